@@ -1,0 +1,149 @@
+"""easy-VQA as LLaVA JSON: its questions grouped for stage 2, and captions and open questions derived for stage 1."""
+
+import json
+import random
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from llm.errors import AssetError
+
+SHAPES = frozenset({"circle", "rectangle", "triangle"})
+COLOURS = frozenset({"black", "blue", "brown", "gray", "green", "red", "teal", "yellow"})
+SEED = 0
+Record = dict[str, object]
+
+
+class Question(NamedTuple):
+    """One row of questions.json."""
+
+    text: str
+    answer: str
+    image: int
+
+    @property
+    def kind(self) -> str:
+        """`yes_no` or `open`, told by the answer."""
+        return "yes_no" if self.answer in ("yes", "no") else "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an image's questions state about it; empty where they do not say."""
+
+    colour: str = ""
+    shape: str = ""
+
+    @property
+    def caption(self) -> str:
+        """`a blue rectangle`, `a blue shape`, `a rectangle`, or empty."""
+        words = [self.colour, self.shape or "shape"] if self.colour else [self.shape]
+        return "a " + " ".join(words) if words[0] else ""
+
+
+def build_easy_vqa(wheel: Path, target: Path) -> None:
+    """Images as published, and four JSON files beside them whose image paths are relative to `target`."""
+    data = wheel / "easy_vqa" / "data"
+    questions = {split: read_questions(data / split / "questions.json") for split in ("train", "test")}
+    for split in questions:
+        shutil.copytree(data / split / "images", target / split / "images", ignore=_not_png)
+    write_records(target / "train.json", turns_by_image(questions["train"], SEED))
+    write_records(target / "captions.json", captions(questions["train"]))
+    write_records(target / "open_questions.json", single_questions("train", questions["train"], {"open"}))
+    write_records(target / "test_questions.json", single_questions("test", questions["test"], {"open", "yes_no"}))
+
+
+def read_questions(path: Path) -> list[Question]:
+    """The rows `[question, answer, image id]` of one split."""
+    if not path.is_file():
+        raise AssetError(f"easy_vqa: the wheel has no {path.name}. Delete the wheel in downloads/ and run again")
+    return [Question(text, answer, image) for text, answer, image in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def by_image(questions: Iterable[Question]) -> dict[int, list[Question]]:
+    """Questions grouped by image, images in ascending order."""
+    groups: dict[int, list[Question]] = {}
+    for question in questions:
+        groups.setdefault(question.image, []).append(question)
+    return dict(sorted(groups.items()))
+
+
+def turns_by_image(questions: Iterable[Question], seed: int) -> Iterator[Record]:
+    """One record an image, its questions as turns shuffled by (seed, image): as published, open ones come first."""
+    for image, group in by_image(questions).items():
+        order = list(group)
+        random.Random(f"{seed}-{image}").shuffle(order)
+        yield _record("train", f"train-{image}", image, [(question.text, question.answer) for question in order])
+
+
+def captions(questions: Iterable[Question]) -> Iterator[Record]:
+    """One caption an image, from the facts its questions state; images of which nothing is stated are left out."""
+    for image, group in by_image(questions).items():
+        caption = facts_of(group).caption
+        if caption:
+            yield _record("train", f"train-{image}-caption", image, [("", caption)])
+
+
+def single_questions(split: str, questions: Iterable[Question], kinds: set[str]) -> Iterator[Record]:
+    """One record a question of the given kinds, with its kind as `type`."""
+    for group in by_image(questions).values():
+        for number, question in enumerate(group):
+            if question.kind in kinds:
+                name = f"{split}-{question.image}-{number}-{question.kind}"
+                record = _record(split, name, question.image, [(question.text, question.answer)])
+                yield record | {"type": question.kind}
+
+
+def facts_of(questions: Iterable[Question]) -> Facts:
+    """Colour and shape stated by the questions of one image.
+
+    A fact is an open question's answer and what it takes for granted ("what color is the circle?"), or what a yes/no
+    question affirms: "is there a red shape?" yes, "is there not a red shape?" no.
+    """
+    colour, shape = "", ""
+    for question in questions:
+        words = set(_stated_words(question))
+        colour = _agree(colour, words & COLOURS, question)
+        shape = _agree(shape, words & SHAPES, question)
+    return Facts(colour, shape)
+
+
+def _stated_words(question: Question) -> list[str]:
+    words = re.findall(r"[a-z]+", question.text)
+    if question.kind == "open":
+        return [*words, question.answer]
+    negated = "not" in words or "no" in words
+    return words if (question.answer == "yes") != negated else []
+
+
+def _agree(known: str, found: set[str], question: Question) -> str:
+    """The known fact joined with what was found; every image holds one shape of one colour."""
+    facts = found | ({known} if known else set())
+    if len(facts) > 1:
+        raise AssetError(
+            f"easy_vqa: image {question.image} is both {' and '.join(sorted(facts))}: not the published data"
+        )
+    return next(iter(facts), "")
+
+
+def _record(split: str, name: str, image: int, turns: list[tuple[str, str]]) -> Record:
+    """A LLaVA record; the image stands before the first question."""
+    conversations = []
+    for number, (question, answer) in enumerate(turns):
+        asked = "<image>\n" * (number == 0) + question
+        conversations.append({"from": "human", "value": asked if question else "<image>"})
+        conversations.append({"from": "gpt", "value": answer})
+    return {"id": name, "image": f"{split}/images/{image}.png", "conversations": conversations}
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """A JSON array with one record a line, so that an error's line number is the record's."""
+    lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
+    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+def _not_png(_folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if not name.endswith(".png")]

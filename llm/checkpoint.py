@@ -1,0 +1,166 @@
+"""Checkpoints: written under a temporary name, synced, listed in a manifest with sha256, then renamed.
+
+A folder named `step-000500` is therefore always whole; safetensors and JSON only, never pickle.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from llm.errors import CheckpointError, RunError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: optimizer steps done, tokens seen, seconds trained, bytes of metrics.jsonl written."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    metrics: int = 0
+    finished: bool = False
+
+
+def save(run: Path, progress: Progress, weights: dict[str, Tensor], state: dict[str, Any], keep: int) -> Path:
+    """Write `checkpoints/step-N` and prune all but the `keep` newest.
+
+    `state` is any nesting of dicts and lists over tensors and JSON values. Raises RunError when the disk refuses.
+    """
+    final = run / "checkpoints" / f"step-{progress.step:06d}"
+    partial = final.with_name(f".{final.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        tensors: dict[str, Tensor] = {}
+        skeleton = _split(state, "", tensors)
+        save_file({name: _plain(tensor) for name, tensor in weights.items()}, partial / "trainable.safetensors")
+        save_file(tensors, partial / "state.safetensors")
+        _write_json(partial / "state.json", skeleton)
+        _write_json(partial / "progress.json", asdict(progress))
+        _write_json(partial / MANIFEST, {file.name: _digest(file) for file in sorted(partial.iterdir())})
+        for file in partial.iterdir():
+            _sync(file)
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+        _sync(final.parent)
+    except OSError as error:
+        raise RunError(f"{final}: the checkpoint could not be written: {error}. Free space or check the rights") from error
+    for old in list_checkpoints(run)[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Whole checkpoints of a run, oldest first."""
+    return sorted((run / "checkpoints").glob("step-[0-9]*"))
+
+
+def find_checkpoint(run: Path, name: str = "latest") -> Path:
+    """The folder of `latest`, `step-000500` or `500`. Raises CheckpointError naming those that exist."""
+    found = list_checkpoints(run)
+    if name == "latest" and found:
+        return found[-1]
+    wanted = f"step-{int(name):06d}" if name.isdigit() else name
+    for folder in found:
+        if folder.name == wanted:
+            return folder
+    have = ", ".join(folder.name for folder in found) or "none"
+    raise CheckpointError(f"{run}: no checkpoint {name!r}; there are: {have}")
+
+
+def read_progress(checkpoint: Path) -> Progress:
+    """How far the run was, after checking every file against the manifest."""
+    verify(checkpoint)
+    return Progress(**json.loads((checkpoint / "progress.json").read_text()))
+
+
+def read_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The trained tensors by name."""
+    return load_file(checkpoint / "trainable.safetensors")
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """What was given to `save` as `state`."""
+    tensors = load_file(checkpoint / "state.safetensors")
+    state: dict[str, Any] = _join(json.loads((checkpoint / "state.json").read_text()), tensors)
+    return state
+
+
+def verify(checkpoint: Path) -> None:
+    """Raise CheckpointError naming the first file that is missing or differs from the manifest."""
+    manifest = checkpoint / MANIFEST
+    if not manifest.exists():
+        raise CheckpointError(f"{checkpoint}: {MANIFEST} is missing; the checkpoint is torn. Delete the folder")
+    for name, expected in json.loads(manifest.read_text()).items():
+        file = checkpoint / name
+        if not file.exists() or _digest(file) != expected:
+            raise CheckpointError(
+                f"{file}: missing or changed since it was written. Delete {checkpoint} to go on from the one before"
+            )
+
+
+def load_weights(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy trained tensors into a model by name. Raises CheckpointError when a name or a shape does not fit."""
+    own = dict(model.named_parameters()) | dict(model.named_buffers())
+    for name, tensor in weights.items():
+        if name not in own or own[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"weight {name} {tuple(tensor.shape)} has no place in this model. Was the recipe's model changed?"
+            )
+        with torch.no_grad():
+            own[name].copy_(tensor)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous()
+
+
+def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """A JSON skeleton of `value`; its tensors move to `tensors` under their path."""
+    if isinstance(value, Tensor):
+        # A clone: optimizer states may share storage, which safetensors refuses.
+        tensors[path] = _plain(value).clone()
+        return {"$tensor": path}
+    if isinstance(value, dict):
+        return {"$dict": [[key, _split(item, f"{path}.{key}", tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_split(item, f"{path}.{index}", tensors) for index, item in enumerate(value)]
+    return value
+
+
+def _join(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_join(item, tensors) for item in value]
+    if isinstance(value, dict):
+        if "$tensor" in value:
+            return tensors[value["$tensor"]]
+        return {key: _join(item, tensors) for key, item in value["$dict"]}
+    return value
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+
+def _digest(file: Path) -> dict[str, int | str]:
+    with file.open("rb") as stream:
+        return {"size": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,128 @@
+"""The schema of a text run, and how a YAML file becomes one. Vision adds its parts in `vlm.config`.
+
+Every model is frozen and forbids unknown keys: a recipe means what it says or is refused.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Part(BaseModel):
+    """A part of a recipe: immutable, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+
+class Source(Part):
+    """One data set: a local file or folder, or a hub data set named `org/name`."""
+
+    path: str
+    format: str = Field("auto", description="a reader of llm.readers, or auto: found from the first rows and said")
+    images: str = Field("", description="folder that image paths are relative to; the file's own folder when empty")
+    weight: Rate = Field(1.0, description="how often each record is seen in an epoch; 0.5 takes a seeded half")
+    split: str = Field("train", description="split of a hub data set")
+    columns: dict[str, str] = Field(
+        {}, description="for format: columns; maps system/input/output/text/image to column names"
+    )
+
+
+class DataConfig(Part):
+    """What is trained on and how it is cut."""
+
+    sources: tuple[Source, ...] = Field(min_length=1)
+    template: str = Field("auto", description="auto: the tokenizer's own chat template; else a name of llm.template")
+    system: str = Field("", description="system prompt for records that bring none")
+    turns: Literal["together", "apart"] = Field(
+        "together", description="apart: every question of a record is asked by itself, sharing the record's images"
+    )
+    check_images: Literal["decode", "header"] = Field(
+        "decode", description="before step 1, read every image whole, or only its header"
+    )
+    max_length: Positive = Field(2048, description="tokens of a record, image rows included")
+    too_long: Literal["drop", "error"] = "drop"
+    validation: Fraction = Field(0.0, description="share of records held out for validation loss")
+    validation_sources: tuple[Source, ...] = ()
+    cache: str = Field("", description="folder of the token cache; next to the run when empty")
+
+
+class ModelConfig(Part):
+    """The language model."""
+
+    llm: str = Field(description="local folder or hub id of a causal LM")
+
+
+class TuneConfig(Part):
+    """How the language model is trained."""
+
+    kind: Literal["full", "lora", "qlora", "frozen"] = "lora"
+    rank: Positive = 64
+    alpha: float = 16.0
+    dropout: Fraction = 0.0
+    targets: tuple[str, ...] = Field(
+        (), description="module names that get adapters; every linear of the LLM's layers when empty"
+    )
+    embeddings: bool = Field(True, description="full: whether token embeddings and the head train as well")
+    four_bit: bool = Field(False, description="hold a frozen LLM in NF4; qlora always does")
+
+
+class OptimConfig(Part):
+    """The optimizer, its schedule and the gradient's bound."""
+
+    name: Literal["adamw", "adamw8bit", "paged_adamw", "paged_adamw8bit"] = "adamw"
+    lr: Rate = 2e-4
+    weight_decay: Rate = 0.0
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    eps: Rate = 1e-8
+    warmup: Fraction = Field(0.03, description="share of all steps in which the rate rises linearly")
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    clip: Rate = Field(1.0, description="bound of the global gradient norm; 0 leaves it alone")
+
+
+class Probe(Part):
+    """A fixed question answered during training, so that damage is seen when it happens."""
+
+    prompt: str
+    system: str = ""
+    image: str = ""
+    max_new_tokens: Positive = 64
+
+
+class TrainConfig(Part):
+    """The loop: how long, how much a step, what is said and saved on the way."""
+
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    max_steps: Annotated[int, Field(ge=0)] = Field(0, description="0: as many as the epochs hold")
+    batch: Positive = Field(16, description="samples an optimizer step, over all processes")
+    packing: Literal["flatten", "fill"] = "flatten"
+    pack_tokens: Positive = Field(4096, description="token budget of one forward pass")
+    pack_images: Positive = Field(64, description="image budget of one forward pass")
+    dtype: Literal["bf16", "fp32"] = "bf16"
+    recompute: bool = Field(
+        False, description="recompute activations in the backward pass: a third more work, far less memory"
+    )
+    save_every: Annotated[int, Field(ge=0)] = Field(500, description="steps between checkpoints; 0: only at the end")
+    keep: Positive = 2
+    log_every: Positive = 10
+    validate_every: Annotated[int, Field(ge=0)] = Field(0, description="steps between validations; 0: only at the end")
+    sample_every: Annotated[int, Field(ge=0)] = Field(0, description="steps between probe answers; 0: start and end")
+    probes: tuple[Probe, ...] = ()
+
+
+class RunConfig(Part):
+    """A text run: `stage: sft`."""
+
+    name: str
+    out: str = Field("", description="run folder; runs/<name> when empty")
+    seed: int = 0
+    stage: Literal["sft"] = "sft"
+    model: ModelConfig
+    data: DataConfig
+    start: str = Field("", alias="from", description="run folder whose trained weights this run starts from")
+    tune: TuneConfig = TuneConfig()
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()

@@ -1,0 +1,249 @@
+"""Records on disk become indexed, encoded samples, once; later runs map the result from the cache.
+
+The cache key hashes the files, the template, the tokenizer and the image geometry: whatever changes a token id
+changes the key.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm.config import DataConfig, Source
+from llm.conversation import Conversation, ImageRef, Message
+from llm.encode import IGNORED, Encoder, Sample
+from llm.errors import DataError, Place, RecordError
+from llm.fold import fold, split_turns
+from llm.readers import describe, read
+from llm.template import prove
+
+VERSION = 1  # raise when the meaning of a cached file changes
+CheckImage = Callable[[ImageRef], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """n encoded records; sample i is `ids[offsets[i]:offsets[i + 1]]` with its labels, images and branches."""
+
+    ids: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    offsets: NDArray[np.int64]  # [n + 1]
+    branches: NDArray[np.int64]  # branch starts, relative to their sample
+    branch_offsets: NDArray[np.int64]  # [n + 1]
+    weights: NDArray[np.float64]  # [n]
+    targets: NDArray[np.int64]  # [n], supervised tokens
+    images: list[list[str]]
+    places: list[str]
+    dropped: list[str]  # places of records left out as too long
+    sources: list[str]  # one line a source: path, format and why
+    key: str
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Rows of every sample."""
+        return np.diff(self.offsets)
+
+    @property
+    def image_counts(self) -> NDArray[np.int64]:
+        """Images of every sample."""
+        return np.array([len(images) for images in self.images], np.int64)
+
+    def sample(self, index: int) -> Sample:
+        """One encoded record."""
+        rows = slice(self.offsets[index], self.offsets[index + 1])
+        branches = self.branches[self.branch_offsets[index] : self.branch_offsets[index + 1]]
+        images = tuple(ImageRef(path) for path in self.images[index])
+        return Sample(np.asarray(self.ids[rows]), np.asarray(self.labels[rows]), images, tuple(map(int, branches)))
+
+
+def build_corpus(
+    sources: tuple[Source, ...],
+    data: DataConfig,
+    encoder: Encoder,
+    cache: Path,
+    base: Path,
+    check_image: CheckImage | None = None,
+) -> Corpus:
+    """Read, check and encode every record, or map the cached result.
+
+    Raises RecordError on the first record that cannot be trained on, ImageError on the first bad image, DataError when
+    nothing is left.
+    """
+    key = corpus_key(sources, data, encoder, base)
+    folder = cache / key
+    if not (folder / "corpus.json").exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = cache / f"{key}.{os.getpid()}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        _write(partial, sources, data, encoder, base, check_image)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    return _open(folder)
+
+
+def corpus_key(sources: tuple[Source, ...], data: DataConfig, encoder: Encoder, base: Path) -> str:
+    """What the encoded records depend on, as a hash."""
+    rules = data.model_dump(include={"system", "turns", "max_length", "too_long", "check_images"})
+    parts = [VERSION, [source.model_dump() for source in sources], rules, encoder.fingerprint()]
+    parts += [_stamp(base / source.path) for source in sources]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _stamp(path: Path) -> list[list[str | int]]:
+    """Name, size and modification time of a file or of every file in a folder; empty for a hub data set."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
+
+
+def _write(
+    folder: Path,
+    sources: tuple[Source, ...],
+    data: DataConfig,
+    encoder: Encoder,
+    base: Path,
+    check_image: CheckImage | None,
+) -> None:
+    samples: list[Sample] = []
+    places: list[str] = []
+    weights: list[float] = []
+    dropped: list[str] = []
+    lines: list[str] = []
+    for source in sources:
+        kind, reason = describe(source, base)
+        lines.append(f"{source.path}: {kind} ({reason})")
+        for conversation in _conversations(source, base, data.system):
+            sample = _encode(conversation, encoder, data.turns)
+            pieces = _windows(sample, data.max_length) if conversation.is_plain else [sample]
+            if len(pieces[0].ids) > data.max_length:
+                _too_long(conversation.place, len(sample.ids), data)
+                dropped.append(str(conversation.place))
+                continue
+            samples += [_unpack_images(piece, folder) for piece in pieces]
+            places += [str(conversation.place)] * len(pieces)
+            weights += [source.weight] * len(pieces)
+    if not samples:
+        advice = f"All {len(dropped)} records were longer than data.max_length" if dropped else "The sources are empty"
+        raise DataError(f"{', '.join(source.path for source in sources)}: no record to train on. {advice}")
+    if check_image is not None:
+        _check_images(samples, check_image)
+    _save(folder, samples, np.array(weights))
+    final = folder.with_name(folder.name.rpartition(".")[0]).resolve()  # what the folder will be renamed to
+    document = {
+        "images": [[image.path.replace(str(folder), str(final)) for image in sample.images] for sample in samples],
+        "places": places,
+        "dropped": dropped,
+        "sources": lines,
+    }
+    (folder / "corpus.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+
+
+def _conversations(source: Source, base: Path, system: str) -> Iterator[Conversation]:
+    for conversation in read(source, base):
+        if system and not conversation.is_plain and conversation.messages[0].role != "system":
+            yield Conversation((Message("system", (system,)), *conversation.messages), conversation.place)
+        else:
+            yield conversation
+
+
+def _encode(conversation: Conversation, encoder: Encoder, turns: str) -> Sample:
+    asked = [conversation] if turns == "together" else split_turns(conversation)
+    for question in asked:
+        prove(encoder.template, question)
+    return fold([encoder.encode(question) for question in asked])
+
+
+def _windows(sample: Sample, length: int) -> list[Sample]:
+    """Plain text, a book say, in consecutive windows; every target stands in exactly one. Records are never cut."""
+    if sample.images:
+        return [sample]
+    starts = range(0, len(sample.ids), length)
+    return [Sample(sample.ids[start : start + length], sample.labels[start : start + length]) for start in starts]
+
+
+def _too_long(place: Place, length: int, data: DataConfig) -> None:
+    if data.too_long == "error":
+        raise RecordError(
+            place,
+            "length",
+            f"{length} tokens, data.max_length is {data.max_length}",
+            "Raise data.max_length, shorten the record, or set data.too_long: drop",
+        )
+
+
+def _unpack_images(sample: Sample, folder: Path) -> Sample:
+    """Images that came inside a row are written beside the index, so that a sample names files only."""
+    if not any(image.data for image in sample.images):
+        return sample
+    images = []
+    for image in sample.images:
+        if image.data:
+            name = hashlib.sha256(image.data).hexdigest()
+            (folder / name).write_bytes(image.data)
+            images.append(ImageRef(str(folder / name)))
+        else:
+            images.append(image)
+    return Sample(sample.ids, sample.labels, tuple(images), sample.branches)
+
+
+def _check_images(samples: list[Sample], check_image: CheckImage) -> None:
+    unique = dict.fromkeys(image for sample in samples for image in sample.images)
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(check_image, unique):
+            pass
+
+
+def _save(folder: Path, samples: list[Sample], weights: NDArray[np.float64]) -> None:
+    branches = [np.asarray(sample.branches, np.int64) for sample in samples]
+    arrays = {
+        "ids": np.concatenate([sample.ids for sample in samples]).astype(np.int32),
+        "labels": np.concatenate([sample.labels for sample in samples]).astype(np.int32),
+        "offsets": _offsets([len(sample.ids) for sample in samples]),
+        "branches": np.concatenate(branches),
+        "branch_offsets": _offsets([len(starts) for starts in branches]),
+        "weights": weights,
+        "targets": np.array([int((sample.labels != IGNORED).sum()) for sample in samples], np.int64),
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+def _offsets(lengths: list[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _open(folder: Path) -> Corpus:
+    document = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+    names = ("ids", "labels", "offsets", "branches", "branch_offsets", "weights", "targets")
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+    return Corpus(**arrays, **document, key=folder.name)
+
+
+def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sample indices for training and for validation; records that show the same first image stay together.
+
+    The choice hashes the image's path (or the record's place) with the seed, so adding records moves no other record.
+    """
+    keys = [images[0] if images else place for images, place in zip(corpus.images, corpus.places, strict=True)]
+    limit = int(share * 2**64)
+    held = np.array([_hash64(f"{seed}:{key}") < limit for key in keys])
+    if share and not held.any():
+        held[int(np.argmin([_hash64(f"{seed}:{key}") for key in keys]))] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _hash64(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+

@@ -1,0 +1,84 @@
+"""The exception tree. Whatever a user can get wrong raises one of these; `assert` is for our own mistakes.
+
+EyegraftError                exit 1   base: message says what was found, where, and what to do
+├── ConfigError              exit 2   a recipe, an override or a command line that cannot be obeyed
+├── DataError                exit 3   data that cannot be trained on
+│   ├── RecordError          exit 3   one record of one file
+│   ├── TemplateError        exit 3   a chat template whose answers cannot be located
+│   └── ImageError           exit 3   an image that is missing, broken, oversized or of an unknown kind
+├── ModelError               exit 1   a model folder that cannot be loaded, built or exported
+├── AssetError               exit 1   a package or file the quickstart needs and could not get
+├── RunError                 exit 1   a run folder that is unwritable, in use or of another run
+│   └── CheckpointError      exit 1   a checkpoint that is torn, changed or does not fit
+└── TrainingError            exit 1   a loss or gradient that is not finite
+"""
+
+from dataclasses import dataclass
+
+
+class EyegraftError(Exception):
+    """Base of every error a user may see; `exit_code` is what the process returns."""
+
+    exit_code = 1
+
+
+class ConfigError(EyegraftError):
+    """A recipe, an override or a command line that cannot be obeyed."""
+
+    exit_code = 2
+
+
+class DataError(EyegraftError):
+    """Data that cannot be trained on."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record stands: file, 1-based line (0 when the container has no lines) and the record's own id."""
+
+    file: str
+    line: int = 0
+    id: str = ""
+
+    def __str__(self) -> str:
+        line = f":{self.line}" if self.line else ""
+        name = f" (record {self.id})" if self.id else ""
+        return f"{self.file}{line}{name}"
+
+
+class RecordError(DataError):
+    """One record that cannot be trained on: where it stands, which field is wrong, and what to do."""
+
+    def __init__(self, place: Place, field: str, found: str, advice: str) -> None:
+        super().__init__(f"{place}: {field}: {found}. {advice}")
+        self.place, self.field, self.found, self.advice = place, field, found, advice
+
+
+class TemplateError(DataError):
+    """A chat template whose answers cannot be located in what it renders."""
+
+
+class ImageError(DataError):
+    """An image that is missing, broken, oversized or of an unknown kind."""
+
+
+class ModelError(EyegraftError):
+    """A model folder that cannot be loaded, built or exported."""
+
+
+class AssetError(EyegraftError):
+    """A package or file the quickstart needs and could not get."""
+
+
+class RunError(EyegraftError):
+    """A run folder that is unwritable, in use or of another run."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint that is torn, changed or does not fit this run."""
+
+
+class TrainingError(EyegraftError):
+    """A loss or gradient that is not finite."""

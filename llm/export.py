@@ -1,0 +1,215 @@
+"""A trained causal LM becomes a plain Hugging Face folder, and the folder is proved by loading it again.
+
+The steps are shared with `vlm.export`: dense weights, one dtype, written beside the target, compared, then renamed.
+"""
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from llm.errors import ModelError, RunError
+from llm.four_bit import four_bit_layers
+
+SHARD = "5GB"
+LIMIT = 1e-4  # largest difference of a logit, for weights written in fp32
+ROUNDED_LIMIT = 0.5  # the same for rounded weights, in standard deviations of the logits: what a lost tensor exceeds
+PROMPT_LENGTH = 24
+
+
+def export_llm(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    template_jinja: str,
+    out: Path,
+    dtype: torch.dtype,
+    stop_ids: Sequence[int] = (),
+) -> float:
+    """Write a causal LM whose adapters are merged, reload it, and return the largest difference of a logit.
+
+    `stop_ids` are the template's end marks; generation ends at them and at what ended it before. Raises ModelError
+    when the reloaded folder differs or cannot be made, RunError when `out` cannot be written.
+    """
+
+    def write(folder: Path) -> None:
+        plain = plain_model(type(model), model.config, dense_state(model), dtype)
+        plain.generation_config = generation_config(model, tokenizer, stop_ids)
+        plain.save_pretrained(folder, max_shard_size=SHARD)
+        saved_tokenizer = copy.deepcopy(tokenizer)
+        saved_tokenizer.chat_template = template_jinja
+        saved_tokenizer.save_pretrained(folder)
+
+    def prove(folder: Path) -> float:
+        ids = torch.randint(0, model.config.vocab_size, (1, PROMPT_LENGTH), generator=torch.Generator().manual_seed(0))
+        with proving(model):
+            trained = logits(model, input_ids=ids.to(model.device)).cpu()
+        return difference(logits(reload(AutoModelForCausalLM, folder), input_ids=ids), trained, dtype)
+
+    return write_and_prove(out, write, prove)
+
+
+def write_and_prove(out: Path, write: Callable[[Path], None], prove: Callable[[Path], float]) -> float:
+    """Fill a hidden folder beside `out`, prove it, and only then put it in the place of an older export."""
+    if out.exists() and not (out / "config.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out} is there and is no exported model. Choose another folder, or clear it")
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        write(partial)
+        result = prove(partial)
+        if out.exists():
+            shutil.rmtree(out)
+        partial.rename(out)
+    except OSError as error:
+        raise RunError(f"{out}: the model could not be written: {error}. Free space or check the rights") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return result
+
+
+def plain_model(
+    kind: type[PreTrainedModel], config: PreTrainedConfig, state: dict[str, Tensor], dtype: torch.dtype
+) -> PreTrainedModel:
+    """A model of transformers' own class holding `state` in `dtype`; ModelError when names do not fit."""
+    config = copy.deepcopy(config)
+    for part in (config, *(getattr(config, name) for name in config.sub_configs)):
+        part.dtype = dtype
+        part._name_or_path = ""  # the path on this machine
+        part.__dict__.pop("quantization_config", None)
+        if "use_cache" in part.__dict__:
+            part.use_cache = True  # training had it off
+    with torch.device("meta"):
+        plain: Any = kind(config)
+    cast = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    try:
+        plain.load_state_dict(cast, assign=True)
+    except RuntimeError as error:
+        raise ModelError(f"the trained weights do not fit {kind.__name__}: {error}") from error
+    plain.tie_weights()
+    result: PreTrainedModel = plain
+    return result
+
+
+def dense_state(model: nn.Module) -> dict[str, Tensor]:
+    """The model's state with NF4 weights made dense: what the forward pass really multiplied with.
+
+    Raises ModelError when adapters are still in place.
+    """
+    state = model.state_dict()
+    adapters = [name for name in state if "lora_" in name or ".base_layer." in name]
+    if adapters:
+        raise ModelError(f"adapters are not merged yet, such as {adapters[0]}. Merge them before the export")
+    for name, module in four_bit_layers(model):
+        from bitsandbytes.functional import dequantize_4bit
+
+        packed = f"{name}.weight"
+        state = {key: tensor for key, tensor in state.items() if key != packed and not key.startswith(f"{packed}.")}
+        state[packed] = dequantize_4bit(module.weight.data, module.weight.quant_state)
+    return state
+
+
+@contextmanager
+def proving(model: nn.Module) -> Iterator[None]:
+    """Inside, the model is in eval mode and computes in fp32, without a second copy of it; outside, all is as it was.
+
+    bf16 weights go to fp32 and back without a loss.
+    """
+    tensors = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    rounded = [
+        (tensor, tensor.dtype)
+        for tensor in tensors.values()
+        if tensor.is_floating_point() and tensor.dtype != torch.float32
+    ]
+    modes = {module: module.training for module in model.modules()}
+    packed = [(layer, layer.compute_dtype) for _, layer in four_bit_layers(model)]
+    try:
+        model.eval()
+        for tensor, _ in rounded:
+            tensor.data = tensor.data.float()
+        for layer, _ in packed:
+            layer.compute_dtype = torch.float32
+        with torch.no_grad():
+            yield
+    finally:
+        for tensor, dtype in rounded:
+            tensor.data = tensor.data.to(dtype)
+        for layer, dtype in packed:
+            layer.compute_dtype = dtype
+        for module, training in modes.items():
+            module.training = training
+
+
+@torch.no_grad()
+def logits(model: PreTrainedModel, **inputs: Tensor) -> Tensor:
+    """[1, T, V] of one unpadded sequence."""
+    network: Any = model
+    result: Tensor = network(**inputs, use_cache=False).logits
+    return result
+
+
+def reload(auto: type[AutoModelForCausalLM | AutoModelForImageTextToText], folder: Path) -> PreTrainedModel:
+    """The folder as anyone loads it, in fp32; ModelError when a weight is missing or left over."""
+    loaded: Any = auto.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    model, info = loaded
+    wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
+    if wrong:
+        raise ModelError(f"the exported weights do not load again: {', '.join(map(str, wrong[:4]))}")
+    model.eval()
+    result: PreTrainedModel = model
+    return result
+
+
+def difference(reloaded: Tensor, trained: Tensor, dtype: torch.dtype) -> float:
+    """Largest difference of a logit; ModelError when it is more than the weights' dtype explains."""
+    largest = float((reloaded.float() - trained.float()).abs().max())
+    limit = LIMIT if dtype == torch.float32 else ROUNDED_LIMIT * float(trained.float().std())
+    if not largest <= limit:  # NaN is no success
+        raise ModelError(
+            f"the exported model's logits differ from the trained model's by {largest:.2e}, more than {limit:.2e}. "
+            "Nothing was written. Please report this with the recipe"
+        )
+    return largest
+
+
+def generation_config(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]
+) -> GenerationConfig:
+    """Greedy by default, ended by the template's marks and by what ended the LLM's answers before."""
+    own: Any = model.generation_config
+    before = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
+    ends = [number for number in (*stop_ids, *before, tokenizer.eos_token_id) if number is not None]
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(ends), None)
+    fresh: Any = GenerationConfig
+    config: GenerationConfig = fresh(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=list(dict.fromkeys(ends)) or None, pad_token_id=pad
+    )
+    return config
+
+
+def rename_tensors(folder: Path, rename: Callable[[str], str]) -> None:
+    """Give the tensors of a saved model other names, shard by shard, and its index with them."""
+    from safetensors.torch import load_file, save_file
+
+    for file in folder.glob("*.safetensors"):
+        save_file({rename(name): tensor for name, tensor in load_file(file).items()}, file, {"format": "pt"})
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        content = json.loads(index.read_text(encoding="utf-8"))
+        content["weight_map"] = {rename(name): file for name, file in content["weight_map"].items()}
+        index.write_text(json.dumps(content, indent=2), encoding="utf-8")

@@ -1,0 +1,77 @@
+"""Questions that share their beginning become one prefix and k branches.
+
+With a causal model and the images first, a branch that sees the prefix and itself has exactly the loss of the whole
+sequence; the prefix is computed once. `data.turns: apart` uses it for the questions of one record.
+"""
+
+from itertools import takewhile
+
+import numpy as np
+
+from llm.conversation import Conversation, ImageRef, Message
+from llm.encode import IGNORED, Sample
+from llm.errors import RecordError
+
+
+def split_turns(conversation: Conversation) -> list[Conversation]:
+    """Every question of a record as a record of its own: system prompt, leading images, question, answer.
+
+    Raises RecordError when images stand anywhere but at the start of the first question: their place in the other
+    questions would be a guess.
+    """
+    system = tuple(message for message in conversation.messages if message.role == "system")
+    turns = [message for message in conversation.messages if message.role != "system"]
+    if conversation.is_plain or len(turns) <= 2:
+        return [conversation]
+    lead = _leading_images(turns[0])
+    if len(lead) != len(conversation.images):
+        raise RecordError(
+            conversation.place,
+            "images",
+            "data.turns is apart, but images stand behind the start of the first question",
+            "Put the images first, or set data.turns: together",
+        )
+    pairs = list(zip(turns[::2], turns[1::2], strict=False))
+    asked = [pairs[0][0], *(Message("user", (*lead, *question.parts)) for question, _ in pairs[1:])]
+    return [
+        Conversation((*system, question, answer), conversation.place)
+        for question, (_, answer) in zip(asked, pairs, strict=True)
+        if answer.loss
+    ]
+
+
+def _leading_images(message: Message) -> tuple[ImageRef, ...]:
+    """The images a message opens with, white space between them left out: the template sets the lines."""
+    written = (part for part in message.parts if isinstance(part, ImageRef) or part.strip())
+    return tuple(part for part in takewhile(lambda part: isinstance(part, ImageRef), written) if isinstance(part, ImageRef))
+
+
+def fold(samples: list[Sample]) -> Sample:
+    """One sample of a shared prefix and k branches, equal in loss and gradient to the k samples.
+
+    The prefix ends before the first difference and before the first target, so no target is counted twice or lost.
+    Samples that share nothing, or see different images, become branches without a prefix.
+    """
+    if len(samples) == 1:
+        return samples[0]
+    assert not any(sample.branches for sample in samples), "folding is one level deep"
+    if any(sample.images != samples[0].images for sample in samples):
+        raise ValueError("samples that see different images cannot share a prefix")
+    prefix = _shared(samples)
+    ids, labels, branches, end = [samples[0].ids[:prefix]], [samples[0].labels[:prefix]], [], prefix
+    for sample in samples:
+        branches.append(end)
+        ids.append(sample.ids[prefix:])
+        labels.append(sample.labels[prefix:])
+        end += len(sample.ids) - prefix
+    return Sample(np.concatenate(ids), np.concatenate(labels), samples[0].images, tuple(branches))
+
+
+def _shared(samples: list[Sample]) -> int:
+    """Tokens that all samples begin with and none of which has a target; every branch keeps at least one token."""
+    limit = min(int(np.flatnonzero(sample.labels != IGNORED)[0]) for sample in samples)
+    first = samples[0].ids[:limit]
+    for sample in samples[1:]:
+        differs = np.flatnonzero(sample.ids[: len(first)] != first)
+        first = first[: differs[0]] if len(differs) else first
+    return len(first)

@@ -1,0 +1,99 @@
+"""Answers from a model: batched for evaluation, streamed for chat. One sampler for both."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
+
+from llm.attention import NAME, plain_attention
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The knobs of an answer; temperature 0 is greedy."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    max_new_tokens: int = 256
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+class _Stopped(StoppingCriteria):
+    """Ends generation when the caller says so."""
+
+    def __init__(self, stopped: Callable[[], bool]) -> None:
+        self._stopped = stopped
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: object) -> Tensor:
+        return torch.full((input_ids.shape[0],), self._stopped(), device=input_ids.device)
+
+
+@contextmanager
+def answering(model: PreTrainedModel, text: PreTrainedModel) -> Iterator[None]:
+    """Inside, the model answers: eval mode, plain attention, random numbers of its own; outside, all is as it was."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.random.fork_rng(), plain_attention(text) if _packed(text) else nullcontext():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _packed(text: PreTrainedModel) -> bool:
+    return text.config._attn_implementation == NAME
+
+
+@torch.no_grad()
+def generate(
+    model: PreTrainedModel,
+    prompts: list[Tensor],
+    sampling: Sampling,
+    stop_ids: tuple[int, ...],
+    streamer: BaseStreamer | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[list[int]]:
+    """New token ids for each prompt, the end mark left off.
+
+    `prompts` are embedded: [T_i, hidden] each; they are padded on the left. The model must be in `answering`.
+    """
+    width = max(len(prompt) for prompt in prompts)
+    embeds = torch.stack([torch.nn.functional.pad(prompt, (0, 0, width - len(prompt), 0)) for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=embeds.device)
+    torch.manual_seed(sampling.seed)
+    knobs = {"do_sample": False}
+    if sampling.temperature > 0:
+        knobs = {
+            "do_sample": True,
+            "temperature": sampling.temperature,
+            "top_k": sampling.top_k,
+            "top_p": sampling.top_p,
+        }
+    output = model.generate(
+        inputs_embeds=embeds,
+        attention_mask=mask,
+        max_new_tokens=sampling.max_new_tokens,
+        repetition_penalty=sampling.repetition_penalty,
+        eos_token_id=list(stop_ids),
+        pad_token_id=stop_ids[0],
+        use_cache=True,
+        streamer=streamer,
+        stopping_criteria=StoppingCriteriaList([_Stopped(stopped)]),
+        **knobs,
+    )
+    return [_until(ids.tolist(), stop_ids) for ids in output]
+
+
+def _until(ids: list[int], stop_ids: tuple[int, ...]) -> list[int]:
+    for index, token in enumerate(ids):
+        if token in stop_ids:
+            return ids[:index]
+    return ids

@@ -1,0 +1,79 @@
+"""Images a record names: each value becomes an `ImageRef` inside the image folder, each slot in the text takes one."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from llm.conversation import ImageRef, Message, Part
+from llm.records import Record, kind
+
+MARK = "<image>"
+SLOT = ImageRef()
+"""Where an image belongs, until `fill_slots` puts it there."""
+
+
+def given_images(record: Record, names: Iterable[str] = ("image", "images")) -> list[ImageRef]:
+    """The images a row names, in order: a path, the bytes of a parquet row, or a list of either; absent is none."""
+    filled = [name for name in names if record.row.get(name) not in (None, "", [])]
+    if len(filled) > 1:
+        raise record.error(" and ".join(filled), "both name images", "Keep one of the two")
+    if not filled:
+        return []
+    value = record.row[filled[0]]
+    if not isinstance(value, list):
+        return [image_ref(record, filled[0], value)]
+    return [image_ref(record, f"{filled[0]}[{index}]", item) for index, item in enumerate(value)]
+
+
+def image_ref(record: Record, name: str, value: object) -> ImageRef:
+    """One image: a path inside the image folder, or `{"bytes", "path"}` as parquet files carry it."""
+    if isinstance(value, bytes) and value:
+        return ImageRef(data=value)
+    if isinstance(value, dict) and value.get("bytes"):
+        return image_ref(record, name, value["bytes"])
+    path = value.get("path") if isinstance(value, dict) else value
+    if not isinstance(path, str):
+        raise record.error(name, f"is {kind(path)}, not the path of an image", "Write a path inside the image folder")
+    return ImageRef(_inside(record, name, path))
+
+
+def _inside(record: Record, name: str, path: str) -> str:
+    """The absolute path, compared as written: a link inside the folder may lead where the user wants."""
+    advice = f"Write a path inside the image folder {record.images} (`images` of the source)"
+    shown = path if len(path) <= 80 else f"{path[:80]}..."
+    if "://" in path or path.startswith("data:"):
+        raise record.error(name, f"{shown!r} is a URL, and nothing is fetched", f"Save the image. {advice}")
+    full = os.path.normpath(os.path.join(record.images, path))
+    if not full.startswith(record.images.rstrip(os.sep) + os.sep) or "\0" in path:
+        raise record.error(name, f"{shown!r} leads out of the image folder", advice)
+    return full
+
+
+def split_marks(text: str) -> tuple[Part, ...]:
+    """Text cut at every `<image>`; the line break behind a mark is the template's (see `Message`)."""
+    first, *rest = text.split(MARK)
+    parts: list[Part] = [first]
+    for piece in rest:
+        parts += [SLOT, piece.removeprefix("\n")]
+    return tuple(part for part in parts if part != "")
+
+
+def fill_slots(record: Record, messages: Iterable[Message], images: list[ImageRef], advice: str) -> tuple[Message, ...]:
+    """The messages with every slot filled by the next image; RecordError unless slots and images are equally many."""
+    turns = tuple(messages)
+    slots = sum(message.parts.count(SLOT) for message in turns)
+    if slots != len(images):
+        found = f"{_many(slots, f'{MARK} mark')} but {_many(len(images), 'image')} given"
+        raise record.error("images", found, advice)
+    if not slots:
+        return turns
+    rest = iter(images)
+    return tuple(_filled(message, rest) if SLOT in message.parts else message for message in turns)
+
+
+def _filled(message: Message, images: Iterator[ImageRef]) -> Message:
+    return replace(message, parts=tuple(next(images) if part == SLOT else part for part in message.parts))
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

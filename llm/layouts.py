@@ -1,0 +1,101 @@
+"""The named chat templates: one row each, from which the jinja is made."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One row of the table of templates.
+
+    Places: `{s}` system text, `{u}` question, `{n}` round number, `{e}` the tokenizer's end token.
+    """
+
+    user: str
+    answer: str  # what opens an answer
+    stop: str = "{e}"  # what ends it
+    after: str = ""  # context behind the end mark
+    system: str = ""
+    inside: bool = False  # the system text opens the first question instead of standing before it
+
+    def jinja(self) -> str:
+        """The row as a chat template in transformers' dialect."""
+        system = _expression(self.system)
+        said = "{%- set ns.system = " + system + " -%}" if self.inside else "{{- " + system + " -}}"
+        asked = _expression(self.user.replace("{u}", "{i}{u}" if self.inside else "{u}"))
+        return (
+            "{%- set ns = namespace(system='', round=0) -%}{%- for message in messages -%}"
+            "{%- if message['role'] == 'system' -%}" + said + "{%- elif message['role'] == 'user' -%}"
+            "{%- set ns.round = ns.round + 1 -%}{{- " + asked + " -}}{%- set ns.system = '' -%}"
+            "{%- else -%}{{- " + _expression(f"{self.answer}{{u}}{self.stop}{self.after}") + " -}}"
+            "{%- endif -%}{%- endfor -%}"
+            "{%- if add_generation_prompt -%}{{- " + _quote(self.answer) + " -}}{%- endif -%}"
+        )
+
+
+def _expression(text: str) -> str:
+    """A jinja expression for text with places in braces."""
+    content = "message['content']"
+    places = {"{s}": content, "{u}": content, "{n}": "ns.round", "{e}": "eos_token", "{i}": "ns.system"}
+    quoted = _quote(text)
+    for place, value in places.items():
+        quoted = quoted.replace(place, f"' ~ {value} ~ '")
+    return quoted
+
+
+def _quote(text: str) -> str:
+    """A jinja string literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
+
+
+_CHATML = Layout(
+    system="<|im_start|>system\n{s}<|im_end|>\n",
+    user="<|im_start|>user\n{u}<|im_end|>\n",
+    answer="<|im_start|>assistant\n",
+    stop="<|im_end|>",
+    after="\n",
+)
+_MISTRAL = Layout(system="{s}\n\n", inside=True, user="[INST] {u} [/INST]", answer="")
+_VICUNA = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions. {s} "
+)
+
+LAYOUTS: dict[str, Layout] = {
+    "chatml": _CHATML,
+    "internlm2_chat": _CHATML,
+    "qwen_chat": _CHATML,
+    "smollm2": _CHATML,
+    "internlm_chat": Layout(
+        system="<|System|>:{s}\n", user="<|User|>:{u}<eoh>\n", answer="<|Bot|>:", stop="<eoa>", after="\n"
+    ),
+    "llama2_chat": Layout(system="<<SYS>>\n{s}\n<</SYS>>\n\n", inside=True, user="[INST] {u} [/INST]", answer=""),
+    "llama3_chat": Layout(
+        system="<|start_header_id|>system<|end_header_id|>\n\n{s}<|eot_id|>",
+        user="<|start_header_id|>user<|end_header_id|>\n\n{u}<|eot_id|>",
+        answer="<|start_header_id|>assistant<|end_header_id|>\n\n",
+        stop="<|eot_id|>",
+    ),
+    "vicuna": Layout(system=_VICUNA, user="USER: {u} ", answer="ASSISTANT:"),
+    "mistral": _MISTRAL,
+    "mixtral": _MISTRAL,
+    "gemma": Layout(
+        system="{s}\n\n",
+        inside=True,
+        user="<start_of_turn>user\n{u}<end_of_turn>\n",
+        answer="<start_of_turn>model\n",
+        stop="<end_of_turn>",
+        after="\n",
+    ),
+    "phi3_chat": Layout(
+        system="<|system|>\n{s}<|end|>\n",
+        user="<|user|>\n{u}<|end|>\n",
+        answer="<|assistant|>\n",
+        stop="<|end|>",
+        after="\n",
+    ),
+    "chatglm2": Layout(system="{s}\n\n", user="[Round {n}]\n\n问：{u}\n\n", answer="答："),
+    "chatglm3": Layout(system="<|system|>\n{s}", user="<|user|>\n{u}", answer="<|assistant|>\n"),
+    "baichuan2_chat": Layout(system="{s}", user="<reserved_106>{u}", answer="<reserved_107>"),
+    "deepseek_v2": Layout(system="{s}\n\n", user="User: {u}\n\n", answer="Assistant: "),
+    "zephyr": Layout(system="<|system|>\n{s}{e}\n", user="<|user|>\n{u}{e}\n", answer="<|assistant|>\n"),
+}

@@ -1,0 +1,117 @@
+"""What a run says of itself. `metrics.jsonl` is the one truth; console, plot and report are read from it."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Row = dict[str, Any]
+
+
+class RunLog:
+    """Appends rows to metrics.jsonl and shows them: a progress bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, folder: Path, total: int, done: int, keep_bytes: int) -> None:
+        """Rows behind `keep_bytes` belong to steps that a resume repeats; they are cut off."""
+        self.path = folder / "metrics.jsonl"
+        self.path.touch()
+        with self.path.open("rb+") as stream:
+            stream.truncate(keep_bytes)
+        self._stream = self.path.open("a", encoding="utf-8")
+        self._console = Console(soft_wrap=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            disable=not sys.stdout.isatty(),
+        )
+        self._task = self._bar.add_task(folder.name, total=total, completed=done, note="")
+        self.total = total
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        self._stream.close()
+
+    def write(self, row: Row) -> None:
+        """Append one row and show it."""
+        self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._stream.flush()
+        note = "  ".join(f"{key} {_short(value)}" for key, value in row.items() if key not in ("kind", "step", "time"))
+        if self._bar.disable or row["kind"] != "train":
+            self._console.print(f"{row['kind']:>10} {row['step']:>6}/{self.total}  {note}", markup=False, highlight=False)
+        else:
+            self._bar.update(self._task, note=note)
+
+    def advance(self, step: int) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=step)
+
+    def position(self) -> int:
+        """Bytes written so far: what a checkpoint remembers."""
+        os.fsync(self._stream.fileno())
+        return self.path.stat().st_size
+
+
+def _short(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}"
+
+
+def read_rows(folder: Path, kind: str = "") -> list[Row]:
+    """The rows of a run, of one kind or all."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if not kind or row["kind"] == kind]
+
+
+def plot_loss(folder: Path) -> None:
+    """Write loss.png: training and validation loss and the learning rate over the steps."""
+    from matplotlib.figure import Figure
+
+    train, validation = read_rows(folder, "train"), read_rows(folder, "validation")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    loss = figure.add_subplot()
+    loss.plot([row["step"] for row in train], [row["loss"] for row in train], label="training", linewidth=1.2)
+    if validation:
+        steps = [row["step"] for row in validation]
+        loss.plot(steps, [row["loss"] for row in validation], "o-", label="validation", markersize=4)
+    loss.set(xlabel="optimizer step", ylabel="loss per target", title=folder.name)
+    if train and min(row["loss"] for row in train) > 0:
+        loss.set_yscale("log")
+    loss.grid(alpha=0.3)
+    loss.legend(loc="upper right")
+    rate = loss.twinx()
+    rate.plot([row["step"] for row in train], [row["lr"] for row in train], color="grey", alpha=0.4, linewidth=1)
+    rate.set_ylabel("learning rate", color="grey")
+    figure.savefig(folder / "loss.png", dpi=120)
+
+
+def peak_memory_gib() -> float:
+    """Highest resident memory of this process so far, GiB (VmHWM)."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def now() -> float:
+    """Seconds since 1970, to the millisecond."""
+    return round(time.time(), 3)

@@ -1,0 +1,73 @@
+"""Before step 1: one forward and backward on the largest pack, and a look at which gradients are there."""
+
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from llm.corpus import Corpus
+from llm.errors import DataError, ModelError
+from llm.loader import Loader
+from llm.optim import MasterOptimizer, ParamGroup
+
+BatchT = TypeVar("BatchT")
+
+
+def preflight(
+    model: nn.Module,
+    groups: list[ParamGroup],
+    optimizer: MasterOptimizer,
+    loader: Loader[BatchT],
+    must_move: tuple[str, ...],
+    corpus: Corpus,
+) -> None:
+    """Fail now rather than in hour nine. Weights, optimizer and random numbers are left as they were.
+
+    Raises DataError naming a record without targets, ModelError when the wrong parameters train, when the largest
+    pack's loss is not finite, or when a group that must learn gets no gradient.
+    """
+    _refuse_silent_records(corpus)
+    _only_intended(model, groups)
+    pack = largest_pack(loader)
+    with torch.random.fork_rng():
+        loss = model(loader.make(pack))
+        if not torch.isfinite(loss):
+            names = ", ".join(corpus.places[index] for index in pack)
+            raise ModelError(f"the first loss is {float(loss)} on the largest pack ({names}). Look at these records")
+        loss.backward()
+    norms = {group.name: _norm(group.parameters) for group in groups}
+    optimizer.zero_grad()
+    for name in must_move:
+        if not norms.get(name, 0.0) > 0:
+            raise ModelError(
+                f"the {name}'s gradient is zero on the largest pack: nothing would be learnt. "
+                "Do the records hold images, and do answers follow them?"
+            )
+
+
+def _refuse_silent_records(corpus: Corpus) -> None:
+    silent = np.flatnonzero(np.asarray(corpus.targets) == 0)
+    if len(silent):
+        raise DataError(f"{corpus.places[int(silent[0])]}: no supervised token; its loss would be zero. Fix or remove it")
+
+
+def _only_intended(model: nn.Module, groups: list[ParamGroup]) -> None:
+    intended = {id(parameter) for group in groups for parameter in group.parameters}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    training = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    wrong = sorted(names[key] for key in intended ^ training if key in names)
+    if wrong:
+        raise ModelError(f"parameters that train and parameters that should differ: {', '.join(wrong[:5])}")
+
+
+def largest_pack(loader: Loader[BatchT]) -> tuple[int, ...]:
+    """The pack with the most tokens of the first epoch."""
+    lengths = loader.corpus.lengths
+    packs = [pack for step in loader.schedule.plans[0].steps for pack in step]
+    return tuple(map(int, max(packs, key=lambda pack: int(lengths[pack].sum()))))
+
+
+def _norm(parameters: list[nn.Parameter]) -> float:
+    grads = [parameter.grad.float().norm() for parameter in parameters if parameter.grad is not None]
+    return float(torch.stack(grads).norm()) if grads else 0.0

@@ -1,0 +1,267 @@
+"""A training run told as a story; text and vision share it and differ in their `Parts`."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from llm.batch import PackedBatch, collate
+from llm.checkpoint import (
+    Progress,
+    list_checkpoints,
+    load_weights,
+    read_progress,
+    read_state,
+    read_weights,
+    save,
+)
+from llm.config import Probe, RunConfig, Source
+from llm.corpus import CheckImage, Corpus, build_corpus, hold_out
+from llm.encode import Encoder
+from llm.engine import TorchEngine
+from llm.errors import RunError
+from llm.loader import Loader, Schedule, plan_run
+from llm.loop import Work, fit
+from llm.metrics import RunLog, peak_memory_gib, plot_loss, read_rows
+from llm.optim import ParamGroup, build_optimizer
+from llm.preflight import preflight
+
+BatchT = TypeVar("BatchT")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Generic[BatchT]):
+    """What a run is made of, text or vision."""
+
+    model: nn.Module  # called with a batch: the summed loss
+    encoder: Encoder
+    groups: list[ParamGroup]
+    collate: Callable[[Corpus, tuple[int, ...]], BatchT]
+    answer: Callable[[Probe], str]
+    check_image: CheckImage | None = None
+    prepare: Callable[[Corpus], None] = lambda corpus: None  # once, before a fresh run's first step
+    saved_buffers: tuple[str, ...] = ()  # buffers that belong to a checkpoint, by name
+    must_move: tuple[str, ...] = ()  # groups whose gradient may not be zero
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The data of a run: corpora and what is done with them."""
+
+    train: Corpus
+    chosen: NDArray[np.int64]
+    held_corpus: Corpus | None
+    held: NDArray[np.int64]
+    schedule: Schedule
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def run_folder(config: RunConfig) -> Path:
+    """Where the run lives."""
+    return Path(config.out or f"runs/{config.name}")
+
+
+def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path) -> Path:
+    """Train what the recipe says, from the newest checkpoint if there is one; returns the run folder.
+
+    Running a finished run again does nothing and says so. Raises RunError when the folder holds another run.
+    """
+    folder = claim_folder(run_folder(config), resolved)
+    done = _resume_point(folder)
+    if done.finished:
+        print(f"{folder}: finished at step {done.step}; nothing to do")
+        return folder
+    began = time.perf_counter()
+    torch.manual_seed(config.seed)
+    material = read_material(config, parts, folder, base)
+    _tell(material)
+    optimizer = build_optimizer(parts.groups, config.optim)
+    engine = TorchEngine(optimizer, config.optim.clip)
+    loader = loader_of(parts, material)
+    parts.model.train()
+    if not done.step:
+        parts.prepare(material.train)
+    preflight(parts.model, parts.groups, optimizer, loader, parts.must_move, material.train)
+    if done.step:
+        _restore(folder, parts.model, engine)
+        print(f"{folder}: going on after step {done.step}")
+    with RunLog(folder, material.schedule.total, done.step, done.metrics) as log:
+        work = Work(
+            loss=parts.model,
+            name_samples=lambda batch: _names(batch, material.train),
+            save=lambda progress: _save(folder, progress, parts, engine, config.train.keep),
+            validate=lambda: _validation_loss(parts, material, config),
+            probe=lambda step: _probe(folder, step, config.train.probes, parts.answer),
+        )
+        progress = fit(work, engine, loader, log, config.train, config.optim, done)
+    _report(folder, config, material, progress, time.perf_counter() - began)
+    return folder
+
+
+def loader_of(parts: Parts[BatchT], material: Material) -> Loader[BatchT]:
+    """The training steps of this process."""
+    return Loader(material.train, material.schedule, lambda indices: parts.collate(material.train, indices))
+
+
+def claim_folder(folder: Path, resolved: str) -> Path:
+    """Make the run folder and keep the resolved recipe in it; RunError when it holds another recipe's run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        recipe = folder / "config.yaml"
+        if recipe.exists() and list_checkpoints(folder) and recipe.read_text(encoding="utf-8") != resolved:
+            changed = _changed(recipe.read_text(encoding="utf-8"), resolved)
+            raise RunError(
+                f"{folder} holds a run of another recipe; these lines differ:\n{changed}\n"
+                f"Go on with the old recipe ({recipe}), choose another `out`, or delete the folder"
+            )
+        recipe.write_text(resolved, encoding="utf-8")
+        (folder / "environment.json").write_text(json.dumps(_environment(), indent=1))
+    except OSError as error:
+        raise RunError(f"{folder}: the run folder cannot be written: {error}. Choose another `out`") from error
+    return folder
+
+
+def _changed(old: str, new: str) -> str:
+    before, after = set(old.splitlines()), set(new.splitlines())
+    lines = [f"  was: {line.strip()}" for line in old.splitlines() if line not in after]
+    lines += [f"  now: {line.strip()}" for line in new.splitlines() if line not in before]
+    return "\n".join(lines)
+
+
+def _environment() -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("torch", "transformers", "peft", "numpy", "tokenizers", "pillow")
+    return {"python": sys.version.split()[0]} | {name: version(name) for name in packages}
+
+
+def _resume_point(folder: Path) -> Progress:
+    found = list_checkpoints(folder)
+    return read_progress(found[-1]) if found else Progress()
+
+
+def read_material(config: RunConfig, parts: Parts[BatchT], folder: Path, base: Path) -> Material:
+    """Corpora, the held-out part and the schedule."""
+    cache = Path(config.data.cache) if config.data.cache else folder / "cache"
+
+    def corpus_of(sources: tuple[Source, ...]) -> Corpus:
+        return build_corpus(sources, config.data, parts.encoder, cache, base, parts.check_image)
+
+    train = corpus_of(config.data.sources)
+    chosen, held = hold_out(train, config.data.validation, config.seed)
+    held_corpus: Corpus | None = train if len(held) else None
+    if config.data.validation_sources:
+        held_corpus = corpus_of(config.data.validation_sources)
+        held = np.arange(len(held_corpus))
+    schedule = plan_run(train, chosen, config.train, config.seed)
+    facts = {
+        "records": len(train),
+        "dropped_too_long": len(train.dropped),
+        "validation_records": len(held),
+        "tokens": int(train.lengths[chosen].sum()),
+        "supervised_tokens": int(train.targets[chosen].sum()),
+        "images": int(train.image_counts[chosen].sum()),
+        "steps": schedule.total,
+    }
+    return Material(train, chosen, held_corpus, held, schedule, facts)
+
+
+def _tell(material: Material) -> None:
+    for line in material.train.sources:
+        print(line)
+    print("  ".join(f"{key} {value:,}" for key, value in material.facts.items()))
+    for place in material.train.dropped[:5]:
+        print(f"dropped, too long: {place}")
+
+
+def _names(batch: Any, corpus: Corpus) -> str:
+    text: PackedBatch = batch if isinstance(batch, PackedBatch) else batch.text
+    return "; ".join(corpus.places[index] for index in text.samples)
+
+
+def trainable_weights(model: nn.Module, buffers: tuple[str, ...]) -> dict[str, Tensor]:
+    """What a checkpoint keeps: the parameters that train and the buffers that belong to them."""
+    weights = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
+    return weights | {name: tensor for name, tensor in model.named_buffers() if name in buffers}
+
+
+def _save(folder: Path, progress: Progress, parts: Parts[BatchT], engine: TorchEngine, keep: int) -> None:
+    random = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        random["cuda"] = torch.cuda.get_rng_state()
+    state = {"engine": engine.state(), "random": random}
+    save(folder, progress, trainable_weights(parts.model, parts.saved_buffers), state, keep)
+
+
+def _restore(folder: Path, model: nn.Module, engine: TorchEngine) -> None:
+    newest = list_checkpoints(folder)[-1]
+    load_weights(model, read_weights(newest))
+    state = read_state(newest)
+    engine.load(state["engine"])
+    torch.set_rng_state(state["random"]["cpu"])
+    if "cuda" in state["random"]:
+        torch.cuda.set_rng_state(state["random"]["cuda"])
+
+
+def _validation_loss(parts: Parts[BatchT], material: Material, config: RunConfig) -> float | None:
+    """Mean loss over all held-out targets, in eval mode."""
+    corpus = material.held_corpus
+    if corpus is None:
+        return None
+    train = config.train.model_copy(update={"epochs": 1.0, "max_steps": 0})
+    schedule = plan_run(corpus, material.held, train, seed=0)
+    modes = {module: module.training for module in parts.model.modules()}
+    parts.model.eval()
+    total, targets = 0.0, 0
+    with torch.no_grad():
+        for step in Loader(corpus, schedule, lambda indices: parts.collate(corpus, indices)).steps(0):
+            total += sum(float(parts.model(batch)) for batch in step.batches)
+            targets += step.targets
+    for module, training in modes.items():
+        module.training = training
+    return total / targets
+
+
+def _probe(folder: Path, step: int, probes: tuple[Probe, ...], answer: Callable[[Probe], str]) -> None:
+    if not probes:
+        return
+    answers = [{"prompt": probe.prompt, "image": probe.image, "answer": answer(probe)} for probe in probes]
+    samples = folder / "samples"
+    samples.mkdir(exist_ok=True)
+    (samples / f"step-{step:06d}.json").write_text(json.dumps(answers, ensure_ascii=False, indent=1), encoding="utf-8")
+    for row in answers:
+        print(f"     probe {step:>6}  {row['prompt']!r} -> {row['answer']!r}")
+
+
+def _report(folder: Path, config: RunConfig, material: Material, progress: Progress, seconds: float) -> None:
+    """report.json and loss.png: what the run was and what came of it."""
+    train, validation = read_rows(folder, "train"), read_rows(folder, "validation")
+    report = {
+        "name": config.name,
+        "stage": config.stage,
+        **material.facts,
+        "dropped_records": material.train.dropped,
+        "final_loss": train[-1]["loss"] if train else None,
+        "validation_loss": validation[-1]["loss"] if validation else None,
+        "tokens_seen": progress.tokens,
+        "tokens_per_s": round(progress.tokens / max(progress.seconds, 1e-9), 1),
+        "train_seconds": round(progress.seconds, 1),
+        "seconds": round(seconds, 1),
+        "peak_memory_gib": round(peak_memory_gib(), 2),
+        "progress": asdict(progress),
+    }
+    (folder / "report.json").write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
+    plot_loss(folder)
+
+
+def collate_text(corpus: Corpus, indices: tuple[int, ...]) -> PackedBatch:
+    """The batch of one pack of a text run."""
+    return collate([corpus.sample(index) for index in indices], indices)

@@ -1,0 +1,142 @@
+"""Identity data: varied, balanced, held out for real, and the name only where it belongs."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from data_tools.identity import LANGUAGES, IdentityData, Row, build_identity, normal, write_identity
+from llm.errors import ConfigError, RunError
+
+QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart"
+
+NAMES = {"en": ("Iris", "Eyegraft"), "zh": ("小睛", "眼接实验室")}
+
+
+def made(lang: str, seed: int = 0) -> IdentityData:
+    return build_identity(*NAMES[lang], lang, seed)
+
+
+def said(row: Row, role: str) -> list[str]:
+    return [message["content"] for message in row["messages"] if message["role"] == role]
+
+
+def is_identity(row: Row, name: str) -> bool:
+    return any(name in answer for answer in said(row, "assistant"))
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_half_speaks_of_itself_half_does_not(lang: str) -> None:
+    name, data = NAMES[lang][0], made(lang)
+    own = [row for row in data.train if is_identity(row, name)]
+    assert len(own) * 2 == len(data.train) > 250
+    for rows in (own, [row for row in data.train if not is_identity(row, name)]):
+        with_system = sum(bool(said(row, "system")) for row in rows) / len(rows)
+        assert 0.4 < with_system < 0.6
+    assert not any(name in prompt for row in data.train for prompt in said(row, "system"))
+    openings = Counter(is_identity(row, name) for row in data.train[:60])
+    assert min(openings.values()) > 15  # shuffled
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_no_sentence_rules(lang: str) -> None:
+    name, data = NAMES[lang][0], made(lang)
+    answers = Counter(answer for row in data.train for answer in said(row, "assistant") if name in answer)
+    assert len(answers) > 20
+    assert answers.most_common(1)[0][1] / answers.total() < 0.12
+    questions = Counter(question for row in data.train for question in said(row, "user"))
+    assert questions.most_common(1)[0][1] <= 12
+    own = [row for row in data.train if is_identity(row, name)]
+    turns = Counter(len(said(row, "user")) for row in own)
+    assert set(turns) == {1, 2, 3}
+    mixed = [[name in answer for answer in said(row, "assistant")] for row in own if len(said(row, "user")) > 1]
+    assert [False, True] in mixed
+    assert [True, False] in mixed
+    assert [False, True, False] in mixed
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_questions_of_the_three_lists_never_meet(lang: str) -> None:
+    data = made(lang)
+    trained = {normal(question) for row in data.train for question in said(row, "user")}
+    held_out, others = {normal(q) for q in data.held_out}, {normal(q) for q in data.others}
+    assert len(held_out) == len(data.held_out) >= 20
+    assert len(others) == len(data.others) >= 24
+    assert not trained & held_out
+    assert not trained & others
+    assert not held_out & others
+    assert not any(NAMES[lang][0] in question for question in data.held_out)  # the question must not give it away
+
+
+def test_wrong_names_are_denied_and_new_ones_held_out() -> None:
+    data = made("en")
+    pairs = {
+        (question, answer)
+        for row in data.train
+        for question, answer in zip(said(row, "user"), said(row, "assistant"), strict=True)
+    }
+    denied = [answer for question, answer in pairs if "SmolLM" in question]
+    assert denied
+    assert all("Iris" in answer and answer.startswith(("No, ", "I am not SmolLM. ")) for answer in denied)
+    asked = " ".join(question for question, _ in pairs)
+    assert "Copilot" not in asked
+    assert any("Copilot" in question for question in data.held_out)
+    assert {answer for question, answer in pairs if question == "Are you Iris?"} == {
+        "Yes, I am Iris, an assistant made by Eyegraft.",
+        "Yes, I am Iris. Eyegraft made me.",
+    }
+
+
+def test_a_name_from_the_lists_is_not_denied_and_ordinary_answers_avoid_it() -> None:
+    data = build_identity("Claude", "OpenAI", "en")
+    questions = [question for row in data.train for question in said(row, "user")]
+    assert "Are you Claude?" in questions  # as its own name
+    assert not any("not Claude" in answer for row in data.train for answer in said(row, "assistant"))
+    assert "Were you made by OpenAI?" not in questions
+    paris = build_identity("Lisbon", "{name}", "en")
+    plain = [row for row in paris.train if not is_identity(row, "Lisbon")]
+    assert not any("Portugal" in question for row in plain for question in said(row, "user"))
+    assert any("made by {name}" in answer for row in paris.train for answer in said(row, "assistant"))
+    assert "What is Siri?" not in build_identity("siri", "x", "en").others
+
+
+def test_the_same_seed_gives_the_same_set() -> None:
+    assert made("en") == made("en")
+    assert made("en", 1).train != made("en").train
+    assert made("en", 1).held_out == made("en").held_out
+
+
+@pytest.mark.parametrize(
+    ("name", "author", "lang", "found"),
+    [("Iris", "x", "fr", "lang: 'fr'"), (" ", "x", "en", "name: ''"), ("Iris", "a\nb", "en", "author: ")],
+)
+def test_what_cannot_be_built_is_refused(name: str, author: str, lang: str, found: str) -> None:
+    with pytest.raises(ConfigError, match=found):
+        build_identity(name, author, lang)
+
+
+def test_the_files_hold_the_three_lists(tmp_path: Path) -> None:
+    data = write_identity("Iris", "Eyegraft", "zh", tmp_path / "out")
+    for name, rows in (("train", data.train), ("held_out", data.held_out), ("others", data.others)):
+        text = (tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8")
+        assert json.loads(text) == rows
+        assert text.count("\n") == len(rows) + 2  # one a line between the brackets
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="writable"):
+        write_identity("Iris", "Eyegraft", "zh", tmp_path / "file" / "out")
+
+
+def test_the_quickstart_lists_are_this_generators_and_general_questions_are_new() -> None:
+    data = made("en")
+    for name, rows in (("train", data.train), ("held_out", data.held_out), ("others", data.others)):
+        assert json.loads((QUICKSTART / "identity" / f"{name}.json").read_text(encoding="utf-8")) == rows, (
+            "run eyegraft data identity"
+        )
+    general = json.loads((QUICKSTART / "identity" / "general.json").read_text(encoding="utf-8"))
+    assert len(general) >= 60
+    assert all(set(item) == {"question", "answer"} and all(item.values()) for item in general)
+    asked = {normal(item["question"]) for item in general}
+    assert len(asked) == len(general)
+    assert not asked & {normal(question) for row in data.train for question in said(row, "user")}
+    assert not asked & {normal(question) for question in (*data.held_out, *data.others)}

@@ -1,0 +1,80 @@
+"""Packed = one by one, against transformers' own attention; and the test goes red when isolation is broken."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from llm.attention import AttentionPlan, Span, plan_attention, plain_attention, use_packed_attention
+from llm.batch import collate
+from llm.encode import IGNORED, Sample
+from llm.forward import TextModel
+
+VOCAB = 96
+
+
+def _random_sample(length: int, seed: int) -> Sample:
+    random = np.random.default_rng(seed)
+    ids = random.integers(0, VOCAB, length).astype(np.int32)
+    labels = np.where(random.random(length) < 0.5, random.integers(0, VOCAB, length), IGNORED).astype(np.int32)
+    labels[-1] = 5
+    return Sample(ids, labels)
+
+
+@pytest.fixture(scope="module")
+def model() -> TextModel:
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        hidden_size=48,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        vocab_size=VOCAB,
+    )
+    llm = LlamaForCausalLM(config).eval()
+    use_packed_attention(llm)
+    return TextModel(llm)
+
+
+SAMPLES = [_random_sample(length, length) for length in (3, 40, 7, 21, 38, 1, 22)]
+
+
+def _reference(model: TextModel, sample: Sample) -> torch.Tensor:
+    """transformers alone: one unpacked sequence through its own SDPA, full head, then the target rows."""
+    with torch.no_grad(), plain_attention(model.llm):
+        logits = model.llm(input_ids=torch.from_numpy(sample.ids.astype(np.int64))[None]).logits[0]
+    return logits[torch.from_numpy(np.flatnonzero(sample.labels != IGNORED))]
+
+
+def test_packed_equals_one_by_one(model: TextModel) -> None:
+    with torch.no_grad():
+        packed = model.logits(collate(SAMPLES))
+    separate = torch.cat([_reference(model, sample) for sample in SAMPLES])
+    assert (packed - separate).abs().max() < 2e-6
+
+
+def test_broken_isolation_is_seen(model: TextModel) -> None:
+    batch = collate(SAMPLES)
+    rows = batch.tokens
+    leaking = plan_attention([Span(0, rows)], rows)  # one span: every sample sees those before it
+    with torch.no_grad():
+        isolated = model.logits(batch)
+        object.__setattr__(batch, "attention", leaking)
+        leaked = model.logits(batch)
+    assert (isolated - leaked).abs().max() > 1e-2
+
+
+def test_similar_spans_share_a_call_and_padding_is_bounded() -> None:
+    spans, start = [], 0
+    for length in (100, 95, 70, 20, 19, 5):
+        spans.append(Span(start, length))
+        start += length
+    plan: AttentionPlan = plan_attention(spans, start)
+    assert [(group.count, group.queries) for group in plan.groups] == [(3, 100), (2, 20), (1, 5)]
+    assert sum(group.count * group.queries for group in plan.groups) < 1.2 * start
+
+
+def test_every_row_must_belong_to_a_span() -> None:
+    with pytest.raises(AssertionError, match="no span"):
+        plan_attention([Span(0, 3)], 4)

@@ -1,0 +1,110 @@
+"""Folding: hand-written prefixes, and the loss and gradient of folded questions equal those of separate ones."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from llm.attention import use_packed_attention
+from llm.batch import collate, positions_of
+from llm.conversation import Conversation, ImageRef, Message
+from llm.encode import IGNORED, Sample
+from llm.errors import Place, RecordError
+from llm.fold import fold, split_turns
+from llm.forward import TextModel
+
+IMAGE = ImageRef("a.png")
+
+
+def _sample(ids: list[int], labels: list[int], images: tuple[ImageRef, ...] = ()) -> Sample:
+    return Sample(np.array(ids, np.int32), np.array(labels, np.int32), images)
+
+
+def _questions() -> list[Sample]:
+    return [
+        _sample([1, 2, 3, 10, 11], [IGNORED, IGNORED, IGNORED, 11, 20]),
+        _sample([1, 2, 3, 12, 13, 14], [IGNORED] * 4 + [14, 21]),
+        _sample([1, 2, 3, 12, 15], [IGNORED] * 4 + [22]),
+    ]
+
+
+def test_fold_by_hand() -> None:
+    folded = fold(_questions())
+    assert folded.ids.tolist() == [1, 2, 3, 10, 11, 12, 13, 14, 12, 15]
+    assert folded.branches == (3, 5, 8)
+    assert positions_of(folded).tolist() == [0, 1, 2, 3, 4, 3, 4, 5, 3, 4]
+    assert folded.labels.tolist() == [-100, -100, -100, 11, 20, -100, 14, 21, -100, 22]
+
+
+def test_a_prefix_never_holds_a_target() -> None:
+    same = [_sample([1, 2, 3], [IGNORED, 3, 4]), _sample([1, 2, 3], [IGNORED, 3, 4])]
+    folded = fold(same)
+    assert folded.branches == (1, 3)
+    assert (folded.labels != IGNORED).sum() == 4
+
+
+def test_different_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="different images"):
+        fold([_sample([1, 2], [IGNORED, 3], (IMAGE,)), _sample([1, 2], [IGNORED, 3])])
+
+
+@pytest.fixture(scope="module")
+def model() -> TextModel:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=64,
+        max_position_embeddings=128,
+    )
+    llm = LlamaForCausalLM(config)
+    use_packed_attention(llm)
+    return TextModel(llm)
+
+
+def _loss_and_gradient(model: TextModel, packs: list[list[Sample]]) -> tuple[float, torch.Tensor]:
+    model.zero_grad()
+    losses = [model(collate(pack)) for pack in packs]
+    torch.stack(losses).sum().backward()
+    gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    return float(sum(losses)), gradient.clone()
+
+
+def test_folded_equals_separate(model: TextModel) -> None:
+    folded_loss, folded_gradient = _loss_and_gradient(model, [[fold(_questions()), _questions()[1]]])
+    loss, gradient = _loss_and_gradient(model, [[sample] for sample in [*_questions(), _questions()[1]]])
+    assert folded_loss == pytest.approx(loss, rel=1e-6)
+    assert torch.allclose(folded_gradient, gradient, atol=1e-5)
+
+
+def test_the_comparison_sees_a_leak(model: TextModel) -> None:
+    """A branch that saw its neighbour would change the loss: the equality above is not vacuous."""
+    folded = fold(_questions())
+    leaking = Sample(folded.ids, folded.labels)  # one plain sequence: every branch sees those before it
+    separate, _ = _loss_and_gradient(model, [[sample] for sample in _questions()])
+    leaked, _ = _loss_and_gradient(model, [[leaking]])
+    assert abs(leaked - separate) > 1e-3
+
+
+def _record(*questions: tuple[str | ImageRef, ...]) -> Conversation:
+    messages: list[Message] = [Message("system", ("S",))]
+    for parts in questions:
+        messages += [Message("user", parts), Message("assistant", ("a",))]
+    return Conversation(tuple(messages), Place("f.json", 3))
+
+
+def test_turns_apart_repeat_system_and_images() -> None:
+    apart = split_turns(_record((IMAGE, "\nfirst?"), ("second?",)))
+    assert [conversation.messages[1].parts for conversation in apart] == [
+        (IMAGE, "\nfirst?"),
+        (IMAGE, "second?"),
+    ]
+    assert all(conversation.messages[0].text == "S" and len(conversation.messages) == 3 for conversation in apart)
+
+
+def test_images_elsewhere_are_refused() -> None:
+    with pytest.raises(RecordError, match="apart"):
+        split_turns(_record(("first?",), (IMAGE, "second?")))

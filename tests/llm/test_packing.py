@@ -1,0 +1,86 @@
+"""The laws of a plan: every sample once, no budget exceeded, equally many packs a rank."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llm.errors import ConfigError, DataError
+from llm.packing import Budget, best_fit, epoch_order, plan_packs
+
+
+def _lengths(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(1, 100, count)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(4, 120),
+    batch=st.integers(2, 16),
+    world=st.sampled_from([1, 2]),
+    mode=st.sampled_from(["flatten", "fill"]),
+    seed=st.integers(0, 5),
+)
+def test_plan_laws(count: int, batch: int, world: int, mode: str, seed: int) -> None:
+    tokens = _lengths(count, seed)
+    images = np.random.default_rng(seed + 1).integers(0, 3, count)
+    budget = Budget(256, 16)
+    order = epoch_order(np.ones(count), seed, 0)
+    try:
+        plan = plan_packs(tokens, images, budget, batch=batch, order=order, mode=mode, world=world)
+    except ConfigError:
+        assert world > 1  # an uneven step that cannot be shared is refused, never silently dropped
+        return
+    packs = [pack for step in plan.steps for pack in step]
+    assert sorted(np.concatenate(packs)) == list(range(count))
+    assert all(tokens[pack].sum() <= 256 and images[pack].sum() <= 16 for pack in packs)
+    assert all(len(step) % world == 0 for step in plan.steps)
+
+
+def test_flatten_keeps_the_padded_run_s_steps() -> None:
+    tokens = _lengths(20)
+    order = epoch_order(np.ones(20), 3, 1)
+    plan = plan_packs(tokens, np.zeros(20, int), Budget(100, 1), batch=8, order=order)
+    steps = [set(np.concatenate(step)) for step in plan.steps]
+    assert steps == [set(order[:8]), set(order[8:16]), set(order[16:])]
+    assert max(len(step) for step in plan.steps) > 1, "the budget never bit: the test saw no split"
+
+
+def test_two_ranks_share_a_step_without_overlap() -> None:
+    tokens = _lengths(16)
+    plan = plan_packs(tokens, np.zeros(16, int), Budget(400, 1), batch=8, order=np.arange(16), world=2)
+    for step in range(len(plan)):
+        mine, other = np.concatenate(plan.packs(step, 0)), np.concatenate(plan.packs(step, 1))
+        assert not set(mine) & set(other)
+        assert len(plan.packs(step, 0)) == len(plan.packs(step, 1))
+
+
+def test_best_fit_by_hand() -> None:
+    tokens = np.array([6, 5, 4, 3, 2])
+    packs = best_fit(tokens, np.zeros(5, int), Budget(10, 1), np.arange(5))
+    assert [sorted(pack.tolist()) for pack in packs] == [[0, 2], [1, 3, 4]]
+
+
+def test_fill_is_close_to_the_lower_bound() -> None:
+    tokens = _lengths(2000)
+    packs = best_fit(tokens, np.zeros(2000, int), Budget(512, 1), np.arange(2000))
+    assert -(-tokens.sum() // 512) / len(packs) >= 0.98
+
+
+def test_order_is_seeded_and_weights_repeat() -> None:
+    weights = np.array([1.0, 2.0, 0.0, 0.5])
+    seen = np.concatenate([epoch_order(weights, 0, epoch) for epoch in range(400)])
+    counts = np.bincount(seen, minlength=4) / 400
+    assert counts[:3].tolist() == [1.0, 2.0, 0.0]
+    assert 0.4 < counts[3] < 0.6
+    assert (epoch_order(weights, 0, 7) == epoch_order(weights, 0, 7)).all()
+
+
+def test_a_sample_over_the_budget_is_named() -> None:
+    with pytest.raises(ConfigError, match="pack_tokens is 50, but a sample has 99"):
+        plan_packs(np.array([99]), np.array([0]), Budget(50, 1), batch=1, order=np.arange(1))
+
+
+def test_fewer_samples_than_ranks() -> None:
+    with pytest.raises(DataError, match="1 samples cannot feed 2"):
+        plan_packs(np.array([9]), np.array([0]), Budget(50, 1), batch=1, order=np.arange(1), world=2)

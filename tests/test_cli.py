@@ -1,0 +1,290 @@
+"""The command line: what it prints, how it fails and with which exit code, without loading torch for it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from llm.config import RunConfig
+from llm.errors import ConfigError, EyegraftError, Place, RecordError, RunError
+from vlm import cli
+from vlm.config import EvalConfig, PipelineConfig
+
+RECIPE = "name: small\nmodel: {llm: x}\ndata: {sources: [{path: a.json}]}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Runs `eyegraft` with some arguments inside this process."""
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["eyegraft", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        said = capsys.readouterr()
+        return Result(code, said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Puts a light module in the place of a heavy one; its functions record their calls and return or raise."""
+
+    def put(name: str, **results: object) -> dict[str, tuple[object, ...]]:
+        calls: dict[str, tuple[object, ...]] = {}
+        module = ModuleType(name)
+        for function, result in results.items():
+            setattr(module, function, _recorder(function, result, calls))
+        package, _, last = name.rpartition(".")
+        monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setattr(import_module(package), last, module, raising=False)
+        return calls
+
+    return put
+
+
+def _recorder(function: str, result: object, calls: dict[str, tuple[object, ...]]) -> Callable[..., object]:
+    def record(*arguments: object) -> object:
+        calls[function] = arguments
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    return record
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_help_lists_every_command(run: Callable[..., Result]) -> None:
+    result = run("--help")
+    assert result.code == 0
+    commands = "train eval chat export ls cp show validate schema env assets data"
+    assert [name for name in commands.split() if f"\n  {name} " not in result.out] == []
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("validate", "quickstart/pipeline"), ("schema",), ("ls",)])
+def test_light_commands_load_neither_torch_nor_numpy(arguments: tuple[str, ...]) -> None:
+    code = (
+        "import atexit, sys\n"
+        "heavy = {'torch', 'transformers', 'numpy'}\n"
+        "atexit.register(lambda: print(heavy & set(sys.modules), file=sys.stderr))\n"
+        "from vlm.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "set()\n")
+    assert done.stdout
+
+
+def test_validate_prints_the_resolved_recipe(run: Callable[..., Result], recipe: Path) -> None:
+    result = run("validate", str(recipe), "train.batch=4")
+    assert (result.code, result.err) == (0, "")
+    assert "  batch: 4\n" in result.out
+    assert "  pack_tokens: 4096\n" in result.out
+
+
+def test_a_faulty_recipe_is_one_message_and_exit_code_two(run: Callable[..., Result], recipe: Path) -> None:
+    recipe.write_text(RECIPE + "tarin: {batch: 4}\n")
+    result = run("validate", str(recipe))
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"error: {recipe}:4: tarin: unknown key; did you mean train?\n"
+    assert run("train", str(recipe)) == result
+
+
+def test_validate_looks_into_every_step_of_a_pipeline(run: Callable[..., Result], recipe: Path) -> None:
+    pipeline = recipe.parent / "all.yaml"
+    pipeline.write_text("name: all\nsteps: [small.yaml, other.yaml]\n")
+    result = run("validate", str(pipeline))
+    assert result.code == 2
+    assert "other.yaml: no such file or recipe" in result.err
+    (recipe.parent / "other.yaml").write_text(RECIPE)
+    assert run("validate", str(pipeline)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\nstage: finetun\n", ":2: stage: found 'finetun'; choose sft, pretrain, finetune"),
+        ("name: a\nmodel: {llm: x, tower: y}\n", ":2: stage: missing; a tower needs `stage: pretrain` or `finetune`"),
+        ("name: a\nstage: [eval]\n", ":2: stage: found ['eval']; choose sft"),
+        ("name: a\nstage: eval\nrunn: x\n", ":3: runn: unknown key; did you mean run?"),
+    ],
+)
+def test_a_recipes_stage_decides_its_schema(run: Callable[..., Result], recipe: Path, text: str, message: str) -> None:
+    recipe.write_text(text)
+    result = run("validate", str(recipe))
+    assert result.code == 2
+    assert message in result.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("a bad recipe"), 2),
+        (RecordError(Place("qa.json", 7, "q7"), "image", "found 2", "Give one"), 3),
+        (RunError("the folder is in use"), 1),
+    ],
+)
+def test_an_error_while_training_is_one_message_and_its_exit_code(
+    run: Callable[..., Result], fake: Callable[..., Any], recipe: Path, error: EyegraftError, code: int
+) -> None:
+    fake("vlm.dry_run", dry_run=None)
+    fake("vlm.pipeline", run_step=error, run_pipeline=None)
+    assert run("train", str(recipe)) == Result(code, "", f"error: {error}\n")
+
+
+def test_train_hands_over_the_recipe_and_its_folder(
+    run: Callable[..., Result], fake: Callable[..., Any], recipe: Path
+) -> None:
+    fake("vlm.dry_run", dry_run=None)
+    calls = fake("vlm.pipeline", run_step={}, run_pipeline=None)
+    assert run("train", str(recipe), "train.batch=4", "optim.lr=1e-3").code == 0
+    config, folder = calls["run_step"]
+    assert isinstance(config, RunConfig)
+    assert (config.train.batch, config.optim.lr, folder) == (4, 0.001, recipe.parent)
+
+
+def test_train_runs_a_pipeline_by_its_file(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
+    fake("vlm.dry_run", dry_run=None)
+    calls = fake("vlm.pipeline", run_step={}, run_pipeline=None)
+    assert run("train", "quickstart/pipeline").code == 0
+    config, path = calls["run_pipeline"]
+    assert isinstance(config, PipelineConfig)
+    assert isinstance(path, Path)
+    assert path.name == "pipeline.yaml"
+
+
+def test_a_dry_run_trains_nothing(run: Callable[..., Result], fake: Callable[..., Any], recipe: Path) -> None:
+    explained = fake("vlm.dry_run", dry_run=None)
+    trained = fake("vlm.pipeline", run_step={}, run_pipeline=None)
+    assert run("train", str(recipe), "--dry-run").code == 0
+    assert isinstance(explained["dry_run"][0], RunConfig)
+    assert explained["dry_run"][1] == recipe
+    assert trained == {}
+
+
+def test_eval_takes_a_recipe_or_a_run_with_questions(
+    run: Callable[..., Result], fake: Callable[..., Any], recipe: Path
+) -> None:
+    calls = fake("vlm.measure", evaluate={})
+    recipe.write_text("name: e\nstage: eval\nrun: runs/x\n")
+    assert run("eval", str(recipe), "run=runs/y").code == 0
+    assert calls["evaluate"] == (EvalConfig(name="e", stage="eval", run="runs/y"),)
+    assert run("eval", "runs/z", "--data", "q/test.json", "--images", "pics", "--limit", "5").code == 0
+    (config,) = calls["evaluate"]
+    assert isinstance(config, EvalConfig)
+    assert config.vqa is not None
+    assert (config.run, config.out, config.checkpoint) == ("runs/z", "runs/z/eval-test", "latest")
+    assert (config.vqa.source.path, config.vqa.source.images, config.vqa.limit) == ("q/test.json", "pics", 5)
+
+
+def test_eval_of_a_training_recipe_is_refused(run: Callable[..., Result], recipe: Path) -> None:
+    result = run("eval", str(recipe))
+    assert result.code == 2
+    assert "found stage sft; name a recipe with `stage: eval`, or add --data" in result.err
+
+
+def test_chat_passes_every_knob(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
+    from llm.generate import Sampling
+
+    calls = fake("vlm.chat", chat_terminal=None)
+    knobs = ["--temperature", "0.7", "--top-k", "5", "--top-p", "0.9", "--repetition-penalty", "1.1"]
+    more = ["--max-new-tokens", "9", "--seed", "3", "--stop", "A", "--stop", "B", "--no-stream", "--system", "Be brief"]
+    assert run("chat", "runs/x", "--image", "a.png", "--image", "b.png", *knobs, *more).code == 0
+    sampling = Sampling(0.7, 5, 0.9, 1.1, 9, 3, ("A", "B"))
+    assert calls["chat_terminal"] == ("runs/x", "latest", ("a.png", "b.png"), "Be brief", sampling, False)
+    assert run("chat", "runs/x").code == 0
+    assert calls["chat_terminal"] == ("runs/x", "latest", (), "", Sampling(), True)
+
+
+def test_export_passes_its_options_and_prints_the_proof(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
+    calls = fake("vlm.export_run", export=1.25e-6)
+    result = run("export", "runs/x", "out", "--dtype", "bf16", "--checkpoint", "step-000005")
+    assert (result.code, calls["export"]) == (0, (Path("runs/x"), Path("out"), "bf16", "step-000005"))
+    assert result.out == "out: largest difference of a logit 1.25e-06\n"
+    assert run("export", "runs/x", "out", "--dtype", "fp16").code == 2
+
+
+def test_recipes_are_listed_shown_and_copied(run: Callable[..., Result], tmp_path: Path) -> None:
+    listed = run("ls", "*vicuna*_pretrain")
+    assert listed.out.startswith("llava/llava_vicuna_7b_v1_5_clip_vit_large_p14_336_pretrain  LLaVA-1.5 stage 1")
+    name = listed.out.split()[0]
+    copied = run("cp", name, str(tmp_path / "mine.yaml"))
+    assert (copied.code, copied.out) == (0, f"{tmp_path / 'mine.yaml'}\n")
+    assert run("show", name).out == (tmp_path / "mine.yaml").read_text()
+    assert run("cp", name, str(tmp_path / "mine.yaml")).code == 2
+    assert run("ls", "xyzzy") == Result(2, "", "error: xyzzy: no recipe's name matches; `eyegraft ls` lists them all\n")
+
+
+def test_schema_is_that_of_the_stage(run: Callable[..., Result]) -> None:
+    finetune = json.loads(run("schema", "finetune").out)
+    assert {"from", "tune", "model"} <= finetune["properties"].keys()
+    assert finetune["additionalProperties"] is False
+    assert finetune["properties"]["stage"]["enum"] == ["pretrain", "finetune"]
+    assert len(json.loads(run("schema").out)["anyOf"]) == 5
+    result = run("schema", "finetun")
+    assert (result.code, result.err.split("; ")[-1]) == (2, "did you mean finetune?\n")
+
+
+def test_env_names_what_is_there_and_what_would_bring_the_rest(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlm.environment.OPTIONAL", {"bitsandbytes": "quant", "no-such-package": "web"})
+    lines = dict(line.split(maxsplit=1) for line in run("env").out.splitlines())
+    assert lines["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert lines["torch"][0].isdigit()
+    assert lines["bitsandbytes"][0].isdigit()
+    assert lines["no-such-package"] == "absent; pip install 'eyegraft[web]'"
+    assert {"platform", "cores", "cpu"} <= lines.keys()
+
+
+def test_assets_are_fetched_into_the_folder(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
+    calls = fake("data_tools.assets", fetch_assets=None)
+    assert run("assets", "--folder", "cache", "lite0").code == 0
+    assert calls["fetch_assets"] == (Path("cache"), ["lite0"])
+    assert run("assets").code == 0
+    assert calls["fetch_assets"] == (Path("assets"), ())
+
+
+def test_identity_data_is_made_and_renamed(run: Callable[..., Result], tmp_path: Path) -> None:
+    made = run("data", "identity", "Kestrel", str(tmp_path), "--author", "Ana")
+    assert (made.code, made.err) == (0, "")
+    assert made.out.startswith(f"{tmp_path / 'train.json'}: ")
+    before = (tmp_path / "train.json").read_text()
+    renamed = run("data", "rename", "Kestrel", "Osprey", str(tmp_path / "train.json"), str(tmp_path / "new.json"))
+    assert (renamed.code, renamed.err) == (0, "")
+    after = (tmp_path / "new.json").read_text()
+    assert "Kestrel" in before
+    assert "Kestrel" not in after
+    assert renamed.out.endswith(f"new.json: {after.count('Osprey')} replaced in all\n")
+
+
+def test_a_wrong_command_line_is_exit_code_two(run: Callable[..., Result]) -> None:
+    assert run("trian").code == 2
+    assert run("train").code == 2
+    assert run("chat", "runs/x", "--top-p", "2").code == 2

@@ -1,0 +1,222 @@
+"""The command `eyegraft`. Each command imports what it needs when it runs: help and validation answer at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from llm.errors import ConfigError, EyegraftError
+
+app = typer.Typer(
+    help="Give a language model eyes: train, evaluate, chat with and export it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Make and mend training data.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="A recipe's file, or the name of a shipped recipe.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example train.batch=8.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")]
+Checkpoint = Annotated[str, typer.Option(help="A checkpoint's name, such as step-000500.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe, or for cp a folder of recipes; see ls.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message on stderr and its own exit code."""
+    try:
+        app()
+    except EyegraftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+@app.command()
+def train(
+    file: File,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
+) -> None:
+    """Train a recipe, or go on where it stopped; a pipeline runs its steps in order."""
+    from vlm.config import PipelineConfig, load_config
+    from vlm.recipes import find_recipe
+
+    config, path = load_config(file, overrides or ()), find_recipe(file)
+    # Only now: a faulty recipe should not wait for torch.
+    from vlm.dry_run import dry_run as describe
+    from vlm.pipeline import run_pipeline, run_step
+
+    if dry_run:
+        describe(config, path)
+    elif isinstance(config, PipelineConfig):
+        run_pipeline(config, path)
+    else:
+        run_step(config, path.parent)
+
+
+@app.command("eval")
+def evaluate(
+    target: Annotated[str, typer.Argument(metavar="FILE|RUN", help="An eval recipe, or a run folder with --data.")],
+    overrides: Overrides = None,
+    data: Annotated[str, typer.Option(help="Image questions to ask the run, in any format training reads.")] = "",
+    images: Annotated[str, typer.Option(help="The folder their image paths are relative to.")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="How many questions; 0 asks all.")] = 0,
+    checkpoint: Checkpoint = "latest",
+) -> None:
+    """Measure a run: an eval recipe, or a run folder on the questions of --data."""
+    from vlm.config import EvalConfig, load_config, questions_for_run
+
+    if data:
+        config = questions_for_run(target, checkpoint, data, images, limit)
+    else:
+        loaded = load_config(target, overrides or ())
+        if not isinstance(loaded, EvalConfig):
+            raise ConfigError(f"{target}: found stage {loaded.stage}; name a recipe with `stage: eval`, or add --data")
+        config = loaded
+    from vlm.measure import evaluate
+
+    evaluate(config)
+
+
+@app.command()
+def chat(
+    run: Run,
+    image: Annotated[list[Path] | None, typer.Option(help="A picture to talk about; may be repeated.")] = None,
+    checkpoint: Checkpoint = "latest",
+    system: Annotated[str, typer.Option(help="System prompt.")] = "",
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.0,
+    top_k: Annotated[int, typer.Option(min=0, help="Choose among the k likeliest; 0: all.")] = 0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Choose among the likeliest that make up p.")] = 1.0,
+    repetition_penalty: Annotated[float, typer.Option(min=0.01, help="Above 1, tokens seen become unlikelier.")] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    seed: Annotated[int, typer.Option()] = 0,
+    stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer; may be repeated.")] = None,
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show the answer as it grows.")] = True,
+) -> None:
+    """Talk to a trained model in the terminal; RESET starts anew, EXIT leaves."""
+    from llm.generate import Sampling
+    from vlm.chat import chat_terminal
+
+    sampling = Sampling(temperature, top_k, top_p, repetition_penalty, max_new_tokens, seed, tuple(stop or ()))
+    chat_terminal(run, checkpoint, tuple(str(path) for path in image or ()), system, sampling, stream)
+
+
+@app.command()
+def export(
+    run: Run,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="The weights' type.")] = "fp32",
+    checkpoint: Checkpoint = "latest",
+) -> None:
+    """Write a run as a plain Hugging Face folder, and prove that it answers alike."""
+    from vlm.export_run import export
+
+    print(f"{folder}: largest difference of a logit {export(Path(run), folder, dtype, checkpoint):.2e}")
+
+
+@app.command("ls")
+def list_recipes(pattern: Annotated[str, typer.Argument(help="A part of the name, or a glob.")] = "") -> None:
+    """List the recipes that ship with Eyegraft."""
+    from vlm.recipes import list_recipes
+
+    found = list_recipes(pattern)
+    if not found:
+        raise ConfigError(f"{pattern}: no recipe's name matches; `eyegraft ls` lists them all")
+    width = max(len(recipe.name) for recipe in found)
+    for recipe in found:
+        print(f"{recipe.name:<{width}}  {recipe.about}")
+
+
+@app.command("cp")
+def copy_recipe(name: Name, dest: Annotated[Path, typer.Argument(metavar="DEST")]) -> None:
+    """Copy a recipe, or a whole folder of them, to edit it."""
+    from vlm.recipes import copy_recipe
+
+    for path in copy_recipe(name, dest):
+        print(path)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Print a recipe as it was written."""
+    from vlm.recipes import find_recipe
+
+    print(find_recipe(name).read_text(encoding="utf-8"), end="")
+
+
+@app.command()
+def validate(file: File, overrides: Overrides = None) -> None:
+    """Check a recipe, and every step of a pipeline; print it with all defaults filled in."""
+    from llm.load import resolve_yaml
+    from vlm.config import PipelineConfig, load_config, load_steps
+    from vlm.recipes import find_recipe
+
+    config = load_config(file, overrides or ())
+    if isinstance(config, PipelineConfig):
+        load_steps(config, find_recipe(file))
+    print(resolve_yaml(config), end="")
+
+
+@app.command()
+def schema(stage: Annotated[str, typer.Argument(help="One stage; all of them without.")] = "") -> None:
+    """Print the JSON schema of recipes."""
+    from vlm.config import json_schema
+
+    print(json.dumps(json_schema(stage), indent=2))
+
+
+@app.command()
+def env() -> None:
+    """Say what this machine and this installation offer."""
+    from vlm.environment import describe
+
+    for name, finding in describe():
+        print(f"{name:<18} {finding}")
+
+
+@app.command()
+def assets(
+    folder: Annotated[Path, typer.Option(help="Where they are kept.")] = Path("assets"),
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; all without.")] = None,
+) -> None:
+    """Fetch what the quickstart trains on: once, checksummed, offline afterwards."""
+    from data_tools.assets import fetch_assets
+
+    fetch_assets(folder, names or ())
+
+
+@data_app.command()
+def identity(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who the assistant is.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    author: Annotated[str, typer.Option(help="Who made it.")],
+    lang: Annotated[Literal["en", "zh"], typer.Option(help="The language it is asked in.")] = "en",
+    seed: Annotated[int, typer.Option(help="Another seed draws other words.")] = 0,
+) -> None:
+    """Make training data for an assistant that knows who it is, and the questions to judge it by."""
+    from data_tools.identity import write_identity
+
+    data = write_identity(name, author, lang, folder, seed)
+    print(f"{folder / 'train.json'}: {len(data.train)} conversations")
+    print(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
+    print(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
+
+
+@data_app.command()
+def rename(
+    old: Annotated[str, typer.Argument(metavar="OLD")],
+    new: Annotated[str, typer.Argument(metavar="NEW")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON or JSONL.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
+) -> None:
+    """Replace one name by another in every text of a data file."""
+    from data_tools.rename import rename
+
+    counts = rename(old, new, file, out)
+    for field, count in counts.items():
+        print(f"{field}: {count} replaced")
+    print(f"{out}: {sum(counts.values())} replaced in all")

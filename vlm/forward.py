@@ -1,0 +1,39 @@
+"""The training forward of a vision model: a pack with pictures in, a summed loss out."""
+
+from torch import Tensor, nn
+
+from llm.loss import summed_loss
+from vlm.batch import VlmBatch
+from vlm.model import VisionModel
+
+
+class VlmModel(nn.Module):
+    """Pictures become rows of the pack, then the language model runs as on text."""
+
+    def __init__(self, vision: VisionModel) -> None:
+        super().__init__()
+        self.vision = vision
+
+    def forward(self, batch: VlmBatch) -> Tensor:
+        """Summed cross-entropy over the pack's targets, fp32 scalar."""
+        return summed_loss(self.logits(batch), batch.text.targets)
+
+    def logits(self, batch: VlmBatch) -> Tensor:
+        """[K, V]: the LM head runs at target rows only."""
+        output = self.vision.hf(
+            inputs_embeds=self.embed(batch)[None],
+            position_ids=batch.text.position_ids,
+            use_cache=False,
+            packed=batch.text.attention,
+            logits_to_keep=batch.text.target_rows,
+        )
+        return output.logits[0]
+
+    def embed(self, batch: VlmBatch) -> Tensor:
+        """[T, hidden]: token embeddings with the projected pictures in their rows."""
+        tokens = self.vision.hf.get_input_embeddings()(batch.text.input_ids[0])
+        if not len(batch.image_of):
+            return tokens
+        pictures = self.vision.embed_images(self.vision.features(batch.pixel_values))  # [U * P, hidden]
+        per_place = pictures.view(len(batch.pixel_values), -1, pictures.shape[-1])[batch.image_of]
+        return tokens.index_copy(0, batch.image_rows, per_place.flatten(0, 1).to(tokens.dtype))

@@ -1,0 +1,34 @@
+"""`eyegraft eval`: a run's figures, written to eval.json with the answers behind them."""
+
+import json
+from pathlib import Path
+
+from llm.errors import ConfigError
+from llm.identity import evaluate_identity, read_identity
+from vlm.config import EvalConfig
+from vlm.evaluate import evaluate_vqa
+from vlm.forward import VlmModel
+from vlm.run import open_run
+
+
+def evaluate(config: EvalConfig) -> dict[str, float]:
+    """Measure a run as the recipe says; returns the figures."""
+    out = Path(config.out or Path(config.run) / config.name)
+    out.mkdir(parents=True, exist_ok=True)
+    opened = open_run(Path(config.run), config.checkpoint)
+    figures: dict[str, float] = {}
+    if config.vqa is not None:
+        if not isinstance(opened.model, VlmModel):
+            raise ConfigError(f"eval.vqa: {config.run} is a text run and sees no pictures")
+        figures |= evaluate_vqa(opened.model, opened.encoder, config.vqa, out, Path.cwd())
+    if config.identity is not None:
+        plan = config.identity
+        questions = read_identity(Path(plan.paraphrases), Path(plan.others), Path(plan.general))
+        base = open_run(Path(config.run), config.checkpoint, base=True)
+        found, answers = evaluate_identity(base.speaker, opened.speaker, questions, plan.name, plan.max_new_tokens)
+        figures |= found
+        (out / "answers.json").write_text(json.dumps(answers, ensure_ascii=False, indent=1), encoding="utf-8")
+    (out / "eval.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    for key, value in figures.items():
+        print(f"  {key:<28} {value}")
+    return figures

@@ -1,0 +1,235 @@
+"""Runs of every stage: how their parts are put together, and how a finished run is opened again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from llm.attention import use_packed_attention
+from llm.chat import Speaker, question
+from llm.checkpoint import find_checkpoint, load_weights, read_weights, verify
+from llm.config import ModelConfig, Probe, RunConfig
+from llm.conversation import ImageRef
+from llm.corpus import Corpus
+from llm.encode import Encoder
+from llm.errors import ConfigError, RunError
+from llm.forward import TextModel
+from llm.generate import Sampling
+from llm.model import load_llm, load_tokenizer
+from llm.optim import ParamGroup
+from llm.run import Parts, collate_text, run_training
+from llm.template import load_template
+from llm.tuning import apply_tuning, merge_adapters
+from vlm.batch import VlmBatch, collate_vlm, read_pixels
+from llm.load import resolve_yaml
+from vlm.config import VlmRunConfig, load_config
+from vlm.forward import VlmModel
+from vlm.images import check_header, read_image
+from vlm.model import VisionModel, build_vlm
+from vlm.stages import open_stage
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+STATISTICS_IMAGES = 64  # pictures whose features give the projector's fixed statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model with the weights of a run, ready to answer, to train on or to export."""
+
+    config: RunConfig
+    model: TextModel | VlmModel
+    encoder: Encoder
+    groups: list[ParamGroup]
+
+    @property
+    def speaker(self) -> Speaker:
+        """The model as one that answers."""
+        return speaker_of(self.model, self.encoder)
+
+
+def train(config: RunConfig, base: Path) -> Path:
+    """Train a text or vision run; returns its folder."""
+    torch.manual_seed(config.seed)  # fresh projectors and adapters are drawn here
+    opened = open_model(config)
+    return run_training(config, parts_of(opened), resolve_yaml(config), base)
+
+
+def parts_of(opened: Opened) -> Parts[Any]:
+    """What the loop needs of an opened model, text or vision."""
+    if isinstance(opened.model, VlmModel):
+        return _vision_parts(opened, opened.model)
+    return _text_parts(opened)
+
+
+def open_model(config: RunConfig) -> Opened:
+    """Build the recipe's model, bring in what the runs before it trained, and open what this one trains."""
+    dtype = DTYPES[config.train.dtype]
+    four_bit = config.tune.kind == "qlora" or config.tune.four_bit
+    if isinstance(config, VlmRunConfig):
+        return _open_vision(config, dtype, four_bit)
+    return _open_text(config, dtype, four_bit)
+
+
+def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
+    tokenizer = load_tokenizer(config.model.llm)
+    llm = load_llm(config.model.llm, dtype, four_bit)
+    model = TextModel(llm)
+    for earlier, folder in earlier_runs(config):
+        apply_tuning(llm, earlier.tune)
+        load_weights(model, read_weights(find_checkpoint(folder)))
+        merge_adapters(llm)
+    use_packed_attention(llm)
+    llm.requires_grad_(False)
+    parameters = apply_tuning(llm, config.tune)
+    if config.train.recompute:
+        _recompute(llm)
+    encoder = Encoder(tokenizer, load_template(config.data.template, tokenizer))
+    return Opened(config, model, encoder, [ParamGroup("llm", parameters, config.optim.lr)])
+
+
+def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
+    vision = build_vlm(config.model, dtype, four_bit)
+    model = VlmModel(vision)
+    for earlier, folder in earlier_runs(config):
+        if not isinstance(earlier, VlmRunConfig):
+            raise ConfigError(f"from: {folder} is a text run; a vision run starts from a vision run")
+        open_stage(vision, earlier)
+        load_weights(model, read_weights(find_checkpoint(folder)))
+        merge_adapters(vision)
+    use_packed_attention(vision.language_model)
+    groups = open_stage(vision, config)
+    if config.train.recompute:
+        _recompute(vision.language_model)
+    tokenizer = vision.tokenizer
+    template = load_template(config.data.template, tokenizer)
+    return Opened(config, model, Encoder(tokenizer, template, vision.image_id, vision.rows), groups)
+
+
+def _recompute(llm: PreTrainedModel) -> None:
+    llm.activation_checkpointing_enable({"use_reentrant": False})
+
+
+def earlier_runs(config: RunConfig) -> list[tuple[RunConfig, Path]]:
+    """The chain of `from`, oldest first, each with its folder. Raises ConfigError when the models differ."""
+    chain: list[tuple[RunConfig, Path]] = []
+    start = config.start
+    while start:
+        folder = Path(start)
+        earlier = read_run_config(folder)
+        _same_model(config.model, earlier.model, folder)
+        chain.insert(0, (earlier, folder))
+        start = earlier.start
+    return chain
+
+
+def _same_model(now: ModelConfig, then: ModelConfig, folder: Path) -> None:
+    for key, value in then.model_dump().items():
+        if now.model_dump().get(key) != value:
+            raise ConfigError(
+                f"model.{key} is {now.model_dump().get(key)!r}, but {folder} was trained with {value!r}. "
+                "A run that starts `from` another keeps its model section"
+            )
+
+
+def read_run_config(folder: Path) -> RunConfig:
+    """The recipe a run folder was made from."""
+    path = folder / "config.yaml"
+    if not path.exists():
+        raise RunError(f"{folder} is no run folder: config.yaml is missing. Name the folder a run wrote, as runs/my-run")
+    config = load_config(path, ())
+    if not isinstance(config, RunConfig):
+        raise RunError(f"{folder} holds no training run, but a run of stage {config.stage}")
+    return config
+
+
+def open_run(folder: Path, checkpoint: str = "latest", base: bool = False) -> Opened:
+    """The model as a run left it at a checkpoint; with `base`, as it was before the run began."""
+    opened = open_model(read_run_config(folder))
+    if base:
+        return open_model_without_tuning(opened.config)
+    found = find_checkpoint(folder, checkpoint)
+    verify(found)
+    load_weights(opened.model, read_weights(found))
+    opened.model.eval()
+    return opened
+
+
+def open_model_without_tuning(config: RunConfig) -> Opened:
+    """The recipe's model before its own training: no fresh adapters in it."""
+    frozen = config.model_copy(update={"tune": config.tune.model_copy(update={"kind": "frozen"})})
+    opened = open_model(frozen)
+    opened.model.eval()
+    return opened
+
+
+def speaker_of(model: TextModel | VlmModel, encoder: Encoder) -> Speaker:
+    """The model as one that answers."""
+    if isinstance(model, TextModel):
+        embeddings = model.llm.get_input_embeddings()
+        return Speaker(model.llm, model.llm, encoder, lambda ids, _: embeddings(torch.tensor(ids)))
+    vision = model.vision
+    return Speaker(vision.hf, vision.language_model, encoder, lambda ids, images: embed_prompt(vision, ids, images))
+
+
+def embed_prompt(vision: VisionModel, ids: list[int], images: tuple[ImageRef, ...]) -> Tensor:
+    """[T, hidden]: a prompt's tokens with its pictures in their rows."""
+    row = torch.tensor(ids)
+    tokens = vision.hf.get_input_embeddings()(row)
+    if not images:
+        return tokens
+    vision.eval()
+    pictures = vision.embed_images(vision.features(read_pixels(list(images), vision.preprocess)))
+    return tokens.index_copy(0, torch.nonzero(row == vision.image_id)[:, 0], pictures.to(tokens.dtype))
+
+
+def _text_parts(opened: Opened) -> Parts[Any]:
+    return Parts(
+        model=opened.model,
+        encoder=opened.encoder,
+        groups=opened.groups,
+        collate=collate_text,
+        answer=_answerer(opened),
+        must_move=("llm",),
+    )
+
+
+def _vision_parts(opened: Opened, model: VlmModel) -> Parts[Any]:
+    vision = model.vision
+    check = read_image if opened.config.data.check_images == "decode" else check_header
+
+    def collate(corpus: Corpus, indices: tuple[int, ...]) -> VlmBatch:
+        samples = [corpus.sample(index) for index in indices]
+        return collate_vlm(samples, vision.preprocess, vision.image_id, vision.rows, indices)
+
+    def prepare(corpus: Corpus) -> None:
+        if not opened.config.start:
+            seen = dict.fromkeys(path for images in corpus.images for path in images)
+            step = max(1, len(seen) // STATISTICS_IMAGES)
+            vision.standardise(read_pixels([ImageRef(path) for path in list(seen)[::step]], vision.preprocess))
+
+    return Parts(
+        model=model,
+        encoder=opened.encoder,
+        groups=opened.groups,
+        collate=collate,
+        answer=_answerer(opened),
+        check_image=check,
+        prepare=prepare,
+        saved_buffers=tuple(name for name, _ in model.named_buffers() if ".projector." in f".{name}"),
+        must_move=("projector",),
+    )
+
+
+def _answerer(opened: Opened) -> Callable[[Probe], str]:
+    def answer(probe: Probe) -> str:
+        images = (probe.image,) if probe.image else ()
+        asked = question(probe.prompt, images, probe.system)
+        return opened.speaker.answer(asked, Sampling(max_new_tokens=probe.max_new_tokens))
+
+    return answer
+
+
