@@ -77,14 +77,8 @@ def build_identity(name: str, author: str, lang: str, seed: int = 0) -> Identity
     rows = [*_single(asked, words, dice), *_several(asked, ordinary, words, dice)]
     rows += _repeat(ordinary, len(rows), words, dice)
     dice.shuffle(rows)
-    trained = {normal(question) for question, _ in (*asked, *ordinary)}
-    held_out = [question for question in _held_out(words, name, author) if normal(question) not in trained]
-    return IdentityData(rows, held_out, [question for question in words.others if not _mentions(name, question)])
-
-
-def normal(question: str) -> str:
-    """A question without case, spacing and punctuation: what makes two paraphrases the same."""
-    return re.sub(r"\W+", " ", question.lower()).strip()
+    others = [question for question in words.others if not _mentions(name, question)]
+    return IdentityData(rows, list(_held_out(words, name, author)), others)
 
 
 def _checked(field: str, value: str) -> str:

@@ -17,7 +17,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 NAME = "eyegraft_packed"
-# Spans share a group while the shortest is at least this share of the longest: below it, padding costs more than a call.
+# Spans share a group while the shortest is at least this share of the longest: below it, padding costs more.
 ALIKE = 0.6
 # Keys up to which plain products beat SDPA on a CPU (forward and backward, see _attend_short).
 SHORT = 256

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from llm.attention import AttentionPlan, Span, plan_attention
@@ -70,7 +71,7 @@ def collate(samples: list[Sample], indices: tuple[int, ...] = ()) -> PackedBatch
     )
 
 
-def positions_of(sample: Sample) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def positions_of(sample: Sample) -> NDArray[np.int64]:
     """0, 1, 2, ... and, in each branch, on from the end of the prefix."""
     positions = np.arange(len(sample.ids))
     if not sample.branches:
@@ -93,5 +94,5 @@ def spans_of(sample: Sample, start: int) -> list[Span]:
     return [Span(start, prefix), *branches] if prefix else branches
 
 
-def _row(values: np.ndarray[tuple[int], np.dtype[np.signedinteger]]) -> Tensor:  # type: ignore[type-arg]
+def _row(values: NDArray[np.signedinteger]) -> Tensor:
     return torch.from_numpy(values.astype(np.int64))[None]

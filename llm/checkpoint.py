@@ -55,7 +55,9 @@ def save(run: Path, progress: Progress, weights: dict[str, Tensor], state: dict[
         partial.rename(final)
         _sync(final.parent)
     except OSError as error:
-        raise RunError(f"{final}: the checkpoint could not be written: {error}. Free space or check the rights") from error
+        raise RunError(
+            f"{final}: the checkpoint could not be written: {error}. Free space or check the rights"
+        ) from error
     for old in list_checkpoints(run)[:-keep]:
         shutil.rmtree(old)
     return final

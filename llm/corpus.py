@@ -206,7 +206,7 @@ def _check_images(samples: list[Sample], check_image: CheckImage) -> None:
 
 def _save(folder: Path, samples: list[Sample], weights: NDArray[np.float64]) -> None:
     branches = [np.asarray(sample.branches, np.int64) for sample in samples]
-    arrays = {
+    arrays: dict[str, NDArray[np.generic]] = {
         "ids": np.concatenate([sample.ids for sample in samples]).astype(np.int32),
         "labels": np.concatenate([sample.labels for sample in samples]).astype(np.int32),
         "offsets": _offsets([len(sample.ids) for sample in samples]),
@@ -245,5 +245,3 @@ def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[NDArray[np.int64]
 
 def _hash64(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-
-

@@ -43,7 +43,9 @@ def split_turns(conversation: Conversation) -> list[Conversation]:
 def _leading_images(message: Message) -> tuple[ImageRef, ...]:
     """The images a message opens with, white space between them left out: the template sets the lines."""
     written = (part for part in message.parts if isinstance(part, ImageRef) or part.strip())
-    return tuple(part for part in takewhile(lambda part: isinstance(part, ImageRef), written) if isinstance(part, ImageRef))
+    return tuple(
+        part for part in takewhile(lambda part: isinstance(part, ImageRef), written) if isinstance(part, ImageRef)
+    )
 
 
 def fold(samples: list[Sample]) -> Sample:

@@ -1,7 +1,5 @@
 """The training forward of a text model: a pack in, a summed loss out."""
 
-
-
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -29,4 +27,5 @@ class TextModel(nn.Module):
             packed=batch.attention,
             logits_to_keep=batch.target_rows,
         )
-        return output.logits[0]
+        logits: Tensor = output.logits[0]
+        return logits

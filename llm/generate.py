@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class _Stopped(StoppingCriteria):
 def answering(model: PreTrainedModel, text: PreTrainedModel) -> Iterator[None]:
     """Inside, the model answers: eval mode, plain attention, random numbers of its own; outside, all is as it was."""
     modes = {module: module.training for module in model.modules()}
-    model.eval()
+    model.train(False)
     try:
         with torch.random.fork_rng(), plain_attention(text) if _packed(text) else nullcontext():
             yield
@@ -49,7 +50,7 @@ def answering(model: PreTrainedModel, text: PreTrainedModel) -> Iterator[None]:
 
 
 def _packed(text: PreTrainedModel) -> bool:
-    return text.config._attn_implementation == NAME
+    return bool(text.config._attn_implementation == NAME)
 
 
 @torch.no_grad()
@@ -69,7 +70,7 @@ def generate(
     embeds = torch.stack([torch.nn.functional.pad(prompt, (0, 0, width - len(prompt), 0)) for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=embeds.device)
     torch.manual_seed(sampling.seed)
-    knobs = {"do_sample": False}
+    knobs: dict[str, Any] = {"do_sample": False}
     if sampling.temperature > 0:
         knobs = {
             "do_sample": True,
@@ -77,7 +78,8 @@ def generate(
             "top_k": sampling.top_k,
             "top_p": sampling.top_p,
         }
-    output = model.generate(
+    whole: Any = model  # torch's typing takes a module's methods for tensors
+    output = whole.generate(
         inputs_embeds=embeds,
         attention_mask=mask,
         max_new_tokens=sampling.max_new_tokens,

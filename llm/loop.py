@@ -37,7 +37,9 @@ class Interrupted(RunError):
     """SIGINT or SIGTERM arrived: the step was finished and saved."""
 
     def __init__(self, number: int, step: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name} after step {step}; saved. Run the same command to go on")
+        super().__init__(
+            f"stopped by {signal.Signals(number).name} after step {step}; saved. Run the same command to go on"
+        )
         self.exit_code = 128 + number
 
 

@@ -54,7 +54,9 @@ class RunLog:
         self._stream.flush()
         note = "  ".join(f"{key} {_short(value)}" for key, value in row.items() if key not in ("kind", "step", "time"))
         if self._bar.disable or row["kind"] != "train":
-            self._console.print(f"{row['kind']:>10} {row['step']:>6}/{self.total}  {note}", markup=False, highlight=False)
+            self._console.print(
+                f"{row['kind']:>10} {row['step']:>6}/{self.total}  {note}", markup=False, highlight=False
+            )
         else:
             self._bar.update(self._task, note=note)
 

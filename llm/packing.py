@@ -99,9 +99,7 @@ def _chunks(order: Indices, batch: int, world: int) -> Iterator[Indices]:
         yield order[start:end]
 
 
-def _split_step(
-    chunk: Indices, tokens: Indices, images: Indices, budget: Budget, world: int
-) -> tuple[Indices, ...]:
+def _split_step(chunk: Indices, tokens: Indices, images: Indices, budget: Budget, world: int) -> tuple[Indices, ...]:
     """The fewest balanced packs, a multiple of `world`, found by longest-processing-time assignment."""
     need = max(
         -(-int(tokens[chunk].sum()) // budget.tokens),

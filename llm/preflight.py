@@ -49,7 +49,9 @@ def preflight(
 def _refuse_silent_records(corpus: Corpus) -> None:
     silent = np.flatnonzero(np.asarray(corpus.targets) == 0)
     if len(silent):
-        raise DataError(f"{corpus.places[int(silent[0])]}: no supervised token; its loss would be zero. Fix or remove it")
+        raise DataError(
+            f"{corpus.places[int(silent[0])]}: no supervised token; its loss would be zero. Fix or remove it"
+        )
 
 
 def _only_intended(model: nn.Module, groups: list[ParamGroup]) -> None:
@@ -65,7 +67,8 @@ def largest_pack(loader: Loader[BatchT]) -> tuple[int, ...]:
     """The pack with the most tokens of the first epoch."""
     lengths = loader.corpus.lengths
     packs = [pack for step in loader.schedule.plans[0].steps for pack in step]
-    return tuple(map(int, max(packs, key=lambda pack: int(lengths[pack].sum()))))
+    sizes = [int(lengths[pack].sum()) for pack in packs]
+    return tuple(map(int, packs[int(np.argmax(sizes))]))
 
 
 def _norm(parameters: list[nn.Parameter]) -> float:

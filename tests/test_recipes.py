@@ -11,6 +11,8 @@ import pytest
 
 from llm.config import RunConfig
 from llm.errors import ConfigError
+from llm.readers import READERS
+from llm.template import NAMED
 from vlm.config import (
     EvalConfig,
     ExportConfig,
@@ -114,6 +116,14 @@ def test_text_qlora_recipes_have_the_published_numbers() -> None:
         assert (config.data.max_length, config.train.epochs, config.train.packing) == (2048, 3, "fill")
         assert (config.train.save_every, config.train.keep, config.train.sample_every) == (500, 2, 500)
         assert len(config.train.probes) == 2
+
+
+def test_templates_and_formats_named_in_recipes_exist() -> None:
+    configs = [config for recipe in RECIPES if isinstance(config := load_config(recipe.name), RunConfig)]
+    templates = {config.data.template for config in configs}
+    formats = {source.format for config in configs for source in config.data.sources}
+    assert {"vicuna", "plain"} <= templates <= NAMED.keys() | {"auto"}
+    assert {"llava", "alpaca"} <= formats <= READERS.keys() | {"auto"}
 
 
 def test_what_a_step_measures_is_what_a_step_before_it_made() -> None:

@@ -1,6 +1,8 @@
 """The command `eyegraft`. Each command imports what it needs when it runs: help and validation answer at once."""
 
 import json
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,6 +30,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe, or for cp a
 
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and its own exit code."""
+    # The bars and advice of libraries would drown our own lines; whoever wants them sets these.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app()
     except EyegraftError as error:

@@ -75,8 +75,8 @@ def _one_question(conversation: Conversation) -> None:
     answers = sum(message.role == "assistant" for message in conversation.messages)
     if answers != 1 or len(conversation.images) != 1:
         raise DataError(
-            f"{conversation.place}: evaluation asks one question about one image; this record has {answers} answers and "
-            f"{len(conversation.images)} images. Split it with data.turns: apart or leave it out"
+            f"{conversation.place}: evaluation asks one question about one image; this record has {answers} answers "
+            f"and {len(conversation.images)} images. Split it with data.turns: apart or leave it out"
         )
 
 

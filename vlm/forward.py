@@ -27,11 +27,12 @@ class VlmModel(nn.Module):
             packed=batch.text.attention,
             logits_to_keep=batch.text.target_rows,
         )
-        return output.logits[0]
+        logits: Tensor = output.logits[0]
+        return logits
 
     def embed(self, batch: VlmBatch) -> Tensor:
         """[T, hidden]: token embeddings with the projected pictures in their rows."""
-        tokens = self.vision.hf.get_input_embeddings()(batch.text.input_ids[0])
+        tokens: Tensor = self.vision.hf.get_input_embeddings()(batch.text.input_ids[0])
         if not len(batch.image_of):
             return tokens
         pictures = self.vision.embed_images(self.vision.features(batch.pixel_values))  # [U * P, hidden]

@@ -73,5 +73,3 @@ def _report(folder: Path, done: dict[str, dict[str, Any]]) -> None:
     print(f"\n{folder / 'report.json'}")
     for key, value in figures.items():
         print(f"  {key:<36} {value}")
-
-

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from llm.attention import use_packed_attention
@@ -19,13 +19,13 @@ from llm.encode import Encoder
 from llm.errors import ConfigError, RunError
 from llm.forward import TextModel
 from llm.generate import Sampling
+from llm.load import resolve_yaml
 from llm.model import load_llm, load_tokenizer
 from llm.optim import ParamGroup
 from llm.run import Parts, collate_text, run_training
 from llm.template import load_template
 from llm.tuning import apply_tuning, merge_adapters
 from vlm.batch import VlmBatch, collate_vlm, read_pixels
-from llm.load import resolve_yaml
 from vlm.config import VlmRunConfig, load_config
 from vlm.forward import VlmModel
 from vlm.images import check_header, read_image
@@ -139,7 +139,9 @@ def read_run_config(folder: Path) -> RunConfig:
     """The recipe a run folder was made from."""
     path = folder / "config.yaml"
     if not path.exists():
-        raise RunError(f"{folder} is no run folder: config.yaml is missing. Name the folder a run wrote, as runs/my-run")
+        raise RunError(
+            f"{folder} is no run folder: config.yaml is missing. Name the folder a run wrote, as runs/my-run"
+        )
     config = load_config(path, ())
     if not isinstance(config, RunConfig):
         raise RunError(f"{folder} holds no training run, but a run of stage {config.stage}")
@@ -169,7 +171,7 @@ def open_model_without_tuning(config: RunConfig) -> Opened:
 def speaker_of(model: TextModel | VlmModel, encoder: Encoder) -> Speaker:
     """The model as one that answers."""
     if isinstance(model, TextModel):
-        embeddings = model.llm.get_input_embeddings()
+        embeddings: nn.Module = model.llm.get_input_embeddings()
         return Speaker(model.llm, model.llm, encoder, lambda ids, _: embeddings(torch.tensor(ids)))
     vision = model.vision
     return Speaker(vision.hf, vision.language_model, encoder, lambda ids, images: embed_prompt(vision, ids, images))
@@ -178,7 +180,7 @@ def speaker_of(model: TextModel | VlmModel, encoder: Encoder) -> Speaker:
 def embed_prompt(vision: VisionModel, ids: list[int], images: tuple[ImageRef, ...]) -> Tensor:
     """[T, hidden]: a prompt's tokens with its pictures in their rows."""
     row = torch.tensor(ids)
-    tokens = vision.hf.get_input_embeddings()(row)
+    tokens: Tensor = vision.hf.get_input_embeddings()(row)
     if not images:
         return tokens
     vision.eval()
@@ -231,5 +233,3 @@ def _answerer(opened: Opened) -> Callable[[Probe], str]:
         return opened.speaker.answer(asked, Sampling(max_new_tokens=probe.max_new_tokens))
 
     return answer
-
-

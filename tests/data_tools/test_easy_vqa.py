@@ -88,6 +88,13 @@ def test_one_record_an_image_with_every_question_shuffled_by_seed() -> None:
     assert next(turns_by_image(QUESTIONS[:5], 0)) == made[0]  # other records have no say in a record's order
 
 
+def test_each_image_has_its_own_order() -> None:
+    same = [Question(f"is there a {colour} shape?", "no", image) for image in (0, 1) for colour in "abcdefgh"]
+    first, second = (str(record["conversations"]) for record in turns_by_image(same, 0))
+    assert first != second
+    assert sorted(first) == sorted(second)
+
+
 def test_single_questions_carry_their_type() -> None:
     made = list(single_questions("test", QUESTIONS, {"open", "yes_no"}))
     assert len(made) == len(ROWS)

@@ -1,12 +1,13 @@
 """Identity data: varied, balanced, held out for real, and the name only where it belongs."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from data_tools.identity import LANGUAGES, IdentityData, Row, build_identity, normal, write_identity
+from data_tools.identity import LANGUAGES, IdentityData, Row, build_identity, write_identity
 from llm.errors import ConfigError, RunError
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart"
@@ -20,6 +21,11 @@ def made(lang: str, seed: int = 0) -> IdentityData:
 
 def said(row: Row, role: str) -> list[str]:
     return [message["content"] for message in row["messages"] if message["role"] == role]
+
+
+def normal(question: str) -> str:
+    """A question without case, spacing and punctuation: what makes two paraphrases the same."""
+    return re.sub(r"\W+", " ", question.lower()).strip()
 
 
 def is_identity(row: Row, name: str) -> bool:
@@ -94,10 +100,9 @@ def test_a_name_from_the_lists_is_not_denied_and_ordinary_answers_avoid_it() -> 
     assert "Are you Claude?" in questions  # as its own name
     assert not any("not Claude" in answer for row in data.train for answer in said(row, "assistant"))
     assert "Were you made by OpenAI?" not in questions
-    paris = build_identity("Lisbon", "{name}", "en")
-    plain = [row for row in paris.train if not is_identity(row, "Lisbon")]
-    assert not any("Portugal" in question for row in plain for question in said(row, "user"))
-    assert any("made by {name}" in answer for row in paris.train for answer in said(row, "assistant"))
+    town = build_identity("lisbon", "{name}", "en")
+    assert not any("Portugal" in question for row in town.train for question in said(row, "user"))
+    assert any("made by {name}" in answer for row in town.train for answer in said(row, "assistant"))
     assert "What is Siri?" not in build_identity("siri", "x", "en").others
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from llm.attention import AttentionPlan, Span, plan_attention, plain_attention, use_packed_attention
+from llm.attention import AttentionPlan, Span, plain_attention, plan_attention, use_packed_attention
 from llm.batch import collate
 from llm.encode import IGNORED, Sample
 from llm.forward import TextModel

@@ -97,7 +97,9 @@ def test_resume_equals_uninterrupted_bit_for_bit(
     train(config, Path.cwd())
     assert losses(tmp_path / "cut") == losses(whole)
     expected = final_weights(whole)
-    assert expected and all(torch.equal(tensor, expected[name]) for name, tensor in final_weights(tmp_path / "cut").items())
+    assert expected and all(
+        torch.equal(tensor, expected[name]) for name, tensor in final_weights(tmp_path / "cut").items()
+    )
 
 
 def test_a_signal_finishes_the_step_and_saves(
@@ -132,7 +134,7 @@ def test_every_split_of_a_step_is_equal(tiny_llama: Path, data: Path, tmp_path: 
 
 
 def test_a_mean_of_means_would_differ(tiny_llama: Path, data: Path, tmp_path: Path) -> None:
-    """The control of the test above: packs hold unequal numbers of targets, so averaging their means is another loss."""
+    """The control of the test above: packs hold unequal numbers of targets; averaging their means is another loss."""
     from llm.loader import plan_run
     from llm.run import read_material
     from vlm.run import open_model, parts_of

@@ -25,7 +25,7 @@ CHATML = NAMED["chatml"]
 QUESTION = "What is it?"
 
 
-def trained(llm: Path, tower: Path, **settings: Any) -> VisionModel:  # noqa: ANN401
+def trained(llm: Path, tower: Path, **settings: Any) -> VisionModel:
     """A model with statistics of real features, in train mode, as a run leaves it."""
     model = build(llm, tower, **settings)
     model.standardise(pixels(model, 8))

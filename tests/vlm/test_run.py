@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from llm.chat import question
 from llm.checkpoint import list_checkpoints, read_weights
 from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordError
 from llm.generate import Sampling
-from llm.chat import question
 from llm.metrics import read_rows
 from vlm.batch import collate_vlm
 from vlm.config import VlmRunConfig, VqaEval
@@ -34,7 +34,9 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(np.tile(shade, (40, 48, 1))).save(folder / f"{index}.png")
         other = list(COLOURS)[(index + 1 + index // 4) % 4]
         turns = [("<image>\nwhat color?", name), (f"is it {other}?", "yes" if other == name else "no")]
-        values = [{"from": who, "value": text} for turn in turns for who, text in zip(("human", "gpt"), turn, strict=True)]
+        values = [
+            {"from": who, "value": text} for turn in turns for who, text in zip(("human", "gpt"), turn, strict=True)
+        ]
         rows.append({"id": str(index), "image": f"{index}.png", "conversations": values})
     for index in range(2):
         values = [{"from": "human", "value": "hello?"}, {"from": "gpt", "value": f"hi {index}"}]
@@ -120,7 +122,9 @@ def test_evaluation_and_generation_agree(finetuned: Path, records: Path, tmp_pat
     questions = read_questions(plan, opened.encoder, Path.cwd())
     forced = score(opened.model, questions, "right", tmp_path)
     rows = json.loads(records.with_name("questions.json").read_text())
-    asked = [question(row["conversations"][0]["value"].removeprefix("<image>\n"), (_path(records, row),)) for row in rows]
+    asked = [
+        question(row["conversations"][0]["value"].removeprefix("<image>\n"), (_path(records, row),)) for row in rows
+    ]
     answers = opened.speaker.answers(asked, Sampling(max_new_tokens=8))
     written = [answer == row["conversations"][1]["value"] for answer, row in zip(answers, rows, strict=True)]
     assert forced.tolist() == written
@@ -216,7 +220,9 @@ def test_adapters_are_merged_at_export(tiny_llm: Path, clip: Path, records: Path
     assert export(run, tmp_path / "export") < 1e-4
 
 
-def test_a_tower_that_stays_frozen_keeps_its_statistics(tiny_llm: Path, cnn: Path, records: Path, tmp_path: Path) -> None:
+def test_a_tower_that_stays_frozen_keeps_its_statistics(
+    tiny_llm: Path, cnn: Path, records: Path, tmp_path: Path
+) -> None:
     run = train(recipe(tiny_llm, cnn, records, tmp_path / "bn", "pretrain"), Path.cwd())
     tower = open_run(run).model.vision.tower
     fresh = open_run(run, base=True).model.vision.tower
@@ -234,7 +240,13 @@ def test_a_tower_that_stays_frozen_keeps_its_statistics(tiny_llm: Path, cnn: Pat
     ],
 )
 def test_bad_records_stop_before_training(
-    tiny_llm: Path, clip: Path, records: Path, tmp_path: Path, change: dict[str, Any], error: type[DataError], words: str
+    tiny_llm: Path,
+    clip: Path,
+    records: Path,
+    tmp_path: Path,
+    change: dict[str, Any],
+    error: type[DataError],
+    words: str,
 ) -> None:
     rows = json.loads(records.read_text())
     rows[3] |= change

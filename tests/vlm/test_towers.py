@@ -308,6 +308,6 @@ def test_an_unknown_resampling_is_refused(clip: Path, tmp_path: Path) -> None:
     assert load_tower(str(tmp_path / "clip")).preprocess.resample == "bilinear"
 
 
-def test_preprocess_gives_what_the_tower_takes(clip: Path, picture: Any) -> None:  # noqa: ANN401
+def test_preprocess_gives_what_the_tower_takes(clip: Path, picture: Any) -> None:
     tower = load_tower(str(clip))
     assert tower.features(torch.from_numpy(np.stack([tower.preprocess(picture)]))).shape == (1, 16, 32)
