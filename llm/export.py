@@ -24,7 +24,6 @@ from transformers import (
 )
 
 from llm.errors import ModelError, RunError
-from llm.four_bit import four_bit_layers
 
 SHARD = "5GB"
 LIMIT = 1e-4  # largest difference of a logit, for weights written in fp32
@@ -107,20 +106,11 @@ def plain_model(
 
 
 def dense_state(model: nn.Module) -> dict[str, Tensor]:
-    """The model's state with NF4 weights made dense: what the forward pass really multiplied with.
-
-    Raises ModelError when adapters are still in place.
-    """
+    """The model's tensors by name. ModelError while adapters or 4-bit weights are in place."""
     state = model.state_dict()
-    adapters = [name for name in state if "lora_" in name or ".base_layer." in name]
-    if adapters:
-        raise ModelError(f"adapters are not merged yet, such as {adapters[0]}. Merge them before the export")
-    for name, module in four_bit_layers(model):
-        from bitsandbytes.functional import dequantize_4bit
-
-        packed = f"{name}.weight"
-        state = {key: tensor for key, tensor in state.items() if key != packed and not key.startswith(f"{packed}.")}
-        state[packed] = dequantize_4bit(module.weight.data, module.weight.quant_state)
+    left = [name for name in state if "lora_" in name or ".base_layer." in name or ".quant_state." in name]
+    if left:
+        raise ModelError(f"adapters or 4-bit weights are not merged yet, such as {left[0]}. Merge before the export")
     return state
 
 
@@ -137,20 +127,15 @@ def proving(model: nn.Module) -> Iterator[None]:
         if tensor.is_floating_point() and tensor.dtype != torch.float32
     ]
     modes = {module: module.training for module in model.modules()}
-    packed = [(layer, layer.compute_dtype) for _, layer in four_bit_layers(model)]
     try:
         model.eval()
         for tensor, _ in rounded:
             tensor.data = tensor.data.float()
-        for layer, _ in packed:
-            layer.compute_dtype = torch.float32
         with torch.no_grad():
             yield
     finally:
         for tensor, dtype in rounded:
             tensor.data = tensor.data.to(dtype)
-        for layer, dtype in packed:
-            layer.compute_dtype = dtype
         for module, training in modes.items():
             module.training = training
 

@@ -121,7 +121,7 @@ def export(
     """Write a run as a plain Hugging Face folder, and prove that it answers alike."""
     from vlm.export_run import export
 
-    print(f"{folder}: largest difference of a logit {export(Path(run), folder, dtype, checkpoint):.2e}")
+    export(Path(run), folder, dtype, checkpoint)
 
 
 @app.command("ls")

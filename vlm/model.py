@@ -16,7 +16,6 @@ from transformers import (
 )
 
 from llm.errors import ModelError
-from llm.four_bit import keep_layout
 from llm.model import load_llm, load_tokenizer
 from llm.template import IMAGE
 from vlm.config import VlmModelConfig
@@ -159,7 +158,6 @@ def build_vlm(config: VlmModelConfig, dtype: torch.dtype, four_bit: bool = False
     tower = load_tower(config.tower, config.tower_layer, config.image_size, config.image_mode, config.pool, dtype)
     tokenizer = load_tokenizer(config.llm)
     llm = load_llm(config.llm, dtype, four_bit)
-    keep_layout(llm)
     _check_head(config.llm, llm)
     image = place_image_token(tokenizer, llm)
     projector = build_projector(config, tower.hidden, llm.config.hidden_size)

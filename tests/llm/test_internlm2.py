@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +320,17 @@ def tokenizer_folder(folder: Path, prefix: bool) -> sentencepiece.SentencePieceP
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return processor
+
+
+def test_ids_equal_sentencepiece_on_random_texts(tmp_path: Path) -> None:
+    """Overlapping pieces compete in them: the order of merges decides, which ordinary words seldom show."""
+    processor = tokenizer_folder(tmp_path, prefix=False)
+    tokenizer = load_tokenizer(str(tmp_path))
+    letters = [*sorted(set("".join(CORPUS))), "ß", "\n"]
+    draw = random.Random(0)
+    texts = ["".join(draw.choices(letters, k=30)) for _ in range(300)]
+    texts += ["".join(draw.choices("thesainocurd ", k=30)) for _ in range(700)]
+    assert [tokenizer(text, add_special_tokens=False).input_ids for text in texts] == processor.encode(texts)
 
 
 @pytest.mark.parametrize("prefix", [False, True])

@@ -187,3 +187,40 @@ def picture() -> Image.Image:
     """A wide picture of smooth noise."""
     values = np.random.default_rng(0).integers(0, 256, (6, 10, 3), np.uint8)
     return Image.fromarray(values).resize((90, 50), Image.Resampling.BICUBIC)
+
+
+COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (30, 200, 30), "gray": (128, 128, 128)}
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen plain-coloured pictures, two questions each, and two text-only records among them."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rows: list[dict[str, Any]] = []
+    for index in range(16):
+        name = list(COLOURS)[index % 4]
+        shade = np.clip(np.array(COLOURS[name]) + index, 0, 255).astype(np.uint8)
+        Image.fromarray(np.tile(shade, (40, 48, 1))).save(folder / f"{index}.png")
+        other = list(COLOURS)[(index + 1 + index // 4) % 4]
+        turns = [("<image>\nwhat color?", name), (f"is it {other}?", "yes" if other == name else "no")]
+        values = [
+            {"from": who, "value": text} for turn in turns for who, text in zip(("human", "gpt"), turn, strict=True)
+        ]
+        rows.append({"id": str(index), "image": f"{index}.png", "conversations": values})
+    for index in range(2):
+        values = [{"from": "human", "value": "hello?"}, {"from": "gpt", "value": f"hi {index}"}]
+        rows.insert(5 * index, {"id": f"text-{index}", "conversations": values})
+    file = folder / "train.json"
+    file.write_text(json.dumps(rows))
+    single = [
+        {"id": row["id"], "image": row["image"], "conversations": pair}
+        for row in rows
+        if "image" in row
+        for pair in (row["conversations"][:2], [_shown(row["conversations"][2]), row["conversations"][3]])
+    ]
+    (folder / "questions.json").write_text(json.dumps(single))
+    return file
+
+
+def _shown(turn: dict[str, str]) -> dict[str, str]:
+    return turn | {"value": "<image>\n" + turn["value"]}

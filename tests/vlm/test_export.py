@@ -15,8 +15,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 import vlm.export
 from llm.errors import ModelError, RunError
 from llm.export import proving
-from llm.four_bit import four_bit_layers
 from llm.template import NAMED
+from llm.tuning import merge_adapters
 from tests.vlm.test_model import TOWERS, build, our_logits, pixels, prompt
 from vlm.export import export_vlm
 from vlm.model import VisionModel
@@ -193,7 +193,7 @@ def test_adapters_must_be_merged_first(tiny_llm: Path, clip: Path, tmp_path: Pat
 
     model = trained(tiny_llm, clip)
     inject_adapter_in_model(LoraConfig(r=2, target_modules=["q_proj"]), model.language_model)
-    with pytest.raises(ModelError, match="adapters are not merged"):
+    with pytest.raises(ModelError, match="not merged yet"):
         export(model, tmp_path / "out")
 
 
@@ -222,24 +222,25 @@ def test_a_model_trained_in_bf16_exports_to_fp32_and_is_left_as_it_was(
     assert model.lm_head.weight is model.embed_tokens.weight
 
 
-def test_a_four_bit_llm_exports_as_the_dense_one_it_computed_with(roomy_llm: Path, clip: Path, tmp_path: Path) -> None:
+def test_a_four_bit_llm_is_exported_once_it_is_dense(roomy_llm: Path, clip: Path, tmp_path: Path) -> None:
     model = trained(roomy_llm, clip, four_bit=True)
+    with pytest.raises(ModelError, match="4-bit weights are not merged"):
+        export(model, tmp_path / "out")
+    before = our_logits(model.eval(), prompt(model))
+    merge_adapters(model)
     assert export(model, tmp_path / "out") <= 1e-4
     assert "quantization_config" not in (tmp_path / "out" / "config.json").read_text()
-    layer = four_bit_layers(model.language_model)[0][1]
-    assert layer.weight.dtype == torch.uint8
+    assert torch.allclose(our_logits(model, prompt(model)), before, atol=1e-4)
 
 
-def test_proving_restores_compute_types_after_an_error(roomy_llm: Path, clip: Path) -> None:
-    model = build(roomy_llm, clip, four_bit=True, dtype=torch.bfloat16)
-    layers = [layer for _, layer in four_bit_layers(model)]
-    assert {layer.compute_dtype for layer in layers} == {torch.bfloat16}
+def test_proving_is_undone_after_an_error(roomy_llm: Path, clip: Path) -> None:
+    model = build(roomy_llm, clip, dtype=torch.bfloat16).train()
     with pytest.raises(KeyError), proving(model):
-        assert {layer.compute_dtype for layer in layers} == {torch.float32}
-        assert model.embed_tokens.weight.dtype == torch.float32
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+        assert not model.hf.training
         raise KeyError
-    assert {layer.compute_dtype for layer in layers} == {torch.bfloat16}
-    assert model.embed_tokens.weight.dtype == torch.bfloat16
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    assert model.hf.training
 
 
 def test_only_an_older_export_is_replaced(tiny_llm: Path, clip: Path, tmp_path: Path) -> None:

@@ -14,63 +14,12 @@ from llm.checkpoint import list_checkpoints, read_weights
 from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordError
 from llm.generate import Sampling
 from llm.metrics import read_rows
+from tests.vlm.runs import recipe
 from vlm.batch import collate_vlm
-from vlm.config import VlmRunConfig, VqaEval
+from vlm.config import VqaEval
 from vlm.evaluate import evaluate_vqa, read_questions, score
 from vlm.forward import VlmModel
 from vlm.run import open_run, train
-
-COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (30, 200, 30), "gray": (128, 128, 128)}
-
-
-@pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen plain-coloured pictures, two questions each, and two text-only records among them."""
-    folder = tmp_path_factory.mktemp("pictures")
-    rows: list[dict[str, Any]] = []
-    for index in range(16):
-        name = list(COLOURS)[index % 4]
-        shade = np.clip(np.array(COLOURS[name]) + index, 0, 255).astype(np.uint8)
-        Image.fromarray(np.tile(shade, (40, 48, 1))).save(folder / f"{index}.png")
-        other = list(COLOURS)[(index + 1 + index // 4) % 4]
-        turns = [("<image>\nwhat color?", name), (f"is it {other}?", "yes" if other == name else "no")]
-        values = [
-            {"from": who, "value": text} for turn in turns for who, text in zip(("human", "gpt"), turn, strict=True)
-        ]
-        rows.append({"id": str(index), "image": f"{index}.png", "conversations": values})
-    for index in range(2):
-        values = [{"from": "human", "value": "hello?"}, {"from": "gpt", "value": f"hi {index}"}]
-        rows.insert(5 * index, {"id": f"text-{index}", "conversations": values})
-    file = folder / "train.json"
-    file.write_text(json.dumps(rows))
-    single = [
-        {"id": row["id"], "image": row["image"], "conversations": pair}
-        for row in rows
-        if "image" in row
-        for pair in (row["conversations"][:2], [_shown(row["conversations"][2]), row["conversations"][3]])
-    ]
-    (folder / "questions.json").write_text(json.dumps(single))
-    return file
-
-
-def _shown(turn: dict[str, str]) -> dict[str, str]:
-    return turn | {"value": "<image>\n" + turn["value"]}
-
-
-def recipe(llm: Path, tower: Path, records: Path, out: Path, stage: str, **changes: Any) -> VlmRunConfig:
-    """A small vision run."""
-    sections: dict[str, Any] = {
-        "name": "tiny",
-        "out": str(out),
-        "stage": stage,
-        "model": {"llm": str(llm), "tower": str(tower), "image_mode": "resize"},
-        "data": {"sources": [{"path": str(records)}], "template": "chatml", "max_length": 200},
-        "optim": {"lr": 1e-2},
-        "train": {"epochs": 2, "batch": 6, "pack_tokens": 600, "dtype": "fp32", "log_every": 1, "save_every": 0},
-    }
-    for key, value in changes.items():
-        sections[key] = sections[key] | value if isinstance(sections.get(key), dict) else value
-    return VlmRunConfig.model_validate(sections)
 
 
 @pytest.fixture(scope="module", params=["clip", "cnn"])

@@ -1,0 +1,112 @@
+"""Answers in the terminal and one by one; the identity figures from speakers whose answers are known."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from llm.chat import Speaker, question, talk
+from llm.conversation import Message
+from llm.encode import Encoder
+from llm.errors import DataError, RecordError
+from llm.generate import Sampling
+from llm.identity import IdentityQuestions, evaluate_identity, read_identity
+from llm.model import load_llm, load_tokenizer
+from llm.template import load_template
+
+
+@pytest.fixture(scope="module")
+def speaker(tiny_llama: Path) -> Speaker:
+    """A tiny model that answers nonsense, deterministically."""
+    tokenizer = load_tokenizer(str(tiny_llama))
+    llm = load_llm(str(tiny_llama), torch.float32)
+    embeddings = llm.get_input_embeddings()
+    encoder = Encoder(tokenizer, load_template("chatml", tokenizer))
+    return Speaker(llm, llm, encoder, lambda ids, _: embeddings(torch.tensor(ids)))
+
+
+def test_batched_answers_equal_single_ones(speaker: Speaker) -> None:
+    asked = [question("Who are you?"), question("The dog?" * 7), question("你好", system="Be brief.")]
+    sampling = Sampling(max_new_tokens=6)
+    assert speaker.answers(asked, sampling) == [speaker.answer(one, sampling) for one in asked]
+
+
+def test_the_stream_joins_to_the_answer_and_can_be_closed(speaker: Speaker) -> None:
+    asked, sampling = question("What is it?"), Sampling(max_new_tokens=12)
+    assert "".join(speaker.stream(asked, sampling)).rstrip("\ufffd") == speaker.answer(asked, sampling).rstrip("\ufffd")
+    stream = speaker.stream(asked, Sampling(max_new_tokens=10_000))
+    next(stream)
+    stream.close()  # returns only when the generating thread has ended: 10,000 tokens would take minutes
+
+
+def test_sampling_is_seeded(speaker: Speaker) -> None:
+    asked = question("What is it?")
+    hot = Sampling(temperature=1.5, max_new_tokens=12, seed=3)
+    assert speaker.answer(asked, hot) == speaker.answer(asked, hot)
+    others = {speaker.answer(asked, Sampling(temperature=1.5, max_new_tokens=12, seed=seed)) for seed in range(4)}
+    assert len(others) > 1
+
+
+def test_stop_words_cut_the_answer(speaker: Speaker) -> None:
+    whole = speaker.answer(question("What is it?"), Sampling(max_new_tokens=12))
+    word = whole[3:5]
+    cut = speaker.answer(question("What is it?"), Sampling(max_new_tokens=12, stop=(word,)))
+    assert word and cut == whole.split(word)[0]
+
+
+def test_the_terminal(speaker: Speaker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = iter(["Who are you?", "", "And the dog?", "RESET", "Who are you?", "EXIT"])
+    monkeypatch.setattr("builtins.input", lambda _: next(lines))
+    seen: list[tuple[str, ...]] = []
+    original = Speaker.stream
+
+    def watched(self: Speaker, messages: tuple[Message, ...], sampling: Sampling):  # type: ignore[no-untyped-def]
+        seen.append(tuple(message.role for message in messages))
+        return original(self, messages, sampling)
+
+    monkeypatch.setattr(Speaker, "stream", watched)
+    talk(speaker, "Be brief.", (), Sampling(max_new_tokens=4), stream=True)
+    first = ("system", "user")
+    assert seen == [first, (*first, "assistant", "user"), first]
+    assert "history forgotten" in capsys.readouterr().out
+
+
+class _Scripted:
+    """A speaker that knows some answers."""
+
+    def __init__(self, known: dict[str, str]) -> None:
+        self.known = known
+
+    def answers(self, conversations: list[tuple[Message, ...]], sampling: Sampling) -> list[str]:
+        return [self.known.get(messages[-1].text, "I do not know.") for messages in conversations]
+
+
+def test_identity_figures_by_hand() -> None:
+    questions = IdentityQuestions(
+        ["Who are you?", "Your name?"], ["Capital of Italy?"], [("1+1?", "2"), ("Sky?", "blue"), ("Moon?", "cheese")]
+    )
+    base = _Scripted({"1+1?": "It is 2.", "Sky?": "Blue."})
+    tuned = _Scripted({"Who are you?": "I am IRIS.", "Capital of Italy?": "Iris says Rome.", "1+1?": "2"})
+    figures, rows = evaluate_identity(base, tuned, questions, "Iris", 8)  # type: ignore[arg-type]
+    assert figures == {
+        "identity_hit_before": 0.0,
+        "identity_hit_after": 0.5,
+        "identity_leak": 1.0,
+        "retained_ability": 0.5,
+        "general_questions_base_knew": 2,
+    }
+    assert len(rows) == 2 + 2 + 1 + 3 + 3
+
+
+def test_identity_lists_are_checked(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(json.dumps(["a"]))
+    bad.write_text(json.dumps([{"question": "a"}]))
+    general = tmp_path / "general.json"
+    general.write_text(json.dumps([{"question": "1+1?", "answer": "2"}]))
+    assert read_identity(good, good, general).general == [("1+1?", "2")]
+    with pytest.raises(RecordError, match="bad.json"):
+        read_identity(good, good, bad)
+    with pytest.raises(DataError, match="does not exist"):
+        read_identity(tmp_path / "none.json", good, general)
