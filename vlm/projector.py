@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from vlm.config import VlmModelConfig
 
-# A channel that hardly varies on the sample would be blown up where it does: its std counts as this share of the rms.
-STD_FLOOR = 0.01
+# A channel that hardly varies on the sample would be blown up where it does: its std counts as this share of the rms of
+# all. Measured on EfficientNet-Lite0, statistics of 64 easy-VQA images: the largest of 32,000 other rows has 90 times
+# the median norm at 0.01, 17 times at 0.1, and the median is the same.
+STD_FLOOR = 0.1
 
 
 class Projector(nn.Module):

@@ -200,7 +200,7 @@ def test_adapters_must_be_merged_first(tiny_llm: Path, clip: Path, tmp_path: Pat
 def test_bf16_from_fp32_is_rounded_but_the_same_model(roomy_llm: Path, cnn: Path, tmp_path: Path) -> None:
     model = trained(roomy_llm, cnn)
     apart = export(model, tmp_path / "out", torch.bfloat16)
-    assert 1e-5 < apart < 0.3 * float(our_logits(model, prompt(model)).std())
+    assert 1e-5 < apart < 0.5 * float(our_logits(model, prompt(model)).std())
     reloaded: Any = AutoModelForImageTextToText.from_pretrained(tmp_path / "out")
     assert reloaded.dtype == torch.bfloat16
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
