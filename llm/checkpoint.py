@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor
 from llm.errors import CheckpointError, RunError
 
 MANIFEST = "manifest.json"
+SHARD = 256 * 2**20  # bytes a file of state: safetensors copies what it writes, and a copy of all of it would not fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ def save(run: Path, progress: Progress, weights: dict[str, Tensor], state: dict[
         tensors: dict[str, Tensor] = {}
         skeleton = _split(state, "", tensors)
         save_file({name: _plain(tensor) for name, tensor in weights.items()}, partial / "trainable.safetensors")
-        save_file(tensors, partial / "state.safetensors")
+        for number, shard in enumerate(_shards(tensors)):
+            save_file(shard, partial / f"state-{number:03d}.safetensors")
         _write_json(partial / "state.json", skeleton)
         _write_json(partial / "progress.json", asdict(progress))
         _write_json(partial / MANIFEST, {file.name: _digest(file) for file in sorted(partial.iterdir())})
@@ -94,7 +97,9 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """What was given to `save` as `state`."""
-    tensors = load_file(checkpoint / "state.safetensors")
+    tensors: dict[str, Tensor] = {}
+    for shard in sorted(checkpoint.glob("state-*.safetensors")):
+        tensors |= load_file(shard)
     state: dict[str, Any] = _join(json.loads((checkpoint / "state.json").read_text()), tensors)
     return state
 
@@ -131,8 +136,7 @@ def _plain(tensor: Tensor) -> Tensor:
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """A JSON skeleton of `value`; its tensors move to `tensors` under their path."""
     if isinstance(value, Tensor):
-        # A clone: optimizer states may share storage, which safetensors refuses.
-        tensors[path] = _plain(value).clone()
+        tensors[path] = _plain(value)
         return {"$tensor": path}
     if isinstance(value, dict):
         return {"$dict": [[key, _split(item, f"{path}.{key}", tensors)] for key, item in value.items()]}
@@ -149,6 +153,22 @@ def _join(value: Any, tensors: dict[str, Tensor]) -> Any:
             return tensors[value["$tensor"]]
         return {key: _join(item, tensors) for key, item in value["$dict"]}
     return value
+
+
+def _shards(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Runs of tensors of at most SHARD bytes; a larger tensor stands alone. Shared storage is copied apart."""
+    shard: dict[str, Tensor] = {}
+    size, seen = 0, set[int]()
+    for name, tensor in tensors.items():
+        if shard and size + tensor.nbytes > SHARD:
+            yield shard
+            shard, size = {}, 0
+        storage = tensor.untyped_storage()
+        own = storage.nbytes() == tensor.nbytes and storage.data_ptr() not in seen
+        seen.add(storage.data_ptr())
+        shard[name] = tensor if own else tensor.clone()
+        size += tensor.nbytes
+    yield shard
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -81,7 +81,7 @@ def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
     for earlier, folder in earlier_runs(config):
         apply_tuning(llm, earlier.tune)
         load_weights(model, read_weights(find_checkpoint(folder)))
-        merge_adapters(llm)
+        merge_adapters(llm, dense=False)  # a 4-bit base stays 4-bit where no adapter was
     use_packed_attention(llm)
     llm.requires_grad_(False)
     parameters = apply_tuning(llm, config.tune)
@@ -99,7 +99,7 @@ def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool) -> Op
             raise ConfigError(f"from: {folder} is a text run; a vision run starts from a vision run")
         open_stage(vision, earlier)
         load_weights(model, read_weights(find_checkpoint(folder)))
-        merge_adapters(vision)
+        merge_adapters(vision, dense=False)
     use_packed_attention(vision.language_model)
     groups = open_stage(vision, config)
     if config.train.recompute:

@@ -36,6 +36,17 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
     assert torch.equal(state["random"], STATE["random"])
 
 
+def test_state_is_written_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many tensors, a large one and two that share their storage come back as they were."""
+    monkeypatch.setattr("llm.checkpoint.SHARD", 100)
+    whole = torch.arange(64.0)
+    tensors = {"a": whole[:16], "b": whole[:16], "large": whole, "c": torch.ones(3), "none": torch.zeros(0)}
+    folder = save(tmp_path, Progress(step=1), WEIGHTS, tensors, keep=1)
+    assert len(list(folder.glob("state-*.safetensors"))) > 2
+    read = read_state(folder)
+    assert all(torch.equal(read[name], tensor) for name, tensor in tensors.items())
+
+
 def test_pruned_to_the_newest(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         _save(tmp_path, step)
