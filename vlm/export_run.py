@@ -16,9 +16,13 @@ def export(run: Path, out: Path, dtype: Literal["bf16", "fp32"] = "fp32", checkp
     model, encoder = opened.model, opened.encoder
     if isinstance(model, VlmModel):
         merge_adapters(model.vision)
-        difference = export_vlm(model.vision, encoder.tokenizer, encoder.template.jinja, out, DTYPES[dtype])
+        difference = export_vlm(
+            model.vision, encoder.tokenizer, encoder.template.jinja, out, DTYPES[dtype], encoder.stop_ids
+        )
     else:
         merge_adapters(model.llm)
-        difference = export_llm(model.llm, encoder.tokenizer, encoder.template.jinja, out, DTYPES[dtype])
+        difference = export_llm(
+            model.llm, encoder.tokenizer, encoder.template.jinja, out, DTYPES[dtype], encoder.stop_ids
+        )
     print(f"{out}: reloaded by plain transformers, logits differ by at most {difference:.2e}")
     return difference

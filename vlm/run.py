@@ -55,6 +55,9 @@ def train(config: RunConfig, base: Path) -> Path:
     """Train a text or vision run; returns its folder."""
     torch.manual_seed(config.seed)  # fresh projectors and adapters are drawn here
     opened = open_model(config)
+    if isinstance(opened.model, VlmModel):
+        for note in opened.model.vision.notes:  # what cannot be exported says so before step 1
+            print(note)
     return run_training(config, parts_of(opened), resolve_yaml(config), base)
 
 

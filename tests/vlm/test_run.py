@@ -150,6 +150,8 @@ def test_export_answers_through_plain_transformers(finetuned: Path, records: Pat
     from vlm.export_run import export
 
     assert export(finetuned, tmp_path / "export") < 1e-4
+    ends = json.loads((tmp_path / "export" / "generation_config.json").read_text())["eos_token_id"]
+    assert set(open_run(finetuned).encoder.stop_ids) <= set(ends if isinstance(ends, list) else [ends])
     picture = str(records.with_name("0.png"))
     ours = open_run(finetuned).speaker.answer(question("what color?", (picture,)), Sampling(max_new_tokens=6))
     asked = [{"type": "image", "image": Image.open(picture)}, {"type": "text", "text": "what color?"}]
@@ -239,6 +241,19 @@ def test_stage_1_refuses_to_tune_the_llm(tiny_llm: Path, clip: Path, records: Pa
     config = recipe(tiny_llm, clip, records, tmp_path / "x", "pretrain", tune={"kind": "lora"})
     with pytest.raises(ConfigError, match="projector alone"):
         train(config, Path.cwd())
+
+
+def test_what_cannot_be_exported_says_so_before_training(
+    tiny_llm: Path, clip: Path, records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes: dict[str, Any] = {"model": {"pool": 2}, "train": {"max_steps": 1}}
+    run = train(recipe(tiny_llm, clip, records, tmp_path / "pooled", "pretrain", **changes), Path.cwd())
+    said = capsys.readouterr().out
+    assert said.index("cannot be exported") < said.index("train      1/1")
+    from vlm.export_run import export
+
+    with pytest.raises(ModelError, match="pool"):
+        export(run, tmp_path / "export")
 
 
 def test_pretrain_on_a_four_bit_llm(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
