@@ -28,7 +28,7 @@ class TorchEngine:
 
     def backward(self, loss: Tensor) -> None:
         """Add a pack's gradient. The loss is already divided by the step's targets."""
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         self.optimizer.collect()  # packs are summed in fp32, not in the parameters' bf16
 
     def step(self, factor: float) -> Tensor:

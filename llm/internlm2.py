@@ -158,7 +158,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         tokenizer.post_processor = begin_with(special.get("bos_token", "<s>"), tokenizer)
     extra = [content(token) for token in roles.get("additional_special_tokens", ())]
     refuse_new_tokens(tokenizer, (*special.values(), *extra), folder)
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         **({"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"} | special),
         additional_special_tokens=extra,

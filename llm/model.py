@@ -97,7 +97,7 @@ def four_bit_config(dtype: torch.dtype) -> BitsAndBytesConfig:
         import bitsandbytes  # noqa: F401  # only to say now which extra is missing
     except ImportError as cause:
         raise ModelError("4-bit weights need bitsandbytes: pip install 'eyegraft[quant]'") from cause
-    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+    return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,

@@ -211,7 +211,7 @@ def base_optimizer(groups: list[dict[str, Any]], optim: OptimConfig) -> torch.op
     if optim.name == "adamw":
         return torch.optim.AdamW(groups, fused=True, **settings)
     try:
-        from bitsandbytes.optim import AdamW8bit, PagedAdamW, PagedAdamW8bit  # type: ignore[attr-defined]
+        from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW, PagedAdamW8bit
     except ImportError as cause:
         raise ConfigError(f"optim.name: {optim.name} needs bitsandbytes: pip install 'eyegraft[quant]'") from cause
     kinds: dict[str, Any] = {

@@ -154,26 +154,26 @@ def test_an_error_while_training_is_one_message_and_its_exit_code(
     run: Callable[..., Result], fake: Callable[..., Any], recipe: Path, error: EyegraftError, code: int
 ) -> None:
     fake("vlm.dry_run", dry_run=None)
-    fake("vlm.pipeline", run_step=error, run_pipeline=None)
+    fake("vlm.pipeline", run_step=error)
     assert run("train", str(recipe)) == Result(code, "", f"error: {error}\n")
 
 
-def test_train_hands_over_the_recipe_and_its_folder(
+def test_train_hands_over_the_recipe_and_its_file(
     run: Callable[..., Result], fake: Callable[..., Any], recipe: Path
 ) -> None:
     fake("vlm.dry_run", dry_run=None)
-    calls = fake("vlm.pipeline", run_step={}, run_pipeline=None)
+    calls = fake("vlm.pipeline", run_step={})
     assert run("train", str(recipe), "train.batch=4", "optim.lr=1e-3").code == 0
-    config, folder = calls["run_step"]
+    config, path = calls["run_step"]
     assert isinstance(config, RunConfig)
-    assert (config.train.batch, config.optim.lr, folder) == (4, 0.001, recipe.parent)
+    assert (config.train.batch, config.optim.lr, path) == (4, 0.001, recipe)
 
 
 def test_train_runs_a_pipeline_by_its_file(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
     fake("vlm.dry_run", dry_run=None)
-    calls = fake("vlm.pipeline", run_step={}, run_pipeline=None)
+    calls = fake("vlm.pipeline", run_step={})
     assert run("train", "quickstart/pipeline").code == 0
-    config, path = calls["run_pipeline"]
+    config, path = calls["run_step"]
     assert isinstance(config, PipelineConfig)
     assert isinstance(path, Path)
     assert path.name == "pipeline.yaml"
@@ -181,7 +181,7 @@ def test_train_runs_a_pipeline_by_its_file(run: Callable[..., Result], fake: Cal
 
 def test_a_dry_run_trains_nothing(run: Callable[..., Result], fake: Callable[..., Any], recipe: Path) -> None:
     explained = fake("vlm.dry_run", dry_run=None)
-    trained = fake("vlm.pipeline", run_step={}, run_pipeline=None)
+    trained = fake("vlm.pipeline", run_step={})
     assert run("train", str(recipe), "--dry-run").code == 0
     assert isinstance(explained["dry_run"][0], RunConfig)
     assert explained["dry_run"][1] == recipe

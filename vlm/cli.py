@@ -33,6 +33,9 @@ def main() -> None:
     # The bars and advice of libraries would drown our own lines; whoever wants them sets these.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # oneDNN keeps kernels for 1,024 shapes, and nearly every pack has its own: 4 MiB a step went into that. 256 hold
+    # all shapes of one step, which is where they are used again.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app()
@@ -48,20 +51,18 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
 ) -> None:
     """Train a recipe, or go on where it stopped; a pipeline runs its steps in order."""
-    from vlm.config import PipelineConfig, load_config
+    from vlm.config import load_config
     from vlm.recipes import find_recipe
 
     config, path = load_config(file, overrides or ()), find_recipe(file)
     # Only now: a faulty recipe should not wait for torch.
     from vlm.dry_run import dry_run as describe
-    from vlm.pipeline import run_pipeline, run_step
+    from vlm.pipeline import run_step
 
     if dry_run:
         describe(config, path)
-    elif isinstance(config, PipelineConfig):
-        run_pipeline(config, path)
     else:
-        run_step(config, path.parent)
+        run_step(config, path)
 
 
 @app.command("eval")

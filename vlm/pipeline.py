@@ -4,39 +4,75 @@ import gc
 import hashlib
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from llm.load import resolve_yaml
 from llm.run import run_folder
-from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, load_config
+from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, load_steps
 
 
 def run_pipeline(config: PipelineConfig, recipe: Path) -> Path:
     """Run every step and join their figures in `report.json`; finished steps are named and skipped."""
     folder = Path(config.out or f"runs/{config.name}")
     folder.mkdir(parents=True, exist_ok=True)
-    steps = [load_config(recipe.parent / step, ()) for step in config.steps]
-    done = _read(folder / "pipeline.json")
-    for number, step in enumerate(steps, 1):
-        key = _key(steps[:number])
+    steps = load_steps(config, recipe)
+    record = Record(folder / "pipeline.json")
+    for number, (path, step) in enumerate(steps, 1):
+        key = _key([earlier for _, earlier in steps[:number]])
         title = f"step {number}/{len(steps)} {step.name} ({step.stage})"
-        if done.get(step.name, {}).get("key") == key:
+        if record.finished(step.name, key):
             print(f"{title}: done before")
             continue
-        print(f"{title}", flush=True)
-        began = time.perf_counter()
-        figures = run_step(step, recipe.parent)
+        print(title, flush=True)
+        with record.timed(step.name, key):
+            record.note(step.name, run_step(step, path))
         gc.collect()
-        earlier = done.get(step.name, {}).get("seconds", 0.0)
-        done[step.name] = {"key": key, "seconds": round(earlier + time.perf_counter() - began, 1), "figures": figures}
-        (folder / "pipeline.json").write_text(json.dumps(done, indent=1), encoding="utf-8")
-    _report(folder, done)
+    _report(folder, [record.of(step.name) for _, step in steps])
     return folder
 
 
-def run_step(step: AnyConfig, base: Path) -> dict[str, Any]:
-    """One recipe of any stage; returns the figures that belong in the pipeline's report."""
+class Record:
+    """What `pipeline.json` keeps of every step: its key, the seconds of all attempts, and its figures once done."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._steps: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def finished(self, name: str, key: str) -> bool:
+        """Whether the step was done under this key."""
+        return name in self._steps and self._steps[name]["key"] == key and "figures" in self._steps[name]
+
+    @contextmanager
+    def timed(self, name: str, key: str) -> Iterator[None]:
+        """Count the attempt's seconds, whether it ends well or not; another key begins at 0."""
+        earlier = self._steps[name]["seconds"] if name in self._steps and self._steps[name]["key"] == key else 0.0
+        self._steps[name] = {"name": name, "key": key, "seconds": earlier}
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._steps[name]["seconds"] = round(earlier + time.perf_counter() - began, 1)
+            self._write()
+
+    def note(self, name: str, figures: dict[str, Any]) -> None:
+        """The step is done; these are its figures."""
+        self._steps[name]["figures"] = figures
+
+    def of(self, name: str) -> dict[str, Any]:
+        """A step's entry."""
+        return self._steps[name]
+
+    def _write(self) -> None:
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(self._steps, indent=1), encoding="utf-8")
+        partial.replace(self.path)
+
+
+def run_step(step: AnyConfig, path: Path) -> dict[str, Any]:
+    """One recipe of any stage, read from `path`; returns the figures that belong in the pipeline's report."""
     if isinstance(step, EvalConfig):
         from vlm.measure import evaluate
 
@@ -46,7 +82,7 @@ def run_step(step: AnyConfig, base: Path) -> dict[str, Any]:
 
         return {"export_max_logit_diff": export(Path(step.run), Path(step.out), step.dtype, step.checkpoint)}
     if isinstance(step, PipelineConfig):
-        run_pipeline(step, base / "pipeline.yaml")
+        run_pipeline(step, path)
         return {}
     from vlm.run import train
 
@@ -61,14 +97,10 @@ def _key(steps: list[AnyConfig]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _report(folder: Path, done: dict[str, dict[str, Any]]) -> None:
-    figures = {key: value for step in done.values() for key, value in step["figures"].items()}
-    figures["seconds"] = round(sum(step["seconds"] for step in done.values()), 1)
-    figures["step_seconds"] = {name: step["seconds"] for name, step in done.items()}
+def _report(folder: Path, done: list[dict[str, Any]]) -> None:
+    figures = {key: value for step in done for key, value in step["figures"].items()}
+    figures["seconds"] = round(sum(step["seconds"] for step in done), 1)
+    figures["step_seconds"] = {step["name"]: step["seconds"] for step in done}
     (folder / "report.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     print(f"\n{folder / 'report.json'}")
     for key, value in figures.items():

@@ -153,9 +153,10 @@ def read_run_config(folder: Path) -> RunConfig:
 
 def open_run(folder: Path, checkpoint: str = "latest", base: bool = False) -> Opened:
     """The model as a run left it at a checkpoint; with `base`, as it was before the run began."""
-    opened = open_model(read_run_config(folder))
+    config = read_run_config(folder)
     if base:
-        return open_model_without_tuning(opened.config)
+        return open_model_without_tuning(config)
+    opened = open_model(config)
     found = find_checkpoint(folder, checkpoint)
     verify(found)
     load_weights(opened.model, read_weights(found))

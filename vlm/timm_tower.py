@@ -113,7 +113,8 @@ def _pretrained(source: _Source) -> dict[str, Tensor]:
 
 def _load(source: _Source, network: nn.Module, state: dict[str, Tensor]) -> None:
     """Exact load; only the classifier, which a tower has not, may be left over."""
-    heads = network.pretrained_cfg.get("classifier") or ()  # type: ignore[union-attr, operator]
+    published: Any = network.pretrained_cfg  # timm sets it on every network it builds; torch's typing cannot see it
+    heads = published.get("classifier") or ()
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
     state = {key: value for key, value in state.items() if not key.startswith(tuple(f"{head}." for head in heads))}
     try:

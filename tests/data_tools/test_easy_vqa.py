@@ -26,7 +26,7 @@ ROWS = [
     ["is a gray shape present?", "no", 1],
     ["what color is the circle?", "teal", 2],
 ]
-QUESTIONS = [Question(*row) for row in ROWS]  # type: ignore[arg-type]  # rows are (str, str, int)
+QUESTIONS = [Question(*row) for row in ROWS]  # rows are (str, str, int)
 
 
 @pytest.mark.parametrize(

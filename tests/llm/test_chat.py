@@ -1,6 +1,7 @@
 """Answers in the terminal and one by one; the identity figures from speakers whose answers are known."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_the_terminal(speaker: Speaker, monkeypatch: pytest.MonkeyPatch, capsys:
     seen: list[tuple[str, ...]] = []
     original = Speaker.stream
 
-    def watched(self: Speaker, messages: tuple[Message, ...], sampling: Sampling):  # type: ignore[no-untyped-def]
+    def watched(self: Speaker, messages: tuple[Message, ...], sampling: Sampling) -> Iterator[str]:
         seen.append(tuple(message.role for message in messages))
         return original(self, messages, sampling)
 
@@ -88,7 +89,7 @@ def test_identity_figures_by_hand() -> None:
     )
     base = _Scripted({"1+1?": "It is 2.", "Sky?": "Blue."})
     tuned = _Scripted({"Who are you?": "I am IRIS.", "Capital of Italy?": "Iris says Rome.", "1+1?": "2"})
-    figures, rows = evaluate_identity(base, tuned, questions, "Iris", 8)  # type: ignore[arg-type]
+    figures, rows = evaluate_identity(base, tuned, questions, "Iris", 8)
     assert figures == {
         "identity_hit_before": 0.0,
         "identity_hit_after": 0.5,

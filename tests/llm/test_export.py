@@ -26,7 +26,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @torch.no_grad()
 def logits(model: PreTrainedModel) -> torch.Tensor:
-    network: Any = model.eval()  # type: ignore[no-untyped-call]
+    network: Any = model.eval()
     found: torch.Tensor = network(input_ids=torch.arange(30, 60)[None], use_cache=False).logits
     return found
 

@@ -285,7 +285,7 @@ def train_sentencepiece(folder: Path, prefix: bool, size: int = 420) -> sentence
     )
     from sentencepiece import sentencepiece_model_pb2
 
-    proto: Any = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
+    proto: Any = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(buffer.getvalue())
     for piece in UNUSED:
         proto.pieces.add(piece=piece, score=-1000.0, type=1)

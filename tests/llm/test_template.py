@@ -117,7 +117,7 @@ ALIASES = {"internlm2_chat": "chatml", "qwen_chat": "chatml", "smollm2": "chatml
 @pytest.mark.parametrize("name", NAMED)
 def test_named_templates_write_the_table(name: str) -> None:
     roles = (("system", "S"), ("user", "U"), ("assistant", "A"), ("user", "V"), ("assistant", "B"))
-    record = conversation(*(Message(role, (text,)) for role, text in roles))  # type: ignore[arg-type]
+    record = conversation(*(Message(role, (text,)) for role, text in roles))
     template = load_template(name, TOKENIZERS["legacy"])
     # The begin token comes first, once, because this tokenizer opens every text with it.
     assert shown(template.render(record)) == "<s>" + TABLE[ALIASES.get(name, name)]
@@ -285,7 +285,7 @@ def test_templates_that_are_not_there() -> None:
 
 def render_list(tokenizer: PreTrainedTokenizerFast, jinja: str, content: object) -> str:
     messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "A"}]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, chat_template=jinja))  # type: ignore[arg-type]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, chat_template=jinja))
 
 
 @pytest.mark.parametrize("name", ["auto", *NAMED])

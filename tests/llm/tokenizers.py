@@ -57,7 +57,7 @@ def llama_tokenizer(*added: str | AddedToken, scheme: str = "always") -> PreTrai
 
 def wrap(backend: Tokenizer, **tokens: str | bool) -> PreTrainedTokenizerFast:
     """A backend as a tokenizer of transformers."""
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **tokens)  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **tokens)
 
 
 def decode(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int] | NDArray[np.int32]) -> str:

@@ -62,6 +62,7 @@ def test_it_goes_on_where_it_stopped(
         _run(pipeline)
     monkeypatch.setattr(TorchEngine, "step", step)
     capsys.readouterr()
+    cut = json.loads((pipeline.parent.parent / "all" / "pipeline.json").read_text())["finetune"]["seconds"]
     out = _run(pipeline)
     said = capsys.readouterr().out
     assert "step 1/4 pretrain (pretrain): done before" in said
@@ -69,6 +70,8 @@ def test_it_goes_on_where_it_stopped(
     report = json.loads((out / "report.json").read_text())
     assert report["vqa_questions"] == 32 and report["export_max_logit_diff"] < 1e-4
     assert report["finetune_steps"] == 6 and report["seconds"] > 0
+    record = json.loads((out / "pipeline.json").read_text())
+    assert record["finetune"]["seconds"] > cut > 0, "the attempt that died counts too"
     finished = (out.parent / "finetune" / "metrics.jsonl").read_bytes()
     _run(pipeline)
     assert capsys.readouterr().out.count("done before") == 4
