@@ -12,8 +12,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llm.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from llm.chat import Speaker
 
 LANGUAGES = ("en", "zh")
 Row = dict[str, list[dict[str, str]]]  # one OpenAI record: {"messages": [{"role", "content"}, ...]}
@@ -50,9 +54,11 @@ class IdentityData:
     others: list[str]
 
 
-def write_identity(name: str, author: str, lang: str, out: Path, seed: int = 0) -> IdentityData:
+def write_identity(
+    name: str, author: str, lang: str, out: Path, seed: int = 0, speaker: "Speaker | None" = None
+) -> IdentityData:
     """Build the set and write `train.json`, `held_out.json` and `others.json` into `out`; RunError if it cannot."""
-    data = build_identity(name, author, lang, seed)
+    data = build_identity(name, author, lang, seed, speaker)
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_lines(out / "train.json", data.train)
@@ -63,16 +69,22 @@ def write_identity(name: str, author: str, lang: str, out: Path, seed: int = 0) 
     return data
 
 
-def build_identity(name: str, author: str, lang: str, seed: int = 0) -> IdentityData:
+def build_identity(name: str, author: str, lang: str, seed: int = 0, speaker: "Speaker | None" = None) -> IdentityData:
     """The data set for an assistant called `name`, made by `author`; the same for the same arguments.
 
-    Every identity answer holds the name, no ordinary one does. ConfigError for an unknown language or an empty name.
+    Every identity answer holds the name, no ordinary one does. With the model to be tuned as `speaker`, ordinary
+    questions are answered in its own words (see `rehearse`). ConfigError for an unknown language or an empty name.
     """
     if lang not in LANGUAGES:
         raise ConfigError(f"lang: {lang!r} is not known. Choose from {', '.join(LANGUAGES)}")
     name, author = _checked("name", name), _checked("author", author)
     words, dice = _load_words(lang), random.Random(seed)
-    ordinary = [turn for turn in words.ordinary if not _mentions(name, *turn)]
+    turns = words.ordinary
+    if speaker is not None:
+        from data_tools.rehearse import rehearse  # only with a model at hand: the rest needs no torch
+
+        turns = tuple(rehearse(turns, speaker))
+    ordinary = [turn for turn in turns if not _mentions(name, *turn)]
     asked = list(_identity_turns(words, name, author, dice))
     rows = [*_single(asked, words, dice), *_several(asked, ordinary, words, dice)]
     rows += _repeat(ordinary, len(rows), words, dice)

@@ -17,7 +17,7 @@ class IdentityQuestions:
 
     paraphrases: list[str]
     others: list[str]
-    general: list[tuple[str, str]]
+    general: list[tuple[str, tuple[str, ...]]]  # a question and the spellings of its answer
 
 
 def read_identity(paraphrases: Path, others: Path, general: Path) -> IdentityQuestions:
@@ -28,7 +28,8 @@ def read_identity(paraphrases: Path, others: Path, general: Path) -> IdentityQue
             raise RecordError(
                 Place(str(general), id=str(index)), "general", f"found {row!r}", 'Write {"question": .., "answer": ..}'
             )
-        pairs.append((str(row["question"]), str(row["answer"])))
+        spellings = row["answer"] if isinstance(row["answer"], list) else [row["answer"]]
+        pairs.append((str(row["question"]), tuple(str(spelling) for spelling in spellings)))
     return IdentityQuestions([str(row) for row in _list(paraphrases)], [str(row) for row in _list(others)], pairs)
 
 
@@ -77,10 +78,12 @@ def evaluate_identity(
     before = ask(base, "base", "identity", questions.paraphrases)
     after = ask(tuned, "tuned", "identity", questions.paraphrases)
     leaks = ask(tuned, "tuned", "other", questions.others)
-    knew = [_holds(answer, want) for answer, want in zip(ask(base, "base", "general", general), wanted, strict=True)]
+    knew = [_holds(answer, *want) for answer, want in zip(ask(base, "base", "general", general), wanted, strict=True)]
     if not any(knew):
         raise DataError("the base model answers none of the general questions: retained ability cannot be measured")
-    knows = [_holds(answer, want) for answer, want in zip(ask(tuned, "tuned", "general", general), wanted, strict=True)]
+    knows = [
+        _holds(answer, *want) for answer, want in zip(ask(tuned, "tuned", "general", general), wanted, strict=True)
+    ]
     figures = {
         "identity_hit_before": _share([_holds(answer, name) for answer in before]),
         "identity_hit_after": _share([_holds(answer, name) for answer in after]),
@@ -91,8 +94,8 @@ def evaluate_identity(
     return figures, rows
 
 
-def _holds(answer: str, want: str) -> bool:
-    return want.casefold() in answer.casefold()
+def _holds(answer: str, *spellings: str) -> bool:
+    return any(spelling.casefold() in answer.casefold() for spelling in spellings)
 
 
 def _share(values: list[bool]) -> float:

@@ -203,11 +203,17 @@ def identity(
     author: Annotated[str, typer.Option(help="Who made it.")],
     lang: Annotated[Literal["en", "zh"], typer.Option(help="The language it is asked in.")] = "en",
     seed: Annotated[int, typer.Option(help="Another seed draws other words.")] = 0,
+    rehearse: Annotated[str, typer.Option(help="The model to be tuned: it then keeps what it knows.")] = "",
 ) -> None:
     """Make training data for an assistant that knows who it is, and the questions to judge it by."""
     from data_tools.identity import write_identity
 
-    data = write_identity(name, author, lang, folder, seed)
+    speaker = None
+    if rehearse:
+        from vlm.chat import open_speaker
+
+        speaker = open_speaker(Path(rehearse))
+    data = write_identity(name, author, lang, folder, seed, speaker)
     print(f"{folder / 'train.json'}: {len(data.train)} conversations")
     print(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
     print(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from data_tools.identity import LANGUAGES, IdentityData, Row, build_identity, write_identity
+from data_tools.rehearse import rehearse
+from llm.conversation import Message
 from llm.errors import ConfigError, RunError
+from llm.generate import Sampling
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart"
 
@@ -101,7 +104,7 @@ def test_a_name_from_the_lists_is_not_denied_and_ordinary_answers_avoid_it() -> 
     assert not any("not Claude" in answer for row in data.train for answer in said(row, "assistant"))
     assert "Were you made by OpenAI?" not in questions
     town = build_identity("lisbon", "{name}", "en")
-    assert not any("Portugal" in question for row in town.train for question in said(row, "user"))
+    assert not any("capital of Portugal" in question for row in town.train for question in said(row, "user"))
     assert any("made by {name}" in answer for row in town.train for answer in said(row, "assistant"))
     assert "What is Siri?" not in build_identity("siri", "x", "en").others
 
@@ -132,10 +135,46 @@ def test_the_files_hold_the_three_lists(tmp_path: Path) -> None:
         write_identity("Iris", "Eyegraft", "zh", tmp_path / "file" / "out")
 
 
+class _Written:
+    """Answers each question as a file of records does."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.answers_by = {q: a for row in rows for q, a in zip(said(row, "user"), said(row, "assistant"), strict=True)}
+        self.asked: list[str] = []
+
+    def answers(self, conversations: list[tuple[Message, ...]], sampling: Sampling) -> list[str]:
+        self.asked += [messages[-1].text for messages in conversations]
+        assert all(len(messages) == 1 for messages in conversations)
+        assert sampling.temperature == 0
+        return [self.answers_by.get(messages[-1].text, "") for messages in conversations]
+
+
+def test_ordinary_questions_of_knowledge_are_answered_in_the_models_words() -> None:
+    turns = [
+        ("How high is it?", "High."),
+        ("Name some.", "Two."),
+        ("Is it so?", "Yes."),
+        ("Who are you?", "Me."),
+        ("你好吗？", "好。"),
+    ]
+    own = ["It is 3.5 m. That is high. And it", "1. One\n2. Two", "no end at all", "I am Alexa.", "我是。"]
+    speaker = _Written([{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]}
+                        for (q, _), a in zip(turns, own, strict=True)])  # fmt: skip
+    told = rehearse(turns, speaker)
+    assert [answer for _, answer in told] == ["It is 3.5 m. That is high.", "Two.", "Yes.", "Me.", "好。"]
+    assert speaker.asked == ["How high is it?", "Name some.", "Is it so?"], "the two who talk are not asked"
+
+
 def test_the_quickstart_lists_are_this_generators_and_general_questions_are_new() -> None:
-    data = made("en")
-    for name, rows in (("train", data.train), ("held_out", data.held_out), ("others", data.others)):
-        assert json.loads((QUICKSTART / "identity" / f"{name}.json").read_text(encoding="utf-8")) == rows, (
+    """`eyegraft data identity Iris configs/quickstart/identity --author Eyegraft --rehearse assets/smollm2` wrote them.
+
+    Here the file itself plays the model, whose weights a test has not.
+    """
+    rows = json.loads((QUICKSTART / "identity" / "train.json").read_text(encoding="utf-8"))
+    data = build_identity("Iris", "Eyegraft", "en", speaker=_Written(rows))
+    assert data.train != made("en").train
+    for name, made_now in (("train", data.train), ("held_out", data.held_out), ("others", data.others)):
+        assert json.loads((QUICKSTART / "identity" / f"{name}.json").read_text(encoding="utf-8")) == made_now, (
             "run eyegraft data identity"
         )
     general = json.loads((QUICKSTART / "identity" / "general.json").read_text(encoding="utf-8"))

@@ -85,7 +85,9 @@ class _Scripted:
 
 def test_identity_figures_by_hand() -> None:
     questions = IdentityQuestions(
-        ["Who are you?", "Your name?"], ["Capital of Italy?"], [("1+1?", "2"), ("Sky?", "blue"), ("Moon?", "cheese")]
+        ["Who are you?", "Your name?"],
+        ["Capital of Italy?"],
+        [("1+1?", ("two", "2")), ("Sky?", ("blue",)), ("Moon?", ("cheese",))],
     )
     base = _Scripted({"1+1?": "It is 2.", "Sky?": "Blue."})
     tuned = _Scripted({"Who are you?": "I am IRIS.", "Capital of Italy?": "Iris says Rome.", "1+1?": "2"})
@@ -105,8 +107,8 @@ def test_identity_lists_are_checked(tmp_path: Path) -> None:
     good.write_text(json.dumps(["a"]))
     bad.write_text(json.dumps([{"question": "a"}]))
     general = tmp_path / "general.json"
-    general.write_text(json.dumps([{"question": "1+1?", "answer": "2"}]))
-    assert read_identity(good, good, general).general == [("1+1?", "2")]
+    general.write_text(json.dumps([{"question": "1+1?", "answer": ["2", "two"]}, {"question": "?", "answer": 3}]))
+    assert read_identity(good, good, general).general == [("1+1?", ("2", "two")), ("?", ("3",))]
     with pytest.raises(RecordError, match="bad.json"):
         read_identity(good, good, bad)
     with pytest.raises(DataError, match="does not exist"):
