@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from llm.chat import Speaker
 
 LANGUAGES = ("en", "zh")
+# A question about the two who talk: there the model must learn to tell itself from the user.
+PERSONAL = re.compile(r"\b(i|me|my|we|our|you|your)\b|我|你|您", re.IGNORECASE)
 Row = dict[str, list[dict[str, str]]]  # one OpenAI record: {"messages": [{"role", "content"}, ...]}
 Turn = tuple[str, str]  # question, answer
 
@@ -150,9 +152,13 @@ def _several(asked: list[Turn], ordinary: list[Turn], words: Words, dice: random
 
 
 def _repeat(ordinary: list[Turn], count: int, words: Words, dice: random.Random) -> list[Row]:
-    """`count` ordinary records, every turn about equally often, with and without a system prompt."""
-    rounds = -(-count // len(ordinary))
-    turns = [turn for _ in range(rounds) for turn in dice.sample(ordinary, len(ordinary))]
+    """`count` ordinary records, with and without a system prompt.
+
+    Every turn comes about equally often, but twice as often when it is about the two who talk: there the name slips in.
+    """
+    pool = [*ordinary, *(turn for turn in ordinary if PERSONAL.search(turn[0]))]
+    rounds = -(-count // len(pool))
+    turns = [turn for _ in range(rounds) for turn in dice.sample(pool, len(pool))]
     return [_row([turn], dice.choice(words.system) if n % 2 else "") for n, turn in enumerate(turns[:count])]
 
 

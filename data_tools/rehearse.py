@@ -7,14 +7,13 @@ of its general answers when ordinary questions were answered by hand in one shor
 import re
 from collections.abc import Sequence
 
+from data_tools.identity import PERSONAL
 from llm.chat import Speaker, question
 from llm.generate import Sampling
 
 ANSWER_TOKENS = 48  # a sentence or two: a small model often comes to the point only in its second
 BATCH = 16  # answers generated together
 
-# What is said of the two who talk stays as written: there the model must learn to tell itself from the user.
-PERSONAL = re.compile(r"\b(i|me|my|we|our|you|your)\b|我|你|您", re.IGNORECASE)
 WHOLE = re.compile(r".*(?:[.!?](?=\s|$)|[。！？])")  # up to the last end of a sentence in a line; "3.5" ends none
 
 
