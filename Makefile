@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 # One set of extras for both commands: what either needs is installed once.
-EXTRAS := quant,towers,quickstart,hub,dev
+EXTRAS := quant,towers,quickstart,hub,serve,dev
 
 .PHONY: quickstart test lint install
 .DEFAULT_GOAL := test

@@ -1,9 +1,7 @@
 """Talking to a model: one speaker for terminal, evaluation and probes, prompts built as in training."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from queue import Queue
 
 import torch
 from torch import Tensor
@@ -13,6 +11,7 @@ from transformers.generation.streamers import BaseStreamer
 from llm.conversation import ImageRef, Message
 from llm.encode import Encoder
 from llm.generate import Sampling, answering, generate
+from llm.reply import Reply, cut
 
 Embed = Callable[[list[int], tuple[ImageRef, ...]], Tensor]
 
@@ -26,6 +25,11 @@ class Speaker:
     encoder: Encoder
     embed: Embed
 
+    @property
+    def context(self) -> int:
+        """Tokens the model reads at most, prompt and answer together; a model without positions has no such end."""
+        return int(self.text.config.to_dict().get("max_position_embeddings", 2**20))
+
     def answer(self, messages: tuple[Message, ...], sampling: Sampling) -> str:
         """One whole answer."""
         return self.answers([messages], sampling)[0]
@@ -35,48 +39,18 @@ class Speaker:
         prompts = [self._prompt(messages) for messages in conversations]
         with answering(self.model, self.text):
             rows = generate(self.model, prompts, sampling, self.encoder.stop_ids)
-        return [_cut(self._decode(row), sampling.stop) for row in rows]
+        return [cut(self._decode(row), sampling.stop) for row in rows]
 
-    def stream(self, messages: tuple[Message, ...], sampling: Sampling) -> Iterator[str]:
-        """The answer's text as it grows, piece by piece. Closing the iterator stops the generation."""
+    def stream(self, messages: tuple[Message, ...], sampling: Sampling) -> Reply:
+        """The answer's text as it grows, piece by piece. Closing it stops the generation."""
         prompt = self._prompt(messages)
-        queue: Queue[list[int] | BaseException | None] = Queue()
-        stopped = threading.Event()
+        ends = self.encoder.stop_ids
 
-        def work() -> None:
-            try:
-                with answering(self.model, self.text):
-                    streamer = _Pieces(queue)
-                    generate(self.model, [prompt], sampling, self.encoder.stop_ids, streamer, stopped.is_set)
-            except BaseException as error:
-                queue.put(error)
-                raise
-            finally:
-                queue.put(None)
+        def run(streamer: BaseStreamer, stopped: Callable[[], bool]) -> None:
+            with answering(self.model, self.text):
+                generate(self.model, [prompt], sampling, ends, streamer, stopped)
 
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        try:
-            yield from self._pieces(queue, sampling.stop)
-        finally:
-            stopped.set()
-            thread.join()
-
-    def _pieces(self, queue: "Queue[list[int] | BaseException | None]", stop: tuple[str, ...]) -> Iterator[str]:
-        ids: list[int] = []
-        shown = ""
-        while (item := queue.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            ids += [token for token in item if token not in self.encoder.stop_ids]
-            text = self._decode(ids)
-            cut = _cut(text, stop)
-            # An unfinished character decodes to the replacement sign: wait for the rest of it.
-            if not cut.endswith("\ufffd") and len(cut) > len(shown):
-                yield cut[len(shown) :]
-                shown = cut
-            if cut != text:
-                return
+        return Reply(run, self._decode, ends, sampling.stop, len(prompt))
 
     def _prompt(self, messages: tuple[Message, ...]) -> Tensor:
         ids, images = self.encoder.prompt(messages)
@@ -85,25 +59,6 @@ class Speaker:
 
     def _decode(self, ids: list[int]) -> str:
         return str(self.encoder.tokenizer.decode(ids, skip_special_tokens=True))
-
-
-class _Pieces(BaseStreamer):
-    """Hands every new token to a queue; the end is told by the thread itself."""
-
-    def __init__(self, queue: "Queue[list[int] | BaseException | None]") -> None:
-        self._queue = queue
-
-    def put(self, value: Tensor) -> None:
-        self._queue.put(value.reshape(-1).tolist())
-
-    def end(self) -> None:
-        """Nothing: the thread puts None when generation is over, finished or failed."""
-
-
-def _cut(text: str, stop: tuple[str, ...]) -> str:
-    for word in stop:
-        text = text.split(word)[0]
-    return text
 
 
 def question(text: str, images: tuple[str, ...] = (), system: str = "") -> tuple[Message, ...]:

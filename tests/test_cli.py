@@ -83,7 +83,7 @@ def recipe(tmp_path: Path) -> Path:
 def test_help_lists_every_command(run: Callable[..., Result]) -> None:
     result = run("--help")
     assert result.code == 0
-    commands = "train eval chat export ls cp show validate schema env assets data"
+    commands = "train eval chat serve export ls cp show validate schema env assets data"
     assert [name for name in commands.split() if f"\n  {name} " not in result.out] == []
 
 
@@ -220,6 +220,17 @@ def test_chat_passes_every_knob(run: Callable[..., Result], fake: Callable[..., 
     assert calls["chat_terminal"] == ("runs/x", "latest", ("a.png", "b.png"), "Be brief", sampling, False)
     assert run("chat", "runs/x").code == 0
     assert calls["chat_terminal"] == ("runs/x", "latest", (), "", Sampling(), True)
+
+
+def test_serve_passes_its_options(
+    run: Callable[..., Result], fake: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = fake("demo.serve", serve=None)
+    assert run("serve", "runs/x", "b=out", "--port", "9", "--token", "t", "--host", "0.0.0.0", "--public").code == 0
+    assert calls["serve"] == (["runs/x", "b=out"], "latest", "0.0.0.0", 9, True, "t", "")
+    monkeypatch.setenv("EYEGRAFT_TOKEN", "from the environment")
+    assert run("serve", "runs/x").code == 0
+    assert calls["serve"] == (["runs/x"], "latest", "127.0.0.1", 8000, False, "from the environment", "")
 
 
 def test_export_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:

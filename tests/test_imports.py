@@ -28,7 +28,10 @@ TORCH_FREE = ("llm.conversation", "llm.template", "llm.config", "llm.errors", "l
 HEAVY = {"torch", "transformers", "peft"}
 OPTIONAL = {"deepspeed", "bitsandbytes", "flash_attn", "open_clip", "timm", "torchvision", "gguf", "datasets",
             "gradio", "fastapi", "uvicorn"}  # fmt: skip
-OPTIONAL_HOME = {"demo": {"gradio"}, "vlm/service": {"fastapi"}}  # the packages that exist for them
+OPTIONAL_HOME = {
+    "demo": {"gradio", "fastapi", "uvicorn"},
+    "vlm/service": {"fastapi"},
+}  # the packages that exist for them
 
 DISTRIBUTIONS = {
     "PIL": "pillow",

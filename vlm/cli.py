@@ -113,6 +113,24 @@ def chat(
 
 
 @app.command()
+def serve(
+    runs: Annotated[list[str], typer.Argument(metavar="[NAME=]RUN...", help="Run folders or exported folders.")],
+    checkpoint: Checkpoint = "latest",
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    public: Annotated[bool, typer.Option("--public", help="Allow an address that others can reach.")] = False,
+    token: Annotated[str, typer.Option(envvar="EYEGRAFT_TOKEN", help="What clients must send as API key.")] = "",
+    name: Annotated[str, typer.Option(help="The host name behind which it stands, if any.")] = "",
+) -> None:
+    """Answer over HTTP as OpenAI's API does: /v1/chat/completions, /v1/models."""
+    try:
+        from demo.serve import serve
+    except ModuleNotFoundError as cause:
+        raise ConfigError("eyegraft serve needs fastapi and uvicorn: pip install 'eyegraft[serve]'") from cause
+    serve(runs, checkpoint, host, port, public, token, name)
+
+
+@app.command()
 def export(
     run: Run,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],

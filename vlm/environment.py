@@ -14,8 +14,7 @@ OPTIONAL = {
     "open_clip_torch": "towers",
     "gguf": "quickstart",
     "datasets": "hub",
-    "gradio": "web",
-    "fastapi": "web",
+    "fastapi": "serve",
 }
 
 

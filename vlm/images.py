@@ -57,6 +57,7 @@ class ImageLimits:
 
     max_pixels: int = 64_000_000
     max_bytes: int = 64 * 1024 * 1024
+    formats: tuple[str, ...] = FORMATS
 
 
 DEFAULT_LIMITS = ImageLimits()
@@ -87,19 +88,19 @@ def read_image(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Ima
 
 def name_of(ref: ImageRef) -> str:
     """How an image is called in messages."""
-    return ref.path or f"<{len(ref.data)} bytes in the record>"
+    return ref.path or f"<an image of {len(ref.data):,} bytes>"
 
 
 def _open(ref: ImageRef, limits: ImageLimits) -> Image.Image:
     """Header parsed and judged; the format is told by content, never by the file's name."""
     source = _source(ref, limits)
     try:
-        image = Image.open(source, formats=FORMATS)
+        image = Image.open(source, formats=limits.formats)
     except _BOMB as error:
         raise _oversized(ref, str(error), limits) from error
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{name_of(ref)}: not an image of a known kind. Convert it to one of {', '.join(FORMATS)}"
+            f"{name_of(ref)}: not an image of a known kind. Convert it to one of {', '.join(limits.formats)}"
         ) from error
     except _BROKEN as error:
         raise ImageError(f"{name_of(ref)}: unreadable ({error}). Replace the file or drop the record") from error

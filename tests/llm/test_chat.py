@@ -1,11 +1,12 @@
 """Answers in the terminal and one by one; the identity figures from speakers whose answers are known."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from transformers.generation.streamers import BaseStreamer
 
 from llm.chat import Speaker, question, talk
 from llm.conversation import Message
@@ -14,6 +15,7 @@ from llm.errors import DataError, RecordError
 from llm.generate import Sampling
 from llm.identity import IdentityQuestions, evaluate_identity, read_identity
 from llm.model import load_llm, load_tokenizer
+from llm.reply import Reply
 from llm.template import load_template
 
 
@@ -35,7 +37,10 @@ def test_batched_answers_equal_single_ones(speaker: Speaker) -> None:
 
 def test_the_stream_joins_to_the_answer_and_can_be_closed(speaker: Speaker) -> None:
     asked, sampling = question("What is it?"), Sampling(max_new_tokens=12)
-    assert "".join(speaker.stream(asked, sampling)).rstrip("\ufffd") == speaker.answer(asked, sampling).rstrip("\ufffd")
+    reply = speaker.stream(asked, sampling)
+    assert "".join(reply) == speaker.answer(asked, sampling)
+    assert (reply.completion_tokens, reply.finish) == (12, "length")
+    assert reply.prompt_tokens == len(speaker.encoder.prompt(asked)[0])
     stream = speaker.stream(asked, Sampling(max_new_tokens=10_000))
     next(stream)
     stream.close()  # returns only when the generating thread has ended: 10,000 tokens would take minutes
@@ -54,6 +59,43 @@ def test_stop_words_cut_the_answer(speaker: Speaker) -> None:
     word = whole[3:5]
     cut = speaker.answer(question("What is it?"), Sampling(max_new_tokens=12, stop=(word,)))
     assert word and cut == whole.split(word)[0]
+    reply = speaker.stream(question("What is it?"), Sampling(max_new_tokens=12, stop=(word,)))
+    assert "".join(reply) == cut and reply.finish == "stop"
+
+
+def _reply(tokens: list[int], stop: tuple[str, ...] = (), error: Exception | None = None) -> Reply:
+    """A reply whose tokens are characters, 0 is the end mark, and 1 half a character."""
+
+    def generate(streamer: BaseStreamer, stopped: Callable[[], bool]) -> None:
+        for token in tokens:
+            streamer.put(torch.tensor([token]))
+        if error:
+            raise error
+
+    def decode(ids: list[int]) -> str:
+        return "".join(map(chr, ids)).replace("\x01\x01", "é").replace("\x01", "\ufffd")
+
+    return Reply(generate, decode, (0,), stop, 3)
+
+
+def test_a_reply_piece_by_piece() -> None:
+    reply = _reply([*b"caf", 1, 1, *b"!", 0, *b"never"])
+    assert (list(reply), reply.finish, reply.completion_tokens) == (["c", "a", "f", "é", "!"], "stop", 7)
+    reply = _reply([*b"caf", 1])
+    assert (list(reply), reply.finish) == (["c", "a", "f", "\ufffd"], "length")
+
+
+def test_the_beginning_of_a_stop_word_waits() -> None:
+    reply = _reply([*b"a STONE, STOP here"], stop=("STOP", "zz"))
+    assert (list(reply), reply.finish) == (["a", " ", "STON", "E", ",", " "], "stop")
+    assert list(_reply([*b"a ST"], stop=("STOP",))) == ["a", " ", "ST"]
+
+
+def test_what_the_generation_raises_reaches_the_reader() -> None:
+    reply = _reply([*b"ab"], error=ValueError("no"))
+    assert next(reply) == "a"
+    with pytest.raises(ValueError, match="no"):
+        list(reply)
 
 
 def test_the_terminal(speaker: Speaker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,215 @@
+"""OpenAI's chat interface over our own models."""
+
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyio import CancelScope
+from anyio.to_thread import run_sync
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from demo.asked import ChatRequest, messages_of, sampling_of
+from demo.desk import Busy, Desk
+from demo.guard import Guard, Refusal
+from demo.limits import DEFAULT, Limits
+from llm.chat import Speaker
+from llm.conversation import Message
+from llm.errors import DataError
+from llm.generate import Sampling
+from llm.reply import Reply
+
+LEFT = 499  # nginx's number for "the client closed the request"; nobody reads it
+
+
+class Refused(Exception):
+    """Raised where a request turns out to be wrong; becomes its answer."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request understood: who answers what, and how."""
+
+    name: str
+    speaker: Speaker
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def head(self, kind: str) -> dict[str, Any]:
+        """What every part of the answer begins with."""
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.name}
+
+
+def build_api(desk: Desk, hosts: frozenset[str], token: str = "", limits: Limits = DEFAULT) -> FastAPI:
+    """The application. `hosts` are the names it answers to; with a token, all but /healthz needs it."""
+    app = FastAPI(title="Eyegraft", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
+    app.add_middleware(Guard, hosts=hosts, token=token, body=limits.body)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(RequestValidationError, _not_understood)
+    app.add_exception_handler(HTTPException, _not_there)
+    app.add_exception_handler(Exception, _our_fault)
+    began = int(time.time())
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Somebody is there."""
+        return {"status": "ok"}
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        """The models that answer here."""
+        rows = [{"id": name, "object": "model", "created": began, "owned_by": "eyegraft"} for name in desk.speakers]
+        return {"object": "list", "data": rows}
+
+    @app.post("/v1/chat/completions", response_model=None)
+    async def completions(asked: ChatRequest, request: Request) -> Response:
+        """One answer, whole or as a stream of server-sent events."""
+        job = await run_sync(_understand, asked, desk, limits)
+        if asked.stream:
+            usage = asked.stream_options is not None and asked.stream_options.include_usage
+            return StreamingResponse(_events(job, desk, request, usage), media_type="text/event-stream")
+        text = ""
+        try:
+            async with _replying(job, desk) as reply:
+                async for piece in _pieces(reply, request):
+                    text += piece
+        except Busy as error:
+            raise Refused(full(error)) from error
+        if not reply.finish:
+            return Response(status_code=LEFT)
+        return JSONResponse(_whole(job, text, reply))
+
+    return app
+
+
+def _understand(asked: ChatRequest, desk: Desk, limits: Limits) -> Job:
+    """Everything that can be refused is refused here, before an answer has begun."""
+    if asked.model not in desk.speakers:
+        known = ", ".join(desk.speakers)
+        raise Refused(
+            Refusal(404, f"no model is called that; here are: {known}", code="model_not_found", param="model")
+        )
+    speaker = desk.speakers[asked.model]
+    try:
+        desk.check_place()
+        messages = messages_of(asked, limits)
+        tokens = len(speaker.encoder.prompt(messages)[0])
+    except Busy as error:
+        raise Refused(full(error)) from error
+    except DataError as error:
+        raise Refused(Refusal(400, str(error), param="messages")) from error
+    if tokens >= speaker.context:
+        found = f"the conversation is {tokens:,} tokens long, the model reads {speaker.context:,}"
+        raise Refused(Refusal(400, found, code="context_length_exceeded", param="messages"))
+    return Job(asked.model, speaker, messages, sampling_of(asked, min(limits.new_tokens, speaker.context - tokens)))
+
+
+@asynccontextmanager
+async def _replying(job: Job, desk: Desk) -> AsyncIterator[Reply]:
+    """Our turn at the device, and the reply in it; whatever happens inside, the generation ends with it."""
+    stack = ExitStack()
+    try:
+        await run_sync(stack.enter_context, desk.turn())
+        reply = await run_sync(job.speaker.stream, job.messages, job.sampling)
+        stack.enter_context(reply)
+        yield reply
+    finally:
+        with CancelScope(shield=True):  # a client that left has cancelled this task: the turn is given back anyway
+            await run_sync(stack.close)
+
+
+async def _pieces(reply: Reply, request: Request) -> AsyncIterator[str]:
+    """The reply's text until it ends or the client has left."""
+    following: Callable[[], str | None] = lambda: next(reply, None)  # noqa: E731
+    while not await request.is_disconnected():
+        piece = await run_sync(following)
+        if piece is None:
+            return
+        yield piece
+
+
+async def _events(job: Job, desk: Desk, request: Request, usage: bool) -> AsyncIterator[str]:
+    """Server-sent events: the role, the pieces, why it ended, what it cost, [DONE]."""
+    head = {**job.head("chat.completion.chunk")}
+    if usage:
+        head["usage"] = None
+    try:
+        async with _replying(job, desk) as reply:
+            yield event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
+            async for piece in _pieces(reply, request):
+                yield event({**head, "choices": [_choice({"content": piece})]})
+            yield event({**head, "choices": [_choice({}, reply.finish)]})
+            if usage:
+                yield event({**head, "choices": [], "usage": _usage(reply)})
+    except Busy as error:  # others came between our question and our turn
+        yield event(full(error).body())
+    yield "data: [DONE]\n\n"
+
+
+def _whole(job: Job, text: str, reply: Reply) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text, "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish}
+    return {**job.head("chat.completion"), "choices": [choice], "usage": _usage(reply)}
+
+
+def _choice(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+
+
+def _usage(reply: Reply) -> dict[str, int]:
+    """Tokens read, image rows among them, and tokens written, the end mark among them."""
+    return {
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "total_tokens": reply.prompt_tokens + reply.completion_tokens,
+    }
+
+
+def event(content: dict[str, Any]) -> str:
+    """One server-sent event."""
+    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
+
+
+def full(error: Busy) -> Refusal:
+    """The answer when the queue is full."""
+    return Refusal(429, str(error), "rate_limit_error", "busy")
+
+
+def answer(refusal: Refusal) -> JSONResponse:
+    """A refusal as a response."""
+    return JSONResponse(refusal.body(), refusal.status)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refused)
+    return answer(error.refusal)
+
+
+async def _not_understood(_: Request, error: Exception) -> JSONResponse:
+    """A body that is no JSON or has a key or value that is not offered: the first fault, by its place."""
+    assert isinstance(error, RequestValidationError)
+    fault = error.errors()[0]
+    place = ".".join(str(step) for step in fault["loc"] if step != "body")
+    return answer(Refusal(400, f"{place or 'body'}: {fault['msg']}", param=place or None))
+
+
+async def _not_there(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return answer(Refusal(error.status_code, str(error.detail)))
+
+
+async def _our_fault(_: Request, error: Exception) -> JSONResponse:
+    """The server's log has the trace; the client learns nothing of it."""
+    return answer(Refusal(500, "the server failed on this request; its log says why", "server_error"))

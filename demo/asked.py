@@ -1,0 +1,144 @@
+"""A request in OpenAI's words becomes messages and a sampling; what is not offered is refused, not ignored."""
+
+import base64
+import binascii
+import secrets
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from demo.limits import Limits
+from llm.conversation import ROLES, Conversation, ImageRef, Message, Part, check
+from llm.errors import ImageError, Place, RecordError
+from llm.generate import Sampling
+from vlm.images import read_image
+
+
+class Asked(BaseModel):
+    """A part of a request: no unknown keys, so that no wish is silently dropped."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TextPart(Asked):
+    """Text of a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ImageUrl(Asked):
+    """A picture as a data URL; nothing is ever fetched."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] = "auto"  # every picture is seen at the tower's one size
+
+
+class ImagePart(Asked):
+    """A picture of a message."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class ChatMessage(Asked):
+    """One turn."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]]
+
+
+class StreamOptions(Asked):
+    """What a stream ends with."""
+
+    include_usage: bool = False
+
+
+StopWord = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+
+class ChatRequest(Asked):
+    """The body of POST /v1/chat/completions."""
+
+    model: str
+    messages: list[ChatMessage] = Field(min_length=1)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="0 when left out")
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    stop: StopWord | list[StopWord] | None = None
+    n: Literal[1] = 1
+    user: str | None = Field(None, description="accepted from clients that send it; nothing is kept of it")
+
+
+def messages_of(request: ChatRequest, limits: Limits) -> tuple[Message, ...]:
+    """The conversation that was asked, its pictures judged and decoded once to see that they can be.
+
+    Raises RecordError for roles out of order or too much of anything, ImageError for a picture that is refused.
+    """
+    if len(request.messages) > limits.messages:
+        raise _refused("messages", f"{len(request.messages)} of them, at most {limits.messages}", "Begin anew")
+    messages = tuple(_message(number, message, limits) for number, message in enumerate(request.messages, 1))
+    if sum(len(message.text) for message in messages) > limits.text:
+        raise _refused("messages", f"more than {limits.text:,} characters", "Begin anew, or say it shorter")
+    # The laws of a record hold for a question too, once it is answered.
+    check(Conversation((*messages, Message("assistant", ("answer",))), PLACE))
+    return messages
+
+
+def sampling_of(request: ChatRequest, room: int) -> Sampling:
+    """How to answer in at most `room` tokens; a request without a seed gets a fresh one."""
+    wanted = request.max_completion_tokens or request.max_tokens or room
+    stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
+    return Sampling(
+        temperature=request.temperature or 0.0,
+        top_p=request.top_p or 1.0,
+        max_new_tokens=min(wanted, room),
+        seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
+        stop=tuple(stop),
+    )
+
+
+PLACE = Place("the request")
+
+
+def _message(number: int, message: ChatMessage, limits: Limits) -> Message:
+    if isinstance(message.content, str):
+        return Message(ROLES[message.role], (message.content,))
+    parts = tuple(
+        part.text if isinstance(part, TextPart) else _image(number, part.image_url.url, limits)
+        for part in message.content
+    )
+    if sum(isinstance(part, ImageRef) for part in parts) > limits.images:
+        raise _refused(f"message {number}", f"more than {limits.images} images", "Show the others in another message")
+    return Message(ROLES[message.role], _after_images(parts))
+
+
+def _after_images(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Pictures first if they all come last: the order in which models were trained to see them."""
+    images = tuple(part for part in parts if isinstance(part, ImageRef))
+    texts = tuple(part for part in parts if isinstance(part, str))
+    return (*images, *texts) if parts == (*texts, *images) else parts
+
+
+def _image(number: int, url: str, limits: Limits) -> ImageRef:
+    """The picture of a data URL, judged from its header, then decoded."""
+    head, comma, body = url.partition(",")
+    if not head.startswith("data:image/") or not head.endswith(";base64") or not comma:
+        found = "an image that is no data:image/...;base64,... URL"
+        raise _refused(f"message {number}", found, "Send the picture itself: no address is fetched, no file is opened")
+    if len(body) > limits.image.max_bytes * 4 // 3 + 4:
+        raise ImageError(f"the image is larger than {limits.image.max_bytes:,} bytes. Send a smaller copy")
+    try:
+        image = ImageRef(data=base64.b64decode(body, validate=True))
+    except binascii.Error as error:
+        raise _refused(f"message {number}", f"an image in broken base64 ({error})", "Encode it again") from error
+    read_image(image, limits.image)
+    return image
+
+
+def _refused(field: str, found: str, advice: str) -> RecordError:
+    return RecordError(PLACE, field, found, advice)

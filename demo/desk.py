@@ -1,0 +1,38 @@
+"""Who answers, one at a time: opened models by name, and the queue in front of them."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from llm.chat import Speaker
+from llm.errors import EyegraftError
+
+
+class Busy(EyegraftError):
+    """As many as may wait are waiting."""
+
+
+class Desk:
+    """Speakers by name. A device generates one answer at a time; `turn` is whose it is."""
+
+    def __init__(self, speakers: Mapping[str, Speaker], waiting: int) -> None:
+        self.speakers = dict(speakers)
+        self._places = threading.BoundedSemaphore(waiting + 1)  # the one who is served, and those who wait
+        self._device = threading.Lock()
+
+    def check_place(self) -> None:
+        """Raise Busy when the queue is full, without entering it."""
+        if not self._places.acquire(blocking=False):
+            raise Busy("the queue is full. Try again in a moment")
+        self._places.release()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Inside, nobody else generates. Waits for that; raises Busy at once when too many wait already."""
+        if not self._places.acquire(blocking=False):
+            raise Busy("the queue is full. Try again in a moment")
+        try:
+            with self._device:
+                yield
+        finally:
+            self._places.release()

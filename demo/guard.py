@@ -1,0 +1,119 @@
+"""Who may ask at all: judged from headers and size, before anything is parsed.
+
+A page on another site can make a browser send requests to 127.0.0.1, and a name it owns can be made to point there.
+The first shows in Origin, the second in Host.
+"""
+
+import hmac
+import json
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+OPEN_PATHS = frozenset({"/healthz"})  # answered without a token: it says nothing but that somebody is there
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer in OpenAI's error shape."""
+
+    status: int
+    message: str
+    kind: str = "invalid_request_error"
+    code: str | None = None
+    param: str | None = None
+
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """The JSON of it."""
+        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
+
+
+class Guard:
+    """ASGI middleware. Refuses foreign hosts and origins (403), a wrong token (401) and large bodies (413)."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], token: str, body: int) -> None:
+        self.app, self.hosts, self.token, self.body = app, hosts, token, body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        refusal = self._judge(headers, scope["path"])
+        if refusal is not None or scope["type"] != "http":
+            await refuse(refusal or Refusal(404, "only HTTP is spoken here"), scope, send)
+            return
+        body = await read_body(receive, self.body)
+        if body is None:
+            await refuse(Refusal(413, f"the request is larger than {self.body:,} bytes"), scope, send)
+            return
+        await self.app(scope, replay(body, receive), send)
+
+    def _judge(self, headers: Headers, path: str) -> Refusal | None:
+        if host_of(f"//{headers.get('host', '')}") not in self.hosts:
+            return Refusal(403, "this Host is not served here", code="host")
+        origin = headers.get("origin")
+        if origin is not None and host_of(origin) not in self.hosts:
+            return Refusal(403, "pages of other sites may not ask here", code="origin")
+        if self.token and path not in OPEN_PATHS and not self._has_token(headers):
+            return Refusal(401, "wrong or missing token: send Authorization: Bearer TOKEN", "authentication_error")
+        length = headers.get("content-length", "0")
+        if not length.isdecimal():
+            return Refusal(400, "Content-Length is no number")
+        if int(length) > self.body:
+            return Refusal(413, f"the request is larger than {self.body:,} bytes")
+        return None
+
+    def _has_token(self, headers: Headers) -> bool:
+        given = headers.get("authorization", "").removeprefix("Bearer ")
+        # In constant time; header bytes arrive read as latin-1.
+        return hmac.compare_digest(given.encode("latin-1"), self.token.encode())
+
+
+def host_of(url: str) -> str:
+    """The host name of a URL, lower case, without port; empty when there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+async def read_body(receive: Receive, limit: int) -> bytes | None:
+    """The whole body; None as soon as it is longer than `limit`, whatever its headers promised."""
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            return None
+        parts.append(part)
+        more = message.get("more_body", False) and message["type"] == "http.request"
+    return b"".join(parts)
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """The body once, then whatever comes after it: a disconnection."""
+    pending = [body]
+
+    async def again() -> Message:
+        if pending:
+            return {"type": "http.request", "body": pending.pop(), "more_body": False}
+        return await receive()
+
+    return again
+
+
+async def refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
+    """Send a refusal. A websocket is closed instead."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    body = json.dumps(refusal.body()).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

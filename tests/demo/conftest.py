@@ -1,0 +1,93 @@
+"""A tiny vision model and a tiny text model behind the API, on a real port."""
+
+import base64
+import io
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvicorn
+from openai import OpenAI
+from PIL import Image
+
+from demo.api import build_api
+from demo.desk import Desk
+from demo.guard import LOOPBACK
+from demo.limits import Limits
+from llm.chat import Speaker
+from tests.vlm.conftest import clip, roomy_llm, root  # noqa: F401  # fixtures
+from tests.vlm.runs import recipe
+from vlm.chat import open_speaker
+from vlm.run import open_model
+
+LIMITS = Limits(new_tokens=16, waiting=1)
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where it listens, and who answers."""
+
+    url: str
+    desk: Desk
+
+    @property
+    def client(self) -> OpenAI:
+        """OpenAI's own client."""
+        return OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=30)
+
+    @property
+    def eyes(self) -> Speaker:
+        """The vision model."""
+        return self.desk.speakers["eyes"]
+
+
+@pytest.fixture(scope="session")
+def desk(roomy_llm: Path, clip: Path, root: Path) -> Desk:  # noqa: F811
+    """Both models."""
+    eyes = open_model(recipe(roomy_llm, clip, root / "none.json", root / "none", "finetune")).speaker
+    return Desk({"eyes": eyes, "text": open_speaker(roomy_llm)}, LIMITS.waiting)
+
+
+@pytest.fixture(scope="session")
+def server(desk: Desk) -> Iterator[Server]:
+    """The API with answers of up to 16 tokens."""
+    yield from serve(desk, LIMITS)
+
+
+@pytest.fixture(scope="session")
+def long_server(desk: Desk) -> Iterator[Server]:
+    """The API with answers as long as the models' context."""
+    yield from serve(desk, Limits(waiting=LIMITS.waiting))
+
+
+def serve(desk: Desk, limits: Limits, token: str = "") -> Iterator[Server]:
+    """A server in a thread, until the generator is closed."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    app = build_api(desk, LOOPBACK, token, limits)
+    running = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not running.started:
+        time.sleep(0.01)
+    yield Server(f"http://127.0.0.1:{listening.getsockname()[1]}", desk)
+    running.should_exit = True
+    thread.join()
+
+
+def picture(seed: int, kind: str = "PNG", side: int = 40) -> bytes:
+    """Noise, as a file."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind)
+    return stream.getvalue()
+
+
+def data_url(data: bytes, kind: str = "png") -> str:
+    """A file as a data URL."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,87 @@
+"""Who may ask: hosts, origins, tokens and sizes, before anything is parsed."""
+
+import socket
+from collections.abc import Iterator
+
+import httpx2 as httpx
+import pytest
+
+from demo.desk import Desk
+from demo.limits import Limits
+from demo.serve import hosts_of
+from llm.errors import ConfigError
+from tests.demo.conftest import Server, serve
+
+TOKEN = "s3cret-ü"
+
+
+@pytest.fixture(scope="module")
+def locked(desk: Desk) -> Iterator[Server]:
+    """With a token, and bodies of 1,000 bytes at most."""
+    yield from serve(desk, Limits(body=1000), TOKEN)
+
+
+def get(server: Server, path: str = "/v1/models", **headers: str) -> int:
+    """The status of a GET."""
+    sent = {name: value.encode() for name, value in headers.items()}
+    return httpx.get(server.url + path, headers=sent).status_code
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "evil.example:8000", "localhost.evil.example", "[::1", "", "127.1"],
+)
+def test_foreign_hosts_are_refused(server: Server, host: str) -> None:
+    assert get(server, host=host) == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1234", "127.0.0.1:80", "[::1]:80"])
+def test_own_hosts_are_served(server: Server, host: str) -> None:
+    assert get(server, host=host) == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example", "file://"])
+def test_pages_of_other_sites_are_refused(server: Server, origin: str) -> None:
+    assert get(server, origin=origin) == 403
+    assert get(server, origin="http://localhost:7860") == 200
+
+
+def test_no_page_is_told_that_it_may_read(server: Server) -> None:
+    asked = {"origin": "http://localhost:1", "access-control-request-method": "GET"}
+    answer = httpx.options(server.url + "/v1/models", headers=asked)
+    assert not any(name.startswith("access-control") for name in answer.headers)
+
+
+@pytest.mark.parametrize("given", ["", "Bearer wrong", f"Bearer {TOKEN}x", f"Basic {TOKEN}"])
+def test_without_the_token_nothing_is_told(locked: Server, given: str) -> None:
+    assert get(locked, authorization=given) == 401
+    assert get(locked, path="/v1/none", authorization=given) == 401
+    assert get(locked, path="/openapi.json", authorization=given) == 401
+
+
+def test_with_the_token(locked: Server) -> None:
+    assert get(locked, authorization=f"Bearer {TOKEN}") == 200
+    assert get(locked, path="/healthz") == 200
+
+
+def test_large_bodies_are_refused_whatever_their_headers_say(locked: Server) -> None:
+    headers = {"authorization": f"Bearer {TOKEN}".encode()}
+    url = locked.url + "/v1/chat/completions"
+    assert httpx.post(url, content=b"x" * 1001, headers=headers).status_code == 413
+    assert httpx.post(url, content=(b"x" * 100 for _ in range(11)), headers=headers).status_code == 413
+    assert httpx.post(url, content=(b"x" * 100 for _ in range(10)), headers=headers).status_code == 400  # no JSON
+
+
+def test_a_client_that_leaves_while_sending_is_forgotten(locked: Server) -> None:
+    host, port = locked.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\nx")
+    assert get(locked, path="/healthz") == 200
+
+
+def test_an_address_that_others_reach_needs_a_flag_and_a_token() -> None:
+    assert hosts_of("127.0.0.1", False, "", "") == {"127.0.0.1", "localhost", "::1"}
+    for public, token in ((False, ""), (True, ""), (False, "secret")):
+        with pytest.raises(ConfigError, match="--public"):
+            hosts_of("0.0.0.0", public, token, "")
+    assert {"10.0.0.5", "vlm.example"} <= hosts_of("10.0.0.5", True, "secret", "vlm.example")
