@@ -291,7 +291,7 @@ def test_state_of_other_parameters_is_refused() -> None:
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim.adamw", None)
     with pytest.raises(ConfigError, match=r"adamw8bit.*eyegraft\[quant\]"):
         build_optimizer([ParamGroup("llm", parameters(torch.float32), 1e-2)], optim(name="adamw8bit"))
 
