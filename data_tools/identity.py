@@ -9,21 +9,18 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from llm.errors import ConfigError, RunError
-
-if TYPE_CHECKING:
-    from llm.chat import Speaker
 
 LANGUAGES = ("en", "zh")
 # A question about the two who talk: there the model must learn to tell itself from the user.
 PERSONAL = re.compile(r"\b(i|me|my|we|our|you|your)\b|我|你|您", re.IGNORECASE)
 Row = dict[str, list[dict[str, str]]]  # one OpenAI record: {"messages": [{"role", "content"}, ...]}
 Turn = tuple[str, str]  # question, answer
+Retell = Callable[[Sequence[Turn]], Sequence[Turn]]  # ordinary turns with other answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +53,9 @@ class IdentityData:
     others: list[str]
 
 
-def write_identity(
-    name: str, author: str, lang: str, out: Path, seed: int = 0, speaker: "Speaker | None" = None
-) -> IdentityData:
+def write_identity(name: str, author: str, lang: str, out: Path, seed: int = 0, retell: Retell = tuple) -> IdentityData:
     """Build the set and write `train.json`, `held_out.json` and `others.json` into `out`; RunError if it cannot."""
-    data = build_identity(name, author, lang, seed, speaker)
+    data = build_identity(name, author, lang, seed, retell)
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_lines(out / "train.json", data.train)
@@ -71,22 +66,17 @@ def write_identity(
     return data
 
 
-def build_identity(name: str, author: str, lang: str, seed: int = 0, speaker: "Speaker | None" = None) -> IdentityData:
+def build_identity(name: str, author: str, lang: str, seed: int = 0, retell: Retell = tuple) -> IdentityData:
     """The data set for an assistant called `name`, made by `author`; the same for the same arguments.
 
-    Every identity answer holds the name, no ordinary one does. With the model to be tuned as `speaker`, ordinary
-    questions are answered in its own words (see `rehearse`). ConfigError for an unknown language or an empty name.
+    Every identity answer holds the name, no ordinary one does. `retell` may answer the ordinary questions otherwise
+    (see `data_tools.rehearse`). ConfigError for an unknown language or an empty name.
     """
     if lang not in LANGUAGES:
         raise ConfigError(f"lang: {lang!r} is not known. Choose from {', '.join(LANGUAGES)}")
     name, author = _checked("name", name), _checked("author", author)
     words, dice = _load_words(lang), random.Random(seed)
-    turns = words.ordinary
-    if speaker is not None:
-        from data_tools.rehearse import rehearse  # only with a model at hand: the rest needs no torch
-
-        turns = tuple(rehearse(turns, speaker))
-    ordinary = [turn for turn in turns if not _mentions(name, *turn)]
+    ordinary = [turn for turn in retell(words.ordinary) if not _mentions(name, *turn)]
     asked = list(_identity_turns(words, name, author, dice))
     rows = [*_single(asked, words, dice), *_several(asked, ordinary, words, dice)]
     rows += _repeat(ordinary, len(rows), words, dice)

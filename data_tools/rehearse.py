@@ -7,23 +7,21 @@ of its general answers when ordinary questions were answered by hand in one shor
 import re
 from collections.abc import Sequence
 
-from data_tools.identity import PERSONAL
-from llm.chat import Speaker, question
-from llm.generate import Sampling
+from data_tools.identity import PERSONAL, Turn
+from llm.chat import Speaker
+from llm.identity import ask_all
 
 ANSWER_TOKENS = 48  # a sentence or two: a small model often comes to the point only in its second
-BATCH = 16  # answers generated together
-
 WHOLE = re.compile(r".*(?:[.!?](?=\s|$)|[。！？])")  # up to the last end of a sentence in a line; "3.5" ends none
 
 
-def rehearse(turns: Sequence[tuple[str, str]], speaker: Speaker) -> list[tuple[str, str]]:
+def rehearse(turns: Sequence[Turn], speaker: Speaker) -> list[Turn]:
     """The same questions, those of knowledge with the whole sentences of the model's own greedy answer.
 
     A question about the two who talk, and one whose answer has none, keep the answer they have.
     """
     asked = [text for text, _ in turns if not PERSONAL.search(text)]
-    own = dict(zip(asked, _answers(asked, speaker), strict=True))
+    own = dict(zip(asked, ask_all(speaker, asked, ANSWER_TOKENS), strict=True))
     return [(text, whole_sentences(own.get(text, "")) or written) for text, written in turns]
 
 
@@ -31,9 +29,3 @@ def whole_sentences(text: str) -> str:
     """The first line up to its last whole sentence; empty if there is none, or only the number that begins a list."""
     found = WHOLE.match(text.strip())
     return "" if found is None or found[0][:-1].isdigit() else found[0]
-
-
-def _answers(questions: list[str], speaker: Speaker) -> list[str]:
-    sampling = Sampling(max_new_tokens=ANSWER_TOKENS)
-    chunks = [questions[start : start + BATCH] for start in range(0, len(questions), BATCH)]
-    return [text for chunk in chunks for text in speaker.answers([question(asked) for asked in chunk], sampling)]

@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,6 +57,8 @@ def build_api(desk: Desk, hosts: frozenset[str], token: str = "", limits: Limits
     app = FastAPI(title="Eyegraft", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
     app.add_middleware(Guard, hosts=hosts, token=token, body=limits.body)
     app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(Busy, _busy)
+    app.add_exception_handler(DataError, _wrong)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(HTTPException, _not_there)
     app.add_exception_handler(Exception, _our_fault)
@@ -80,13 +82,8 @@ def build_api(desk: Desk, hosts: frozenset[str], token: str = "", limits: Limits
         if asked.stream:
             usage = asked.stream_options is not None and asked.stream_options.include_usage
             return StreamingResponse(_events(job, desk, request, usage), media_type="text/event-stream")
-        text = ""
-        try:
-            async with _replying(job, desk) as reply:
-                async for piece in _pieces(reply, request):
-                    text += piece
-        except Busy as error:
-            raise Refused(full(error)) from error
+        async with _replying(job, desk) as reply:
+            text = "".join([piece async for piece in _pieces(reply, request)])
         if not reply.finish:
             return Response(status_code=LEFT)
         return JSONResponse(_whole(job, text, reply))
@@ -102,14 +99,9 @@ def _understand(asked: ChatRequest, desk: Desk, limits: Limits) -> Job:
             Refusal(404, f"no model is called that; here are: {known}", code="model_not_found", param="model")
         )
     speaker = desk.speakers[asked.model]
-    try:
-        desk.check_place()
-        messages = messages_of(asked, limits)
-        tokens = len(speaker.encoder.prompt(messages)[0])
-    except Busy as error:
-        raise Refused(full(error)) from error
-    except DataError as error:
-        raise Refused(Refusal(400, str(error), param="messages")) from error
+    desk.check_place()
+    messages = messages_of(asked, limits)
+    tokens = len(speaker.encoder.prompt(messages)[0])
     if tokens >= speaker.context:
         found = f"the conversation is {tokens:,} tokens long, the model reads {speaker.context:,}"
         raise Refused(Refusal(400, found, code="context_length_exceeded", param="messages"))
@@ -132,9 +124,8 @@ async def _replying(job: Job, desk: Desk) -> AsyncIterator[Reply]:
 
 async def _pieces(reply: Reply, request: Request) -> AsyncIterator[str]:
     """The reply's text until it ends or the client has left."""
-    following: Callable[[], str | None] = lambda: next(reply, None)  # noqa: E731
     while not await request.is_disconnected():
-        piece = await run_sync(following)
+        piece = await run_sync(next, reply, None)
         if piece is None:
             return
         yield piece
@@ -142,9 +133,7 @@ async def _pieces(reply: Reply, request: Request) -> AsyncIterator[str]:
 
 async def _events(job: Job, desk: Desk, request: Request, usage: bool) -> AsyncIterator[str]:
     """Server-sent events: the role, the pieces, why it ended, what it cost, [DONE]."""
-    head = {**job.head("chat.completion.chunk")}
-    if usage:
-        head["usage"] = None
+    head = job.head("chat.completion.chunk") | ({"usage": None} if usage else {})
     try:
         async with _replying(job, desk) as reply:
             yield event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
@@ -195,6 +184,17 @@ def answer(refusal: Refusal) -> JSONResponse:
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refused)
     return answer(error.refusal)
+
+
+async def _busy(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Busy)
+    return answer(full(error))
+
+
+async def _wrong(_: Request, error: Exception) -> JSONResponse:
+    """Messages that break a law, or pictures that are refused."""
+    assert isinstance(error, DataError)
+    return answer(Refusal(400, str(error), param="messages"))
 
 
 async def _not_understood(_: Request, error: Exception) -> JSONResponse:

@@ -22,17 +22,19 @@ class Desk:
 
     def check_place(self) -> None:
         """Raise Busy when the queue is full, without entering it."""
-        if not self._places.acquire(blocking=False):
-            raise Busy("the queue is full. Try again in a moment")
+        self._take_place()
         self._places.release()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Inside, nobody else generates. Waits for that; raises Busy at once when too many wait already."""
-        if not self._places.acquire(blocking=False):
-            raise Busy("the queue is full. Try again in a moment")
+        self._take_place()
         try:
             with self._device:
                 yield
         finally:
             self._places.release()
+
+    def _take_place(self) -> None:
+        if not self._places.acquire(blocking=False):
+            raise Busy("the queue is full. Try again in a moment")

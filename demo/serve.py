@@ -45,10 +45,8 @@ def names_of(runs: list[str]) -> dict[str, Path]:
 
 def hosts_of(host: str, public: bool, token: str, name: str) -> frozenset[str]:
     """The names that requests may be addressed to."""
-    if host in LOOPBACK:
-        return LOOPBACK | ({name} if name else set())
-    if not public or not token:
+    if host not in LOOPBACK and not (public and token):
         raise ConfigError(
             f"--host {host}: others could reach this. If they should, add --public and --token (a secret of your own)"
         )
-    return LOOPBACK | {host, *([name] if name else [])}
+    return (LOOPBACK | {host, name}) - {""}

@@ -114,15 +114,21 @@ class TrainConfig(Part):
 
 
 class RunConfig(Part):
-    """A text run: `stage: sft`."""
+    """What every training run says; text and vision runs name their stages and sharpen the parts."""
 
     name: str
     out: str = Field("", description="run folder; runs/<name> when empty")
     seed: int = 0
-    stage: Literal["sft"] = "sft"
+    stage: str
     model: ModelConfig
     data: DataConfig
     start: str = Field("", alias="from", description="run folder whose trained weights this run starts from")
     tune: TuneConfig = TuneConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+
+
+class TextRunConfig(RunConfig):
+    """A text run: `stage: sft`."""
+
+    stage: Literal["sft"] = "sft"

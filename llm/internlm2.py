@@ -173,7 +173,8 @@ def read_pieces(file: Path) -> tuple[list[Piece], bool]:
     """The vocabulary of a sentencepiece BPE model, and whether it puts a space before every text."""
     if not file.is_file():
         raise ModelError(f"{file}: not found. An InternLM2 folder needs its sentencepiece tokenizer.model.")
-    proto = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]  # made at import
+    messages: Any = sentencepiece_model_pb2  # protobuf makes its classes at import, where no type checker sees them
+    proto = messages.ModelProto()
     try:
         proto.ParseFromString(file.read_bytes())
     except DecodeError as cause:

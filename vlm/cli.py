@@ -5,11 +5,14 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from llm.errors import ConfigError, EyegraftError
+
+if TYPE_CHECKING:
+    from data_tools.identity import Retell
 
 app = typer.Typer(
     help="Give a language model eyes: train, evaluate, chat with and export it.",
@@ -226,15 +229,20 @@ def identity(
     """Make training data for an assistant that knows who it is, and the questions to judge it by."""
     from data_tools.identity import write_identity
 
-    speaker = None
-    if rehearse:
-        from vlm.chat import open_speaker
-
-        speaker = open_speaker(Path(rehearse))
-    data = write_identity(name, author, lang, folder, seed, speaker)
+    data = write_identity(name, author, lang, folder, seed, _rehearsal(rehearse) if rehearse else tuple)
     print(f"{folder / 'train.json'}: {len(data.train)} conversations")
     print(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
     print(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
+
+
+def _rehearsal(model: str) -> "Retell":
+    """What lets the model answer; only here, since the rest of the command needs no torch."""
+    from functools import partial
+
+    from data_tools.rehearse import rehearse
+    from vlm.chat import open_speaker
+
+    return partial(rehearse, speaker=open_speaker(Path(model)))
 
 
 @data_app.command()

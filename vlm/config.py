@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
-from llm.config import ModelConfig, OptimConfig, Part, Positive, Rate, RunConfig, Source, TuneConfig
+from llm.config import ModelConfig, OptimConfig, Part, Positive, Rate, RunConfig, Source, TextRunConfig, TuneConfig
 from llm.errors import ConfigError
 from llm.explain import did_you_mean
 from llm.load import Document, load_yaml, validate
@@ -57,7 +57,7 @@ class VlmOptimConfig(OptimConfig):
 class VlmRunConfig(RunConfig):
     """A vision run: `stage: pretrain` trains the projector alone, `stage: finetune` what `tune` says as well."""
 
-    stage: Literal["pretrain", "finetune"]  # type: ignore[assignment]  # narrows the text run's tag
+    stage: Literal["pretrain", "finetune"]
     model: VlmModelConfig
     tune: VlmTuneConfig = Field(VlmTuneConfig(), validate_default=True)
     optim: VlmOptimConfig = VlmOptimConfig()
@@ -120,10 +120,10 @@ class PipelineConfig(Part):
     steps: tuple[str, ...] = Field(min_length=1)
 
 
-AnyConfig = RunConfig | VlmRunConfig | EvalConfig | ExportConfig | PipelineConfig
+AnyConfig = TextRunConfig | VlmRunConfig | EvalConfig | ExportConfig | PipelineConfig
 
-SCHEMAS: dict[str, type[RunConfig | EvalConfig | ExportConfig | PipelineConfig]] = {
-    "sft": RunConfig,
+SCHEMAS: dict[str, type[AnyConfig]] = {
+    "sft": TextRunConfig,
     "pretrain": VlmRunConfig,
     "finetune": VlmRunConfig,
     "eval": EvalConfig,

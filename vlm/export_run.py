@@ -14,15 +14,12 @@ def export(run: Path, out: Path, dtype: Literal["bf16", "fp32"] = "fp32", checkp
     """Merge, write, reload and compare; returns the largest difference between logits."""
     opened = open_run(run, checkpoint)
     model, encoder = opened.model, opened.encoder
+    rest = (encoder.tokenizer, encoder.template.jinja, out, DTYPES[dtype], encoder.stop_ids)
     if isinstance(model, VlmModel):
         merge_adapters(model.vision)
-        difference = export_vlm(
-            model.vision, encoder.tokenizer, encoder.template.jinja, out, DTYPES[dtype], encoder.stop_ids
-        )
+        difference = export_vlm(model.vision, *rest)
     else:
         merge_adapters(model.llm)
-        difference = export_llm(
-            model.llm, encoder.tokenizer, encoder.template.jinja, out, DTYPES[dtype], encoder.stop_ids
-        )
+        difference = export_llm(model.llm, *rest)
     print(f"{out}: reloaded by plain transformers, logits differ by at most {difference:.2e}")
     return difference

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm.config import DataConfig, ModelConfig, Probe, RunConfig, Source, TrainConfig, TuneConfig
+from llm.config import DataConfig, ModelConfig, Probe, Source, TextRunConfig, TrainConfig, TuneConfig
 from llm.errors import ConfigError
 from llm.load import Document, load_yaml, resolve_yaml, validate
 
@@ -30,8 +30,8 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def load(folder: Path, text: str, *overrides: str) -> RunConfig:
-    return validate(load_yaml(write(folder, text), overrides), RunConfig)
+def load(folder: Path, text: str, *overrides: str) -> TextRunConfig:
+    return validate(load_yaml(write(folder, text), overrides), TextRunConfig)
 
 
 def refusal(folder: Path, text: str, *overrides: str) -> str:
@@ -234,7 +234,7 @@ tricky = st.sampled_from(
 def test_resolving_and_reading_again_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, name: str, lr: float, prompt: str, rank: int
 ) -> None:
-    config = RunConfig(
+    config = TextRunConfig(
         name=name,
         model=ModelConfig(llm=prompt),
         data=DataConfig(sources=(Source(path=name, columns={name: prompt}),)),

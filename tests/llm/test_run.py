@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from llm.checkpoint import list_checkpoints, read_weights
-from llm.config import RunConfig
+from llm.config import TextRunConfig
 from llm.engine import TorchEngine
 from llm.errors import ConfigError, RunError, TrainingError
 from llm.load import resolve_yaml
@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def recipe(llm: Path, records: Path, out: Path, **changes: Any) -> RunConfig:
+def recipe(llm: Path, records: Path, out: Path, **changes: Any) -> TextRunConfig:
     """A small run; `changes` are merged into its sections."""
     sections: dict[str, Any] = {
         "name": "tiny",
@@ -48,7 +48,7 @@ def recipe(llm: Path, records: Path, out: Path, **changes: Any) -> RunConfig:
     sections["train"] |= {"save_every": 4, "log_every": 1, "keep": 4}
     for key, value in changes.items():
         sections[key] = sections[key] | value if isinstance(sections.get(key), dict) else value
-    return RunConfig.model_validate(sections)
+    return TextRunConfig.model_validate(sections)
 
 
 def losses(folder: Path) -> list[float]:
