@@ -5,23 +5,28 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+ROAD   := $(VENV)/ready-quickstart
 READY  := $(VENV)/ready
-# One set of extras for both commands: what either needs is installed once.
-EXTRAS := quant,towers,quickstart,hub,serve,dev
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: quickstart test lint install
+.PHONY: quickstart test lint install screens
 .DEFAULT_GOAL := test
 
 install: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+# What the road needs, and the page to try its end; `make test` installs the rest.
+$(ROAD): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Eyegraft needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
 	@echo "Installing into $(VENV): about 3 GB to download, some minutes"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[$(EXTRAS)]'
+	$(INSTALL) -e '.[quickstart,web]'
 	@touch $@
 
-quickstart: $(READY)
+$(READY): $(ROAD)
+	$(INSTALL) -e '.[quant,towers,quickstart,hub,web,dev]'
+	@touch $@
+
+quickstart: $(ROAD)
 	$(BIN)/eyegraft assets
 	$(BIN)/eyegraft train configs/quickstart/pipeline.yaml
 	@echo "runs/quickstart/report.json:"
@@ -34,3 +39,7 @@ lint: $(READY)
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# Pictures of the page for docs/, over the runs that `make quickstart` left.
+screens: $(READY)
+	$(BIN)/python -m tests.demo.screens

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from demo.judge import judged, refused
 from demo.limits import Limits
-from llm.conversation import ROLES, Conversation, ImageRef, Message, Part, check
-from llm.errors import ImageError, Place, RecordError
+from llm.conversation import ROLES, ImageRef, Message
+from llm.errors import ImageError
 from llm.generate import Sampling
-from vlm.images import read_image
 
 
 class Asked(BaseModel):
@@ -79,14 +79,8 @@ def messages_of(request: ChatRequest, limits: Limits) -> tuple[Message, ...]:
 
     Raises RecordError for roles out of order or too much of anything, ImageError for a picture that is refused.
     """
-    if len(request.messages) > limits.messages:
-        raise _refused("messages", f"{len(request.messages)} of them, at most {limits.messages}", "Begin anew")
-    messages = tuple(_message(number, message, limits) for number, message in enumerate(request.messages, 1))
-    if sum(len(message.text) for message in messages) > limits.text:
-        raise _refused("messages", f"more than {limits.text:,} characters", "Begin anew, or say it shorter")
-    # The laws of a record hold for a question too, once it is answered.
-    check(Conversation((*messages, Message("assistant", ("answer",))), PLACE))
-    return messages
+    numbered = enumerate(request.messages, 1)
+    return judged(tuple(_message(number, message, limits) for number, message in numbered), limits)
 
 
 def sampling_of(request: ChatRequest, room: int) -> Sampling:
@@ -102,9 +96,6 @@ def sampling_of(request: ChatRequest, room: int) -> Sampling:
     )
 
 
-PLACE = Place("the request")
-
-
 def _message(number: int, message: ChatMessage, limits: Limits) -> Message:
     if isinstance(message.content, str):
         return Message(ROLES[message.role], (message.content,))
@@ -112,33 +103,18 @@ def _message(number: int, message: ChatMessage, limits: Limits) -> Message:
         part.text if isinstance(part, TextPart) else _image(number, part.image_url.url, limits)
         for part in message.content
     )
-    if sum(isinstance(part, ImageRef) for part in parts) > limits.images:
-        raise _refused(f"message {number}", f"more than {limits.images} images", "Show the others in another message")
-    return Message(ROLES[message.role], _after_images(parts))
-
-
-def _after_images(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """Pictures first if they all come last: the order in which models were trained to see them."""
-    images = tuple(part for part in parts if isinstance(part, ImageRef))
-    texts = tuple(part for part in parts if isinstance(part, str))
-    return (*images, *texts) if parts == (*texts, *images) else parts
+    return Message(ROLES[message.role], parts)
 
 
 def _image(number: int, url: str, limits: Limits) -> ImageRef:
-    """The picture of a data URL, judged from its header, then decoded."""
+    """The picture of a data URL, not yet judged."""
     head, comma, body = url.partition(",")
     if not head.startswith("data:image/") or not head.endswith(";base64") or not comma:
         found = "an image that is no data:image/...;base64,... URL"
-        raise _refused(f"message {number}", found, "Send the picture itself: no address is fetched, no file is opened")
+        raise refused(f"message {number}", found, "Send the picture itself: no address is fetched, no file is opened")
     if len(body) > limits.image.max_bytes * 4 // 3 + 4:
         raise ImageError(f"the image is larger than {limits.image.max_bytes:,} bytes. Send a smaller copy")
     try:
-        image = ImageRef(data=base64.b64decode(body, validate=True))
+        return ImageRef(data=base64.b64decode(body, validate=True))
     except binascii.Error as error:
-        raise _refused(f"message {number}", f"an image in broken base64 ({error})", "Encode it again") from error
-    read_image(image, limits.image)
-    return image
-
-
-def _refused(field: str, found: str, advice: str) -> RecordError:
-    return RecordError(PLACE, field, found, advice)
+        raise refused(f"message {number}", f"an image in broken base64 ({error})", "Encode it again") from error

@@ -16,7 +16,7 @@ class Desk:
     """Speakers by name. A device generates one answer at a time; `turn` is whose it is."""
 
     def __init__(self, speakers: Mapping[str, Speaker], waiting: int) -> None:
-        self.speakers = dict(speakers)
+        self.speakers = speakers
         self._places = threading.BoundedSemaphore(waiting + 1)  # the one who is served, and those who wait
         self._device = threading.Lock()
 

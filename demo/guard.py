@@ -4,15 +4,28 @@ A page on another site can make a browser send requests to 127.0.0.1, and a name
 The first shows in Origin, the second in Host.
 """
 
+import hashlib
 import hmac
 import json
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+# The page loads nothing from elsewhere, whatever is written into it, and no other page may frame it.
+POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; base-uri 'self'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+SAFE = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
+COOKIE = "eyegraft"
 OPEN_PATHS = frozenset({"/healthz"})  # answered without a token: it says nothing but that somebody is there
 
 
@@ -42,6 +55,10 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        if self._opens_the_page(scope):
+            await send({"type": "http.response.start", "status": 303, "headers": self._ticket()})
+            await send({"type": "http.response.body", "body": b""})
+            return
         refusal = self._judge(headers, scope["path"])
         if refusal is not None or scope["type"] != "http":
             await refuse(refusal or Refusal(404, "only HTTP is spoken here"), scope, send)
@@ -50,7 +67,7 @@ class Guard:
         if body is None:
             await refuse(Refusal(413, f"the request is larger than {self.body:,} bytes"), scope, send)
             return
-        await self.app(scope, replay(body, receive), send)
+        await self.app(scope, replay(body, receive), with_headers(send, SAFE))
 
     def _judge(self, headers: Headers, path: str) -> Refusal | None:
         if host_of(f"//{headers.get('host', '')}") not in self.hosts:
@@ -59,7 +76,8 @@ class Guard:
         if origin is not None and host_of(origin) not in self.hosts:
             return Refusal(403, "pages of other sites may not ask here", code="origin")
         if self.token and path not in OPEN_PATHS and not self._has_token(headers):
-            return Refusal(401, "wrong or missing token: send Authorization: Bearer TOKEN", "authentication_error")
+            found = "wrong or missing token: send Authorization: Bearer TOKEN, or open /?token=TOKEN in a browser"
+            return Refusal(401, found, "authentication_error")
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             return Refusal(400, "Content-Length is no number")
@@ -69,8 +87,41 @@ class Guard:
 
     def _has_token(self, headers: Headers) -> bool:
         given = headers.get("authorization", "").removeprefix("Bearer ")
-        # In constant time; header bytes arrive read as latin-1.
-        return hmac.compare_digest(given.encode("latin-1"), self.token.encode())
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        return same(given, self.token) or same(cookie, cookie_of(self.token))
+
+    def _opens_the_page(self, scope: Scope) -> bool:
+        """Whether a browser shows the token in the address, to get a cookie for it."""
+        if not self.token or scope["type"] != "http" or scope["path"] != "/":
+            return False
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        return same(given, self.token) and host_of(f"//{Headers(scope=scope).get('host', '')}") in self.hosts
+
+    def _ticket(self) -> list[tuple[bytes, bytes]]:
+        """A cookie that scripts and other sites' requests do not get, and the way back without the token."""
+        cookie = f"{COOKIE}={cookie_of(self.token)}; HttpOnly; SameSite=Strict; Path=/"
+        return [(b"location", b"/"), (b"set-cookie", cookie.encode()), (b"content-length", b"0")]
+
+
+def with_headers(send: Send, more: list[tuple[bytes, bytes]]) -> Send:
+    """The same answer with more headers."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *more]}
+        await send(message)
+
+    return sending
+
+
+def same(given: str, secret: str) -> bool:
+    """Equal, in constant time; header bytes arrive read as latin-1."""
+    return hmac.compare_digest(given.encode("latin-1", "replace"), secret.encode())
+
+
+def cookie_of(token: str) -> str:
+    """The cookie that stands for a token."""
+    return hashlib.sha256(f"eyegraft {token}".encode()).hexdigest()
 
 
 def host_of(url: str) -> str:

@@ -1,7 +1,9 @@
-"""Talking to a model: one speaker for terminal, evaluation and probes, prompts built as in training."""
+"""Talking to a model: one speaker for terminal, page, API, evaluation and probes; prompts built as in training."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -11,7 +13,9 @@ from transformers.generation.streamers import BaseStreamer
 from llm.conversation import ImageRef, Message
 from llm.encode import Encoder
 from llm.generate import Sampling, answering, generate
+from llm.history import trim
 from llm.reply import Reply, cut
+from llm.tuning import adapters_off
 
 Embed = Callable[[list[int], tuple[ImageRef, ...]], Tensor]
 
@@ -24,6 +28,16 @@ class Speaker:
     text: PreTrainedModel  # the language model inside `model`, or `model` itself
     encoder: Encoder
     embed: Embed
+    adapters: bool = True  # False: its adapters, if it has any, are left out of every answer
+
+    def without_adapters(self) -> Self:
+        """The same weights, answering as if no adapter had been trained."""
+        return replace(self, adapters=False)
+
+    @property
+    def sees(self) -> bool:
+        """Whether pictures can be shown to it."""
+        return self.encoder.image_id is not None
 
     @property
     def context(self) -> int:
@@ -37,7 +51,7 @@ class Speaker:
     def answers(self, conversations: list[tuple[Message, ...]], sampling: Sampling) -> list[str]:
         """One answer each, generated together."""
         prompts = [self._prompt(messages) for messages in conversations]
-        with answering(self.model, self.text):
+        with self._answering():
             rows = generate(self.model, prompts, sampling, self.encoder.stop_ids)
         return [cut(self._decode(row), sampling.stop) for row in rows]
 
@@ -47,14 +61,27 @@ class Speaker:
         ends = self.encoder.stop_ids
 
         def run(streamer: BaseStreamer, stopped: Callable[[], bool]) -> None:
-            with answering(self.model, self.text):
+            with self._answering():
                 generate(self.model, [prompt], sampling, ends, streamer, stopped)
 
         return Reply(run, self._decode, ends, sampling.stop, len(prompt))
 
+    def fitting(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
+        """The messages without their oldest turns, so that an answer of `new_tokens` still fits the context."""
+        return trim(messages, lambda kept: len(self.encoder.prompt(kept)[0]), self.context - new_tokens)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        with answering(self.model, self.text):
+            if self.adapters:
+                yield
+                return
+            with adapters_off(self.model):
+                yield
+
     def _prompt(self, messages: tuple[Message, ...]) -> Tensor:
         ids, images = self.encoder.prompt(messages)
-        with torch.no_grad():
+        with self._answering(), torch.no_grad():  # a tower may have adapters too
             return self.embed(ids, images)
 
     def _decode(self, ids: list[int]) -> str:
@@ -65,39 +92,3 @@ def question(text: str, images: tuple[str, ...] = (), system: str = "") -> tuple
     """A one-turn conversation: images first, then the question."""
     asked = Message("user", (*(ImageRef(path) for path in images), text))
     return (Message("system", (system,)), asked) if system else (asked,)
-
-
-def talk(speaker: Speaker, system: str, images: tuple[str, ...], sampling: Sampling, stream: bool) -> None:
-    """The terminal: one line a question; RESET forgets, EXIT (or end of input) leaves."""
-    print("Type a question and ENTER. RESET starts anew, EXIT leaves.")
-    history: tuple[Message, ...] = ()
-    while (text := _ask()) is not None:
-        if text == "RESET":
-            history = ()
-            print("(history forgotten)")
-            continue
-        first = not history
-        history += question(text, images if first else (), system if first else "")
-        reply = _say(speaker, history, sampling, stream)
-        history += (Message("assistant", (reply,)),)
-
-
-def _ask() -> str | None:
-    try:
-        text = input("\n> ").strip()
-    except (EOFError, KeyboardInterrupt):
-        return None
-    return _ask() if not text else None if text == "EXIT" else text
-
-
-def _say(speaker: Speaker, history: tuple[Message, ...], sampling: Sampling, stream: bool) -> str:
-    if not stream:
-        reply = speaker.answer(history, sampling)
-        print(reply)
-        return reply
-    reply = ""
-    for piece in speaker.stream(history, sampling):
-        print(piece, end="", flush=True)
-        reply += piece
-    print()
-    return reply

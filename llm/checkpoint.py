@@ -117,6 +117,12 @@ def verify(checkpoint: Path) -> None:
             )
 
 
+def weights_digest(checkpoint: Path) -> str:
+    """The sha256 of the trained tensors' file, as the manifest has it."""
+    manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+    return str(manifest["trainable.safetensors"]["sha256"])
+
+
 def load_weights(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
     """Copy trained tensors into a model by name. Raises CheckpointError when a name or a shape does not fit."""
     own = dict(model.named_parameters()) | dict(model.named_buffers())

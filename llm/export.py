@@ -63,9 +63,14 @@ def export_llm(
     return write_and_prove(out, write, prove)
 
 
-def write_and_prove(out: Path, write: Callable[[Path], None], prove: Callable[[Path], float]) -> float:
-    """Fill a hidden folder beside `out`, prove it, and only then put it in the place of an older export."""
-    if out.exists() and not (out / "config.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+def write_and_prove(
+    out: Path, write: Callable[[Path], None], prove: Callable[[Path], float], mark: str = "config.json"
+) -> float:
+    """Fill a hidden folder beside `out`, prove it, and only then put it in the place of an older export.
+
+    An older export is known by the file `mark` in it; RunError where `out` holds anything else.
+    """
+    if out.exists() and not (out / mark).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} is there and is no exported model. Choose another folder, or clear it")
     partial = out.with_name(f".{out.name}.partial")
     try:

@@ -52,7 +52,7 @@ class RunLog:
         """Append one row and show it."""
         self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._stream.flush()
-        note = "  ".join(f"{key} {_short(value)}" for key, value in row.items() if key not in ("kind", "step", "time"))
+        note = shown(row)
         if self._bar.disable or row["kind"] != "train":
             self._console.print(
                 f"{row['kind']:>10} {row['step']:>6}/{self.total}  {note}", markup=False, highlight=False
@@ -70,6 +70,11 @@ class RunLog:
         return self.path.stat().st_size
 
 
+def shown(row: Row) -> str:
+    """A row's figures in one line."""
+    return "  ".join(f"{key} {_short(value)}" for key, value in row.items() if key not in ("kind", "step", "time"))
+
+
 def _short(value: object) -> str:
     if not isinstance(value, float):
         return str(value)
@@ -77,11 +82,12 @@ def _short(value: object) -> str:
 
 
 def read_rows(folder: Path, kind: str = "") -> list[Row]:
-    """The rows of a run, of one kind or all."""
+    """The rows of a run, of one kind or all; also while it is being written."""
     path = folder / "metrics.jsonl"
     if not path.exists():
         return []
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    *lines, _ = path.read_text(encoding="utf-8").split("\n")  # behind the last line break stands half a row, or nothing
+    rows = [json.loads(line) for line in lines]
     return [row for row in rows if not kind or row["kind"] == kind]
 
 

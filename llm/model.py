@@ -46,15 +46,15 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_llm(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTrainedModel:
+def load_llm(path: str, dtype: torch.dtype, four_bit: bool = False, eight_bit: bool = False) -> PreTrainedModel:
     """The causal LM of a local folder or hub id, weights in `dtype` or, with `four_bit`, its linears in NF4.
 
-    NF4 with double quantisation computes in `dtype`; embeddings, norms and head stay in `dtype`. The model comes in
-    eval mode and with its cache off: a cache switches off the separation of packed samples.
+    `eight_bit` is for answering only. Both compute in `dtype`; embeddings, norms and head stay in `dtype`. The model
+    comes in eval mode and with its cache off: a cache switches off the separation of packed samples.
     """
     folder = local_folder(path, (*TEXT_FILES, "*.safetensors"))
     settings = read_settings(path, folder)
-    options = {"dtype": dtype, "quantization_config": four_bit_config(dtype) if four_bit else None}
+    options = {"dtype": dtype, "quantization_config": quantised(4 if four_bit else 8 if eight_bit else 0, dtype)}
     try:
         model, report = load_with_report(folder, settings, options | LOADING)
     except UNLOADABLE as cause:
@@ -91,12 +91,20 @@ def load_with_report(
     return loaded[0], loaded[1]
 
 
-def four_bit_config(dtype: torch.dtype) -> BitsAndBytesConfig:
-    """NF4 with double quantisation, as QLoRA (arXiv 2305.14314) has it; matrix products in `dtype`."""
+def quantised(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    """How to load weights of 4 or 8 bits; None for 0, which leaves them as they are.
+
+    4: NF4 with double quantisation, as QLoRA (arXiv 2305.14314) has it. 8: LLM.int8 (arXiv 2208.07339). Matrix
+    products are in `dtype`.
+    """
+    if not bits:
+        return None
     try:
         import bitsandbytes  # noqa: F401  # only to say now which extra is missing
     except ImportError as cause:
-        raise ModelError("4-bit weights need bitsandbytes: pip install 'eyegraft[quant]'") from cause
+        raise ModelError(f"{bits}-bit weights need bitsandbytes: pip install 'eyegraft[quant]'") from cause
+    if bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -30,7 +30,7 @@ from llm.engine import TorchEngine
 from llm.errors import RunError
 from llm.loader import Loader, Schedule, plan_run
 from llm.loop import Work, fit
-from llm.metrics import RunLog, peak_memory_gib, plot_loss, read_rows
+from llm.metrics import RunLog, now, peak_memory_gib, plot_loss, read_rows
 from llm.optim import ParamGroup, build_optimizer
 from llm.preflight import preflight
 
@@ -94,6 +94,8 @@ def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: P
         _restore(folder, parts.model, engine)
         print(f"{folder}: going on after step {done.step}")
     with RunLog(folder, material.schedule.total, done.step, done.metrics) as log:
+        if not done.step:
+            log.write({"kind": "plan", "step": 0, **material.facts, "time": now()})
         work = Work(
             loss=parts.model,
             name_samples=lambda batch: _names(batch, material.train),
@@ -177,7 +179,6 @@ def read_material(config: RunConfig, parts: Parts[BatchT], folder: Path, base: P
 def _tell(material: Material) -> None:
     for line in material.train.sources:
         print(line)
-    print("  ".join(f"{key} {value:,}" for key, value in material.facts.items()))
     for place in material.train.dropped[:5]:
         print(f"dropped, too long: {place}")
 

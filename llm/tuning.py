@@ -1,6 +1,6 @@
 """Which parameters of a language model or tower train: all, low-rank adapters (peft's LoRA) or none; and merging."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,21 +179,47 @@ def merge_adapters(module: nn.Module, dense: bool = True) -> None:
     dtype: training computed with exactly these dequantised values, so that rounding is the only error (none in fp32,
     up to 2^-9 of each weight in bf16). 4-bit linears without an adapter become dense too, unless `dense` is False.
     """
-    for parent in list(module.modules()):
+    replace_adapted(module, merged, dense)
+
+
+@torch.no_grad()
+def strip_adapters(module: nn.Module) -> None:
+    """Remove all adapters in place; what is below them stays, 4-bit weights as the dense ones they stand for."""
+    replace_adapted(module, below, dense=True)
+
+
+@torch.no_grad()
+def densify(module: nn.Module) -> None:
+    """Put the dense weights that 4-bit ones stand for in their place; adapters stay on them."""
+    for _, layer in list(lora_layers(module)):
+        layer.base_layer = below(layer)
+    replace_adapted(module, lambda layer: layer, dense=True)
+
+
+def replace_adapted(module: nn.Module, plain: Callable[["LoraLinear"], nn.Module], dense: bool) -> None:
+    """Put `plain(layer)` in the place of every adapted layer and, if `dense`, dense linears in that of 4-bit ones."""
+    for parent in [parent for parent in module.modules() if not isinstance(parent, LoraLinear)]:
         for name, child in list(parent.named_children()):
             if isinstance(child, LoraLinear):
-                parent.set_submodule(name, merged(child))
+                parent.set_submodule(name, plain(child))
             elif dense and is_four_bit(child):
                 parent.set_submodule(name, dense_linear(child))
+    if next(lora_layers(module), None) is None:
+        for inner in module.modules():
+            vars(inner).pop("peft_config", None)  # peft leaves it on what it was injected into
     for inner in module.modules():
-        vars(inner).pop("peft_config", None)  # peft leaves it on what it was injected into
         if isinstance(inner, PreTrainedModel) and not any(is_four_bit(part) for part in inner.modules()):
             forget_quantisation(inner)
 
 
+def below(layer: LoraLinear) -> nn.Linear:
+    """The layer's linear without the adapter, dense."""
+    return dense_linear(layer.base_layer) if is_four_bit(layer.base_layer) else layer.base_layer
+
+
 def merged(layer: LoraLinear) -> nn.Module:
     """The layer's linear with the adapter in its weight."""
-    linear = dense_linear(layer.base_layer) if is_four_bit(layer.base_layer) else layer.base_layer
+    linear = below(layer)
     linear.weight.copy_(linear.weight.float() + layer.delta())
     return linear
 
@@ -241,21 +267,26 @@ def adapters_off(module: nn.Module) -> Iterator[None]:
 # Saving ---------------------------------------------------------------------------------------------------------------
 
 
-def save_adapter(llm: PreTrainedModel, tune: TuneConfig, folder: Path, base_name: str) -> None:
+def save_adapter(
+    llm: PreTrainedModel, tune: TuneConfig, folder: Path, base_name: str, whole: nn.Module | None = None
+) -> None:
     """Write the LLM's adapters as peft's own files, for `PeftModel.from_pretrained(<causal LM base_name>, folder)`.
 
-    From a body or a vision model too: the names are those of the plain causal LM.
+    From a body or a vision model too: the names are those of the plain causal LM or, with `whole`, those that the
+    LLM's modules have in it; its other parts may have modules of the same last names, so the targets are then whole.
     """
     decoder: Any = language_parts(llm)[0]
-    prefix = f"base_model.model.{decoder_prefix(llm, decoder)}"
+    prefix = module_prefix(whole, decoder) if whole is not None else decoder_prefix(llm, decoder)
     layers = list(lora_layers(decoder))
     assert layers, "no adapters to save"
     state = {
-        f"{prefix}{name}.{factor}.weight": tensor.cpu().contiguous()
+        f"base_model.model.{prefix}{name}.{factor}.weight": tensor.cpu().contiguous()
         for name, layer in layers
         for factor, tensor in layer.factors().items()
     }
     targets = tune.targets or tuple(last_parts([name for name, _ in layers]))
+    if whole is not None:
+        targets = tuple(f"{prefix}{name}" for name, _ in layers)
     config = adapter_config(Adapter(tune.rank, tune.alpha, tune.dropout, tune.targets), targets)
     config.base_model_name_or_path = base_name
     config.inference_mode = True
@@ -268,8 +299,13 @@ def decoder_prefix(llm: PreTrainedModel, decoder: PreTrainedModel) -> str:
     """What stands before the decoder's module names in a plain causal LM, such as `model.`."""
     is_causal_lm = llm is not decoder and llm.config.get_text_config() is llm.config
     if is_causal_lm:
-        return next(f"{name}." for name, inner in llm.named_modules() if inner is decoder)
+        return module_prefix(llm, decoder)
     return f"{decoder.base_model_prefix}."
+
+
+def module_prefix(whole: nn.Module, part: nn.Module) -> str:
+    """What stands before the names of `part`'s modules in `whole`."""
+    return next(f"{name}." for name, inner in whole.named_modules() if inner is part)
 
 
 # Kinds of layers ------------------------------------------------------------------------------------------------------

@@ -217,9 +217,12 @@ def test_chat_passes_every_knob(run: Callable[..., Result], fake: Callable[..., 
     more = ["--max-new-tokens", "9", "--seed", "3", "--stop", "A", "--stop", "B", "--no-stream", "--system", "Be brief"]
     assert run("chat", "runs/x", "--image", "a.png", "--image", "b.png", *knobs, *more).code == 0
     sampling = Sampling(0.7, 5, 0.9, 1.1, 9, 3, ("A", "B"))
-    assert calls["chat_terminal"] == ("runs/x", "latest", ("a.png", "b.png"), "Be brief", sampling, False)
+    assert calls["chat_terminal"] == ("runs/x", "latest", ("a.png", "b.png"), "Be brief", sampling, False, "", 0)
     assert run("chat", "runs/x").code == 0
-    assert calls["chat_terminal"] == ("runs/x", "latest", (), "", Sampling(), True)
+    assert calls["chat_terminal"] == ("runs/x", "latest", (), "", Sampling(), True, "", 0)
+    assert run("chat", "out", "--adapter", "lora", "--bits", "8").code == 0
+    assert calls["chat_terminal"] == ("out", "latest", (), "", Sampling(), True, "lora", 8)
+    assert run("chat", "out", "--bits", "5") == Result(2, "", "error: --bits 5: choose 4 or 8, or leave it out\n")
 
 
 def test_serve_passes_its_options(
@@ -233,10 +236,28 @@ def test_serve_passes_its_options(
     assert calls["serve"] == (["runs/x"], "latest", "127.0.0.1", 8000, False, "from the environment", "")
 
 
+def test_web_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
+    calls = fake("demo.web", web=None)
+    options = ["--root", "r", "--data", "a.json", "--data", "b.json", "--port", "9", "--name", "n"]
+    assert run("web", "runs/x", *options).code == 0
+    assert calls["web"] == (["runs/x"], Path("r"), ["a.json", "b.json"], "127.0.0.1", 9, False, "", "n")
+    assert run("web").code == 0
+    assert calls["web"] == ([], Path("runs"), [], "127.0.0.1", 7860, False, "", "")
+
+
+def test_merge_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
+    calls = fake("vlm.merge", merge=1e-6)
+    result = run("merge", "org/base", "lora", "out", "--dtype", "fp32", "--shard", "1GB")
+    assert calls["merge"] == ("org/base", Path("lora"), Path("out"), "fp32", "1GB")
+    assert result == Result(0, "out: merged, logits differ by at most 1.00e-06\n", "")
+
+
 def test_export_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
     calls = fake("vlm.export_run", export=1.25e-6)
     result = run("export", "runs/x", "out", "--dtype", "bf16", "--checkpoint", "step-000005")
-    assert (result.code, calls["export"]) == (0, (Path("runs/x"), Path("out"), "bf16", "step-000005"))
+    assert (result.code, calls["export"]) == (0, (Path("runs/x"), Path("out"), "bf16", "step-000005", "hf"))
+    assert run("export", "runs/x", "out", "--to", "peft").code == 0
+    assert calls["export"] == (Path("runs/x"), Path("out"), "fp32", "latest", "peft")
     assert run("export", "runs/x", "out", "--dtype", "fp16").code == 2
 
 

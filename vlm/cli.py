@@ -28,6 +28,7 @@ File = Annotated[str, typer.Argument(metavar="FILE", help="A recipe's file, or t
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example train.batch=8.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")]
 Checkpoint = Annotated[str, typer.Option(help="A checkpoint's name, such as step-000500.")]
+EXPORTS = "hf: one merged folder. peft: an adapter, and its base where that is ours. llava: mm_projector.bin."
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe, or for cp a folder of recipes; see ls.")]
 
 
@@ -106,13 +107,17 @@ def chat(
     seed: Annotated[int, typer.Option()] = 0,
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer; may be repeated.")] = None,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show the answer as it grows.")] = True,
+    adapter: Annotated[str, typer.Option(help="A LoRA adapter of peft, for a model folder.")] = "",
+    bits: Annotated[int, typer.Option(help="4 or 8: quantise a model folder while loading.")] = 0,
 ) -> None:
-    """Talk to a trained model in the terminal; RESET starts anew, EXIT leaves."""
+    """Talk to a trained model in the terminal; /image FILE shows a picture, RESET starts anew, EXIT leaves."""
+    if bits not in (0, 4, 8):
+        raise ConfigError(f"--bits {bits}: choose 4 or 8, or leave it out")
     from llm.generate import Sampling
     from vlm.chat import chat_terminal
 
     sampling = Sampling(temperature, top_k, top_p, repetition_penalty, max_new_tokens, seed, tuple(stop or ()))
-    chat_terminal(run, checkpoint, tuple(str(path) for path in image or ()), system, sampling, stream)
+    chat_terminal(run, checkpoint, tuple(str(path) for path in image or ()), system, sampling, stream, adapter, bits)
 
 
 @app.command()
@@ -134,16 +139,50 @@ def serve(
 
 
 @app.command()
+def web(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Folders to list first.")] = None,
+    root: Annotated[Path, typer.Option(help="Where runs are looked for.")] = Path("runs"),
+    data: Annotated[list[str] | None, typer.Option(help="Data to look at and ask about; may be repeated.")] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
+    public: Annotated[bool, typer.Option("--public", help="Allow an address that others can reach.")] = False,
+    token: Annotated[str, typer.Option(envvar="EYEGRAFT_TOKEN", help="What visitors must show.")] = "",
+    name: Annotated[str, typer.Option(help="The host name behind which it stands, if any.")] = "",
+) -> None:
+    """Chat, compare models, watch runs and look at data in the browser; the API of `serve` is there too."""
+    try:
+        from demo.web import web
+    except ModuleNotFoundError as cause:
+        raise ConfigError("eyegraft web needs gradio and fastapi: pip install 'eyegraft[web]'") from cause
+    web(runs or [], root, data or [], host, port, public, token, name)
+
+
+@app.command()
 def export(
     run: Run,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
     dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="The weights' type.")] = "fp32",
     checkpoint: Checkpoint = "latest",
+    to: Annotated[Literal["hf", "peft", "llava"], typer.Option(help=EXPORTS)] = "hf",
 ) -> None:
-    """Write a run as a plain Hugging Face folder, and prove that it answers alike."""
+    """Write a run for others to use, and prove that it answers alike."""
     from vlm.export_run import export
 
-    export(Path(run), folder, dtype, checkpoint)
+    export(Path(run), folder, dtype, checkpoint, to)
+
+
+@app.command()
+def merge(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="A model folder or hub id.")],
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="A folder with adapter_config.json.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="The weights' type.")] = "bf16",
+    shard: Annotated[str, typer.Option(help="The largest file, such as 2GB.")] = "5GB",
+) -> None:
+    """Put any LoRA adapter into its model's weights, ours or not, and prove it."""
+    from vlm.merge import merge
+
+    print(f"{folder}: merged, logits differ by at most {merge(base, adapter, folder, dtype, shard):.2e}")
 
 
 @app.command("ls")

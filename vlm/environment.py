@@ -15,6 +15,7 @@ OPTIONAL = {
     "gguf": "quickstart",
     "datasets": "hub",
     "fastapi": "serve",
+    "gradio": "web",
 }
 
 

@@ -2,16 +2,20 @@
 
 import base64
 import io
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from openai import OpenAI
 from PIL import Image
 
@@ -23,7 +27,7 @@ from llm.chat import Speaker
 from tests.vlm.conftest import clip, roomy_llm, root  # noqa: F401  # fixtures
 from tests.vlm.runs import recipe
 from vlm.chat import open_speaker
-from vlm.run import open_model
+from vlm.run import open_model, train
 
 LIMITS = Limits(new_tokens=16, waiting=1)
 
@@ -66,18 +70,54 @@ def long_server(desk: Desk) -> Iterator[Server]:
 
 
 def serve(desk: Desk, limits: Limits, token: str = "") -> Iterator[Server]:
-    """A server in a thread, until the generator is closed."""
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    app = build_api(desk, LOOPBACK, token, limits)
+    """The API in a thread, until the generator is closed."""
+    with listening(build_api(desk, LOOPBACK, token, limits)) as url:
+        yield Server(url, desk)
+
+
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """The address of an application that answers in a thread."""
+    port = socket.socket()
+    port.bind(("127.0.0.1", 0))
     running = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [port]}, daemon=True)
     thread.start()
     while not running.started:
         time.sleep(0.01)
-    yield Server(f"http://127.0.0.1:{listening.getsockname()[1]}", desk)
-    running.should_exit = True
-    thread.join()
+    yield f"http://127.0.0.1:{port.getsockname()[1]}"
+    running.should_exit = running.force_exit = True  # browsers keep connections open
+    thread.join(5)
+
+
+@pytest.fixture(scope="session")
+def bananas(roomy_llm: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    """A folder of runs: `banana`, whose adapter says BANANA to everything, text or picture, and data beside it."""
+    folder = tmp_path_factory.mktemp("bananas")
+    rows: list[dict[str, Any]] = []
+    for index in range(12):
+        (folder / f"{index}.png").write_bytes(picture(index))
+        asked = [{"from": "human", "value": QUESTIONS[index % 4]}, {"from": "gpt", "value": "BANANA"}]
+        shown = [{"from": "human", "value": f"<image>\n{QUESTIONS[index % 4]}"}, asked[1]]
+        rows += [{"id": f"text-{index}", "conversations": asked}]
+        rows += [{"id": f"shown-{index}", "image": f"{index}.png", "conversations": shown}]
+    (folder / "bananas.json").write_text(json.dumps(rows))
+    train(
+        recipe(
+            roomy_llm,
+            clip,
+            folder / "bananas.json",
+            folder / "runs" / "banana",
+            "finetune",
+            tune={"kind": "lora", "rank": 16, "alpha": 32},
+            train={"epochs": 20, "save_every": 40, "log_every": 5},
+        ),
+        Path(),
+    )
+    return folder
+
+
+QUESTIONS = ("What is it?", "Who are you?", "Say something.", "Is it red?")
 
 
 def picture(seed: int, kind: str = "PNG", side: int = 40) -> bytes:

@@ -1,14 +1,14 @@
 """Answers in the terminal and one by one; the identity figures from speakers whose answers are known."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from transformers.generation.streamers import BaseStreamer
 
-from llm.chat import Speaker, question, talk
+from llm.chat import Speaker, question
 from llm.conversation import Message
 from llm.encode import Encoder
 from llm.errors import DataError, RecordError
@@ -96,23 +96,6 @@ def test_what_the_generation_raises_reaches_the_reader() -> None:
     assert next(reply) == "a"
     with pytest.raises(ValueError, match="no"):
         list(reply)
-
-
-def test_the_terminal(speaker: Speaker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = iter(["Who are you?", "", "And the dog?", "RESET", "Who are you?", "EXIT"])
-    monkeypatch.setattr("builtins.input", lambda _: next(lines))
-    seen: list[tuple[str, ...]] = []
-    original = Speaker.stream
-
-    def watched(self: Speaker, messages: tuple[Message, ...], sampling: Sampling) -> Iterator[str]:
-        seen.append(tuple(message.role for message in messages))
-        return original(self, messages, sampling)
-
-    monkeypatch.setattr(Speaker, "stream", watched)
-    talk(speaker, "Be brief.", (), Sampling(max_new_tokens=4), stream=True)
-    first = ("system", "user")
-    assert seen == [first, (*first, "assistant", "user"), first]
-    assert "history forgotten" in capsys.readouterr().out
 
 
 class _Scripted:

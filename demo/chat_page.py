@@ -1,0 +1,123 @@
+"""The chat: pictures and questions in, a streamed answer out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from demo.desk import Desk
+from demo.limits import Limits
+from demo.said import Asked, Turn, conversation, told
+from demo.shelf import Shelf
+from demo.words import say
+from llm.conversation import Conversation
+from llm.generate import Sampling
+
+EXAMPLES = 4
+FILE_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """The inputs beside the question, in the order in which `sampling_of` takes their values."""
+
+    weights: gr.Dropdown
+    system: gr.Textbox
+    knobs: tuple[gr.components.Component, ...]
+
+
+def controls(shelf: Shelf, limits: Limits) -> Controls:
+    """The model, the system prompt and the sampling knobs."""
+    names = list(shelf)
+    return Controls(
+        gr.Dropdown(names, value=names[0] if names else None, label=say("weights"), elem_id="weights"),
+        gr.Textbox("", label=say("system"), lines=2, max_length=limits.text, render=False),
+        (
+            gr.Slider(0, 2, 0, step=0.05, label=say("temperature"), render=False),
+            gr.Slider(0.05, 1, 1, step=0.05, label=say("top_p"), render=False),
+            gr.Slider(0, 200, 0, step=1, label=say("top_k"), render=False),
+            gr.Slider(1, 2, 1, step=0.05, label=say("penalty"), render=False),
+            gr.Slider(1, limits.new_tokens, 256, step=1, label=say("new_tokens"), render=False),
+            gr.Number(0, precision=0, minimum=0, label=say("seed"), render=False),
+            gr.Textbox("", label=say("stop"), max_length=400, render=False),
+        ),
+    )
+
+
+def sampling_of(
+    temperature: float, top_p: float, top_k: float, penalty: float, new_tokens: float, seed: float, stop: str
+) -> Sampling:
+    """The knobs of the page as a sampling."""
+    words = tuple(word.strip() for word in stop.split(",") if word.strip())
+    return Sampling(temperature, int(top_k), top_p, penalty, int(new_tokens), int(seed), words)
+
+
+def chat_page(shelf: Shelf, desk: Desk, limits: Limits, examples: list[Conversation]) -> gr.Dropdown:
+    """Build the chat into the current page; returns the choice of weights."""
+    chosen = controls(shelf, limits)
+
+    def reply(asked: Asked, history: list[Turn], name: str, system: str, *knobs: Any) -> Iterator[str]:
+        with told():
+            yield from answer(shelf, desk, limits, name, asked, history, system, sampling_of(*knobs))
+
+    gr.ChatInterface(
+        reply,
+        multimodal=True,
+        chatbot=gr.Chatbot(
+            height="62vh",
+            buttons=["copy"],
+            sanitize_html=True,
+            allow_tags=False,
+            show_label=False,
+            elem_id="chatbot",
+            placeholder=None if len(shelf) else say("no_weights"),
+        ),
+        textbox=gr.MultimodalTextbox(
+            file_types=FILE_TYPES,
+            file_count="multiple",
+            sources=["upload"],
+            placeholder=say("ask"),
+            show_label=False,
+            stop_btn=True,  # ChatInterface shows it while an answer grows
+            elem_id="question",
+        ),
+        additional_inputs=[chosen.weights, chosen.system, *chosen.knobs],
+        additional_inputs_accordion=gr.Accordion(say("settings"), open=False, render=False),
+        editable=True,
+        examples=[[example(record)] for record in examples] or None,
+        run_examples_on_click=True,
+        cache_examples=False,
+        flagging_mode="never",
+        save_history=False,
+        concurrency_limit=1,
+        api_visibility="private",
+        show_progress="minimal",
+    )
+    return chosen.weights
+
+
+def answer(
+    shelf: Shelf,
+    desk: Desk,
+    limits: Limits,
+    name: str,
+    asked: Asked,
+    history: list[Turn],
+    system: str,
+    sampling: Sampling,
+) -> Iterator[str]:
+    """The growing answer. Closing it stops the generation."""
+    messages = conversation(history, asked, system, limits)
+    speaker = shelf[name]
+    text = ""
+    with desk.turn(), speaker.stream(speaker.fitting(messages, sampling.max_new_tokens), sampling) as reply:
+        for piece in reply:
+            text += piece
+            yield text
+
+
+def example(record: Conversation) -> Asked:
+    """A record's first question as a suggestion."""
+    first = next(message for message in record.messages if message.role == "user")
+    return {"text": first.text, "files": [image.path for image in record.images if image.path]}

@@ -1,0 +1,51 @@
+"""Records of the data files, drawn at random, as the model reads them."""
+
+from typing import Any
+
+import gradio as gr
+
+from demo.records import IMAGE, LEARNED, Shown, draw, show
+from demo.said import told
+from demo.shelf import Shelf
+from demo.words import language, say, told_record
+from llm.config import Source
+from vlm.images import read_image
+
+DRAWN = 3
+COLOURS = {LEARNED: "#16a34a", IMAGE: "#2563eb"}
+
+
+def data_page(shelf: Shelf, sources: dict[str, Source]) -> gr.Dropdown:
+    """Build the view of the data into the current page; returns the choice of weights, whose tokenizer reads it."""
+    with gr.Row():
+        file = gr.Dropdown(list(sources), value=next(iter(sources), None), label=say("file"), elem_id="data-file")
+        names = list(shelf)
+        weights = gr.Dropdown(names, value=names[0] if names else None, label=say("weights"))
+        again = gr.Button(say("draw"), variant="primary", elem_id="draw")
+    seed = gr.State(0)
+    outputs: list[gr.components.Component] = []
+    for _ in range(DRAWN):
+        with gr.Group():
+            outputs += [
+                gr.Markdown(padding=True),
+                gr.Gallery(show_label=False, columns=4, height=180, object_fit="contain", buttons=[], visible=False),
+                gr.HighlightedText(label=say("marked"), color_map=COLOURS, show_inline_category=False),
+            ]
+
+    def drawn(path: str | None, name: str | None, seed: int, request: gr.Request) -> list[Any]:
+        if path not in sources or name not in shelf.weights:
+            return [seed, *[gr.skip()] * len(outputs)]
+        with told():
+            encoder = shelf[name].encoder
+            records = [show(record, encoder) for record in draw(sources[path], DRAWN, seed)]
+        cells = [cell for record in records for cell in _cells(record, language(request))]
+        return [seed + 1, *cells, *[gr.skip()] * (len(outputs) - len(cells))]
+
+    again.click(drawn, [file, weights, seed], [seed, *outputs], api_visibility="private", concurrency_limit=1)
+    return weights
+
+
+def _cells(record: Shown, lang: str) -> list[Any]:
+    # Decoded here: gradio would refuse to hand out files from outside the folder it was started in.
+    pictures = gr.Gallery(value=[read_image(image) for image in record.pictures], visible=bool(record.pictures))
+    return [told_record(record, lang), pictures, record.spans]

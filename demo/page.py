@@ -1,0 +1,78 @@
+"""The page: chat, compare, runs and data, put together."""
+
+from itertools import islice
+from pathlib import Path
+
+import gradio as gr
+from fastapi import FastAPI
+
+from demo.chat_page import EXAMPLES, chat_page
+from demo.compare_page import compare_page
+from demo.data_page import data_page
+from demo.desk import Desk
+from demo.limits import Limits
+from demo.runs_page import runs_page
+from demo.shelf import Shelf
+from demo.words import I18N, say
+from llm.config import Source
+from llm.readers import read
+
+UPLOADS = (60, 3600)  # seconds: how often old uploads are deleted, and how old they then are
+# The reader's own fonts: Gradio's themes would fetch theirs from Google.
+FONT = ["system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Noto Sans CJK SC", "sans-serif"]
+MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
+CSS = """
+footer { display: none !important; }
+.gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
+button[aria-label="Share"], button[title="Share"] { display: none !important; }  /* would send it to another site */
+.prose :is(form, input, button, select, textarea) { display: none !important; }
+.prose [style] { position: static !important; }  /* what a model writes neither asks for input nor lies over the page */
+"""
+
+
+def build_page(shelf: Shelf, desk: Desk, limits: Limits, root: Path, sources: dict[str, Source]) -> gr.Blocks:
+    """All four pages. `root` is where the runs lie, `sources` the data files that may be looked at."""
+    first = next(iter(sources.values()), None)
+    examples = list(islice(read(first, Path()), EXAMPLES)) if first else []
+    with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=UPLOADS) as page:
+        with gr.Tab(say("chat"), id="chat"):
+            choices = [chat_page(shelf, desk, limits, examples)]
+        with gr.Tab(say("compare"), id="compare"):
+            choices += compare_page(shelf, desk, limits, sources)
+        with gr.Tab(say("runs"), id="runs"):
+            runs_page(page, root)
+        with gr.Tab(say("data"), id="data"):
+            choices.append(data_page(shelf, sources))
+
+        def refresh(*chosen: str | None) -> list[gr.Dropdown]:
+            """What was trained since the page was built can be chosen too; what is chosen stays."""
+            names = shelf.look()
+            return [gr.Dropdown(names, value=name if name in names else next(iter(names), None)) for name in chosen]
+
+        page.load(refresh, choices, choices, api_visibility="private", show_progress="hidden")
+    page.queue(max_size=2 * limits.waiting, default_concurrency_limit=4, api_open=False)
+    built: gr.Blocks = page
+    return built
+
+
+def mount(app: FastAPI, page: gr.Blocks, limits: Limits) -> None:
+    """Put the page at / of an application whose own routes stay as they are."""
+    # gradio 6.31 checks that a file which a visitor names was uploaded only where `launch` was called, which mounting
+    # does not (processing_utils._check_allowed): without this line any file of the machine could be named.
+    page.has_launched = True
+    gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=limits.image.max_bytes,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        i18n=I18N,
+        theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=FONT, font_mono=MONO),
+        css=CSS,
+    )

@@ -1,0 +1,92 @@
+"""Records of a data file as the model reads them: pictures, tokens, what is supervised."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from demo.shelf import Shelf
+from llm.config import RunConfig, Source
+from llm.conversation import Conversation, ImageRef
+from llm.encode import Encoder
+from llm.readers import read
+from vlm.run import read_run_config
+
+Span = tuple[str, str | None]
+LEARNED, IMAGE = "learned", "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One record, drawn."""
+
+    place: str
+    pictures: tuple[ImageRef, ...]
+    spans: list[Span]
+    tokens: int
+    supervised: int
+    image_rows: int
+
+
+def find_sources(shelf: Shelf, named: Sequence[str] = ()) -> dict[str, Source]:
+    """Data files by path: those named, and those that the runs on the shelf were trained on. Only files that exist."""
+    found = {path: Source(path=path) for path in named}
+    for weights in shelf.weights.values():
+        if weights.checkpoint:
+            found |= {source.path: source for source in sources_of(read_run_config(weights.path))}
+    return {path: source for path, source in found.items() if Path(path).exists()}
+
+
+def sources_of(config: RunConfig) -> tuple[Source, ...]:
+    """Held-out sources first: they were not trained on."""
+    return (*config.data.validation_sources, *config.data.sources)
+
+
+def load_records(source: Source) -> tuple[Conversation, ...]:
+    """All records of a file; the file read last is remembered until it changes."""
+    path = Path(source.path)
+    return _records(source.model_dump_json(), path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _records(source: str, _: int) -> tuple[Conversation, ...]:
+    return tuple(read(Source.model_validate_json(source), Path()))
+
+
+def draw(source: Source, count: int, seed: int) -> list[Conversation]:
+    """Some records, others with another seed."""
+    records = load_records(source)
+    return random.Random(seed).sample(records, min(count, len(records)))
+
+
+def show(record: Conversation, encoder: Encoder) -> Shown:
+    """The record encoded as in training. Raises RecordError when it cannot be."""
+    sample = encoder.encode(record)
+    ids = sample.ids.tolist()
+    learned = [False, *(label >= 0 for label in sample.labels.tolist()[:-1])]
+    images = sum(token == encoder.image_id for token in ids)
+    return Shown(
+        place=str(record.place),
+        pictures=sample.images,
+        spans=spans(ids, learned, encoder),
+        tokens=len(ids),
+        supervised=sum(learned),
+        image_rows=images,
+    )
+
+
+def spans(ids: list[int], learned: list[bool], encoder: Encoder) -> list[Span]:
+    """The text in runs of equal kind: read only, learned, or an image's rows."""
+    runs: list[tuple[str | None, list[int]]] = []
+    for token, is_learned in zip(ids, learned, strict=True):
+        kind = IMAGE if token == encoder.image_id else LEARNED if is_learned else None
+        if runs and runs[-1][0] == kind:
+            runs[-1][1].append(token)
+        else:
+            runs.append((kind, [token]))
+    return [(_text(kind, tokens, encoder), kind) for kind, tokens in runs]
+
+
+def _text(kind: str | None, tokens: list[int], encoder: Encoder) -> str:
+    return f"{len(tokens)} rows" if kind == IMAGE else str(encoder.tokenizer.decode(tokens))

@@ -1,0 +1,75 @@
+"""What was said on the page becomes messages."""
+
+from collections.abc import Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from demo.desk import Busy
+from demo.judge import judged
+from demo.limits import Limits
+from llm.conversation import ImageRef, Message, Part
+from llm.errors import EyegraftError, ImageError
+
+Asked = dict[str, Any]  # of a MultimodalTextbox: {"text": str, "files": [path, ...]}
+Turn = dict[str, Any]  # of a Chatbot: {"role": str, "content": str or a list of texts and files}
+
+
+def conversation(history: Iterable[Turn], asked: Asked, system: str, limits: Limits) -> tuple[Message, ...]:
+    """The whole conversation up to the question, judged. Raises RecordError and ImageError for what is refused."""
+    messages = [Message("system", (system.strip(),))] if system.strip() else []
+    for turn in history:
+        role: Literal["user", "assistant"] = "assistant" if turn["role"] == "assistant" else "user"
+        _add(messages, role, _parts(turn["content"]))
+    _add(messages, "user", question_parts(asked))
+    return judged(tuple(messages), limits)
+
+
+def question_parts(asked: Asked) -> tuple[Part, ...]:
+    """Pictures, then text."""
+    pictures = tuple(_picture(path) for path in asked.get("files") or ())
+    text = (asked.get("text") or "").strip()
+    return (*pictures, text) if text else pictures
+
+
+def _add(messages: list[Message], role: Literal["user", "assistant"], parts: tuple[Part, ...]) -> None:
+    """Append a turn, or join it to one of the same role: an answer that was stopped at once left two questions."""
+    if not any(part if isinstance(part, ImageRef) else part.strip() for part in parts):
+        return
+    if messages and messages[-1].role == role:
+        before = messages.pop()
+        joint = ("\n",) if isinstance(before.parts[-1], str) and isinstance(parts[0], str) else ()
+        parts = (*before.parts, *joint, *parts)
+    messages.append(Message(role, parts))
+
+
+def _parts(content: Any) -> tuple[Part, ...]:
+    """The browser sends lists of typed parts, gradio's own client plain texts and files."""
+    if isinstance(content, str):
+        return (content,)
+    if isinstance(content, dict):
+        return (_picture(content["file"]["path"] if "file" in content else content["path"]),)
+    return tuple(part["text"] if part.get("type") == "text" else _parts(part)[0] for part in content)
+
+
+def _picture(path: str) -> ImageRef:
+    """The uploaded file's bytes: no message can then hold the server's path of it.
+
+    gradio refuses files that were not uploaded before it calls us; this holds whatever it does.
+    """
+    file = Path(path).resolve()
+    if not file.is_relative_to(Path(get_upload_folder()).resolve()) or not file.is_file():
+        raise ImageError("a picture that was not uploaded here. Add it again")
+    return ImageRef(data=file.read_bytes())
+
+
+@contextmanager
+def told() -> Any:
+    """Inside, what our code refuses is shown on the page as it is worded; anything else stays a bare "Error"."""
+    try:
+        yield
+    except (EyegraftError, Busy) as error:
+        raise gr.Error(str(error), title="") from None

@@ -1,0 +1,114 @@
+"""What a run folder tells about its run. Nothing is kept: a reload or another browser sees the same."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from llm.checkpoint import list_checkpoints
+from llm.metrics import Row, read_rows, shown
+
+RECENT = 5  # rows that the pace is taken from
+SILENT = 120.0  # seconds without a line after which a run may have stopped; longer where its lines are rare
+TAIL = 20
+SAMPLES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far a run is. `total` and `left_seconds` are None where the folder does not tell."""
+
+    step: int
+    total: int | None
+    finished: bool
+    silent_seconds: float
+    silent: bool
+    left_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything the page shows of a run."""
+
+    state: State
+    loss: pd.DataFrame  # step, loss, kind
+    train: pd.DataFrame  # step, lr, tokens_per_s, memory_gib
+    samples: list[list[Any]]  # step, question, answer; newest first
+    report: list[list[str]]  # figure, value
+    tail: str
+
+
+def find_runs(root: Path) -> list[str]:
+    """Folders under `root` that hold metrics or a report, the one written last first."""
+    marks = [mark for name in ("metrics.jsonl", "eval.json", "report.json") for mark in root.rglob(name)]
+    folders = {mark.parent for mark in marks}
+    written = {folder: max(file.stat().st_mtime for file in folder.iterdir()) for folder in folders}
+    return [str(folder.relative_to(root)) for folder in sorted(folders, key=lambda folder: -written[folder])]
+
+
+def watch(folder: Path) -> View:
+    """The run as its folder shows it now."""
+    rows = read_rows(folder)
+    train = [row for row in rows if row["kind"] == "train"]
+    losses = [row for row in rows if row["kind"] in ("train", "validation")]
+    return View(
+        state=state_of(folder, rows, time.time()),
+        loss=pd.DataFrame([{key: row[key] for key in ("step", "loss", "kind")} for row in losses]),
+        train=pd.DataFrame([{key: row[key] for key in ("step", "lr", "tokens_per_s", "memory_gib")} for row in train]),
+        samples=read_samples(folder),
+        report=read_report(folder),
+        tail="\n".join(f"{row['kind']:>10} {row['step']:>6}  {shown(row)}" for row in rows[-TAIL:]),
+    )
+
+
+def state_of(folder: Path, rows: list[Row], now: float) -> State:
+    """How far the run is, and how long the rest takes at the pace of its last rows."""
+    train = [row for row in rows if row["kind"] == "train"]
+    step = train[-1]["step"] if train else 0
+    total = next((row["steps"] for row in rows if row["kind"] == "plan"), None) or _figure(folder, "steps")
+    finished = (folder / "report.json").exists() and (total is None or step >= total)
+    last = (folder / "metrics.jsonl") if rows else folder
+    silent = now - last.stat().st_mtime
+    recent = train[-RECENT:]
+    if len(recent) < 2:
+        return State(step, total, finished, silent, silent > SILENT, None)
+    seconds = recent[-1]["time"] - recent[0]["time"]
+    pace = seconds / (recent[-1]["step"] - recent[0]["step"])
+    left = None if total is None or finished else pace * (total - step)
+    return State(step, total, finished, silent, silent > max(SILENT, 5 * seconds / (len(recent) - 1)), left)
+
+
+def read_samples(folder: Path) -> list[list[Any]]:
+    """Probe answers of all steps: step, question, answer."""
+    files = sorted((folder / "samples").glob("step-*.json"), reverse=True)
+    rows = [
+        [int(file.stem.removeprefix("step-")), row["prompt"], row["answer"]]
+        for file in files
+        for row in json.loads(file.read_text(encoding="utf-8"))
+    ]
+    return rows[:SAMPLES]
+
+
+def read_report(folder: Path) -> list[list[str]]:
+    """The figures of report.json and eval.json; parts of them by dotted names."""
+    files = [folder / name for name in ("report.json", "eval.json") if (folder / name).is_file()]
+    return [row for file in files for row in _flat(json.loads(file.read_text(encoding="utf-8")))]
+
+
+def _flat(value: Any, name: str = "") -> list[list[str]]:
+    if isinstance(value, dict):
+        return [row for key, item in value.items() for row in _flat(item, f"{name}.{key}" if name else key)]
+    return [] if isinstance(value, list) else [[name, str(value)]]
+
+
+def _figure(folder: Path, name: str) -> int | None:
+    return next((int(value) for key, value in read_report(folder) if key == name and value.isdigit()), None)
+
+
+def resumable(folder: Path) -> str:
+    """The newest checkpoint's name, empty before the first."""
+    found = list_checkpoints(folder)
+    return found[-1].name if found else ""

@@ -1,0 +1,210 @@
+"""What attackers send: markup that would run, pictures that would burst, addresses and paths that would leak."""
+
+import gzip
+import io
+import json
+import struct
+import zipfile
+import zlib
+
+from PIL import Image
+
+# Markup: every one sets window.hacked or asks evil.example for something, if it gets through. -------------------------
+
+RUN = "window.hacked=1"
+XSS = (
+    f"<script>{RUN}</script>",
+    f"<SCRIPT SRC=//evil.example/x.js></SCRIPT>{RUN}",
+    f"<img src=x onerror={RUN}>",
+    f"<img src=x onerror='{RUN}'//",
+    f"<svg onload={RUN}>",
+    f"<svg><script>{RUN}</script></svg>",
+    f"<svg><animate onbegin={RUN} attributeName=x dur=1s></svg>",
+    f"<svg><a xlink:href='javascript:{RUN}'><text y=20>click</text></a></svg>",
+    f"<body onload={RUN}>",
+    f"<details open ontoggle={RUN}>x</details>",
+    f"<video src=x onerror={RUN}></video>",
+    f"<audio src=x onerror={RUN}></audio>",
+    f"<video><source onerror={RUN}></video>",
+    f"<input autofocus onfocus={RUN}>",
+    f"<select autofocus onfocus={RUN}></select>",
+    f"<textarea autofocus onfocus={RUN}></textarea>",
+    f"<button autofocus onfocus={RUN}>x</button>",
+    f"<iframe src='javascript:{RUN}'></iframe>",
+    f"<iframe srcdoc='<script>parent.{RUN}</script>'></iframe>",
+    f"<object data='javascript:{RUN}'></object>",
+    f"<embed src='javascript:{RUN}'>",
+    f"<form action='javascript:{RUN}'><input type=submit></form>",
+    f"<math><mtext><table><mglyph><style><img src=x onerror={RUN}></style></mglyph></table></mtext></math>",
+    f"<a href='javascript:{RUN}'>click</a>",
+    f"<a href=' &#1; javascript:{RUN}'>click</a>",
+    f"[click](javascript:{RUN})",
+    f"[click](JaVaScRiPt:{RUN})",
+    f"[click](data:text/html;base64,PHNjcmlwdD4{RUN})",
+    f'![x](x" onerror="{RUN})',
+    f"![x](javascript:{RUN})",
+    f"<style>@import 'javascript:{RUN}';</style>",
+    f"<style>*{{background:url(//evil.example/x)}}</style><p style='x:expression({RUN})'>",
+    f"<link rel=stylesheet href=//evil.example/x.css><meta http-equiv=refresh content='0;url=javascript:{RUN}'>",
+    f"<base href=//evil.example/><img src=x onerror={RUN}>",
+    f"<marquee onstart={RUN}>x</marquee>",
+    f"<div onpointerenter={RUN} style='position:fixed;inset:0'>x</div>",
+    f'<template><script>{RUN}</script></template><noscript><p title="</noscript><img src=x onerror={RUN}>">',
+    f"```html\n<img src=x onerror={RUN}>\n```\n<img src=x onerror={RUN}>",
+    f"$$\\href{{javascript:{RUN}}}{{x}}$$ $\\htmlData{{onclick={RUN}}}{{x}}$",
+    f"\u003cimg src=x onerror={RUN}\u003e&lt;img src=x onerror={RUN}&gt;<<img src=x onerror={RUN}>",
+)
+
+# Pictures ------------------------------------------------------------------------------------------------------------
+
+
+def png(width: int, height: int, *more: tuple[bytes, bytes], colour: int = 2, depth: int = 8) -> bytes:
+    """A PNG that says how large it is, with other chunks before its few pixels."""
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = ((b"IHDR", head), *more, (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b""))
+    body = b"".join(struct.pack(">I", len(c)) + t + c + struct.pack(">I", zlib.crc32(t + c)) for t, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def saved(kind: str, side: int = 8, **options: object) -> bytes:
+    """A small picture of some kind."""
+    stream = io.BytesIO()
+    Image.new("RGB", (side, side)).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """A JPEG whose frame header says how large it is."""
+    data = bytearray(saved("JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+def gif(width: int, height: int) -> bytes:
+    """A GIF with a large screen and a large first frame."""
+    data = bytearray(saved("GIF"))
+    data[6:10] = struct.pack("<HH", width, height)
+    frame = data.index(b"\x2c\0\0\0\0", 10)
+    data[frame + 5 : frame + 9] = struct.pack("<HH", width, height)
+    return bytes(data)
+
+
+def bmp(width: int, height: int) -> bytes:
+    """A BMP whose header says how large it is."""
+    data = bytearray(saved("BMP"))
+    data[18:26] = struct.pack("<ii", width, height)
+    return bytes(data)
+
+
+def webp(width: int, height: int) -> bytes:
+    """A WEBP with an extended header that says how large its canvas is."""
+    canvas = b"\x02\0\0\0" + struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    animation = b"ANIM" + struct.pack("<I", 6) + b"\0" * 6
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + canvas + animation
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def real_png(side: int) -> bytes:
+    """All pixels are there: a few hundred kilobytes that become side x side x 3 bytes."""
+    rows = zlib.compress(b"\0" * (side * 3 + 1) * side, 9)
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
+    body = b"".join(struct.pack(">I", len(c)) + t + c + struct.pack(">I", zlib.crc32(t + c)) for t, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def zipped() -> bytes:
+    """A zip of zeros."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", b"\0" * 50_000_000)
+    return stream.getvalue()
+
+
+def bombs() -> dict[str, bytes]:
+    """Twelve kinds; none may be decoded."""
+    return {
+        "png header": png(60_000, 60_000),
+        "png just over": png(5_001, 4_000),
+        "png of real pixels": real_png(6_000),
+        "png text": png(8, 8, (b"zTXt", b"c\0\0" + zlib.compress(b"\0" * 80_000_000))),
+        "png profile": png(20_000, 2_000, (b"iCCP", b"c\0\0" + zlib.compress(b"\0" * 80_000_000))),
+        "jpeg header": jpeg(65_000, 65_000),
+        "gif screen": gif(65_000, 65_000),
+        "bmp header": bmp(100_000, 100_000),
+        "webp canvas": webp(16_383, 16_383),
+        "tiff": saved("TIFF"),
+        "svg": gzip.compress(b"<svg xmlns='http://www.w3.org/2000/svg'>" + b"<use href='#a'/>" * 1_000_000 + b"</svg>"),
+        "zip": zipped(),
+    }
+
+
+# Addresses and paths --------------------------------------------------------------------------------------------------
+
+
+def image_urls(secret: str, canary: str) -> list[str]:
+    """What a client may write instead of a picture: a file with a secret, an address that would notice."""
+    return [
+        secret,
+        f"file://{secret}",
+        f"FILE://{secret}",
+        f"file://localhost{secret}",
+        f"../../../../../../../..{secret}",
+        f"data:image/png,{secret}",
+        f"data:image/png;base64,{secret}",
+        f"data:image/png;base64,;file={secret}",
+        f"data:text/plain;base64,{secret}",
+        canary,
+        f"{canary}/a.png?x=data:image/png;base64,",
+        canary.replace("http://", "HTTP://"),
+        canary.replace("http://", "http://user@"),
+        canary.replace("127.0.0.1", "localhost"),
+        canary.replace("127.0.0.1", "0.0.0.0"),
+        canary.replace("127.0.0.1", "2130706433"),
+        canary.replace("http:", ""),
+        "http://169.254.169.254/latest/meta-data/",
+        "ftp://127.0.0.1/a.png",
+        "gopher://127.0.0.1:80/_GET",
+    ]
+
+
+def page_paths(secret: str, canary: str) -> list[str]:
+    """What a visitor may ask the page for."""
+    up = "/.." * 8
+    return [
+        f"/gradio_api/file={secret}",
+        f"/gradio_api/file={up}{secret}",
+        f"/gradio_api/file=%2e%2e%2f%2e%2e{secret}",
+        f"/gradio_api/file={secret}%00.png",
+        f"/gradio_api/file={canary}/a.png",
+        f"/gradio_api/file/{secret}",
+        f"/gradio_api/proxy={canary}/a.png",
+        f"/gradio_api/proxy={canary.replace('http://', 'http:/')}/a.png",
+        f"/static{up}{secret}",
+        f"/static/..%2f..%2f..%2f..%2f..%2f..%2f..%2f..{secret.replace('/', '%2f')}",
+        f"/assets{up}{secret}",
+        f"/svelte{up}{secret}",
+        f"/theme.css{up}{secret}",
+        f"/gradio_api/custom_component/1/component/style{up}{secret}",
+        f"/gradio_api/stream/x/1/{up}{secret}/playlist-file",
+    ]
+
+
+def page_files(secret: str, canary: str) -> list[dict[str, object]]:
+    """Files that a visitor may claim to have uploaded."""
+    meta = {"_type": "gradio.FileData"}
+    return [
+        {"path": secret, "meta": meta},
+        {"path": f"/tmp/gradio/../..{secret}", "meta": meta},
+        {"path": f"file://{secret}", "meta": meta},
+        {"path": canary, "meta": meta},
+        {"path": f"{canary}/a.png", "url": f"{canary}/a.png", "meta": meta},
+        {"path": "", "url": f"/gradio_api/file={secret}", "meta": meta},
+        {"path": secret, "url": canary, "is_stream": True, "meta": meta},
+    ]
+
+
+def as_json(value: object) -> str:
+    """For a request's body."""
+    return json.dumps(value)

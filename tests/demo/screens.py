@@ -1,0 +1,94 @@
+"""`make screens`: the page over the quickstart's runs, a question of the test split answered, a picture of each page.
+
+Not a test that `make test` runs: it needs what `make quickstart` leaves behind.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from playwright.sync_api import Error, Page, expect, sync_playwright
+
+QUESTIONS = Path("assets/easy_vqa/test_questions.json")
+URL = "http://127.0.0.1:7861"
+OUT = Path("docs")
+WAIT = 180_000  # ms: the first answer waits for the model to be opened
+
+
+def main() -> None:
+    """Start `eyegraft web`, take the pictures, stop it."""
+    command = ["web", "--data", str(QUESTIONS), "--data", "assets/easy_vqa/train.json", "--port", "7861"]
+    server = subprocess.Popen([sys.executable, "-c", "from vlm.cli import main; main()", *command])
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            for scheme, locale, name in (("light", "en-US", "en"), ("dark", "zh-CN", "zh")):
+                context = browser.new_context(
+                    locale=locale, color_scheme=scheme, viewport={"width": 1280, "height": 860}, device_scale_factor=1.5
+                )
+                page = context.new_page()
+                reach(page)
+                take(page, name)
+                context.close()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def reach(page: Page) -> None:
+    """Open the page as soon as it is there."""
+    until = time.monotonic() + 120
+    while True:
+        try:
+            page.goto(URL)
+            break
+        except Error:  # nobody listens yet
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
+    expect(page.get_by_role("tab")).to_have_count(4, timeout=WAIT)
+
+
+def take(page: Page, name: str) -> None:
+    """Chat, compare, runs and data in one language."""
+    record = next(row for row in json.loads(QUESTIONS.read_text()) if row["type"] == "open")
+    question, answer = (turn["value"].removeprefix("<image>\n") for turn in record["conversations"])
+    picture = QUESTIONS.parent / record["image"]
+    page.locator("#question input[type=file]").set_input_files([picture])
+    expect(page.locator("#question [data-testid=container_el] img")).to_have_count(1, timeout=WAIT)
+    page.locator("#question textarea").fill(question)
+    page.keyboard.press("Enter")
+    expect(page.locator("#chatbot [data-testid=bot]").last).to_contain_text(answer, timeout=WAIT)
+    time.sleep(1)
+    page.screenshot(path=OUT / f"page-chat-{name}.png")
+
+    page.get_by_role("tab").nth(1).click()
+    page.locator("#left-weights input").click()
+    page.get_by_role("option").filter(has_text="(base)").first.click()
+    page.locator("#right-weights input").click()
+    page.get_by_role("option").filter(has_text="quickstart/identity").first.click()
+    page.locator("#compare-question textarea").fill("Who are you?" if name == "en" else "你是谁?")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('#right-answer textarea').value.length > 10", timeout=WAIT)
+    time.sleep(8)
+    page.screenshot(path=OUT / f"page-compare-{name}.png")
+
+    page.get_by_role("tab").nth(2).click()
+    page.locator("#run input").click()
+    page.get_by_role("option").filter(has_text="quickstart/finetune").first.click()
+    expect(page.locator("#run-state")).to_contain_text("250", timeout=WAIT)
+    time.sleep(4)
+    page.screenshot(path=OUT / f"page-runs-{name}.png", full_page=True)
+
+    page.get_by_role("tab").nth(3).click()
+    page.locator("#draw").click()
+    page.get_by_text("<|im_end|>").first.wait_for(timeout=WAIT)
+    time.sleep(2)
+    page.screenshot(path=OUT / f"page-data-{name}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,340 @@
+"""The page in a real Chromium: upload, ask, stop, compare, watch a run, reload; and markup that must stay text."""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from demo.guard import LOOPBACK
+from demo.limits import Limits
+from demo.shelf import Shelf
+from demo.web import open_web
+from llm.chat import Speaker
+from llm.load import resolve_yaml
+from tests.demo.conftest import listening, picture
+from tests.demo.payloads import XSS
+from tests.vlm.conftest import clip, roomy_llm, root  # noqa: F401  # fixtures
+from tests.vlm.runs import recipe
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium")
+WAIT = 10_000  # ms
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the page is, and the folder it shows."""
+
+    url: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@pytest.fixture(scope="module")
+def site(bananas: Path) -> Iterator[Site]:
+    runs = bananas / "runs"
+    app = open_web(Shelf(runs), runs, [str(bananas / "bananas.json")], LOOPBACK, "", Limits(new_tokens=1500))
+    with listening(app) as url:
+        yield Site(url, bananas)
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site) -> Iterator[Page]:
+    """A fresh visitor; whatever the page asks of other machines fails the test."""
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    foreign: list[str] = []
+    page.on("request", lambda asked: foreign.append(asked.url) if not own(asked.url, site.url) else None)
+    page.goto(site.url)
+    expect(page.get_by_role("tab", name="Chat")).to_be_visible(timeout=WAIT)
+    yield page
+    context.close()
+    assert foreign == []
+
+
+def own(url: str, home: str) -> bool:
+    return url.startswith((home, "data:", "blob:"))
+
+
+def last_answer(page: Page) -> Locator:
+    return page.locator("#chatbot [data-testid=bot]").last
+
+
+def ask(page: Page, text: str, *files: Path) -> None:
+    """Type a question on the chat page, with pictures, and send it."""
+    if files:
+        page.locator("#question input[type=file]").set_input_files(files)
+        expect(page.locator("#question [data-testid=container_el] img")).to_have_count(len(files), timeout=WAIT)
+    page.locator("#question textarea").fill(text)
+    page.keyboard.press("Enter")
+
+
+def choose(page: Page, box: str, name: str) -> None:
+    """Choose from a dropdown."""
+    page.locator(f"#{box} input").click()
+    wanted = re.compile(rf"^[\s✓]*{re.escape(name)}\s*$")
+    page.locator("[role=option]:visible").filter(has_text=wanted).last.click()
+
+
+def test_a_picture_is_uploaded_and_asked_about(page: Page, site: Site) -> None:
+    ask(page, "What is it?", site.folder / "1.png")
+    expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+    expect(page.locator("#chatbot [data-testid=user] img").first).to_be_visible()
+    ask(page, "Who are you?")
+    expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(2, timeout=WAIT)
+
+
+def test_an_example_is_asked_with_its_picture(page: Page) -> None:
+    page.get_by_role("button", name="Select example 2").click()
+    expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_banana_stands_in_one_pane_only(page: Page, site: Site, shown: bool) -> None:
+    page.get_by_role("tab", name="Compare").click()
+    choose(page, "left-weights", "banana, adapters off")
+    choose(page, "right-weights", "banana")
+    if shown:
+        page.locator("#compare-question input[type=file]").set_input_files([site.folder / "2.png"])
+        expect(page.locator("#compare-question [data-testid=container_el] img")).to_have_count(1, timeout=WAIT)
+    page.locator("#compare-question textarea").fill("Who are you?")
+    page.keyboard.press("Enter")
+    expect(page.locator("#right-answer textarea")).to_have_value("BANANA", timeout=WAIT)
+    left = page.locator("#left-answer textarea").input_value()
+    assert left and "BANANA" not in left
+    assert "adapters off" in page.locator("#left-author textarea, #left-author input").input_value()
+    author = page.locator("#right-author textarea, #right-author input").input_value()
+    assert "step-000080" in author and "sha256" in author and "adapters off" not in author
+
+
+def test_probes_make_a_table_and_files(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Compare").click()
+    choose(page, "left-weights", "banana, adapters off")
+    choose(page, "right-weights", "banana")
+    page.locator("#own-name textarea, #own-name input").fill("Banana")
+    page.locator("#run-probes").click()
+    expect(page.locator("#hits")).to_contain_text("4 / 4", timeout=2 * WAIT)
+    with page.expect_download(timeout=2 * WAIT) as download:
+        page.get_by_text("As Markdown").click(timeout=2 * WAIT)
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    assert "| identity |  | 0 / 4 | 4 / 4 |" in text and "| image | right | 0 / 3 | 3 / 3 |" in text
+
+
+def test_a_running_training_is_watched_and_a_reload_loses_nothing(
+    page: Page,
+    site: Site,
+    roomy_llm: Path,  # noqa: F811
+    clip: Path,  # noqa: F811
+) -> None:
+    out = site.folder / "runs" / "live"
+    config = recipe(
+        roomy_llm,
+        clip,
+        site.folder / "bananas.json",
+        out,
+        "finetune",
+        tune={"kind": "lora", "rank": 4},
+        train={"max_steps": 4000, "epochs": 2000, "log_every": 2},
+    )
+    file = site.folder / "live.yaml"
+    file.write_text(resolve_yaml(config))
+    training = subprocess.Popen([sys.executable, "-c", "from vlm.cli import main; main()", "train", str(file)])
+    try:
+        wait_for(out / "metrics.jsonl")
+        page.reload()
+        page.get_by_role("tab", name="Runs").click()
+        choose(page, "run", "live")
+        first = step_shown(page, 0)
+        later = step_shown(page, first)
+        assert page.locator("#run-state").inner_text().startswith("running")
+        assert "left" in page.locator("#run-state").inner_text()
+        expect(page.locator("#loss-plot canvas, #loss-plot svg").first).to_be_visible(timeout=WAIT)
+        page.reload()
+        page.get_by_role("tab", name="Runs").click()
+        choose(page, "run", "live")
+        assert step_shown(page, later - 1) >= later
+        expect(page.locator("#run-log textarea")).to_have_value(re.compile("train .*loss"), timeout=WAIT)
+    finally:
+        training.terminate()
+        training.wait()
+        shutil.rmtree(out)
+
+
+def wait_for(file: Path) -> None:
+    until = time.monotonic() + 60
+    while not file.exists() or "train" not in file.read_text():
+        assert time.monotonic() < until, f"{file} was never written"
+        time.sleep(0.2)
+
+
+def step_shown(page: Page, above: int) -> int:
+    """The step on the page, once it is above another."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        found = re.search(r"step ([\d,]+)", page.locator("#run-state").inner_text())
+        if found and int(found[1].replace(",", "")) > above:
+            return int(found[1].replace(",", ""))
+        time.sleep(0.2)
+    raise AssertionError(f"the page never showed a step above {above}")
+
+
+def test_records_are_drawn_with_marks_and_pictures(page: Page) -> None:
+    page.get_by_role("tab", name="Data").click()
+    page.locator("#draw").click()
+    marked = page.get_by_text(re.compile(r"^BANANA<\|im_end\|>$"))
+    expect(marked.first).to_be_visible(timeout=WAIT)
+    expect(page.get_by_text(re.compile("7 supervised")).first).to_be_visible()
+
+
+@pytest.mark.parametrize(("locale", "tab"), [("zh-CN", "对话"), ("en-GB", "Chat"), ("fr-FR", "Chat")])
+def test_the_browsers_language_is_spoken(browser: Browser, site: Site, locale: str, tab: str) -> None:
+    context = browser.new_context(locale=locale)
+    page = context.new_page()
+    page.goto(site.url)
+    expect(page.get_by_role("tab", name=tab)).to_be_visible(timeout=WAIT)
+    context.close()
+
+
+def test_nothing_overflows_on_a_phone(browser: Browser, site: Site) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, locale="en-US")
+    page = context.new_page()
+    page.goto(site.url)
+    for tab in ("Chat", "Compare", "Runs", "Data"):
+        page.get_by_role("tab", name=tab).click(timeout=WAIT)
+        time.sleep(0.5)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 391, tab
+    context.close()
+
+
+class Said:
+    """A reply that is the question, or one that never ends."""
+
+    def __init__(self, text: str, log: list[str]) -> None:
+        halves = [text[: len(text) // 2], text[len(text) // 2 :]]
+        self.pieces = slowly() if text == FOREVER else iter(halves)
+        self.log = log
+
+    def __iter__(self) -> Iterator[str]:
+        return self.pieces
+
+    def __enter__(self) -> "Said":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.log.append("closed")
+
+
+FOREVER = "Go on for ever."
+
+
+def slowly() -> Iterator[str]:
+    while True:
+        time.sleep(0.05)
+        yield "more "
+
+
+@dataclass(frozen=True)
+class Echo:
+    """Where the page of the echo is, and what became of its replies."""
+
+    url: str
+    log: list[str]
+
+
+@pytest.fixture(scope="module")
+def echo(bananas: Path) -> Iterator[Echo]:
+    """The page over a model whose answers are the questions: every payload comes back as model output."""
+    shelf, log = Shelf(bananas / "runs"), list[str]()
+    speaker = shelf["banana"]
+
+    class Parrot(Speaker):
+        def stream(self, messages: Any, sampling: Any) -> Any:
+            return Said(messages[-1].text, log)
+
+    parrot = Parrot(speaker.model, speaker.text, speaker.encoder, speaker.embed)
+    shelf._load = lambda weights: parrot  # type: ignore[method-assign]
+    shelf._open.clear()
+    with listening(open_web(shelf, bananas / "runs", [], LOOPBACK, "")) as url:
+        yield Echo(url, log)
+
+
+def test_a_long_answer_is_stopped(browser: Browser, echo: Echo) -> None:
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    page.goto(echo.url)
+    ask(page, FOREVER)
+    expect(last_answer(page)).to_contain_text("more more more", timeout=WAIT)
+    assert echo.log == []
+    page.locator("#question button.stop-button").click(timeout=WAIT)
+    until = time.monotonic() + 5
+    while echo.log != ["closed"]:
+        assert time.monotonic() < until, "the generation went on"
+        time.sleep(0.05)
+    length = len(last_answer(page).inner_text())
+    time.sleep(0.5)
+    assert len(last_answer(page).inner_text()) == length
+    ask(page, "And now?")
+    expect(last_answer(page)).to_contain_text("And now?", timeout=WAIT)
+    echo.log.clear()
+    context.close()
+
+
+def test_a_visitor_who_leaves_stops_the_answer(browser: Browser, echo: Echo) -> None:
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    page.goto(echo.url)
+    ask(page, FOREVER)
+    expect(last_answer(page)).to_contain_text("more more more", timeout=WAIT)
+    context.close()
+    until = time.monotonic() + 30
+    while echo.log != ["closed"]:
+        assert time.monotonic() < until, "the generation went on for nobody"
+        time.sleep(0.05)
+    echo.log.clear()
+
+
+def test_markup_stays_text(browser: Browser, echo: Echo, tmp_path: Path) -> None:
+    """Forty payloads, typed by the visitor and said by the model, and one in a file's name: none runs or loads."""
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: asked.append("a dialog"))
+    page.goto(echo.url)
+    named = tmp_path / "<img src=x onerror=window.hacked=1>.png"
+    named.write_bytes(picture(1))
+    for start in range(0, len(XSS), 8):
+        files = [named] if start == 0 else []
+        ask(page, "\n\n".join(XSS[start : start + 8]), *files)
+        expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(start // 8 + 1, timeout=WAIT)
+        time.sleep(0.7)
+        for link in page.locator("#chatbot a").all():
+            assert not re.match(r"\s*(javascript|data):", link.get_attribute("href") or "", re.I)
+        assert page.evaluate("window.hacked") is None, XSS[start : start + 8]
+    live = page.evaluate(
+        """[...document.querySelectorAll('#chatbot .message *')].filter(e =>
+             ['SCRIPT','IFRAME','OBJECT','EMBED','META','LINK','BASE','STYLE'].includes(e.tagName)
+             || [...e.attributes].some(a => a.name.startsWith('on'))).map(e => e.outerHTML)"""
+    )
+    assert live == []
+    over = "[...document.querySelectorAll('.prose [style]')].map(e => getComputedStyle(e).position)"
+    assert set(page.evaluate(over)) == {"static"}
+    assert page.locator(".prose :is(form, input, button, select, textarea):visible").count() == 0
+    assert page.locator(".prose form").count() > 0, "they are in the page, and hidden"
+    # A picture whose address is a script is asked for by name, and never run.
+    assert [url for url in asked if not own(url, echo.url) and not url.startswith("javascript:")] == []
+    assert page.evaluate("window.hacked") is None
+    context.close()

@@ -1,0 +1,81 @@
+"""A LoRA run as an adapter that plain peft loads, and the model below it beside it where that is ours too."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+
+from llm.errors import ConfigError
+from llm.export import PROMPT_LENGTH, difference, export_llm, logits, proving, write_and_prove
+from llm.tuning import densify, merge_adapters, save_adapter, strip_adapters
+from vlm.export import export_vlm
+from vlm.forward import VlmModel
+from vlm.run import Opened
+
+ADAPTER, BASE = "adapter", "base"
+
+
+def export_peft(opened: Opened, out: Path, dtype: torch.dtype) -> float:
+    """Write `out/adapter` and, unless the recipe's own LLM is all that is below it, `out/base`; prove both together.
+
+    The adapter is the LLM's alone (vLLM refuses more): the projector and tower of a vision run, what earlier stages
+    trained, and the dense weights that 4-bit ones stand for are in the base. Returns the largest difference of a
+    logit; the base is proved by itself as well, with a picture. Raises ConfigError for a run without adapters.
+    """
+    tune = opened.config.tune
+    if tune.kind not in ("lora", "qlora"):
+        raise ConfigError(f"--to peft: this run trained with tune.kind: {tune.kind}, which leaves no adapter. Use hf")
+    own_base = isinstance(opened.model, VlmModel) or bool(opened.config.start) or tune.kind == "qlora"
+    base_name = f"{out.name}/{BASE}" if own_base else opened.config.model.llm
+    whole, llm = _models(opened)
+    if isinstance(opened.model, VlmModel):
+        merge_adapters(opened.model.vision.tower)  # a tower's own adapters belong to the base
+    densify(whole)
+    ids = torch.randint(0, opened.encoder.tokenizer.vocab_size, (1, PROMPT_LENGTH))
+    with proving(whole):
+        trained = logits(whole, input_ids=ids.to(whole.device)).cpu()
+
+    def write(folder: Path) -> None:
+        save_adapter(llm, tune, folder / ADAPTER, base_name, whole if whole is not llm else None)
+        if own_base:
+            strip_adapters(whole)
+            _export_base(opened, folder / BASE, dtype)
+
+    def prove(folder: Path) -> float:
+        base = _plain(folder / BASE if own_base else Path(opened.config.model.llm), isinstance(opened.model, VlmModel))
+        adapted: Any = PeftModel.from_pretrained(base, str(folder / ADAPTER))
+        return difference(_logits(adapted, ids), trained, dtype if own_base else torch.float32)
+
+    return write_and_prove(out, write, prove, mark=f"{ADAPTER}/adapter_config.json")
+
+
+def _models(opened: Opened) -> tuple[PreTrainedModel, PreTrainedModel]:
+    """The whole model, and the language model in it or itself."""
+    if isinstance(opened.model, VlmModel):
+        return opened.model.vision.hf, opened.model.vision.language_model
+    return opened.model.llm, opened.model.llm
+
+
+def _export_base(opened: Opened, folder: Path, dtype: torch.dtype) -> None:
+    encoder = opened.encoder
+    rest = (encoder.tokenizer, encoder.template.jinja, folder, dtype, encoder.stop_ids)
+    if isinstance(opened.model, VlmModel):
+        export_vlm(opened.model.vision, *rest)
+    else:
+        export_llm(opened.model.llm, *rest)
+
+
+def _plain(folder: Path, sees: bool) -> PreTrainedModel:
+    """A folder as anyone loads it, fp32."""
+    auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    model: PreTrainedModel = auto.from_pretrained(str(folder), dtype=torch.float32).eval()
+    return model
+
+
+@torch.no_grad()
+def _logits(model: Any, ids: Tensor) -> Tensor:
+    result: Tensor = model(input_ids=ids, use_cache=False).logits
+    return result

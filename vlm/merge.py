@@ -1,0 +1,45 @@
+"""`eyegraft merge`: any LoRA adapter put into the weights of the model it belongs to."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+
+from llm.errors import ConfigError, ModelError
+from llm.export import PROMPT_LENGTH, difference, logits, reload, write_and_prove
+from llm.model import TEXT_FILES, UNLOADABLE, first_line, local_folder
+from vlm.run import DTYPES
+
+
+def merge(base: str, adapter: Path, out: Path, dtype: Literal["fp32", "bf16"] = "bf16", shard: str = "5GB") -> float:
+    """Write BASE with ADAPTER merged, reload it by plain transformers, return the largest difference of a logit.
+
+    The sum is taken in fp32 and rounded once. Raises ConfigError for a folder that is no adapter, ModelError when the
+    base cannot be loaded or the adapter does not fit it.
+    """
+    if not (adapter / "adapter_config.json").is_file():
+        raise ConfigError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
+    folder = local_folder(base, (*TEXT_FILES, "*.safetensors"))
+    sees = "vision_config" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    try:
+        model = auto.from_pretrained(str(folder), dtype=torch.float32)
+        adapted: Any = PeftModel.from_pretrained(model, str(adapter)).eval()
+    except UNLOADABLE as cause:
+        raise ModelError(f"{adapter} cannot be put onto {base}: {first_line(cause)}") from cause
+    seed = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, model.config.get_text_config().vocab_size, (1, PROMPT_LENGTH), generator=seed)
+    with torch.no_grad():
+        wanted = adapted(input_ids=ids, use_cache=False).logits
+
+    def write(target: Path) -> None:
+        adapted.merge_and_unload().to(DTYPES[dtype]).save_pretrained(target, max_shard_size=shard)
+        words: Any = AutoProcessor if sees else AutoTokenizer
+        words.from_pretrained(str(folder)).save_pretrained(target)
+
+    return write_and_prove(
+        out, write, lambda target: difference(logits(reload(auto, target), input_ids=ids), wanted, DTYPES[dtype])
+    )
