@@ -11,7 +11,8 @@ from demo.limits import Limits
 from demo.said import Asked, Turn, conversation, told
 from demo.shelf import Shelf
 from demo.words import say
-from llm.conversation import Conversation
+from llm.conversation import Conversation, ImageRef
+from llm.errors import DataError
 from llm.generate import Sampling
 
 EXAMPLES = 4
@@ -57,7 +58,7 @@ def chat_page(shelf: Shelf, desk: Desk, limits: Limits, examples: list[Conversat
     """Build the chat into the current page; returns the choice of weights."""
     chosen = controls(shelf, limits)
 
-    def reply(asked: Asked, history: list[Turn], name: str, system: str, *knobs: Any) -> Iterator[str]:
+    def reply(asked: Asked, history: list[Turn], name: str | None, system: str, *knobs: Any) -> Iterator[str]:
         with told():
             yield from answer(shelf, desk, limits, name, asked, history, system, sampling_of(*knobs))
 
@@ -101,7 +102,7 @@ def answer(
     shelf: Shelf,
     desk: Desk,
     limits: Limits,
-    name: str,
+    name: str | None,
     asked: Asked,
     history: list[Turn],
     system: str,
@@ -109,7 +110,9 @@ def answer(
 ) -> Iterator[str]:
     """The growing answer. Closing it stops the generation."""
     messages = conversation(history, asked, system, limits)
-    speaker = shelf[name]
+    speaker = shelf.open(name)
+    if not speaker.sees and any(isinstance(part, ImageRef) for message in messages for part in message.parts):
+        raise DataError(f"{name} sees no pictures. Choose another model above, or begin anew without them")
     text = ""
     with desk.turn(), speaker.stream(speaker.fitting(messages, sampling.max_new_tokens), sampling) as reply:
         for piece in reply:

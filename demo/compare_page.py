@@ -65,13 +65,14 @@ def compare_page(shelf: Shelf, desk: Desk, limits: Limits, sources: dict[str, So
             sampling = Sampling(temperature, max_new_tokens=int(new_tokens), seed=int(seed))
             yield from answers(shelf, desk, messages, (left, right), sampling)
 
-    asked.submit(
+    answering = asked.submit(
         both,
         [asked, *names, system, temperature, new_tokens, seed],
         outputs,
         concurrency_limit=1,
         api_visibility="private",
     )
+    asked.stop(None, cancels=[answering])
     _probe_table(shelf, desk, sources, names)
     return tuple(names)
 
@@ -93,7 +94,7 @@ def answers(
     """[left answer, left author, right answer, right author] as both grow, the left one first."""
     shown = ["", "", "", ""]
     for side, name in enumerate(names):
-        speaker = shelf[name]
+        speaker = shelf.open(name)
         shown[2 * side + 1] = shelf.weights[name].describe()
         for text in _growing(speaker, desk, messages, sampling):
             shown[2 * side] = text
@@ -129,7 +130,7 @@ def _probe_table(shelf: Shelf, desk: Desk, sources: dict[str, Source], names: li
         with told():
             records = load_records(sources[path]) if path in sources else ()
             listed = [*probes.text_probes(name), *probes.image_probes(records)]
-            speakers = shelf[left], shelf[right]
+            speakers = shelf.open(left), shelf.open(right)
             authors = shelf.weights[left].describe(), shelf.weights[right].describe()
             done: list[probes.Asked] = []
             for number, probe in enumerate(listed, 1):

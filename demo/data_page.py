@@ -25,18 +25,18 @@ def data_page(shelf: Shelf, sources: dict[str, Source]) -> gr.Dropdown:
     seed = gr.State(0)
     outputs: list[gr.components.Component] = []
     for _ in range(DRAWN):
-        with gr.Group():
+        with gr.Column():
             outputs += [
                 gr.Markdown(padding=True),
-                gr.Gallery(show_label=False, columns=4, height=180, object_fit="contain", buttons=[], visible=False),
+                gr.Gallery(show_label=False, columns=8, height=140, fit_columns=False, buttons=[], visible=False),
                 gr.HighlightedText(label=say("marked"), color_map=COLOURS, show_inline_category=False),
             ]
 
     def drawn(path: str | None, name: str | None, seed: int, request: gr.Request) -> list[Any]:
-        if path not in sources or name not in shelf.weights:
+        if path not in sources:
             return [seed, *[gr.skip()] * len(outputs)]
         with told():
-            encoder = shelf[name].encoder
+            encoder = shelf.open(name).encoder
             records = [show(record, encoder) for record in draw(sources[path], DRAWN, seed)]
         cells = [cell for record in records for cell in _cells(record, language(request))]
         return [seed + 1, *cells, *[gr.skip()] * (len(outputs) - len(cells))]

@@ -88,14 +88,16 @@ class Guard:
     def _has_token(self, headers: Headers) -> bool:
         given = headers.get("authorization", "").removeprefix("Bearer ")
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-        return same(given, self.token) or same(cookie, cookie_of(self.token))
+        # Header bytes arrive read as latin-1.
+        return same(given.encode("latin-1"), self.token) or same(cookie.encode("latin-1"), cookie_of(self.token))
 
     def _opens_the_page(self, scope: Scope) -> bool:
         """Whether a browser shows the token in the address, to get a cookie for it."""
         if not self.token or scope["type"] != "http" or scope["path"] != "/":
             return False
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        return same(given, self.token) and host_of(f"//{Headers(scope=scope).get('host', '')}") in self.hosts
+        host = host_of(f"//{Headers(scope=scope).get('host', '')}")
+        return host in self.hosts and same(given.encode("utf-8", "replace"), self.token)
 
     def _ticket(self) -> list[tuple[bytes, bytes]]:
         """A cookie that scripts and other sites' requests do not get, and the way back without the token."""
@@ -114,9 +116,9 @@ def with_headers(send: Send, more: list[tuple[bytes, bytes]]) -> Send:
     return sending
 
 
-def same(given: str, secret: str) -> bool:
-    """Equal, in constant time; header bytes arrive read as latin-1."""
-    return hmac.compare_digest(given.encode("latin-1", "replace"), secret.encode())
+def same(given: bytes, secret: str) -> bool:
+    """Equal, in constant time."""
+    return hmac.compare_digest(given, secret.encode())
 
 
 def cookie_of(token: str) -> str:

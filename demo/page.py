@@ -24,7 +24,7 @@ MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 CSS = """
 footer { display: none !important; }
 .gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
-button[aria-label="Share"], button[title="Share"] { display: none !important; }  /* would send it to another site */
+button:is([title="Share"], [title="分享"]) { display: none !important; }  /* would send it to another site */
 .prose :is(form, input, button, select, textarea) { display: none !important; }
 .prose [style] { position: static !important; }  /* what a model writes neither asks for input nor lies over the page */
 """

@@ -5,7 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo.watch import find_runs, watch
+from demo.curves import draw_curves
+from demo.watch import find_runs, stamp, watch
 from demo.words import language, say, told_state
 
 EVERY = 2.0  # seconds
@@ -15,35 +16,33 @@ def runs_page(page: gr.Blocks, root: Path) -> None:
     """Build the view of the runs into the current page."""
     chosen = gr.Dropdown(label=say("run"), elem_id="run", interactive=True)
     state = gr.Markdown(elem_id="run-state")
-    loss = gr.LinePlot(x="step", y="loss", color="kind", label=say("loss"), height=320, elem_id="loss-plot")
-    with gr.Row():
-        curves = [
-            gr.LinePlot(x="step", y=column, label=say(label), height=240)
-            for column, label in (("lr", "rate"), ("tokens_per_s", "speed"), ("memory_gib", "memory"))
-        ]
+    curves = gr.Plot(show_label=False, elem_id="curves")
     with gr.Accordion(say("samples"), open=False):
         samples = gr.Dataframe(headers=["step", "question", "answer"], interactive=False, wrap=True)
     with gr.Accordion(say("report"), open=False):
         report = gr.Dataframe(headers=["figure", "value"], interactive=False)
     tail = gr.Textbox(label=say("log"), lines=10, max_lines=20, interactive=False, elem_id="run-log")
-    outputs = [state, loss, *curves, samples, report, tail]
+    seen = gr.State([])
+    outputs = [seen, state, curves, samples, report, tail]
 
     def names(now: str | None) -> Any:
         """The runs that are there; the one that is being looked at stays."""
         found = find_runs(root)
         return gr.Dropdown(found, value=now if now in found else next(iter(found), None))
 
-    def look(name: str | None, request: gr.Request) -> list[Any]:
+    def look(name: str | None, seen: list[Any], request: gr.Request) -> list[Any]:
         folder = root / (name or "")
         if not name or name not in find_runs(root):  # only folders that we listed ourselves are read
             return [gr.skip()] * len(outputs)
+        now = [name, *stamp(folder)]
         view = watch(folder)
         text = told_state(view.state, language(request))
-        return [text, view.loss, *[view.train] * len(curves), view.samples, view.report, view.tail]
+        if now == seen:  # only time went by: plots that are drawn again would flicker
+            return [seen, text, *[gr.skip()] * (len(outputs) - 2)]
+        return [now, text, draw_curves(view.rows), view.samples, view.report, view.tail]
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    timer = gr.Timer(EVERY)
-    timer.tick(look, chosen, outputs, **quiet)
-    chosen.change(look, chosen, outputs, **quiet)
+    gr.Timer(EVERY).tick(look, [chosen, seen], outputs, **quiet)
+    chosen.change(look, [chosen, seen], outputs, **quiet)
     page.load(names, chosen, chosen, **quiet)
     gr.Timer(5 * EVERY).tick(names, chosen, chosen, **quiet)

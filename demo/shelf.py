@@ -10,8 +10,9 @@ from pathlib import Path
 from llm.chat import Speaker
 from llm.checkpoint import find_checkpoint, list_checkpoints, weights_digest
 from llm.config import RunConfig
-from llm.errors import ConfigError, EyegraftError
+from llm.errors import ConfigError, EyegraftError, RunError
 from vlm.chat import open_speaker
+from vlm.config import VlmRunConfig
 from vlm.run import read_run_config
 
 OPEN = 2  # models in memory: a comparison needs two
@@ -71,6 +72,12 @@ class Shelf(Mapping[str, Speaker]):
             speaker = self._open.pop(key, None) or self._load(weights.source)
             self._open[key] = speaker
         return speaker if weights.adapters else speaker.without_adapters()
+
+    def open(self, name: str | None) -> Speaker:
+        """The speaker of that name; RunError when it is not there, or no longer."""
+        if name is None or name not in self.weights:
+            raise RunError(f"{name or 'no model'}: not found under {self._root}. Train one, then reload the page")
+        return self[name]
 
     def _load(self, weights: Weights) -> Speaker:
         while len(self._open) >= OPEN:
@@ -145,6 +152,7 @@ def _has_adapters(config: RunConfig) -> bool:
     return config.tune.kind in ("lora", "qlora") or config.tune.model_dump().get("tower") == "lora"
 
 
-def _age(folder: Path) -> tuple[bool, float]:
-    """Trained runs before exports, newest first."""
-    return is_model(folder), -folder.stat().st_mtime
+def _age(folder: Path) -> tuple[bool, bool, float]:
+    """Runs with eyes first, most come to show a picture; then text runs, then exports; of each the newest first."""
+    blind = not is_model(folder) and not isinstance(read_run_config(folder), VlmRunConfig)
+    return is_model(folder), blind, -folder.stat().st_mtime

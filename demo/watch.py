@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from llm.checkpoint import list_checkpoints
 from llm.metrics import Row, read_rows, shown
 
 RECENT = 5  # rows that the pace is taken from
 SILENT = 120.0  # seconds without a line after which a run may have stopped; longer where its lines are rare
 TAIL = 20
+REPORTS = ("report.json", "eval.json")
 SAMPLES = 60
 
 
@@ -34,8 +32,7 @@ class View:
     """Everything the page shows of a run."""
 
     state: State
-    loss: pd.DataFrame  # step, loss, kind
-    train: pd.DataFrame  # step, lr, tokens_per_s, memory_gib
+    rows: list[Row]  # of metrics.jsonl
     samples: list[list[Any]]  # step, question, answer; newest first
     report: list[list[str]]  # figure, value
     tail: str
@@ -43,7 +40,7 @@ class View:
 
 def find_runs(root: Path) -> list[str]:
     """Folders under `root` that hold metrics or a report, the one written last first."""
-    marks = [mark for name in ("metrics.jsonl", "eval.json", "report.json") for mark in root.rglob(name)]
+    marks = [mark for name in ("metrics.jsonl", *REPORTS) for mark in root.rglob(name)]
     folders = {mark.parent for mark in marks}
     written = {folder: max(file.stat().st_mtime for file in folder.iterdir()) for folder in folders}
     return [str(folder.relative_to(root)) for folder in sorted(folders, key=lambda folder: -written[folder])]
@@ -52,16 +49,19 @@ def find_runs(root: Path) -> list[str]:
 def watch(folder: Path) -> View:
     """The run as its folder shows it now."""
     rows = read_rows(folder)
-    train = [row for row in rows if row["kind"] == "train"]
-    losses = [row for row in rows if row["kind"] in ("train", "validation")]
     return View(
         state=state_of(folder, rows, time.time()),
-        loss=pd.DataFrame([{key: row[key] for key in ("step", "loss", "kind")} for row in losses]),
-        train=pd.DataFrame([{key: row[key] for key in ("step", "lr", "tokens_per_s", "memory_gib")} for row in train]),
+        rows=rows,
         samples=read_samples(folder),
         report=read_report(folder),
         tail="\n".join(f"{row['kind']:>10} {row['step']:>6}  {shown(row)}" for row in rows[-TAIL:]),
     )
+
+
+def stamp(folder: Path) -> list[int]:
+    """Changes whenever `watch` would show anything new but the time that went by."""
+    files = [folder / name for name in ("metrics.jsonl", *REPORTS, "samples") if (folder / name).exists()]
+    return [file.stat().st_mtime_ns for file in files]
 
 
 def state_of(folder: Path, rows: list[Row], now: float) -> State:
@@ -69,7 +69,7 @@ def state_of(folder: Path, rows: list[Row], now: float) -> State:
     train = [row for row in rows if row["kind"] == "train"]
     step = train[-1]["step"] if train else 0
     total = next((row["steps"] for row in rows if row["kind"] == "plan"), None) or _figure(folder, "steps")
-    finished = (folder / "report.json").exists() and (total is None or step >= total)
+    finished = any((folder / name).exists() for name in REPORTS) and (total is None or step >= total)
     last = (folder / "metrics.jsonl") if rows else folder
     silent = now - last.stat().st_mtime
     recent = train[-RECENT:]
@@ -94,7 +94,7 @@ def read_samples(folder: Path) -> list[list[Any]]:
 
 def read_report(folder: Path) -> list[list[str]]:
     """The figures of report.json and eval.json; parts of them by dotted names."""
-    files = [folder / name for name in ("report.json", "eval.json") if (folder / name).is_file()]
+    files = [folder / name for name in REPORTS if (folder / name).is_file()]
     return [row for file in files for row in _flat(json.loads(file.read_text(encoding="utf-8")))]
 
 
@@ -106,9 +106,3 @@ def _flat(value: Any, name: str = "") -> list[list[str]]:
 
 def _figure(folder: Path, name: str) -> int | None:
     return next((int(value) for key, value in read_report(folder) if key == name and value.isdigit()), None)
-
-
-def resumable(folder: Path) -> str:
-    """The newest checkpoint's name, empty before the first."""
-    found = list_checkpoints(folder)
-    return found[-1].name if found else ""

@@ -36,10 +36,6 @@ ENGLISH = {
     "csv": "As CSV",
     "markdown": "As Markdown",
     "run": "Run",
-    "loss": "Loss per supervised token",
-    "rate": "Learning rate",
-    "speed": "Tokens per second",
-    "memory": "Memory, GiB",
     "samples": "Probe answers over the steps",
     "report": "Report",
     "log": "The log's last lines",
@@ -80,10 +76,6 @@ CHINESE = {
     "csv": "下载 CSV",
     "markdown": "下载 Markdown",
     "run": "训练任务",
-    "loss": "每个监督 token 的损失",
-    "rate": "学习率",
-    "speed": "每秒 token 数",
-    "memory": "内存, GiB",
     "samples": "训练过程中的探针回答",
     "report": "报告",
     "log": "日志末尾",
@@ -123,7 +115,8 @@ def told_state(state: State, lang: str) -> str:
     words = STATE[lang]
     total = f" / {state.total:,}" if state.total else ""
     parts = [f"**{words['finished' if state.finished else 'silent' if state.silent else 'running']}**"]
-    parts.append(words["step"].format(f"{state.step:,}{total}"))
+    if state.step or state.total:
+        parts.append(words["step"].format(f"{state.step:,}{total}"))
     if not state.finished:
         parts.append(words["last"].format(duration(state.silent_seconds)))
         if state.left_seconds is not None and not state.silent:

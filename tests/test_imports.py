@@ -27,9 +27,9 @@ TORCH_FREE = ("llm.conversation", "llm.template", "llm.config", "llm.errors", "l
               "vlm.config", "vlm.recipes", "vlm.cli", "vlm.service")  # fmt: skip
 HEAVY = {"torch", "transformers", "peft"}
 OPTIONAL = {"deepspeed", "bitsandbytes", "flash_attn", "open_clip", "timm", "torchvision", "gguf", "datasets",
-            "gradio", "fastapi", "uvicorn", "pandas"}  # fmt: skip
+            "gradio", "fastapi", "uvicorn"}  # fmt: skip
 OPTIONAL_HOME = {
-    "demo": {"gradio", "fastapi", "uvicorn", "pandas"},
+    "demo": {"gradio", "fastapi", "uvicorn"},
     "vlm/service": {"fastapi"},
 }  # the packages that exist for them
 

@@ -32,10 +32,23 @@ class VlmModelConfig(ModelConfig):
     projector_hidden: Annotated[int, Field(ge=0)] = Field(
         0, description="width of the projector's hidden layers; 0: the LLM's"
     )
+    projector_weights: str = Field(
+        "",
+        description="LLaVA's mm_projector.bin to start from; with `standardise: false`, since it reads plain features",
+    )
     pool: Positive = Field(1, description="average the grid of rows in pool x pool windows; not exportable when over 1")
     standardise: bool = Field(
-        True, description="standardise features with fixed per-channel statistics; folded into the projector at export"
+        True,
+        validate_default=True,
+        description="standardise features with fixed per-channel statistics; folded into the projector at export",
     )
+
+    @field_validator("standardise", mode="after")
+    @classmethod
+    def _a_ready_projector_reads_plain_features(cls, standardise: bool, info: ValidationInfo) -> bool:
+        if standardise and info.data.get("projector_weights"):
+            raise ValueError("should be false beside projector_weights, which were trained on plain features")
+        return standardise
 
 
 class VlmTuneConfig(TuneConfig):

@@ -1,6 +1,7 @@
 """A causal LM, a vision tower and a projector, assembled into transformers' own LLaVA-like class."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from llm.model import load_llm, load_tokenizer
 from llm.template import IMAGE
 from vlm.config import VlmModelConfig
 from vlm.images import Preprocess
-from vlm.projector import Projector, activation, build_projector, exportable, feature_statistics
+from vlm.projector import Projector, activation, build_projector, exportable, feature_statistics, load_llava
 from vlm.towers import CNN, Tower, load_tower
 
 Assembled = LlavaForConditionalGeneration | FastVlmForConditionalGeneration
@@ -129,8 +130,11 @@ class VisionModel(nn.Module):
     def standardise(self, pixel_values: Tensor) -> None:
         """Fix the projector's statistics on sample images [N, 3, H, W] and its output's spread on the embeddings'.
 
-        Once, before a fresh model's first step. With `standardise: false` the spread alone is set.
+        Once, before a fresh model's first step. With `standardise: false` the spread alone is set; a projector that
+        was trained before stays as it is.
         """
+        if self.config.projector_weights:
+            return
         parts = [pixel_values[at : at + STATISTICS_BATCH] for at in range(0, len(pixel_values), STATISTICS_BATCH)]
         features = torch.cat([self.features(part) for part in parts])
         if self.config.standardise:
@@ -164,6 +168,8 @@ def build_vlm(config: VlmModelConfig, dtype: torch.dtype, four_bit: bool = False
     # Right for standardised features; `standardise` does it again on real ones.
     sample = torch.randn(256, tower.hidden, generator=torch.Generator().manual_seed(0))
     projector.scale_to(embedding_spread(llm.get_input_embeddings()), sample)
+    if config.projector_weights:
+        load_llava(projector, Path(config.projector_weights))
     projector.linears.to(dtype)
     hf = assemble(config, llm, tower, projector, image.id)
     return VisionModel(config, hf, projector, tower, tokenizer, image)

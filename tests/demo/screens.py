@@ -27,7 +27,7 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             for scheme, locale, name in (("light", "en-US", "en"), ("dark", "zh-CN", "zh")):
                 context = browser.new_context(
-                    locale=locale, color_scheme=scheme, viewport={"width": 1280, "height": 860}, device_scale_factor=1.5
+                    locale=locale, color_scheme=scheme, viewport={"width": 1280, "height": 860}
                 )
                 page = context.new_page()
                 reach(page)
@@ -57,6 +57,8 @@ def take(page: Page, name: str) -> None:
     record = next(row for row in json.loads(QUESTIONS.read_text()) if row["type"] == "open")
     question, answer = (turn["value"].removeprefix("<image>\n") for turn in record["conversations"])
     picture = QUESTIONS.parent / record["image"]
+    page.locator("#weights input").click()
+    page.locator("[role=option]:visible").filter(has_text="quickstart/finetune").first.click()
     page.locator("#question input[type=file]").set_input_files([picture])
     expect(page.locator("#question [data-testid=container_el] img")).to_have_count(1, timeout=WAIT)
     page.locator("#question textarea").fill(question)
@@ -67,9 +69,9 @@ def take(page: Page, name: str) -> None:
 
     page.get_by_role("tab").nth(1).click()
     page.locator("#left-weights input").click()
-    page.get_by_role("option").filter(has_text="(base)").first.click()
+    page.locator("[role=option]:visible").filter(has_text="(base)").first.click()
     page.locator("#right-weights input").click()
-    page.get_by_role("option").filter(has_text="quickstart/identity").first.click()
+    page.locator("[role=option]:visible").filter(has_text="quickstart/identity").first.click()
     page.locator("#compare-question textarea").fill("Who are you?" if name == "en" else "你是谁?")
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelector('#right-answer textarea').value.length > 10", timeout=WAIT)
@@ -78,7 +80,7 @@ def take(page: Page, name: str) -> None:
 
     page.get_by_role("tab").nth(2).click()
     page.locator("#run input").click()
-    page.get_by_role("option").filter(has_text="quickstart/finetune").first.click()
+    page.locator("[role=option]:visible").filter(has_text="quickstart/finetune").first.click()
     expect(page.locator("#run-state")).to_contain_text("250", timeout=WAIT)
     time.sleep(4)
     page.screenshot(path=OUT / f"page-runs-{name}.png", full_page=True)

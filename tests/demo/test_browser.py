@@ -161,7 +161,7 @@ def test_a_running_training_is_watched_and_a_reload_loses_nothing(
         later = step_shown(page, first)
         assert page.locator("#run-state").inner_text().startswith("running")
         assert "left" in page.locator("#run-state").inner_text()
-        expect(page.locator("#loss-plot canvas, #loss-plot svg").first).to_be_visible(timeout=WAIT)
+        expect(page.locator("#curves img").first).to_be_visible(timeout=WAIT)
         page.reload()
         page.get_by_role("tab", name="Runs").click()
         choose(page, "run", "live")

@@ -52,6 +52,27 @@ def test_no_page_is_told_that_it_may_read(server: Server) -> None:
     assert not any(name.startswith("access-control") for name in answer.headers)
 
 
+def test_a_browser_shows_the_token_once_and_gets_a_cookie(locked: Server) -> None:
+    with httpx.Client(base_url=locked.url) as browser:
+        assert browser.get("/v1/models").status_code == 401
+        assert browser.get("/", params={"token": TOKEN + "x"}).status_code == 401
+        assert browser.get("/", params={"token": TOKEN}, headers={"host": "evil.example"}).status_code == 403
+        answer = browser.get("/", params={"token": TOKEN})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        cookie = answer.headers["set-cookie"]
+        assert TOKEN not in cookie and "HttpOnly" in cookie and "SameSite=Strict" in cookie
+        assert browser.get("/v1/models").status_code == 200
+        browser.cookies.set("eyegraft", "wrong")
+        assert browser.get("/v1/models", headers={"cookie": "eyegraft=wrong"}).status_code == 401
+
+
+def test_pages_may_load_nothing_from_elsewhere(server: Server) -> None:
+    headers = httpx.get(server.url + "/healthz").headers
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+
+
 @pytest.mark.parametrize("given", ["", "Bearer wrong", f"Bearer {TOKEN}x", f"Basic {TOKEN}"])
 def test_without_the_token_nothing_is_told(locked: Server, given: str) -> None:
     assert get(locked, authorization=given) == 401

@@ -9,22 +9,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from demo import probes
 from demo.chat_page import answer, sampling_of
 from demo.compare_page import BLIND, answers
+from demo.curves import draw_curves
 from demo.desk import Desk
 from demo.limits import Limits
 from demo.records import draw, find_sources, load_records, show
 from demo.said import conversation
 from demo.shelf import Shelf, Weights
-from demo.watch import find_runs, read_report, state_of, watch
+from demo.watch import find_runs, read_report, stamp, state_of, watch
 from demo.words import CHINESE, ENGLISH, duration, told_state
 from llm.chat import question
 from llm.config import Source
 from llm.conversation import Conversation, ImageRef, Message
-from llm.errors import ConfigError, ImageError, Place, RecordError
+from llm.errors import ConfigError, DataError, ImageError, Place, RecordError, RunError
 from llm.generate import Sampling
 from tests.demo.conftest import QUESTIONS, picture
 
@@ -94,6 +96,18 @@ def test_the_shelf_lists_every_checkpoint_and_its_adapters(shelf: Shelf, bananas
     assert len(described) == len(shelf) - 1, "the base is the model that was named; all others differ"
     with pytest.raises(ConfigError, match="neither a run with a checkpoint nor a model folder"):
         Shelf(bananas / "runs", [str(bananas)])
+
+
+def test_a_blind_model_says_so_in_the_chat(shelf: Shelf, desk: Desk, roomy_llm: Path, uploads: Path) -> None:
+    (uploads / "a.png").write_bytes(picture(1))
+    with pytest.raises(DataError, match="sees no pictures. Choose another model above"):
+        next(answer(shelf, desk, LIMITS, str(roomy_llm), asked("What?", uploads / "a.png"), [], "", GREEDY))
+
+
+@pytest.mark.parametrize("name", [None, "gone"])
+def test_a_model_that_is_not_there_is_told(shelf: Shelf, desk: Desk, name: str | None) -> None:
+    with pytest.raises(RunError, match=r"not found under .*runs\. Train one"):
+        next(answer(shelf, desk, LIMITS, name, asked("Hi?"), [], "", GREEDY))
 
 
 def test_with_and_without_adapters_are_one_model_in_memory(shelf: Shelf) -> None:
@@ -195,8 +209,10 @@ def test_a_run_is_watched_through_its_folder(bananas: Path) -> None:
     assert find_runs(bananas / "runs") == ["banana"]
     view = watch(bananas / "runs" / "banana")
     assert view.state.finished and view.state.step == view.state.total == 80
-    assert list(view.loss["kind"].unique()) == ["train"] and len(view.train) == 16
-    assert view.loss["loss"].iloc[-1] < view.loss["loss"].iloc[0]
+    drawn = draw_curves(view.rows).axes[0].lines[0].get_xydata()
+    rows = [row for row in view.rows if row["kind"] == "train"]
+    assert len(rows) == 16 and np.array_equal(drawn, [(row["step"], row["loss"]) for row in rows])
+    assert rows[-1]["loss"] < rows[0]["loss"]
     assert ["steps", "80"] in view.report and "plan" in view.tail
 
 
@@ -217,6 +233,28 @@ def test_the_time_left_is_taken_from_the_last_rows(tmp_path: Path) -> None:
     assert state_of(tmp_path, lately, now + 1000).silent
     assert state_of(tmp_path, rows((10, 0.0), (20, 500.0)), now + 1000).silent is False, "its lines are rare"
     assert state_of(tmp_path, rows(), now).left_seconds is None
+
+
+def test_validation_is_drawn_beside_training_and_a_young_run_has_no_curve() -> None:
+    train = {"kind": "train", "step": 1, "loss": 0.0, "lr": 1e-3, "tokens_per_s": 9.0, "memory_gib": 1.0}
+    axes = draw_curves([train, {"kind": "validation", "step": 1, "loss": 2.0}]).axes[0]
+    assert [len(line.get_xydata()) for line in axes.lines] == [1, 1] and axes.get_yscale() == "linear"
+    assert draw_curves([{"kind": "plan", "step": 0}]).axes[0].lines[0].get_xydata().shape == (0, 2)
+
+
+def test_a_finished_evaluation_is_a_run_too(tmp_path: Path) -> None:
+    (tmp_path / "eval.json").write_text('{"vqa_accuracy": 0.9}')
+    state = watch(tmp_path).state
+    assert (state.finished, state.step, state.total) == (True, 0, None)
+    assert told_state(state, "en") == "**finished**"
+
+
+def test_a_stamp_moves_with_what_is_shown(tmp_path: Path) -> None:
+    before = stamp(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("")
+    written = stamp(tmp_path)
+    os.utime(tmp_path / "metrics.jsonl", (1, 1))
+    assert before != written != stamp(tmp_path) == stamp(tmp_path)
 
 
 def test_how_a_state_is_told() -> None:

@@ -53,6 +53,13 @@ DINO: dict[str, Any] = {
     "image_size": 56,
 }
 
+OPEN_CLIP: dict[str, Any] = {
+    "embed_dim": 16,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 8, "patch_size": 8, "mlp_ratio": 1.5},
+    "text_cfg": {"context_length": 8, "vocab_size": 30, "width": 16, "heads": 2, "layers": 1},
+}
+
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """Bytes and four special tokens: 260 ids, any text, chatml, no image token."""
@@ -179,6 +186,24 @@ def cnn(root: Path) -> Path:
     save_file(network.state_dict(), folder / "model.safetensors")
     config = {"architecture": CNN, "image_size": 64, "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic"}
     (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def open_clip_folder(root: Path) -> Path:
+    """A tiny open_clip model in the format open_clip publishes."""
+    from open_clip.model import CLIP
+
+    torch.manual_seed(0)
+    model = CLIP(**OPEN_CLIP)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    folder = root / "open-clip"
+    folder.mkdir()
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    settings = {"model_cfg": OPEN_CLIP, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1.0, 1.0, 1.0]}}
+    (folder / "open_clip_config.json").write_text(json.dumps(settings))
     return folder
 
 

@@ -54,6 +54,13 @@ def test_every_tower_comes_back_equal(
     assert torch.allclose(found, our_logits(model.eval(), prompt(model)), atol=1e-4)
 
 
+def test_an_open_clip_tower_comes_back_equal(open_clip_folder: Path, roomy_llm: Path, tmp_path: Path) -> None:
+    model = trained(roomy_llm, Path(f"open_clip:{open_clip_folder}"))
+    assert export(model, tmp_path / "out") <= 1e-4
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["vision_config"]["model_type"] == "clip_vision_model", "plain transformers needs no open_clip"
+
+
 def test_a_linear_projector_and_another_layer_and_size(tiny_llm: Path, clip: Path, tmp_path: Path) -> None:
     model = trained(tiny_llm, clip, projector="linear", tower_layer=-1, image_size=48)
     assert export(model, tmp_path / "out") <= 1e-4

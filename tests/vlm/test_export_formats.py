@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
+from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 from llm.config import TextRunConfig
@@ -15,7 +16,9 @@ from llm.errors import ConfigError, ModelError
 from tests.vlm.runs import recipe
 from vlm.chat import open_speaker
 from vlm.export_run import export
+from vlm.forward import VlmModel
 from vlm.merge import merge
+from vlm.model import build_vlm
 from vlm.run import open_run, train
 
 ASKED = torch.tensor([[256, 72, 105, 33, 257, 256, 65]])
@@ -134,6 +137,43 @@ def test_llavas_projector_file(
             torch.nn.functional.gelu(rows) @ state["model.mm_projector.2.weight"].T + state["model.mm_projector.2.bias"]
         )
     torch.testing.assert_close(rows, vision.vision.projector(features), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("projector", ["mlp2x_gelu", "linear"])
+def test_llavas_projector_file_is_read_too(
+    projector: str, roomy_llm: Path, clip: Path, records: Path, tmp_path: Path
+) -> None:
+    """Ours, written for LLaVA, starts a new model that computes the same, and stays so when its run begins."""
+    changes: dict[str, Any] = {"model": {"projector": projector}, "train": {"max_steps": 2}}
+    run = train(recipe(roomy_llm, clip, records, tmp_path / "run", "pretrain", **changes), Path())
+    export(run, tmp_path / "out", to="llava")
+    ready = {"projector": projector, "projector_weights": str(tmp_path / "out/mm_projector.bin"), "standardise": False}
+    again = recipe(roomy_llm, clip, records, tmp_path / "again", "finetune", model=ready, tune={"kind": "frozen"})
+    fresh, old = build_vlm(again.model, torch.float32), open_run(run).model
+    assert isinstance(old, VlmModel)
+    pixels = torch.rand(3, 3, 32, 32)
+    fresh.standardise(pixels)
+    with torch.no_grad():
+        rows = fresh.embed_images(fresh.features(pixels))
+        torch.testing.assert_close(rows, old.vision.embed_images(old.vision.features(pixels)), atol=1e-4, rtol=0)
+
+
+def test_a_projector_file_that_does_not_fit(roomy_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mm_projector.bin"
+    ready = {"projector_weights": str(file), "standardise": False}
+    plan = recipe(roomy_llm, clip, records, tmp_path / "run", "pretrain", model=ready)
+    for content, message in (
+        ({"model.mm_projector.0.weight": torch.zeros(5, 32)}, r"holds 0.weight \(5, 32\) under mm_projector"),
+        ({"lm_head.weight": torch.zeros(5)}, "holds nothing under mm_projector"),
+    ):
+        torch.save(content, file)
+        with pytest.raises(ModelError, match=message):
+            build_vlm(plan.model, torch.float32)
+    file.write_bytes(b"no tensors")
+    with pytest.raises(ModelError, match="no file of tensors can be read"):
+        build_vlm(plan.model, torch.float32)
+    with pytest.raises(ValidationError, match="should be false beside projector_weights"):
+        recipe(roomy_llm, clip, records, tmp_path / "run", "pretrain", model={"projector_weights": str(file)})
 
 
 def test_llava_knows_clip_alone(roomy_llm: Path, siglip: Path, text_run: Path, records: Path, tmp_path: Path) -> None:

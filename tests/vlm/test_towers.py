@@ -15,16 +15,9 @@ from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, OPENAI_CLIP_MEAN
 
 import vlm.towers
 from llm.errors import ConfigError, ModelError
-from tests.vlm.conftest import CNN
+from tests.vlm.conftest import CNN, OPEN_CLIP
 from vlm.open_clip import load_open_clip
 from vlm.towers import Tower, load_tower
-
-OPEN_CLIP = {
-    "embed_dim": 16,
-    "quick_gelu": True,
-    "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 8, "patch_size": 8, "mlp_ratio": 1.5},
-    "text_cfg": {"context_length": 8, "vocab_size": 30, "width": 16, "heads": 2, "layers": 1},
-}
 
 
 def pixels(size: int, count: int = 2) -> Tensor:
@@ -159,24 +152,6 @@ def test_batch_norm_stays_fp32_and_a_vit_does_not(cnn: Path, clip: Path) -> None
     tower = load_tower(str(clip), dtype=torch.bfloat16)
     assert tower.module.dtype == torch.bfloat16
     assert features(tower, 32).dtype == torch.bfloat16
-
-
-@pytest.fixture(scope="module")
-def open_clip_folder(root: Path) -> Path:
-    """A tiny open_clip model in the format open_clip publishes."""
-    from open_clip.model import CLIP
-
-    torch.manual_seed(0)
-    model = CLIP(**OPEN_CLIP)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    folder = root / "open-clip"
-    folder.mkdir()
-    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
-    settings = {"model_cfg": OPEN_CLIP, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1.0, 1.0, 1.0]}}
-    (folder / "open_clip_config.json").write_text(json.dumps(settings))
-    return folder
 
 
 def open_clip_states(folder: Path, layer: int) -> Tensor:
