@@ -11,12 +11,26 @@ from demo.limits import Limits
 from demo.said import Asked, Turn, conversation, told
 from demo.shelf import Shelf
 from demo.words import say
-from llm.conversation import Conversation, ImageRef
+from llm.conversation import Conversation
 from llm.errors import DataError
 from llm.generate import Sampling
 
 EXAMPLES = 4
 FILE_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"]
+
+
+def question_box(name: str, submit: Any = True) -> gr.MultimodalTextbox:
+    """Where a question and its pictures are put. ChatInterface shows the stop button only while an answer grows."""
+    return gr.MultimodalTextbox(
+        file_types=FILE_TYPES,
+        file_count="multiple",
+        sources=["upload"],
+        placeholder=say("ask"),
+        show_label=False,
+        submit_btn=submit,
+        stop_btn=True,
+        elem_id=name,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +88,7 @@ def chat_page(shelf: Shelf, desk: Desk, limits: Limits, examples: list[Conversat
             elem_id="chatbot",
             placeholder=None if len(shelf) else say("no_weights"),
         ),
-        textbox=gr.MultimodalTextbox(
-            file_types=FILE_TYPES,
-            file_count="multiple",
-            sources=["upload"],
-            placeholder=say("ask"),
-            show_label=False,
-            stop_btn=True,  # ChatInterface shows it while an answer grows
-            elem_id="question",
-        ),
+        textbox=question_box("question"),
         additional_inputs=[chosen.weights, chosen.system, *chosen.knobs],
         additional_inputs_accordion=gr.Accordion(say("settings"), open=False, render=False),
         editable=True,
@@ -111,13 +117,9 @@ def answer(
     """The growing answer. Closing it stops the generation."""
     messages = conversation(history, asked, system, limits)
     speaker = shelf.open(name)
-    if not speaker.sees and any(isinstance(part, ImageRef) for message in messages for part in message.parts):
+    if speaker.blind_to(messages):
         raise DataError(f"{name} sees no pictures. Choose another model above, or begin anew without them")
-    text = ""
-    with desk.turn(), speaker.stream(speaker.fitting(messages, sampling.max_new_tokens), sampling) as reply:
-        for piece in reply:
-            text += piece
-            yield text
+    yield from desk.growing(speaker, messages, sampling)
 
 
 def example(record: Conversation) -> Asked:

@@ -10,14 +10,13 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from demo import probes
-from demo.chat_page import FILE_TYPES
+from demo.chat_page import question_box
 from demo.desk import Desk
 from demo.limits import Limits
 from demo.records import load_records
 from demo.said import Asked, conversation, told
 from demo.shelf import Shelf
 from demo.words import say
-from llm.chat import Speaker
 from llm.config import Source
 from llm.conversation import Message
 from llm.generate import Sampling
@@ -37,16 +36,7 @@ class Pane:
 
 def compare_page(shelf: Shelf, desk: Desk, limits: Limits, sources: dict[str, Source]) -> tuple[gr.Dropdown, ...]:
     """Build the comparison into the current page; returns the choices of weights."""
-    asked = gr.MultimodalTextbox(
-        file_types=FILE_TYPES,
-        file_count="multiple",
-        sources=["upload"],
-        placeholder=say("ask"),
-        show_label=False,
-        elem_id="compare-question",
-        submit_btn=say("ask_both"),
-        stop_btn=True,
-    )
+    asked = question_box("compare-question", say("ask_both"))
     with gr.Row():
         panes = [_pane(shelf, side, number) for number, side in enumerate(("left", "right"))]
     with gr.Accordion(say("settings"), open=False):
@@ -96,21 +86,10 @@ def answers(
     for side, name in enumerate(names):
         speaker = shelf.open(name)
         shown[2 * side + 1] = shelf.weights[name].describe()
-        for text in _growing(speaker, desk, messages, sampling):
+        said = iter([BLIND]) if speaker.blind_to(messages) else desk.growing(speaker, messages, sampling)
+        for text in said:
             shown[2 * side] = text
             yield list(shown)
-
-
-def _growing(speaker: Speaker, desk: Desk, messages: tuple[Message, ...], sampling: Sampling) -> Iterator[str]:
-    if not speaker.sees and any(not isinstance(part, str) for message in messages for part in message.parts):
-        yield BLIND
-        return
-    text = ""
-    with desk.turn(), speaker.stream(speaker.fitting(messages, sampling.max_new_tokens), sampling) as reply:
-        for piece in reply:
-            text += piece
-            yield text
-    yield text
 
 
 def _probe_table(shelf: Shelf, desk: Desk, sources: dict[str, Source], names: list[gr.Dropdown]) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from llm.chat import Speaker
+from llm.conversation import Message
 from llm.errors import EyegraftError
+from llm.generate import Sampling
 
 
 class Busy(EyegraftError):
@@ -34,6 +36,15 @@ class Desk:
                 yield
         finally:
             self._places.release()
+
+    def growing(self, speaker: Speaker, messages: tuple[Message, ...], sampling: Sampling) -> Iterator[str]:
+        """The answer so far, again and again, in our turn at the device. Closing it stops the generation."""
+        text = ""
+        with self.turn(), speaker.stream(speaker.fitting(messages, sampling.max_new_tokens), sampling) as reply:
+            for piece in reply:
+                text += piece
+                yield text
+        yield text  # also when it is empty
 
     def _take_place(self) -> None:
         if not self._places.acquire(blocking=False):

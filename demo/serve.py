@@ -20,6 +20,11 @@ def serve(runs: list[str], checkpoint: str, host: str, port: int, public: bool, 
     hosts = hosts_of(host, public, token, name)
     app = open_api(runs, checkpoint, hosts, token)
     print(f"http://{host}:{port}/v1", flush=True)
+    listen(app, host, port)
+
+
+def listen(app: FastAPI, host: str, port: int) -> None:
+    """Answer until stopped."""
     uvicorn.run(app, host=host, port=port, log_level="warning", limit_concurrency=CONNECTIONS, server_header=False)
 
 

@@ -4,14 +4,13 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import uvicorn
 from fastapi import FastAPI
 
 from demo.api import build_api
 from demo.desk import Desk
 from demo.limits import DEFAULT, Limits
 from demo.records import find_sources
-from demo.serve import CONNECTIONS, hosts_of
+from demo.serve import hosts_of, listen
 from demo.shelf import Shelf
 from llm.errors import DataError
 
@@ -25,7 +24,7 @@ def web(
         os.environ["GRADIO_TEMP_DIR"] = uploads
         app = open_web(Shelf(root, named), root, data, hosts, token)
         print(f"http://{host}:{port}/{'?token=' + token if token else ''}", flush=True)
-        uvicorn.run(app, host=host, port=port, log_level="warning", limit_concurrency=CONNECTIONS, server_header=False)
+        listen(app, host, port)
 
 
 def open_web(

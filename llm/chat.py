@@ -39,6 +39,10 @@ class Speaker:
         """Whether pictures can be shown to it."""
         return self.encoder.image_id is not None
 
+    def blind_to(self, messages: tuple[Message, ...]) -> bool:
+        """Whether the messages show pictures that it cannot see."""
+        return not self.sees and any(isinstance(part, ImageRef) for message in messages for part in message.parts)
+
     @property
     def context(self) -> int:
         """Tokens the model reads at most, prompt and answer together; a model without positions has no such end."""

@@ -28,6 +28,11 @@ File = Annotated[str, typer.Argument(metavar="FILE", help="A recipe's file, or t
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example train.batch=8.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")]
 Checkpoint = Annotated[str, typer.Option(help="A checkpoint's name, such as step-000500.")]
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+Public = Annotated[bool, typer.Option("--public", help="Allow an address that others can reach.")]
+Token = Annotated[str, typer.Option(envvar="EYEGRAFT_TOKEN", help="What others must show: API key, or /?token=.")]
+HostName = Annotated[str, typer.Option(help="The host name behind which it stands, if any.")]
 EXPORTS = "hf: one merged folder. peft: an adapter, and its base where that is ours. llava: mm_projector.bin."
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe, or for cp a folder of recipes; see ls.")]
 
@@ -124,11 +129,11 @@ def chat(
 def serve(
     runs: Annotated[list[str], typer.Argument(metavar="[NAME=]RUN...", help="Run folders or exported folders.")],
     checkpoint: Checkpoint = "latest",
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-    public: Annotated[bool, typer.Option("--public", help="Allow an address that others can reach.")] = False,
-    token: Annotated[str, typer.Option(envvar="EYEGRAFT_TOKEN", help="What clients must send as API key.")] = "",
-    name: Annotated[str, typer.Option(help="The host name behind which it stands, if any.")] = "",
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    public: Public = False,
+    token: Token = "",
+    name: HostName = "",
 ) -> None:
     """Answer over HTTP as OpenAI's API does: /v1/chat/completions, /v1/models."""
     try:
@@ -143,11 +148,11 @@ def web(
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Folders to list first.")] = None,
     root: Annotated[Path, typer.Option(help="Where runs are looked for.")] = Path("runs"),
     data: Annotated[list[str] | None, typer.Option(help="Data to look at and ask about; may be repeated.")] = None,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
-    public: Annotated[bool, typer.Option("--public", help="Allow an address that others can reach.")] = False,
-    token: Annotated[str, typer.Option(envvar="EYEGRAFT_TOKEN", help="What visitors must show.")] = "",
-    name: Annotated[str, typer.Option(help="The host name behind which it stands, if any.")] = "",
+    host: Host = "127.0.0.1",
+    port: Port = 7860,
+    public: Public = False,
+    token: Token = "",
+    name: HostName = "",
 ) -> None:
     """Chat, compare models, watch runs and look at data in the browser; the API of `serve` is there too."""
     try:

@@ -5,13 +5,12 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from llm.errors import ConfigError
-from llm.export import PROMPT_LENGTH, difference, export_llm, logits, proving, write_and_prove
+from llm.export import PROMPT_LENGTH, difference, logits, proving, write_and_prove
 from llm.tuning import densify, merge_adapters, save_adapter, strip_adapters
-from vlm.export import export_vlm
+from vlm.export_plain import export_plain
 from vlm.forward import VlmModel
 from vlm.run import Opened
 
@@ -42,12 +41,12 @@ def export_peft(opened: Opened, out: Path, dtype: torch.dtype) -> float:
         save_adapter(llm, tune, folder / ADAPTER, base_name, whole if whole is not llm else None)
         if own_base:
             strip_adapters(whole)
-            _export_base(opened, folder / BASE, dtype)
+            export_plain(opened, folder / BASE, dtype)
 
     def prove(folder: Path) -> float:
         base = _plain(folder / BASE if own_base else Path(opened.config.model.llm), isinstance(opened.model, VlmModel))
         adapted: Any = PeftModel.from_pretrained(base, str(folder / ADAPTER))
-        return difference(_logits(adapted, ids), trained, dtype if own_base else torch.float32)
+        return difference(logits(adapted, input_ids=ids), trained, dtype if own_base else torch.float32)
 
     return write_and_prove(out, write, prove, mark=f"{ADAPTER}/adapter_config.json")
 
@@ -59,23 +58,8 @@ def _models(opened: Opened) -> tuple[PreTrainedModel, PreTrainedModel]:
     return opened.model.llm, opened.model.llm
 
 
-def _export_base(opened: Opened, folder: Path, dtype: torch.dtype) -> None:
-    encoder = opened.encoder
-    rest = (encoder.tokenizer, encoder.template.jinja, folder, dtype, encoder.stop_ids)
-    if isinstance(opened.model, VlmModel):
-        export_vlm(opened.model.vision, *rest)
-    else:
-        export_llm(opened.model.llm, *rest)
-
-
 def _plain(folder: Path, sees: bool) -> PreTrainedModel:
     """A folder as anyone loads it, fp32."""
     auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
     model: PreTrainedModel = auto.from_pretrained(str(folder), dtype=torch.float32).eval()
     return model
-
-
-@torch.no_grad()
-def _logits(model: Any, ids: Tensor) -> Tensor:
-    result: Tensor = model(input_ids=ids, use_cache=False).logits
-    return result

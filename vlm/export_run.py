@@ -3,16 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-import torch
-
-from llm.export import export_llm
 from llm.tuning import merge_adapters
 from vlm.card import write_card
-from vlm.export import export_vlm
 from vlm.export_llava import export_llava
 from vlm.export_peft import export_peft
-from vlm.forward import VlmModel
-from vlm.run import DTYPES, Opened, open_run
+from vlm.export_plain import export_plain
+from vlm.run import DTYPES, open_run
 
 Format = Literal["hf", "peft", "llava"]
 
@@ -28,7 +24,8 @@ def export(
     elif to == "llava":
         difference = export_llava(opened, out)
     else:
-        difference = export_merged(opened, out, written)
+        merge_adapters(opened.model)
+        difference = export_plain(opened, out, written)
     write_card(run, checkpoint, opened, out, to, dtype, difference)
     print(f"{out}: {PROVED[to]} by at most {difference:.2e}")
     return difference
@@ -39,14 +36,3 @@ PROVED = {
     "peft": "reloaded by plain peft, logits differ",
     "llava": "read back into LLaVA's own layers, rows differ",
 }
-
-
-def export_merged(opened: Opened, out: Path, dtype: torch.dtype) -> float:
-    """A plain Hugging Face folder with the adapters in the weights."""
-    model, encoder = opened.model, opened.encoder
-    rest = (encoder.tokenizer, encoder.template.jinja, out, dtype, encoder.stop_ids)
-    if isinstance(model, VlmModel):
-        merge_adapters(model.vision)
-        return export_vlm(model.vision, *rest)
-    merge_adapters(model.llm)
-    return export_llm(model.llm, *rest)

@@ -265,18 +265,23 @@ def echo(bananas: Path) -> Iterator[Echo]:
             return Said(messages[-1].text, log)
 
     parrot = Parrot(speaker.model, speaker.text, speaker.encoder, speaker.embed)
-    shelf._load = lambda weights: parrot  # type: ignore[method-assign]
-    shelf._open.clear()
+    weights = shelf.weights["banana"]
+    shelf._open[weights.source, weights.stamp()] = parrot
     with listening(open_web(shelf, bananas / "runs", [], LOOPBACK, "")) as url:
         yield Echo(url, log)
 
 
-def test_a_long_answer_is_stopped(browser: Browser, echo: Echo) -> None:
-    context = browser.new_context(locale="en-US")
-    page = context.new_page()
+def ask_for_ever(browser: Browser, echo: Echo) -> Page:
+    """A visitor's page on which an answer grows without end."""
+    page = browser.new_context(locale="en-US").new_page()
     page.goto(echo.url)
     ask(page, FOREVER)
     expect(last_answer(page)).to_contain_text("more more more", timeout=WAIT)
+    return page
+
+
+def test_a_long_answer_is_stopped(browser: Browser, echo: Echo) -> None:
+    page = ask_for_ever(browser, echo)
     assert echo.log == []
     page.locator("#question button.stop-button").click(timeout=WAIT)
     until = time.monotonic() + 5
@@ -289,16 +294,12 @@ def test_a_long_answer_is_stopped(browser: Browser, echo: Echo) -> None:
     ask(page, "And now?")
     expect(last_answer(page)).to_contain_text("And now?", timeout=WAIT)
     echo.log.clear()
-    context.close()
+    page.context.close()
 
 
 def test_a_visitor_who_leaves_stops_the_answer(browser: Browser, echo: Echo) -> None:
-    context = browser.new_context(locale="en-US")
-    page = context.new_page()
-    page.goto(echo.url)
-    ask(page, FOREVER)
-    expect(last_answer(page)).to_contain_text("more more more", timeout=WAIT)
-    context.close()
+    page = ask_for_ever(browser, echo)
+    page.context.close()
     until = time.monotonic() + 30
     while echo.log != ["closed"]:
         assert time.monotonic() < until, "the generation went on for nobody"

@@ -1,6 +1,7 @@
 """Tiny random models, made once a session: LLMs, towers of every kind, and a tokenizer with chatml."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,10 @@ def roomy_llm(root: Path) -> Path:
     return save_llm(root / "roomy-llm", 300, tied=False)
 
 
-def _saved(model: PreTrainedModel, folder: Path) -> Path:
+def _saved(build: Callable[[], PreTrainedModel], folder: Path) -> Path:
+    """The same weights whichever test asks first."""
     torch.manual_seed(0)
+    model = build()
     randomise(model)
     model.save_pretrained(folder)
     return folder
@@ -137,7 +140,7 @@ def _saved(model: PreTrainedModel, folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def clip(root: Path) -> Path:
     """A whole CLIPModel with its preprocessor."""
-    folder = _saved(CLIPModel(CLIPConfig(vision_config=VISION, text_config=TEXT)), root / "clip")
+    folder = _saved(lambda: CLIPModel(CLIPConfig(vision_config=VISION, text_config=TEXT)), root / "clip")
     CLIPImageProcessor(crop_size={"height": 32, "width": 32}, image_mean=[0.4, 0.5, 0.6]).save_pretrained(folder)
     return folder
 
@@ -145,32 +148,32 @@ def clip(root: Path) -> Path:
 @pytest.fixture(scope="session")
 def clip_vision(root: Path) -> Path:
     """A vision-only CLIP folder, without a preprocessor."""
-    return _saved(CLIPVisionModel(CLIPVisionConfig(**VISION)), root / "clip-vision")
+    return _saved(lambda: CLIPVisionModel(CLIPVisionConfig(**VISION)), root / "clip-vision")
 
 
 @pytest.fixture(scope="session")
 def siglip(root: Path) -> Path:
     """A whole SiglipModel."""
-    return _saved(SiglipModel(SiglipConfig(vision_config=VISION, text_config=TEXT)), root / "siglip")
+    return _saved(lambda: SiglipModel(SiglipConfig(vision_config=VISION, text_config=TEXT)), root / "siglip")
 
 
 @pytest.fixture(scope="session")
 def dinov2(root: Path) -> Path:
     """DINOv2; patches of 14 pixels, 4 x 4 at its own size."""
-    return _saved(Dinov2Model(Dinov2Config(patch_size=14, **DINO)), root / "dinov2")
+    return _saved(lambda: Dinov2Model(Dinov2Config(patch_size=14, **DINO)), root / "dinov2")
 
 
 @pytest.fixture(scope="session")
 def dinov2_registers(root: Path) -> Path:
     """DINOv2 with three registers."""
     config = Dinov2WithRegistersConfig(patch_size=14, num_register_tokens=3, **DINO)
-    return _saved(Dinov2WithRegistersModel(config), root / "dinov2-registers")
+    return _saved(lambda: Dinov2WithRegistersModel(config), root / "dinov2-registers")
 
 
 @pytest.fixture(scope="session")
 def vit(root: Path) -> Path:
     """A ViT classifier, as most ViT folders are: no pooler in it."""
-    return _saved(ViTForImageClassification(ViTConfig(**VISION)), root / "vit")
+    return _saved(lambda: ViTForImageClassification(ViTConfig(**VISION)), root / "vit")
 
 
 @pytest.fixture(scope="session")
