@@ -9,7 +9,7 @@ import yaml
 from llm.checkpoint import find_checkpoint, weights_digest
 from vlm.config import VlmRunConfig
 from vlm.forward import VlmModel
-from vlm.run import Opened
+from vlm.run import DTYPES, Opened
 
 SHOWN = ("records", "tokens", "supervised_tokens", "images", "steps", "final_loss", "validation_loss", "train_seconds")
 USE = {
@@ -28,10 +28,12 @@ answer = pipeline("text-generation", model="{name}")
 print(answer([{{"role": "user", "content": "Who are you?"}}], max_new_tokens=64)[0]["generated_text"][-1]["content"])
 ```""",
     "peft": """```python
+import torch
 from peft import PeftModel
 from transformers import {auto}
 
-model = PeftModel.from_pretrained({auto}.from_pretrained("{base}"), "{name}/adapter")
+base = {auto}.from_pretrained("{base}", dtype=torch.{dtype})
+model = PeftModel.from_pretrained(base, "{name}/adapter")
 ```""",
     "llava": "`mm_projector.bin` is what LLaVA's training scripts take as `--pretrain_mm_mlp_adapter`.",
 }
@@ -97,4 +99,6 @@ def _use(opened: Opened, sees: bool, name: str, to: str) -> str:
         return USE["vision" if sees else "text"].format(name=name)
     auto = "AutoModelForImageTextToText" if sees else "AutoModelForCausalLM"
     own_base = sees or opened.config.start or opened.config.tune.kind == "qlora"
-    return USE[to].format(name=name, auto=auto, base=f"{name}/base" if own_base else opened.config.model.llm)
+    base = f"{name}/base" if own_base else opened.config.model.llm
+    # An adapter answers as trained on weights of the dtype that it was trained on.
+    return USE[to].format(name=name, auto=auto, base=base, dtype=str(DTYPES[opened.config.train.dtype])[6:])

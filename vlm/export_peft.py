@@ -12,7 +12,7 @@ from llm.export import PROMPT_LENGTH, difference, logits, proving, write_and_pro
 from llm.tuning import densify, merge_adapters, save_adapter, strip_adapters
 from vlm.export_plain import export_plain
 from vlm.forward import VlmModel
-from vlm.run import Opened
+from vlm.run import DTYPES, Opened
 
 ADAPTER, BASE = "adapter", "base"
 
@@ -44,7 +44,10 @@ def export_peft(opened: Opened, out: Path, dtype: torch.dtype) -> float:
             export_plain(opened, folder / BASE, dtype)
 
     def prove(folder: Path) -> float:
-        base = _plain(folder / BASE if own_base else Path(opened.config.model.llm), isinstance(opened.model, VlmModel))
+        # The adapter was trained on weights of the run's dtype: a base that holds finer ones is rounded as it was then.
+        trained_on = torch.float32 if own_base else DTYPES[opened.config.train.dtype]
+        below = folder / BASE if own_base else Path(opened.config.model.llm)
+        base = _plain(below, isinstance(opened.model, VlmModel), trained_on)
         adapted: Any = PeftModel.from_pretrained(base, str(folder / ADAPTER))
         return difference(logits(adapted, input_ids=ids), trained, dtype if own_base else torch.float32)
 
@@ -58,8 +61,8 @@ def _models(opened: Opened) -> tuple[PreTrainedModel, PreTrainedModel]:
     return opened.model.llm, opened.model.llm
 
 
-def _plain(folder: Path, sees: bool) -> PreTrainedModel:
-    """A folder as anyone loads it, fp32."""
+def _plain(folder: Path, sees: bool, dtype: torch.dtype) -> PreTrainedModel:
+    """A folder as anyone loads it, weights in `dtype`, computing in fp32."""
     auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-    model: PreTrainedModel = auto.from_pretrained(str(folder), dtype=torch.float32).eval()
+    model: PreTrainedModel = auto.from_pretrained(str(folder), dtype=dtype).float().eval()
     return model

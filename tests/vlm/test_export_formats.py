@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 
 from llm.config import TextRunConfig
 from llm.errors import ConfigError, ModelError
+from llm.export import proving
 from tests.vlm.runs import recipe
 from vlm.chat import open_speaker
 from vlm.export_run import export
@@ -91,6 +92,23 @@ def test_a_text_runs_adapter_goes_onto_its_own_llm(text_run: Path, tiny_llm: Pat
     base = AutoModelForCausalLM.from_pretrained(tiny_llm, dtype=torch.float32)
     adapted = PeftModel.from_pretrained(base, tmp_path / "out/adapter")
     torch.testing.assert_close(logits(adapted), trained_logits(text_run), atol=1e-4, rtol=0)
+
+
+def test_a_bf16_runs_adapter_belongs_to_rounded_weights(text_run: Path, tiny_llm: Path, tmp_path: Path) -> None:
+    """The LLM's folder holds fp32, the run trained on bf16: told in the card, and proved on the rounded weights."""
+    config = text_recipe(tiny_llm, text_run.parent, LORA, "rounded")
+    run = train(config.model_copy(update={"train": config.train.model_copy(update={"dtype": "bf16"})}), Path())
+    assert export(run, tmp_path / "out", to="peft") <= 1e-4
+    assert "dtype=torch.bfloat16)" in (tmp_path / "out/README.md").read_text()
+
+    def adapted(dtype: torch.dtype) -> torch.Tensor:
+        base = AutoModelForCausalLM.from_pretrained(tiny_llm, dtype=dtype).float()
+        return logits(PeftModel.from_pretrained(base, tmp_path / "out/adapter"))
+
+    assert (adapted(torch.bfloat16) - adapted(torch.float32)).abs().max() > 1e-3, "the rounding shows"
+    whole: Any = open_run(run).model
+    with proving(whole):
+        torch.testing.assert_close(adapted(torch.bfloat16), logits(whole.llm), atol=1e-4, rtol=0)
 
 
 def test_a_qlora_runs_base_holds_the_weights_it_was_trained_on(text_run: Path, tiny_llm: Path, tmp_path: Path) -> None:
