@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from demo.desk import Desk
+from demo.kept import restore
 from demo.limits import Limits
 from demo.said import Asked, Turn, conversation, told
 from demo.shelf import Shelf
@@ -53,7 +54,7 @@ def controls(shelf: Shelf, limits: Limits) -> Controls:
             gr.Slider(0.05, 1, 1, step=0.05, label=say("top_p"), render=False),
             gr.Slider(0, 200, 0, step=1, label=say("top_k"), render=False),
             gr.Slider(1, 2, 1, step=0.05, label=say("penalty"), render=False),
-            gr.Slider(1, limits.new_tokens, 256, step=1, label=say("new_tokens"), render=False),
+            gr.Slider(1, limits.new_tokens, min(256, limits.new_tokens), step=1, label=say("new_tokens"), render=False),
             gr.Number(0, precision=0, minimum=0, label=say("seed"), render=False),
             gr.Textbox("", label=say("stop"), max_length=400, render=False),
         ),
@@ -68,15 +69,15 @@ def sampling_of(
     return Sampling(temperature, int(top_k), top_p, penalty, int(new_tokens), int(seed), words)
 
 
-def chat_page(shelf: Shelf, desk: Desk, limits: Limits, examples: list[Conversation]) -> gr.Dropdown:
-    """Build the chat into the current page; returns the choice of weights."""
+def chat_page(page: gr.Blocks, shelf: Shelf, desk: Desk, limits: Limits, examples: list[Conversation]) -> gr.Dropdown:
+    """Build the chat into the page that is being built; returns the choice of weights."""
     chosen = controls(shelf, limits)
 
     def reply(asked: Asked, history: list[Turn], name: str | None, system: str, *knobs: Any) -> Iterator[str]:
         with told():
             yield from answer(shelf, desk, limits, name, asked, history, system, sampling_of(*knobs))
 
-    gr.ChatInterface(
+    chat = gr.ChatInterface(
         reply,
         multimodal=True,
         chatbot=gr.Chatbot(
@@ -101,7 +102,27 @@ def chat_page(shelf: Shelf, desk: Desk, limits: Limits, examples: list[Conversat
         api_visibility="private",
         show_progress="minimal",
     )
+    _survive(page, chat, limits)
     return chosen.weights
+
+
+def _survive(page: gr.Blocks, chat: gr.ChatInterface, limits: Limits) -> None:
+    """Let the visitor's browser keep the chat, and bring it back when the page is loaded again.
+
+    gradio's own `save_history` would trust the browser with file names, and keeps it behind one more click.
+    """
+    kept = gr.BrowserState([], storage_key="eyegraft-chat")
+    # An empty chat changes nothing: a page that is being loaded begins with one.
+    keep = "(chat, kept) => [chat.length ? chat : kept]"
+    chat.chatbot.change(None, [chat.chatbot, kept], kept, js=keep, api_visibility="private")
+    chat.chatbot.clear(None, None, kept, js="() => [[]]", api_visibility="private")
+    page.load(
+        lambda found: (turns := restore(found, limits), turns),
+        kept,
+        [chat.chatbot, chat.chatbot_state],
+        api_visibility="private",
+        show_progress="hidden",
+    )
 
 
 def answer(

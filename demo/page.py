@@ -36,7 +36,7 @@ def build_page(shelf: Shelf, desk: Desk, limits: Limits, root: Path, sources: di
     examples = list(islice(read(first, Path()), EXAMPLES)) if first else []
     with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=UPLOADS) as page:
         with gr.Tab(say("chat"), id="chat"):
-            choices = [chat_page(shelf, desk, limits, examples)]
+            choices = [chat_page(page, shelf, desk, limits, examples)]
         with gr.Tab(say("compare"), id="compare"):
             choices += compare_page(shelf, desk, limits, sources)
         with gr.Tab(say("runs"), id="runs"):

@@ -48,22 +48,29 @@ def _add(messages: list[Message], role: Literal["user", "assistant"], parts: tup
 
 def _parts(content: Any) -> tuple[Part, ...]:
     """The browser sends lists of typed parts, gradio's own client plain texts and files."""
+    if isinstance(content, list | tuple):
+        return tuple(part for item in content for part in _parts(item))
     if isinstance(content, str):
         return (content,)
-    if isinstance(content, dict):
-        return (_picture(content["file"]["path"] if "file" in content else content["path"]),)
-    return tuple(part["text"] if part.get("type") == "text" else _parts(part)[0] for part in content)
+    if content.get("type") == "text":
+        return (content["text"],)
+    return (_picture(content["file"]["path"] if "file" in content else content["path"]),)
 
 
 def _picture(path: str) -> ImageRef:
-    """The uploaded file's bytes: no message can then hold the server's path of it.
+    """The uploaded file's bytes: no message can then hold the server's path of it."""
+    return ImageRef(data=uploaded(path).read_bytes())
+
+
+def uploaded(path: str) -> Path:
+    """The file, if a visitor uploaded it and it is still there; ImageError if not.
 
     gradio refuses files that were not uploaded before it calls us; this holds whatever it does.
     """
     file = Path(path).resolve()
     if not file.is_relative_to(Path(get_upload_folder()).resolve()) or not file.is_file():
         raise ImageError("a picture that was not uploaded here. Add it again")
-    return ImageRef(data=file.read_bytes())
+    return file
 
 
 @contextmanager

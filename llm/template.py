@@ -104,7 +104,7 @@ class Template:
         """`plain`: questions lose their text. Raises TemplateError when no mark ends an answer."""
         self.jinja = jinja
         self._tokenizer = tokenizer
-        self._plain = plain
+        self.plain = plain
         tokens = (token.content for token in tokenizer.added_tokens_decoder.values())
         self._tokens = tuple(token for token in tokens if token.strip())
         self._patterns: dict[tuple[tuple[str, ...], bool], tuple[_Slot, ...]] = {}
@@ -117,7 +117,7 @@ class Template:
         A conversation that is plain text is rendered as `plain` whatever the template. Raises TemplateError when
         turns cannot be told apart or a trained answer has no end mark.
         """
-        plain = self._plain or conversation.is_plain
+        plain = self.plain or conversation.is_plain
         messages = _prepared(conversation.messages, plain)
         try:
             self._check_ends(messages, plain)
@@ -131,14 +131,14 @@ class Template:
 
         Without messages it is the beginning of a plain text.
         """
-        plain = self._plain or not messages
+        plain = self.plain or not messages
         asked = [replace(message, loss=False) for message in _prepared(messages, plain)]
         slots = self._slots((*(message.role for message in asked), "assistant"), plain)
         return _merge([*_fill(asked, slots), Segment(slots[len(asked)].before, False)])
 
     def reference(self, conversation: Conversation) -> str:
         """The tokenizer's own rendering of the real texts, an image written as `<image>`."""
-        other = conversation.is_plain and not self._plain
+        other = conversation.is_plain and not self.plain
         jinja = _plain_jinja(self._tokenizer) if other else self.jinja
         messages = _prepared(conversation.messages, plain=False)
         return self._apply([(message.role, _written(message.parts)) for message in messages], jinja)
@@ -172,8 +172,8 @@ class Template:
         return (replace(slots[0], before=bos), *slots[1:], _Slot(""))
 
     def _pattern(self, roles: tuple[str, ...]) -> tuple[_Slot, ...]:
-        between = self._between(roles)
-        strips = _strips(between, self._between(roles, _LEFT, _RIGHT))
+        between = self.between(roles)
+        strips = _strips(between, self.between(roles, _LEFT, _RIGHT))
         slots, end = [], ""
         for number, (before, (left, right)) in enumerate(zip(between, strips, strict=True)):
             rest = before.removeprefix(end)
@@ -183,7 +183,7 @@ class Template:
 
     def _end(self, roles: tuple[str, ...], between: list[str]) -> str:
         """The end mark of the last of `roles`, or nothing: it must be there as the last turn and within `between`."""
-        last = self._between(roles)[-1]
+        last = self.between(roles)[-1]
         start, token = self._find_token(last)
         end = last[: start + len(token)]
         return end if between[len(roles)].startswith(end) else ""
@@ -194,7 +194,7 @@ class Template:
         start, _, token = min(found, default=(0, 0, ""))
         return start, token
 
-    def _between(self, roles: tuple[str, ...], left: str = "", right: str = "") -> list[str]:
+    def between(self, roles: tuple[str, ...], left: str = "", right: str = "") -> list[str]:
         """What the template writes before, between and behind turns whose text stands within `left` and `right`."""
         marks = [f"{_OPEN}{number}{_CLOSE}" for number in range(len(roles))]
         turns = [(role, left + mark + right) for role, mark in zip(roles, marks, strict=True)]

@@ -255,9 +255,11 @@ def test_merge_passes_its_options(run: Callable[..., Result], fake: Callable[...
 def test_export_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
     calls = fake("vlm.export_run", export=1.25e-6)
     result = run("export", "runs/x", "out", "--dtype", "bf16", "--checkpoint", "step-000005")
-    assert (result.code, calls["export"]) == (0, (Path("runs/x"), Path("out"), "bf16", "step-000005", "hf"))
+    assert (result.code, calls["export"]) == (0, (Path("runs/x"), Path("out"), "bf16", "step-000005", "hf", False))
     assert run("export", "runs/x", "out", "--to", "peft").code == 0
-    assert calls["export"] == (Path("runs/x"), Path("out"), "fp32", "latest", "peft")
+    assert calls["export"] == (Path("runs/x"), Path("out"), "fp32", "latest", "peft", False)
+    assert run("export", "runs/x", "out", "--to", "gguf", "--dtype", "q8_0", "--force").code == 0
+    assert calls["export"] == (Path("runs/x"), Path("out"), "q8_0", "latest", "gguf", True)
     assert run("export", "runs/x", "out", "--dtype", "fp16").code == 2
 
 

@@ -26,11 +26,11 @@ EXCEPTIONS = {"vlm.cli": OURS - {"tests", "benchmarks"}}  # but only inside its 
 TORCH_FREE = ("llm.conversation", "llm.template", "llm.config", "llm.errors", "llm.load", "llm.packing",
               "vlm.config", "vlm.recipes", "vlm.cli", "vlm.service")  # fmt: skip
 HEAVY = {"torch", "transformers", "peft"}
-OPTIONAL = {"deepspeed", "bitsandbytes", "flash_attn", "open_clip", "timm", "torchvision", "gguf", "datasets",
-            "gradio", "fastapi", "uvicorn"}  # fmt: skip
+OPTIONAL = {"deepspeed", "bitsandbytes", "flash_attn", "open_clip", "timm", "torchvision", "gguf", "xllamacpp",
+            "datasets", "gradio", "fastapi", "uvicorn"}  # fmt: skip
 OPTIONAL_HOME = {
     "demo": {"gradio", "fastapi", "uvicorn"},
-    "vlm/service": {"fastapi"},
+    "vlm/gguf": {"gguf", "xllamacpp"},
 }  # the packages that exist for them
 
 DISTRIBUTIONS = {

@@ -36,7 +36,26 @@ base = {auto}.from_pretrained("{base}", dtype=torch.{dtype})
 model = PeftModel.from_pretrained(base, "{name}/adapter")
 ```""",
     "llava": "`mm_projector.bin` is what LLaVA's training scripts take as `--pretrain_mm_mlp_adapter`.",
+    "gguf": "```sh\nllama-server -m {name}/model.gguf{mmproj} --jinja\n```{eyes}",
+    "ollama": "```sh\ncd {name} && ollama create {model} -f Modelfile && ollama run {model}\n```{eyes}",
 }
+LIBRARIES = {"peft": "peft", "gguf": "llama.cpp", "ollama": "llama.cpp"}
+_RELOADED = "reloaded from this folder ({dtype}), {what} differ from the trained model's by at most {difference:.2e}"
+_ASKED = (
+    "asked in llama.cpp ({dtype}), {what} differ from the trained model's by {difference:.2e} on average in the chat "
+    "where they differ most"
+)
+PROOFS = {
+    "hf": (_RELOADED, "its logits"),
+    "peft": (_RELOADED, "its logits"),
+    "llava": (_RELOADED, "the projected rows"),
+    "gguf": (_ASKED, "the log-probabilities of likely tokens"),
+    "ollama": (_ASKED, "the log-probabilities of likely tokens"),
+}
+EYES = """
+
+A picture of {size} x {size} pixels is seen exactly as in training. llama.cpp resizes others itself: less smoothly than
+Pillow, and what is not square gets a grey margin."""
 
 
 def write_card(run: Path, checkpoint: str, opened: Opened, out: Path, to: str, dtype: str, difference: float) -> None:
@@ -49,7 +68,7 @@ def write_card(run: Path, checkpoint: str, opened: Opened, out: Path, to: str, d
         made_of |= {"vision tower": config.model.tower, "projector": config.model.projector}
     made_of |= {"data": ", ".join(source.path for source in config.data.sources)}
     made_of |= {"checkpoint": f"{found.name}, sha256 {weights_digest(found)[:12]}"}
-    proof = {"hf": "its logits", "peft": "its logits", "llava": "the projected rows"}[to]
+    told, what = PROOFS[to]
     lines = [
         "---",
         yaml.safe_dump(_front_matter(config.model.llm, sees, to), sort_keys=False).strip(),
@@ -62,8 +81,7 @@ def write_card(run: Path, checkpoint: str, opened: Opened, out: Path, to: str, d
         *(f"- {key}: {value}" for key, value in made_of.items()),
         *(f"- {key}: {value}" for key, value in _figures(run).items()),
         "",
-        f"Proof: reloaded from this folder ({dtype}), {proof} differ from the trained model's by at most "
-        f"{difference:.2e}.",
+        f"Proof: {told.format(dtype=dtype, what=what, difference=difference)}.",
         "",
         "## Use",
         "",
@@ -74,7 +92,7 @@ def write_card(run: Path, checkpoint: str, opened: Opened, out: Path, to: str, d
 
 
 def _front_matter(llm: str, sees: bool, to: str) -> dict[str, Any]:
-    matter: dict[str, Any] = {"library_name": "peft" if to == "peft" else "transformers"}
+    matter: dict[str, Any] = {"library_name": LIBRARIES.get(to, "transformers")}
     matter["pipeline_tag"] = "image-text-to-text" if sees else "text-generation"
     if not Path(llm).exists():  # a folder of this machine says nothing to others
         matter["base_model"] = llm
@@ -97,6 +115,10 @@ def _figures(run: Path) -> dict[str, Any]:
 def _use(opened: Opened, sees: bool, name: str, to: str) -> str:
     if to == "hf":
         return USE["vision" if sees else "text"].format(name=name)
+    if to in ("gguf", "ollama"):
+        eyes = EYES.format(size=opened.model.vision.preprocess.size) if isinstance(opened.model, VlmModel) else ""
+        mmproj = f" --mmproj {name}/mmproj.gguf" if sees else ""
+        return USE[to].format(name=name, model=opened.config.name, mmproj=mmproj, eyes=eyes)
     auto = "AutoModelForImageTextToText" if sees else "AutoModelForCausalLM"
     own_base = sees or opened.config.start or opened.config.tune.kind == "qlora"
     base = f"{name}/base" if own_base else opened.config.model.llm

@@ -33,7 +33,10 @@ Port = Annotated[int, typer.Option(min=1, max=65535)]
 Public = Annotated[bool, typer.Option("--public", help="Allow an address that others can reach.")]
 Token = Annotated[str, typer.Option(envvar="EYEGRAFT_TOKEN", help="What others must show: API key, or /?token=.")]
 HostName = Annotated[str, typer.Option(help="The host name behind which it stands, if any.")]
-EXPORTS = "hf: one merged folder. peft: an adapter, and its base where that is ours. llava: mm_projector.bin."
+EXPORTS = (
+    "hf: one merged folder. peft: an adapter, and its base where that is ours. llava: mm_projector.bin. "
+    "gguf: files for llama.cpp (SigLIP towers; Llama and Qwen LLMs). ollama: those and a Modelfile."
+)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe, or for cp a folder of recipes; see ls.")]
 
 
@@ -166,14 +169,17 @@ def web(
 def export(
     run: Run,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
-    dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="The weights' type.")] = "fp32",
+    dtype: Annotated[
+        Literal["fp32", "bf16", "q8_0"], typer.Option(help="The weights' type; q8_0 is for gguf and ollama.")
+    ] = "fp32",
     checkpoint: Checkpoint = "latest",
-    to: Annotated[Literal["hf", "peft", "llava"], typer.Option(help=EXPORTS)] = "hf",
+    to: Annotated[Literal["hf", "peft", "llava", "gguf", "ollama"], typer.Option(help=EXPORTS)] = "hf",
+    force: Annotated[bool, typer.Option("--force", help="gguf: write it whatever the proof says.")] = False,
 ) -> None:
     """Write a run for others to use, and prove that it answers alike."""
     from vlm.export_run import export
 
-    export(Path(run), folder, dtype, checkpoint, to)
+    export(Path(run), folder, dtype, checkpoint, to, force)
 
 
 @app.command()

@@ -1,38 +1,68 @@
 """`eyegraft export`: a run's model in the form that others read, proved by reading it back."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from llm.errors import ConfigError
 from llm.tuning import merge_adapters
 from vlm.card import write_card
 from vlm.export_llava import export_llava
 from vlm.export_peft import export_peft
 from vlm.export_plain import export_plain
-from vlm.run import DTYPES, open_run
+from vlm.run import DTYPES, Opened, open_run
 
-Format = Literal["hf", "peft", "llava"]
+Format = Literal["hf", "peft", "llava", "gguf", "ollama"]
+Weights = Literal["fp32", "bf16", "q8_0"]
 
 
 def export(
-    run: Path, out: Path, dtype: Literal["bf16", "fp32"] = "fp32", checkpoint: str = "latest", to: Format = "hf"
+    run: Path, out: Path, dtype: Weights = "fp32", checkpoint: str = "latest", to: Format = "hf", force: bool = False
 ) -> float:
-    """Write, reload, compare, and tell in a model card; returns the largest difference found."""
+    """Write, reload, compare, and tell in a model card; returns the difference found, of the kind in `PROVED`.
+
+    Raises ConfigError for what the format cannot hold, ModelError when what was written answers differently.
+    """
+    _check(to, dtype, force)
     opened = open_run(run, checkpoint)
-    written = DTYPES[dtype]
-    if to == "peft":
-        difference = export_peft(opened, out, written)
-    elif to == "llava":
-        difference = export_llava(opened, out)
-    else:
-        merge_adapters(opened.model)
-        difference = export_plain(opened, out, written)
+    difference = _write(opened, out, dtype, to, force)
     write_card(run, checkpoint, opened, out, to, dtype, difference)
-    print(f"{out}: {PROVED[to]} by at most {difference:.2e}")
+    print(f"{out}: {PROVED[to]} {difference:.2e}")
     return difference
 
 
+def _write(opened: Opened, out: Path, dtype: Weights, to: Format, force: bool) -> float:
+    if to == "peft":
+        return export_peft(opened, out, DTYPES[dtype])
+    if to == "llava":
+        return export_llava(opened, out)
+    merge_adapters(opened.model)
+    if to == "hf":
+        return export_plain(opened, out, DTYPES[dtype])
+    from vlm.gguf.export import export_gguf
+
+    return export_gguf(opened, out, dtype, force, ollama=to == "ollama")
+
+
+def _check(to: Format, dtype: Weights, force: bool) -> None:
+    """Refuse before a model is opened what no format takes."""
+    for_llama_cpp = to in ("gguf", "ollama")
+    if dtype == "q8_0" and not for_llama_cpp:
+        raise ConfigError("--dtype q8_0 is a type of GGUF files: use it with --to gguf or --to ollama")
+    if force and not for_llama_cpp:
+        raise ConfigError("--force is for --to gguf and --to ollama")
+    missing = [name for name in ("gguf", "xllamacpp") if for_llama_cpp and find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"--to {to} writes with gguf and proves itself with xllamacpp, and {' and '.join(missing)} cannot be "
+            "imported: pip install 'eyegraft[gguf]'"
+        )
+
+
 PROVED = {
-    "hf": "reloaded by plain transformers, logits differ",
-    "peft": "reloaded by plain peft, logits differ",
-    "llava": "read back into LLaVA's own layers, rows differ",
+    "hf": "reloaded by plain transformers, logits differ by at most",
+    "peft": "reloaded by plain peft, logits differ by at most",
+    "llava": "read back into LLaVA's own layers, rows differ by at most",
+    "gguf": "asked in llama.cpp, log-probabilities of likely tokens differ on average by",
+    "ollama": "asked in llama.cpp, log-probabilities of likely tokens differ on average by",
 }

@@ -97,6 +97,29 @@ def test_a_picture_is_uploaded_and_asked_about(page: Page, site: Site) -> None:
     expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(2, timeout=WAIT)
 
 
+def test_a_reload_keeps_the_chat(page: Page, site: Site) -> None:
+    """Pictures too; the next question goes on from there, and an emptied chat stays empty."""
+    ask(page, "What is it?", site.folder / "1.png")
+    expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+    expect(page.locator("#question textarea")).to_be_enabled(timeout=WAIT)
+    page.wait_for_function("JSON.stringify(localStorage).includes('eyegraft-chat')")
+    page.wait_for_timeout(500)
+    page.reload()
+    expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+    shown = page.locator("#chatbot [data-testid=user] img").first
+    expect(shown).to_be_visible()
+    assert shown.evaluate("image => image.naturalWidth") > 0
+    ask(page, "Who are you?")
+    expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(2, timeout=WAIT)
+    page.locator("#chatbot button[title=Clear], #chatbot button[aria-label=Clear]").first.click()
+    expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(0, timeout=WAIT)
+    page.wait_for_timeout(500)
+    page.reload()
+    expect(page.get_by_role("tab", name="Chat")).to_be_visible(timeout=WAIT)
+    page.wait_for_timeout(500)
+    expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(0)
+
+
 def test_an_example_is_asked_with_its_picture(page: Page) -> None:
     page.get_by_role("button", name="Select example 2").click()
     expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)

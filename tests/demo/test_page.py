@@ -17,6 +17,7 @@ from demo.chat_page import answer, sampling_of
 from demo.compare_page import BLIND, answers
 from demo.curves import draw_curves
 from demo.desk import Desk
+from demo.kept import restore
 from demo.limits import Limits
 from demo.records import draw, find_sources, load_records, show
 from demo.said import conversation
@@ -359,3 +360,39 @@ def test_a_probe_of_a_conversation_with_system_message() -> None:
         (Message("system", ("S",)), Message("user", (ImageRef("a.png"), "Q")), Message("assistant", ("A",))), Place("f")
     )
     assert probes.image_probes([record])[0].question == "Q"
+
+
+def test_a_browser_gives_back_what_it_was_given_and_nothing_else(tmp_path: Path, monkeypatch: Any) -> None:
+    """It may send any names of files: only uploads come back, as themselves; and no more turns than a chat may have."""
+    monkeypatch.setattr("demo.said.get_upload_folder", lambda: str(tmp_path / "uploads"))
+    (tmp_path / "uploads").mkdir()
+    upload, secret = tmp_path / "uploads/1.png", tmp_path / "secret.png"
+    for file in (upload, secret):
+        file.write_bytes(picture(1))
+    (tmp_path / "uploads/link.png").symlink_to(secret)
+    names = [
+        str(upload),
+        str(secret),
+        "/etc/passwd",
+        f"{tmp_path}/uploads/../secret.png",
+        f"{tmp_path}/uploads/link.png",
+    ]
+    shown: list[Any] = [
+        {"type": "file", "file": {"path": name}} for name in [*names, f"{tmp_path}/uploads/gone.png", 7]
+    ]
+    said = [
+        {"role": "user", "content": [*shown, {"type": "text", "text": "What?"}]},
+        {"role": "assistant", "content": "A"},
+    ]
+    kept = restore(said, LIMITS)
+    assert kept == [
+        {"role": "user", "content": [{"path": str(upload)}, "What?"]},
+        {"role": "assistant", "content": ["A"]},
+    ]
+    asked = conversation(kept, {"text": "And now?"}, "", LIMITS)
+    assert [message.text for message in asked] == ["What?", "A", "And now?"]
+    assert asked[0].parts[0] == ImageRef(data=picture(1))
+    turns: list[Any] = [None, 3, "x", {"role": "user"}, [1, None, []], [{"role": "system", "content": "x"}]]
+    for junk in (*turns, [{"role": "user"}]):
+        assert restore(junk, LIMITS) == []
+    assert len(restore([said[1]] * 1000, LIMITS)) == 2 * LIMITS.messages

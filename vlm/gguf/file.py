@@ -1,0 +1,74 @@
+"""A GGUF file, written one tensor at a time: a model larger than the memory that is left can be written too."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from gguf import GGMLQuantizationType, GGUFWriter
+from gguf.constants import GGML_QUANT_SIZES
+from gguf.quants import quantize
+from torch import Tensor
+
+KINDS = {
+    "fp32": GGMLQuantizationType.F32,
+    "bf16": GGMLQuantizationType.BF16,
+    "q8_0": GGMLQuantizationType.Q8_0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One tensor under llama.cpp's name. `exact` ones stay fp32: vectors, tables and the patch convolution."""
+
+    name: str
+    tensor: Tensor
+    exact: bool = False
+
+
+@contextmanager
+def writer(file: Path, architecture: str) -> Iterator[GGUFWriter]:
+    """A writer whose file is closed whatever happens."""
+    opened = GGUFWriter(file, architecture)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def write_tensors(file: GGUFWriter, entries: list[Entry], dtype: str) -> None:
+    """The header, the fields added so far, and the tensors, matrices in `dtype` (`fp32`, `bf16` or `q8_0`)."""
+    for entry in entries:
+        kind = _kind(entry, dtype)
+        block, size = GGML_QUANT_SIZES[kind]
+        length = entry.tensor.numel() // block * size
+        file.add_tensor_info(entry.name, tuple(entry.tensor.shape), np.dtype(np.float32), length, kind)
+    file.add_file_type(_file_type(dtype))
+    file.add_quantization_version(2)
+    file.write_header_to_file()
+    file.write_kv_data_to_file()
+    file.write_ti_data_to_file()
+    for entry in entries:
+        values = entry.tensor.detach().float().cpu().contiguous().numpy()
+        file.write_tensor_data(quantize(values, _kind(entry, dtype)))
+
+
+def _kind(entry: Entry, dtype: str) -> GGMLQuantizationType:
+    """Rows that are no multiple of a block's length keep 16 bits."""
+    kind = KINDS[dtype]
+    if entry.exact or entry.tensor.ndim < 2:
+        return GGMLQuantizationType.F32
+    if entry.tensor.shape[-1] % GGML_QUANT_SIZES[kind][0]:
+        return GGMLQuantizationType.F16
+    return kind
+
+
+def _file_type(dtype: str) -> int:
+    from gguf import LlamaFileType
+
+    return {
+        "fp32": LlamaFileType.ALL_F32,
+        "bf16": LlamaFileType.MOSTLY_BF16,
+        "q8_0": LlamaFileType.MOSTLY_Q8_0,
+    }[dtype].value
