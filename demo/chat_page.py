@@ -115,7 +115,8 @@ def _survive(page: gr.Blocks, chat: gr.ChatInterface, limits: Limits) -> None:
     # An empty chat changes nothing: a page that is being loaded begins with one.
     keep = "(chat, kept) => [chat.length ? chat : kept]"
     chat.chatbot.change(None, [chat.chatbot, kept], kept, js=keep, api_visibility="private")
-    chat.chatbot.clear(None, None, kept, js="() => [[]]", api_visibility="private")
+    for emptied in (chat.chatbot.clear, chat.chatbot.undo):  # what an undo leaves is kept by the change it makes
+        emptied(None, None, kept, js="() => [[]]", api_visibility="private")
     page.load(
         lambda found: (turns := restore(found, limits), turns),
         kept,

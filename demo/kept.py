@@ -6,18 +6,22 @@ from demo.limits import Limits
 from demo.said import Turn, uploaded
 from llm.errors import ImageError
 
+PARTS = 32  # of a turn
+
 
 def restore(kept: Any, limits: Limits) -> list[Turn]:
     """The chat again, as a Chatbot takes it. The browser may send anything: what is no text and no picture that was
     uploaded here and is still there is left out."""
     turns: list[Turn] = []
-    for turn in kept[: 2 * limits.messages] if isinstance(kept, list) else ():
+    for turn in kept[-2 * limits.messages :] if isinstance(kept, list) else ():
         if not isinstance(turn, dict) or turn.get("role") not in ("user", "assistant"):
             continue
         parts = turn.get("content")
-        content = [part for part in map(_sound, parts if isinstance(parts, list) else [parts]) if part]
+        parts = parts[:PARTS] if isinstance(parts, list) else [parts]
+        content = [part for part in map(_sound, parts) if part]
         turns += [{"role": turn["role"], "content": content}] if content else []
-    return turns
+    said = sum(len(part) for turn in turns for part in turn["content"] if isinstance(part, str))
+    return turns if said <= limits.text else []
 
 
 def _sound(part: Any) -> str | dict[str, str] | None:

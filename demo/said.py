@@ -67,8 +67,12 @@ def uploaded(path: str) -> Path:
 
     gradio refuses files that were not uploaded before it calls us; this holds whatever it does.
     """
-    file = Path(path).resolve()
-    if not file.is_relative_to(Path(get_upload_folder()).resolve()) or not file.is_file():
+    try:
+        file = Path(path).resolve()
+        known = file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
+    except (OSError, ValueError):  # no name that a file could have
+        known = False
+    if not known:
         raise ImageError("a picture that was not uploaded here. Add it again")
     return file
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm.conversation import Conversation, ImageRef, Message, Part
 from llm.errors import ConfigError, TemplateError
@@ -136,6 +136,16 @@ class Template:
         slots = self._slots((*(message.role for message in asked), "assistant"), plain)
         return _merge([*_fill(asked, slots), Segment(slots[len(asked)].before, False)])
 
+    @property
+    def opening_rest(self) -> str:
+        """What training sees behind the template's own generation prompt, before an answer begins."""
+        asked = [("user", "?")]
+        opened = self._apply(asked, self.jinja, opens=True)
+        trained = "".join(segment.text for segment in self.prompt((Message("user", ("?",)),)))
+        if not trained.startswith(opened):
+            raise TemplateError("the chat template opens an answer otherwise than it writes one. Set data.template")
+        return trained[len(opened) :]
+
     def reference(self, conversation: Conversation) -> str:
         """The tokenizer's own rendering of the real texts, an image written as `<image>`."""
         other = conversation.is_plain and not self.plain
@@ -206,12 +216,13 @@ class Template:
             )
         return _SENTINEL.split(whole)
 
-    def _apply(self, turns: list[tuple[str, str]], jinja: str) -> str:
+    def _apply(self, turns: list[tuple[str, str]], jinja: str, opens: bool = False) -> str:
         from jinja2.exceptions import TemplateError as JinjaError
 
         messages = [{"role": role, "content": content} for role, content in turns]
         try:
-            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, chat_template=jinja))
+            settings: dict[str, Any] = {"tokenize": False, "chat_template": jinja, "add_generation_prompt": opens}
+            return str(self._tokenizer.apply_chat_template(messages, **settings))
         except (JinjaError, TypeError) as error:
             roles = ", ".join(role for role, _ in turns)
             raise TemplateError(

@@ -58,8 +58,14 @@ A picture of {size} x {size} pixels is seen exactly as in training. llama.cpp re
 Pillow, and what is not square gets a grey margin."""
 
 
-def write_card(run: Path, checkpoint: str, opened: Opened, out: Path, to: str, dtype: str, difference: float) -> None:
-    """Write README.md into the export."""
+def proof(to: str, dtype: str, difference: float) -> str:
+    """What was compared, and how far it agreed."""
+    told, what = PROOFS[to]
+    return told.format(dtype=dtype, what=what, difference=difference)
+
+
+def write_card(run: Path, checkpoint: str, opened: Opened, out: Path, to: str, proved: str) -> None:
+    """Write README.md into the export; `proved` says what was compared, and how far it agreed."""
     config = opened.config
     sees = isinstance(opened.model, VlmModel)
     found = find_checkpoint(run, checkpoint)
@@ -68,7 +74,6 @@ def write_card(run: Path, checkpoint: str, opened: Opened, out: Path, to: str, d
         made_of |= {"vision tower": config.model.tower, "projector": config.model.projector}
     made_of |= {"data": ", ".join(source.path for source in config.data.sources)}
     made_of |= {"checkpoint": f"{found.name}, sha256 {weights_digest(found)[:12]}"}
-    told, what = PROOFS[to]
     lines = [
         "---",
         yaml.safe_dump(_front_matter(config.model.llm, sees, to), sort_keys=False).strip(),
@@ -81,7 +86,7 @@ def write_card(run: Path, checkpoint: str, opened: Opened, out: Path, to: str, d
         *(f"- {key}: {value}" for key, value in made_of.items()),
         *(f"- {key}: {value}" for key, value in _figures(run).items()),
         "",
-        f"Proof: {told.format(dtype=dtype, what=what, difference=difference)}.",
+        f"Proof: {proved}.",
         "",
         "## Use",
         "",

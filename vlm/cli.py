@@ -174,7 +174,7 @@ def export(
     ] = "fp32",
     checkpoint: Checkpoint = "latest",
     to: Annotated[Literal["hf", "peft", "llava", "gguf", "ollama"], typer.Option(help=EXPORTS)] = "hf",
-    force: Annotated[bool, typer.Option("--force", help="gguf: write it whatever the proof says.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="gguf: write a CLIP tower, and any difference.")] = False,
 ) -> None:
     """Write a run for others to use, and prove that it answers alike."""
     from vlm.export_run import export

@@ -6,7 +6,7 @@ from typing import Literal
 
 from llm.errors import ConfigError
 from llm.tuning import merge_adapters
-from vlm.card import write_card
+from vlm.card import proof, write_card
 from vlm.export_llava import export_llava
 from vlm.export_peft import export_peft
 from vlm.export_plain import export_plain
@@ -19,15 +19,16 @@ Weights = Literal["fp32", "bf16", "q8_0"]
 def export(
     run: Path, out: Path, dtype: Weights = "fp32", checkpoint: str = "latest", to: Format = "hf", force: bool = False
 ) -> float:
-    """Write, reload, compare, and tell in a model card; returns the difference found, of the kind in `PROVED`.
+    """Write, reload, compare, and tell in a model card; returns the difference found, of the kind in `card.PROOFS`.
 
     Raises ConfigError for what the format cannot hold, ModelError when what was written answers differently.
     """
     _check(to, dtype, force)
     opened = open_run(run, checkpoint)
     difference = _write(opened, out, dtype, to, force)
-    write_card(run, checkpoint, opened, out, to, dtype, difference)
-    print(f"{out}: {PROVED[to]} {difference:.2e}")
+    proved = proof(to, dtype, difference) + (" (written with --force, whatever the figure)" if force else "")
+    write_card(run, checkpoint, opened, out, to, proved)
+    print(f"{out}: {proved}")
     return difference
 
 
@@ -57,12 +58,3 @@ def _check(to: Format, dtype: Weights, force: bool) -> None:
             f"--to {to} writes with gguf and proves itself with xllamacpp, and {' and '.join(missing)} cannot be "
             "imported: pip install 'eyegraft[gguf]'"
         )
-
-
-PROVED = {
-    "hf": "reloaded by plain transformers, logits differ by at most",
-    "peft": "reloaded by plain peft, logits differ by at most",
-    "llava": "read back into LLaVA's own layers, rows differ by at most",
-    "gguf": "asked in llama.cpp, log-probabilities of likely tokens differ on average by",
-    "ollama": "asked in llama.cpp, log-probabilities of likely tokens differ on average by",
-}

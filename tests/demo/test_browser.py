@@ -111,7 +111,9 @@ def test_a_reload_keeps_the_chat(page: Page, site: Site) -> None:
     assert shown.evaluate("image => image.naturalWidth") > 0
     ask(page, "Who are you?")
     expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(2, timeout=WAIT)
-    page.locator("#chatbot button[title=Clear], #chatbot button[aria-label=Clear]").first.click()
+    page.locator("#chatbot button[title=Undo], #chatbot button[aria-label=Undo]").first.click()
+    expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(1, timeout=WAIT)
+    page.locator("#chatbot button[title=Undo], #chatbot button[aria-label=Undo]").first.click()
     expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(0, timeout=WAIT)
     page.wait_for_timeout(500)
     page.reload()

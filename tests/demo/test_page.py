@@ -378,7 +378,8 @@ def test_a_browser_gives_back_what_it_was_given_and_nothing_else(tmp_path: Path,
         f"{tmp_path}/uploads/link.png",
     ]
     shown: list[Any] = [
-        {"type": "file", "file": {"path": name}} for name in [*names, f"{tmp_path}/uploads/gone.png", 7]
+        {"type": "file", "file": {"path": name}}
+        for name in [*names, f"{tmp_path}/uploads/gone.png", "a\0b", "\ud800", 7]
     ]
     said = [
         {"role": "user", "content": [*shown, {"type": "text", "text": "What?"}]},
@@ -396,3 +397,5 @@ def test_a_browser_gives_back_what_it_was_given_and_nothing_else(tmp_path: Path,
     for junk in (*turns, [{"role": "user"}]):
         assert restore(junk, LIMITS) == []
     assert len(restore([said[1]] * 1000, LIMITS)) == 2 * LIMITS.messages
+    assert restore([{"role": "user", "content": ["x" * LIMITS.text, "y"]}], LIMITS) == []
+    assert len(restore([{"role": "user", "content": ["x"] * 1000}], LIMITS)[0]["content"]) < 100

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 from gguf import GGUFReader
-from tokenizers import pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -34,7 +36,7 @@ from tests.vlm.runs import recipe
 from tests.vlm.test_export_formats import text_recipe
 from vlm.export_run import export
 from vlm.forward import VlmModel
-from vlm.gguf import language, tower, vocabulary
+from vlm.gguf import language, llama_cpp, tower, vocabulary
 from vlm.gguf.export import LIMITS, export_gguf
 from vlm.gguf.ollama import go_template
 from vlm.run import Opened, open_model, train
@@ -58,6 +60,7 @@ FAMILIES: dict[str, tuple[Any, PreTrainedConfig]] = {
             **SIZES, tie_word_embeddings=True, rope_parameters={**LLAMA3, "original_max_position_embeddings": 64}
         ),
     ),
+    "mistral": (MistralForCausalLM, MistralConfig(**SIZES, sliding_window=None)),
     "qwen2, longer positions": (
         Qwen2ForCausalLM,
         Qwen2Config(**SIZES, rope_parameters={"rope_type": "linear", "rope_theta": 1e6, "factor": 2.0}),
@@ -104,7 +107,7 @@ def test_language_models(family: str, tmp_path: Path) -> None:
     llm = save(*FAMILIES[family], bpe_tokenizer(), tmp_path / "llm")
     assert export_gguf(opened_text(llm, tmp_path), tmp_path / "out", "fp32") < 0.005
     fields = GGUFReader(tmp_path / "out/model.gguf").fields
-    assert fields["general.architecture"].contents() == family[:5].strip(", ")
+    assert fields["general.architecture"].contents() == ("llama" if family == "mistral" else family[:5])
     if "llama" in family:  # transformers gives Qwen's folders Qwen's own tokenizer, whatever lies in them
         assert fields["tokenizer.ggml.pre"].contents() == "gpt-2"
     tensors = {tensor.name for tensor in GGUFReader(tmp_path / "out/model.gguf").tensors}
@@ -196,10 +199,6 @@ def test_what_llama_cpp_cannot_run(
             export_gguf(opened_vision(tiny_llm, eyes, records, tmp_path, **model), tmp_path / "out", "fp32")
     with pytest.raises(ConfigError, match="no chat template to answer with"):
         export_gguf(opened_text(tiny_llm, tmp_path, "plain"), tmp_path / "out", "fp32")
-    text = opened_text(tiny_llm, tmp_path)
-    text.model.llm.config.model_type = "gpt_neox"
-    with pytest.raises(ConfigError, match="a gpt_neox language model; llama, mistral, qwen2, qwen3 are written"):
-        export_gguf(text, tmp_path / "out", "fp32")
     with pytest.raises(ConfigError, match="--dtype q8_0 is a type of GGUF files"):
         export(tmp_path, tmp_path / "out", "q8_0")
     with pytest.raises(ConfigError, match="--force is for"):
@@ -215,12 +214,68 @@ def test_a_tokenizer_that_cuts_otherwise(tmp_path: Path) -> None:
     cut = pre_tokenizers.Sequence([pre_tokenizers.Split("o", "isolated"), pre_tokenizers.ByteLevel(False)])
     tokenizer.backend_tokenizer.pre_tokenizer = cut
     llm = save(*FAMILIES["llama, untied, biased"], tokenizer, tmp_path / "llm")
-    with pytest.raises(ConfigError, match="it would read other tokens than the model was trained on"):
+    with pytest.raises(ConfigError, match="would read other tokens than it was trained on"):
         export_gguf(opened_text(llm, tmp_path), tmp_path / "out", "fp32")
 
 
 def test_the_first_merge_of_a_token_counts() -> None:
     assert vocabulary._scores(["ab", "abc", "x"], [("a", "b"), ("ab", "c"), ("a", "bc")]) == [0.0, -1.0, -3.0]
+
+
+THINKS = (  # as Qwen3 does: the last answer is written with its thoughts, a new one is opened without
+    "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' }}{%- if m.role == 'assistant' and loop.last %}"
+    "{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{{- m.content + '<|im_end|>\\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
+
+
+def test_an_answer_is_opened_as_training_wrote_it(tmp_path: Path) -> None:
+    tokenizer = bpe_tokenizer()
+    tokenizer.chat_template = THINKS
+    llm = save(*FAMILIES["llama, untied, biased"], tokenizer, tmp_path / "llm")
+    opened = opened_text(llm, tmp_path, "auto")
+    assert opened.encoder.template.opening_rest == "<think>\n\n</think>\n\n"
+    assert export_gguf(opened, tmp_path / "out", "fp32", ollama=True) < 0.005
+    template = GGUFReader(tmp_path / "out/model.gguf").fields["tokenizer.chat_template"].contents()
+    assert template.startswith(THINKS) and template != THINKS
+    assert (tmp_path / "out/Modelfile").read_text().count("<think>") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden_act": "gelu"}, "with gelu; llama.cpp's have silu"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}}, "yarn positions"),
+        ({"sliding_window": 64}, "a window of 64 tokens"),
+        ({"model_type": "gpt_neox"}, "a gpt_neox language model; llama, mistral, qwen2, qwen3 are written"),
+    ],
+)
+def test_language_models_that_are_refused(changes: dict[str, Any], message: str) -> None:
+    config = LlamaConfig(**SIZES)
+    for key, value in changes.items():
+        setattr(config, key, value)
+    with pytest.raises(ConfigError, match=message):
+        language.architecture(config)
+
+
+def test_tokenizers_that_are_refused() -> None:
+    with pytest.raises(ConfigError, match="has a token 494, the model 100 embeddings"):
+        vocabulary.read_vocabulary(bpe_tokenizer(), 100)
+    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0})))
+    with pytest.raises(ConfigError, match="a WordLevel tokenizer"):
+        vocabulary.read_vocabulary(words, 10)
+    bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE({"a": 0}, [])))
+    with pytest.raises(ConfigError, match="a BPE tokenizer without bytes"):
+        vocabulary.read_vocabulary(bare, 10)
+
+
+def test_the_child_answers_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the folder one stands in is run, and what goes wrong is told."""
+    (tmp_path / "secrets.py").write_text("raise SystemExit('mine')")
+    (tmp_path / "model.gguf").write_bytes(b"GGUF, but no more")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="model.gguf: llama.cpp cannot run it: RuntimeError: Failed to init server"):
+        llama_cpp.tokenize(tmp_path / "model.gguf", "x")
 
 
 # Ollama --------------------------------------------------------------------------------------------------------------
@@ -242,7 +297,7 @@ def test_a_run_for_ollama(tiny_llm: Path, siglip: Path, records: Path, tmp_path:
 
 def test_a_template_that_counts_rounds(tiny_llm: Path, tmp_path: Path) -> None:
     template = load_template("chatglm2", bpe_tokenizer(*MARKS))
-    with pytest.raises(ConfigError, match="the chat template counts its rounds"):
+    with pytest.raises(ConfigError, match="depends on more than their roles"):
         go_template(template, sees=False)
 
 

@@ -18,14 +18,14 @@ from llm.conversation import ImageRef, Message, Part
 from llm.errors import ConfigError, ModelError
 from llm.export import dense_state, logits, proving, write_and_prove
 from vlm.forward import VlmModel
-from vlm.gguf.cut import find_cut
 from vlm.gguf.file import write_tensors, writer
 from vlm.gguf.language import add_language, architecture, language_entries
 from vlm.gguf.llama_cpp import Answer, Step, chat
 from vlm.gguf.ollama import modelfile
+from vlm.gguf.pre_tokenizer import find_pre_tokenizer
 from vlm.gguf.template import llama_cpp_jinja
 from vlm.gguf.tower import check_tower, write_tower
-from vlm.gguf.vocabulary import Cut, Vocabulary, add_vocabulary, read_vocabulary
+from vlm.gguf.vocabulary import PreTokenizer, Vocabulary, add_vocabulary, read_vocabulary
 from vlm.model import VisionModel
 from vlm.run import Opened
 
@@ -42,7 +42,7 @@ SEEN: tuple[tuple[str, ...], ...] = (("What is this?",), ("What is this?", "A pi
 
 @dataclass(frozen=True, slots=True)
 class _Language:
-    """The language model, as a causal LM of its own: its body and its tensors under the names such a model has."""
+    """The language model: a module with its config and positions, and its tensors as a causal LM names them."""
 
     body: PreTrainedModel
     state: dict[str, Tensor]
@@ -70,10 +70,10 @@ def export_gguf(opened: Opened, out: Path, dtype: str, force: bool = False, olla
     llm = _language(opened)
     architecture(llm.body.config)  # refused before the tokenizer is tried
     vocabulary = read_vocabulary(opened.encoder.tokenizer, llm.rows)
-    cut = find_cut(vocabulary, opened.encoder)
+    pre = find_pre_tokenizer(vocabulary, opened.encoder)
 
     def write(folder: Path) -> None:
-        _write_model(opened, llm, vocabulary, cut, folder / MODEL, dtype)
+        _write_model(opened, llm, vocabulary, pre, folder / MODEL, dtype)
         if vision is not None:
             write_tower(vision, folder / MMPROJ, opened.config.name, dtype)
         if recipe:
@@ -83,12 +83,14 @@ def export_gguf(opened: Opened, out: Path, dtype: str, force: bool = False, olla
     return write_and_prove(out, write, lambda folder: _prove(opened.speaker, vision, folder, limit), mark=MODEL)
 
 
-def _write_model(opened: Opened, llm: "_Language", vocabulary: Vocabulary, cut: Cut, target: Path, dtype: str) -> None:
+def _write_model(
+    opened: Opened, llm: _Language, vocabulary: Vocabulary, pre: PreTokenizer, target: Path, dtype: str
+) -> None:
     encoder = opened.encoder
     with writer(target, architecture(llm.body.config)) as file:
         file.add_name(opened.config.name)
         add_language(file, llm.body.config, llm.rows)
-        add_vocabulary(file, vocabulary, cut, encoder.tokenizer)
+        add_vocabulary(file, vocabulary, pre, encoder.tokenizer)
         file.add_eos_token_id(encoder.stop_ids[0])
         file.add_chat_template(llama_cpp_jinja(encoder))
         write_tensors(file, list(language_entries(llm.body, llm.state)), dtype)
@@ -111,18 +113,27 @@ def _prove(speaker: Speaker, vision: VisionModel | None, folder: Path, limit: fl
     chats = [_messages(turns) for turns in CHATS]
     if vision is not None:
         # Of the tower's own size: llama.cpp resizes unlike Pillow.
-        picture = _noise(vision.preprocess.size)
+        picture = _noise(vision.preprocess.size, seed=0)
         chats += [_messages(turns, picture) for turns in SEEN]
     asked = [[_openai(message) for message in messages] for messages in chats]
     answers = chat(folder / MODEL, folder / MMPROJ if vision is not None else None, asked, ANSWER)
     with proving(speaker.model):
         apart = max(_compare(speaker, *pair) for pair in zip(chats, answers, strict=True))
+        if vision is not None:
+            _tell_what_is_seen(speaker, vision, answers[len(CHATS) :])
     if not apart <= limit:
         raise ModelError(
             f"llama.cpp's log-probabilities differ from the trained model's by {apart:.3f} on average, more than "
             f"{limit}. Nothing was written. Please report this with the recipe, or write it all the same with --force"
         )
     return apart
+
+
+def _tell_what_is_seen(speaker: Speaker, vision: VisionModel, answers: list[Answer]) -> None:
+    """A model that says the same whatever it sees proves nothing about its tower: say how much a picture changes."""
+    other = _noise(vision.preprocess.size, seed=1)
+    moved = max(_compare(speaker, _messages(turns, other), answer) for turns, answer in zip(SEEN, answers, strict=True))
+    print(f"another picture moves the log-probabilities by {moved:.2e}: the more, the better the proof sees the tower")
 
 
 def _compare(speaker: Speaker, messages: tuple[Message, ...], answer: Answer) -> float:
@@ -169,9 +180,9 @@ def _openai(message: Message) -> dict[str, Any]:
     return {"role": message.role, "content": message.text if len(content) == 1 else content}
 
 
-def _noise(size: int) -> bytes:
+def _noise(size: int, seed: int) -> bytes:
     """A PNG in which every pixel differs."""
-    values = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    values = np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(values).save(file, "PNG")
     return file.getvalue()

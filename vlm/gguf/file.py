@@ -1,14 +1,15 @@
 """A GGUF file, written one tensor at a time: a model larger than the memory that is left can be written too."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFWriter
+from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
 from gguf.constants import GGML_QUANT_SIZES
 from gguf.quants import quantize
+from numpy.typing import NDArray
 from torch import Tensor
 
 KINDS = {
@@ -16,15 +17,30 @@ KINDS = {
     "bf16": GGMLQuantizationType.BF16,
     "q8_0": GGMLQuantizationType.Q8_0,
 }
+FILE_TYPES = {
+    "fp32": LlamaFileType.ALL_F32,
+    "bf16": LlamaFileType.MOSTLY_BF16,
+    "q8_0": LlamaFileType.MOSTLY_Q8_0,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One tensor under llama.cpp's name. `exact` ones stay fp32: vectors, tables and the patch convolution."""
+    """One tensor under llama.cpp's name. `exact` ones stay fp32, as vectors do: positions and the patch convolution.
+
+    `change` keeps the shape and is applied when the tensor is written: never are two changed ones in memory.
+    """
 
     name: str
     tensor: Tensor
     exact: bool = False
+    change: Callable[[Tensor], Tensor] | None = None
+
+    def values(self) -> NDArray[np.float32]:
+        """What is written, before it is rounded."""
+        changed = self.tensor if self.change is None else self.change(self.tensor)
+        values: NDArray[np.float32] = changed.detach().float().cpu().contiguous().numpy()
+        return values
 
 
 @contextmanager
@@ -44,14 +60,13 @@ def write_tensors(file: GGUFWriter, entries: list[Entry], dtype: str) -> None:
         block, size = GGML_QUANT_SIZES[kind]
         length = entry.tensor.numel() // block * size
         file.add_tensor_info(entry.name, tuple(entry.tensor.shape), np.dtype(np.float32), length, kind)
-    file.add_file_type(_file_type(dtype))
+    file.add_file_type(FILE_TYPES[dtype].value)
     file.add_quantization_version(2)
     file.write_header_to_file()
     file.write_kv_data_to_file()
     file.write_ti_data_to_file()
     for entry in entries:
-        values = entry.tensor.detach().float().cpu().contiguous().numpy()
-        file.write_tensor_data(quantize(values, _kind(entry, dtype)))
+        file.write_tensor_data(quantize(entry.values(), _kind(entry, dtype)))
 
 
 def _kind(entry: Entry, dtype: str) -> GGMLQuantizationType:
@@ -62,13 +77,3 @@ def _kind(entry: Entry, dtype: str) -> GGMLQuantizationType:
     if entry.tensor.shape[-1] % GGML_QUANT_SIZES[kind][0]:
         return GGMLQuantizationType.F16
     return kind
-
-
-def _file_type(dtype: str) -> int:
-    from gguf import LlamaFileType
-
-    return {
-        "fp32": LlamaFileType.ALL_F32,
-        "bf16": LlamaFileType.MOSTLY_BF16,
-        "q8_0": LlamaFileType.MOSTLY_Q8_0,
-    }[dtype].value

@@ -1,6 +1,7 @@
 """Llama- and Qwen-like causal LMs as llama.cpp's tensors and fields."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +28,8 @@ def architecture(config: PreTrainedConfig) -> str:
     kind = config.model_type
     if kind not in ARCHITECTURES:
         raise ConfigError(f"--to gguf: a {kind} language model; {', '.join(ARCHITECTURES)} are written. Use --to hf")
+    if config.hidden_act != "silu":
+        raise ConfigError(f"--to gguf: a {kind} model with {config.hidden_act}; llama.cpp's have silu. Use --to hf")
     rope = _rope(config)
     known = ROPES if ARCHITECTURES[kind] == MODEL_ARCH.LLAMA else ROPES - {"llama3"}
     if rope["rope_type"] not in known:
@@ -68,9 +71,8 @@ def language_entries(model: PreTrainedModel, state: Mapping[str, Tensor]) -> Ite
         ours = names.get_name(name, SUFFIXES)
         if ours is None:
             raise ConfigError(f"--to gguf: llama.cpp's {MODEL_ARCH_NAMES[arch]} has no tensor for {name}. Use --to hf")
-        if arch == MODEL_ARCH.LLAMA and (".q_proj." in name or ".k_proj." in name):
-            tensor = _interleaved(tensor, _head(config))
-        yield Entry(ours, tensor)
+        turns = arch == MODEL_ARCH.LLAMA and (".q_proj." in name or ".k_proj." in name)
+        yield Entry(ours, tensor, change=partial(_interleaved, head=_head(config)) if turns else None)
     if _rope(config)["rope_type"] == "llama3":
         yield Entry("rope_freqs.weight", _frequency_factors(model, config))
 

@@ -16,6 +16,7 @@ from llm.errors import ModelError
 ASCII = r"root ::= [ -~\n]+"
 TOP = 20  # likeliest tokens whose log-probabilities are asked for at every step
 SECONDS = 3600
+SERVER = Path(__file__).with_name("server.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,11 @@ def _ask(model: Path, mmproj: Path | None, texts: list[str], chats: list[dict[st
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
         json.dump(asked, file)
         file.flush()
-        command = [sys.executable, "-m", "vlm.gguf.server", file.name]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False)
+        command = [sys.executable, "-P", str(SERVER), file.name]
+        try:
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise ModelError(f"{model.name}: llama.cpp did not answer within {SECONDS} s") from error
     if done.returncode:
         said = done.stderr.strip().splitlines()[-1:] or [f"it ended with {done.returncode}"]
         raise ModelError(f"{model.name}: llama.cpp cannot run it: {said[0]}. Please report this")

@@ -28,12 +28,19 @@ def modelfile(encoder: Encoder, files: list[str]) -> str:
 
 
 def go_template(template: Template, sees: bool) -> str:
-    """What stands between two turns depends on their roles alone: one branch for each pair that can follow."""
+    """What stands between two turns depends on their roles alone: one branch for each pair that can follow.
+
+    White space at the edges of a text stays, also where the chat template strips it: Ollama's language cannot.
+    """
     with_system = template.between(("system", *("user", "assistant") * ROUNDS))
     without = template.between(("user", "assistant") * ROUNDS)
     turns = without[1:]
-    if with_system[2:] != turns or turns[::2] != turns[:1] * ROUNDS or turns[1:-1:2] != turns[1:2] * (ROUNDS - 1):
-        raise ConfigError("--to ollama: the chat template counts its rounds, which Ollama's cannot. Use --to gguf")
+    earlier, last = turns[:-2:2], turns[-2]
+    if with_system[2:] != turns or earlier != turns[:1] * (ROUNDS - 1) or turns[1:-1:2] != turns[1:2] * (ROUNDS - 1):
+        raise ConfigError(
+            "--to ollama: what the chat template writes between two turns depends on more than their roles, which "
+            "Ollama's cannot hold. Use --to gguf"
+        )
     before = {
         'eq .Role "assistant"': turns[0],
         'eq .Role "system"': with_system[0],
@@ -46,7 +53,7 @@ def go_template(template: Template, sees: bool) -> str:
         '{{- $last := "" }}{{- range $message := .Messages }}'
         f"{{{{- {branches}{{{{- end }}}}"
         f"{{{{- $text := .Content }}}}{_PICTURES if sees else ''}{{{{- $text }}}}{{{{- $last = .Role }}}}"
-        '{{- end }}{{- if ne $last "assistant" }}' + _text(turns[0]) + "{{- end }}"
+        '{{- end }}{{- if ne $last "assistant" }}' + _text(last) + "{{- end }}"
     )
 
 

@@ -1,15 +1,17 @@
-"""llama.cpp's server answering one list of requests, as a process of its own: `python -m vlm.gguf.server FILE`.
+"""llama.cpp's server answering one list of requests, as a process of its own: `python -P server.py FILE`.
 
 A process of its own because a model that llama.cpp does not like may end the process, and because taking the server
-down waits forever now and then (xllamacpp 2026.10): this one ends without.
+down waits forever now and then (xllamacpp 2026.10): this one ends without. It imports nothing of ours.
 """
 
 import json
 import os
 import secrets
 import sys
+import traceback
+from types import TracebackType
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import ProxyHandler, Request, build_opener
 
 from xllamacpp import CommonParams, Server
 
@@ -18,7 +20,20 @@ SECONDS = 600
 
 
 def main() -> None:
-    """Read {model, mmproj, texts, chats} from the file, write {tokens, answers} to standard output, and leave."""
+    """Answer and leave, whatever happened."""
+    sys.excepthook = _fail
+    _answer()
+    os._exit(0)
+
+
+def _fail(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    traceback.print_exception(kind, error, trace)
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _answer() -> None:
+    """Read {model, mmproj, texts, chats} from the file and write {tokens, answers} to standard output."""
     with open(sys.argv[1], encoding="utf-8") as file:
         asked = json.load(file)
     answers = os.dup(1)
@@ -31,7 +46,6 @@ def main() -> None:
     }
     with open(answers, "w", encoding="utf-8") as out:
         json.dump(answer, out)
-    os._exit(0)
 
 
 def _serve(model: str, mmproj: str, key: str) -> Any:
@@ -47,7 +61,8 @@ def _tokenize(server: Any, key: str, text: str) -> list[int]:
     """The ids of a text whose special tokens are read as such."""
     body = json.dumps({"content": text, "parse_special": True, "add_special": False}).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-    with urlopen(Request(server.listening_address + "/tokenize", body, headers), timeout=SECONDS) as answer:
+    straight = build_opener(ProxyHandler({}))  # no proxy between us and our own machine
+    with straight.open(Request(server.listening_address + "/tokenize", body, headers), timeout=SECONDS) as answer:
         return list(json.load(answer)["tokens"])
 
 

@@ -1,5 +1,7 @@
 """The chat template as llama.cpp's server reads it."""
 
+import json
+
 from llm.encode import Encoder
 
 # The server writes a picture as `<__media_...__>` straight before the text behind it, in one string; training saw a
@@ -19,6 +21,11 @@ _LINES = r"""
 
 
 def llama_cpp_jinja(encoder: Encoder) -> str:
-    """The run's chat template; where it sees, for messages whose pictures are llama.cpp's marks."""
-    jinja = encoder.template.jinja
-    return jinja if encoder.image_id is None else _LINES + jinja
+    """The run's chat template; where it sees, for messages whose pictures are llama.cpp's marks.
+
+    Some templates open a new answer shorter than they write an old one (Qwen3: without its empty thoughts); training
+    saw the latter, so its rest is put behind.
+    """
+    rest = json.dumps(encoder.template.opening_rest, ensure_ascii=False)
+    behind = "{%- if add_generation_prompt -%}{{- " + rest + " -}}{%- endif -%}" if rest != '""' else ""
+    return ("" if encoder.image_id is None else _LINES) + encoder.template.jinja + behind

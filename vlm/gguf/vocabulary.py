@@ -1,6 +1,7 @@
 """A tokenizer as llama.cpp's vocabulary: byte-level BPE (`gpt2`) or sentencepiece's BPE (`llama`)."""
 
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,18 +12,23 @@ from transformers import PreTrainedTokenizerBase
 from llm.errors import ConfigError
 
 # llama.cpp knows by name only how a byte-level tokenizer cuts text into words.
-BYTE_LEVEL = ("smollm", "qwen2", "llama-bpe", "gpt-2", "qwen35", "llama4", "default")
-# Composed characters only: llama.cpp normalises nothing, Qwen's tokenizers do.
-TELLING = (
+BYTE_LEVEL = (
+    *("smollm", "qwen2", "qwen35", "llama-bpe", "gpt-2", "tekken", "deepseek-llm", "deepseek-coder", "falcon3"),
+    *("gpt-4o", "llama4", "stablelm2", "command-r", "default"),
+)
+_TEXTS = (
     "Hello world! It's 12345 o'clock, they'LL go; don't 1st 2nd  3,141.59\n\n\nA   gap\tand\ttabs \r\n end ",
     "def f(x_1):\n    return {'a': [x_1 ** 2, \"b\"]}  # déjà-vu naïve café Ünïcödé",
     "你好，世界。这张图片里有什么？第123页！ 日本語テキスト 한국어 русский العربية עברית ไทย",
+    "नमस्ते दुनिया, ไทยที่นี่ เก้าอี้, مُحَمَّد, ❤️ I❤️you, x̂ŷ",
     "🙂👩‍👩‍👧 é ½ x² — “quotes” … <b>&amp;</b> http://a.b/c?d=e&f=%20 \u200b\u3000end",
 )
+# Composed: Qwen's tokenizers compose what they read, llama.cpp does not.
+TELLING = tuple(unicodedata.normalize("NFC", text) for text in _TEXTS)
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class PreTokenizer:
     """How text becomes words before it becomes tokens; `space_prefix` puts a space before each stretch of text."""
 
     name: str
@@ -40,11 +46,11 @@ class Vocabulary:
     scores: list[float]
 
     @property
-    def cuts(self) -> tuple[Cut, ...]:
+    def candidates(self) -> tuple[PreTokenizer, ...]:
         """What a tokenizer of this kind may do."""
         if self.model == "gpt2":
-            return tuple(Cut(name) for name in BYTE_LEVEL)
-        return Cut("default", space_prefix=True), Cut("default")
+            return tuple(PreTokenizer(name) for name in BYTE_LEVEL)
+        return PreTokenizer("default", space_prefix=True), PreTokenizer("default")
 
 
 def read_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int) -> Vocabulary:
@@ -52,11 +58,14 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int) -> Vocabulary
 
     Raises ConfigError for a tokenizer that llama.cpp has no name for.
     """
-    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    spec: dict[str, Any] = json.loads(backend.to_str()) if backend is not None else {"model": {"type": "slow"}}
+    whole: Any = tokenizer
+    spec: dict[str, Any] = json.loads(whole.backend_tokenizer.to_str())
     kind = spec["model"]["type"]
     if kind != "BPE":
         raise ConfigError(f"--to gguf: a {kind} tokenizer; llama.cpp's vocabularies that we write are BPE. Use --to hf")
+    most = max([*spec["model"]["vocab"].values(), *(added["id"] for added in spec["added_tokens"])])
+    if most >= rows:
+        raise ConfigError(f"--to gguf: the tokenizer has a token {most}, the model {rows} embeddings. Use --to hf")
     byte_level = any(part["type"] == "ByteLevel" for part in _parts(spec.get("pre_tokenizer")))
     tokens, types = _tokens(spec, rows)
     merges = [_pair(merge) for merge in spec["model"]["merges"]]
@@ -67,17 +76,19 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int) -> Vocabulary
     return Vocabulary("llama", tokens, types, [], _scores(tokens, merges))
 
 
-def add_vocabulary(file: GGUFWriter, vocabulary: Vocabulary, cut: Cut, tokenizer: PreTrainedTokenizerBase) -> None:
+def add_vocabulary(
+    file: GGUFWriter, vocabulary: Vocabulary, pre: PreTokenizer, tokenizer: PreTrainedTokenizerBase
+) -> None:
     """The vocabulary's fields. No begin token is added to a text: the chat template writes it where there is one."""
     file.add_tokenizer_model(vocabulary.model)
-    file.add_tokenizer_pre(cut.name)
+    file.add_tokenizer_pre(pre.name)
     file.add_token_list(vocabulary.tokens)
     file.add_token_types(vocabulary.types)
     if vocabulary.model == "gpt2":
         file.add_token_merges(vocabulary.merges or [" "])  # an empty array has no type
     else:
         file.add_token_scores(vocabulary.scores)
-    file.add_add_space_prefix(cut.space_prefix)
+    file.add_add_space_prefix(pre.space_prefix)
     file.add_add_bos_token(False)
     file.add_add_eos_token(False)
     for add, number in (
@@ -98,7 +109,7 @@ def _tokens(spec: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
         kind = TokenType.BYTE if is_byte else TokenType.UNKNOWN if text == unknown else TokenType.NORMAL
         tokens[number], types[number] = text, int(kind)
     for added in spec["added_tokens"]:
-        if added["id"] < rows and added["content"] != unknown:
+        if added["content"] != unknown:
             kind = TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED
             tokens[added["id"]], types[added["id"]] = added["content"], int(kind)
     return tokens, types
@@ -111,13 +122,13 @@ def _scores(tokens: list[str], merges: list[tuple[str, str]]) -> list[float]:
 
 
 def _parts(stage: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-    """The steps of a normaliser or pre-tokenizer, sequences opened."""
+    """The steps of a pre-tokenizer, sequences opened."""
     if stage is None:
         return
-    inner = stage.get("pretokenizers") or stage.get("normalizers")
-    if not inner:
+    if stage["type"] != "Sequence":
         yield stage
-    for part in inner or ():
+        return
+    for part in stage["pretokenizers"]:
         yield from _parts(part)
 
 

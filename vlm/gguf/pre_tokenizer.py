@@ -1,4 +1,4 @@
-"""Which of llama.cpp's ways to cut text into words is a tokenizer's: tried, on a model too small to cost anything."""
+"""Which of llama.cpp's pre-tokenizers is a tokenizer's own: tried, on a model too small to cost anything."""
 
 import tempfile
 from itertools import cycle
@@ -12,14 +12,14 @@ from llm.encode import Encoder
 from llm.errors import ConfigError
 from vlm.gguf.file import Entry, write_tensors, writer
 from vlm.gguf.llama_cpp import tokenize
-from vlm.gguf.vocabulary import TELLING, Cut, Vocabulary, add_vocabulary
+from vlm.gguf.vocabulary import TELLING, PreTokenizer, Vocabulary, add_vocabulary
 
 WIDTH = 32
 MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 NORMS = ("attn_norm", "ffn_norm")
 
 
-def find_cut(vocabulary: Vocabulary, encoder: Encoder) -> Cut:
+def find_pre_tokenizer(vocabulary: Vocabulary, encoder: Encoder) -> PreTokenizer:
     """The first way in which llama.cpp gives the ids that training gave to a chat of texts that tell them apart.
 
     Raises ConfigError when there is none: the model would read other tokens than it was trained on.
@@ -29,22 +29,23 @@ def find_cut(vocabulary: Vocabulary, encoder: Encoder) -> Cut:
     text = "".join(segment.text for segment in encoder.template.prompt(chat))
     wanted = encoder.prompt(chat)[0]
     with tempfile.TemporaryDirectory() as folder:
-        for number, cut in enumerate(vocabulary.cuts):
+        for number, pre in enumerate(vocabulary.candidates):
             file = Path(folder) / f"{number}.gguf"
-            _write_empty(vocabulary, cut, encoder, file)
+            _write_empty(vocabulary, pre, encoder, file)
             if tokenize(file, text) == wanted:
-                return cut
+                return pre
+    tried = ", ".join(pre.name for pre in vocabulary.candidates)
     raise ConfigError(
-        f"--to gguf: llama.cpp knows {len(vocabulary.cuts)} ways to cut such text into words, and this tokenizer does "
-        "it otherwise: it would read other tokens than the model was trained on. Use --to hf"
+        f"--to gguf: none of llama.cpp's pre-tokenizers that are tried ({tried}) gives this tokenizer's ids: the model "
+        "would read other tokens than it was trained on. Use --to hf"
     )
 
 
-def _write_empty(vocabulary: Vocabulary, cut: Cut, encoder: Encoder, file: Path) -> None:
+def _write_empty(vocabulary: Vocabulary, pre: PreTokenizer, encoder: Encoder, file: Path) -> None:
     """A Llama of one block of zeros with this vocabulary."""
     with writer(file, "llama") as out:
         _add_shape(out, len(vocabulary.tokens))
-        add_vocabulary(out, vocabulary, cut, encoder.tokenizer)
+        add_vocabulary(out, vocabulary, pre, encoder.tokenizer)
         zeros, ones = torch.zeros(WIDTH, WIDTH), torch.ones(WIDTH)
         blocks = [Entry(f"blk.0.{name}.weight", zeros) for name in MATRICES]
         norms = [Entry(name, ones) for name in ("output_norm.weight", *(f"blk.0.{name}.weight" for name in NORMS))]
