@@ -99,6 +99,12 @@ class TrainConfig(Part):
     max_steps: Annotated[int, Field(ge=0)] = Field(0, description="0: as many as the epochs hold")
     batch: Positive = Field(16, description="samples an optimizer step, over all processes")
     packing: Literal["flatten", "fill"] = "flatten"
+    fold: Literal["auto", "off"] = Field(
+        "auto", description="auto: records of one step that share a beginning (image, system prompt) compute it once"
+    )
+    order: Literal["random", "by_image"] = Field(
+        "random", description="by_image: an epoch shows each image's records one after the other, images at random"
+    )
     pack_tokens: Positive = Field(4096, description="token budget of one forward pass")
     pack_images: Positive = Field(64, description="image budget of one forward pass")
     dtype: Literal["bf16", "fp32"] = "bf16"

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,12 @@ from llm.config import DataConfig, Source
 from llm.conversation import Conversation, ImageRef, Message
 from llm.encode import IGNORED, Encoder, Sample
 from llm.errors import DataError, Place, RecordError
-from llm.fold import fold, split_turns
+from llm.fold import alike, fold, folded_length, share_key, split_turns
+from llm.packing import Unit
 from llm.readers import describe, read
 from llm.template import prove
 
-VERSION = 1  # raise when the meaning of a cached file changes
+VERSION = 2  # raise when the meaning of a cached file changes
 CheckImage = Callable[[ImageRef], object]
 
 
@@ -39,6 +40,7 @@ class Corpus:
     branch_offsets: NDArray[np.int64]  # [n + 1]
     weights: NDArray[np.float64]  # [n]
     targets: NDArray[np.int64]  # [n], supervised tokens
+    shares: NDArray[np.int64]  # [n], equal where samples may share a prefix (see llm.fold.share_key)
     images: list[list[str]]
     places: list[str]
     dropped: list[str]  # places of records left out as too long
@@ -64,6 +66,31 @@ class Corpus:
         branches = self.branches[self.branch_offsets[index] : self.branch_offsets[index + 1]]
         images = tuple(ImageRef(path) for path in self.images[index])
         return Sample(np.asarray(self.ids[rows]), np.asarray(self.labels[rows]), images, tuple(map(int, branches)))
+
+    def folded(self, indices: Sequence[int]) -> list[Sample]:
+        """The samples of one pack, those that share a prefix as one sample with branches."""
+        groups = alike([int(self.shares[index]) for index in indices])
+        return [fold([self.sample(indices[place]) for place in group]) for group in groups]
+
+    def units(self, indices: NDArray[np.int64], budget: int) -> list[Unit]:
+        """The samples of one step as what a pack holds whole: groups that share a prefix, and single samples.
+
+        A group that would exceed `budget` rows is cut into several.
+        """
+        groups = alike(self.shares[indices].tolist())
+        return [unit for group in groups for unit in self._units(indices[group], budget)]
+
+    def _units(self, members: NDArray[np.int64], budget: int) -> Iterator[Unit]:
+        samples = [self.sample(index) for index in members]
+        pictures = len(samples[0].images)
+        start = 0
+        while start < len(members):
+            end = start + 1
+            rows = len(samples[start].ids)
+            while end < len(members) and (more := folded_length(samples[start : end + 1])) <= budget:
+                rows, end = more, end + 1
+            yield Unit(members[start:end], rows, pictures)
+            start = end
 
 
 def build_corpus(
@@ -214,6 +241,7 @@ def _save(folder: Path, samples: list[Sample], weights: NDArray[np.float64]) -> 
         "branch_offsets": _offsets([len(starts) for starts in branches]),
         "weights": weights,
         "targets": np.array([int((sample.labels != IGNORED).sum()) for sample in samples], np.int64),
+        "shares": np.array([share_key(sample) for sample in samples], np.int64),
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
@@ -225,7 +253,7 @@ def _offsets(lengths: list[int]) -> NDArray[np.int64]:
 
 def _open(folder: Path) -> Corpus:
     document = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-    names = ("ids", "labels", "offsets", "branches", "branch_offsets", "weights", "targets")
+    names = ("ids", "labels", "offsets", "branches", "branch_offsets", "weights", "targets", "shares")
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
     return Corpus(**arrays, **document, key=folder.name)
 

@@ -1,9 +1,12 @@
 """Questions that share their beginning become one prefix and k branches.
 
 With a causal model and the images first, a branch that sees the prefix and itself has exactly the loss of the whole
-sequence; the prefix is computed once. `data.turns: apart` uses it for the questions of one record.
+sequence; the prefix is computed once. `data.turns: apart` uses it for the questions of one record, `train.fold` for
+records of one optimizer step.
 """
 
+import hashlib
+from collections.abc import Sequence
 from itertools import takewhile
 
 import numpy as np
@@ -11,6 +14,10 @@ import numpy as np
 from llm.conversation import Conversation, ImageRef, Message
 from llm.encode import IGNORED, Sample
 from llm.errors import RecordError
+
+# Samples are tried for a common prefix when their first tokens agree; less is not worth a branch.
+LEAD = 16
+ALONE = 0  # the key of a sample that shares with nobody
 
 
 def split_turns(conversation: Conversation) -> list[Conversation]:
@@ -77,3 +84,25 @@ def _shared(samples: list[Sample]) -> int:
         differs = np.flatnonzero(sample.ids[: len(first)] != first)
         first = first[: differs[0]] if len(differs) else first
     return len(first)
+
+
+def share_key(sample: Sample) -> int:
+    """Equal for samples that see the same images and begin with the same `LEAD` tokens; `ALONE` for folded ones."""
+    if sample.branches or len(sample.ids) < LEAD:
+        return ALONE
+    seen = "\n".join(image.path for image in sample.images).encode() + sample.ids[:LEAD].tobytes()
+    return 1 + int.from_bytes(hashlib.sha256(seen).digest()[:7], "big")
+
+
+def alike(keys: Sequence[int]) -> list[list[int]]:
+    """Places of equal keys together, each group where its first member stands; ALONE stays alone."""
+    groups: dict[int, list[int]] = {}
+    for place, key in enumerate(keys):
+        groups.setdefault(-1 - place if key == ALONE else key, []).append(place)
+    return list(groups.values())
+
+
+def folded_length(samples: list[Sample]) -> int:
+    """Rows of `fold(samples)`."""
+    prefix = _shared(samples) if len(samples) > 1 else 0
+    return prefix + sum(len(sample.ids) - prefix for sample in samples)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -48,10 +49,11 @@ def plan_run(corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed
     budget = Budget(train.pack_tokens, train.pack_images)
     weights = np.zeros(len(corpus))
     weights[chosen] = corpus.weights[chosen]
+    together = partial(corpus.units, budget=train.pack_tokens) if train.fold == "auto" else None
     plans: list[PackPlan] = []
     total = 0
     for epoch in range(int(np.ceil(train.epochs))):
-        order = epoch_order(weights, seed, epoch)
+        order = epoch_order(weights, seed, epoch, corpus.shares if train.order == "by_image" else None)
         plan = plan_packs(
             corpus.lengths,
             corpus.image_counts,
@@ -60,6 +62,7 @@ def plan_run(corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed
             order=order,
             mode=train.packing,
             world=world,
+            units=together,
         )
         plans.append(plan)
         total += max(1, round(len(plan) * min(1.0, train.epochs - epoch)))

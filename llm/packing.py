@@ -5,7 +5,7 @@ and no rank runs dry.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,15 @@ Indices = NDArray[np.int64]
 class Budget:
     """What one forward pass may hold."""
 
+    tokens: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Samples that one pack holds together, as many rows as they take there, and their pictures."""
+
+    members: Indices
     tokens: int
     images: int
 
@@ -52,10 +61,12 @@ def plan_packs(
     order: Indices,
     mode: Literal["flatten", "fill"] = "flatten",
     world: int = 1,
+    units: Callable[[Indices], list[Unit]] | None = None,
 ) -> PackPlan:
     """Plan one epoch over the samples in `order` (indices into `tokens` and `images`).
 
-    `flatten`: a step holds the next `batch` samples, split into as few packs as the budgets allow.
+    `flatten`: a step holds the next `batch` samples, split into as few packs as the budgets allow. `units` tells which
+    of a step's samples stay together and what they cost then; alone otherwise.
     `fill`: packs are filled over the whole epoch by best-fit decreasing; a step holds the number of packs that hold
     about `batch` samples.
 
@@ -65,17 +76,28 @@ def plan_packs(
     if len(order) < world:
         raise DataError(f"{len(order)} samples cannot feed {world} processes. Use fewer processes or more data")
     if mode == "flatten":
-        steps = tuple(_split_step(chunk, tokens, images, budget, world) for chunk in _chunks(order, batch, world))
+        together = units or (lambda chunk: _singles(chunk, tokens, images))
+        steps = tuple(_split_step(together(chunk), budget, world) for chunk in _chunks(order, batch, world))
         return PackPlan(steps, world)
     return PackPlan(_fill_steps(tokens, images, budget, batch, order, world), world)
 
 
-def epoch_order(weights: NDArray[np.float64], seed: int, epoch: int) -> Indices:
-    """A seeded permutation in which sample i stands floor(weight) times, and once more with the fraction's chance."""
+def epoch_order(
+    weights: NDArray[np.float64], seed: int, epoch: int, groups: NDArray[np.int64] | None = None
+) -> Indices:
+    """A seeded permutation in which sample i stands floor(weight) times, and once more with the fraction's chance.
+
+    With `groups` it permutes groups: samples of one key follow each other (those of key 0 stand alone).
+    """
     random = np.random.default_rng([seed, epoch])
     whole = np.floor(weights).astype(np.int64)
     extra = random.random(len(weights)) < (weights - whole)
-    return random.permutation(np.repeat(np.arange(len(weights)), whole + extra))
+    order = random.permutation(np.repeat(np.arange(len(weights)), whole + extra))
+    if groups is None:
+        return order
+    keys = np.where(groups[order] == 0, -1 - np.arange(len(order)), groups[order])
+    _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+    return order[np.argsort(first[group], kind="stable")]  # each group where its first member came
 
 
 def _refuse_oversized(tokens: Indices, images: Indices, budget: Budget) -> None:
@@ -99,42 +121,53 @@ def _chunks(order: Indices, batch: int, world: int) -> Iterator[Indices]:
         yield order[start:end]
 
 
-def _split_step(chunk: Indices, tokens: Indices, images: Indices, budget: Budget, world: int) -> tuple[Indices, ...]:
+def _singles(chunk: Indices, tokens: Indices, images: Indices) -> list[Unit]:
+    members = chunk[:, None]
+    return list(map(Unit, members, tokens[chunk].tolist(), images[chunk].tolist()))
+
+
+def _split_step(units: list[Unit], budget: Budget, world: int) -> tuple[Indices, ...]:
     """The fewest balanced packs, a multiple of `world`, found by longest-processing-time assignment."""
     need = max(
-        -(-int(tokens[chunk].sum()) // budget.tokens),
-        -(-int(images[chunk].sum()) // budget.images),
+        -(-sum(unit.tokens for unit in units) // budget.tokens),
+        -(-sum(unit.images for unit in units) // budget.images),
         1,
     )
     count = -(-need // world) * world
-    while count <= len(chunk):
-        packs = _balance(chunk, tokens, images, budget, count)
+    if count > len(units):  # more ranks than groups: what shares a prefix is shared out
+        units = [Unit(member[None], unit.tokens, unit.images) for unit in units for member in unit.members]
+    while count <= len(units):
+        packs = _balance(units, budget, count)
         if packs is not None:
             return packs
         count += world
     if world == 1:
-        return tuple(chunk[index : index + 1] for index in range(len(chunk)))
+        return tuple(unit.members for unit in units)
     raise ConfigError(
-        f"a step of {len(chunk)} samples cannot be shared evenly among {world} processes under train.pack_tokens "
+        f"a step of {len(units)} samples cannot be shared evenly among {world} processes under train.pack_tokens "
         f"{budget.tokens}. Raise train.pack_tokens, or make train.batch a multiple of {world}"
     )
 
 
-def _balance(
-    chunk: Indices, tokens: Indices, images: Indices, budget: Budget, count: int
-) -> tuple[Indices, ...] | None:
+def _balance(units: list[Unit], budget: Budget, count: int) -> tuple[Indices, ...] | None:
     """Assign longest first to the lightest pack with room; None when that fails or leaves a pack empty."""
-    packs: list[list[int]] = [[] for _ in range(count)]
-    load, held = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    for sample in chunk[np.argsort(-tokens[chunk], kind="stable")]:
-        room = (load + tokens[sample] <= budget.tokens) & (held + images[sample] <= budget.images)
-        if not room.any():
+    if count == 1:
+        return (np.concatenate([unit.members for unit in units]),)
+    packs: list[list[Indices]] = [[] for _ in range(count)]
+    load, held = [0] * count, [0] * count
+    for unit in sorted(units, key=lambda unit: -unit.tokens):
+        room = [
+            pack
+            for pack in range(count)
+            if load[pack] + unit.tokens <= budget.tokens and held[pack] + unit.images <= budget.images
+        ]
+        if not room:
             return None
-        target = int(np.where(room, load, np.iinfo(np.int64).max).argmin())
-        packs[target].append(int(sample))
-        load[target] += tokens[sample]
-        held[target] += images[sample]
-    return tuple(np.asarray(pack, np.int64) for pack in packs) if all(packs) else None
+        target = min(room, key=load.__getitem__)
+        packs[target].append(unit.members)
+        load[target] += unit.tokens
+        held[target] += unit.images
+    return tuple(np.concatenate(pack) for pack in packs) if all(packs) else None
 
 
 def _fill_steps(

@@ -25,7 +25,7 @@ from llm.checkpoint import (
 )
 from llm.config import Probe, RunConfig, Source
 from llm.corpus import CheckImage, Corpus, build_corpus, hold_out
-from llm.encode import Encoder
+from llm.encode import Encoder, Sample
 from llm.engine import TorchEngine
 from llm.errors import RunError
 from llm.loader import Loader, Schedule, plan_run
@@ -263,6 +263,11 @@ def _report(folder: Path, config: RunConfig, material: Material, progress: Progr
     plot_loss(folder)
 
 
-def collate_text(corpus: Corpus, indices: tuple[int, ...]) -> PackedBatch:
+def collate_text(corpus: Corpus, indices: tuple[int, ...], fold: bool = False) -> PackedBatch:
     """The batch of one pack of a text run."""
-    return collate([corpus.sample(index) for index in indices], indices)
+    return collate(samples_of(corpus, indices, fold), indices)
+
+
+def samples_of(corpus: Corpus, indices: tuple[int, ...], fold: bool) -> list[Sample]:
+    """The samples of a pack; with `fold`, those that share a beginning as one."""
+    return corpus.folded(indices) if fold else [corpus.sample(index) for index in indices]

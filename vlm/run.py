@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from llm.generate import Sampling
 from llm.load import resolve_yaml
 from llm.model import load_llm, load_tokenizer
 from llm.optim import ParamGroup
-from llm.run import Parts, collate_text, run_training
+from llm.run import Parts, collate_text, run_training, samples_of
 from llm.template import load_template
 from llm.tuning import apply_tuning, merge_adapters
 from vlm.batch import VlmBatch, collate_vlm, read_pixels
@@ -197,7 +198,7 @@ def _text_parts(opened: Opened) -> Parts[Any]:
         model=opened.model,
         encoder=opened.encoder,
         groups=opened.groups,
-        collate=collate_text,
+        collate=partial(collate_text, fold=opened.config.train.fold == "auto"),
         answer=_answerer(opened),
         must_move=("llm",),
     )
@@ -208,7 +209,7 @@ def _vision_parts(opened: Opened, model: VlmModel) -> Parts[Any]:
     check = read_image if opened.config.data.check_images == "decode" else check_header
 
     def collate(corpus: Corpus, indices: tuple[int, ...]) -> VlmBatch:
-        samples = [corpus.sample(index) for index in indices]
+        samples = samples_of(corpus, indices, opened.config.train.fold == "auto")
         return collate_vlm(samples, vision.preprocess, vision.image_id, vision.rows, indices)
 
     def prepare(corpus: Corpus) -> None:

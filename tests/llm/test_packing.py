@@ -1,12 +1,14 @@
 """The laws of a plan: every sample once, no budget exceeded, equally many packs a rank."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm.errors import ConfigError, DataError
-from llm.packing import Budget, best_fit, epoch_order, plan_packs
+from llm.packing import Budget, Unit, best_fit, epoch_order, plan_packs
 
 
 def _lengths(count: int, seed: int = 0) -> np.ndarray:
@@ -84,3 +86,54 @@ def test_a_sample_over_the_budget_is_named() -> None:
 def test_fewer_samples_than_ranks() -> None:
     with pytest.raises(DataError, match="1 samples cannot feed 2"):
         plan_packs(np.array([9]), np.array([0]), Budget(50, 1), batch=1, order=np.arange(1), world=2)
+
+
+def _together(keys: np.ndarray, tokens: np.ndarray, budget: int) -> Callable[[np.ndarray], list[Unit]]:
+    """Groups of one key share ten tokens, in as many units as the budget asks for."""
+
+    def units(chunk: np.ndarray) -> list[Unit]:
+        found: list[Unit] = []
+        for key in dict.fromkeys(keys[chunk].tolist()):
+            rest = chunk[keys[chunk] == key]
+            while len(rest):
+                costs = 10 + np.cumsum(tokens[rest] - 10)
+                fit = max(1, int((costs <= budget).sum()))
+                found.append(Unit(rest[:fit], int(costs[fit - 1]), 1))
+                rest = rest[fit:]
+        return found
+
+    return units
+
+
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(4, 120), batch=st.integers(2, 32), world=st.sampled_from([1, 2]), seed=st.integers(0, 9))
+def test_groups_change_packs_and_never_steps(count: int, batch: int, world: int, seed: int) -> None:
+    tokens = 10 + _lengths(count, seed)
+    keys = np.random.default_rng(seed).integers(0, count // 3 + 1, count)
+    order, ones, budget = epoch_order(np.ones(count), seed, 0), np.ones(count, int), Budget(256, 16)
+    units = _together(keys, tokens, budget.tokens)
+    try:
+        plan = plan_packs(tokens, ones, budget, batch=batch, order=order, world=world, units=units)
+        plain = plan_packs(tokens, ones, budget, batch=batch, order=order, world=world)
+    except ConfigError:
+        assert world > 1
+        return
+    assert [set(np.concatenate(step)) for step in plan.steps] == [set(np.concatenate(step)) for step in plain.steps]
+    assert sorted(np.concatenate([pack for step in plan.steps for pack in step])) == list(range(count))
+    assert all(sum(unit.tokens for unit in units(pack)) <= 256 for step in plan.steps for pack in step)
+    assert all(len(step) % world == 0 for step in plan.steps)
+    assert sum(map(len, plan.steps)) <= sum(map(len, plain.steps)), "sharing never costs a pack"
+
+
+def test_an_epoch_by_image_keeps_groups_together() -> None:
+    groups = np.array([5, 7, 5, 0, 7, 5, 0, 9])
+    seen = set()
+    for seed in range(20):
+        order = epoch_order(np.ones(8), seed, 0, groups)
+        assert sorted(order) == list(range(8))
+        runs = [
+            int(group) for index, group in enumerate(groups[order]) if not index or group != groups[order][index - 1]
+        ]
+        assert sorted(group for group in runs if group) == [5, 7, 9]
+        seen.add(tuple(order))
+    assert len(seen) > 15, "groups and their members come in any order"

@@ -127,8 +127,9 @@ def test_a_signal_finishes_the_step_and_saves(
 def test_every_split_of_a_step_is_equal(tiny_llama: Path, data: Path, tmp_path: Path, tokens: int) -> None:
     """fp32, no dropout: micro-batches change rounding only."""
     plain = {"dropout": 0.0}
-    one = train(recipe(tiny_llama, data, tmp_path / "one", tune=plain, train={"pack_tokens": 2000}), Path.cwd())
-    cut = train(recipe(tiny_llama, data, tmp_path / "cut", tune=plain, train={"pack_tokens": tokens}), Path.cwd())
+    whole, less = ({"pack_tokens": size, "fold": "off"} for size in (2000, tokens))
+    one = train(recipe(tiny_llama, data, tmp_path / "one", tune=plain, train=whole), Path.cwd())
+    cut = train(recipe(tiny_llama, data, tmp_path / "cut", tune=plain, train=less), Path.cwd())
     assert losses(cut) == pytest.approx(losses(one), rel=1e-6)
     assert losses(cut) != [losses(cut)[0]] * 8
 
@@ -139,7 +140,7 @@ def test_a_mean_of_means_would_differ(tiny_llama: Path, data: Path, tmp_path: Pa
     from llm.run import read_material
     from vlm.run import open_model, parts_of
 
-    config = recipe(tiny_llama, data, tmp_path, train={"pack_tokens": 200})
+    config = recipe(tiny_llama, data, tmp_path, train={"pack_tokens": 200, "fold": "off"})
     material = read_material(config, parts_of(open_model(config)), tmp_path, Path.cwd())
     plan = plan_run(material.train, material.chosen, config.train, 0).plans[0]
     counts = [[int(material.train.targets[pack].sum()) for pack in step] for step in plan.steps]
