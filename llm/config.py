@@ -48,6 +48,10 @@ class DataConfig(Part):
     validation: Fraction = Field(0.0, description="share of records held out for validation loss")
     validation_sources: tuple[Source, ...] = ()
     cache: str = Field("", description="folder of the token cache; next to the run when empty")
+    cache_features: Literal["auto", "on", "off"] = Field(
+        "auto", description="vision: keep what a frozen tower makes of each picture; auto: when it fits"
+    )
+    cache_gib: Annotated[float, Field(gt=0)] = Field(16.0, description="vision: bound of the kept features")
 
 
 class ModelConfig(Part):

@@ -48,6 +48,7 @@ class Parts(Generic[BatchT]):
     answer: Callable[[Probe], str]
     check_image: CheckImage | None = None
     prepare: Callable[[Corpus], None] = lambda corpus: None  # once, before a fresh run's first step
+    ready: Callable[[Corpus, Path], str] = lambda corpus, folder: ""  # before every run's first step; a line to print
     saved_buffers: tuple[str, ...] = ()  # buffers that belong to a checkpoint, by name
     must_move: tuple[str, ...] = ()  # groups whose gradient may not be zero
 
@@ -83,6 +84,8 @@ def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: P
     torch.manual_seed(config.seed)
     material = read_material(config, parts, folder, base)
     _tell(material)
+    if line := parts.ready(material.train, folder):
+        print(line)
     optimizer = build_optimizer(parts.groups, config.optim)
     engine = TorchEngine(optimizer, config.optim.clip)
     loader = loader_of(parts, material)

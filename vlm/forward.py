@@ -1,9 +1,11 @@
 """The training forward of a vision model: a pack with pictures in, a summed loss out."""
 
+import torch
 from torch import Tensor, nn
 
 from llm.loss import summed_loss
 from vlm.batch import VlmBatch
+from vlm.features import FeatureStore
 from vlm.model import VisionModel
 
 
@@ -13,6 +15,7 @@ class VlmModel(nn.Module):
     def __init__(self, vision: VisionModel) -> None:
         super().__init__()
         self.vision = vision
+        self.store: FeatureStore | None = None  # keeps what a frozen tower makes of a picture
 
     def forward(self, batch: VlmBatch) -> Tensor:
         """Summed cross-entropy over the pack's targets, fp32 scalar."""
@@ -35,6 +38,19 @@ class VlmModel(nn.Module):
         tokens: Tensor = self.vision.hf.get_input_embeddings()(batch.text.input_ids[0])
         if not len(batch.image_of):
             return tokens
-        pictures = self.vision.embed_images(self.vision.features(batch.pixel_values))  # [U * P, hidden]
-        per_place = pictures.view(len(batch.pixel_values), -1, pictures.shape[-1])[batch.image_of]
+        pictures = self.vision.embed_images(self._features(batch))  # [U * P, hidden]
+        per_place = pictures.view(batch.pictures, -1, pictures.shape[-1])[batch.image_of]
         return tokens.index_copy(0, batch.image_rows, per_place.flatten(0, 1).to(tokens.dtype))
+
+    def _features(self, batch: VlmBatch) -> Tensor:
+        """[U, P, C]. Each picture at its own place, known or not: a product may round a row by where it stands."""
+        if not len(batch.pixel_values):
+            return batch.known.index_select(0, batch.order)
+        if self.store is None or not batch.names:
+            fresh = self.vision.features(batch.pixel_values)
+        else:
+            # One by one: what is kept must not depend on the company a picture was first seen in.
+            fresh = torch.cat([self.vision.features(pixels[None]) for pixels in batch.pixel_values])
+            for name, features in zip(batch.names, fresh, strict=True):
+                self.store.put(name, features)
+        return torch.cat([batch.known, fresh]).index_select(0, batch.order) if len(batch.known) else fresh

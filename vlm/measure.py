@@ -8,7 +8,7 @@ from llm.identity import evaluate_identity, read_identity
 from vlm.config import EvalConfig
 from vlm.evaluate import evaluate_vqa
 from vlm.forward import VlmModel
-from vlm.run import open_run
+from vlm.run import keep_features, open_run
 
 
 def evaluate(config: EvalConfig) -> dict[str, float]:
@@ -20,6 +20,7 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
     if config.vqa is not None:
         if not isinstance(opened.model, VlmModel):
             raise ConfigError(f"eval.vqa: {config.run} is a text run and sees no pictures")
+        print(keep_features(opened.model, opened.config, [], Path(config.run)))
         figures |= evaluate_vqa(opened.model, opened.encoder, config.vqa, out, Path.cwd())
     if config.identity is not None:
         plan = config.identity

@@ -118,7 +118,7 @@ class VisionModel(nn.Module):
 
     def features(self, pixel_values: Tensor) -> Tensor:
         """[I, 3, H, W] -> [I, P, C]: what the projector reads. No graph is kept for a frozen tower."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._tower_trains()):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.tower_trains):
             return self.vision.features(pixel_values)
 
     def embed_images(self, features: Tensor) -> Tensor:
@@ -144,13 +144,15 @@ class VisionModel(nn.Module):
     def train(self, mode: bool = True) -> "VisionModel":
         """A frozen tower stays in eval mode. BatchNorm always does: its batch statistics would tie images together."""
         super().train(mode)
-        frozen = not self._tower_trains()
+        frozen = not self.tower_trains
         for module in self.tower.modules():
             if frozen or isinstance(module, nn.BatchNorm2d):
                 module.training = False
         return self
 
-    def _tower_trains(self) -> bool:
+    @property
+    def tower_trains(self) -> bool:
+        """Whether anything in the tower does."""
         return any(parameter.requires_grad for parameter in self.tower.parameters())
 
 

@@ -1,6 +1,6 @@
 """Runs of every stage: how their parts are put together, and how a finished run is opened again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,12 +28,14 @@ from llm.template import load_template
 from llm.tuning import apply_tuning, merge_adapters
 from vlm.batch import VlmBatch, collate_vlm, read_pixels
 from vlm.config import VlmRunConfig, load_config
+from vlm.features import open_store
 from vlm.forward import VlmModel
 from vlm.images import check_header, read_image
 from vlm.model import VisionModel, build_vlm
 from vlm.stages import open_stage
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+FEATURES = ".features"  # the folder beside the run folders
 STATISTICS_IMAGES = 64  # pictures whose features give the projector's fixed statistics
 
 
@@ -210,7 +212,10 @@ def _vision_parts(opened: Opened, model: VlmModel) -> Parts[Any]:
 
     def collate(corpus: Corpus, indices: tuple[int, ...]) -> VlmBatch:
         samples = samples_of(corpus, indices, opened.config.train.fold == "auto")
-        return collate_vlm(samples, vision.preprocess, vision.image_id, vision.rows, indices)
+        return collate_vlm(samples, vision.preprocess, vision.image_id, vision.rows, indices, model.store)
+
+    def ready(corpus: Corpus, folder: Path) -> str:
+        return keep_features(model, opened.config, [path for images in corpus.images for path in images], folder)
 
     def prepare(corpus: Corpus) -> None:
         if not opened.config.start:
@@ -226,9 +231,20 @@ def _vision_parts(opened: Opened, model: VlmModel) -> Parts[Any]:
         answer=_answerer(opened),
         check_image=check,
         prepare=prepare,
+        ready=ready,
         saved_buffers=tuple(name for name, _ in model.named_buffers() if ".projector." in f".{name}"),
         must_move=("projector",),
     )
+
+
+def keep_features(model: VlmModel, config: RunConfig, images: Sequence[str], run: Path) -> str:
+    """Open the store of features for a run's pictures, if the recipe and the tower allow it; returns what to tell.
+
+    It lies beside the run folder, or in `data.cache`: both stages and their evaluation share it.
+    """
+    folder = Path(config.data.cache) / "features" if config.data.cache else run.parent / FEATURES
+    model.store, line = open_store(model.vision, config.data.cache_features, folder, images, config.data.cache_gib)
+    return line
 
 
 def _answerer(opened: Opened) -> Callable[[Probe], str]:
