@@ -9,7 +9,7 @@ ROAD   := $(VENV)/ready-quickstart
 READY  := $(VENV)/ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: quickstart test lint install screens
+.PHONY: quickstart test lint install screens bench
 .DEFAULT_GOAL := test
 
 install: $(READY)
@@ -43,3 +43,9 @@ test: lint
 # Pictures of the page for docs/, over the runs that `make quickstart` left.
 screens: $(READY)
 	$(BIN)/python -m tests.demo.screens
+
+# Against TRL on this machine, about 20 minutes; nothing else should run beside it.
+bench: $(READY)
+	$(INSTALL) -e '.[bench]'
+	$(BIN)/eyegraft assets
+	$(BIN)/python -m benchmarks.bench

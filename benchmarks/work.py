@@ -1,0 +1,94 @@
+"""What is trained in the benchmark: four kinds of work, each as one file that every contender reads in its own way."""
+
+import json
+import random
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+SEED = 0
+ASSETS = Path("assets")
+PICTURES = ASSETS / "easy_vqa"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """`steps` optimizer steps of `batch` samples each, behind `warmup` steps that are not counted."""
+
+    name: str
+    title: str
+    stage: Literal["pretrain", "finetune", "sft"]
+    batch: int
+    max_length: int
+    steps: int = 2
+    warmup: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Samples of the whole run."""
+        return self.batch * (self.steps + self.warmup)
+
+
+WORKS = {
+    work.name: work
+    for work in (
+        Work("questions", "easy-VQA, one question a row, LoRA", "finetune", batch=24, max_length=256),
+        Work("captions", "captions, projector alone", "pretrain", batch=16, max_length=256),
+        Work("turns", "twelve questions a record, LoRA", "finetune", batch=4, max_length=1024),
+        Work("text", "text of 20 to 700 tokens, LoRA", "sft", batch=8, max_length=1024),
+    )
+}
+
+
+def write_data(work: Work, folder: Path) -> Path:
+    """The work's rows as LLaVA JSON (OpenAI messages for text), pictures relative to `PICTURES`, in their own order."""
+    file = folder / f"{work.name}.json"
+    file.write_text(json.dumps(_rows(work), ensure_ascii=False), encoding="utf-8")
+    (folder / f"{work.name}.work.json").write_text(json.dumps(asdict(work)), encoding="utf-8")
+    return file
+
+
+def _rows(work: Work) -> list[dict[str, Any]]:
+    if work.name == "text":
+        return _texts(work.rows)
+    if work.name == "captions":
+        return _load("captions.json")[: work.rows]
+    records = _load("train.json")
+    if work.name == "turns":
+        return records[: work.rows]
+    return list(islice((row for record in records for row in _apart(record)), work.rows))
+
+
+def _load(name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((PICTURES / name).read_text(encoding="utf-8"))
+    return rows
+
+
+def _apart(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every question of a record as a row of its own: what most people's files look like."""
+    turns = record["conversations"]
+    rows = []
+    for number in range(0, len(turns), 2):
+        asked = turns[number]["value"]
+        shown = asked if asked.startswith("<image>") else f"<image>\n{asked}"
+        pair = [turns[number] | {"value": shown}, turns[number + 1]]
+        rows.append({"id": f"{record['id']}-{number}", "image": record["image"], "conversations": pair})
+    return rows
+
+
+def _texts(count: int) -> list[dict[str, Any]]:
+    """Conversations whose answers are 20 to 700 words' worth of easy-VQA's own sentences, log-uniform in length."""
+    draw = random.Random(SEED)
+    said = [
+        turn["value"].replace("<image>\n", "") for row in _load("train.json")[:400] for turn in row["conversations"]
+    ]
+    rows = []
+    for _ in range(count):
+        length = round(20 * 35 ** draw.random())
+        words: list[str] = []
+        while len(words) < length:
+            words += draw.choice(said).split()
+        question, answer = " ".join(words[:12]), " ".join(words[12:length])
+        rows.append({"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]})
+    return rows
