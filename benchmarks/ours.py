@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import peak_gib
+from llm.config import RunConfig
 from llm.metrics import read_rows
 from vlm.config import SCHEMAS
 from vlm.run import train
@@ -15,7 +16,8 @@ def main() -> None:
     """Train, and write when each step ended."""
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     config = SCHEMAS[spec["work"]["stage"]].model_validate(recipe(spec))
-    run = train(config, Path())  # type: ignore[arg-type]  # the stages of WORKS are all trainings
+    assert isinstance(config, RunConfig), "every work trains"
+    run = train(config, Path())
     plan, rows = read_rows(run, "plan")[0], read_rows(run, "train")
     ends = [row["time"] for row in rows]
     Path(sys.argv[2]).write_text(json.dumps({"ends": ends, "peak_gib": peak_gib(), "tokens": plan["tokens"]}))

@@ -26,7 +26,7 @@ from benchmarks.work import PICTURES
 LINEARS = r"(?!.*vision_tower).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
-class Ends(TrainerCallback):  # type: ignore[misc]  # transformers' class is untyped
+class Ends(TrainerCallback):
     """When each optimizer step ended."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Ends(TrainerCallback):  # type: ignore[misc]  # transformers' class is unt
         self.times.append(time.time())
 
 
-class Ordered(SFTTrainer):  # type: ignore[misc]
+class Ordered(SFTTrainer):
     """Rows in the file's order, as everyone gets them."""
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:

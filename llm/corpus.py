@@ -25,7 +25,7 @@ from llm.packing import Unit
 from llm.readers import describe, read
 from llm.template import prove
 
-VERSION = 2  # raise when the meaning of a cached file changes
+VERSION = 3  # raise when the meaning of a cached file changes
 CheckImage = Callable[[ImageRef], object]
 
 
@@ -165,7 +165,7 @@ def _write(
         raise DataError(f"{', '.join(source.path for source in sources)}: no record to train on. {advice}")
     if check_image is not None:
         _check_images(samples, check_image)
-    _save(folder, samples, np.array(weights))
+    _save(folder, samples, np.array(weights), encoder.image_id)
     final = folder.with_name(folder.name.rpartition(".")[0]).resolve()  # what the folder will be renamed to
     document = {
         "images": [[image.path.replace(str(folder), str(final)) for image in sample.images] for sample in samples],
@@ -231,7 +231,7 @@ def _check_images(samples: list[Sample], check_image: CheckImage) -> None:
             pass
 
 
-def _save(folder: Path, samples: list[Sample], weights: NDArray[np.float64]) -> None:
+def _save(folder: Path, samples: list[Sample], weights: NDArray[np.float64], image_id: int | None) -> None:
     branches = [np.asarray(sample.branches, np.int64) for sample in samples]
     arrays: dict[str, NDArray[np.generic]] = {
         "ids": np.concatenate([sample.ids for sample in samples]).astype(np.int32),
@@ -241,7 +241,7 @@ def _save(folder: Path, samples: list[Sample], weights: NDArray[np.float64]) -> 
         "branch_offsets": _offsets([len(starts) for starts in branches]),
         "weights": weights,
         "targets": np.array([int((sample.labels != IGNORED).sum()) for sample in samples], np.int64),
-        "shares": np.array([share_key(sample) for sample in samples], np.int64),
+        "shares": np.array([share_key(sample, image_id) for sample in samples], np.int64),
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)

@@ -86,11 +86,16 @@ def _shared(samples: list[Sample]) -> int:
     return len(first)
 
 
-def share_key(sample: Sample) -> int:
-    """Equal for samples that see the same images and begin with the same `LEAD` tokens; `ALONE` for folded ones."""
-    if sample.branches or len(sample.ids) < LEAD:
+def share_key(sample: Sample, image_id: int | None = None) -> int:
+    """Equal for samples that see the same images and begin alike, to the last image's end and `LEAD` tokens at least.
+
+    `ALONE` for folded ones, and where a target stands within that: an image behind it would be no part of the prefix.
+    """
+    rows = np.flatnonzero(sample.ids == image_id) if sample.images else ()
+    lead = max(LEAD, int(rows[-1]) + 1 if len(rows) else 0)
+    if sample.branches or not (sample.labels != IGNORED).any() or int((sample.labels != IGNORED).argmax()) < lead:
         return ALONE
-    seen = "\n".join(image.path for image in sample.images).encode() + sample.ids[:LEAD].tobytes()
+    seen = "\n".join(image.path for image in sample.images).encode() + sample.ids[:lead].tobytes()
     return 1 + int.from_bytes(hashlib.sha256(seen).digest()[:7], "big")
 
 

@@ -100,3 +100,25 @@ def test_positions_that_run_on_would_show(config: RunConfig, tmp_path: Path, mon
 
     monkeypatch.setattr(llm.batch, "positions_of", runs_on)
     assert abs(take_step(config, tmp_path).loss / single.loss - 1) > 1e-5
+
+
+def test_pictures_behind_a_difference_or_an_answer_stay_with_their_record(
+    tiny_llm: Path, clip: Path, records: Path, tmp_path: Path
+) -> None:
+    """The same two pictures, the second one asked about later or behind other words: nothing may be shared there."""
+    rows = [_asked(f"<image>\nword {n} <image>\nwhich?", n) for n in range(3)]
+    rows += [_asked("<image>\nwhat?", n, "<image>\nand this?") for n in range(3)]
+    rows += [_asked("<image>\n<image>\nboth", n) for n in range(3)]
+    file = records.with_name("places.json")
+    file.write_text(json.dumps(rows))
+    config = recipe(tiny_llm, clip, file, tmp_path / "run", "finetune", train={"batch": 9})
+    folded, single = (take_step(changed(config, fold=fold), tmp_path) for fold in ("auto", "off"))
+    assert folded.loss == pytest.approx(single.loss, rel=1e-5)
+    assert folded.rows < single.rows, "the last three share both"
+    assert torch.cosine_similarity(folded.gradient, single.gradient, 0) > 0.999999
+
+
+def _asked(question: str, number: int, then: str = "") -> dict[str, Any]:
+    said = [("human", question), ("gpt", f"a{number}"), *([("human", then), ("gpt", "b")] if then else [])]
+    values = [{"from": who, "value": text} for who, text in said]
+    return {"id": f"{question}-{number}", "image": ["0.png", "1.png"], "conversations": values}
