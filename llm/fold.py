@@ -91,7 +91,7 @@ def share_key(sample: Sample, image_id: int | None = None) -> int:
 
     `ALONE` for folded ones, and where a target stands within that: an image behind it would be no part of the prefix.
     """
-    rows = np.flatnonzero(sample.ids == image_id) if sample.images else ()
+    rows = np.flatnonzero(sample.ids == (-1 if image_id is None else image_id))
     lead = max(LEAD, int(rows[-1]) + 1 if len(rows) else 0)
     if sample.branches or not (sample.labels != IGNORED).any() or int((sample.labels != IGNORED).argmax()) < lead:
         return ALONE
