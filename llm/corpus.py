@@ -81,6 +81,11 @@ class Corpus:
         return [unit for group in groups for unit in self._units(indices[group], budget)]
 
     def _units(self, members: NDArray[np.int64], budget: int) -> Iterator[Unit]:
+        if len(members) == 1:
+            index = int(members[0])
+            rows = int(self.offsets[index + 1] - self.offsets[index])
+            yield Unit(members, rows, len(self.images[index]))
+            return
         samples = [self.sample(index) for index in members]
         pictures = len(samples[0].images)
         start = 0

@@ -9,9 +9,10 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from llm.bins import Budget
 from llm.config import TrainConfig
 from llm.corpus import Corpus
-from llm.packing import Budget, PackPlan, epoch_order, plan_packs
+from llm.packing import PackPlan, epoch_order, plan_packs
 
 BatchT = TypeVar("BatchT")
 AHEAD = 2  # steps prepared while the model works

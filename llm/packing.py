@@ -4,7 +4,6 @@ The plan of an epoch is made for all processes at once and then sliced by rank, 
 and no rank runs dry.
 """
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -12,17 +11,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from llm.bins import Budget, Indices, balance, best_fit
 from llm.errors import ConfigError, DataError
 
-Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What one forward pass may hold."""
-
-    tokens: int
-    images: int
+_Packs = tuple[Indices, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +57,31 @@ def plan_packs(
 ) -> PackPlan:
     """Plan one epoch over the samples in `order` (indices into `tokens` and `images`).
 
-    `flatten`: a step holds the next `batch` samples, split into as few packs as the budgets allow. `units` tells which
-    of a step's samples stay together and what they cost then; alone otherwise.
+    `flatten`: a step holds the next `batch` samples, split into as few packs as the budgets allow.
     `fill`: packs are filled over the whole epoch by best-fit decreasing; a step holds the number of packs that hold
     about `batch` samples.
+    `units` tells which of `batch` samples stay together and what they cost then; alone otherwise.
 
     Raises ConfigError when a sample exceeds a budget by itself, DataError when there are fewer samples than ranks.
     """
     _refuse_oversized(tokens, images, budget)
     if len(order) < world:
         raise DataError(f"{len(order)} samples cannot feed {world} processes. Use fewer processes or more data")
-    if mode == "flatten":
-        together = units or (lambda chunk: _singles(chunk, tokens, images))
-        steps = tuple(_split_step(together(chunk), budget, world) for chunk in _chunks(order, batch, world))
-        return PackPlan(steps, world)
-    return PackPlan(_fill_steps(tokens, images, budget, batch, order, world), world)
+    if mode == "fill":
+        shared = None if units is None else [unit for chunk in _chunks(order, batch, 1) for unit in units(chunk)]
+        costs = (tokens[order], images[order]) if shared is None else _costs(shared)
+        return PackPlan(_fill_steps(costs, budget, batch, order, world, shared), world)
+    steps = [
+        _split_singles(chunk, tokens[chunk].tolist(), images[chunk].tolist(), budget, world)
+        if units is None
+        else _split_step(units(chunk), budget, world)
+        for chunk in _chunks(order, batch, world)
+    ]
+    return PackPlan(tuple(steps), world)
+
+
+def _costs(units: list[Unit]) -> tuple[Indices, Indices]:
+    return np.array([unit.tokens for unit in units]), np.array([unit.images for unit in units])
 
 
 def epoch_order(
@@ -121,59 +123,53 @@ def _chunks(order: Indices, batch: int, world: int) -> Iterator[Indices]:
         yield order[start:end]
 
 
-def _singles(chunk: Indices, tokens: Indices, images: Indices) -> list[Unit]:
-    members = chunk[:, None]
-    return list(map(Unit, members, tokens[chunk].tolist(), images[chunk].tolist()))
-
-
 def _split_step(units: list[Unit], budget: Budget, world: int) -> tuple[Indices, ...]:
-    """The fewest balanced packs, a multiple of `world`, found by longest-processing-time assignment."""
-    need = max(
-        -(-sum(unit.tokens for unit in units) // budget.tokens),
-        -(-sum(unit.images for unit in units) // budget.images),
-        1,
-    )
-    count = -(-need // world) * world
+    """The fewest balanced packs, a multiple of `world`."""
+    tokens, images = [unit.tokens for unit in units], [unit.images for unit in units]
+    count = _least(sum(tokens), sum(images), budget, world)
     if count > len(units):  # more ranks than groups: what shares a prefix is shared out
         units = [Unit(member[None], unit.tokens, unit.images) for unit in units for member in unit.members]
-    while count <= len(units):
-        packs = _balance(units, budget, count)
+        tokens, images = [unit.tokens for unit in units], [unit.images for unit in units]
+    packs = _fewest(tokens, images, budget, count, world)
+    return tuple(_members(units, pack) for pack in packs)
+
+
+def _split_singles(chunk: Indices, tokens: list[int], images: list[int], budget: Budget, world: int) -> _Packs:
+    """The same where nothing is shared, without an object a sample: a plan may hold a million."""
+    count = _least(sum(tokens), sum(images), budget, world)
+    return tuple(chunk[pack] for pack in _fewest(tokens, images, budget, count, world))
+
+
+def _least(tokens: int, images: int, budget: Budget, world: int) -> int:
+    need = max(-(-tokens // budget.tokens), -(-images // budget.images), 1)
+    return -(-need // world) * world
+
+
+def _fewest(tokens: list[int], images: list[int], budget: Budget, count: int, world: int) -> list[list[int]]:
+    """Balanced packs, `count` or more if they do not fit."""
+    while count <= len(tokens):
+        packs = [[*range(len(tokens))]] if count == 1 else balance(tokens, images, budget, count)
         if packs is not None:
             return packs
         count += world
     if world == 1:
-        return tuple(unit.members for unit in units)
+        return [[index] for index in range(len(tokens))]
     raise ConfigError(
-        f"a step of {len(units)} samples cannot be shared evenly among {world} processes under train.pack_tokens "
+        f"a step of {len(tokens)} samples cannot be shared evenly among {world} processes under train.pack_tokens "
         f"{budget.tokens}. Raise train.pack_tokens, or make train.batch a multiple of {world}"
     )
 
 
-def _balance(units: list[Unit], budget: Budget, count: int) -> tuple[Indices, ...] | None:
-    """Assign longest first to the lightest pack with room; None when that fails or leaves a pack empty."""
-    if count == 1:
-        return (np.concatenate([unit.members for unit in units]),)
-    packs: list[list[Indices]] = [[] for _ in range(count)]
-    load, held = [0] * count, [0] * count
-    for unit in sorted(units, key=lambda unit: -unit.tokens):
-        room = [
-            pack
-            for pack in range(count)
-            if load[pack] + unit.tokens <= budget.tokens and held[pack] + unit.images <= budget.images
-        ]
-        if not room:
-            return None
-        target = min(room, key=load.__getitem__)
-        packs[target].append(unit.members)
-        load[target] += unit.tokens
-        held[target] += unit.images
-    return tuple(np.concatenate(pack) for pack in packs) if all(packs) else None
+def _members(units: list[Unit], pack: list[int]) -> Indices:
+    return np.concatenate([units[index].members for index in pack])
 
 
 def _fill_steps(
-    tokens: Indices, images: Indices, budget: Budget, batch: int, order: Indices, world: int
-) -> tuple[tuple[Indices, ...], ...]:
-    packs = best_fit(tokens, images, budget, order)
+    costs: tuple[Indices, Indices], budget: Budget, batch: int, order: Indices, world: int, units: list[Unit] | None
+) -> tuple[_Packs, ...]:
+    """`costs` are rows and pictures of every unit, or of every sample of `order` where nothing is shared."""
+    found = best_fit(*costs, budget)
+    packs = [order[pack] if units is None else _members(units, pack.tolist()) for pack in found]
     while len(packs) % world:
         widest = max(range(len(packs)), key=lambda index: len(packs[index]))
         if len(packs[widest]) < 2:
@@ -184,28 +180,6 @@ def _fill_steps(
     rank_of = np.empty(int(order.max()) + 1, np.int64)
     rank_of[order] = np.arange(len(order))
     packs.sort(key=lambda pack: int(rank_of[pack].min()))
-    mean = float(tokens[order].mean())
+    mean = int(costs[0].sum()) / len(order)
     per_step = world * max(1, round(batch * mean / budget.tokens / world))
     return tuple(tuple(packs[start : start + per_step]) for start in range(0, len(packs), per_step))
-
-
-def best_fit(tokens: Indices, images: Indices, budget: Budget, order: Indices) -> list[Indices]:
-    """Best-fit decreasing: each sample, longest first, goes to the fullest pack that still has room for it."""
-    packs: list[list[int]] = []
-    held: list[int] = []
-    open_packs: list[tuple[int, int]] = []  # (tokens left, pack), sorted: the first fitting entry is the fullest
-    for sample in order[np.argsort(-tokens[order], kind="stable")]:
-        length, pictures = int(tokens[sample]), int(images[sample])
-        at = bisect_left(open_packs, (length, -1))
-        while at < len(open_packs) and held[open_packs[at][1]] + pictures > budget.images:
-            at += 1
-        if at == len(open_packs):
-            left, pack = budget.tokens, len(packs)
-            packs.append([])
-            held.append(0)
-        else:
-            left, pack = open_packs.pop(at)
-        packs[pack].append(int(sample))
-        held[pack] += pictures
-        insort(open_packs, (left - length, pack))
-    return [np.asarray(pack, np.int64) for pack in packs]

@@ -1,5 +1,6 @@
 """The laws of a plan: every sample once, no budget exceeded, equally many packs a rank."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llm.bins import Budget
 from llm.errors import ConfigError, DataError
-from llm.packing import Budget, Unit, best_fit, epoch_order, plan_packs
+from llm.metrics import peak_memory_gib
+from llm.packing import Unit, epoch_order, plan_packs
 
 
 def _lengths(count: int, seed: int = 0) -> np.ndarray:
@@ -57,18 +60,6 @@ def test_two_ranks_share_a_step_without_overlap() -> None:
         assert len(plan.packs(step, 0)) == len(plan.packs(step, 1))
 
 
-def test_best_fit_by_hand() -> None:
-    tokens = np.array([6, 5, 4, 3, 2])
-    packs = best_fit(tokens, np.zeros(5, int), Budget(10, 1), np.arange(5))
-    assert [sorted(pack.tolist()) for pack in packs] == [[0, 2], [1, 3, 4]]
-
-
-def test_fill_is_close_to_the_lower_bound() -> None:
-    tokens = _lengths(2000)
-    packs = best_fit(tokens, np.zeros(2000, int), Budget(512, 1), np.arange(2000))
-    assert -(-tokens.sum() // 512) / len(packs) >= 0.98
-
-
 def test_order_is_seeded_and_weights_repeat() -> None:
     weights = np.array([1.0, 2.0, 0.0, 0.5])
     seen = np.concatenate([epoch_order(weights, 0, epoch) for epoch in range(400)])
@@ -103,6 +94,30 @@ def _together(keys: np.ndarray, tokens: np.ndarray, budget: int) -> Callable[[np
         return found
 
     return units
+
+
+def test_fill_keeps_groups_whole_and_holds_every_sample_once() -> None:
+    tokens, keys = 10 + _lengths(300), np.random.default_rng(0).integers(0, 60, 300)
+    order, ones, budget = epoch_order(np.ones(300), 0, 0), np.ones(300, int), Budget(512, 64)
+    units = _together(keys, tokens, budget.tokens)
+    plan = plan_packs(tokens, ones, budget, batch=20, order=order, mode="fill", units=units)
+    packs = [pack for step in plan.steps for pack in step]
+    assert sorted(np.concatenate(packs)) == list(range(300))
+    assert all(sum(unit.tokens for unit in units(pack)) <= 512 for pack in packs)
+    alone = plan_packs(tokens, ones, budget, batch=20, order=order, mode="fill")
+    assert len(packs) < sum(map(len, alone.steps)), "what is shared takes no room twice"
+
+
+def test_a_million_lengths_are_planned_in_seconds_and_little_memory() -> None:
+    draw = np.random.default_rng(0)
+    tokens = np.clip(draw.lognormal(5.3, 0.7, 1_000_000), 8, 2048).astype(np.int64)
+    images = np.where(tokens > 99, draw.integers(0, 2, len(tokens)), 0)
+    order = epoch_order(np.ones(len(tokens)), 0, 0)
+    before, began = peak_memory_gib(), time.process_time()
+    for mode in ("flatten", "fill"):
+        plan_packs(tokens, images, Budget(4096, 64), batch=128, order=order, mode=mode)
+    assert time.process_time() - began < 10, "5 s each"
+    assert peak_memory_gib() - before < 1
 
 
 @settings(max_examples=60, deadline=None)
