@@ -1,76 +1,86 @@
-"""`make bench`: Eyegraft against TRL on the same rows, weights and samples a step, in alternating blocks.
+"""`make bench`: Eyegraft against TRL and transformers' Trainer on the same rows, weights and samples a step.
 
-Every block is a process of its own; loading and compiling are not counted, waiting for data is. Figures land in
+Everyone loads once, warms up with a step (the peers with a micro-batch), and then trains steps in turns, block after
+block, alone on the machine. Loading and compiling are not counted, waiting for data is. Figures land in
 `benchmarks/results/cpu.json`.
 """
 
 import argparse
 import json
 import platform
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.figures import seconds_a_step, spread
+from benchmarks.figures import spread
 from benchmarks.folders import TOWERS, make_folder
+from benchmarks.gate import Contender
 from benchmarks.work import ASSETS, PICTURES, WORKS, Work, write_data
 
 RESULTS = Path("benchmarks/results")
+OURS = "Eyegraft"
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Entry:
     """One way to train: which side runs it, and what is set there."""
 
     name: str
-    side: str
+    module: str
+    trainer: str = ""
     micro_batch: int = 0
-    options: tuple[tuple[str, Any], ...] = ()
-    train: tuple[tuple[str, Any], ...] = ()
-    blocks: int = 9  # at most; what is much slower is measured once
+    options: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+    blocks: int = 2  # the slow ones take part in the first only
+    steps: int = 1  # a block
 
 
-def contenders(work: Work) -> list[Contender]:
-    """Eyegraft as it comes; TRL as it comes; and TRL with everything we know of that makes it faster."""
-    tuned: tuple[tuple[str, Any], ...] = (("gradient_checkpointing", False),)
-    if work.stage == "sft":
-        tuned += (("packing", True),)
-    return [
-        Contender("eyegraft", "ours"),
-        Contender("trl", "trl_side", micro_batch=min(8, work.batch), blocks=1),
-        Contender("trl tuned", "trl_side", micro_batch=min(8, work.batch), options=tuned),
+def entries(work: Work, everyone: bool) -> list[Entry]:
+    """Eyegraft as it comes; TRL with all we know of that makes it faster; and, if `everyone`, the peers as they come.
+
+    TRL's packing of text is one of the two faster ways; it does not pack pictures. With the ablations, each saving is
+    switched off alone.
+    """
+    micro, quick = min(8, work.batch), {"gradient_checkpointing": False}
+    packs = {"packing": True} if work.stage == "sft" else {}
+    found = [
+        Entry(OURS, "ours", steps=3),
+        Entry("TRL, tuned", "peers", "trl", micro, quick | packs),
     ]
-
-
-def ablations() -> list[Contender]:
-    """Each saving alone switched off."""
-    return [
-        Contender("eyegraft, no folding", "ours", train=(("fold", "off"),)),
-        Contender("eyegraft, no kept features", "ours", options=(("cache_features", "off"),)),
+    if not everyone:
+        return found
+    found += [
+        Entry("TRL", "peers", "trl", micro, blocks=1),
+        Entry("HF Trainer", "peers", "transformers", micro, blocks=1),
     ]
+    if work.stage == "finetune" and work.name == "questions":
+        found += [
+            Entry("Eyegraft, no folding", "ours", train={"fold": "off"}, blocks=1),
+            Entry("Eyegraft, no kept features", "ours", options={"cache_features": "off"}, blocks=1, steps=2),
+        ]
+    return found
 
 
 def main() -> None:
     """Run, print and write."""
     asked = argparse.ArgumentParser(prog="make bench")
     asked.add_argument("--works", nargs="+", default=list(WORKS), choices=WORKS)
-    asked.add_argument("--towers", nargs="+", default=["vit"], choices=TOWERS)
+    asked.add_argument("--towers", nargs="+", default=list(TOWERS), choices=TOWERS)
     asked.add_argument("--blocks", type=int, default=2)
-    asked.add_argument("--ablations", action="store_true")
     args = asked.parse_args()
     began = time.perf_counter()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for work in map(WORKS.__getitem__, args.works):
+        for name in args.works:
+            work = WORKS[name]
             for tower in args.towers if work.stage != "sft" else [""]:
-                rows += compare(work, tower, Path(folder), args.blocks, args.ablations)
+                everyone = tower in ("", args.towers[0])
+                rows += compare(work, tower, Path(folder), args.blocks, everyone)
                 write(rows, time.perf_counter() - began)
     print(table(rows))
 
@@ -79,61 +89,87 @@ def write(rows: list[dict[str, Any]], seconds: float) -> None:
     """What was measured so far: a run that is cut keeps its figures."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     command = " ".join(["python -m benchmarks.bench", *sys.argv[1:]])
-    result = {"machine": machine(), "command": command, "seconds": round(seconds), "rows": rows}
+    gpu = "not measured"  # the same works run there once a machine with one is at hand
+    result = {"machine": machine(), "command": command, "seconds": round(seconds), "gpu": gpu, "rows": rows}
     (RESULTS / "cpu.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def compare(work: Work, tower: str, folder: Path, blocks: int, ablate: bool) -> list[dict[str, Any]]:
-    """One row a contender: samples a second over all blocks, and the ratio to ours."""
-    data = write_data(work, folder)
-    everyone = contenders(work) + (ablations() if ablate and work.stage != "sft" else [])
-    seconds: dict[str, list[float]] = {one.name: [] for one in everyone}
-    peaks: dict[str, float] = {}
-    for block in range(blocks):
-        for one in everyone:
-            if block >= one.blocks:
-                continue
-            found = run(one, work, tower, data, folder / f"{work.name}-{tower}-{block}")
-            seconds[one.name] += seconds_a_step(found["ends"], work.warmup)
-            peaks[one.name] = max(peaks.get(one.name, 0.0), found["peak_gib"])
-            print(f"{work.name} {tower or 'text'} block {block} {one.name}: {median(seconds[one.name]):.2f} s a step")
-    ours = median(seconds["eyegraft"])
-    return [
-        {
-            "work": work.name,
-            "tower": tower,
-            "contender": name,
-            "samples_per_s": spread([work.batch / value for value in values]),
-            "ours_is_faster": round(median(values) / ours, 2),
-            "peak_gib": round(peaks[name], 2),
-        }
-        for name, values in seconds.items()
-    ]
+def compare(work: Work, tower: str, folder: Path, blocks: int, everyone: bool) -> list[dict[str, Any]]:
+    """One row an entry: speed over all its steps, and how many times faster ours is."""
+    spec = common(work, tower, folder)
+    place = folder / f"{work.name}-{tower}"
+    taking_part = entries(work, everyone)
+    processes: dict[str, Contender] = {}
+    try:
+        for number, entry in enumerate([*taking_part, Entry("peak", "peak")]):
+            at = place / f"{number}"
+            processes[entry.name] = Contender(entry.module, spec | told(entry, at), at)
+        for process in processes.values():
+            process.hear()  # the warm-up, which all do at once
+        steps: dict[str, list[dict[str, float]]] = {name: [] for name in processes}
+        for block in range(blocks):
+            for entry in taking_part:
+                if block < entry.blocks:
+                    steps[entry.name] += [processes[entry.name].step() for _ in range(entry.steps)]
+                    steps["peak"].append(processes["peak"].step())
+                    say(work, tower, block, entry.name, steps[entry.name][-entry.steps :])
+    finally:
+        for process in processes.values():
+            process.end()
+    rows = figures(work, tower, steps)
+    if everyone and work.name == "questions":
+        rows[0]["input_wait"] = waiting(spec, place / "free")
+    return rows
 
 
-def run(one: Contender, work: Work, tower: str, data: Path, folder: Path) -> dict[str, Any]:
-    """One block of one contender, in a process of its own."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    spec = {
+def common(work: Work, tower: str, folder: Path) -> dict[str, Any]:
+    """What every side is told."""
+    return {
         "work": asdict(work),
-        "data": str(data),
+        "data": str(write_data(work, folder)),
         "images": "" if work.stage == "sft" else str(PICTURES),
-        "out": str(folder / "run"),
-        "micro_batch": one.micro_batch,
-        "options": dict(one.options),
-        "train": dict(one.train),
-        "pack_tokens": 2048,
         "llm": str(ASSETS / "smollm2"),
-        **make_folder(work, tower, folder.parent),
+        **make_folder(work, tower, folder),
     }
-    (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-    command = [sys.executable, "-m", f"benchmarks.{one.side}", str(folder / "spec.json"), str(folder / "result.json")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{one.name} on {work.name} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return found
+
+
+def told(entry: Entry, folder: Path, free: bool = False) -> dict[str, Any]:
+    """What one entry is told besides."""
+    kinds = {"trainer": entry.trainer, "micro_batch": entry.micro_batch, "free": free}
+    return kinds | {"options": entry.options, "train": entry.train, "out": str(folder / "run")}
+
+
+def waiting(spec: dict[str, Any], folder: Path) -> float:
+    """Share of the time that our steps wait for their batches when nobody holds them up between."""
+    process = Contender("ours", spec | told(Entry(OURS, "ours", train={"max_steps": 6}), folder, free=True), folder)
+    share = process.hear()["input_wait"]
+    process.end()
+    return share
+
+
+def say(work: Work, tower: str, block: int, name: str, steps: list[dict[str, float]]) -> None:
+    """Progress, a line a block."""
+    seconds = ", ".join(f"{step['seconds']:.2f}" for step in steps)
+    print(f"{work.name} {tower or 'text'} block {block} {name}: {seconds} s a step", flush=True)
+
+
+def figures(work: Work, tower: str, steps: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
+    """Samples a second, tokens a second for text, whose samples are of many lengths; real ones, never padding."""
+    unit = "tokens" if work.stage == "sft" else "samples"
+    peak = median(step["flops_per_s"] for step in steps.pop("peak"))
+    speeds = {name: [step[unit] / step["seconds"] for step in taken] for name, taken in steps.items()}
+    rows = []
+    for name, taken in steps.items():
+        row: dict[str, Any] = {"work": work.name, "tower": tower, "who": name, "unit": unit}
+        row |= {"per_s": spread(speeds[name]), "steps": len(taken)}
+        row["ours_is_faster"] = round(median(speeds[OURS]) / median(speeds[name]), 2)
+        row["peak_gib"] = round(max(step["peak_gib"] for step in taken), 2)
+        if "flops" in taken[0]:
+            row["share_of_bf16_peak"] = round(median(step["flops"] / step["seconds"] for step in taken) / peak, 2)
+            row["rows_a_token"] = round(sum(step["rows"] for step in taken) / sum(step["tokens"] for step in taken), 3)
+        rows.append(row)
+    rows[0]["bf16_peak_tflops"] = round(peak / 1e12, 2)
+    return rows
 
 
 def machine() -> dict[str, str]:
@@ -148,13 +184,12 @@ def machine() -> dict[str, str]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
-    lines = ["| work | tower | | samples/s | Eyegraft is | peak GiB |", "|---|---|---|---|---|---|"]
+    lines = ["| work | tower | | a second | Eyegraft is | peak GiB | of bf16 peak |", "|---|---|---|---|---|---|---|"]
     for row in rows:
-        rate = row["samples_per_s"]
-        lines.append(
-            f"| {row['work']} | {row['tower']} | {row['contender']} | {rate['median']:.2f} "
-            f"({rate['min']:.2f} to {rate['max']:.2f}) | {row['ours_is_faster']:.1f}x | {row['peak_gib']:.1f} |"
-        )
+        rate, title = row["per_s"], WORKS[row["work"]].title
+        speed = f"{rate['median']:.2f} {row['unit']} ({rate['min']:.2f} to {rate['max']:.2f})"
+        rest = f"{row['ours_is_faster']:.1f}x | {row['peak_gib']:.1f} | {row.get('share_of_bf16_peak', '')}"
+        lines.append(f"| {title} | {row['tower']} | {row['who']} | {speed} | {rest} |")
     return "\n".join(lines)
 
 

@@ -1,26 +1,83 @@
-"""Eyegraft's side: `python -m benchmarks.ours SPEC.json RESULT.json`, one training run as a user starts it."""
+"""Eyegraft's side: `python -m benchmarks.ours SPEC READS WRITES`, one training run as a user starts it."""
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import peak_gib
-from llm.config import RunConfig
+from torch import nn
+
+from benchmarks.gate import Gate
+from llm.config import Probe, RunConfig
+from llm.corpus import Corpus
+from llm.load import resolve_yaml
 from llm.metrics import read_rows
+from llm.run import run_training
 from vlm.config import SCHEMAS
-from vlm.run import train
+from vlm.run import open_model, parts_of
 
 
 def main() -> None:
-    """Train, and write when each step ended."""
+    """Train until the parent has enough."""
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     config = SCHEMAS[spec["work"]["stage"]].model_validate(recipe(spec))
     assert isinstance(config, RunConfig), "every work trains"
-    run = train(config, Path())
-    plan, rows = read_rows(run, "plan")[0], read_rows(run, "train")
-    ends = [row["time"] for row in rows]
-    Path(sys.argv[2]).write_text(json.dumps({"ends": ends, "peak_gib": peak_gib(), "tokens": plan["tokens"]}))
+    gate = Gate(int(sys.argv[2]), int(sys.argv[3]))
+    opened = open_model(config)
+    parts = parts_of(opened)
+    count = Count(opened.model)
+
+    def collate(corpus: Corpus, indices: tuple[int, ...]) -> Any:
+        count.lengths |= {index: int(corpus.lengths[index]) for index in indices}
+        return parts.collate(corpus, indices)
+
+    turns = not spec["free"]
+    steps = iter(range(sys.maxsize))
+
+    def after_a_step(_: Probe) -> str:  # the loop asks its probe before the first step, and then after every one
+        facts = count.taken()
+        if next(steps) and turns:
+            gate.turn(**facts)
+        return ""
+
+    run = run_training(config, replace(parts, collate=collate, answer=after_a_step), resolve_yaml(config), Path())
+    waited = [row["input_wait"] for row in read_rows(run, "train")[1:]]
+    gate.turn(input_wait=sum(waited) / len(waited))
+
+
+class Count:
+    """What the batches of a step hold, and the operations that no trainer could leave out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.lengths: dict[int, int] = {}
+        self.samples = self.tokens = self.rows = self.targets = 0
+        whole: Any = model
+        llm = whole.llm if hasattr(whole, "llm") else whole.vision.hf
+        head = llm.get_output_embeddings().weight.numel()
+        language = llm if hasattr(whole, "llm") else whole.vision.language_model
+        linears = [inner for inner in language.modules() if isinstance(inner, nn.Linear)]
+        trained = sum(inner.weight.numel() for inner in linears if inner.weight.requires_grad)
+        frozen = sum(inner.weight.numel() for inner in linears if not inner.weight.requires_grad)
+        if llm.get_output_embeddings() in linears:
+            frozen -= head
+        # Forward and the gradient of the input, 2 a weight and row each; the gradient of the weight where it trains.
+        self.a_row, self.a_target = 4 * frozen + 6 * trained, 4 * head
+        model.register_forward_pre_hook(self._see)
+
+    def _see(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        batch = getattr(inputs[0], "text", inputs[0])
+        self.samples += len(batch.samples)
+        self.tokens += sum(self.lengths[index] for index in batch.samples)
+        self.rows += batch.tokens
+        self.targets += len(batch.targets)
+
+    def taken(self) -> dict[str, float]:
+        """The counts since the last time."""
+        flops = self.a_row * self.rows + self.a_target * self.targets
+        facts = {"samples": self.samples, "tokens": self.tokens, "rows": self.rows, "flops": flops}
+        self.samples = self.tokens = self.rows = self.targets = 0
+        return facts
 
 
 def recipe(spec: dict[str, Any]) -> dict[str, Any]:
@@ -32,8 +89,8 @@ def recipe(spec: dict[str, Any]) -> dict[str, Any]:
         model |= {"tower": spec["tower"], "image_mode": "resize", "image_size": spec["image_size"]}
     if work["stage"] == "pretrain":
         tune = {"kind": "frozen"}
-    train: dict[str, Any] = {"batch": work["batch"], "pack_tokens": spec["pack_tokens"], "order": "by_image"}
-    train |= {"dtype": "bf16", "log_every": 1, "save_every": 0, **spec["train"]}
+    train: dict[str, Any] = {"batch": work["batch"], "pack_tokens": 2048, "order": "by_image", "dtype": "bf16"}
+    train |= {"log_every": 1, "save_every": 0, "sample_every": 1, "probes": [{"prompt": "the turn's end"}]}
     return {
         "name": work["name"],
         "out": spec["out"],
@@ -47,7 +104,7 @@ def recipe(spec: dict[str, Any]) -> dict[str, Any]:
         },
         "tune": tune,
         "optim": {"lr": 1e-4},
-        "train": train,
+        "train": train | spec["train"],
     }
 
 

@@ -14,28 +14,27 @@ PICTURES = ASSETS / "easy_vqa"
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """`steps` optimizer steps of `batch` samples each, behind `warmup` steps that are not counted."""
+    """Optimizer steps of `batch` samples each, `steps` of them at most."""
 
     name: str
     title: str
     stage: Literal["pretrain", "finetune", "sft"]
     batch: int
     max_length: int
-    steps: int = 2
-    warmup: int = 1
+    steps: int = 10
 
     @property
     def rows(self) -> int:
         """Samples of the whole run."""
-        return self.batch * (self.steps + self.warmup)
+        return self.batch * self.steps
 
 
 WORKS = {
     work.name: work
     for work in (
-        Work("questions", "easy-VQA, one question a row, LoRA", "finetune", batch=24, max_length=256),
-        Work("captions", "captions, projector alone", "pretrain", batch=16, max_length=256),
-        Work("turns", "twelve questions a record, LoRA", "finetune", batch=4, max_length=1024),
+        Work("questions", "easy-VQA, one question a row, LoRA", "finetune", batch=64, max_length=256),
+        Work("captions", "captions, projector alone", "pretrain", batch=64, max_length=256),
+        Work("turns", "twelve questions a record, LoRA", "finetune", batch=8, max_length=1024),
         Work("text", "text of 20 to 700 tokens, LoRA", "sft", batch=8, max_length=1024),
     )
 }

@@ -2,7 +2,8 @@
 
 Registered through transformers' `AttentionInterface`; no model is patched. A span is one sequence of a pack, or one
 branch that also sees the prefix it shares. Padding is on the right, so a plain span needs no mask, only `is_causal`;
-a branch needs one small mask a group, the same for all its members.
+a branch needs one small mask a group, the same for all its members. On CUDA a varlen kernel takes the spans as they
+are, where one is installed.
 """
 
 from collections.abc import Iterator
@@ -11,10 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from llm.varlen import HALF, Lengths, attend, find_kernel
 
 NAME = "eyegraft_packed"
 # Spans share a group while the shortest is at least this share of the longest: below it, padding costs more.
@@ -55,10 +59,12 @@ class AttentionPlan:
 
     groups: tuple[Group, ...]
     order: Tensor  # [T]
+    lengths: Lengths  # the same spans for a varlen kernel
 
     def to(self, device: torch.device) -> "AttentionPlan":
         """The same plan on another device."""
-        return AttentionPlan(tuple(group.to(device) for group in self.groups), self.order.to(device))
+        groups = tuple(group.to(device) for group in self.groups)
+        return AttentionPlan(groups, self.order.to(device), self.lengths.to(device))
 
 
 def plan_attention(spans: list[Span], rows: int) -> AttentionPlan:
@@ -87,7 +93,23 @@ def plan_attention(spans: list[Span], rows: int) -> AttentionPlan:
         )
         base += len(members) * queries
     assert (order >= 0).all(), "a row of the pack belongs to no span"
-    return AttentionPlan(tuple(groups), torch.from_numpy(order))
+    return AttentionPlan(tuple(groups), torch.from_numpy(order), _lengths(spans))
+
+
+def _lengths(spans: list[Span]) -> Lengths:
+    ordered = sorted(spans, key=lambda span: span.start)
+    queries = np.array([span.length for span in ordered])
+    keys = queries + np.array([span.prefix for span in ordered])
+    rows = None
+    if any(span.prefix for span in ordered):
+        parts = [(span.prefix_start, span.prefix, span.start, span.length) for span in ordered]
+        pieces = [np.arange(at, at + count) for a, m, b, n in parts for at, count in ((a, m), (b, n))]
+        rows = torch.from_numpy(np.concatenate(pieces))
+    return Lengths(_ends(queries), _ends(keys), int(queries.max()), int(keys.max()), rows)
+
+
+def _ends(lengths: NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
 
 
 def _alike(spans: list[Span]) -> Iterator[list[Span]]:
@@ -123,6 +145,9 @@ def packed_attention(
         )
         return output
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    kernel = find_kernel() if query.is_cuda and query.dtype in HALF and dropout == 0 else None
+    if kernel is not None:
+        return attend(query, key, value, packed.lengths, scale, kernel.call), None
     short = query.device.type == "cpu" and dropout == 0
     outputs = [
         (_attend_short if short and group.keys <= SHORT else _attend)(query[0], key[0], value[0], group, scale, dropout)

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llm.columns import Columns, Groups, Texts, numbers
 from llm.config import DataConfig, Source
 from llm.conversation import Conversation, ImageRef, Message
 from llm.encode import IGNORED, Encoder, Sample
@@ -25,7 +27,20 @@ from llm.packing import Unit
 from llm.readers import describe, read
 from llm.template import prove
 
-VERSION = 3  # raise when the meaning of a cached file changes
+VERSION = 4  # raise when the meaning of a cached file changes
+AT_ONCE = 4096  # images checked between two looks at which are distinct
+ENDS = ("offsets", "branch_offsets", "image_offsets")
+NUMBERS: dict[str, type[np.generic]] = {
+    "ids": np.int32,
+    "labels": np.int32,
+    "offsets": np.int64,
+    "branches": np.int64,
+    "branch_offsets": np.int64,
+    "image_offsets": np.int64,
+    "weights": np.float64,
+    "targets": np.int64,
+    "shares": np.int64,
+}
 CheckImage = Callable[[ImageRef], object]
 
 
@@ -41,8 +56,8 @@ class Corpus:
     weights: NDArray[np.float64]  # [n]
     targets: NDArray[np.int64]  # [n], supervised tokens
     shares: NDArray[np.int64]  # [n], equal where samples may share a prefix (see llm.fold.share_key)
-    images: list[list[str]]
-    places: list[str]
+    images: Groups
+    places: Texts
     dropped: list[str]  # places of records left out as too long
     sources: list[str]  # one line a source: path, format and why
     key: str
@@ -58,7 +73,7 @@ class Corpus:
     @property
     def image_counts(self) -> NDArray[np.int64]:
         """Images of every sample."""
-        return np.array([len(images) for images in self.images], np.int64)
+        return np.diff(self.images.offsets)
 
     def sample(self, index: int) -> Sample:
         """One encoded record."""
@@ -147,38 +162,48 @@ def _write(
     base: Path,
     check_image: CheckImage | None,
 ) -> None:
-    samples: list[Sample] = []
-    places: list[str] = []
-    weights: list[float] = []
     dropped: list[str] = []
     lines: list[str] = []
-    for source in sources:
-        kind, reason = describe(source, base)
-        lines.append(f"{source.path}: {kind} ({reason})")
-        for conversation in _conversations(source, base, data.system):
-            sample = _encode(conversation, encoder, data.turns)
-            pieces = _windows(sample, data.max_length) if conversation.is_plain else [sample]
-            if len(pieces[0].ids) > data.max_length:
-                _too_long(conversation.place, len(sample.ids), data)
-                dropped.append(str(conversation.place))
-                continue
-            samples += [_unpack_images(piece, folder) for piece in pieces]
-            places += [str(conversation.place)] * len(pieces)
-            weights += [source.weight] * len(pieces)
-    if not samples:
+    final = folder.with_name(folder.name.rpartition(".")[0]).resolve()  # what the folder will be renamed to
+    with Columns(folder) as columns:
+        for name in ENDS:
+            columns.numbers(name, np.zeros(1, np.int64))
+        ends = dict.fromkeys(ENDS, 0)
+        for source in sources:
+            kind, reason = describe(source, base)
+            lines.append(f"{source.path}: {kind} ({reason})")
+            for conversation in _conversations(source, base, data.system):
+                sample = _encode(conversation, encoder, data.turns)
+                pieces = _windows(sample, data.max_length) if conversation.is_plain else [sample]
+                if len(pieces[0].ids) > data.max_length:
+                    _too_long(conversation.place, len(sample.ids), data)
+                    dropped.append(str(conversation.place))
+                    continue
+                for piece in pieces:
+                    unpacked = _unpack_images(piece, folder, final)
+                    _append(columns, ends, unpacked, share_key(unpacked, encoder.image_id))
+                    columns.numbers("weights", np.array([source.weight], np.float64))
+                    columns.texts("places", [str(conversation.place)])
+    if not ends["offsets"]:
         advice = f"All {len(dropped)} records were longer than data.max_length" if dropped else "The sources are empty"
         raise DataError(f"{', '.join(source.path for source in sources)}: no record to train on. {advice}")
     if check_image is not None:
-        _check_images(samples, check_image)
-    _save(folder, samples, np.array(weights), encoder.image_id)
-    final = folder.with_name(folder.name.rpartition(".")[0]).resolve()  # what the folder will be renamed to
-    document = {
-        "images": [[image.path.replace(str(folder), str(final)) for image in sample.images] for sample in samples],
-        "places": places,
-        "dropped": dropped,
-        "sources": lines,
-    }
+        _check_images(Texts(folder, "images"), check_image, folder, final)
+    document = {"dropped": dropped, "sources": lines}
     (folder / "corpus.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+
+
+def _append(columns: Columns, ends: dict[str, int], sample: Sample, share: int) -> None:
+    """One sample at the end of every column; `ends` counts rows, branches and images so far."""
+    columns.numbers("ids", sample.ids.astype(np.int32))
+    columns.numbers("labels", sample.labels.astype(np.int32))
+    columns.numbers("branches", np.asarray(sample.branches, np.int64))
+    columns.texts("images", (image.path for image in sample.images))
+    for name, count in zip(ENDS, (len(sample.ids), len(sample.branches), len(sample.images)), strict=True):
+        ends[name] += count
+        columns.numbers(name, np.array([ends[name]], np.int64))
+    columns.numbers("targets", np.array([(sample.labels != IGNORED).sum()], np.int64))
+    columns.numbers("shares", np.array([share], np.int64))
 
 
 def _conversations(source: Source, base: Path, system: str) -> Iterator[Conversation]:
@@ -214,7 +239,7 @@ def _too_long(place: Place, length: int, data: DataConfig) -> None:
         )
 
 
-def _unpack_images(sample: Sample, folder: Path) -> Sample:
+def _unpack_images(sample: Sample, folder: Path, final: Path) -> Sample:
     """Images that came inside a row are written beside the index, so that a sample names files only."""
     if not any(image.data for image in sample.images):
         return sample
@@ -223,44 +248,32 @@ def _unpack_images(sample: Sample, folder: Path) -> Sample:
         if image.data:
             name = hashlib.sha256(image.data).hexdigest()
             (folder / name).write_bytes(image.data)
-            images.append(ImageRef(str(folder / name)))
+            images.append(ImageRef(str(final / name)))
         else:
             images.append(image)
     return Sample(sample.ids, sample.labels, tuple(images), sample.branches)
 
 
-def _check_images(samples: list[Sample], check_image: CheckImage) -> None:
-    unique = dict.fromkeys(image for sample in samples for image in sample.images)
+def _check_images(paths: Texts, check_image: CheckImage, folder: Path, final: Path) -> None:
+    """Every distinct image once; those that are still to be renamed with `folder` are found where they are now."""
+    seen: set[bytes] = set()
+
+    def check(path: str) -> None:
+        check_image(ImageRef(path.replace(str(final), str(folder))))
+
     with ThreadPoolExecutor() as pool:
-        for _ in pool.map(check_image, unique):
-            pass
-
-
-def _save(folder: Path, samples: list[Sample], weights: NDArray[np.float64], image_id: int | None) -> None:
-    branches = [np.asarray(sample.branches, np.int64) for sample in samples]
-    arrays: dict[str, NDArray[np.generic]] = {
-        "ids": np.concatenate([sample.ids for sample in samples]).astype(np.int32),
-        "labels": np.concatenate([sample.labels for sample in samples]).astype(np.int32),
-        "offsets": _offsets([len(sample.ids) for sample in samples]),
-        "branches": np.concatenate(branches),
-        "branch_offsets": _offsets([len(starts) for starts in branches]),
-        "weights": weights,
-        "targets": np.array([int((sample.labels != IGNORED).sum()) for sample in samples], np.int64),
-        "shares": np.array([share_key(sample, image_id) for sample in samples], np.int64),
-    }
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
-
-
-def _offsets(lengths: list[int]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        for start in range(0, len(paths), AT_ONCE):
+            fresh = {hashlib.sha256(path.encode()).digest()[:16]: path for path in paths[start : start + AT_ONCE]}
+            for _ in pool.map(check, [path for key, path in fresh.items() if key not in seen]):
+                pass
+            seen |= fresh.keys()
 
 
 def _open(folder: Path) -> Corpus:
     document = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-    names = ("ids", "labels", "offsets", "branches", "branch_offsets", "weights", "targets", "shares")
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
-    return Corpus(**arrays, **document, key=folder.name)
+    arrays: dict[str, Any] = {name: numbers(folder, name, dtype) for name, dtype in NUMBERS.items()}
+    images = Groups(Texts(folder, "images"), arrays.pop("image_offsets"))
+    return Corpus(**arrays, **document, images=images, places=Texts(folder, "places"), key=folder.name)
 
 
 def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -268,11 +281,13 @@ def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[NDArray[np.int64]
 
     The choice hashes the image's path (or the record's place) with the seed, so adding records moves no other record.
     """
-    keys = [images[0] if images else place for images, place in zip(corpus.images, corpus.places, strict=True)]
-    limit = int(share * 2**64)
-    held = np.array([_hash64(f"{seed}:{key}") < limit for key in keys])
-    if share and not held.any():
-        held[int(np.argmin([_hash64(f"{seed}:{key}") for key in keys]))] = True
+    if not share:
+        return np.arange(len(corpus)), np.arange(0)
+    keys = (images[0] if images else place for images, place in zip(corpus.images, corpus.places, strict=True))
+    drawn = np.fromiter((_hash64(f"{seed}:{key}") for key in keys), np.uint64, len(corpus))
+    held = drawn < np.uint64(int(share * 2**64))
+    if not held.any():
+        held[int(np.argmin(drawn))] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 

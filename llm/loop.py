@@ -62,6 +62,7 @@ def fit(
     if start.step == 0:
         work.probe(0)
     with _asked_to_stop() as asked:
+        ready = time.perf_counter()
         for step in loader.steps(start.step):
             began = time.perf_counter()
             factor = lr_factor(step.number - 1, total, optim)
@@ -76,7 +77,7 @@ def fit(
                 seconds=progress.seconds + elapsed,
                 finished=step.number == total,
             )
-            window.add(loss, norm, step.tokens, elapsed)
+            window.add(loss, norm, step.tokens, elapsed, waited=began - ready)
             log.advance(step.number)
             if step.number % train.log_every == 0 or progress.finished:
                 log.write(window.row(step, factor * optim.lr))
@@ -90,6 +91,7 @@ def fit(
                 work.save(progress)
             if asked and not progress.finished:
                 raise Interrupted(asked[0], step.number)
+            ready = time.perf_counter()
     return progress
 
 
@@ -130,14 +132,15 @@ class Window:
     def __init__(self) -> None:
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
-        self._tokens, self._seconds = 0, 0.0
+        self._tokens, self._seconds, self._waited = 0, 0.0, 0.0
 
-    def add(self, loss: Tensor, norm: Tensor, tokens: int, seconds: float) -> None:
-        """One step."""
+    def add(self, loss: Tensor, norm: Tensor, tokens: int, seconds: float, waited: float) -> None:
+        """One step, and how long it had to wait for its batches."""
         self._losses.append(loss)
         self._norms.append(norm)
         self._tokens += tokens
         self._seconds += seconds
+        self._waited += waited
 
     def row(self, step: Step[BatchT], rate: float) -> dict[str, float | int | str]:
         """The row of metrics.jsonl for these steps."""
@@ -149,6 +152,7 @@ class Window:
             "lr": rate,
             "grad_norm": float(torch.stack(self._norms).mean()),
             "tokens_per_s": round(self._tokens / self._seconds, 1),
+            "input_wait": round(self._waited / (self._waited + self._seconds), 4),  # share of the time
             "memory_gib": round(peak_memory_gib(), 2),
             "time": now(),
         }

@@ -33,6 +33,7 @@ from llm.loop import Work, fit
 from llm.metrics import RunLog, now, peak_memory_gib, plot_loss, read_rows
 from llm.optim import ParamGroup, build_optimizer
 from llm.preflight import preflight
+from llm.varlen import describe
 
 BatchT = TypeVar("BatchT")
 
@@ -84,6 +85,7 @@ def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: P
     torch.manual_seed(config.seed)
     material = read_material(config, parts, folder, base)
     _tell(material)
+    print(f"attention: {describe(next(parts.model.parameters()).device)}")
     if line := parts.ready(material.train, folder):
         print(line)
     optimizer = build_optimizer(parts.groups, config.optim)

@@ -1,0 +1,215 @@
+"""The peers' side: `python -m benchmarks.peers SPEC READS WRITES`, TRL's SFTTrainer or transformers' Trainer.
+
+Both train the same weights on the same rows in the file's order; `spec["trainer"]` says which.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import SequentialSampler
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from trl import SFTConfig, SFTTrainer
+
+from benchmarks.gate import Gate
+from benchmarks.work import PICTURES
+
+LINEARS = r"(?!.*vision_tower).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+IGNORED = -100
+
+
+def main() -> None:
+    """Train until the parent has enough."""
+    spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    turns = Turns(Gate(int(sys.argv[2]), int(sys.argv[3])))
+    build = with_trl if spec["trainer"] == "trl" else with_transformers
+    build(spec, turns).train()
+
+
+class Turns(TrainerCallback):
+    """Counts what a step holds and ends the turn behind it. The first micro-batch is the warm-up."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate, self.samples, self.tokens, self.warm = gate, 0, 0, False
+
+    def see(self, inputs: dict[str, Any]) -> None:
+        """One micro-batch: padding is no token, and a packed row holds as many samples as positions begin anew."""
+        ids: Tensor = inputs["input_ids"]
+        positions, mask = inputs.get("position_ids"), inputs.get("attention_mask")
+        self.samples += len(ids) if positions is None else int((positions == 0).sum())
+        self.tokens += ids.numel() if mask is None else int(mask.sum())
+
+    def on_substep_end(self, *_: Any, **__: Any) -> None:
+        """Called by the trainer behind a micro-batch that does not end a step."""
+        if not self.warm:
+            self.on_step_end()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Called by the trainer."""
+        samples, tokens = self.samples, self.tokens
+        self.samples, self.tokens, self.warm = 0, 0, True
+        self.gate.turn(samples=samples, tokens=tokens)
+
+
+class Ordered(Trainer):
+    """Rows in the file's order, as everyone gets them; every micro-batch is counted."""
+
+    turns: Turns
+
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any) -> Tensor:
+        """One micro-batch."""
+        self.turns.see(inputs)
+        loss: Tensor = super().training_step(model, inputs, *args)
+        return loss
+
+
+class OrderedTrl(Ordered, SFTTrainer):
+    """The same of TRL's trainer."""
+
+
+def arguments(spec: dict[str, Any]) -> dict[str, Any]:
+    """What both trainers are told alike."""
+    work = spec["work"]
+    return {
+        "output_dir": spec["out"],
+        "per_device_train_batch_size": spec["micro_batch"],
+        "gradient_accumulation_steps": max(1, work["batch"] // spec["micro_batch"]),
+        "max_steps": work["steps"],
+        "learning_rate": 1e-4,
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "use_cpu": True,
+        "bf16": True,
+    } | spec["options"]
+
+
+def with_trl(spec: dict[str, Any], turns: Turns) -> Trainer:
+    """TRL as its documentation has it."""
+    model, reader, rows, lora = load(spec)
+    alone = len(rows[0].get("conversations", ())) <= 2
+    settings = arguments(spec) | {"max_length": spec["work"]["max_length"], "completion_only_loss": alone}
+    if settings.get("packing"):  # a micro-batch is then so many rows of max_length
+        settings |= {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
+    trainer = OrderedTrl(
+        model=model,
+        args=SFTConfig(**settings),
+        train_dataset=Dataset.from_list([prompt_and_completion(row) for row in rows]),
+        processing_class=reader,
+        peft_config=lora,
+        callbacks=[turns],
+    )
+    trainer.turns = turns
+    return trainer
+
+
+def with_transformers(spec: dict[str, Any], turns: Turns) -> Trainer:
+    """transformers' Trainer with a padding collator, as LLaVA's scripts have it."""
+    model, reader, rows, lora = load(spec)
+    if lora is not None:
+        model = get_peft_model(model, lora)
+    trainer = Ordered(
+        model=model,
+        args=TrainingArguments(remove_unused_columns=False, **arguments(spec)),
+        train_dataset=rows,
+        data_collator=padding(reader),
+        callbacks=[turns],
+    )
+    trainer.turns = turns
+    return trainer
+
+
+def load(spec: dict[str, Any]) -> tuple[Any, Any, list[dict[str, Any]], LoraConfig | None]:
+    """Model, processor or tokenizer, rows, and the adapters, None where the projector alone trains."""
+    sees = spec["work"]["stage"] != "sft"
+    auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    model = auto.from_pretrained(spec["folder"], dtype=torch.bfloat16)
+    reader: Any = AutoProcessor if sees else AutoTokenizer
+    rows = json.loads(Path(spec["data"]).read_text(encoding="utf-8"))
+    lora = None
+    if spec["work"]["stage"] == "pretrain":
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_("multi_modal_projector" in name)
+    else:
+        keeps = ["multi_modal_projector"] if sees else None
+        lora = LoraConfig(r=16, lora_alpha=32, target_modules=LINEARS, modules_to_save=keeps, task_type="CAUSAL_LM")
+    return model, reader.from_pretrained(spec["folder"]), rows, lora
+
+
+def prompt_and_completion(row: dict[str, Any]) -> dict[str, Any]:
+    """One question as prompt and completion, so that it carries no loss; several turns as messages."""
+    turns = messages_of(row)
+    if "messages" in row or len(turns) <= 2:
+        said = {"prompt": turns[:-1], "completion": turns[-1:]}
+    else:
+        said = {"messages": turns}
+    return said if "messages" in row else said | {"images": [picture(row)]}
+
+
+def messages_of(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Roles and texts, image marks left out."""
+    if "messages" in row:
+        return list(row["messages"])
+    return [
+        {
+            "role": "assistant" if turn["from"] == "gpt" else "user",
+            "content": turn["value"].replace("<image>", "").strip(),
+        }
+        for turn in row["conversations"]
+    ]
+
+
+def picture(row: dict[str, Any]) -> Image.Image:
+    """The row's picture, decoded."""
+    return Image.open(PICTURES / row["image"]).convert("RGB")
+
+
+def padding(reader: Any) -> Callable[[list[dict[str, Any]]], dict[str, Tensor]]:
+    """A collator: rows padded to the longest of the micro-batch; the last answer, or every token of several turns."""
+    tokenizer = getattr(reader, "tokenizer", reader)
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        talks = [messages_of(row) for row in rows]
+        options: dict[str, Any] = {"padding": True, "return_tensors": "pt"}
+        if "messages" in rows[0]:
+            batch = tokenizer([tokenizer.apply_chat_template(talk, tokenize=False) for talk in talks], **options)
+        else:
+            for talk in talks:
+                first = talk[0]["content"]
+                talk[0] = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": first}]}
+            texts = [reader.apply_chat_template(talk, tokenize=False) for talk in talks]
+            batch = reader(text=texts, images=[[picture(row)] for row in rows], **options)
+        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
+        if len(talks[0]) <= 2:
+            for row, talk in zip(labels, talks, strict=True):
+                answer = len(tokenizer(talk[-1]["content"], add_special_tokens=False)["input_ids"]) + 2
+                told = (row != IGNORED).nonzero()[:, 0]
+                row[told[:-answer]] = IGNORED
+        image_id = getattr(reader, "image_token_id", None)
+        if image_id is not None:
+            labels = labels.masked_fill(batch["input_ids"] == image_id, IGNORED)
+        return {**batch, "labels": labels}
+
+    return collate
+
+
+if __name__ == "__main__":
+    main()
