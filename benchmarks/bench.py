@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -86,12 +87,16 @@ def main() -> None:
 
 
 def write(rows: list[dict[str, Any]], seconds: float) -> None:
-    """What was measured so far: a run that is cut keeps its figures."""
+    """What was measured so far: a run that is cut keeps its figures, and works that were not run keep theirs."""
     RESULTS.mkdir(parents=True, exist_ok=True)
+    file, here = RESULTS / "cpu.json", machine()
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"machine": here, "rows": []}
+    again = {(row["work"], row["tower"]) for row in rows}
+    kept = [row for row in before["rows"] if (row["work"], row["tower"]) not in again and before["machine"] == here]
     command = " ".join(["python -m benchmarks.bench", *sys.argv[1:]])
     gpu = "not measured"  # the same works run there once a machine with one is at hand
-    result = {"machine": machine(), "command": command, "seconds": round(seconds), "gpu": gpu, "rows": rows}
-    (RESULTS / "cpu.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    result = {"machine": here, "command": command, "seconds": round(seconds), "gpu": gpu, "rows": kept + rows}
+    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def compare(work: Work, tower: str, folder: Path, blocks: int, everyone: bool) -> list[dict[str, Any]]:
@@ -160,7 +165,7 @@ def figures(work: Work, tower: str, steps: dict[str, list[dict[str, float]]]) ->
     speeds = {name: [step[unit] / step["seconds"] for step in taken] for name, taken in steps.items()}
     rows = []
     for name, taken in steps.items():
-        row: dict[str, Any] = {"work": work.name, "tower": tower, "who": name, "unit": unit}
+        row: dict[str, Any] = {"work": work.name, "tower": tower, "who": name, "unit": unit, "day": str(date.today())}
         row |= {"per_s": spread(speeds[name]), "steps": len(taken)}
         row["ours_is_faster"] = round(median(speeds[OURS]) / median(speeds[name]), 2)
         row["peak_gib"] = round(max(step["peak_gib"] for step in taken), 2)

@@ -1,0 +1,86 @@
+"""The whole fast road against the slow one: packed, folded, features kept; or record by record in plain SDPA."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from llm.attention import plain_attention
+from llm.corpus import Corpus
+from llm.engine import TorchEngine
+from llm.loader import Step
+from llm.optim import build_optimizer
+from llm.run import Parts, loader_of, read_material
+from tests.vlm.runs import recipe
+from vlm.batch import VlmBatch, collate_vlm
+from vlm.config import VlmRunConfig
+from vlm.forward import VlmModel
+from vlm.run import open_model, parts_of
+
+STEPS = 5
+LossOf = Callable[[VlmModel, Corpus, Step[VlmBatch]], Tensor]
+
+
+def fast(model: VlmModel, _: Corpus, step: Step[VlmBatch]) -> Tensor:
+    return sum((model(batch) for batch in step.batches), torch.zeros(()))
+
+
+def slow(model: VlmModel, corpus: Corpus, step: Step[VlmBatch]) -> Tensor:
+    """Every record alone, through transformers' own attention, its picture read and seen anew."""
+    vision, store = model.vision, model.store
+    model.store = None
+    total = torch.zeros(())
+    with plain_attention(vision.language_model):
+        for batch in step.batches:
+            for index in batch.text.samples:
+                sample = corpus.sample(index)
+                assert not sample.branches
+                alone = collate_vlm([sample], vision.preprocess, vision.image_id, vision.rows, (index,))
+                total = total + model(alone)
+    model.store = store
+    return total
+
+
+def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[float], Tensor, int]:
+    """Losses of the first steps, the first step's gradient, and how many rows the packs saved."""
+    torch.manual_seed(0)
+    opened = open_model(config)
+    parts: Parts[Any] = parts_of(opened)
+    material = read_material(config, parts, folder, Path.cwd())
+    parts.prepare(material.train)
+    parts.ready(material.train, folder)
+    assert isinstance(opened.model, VlmModel)
+    engine = TorchEngine(build_optimizer(parts.groups, config.optim), config.optim.clip)
+    losses, gradient, saved = [], torch.empty(0), 0
+    for step in loader_of(parts, material).steps(0):
+        loss = loss_of(opened.model, material.train, step) / step.targets
+        engine.backward(loss)
+        if not losses:
+            masters = [master.grad for _, master in engine.optimizer.pairs if master.grad is not None]
+            gradient = torch.cat([grad.float().flatten() for grad in masters])
+        engine.step(1.0)
+        losses.append(float(loss.detach()))
+        saved += step.tokens - sum(batch.text.tokens for batch in step.batches)
+        if len(losses) == STEPS:
+            break
+    return losses, gradient, saved
+
+
+@pytest.mark.parametrize(("dtype", "apart"), [("fp32", 1e-5), ("bf16", 1e-3)])
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_losses_step_by_step_are_those_of_plain_transformers(
+    stage: str, dtype: str, apart: float, tiny_llm: Path, clip: Path, records: Path, tmp_path: Path
+) -> None:
+    tune = {"kind": "lora", "rank": 4, "alpha": 8} if stage == "finetune" else {"kind": "frozen"}
+    train_keys = {"dtype": dtype, "order": "by_image", "epochs": 4}
+    questions = records.with_name("questions.json")
+    config = recipe(tiny_llm, clip, questions, tmp_path / "run", stage, tune=tune, optim={"lr": 1e-3}, train=train_keys)
+    losses, gradient, saved = train(config, tmp_path, fast)
+    expected, reference, _ = train(config, tmp_path, slow)
+    assert len(losses) == STEPS and saved > 0, "nothing was shared: the test would compare little"
+    assert losses == pytest.approx(expected, rel=apart)
+    assert losses[0] != losses[-1], "nothing moved"
+    assert torch.cosine_similarity(gradient, reference, 0) >= 0.9999
