@@ -9,16 +9,19 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llm.errors import CheckpointError, RunError
 
 MANIFEST = "manifest.json"
+SPARE = 16 * 2**20  # bytes for headers, progress and rounding up to blocks
 SHARD = 256 * 2**20  # bytes a file of state: safetensors copies what it writes, and a copy of all of it would not fit
 
 
@@ -45,6 +48,7 @@ def save(run: Path, progress: Progress, weights: dict[str, Tensor], state: dict[
         partial.mkdir(parents=True)
         tensors: dict[str, Tensor] = {}
         skeleton = _split(state, "", tensors)
+        _room_for(partial, [*weights.values(), *tensors.values()])
         save_file({name: _plain(tensor) for name, tensor in weights.items()}, partial / "trainable.safetensors")
         for number, shard in enumerate(_shards(tensors)):
             save_file(shard, partial / f"state-{number:03d}.safetensors")
@@ -57,13 +61,20 @@ def save(run: Path, progress: Progress, weights: dict[str, Tensor], state: dict[
             shutil.rmtree(final)
         partial.rename(final)
         _sync(final.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors does not say OSError when the disk is full
         raise RunError(
             f"{final}: the checkpoint could not be written: {error}. Free space or check the rights"
         ) from error
     for old in list_checkpoints(run)[:-keep]:
         shutil.rmtree(old)
     return final
+
+
+def _room_for(folder: Path, tensors: list[Tensor]) -> None:
+    """Raise OSError before a byte is written to a disk that has no room for all of them."""
+    need, free = sum(tensor.nbytes for tensor in tensors) + SPARE, shutil.disk_usage(folder).free
+    if need > free:
+        raise OSError(ENOSPC, f"it takes {need / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free", str(folder))
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -82,6 +93,32 @@ def find_checkpoint(run: Path, name: str = "latest") -> Path:
             return folder
     have = ", ".join(folder.name for folder in found) or "none"
     raise CheckpointError(f"{run}: no checkpoint {name!r}; there are: {have}")
+
+
+def newest_whole(run: Path) -> Path | None:
+    """The newest checkpoint whose files are as they were written; None where a run never saved.
+
+    Damaged ones behind it are named and set aside under another name. Raises CheckpointError when none is whole: a
+    run never begins anew on its own.
+    """
+    found = list_checkpoints(run)
+    damaged: list[tuple[Path, CheckpointError]] = []
+    for checkpoint in reversed(found):
+        try:
+            verify(checkpoint)
+        except CheckpointError as error:
+            damaged.append((checkpoint, error))
+            continue
+        for folder, error in damaged:
+            aside = folder.with_name(f"damaged-{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+            print(f"{error}; it is now {aside.name}, going on from {checkpoint.name}")
+        return checkpoint
+    if found:
+        told = "\n  ".join(str(error) for _, error in damaged)
+        raise CheckpointError(f"{run}: no checkpoint is whole:\n  {told}\nDelete {run} to begin anew")
+    return None
 
 
 def read_progress(checkpoint: Path) -> Progress:
@@ -108,13 +145,17 @@ def verify(checkpoint: Path) -> None:
     """Raise CheckpointError naming the first file that is missing or differs from the manifest."""
     manifest = checkpoint / MANIFEST
     if not manifest.exists():
-        raise CheckpointError(f"{checkpoint}: {MANIFEST} is missing; the checkpoint is torn. Delete the folder")
-    for name, expected in json.loads(manifest.read_text()).items():
+        raise CheckpointError(f"{checkpoint}: {MANIFEST} is missing; the checkpoint is torn")
+    try:
+        listed: dict[str, dict[str, int | str]] = json.loads(manifest.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{manifest}: changed since it was written") from error
+    if not {"trainable.safetensors", "progress.json", "state.json"} <= listed.keys():
+        raise CheckpointError(f"{manifest}: changed since it was written, it names too few files")
+    for name, expected in listed.items():
         file = checkpoint / name
-        if not file.exists() or _digest(file) != expected:
-            raise CheckpointError(
-                f"{file}: missing or changed since it was written. Delete {checkpoint} to go on from the one before"
-            )
+        if not file.is_file() or _digest(file) != expected:
+            raise CheckpointError(f"{file}: missing or changed since it was written")
 
 
 def weights_digest(checkpoint: Path) -> str:

@@ -3,6 +3,7 @@
 Every model is frozen and forbids unknown keys: a recipe means what it says or is refused.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -136,6 +137,11 @@ class RunConfig(Part):
     tune: TuneConfig = TuneConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+
+
+def run_folder(config: RunConfig) -> Path:
+    """Where the run lives."""
+    return Path(config.out or f"runs/{config.name}")
 
 
 class TextRunConfig(RunConfig):

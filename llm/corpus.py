@@ -82,6 +82,13 @@ class Corpus:
         images = tuple(ImageRef(path) for path in self.images[index])
         return Sample(np.asarray(self.ids[rows]), np.asarray(self.labels[rows]), images, tuple(map(int, branches)))
 
+    def digest(self) -> str:
+        """A hash of all encoded records and their weights, wherever their files lie."""
+        found = hashlib.sha256()
+        for array in (self.ids, self.labels, self.offsets, self.branches, self.weights, self.images.offsets):
+            found.update(np.ascontiguousarray(array))
+        return found.hexdigest()[:24]
+
     def folded(self, indices: Sequence[int]) -> list[Sample]:
         """The samples of one pack, those that share a prefix as one sample with branches."""
         groups = alike([int(self.shares[index]) for index in indices])

@@ -18,17 +18,19 @@ from llm.checkpoint import (
     Progress,
     list_checkpoints,
     load_weights,
+    newest_whole,
     read_progress,
     read_state,
     read_weights,
     save,
 )
-from llm.config import Probe, RunConfig, Source
+from llm.config import Probe, RunConfig, Source, run_folder
 from llm.corpus import CheckImage, Corpus, build_corpus, hold_out
 from llm.encode import Encoder, Sample
 from llm.engine import TorchEngine
-from llm.errors import RunError
+from llm.errors import CheckpointError, RunError
 from llm.loader import Loader, Schedule, plan_run
+from llm.lock import only_writer
 from llm.loop import Work, fit
 from llm.metrics import RunLog, now, peak_memory_gib, plot_loss, read_rows
 from llm.optim import ParamGroup, build_optimizer
@@ -66,18 +68,21 @@ class Material:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def run_folder(config: RunConfig) -> Path:
-    """Where the run lives."""
-    return Path(config.out or f"runs/{config.name}")
+def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, anyway: bool = False) -> Path:
+    """Train what the recipe says, from the newest whole checkpoint if there is one; returns the run folder.
 
-
-def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path) -> Path:
-    """Train what the recipe says, from the newest checkpoint if there is one; returns the run folder.
-
-    Running a finished run again does nothing and says so. Raises RunError when the folder holds another run.
+    Running a finished run again does nothing and says so. Raises RunError when the folder holds another run or another
+    process writes to it, CheckpointError when the data changed since the run began; `anyway` lets a changed recipe and
+    changed data pass.
     """
-    folder = claim_folder(run_folder(config), resolved)
-    done = _resume_point(folder)
+    with only_writer(run_folder(config)):
+        return _train(config, parts, resolved, base, anyway)
+
+
+def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, anyway: bool) -> Path:
+    folder = claim_folder(run_folder(config), resolved, anyway)
+    newest = newest_whole(folder)
+    done = read_progress(newest) if newest else Progress()
     if done.finished:
         print(f"{folder}: finished at step {done.step}; nothing to do")
         return folder
@@ -95,8 +100,9 @@ def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: P
     if not done.step:
         parts.prepare(material.train)
     preflight(parts.model, parts.groups, optimizer, loader, parts.must_move, material.train)
-    if done.step:
-        _restore(folder, parts.model, engine)
+    digest = material.train.digest()
+    if newest:
+        _restore(newest, parts.model, engine, digest, anyway)
         print(f"{folder}: going on after step {done.step}")
     with RunLog(folder, material.schedule.total, done.step, done.metrics) as log:
         if not done.step:
@@ -104,7 +110,7 @@ def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: P
         work = Work(
             loss=parts.model,
             name_samples=lambda batch: _names(batch, material.train),
-            save=lambda progress: _save(folder, progress, parts, engine, config.train.keep),
+            save=lambda progress: _save(folder, progress, parts, engine, digest, config.train.keep),
             validate=lambda: _validation_loss(parts, material, config),
             probe=lambda step: _probe(folder, step, config.train.probes, parts.answer),
         )
@@ -118,16 +124,16 @@ def loader_of(parts: Parts[BatchT], material: Material) -> Loader[BatchT]:
     return Loader(material.train, material.schedule, lambda indices: parts.collate(material.train, indices))
 
 
-def claim_folder(folder: Path, resolved: str) -> Path:
-    """Make the run folder and keep the resolved recipe in it; RunError when it holds another recipe's run."""
+def claim_folder(folder: Path, resolved: str, anyway: bool = False) -> Path:
+    """Keep the resolved recipe in the run folder; RunError when it holds another recipe's run, unless `anyway`."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         recipe = folder / "config.yaml"
-        if recipe.exists() and list_checkpoints(folder) and recipe.read_text(encoding="utf-8") != resolved:
+        began = recipe.exists() and list_checkpoints(folder)
+        if began and not anyway and recipe.read_text(encoding="utf-8") != resolved:
             changed = _changed(recipe.read_text(encoding="utf-8"), resolved)
             raise RunError(
                 f"{folder} holds a run of another recipe; these lines differ:\n{changed}\n"
-                f"Go on with the old recipe ({recipe}), choose another `out`, or delete the folder"
+                f"Go on with the old recipe ({recipe}), choose another `out`, delete the folder, or add --anyway"
             )
         recipe.write_text(resolved, encoding="utf-8")
         (folder / "environment.json").write_text(json.dumps(_environment(), indent=1))
@@ -148,11 +154,6 @@ def _environment() -> dict[str, str]:
 
     packages = ("torch", "transformers", "peft", "numpy", "tokenizers", "pillow")
     return {"python": sys.version.split()[0]} | {name: version(name) for name in packages}
-
-
-def _resume_point(folder: Path) -> Progress:
-    found = list_checkpoints(folder)
-    return read_progress(found[-1]) if found else Progress()
 
 
 def read_material(config: RunConfig, parts: Parts[BatchT], folder: Path, base: Path) -> Material:
@@ -199,18 +200,24 @@ def trainable_weights(model: nn.Module, buffers: tuple[str, ...]) -> dict[str, T
     return weights | {name: tensor for name, tensor in model.named_buffers() if name in buffers}
 
 
-def _save(folder: Path, progress: Progress, parts: Parts[BatchT], engine: TorchEngine, keep: int) -> None:
+def _save(folder: Path, progress: Progress, parts: Parts[BatchT], engine: TorchEngine, digest: str, keep: int) -> None:
     random = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         random["cuda"] = torch.cuda.get_rng_state()
-    state = {"engine": engine.state(), "random": random}
+    state = {"engine": engine.state(), "random": random, "data": digest}
     save(folder, progress, trainable_weights(parts.model, parts.saved_buffers), state, keep)
 
 
-def _restore(folder: Path, model: nn.Module, engine: TorchEngine) -> None:
-    newest = list_checkpoints(folder)[-1]
-    load_weights(model, read_weights(newest))
+def _restore(newest: Path, model: nn.Module, engine: TorchEngine, digest: str, anyway: bool) -> None:
+    """Put a checkpoint's weights and state back. Raises CheckpointError before anything moved if the data changed."""
     state = read_state(newest)
+    if state.get("data", digest) != digest and not anyway:
+        raise CheckpointError(
+            f"{newest}: the training data changed since the run began ({state['data']} then, {digest} now): the steps "
+            "to come would not be the ones that were planned. Bring the data back, choose another `out`, or add "
+            "--anyway to go on from this step of the new plan"
+        )
+    load_weights(model, read_weights(newest))
     engine.load(state["engine"])
     torch.set_rng_state(state["random"]["cpu"])
     if "cuda" in state["random"]:

@@ -61,6 +61,7 @@ def train(
     file: File,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Go on though recipe or data changed.")] = False,
 ) -> None:
     """Train a recipe, or go on where it stopped; a pipeline runs its steps in order."""
     from vlm.config import load_config
@@ -74,7 +75,7 @@ def train(
     if dry_run:
         describe(config, path)
     else:
-        run_step(config, path)
+        run_step(config, path, anyway)
 
 
 @app.command("eval")

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from llm.config import run_folder
 from llm.load import resolve_yaml
-from llm.run import run_folder
+from llm.lock import refuse_second
 from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, load_steps
 
 
-def run_pipeline(config: PipelineConfig, recipe: Path) -> Path:
+def run_pipeline(config: PipelineConfig, recipe: Path, anyway: bool = False) -> Path:
     """Run every step and join their figures in `report.json`; finished steps are named and skipped."""
     folder = Path(config.out or f"runs/{config.name}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -28,7 +29,7 @@ def run_pipeline(config: PipelineConfig, recipe: Path) -> Path:
             continue
         print(title, flush=True)
         with record.timed(step.name, key):
-            record.note(step.name, run_step(step, path))
+            record.note(step.name, run_step(step, path, anyway))
         gc.collect()
     _report(folder, [record.of(step.name) for _, step in steps])
     return folder
@@ -71,8 +72,11 @@ class Record:
         partial.replace(self.path)
 
 
-def run_step(step: AnyConfig, path: Path) -> dict[str, Any]:
-    """One recipe of any stage, read from `path`; returns the figures that belong in the pipeline's report."""
+def run_step(step: AnyConfig, path: Path, anyway: bool = False) -> dict[str, Any]:
+    """One recipe of any stage, read from `path`; returns the figures that belong in the pipeline's report.
+
+    `anyway` lets a training run go on though its recipe or its data changed.
+    """
     if isinstance(step, EvalConfig):
         from vlm.measure import evaluate
 
@@ -82,11 +86,12 @@ def run_step(step: AnyConfig, path: Path) -> dict[str, Any]:
 
         return {"export_max_logit_diff": export(Path(step.run), Path(step.out), step.dtype, step.checkpoint)}
     if isinstance(step, PipelineConfig):
-        run_pipeline(step, path)
+        run_pipeline(step, path, anyway)
         return {}
+    refuse_second(run_folder(step))
     from vlm.run import train
 
-    train(step, Path.cwd())
+    train(step, Path.cwd(), anyway)
     report = json.loads((run_folder(step) / "report.json").read_text(encoding="utf-8"))
     return {f"{step.name}_{key}": report[key] for key in ("steps", "final_loss", "tokens_per_s", "peak_memory_gib")}
 

@@ -54,14 +54,14 @@ class Opened:
         return speaker_of(self.model, self.encoder)
 
 
-def train(config: RunConfig, base: Path) -> Path:
-    """Train a text or vision run; returns its folder."""
+def train(config: RunConfig, base: Path, anyway: bool = False) -> Path:
+    """Train a text or vision run; returns its folder. `anyway`: though its recipe or data changed since it began."""
     torch.manual_seed(config.seed)  # fresh projectors and adapters are drawn here
     opened = open_model(config)
     if isinstance(opened.model, VlmModel):
         for note in opened.model.vision.notes:  # what cannot be exported says so before step 1
             print(note)
-    return run_training(config, parts_of(opened), resolve_yaml(config), base)
+    return run_training(config, parts_of(opened), resolve_yaml(config), base, anyway)
 
 
 def parts_of(opened: Opened) -> Parts[Any]:
