@@ -90,7 +90,9 @@ def write(rows: list[dict[str, Any]], seconds: float) -> None:
     """What was measured so far: a run that is cut keeps its figures, and works that were not run keep theirs."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     file, here = RESULTS / "cpu.json", machine()
-    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"machine": here, "rows": []}
+    before: dict[str, Any] = {"machine": here, "rows": []}
+    if file.exists():
+        before = json.loads(file.read_text(encoding="utf-8"))
     again = {(row["work"], row["tower"]) for row in rows}
     kept = [row for row in before["rows"] if (row["work"], row["tower"]) not in again and before["machine"] == here]
     command = " ".join(["python -m benchmarks.bench", *sys.argv[1:]])

@@ -102,22 +102,22 @@ def newest_whole(run: Path) -> Path | None:
     run never begins anew on its own.
     """
     found = list_checkpoints(run)
-    damaged: list[tuple[Path, CheckpointError]] = []
+    damaged: list[tuple[Path, str]] = []
     for checkpoint in reversed(found):
         try:
             verify(checkpoint)
         except CheckpointError as error:
-            damaged.append((checkpoint, error))
+            damaged.append((checkpoint, str(error)))
             continue
-        for folder, error in damaged:
+        for folder, told in damaged:
             aside = folder.with_name(f"damaged-{folder.name}")
             shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
-            print(f"{error}; it is now {aside.name}, going on from {checkpoint.name}")
+            print(f"{told}; it is now {aside.name}, going on from {checkpoint.name}")
         return checkpoint
     if found:
-        told = "\n  ".join(str(error) for _, error in damaged)
-        raise CheckpointError(f"{run}: no checkpoint is whole:\n  {told}\nDelete {run} to begin anew")
+        reasons = "\n  ".join(told for _, told in damaged)
+        raise CheckpointError(f"{run}: no checkpoint is whole:\n  {reasons}\nDelete {run} to begin anew")
     return None
 
 

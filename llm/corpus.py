@@ -86,7 +86,7 @@ class Corpus:
         """A hash of all encoded records and their weights, wherever their files lie."""
         found = hashlib.sha256()
         for array in (self.ids, self.labels, self.offsets, self.branches, self.weights, self.images.offsets):
-            found.update(np.ascontiguousarray(array))
+            found.update(np.ascontiguousarray(array).data)
         return found.hexdigest()[:24]
 
     def folded(self, indices: Sequence[int]) -> list[Sample]:

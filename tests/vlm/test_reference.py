@@ -54,7 +54,8 @@ def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[flo
     parts.ready(material.train, folder)
     assert isinstance(opened.model, VlmModel)
     engine = TorchEngine(build_optimizer(parts.groups, config.optim), config.optim.clip)
-    losses, gradient, saved = [], torch.empty(0), 0
+    losses: list[float] = []
+    gradient, saved = torch.empty(0), 0
     for step in loader_of(parts, material).steps(0):
         loss = loss_of(opened.model, material.train, step) / step.targets
         engine.backward(loss)
