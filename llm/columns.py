@@ -43,7 +43,7 @@ def numbers(folder: Path, name: str, dtype: type[np.generic]) -> NDArray[Any]:
     path = folder / name
     if not path.exists() or not path.stat().st_size:
         return np.empty(0, dtype)
-    return np.memmap(path, dtype, mode="r")
+    return np.asarray(np.memmap(path, dtype, mode="r"))  # a plain view: memmap's own slicing is many times slower
 
 
 class Texts(Sequence[str]):

@@ -22,7 +22,7 @@ from llm.config import DataConfig, Source
 from llm.conversation import Conversation, ImageRef, Message
 from llm.encode import IGNORED, Encoder, Sample
 from llm.errors import DataError, Place, RecordError
-from llm.fold import alike, fold, folded_length, share_key, split_turns
+from llm.fold import alike, fold, folded_lengths, share_key, split_turns
 from llm.packing import Unit
 from llm.readers import describe, read
 from llm.template import prove
@@ -99,22 +99,25 @@ class Corpus:
 
         A group that would exceed `budget` rows is cut into several.
         """
-        groups = alike(self.shares[indices].tolist())
-        return [unit for group in groups for unit in self._units(indices[group], budget)]
+        rows = (self.offsets[indices + 1] - self.offsets[indices]).tolist()
+        pictures = (self.images.offsets[indices + 1] - self.images.offsets[indices]).tolist()
+        units: list[Unit] = []
+        for group in alike(self.shares[indices].tolist()):
+            at = group[0]
+            if len(group) == 1:
+                units.append(Unit(indices[at : at + 1], rows[at], pictures[at]))
+            else:
+                units += self._units(indices[group], pictures[at], budget)
+        return units
 
-    def _units(self, members: NDArray[np.int64], budget: int) -> Iterator[Unit]:
-        if len(members) == 1:
-            index = int(members[0])
-            rows = int(self.offsets[index + 1] - self.offsets[index])
-            yield Unit(members, rows, len(self.images[index]))
-            return
-        samples = [self.sample(index) for index in members]
-        pictures = len(samples[0].images)
+    def _units(self, members: NDArray[np.int64], pictures: int, budget: int) -> Iterator[Unit]:
         start = 0
         while start < len(members):
-            end = start + 1
-            rows = len(samples[start].ids)
-            while end < len(members) and (more := folded_length(samples[start : end + 1])) <= budget:
+            lengths = folded_lengths(self.sample(index) for index in members[start:].tolist())
+            rows, end = next(lengths), start + 1
+            for more in lengths:
+                if more > budget:
+                    break
                 rows, end = more, end + 1
             yield Unit(members[start:end], rows, pictures)
             start = end

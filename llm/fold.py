@@ -6,10 +6,12 @@ records of one optimizer step.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from itertools import takewhile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llm.conversation import Conversation, ImageRef, Message
 from llm.encode import IGNORED, Sample
@@ -78,12 +80,8 @@ def fold(samples: list[Sample]) -> Sample:
 
 def _shared(samples: list[Sample]) -> int:
     """Tokens that all samples begin with and none of which has a target; every branch keeps at least one token."""
-    limit = min(int(np.flatnonzero(sample.labels != IGNORED)[0]) for sample in samples)
-    first = samples[0].ids[:limit]
-    for sample in samples[1:]:
-        differs = np.flatnonzero(sample.ids[: len(first)] != first)
-        first = first[: differs[0]] if len(differs) else first
-    return len(first)
+    openings = [sample.ids[: int(np.flatnonzero(sample.labels != IGNORED)[0])] for sample in samples]
+    return len(reduce(_alike_until, openings))
 
 
 def share_key(sample: Sample, image_id: int | None = None) -> int:
@@ -107,7 +105,18 @@ def alike(keys: Sequence[int]) -> list[list[int]]:
     return list(groups.values())
 
 
-def folded_length(samples: list[Sample]) -> int:
-    """Rows of `fold(samples)`."""
-    prefix = _shared(samples) if len(samples) > 1 else 0
-    return prefix + sum(len(sample.ids) - prefix for sample in samples)
+def folded_lengths(samples: Iterable[Sample]) -> Iterator[int]:
+    """Rows of `fold` over the first sample, over the first two, and so on, each sample looked at once."""
+    shared, rows = np.empty(0, np.int32), 0
+    for number, sample in enumerate(samples):
+        limit = int((sample.labels != IGNORED).argmax())
+        shared = sample.ids[:limit] if not number else _alike_until(shared, sample.ids[:limit])
+        rows += len(sample.ids)
+        yield rows - number * len(shared)
+
+
+def _alike_until(one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.int32]:
+    """What both begin with."""
+    length = min(len(one), len(other))
+    differs = np.flatnonzero(one[:length] != other[:length])
+    return one[: differs[0] if len(differs) else length]

@@ -1,17 +1,26 @@
 """Folding: hand-written prefixes, and the loss and gradient of folded questions equal those of separate ones."""
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from llm.attention import use_packed_attention
 from llm.batch import collate, positions_of
+from llm.columns import Columns
+from llm.config import TrainConfig
 from llm.conversation import Conversation, ImageRef, Message
+from llm.corpus import ENDS, _append, _open
 from llm.encode import IGNORED, Sample
 from llm.errors import Place, RecordError
-from llm.fold import fold, split_turns
+from llm.fold import fold, folded_lengths, share_key, split_turns
 from llm.forward import TextModel
+from llm.loader import plan_run
 
 IMAGE = ImageRef("a.png")
 
@@ -108,3 +117,43 @@ def test_turns_apart_repeat_system_and_images() -> None:
 def test_images_elsewhere_are_refused() -> None:
     with pytest.raises(RecordError, match="apart"):
         split_turns(_record(("first?",), (IMAGE, "second?")))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 2), st.integers(1, 3)), min_size=1, max_size=6))
+def test_lengths_are_known_as_each_sample_joins(parts: list[tuple[int, int, int]]) -> None:
+    """Same openings cut at different places, sometimes another word, then targets."""
+    samples = []
+    for opening, word, targets in parts:
+        ids = np.array([*range(opening), 90 + word, *range(50, 50 + targets)], np.int32)
+        labels = np.full(len(ids), IGNORED, np.int32)
+        labels[-targets:] = 7
+        samples.append(Sample(ids, labels))
+    assert [*folded_lengths(samples)] == [len(fold(samples[: n + 1]).ids) for n in range(len(samples))]
+
+
+def test_many_records_under_one_system_prompt_are_planned_in_no_time(tmp_path: Path) -> None:
+    """Every sample is looked at once; comparing all with all took minutes."""
+    draw, prompt = np.random.default_rng(0), np.arange(100, 140, dtype=np.int32)
+    with Columns(tmp_path) as columns:
+        ends = dict.fromkeys(ENDS, 0)
+        for name in ENDS:
+            columns.numbers(name, np.zeros(1, np.int64))
+        for number in range(6000):
+            ids = np.concatenate([prompt, draw.integers(0, 90, draw.integers(5, 60)).astype(np.int32)])
+            labels = np.full(len(ids), IGNORED, np.int32)
+            labels[-3:] = ids[-3:]
+            sample = Sample(ids, labels)
+            _append(columns, ends, sample, share_key(sample))
+            columns.numbers("weights", np.ones(1))
+            columns.texts("places", [str(number)])
+    (tmp_path / "corpus.json").write_text('{"dropped": [], "sources": []}')
+    corpus = _open(tmp_path)
+    began = time.process_time()
+    schedule = plan_run(corpus, np.arange(len(corpus)), TrainConfig(batch=256, pack_tokens=2048), seed=0)
+    assert time.process_time() - began < 3
+    packs = [pack for step in schedule.plans[0].steps for pack in step]
+    assert sorted(np.concatenate(packs)) == list(range(6000))
+    rows = [sum(len(sample.ids) for sample in corpus.folded(pack.tolist())) for pack in packs]
+    assert max(rows) <= 2048
+    assert sum(rows) < 0.5 * corpus.lengths.sum()
