@@ -28,6 +28,7 @@ class Work(Generic[BatchT]):
 
     loss: Callable[[BatchT], Tensor]  # summed over the batch's targets
     name_samples: Callable[[BatchT], str]  # for errors: which records a batch holds
+    shape: Callable[[BatchT], str]  # for errors: how much that is
     save: Callable[[Progress], None]
     validate: Callable[[], float | None]  # mean loss over held-out targets; None without such data
     probe: Callable[[int], None]
@@ -104,10 +105,25 @@ def _accumulate(work: Work[BatchT], engine: Engine, step: Step[BatchT]) -> Tenso
     """Gradients of the mean over the step's targets, however it is cut into batches; returns that mean, fp32."""
     total = torch.zeros(())
     for batch in step.batches:
-        loss = work.loss(batch) / step.targets
-        engine.backward(loss)
+        with _named_when_full(work, step, batch):
+            loss = work.loss(batch) / step.targets
+            engine.backward(loss)
         total = total.to(loss.device) + loss.detach()
     return total
+
+
+@contextmanager
+def _named_when_full(work: Work[BatchT], step: Step[BatchT], batch: BatchT) -> Iterator[None]:
+    """Say which pack did not fit; nothing is made smaller silently, and the weights have not moved."""
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError on a card; a CPU's allocator has no type of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise TrainingError(
+            f"step {step.number}: out of memory on a pack of {work.shape(batch)}; the weights were left as they were. "
+            f"Lower train.pack_tokens or data.max_length, or set train.recompute: true"
+        ) from error
 
 
 def _refuse_infinite(loss: Tensor, norm: Tensor, step: Step[BatchT], work: Work[BatchT]) -> None:

@@ -110,6 +110,7 @@ def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, a
         work = Work(
             loss=parts.model,
             name_samples=lambda batch: _names(batch, material.train),
+            shape=_shape,
             save=lambda progress: _save(folder, progress, parts, engine, digest, config.train.keep),
             validate=lambda: _validation_loss(parts, material, config),
             probe=lambda step: _probe(folder, step, config.train.probes, parts.answer),
@@ -192,6 +193,12 @@ def _tell(material: Material) -> None:
 def _names(batch: Any, corpus: Corpus) -> str:
     text: PackedBatch = batch if isinstance(batch, PackedBatch) else batch.text
     return "; ".join(corpus.places[index] for index in text.samples)
+
+
+def _shape(batch: Any) -> str:
+    text: PackedBatch = batch if isinstance(batch, PackedBatch) else batch.text
+    pictures = "" if text is batch else f", {batch.pictures} pictures"
+    return f"{text.tokens:,} rows ({len(text.samples)} samples{pictures})"
 
 
 def trainable_weights(model: nn.Module, buffers: tuple[str, ...]) -> dict[str, Tensor]:

@@ -200,6 +200,21 @@ def test_infinite_gradients_stop_before_the_weights_move(
     assert "Lower optim.lr" in str(stopped.value)
 
 
+@pytest.mark.parametrize("said", ["DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes", "other"])
+def test_a_pack_that_does_not_fit_is_named(
+    tiny_llama: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    def fails(*_: Any) -> torch.Tensor:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(TorchEngine, "backward", fails)
+    expected: tuple[type[Exception], str] = (RuntimeError, "other")
+    if said != "other":
+        expected = (TrainingError, r"step 1: out of memory on a pack of [\d,]+ rows \(6 samples\).*train.pack_tokens")
+    with pytest.raises(expected[0], match=expected[1]):
+        train(recipe(tiny_llama, data, tmp_path / "full"), Path.cwd())
+
+
 def test_an_unwritable_folder(tiny_llama: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
