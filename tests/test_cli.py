@@ -164,8 +164,10 @@ def test_train_hands_over_the_recipe_and_its_file(
     fake("vlm.dry_run", dry_run=None)
     calls = fake("vlm.pipeline", run_step={})
     assert run("train", str(recipe), "train.batch=4", "optim.lr=1e-3").code == 0
-    config, path = calls["run_step"]
-    assert isinstance(config, RunConfig)
+    config, path, anyway = calls["run_step"]
+    assert isinstance(config, RunConfig) and anyway is False
+    assert run("train", str(recipe), "--anyway").code == 0
+    assert calls["run_step"][2] is True
     assert (config.train.batch, config.optim.lr, path) == (4, 0.001, recipe)
 
 
@@ -173,7 +175,7 @@ def test_train_runs_a_pipeline_by_its_file(run: Callable[..., Result], fake: Cal
     fake("vlm.dry_run", dry_run=None)
     calls = fake("vlm.pipeline", run_step={})
     assert run("train", "quickstart/pipeline").code == 0
-    config, path = calls["run_step"]
+    config, path, _ = calls["run_step"]
     assert isinstance(config, PipelineConfig)
     assert isinstance(path, Path)
     assert path.name == "pipeline.yaml"
