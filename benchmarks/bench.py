@@ -95,9 +95,8 @@ def write(rows: list[dict[str, Any]], seconds: float) -> None:
         before = json.loads(file.read_text(encoding="utf-8"))
     again = {(row["work"], row["tower"]) for row in rows}
     kept = [row for row in before["rows"] if (row["work"], row["tower"]) not in again and before["machine"] == here]
-    command = " ".join(["python -m benchmarks.bench", *sys.argv[1:]])
-    gpu = "not measured"  # the same works run there once a machine with one is at hand
-    result = {"machine": here, "command": command, "seconds": round(seconds), "gpu": gpu, "rows": kept + rows}
+    gpu = "not measured: the contenders are told to use the CPU"
+    result = {"machine": here, "seconds": round(seconds), "gpu": gpu, "rows": kept + rows}
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
@@ -165,10 +164,11 @@ def figures(work: Work, tower: str, steps: dict[str, list[dict[str, float]]]) ->
     unit = "tokens" if work.stage == "sft" else "samples"
     peak = median(step["flops_per_s"] for step in steps.pop("peak"))
     speeds = {name: [step[unit] / step["seconds"] for step in taken] for name, taken in steps.items()}
+    command = " ".join(["python -m benchmarks.bench", *sys.argv[1:]])
     rows = []
     for name, taken in steps.items():
         row: dict[str, Any] = {"work": work.name, "tower": tower, "who": name, "unit": unit, "day": str(date.today())}
-        row |= {"per_s": spread(speeds[name]), "steps": len(taken)}
+        row |= {"command": command, "per_s": spread(speeds[name]), "steps": len(taken)}
         row["ours_is_faster"] = round(median(speeds[OURS]) / median(speeds[name]), 2)
         row["peak_gib"] = round(max(step["peak_gib"] for step in taken), 2)
         if "flops" in taken[0]:

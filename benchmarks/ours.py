@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,17 @@ def main() -> None:
     gate = Gate(int(sys.argv[2]), int(sys.argv[3]))
     opened = open_model(config)
     parts = parts_of(opened)
-    count = Count(opened.model)
+    held = Count(opened.model)
 
     def collate(corpus: Corpus, indices: tuple[int, ...]) -> Any:
-        count.lengths |= {index: int(corpus.lengths[index]) for index in indices}
+        held.lengths |= {index: int(corpus.lengths[index]) for index in indices}
         return parts.collate(corpus, indices)
 
     turns = not spec["free"]
-    steps = iter(range(sys.maxsize))
+    steps = count()
 
     def after_a_step(_: Probe) -> str:  # the loop asks its probe before the first step, and then after every one
-        facts = count.taken()
+        facts = held.taken()
         if next(steps) and turns:
             gate.turn(**facts)
         return ""

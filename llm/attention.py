@@ -102,9 +102,8 @@ def _lengths(spans: list[Span]) -> Lengths:
     keys = queries + np.array([span.prefix for span in ordered])
     rows = None
     if any(span.prefix for span in ordered):
-        parts = [(span.prefix_start, span.prefix, span.start, span.length) for span in ordered]
-        pieces = [np.arange(at, at + count) for a, m, b, n in parts for at, count in ((a, m), (b, n))]
-        rows = torch.from_numpy(np.concatenate(pieces))
+        runs = [run for span in ordered for run in ((span.prefix_start, span.prefix), (span.start, span.length))]
+        rows = torch.from_numpy(np.concatenate([np.arange(start, start + count) for start, count in runs]))
     return Lengths(_ends(queries), _ends(keys), int(queries.max()), int(keys.max()), rows)
 
 

@@ -95,8 +95,8 @@ def find_checkpoint(run: Path, name: str = "latest") -> Path:
     raise CheckpointError(f"{run}: no checkpoint {name!r}; there are: {have}")
 
 
-def newest_whole(run: Path) -> Path | None:
-    """The newest checkpoint whose files are as they were written; None where a run never saved.
+def newest_whole(run: Path) -> tuple[Path, Progress] | None:
+    """The newest checkpoint whose files are as they were written, and how far it is; None where a run never saved.
 
     Damaged ones behind it are named and set aside under another name. Raises CheckpointError when none is whole: a
     run never begins anew on its own.
@@ -105,7 +105,7 @@ def newest_whole(run: Path) -> Path | None:
     damaged: list[tuple[Path, str]] = []
     for checkpoint in reversed(found):
         try:
-            verify(checkpoint)
+            progress = read_progress(checkpoint)
         except CheckpointError as error:
             damaged.append((checkpoint, str(error)))
             continue
@@ -113,8 +113,8 @@ def newest_whole(run: Path) -> Path | None:
             aside = folder.with_name(f"damaged-{folder.name}")
             shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
-            print(f"{told}; it is now {aside.name}, going on from {checkpoint.name}")
-        return checkpoint
+            print(f"{told}\n  set aside as {aside.name}; going on from {checkpoint.name}")
+        return checkpoint, progress
     if found:
         reasons = "\n  ".join(told for _, told in damaged)
         raise CheckpointError(f"{run}: no checkpoint is whole:\n  {reasons}\nDelete {run} to begin anew")
@@ -143,19 +143,20 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 def verify(checkpoint: Path) -> None:
     """Raise CheckpointError naming the first file that is missing or differs from the manifest."""
+    advice = "Choose another checkpoint; training again sets this one aside"
     manifest = checkpoint / MANIFEST
     if not manifest.exists():
-        raise CheckpointError(f"{checkpoint}: {MANIFEST} is missing; the checkpoint is torn")
+        raise CheckpointError(f"{checkpoint}: {MANIFEST} is missing; the checkpoint is torn. {advice}")
     try:
         listed: dict[str, dict[str, int | str]] = json.loads(manifest.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CheckpointError(f"{manifest}: changed since it was written") from error
+        raise CheckpointError(f"{manifest}: changed since it was written. {advice}") from error
     if not {"trainable.safetensors", "progress.json", "state.json"} <= listed.keys():
-        raise CheckpointError(f"{manifest}: changed since it was written, it names too few files")
+        raise CheckpointError(f"{manifest}: changed since it was written, it names too few files. {advice}")
     for name, expected in listed.items():
         file = checkpoint / name
         if not file.is_file() or _digest(file) != expected:
-            raise CheckpointError(f"{file}: missing or changed since it was written")
+            raise CheckpointError(f"{file}: missing or changed since it was written. {advice}")
 
 
 def weights_digest(checkpoint: Path) -> str:

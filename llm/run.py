@@ -19,7 +19,6 @@ from llm.checkpoint import (
     list_checkpoints,
     load_weights,
     newest_whole,
-    read_progress,
     read_state,
     read_weights,
     save,
@@ -81,8 +80,7 @@ def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: P
 
 def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, anyway: bool) -> Path:
     folder = claim_folder(run_folder(config), resolved, anyway)
-    newest = newest_whole(folder)
-    done = read_progress(newest) if newest else Progress()
+    newest, done = newest_whole(folder) or (None, Progress())
     if done.finished:
         print(f"{folder}: finished at step {done.step}; nothing to do")
         return folder
@@ -90,7 +88,11 @@ def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, a
     torch.manual_seed(config.seed)
     material = read_material(config, parts, folder, base)
     _tell(material)
-    print(f"attention: {describe(next(parts.model.parameters()).device)}")
+    if done.step >= material.schedule.total:  # only after --anyway: the plan became shorter than what is done
+        print(f"{folder}: is at step {done.step}, the new plan ends at {material.schedule.total}; nothing to do")
+        return folder
+    first = next(parts.model.parameters())
+    print(f"attention: {describe(first.device, first.dtype)}")
     if line := parts.ready(material.train, folder):
         print(line)
     optimizer = build_optimizer(parts.groups, config.optim)

@@ -120,10 +120,12 @@ KNOWN: tuple[tuple[str, str, Callable[[Any], Call]], ...] = (
 )
 
 
-def describe(device: torch.device) -> str:
-    """Which attention packs get on a device, and why."""
+def describe(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> str:
+    """Which attention packs get on a device in a dtype, and why."""
     if device.type != "cuda":
         return f"re-padded groups; varlen kernels need CUDA, this is {device.type}"
+    if dtype not in HALF:
+        return f"re-padded groups through SDPA; varlen kernels take bf16 and fp16, this is {dtype}"
     kernel = find_kernel()
     if kernel is None:
         return "re-padded groups through SDPA; no varlen kernel can be imported (pip install flash-attn)"

@@ -207,7 +207,7 @@ def test_no_room_at_any_write_leaves_the_checkpoint_before(tmp_path: Path, monke
                 assert "No space left" in str(error)
                 found = newest_whole(tmp_path)
                 assert found is not None, f"write {fails_at} failed and took the checkpoint before with it"
-                verify(first if first.exists() else found)
+                verify(first if first.exists() else found[0])
                 continue
         break
     assert fails_at >= 8, "a save has more writes than that"
@@ -260,3 +260,14 @@ def test_a_changed_recipe_goes_on_when_asked(recipe: TextRunConfig) -> None:
         train(changed, Path.cwd())
     train(changed, Path.cwd(), anyway=True)
     assert "lr: 1.0e-05" in (run / "config.yaml").read_text()
+
+
+def test_a_plan_that_became_shorter_than_what_is_done_says_so(
+    recipe: TextRunConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = unfinished(recipe)
+    before = (run / "metrics.jsonl").read_bytes()
+    shorter = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_steps": 3})})
+    train(shorter, Path.cwd(), anyway=True)
+    assert "is at step 4, the new plan ends at 3; nothing to do" in capsys.readouterr().out
+    assert (run / "metrics.jsonl").read_bytes() == before

@@ -99,6 +99,7 @@ def test_the_choice_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> 
     find_kernel.cache_clear()
     found = find_kernel()
     assert found is not None and found.name in describe(torch.device("cuda"))
+    assert "bf16 and fp16" in describe(torch.device("cuda"), torch.float32), "what is told is what runs"
     find_kernel.cache_clear()
 
 

@@ -20,7 +20,7 @@ from vlm.config import VlmRunConfig
 from vlm.forward import VlmModel
 from vlm.run import open_model, parts_of
 
-STEPS = 5
+STEPS = 9  # three epochs: in the last, every picture is known
 LossOf = Callable[[VlmModel, Corpus, Step[VlmBatch]], Tensor]
 
 
@@ -44,8 +44,8 @@ def slow(model: VlmModel, corpus: Corpus, step: Step[VlmBatch]) -> Tensor:
     return total
 
 
-def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[float], Tensor, int]:
-    """Losses of the first steps, the first step's gradient, and how many rows the packs saved."""
+def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[float], Tensor, int, int]:
+    """Losses of the first steps, the first step's gradient, how many rows the packs saved and pictures were known."""
     torch.manual_seed(0)
     opened = open_model(config)
     parts: Parts[Any] = parts_of(opened)
@@ -55,7 +55,7 @@ def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[flo
     assert isinstance(opened.model, VlmModel)
     engine = TorchEngine(build_optimizer(parts.groups, config.optim), config.optim.clip)
     losses: list[float] = []
-    gradient, saved = torch.empty(0), 0
+    gradient, saved, known = torch.empty(0), 0, 0
     for step in loader_of(parts, material).steps(0):
         loss = loss_of(opened.model, material.train, step) / step.targets
         engine.backward(loss)
@@ -65,9 +65,10 @@ def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[flo
         engine.step(1.0)
         losses.append(float(loss.detach()))
         saved += step.tokens - sum(batch.text.tokens for batch in step.batches)
+        known += sum(len(batch.known) for batch in step.batches)
         if len(losses) == STEPS:
             break
-    return losses, gradient, saved
+    return losses, gradient, saved, known
 
 
 @pytest.mark.parametrize(("dtype", "apart"), [("fp32", 1e-5), ("bf16", 1e-3)])
@@ -79,9 +80,9 @@ def test_losses_step_by_step_are_those_of_plain_transformers(
     train_keys = {"dtype": dtype, "order": "by_image", "epochs": 4}
     questions = records.with_name("questions.json")
     config = recipe(tiny_llm, clip, questions, tmp_path / "run", stage, tune=tune, optim={"lr": 1e-3}, train=train_keys)
-    losses, gradient, saved = train(config, tmp_path, fast)
-    expected, reference, _ = train(config, tmp_path, slow)
-    assert len(losses) == STEPS and saved > 0, "nothing was shared: the test would compare little"
+    losses, gradient, saved, known = train(config, tmp_path, fast)
+    expected, reference, *_ = train(config, tmp_path, slow)
+    assert len(losses) == STEPS and saved > 0 and known > 0, "nothing shared or kept: the test would compare little"
     assert losses == pytest.approx(expected, rel=apart)
     assert losses[0] != losses[-1], "nothing moved"
     assert torch.cosine_similarity(gradient, reference, 0) >= 0.9999
