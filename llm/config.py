@@ -6,7 +6,7 @@ Every model is frozen and forbids unknown keys: a recipe means what it says or i
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0)]
@@ -124,6 +124,43 @@ class TrainConfig(Part):
     probes: tuple[Probe, ...] = ()
 
 
+ZERO_NAMES: dict[str, dict[str, object]] = {  # as XTuner's course has them
+    "zero1": {"zero": 1},
+    "zero2": {"zero": 2},
+    "zero2_offload": {"zero": 2, "offload": "optimizer"},
+    "zero3": {"zero": 3},
+    "zero3_offload": {"zero": 3, "offload": "all"},
+}
+
+
+def _by_name(value: object) -> object:
+    """`parallel: zero2` for `parallel: {zero: 2}`."""
+    if not isinstance(value, str):
+        return value
+    if value not in ZERO_NAMES:
+        raise ValueError(f"should be one of {', '.join(ZERO_NAMES)}, or a section with zero and offload")
+    return ZERO_NAMES[value]
+
+
+class ParallelConfig(Part):
+    """How several processes share a run; `--nproc` or torchrun say how many there are."""
+
+    zero: Literal[0, 1, 2, 3] = Field(
+        0, description="what DeepSpeed's ZeRO cuts up: 1 optimizer states, 2 gradients too, 3 weights too; 0: nothing"
+    )
+    offload: Literal["none", "optimizer", "all"] = Field(
+        "none", description="keep in main memory: the optimizer (zero 1 to 3), or it and the weights (zero 3)"
+    )
+
+    @field_validator("offload", mode="after")
+    @classmethod
+    def _offload_needs_zero(cls, offload: str, info: ValidationInfo) -> str:
+        zero, least = info.data.get("zero", 0), {"none": 0, "optimizer": 1, "all": 3}[offload]
+        if zero < least:
+            raise ValueError(f"{offload!r} needs zero: {least}{' or more' if least < 3 else ''}, found zero: {zero}")
+        return offload
+
+
 class RunConfig(Part):
     """What every training run says; text and vision runs name their stages and sharpen the parts."""
 
@@ -137,6 +174,7 @@ class RunConfig(Part):
     tune: TuneConfig = TuneConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+    parallel: Annotated[ParallelConfig, BeforeValidator(_by_name)] = ParallelConfig()
 
 
 def run_folder(config: RunConfig) -> Path:

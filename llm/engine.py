@@ -1,19 +1,29 @@
-"""What the loop asks of whoever owns gradients and the optimizer. One process for now: CPU or one GPU."""
+"""What the loop asks of whoever owns gradients and the optimizer, and the plain answer: autograd and one optimizer."""
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from llm.optim import MasterOptimizer
+from llm import dist
+from llm.config import RunConfig
+from llm.optim import MasterOptimizer, ParamGroup, build_optimizer
+
+
+BUCKET = 32 * 2**20  # elements that are summed at once: 128 MiB beside the gradients
 
 
 class Engine(Protocol):
-    """Four methods between the loop and the optimizer."""
+    """Four methods between the loop and the optimizer. With several processes each is called by all of them."""
+
+    model: nn.Module  # called with a batch: the summed loss
 
     def backward(self, loss: Tensor) -> None: ...
 
     def step(self, factor: float) -> Tensor: ...
+
+    def weights(self, named: dict[str, nn.Parameter]) -> dict[str, Tensor]: ...
 
     def state(self) -> dict[str, Any]: ...
 
@@ -21,26 +31,46 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """Plain autograd and one optimizer."""
+    """Plain autograd and an optimizer that every process has whole; gradients are summed over all once a step."""
 
-    def __init__(self, optimizer: MasterOptimizer, clip: float) -> None:
-        self.optimizer, self.clip = optimizer, clip
+    def __init__(self, model: nn.Module, optimizer: MasterOptimizer, clip: float) -> None:
+        self.model, self.optimizer, self.clip = model, optimizer, clip
 
     def backward(self, loss: Tensor) -> None:
-        """Add a pack's gradient. The loss is already divided by the step's targets."""
+        """Add a pack's gradient. The loss is already divided by the step's targets, those of all processes."""
         torch.autograd.backward(loss)
         self.optimizer.collect()  # packs are summed in fp32, not in the parameters' bf16
 
     def step(self, factor: float) -> Tensor:
         """Clip, move the weights at `factor` times each group's rate, clear the gradients; returns the norm before.
 
+        A parameter that no pack of the step reached moves as one of gradient 0: as under ZeRO, which knows no other.
         A norm that is not finite leaves weights and optimizer untouched, so that the caller can stop and save.
         """
+        self._complete_gradients()
         norm = self.optimizer.clip(self.clip)
         if torch.isfinite(norm):  # one host sync a step: the price of stopping before the weights are ruined
             self.optimizer.step(factor)
         self.optimizer.zero_grad()
         return norm
+
+    def _complete_gradients(self) -> None:
+        """Every parameter's, summed over all processes: one flat sum for many parameters."""
+        self.optimizer.collect()
+        for _, master in self.optimizer.pairs:
+            if master.grad is None:
+                master.grad = torch.zeros_like(master)
+        if dist.here().world == 1:
+            return
+        for run in _runs([master for _, master in self.optimizer.pairs]):
+            parts = [master.grad for master in run if master.grad is not None]
+            flat = dist.total(torch.cat([part.flatten() for part in parts]))
+            for master, part in zip(run, flat.split([master.numel() for master in run]), strict=True):
+                master.grad = part.view_as(master)
+
+    def weights(self, named: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+        """The parameters, whole."""
+        return dict(named)
 
     def state(self) -> dict[str, Any]:
         """Everything the next step depends on, tensors and plain values."""
@@ -49,3 +79,26 @@ class TorchEngine:
     def load(self, state: dict[str, Any]) -> None:
         """Continue from `state()`, bit for bit."""
         self.optimizer.load_state_dict(state)
+
+
+def _runs(parameters: list[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """Runs of at most BUCKET elements; a larger parameter stands alone."""
+    run: list[nn.Parameter] = []
+    size = 0
+    for parameter in parameters:
+        if run and size + parameter.numel() > BUCKET:
+            yield run
+            run, size = [], 0
+        run.append(parameter)
+        size += parameter.numel()
+    if run:
+        yield run
+
+
+def build_engine(model: nn.Module, groups: list[ParamGroup], config: RunConfig) -> Engine:
+    """The engine of `parallel`. Raises ConfigError where it cannot be had."""
+    if not config.parallel.zero:
+        return TorchEngine(model, build_optimizer(groups, config.optim), config.optim.clip)
+    from llm.zero import ZeroEngine
+
+    return ZeroEngine(model, groups, config)

@@ -11,12 +11,13 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from llm import dist
 from llm.checkpoint import Progress
 from llm.config import OptimConfig, TrainConfig
 from llm.engine import Engine
 from llm.errors import RunError, TrainingError
 from llm.loader import Loader, Step
-from llm.metrics import RunLog, now, peak_memory_gib
+from llm.metrics import RunLog, Silent, now, peak_memory_gib
 from llm.optim import lr_factor
 
 BatchT = TypeVar("BatchT")
@@ -48,7 +49,7 @@ def fit(
     work: Work[BatchT],
     engine: Engine,
     loader: Loader[BatchT],
-    log: RunLog,
+    log: RunLog | Silent,
     train: TrainConfig,
     optim: OptimConfig,
     start: Progress,
@@ -67,7 +68,7 @@ def fit(
         for step in loader.steps(start.step):
             began = time.perf_counter()
             factor = lr_factor(step.number - 1, total, optim)
-            loss = _accumulate(work, engine, step)
+            loss, stopping = _of_all(_accumulate(work, engine, step), bool(asked))
             norm = engine.step(factor)
             _refuse_infinite(loss, norm, step, work)
             elapsed = time.perf_counter() - began
@@ -87,11 +88,11 @@ def fit(
                 _validate(work, log, step.number)
             if due(step.number, train.sample_every) or progress.finished:
                 work.probe(step.number)
-            if due(step.number, train.save_every) or progress.finished or asked:
+            if due(step.number, train.save_every) or progress.finished or stopping:
                 progress = replace(progress, metrics=log.position())
                 work.save(progress)
-            if asked and not progress.finished:
-                raise Interrupted(asked[0], step.number)
+            if stopping and not progress.finished:
+                raise Interrupted(asked[0] if asked else signal.SIGTERM, step.number)
             ready = time.perf_counter()
     return progress
 
@@ -110,6 +111,14 @@ def _accumulate(work: Work[BatchT], engine: Engine, step: Step[BatchT]) -> Tenso
             engine.backward(loss)
         total = total.to(loss.device) + loss.detach()
     return total
+
+
+def _of_all(loss: Tensor, asked: bool) -> tuple[Tensor, bool]:
+    """The loss over all processes' packs, and whether any of them was asked to stop: all stop behind the same step."""
+    if dist.here().world == 1:
+        return loss, asked
+    told = dist.total(torch.stack([loss, torch.tensor(float(asked), device=loss.device)]))
+    return told[0], bool(told[1] > 0)
 
 
 @contextmanager
@@ -136,7 +145,7 @@ def _refuse_infinite(loss: Tensor, norm: Tensor, step: Step[BatchT], work: Work[
     )
 
 
-def _validate(work: Work[BatchT], log: RunLog, step: int) -> None:
+def _validate(work: Work[BatchT], log: RunLog | Silent, step: int) -> None:
     loss = work.validate()
     if loss is not None:
         log.write({"kind": "validation", "step": step, "loss": loss, "time": now()})

@@ -70,6 +70,26 @@ class RunLog:
         return self.path.stat().st_size
 
 
+class Silent:
+    """The log of a process that does not speak for the run: the first one writes what all have done together."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def write(self, row: Row) -> None:
+        """Nothing."""
+
+    def advance(self, step: int) -> None:
+        """Nothing."""
+
+    def position(self) -> int:
+        """Nothing was written."""
+        return 0
+
+
 def shown(row: Row) -> str:
     """A row's figures in one line."""
     return "  ".join(f"{key} {_short(value)}" for key, value in row.items() if key not in ("kind", "step", "time"))

@@ -9,7 +9,7 @@ from torch import nn
 from llm.corpus import Corpus
 from llm.errors import DataError, ModelError
 from llm.loader import Loader
-from llm.optim import MasterOptimizer, ParamGroup
+from llm.optim import ParamGroup
 
 BatchT = TypeVar("BatchT")
 
@@ -17,12 +17,11 @@ BatchT = TypeVar("BatchT")
 def preflight(
     model: nn.Module,
     groups: list[ParamGroup],
-    optimizer: MasterOptimizer,
     loader: Loader[BatchT],
     must_move: tuple[str, ...],
     corpus: Corpus,
 ) -> None:
-    """Fail now rather than in hour nine. Weights, optimizer and random numbers are left as they were.
+    """Fail now rather than in hour nine, before there is an optimizer. Weights and random numbers stay as they were.
 
     Raises DataError naming a record without targets, ModelError when the wrong parameters train, when the largest
     pack's loss is not finite, or when a group that must learn gets no gradient.
@@ -37,7 +36,9 @@ def preflight(
             raise ModelError(f"the first loss is {float(loss)} on the largest pack ({names}). Look at these records")
         loss.backward()
     norms = {group.name: _norm(group.parameters) for group in groups}
-    optimizer.zero_grad()
+    for group in groups:
+        for parameter in group.parameters:
+            parameter.grad = None
     for name in must_move:
         if not norms.get(name, 0.0) > 0:
             raise ModelError(

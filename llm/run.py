@@ -1,9 +1,11 @@
 """A training run told as a story; text and vision share it and differ in their `Parts`."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -13,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from llm import dist
 from llm.batch import PackedBatch, collate
 from llm.checkpoint import (
     Progress,
@@ -26,14 +29,15 @@ from llm.checkpoint import (
 from llm.config import Probe, RunConfig, Source, run_folder
 from llm.corpus import CheckImage, Corpus, build_corpus, hold_out
 from llm.encode import Encoder, Sample
-from llm.engine import TorchEngine
+from llm.engine import Engine, build_engine
 from llm.errors import CheckpointError, RunError
 from llm.loader import Loader, Schedule, plan_run
 from llm.lock import only_writer
 from llm.loop import Work, fit
-from llm.metrics import RunLog, now, peak_memory_gib, plot_loss, read_rows
-from llm.optim import ParamGroup, build_optimizer
+from llm.metrics import RunLog, Silent, now, peak_memory_gib, plot_loss, read_rows
+from llm.optim import ParamGroup
 from llm.preflight import preflight
+from llm.rng import random_states, restore_random, seed_apart
 from llm.varlen import describe
 
 BatchT = TypeVar("BatchT")
@@ -74,57 +78,80 @@ def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: P
     process writes to it, CheckpointError when the data changed since the run began; `anyway` lets a changed recipe and
     changed data pass.
     """
-    with only_writer(run_folder(config)):
+    with only_writer(run_folder(config)) if dist.here().first else nullcontext():
         return _train(config, parts, resolved, base, anyway)
 
 
 def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, anyway: bool) -> Path:
-    folder = claim_folder(run_folder(config), resolved, anyway)
-    newest, done = newest_whole(folder) or (None, Progress())
+    folder = run_folder(config)
+    with dist.first_goes_first():
+        if dist.here().first:
+            claim_folder(folder, resolved, anyway)
+        newest, done = newest_whole(folder) or (None, Progress())
     if done.finished:
         print(f"{folder}: finished at step {done.step}; nothing to do")
         return folder
     began = time.perf_counter()
-    torch.manual_seed(config.seed)
+    seed_apart(config.seed)
     material = read_material(config, parts, folder, base)
     _tell(material)
     if done.step >= material.schedule.total:  # only after --anyway: the plan became shorter than what is done
         print(f"{folder}: is at step {done.step}, the new plan ends at {material.schedule.total}; nothing to do")
         return folder
     first = next(parts.model.parameters())
-    print(f"attention: {describe(first.device, first.dtype)}")
+    print(f"attention: {describe(dist.device(), first.dtype)}")
     if line := parts.ready(material.train, folder):
         print(line)
-    optimizer = build_optimizer(parts.groups, config.optim)
-    engine = TorchEngine(optimizer, config.optim.clip)
     loader = loader_of(parts, material)
-    parts.model.train()
+    parts.model.to(dist.device()).train()
     if not done.step:
         parts.prepare(material.train)
-    preflight(parts.model, parts.groups, optimizer, loader, parts.must_move, material.train)
+    preflight(parts.model, parts.groups, loader, parts.must_move, material.train)
     digest = material.train.digest()
+    state = _weights_of(newest, parts.model, digest, anyway) if newest else {}
+    engine = build_engine(parts.model, parts.groups, config)
     if newest:
-        _restore(newest, parts.model, engine, digest, anyway)
-        print(f"{folder}: going on after step {done.step}")
-    with RunLog(folder, material.schedule.total, done.step, done.metrics) as log:
+        engine.load(state["engine"])
+        same = restore_random(state["random"], config.seed, done.step)
+        print(f"{folder}: going on after step {done.step}{'' if same else '; as other processes, with other dropout'}")
+    with _log_of(folder, material, done) as log:
         if not done.step:
             log.write({"kind": "plan", "step": 0, **material.facts, "time": now()})
         work = Work(
-            loss=parts.model,
+            loss=engine.model,
             name_samples=lambda batch: _names(batch, material.train),
             shape=_shape,
             save=lambda progress: _save(folder, progress, parts, engine, digest, config.train.keep),
             validate=lambda: _validation_loss(parts, material, config),
-            probe=lambda step: _probe(folder, step, config.train.probes, parts.answer),
+            probe=lambda step: _probe(folder, step, config, parts.answer),
         )
         progress = fit(work, engine, loader, log, config.train, config.optim, done)
-    _report(folder, config, material, progress, time.perf_counter() - began)
+    if dist.here().first:
+        _report(folder, config, material, progress, time.perf_counter() - began)
+    dist.wait()
     return folder
 
 
 def loader_of(parts: Parts[BatchT], material: Material) -> Loader[BatchT]:
     """The training steps of this process."""
-    return Loader(material.train, material.schedule, lambda indices: parts.collate(material.train, indices))
+    return _loader(parts, material.train, material.schedule)
+
+
+def _loader(parts: Parts[BatchT], corpus: Corpus, schedule: Schedule) -> Loader[BatchT]:
+    device = dist.device()
+
+    def make(indices: tuple[int, ...]) -> BatchT:
+        batch: Any = parts.collate(corpus, indices)
+        made: BatchT = batch if device.type == "cpu" else batch.to(device)
+        return made
+
+    return Loader(corpus, schedule, make, dist.here().rank if schedule.plans[0].world > 1 else 0)
+
+
+def _log_of(folder: Path, material: Material, done: Progress) -> RunLog | Silent:
+    if not dist.here().first:
+        return Silent()
+    return RunLog(folder, material.schedule.total, done.step, done.metrics)
 
 
 def claim_folder(folder: Path, resolved: str, anyway: bool = False) -> Path:
@@ -132,8 +159,8 @@ def claim_folder(folder: Path, resolved: str, anyway: bool = False) -> Path:
     try:
         recipe = folder / "config.yaml"
         began = recipe.exists() and list_checkpoints(folder)
-        if began and not anyway and recipe.read_text(encoding="utf-8") != resolved:
-            changed = _changed(recipe.read_text(encoding="utf-8"), resolved)
+        changed = _changed(recipe.read_text(encoding="utf-8"), resolved) if began and not anyway else ""
+        if changed:
             raise RunError(
                 f"{folder} holds a run of another recipe; these lines differ:\n{changed}\n"
                 f"Go on with the old recipe ({recipe}), choose another `out`, delete the folder, or add --anyway"
@@ -146,6 +173,8 @@ def claim_folder(folder: Path, resolved: str, anyway: bool = False) -> Path:
 
 
 def _changed(old: str, new: str) -> str:
+    """The lines that differ; how many processes share the work, and how, is free to change on the way."""
+    old, new = (re.sub(r"^parallel:\n(?: +.*\n)*", "", text, flags=re.MULTILINE) for text in (old, new))
     before, after = set(old.splitlines()), set(new.splitlines())
     lines = [f"  was: {line.strip()}" for line in old.splitlines() if line not in after]
     lines += [f"  now: {line.strip()}" for line in new.splitlines() if line not in before]
@@ -164,7 +193,8 @@ def read_material(config: RunConfig, parts: Parts[BatchT], folder: Path, base: P
     cache = Path(config.data.cache) if config.data.cache else folder / "cache"
 
     def corpus_of(sources: tuple[Source, ...]) -> Corpus:
-        return build_corpus(sources, config.data, parts.encoder, cache, base, parts.check_image)
+        with dist.first_goes_first():  # it reads and encodes; the others find that
+            return build_corpus(sources, config.data, parts.encoder, cache, base, parts.check_image)
 
     train = corpus_of(config.data.sources)
     chosen, held = hold_out(train, config.data.validation, config.seed)
@@ -172,7 +202,7 @@ def read_material(config: RunConfig, parts: Parts[BatchT], folder: Path, base: P
     if config.data.validation_sources:
         held_corpus = corpus_of(config.data.validation_sources)
         held = np.arange(len(held_corpus))
-    schedule = plan_run(train, chosen, config.train, config.seed)
+    schedule = plan_run(train, chosen, config.train, config.seed, dist.here().world)
     facts = {
         "records": len(train),
         "dropped_too_long": len(train.dropped),
@@ -203,22 +233,23 @@ def _shape(batch: Any) -> str:
     return f"{text.tokens:,} rows ({len(text.samples)} samples{pictures})"
 
 
-def trainable_weights(model: nn.Module, buffers: tuple[str, ...]) -> dict[str, Tensor]:
+def trainable_weights(model: nn.Module, buffers: tuple[str, ...], engine: Engine) -> dict[str, Tensor]:
     """What a checkpoint keeps: the parameters that train and the buffers that belong to them."""
-    weights = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
+    weights = engine.weights({name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad})
     return weights | {name: tensor for name, tensor in model.named_buffers() if name in buffers}
 
 
-def _save(folder: Path, progress: Progress, parts: Parts[BatchT], engine: TorchEngine, digest: str, keep: int) -> None:
-    random = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        random["cuda"] = torch.cuda.get_rng_state()
-    state = {"engine": engine.state(), "random": random, "data": digest}
-    save(folder, progress, trainable_weights(parts.model, parts.saved_buffers), state, keep)
+def _save(folder: Path, progress: Progress, parts: Parts[BatchT], engine: Engine, digest: str, keep: int) -> None:
+    """What all processes hold, written by the first."""
+    state = {"engine": engine.state(), "random": random_states(), "data": digest}
+    weights = trainable_weights(parts.model, parts.saved_buffers, engine)
+    if dist.here().first:
+        save(folder, progress, weights, state, keep)
+    dist.wait()
 
 
-def _restore(newest: Path, model: nn.Module, engine: TorchEngine, digest: str, anyway: bool) -> None:
-    """Put a checkpoint's weights and state back. Raises CheckpointError before anything moved if the data changed."""
+def _weights_of(newest: Path, model: nn.Module, digest: str, anyway: bool) -> dict[str, Any]:
+    """Put a checkpoint's weights back; returns its state. Raises CheckpointError before that if the data changed."""
     state = read_state(newest)
     if state.get("data", digest) != digest and not anyway:
         raise CheckpointError(
@@ -227,10 +258,7 @@ def _restore(newest: Path, model: nn.Module, engine: TorchEngine, digest: str, a
             "--anyway to go on from this step of the new plan"
         )
     load_weights(model, read_weights(newest))
-    engine.load(state["engine"])
-    torch.set_rng_state(state["random"]["cpu"])
-    if "cuda" in state["random"]:
-        torch.cuda.set_rng_state(state["random"]["cuda"])
+    return state
 
 
 def _validation_loss(parts: Parts[BatchT], material: Material, config: RunConfig) -> float | None:
@@ -239,23 +267,30 @@ def _validation_loss(parts: Parts[BatchT], material: Material, config: RunConfig
     if corpus is None:
         return None
     train = config.train.model_copy(update={"epochs": 1.0, "max_steps": 0})
-    schedule = plan_run(corpus, material.held, train, seed=0)
+    world = dist.here().world if len(material.held) >= dist.here().world else 1  # too few to share: each sees them all
+    schedule = plan_run(corpus, material.held, train, seed=0, world=world)
     modes = {module: module.training for module in parts.model.modules()}
     parts.model.eval()
     total, targets = 0.0, 0
     with torch.no_grad():
-        for step in Loader(corpus, schedule, lambda indices: parts.collate(corpus, indices)).steps(0):
+        for step in _loader(parts, corpus, schedule).steps(0):
             total += sum(float(parts.model(batch)) for batch in step.batches)
             targets += step.targets
+    if world > 1:
+        total = float(dist.total(torch.tensor(total, dtype=torch.float64)))
     for module, training in modes.items():
         module.training = training
     return total / targets
 
 
-def _probe(folder: Path, step: int, probes: tuple[Probe, ...], answer: Callable[[Probe], str]) -> None:
-    if not probes:
+def _probe(folder: Path, step: int, config: RunConfig, answer: Callable[[Probe], str]) -> None:
+    probes, first = config.train.probes, dist.here().first
+    if not probes or not (first or config.parallel.zero == 3):
         return
+    # Under ZeRO-3 all answer together: each holds a part of the weights.
     answers = [{"prompt": probe.prompt, "image": probe.image, "answer": answer(probe)} for probe in probes]
+    if not first:
+        return
     samples = folder / "samples"
     samples.mkdir(exist_ok=True)
     (samples / f"step-{step:06d}.json").write_text(json.dumps(answers, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -62,20 +62,23 @@ def train(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Go on though recipe or data changed.")] = False,
+    nproc: Annotated[int, typer.Option(min=0, help="Processes of this machine that share the run; 0: this one.")] = 0,
+    deepspeed: Annotated[str, typer.Option(help="zero1, zero2, zero2_offload, zero3 or zero3_offload.")] = "",
 ) -> None:
     """Train a recipe, or go on where it stopped; a pipeline runs its steps in order."""
+    overrides = [*(overrides or ()), *([f"parallel={deepspeed}"] if deepspeed else ())]
     from vlm.config import load_config
     from vlm.recipes import find_recipe
 
-    config, path = load_config(file, overrides or ()), find_recipe(file)
+    config, path = load_config(file, overrides), find_recipe(file)
     # Only now: a faulty recipe should not wait for torch.
     from vlm.dry_run import dry_run as describe
-    from vlm.pipeline import run_step
+    from vlm.pipeline import Start, run_step
 
     if dry_run:
         describe(config, path)
     else:
-        run_step(config, path, anyway)
+        run_step(config, Start(path, tuple(overrides), anyway, nproc))
 
 
 @app.command("eval")

@@ -3,23 +3,52 @@
 import gc
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llm.config import run_folder
+from llm import dist
+from llm.config import RunConfig, run_folder
+from llm.errors import ConfigError
 from llm.load import resolve_yaml
 from llm.lock import refuse_second
 from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, load_steps
+from vlm.launch import launch, worker_output
 
 
-def run_pipeline(config: PipelineConfig, recipe: Path, anyway: bool = False) -> Path:
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a recipe was started: its file and overrides, `anyway` though recipe or data changed, in `nproc` processes.
+
+    0 processes: this one, which may be one of several that torchrun started.
+    """
+
+    recipe: Path
+    overrides: tuple[str, ...] = ()
+    anyway: bool = False
+    nproc: int = 0
+
+    def of(self, recipe: Path) -> "Start":
+        """The same for a pipeline's step."""
+        return replace(self, recipe=recipe, overrides=())
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line that trains this in one of several processes."""
+        return ["train", str(self.recipe), *self.overrides, *(["--anyway"] if self.anyway else [])]
+
+
+def run_pipeline(config: PipelineConfig, start: Start) -> Path:
     """Run every step and join their figures in `report.json`; finished steps are named and skipped."""
+    if dist.from_environment().world > 1:
+        raise ConfigError("a pipeline is started once: with --nproc, or step by step under torchrun")
     folder = Path(config.out or f"runs/{config.name}")
     folder.mkdir(parents=True, exist_ok=True)
-    steps = load_steps(config, recipe)
+    steps = load_steps(config, start.recipe)
     record = Record(folder / "pipeline.json")
     for number, (path, step) in enumerate(steps, 1):
         key = _key([earlier for _, earlier in steps[:number]])
@@ -29,7 +58,7 @@ def run_pipeline(config: PipelineConfig, recipe: Path, anyway: bool = False) -> 
             continue
         print(title, flush=True)
         with record.timed(step.name, key):
-            record.note(step.name, run_step(step, path, anyway))
+            record.note(step.name, run_step(step, start.of(path)))
         gc.collect()
     _report(folder, [record.of(step.name) for _, step in steps])
     return folder
@@ -72,11 +101,8 @@ class Record:
         partial.replace(self.path)
 
 
-def run_step(step: AnyConfig, path: Path, anyway: bool = False) -> dict[str, Any]:
-    """One recipe of any stage, read from `path`; returns the figures that belong in the pipeline's report.
-
-    `anyway` lets a training run go on though its recipe or its data changed.
-    """
+def run_step(step: AnyConfig, start: Start) -> dict[str, Any]:
+    """One recipe of any stage; returns the figures that belong in the pipeline's report."""
     if isinstance(step, EvalConfig):
         from vlm.measure import evaluate
 
@@ -86,14 +112,27 @@ def run_step(step: AnyConfig, path: Path, anyway: bool = False) -> dict[str, Any
 
         return {"export_max_logit_diff": export(Path(step.run), Path(step.out), step.dtype, step.checkpoint)}
     if isinstance(step, PipelineConfig):
-        run_pipeline(step, path, anyway)
+        run_pipeline(step, start)
         return {}
-    refuse_second(run_folder(step))
-    from vlm.run import train
-
-    train(step, Path.cwd(), anyway)
+    if start.nproc:
+        refuse_second(run_folder(step))
+        if code := launch(start.arguments, start.nproc):
+            sys.exit(code)
+    else:
+        _train_here(step, start)
     report = json.loads((run_folder(step) / "report.json").read_text(encoding="utf-8"))
     return {f"{step.name}_{key}": report[key] for key in ("steps", "final_loss", "tokens_per_s", "peak_memory_gib")}
+
+
+def _train_here(step: RunConfig, start: Start) -> None:
+    """Train in this process, as one of those that the environment names."""
+    with dist.joined() as ranks:
+        worker_output(ranks.rank)
+        if ranks.first:
+            refuse_second(run_folder(step))
+        from vlm.run import train
+
+        train(step, Path.cwd(), start.anyway)
 
 
 def _key(steps: list[AnyConfig]) -> str:
