@@ -98,12 +98,12 @@ def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, a
     if done.step >= material.schedule.total:  # only after --anyway: the plan became shorter than what is done
         print(f"{folder}: is at step {done.step}, the new plan ends at {material.schedule.total}; nothing to do")
         return folder
-    first = next(parts.model.parameters())
+    first = next(parts.model.to(dist.device()).parameters())
     print(f"attention: {describe(dist.device(), first.dtype)}")
     if line := parts.ready(material.train, folder):
         print(line)
     loader = loader_of(parts, material)
-    parts.model.to(dist.device()).train()
+    parts.model.train()
     if not done.step:
         parts.prepare(material.train)
     preflight(parts.model, parts.groups, loader, parts.must_move, material.train)

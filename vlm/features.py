@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from llm import dist
 from llm.conversation import ImageRef
+from vlm.images import read_image
 from vlm.model import VisionModel
 from vlm.towers import Tower
 
@@ -100,6 +102,20 @@ def open_store(
         return None, f"features: computed in every step, {size} (data.cache_gib)"
     store = FeatureStore(own, tower.rows, tower.hidden, tower.module.dtype, max(room, 0))
     return store, f"features: kept in {folder}, {each / 1024:.0f} KiB a picture; {kept:,} are there"
+
+
+@torch.no_grad()
+def fill(store: FeatureStore, vision: VisionModel, images: Sequence[str]) -> bool:
+    """Keep the features of all these pictures, each process its share; whether all are there now."""
+    ranks, pictures = dist.here(), [ImageRef(path) for path in dict.fromkeys(images)]
+    for picture in pictures[ranks.rank :: ranks.world]:
+        name = store.name(picture)
+        if store.get(name) is None:
+            pixels = torch.from_numpy(vision.preprocess(read_image(picture)))[None]
+            store.put(name, vision.features(pixels.to(dist.device()))[0])
+    dist.wait()
+    missing = sum(store.get(store.name(picture)) is None for picture in pictures[ranks.rank :: ranks.world])
+    return not int(dist.total(torch.tensor(missing)))
 
 
 def tower_key(tower: Tower) -> str:

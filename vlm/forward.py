@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from llm.errors import RunError
 from llm.loss import summed_loss
 from vlm.batch import VlmBatch
 from vlm.features import FeatureStore
@@ -16,6 +17,10 @@ class VlmModel(nn.Module):
         super().__init__()
         self.vision = vision
         self.store: FeatureStore | None = None  # keeps what a frozen tower makes of a picture
+        # Several processes wait for each other in every part of the model (ZeRO): one whose pack has no picture runs
+        # tower and projector all the same, on a blank, at weight 0.
+        self.every_part = False
+        self.tower_is_cut_up = False  # ZeRO-3: a process that called it alone would wait forever
 
     def forward(self, batch: VlmBatch) -> Tensor:
         """Summed cross-entropy over the pack's targets, fp32 scalar."""
@@ -37,15 +42,30 @@ class VlmModel(nn.Module):
         """[T, hidden]: token embeddings with the projected pictures in their rows."""
         tokens: Tensor = self.vision.hf.get_input_embeddings()(batch.text.input_ids[0])
         if not len(batch.image_of):
-            return tokens
+            return tokens + self._blank(tokens) if self.every_part else tokens
         pictures = self.vision.embed_images(self._features(batch))  # [U * P, hidden]
         per_place = pictures.view(batch.pictures, -1, pictures.shape[-1])[batch.image_of]
         return tokens.index_copy(0, batch.image_rows, per_place.flatten(0, 1).to(tokens.dtype))
+
+    def _blank(self, tokens: Tensor) -> Tensor:
+        """A 0 that depends on the projector, and on the tower where it runs in every step."""
+        vision = self.vision
+        if self.store is None:
+            side = vision.preprocess.size
+            features = vision.features(tokens.new_zeros(1, 3, side, side, dtype=torch.float32))
+        else:
+            features = tokens.new_zeros(1, vision.rows, vision.vision.hidden)
+        return (0 * vision.embed_images(features).sum()).to(tokens.dtype)
 
     def _features(self, batch: VlmBatch) -> Tensor:
         """[U, P, C]. Each picture at its own place, known or not: a product may round a row by where it stands."""
         if not len(batch.pixel_values):
             return batch.known.index_select(0, batch.order)
+        if self.store is not None and self.tower_is_cut_up:
+            raise RunError(
+                f"{len(batch.pixel_values)} pictures changed since this run began: their features are not kept, and under "
+                "ZeRO-3 one process cannot compute them alone. Bring the pictures back, or set data.cache_features: off"
+            )
         if self.store is None or not batch.names:
             fresh = self.vision.features(batch.pixel_values)
         else:

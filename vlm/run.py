@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from llm import dist
 from llm.attention import use_packed_attention
 from llm.chat import Speaker, question
 from llm.checkpoint import find_checkpoint, load_weights, read_weights, verify
@@ -28,7 +29,7 @@ from llm.template import load_template
 from llm.tuning import apply_tuning, merge_adapters
 from vlm.batch import VlmBatch, collate_vlm, read_pixels
 from vlm.config import VlmRunConfig, load_config
-from vlm.features import open_store
+from vlm.features import fill, open_store
 from vlm.forward import VlmModel
 from vlm.images import check_header, read_image
 from vlm.model import VisionModel, build_vlm
@@ -92,7 +93,7 @@ def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
     llm.requires_grad_(False)
     parameters = apply_tuning(llm, config.tune)
     if config.train.recompute:
-        _recompute(llm)
+        _recompute(llm, config.parallel.zero)
     encoder = Encoder(tokenizer, load_template(config.data.template, tokenizer))
     return Opened(config, model, encoder, [ParamGroup("llm", parameters, config.optim.lr)])
 
@@ -109,14 +110,17 @@ def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool) -> Op
     use_packed_attention(vision.language_model)
     groups = open_stage(vision, config)
     if config.train.recompute:
-        _recompute(vision.language_model)
+        _recompute(vision.language_model, config.parallel.zero)
     tokenizer = vision.tokenizer
     template = load_template(config.data.template, tokenizer)
     return Opened(config, model, Encoder(tokenizer, template, vision.image_id, vision.rows), groups)
 
 
-def _recompute(llm: PreTrainedModel) -> None:
-    llm.activation_checkpointing_enable({"use_reentrant": False})
+def _recompute(llm: PreTrainedModel, zero: int) -> None:
+    """ZeRO-3 gathers weights around each layer's own backward pass, which only the reentrant kind gives it."""
+    llm.activation_checkpointing_enable({"use_reentrant": zero == 3})
+    if zero == 3:
+        llm.enable_input_require_grads()  # else a layer of frozen inputs would get no backward pass at all
 
 
 def earlier_runs(config: RunConfig) -> list[tuple[RunConfig, Path]]:
@@ -215,13 +219,21 @@ def _vision_parts(opened: Opened, model: VlmModel) -> Parts[Any]:
         return collate_vlm(samples, vision.preprocess, vision.image_id, vision.rows, indices, model.store)
 
     def ready(corpus: Corpus, folder: Path) -> str:
-        return keep_features(model, opened.config, [path for images in corpus.images for path in images], folder)
+        images = [path for images in corpus.images for path in images]
+        line = keep_features(model, opened.config, images, folder)
+        model.every_part = opened.config.parallel.zero > 0 and dist.here().world > 1
+        model.tower_is_cut_up = opened.config.parallel.zero == 3 and dist.here().world > 1
+        if model.tower_is_cut_up and model.store is not None and not fill(model.store, vision, images):
+            model.store = None
+            return "features: computed in every step, there is no room for those of all pictures"
+        return line
 
     def prepare(corpus: Corpus) -> None:
         if not opened.config.start:
             seen = dict.fromkeys(path for images in corpus.images for path in images)
             step = max(1, len(seen) // STATISTICS_IMAGES)
-            vision.standardise(read_pixels([ImageRef(path) for path in list(seen)[::step]], vision.preprocess))
+            pixels = read_pixels([ImageRef(path) for path in list(seen)[::step]], vision.preprocess)
+            vision.standardise(pixels.to(dist.device()))
 
     return Parts(
         model=model,

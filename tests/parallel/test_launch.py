@@ -1,0 +1,147 @@
+"""`eyegraft train --nproc 2` as a user meets it: stopped, killed in one process and in all, and gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from llm.checkpoint import list_checkpoints
+from llm.metrics import read_rows
+from vlm.cli import main
+from vlm.config import TextRunConfig
+from vlm.run import train
+
+STEPS = 1200
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve hundred short steps, saved at every tenth."""
+    folder = tmp_path_factory.mktemp("launch")
+    talks = [
+        [{"role": "user", "content": f"What {n}?"}, {"role": "assistant", "content": f"{'fox ' * (n % 9)}{n}"}]
+        for n in range(40)
+    ]
+    (folder / "chat.jsonl").write_text("\n".join(json.dumps({"messages": talk}) for talk in talks))
+    text = {
+        "name": "tiny",
+        "out": str(folder / "run"),
+        "model": {"llm": str(tiny_llama)},
+        "data": {"sources": [{"path": str(folder / "chat.jsonl")}], "max_length": 200, "template": "chatml"},
+        "tune": {"kind": "lora", "rank": 4, "alpha": 8},
+        "train": {"epochs": 99, "max_steps": STEPS, "batch": 4, "dtype": "fp32", "save_every": 10, "log_every": 1},
+    }
+    file = folder / "recipe.yaml"
+    file.write_text(json.dumps(text))  # JSON is YAML
+    return file
+
+
+@contextmanager
+def started(recipe: Path, *more: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command, two processes under it, killed at the end whatever happens."""
+    command = [sys.executable, "-c", "from vlm.cli import main; main()", "train", str(recipe), "--nproc", "2", *more]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def workers_of(parent: int) -> list[int]:
+    """The processes that a process started."""
+    return [int(number) for number in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def alive(number: int) -> bool:
+    """Whether a process runs; one that nobody has collected yet does not."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until_step(run: Path, step: int) -> None:
+    """Wait until the run has written a later step than that."""
+    for _ in range(1200):
+        if any(row["step"] > step for row in read_rows(run, "train")):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no step behind {step} within a minute")
+
+
+def done(run: Path) -> int:
+    """The newest saved step."""
+    found = list_checkpoints(run)
+    return int(found[-1].name.removeprefix("step-")) if found else 0
+
+
+def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None:
+    run = recipe.with_name("run")
+    with started(recipe) as process:  # asked to stop: both finish the step, save, and say so once
+        until_step(run, 0)
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert errors.count("stopped by SIGTERM after step") == 1, errors
+    stopped = done(run)
+    assert stopped == read_rows(run, "train")[-1]["step"], "the step it stopped behind is saved"
+
+    with started(recipe) as process:  # one is killed: the other does not wait for it
+        until_step(run, stopped + 10)
+        workers = workers_of(process.pid)
+        assert len(workers) == 2
+        os.kill(workers[1], signal.SIGKILL)
+        began = time.monotonic()
+        output, errors = process.communicate(timeout=60)
+    assert time.monotonic() - began < 30
+    assert process.returncode == 1
+    assert f"going on after step {stopped}" in output
+    assert "process 1 of 2 was killed by SIGKILL" in errors
+    assert not any(map(alive, workers))
+
+    with started(recipe) as process:  # the command itself is killed: nobody is left behind
+        until_step(run, done(run) + 1)
+        workers = workers_of(process.pid)
+        with started(recipe) as second:  # and while it ran, a second one was told so
+            _, errors = second.communicate(timeout=60)
+            assert second.returncode == 1
+            assert "is being trained by process" in errors
+        process.kill()
+        process.wait()
+        for _ in range(100):
+            if not any(map(alive, workers)):
+                break
+            time.sleep(0.1)
+        assert not any(map(alive, workers))
+
+    with started(recipe) as process:
+        output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert [row["step"] for row in read_rows(run, "train")] == list(range(1, STEPS + 1)), "none lost, none twice"
+
+    config = TextRunConfig.model_validate(json.loads(recipe.read_text()) | {"out": str(run.with_name("alone"))})
+    alone = read_rows(train(config, Path.cwd()), "train")
+    together = read_rows(run, "train")
+    worst = max(abs(one["loss"] - two["loss"]) / one["loss"] for one, two in zip(alone, together, strict=True))
+    assert worst < 1e-4, "twelve hundred steps of rounding apart"
+
+
+def test_an_error_of_all_processes_is_told_once(
+    recipe: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = recipe.with_name("other")
+    monkeypatch.setattr(
+        sys, "argv", ["eyegraft", "train", str(recipe), f"out={out}", "data.system=x", "model.llm=/nowhere", "--nproc=2"]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 1
+    assert capfd.readouterr().err.count("error: /nowhere: no such folder") == 1

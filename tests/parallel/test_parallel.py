@@ -1,0 +1,304 @@
+"""One run, however many processes share it: the same losses from one process, DDP and ZeRO, and across a resume.
+
+All runs of several processes happen in one launched group of two; the references in this process.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from llm import loop
+from llm.checkpoint import list_checkpoints, read_weights
+from llm.config import RunConfig
+from llm.loader import Step, plan_run
+from llm.metrics import read_rows
+from llm.run import read_material
+from vlm.config import SCHEMAS
+from vlm.run import open_model, parts_of, read_run_config, train
+
+Recipe = dict[str, Any]
+SHARED = {"ddp": {}, "zero1": {"zero": 1}, "zero2": {"zero": 2}, "zero3": {"zero": 3}}
+FP32, QUANTISED = 1e-6, 1e-4
+MIXED_STEPS = 200  # of both kinds together
+
+
+def text_recipe(llm: Path, rows: Path, kind: str, **train: Any) -> Recipe:
+    """Nine steps over conversations of very different lengths."""
+    return {
+        "stage": "sft",
+        "model": {"llm": str(llm)},
+        "data": {"sources": [{"path": str(rows)}], "max_length": 200, "template": "chatml", "validation": 0.1},
+        "tune": {"kind": kind, "rank": 4, "alpha": 8},
+        "optim": {"lr": 1e-2 if kind != "full" else 1e-3},
+        "train": {"batch": 8, "dtype": "fp32", "save_every": 3, "keep": 9, "log_every": 1, "max_steps": 9, "epochs": 3}
+        | {"pack_tokens": 300}
+        | train,
+    }
+
+
+def vision_recipe(llm: Path, tower: Path, records: Path, stage: str, tune: Recipe, **data: Any) -> Recipe:
+    """Six steps; text-only records stand among those with pictures."""
+    return {
+        "stage": stage,
+        "model": {"llm": str(llm), "tower": str(tower), "image_mode": "resize"},
+        "data": {"sources": [{"path": str(records)}], "template": "chatml", "max_length": 200} | data,
+        "tune": tune,
+        "optim": {"lr": 1e-3},
+        "train": {"batch": 6, "pack_tokens": 150, "dtype": "fp32", "log_every": 1, "save_every": 0, "epochs": 2},
+    }
+
+
+class Runs:
+    """Recipes by name, each trained once in this process or in the group; figures by name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shared: list[Recipe] = []
+
+    def alone(self, name: str, recipe: Recipe) -> None:
+        """Train in this process."""
+        config = SCHEMAS[recipe["stage"]].model_validate(self._placed(name, recipe))
+        assert isinstance(config, RunConfig)
+        train(config, Path.cwd(), anyway=True)
+
+    def together(self, name: str, recipe: Recipe, parallel: Recipe | None = None) -> None:
+        """Train in the group, later."""
+        self.shared.append(self._placed(name, recipe) | {"parallel": parallel or {}})
+
+    def launch(self) -> None:
+        """Train what `together` collected, in two processes."""
+        plan = self.folder / "plan.json"
+        plan.write_text(json.dumps(self.shared))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        command = [sys.executable, "-m", "tests.parallel.worker", str(plan)]
+        logs = [(self.folder / f"rank{rank}.log").open("w+") for rank in range(2)]
+        processes = [
+            subprocess.Popen(
+                command, env=os.environ | group | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=log, stderr=log
+            )
+            for rank, log in enumerate(logs)
+        ]
+        try:
+            codes = [process.wait(timeout=900) for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+            told = ""
+            for log in logs:
+                log.seek(0)
+                told += f"\n{log.name}:\n{log.read()[-4000:]}"
+                log.close()
+        assert codes == [0, 0], told
+
+    def half_done(self, name: str, source: str, step: int = 3) -> None:
+        """A copy of a run as it stood after a step."""
+        shutil.copytree(self.folder / source, self.folder / name)
+        for checkpoint in list_checkpoints(self.folder / name):
+            if checkpoint.name > f"step-{step:06d}":
+                shutil.rmtree(checkpoint)
+
+    def losses(self, name: str) -> torch.Tensor:
+        """Training and validation losses, in order."""
+        rows = [row for row in read_rows(self.folder / name) if row["kind"] in ("train", "validation")]
+        return torch.tensor([row["loss"] for row in rows], dtype=torch.float64)
+
+    def norms(self, name: str) -> torch.Tensor:
+        """Gradient norms before clipping."""
+        return torch.tensor([row["grad_norm"] for row in read_rows(self.folder / name, "train")], dtype=torch.float64)
+
+    def weights(self, name: str) -> dict[str, torch.Tensor]:
+        """What the run ended with."""
+        return read_weights(list_checkpoints(self.folder / name)[-1])
+
+    def _placed(self, name: str, recipe: Recipe) -> Recipe:
+        return recipe | {"name": name, "out": str(self.folder / name)}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty conversations; answers of one to thirty words."""
+    file = tmp_path_factory.mktemp("rows") / "chat.jsonl"
+    talks = [
+        [{"role": "user", "content": f"What {n}?"}, {"role": "assistant", "content": f"{'fox ' * (n * 7 % 31)}{n}"}]
+        for n in range(40)
+    ]
+    file.write_text("\n".join(json.dumps({"messages": talk}) for talk in talks))
+    return file
+
+
+@pytest.fixture(scope="module")
+def runs(
+    tiny_llama: Path, tiny_llm: Path, clip: Path, records: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Runs]:
+    """Everything trained once."""
+    runs = Runs(tmp_path_factory.mktemp("runs"))
+    lora = {"kind": "lora", "rank": 4, "alpha": 8}
+    whole = {"kind": "full", "tower": "full"}
+    kinds = {
+        "text-lora": text_recipe(tiny_llama, rows, "lora"),
+        "text-full": text_recipe(tiny_llama, rows, "full"),
+        "vision-pretrain": vision_recipe(tiny_llm, clip, records, "pretrain", {}),
+        "vision-lora": vision_recipe(tiny_llm, clip, records, "finetune", lora),
+        "vision-full": vision_recipe(tiny_llm, clip, records, "finetune", whole, cache_features="off"),
+    }
+    for name, recipe in kinds.items():
+        runs.alone(name, recipe)
+        for how, parallel in SHARED.items():
+            runs.together(f"{name}-{how}", recipe, parallel)
+    runs.together("vision-uncached-zero3", kinds["vision-lora"] | _data(kinds["vision-lora"], "off"), {"zero": 3})
+
+    for packs, budget in ((1, 2000), (4, 150)):
+        split = text_recipe(tiny_llama, rows, "lora", pack_tokens=budget)
+        for how in ("ddp", "zero2", "zero3"):
+            runs.together(f"text-lora-{how}-packs{packs}", split, SHARED[how])
+
+    quantised = text_recipe(tiny_llama, rows, "qlora")
+    runs.alone("text-qlora", quantised)
+    for how in ("zero2", "zero3"):
+        runs.together(f"text-qlora-{how}", quantised, SHARED[how])
+
+    light = text_recipe(tiny_llama, rows, "lora", recompute=True)
+    runs.together("text-recompute-zero3", light, {"zero": 3})
+    rounded = text_recipe(tiny_llama, rows, "lora", dtype="bf16", probes=[{"prompt": "What 3?", "max_new_tokens": 4}])
+    runs.alone("text-bf16", rounded)
+    for how in SHARED:
+        runs.together(f"text-bf16-{how}", rounded, SHARED[how])
+    runs.together("text-full-offload", kinds["text-full"], {"zero": 3, "offload": "all"})
+
+    for kind, tune in (("vision-lora", lora), ("vision-full", whole)):
+        mixed = vision_recipe(tiny_llm, clip, write_mixed(records), "finetune", tune, cache_features="off")
+        mixed["train"] |= {"max_steps": MIXED_STEPS // 2, "epochs": 20, "log_every": 10}
+        runs.together(f"{kind}-mixed", mixed, {"zero": 3})
+    for how in SHARED:
+        runs.half_done(f"one-then-{how}", "text-full")
+        runs.together(f"one-then-{how}", kinds["text-full"], SHARED[how])
+    runs.launch()
+    for how in SHARED:
+        runs.half_done(f"{how}-then-one", f"text-full-{how}")
+        runs.alone(f"{how}-then-one", kinds["text-full"])
+    yield runs
+
+
+def write_mixed(records: Path) -> Path:
+    """Records of no picture, one and three, in turns, small enough that many packs hold one kind alone."""
+    file = records.with_name("mixed.json")
+    answer = {"from": "gpt", "value": "red and blue"}
+    rows = [
+        {"id": str(n), "conversations": [{"from": "human", "value": "<image>\n" * count + f"what {n}?"}, answer]}
+        | ({"image": [f"{(n + each) % 16}.png" for each in range(count)]} if count else {})
+        for n in range(60)
+        for count in ((0, 1, 3)[n % 3],)
+    ]
+    file.write_text(json.dumps(rows))
+    return file
+
+
+def _data(recipe: Recipe, cache: str) -> Recipe:
+    return {"data": recipe["data"] | {"cache_features": cache}}
+
+
+def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The largest relative difference."""
+    assert len(one) == len(other) > 5
+    return float(((one - other).abs() / one.abs()).max())
+
+
+KINDS = ("text-lora", "text-full", "vision-pretrain", "vision-lora", "vision-full")
+
+
+@pytest.mark.parametrize("how", SHARED)
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_train_as_one(runs: Runs, kind: str, how: str) -> None:
+    assert apart(runs.losses(kind), runs.losses(f"{kind}-{how}")) < FP32
+    assert apart(runs.norms(kind), runs.norms(f"{kind}-{how}")) < 1e-5
+    one, two = runs.weights(kind), runs.weights(f"{kind}-{how}")
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_kept_features_and_computed_ones_are_the_same_under_zero3(runs: Runs) -> None:
+    assert apart(runs.losses("vision-lora"), runs.losses("vision-uncached-zero3")) < FP32
+
+
+@pytest.mark.parametrize("how", ["ddp", "zero2", "zero3"])
+@pytest.mark.parametrize("packs", [1, 4])
+def test_how_a_step_is_cut_into_packs_changes_nothing(runs: Runs, packs: int, how: str) -> None:
+    assert apart(runs.losses("text-lora"), runs.losses(f"text-lora-{how}-packs{packs}")) < FP32
+
+
+@pytest.mark.parametrize("how", ["zero2", "zero3"])
+def test_a_quantised_base_trains_as_in_one_process(runs: Runs, how: str) -> None:
+    assert apart(runs.losses("text-qlora"), runs.losses(f"text-qlora-{how}")) < QUANTISED
+    assert apart(runs.losses("text-lora"), runs.losses("text-qlora")) > QUANTISED, "it is another model than the whole"
+
+
+def test_recomputation_changes_nothing_under_zero3(runs: Runs) -> None:
+    assert apart(runs.losses("text-lora"), runs.losses("text-recompute-zero3")) < FP32
+
+
+def test_offloading_changes_nothing(runs: Runs) -> None:
+    assert apart(runs.losses("text-full"), runs.losses("text-full-offload")) < FP32
+
+
+@pytest.mark.parametrize("how", SHARED)
+def test_bf16_stays_near_one_process_and_masters_are_kept(runs: Runs, how: str) -> None:
+    assert apart(runs.losses("text-bf16"), runs.losses(f"text-bf16-{how}")) < 1e-2
+    samples = runs.folder / f"text-bf16-{how}" / "samples"
+    assert len(list(samples.glob("step-*.json"))) == 2, "before and after, answered once"
+
+
+@pytest.mark.parametrize("how", SHARED)
+def test_a_checkpoint_of_one_process_goes_on_in_two_and_the_reverse(runs: Runs, how: str) -> None:
+    expected = runs.losses("text-full")
+    assert apart(expected, runs.losses(f"one-then-{how}")) < FP32
+    assert apart(expected, runs.losses(f"{how}-then-one")) < FP32
+
+
+def test_a_mean_of_means_would_be_another_training(
+    runs: Runs, tiny_llama: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: each pack's mean loss, averaged, as trainers do that do not count the step's targets."""
+
+    def mean_of_means(work: Any, engine: Any, step: Step[Any]) -> torch.Tensor:
+        total = torch.zeros(())
+        for batch in step.batches:
+            loss = work.loss(batch) / len(batch.targets) / len(step.batches)
+            engine.backward(loss)
+            total = total + loss.detach()
+        return total
+
+    monkeypatch.setattr(loop, "_accumulate", mean_of_means)
+    runs.alone("mean-of-means", text_recipe(tiny_llama, rows, "lora", pack_tokens=150))
+    assert apart(runs.losses("text-lora"), runs.losses("mean-of-means")) > 100 * FP32
+
+
+@pytest.mark.parametrize("kind", ["vision-lora", "vision-full"])
+def test_packs_with_and_without_pictures_on_different_ranks_do_not_wait_for_each_other(runs: Runs, kind: str) -> None:
+    """The group would have been killed after its time; here is the proof that the ranks' packs did differ."""
+    run = runs.folder / f"{kind}-mixed"
+    assert json.loads((run / "report.json").read_text())["progress"]["step"] == MIXED_STEPS // 2
+    opened = open_model(read_run_config(run))
+    material = read_material(opened.config, parts_of(opened), run, Path.cwd())
+    chosen = np.arange(len(material.train))
+    plan = plan_run(material.train, chosen, opened.config.train, opened.config.seed, world=2)
+    images = material.train.image_counts
+    pairs = {
+        tuple(bool(images[pack].sum()) for pack in pair)
+        for step in plan.plans[0].steps
+        for pair in zip(step[::2], step[1::2], strict=True)
+    }
+    assert {(True, False), (True, True)} & pairs and {(True, False), (False, True)} & pairs
