@@ -23,7 +23,7 @@ $(ROAD): pyproject.toml constraints.txt
 	@touch $@
 
 $(READY): $(ROAD)
-	$(INSTALL) -e '.[quant,towers,quickstart,gguf,hub,web,dev]'
+	$(INSTALL) -e '.[quant,deepspeed,towers,quickstart,gguf,hub,web,dev]'
 	@touch $@
 
 quickstart: $(ROAD)

@@ -10,7 +10,6 @@ from llm import dist
 from llm.config import RunConfig
 from llm.optim import MasterOptimizer, ParamGroup, build_optimizer
 
-
 BUCKET = 32 * 2**20  # elements that are summed at once: 128 MiB beside the gradients
 
 

@@ -16,6 +16,7 @@ from llm.config import RunConfig
 from llm.errors import ConfigError, EyegraftError, Place, RecordError, RunError
 from vlm import cli
 from vlm.config import EvalConfig, PipelineConfig
+from vlm.launch import Start
 
 RECIPE = "name: small\nmodel: {llm: x}\ndata: {sources: [{path: a.json}]}\n"
 
@@ -164,21 +165,34 @@ def test_train_hands_over_the_recipe_and_its_file(
     fake("vlm.dry_run", dry_run=None)
     calls = fake("vlm.pipeline", run_step={})
     assert run("train", str(recipe), "train.batch=4", "optim.lr=1e-3").code == 0
-    config, path, anyway = calls["run_step"]
-    assert isinstance(config, RunConfig) and anyway is False
-    assert run("train", str(recipe), "--anyway").code == 0
-    assert calls["run_step"][2] is True
-    assert (config.train.batch, config.optim.lr, path) == (4, 0.001, recipe)
+    config, start = calls["run_step"]
+    assert isinstance(config, RunConfig)
+    assert start == Start(recipe, ("train.batch=4", "optim.lr=1e-3"))
+    assert (config.train.batch, config.optim.lr) == (4, 0.001)
+
+
+def test_train_shares_the_work_as_it_is_told(
+    run: Callable[..., Result], fake: Callable[..., Any], recipe: Path
+) -> None:
+    fake("vlm.dry_run", dry_run=None)
+    calls = fake("vlm.pipeline", run_step={})
+    assert run("train", str(recipe), "--anyway", "--nproc", "2", "--deepspeed", "zero2_offload").code == 0
+    config, start = calls["run_step"]
+    assert start == Start(recipe, ("parallel=zero2_offload",), anyway=True, nproc=2)
+    assert (config.parallel.zero, config.parallel.offload) == (2, "optimizer")
+    assert start.arguments == ["train", str(recipe), "parallel=zero2_offload", "--anyway"]
+    told = run("train", str(recipe), "--deepspeed", "zero4").err
+    assert "zero4" in told and "zero1, zero2, zero2_offload, zero3, zero3_offload" in told
+    assert "'all' needs zero: 3, found zero: 2" in run("train", str(recipe), "parallel={zero: 2, offload: all}").err
 
 
 def test_train_runs_a_pipeline_by_its_file(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
     fake("vlm.dry_run", dry_run=None)
     calls = fake("vlm.pipeline", run_step={})
     assert run("train", "quickstart/pipeline").code == 0
-    config, path, _ = calls["run_step"]
+    config, start = calls["run_step"]
     assert isinstance(config, PipelineConfig)
-    assert isinstance(path, Path)
-    assert path.name == "pipeline.yaml"
+    assert start.recipe.name == "pipeline.yaml"
 
 
 def test_a_dry_run_trains_nothing(run: Callable[..., Result], fake: Callable[..., Any], recipe: Path) -> None:

@@ -68,12 +68,13 @@ def train(
     """Train a recipe, or go on where it stopped; a pipeline runs its steps in order."""
     overrides = [*(overrides or ()), *([f"parallel={deepspeed}"] if deepspeed else ())]
     from vlm.config import load_config
+    from vlm.launch import Start
     from vlm.recipes import find_recipe
 
     config, path = load_config(file, overrides), find_recipe(file)
     # Only now: a faulty recipe should not wait for torch.
     from vlm.dry_run import dry_run as describe
-    from vlm.pipeline import Start, run_step
+    from vlm.pipeline import run_step
 
     if dry_run:
         describe(config, path)

@@ -63,8 +63,8 @@ class VlmModel(nn.Module):
             return batch.known.index_select(0, batch.order)
         if self.store is not None and self.tower_is_cut_up:
             raise RunError(
-                f"{len(batch.pixel_values)} pictures changed since this run began: their features are not kept, and under "
-                "ZeRO-3 one process cannot compute them alone. Bring the pictures back, or set data.cache_features: off"
+                f"{len(batch.pixel_values)} pictures changed since this run began: their features are not kept, and "
+                "under ZeRO-3 one process cannot compute them alone. Bring the pictures back, or set data.cache_features: off"
             )
         if self.store is None or not batch.names:
             fresh = self.vision.features(batch.pixel_values)

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +26,28 @@ STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 POLL_S = 0.05
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 START = "from vlm.cli import main; main()"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a recipe was started: its file and overrides, `anyway` though recipe or data changed, in `nproc` processes.
+
+    0 processes: this one, which may be one of several that torchrun started.
+    """
+
+    recipe: Path
+    overrides: tuple[str, ...] = ()
+    anyway: bool = False
+    nproc: int = 0
+
+    def of(self, recipe: Path) -> "Start":
+        """The same for a pipeline's step."""
+        return replace(self, recipe=recipe, overrides=())
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line that trains this in one of several processes."""
+        return ["train", str(self.recipe), *self.overrides, *(["--anyway"] if self.anyway else [])]
 
 
 @dataclass(frozen=True, slots=True)

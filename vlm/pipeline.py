@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +16,7 @@ from llm.errors import ConfigError
 from llm.load import resolve_yaml
 from llm.lock import refuse_second
 from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, load_steps
-from vlm.launch import launch, worker_output
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How a recipe was started: its file and overrides, `anyway` though recipe or data changed, in `nproc` processes.
-
-    0 processes: this one, which may be one of several that torchrun started.
-    """
-
-    recipe: Path
-    overrides: tuple[str, ...] = ()
-    anyway: bool = False
-    nproc: int = 0
-
-    def of(self, recipe: Path) -> "Start":
-        """The same for a pipeline's step."""
-        return replace(self, recipe=recipe, overrides=())
-
-    @property
-    def arguments(self) -> list[str]:
-        """The command line that trains this in one of several processes."""
-        return ["train", str(self.recipe), *self.overrides, *(["--anyway"] if self.anyway else [])]
+from vlm.launch import Start, launch, worker_output
 
 
 def run_pipeline(config: PipelineConfig, start: Start) -> Path:

@@ -36,7 +36,7 @@ def recipe(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "model": {"llm": str(tiny_llama)},
         "data": {"sources": [{"path": str(folder / "chat.jsonl")}], "max_length": 200, "template": "chatml"},
         "tune": {"kind": "lora", "rank": 4, "alpha": 8},
-        "train": {"epochs": 99, "max_steps": STEPS, "batch": 4, "dtype": "fp32", "save_every": 10, "log_every": 1},
+        "train": {"epochs": 200, "max_steps": STEPS, "batch": 4, "dtype": "fp32", "save_every": 10, "log_every": 1},
     }
     file = folder / "recipe.yaml"
     file.write_text(json.dumps(text))  # JSON is YAML
@@ -139,7 +139,9 @@ def test_an_error_of_all_processes_is_told_once(
 ) -> None:
     out = recipe.with_name("other")
     monkeypatch.setattr(
-        sys, "argv", ["eyegraft", "train", str(recipe), f"out={out}", "data.system=x", "model.llm=/nowhere", "--nproc=2"]
+        sys,
+        "argv",
+        ["eyegraft", "train", str(recipe), f"out={out}", "data.system=x", "model.llm=/nowhere", "--nproc=2"],
     )
     with pytest.raises(SystemExit) as stopped:
         main()

@@ -14,6 +14,7 @@ from llm.metrics import read_rows
 from tests.vlm.runs import recipe
 from vlm.config import PipelineConfig, load_config
 from vlm.dry_run import dry_run
+from vlm.launch import Start
 from vlm.pipeline import run_pipeline
 
 
@@ -43,7 +44,7 @@ def pipeline(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> Path:
 def _run(file: Path) -> Path:
     config = load_config(file)
     assert isinstance(config, PipelineConfig)
-    return run_pipeline(config, file)
+    return run_pipeline(config, Start(file))
 
 
 def test_it_goes_on_where_it_stopped(

@@ -53,7 +53,7 @@ def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[flo
     parts.prepare(material.train)
     parts.ready(material.train, folder)
     assert isinstance(opened.model, VlmModel)
-    engine = TorchEngine(build_optimizer(parts.groups, config.optim), config.optim.clip)
+    engine = TorchEngine(opened.model, build_optimizer(parts.groups, config.optim), config.optim.clip)
     losses: list[float] = []
     gradient, saved, known = torch.empty(0), 0, 0
     for step in loader_of(parts, material).steps(0):
