@@ -18,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from llm.sequence import Exchange
 from llm.varlen import HALF, Lengths, attend, find_kernel
 
 NAME = "eyegraft_packed"
@@ -131,7 +132,7 @@ def packed_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    packed: AttentionPlan | None = None,
+    packed: AttentionPlan | Exchange | None = None,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
     """transformers' attention signature; `packed` arrives through the model's keyword arguments.
@@ -143,6 +144,11 @@ def packed_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling
         )
         return output
+    if isinstance(packed, Exchange):
+        heads = query.shape[1]
+        query, key, value = (packed.whole(states, heads) for states in (query, key, value))
+        attended, _ = packed_attention(module, query, key, value, attention_mask, scaling, dropout, packed.plan)
+        return packed.own(attended), None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     kernel = find_kernel() if query.is_cuda and query.dtype in HALF and dropout == 0 else None
     if kernel is not None:

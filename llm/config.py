@@ -152,6 +152,10 @@ class ParallelConfig(Part):
         "none", description="keep in main memory: the optimizer (zero 1 to 3), or it and the weights (zero 3)"
     )
 
+    sequence: Positive = Field(
+        1, description="processes that share every pack, for long texts (Ulysses); divides the number of processes"
+    )
+
     @field_validator("offload", mode="after")
     @classmethod
     def _offload_needs_zero(cls, offload: str, info: ValidationInfo) -> str:

@@ -5,6 +5,7 @@ from transformers import PreTrainedModel
 
 from llm.batch import PackedBatch
 from llm.loss import summed_loss
+from llm.shard import Shard
 
 
 class TextModel(nn.Module):
@@ -14,11 +15,11 @@ class TextModel(nn.Module):
         super().__init__()
         self.llm = llm
 
-    def forward(self, batch: PackedBatch) -> Tensor:
+    def forward(self, batch: PackedBatch | Shard) -> Tensor:
         """Summed cross-entropy over the pack's targets, fp32 scalar."""
         return summed_loss(self.logits(batch), batch.targets)
 
-    def logits(self, batch: PackedBatch) -> Tensor:
+    def logits(self, batch: PackedBatch | Shard) -> Tensor:
         """[K, V]: the LM head runs at target rows only."""
         output = self.llm(
             input_ids=batch.input_ids,

@@ -1,11 +1,13 @@
 """Before step 1: one forward and backward on the largest pack, and a look at which gradients are there."""
 
+import math
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from llm import dist
 from llm.corpus import Corpus
 from llm.errors import DataError, ModelError
 from llm.loader import Loader
@@ -73,5 +75,7 @@ def largest_pack(loader: Loader[BatchT]) -> tuple[int, ...]:
 
 
 def _norm(parameters: list[nn.Parameter]) -> float:
-    grads = [parameter.grad.float().norm() for parameter in parameters if parameter.grad is not None]
-    return float(torch.stack(grads).norm()) if grads else 0.0
+    """Of all processes' gradients: one whose rows of a shared pack lie behind all targets has none."""
+    squares = [parameter.grad.float().square().sum() for parameter in parameters if parameter.grad is not None]
+    total = float(dist.total(torch.stack(squares).sum() if squares else torch.zeros(())))
+    return math.sqrt(total)

@@ -38,6 +38,7 @@ from llm.metrics import RunLog, Silent, now, peak_memory_gib, plot_loss, read_ro
 from llm.optim import ParamGroup
 from llm.preflight import preflight
 from llm.rng import random_states, restore_random, seed_apart
+from llm.shard import Shard, cut
 from llm.varlen import describe
 
 BatchT = TypeVar("BatchT")
@@ -57,6 +58,7 @@ class Parts(Generic[BatchT]):
     ready: Callable[[Corpus, Path], str] = lambda corpus, folder: ""  # before every run's first step; a line to print
     saved_buffers: tuple[str, ...] = ()  # buffers that belong to a checkpoint, by name
     must_move: tuple[str, ...] = ()  # groups whose gradient may not be zero
+    sequence: int = 1  # processes that share every pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +140,17 @@ def loader_of(parts: Parts[BatchT], material: Material) -> Loader[BatchT]:
 
 
 def _loader(parts: Parts[BatchT], corpus: Corpus, schedule: Schedule) -> Loader[BatchT]:
-    device = dist.device()
+    """Batches where this process computes; with `parts.sequence`, its rows of the packs it shares with others."""
+    device, ranks = dist.device(), dist.here()
 
     def make(indices: tuple[int, ...]) -> BatchT:
         batch: Any = parts.collate(corpus, indices)
+        if parts.sequence > 1:
+            batch = cut(batch, parts.sequence, ranks.rank % parts.sequence)
         made: BatchT = batch if device.type == "cpu" else batch.to(device)
         return made
 
-    return Loader(corpus, schedule, make, dist.here().rank if schedule.plans[0].world > 1 else 0)
+    return Loader(corpus, schedule, make, ranks.rank // parts.sequence if schedule.plans[0].world > 1 else 0)
 
 
 def _log_of(folder: Path, material: Material, done: Progress) -> RunLog | Silent:
@@ -202,7 +207,7 @@ def read_material(config: RunConfig, parts: Parts[BatchT], folder: Path, base: P
     if config.data.validation_sources:
         held_corpus = corpus_of(config.data.validation_sources)
         held = np.arange(len(held_corpus))
-    schedule = plan_run(train, chosen, config.train, config.seed, dist.here().world)
+    schedule = plan_run(train, chosen, config.train, config.seed, dist.here().world // config.parallel.sequence)
     facts = {
         "records": len(train),
         "dropped_too_long": len(train.dropped),
@@ -223,12 +228,12 @@ def _tell(material: Material) -> None:
 
 
 def _names(batch: Any, corpus: Corpus) -> str:
-    text: PackedBatch = batch if isinstance(batch, PackedBatch) else batch.text
+    text: PackedBatch | Shard = batch if isinstance(batch, PackedBatch | Shard) else batch.text
     return "; ".join(corpus.places[index] for index in text.samples)
 
 
 def _shape(batch: Any) -> str:
-    text: PackedBatch = batch if isinstance(batch, PackedBatch) else batch.text
+    text: PackedBatch | Shard = batch if isinstance(batch, PackedBatch | Shard) else batch.text
     pictures = "" if text is batch else f", {batch.pictures} pictures"
     return f"{text.tokens:,} rows ({len(text.samples)} samples{pictures})"
 
@@ -267,8 +272,9 @@ def _validation_loss(parts: Parts[BatchT], material: Material, config: RunConfig
     if corpus is None:
         return None
     train = config.train.model_copy(update={"epochs": 1.0, "max_steps": 0})
-    world = dist.here().world if len(material.held) >= dist.here().world else 1  # too few to share: each sees them all
-    schedule = plan_run(corpus, material.held, train, seed=0, world=world)
+    groups = dist.here().world // parts.sequence
+    seen = 1 if len(material.held) >= groups else groups  # too few to share: every group sees them all
+    schedule = plan_run(corpus, material.held, train, seed=0, world=groups // seen)
     modes = {module: module.training for module in parts.model.modules()}
     parts.model.eval()
     total, targets = 0.0, 0
@@ -276,8 +282,7 @@ def _validation_loss(parts: Parts[BatchT], material: Material, config: RunConfig
         for step in _loader(parts, corpus, schedule).steps(0):
             total += sum(float(parts.model(batch)) for batch in step.batches)
             targets += step.targets
-    if world > 1:
-        total = float(dist.total(torch.tensor(total, dtype=torch.float64)))
+    total = float(dist.total(torch.tensor(total, dtype=torch.float64))) / seen
     for module, training in modes.items():
         module.training = training
     return total / targets

@@ -1,6 +1,7 @@
 """The command line: what it prints, how it fails and with which exit code, without loading torch for it."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 from llm.config import RunConfig
 from llm.errors import ConfigError, EyegraftError, Place, RecordError, RunError
@@ -184,6 +186,30 @@ def test_train_shares_the_work_as_it_is_told(
     told = run("train", str(recipe), "--deepspeed", "zero4").err
     assert "zero4" in told and "zero1, zero2, zero2_offload, zero3, zero3_offload" in told
     assert "'all' needs zero: 3, found zero: 2" in run("train", str(recipe), "parallel={zero: 2, offload: all}").err
+
+
+def test_train_writes_a_file_for_several_machines(run: Callable[..., Result], recipe: Path) -> None:
+    asked = (
+        "train",
+        str(recipe),
+        "data.system=You are 'kind'.",
+        "--nproc",
+        "4",
+        "--nodes",
+        "3",
+        "--deepspeed",
+        "zero3",
+    )
+    command = f"--no-python eyegraft train {recipe} \"data.system=You are 'kind'.\" parallel=zero3"
+    slurm = run(*asked, "--render", "slurm").out
+    assert slurm.startswith("#!/bin/bash\n") and "#SBATCH --nodes=3\n" in slurm
+    assert subprocess.run(["bash", "-n"], input=slurm, text=True).returncode == 0
+    sky = yaml.safe_load(run(*asked, "--render", "sky").out)
+    assert (sky["num_nodes"], sky["resources"]["accelerators"]) == (3, "A100:4")
+    for script in (slurm, sky["run"]):
+        words = shlex.split(script.replace("\\\n", " ").splitlines()[-1])
+        assert words[words.index("--no-python") :] == shlex.split(command)
+    assert run("train", str(recipe), "--render", "k8s") == Result(2, "", "error: --render k8s: choose slurm or sky\n")
 
 
 def test_train_runs_a_pipeline_by_its_file(run: Callable[..., Result], fake: Callable[..., Any]) -> None:

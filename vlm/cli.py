@@ -64,6 +64,8 @@ def train(
     anyway: Annotated[bool, typer.Option("--anyway", help="Go on though recipe or data changed.")] = False,
     nproc: Annotated[int, typer.Option(min=0, help="Processes of this machine that share the run; 0: this one.")] = 0,
     deepspeed: Annotated[str, typer.Option(help="zero1, zero2, zero2_offload, zero3 or zero3_offload.")] = "",
+    render: Annotated[str, typer.Option(help="slurm or sky: print a file that starts it on --nodes machines.")] = "",
+    nodes: Annotated[int, typer.Option(min=1, help="Machines, for --render.")] = 2,
 ) -> None:
     """Train a recipe, or go on where it stopped; a pipeline runs its steps in order."""
     overrides = [*(overrides or ()), *([f"parallel={deepspeed}"] if deepspeed else ())]
@@ -72,6 +74,13 @@ def train(
     from vlm.recipes import find_recipe
 
     config, path = load_config(file, overrides), find_recipe(file)
+    start = Start(path, tuple(overrides), anyway, nproc)
+    if render:
+        from vlm.render import Job
+        from vlm.render import render as render_job
+
+        print(render_job(render, Job(config.name, start, nodes)), end="")
+        return
     # Only now: a faulty recipe should not wait for torch.
     from vlm.dry_run import dry_run as describe
     from vlm.pipeline import run_step
@@ -79,7 +88,7 @@ def train(
     if dry_run:
         describe(config, path)
     else:
-        run_step(config, Start(path, tuple(overrides), anyway, nproc))
+        run_step(config, start)
 
 
 @app.command("eval")

@@ -64,7 +64,7 @@ class VlmModel(nn.Module):
         if self.store is not None and self.tower_is_cut_up:
             raise RunError(
                 f"{len(batch.pixel_values)} pictures changed since this run began: their features are not kept, and "
-                "under ZeRO-3 one process cannot compute them alone. Bring the pictures back, or set data.cache_features: off"
+                "under ZeRO-3 one process cannot compute them alone. Bring them back or set data.cache_features: off"
             )
         if self.store is None or not batch.names:
             fresh = self.vision.features(batch.pixel_values)

@@ -94,11 +94,14 @@ def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
     parameters = apply_tuning(llm, config.tune)
     if config.train.recompute:
         _recompute(llm, config.parallel.zero)
+    _refuse_uneven(llm, config.parallel.sequence)
     encoder = Encoder(tokenizer, load_template(config.data.template, tokenizer))
     return Opened(config, model, encoder, [ParamGroup("llm", parameters, config.optim.lr)])
 
 
 def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
+    if config.parallel.sequence > 1:
+        raise ConfigError("parallel.sequence: packs with pictures are not cut among processes; text runs alone are")
     vision = build_vlm(config.model, dtype, four_bit)
     model = VlmModel(vision)
     for earlier, folder in earlier_runs(config):
@@ -114,6 +117,15 @@ def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool) -> Op
     tokenizer = vision.tokenizer
     template = load_template(config.data.template, tokenizer)
     return Opened(config, model, Encoder(tokenizer, template, vision.image_id, vision.rows), groups)
+
+
+def _refuse_uneven(llm: PreTrainedModel, sequence: int) -> None:
+    """Raise ConfigError where `parallel.sequence` fits neither the processes nor the heads."""
+    world, heads = dist.here().world, llm.config.get_text_config().num_attention_heads
+    if world % sequence:
+        raise ConfigError(f"parallel.sequence is {sequence}, which does not divide the {world} processes of this run")
+    if heads % sequence:
+        raise ConfigError(f"parallel.sequence is {sequence}, which does not divide the LLM's {heads} attention heads")
 
 
 def _recompute(llm: PreTrainedModel, zero: int) -> None:
@@ -207,6 +219,7 @@ def _text_parts(opened: Opened) -> Parts[Any]:
         collate=partial(collate_text, fold=opened.config.train.fold == "auto"),
         answer=_answerer(opened),
         must_move=("llm",),
+        sequence=opened.config.parallel.sequence,
     )
 
 

@@ -170,6 +170,9 @@ def runs(
     for how in ("zero2", "zero3"):
         runs.together(f"text-qlora-{how}", quantised, SHARED[how])
 
+    for how in ("ddp", "zero2"):
+        runs.together(f"text-lora-sequence-{how}", kinds["text-lora"], SHARED[how] | {"sequence": 2})
+
     light = text_recipe(tiny_llama, rows, "lora", recompute=True)
     runs.together("text-recompute-zero3", light, {"zero": 3})
     rounded = text_recipe(tiny_llama, rows, "lora", dtype="bf16", probes=[{"prompt": "What 3?", "max_new_tokens": 4}])
@@ -244,6 +247,12 @@ def test_how_a_step_is_cut_into_packs_changes_nothing(runs: Runs, packs: int, ho
 def test_a_quantised_base_trains_as_in_one_process(runs: Runs, how: str) -> None:
     assert apart(runs.losses("text-qlora"), runs.losses(f"text-qlora-{how}")) < QUANTISED
     assert apart(runs.losses("text-lora"), runs.losses("text-qlora")) > QUANTISED, "it is another model than the whole"
+
+
+@pytest.mark.parametrize("how", ["ddp", "zero2"])
+def test_a_pack_that_two_processes_share_is_trained_as_by_one(runs: Runs, how: str) -> None:
+    assert apart(runs.losses("text-lora"), runs.losses(f"text-lora-sequence-{how}")) < FP32
+    assert apart(runs.norms("text-lora"), runs.norms(f"text-lora-sequence-{how}")) < 1e-5
 
 
 def test_recomputation_changes_nothing_under_zero3(runs: Runs) -> None:
