@@ -134,8 +134,13 @@ def plot_loss(folder: Path) -> None:
 
 
 def peak_memory_gib() -> float:
-    """Highest resident memory of this process so far, GiB (VmHWM)."""
+    """Highest memory so far, GiB: what torch held on the card, or this process's resident memory (VmHWM)."""
     import resource
+
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 

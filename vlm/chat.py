@@ -41,4 +41,4 @@ def open_speaker(path: Path, checkpoint: str = "latest", adapter: str = "", bits
         return open_exported(path, adapter, bits)
     if adapter or bits:
         raise ConfigError(f"--adapter and --bits are for model folders; {path} is a run. Export it first")
-    return open_run(path, checkpoint).speaker
+    return open_run(path, checkpoint).placed().speaker

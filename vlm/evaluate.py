@@ -96,6 +96,7 @@ def score(model: VlmModel, questions: list[Question], picture: Picture, folder: 
             samples.append(Sample(folded.ids, folded.labels, images, folded.branches))
             order += group
         batch = collate_vlm(samples, vision.preprocess, vision.image_id, vision.rows, store=model.store)
+        batch = batch.to(model.device)
         matched = hits(model.logits(batch), batch.text.targets).cpu().numpy()
         counts = [int((questions[index].sample.labels != IGNORED).sum()) for index in order]
         ends = np.cumsum(counts)

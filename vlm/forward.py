@@ -22,6 +22,11 @@ class VlmModel(nn.Module):
         self.every_part = False
         self.tower_is_cut_up = False  # ZeRO-3: a process that called it alone would wait forever
 
+    @property
+    def device(self) -> torch.device:
+        """Where the batches belong."""
+        return next(self.vision.projector.parameters()).device
+
     def forward(self, batch: VlmBatch) -> Tensor:
         """Summed cross-entropy over the pack's targets, fp32 scalar."""
         return summed_loss(self.logits(batch), batch.text.targets)

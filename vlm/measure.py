@@ -15,7 +15,7 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
     """Measure a run as the recipe says; returns the figures."""
     out = Path(config.out or Path(config.run) / config.name)
     out.mkdir(parents=True, exist_ok=True)
-    opened = open_run(Path(config.run), config.checkpoint)
+    opened = open_run(Path(config.run), config.checkpoint).placed()
     figures: dict[str, float] = {}
     if config.vqa is not None:
         if not isinstance(opened.model, VlmModel):
@@ -25,7 +25,7 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
     if config.identity is not None:
         plan = config.identity
         questions = read_identity(Path(plan.paraphrases), Path(plan.others), Path(plan.general))
-        base = open_run(Path(config.run), config.checkpoint, base=True)
+        base = open_run(Path(config.run), config.checkpoint, base=True).placed()
         found, answers = evaluate_identity(base.speaker, opened.speaker, questions, plan.name, plan.max_new_tokens)
         figures |= found
         (out / "answers.json").write_text(json.dumps(answers, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`eyegraft train FILE --render slurm | sky`: a file that starts the run on several machines, ready to be read and sent."""
+"""`eyegraft train FILE --render slurm | sky`: a file that starts the run on several machines."""
 
 import shlex
 from collections.abc import Callable

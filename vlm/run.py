@@ -54,6 +54,11 @@ class Opened:
         """The model as one that answers."""
         return speaker_of(self.model, self.encoder)
 
+    def placed(self) -> "Opened":
+        """The same model, where this process computes."""
+        self.model.to(dist.device())
+        return self
+
 
 def train(config: RunConfig, base: Path, anyway: bool = False) -> Path:
     """Train a text or vision run; returns its folder. `anyway`: though its recipe or data changed since it began."""
@@ -195,20 +200,26 @@ def speaker_of(model: TextModel | VlmModel, encoder: Encoder) -> Speaker:
     """The model as one that answers."""
     if isinstance(model, TextModel):
         embeddings: nn.Module = model.llm.get_input_embeddings()
-        return Speaker(model.llm, model.llm, encoder, lambda ids, _: embeddings(torch.tensor(ids)))
+        return Speaker(model.llm, model.llm, encoder, lambda ids, _: embeddings(_placed(ids, embeddings)))
     vision = model.vision
     return Speaker(vision.hf, vision.language_model, encoder, lambda ids, images: embed_prompt(vision, ids, images))
 
 
 def embed_prompt(vision: VisionModel, ids: list[int], images: tuple[ImageRef, ...]) -> Tensor:
     """[T, hidden]: a prompt's tokens with its pictures in their rows."""
-    row = torch.tensor(ids)
-    tokens: Tensor = vision.hf.get_input_embeddings()(row)
+    embeddings: Any = vision.hf.get_input_embeddings()
+    row = _placed(ids, embeddings)
+    tokens: Tensor = embeddings(row)
     if not images:
         return tokens
     vision.eval()
-    pictures = vision.embed_images(vision.features(read_pixels(list(images), vision.preprocess)))
+    pixels = read_pixels(list(images), vision.preprocess).to(row.device)
+    pictures = vision.embed_images(vision.features(pixels))
     return tokens.index_copy(0, torch.nonzero(row == vision.image_id)[:, 0], pictures.to(tokens.dtype))
+
+
+def _placed(ids: list[int], embeddings: nn.Module) -> Tensor:
+    return torch.tensor(ids, device=next(embeddings.parameters()).device)
 
 
 def _text_parts(opened: Opened) -> Parts[Any]:
