@@ -68,8 +68,9 @@ def fit(
         for step in loader.steps(start.step):
             began = time.perf_counter()
             factor = lr_factor(step.number - 1, total, optim)
-            loss, stopping = _of_all(_accumulate(work, engine, step), bool(asked))
+            loss = _accumulate(work, engine, step)
             norm = engine.step(factor)
+            loss, stopping = _of_all(loss, bool(asked))
             _refuse_infinite(loss, norm, step, work)
             elapsed = time.perf_counter() - began
             progress = replace(
