@@ -124,6 +124,24 @@ def test_a_renamed_checkpoint_and_a_file_too_many_are_damage(tmp_path: Path) -> 
         newest_whole(tmp_path)
 
 
+def test_a_disk_that_fills_up_between_checkpoints_is_named(
+    recipe: TextRunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the lock, at a row of metrics, in the cache: no traceback, and the folder's name."""
+    with monkeypatch.context() as patch:
+        patch.setattr("llm.lock.os.write", _no_room)
+        with pytest.raises(RunError, match="run: the run folder cannot be written: .*No space left"):
+            train(recipe, Path.cwd())
+    for where in ("llm.metrics.RunLog.write", "llm.corpus._write"):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, _no_room)
+            with pytest.raises(
+                RunError, match="run: the disk refused: .*No space left.* go on from the last checkpoint"
+            ):
+                train(recipe, Path.cwd())
+        shutil.rmtree(recipe.out)
+
+
 # What stays, and what `latest` is worth -------------------------------------------------------------------------------
 
 

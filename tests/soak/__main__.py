@@ -136,7 +136,7 @@ def _fork(work: Callable[[], object]) -> int:
         status = 0
     finally:
         if status:
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            sys.excepthook(*sys.exc_info())
         sys.stdout.flush()
         os._exit(status)
 
