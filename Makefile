@@ -9,7 +9,7 @@ ROAD   := $(VENV)/ready-quickstart
 READY  := $(VENV)/ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: quickstart test lint install screens bench
+.PHONY: quickstart test lint install screens bench soak
 .DEFAULT_GOAL := test
 
 install: $(READY)
@@ -49,3 +49,7 @@ bench: $(READY)
 	$(INSTALL) -e '.[bench]'
 	$(BIN)/eyegraft assets
 	$(BIN)/python -m benchmarks.bench
+
+# Runs that are killed, stopped and damaged, and what became of them: docs/survival.md. About 15 minutes on two cores.
+soak: $(READY)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.soak

@@ -1,11 +1,15 @@
-"""Checkpoints: written under a temporary name, synced, listed in a manifest with sha256, then renamed.
+"""Checkpoints: written under a temporary name, synced, listed in a manifest with sha256, renamed, named in `latest`.
 
-A folder named `step-000500` is therefore always whole; safetensors and JSON only, never pickle.
+A folder named `step-000500` is therefore whole unless something damaged it later; safetensors and JSON only, never
+pickle. `checkpoints/latest` holds the newest one's name for people and for tools that copy runs. It is moved last, so
+it may lag behind a folder that is whole already, and it is never believed over the folders' manifests: readers take the
+newest folder, resume the newest whole one. What it does prove is that something was once saved.
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,6 +25,10 @@ from torch import Tensor
 from llm.errors import CheckpointError, RunError
 
 MANIFEST = "manifest.json"
+LATEST = "latest"
+NAME = re.compile(r"step-(\d{6,})")
+ADVICE = "Choose another checkpoint; training again sets this one aside"
+LEAST = 2  # whole checkpoints that stay, whatever `keep` says: one may turn out to be damaged
 SPARE = 16 * 2**20  # bytes for headers, progress and rounding up to blocks
 SHARD = 256 * 2**20  # bytes a file of state: safetensors copies what it writes, and a copy of all of it would not fit
 
@@ -37,37 +45,102 @@ class Progress:
 
 
 def save(run: Path, progress: Progress, weights: dict[str, Tensor], state: dict[str, Any], keep: int) -> Path:
-    """Write `checkpoints/step-N` and prune all but the `keep` newest.
+    """Write `checkpoints/step-N`, then move `latest` to it and prune all but the `keep` newest whole ones.
 
-    `state` is any nesting of dicts and lists over tensors and JSON values. Raises RunError when the disk refuses.
+    `state` is any nesting of dicts and lists over tensors and JSON values. Raises RunError when the disk refuses: no
+    folder of that name is left then, and the checkpoints before it are as they were.
     """
-    final = run / "checkpoints" / f"step-{progress.step:06d}"
-    partial = final.with_name(f".{final.name}.partial")
+    folder = run / "checkpoints"
+    final = folder / f"step-{progress.step:06d}"
+    partial = _hidden(final)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        tensors: dict[str, Tensor] = {}
-        skeleton = _split(state, "", tensors)
-        _room_for(partial, [*weights.values(), *tensors.values()])
-        save_file({name: _plain(tensor) for name, tensor in weights.items()}, partial / "trainable.safetensors")
-        for number, shard in enumerate(_shards(tensors)):
-            save_file(shard, partial / f"state-{number:03d}.safetensors")
-        _write_json(partial / "state.json", skeleton)
-        _write_json(partial / "progress.json", asdict(progress))
-        _write_json(partial / MANIFEST, {file.name: _digest(file) for file in sorted(partial.iterdir())})
-        for file in partial.iterdir():
-            _sync(file)
-        if final.exists():
-            shutil.rmtree(final)
-        partial.rename(final)
-        _sync(final.parent)
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".step-*.partial"):  # of a save or a prune that was killed
+            shutil.rmtree(left)
+        partial.mkdir()
+        _fill(partial, progress, weights, state)
+        _publish(partial, final)
+        _point(folder, final.name)
     except (OSError, SafetensorError) as error:  # safetensors does not say OSError when the disk is full
+        shutil.rmtree(partial, ignore_errors=True)  # what room it took is the run's again
         raise RunError(
-            f"{final}: the checkpoint could not be written: {error}. Free space or check the rights"
+            f"{final}: the checkpoint could not be written: {error}. Free space or check the rights, then run the same "
+            "command to go on from the checkpoint before"
         ) from error
-    for old in list_checkpoints(run)[:-keep]:
-        shutil.rmtree(old)
+    _prune(run, final, max(keep, LEAST))
     return final
+
+
+def _hidden(checkpoint: Path) -> Path:
+    """The name under which a checkpoint is written and deleted: never taken for one."""
+    return checkpoint.with_name(f".{checkpoint.name}.partial")
+
+
+def _fill(partial: Path, progress: Progress, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+    """Write and sync every file of a checkpoint, the manifest last."""
+    tensors: dict[str, Tensor] = {}
+    skeleton = _split(state, "", tensors)
+    _room_for(partial, [*weights.values(), *tensors.values()])
+    save_file({name: _plain(tensor) for name, tensor in weights.items()}, partial / "trainable.safetensors")
+    for number, shard in enumerate(_shards(tensors)):
+        save_file(shard, partial / f"state-{number:03d}.safetensors")
+    _write_json(partial / "state.json", skeleton)
+    _write_json(partial / "progress.json", asdict(progress))
+    _write_json(partial / MANIFEST, {file.name: _digest(file) for file in sorted(partial.iterdir())})
+    for file in partial.iterdir():
+        _sync(file)
+    _sync(partial)
+
+
+def _publish(partial: Path, final: Path) -> None:
+    """Give a written folder its name, and make the name last through a power cut."""
+    if final.exists():  # a run was taken back by hand; a killed rmtree must not leave half of it under this name
+        old = final.with_name(f".{final.name}.old.partial")
+        final.rename(old)
+        shutil.rmtree(old)
+    partial.rename(final)
+    for parent in (final.parent, final.parent.parent):  # `checkpoints` itself may be new
+        _sync(parent)
+
+
+def _point(folder: Path, name: str) -> None:
+    """Move `latest`."""
+    partial = folder / f".{LATEST}.partial"
+    partial.write_text(f"{name}\n", encoding="utf-8")
+    _sync(partial)
+    partial.replace(folder / LATEST)
+    _sync(folder)
+
+
+def _prune(run: Path, newest: Path, keep: int) -> None:
+    """Delete what is older than the `keep` newest whole checkpoints; damaged ones do not count.
+
+    Each is hashed again, `newest` aside: what a day ago was whole may not be the copy to fall back on.
+    """
+    whole = 0
+    for checkpoint in reversed(list_checkpoints(run)):
+        if whole == keep:
+            _delete(checkpoint)
+        elif checkpoint == newest or _is_whole(checkpoint):
+            whole += 1
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        read_progress(checkpoint)
+    except CheckpointError as error:
+        print(f"{error}\n  it does not count among the checkpoints that are kept")
+        return False
+    return True
+
+
+def _delete(checkpoint: Path) -> None:
+    """Delete under another name, so that a kill leaves no torn checkpoint. What refuses to go does not stop a run."""
+    try:
+        checkpoint.rename(_hidden(checkpoint))
+        shutil.rmtree(_hidden(checkpoint))
+    except OSError as error:
+        print(f"{checkpoint}: an old checkpoint could not be deleted, {error}")
 
 
 def _room_for(folder: Path, tensors: list[Tensor]) -> None:
@@ -78,12 +151,16 @@ def _room_for(folder: Path, tensors: list[Tensor]) -> None:
 
 
 def list_checkpoints(run: Path) -> list[Path]:
-    """Whole checkpoints of a run, oldest first."""
-    return sorted((run / "checkpoints").glob("step-[0-9]*"))
+    """Checkpoints of a run by their names, oldest first."""
+    return sorted((path for path in (run / "checkpoints").glob("step-*") if NAME.fullmatch(path.name)), key=_step)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def find_checkpoint(run: Path, name: str = "latest") -> Path:
-    """The folder of `latest`, `step-000500` or `500`. Raises CheckpointError naming those that exist."""
+    """The folder of `latest` (the newest), `step-000500` or `500`. Raises CheckpointError naming those that exist."""
     found = list_checkpoints(run)
     if name == "latest" and found:
         return found[-1]
@@ -98,33 +175,68 @@ def find_checkpoint(run: Path, name: str = "latest") -> Path:
 def newest_whole(run: Path) -> tuple[Path, Progress] | None:
     """The newest checkpoint whose files are as they were written, and how far it is; None where a run never saved.
 
-    Damaged ones behind it are named and set aside under another name. Raises CheckpointError when none is whole: a
-    run never begins anew on its own.
+    Damaged ones behind it are named and set aside under another name. Raises CheckpointError when there were some and
+    none is whole: a run never begins anew on its own.
     """
-    found = list_checkpoints(run)
     damaged: list[tuple[Path, str]] = []
-    for checkpoint in reversed(found):
+    for checkpoint in reversed(list_checkpoints(run)):
         try:
             progress = read_progress(checkpoint)
         except CheckpointError as error:
             damaged.append((checkpoint, str(error)))
             continue
+        _set_aside(damaged, checkpoint)
+        return checkpoint, progress
+    if damaged:
+        reasons = "\n  ".join(told for _, told in damaged)
+        raise CheckpointError(f"{run}: no checkpoint is whole:\n  {reasons}\nDelete {run} to begin anew")
+    _refuse_lost(run)
+    return None
+
+
+def _set_aside(damaged: list[tuple[Path, str]], whole: Path) -> None:
+    """Rename damaged folders, and tell; `latest` goes back with them, or forward to a folder whose save was killed."""
+    named = _latest(whole.parent)
+    if named and not (whole.parent / named).exists():
+        print(f"{whole.parent / LATEST} names {named}, which is gone; going on from {whole.name}")
+    try:
         for folder, told in damaged:
             aside = folder.with_name(f"damaged-{folder.name}")
             shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
-            print(f"{told}\n  set aside as {aside.name}; going on from {checkpoint.name}")
-        return checkpoint, progress
-    if found:
-        reasons = "\n  ".join(told for _, told in damaged)
-        raise CheckpointError(f"{run}: no checkpoint is whole:\n  {reasons}\nDelete {run} to begin anew")
-    return None
+            print(f"{told}\n  set aside as {aside.name}; going on from {whole.name}")
+        if named != whole.name:
+            _point(whole.parent, whole.name)
+    except OSError as error:
+        raise RunError(f"{whole.parent}: cannot be written: {error}. Check the rights and the free space") from error
+
+
+def _refuse_lost(run: Path) -> None:
+    """Raise CheckpointError where checkpoints once stood; say so where a run was cut off before its first one."""
+    folder = run / "checkpoints"
+    aside = ", ".join(sorted(path.name for path in folder.glob("damaged-step-*")))
+    if aside or (folder / LATEST).exists():
+        found = f"only {aside}" if aside else f"none of the checkpoints, though {LATEST} names {_latest(folder)!r}"
+        raise CheckpointError(f"{folder}: found {found}. Bring one back, or delete {run} to begin anew")
+    if (run / "metrics.jsonl").exists() or folder.exists():
+        print(f"{run}: was stopped before its first checkpoint was whole; beginning at step 1")
+
+
+def _latest(folder: Path) -> str:
+    """What the marker says; empty where there is none."""
+    try:
+        return (folder / LATEST).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def read_progress(checkpoint: Path) -> Progress:
     """How far the run was, after checking every file against the manifest."""
     verify(checkpoint)
-    return Progress(**json.loads((checkpoint / "progress.json").read_text()))
+    progress = Progress(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
+    if progress.step != _step(checkpoint):
+        raise CheckpointError(f"{checkpoint}: holds step {progress.step}; the folder was renamed. {ADVICE}")
+    return progress
 
 
 def read_weights(checkpoint: Path) -> dict[str, Tensor]:
@@ -132,37 +244,60 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
     return load_file(checkpoint / "trainable.safetensors")
 
 
+def verified_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The same after checking their file against the manifest. Raises CheckpointError."""
+    file = checkpoint / "trainable.safetensors"
+    _compare(file, _listed(checkpoint)[file.name])
+    return read_weights(checkpoint)
+
+
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """What was given to `save` as `state`."""
     tensors: dict[str, Tensor] = {}
     for shard in sorted(checkpoint.glob("state-*.safetensors")):
         tensors |= load_file(shard)
-    state: dict[str, Any] = _join(json.loads((checkpoint / "state.json").read_text()), tensors)
+    state: dict[str, Any] = _join(json.loads((checkpoint / "state.json").read_text(encoding="utf-8")), tensors)
     return state
 
 
 def verify(checkpoint: Path) -> None:
-    """Raise CheckpointError naming the first file that is missing or differs from the manifest."""
-    advice = "Choose another checkpoint; training again sets this one aside"
-    manifest = checkpoint / MANIFEST
-    if not manifest.exists():
-        raise CheckpointError(f"{checkpoint}: {MANIFEST} is missing; the checkpoint is torn. {advice}")
-    try:
-        listed: dict[str, dict[str, int | str]] = json.loads(manifest.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{manifest}: changed since it was written. {advice}") from error
-    if not {"trainable.safetensors", "progress.json", "state.json"} <= listed.keys():
-        raise CheckpointError(f"{manifest}: changed since it was written, it names too few files. {advice}")
+    """Raise CheckpointError naming the first file that is missing, unlisted or differs from the manifest."""
+    listed = _listed(checkpoint)
     for name, expected in listed.items():
-        file = checkpoint / name
-        if not file.is_file() or _digest(file) != expected:
-            raise CheckpointError(f"{file}: missing or changed since it was written. {advice}")
+        _compare(checkpoint / name, expected)
+    for file in checkpoint.iterdir():
+        if file.name not in listed and file.name != MANIFEST:
+            raise CheckpointError(f"{file}: is no part of the checkpoint, {MANIFEST} does not name it. {ADVICE}")
+
+
+def _listed(checkpoint: Path) -> dict[str, dict[str, int | str]]:
+    """The manifest: size and sha256 of every file."""
+    manifest = checkpoint / MANIFEST
+    try:
+        listed = json.loads(manifest.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(f"{checkpoint}: {MANIFEST} is missing; the checkpoint is torn. {ADVICE}") from error
+    except OSError as error:
+        raise CheckpointError(f"{manifest}: cannot be read: {error}. {ADVICE}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{manifest}: changed since it was written. {ADVICE}") from error
+    if not isinstance(listed, dict) or not {"trainable.safetensors", "progress.json", "state.json"} <= listed.keys():
+        raise CheckpointError(f"{manifest}: changed since it was written, it names too few files. {ADVICE}")
+    return listed
+
+
+def _compare(file: Path, expected: dict[str, int | str]) -> None:
+    try:
+        same = file.is_file() and _digest(file) == expected
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read: {error}. {ADVICE}") from error
+    if not same:
+        raise CheckpointError(f"{file}: missing or changed since it was written. {ADVICE}")
 
 
 def weights_digest(checkpoint: Path) -> str:
     """The sha256 of the trained tensors' file, as the manifest has it."""
-    manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
-    return str(manifest["trainable.safetensors"]["sha256"])
+    return str(_listed(checkpoint)["trainable.safetensors"]["sha256"])
 
 
 def load_weights(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:

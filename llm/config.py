@@ -44,6 +44,11 @@ class DataConfig(Part):
     check_images: Literal["decode", "header"] = Field(
         "decode", description="before step 1, read every image whole, or only its header"
     )
+    on_bad_image: Literal["stop", "quarantine"] = Field(
+        "stop",
+        description="an image that turned bad after the check; quarantine: its records are left out from then on, "
+        "listed in report.json, and the run stops when they are more than one in 1,000 (a single one is let pass)",
+    )
     max_length: Positive = Field(2048, description="tokens of a record, image rows included")
     too_long: Literal["drop", "error"] = "drop"
     validation: Fraction = Field(0.0, description="share of records held out for validation loss")
@@ -117,7 +122,7 @@ class TrainConfig(Part):
         False, description="recompute activations in the backward pass: a third more work, far less memory"
     )
     save_every: Annotated[int, Field(ge=0)] = Field(500, description="steps between checkpoints; 0: only at the end")
-    keep: Positive = 2
+    keep: Positive = Field(2, description="whole checkpoints that stay on disk, never fewer than 2")
     log_every: Positive = 10
     validate_every: Annotated[int, Field(ge=0)] = Field(0, description="steps between validations; 0: only at the end")
     sample_every: Annotated[int, Field(ge=0)] = Field(0, description="steps between probe answers; 0: start and end")

@@ -89,6 +89,12 @@ class Encoder:
         parts = [VERSION, self._speller.json, tokens, self.template.jinja, self.image_id, self.image_rows]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    def hashes(self) -> dict[str, str]:
+        """Hashes of the tokenizer and of the chat template, to tell which of them changed."""
+        tokenizer = json.dumps([self._speller.json, self.tokenizer.bos_token, self.tokenizer.eos_token])
+        texts = {"tokenizer": tokenizer, "template": self.template.jinja}
+        return {name: hashlib.sha256(text.encode()).hexdigest()[:24] for name, text in texts.items()}
+
     def _ids(
         self, segments: list[Segment], place: Place
     ) -> tuple[NDArray[np.int32], NDArray[np.bool_], tuple[ImageRef, ...]]:

@@ -37,8 +37,6 @@ class TorchEngine:
 
     def backward(self, loss: Tensor) -> None:
         """Add a pack's gradient. The loss is already divided by the step's targets, those of all processes."""
-        if not loss.requires_grad:  # stage 1, and no picture in the pack: nothing that trains had a part in it
-            return
         torch.autograd.backward(loss)
         self.optimizer.collect()  # packs are summed in fp32, not in the parameters' bf16
 

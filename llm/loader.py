@@ -1,6 +1,6 @@
 """This rank's packs as batches, made one step ahead of the model. The state of a loader is one integer: the step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -9,10 +9,12 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.bins import Budget
+from llm.bins import Budget, Indices
 from llm.config import TrainConfig
 from llm.corpus import Corpus
+from llm.errors import DataError, ImageError
 from llm.packing import PackPlan, epoch_order, plan_packs
+from llm.quarantine import Quarantine
 
 BatchT = TypeVar("BatchT")
 AHEAD = 2  # steps prepared while the model works
@@ -81,8 +83,10 @@ class Loader(Generic[BatchT]):
         schedule: Schedule,
         make: Callable[[tuple[int, ...]], BatchT],
         rank: int = 0,
+        quarantine: Quarantine | None = None,
     ) -> None:
         self.corpus, self.schedule, self.make, self.rank = corpus, schedule, make, rank
+        self.quarantine = quarantine
 
     def steps(self, done: int) -> Iterator[Step[BatchT]]:
         """The steps behind the first `done`, in order, made ahead by one thread."""
@@ -100,14 +104,75 @@ class Loader(Generic[BatchT]):
                 for future in waiting:
                     future.cancel()
 
+    def batch(self, pack: tuple[int, ...]) -> tuple[tuple[int, ...], BatchT]:
+        """One pack by itself, before the first step: its records and its batch, without those that turned bad."""
+        try:
+            return pack, self.make(pack)
+        except ImageError:
+            if self.quarantine is None:
+                raise
+            self.quarantine.look(np.array(pack), 0)
+        (rest,) = self._rest([np.array(pack)], 1, 0)
+        left = tuple(map(int, rest))
+        return left, self.make(left)
+
     def _step(self, number: int) -> Step[BatchT]:
         epoch, within = self.schedule.locate(number)
         plan = self.schedule.plans[epoch]
-        everyone = np.concatenate(plan.steps[within])
+        packs, batches = self._packs(plan, within, number + 1)
+        everyone = np.concatenate(packs)
         return Step(
             number=number + 1,
             epoch=epoch + (within + 1) / len(plan),
-            batches=[self.make(tuple(map(int, pack))) for pack in plan.packs(within, self.rank)],
+            batches=batches,
             targets=int(self.corpus.targets[everyone].sum()),
             tokens=int(self.corpus.lengths[everyone].sum()),
         )
+
+    def _packs(self, plan: PackPlan, within: int, number: int) -> tuple[list[Indices], list[BatchT]]:
+        """The packs of all ranks without records whose pictures turned bad, and this rank's batches.
+
+        All ranks must leave out the same records, or their target counts differ: each looks at all pictures of the
+        step. A process alone reads each picture once and looks only after one failed. A picture that fails one rank
+        and not the others (or breaks between the look and the reading) stops the run.
+        """
+        planned = plan.steps[within]
+        if self.quarantine is None or not len(self.corpus.images.texts):
+            return list(planned), self._made(planned, plan.world)
+        if plan.world > 1 and not self.quarantine.stop:
+            self.quarantine.look(np.concatenate(planned), number)
+        try:
+            packs = self._rest(planned, plan.world, number)
+            return packs, self._made(packs, plan.world)
+        except ImageError:
+            if plan.world > 1 and not self.quarantine.stop:
+                raise
+            self.quarantine.look(np.concatenate(planned), number)
+        packs = self._rest(planned, plan.world, number)
+        return packs, self._made(packs, plan.world)
+
+    def _made(self, packs: Sequence[Indices], world: int) -> list[BatchT]:
+        return [self.make(tuple(map(int, pack))) for pack in packs[self.rank :: world]]
+
+    def _rest(self, planned: Sequence[Indices], world: int, number: int) -> list[Indices]:
+        """The packs without quarantined records; none is empty, and several ranks keep equally many.
+
+        An empty pack goes where one process works. Where several do it takes a record of the pack with the most: each
+        rank must run as many packs as the others.
+        """
+        assert self.quarantine is not None
+        packs = [self.quarantine.rest(pack, number) for pack in planned]
+        if world == 1:
+            packs = [pack for pack in packs if len(pack)]
+        while packs and not all(map(len, packs)):
+            empty, full = (pick(range(len(packs)), key=lambda index: len(packs[index])) for pick in (min, max))
+            if len(packs[full]) < 2:
+                packs = []
+            else:
+                packs[empty], packs[full] = packs[full][-1:], packs[full][:-1]
+        if not packs:
+            raise DataError(
+                f"step {number}: too few records are left, the pictures of the others turned bad. Mend them, or raise "
+                f"train.batch:\n  " + "\n  ".join(self.quarantine.told())
+            )
+        return packs

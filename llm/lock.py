@@ -17,17 +17,27 @@ NAME = "writer.lock"
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """Make the run folder and hold it. Raises RunError naming who has it, or that it cannot be written."""
-    try:
+    with _named(folder):
         folder.mkdir(parents=True, exist_ok=True)
         stream = (folder / NAME).open("a+", encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{folder}: the run folder cannot be written: {error}. Choose another `out`") from error
     with stream:
         _take(stream, folder)
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()} on {platform.node()}, since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
-        stream.flush()
+        who = f"process {os.getpid()} on {platform.node()}, since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        with _named(folder):
+            stream.truncate(0)
+            os.write(stream.fileno(), who.encode())  # past the buffer: closing would try again on a full disk
         yield
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """What the disk says, with the folder's name and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{folder}: the run folder cannot be written: {error}. Free space, or choose another `out`"
+        ) from error
 
 
 def refuse_second(folder: Path) -> None:

@@ -22,7 +22,7 @@ class RunLog:
         self.path = folder / "metrics.jsonl"
         self.path.touch()
         with self.path.open("rb+") as stream:
-            stream.truncate(keep_bytes)
+            stream.truncate(min(keep_bytes, _whole_rows(stream.read(keep_bytes), keep_bytes, self.path)))
         self._stream = self.path.open("a", encoding="utf-8")
         self._console = Console(soft_wrap=True)
         self._bar = Progress(
@@ -88,6 +88,13 @@ class Silent:
     def position(self) -> int:
         """Nothing was written."""
         return 0
+
+
+def _whole_rows(found: bytes, expected: int, path: Path) -> int:
+    """Bytes up to the last whole row. Truncating a shorter file to `expected` would fill it with zeros."""
+    if len(found) < expected:
+        print(f"{path}: holds {len(found):,} bytes of the {expected:,} that the checkpoint counts; older rows are lost")
+    return found.rfind(b"\n") + 1
 
 
 def shown(row: Row) -> str:

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from llm import dist
@@ -30,13 +31,16 @@ def preflight(
     """
     _refuse_silent_records(corpus)
     _only_intended(model, groups)
-    pack = largest_pack(loader)
-    with torch.random.fork_rng():
-        loss = model(loader.make(pack))
-        if not torch.isfinite(loss):
-            names = ", ".join(corpus.places[index] for index in pack)
-            raise ModelError(f"the first loss is {float(loss)} on the largest pack ({names}). Look at these records")
-        loss.backward()
+    for largest in probed_packs(loader):
+        pack, batch = loader.batch(largest)
+        with torch.random.fork_rng():
+            loss = model(batch)
+            if not torch.isfinite(loss):
+                names = ", ".join(corpus.places[index] for index in pack)
+                raise ModelError(
+                    f"the first loss is {float(loss)} on the largest pack ({names}). Look at these records"
+                )
+            loss.backward()
     norms = {group.name: _norm(group.parameters) for group in groups}
     for group in groups:
         for parameter in group.parameters:
@@ -66,11 +70,19 @@ def _only_intended(model: nn.Module, groups: list[ParamGroup]) -> None:
         raise ModelError(f"parameters that train and parameters that should differ: {', '.join(wrong[:5])}")
 
 
-def largest_pack(loader: Loader[BatchT]) -> tuple[int, ...]:
-    """The pack with the most tokens of the first epoch."""
+def probed_packs(loader: Loader[BatchT]) -> list[tuple[int, ...]]:
+    """The largest pack, and the largest with images where that has none: only there does a projector learn."""
+    found, counts = largest_pack(loader), loader.corpus.image_counts
+    if counts[list(found)].any() or not counts.any():
+        return [found]
+    return [found, largest_pack(loader, counts > 0)]
+
+
+def largest_pack(loader: Loader[BatchT], among: NDArray[np.bool_] | None = None) -> tuple[int, ...]:
+    """The pack with the most tokens of the first epoch; with `among`, of those that hold one of these records."""
     lengths = loader.corpus.lengths
     packs = [pack for step in loader.schedule.plans[0].steps for pack in step]
-    sizes = [int(lengths[pack].sum()) for pack in packs]
+    sizes = [int(lengths[pack].sum()) * bool(among is None or among[pack].any()) for pack in packs]
     return tuple(map(int, packs[int(np.argmax(sizes))]))
 
 

@@ -1,12 +1,13 @@
 """A training run told as a story; text and vision share it and differ in their `Parts`."""
 
 import json
-import re
+import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from errno import EDQUOT, EIO, ENOSPC, EROFS
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -30,18 +31,22 @@ from llm.config import Probe, RunConfig, Source, run_folder
 from llm.corpus import CheckImage, Corpus, build_corpus, hold_out
 from llm.encode import Encoder, Sample
 from llm.engine import Engine, build_engine
-from llm.errors import CheckpointError, RunError
+from llm.errors import RunError
+from llm.ground import Ground, changed_lines, completed
+from llm.load import resolve_yaml
 from llm.loader import Loader, Schedule, plan_run
 from llm.lock import only_writer
 from llm.loop import Work, fit
 from llm.metrics import RunLog, Silent, now, peak_memory_gib, plot_loss, read_rows
 from llm.optim import ParamGroup
 from llm.preflight import preflight
+from llm.quarantine import Quarantine
 from llm.rng import random_states, restore_random, seed_apart
 from llm.shard import Shard, cut
 from llm.varlen import describe
 
 BatchT = TypeVar("BatchT")
+DISK = (ENOSPC, EDQUOT, EROFS, EIO)  # what a disk says that is full, over quota, read-only or broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ class Parts(Generic[BatchT]):
     collate: Callable[[Corpus, tuple[int, ...]], BatchT]
     answer: Callable[[Probe], str]
     check_image: CheckImage | None = None
+    look: CheckImage | None = None  # reads a picture whole, as a step would; None: a text run
+    bases: Callable[[Path], dict[str, str]] = lambda cache: {}  # hashes of what was trained elsewhere, by name
     prepare: Callable[[Corpus], None] = lambda corpus: None  # once, before a fresh run's first step
     ready: Callable[[Corpus, Path], str] = lambda corpus, folder: ""  # before every run's first step; a line to print
     saved_buffers: tuple[str, ...] = ()  # buffers that belong to a checkpoint, by name
@@ -71,6 +78,19 @@ class Material:
     held: NDArray[np.int64]
     schedule: Schedule
     facts: dict[str, Any] = field(default_factory=dict)
+    quarantine: Quarantine | None = None
+    held_quarantine: Quarantine | None = None
+
+    def quarantined(self) -> dict[str, Any]:
+        """The bad records of both corpora, for a checkpoint."""
+        both = {"train": self.quarantine, "held": self.held_quarantine}
+        return {name: quarantine.state() for name, quarantine in both.items() if quarantine is not None}
+
+    def quarantine_again(self, state: dict[str, Any]) -> None:
+        """Go on from `quarantined()`."""
+        for quarantine, name in ((self.quarantine, "train"), (self.held_quarantine, "held")):
+            if quarantine is not None:
+                quarantine.load(state.get(name, ()))
 
 
 def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, anyway: bool = False) -> Path:
@@ -80,23 +100,37 @@ def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: P
     process writes to it, CheckpointError when the data changed since the run began; `anyway` lets a changed recipe and
     changed data pass.
     """
-    with only_writer(run_folder(config)) if dist.here().first else nullcontext():
-        return _train(config, parts, resolved, base, anyway)
+    folder = run_folder(config)
+    with only_writer(folder) if dist.here().first else nullcontext():
+        try:
+            return _train(config, parts, resolved, base, anyway)
+        except OSError as error:
+            if error.errno not in DISK:
+                raise
+            raise RunError(
+                f"{folder}: the disk refused: {error}. Free space or check the disk, then run the same command to go "
+                "on from the last checkpoint"
+            ) from error
 
 
 def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, anyway: bool) -> Path:
     folder = run_folder(config)
     with dist.first_goes_first():
-        if dist.here().first:
-            claim_folder(folder, resolved, anyway)
+        refuse_other_recipe(folder, config, anyway)
         newest, done = newest_whole(folder) or (None, Progress())
-    if done.finished:
+        if dist.here().first:
+            claim_folder(folder, resolved)
+    if done.finished and (folder / "report.json").exists():
         print(f"{folder}: finished at step {done.step}; nothing to do")
         return folder
     began = time.perf_counter()
     seed_apart(config.seed)
     material = read_material(config, parts, folder, base)
     _tell(material)
+    if done.finished:  # it died between its last checkpoint and its report
+        if dist.here().first:
+            _report(folder, config, material, done, time.perf_counter() - began)
+        return folder
     if done.step >= material.schedule.total:  # only after --anyway: the plan became shorter than what is done
         print(f"{folder}: is at step {done.step}, the new plan ends at {material.schedule.total}; nothing to do")
         return folder
@@ -109,9 +143,10 @@ def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, a
     if not done.step:
         parts.prepare(material.train)
     preflight(parts.model, parts.groups, loader, parts.must_move, material.train)
-    digest = material.train.digest()
-    state = _weights_of(newest, parts.model, digest, anyway) if newest else {}
-    engine = build_engine(parts.model, parts.groups, config)
+    with dist.first_goes_first():  # it hashes; the others find that
+        ground = _ground(config, parts, material, cache_folder(config, folder))
+    state = _weights_of(newest, parts.model, ground, material, anyway) if newest else {}
+    engine = build_engine(parts.model, parts.groups, config)  # it may cut the weights up: they are in place by now
     if newest:
         engine.load(state["engine"])
         same = restore_random(state["random"], config.seed, done.step)
@@ -123,7 +158,7 @@ def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, a
             loss=engine.model,
             name_samples=lambda batch: _names(batch, material.train),
             shape=_shape,
-            save=lambda progress: _save(folder, progress, parts, engine, digest, config.train.keep),
+            save=lambda progress: _save(folder, progress, parts, engine, ground, material, config.train.keep),
             validate=lambda: _validation_loss(parts, material, config),
             probe=lambda step: _probe(folder, step, config, parts.answer),
         )
@@ -136,10 +171,10 @@ def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, a
 
 def loader_of(parts: Parts[BatchT], material: Material) -> Loader[BatchT]:
     """The training steps of this process."""
-    return _loader(parts, material.train, material.schedule)
+    return _loader(parts, material.train, material.schedule, material.quarantine)
 
 
-def _loader(parts: Parts[BatchT], corpus: Corpus, schedule: Schedule) -> Loader[BatchT]:
+def _loader(parts: Parts[BatchT], corpus: Corpus, schedule: Schedule, quarantine: Quarantine | None) -> Loader[BatchT]:
     """Batches where this process computes; with `parts.sequence`, its rows of the packs it shares with others."""
     device, ranks = dist.device(), dist.here()
 
@@ -150,40 +185,46 @@ def _loader(parts: Parts[BatchT], corpus: Corpus, schedule: Schedule) -> Loader[
         made: BatchT = batch if device.type == "cpu" else batch.to(device)
         return made
 
-    return Loader(corpus, schedule, make, ranks.rank // parts.sequence if schedule.plans[0].world > 1 else 0)
+    rank = ranks.rank // parts.sequence if schedule.plans[0].world > 1 else 0
+    return Loader(corpus, schedule, make, rank, quarantine)
 
 
 def _log_of(folder: Path, material: Material, done: Progress) -> RunLog | Silent:
     if not dist.here().first:
         return Silent()
+    (folder / "report.json").unlink(missing_ok=True)  # of an end that turned out damaged
     return RunLog(folder, material.schedule.total, done.step, done.metrics)
 
 
-def claim_folder(folder: Path, resolved: str, anyway: bool = False) -> Path:
-    """Keep the resolved recipe in the run folder; RunError when it holds another recipe's run, unless `anyway`."""
+def refuse_other_recipe(folder: Path, config: RunConfig, anyway: bool) -> None:
+    """Raise RunError when the folder holds another recipe's run, unless `anyway`. Writes nothing."""
+    recipe = folder / "config.yaml"
+    if anyway or not recipe.exists() or not list_checkpoints(folder):
+        return
+    if changed := changed_lines(completed(recipe, type(config)), resolve_yaml(config)):
+        raise RunError(
+            f"{folder} holds a run of another recipe; these lines differ:\n{changed}\n"
+            f"Go on with the old recipe ({recipe}), choose another `out`, delete the folder, or add --anyway"
+        )
+
+
+def claim_folder(folder: Path, resolved: str) -> None:
+    """Keep the resolved recipe in the run folder. Raises RunError when that cannot be written."""
     try:
-        recipe = folder / "config.yaml"
-        began = recipe.exists() and list_checkpoints(folder)
-        changed = _changed(recipe.read_text(encoding="utf-8"), resolved) if began and not anyway else ""
-        if changed:
-            raise RunError(
-                f"{folder} holds a run of another recipe; these lines differ:\n{changed}\n"
-                f"Go on with the old recipe ({recipe}), choose another `out`, delete the folder, or add --anyway"
-            )
-        recipe.write_text(resolved, encoding="utf-8")
-        (folder / "environment.json").write_text(json.dumps(_environment(), indent=1))
+        _write_whole(folder / "config.yaml", resolved)
+        _write_whole(folder / "environment.json", json.dumps(_environment(), indent=1))
     except OSError as error:
         raise RunError(f"{folder}: the run folder cannot be written: {error}. Choose another `out`") from error
-    return folder
 
 
-def _changed(old: str, new: str) -> str:
-    """The lines that differ; how many processes share the work, and how, is free to change on the way."""
-    old, new = (re.sub(r"^parallel:\n(?: +.*\n)*", "", text, flags=re.MULTILINE) for text in (old, new))
-    before, after = set(old.splitlines()), set(new.splitlines())
-    lines = [f"  was: {line.strip()}" for line in old.splitlines() if line not in after]
-    lines += [f"  now: {line.strip()}" for line in new.splitlines() if line not in before]
-    return "\n".join(lines)
+def _write_whole(path: Path, text: str) -> None:
+    """All of it or nothing, whenever the process dies: half a recipe would refuse the run that resumes it."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
 
 
 def _environment() -> dict[str, str]:
@@ -193,9 +234,14 @@ def _environment() -> dict[str, str]:
     return {"python": sys.version.split()[0]} | {name: version(name) for name in packages}
 
 
+def cache_folder(config: RunConfig, folder: Path) -> Path:
+    """Where encoded records lie, and digests of the base models."""
+    return Path(config.data.cache) if config.data.cache else folder / "cache"
+
+
 def read_material(config: RunConfig, parts: Parts[BatchT], folder: Path, base: Path) -> Material:
     """Corpora, the held-out part and the schedule."""
-    cache = Path(config.data.cache) if config.data.cache else folder / "cache"
+    cache = cache_folder(config, folder)
 
     def corpus_of(sources: tuple[Source, ...]) -> Corpus:
         with dist.first_goes_first():  # it reads and encodes; the others find that
@@ -217,7 +263,19 @@ def read_material(config: RunConfig, parts: Parts[BatchT], folder: Path, base: P
         "images": int(train.image_counts[chosen].sum()),
         "steps": schedule.total,
     }
-    return Material(train, chosen, held_corpus, held, schedule, facts)
+    quarantine = _quarantine(config, parts, train)
+    held_quarantine = quarantine if held_corpus is train else _quarantine(config, parts, held_corpus)
+    return Material(train, chosen, held_corpus, held, schedule, facts, quarantine, held_quarantine)
+
+
+def _quarantine(config: RunConfig, parts: Parts[BatchT], corpus: Corpus | None) -> Quarantine | None:
+    if corpus is None or parts.look is None:
+        return None
+    return Quarantine(corpus, parts.look, stop=config.data.on_bad_image == "stop")
+
+
+def _ground(config: RunConfig, parts: Parts[BatchT], material: Material, cache: Path) -> Ground:
+    return Ground(parts.bases(cache) | parts.encoder.hashes() | {"data": material.train.digest()}, config)
 
 
 def _tell(material: Material) -> None:
@@ -244,24 +302,31 @@ def trainable_weights(model: nn.Module, buffers: tuple[str, ...], engine: Engine
     return weights | {name: tensor for name, tensor in model.named_buffers() if name in buffers}
 
 
-def _save(folder: Path, progress: Progress, parts: Parts[BatchT], engine: Engine, digest: str, keep: int) -> None:
+def _save(
+    folder: Path,
+    progress: Progress,
+    parts: Parts[BatchT],
+    engine: Engine,
+    ground: Ground,
+    material: Material,
+    keep: int,
+) -> None:
     """What all processes hold, written by the first."""
-    state = {"engine": engine.state(), "random": random_states(), "data": digest}
+    parallel = {"engine": engine.state(), "random": random_states()}
     weights = trainable_weights(parts.model, parts.saved_buffers, engine)
     if dist.here().first:
+        state = parallel | {"quarantine": material.quarantined(), **ground.state()}
         save(folder, progress, weights, state, keep)
     dist.wait()
 
 
-def _weights_of(newest: Path, model: nn.Module, digest: str, anyway: bool) -> dict[str, Any]:
-    """Put a checkpoint's weights back; returns its state. Raises CheckpointError before that if the data changed."""
+def _weights_of(newest: Path, model: nn.Module, ground: Ground, material: Material, anyway: bool) -> dict[str, Any]:
+    """Put a checkpoint's weights back; returns its state. Raises CheckpointError before that if its ground changed."""
     state = read_state(newest)
-    if state.get("data", digest) != digest and not anyway:
-        raise CheckpointError(
-            f"{newest}: the training data changed since the run began ({state['data']} then, {digest} now): the steps "
-            "to come would not be the ones that were planned. Bring the data back, choose another `out`, or add "
-            "--anyway to go on from this step of the new plan"
-        )
+    if not anyway:
+        ground.refuse_changed(newest, state)
+    if ground.same_data(state):  # other records have other numbers
+        material.quarantine_again(state.get("quarantine", {}))
     load_weights(model, read_weights(newest))
     return state
 
@@ -279,7 +344,7 @@ def _validation_loss(parts: Parts[BatchT], material: Material, config: RunConfig
     parts.model.eval()
     total, targets = 0.0, 0
     with torch.no_grad():
-        for step in _loader(parts, corpus, schedule).steps(0):
+        for step in _loader(parts, corpus, schedule, material.held_quarantine).steps(0):
             total += sum(float(parts.model(batch)) for batch in step.batches)
             targets += step.targets
     total = float(dist.total(torch.tensor(total, dtype=torch.float64))) / seen
@@ -311,6 +376,7 @@ def _report(folder: Path, config: RunConfig, material: Material, progress: Progr
         "stage": config.stage,
         **material.facts,
         "dropped_records": material.train.dropped,
+        "quarantined_records": _quarantined(material),
         "final_loss": train[-1]["loss"] if train else None,
         "validation_loss": validation[-1]["loss"] if validation else None,
         "tokens_seen": progress.tokens,
@@ -320,8 +386,14 @@ def _report(folder: Path, config: RunConfig, material: Material, progress: Progr
         "peak_memory_gib": round(peak_memory_gib(), 2),
         "progress": asdict(progress),
     }
-    (folder / "report.json").write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
     plot_loss(folder)
+    # Last and whole: a run that died before this line makes it up at its next start.
+    _write_whole(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1))
+
+
+def _quarantined(material: Material) -> list[str]:
+    lists = {id(found): found for found in (material.quarantine, material.held_quarantine) if found is not None}
+    return [line for found in lists.values() for line in found.told()]
 
 
 def collate_text(corpus: Corpus, indices: tuple[int, ...], fold: bool = False) -> PackedBatch:

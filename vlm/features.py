@@ -19,6 +19,7 @@ from torch import Tensor
 
 from llm import dist
 from llm.conversation import ImageRef
+from llm.errors import ImageError
 from vlm.images import read_image
 from vlm.model import VisionModel
 from vlm.towers import Tower
@@ -42,8 +43,13 @@ class FeatureStore:
         self._length = self.rows * self.hidden * self.dtype.itemsize
 
     def name(self, image: ImageRef) -> str:
-        """What a picture is known by: its bytes."""
-        return hashlib.sha256(image.data or Path(image.path).read_bytes()).hexdigest()
+        """What a picture is known by: its bytes. Raises ImageError where there are none."""
+        try:
+            return hashlib.sha256(image.data or Path(image.path).read_bytes()).hexdigest()
+        except OSError as error:
+            raise ImageError(
+                f"{image.path}: cannot be read: {error.strerror}. Bring it back or drop the record"
+            ) from error
 
     def get(self, name: str) -> Tensor | None:
         """The rows of a picture, mapped from the disk, or None where they are not there."""

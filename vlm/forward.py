@@ -29,7 +29,12 @@ class VlmModel(nn.Module):
 
     def forward(self, batch: VlmBatch) -> Tensor:
         """Summed cross-entropy over the pack's targets, fp32 scalar."""
-        return summed_loss(self.logits(batch), batch.text.targets)
+        loss = summed_loss(self.logits(batch), batch.text.targets)
+        if loss.requires_grad or not torch.is_grad_enabled():
+            return loss
+        # A pack of text reaches nothing that stage 1 trains: its gradient is zero, not missing.
+        trained = [parameter.sum() for parameter in self.parameters() if parameter.requires_grad]
+        return loss + 0.0 * torch.stack(trained).sum()
 
     def logits(self, batch: VlmBatch) -> Tensor:
         """[K, V]: the LM head runs at target rows only."""

@@ -13,27 +13,29 @@ from transformers import PreTrainedModel
 from llm import dist
 from llm.attention import use_packed_attention
 from llm.chat import Speaker, question
-from llm.checkpoint import find_checkpoint, load_weights, read_weights, verify
+from llm.checkpoint import find_checkpoint, load_weights, verified_weights, weights_digest
 from llm.config import ModelConfig, Probe, RunConfig
 from llm.conversation import ImageRef
 from llm.corpus import Corpus
 from llm.encode import Encoder
-from llm.errors import ConfigError, RunError
+from llm.errors import ConfigError, ImageError, RunError
 from llm.forward import TextModel
 from llm.generate import Sampling
+from llm.ground import base_digest
 from llm.load import resolve_yaml
-from llm.model import load_llm, load_tokenizer
+from llm.model import load_llm, load_tokenizer, local_folder
 from llm.optim import ParamGroup
 from llm.run import Parts, collate_text, run_training, samples_of
 from llm.template import load_template
 from llm.tuning import apply_tuning, merge_adapters
 from vlm.batch import VlmBatch, collate_vlm, read_pixels
 from vlm.config import VlmRunConfig, load_config
-from vlm.features import fill, open_store
+from vlm.features import FeatureStore, fill, open_store
 from vlm.forward import VlmModel
 from vlm.images import check_header, read_image
 from vlm.model import VisionModel, build_vlm
 from vlm.stages import open_stage
+from vlm.towers import tower_files
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 FEATURES = ".features"  # the folder beside the run folders
@@ -92,7 +94,7 @@ def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
     model = TextModel(llm)
     for earlier, folder in earlier_runs(config):
         apply_tuning(llm, earlier.tune)
-        load_weights(model, read_weights(find_checkpoint(folder)))
+        load_weights(model, verified_weights(find_checkpoint(folder)))
         merge_adapters(llm, dense=False)  # a 4-bit base stays 4-bit where no adapter was
     use_packed_attention(llm)
     llm.requires_grad_(False)
@@ -113,7 +115,7 @@ def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool) -> Op
         if not isinstance(earlier, VlmRunConfig):
             raise ConfigError(f"from: {folder} is a text run; a vision run starts from a vision run")
         open_stage(vision, earlier)
-        load_weights(model, read_weights(find_checkpoint(folder)))
+        load_weights(model, verified_weights(find_checkpoint(folder)))
         merge_adapters(vision, dense=False)
     use_packed_attention(vision.language_model)
     groups = open_stage(vision, config)
@@ -181,9 +183,7 @@ def open_run(folder: Path, checkpoint: str = "latest", base: bool = False) -> Op
     if base:
         return open_model_without_tuning(config)
     opened = open_model(config)
-    found = find_checkpoint(folder, checkpoint)
-    verify(found)
-    load_weights(opened.model, read_weights(found))
+    load_weights(opened.model, verified_weights(find_checkpoint(folder, checkpoint)))
     opened.model.eval()
     return opened
 
@@ -231,6 +231,7 @@ def _text_parts(opened: Opened) -> Parts[Any]:
         answer=_answerer(opened),
         must_move=("llm",),
         sequence=opened.config.parallel.sequence,
+        bases=partial(bases, opened.config),
     )
 
 
@@ -256,8 +257,10 @@ def _vision_parts(opened: Opened, model: VlmModel) -> Parts[Any]:
         if not opened.config.start:
             seen = dict.fromkeys(path for images in corpus.images for path in images)
             step = max(1, len(seen) // STATISTICS_IMAGES)
-            pixels = read_pixels([ImageRef(path) for path in list(seen)[::step]], vision.preprocess)
-            vision.standardise(pixels.to(dist.device()))
+            chosen = [ImageRef(path) for path in list(seen)[::step]]
+            if opened.config.data.on_bad_image == "quarantine":  # the steps will count them
+                chosen = [image for image in chosen if readable(image)]
+            vision.standardise(read_pixels(chosen, vision.preprocess).to(dist.device()))
 
     return Parts(
         model=model,
@@ -266,11 +269,42 @@ def _vision_parts(opened: Opened, model: VlmModel) -> Parts[Any]:
         collate=collate,
         answer=_answerer(opened),
         check_image=check,
+        look=lambda image: look(image, model.store),
+        bases=partial(bases, opened.config),
         prepare=prepare,
         ready=ready,
         saved_buffers=tuple(name for name, _ in model.named_buffers() if ".projector." in f".{name}"),
         must_move=("projector",),
     )
+
+
+def look(image: ImageRef, store: FeatureStore | None) -> None:
+    """Read a picture as a step does: one whose features are kept only to the bytes they are known by. ImageError."""
+    if store is None or store.get(store.name(image)) is None:
+        read_image(image)
+
+
+def readable(image: ImageRef) -> bool:
+    """Whether a picture can still be read."""
+    try:
+        read_image(image)
+    except ImageError:
+        return False
+    return True
+
+
+def bases(config: RunConfig, cache: Path) -> dict[str, str]:
+    """Hashes of the folders and runs whose weights the recipe starts from, by the key that names them."""
+    found = {"model.llm": base_digest(local_folder(config.model.llm, ("config.json", "*.safetensors")), cache)}
+    if isinstance(config, VlmRunConfig):
+        tower = tower_files(config.model.tower)
+        if tower is not None:
+            found["model.tower"] = base_digest(tower, cache)
+        if config.model.projector_weights:
+            found["model.projector_weights"] = base_digest(Path(config.model.projector_weights), cache)
+    for number, (_, folder) in enumerate(reversed(earlier_runs(config))):
+        found["from" + ".from" * number] = weights_digest(find_checkpoint(folder))
+    return found
 
 
 def keep_features(model: VlmModel, config: RunConfig, images: Sequence[str], run: Path) -> str:

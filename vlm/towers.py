@@ -157,6 +157,17 @@ def load_tower(
     return replace(tower, pool=pool, preprocess=replace(tower.preprocess, mode=image_mode))
 
 
+def tower_files(spec: str) -> Path | None:
+    """The folder or file that a spec's weights are read from; None for a name that a library looks up by itself."""
+    kind, _, name = spec.partition(":")
+    if kind not in ("timm", "open_clip"):
+        return local_folder(spec, FILES)
+    _, at, file = name.partition("@")
+    if at:
+        return Path(file)
+    return local_folder(name, ("*.json", "*.safetensors")) if Path(name).is_dir() or "/" in name else None
+
+
 def _from_hub(spec: str, layer: int, image_size: int) -> Tower:
     """A folder or hub id that transformers knows."""
     folder = str(local_folder(spec, FILES))

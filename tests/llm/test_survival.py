@@ -9,19 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from llm import checkpoint as checkpoints
-from llm.checkpoint import Progress, list_checkpoints, newest_whole, read_weights, save, verify
+from llm.checkpoint import Progress, find_checkpoint, list_checkpoints, newest_whole, save, verify
 from llm.config import TextRunConfig
 from llm.errors import CheckpointError, RunError
 from llm.lock import only_writer, refuse_second
 from llm.metrics import read_rows
+from tests.llm.text_runs import finished, flip, six_steps, unfinished, write_rows
+from tests.soak.damage import HARMS, damage, prints
 from vlm.run import train
 
 WEIGHTS = {"a.weight": torch.arange(600, dtype=torch.bfloat16)}
@@ -30,45 +32,7 @@ STATE = {"engine": {"steps": 3, "moments": [torch.ones(200), torch.zeros(1)]}, "
 
 @pytest.fixture
 def recipe(tiny_llama: Path, tmp_path: Path) -> TextRunConfig:
-    """Six steps over twelve conversations, saved at every second step."""
-    write_rows(tmp_path / "chat.jsonl", 12)
-    return TextRunConfig.model_validate(
-        {
-            "name": "tiny",
-            "out": str(tmp_path / "run"),
-            "model": {"llm": str(tiny_llama)},
-            "data": {"sources": [{"path": str(tmp_path / "chat.jsonl")}], "max_length": 200, "template": "chatml"},
-            "tune": {"kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.1},
-            "train": {"epochs": 2, "batch": 4, "dtype": "fp32", "save_every": 2, "log_every": 1, "keep": 2},
-        }
-    )
-
-
-def write_rows(file: Path, count: int) -> None:
-    rows = [
-        [{"role": "user", "content": f"What {n}?"}, {"role": "assistant", "content": f"fox {n}"}] for n in range(count)
-    ]
-    file.write_text("\n".join(json.dumps({"messages": messages}) for messages in rows))
-
-
-def finished(config: TextRunConfig) -> tuple[list[float], dict[str, torch.Tensor]]:
-    """Losses and final weights of a run that is trained to its end."""
-    run = train(config, Path.cwd())
-    weights = read_weights(list_checkpoints(run)[-1])  # mapped from the file, which a test may damage
-    return [row["loss"] for row in read_rows(run, "train")], {name: value.clone() for name, value in weights.items()}
-
-
-def unfinished(config: TextRunConfig) -> Path:
-    """The run as it stood after step 4."""
-    run = train(config, Path.cwd())
-    shutil.rmtree(list_checkpoints(run)[-1])
-    return run
-
-
-def flip(file: Path, at: int = -1) -> None:
-    data = bytearray(file.read_bytes())
-    data[at] ^= 1
-    file.write_bytes(data)
+    return six_steps(tiny_llama, tmp_path)
 
 
 # Two writers ----------------------------------------------------------------------------------------------------------
@@ -131,42 +95,129 @@ def test_a_run_never_begins_anew_on_its_own(recipe: TextRunConfig) -> None:
     assert (run / "metrics.jsonl").read_bytes() == before
 
 
-def _truncate(file: Path, draw: random.Random) -> None:
-    data = file.read_bytes()
-    file.write_bytes(data[: draw.randrange(len(data))])
-
-
-def _flip_a_bit(file: Path, draw: random.Random) -> None:
-    flip(file, draw.randrange(file.stat().st_size))
-
-
-def _append(file: Path, draw: random.Random) -> None:
-    file.write_bytes(file.read_bytes() + b"x" * draw.randrange(1, 9))
-
-
-def _empty(file: Path, _: random.Random) -> None:
-    file.write_bytes(b"")
-
-
-def _delete(file: Path, _: random.Random) -> None:
-    file.unlink()
-
-
-@pytest.mark.parametrize("harm", [_truncate, _flip_a_bit, _append, _empty, _delete])
-def test_every_kind_of_damage_to_every_file_is_seen(
-    harm: Callable[[Path, random.Random], None], tmp_path: Path
-) -> None:
-    """200 damaged checkpoints over the five kinds."""
-    draw = random.Random(harm.__name__)
-    whole = save(tmp_path / "whole", Progress(step=1), WEIGHTS, STATE, keep=2)
-    names = sorted(file.name for file in whole.iterdir())
-    for number in range(40):
-        run = tmp_path / str(number)
-        shutil.copytree(tmp_path / "whole", run)
-        file = run / "checkpoints" / whole.name / names[number % len(names)]
-        harm(file, draw)
-        with pytest.raises(CheckpointError, match="changed|torn|missing"):
+def test_200_damaged_checkpoints_are_all_detected_and_left_as_they_are(tmp_path: Path) -> None:
+    """Ten kinds of damage at random places of random files; both checkpoints of a run have some."""
+    whole, told = tmp_path / "whole", set[str]()
+    for step in (1, 2):
+        save(whole, Progress(step=step), WEIGHTS, {**STATE, "step": step}, keep=2)
+    for number in range(100):
+        draw, run = random.Random(number), tmp_path / str(number)
+        shutil.copytree(whole, run)
+        told |= {damage(checkpoint, draw) for checkpoint in list_checkpoints(run)}
+        before = prints(run)
+        with pytest.raises(CheckpointError, match="no checkpoint is whole") as refused:
             newest_whole(run)
+        assert "step-000001" in str(refused.value) and "step-000002" in str(refused.value)
+        assert prints(run) == before
+    assert {line.split(": ")[0] for line in told} >= {"manifest.json", "progress.json", "state.json"}
+    assert {line.split(": ")[1] for line in told} == set(HARMS), "every kind of damage was done"
+
+
+def test_a_renamed_checkpoint_and_a_file_too_many_are_damage(tmp_path: Path) -> None:
+    first = save(tmp_path, Progress(step=1), WEIGHTS, STATE, keep=2)
+    (first / "state-999.safetensors").write_bytes((first / "state-000.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="state-999.safetensors: is no part of the checkpoint"):
+        verify(first)
+    (first / "state-999.safetensors").unlink()
+    first.rename(first.with_name("step-000007"))
+    with pytest.raises(CheckpointError, match="holds step 1; the folder was renamed"):
+        newest_whole(tmp_path)
+
+
+def test_a_disk_that_fills_up_between_checkpoints_is_named(
+    recipe: TextRunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the lock, at a row of metrics, in the cache: no traceback, and the folder's name."""
+    with monkeypatch.context() as patch:
+        patch.setattr("llm.lock.os.write", _no_room)
+        with pytest.raises(RunError, match="run: the run folder cannot be written: .*No space left"):
+            train(recipe, Path.cwd())
+    for where in ("llm.metrics.RunLog.write", "llm.corpus._write"):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, _no_room)
+            with pytest.raises(
+                RunError, match="run: the disk refused: .*No space left.* go on from the last checkpoint"
+            ):
+                train(recipe, Path.cwd())
+        shutil.rmtree(recipe.out)
+
+
+# What stays, and what `latest` is worth -------------------------------------------------------------------------------
+
+
+def test_pruning_never_counts_a_damaged_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Steps 2 and 3 turn bad: 1 stays until two whole ones stand behind it."""
+    for step in (1, 2):
+        save(tmp_path, Progress(step=step), WEIGHTS, STATE, keep=1)
+    flip(tmp_path / "checkpoints/step-000002/trainable.safetensors")
+    save(tmp_path, Progress(step=3), WEIGHTS, STATE, keep=1)
+    assert [folder.name for folder in list_checkpoints(tmp_path)] == ["step-000001", "step-000002", "step-000003"]
+    assert "does not count among the checkpoints that are kept" in capsys.readouterr().out
+    flip(tmp_path / "checkpoints/step-000003/trainable.safetensors")
+    found = newest_whole(tmp_path)
+    assert found is not None and found[0].name == "step-000001"
+    for step in (4, 5):
+        save(tmp_path, Progress(step=step), WEIGHTS, STATE, keep=1)
+    assert [folder.name for folder in list_checkpoints(tmp_path)] == ["step-000004", "step-000005"], "two stay"
+
+
+def test_latest_is_moved_last_and_never_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    latest = tmp_path / "checkpoints" / "latest"
+    save(tmp_path, Progress(step=1), WEIGHTS, STATE, keep=2)
+    assert latest.read_text() == "step-000001\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "_point", _no_room)
+        with pytest.raises(RunError, match="No space left"):
+            save(tmp_path, Progress(step=2), WEIGHTS, STATE, keep=2)
+    assert latest.read_text() == "step-000001\n", "killed between the rename and the marker"
+    assert find_checkpoint(tmp_path).name == "step-000002", "readers take the newest folder"
+    found = newest_whole(tmp_path)
+    assert found is not None and found[0].name == "step-000002" and latest.read_text() == "step-000002\n"
+    flip(found[0] / "state.json")
+    found = newest_whole(tmp_path)
+    assert found is not None and found[0].name == "step-000001" and latest.read_text() == "step-000001\n"
+
+
+def _no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_lost_checkpoints_are_no_fresh_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = save(tmp_path, Progress(step=1), WEIGHTS, STATE, keep=2)
+    shutil.move(first, tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match="none of the checkpoints, though latest names 'step-000001'"):
+        newest_whole(tmp_path)
+    (first.parent / "latest").unlink()
+    shutil.move(tmp_path / "elsewhere", first.with_name("damaged-step-000001"))
+    with pytest.raises(CheckpointError, match="only damaged-step-000001"):
+        newest_whole(tmp_path)
+    shutil.rmtree(first.parent)
+    (first.parent / ".step-000001.partial").mkdir(parents=True)
+    assert newest_whole(tmp_path) is None
+    assert "was stopped before its first checkpoint was whole; beginning at step 1" in capsys.readouterr().out
+
+
+def test_a_run_that_died_before_its_report_makes_it_up(recipe: TextRunConfig) -> None:
+    run = train(recipe, Path.cwd())
+    before = json.loads((run / "report.json").read_text())
+    (run / "report.json").unlink()
+    weights = prints(run / "checkpoints")
+    train(recipe, Path.cwd())
+    after = json.loads((run / "report.json").read_text())
+    assert {**after, "seconds": 0, "peak_memory_gib": 0} == {**before, "seconds": 0, "peak_memory_gib": 0}
+    assert prints(run / "checkpoints") == weights, "nothing was trained"
+
+
+def test_lost_rows_are_told_and_not_filled_with_zeros(
+    recipe: TextRunConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = unfinished(recipe)
+    rows = (run / "metrics.jsonl").read_bytes()
+    (run / "metrics.jsonl").write_bytes(rows[: len(rows) // 3])
+    train(recipe, Path.cwd())
+    assert "older rows are lost" in capsys.readouterr().out
+    assert b"\0" not in (run / "metrics.jsonl").read_bytes()
+    assert [row["step"] for row in read_rows(run, "train")][-2:] == [5, 6]
 
 
 # A disk that refuses --------------------------------------------------------------------------------------------------
@@ -183,35 +234,56 @@ def test_a_full_disk_is_seen_before_a_byte_is_written(tmp_path: Path, monkeypatc
 
 
 def test_no_room_at_any_write_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = save(tmp_path, Progress(step=1), WEIGHTS, STATE, keep=1)
-    for fails_at in range(100):
-        done = [0]
-
-        def full(real: Callable[..., Any], done: list[int] = done, fails_at: int = fails_at) -> Callable[..., Any]:
-            def call(*args: Any, **kwargs: Any) -> Any:
-                done[0] += 1
-                if done[0] == fails_at + 1:
-                    raise OSError(errno.ENOSPC, "No space left on device")
-                return real(*args, **kwargs)
-
-            return call
-
+    """The k-th write of a save fails half done, for every k until a save passes."""
+    whole = tmp_path / "whole"
+    save(whole, Progress(step=1), WEIGHTS, STATE, keep=2)
+    for fails_at in range(1, 100):
+        run = tmp_path / str(fails_at)
+        shutil.copytree(whole, run)
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoints, "save_file", full(checkpoints.save_file))
-            patch.setattr(checkpoints, "_write_json", full(checkpoints._write_json))
-            patch.setattr(checkpoints, "_sync", full(checkpoints._sync))
-            patch.setattr(Path, "rename", full(Path.rename))
+            calls = _fail(patch, fails_at)
             try:
-                save(tmp_path, Progress(step=2), WEIGHTS, STATE, keep=1)
+                save(run, Progress(step=2), WEIGHTS, STATE, keep=2)
             except RunError as error:
-                assert "No space left" in str(error)
-                found = newest_whole(tmp_path)
-                assert found is not None, f"write {fails_at} failed and took the checkpoint before with it"
-                verify(first if first.exists() else found[0])
-                continue
-        break
-    assert fails_at >= 8, "a save has more writes than that"
-    assert [folder.name for folder in list_checkpoints(tmp_path)] == ["step-000002"]
+                assert "step-000002: the checkpoint could not be written" in str(error) and "No space" in str(error)
+            else:
+                break
+        found = list_checkpoints(run)
+        assert found[0].name == "step-000001"
+        for folder in found:  # the second, when only `latest` could not be moved
+            verify(folder)
+        assert not list((run / "checkpoints").glob(".step-*")), (
+            f"{calls[-1]} failed; what it had written still lies there"
+        )
+        assert save(run, Progress(step=2), WEIGHTS, STATE, keep=2) == list_checkpoints(run)[-1]
+    assert {"mkdir", "save_file", "write_text", "_sync", "rename", "replace"} <= set(calls)
+    assert fails_at >= 18, f"a save has more writes than these: {calls}"
+
+
+def _fail(patch: pytest.MonkeyPatch, fails_at: int) -> list[str]:
+    """Let the call numbered `fails_at` of all that write fail; what a file got until then stays in it."""
+    calls: list[str] = []
+
+    def failing(holder: Any, name: str) -> None:
+        real = getattr(holder, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            if len(calls) != fails_at:
+                return real(*args, **kwargs)
+            if name in ("save_file", "write_text"):
+                real(*args, **kwargs)
+                file = Path(args[1] if name == "save_file" else args[0])
+                os.truncate(file, file.stat().st_size // 2)
+            raise SafetensorError("No space left") if name == "save_file" else OSError(errno.ENOSPC, "No space left")
+
+        patch.setattr(holder, name, call)
+
+    for name in ("save_file", "_sync"):
+        failing(checkpoints, name)
+    for name in ("mkdir", "rename", "replace", "write_text"):
+        failing(Path, name)
+    return calls
 
 
 def test_a_file_size_limit_of_the_system_is_named_too(tmp_path: Path) -> None:

@@ -32,11 +32,13 @@ def placed(value: Any, mode: FakeTensorMode) -> Any:
 def move(model: nn.Module, mode: FakeTensorMode) -> None:
     """Put fake copies of a model's tensors on the card."""
     for module in model.modules():
-        for tensors in (module._parameters, module._buffers):
-            for name, tensor in tensors.items():
-                if tensor is not None:
-                    moved = mode.from_tensor(tensor).detach().to(CARD)
-                    tensors[name] = nn.Parameter(moved, tensor.requires_grad) if tensors is module._parameters else moved
+        for name, tensor in module._parameters.items():
+            if tensor is not None:
+                moved = mode.from_tensor(tensor).detach().to(CARD)
+                module._parameters[name] = nn.Parameter(moved, tensor.requires_grad)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = mode.from_tensor(buffer).to(CARD)
 
 
 @pytest.mark.parametrize("kept", [False, True])

@@ -260,3 +260,17 @@ def test_pretrain_on_a_four_bit_llm(tiny_llm: Path, clip: Path, records: Path, t
     changes: dict[str, Any] = {"tune": {"four_bit": True}, "train": {"max_steps": 3, "dtype": "bf16"}}
     run = train(recipe(tiny_llm, clip, records, tmp_path / "nf4", "pretrain", **changes), Path.cwd())
     assert len(read_rows(run, "train")) == 3
+
+
+def test_packs_of_text_alone_train_in_stage_1_even_as_the_largest(
+    tiny_llm: Path, clip: Path, records: Path, tmp_path: Path
+) -> None:
+    """Nothing that stage 1 trains is reached by them: their gradient is zero, and the pictures' packs decide."""
+    rows = json.loads(records.read_text())
+    rows[0]["conversations"][1]["value"] = "long " * 30
+    file = records.with_name("long-text.json")
+    file.write_text(json.dumps(rows))
+    changes: dict[str, Any] = {"train": {"batch": 1, "max_steps": 18, "pack_tokens": 200}}
+    run = train(recipe(tiny_llm, clip, file, tmp_path / "run", "pretrain", **changes), Path.cwd())
+    norms = [row["grad_norm"] for row in read_rows(run, "train")]
+    assert len(norms) == 18 and norms.count(0.0) == 2, "two records are text"
