@@ -118,8 +118,10 @@ class TrainConfig(Part):
     pack_tokens: Positive = Field(4096, description="token budget of one forward pass")
     pack_images: Positive = Field(64, description="image budget of one forward pass")
     dtype: Literal["bf16", "fp32"] = "bf16"
-    recompute: bool = Field(
-        False, description="recompute activations in the backward pass: a third more work, far less memory"
+    recompute: bool | Literal["selective"] = Field(
+        False,
+        description="recompute activations in the backward pass. true: whole layers, a third more work, far less "
+        "memory; selective: all but matrix products and attention, little more work, less memory",
     )
     save_every: Annotated[int, Field(ge=0)] = Field(500, description="steps between checkpoints; 0: only at the end")
     keep: Positive = Field(2, description="whole checkpoints that stay on disk, never fewer than 2")
@@ -183,7 +185,15 @@ class RunConfig(Part):
     tune: TuneConfig = TuneConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
-    parallel: Annotated[ParallelConfig, BeforeValidator(_by_name)] = ParallelConfig()
+    parallel: Annotated[ParallelConfig, BeforeValidator(_by_name)] = Field(ParallelConfig(), validate_default=True)
+
+    @field_validator("parallel", mode="after")
+    @classmethod
+    def _zero3_recomputes_whole_layers(cls, parallel: ParallelConfig, info: ValidationInfo) -> ParallelConfig:
+        train = info.data.get("train")
+        if parallel.zero == 3 and isinstance(train, TrainConfig) and train.recompute == "selective":
+            raise ValueError("zero: 3 gathers weights a layer at a time: use train.recompute: true, not selective")
+        return parallel
 
 
 def run_folder(config: RunConfig) -> Path:

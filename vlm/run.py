@@ -25,6 +25,7 @@ from llm.ground import base_digest
 from llm.load import resolve_yaml
 from llm.model import load_llm, load_tokenizer, local_folder
 from llm.optim import ParamGroup
+from llm.recompute import recompute
 from llm.run import Parts, collate_text, run_training, samples_of
 from llm.template import load_template
 from llm.tuning import apply_tuning, merge_adapters
@@ -100,7 +101,7 @@ def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
     llm.requires_grad_(False)
     parameters = apply_tuning(llm, config.tune)
     if config.train.recompute:
-        _recompute(llm, config.parallel.zero)
+        recompute(llm, config)
     _refuse_uneven(llm, config.parallel.sequence)
     encoder = Encoder(tokenizer, load_template(config.data.template, tokenizer))
     return Opened(config, model, encoder, [ParamGroup("llm", parameters, config.optim.lr)])
@@ -120,7 +121,7 @@ def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool) -> Op
     use_packed_attention(vision.language_model)
     groups = open_stage(vision, config)
     if config.train.recompute:
-        _recompute(vision.language_model, config.parallel.zero)
+        recompute(vision.language_model, config)
     tokenizer = vision.tokenizer
     template = load_template(config.data.template, tokenizer)
     return Opened(config, model, Encoder(tokenizer, template, vision.image_id, vision.rows), groups)
@@ -133,13 +134,6 @@ def _refuse_uneven(llm: PreTrainedModel, sequence: int) -> None:
         raise ConfigError(f"parallel.sequence is {sequence}, which does not divide the {world} processes of this run")
     if heads % sequence:
         raise ConfigError(f"parallel.sequence is {sequence}, which does not divide the LLM's {heads} attention heads")
-
-
-def _recompute(llm: PreTrainedModel, zero: int) -> None:
-    """ZeRO-3 gathers weights around each layer's own backward pass, which only the reentrant kind gives it."""
-    llm.activation_checkpointing_enable({"use_reentrant": zero == 3})
-    if zero == 3:
-        llm.enable_input_require_grads()  # else a layer of frozen inputs would get no backward pass at all
 
 
 def earlier_runs(config: RunConfig) -> list[tuple[RunConfig, Path]]:

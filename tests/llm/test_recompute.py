@@ -1,0 +1,96 @@
+"""Recomputation: the same numbers for less memory, and only the cheap half again where that is asked."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from llm.attention import use_packed_attention
+from llm.batch import PackedBatch, collate
+from llm.config import TextRunConfig
+from llm.encode import IGNORED, Sample
+from llm.errors import ConfigError
+from llm.forward import TextModel
+from llm.recompute import NARROW, recompute
+from llm.tuning import apply_tuning
+from vlm.config import load_config
+
+WIDE = 320
+ADAPTER = {"kind": "lora", "rank": 4, "alpha": 8}
+
+
+class Calls(TorchDispatchMode):
+    """Counts operations by name; `wide` are products over more than an adapter's rank."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = operation.__name__.split(".")[0]
+        self.of["wide" if name in ("mm", "addmm") and args[-1].shape[0] > NARROW else name] += 1
+        return operation(*args, **(kwargs or {}))
+
+
+def settings(how: bool | str) -> TextRunConfig:
+    return TextRunConfig.model_validate(
+        {"name": "x", "model": {"llm": "x"}, "data": {"sources": [{"path": "x"}]}}
+        | {"tune": ADAPTER, "train": {"recompute": how}}
+    )
+
+
+def batch() -> PackedBatch:
+    random = np.random.default_rng(0)
+    samples = []
+    for length in (40, 25, 31):
+        labels = random.integers(0, 90, length).astype(np.int32)
+        labels[: length // 2] = IGNORED
+        samples.append(Sample(random.integers(0, 90, length).astype(np.int32), labels, ()))
+    return collate(samples)
+
+
+def step(how: bool | str) -> tuple[float, list[torch.Tensor], Counter[str]]:
+    """Loss, gradients and what was computed in one forward and backward pass of two layers."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": WIDE, "intermediate_size": 2 * WIDE, "num_hidden_layers": 2, "num_attention_heads": 4}
+    llm = LlamaForCausalLM(LlamaConfig(vocab_size=100, num_key_value_heads=2, **sizes))
+    config = settings(how)
+    parameters = apply_tuning(llm, config.tune)
+    use_packed_attention(llm)
+    if config.train.recompute:
+        recompute(llm, config)
+    model = TextModel(llm).train()
+    with Calls() as calls:
+        loss = model(batch())
+        loss.backward()
+    return float(loss.detach()), [parameter.grad for parameter in parameters if parameter.grad is not None], calls.of
+
+
+@pytest.mark.parametrize("how", ["selective", True])
+def test_the_numbers_are_those_of_a_run_that_keeps_everything(how: bool | str) -> None:
+    loss, gradients, _ = step(False)
+    again, others, _ = step(how)
+    assert again == loss
+    assert len(gradients) == len(others) > 10
+    assert all(torch.equal(one, other) for one, other in zip(gradients, others, strict=True))
+
+
+def test_selective_repeats_what_is_cheap_and_nothing_wide() -> None:
+    kept, selective, full = (step(how)[2] for how in (False, "selective", True))
+    assert selective["silu"] == full["silu"] == 2 * kept["silu"] == 4
+    assert selective["wide"] <= kept["wide"] + 1, "28 products of two layers, LoRA's way down among them, are kept"
+    assert full["wide"] >= kept["wide"] + 28
+    assert selective["mm"] > kept["mm"], "adapters are repeated"
+
+
+def test_zero3_takes_whole_layers_only(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("name: x\nmodel: {llm: x}\ndata: {sources: [{path: x}]}\nparallel: zero3\n")
+    load_config(file, ["train.recompute=true"])
+    with pytest.raises(ConfigError, match="use train.recompute: true"):
+        load_config(file, ["train.recompute=selective"])
