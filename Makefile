@@ -53,3 +53,4 @@ bench: $(READY)
 # Runs that are killed, stopped and damaged, and what became of them: docs/survival.md. About 15 minutes on two cores.
 soak: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.soak
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.soak.ranks

@@ -27,19 +27,24 @@ def revision() -> str:
 
 def document(verdicts: list[Verdict], refusals: int | str, tried: str, seconds: float, scale: float) -> dict[str, Any]:
     """What soak.json holds; `tried` is the revision at the start."""
-    packages = ("torch", "transformers", "peft", "safetensors", "numpy")
     return {
         "command": "make soak" if scale == 1 else f"python -m tests.soak --scale {scale:g}",
         "date": f"{date.today()}",
         "revision": tried,
-        "machine": {"cpu": _cpu(), "cores": len(_cores()), "python": platform.python_version()}
-        | {name: version(name) for name in packages},
+        "machine": machine(),
         "seconds": round(seconds),
         "rows": [_row(what, [verdict for verdict in verdicts if verdict.case.what == what]) for what in CASES],
         "full_disk_refusals": refusals,
         "wrong": [f"{verdict.case.name}: {'; '.join(verdict.wrong)}" for verdict in verdicts if verdict.wrong],
         "cases": [{"case": verdict.case.name, "where": verdict.where} for verdict in verdicts],
     }
+
+
+def machine() -> dict[str, Any]:
+    """Where the results come from."""
+    packages = ("torch", "transformers", "peft", "deepspeed", "safetensors", "numpy")
+    cores = {"cpu": _cpu(), "cores": len(_cores()), "python": platform.python_version()}
+    return cores | {name: version(name) for name in packages}
 
 
 def _row(what: str, verdicts: list[Verdict]) -> dict[str, Any]:
@@ -57,11 +62,11 @@ def _row(what: str, verdicts: list[Verdict]) -> dict[str, Any]:
 
 def table(found: dict[str, Any]) -> str:
     """Markdown."""
-    machine = found["machine"]
-    versions = ", ".join(f"{name} {machine[name]}" for name in machine if name not in ("cpu", "cores"))
+    where = found["machine"]
+    versions = ", ".join(f"{name} {where[name]}" for name in where if name not in ("cpu", "cores"))
     lines = [
         f"`{found['command']}`, {found['date']}, revision {found['revision']}: {found['seconds'] / 60:.1f} minutes on "
-        f"{machine['cores']} cores ({machine['cpu']}); {versions}.",
+        f"{where['cores']} cores ({where['cpu']}); {versions}.",
         "",
         "| what happened | runs | of them inside a save | as promised |",
         "|---|---|---|---|",
@@ -73,7 +78,6 @@ def table(found: dict[str, Any]) -> str:
     lines.append(
         f"| a save on a full disk (tmpfs, a page larger each time) | {found['full_disk_refusals']} | - | all |"
     )
-    lines.append("| a rank killed | see the table of several processes | - | - |")
     return "\n".join(lines)
 
 
