@@ -21,7 +21,7 @@ import peft  # noqa: F401
 
 from llm.checkpoint import list_checkpoints
 from tests.soak.cases import CASES, Case, Known, Verdict
-from tests.soak.child import LOG, Child
+from tests.soak.child import LOG, Child, end_with_parent
 from tests.soak.full_disk import refusals
 from tests.soak.material import KINDS, STEPS, make_models, write_recipe
 from tests.soak.proof import Course, course_of, refuse_uneven
@@ -131,6 +131,7 @@ def _fork(work: Callable[[], object]) -> int:
     if pid:
         return pid
     status = 1
+    end_with_parent()
     try:
         work()
         status = 0

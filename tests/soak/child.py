@@ -5,6 +5,7 @@ The hooks of a child only watch: which records a step trained on goes to `sample
 step's backward pass.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -80,8 +81,14 @@ class Child:
         return end
 
 
+def end_with_parent() -> None:
+    """A soak that is stopped by hand leaves nothing behind that trains: prctl(PR_SET_PDEATHSIG, SIGKILL)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def _live(recipe: Path, kill_after: int) -> None:
     """The child's life; never returns."""
+    end_with_parent()
     os.setsid()
     out = os.open(recipe.parent / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
