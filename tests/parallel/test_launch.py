@@ -52,7 +52,7 @@ def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None
     with started(recipe) as process:  # asked to stop: both finish the step, save, and say so once
         until_step(run, 0)
         process.terminate()
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=240)
     assert process.returncode == 143
     assert errors.count("stopped by SIGTERM after step") == 1, errors
     stopped = done(run)
@@ -64,7 +64,7 @@ def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None
         assert len(workers) == 2
         os.kill(workers[1], signal.SIGKILL)
         began = time.monotonic()
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=240)
     assert time.monotonic() - began < 30
     assert process.returncode == 1
     assert f"going on after step {stopped}" in output
@@ -75,7 +75,7 @@ def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None
         until_step(run, done(run) + 1)
         workers = workers_of(process.pid)
         with started(recipe) as second:  # and while it ran, a second one was told so
-            _, errors = second.communicate(timeout=60)
+            _, errors = second.communicate(timeout=240)
             assert second.returncode == 1
             assert "is being trained by process" in errors
         process.kill()

@@ -37,8 +37,8 @@ def alive(number: int) -> bool:
 
 def until_step(run: Path, step: int) -> None:
     """Wait until the run has written a later step than that."""
-    for _ in range(1200):
+    for _ in range(6000):
         if any(row["step"] > step for row in read_rows(run, "train")):
             return
         time.sleep(0.05)
-    raise AssertionError(f"no step behind {step} within a minute")
+    raise AssertionError(f"no step behind {step} within five minutes")
