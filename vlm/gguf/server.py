@@ -22,8 +22,8 @@ SECONDS = 600
 def main() -> None:
     """Answer and leave, whatever happened."""
     sys.excepthook = _fail
-    _answer()
-    os._exit(0)
+    server = _answer()  # held on to: the wait is in its end, which a return from there would be
+    os._exit(0 if server else 1)
 
 
 def _fail(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -32,8 +32,8 @@ def _fail(kind: type[BaseException], error: BaseException, trace: TracebackType 
     os._exit(1)
 
 
-def _answer() -> None:
-    """Read {model, mmproj, texts, chats} from the file and write {tokens, answers} to standard output."""
+def _answer() -> Any:
+    """Read {model, mmproj, texts, chats} from the file, write {tokens, answers} to standard output; the server."""
     with open(sys.argv[1], encoding="utf-8") as file:
         asked = json.load(file)
     answers = os.dup(1)
@@ -46,6 +46,7 @@ def _answer() -> None:
     }
     with open(answers, "w", encoding="utf-8") as out:
         json.dump(answer, out)
+    return server
 
 
 def _serve(model: str, mmproj: str, key: str) -> Any:
