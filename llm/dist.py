@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch import distributed as group
 
-from llm.errors import ConfigError, RunError
+from llm.errors import ConfigError, LostError
 
 PATIENCE = timedelta(hours=2)  # the first process reads a large data set while the others wait
 LOST = ("onnection", "eer", "Gloo", "NCCL", "imed out")  # words of a collective whose other end is gone
@@ -37,7 +37,7 @@ class Ranks:
 def joined() -> Iterator[Ranks]:
     """Be one of the processes that torchrun's environment names; alone without it.
 
-    Raises RunError when another process goes away: a collective cannot be finished without it.
+    Raises LostError when another process goes away: a collective cannot be finished without it.
     """
     ranks = from_environment()
     if ranks.world == 1:
@@ -52,7 +52,7 @@ def joined() -> Iterator[Ranks]:
     except RuntimeError as error:
         if not any(word in str(error) for word in LOST):
             raise
-        raise RunError(
+        raise LostError(
             f"process {ranks.rank} of {ranks.world} lost the others: {str(error).splitlines()[0]}. The one that ended "
             "first says why; the same command goes on from the last checkpoint"
         ) from error

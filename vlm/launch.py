@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from llm.errors import RunError
+from llm.errors import LostError, RunError
 
 GRACE_S = 5.0  # for the others to notice that one is gone
 STOPPING_GRACE_S = 60.0  # for the others to save, once one has stopped because it was asked to
@@ -135,7 +135,7 @@ def _passing_on(workers: list[Worker]) -> Iterator[None]:
 
 
 def _watch(workers: list[Worker]) -> int:
-    """Wait for all; after the first that ends badly the others have a moment."""
+    """Wait for all; after the first that ends badly the others have a moment. It is told once who was the first."""
     first: Worker | None = None
     until = float("inf")
     while any(worker.process.poll() is None for worker in workers) and time.monotonic() < until:
@@ -144,9 +144,11 @@ def _watch(workers: list[Worker]) -> int:
             grace = STOPPING_GRACE_S if first.process.returncode in STOPPED else GRACE_S
             until = time.monotonic() + grace
         time.sleep(POLL_S)
-    first = first or next((worker for worker in workers if worker.process.poll()), None)
-    if first is None:
+    ended = [worker for worker in workers if worker.process.poll()]
+    if first is None and not ended:
         return 0
+    if first is None or first.process.returncode == LostError.exit_code:
+        first = min(ended, key=lambda worker: worker.process.returncode == LostError.exit_code)
     code = first.process.returncode
     if code in STOPPED:
         return int(code)
@@ -154,7 +156,8 @@ def _watch(workers: list[Worker]) -> int:
     if code < 0:
         how = f"{name} was killed by {signal.Signals(-code).name}; the others were ended"
         raise RunError(f"{how}. The same command goes on from the last checkpoint\n{first.told()}".strip())
-    if first.errors is not None:
+    spoke_itself = workers[0].process.poll() not in (None, 0, LostError.exit_code)
+    if not spoke_itself:
         print(f"{name} ended with {code}:\n{first.told()}", file=sys.stderr)
     return int(code)
 
