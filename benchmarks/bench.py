@@ -18,6 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
 from benchmarks.figures import spread
 from benchmarks.folders import TOWERS, make_folder
 from benchmarks.gate import Contender
@@ -63,6 +65,7 @@ def entries(work: Work, everyone: bool) -> list[Entry]:
         found += [
             Entry("Eyegraft, no folding", "ours", train={"fold": "off"}, blocks=1),
             Entry("Eyegraft, no kept features", "ours", options={"cache_features": "off"}, blocks=1, steps=2),
+            Entry("Eyegraft, recompute: selective", "ours", train={"recompute": "selective"}, steps=2),
         ]
     return found
 
@@ -81,7 +84,7 @@ def main() -> None:
             work = WORKS[name]
             for tower in args.towers if work.stage != "sft" else [""]:
                 everyone = tower in ("", args.towers[0])
-                rows += compare(work, tower, Path(folder), args.blocks, everyone)
+                rows += compare(work, tower, Path(folder), args.blocks if everyone else 1, everyone)
                 write(rows, time.perf_counter() - began)
     print(table(rows))
 
@@ -89,14 +92,15 @@ def main() -> None:
 def write(rows: list[dict[str, Any]], seconds: float) -> None:
     """What was measured so far: a run that is cut keeps its figures, and works that were not run keep theirs."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    file, here = RESULTS / "cpu.json", machine()
+    file, here = RESULTS / ("gpu.json" if torch.cuda.is_available() else "cpu.json"), machine()
     before: dict[str, Any] = {"machine": here, "rows": []}
     if file.exists():
         before = json.loads(file.read_text(encoding="utf-8"))
     again = {(row["work"], row["tower"]) for row in rows}
     kept = [row for row in before["rows"] if (row["work"], row["tower"]) not in again and before["machine"] == here]
-    gpu = "not measured: the contenders are told to use the CPU"
-    result = {"machine": here, "seconds": round(seconds), "gpu": gpu, "rows": kept + rows}
+    result = {"machine": here, "seconds": round(seconds), "rows": kept + rows}
+    if not torch.cuda.is_available():
+        result["gpu"] = "not measured: there is none here; on a machine with one the same command writes gpu.json"
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
@@ -186,7 +190,8 @@ def machine() -> dict[str, str]:
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         "",
     )
-    return {"cpu": cpu, "python": platform.python_version()} | {name: version(name) for name in names}
+    card = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return card | {"cpu": cpu, "python": platform.python_version()} | {name: version(name) for name in names}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -3,9 +3,13 @@
 import resource
 from statistics import median
 
+import torch
+
 
 def peak_gib() -> float:
-    """The largest resident memory of this process so far."""
+    """The most memory so far: what torch held on the card, or this process's resident memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 

@@ -97,7 +97,7 @@ def arguments(spec: dict[str, Any]) -> dict[str, Any]:
         "report_to": [],
         "save_strategy": "no",
         "logging_steps": 1,
-        "use_cpu": True,
+        "use_cpu": not torch.cuda.is_available(),
         "bf16": True,
     } | spec["options"]
 
