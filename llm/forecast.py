@@ -1,0 +1,296 @@
+"""How much memory and work a training step takes: the step itself is run, on a model without weights.
+
+The forward pass, the loss, the backward pass with whatever it recomputes, the sum of gradients in fp32 and the
+optimizer's step are the ones that train; `llm.ledger` writes down what they hold. So no formula per layer is needed,
+and any architecture that transformers can build is counted alike. Fused kernels, which meta tensors do not have, are
+replaced by what they keep and give.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+from transformers import AttentionInterface, PreTrainedModel
+
+from llm.attention import AttentionPlan, use_packed_attention
+from llm.batch import PackedBatch
+from llm.config import OptimConfig
+from llm.ledger import Ledger
+from llm.optim import MasterOptimizer, ParamGroup
+from llm.skeleton import META
+from llm.tuning import lora_layers
+from llm.varlen import Lengths, attend
+
+Kind = Literal["cpu", "card"]
+ON_CARD = "eyegraft_forecast_card"  # the attention of a card with a varlen kernel
+SMALLEST_8BIT = 4096  # bitsandbytes 0.50.2, optim/optimizer.py: smaller tensors keep fp32 moments
+BLOCK_8BIT = 256
+
+
+class Batch(Protocol):
+    """A pack, text or vision."""
+
+    def to(self, device: torch.device) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A model without weights, and which of its modules are told apart in a forecast."""
+
+    model: nn.Module  # called with a batch: the summed loss
+    llm: PreTrainedModel
+    groups: list[ParamGroup]
+    parts: dict[str, nn.Module]  # whose weights are listed by themselves
+    head: nn.Module
+    pictures: tuple[nn.Module, ...] = ()  # whose activations are listed by themselves
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Bytes at the highest moment of a step, by part, and the useful operations of one pack."""
+
+    parts: dict[str, int]
+    flops: int
+
+    @property
+    def total(self) -> int:
+        """All parts together."""
+        return sum(self.parts.values())
+
+
+def measure(shape: Shape, optim: OptimConfig, batch: Batch, text: PackedBatch, packs: int, kind: Kind) -> Measure:
+    """What a step over `packs` packs like `batch` holds at its highest moment, when the moments are already there.
+
+    More than two packs hold what two do: the second finds the first one's gradients. `text` is the batch, or its
+    text. The shape is used up: its recomputation is off afterwards.
+    """
+    with attention_of(shape.llm, kind), META:
+        ledger = Ledger()
+        with Fused(ledger, kind), ledger:
+            _weights(ledger, shape)
+            with ledger.under("batch"):
+                moved = batch.to(META)
+            _step(ledger, shape, optim, moved, min(packs, 2))
+    parts = {part: size for part, size in ledger.at_peak.items() if size}
+    return Measure(parts, useful_flops(shape, batch, text))
+
+
+def _weights(ledger: Ledger, shape: Shape) -> None:
+    """Who the model's own tensors belong to."""
+    ledger.own(stored(shape.model), "weights")
+    for part, module in shape.parts.items():
+        ledger.own(stored(module), part)
+    ledger.own((tensor for _, layer in lora_layers(shape.model) for tensor in adapter_of(layer)), "adapters")
+
+
+def stored(module: nn.Module) -> Iterator[Tensor]:
+    """Parameters and buffers, saved or not."""
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def adapter_of(layer: nn.Module) -> Iterator[Tensor]:
+    """An adapted linear's own parameters, without those of the linear below."""
+    return (parameter for name, parameter in layer.named_parameters() if name.startswith("lora_"))
+
+
+def _step(ledger: Ledger, shape: Shape, optim: OptimConfig, batch: Any, packs: int) -> None:
+    with ledger.under("masters"):
+        optimizer = MasterOptimizer(shape.groups, optim, Moments)
+    moments = (tensor for state in optimizer.inner.state.values() for tensor in state.values())
+    ledger.own(moments, "moments")
+    shape.model.train()
+    with _told_apart(ledger, shape):
+        for _ in range(packs):
+            ledger.part = "activations"
+            torch.autograd.backward(shape.model(batch))
+            with ledger.under("gradients"):
+                optimizer.collect()
+    with ledger.under("gradients"):
+        optimizer.clip(optim.clip)
+        optimizer.step(1.0)
+    optimizer.zero_grad()
+
+
+class Moments(torch.optim.Optimizer):
+    """AdamW's two moments a parameter, in the form that `optim.name` says, and no arithmetic.
+
+    In 8 bits a moment takes a byte a value and four each 256 values; small tensors stay in fp32.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], optim: OptimConfig) -> None:
+        super().__init__(groups, {})
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter] = moments_of(parameter, optim.name.endswith("8bit"))
+
+    def step(self, closure: Any = None) -> None:
+        """The moments are there already."""
+
+
+def moments_of(master: Tensor, eight_bit: bool) -> dict[str, Tensor]:
+    """One parameter's state, without the step count."""
+    if not eight_bit or master.numel() < SMALLEST_8BIT:
+        return {name: torch.empty_like(master, dtype=torch.float32) for name in ("state1", "state2")}
+    blocks = -(-master.numel() // BLOCK_8BIT)
+    state = {name: torch.empty_like(master, dtype=torch.uint8) for name in ("state1", "state2")}
+    return state | {name: master.new_empty(blocks, dtype=torch.float32) for name in ("absmax1", "absmax2")}
+
+
+@contextmanager
+def _told_apart(ledger: Ledger, shape: Shape) -> Iterator[None]:
+    """Inside, what pictures, head and backward pass make stands under their names, and gradients under theirs."""
+    handles: list[RemovableHandle] = []
+
+    def enter(part: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_: nn.Module, __: tuple[Any, ...]) -> None:
+            ledger.part = part
+
+        return hook
+
+    def leave(_: nn.Module, __: Any, ___: Any) -> None:
+        ledger.part = "activations"
+
+    def into_head(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        ledger.part = "head"  # logits and loss follow, and their backward pass until it comes out here
+        inputs[0].register_hook(out_of_head)
+
+    def out_of_head(_: Tensor) -> None:
+        ledger.part = "backward"
+
+    def gradient(parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        ledger.own([parameter.grad], "gradients")
+
+    for module in shape.pictures:
+        handles += [module.register_forward_pre_hook(enter("pictures")), module.register_forward_hook(leave)]
+    handles.append(shape.head.register_forward_pre_hook(into_head))
+    for group in shape.groups:
+        handles += [parameter.register_post_accumulate_grad_hook(gradient) for parameter in group.parameters]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+# Work ----------------------------------------------------------------------------------------------------------------
+
+
+def useful_flops(shape: Shape, batch: Batch, text: PackedBatch) -> int:
+    """Operations of one pack's forward and backward pass, two a multiply-add, without what recomputation repeats.
+
+    Counted on the products that run. The text's attention counts the pairs that see each other, forward once and
+    backward twice (Dao et al. 2022, arXiv 2205.14135, section 3, without its recomputation).
+    """
+    shape.llm.activation_checkpointing_disable()
+    with attention_of(shape.llm, "card"), torch.device("meta"):
+        ledger = Ledger()
+        with Fused(ledger, "card"), ledger:
+            torch.autograd.backward(shape.model(batch.to(META)))
+    for group in shape.groups:
+        for parameter in group.parameters:
+            parameter.grad = None
+    return ledger.flops + attention_flops(shape.llm, text)
+
+
+def attention_flops(llm: PreTrainedModel, text: PackedBatch) -> int:
+    """Both products of every layer's attention, over the pairs of rows that see each other, three passes."""
+    lengths = text.attention.lengths
+    queries, keys = lengths.cu_queries.diff().long(), lengths.cu_keys.diff().long()
+    pairs = int((queries * keys - queries * (queries - 1) // 2).sum())
+    config = llm.config.get_text_config()
+    width = config.num_attention_heads * (config.head_dim or config.hidden_size // config.num_attention_heads)
+    return 3 * 4 * pairs * int(width) * int(config.num_hidden_layers)
+
+
+# Kernels -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def attention_of(llm: PreTrainedModel, kind: Kind) -> Iterator[None]:
+    """Inside, packs get the attention of a CPU, re-padded groups, or of a card with a varlen kernel."""
+    if kind == "card":
+        AttentionInterface.register(ON_CARD, _on_card)
+        llm.set_attn_implementation(ON_CARD)
+    else:
+        use_packed_attention(llm)
+    try:
+        yield
+    finally:
+        use_packed_attention(llm)
+
+
+def _on_card(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    packed: AttentionPlan | None = None,
+    **kwargs: object,
+) -> tuple[Tensor, None]:
+    """transformers' attention signature; a training step always has its plan."""
+    assert packed is not None, "a pack without an attention plan"
+    return attend(query, key, value, packed.lengths, 1.0, _varlen), None
+
+
+def _varlen(query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float) -> Tensor:
+    attended: Tensor = FusedAttention.apply(query, key, value)
+    return attended
+
+
+class FusedAttention(torch.autograd.Function):
+    """Any fused attention: it keeps its inputs, its output and one fp32 number a query and head."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # type: ignore[override]
+        output = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, output, query.new_empty(query.shape[:-1], dtype=torch.float32))
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        query, key, value, _, _ = ctx.saved_tensors
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+
+
+class FusedDropout(torch.autograd.Function):
+    """Dropout on a card keeps a byte a value; a CPU keeps the scaled mask in the input's dtype."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(torch.empty_like(values, dtype=torch.bool))
+        return torch.empty_like(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.empty_like(gradient)
+
+
+class Fused(TorchFunctionMode):
+    """Inside, SDPA and, on a card, dropout are the stand-ins above; SDPA's work is told to the ledger."""
+
+    def __init__(self, ledger: Ledger, kind: Kind) -> None:
+        super().__init__()
+        self.ledger, self.kind = ledger, kind
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Replace the call, or let it through."""
+        options = kwargs or {}
+        if func is scaled_dot_product_attention:
+            query, key, value = args[:3]
+            passes = 3 if query.requires_grad else 1
+            self.ledger.flops += passes * 4 * query.numel() * key.shape[-2]
+            return FusedAttention.apply(query, key, value)
+        if func is dropout and self.kind == "card" and options.get("training", True):
+            return FusedDropout.apply(args[0])
+        return func(*args, **options)
