@@ -13,12 +13,12 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 from transformers import AttentionInterface, PreTrainedModel
 
-from llm.attention import AttentionPlan, use_packed_attention
+from llm.attention import AttentionPlan, packed_attention, use_packed_attention
 from llm.batch import PackedBatch
 from llm.config import OptimConfig
 from llm.ledger import Ledger
@@ -28,7 +28,7 @@ from llm.tuning import lora_layers
 from llm.varlen import Lengths, attend
 
 Kind = Literal["cpu", "card"]
-ON_CARD = "eyegraft_forecast_card"  # the attention of a card with a varlen kernel
+FORECAST = "eyegraft_forecast"
 SMALLEST_8BIT = 4096  # bitsandbytes 0.50.2, optim/optimizer.py: smaller tensors keep fp32 moments
 BLOCK_8BIT = 256
 
@@ -70,13 +70,12 @@ def measure(shape: Shape, optim: OptimConfig, batch: Batch, text: PackedBatch, p
     More than two packs hold what two do: the second finds the first one's gradients. `text` is the batch, or its
     text. The shape is used up: its recomputation is off afterwards.
     """
-    with attention_of(shape.llm, kind), META:
-        ledger = Ledger()
-        with Fused(ledger, kind), ledger:
-            _weights(ledger, shape)
-            with ledger.under("batch"):
-                moved = batch.to(META)
-            _step(ledger, shape, optim, moved, min(packs, 2))
+    ledger = Ledger()
+    with attention_of(shape.llm, kind, ledger), META, Fused(ledger), ledger:
+        _weights(ledger, shape)
+        with ledger.under("batch"):
+            moved = batch.to(META)
+        _step(ledger, shape, optim, moved, min(packs, 2))
     parts = {part: size for part, size in ledger.at_peak.items() if size}
     return Measure(parts, useful_flops(shape, batch, text))
 
@@ -190,57 +189,48 @@ def useful_flops(shape: Shape, batch: Batch, text: PackedBatch) -> int:
     backward twice (Dao et al. 2022, arXiv 2205.14135, section 3, without its recomputation).
     """
     shape.llm.activation_checkpointing_disable()
-    with attention_of(shape.llm, "card"), torch.device("meta"):
-        ledger = Ledger()
-        with Fused(ledger, "card"), ledger:
-            torch.autograd.backward(shape.model(batch.to(META)))
+    ledger = Ledger()
+    with attention_of(shape.llm, "card", ledger, visible_pairs(text)), META, Fused(ledger), ledger:
+        torch.autograd.backward(shape.model(batch.to(META)))
     for group in shape.groups:
         for parameter in group.parameters:
             parameter.grad = None
-    return ledger.flops + attention_flops(shape.llm, text)
+    return ledger.flops
 
 
-def attention_flops(llm: PreTrainedModel, text: PackedBatch) -> int:
-    """Both products of every layer's attention, over the pairs of rows that see each other, three passes."""
+def visible_pairs(text: PackedBatch) -> int:
+    """Pairs of rows of which one sees the other, or itself."""
     lengths = text.attention.lengths
     queries, keys = lengths.cu_queries.diff().long(), lengths.cu_keys.diff().long()
-    pairs = int((queries * keys - queries * (queries - 1) // 2).sum())
-    config = llm.config.get_text_config()
-    width = config.num_attention_heads * (config.head_dim or config.hidden_size // config.num_attention_heads)
-    return 3 * 4 * pairs * int(width) * int(config.num_hidden_layers)
+    return int((queries * keys - queries * (queries - 1) // 2).sum())
 
 
 # Kernels -------------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def attention_of(llm: PreTrainedModel, kind: Kind) -> Iterator[None]:
-    """Inside, packs get the attention of a CPU, re-padded groups, or of a card with a varlen kernel."""
-    if kind == "card":
-        AttentionInterface.register(ON_CARD, _on_card)
-        llm.set_attn_implementation(ON_CARD)
-    else:
-        use_packed_attention(llm)
+def attention_of(llm: PreTrainedModel, kind: Kind, ledger: Ledger, pairs: int = 0) -> Iterator[None]:
+    """Inside, packs get the attention of a CPU, re-padded groups, or of a card with a varlen kernel.
+
+    The ledger is told a card's work on `pairs` of rows: two products, forward once and backward twice.
+    """
+
+    def on_cpu(*args: Any, **options: Any) -> tuple[Tensor, None]:
+        with Fused(ledger):  # once more: a function mode does not reach into the backward pass, where layers rerun
+            return packed_attention(*args, **options)
+
+    def on_card(
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: None, packed: AttentionPlan, **_: object
+    ) -> tuple[Tensor, None]:
+        ledger.flops += 3 * 4 * pairs * query.shape[1] * query.shape[3]
+        return attend(query, key, value, packed.lengths, 1.0, _varlen), None
+
+    AttentionInterface.register(FORECAST, on_card if kind == "card" else on_cpu)
+    llm.set_attn_implementation(FORECAST)
     try:
         yield
     finally:
         use_packed_attention(llm)
-
-
-def _on_card(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    packed: AttentionPlan | None = None,
-    **kwargs: object,
-) -> tuple[Tensor, None]:
-    """transformers' attention signature; a training step always has its plan."""
-    assert packed is not None, "a pack without an attention plan"
-    return attend(query, key, value, packed.lengths, 1.0, _varlen), None
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float) -> Tensor:
@@ -263,25 +253,15 @@ class FusedAttention(torch.autograd.Function):
         return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
 
 
-class FusedDropout(torch.autograd.Function):
-    """Dropout on a card keeps a byte a value; a CPU keeps the scaled mask in the input's dtype."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(torch.empty_like(values, dtype=torch.bool))
-        return torch.empty_like(values)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return torch.empty_like(gradient)
-
-
 class Fused(TorchFunctionMode):
-    """Inside, SDPA and, on a card, dropout are the stand-ins above; SDPA's work is told to the ledger."""
+    """Inside, SDPA is the stand-in above; its work is told to the ledger.
 
-    def __init__(self, ledger: Ledger, kind: Kind) -> None:
+    Dropout is left as a CPU has it, which keeps its mask in the input's dtype; a card's kernel keeps a byte a value.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__()
-        self.ledger, self.kind = ledger, kind
+        self.ledger = ledger
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Replace the call, or let it through."""
@@ -291,6 +271,4 @@ class Fused(TorchFunctionMode):
             passes = 3 if query.requires_grad else 1
             self.ledger.flops += passes * 4 * query.numel() * key.shape[-2]
             return FusedAttention.apply(query, key, value)
-        if func is dropout and self.kind == "card" and options.get("training", True):
-            return FusedDropout.apply(args[0])
         return func(*args, **options)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from llm import internlm2
 from llm.errors import ModelError
@@ -28,15 +28,15 @@ def llm_skeleton(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTr
     settings = read_settings(path, folder, weights=False)
     try:
         with META:
-            if settings["model_type"] == internlm2.MODEL_TYPE:
-                model: PreTrainedModel = LlamaForCausalLM(internlm2.llama_config(settings))
-            else:
-                config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-                model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
+            config: Any = (
+                internlm2.llama_config(settings)
+                if settings["model_type"] == internlm2.MODEL_TYPE
+                else AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+            )
+            # Not `.to(dtype)` afterwards: rotary frequencies stay in fp32.
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     except UNLOADABLE as cause:
         raise ModelError(f"{path}: config.json gives no causal language model: {first_line(cause)}") from cause
-    network: nn.Module = model
-    network.to(dtype)
     if four_bit:
         quantise(model)
     model.eval()
