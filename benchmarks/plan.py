@@ -18,12 +18,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peak import peak_gib
 
 SMOLLM2 = Path("assets/smollm2").absolute()  # 135 million parameters, fp32 on disk, real weights
 PICTURES = Path("assets/easy_vqa").absolute()
 RESULTS = Path("benchmarks/results/plan.json")
-STEPS = 3
+STEPS = 2  # the second finds the moments that the first one made
+PACKS = 2  # a step
 # One token each in SmolLM2's vocabulary when a space stands before it.
 WORDS = "time year people way day man thing woman life child world school state family student group country problem"
 WIDE = {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 12, "num_attention_heads": 16}
@@ -45,6 +45,13 @@ class Work:
 
 
 WORKS = {
+    "process": Work(
+        "text, a model of 3 M: what the process holds without one",
+        "sft",
+        64,
+        {"tune": {"kind": "lora", "rank": 4}, "train": {"pack_tokens": 64}},
+        llm={"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2},
+    ),
     "text-full-fp32": Work(
         "text, full, fp32", "sft", 256, {"tune": {"kind": "full"}, "train": {"pack_tokens": 512, "dtype": "fp32"}}
     ),
@@ -169,6 +176,12 @@ def train(file: Path) -> None:
     print(json.dumps({"before_gib": before, "peak_gib": peak_gib()}))
 
 
+def peak_gib() -> float:
+    """VmHWM of this process. Not ru_maxrss, which a child takes over from the process that started it."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+
+
 def write_recipe(work: Work, folder: Path) -> Path:
     """The shape's models, data and recipe in a folder."""
     model: dict[str, Any] = {"llm": str(make_llm(work.llm, folder) if work.llm else SMOLLM2)}
@@ -176,12 +189,13 @@ def write_recipe(work: Work, folder: Path) -> Path:
         model |= {"tower": str(make_tower(work.tower, folder)), "image_mode": "resize"}
     sections: dict[str, dict[str, Any]] = {
         "data": {"sources": [write_data(work, folder)], "max_length": work.length, "cache_features": "off"},
-        "train": {"batch": 8, "max_steps": STEPS, "epochs": 1, "dtype": "bf16", "fold": "off", "save_every": 0},
+        "train": {"max_steps": STEPS, "epochs": 1, "dtype": "bf16", "fold": "off", "save_every": 0},
         "optim": {"lr": 1e-4},
     }
-    sections["data"]["template"] = "chatml" if work.tower else "plain"
     for name, values in work.sections.items():
         sections[name] = sections.get(name, {}) | values
+    sections["train"]["batch"] = batch_of(work)
+    sections["data"]["template"] = "chatml" if work.tower else "plain"
     recipe = {"name": "shape", "out": str(folder / "run"), "stage": work.stage, "model": model, **sections}
     file = folder / "recipe.yaml"
     file.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
@@ -192,7 +206,7 @@ def write_data(work: Work, folder: Path) -> dict[str, Any]:
     """Records that fill their length to a few tokens, all but a few of them targets."""
     draw, rows = random.Random(0), []
     pictures = sorted((PICTURES / "train").rglob("*.png"))
-    for number in range(8 * STEPS):
+    for number in range(batch_of(work) * STEPS):
         if work.tower:
             words = work.length - picture_rows(work) - 24
             said = [{"from": "human", "value": "<image>\nwhat?"}, {"from": "gpt", "value": spoken(draw, words)}]
@@ -202,6 +216,11 @@ def write_data(work: Work, folder: Path) -> dict[str, Any]:
     file = folder / "data.json"
     file.write_text(json.dumps(rows), encoding="utf-8")
     return {"path": str(file), "format": "llava" if work.tower else "text"}
+
+
+def batch_of(work: Work) -> int:
+    """Records of a step."""
+    return PACKS * int(work.sections["train"]["pack_tokens"]) // work.length
 
 
 def spoken(draw: random.Random, count: int) -> str:

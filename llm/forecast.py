@@ -68,16 +68,25 @@ def measure(shape: Shape, optim: OptimConfig, batch: Batch, text: PackedBatch, p
     """What a step over `packs` packs like `batch` holds at its highest moment, when the moments are already there.
 
     More than two packs hold what two do: the second finds the first one's gradients. `text` is the batch, or its
-    text. The shape is used up: its recomputation is off afterwards.
+    text.
     """
+    flops, reached = rehearse(shape, batch, text)
     ledger = Ledger()
     with attention_of(shape.llm, kind, ledger), META, Fused(ledger), ledger:
         _weights(ledger, shape)
         with ledger.under("batch"):
             moved = batch.to(META)
-        _step(ledger, shape, optim, moved, min(packs, 2))
-    parts = {part: size for part, size in ledger.at_peak.items() if size}
-    return Measure(parts, useful_flops(shape, batch, text))
+        with ledger.under("masters"):
+            optimizer = MasterOptimizer(shape.groups, optim, NoOptimizer)
+        with ledger.under("moments"):
+            moments = [
+                moments_of(master, optim.name.endswith("8bit"))
+                for parameter, master in optimizer.pairs
+                if parameter in reached
+            ]
+        _step(ledger, shape, optimizer, optim.clip, moved, min(packs, 2))
+    del moments  # alive until here
+    return Measure({part: size for part, size in ledger.at_peak.items() if size}, flops)
 
 
 def _weights(ledger: Ledger, shape: Shape) -> None:
@@ -99,11 +108,8 @@ def adapter_of(layer: nn.Module) -> Iterator[Tensor]:
     return (parameter for name, parameter in layer.named_parameters() if name.startswith("lora_"))
 
 
-def _step(ledger: Ledger, shape: Shape, optim: OptimConfig, batch: Any, packs: int) -> None:
-    with ledger.under("masters"):
-        optimizer = MasterOptimizer(shape.groups, optim, Moments)
-    moments = (tensor for state in optimizer.inner.state.values() for tensor in state.values())
-    ledger.own(moments, "moments")
+def _step(ledger: Ledger, shape: Shape, optimizer: MasterOptimizer, clip: float, batch: Any, packs: int) -> None:
+    """What `llm.engine.TorchEngine` and the loop do with a step's packs."""
     shape.model.train()
     with _told_apart(ledger, shape):
         for _ in range(packs):
@@ -112,34 +118,27 @@ def _step(ledger: Ledger, shape: Shape, optim: OptimConfig, batch: Any, packs: i
             with ledger.under("gradients"):
                 optimizer.collect()
     with ledger.under("gradients"):
-        optimizer.clip(optim.clip)
+        optimizer.clip(clip)
         optimizer.step(1.0)
     optimizer.zero_grad()
 
 
-class Moments(torch.optim.Optimizer):
-    """AdamW's two moments a parameter, in the form that `optim.name` says, and no arithmetic.
+class NoOptimizer(torch.optim.Optimizer):
+    """Holds parameters and does nothing: fused AdamW needs no memory of its own, and meta tensors no arithmetic."""
 
-    In 8 bits a moment takes a byte a value and four each 256 values; small tensors stay in fp32.
-    """
-
-    def __init__(self, groups: list[dict[str, Any]], optim: OptimConfig) -> None:
+    def __init__(self, groups: list[dict[str, Any]], _: OptimConfig) -> None:
         super().__init__(groups, {})
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                self.state[parameter] = moments_of(parameter, optim.name.endswith("8bit"))
 
     def step(self, closure: Any = None) -> None:
-        """The moments are there already."""
+        """Nothing moves."""
 
 
-def moments_of(master: Tensor, eight_bit: bool) -> dict[str, Tensor]:
-    """One parameter's state, without the step count."""
+def moments_of(master: Tensor, eight_bit: bool) -> list[Tensor]:
+    """AdamW's two moments of one parameter; in 8 bits a byte a value and four each 256, except for small tensors."""
     if not eight_bit or master.numel() < SMALLEST_8BIT:
-        return {name: torch.empty_like(master, dtype=torch.float32) for name in ("state1", "state2")}
-    blocks = -(-master.numel() // BLOCK_8BIT)
-    state = {name: torch.empty_like(master, dtype=torch.uint8) for name in ("state1", "state2")}
-    return state | {name: master.new_empty(blocks, dtype=torch.float32) for name in ("absmax1", "absmax2")}
+        return [torch.empty_like(master, dtype=torch.float32) for _ in range(2)]
+    scales = [master.new_empty(-(-master.numel() // BLOCK_8BIT), dtype=torch.float32) for _ in range(2)]
+    return [*scales, *(torch.empty_like(master, dtype=torch.uint8) for _ in range(2))]
 
 
 @contextmanager
@@ -182,20 +181,26 @@ def _told_apart(ledger: Ledger, shape: Shape) -> Iterator[None]:
 # Work ----------------------------------------------------------------------------------------------------------------
 
 
-def useful_flops(shape: Shape, batch: Batch, text: PackedBatch) -> int:
-    """Operations of one pack's forward and backward pass, two a multiply-add, without what recomputation repeats.
+def rehearse(shape: Shape, batch: Batch, text: PackedBatch) -> tuple[int, set[nn.Parameter]]:
+    """Useful operations of one pack, and the parameters that its gradient reaches: the others never get moments.
 
-    Counted on the products that run. The text's attention counts the pairs that see each other, forward once and
-    backward twice (Dao et al. 2022, arXiv 2205.14135, section 3, without its recomputation).
+    Operations are those of forward and backward pass, two a multiply-add, without what recomputation repeats. They are
+    counted on the products that run. The text's attention counts the pairs that see each other, forward once and
+    backward twice (Dao et al. 2022, arXiv 2205.14135, without its recomputation). A tower's last layers, behind the
+    one that is projected, are reached by nothing.
     """
+    recomputes = shape.llm.is_activation_checkpointing
     shape.llm.activation_checkpointing_disable()
     ledger = Ledger()
     with attention_of(shape.llm, "card", ledger, visible_pairs(text)), META, Fused(ledger), ledger:
         torch.autograd.backward(shape.model(batch.to(META)))
-    for group in shape.groups:
-        for parameter in group.parameters:
-            parameter.grad = None
-    return ledger.flops
+    trained = [parameter for group in shape.groups for parameter in group.parameters]
+    reached = {parameter for parameter in trained if parameter.grad is not None}
+    for parameter in trained:
+        parameter.grad = None
+    if recomputes:
+        shape.llm.activation_checkpointing_enable({"use_reentrant": False})
+    return ledger.flops, reached
 
 
 def visible_pairs(text: PackedBatch) -> int:

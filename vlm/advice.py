@@ -37,6 +37,7 @@ class Change:
 
 def advise(config: RunConfig, found: Plan, device: Device, replan: Replan) -> Iterator[str]:
     """Lines: every change by itself and, if none is enough, as many together as it takes; each is forecast anew."""
+    replan = remembered(replan)
     yield "  what would help, each forecast anew:"
     tried = [(change, replan(change.of(config))) for change in changes(config)]
     single = [(change, plan) for change, plan in tried if plan.total < found.total]
@@ -50,6 +51,19 @@ def advise(config: RunConfig, found: Plan, device: Device, replan: Replan) -> It
     if found.offloadable:
         left = found.total - found.offloadable
         yield f"    {left / GIB:>7.2f} GiB would be left with masters and moments on the host (ZeRO offload)"
+
+
+def remembered(replan: Replan) -> Replan:
+    """The same, for each recipe once: a forecast takes seconds."""
+    plans: dict[str, Plan] = {}
+
+    def once(config: RunConfig) -> Plan:
+        key = config.model_dump_json()
+        if key not in plans:
+            plans[key] = replan(config)
+        return plans[key]
+
+    return once
 
 
 def together(

@@ -14,9 +14,8 @@ from llm.forecast import Kind, Measure, measure
 from llm.loader import AHEAD
 from vlm.budget import Pack, packs_a_step, picture_pack, text_pack, without_pictures
 from vlm.config import AnyConfig, PipelineConfig, VlmRunConfig, load_steps
-from vlm.forward import VlmModel
 from vlm.run import DTYPES, read_run_config
-from vlm.skeleton import skeleton
+from vlm.skeleton import skeleton, tower_skeleton
 
 GIB = 2**30
 UNITS = {"": 1, "B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": GIB, "TIB": 2**40}
@@ -153,9 +152,7 @@ def candidates(config: RunConfig, targets: float) -> list[Pack]:
     text = text_pack(config, targets)
     if not isinstance(config, VlmRunConfig):
         return [text]
-    model = skeleton(config).model
-    assert isinstance(model, VlmModel)
-    pictures = picture_pack(config, model.vision.vision, targets)
+    pictures = picture_pack(config, tower_skeleton(config), targets)
     return [pictures] if config.stage == "pretrain" else [pictures, without_pictures(text)]
 
 

@@ -1,7 +1,6 @@
 """A run's model without its weights: what `vlm.run.open_model` builds, on torch's meta device, from config files."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from vlm.model import VOCABULARY_MULTIPLE, ImageToken, VisionModel, assemble, pl
 from vlm.projector import build_projector
 from vlm.run import DTYPES
 from vlm.stages import open_stage
-from vlm.towers import load_tower
+from vlm.towers import Tower, load_tower
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
@@ -67,9 +66,7 @@ def _vision(config: VlmRunConfig, earlier: Sequence[RunConfig]) -> Shape:
 def vision_skeleton(config: VlmRunConfig) -> VisionModel:
     """A fresh vision model, as `build_vlm` gives it."""
     model, dtype = config.model, DTYPES[config.train.dtype]
-    tower = load_tower(
-        model.tower, model.tower_layer, model.image_size, model.image_mode, model.pool, dtype, weights=False
-    )
+    tower = tower_skeleton(config)
     llm = llm_skeleton(model.llm, dtype, four_bit(config))
     projector = build_projector(model, tower.hidden, llm.config.hidden_size)
     projector.linears.to(dtype)
@@ -77,6 +74,15 @@ def vision_skeleton(config: VlmRunConfig) -> VisionModel:
     image = _image_token(model.llm, llm)
     hf = assemble(model, llm, tower, projector, image.id)
     return VisionModel(model, hf, projector, tower, tokenizer, image)
+
+
+def tower_skeleton(config: VlmRunConfig) -> Tower:
+    """The tower, as `load_tower` gives it."""
+    model, dtype = config.model, DTYPES[config.train.dtype]
+    with META:
+        return load_tower(
+            model.tower, model.tower_layer, model.image_size, model.image_mode, model.pool, dtype, weights=False
+        )
 
 
 def _image_token(path: str, llm: PreTrainedModel) -> ImageToken:
@@ -101,12 +107,6 @@ def tokenizer_of(path: str) -> PreTrainedTokenizerBase | None:
 def four_bit(config: RunConfig) -> bool:
     """Whether the recipe holds its LLM in NF4."""
     return config.tune.kind == "qlora" or config.tune.four_bit
-
-
-def weights_on_disk(path: str) -> int:
-    """Bytes of the weights' files that lie in a local folder; 0 where there are none."""
-    folder = Path(path).expanduser()
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
 def _merged(layer: LoraLinear) -> nn.Module:

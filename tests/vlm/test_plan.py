@@ -1,6 +1,7 @@
 """The plan against really built models and real steps, on tiny ones; docs/plan.md has the larger shapes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ def recipes(tiny_llm: Path, roomy_llm: Path, clip: Path, siglip: Path, cnn: Path
         "qlora": text(roomy_llm, tune={"kind": "qlora"}),
         "pretrain": vision(tiny_llm, clip, "pretrain", train=bf16),
         "pretrain, four bit": vision(roomy_llm, cnn, "pretrain", tune={"four_bit": True}, train=bf16),
-        "finetune, lora": vision(tiny_llm, siglip, "finetune", tune={"kind": "lora", "rank": 4, "tower": "lora"}),
+        "finetune, lora": vision(
+            tiny_llm, siglip, "finetune", tune={"kind": "lora", "rank": 4, "tower": "lora", "tower_dropout": 0}
+        ),
         "finetune, full": vision(tiny_llm, clip, "finetune", tune={"kind": "full", "tower": "full"}, train=bf16),
     }
 
@@ -79,7 +82,10 @@ NAMES = (
 def pack_of(config: RunConfig, model: nn.Module) -> Pack:
     """The recipe's largest pack, a third of its text learnt."""
     if isinstance(model, VlmModel):
-        return picture_pack(config, model.vision.vision, 1 / 3)
+        pack = picture_pack(config, model.vision.vision, 1 / 3)
+        assert isinstance(pack.batch, VlmBatch)
+        pixels = torch.rand(pack.batch.pixel_values.shape)  # the plan's own are never written, and may be NaN
+        return replace(pack, batch=replace(pack.batch, pixel_values=pixels))
     return text_pack(config, 1 / 3)
 
 
@@ -130,8 +136,10 @@ def test_weights_adapters_gradients_and_optimizer_are_those_of_the_real_model(re
 
     trained = [parameter for group in opened.groups for parameter in group.parameters]
     optimizer = build_optimizer(opened.groups, config.optim)
-    for parameter in trained:
-        parameter.grad = torch.zeros_like(parameter)
+    pack = pack_of(config, opened.model)
+    torch.autograd.backward(opened.model(pack.batch))
+    unreached = [parameter for parameter in trained if parameter.grad is None]
+    assert bool(unreached) == (name in ("finetune, lora", "finetune, full")), "a tower's last layer is never projected"
     optimizer.step(1.0)
     state = optimizer.state_dict()
     masters = sum(tensor.nbytes for key, tensor in state.items() if key.endswith(".master"))
@@ -158,7 +166,8 @@ def test_the_highest_memory_of_a_step_is_that_of_a_real_step(recipes: Recipes, n
             engine.backward(opened.model(pack.batch) / len(pack.text.targets))
         engine.step(1.0)
 
-    step()  # moments are there from now on
+    step()
+    assert len(engine.optimizer.inner.state) > 0, "moments are there from now on"
     ledger = Ledger()
     with ledger:
         ledger.own(stored(opened.model), "weights")
@@ -175,64 +184,76 @@ def test_the_highest_memory_of_a_step_is_that_of_a_real_step(recipes: Recipes, n
 
 # The shapes of known models ------------------------------------------------------------------------------------------
 
-LLAMA_8B = LlamaConfig(hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
-                       num_key_value_heads=8, vocab_size=92544, tie_word_embeddings=False)  # fmt: skip
+WIDTHS = {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8,
+          "vocab_size": 92544, "tie_word_embeddings": False}  # fmt: skip
 CLIP_L = CLIPVisionConfig(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16,
                           image_size=336, patch_size=14)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders that hold config.json and nothing else: InternLM2.5-7B's shape as a Llama's, and CLIP ViT-L/14-336's."""
+    """Folders that hold config.json and nothing else: InternLM2.5-7B's shape as a Llama's, and CLIP ViT-L/14-336's.
+
+    `short` is the same LLM with 2 of its 32 layers: a forecast of all takes some 10 s.
+    """
     folder = tmp_path_factory.mktemp("large")
-    LLAMA_8B.save_pretrained(folder / "llm")
+    LlamaConfig(**WIDTHS, num_hidden_layers=32).save_pretrained(folder / "llm")
+    LlamaConfig(**WIDTHS, num_hidden_layers=2).save_pretrained(folder / "short")
     CLIP_L.save_pretrained(folder / "tower")
-    assert sorted(file.name for file in folder.rglob("*.*")) == ["config.json", "config.json"]
+    assert {file.name for file in folder.rglob("*.*")} == {"config.json"}
     return folder
 
 
-def qlora(folder: Path) -> TextRunConfig:
-    """QLoRA of the 7B model as recipes have it."""
+def qlora(llm: Path) -> TextRunConfig:
+    """QLoRA as recipes have it."""
     train = {"pack_tokens": 2048, "batch": 64, "recompute": False}
-    return text(folder / "llm", data={"max_length": 2048}, tune={"kind": "qlora", "rank": 64}, train=train)
+    return text(llm, data={"max_length": 2048}, tune={"kind": "qlora", "rank": 64}, train=train)
 
 
 def test_a_7b_model_weighs_what_its_shape_says(large: Path) -> None:
     linears = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
     dense = 2 * 92544 * 4096 + 65 * 4096
-    parts = plan_run(qlora(large), (), "card", 0.5).parts
+    shape = skeleton(qlora(large / "llm"))
+    adapters = [parameter for group in shape.groups for parameter in group.parameters]
     four_bit = linears // 2 + linears // 64 + linears // 64 // 256 * 4
-    small = 64 * 4 + 7 * 32 * 4 * (16 + 256 + 1)  # rotary frequencies and the tables of 4-bit layers
-    assert 0 <= parts["weights"] - four_bit - 2 * dense <= 2 * small
-    adapters = 64 * 32 * (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336))
-    assert parts["adapters"] == 2 * adapters
-    assert parts["masters"] == 4 * adapters and parts["moments"] == 8 * adapters
+    small = 2 * 64 * 4 + 7 * 32 * 4 * (16 + 256 + 1)  # rotary frequencies and the tables of 4-bit layers
+    everything = bytes_of_meta([*shape.model.parameters(), *shape.model.buffers()])
+    assert everything == four_bit + 2 * dense + small + bytes_of_meta(adapters)
+    each = 64 * (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336))
+    assert bytes_of_meta(adapters) == 2 * 32 * each
 
 
-def test_7b_qlora_is_told_how_to_fit_8_gib(large: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = qlora(large)
-    plan(config, tmp_path, "8GiB", 0.0, 0.5)
+def test_qlora_is_told_how_to_fit(large: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = qlora(large / "short")
+    plan(config, tmp_path, "3GiB", 0.0, 0.5)
     said = capsys.readouterr().out
-    assert "does not fit a card of 8.00 GiB" in said and "time         not said" in said
+    assert "does not fit a card of 3.00 GiB" in said and "time         not said" in said
     line = next(line for line in said.splitlines() if line.endswith(": train.recompute=true"))
-    assert "GiB, fits: " in said, "some change, or several together, make it fit"
     again = plan_run(Change({"train.recompute": True}).of(config), (), "card", 0.5)
     assert f"{again.total / GIB:.2f} GiB" in line, "the advice's figure is the forecast of the changed recipe"
+    fitting = next(line for line in said.splitlines() if "GiB, fits: " in line and "train.pack_tokens=" in line)
+    values = dict(word.split("=") for word in fitting.partition("fits: ")[2].split())
+    rows = int(values.pop("train.pack_tokens"))
+    assert values == {"data.max_length": str(rows)} and rows < 2048
+    shorter = Change({"train.pack_tokens": rows, "data.max_length": rows})
+    assert plan_run(shorter.of(config), (), "card", 0.5).total <= 3 * GIB
+    longer = Change({"train.pack_tokens": rows + 256, "data.max_length": rows + 256})
+    assert plan_run(longer.of(config), (), "card", 0.5).total > 3 * GIB, "no larger pack would have fitted"
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
-def test_llava_8b_is_planned_for_20_gib(
+def test_both_stages_of_a_llava_are_planned(
     large: Path, tmp_path: Path, stage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tune = {"four_bit": True} if stage == "pretrain" else {"kind": "qlora", "rank": 64, "tower": "lora"}
     train = {"batch": 128, "pack_tokens": 4096, "pack_images": 6, "dtype": "bf16", "recompute": True}
-    config = vision(large / "llm", large / "tower", stage, data={"max_length": 2048}, tune=tune, train=train)
+    config = vision(large / "short", large / "tower", stage, data={"max_length": 2048}, tune=tune, train=train)
     plan(config, tmp_path, "20GiB", 100.0, 0.25)
     said = capsys.readouterr().out
     assert "20.00 GiB" in said and "s a step at 100.00 TFLOP/s, which is assumed" in said
     assert "GiB: fits" in said
-    for part in ("weights", "tower", "projector", "masters", "moments", "activations"):
-        assert f"\n  {part}" in said
+    parts = ["weights", "tower", "projector", "masters", "moments"]
+    assert [part for part in parts if f"\n  {part}" not in said] == []
 
 
 # What the parts depend on --------------------------------------------------------------------------------------------
@@ -244,7 +265,8 @@ def test_recomputation_and_targets_move_what_they_should(tiny_llm: Path) -> None
     assert full.parts["head"] > 5 * few.parts["head"]
     recomputed = plan_run(Change({"train.recompute": True}).of(config), (), "cpu", 0.1)
     assert recomputed.parts["activations"] < few.parts["activations"]
-    assert recomputed.flops == few.flops, "what is computed twice is useful once"
+    # Not a third more: what is computed twice is useful once. transformers then asks for the embeddings' gradient.
+    assert few.flops <= recomputed.flops < 1.05 * few.flops
 
 
 def test_useful_operations_are_those_counted_by_hand(roomy_llm: Path) -> None:
