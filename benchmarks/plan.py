@@ -18,7 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-
 SMOLLM2 = Path("assets/smollm2").absolute()  # 135 million parameters, fp32 on disk, real weights
 PICTURES = Path("assets/easy_vqa").absolute()
 RESULTS = Path("benchmarks/results/plan.json")
@@ -215,7 +214,7 @@ def write_data(work: Work, folder: Path) -> dict[str, Any]:
             rows.append({"text": spoken(draw, work.length - 3)})
     file = folder / "data.json"
     file.write_text(json.dumps(rows), encoding="utf-8")
-    return {"path": str(file), "format": "llava" if work.tower else "text"}
+    return {"path": str(file), "format": "llava" if work.tower else "text", "images": str(PICTURES / "train")}
 
 
 def batch_of(work: Work) -> int:

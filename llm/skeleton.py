@@ -33,6 +33,7 @@ def llm_skeleton(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTr
                 if settings["model_type"] == internlm2.MODEL_TYPE
                 else AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
             )
+            keep_frequencies(config)
             # Not `.to(dtype)` afterwards: rotary frequencies stay in fp32.
             model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     except UNLOADABLE as cause:
@@ -43,6 +44,13 @@ def llm_skeleton(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTr
     model.config.use_cache = False
     model.config.get_text_config().use_cache = False
     return model
+
+
+def keep_frequencies(config: Any) -> None:
+    """Rotary scalings that look at the longest position cannot run on meta tensors; plain ones take the same memory."""
+    rope = vars(config).get("rope_parameters") or {}
+    if rope.get("rope_type") in ("dynamic", "longrope"):
+        config.rope_parameters = {"rope_type": "default", "rope_theta": rope["rope_theta"]}
 
 
 def quantise(model: PreTrainedModel) -> None:
@@ -85,12 +93,12 @@ class FourBitProduct(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, shape: tuple[int, int], bias: Tensor | None) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, shape: tuple[int, int], bias: Tensor | None) -> Tensor:
         ctx.shape = shape
         return nn.functional.linear(x, x.new_empty(shape), bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return torch.matmul(gradient, gradient.new_empty(ctx.shape)), None, None
 
 

@@ -77,9 +77,9 @@ def without_pictures(pack: Pack) -> Pack:
 
 def about(batch: PackedBatch | VlmBatch) -> str:
     """What a batch holds, in words."""
-    text = batch if isinstance(batch, PackedBatch) else batch.text
-    rows = f"{text.tokens:,} rows, {len(text.targets):,} of them targets"
-    return rows if text is batch else f"{rows}, {len(batch.image_rows):,} of {batch.pictures} pictures"
+    if isinstance(batch, PackedBatch):
+        return f"{batch.tokens:,} rows, {len(batch.targets):,} of them targets"
+    return f"{about(batch.text)}, {len(batch.image_rows):,} of {batch.pictures} pictures"
 
 
 def _shares(rows: int, count: int) -> Iterator[int]:

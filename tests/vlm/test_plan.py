@@ -289,7 +289,7 @@ def test_a_qlora_run_before_leaves_dense_linears(roomy_llm: Path) -> None:
     config = text(roomy_llm, tune={"kind": "qlora"})
     fresh, later = plan_run(config, (), "cpu", 1.0), plan_run(config, [config], "cpu", 1.0)
     layers = [inner for inner in skeleton(config).model.modules() if type(inner).__name__ == "Linear4bit"]
-    four_bit = bytes_of_meta([tensor for inner in layers for tensor in (*inner.parameters(False), *inner.buffers())])
+    four_bit = bytes_of_meta([tensor for inner in layers for tensor in (inner.weight, *inner.buffers())])
     dense = 2 * sum(inner.in_features * inner.out_features for inner in layers)
     assert len(layers) == 14 and later.parts["weights"] - fresh.parts["weights"] == dense - four_bit
 
@@ -327,6 +327,15 @@ def test_the_cpu_is_a_device_and_nonsense_is_not() -> None:
     assert find_device("cpu").kind == "cpu" and find_device("cpu").bytes > GIB
     with pytest.raises(ConfigError, match="--device: found 'eight'; write a card's memory as 8GiB"):
         find_device("eight")
+
+
+def test_rotary_frequencies_that_grow_with_the_text_are_planned(tmp_path: Path) -> None:
+    settings = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    rope = {"rope_type": "dynamic", "rope_theta": 1e6, "factor": 2.0}
+    for name, rotary in (("plain", None), ("dynamic", rope)):
+        LlamaConfig(**settings, vocab_size=100, rope_parameters=rotary).save_pretrained(tmp_path / name)
+    plain, dynamic = (plan_run(text(tmp_path / name), (), "cpu", 1.0) for name in ("plain", "dynamic"))
+    assert plain == dynamic
 
 
 def test_a_pack_without_room_for_a_picture_is_refused(tiny_llm: Path, clip: Path) -> None:
