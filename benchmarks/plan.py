@@ -1,8 +1,9 @@
-"""`eyegraft plan` against real runs: `python -m benchmarks.plan [NAME ...]`, about a minute a shape on one core.
+"""`eyegraft plan` against real runs: `python -m benchmarks.plan [--forecast] [NAME ...]`, minutes a shape on one core.
 
 Every shape is a recipe whose packs are full, as the plan assumes: trained for a few real steps in a process of its
 own, whose highest resident memory (VmHWM, libraries and all) is compared with the forecast. Results are kept in
-benchmarks/results/plan.json; a shape that is named is measured again, without names all are.
+benchmarks/results/plan.json; a shape that is named is measured again, without names all are. With --forecast the
+measurements that are there stay, and are compared with what the plan says now.
 """
 
 import json
@@ -115,39 +116,46 @@ def main() -> None:
         return
     figures: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"shapes": {}}
     figures |= {"machine": machine()}
-    for name in sys.argv[1:] or WORKS:
-        figures["shapes"][name] = compare(WORKS[name])
+    names = [name for name in sys.argv[1:] if name != "--forecast"]
+    for name in names or WORKS:
+        before = figures["shapes"].get(name) if "--forecast" in sys.argv else None
+        figures["shapes"][name] = compare(WORKS[name], before)
         RESULTS.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         print(row(figures["shapes"][name]), flush=True)
     print("\n".join(table(figures)))
 
 
-def compare(work: Work) -> dict[str, Any]:
-    """Forecast a shape, train it, and say how far they are apart."""
+def compare(work: Work, before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Forecast a shape, train it or take what was measured before, and say how far they are apart."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         file = write_recipe(work, folder)
         forecast = forecast_of(file)
-        began = time.perf_counter()
-        command = [sys.executable, "-m", "benchmarks.plan", "--train", str(file)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"{work.title}: {done.stderr}")
-        measured = json.loads(done.stdout.splitlines()[-1])
-    total = sum(forecast["parts"].values())
-    error = total / measured["peak_gib"] - 1
-    above = (total - forecast["parts"]["process"]) / (measured["peak_gib"] - measured["before_gib"]) - 1
+        measured = before or measure(work, file)
+    peak, parts = measured["measured_gib"], forecast["parts"]
+    total = sum(parts.values())
     return {
         "title": work.title,
         "forecast_gib": round(total, 3),
-        "measured_gib": round(measured["peak_gib"], 3),
-        "error": round(error, 4),
-        "before_gib": round(measured["before_gib"], 3),
-        "error_above": round(above, 4),
+        "measured_gib": peak,
+        "error": round(total / peak - 1, 4),
+        "error_above": round((total - parts["process"]) / (peak - parts["process"]) - 1, 4),
+        "beside_gib": round(peak - total + parts["process"] + parts["heap"], 3),
         "parts": {name: round(value, 3) for name, value in forecast["parts"].items()},
         "pack": forecast["pack"],
-        "seconds": round(time.perf_counter() - began, 1),
+        "seconds": measured["seconds"],
     }
+
+
+def measure(work: Work, file: Path) -> dict[str, Any]:
+    """Train the shape in a process of its own."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "benchmarks.plan", "--train", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{work.title}: {done.stderr}")
+    seconds = round(time.perf_counter() - began, 1)
+    return {"measured_gib": round(float(done.stdout.splitlines()[-1]), 3), "seconds": seconds}
 
 
 def forecast_of(file: Path) -> dict[str, Any]:
@@ -163,16 +171,15 @@ def forecast_of(file: Path) -> dict[str, Any]:
 
 
 def train(file: Path) -> None:
-    """One run as a user starts it, and the highest memory before and after."""
+    """One run as a user starts it, and its highest memory."""
     from llm.config import RunConfig
     from vlm.config import load_config
     from vlm.run import train
 
     config = load_config(file)
     assert isinstance(config, RunConfig)
-    before = peak_gib()
     train(config, Path.cwd())
-    print(json.dumps({"before_gib": before, "peak_gib": peak_gib()}))
+    print(peak_gib())
 
 
 def peak_gib() -> float:
@@ -271,7 +278,7 @@ def machine() -> dict[str, Any]:
 
 def table(figures: dict[str, Any]) -> list[str]:
     """The figures in Markdown."""
-    head = ["| shape | forecast GiB | measured GiB | error | error above the libraries |", "|---|---|---|---|---|"]
+    head = ["| shape | forecast GiB | measured GiB | error | error above the process |", "|---|---|---|---|---|"]
     return [*head, *(row(shape) for shape in figures["shapes"].values())]
 
 

@@ -79,7 +79,7 @@ def about(batch: PackedBatch | VlmBatch) -> str:
     """What a batch holds, in words."""
     if isinstance(batch, PackedBatch):
         return f"{batch.tokens:,} rows, {len(batch.targets):,} of them targets"
-    return f"{about(batch.text)}, {len(batch.image_rows):,} of {batch.pictures} pictures"
+    return f"{about(batch.text)}, {len(batch.image_rows):,} rows of {batch.pictures} pictures"
 
 
 def _shares(rows: int, count: int) -> Iterator[int]:

@@ -20,8 +20,13 @@ from vlm.skeleton import skeleton, tower_skeleton
 GIB = 2**30
 UNITS = {"": 1, "B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": GIB, "TIB": 2**40}
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
-# What a process holds before it has a model. CPU: see docs/plan.md. Card: an assumption, no card was at hand.
-OVERHEAD: dict[Kind, int] = {"cpu": 700 * 2**20, "card": 768 * 2**20}
+# What a process holds beside its tensors (docs/plan.md, "What is measured"). CPU: a run of a model of 3 million
+# parameters. Card: CUDA's context, kernels and workspaces, an assumption; no card was at hand.
+PROCESS: dict[Kind, int] = {"cpu": int(0.925 * GIB), "card": int(0.75 * GIB)}
+# What malloc keeps free between live blocks, and oneDNN its kernels in: the mean of nine shapes of 2.4 to 4.4 GiB
+# (0.23 to 0.61), and no more than the blocks that come and go.
+HEAP = int(0.40 * GIB)
+COME_AND_GO = ("activations", "pictures", "head", "backward")
 SIDE = 2048  # of the matrices whose product tells a CPU's speed
 SECONDS = 0.5
 
@@ -159,7 +164,14 @@ def candidates(config: RunConfig, targets: float) -> list[Pack]:
 def forecast(config: RunConfig, earlier: Sequence[RunConfig], pack: Pack, packs: int, kind: Kind) -> Plan:
     """What a step of `packs` packs like this one holds; on a CPU the batches made ahead as well."""
     found = measure(skeleton(config, earlier), config.optim, pack.batch, pack.text, packs, kind)
-    return Plan(pack.about, packs, {**_parts(found, packs, kind), "process": OVERHEAD[kind]}, found.flops)
+    return Plan(pack.about, packs, _parts(found, packs, kind) | beside(found, kind), found.flops)
+
+
+def beside(found: Measure, kind: Kind) -> dict[str, int]:
+    """What the process holds beside its tensors."""
+    if kind == "card":
+        return {"process": PROCESS[kind]}
+    return {"process": PROCESS[kind], "heap": min(HEAP, sum(found.parts.get(part, 0) for part in COME_AND_GO))}
 
 
 def _parts(found: Measure, packs: int, kind: Kind) -> dict[str, int]:
