@@ -153,7 +153,7 @@ def packed_attention(
     kernel = find_kernel() if query.is_cuda and query.dtype in HALF and dropout == 0 else None
     if kernel is not None:
         return attend(query, key, value, packed.lengths, scale, kernel.call), None
-    short = query.device.type == "cpu" and dropout == 0
+    short = query.device.type in ("cpu", "meta") and dropout == 0  # meta: a forecast of what a CPU would hold
     outputs = [
         (_attend_short if short and group.keys <= SHORT else _attend)(query[0], key[0], value[0], group, scale, dropout)
         for group in packed.groups
@@ -187,7 +187,7 @@ def _attend_short(query: Tensor, key: Tensor, value: Tensor, group: Group, scale
     queries = query.index_select(1, group.query_rows).view(shared, repeat, count, group.queries, width)
     stacked = queries.permute(2, 0, 1, 3, 4).reshape(count * shared, repeat * group.queries, width)
     keys, values = (_spread(states, group).flatten(0, 1) for states in (key, value))  # [n * kv_heads, keys, D]
-    hidden = torch.zeros(group.queries, group.keys, dtype=query.dtype)
+    hidden = torch.zeros(group.queries, group.keys, dtype=query.dtype, device=query.device)
     hidden = hidden.masked_fill(~_visible(group, query.device), float("-inf")).repeat(repeat, 1)
     scores = torch.baddbmm(hidden.expand(count * shared, -1, -1), stacked, keys.transpose(1, 2), alpha=scale)
     attended = torch.bmm(torch.softmax(scores, -1), values)

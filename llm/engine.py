@@ -43,7 +43,8 @@ class TorchEngine:
     def step(self, factor: float) -> Tensor:
         """Clip, move the weights at `factor` times each group's rate, clear the gradients; returns the norm before.
 
-        A parameter that no pack of the step reached moves as one of gradient 0: as under ZeRO, which knows no other.
+        A parameter that no pack of the step reached, but an earlier one did, moves as one of gradient 0: as under
+        ZeRO, which knows no other.
         A norm that is not finite leaves weights and optimizer untouched, so that the caller can stop and save.
         """
         self._complete_gradients()
@@ -56,10 +57,11 @@ class TorchEngine:
     def _complete_gradients(self) -> None:
         """Every parameter's, summed over all processes: one flat sum for many parameters."""
         self.optimizer.collect()
+        alone = dist.here().world == 1
         for _, master in self.optimizer.pairs:
-            if master.grad is None:
-                master.grad = torch.zeros_like(master)
-        if dist.here().world == 1:
+            if master.grad is None and not (alone and master not in self.optimizer.inner.state):
+                master.grad = torch.zeros_like(master)  # what nothing ever reached needs none where nobody else may
+        if alone:
             return
         for run in _runs([master for _, master in self.optimizer.pairs]):
             parts = [master.grad for master in run if master.grad is not None]

@@ -156,13 +156,16 @@ def has_weights(folder: Path) -> bool:
     return any(True for pattern in WEIGHT_FILES for _ in folder.glob(pattern))
 
 
-def read_settings(path: str, folder: Path) -> dict[str, Any]:
-    """`config.json` of a folder that can be a model: it has weights, names a model type and is no adapter."""
+def read_settings(path: str, folder: Path, weights: bool = True) -> dict[str, Any]:
+    """`config.json` of a folder that can be a model: it has weights, names a model type and is no adapter.
+
+    Without `weights` the folder need not hold any: a forecast reads the shapes alone.
+    """
     if (folder / "adapter_config.json").is_file():
         raise ModelError(f"{path}: holds an adapter, not a whole model. Merge it first and name the merged folder.")
     if not (folder / "config.json").is_file():
         raise ModelError(f"{path}: no config.json in it. Give a Hugging Face model folder.")
-    if not has_weights(folder):
+    if weights and not has_weights(folder):
         raise ModelError(
             f"{path}: no weights in it (looked for {' and '.join(WEIGHT_FILES)}). Was the download cut off, or left as "
             "Git LFS pointers? A GGUF file must be converted to safetensors first."

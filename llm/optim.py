@@ -12,6 +12,7 @@ from llm.config import OptimConfig
 from llm.errors import CheckpointError, ConfigError
 
 LOW_PRECISION = (torch.bfloat16, torch.float16)
+MakeOptimizer = Callable[[list[dict[str, Any]], OptimConfig], torch.optim.Optimizer]
 CONSTANTS = ("qmap1", "qmap2")  # bitsandbytes' quantisation tables: the same for every parameter and run
 
 
@@ -59,7 +60,8 @@ class MasterOptimizer:
     `clip` or `step` moves them to the masters, where norm and clipping are computed in fp32.
     """
 
-    def __init__(self, groups: list[ParamGroup], optim: OptimConfig) -> None:
+    def __init__(self, groups: list[ParamGroup], optim: OptimConfig, make: MakeOptimizer | None = None) -> None:
+        """`make` builds the optimizer below from torch's groups; `base_optimizer` when it is None."""
         self.groups = [group for group in groups if group.parameters]
         self.masters = [[master_of(parameter) for parameter in group.parameters] for group in self.groups]
         self.pairs = [
@@ -71,7 +73,7 @@ class MasterOptimizer:
         self.low_parameters: list[Tensor] = [parameter for parameter, _ in low]
         self.low_masters: list[Tensor] = [master for _, master in low]
         rates = [group.lr for group in self.groups]
-        self.inner = base_optimizer(torch_groups(self.masters, rates, optim.weight_decay), optim)
+        self.inner = (make or base_optimizer)(torch_groups(self.masters, rates, optim.weight_decay), optim)
         self.rates = [group["lr"] for group in self.inner.param_groups]
 
     @torch.no_grad()

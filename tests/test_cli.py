@@ -230,6 +230,16 @@ def test_a_dry_run_trains_nothing(run: Callable[..., Result], fake: Callable[...
     assert trained == {}
 
 
+def test_plan_hands_over_the_recipe_and_its_device(
+    run: Callable[..., Result], fake: Callable[..., Any], recipe: Path
+) -> None:
+    calls = fake("vlm.plan", plan=None)
+    assert run("plan", str(recipe), "train.batch=4", "--device", "8GiB", "--tflops", "90").code == 0
+    config, path, device, tflops, targets = calls["plan"]
+    assert isinstance(config, RunConfig) and config.train.batch == 4
+    assert (path, device, tflops, targets) == (recipe, "8GiB", 90.0, 1.0)
+
+
 def test_eval_takes_a_recipe_or_a_run_with_questions(
     run: Callable[..., Result], fake: Callable[..., Any], recipe: Path
 ) -> None:

@@ -262,6 +262,24 @@ def schema(stage: Annotated[str, typer.Argument(help="One stage; all of them wit
 
 
 @app.command()
+def plan(
+    file: File,
+    overrides: Overrides = None,
+    device: Annotated[str, typer.Option(help="A card's memory, such as 8GiB, or cpu; this machine's when empty.")] = "",
+    tflops: Annotated[float, typer.Option(min=0, help="What the device reaches; a CPU is measured without it.")] = 0.0,
+    targets: Annotated[float, typer.Option(min=0, max=1, help="The share of text rows that are learnt.")] = 1.0,
+) -> None:
+    """Forecast memory and work of a recipe from config files alone, and say what to change if it does not fit."""
+    from vlm.config import load_config
+    from vlm.recipes import find_recipe
+
+    config, path = load_config(file, overrides or ()), find_recipe(file)
+    from vlm.plan import plan
+
+    plan(config, path, device, tflops, targets)
+
+
+@app.command()
 def env() -> None:
     """Say what this machine and this installation offer."""
     from vlm.environment import describe

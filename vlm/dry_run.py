@@ -2,18 +2,18 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from torch import nn
-
+from llm.batch import PackedBatch
 from llm.config import RunConfig
 from llm.errors import ConfigError
-from llm.optim import ParamGroup
 from llm.preflight import largest_pack
-from llm.run import Material, loader_of, read_material
+from llm.run import Material, Parts, loader_of, read_material
+from vlm.batch import VlmBatch
+from vlm.budget import Pack, about
 from vlm.config import AnyConfig, PipelineConfig, load_steps
-from vlm.run import Opened, open_model, parts_of
-
-GIB = 2**30
+from vlm.plan import find_device, forecast, speed_of, told, work
+from vlm.run import open_model, parts_of
 
 
 def dry_run(config: AnyConfig, source: Path) -> None:
@@ -44,35 +44,17 @@ def _describe(config: RunConfig) -> None:
         for group in opened.groups:
             count = sum(parameter.numel() for parameter in group.parameters)
             print(f"  trains {group.name:<15} {count:>14,} parameters at {group.lr:g}")
-        for name, value in forecast(opened, material, opened.groups).items():
-            print(f"  memory {name:<15} {value:>14.2f} GiB")
+        device = find_device("")
+        pack, packs = _heaviest(parts, material)
+        found = forecast(config, (), pack, packs, device.kind)
+    print(f"  memory on {device}; the largest pack: {found.pack}")
+    for line in (*told(found, device), *work(found, speed_of(device, 0.0, config))):
+        print(line)
 
 
-def forecast(opened: Opened, material: Material, groups: list[ParamGroup]) -> dict[str, float]:
-    """GiB by part, an estimate: weights, fp32 gradients and masters, AdamW's two moments, and activations.
-
-    Activations of a layer hold about 16 values of the hidden size and 4 of the intermediate size a token (Korthikanti
-    et al. 2022, arXiv 2205.05198, without attention scores); under recomputation only a layer's input stays.
-    """
-    model: nn.Module = opened.model
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    trained = [parameter for group in groups for parameter in group.parameters]
-    masters = sum(parameter.numel() * 4 for parameter in trained if parameter.element_size() < 4)
-    gradients = sum(parameter.numel() * 4 for parameter in trained)
-    moments = sum(parameter.numel() * 8 for parameter in trained)
-    loader = loader_of(parts_of(opened), material)
-    tokens = int(material.train.lengths[list(largest_pack(loader))].sum())
-    text = opened.speaker.text.config.get_text_config()
-    width = 16 * text.hidden_size + 4 * text.intermediate_size
-    if opened.config.train.recompute:
-        width = text.hidden_size
-    size = 2 if opened.config.train.dtype == "bf16" else 4
-    activations = tokens * text.num_hidden_layers * width * size
-    parts = {
-        "weights": weights,
-        "masters": masters,
-        "gradients": gradients,
-        "moments": moments,
-        "activations": activations,
-    }
-    return {name: value / GIB for name, value in parts.items()} | {"in all": sum(parts.values()) / GIB}
+def _heaviest(parts: Parts[Any], material: Material) -> tuple[Pack, int]:
+    """The run's largest pack, and the most packs of a step."""
+    loader = loader_of(parts, material)
+    batch: PackedBatch | VlmBatch = loader.make(largest_pack(loader))
+    text = batch if isinstance(batch, PackedBatch) else batch.text
+    return Pack(about(batch), batch, text), max(len(step) for step in material.schedule.plans[0].steps)

@@ -55,13 +55,14 @@ LAYER_RENAMES = {
 LAYER = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)")
 
 
-def load_open_clip(name: str) -> tuple[CLIPVisionModel, Preprocess]:
-    """The tower in fp32 and how its checkpoint wants pixels. Raises ModelError."""
-    config, pixels, weights = _find(name)
+def load_open_clip(name: str, weights: bool = True) -> tuple[CLIPVisionModel, Preprocess]:
+    """The tower in fp32 and how its checkpoint wants pixels; its shape alone without `weights`. Raises ModelError."""
+    config, pixels, file = _find(name, (CONFIG, WEIGHTS) if weights else (CONFIG,))
     vision = _vision_config(name, config)
     module = CLIPVisionModel(vision)
     module.train(False)
-    module.load_state_dict(_checked(name, remap(_visual(name, weights)), module.state_dict()))
+    if weights:
+        module.load_state_dict(_checked(name, remap(_visual(name, file)), module.state_dict()))
     mean, std = pixels.get("mean", OPENAI_CLIP_MEAN), pixels.get("std", OPENAI_CLIP_STD)
     resample = pixels.get("interpolation", "bicubic")
     if resample not in RESAMPLE:
@@ -71,8 +72,8 @@ def load_open_clip(name: str) -> tuple[CLIPVisionModel, Preprocess]:
     return module, Preprocess(size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), resample)
 
 
-def _find(name: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
-    """open_clip's model config, its pixel settings (empty: OpenAI's) and the weights' file."""
+def _find(name: str, files: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any], Path]:
+    """open_clip's model config, its pixel settings (empty: OpenAI's) and the weights' file; `files` are fetched."""
     known, _, file = name.partition("@")
     if file:
         return _known_config(known), {}, Path(file)
@@ -81,7 +82,7 @@ def _find(name: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
             f"tower open_clip:{name} names no weights, and random ones see nothing. "
             f"Write open_clip:{name}@/path/to/{WEIGHTS}"
         )
-    folder = local_folder(name, (CONFIG, WEIGHTS))
+    folder = local_folder(name, files)
     if not (folder / CONFIG).is_file():
         raise ModelError(f"tower open_clip:{name}: {folder}/{CONFIG} is missing")
     recipe = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

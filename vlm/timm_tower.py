@@ -38,8 +38,8 @@ def is_timm_folder(path: Path) -> bool:
     return config.is_file() and "architecture" in json.loads(config.read_text(encoding="utf-8"))
 
 
-def load_timm(name: str) -> tuple[TimmWrapperModel, Preprocess]:
-    """The network in fp32 and how its checkpoint wants pixels. Raises ModelError."""
+def load_timm(name: str, weights: bool = True) -> tuple[TimmWrapperModel, Preprocess]:
+    """The network in fp32 and how its checkpoint wants pixels; its shape alone without `weights`. Raises ModelError."""
     try:
         import timm
     except ImportError as error:
@@ -52,7 +52,8 @@ def load_timm(name: str) -> tuple[TimmWrapperModel, Preprocess]:
     module = TimmWrapperModel(config)
     module.train(False)
     network = module.timm_model
-    _load(source, network, _state(source))
+    if weights:
+        _load(source, network, _state(source))
     config.hidden_size = network.num_features  # FastVlmConfig reads it here
     return module, _preprocess(name, {**network.pretrained_cfg, **source.settings})
 

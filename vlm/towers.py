@@ -133,19 +133,21 @@ def load_tower(
     image_mode: Literal["pad", "resize"] = "pad",
     pool: int = 1,
     dtype: torch.dtype = torch.float32,
+    weights: bool = True,
 ) -> Tower:
     """The tower in `dtype`, in eval mode. Raises ModelError (a folder) or ConfigError (a setting).
 
     `image_size` 0 takes the checkpoint's own; another size resizes fixed position embeddings once, here, so that the
     exported folder needs no interpolation. A network with BatchNorm stays fp32: bf16 would round its statistics.
+    Without `weights` the folder need not hold any, and the tensors are whatever torch's default device makes of them.
     """
     maker, _, name = spec.partition(":")
     if maker == "timm" or is_timm_folder(Path(spec)):
-        tower = _cnn(name if maker == "timm" else spec, image_size)
+        tower = _cnn(name if maker == "timm" else spec, image_size, weights)
     elif maker == "open_clip":
-        tower = _vit(spec, *load_open_clip(name), layer, image_size)
+        tower = _vit(spec, *load_open_clip(name, weights), layer, image_size)
     else:
-        tower = _from_hub(spec, layer, image_size)
+        tower = _from_hub(spec, layer, image_size, weights)
     if tower.grid % pool:
         raise ConfigError(
             f"model.pool: {pool} does not divide the tower's grid of {tower.grid} x {tower.grid} rows. "
@@ -168,13 +170,13 @@ def tower_files(spec: str) -> Path | None:
     return local_folder(name, ("*.json", "*.safetensors")) if Path(name).is_dir() or "/" in name else None
 
 
-def _from_hub(spec: str, layer: int, image_size: int) -> Tower:
+def _from_hub(spec: str, layer: int, image_size: int, weights: bool) -> Tower:
     """A folder or hub id that transformers knows."""
-    folder = str(local_folder(spec, FILES))
+    folder = str(local_folder(spec, FILES if weights else FILES[:-1]))
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if config.model_type == CNN:
-            return _cnn(folder, image_size)
+            return _cnn(folder, image_size, weights)
         if config.model_type in TWINS:
             config = config.vision_config
         if config.model_type not in VITS:
@@ -183,17 +185,22 @@ def _from_hub(spec: str, layer: int, image_size: int) -> Tower:
                 "open_clip:... and timm:..."
             )
         kind = VITS[config.model_type]
-        with _no_report():
-            loaded: Any = kind.model.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
-        module, info = loaded
+        module, missing = _loaded(kind, folder) if weights else (kind.model(config), [])
         own = _own_preprocess(folder, kind, config)
     except UNLOADABLE as error:
         raise ModelError(f"tower {spec}: cannot be loaded as a vision tower: {first_line(error)}") from error
-    # A pooler stands behind every hidden state; checkpoints of classifiers have none.
-    missing = [key for key in info["missing_keys"] if not key.startswith("pooler.")]
     if missing:
         raise ModelError(f"tower {spec}: weights are missing: {', '.join(missing[:4])}. Fetch the folder again")
     return _vit(spec, module, own, layer, image_size)
+
+
+def _loaded(kind: _Vit, folder: str) -> tuple[PreTrainedModel, list[str]]:
+    """The network in fp32 and the names of weights that the folder lacks."""
+    with _no_report():
+        loaded: Any = kind.model.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+    module, info = loaded
+    # A pooler stands behind every hidden state; checkpoints of classifiers have none.
+    return module, [key for key in info["missing_keys"] if not key.startswith("pooler.")]
 
 
 @contextmanager
@@ -234,9 +241,9 @@ def _vit(spec: str, module: PreTrainedModel, own: Preprocess, layer: int, image_
     )
 
 
-def _cnn(name: str, image_size: int) -> Tower:
+def _cnn(name: str, image_size: int, weights: bool) -> Tower:
     """Geometry of a timm network: what it really gives for this size, not what its stride promises."""
-    module, own = load_timm(name)
+    module, own = load_timm(name, weights)
     size = image_size or own.size
     grid = grid_of(module, name, size)
     stride = size // grid

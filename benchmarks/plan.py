@@ -1,0 +1,294 @@
+"""`eyegraft plan` against real runs: `python -m benchmarks.plan [--forecast] [NAME ...]`, minutes a shape on one core.
+
+Every shape is a recipe whose packs are full, as the plan assumes: trained for a few real steps in a process of its
+own, whose highest resident memory (VmHWM, libraries and all) is compared with the forecast. Results are kept in
+benchmarks/results/plan.json; a shape that is named is measured again, without names all are. With --forecast the
+measurements that are there stay, and are compared with what the plan says now.
+"""
+
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+SMOLLM2 = Path("assets/smollm2").absolute()  # 135 million parameters, fp32 on disk, real weights
+PICTURES = Path("assets/easy_vqa").absolute()
+RESULTS = Path("benchmarks/results/plan.json")
+STEPS = 2  # the second finds the moments that the first one made
+PACKS = 2  # a step
+# One token each in SmolLM2's vocabulary when a space stands before it.
+WORDS = "time year people way day man thing woman life child world school state family student group country problem"
+WIDE = {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 12, "num_attention_heads": 16}
+SLIM = {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 8, "num_attention_heads": 8}
+VIT_B: dict[str, Any] = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
+VIT_S: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 12}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One shape: a recipe's sections, and the random models that it names."""
+
+    title: str
+    stage: str
+    length: int  # tokens of a record
+    sections: dict[str, dict[str, Any]]
+    llm: dict[str, Any] = field(default_factory=dict)  # empty: SmolLM2
+    tower: dict[str, Any] = field(default_factory=dict)
+
+
+WORKS = {
+    "process": Work(
+        "text, a model of 3 M: what the process holds without one",
+        "sft",
+        64,
+        {"tune": {"kind": "lora", "rank": 4}, "train": {"pack_tokens": 64}},
+        llm={"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2},
+    ),
+    "text-full-fp32": Work(
+        "text, full, fp32", "sft", 256, {"tune": {"kind": "full"}, "train": {"pack_tokens": 512, "dtype": "fp32"}}
+    ),
+    "text-full-8bit": Work(
+        "text, full, bf16, adamw8bit",
+        "sft",
+        256,
+        {"tune": {"kind": "full"}, "train": {"pack_tokens": 512}, "optim": {"name": "adamw8bit"}},
+    ),
+    "text-lora": Work(
+        "text, LoRA 16, bf16", "sft", 512, {"tune": {"kind": "lora", "rank": 16}, "train": {"pack_tokens": 1024}}
+    ),
+    "text-lora-dropout": Work(
+        "text, LoRA 64 with dropout, bf16",
+        "sft",
+        512,
+        {"tune": {"kind": "lora", "rank": 64, "dropout": 0.05}, "train": {"pack_tokens": 512}},
+    ),
+    "text-lora-recompute": Work(
+        "text, LoRA 16, bf16, recompute",
+        "sft",
+        512,
+        {"tune": {"kind": "lora", "rank": 16}, "train": {"pack_tokens": 2048, "recompute": True}},
+    ),
+    "text-qlora": Work(
+        "text, QLoRA 64, bf16, random Llama of 192 M",
+        "sft",
+        512,
+        {"tune": {"kind": "qlora", "rank": 64}, "train": {"pack_tokens": 1024}},
+        llm={**WIDE, "num_key_value_heads": 8},
+    ),
+    "vision-pretrain": Work(
+        "vision, pretrain, bf16, random ViT-B/16 and Llama of 192 M",
+        "pretrain",
+        320,
+        {"train": {"pack_tokens": 1280}},
+        llm={**WIDE, "num_key_value_heads": 8},
+        tower={**VIT_B, "patch_size": 16},
+    ),
+    "vision-finetune": Work(
+        "vision, finetune, LoRA on LLM and tower, bf16, random ViT-S/16",
+        "finetune",
+        320,
+        {"tune": {"kind": "lora", "rank": 16, "tower": "lora"}, "train": {"pack_tokens": 640}},
+        tower={**VIT_S, "patch_size": 16, "num_attention_heads": 6},
+    ),
+    "vision-full": Work(
+        "vision, finetune, full LLM and tower, fp32, random ViT-S/16 and Llama of 51 M",
+        "finetune",
+        320,
+        {"tune": {"kind": "full", "tower": "full"}, "train": {"pack_tokens": 1280, "dtype": "fp32"}},
+        llm={**SLIM, "num_key_value_heads": 8},
+        tower={**VIT_S, "patch_size": 16, "num_attention_heads": 6},
+    ),
+}
+
+
+def main() -> None:
+    """Measure the shapes that are named, keep the figures, print them all."""
+    if sys.argv[1:2] == ["--train"]:
+        train(Path(sys.argv[2]))
+        return
+    figures: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"shapes": {}}
+    figures |= {"machine": machine()}
+    names = [name for name in sys.argv[1:] if name != "--forecast"]
+    for name in names or WORKS:
+        before = figures["shapes"].get(name) if "--forecast" in sys.argv else None
+        figures["shapes"][name] = compare(WORKS[name], before)
+        RESULTS.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        print(row(figures["shapes"][name]), flush=True)
+    print("\n".join(table(figures)))
+
+
+def compare(work: Work, before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Forecast a shape, train it or take what was measured before, and say how far they are apart."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        file = write_recipe(work, folder)
+        forecast = forecast_of(file)
+        measured = before or measure(work, file)
+    peak, parts = measured["measured_gib"], forecast["parts"]
+    total = sum(parts.values())
+    return {
+        "title": work.title,
+        "forecast_gib": round(total, 3),
+        "measured_gib": peak,
+        "error": round(total / peak - 1, 4),
+        "error_above": round((total - parts["process"]) / (peak - parts["process"]) - 1, 4),
+        "beside_gib": round(peak - total + parts["process"] + parts["heap"], 3),
+        "parts": {name: round(value, 3) for name, value in forecast["parts"].items()},
+        "pack": forecast["pack"],
+        "seconds": measured["seconds"],
+    }
+
+
+def measure(work: Work, file: Path) -> dict[str, Any]:
+    """Train the shape in a process of its own."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "benchmarks.plan", "--train", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{work.title}: {done.stderr}")
+    seconds = round(time.perf_counter() - began, 1)
+    return {"measured_gib": round(float(done.stdout.splitlines()[-1]), 3), "seconds": seconds}
+
+
+def forecast_of(file: Path) -> dict[str, Any]:
+    """What `eyegraft plan FILE --device cpu` forecasts, in GiB."""
+    from llm.config import RunConfig
+    from vlm.config import load_config
+    from vlm.plan import GIB, plan_run
+
+    config = load_config(file)
+    assert isinstance(config, RunConfig)
+    found = plan_run(config, (), "cpu", 1.0)
+    return {"pack": found.pack, "parts": {part: size / GIB for part, size in found.parts.items()}}
+
+
+def train(file: Path) -> None:
+    """One run as a user starts it, and its highest memory."""
+    from llm.config import RunConfig
+    from vlm.config import load_config
+    from vlm.run import train
+
+    config = load_config(file)
+    assert isinstance(config, RunConfig)
+    train(config, Path.cwd())
+    print(peak_gib())
+
+
+def peak_gib() -> float:
+    """VmHWM of this process. Not ru_maxrss, which a child takes over from the process that started it."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+
+
+def write_recipe(work: Work, folder: Path) -> Path:
+    """The shape's models, data and recipe in a folder."""
+    model: dict[str, Any] = {"llm": str(make_llm(work.llm, folder) if work.llm else SMOLLM2)}
+    if work.tower:
+        model |= {"tower": str(make_tower(work.tower, folder)), "image_mode": "resize"}
+    sections: dict[str, dict[str, Any]] = {
+        "data": {"sources": [write_data(work, folder)], "max_length": work.length, "cache_features": "off"},
+        "train": {"max_steps": STEPS, "epochs": 1, "dtype": "bf16", "fold": "off", "save_every": 0},
+        "optim": {"lr": 1e-4},
+    }
+    for name, values in work.sections.items():
+        sections[name] = sections.get(name, {}) | values
+    sections["train"]["batch"] = batch_of(work)
+    sections["data"]["template"] = "chatml" if work.tower else "plain"
+    recipe = {"name": "shape", "out": str(folder / "run"), "stage": work.stage, "model": model, **sections}
+    file = folder / "recipe.yaml"
+    file.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
+    return file
+
+
+def write_data(work: Work, folder: Path) -> dict[str, Any]:
+    """Records that fill their length to a few tokens, all but a few of them targets."""
+    draw, rows = random.Random(0), []
+    pictures = sorted((PICTURES / "train").rglob("*.png"))
+    for number in range(batch_of(work) * STEPS):
+        if work.tower:
+            words = work.length - picture_rows(work) - 24
+            said = [{"from": "human", "value": "<image>\nwhat?"}, {"from": "gpt", "value": spoken(draw, words)}]
+            rows.append({"id": str(number), "image": str(pictures[number]), "conversations": said})
+        else:
+            rows.append({"text": spoken(draw, work.length - 3)})
+    file = folder / "data.json"
+    file.write_text(json.dumps(rows), encoding="utf-8")
+    return {"path": str(file), "format": "llava" if work.tower else "text", "images": str(PICTURES / "train")}
+
+
+def batch_of(work: Work) -> int:
+    """Records of a step."""
+    return PACKS * int(work.sections["train"]["pack_tokens"]) // work.length
+
+
+def spoken(draw: random.Random, count: int) -> str:
+    """`count` words."""
+    return " ".join(draw.choices(WORDS.split(), k=count))
+
+
+def picture_rows(work: Work) -> int:
+    """Rows of one picture."""
+    return int((224 // int(work.tower["patch_size"])) ** 2)
+
+
+def make_llm(settings: dict[str, Any], folder: Path) -> Path:
+    """A random Llama with SmolLM2's tokenizer, bf16 on disk."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from llm.model import load_tokenizer
+
+    tokenizer = load_tokenizer(str(SMOLLM2))
+    torch.manual_seed(0)
+    config = LlamaConfig(**settings, vocab_size=49152, tie_word_embeddings=True)
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder / "llm")
+    tokenizer.save_pretrained(str(folder / "llm"))
+    return folder / "llm"
+
+
+def make_tower(settings: dict[str, Any], folder: Path) -> Path:
+    """A random CLIP-like ViT for pictures of 224 pixels, fp32 on disk."""
+    import torch
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    torch.manual_seed(0)
+    CLIPVisionModel(CLIPVisionConfig(**settings, image_size=224)).save_pretrained(folder / "tower")
+    return folder / "tower"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    packages = ("torch", "transformers", "peft", "bitsandbytes")
+    return {
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "default"),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    """The figures in Markdown."""
+    head = ["| shape | forecast GiB | measured GiB | error | error above the process |", "|---|---|---|---|---|"]
+    return [*head, *(row(shape) for shape in figures["shapes"].values())]
+
+
+def row(shape: dict[str, Any]) -> str:
+    """One line of the table."""
+    return (
+        f"| {shape['title']} | {shape['forecast_gib']:.2f} | {shape['measured_gib']:.2f} "
+        f"| {shape['error']:+.1%} | {shape['error_above']:+.1%} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
