@@ -23,7 +23,7 @@ class Ledger(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.part = "activations"
         self.live: Counter[str] = Counter()
         self.peak = 0
