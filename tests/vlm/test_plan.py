@@ -60,6 +60,9 @@ def recipes(tiny_llm: Path, roomy_llm: Path, clip: Path, siglip: Path, cnn: Path
         "full fp32": text(roomy_llm, tune={"kind": "full"}, train={"dtype": "fp32"}),
         "full bf16, no embeddings": text(tiny_llm, tune={"kind": "full", "embeddings": False}),
         "full bf16, 8 bit": text(roomy_llm, tune={"kind": "full"}, optim={"name": "adamw8bit"}),
+        "full bf16, few rows": text(
+            roomy_llm, tune={"kind": "full"}, data={"max_length": 8}, train={"pack_tokens": 8}
+        ),  # gradients weigh more than activations
         "lora": text(tiny_llm, data={"max_length": SHORT}),
         "lora, dropout, some targets": text(tiny_llm, tune={"dropout": 0.1, "targets": ["q_proj", "down_proj"]}),
         "lora, recompute": text(tiny_llm, train={"recompute": True}),
@@ -74,7 +77,14 @@ def recipes(tiny_llm: Path, roomy_llm: Path, clip: Path, siglip: Path, cnn: Path
 
 
 NAMES = (
-    *("full fp32", "full bf16, no embeddings", "full bf16, 8 bit", "lora", "lora, dropout, some targets"),
+    *(
+        "full fp32",
+        "full bf16, no embeddings",
+        "full bf16, 8 bit",
+        "full bf16, few rows",
+        "lora",
+        "lora, dropout, some targets",
+    ),
     *("lora, recompute", "qlora", "pretrain", "pretrain, four bit", "finetune, lora", "finetune, full"),
 )
 
@@ -178,7 +188,6 @@ def test_the_highest_memory_of_a_step_is_that_of_a_real_step(recipes: Recipes, n
             ledger.own([pack.batch.pixel_values], "batch")
         step()
     found = planned(config, packs)
-    assert sum(found.parts[part] for part in ("activations", "head", "backward") if part in found.parts) > 0
     assert found.total == pytest.approx(ledger.peak, rel=0.03)
 
 
