@@ -16,7 +16,7 @@ from torch import distributed as group
 from llm.errors import ConfigError, LostError
 
 PATIENCE = timedelta(hours=2)  # the first process reads a large data set while the others wait
-LOST = ("onnection", "eer", "Gloo", "NCCL", "imed out")  # words of a collective whose other end is gone
+LOST = ("onnection", "peer", "Gloo", "NCCL", "imed out")  # words of a collective whose other end is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def joined() -> Iterator[Ranks]:
     Raises LostError when another process goes away: a collective cannot be finished without it.
     """
     ranks = from_environment()
-    if ranks.world == 1:
+    if "WORLD_SIZE" not in os.environ:
         yield ranks
         return
     if torch.cuda.is_available():
