@@ -121,10 +121,13 @@ def _die_with_parent() -> None:
 
 @contextmanager
 def _passing_on(workers: list[Worker]) -> Iterator[None]:
+    asked: list[int] = []
+
     def tell(number: int, _: object) -> None:
         for worker in workers:
-            if worker.process.poll() is None:
-                worker.process.send_signal(number)
+            if worker.process.poll() is None:  # a second time at once: one that hangs in a collective hears nothing
+                worker.process.send_signal(signal.SIGKILL if asked else number)
+        asked.append(number)
 
     before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
