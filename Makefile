@@ -7,6 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ROAD   := $(VENV)/ready-quickstart
 READY  := $(VENV)/ready
+STARTED := torch transformers peft bitsandbytes accelerate deepspeed sympy numpy pydantic
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .PHONY: quickstart test lint install screens bench soak
@@ -24,6 +25,8 @@ $(ROAD): pyproject.toml constraints.txt
 
 $(READY): $(ROAD)
 	$(INSTALL) -e '.[quant,deepspeed,towers,quickstart,gguf,hub,web,dev]'
+	@# Tests start some sixty processes; where PYTHONDONTWRITEBYTECODE is set each would compile these anew.
+	$(BIN)/python -m compileall -q -j 0 $(addprefix $(VENV)/lib/python3.*/site-packages/,$(STARTED)) > /dev/null || true
 	@touch $@
 
 quickstart: $(ROAD)
