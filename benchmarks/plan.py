@@ -162,11 +162,12 @@ def forecast_of(file: Path) -> dict[str, Any]:
     """What `eyegraft plan FILE --device cpu` forecasts, in GiB."""
     from llm.config import RunConfig
     from vlm.config import load_config
-    from vlm.plan import GIB, plan_run
+    from vlm.device import GIB
+    from vlm.outlook import forecast_run
 
     config = load_config(file)
     assert isinstance(config, RunConfig)
-    found = plan_run(config, (), "cpu", 1.0)
+    found = forecast_run(config, (), "cpu", 1.0)
     return {"pack": found.pack, "parts": {part: size / GIB for part, size in found.parts.items()}}
 
 

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llm.attention import AttentionPlan, Span, plan_attention
 from llm.encode import IGNORED, Sample
+from llm.spans import AttentionPlan, Span, plan_attention
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llm.errors import CheckpointError, RunError
+from llm.whole import write_whole
 
 MANIFEST = "manifest.json"
 LATEST = "latest"
@@ -105,10 +106,7 @@ def _publish(partial: Path, final: Path) -> None:
 
 def _point(folder: Path, name: str) -> None:
     """Move `latest`."""
-    partial = folder / f".{LATEST}.partial"
-    partial.write_text(f"{name}\n", encoding="utf-8")
-    _sync(partial)
-    partial.replace(folder / LATEST)
+    write_whole(folder / LATEST, f"{name}\n")
     _sync(folder)
 
 

@@ -79,6 +79,11 @@ class TuneConfig(Part):
     embeddings: bool = Field(True, description="full: whether token embeddings and the head train as well")
     four_bit: bool = Field(False, description="hold a frozen LLM in NF4; qlora always does")
 
+    @property
+    def in_four_bits(self) -> bool:
+        """Whether the LLM is held in NF4."""
+        return self.kind == "qlora" or self.four_bit
+
 
 class OptimConfig(Part):
     """The optimizer, its schedule and the gradient's bound."""

@@ -14,7 +14,7 @@ BUCKET = 32 * 2**20  # elements that are summed at once: 128 MiB beside the grad
 
 
 class Engine(Protocol):
-    """Four methods between the loop and the optimizer. With several processes each is called by all of them."""
+    """What stands between the loop and the optimizer. With several processes each method is called by all of them."""
 
     model: nn.Module  # called with a batch: the summed loss
 

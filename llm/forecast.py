@@ -18,12 +18,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 from transformers import AttentionInterface, PreTrainedModel
 
-from llm.attention import AttentionPlan, packed_attention, use_packed_attention
+from llm.attention import packed_attention, use_packed_attention
 from llm.batch import PackedBatch
 from llm.config import OptimConfig
 from llm.ledger import Ledger
 from llm.optim import MasterOptimizer, ParamGroup
 from llm.skeleton import META
+from llm.spans import AttentionPlan
 from llm.tuning import lora_layers
 from llm.varlen import Lengths, attend
 
@@ -49,6 +50,7 @@ class Shape:
     parts: dict[str, nn.Module]  # whose weights are listed by themselves
     head: nn.Module
     pictures: tuple[nn.Module, ...] = ()  # whose activations are listed by themselves
+    recompute: Callable[[], None] = lambda: None  # has the layers do it; until then they keep everything
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ def measure(shape: Shape, optim: OptimConfig, batch: Batch, text: PackedBatch, p
     text.
     """
     flops, reached = rehearse(shape, batch, text)
+    shape.recompute()
     ledger = Ledger()
     with attention_of(shape.llm, kind, ledger), META, Fused(ledger), ledger:
         _weights(ledger, shape)
@@ -184,13 +187,11 @@ def _told_apart(ledger: Ledger, shape: Shape) -> Iterator[None]:
 def rehearse(shape: Shape, batch: Batch, text: PackedBatch) -> tuple[int, set[nn.Parameter]]:
     """Useful operations of one pack, and the parameters that its gradient reaches: the others never get moments.
 
-    Operations are those of forward and backward pass, two a multiply-add, without what recomputation repeats. They are
-    counted on the products that run. The text's attention counts the pairs that see each other, forward once and
-    backward twice (Dao et al. 2022, arXiv 2205.14135, without its recomputation). A tower's last layers, behind the
-    one that is projected, are reached by nothing.
+    Operations are those of forward and backward pass, two a multiply-add, counted on the products that run before
+    `shape.recompute` repeats any. The text's attention counts the pairs that see each other, forward once and backward
+    twice (Dao et al. 2022, arXiv 2205.14135, without its recomputation). A tower's last layers, behind the one that is
+    projected, are reached by nothing.
     """
-    recomputes = shape.llm.is_activation_checkpointing
-    shape.llm.activation_checkpointing_disable()
     ledger = Ledger()
     with attention_of(shape.llm, "card", ledger, visible_pairs(text)), META, Fused(ledger), ledger:
         torch.autograd.backward(shape.model(batch.to(META)))
@@ -198,8 +199,6 @@ def rehearse(shape: Shape, batch: Batch, text: PackedBatch) -> tuple[int, set[nn
     reached = {parameter for parameter in trained if parameter.grad is not None}
     for parameter in trained:
         parameter.grad = None
-    if recomputes:
-        shape.llm.activation_checkpointing_enable({"use_reentrant": False})
     return ledger.flops, reached
 
 

@@ -7,8 +7,6 @@ and leaves all of these as they were is not seen.
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +15,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llm.config import RunConfig
+from llm.config import ParallelConfig, RunConfig
 from llm.errors import CheckpointError, ConfigError
 from llm.load import load_yaml, resolve_yaml, validate
+from llm.whole import write_whole
 
 STORE = "digests.json"
 BASE_FILES = ("config.json", "open_clip_config.json", "*.safetensors", "*.bin", "*.index.json")
@@ -62,19 +61,20 @@ class Ground:
 
     def _refuse_other_recipe(self, checkpoint: Path, saved: dict[str, Any]) -> None:
         try:  # through the schema: an option that is newer than the checkpoint had its default then
-            old = resolve_yaml(type(self.config).model_validate(saved, by_alias=True))
+            old = comparable(type(self.config).model_validate(saved, by_alias=True))
         except ValidationError as error:
             raise CheckpointError(f"{checkpoint}: its recipe is of another version ({error}): {ADVICE}") from error
-        if changed := changed_lines(old, resolve_yaml(self.config)):
+        if changed := changed_lines(old, comparable(self.config)):
             raise CheckpointError(f"{checkpoint}: the recipe changed since it was written:\n{changed}\n{ADVICE}")
 
 
-def changed_lines(old: str, new: str) -> str:
-    """The lines of two recipes that only one of them holds; empty for equal ones.
+def comparable(config: RunConfig) -> str:
+    """A recipe as text, without what is free to change on the way: how many processes share the work, and how."""
+    return resolve_yaml(config.model_copy(update={"parallel": ParallelConfig()}))
 
-    How many processes share the work, and how, is free to change on the way.
-    """
-    old, new = (re.sub(r"^parallel:\n(?: +.*\n)*", "", text, flags=re.MULTILINE) for text in (old, new))
+
+def changed_lines(old: str, new: str) -> str:
+    """The lines of two recipes that only one of them holds; empty for equal ones."""
     before, after = set(old.splitlines()), set(new.splitlines())
     lines = [f"  was: {line.strip()}" for line in old.splitlines() if line not in after]
     lines += [f"  now: {line.strip()}" for line in new.splitlines() if line not in before]
@@ -82,9 +82,9 @@ def changed_lines(old: str, new: str) -> str:
 
 
 def completed(recipe: Path, kind: type[RunConfig]) -> str:
-    """A kept recipe with the options that are newer than it at their defaults; as it stands where that fails."""
+    """A kept recipe, comparable, options newer than it at their defaults; as it stands where that fails."""
     try:
-        return resolve_yaml(validate(load_yaml(recipe), kind))
+        return comparable(validate(load_yaml(recipe), kind))
     except ConfigError:
         return recipe.read_text(encoding="utf-8", errors="replace")
 
@@ -122,6 +122,4 @@ def _known(store: Path) -> dict[str, tuple[str, str]]:
 
 def _remember(store: Path, digests: dict[str, tuple[str, str]]) -> None:
     store.parent.mkdir(parents=True, exist_ok=True)
-    partial = store.with_name(f".{store.name}.{os.getpid()}")
-    partial.write_text(json.dumps(digests, indent=1), encoding="utf-8")
-    partial.replace(store)
+    write_whole(store, json.dumps(digests, indent=1))

@@ -139,13 +139,14 @@ class Loader(Generic[BatchT]):
         planned = plan.steps[within]
         if self.quarantine is None or not len(self.corpus.images.texts):
             return list(planned), self._made(planned, plan.world)
-        if plan.world > 1 and not self.quarantine.stop:
+        ahead = plan.world > 1 and not self.quarantine.stop
+        if ahead:
             self.quarantine.look(np.concatenate(planned), number)
         try:
             packs = self._rest(planned, plan.world, number)
             return packs, self._made(packs, plan.world)
         except ImageError:
-            if plan.world > 1 and not self.quarantine.stop:
+            if ahead:
                 raise
             self.quarantine.look(np.concatenate(planned), number)
         packs = self._rest(planned, plan.world, number)

@@ -20,10 +20,12 @@ NARROW = 256  # inner width up to which a product is repeated: an adapter's way 
 
 
 def recompute(llm: PreTrainedModel, config: RunConfig) -> None:
-    """Set up what `train.recompute` says, layer by layer.
+    """Set up what `train.recompute` says, layer by layer; nothing where it is off.
 
     ZeRO-3 gathers weights around each layer's own backward pass, which only the reentrant kind gives it.
     """
+    if not config.train.recompute:
+        return
     reentrant = config.parallel.zero == 3
     options: dict[str, object] = {"use_reentrant": reentrant}
     if config.train.recompute == "selective":

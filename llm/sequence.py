@@ -5,20 +5,16 @@ and a share of the heads. Two exchanges a layer and pass. Limits: text runs; the
 processes; where the key-value heads are not, they are repeated first, which sends more.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as group
 
 from llm import dist
-
-if TYPE_CHECKING:
-    from llm.attention import AttentionPlan
+from llm.spans import AttentionPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +26,7 @@ class Exchange:
     rows: int
     total: int
 
-    def to(self, device: torch.device) -> Exchange:
+    def to(self, device: torch.device) -> "Exchange":
         """The same on another device."""
         return Exchange(self.plan.to(device), self.ranks, self.rows, self.total)
 

@@ -60,11 +60,7 @@ class ZeroEngine:
         parameters = [group.parameters for group in self.groups]
         rates = [group.lr for group in self.groups]
         optimizer = base_optimizer(torch_groups(parameters, rates, config.optim.weight_decay), config.optim)
-        kept = {name: tensor.clone() for name, tensor in model.named_buffers() if tensor.is_floating_point()}
         self._engine: Any = _initialize(model, optimizer, settings)
-        for name, tensor in model.named_buffers():
-            if name in kept:
-                tensor.data = kept[name].to(tensor.device)
         self.model: nn.Module = self._engine
         self.stage = config.parallel.zero
         self.rates = [group["lr"] for group in self._engine.optimizer.param_groups]
@@ -89,7 +85,7 @@ class ZeroEngine:
         """The parameters, whole; under ZeRO-3 from their masters, of which they are the rounded copies."""
         if self.stage < 3:
             return dict(named)
-        return {name: _full(parameter, "").to(parameter.dtype) for name, parameter in named.items()}
+        return {name: self._full(parameter).to(parameter.dtype) for name, parameter in named.items()}
 
     def state(self) -> dict[str, Any]:
         """Everything the next step depends on, by the names of `MasterOptimizer.state_dict`."""
@@ -98,9 +94,9 @@ class ZeroEngine:
         steps = [entry["step"] for entry in self._inner.state.values() if "step" in entry]
         for name, parameter in self._named():
             if parameter.dtype in LOW_PRECISION:
-                state[f"{name}.master"] = _full(parameter, "").cpu()
+                state[f"{name}.master"] = self._full(parameter).cpu()
             if steps:
-                state |= {f"{name}.{key}": _full(parameter, key).cpu() for key in MOMENTS}
+                state |= {f"{name}.{key}": self._full(parameter, key).cpu() for key in MOMENTS}
                 state[f"{name}.step"] = torch.as_tensor(float(steps[0]))
         return state
 
@@ -119,9 +115,42 @@ class ZeroEngine:
             self._make_moments(state)
         for name, parameter in named.items():
             if f"{name}.master" in state:
-                _set_full(parameter, state[f"{name}.master"], "")
+                self._place(parameter, state[f"{name}.master"])
             for key in MOMENTS if moved else ():
-                _set_full(parameter, state[f"{name}.{key}"], key)
+                self._place(parameter, state[f"{name}.{key}"], key)
+
+    def _full(self, parameter: nn.Parameter, key: str = "") -> Tensor:
+        """A parameter's fp32 master, or a moment of it, put together from all processes."""
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        found = safe_get_full_optimizer_state(parameter, key) if key else safe_get_full_fp32_param(parameter)
+        whole: Tensor = found.detach().clone()
+        cut: Any = parameter
+        return whole.view(cut.ds_shape if self.stage == 3 else parameter.shape)
+
+    def _place(self, parameter: nn.Parameter, value: Tensor, key: str = "") -> None:
+        """Put this process's part of a whole tensor in its place: a parameter's fp32 master, or a moment of it."""
+        from deepspeed import utils
+
+        if self.stage < 3:
+            whole = value.to(parameter.device)
+            if key:
+                utils.safe_set_full_optimizer_state(parameter, whole, key)
+            else:
+                utils.safe_set_full_fp32_param(parameter, whole)
+            return
+        # Not the setters of whole tensors: they fail where the processes' number does not divide the parameter.
+        own = (
+            utils.safe_get_local_optimizer_state(parameter, key) if key else utils.safe_get_local_fp32_param(parameter)
+        )
+        start = dist.here().rank * own.numel()
+        part = torch.zeros_like(own)  # the last process's is padded
+        mine = value.flatten()[start : start + own.numel()].to(own)
+        part[: len(mine)] = mine
+        if key:
+            utils.safe_set_local_optimizer_state(parameter, part, key)
+        else:
+            utils.safe_set_local_fp32_param(parameter, part)
 
     @property
     def _inner(self) -> torch.optim.Optimizer:
@@ -178,35 +207,3 @@ def _initialize(model: nn.Module, optimizer: torch.optim.Optimizer, settings: di
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
     return engine
-
-
-def _full(parameter: nn.Parameter, key: str) -> Tensor:
-    """A parameter's fp32 master, or a moment of it, put together from all processes."""
-    from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-
-    found = safe_get_full_optimizer_state(parameter, key) if key else safe_get_full_fp32_param(parameter)
-    whole: Tensor = found.detach().clone()
-    return whole.view(getattr(parameter, "ds_shape", parameter.shape))
-
-
-def _set_full(parameter: nn.Parameter, value: Tensor, key: str) -> None:
-    """Put this process's part of a whole tensor in its place."""
-    from deepspeed.utils import (
-        safe_get_local_fp32_param,
-        safe_get_local_optimizer_state,
-        safe_set_full_fp32_param,
-        safe_set_full_optimizer_state,
-        safe_set_local_fp32_param,
-        safe_set_local_optimizer_state,
-    )
-
-    if not hasattr(parameter, "ds_id"):
-        place = value.to(parameter.device)
-        safe_set_full_optimizer_state(parameter, place, key) if key else safe_set_full_fp32_param(parameter, place)
-        return
-    own = safe_get_local_optimizer_state(parameter, key) if key else safe_get_local_fp32_param(parameter)
-    start = dist.here().rank * own.numel()
-    part = torch.zeros_like(own)  # the last process's part is padded
-    mine = value.flatten()[start : start + own.numel()].to(own)
-    part[: len(mine)] = mine
-    safe_set_local_optimizer_state(parameter, part, key) if key else safe_set_local_fp32_param(parameter, part)

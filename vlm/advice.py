@@ -7,7 +7,8 @@ from typing import Any
 from llm.config import RunConfig
 from llm.errors import ConfigError
 from vlm.config import VlmRunConfig
-from vlm.plan import GIB, Device, Plan
+from vlm.device import GIB, Device
+from vlm.outlook import Plan
 
 Replan = Callable[[RunConfig], Plan]
 ROWS = 256  # pack_tokens are advised in multiples of this
@@ -83,7 +84,9 @@ def together(
 def changes(config: RunConfig) -> Iterator[Change]:
     """What may be changed, the least harm first."""
     tune, optim = config.tune, config.optim
-    if not config.train.recompute:
+    if not config.train.recompute and config.parallel.zero < 3:
+        yield Change({"train.recompute": "selective"})
+    if config.train.recompute is not True:
         yield Change({"train.recompute": True})
     if not optim.name.endswith("8bit"):
         yield Change({"optim.name": "adamw8bit"})

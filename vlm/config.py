@@ -6,7 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
-from llm.config import ModelConfig, OptimConfig, Part, Positive, Rate, RunConfig, Source, TextRunConfig, TuneConfig
+from llm.config import (
+    ModelConfig,
+    OptimConfig,
+    ParallelConfig,
+    Part,
+    Positive,
+    Rate,
+    RunConfig,
+    Source,
+    TextRunConfig,
+    TuneConfig,
+)
 from llm.errors import ConfigError
 from llm.explain import did_you_mean
 from llm.load import Document, load_yaml, validate
@@ -74,6 +85,13 @@ class VlmRunConfig(RunConfig):
     model: VlmModelConfig
     tune: VlmTuneConfig = Field(VlmTuneConfig(), validate_default=True)
     optim: VlmOptimConfig = VlmOptimConfig()
+
+    @field_validator("parallel", mode="after")
+    @classmethod
+    def _packs_with_pictures_stay_whole(cls, parallel: ParallelConfig) -> ParallelConfig:
+        if parallel.sequence > 1:
+            raise ValueError("sequence: packs with pictures are not cut among processes, text alone is; leave it out")
+        return parallel
 
     @field_validator("tune", mode="after")
     @classmethod

@@ -7,12 +7,14 @@ from typing import Any
 from llm.batch import PackedBatch
 from llm.config import RunConfig
 from llm.errors import ConfigError
+from llm.material import Material, loader_of, read_material
+from llm.parts import Parts
 from llm.preflight import largest_pack
-from llm.run import Material, Parts, loader_of, read_material
 from vlm.batch import VlmBatch
 from vlm.budget import Pack, about
 from vlm.config import AnyConfig, PipelineConfig, load_steps
-from vlm.plan import find_device, forecast, speed_of, told, work
+from vlm.device import find_device, speed_of
+from vlm.outlook import forecast, told, work
 from vlm.run import open_model, parts_of
 
 

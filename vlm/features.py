@@ -111,16 +111,24 @@ def open_store(
 
 
 @torch.no_grad()
-def fill(store: FeatureStore, vision: VisionModel, images: Sequence[str]) -> bool:
-    """Keep the features of all these pictures, each process its share; whether all are there now."""
+def fill(store: FeatureStore, vision: VisionModel, images: Sequence[str], lenient: bool = False) -> bool:
+    """Keep the features of all these pictures, each process its share; whether all are there now.
+
+    Raises ImageError for one that cannot be read; `lenient` leaves it out, as the steps will.
+    """
     ranks, pictures = dist.here(), [ImageRef(path) for path in dict.fromkeys(images)]
+    missing = 0
     for picture in pictures[ranks.rank :: ranks.world]:
-        name = store.name(picture)
-        if store.get(name) is None:
-            pixels = torch.from_numpy(vision.preprocess(read_image(picture)))[None]
-            store.put(name, vision.features(pixels.to(dist.device()))[0])
-    dist.wait()
-    missing = sum(store.get(store.name(picture)) is None for picture in pictures[ranks.rank :: ranks.world])
+        try:
+            name = store.name(picture)
+            if store.get(name) is None:
+                pixels = torch.from_numpy(vision.preprocess(read_image(picture)))[None]
+                store.put(name, vision.features(pixels.to(dist.device()))[0])
+        except ImageError:
+            if not lenient:
+                raise
+            continue
+        missing += store.get(name) is None
     return not int(dist.total(torch.tensor(missing)))
 
 

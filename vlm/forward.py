@@ -17,10 +17,9 @@ class VlmModel(nn.Module):
         super().__init__()
         self.vision = vision
         self.store: FeatureStore | None = None  # keeps what a frozen tower makes of a picture
-        # Several processes wait for each other in every part of the model (ZeRO): one whose pack has no picture runs
-        # tower and projector all the same, on a blank, at weight 0.
-        self.every_part = False
-        self.tower_is_cut_up = False  # ZeRO-3: a process that called it alone would wait forever
+        # Under ZeRO the processes wait for each other in every part of the model: none may call the tower alone, or
+        # leave it out.
+        self.together = False
 
     @property
     def device(self) -> torch.device:
@@ -29,12 +28,7 @@ class VlmModel(nn.Module):
 
     def forward(self, batch: VlmBatch) -> Tensor:
         """Summed cross-entropy over the pack's targets, fp32 scalar."""
-        loss = summed_loss(self.logits(batch), batch.text.targets)
-        if loss.requires_grad or not torch.is_grad_enabled():
-            return loss
-        # A pack of text reaches nothing that stage 1 trains: its gradient is zero, not missing.
-        trained = [parameter.sum() for parameter in self.parameters() if parameter.requires_grad]
-        return loss + 0.0 * torch.stack(trained).sum()
+        return summed_loss(self.logits(batch), batch.text.targets)
 
     def logits(self, batch: VlmBatch) -> Tensor:
         """[K, V]: the LM head runs at target rows only."""
@@ -52,15 +46,18 @@ class VlmModel(nn.Module):
         """[T, hidden]: token embeddings with the projected pictures in their rows."""
         tokens: Tensor = self.vision.hf.get_input_embeddings()(batch.text.input_ids[0])
         if not len(batch.image_of):
-            return tokens + self._blank(tokens) if self.every_part else tokens
+            return tokens + self._blank(tokens) if torch.is_grad_enabled() or self.together else tokens
         pictures = self.vision.embed_images(self._features(batch))  # [U * P, hidden]
         per_place = pictures.view(batch.pictures, -1, pictures.shape[-1])[batch.image_of]
         return tokens.index_copy(0, batch.image_rows, per_place.flatten(0, 1).to(tokens.dtype))
 
     def _blank(self, tokens: Tensor) -> Tensor:
-        """A 0 that depends on the projector, and on the tower where it runs in every step."""
+        """A 0 that depends on what pictures go through: a pack of text has a gradient as well, of zero.
+
+        That is the projector; under ZeRO also the tower, where it runs in every step.
+        """
         vision = self.vision
-        if self.store is None:
+        if self.together and self.store is None:
             side = vision.preprocess.size
             features = vision.features(tokens.new_zeros(1, 3, side, side, dtype=torch.float32))
         else:
@@ -71,10 +68,10 @@ class VlmModel(nn.Module):
         """[U, P, C]. Each picture at its own place, known or not: a product may round a row by where it stands."""
         if not len(batch.pixel_values):
             return batch.known.index_select(0, batch.order)
-        if self.store is not None and self.tower_is_cut_up:
+        if self.store is not None and self.together:
             raise RunError(
                 f"{len(batch.pixel_values)} pictures changed since this run began: their features are not kept, and "
-                "under ZeRO-3 one process cannot compute them alone. Bring them back or set data.cache_features: off"
+                "under ZeRO no process computes them alone. Bring them back, or set data.cache_features: off"
             )
         if self.store is None or not batch.names:
             fresh = self.vision.features(batch.pixel_values)

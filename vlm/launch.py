@@ -45,6 +45,11 @@ class Start:
         return replace(self, recipe=recipe, overrides=())
 
     @property
+    def command(self) -> list[str]:
+        """What one of several processes runs."""
+        return [sys.executable, "-c", START, *self.arguments]
+
+    @property
     def arguments(self) -> list[str]:
         """The command line that trains this in one of several processes."""
         return ["train", str(self.recipe), *self.overrides, *(["--anyway"] if self.anyway else [])]
@@ -66,14 +71,14 @@ class Worker:
         return self.errors.read().decode(errors="replace").strip()
 
 
-def launch(arguments: Sequence[str], count: int) -> int:
-    """Run `eyegraft ARGUMENTS` in `count` processes; returns the exit code of the one that ended first, if not 0.
+def launch(command: Sequence[str], count: int) -> int:
+    """Run a command in `count` processes; returns the exit code of the one that ended first, if not 0.
 
     Raises RunError when a process was killed, with what it said last.
     """
     with ExitStack() as stack:
         environment = _environment(count)
-        workers = [stack.enter_context(_started(arguments, environment, rank)) for rank in range(count)]
+        workers = [stack.enter_context(_started(command, environment, rank)) for rank in range(count)]
         stack.enter_context(_passing_on(workers))
         return _watch(workers)
 
@@ -86,11 +91,12 @@ def _environment(count: int) -> dict[str, str]:
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(free_port()),
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -98,11 +104,11 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _started(arguments: Sequence[str], environment: dict[str, str], rank: int) -> Iterator[Worker]:
+def _started(command: Sequence[str], environment: dict[str, str], rank: int) -> Iterator[Worker]:
     """One process, killed at the latest when the block ends."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [sys.executable, "-c", START, *arguments],
+            command,
             env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=errors if rank else None,
             start_new_session=True,  # a terminal's Ctrl-C reaches it through us, once

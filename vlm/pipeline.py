@@ -15,6 +15,7 @@ from llm.config import RunConfig, run_folder
 from llm.errors import ConfigError
 from llm.load import resolve_yaml
 from llm.lock import refuse_second
+from llm.whole import write_whole
 from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, load_steps
 from vlm.launch import Start, launch, worker_output
 
@@ -73,9 +74,7 @@ class Record:
         return self._steps[name]
 
     def _write(self) -> None:
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(self._steps, indent=1), encoding="utf-8")
-        partial.replace(self.path)
+        write_whole(self.path, json.dumps(self._steps, indent=1))
 
 
 def run_step(step: AnyConfig, start: Start) -> dict[str, Any]:
@@ -93,7 +92,7 @@ def run_step(step: AnyConfig, start: Start) -> dict[str, Any]:
         return {}
     if start.nproc:
         refuse_second(run_folder(step))
-        if code := launch(start.arguments, start.nproc):
+        if code := launch(start.command, start.nproc):
             sys.exit(code)
     else:
         _train_here(step, start)

@@ -23,10 +23,12 @@ from llm.forward import TextModel
 from llm.generate import Sampling
 from llm.ground import base_digest
 from llm.load import resolve_yaml
+from llm.material import collate_text, samples_of
 from llm.model import load_llm, load_tokenizer, local_folder
 from llm.optim import ParamGroup
+from llm.parts import Parts
 from llm.recompute import recompute
-from llm.run import Parts, collate_text, run_training, samples_of
+from llm.run import run_training
 from llm.template import load_template
 from llm.tuning import apply_tuning, merge_adapters
 from vlm.batch import VlmBatch, collate_vlm, read_pixels
@@ -67,6 +69,7 @@ def train(config: RunConfig, base: Path, anyway: bool = False) -> Path:
     """Train a text or vision run; returns its folder. `anyway`: though its recipe or data changed since it began."""
     torch.manual_seed(config.seed)  # fresh projectors and adapters are drawn here
     opened = open_model(config)
+    _refuse_uneven(opened.speaker.text, config.parallel.sequence)
     if isinstance(opened.model, VlmModel):
         for note in opened.model.vision.notes:  # what cannot be exported says so before step 1
             print(note)
@@ -83,7 +86,7 @@ def parts_of(opened: Opened) -> Parts[Any]:
 def open_model(config: RunConfig) -> Opened:
     """Build the recipe's model, bring in what the runs before it trained, and open what this one trains."""
     dtype = DTYPES[config.train.dtype]
-    four_bit = config.tune.kind == "qlora" or config.tune.four_bit
+    four_bit = config.tune.in_four_bits
     if isinstance(config, VlmRunConfig):
         return _open_vision(config, dtype, four_bit)
     return _open_text(config, dtype, four_bit)
@@ -100,16 +103,12 @@ def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
     use_packed_attention(llm)
     llm.requires_grad_(False)
     parameters = apply_tuning(llm, config.tune)
-    if config.train.recompute:
-        recompute(llm, config)
-    _refuse_uneven(llm, config.parallel.sequence)
+    recompute(llm, config)
     encoder = Encoder(tokenizer, load_template(config.data.template, tokenizer))
     return Opened(config, model, encoder, [ParamGroup("llm", parameters, config.optim.lr)])
 
 
 def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
-    if config.parallel.sequence > 1:
-        raise ConfigError("parallel.sequence: packs with pictures are not cut among processes; text runs alone are")
     vision = build_vlm(config.model, dtype, four_bit)
     model = VlmModel(vision)
     for earlier, folder in earlier_runs(config):
@@ -120,8 +119,7 @@ def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool) -> Op
         merge_adapters(vision, dense=False)
     use_packed_attention(vision.language_model)
     groups = open_stage(vision, config)
-    if config.train.recompute:
-        recompute(vision.language_model, config)
+    recompute(vision.language_model, config)
     tokenizer = vision.tokenizer
     template = load_template(config.data.template, tokenizer)
     return Opened(config, model, Encoder(tokenizer, template, vision.image_id, vision.rows), groups)
@@ -240,9 +238,9 @@ def _vision_parts(opened: Opened, model: VlmModel) -> Parts[Any]:
     def ready(corpus: Corpus, folder: Path) -> str:
         images = [path for images in corpus.images for path in images]
         line = keep_features(model, opened.config, images, folder)
-        model.every_part = opened.config.parallel.zero > 0 and dist.here().world > 1
-        model.tower_is_cut_up = opened.config.parallel.zero == 3 and dist.here().world > 1
-        if model.tower_is_cut_up and model.store is not None and not fill(model.store, vision, images):
+        model.together = opened.config.parallel.zero > 0 and dist.here().world > 1
+        lenient = opened.config.data.on_bad_image == "quarantine"
+        if model.together and model.store is not None and not fill(model.store, vision, images, lenient):
             model.store = None
             return "features: computed in every step, there is no room for those of all pictures"
         return line

@@ -1,6 +1,7 @@
 """A run's model without its weights: what `vlm.run.open_model` builds, on torch's meta device, from config files."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,16 +40,14 @@ def skeleton(config: RunConfig, earlier: Sequence[RunConfig] = ()) -> Shape:
 
 
 def _text(config: RunConfig, earlier: Sequence[RunConfig]) -> Shape:
-    llm = llm_skeleton(config.model.llm, DTYPES[config.train.dtype], four_bit(config))
+    llm = llm_skeleton(config.model.llm, DTYPES[config.train.dtype], config.tune.in_four_bits)
     for run in earlier:
         apply_tuning(llm, run.tune)
         replace_adapted(llm, _merged, dense=False)
     llm.requires_grad_(False)
     parameters = apply_tuning(llm, config.tune)
-    if config.train.recompute:
-        recompute(llm, config)
     groups = [ParamGroup("llm", parameters, config.optim.lr)]
-    return Shape(TextModel(llm), llm, groups, {}, _head(llm))
+    return Shape(TextModel(llm), llm, groups, {}, _head(llm), recompute=partial(recompute, llm, config))
 
 
 def _vision(config: VlmRunConfig, earlier: Sequence[RunConfig]) -> Shape:
@@ -59,18 +58,17 @@ def _vision(config: VlmRunConfig, earlier: Sequence[RunConfig]) -> Shape:
         open_stage(vision, run)
         replace_adapted(vision, _merged, dense=False)
     groups = open_stage(vision, config)
-    if config.train.recompute:
-        recompute(vision.language_model, config)
     parts: dict[str, nn.Module] = {"tower": vision.tower, "projector": vision.projector}
     model = VlmModel(vision)
-    return Shape(model, vision.language_model, groups, parts, vision.lm_head, (vision.tower, vision.projector))
+    pictures, again = (vision.tower, vision.projector), partial(recompute, vision.language_model, config)
+    return Shape(model, vision.language_model, groups, parts, vision.lm_head, pictures, again)
 
 
 def vision_skeleton(config: VlmRunConfig) -> VisionModel:
     """A fresh vision model, as `build_vlm` gives it."""
     model, dtype = config.model, DTYPES[config.train.dtype]
     tower = tower_skeleton(config)
-    llm = llm_skeleton(model.llm, dtype, four_bit(config))
+    llm = llm_skeleton(model.llm, dtype, config.tune.in_four_bits)
     projector = build_projector(model, tower.hidden, llm.config.hidden_size)
     projector.linears.to(dtype)
     tokenizer: Any = None  # a forecast encodes nothing
@@ -105,11 +103,6 @@ def tokenizer_of(path: str) -> PreTrainedTokenizerBase | None:
         return None
     with torch.device("cpu"):
         return load_tokenizer(path)
-
-
-def four_bit(config: RunConfig) -> bool:
-    """Whether the recipe holds its LLM in NF4."""
-    return config.tune.kind == "qlora" or config.tune.four_bit
 
 
 def _merged(layer: LoraLinear) -> nn.Module:

@@ -9,10 +9,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tests.llm.tokenizers import bpe_tokenizer
 
 
-@pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama folder with grouped-query attention, its head untied, and a tokenizer. Read only."""
-    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+def save_llama(folder: Path) -> Path:
+    """A Llama with grouped-query attention, its head untied, and a tokenizer."""
     tokenizer = bpe_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -30,3 +28,9 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
         LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama folder. Read only."""
+    return save_llama(tmp_path_factory.mktemp("models") / "tiny-llama")

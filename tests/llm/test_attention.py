@@ -5,10 +5,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from llm.attention import AttentionPlan, Span, plain_attention, plan_attention, use_packed_attention
+from llm.attention import plain_attention, use_packed_attention
 from llm.batch import collate
 from llm.encode import IGNORED, Sample
 from llm.forward import TextModel
+from llm.spans import AttentionPlan, Span, plan_attention
 
 VOCAB = 96
 

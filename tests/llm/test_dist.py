@@ -1,22 +1,19 @@
 """What one process is told of the others; several real ones are in tests/parallel."""
 
-import socket
-
 import pytest
 import torch
 
 from llm import dist
 from llm.dist import Ranks
 from llm.errors import ConfigError, LostError
+from vlm.launch import free_port
 
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of the only process of a group: what `--nproc 1` makes for ZeRO's offloading on one card."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    for name, value in {"WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    for name, value in ({"WORLD_SIZE": "1", "RANK": "0"} | where).items():
         monkeypatch.setenv(name, value)
 
 

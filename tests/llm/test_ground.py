@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llm.config import TextRunConfig
-from llm.errors import CheckpointError
+from llm.config import ParallelConfig, TextRunConfig
+from llm.errors import CheckpointError, RunError
+from llm.folder import refuse_other_recipe
 from llm.ground import Ground, base_digest
 from tests.llm.text_runs import flip, six_steps, unfinished
 from tests.soak.damage import prints
@@ -83,3 +84,15 @@ def test_a_base_is_hashed_again_only_when_its_file_changed(tmp_path: Path, monke
     assert base_digest(base, cache) == first
     flip(base / "model.safetensors")
     assert base_digest(base, cache) != first
+
+
+def test_how_many_share_the_work_may_change_on_the_way(recipe: TextRunConfig) -> None:
+    unfinished(recipe)
+    shared = recipe.model_copy(update={"parallel": ParallelConfig(zero=1)})
+    refuse_other_recipe(Path(recipe.out), shared, anyway=False)
+    Ground({}, shared).refuse_changed(Path("new"), Ground({}, recipe).state())
+    other = shared.model_copy(update={"seed": 1})
+    with pytest.raises(RunError, match="these lines differ:\n  was: seed: 0\n  now: seed: 1\nGo on"):
+        refuse_other_recipe(Path(recipe.out), other, anyway=False)
+    with pytest.raises(CheckpointError, match="the recipe changed"):
+        Ground({}, other).refuse_changed(Path("new"), Ground({}, recipe).state())

@@ -62,8 +62,7 @@ def step(how: bool | str) -> tuple[float, list[torch.Tensor], Counter[str]]:
     config = settings(how)
     parameters = apply_tuning(llm, config.tune)
     use_packed_attention(llm)
-    if config.train.recompute:
-        recompute(llm, config)
+    recompute(llm, config)
     model = TextModel(llm).train()
     with Calls() as calls:
         loss = model(batch())

@@ -137,7 +137,7 @@ def test_every_split_of_a_step_is_equal(tiny_llama: Path, data: Path, tmp_path: 
 def test_a_mean_of_means_would_differ(tiny_llama: Path, data: Path, tmp_path: Path) -> None:
     """The control of the test above: packs hold unequal numbers of targets; averaging their means is another loss."""
     from llm.loader import plan_run
-    from llm.run import read_material
+    from llm.material import read_material
     from vlm.run import open_model, parts_of
 
     config = recipe(tiny_llama, data, tmp_path, train={"pack_tokens": 200, "fold": "off"})

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from llm.attention import Span, packed_attention, plan_attention
+from llm.attention import packed_attention
+from llm.spans import Span, plan_attention
 from llm.varlen import HALF, KNOWN, Lengths, attend, describe, find_kernel, kernels
 
 HEADS, SHARED, WIDTH = 6, 2, 16

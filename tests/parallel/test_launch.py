@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -111,3 +112,24 @@ def test_an_error_of_all_processes_is_told_once(
         main()
     assert stopped.value.code == 1
     assert capfd.readouterr().err.count("error: /nowhere: no such folder") == 1
+
+
+def test_processes_that_hear_nothing_are_ended_by_a_second_signal(tmp_path: Path) -> None:
+    """As those that hang in a collective, whose handlers never run."""
+    deaf = "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    deaf += "pathlib.Path(sys.argv[1], str(time.time_ns())).touch(); time.sleep(300)"
+    code = "import sys; from vlm.launch import launch; launch([sys.executable, '-c', *sys.argv[1:]], 2)"
+    process = subprocess.Popen([sys.executable, "-c", code, deaf, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    try:
+        while len(list(tmp_path.iterdir())) < 2:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        time.sleep(0.5)
+        assert process.poll() is None and all(map(alive, workers_of(process.pid)))
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+        assert "was killed by SIGKILL" in errors
+    finally:
+        process.kill()
+        process.communicate()

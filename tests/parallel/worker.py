@@ -1,28 +1,49 @@
 """One of several processes that train a list of recipes, one after the other: `python -m tests.parallel.worker LIST`.
 
-Starting a process costs more than all these runs, so one launched group does them all.
+Starting a process costs more than all these runs, so one launched group does them all. A watchdog ends a process, with
+the stack it hangs in, when no step has ended for a minute.
 """
 
+import faulthandler
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from llm import dist
+from llm import dist, loop
 from llm.config import RunConfig
 from vlm.config import SCHEMAS
 from vlm.launch import worker_output
 from vlm.run import train
 
+STEP_S = 60
+START_S = 600  # a model is loaded; DeepSpeed compiles a library in its first start
+
 
 def main() -> None:
     """Train every recipe of the list."""
+    loop._of_all = watched(loop._of_all)
     with dist.joined() as ranks:
         worker_output(ranks.rank)
         for recipe in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
             config = SCHEMAS[recipe["stage"]].model_validate(recipe)
             assert isinstance(config, RunConfig)
             print(f"== {config.name}", flush=True)
+            faulthandler.dump_traceback_later(START_S, exit=True)
             train(config, Path.cwd(), anyway=True)
+            faulthandler.cancel_dump_traceback_later()
+
+
+def watched(end_of_step: Callable[..., Any]) -> Callable[..., Any]:
+    """The same; the next step has a minute from here."""
+
+    def end(*args: Any) -> Any:
+        ended = end_of_step(*args)
+        faulthandler.dump_traceback_later(STEP_S, exit=True)
+        return ended
+
+    return end
 
 
 if __name__ == "__main__":

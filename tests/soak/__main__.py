@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def main() -> None:
     references(root)
     cases = cases_of(options.scale)
     print(f"{root}: {len(cases)} cases", flush=True)
-    workers = [_fork(lambda number=number: _work(root, number, cases[number::WORKERS])) for number in range(WORKERS)]  # type: ignore[misc]
+    workers = [_fork(partial(_work, root, number, cases[number::WORKERS])) for number in range(WORKERS)]
     full = root / "full.json"
     full_disk = _fork(lambda: full.write_text(json.dumps(refusals())))
     statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (*workers, full_disk)]

@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from llm.checkpoint import list_checkpoints
@@ -65,7 +66,7 @@ def killed_somewhere(case: Case, known: Known) -> Verdict:
     for _ in range(TRIES):
         recipe = _fresh(case, known)
         child, delay = Child(recipe), draw.uniform(0.05, known.seconds[case.kind])
-        child.wait(lambda child=child, delay=delay: time.perf_counter() - child.began > delay)  # type: ignore[misc]
+        child.wait(partial(_lived, child, delay))
         child.signal(signal.SIGKILL)
         if child.end().status == -signal.SIGKILL:
             return _goes_on(case, known, recipe, [], _where(recipe.parent))
@@ -78,14 +79,14 @@ def killed_in_a_save(case: Case, known: Known) -> Verdict:
     for _ in range(TRIES):
         recipe = _fresh(case, known)
         wanted = f".step-{3 * draw.randrange(1, STEPS // 3 + 1):06d}.partial"
-        partial = recipe.parent / "run" / "checkpoints" / wanted
+        begun = recipe.parent / "run" / "checkpoints" / wanted
         child = Child(recipe)
-        if child.wait(partial.exists, pause=0.0002) is None:
+        if child.wait(begun.exists, pause=0.0002) is None:
             time.sleep(draw.uniform(0, 0.02))
             child.signal(signal.SIGKILL)
             child.end()
-        if partial.exists():
-            return _goes_on(case, known, recipe, [], f"in a save: {wanted}, {len(list(partial.iterdir()))} files in it")
+        if begun.exists():
+            return _goes_on(case, known, recipe, [], f"in a save: {wanted}, {len(list(begun.iterdir()))} files in it")
     return Verdict(case, [f"none of {TRIES} kills met a save"], "")
 
 
@@ -95,13 +96,21 @@ def asked_to_stop(case: Case, known: Known) -> Verdict:
     for _ in range(TRIES):
         recipe = _fresh(case, known)
         child, wanted = Child(recipe), draw.randrange(1, STEPS)
-        if child.wait(lambda recipe=recipe, wanted=wanted: _steps(recipe.parent) >= wanted) is None:  # type: ignore[misc]
+        if child.wait(partial(_reached, recipe.parent, wanted)) is None:
             began = time.perf_counter()
             child.signal(number)
             end, took = child.end(), time.perf_counter() - began
             if end.status != 0:
                 return _asked(case, known, recipe, end, number, took)
     return Verdict(case, [f"all of {TRIES} signals came behind the last step"], "")
+
+
+def _lived(child: Child, seconds: float) -> bool:
+    return time.perf_counter() - child.began > seconds
+
+
+def _reached(folder: Path, step: int) -> bool:
+    return _steps(folder) >= step
 
 
 def _asked(case: Case, known: Known, recipe: Path, end: End, number: int, took: float) -> Verdict:

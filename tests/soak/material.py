@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, LlamaConfig, LlamaForCausalLM
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from llm.config import RunConfig, TextRunConfig
 from llm.load import resolve_yaml
-from tests.llm.tokenizers import bpe_tokenizer
+from tests.llm.conftest import save_llama
 from tests.vlm.conftest import TEXT, VISION, randomise, save_llm
 from vlm.config import VlmRunConfig
 
@@ -43,19 +43,7 @@ def make_models(root: Path) -> None:
     randomise(clip)
     clip.save_pretrained(root / "clip")
     CLIPImageProcessor(crop_size={"height": 32, "width": 32}).save_pretrained(root / "clip")
-    tokenizer = bpe_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(root / "llama")
-    tokenizer.save_pretrained(root / "llama")
+    save_llama(root / "llama")
     _write_pictures(root)
     _write_chats(root)
 

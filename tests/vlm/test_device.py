@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from llm.run import loader_of, read_material
+from llm.material import loader_of, read_material
 from tests.vlm.runs import recipe
 from vlm.features import fill
 from vlm.forward import VlmModel

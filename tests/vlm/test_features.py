@@ -11,12 +11,13 @@ from PIL import Image
 
 from llm.checkpoint import list_checkpoints, read_weights
 from llm.conversation import ImageRef
+from llm.errors import ImageError
 from llm.metrics import read_rows
 from tests.vlm.runs import recipe
 from vlm import features
 from vlm.config import VqaEval
 from vlm.evaluate import evaluate_vqa
-from vlm.features import FeatureStore, open_store, tower_key
+from vlm.features import FeatureStore, fill, open_store, tower_key
 from vlm.forward import VlmModel
 from vlm.model import VisionModel, build_vlm
 from vlm.run import keep_features, open_run, train
@@ -188,3 +189,18 @@ def test_two_writers_and_a_kill_leave_whole_files_only(tmp_path: Path) -> None:
     for number in range(50):
         found = store.get(f"{number:04x}")
         assert found is None or (found == float(number)).all()
+
+
+def test_filling_keeps_all_or_says_that_it_could_not(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
+    vision = built(tiny_llm, clip, records, tmp_path)
+    images = [str(records.with_name(f"{number}.png")) for number in range(3)]
+    store, _ = open_store(vision, "on", tmp_path / "features", images, 1.0)
+    assert store is not None and fill(store, vision, [*images, images[0]])
+    assert len(files(tmp_path / "features")) == 3
+    broken = tmp_path / "broken.png"
+    broken.write_text("no picture")
+    with pytest.raises(ImageError, match="broken.png"):
+        fill(store, vision, [*images, str(broken)])
+    assert fill(store, vision, [*images, str(broken), str(tmp_path / "gone.png")], lenient=True)
+    store.room = 0
+    assert not fill(store, vision, [str(records.with_name("9.png"))]), "there was no room for it"

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 import llm.batch
-from llm.attention import Span
 from llm.config import RunConfig
 from llm.encode import Sample
-from llm.run import loader_of, read_material
+from llm.material import loader_of, read_material
+from llm.spans import Span
 from tests.vlm.runs import recipe
 from tests.vlm.test_export_formats import text_recipe
 from vlm.run import open_model, parts_of

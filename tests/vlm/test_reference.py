@@ -12,8 +12,9 @@ from llm.attention import plain_attention
 from llm.corpus import Corpus
 from llm.engine import TorchEngine
 from llm.loader import Step
+from llm.material import loader_of, read_material
 from llm.optim import build_optimizer
-from llm.run import Parts, loader_of, read_material
+from llm.parts import Parts
 from tests.vlm.runs import recipe
 from vlm.batch import VlmBatch, collate_vlm
 from vlm.config import VlmRunConfig
