@@ -13,7 +13,7 @@ from llm.spans import AttentionPlan, Span, plan_attention
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Samples laid end to end: no padding, no mask, no ignored label.
+    """Samples laid end to end: no padding, no mask, and no ignored label unless it is muted.
 
     T rows, n samples, K targets. Positions restart at each sample; a branch's positions continue from its prefix.
     """
@@ -38,6 +38,10 @@ class PackedBatch:
     def tokens(self) -> int:
         """Rows of the pack, all of them real."""
         return self.input_ids.shape[1]
+
+    def muted(self) -> "PackedBatch":
+        """The same rows with nothing to learn: the loss and every gradient are 0, and all are there."""
+        return replace(self, targets=torch.full_like(self.targets, IGNORED))
 
     def to(self, device: torch.device) -> "PackedBatch":
         """The same batch on another device."""

@@ -24,10 +24,10 @@ from llm.encode import IGNORED, Encoder, Sample
 from llm.errors import DataError, Place, RecordError
 from llm.fold import alike, fold, folded_lengths, share_key, split_turns
 from llm.packing import Unit
-from llm.readers import describe, read
+from llm.readers import describe, image_folder, read
 from llm.template import prove
 
-VERSION = 4  # raise when the meaning of a cached file changes
+VERSION = 5  # raise when the meaning of a cached file changes
 AT_ONCE = 4096  # images checked between two looks at which are distinct
 ENDS = ("offsets", "branch_offsets", "image_offsets")
 NUMBERS: dict[str, type[np.generic]] = {
@@ -40,6 +40,7 @@ NUMBERS: dict[str, type[np.generic]] = {
     "weights": np.float64,
     "targets": np.int64,
     "shares": np.int64,
+    "keys": np.uint64,
 }
 CheckImage = Callable[[ImageRef], object]
 
@@ -56,6 +57,7 @@ class Corpus:
     weights: NDArray[np.float64]  # [n]
     targets: NDArray[np.int64]  # [n], supervised tokens
     shares: NDArray[np.int64]  # [n], equal where samples may share a prefix (see llm.fold.share_key)
+    keys: NDArray[np.uint64]  # [n], of the first image or of the text; what is held out is drawn by it
     images: Groups
     places: Texts
     dropped: list[str]  # places of records left out as too long
@@ -83,9 +85,9 @@ class Corpus:
         return Sample(np.asarray(self.ids[rows]), np.asarray(self.labels[rows]), images, tuple(map(int, branches)))
 
     def digest(self) -> str:
-        """A hash of all encoded records and their weights, wherever their files lie."""
+        """A hash of all encoded records, their weights and keys, wherever their files lie."""
         found = hashlib.sha256()
-        for array in (self.ids, self.labels, self.offsets, self.branches, self.weights, self.images.offsets):
+        for array in (self.ids, self.labels, self.offsets, self.branches, self.weights, self.images.offsets, self.keys):
             found.update(np.ascontiguousarray(array).data)
         return found.hexdigest()[:24]
 
@@ -189,10 +191,12 @@ def _write(
                     _too_long(conversation.place, len(sample.ids), data)
                     dropped.append(str(conversation.place))
                     continue
+                key = _key(sample, source, base, conversation.place)
                 for piece in pieces:
                     unpacked = _unpack_images(piece, folder, final)
                     _append(columns, ends, unpacked, share_key(unpacked, encoder.image_id))
                     columns.numbers("weights", np.array([source.weight], np.float64))
+                    columns.numbers("keys", np.array([key], np.uint64))
                     columns.texts("places", [str(conversation.place)])
     if not ends["offsets"]:
         advice = f"All {len(dropped)} records were longer than data.max_length" if dropped else "The sources are empty"
@@ -214,6 +218,14 @@ def _append(columns: Columns, ends: dict[str, int], sample: Sample, share: int) 
         columns.numbers(name, np.array([ends[name]], np.int64))
     columns.numbers("targets", np.array([(sample.labels != IGNORED).sum()], np.int64))
     columns.numbers("shares", np.array([share], np.int64))
+
+
+def _key(sample: Sample, source: Source, base: Path, place: Place) -> int:
+    """Equal for records that show the same first image, or the same text: a hash that no move of the files changes."""
+    if not sample.images:
+        return _hash64(sample.ids.tobytes())
+    first = sample.images[0]
+    return _hash64(first.data or os.path.relpath(first.path, image_folder(source, base, place)).encode())
 
 
 def _conversations(source: Source, base: Path, system: str) -> Iterator[Conversation]:
@@ -287,19 +299,18 @@ def _open(folder: Path) -> Corpus:
 
 
 def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sample indices for training and for validation; records that show the same first image stay together.
+    """Sample indices for training and for validation; records of one key stay together.
 
-    The choice hashes the image's path (or the record's place) with the seed, so adding records moves no other record.
+    The choice hashes key and seed: neither more records nor another folder moves a record to the other side.
     """
     if not share:
         return np.arange(len(corpus)), np.arange(0)
-    keys = (images[0] if images else place for images, place in zip(corpus.images, corpus.places, strict=True))
-    drawn = np.fromiter((_hash64(f"{seed}:{key}") for key in keys), np.uint64, len(corpus))
+    drawn = np.fromiter((_hash64(f"{seed}:{key}".encode()) for key in corpus.keys.tolist()), np.uint64, len(corpus))
     held = drawn < np.uint64(int(share * 2**64))
     if not held.any():
         held[int(np.argmin(drawn))] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def _hash64(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+def _hash64(content: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")

@@ -13,7 +13,7 @@ from llm.bins import Budget, Indices
 from llm.config import TrainConfig
 from llm.corpus import Corpus
 from llm.errors import DataError, ImageError
-from llm.packing import PackPlan, epoch_order, plan_packs
+from llm.packing import PackPlan, epoch_order, of_rank, plan_packs
 from llm.quarantine import Quarantine
 
 BatchT = TypeVar("BatchT")
@@ -75,17 +75,18 @@ def plan_run(corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed
 
 
 class Loader(Generic[BatchT]):
-    """Turns a schedule into steps; `make(indices)` builds the batch of one pack."""
+    """Turns a schedule into steps; `make(indices)` builds the batch of one pack, `mute` takes its targets away."""
 
     def __init__(
         self,
         corpus: Corpus,
         schedule: Schedule,
         make: Callable[[tuple[int, ...]], BatchT],
+        mute: Callable[[BatchT], BatchT],
         rank: int = 0,
         quarantine: Quarantine | None = None,
     ) -> None:
-        self.corpus, self.schedule, self.make, self.rank = corpus, schedule, make, rank
+        self.corpus, self.schedule, self.make, self.mute, self.rank = corpus, schedule, make, mute, rank
         self.quarantine = quarantine
 
     def steps(self, done: int) -> Iterator[Step[BatchT]]:
@@ -112,7 +113,7 @@ class Loader(Generic[BatchT]):
             if self.quarantine is None:
                 raise
             self.quarantine.look(np.array(pack), 0)
-        (rest,) = self._rest([np.array(pack)], 1, 0)
+        (rest,) = self._rest([np.array(pack)], 0)
         left = tuple(map(int, rest))
         return left, self.make(left)
 
@@ -143,37 +144,31 @@ class Loader(Generic[BatchT]):
         if ahead:
             self.quarantine.look(np.concatenate(planned), number)
         try:
-            packs = self._rest(planned, plan.world, number)
+            packs = self._rest(planned, number)
             return packs, self._made(packs, plan.world)
         except ImageError:
             if ahead:
                 raise
             self.quarantine.look(np.concatenate(planned), number)
-        packs = self._rest(planned, plan.world, number)
+        packs = self._rest(planned, number)
         return packs, self._made(packs, plan.world)
 
     def _made(self, packs: Sequence[Indices], world: int) -> list[BatchT]:
-        return [self.make(tuple(map(int, pack))) for pack in packs[self.rank :: world]]
+        """This rank's batches, as many as every other rank's: each backward may be a meeting of all ranks.
 
-    def _rest(self, planned: Sequence[Indices], world: int, number: int) -> list[Indices]:
-        """The packs without quarantined records; none is empty, and several ranks keep equally many.
-
-        An empty pack goes where one process works. Where several do it takes a record of the pack with the most: each
-        rank must run as many packs as the others.
+        Where packs run out, a rank goes through one record without its targets, which adds 0 to every gradient.
         """
+        own, idle = of_rank(packs, self.rank, world)
+        batches = [self.make(tuple(map(int, pack))) for pack in own]
+        return [*batches, self.mute(self.make((int(packs[0][0]),)))] if idle else batches
+
+    def _rest(self, planned: Sequence[Indices], number: int) -> list[Indices]:
+        """The packs without quarantined records; none is empty."""
         assert self.quarantine is not None
-        packs = [self.quarantine.rest(pack, number) for pack in planned]
-        if world == 1:
-            packs = [pack for pack in packs if len(pack)]
-        while packs and not all(map(len, packs)):
-            empty, full = (pick(range(len(packs)), key=lambda index: len(packs[index])) for pick in (min, max))
-            if len(packs[full]) < 2:
-                packs = []
-            else:
-                packs[empty], packs[full] = packs[full][-1:], packs[full][:-1]
+        packs = [rest for pack in planned if len(rest := self.quarantine.rest(pack, number))]
         if not packs:
             raise DataError(
-                f"step {number}: too few records are left, the pictures of the others turned bad. Mend them, or raise "
+                f"step {number}: no record is left, the pictures of all turned bad. Mend them, or raise "
                 f"train.batch:\n  " + "\n  ".join(self.quarantine.told())
             )
         return packs

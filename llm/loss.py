@@ -4,10 +4,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from llm.encode import IGNORED
+
 
 def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Sum of cross-entropies, fp32. `logits` [K, V] of any dtype, `targets` [K]."""
-    return cross_entropy(logits.float(), targets, reduction="sum")
+    """Sum of cross-entropies, fp32. `logits` [K, V] of any dtype, `targets` [K]; those of a muted batch count 0."""
+    return cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum")
 
 
 def hits(logits: Tensor, targets: Tensor) -> Tensor:

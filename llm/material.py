@@ -104,8 +104,11 @@ def loader_over(
         made: BatchT = batch if device.type == "cpu" else batch.to(device)
         return made
 
-    rank = ranks.rank // parts.sequence if schedule.plans[0].world > 1 else 0
-    return Loader(corpus, schedule, make, rank, quarantine)
+    def mute(batch: Any) -> BatchT:
+        muted: BatchT = batch.muted()
+        return muted
+
+    return Loader(corpus, schedule, make, mute, ranks.rank // parts.sequence, quarantine)
 
 
 def collate_text(corpus: Corpus, indices: tuple[int, ...], fold: bool = False) -> PackedBatch:

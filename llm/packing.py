@@ -4,7 +4,7 @@ The plan of an epoch is made for all processes at once and then sliced by rank, 
 and no rank runs dry.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm.bins import Budget, Indices, balance, best_fit
-from llm.errors import ConfigError, DataError
+from llm.errors import ConfigError
 
 _Packs = tuple[Indices, ...]
 
@@ -30,7 +30,8 @@ class Unit:
 class PackPlan:
     """One epoch: `steps[s][p]` lists the samples of pack p of optimizer step s.
 
-    Laws: every sample stands exactly once, no pack exceeds a budget, every step holds a multiple of `world` packs.
+    Laws: every sample stands exactly once, no pack exceeds a budget, and with `flatten` a step holds the same samples
+    however many ranks share it. A step need not hold a multiple of `world` packs: see `of_rank`.
     """
 
     steps: tuple[tuple[Indices, ...], ...]
@@ -39,9 +40,11 @@ class PackPlan:
     def __len__(self) -> int:
         return len(self.steps)
 
-    def packs(self, step: int, rank: int) -> tuple[Indices, ...]:
-        """The packs of one rank in one step; every rank gets equally many."""
-        return self.steps[step][rank :: self.world]
+
+def of_rank(packs: Sequence[Indices], rank: int, world: int) -> tuple[Sequence[Indices], bool]:
+    """The packs of one rank of a step, and whether the rank idles while others run one more."""
+    own = packs[rank::world]
+    return own, len(own) < -(-len(packs) // world)
 
 
 def plan_packs(
@@ -62,20 +65,18 @@ def plan_packs(
     about `batch` samples.
     `units` tells which of `batch` samples stay together and what they cost then; alone otherwise.
 
-    Raises ConfigError when a sample exceeds a budget by itself, DataError when there are fewer samples than ranks.
+    Raises ConfigError when a sample exceeds a budget by itself.
     """
     _refuse_oversized(tokens, images, budget)
-    if len(order) < world:
-        raise DataError(f"{len(order)} samples cannot feed {world} processes. Use fewer processes or more data")
     if mode == "fill":
-        shared = None if units is None else [unit for chunk in _chunks(order, batch, 1) for unit in units(chunk)]
+        shared = None if units is None else [unit for chunk in _chunks(order, batch) for unit in units(chunk)]
         costs = (tokens[order], images[order]) if shared is None else _costs(shared)
         return PackPlan(_fill_steps(costs, budget, batch, order, world, shared), world)
     steps = [
         _split_singles(chunk, tokens[chunk].tolist(), images[chunk].tolist(), budget, world)
         if units is None
         else _split_step(units(chunk), budget, world)
-        for chunk in _chunks(order, batch, world)
+        for chunk in _chunks(order, batch)
     ]
     return PackPlan(tuple(steps), world)
 
@@ -114,17 +115,14 @@ def _refuse_oversized(tokens: Indices, images: Indices, budget: Budget) -> None:
         )
 
 
-def _chunks(order: Indices, batch: int, world: int) -> Iterator[Indices]:
-    """Consecutive runs of `batch` samples; a tail too short for all ranks joins the run before it."""
-    starts = list(range(0, len(order), batch))
-    if len(starts) > 1 and len(order) - starts[-1] < world:
-        starts.pop()
-    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
-        yield order[start:end]
+def _chunks(order: Indices, batch: int) -> Iterator[Indices]:
+    """Consecutive runs of `batch` samples."""
+    for start in range(0, len(order), batch):
+        yield order[start : start + batch]
 
 
 def _split_step(units: list[Unit], budget: Budget, world: int) -> tuple[Indices, ...]:
-    """The fewest balanced packs, a multiple of `world`."""
+    """The fewest balanced packs, a multiple of `world` where there are samples enough."""
     tokens, images = [unit.tokens for unit in units], [unit.images for unit in units]
     count = _least(sum(tokens), sum(images), budget, world)
     if count > len(units):  # more ranks than groups: what shares a prefix is shared out
@@ -146,18 +144,13 @@ def _least(tokens: int, images: int, budget: Budget, world: int) -> int:
 
 
 def _fewest(tokens: list[int], images: list[int], budget: Budget, count: int, world: int) -> list[list[int]]:
-    """Balanced packs, `count` or more if they do not fit."""
+    """Balanced packs, `count` or more if they do not fit; a sample each at most."""
     while count <= len(tokens):
         packs = [[*range(len(tokens))]] if count == 1 else balance(tokens, images, budget, count)
         if packs is not None:
             return packs
         count += world
-    if world == 1:
-        return [[index] for index in range(len(tokens))]
-    raise ConfigError(
-        f"a step of {len(tokens)} samples cannot be shared evenly among {world} processes under train.pack_tokens "
-        f"{budget.tokens}. Raise train.pack_tokens, or make train.batch a multiple of {world}"
-    )
+    return [[index] for index in range(len(tokens))]
 
 
 def _members(units: list[Unit], pack: list[int]) -> Indices:
@@ -173,7 +166,7 @@ def _fill_steps(
     while len(packs) % world:
         widest = max(range(len(packs)), key=lambda index: len(packs[index]))
         if len(packs[widest]) < 2:
-            raise DataError(f"{len(packs)} packs cannot be shared among {world} processes. Use train.packing: flatten")
+            break
         pack = packs.pop(widest)
         packs += [pack[::2], pack[1::2]]
     # Packs come out longest first; the epoch's order decides when each is seen.

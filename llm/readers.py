@@ -164,10 +164,13 @@ def read_pairs(source: Source, base: Path) -> Iterator[PreferencePair]:
 def records(source: Source, base: Path) -> Iterator[Record]:
     """Every row of a source as its reader sees it."""
     name, _ = describe(source, base)
-    folder = os.path.abspath(base / Path(source.images).expanduser()) if source.images else ""
     for place, row in _rows(source, base):
-        images = folder or os.path.dirname(os.path.abspath(place.file))
-        yield Record(place, _object(place, row), name, images, source.columns)
+        yield Record(place, _object(place, row), name, image_folder(source, base, place), source.columns)
+
+
+def image_folder(source: Source, base: Path, place: Place) -> str:
+    """What a record's image paths are relative to, as an absolute path."""
+    return os.path.abspath(base / Path(source.images).expanduser() if source.images else os.path.dirname(place.file))
 
 
 def _choose(source: Source) -> tuple[str, str] | None:

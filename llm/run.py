@@ -182,9 +182,7 @@ def _validation_loss(parts: Parts[BatchT], material: Material, config: RunConfig
     if corpus is None:
         return None
     train = config.train.model_copy(update={"epochs": 1.0, "max_steps": 0})
-    groups = dist.here().world // parts.sequence
-    seen = 1 if len(material.held) >= groups else groups  # too few to share: every group sees them all
-    schedule = plan_run(corpus, material.held, train, seed=0, world=groups // seen)
+    schedule = plan_run(corpus, material.held, train, seed=0, world=dist.here().world // parts.sequence)
     modes = {module: module.training for module in parts.model.modules()}
     parts.model.eval()
     total, targets = 0.0, 0
@@ -192,7 +190,7 @@ def _validation_loss(parts: Parts[BatchT], material: Material, config: RunConfig
         for step in loader_over(parts, corpus, schedule, material.held_quarantine).steps(0):
             total += sum(float(parts.model(batch)) for batch in step.batches)
             targets += step.targets
-    total = float(dist.total(torch.tensor(total, dtype=torch.float64))) / seen
+    total = float(dist.total(torch.tensor(total, dtype=torch.float64)))
     for module, training in modes.items():
         module.training = training
     return total / targets

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from llm.batch import PackedBatch
+from llm.encode import IGNORED
 from llm.sequence import Exchange
 
 
@@ -25,6 +26,10 @@ class Shard:
     def tokens(self) -> int:
         """Rows of the whole pack."""
         return self.attention.total
+
+    def muted(self) -> "Shard":
+        """The same rows with nothing to learn."""
+        return replace(self, targets=torch.full_like(self.targets, IGNORED))
 
     def to(self, device: torch.device) -> "Shard":
         """The same rows on another device."""

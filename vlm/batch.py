@@ -36,6 +36,10 @@ class VlmBatch:
         """U, the number of distinct pictures."""
         return len(self.known) + len(self.pixel_values)
 
+    def muted(self) -> "VlmBatch":
+        """The same rows and pictures with nothing to learn."""
+        return replace(self, text=self.text.muted())
+
     def to(self, device: torch.device) -> "VlmBatch":
         """The same batch on another device."""
         return replace(

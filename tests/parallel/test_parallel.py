@@ -29,6 +29,7 @@ from vlm.run import open_model, open_run, parts_of, read_run_config, train
 Recipe = dict[str, Any]
 SHARED = {"ddp": {}, "zero1": {"zero": 1}, "zero2": {"zero": 2}, "zero3": {"zero": 3}}
 FP32, QUANTISED = 1e-6, 1e-4
+COUNT = 36
 MIXED_STEPS = 200  # of both kinds together
 
 
@@ -107,11 +108,11 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty conversations; answers of one to thirty words."""
+    """Conversations with answers of one to thirty words; a step of eight has a tail of one, so a rank of two idles."""
     file = tmp_path_factory.mktemp("rows") / "chat.jsonl"
     talks = [
         [{"role": "user", "content": f"What {n}?"}, {"role": "assistant", "content": f"{'fox ' * (n * 7 % 31)}{n}"}]
-        for n in range(40)
+        for n in range(COUNT)
     ]
     file.write_text("\n".join(json.dumps({"messages": talk}) for talk in talks))
     return file
@@ -180,7 +181,7 @@ def write_mixed(records: Path) -> Path:
     rows = [
         {"id": str(n), "conversations": [{"from": "human", "value": "<image>\n" * count + f"what {n}?"}, answer]}
         | ({"image": [f"{(n + each) % 16}.png" for each in range(count)]} if count else {})
-        for n in range(60)
+        for n in range(61)
         for count in ((0, 1, 3)[n % 3],)
     ]
     file.write_text(json.dumps(rows))
@@ -209,6 +210,13 @@ def test_two_processes_train_as_one(runs: Runs, kind: str, how: str) -> None:
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_a_rank_idled_in_these_runs(runs: Runs) -> None:
+    """One process needs no company for the last record of an epoch; of two, one goes through it without targets."""
+    facts = read_rows(runs.folder / "text-lora-ddp", "plan")[0]
+    assert (facts["records"] - facts["validation_records"]) % 8 == 1
+    assert facts["steps"] == read_rows(runs.folder / "text-lora", "plan")[0]["steps"] == 9
 
 
 def test_kept_features_and_computed_ones_are_the_same_under_zero3(runs: Runs) -> None:
@@ -288,6 +296,6 @@ def test_packs_with_and_without_pictures_on_different_ranks_do_not_wait_for_each
     pairs = {
         tuple(bool(images[pack].sum()) for pack in pair)
         for step in plan.plans[0].steps
-        for pair in zip(step[::2], step[1::2], strict=True)
+        for pair in zip(step[::2], step[1::2], strict=False)  # a rank that idles has none
     }
     assert {(True, False), (True, True)} & pairs and {(True, False), (False, True)} & pairs

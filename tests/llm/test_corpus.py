@@ -1,0 +1,59 @@
+"""What is held out for validation: drawn by content, wherever the files lie."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llm.config import DataConfig, Source
+from llm.corpus import Corpus, build_corpus, hold_out
+from llm.encode import Encoder
+from llm.model import load_tokenizer
+from llm.template import load_template
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_llama: Path) -> Encoder:
+    tokenizer = load_tokenizer(str(tiny_llama))
+    return Encoder(tokenizer, load_template("chatml", tokenizer), tokenizer.convert_tokens_to_ids("<image>"), 4)
+
+
+def corpus_in(folder: Path, encoder: Encoder, count: int = 200, pictures: bool = False) -> Corpus:
+    """Records `what 0?`, `what 1?`, ...; with `pictures`, two records each show the same one."""
+    folder.mkdir()
+    rows = [
+        {
+            "conversations": [
+                {"from": "human", "value": ("<image>\n" if pictures else "") + f"what {n}?"},
+                {"from": "gpt", "value": f"it is {n}"},
+            ]
+        }
+        | ({"image": f"{n // 2}.png"} if pictures else {})
+        for n in range(count)
+    ]
+    (folder / "rows.json").write_text(json.dumps(rows))
+    sources = (Source(path="rows.json"),)
+    return build_corpus(sources, DataConfig(sources=sources), encoder, folder / "cache", folder)
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_moving_the_files_moves_no_record_to_the_other_side(encoder: Encoder, tmp_path: Path, pictures: bool) -> None:
+    here, there = (corpus_in(tmp_path / name, encoder, pictures=pictures) for name in ("here", "there"))
+    assert here.digest() == there.digest()
+    (chosen, held), (_, held_there) = hold_out(here, 0.2, 7), hold_out(there, 0.2, 7)
+    assert (held == held_there).all() and 20 < len(held) < 60
+    assert sorted([*chosen, *held]) == list(range(200))
+    assert held.tolist() != hold_out(here, 0.2, 8)[1].tolist(), "the seed draws"
+
+
+def test_more_records_move_none_of_the_old_ones(encoder: Encoder, tmp_path: Path) -> None:
+    few, many = corpus_in(tmp_path / "few", encoder, 100), corpus_in(tmp_path / "many", encoder, 200)
+    _, held = hold_out(few, 0.2, 0)
+    _, held_of_many = hold_out(many, 0.2, 0)
+    assert held.tolist() == held_of_many[held_of_many < 100].tolist()
+
+
+def test_records_of_one_picture_stay_together(encoder: Encoder, tmp_path: Path) -> None:
+    chosen, held = hold_out(corpus_in(tmp_path / "pairs", encoder, pictures=True), 0.2, 0)
+    assert not set((np.asarray(chosen) // 2).tolist()) & set((np.asarray(held) // 2).tolist())
