@@ -185,7 +185,7 @@ def _write(
             kind, reason = describe(source, base)
             lines.append(f"{source.path}: {kind} ({reason})")
             for conversation in _conversations(source, base, data.system):
-                sample = _encode(conversation, encoder, data.turns)
+                sample = encode_record(conversation, encoder, data.turns)
                 pieces = _windows(sample, data.max_length) if conversation.is_plain else [sample]
                 if len(pieces[0].ids) > data.max_length:
                     _too_long(conversation.place, len(sample.ids), data)
@@ -230,13 +230,18 @@ def _key(sample: Sample, source: Source, base: Path, place: Place) -> int:
 
 def _conversations(source: Source, base: Path, system: str) -> Iterator[Conversation]:
     for conversation in read(source, base):
-        if system and not conversation.is_plain and conversation.messages[0].role != "system":
-            yield Conversation((Message("system", (system,)), *conversation.messages), conversation.place)
-        else:
-            yield conversation
+        yield with_prompt(conversation, system)
 
 
-def _encode(conversation: Conversation, encoder: Encoder, turns: str) -> Sample:
+def with_prompt(conversation: Conversation, system: str) -> Conversation:
+    """The conversation behind the recipe's system prompt, where it brings none of its own."""
+    if system and not conversation.is_plain and conversation.messages[0].role != "system":
+        return Conversation((Message("system", (system,)), *conversation.messages), conversation.place)
+    return conversation
+
+
+def encode_record(conversation: Conversation, encoder: Encoder, turns: str) -> Sample:
+    """One record as training has it: its questions `together` or `apart`, the template proved on each."""
     asked = [conversation] if turns == "together" else split_turns(conversation)
     for question in asked:
         prove(encoder.template, question)
@@ -258,6 +263,7 @@ def _too_long(place: Place, length: int, data: DataConfig) -> None:
             "length",
             f"{length} tokens, data.max_length is {data.max_length}",
             "Raise data.max_length, shorten the record, or set data.too_long: drop",
+            "too-long",
         )
 
 

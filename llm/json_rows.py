@@ -1,21 +1,26 @@
 """JSON text as rows with the line each one starts on, read as a stream: an array, or records one after another.
 
-The content decides, not the suffix: `[` opens an array, a first line that is whole makes it JSONL, anything else is
-records written over several lines.
+The content decides, not the suffix: `[` opens an array, a line that is whole makes it JSONL, anything else is
+records written over several lines. Training stops at the first broken record; the data tools go on behind it.
 """
 
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn, TextIO
 
 from llm.errors import Place, RecordError
 
 CHUNK = 1 << 20  # characters read at a time
+FAR = 16 << 20  # characters that are searched for the next record behind a broken one
+_LOOK = 10  # lines in which a whole record is looked for, since the first may be the broken one
 _LONGEST_ATOM = 16  # an error this close to the end of what was read may only mean that an atom was cut in two
 _SPACE = re.compile(r"[ \t\n\r]*")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of bytes that are not UTF-8
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 class _NotANumber(ValueError):
@@ -29,9 +34,34 @@ def _refuse(constant: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """One record as it is written: the line it starts on, its text, and its value or what is wrong with it."""
+
+    line: int
+    text: str
+    value: object = None
+    error: RecordError | None = None
+
+
 def json_rows(path: Path) -> Iterator[tuple[int, object]]:
     """(line, value) of every record. Raises RecordError with line, column and advice where the JSON is broken."""
-    with path.open(encoding="utf-8-sig") as file:
+    for record in json_texts(path):
+        if record.error is not None:
+            raise record.error
+        yield record.line, record.value
+
+
+def json_texts(path: Path) -> Iterator[JsonText]:
+    """Every record, whole or broken. Behind a broken one it goes on with the next that can be told apart.
+
+    Where none can, the last error has the code `json-unread` and the rest of the file is left out.
+    """
+    with path.open("rb") as start:
+        if start.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            yield JsonText(1, "", error=_encoding(Place(str(path), 1), "UTF-16"))
+            return
+    with _open(path) as file:
         tape = _Tape(str(path), file)
         first = tape.peek()
         if first == "[":
@@ -40,7 +70,21 @@ def json_rows(path: Path) -> Iterator[tuple[int, object]]:
             yield from _lines(path)
         else:
             while tape.peek():
-                yield tape.line, tape.value()
+                yield tape.record()
+
+
+def _open(path: Path) -> TextIO:
+    return path.open(encoding="utf-8-sig", errors="surrogateescape")
+
+
+def _encoding(place: Place, reason: str) -> RecordError:
+    return RecordError(place, "encoding", f"not UTF-8 ({reason})", "Save the file as UTF-8", "encoding")
+
+
+def undecodable(place: Place, text: str) -> RecordError | None:
+    """The error of a text that was read with `surrogateescape` and holds bytes that are not UTF-8."""
+    found = None if text.isascii() else _NOT_UTF8.search(text)
+    return found and _encoding(place, f"byte 0x{ord(found.group()) - 0xDC00:02x}")
 
 
 @dataclass(slots=True)
@@ -71,29 +115,81 @@ class _Tape:
         self.at = end
 
     def value(self) -> object:
-        """The JSON value that starts here."""
+        """The JSON value that starts here. Raises RecordError where it is broken."""
+        return self._read()[0]
+
+    def record(self) -> JsonText:
+        """The record that starts here. A broken one is passed over up to where the next may begin."""
+        line, indent = self.line, self._indent()
+        try:
+            value, text = self._read()
+        except RecordError as error:
+            return JsonText(line, self._pass_over(indent), error=error)
+        return JsonText(line, text, value, undecodable(Place(self.path, line), text))
+
+    def _indent(self) -> int | None:
+        """The white space before a record that opens its line; None for one that stands behind something else."""
+        start = self.at - self.column + 1
+        return None if start < 0 or self.buffer[start : self.at].strip() else self.column - 1
+
+    def _read(self) -> tuple[object, str]:
         while True:
+            place = Place(self.path, self.line)
             try:
                 value, end = _DECODER.raw_decode(self.buffer, self.at)
             except json.JSONDecodeError as error:
                 if self._is_cut(error) and self._more():
                     continue
                 self.fail(error.pos, error.msg)
-            except _NotANumber as error:
-                advice = "JSON has no such number: write null or remove the field"
-                raise RecordError(Place(self.path, self.line), "JSON", f"{error} in this record", advice) from None
-            except RecursionError:
-                advice = "Records are a few levels deep: correct or remove it"
-                raise RecordError(Place(self.path, self.line), "JSON", "nested too deeply", advice) from None
+            except (ValueError, RecursionError) as error:
+                raise _unreadable(place, error) from None
             if end == len(self.buffer) and self._more():
                 continue  # a number may go on in what was read just now
+            text = self.buffer[self.at : end]
             self.advance(end)
-            return value
+            return value, text
 
     def fail(self, position: int, message: str) -> NoReturn:
         """Raise RecordError for the record that starts here, with the line and column of what is wrong in it."""
+        raise self.broken(position, message)
+
+    def broken(self, position: int, message: str) -> RecordError:
+        """What is wrong at `position`, with its line and column."""
         line, column = self._locate(position)
-        raise _broken(Place(self.path, self.line), line, column, message, self.buffer, position)
+        return _broken(Place(self.path, self.line), line, column, message, self.buffer, position)
+
+    def _pass_over(self, indent: int | None) -> str:
+        """Pass over a broken record and return its text.
+
+        A record that opens a line ends where the next line opens one in the same column; any other where its brackets
+        are closed. Where neither is found nearby the tape goes to the end of the file.
+        """
+        searched = self.at
+        while True:
+            end = self._closed() if indent is None else self._next_opening(indent, searched)
+            if end is not None or len(self.buffer) - self.at > FAR:
+                break
+            searched = max(self.at, len(self.buffer) - 1000)
+            behind = searched - self.at
+            if not self._more():
+                break
+            searched = self.at + behind
+        end = len(self.buffer) if end is None else end
+        text = self.buffer[self.at : end]
+        self.advance(end)
+        return text
+
+    def _next_opening(self, indent: int, searched: int) -> int | None:
+        found = re.compile(rf"\n(?=[ \t]{{{indent}}}\{{)").search(self.buffer, searched)
+        return found and found.start()
+
+    def _closed(self) -> int | None:
+        depth = 0
+        for token in _TOKEN.finditer(self.buffer, self.at):
+            depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token.group(), 0)
+            if depth <= 0:
+                return token.end()
+        return None
 
     def _locate(self, position: int) -> tuple[int, int]:
         breaks = self.buffer.count("\n", self.at, position)
@@ -114,73 +210,98 @@ class _Tape:
         return bool(chunk)
 
 
-def _array(tape: _Tape) -> Iterator[tuple[int, object]]:
+def _array(tape: _Tape) -> Iterator[JsonText]:
     tape.advance(tape.at + 1)
-    separator = ","
-    if tape.peek() == "]":
-        separator = "]"
-    while separator == ",":
-        tape.peek()
-        yield tape.line, tape.value()
-        separator = tape.peek()
-        if separator not in (",", "]"):
-            tape.fail(tape.at, "Expecting ',' delimiter")
-        if separator == ",":
+    following = tape.peek()
+    while following not in ("]", ""):
+        record = tape.record()
+        yield record
+        following = tape.peek()
+        if following == ",":
             tape.advance(tape.at + 1)
-    tape.advance(tape.at + 1)
-    if tape.peek():
-        tape.fail(tape.at, "Extra data")
+            following = tape.peek()
+            if following in ("]", ""):
+                yield JsonText(tape.line, "", error=tape.broken(tape.at, "Expecting value"))
+                return
+        elif following != "]" and record.error is None:
+            yield JsonText(tape.line, "", error=tape.broken(tape.at, "Expecting ',' delimiter"))
+    yield from _rest(tape, following)
+
+
+def _rest(tape: _Tape, following: str) -> Iterator[JsonText]:
+    """What stands behind an array, where nothing should."""
+    if following == "]":
+        tape.advance(tape.at + 1)
+        if tape.peek():
+            yield JsonText(tape.line, "", error=tape.broken(tape.at, "Extra data"))
 
 
 def _is_lines(path: Path) -> bool:
-    """True when the first line that is not blank is a whole JSON value."""
-    with path.open(encoding="utf-8-sig") as file:
-        line = next((line for line in file if line.strip()), "")
+    """True when the first line that is not blank is a whole JSON value, or one of the next is a whole object."""
+    with _open(path) as file:
+        first, *others = [*islice((line for line in file if line.strip()), _LOOK), ""]
+    return _is_whole(first) or any(line.startswith("{") and _is_whole(line) for line in others)
+
+
+def _is_whole(line: str) -> bool:
     try:
         _DECODER.decode(line)
     except json.JSONDecodeError as error:
         return error.msg.startswith("Extra data")
-    except (_NotANumber, RecursionError):
+    except (ValueError, RecursionError):
         return True
     return True
 
 
-def _lines(path: Path) -> Iterator[tuple[int, object]]:
-    with path.open(encoding="utf-8-sig") as file:
+def _lines(path: Path) -> Iterator[JsonText]:
+    with _open(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                yield number, _whole_line(Place(str(path), number), line)
+                yield _whole_line(Place(str(path), number), line.rstrip("\n"))
 
 
-def _whole_line(place: Place, line: str) -> object:
+def _whole_line(place: Place, line: str) -> JsonText:
     try:
-        return _DECODER.decode(line)
+        return JsonText(place.line, line, _DECODER.decode(line), undecodable(place, line))
     except json.JSONDecodeError as error:
-        raise _broken(place, place.line, error.pos + 1, error.msg, line, error.pos) from None
-    except _NotANumber as error:
+        broken = _broken(place, place.line, error.pos + 1, error.msg, line, error.pos)
+    except (ValueError, RecursionError) as error:
+        broken = _unreadable(place, error)
+    return JsonText(place.line, line, error=undecodable(place, line) or broken)
+
+
+def _unreadable(place: Place, error: ValueError | RecursionError) -> RecordError:
+    if isinstance(error, _NotANumber):
         advice = "JSON has no such number: write null or remove the field"
-        raise RecordError(place, "JSON", f"{error} in this record", advice) from None
-    except RecursionError:
-        raise RecordError(place, "JSON", "nested too deeply", "Records are a few levels deep") from None
+        return RecordError(place, "JSON", f"{error} in this record", advice, "json-nan")
+    if isinstance(error, RecursionError):
+        advice = "Records are a few levels deep: correct or remove it"
+        return RecordError(place, "JSON", "nested too deeply", advice, "json-deep")
+    return RecordError(place, "JSON", "a number of thousands of digits", "Write it as text", "json-broken")
 
 
 def _broken(place: Place, line: int, column: int, message: str, text: str, position: int) -> RecordError:
     found = f"broken at line {line} column {column}: {message}"
-    return RecordError(place, "JSON", found, _advice(message, text, position))
+    code, advice = _advice(message, text, position)
+    return RecordError(place, "JSON", found, advice, code)
 
 
-def _advice(message: str, text: str, position: int) -> str:
-    """What to do about a parser's complaint, from the characters around it."""
+def _advice(message: str, text: str, position: int) -> tuple[str, str]:
+    """The code and what to do about a parser's complaint, from the characters around it."""
     after = text[position : position + 80].lstrip()
     before = text[max(0, position - 80) : position].rstrip()
     if message.startswith("Unterminated string"):
-        return "Close the string with a double quote, or complete the file if it was cut off"
+        return "json-cut", "Close the string with a double quote, or complete the file if it was cut off"
     if not after:
-        return "The file or line ends inside a record: complete it, it may have been cut off"
+        return "json-cut", "The file or line ends inside a record: complete it, it may have been cut off"
     if message.startswith("Extra data"):
-        return "Write one record a line, or all records in one array [...]"
+        return "json-extra", "Write one record a line, or all records in one array [...]"
     if before.endswith(",") and after[0] in "]}":
-        return "Remove the comma before it"
+        return "json-comma", "Remove the comma before it"
+    return "json-broken", _advice_on_value(message, after)
+
+
+def _advice_on_value(message: str, after: str) -> str:
     if after[0] == "'":
         return "JSON strings take double quotes"
     if after.startswith(("True", "False", "None")):
