@@ -7,6 +7,7 @@ from typing import Literal
 
 from data_tools.bar import bar
 from data_tools.check import check
+from data_tools.fetch import Fetcher
 from data_tools.fix import Fixed, fix
 from data_tools.report import KEPT, Report, told
 from data_tools.rules import Rules
@@ -36,7 +37,8 @@ class Asked:
     @property
     def rules(self) -> Rules:
         """How closely it is looked at."""
-        return Rules(images=self.look, keep=max(KEPT, self.first))
+        fetch = Fetcher(self.allow_urls) if self.allow_urls else None
+        return Rules(images=self.look, keep=max(KEPT, self.first), fetch=fetch)
 
 
 def run(asked: Asked) -> tuple[dict[str, object], list[str]]:

@@ -98,7 +98,7 @@ CODES: dict[str, Code] = {
     "image-ref": Code("an image that is not a path", "图片不是路径"),
     "image-url": Code("an image given as a URL", "图片是网址"),
     "image-fetch": Code("an image that could not be downloaded", "图片下载失败"),
-    "image-fetched": Code("a downloaded image, its row still names the URL", "图片已下载，记录仍写网址", "warning"),
+    "image-fetched": Code("a downloaded image; its row still names the URL", "图片已下载，记录仍写网址", "warning"),
     "image-outside": Code("an image path that leaves the image folder", "图片路径超出图片文件夹"),
     "image-link": Code("a link that leaves the image folder", "符号链接指向图片文件夹之外", "warning"),
     "box-pixels": Code("box coordinates in pixels", "框坐标以像素为单位", "warning"),

@@ -106,7 +106,7 @@ def _parquet(path: Path) -> Iterator[RawRow]:
                 for row in batch.to_pylist():
                     number += 1
                     yield RawRow(_place(path, 0, row, f"row {number}"), row)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is not UTF-8
         found = f"not a whole parquet file, after row {number}: {error}"
         yield _broken(RecordError(Place(str(path)), "parquet", found, "Fetch or write it again", "parquet-broken"))
 
