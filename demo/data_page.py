@@ -1,9 +1,10 @@
-"""Records of the data files, drawn at random, as the model reads them."""
+"""The data files: records drawn at random as the model reads them, or the whole file checked."""
 
 from typing import Any
 
 import gradio as gr
 
+from demo.check_page import check_page
 from demo.records import IMAGE, LEARNED, Shown, draw, show
 from demo.said import told
 from demo.shelf import Shelf
@@ -21,16 +22,20 @@ def data_page(shelf: Shelf, sources: dict[str, Source]) -> gr.Dropdown:
         file = gr.Dropdown(list(sources), value=next(iter(sources), None), label=say("file"), elem_id="data-file")
         names = list(shelf)
         weights = gr.Dropdown(names, value=names[0] if names else None, label=say("weights"))
-        again = gr.Button(say("draw"), variant="primary", elem_id="draw")
+        with gr.Column(min_width=200):
+            again = gr.Button(say("draw"), variant="primary", elem_id="draw")
+            check = gr.Button(say("check"), elem_id="check")
     seed = gr.State(0)
     outputs: list[gr.components.Component] = []
-    for _ in range(DRAWN):
-        with gr.Column():
-            outputs += [
-                gr.Markdown(padding=True),
-                gr.Gallery(show_label=False, columns=8, height=140, fit_columns=False, buttons=[], visible=False),
-                gr.HighlightedText(label=say("marked"), color_map=COLOURS, show_inline_category=False),
-            ]
+    with gr.Column() as records:
+        for _ in range(DRAWN):
+            with gr.Column():
+                outputs += [
+                    gr.Markdown(padding=True),
+                    gr.Gallery(show_label=False, columns=8, height=140, fit_columns=False, buttons=[], visible=False),
+                    gr.HighlightedText(label=say("marked"), color_map=COLOURS, show_inline_category=False),
+                ]
+    checked = check_page(file, check, sources)
 
     def drawn(path: str | None, name: str | None, seed: int, request: gr.Request) -> list[Any]:
         if path not in sources:
@@ -41,6 +46,12 @@ def data_page(shelf: Shelf, sources: dict[str, Source]) -> gr.Dropdown:
         cells = [cell for record in records for cell in _cells(record, language(request))]
         return [seed + 1, *cells, *[gr.skip()] * (len(outputs) - len(cells))]
 
+    def only(shown: gr.Column) -> list[gr.Column]:
+        """One of the two views: below each other the second would not be seen."""
+        return [gr.Column(visible=part is shown) for part in (records, checked)]
+
+    again.click(lambda: only(records), None, [records, checked], api_visibility="private")
+    check.click(lambda: only(checked), None, [records, checked], api_visibility="private")
     again.click(drawn, [file, weights, seed], [seed, *outputs], api_visibility="private", concurrency_limit=1)
     return weights
 

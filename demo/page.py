@@ -1,11 +1,13 @@
 """The page: chat, compare, runs and data, put together."""
 
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
 
+from demo.cards import CSS as CARDS
 from demo.chat_page import EXAMPLES, chat_page
 from demo.compare_page import compare_page
 from demo.data_page import data_page
@@ -15,6 +17,8 @@ from demo.runs_page import runs_page
 from demo.shelf import Shelf
 from demo.words import I18N, say
 from llm.config import Source
+from llm.conversation import Conversation
+from llm.errors import EyegraftError
 from llm.readers import read
 
 UPLOADS = (60, 3600)  # seconds: how often old uploads are deleted, and how old they then are
@@ -32,8 +36,7 @@ button:is([title="Share"], [title="分享"]) { display: none !important; }  /* w
 
 def build_page(shelf: Shelf, desk: Desk, limits: Limits, root: Path, sources: dict[str, Source]) -> gr.Blocks:
     """All four pages. `root` is where the runs lie, `sources` the data files that may be looked at."""
-    first = next(iter(sources.values()), None)
-    examples = list(islice(read(first, Path()), EXAMPLES)) if first else []
+    examples = _examples(sources.values())
     with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=UPLOADS) as page:
         with gr.Tab(say("chat"), id="chat"):
             choices = [chat_page(page, shelf, desk, limits, examples)]
@@ -55,6 +58,16 @@ def build_page(shelf: Shelf, desk: Desk, limits: Limits, root: Path, sources: di
     return built
 
 
+def _examples(sources: Iterable[Source]) -> list[Conversation]:
+    """Records of the first file that begins with sound ones: broken files are there to be checked."""
+    for source in sources:
+        try:
+            return list(islice(read(source, Path()), EXAMPLES))
+        except EyegraftError:
+            continue
+    return []
+
+
 def mount(app: FastAPI, page: gr.Blocks, limits: Limits) -> None:
     """Put the page at / of an application whose own routes stay as they are."""
     # gradio 6.31 checks that a file which a visitor names was uploaded only where `launch` was called, which mounting
@@ -74,5 +87,5 @@ def mount(app: FastAPI, page: gr.Blocks, limits: Limits) -> None:
         enable_monitoring=False,
         i18n=I18N,
         theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=FONT, font_mono=MONO),
-        css=CSS,
+        css=CSS + CARDS,
     )

@@ -44,6 +44,11 @@ ENGLISH = {
     "record": "Record",
     "pictures": "Pictures",
     "marked": "What the model reads; marked: what it learns to write",
+    "check": "Check the file",
+    "codes": "What was found, by kind: choose one to see its records",
+    "clean": "Write the cleaned file",
+    "cleaned": "Download the cleaned file",
+    "quarantine": "Download the rows left out",
     "no_weights": "Nothing has been trained here yet: `make quickstart`, or `eyegraft train RECIPE`, then reload.",
 }
 
@@ -84,6 +89,11 @@ CHINESE = {
     "record": "样本",
     "pictures": "图片",
     "marked": "模型读到的内容; 标出的部分是它要学会写的",
+    "check": "检查文件",
+    "codes": "发现的问题, 按种类: 点一行看对应的记录",
+    "clean": "写出清洗后的文件",
+    "cleaned": "下载清洗后的文件",
+    "quarantine": "下载被剔除的记录",
     "no_weights": "这里还没有训练好的模型: 先运行 `make quickstart` 或 `eyegraft train RECIPE`, 然后刷新。",
 }
 

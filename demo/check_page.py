@@ -1,0 +1,106 @@
+"""A data file judged as `eyegraft data check` judges it: what was found by kind, the records, and the cleaned file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from demo.cards import cards
+from demo.checked import Checked, checking, clean, pictures_folder
+from demo.said import told
+from demo.verdict import HEADERS, code_table, told_cards, told_check, told_clean
+from demo.words import language, say
+from llm.config import Source
+
+CODE = 3  # the column of the table that names the code
+
+
+@dataclass(frozen=True, slots=True)
+class CheckView:
+    """What a check fills: summary, table, cards of the chosen code, and the cleaned files."""
+
+    view: gr.Column
+    summary: gr.Markdown
+    table: gr.Dataframe
+    cards: tuple[gr.Markdown, gr.HTML]
+    write: gr.Button
+    files: tuple[gr.Markdown, gr.DownloadButton, gr.DownloadButton]
+    checked: gr.State
+
+    @property
+    def outputs(self) -> list[gr.blocks.Block]:
+        """In the order of what `_shown` returns."""
+        return [self.summary, self.table, *self.cards, self.write, *self.files, self.checked]
+
+
+def check_page(file: gr.Dropdown, start: gr.Button, sources: dict[str, Source]) -> gr.Column:
+    """Build the check of the chosen file into the current page; returns its column, hidden until `start` is pressed."""
+    view = _view()
+    many: dict[str, Any] = {"concurrency_id": "check", "concurrency_limit": 1, "api_visibility": "private"}
+
+    def check(path: str | None, request: gr.Request) -> Iterator[list[Any]]:
+        if path not in sources:
+            return
+        with told():
+            for checked in checking(sources[path]):
+                yield _shown(checked, language(request))
+
+    def choose(checked: Checked | None, event: gr.SelectData, request: gr.Request) -> list[Any]:
+        code = event.row_value[CODE] if event.row_value else ""
+        return _cards(checked, str(code), language(request))
+
+    def write(checked: Checked | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
+        if checked is None:
+            return [gr.skip()] * len(view.files)
+        with told():
+            total = checked.report.rows
+            fixed = clean(checked, Path(get_upload_folder()), lambda rows, _: progress((rows, total), unit="rows"))
+        folder = pictures_folder(checked.source) if fixed.report.images else ""
+        files = [gr.DownloadButton(value=str(path), visible=True) for path in (fixed.out, fixed.quarantine)]
+        return [told_clean(fixed, folder, language(request)), *files]
+
+    start.click(check, file, view.outputs, show_progress="hidden", **many)
+    view.table.select(choose, view.checked, [*view.cards], show_progress="hidden", api_visibility="private")
+    view.write.click(write, view.checked, [*view.files], **many)
+    return view.view
+
+
+def _view() -> CheckView:
+    with gr.Column(visible=False) as column:
+        summary = gr.Markdown(elem_id="check-summary")
+        table = gr.Dataframe(
+            headers=HEADERS["en"],
+            datatype=["number", "str", "str", "str"],
+            label=say("codes"),
+            interactive=False,
+            wrap=True,
+            visible=False,
+            elem_id="check-codes",
+        )
+        with gr.Row():
+            write = gr.Button(say("clean"), visible=False, elem_id="clean")
+            files = [gr.DownloadButton(say(name), visible=False) for name in ("cleaned", "quarantine")]
+        written = gr.Markdown(elem_id="check-written")
+        head, found = gr.Markdown(), gr.HTML(elem_id="check-cards")
+    return CheckView(column, summary, table, (head, found), write, (written, files[0], files[1]), gr.State(None))
+
+
+def _shown(checked: Checked, lang: str) -> list[Any]:
+    """A check so far, or with the cards of its first code once it is done."""
+    rows = code_table(checked, lang)
+    table = gr.Dataframe(value=rows, headers=HEADERS[lang], visible=bool(rows))
+    found = _cards(checked, str(rows[0][CODE]), lang) if rows and checked.done else ["", ""]
+    button = gr.Button(visible=checked.done and checked.report.rows > 0)
+    files = ["", *[gr.DownloadButton(visible=False)] * 2]
+    return [told_check(checked, lang), table, *found, button, *files, checked if checked.done else None]
+
+
+def _cards(checked: Checked | None, code: str, lang: str) -> list[Any]:
+    """The findings of a code; the browser may have sent any."""
+    if checked is None or code not in checked.report.counts:
+        return [gr.skip(), gr.skip()]
+    shown = checked.of(code)
+    return [told_cards(code, len(shown), checked.report.counts[code], lang), cards(shown)]
