@@ -11,6 +11,8 @@ from demo.checked import Card
 from demo.excerpt import printable, thumbnail
 
 CSS = """
+#check-codes :is(td, th, td *, th *) { cursor: pointer; font-family: var(--font) !important; }
+#check-codes .selection-button { display: none !important; }  /* offers to select a column */
 .eg-card { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 12px 16px; margin: 0 0 12px; }
 .eg-card p { margin: 4px 0; overflow-wrap: anywhere; }
 .eg-card .place { font-family: var(--font-mono); font-size: 0.85em; color: var(--body-text-color-subdued); }
@@ -19,7 +21,7 @@ CSS = """
 .eg-card pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 260px; overflow-y: auto; margin: 8px 0 0;
   padding: 10px 12px; border-radius: 6px; background: var(--background-fill-secondary); font-size: 0.85em; }
 .eg-card .pictures { display: flex; flex-wrap: wrap; gap: 8px; margin-top: 8px; }
-.eg-card img { height: 120px; width: auto; max-width: 100%; border-radius: 6px; image-rendering: auto; }
+.eg-card img { height: 120px; width: auto; max-width: 100%; border-radius: 6px; }
 """
 
 
@@ -34,10 +36,10 @@ def _card(card: Card) -> str:
         f'<p class="place">{escaped(str(finding.place))}</p>',
         f'<p class="found"><b>{escaped(finding.field)}</b>: {escaped(finding.found)}</p>',
         f'<p class="advice">{escaped(finding.advice)}</p>',
-        f"<pre>{escaped(card.record)}</pre>" if card.record else "",
     ]
     pictures = "".join(f'<img alt="" src="{_url(data)}">' for data in map(thumbnail, card.pictures) if data)
     parts.append(f'<div class="pictures">{pictures}</div>' if pictures else "")
+    parts.append(f"<pre>{escaped(card.record)}</pre>" if card.record else "")
     return f'<div class="eg-card">{"".join(parts)}</div>'
 
 

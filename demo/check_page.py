@@ -44,6 +44,7 @@ def check_page(file: gr.Dropdown, start: gr.Button, sources: dict[str, Source]) 
     def check(path: str | None, request: gr.Request) -> Iterator[list[Any]]:
         if path not in sources:
             return
+        yield _empty()  # what was found before, in another file perhaps
         with told():
             for checked in checking(sources[path]):
                 yield _shown(checked, language(request))
@@ -71,21 +72,31 @@ def check_page(file: gr.Dropdown, start: gr.Button, sources: dict[str, Source]) 
 def _view() -> CheckView:
     with gr.Column(visible=False) as column:
         summary = gr.Markdown(elem_id="check-summary")
-        table = gr.Dataframe(
-            headers=HEADERS["en"],
-            datatype=["number", "str", "str", "str"],
-            label=say("codes"),
-            interactive=False,
-            wrap=True,
-            visible=False,
-            elem_id="check-codes",
-        )
         with gr.Row():
             write = gr.Button(say("clean"), visible=False, elem_id="clean")
-            files = [gr.DownloadButton(say(name), visible=False) for name in ("cleaned", "quarantine")]
+            files = [gr.DownloadButton(say(name), visible=False, elem_id=name) for name in ("cleaned", "quarantine")]
         written = gr.Markdown(elem_id="check-written")
-        head, found = gr.Markdown(), gr.HTML(elem_id="check-cards")
+        with gr.Row():
+            with gr.Column(scale=5, min_width=360):
+                table = _table()
+            with gr.Column(scale=6, min_width=360):
+                head, found = gr.Markdown(), gr.HTML(elem_id="check-cards")
     return CheckView(column, summary, table, (head, found), write, (written, files[0], files[1]), gr.State(None))
+
+
+def _table() -> gr.Dataframe:
+    return gr.Dataframe(
+        headers=HEADERS["en"],
+        datatype=["number", "str", "str", "str"],
+        column_widths=["15%", "17%", "40%", "28%"],
+        label=say("codes"),
+        buttons=[],
+        interactive=False,
+        wrap=True,
+        visible=False,
+        max_height=900,
+        elem_id="check-codes",
+    )
 
 
 def _shown(checked: Checked, lang: str) -> list[Any]:
@@ -94,8 +105,13 @@ def _shown(checked: Checked, lang: str) -> list[Any]:
     table = gr.Dataframe(value=rows, headers=HEADERS[lang], visible=bool(rows))
     found = _cards(checked, str(rows[0][CODE]), lang) if rows and checked.done else ["", ""]
     button = gr.Button(visible=checked.done and checked.report.rows > 0)
-    files = ["", *[gr.DownloadButton(visible=False)] * 2]
-    return [told_check(checked, lang), table, *found, button, *files, checked if checked.done else None]
+    return [told_check(checked, lang), table, *found, button, *_empty()[5:8], checked if checked.done else None]
+
+
+def _empty() -> list[Any]:
+    """No check yet."""
+    hidden = gr.DownloadButton(visible=False)
+    return ["", gr.Dataframe(visible=False), "", "", gr.Button(visible=False), "", hidden, hidden, None]
 
 
 def _cards(checked: Checked | None, code: str, lang: str) -> list[Any]:

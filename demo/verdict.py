@@ -12,7 +12,7 @@ CHECK = {
         "bad": "**{:,} rows cannot be trained on**",
         "good": "**all can be trained on**",
         "clean": "nothing found",
-        "shown": "{:,} of {:,} shown",
+        "shown": "the first {:,} of {:,}",
         "error": "error",
         "warning": "warning",
         "kept": "`{}`: {:,} rows, as they were",
@@ -26,7 +26,7 @@ CHECK = {
         "bad": "**{:,} 条记录不能用于训练**",
         "good": "**全部可以用于训练**",
         "clean": "没有发现问题",
-        "shown": "显示 {:,} 条, 共 {:,} 条",
+        "shown": "前 {:,} 条, 共 {:,} 条",
         "error": "错误",
         "warning": "提醒",
         "kept": "`{}`: {:,} 条记录, 保持原样",
@@ -61,8 +61,9 @@ def title(code: str, lang: str) -> str:
 
 
 def told_cards(code: str, shown: int, count: int, lang: str) -> str:
-    """Above the cards of a code: its title, and how many of how many follow."""
-    return f"### {title(code, lang)}\n{CHECK[lang]['shown'].format(shown, count)}"
+    """Above the cards of a code: its title, and how many of how many follow where these are not all."""
+    more = f" · {CHECK[lang]['shown'].format(shown, count)}" if count > shown else ""
+    return f"**{title(code, lang).replace('<', '&lt;')}**{more}"
 
 
 def told_clean(fixed: Fixed, folder: str, lang: str) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Error, Page, expect, sync_playwright
 
@@ -16,11 +17,41 @@ QUESTIONS = Path("assets/easy_vqa/test_questions.json")
 URL = "http://127.0.0.1:7861"
 OUT = Path("docs")
 WAIT = 180_000  # ms: the first answer waits for the model to be opened
+CHECKED = "questions.jsonl"
 
 
 def main() -> None:
     """Start `eyegraft web`, take the pictures, stop it."""
-    command = ["web", "--data", str(QUESTIONS), "--data", "assets/easy_vqa/train.json", "--port", "7861"]
+    with TemporaryDirectory() as folder:
+        data = [str(QUESTIONS), "assets/easy_vqa/train.json", str(damaged(Path(folder)))]
+        take_all(data)
+
+
+def damaged(folder: Path) -> Path:
+    """600 questions of which some were damaged, as data that people have is."""
+    rows = json.loads(QUESTIONS.read_text())[:600]
+    pictures = sorted({row["image"] for row in rows})
+    for name in pictures:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(QUESTIONS.parent / name, folder / name)
+    (folder / pictures[3]).write_bytes((folder / pictures[3]).read_bytes()[:400])
+    (folder / pictures[5]).unlink()
+    (folder / pictures[7]).write_text("<!DOCTYPE html><title>404</title>")
+    rows[20]["conversations"][1]["value"] = ""
+    rows[31]["conversations"][0]["from"] = "narrator"
+    for number in (40, 220, 400):
+        rows[number]["conversations"][0]["value"] = "<image>\n<image>\nWhich of the two is larger?"
+    rows[60]["conversations"][1]["value"] += "<|im_end|>"
+    rows[70]["image"] = "../images/7.png"
+    lines = [json.dumps(row, ensure_ascii=False) for row in [*rows, *rows[100:112]]]
+    lines[200] = f"{lines[200][:-1]},}}"
+    (folder / CHECKED).write_text("\n".join([*lines, lines[0][:60]]))
+    return folder / CHECKED
+
+
+def take_all(data: list[str]) -> None:
+    """Every page in both languages."""
+    command = ["web", *(part for file in data for part in ("--data", file)), "--port", "7861"]
     server = subprocess.Popen([sys.executable, "-c", "from vlm.cli import main; main()", *command])
     try:
         with sync_playwright() as playwright:
@@ -32,6 +63,7 @@ def main() -> None:
                 page = context.new_page()
                 reach(page)
                 take(page, name)
+                take_check(page, name)
                 context.close()
     finally:
         server.terminate()
@@ -90,6 +122,21 @@ def take(page: Page, name: str) -> None:
     page.get_by_text("<|im_end|>").first.wait_for(timeout=WAIT)
     time.sleep(2)
     page.screenshot(path=OUT / f"page-data-{name}.png")
+
+
+def take_check(page: Page, name: str) -> None:
+    """A file checked, the records of a kind of finding, and the cleaned file written."""
+    page.get_by_role("tab").nth(3).click()
+    page.locator("#data-file input").click()
+    page.locator("[role=option]:visible").filter(has_text=CHECKED).first.click()
+    page.locator("#check").click()
+    page.locator("#check-codes").get_by_text("image-count").first.click(timeout=WAIT)
+    page.locator("#check-cards img").first.wait_for(timeout=WAIT)
+    page.locator("#clean").click()
+    page.locator("#check-written code").first.wait_for(timeout=WAIT)
+    page.mouse.move(0, 0)
+    time.sleep(1)
+    page.screenshot(path=OUT / f"page-check-{name}.png")
 
 
 if __name__ == "__main__":

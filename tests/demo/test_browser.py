@@ -1,5 +1,6 @@
 """The page in a real Chromium: upload, ask, stop, compare, watch a run, reload; and markup that must stay text."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from demo.shelf import Shelf
 from demo.web import open_web
 from llm.chat import Speaker
 from llm.load import resolve_yaml
+from tests.data_tools import damage
 from tests.demo.conftest import listening, picture
 from tests.demo.payloads import XSS
 from tests.vlm.conftest import clip, roomy_llm, root  # noqa: F401  # fixtures
@@ -46,7 +48,12 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def site(bananas: Path) -> Iterator[Site]:
     runs = bananas / "runs"
-    app = open_web(Shelf(runs), runs, [str(bananas / "bananas.json")], LOOPBACK, "", Limits(new_tokens=1500))
+    texts = [f"<image>\n{payload} ${{window.hacked=1}}" for payload in XSS[:9]]
+    rows = [damage.shown(number, f"{number}.png", text) for number, text in enumerate(texts)]
+    rows += [damage.shown(9, "9.png", "<image><image>"), damage.shown(10, "gone.png")]
+    (bananas / "damaged.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + '\n{"id": "half')
+    data = [str(bananas / name) for name in ("bananas.json", "damaged.jsonl")]
+    app = open_web(Shelf(runs), runs, data, LOOPBACK, "", Limits(new_tokens=1500))
     with listening(app) as url:
         yield Site(url, bananas)
 
@@ -223,6 +230,64 @@ def test_records_are_drawn_with_marks_and_pictures(page: Page) -> None:
     marked = page.get_by_text(re.compile(r"^BANANA<\|im_end\|>$"))
     expect(marked.first).to_be_visible(timeout=WAIT)
     expect(page.get_by_text(re.compile("7 supervised")).first).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("locale", "bad", "title", "level", "written"),
+    [
+        ("en-US", "3 rows cannot be trained on", "marks and images differ in number", "error", "9 rows, as they were"),
+        ("zh-CN", "3 条记录不能用于训练", "标记与图片数量不符", "错误", "9 条记录, 保持原样"),
+    ],
+)
+def test_a_file_is_checked_and_cleaned(
+    browser: Browser, site: Site, locale: str, bad: str, title: str, level: str, written: str
+) -> None:
+    context = browser.new_context(locale=locale, accept_downloads=True)
+    page = context.new_page()
+    page.goto(site.url)
+    page.get_by_role("tab").nth(3).click(timeout=WAIT)
+    choose(page, "data-file", str(site.folder / "damaged.jsonl"))
+    page.locator("#check").click()
+    expect(page.locator("#check-summary")).to_contain_text(bad, timeout=WAIT)
+    table, found = page.locator("#check-codes"), page.locator("#check-cards .eg-card")
+    expect(found).to_contain_text('{"id": "half', timeout=WAIT)
+    row = table.get_by_role("row").filter(has_text="image-count").first
+    expect(row).to_contain_text(title)
+    expect(row).to_contain_text(level)
+    row.get_by_text(title).click()
+    expect(found).to_contain_text("<image><image>", timeout=WAIT)
+    shown = found.locator("img")
+    expect(shown).to_have_count(1)
+    assert shown.evaluate("image => image.naturalWidth") == 40
+    page.locator("#clean").click()
+    expect(page.locator("#check-written")).to_contain_text(written, timeout=WAIT)
+    for name, lines in (("cleaned", 9), ("quarantine", 3)):
+        with page.expect_download(timeout=WAIT) as download:
+            page.locator(f"#{name}").click()
+        assert len(Path(download.value.path()).read_text(encoding="utf-8").splitlines()) == lines
+    assert [file.name for file in site.folder.glob("*.clean*")] == [], "nothing is written beside the input"
+    context.close()
+
+
+def test_records_of_findings_stay_text(page: Page, site: Site) -> None:
+    """Rows that say the same as others, whose texts are payloads."""
+    rows = (site.folder / "damaged.jsonl").read_text().splitlines()
+    (site.folder / "damaged.jsonl").write_text("\n".join([*rows[:9], *rows[:9], *rows[9:]]))
+    try:
+        page.get_by_role("tab", name="Data").click()
+        choose(page, "data-file", str(site.folder / "damaged.jsonl"))
+        page.locator("#check").click()
+        expect(page.locator("#check-summary")).to_contain_text("21 rows", timeout=WAIT)
+        page.locator("#check-codes").get_by_text("row-duplicate").first.click()
+        found = page.locator("#check-cards .eg-card")
+        expect(found).to_have_count(9, timeout=WAIT)
+        for index, payload in enumerate(XSS[:9]):
+            said = json.loads(found.nth(index).locator("pre").inner_text())
+            assert said["conversations"][0]["value"] == f"<image>\n{payload} ${{window.hacked=1}}"
+        time.sleep(0.5)
+        assert page.evaluate("window.hacked") is None
+    finally:
+        (site.folder / "damaged.jsonl").write_text("\n".join(rows))
 
 
 @pytest.mark.parametrize(("locale", "tab"), [("zh-CN", "对话"), ("en-GB", "Chat"), ("fr-FR", "Chat")])
