@@ -11,7 +11,8 @@ from demo.checked import Card
 from demo.excerpt import printable, thumbnail
 
 CSS = """
-#check-codes :is(td, th, td *, th *) { cursor: pointer; font-family: var(--font) !important; }
+#check-codes * { cursor: pointer; font-family: var(--font) !important; }
+#check-cards, #check-cards > * { padding: 0 !important; }
 #check-codes .selection-button { display: none !important; }  /* offers to select a column */
 .eg-card { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 12px 16px; margin: 0 0 12px; }
 .eg-card p { margin: 4px 0; overflow-wrap: anywhere; }

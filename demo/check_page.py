@@ -14,6 +14,7 @@ from demo.said import told
 from demo.verdict import HEADERS, code_table, told_cards, told_check, told_clean
 from demo.words import language, say
 from llm.config import Source
+from llm.errors import EyegraftError
 
 CODE = 3  # the column of the table that names the code
 
@@ -36,18 +37,25 @@ class CheckView:
         return [self.summary, self.table, *self.cards, self.write, *self.files, self.checked]
 
 
-def check_page(file: gr.Dropdown, start: gr.Button, sources: dict[str, Source]) -> gr.Column:
-    """Build the check of the chosen file into the current page; returns its column, hidden until `start` is pressed."""
+def check_page(file: gr.Dropdown, start: gr.Button, stop: gr.Button, sources: dict[str, Source]) -> gr.Column:
+    """Build the check of the chosen file into the current page; returns its column, hidden until `start` is pressed.
+
+    `stop` ends a check under way.
+    """
     view = _view()
     many: dict[str, Any] = {"concurrency_id": "check", "concurrency_limit": 1, "api_visibility": "private"}
 
     def check(path: str | None, request: gr.Request) -> Iterator[list[Any]]:
         if path not in sources:
             return
-        yield _empty()  # what was found before, in another file perhaps
+        yield _empty("...")  # what was found before may be of another file
         with told():
-            for checked in checking(sources[path]):
-                yield _shown(checked, language(request))
+            try:
+                for checked in checking(sources[path]):
+                    yield _shown(checked, language(request))
+            except EyegraftError:
+                yield _empty()
+                raise
 
     def choose(checked: Checked | None, event: gr.SelectData, request: gr.Request) -> list[Any]:
         code = event.row_value[CODE] if event.row_value else ""
@@ -63,7 +71,9 @@ def check_page(file: gr.Dropdown, start: gr.Button, sources: dict[str, Source]) 
         files = [gr.DownloadButton(value=str(path), visible=True) for path in (fixed.out, fixed.quarantine)]
         return [told_clean(fixed, folder, language(request)), *files]
 
-    start.click(check, file, view.outputs, show_progress="hidden", **many)
+    started = start.click(lambda: gr.Column(visible=True), None, view.view, api_visibility="private")
+    checks = started.then(check, file, view.outputs, show_progress="hidden", **many)
+    stop.click(None, cancels=[checks])
     view.table.select(choose, view.checked, [*view.cards], show_progress="hidden", api_visibility="private")
     view.write.click(write, view.checked, [*view.files], **many)
     return view.view
@@ -104,14 +114,14 @@ def _shown(checked: Checked, lang: str) -> list[Any]:
     rows = code_table(checked, lang)
     table = gr.Dataframe(value=rows, headers=HEADERS[lang], visible=bool(rows))
     found = _cards(checked, str(rows[0][CODE]), lang) if rows and checked.done else ["", ""]
-    button = gr.Button(visible=checked.done and checked.report.rows > 0)
+    button = gr.Button(visible=checked.done and checked.report.rows > 0 and not checked.report.clean)
     return [told_check(checked, lang), table, *found, button, *_empty()[5:8], checked if checked.done else None]
 
 
-def _empty() -> list[Any]:
-    """No check yet."""
+def _empty(summary: str = "") -> list[Any]:
+    """No check, or one that has just begun."""
     hidden = gr.DownloadButton(visible=False)
-    return ["", gr.Dataframe(visible=False), "", "", gr.Button(visible=False), "", hidden, hidden, None]
+    return [summary, gr.Dataframe(visible=False), "", "", gr.Button(visible=False), "", hidden, hidden, None]
 
 
 def _cards(checked: Checked | None, code: str, lang: str) -> list[Any]:

@@ -35,7 +35,7 @@ def data_page(shelf: Shelf, sources: dict[str, Source]) -> gr.Dropdown:
                     gr.Gallery(show_label=False, columns=8, height=140, fit_columns=False, buttons=[], visible=False),
                     gr.HighlightedText(label=say("marked"), color_map=COLOURS, show_inline_category=False),
                 ]
-    checked = check_page(file, check, sources)
+    checked = check_page(file, check, again, sources)
 
     def drawn(path: str | None, name: str | None, seed: int, request: gr.Request) -> list[Any]:
         if path not in sources:
@@ -51,7 +51,7 @@ def data_page(shelf: Shelf, sources: dict[str, Source]) -> gr.Dropdown:
         return [gr.Column(visible=part is shown) for part in (records, checked)]
 
     again.click(lambda: only(records), None, [records, checked], api_visibility="private")
-    check.click(lambda: only(checked), None, [records, checked], api_visibility="private")
+    check.click(lambda: only(checked)[0], None, records, api_visibility="private")
     again.click(drawn, [file, weights, seed], [seed, *outputs], api_visibility="private", concurrency_limit=1)
     return weights
 

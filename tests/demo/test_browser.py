@@ -290,6 +290,25 @@ def test_records_of_findings_stay_text(page: Page, site: Site) -> None:
         (site.folder / "damaged.jsonl").write_text("\n".join(rows))
 
 
+def test_a_file_that_cannot_be_read_is_told_as_on_the_command_line(page: Page, site: Site) -> None:
+    """And what was found in another file before is gone."""
+    file = site.folder / "damaged.jsonl"
+    page.get_by_role("tab", name="Data").click()
+    choose(page, "data-file", str(file))
+    page.locator("#check").click()
+    expect(page.locator("#check-cards .eg-card")).to_have_count(1, timeout=WAIT)
+    away = file.rename(file.with_suffix(".away"))
+    try:
+        page.locator("#check").click()
+        told = f"{file}: there is no such file or folder ({file}). Correct the path"
+        expect(page.get_by_text(told)).to_be_visible(timeout=WAIT)
+        expect(page.locator("#check-cards .eg-card")).to_have_count(0, timeout=WAIT)
+        expect(page.locator("#clean")).to_be_hidden()
+        expect(page.locator("#check-summary")).not_to_contain_text("rows")
+    finally:
+        away.rename(file)
+
+
 @pytest.mark.parametrize(("locale", "tab"), [("zh-CN", "对话"), ("en-GB", "Chat"), ("fr-FR", "Chat")])
 def test_the_browsers_language_is_spoken(browser: Browser, site: Site, locale: str, tab: str) -> None:
     context = browser.new_context(locale=locale)
