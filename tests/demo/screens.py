@@ -34,7 +34,7 @@ def damaged(folder: Path) -> Path:
     for name in pictures:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(QUESTIONS.parent / name, folder / name)
-    (folder / pictures[3]).write_bytes((folder / pictures[3]).read_bytes()[:400])
+    (folder / pictures[3]).write_bytes((folder / pictures[3]).read_bytes()[:200])
     (folder / pictures[5]).unlink()
     (folder / pictures[7]).write_text("<!DOCTYPE html><title>404</title>")
     rows[20]["conversations"][1]["value"] = ""
