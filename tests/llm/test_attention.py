@@ -65,12 +65,12 @@ def test_blocks_of_queries_are_fused_attention(prefix: int) -> None:
     plan = plan_attention([*([Span(0, prefix)] if prefix else []), *spans], rows)
     group = max(plan.groups, key=lambda group: group.count)
     assert group.count == 2 and group.keys == prefix + lengths[0]
-    states = [torch.randn(heads, rows, 8, requires_grad=True) for heads in (6, 2, 2)]
+    query, key, value = (torch.randn(heads, rows, 8, requires_grad=True) for heads in (6, 2, 2))
     weigh = torch.randn(group.count * group.queries, 6, 8)
     found = []
     for attend in (_attend_short, _attend):
-        attended = attend(*states, group, 0.3, 0.0)
-        found.append((attended, *torch.autograd.grad((attended * weigh).sum(), states)))
+        attended = attend(query, key, value, group, 0.3, 0.0)
+        found.append((attended, *torch.autograd.grad((attended * weigh).sum(), (query, key, value))))
     for mine, other in zip(*found, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
 
