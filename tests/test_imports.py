@@ -21,10 +21,10 @@ MAY_IMPORT = {
     "demo": {"llm", "vlm", "demo"},
 }
 OURS = set(MAY_IMPORT) | {"tests", "benchmarks", "configs"}
-EXCEPTIONS = {"vlm.cli": OURS - {"tests", "benchmarks"}}  # but only inside its commands
+EXCEPTIONS = dict.fromkeys(("vlm.cli", "vlm.cli_data"), OURS - {"tests", "benchmarks"})  # but only inside its commands
 
 TORCH_FREE = ("llm.conversation", "llm.template", "llm.config", "llm.errors", "llm.load", "llm.packing",
-              "vlm.config", "vlm.recipes", "vlm.cli", "vlm.service")  # fmt: skip
+              "vlm.config", "vlm.recipes", "vlm.cli", "vlm.cli_data", "vlm.service")  # fmt: skip
 HEAVY = {"torch", "transformers", "peft"}
 OPTIONAL = {"deepspeed", "bitsandbytes", "flash_attn", "open_clip", "timm", "torchvision", "gguf", "xllamacpp",
             "datasets", "gradio", "fastapi", "uvicorn"}  # fmt: skip

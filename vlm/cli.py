@@ -5,14 +5,12 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from llm.errors import ConfigError, EyegraftError
-
-if TYPE_CHECKING:
-    from data_tools.identity import Retell
+from vlm.cli_data import data_app
 
 app = typer.Typer(
     help="Give a language model eyes: train, evaluate, chat with and export it.",
@@ -21,7 +19,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Make and mend training data.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A recipe's file, or the name of a shipped recipe.")]
@@ -297,47 +294,3 @@ def assets(
     from data_tools.assets import fetch_assets
 
     fetch_assets(folder, names or ())
-
-
-@data_app.command()
-def identity(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who the assistant is.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
-    author: Annotated[str, typer.Option(help="Who made it.")],
-    lang: Annotated[Literal["en", "zh"], typer.Option(help="The language it is asked in.")] = "en",
-    seed: Annotated[int, typer.Option(help="Another seed draws other words.")] = 0,
-    rehearse: Annotated[str, typer.Option(help="The model to be tuned: it then keeps what it knows.")] = "",
-) -> None:
-    """Make training data for an assistant that knows who it is, and the questions to judge it by."""
-    from data_tools.identity import write_identity
-
-    data = write_identity(name, author, lang, folder, seed, _rehearsal(rehearse) if rehearse else tuple)
-    print(f"{folder / 'train.json'}: {len(data.train)} conversations")
-    print(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
-    print(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
-
-
-def _rehearsal(model: str) -> "Retell":
-    """What lets the model answer; only here, since the rest of the command needs no torch."""
-    from functools import partial
-
-    from data_tools.rehearse import rehearse
-    from vlm.chat import open_speaker
-
-    return partial(rehearse, speaker=open_speaker(Path(model)))
-
-
-@data_app.command()
-def rename(
-    old: Annotated[str, typer.Argument(metavar="OLD")],
-    new: Annotated[str, typer.Argument(metavar="NEW")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON or JSONL.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
-) -> None:
-    """Replace one name by another in every text of a data file."""
-    from data_tools.rename import rename
-
-    counts = rename(old, new, file, out)
-    for field, count in counts.items():
-        print(f"{field}: {count} replaced")
-    print(f"{out}: {sum(counts.values())} replaced in all")
