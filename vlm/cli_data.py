@@ -43,13 +43,29 @@ def _rehearsal(model: str) -> "Retell":
 def rename(
     old: Annotated[str, typer.Argument(metavar="OLD")],
     new: Annotated[str, typer.Argument(metavar="NEW")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON or JSONL.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSONL, CSV or parquet.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, of the same form.")],
 ) -> None:
     """Replace one name by another in every text of a data file."""
     from data_tools.rename import rename
 
-    counts = rename(old, new, file, out)
-    for field, count in counts.items():
-        print(f"{field}: {count} replaced")
-    print(f"{out}: {sum(counts.values())} replaced in all")
+    done = rename(old, new, file, out)
+    print(f"{out}: {sum(done.fields.values())} replaced in {done.changed} of {done.rows} rows")
+    for field, count in done.fields.items():
+        print(f"  {field}: {count}")
+
+
+@data_app.command()
+def fill(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSONL, CSV or parquet.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, of the same form.")],
+    name: Annotated[str, typer.Option(help="Who the assistant is, for {{NAME}}.")],
+    author: Annotated[str, typer.Option(help="Who made it, for {{AUTHOR}}.")],
+) -> None:
+    """Fill a template: {{NAME}} and {{AUTHOR}} in every text of a data file."""
+    from data_tools.fill import fill
+
+    done = fill(file, out, name, author)
+    print(f"{out}: {sum(done.counts.values())} filled in {done.changed} of {done.rows} rows")
+    for placeholder, count in done.counts.items():
+        print(f"  {{{{{placeholder}}}}}: {count}")
