@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -11,6 +10,7 @@ from typing import BinaryIO
 
 from llm.errors import ConfigError, Place, RecordError, RunError
 from llm.records import PARQUET_BATCH, kind
+from llm.whole import whole_file
 
 Write = Callable[[Place, object], None]
 JSON_FORMS = (".json", ".jsonl", ".ndjson")
@@ -54,15 +54,11 @@ def writing_bytes(out: Path) -> Iterator[Callable[[bytes], object]]:
 
 @contextmanager
 def _whole(out: Path) -> Iterator[Path]:
-    """Another name, which becomes `out` when the block ends and is removed when it fails."""
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    """The name to write `out` under; RunError if that cannot be."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_file(out) as unfinished:
             yield unfinished
-            unfinished.replace(out)
-        finally:
-            unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"{out}: {error.strerror}. Choose a writable place") from error
 
