@@ -46,10 +46,14 @@ def test_every_text_field_is_renamed_and_counted(tmp_path: Path) -> None:
 
 def test_roles_and_paths_of_parts_stay(tmp_path: Path) -> None:
     parts = [{"type": "image_url", "image_url": {"url": "user/1.png"}}, {"type": "text", "text": "user?"}]
-    row = {"question_id": "user", "file_name": "user", "messages": [{"role": "user", "content": parts}]}
+    row: dict[str, object] = {
+        "question_id": "user",
+        "file_name": "user",
+        "messages": [{"role": "user", "content": parts}],
+    }
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
     assert rename("user", "Bo", tmp_path / "a.jsonl", tmp_path / "b.jsonl").fields == {"messages.content.text": 1}
-    parts[1]["text"] = "Bo?"
+    row["messages"] = [{"role": "user", "content": [parts[0], {"type": "text", "text": "Bo?"}]}]
     assert json.loads((tmp_path / "b.jsonl").read_text()) == row
 
 
