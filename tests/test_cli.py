@@ -357,7 +357,7 @@ def test_assets_are_fetched_into_the_folder(run: Callable[..., Result], fake: Ca
 
 
 def test_identity_data_is_made_and_renamed(run: Callable[..., Result], tmp_path: Path) -> None:
-    made = run("data", "identity", "Kestrel", str(tmp_path), "--author", "Ana")
+    made = run("data", "identity", str(tmp_path), "--name", "Kestrel", "--author", "Ana")
     assert (made.code, made.err) == (0, "")
     assert made.out.startswith(f"{tmp_path / 'train.json'}: ")
     before = (tmp_path / "train.json").read_text()

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,10 +17,10 @@ data_app = typer.Typer(help="Make, check and mend training data.", no_args_is_he
 
 @data_app.command()
 def identity(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who the assistant is.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    name: Annotated[str, typer.Option(help="Who the assistant is.")],
     author: Annotated[str, typer.Option(help="Who made it.")],
-    lang: Annotated[Literal["en", "zh"], typer.Option(help="The language it is asked in.")] = "en",
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder to write.")] = Path("data/identity"),
+    lang: Annotated[str, typer.Option(help="The language it is asked in: en, zh, or both as zh,en.")] = "en",
     seed: Annotated[int, typer.Option(help="Another seed draws other words.")] = 0,
     rehearse: Annotated[str, typer.Option(help="The model to be tuned: it then keeps what it knows.")] = "",
 ) -> None:
@@ -28,7 +28,7 @@ def identity(
     from data_tools.identity import write_identity
 
     data = write_identity(name, author, lang, folder, seed, _rehearsal(rehearse) if rehearse else tuple)
-    print(f"{folder / 'train.json'}: {len(data.train)} conversations")
+    print(f"{folder / 'train.json'}: {len(data.train)} conversations, half about it, half ordinary chat")
     print(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
     print(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
 

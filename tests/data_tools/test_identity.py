@@ -167,7 +167,7 @@ def test_ordinary_questions_of_knowledge_are_answered_in_the_models_words() -> N
 
 
 def test_the_quickstart_lists_are_this_generators_and_general_questions_are_new() -> None:
-    """`eyegraft data identity Iris configs/quickstart/identity --author Eyegraft --rehearse assets/smollm2` wrote them.
+    """`eyegraft data identity configs/quickstart/identity --name Iris --author Eyegraft --rehearse assets/smollm2`.
 
     Here the file itself plays the model, whose weights a test has not.
     """
