@@ -70,6 +70,11 @@ def test_a_size_is_met_exactly_and_shared_by_weight(parts: list[tuple[int, float
         start += count
 
 
+def test_what_rounding_leaves_goes_to_the_largest_remainder() -> None:
+    order = sized_order([10, 10, 10], [1, 1, 2], 5, 0)  # 1.25, 1.25 and 2.5
+    assert Counter(index // 10 for index in order.tolist()) == {0: 1, 1: 1, 2: 3}
+
+
 def test_rows_of_all_sources_are_mixed_as_they_were(tmp_path: Path) -> None:
     first = [chat(f"a{n}") | {"extra": [n, 1.5, None, "\ud83d"]} for n in range(60)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, first)))
