@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import Literal, NoReturn, TextIO
 
 from llm.errors import Place, RecordError
 
@@ -194,3 +194,15 @@ def _advice(message: str, text: str, position: int) -> str:
     if "',' delimiter" in message:
         return 'A comma is missing, or a double quote inside a string that must be written as \\"'
     return "Correct the JSON there"
+
+
+def layout(path: Path) -> Literal["array", "lines", "values"]:
+    """How the records stand in a file: in one array, one a line, or one after another over several lines."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            first = _Tape(str(path), file).peek()
+        if first == "[":
+            return "array"
+        return "lines" if first and _is_lines(path) else "values"
+    except UnicodeDecodeError:
+        return "values"  # reading the records says where

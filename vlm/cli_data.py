@@ -1,22 +1,26 @@
 """The commands `eyegraft data ...`. Each imports what it needs when it runs."""
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from data_tools.identity import Retell
 
+Format = Annotated[str, typer.Option(help="What the rows are read as; auto: found from the first ones.")]
+Images = Annotated[str, typer.Option(help="The folder that image paths are relative to, if not the file's own.")]
+
 data_app = typer.Typer(help="Make, check and mend training data.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @data_app.command()
 def identity(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who the assistant is.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    name: Annotated[str, typer.Option(help="Who the assistant is.")],
     author: Annotated[str, typer.Option(help="Who made it.")],
-    lang: Annotated[Literal["en", "zh"], typer.Option(help="The language it is asked in.")] = "en",
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder to write.")] = Path("data/identity"),
+    lang: Annotated[str, typer.Option(help="The language it is asked in: en, zh, or both as zh,en.")] = "en",
     seed: Annotated[int, typer.Option(help="Another seed draws other words.")] = 0,
     rehearse: Annotated[str, typer.Option(help="The model to be tuned: it then keeps what it knows.")] = "",
 ) -> None:
@@ -24,7 +28,7 @@ def identity(
     from data_tools.identity import write_identity
 
     data = write_identity(name, author, lang, folder, seed, _rehearsal(rehearse) if rehearse else tuple)
-    print(f"{folder / 'train.json'}: {len(data.train)} conversations")
+    print(f"{folder / 'train.json'}: {len(data.train)} conversations, half about it, half ordinary chat")
     print(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
     print(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
 
@@ -43,13 +47,100 @@ def _rehearsal(model: str) -> "Retell":
 def rename(
     old: Annotated[str, typer.Argument(metavar="OLD")],
     new: Annotated[str, typer.Argument(metavar="NEW")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON or JSONL.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSONL, CSV or parquet.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, of the same form.")],
 ) -> None:
     """Replace one name by another in every text of a data file."""
     from data_tools.rename import rename
 
-    counts = rename(old, new, file, out)
-    for field, count in counts.items():
-        print(f"{field}: {count} replaced")
-    print(f"{out}: {sum(counts.values())} replaced in all")
+    done = rename(old, new, file, out)
+    print(f"{out}: {sum(done.fields.values())} replaced in {done.changed} of {done.rows} rows")
+    for field, count in done.fields.items():
+        print(f"  {field}: {count}")
+
+
+@data_app.command()
+def fill(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSONL, CSV or parquet.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, of the same form.")],
+    name: Annotated[str, typer.Option(help="Who the assistant is, for {{NAME}}.")],
+    author: Annotated[str, typer.Option(help="Who made it, for {{AUTHOR}}.")],
+) -> None:
+    """Fill a template: {{NAME}} and {{AUTHOR}} in every text of a data file."""
+    from data_tools.fill import fill
+
+    done = fill(file, out, name, author)
+    print(f"{out}: {sum(done.counts.values())} filled in {done.changed} of {done.rows} rows")
+    for placeholder, count in done.counts.items():
+        print(f"  {{{{{placeholder}}}}}: {count}")
+
+
+@data_app.command()
+def split(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file, or a folder of them.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    shares: Annotated[list[str] | None, typer.Argument(metavar="[NAME=SHARE]...", help="For example test=0.1.")] = None,
+    share: Annotated[float, typer.Option(help="The part held out as validation, if none is named.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Another seed holds out others.")] = 0,
+    by_content: Annotated[bool, typer.Option("--by-content", help="Pictures are the same if their bytes are.")] = False,
+    format: Format = "auto",
+    images: Images = "",
+) -> None:
+    """Split data into train and validation, or named parts, that share neither a picture nor a row nor an id."""
+    from data_tools.shares import read_shares
+    from data_tools.split import split
+    from llm.config import Source
+
+    wanted = read_shares(shares or [], share or (0.0 if shares else 0.1))
+    done = split(Source(path=str(file), format=format, images=images), folder, wanted, seed, by_content)
+    for side in done.sides:
+        print(f"{side.path}: {side.rows} rows, {side.share:.4g} ({side.asked:g} asked)")
+    joined = ", ".join(f"{count} by {what}" for what, count in done.links.items()) or "none joined"
+    print(f"{done.format}: {done.groups} groups that stay together ({joined}); the largest has {done.largest} rows")
+    _say_images(done.images)
+
+
+@data_app.command()
+def mix(
+    sources: Annotated[list[str], typer.Argument(metavar="FILE=WEIGHT...", help="Weight 1 where none is given.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .jsonl, .json or the sources' form.")],
+    seed: Annotated[int, typer.Option(help="Another seed draws and shuffles otherwise.")] = 0,
+    size: Annotated[int, typer.Option(min=0, help="Rows to write, shared by weight; 0: weights count copies.")] = 0,
+    format: Format = "auto",
+    images: Images = "",
+) -> None:
+    """Mix data files by weight into one, shuffled: 0.5 takes half of the rows, 2 takes each twice."""
+    from data_tools.mix import mix, read_weight
+    from llm.config import Source
+
+    weighted = [Source(path=path, weight=weight, format=format, images=images)
+                for path, weight in map(read_weight, sources)]  # fmt: skip
+    done = mix(weighted, out, seed, size)
+    print(f"{out}: {sum(part.written for part in done.parts)} rows, {done.format}")
+    for part in done.parts:
+        print(f"  {part.path}: {part.written} of {part.rows} rows at weight {part.weight:g}")
+    _say_images(done.images)
+
+
+@data_app.command()
+def repeat(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file, or a folder of them.")],
+    copies: Annotated[int, typer.Argument(metavar="N", help="How often each row shall stand in OUT.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
+    format: Format = "auto",
+    images: Images = "",
+) -> None:
+    """Repeat a small data file, and say what repetition does to a model."""
+    from data_tools.repeat import repeat
+    from llm.config import Source
+
+    done = repeat(Source(path=str(file), format=format, images=images), copies, out)
+    print(f"{out}: {done.copies} x {done.rows} rows = {done.copies * done.rows}, {done.format}")
+    _say_images(done.images)
+    print(f"warning: {done.warning()}", file=sys.stderr)
+
+
+def _say_images(folder: str) -> None:
+    """Image paths stay as they are, so a recipe must say where they begin."""
+    if folder:
+        print(f"image paths begin in another folder; in a recipe write `images: {folder}` beside these files")
