@@ -50,7 +50,7 @@ class Account:
         to, out = self.wish.to, self.wish.out
         lines = [f"{self.wish.source.path}: read as {self.format} ({self.reason})"]
         lines.append(f"{out}: {_many(self.written, 'row')} as {to}")
-        lines += [f"lost: {count} {FEATURES[name][1]}: {to} has no place for them" for name, count in _by(self.lost)]
+        lines += [f"lost: {FEATURES[name][1]} ({count}): {to} has no place for them" for name, count in _by(self.lost)]
         lines += [f"lost: field {name} of {_many(count, 'row')}" for name, count in _by(self.fields)]
         lines += [f"left out: {_many(count, 'row')} ({FEATURES[name][1]})" for name, count in _by(self.refused)]
         if self.first_refused:

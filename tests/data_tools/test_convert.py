@@ -281,7 +281,7 @@ def test_what_is_lost_is_said_and_counted(tmp_path: Path) -> None:
     assert account.lines() == [
         f"{tmp_path / 'rows.jsonl'}: read as openai (the first 3 rows have messages with role and content)",
         f"{out}: 2 rows as llava",
-        "lost: 2 loss flags of answers: llava has no place for them",
+        "lost: loss flags of answers (2): llava has no place for them",
         "lost: field tools_used of 2 rows",
         "left out: 1 row (<image> typed as text)",
         f"the first row left out: {tmp_path / 'rows.jsonl'}:1",
