@@ -114,22 +114,70 @@ class _Tape:
         return bool(chunk)
 
 
+def json_members(path: Path) -> Iterator[tuple[str, int, object]]:
+    """(name, line, value) of the members of a file that is one object; a list comes item by item under its name.
+
+    Raises RecordError as `json_rows` does, and where the file is no object.
+    """
+    with path.open(encoding="utf-8-sig") as file:
+        tape = _Tape(str(path), file)
+        if tape.peek() != "{":
+            raise RecordError(Place(str(path), tape.line), "JSON", "is not an object {...}", "Name the format it is in")
+        tape.advance(tape.at + 1)
+        more = tape.peek() != "}"
+        while more:
+            name = _name(tape)
+            if tape.peek() == "[":
+                yield from ((name, line, item) for line, item in _items(tape))
+            else:
+                yield name, tape.line, tape.value()
+            more = _goes_on(tape, "}")
+        _close(tape)
+        if tape.peek():
+            tape.fail(tape.at, "Extra data")
+
+
+def _name(tape: _Tape) -> str:
+    """The name of the member that starts here, its colon passed over."""
+    if tape.peek() != '"':
+        tape.fail(tape.at, "Expecting property name enclosed in double quotes")
+    name = tape.value()
+    assert isinstance(name, str)
+    if tape.peek() != ":":
+        tape.fail(tape.at, "Expecting ':' delimiter")
+    tape.advance(tape.at + 1)
+    return name
+
+
 def _array(tape: _Tape) -> Iterator[tuple[int, object]]:
-    tape.advance(tape.at + 1)
-    separator = ","
-    if tape.peek() == "]":
-        separator = "]"
-    while separator == ",":
-        tape.peek()
-        yield tape.line, tape.value()
-        separator = tape.peek()
-        if separator not in (",", "]"):
-            tape.fail(tape.at, "Expecting ',' delimiter")
-        if separator == ",":
-            tape.advance(tape.at + 1)
-    tape.advance(tape.at + 1)
+    yield from _items(tape)
     if tape.peek():
         tape.fail(tape.at, "Extra data")
+
+
+def _items(tape: _Tape) -> Iterator[tuple[int, object]]:
+    """The items of the list that starts here, which is passed over."""
+    tape.advance(tape.at + 1)
+    more = tape.peek() != "]"
+    while more:
+        tape.peek()
+        yield tape.line, tape.value()
+        more = _goes_on(tape, "]")
+    _close(tape)
+
+
+def _goes_on(tape: _Tape, end: str) -> bool:
+    """True behind a comma, which is passed over; False before the end."""
+    separator = tape.peek()
+    if separator not in (",", end):
+        tape.fail(tape.at, "Expecting ',' delimiter")
+    if separator == ",":
+        tape.advance(tape.at + 1)
+    return separator == ","
+
+
+def _close(tape: _Tape) -> None:
+    tape.advance(tape.at + 1)
 
 
 def _is_lines(path: Path) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llm.errors import DataError, Place, RecordError
-from llm.json_rows import json_rows
+from llm.json_rows import json_members, json_rows
 
 Row = Mapping[str, object]
 
@@ -37,8 +37,21 @@ def read_rows(path: Path) -> Iterator[tuple[Place, object]]:
         try:
             yield from _FILES[file.suffix.lower()](file)
         except UnicodeDecodeError as error:
-            place = Place(str(file), _undecodable_line(file))
-            raise RecordError(place, "encoding", f"not UTF-8 ({error.reason})", "Save the file as UTF-8") from None
+            raise _undecodable(file, error) from None
+
+
+def read_members(path: Path) -> Iterator[tuple[str, Place, object]]:
+    """(name, place, value) of the members of a JSON file that is one object; a list comes item by item.
+
+    So files of several tables (COCO, VQAv2) are read without holding one whole. Raises as `read_rows` does.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file. Correct the path")
+    try:
+        for name, line, value in json_members(path):
+            yield name, _place(path, line, value), value
+    except UnicodeDecodeError as error:
+        raise _undecodable(path, error) from None
 
 
 def data_files(path: Path) -> list[Path]:
@@ -62,6 +75,11 @@ def _files_of_folder(folder: Path) -> list[Path]:
     if not records and not texts:
         raise DataError(f"{folder}: no data file in this folder. Known are {' '.join(_FILES)}")
     return records or texts
+
+
+def _undecodable(path: Path, error: UnicodeDecodeError) -> RecordError:
+    place = Place(str(path), _undecodable_line(path))
+    return RecordError(place, "encoding", f"not UTF-8 ({error.reason})", "Save the file as UTF-8")
 
 
 def _undecodable_line(path: Path) -> int:

@@ -144,3 +144,37 @@ def _say_images(folder: str) -> None:
     """Image paths stay as they are, so a recipe must say where they begin."""
     if folder:
         print(f"image paths begin in another folder; in a recipe write `images: {folder}` beside these files")
+
+
+@data_app.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A file, a folder, or org/name on the hub.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .json, .jsonl or .parquet file to write.")],
+    to: Annotated[str, typer.Option(help="llava, messages, openai, sharegpt, xtuner, alpaca or text.")],
+    format: Annotated[str, typer.Option(help="What IN is: coco, vqav2, refcoco, easy_vqa or a reader.")] = "auto",
+    images: Annotated[str, typer.Option(help="The folder that IN's image paths are relative to.")] = "",
+    annotations: Annotated[Path | None, typer.Option(help="The second file of vqav2 and refcoco.")] = None,
+    columns: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, such as output=caption; repeat it.")] = None,
+    split: Annotated[str, typer.Option(help="The split of a hub data set or of refcoco.")] = "train",
+    copy_images: Annotated[bool, typer.Option("--copy-images", help="Copy the pictures beside OUT.")] = False,
+    data_urls: Annotated[bool, typer.Option("--data-urls", help="openai: put the pictures inside.")] = False,
+    skip: Annotated[bool, typer.Option("--skip", help="Leave out and count rows that the format cannot hold.")] = False,
+) -> None:
+    """Write data in another format, and say what is lost."""
+    from data_tools.convert import Wish, convert
+    from llm.config import Source
+
+    mapping = _mapping(columns or [])
+    given = Source(path=source, format=format, images=images, split=split, columns=mapping)
+    for line in convert(Wish(given, out, to, annotations, copy_images, data_urls, skip)).lines():
+        print(line)
+
+
+def _mapping(texts: list[str]) -> dict[str, str]:
+    """`["input=q", "output=a"]` by role."""
+    from llm.errors import ConfigError
+
+    for text in texts:
+        if not all(text.partition("=")):
+            raise ConfigError(f"--columns {text}: write ROLE=COLUMN, such as output=caption")
+    return {role: name for role, _, name in (text.partition("=") for text in texts)}
