@@ -1,11 +1,14 @@
-"""Fill a template file: `{{NAME}}` and `{{AUTHOR}}` in any field, as LLaMA-Factory's identity.json has them."""
+"""Fill a template file: `{{NAME}}` and `{{AUTHOR}}` in any field, as LLaMA-Factory's identity.json has them.
+
+Its older releases write NAME and AUTHOR bare: those are for `data_tools.rename`.
+"""
 
 import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_tools.texts import edit_texts
+from data_tools.edits import edit_texts
 from llm.errors import ConfigError, Place, RecordError
 
 # Any case, with or without spaces; what holds braces of its own, a snippet of code say, is no placeholder.

@@ -15,7 +15,7 @@ from data_tools.row_files import check_output, writing
 from llm.bins import Indices
 from llm.columns import Columns, Texts
 from llm.config import Source
-from llm.errors import ConfigError, DataError, Place, RecordError
+from llm.errors import ConfigError, DataError, Place, RecordError, RunError
 from llm.packing import epoch_order
 from llm.readers import describe, image_folder, records
 from llm.records import data_files, kind
@@ -73,7 +73,7 @@ def mix(sources: Sequence[Source], out: Path, seed: int = 0, size: int = 0) -> M
         out.parent.mkdir(parents=True, exist_ok=True)
         waiting = TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
     except OSError as error:
-        raise ConfigError(f"{out}: {error.strerror}. Choose a writable place") from error
+        raise RunError(f"{out}: {error.strerror}. Choose a writable place") from error
     with waiting as folder:
         counts, named = _store(Path(folder), sources, root if len(folders) > 1 else "")
         weights = [source.weight for source in sources]

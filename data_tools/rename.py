@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_tools.texts import edit_texts
+from data_tools.edits import edit_texts
 from llm.errors import ConfigError, Place
 
 # Fields that name files, rows or the kinds of things, not what is said: renaming them would break the data.

@@ -118,7 +118,7 @@ def mix(
     done = mix(weighted, out, seed, size)
     print(f"{out}: {sum(part.written for part in done.parts)} rows, {done.format}")
     for part in done.parts:
-        print(f"  {part.path}: {part.written} of {part.rows} rows at weight {part.weight:g}")
+        print(f"  {part.path}: {part.rows} rows at weight {part.weight:g}, {part.written} written")
     _say_images(done.images)
 
 

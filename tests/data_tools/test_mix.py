@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from data_tools.mix import mix, read_weight, sized_order, weighted_order
 from llm.config import Source
-from llm.errors import ConfigError, DataError, RecordError
+from llm.errors import ConfigError, DataError, RecordError, RunError
 from llm.readers import read
 from llm.records import read_rows
 from vlm.cli import app
@@ -155,7 +155,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         mix([one], tmp_path / "m.parquet")
     with pytest.raises(DataError, match="no row was drawn"):
         mix([one], tmp_path / "m.jsonl")
-    assert not (tmp_path / "m.jsonl").exists()
+    with pytest.raises(RunError, match="writable"):
+        mix([one], tmp_path / "a.jsonl" / "m.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "b.jsonl"]
 
 
 def test_a_weight_stands_behind_the_last_sign(tmp_path: Path) -> None:
@@ -175,8 +177,8 @@ def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["data", "mix", *sources, f"{tmp_path}/m.jsonl"])
     assert (done.exit_code, done.output) == (
         0,
-        f"{tmp_path}/m.jsonl: 14 rows, openai\n  {tmp_path}/a.jsonl: 8 of 4 rows at weight 2\n"
-        f"  {tmp_path}/b.jsonl: 6 of 6 rows at weight 1\n",
+        f"{tmp_path}/m.jsonl: 14 rows, openai\n  {tmp_path}/a.jsonl: 4 rows at weight 2, 8 written\n"
+        f"  {tmp_path}/b.jsonl: 6 rows at weight 1, 6 written\n",
     )
     done = CliRunner().invoke(app, ["data", "mix", *sources, f"{tmp_path}/m.jsonl", "--size", "9"])
     assert f"{tmp_path}/m.jsonl: 9 rows" in done.output
