@@ -12,6 +12,7 @@ from data_tools.ask.bar import Bar
 from data_tools.ask.client import Client
 from data_tools.ask.crew import Crew, Tally
 from data_tools.ask.journal import Journal, journal_path
+from data_tools.ask.options import is_clear
 from data_tools.ask.pace import Pace
 from data_tools.ask.plan import Plan
 from data_tools.ask.rows import BadAnswer, Row
@@ -52,6 +53,8 @@ def ask(plan: Plan) -> Outcome:
         rows = _known(plan, journal)
         before = len(rows)
         with Bar(plan.out.name, len(plan.questions), before) as bar:
+            if plan.server.key.value and is_clear(plan.server.url):
+                bar.say(f"{plan.server.url}: the key goes there unencrypted; https would hide it")
             outcome = asyncio.run(_run(plan, journal, rows, bar))
         kept = [outcome.tally.rows[key] for key in map(plan.key, plan.questions) if key in outcome.tally.rows]
         _write(plan, kept)

@@ -91,10 +91,12 @@ def _answers(path: Path, content: bytes) -> dict[str, str]:
     for number, line in enumerate(content.split(b"\n")[:-1], 1):
         try:
             row = json.loads(line)
-            key = row["key"]
-            if "answer" in row:
-                answers[key] = row["answer"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError):
+            row = None
+        key, answer = (row.get("key"), row.get("answer", "")) if isinstance(row, dict) else (None, None)
+        if not isinstance(key, str) or not isinstance(answer, str):
             advice = "Remove this line: its question is then asked again"
-            raise RecordError(Place(str(path), number), "journal", "damaged", advice) from None
+            raise RecordError(Place(str(path), number), "journal", "damaged", advice)
+        if answer:
+            answers[key] = answer
     return answers

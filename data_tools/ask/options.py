@@ -58,8 +58,10 @@ def check_fit(options: Options, pictures: bool) -> None:
             raise ConfigError(f"{name}: {meant[name]}. Leave it out")
 
 
-def check_out(out: Path) -> Path:
-    """The file to write. ConfigError for an unknown kind, and for a file that is not made of answers."""
+def check_out(out: Path, source: Path) -> Path:
+    """The file to write. ConfigError for an unknown kind, for the questions, and for a file not made of answers."""
+    if out.exists() and out.samefile(source):
+        raise ConfigError(f"{out}: are the questions. Choose another OUT")
     if out.suffix.lower() not in OUTPUTS:
         raise ConfigError(f"{out}: answers are written as {' or '.join(OUTPUTS)}. Give OUT one of these endings")
     if out.exists() and not journal_path(out).exists():

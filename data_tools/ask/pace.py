@@ -20,7 +20,8 @@ class Patience:
 
     def wait(self, fault: int) -> float:
         """Seconds to wait after the `fault`-th failure, from 1; half of it is chance, so that workers come apart."""
-        return min(self.longest, self.first * 2.0 ** (fault - 1)) * random.uniform(0.5, 1.0)
+        doubled = self.first * 2.0 ** min(fault - 1, 30)
+        return min(self.longest, doubled) * random.uniform(0.5, 1.0)
 
 
 DEFAULT_PATIENCE = Patience()

@@ -55,7 +55,7 @@ def prepare(source: Path, out: Path, options: Options) -> Plan:
     check_fit(options, pictures)
     system = read_prompt(Path(options.system), "--system") if options.system else ""
     form = Form(system if options.keep_system else "", options.question, options.turns)
-    out, settings, server = check_out(out), read_settings(options.set), _server(options)
+    out, settings, server = check_out(out, source), read_settings(options.set), _server(options)
     if pictures:
         questions = picture_questions(source, form.wording(read_instruction(options.instruction)))
     else:

@@ -75,7 +75,7 @@ class Stub:
 
     def hear(self, body: dict[str, Any], headers: dict[str, str]) -> Asked:
         content = body["messages"][-1]["content"]
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        parts: list[dict[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content
         text = "".join(part["text"] for part in parts if part["type"] == "text")
         images = tuple(part["image_url"]["url"] for part in parts if part["type"] == "image_url")
         with self.lock:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,9 +211,11 @@ def test_after_an_answer_a_refusal_is_the_questions_own(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_down_is_given_up(tmp_path: Path) -> None:
-    with listening(lambda asked: Act(how="close") if asked.text != "Q0" else good(asked)) as stub:
+    questions = lines(tmp_path, *(f"Q{n}" for n in range(40)))
+    with listening(lambda asked: good(asked) if asked.text == "Q0" else Act(how="close")) as stub:
+        plan = plan_of(questions, stub, workers=1)
         with pytest.raises(RunError, match="10 questions in a row.*go on"):
-            ask(plan_of(lines(tmp_path, *(f"Q{n}" for n in range(40))), stub, workers=1))
+            ask(plan)
     assert len(stub.asked) == 1 + 10 * 3
     assert list(answers_of(tmp_path / "out.jsonl")) == ["Q0"]
 
@@ -302,6 +305,17 @@ def test_the_key_is_told_to_nobody(
     assert KEY not in told and not any(KEY[n : n + 8] in told for n in range(len(KEY) - 7))
 
 
+def test_a_key_that_others_could_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("data_tools.ask.ask.is_clear", lambda url: True)
+    run(good, tmp_path, "Q")
+    assert capsys.readouterr().err == ""  # there is no key
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    _, stub = run(good, tmp_path, "Q")
+    assert capsys.readouterr().err == f"{stub.url}: the key goes there unencrypted; https would hide it\n"
+
+
 def test_the_clients_own_exceptions_do_not_tell_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import httpx2
     import openai
@@ -343,6 +357,10 @@ def start(source: Path, out: Path, stub: Stub, *more: str) -> subprocess.Popen[s
     )
 
 
+def answered_at_least(stub: Stub, count: int) -> bool:
+    return sum(stub.answered.values()) >= count
+
+
 def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not holds():
@@ -362,7 +380,7 @@ def test_killed_twice_nothing_is_asked_twice(tmp_path: Path) -> None:
         source, out = lines(tmp_path, *questions), tmp_path / "out.jsonl"
         for kill_at in (15, 35):
             child = start(source, out, stub, "--workers", str(workers))
-            wait_until(lambda at=kill_at: sum(stub.answered.values()) >= at)  # type: ignore[misc]
+            wait_until(partial(answered_at_least, stub, kill_at))
             child.kill()
             assert child.wait() == -signal.SIGKILL
             child.communicate()
