@@ -144,7 +144,7 @@ def report(plan: Plan, outcome: Outcome) -> Iterator[str]:
         f"{tally.tokens.completion:,} written"
     )
     if plan.repeats:
-        yield f"{plan.repeats} repeated questions left out"
+        yield f"Repeated questions left out: {plan.repeats}"
     if outcome.others:
         yield f"{outcome.others} answers in {journal_path(plan.out)} are to other questions or settings: not written"
     if plan.images:

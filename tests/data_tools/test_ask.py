@@ -260,7 +260,7 @@ def test_the_command_reports(tmp_path: Path) -> None:
         assert said.output.splitlines() == [
             f"{out}: 2 of 3 answered",
             "3 requests, 0 of them again; 20 tokens read, 6 written",
-            "1 repeated questions left out",
+            "Repeated questions left out: 1",
             "1 failed; the same command asks them again:",
             '  "坏": 500: no',
         ]
