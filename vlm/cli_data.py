@@ -178,3 +178,59 @@ def _mapping(texts: list[str]) -> dict[str, str]:
         if not all(text.partition("=")):
             raise ConfigError(f"--columns {text}: write ROLE=COLUMN, such as output=caption")
     return {role: name for role, _, name in (text.partition("=") for text in texts)}
+
+
+@data_app.command()
+def ask(
+    questions: Annotated[Path, typer.Argument(metavar="QUESTIONS", help="Lines or rows; or a folder of pictures.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .jsonl or .json to write.")],
+    model: Annotated[str, typer.Option(help="The model's name there.")],
+    base_url: Annotated[
+        str, typer.Option(envvar="OPENAI_BASE_URL", help="The API's address.")
+    ] = "https://api.openai.com/v1",
+    key_env: Annotated[str, typer.Option(help="The environment variable with the key.")] = "OPENAI_API_KEY",
+    system: Annotated[str, typer.Option(metavar="FILE", help="The system prompt.")] = "",
+    keep_system: Annotated[bool, typer.Option("--keep-system", help="Store the system prompt with answers.")] = False,
+    field: Annotated[str, typer.Option(help="The name of a row's question, where it is an unusual one.")] = "",
+    instruction: Annotated[str, typer.Option(help="What to say of each picture: text, or a .txt or .md file.")] = "",
+    turns: Annotated[int, typer.Option(min=0, help="Questions and answers about each picture; 0: a caption.")] = 0,
+    question: Annotated[str, typer.Option(help="Stored with captions in place of the instruction.")] = "",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Sent along, such as temperature=0.7.")
+    ] = None,
+    max_side: Annotated[int, typer.Option(min=28, help="Pixels; larger pictures are sent smaller.")] = 1024,
+    workers: Annotated[int, typer.Option(min=1, help="Requests at the same time.")] = 4,
+    per_minute: Annotated[float, typer.Option(min=0, help="Requests a minute at most; 0: no bound.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Requests of this run at most; 0: no bound.")] = 0,
+    retries: Annotated[int, typer.Option(min=0, help="How often a request that failed is sent again.")] = 5,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds an answer may take.")] = 120,
+) -> None:
+    """Ask any OpenAI-compatible API, about texts or pictures, and store the answers as training data."""
+    from data_tools.ask.ask import ask, report
+    from data_tools.ask.options import Options
+    from data_tools.ask.plan import prepare
+
+    options = Options(
+        model=model,
+        base_url=base_url,
+        key_env=key_env,
+        system=system,
+        keep_system=keep_system,
+        field=field,
+        instruction=instruction,
+        turns=turns,
+        question=question,
+        set=tuple(settings or ()),
+        max_side=max_side,
+        workers=workers,
+        per_minute=per_minute,
+        limit=limit,
+        retries=retries,
+        timeout=timeout,
+    )
+    plan = prepare(questions, out, options)
+    outcome = ask(plan)
+    for line in report(plan, outcome):
+        print(line)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
