@@ -13,13 +13,12 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from data_tools.packs import Packing, forecast
-from data_tools.subject import BASE, Subject
+from data_tools.subject import BASE, Subject, refuse_images
 from data_tools.tally import Tally
 from llm.config import Source
 from llm.conversation import Conversation
 from llm.corpus import Corpus, hold_out, open_corpus
 from llm.corpus_writer import CorpusWriter
-from llm.errors import ConfigError
 from llm.readers import describe
 
 if TYPE_CHECKING:
@@ -116,19 +115,11 @@ def _encoded(subject: Subject, encoder: "Encoder", tally: Tally, folder: Path) -
         for source in data.sources:
             writer.open(source)
         for source, conversation in _watched(subject):
-            _refuse_images(subject, encoder, conversation)
+            refuse_images(subject, encoder, conversation)
             tally.add(conversation)
             whole.append(writer.add(source, conversation))
     writer.seal()
     return open_corpus(folder), _numbers(whole)
-
-
-def _refuse_images(subject: Subject, encoder: "Encoder", conversation: Conversation) -> None:
-    if encoder.image_id is None and subject.config is None and conversation.images:
-        raise ConfigError(
-            f"{conversation.place}: shows an image, and {subject.model} is a text model. Say how many rows an image "
-            "takes, --image-rows N (576 for LLaVA's CLIP ViT-L/14-336), or name a vision recipe"
-        )
 
 
 def _tokens(

@@ -105,6 +105,15 @@ def draw(subject: Subject, count: int, seed: int) -> list[tuple[Source, Conversa
     ]
 
 
+def refuse_images(subject: Subject, encoder: "Encoder", conversation: Conversation) -> None:
+    """Raise ConfigError for an image that a text model is to read: what is missing is how many rows it takes."""
+    if encoder.image_id is None and subject.config is None and conversation.images:
+        raise ConfigError(
+            f"{conversation.place}: shows an image, and {subject.model} is a text model. Say how many rows an image "
+            "takes, --image-rows N (576 for LLaVA's CLIP ViT-L/14-336), or name a vision recipe"
+        )
+
+
 def _recipe(name: str) -> AnyConfig | None:
     path = Path(name)
     if path.suffix.lower() in RECIPES:

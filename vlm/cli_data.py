@@ -88,3 +88,33 @@ def stats(
         return
     for line in (*told(found), *(f"{path}: drawn" for path in written)):
         print(line)
+
+
+@data_app.command()
+def show(
+    file: Subject,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many records.")] = 12,
+    seed: Annotated[int, typer.Option(help="Another seed draws other records.")] = 0,
+    model: Model = "",
+    budget: Budget = 0,
+    image_rows: ImageRows = 0,
+    html: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a page that needs no other file.")] = None,
+) -> None:
+    """Show records as the model reads them: what is read, what is learnt, images, and the packs they share."""
+    import tempfile
+
+    from rich.console import Console
+
+    from data_tools.show import show as draw
+    from data_tools.show_page import write_page
+    from data_tools.show_text import print_shown
+    from data_tools.subject import find_subject
+
+    subject = find_subject(file, model, budget, image_rows)
+    with tempfile.TemporaryDirectory(prefix="eyegraft-show-") as folder:
+        shown = draw(subject, n, seed, Path(folder))
+        if html is None:
+            print_shown(shown, Console())
+        else:
+            write_page(shown, html)
+            print(f"{html}: {shown.records} records")
