@@ -44,7 +44,7 @@ def page(shown: Shown) -> str:
 
 
 def _legend(shown: Shown) -> str:
-    tokens = "; a thin line ends each token" if shown.packs else ""
+    tokens = " a thin line ends each token" if shown.packs else ""
     return f"<span>read only</span> <mark>learnt</mark> <b>an image's rows</b>{tokens}"
 
 

@@ -79,11 +79,9 @@ def _lines(shown: Shown, plain: bool, width: int, console: Console) -> Iterator[
 
 
 def _legend(plain: bool) -> Text:
-    legend = Text("read only")
-    for kind, words in (("supervised", "learnt"), ("image", "an image's rows")):
-        legend.append("   ")
-        legend.append_text(_marked(kind, words, plain))
-    return legend
+    gap = Text("   ")
+    learnt, image = _marked("supervised", "learnt", plain), _marked("image", "an image's rows", plain)
+    return gap.join([Text("read only"), learnt, image])
 
 
 def _sample(sample: ShownSample, plain: bool, width: int, console: Console) -> Iterator[Text]:
@@ -103,7 +101,7 @@ def _sample(sample: ShownSample, plain: bool, width: int, console: Console) -> I
 def _said(stretch: Stretch, image: ImageRef | None) -> str:
     if image is None:
         return visible(stretch.text)
-    name = min(name_of(image), os.path.relpath(image.path), key=len) if image.path else name_of(image)
+    name = name_of(image).removeprefix(os.getcwd() + os.sep)
     return visible(f"{name}: {stretch.rows:,} rows" if stretch.rows else name)
 
 

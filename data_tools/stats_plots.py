@@ -21,6 +21,7 @@ CJK_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
     *("Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS", "Droid Sans Fallback"),
 )
+CJK_FILES = ("notosanscjk", "notosanssc", "sourcehansans", "wqy-", "msyh", "simhei", "pingfang", "droidsansfallback")
 
 
 def plot(found: Statistics, series: Series, folder: Path) -> list[Path]:
@@ -61,10 +62,18 @@ def _save(path: Path, draw: "Callable[[Axes], None]") -> Path:
 
 def cjk_fonts() -> list[str]:
     """A font of this machine that has Chinese characters, if there is one."""
-    from matplotlib.font_manager import fontManager
+    from matplotlib.font_manager import findSystemFonts, fontManager
 
     there = {font.name for font in fontManager.ttflist}
-    return [name for name in CJK_FONTS if name in there][:1]
+    known = [name for name in CJK_FONTS if name in there]
+    if known:
+        return known[:1]
+    # Matplotlib's list is a cache: it lacks what was installed since it was written.
+    files = [file for file in sorted(findSystemFonts()) if Path(file).stem.lower().startswith(CJK_FILES)]
+    for file in files[:1]:
+        fontManager.addfont(file)
+        return [fontManager.ttflist[-1].name]
+    return []
 
 
 def _lengths(axes: "Axes", found: Statistics, series: Series) -> None:
