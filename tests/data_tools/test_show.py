@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,9 +53,9 @@ def shown(file: Path, tiny_llama: Path, tmp_path: Path) -> Shown:  # noqa: F811
     return show(find_subject(str(file), str(tiny_llama), image_rows=20), 4, 0, tmp_path / "corpus")
 
 
-def printed(found: Shown, **terminal: object) -> str:
+def printed(found: Shown, **terminal: Any) -> str:
     out = io.StringIO()
-    print_shown(found, Console(file=out, **terminal))  # type: ignore[arg-type]
+    print_shown(found, Console(file=out, **terminal))
     return out.getvalue()
 
 
@@ -98,7 +99,8 @@ def test_without_a_model_texts_are_shown(file: Path, tmp_path: Path) -> None:
 
 
 def test_records_that_training_leaves_out_are_named(file: Path, tiny_llama: Path, tmp_path: Path) -> None:  # noqa: F811
-    (tmp_path / "one").mkdir(), (tmp_path / "two").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
     subject = find_subject(str(file), str(tiny_llama), budget=90, image_rows=20)
     found = show(subject, 4, 0, tmp_path / "one")
     assert len(found.too_long) == 1 and found.too_long[0].endswith(":2")
