@@ -1,5 +1,6 @@
 """The commands `eyegraft data ...`. Each imports what it needs when it runs."""
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -234,3 +235,70 @@ def ask(
         print(line)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
+
+
+Subject = Annotated[str, typer.Argument(metavar="FILE|RECIPE", help="A data file or folder, or a recipe.")]
+
+Model = Annotated[str, typer.Option(help="For a data file: whose tokens; a model folder or a run.")]
+
+Budget = Annotated[int, typer.Option(min=0, help="Rows of a pack; 0: the recipe's train.pack_tokens, or 4096.")]
+
+ImageRows = Annotated[int, typer.Option("--image-rows", min=0, help="Rows an image takes; 0: as the tower gives them.")]
+
+
+@data_app.command()
+def stats(
+    file: Subject,
+    model: Model = "",
+    budget: Budget = 0,
+    batch: Annotated[int, typer.Option(min=0, help="Records a step; 0: the recipe's train.batch, or 16.")] = 0,
+    image_rows: ImageRows = 0,
+    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw PNGs into a folder.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Count what a data set holds: turns, tokens, images, answers, and the packs training would make."""
+    from data_tools.stats import measure
+    from data_tools.stats_text import as_json, told
+    from data_tools.subject import find_subject
+
+    found, series = measure(find_subject(file, model, budget, image_rows, batch))
+    written = []
+    if plots is not None:
+        from data_tools.stats_plots import plot
+
+        written = plot(found, series, plots)
+    if json_:
+        print(json.dumps(as_json(found) | {"plots": [str(path) for path in written]}, ensure_ascii=False, indent=1))
+        return
+    for line in (*told(found), *(f"{path}: drawn" for path in written)):
+        print(line)
+
+
+@data_app.command()
+def show(
+    file: Subject,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many records.")] = 12,
+    seed: Annotated[int, typer.Option(help="Another seed draws other records.")] = 0,
+    model: Model = "",
+    budget: Budget = 0,
+    image_rows: ImageRows = 0,
+    html: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a page that needs no other file.")] = None,
+) -> None:
+    """Show records as the model reads them: what is read, what is learnt, images, and the packs they share."""
+    import tempfile
+
+    from rich.console import Console
+
+    from data_tools.show import show as draw
+    from data_tools.show_page import write_page
+    from data_tools.show_text import print_shown
+    from data_tools.subject import find_subject
+
+    subject = find_subject(file, model, budget, image_rows)
+    with tempfile.TemporaryDirectory(prefix="eyegraft-show-") as folder:
+        shown = draw(subject, n, seed, Path(folder))
+        if html is None:
+            print_shown(shown, Console())
+        else:
+            write_page(shown, html)
+            print(f"{html}: {shown.records} records")
