@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from llm.errors import Place, RecordError
+from llm.json_faults import NotANumber, broken, unreadable
 
 CHUNK = 1 << 20  # characters read at a time
 FAR = 16 << 20  # characters that are searched for the next record behind a broken one
@@ -23,12 +24,8 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of byt
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
-class _NotANumber(ValueError):
-    """NaN or Infinity, which Python reads and JSON does not have."""
-
-
 def _refuse(constant: str) -> NoReturn:
-    raise _NotANumber(constant)
+    raise NotANumber(constant)
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
@@ -142,7 +139,7 @@ class _Tape:
                     continue
                 self.fail(error.pos, error.msg)
             except (ValueError, RecursionError) as error:
-                raise _unreadable(place, error) from None
+                raise unreadable(place, error) from None
             if end == len(self.buffer) and self._more():
                 continue  # a number may go on in what was read just now
             text = self.buffer[self.at : end]
@@ -156,7 +153,7 @@ class _Tape:
     def broken(self, position: int, message: str) -> RecordError:
         """What is wrong at `position`, with its line and column."""
         line, column = self._locate(position)
-        return _broken(Place(self.path, self.line), line, column, message, self.buffer, position)
+        return broken(Place(self.path, self.line), line, column, message, self.buffer, position)
 
     def _pass_over(self, indent: int | None) -> str:
         """Pass over a broken record and return its text.
@@ -264,54 +261,7 @@ def _whole_line(place: Place, line: str) -> JsonText:
     try:
         return JsonText(place.line, line, _DECODER.decode(line), undecodable(place, line))
     except json.JSONDecodeError as error:
-        broken = _broken(place, place.line, error.pos + 1, error.msg, line, error.pos)
+        fault = broken(place, place.line, error.pos + 1, error.msg, line, error.pos)
     except (ValueError, RecursionError) as error:
-        broken = _unreadable(place, error)
-    return JsonText(place.line, line, error=undecodable(place, line) or broken)
-
-
-def _unreadable(place: Place, error: ValueError | RecursionError) -> RecordError:
-    if isinstance(error, _NotANumber):
-        advice = "JSON has no such number: write null or remove the field"
-        return RecordError(place, "JSON", f"{error} in this record", advice, "json-nan")
-    if isinstance(error, RecursionError):
-        advice = "Records are a few levels deep: correct or remove it"
-        return RecordError(place, "JSON", "nested too deeply", advice, "json-deep")
-    return RecordError(place, "JSON", "a number of thousands of digits", "Write it as text", "json-broken")
-
-
-def _broken(place: Place, line: int, column: int, message: str, text: str, position: int) -> RecordError:
-    found = f"broken at line {line} column {column}: {message}"
-    code, advice = _advice(message, text, position)
-    return RecordError(place, "JSON", found, advice, code)
-
-
-def _advice(message: str, text: str, position: int) -> tuple[str, str]:
-    """The code and what to do about a parser's complaint, from the characters around it."""
-    after = text[position : position + 80].lstrip()
-    before = text[max(0, position - 80) : position].rstrip()
-    if message.startswith("Unterminated string"):
-        return "json-cut", "Close the string with a double quote, or complete the file if it was cut off"
-    if not after:
-        return "json-cut", "The file or line ends inside a record: complete it, it may have been cut off"
-    if message.startswith("Extra data"):
-        return "json-extra", "Write one record a line, or all records in one array [...]"
-    if before.endswith(",") and after[0] in "]}":
-        return "json-comma", "Remove the comma before it"
-    return "json-broken", _advice_on_value(message, after)
-
-
-def _advice_on_value(message: str, after: str) -> str:
-    if after[0] == "'":
-        return "JSON strings take double quotes"
-    if after.startswith(("True", "False", "None")):
-        return "JSON writes true, false and null"
-    if after[0] in "/#":
-        return "JSON has no comments: remove it"
-    if message.startswith("Invalid control character"):
-        return "Write a line break inside a string as \\n and a tab as \\t"
-    if message.startswith("Invalid \\"):
-        return "Write a backslash inside a string as \\\\"
-    if "',' delimiter" in message:
-        return 'A comma is missing, or a double quote inside a string that must be written as \\"'
-    return "Correct the JSON there"
+        fault = unreadable(place, error)
+    return JsonText(place.line, line, error=undecodable(place, line) or fault)
