@@ -78,13 +78,14 @@ def check(conversation: Conversation) -> None:
     if turns and turns[0].role == "system":
         turns = turns[1:]
     if not any(message.role == "assistant" for message in turns):
-        raise _broken(conversation, "answers", "there is none", "Add an answer or remove the record")
+        raise _broken(conversation, "answers", "there is none", "Add an answer or remove the record", "answer-missing")
     if not conversation.is_plain:
         _check_order(conversation, turns)
     for number, message in enumerate(conversation.messages, 1):
         _check_message(conversation, f"message {number} ({message.role})", message)
     if not any(message.loss for message in turns if message.role == "assistant"):
-        raise _broken(conversation, "loss", "no answer carries loss", "Let one answer carry loss or remove the record")
+        advice = "Let one answer carry loss or remove the record"
+        raise _broken(conversation, "loss", "no answer carries loss", advice, "no-target")
 
 
 def _check_order(conversation: Conversation, turns: tuple[Message, ...]) -> None:
@@ -93,26 +94,28 @@ def _check_order(conversation: Conversation, turns: tuple[Message, ...]) -> None
         expected: Role = "assistant" if number % 2 else "user"
         if message.role != expected:
             advice = "After an optional system message, questions and answers alternate and a question comes first"
-            raise _broken(
-                conversation, f"message {first + number}", f"is from {message.role}, not from {expected}", advice
-            )
+            found = f"is from {message.role}, not from {expected}"
+            raise _broken(conversation, f"message {first + number}", found, advice, "role-order")
     if turns[-1].role != "assistant":
         advice = "Add the answer or remove the question"
-        raise _broken(conversation, f"message {len(conversation.messages)}", "a question without an answer", advice)
+        where = f"message {len(conversation.messages)}"
+        raise _broken(conversation, where, "a question without an answer", advice, "answer-missing")
 
 
 def _check_message(conversation: Conversation, where: str, message: Message) -> None:
     images = [part for part in message.parts if isinstance(part, ImageRef)]
     if images and message.role != "user":
-        raise _broken(conversation, where, "holds an image", "Only questions show images: move it to a question")
+        code = "image-in-answer" if message.role == "assistant" else "image-place"
+        raise _broken(conversation, where, "holds an image", "Only questions show images: move it to a question", code)
     if any(not image.path and not image.data for image in images):
-        raise _broken(conversation, where, "an image without a path", "Give every image a path")
+        raise _broken(conversation, where, "an image without a path", "Give every image a path", "image-ref")
     text = message.text
     if not images and not text.strip():
-        raise _broken(conversation, where, "is empty", "Write its text or remove the record")
+        code = "answer-empty" if message.role == "assistant" else "turn-empty"
+        raise _broken(conversation, where, "is empty", "Write its text or remove the record", code)
     if not _is_unicode(text):
         advice = "An escape such as \\ud83d lost its other half: write the character itself"
-        raise _broken(conversation, where, "half of a surrogate pair, which is no character", advice)
+        raise _broken(conversation, where, "half of a surrogate pair, which is no character", advice, "surrogate")
 
 
 def _is_unicode(text: str) -> bool:
@@ -124,5 +127,5 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _broken(conversation: Conversation, field: str, found: str, advice: str) -> RecordError:
-    return RecordError(conversation.place, field, found, advice)
+def _broken(conversation: Conversation, field: str, found: str, advice: str, code: str) -> RecordError:
+    return RecordError(conversation.place, field, found, advice, code)

@@ -134,6 +134,7 @@ def _too_long(place: Place, length: int, data: DataConfig) -> None:
             "length",
             f"{length} tokens, data.max_length is {data.max_length}",
             "Raise data.max_length, shorten the record, or set data.too_long: drop",
+            "too-long",
         )
 
 

@@ -69,7 +69,8 @@ class Encoder:
         labels = np.full(len(ids), IGNORED, np.int32)
         labels[:-1][supervised[1:]] = ids[1:][supervised[1:]]
         if not supervised[1:].any():
-            raise RecordError(conversation.place, "answers", "no token is trained on", "Let an answer carry loss")
+            advice = "Let an answer carry loss"
+            raise RecordError(conversation.place, "answers", "no token is trained on", advice, "no-target")
         return Sample(ids, labels, images)
 
     def prompt(self, messages: tuple[Message, ...]) -> tuple[list[int], tuple[ImageRef, ...]]:
@@ -118,5 +119,5 @@ class Encoder:
     def _rows(self, place: Place) -> list[int]:
         if self.image_id is None:
             advice = "Train with a vision recipe (model.tower), or remove the image"
-            raise RecordError(place, "image", "this is a text run, which sees no images", advice)
+            raise RecordError(place, "image", "this is a text run, which sees no images", advice, "image-in-text-run")
         return [self.image_id] * self.image_rows

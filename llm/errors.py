@@ -50,11 +50,14 @@ class Place:
 
 
 class RecordError(DataError):
-    """One record that cannot be trained on: where it stands, which field is wrong, and what to do."""
+    """One record that cannot be trained on: where it stands, which field is wrong, and what to do.
 
-    def __init__(self, place: Place, field: str, found: str, advice: str) -> None:
+    `code` is the kind of mistake in a word, for counting; `data_tools.findings` says what each means.
+    """
+
+    def __init__(self, place: Place, field: str, found: str, advice: str, code: str = "record") -> None:
         super().__init__(f"{place}: {field}: {found}. {advice}")
-        self.place, self.field, self.found, self.advice = place, field, found, advice
+        self.place, self.field, self.found, self.advice, self.code = place, field, found, advice, code
 
 
 class TemplateError(DataError):
@@ -62,7 +65,11 @@ class TemplateError(DataError):
 
 
 class ImageError(DataError):
-    """An image that is missing, broken, oversized or of an unknown kind."""
+    """An image that is missing, broken, oversized or of an unknown kind; `code` says which of these."""
+
+    def __init__(self, found: str, advice: str = "", name: str = "", code: str = "image-broken") -> None:
+        super().__init__(f"{name}: {found}. {advice}" if name else found)
+        self.found, self.advice, self.code = found, advice, code
 
 
 class ModelError(EyegraftError):

@@ -39,6 +39,7 @@ def split_turns(conversation: Conversation) -> list[Conversation]:
             "images",
             "data.turns is apart, but images stand behind the start of the first question",
             "Put the images first, or set data.turns: together",
+            "image-place",
         )
     pairs = list(zip(turns[::2], turns[1::2], strict=False))
     asked = [pairs[0][0], *(Message("user", (*lead, *question.parts)) for question, _ in pairs[1:])]

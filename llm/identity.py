@@ -26,7 +26,11 @@ def read_identity(paraphrases: Path, others: Path, general: Path) -> IdentityQue
     for index, row in enumerate(_list(general)):
         if not isinstance(row, dict) or not {"question", "answer"} <= row.keys():
             raise RecordError(
-                Place(str(general), id=str(index)), "general", f"found {row!r}", 'Write {"question": .., "answer": ..}'
+                Place(str(general), id=str(index)),
+                "general",
+                f"found {row!r}",
+                'Write {"question": .., "answer": ..}',
+                "field-missing",
             )
         spellings = row["answer"] if isinstance(row["answer"], list) else [row["answer"]]
         pairs.append((str(row["question"]), tuple(str(spelling) for spelling in spellings)))

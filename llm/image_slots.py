@@ -21,7 +21,7 @@ def given_images(record: Record, names: Iterable[str] = ("image", "images")) -> 
     """The images a row names, in order: a path, the bytes of a parquet row, or a list of either; absent is none."""
     filled = [name for name in names if record.row.get(name) not in (None, "", [])]
     if len(filled) > 1:
-        raise record.error(" and ".join(filled), "both name images", "Keep one of the two")
+        raise record.error(" and ".join(filled), "both name images", "Keep one of the two", "image-twice")
     if not filled:
         return []
     value = record.row[filled[0]]
@@ -34,11 +34,13 @@ def image_ref(record: Record, name: str, value: object) -> ImageRef:
     """One image: a path inside the image folder, a data URL, or `{"bytes", "path"}` as parquet files carry it."""
     if isinstance(value, bytes) and value:
         return ImageRef(data=value)
-    if isinstance(value, dict) and value.get("bytes"):
-        return image_ref(record, name, value["bytes"])
+    data = value.get("bytes") if isinstance(value, dict) else None
+    if isinstance(data, bytes) and data:
+        return ImageRef(data=data)
     path = value.get("path") if isinstance(value, dict) else value
     if not isinstance(path, str):
-        raise record.error(name, f"is {kind(path)}, not the path of an image", "Write a path inside the image folder")
+        advice = "Write a path inside the image folder"
+        raise record.error(name, f"is {kind(path)}, not the path of an image", advice, "image-ref")
     if data_url := _DATA_URL.match(path):
         return ImageRef(data=_decoded(record, name, path[data_url.end() :]))
     return ImageRef(_inside(record, name, path))
@@ -60,10 +62,12 @@ def _inside(record: Record, name: str, path: str) -> str:
     advice = f"Write a path inside the image folder {record.images} (`images` of the source)"
     shown = path if len(path) <= 80 else f"{path[:80]}..."
     if "://" in path or path.startswith("data:"):
-        raise record.error(name, f"{shown!r} is a URL, and nothing is fetched", f"Save the image. {advice}")
+        raise record.error(
+            name, f"{shown!r} is a URL, and nothing is fetched", f"Save the image. {advice}", "image-url"
+        )
     full = os.path.normpath(os.path.join(record.images, path))
     if not full.startswith(record.images.rstrip(os.sep) + os.sep) or "\0" in path:
-        raise record.error(name, f"{shown!r} leads out of the image folder", advice)
+        raise record.error(name, f"{shown!r} leads out of the image folder", advice, "image-outside")
     return full
 
 
@@ -79,10 +83,14 @@ def split_marks(text: str) -> tuple[Part, ...]:
 def fill_slots(record: Record, messages: Iterable[Message], images: list[ImageRef], advice: str) -> tuple[Message, ...]:
     """The messages with every slot filled by the next image; RecordError unless slots and images are equally many."""
     turns = tuple(messages)
+    for number, message in enumerate(turns, 1):
+        if message.role == "assistant" and SLOT in message.parts:
+            found, move = f"{MARK} in an answer", "Only questions show images: move it to a question"
+            raise record.error(f"message {number}", found, move, "image-in-answer")
     slots = sum(message.parts.count(SLOT) for message in turns)
     if slots != len(images):
         found = f"{_many(slots, f'{MARK} mark')} but {_many(len(images), 'image')} given"
-        raise record.error("images", found, advice)
+        raise record.error("images", found, advice, "image-count")
     if not slots:
         return turns
     rest = iter(images)

@@ -55,11 +55,13 @@ def _message(turn: Record, marks: bool) -> Message:
     role = role_of(turn, "role")
     calls = _calls(turn)
     if calls and role != "assistant":
-        raise turn.error("tool_calls", f"stands in a turn of the {role}", "Only answers call tools")
+        raise turn.error("tool_calls", f"stands in a turn of the {role}", "Only answers call tools", "tool-call")
     loss = _loss(turn)
     if role != "assistant":
         if loss:
-            raise turn.error("loss", f"true in a turn of the {role}", "Only answers carry loss: remove the flag")
+            raise turn.error(
+                "loss", f"true in a turn of the {role}", "Only answers carry loss: remove the flag", "loss-flag"
+            )
         return Message(role, _content(turn, marks))
     if not calls:
         return Message(role, _content(turn, marks), loss is not False)
@@ -70,13 +72,13 @@ def _message(turn: Record, marks: bool) -> Message:
 def _only_text(turn: Record) -> str:
     parts = _content(turn, marks=False)
     if any(not isinstance(part, str) for part in parts):
-        raise turn.error("content", "holds an image", "Tool calls and their results are text")
+        raise turn.error("content", "holds an image", "Tool calls and their results are text", "image-place")
     return "".join(map(str, parts))
 
 
 def _calls(turn: Record) -> list[str]:
     if turn.row.get("function_call"):
-        raise turn.error("function_call", "is the old form of a call", "Write it as tool_calls")
+        raise turn.error("function_call", "is the old form of a call", "Write it as tool_calls", "tool-call")
     return [read_call(one) for one in turn.parts("tool_calls")] if turn.row.get("tool_calls") else []
 
 
@@ -88,7 +90,8 @@ def _loss(turn: Record) -> bool | None:
     if weight is None:
         return None
     if weight not in (0, 1):
-        raise turn.error("weight", f"{weight!r} is neither 0 nor 1", "Write 0 to leave the answer out of the loss")
+        advice = "Write 0 to leave the answer out of the loss"
+        raise turn.error("weight", f"{weight!r} is neither 0 nor 1", advice, "loss-flag")
     return bool(weight)
 
 
@@ -109,7 +112,7 @@ def _part(part: Record) -> Part:
     if name == "image":
         own = [key for key in _IMAGE_KEYS if part.row.get(key) is not None]
         return image_ref(part, own[0], part.row[own[0]]) if own else SLOT
-    raise part.error("type", f"{name!r} is not read", "Known parts are text, image and image_url")
+    raise part.error("type", f"{name!r} is not read", "Known parts are text, image and image_url", "part-type")
 
 
 def _with_tools(record: Record, messages: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -118,7 +121,13 @@ def _with_tools(record: Record, messages: tuple[Message, ...]) -> tuple[Message,
     if tools in (None, [], ""):
         return messages
     if not isinstance(tools, list):
-        raise record.error("tools", f"is {kind(tools)}, not a list", "Write the tools as a list of objects")
+        raise record.error(
+            "tools", f"is {kind(tools)}, not a list", "Write the tools as a list of objects", "field-type"
+        )
+    try:
+        offered = offer(tools)
+    except RecursionError:
+        raise record.error("tools", "nested too deeply", "Tools are a few levels deep", "field-type") from None
     if messages[0].role != "system":
-        return (Message("system", (offer(tools),)), *messages)
-    return (Message("system", (f"{messages[0].text}\n\n{offer(tools)}",)), *messages[1:])
+        return (Message("system", (offered,)), *messages)
+    return (Message("system", (f"{messages[0].text}\n\n{offered}",)), *messages[1:])

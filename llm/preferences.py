@@ -33,7 +33,9 @@ def read_pair(record: Record) -> PreferencePair:
     check(chosen)
     check(rejected)
     if chosen == rejected:
-        raise record.error("rejected", "is the chosen answer", "A pair needs two answers: correct or remove it")
+        raise record.error(
+            "rejected", "is the chosen answer", "A pair needs two answers: correct or remove it", "pair-same"
+        )
     return PreferencePair(chosen, rejected)
 
 

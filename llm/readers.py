@@ -5,7 +5,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from llm.hub import is_hub_name, read_hub
 from llm.image_rows import fits_cauldron, fits_imagefolder, read_cauldron, read_imagefolder
 from llm.openai_messages import fits_openai, read_openai
 from llm.preferences import PreferencePair, fits_preference, read_pair, read_preference
-from llm.records import SUFFIXES, Record, Row, kind, read_rows
+from llm.records import SUFFIXES, RawRow, Record, Row, each_row, kind
 from llm.tables import (
     ALPACA,
     ALPACA_ZH,
@@ -105,6 +105,17 @@ READERS: dict[str, Reader] = {
 }
 
 
+_KEYS = {
+    "conversations": "llava",
+    "messages": "openai",
+    "conversation": "xtuner",
+    "chosen": "preference",
+    "instruction": "alpaca",
+    "text": "text",
+}
+"""Keys that tell what a row was meant to be when it fits nothing."""
+
+
 def detect(rows: Iterable[tuple[Place, object]]) -> tuple[str, str]:
     """(format, reason) from the first rows: the first format that every one of them fits.
 
@@ -124,12 +135,37 @@ def detect(rows: Iterable[tuple[Place, object]]) -> tuple[str, str]:
     return fitting[0], f"{many} {READERS[fitting[0]].shape}"
 
 
+def likeliest(source: Source, rows: Sequence[object]) -> str:
+    """The format of a source some of whose first rows may be broken: the one that most of them fit.
+
+    Where none fits, the one whose keys they have; empty when they have none of any. Raises ConfigError as `read` does.
+    """
+    chosen = _choose(source)
+    if chosen:
+        return chosen[0]
+    objects = [row for row in rows if isinstance(row, dict)]
+    counts = {name: sum(reader.fits(row) for row in objects) for name, reader in READERS.items()}
+    best = max(counts, key=lambda name: counts[name])  # the first of equals, as in `detect`
+    if counts[best]:
+        return best
+    return next((name for key, name in _KEYS.items() if any(key in row for row in objects)), "")
+
+
+def stray(record: Record) -> RecordError | None:
+    """The error of a row that another format fits and its own does not, or that none does."""
+    if record.format and READERS[record.format].fits(record.row):
+        return None
+    if record.format and not any(reader.fits(record.row) for reader in READERS.values()):
+        return None
+    return _unknown(record.place, record.row, [record.format] if record.format else [])
+
+
 def describe(source: Source, base: Path) -> tuple[str, str]:
     """(format, reason) of a source, for printing. Raises what `read` would raise before its first conversation."""
     chosen = _choose(source)
     if chosen:
         return chosen
-    rows = list(islice(_rows(source, base), SEEN))
+    rows = list(islice(_whole_rows(source, base), SEEN))
     if not rows:
         raise DataError(f"{source.path}: {NO_RECORD}")
     return detect(rows)
@@ -167,8 +203,13 @@ def read_pairs(source: Source, base: Path) -> Iterator[PreferencePair]:
 def records(source: Source, base: Path) -> Iterator[Record]:
     """Every row of a source as its reader sees it."""
     name, _ = describe(source, base)
-    for place, row in _rows(source, base):
-        yield Record(place, _object(place, row), name, image_folder(source, base, place), source.columns)
+    for place, row in _whole_rows(source, base):
+        yield record_of(source, base, place, row, name)
+
+
+def record_of(source: Source, base: Path, place: Place, row: object, name: str) -> Record:
+    """A row as the reader `name` sees it. Raises RecordError for one that is no object."""
+    return Record(place, _object(place, row), name, image_folder(source, base, place), source.columns)
 
 
 def image_folder(source: Source, base: Path, place: Place) -> str:
@@ -188,27 +229,37 @@ def _choose(source: Source) -> tuple[str, str] | None:
     return None if source.format == "auto" else (source.format, "the recipe names it")
 
 
-def _rows(source: Source, base: Path) -> Iterator[tuple[Place, object]]:
+def _whole_rows(source: Source, base: Path) -> Iterator[tuple[Place, object]]:
+    for row in raw_rows(source, base):
+        if row.error is not None:
+            raise row.error
+        yield row.place, row.value
+
+
+def raw_rows(source: Source, base: Path) -> Iterator[RawRow]:
+    """Every row of a source as it lies there, whole or broken. Raises ConfigError where there is no such source."""
     local = base / Path(source.path).expanduser()
     if source.path.strip() and local.exists():
-        return read_rows(local)
+        return each_row(local)
     first = base / source.path.partition("/")[0]
     # A name under a folder that exists, or with the suffix of a file, is a mistyped path: the hub is not asked.
     if is_hub_name(source.path) and not first.is_dir() and local.suffix.lower() not in SUFFIXES:
-        return read_hub(source.path, source.split)
+        return (RawRow(place, row) for place, row in read_hub(source.path, source.split))
     raise ConfigError(f"{source.path}: there is no such file or folder ({local}). Correct the path")
 
 
 def _object(place: Place, row: object) -> Row:
     if isinstance(row, dict):
         return row
-    raise RecordError(place, "record", f"is {kind(row)}, not an object", 'Write every record as {"name": value, ...}')
+    advice = 'Write every record as {"name": value, ...}'
+    raise RecordError(place, "record", f"is {kind(row)}, not an object", advice, "row-type")
 
 
 def _unknown(place: Place, row: Row, before: list[str]) -> RecordError:
     keys = ", ".join(row) if row else "none"
     if before:
         found = f"keys {keys}, while the rows before it are {before[0]}"
-        return RecordError(place, "format", found, "Correct the record, or split the formats into files of their own")
+        advice = "Correct the record, or split the formats into files of their own"
+        return RecordError(place, "format", found, advice, "format-mixed")
     advice = f"Name the format ({', '.join(READERS)}), or map the columns: columns: {{input: ..., output: ...}}"
-    return RecordError(place, "format", f"no known format has the keys {keys}", advice)
+    return RecordError(place, "format", f"no known format has the keys {keys}", advice, "format-unknown")

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llm.errors import DataError, Place, RecordError
-from llm.json_rows import json_members, json_rows
+from llm.json_members import json_members
+from llm.json_rows import json_texts
+from llm.json_tape import undecodable
 
 Row = Mapping[str, object]
 
@@ -26,6 +28,16 @@ _KINDS: dict[type, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """One row as it lies in a file, or what is wrong with it; `text` is how JSON writes it, for other files empty."""
+
+    place: Place
+    value: object = None
+    text: str = ""
+    error: RecordError | None = None
+
+
 def read_rows(path: Path) -> Iterator[tuple[Place, object]]:
     """Every row of a file, or of every data file under a folder in sorted order, as (place, row).
 
@@ -33,11 +45,16 @@ def read_rows(path: Path) -> Iterator[tuple[Place, object]]:
     Hidden files and folders are passed over too. Raises RecordError where a file is broken, DataError when `path` is
     missing, of an unknown kind or a folder without data.
     """
+    for row in each_row(path):
+        if row.error is not None:
+            raise row.error
+        yield row.place, row.value
+
+
+def each_row(path: Path) -> Iterator[RawRow]:
+    """The same rows, going on behind those that are broken."""
     for file in data_files(path):
-        try:
-            yield from _FILES[file.suffix.lower()](file)
-        except UnicodeDecodeError as error:
-            raise _undecodable(file, error) from None
+        yield from _FILES[file.suffix.lower()](file)
 
 
 def read_members(path: Path) -> Iterator[tuple[str, Place, object]]:
@@ -47,11 +64,8 @@ def read_members(path: Path) -> Iterator[tuple[str, Place, object]]:
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file. Correct the path")
-    try:
-        for name, line, value in json_members(path):
-            yield name, _place(path, line, value), value
-    except UnicodeDecodeError as error:
-        raise _undecodable(path, error) from None
+    for name, line, value in json_members(path):
+        yield name, _place(path, line, value), value
 
 
 def data_files(path: Path) -> list[Path]:
@@ -77,33 +91,24 @@ def _files_of_folder(folder: Path) -> list[Path]:
     return records or texts
 
 
-def _undecodable(path: Path, error: UnicodeDecodeError) -> RecordError:
-    place = Place(str(path), _undecodable_line(path))
-    return RecordError(place, "encoding", f"not UTF-8 ({error.reason})", "Save the file as UTF-8")
-
-
-def _undecodable_line(path: Path) -> int:
-    """The first line that is not UTF-8; a line break byte is never part of another character."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return 0
-
-
 def _place(path: Path, line: int, row: object, otherwise: str = "") -> Place:
     name = row.get("id") if isinstance(row, dict) else None
     return Place(str(path), line, str(name) if isinstance(name, str | int) and name != "" else otherwise)
 
 
-def _json(path: Path) -> Iterator[tuple[Place, object]]:
-    for line, row in json_rows(path):
-        yield _place(path, line, row), row
+def _broken(error: RecordError, text: str = "") -> RawRow:
+    return RawRow(error.place, text=text, error=error)
 
 
-def _parquet(path: Path) -> Iterator[tuple[Place, object]]:
+def _json(path: Path) -> Iterator[RawRow]:
+    for record in json_texts(path):
+        if record.error is not None:
+            yield _broken(record.error, record.text)
+        else:
+            yield RawRow(_place(path, record.line, record.value), record.value, record.text)
+
+
+def _parquet(path: Path) -> Iterator[RawRow]:
     import pyarrow
     import pyarrow.parquet
 
@@ -113,14 +118,14 @@ def _parquet(path: Path) -> Iterator[tuple[Place, object]]:
             for batch in file.iter_batches(batch_size=PARQUET_BATCH):
                 for row in batch.to_pylist():
                     number += 1
-                    yield _place(path, 0, row, f"row {number}"), row
-    except (pyarrow.ArrowException, OSError) as error:
-        advice = f"after row {number}: {error}. Fetch or write it again"
-        raise DataError(f"{path}: not a whole parquet file, {advice}") from None
+                    yield RawRow(_place(path, 0, row, f"row {number}"), row)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is not UTF-8
+        found = f"not a whole parquet file, after row {number}: {error}"
+        yield _broken(RecordError(Place(str(path)), "parquet", found, "Fetch or write it again", "parquet-broken"))
 
 
-def _csv(path: Path) -> Iterator[tuple[Place, object]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+def _csv(path: Path) -> Iterator[RawRow]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
         header: list[str] = []
         line = 0
@@ -129,37 +134,47 @@ def _csv(path: Path) -> Iterator[tuple[Place, object]]:
                 start, line = line + 1, rows.line_num
                 if not cells:
                     continue
-                if not header:
-                    header = _header(Place(str(path), start), cells)
-                    continue
-                row = _cells(Place(str(path), start), header, cells)
-                yield _place(path, start, row), row
+                place, text = Place(str(path), start), ",".join(cells)
+                error = undecodable(place, text) or _fault(place, header or cells, cells)
+                if error is not None:
+                    yield _broken(error, text)
+                    if not header:
+                        return
+                elif not header:
+                    header = cells
+                else:
+                    row = dict(zip(header, cells, strict=True))
+                    yield RawRow(_place(path, start, row), row)
         except csv.Error as error:
             advice = "Correct the quotes, or write the data as JSONL"
-            raise RecordError(Place(str(path), rows.line_num), "CSV", str(error), advice) from None
+            yield _broken(RecordError(Place(str(path), rows.line_num), "CSV", str(error), advice, "csv-broken"))
 
 
-def _header(place: Place, names: list[str]) -> list[str]:
-    if len(set(names)) < len(names) or "" in names:
+def _fault(place: Place, header: list[str], cells: list[str]) -> RecordError | None:
+    """What is wrong with the cells of one row, or with the header itself."""
+    if len(set(header)) < len(header) or "" in header:
         advice = "Give every column a name of its own in the first row"
-        raise RecordError(place, "CSV", f"column names {', '.join(names)}", advice)
-    return names
-
-
-def _cells(place: Place, header: list[str], cells: list[str]) -> dict[str, str]:
+        return RecordError(place, "CSV", f"column names {', '.join(header)}", advice, "csv-broken")
     if len(cells) != len(header):
         advice = "Quote cells that hold the separator or a line break"
-        raise RecordError(place, "CSV", f"{len(cells)} cells under {len(header)} columns", advice)
-    return dict(zip(header, cells, strict=True))
+        return RecordError(place, "CSV", f"{len(cells)} cells under {len(header)} columns", advice, "csv-broken")
+    return None
 
 
-def _text(path: Path) -> Iterator[tuple[Place, object]]:
-    text = path.read_text(encoding="utf-8-sig")
-    if text.strip():  # an empty file (`__init__.py`) holds no record
-        yield Place(str(path), 1), {"text": text}
+def _text(path: Path) -> Iterator[RawRow]:
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    if not text.strip():  # an empty file (`__init__.py`) holds no record
+        return
+    error = undecodable(Place(str(path), 1), text)
+    if error is None:
+        yield RawRow(Place(str(path), 1), {"text": text})
+        return
+    line = 1 + next(number for number, line in enumerate(text.split("\n")) if undecodable(error.place, line))
+    place = Place(str(path), line)
+    yield _broken(RecordError(place, error.field, error.found, error.advice, error.code))
 
 
-_RECORD_FILES: dict[str, Callable[[Path], Iterator[tuple[Place, object]]]] = {
+_RECORD_FILES: dict[str, Callable[[Path], Iterator[RawRow]]] = {
     ".json": _json,
     ".jsonl": _json,
     ".ndjson": _json,
@@ -188,17 +203,19 @@ class Record:
     columns: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
 
-    def error(self, name: str, found: str, advice: str = "") -> RecordError:
+    def error(self, name: str, found: str, advice: str = "", code: str = "record") -> RecordError:
         """A RecordError about one field of this row."""
         default = f"The source is read as {self.format}: correct the record, or name the format it is in"
-        return RecordError(self.place, self.path + name, found, advice or default)
+        return RecordError(self.place, self.path + name, found, advice or default, code)
 
     def text(self, name: str) -> str:
         """A field that must be text."""
         value = self.row.get(name)
         if isinstance(value, str):
             return value
-        raise self.error(name, "is missing" if value is None else f"is {kind(value)}, not text")
+        if value is None:
+            raise self.error(name, "is missing", code="field-missing")
+        raise self.error(name, f"is {kind(value)}, not text", code="field-type")
 
     def optional(self, name: str) -> str:
         """A field that may be absent or null, which is the empty text."""
@@ -211,23 +228,25 @@ class Record:
             return default
         if isinstance(value, bool):
             return value
-        raise self.error(name, f"is {kind(value)}, not true or false", "Write true or false, without quotes")
+        raise self.error(
+            name, f"is {kind(value)}, not true or false", "Write true or false, without quotes", "field-type"
+        )
 
     def parts(self, name: str) -> list["Record"]:
         """A field that must be a list of objects with at least one in it."""
         value = self.row.get(name)
         if value is None:
-            raise self.error(name, "is missing")
+            raise self.error(name, "is missing", code="field-missing")
         if not isinstance(value, list):
-            raise self.error(name, f"is {kind(value)}, not a list")
+            raise self.error(name, f"is {kind(value)}, not a list", code="field-type")
         if not value:
-            raise self.error(name, "is an empty list", "Add the turns or remove the record")
+            raise self.error(name, "is an empty list", "Add the turns or remove the record", "turns-empty")
         return [self.part(f"{name}[{index}]", item) for index, item in enumerate(value)]
 
     def part(self, name: str, value: object) -> "Record":
         """An object inside this row."""
         if not isinstance(value, dict):
-            raise self.error(name, f"is {kind(value)}, not an object")
+            raise self.error(name, f"is {kind(value)}, not an object", code="field-type")
         # Not dataclasses.replace, which took a third of the time to read LLaVA's 665k records.
         return Record(self.place, value, self.format, self.images, self.columns, f"{self.path}{name}.")
 

@@ -67,7 +67,7 @@ class Speller:
             return ids
         token = self._tokenizer.convert_ids_to_tokens(next(number for number in ids if number in self._reserved))
         found = f"its text becomes the special token {token!r} however it is split"
-        raise RecordError(place, "text", found, "Write that passage otherwise or remove the record")
+        raise RecordError(place, "text", found, "Write that passage otherwise or remove the record", "token-reserved")
 
     def _cut(self, text: str, last: int | None) -> list[int]:
         """Ids of the text cut inside all that spells a special token: for vocabularies that hold it as a word."""

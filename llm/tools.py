@@ -37,11 +37,19 @@ def read_call(record: Record) -> str:
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
-        except json.JSONDecodeError as error:
-            raise function.error("arguments", f"broken JSON ({error})", "Correct the JSON inside the text") from None
+        except (ValueError, RecursionError) as error:  # broken, a number of thousands of digits, or nested too deeply
+            advice = "Correct the JSON inside the text"
+            raise function.error("arguments", f"broken JSON ({error})", advice, "tool-call") from None
     if not isinstance(arguments, dict):
-        raise function.error("arguments", f"is {kind(arguments)}, not an object", "Write the arguments by name")
-    return call(json.dumps({"name": function.text("name"), "arguments": arguments}, ensure_ascii=False))
+        raise function.error(
+            "arguments", f"is {kind(arguments)}, not an object", "Write the arguments by name", "tool-call"
+        )
+    name = function.text("name")
+    try:
+        return call(json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False))
+    except RecursionError:
+        advice = "Arguments are a few levels deep: correct them"
+        raise function.error("arguments", "nested too deeply", advice, "tool-call") from None
 
 
 def read_moss(record: Record) -> tuple[Message, ...]:
@@ -62,7 +70,7 @@ def _turn_names(chat: Record) -> list[str]:
     names = [f"turn_{number}" for number in range(1, len(chat.row) + 1)]
     if set(names) != set(chat.row):
         found = f"has {', '.join(chat.row)}" if chat.row else "has no turns"
-        raise chat.error("turn_1", found, "Number the turns turn_1, turn_2, ... without gaps")
+        raise chat.error("turn_1", found, "Number the turns turn_1, turn_2, ... without gaps", "turn-gap")
     return names
 
 

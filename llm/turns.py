@@ -30,7 +30,8 @@ def read_xtuner(record: Record) -> tuple[Message, ...]:
     messages = [Message("system", (system,))] if system.strip() else []
     for turn in turns:
         if turn.optional("system") not in ("", system):
-            raise turn.error("system", "differs from the first turn's", "Give the system prompt on the first turn")
+            advice = "Give the system prompt on the first turn"
+            raise turn.error("system", "differs from the first turn's", advice, "system-twice")
         answer = Message("assistant", (turn.text("output"),), turn.flag("output_with_loss", True))
         if len(turns) == 1 and not messages and not turn.optional("input").strip():
             return (answer,)
@@ -66,7 +67,7 @@ def fits_llava(row: Row) -> bool:
 def read_sharegpt(record: Record) -> tuple[Message, ...]:
     """The same without images: `<image>` is text. Such data was cut from longer talks, so its ends are trimmed."""
     if given_images(record):
-        raise record.error("image", "this format is text alone", "Use format: llava")
+        raise record.error("image", "this format is text alone", "Use format: llava", "image-in-text-run")
     return trim(_from_value(record, marks=False))
 
 
@@ -89,12 +90,12 @@ def with_system(record: Record, messages: Sequence[Message]) -> tuple[Message, .
     """The messages behind the row's own `system` text, where it has one. RecordError when nothing is asked."""
     if all(message.role != "user" for message in messages):
         advice = 'Add the question; text without one is written as {"text": ...}'
-        raise record.error("question", "there is none", advice)
+        raise record.error("question", "there is none", advice, "question-missing")
     system = record.optional("system")
     if not system.strip():
         return tuple(messages)
     if messages[0].role == "system":
-        raise record.error("system", "stands beside a system turn", "Keep one of the two")
+        raise record.error("system", "stands beside a system turn", "Keep one of the two", "system-twice")
     return (Message("system", (system,)), *messages)
 
 
@@ -103,7 +104,7 @@ def role_of(turn: Record, name: str) -> Role:
     said = turn.text(name)
     role = ROLES.get(said)
     if role is None:
-        raise turn.error(name, f"{said!r} is no role", f"Known are {', '.join(ROLES)}")
+        raise turn.error(name, f"{said!r} is no role", f"Known are {', '.join(ROLES)}", "role-unknown")
     return role
 
 
@@ -126,7 +127,7 @@ def read_oasst1(record: Record) -> tuple[Message, ...]:
     """`{"text": "### Human: ... ### Assistant: ..."}`; a last question without an answer is left out."""
     before, *pieces = _OASST_TURN.split(record.text("text"))
     if before.strip() or not pieces:
-        raise record.error("text", "does not begin with '### Human:'")
+        raise record.error("text", "does not begin with '### Human:'", code="text-form")
     names = {"Human": "user", "Assistant": "assistant"}
     turns = zip(pieces[::2], pieces[1::2], strict=True)
     return trim([Message(ROLES[names[name]], (text.strip(),)) for name, text in turns])

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -302,3 +302,30 @@ def show(
         else:
             write_page(shown, html)
             print(f"{html}: {shown.records} records")
+
+
+@data_app.command()
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON, JSONL, parquet, CSV, a folder, or a recipe.")],
+    images: Annotated[str, typer.Option(help="The folder of the pictures; the file's own when left out.")] = "",
+    format: Annotated[str, typer.Option(help="A format that training reads, or auto.")] = "auto",
+    look: Annotated[Literal["decode", "header", "off"], typer.Option(help="How closely pictures are read.")] = "decode",
+    fix: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write the sound rows here, the others beside.")
+    ] = None,
+    allow_urls: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Download pictures given as URLs, into the image folder.")
+    ] = None,
+    first: Annotated[int, typer.Option(min=0, help="Findings of each kind that are shown.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Judge every row and every picture. Exit code 0: clean, 3: something was found."""
+    from data_tools.asked import Asked, run
+
+    report, lines = run(Asked(file, images, format, look, fix, allow_urls, first))
+    if as_json:
+        print(json.dumps(report, ensure_ascii=False, indent=1))
+    else:
+        print("\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))
+    if report["counts"]:
+        raise typer.Exit(3)

@@ -47,9 +47,8 @@ class FeatureStore:
         try:
             return hashlib.sha256(image.data or Path(image.path).read_bytes()).hexdigest()
         except OSError as error:
-            raise ImageError(
-                f"{image.path}: cannot be read: {error.strerror}. Bring it back or drop the record"
-            ) from error
+            found = f"cannot be read: {error.strerror}"
+            raise ImageError(found, "Bring it back or drop the record", image.path, "image-missing") from error
 
     def get(self, name: str) -> Tensor | None:
         """The rows of a picture, mapped from the disk, or None where they are not there."""

@@ -44,6 +44,8 @@ _BROKEN = (
     struct.error,
     zlib.error,
 )
+BITS = "Save the image with 8 or 16 bits"
+_WEB_PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -76,14 +78,50 @@ def read_image(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Ima
     16 bits (v * 257) come back exactly. Unreadable EXIF counts as upright. Raises ImageError.
     """
     with _open(ref, limits) as image:
-        try:
-            image.load()
-            turn, rgb = _turn(image), _to_rgb(image, ref)
-            return rgb if turn is None else rgb.transpose(turn)
-        except _BROKEN as error:
-            raise ImageError(
-                f"{name_of(ref)}: broken or cut off ({error}). Replace the file or drop the record"
-            ) from error
+        return _decoded(image, ref)
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is worth saying of an image that can be read: its mode as stored, and what reading it changes."""
+
+    mode: str
+    animated: bool
+    turned: bool  # by its EXIF orientation
+
+
+def examine(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS, decode: bool = True) -> Traits:
+    """What `read_image`, or without `decode` `check_header`, would raise; else the image's traits."""
+    with _open(ref, limits) as image:
+        mode = image.mode
+        if decode:
+            _decoded(image, ref)
+        # Pillow decodes a PNG to look for EXIF behind its pixels.
+        turned = (decode or image.format != "PNG") and _turn(image) is not None
+        return Traits(mode, _is_animated(image), turned)
+
+
+def _is_animated(image: Image.Image) -> bool:
+    if image.format not in ("GIF", "PNG", "WEBP"):
+        return False  # the pages of a TIFF and the second picture of a phone's JPEG are no animation
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    except _BROKEN:
+        return True  # there is a second frame, which nobody reads
+    return True
+
+
+def _decoded(image: Image.Image, ref: ImageRef) -> Image.Image:
+    try:
+        image.load()
+        turn, rgb = _turn(image), _to_rgb(image, ref)
+        return rgb if turn is None else rgb.transpose(turn)
+    except _BROKEN as error:
+        raise ImageError(
+            f"broken or cut off ({error})", "Replace the file or drop the record", name_of(ref), "image-broken"
+        ) from error
 
 
 def name_of(ref: ImageRef) -> str:
@@ -99,11 +137,11 @@ def _open(ref: ImageRef, limits: ImageLimits) -> Image.Image:
     except _BOMB as error:
         raise _oversized(ref, str(error), limits) from error
     except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name_of(ref)}: not an image of a known kind. Convert it to one of {', '.join(limits.formats)}"
-        ) from error
+        raise _unknown(ref, limits) from error
     except _BROKEN as error:
-        raise ImageError(f"{name_of(ref)}: unreadable ({error}). Replace the file or drop the record") from error
+        raise ImageError(
+            f"unreadable ({error})", "Replace the file or drop the record", name_of(ref), "image-broken"
+        ) from error
     width, height = image.size
     if width * height > limits.max_pixels:
         image.close()
@@ -115,14 +153,11 @@ def _source(ref: ImageRef, limits: ImageLimits) -> Path | BytesIO:
     """What Pillow opens, after the checks that need no parsing."""
     if ref.path:
         path = Path(ref.path)
-        if not path.is_file():
-            found = "a folder" if path.is_dir() else "no such file"
-            raise ImageError(f"{ref.path}: {found}. Check the record's image name and the source's images: folder")
-        size = path.stat().st_size
+        size = _size(path)
     else:
         size = len(ref.data)
     if size == 0:
-        raise ImageError(f"{name_of(ref)}: the image is empty. Fetch it again or drop the record")
+        raise ImageError("the image is empty", "Fetch it again or drop the record", name_of(ref), "image-empty")
     if size > limits.max_bytes:
         raise _oversized(ref, f"{size:,} bytes", limits)
     return path if ref.path else BytesIO(ref.data)
@@ -130,9 +165,36 @@ def _source(ref: ImageRef, limits: ImageLimits) -> Path | BytesIO:
 
 def _oversized(ref: ImageRef, found: str, limits: ImageLimits) -> ImageError:
     return ImageError(
-        f"{name_of(ref)}: {found}; at most {limits.max_pixels:,} pixels and {limits.max_bytes:,} bytes are read. "
-        "Save a smaller copy: the tower sees a few hundred pixels a side"
+        f"{found}; at most {limits.max_pixels:,} pixels and {limits.max_bytes:,} bytes are read",
+        "Save a smaller copy: the tower sees a few hundred pixels a side",
+        name_of(ref),
+        "image-huge",
     )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file that is there; ImageError where there is none, or a name that no file can have."""
+    advice = "Check the record's image name and the source's images: folder"
+    try:
+        if path.is_file():
+            return path.stat().st_size
+        found = "a folder" if path.is_dir() else "no such file"
+    except OSError as error:
+        found = f"cannot be opened ({error.strerror})"
+    raise ImageError(found, advice, str(path), "image-missing")
+
+
+def _unknown(ref: ImageRef, limits: ImageLimits) -> ImageError:
+    """What a file is that no reader of images knows: often the error page of a download that failed."""
+    with open(ref.path, "rb") if ref.path else BytesIO(ref.data) as file:
+        start = file.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(_WEB_PAGE):
+        found, code = "a web page, not an image", "image-html"
+        advice = "The download gave an error page: fetch the image again or drop the record"
+    else:
+        found, code = "not an image of a known kind", "image-kind"
+        advice = f"Convert it to one of {', '.join(limits.formats)}"
+    return ImageError(found, advice, name_of(ref), code)
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -149,7 +211,7 @@ def _to_rgb(image: Image.Image, ref: ImageRef) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         image = _to_eight_bits(image, ref)
     elif image.mode == "F":
-        raise ImageError(f"{name_of(ref)}: floating-point pixels have no fixed range. Save the image with 8 or 16 bits")
+        raise ImageError("floating-point pixels have no fixed range", BITS, name_of(ref), "image-pixels")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
@@ -160,7 +222,7 @@ def _to_eight_bits(image: Image.Image, ref: ImageRef) -> Image.Image:
     """Grey of 16 bits (mode I;16, or I holding no more) by its high byte; a transparent grey value turns white."""
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 0xFFFF:
-        raise ImageError(f"{name_of(ref)}: pixels of more than 16 bits. Save the image with 8 or 16 bits")
+        raise ImageError("pixels of more than 16 bits", BITS, name_of(ref), "image-pixels")
     grey = (values >> 8).astype(np.uint8)
     hidden = image.info.get("transparency")
     if hidden is not None:

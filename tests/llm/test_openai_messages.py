@@ -46,7 +46,7 @@ def test_openai_turns_under_conversations(tmp_path: Path) -> None:
         ({"role": "alien"}, "messages[1].role: 'alien' is no role"),
         ({"content": None}, "messages[1].content: is missing"),
         ({"content": [{"type": "video", "video": "v"}]}, "messages[1].content[0].type: 'video' is not read"),
-        ({"content": [{"type": "image"}]}, "images: 1 <image> mark but 0 images given"),
+        ({"content": [{"type": "image"}]}, "message 2: <image> in an answer"),
         ({"loss": "true"}, "messages[1].loss: is text, not true or false"),
         ({"loss": False}, "no answer carries loss"),
         ({"weight": 0.5}, "messages[1].weight: 0.5 is neither 0 nor 1"),

@@ -1,0 +1,27 @@
+"""A bar for work whose end is not known: how many rows and pictures so far, on a terminal only."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+EVERY = 64  # rows between two looks at the clock
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """What is told of rows and pictures so far; nothing is drawn where nobody watches."""
+    if not sys.stderr.isatty():
+        yield lambda rows, images: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    text = TextColumn("{task.description} {task.fields[rows]:,} rows, {task.fields[images]:,} images")
+    with Progress(SpinnerColumn(), text, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=None, rows=0, images=0)
+
+        def tell(rows: int, images: int) -> None:
+            if rows % EVERY == 0:
+                progress.update(task, rows=rows, images=images)
+
+        yield tell

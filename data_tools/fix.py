@@ -1,0 +1,84 @@
+"""`eyegraft data check FILE --fix OUT`: the rows that can be trained on as they were, the others with their findings.
+
+The input is never written to. Rows of JSON keep their very text; broken ones go into the quarantine as text.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_tools.check import Judged, Progress, judged
+from data_tools.report import Report, Tally
+from data_tools.rules import Memory, Rules
+from data_tools.shelf import check_kind, open_shelf
+from llm.config import Source
+from llm.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What a fix came to: the report on the input, and how many rows went where."""
+
+    report: Report
+    kept: int
+    quarantined: int
+    out: Path
+    quarantine: Path
+
+
+def fix(source: Source, base: Path, out: Path, rules: Rules, progress: Progress | None = None) -> Fixed:
+    """Check a file and write its sound rows to `out` and the others to `<out stem>.quarantine.jsonl` beside it.
+
+    Both appear whole at the end, or not at all. Raises ConfigError where `out` is the input or of another kind.
+    """
+    local = base / Path(source.path).expanduser()
+    quarantine = out.with_name(f"{out.stem}.quarantine.jsonl")
+    _refuse(local, out, quarantine)
+    tally, memory, kept, away = Tally(rules.keep), Memory(), 0, 0
+    partial = quarantine.with_name(f".{quarantine.name}.{os.getpid()}.partial")
+    try:
+        with open_shelf(local, out) as shelf, partial.open("w", encoding="utf-8", errors="surrogateescape") as bad:
+            for row in judged(source, base, rules, memory):
+                tally.add(row.row, row.findings)
+                if row.row and not row.bad:
+                    shelf.put(row.raw, row.changed)
+                    kept += 1
+                away += _quarantine(row, bad.write)
+                if progress:
+                    progress(tally.rows, memory.looked)
+        partial.replace(quarantine)
+    finally:
+        partial.unlink(missing_ok=True)
+    tally.images = memory.looked
+    return Fixed(tally.report(), kept, away, out, quarantine)
+
+
+def _quarantine(row: Judged, write: Callable[[str], object]) -> bool:
+    """Write a bad row with its findings, and what is wrong between rows; True for a row."""
+    if not row.bad:
+        return False
+    entry: dict[str, object] = {"row": row.row, "findings": [finding.as_json() for finding in row.findings]}
+    if row.raw.value is None and row.raw.text:
+        entry["text"] = row.raw.text.encode("utf-8", "backslashreplace").decode("utf-8")
+    elif row.row:
+        entry["record"] = row.raw.value
+    line = json.dumps(entry, ensure_ascii=False, default=_encoded)
+    write(line.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+    return row.row > 0
+
+
+def _encoded(value: object) -> str:
+    """What JSON cannot say: pictures as base64, dates and the like as text."""
+    return base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else str(value)
+
+
+def _refuse(source: Path, out: Path, quarantine: Path) -> None:
+    if not source.exists():
+        raise ConfigError(f"{source}: there is no such file or folder; --fix reads local files. Correct the path")
+    for path in (out, quarantine):
+        if path.resolve() == source.resolve() or source.resolve() in path.resolve().parents:
+            raise ConfigError(f"--fix {out}: the input is never written to. Name another file outside {source}")
+    check_kind(source, out)
