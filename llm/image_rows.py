@@ -36,7 +36,8 @@ def read_imagefolder(record: Record) -> tuple[Message, ...]:
     """`{"file_name" or "image", "text"}`, a row of metadata.jsonl or metadata.csv: the picture, then its caption."""
     images = given_images(record, _PICTURE_KEYS)
     if not images:
-        raise record.error("file_name", "is missing", "Name the picture in every row; captions without one are no use")
+        advice = "Name the picture in every row; captions without one are no use"
+        raise record.error("file_name", "is missing", advice, "field-missing")
     return Message("user", tuple(images)), Message("assistant", (record.text("text"),))
 
 

@@ -51,9 +51,9 @@ def _decoded(record: Record, name: str, text: str) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise record.error(name, f"a data URL that is not base64 ({error})", advice) from None
+        raise record.error(name, f"a data URL that is not base64 ({error})", advice, "image-ref") from None
     if not data:
-        raise record.error(name, "a data URL without data", advice)
+        raise record.error(name, "a data URL without data", advice, "image-ref")
     return data
 
 

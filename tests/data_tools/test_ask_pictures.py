@@ -65,7 +65,7 @@ def test_captions(folder: Path) -> None:
     assert {one.text for one in stub.asked} == {"Describe the image."}
     assert (outcome.exit_code, outcome.sent, plan.repeats) == (3, 2, 1)
     ((name, reason),) = outcome.tally.failed
-    assert name == "broken.jpg" and "not an image of a known kind" in reason
+    assert name == "broken.jpg" and "a web page, not an image" in reason
     assert rows_of(plan.out) == [
         {
             "id": name,

@@ -127,7 +127,7 @@ def test_pictures_are_small_and_a_broken_one_says_why(shown: Shown, file: Path) 
     with pytest.raises(ImageError):
         thumbnail(ImageRef(str(file.parent / "b.png")))
     made = page(shown)
-    assert made.count("data:image/jpeg") == 1 and "not an image of a known kind" in made
+    assert made.count("data:image/jpeg") == 1 and "a web page, not an image" in made
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium")

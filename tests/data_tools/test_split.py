@@ -154,13 +154,13 @@ def test_the_same_seed_draws_the_same_wherever_the_data_lies_and_growth_moves_fe
 def test_training_draws_pictures_the_same_way(tmp_path: Path) -> None:
     """`llm.corpus.hold_out` hashes the same key: what it holds out is the beginning of our order."""
     from data_tools.groups import drawn, group, row_keys
-    from llm.corpus import _hash64
+    from llm.corpus_writer import hash64
 
     source = write(tmp_path / "a.jsonl", [row(str(n), [f"子/{n}.png"]) for n in range(20)])
     found = group(row_keys(source, Path(), False))
-    keys = [_hash64(f"子/{n}.png".encode()) for n in range(20)]
+    keys = [hash64(f"子/{n}.png".encode()) for n in range(20)]
     assert found.draws == keys
-    assert [drawn(7, key) for key in keys] == [_hash64(f"7:{key}".encode()) for key in keys]
+    assert [drawn(7, key) for key in keys] == [hash64(f"7:{key}".encode()) for key in keys]
 
 
 @given(

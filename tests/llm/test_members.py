@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llm import json_rows as json_module
+from llm import json_tape as json_module
 from llm.errors import DataError, RecordError
 from llm.records import read_members
 
