@@ -12,68 +12,131 @@ if TYPE_CHECKING:
 
 Format = Annotated[str, typer.Option(help="What the rows are read as; auto: found from the first ones.")]
 Images = Annotated[str, typer.Option(help="The folder that image paths are relative to, if not the file's own.")]
+Subject = Annotated[str, typer.Argument(metavar="FILE|RECIPE", help="A data file or folder, or a recipe.")]
+Model = Annotated[str, typer.Option(help="For a data file: whose tokens; a model folder or a run.")]
+Budget = Annotated[int, typer.Option(min=0, help="Rows of a pack; 0: the recipe's train.pack_tokens, or 4096.")]
+ImageRows = Annotated[int, typer.Option("--image-rows", min=0, help="Rows an image takes; 0: as the tower gives them.")]
 
 data_app = typer.Typer(help="Make, check and mend training data.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @data_app.command()
-def identity(
-    name: Annotated[str, typer.Option(help="Who the assistant is.")],
-    author: Annotated[str, typer.Option(help="Who made it.")],
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder to write.")] = Path("data/identity"),
-    lang: Annotated[str, typer.Option(help="The language it is asked in: en, zh, or both as zh,en.")] = "en",
-    seed: Annotated[int, typer.Option(help="Another seed draws other words.")] = 0,
-    rehearse: Annotated[str, typer.Option(help="The model to be tuned: it then keeps what it knows.")] = "",
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON, JSONL, parquet, CSV, a folder, or a recipe.")],
+    images: Annotated[str, typer.Option(help="The folder of the pictures; the file's own when left out.")] = "",
+    format: Annotated[str, typer.Option(help="A format that training reads, or auto.")] = "auto",
+    look: Annotated[Literal["decode", "header", "off"], typer.Option(help="How closely pictures are read.")] = "decode",
+    fix: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write the sound rows here, the others beside.")
+    ] = None,
+    allow_urls: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Download pictures given as URLs, into the image folder.")
+    ] = None,
+    first: Annotated[int, typer.Option(min=0, help="Findings of each kind that are shown.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Make training data for an assistant that knows who it is, and the questions to judge it by."""
-    from data_tools.identity import write_identity
+    """Judge every row and every picture. Exit code 0: clean, 3: something was found."""
+    from data_tools.asked import Asked, run
 
-    data = write_identity(name, author, lang, folder, seed, _rehearsal(rehearse) if rehearse else tuple)
-    print(f"{folder / 'train.json'}: {len(data.train)} conversations, half about it, half ordinary chat")
-    print(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
-    print(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
-
-
-def _rehearsal(model: str) -> "Retell":
-    """What lets the model answer; only here, since the rest of the command needs no torch."""
-    from functools import partial
-
-    from data_tools.rehearse import rehearse
-    from vlm.chat import open_speaker
-
-    return partial(rehearse, speaker=open_speaker(Path(model)))
+    report, lines = run(Asked(file, images, format, look, fix, allow_urls, first))
+    if as_json:
+        print(json.dumps(report, ensure_ascii=False, indent=1))
+    else:
+        print("\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))
+    if report["counts"]:
+        raise typer.Exit(3)
 
 
 @data_app.command()
-def rename(
-    old: Annotated[str, typer.Argument(metavar="OLD")],
-    new: Annotated[str, typer.Argument(metavar="NEW")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSONL, CSV or parquet.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, of the same form.")],
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A file, a folder, or org/name on the hub.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .json, .jsonl or .parquet file to write.")],
+    to: Annotated[str, typer.Option(help="llava, messages, openai, sharegpt, xtuner, alpaca or text.")],
+    format: Annotated[str, typer.Option(help="What IN is: coco, vqav2, refcoco, easy_vqa or a reader.")] = "auto",
+    images: Annotated[str, typer.Option(help="The folder that IN's image paths are relative to.")] = "",
+    annotations: Annotated[Path | None, typer.Option(help="The second file of vqav2 and refcoco.")] = None,
+    columns: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, such as output=caption; repeat it.")] = None,
+    split: Annotated[str, typer.Option(help="The split of a hub data set or of refcoco.")] = "train",
+    copy_images: Annotated[bool, typer.Option("--copy-images", help="Copy the pictures beside OUT.")] = False,
+    data_urls: Annotated[bool, typer.Option("--data-urls", help="openai: put the pictures inside.")] = False,
+    skip: Annotated[bool, typer.Option("--skip", help="Leave out and count rows that the format cannot hold.")] = False,
 ) -> None:
-    """Replace one name by another in every text of a data file."""
-    from data_tools.rename import rename
+    """Write data in another format, and say what is lost."""
+    from data_tools.convert import Wish, convert
+    from llm.config import Source
 
-    done = rename(old, new, file, out)
-    print(f"{out}: {sum(done.fields.values())} replaced in {done.changed} of {done.rows} rows")
-    for field, count in done.fields.items():
-        print(f"  {field}: {count}")
+    mapping = _mapping(columns or [])
+    given = Source(path=source, format=format, images=images, split=split, columns=mapping)
+    for line in convert(Wish(given, out, to, annotations, copy_images, data_urls, skip)).lines():
+        print(line)
+
+
+def _mapping(texts: list[str]) -> dict[str, str]:
+    """`["input=q", "output=a"]` by role."""
+    from llm.errors import ConfigError
+
+    for text in texts:
+        if not all(text.partition("=")):
+            raise ConfigError(f"--columns {text}: write ROLE=COLUMN, such as output=caption")
+    return {role: name for role, _, name in (text.partition("=") for text in texts)}
 
 
 @data_app.command()
-def fill(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSONL, CSV or parquet.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, of the same form.")],
-    name: Annotated[str, typer.Option(help="Who the assistant is, for {{NAME}}.")],
-    author: Annotated[str, typer.Option(help="Who made it, for {{AUTHOR}}.")],
+def stats(
+    file: Subject,
+    model: Model = "",
+    budget: Budget = 0,
+    batch: Annotated[int, typer.Option(min=0, help="Records a step; 0: the recipe's train.batch, or 16.")] = 0,
+    image_rows: ImageRows = 0,
+    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw PNGs into a folder.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Fill a template: {{NAME}} and {{AUTHOR}} in every text of a data file."""
-    from data_tools.fill import fill
+    """Count what a data set holds: turns, tokens, images, answers, and the packs training would make."""
+    from data_tools.stats import measure
+    from data_tools.stats_text import as_json, told
+    from data_tools.subject import find_subject
 
-    done = fill(file, out, name, author)
-    print(f"{out}: {sum(done.counts.values())} filled in {done.changed} of {done.rows} rows")
-    for placeholder, count in done.counts.items():
-        print(f"  {{{{{placeholder}}}}}: {count}")
+    found, series = measure(find_subject(file, model, budget, image_rows, batch))
+    written = []
+    if plots is not None:
+        from data_tools.stats_plots import plot
+
+        written = plot(found, series, plots)
+    if json_:
+        print(json.dumps(as_json(found) | {"plots": [str(path) for path in written]}, ensure_ascii=False, indent=1))
+        return
+    for line in (*told(found), *(f"{path}: drawn" for path in written)):
+        print(line)
+
+
+@data_app.command()
+def show(
+    file: Subject,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many records.")] = 12,
+    seed: Annotated[int, typer.Option(help="Another seed draws other records.")] = 0,
+    model: Model = "",
+    budget: Budget = 0,
+    image_rows: ImageRows = 0,
+    html: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a page that needs no other file.")] = None,
+) -> None:
+    """Show records as the model reads them: what is read, what is learnt, images, and the packs they share."""
+    import tempfile
+
+    from rich.console import Console
+
+    from data_tools.show import show as draw
+    from data_tools.show_page import write_page
+    from data_tools.show_text import print_shown
+    from data_tools.subject import find_subject
+
+    subject = find_subject(file, model, budget, image_rows)
+    with tempfile.TemporaryDirectory(prefix="eyegraft-show-") as folder:
+        shown = draw(subject, n, seed, Path(folder))
+        if html is None:
+            print_shown(shown, Console())
+        else:
+            write_page(shown, html)
+            print(f"{html}: {shown.records} records")
 
 
 @data_app.command()
@@ -148,37 +211,63 @@ def _say_images(folder: str) -> None:
 
 
 @data_app.command()
-def convert(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A file, a folder, or org/name on the hub.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .json, .jsonl or .parquet file to write.")],
-    to: Annotated[str, typer.Option(help="llava, messages, openai, sharegpt, xtuner, alpaca or text.")],
-    format: Annotated[str, typer.Option(help="What IN is: coco, vqav2, refcoco, easy_vqa or a reader.")] = "auto",
-    images: Annotated[str, typer.Option(help="The folder that IN's image paths are relative to.")] = "",
-    annotations: Annotated[Path | None, typer.Option(help="The second file of vqav2 and refcoco.")] = None,
-    columns: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, such as output=caption; repeat it.")] = None,
-    split: Annotated[str, typer.Option(help="The split of a hub data set or of refcoco.")] = "train",
-    copy_images: Annotated[bool, typer.Option("--copy-images", help="Copy the pictures beside OUT.")] = False,
-    data_urls: Annotated[bool, typer.Option("--data-urls", help="openai: put the pictures inside.")] = False,
-    skip: Annotated[bool, typer.Option("--skip", help="Leave out and count rows that the format cannot hold.")] = False,
+def identity(
+    name: Annotated[str, typer.Option(help="Who the assistant is.")],
+    author: Annotated[str, typer.Option(help="Who made it.")],
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder to write.")] = Path("data/identity"),
+    lang: Annotated[str, typer.Option(help="The language it is asked in: en, zh, or both as zh,en.")] = "en",
+    seed: Annotated[int, typer.Option(help="Another seed draws other words.")] = 0,
+    rehearse: Annotated[str, typer.Option(help="The model to be tuned: it then keeps what it knows.")] = "",
 ) -> None:
-    """Write data in another format, and say what is lost."""
-    from data_tools.convert import Wish, convert
-    from llm.config import Source
+    """Make training data for an assistant that knows who it is, and the questions to judge it by."""
+    from data_tools.identity import write_identity
 
-    mapping = _mapping(columns or [])
-    given = Source(path=source, format=format, images=images, split=split, columns=mapping)
-    for line in convert(Wish(given, out, to, annotations, copy_images, data_urls, skip)).lines():
-        print(line)
+    data = write_identity(name, author, lang, folder, seed, _rehearsal(rehearse) if rehearse else tuple)
+    print(f"{folder / 'train.json'}: {len(data.train)} conversations, half about it, half ordinary chat")
+    print(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
+    print(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
 
 
-def _mapping(texts: list[str]) -> dict[str, str]:
-    """`["input=q", "output=a"]` by role."""
-    from llm.errors import ConfigError
+def _rehearsal(model: str) -> "Retell":
+    """What lets the model answer; only here, since the rest of the command needs no torch."""
+    from functools import partial
 
-    for text in texts:
-        if not all(text.partition("=")):
-            raise ConfigError(f"--columns {text}: write ROLE=COLUMN, such as output=caption")
-    return {role: name for role, _, name in (text.partition("=") for text in texts)}
+    from data_tools.rehearse import rehearse
+    from vlm.chat import open_speaker
+
+    return partial(rehearse, speaker=open_speaker(Path(model)))
+
+
+@data_app.command()
+def rename(
+    old: Annotated[str, typer.Argument(metavar="OLD")],
+    new: Annotated[str, typer.Argument(metavar="NEW")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSONL, CSV or parquet.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, of the same form.")],
+) -> None:
+    """Replace one name by another in every text of a data file."""
+    from data_tools.rename import rename
+
+    done = rename(old, new, file, out)
+    print(f"{out}: {sum(done.fields.values())} replaced in {done.changed} of {done.rows} rows")
+    for field, count in done.fields.items():
+        print(f"  {field}: {count}")
+
+
+@data_app.command()
+def fill(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSONL, CSV or parquet.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, of the same form.")],
+    name: Annotated[str, typer.Option(help="Who the assistant is, for {{NAME}}.")],
+    author: Annotated[str, typer.Option(help="Who made it, for {{AUTHOR}}.")],
+) -> None:
+    """Fill a template: {{NAME}} and {{AUTHOR}} in every text of a data file."""
+    from data_tools.fill import fill
+
+    done = fill(file, out, name, author)
+    print(f"{out}: {sum(done.counts.values())} filled in {done.changed} of {done.rows} rows")
+    for placeholder, count in done.counts.items():
+        print(f"  {{{{{placeholder}}}}}: {count}")
 
 
 @data_app.command()
@@ -235,97 +324,3 @@ def ask(
         print(line)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
-
-
-Subject = Annotated[str, typer.Argument(metavar="FILE|RECIPE", help="A data file or folder, or a recipe.")]
-
-Model = Annotated[str, typer.Option(help="For a data file: whose tokens; a model folder or a run.")]
-
-Budget = Annotated[int, typer.Option(min=0, help="Rows of a pack; 0: the recipe's train.pack_tokens, or 4096.")]
-
-ImageRows = Annotated[int, typer.Option("--image-rows", min=0, help="Rows an image takes; 0: as the tower gives them.")]
-
-
-@data_app.command()
-def stats(
-    file: Subject,
-    model: Model = "",
-    budget: Budget = 0,
-    batch: Annotated[int, typer.Option(min=0, help="Records a step; 0: the recipe's train.batch, or 16.")] = 0,
-    image_rows: ImageRows = 0,
-    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw PNGs into a folder.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Count what a data set holds: turns, tokens, images, answers, and the packs training would make."""
-    from data_tools.stats import measure
-    from data_tools.stats_text import as_json, told
-    from data_tools.subject import find_subject
-
-    found, series = measure(find_subject(file, model, budget, image_rows, batch))
-    written = []
-    if plots is not None:
-        from data_tools.stats_plots import plot
-
-        written = plot(found, series, plots)
-    if json_:
-        print(json.dumps(as_json(found) | {"plots": [str(path) for path in written]}, ensure_ascii=False, indent=1))
-        return
-    for line in (*told(found), *(f"{path}: drawn" for path in written)):
-        print(line)
-
-
-@data_app.command()
-def show(
-    file: Subject,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many records.")] = 12,
-    seed: Annotated[int, typer.Option(help="Another seed draws other records.")] = 0,
-    model: Model = "",
-    budget: Budget = 0,
-    image_rows: ImageRows = 0,
-    html: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a page that needs no other file.")] = None,
-) -> None:
-    """Show records as the model reads them: what is read, what is learnt, images, and the packs they share."""
-    import tempfile
-
-    from rich.console import Console
-
-    from data_tools.show import show as draw
-    from data_tools.show_page import write_page
-    from data_tools.show_text import print_shown
-    from data_tools.subject import find_subject
-
-    subject = find_subject(file, model, budget, image_rows)
-    with tempfile.TemporaryDirectory(prefix="eyegraft-show-") as folder:
-        shown = draw(subject, n, seed, Path(folder))
-        if html is None:
-            print_shown(shown, Console())
-        else:
-            write_page(shown, html)
-            print(f"{html}: {shown.records} records")
-
-
-@data_app.command()
-def check(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON, JSONL, parquet, CSV, a folder, or a recipe.")],
-    images: Annotated[str, typer.Option(help="The folder of the pictures; the file's own when left out.")] = "",
-    format: Annotated[str, typer.Option(help="A format that training reads, or auto.")] = "auto",
-    look: Annotated[Literal["decode", "header", "off"], typer.Option(help="How closely pictures are read.")] = "decode",
-    fix: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Write the sound rows here, the others beside.")
-    ] = None,
-    allow_urls: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Download pictures given as URLs, into the image folder.")
-    ] = None,
-    first: Annotated[int, typer.Option(min=0, help="Findings of each kind that are shown.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-) -> None:
-    """Judge every row and every picture. Exit code 0: clean, 3: something was found."""
-    from data_tools.asked import Asked, run
-
-    report, lines = run(Asked(file, images, format, look, fix, allow_urls, first))
-    if as_json:
-        print(json.dumps(report, ensure_ascii=False, indent=1))
-    else:
-        print("\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))
-    if report["counts"]:
-        raise typer.Exit(3)
