@@ -24,7 +24,7 @@ $(ROAD): pyproject.toml constraints.txt
 	@touch $@
 
 $(READY): $(ROAD)
-	$(INSTALL) -e '.[quant,deepspeed,towers,quickstart,gguf,hub,web,dev]'
+	$(INSTALL) -e '.[quant,deepspeed,towers,quickstart,gguf,hub,web,ask,dev]'
 	@# Tests start some sixty processes; where PYTHONDONTWRITEBYTECODE is set each would compile these anew.
 	$(BIN)/python -m compileall -q -j 0 $(addprefix $(VENV)/lib/python3.*/site-packages/,$(STARTED)) > /dev/null || true
 	@touch $@

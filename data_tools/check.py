@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data_tools.files import judge_file
 from data_tools.findings import Finding
-from data_tools.pictures import Look, look
+from data_tools.looks import Look, look
 from data_tools.report import Report, Tally
 from data_tools.rows import Reading, RowJudge
 from data_tools.rules import Memory, Rules

@@ -74,9 +74,15 @@ def by_image(questions: Iterable[Question]) -> dict[int, list[Question]]:
 def turns_by_image(questions: Iterable[Question], seed: int) -> Iterator[Record]:
     """One record an image, its questions as turns shuffled by (seed, image): as published, open ones come first."""
     for image, group in by_image(questions).items():
-        order = list(group)
-        random.Random(f"{seed}-{image}").shuffle(order)
-        yield _record("train", f"train-{image}", image, [(question.text, question.answer) for question in order])
+        turns = [(question.text, question.answer) for question in shuffled(group, image, seed)]
+        yield _record("train", f"train-{image}", image, turns)
+
+
+def shuffled(group: Iterable[Question], image: int, seed: int) -> list[Question]:
+    """An image's questions in an order drawn by (seed, image)."""
+    order = list(group)
+    random.Random(f"{seed}-{image}").shuffle(order)
+    return order
 
 
 def captions(questions: Iterable[Question]) -> Iterator[Record]:

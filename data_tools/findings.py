@@ -53,7 +53,6 @@ CODES: dict[str, Code] = {
     "json-cut": Code("JSON that ends inside a record", "JSON 在记录中途截断"),
     "json-extra": Code("text behind the JSON", "JSON 之后还有多余内容"),
     "json-deep": Code("JSON nested too deeply", "JSON 嵌套过深"),
-    "json-unread": Code("rest of the file not read", "文件其余部分未读取"),
     "json-bom": Code("byte order mark at the start of JSON", "JSON 开头有字节顺序标记 (BOM)", "warning"),
     "json-suffix": Code("JSONL named .json, or the reverse", "JSONL 与 JSON 的扩展名用反", "warning"),
     "csv-broken": Code("broken CSV", "CSV 格式错误"),

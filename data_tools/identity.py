@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_tools.fill import one_line
 from llm.errors import ConfigError, RunError
 
 LANGUAGES = ("en", "zh")
@@ -69,27 +70,39 @@ def write_identity(name: str, author: str, lang: str, out: Path, seed: int = 0, 
 def build_identity(name: str, author: str, lang: str, seed: int = 0, retell: Retell = tuple) -> IdentityData:
     """The data set for an assistant called `name`, made by `author`; the same for the same arguments.
 
-    Every identity answer holds the name, no ordinary one does. `retell` may answer the ordinary questions otherwise
-    (see `data_tools.rehearse`). ConfigError for an unknown language or an empty name.
+    `lang` is one language or several, `zh,en`: then each has as many rows as the one with the most. Every identity
+    answer holds the name, no ordinary one does. `retell` may answer the ordinary questions otherwise (see
+    `data_tools.rehearse`). ConfigError for an unknown language or an empty name.
     """
-    if lang not in LANGUAGES:
-        raise ConfigError(f"lang: {lang!r} is not known. Choose from {', '.join(LANGUAGES)}")
-    name, author = _checked("name", name), _checked("author", author)
-    words, dice = _load_words(lang), random.Random(seed)
-    ordinary = [turn for turn in retell(words.ordinary) if not _mentions(name, *turn)]
-    asked = list(_identity_turns(words, name, author, dice))
-    rows = [*_single(asked, words, dice), *_several(asked, ordinary, words, dice)]
-    rows += _repeat(ordinary, len(rows), words, dice)
+    name, author = one_line("name", name), one_line("author", author)
+    languages, dice = [_load_words(lang) for lang in _languages(lang)], random.Random(seed)
+    ordinary = [[turn for turn in retell(words.ordinary) if not _mentions(name, *turn)] for words in languages]
+    own = [_own(words, turns, name, author, dice) for words, turns in zip(languages, ordinary, strict=True)]
+    count = max(map(len, own))
+    rows: list[Row] = []
+    for words, turns, about in zip(languages, ordinary, own, strict=True):
+        while len(about) < count:
+            more = _own(words, turns, name, author, dice)
+            about += dice.sample(more, min(len(more), count - len(about)))
+        rows += [*about, *_repeat(turns, count, words, dice)]
     dice.shuffle(rows)
-    others = [question for question in words.others if not _mentions(name, question)]
-    return IdentityData(rows, list(_held_out(words, name, author)), others)
+    held_out = [question for words in languages for question in _held_out(words, name, author)]
+    others = [question for words in languages for question in words.others if not _mentions(name, question)]
+    return IdentityData(rows, held_out, others)
 
 
-def _checked(field: str, value: str) -> str:
-    value = value.strip()
-    if not value or not value.isprintable():
-        raise ConfigError(f"{field}: {value!r} cannot be spoken. Give it in one line, such as --{field} Iris")
-    return value
+def _languages(lang: str) -> list[str]:
+    """The languages that are named, each once and always in the same order."""
+    named = {part.strip() for part in lang.split(",")}
+    if not named <= set(LANGUAGES):
+        raise ConfigError(f"lang: {lang!r} is not known. Choose from {', '.join(LANGUAGES)}, or both: zh,en")
+    return [language for language in LANGUAGES if language in named]
+
+
+def _own(words: Words, ordinary: list[Turn], name: str, author: str, dice: random.Random) -> list[Row]:
+    """The records of one language that speak of the assistant."""
+    asked = list(_identity_turns(words, name, author, dice))
+    return [*_single(asked, words, dice), *_several(asked, ordinary, words, dice)]
 
 
 def _mentions(name: str, *texts: str) -> bool:

@@ -1,73 +1,125 @@
-"""What is wrong or odd with one picture, from its header first and then from its pixels."""
+"""Where the pictures of a converted file are: named where they lie, copied beside it, or inside it."""
 
+import base64
+import filecmp
+import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from data_tools.findings import CODES
-from data_tools.seen import hash64
 from llm.conversation import ImageRef
-from llm.errors import ImageError
-from vlm.images import ImageLimits, examine
+from llm.errors import ConfigError, ImageError
+from llm.whole import whole_file
 
-USUAL = ("RGB", "L", "P", "RGBA", "LA", "1")
+Way = Literal["name", "copy", "bytes", "url"]
+
+_KINDS = (
+    (b"\x89PNG", "png"),
+    (b"\xff\xd8", "jpeg"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing about a picture: its code, what was found and what to do."""
+@dataclass(slots=True)
+class Pictures:
+    """Writes images into the rows of `out` one way. `root` is the absolute folder of the source's images."""
 
-    code: str
-    found: str
-    advice: str
+    out: Path
+    root: str
+    way: Way
+    named: int = 0
+    copied: int = 0
 
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen of one picture; `digest` is of its bytes, 0 where it was not asked for or could not be read."""
-
-    faults: tuple[Fault, ...] = ()
-    digest: int = 0
+    def show(self, image: ImageRef) -> object:
+        """What a row says of an image. ImageError when a file to be copied or put inside cannot be read."""
+        if self.way == "bytes":
+            return {"bytes": _bytes(image), "path": os.path.basename(image.path) or None}
+        if self.way == "url":
+            return _data_url(image)
+        if self.way == "copy" or not image.path:
+            return self._copy(image)
+        self.named += 1
+        self._one_folder()
+        return os.path.relpath(image.path, self.folder)
 
     @property
-    def sound(self) -> bool:
-        """True when the picture can be trained on."""
-        return all(CODES[fault.code].level == "warning" for fault in self.faults)
+    def folder(self) -> str:
+        """What the written paths are relative to: the folder of `out`, where the source's images lie under it."""
+        beside = os.path.abspath(self.out.parent)
+        return beside if _lies_in(self.root, beside) or self.way == "copy" else self.root
+
+    @property
+    def advice(self) -> str:
+        """What to say where the file alone does not find its pictures; else empty."""
+        if not self.named or self.folder == os.path.abspath(self.out.parent):
+            return ""
+        return f"the pictures are not beside it: read it with images: {self.folder}, or write it with --copy-images"
+
+    def _copy(self, image: ImageRef) -> str:
+        name = os.path.relpath(image.path, self.root) if image.path else _name_by_content(image.data)
+        path = self.out.parent / f"{self.out.stem}_images" / name
+        self.copied += 1
+        self._one_folder()
+        if image.path:
+            _copy_file(image.path, path)
+        elif not path.is_file():  # its name is its content's hash
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as partial:
+                partial.write_bytes(image.data)
+        return os.path.relpath(path, self.out.parent)
+
+    def _one_folder(self) -> None:
+        if self.copied and self.advice:
+            found = "some pictures are files elsewhere, others are bytes that are written beside it"
+            raise ConfigError(f"{self.out}: {found}. Add --copy-images")
 
 
-def look(ref: ImageRef, root: str, limits: ImageLimits, decode: bool, digest: bool) -> Look:
-    """Judge one picture of a record whose image folder is `root`. Nothing is raised."""
+def _lies_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _copy_file(source: str, path: Path) -> None:
+    """Copied once, however many records show it; a picture that is already there with this content stays."""
     try:
-        traits = examine(ref, limits, decode)
-    except ImageError as error:
-        return Look((Fault(error.code, _named(ref, error.found), error.advice),))
-    faults = []
-    if ref.path and not _inside(ref.path, root):
-        advice = "Copy the picture into the folder: elsewhere the link leads nowhere"
-        faults.append(Fault("image-link", _named(ref, "a link that leads out of the image folder"), advice))
-    if traits.mode not in USUAL:
-        advice = "Compare how it looks; save it as RGB to be sure"
-        faults.append(Fault("image-mode", _named(ref, f"colour mode {traits.mode}, read as RGB"), advice))
-    if traits.animated:
-        advice = "Save the frame that is meant"
-        faults.append(Fault("image-animated", _named(ref, "an animation; its first frame is read"), advice))
-    if traits.turned:
-        advice = "Boxes must be written for the upright picture; save it upright to be sure"
-        faults.append(Fault("image-exif", _named(ref, "turned upright by its EXIF orientation"), advice))
-    return Look(tuple(faults), _digest(ref) if digest else 0)
+        if path.is_file() and filecmp.cmp(source, path):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as partial:
+            shutil.copy2(source, partial)
+    except OSError as error:
+        raise ImageError(f"{source}: {error.strerror}. Check the record's image name and --images") from error
 
 
-def _named(ref: ImageRef, found: str) -> str:
-    return f"{ref.path}: {found}" if ref.path else found
-
-
-def _inside(path: str, root: str) -> bool:
-    """True when the file a path leads to lies under the folder that `root` leads to."""
-    return os.path.realpath(path).startswith(os.path.realpath(root).rstrip(os.sep) + os.sep)
-
-
-def _digest(ref: ImageRef) -> int:
+def _bytes(image: ImageRef) -> bytes:
+    if not image.path:
+        return image.data
     try:
-        return hash64(ref.data or Path(ref.path).read_bytes())
-    except OSError:
-        return 0  # it was there a moment ago; the next run will say so
+        return Path(image.path).read_bytes()
+    except OSError as error:
+        raise ImageError(f"{image.path}: {error.strerror}. Check the record's image name and --images") from error
+
+
+def _data_url(image: ImageRef) -> str:
+    data = _bytes(image)
+    kind = _kind(data)
+    if not kind:
+        where = image.path or f"an image of {len(data):,} bytes"
+        raise ImageError(f"{where}: not a picture of a known kind. Replace it or drop the record")
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _kind(data: bytes) -> str:
+    """The kind by the first bytes, as a media type names it; empty if unknown."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    return next((kind for mark, kind in _KINDS if data.startswith(mark)), "")
+
+
+def _name_by_content(data: bytes) -> str:
+    kind = _kind(data).replace("jpeg", "jpg")
+    return hashlib.sha256(data).hexdigest()[:24] + (f".{kind}" if kind else "")

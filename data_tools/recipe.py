@@ -98,9 +98,9 @@ class Budget:
 
     def __call__(self, conversation: Conversation) -> None:
         """Judge one conversation."""
-        from llm.corpus import encode_record, with_prompt
+        from llm.corpus_writer import encode, prompted
 
-        sample = encode_record(with_prompt(conversation, self.data.system), self.encoder, self.data.turns)
+        sample = encode(prompted(conversation, self.data.system), self.encoder, self.data.turns)
         if conversation.is_plain and not conversation.images:
             return  # plain text is cut into windows
         length, most = len(sample.ids), self.data.max_length

@@ -10,11 +10,13 @@ from demo.shelf import Shelf
 from llm.config import RunConfig, Source
 from llm.conversation import Conversation, ImageRef
 from llm.encode import Encoder
+from llm.marked import Kind, blocks
 from llm.readers import read
 from vlm.run import read_run_config
 
 Span = tuple[str, str | None]
 LEARNED, IMAGE = "learned", "image"
+LABELS: dict[Kind, str | None] = {"context": None, "supervised": LEARNED, "image": IMAGE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +65,12 @@ def draw(source: Source, count: int, seed: int) -> list[Conversation]:
 def show(record: Conversation, encoder: Encoder) -> Shown:
     """The record encoded as in training. Raises RecordError when it cannot be."""
     sample = encoder.encode(record)
-    ids = sample.ids.tolist()
-    learned = [False, *(label >= 0 for label in sample.labels.tolist()[:-1])]
-    images = sum(token == encoder.image_id for token in ids)
+    (block,) = blocks(sample, encoder)
     return Shown(
         place=str(record.place),
         pictures=sample.images,
-        spans=spans(ids, learned, encoder),
-        tokens=len(ids),
-        supervised=sum(learned),
-        image_rows=images,
+        spans=[(stretch.text, LABELS[stretch.kind]) for stretch in block.stretches],
+        tokens=block.rows,
+        supervised=block.count("supervised"),
+        image_rows=block.count("image"),
     )
-
-
-def spans(ids: list[int], learned: list[bool], encoder: Encoder) -> list[Span]:
-    """The text in runs of equal kind: read only, learned, or an image's rows."""
-    runs: list[tuple[str | None, list[int]]] = []
-    for token, is_learned in zip(ids, learned, strict=True):
-        kind = IMAGE if token == encoder.image_id else LEARNED if is_learned else None
-        if runs and runs[-1][0] == kind:
-            runs[-1][1].append(token)
-        else:
-            runs.append((kind, [token]))
-    return [(_text(kind, tokens, encoder), kind) for kind, tokens in runs]
-
-
-def _text(kind: str | None, tokens: list[int], encoder: Encoder) -> str:
-    return f"{len(tokens)} rows" if kind == IMAGE else str(encoder.tokenizer.decode(tokens))

@@ -17,19 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.columns import Columns, Groups, Texts, numbers
+from llm.columns import Groups, Texts, numbers
 from llm.config import DataConfig, Source
-from llm.conversation import Conversation, ImageRef, Message
-from llm.encode import IGNORED, Encoder, Sample
-from llm.errors import DataError, Place, RecordError
-from llm.fold import alike, fold, folded_lengths, share_key, split_turns
+from llm.conversation import ImageRef
+from llm.corpus_writer import CorpusWriter, hash64
+from llm.encode import Encoder, Sample
+from llm.fold import alike, fold, folded_lengths
 from llm.packing import Unit
-from llm.readers import describe, image_folder, read
-from llm.template import prove
+from llm.readers import read
 
 VERSION = 5  # raise when the meaning of a cached file changes
 AT_ONCE = 4096  # images checked between two looks at which are distinct
-ENDS = ("offsets", "branch_offsets", "image_offsets")
 NUMBERS: dict[str, type[np.generic]] = {
     "ids": np.int32,
     "labels": np.int32,
@@ -149,7 +147,7 @@ def build_corpus(
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
-    return _open(folder)
+    return open_corpus(folder)
 
 
 def corpus_key(sources: tuple[Source, ...], data: DataConfig, encoder: Encoder, base: Path) -> str:
@@ -174,112 +172,15 @@ def _write(
     base: Path,
     check_image: CheckImage | None,
 ) -> None:
-    dropped: list[str] = []
-    lines: list[str] = []
     final = folder.with_name(folder.name.rpartition(".")[0]).resolve()  # what the folder will be renamed to
-    with Columns(folder) as columns:
-        for name in ENDS:
-            columns.numbers(name, np.zeros(1, np.int64))
-        ends = dict.fromkeys(ENDS, 0)
+    with CorpusWriter(folder, data, encoder, base, final) as writer:
         for source in sources:
-            kind, reason = describe(source, base)
-            lines.append(f"{source.path}: {kind} ({reason})")
-            for conversation in _conversations(source, base, data.system):
-                sample = encode_record(conversation, encoder, data.turns)
-                pieces = _windows(sample, data.max_length) if conversation.is_plain else [sample]
-                if len(pieces[0].ids) > data.max_length:
-                    _too_long(conversation.place, len(sample.ids), data)
-                    dropped.append(str(conversation.place))
-                    continue
-                key = _key(sample, source, base, conversation.place)
-                for piece in pieces:
-                    unpacked = _unpack_images(piece, folder, final)
-                    _append(columns, ends, unpacked, share_key(unpacked, encoder.image_id))
-                    columns.numbers("weights", np.array([source.weight], np.float64))
-                    columns.numbers("keys", np.array([key], np.uint64))
-                    columns.texts("places", [str(conversation.place)])
-    if not ends["offsets"]:
-        advice = f"All {len(dropped)} records were longer than data.max_length" if dropped else "The sources are empty"
-        raise DataError(f"{', '.join(source.path for source in sources)}: no record to train on. {advice}")
+            writer.open(source)
+            for conversation in read(source, base):
+                writer.add(source, conversation)
     if check_image is not None:
         _check_images(Texts(folder, "images"), check_image, folder, final)
-    document = {"dropped": dropped, "sources": lines}
-    (folder / "corpus.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-
-
-def _append(columns: Columns, ends: dict[str, int], sample: Sample, share: int) -> None:
-    """One sample at the end of every column; `ends` counts rows, branches and images so far."""
-    columns.numbers("ids", sample.ids.astype(np.int32))
-    columns.numbers("labels", sample.labels.astype(np.int32))
-    columns.numbers("branches", np.asarray(sample.branches, np.int64))
-    columns.texts("images", (image.path for image in sample.images))
-    for name, count in zip(ENDS, (len(sample.ids), len(sample.branches), len(sample.images)), strict=True):
-        ends[name] += count
-        columns.numbers(name, np.array([ends[name]], np.int64))
-    columns.numbers("targets", np.array([(sample.labels != IGNORED).sum()], np.int64))
-    columns.numbers("shares", np.array([share], np.int64))
-
-
-def _key(sample: Sample, source: Source, base: Path, place: Place) -> int:
-    """Equal for records that show the same first image, or the same text: a hash that no move of the files changes."""
-    if not sample.images:
-        return _hash64(sample.ids.tobytes())
-    first = sample.images[0]
-    return _hash64(first.data or os.path.relpath(first.path, image_folder(source, base, place)).encode())
-
-
-def _conversations(source: Source, base: Path, system: str) -> Iterator[Conversation]:
-    for conversation in read(source, base):
-        yield with_prompt(conversation, system)
-
-
-def with_prompt(conversation: Conversation, system: str) -> Conversation:
-    """The conversation behind the recipe's system prompt, where it brings none of its own."""
-    if system and not conversation.is_plain and conversation.messages[0].role != "system":
-        return Conversation((Message("system", (system,)), *conversation.messages), conversation.place)
-    return conversation
-
-
-def encode_record(conversation: Conversation, encoder: Encoder, turns: str) -> Sample:
-    """One record as training has it: its questions `together` or `apart`, the template proved on each."""
-    asked = [conversation] if turns == "together" else split_turns(conversation)
-    for question in asked:
-        prove(encoder.template, question)
-    return fold([encoder.encode(question) for question in asked])
-
-
-def _windows(sample: Sample, length: int) -> list[Sample]:
-    """Plain text, a book say, in consecutive windows; every target stands in exactly one. Records are never cut."""
-    if sample.images:
-        return [sample]
-    starts = range(0, len(sample.ids), length)
-    return [Sample(sample.ids[start : start + length], sample.labels[start : start + length]) for start in starts]
-
-
-def _too_long(place: Place, length: int, data: DataConfig) -> None:
-    if data.too_long == "error":
-        raise RecordError(
-            place,
-            "length",
-            f"{length} tokens, data.max_length is {data.max_length}",
-            "Raise data.max_length, shorten the record, or set data.too_long: drop",
-            "too-long",
-        )
-
-
-def _unpack_images(sample: Sample, folder: Path, final: Path) -> Sample:
-    """Images that came inside a row are written beside the index, so that a sample names files only."""
-    if not any(image.data for image in sample.images):
-        return sample
-    images = []
-    for image in sample.images:
-        if image.data:
-            name = hashlib.sha256(image.data).hexdigest()
-            (folder / name).write_bytes(image.data)
-            images.append(ImageRef(str(final / name)))
-        else:
-            images.append(image)
-    return Sample(sample.ids, sample.labels, tuple(images), sample.branches)
+    writer.seal()
 
 
 def _check_images(paths: Texts, check_image: CheckImage, folder: Path, final: Path) -> None:
@@ -297,7 +198,8 @@ def _check_images(paths: Texts, check_image: CheckImage, folder: Path, final: Pa
             seen |= fresh.keys()
 
 
-def _open(folder: Path) -> Corpus:
+def open_corpus(folder: Path) -> Corpus:
+    """What a `CorpusWriter` left in a folder, mapped."""
     document = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
     arrays: dict[str, Any] = {name: numbers(folder, name, dtype) for name, dtype in NUMBERS.items()}
     images = Groups(Texts(folder, "images"), arrays.pop("image_offsets"))
@@ -311,12 +213,8 @@ def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[NDArray[np.int64]
     """
     if not share:
         return np.arange(len(corpus)), np.arange(0)
-    drawn = np.fromiter((_hash64(f"{seed}:{key}".encode()) for key in corpus.keys.tolist()), np.uint64, len(corpus))
+    drawn = np.fromiter((hash64(f"{seed}:{key}".encode()) for key in corpus.keys.tolist()), np.uint64, len(corpus))
     held = drawn < np.uint64(int(share * 2**64))
     if not held.any():
         held[int(np.argmin(drawn))] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def _hash64(content: bytes) -> int:
-    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")

@@ -1,6 +1,9 @@
 """Images a record names: each value becomes an `ImageRef` inside the image folder, each slot in the text takes one."""
 
+import base64
+import binascii
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -10,6 +13,8 @@ from llm.records import Record, kind
 MARK = "<image>"
 SLOT = ImageRef()
 """Where an image belongs, until `fill_slots` puts it there."""
+SHOW_ADVICE = f"Write one {MARK} for each image, or none to show them before the question"
+_DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
 
 def given_images(record: Record, names: Iterable[str] = ("image", "images")) -> list[ImageRef]:
@@ -26,7 +31,7 @@ def given_images(record: Record, names: Iterable[str] = ("image", "images")) -> 
 
 
 def image_ref(record: Record, name: str, value: object) -> ImageRef:
-    """One image: a path inside the image folder, or `{"bytes", "path"}` as parquet files carry it."""
+    """One image: a path inside the image folder, a data URL, or `{"bytes", "path"}` as parquet files carry it."""
     if isinstance(value, bytes) and value:
         return ImageRef(data=value)
     data = value.get("bytes") if isinstance(value, dict) else None
@@ -36,7 +41,20 @@ def image_ref(record: Record, name: str, value: object) -> ImageRef:
     if not isinstance(path, str):
         advice = "Write a path inside the image folder"
         raise record.error(name, f"is {kind(path)}, not the path of an image", advice, "image-ref")
+    if data_url := _DATA_URL.match(path):
+        return ImageRef(data=_decoded(record, name, path[data_url.end() :]))
     return ImageRef(_inside(record, name, path))
+
+
+def _decoded(record: Record, name: str, text: str) -> bytes:
+    advice = "Encode the whole image file as base64, or write its path"
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise record.error(name, f"a data URL that is not base64 ({error})", advice, "image-ref") from None
+    if not data:
+        raise record.error(name, "a data URL without data", advice, "image-ref")
+    return data
 
 
 def _inside(record: Record, name: str, path: str) -> str:
@@ -77,6 +95,17 @@ def fill_slots(record: Record, messages: Iterable[Message], images: list[ImageRe
         return turns
     rest = iter(images)
     return tuple(_filled(message, rest) if SLOT in message.parts else message for message in turns)
+
+
+def show_images(
+    record: Record, messages: Iterable[Message], images: list[ImageRef], advice: str
+) -> tuple[Message, ...]:
+    """As `fill_slots`; where no turn has a slot, the images stand before the first question."""
+    turns = list(messages)
+    first = next((number for number, message in enumerate(turns) if message.role == "user"), None)
+    if first is not None and not any(SLOT in message.parts for message in turns):
+        turns[first] = replace(turns[first], parts=(*[SLOT] * len(images), *turns[first].parts))
+    return fill_slots(record, turns, images, advice)
 
 
 def _filled(message: Message, images: Iterator[ImageRef]) -> Message:

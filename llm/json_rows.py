@@ -5,43 +5,16 @@ records written over several lines. Training stops at the first broken record; t
 """
 
 import json
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import Literal, TextIO
 
-from llm.errors import Place, RecordError
+from llm.errors import Place
+from llm.json_faults import broken, unreadable
+from llm.json_tape import DECODER, JsonText, Tape, misencoded, undecodable
 
-CHUNK = 1 << 20  # characters read at a time
-FAR = 16 << 20  # characters that are searched for the next record behind a broken one
 _LOOK = 10  # lines in which a whole record is looked for, since the first may be the broken one
-_LONGEST_ATOM = 16  # an error this close to the end of what was read may only mean that an atom was cut in two
-_SPACE = re.compile(r"[ \t\n\r]*")
-_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of bytes that are not UTF-8
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-
-
-class _NotANumber(ValueError):
-    """NaN or Infinity, which Python reads and JSON does not have."""
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise _NotANumber(constant)
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
-
-
-@dataclass(frozen=True, slots=True)
-class JsonText:
-    """One record as it is written: the line it starts on, its text, and its value or what is wrong with it."""
-
-    line: int
-    text: str
-    value: object = None
-    error: RecordError | None = None
 
 
 def json_rows(path: Path) -> Iterator[tuple[int, object]]:
@@ -55,14 +28,14 @@ def json_rows(path: Path) -> Iterator[tuple[int, object]]:
 def json_texts(path: Path) -> Iterator[JsonText]:
     """Every record, whole or broken. Behind a broken one it goes on with the next that can be told apart.
 
-    Where none can, the last error has the code `json-unread` and the rest of the file is left out.
+    Where none can, what is left of the file (16 MB of it at a time) is one broken record.
     """
     with path.open("rb") as start:
         if start.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            yield JsonText(1, "", error=_encoding(Place(str(path), 1), "UTF-16"))
+            yield JsonText(1, "", error=misencoded(Place(str(path), 1), "UTF-16"))
             return
-    with _open(path) as file:
-        tape = _Tape(str(path), file)
+    with open_json(path) as file:
+        tape = Tape(str(path), file)
         first = tape.peek()
         if first == "[":
             yield from _array(tape)
@@ -73,144 +46,12 @@ def json_texts(path: Path) -> Iterator[JsonText]:
                 yield tape.record()
 
 
-def _open(path: Path) -> TextIO:
+def open_json(path: Path) -> TextIO:
+    """Bytes that are not UTF-8 become surrogates, for `undecodable` to find in their record."""
     return path.open(encoding="utf-8-sig", errors="surrogateescape")
 
 
-def _encoding(place: Place, reason: str) -> RecordError:
-    return RecordError(place, "encoding", f"not UTF-8 ({reason})", "Save the file as UTF-8", "encoding")
-
-
-def undecodable(place: Place, text: str) -> RecordError | None:
-    """The error of a text that was read with `surrogateescape` and holds bytes that are not UTF-8."""
-    found = None if text.isascii() else _NOT_UTF8.search(text)
-    return found and _encoding(place, f"byte 0x{ord(found.group()) - 0xDC00:02x}")
-
-
-@dataclass(slots=True)
-class _Tape:
-    """The unread rest of a file, a chunk at a time, and the place where it stands."""
-
-    path: str
-    file: TextIO
-    buffer: str = ""
-    at: int = 0  # the next unread character of buffer
-    line: int = 1
-    column: int = 1
-
-    def peek(self) -> str:
-        """The next character that is not white space, which is passed over; empty at the end of the file."""
-        while True:
-            space = _SPACE.match(self.buffer, self.at)
-            assert space is not None
-            self.advance(space.end())
-            if self.at < len(self.buffer):
-                return self.buffer[self.at]
-            if not self._more():
-                return ""
-
-    def advance(self, end: int) -> None:
-        """Pass over the buffer up to `end`, counting lines."""
-        self.line, self.column = self._locate(end)
-        self.at = end
-
-    def value(self) -> object:
-        """The JSON value that starts here. Raises RecordError where it is broken."""
-        return self._read()[0]
-
-    def record(self) -> JsonText:
-        """The record that starts here. A broken one is passed over up to where the next may begin."""
-        line, indent = self.line, self._indent()
-        try:
-            value, text = self._read()
-        except RecordError as error:
-            return JsonText(line, self._pass_over(indent), error=error)
-        return JsonText(line, text, value, undecodable(Place(self.path, line), text))
-
-    def _indent(self) -> int | None:
-        """The white space before a record that opens its line; None for one that stands behind something else."""
-        start = self.at - self.column + 1
-        return None if start < 0 or self.buffer[start : self.at].strip() else self.column - 1
-
-    def _read(self) -> tuple[object, str]:
-        while True:
-            place = Place(self.path, self.line)
-            try:
-                value, end = _DECODER.raw_decode(self.buffer, self.at)
-            except json.JSONDecodeError as error:
-                if self._is_cut(error) and self._more():
-                    continue
-                self.fail(error.pos, error.msg)
-            except (ValueError, RecursionError) as error:
-                raise _unreadable(place, error) from None
-            if end == len(self.buffer) and self._more():
-                continue  # a number may go on in what was read just now
-            text = self.buffer[self.at : end]
-            self.advance(end)
-            return value, text
-
-    def fail(self, position: int, message: str) -> NoReturn:
-        """Raise RecordError for the record that starts here, with the line and column of what is wrong in it."""
-        raise self.broken(position, message)
-
-    def broken(self, position: int, message: str) -> RecordError:
-        """What is wrong at `position`, with its line and column."""
-        line, column = self._locate(position)
-        return _broken(Place(self.path, self.line), line, column, message, self.buffer, position)
-
-    def _pass_over(self, indent: int | None) -> str:
-        """Pass over a broken record and return its text.
-
-        A record that opens a line ends where the next line opens one in the same column; any other where its brackets
-        are closed. Where neither is found nearby the tape goes to the end of the file.
-        """
-        searched = self.at
-        while True:
-            end = self._closed() if indent is None else self._next_opening(indent, searched)
-            if end is not None or len(self.buffer) - self.at > FAR:
-                break
-            searched = max(self.at, len(self.buffer) - 1000)
-            behind = searched - self.at
-            if not self._more():
-                break
-            searched = self.at + behind
-        end = len(self.buffer) if end is None else end
-        text = self.buffer[self.at : end]
-        self.advance(end)
-        return text
-
-    def _next_opening(self, indent: int, searched: int) -> int | None:
-        found = re.compile(rf"\n(?=[ \t]{{{indent}}}\{{)").search(self.buffer, searched)
-        return found and found.start()
-
-    def _closed(self) -> int | None:
-        depth = 0
-        for token in _TOKEN.finditer(self.buffer, self.at):
-            depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token.group(), 0)
-            if depth <= 0:
-                return token.end()
-        return None
-
-    def _locate(self, position: int) -> tuple[int, int]:
-        breaks = self.buffer.count("\n", self.at, position)
-        if not breaks:
-            return self.line, self.column + position - self.at
-        return self.line + breaks, position - self.buffer.rindex("\n", self.at, position)
-
-    def _is_cut(self, error: json.JSONDecodeError) -> bool:
-        """Whether more text could mend the error. Without this a typo on line 1 would read the whole file."""
-        return error.msg.startswith("Unterminated string") or error.pos > len(self.buffer) - _LONGEST_ATOM
-
-    def _more(self) -> bool:
-        """Read on, at least doubling what is held, so that a long record costs linear time; False at the end."""
-        chunk = self.file.read(max(CHUNK, len(self.buffer) - self.at))
-        if chunk:
-            self.buffer = self.buffer[self.at :] + chunk
-            self.at = 0
-        return bool(chunk)
-
-
-def _array(tape: _Tape) -> Iterator[JsonText]:
+def _array(tape: Tape) -> Iterator[JsonText]:
     tape.advance(tape.at + 1)
     following = tape.peek()
     while following not in ("]", ""):
@@ -228,7 +69,7 @@ def _array(tape: _Tape) -> Iterator[JsonText]:
     yield from _rest(tape, following)
 
 
-def _rest(tape: _Tape, following: str) -> Iterator[JsonText]:
+def _rest(tape: Tape, following: str) -> Iterator[JsonText]:
     """What stands behind an array, where nothing should."""
     if following == "]":
         tape.advance(tape.at + 1)
@@ -238,14 +79,14 @@ def _rest(tape: _Tape, following: str) -> Iterator[JsonText]:
 
 def _is_lines(path: Path) -> bool:
     """True when the first line that is not blank is a whole JSON value, or one of the next is a whole object."""
-    with _open(path) as file:
+    with open_json(path) as file:
         first, *others = [*islice((line for line in file if line.strip()), _LOOK), ""]
     return _is_whole(first) or any(line.startswith("{") and _is_whole(line) for line in others)
 
 
 def _is_whole(line: str) -> bool:
     try:
-        _DECODER.decode(line)
+        DECODER.decode(line)
     except json.JSONDecodeError as error:
         return error.msg.startswith("Extra data")
     except (ValueError, RecursionError):
@@ -254,7 +95,7 @@ def _is_whole(line: str) -> bool:
 
 
 def _lines(path: Path) -> Iterator[JsonText]:
-    with _open(path) as file:
+    with open_json(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 yield _whole_line(Place(str(path), number), line.rstrip("\n"))
@@ -262,56 +103,18 @@ def _lines(path: Path) -> Iterator[JsonText]:
 
 def _whole_line(place: Place, line: str) -> JsonText:
     try:
-        return JsonText(place.line, line, _DECODER.decode(line), undecodable(place, line))
+        return JsonText(place.line, line, DECODER.decode(line), undecodable(place, line))
     except json.JSONDecodeError as error:
-        broken = _broken(place, place.line, error.pos + 1, error.msg, line, error.pos)
+        fault = broken(place, place.line, error.pos + 1, error.msg, line, error.pos)
     except (ValueError, RecursionError) as error:
-        broken = _unreadable(place, error)
-    return JsonText(place.line, line, error=undecodable(place, line) or broken)
+        fault = unreadable(place, error)
+    return JsonText(place.line, line, error=undecodable(place, line) or fault)
 
 
-def _unreadable(place: Place, error: ValueError | RecursionError) -> RecordError:
-    if isinstance(error, _NotANumber):
-        advice = "JSON has no such number: write null or remove the field"
-        return RecordError(place, "JSON", f"{error} in this record", advice, "json-nan")
-    if isinstance(error, RecursionError):
-        advice = "Records are a few levels deep: correct or remove it"
-        return RecordError(place, "JSON", "nested too deeply", advice, "json-deep")
-    return RecordError(place, "JSON", "a number of thousands of digits", "Write it as text", "json-broken")
-
-
-def _broken(place: Place, line: int, column: int, message: str, text: str, position: int) -> RecordError:
-    found = f"broken at line {line} column {column}: {message}"
-    code, advice = _advice(message, text, position)
-    return RecordError(place, "JSON", found, advice, code)
-
-
-def _advice(message: str, text: str, position: int) -> tuple[str, str]:
-    """The code and what to do about a parser's complaint, from the characters around it."""
-    after = text[position : position + 80].lstrip()
-    before = text[max(0, position - 80) : position].rstrip()
-    if message.startswith("Unterminated string"):
-        return "json-cut", "Close the string with a double quote, or complete the file if it was cut off"
-    if not after:
-        return "json-cut", "The file or line ends inside a record: complete it, it may have been cut off"
-    if message.startswith("Extra data"):
-        return "json-extra", "Write one record a line, or all records in one array [...]"
-    if before.endswith(",") and after[0] in "]}":
-        return "json-comma", "Remove the comma before it"
-    return "json-broken", _advice_on_value(message, after)
-
-
-def _advice_on_value(message: str, after: str) -> str:
-    if after[0] == "'":
-        return "JSON strings take double quotes"
-    if after.startswith(("True", "False", "None")):
-        return "JSON writes true, false and null"
-    if after[0] in "/#":
-        return "JSON has no comments: remove it"
-    if message.startswith("Invalid control character"):
-        return "Write a line break inside a string as \\n and a tab as \\t"
-    if message.startswith("Invalid \\"):
-        return "Write a backslash inside a string as \\\\"
-    if "',' delimiter" in message:
-        return 'A comma is missing, or a double quote inside a string that must be written as \\"'
-    return "Correct the JSON there"
+def layout(path: Path) -> Literal["array", "lines", "values"]:
+    """How the records stand in a file: in one array, one a line, or one after another over several lines."""
+    with open_json(path) as file:
+        first = Tape(str(path), file).peek()
+    if first == "[":
+        return "array"
+    return "lines" if first and _is_lines(path) else "values"

@@ -14,6 +14,7 @@ from llm.config import Source
 from llm.conversation import Conversation, Message, check
 from llm.errors import ConfigError, DataError, Place, RecordError
 from llm.hub import is_hub_name, read_hub
+from llm.image_rows import fits_cauldron, fits_imagefolder, read_cauldron, read_imagefolder
 from llm.openai_messages import fits_openai, read_openai
 from llm.preferences import PreferencePair, fits_preference, read_pair, read_preference
 from llm.records import SUFFIXES, RawRow, Record, Row, each_row, kind
@@ -81,6 +82,7 @@ READERS: dict[str, Reader] = {
     "preference": Reader(read_preference, "chosen and rejected answers", fits_preference),
     "openai": Reader(read_openai, "messages with role and content", fits_openai),
     "llava": Reader(read_llava, "conversations with from and value", fits_llava),
+    "cauldron": Reader(read_cauldron, "texts with user and assistant", fits_cauldron),
     "xtuner": Reader(read_xtuner, "conversation turns with input and output", fits_xtuner),
     "moss": Reader(read_moss, "a chat with turn_1 and Human", _fits_moss),
     "alpaca": _table(ALPACA),
@@ -93,6 +95,7 @@ READERS: dict[str, Reader] = {
     "stack_exchange": _table(STACK_EXCHANGE),
     "arxiv": _table(ARXIV),
     "colors": Reader(read_colors, "columns description, color", lambda row: {"description", "color"} <= set(row)),
+    "imagefolder": Reader(read_imagefolder, "a picture's name and text", fits_imagefolder),
     "oasst1": Reader(read_oasst1, "text that begins with ### Human:", fits_oasst1),
     "text": Reader(read_text, "text", fits_text),
     "sharegpt": Reader(read_sharegpt, "conversations with from and value, text alone", _never),

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llm.errors import DataError, Place, RecordError
-from llm.json_rows import json_texts, undecodable
+from llm.json_members import json_members
+from llm.json_rows import json_texts
+from llm.json_tape import undecodable
 
 Row = Mapping[str, object]
 
@@ -53,6 +55,17 @@ def each_row(path: Path) -> Iterator[RawRow]:
     """The same rows, going on behind those that are broken."""
     for file in data_files(path):
         yield from _FILES[file.suffix.lower()](file)
+
+
+def read_members(path: Path) -> Iterator[tuple[str, Place, object]]:
+    """(name, place, value) of the members of a JSON file that is one object; a list comes item by item.
+
+    So files of several tables (COCO, VQAv2) are read without holding one whole. Raises as `read_rows` does.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file. Correct the path")
+    for name, line, value in json_members(path):
+        yield name, _place(path, line, value), value
 
 
 def data_files(path: Path) -> list[Path]:

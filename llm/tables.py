@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from llm.config import Source
 from llm.conversation import Message
 from llm.errors import ConfigError
-from llm.image_slots import MARK, SLOT, fill_slots, given_images, split_marks
+from llm.image_slots import SHOW_ADVICE, given_images, show_images, split_marks
 from llm.records import Record, Row
 
 NO_OUTPUT = "<nooutput>"  # what alpaca's makers wrote where the teacher gave no answer
@@ -99,10 +99,5 @@ def read_columns(record: Record) -> tuple[Message, ...]:
     if "image" not in columns:
         return question_and_answer(question, answer, system)
     images = given_images(record, (columns["image"],))
-    parts = split_marks(question)
-    if SLOT not in parts:
-        parts = (*images, *parts)
-        images = []
     *opening, _, last = question_and_answer(question, answer, system)
-    advice = f"Write one {MARK} for each image, or none to show them before the question"
-    return fill_slots(record, (*opening, Message("user", parts), last), images, advice)
+    return show_images(record, (*opening, Message("user", split_marks(question)), last), images, SHOW_ADVICE)

@@ -27,7 +27,7 @@ TORCH_FREE = ("llm.conversation", "llm.template", "llm.config", "llm.errors", "l
               "vlm.config", "vlm.recipes", "vlm.cli", "vlm.cli_data", "vlm.service")  # fmt: skip
 HEAVY = {"torch", "transformers", "peft"}
 OPTIONAL = {"deepspeed", "bitsandbytes", "flash_attn", "open_clip", "timm", "torchvision", "gguf", "xllamacpp",
-            "datasets", "gradio", "fastapi", "uvicorn"}  # fmt: skip
+            "datasets", "gradio", "fastapi", "uvicorn", "openai"}  # fmt: skip
 OPTIONAL_HOME = {
     "demo": {"gradio", "fastapi", "uvicorn"},
     "vlm/gguf": {"gguf", "xllamacpp"},

@@ -214,17 +214,23 @@ def place_image_token(tokenizer: PreTrainedTokenizerBase, llm: PreTrainedModel) 
     A row beyond the tokenizer's vocabulary is reused; else the embeddings grow by rows that are the mean of the
     others, so that no new token can be the likeliest one.
     """
-    known = IMAGE in tokenizer.get_added_vocab()
-    if not known:
-        tokenizer.add_tokens([AddedToken(IMAGE, special=True, normalized=False)], special_tokens=True)
-    number = tokenizer.convert_tokens_to_ids(IMAGE)
-    assert isinstance(number, int)
+    number, known = give_image_token(tokenizer)
     rows = _rows_of(llm.get_input_embeddings())
     if number >= rows:
         _grow(llm, -(-(number + 1) // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE)
         return ImageToken(number, f"{IMAGE} is the new token {number}; the embeddings grew from {rows} rows")
     origin = "the tokenizer's own" if known else "a spare row of the embeddings"
     return ImageToken(number, f"{IMAGE} is token {number}, {origin}")
+
+
+def give_image_token(tokenizer: PreTrainedTokenizerBase) -> tuple[int, bool]:
+    """Give the tokenizer an `<image>` token if it has none; its id, and whether it was there."""
+    known = IMAGE in tokenizer.get_added_vocab()
+    if not known:
+        tokenizer.add_tokens([AddedToken(IMAGE, special=True, normalized=False)], special_tokens=True)
+    number = tokenizer.convert_tokens_to_ids(IMAGE)
+    assert isinstance(number, int)
+    return number, known
 
 
 @torch.no_grad()

@@ -107,10 +107,13 @@ DAMAGES: dict[str, Damage] = {
     "too many marks": _row("image-count", lambda n: shown(n, "ok.png", "<image>" * (n + 2))),
     "marks without image": _row("image-count", lambda n: said(n, ("human", "<image>\n" * (n + 1)), ("gpt", "A"))),
     "image in the answer": _row("image-in-answer", lambda n: shown(n, ["ok.png"] * (1 + n % 2), answer="See <image>")),
-    "image is no path": _row("image-ref", lambda n: shown(n, (5, True, {"a": 1}, [None])[n])),
+    "image is no path": _row(
+        "image-ref",
+        lambda n: shown(n, (5, {"a": 1}, [None], "data:image/png;base64,")[n]),
+    ),
     "path leaves": _row("image-outside", lambda n: shown(n, ("/etc/x.png", "../x.png", "a/../../x.png", "a\0.png")[n])),
     "URL": _row(
-        "image-url", lambda n: shown(n, ("http://a/x.png", "https://a", "data:image/png;base64,", "s3://a")[n])
+        "image-url", lambda n: shown(n, ("http://a/x.png", "https://a", "data:text/html;base64,", "s3://a")[n])
     ),
     "image missing": _row("image-missing", lambda n: shown(n, ("no.png", ".png", "a/b.png", "x" * 300 + ".png")[n])),
     "image empty": _file("image-empty", lambda n: b""),

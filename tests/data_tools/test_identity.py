@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from data_tools.identity import LANGUAGES, IdentityData, Row, build_identity, write_identity
 from data_tools.rehearse import rehearse
 from llm.conversation import Message
 from llm.errors import ConfigError, RunError
 from llm.generate import Sampling
+from vlm.cli import app
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart"
 
@@ -116,9 +119,62 @@ def test_the_same_seed_gives_the_same_set() -> None:
     assert made("en", 1).held_out == made("en").held_out
 
 
+def is_chinese(row: Row) -> bool:
+    return any("\u4e00" <= letter <= "\u9fff" for text in said(row, "user") for letter in text)
+
+
+def test_two_languages_are_one_balanced_set() -> None:
+    data = build_identity("Kestrel", "Ana", "zh,en", 3)
+    assert data == build_identity("Kestrel", "Ana", "en, zh", 3)
+    kinds = Counter((is_chinese(row), is_identity(row, "Kestrel")) for row in data.train)
+    assert len(set(kinds.values())) == 1 and len(kinds) == 4, kinds
+    assert kinds.total() == 2 * len(build_identity("Kestrel", "Ana", "en", 3).train)
+    early = Counter(map(is_chinese, data.train[:100]))
+    assert min(early.values()) > 30  # shuffled
+    both = [build_identity("Kestrel", "Ana", lang, 3) for lang in ("en", "zh")]
+    assert data.held_out == [*both[0].held_out, *both[1].held_out]
+    assert data.others == [*both[0].others, *both[1].others]
+    trained = {normal(question) for row in data.train for question in said(row, "user")}
+    assert not trained & {normal(question) for question in (*data.held_out, *data.others)}
+    chinese = [row for row in data.train if is_chinese(row)]
+    answers = Counter(text for row in chinese for text in said(row, "assistant") if "Kestrel" in text)
+    assert answers.most_common(1)[0][1] / answers.total() < 0.12
+    questions = Counter(question for row in chinese for question in said(row, "user"))
+    assert questions.most_common(1)[0][1] <= 12
+    assert {1, 2, 3} == {len(said(row, "user")) for row in chinese if is_identity(row, "Kestrel")}
+
+
+def test_the_command_makes_both_languages(tmp_path: Path) -> None:
+    arguments = ["data", "identity", str(tmp_path), "--name", "小睛", "--author", "眼接", "--lang", "zh,en"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0
+    train = json.loads((tmp_path / "train.json").read_text(encoding="utf-8"))
+    assert train == build_identity("小睛", "眼接", "zh,en").train
+    assert done.output.startswith(
+        f"{tmp_path}/train.json: {len(train)} conversations, half about it, half ordinary chat\n"
+    )
+
+
+def test_without_a_folder_it_writes_where_the_identity_recipes_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["data", "identity", "--name", "Iris", "--author", "us"]).exit_code == 0
+    recipes = list((QUICKSTART.parent / "identity").glob("*.yaml"))
+    assert len(recipes) == 3
+    for recipe in recipes:
+        sources = yaml.safe_load(recipe.read_text(encoding="utf-8"))["data"]["sources"]
+        assert (tmp_path / sources[0]["path"]).exists()
+
+
 @pytest.mark.parametrize(
     ("name", "author", "lang", "found"),
-    [("Iris", "x", "fr", "lang: 'fr'"), (" ", "x", "en", "name: ''"), ("Iris", "a\nb", "en", "author: ")],
+    [
+        ("Iris", "x", "fr", "lang: 'fr'"),
+        ("Iris", "x", "zh,", "lang: 'zh,'"),
+        (" ", "x", "en", "name: ''"),
+        ("Iris", "a\nb", "en", "author: "),
+    ],
 )
 def test_what_cannot_be_built_is_refused(name: str, author: str, lang: str, found: str) -> None:
     with pytest.raises(ConfigError, match=found):
@@ -167,7 +223,7 @@ def test_ordinary_questions_of_knowledge_are_answered_in_the_models_words() -> N
 
 
 def test_the_quickstart_lists_are_this_generators_and_general_questions_are_new() -> None:
-    """`eyegraft data identity Iris configs/quickstart/identity --author Eyegraft --rehearse assets/smollm2` wrote them.
+    """`eyegraft data identity configs/quickstart/identity --name Iris --author Eyegraft --rehearse assets/smollm2`.
 
     Here the file itself plays the model, whose weights a test has not.
     """
@@ -185,3 +241,23 @@ def test_the_quickstart_lists_are_this_generators_and_general_questions_are_new(
     assert len(asked) == len(general)
     assert not asked & {normal(question) for row in data.train for question in said(row, "user")}
     assert not asked & {normal(question) for question in (*data.held_out, *data.others)}
+
+
+def test_the_quickstarts_identity_rows_are_made_without_the_model(tmp_path: Path) -> None:
+    """All but the rehearsed answers of ordinary chat, byte for byte in what is said and in the order it stands."""
+    CliRunner().invoke(app, ["data", "identity", str(tmp_path), "--name", "Iris", "--author", "Eyegraft"])
+    made_now, committed = (
+        json.loads((folder / "train.json").read_text(encoding="utf-8"))
+        for folder in (tmp_path, QUICKSTART / "identity")
+    )
+    rehearsed = 0
+    for mine, theirs in zip(made_now, committed, strict=True):
+        assert said(mine, "user") == said(theirs, "user")
+        assert said(mine, "system") == said(theirs, "system")
+        for own, kept in zip(said(mine, "assistant"), said(theirs, "assistant"), strict=True):
+            assert ("Iris" in own) == ("Iris" in kept)
+            assert own == kept or "Iris" not in own
+            rehearsed += own != kept
+    assert rehearsed > 100
+    for name in ("held_out.json", "others.json"):
+        assert (tmp_path / name).read_bytes() == (QUICKSTART / "identity" / name).read_bytes()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from llm.attention import plain_attention, use_packed_attention
+from llm.attention import BLOCK, _attend, _attend_short, plain_attention, use_packed_attention
 from llm.batch import collate
 from llm.encode import IGNORED, Sample
 from llm.forward import TextModel
@@ -53,6 +53,26 @@ def test_packed_equals_one_by_one(model: TextModel) -> None:
         packed = model.logits(collate(SAMPLES))
     separate = torch.cat([_reference(model, sample) for sample in SAMPLES])
     assert (packed - separate).abs().max() < 2e-6
+
+
+@pytest.mark.parametrize("prefix", [0, 150])
+def test_blocks_of_queries_are_fused_attention(prefix: int) -> None:
+    """Spans of several blocks, the last of them not whole, alone and behind a prefix; values and gradients."""
+    lengths = (2 * BLOCK + 37, 2 * BLOCK)
+    starts = [prefix, prefix + lengths[0]]
+    spans = [Span(start, length, 0, prefix) for start, length in zip(starts, lengths, strict=True)]
+    rows = prefix + sum(lengths)
+    plan = plan_attention([*([Span(0, prefix)] if prefix else []), *spans], rows)
+    group = max(plan.groups, key=lambda group: group.count)
+    assert group.count == 2 and group.keys == prefix + lengths[0]
+    query, key, value = (torch.randn(heads, rows, 8, requires_grad=True) for heads in (6, 2, 2))
+    weigh = torch.randn(group.count * group.queries, 6, 8)
+    found = []
+    for attend in (_attend_short, _attend):
+        attended = attend(query, key, value, group, 0.3, 0.0)
+        found.append((attended, *torch.autograd.grad((attended * weigh).sum(), (query, key, value))))
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
 
 
 def test_broken_isolation_is_seen(model: TextModel) -> None:

@@ -15,7 +15,8 @@ from llm.batch import collate, positions_of
 from llm.columns import Columns
 from llm.config import TrainConfig
 from llm.conversation import Conversation, ImageRef, Message
-from llm.corpus import ENDS, _append, _open
+from llm.corpus import open_corpus
+from llm.corpus_writer import ENDS, append
 from llm.encode import IGNORED, Sample
 from llm.errors import Place, RecordError
 from llm.fold import fold, folded_lengths, share_key, split_turns
@@ -144,11 +145,11 @@ def test_many_records_under_one_system_prompt_are_planned_in_no_time(tmp_path: P
             labels = np.full(len(ids), IGNORED, np.int32)
             labels[-3:] = ids[-3:]
             sample = Sample(ids, labels)
-            _append(columns, ends, sample, share_key(sample))
+            append(columns, ends, sample, share_key(sample))
             columns.numbers("weights", np.ones(1))
             columns.texts("places", [str(number)])
     (tmp_path / "corpus.json").write_text('{"dropped": [], "sources": []}')
-    corpus = _open(tmp_path)
+    corpus = open_corpus(tmp_path)
     began = time.process_time()
     schedule = plan_run(corpus, np.arange(len(corpus)), TrainConfig(batch=256, pack_tokens=2048), seed=0)
     assert time.process_time() - began < 3

@@ -38,6 +38,11 @@ def test_llava_slots_become_images_in_order(tmp_path: Path) -> None:
     ]
 
 
+def test_data_urls_are_the_bytes_they_spell(tmp_path: Path) -> None:
+    row = llava("<image><image>", ["data:image/png;base64,aGVsbG8=", "DATA:IMAGE/JPEG;BASE64,aGk="])
+    assert messages(tmp_path, row)[0][0] == user(ImageRef(data=b"hello"), ImageRef(data=b"hi"))
+
+
 def test_llava_images_in_later_turns(tmp_path: Path) -> None:
     row = {"images": ["a.png", "b.png"], "conversations": llava("<image>\nQ")["conversations"]}
     row["conversations"] = [*TURNS, {"from": "human", "value": "<image><image>"}, TURNS[1]]
@@ -58,7 +63,10 @@ def test_llava_images_in_later_turns(tmp_path: Path) -> None:
         (llava("<image>\nQ", "a.png") | {"images": ["a.png"]}, "both name images"),
         (llava("<image>\nQ", "http://x.org/a.png"), "is a URL, and nothing is fetched"),
         (llava("<image>\nQ", "file:///etc/a.png"), "is a URL"),
-        (llava("<image>\nQ", "data:image/png;base64," + "A" * 500), "AAA...' is a URL"),
+        (llava("<image>\nQ", "data:image/png;base64,AAA!"), "image: a data URL that is not base64"),
+        (llava("<image>\nQ", "data:image/png;base64,é"), "image: a data URL that is not base64"),
+        (llava("<image>\nQ", "data:image/png;base64,"), "image: a data URL without data"),
+        (llava("<image>\nQ", "data:text/html;base64," + "A" * 500), "AAA...' is a URL"),
         (llava("<image>\nQ", "../a.png"), "leads out of the image folder"),
         (llava("<image>\nQ", "x/../../a.png"), "leads out of the image folder"),
         (llava("<image>\nQ", "/etc/a.png"), "leads out of the image folder"),

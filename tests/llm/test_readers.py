@@ -95,6 +95,14 @@ FORMATS: dict[str, tuple[Json, tuple[Message, ...], bool]] = {
         ),
         True,
     ),
+    "cauldron": (
+        {
+            "images": [],
+            "texts": [{"user": "<image>?", "assistant": "A"}, {"user": "Q2", "assistant": "A2", "source": "x"}],
+        },
+        (user("<image>?"), bot("A"), user("Q2"), bot("A2")),
+        True,
+    ),
     "preference": ({"prompt": "Q", "chosen": "A", "rejected": "B"}, ONE, True),
 }
 
@@ -114,7 +122,7 @@ def test_auto_finds_the_format_and_says_why(tmp_path: Path, name: str) -> None:
 
 
 def test_every_reader_is_tried_here() -> None:
-    assert set(READERS) - set(FORMATS) == {"columns"}
+    assert set(READERS) - set(FORMATS) == {"columns", "imagefolder"}  # test_tables and test_image_rows
 
 
 def test_second_releases_of_law_and_wizardlm(tmp_path: Path) -> None:

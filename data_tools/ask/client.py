@@ -1,0 +1,192 @@
+"""One request to an OpenAI-compatible API, and what its answer or its failure means. Nothing is asked again here."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, Field, ValidationError
+
+from data_tools.ask.secret import NO_SECRET, Secret
+from llm.errors import ConfigError, EyegraftError, RunError
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
+    from openai.types.chat import ChatCompletionMessageParam
+
+LONGEST_REST = 600.0  # seconds; a server that asks for more is done with us for today
+NO_KEY = "none"  # the client wants a key; servers without one do not look at it
+TEMPORARY = (408, 409, 425, 429)  # and all from 500 on
+ITS_OWN_FAULT = (400, 413, 422)  # about the content of one request, or about every one
+
+
+class Fault(Exception):
+    """A failure that may pass: why, and for how many seconds the server asked to be left alone."""
+
+    def __init__(self, found: str, rest: float = 0.0) -> None:
+        super().__init__(found)
+        self.rest = rest
+
+
+class Refused(Exception):
+    """The server understood and does not want this request: why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What an answer cost, as the server counts."""
+
+    prompt: int = 0
+    completion: int = 0
+
+    def __add__(self, other: "Tokens") -> "Tokens":
+        return Tokens(self.prompt + other.prompt, self.completion + other.completion)
+
+
+NOTHING = Tokens()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the model said and why it ended: stop, length, content_filter; refusal when it says that it will not."""
+
+    text: str
+    finish: str
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the API is and how long it may take; `key_env` is the variable that its key came from."""
+
+    url: str
+    key: Secret = NO_SECRET
+    key_env: str = "OPENAI_API_KEY"
+    timeout: float = 120.0
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Completion(BaseModel):
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage | None = None
+
+
+class Client:
+    """OpenAI's own client with its retries off. ConfigError when the package is missing."""
+
+    def __init__(self, server: Server) -> None:
+        try:
+            import openai
+        except ImportError as error:
+            raise ConfigError("data ask needs the package openai: pip install 'eyegraft[ask]'") from error
+        self._server, self._openai = server, openai
+        key = server.key.value or NO_KEY
+        self._client = openai.AsyncOpenAI(api_key=key, base_url=server.url, max_retries=0, timeout=server.timeout)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.close()
+
+    async def send(
+        self, model: str, messages: "list[ChatCompletionMessageParam]", settings: Mapping[str, object]
+    ) -> Reply:
+        """One answer. Raises Fault, Refused, or an EyegraftError where no other request would fare better.
+
+        No exception from here names the key: what the client and the server say is not passed on unread.
+        """
+        try:
+            # The client's own timeout is one for each read: a server that sends a byte a second would never meet it.
+            async with asyncio.timeout(self._server.timeout):
+                raw = await self._client.chat.completions.with_raw_response.create(
+                    model=model, messages=messages, extra_body=settings
+                )
+        except (self._openai.APITimeoutError, TimeoutError):
+            raise Fault(f"no answer within {self._server.timeout:g} s") from None
+        except self._openai.APIConnectionError as error:
+            raise Fault(self._hidden(f"connection failed: {error.__cause__ or error}")) from None
+        except self._openai.APIStatusError as error:
+            raise self._judged(error) from None
+        except self._openai.OpenAIError as error:
+            raise RunError(self._hidden(f"{self._server.url}: {error}")) from None
+        return self._reply(raw.http_response.content)
+
+    def _reply(self, body: bytes) -> Reply:
+        try:
+            completion = _Completion.model_validate_json(body)
+        except ValidationError:
+            start = body[:80].decode("utf-8", "replace")
+            raise Fault(self._hidden(f"not a chat completion, or half of one: {start!r}")) from None
+        choice, usage = completion.choices[0], completion.usage or _Usage()
+        tokens = Tokens(usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        if choice.message.refusal:
+            return Reply(choice.message.refusal, "refusal", tokens)
+        return Reply(choice.message.content or "", choice.finish_reason or "", tokens)
+
+    def _judged(self, error: "APIStatusError") -> Fault | Refused | EyegraftError:
+        """What a status says; the message is the server's, without the key."""
+        status, said = error.status_code, self._hidden(f"{error.status_code}: {_said(error)}")
+        if error.code == "insufficient_quota":
+            return RunError(f"{self._server.url}: the account has no quota left ({said}). Top it up, then go on")
+        if status in TEMPORARY or status >= 500:
+            rest = rest_of(error.response.headers)
+            if rest <= LONGEST_REST:
+                return Fault(said, rest)
+            return RunError(f"{self._server.url}: asks to come back in {rest:,.0f} s ({said}). Go on then")
+        if status in ITS_OWN_FAULT:
+            return Refused(said)
+        return ConfigError(f"{self._server.url}: {said}. {self._advice(status)}")
+
+    def _advice(self, status: int) -> str:
+        if status == 401:
+            return f"Put a key of this server into {self._server.key_env}, or name its variable with --key-env"
+        if status == 403:
+            return f"The key in {self._server.key_env} may not use this model, or not from here"
+        if status == 404:
+            return "Correct --model, or --base-url, which mostly ends in /v1"
+        return "Correct --base-url, which mostly ends in /v1"
+
+    def _hidden(self, text: str) -> str:
+        return self._server.key.hide(text)
+
+
+def _said(error: "APIStatusError") -> str:
+    """The server's own message, one line of it."""
+    body = error.body
+    message = body.get("message") if isinstance(body, dict) else body
+    text = " ".join(str(message or error.message).split())
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def rest_of(headers: Mapping[str, str]) -> float:
+    """Seconds that a response asks to wait: Retry-After in seconds or as a date, or OpenAI's milliseconds; else 0."""
+    try:
+        return max(0.0, float(headers["retry-after-ms"]) / 1000)
+    except (KeyError, ValueError):
+        pass
+    said = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(said))
+    except ValueError:
+        pass
+    try:
+        until = parsedate_to_datetime(said)
+    except ValueError:
+        return 0.0
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())

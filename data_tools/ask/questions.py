@@ -1,0 +1,101 @@
+"""What is asked: lines of a text file, rows of a data file, or one instruction about each picture of a folder."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from llm.errors import ConfigError, DataError, ImageError, Place, RecordError
+from llm.records import kind, read_rows
+
+FIELDS = ("question", "instruction", "prompt", "input", "text")  # where a row's question is looked for, in this order
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+SHOWN = 40  # characters of a question in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question. `id` is the row's own or the picture's path under its folder; `digest` is that of the file."""
+
+    text: str
+    id: str = ""
+    image: str = ""  # absolute
+    digest: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        short = self.text if len(self.text) <= SHOWN else f"{self.text[:SHOWN]}..."
+        return self.id or f'"{short}"'
+
+
+def read_questions(path: Path, field: str = "") -> list[Question]:
+    """The questions of a file in its order: one a line of text, or one a row, which is text or an object.
+
+    `field` names the object's question. Raises DataError for a file that holds none, RecordError for a row without one.
+    """
+    questions = list(_lines(path) if path.suffix.lower() in (".txt", ".md") else _rows(path, field))
+    if not questions:
+        raise DataError(f"{path}: holds no question. Write one a line")
+    return questions
+
+
+def _lines(path: Path) -> Iterator[Question]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}. Correct the path") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 ({error.reason}). Save the file as UTF-8") from None
+    return (Question(line.strip()) for line in text.split("\n") if line.strip())
+
+
+def _rows(path: Path, field: str) -> Iterator[Question]:
+    for place, row in read_rows(path):
+        yield Question(_text_of(place, row, field), place.id)
+
+
+def _text_of(place: Place, row: object, field: str) -> str:
+    if isinstance(row, dict):
+        name = field or next((name for name in FIELDS if name in row), "")
+        if name not in row:
+            keys = ", ".join(row) if row else "none"
+            raise RecordError(place, "question", f"the row's fields are {keys}", "Name the question's with --field")
+        value = row[name]
+    else:
+        name, value = "question", row
+    if not isinstance(value, str):
+        raise RecordError(place, name, f"is {kind(value)}, not text", "Write every question as text")
+    if not value.strip():
+        raise RecordError(place, name, "is empty", "Write the question or remove the row")
+    return value.strip()
+
+
+def picture_questions(folder: Path, text: str) -> list[Question]:
+    """The same question about every picture under a folder, in the order of their paths; hidden files are passed over.
+
+    Raises ConfigError for a folder without pictures, ImageError for one that cannot be read.
+    """
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
+    names = sorted(path.relative_to(folder) for path in found)
+    shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    if not shown:
+        raise ConfigError(f"{folder}: no picture in this folder. Known are {' '.join(sorted(PICTURES))}")
+    return [_about(folder.absolute() / name, name.as_posix(), text) for name in shown]
+
+
+def _about(path: Path, name: str, text: str) -> Question:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror}. Make it readable or remove it") from error
+    return Question(text, name, str(path), digest)
+
+
+def without_repeats(questions: Iterable[Question]) -> list[Question]:
+    """The first of those that ask the same about the same picture, in their order."""
+    first: dict[tuple[str, str], Question] = {}
+    for question in questions:
+        first.setdefault((question.text, question.digest), question)
+    return list(first.values())

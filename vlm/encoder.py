@@ -1,0 +1,73 @@
+"""What encodes a run's records, made without loading a weight: tokenizer, template and the rows a picture takes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+from llm.config import RunConfig
+from llm.encode import Encoder
+from llm.errors import ModelError
+from llm.model import TEXT_FILES, UNLOADABLE, first_line, load_tokenizer, local_folder
+from llm.skeleton import META
+from llm.template import load_template
+from vlm.config import VlmRunConfig
+from vlm.model import give_image_token
+from vlm.skeleton import tower_skeleton
+
+
+def encoder_of_run(config: RunConfig, image_rows: int = 0) -> Encoder:
+    """The encoder that `vlm.run.open_model` builds for a recipe; its folders need no weights.
+
+    `image_rows` over 0 is taken for the tower's.
+    """
+    tokenizer = load_tokenizer(config.model.llm)
+    if isinstance(config, VlmRunConfig):
+        rows = image_rows or tower_skeleton(config).rows
+        image_id, _ = give_image_token(tokenizer)
+        return Encoder(tokenizer, load_template(config.data.template, tokenizer), image_id, rows)
+    return Encoder(tokenizer, load_template(config.data.template, tokenizer))
+
+
+def encoder_of_folder(path: str, template: str = "auto", image_rows: int = 0) -> Encoder:
+    """The encoder for a Hugging Face folder or hub id. A text model takes pictures only where `image_rows` is given.
+
+    Raises ModelError for a folder without tokenizer, or of a vision model that tells neither image token nor rows.
+    """
+    tokenizer = load_tokenizer(path)
+    folder = local_folder(path, TEXT_FILES)
+    settings: dict[str, Any] = {}
+    if (folder / "config.json").is_file():
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    made = load_template(template, tokenizer)
+    if "vision_config" in settings:
+        image_id = settings.get("image_token_index", settings.get("image_token_id"))
+        if image_id is None:
+            raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
+        return Encoder(tokenizer, made, int(image_id), image_rows or rows_of_folder(folder))
+    if image_rows:
+        image_id, _ = give_image_token(tokenizer)
+        return Encoder(tokenizer, made, image_id, image_rows)
+    return Encoder(tokenizer, made)
+
+
+def rows_of_folder(folder: Path) -> int:
+    """Rows that a LLaVA-like model gives a square picture, found by running it on tensors without memory."""
+    import numpy as np
+    from PIL import Image
+
+    try:
+        processor: Any = AutoProcessor.from_pretrained(str(folder), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        with META:
+            model: Any = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+        blank = Image.fromarray(np.zeros((64, 64, 3), np.uint8))
+        pixels = processor.image_processor(images=[blank], return_tensors="pt")["pixel_values"]
+        with torch.no_grad():
+            rows = model.get_image_features(pixel_values=pixels.to(META)).pooler_output
+    except UNLOADABLE as cause:
+        advice = "Say how many rows an image takes: --image-rows"
+        raise ModelError(f"{folder}: its vision tower cannot be built: {first_line(cause)}. {advice}") from cause
+    return len(rows[0])
