@@ -130,6 +130,8 @@ def take_check(page: Page, name: str) -> None:
     page.locator("#data-file input").click()
     page.locator("[role=option]:visible").filter(has_text=CHECKED).first.click()
     page.locator("#check").click()
+    page.locator("#check-cards .eg-card").first.wait_for(timeout=WAIT)
+    time.sleep(1)  # until the table lies still
     page.locator("#check-codes").get_by_text("image-count").first.click(timeout=WAIT)
     page.locator("#check-cards img").first.wait_for(timeout=WAIT)
     page.locator("#clean").click()
