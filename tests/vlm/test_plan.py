@@ -29,7 +29,8 @@ from vlm.plan import plan
 from vlm.run import open_model
 from vlm.skeleton import skeleton
 
-LONG, SHORT = 320, 60  # rows of a record whose attention goes through SDPA, and through plain products
+# Rows of a record whose attention goes through SDPA, through blocks of plain products, and through one block.
+LONGEST, LONG, SHORT = 800, 320, 60
 
 
 def text(llm: Path, **changes: Any) -> TextRunConfig:
@@ -66,6 +67,7 @@ def recipes(tiny_llm: Path, roomy_llm: Path, clip: Path, siglip: Path, cnn: Path
             roomy_llm, tune={"kind": "full"}, data={"max_length": 8}, train={"pack_tokens": 8}
         ),  # gradients weigh more than activations
         "lora": text(tiny_llm, data={"max_length": SHORT}),
+        "lora, fused attention": text(tiny_llm, data={"max_length": LONGEST}, train={"pack_tokens": 2 * LONGEST}),
         "lora, dropout, some targets": text(tiny_llm, tune={"dropout": 0.1, "targets": ["q_proj", "down_proj"]}),
         "lora, recompute": text(tiny_llm, train={"recompute": True}),
         "lora, selective": text(tiny_llm, train={"recompute": "selective"}),
