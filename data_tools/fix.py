@@ -5,17 +5,17 @@ The input is never written to. Rows of JSON keep their very text; broken ones go
 
 import base64
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_tools.check import Judged, Progress, judged
 from data_tools.report import Report, Tally
+from data_tools.row_files import check_output, writing, writing_bytes
 from data_tools.rules import Memory, Rules
-from data_tools.shelf import check_kind, open_shelf
 from llm.config import Source
 from llm.errors import ConfigError
+from llm.records import data_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +38,20 @@ def fix(source: Source, base: Path, out: Path, rules: Rules, progress: Progress 
     quarantine = out.with_name(f"{out.stem}.quarantine.jsonl")
     _refuse(local, out, quarantine)
     tally, memory, kept, away = Tally(rules.keep), Memory(), 0, 0
-    partial = quarantine.with_name(f".{quarantine.name}.{os.getpid()}.partial")
-    try:
-        with open_shelf(local, out) as shelf, partial.open("w", encoding="utf-8", errors="surrogateescape") as bad:
-            for row in judged(source, base, rules, memory):
-                tally.add(row.row, row.findings)
-                if row.row and not row.bad:
-                    shelf.put(row.raw, row.changed)
-                    kept += 1
-                away += _quarantine(row, bad.write)
-                if progress:
-                    progress(tally.rows, memory.looked)
-        partial.replace(quarantine)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(out, data_files(local)) as write, writing_bytes(quarantine) as put:
+        for row in judged(source, base, rules, memory):
+            tally.add(row.row, row.findings)
+            if row.row and not row.bad:
+                write(row.raw.place, row.raw.value, "" if row.changed else row.raw.text)
+                kept += 1
+            away += _quarantine(row, put)
+            if progress:
+                progress(tally.rows, memory.looked)
     tally.images = memory.looked
     return Fixed(tally.report(), kept, away, out, quarantine)
 
 
-def _quarantine(row: Judged, write: Callable[[str], object]) -> bool:
+def _quarantine(row: Judged, put: Callable[[bytes], object]) -> bool:
     """Write a bad row with its findings, and what is wrong between rows; True for a row."""
     if not row.bad:
         return False
@@ -66,7 +61,7 @@ def _quarantine(row: Judged, write: Callable[[str], object]) -> bool:
     elif row.row:
         entry["record"] = row.raw.value
     line = json.dumps(entry, ensure_ascii=False, default=_encoded)
-    write(line.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+    put(line.encode("utf-8", "backslashreplace") + b"\n")
     return row.row > 0
 
 
@@ -81,4 +76,4 @@ def _refuse(source: Path, out: Path, quarantine: Path) -> None:
     for path in (out, quarantine):
         if path.resolve() == source.resolve() or source.resolve() in path.resolve().parents:
             raise ConfigError(f"--fix {out}: the input is never written to. Name another file outside {source}")
-    check_kind(source, out)
+    check_output(out, data_files(source))

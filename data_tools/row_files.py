@@ -6,13 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from llm.errors import ConfigError, Place, RecordError, RunError
 from llm.records import PARQUET_BATCH, kind
 from llm.whole import whole_file
 
-Write = Callable[[Place, object], None]
+
+class Write(Protocol):
+    """Appends a row. `text` is how JSON wrote it, where it is to stay letter for letter."""
+
+    def __call__(self, place: Place, row: object, text: str = "") -> None: ...
+
+
 JSON_FORMS = (".json", ".jsonl", ".ndjson")
 
 
@@ -89,7 +95,12 @@ def _foreign(value: object) -> str:
 @contextmanager
 def _lines(path: Path, files: Sequence[Path]) -> Iterator[Write]:
     with path.open("wb") as file:
-        yield lambda place, row: _put(file, json_bytes(place, row) + b"\n")
+
+        def write(place: Place, row: object, text: str = "") -> None:
+            one_line = text and "\n" not in text
+            _put(file, (text.encode() if one_line else json_bytes(place, row)) + b"\n")
+
+        yield write
 
 
 @contextmanager
@@ -98,9 +109,9 @@ def _json(path: Path, files: Sequence[Path]) -> Iterator[Write]:
     before = b"[\n"
     with path.open("wb") as file:
 
-        def write(place: Place, row: object) -> None:
+        def write(place: Place, row: object, text: str = "") -> None:
             nonlocal before
-            _put(file, before + json_bytes(place, row))
+            _put(file, before + (text.encode() if text else json_bytes(place, row)))
             before = b",\n"
 
         yield write
@@ -117,7 +128,7 @@ def _csv(path: Path, files: Sequence[Path], delimiter: str = ",") -> Iterator[Wr
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, delimiter=delimiter, lineterminator="\n")
 
-        def write(place: Place, row: object) -> None:
+        def write(place: Place, row: object, text: str = "") -> None:
             assert isinstance(row, dict)
             if not header:
                 header.extend(row)
@@ -147,7 +158,7 @@ def _parquet(path: Path, files: Sequence[Path]) -> Iterator[Write]:
             table.write_table(pyarrow.Table.from_pylist(held, schema))
             held.clear()
 
-        def write(place: Place, row: object) -> None:
+        def write(place: Place, row: object, text: str = "") -> None:
             held.append(row)
             if len(held) == PARQUET_BATCH:
                 flush()

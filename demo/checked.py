@@ -13,8 +13,8 @@ from data_tools.check import Progress, judged
 from data_tools.findings import Finding
 from data_tools.fix import Fixed, fix
 from data_tools.report import Report, Tally
+from data_tools.row_files import form_of
 from data_tools.rules import Memory, Rules
-from data_tools.shelf import CSV, JSON
 from demo.excerpt import excerpt, thumbnail
 from llm.config import Source
 from llm.conversation import ImageRef
@@ -111,10 +111,8 @@ def clean(checked: Checked, folder: Path, progress: Progress | None = None) -> F
 
 def clean_name(path: Path) -> str:
     """How the cleaned file of a file or folder is called: `train.json` becomes `train.clean.json`."""
-    suffixes = {file.suffix.lower() for file in data_files(path)}
-    suffix = suffixes.pop() if len(suffixes) == 1 else ".jsonl"
     stem = path.resolve().name if path.is_dir() else path.stem
-    return f"{stem}.clean{suffix if suffix in (*JSON, *CSV, '.parquet') else '.jsonl'}"
+    return f"{stem}.clean{form_of(data_files(path))}"
 
 
 def pictures_folder(source: Source) -> str:

@@ -13,7 +13,7 @@ from data_tools.check import check
 from data_tools.fix import Fixed, fix
 from data_tools.rules import Rules
 from llm.config import Source
-from llm.errors import ConfigError
+from llm.errors import ConfigError, RunError
 from tests.data_tools.damage import picture, shown
 from tests.test_cli import Result
 from tests.test_cli import run as run  # the fixture
@@ -77,17 +77,31 @@ def test_parquet_and_csv(tmp_path: Path) -> None:
     assert (tmp_path / "c.csv").read_text() == 'question,response,system_prompt\n"a, b",c,\n'
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "link.jsonl", "b.parquet", "b.txt", "../data/a.jsonl"])
-def test_outputs_that_are_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        *((name, "--fix .* the input is never written to") for name in ("a.jsonl", "link.jsonl", "../data/a.jsonl")),
+        ("b.parquet", "is written from .parquet alone"),
+        ("b.txt", "a file of this kind is not written"),
+    ],
+)
+def test_outputs_that_are_refused(tmp_path: Path, name: str, told: str) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "a.jsonl").write_text(GOOD, encoding="utf-8")
     (folder / "link.jsonl").symlink_to(folder / "a.jsonl")
-    with pytest.raises(ConfigError, match="--fix"):
+    with pytest.raises(ConfigError, match=told):
         fixed(folder / "a.jsonl", folder / name)
     assert sorted(path.name for path in folder.iterdir()) == ["a.jsonl", "link.jsonl"]
     with pytest.raises(ConfigError, match="never written to"):
         fixed(folder, folder / "out.jsonl")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="Choose a writable place"):
+        fixed(tmp_path / "a.jsonl", tmp_path / "file" / "b.jsonl")
 
 
 def test_a_cleaned_file_is_clean(tmp_path: Path) -> None:
