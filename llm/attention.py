@@ -19,6 +19,7 @@ from llm.spans import AttentionPlan, Group
 from llm.varlen import HALF, attend, find_kernel
 
 NAME = "eyegraft_packed"
+FORECAST, CARD_FORECAST = "eyegraft_forecast", "eyegraft_card_forecast"  # what llm.forecast stands in their place
 # Keys up to which plain products beat SDPA on a CPU (forward and backward, see _attend_short).
 SHORT = 768
 BLOCK = 128  # queries that are multiplied with their keys at a time: what lies behind a block is not computed

@@ -122,11 +122,20 @@ class TrainConfig(Part):
     )
     pack_tokens: Positive = Field(4096, description="token budget of one forward pass")
     pack_images: Positive = Field(64, description="image budget of one forward pass")
-    dtype: Literal["bf16", "fp32"] = "bf16"
+    dtype: Literal["auto", "bf16", "fp32"] = Field(
+        "auto",
+        description="auto: bf16 where the hardware multiplies it, else fp32; settled when a run begins and kept in its "
+        "folder",
+    )
     recompute: bool | Literal["selective"] = Field(
         False,
         description="recompute activations in the backward pass. true: whole layers, a third more work, far less "
         "memory; selective: all but matrix products and attention, little more work, less memory",
+    )
+    lean: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: layers of Llama's family run with our own backward pass, which keeps less than half and is "
+        "faster; off: transformers' own",
     )
     save_every: Annotated[int, Field(ge=0)] = Field(500, description="steps between checkpoints; 0: only at the end")
     keep: Positive = Field(2, description="whole checkpoints that stay on disk, never fewer than 2")

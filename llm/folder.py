@@ -6,8 +6,10 @@ from pathlib import Path
 
 from llm.checkpoint import list_checkpoints
 from llm.config import RunConfig
-from llm.errors import RunError
+from llm.errors import ConfigError, RunError
 from llm.ground import changed_lines, comparable, completed
+from llm.load import load_yaml, validate
+from llm.precision import Dtype
 from llm.whole import write_whole
 
 
@@ -21,6 +23,18 @@ def refuse_other_recipe(folder: Path, config: RunConfig, anyway: bool) -> None:
             f"{folder} holds a run of another recipe; these lines differ:\n{changed}\n"
             f"Go on with the old recipe ({recipe}), choose another `out`, delete the folder, or add --anyway"
         )
+
+
+def begun_dtype(folder: Path, kind: type[RunConfig]) -> Dtype | None:
+    """The dtype of the run that the folder holds; None where none has a checkpoint, or its recipe cannot be read."""
+    recipe = folder / "config.yaml"
+    if not recipe.exists() or not list_checkpoints(folder):
+        return None
+    try:
+        dtype = validate(load_yaml(recipe), kind).train.dtype
+    except ConfigError:
+        return None
+    return None if dtype == "auto" else dtype
 
 
 def claim_folder(folder: Path, resolved: str) -> None:

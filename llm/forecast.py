@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 from transformers import AttentionInterface, PreTrainedModel
 
-from llm.attention import packed_attention, use_packed_attention
+from llm.attention import CARD_FORECAST, FORECAST, packed_attention, use_packed_attention
 from llm.batch import PackedBatch
 from llm.config import OptimConfig
 from llm.ledger import Ledger
@@ -29,7 +29,6 @@ from llm.tuning import lora_layers
 from llm.varlen import Lengths, attend
 
 Kind = Literal["cpu", "card"]
-FORECAST = "eyegraft_forecast"
 SMALLEST_8BIT = 4096  # bitsandbytes 0.50.2, optim/optimizer.py: smaller tensors keep fp32 moments
 BLOCK_8BIT = 256
 
@@ -229,8 +228,9 @@ def attention_of(llm: PreTrainedModel, kind: Kind, ledger: Ledger, pairs: int = 
         ledger.flops += 3 * 4 * pairs * query.shape[1] * query.shape[3]
         return attend(query, key, value, packed.lengths, 1.0, _varlen), None
 
-    AttentionInterface.register(FORECAST, on_card if kind == "card" else on_cpu)
-    llm.set_attn_implementation(FORECAST)
+    name = CARD_FORECAST if kind == "card" else FORECAST
+    AttentionInterface.register(name, on_card if kind == "card" else on_cpu)
+    llm.set_attn_implementation(name)
     try:
         yield
     finally:

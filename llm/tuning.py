@@ -226,15 +226,24 @@ def merged(layer: LoraLinear) -> nn.Module:
 
 def dense_linear(quantised: nn.Module) -> nn.Linear:
     """A 4-bit linear as a plain one in its compute dtype."""
-    from bitsandbytes.functional import dequantize_4bit
-
     layer: Any = quantised
-    weight: Tensor = dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(compute_dtype(layer))
+    weight = dense_weight(layer)
     linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
     linear.weight = nn.Parameter(weight, requires_grad=False)
     if layer.bias is not None:
         linear.bias = nn.Parameter(layer.bias.detach().to(weight.dtype), requires_grad=False)
     return linear
+
+
+def dense_weight(quantised: Any) -> Tensor:  # bitsandbytes' untyped Linear4bit
+    """The weight that a 4-bit linear stands for; a forecast's stand-in has no values to give."""
+    dtype = compute_dtype(quantised)
+    if quantised.weight.is_meta:
+        return torch.empty(quantised.out_features, quantised.in_features, dtype=dtype, device=quantised.weight.device)
+    from bitsandbytes.functional import dequantize_4bit
+
+    weight: Tensor = dequantize_4bit(quantised.weight.data, quantised.weight.quant_state).to(dtype)
+    return weight
 
 
 def forget_quantisation(model: PreTrainedModel) -> None:

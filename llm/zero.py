@@ -17,6 +17,7 @@ from llm import dist
 from llm.config import RunConfig
 from llm.errors import CheckpointError, ConfigError
 from llm.optim import LOW_PRECISION, ParamGroup, base_optimizer, torch_groups
+from llm.precision import dtype_of
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -39,7 +40,7 @@ def deepspeed_settings(config: RunConfig) -> dict[str, Any]:
         "zero_force_ds_cpu_optimizer": False,  # torch's fused AdamW is a CPU kernel as well
         "steps_per_print": 2**62,
     }
-    if config.train.dtype == "bf16":
+    if dtype_of(config) == torch.bfloat16:
         settings["bf16"] = {"enabled": True, "check_grad_overflow": True}
         settings["data_types"] = {"grad_accum_dtype": "fp32"}
     return settings

@@ -1,6 +1,7 @@
 """The command line: what it prints, how it fails and with which exit code, without loading torch for it."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -346,6 +347,7 @@ def test_env_names_what_is_there_and_what_would_bring_the_rest(
     assert lines["bitsandbytes"][0].isdigit()
     assert lines["no-such-package"] == "absent; pip install 'eyegraft[web]'"
     assert {"platform", "cores", "cpu"} <= lines.keys()
+    assert re.match(r"auto +(bf16|fp32): \w", lines["train.dtype:"])
 
 
 def test_assets_are_fetched_into_the_folder(run: Callable[..., Result], fake: Callable[..., Any]) -> None:

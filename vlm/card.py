@@ -7,9 +7,10 @@ from typing import Any
 import yaml
 
 from llm.checkpoint import find_checkpoint, weights_digest
+from llm.precision import dtype_of
 from vlm.config import VlmRunConfig
 from vlm.forward import VlmModel
-from vlm.run import DTYPES, Opened
+from vlm.run import Opened
 
 SHOWN = ("records", "tokens", "supervised_tokens", "images", "steps", "final_loss", "validation_loss", "train_seconds")
 USE = {
@@ -128,4 +129,4 @@ def _use(opened: Opened, sees: bool, name: str, to: str) -> str:
     own_base = sees or opened.config.start or opened.config.tune.kind == "qlora"
     base = f"{name}/base" if own_base else opened.config.model.llm
     # An adapter answers as trained on weights of the dtype that it was trained on.
-    return USE[to].format(name=name, auto=auto, base=base, dtype=str(DTYPES[opened.config.train.dtype])[6:])
+    return USE[to].format(name=name, auto=auto, base=base, dtype=str(dtype_of(opened.config))[6:])

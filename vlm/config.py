@@ -107,6 +107,9 @@ class VqaEval(Part):
 
     source: Source
     limit: Annotated[int, Field(ge=0)] = Field(0, description="questions asked; 0: all")
+    controls: Annotated[int, Field(ge=0)] = Field(
+        0, description="of these, how many are asked again with a blank and with another record's picture; 0: all"
+    )
 
 
 class IdentityEval(Part):

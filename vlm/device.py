@@ -10,7 +10,7 @@ import torch
 from llm.config import RunConfig
 from llm.errors import ConfigError
 from llm.forecast import Kind
-from vlm.run import DTYPES
+from llm.precision import ANY_CARD, Hardware, dtype_of, this_cpu, this_machine
 
 GIB = 2**30
 UNITS = {"": 1, "B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": GIB, "TIB": 2**40}
@@ -50,6 +50,13 @@ def find_device(text: str) -> Device:
     return Device("card", int(float(match[1]) * UNITS[match[2].upper()]))
 
 
+def find_hardware(text: str) -> Hardware:
+    """Who multiplies on the device of that text: this machine, or a card as they are today."""
+    if not text:
+        return this_machine()
+    return this_cpu() if text == "cpu" else ANY_CARD
+
+
 def _memory() -> int:
     """Bytes of this machine's memory."""
     first = Path("/proc/meminfo").read_text(encoding="ascii").partition("\n")[0]  # MemTotal:  24610000 kB
@@ -62,7 +69,7 @@ def speed_of(device: Device, tflops: float, config: RunConfig) -> Speed | None:
         return Speed(tflops * 1e12, "which is assumed (--tflops)")
     if device.kind == "card":
         return None
-    return Speed(products_a_second(DTYPES[config.train.dtype]), f"which {SIDE} x {SIDE} products reach here now")
+    return Speed(products_a_second(dtype_of(config)), f"which {SIDE} x {SIDE} products reach here now")
 
 
 def products_a_second(dtype: torch.dtype) -> float:

@@ -15,7 +15,7 @@ from vlm.budget import Pack, about
 from vlm.config import AnyConfig, PipelineConfig, load_steps
 from vlm.device import find_device, speed_of
 from vlm.outlook import forecast, told, work
-from vlm.run import open_model, parts_of
+from vlm.run import open_model, parts_of, settled
 
 
 def dry_run(config: AnyConfig, source: Path) -> None:
@@ -34,6 +34,7 @@ def dry_run(config: AnyConfig, source: Path) -> None:
 
 
 def _describe(config: RunConfig) -> None:
+    config = settled(config)
     # The weights of an earlier run change no number here, and that run may not exist yet.
     opened = open_model(config.model_copy(update={"start": ""}))
     parts = parts_of(opened)

@@ -44,8 +44,10 @@ def _version(package: str) -> str:
 def _accelerators() -> Iterator[tuple[str, str]]:
     import torch
 
+    from llm.precision import this_machine
     from llm.varlen import describe as attention_on
 
+    hardware = this_machine()
     yield "threads", str(torch.get_num_threads())
     if not torch.cuda.is_available():
         yield "cuda", "none; training runs on the CPU"
@@ -56,6 +58,7 @@ def _accelerators() -> Iterator[tuple[str, str]]:
     yield "cpu bf16 (AVX512)", _yes(torch.cpu._is_avx512_bf16_supported())
     yield "cpu AMX", _yes(torch.cpu._is_amx_tile_supported())
     yield "cpu bf16 products run on", _bf16_kernel()
+    yield "train.dtype: auto", f"{hardware.natural}: {hardware.why}"
     yield "attention", attention_on(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 

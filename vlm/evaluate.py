@@ -26,6 +26,7 @@ from vlm.config import VqaEval
 from vlm.forward import VlmModel
 
 Picture = Literal["right", "blank", "shuffled"]
+CONTROLS: tuple[Picture, ...] = ("blank", "shuffled")
 PACK_TOKENS = 1536  # of an evaluation pack
 
 
@@ -40,17 +41,18 @@ class Question:
 def evaluate_vqa(model: VlmModel, encoder: Encoder, plan: VqaEval, folder: Path, base: Path) -> dict[str, float]:
     """Accuracies by question type and picture; keys as in report.json."""
     questions = read_questions(plan, encoder, base)
-    results = {picture: score(model, questions, picture, folder) for picture in ("right", "blank", "shuffled")}
+    controls = questions[: plan.controls or None]
+    right = score(model, questions, "right", folder)
+    blank, shuffled = (score(model, controls, picture, folder) for picture in CONTROLS)
     kinds = np.array([question.kind for question in questions])
-    right, shuffled = results["right"], results["shuffled"]
     return {
         "vqa_questions": len(questions),
         "vqa_accuracy": _mean(right),
         "vqa_open_accuracy": _mean(right[kinds == "open"]),
         "vqa_yes_no_accuracy": _mean(right[kinds == "yes_no"]),
-        "blank_image_accuracy": _mean(results["blank"]),
+        "blank_image_accuracy": _mean(blank),
         "shuffled_image_accuracy": _mean(shuffled),
-        "shuffled_open_accuracy": _mean(shuffled[kinds == "open"]),
+        "shuffled_open_accuracy": _mean(shuffled[kinds[: len(controls)] == "open"]),
     }
 
 

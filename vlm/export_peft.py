@@ -9,10 +9,11 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreT
 
 from llm.errors import ConfigError
 from llm.export import PROMPT_LENGTH, difference, logits, proving, write_and_prove
+from llm.precision import dtype_of
 from llm.tuning import densify, merge_adapters, save_adapter, strip_adapters
 from vlm.export_plain import export_plain
 from vlm.forward import VlmModel
-from vlm.run import DTYPES, Opened
+from vlm.run import Opened
 
 ADAPTER, BASE = "adapter", "base"
 
@@ -45,7 +46,7 @@ def export_peft(opened: Opened, out: Path, dtype: torch.dtype) -> float:
 
     def prove(folder: Path) -> float:
         # The adapter was trained on weights of the run's dtype: a base that holds finer ones is rounded as it was then.
-        trained_on = torch.float32 if own_base else DTYPES[opened.config.train.dtype]
+        trained_on = torch.float32 if own_base else dtype_of(opened.config)
         below = folder / BASE if own_base else Path(opened.config.model.llm)
         base = _plain(below, isinstance(opened.model, VlmModel), trained_on)
         adapted: Any = PeftModel.from_pretrained(base, str(folder / ADAPTER))

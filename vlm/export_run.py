@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 from llm.errors import ConfigError
+from llm.precision import DTYPES
 from llm.tuning import merge_adapters
 from vlm.card import proof, write_card
 from vlm.export_llava import export_llava
 from vlm.export_peft import export_peft
 from vlm.export_plain import export_plain
-from vlm.run import DTYPES, Opened, open_run
+from vlm.run import Opened, open_run
 
 Format = Literal["hf", "peft", "llava", "gguf", "ollama"]
 Weights = Literal["fp32", "bf16", "q8_0"]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from llm.errors import RunError
+from llm.lean import decode, why_not
 from llm.loss import summed_loss
 from vlm.batch import VlmBatch
 from vlm.features import FeatureStore
@@ -13,9 +14,9 @@ from vlm.model import VisionModel
 class VlmModel(nn.Module):
     """Pictures become rows of the pack, then the language model runs as on text."""
 
-    def __init__(self, vision: VisionModel) -> None:
+    def __init__(self, vision: VisionModel, lean: bool = False) -> None:
         super().__init__()
-        self.vision = vision
+        self.vision, self.lean = vision, lean  # lean: as in llm.forward
         self.store: FeatureStore | None = None  # keeps what a frozen tower makes of a picture
         # Under ZeRO the processes wait for each other in every part of the model: none may call the tower alone, or
         # leave it out.
@@ -32,6 +33,11 @@ class VlmModel(nn.Module):
 
     def logits(self, batch: VlmBatch) -> Tensor:
         """[K, V]: the LM head runs at target rows only."""
+        text, body = batch.text, self.vision.language_model
+        if self.lean and not why_not(body):
+            hidden = decode(body, self.embed(batch), text.position_ids, text.attention, text.target_rows)
+            lean: Tensor = self.vision.lm_head(hidden)
+            return lean
         output = self.vision.hf(
             inputs_embeds=self.embed(batch)[None],
             position_ids=batch.text.position_ids,

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 from llm.errors import ConfigError, ModelError
 from llm.export import PROMPT_LENGTH, difference, logits, reload, write_and_prove
 from llm.model import TEXT_FILES, UNLOADABLE, first_line, local_folder
-from vlm.run import DTYPES
+from llm.precision import DTYPES
 
 
 def merge(base: str, adapter: Path, out: Path, dtype: Literal["fp32", "bf16"] = "bf16", shard: str = "5GB") -> float:

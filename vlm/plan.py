@@ -5,9 +5,10 @@ from pathlib import Path
 
 from llm.config import RunConfig, run_folder
 from llm.errors import ConfigError
+from llm.precision import settle
 from vlm.advice import advise
 from vlm.config import AnyConfig, PipelineConfig, load_steps
-from vlm.device import Device, Speed, find_device, speed_of
+from vlm.device import Device, Speed, find_device, find_hardware, speed_of
 from vlm.outlook import forecast_run, told, work
 from vlm.run import read_run_config
 
@@ -18,6 +19,9 @@ def plan(config: AnyConfig, source: Path, device: str, tflops: float, targets: f
     known: dict[Path, RunConfig] = {}
     for name, step in training_steps(config, source):
         print(f"{name} ({step.stage}) on {where}")
+        step, line = settle(step, find_hardware(device))
+        if line:
+            print(f"  {line}")
         earlier, note = chain(step, known)
         if note:
             print(f"  {note}")

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from llm import dist
+from llm import dist, lean
 from llm.attention import use_packed_attention
 from llm.chat import Speaker, question
 from llm.checkpoint import find_checkpoint, load_weights, verified_weights, weights_digest
-from llm.config import ModelConfig, Probe, RunConfig
+from llm.config import ModelConfig, Probe, RunConfig, run_folder
 from llm.conversation import ImageRef
 from llm.corpus import Corpus
 from llm.encode import Encoder
 from llm.errors import ConfigError, ImageError, RunError
+from llm.folder import begun_dtype
 from llm.forward import TextModel
 from llm.generate import Sampling
 from llm.ground import base_digest
@@ -27,6 +28,7 @@ from llm.material import collate_text, samples_of
 from llm.model import load_llm, load_tokenizer, local_folder
 from llm.optim import ParamGroup
 from llm.parts import Parts
+from llm.precision import SomeRun, dtype_of, in_dtype, settle, this_machine
 from llm.recompute import recompute
 from llm.run import run_training
 from llm.template import load_template
@@ -40,7 +42,6 @@ from vlm.model import VisionModel, build_vlm
 from vlm.stages import open_stage
 from vlm.towers import tower_files
 
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 FEATURES = ".features"  # the folder beside the run folders
 STATISTICS_IMAGES = 64  # pictures whose features give the projector's fixed statistics
 
@@ -67,6 +68,7 @@ class Opened:
 
 def train(config: RunConfig, base: Path, anyway: bool = False) -> Path:
     """Train a text or vision run; returns its folder. `anyway`: though its recipe or data changed since it began."""
+    config = settled(config)
     torch.manual_seed(config.seed)  # fresh projectors and adapters are drawn here
     opened = open_model(config)
     _refuse_uneven(opened.speaker.text, config.parallel.sequence)
@@ -74,6 +76,19 @@ def train(config: RunConfig, base: Path, anyway: bool = False) -> Path:
         for note in opened.model.vision.notes:  # what cannot be exported says so before step 1
             print(note)
     return run_training(config, parts_of(opened), resolve_yaml(config), base, anyway)
+
+
+def settled(config: SomeRun) -> SomeRun:
+    """The recipe in the dtype that its run computes in, which is told: the one it began in or, under `auto`, this
+    machine's. Of several processes the first decides: their machines may differ.
+    """
+    known, line = settle(config, this_machine(), begun_dtype(run_folder(config), type(config)))
+    if line:
+        print(line)
+    if config.train.dtype != "auto":
+        return known
+    bf16 = dist.total(torch.tensor(float(dist.here().first and known.train.dtype == "bf16")))
+    return in_dtype(known, "bf16" if bf16 else "fp32")
 
 
 def parts_of(opened: Opened) -> Parts[Any]:
@@ -85,7 +100,7 @@ def parts_of(opened: Opened) -> Parts[Any]:
 
 def open_model(config: RunConfig) -> Opened:
     """Build the recipe's model, bring in what the runs before it trained, and open what this one trains."""
-    dtype = DTYPES[config.train.dtype]
+    dtype = dtype_of(config)
     four_bit = config.tune.in_four_bits
     if isinstance(config, VlmRunConfig):
         return _open_vision(config, dtype, four_bit)
@@ -95,7 +110,7 @@ def open_model(config: RunConfig) -> Opened:
 def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
     tokenizer = load_tokenizer(config.model.llm)
     llm = load_llm(config.model.llm, dtype, four_bit)
-    model = TextModel(llm)
+    model = TextModel(llm, lean.wanted(config))
     for earlier, folder in earlier_runs(config):
         apply_tuning(llm, earlier.tune)
         load_weights(model, verified_weights(find_checkpoint(folder)))
@@ -110,7 +125,7 @@ def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
 
 def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
     vision = build_vlm(config.model, dtype, four_bit)
-    model = VlmModel(vision)
+    model = VlmModel(vision, lean.wanted(config))
     for earlier, folder in earlier_runs(config):
         if not isinstance(earlier, VlmRunConfig):
             raise ConfigError(f"from: {folder} is a text run; a vision run starts from a vision run")

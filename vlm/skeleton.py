@@ -8,12 +8,14 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from llm import lean
 from llm.config import RunConfig
 from llm.errors import ConfigError
 from llm.forecast import Shape
 from llm.forward import TextModel
 from llm.model import TEXT_FILES, load_tokenizer, local_folder
 from llm.optim import ParamGroup
+from llm.precision import dtype_of
 from llm.recompute import recompute
 from llm.skeleton import META, dense_stand_in, llm_skeleton
 from llm.tuning import LoraLinear, apply_tuning, is_four_bit, replace_adapted
@@ -21,7 +23,6 @@ from vlm.config import VlmRunConfig
 from vlm.forward import VlmModel
 from vlm.model import VOCABULARY_MULTIPLE, ImageToken, VisionModel, assemble, place_image_token
 from vlm.projector import build_projector
-from vlm.run import DTYPES
 from vlm.stages import open_stage
 from vlm.towers import Tower, load_tower
 
@@ -40,14 +41,16 @@ def skeleton(config: RunConfig, earlier: Sequence[RunConfig] = ()) -> Shape:
 
 
 def _text(config: RunConfig, earlier: Sequence[RunConfig]) -> Shape:
-    llm = llm_skeleton(config.model.llm, DTYPES[config.train.dtype], config.tune.in_four_bits)
+    llm = llm_skeleton(config.model.llm, dtype_of(config), config.tune.in_four_bits)
     for run in earlier:
         apply_tuning(llm, run.tune)
         replace_adapted(llm, _merged, dense=False)
     llm.requires_grad_(False)
     parameters = apply_tuning(llm, config.tune)
     groups = [ParamGroup("llm", parameters, config.optim.lr)]
-    return Shape(TextModel(llm), llm, groups, {}, _head(llm), recompute=partial(recompute, llm, config))
+    return Shape(
+        TextModel(llm, lean.wanted(config)), llm, groups, {}, _head(llm), recompute=partial(recompute, llm, config)
+    )
 
 
 def _vision(config: VlmRunConfig, earlier: Sequence[RunConfig]) -> Shape:
@@ -59,14 +62,14 @@ def _vision(config: VlmRunConfig, earlier: Sequence[RunConfig]) -> Shape:
         replace_adapted(vision, _merged, dense=False)
     groups = open_stage(vision, config)
     parts: dict[str, nn.Module] = {"tower": vision.tower, "projector": vision.projector}
-    model = VlmModel(vision)
+    model = VlmModel(vision, lean.wanted(config))
     pictures, again = (vision.tower, vision.projector), partial(recompute, vision.language_model, config)
     return Shape(model, vision.language_model, groups, parts, vision.lm_head, pictures, again)
 
 
 def vision_skeleton(config: VlmRunConfig) -> VisionModel:
     """A fresh vision model, as `build_vlm` gives it."""
-    model, dtype = config.model, DTYPES[config.train.dtype]
+    model, dtype = config.model, dtype_of(config)
     tower = tower_skeleton(config)
     llm = llm_skeleton(model.llm, dtype, config.tune.in_four_bits)
     projector = build_projector(model, tower.hidden, llm.config.hidden_size)
@@ -79,7 +82,7 @@ def vision_skeleton(config: VlmRunConfig) -> VisionModel:
 
 def tower_skeleton(config: VlmRunConfig) -> Tower:
     """The tower, as `load_tower` gives it."""
-    model, dtype = config.model, DTYPES[config.train.dtype]
+    model, dtype = config.model, dtype_of(config)
     with META:
         return load_tower(
             model.tower, model.tower_layer, model.image_size, model.image_mode, model.pool, dtype, weights=False

@@ -16,6 +16,7 @@ from llm.errors import ConfigError, ModelError
 from llm.forecast import Measure, measure
 from llm.ledger import Ledger
 from llm.optim import build_optimizer
+from llm.precision import Hardware
 from llm.tuning import lora_layers
 from tests.vlm.runs import recipe
 from vlm.advice import Change
@@ -274,9 +275,12 @@ def test_recomputation_and_targets_move_what_they_should(tiny_llm: Path, monkeyp
     assert full.parts["head"] > 5 * few.parts["head"]
     recomputed = forecast_run(Change({"train.recompute": True}).of(config), (), "cpu", 0.1)
     assert recomputed.parts["activations"] < few.parts["activations"]
-    assert recomputed.flops == few.flops, "what is computed twice is useful once"
+    plain = forecast_run(Change({"train.lean": "off"}).of(config), (), "cpu", 0.1)
+    assert recomputed.flops == plain.flops, "what is computed twice is useful once"
+    assert few.flops < plain.flops, "the last layer's rows without a target are no work"
+    assert few.parts["activations"] < 0.5 * plain.parts["activations"]
     selective = forecast_run(Change({"train.recompute": "selective"}).of(config), (), "cpu", 0.1)
-    assert recomputed.total < selective.total < few.total and selective.flops == few.flops
+    assert recomputed.total < selective.total < plain.total and selective.flops == plain.flops
 
 
 def test_useful_operations_are_those_counted_by_hand(roomy_llm: Path) -> None:
@@ -323,6 +327,36 @@ def test_a_pipelines_training_steps_are_planned(
     assert "is not there: planned as if" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="trains nothing"):
         plan(load_config(tmp_path / "eval.yaml"), pipeline, "", 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "why"),
+    [
+        ("1GB", "bf16", "a card of Ampere or later multiplies bf16"),
+        ("cpu", "fp32", "this CPU has no bf16 products"),
+        ("", "bf16", "Card X multiplies bf16"),
+    ],
+)
+def test_an_open_dtype_is_planned_as_the_device_has_it(
+    tiny_llm: Path, tmp_path: Path, device: str, dtype: str, why: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("vlm.device.this_cpu", lambda: Hardware())
+    monkeypatch.setattr("vlm.device.this_machine", lambda: Hardware("Card X", card_bf16=True))
+    said = []
+    for asked in ("auto", dtype):
+        plan(text(tiny_llm, train={"dtype": asked}), tmp_path, device, 1.0, 0.5)
+        said.append(capsys.readouterr().out.splitlines())
+    assert said[0][1].startswith(f"  dtype: {dtype} (auto: {why}")
+    assert said[0][:1] + said[0][2:] == said[1], "but for that line it is the plan of the recipe that names the dtype"
+
+
+def test_a_slow_dtype_is_told_in_a_plan(
+    tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlm.device.this_cpu", lambda: Hardware())
+    plan(text(tiny_llm), tmp_path, "cpu", 1.0, 0.5)
+    assert "dtype: bf16 (the recipe's), but this CPU has no bf16 products" in capsys.readouterr().out
 
 
 # What cannot be planned ----------------------------------------------------------------------------------------------

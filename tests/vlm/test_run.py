@@ -80,6 +80,10 @@ def test_evaluation_and_generation_agree(finetuned: Path, records: Path, tmp_pat
     assert 0 < sum(written) < len(written), "all right or all wrong would prove nothing"
     figures = evaluate_vqa(opened.model, opened.encoder, plan, tmp_path, Path.cwd())
     assert figures["vqa_questions"] == 32 and figures["vqa_accuracy"] == round(float(np.mean(written)), 4)
+    few = evaluate_vqa(opened.model, opened.encoder, plan.model_copy(update={"controls": 7}), tmp_path, Path.cwd())
+    shuffled = score(opened.model, questions[:7], "shuffled", tmp_path)
+    assert few["vqa_accuracy"] == figures["vqa_accuracy"], "all questions are asked with their own pictures"
+    assert few["shuffled_image_accuracy"] == round(float(np.mean(shuffled)), 4) != figures["shuffled_image_accuracy"]
     assert list(opened.speaker.stream(asked[0], Sampling(max_new_tokens=8))) and answers[0] == "".join(
         opened.speaker.stream(asked[0], Sampling(max_new_tokens=8))
     )

@@ -1,0 +1,332 @@
+"""Layers with our own backward pass against the same layers as transformers runs them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from llm import lean_ops
+from llm.attention import plain_attention, use_packed_attention
+from llm.batch import PackedBatch, collate
+from llm.config import TextRunConfig
+from llm.encode import IGNORED, Sample
+from llm.fold import fold
+from llm.forward import TextModel
+from llm.lean import wanted, why_not
+from llm.lean_linear import Linear
+from llm.tuning import LoraLinear, apply_tuning
+
+VOCAB = 96
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCAB,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+}
+KINDS: dict[str, Any] = {
+    "llama": (LlamaForCausalLM, LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True)),
+    "mistral": (MistralForCausalLM, MistralConfig(**SIZES, head_dim=16, sliding_window=None)),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config(**SIZES, tie_word_embeddings=True)),
+}
+
+
+def model_of(kind: str, tune: str, dtype: torch.dtype = torch.float32, rank: int = 4) -> tuple[TextModel, list[Tensor]]:
+    """A random model in train mode with what trains in it; norms and adapters are no longer as they are born."""
+    torch.manual_seed(0)
+    build, config = KINDS[kind]
+    llm = build(config).to(dtype)
+    settings = TextRunConfig.model_validate(
+        {"name": "x", "model": {"llm": "x"}, "data": {"sources": [{"path": "x"}]}}
+        | {"tune": {"kind": tune} | ({"rank": rank, "alpha": 8} if tune == "lora" else {})}
+    )
+    llm.requires_grad_(False)
+    trained: list[Tensor] = [*apply_tuning(llm, settings.tune)]
+    with torch.no_grad():
+        for name, parameter in llm.named_parameters():
+            if "norm" in name or "lora_B" in name or name.endswith("bias"):
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    use_packed_attention(llm)
+    return TextModel(llm, lean=True).train(), trained
+
+
+def sample(length: int, seed: int, opening: int = 0) -> Sample:
+    """Random tokens, the first `opening` of which all samples share; half of the others have targets."""
+    random = np.random.default_rng(seed)
+    ids = random.integers(0, VOCAB, length).astype(np.int32)
+    ids[:opening] = np.arange(opening)
+    labels = np.where(random.random(length) < 0.5, random.integers(0, VOCAB, length), IGNORED).astype(np.int32)
+    labels[:opening], labels[-1] = IGNORED, 5
+    return Sample(ids, labels)
+
+
+def pack() -> PackedBatch:
+    """Plain samples, and three that share a prefix."""
+    shared = fold([sample(24, seed, opening=20) for seed in (7, 8, 9)])
+    assert shared.branches == (20, 24, 28)
+    return collate([sample(30, 1), shared, sample(11, 2), sample(28, 3)])
+
+
+@contextmanager
+def transformers_layers(model: TextModel) -> Iterator[None]:
+    model.lean = False
+    try:
+        yield
+    finally:
+        model.lean = True
+
+
+def step(model: TextModel, trained: list[Tensor], batch: PackedBatch) -> tuple[float, list[Tensor]]:
+    loss = model(batch)
+    loss.backward()
+    gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
+    assert len(gradients) == len(trained), "something that trains got no gradient"
+    for parameter in trained:
+        parameter.grad = None
+    return float(loss.detach()), gradients
+
+
+@pytest.mark.parametrize("tune", ["full", "lora"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_loss_and_gradients_are_those_of_transformers_layers(kind: str, tune: str) -> None:
+    model, trained = model_of(kind, tune)
+    batch = pack()
+    loss, gradients = step(model, trained, batch)
+    with transformers_layers(model):
+        expected, reference = step(model, trained, batch)
+    assert loss == pytest.approx(expected, rel=1e-6)
+    assert len(trained) > 20
+    for one, other in zip(gradients, reference, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+
+
+def adapted(model: TextModel) -> Linear:
+    """A view of the first adapted linear, 48 x 48."""
+    return Linear.of(next(inner for inner in model.modules() if isinstance(inner, LoraLinear)))
+
+
+@torch.no_grad()
+def test_adapters_of_wide_packs_go_into_the_weight_and_of_narrow_ones_beside_it() -> None:
+    """Both roads were taken by the fp32 test above: 90 rows, matrices of 48 x 80, 80 x 48 and 48 x 32."""
+    linear = adapted(model_of("llama", "lora")[0])
+    adapter = linear.adapter
+    assert adapter is not None
+    x = torch.randn(200, 48)
+    plain = torch.nn.functional.linear(x, linear.linear.weight, linear.linear.bias)
+    wide = plain + adapter.scale * (x @ adapter.down.t()) @ adapter.up.t()
+    assert linear.weight_for(200)[1] is None and linear.weight_for(3)[1] is adapter
+    assert torch.allclose(linear.rows(x), wide, atol=1e-5)
+    assert torch.allclose(linear.rows(x[:3]), wide[:3], atol=1e-5)
+    assert (wide - plain).abs().max() > 0.01
+    low = adapted(model_of("llama", "lora", torch.bfloat16)[0])
+    assert low.weight_for(200)[1] is low.adapter, "bf16 would round a small adapter away"
+
+
+def test_dropped_values_are_the_same_in_both_passes() -> None:
+    """Against autograd over the mask that the seed draws: rows, the input's gradient and the adapter's."""
+    model, _ = model_of("llama", "lora")
+    dropping(model, 0.4)
+    torch.manual_seed(3)
+    linear, other = adapted(model), adapted(model)
+    adapter = linear.adapter
+    assert adapter is not None and other.adapter is not None and other.adapter.seed != adapter.seed
+    x, dy = torch.randn(50, 48, requires_grad=True), torch.randn(50, 48)
+    with torch.no_grad():
+        mask = adapter.kept(torch.ones(50, 48))
+    assert mask.unique().tolist() == pytest.approx([0, 1 / 0.6]) and 0.3 < float((mask == 0).float().mean()) < 0.5
+    added = adapter.scale * (x * mask) @ adapter.down.t() @ adapter.up.t()
+    expected = torch.nn.functional.linear(x, linear.linear.weight, linear.linear.bias) + added
+    wanted_gradients = torch.autograd.grad(expected, (x, adapter.down, adapter.up), dy)
+    with torch.no_grad():
+        rows, d_x, found = linear.rows(x), linear.input_gradient(dy), linear.gradients(dy, x)
+    assert torch.allclose(rows, expected, atol=1e-5) and (added.abs() > 0.01).any()
+    for one, reference in zip((d_x, *found), wanted_gradients, strict=True):
+        assert one is not None and torch.allclose(one, reference, atol=1e-4)
+
+
+def test_a_model_that_drops_moves_with_the_seed_alone() -> None:
+    model, trained = model_of("llama", "lora")
+    batch = pack()
+    plain, _ = step(model, trained, batch)
+    dropping(model, 0.3)
+    results = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        results.append(step(model, trained, batch))
+    assert results[0][0] == results[1][0] != results[2][0]
+    assert all(torch.equal(*pair) for pair in zip(results[0][1], results[1][1], strict=True))
+    model.eval()
+    with torch.no_grad():
+        assert float(model(batch)) == pytest.approx(plain, rel=1e-6), "nothing is dropped in eval mode"
+
+
+def dropping(model: TextModel, share: float) -> None:
+    for inner in model.modules():
+        if isinstance(inner, LoraLinear):
+            inner.lora_dropout["default"] = nn.Dropout(share)
+
+
+def test_frozen_layers_pass_the_gradient_to_what_stands_before_them() -> None:
+    """Stage 1: only the embeddings' rows train, as a projector's would."""
+    model, _ = model_of("llama", "frozen")
+    batch, results = pack(), []
+    for lean in (True, False):
+        model.lean = lean
+        table: Any = model.llm.get_input_embeddings()
+        table.weight.requires_grad_(True)
+        model(batch).backward()
+        results.append(table.weight.grad)
+        table.weight.grad = None
+    assert results[0] is not None and results[0].abs().max() > 1e-3
+    assert torch.allclose(results[0], results[1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_in_bf16_it_is_as_near_to_fp32_as_transformers_layers_are(tune: str) -> None:
+    """The same weights, rounded to bf16; distances of the gradients from those of the same weights in fp32."""
+    low, trained = model_of("llama", tune, torch.bfloat16)
+    exact, all_of_it = model_of("llama", tune, torch.float32)
+    exact.load_state_dict({name: tensor.float() for name, tensor in low.state_dict().items()})
+    batch = pack()
+    with transformers_layers(exact):
+        truth_loss, truth = step(exact, all_of_it, batch)
+    loss, ours = step(low, trained, batch)
+    with transformers_layers(low):
+        theirs_loss, theirs = step(low, trained, batch)
+    joined = [torch.cat([grad.float().flatten() for grad in grads]) for grads in (truth, ours, theirs)]
+    own, other = ((joined[0] - one).norm() / joined[0].norm() for one in joined[1:])
+    assert own < 1.3 * other and other > 1e-4, "no rounding to be seen"
+    assert loss == pytest.approx(truth_loss, rel=2e-3) and theirs_loss == pytest.approx(truth_loss, rel=2e-3)
+
+
+def kept_bytes(model: TextModel, batch: PackedBatch) -> int:
+    """What autograd keeps between the two passes, parameters left out, each storage once."""
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = model(batch)
+    assert loss.requires_grad
+    return sum(kept.values())
+
+
+def test_less_than_half_is_kept() -> None:
+    model, _ = model_of("llama", "lora")
+    batch = collate([sample(150, 1), sample(140, 2)])
+    lean = kept_bytes(model, batch)
+    with transformers_layers(model):
+        plain = kept_bytes(model, batch)
+    assert lean < 0.5 * plain
+
+
+def test_the_last_layer_feeds_forward_at_target_rows_only() -> None:
+    model, _ = model_of("llama", "frozen")
+    batch = pack()
+    counted: list[int] = []
+
+    def gated(gate: Tensor, up: Tensor) -> Tensor:
+        counted.append(len(gate))
+        return lean_ops.gated(gate, up)
+
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llm.lean.gated", gated)
+        model(batch)
+    assert counted == [batch.tokens, batch.tokens, len(batch.targets)] and len(batch.targets) < batch.tokens
+
+
+def test_a_switched_off_adapter_counts_as_none() -> None:
+    model, _ = model_of("llama", "lora")
+    batch = pack()
+    with torch.no_grad():
+        on = float(model(batch))
+        for inner in model.modules():
+            if isinstance(inner, LoraLinear):
+                inner.enable_adapters(False)
+        off = float(model(batch))
+        with transformers_layers(model):
+            expected = float(model(batch))
+    assert off == pytest.approx(expected, rel=1e-6) and abs(on - off) > 1e-3
+
+
+def test_four_bit_layers_give_the_same_gradients() -> None:
+    from bitsandbytes.nn import Linear4bit
+
+    model, trained = model_of("llama", "lora")
+    adapted_layers: list[Any] = [inner for inner in model.modules() if isinstance(inner, LoraLinear)]
+    for layer in adapted_layers:
+        layer.base_layer = in_four_bits(layer.base_layer, Linear4bit)
+    batch = pack()
+    loss, gradients = step(model, trained, batch)
+    with transformers_layers(model):
+        expected, reference = step(model, trained, batch)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    for one, other in zip(gradients, reference, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-4 * float(other.abs().max()))
+
+
+def in_four_bits(linear: nn.Linear, kind: Any) -> nn.Module:
+    quantised = kind(linear.in_features, linear.out_features, bias=True, compute_dtype=torch.float32)
+    quantised.load_state_dict({"weight": linear.weight, "bias": linear.bias})
+    made: nn.Module = quantised.to("cpu").requires_grad_(False)
+    return made
+
+
+def test_what_cannot_run_here_says_why_and_runs_as_before() -> None:
+    llm = Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16))
+    use_packed_attention(llm)
+    assert "Qwen3Model is none of" in why_not(llm.model)
+    assert torch.isfinite(TextModel(llm, lean=True)(pack()))
+    model, _ = model_of("llama", "lora")
+    whole: Any = model.llm
+    assert why_not(whole.model) == ""
+    with plain_attention(model.llm):
+        assert "sdpa" in why_not(whole.model)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, True),
+        ({"train": {"lean": "off"}}, False),
+        ({"train": {"recompute": True}}, False),
+        ({"parallel": "zero3"}, False),
+        ({"parallel": "zero2"}, True),
+    ],
+)
+def test_a_recipe_decides(settings: dict[str, Any], expected: bool) -> None:
+    recipe = {"name": "x", "model": {"llm": "x"}, "data": {"sources": [{"path": "x"}]}}
+    assert wanted(TextRunConfig.model_validate(recipe | settings)) is expected
+
+
+def test_the_rotation_is_transformers_own() -> None:
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+    x, angles = torch.randn(7, 3, 8), torch.randn(7, 4)
+    both = torch.cat([angles, angles], -1)
+    cos, sin = both.cos(), both.sin()
+    by_head = x.transpose(0, 1)[None]
+    expected = apply_rotary_pos_emb(by_head, by_head, cos[None], sin[None])[0][0].transpose(0, 1)
+    turned = lean_ops.rotated(x, cos.unsqueeze(1), sin.unsqueeze(1))
+    assert torch.allclose(turned, expected, atol=1e-6)
+    assert torch.allclose(lean_ops.rotated(turned, cos.unsqueeze(1), sin.unsqueeze(1), back=True), x, atol=1e-6)
