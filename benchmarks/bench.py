@@ -2,141 +2,193 @@
 
 Everyone loads once, warms up with a step (the peers with a micro-batch), and then trains steps in turns, block after
 block, alone on the machine. Loading and compiling are not counted, waiting for data is. Figures land in
-`benchmarks/results/cpu.json`.
+`benchmarks/results/cpu.json`, with a card in `gpu.json`; `--readme FILE` writes them between FILE's marks.
 """
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 
-from benchmarks.figures import spread
+from benchmarks.entries import OURS, Entry, Group, groups
+from benchmarks.figures import Steps, assert_whole, rows_of
 from benchmarks.folders import TOWERS, make_folder
 from benchmarks.gate import Contender
-from benchmarks.work import ASSETS, PICTURES, WORKS, Work, write_data
+from benchmarks.machine import machine
+from benchmarks.packed import fullness
+from benchmarks.peak import faster
+from benchmarks.table import markdown, read_results, write_between
+from benchmarks.work import ASSETS, PICTURES, WORKS, Work, lengths, write_data
 
 RESULTS = Path("benchmarks/results")
-OURS = "Eyegraft"
+FREE_STEPS = 4  # without turns, to see how long a step waits for its batches
+PLANNED = 100_000  # texts whose packing is rated
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One way to train: which side runs it, and what is set there."""
+class Run:
+    """One call of the benchmark: where its files lie, since when it runs and until when it may."""
 
-    name: str
-    module: str
-    trainer: str = ""
-    micro_batch: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
-    train: dict[str, Any] = field(default_factory=dict)
-    blocks: int = 2  # the slow ones take part in the first only
-    steps: int = 1  # a block
+    folder: Path
+    command: str
+    dtype: str  # what everyone trains in
+    peak_dtype: str  # of the machine's best product
+    began: float
+    limit: float  # seconds
+    taken: dict[str, float] = field(default_factory=dict)  # seconds an entry, by the group's kind and work
 
+    @property
+    def seconds(self) -> float:
+        """So far."""
+        return time.perf_counter() - self.began
 
-def entries(work: Work, everyone: bool) -> list[Entry]:
-    """Eyegraft as it comes; TRL with all we know of that makes it faster; and, if `everyone`, the peers as they come.
-
-    TRL's packing of text is one of the two faster ways; it does not pack pictures. With the ablations, each saving is
-    switched off alone.
-    """
-    micro, quick = min(8, work.batch), {"gradient_checkpointing": False}
-    packs = {"packing": True} if work.stage == "sft" else {}
-    found = [
-        Entry(OURS, "ours", steps=3),
-        Entry("TRL, tuned", "peers", "trl", micro, quick | packs),
-    ]
-    if not everyone:
-        return found
-    found += [
-        Entry("TRL", "peers", "trl", micro, blocks=1),
-        Entry("HF Trainer", "peers", "transformers", micro, blocks=1),
-    ]
-    if work.stage == "finetune" and work.name == "questions":
-        found += [
-            Entry("Eyegraft, no folding", "ours", train={"fold": "off"}, blocks=1),
-            Entry("Eyegraft, no kept features", "ours", options={"cache_features": "off"}, blocks=1, steps=2),
-            Entry("Eyegraft, recompute: selective", "ours", train={"recompute": "selective"}, steps=2),
-        ]
-    return found
+    def may_begin(self, group: Group) -> bool:
+        """Whether a group whose entries take as long as its work's so far, or the slowest so far, would end in time."""
+        each = self.taken.get(f"{group.kind} {group.work.name}", max(self.taken.values(), default=0.0))
+        return self.seconds + each * len(group.entries) < self.limit
 
 
 def main() -> None:
-    """Run, print and write."""
+    """Run, print and write; or write the README's table of what was measured."""
     asked = argparse.ArgumentParser(prog="make bench")
     asked.add_argument("--works", nargs="+", default=list(WORKS), choices=WORKS)
     asked.add_argument("--towers", nargs="+", default=list(TOWERS), choices=TOWERS)
-    asked.add_argument("--blocks", type=int, default=2)
+    asked.add_argument("--minutes", type=float, default=20.0, help="what would end later is left out, and named")
+    asked.add_argument("--readme", type=Path, help="measure nothing; write the table between this file's marks")
     args = asked.parse_args()
-    began = time.perf_counter()
-    rows: list[dict[str, Any]] = []
+    if args.readme:
+        write_between(args.readme, markdown(*read_results(RESULTS)))
+        return
     with tempfile.TemporaryDirectory() as folder:
-        for name in args.works:
-            work = WORKS[name]
-            for tower in args.towers if work.stage != "sft" else [""]:
-                everyone = tower in ("", args.towers[0])
-                rows += compare(work, tower, Path(folder), args.blocks if everyone else 1, everyone)
-                write(rows, time.perf_counter() - began)
-    print(table(rows))
+        measure(Path(folder), groups(args.works, args.towers), 60 * args.minutes)
+    print(markdown(*read_results(RESULTS)))
 
 
-def write(rows: list[dict[str, Any]], seconds: float) -> None:
-    """What was measured so far: a run that is cut keeps its figures, and works that were not run keep theirs."""
+def measure(folder: Path, found: list[Group], limit: float) -> None:
+    """Every group that time allows; the file is written behind each, so a run that is cut keeps its figures."""
+    began = time.perf_counter()
+    facts = settled(folder)
+    command = " ".join(["python -m benchmarks.bench", *sys.argv[1:]])
+    run = Run(folder, command, facts["dtype"], facts["peak_dtype"], began, limit)
+    rows: list[dict[str, Any]] = []
+    facts |= {"command": command, "packing": packing()}
+    left_out = []
+    for number, group in enumerate(found):
+        name = f"{group.work.name} {group.tower or 'text'} {group.kind}"
+        if run.may_begin(group):
+            before = run.seconds
+            rows += compare(group, run, folder / f"group-{number}")
+            run.taken[f"{group.kind} {group.work.name}"] = (run.seconds - before) / len(group.entries)
+        else:
+            left_out.append(name)
+            print(f"[{run.seconds:5.0f} s] {name}: left out, it would end behind the limit", flush=True)
+        write(rows, facts | {"seconds": round(run.seconds), "left_out": left_out})
+
+
+def settled(folder: Path) -> dict[str, Any]:
+    """What everyone trains in: the dtype whose products, forward and backward, this machine does faster."""
+    process = Contender("peak", {"dtype": ""}, folder / "products")
+    told = process.hear()
+    process.end()
+    dtype = faster(told["training"])
+    gflops = {
+        kind: {name: round(told[kind][name] / 1e9, 1) for name in told[kind]} for kind in ("products", "training")
+    }
+    note = f"{dtype} is the faster here and everyone trains in it; TRL's own default is bf16"
+    print(f"dtype: {note}; GFLOP/s {gflops}", flush=True)
+    return {"dtype": dtype, "dtype_note": note, "peak_dtype": faster(told["products"]), "gflops": gflops}
+
+
+def packing() -> dict[str, Any]:
+    """How full `fill` packs texts like those of the benchmark, against what is possible."""
+    return fullness(np.array(lengths(PLANNED)), 2048)
+
+
+def write(rows: list[dict[str, Any]], facts: dict[str, Any]) -> None:
+    """What was measured so far; works that were not run keep the figures that this machine had before."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     file, here = RESULTS / ("gpu.json" if torch.cuda.is_available() else "cpu.json"), machine()
-    before: dict[str, Any] = {"machine": here, "rows": []}
-    if file.exists():
-        before = json.loads(file.read_text(encoding="utf-8"))
-    again = {(row["work"], row["tower"]) for row in rows}
-    kept = [row for row in before["rows"] if (row["work"], row["tower"]) not in again and before["machine"] == here]
-    result = {"machine": here, "seconds": round(seconds), "rows": kept + rows}
+    before: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"machine": {}}
+    kept = before["rows"] if before["machine"] == here else []
+    again = {key(row) for row in rows}
+    result = {"machine": here, **facts, "rows": [row for row in kept if key(row) not in again] + rows}
     if not torch.cuda.is_available():
         result["gpu"] = "not measured: there is none here; on a machine with one the same command writes gpu.json"
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def compare(work: Work, tower: str, folder: Path, blocks: int, everyone: bool) -> list[dict[str, Any]]:
-    """One row an entry: speed over all its steps, and how many times faster ours is."""
-    spec = common(work, tower, folder)
-    place = folder / f"{work.name}-{tower}"
-    taking_part = entries(work, everyone)
+def key(row: dict[str, Any]) -> tuple[str, str, str]:
+    """What a group's rows have in common."""
+    return row["kind"], row["work"], row["tower"]
+
+
+def compare(group: Group, run: Run, place: Path) -> list[dict[str, Any]]:
+    """A group's rows; its files lie in `place`, weights in the run's folder."""
+    place.mkdir()
+    spec = common(group.work, group.tower, run.folder, place) | {"dtype": run.dtype}
     processes: dict[str, Contender] = {}
     try:
-        for number, entry in enumerate([*taking_part, Entry("peak", "peak")]):
-            at = place / f"{number}"
-            processes[entry.name] = Contender(entry.module, spec | told(entry, at), at)
-        for process in processes.values():
-            process.hear()  # the warm-up, which all do at once
-        steps: dict[str, list[dict[str, float]]] = {name: [] for name in processes}
-        for block in range(blocks):
-            for entry in taking_part:
-                if block < entry.blocks:
-                    steps[entry.name] += [processes[entry.name].step() for _ in range(entry.steps)]
-                    steps["peak"].append(processes["peak"].step())
-                    say(work, tower, block, entry.name, steps[entry.name][-entry.steps :])
+        start(group, spec, place, run.peak_dtype, processes)
+        steps, speeds = take_turns(group, run, processes)
     finally:
         for process in processes.values():
             process.end()
-    rows = figures(work, tower, steps)
-    if everyone and work.name == "questions":
+    facts = {"dtype": run.dtype, "command": run.command}
+    rows = rows_of(group, steps, {"dtype": run.peak_dtype, "flops_per_s": speeds}, facts)
+    if group.kind == "peers" and (group.work.name, group.tower) == ("questions", TOWERS[0]):
         rows[0]["input_wait"] = waiting(spec, place / "free")
     return rows
 
 
-def common(work: Work, tower: str, folder: Path) -> dict[str, Any]:
+def start(group: Group, spec: dict[str, Any], place: Path, peak_dtype: str, processes: dict[str, Contender]) -> None:
+    """Fill `processes` with everyone, loaded and warm.
+
+    One loads while another warms up, never more: threads of several that multiply at once wait for each other's.
+    """
+    specs = {entry.name: (entry.module, spec | told(entry, place / f"{i}")) for i, entry in enumerate(group.entries)}
+    cold: list[Contender] = []
+    for number, (name, (module, settings)) in enumerate((specs | {"peak": ("peak", {"dtype": peak_dtype})}).items()):
+        processes[name] = Contender(module, settings, place / f"{number}")
+        cold.append(processes[name])
+        if len(cold) > 1:
+            cold.pop(0).hear()
+    for process in cold:
+        process.hear()
+
+
+def take_turns(group: Group, run: Run, processes: dict[str, Contender]) -> tuple[Steps, list[float]]:
+    """What each step of each entry came to, and the machine's best product behind every block.
+
+    Who has no block left is ended, for its memory, and taken out of `processes`.
+    """
+    steps: Steps = defaultdict(list)
+    speeds: list[float] = []
+    for block in range(max(entry.blocks for entry in group.entries)):
+        for entry in (entry for entry in group.entries if block < entry.blocks):
+            taken = [processes[entry.name].step() for _ in range(entry.steps)]
+            for step in taken:
+                assert_whole(entry, step, group.work.batch)
+            steps[entry.name] += taken
+            say(run, group, block, entry.name, taken)
+            if block + 1 == entry.blocks:
+                processes.pop(entry.name).end()
+        speeds.append(processes["peak"].step()["flops_per_s"])
+    return steps, speeds
+
+
+def common(work: Work, tower: str, folder: Path, place: Path) -> dict[str, Any]:
     """What every side is told."""
     return {
         "work": asdict(work),
-        "data": str(write_data(work, folder)),
+        "data": str(write_data(work, place)),
         "images": "" if work.stage == "sft" else str(PICTURES),
         "llm": str(ASSETS / "smollm2"),
         **make_folder(work, tower, folder),
@@ -145,64 +197,24 @@ def common(work: Work, tower: str, folder: Path) -> dict[str, Any]:
 
 def told(entry: Entry, folder: Path, free: bool = False) -> dict[str, Any]:
     """What one entry is told besides."""
-    kinds = {"trainer": entry.trainer, "micro_batch": entry.micro_batch, "free": free}
+    kinds = {"trainer": entry.trainer, "micro_batch": entry.micro_batch, "free": free, "seen": entry.seen}
     return kinds | {"options": entry.options, "train": entry.train, "out": str(folder / "run")}
 
 
 def waiting(spec: dict[str, Any], folder: Path) -> float:
     """Share of the time that our steps wait for their batches when nobody holds them up between."""
-    process = Contender("ours", spec | told(Entry(OURS, "ours", train={"max_steps": 6}), folder, free=True), folder)
-    share = process.hear()["input_wait"]
+    entry = Entry(OURS, train={"max_steps": FREE_STEPS})
+    process = Contender("ours", spec | told(entry, folder, free=True), folder)
+    share: float = process.hear()["input_wait"]
     process.end()
     return share
 
 
-def say(work: Work, tower: str, block: int, name: str, steps: list[dict[str, float]]) -> None:
+def say(run: Run, group: Group, block: int, name: str, steps: list[dict[str, float]]) -> None:
     """Progress, a line a block."""
     seconds = ", ".join(f"{step['seconds']:.2f}" for step in steps)
-    print(f"{work.name} {tower or 'text'} block {block} {name}: {seconds} s a step", flush=True)
-
-
-def figures(work: Work, tower: str, steps: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
-    """Samples a second, tokens a second for text, whose samples are of many lengths; real ones, never padding."""
-    unit = "tokens" if work.stage == "sft" else "samples"
-    peak = median(step["flops_per_s"] for step in steps.pop("peak"))
-    speeds = {name: [step[unit] / step["seconds"] for step in taken] for name, taken in steps.items()}
-    command = " ".join(["python -m benchmarks.bench", *sys.argv[1:]])
-    rows = []
-    for name, taken in steps.items():
-        row: dict[str, Any] = {"work": work.name, "tower": tower, "who": name, "unit": unit, "day": str(date.today())}
-        row |= {"command": command, "per_s": spread(speeds[name]), "steps": len(taken)}
-        row["ours_is_faster"] = round(median(speeds[OURS]) / median(speeds[name]), 2)
-        row["peak_gib"] = round(max(step["peak_gib"] for step in taken), 2)
-        if "flops" in taken[0]:
-            row["share_of_bf16_peak"] = round(median(step["flops"] / step["seconds"] for step in taken) / peak, 2)
-            row["rows_a_token"] = round(sum(step["rows"] for step in taken) / sum(step["tokens"] for step in taken), 3)
-        rows.append(row)
-    rows[0]["bf16_peak_tflops"] = round(peak / 1e12, 2)
-    return rows
-
-
-def machine() -> dict[str, str]:
-    """Where the figures come from."""
-    names = ("torch", "transformers", "peft", "trl")
-    cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "",
-    )
-    card = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
-    return card | {"cpu": cpu, "python": platform.python_version()} | {name: version(name) for name in names}
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
-    lines = ["| work | tower | | a second | Eyegraft is | peak GiB | of bf16 peak |", "|---|---|---|---|---|---|---|"]
-    for row in rows:
-        rate, title = row["per_s"], WORKS[row["work"]].title
-        speed = f"{rate['median']:.2f} {row['unit']} ({rate['min']:.2f} to {rate['max']:.2f})"
-        rest = f"{row['ours_is_faster']:.1f}x | {row['peak_gib']:.1f} | {row.get('share_of_bf16_peak', '')}"
-        lines.append(f"| {title} | {row['tower']} | {row['who']} | {speed} | {rest} |")
-    return "\n".join(lines)
+    where = f"{group.work.name} {group.tower or 'text'} block {block}"
+    print(f"[{run.seconds:5.0f} s] {where} {name}: {seconds} s a step", flush=True)
 
 
 if __name__ == "__main__":

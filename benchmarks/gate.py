@@ -11,7 +11,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import peak_gib
+import torch
+
+from benchmarks.figures import resident_gib
+
+
+def finish() -> None:
+    """Wait for what was given to the card: nothing of it may fall into the next turn's seconds."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def peak_gib() -> float:
+    """The most memory: what torch held on the card since the last turn, or this process's resident memory so far."""
+    if not torch.cuda.is_available():
+        return resident_gib()
+    most = torch.cuda.max_memory_allocated() / 2**30
+    torch.cuda.reset_peak_memory_stats()
+    return most
 
 
 class Gate:
@@ -21,8 +38,9 @@ class Gate:
         self._read, self._write = os.fdopen(reads), os.fdopen(writes, "w")
         self._began = time.perf_counter()
 
-    def turn(self, **facts: float) -> None:
+    def turn(self, **facts: Any) -> None:
         """Tell what was done since the last turn; returns when the parent says go on, ends the process at its end."""
+        finish()
         seconds = time.perf_counter() - self._began
         self._write.write(json.dumps(facts | {"seconds": seconds, "peak_gib": peak_gib()}) + "\n")
         self._write.flush()
@@ -46,15 +64,15 @@ class Contender:
         os.close(writes)
         self._tell, self._hear = os.fdopen(told, "w"), os.fdopen(heard)
 
-    def hear(self) -> dict[str, float]:
+    def hear(self) -> dict[str, Any]:
         """What the step that is under way came to; SystemExit with the process's last words when it died."""
         line = self._hear.readline()
         if not line:
             raise SystemExit(f"{self._log}: ended with {self._process.wait()}:\n{self._log.read_text()[-3000:]}")
-        told: dict[str, float] = json.loads(line)
+        told: dict[str, Any] = json.loads(line)
         return told
 
-    def step(self) -> dict[str, float]:
+    def step(self) -> dict[str, Any]:
         """Have one more step done."""
         self._tell.write("go\n")
         self._tell.flush()

@@ -1,6 +1,7 @@
 """Eyegraft's side: `python -m benchmarks.ours SPEC READS WRITES`, one training run as a user starts it."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from itertools import count
@@ -14,9 +15,14 @@ from llm.config import Probe, RunConfig
 from llm.corpus import Corpus
 from llm.load import resolve_yaml
 from llm.metrics import read_rows
+from llm.parts import Parts
 from llm.run import run_training
 from vlm.config import SCHEMAS
-from vlm.run import open_model, parts_of
+from vlm.features import fill
+from vlm.forward import VlmModel
+from vlm.run import Opened, open_model, parts_of
+
+FEED_FORWARD = re.compile(r"(?:^|\.)layers\.(\d+)\.mlp\.")
 
 
 def main() -> None:
@@ -26,7 +32,7 @@ def main() -> None:
     assert isinstance(config, RunConfig), "every work trains"
     gate = Gate(int(sys.argv[2]), int(sys.argv[3]))
     opened = open_model(config)
-    parts = parts_of(opened)
+    parts = having_seen(opened, parts_of(opened)) if spec["seen"] else parts_of(opened)
     held = Count(opened.model)
 
     def collate(corpus: Corpus, indices: tuple[int, ...]) -> Any:
@@ -47,6 +53,18 @@ def main() -> None:
     gate.turn(input_wait=sum(waited) / len(waited))
 
 
+def having_seen(opened: Opened, parts: Parts[Any]) -> Parts[Any]:
+    """Parts that keep the features of all pictures before the first step, as the stage before would have left them."""
+
+    def ready(corpus: Corpus, folder: Path) -> str:
+        line, model = parts.ready(corpus, folder), opened.model
+        assert isinstance(model, VlmModel) and model.store is not None, "nowhere to keep them"
+        assert fill(model.store, model.vision, [path for images in corpus.images for path in images]), "no room"
+        return line
+
+    return replace(parts, ready=ready)
+
+
 class Count:
     """What the batches of a step hold, and the operations that no trainer could leave out."""
 
@@ -57,13 +75,11 @@ class Count:
         llm = whole.llm if hasattr(whole, "llm") else whole.vision.hf
         head = llm.get_output_embeddings().weight.numel()
         language = llm if hasattr(whole, "llm") else whole.vision.language_model
-        linears = [inner for inner in language.modules() if isinstance(inner, nn.Linear)]
-        trained = sum(inner.weight.numel() for inner in linears if inner.weight.requires_grad)
-        frozen = sum(inner.weight.numel() for inner in linears if not inner.weight.requires_grad)
-        if llm.get_output_embeddings() in linears:
-            frozen -= head
-        # Forward and the gradient of the input, 2 a weight and row each; the gradient of the weight where it trains.
-        self.a_row, self.a_target = 4 * frozen + 6 * trained, 4 * head
+        linears = {name: inner for name, inner in language.named_modules() if isinstance(inner, nn.Linear)}
+        linears = {name: inner for name, inner in linears.items() if inner is not llm.get_output_embeddings()}
+        ends = last_feed_forward(list(linears))
+        self.a_row = sum(operations(inner) for name, inner in linears.items() if name not in ends)
+        self.a_target = 4 * head + sum(operations(linears[name]) for name in ends)
         model.register_forward_pre_hook(self._see)
 
     def _see(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -81,6 +97,17 @@ class Count:
         return facts
 
 
+def operations(linear: nn.Linear) -> int:
+    """Forward and the gradient of the input, 2 a weight and row each; the gradient of the weight where it trains."""
+    return (6 if linear.weight.requires_grad else 4) * linear.weight.numel()
+
+
+def last_feed_forward(names: list[str]) -> set[str]:
+    """The linears behind the last attention: only rows that have a target need them."""
+    found = {name: int(match[1]) for name in names if (match := FEED_FORWARD.search(name))}
+    return {name for name, number in found.items() if number == max(found.values())}
+
+
 def recipe(spec: dict[str, Any]) -> dict[str, Any]:
     """The work as a recipe."""
     work = spec["work"]
@@ -90,7 +117,7 @@ def recipe(spec: dict[str, Any]) -> dict[str, Any]:
         model |= {"tower": spec["tower"], "image_mode": "resize", "image_size": spec["image_size"]}
     if work["stage"] == "pretrain":
         tune = {"kind": "frozen"}
-    train: dict[str, Any] = {"batch": work["batch"], "pack_tokens": 2048, "order": "by_image", "dtype": "bf16"}
+    train: dict[str, Any] = {"batch": work["batch"], "pack_tokens": 2048, "order": "by_image", "dtype": spec["dtype"]}
     train |= {"log_every": 1, "save_every": 0, "sample_every": 1, "probes": [{"prompt": "the turn's end"}]}
     return {
         "name": work["name"],

@@ -24,46 +24,54 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from benchmarks.gate import Gate
 from benchmarks.work import PICTURES
 
 LINEARS = r"(?!.*vision_tower).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 IGNORED = -100
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def main() -> None:
     """Train until the parent has enough."""
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    turns = Turns(Gate(int(sys.argv[2]), int(sys.argv[3])))
+    turns = Turns(Gate(int(sys.argv[2]), int(sys.argv[3])), arguments(spec)["gradient_accumulation_steps"])
     build = with_trl if spec["trainer"] == "trl" else with_transformers
     build(spec, turns).train()
 
 
 class Turns(TrainerCallback):
-    """Counts what a step holds and ends the turn behind it. The first micro-batch is the warm-up."""
+    """Counts what micro-batches hold and ends a turn behind as many as make a step. The first is the warm-up.
 
-    def __init__(self, gate: Gate) -> None:
-        self.gate, self.samples, self.tokens, self.warm = gate, 0, 0, False
+    A turn is therefore a step later by a micro-batch: it holds a step's samples and one optimizer step all the same.
+    """
+
+    def __init__(self, gate: Gate, micro_batches: int) -> None:
+        self.gate, self.micro_batches, self.left = gate, micro_batches, 1
+        self.facts = dict.fromkeys(("samples", "tokens", "rows"), 0)
 
     def see(self, inputs: dict[str, Any]) -> None:
         """One micro-batch: padding is no token, and a packed row holds as many samples as positions begin anew."""
         ids: Tensor = inputs["input_ids"]
         positions, mask = inputs.get("position_ids"), inputs.get("attention_mask")
-        self.samples += len(ids) if positions is None else int((positions == 0).sum())
-        self.tokens += ids.numel() if mask is None else int(mask.sum())
+        self.facts["samples"] += len(ids) if positions is None else int((positions == 0).sum())
+        self.facts["tokens"] += ids.numel() if mask is None else int(mask.sum())
+        self.facts["rows"] += ids.numel()
 
     def on_substep_end(self, *_: Any, **__: Any) -> None:
         """Called by the trainer behind a micro-batch that does not end a step."""
-        if not self.warm:
-            self.on_step_end()
+        self.left -= 1
+        if not self.left:
+            facts, self.left = self.facts, self.micro_batches
+            self.facts = dict.fromkeys(facts, 0)
+            self.gate.turn(**facts)
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Called by the trainer."""
-        samples, tokens = self.samples, self.tokens
-        self.samples, self.tokens, self.warm = 0, 0, True
-        self.gate.turn(samples=samples, tokens=tokens)
+        """Called by the trainer behind one that does."""
+        self.on_substep_end()
 
 
 class Ordered(Trainer):
@@ -72,7 +80,8 @@ class Ordered(Trainer):
     turns: Turns
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)
+        rows: Any = self.train_dataset
+        return SequentialSampler(rows)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any) -> Tensor:
         """One micro-batch."""
@@ -86,20 +95,23 @@ class OrderedTrl(Ordered, SFTTrainer):
 
 
 def arguments(spec: dict[str, Any]) -> dict[str, Any]:
-    """What both trainers are told alike."""
-    work = spec["work"]
-    return {
+    """What both trainers are told alike. Packed text: a step is so many rows of max_length, one micro-batch."""
+    work, packs = spec["work"], spec["options"].get("packing", False)
+    micro = max(1, work["batch"] // 4) if packs else spec["micro_batch"]
+    settings: dict[str, Any] = {
         "output_dir": spec["out"],
-        "per_device_train_batch_size": spec["micro_batch"],
-        "gradient_accumulation_steps": max(1, work["batch"] // spec["micro_batch"]),
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": 1 if packs else max(1, work["batch"] // micro),
         "max_steps": work["steps"],
         "learning_rate": 1e-4,
         "report_to": [],
         "save_strategy": "no",
         "logging_steps": 1,
         "use_cpu": not torch.cuda.is_available(),
-        "bf16": True,
-    } | spec["options"]
+        "bf16": spec["dtype"] == "bf16",
+    }
+    settings |= spec["options"]
+    return settings
 
 
 def with_trl(spec: dict[str, Any], turns: Turns) -> Trainer:
@@ -107,8 +119,6 @@ def with_trl(spec: dict[str, Any], turns: Turns) -> Trainer:
     model, reader, rows, lora = load(spec)
     alone = len(rows[0].get("conversations", ())) <= 2
     settings = arguments(spec) | {"max_length": spec["work"]["max_length"], "completion_only_loss": alone}
-    if settings.get("packing"):  # a micro-batch is then so many rows of max_length
-        settings |= {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
     trainer = OrderedTrl(
         model=model,
         args=SFTConfig(**settings),
@@ -141,7 +151,7 @@ def load(spec: dict[str, Any]) -> tuple[Any, Any, list[dict[str, Any]], LoraConf
     """Model, processor or tokenizer, rows, and the adapters, None where the projector alone trains."""
     sees = spec["work"]["stage"] != "sft"
     auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-    model = auto.from_pretrained(spec["folder"], dtype=torch.bfloat16)
+    model = auto.from_pretrained(spec["folder"], dtype=DTYPES[spec["dtype"]])
     reader: Any = AutoProcessor if sees else AutoTokenizer
     rows = json.loads(Path(spec["data"]).read_text(encoding="utf-8"))
     lora = None

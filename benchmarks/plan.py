@@ -6,6 +6,7 @@ benchmarks/results/plan.json; a shape that is named is measured again, without n
 measurements that are there stay, and are compared with what the plan says now.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -14,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from benchmarks.figures import resident_gib
 
 SMOLLM2 = Path("assets/smollm2").absolute()  # 135 million parameters, fp32 on disk, real weights
 PICTURES = Path("assets/easy_vqa").absolute()
@@ -114,15 +117,26 @@ def main() -> None:
     if sys.argv[1:2] == ["--train"]:
         train(Path(sys.argv[2]))
         return
-    figures: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"shapes": {}}
+    asked = argparse.ArgumentParser(prog="python -m benchmarks.plan")
+    asked.add_argument("names", nargs="*", help="shapes; empty: all")
+    asked.add_argument("--forecast", action="store_true", help="measure nothing, compare with what was measured")
+    asked.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16", help="of the shapes that are not of fp32")
+    args = asked.parse_args()
+    results = RESULTS if args.dtype == "bf16" else RESULTS.with_stem("plan-fp32")
+    figures: dict[str, Any] = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {"shapes": {}}
     figures |= {"machine": machine()}
-    names = [name for name in sys.argv[1:] if name != "--forecast"]
-    for name in names or WORKS:
-        before = figures["shapes"].get(name) if "--forecast" in sys.argv else None
-        figures["shapes"][name] = compare(WORKS[name], before)
-        RESULTS.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    for name in args.names or WORKS:
+        before = figures["shapes"].get(name) if args.forecast else None
+        figures["shapes"][name] = compare(in_dtype(WORKS[name], args.dtype), before)
+        results.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         print(row(figures["shapes"][name]), flush=True)
     print("\n".join(table(figures)))
+
+
+def in_dtype(work: Work, dtype: str) -> Work:
+    """A shape of bf16 in another dtype: a CPU without bf16 products takes hours for those."""
+    train = {"dtype": dtype} | work.sections["train"]
+    return replace(work, title=work.title.replace("bf16", dtype), sections=work.sections | {"train": train})
 
 
 def compare(work: Work, before: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -180,13 +194,7 @@ def train(file: Path) -> None:
     config = load_config(file)
     assert isinstance(config, RunConfig)
     train(config, Path.cwd())
-    print(peak_gib())
-
-
-def peak_gib() -> float:
-    """VmHWM of this process. Not ru_maxrss, which a child takes over from the process that started it."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+    print(resident_gib())
 
 
 def write_recipe(work: Work, folder: Path) -> Path:
@@ -196,7 +204,7 @@ def write_recipe(work: Work, folder: Path) -> Path:
         model |= {"tower": str(make_tower(work.tower, folder)), "image_mode": "resize"}
     sections: dict[str, dict[str, Any]] = {
         "data": {"sources": [write_data(work, folder)], "max_length": work.length, "cache_features": "off"},
-        "train": {"max_steps": STEPS, "epochs": 1, "dtype": "bf16", "fold": "off", "save_every": 0},
+        "train": {"max_steps": STEPS, "epochs": 1, "fold": "off", "save_every": 0},
         "optim": {"lr": 1e-4},
     }
     for name, values in work.sections.items():
@@ -250,7 +258,9 @@ def make_llm(settings: dict[str, Any], folder: Path) -> Path:
     tokenizer = load_tokenizer(str(SMOLLM2))
     torch.manual_seed(0)
     config = LlamaConfig(**settings, vocab_size=49152, tie_word_embeddings=True)
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder / "llm")
+    model: Any = LlamaForCausalLM(config)
+    model.to(torch.bfloat16)
+    model.save_pretrained(folder / "llm")
     tokenizer.save_pretrained(str(folder / "llm"))
     return folder / "llm"
 

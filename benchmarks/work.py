@@ -32,10 +32,10 @@ class Work:
 WORKS = {
     work.name: work
     for work in (
-        Work("questions", "easy-VQA, one question a row, LoRA", "finetune", batch=64, max_length=256),
-        Work("captions", "captions, projector alone", "pretrain", batch=32, max_length=256),
-        Work("turns", "twelve questions a record, LoRA", "finetune", batch=8, max_length=1024),
-        Work("text", "text of 20 to 700 tokens, LoRA", "sft", batch=8, max_length=1024),
+        Work("questions", "easy-VQA, one question a row, LoRA", "finetune", batch=24, max_length=256),
+        Work("captions", "captions, projector alone", "pretrain", batch=16, max_length=256),
+        Work("turns", "all questions of a picture in one record, LoRA", "finetune", batch=4, max_length=1024),
+        Work("text", "text of 20 to 700 tokens, LoRA", "sft", batch=4, max_length=1024),
     )
 }
 
@@ -84,10 +84,21 @@ def _texts(count: int) -> list[dict[str, Any]]:
     ]
     rows = []
     for _ in range(count):
-        length = round(20 * 35 ** draw.random())
+        length = _drawn(draw)
         words: list[str] = []
         while len(words) < length:
             words += draw.choice(said).split()
         question, answer = " ".join(words[:12]), " ".join(words[12:length])
         rows.append({"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]})
     return rows
+
+
+def lengths(count: int) -> list[int]:
+    """Lengths as the texts have them, a token a word."""
+    draw = random.Random(SEED)
+    return [_drawn(draw) for _ in range(count)]
+
+
+def _drawn(draw: random.Random) -> int:
+    drawn: float = 20 * 35 ** draw.random()
+    return round(drawn)

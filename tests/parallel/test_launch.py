@@ -72,13 +72,18 @@ def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None
     assert "process 1 of 2 was killed by SIGKILL" in errors
     assert not any(map(alive, workers))
 
+    seen = read_rows(run, "train")[-1]["step"]  # the killed run wrote more than it saved
     with started(recipe) as process:  # the command itself is killed: nobody is left behind
-        until_step(run, done(run) + 1)
+        until_step(run, seen)
         workers = workers_of(process.pid)
+        for worker in workers:  # held where they are: a second one may take longer to start than they to end
+            os.kill(worker, signal.SIGSTOP)
         with started(recipe) as second:  # and while it ran, a second one was told so
             _, errors = second.communicate(timeout=240)
             assert second.returncode == 1
             assert "is being trained by process" in errors
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
         process.kill()
         process.wait()
         for _ in range(100):

@@ -1,0 +1,21 @@
+"""Where figures come from: the hardware and the versions."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "transformers", "peft", "trl")
+
+
+def machine() -> dict[str, Any]:
+    """The processor, the card where there is one, and the versions of what trains."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
+    card = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    versions = {name: version(name) for name in PACKAGES}
+    cores = len(os.sched_getaffinity(0))
+    return card | {"cpu": cpu, "cores": cores, "python": platform.python_version()} | versions

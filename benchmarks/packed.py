@@ -1,0 +1,24 @@
+"""How full `train.packing: fill` packs, against bounds that no plan can beat."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm.bins import Budget, at_least, at_least_l2
+from llm.packing import epoch_order, plan_packs
+
+
+def fullness(tokens: NDArray[np.int64], budget: int) -> dict[str, Any]:
+    """Plan an epoch of samples that share nothing, and rate it."""
+    order, none = epoch_order(np.ones(len(tokens)), 0, 0), np.zeros(len(tokens), np.int64)
+    plan = plan_packs(tokens, none, Budget(budget, 1), batch=128, order=order, mode="fill")
+    return rated(tokens, budget, sum(map(len, plan.steps)))
+
+
+def rated(tokens: NDArray[np.int64], budget: int, packs: int) -> dict[str, Any]:
+    """`packs` beside ceil(total / budget) and Martello and Toth's bound, which are the fewest there could be."""
+    least, tighter = at_least(tokens, budget), at_least_l2(tokens, budget)
+    counts = {"samples": len(tokens), "budget": budget, "packs": packs, "at_least": least, "martello_toth": tighter}
+    full = int(tokens.sum()) / (packs * budget)
+    return counts | {"full": round(full, 4), "of_possible": round(tighter / packs, 4)}

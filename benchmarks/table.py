@@ -1,0 +1,139 @@
+"""The README's table, made of the result files: no figure is typed by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.entries import ABLATIONS, OURS, TUNED, contenders
+from benchmarks.folders import TOWERS
+from benchmarks.work import WORKS
+
+BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+NAMES = {"vit": "ViT", "lite0": "Lite0"}
+ABSENT = "not measured"
+Result = dict[str, Any]
+Row = dict[str, Any]
+
+
+def write_between(file: Path, text: str) -> None:
+    """Put `text` between the file's marks, in place of what is there. SystemExit where they are not, in this order."""
+    before = file.read_text(encoding="utf-8")
+    head, begin, rest = before.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{file}: no {BEGIN} with {END} behind it. Put both where the table shall stand")
+    file.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
+
+
+def read_results(folder: Path) -> tuple[Result, Result]:
+    """The CPU's and the GPU's results; empty where there are none."""
+    files = folder / "cpu.json", folder / "gpu.json"
+    cpu, gpu = (json.loads(file.read_text(encoding="utf-8")) if file.exists() else {} for file in files)
+    return cpu, gpu
+
+
+def markdown(cpu: Result, gpu: Result) -> str:
+    """Speeds by work, each saving off alone, and what all of it was measured with."""
+    parts = ["\n".join([*_head(), *_side("CPU", cpu), *_side("GPU", gpu)])]
+    parts += ["\n".join(_ablations(name, result)) for name, result in (("CPU", cpu), ("GPU", gpu)) if _off(result)]
+    parts += [_made_with(name, result) for name, result in (("CPU", cpu), ("GPU", gpu)) if result]
+    return "\n\n".join(parts)
+
+
+def _head() -> list[str]:
+    titles = [f"{work.title} ({_unit(work.stage)} a second)" for work in WORKS.values()]
+    return [_line("", *titles), "|" + "---|" * (1 + len(titles))]
+
+
+def _unit(stage: str) -> str:
+    return "tokens" if stage == "sft" else "samples"
+
+
+def _side(device: str, result: Result) -> list[str]:
+    """A line a contender and tower, then memory and the share of the peak; one of `not measured` without figures."""
+    lines = []
+    for tower in TOWERS:
+        names = [entry.name for entry in contenders(WORKS["questions"], tower == TOWERS[0])]
+        found = [[_row(result, "peers", work, tower, name) for work in WORKS] for name in names]
+        title = f"{device}, {NAMES[tower]}"
+        lines += [_line(f"{title}: {name}", *map(_speed, rows)) for name, rows in zip(names, found, strict=True)]
+        if any(row for rows in found for row in rows):
+            memory = [_memory(list(column)) for column in zip(*found, strict=True)]
+            lines.append(_line(f"{title}: peak GiB, in this order", *memory))
+            lines.append(_line(f"{title}: {OURS}, share of the peak", *map(_share, found[0])))
+    return lines
+
+
+def _row(result: Result, kind: str, work: str, tower: str, name: str) -> Row:
+    """The row, empty where it was not measured. Text has no tower: it stands beside the first."""
+    wanted = (kind, work, "" if WORKS[work].stage == "sft" and tower == TOWERS[0] else tower, name)
+    rows = [row for row in result.get("rows", []) if (row["kind"], row["work"], row["tower"], row["who"]) == wanted]
+    return rows[0] if rows else {}
+
+
+def _speed(row: Row) -> str:
+    if not row:
+        return ABSENT
+    speed = row["per_s"]
+    digits = 0 if speed["median"] >= 100 else 2
+    text = f"{speed['median']:.{digits}f} ({speed['min']:.{digits}f} to {speed['max']:.{digits}f})"
+    return text if row["who"] == OURS else f"{text}: {row['ours_is_faster']:.1f}x"
+
+
+def _memory(rows: list[Row]) -> str:
+    return ", ".join(f"{row['peak_gib']:.1f}" if row else "-" for row in rows) if any(rows) else ABSENT
+
+
+def _share(row: Row) -> str:
+    return f"{row['share_of_peak']:.0%} of {row['peak_tflops']:.2f} TFLOP/s {row['peak_dtype']}" if row else ABSENT
+
+
+def _off(result: Result) -> list[Row]:
+    """The ablations' rows, each with the median speed of the group that it took turns in."""
+    return [row for row in result.get("rows", []) if row["kind"] == "ablation"]
+
+
+def _ablations(device: str, result: Result) -> list[str]:
+    rows, order = _off(result), [OURS, *(entry.name for entry in ABLATIONS)]
+    first = {row["who"]: row for row in reversed(rows)}  # the first of Eyegraft's own
+    work, tower = WORKS[rows[0]["work"]], NAMES[rows[0]["tower"]]
+    head = [
+        f"{device}, {tower}, {work.title}",
+        f"{_unit(work.stage)} a second",
+        f"{OURS} is",
+        "peak GiB",
+        "rows a token",
+    ]
+    lines = [_line(*head), "|" + "---|" * len(head)]
+    for row in (first[name] for name in order if name in first):
+        cells = [f"{row['ours_is_faster']:.2f}x", f"{row['peak_gib']:.2f}", f"{row['rows_a_token']:.2f}"]
+        lines.append(_line(row["who"], _speed(row).partition(":")[0], *cells))
+    return lines
+
+
+def _made_with(device: str, result: Result) -> str:
+    """The command, the machine, the versions, the dtype, and the figures that belong to no single row."""
+    here, waits = result["machine"], [row["input_wait"] for row in result["rows"] if "input_wait" in row]
+    hardware = f"{here['gpu']}, {here['cpu']}" if "gpu" in here else f"{here['cores']} cores of {here['cpu']}"
+    versions = ", ".join(f"{name} {here[name]}" for name in ("python", "torch", "transformers", "peft", "trl"))
+    days = sorted({row["day"] for row in result["rows"]})
+    commands = " and ".join(f"`{command}`" for command in dict.fromkeys(row["command"] for row in result["rows"]))
+    lines = [
+        f"{device}: {commands}, {' and '.join(days)}, {result['seconds'] / 60:.0f} minutes; {hardware}; {versions}."
+    ]
+    lines.append(f"dtype: {result['dtype_note']}.")
+    lines += [f"Waiting for input: {share:.1%} of {OURS}'s time." for share in waits]
+    if packed := result.get("packing"):
+        lines.append(
+            f"`fill` on {packed['samples']:,} texts: the fewest packs possible are {packed['of_possible']:.2%} of its."
+        )
+    lines.append(
+        f"Median (range) of the steps; the factor is {OURS}'s median over it; {TUNED}: no recomputation, text packed."
+    )
+    if result.get("left_out"):
+        lines.append(f"Left out for time: {', '.join(result['left_out'])}.")
+    return "\n".join(lines)
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
