@@ -11,11 +11,6 @@ from benchmarks.entries import Entry, Group
 Steps = dict[str, list[dict[str, float]]]  # by entry, what its contender told of each step
 
 
-def resident_gib() -> float:
-    """VmHWM of this process. Not ru_maxrss, which a child takes over from the process that started it."""
-    return status_gib("VmHWM")
-
-
 def status_gib(field: str) -> float:
     """A line of /proc/self/status that counts KiB."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()

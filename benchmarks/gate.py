@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.figures import resident_gib
+from llm.metrics import resident_peak_gib
 
 
 def finish() -> None:
@@ -25,7 +25,7 @@ def finish() -> None:
 def peak_gib() -> float:
     """The most memory: what torch held on the card since the last turn, or this process's resident memory so far."""
     if not torch.cuda.is_available():
-        return resident_gib()
+        return resident_peak_gib()
     most = torch.cuda.max_memory_allocated() / 2**30
     torch.cuda.reset_peak_memory_stats()
     return most

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import resident_gib
+from llm.metrics import resident_peak_gib
 
 SMOLLM2 = Path("assets/smollm2").absolute()  # 135 million parameters, fp32 on disk, real weights
 PICTURES = Path("assets/easy_vqa").absolute()
@@ -194,7 +194,7 @@ def train(file: Path) -> None:
     config = load_config(file)
     assert isinstance(config, RunConfig)
     train(config, Path.cwd())
-    print(resident_gib())
+    print(resident_peak_gib())
 
 
 def write_recipe(work: Work, folder: Path) -> Path:

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.figures import resident_gib, status_gib
+from benchmarks.figures import status_gib
 from benchmarks.machine import machine
 from benchmarks.packed import rated
 from llm.config import DataConfig, Source, TrainConfig
 from llm.corpus import Corpus, build_corpus, hold_out
 from llm.encode import Encoder
 from llm.loader import plan_run
+from llm.metrics import resident_peak_gib
 from llm.model import load_tokenizer
 from llm.template import load_template
 
@@ -74,7 +75,7 @@ def timed(phase: str, folder: Path, count: int) -> dict[str, Any]:
     """
     encoder = chatml()
     forget_peak()
-    before, own, began = resident_gib(), status_gib("RssAnon"), time.perf_counter()
+    before, own, began = resident_peak_gib(), status_gib("RssAnon"), time.perf_counter()
     if phase == "write":
         facts: dict[str, Any] = {"bytes": write(folder, count)}
     elif phase == "index":
@@ -83,7 +84,7 @@ def timed(phase: str, folder: Path, count: int) -> dict[str, Any]:
         facts = planned(phase, folder, encoder)
     seconds = round(time.perf_counter() - began, 2)
     own = facts.pop("own_gib", status_gib("RssAnon")) - own
-    memory = {"before_gib": before, "peak_gib": resident_gib(), "own_growth_gib": own}
+    memory = {"before_gib": before, "peak_gib": resident_peak_gib(), "own_growth_gib": own}
     return {"seconds": seconds} | {name: round(value, 3) for name, value in memory.items()} | facts
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmarks import bench, scale, table
 from benchmarks.entries import ABLATIONS, AT_ONCE, OURS, TUNED, Entry, Group, contenders, groups
-from benchmarks.figures import assert_whole, resident_gib, rows_of
+from benchmarks.figures import assert_whole, rows_of
 from benchmarks.folders import TOWERS
 from benchmarks.gate import Contender
 from benchmarks.ours import Count, recipe
@@ -21,6 +21,7 @@ from benchmarks.packed import fullness, rated
 from benchmarks.peak import best_seconds, faster, product, training
 from benchmarks.work import WORKS, _apart, lengths
 from llm.encode import Encoder
+from llm.metrics import resident_peak_gib
 from llm.template import load_template
 from tests.llm.tokenizers import bpe_tokenizer
 from vlm.config import SCHEMAS
@@ -115,9 +116,9 @@ def test_the_faster_dtype_is_measured_forward_and_backward(monkeypatch: pytest.M
 
 
 def test_resident_memory_is_what_this_process_held() -> None:
-    before = resident_gib()
+    before = resident_peak_gib()
     held = np.ones(2**26, np.float64)  # half a GiB
-    assert resident_gib() - before > 0.4 and held[0] == 1
+    assert resident_peak_gib() - before > 0.4 and held[0] == 1
 
 
 def step_of(samples: int, seconds: float, gib: float, **more: float) -> dict[str, float]:
