@@ -83,6 +83,8 @@ def measure(folder: Path, found: list[Group], limit: float) -> None:
     left_out = []
     for number, group in enumerate(found):
         name = f"{group.work.name} {group.tower or 'text'} {group.kind}"
+        if group.kind == "ablation":
+            name += f" ({', '.join(entry.name for entry in group.entries[1:])})"
         if run.may_begin(group):
             before = run.seconds
             rows += compare(group, run, folder / f"group-{number}")

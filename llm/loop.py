@@ -132,7 +132,7 @@ def _named_when_full(work: Work[BatchT], step: Step[BatchT], batch: BatchT) -> I
             raise
         raise TrainingError(
             f"step {step.number}: out of memory on a pack of {work.shape(batch)}; the weights were left as they were. "
-            f"Lower train.pack_tokens or data.max_length, or set train.recompute to selective or true"
+            f"Lower train.pack_tokens or data.max_length, or set train.recompute: true"
         ) from error
 
 
