@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.gate import Gate, finish
 
@@ -56,7 +55,7 @@ def training(dtype: str, device: str, side: int) -> float:
     return 4 * side**3 / (forward + best_seconds(lambda: rows @ weight, times))
 
 
-def best_seconds(multiply: Callable[[], Tensor], times: int, within: float = 0.5) -> float:
+def best_seconds(multiply: Callable[[], object], times: int, within: float = 0.5) -> float:
     """Of one call, the shortest of the rounds of `times` calls that begin `within` so many seconds; the first is left
     out where there are more."""
     found: list[float] = []
