@@ -2,7 +2,7 @@
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,14 @@ def machine() -> dict[str, Any]:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
     card = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
-    versions = {name: version(name) for name in PACKAGES}
+    versions = {name: installed(name) for name in PACKAGES}
     cores = len(os.sched_getaffinity(0))
     return card | {"cpu": cpu, "cores": cores, "python": platform.python_version()} | versions
+
+
+def installed(package: str) -> str:
+    """Its version. TRL is an extra of its own: what needs none of it runs without."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

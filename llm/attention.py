@@ -1,8 +1,8 @@
 """Attention for packs: matrix products run on the flat pack, attention on re-padded groups of similar spans.
 
-Registered through transformers' `AttentionInterface`; no model is patched. Padding is on the right, so a plain span
-needs no mask, only `is_causal`; a branch needs one small mask a group, the same for all its members. On CUDA a varlen
-kernel takes the spans as they are, where one is installed.
+Registered through transformers' `AttentionInterface`; no model is patched. A span is padded on the right, so a plain
+one needs no mask, only `is_causal`; branches need one small mask a group, or one each where what they see before is
+padded, on the left. On CUDA a varlen kernel takes the spans as they are, where one is installed.
 """
 
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, group: Group, scale: floa
     queries = query.index_select(1, group.query_rows).view(-1, group.count, group.queries, width).transpose(0, 1)
     keys = _spread(key, group).repeat_interleave(repeat, 1)
     values = _spread(value, group).repeat_interleave(repeat, 1)
-    mask = None if group.keys == group.queries else _visible(group.queries, group.keys, query.device)
+    mask = None if group.keys == group.queries else _visible(group, 0, group.queries)
     attended = scaled_dot_product_attention(
         queries, keys, values, mask, dropout_p=dropout, is_causal=mask is None, scale=scale
     )
@@ -92,24 +92,34 @@ def _attend_short(query: Tensor, key: Tensor, value: Tensor, group: Group, scale
     for start in range(0, group.queries, BLOCK):
         end = min(start + BLOCK, group.queries)
         seen = prefix + end
-        blocks.append(_attend_block(queries[:, :, :, start:end], keys[:, :seen], values[:, :seen], scale))
+        visible = _visible(group, start, end)
+        blocks.append(_attend_block(queries[:, :, :, start:end], keys[:, :seen], values[:, :seen], visible, scale))
     joined = blocks[0] if len(blocks) == 1 else torch.cat(blocks, 3)
     return joined.permute(0, 3, 1, 2, 4).reshape(group.count * group.queries, heads, width)
 
 
-def _attend_block(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-    """[n, kv_heads, repeat, queries, D]: the last query sees all keys, each one before it a key less."""
+def _attend_block(queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor, scale: float) -> Tensor:
+    """[n, kv_heads, repeat, queries, D], of as many keys as the last query may see."""
     count, shared, repeat, rows, width = queries.shape
     stacked = queries.reshape(count * shared, repeat * rows, width)
-    hidden = torch.zeros(rows, keys.shape[1], dtype=queries.dtype, device=queries.device)
-    hidden = hidden.masked_fill(~_visible(rows, keys.shape[1], queries.device), float("-inf")).repeat(repeat, 1)
-    scores = torch.baddbmm(hidden.expand(count * shared, -1, -1), stacked, keys.transpose(1, 2), alpha=scale)
+    hidden = torch.zeros(visible.shape, dtype=queries.dtype, device=queries.device)
+    hidden = hidden.masked_fill_(~visible, float("-inf")).repeat(1, 1, repeat, 1)  # [1 or n, 1, repeat * rows, keys]
+    if len(hidden) > 1:
+        hidden = hidden.expand(count, shared, -1, -1).flatten(0, 1)
+    else:
+        hidden = hidden[0].expand(count * shared, -1, -1)
+    scores = torch.baddbmm(hidden, stacked, keys.transpose(1, 2), alpha=scale)
     return torch.bmm(torch.softmax(scores, -1), values).view(count, shared, repeat, rows, width)
 
 
-def _visible(queries: int, keys: int, device: torch.device) -> Tensor:
-    """[queries, keys]: every query sees the whole prefix and the span up to itself."""
-    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+def _visible(group: Group, start: int, end: int) -> Tensor:
+    """[1 or n, 1, queries, keys] of queries from `start` to `end`: each sees what is before its span, and itself."""
+    device = group.query_rows.device
+    keys = group.keys - group.queries + end
+    causal = torch.ones(end - start, keys, dtype=torch.bool, device=device).tril(keys - (end - start))[None, None]
+    if group.pads is None:
+        return causal
+    return causal & (torch.arange(keys, device=device) >= group.pads[:, None])[:, None, None]
 
 
 def _spread(states: Tensor, group: Group) -> Tensor:

@@ -1,5 +1,6 @@
 """A pack as tensors. Its laws are asserted when it is made: a batch that breaks one does not exist."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,26 +77,33 @@ def collate(samples: list[Sample], indices: tuple[int, ...] = ()) -> PackedBatch
 
 
 def positions_of(sample: Sample) -> NDArray[np.int64]:
-    """0, 1, 2, ... and, in each branch, on from the end of the prefix."""
+    """0, 1, 2, ... and, in each branch, on from the end of what it continues."""
     positions = np.arange(len(sample.ids))
-    if not sample.branches:
-        return positions
-    prefix = sample.branches[0]
-    for start, end in zip(sample.branches, [*sample.branches[1:], len(positions)], strict=True):
-        positions[start:end] = prefix + np.arange(end - start)
+    behind: list[int] = []  # the position after each run's last
+    for begin, end, parent in _runs(sample):
+        first = behind[parent] if behind else 0
+        positions[begin:end] += first - begin
+        behind.append(first + end - begin)
     return positions
 
 
 def spans_of(sample: Sample, start: int) -> list[Span]:
     """What attends to what in one sample that begins at row `start` of the pack."""
-    if not sample.branches:
-        return [Span(start, len(sample.ids))]
-    prefix = sample.branches[0]
-    ends = [*sample.branches[1:], len(sample.ids)]
-    branches = [
-        Span(start + begin, end - begin, start, prefix) for begin, end in zip(sample.branches, ends, strict=True)
-    ]
-    return [Span(start, prefix), *branches] if prefix else branches
+    spans: list[Span] = []
+    seen: list[tuple[tuple[int, int], ...]] = []  # by whatever continues a run
+    for begin, end, parent in _runs(sample):
+        before = seen[parent] if seen else ()
+        own = (start + begin, end - begin)
+        seen.append((*before, own) if end > begin else before)
+        spans += [Span(*own, before)] if end > begin else []
+    return spans
+
+
+def _runs(sample: Sample) -> Iterator[tuple[int, int, int]]:
+    """First row, end and parent of what all branches continue (its own parent is no matter), and of each branch."""
+    starts = (0, *sample.branches)
+    parents = sample.parents or (0,) * len(sample.branches)
+    yield from zip(starts, (*starts[1:], len(sample.ids)), (0, *parents), strict=True)
 
 
 def _row(values: NDArray[np.signedinteger]) -> Tensor:

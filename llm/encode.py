@@ -31,12 +31,15 @@ class Sample:
 
     `branches` holds the starts of branches that share the tokens before the first of them (system prompt, images):
     each branch sees that prefix and itself, and its positions continue from the prefix. Empty: one plain sequence.
+    `parents` says for each branch what it continues: 0 the prefix, i the i-th branch, whose beginnings it then shares
+    as well. Empty: all continue the prefix.
     """
 
     ids: NDArray[np.int32]
     labels: NDArray[np.int32]
     images: tuple[ImageRef, ...] = ()
     branches: tuple[int, ...] = ()
+    parents: tuple[int, ...] = ()
 
 
 class Encoder:

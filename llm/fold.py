@@ -82,7 +82,7 @@ def fold(samples: list[Sample]) -> Sample:
 def _shared(samples: list[Sample]) -> int:
     """Tokens that all samples begin with and none of which has a target; every branch keeps at least one token."""
     openings = [sample.ids[: int(np.flatnonzero(sample.labels != IGNORED)[0])] for sample in samples]
-    return len(reduce(_alike_until, openings))
+    return len(reduce(alike_until, openings))
 
 
 def share_key(sample: Sample, image_id: int | None = None) -> int:
@@ -111,12 +111,12 @@ def folded_lengths(samples: Iterable[Sample]) -> Iterator[int]:
     shared, rows = np.empty(0, np.int32), 0
     for number, sample in enumerate(samples):
         limit = int((sample.labels != IGNORED).argmax())
-        shared = sample.ids[:limit] if not number else _alike_until(shared, sample.ids[:limit])
+        shared = sample.ids[:limit] if not number else alike_until(shared, sample.ids[:limit])
         rows += len(sample.ids)
         yield rows - number * len(shared)
 
 
-def _alike_until(one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.int32]:
+def alike_until(one: NDArray[np.signedinteger], other: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
     """What both begin with."""
     length = min(len(one), len(other))
     differs = np.flatnonzero(one[:length] != other[:length])

@@ -16,6 +16,7 @@ from llm.loader import Loader, Schedule, plan_run
 from llm.parts import Parts
 from llm.quarantine import Quarantine
 from llm.shard import cut
+from llm.tree import grow
 
 BatchT = TypeVar("BatchT")
 
@@ -116,6 +117,7 @@ def collate_text(corpus: Corpus, indices: tuple[int, ...], fold: bool = False) -
     return collate(samples_of(corpus, indices, fold), indices)
 
 
-def samples_of(corpus: Corpus, indices: tuple[int, ...], fold: bool) -> list[Sample]:
-    """The samples of a pack; with `fold`, those that share a beginning as one."""
-    return corpus.folded(indices) if fold else [corpus.sample(index) for index in indices]
+def samples_of(corpus: Corpus, indices: tuple[int, ...], fold: bool, image_id: int | None = None) -> list[Sample]:
+    """The samples of a pack; with `fold`, as one tree of all that begin alike."""
+    samples = [corpus.sample(index) for index in indices]
+    return [grow(samples, image_id)[0]] if fold else samples

@@ -2,11 +2,11 @@
 
 The answers are not generated: an answer is exact when every one of its tokens is the argmax behind the tokens before
 it, which is what greedy decoding would have written (a test holds the two against each other). Questions about one
-picture share it as a folded prefix.
+picture share it, and whatever else they begin with.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +18,10 @@ from PIL import Image
 from llm.conversation import Conversation, ImageRef
 from llm.encode import IGNORED, Encoder, Sample
 from llm.errors import DataError
-from llm.fold import fold
+from llm.fold import folded_lengths
 from llm.loss import hits
 from llm.readers import read
+from llm.tree import grow
 from vlm.batch import collate_vlm
 from vlm.config import VqaEval
 from vlm.forward import VlmModel
@@ -87,24 +88,27 @@ def score(model: VlmModel, questions: list[Question], picture: Picture, folder: 
     """Which questions are answered exactly when each sees the right, a blank or another picture."""
     model.eval()
     shown = _pictures([question.sample.images[0] for question in questions], picture, folder)
+    asked = _asked([replace(question.sample, images=(shown[question.sample.images[0]],)) for question in questions])
     exact = np.zeros(len(questions), bool)
     vision = model.vision
-    for pack in _packs(questions):
-        samples, order = [], []
-        for group in pack:
-            members = [questions[index].sample for index in group]
-            folded = fold(members)
-            images = (shown[members[0].images[0]],)
-            samples.append(Sample(folded.ids, folded.labels, images, folded.branches))
-            order += group
-        batch = collate_vlm(samples, vision.preprocess, vision.image_id, vision.rows, store=model.store)
+    for pack in _packs([sample for sample, _ in asked]):
+        grown, places = grow([asked[number][0] for number in pack], vision.image_id)
+        batch = collate_vlm([grown], vision.preprocess, vision.image_id, vision.rows, store=model.store)
         batch = batch.to(model.device)
         matched = hits(model.logits(batch), batch.text.targets).cpu().numpy()
-        counts = [int((questions[index].sample.labels != IGNORED).sum()) for index in order]
-        ends = np.cumsum(counts)
-        for index, start, end in zip(order, ends - counts, ends, strict=True):
-            exact[index] = matched[start:end].all()
+        answered = [asked[pack[place]] for place in places]
+        ends = np.cumsum([int((sample.labels != IGNORED).sum()) for sample, _ in answered])
+        for (_, indices), found in zip(answered, np.split(matched, ends[:-1]), strict=True):
+            exact[indices] = found.all()
     return exact
+
+
+def _asked(samples: list[Sample]) -> list[tuple[Sample, list[int]]]:
+    """Every distinct question, picture and answer once, with the places where it stands: a blank picture has many."""
+    found: dict[tuple[ImageRef, bytes, bytes], list[int]] = {}
+    for index, sample in enumerate(samples):
+        found.setdefault((sample.images[0], sample.ids.tobytes(), sample.labels.tobytes()), []).append(index)
+    return [(samples[indices[0]], indices) for indices in found.values()]
 
 
 def _pictures(images: list[ImageRef], picture: Picture, folder: Path) -> dict[ImageRef, ImageRef]:
@@ -121,19 +125,19 @@ def _pictures(images: list[ImageRef], picture: Picture, folder: Path) -> dict[Im
     return dict(zip(unique, np.roll(np.array(unique, object), len(unique) // 2), strict=True))
 
 
-def _packs(questions: list[Question]) -> Iterator[list[list[int]]]:
-    """Questions grouped by picture, groups packed to the budget in order."""
+def _packs(samples: list[Sample]) -> Iterator[list[int]]:
+    """Samples grouped by picture, groups packed to the budget in order; what a group shares counts once."""
     groups: dict[ImageRef, list[int]] = {}
-    for index, question in enumerate(questions):
-        groups.setdefault(question.sample.images[0], []).append(index)
-    pack: list[list[int]] = []
+    for index, sample in enumerate(samples):
+        groups.setdefault(sample.images[0], []).append(index)
+    pack: list[int] = []
     tokens = 0
     for group in groups.values():
-        size = sum(len(questions[index].sample.ids) for index in group)
+        *_, size = folded_lengths(samples[index] for index in group)
         if pack and tokens + size > PACK_TOKENS:
             yield pack
             pack, tokens = [], 0
-        pack.append(group)
+        pack += group
         tokens += size
     if pack:
         yield pack

@@ -247,7 +247,7 @@ def _vision_parts(opened: Opened, model: VlmModel) -> Parts[Any]:
     check = read_image if opened.config.data.check_images == "decode" else check_header
 
     def collate(corpus: Corpus, indices: tuple[int, ...]) -> VlmBatch:
-        samples = samples_of(corpus, indices, opened.config.train.fold == "auto")
+        samples = samples_of(corpus, indices, opened.config.train.fold == "auto", vision.image_id)
         return collate_vlm(samples, vision.preprocess, vision.image_id, vision.rows, indices, model.store)
 
     def ready(corpus: Corpus, folder: Path) -> str:

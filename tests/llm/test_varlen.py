@@ -13,7 +13,8 @@ from llm.varlen import HALF, KNOWN, Lengths, attend, describe, find_kernel, kern
 
 HEADS, SHARED, WIDTH = 6, 2, 16
 # Two plain samples around one prefix of 9 rows with branches of 4, 11 and 1.
-SPANS = [Span(0, 13), Span(13, 9), Span(22, 4, 13, 9), Span(26, 11, 13, 9), Span(37, 1, 13, 9), Span(38, 20)]
+PREFIX = ((13, 9),)
+SPANS = [Span(0, 13), Span(13, 9), Span(22, 4, PREFIX), Span(26, 11, PREFIX), Span(37, 1, PREFIX), Span(38, 20)]
 ROWS = 58
 
 

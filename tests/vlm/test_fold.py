@@ -96,7 +96,7 @@ def test_positions_that_run_on_would_show(config: RunConfig, tmp_path: Path, mon
     positions = llm.batch.positions_of
 
     def runs_on(sample: Sample) -> Any:
-        return positions(replace(sample, branches=()))
+        return positions(replace(sample, branches=(), parents=()))
 
     monkeypatch.setattr(llm.batch, "positions_of", runs_on)
     assert abs(take_step(config, tmp_path).loss / single.loss - 1) > 1e-5

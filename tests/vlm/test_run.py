@@ -84,6 +84,8 @@ def test_evaluation_and_generation_agree(finetuned: Path, records: Path, tmp_pat
     shuffled = score(opened.model, questions[:7], "shuffled", tmp_path)
     assert few["vqa_accuracy"] == figures["vqa_accuracy"], "all questions are asked with their own pictures"
     assert few["shuffled_image_accuracy"] == round(float(np.mean(shuffled)), 4) != figures["shuffled_image_accuracy"]
+    blank = [bool(score(opened.model, [question], "blank", tmp_path)[0]) for question in questions]
+    assert score(opened.model, questions * 2, "blank", tmp_path).tolist() == blank * 2, "asked once, told twice"
     assert list(opened.speaker.stream(asked[0], Sampling(max_new_tokens=8))) and answers[0] == "".join(
         opened.speaker.stream(asked[0], Sampling(max_new_tokens=8))
     )
