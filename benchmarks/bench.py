@@ -1,8 +1,8 @@
 """`make bench`: Eyegraft against TRL and transformers' Trainer on the same rows, weights and samples a step.
 
 Everyone loads once, warms up with a step (the peers with a micro-batch), and then trains steps in turns, block after
-block, alone on the machine. Loading and compiling are not counted, waiting for data is. Figures land in
-`benchmarks/results/cpu.json`, with a card in `gpu.json`; `--readme FILE` writes them between FILE's marks.
+block. From the warm-up on nobody runs beside another. Loading and compiling are not counted, waiting for data is.
+Figures land in `benchmarks/results/cpu.json`, with a card in `gpu.json`; `--readme FILE` writes them between its marks.
 """
 
 import argparse
@@ -151,19 +151,21 @@ def compare(group: Group, run: Run, place: Path) -> list[dict[str, Any]]:
 
 
 def start(group: Group, spec: dict[str, Any], place: Path, peak_dtype: str, processes: dict[str, Contender]) -> None:
-    """Fill `processes` with everyone, loaded and warm.
+    """Fill `processes` with everyone, loaded two at a time, and warmed up one by one.
 
-    One loads while another warms up, never more: threads of several that multiply at once wait for each other's.
+    Loading is one thread's work; threads of two that multiply at once would wait for each other's.
     """
     specs = {entry.name: (entry.module, spec | told(entry, place / f"{i}")) for i, entry in enumerate(group.entries)}
-    cold: list[Contender] = []
+    loading: list[Contender] = []
     for number, (name, (module, settings)) in enumerate((specs | {"peak": ("peak", {"dtype": peak_dtype})}).items()):
         processes[name] = Contender(module, settings, place / f"{number}")
-        cold.append(processes[name])
-        if len(cold) > 1:
-            cold.pop(0).hear()
-    for process in cold:
+        loading.append(processes[name])
+        if len(loading) > 1:
+            loading.pop(0).hear()
+    for process in loading:
         process.hear()
+    for entry in group.entries:
+        processes[entry.name].step()
 
 
 def take_turns(group: Group, run: Run, processes: dict[str, Contender]) -> tuple[Steps, list[float]]:

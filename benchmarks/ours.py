@@ -4,7 +4,6 @@ import json
 import re
 import sys
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +39,10 @@ def main() -> None:
         return parts.collate(corpus, indices)
 
     turns = not spec["free"]
-    steps = count()
 
     def after_a_step(_: Probe) -> str:  # the loop asks its probe before the first step, and then after every one
         facts = held.taken()
-        if next(steps) and turns:
+        if turns:
             gate.turn(**facts)
         return ""
 
@@ -117,8 +115,14 @@ def recipe(spec: dict[str, Any]) -> dict[str, Any]:
         model |= {"tower": spec["tower"], "image_mode": "resize", "image_size": spec["image_size"]}
     if work["stage"] == "pretrain":
         tune = {"kind": "frozen"}
-    train: dict[str, Any] = {"batch": work["batch"], "pack_tokens": 2048, "order": "by_image", "dtype": spec["dtype"]}
-    train |= {"log_every": 1, "save_every": 0, "sample_every": 1, "probes": [{"prompt": "the turn's end"}]}
+    train: dict[str, Any] = {"batch": work["batch"], "pack_tokens": work["pack_tokens"], "order": "by_image"}
+    train |= {
+        "dtype": spec["dtype"],
+        "log_every": 1,
+        "save_every": 0,
+        "sample_every": 1,
+        "probes": [{"prompt": "the turn's end"}],
+    }
     return {
         "name": work["name"],
         "out": spec["out"],

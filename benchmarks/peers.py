@@ -44,9 +44,10 @@ def main() -> None:
 
 
 class Turns(TrainerCallback):
-    """Counts what micro-batches hold and ends a turn behind as many as make a step. The first is the warm-up.
+    """Counts what micro-batches hold and ends a turn behind as many as make a step.
 
-    A turn is therefore a step later by a micro-batch: it holds a step's samples and one optimizer step all the same.
+    Before that come a turn without any, when all is loaded, and one of a single micro-batch, to warm up. A later turn
+    is therefore a step later by a micro-batch: it holds a step's samples and one optimizer step all the same.
     """
 
     def __init__(self, gate: Gate, micro_batches: int) -> None:
@@ -60,6 +61,10 @@ class Turns(TrainerCallback):
         self.facts["samples"] += len(ids) if positions is None else int((positions == 0).sum())
         self.facts["tokens"] += ids.numel() if mask is None else int(mask.sum())
         self.facts["rows"] += ids.numel()
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """Called by the trainer before the first batch."""
+        self.gate.turn()
 
     def on_substep_end(self, *_: Any, **__: Any) -> None:
         """Called by the trainer behind a micro-batch that does not end a step."""
