@@ -115,7 +115,7 @@ def recipe(spec: dict[str, Any]) -> dict[str, Any]:
         model |= {"tower": spec["tower"], "image_mode": "resize", "image_size": spec["image_size"]}
     if work["stage"] == "pretrain":
         tune = {"kind": "frozen"}
-    train: dict[str, Any] = {"batch": work["batch"], "pack_tokens": work["pack_tokens"], "order": "by_image"}
+    train: dict[str, Any] = {"batch": work["batch"], "pack_tokens": 2048, "order": "by_image"}
     train |= {
         "dtype": spec["dtype"],
         "log_every": 1,

@@ -117,17 +117,23 @@ def _ends(lengths: NDArray[np.int64]) -> Tensor:
 
 
 def _alike(spans: list[Span]) -> Iterator[list[Span]]:
-    """Runs of spans whose padding costs less than a call for each, longest first."""
-    members: list[Span] = []
-    queries = prefix = 0
-    for span in sorted(spans, key=lambda span: (span.prefix + span.length, span.length), reverse=True):
-        most = max(queries, span.length), max(prefix, span.prefix)
-        joined = (len(members) + 1) * most[0] * sum(most)
-        apart = len(members) * queries * (queries + prefix) + span.length * (span.prefix + span.length) + CALLS
-        if members and joined > apart:
-            yield members
-            members, most = [], (span.length, span.prefix)
-        members.append(span)
-        queries, prefix = most
-    if members:
-        yield members
+    """Groups of spans, longest first, that cost the least together: padded pairs, and `CALLS` a group.
+
+    The best partition into runs of the spans by length, found by the best partition of every beginning.
+    """
+    ordered = sorted(spans, key=lambda span: (span.length, span.prefix), reverse=True)
+    lengths = np.array([span.length for span in ordered])
+    prefixes = np.array([span.prefix for span in ordered])
+    costs, cuts = np.zeros(len(ordered) + 1, np.int64), np.zeros(len(ordered) + 1, np.int64)
+    for end in range(1, len(ordered) + 1):
+        most = np.maximum.accumulate(prefixes[:end][::-1])[::-1]  # of the run that begins here
+        padded = np.arange(end, 0, -1) * lengths[:end] * (lengths[:end] + most)
+        joined = costs[:end] + padded + CALLS
+        cuts[end] = joined.argmin()
+        costs[end] = joined[cuts[end]]
+    groups: list[list[Span]] = []
+    end = len(ordered)
+    while end:
+        groups.append(ordered[cuts[end] : end])
+        end = int(cuts[end])
+    yield from reversed(groups)

@@ -1,5 +1,7 @@
 """Packed = one by one, against transformers' own attention; and the test goes red when isolation is broken."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +97,24 @@ def test_similar_spans_share_a_call_and_padding_is_bounded() -> None:
     plan: AttentionPlan = plan_attention(spans, start)
     assert [(group.count, group.queries) for group in plan.groups] == [(3, 100), (3, 20)]
     assert sum(group.count * group.queries for group in plan.groups) < 1.2 * start
+
+
+def test_little_by_little_padding_never_adds_up() -> None:
+    """A thousand spans, each hardly shorter than the one before: one group would be padded four times over."""
+    lengths = np.linspace(20, 200, 1000).astype(int).tolist()
+    starts = np.concatenate([[0], np.cumsum(lengths)]).tolist()
+    began = time.process_time()
+    plan = plan_attention([Span(start, length) for start, length in zip(starts, lengths, strict=False)], starts[-1])
+    assert time.process_time() - began < 1
+    pairs = sum(group.count * group.queries * group.keys for group in plan.groups)
+    assert pairs < 1.15 * sum(length**2 for length in lengths) and len(plan.groups) < 60
+
+
+def test_short_branches_are_not_padded_to_a_long_one() -> None:
+    before = ((0, 55),)
+    spans = [Span(0, 55), *(Span(55 + 5 * n, 5, before) for n in range(60)), Span(355, 30, before)]
+    groups = plan_attention(spans, 385).groups
+    assert sorted((group.count, group.queries) for group in groups) == [(2, 55), (60, 5)]
 
 
 def test_every_row_must_belong_to_a_span() -> None:
