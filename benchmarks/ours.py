@@ -115,14 +115,8 @@ def recipe(spec: dict[str, Any]) -> dict[str, Any]:
         model |= {"tower": spec["tower"], "image_mode": "resize", "image_size": spec["image_size"]}
     if work["stage"] == "pretrain":
         tune = {"kind": "frozen"}
-    train: dict[str, Any] = {"batch": work["batch"], "pack_tokens": 2048, "order": "by_image"}
-    train |= {
-        "dtype": spec["dtype"],
-        "log_every": 1,
-        "save_every": 0,
-        "sample_every": 1,
-        "probes": [{"prompt": "the turn's end"}],
-    }
+    train: dict[str, Any] = {"batch": work["batch"], "pack_tokens": 2048, "order": "by_image", "dtype": spec["dtype"]}
+    train |= {"log_every": 1, "save_every": 0, "sample_every": 1, "probes": [{"prompt": "the turn's end"}]}
     return {
         "name": work["name"],
         "out": spec["out"],

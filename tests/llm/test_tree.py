@@ -98,7 +98,7 @@ def test_an_image_is_never_cut() -> None:
     """A caption's first word is the target of its image's last row."""
     samples = [asked([1, 2, 3, 4, SLOT, SLOT, SLOT], [30 + n, 31], (CAT,)) for n in range(2)]
     grown, _ = grow(samples, SLOT)
-    assert grown.ids.tolist() == [1, 2, 3, 4, SLOT, SLOT, SLOT, 30, SLOT, SLOT, SLOT, 31 - 0]
+    assert grown.ids.tolist() == [1, 2, 3, 4, SLOT, SLOT, SLOT, 30, SLOT, SLOT, SLOT, 31]
     assert grown.images == (CAT, CAT)
 
 
