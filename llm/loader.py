@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from llm.bins import Budget, Indices
@@ -74,6 +76,25 @@ def plan_run(corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed
     return Schedule(tuple(plans), total)
 
 
+@contextmanager
+def _beside_the_model() -> Iterator[ThreadPoolExecutor]:
+    """A pool of one thread that computes alone.
+
+    Were it to open an OpenMP team of its own, threads would outnumber cores, and libgomp's would no longer wait for
+    each other awake: on two cores a step that multiplies for 7 s then stood still for 2 s more.
+    """
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(1, thread_name_prefix="loader") as pool:
+        pool.submit(_compute_alone).result()
+        torch.set_num_threads(threads)  # threads that begin later take what was set last
+        yield pool
+
+
+def _compute_alone() -> None:
+    torch.get_num_threads()  # a thread takes the number set last when it first asks; not to be done behind the next line
+    torch.set_num_threads(1)
+
+
 class Loader(Generic[BatchT]):
     """Turns a schedule into steps; `make(indices)` builds the batch of one pack, `mute` takes its targets away."""
 
@@ -93,7 +114,7 @@ class Loader(Generic[BatchT]):
         """The steps behind the first `done`, in order, made ahead by one thread."""
         numbers = range(done, self.schedule.total)
         waiting: list[Future[Step[BatchT]]] = []
-        with ThreadPoolExecutor(1, thread_name_prefix="loader") as pool:
+        with _beside_the_model() as pool:
             try:
                 for number in numbers:
                     waiting.append(pool.submit(self._step, number))
