@@ -15,7 +15,6 @@ from llm.encode import IGNORED, Encoder, Sample
 from llm.errors import DataError, Place, RecordError
 from llm.fold import fold, share_key, split_turns
 from llm.readers import describe, image_folder
-from llm.template import prove
 
 ENDS = ("offsets", "branch_offsets", "image_offsets")
 
@@ -88,9 +87,7 @@ def prompted(conversation: Conversation, system: str) -> Conversation:
 def encode(conversation: Conversation, encoder: Encoder, turns: str) -> Sample:
     """A record as training sees it: its questions together or apart, proved against the tokenizer's own template."""
     asked = [conversation] if turns == "together" else split_turns(conversation)
-    for question in asked:
-        prove(encoder.template, question)
-    return fold([encoder.encode(question) for question in asked])
+    return fold([encoder.encode(question, proof=True) for question in asked])
 
 
 def append(columns: Columns, ends: dict[str, int], sample: Sample, share: int) -> None:

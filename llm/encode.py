@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from llm.conversation import Conversation, ImageRef, Message
 from llm.errors import Place, RecordError
 from llm.spelling import Speller
-from llm.template import Segment, Template
+from llm.template import Segment, Template, proved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -60,13 +60,13 @@ class Encoder:
         self.image_rows = image_rows
         self._speller = Speller(tokenizer, image_id)
 
-    def encode(self, conversation: Conversation) -> Sample:
-        """Ids and labels of a record.
+    def encode(self, conversation: Conversation, proof: bool = False) -> Sample:
+        """Ids and labels of a record; with `proof` its text is held against the tokenizer's own rendering.
 
         Raises RecordError when nothing in it is trained on, when a text run meets an image, or when a text cannot be
-        written without a special token; TemplateError when the template cannot render it.
+        written without a special token; TemplateError when the template cannot render it, or with `proof` changes it.
         """
-        segments = self.template.render(conversation)
+        segments = proved(self.template, conversation) if proof else self.template.render(conversation)
         end = max((number for number, segment in enumerate(segments, 1) if segment.supervised), default=0)
         ids, supervised, images = self._ids(segments[:end], conversation.place)
         labels = np.full(len(ids), IGNORED, np.int32)

@@ -246,8 +246,8 @@ def load_template(name: str, tokenizer: "PreTrainedTokenizerBase") -> Template:
     return Template(tokenizer, _with_bos(NAMED[name], tokenizer))
 
 
-def prove(template: Template, conversation: Conversation) -> None:
-    """Raise TemplateError unless the segments' text is what the tokenizer renders from the real texts.
+def proved(template: Template, conversation: Conversation) -> list[Segment]:
+    """The rendered segments. Raises TemplateError unless their text is what the tokenizer renders from the real texts.
 
     It is not when a template looks into a text, as those do that cut `<think>` blocks out of earlier answers.
     """
@@ -255,7 +255,7 @@ def prove(template: Template, conversation: Conversation) -> None:
     ours = "".join(IMAGE if segment.image else segment.text for segment in segments)
     theirs = template.reference(conversation)
     if ours == theirs:
-        return
+        return segments
     at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
     near = slice(max(0, at - 20), at + 40)
     raise TemplateError(
@@ -298,7 +298,7 @@ def _strips(between: list[str], padded: list[str]) -> list[tuple[str, str]]:
             for left, right in product(_STRIPS, _STRIPS)
             if _RIGHT.rstrip(right) + plain + _LEFT.lstrip(left) == wide
         )
-        # Something else happens to white space: take it as it is typed, `prove` sees the records where it matters.
+        # Something else happens to white space: take it as it is typed, `proved` sees the records where it matters.
         left, right = next(fits, ("", ""))
         lefts.append(left)
         rights.append(right)

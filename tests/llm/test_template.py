@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerFast
 
 from llm.conversation import Conversation, ImageRef, Message
 from llm.errors import ConfigError, Place, TemplateError
-from llm.template import IMAGE, NAMED, Segment, Template, load_template, multimodal_jinja, prove
+from llm.template import IMAGE, NAMED, Segment, Template, load_template, multimodal_jinja, proved
 from tests.llm.tokenizers import CHATML, MARKS, bpe_tokenizer, llama_tokenizer
 
 TOKENIZERS = {
@@ -59,7 +59,7 @@ def test_joined_text_is_the_tokenizers_and_answers_alone_are_supervised(kind: st
         record = conversation(*turns)
         segments = template.render(record)
         assert shown(segments) == template.reference(record)
-        prove(template, record)
+        proved(template, record)
         answers = [message.text for message in turns if message.role == "assistant"]
         assert supervised(segments) == "".join(answer + template.stop for answer in answers)
         pictures = [segment.image for segment in segments if segment.image]
@@ -141,7 +141,7 @@ def test_plain_text_is_plain_under_every_template() -> None:
         template = load_template(name, TOKENIZERS["legacy"])
         assert shown(template.render(record)) == "<s>Once upon a time.</s>"
         assert supervised(template.render(record)) == "Once upon a time.</s>"
-        prove(template, record)
+        proved(template, record)
         assert shown(template.prompt(())) == "<s>"
 
 
@@ -151,7 +151,7 @@ def test_plain_keeps_of_a_question_the_images_alone() -> None:
     template = load_template("plain", TOKENIZERS["bpe"])
     assert shown(template.render(record)) == "<image><image>a red square<|im_end|>"
     assert [segment.supervised for segment in template.render(record)] == [False, False, True, True]
-    prove(template, record)
+    proved(template, record)
 
 
 def test_a_saved_plain_template_is_known_again() -> None:
@@ -189,11 +189,11 @@ def test_what_a_template_strips_is_stripped_from_the_segments() -> None:
     turns = (Message("user", ("\n What? \u3000\n",)), Message("assistant", ("\n\n It is. \n",)))
     record = conversation(*turns)
     template = own(TRIMMING)
-    prove(template, record)
+    proved(template, record)
     assert supervised(template.render(record)) == " It is. \n<|im_end|>"
     assert "user\nWhat?<|im_end|>" in shown(template.render(record))
     image_last = conversation(Message("user", (" look ", ImageRef("a"))), Message("assistant", ("ok",)))
-    prove(template, image_last)
+    proved(template, image_last)
     assert "user\nlook <image><|im_end|>" in shown(template.render(image_last))
 
 
@@ -201,7 +201,7 @@ def test_a_template_that_opens_with_its_own_system_text() -> None:
     jinja = "{% if messages[0].role != 'system' %}" + SYSTEM_FIRST.format("You are Smol") + "{% endif %}" + CHATML
     template = own(jinja)
     for turns in TURNS.values():
-        prove(template, conversation(*turns))
+        proved(template, conversation(*turns))
     assert shown(template.render(conversation(*ONE))).startswith(SYSTEM_FIRST.format("You are Smol"))
 
 
@@ -223,10 +223,10 @@ FORGETFUL = (
 
 def test_a_template_that_looks_into_texts_is_caught_with_the_record_and_the_difference() -> None:
     template = own(FORGETFUL)
-    prove(template, conversation(*ONE))
+    proved(template, conversation(*ONE))
     record = conversation(ONE[0], Message("assistant", ("<think>hm</think>A dog.",)))
     with pytest.raises(TemplateError, match=r"data.json:7 \(record r1\)") as error:
-        prove(template, record)
+        proved(template, record)
     assert "says 'im_start|>assistant\\n<think>hm</think>A dog.<" in str(error.value)
     assert "writes 'im_start|>assistant\\nA dog.<" in str(error.value)
 
@@ -246,7 +246,7 @@ def test_a_template_without_an_end_mark_is_refused_with_templates_that_fit() -> 
 
 def test_an_end_mark_must_stand_behind_every_trained_answer() -> None:
     template = own(END_AT_THE_END)
-    prove(template, conversation(*ONE))
+    proved(template, conversation(*ONE))
     with pytest.raises(TemplateError, match="no mark ends the answer in turn 2 of 6"):
         template.render(conversation(*THREE))
     untrained = (Message("assistant", ("A",), loss=False) if m.role == "assistant" else m for m in THREE[:5])
