@@ -8,7 +8,6 @@ from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from llm.bins import Budget, Indices
@@ -83,6 +82,8 @@ def _beside_the_model() -> Iterator[ThreadPoolExecutor]:
     Were it to open an OpenMP team of its own, threads would outnumber cores, and libgomp's would no longer wait for
     each other awake: on two cores a step that multiplies for 7 s then stood still for 2 s more.
     """
+    import torch
+
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(1, thread_name_prefix="loader") as pool:
         pool.submit(_compute_alone).result()
@@ -91,7 +92,9 @@ def _beside_the_model() -> Iterator[ThreadPoolExecutor]:
 
 
 def _compute_alone() -> None:
-    torch.get_num_threads()  # a thread takes the number set last when it first asks; not to be done behind the next line
+    import torch
+
+    torch.get_num_threads()  # a thread takes the number set last when it first asks: let that be done
     torch.set_num_threads(1)
 
 
