@@ -33,7 +33,7 @@ class PackedBatch:
         assert self.position_ids.shape == (1, rows), "one position a row"
         assert self.target_rows.shape == self.targets.shape, "one target a target row"
         assert len(self.targets) > 0, "a pack without a target has no gradient"
-        assert len(self.attention.order) == rows, "every row attends once"
+        assert len(self.attention.within) == rows, "every row attends once"
 
     @property
     def tokens(self) -> int:

@@ -51,8 +51,8 @@ def gated(gate: Tensor, up: Tensor) -> Tensor:
     return silu(gate).mul_(up)
 
 
-def gated_gradients(dy: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of gate and up. `dy` is used up."""
-    d_up = silu(gate).mul_(dy)
+def gated_gradients(dy: Tensor, gate: Tensor, up: Tensor, opened: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of gate and up. `dy` and `opened`, which is silu(gate), are used up."""
+    d_up = opened.mul_(dy)
     d_gate: Tensor = silu_gradient(dy.mul_(up), gate)
     return d_gate, d_up

@@ -42,45 +42,61 @@ class Group:
     queries: int
     keys: int
     pads: Tensor | None = None  # [n], keys on the left that a span does not see; None: nobody has any
+    lengths: Tensor | None = None  # [n], rows of a span; None: everyone has `queries`
+
+    @property
+    def prefix(self) -> int:
+        """Keys before the spans' own, padding among them."""
+        return self.keys - self.queries
 
     def to(self, device: torch.device) -> "Group":
         """The same group on another device."""
+        moved = {name: getattr(self, name).to(device) for name in ("query_rows", "key_rows")}
         pads = None if self.pads is None else self.pads.to(device)
-        return replace(self, query_rows=self.query_rows.to(device), key_rows=self.key_rows.to(device), pads=pads)
+        lengths = None if self.lengths is None else self.lengths.to(device)
+        return replace(self, **moved, pads=pads, lengths=lengths)
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionPlan:
-    """Every row of a pack is a query in exactly one group; `order[r]` is row r's place in the groups' joined output."""
+    """Every row of a pack is a query in exactly one group."""
 
     groups: tuple[Group, ...]
-    order: Tensor  # [T]
+    before: Tensor  # [T], padded rows of all groups, joined, before the row's span
+    within: Tensor  # [T], the row's place in its span
+    padded: Tensor  # [T], rows of its span with its padding
     lengths: Lengths  # the same spans for a varlen kernel
+
+    def places(self, heads: int) -> Tensor:
+        """[T * heads]: where a row's heads stand when every span holds one head behind the other, groups joined."""
+        each = torch.arange(heads, device=self.before.device)
+        return ((self.before * heads + self.within)[:, None] + self.padded[:, None] * each).reshape(-1)
 
     def to(self, device: torch.device) -> "AttentionPlan":
         """The same plan on another device."""
         groups = tuple(group.to(device) for group in self.groups)
-        return AttentionPlan(groups, self.order.to(device), self.lengths.to(device))
+        before, within, padded = (places.to(device) for places in (self.before, self.within, self.padded))
+        return AttentionPlan(groups, before, within, padded, self.lengths.to(device))
 
 
 def plan_attention(spans: list[Span], rows: int) -> AttentionPlan:
     """Sort spans into groups and lay out their index tensors. Runs in the loader, never in a step."""
-    order = np.full(rows, -1, np.int64)
+    before, within, padded = np.full((3, rows), -1, np.int64)
     groups: list[Group] = []
     base = 0
     for members in _alike(spans):
         queries, prefix = max(span.length for span in members), max(span.prefix for span in members)
-        within = np.arange(queries)
         starts = np.array([span.start for span in members])[:, None]
         lengths = np.array([span.length for span in members])[:, None]
-        query_rows = starts + np.minimum(within, lengths - 1)  # padding repeats the last row: any valid row does
+        query_rows = starts + np.minimum(
+            np.arange(queries), lengths - 1
+        )  # padding repeats the last row: any valid row does
         pads = np.array([prefix - span.prefix for span in members])
-        before = np.stack(
-            [_rows(((span.start, 1),) * pad + span.before) for span, pad in zip(members, pads, strict=True)]
-        )
-        key_rows = np.concatenate([before, query_rows], axis=1)
+        seen = [_rows(((span.start, 1),) * pad + span.before) for span, pad in zip(members, pads, strict=True)]
+        key_rows = np.concatenate([np.stack(seen), query_rows], axis=1)
         for index, span in enumerate(members):
-            order[span.start : span.start + span.length] = base + index * queries + np.arange(span.length)
+            own = slice(span.start, span.start + span.length)
+            before[own], within[own], padded[own] = base + index * queries, np.arange(span.length), queries
         groups.append(
             Group(
                 torch.from_numpy(query_rows.reshape(-1)),
@@ -89,11 +105,13 @@ def plan_attention(spans: list[Span], rows: int) -> AttentionPlan:
                 queries,
                 prefix + queries,
                 torch.from_numpy(pads) if pads.any() else None,
+                torch.from_numpy(lengths[:, 0]) if (lengths < queries).any() else None,
             )
         )
         base += len(members) * queries
-    assert (order >= 0).all(), "a row of the pack belongs to no span"
-    return AttentionPlan(tuple(groups), torch.from_numpy(order), _lengths(spans))
+    assert (padded >= 0).all(), "a row of the pack belongs to no span"
+    places = (torch.from_numpy(before), torch.from_numpy(within), torch.from_numpy(padded))
+    return AttentionPlan(tuple(groups), *places, _lengths(spans))
 
 
 def _lengths(spans: list[Span]) -> Lengths:

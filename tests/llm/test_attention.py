@@ -5,12 +5,15 @@ import time
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from llm.attention import BLOCK, _attend, _attend_short, plain_attention, use_packed_attention
+from llm import regrouped
+from llm.attention import plain_attention, use_packed_attention
 from llm.batch import collate
 from llm.encode import IGNORED, Sample
 from llm.forward import TextModel
+from llm.regrouped import BLOCK, Regrouped, attend
 from llm.spans import AttentionPlan, Span, plan_attention
 
 VOCAB = 96
@@ -57,25 +60,55 @@ def test_packed_equals_one_by_one(model: TextModel) -> None:
     assert (packed - separate).abs().max() < 2e-6
 
 
-@pytest.mark.parametrize("prefix", [0, 150])
-def test_blocks_of_queries_are_fused_attention(prefix: int) -> None:
-    """Spans of several blocks, the last of them not whole, alone and behind a prefix; values and gradients."""
-    lengths = (2 * BLOCK + 37, 2 * BLOCK + 30)
-    starts = [prefix, prefix + lengths[0]]
-    before = ((0, prefix),) if prefix else ()
-    spans = [Span(start, length, before) for start, length in zip(starts, lengths, strict=True)]
-    rows = prefix + sum(lengths)
-    plan = plan_attention([*([Span(0, prefix)] if prefix else []), *spans], rows)
-    group = max(plan.groups, key=lambda group: group.count)
-    assert group.count == 2 and group.keys == prefix + lengths[0]
-    query, key, value = (torch.randn(heads, rows, 8, requires_grad=True) for heads in (6, 2, 2))
-    weigh = torch.randn(group.count * group.queries, 6, 8)
-    found = []
-    for attend in (_attend_short, _attend):
-        attended = attend(query, key, value, group, 0.3, 0.0)
-        found.append((attended, *torch.autograd.grad((attended * weigh).sum(), (query, key, value))))
-    for mine, other in zip(*found, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+def _dense(query: Tensor, key: Tensor, value: Tensor, spans: list[Span], scale: float) -> Tensor:
+    """Every row against every other, and a mask of who sees whom."""
+    rows, heads, _ = query.shape
+    seen = torch.zeros(rows, rows, dtype=torch.bool)
+    for span in spans:
+        own = slice(span.start, span.start + span.length)
+        seen[own, own] = torch.ones(span.length, span.length, dtype=torch.bool).tril()
+        for start, length in span.before:
+            seen[own, start : start + length] = True
+    keys, values = (states.repeat_interleave(heads // states.shape[1], 1) for states in (key, value))
+    scores = torch.einsum("qhd,khd->hqk", query, keys) * scale
+    return torch.einsum("hqk,khd->qhd", scores.masked_fill(~seen, -torch.inf).softmax(-1), values)
+
+
+LONG = 2 * BLOCK + 37
+FORESTS = {
+    "spans of several blocks": [Span(0, LONG), Span(LONG, LONG - 7), Span(2 * LONG - 7, BLOCK)],
+    "branches behind a prefix": [
+        Span(0, 150),
+        Span(150, LONG, ((0, 150),)),
+        Span(150 + LONG, LONG - 9, ((0, 150),)),
+    ],
+    "branches behind beginnings of many lengths": [
+        Span(0, 30),
+        Span(30, 12, ((0, 30),)),
+        Span(42, 9, ((0, 30), (30, 12))),
+        Span(51, 7, ((0, 30), (30, 12))),
+        Span(58, 8, ((0, 30),)),
+        Span(66, 10),
+    ],
+}
+
+
+@pytest.mark.parametrize("spans", FORESTS.values(), ids=FORESTS)
+@pytest.mark.parametrize("way", ["plain", "fused", "autograd"])
+def test_regrouped_is_dense_attention(spans: list[Span], way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and gradients, by plain products, by SDPA that runs again, and by SDPA that autograd keeps."""
+    monkeypatch.setattr(regrouped, "SHORT", 0 if way == "fused" else 10_000)
+    torch.manual_seed(0)
+    rows = sum(span.length for span in spans)
+    plan = plan_attention(spans, rows)
+    assert any(group.lengths is not None for group in plan.groups), "no padding on the right"
+    inputs = query, key, value = [torch.randn(rows, heads, 8, requires_grad=True) for heads in (6, 2, 2)]
+    weigh = torch.randn(rows, 6, 8)
+    mine = attend(query, key, value, plan, 0.3, 0.0) if way == "autograd" else Regrouped.apply(*inputs, plan, 0.3)
+    truth = _dense(query, key, value, spans, 0.3)
+    found, expected = ((attended, *torch.autograd.grad((attended * weigh).sum(), inputs)) for attended in (mine, truth))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_broken_isolation_is_seen(model: TextModel) -> None:

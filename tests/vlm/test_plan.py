@@ -278,7 +278,7 @@ def test_recomputation_and_targets_move_what_they_should(tiny_llm: Path, monkeyp
     plain = forecast_run(Change({"train.lean": "off"}).of(config), (), "cpu", 0.1)
     assert recomputed.flops == plain.flops, "what is computed twice is useful once"
     assert few.flops < plain.flops, "the last layer's rows without a target are no work"
-    assert few.parts["activations"] < 0.5 * plain.parts["activations"]
+    assert few.parts["activations"] < 0.6 * plain.parts["activations"]
     selective = forecast_run(Change({"train.recompute": "selective"}).of(config), (), "cpu", 0.1)
     assert recomputed.total < selective.total < plain.total and selective.flops == plain.flops
 
