@@ -29,7 +29,7 @@ from benchmarks.table import markdown, read_results, write_between
 from benchmarks.work import ASSETS, PICTURES, WORKS, Work, lengths, write_data
 
 RESULTS = Path("benchmarks/results")
-FREE_STEPS = 4  # without turns, to see how long a step waits for its batches
+FREE_STEPS = 3  # without turns, to see how long a step waits for its batches
 PLANNED = 100_000  # texts whose packing is rated
 
 
