@@ -17,6 +17,7 @@ from llm.errors import DataError
 from llm.fold import alike
 from llm.marked import Block, Kind, Stretch, blocks
 from llm.packing import plan_packs
+from llm.tree import grow
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,16 @@ class ShownSample:
 
 @dataclass(frozen=True, slots=True)
 class ShownPack:
-    """One forward pass: pack `number` of the `of` packs of an optimizer step."""
+    """One forward pass: pack `number` of the `of` packs of an optimizer step.
+
+    Of its rows `computed` are computed: what else its samples begin with alike is computed once, too (llm/tree.py).
+    """
 
     step: int
     number: int
     of: int
     budget: int
+    computed: int
     samples: tuple[ShownSample, ...]
 
     @property
@@ -121,7 +126,11 @@ def _packs(corpus: Corpus, subject: Subject, encoder: Encoder, count: int) -> It
     for step, packs in enumerate(plan.steps, 1):
         for number, pack in enumerate(packs, 1):
             samples = tuple(_samples(corpus, pack.tolist(), encoder, folds))
-            yield ShownPack(step, number, len(packs), train.pack_tokens, samples)
+            rows = sum(sample.rows for sample in samples)
+            if folds:
+                tree, _ = grow([corpus.sample(index) for index in pack.tolist()], encoder.image_id)
+                rows = len(tree.ids)
+            yield ShownPack(step, number, len(packs), train.pack_tokens, rows, samples)
 
 
 def _samples(corpus: Corpus, pack: list[int], encoder: Encoder, folds: bool) -> Iterator[ShownSample]:

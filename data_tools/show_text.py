@@ -38,8 +38,9 @@ def about_pack(pack: ShownPack) -> str:
     """A pack's place and size."""
     several = "sample" if len(pack.samples) == 1 else "samples"
     images = f", {pack.count('image'):,} image rows" if pack.count("image") else ""
+    computed = f" ({pack.computed:,} computed: other beginnings are shared too)" if pack.computed < pack.rows else ""
     return (
-        f"step {pack.step}, pack {pack.number} of {pack.of}: {pack.rows:,} of {pack.budget:,} rows, "
+        f"step {pack.step}, pack {pack.number} of {pack.of}: {pack.rows:,} of {pack.budget:,} rows{computed}, "
         f"{len(pack.samples)} {several}, {pack.count('supervised'):,} supervised{images}"
     )
 

@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 from rich.console import Console
 from typer.testing import CliRunner
 
-from data_tools.show import Shown, show
+from data_tools.show import Shown, ShownSample, show
 from data_tools.show_page import page, thumbnail
 from data_tools.show_text import print_shown
 from data_tools.subject import find_subject
@@ -59,12 +59,19 @@ def printed(found: Shown, **terminal: Any) -> str:
     return out.getvalue()
 
 
+def rows_before_the_picture(sample: ShownSample) -> int:
+    stretches = [stretch for block in sample.blocks for stretch in block.stretches]
+    return sum(stretch.rows for stretch in stretches[: [stretch.kind for stretch in stretches].index("image")])
+
+
 def test_records_that_begin_alike_are_one_sample_with_branches(shown: Shown, file: Path) -> None:
     (pack,) = shown.packs
     alone, shared = sorted(pack.samples, key=lambda sample: len(sample.places))
     assert [block.is_prefix for block in shared.blocks] == [True, False, False, False]
     assert {place.rpartition(":")[2] for place in shared.places} == {"1", "2", "4"} and len(alone.places) == 1
     assert pack.count("image") == 40 and shared.count("image") == 20, "the shared picture is computed once"
+    opening = min(rows_before_the_picture(sample) for sample in pack.samples)
+    assert pack.rows - pack.computed >= opening > 0, "the template's opening is computed once for both pictures"
     assert [image.path for image in shared.images] == [str(file.parent / "a.png")]
     answers = [stretch.text for block in shared.blocks for stretch in block.stretches if stretch.kind == "supervised"]
     assert sorted(answers) == sorted(f"{text}<|im_end|>" for text in ("这是一只猫", EVIL, "big"))
@@ -76,7 +83,8 @@ def test_a_pipe_gets_marks_and_no_colours(shown: Shown) -> None:
     assert "␛[31mred␇␦" in said
     assert "read only   ⟦learnt⟧   «an image's rows»" in said
     assert "┃ ⟦这是一只猫<|im_end|>⟧" in said and ".png: 20 rows»" in said
-    assert re.search(r"━━ step 1, pack 1 of 1: \d+ of 4,096 rows, 2 samples, \d+ supervised, 40 image rows ━━", said)
+    rows = r"\d+ of 4,096 rows \(\d+ computed: other beginnings are shared too\)"
+    assert re.search(rf"━━ step 1, pack 1 of 1: {rows}, 2 samples, \d+ supervised, 40 image rows ━━", said)
     assert re.search(r"┣━━ shared prefix: \d+ rows, computed once for 3 branches", said)
     assert re.search(r"┣━━ branch 3: \d+ rows, \d+ supervised, \S+rows.jsonl:\d", said)
 
