@@ -16,8 +16,8 @@ from llm.encode import Encoder
 from llm.errors import DataError
 from llm.fold import alike
 from llm.marked import Block, Kind, Stretch, blocks
+from llm.material import samples_of
 from llm.packing import plan_packs
-from llm.tree import grow
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +126,8 @@ def _packs(corpus: Corpus, subject: Subject, encoder: Encoder, count: int) -> It
     for step, packs in enumerate(plan.steps, 1):
         for number, pack in enumerate(packs, 1):
             samples = tuple(_samples(corpus, pack.tolist(), encoder, folds))
-            rows = sum(sample.rows for sample in samples)
-            if folds:
-                tree, _ = grow([corpus.sample(index) for index in pack.tolist()], encoder.image_id)
-                rows = len(tree.ids)
-            yield ShownPack(step, number, len(packs), train.pack_tokens, rows, samples)
+            computed = sum(len(sample.ids) for sample in samples_of(corpus, pack.tolist(), folds, encoder.image_id))
+            yield ShownPack(step, number, len(packs), train.pack_tokens, computed, samples)
 
 
 def _samples(corpus: Corpus, pack: list[int], encoder: Encoder, folds: bool) -> Iterator[ShownSample]:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from llm.regrouped import Regrouped, attend
+from llm.regrouped import Regrouped, Sdpa, attend
 from llm.sequence import Exchange
 from llm.spans import AttentionPlan
 from llm.varlen import HALF, find_kernel
@@ -30,6 +31,7 @@ def packed_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     packed: AttentionPlan | Exchange | None = None,
+    sdpa: Sdpa = scaled_dot_product_attention,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
     """transformers' attention signature; `packed` arrives through the model's keyword arguments.
@@ -44,16 +46,16 @@ def packed_attention(
     if isinstance(packed, Exchange):
         heads = query.shape[1]
         query, key, value = (packed.whole(states, heads) for states in (query, key, value))
-        attended, _ = packed_attention(module, query, key, value, attention_mask, scaling, dropout, packed.plan)
+        attended, _ = packed_attention(module, query, key, value, attention_mask, scaling, dropout, packed.plan, sdpa)
         return packed.own(attended), None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     kernel = find_kernel() if query.is_cuda and query.dtype in HALF and dropout == 0 else None
     if kernel is not None:
         return varlen(query, key, value, packed.lengths, scale, kernel.call), None
-    queries, keys, values = (states[0].transpose(0, 1) for states in (query, key, value))
+    queries, keys, values = (states[0].transpose(0, 1).contiguous() for states in (query, key, value))
     if query.device.type in ("cpu", "meta") and dropout == 0:  # meta: a forecast of what a CPU would hold
-        return Regrouped.apply(queries, keys, values, packed, scale)[None], None
-    return attend(queries, keys, values, packed, scale, dropout)[None], None
+        return Regrouped.apply(queries, keys, values, packed, scale, sdpa)[None], None
+    return attend(queries, keys, values, packed, scale, dropout, sdpa)[None], None
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:

@@ -130,12 +130,12 @@ class TrainConfig(Part):
     recompute: bool | Literal["selective"] = Field(
         False,
         description="recompute activations in the backward pass. true: whole layers, a third more work, far less "
-        "memory; selective: all but matrix products and attention, little more work, less memory",
+        "memory; selective: all but matrix products and a card's attention, little more work, less memory",
     )
     lean: Literal["auto", "off"] = Field(
         "auto",
-        description="auto: layers of Llama's family run with our own backward pass, which keeps less than half and is "
-        "faster; off: transformers' own",
+        description="auto: layers of Llama's family run with our own backward pass, which keeps less; "
+        "off: transformers' own",
     )
     save_every: Annotated[int, Field(ge=0)] = Field(500, description="steps between checkpoints; 0: only at the end")
     keep: Positive = Field(2, description="whole checkpoints that stay on disk, never fewer than 2")

@@ -9,6 +9,7 @@ replaced by what they keep and give.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
@@ -218,9 +219,11 @@ def attention_of(llm: PreTrainedModel, kind: Kind, ledger: Ledger, pairs: int = 
     The ledger is told a card's work on `pairs` of rows: two products, forward once and backward twice.
     """
 
-    def on_cpu(*args: Any, **options: Any) -> tuple[Tensor, None]:
-        with Fused(ledger):  # once more: a function mode does not reach into the backward pass, where layers rerun
-            return packed_attention(*args, **options)
+    def on_cpu(
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: None, **options: Any
+    ) -> tuple[Tensor, None]:
+        # Handed in: a function mode does not reach into the backward pass, where attention and layers rerun.
+        return packed_attention(module, query, key, value, mask, sdpa=partial(fused, ledger), **options)
 
     def on_card(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: None, packed: AttentionPlan, **_: object
@@ -257,6 +260,14 @@ class FusedAttention(torch.autograd.Function):
         return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
 
 
+def fused(ledger: Ledger, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    """In SDPA's place; its work is told to the ledger."""
+    passes = 3 if query.requires_grad else 1
+    ledger.flops += passes * 4 * query.numel() * key.shape[-2]
+    attended: Tensor = FusedAttention.apply(query, key, value)
+    return attended
+
+
 class Fused(TorchFunctionMode):
     """Inside, SDPA is the stand-in above; its work is told to the ledger.
 
@@ -271,8 +282,5 @@ class Fused(TorchFunctionMode):
         """Replace the call, or let it through."""
         options = kwargs or {}
         if func is scaled_dot_product_attention:
-            query, key, value = args[:3]
-            passes = 3 if query.requires_grad else 1
-            self.ledger.flops += passes * 4 * query.numel() * key.shape[-2]
-            return FusedAttention.apply(query, key, value)
+            return fused(self.ledger, *args[:3])
         return func(*args, **options)

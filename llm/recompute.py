@@ -36,7 +36,8 @@ def recompute(llm: PreTrainedModel, config: RunConfig) -> None:
 
 
 def keeps(_: object, operation: object, *inputs: Any, **__: Any) -> CheckpointPolicy:
-    """`selective` keeps what is dear: the wide matrix products and fused attention.
+    """`selective` keeps what is dear: the wide matrix products and fused attention (a CPU's keeps
+    nothing anyway, llm/regrouped.py).
 
     Norms, SwiGLU's product, rotary embeddings and adapters cost next to nothing to repeat and hold most of the memory.
     """

@@ -4,7 +4,7 @@
 the backward pass, which is little work beside the weights and re-padded rows that would lie in memory until then.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,22 @@ from llm.spans import AttentionPlan, Group
 SHORT = 768
 BLOCK = 128  # queries that are multiplied with their keys at a time: what lies behind a block is not computed
 
+Sdpa = Callable[..., Tensor]  # scaled_dot_product_attention, or what a forecast puts in its place
+
 softmax_gradient = torch.ops.aten._softmax_backward_data
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, scale: float, dropout: float) -> Tensor:
-    """[T, heads, D] of queries [T, heads, D], keys and values [T, key_value_heads, D]: one SDPA call a group."""
-    outputs = [_fused(Gathered.of(query, key, value, group), group, scale, dropout) for group in plan.groups]
+def attend(
+    query: Tensor,  # [T, heads, D]
+    key: Tensor,  # [T, key_value_heads, D]
+    value: Tensor,
+    plan: AttentionPlan,
+    scale: float,
+    dropout: float,
+    sdpa: Sdpa = scaled_dot_product_attention,
+) -> Tensor:
+    """[T, heads, D]: one SDPA call a group."""
+    outputs = [_fused(Gathered.of(query, key, value, group), group, scale, sdpa, dropout) for group in plan.groups]
     return _back(outputs, plan, query)
 
 
@@ -32,13 +42,15 @@ class Regrouped(torch.autograd.Function):
     """The same without dropout, by plain products where a group's spans are short."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, scale: float) -> Tensor:
-        ctx.plan, ctx.scale = plan, scale
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, scale: float, sdpa: Sdpa
+    ) -> Tensor:
+        ctx.plan, ctx.scale, ctx.sdpa = plan, scale, sdpa
         ctx.save_for_backward(query, key, value)
         outputs = []
         for group in plan.groups:
             rows = Gathered.of(query, key, value, group)
-            outputs.append(_plain(rows, group, scale) if group.keys <= SHORT else _fused(rows, group, scale, 0.0))
+            outputs.append(_plain(rows, group, scale) if group.keys <= SHORT else _fused(rows, group, scale, sdpa))
         return _back(outputs, plan, query)
 
     @staticmethod
@@ -49,13 +61,16 @@ class Regrouped(torch.autograd.Function):
         of_queries = []
         for group in plan.groups:
             rows = Gathered.of(query, key, value, group)
-            gradients = _plain_gradients if group.keys <= SHORT else _fused_gradients
-            found = gradients(rows, _of_group(grads[0], group), group, ctx.scale)
+            gradient = _of_group(grads[0], group)
+            if group.keys <= SHORT:
+                found = _plain_gradients(rows, gradient, group, ctx.scale)
+            else:
+                found = _fused_gradients(rows, gradient, group, ctx.scale, ctx.sdpa)
             of_queries.append(found.queries)
             places = _places(group.key_rows, group.count, key.shape[1])
             _table(of_keys).index_add_(0, places, _table(found.keys))
             _table(of_values).index_add_(0, places, _table(found.values))
-        return _back(of_queries, plan, query), of_keys, of_values, None, None
+        return _back(of_queries, plan, query), of_keys, of_values, None, None, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,20 +197,18 @@ def _plain_gradients(rows: Gathered, gradient: Tensor, group: Group, scale: floa
 # Fused products ------------------------------------------------------------------------------------------------------
 
 
-def _fused(rows: Gathered, group: Group, scale: float, dropout: float) -> Tensor:
+def _fused(rows: Gathered, group: Group, scale: float, sdpa: Sdpa, dropout: float = 0.0) -> Tensor:
     """[n, heads, queries, D] by one SDPA call."""
     repeat = rows.queries.shape[1] // rows.keys.shape[1]
     keys, values = (states.repeat_interleave(repeat, 1) for states in (rows.keys, rows.values))
     mask = _visible(group) if group.prefix else None
-    return scaled_dot_product_attention(
-        rows.queries, keys, values, mask, dropout_p=dropout, is_causal=mask is None, scale=scale
-    )
+    return sdpa(rows.queries, keys, values, mask, dropout_p=dropout, is_causal=mask is None, scale=scale)
 
 
-def _fused_gradients(rows: Gathered, gradient: Tensor, group: Group, scale: float) -> Gathered:
+def _fused_gradients(rows: Gathered, gradient: Tensor, group: Group, scale: float, sdpa: Sdpa) -> Gathered:
     with torch.enable_grad():
         inputs = [states.detach().requires_grad_() for states in (rows.queries, rows.keys, rows.values)]
-        attended = _fused(Gathered(*inputs), group, scale, 0.0)
+        attended = _fused(Gathered(*inputs), group, scale, sdpa)
     return Gathered(*torch.autograd.grad(attended, inputs, gradient))
 
 

@@ -88,9 +88,8 @@ def plan_attention(spans: list[Span], rows: int) -> AttentionPlan:
         queries, prefix = max(span.length for span in members), max(span.prefix for span in members)
         starts = np.array([span.start for span in members])[:, None]
         lengths = np.array([span.length for span in members])[:, None]
-        query_rows = starts + np.minimum(
-            np.arange(queries), lengths - 1
-        )  # padding repeats the last row: any valid row does
+        # Padding repeats the last row: any valid row does.
+        query_rows = starts + np.minimum(np.arange(queries), lengths - 1)
         pads = np.array([prefix - span.prefix for span in members])
         seen = [_rows(((span.start, 1),) * pad + span.before) for span, pad in zip(members, pads, strict=True)]
         key_rows = np.concatenate([np.stack(seen), query_rows], axis=1)

@@ -2,7 +2,7 @@
 
 A template is rendered once per pattern of roles with a sentinel in place of each turn's text; what stands between
 the sentinels is the template's. So named templates and the tokenizer's own (`auto`) go one way, and no template
-has to be understood. `prove` compares with a rendering of the real texts.
+has to be understood. `proved` compares with a rendering of the real texts.
 """
 
 import difflib

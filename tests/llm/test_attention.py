@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from llm import regrouped
@@ -104,7 +105,10 @@ def test_regrouped_is_dense_attention(spans: list[Span], way: str, monkeypatch: 
     assert any(group.lengths is not None for group in plan.groups), "no padding on the right"
     inputs = query, key, value = [torch.randn(rows, heads, 8, requires_grad=True) for heads in (6, 2, 2)]
     weigh = torch.randn(rows, 6, 8)
-    mine = attend(query, key, value, plan, 0.3, 0.0) if way == "autograd" else Regrouped.apply(*inputs, plan, 0.3)
+    if way == "autograd":
+        mine = attend(query, key, value, plan, 0.3, 0.0)
+    else:
+        mine = Regrouped.apply(query, key, value, plan, 0.3, scaled_dot_product_attention)
     truth = _dense(query, key, value, spans, 0.3)
     found, expected = ((attended, *torch.autograd.grad((attended * weigh).sum(), inputs)) for attended in (mine, truth))
     for one, other in zip(found, expected, strict=True):

@@ -84,7 +84,7 @@ def recipes(tiny_llm: Path, roomy_llm: Path, clip: Path, siglip: Path, cnn: Path
 
 NAMES = (
     *("full fp32", "full bf16, no embeddings", "full bf16, 8 bit", "full bf16, few rows"),
-    *("lora", "lora, dropout, some targets", "lora, recompute", "lora, selective", "qlora"),
+    *("lora", "lora, fused attention", "lora, dropout, some targets", "lora, recompute", "lora, selective", "qlora"),
     *("pretrain", "pretrain, four bit", "finetune, lora", "finetune, full"),
 )
 
