@@ -90,10 +90,11 @@ def ask(page: Page, text: str, *files: Path) -> None:
 
 
 def choose(page: Page, box: str, name: str) -> None:
-    """Choose from a dropdown."""
+    """Choose from a dropdown; what comes next waits until it shows the choice."""
     page.locator(f"#{box} input").click()
     wanted = re.compile(rf"^[\s✓]*{re.escape(name)}\s*$")
     page.locator("[role=option]:visible").filter(has_text=wanted).last.click()
+    expect(page.locator(f"#{box} input")).to_have_value(name)
 
 
 def test_a_picture_is_uploaded_and_asked_about(page: Page, site: Site) -> None:
