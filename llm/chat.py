@@ -1,7 +1,6 @@
 """Talking to a model: one speaker for terminal, page, API, evaluation and probes; prompts built as in training."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Self
@@ -62,8 +61,7 @@ class Speaker:
 
     def stream(self, messages: tuple[Message, ...], sampling: Sampling) -> Reply:
         """The answer's text as it grows, piece by piece. Closing it stops the generation."""
-        with ThreadPoolExecutor(1) as thread:  # one that ends, as the generating one: see vlm.chat.open_speaker
-            prompt = thread.submit(self._prompt, messages).result()
+        prompt = self._prompt(messages)
         ends = self.encoder.stop_ids
 
         def run(streamer: BaseStreamer, stopped: Callable[[], bool]) -> None:

@@ -1,6 +1,5 @@
 """`eyegraft chat`: a run's model, or a plain Hugging Face folder, in the terminal."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from llm.chat import Speaker
@@ -35,14 +34,7 @@ def open_speaker(path: Path, checkpoint: str = "latest", adapter: str = "", bits
     """The speaker of a run folder, or of a Hugging Face folder with the template it carries.
 
     `adapter` and `bits` are for the latter: ConfigError for a run, which has its own adapters and precision.
-    The model is loaded in a thread that ends: every answer is generated in one of its own, and an OpenMP team that
-    loading left behind would put those threads to sleep at every barrier (docs/speed.md, "One team").
     """
-    with ThreadPoolExecutor(1) as loading:
-        return loading.submit(_open, path, checkpoint, adapter, bits).result()
-
-
-def _open(path: Path, checkpoint: str, adapter: str, bits: int) -> Speaker:
     if (path / "config.json").exists():
         from vlm.foreign import open_exported
 
