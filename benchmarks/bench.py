@@ -1,7 +1,7 @@
 """`make bench`: Eyegraft against TRL and transformers' Trainer on the same rows, weights and samples a step.
 
 Everyone loads once, warms up with a step (the peers with a micro-batch), and then trains steps in turns, block after
-block. From the warm-up on nobody runs beside another. Loading and compiling are not counted, waiting for data is.
+block. But for imports nobody runs beside another. Loading and compiling are not counted, waiting for data is.
 Figures land in `benchmarks/results/cpu.json`, with a card in `gpu.json`; `--readme FILE` writes them between its marks.
 """
 
@@ -98,7 +98,8 @@ def measure(folder: Path, found: list[Group], limit: float) -> None:
 def settled(folder: Path) -> dict[str, Any]:
     """What everyone trains in: the dtype whose products, forward and backward, this machine does faster."""
     process = Contender("peak", {"dtype": ""}, folder / "products")
-    told = process.hear()
+    process.hear()
+    told = process.step()
     process.end()
     dtype = faster(told["training"])
     gflops = {
@@ -151,21 +152,23 @@ def compare(group: Group, run: Run, place: Path) -> list[dict[str, Any]]:
 
 
 def start(group: Group, spec: dict[str, Any], place: Path, peak_dtype: str, processes: dict[str, Contender]) -> None:
-    """Fill `processes` with everyone, loaded two at a time, and warmed up one by one.
+    """Fill `processes` with everyone, loaded and warmed up.
 
-    Loading is one thread's work; threads of two that multiply at once would wait for each other's.
+    Imports are one thread's work: two at a time. Loading is more (Eyegraft tries its first pack, the tower's statistics
+    are taken), and threads of two that multiply at once wait for each other's: one by one.
     """
     specs = {entry.name: (entry.module, spec | told(entry, place / f"{i}")) for i, entry in enumerate(group.entries)}
-    loading: list[Contender] = []
+    importing: list[Contender] = []
     for number, (name, (module, settings)) in enumerate((specs | {"peak": ("peak", {"dtype": peak_dtype})}).items()):
         processes[name] = Contender(module, settings, place / f"{number}")
-        loading.append(processes[name])
-        if len(loading) > 1:
-            loading.pop(0).hear()
-    for process in loading:
+        importing.append(processes[name])
+        if len(importing) > 1:
+            importing.pop(0).hear()
+    for process in importing:
         process.hear()
     for entry in group.entries:
-        processes[entry.name].step()
+        processes[entry.name].step()  # loads
+        processes[entry.name].step()  # warms up
 
 
 def take_turns(group: Group, run: Run, processes: dict[str, Contender]) -> tuple[Steps, list[float]]:
@@ -209,7 +212,8 @@ def waiting(spec: dict[str, Any], folder: Path) -> float:
     """Share of the time that our steps wait for their batches when nobody holds them up between."""
     entry = Entry(OURS, train={"max_steps": FREE_STEPS})
     process = Contender("ours", spec | told(entry, folder, free=True), folder)
-    share: float = process.hear()["input_wait"]
+    process.hear()
+    share: float = process.step()["input_wait"]
     process.end()
     return share
 

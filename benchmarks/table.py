@@ -56,7 +56,10 @@ def _side(device: str, result: Result) -> list[str]:
         names = [entry.name for entry in contenders(WORKS["questions"], tower == TOWERS[0])]
         found = [[_row(result, "peers", work, tower, name) for work in WORKS] for name in names]
         title = f"{device}, {NAMES[tower]}"
-        lines += [_line(f"{title}: {name}", *map(_speed, rows)) for name, rows in zip(names, found, strict=True)]
+        for name, rows in zip(names, found, strict=True):
+            part = [name in (entry.name for entry in contenders(work, True)) for work in WORKS.values()]
+            cells = [_speed(row) if takes_part else "-" for row, takes_part in zip(rows, part, strict=True)]
+            lines.append(_line(f"{title}: {name}", *cells))
         if any(row for rows in found for row in rows):
             memory = [_memory(list(column)) for column in zip(*found, strict=True)]
             lines.append(_line(f"{title}: peak GiB, in this order", *memory))
@@ -128,7 +131,8 @@ def _made_with(device: str, result: Result) -> str:
             f"`fill` on {packed['samples']:,} texts: the fewest packs possible are {packed['of_possible']:.2%} of its."
         )
     lines.append(
-        f"Median (range) of the steps; the factor is {OURS}'s median over it; {TUNED}: no recomputation, text packed."
+        f"Median (range) of the steps; the factor is {OURS}'s median over it; {TUNED}: no recomputation, text packed, "
+        "micro-batches of up to 32 rows."
     )
     if result.get("left_out"):
         lines.append(f"Left out for time: {', '.join(result['left_out'])}.")

@@ -22,6 +22,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from llm.attention import CARD_FORECAST, FORECAST, packed_attention, use_packed_attention
 from llm.batch import PackedBatch
 from llm.config import OptimConfig
+from llm.head import HeadLoss
 from llm.ledger import Ledger
 from llm.optim import MasterOptimizer, ParamGroup
 from llm.skeleton import META
@@ -48,7 +49,7 @@ class Shape:
     llm: PreTrainedModel
     groups: list[ParamGroup]
     parts: dict[str, nn.Module]  # whose weights are listed by themselves
-    head: nn.Module
+    heads: tuple[nn.Module, ...]  # the LM head and the loss behind it, whichever is called
     pictures: tuple[nn.Module, ...] = ()  # whose activations are listed by themselves
     recompute: Callable[[], None] = lambda: None  # has the layers do it; until then they keep everything
 
@@ -74,6 +75,9 @@ def measure(shape: Shape, optim: OptimConfig, batch: Batch, text: PackedBatch, p
     """
     flops, reached = rehearse(shape, batch, text)
     shape.recompute()
+    for head in shape.heads:
+        if isinstance(head, HeadLoss):
+            head.device = "cuda" if kind == "card" else "cpu"
     ledger = Ledger()
     with attention_of(shape.llm, kind, ledger), META, Fused(ledger), ledger:
         _weights(ledger, shape)
@@ -171,7 +175,7 @@ def _told_apart(ledger: Ledger, shape: Shape) -> Iterator[None]:
 
     for module in shape.pictures:
         handles += [module.register_forward_pre_hook(enter("pictures")), module.register_forward_hook(leave)]
-    handles.append(shape.head.register_forward_pre_hook(into_head))
+    handles += [head.register_forward_pre_hook(into_head) for head in shape.heads]
     for group in shape.groups:
         handles += [parameter.register_post_accumulate_grad_hook(gradient) for parameter in group.parameters]
     try:

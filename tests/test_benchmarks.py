@@ -45,7 +45,7 @@ def test_all_takes_turns_in_groups_that_fit_the_memory_and_what_matters_most_is_
     peers = [(group.work.name, group.tower) for group in found if group.kind == "peers"]
     first = [("questions", "vit"), ("captions", "vit"), ("turns", "vit"), ("text", "")]
     assert peers == [*first, ("questions", "lite0"), ("captions", "lite0"), ("turns", "lite0")]
-    assert [len(group.entries) for group in found if group.kind == "peers"] == [4, 4, 4, 4, 2, 2, 2]
+    assert [len(group.entries) for group in found if group.kind == "peers"] == [5, 4, 4, 4, 2, 2, 2]
     assert all(len(group.entries) <= AT_ONCE and group.entries[0].name == OURS for group in found)
     off = [entry for group in found if group.kind == "ablation" for entry in group.entries[1:]]
     assert off == list(ABLATIONS) and [group.kind for group in found[4:6]] == ["ablation", "ablation"]
@@ -69,7 +69,8 @@ def test_recipes_are_recipes_and_batches_divide(group: Group, tmp_path: Path) ->
 
 def test_a_contender_steps_when_told_and_waiting_does_not_count(tmp_path: Path) -> None:
     process = Contender("peak", {"dtype": "fp32"}, tmp_path / "peak")
-    first = process.hear()
+    assert "flops_per_s" not in process.hear(), "imported, no more"
+    first = process.step()
     time.sleep(0.5)
     asked = time.perf_counter()
     second = process.step()
@@ -82,7 +83,8 @@ def test_a_contender_steps_when_told_and_waiting_does_not_count(tmp_path: Path) 
 def test_a_contender_that_dies_is_quoted(tmp_path: Path) -> None:
     process = Contender("peers", {"trainer": "trl"}, tmp_path / "peers")
     with pytest.raises(SystemExit, match="KeyError: 'work'|No module named"):
-        process.hear()
+        process.hear()  # all is imported, unless TRL is missing
+        process.step()
 
 
 def test_operations_are_those_nobody_can_leave_out() -> None:
@@ -207,11 +209,12 @@ def test_the_table_holds_what_was_measured_and_says_what_was_not() -> None:
     ours, tuned = WORKS["questions"].batch, WORKS["questions"].batch / 10
     assert f"| CPU, ViT: Eyegraft | {cell(ours)} | not measured | not measured | not measured |" in lines
     assert any(line.startswith(f"| CPU, ViT: TRL, tuned | {cell(tuned)}: 10.0x | not") for line in lines)
-    assert any(line.startswith("| CPU, ViT: peak GiB, in this order | 1.0, 2.5, -, - |") for line in lines)
+    assert any(line.startswith("| CPU, ViT: peak GiB, in this order | 1.0, 2.5, -, -, - |") for line in lines)
     assert any("share of the peak | 50% of 0.01 TFLOP/s fp32 | not measured | not" in line for line in lines)
     assert "| no folding | 10.67 (10.67 to 10.67) | 3.00x | 1.00 | 1.10 |" in lines
     gpu = [line for line in lines if line.startswith("| GPU")]
-    assert len(gpu) == 6 and all(line.count("not measured") == 4 for line in gpu)
+    assert len(gpu) == 7 and all(line.count("not measured") + line.count("| -") == 4 for line in gpu)
+    assert sum("| -" in line for line in gpu) == 1, "smaller micro-batches, where a step is more than one"
     told = "\n".join(lines)
     for fact in (
         "`python -m benchmarks.bench`",

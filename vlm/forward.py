@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from llm.errors import RunError
+from llm.forward import position_of
+from llm.head import HeadLoss
 from llm.lean import decode, why_not
-from llm.loss import summed_loss
 from vlm.batch import VlmBatch
 from vlm.features import FeatureStore
 from vlm.model import VisionModel
@@ -17,6 +18,7 @@ class VlmModel(nn.Module):
     def __init__(self, vision: VisionModel, lean: bool = False) -> None:
         super().__init__()
         self.vision, self.lean = vision, lean  # lean: as in llm.forward
+        self.head_loss = HeadLoss()
         self.store: FeatureStore | None = None  # keeps what a frozen tower makes of a picture
         # Under ZeRO the processes wait for each other in every part of the model: none may call the tower alone, or
         # leave it out.
@@ -29,24 +31,21 @@ class VlmModel(nn.Module):
 
     def forward(self, batch: VlmBatch) -> Tensor:
         """Summed cross-entropy over the pack's targets, fp32 scalar."""
-        return summed_loss(self.logits(batch), batch.text.targets)
+        loss: Tensor = self.head_loss(self._hidden(batch), self.vision.lm_head, batch.text.targets)
+        return loss
 
     def logits(self, batch: VlmBatch) -> Tensor:
         """[K, V]: the LM head runs at target rows only."""
-        text, body = batch.text, self.vision.language_model
-        if self.lean and not why_not(body):
-            hidden = decode(body, self.embed(batch), text.position_ids, text.attention, text.target_rows)
-            lean: Tensor = self.vision.lm_head(hidden)
-            return lean
-        output = self.vision.hf(
-            inputs_embeds=self.embed(batch)[None],
-            position_ids=batch.text.position_ids,
-            use_cache=False,
-            packed=batch.text.attention,
-            logits_to_keep=batch.text.target_rows,
-        )
-        logits: Tensor = output.logits[0]
+        logits: Tensor = self.vision.lm_head(self._hidden(batch))
         return logits
+
+    def _hidden(self, batch: VlmBatch) -> Tensor:
+        """[K, H]: what the head reads, at target rows."""
+        text, body, embeds = batch.text, self.vision.language_model, self.embed(batch)
+        if self.lean and not why_not(body):
+            return decode(body, embeds, text.position_ids, text.attention, text.target_rows)
+        rows: Tensor = body(inputs_embeds=embeds[None], **position_of(text)).last_hidden_state[0]
+        return rows.index_select(0, text.target_rows)
 
     def embed(self, batch: VlmBatch) -> Tensor:
         """[T, hidden]: token embeddings with the projected pictures in their rows."""

@@ -48,9 +48,9 @@ def _text(config: RunConfig, earlier: Sequence[RunConfig]) -> Shape:
     llm.requires_grad_(False)
     parameters = apply_tuning(llm, config.tune)
     groups = [ParamGroup("llm", parameters, config.optim.lr)]
-    return Shape(
-        TextModel(llm, lean.wanted(config)), llm, groups, {}, _head(llm), recompute=partial(recompute, llm, config)
-    )
+    model = TextModel(llm, lean.wanted(config))
+    heads, again = (_head(llm), model.head_loss), partial(recompute, llm, config)
+    return Shape(model, llm, groups, {}, heads, recompute=again)
 
 
 def _vision(config: VlmRunConfig, earlier: Sequence[RunConfig]) -> Shape:
@@ -64,7 +64,8 @@ def _vision(config: VlmRunConfig, earlier: Sequence[RunConfig]) -> Shape:
     parts: dict[str, nn.Module] = {"tower": vision.tower, "projector": vision.projector}
     model = VlmModel(vision, lean.wanted(config))
     pictures, again = (vision.tower, vision.projector), partial(recompute, vision.language_model, config)
-    return Shape(model, vision.language_model, groups, parts, vision.lm_head, pictures, again)
+    heads = (vision.lm_head, model.head_loss)
+    return Shape(model, vision.language_model, groups, parts, heads, pictures, again)
 
 
 def vision_skeleton(config: VlmRunConfig) -> VisionModel:

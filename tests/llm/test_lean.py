@@ -111,8 +111,8 @@ def test_loss_and_gradients_are_those_of_transformers_layers(kind: str, tune: st
         expected, reference = step(model, trained, batch)
     assert loss == pytest.approx(expected, rel=1e-6)
     assert len(trained) > 20
-    for one, other in zip(gradients, reference, strict=True):
-        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+    for one, other in zip(gradients, reference, strict=True):  # some nearly cancel: 1e-4 where others are 1e-2
+        assert torch.allclose(one, other, rtol=1e-4, atol=3e-5 * float(other.abs().max()))
 
 
 def adapted(model: TextModel) -> Linear:

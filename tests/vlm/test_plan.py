@@ -272,7 +272,8 @@ def test_recomputation_and_targets_move_what_they_should(tiny_llm: Path, monkeyp
     monkeypatch.setattr("llm.recompute.NARROW", 8)  # the tiny model's products are all narrower than what is kept
     config = text(tiny_llm)
     full, few = forecast_run(config, (), "cpu", 1.0), forecast_run(config, (), "cpu", 0.1)
-    assert full.parts["head"] > 5 * few.parts["head"]
+    assert full.parts["head"] == few.parts["head"], "logits are gone when the backward pass begins"
+    assert full.flops > few.flops, "the head multiplies rows with a target alone"
     recomputed = forecast_run(Change({"train.recompute": True}).of(config), (), "cpu", 0.1)
     assert recomputed.parts["activations"] < few.parts["activations"]
     plain = forecast_run(Change({"train.lean": "off"}).of(config), (), "cpu", 0.1)

@@ -1,0 +1,104 @@
+"""The LM head and the loss behind it, a few rows at a time: the logits of a pack are never there at once.
+
+A vocabulary is long: a row of logits is 85 times as wide as SmolLM2-135M's hidden states. Each chunk's logits become
+its losses and, in place, their gradient, which goes through the head at once; kept is the gradient of the hidden
+states alone (as in Liger Kernel, arXiv 2410.10989, section 3.2).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import nll_loss
+
+from llm.encode import IGNORED
+from llm.loss import summed_loss
+
+# Logits of a chunk, at most. 24 MiB in fp32 on a CPU: glibc maps blocks of 32 MiB anew whenever they are asked for.
+CHUNK = {"cpu": 6 * 2**20, "cuda": 2**27}
+LEAST_ROWS = 64  # of a chunk: narrower products read the head's weight too often
+
+
+class HeadLoss(nn.Module):
+    """Summed cross-entropy, fp32 scalar, of hidden rows [K, H] behind a head; targets [K] as in `summed_loss`.
+
+    A head that is more than a plain linear (it has an adapter, or ZeRO-3 gathers its weight) gives all logits at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.device = ""  # whose chunks are taken; empty: the rows'. A forecast's rows are on none
+
+    def forward(self, hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
+        """The loss; its gradient is there already, and is only scaled in the backward pass."""
+        if type(head) is not nn.Linear or hasattr(head.weight, "ds_id"):
+            return summed_loss(head(hidden), targets)
+        most = CHUNK.get(self.device or hidden.device.type, CHUNK["cpu"]) // len(head.weight)
+        loss: Tensor = _Chunked.apply(hidden, head.weight, head.bias, targets, max(LEAST_ROWS, most))
+        return loss
+
+
+class _Chunked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, most: int) -> Tensor:
+        wanted: tuple[bool, ...] = ctx.needs_input_grad[:3]
+        of_hidden = torch.empty_like(hidden) if wanted[0] else None
+        of_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
+        of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and wanted[2] else None
+        total, counts = hidden.new_zeros((), dtype=torch.float32), (targets != IGNORED)[:, None].to(hidden.dtype)
+        for part in _chunks(len(hidden), most):
+            rows = hidden[part]
+            logits = torch.mm(rows, weight.t()) if bias is None else torch.addmm(bias, rows, weight.t())
+            loss, gradient = _loss_and_gradient(logits, targets[part], any(wanted))
+            total += loss
+            if of_hidden is not None:
+                torch.mm(gradient, weight, out=of_hidden[part])
+            if of_weight is not None:
+                _add_product(of_weight, gradient.t(), rows * counts[part])
+            if of_bias is not None:
+                of_bias += torch.mm(counts[part].t(), gradient)[0]
+        if of_hidden is not None:
+            of_hidden.mul_(counts)
+        ctx.save_for_backward(of_hidden, _like(of_weight, weight), _like(of_bias, bias))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        found = (part if part is None else part * grads[0].to(part.dtype) for part in ctx.saved_tensors)
+        return *found, None, None
+
+
+def _chunks(count: int, most: int) -> Iterator[slice]:
+    """Rows in as few chunks of like size as the bound allows."""
+    pieces = max(1, -(-count // most))
+    for piece in range(pieces):
+        yield slice(piece * count // pieces, (piece + 1) * count // pieces)
+
+
+def _loss_and_gradient(logits: Tensor, targets: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
+    """The chunk's summed loss, fp32, and its gradient [k, V] in the logits' dtype, if wanted.
+
+    d loss / d logits = softmax(logits) - onehot(target); where there is no target it is still to be zeroed.
+    """
+    if not wanted:
+        return summed_loss(logits, targets), logits
+    places = targets.clamp(min=0)[:, None]
+    logs = torch.log_softmax(logits, -1, dtype=torch.float32)
+    loss = nll_loss(logs, targets, ignore_index=IGNORED, reduction="sum")
+    found = logs.exp_()
+    found.scatter_add_(1, places, found.new_full((1, 1), -1.0).expand(places.shape))
+    return loss, found.to(logits.dtype)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right; chunks of low precision are summed in fp32."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total += torch.mm(left, right)
+
+
+def _like(found: Tensor | None, model: Tensor | None) -> Tensor | None:
+    """A summed gradient in its parameter's dtype."""
+    return None if found is None or model is None else found.to(model.dtype)

@@ -1,0 +1,97 @@
+"""The head and its loss chunk by chunk, against all logits at once."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from llm import head as heads
+from llm.encode import IGNORED
+from llm.head import HeadLoss
+from llm.loss import summed_loss
+
+WIDTH, VOCABULARY, ROWS = 16, 300, 200
+
+
+def problem(dtype: torch.dtype, bias: bool, trains: bool) -> tuple[nn.Linear, Tensor, Tensor]:
+    """A head, hidden rows and targets, some of them ignored."""
+    torch.manual_seed(0)
+    head = nn.Linear(WIDTH, VOCABULARY, bias=bias).to(dtype).requires_grad_(trains)
+    hidden = torch.randn(ROWS, WIDTH).to(dtype).requires_grad_()
+    targets = torch.randint(VOCABULARY, (ROWS,))
+    targets[5:9] = IGNORED
+    return head, hidden, targets
+
+
+def gradients(loss: Tensor, head: nn.Linear, hidden: Tensor) -> list[Tensor]:
+    """Of a step's share of the loss, as the loop divides it."""
+    wanted = [hidden, *(part for part in head.parameters() if part.requires_grad)]
+    return list(torch.autograd.grad(loss / 7, wanted))
+
+
+@pytest.mark.parametrize("trains", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_chunks_give_the_loss_and_gradients_of_all_logits(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, bias: bool, trains: bool
+) -> None:
+    monkeypatch.setitem(heads.CHUNK, "cpu", 0)
+    monkeypatch.setattr(heads, "LEAST_ROWS", 37)
+    head, hidden, targets = problem(dtype, bias, trains)
+    whole, parts = summed_loss(head(hidden), targets), HeadLoss()(hidden, head, targets)
+    assert parts.dtype == torch.float32
+    torch.testing.assert_close(parts, whole, rtol=1e-6, atol=0)
+    for ours, theirs in zip(gradients(parts, head, hidden), gradients(whole, head, hidden), strict=True):
+        assert ours.dtype == theirs.dtype
+        if dtype == torch.float32:
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+        else:  # both round
+            assert torch.cosine_similarity(ours.double().flatten(), theirs.double().flatten(), 0) > 0.9999
+
+
+def test_nothing_as_large_as_all_logits_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(heads.CHUNK, "cpu", 50 * VOCABULARY)
+    monkeypatch.setattr(heads, "LEAST_ROWS", 1)
+    head, hidden, targets = problem(torch.float32, bias=False, trains=True)
+    with Largest() as most:
+        HeadLoss()(hidden, head, targets).backward()
+    assert most.numel == 50 * VOCABULARY
+    with Largest() as all_at_once:
+        summed_loss(head(hidden), targets).backward()
+    assert all_at_once.numel == ROWS * VOCABULARY, "what the measure sees"
+
+
+def test_a_muted_batch_and_a_pass_without_gradients() -> None:
+    head, hidden, targets = problem(torch.float32, bias=True, trains=True)
+    with torch.no_grad():
+        torch.testing.assert_close(HeadLoss()(hidden, head, targets), summed_loss(head(hidden), targets))
+    loss = HeadLoss()(hidden, head, torch.full_like(targets, IGNORED))
+    assert loss.item() == 0
+    assert all(not found.any() for found in gradients(loss, head, hidden))
+
+
+def test_a_head_that_is_more_than_a_linear_is_called() -> None:
+    class Doubled(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            return 2 * super().forward(input)
+
+    torch.manual_seed(0)
+    head, hidden, targets = Doubled(WIDTH, VOCABULARY), torch.randn(3, WIDTH), torch.tensor([1, 2, 3])
+    torch.testing.assert_close(HeadLoss()(hidden, head, targets), summed_loss(head(hidden), targets))
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the most values that any operation gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(tensor, Tensor):
+                self.numel = max(self.numel, tensor.numel())
+        return result
