@@ -21,10 +21,10 @@ class TextModel(nn.Module):
     `lean`: its layers run with our own backward pass where they can (`llm.lean`).
     """
 
-    def __init__(self, llm: PreTrainedModel, lean: bool = False) -> None:
+    def __init__(self, llm: PreTrainedModel, lean: bool = False, in_chunks: bool = True) -> None:
         super().__init__()
         self.llm, self.lean = llm, lean
-        self.head_loss = HeadLoss()
+        self.head_loss = HeadLoss(in_chunks)
 
     def forward(self, batch: PackedBatch | Shard) -> Tensor:
         """Summed cross-entropy over the pack's targets, fp32 scalar."""

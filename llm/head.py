@@ -1,8 +1,8 @@
 """The LM head and the loss behind it, a few rows at a time: the logits of a pack are never there at once.
 
 A vocabulary is long: a row of logits is 85 times as wide as SmolLM2-135M's hidden states. Each chunk's logits become
-its losses and, in place, their gradient, which goes through the head at once; kept is the gradient of the hidden
-states alone (as in Liger Kernel, arXiv 2410.10989, section 3.2).
+its losses and their gradient, which goes through the head at once; kept are the gradients of the hidden states and of
+what trains in the head (as in Liger Kernel, arXiv 2410.10989, section 3.2).
 """
 
 from collections.abc import Iterator
@@ -12,30 +12,41 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 
+from llm.config import RunConfig
 from llm.encode import IGNORED
 from llm.loss import summed_loss
 
-# Logits of a chunk, at most. 24 MiB in fp32 on a CPU: glibc maps blocks of 32 MiB anew whenever they are asked for.
+# Logits of a chunk. 24 MiB in fp32 on a CPU: glibc maps blocks of 32 MiB anew whenever they are asked for. On a card
+# 800 rows of a vocabulary of 150,000: not measured.
 CHUNK = {"cpu": 6 * 2**20, "cuda": 2**27}
-LEAST_ROWS = 64  # of a chunk: narrower products read the head's weight too often
+LEAST_ROWS = 64  # of a chunk, whatever the vocabulary: narrower products read the head's weight too often
+
+
+def in_chunks(config: RunConfig) -> bool:
+    """Whether a run's head can be multiplied chunk by chunk. ZeRO-3 gathers its weight for a whole call only."""
+    return config.parallel.zero != 3
 
 
 class HeadLoss(nn.Module):
     """Summed cross-entropy, fp32 scalar, of hidden rows [K, H] behind a head; targets [K] as in `summed_loss`.
 
-    A head that is more than a plain linear (it has an adapter, or ZeRO-3 gathers its weight) gives all logits at once.
+    Not `in_chunks`, or behind a head that is more than a plain linear, all logits are there at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_chunks: bool = True) -> None:
         super().__init__()
+        self.in_chunks = in_chunks
         self.device = ""  # whose chunks are taken; empty: the rows'. A forecast's rows are on none
 
     def forward(self, hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
         """The loss; its gradient is there already, and is only scaled in the backward pass."""
-        if type(head) is not nn.Linear or hasattr(head.weight, "ds_id"):
+        if type(head) is not nn.Linear or not self.in_chunks:
             return summed_loss(head(hidden), targets)
         most = CHUNK.get(self.device or hidden.device.type, CHUNK["cpu"]) // len(head.weight)
-        loss: Tensor = _Chunked.apply(hidden, head.weight, head.bias, targets, max(LEAST_ROWS, most))
+        inputs: tuple[Tensor | None, ...] = (hidden, head.weight, head.bias)
+        if not torch.is_grad_enabled():  # which the function below cannot see
+            inputs = tuple(part if part is None else part.detach() for part in inputs)
+        loss: Tensor = _Chunked.apply(*inputs, targets, max(LEAST_ROWS, most))
         return loss
 
 
@@ -60,12 +71,14 @@ class _Chunked(torch.autograd.Function):
                 of_bias += torch.mm(counts[part].t(), gradient)[0]
         if of_hidden is not None:
             of_hidden.mul_(counts)
-        ctx.save_for_backward(of_hidden, _like(of_weight, weight), _like(of_bias, bias))
+        ctx.dtype = hidden.dtype
+        ctx.save_for_backward(of_hidden, of_weight, of_bias)
         return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        found = (part if part is None else part * grads[0].to(part.dtype) for part in ctx.saved_tensors)
+        # In fp32, where the step's 1 / targets is not rounded; fp32 gradients in place: a second pass is refused.
+        found = (part if part is None else part.float().mul_(grads[0]).to(ctx.dtype) for part in ctx.saved_tensors)
         return *found, None, None
 
 
@@ -94,11 +107,6 @@ def _loss_and_gradient(logits: Tensor, targets: Tensor, wanted: bool) -> tuple[T
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
     """total += left @ right; chunks of low precision are summed in fp32."""
     if total.dtype == left.dtype:
-        total.addmm_(left, right)
+        torch.addmm(total, left, right, out=total)
     else:
         total += torch.mm(left, right)
-
-
-def _like(found: Tensor | None, model: Tensor | None) -> Tensor | None:
-    """A summed gradient in its parameter's dtype."""
-    return None if found is None or model is None else found.to(model.dtype)

@@ -15,10 +15,10 @@ from vlm.model import VisionModel
 class VlmModel(nn.Module):
     """Pictures become rows of the pack, then the language model runs as on text."""
 
-    def __init__(self, vision: VisionModel, lean: bool = False) -> None:
+    def __init__(self, vision: VisionModel, lean: bool = False, in_chunks: bool = True) -> None:
         super().__init__()
         self.vision, self.lean = vision, lean  # lean: as in llm.forward
-        self.head_loss = HeadLoss()
+        self.head_loss = HeadLoss(in_chunks)
         self.store: FeatureStore | None = None  # keeps what a frozen tower makes of a picture
         # Under ZeRO the processes wait for each other in every part of the model: none may call the tower alone, or
         # leave it out.

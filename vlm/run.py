@@ -23,6 +23,7 @@ from llm.folder import begun_dtype
 from llm.forward import TextModel
 from llm.generate import Sampling
 from llm.ground import base_digest
+from llm.head import in_chunks
 from llm.load import resolve_yaml
 from llm.material import collate_text, samples_of
 from llm.model import load_llm, load_tokenizer, local_folder
@@ -110,7 +111,7 @@ def open_model(config: RunConfig) -> Opened:
 def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
     tokenizer = load_tokenizer(config.model.llm)
     llm = load_llm(config.model.llm, dtype, four_bit)
-    model = TextModel(llm, lean.wanted(config))
+    model = TextModel(llm, lean.wanted(config), in_chunks(config))
     for earlier, folder in earlier_runs(config):
         apply_tuning(llm, earlier.tune)
         load_weights(model, verified_weights(find_checkpoint(folder)))
@@ -125,7 +126,7 @@ def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
 
 def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
     vision = build_vlm(config.model, dtype, four_bit)
-    model = VlmModel(vision, lean.wanted(config))
+    model = VlmModel(vision, lean.wanted(config), in_chunks(config))
     for earlier, folder in earlier_runs(config):
         if not isinstance(earlier, VlmRunConfig):
             raise ConfigError(f"from: {folder} is a text run; a vision run starts from a vision run")

@@ -13,6 +13,7 @@ from llm.config import RunConfig
 from llm.errors import ConfigError
 from llm.forecast import Shape
 from llm.forward import TextModel
+from llm.head import in_chunks
 from llm.model import TEXT_FILES, load_tokenizer, local_folder
 from llm.optim import ParamGroup
 from llm.precision import dtype_of
@@ -48,7 +49,7 @@ def _text(config: RunConfig, earlier: Sequence[RunConfig]) -> Shape:
     llm.requires_grad_(False)
     parameters = apply_tuning(llm, config.tune)
     groups = [ParamGroup("llm", parameters, config.optim.lr)]
-    model = TextModel(llm, lean.wanted(config))
+    model = TextModel(llm, lean.wanted(config), in_chunks(config))
     heads, again = (_head(llm), model.head_loss), partial(recompute, llm, config)
     return Shape(model, llm, groups, {}, heads, recompute=again)
 
@@ -62,7 +63,7 @@ def _vision(config: VlmRunConfig, earlier: Sequence[RunConfig]) -> Shape:
         replace_adapted(vision, _merged, dense=False)
     groups = open_stage(vision, config)
     parts: dict[str, nn.Module] = {"tower": vision.tower, "projector": vision.projector}
-    model = VlmModel(vision, lean.wanted(config))
+    model = VlmModel(vision, lean.wanted(config), in_chunks(config))
     pictures, again = (vision.tower, vision.projector), partial(recompute, vision.language_model, config)
     heads = (vision.lm_head, model.head_loss)
     return Shape(model, vision.language_model, groups, parts, heads, pictures, again)

@@ -2,13 +2,18 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import GraniteConfig, GraniteForCausalLM
 
 from llm import head as heads
-from llm.encode import IGNORED
+from llm.attention import use_packed_attention
+from llm.batch import collate
+from llm.encode import IGNORED, Sample
+from llm.forward import TextModel
 from llm.head import HeadLoss
 from llm.loss import summed_loss
 
@@ -48,7 +53,9 @@ def test_chunks_give_the_loss_and_gradients_of_all_logits(
         if dtype == torch.float32:
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
         else:  # both round
-            assert torch.cosine_similarity(ours.double().flatten(), theirs.double().flatten(), 0) > 0.9999
+            one, other = ours.double().flatten(), theirs.double().flatten()
+            assert torch.cosine_similarity(one, other, 0) > 0.9999
+            assert float(one.norm() / other.norm()) == pytest.approx(1, rel=1.2e-3), "1 / 7 in bf16 is 2e-3 off"
 
 
 def test_nothing_as_large_as_all_logits_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,10 +70,34 @@ def test_nothing_as_large_as_all_logits_is_made(monkeypatch: pytest.MonkeyPatch)
     assert all_at_once.numel == ROWS * VOCABULARY, "what the measure sees"
 
 
-def test_a_muted_batch_and_a_pass_without_gradients() -> None:
+def test_a_pass_without_gradients_computes_none(monkeypatch: pytest.MonkeyPatch) -> None:
     head, hidden, targets = problem(torch.float32, bias=True, trains=True)
+    monkeypatch.setattr(heads, "_add_product", lambda *_: pytest.fail("the weight's gradient was computed"))
     with torch.no_grad():
         torch.testing.assert_close(HeadLoss()(hidden, head, targets), summed_loss(head(hidden), targets))
+    with pytest.raises(pytest.fail.Exception):
+        HeadLoss()(hidden, head, targets)
+
+
+def test_no_rows_are_no_loss() -> None:
+    """A process's share of a pack may hold no target: it takes part in the backward pass all the same."""
+    head, hidden, targets = problem(torch.float32, bias=True, trains=True)
+    loss = HeadLoss()(hidden[:0], head, targets[:0])
+    assert loss.requires_grad and loss.item() == 0
+    assert all(not found.any() for found in gradients(loss, head, hidden))
+
+
+def test_a_second_backward_pass_is_refused() -> None:
+    """Gradients are scaled in place."""
+    head, hidden, targets = problem(torch.float32, bias=False, trains=True)
+    loss = HeadLoss()(hidden, head, targets)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_muted_batch_moves_nothing() -> None:
+    head, hidden, targets = problem(torch.float32, bias=True, trains=True)
     loss = HeadLoss()(hidden, head, torch.full_like(targets, IGNORED))
     assert loss.item() == 0
     assert all(not found.any() for found in gradients(loss, head, hidden))
@@ -80,6 +111,20 @@ def test_a_head_that_is_more_than_a_linear_is_called() -> None:
     torch.manual_seed(0)
     head, hidden, targets = Doubled(WIDTH, VOCABULARY), torch.randn(3, WIDTH), torch.tensor([1, 2, 3])
     torch.testing.assert_close(HeadLoss()(hidden, head, targets), summed_loss(head(hidden), targets))
+
+
+def test_logits_that_are_more_than_the_heads_are_asked_of_the_model() -> None:
+    """Granite divides its logits: a loss of the bare head's would be another."""
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"vocab_size": 90, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    heads_of: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    llm = GraniteForCausalLM(GraniteConfig(**sizes, **heads_of, logits_scaling=7.0))
+    ids = np.arange(3, 23, dtype=np.int32)
+    logits = llm(input_ids=torch.from_numpy(ids)[None].long()).logits[0]
+    expected = summed_loss(logits[:-1], torch.from_numpy(ids[1:]).long())
+    use_packed_attention(llm)
+    loss = TextModel(llm, lean=True)(collate([Sample(ids, np.append(ids[1:], IGNORED).astype(np.int32))]))
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
 
 
 class Largest(TorchDispatchMode):
