@@ -132,7 +132,7 @@ def _made_with(device: str, result: Result) -> str:
         )
     lines.append(
         f"Median (range) of the steps; the factor is {OURS}'s median over it; {TUNED}: no recomputation, text packed, "
-        "micro-batches of up to 32 rows."
+        "micro-batches of up to 8 rows."
     )
     if result.get("left_out"):
         lines.append(f"Left out for time: {', '.join(result['left_out'])}.")

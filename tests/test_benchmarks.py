@@ -214,7 +214,7 @@ def test_the_table_holds_what_was_measured_and_says_what_was_not() -> None:
     assert "| no folding | 10.67 (10.67 to 10.67) | 3.00x | 1.00 | 1.10 |" in lines
     gpu = [line for line in lines if line.startswith("| GPU")]
     assert len(gpu) == 7 and all(line.count("not measured") + line.count("| -") == 4 for line in gpu)
-    assert sum("| -" in line for line in gpu) == 1, "smaller micro-batches, where a step is more than one"
+    assert sum("| -" in line for line in gpu) == 1, "large micro-batches, where a step is more than 8 rows"
     told = "\n".join(lines)
     for fact in (
         "`python -m benchmarks.bench`",
