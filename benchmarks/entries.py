@@ -58,9 +58,9 @@ ABLATIONS = (
 def contenders(work: Work, everyone: bool) -> tuple[Entry, ...]:
     """Eyegraft as it comes; TRL with all we know of that makes it faster; and, if `everyone`, the peers as they come.
 
-    TRL's packing of text is one of the two faster ways; it does not pack pictures. Large micro-batches are another, but
-    for memory: 32 questions were 8 % faster than 8 and took 9.4 GiB instead of 3.8, 16 were no faster (two AVX2 cores,
-    fp32). They stand in a row of their own.
+    TRL's packing of text is one of the two faster ways; it does not pack pictures. Large micro-batches may be
+    another: 32 questions were 8 % faster than 8 in one run and 3 % slower in the next, in 9.4 GiB instead of 3.8 (two
+    AVX2 cores, fp32). They stand in a row of their own.
     """
     micro, most, text = min(8, work.batch), min(32, work.batch), work.stage == "sft"
     tuned = {"gradient_checkpointing": False} | ({"packing": True} if text else {})
