@@ -10,15 +10,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import nll_loss
 
 from llm.config import RunConfig
 from llm.encode import IGNORED
 from llm.loss import summed_loss
 
-# Logits of a chunk. 24 MiB in fp32 on a CPU: glibc maps blocks of 32 MiB anew whenever they are asked for. On a card
-# 800 rows of a vocabulary of 150,000: not measured.
-CHUNK = {"cpu": 6 * 2**20, "cuda": 2**27}
+# Bytes of a chunk's logits in their own dtype, and of those that are wide, in fp32, at a time. glibc maps blocks of 32
+# MiB anew whenever they are asked for: 190 rows of fp32 took 133 us each on two AVX512 cores, 125 took 41, 64 took 33;
+# but products of 125 rows read the head's weight twice as often as those of 250, and took 193 us a row instead of 160.
+# On a card 800 rows of a vocabulary of 150,000: not measured.
+CHUNK = {"cpu": 24 * 2**20, "cuda": 2**28}
+WIDE = {"cpu": 12 * 2**20, "cuda": 2**29}
 LEAST_ROWS = 64  # of a chunk, whatever the vocabulary: narrower products read the head's weight too often
 
 
@@ -42,17 +44,22 @@ class HeadLoss(nn.Module):
         """The loss; its gradient is there already, and is only scaled in the backward pass."""
         if type(head) is not nn.Linear or not self.in_chunks:
             return summed_loss(head(hidden), targets)
-        most = CHUNK.get(self.device or hidden.device.type, CHUNK["cpu"]) // len(head.weight)
+        device = self.device or hidden.device.type
+        device = device if device in CHUNK else "cpu"
+        most = CHUNK[device] // (len(head.weight) * hidden.element_size())
+        wide = max(1, WIDE[device] // (len(head.weight) * torch.float32.itemsize))
         inputs: tuple[Tensor | None, ...] = (hidden, head.weight, head.bias)
         if not torch.is_grad_enabled():  # which the function below cannot see
             inputs = tuple(part if part is None else part.detach() for part in inputs)
-        loss: Tensor = _Chunked.apply(*inputs, targets, max(LEAST_ROWS, most))
+        loss: Tensor = _Chunked.apply(*inputs, targets, max(LEAST_ROWS, most), wide)
         return loss
 
 
 class _Chunked(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, most: int) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, most: int, wide: int
+    ) -> Tensor:
         wanted: tuple[bool, ...] = ctx.needs_input_grad[:3]
         of_hidden = torch.empty_like(hidden) if wanted[0] else None
         of_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
@@ -61,14 +68,15 @@ class _Chunked(torch.autograd.Function):
         for part in _chunks(len(hidden), most):
             rows = hidden[part]
             logits = torch.mm(rows, weight.t()) if bias is None else torch.addmm(bias, rows, weight.t())
-            loss, gradient = _loss_and_gradient(logits, targets[part], any(wanted))
-            total += loss
+            turn = _into_gradient if any(wanted) else summed_loss
+            for piece in _chunks(len(rows), wide):
+                total += turn(logits[piece], targets[part][piece])
             if of_hidden is not None:
-                torch.mm(gradient, weight, out=of_hidden[part])
+                torch.mm(logits, weight, out=of_hidden[part])
             if of_weight is not None:
-                _add_product(of_weight, gradient.t(), rows * counts[part])
+                _add_product(of_weight, logits.t(), rows * counts[part])
             if of_bias is not None:
-                of_bias += torch.mm(counts[part].t(), gradient)[0]
+                of_bias += torch.mm(counts[part].t(), logits)[0]
         if of_hidden is not None:
             of_hidden.mul_(counts)
         ctx.dtype = hidden.dtype
@@ -79,7 +87,7 @@ class _Chunked(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         # In fp32, where the step's 1 / targets is not rounded; fp32 gradients in place: a second pass is refused.
         found = (part if part is None else part.float().mul_(grads[0]).to(ctx.dtype) for part in ctx.saved_tensors)
-        return *found, None, None
+        return *found, None, None, None
 
 
 def _chunks(count: int, most: int) -> Iterator[slice]:
@@ -89,19 +97,19 @@ def _chunks(count: int, most: int) -> Iterator[slice]:
         yield slice(piece * count // pieces, (piece + 1) * count // pieces)
 
 
-def _loss_and_gradient(logits: Tensor, targets: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
-    """The chunk's summed loss, fp32, and its gradient [k, V] in the logits' dtype, if wanted.
+def _into_gradient(logits: Tensor, targets: Tensor) -> Tensor:
+    """The summed loss, fp32, of logits [k, V], which become its gradient in place.
 
     d loss / d logits = softmax(logits) - onehot(target); where there is no target it is still to be zeroed.
     """
-    if not wanted:
-        return summed_loss(logits, targets), logits
-    places = targets.clamp(min=0)[:, None]
-    logs = torch.log_softmax(logits, -1, dtype=torch.float32)
-    loss = nll_loss(logs, targets, ignore_index=IGNORED, reduction="sum")
-    found = logs.exp_()
-    found.scatter_add_(1, places, found.new_full((1, 1), -1.0).expand(places.shape))
-    return loss, found.to(logits.dtype)
+    places, counts = targets.clamp(min=0)[:, None], targets != IGNORED
+    shares = torch.softmax(logits, -1, dtype=torch.float32)
+    # log(sum(exp(logits))) from the largest share, which is at least 1 / V: the target's may underflow.
+    sums = logits.amax(-1).float() - shares.amax(-1).log_()
+    loss = sums.sub_(logits.gather(1, places)[:, 0]).mul_(counts).sum()
+    shares.scatter_add_(1, places, shares.new_full((1, 1), -1.0).expand(places.shape))
+    logits.copy_(shares)
+    return loss
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

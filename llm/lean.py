@@ -20,7 +20,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from llm.attention import CARD_FORECAST, FORECAST, NAME
 from llm.config import RunConfig
-from llm.lean_linear import Gradients, Linear
+from llm.lean_linear import Fan
 from llm.lean_ops import gated, gated_gradients, rms_gradient, rms_scale, rms_weight_gradient, rotated, scaled
 from llm.sequence import Exchange
 from llm.spans import AttentionPlan
@@ -72,14 +72,11 @@ class Layer:
     """A decoder layer's parts."""
 
     first_norm: Any  # the family's RMSNorm, as is the second
-    query: Linear
-    key: Linear
-    value: Linear
-    output: Linear
+    reads: Fan  # queries, keys and values
+    output: Fan
     second_norm: Any
-    gate: Linear
-    up: Linear
-    down: Linear
+    opens: Fan  # gate and up
+    down: Fan
     width: int  # of a head
 
     @classmethod
@@ -88,32 +85,23 @@ class Layer:
         attention, mlp = module.self_attn, module.mlp
         return cls(
             first_norm=module.input_layernorm,
-            query=Linear.of(attention.q_proj),
-            key=Linear.of(attention.k_proj),
-            value=Linear.of(attention.v_proj),
-            output=Linear.of(attention.o_proj),
+            reads=Fan.of(attention.q_proj, attention.k_proj, attention.v_proj),
+            output=Fan.of(attention.o_proj),
             second_norm=module.post_attention_layernorm,
-            gate=Linear.of(mlp.gate_proj),
-            up=Linear.of(mlp.up_proj),
-            down=Linear.of(mlp.down_proj),
+            opens=Fan.of(mlp.gate_proj, mlp.up_proj),
+            down=Fan.of(mlp.down_proj),
             width=attention.head_dim,
         )
 
     @property
     def trained_before(self) -> tuple[Tensor, ...]:
         """What trains before attention, in the order of its gradients."""
-        return trained_of(self.first_norm) + self.query.trained + self.key.trained + self.value.trained
+        return trained_of(self.first_norm) + self.reads.trained
 
     @property
     def trained_after(self) -> tuple[Tensor, ...]:
         """What trains behind attention, in the order of its gradients."""
-        return (
-            *trained_of(self.second_norm),
-            *self.output.trained,
-            *self.gate.trained,
-            *self.up.trained,
-            *self.down.trained,
-        )
+        return trained_of(self.second_norm) + self.output.trained + self.opens.trained + self.down.trained
 
 
 def trained_of(norm: Any) -> tuple[Tensor, ...]:
@@ -129,27 +117,22 @@ class _Before(torch.autograd.Function):
         norm = layer.first_norm
         scale = rms_scale(x, norm.variance_epsilon)
         h = scaled(x, scale, norm.weight)
-        heads = [part.rows(h).view(len(h), -1, layer.width) for part in (layer.query, layer.key, layer.value)]
+        query, key, value = (part.view(len(h), -1, layer.width) for part in layer.reads.rows(h))
         ctx.layer = layer
         ctx.save_for_backward(x, scale, cos, sin)
-        return rotated(heads[0], cos, sin), rotated(heads[1], cos, sin), heads[2]
+        return rotated(query, cos, sin), rotated(key, cos, sin), value
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, cos, sin = ctx.saved_tensors
         layer: Layer = ctx.layer
-        norm, parts = layer.first_norm, (layer.query, layer.key, layer.value)
+        norm, reads = layer.first_norm, layer.reads
         unturned = (rotated(grads[0], cos, sin, back=True), rotated(grads[1], cos, sin, back=True), grads[2])
-        found: Gradients = ()
         flat = [grad.reshape(len(x), -1) for grad in unturned]
-        if any(part.trained for part in parts):
-            h = scaled(x, scale, norm.weight)
-            found = tuple(grad for part, dy in zip(parts, flat, strict=True) for grad in part.gradients(dy, h))
+        h = scaled(x, scale, norm.weight) if reads.trained else None
         if not (ctx.needs_input_grad[0] or norm.weight.requires_grad):
-            return None, None, None, None, *found
-        dh = parts[0].input_gradient(flat[0])
-        for part, dy in zip(parts[1:], flat[1:], strict=True):
-            dh = part.input_gradient(dy, onto=dh)
+            return None, None, None, None, *reads.gradients(flat, h)
+        dh, found = reads.backward(flat, h)
         if norm.weight.requires_grad:
             found = (rms_weight_gradient(dh, x, scale), *found)
         return rms_gradient(dh, x, scale, norm.weight), None, None, None, *found
@@ -161,31 +144,31 @@ class _After(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, attended: Tensor, layer: Layer, *_: Tensor) -> Tensor:
         norm = layer.second_norm
-        middle = layer.output.rows(attended, onto=x)
+        (middle,) = layer.output.rows(attended, onto=x)
         scale = rms_scale(middle, norm.variance_epsilon)
-        h = scaled(middle, scale, norm.weight)
-        gate, up = layer.gate.rows(h), layer.up.rows(h)
+        gate, up = layer.opens.rows(scaled(middle, scale, norm.weight))
+        (y,) = layer.down.rows(gated(gate, up), onto=middle)
         ctx.layer = layer
-        ctx.save_for_backward(middle, scale, gate, up, *([attended] if layer.output.trained else []))
-        return layer.down.rows(gated(gate, up), onto=middle)
+        kept = attended if layer.output.trained else None
+        ctx.save_for_backward(middle, scale, gate, up, kept)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        middle, scale, gate, up, *rest = ctx.saved_tensors
+        middle, scale, gate, up, attended = ctx.saved_tensors
         layer: Layer = ctx.layer
         norm, dy = layer.second_norm, grads[0]
         opened = silu(gate)
-        of_down = layer.down.gradients(dy, torch.mul(opened, up)) if layer.down.trained else ()
-        d_gate, d_up = gated_gradients(layer.down.input_gradient(dy), gate, up, opened)
-        of_both: Gradients = ()
-        if layer.gate.trained or layer.up.trained:
-            h = scaled(middle, scale, norm.weight)
-            of_both = layer.gate.gradients(d_gate, h) + layer.up.gradients(d_up, h)
-        dh = layer.up.input_gradient(d_up, onto=layer.gate.input_gradient(d_gate))
+        inner = torch.mul(opened, up) if layer.down.trained else None
+        d_inner, of_down = layer.down.backward((dy,), inner)
+        del inner
+        d_both = gated_gradients(d_inner, gate, up, opened)
+        h = scaled(middle, scale, norm.weight) if layer.opens.trained else None
+        dh, of_both = layer.opens.backward(d_both, h)
         of_norm = (rms_weight_gradient(dh, middle, scale),) if norm.weight.requires_grad else ()
         d_middle = rms_gradient(dh, middle, scale, norm.weight).add_(dy)
-        of_output = layer.output.gradients(d_middle, rest[0]) if rest else ()
-        return d_middle, layer.output.input_gradient(d_middle), None, *of_norm, *of_output, *of_both, *of_down
+        d_attended, of_output = layer.output.backward((d_middle,), attended)
+        return d_middle, d_attended, None, *of_norm, *of_output, *of_both, *of_down
 
 
 def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, packed: AttentionPlan | Exchange) -> Tensor:

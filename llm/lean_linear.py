@@ -1,8 +1,9 @@
-"""A linear and its adapter as one product: its rows, the gradient of its input, and those of what trains in it.
+"""Linears and their adapters: their rows, the gradient of their input, and those of what trains in them.
 
 All of it runs inside autograd functions, where no graph is built.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,27 +47,9 @@ class Adapter:
             mask.bernoulli_(1 - self.drop, generator=torch.Generator(x.device).manual_seed(self.seed))
         return mask.mul_(x).div_(1 - self.drop)
 
-    def add_rows(self, x: Tensor, y: Tensor) -> None:
-        """Add what the adapter makes of x [T, in] to y [T, out]."""
-        torch.addmm(y, torch.mm(self.kept(x), self.down.t()), self.up.t(), alpha=self.scale, out=y)
-
-    def add_input_gradient(self, dy: Tensor, dx: Tensor) -> None:
-        """Add the gradient that passes through the adapter to dx [T, in]."""
-        narrow = torch.mm(dy, self.up)
-        if self.drop:
-            dx.add_(self.kept(torch.mm(narrow, self.down)), alpha=self.scale)
-        else:
-            torch.addmm(dx, narrow, self.down, alpha=self.scale, out=dx)
-
-    def gradients(self, dy: Tensor, x: Tensor) -> Gradients:
-        """Of A and B, those that train."""
-        found: list[Tensor | None] = []
-        x = self.kept(x)
-        if self.down.requires_grad:
-            found.append(torch.mm(torch.mm(dy, self.up).mul_(self.scale).t(), x))
-        if self.up.requires_grad:
-            found.append(torch.mm(dy.t(), torch.mm(x, self.down.t()).mul_(self.scale)))
-        return tuple(found)
+    def merged(self, weight: Tensor) -> Tensor:
+        """W + scale B A."""
+        return torch.addmm(weight, self.up, self.down, alpha=self.scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,53 +68,159 @@ class Linear:
 
     @property
     def trained(self) -> tuple[Tensor, ...]:
-        """What trains here, in the order of `gradients`."""
+        """What trains here: the weight, the bias, A and B."""
         factors = (self.adapter.down, self.adapter.up) if self.adapter else ()
         parts = (self.linear.weight, self.linear.bias, *factors)
         return tuple(part for part in parts if part is not None and part.requires_grad)
 
-    def rows(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        """[T, in] -> [T, out]; `onto` [T, out] is added without a pass of its own."""
-        weight, beside = self.weight_for(len(x))
-        bias = self.linear.bias
-        if onto is None:
-            y = torch.mm(x, weight.t()) if bias is None else torch.addmm(bias, x, weight.t())
-        else:
-            y = torch.addmm(onto, x, weight.t())
-            if bias is not None:
-                y += bias
-        if beside is not None:
-            beside.add_rows(x, y)
-        return y
+    @property
+    def weight(self) -> Tensor:
+        """W [out, in], dense."""
+        weight: Tensor = dense_weight(self.linear) if is_four_bit(self.linear) else self.linear.weight
+        return weight
 
-    def input_gradient(self, dy: Tensor, onto: Tensor | None = None) -> Tensor:
-        """[T, out] -> [T, in]; added to `onto` in place where it is given."""
-        weight, beside = self.weight_for(len(dy))
-        dx = torch.mm(dy, weight) if onto is None else torch.addmm(onto, dy, weight, out=onto)
-        if beside is not None:
-            beside.add_input_gradient(dy, dx)
-        return dx
 
-    def gradients(self, dy: Tensor, x: Tensor) -> Gradients:
-        """Of what trains here, for the input rows `x`."""
-        found: list[Tensor | None] = []
-        if self.linear.weight.requires_grad:
-            found.append(torch.mm(dy.t(), x))
-        if self.linear.bias is not None and self.linear.bias.requires_grad:
-            found.append(dy.sum(0))
-        return (*found, *(self.adapter.gradients(dy, x) if self.adapter else ()))
+@dataclass(frozen=True, slots=True)
+class Fan:
+    """Linears that read the same rows x: one narrow product serves the adapters of all of them.
 
-    def weight_for(self, count: int) -> tuple[Tensor, Adapter | None]:
-        """The dense weight for products over `count` rows, and the adapter that goes beside it, if any.
+    Short products cost their calls, not their operations: an adapter alone makes seven of them in a step, the three of
+    queries, keys and values together make thirteen.
+    """
 
-        In fp32, W + scale B A is made anew where that is less work than two narrow products and a sum over all rows.
+    parts: tuple[Linear, ...]
+
+    @classmethod
+    def of(cls, *modules: nn.Module) -> "Fan":
+        """A view of linears, each adapted or not."""
+        return cls(tuple(Linear.of(module) for module in modules))
+
+    @property
+    def trained(self) -> tuple[Tensor, ...]:
+        """What trains here, in the order of the gradients."""
+        return tuple(tensor for part in self.parts for tensor in part.trained)
+
+    @property
+    def adapters(self) -> list[Adapter]:
+        """Those that there are, in the order of their parts."""
+        return [part.adapter for part in self.parts if part.adapter is not None]
+
+    def rows(self, x: Tensor, onto: Tensor | None = None) -> list[Tensor]:
+        """[T, out] of each part; `onto` [T, out] is added to the only part's rows without a pass of its own."""
+        weights, beside = self.weights_for(len(x))
+        found = [_product(x, weight, part.linear.bias, onto) for part, weight in zip(self.parts, weights, strict=True)]
+        if beside:
+            narrow = self._narrow(x)
+            for index, adapter, columns in self._columns():
+                torch.addmm(found[index], narrow[:, columns], adapter.up.t(), alpha=adapter.scale, out=found[index])
+        return found
+
+    def backward(self, grads: Sequence[Tensor], x: Tensor | None) -> tuple[Tensor, Gradients]:
+        """The gradient of the input rows [T, in], and those of what trains, as in `gradients`."""
+        turned = self._turned(grads)
+        return self._input_gradient(grads, turned), self.gradients(grads, x, turned)
+
+    def gradients(self, grads: Sequence[Tensor], x: Tensor | None, turned: Tensor | None = None) -> Gradients:
+        """Of what trains, in the order of `trained`; `x` may be None where nothing does.
+
+        `turned` is what the input's gradient needed; without it it is made again.
+        """
+        if x is None or not self.trained:
+            return ()
+        of_adapters: dict[int, list[Tensor]] = {}
+        turned = self._turned(grads) if turned is None else turned
+        if turned is not None:
+            of_adapters = self._adapter_gradients(grads, turned, x)
+        found: list[Tensor] = []
+        for index, (part, dy) in enumerate(zip(self.parts, grads, strict=True)):
+            if part.linear.weight.requires_grad:
+                found.append(torch.mm(dy.t(), x))
+            if part.linear.bias is not None and part.linear.bias.requires_grad:
+                found.append(dy.sum(0))
+            found += of_adapters.get(index, [])
+        return tuple(found)
+
+    def weights_for(self, count: int) -> tuple[list[Tensor], bool]:
+        """The dense weights for products over `count` rows, and whether adapters go beside them.
+
+        In fp32, W + scale B A is made anew where that is less work than narrow products and sums over all rows.
         In bf16 the sum would round small adapters away, and what is dropped differs by row.
         """
-        weight = dense_weight(self.linear) if is_four_bit(self.linear) else self.linear.weight
-        adapter = self.adapter
-        if adapter is None:
-            return weight, None
-        outs, ins = weight.shape
-        if weight.dtype != torch.float32 or adapter.drop or count * (ins + outs) <= ins * outs:
-            return weight, adapter
-        return torch.addmm(weight, adapter.up, adapter.down, alpha=adapter.scale), None
+        weights = [part.weight for part in self.parts]
+        adapted = [(weight, part.adapter) for weight, part in zip(weights, self.parts, strict=True)]
+        shapes = [weight.shape for weight, adapter in adapted if adapter is not None]
+        beside, merging = count * sum(sum(shape) for shape in shapes), sum(outs * ins for outs, ins in shapes)
+        dropped = any(adapter.drop for adapter in self.adapters)
+        if weights[0].dtype != torch.float32 or dropped or beside <= merging:
+            return weights, bool(shapes)
+        return [weight if adapter is None else adapter.merged(weight) for weight, adapter in adapted], False
+
+    def _columns(self) -> Iterator[tuple[int, Adapter, slice]]:
+        """Which part has an adapter, and where the adapter's ranks stand among those of all."""
+        start = 0
+        for index, part in enumerate(self.parts):
+            if part.adapter is not None:
+                end = start + len(part.adapter.down)
+                yield index, part.adapter, slice(start, end)
+                start = end
+
+    def _downs(self) -> Tensor:
+        """A of all adapters [ranks, in]."""
+        return _joined([adapter.down for adapter in self.adapters], 0)
+
+    def _narrow(self, x: Tensor) -> Tensor:
+        """A x of all adapters [T, ranks]."""
+        if any(adapter.drop for adapter in self.adapters):
+            return _joined([torch.mm(adapter.kept(x), adapter.down.t()) for adapter in self.adapters], 1)
+        return torch.mm(x, self._downs().t())
+
+    def _turned(self, grads: Sequence[Tensor]) -> Tensor | None:
+        """scale dy B of all adapters [T, ranks]."""
+        found = []
+        for index, adapter, _ in self._columns():
+            found.append(torch.mm(grads[index], adapter.up))
+            if adapter.scale != 1:
+                found[-1].mul_(adapter.scale)
+        return _joined(found, 1) if found else None
+
+    def _input_gradient(self, grads: Sequence[Tensor], turned: Tensor | None) -> Tensor:
+        weights, beside = self.weights_for(len(grads[0]))
+        dx = torch.mm(grads[0], weights[0])
+        for dy, weight in zip(grads[1:], weights[1:], strict=True):
+            torch.addmm(dx, dy, weight, out=dx)
+        if not beside or turned is None:
+            return dx
+        if not any(adapter.drop for adapter in self.adapters):
+            return torch.addmm(dx, turned, self._downs(), out=dx)
+        for _, adapter, columns in self._columns():
+            dx.add_(adapter.kept(torch.mm(turned[:, columns], adapter.down)))
+        return dx
+
+    def _adapter_gradients(self, grads: Sequence[Tensor], turned: Tensor, x: Tensor) -> dict[int, list[Tensor]]:
+        """Of A and B, those that train, by the part's number."""
+        narrow = self._narrow(x)
+        dropped = any(adapter.drop for adapter in self.adapters)
+        downs = None if dropped else torch.mm(turned.t(), x)
+        found: dict[int, list[Tensor]] = {}
+        for index, adapter, columns in self._columns():
+            of_one = found[index] = []
+            if adapter.down.requires_grad:
+                if downs is None:
+                    of_one.append(torch.mm(turned[:, columns].t(), adapter.kept(x)))
+                else:
+                    of_one.append(downs[columns])
+            if adapter.up.requires_grad:
+                of_one.append(torch.mm(grads[index].t(), narrow[:, columns]).mul_(adapter.scale))
+        return found
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, onto: Tensor | None) -> Tensor:
+    """x W^T + b + onto [T, out]."""
+    if onto is None:
+        return torch.mm(x, weight.t()) if bias is None else torch.addmm(bias, x, weight.t())
+    y = torch.addmm(onto, x, weight.t())
+    return y if bias is None else y.add_(bias)
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)

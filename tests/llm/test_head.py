@@ -43,6 +43,7 @@ def test_chunks_give_the_loss_and_gradients_of_all_logits(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, bias: bool, trains: bool
 ) -> None:
     monkeypatch.setitem(heads.CHUNK, "cpu", 0)
+    monkeypatch.setitem(heads.WIDE, "cpu", 11 * 4 * VOCABULARY)
     monkeypatch.setattr(heads, "LEAST_ROWS", 37)
     head, hidden, targets = problem(dtype, bias, trains)
     whole, parts = summed_loss(head(hidden), targets), HeadLoss()(hidden, head, targets)
@@ -59,7 +60,7 @@ def test_chunks_give_the_loss_and_gradients_of_all_logits(
 
 
 def test_nothing_as_large_as_all_logits_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(heads.CHUNK, "cpu", 50 * VOCABULARY)
+    monkeypatch.setitem(heads.CHUNK, "cpu", 50 * 4 * VOCABULARY)
     monkeypatch.setattr(heads, "LEAST_ROWS", 1)
     head, hidden, targets = problem(torch.float32, bias=False, trains=True)
     with Largest() as most:
@@ -68,6 +69,20 @@ def test_nothing_as_large_as_all_logits_is_made(monkeypatch: pytest.MonkeyPatch)
     with Largest() as all_at_once:
         summed_loss(head(hidden), targets).backward()
     assert all_at_once.numel == ROWS * VOCABULARY, "what the measure sees"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_target_whose_share_underflows_has_its_loss(dtype: torch.dtype) -> None:
+    """exp(-300) is 0 in fp32; and a target that is all but certain keeps the little that is left of its gradient."""
+    head = nn.Linear(1, 3, bias=False).to(dtype)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[0.0], [300.0], [294.0]]))
+    targets = torch.tensor([0, 1])
+    hidden = torch.ones(2, 1, dtype=dtype, requires_grad=True)
+    loss = HeadLoss()(hidden, head, targets)
+    assert loss.item() == pytest.approx(300.00495, rel=1e-6)
+    (found,) = torch.autograd.grad(loss, hidden)
+    assert found[1].item() == pytest.approx(-6 * 0.002473, rel=0.3 if dtype == torch.bfloat16 else 2e-3)
 
 
 def test_a_pass_without_gradients_computes_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from llm.encode import IGNORED, Sample
 from llm.fold import fold
 from llm.forward import TextModel
 from llm.lean import wanted, why_not
-from llm.lean_linear import Linear
+from llm.lean_linear import Adapter, Fan, Linear
 from llm.tuning import LoraLinear, apply_tuning
 
 VOCAB = 96
@@ -116,26 +116,27 @@ def test_loss_and_gradients_are_those_of_transformers_layers(kind: str, tune: st
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
 
 
-def adapted(model: TextModel) -> Linear:
-    """A view of the first adapted linear, 48 x 48."""
-    return Linear.of(next(inner for inner in model.modules() if isinstance(inner, LoraLinear)))
+def adapted(model: TextModel) -> tuple[Fan, Linear]:
+    """A view of the first adapted linear, 48 x 48, alone; and of its parts."""
+    fan = Fan.of(next(inner for inner in model.modules() if isinstance(inner, LoraLinear)))
+    return fan, fan.parts[0]
 
 
 @torch.no_grad()
 def test_adapters_of_wide_packs_go_into_the_weight_and_of_narrow_ones_beside_it() -> None:
     """Both roads were taken by the fp32 test above: 90 rows, matrices of 48 x 80, 80 x 48 and 48 x 32."""
-    linear = adapted(model_of("llama", "lora")[0])
+    fan, linear = adapted(model_of("llama", "lora")[0])
     adapter = linear.adapter
     assert adapter is not None
     x = torch.randn(200, 48)
     plain = torch.nn.functional.linear(x, linear.linear.weight, linear.linear.bias)
     wide = plain + adapter.scale * (x @ adapter.down.t()) @ adapter.up.t()
-    assert linear.weight_for(200)[1] is None and linear.weight_for(3)[1] is adapter
-    assert torch.allclose(linear.rows(x), wide, atol=1e-5)
-    assert torch.allclose(linear.rows(x[:3]), wide[:3], atol=1e-5)
+    assert not fan.weights_for(200)[1] and fan.weights_for(3)[1]
+    assert torch.allclose(fan.rows(x)[0], wide, atol=1e-5)
+    assert torch.allclose(fan.rows(x[:3])[0], wide[:3], atol=1e-5)
     assert (wide - plain).abs().max() > 0.01
-    low = adapted(model_of("llama", "lora", torch.bfloat16)[0])
-    assert low.weight_for(200)[1] is low.adapter, "bf16 would round a small adapter away"
+    low, _ = adapted(model_of("llama", "lora", torch.bfloat16)[0])
+    assert low.weights_for(200)[1], "bf16 would round a small adapter away"
 
 
 def test_dropped_values_are_the_same_in_both_passes() -> None:
@@ -143,7 +144,7 @@ def test_dropped_values_are_the_same_in_both_passes() -> None:
     model, _ = model_of("llama", "lora")
     dropping(model, 0.4)
     torch.manual_seed(3)
-    linear, other = adapted(model), adapted(model)
+    (fan, linear), (_, other) = adapted(model), adapted(model)
     adapter = linear.adapter
     assert adapter is not None and other.adapter is not None and other.adapter.seed != adapter.seed
     x, dy = torch.randn(50, 48, requires_grad=True), torch.randn(50, 48)
@@ -154,7 +155,8 @@ def test_dropped_values_are_the_same_in_both_passes() -> None:
     expected = torch.nn.functional.linear(x, linear.linear.weight, linear.linear.bias) + added
     wanted_gradients = torch.autograd.grad(expected, (x, adapter.down, adapter.up), dy)
     with torch.no_grad():
-        rows, d_x, found = linear.rows(x), linear.input_gradient(dy), linear.gradients(dy, x)
+        (rows,) = fan.rows(x)
+        d_x, found = fan.backward((dy,), x)
     assert torch.allclose(rows, expected, atol=1e-5) and (added.abs() > 0.01).any()
     for one, reference in zip((d_x, *found), wanted_gradients, strict=True):
         assert one is not None and torch.allclose(one, reference, atol=1e-4)
@@ -331,3 +333,36 @@ def test_the_rotation_is_transformers_own() -> None:
     turned = lean_ops.rotated(x, cos.unsqueeze(1), sin.unsqueeze(1))
     assert torch.allclose(turned, expected, atol=1e-6)
     assert torch.allclose(lean_ops.rotated(turned, cos.unsqueeze(1), sin.unsqueeze(1), back=True), x, atol=1e-6)
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.4])
+@pytest.mark.parametrize("count", [3, 200])
+def test_linears_that_read_the_same_rows_are_those_that_read_them_alone(count: int, drop: float) -> None:
+    """Three of unlike widths and ranks, the second without an adapter, the third's A frozen: against autograd."""
+    torch.manual_seed(5)
+    linears = [nn.Linear(12, width) for width in (10, 6, 8)]
+    linears[1].requires_grad_(False)
+    ranks = ((linears[0], 2), (linears[2], 5))
+    adapters = {
+        id(linear): Adapter(torch.randn(rank, 12), torch.randn(linear.out_features, rank), 1.5, drop, seed=rank)
+        for linear, rank in ranks
+    }
+    wanted = [tensor for adapter in adapters.values() for tensor in (adapter.down, adapter.up)]
+    wanted.pop(2)
+    for tensor in wanted:
+        tensor.requires_grad_()
+    fan = Fan(tuple(Linear(linear, adapters.get(id(linear))) for linear in linears))
+    x, grads = torch.randn(count, 12, requires_grad=True), [torch.randn(count, width) for width in (10, 6, 8)]
+    expected = [linear(x) for linear in linears]
+    for index in (0, 2):
+        adapter = adapters[id(linears[index])]
+        with torch.no_grad():
+            mask = adapter.kept(torch.ones(count, 12))
+        expected[index] = expected[index] + 1.5 * (x * mask) @ adapter.down.t() @ adapter.up.t()
+    reference = torch.autograd.grad(expected, (x, *fan.trained), grads)
+    with torch.no_grad():
+        d_x, found = fan.backward(grads, x)
+        assert all(torch.allclose(ours, alone, atol=1e-4) for ours, alone in zip(fan.rows(x), expected, strict=True))
+    assert len(fan.trained) == 7
+    for one, other in zip((d_x, *found), reference, strict=True):
+        assert one is not None and torch.allclose(one, other, rtol=1e-4, atol=1e-3)

@@ -303,8 +303,8 @@ def test_a_card_and_a_cpu_have_chunks_of_their_own(tiny_llm: Path, monkeypatch: 
     monkeypatch.setattr(heads, "_chunks", see)
     pairs: list[tuple[Kind, str]] = [("card", "cuda"), ("cpu", "cpu")]
     for kind, name in pairs:
-        forecast_run(text(tiny_llm), (), kind, 1.0)
-        assert seen[-1] == heads.CHUNK[name] // vocabulary
+        forecast_run(text(tiny_llm, train={"dtype": "bf16"}), (), kind, 1.0)
+        assert seen[-2:] == [heads.CHUNK[name] // (2 * vocabulary), heads.WIDE[name] // (4 * vocabulary)]
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp32"])
