@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from llm.places import BLOCK, GroupPlaces, Places
 from llm.spans import AttentionPlan, Group
 
 # Keys up to which plain products beat SDPA on a CPU, forward and backward: 2 AMX cores, bf16, 9/3 heads of 64, about
 # 2,000 rows in spans of 128, 300, 512 and 700 took 14, 25, 38 and 46 ms, with SDPA 47, 57, 72 and 69; equal at 1,024.
 SHORT = 768
-BLOCK = 128  # queries that are multiplied with their keys at a time: what lies behind a block is not computed
+VECTOR = 32  # values of bf16 that AVX512 adds at once
 
 Sdpa = Callable[..., Tensor]  # scaled_dot_product_attention, or what a forecast puts in its place
 
@@ -34,8 +35,11 @@ def attend(
     sdpa: Sdpa = scaled_dot_product_attention,
 ) -> Tensor:
     """[T, heads, D]: one SDPA call a group."""
-    outputs = [_fused(Gathered.of(query, key, value, group), group, scale, sdpa, dropout) for group in plan.groups]
-    return _back(outputs, plan, query)
+    places = Places.of(plan, query, key)
+    outputs = []
+    for group, where in zip(plan.groups, places.groups, strict=True):
+        outputs.append(_fused(Gathered.of(query, key, value, group, where), group, scale, sdpa, dropout))
+    return _back(outputs, places.back, query)
 
 
 class Regrouped(torch.autograd.Function):
@@ -47,30 +51,33 @@ class Regrouped(torch.autograd.Function):
     ) -> Tensor:
         ctx.plan, ctx.scale, ctx.sdpa = plan, scale, sdpa
         ctx.save_for_backward(query, key, value)
+        places = Places.of(plan, query, key)
         outputs = []
-        for group in plan.groups:
-            rows = Gathered.of(query, key, value, group)
-            outputs.append(_plain(rows, group, scale) if group.keys <= SHORT else _fused(rows, group, scale, sdpa))
-        return _back(outputs, plan, query)
+        for group, where in zip(plan.groups, places.groups, strict=True):
+            rows = Gathered.of(query, key, value, group, where)
+            short = group.keys <= SHORT
+            outputs.append(
+                _plain(rows, Seen(group, where, places), scale) if short else _fused(rows, group, scale, sdpa)
+            )
+        return _back(outputs, places.back, query)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value = ctx.saved_tensors
         plan: AttentionPlan = ctx.plan
-        of_keys, of_values = (torch.zeros(key.shape, dtype=key.dtype, device=key.device) for _ in range(2))
-        of_queries = []
-        for group in plan.groups:
-            rows = Gathered.of(query, key, value, group)
-            gradient = _of_group(grads[0], group)
+        places = Places.of(plan, query, key)
+        found = []
+        for group, where in zip(plan.groups, places.groups, strict=True):
+            rows = Gathered.of(query, key, value, group, where)
+            gradient = _of_group(grads[0], group, where)
             if group.keys <= SHORT:
-                found = _plain_gradients(rows, gradient, group, ctx.scale)
+                found.append(_plain_gradients(rows, gradient, Seen(group, where, places), ctx.scale))
             else:
-                found = _fused_gradients(rows, gradient, group, ctx.scale, ctx.sdpa)
-            of_queries.append(found.queries)
-            places = _places(group.key_rows, group.count, key.shape[1])
-            _table(of_keys).index_add_(0, places, _table(found.keys))
-            _table(of_values).index_add_(0, places, _table(found.values))
-        return _back(of_queries, plan, query), of_keys, of_values, None, None, None
+                found.append(_fused_gradients(rows, gradient, group, ctx.scale, ctx.sdpa))
+        of_queries = _back([part.queries for part in found], places.back, query)
+        of_keys = _keys_back([part.keys for part in found], places, key)
+        of_values = _keys_back([part.values for part in found], places, value)
+        return of_queries, of_keys, of_values, None, None, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +89,10 @@ class Gathered:
     values: Tensor
 
     @classmethod
-    def of(cls, query: Tensor, key: Tensor, value: Tensor, group: Group) -> "Gathered":
+    def of(cls, query: Tensor, key: Tensor, value: Tensor, group: Group, where: GroupPlaces) -> "Gathered":
         """From the rows of the pack."""
-        shared = _places(group.key_rows, group.count, key.shape[1])
-        keys, values = (_taken(states, shared, group.count, group.keys) for states in (key, value))
-        own = _places(group.query_rows, group.count, query.shape[1])
-        return cls(_taken(query, own, group.count, group.queries), keys, values)
+        keys, values = (_taken(states, where.keys, group.count, group.keys) for states in (key, value))
+        return cls(_taken(query, where.queries, group.count, group.queries), keys, values)
 
 
 # Rows and heads ------------------------------------------------------------------------------------------------------
@@ -98,32 +103,32 @@ def _table(states: Tensor) -> Tensor:
     return states.reshape(-1, states.shape[-1])
 
 
-def _places(rows: Tensor, count: int, heads: int) -> Tensor:
-    """[n * rows] -> [n * heads * rows]: where the heads of these rows of a pack stand in its table, span by span."""
-    each = torch.arange(heads, device=rows.device)
-    return (rows.view(count, 1, -1) * heads + each[:, None]).reshape(-1)
-
-
 def _taken(states: Tensor, places: Tensor, count: int, rows: int) -> Tensor:
     """[T, heads, D] -> [n, heads, rows, D]."""
     return _table(states).index_select(0, places).view(count, states.shape[1], rows, -1)
 
 
-def _back(outputs: list[Tensor], plan: AttentionPlan, query: Tensor) -> Tensor:
-    """The groups' [n, heads, queries, D] -> [T, heads, D] without padding."""
+def _back(outputs: list[Tensor], places: Tensor, like: Tensor) -> Tensor:
+    """The groups' [n, heads, rows, D] -> [T, heads, D], each row's from its place."""
     tables = [_table(output) for output in outputs]
     joined = tables[0] if len(tables) == 1 else torch.cat(tables)
-    return joined.index_select(0, plan.places(query.shape[1])).view(query.shape)
+    return joined.index_select(0, places).view(like.shape)
 
 
-def _of_group(gradient: Tensor, group: Group) -> Tensor:
+def _keys_back(outputs: list[Tensor], places: Places, like: Tensor) -> Tensor:
+    """The groups' [n, key_value_heads, keys, D] -> [T, key_value_heads, D]: the sum over all who read a row."""
+    if places.keys_back is not None:
+        return _back(outputs, places.keys_back, like)
+    total = torch.zeros(like.shape, dtype=like.dtype, device=like.device)
+    for output, where in zip(outputs, places.groups, strict=True):
+        _table(total).index_add_(0, where.keys, _table(output))
+    return total
+
+
+def _of_group(gradient: Tensor, group: Group, where: GroupPlaces) -> Tensor:
     """[T, heads, D] -> [n, heads, queries, D]: nothing for padding, which repeats a row."""
-    places = _places(group.query_rows, group.count, gradient.shape[1])
-    taken = _taken(gradient, places, group.count, group.queries)
-    if group.lengths is None:
-        return taken
-    padding = torch.arange(group.queries, device=taken.device) >= group.lengths[:, None]
-    return taken.masked_fill_(padding[:, None, :, None], 0)
+    taken = _taken(gradient, where.queries, group.count, group.queries)
+    return taken if where.padding is None else taken.masked_fill_(where.padding, 0)
 
 
 # Plain products ------------------------------------------------------------------------------------------------------
@@ -144,51 +149,67 @@ def _stacked(states: Tensor, shared: int, block: slice) -> Tensor:
     return states[:, :, block].reshape(len(states) * shared, -1, states.shape[-1])
 
 
-def _weights(queries: Tensor, keys: Tensor, group: Group, block: slice, scale: float) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Who sees whom in a group."""
+
+    group: Group
+    where: GroupPlaces
+    places: Places
+
+    def hide(self, scores: Tensor, block: slice) -> None:
+        """Take what a block's queries do not see out of their scores [n * key_value_heads, rows, keys]."""
+        group, rows = self.group, block.stop - block.start
+        apart = scores.view(group.count, -1, rows, scores.shape[-1])
+        own = apart[..., group.prefix + block.start :]
+        # To add is three times as fast, but in bf16 for whole vectors only.
+        if rows % VECTOR == 0 or scores.dtype == torch.float32:
+            own.add_(self.places.barrier[:rows, :rows])
+        else:
+            own.masked_fill_(self.places.behind[:rows, :rows], float("-inf"))
+        if self.where.unseen is not None:
+            apart[..., : group.prefix].masked_fill_(self.where.unseen, float("-inf"))
+
+
+def _weights(queries: Tensor, keys: Tensor, seen: Seen, block: slice, scale: float) -> Tensor:
     """[n * key_value_heads, rows, keys]. torch's softmax adds in fp32 inside and rounds once, as transformers' does."""
-    scores = torch.baddbmm(queries.new_zeros(1, 1, 1), queries, keys.transpose(1, 2), beta=0, alpha=scale)
-    rows = block.stop - block.start
-    apart = scores.view(group.count, -1, rows, scores.shape[-1])
-    behind = torch.ones(rows, rows, dtype=torch.bool, device=scores.device).triu(1)
-    apart[..., group.prefix + block.start :].masked_fill_(behind, float("-inf"))
-    if group.pads is not None:
-        unseen = torch.arange(group.prefix, device=scores.device) < group.pads[:, None]
-        apart[..., : group.prefix].masked_fill_(unseen[:, None, None], float("-inf"))
+    scores = torch.baddbmm(seen.places.nothing, queries, keys.transpose(1, 2), beta=0, alpha=scale)
+    seen.hide(scores, block)
     return torch.softmax(scores, -1)
 
 
-def _plain(rows: Gathered, group: Group, scale: float) -> Tensor:
+def _plain(rows: Gathered, seen: Seen, scale: float) -> Tensor:
     """[n, heads, queries, D]."""
     shared = rows.keys.shape[1]
     keys, values = rows.keys.flatten(0, 1), rows.values.flatten(0, 1)
     parts = []
-    for block, seen in _blocks(group):
-        weights = _weights(_stacked(rows.queries, shared, block), keys[:, :seen], group, block, scale)
-        attended = torch.bmm(weights, values[:, :seen])
+    for block, end in _blocks(seen.group):
+        weights = _weights(_stacked(rows.queries, shared, block), keys[:, :end], seen, block, scale)
+        attended = torch.bmm(weights, values[:, :end])
         parts.append(attended.view(*rows.queries.shape[:2], -1, attended.shape[-1]))
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
-def _plain_gradients(rows: Gathered, gradient: Tensor, group: Group, scale: float) -> Gathered:
+def _plain_gradients(rows: Gathered, gradient: Tensor, seen: Seen, scale: float) -> Gathered:
     """Of the gathered rows, for that of `_plain`'s output."""
-    shared = rows.keys.shape[1]
+    shared, nothing = rows.keys.shape[1], seen.places.nothing
     keys, values = rows.keys.flatten(0, 1), rows.values.flatten(0, 1)
     parts: list[Tensor] = []
     of_keys = of_values = torch.empty(0)
-    for block, seen in reversed(list(_blocks(group))):  # the last block sees all keys
+    for block, end in reversed(list(_blocks(seen.group))):  # the last block sees all keys
         queries, passed = _stacked(rows.queries, shared, block), _stacked(gradient, shared, block)
-        weights = _weights(queries, keys[:, :seen], group, block, scale)
-        of_weights = torch.bmm(passed, values[:, :seen].transpose(1, 2))
-        of_scores = softmax_gradient(of_weights, weights, -1, weights.dtype).mul_(scale)
+        weights = _weights(queries, keys[:, :end], seen, block, scale)
+        of_weights = torch.bmm(passed, values[:, :end].transpose(1, 2))
+        of_scores = softmax_gradient(of_weights, weights, -1, weights.dtype)
         del of_weights
         if not parts:
             of_values = torch.bmm(weights.transpose(1, 2), passed)
-            of_keys = torch.bmm(of_scores.transpose(1, 2), queries)
+            of_keys = torch.baddbmm(nothing, of_scores.transpose(1, 2), queries, beta=0, alpha=scale)
         else:
-            of_values[:, :seen].baddbmm_(weights.transpose(1, 2), passed)
-            of_keys[:, :seen].baddbmm_(of_scores.transpose(1, 2), queries)
+            of_values[:, :end].baddbmm_(weights.transpose(1, 2), passed)
+            of_keys[:, :end].baddbmm_(of_scores.transpose(1, 2), queries, alpha=scale)
         del weights
-        of_queries = torch.bmm(of_scores, keys[:, :seen])
+        of_queries = torch.baddbmm(nothing, of_scores, keys[:, :end], beta=0, alpha=scale)
         parts.insert(0, of_queries.view(*rows.queries.shape[:2], -1, of_queries.shape[-1]))
     of_queries = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
     return Gathered(of_queries, of_keys.view_as(rows.keys), of_values.view_as(rows.values))

@@ -4,7 +4,8 @@ A span is one sequence of a pack, or one branch that also sees the beginnings it
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,6 +67,7 @@ class AttentionPlan:
     within: Tensor  # [T], the row's place in its span
     padded: Tensor  # [T], rows of its span with its padding
     lengths: Lengths  # the same spans for a varlen kernel
+    made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)  # what llm/places.py keeps
 
     def places(self, heads: int) -> Tensor:
         """[T * heads]: where a row's heads stand when every span holds one head behind the other, groups joined."""

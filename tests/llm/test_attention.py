@@ -14,7 +14,8 @@ from llm.attention import plain_attention, use_packed_attention
 from llm.batch import collate
 from llm.encode import IGNORED, Sample
 from llm.forward import TextModel
-from llm.regrouped import BLOCK, Regrouped, attend
+from llm.places import BLOCK
+from llm.regrouped import Regrouped, attend
 from llm.spans import AttentionPlan, Span, plan_attention
 
 VOCAB = 96

@@ -180,6 +180,7 @@ def test_the_highest_memory_of_a_step_is_that_of_a_real_step(recipes: Recipes, n
 
     step()
     assert len(engine.optimizer.inner.state) > 0, "moments are there from now on"
+    pack = pack_of(config, opened.model)  # a step's pack is new: what attention keeps for all layers is made in it
     ledger = Ledger()
     with ledger:
         ledger.own(stored(opened.model), "weights")
@@ -270,6 +271,12 @@ def test_both_stages_of_a_llava_are_planned(
 # What the parts depend on --------------------------------------------------------------------------------------------
 
 
+def test_lean_layers_keep_less(large: Path) -> None:
+    config = text(large / "short")
+    lean, plain = (forecast_run(Change({"train.lean": kind}).of(config), (), "cpu", 0.1) for kind in ("auto", "off"))
+    assert lean.parts["activations"] < 0.6 * plain.parts["activations"]
+
+
 def test_recomputation_and_targets_move_what_they_should(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llm.recompute.NARROW", 8)  # the tiny model's products are all narrower than what is kept
     config = text(tiny_llm)
@@ -281,7 +288,7 @@ def test_recomputation_and_targets_move_what_they_should(tiny_llm: Path, monkeyp
     plain = forecast_run(Change({"train.lean": "off"}).of(config), (), "cpu", 0.1)
     assert recomputed.flops == plain.flops, "what is computed twice is useful once"
     assert few.flops < plain.flops, "the last layer's rows without a target are no work"
-    assert few.parts["activations"] < 0.6 * plain.parts["activations"]
+    assert few.parts["activations"] < plain.parts["activations"]
     selective = forecast_run(Change({"train.recompute": "selective"}).of(config), (), "cpu", 0.1)
     assert recomputed.total < selective.total < plain.total and selective.flops == plain.flops
 
