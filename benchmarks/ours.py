@@ -12,6 +12,7 @@ from torch import nn
 from benchmarks.gate import Gate
 from llm.config import Probe, RunConfig
 from llm.corpus import Corpus
+from llm.kernels import keep_few_kernels
 from llm.load import resolve_yaml
 from llm.metrics import read_rows
 from llm.parts import Parts
@@ -26,6 +27,7 @@ FEED_FORWARD = re.compile(r"(?:^|\.)layers\.(\d+)\.mlp\.")
 
 def main() -> None:
     """Train until the parent has enough."""
+    keep_few_kernels()  # as the command does
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     config = SCHEMAS[spec["work"]["stage"]].model_validate(recipe(spec))
     assert isinstance(config, RunConfig), "every work trains"
@@ -115,7 +117,12 @@ def recipe(spec: dict[str, Any]) -> dict[str, Any]:
         model |= {"tower": spec["tower"], "image_mode": "resize", "image_size": spec["image_size"]}
     if work["stage"] == "pretrain":
         tune = {"kind": "frozen"}
-    train: dict[str, Any] = {"batch": work["batch"], "pack_tokens": 2048, "order": "by_image", "dtype": spec["dtype"]}
+    train: dict[str, Any] = {
+        "batch": work["batch"],
+        "pack_tokens": work["pack_tokens"],
+        "order": "by_image",
+        "dtype": spec["dtype"],
+    }
     train |= {"log_every": 1, "save_every": 0, "sample_every": 1, "probes": [{"prompt": "the turn's end"}]}
     return {
         "name": work["name"],

@@ -16,11 +16,11 @@ from llm.encode import IGNORED
 from llm.loss import summed_loss
 
 # Bytes of a chunk's logits in their own dtype, and of those that are wide, in fp32, at a time. glibc maps blocks of 32
-# MiB anew whenever they are asked for: 190 rows of fp32 took 133 us each on two AVX512 cores, 125 took 41, 64 took 33;
-# but products of 125 rows read the head's weight twice as often as those of 250, and took 193 us a row instead of 160.
+# MiB anew whenever they are asked for: softmax of 190 rows took 133 us a row on two AVX512 cores, of 64 and 32 rows 33.
+# But products of 125 rows read the head's weight twice as often as those of 250, and took 193 us a row instead of 160.
 # On a card 800 rows of a vocabulary of 150,000: not measured.
 CHUNK = {"cpu": 24 * 2**20, "cuda": 2**28}
-WIDE = {"cpu": 12 * 2**20, "cuda": 2**29}
+WIDE = {"cpu": 6 * 2**20, "cuda": 2**29}
 LEAST_ROWS = 64  # of a chunk, whatever the vocabulary: narrower products read the head's weight too often
 
 

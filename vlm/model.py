@@ -161,10 +161,10 @@ def build_vlm(config: VlmModelConfig, dtype: torch.dtype, four_bit: bool = False
 
     Raises ModelError for folders that cannot be loaded or joined, ConfigError for settings that do not fit them.
     """
-    tower = load_tower(config.tower, config.tower_layer, config.image_size, config.image_mode, config.pool, dtype)
     tokenizer = load_tokenizer(config.llm)
-    llm = load_llm(config.llm, dtype, four_bit)
+    llm = load_llm(config.llm, dtype, four_bit)  # the larger first: a file and what is made of it lie in memory at once
     _check_head(config.llm, llm)
+    tower = load_tower(config.tower, config.tower_layer, config.image_size, config.image_mode, config.pool, dtype)
     image = place_image_token(tokenizer, llm)
     projector = build_projector(config, tower.hidden, llm.config.hidden_size)
     # Right for standardised features; `standardise` does it again on real ones.
