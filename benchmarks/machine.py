@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from llm.precision import this_cpu
+
 PACKAGES = ("torch", "transformers", "peft", "trl")
 
 
@@ -18,7 +20,9 @@ def machine() -> dict[str, Any]:
     card = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     versions = {name: installed(name) for name in PACKAGES}
     cores = len(os.sched_getaffinity(0))
-    return card | {"cpu": cpu, "cores": cores, "python": platform.python_version()} | versions
+    # CPUs of one name differ in this, and figures with them: one "AMD EPYC" multiplies bf16, another does not.
+    units = this_cpu().units or "none"
+    return card | {"cpu": cpu, "bf16_units": units, "cores": cores, "python": platform.python_version()} | versions
 
 
 def installed(package: str) -> str:

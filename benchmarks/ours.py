@@ -17,6 +17,7 @@ from llm.load import resolve_yaml
 from llm.metrics import read_rows
 from llm.parts import Parts
 from llm.run import run_training
+from llm.varlen import Lengths
 from vlm.config import SCHEMAS
 from vlm.features import fill
 from vlm.forward import VlmModel
@@ -70,7 +71,7 @@ class Count:
 
     def __init__(self, model: nn.Module) -> None:
         self.lengths: dict[int, int] = {}
-        self.samples = self.tokens = self.rows = self.targets = 0
+        self.samples = self.tokens = self.rows = self.targets = self.pairs = 0
         whole: Any = model
         llm = whole.llm if hasattr(whole, "llm") else whole.vision.hf
         head = llm.get_output_embeddings().weight.numel()
@@ -80,6 +81,7 @@ class Count:
         ends = last_feed_forward(list(linears))
         self.a_row = sum(operations(inner) for name, inner in linears.items() if name not in ends)
         self.a_target = 4 * head + sum(operations(linears[name]) for name in ends)
+        self.a_pair = attention(llm.config.get_text_config())
         model.register_forward_pre_hook(self._see)
 
     def _see(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -88,18 +90,31 @@ class Count:
         self.tokens += sum(self.lengths[index] for index in batch.samples)
         self.rows += batch.tokens
         self.targets += len(batch.targets)
+        self.pairs += pairs(batch.attention.lengths)
 
     def taken(self) -> dict[str, float]:
         """The counts since the last time."""
-        flops = self.a_row * self.rows + self.a_target * self.targets
+        flops = self.a_row * self.rows + self.a_target * self.targets + self.a_pair * self.pairs
         facts = {"samples": self.samples, "tokens": self.tokens, "rows": self.rows, "flops": flops}
-        self.samples = self.tokens = self.rows = self.targets = 0
+        self.samples = self.tokens = self.rows = self.targets = self.pairs = 0
         return facts
 
 
 def operations(linear: nn.Linear) -> int:
     """Forward and the gradient of the input, 2 a weight and row each; the gradient of the weight where it trains."""
     return (6 if linear.weight.requires_grad else 4) * linear.weight.numel()
+
+
+def attention(config: Any) -> int:
+    """Of a query and a key that it sees, in all layers: a product for the score, one for the value, each and its two
+    gradients 2 operations a dimension of a head."""
+    return 12 * int(config.head_dim * config.num_attention_heads * config.num_hidden_layers)
+
+
+def pairs(lengths: Lengths) -> int:
+    """Queries times the keys that they see: a causal half of a span's own rows, and all that is before."""
+    queries, keys = lengths.cu_queries.diff().long(), lengths.cu_keys.diff().long()
+    return int((queries * (keys - queries) + queries * (queries + 1) // 2).sum())
 
 
 def last_feed_forward(names: list[str]) -> set[str]:
@@ -119,7 +134,7 @@ def recipe(spec: dict[str, Any]) -> dict[str, Any]:
         tune = {"kind": "frozen"}
     train: dict[str, Any] = {
         "batch": work["batch"],
-        "pack_tokens": work["pack_tokens"],
+        "pack_tokens": 2048,
         "order": "by_image",
         "dtype": spec["dtype"],
     }

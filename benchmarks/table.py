@@ -118,6 +118,7 @@ def _made_with(device: str, result: Result) -> str:
     """The command, the machine, the versions, the dtype, and the figures that belong to no single row."""
     here, waits = result["machine"], [row["input_wait"] for row in result["rows"] if "input_wait" in row]
     hardware = f"{here['gpu']}, {here['cpu']}" if "gpu" in here else f"{here['cores']} cores of {here['cpu']}"
+    hardware += f" (bf16 units: {here['bf16_units']})" if "bf16_units" in here else ""
     versions = ", ".join(f"{name} {here[name]}" for name in ("python", "torch", "transformers", "peft", "trl"))
     days = sorted({row["day"] for row in result["rows"]})
     commands = " and ".join(f"`{command}`" for command in dict.fromkeys(row["command"] for row in result["rows"]))

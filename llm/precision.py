@@ -36,6 +36,11 @@ class Hardware:
         return self.avx512_bf16 or self.amx if self.machine in X86 else self.onednn_bf16
 
     @property
+    def units(self) -> str:
+        """What multiplies bf16 on an x86 CPU; empty: nothing does."""
+        return "AMX" if self.amx else "AVX512_BF16" if self.avx512_bf16 else ""
+
+    @property
     def natural(self) -> Dtype:
         """What `auto` means here."""
         return "bf16" if self.bf16 else "fp32"
@@ -48,7 +53,7 @@ class Hardware:
         if self.machine not in X86:
             return f"this {self.machine} CPU " + ("multiplies bf16" if self.bf16 else "has no bf16 products")
         if self.bf16:
-            return f"this CPU multiplies bf16, by {'AMX' if self.amx else 'AVX512_BF16'}"
+            return f"this CPU multiplies bf16, by {self.units}"
         # Two cores of an AMD EPYC, AVX2, torch 2.14.1: bf16 30 GFLOP/s forward, 1 to 2 backward; fp32 120.
         return "this CPU has no bf16 products, AVX512_BF16 or AMX; fp32 is many times faster here"
 

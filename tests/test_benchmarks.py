@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from torch import nn
+from transformers import LlamaConfig
 
 from benchmarks import bench, scale, table
 from benchmarks.entries import ABLATIONS, AT_ONCE, OURS, TUNED, Entry, Group, contenders, groups
@@ -19,11 +20,12 @@ from benchmarks.figures import assert_whole, rows_of
 from benchmarks.folders import TOWERS
 from benchmarks.gate import Contender
 from benchmarks.machine import installed
-from benchmarks.ours import Count, recipe
+from benchmarks.ours import Count, pairs, recipe
 from benchmarks.packed import fullness, rated
 from benchmarks.peak import best_seconds, faster, product, training
 from benchmarks.work import WORKS, _apart, lengths
 from llm.encode import Encoder
+from llm.spans import Span, plan_attention
 from llm.template import load_template
 from tests.llm.tokenizers import bpe_tokenizer
 from vlm.config import SCHEMAS
@@ -95,9 +97,13 @@ def test_operations_are_those_nobody_can_leave_out() -> None:
     whole: Any = nn.Module()
     whole.llm = llm
     llm.get_output_embeddings = lambda: head
+    llm.config = LlamaConfig(hidden_size=8, num_attention_heads=2, head_dim=4, num_hidden_layers=3)
     count = Count(whole)
     assert count.a_row == 4 * 32 + 6 * 16, "forward and the input's gradient; the weight's only where it trains"
     assert count.a_target == 4 * 800
+    assert count.a_pair == 3 * 2 * (2 * 4) * 2 * 3, "layers, heads, both products; forward and two gradients"
+    spans = [Span(0, 3), Span(3, 2, ((0, 3),)), Span(5, 4)]
+    assert pairs(plan_attention(spans, 9).lengths) == (1 + 2 + 3) + (4 + 5) + (1 + 2 + 3 + 4)
     llm["layers"] = nn.ModuleList(nn.ModuleDict({"mlp": nn.ModuleDict({"up": nn.Linear(3, 5)})}) for _ in range(11))
     deeper = Count(whole)
     assert deeper.a_row == count.a_row + 10 * 6 * 15, "ten layers of eleven"
