@@ -43,6 +43,7 @@ class Run:
     peak_dtype: str  # of the machine's best product
     began: float
     limit: float  # seconds
+    pack_tokens: int
     taken: dict[str, float] = field(default_factory=dict)  # seconds an entry, by the group's kind and work
 
     @property
@@ -62,22 +63,23 @@ def main() -> None:
     asked.add_argument("--works", nargs="+", default=list(WORKS), choices=WORKS)
     asked.add_argument("--towers", nargs="+", default=list(TOWERS), choices=TOWERS)
     asked.add_argument("--minutes", type=float, default=20.0, help="what would end later is left out, and named")
+    asked.add_argument("--pack-tokens", type=int, default=2048, help="Eyegraft's: smaller packs take less memory")
     asked.add_argument("--readme", type=Path, help="measure nothing; write the table between this file's marks")
     args = asked.parse_args()
     if args.readme:
         write_between(args.readme, markdown(*read_results(RESULTS)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), groups(args.works, args.towers), 60 * args.minutes)
+        measure(Path(folder), groups(args.works, args.towers), 60 * args.minutes, args.pack_tokens)
     print(markdown(*read_results(RESULTS)))
 
 
-def measure(folder: Path, found: list[Group], limit: float) -> None:
+def measure(folder: Path, found: list[Group], limit: float, pack_tokens: int) -> None:
     """Every group that time allows; the file is written behind each, so a run that is cut keeps its figures."""
     began = time.perf_counter()
     facts = settled(folder)
     command = " ".join(["python -m benchmarks.bench", *sys.argv[1:]])
-    run = Run(folder, command, facts["dtype"], facts["peak_dtype"], began, limit)
+    run = Run(folder, command, facts["dtype"], facts["peak_dtype"], began, limit, pack_tokens)
     rows: list[dict[str, Any]] = []
     facts |= {"command": command, "packing": packing()}
     left_out = []
@@ -136,7 +138,8 @@ def key(row: dict[str, Any]) -> tuple[str, str, str]:
 def compare(group: Group, run: Run, place: Path) -> list[dict[str, Any]]:
     """A group's rows; its files lie in `place`, weights in the run's folder."""
     place.mkdir()
-    spec = common(group.work, group.tower, run.folder, place) | {"dtype": run.dtype}
+    spec = common(group.work, group.tower, run.folder, place)
+    spec |= {"dtype": run.dtype, "pack_tokens": run.pack_tokens}
     processes: dict[str, Contender] = {}
     try:
         start(group, spec, place, run.peak_dtype, processes)

@@ -24,6 +24,7 @@ from benchmarks.ours import Count, pairs, recipe
 from benchmarks.packed import fullness, rated
 from benchmarks.peak import best_seconds, faster, product, training
 from benchmarks.work import WORKS, _apart, lengths
+from llm.config import RunConfig
 from llm.encode import Encoder
 from llm.spans import Span, plan_attention
 from llm.template import load_template
@@ -60,11 +61,13 @@ def test_all_takes_turns_in_groups_that_fit_the_memory_and_what_matters_most_is_
 def test_recipes_are_recipes_and_batches_divide(group: Group, tmp_path: Path) -> None:
     work = group.work
     spec = {"work": asdict(work), "llm": "x", "tower": "y", "image_size": 224, "data": "d", "images": "", **FACTS}
+    spec |= {"pack_tokens": 768}
     for entry in group.entries:
         steps = 1 + entry.blocks * entry.steps
         if entry.module == "ours":
             config = SCHEMAS[work.stage].model_validate(recipe(spec | bench.told(entry, tmp_path)))
             assert config.name == work.name and steps <= work.steps
+            assert isinstance(config, RunConfig) and config.train.pack_tokens == entry.train.get("pack_tokens", 768)
         else:
             assert work.batch % entry.micro_batch == 0 and steps + 1 <= work.steps
 
@@ -287,7 +290,7 @@ def test_a_group_that_would_end_behind_the_limit_is_left_out_and_named(
         return []
 
     monkeypatch.setattr(bench, "compare", compare)
-    bench.measure(tmp_path, groups(["captions", "turns", "text"], ["vit", "lite0"]), limit=650)
+    bench.measure(tmp_path, groups(["captions", "turns", "text"], ["vit", "lite0"]), limit=650, pack_tokens=2048)
     (file,) = (tmp_path / "results").glob("*.json")
     assert taken == ["captions", "turns", "text", "captions"], "text takes 100 s"
     found = json.loads(file.read_text(encoding="utf-8"))
