@@ -134,7 +134,7 @@ def recipe(spec: dict[str, Any]) -> dict[str, Any]:
         tune = {"kind": "frozen"}
     train: dict[str, Any] = {
         "batch": work["batch"],
-        "pack_tokens": 2048,
+        "pack_tokens": spec["pack_tokens"],
         "order": "by_image",
         "dtype": spec["dtype"],
     }
