@@ -62,6 +62,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(prog="make bench")
     asked.add_argument("--works", nargs="+", default=list(WORKS), choices=WORKS)
     asked.add_argument("--towers", nargs="+", default=list(TOWERS), choices=TOWERS)
+    asked.add_argument("--kinds", nargs="+", default=["peers", "ablation"], choices=["peers", "ablation"])
     asked.add_argument("--minutes", type=float, default=20.0, help="what would end later is left out, and named")
     asked.add_argument("--pack-tokens", type=int, default=2048, help="Eyegraft's: smaller packs take less memory")
     asked.add_argument("--readme", type=Path, help="measure nothing; write the table between this file's marks")
@@ -70,7 +71,8 @@ def main() -> None:
         write_between(args.readme, markdown(*read_results(RESULTS)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), groups(args.works, args.towers), 60 * args.minutes, args.pack_tokens)
+        found = [group for group in groups(args.works, args.towers) if group.kind in args.kinds]
+        measure(Path(folder), found, 60 * args.minutes, args.pack_tokens)
     print(markdown(*read_results(RESULTS)))
 
 
