@@ -1,8 +1,9 @@
-"""Where the heads of a pack's rows stand in tables [rows and heads, D]. Made once a pack: all layers read the same.
+"""Where the heads of a pack's rows stand in tables [rows and heads, D], and who sees whom. Made once for all layers.
 
 On a CPU they cost as much as the rows that they bring: a dozen calls a group, made anew in every layer, three times.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,19 @@ from torch import Tensor
 from llm.spans import AttentionPlan, Group
 
 BLOCK = 128  # queries that are multiplied with their keys at a time: what lies behind a block is not computed
+# torch's softmax takes whole vectors and what is left over value by value: rows of 59 keys in bf16 took 130 us, of 64
+# 34, of 73 270 and of 96 170 (where products then took longer). So keys are filled up to whole vectors where few lack.
+VECTOR = {torch.bfloat16: 32, torch.float16: 32, torch.float32: 16}  # AVX512
+FILLED = 1.13
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some queries of a group's spans, and the keys up to the last that one of them sees."""
+
+    queries: slice
+    keys: int
+    hidden: Tensor  # [1 or n, 1, heads a key-value head * queries, keys], added to scores: 0, and -inf where unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +32,31 @@ class GroupPlaces:
     """Of one group's re-padded rows, span by span and head by head."""
 
     queries: Tensor  # [n * heads * queries]
-    keys: Tensor  # [n * key_value_heads * keys]
+    keys: Tensor  # [n * key_value_heads * width]
+    width: int  # keys of a span, filled up behind with its last where they are multiplied in blocks
+    before: Tensor | None  # [n * key_value_heads * prefix]: the keys before the spans' own; None: there are none
     padding: Tensor | None  # [n, 1, queries, 1] bool, queries behind a span's end; None: there are none
-    unseen: Tensor | None  # [n, 1, 1, prefix] bool, keys on the left that are padding; None: there are none
+    blocks: tuple[Block, ...]  # none where keys are too many for plain products
 
     @classmethod
-    def of(cls, group: Group, heads: int, key_value_heads: int) -> "GroupPlaces":
-        """From the group's rows."""
-        padding = unseen = None
+    def of(cls, group: Group, heads: int, key_value_heads: int, plain: bool, dtype: torch.dtype) -> "GroupPlaces":
+        """From the group's rows; `plain`: for products in blocks."""
+        width = filled(group.keys, dtype) if plain else group.keys
+        keys = group.key_rows.view(group.count, -1)
+        keys = torch.cat([keys, keys[:, -1:].expand(-1, width - group.keys)], 1) if width > group.keys else keys
+        padding = None
         if group.lengths is not None:
             each = torch.arange(group.queries, device=group.lengths.device)
             padding = (each >= group.lengths[:, None])[:, None, :, None]
-        if group.pads is not None:
-            each = torch.arange(group.prefix, device=group.pads.device)
-            unseen = (each < group.pads[:, None])[:, None, None]
-        queries = _by_head(group.query_rows, group.count, heads)
-        return cls(queries, _by_head(group.key_rows, group.count, key_value_heads), padding, unseen)
+        before = _by_head(keys[:, : group.prefix], key_value_heads) if group.prefix else None
+        return cls(
+            queries=_by_head(group.query_rows.view(group.count, -1), heads),
+            keys=_by_head(keys, key_value_heads),
+            width=width,
+            before=before,
+            padding=padding,
+            blocks=tuple(_blocks(group, heads // key_value_heads, dtype)) if plain else (),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +65,52 @@ class Places:
 
     groups: tuple[GroupPlaces, ...]
     back: Tensor  # [T * heads]: where a row's heads stand in the groups' tables, joined
-    keys_back: Tensor | None  # the same of keys where each is read by one span alone; None: some are shared
-    behind: Tensor  # bool, as wide as a block: keys behind a query
-    barrier: Tensor  # the same to be added: 0, and -inf behind
+    keys_back: Tensor  # the same of the spans' own keys
     nothing: Tensor  # [1, 1, 1]: what a product is added to when it is added to nothing
 
     @classmethod
-    def of(cls, plan: AttentionPlan, query: Tensor, key: Tensor) -> "Places":
-        """For queries [T, heads, D] and keys [T, key_value_heads, D]."""
-        wanted = (query.shape[1], key.shape[1], query.dtype)
+    def of(cls, plan: AttentionPlan, query: Tensor, key: Tensor, short: int = 0) -> "Places":
+        """For queries [T, heads, D] and keys [T, key_value_heads, D]; groups of `short` keys are multiplied plainly."""
+        wanted = (query.shape[1], key.shape[1], query.dtype, short)
         if wanted not in plan.made:
-            plan.made[wanted] = cls._make(plan, query, key)
+            plan.made[wanted] = cls._make(plan, query, key, short)
         found: Places = plan.made[wanted]
         return found
 
     @classmethod
-    def _make(cls, plan: AttentionPlan, query: Tensor, key: Tensor) -> "Places":
+    def _make(cls, plan: AttentionPlan, query: Tensor, key: Tensor, short: int) -> "Places":
         heads, shared = query.shape[1], key.shape[1]
-        apart = not any(group.prefix for group in plan.groups)
-        side = min(BLOCK, max(group.queries for group in plan.groups))
-        behind = torch.ones(side, side, dtype=torch.bool, device=query.device).triu(1)
         return cls(
-            groups=tuple(GroupPlaces.of(group, heads, shared) for group in plan.groups),
+            groups=tuple(
+                GroupPlaces.of(group, heads, shared, group.keys <= short, query.dtype) for group in plan.groups
+            ),
             back=plan.places(heads),
-            keys_back=plan.places(shared) if apart else None,
-            behind=behind,
-            barrier=query.new_zeros(side, side).masked_fill_(behind, float("-inf")),
+            keys_back=plan.places(shared),
             nothing=query.new_zeros(1, 1, 1),
         )
 
 
-def _by_head(rows: Tensor, count: int, heads: int) -> Tensor:
-    """[n * rows] -> [n * heads * rows]: where the heads of these rows of a pack stand in its table, span by span."""
+def filled(keys: int, dtype: torch.dtype) -> int:
+    """The next whole number of vectors, if it is near."""
+    vector = VECTOR.get(dtype, 1)
+    whole = -(-keys // vector) * vector
+    return whole if whole <= keys * FILLED else keys
+
+
+def _blocks(group: Group, repeat: int, dtype: torch.dtype) -> Iterator[Block]:
+    device = group.query_rows.device
+    for start in range(0, group.queries, BLOCK):
+        end = min(start + BLOCK, group.queries)
+        columns = filled(group.prefix + end, dtype)
+        each = torch.arange(columns, device=device)
+        unseen = (each > group.prefix + torch.arange(start, end, device=device)[:, None])[None, None]
+        if group.pads is not None:
+            unseen = unseen | (each < group.pads[:, None])[:, None, None]
+        hidden = torch.zeros(unseen.shape, dtype=dtype, device=device).masked_fill_(unseen, float("-inf"))
+        yield Block(slice(start, end), columns, hidden.repeat(1, 1, repeat, 1))
+
+
+def _by_head(rows: Tensor, heads: int) -> Tensor:
+    """[n, rows] -> [n * heads * rows]: where the heads of these rows of a pack stand in its table, span by span."""
     each = torch.arange(heads, device=rows.device)
-    return (rows.view(count, 1, -1) * heads + each[:, None]).reshape(-1)
+    return (rows[:, None] * heads + each[:, None]).reshape(-1)

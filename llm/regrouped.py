@@ -4,7 +4,7 @@
 the backward pass, which is little work beside the weights and re-padded rows that would lie in memory until then.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from llm.places import BLOCK, GroupPlaces, Places
+from llm.places import Block, GroupPlaces, Places
 from llm.spans import AttentionPlan, Group
 
 # Keys up to which plain products beat SDPA on a CPU, forward and backward: 2 AMX cores, bf16, 9/3 heads of 64, about
 # 2,000 rows in spans of 128, 300, 512 and 700 took 14, 25, 38 and 46 ms, with SDPA 47, 57, 72 and 69; equal at 1,024.
 SHORT = 768
-VECTOR = 32  # values of bf16 that AVX512 adds at once
 
 Sdpa = Callable[..., Tensor]  # scaled_dot_product_attention, or what a forecast puts in its place
 
@@ -51,32 +50,30 @@ class Regrouped(torch.autograd.Function):
     ) -> Tensor:
         ctx.plan, ctx.scale, ctx.sdpa = plan, scale, sdpa
         ctx.save_for_backward(query, key, value)
-        places = Places.of(plan, query, key)
+        places = Places.of(plan, query, key, SHORT)
         outputs = []
         for group, where in zip(plan.groups, places.groups, strict=True):
             rows = Gathered.of(query, key, value, group, where)
-            short = group.keys <= SHORT
-            outputs.append(
-                _plain(rows, Seen(group, where, places), scale) if short else _fused(rows, group, scale, sdpa)
-            )
+            plain = where.blocks
+            outputs.append(_plain(rows, plain, places.nothing, scale) if plain else _fused(rows, group, scale, sdpa))
         return _back(outputs, places.back, query)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value = ctx.saved_tensors
         plan: AttentionPlan = ctx.plan
-        places = Places.of(plan, query, key)
+        places = Places.of(plan, query, key, SHORT)
         found = []
         for group, where in zip(plan.groups, places.groups, strict=True):
             rows = Gathered.of(query, key, value, group, where)
             gradient = _of_group(grads[0], group, where)
-            if group.keys <= SHORT:
-                found.append(_plain_gradients(rows, gradient, Seen(group, where, places), ctx.scale))
+            if where.blocks:
+                found.append(_plain_gradients(rows, gradient, where.blocks, places.nothing, ctx.scale))
             else:
                 found.append(_fused_gradients(rows, gradient, group, ctx.scale, ctx.sdpa))
         of_queries = _back([part.queries for part in found], places.back, query)
-        of_keys = _keys_back([part.keys for part in found], places, key)
-        of_values = _keys_back([part.values for part in found], places, value)
+        of_keys = _keys_back([part.keys for part in found], plan, places, key)
+        of_values = _keys_back([part.values for part in found], plan, places, value)
         return of_queries, of_keys, of_values, None, None, None
 
 
@@ -91,7 +88,7 @@ class Gathered:
     @classmethod
     def of(cls, query: Tensor, key: Tensor, value: Tensor, group: Group, where: GroupPlaces) -> "Gathered":
         """From the rows of the pack."""
-        keys, values = (_taken(states, where.keys, group.count, group.keys) for states in (key, value))
+        keys, values = (_taken(states, where.keys, group.count, where.width) for states in (key, value))
         return cls(_taken(query, where.queries, group.count, group.queries), keys, values)
 
 
@@ -115,13 +112,16 @@ def _back(outputs: list[Tensor], places: Tensor, like: Tensor) -> Tensor:
     return joined.index_select(0, places).view(like.shape)
 
 
-def _keys_back(outputs: list[Tensor], places: Places, like: Tensor) -> Tensor:
-    """The groups' [n, key_value_heads, keys, D] -> [T, key_value_heads, D]: the sum over all who read a row."""
-    if places.keys_back is not None:
-        return _back(outputs, places.keys_back, like)
-    total = torch.zeros(like.shape, dtype=like.dtype, device=like.device)
-    for output, where in zip(outputs, places.groups, strict=True):
-        _table(total).index_add_(0, where.keys, _table(output))
+def _keys_back(outputs: list[Tensor], plan: AttentionPlan, places: Places, like: Tensor) -> Tensor:
+    """The groups' [n, key_value_heads, width, D] -> [T, key_value_heads, D]: the sum over all who read a row.
+
+    Every row is one span's own; those before it are added.
+    """
+    own = [output[:, :, group.prefix : group.keys] for output, group in zip(outputs, plan.groups, strict=True)]
+    total = _back(own, places.keys_back, like)
+    for output, group, where in zip(outputs, plan.groups, places.groups, strict=True):
+        if where.before is not None:
+            _table(total).index_add_(0, where.before, _table(output[:, :, : group.prefix]))
     return total
 
 
@@ -134,13 +134,6 @@ def _of_group(gradient: Tensor, group: Group, where: GroupPlaces) -> Tensor:
 # Plain products ------------------------------------------------------------------------------------------------------
 
 
-def _blocks(group: Group) -> Iterator[tuple[slice, int]]:
-    """Queries, and how many keys the last of them may see."""
-    for start in range(0, group.queries, BLOCK):
-        end = min(start + BLOCK, group.queries)
-        yield slice(start, end), group.prefix + end
-
-
 def _stacked(states: Tensor, shared: int, block: slice) -> Tensor:
     """[n, heads, queries, D] -> [n * key_value_heads, rows, D]: the heads of one key-value head over one another.
 
@@ -149,56 +142,38 @@ def _stacked(states: Tensor, shared: int, block: slice) -> Tensor:
     return states[:, :, block].reshape(len(states) * shared, -1, states.shape[-1])
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Who sees whom in a group."""
-
-    group: Group
-    where: GroupPlaces
-    places: Places
-
-    def hide(self, scores: Tensor, block: slice) -> None:
-        """Take what a block's queries do not see out of their scores [n * key_value_heads, rows, keys]."""
-        group, rows = self.group, block.stop - block.start
-        apart = scores.view(group.count, -1, rows, scores.shape[-1])
-        own = apart[..., group.prefix + block.start :]
-        # To add is three times as fast, but in bf16 for whole vectors only.
-        if rows % VECTOR == 0 or scores.dtype == torch.float32:
-            own.add_(self.places.barrier[:rows, :rows])
-        else:
-            own.masked_fill_(self.places.behind[:rows, :rows], float("-inf"))
-        if self.where.unseen is not None:
-            apart[..., : group.prefix].masked_fill_(self.where.unseen, float("-inf"))
-
-
-def _weights(queries: Tensor, keys: Tensor, seen: Seen, block: slice, scale: float) -> Tensor:
+def _weights(queries: Tensor, keys: Tensor, block: Block, nothing: Tensor, scale: float) -> Tensor:
     """[n * key_value_heads, rows, keys]. torch's softmax adds in fp32 inside and rounds once, as transformers' does."""
-    scores = torch.baddbmm(seen.places.nothing, queries, keys.transpose(1, 2), beta=0, alpha=scale)
-    seen.hide(scores, block)
+    scores = torch.baddbmm(nothing, queries, keys.transpose(1, 2), beta=0, alpha=scale)
+    scores.view(len(block.hidden), -1, *scores.shape[1:]).add_(block.hidden)
     return torch.softmax(scores, -1)
 
 
-def _plain(rows: Gathered, seen: Seen, scale: float) -> Tensor:
+def _plain(rows: Gathered, blocks: tuple[Block, ...], nothing: Tensor, scale: float) -> Tensor:
     """[n, heads, queries, D]."""
     shared = rows.keys.shape[1]
     keys, values = rows.keys.flatten(0, 1), rows.values.flatten(0, 1)
     parts = []
-    for block, end in _blocks(seen.group):
-        weights = _weights(_stacked(rows.queries, shared, block), keys[:, :end], seen, block, scale)
-        attended = torch.bmm(weights, values[:, :end])
+    for block in blocks:
+        queries = _stacked(rows.queries, shared, block.queries)
+        weights = _weights(queries, keys[:, : block.keys], block, nothing, scale)
+        attended = torch.bmm(weights, values[:, : block.keys])
         parts.append(attended.view(*rows.queries.shape[:2], -1, attended.shape[-1]))
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
-def _plain_gradients(rows: Gathered, gradient: Tensor, seen: Seen, scale: float) -> Gathered:
+def _plain_gradients(
+    rows: Gathered, gradient: Tensor, blocks: tuple[Block, ...], nothing: Tensor, scale: float
+) -> Gathered:
     """Of the gathered rows, for that of `_plain`'s output."""
-    shared, nothing = rows.keys.shape[1], seen.places.nothing
+    shared = rows.keys.shape[1]
     keys, values = rows.keys.flatten(0, 1), rows.values.flatten(0, 1)
     parts: list[Tensor] = []
     of_keys = of_values = torch.empty(0)
-    for block, end in reversed(list(_blocks(seen.group))):  # the last block sees all keys
-        queries, passed = _stacked(rows.queries, shared, block), _stacked(gradient, shared, block)
-        weights = _weights(queries, keys[:, :end], seen, block, scale)
+    for block in reversed(blocks):  # the last block sees all keys
+        queries, passed = _stacked(rows.queries, shared, block.queries), _stacked(gradient, shared, block.queries)
+        seen, end = keys[:, : block.keys], block.keys
+        weights = _weights(queries, seen, block, nothing, scale)
         of_weights = torch.bmm(passed, values[:, :end].transpose(1, 2))
         of_scores = softmax_gradient(of_weights, weights, -1, weights.dtype)
         del of_weights
@@ -209,7 +184,7 @@ def _plain_gradients(rows: Gathered, gradient: Tensor, seen: Seen, scale: float)
             of_values[:, :end].baddbmm_(weights.transpose(1, 2), passed)
             of_keys[:, :end].baddbmm_(of_scores.transpose(1, 2), queries, alpha=scale)
         del weights
-        of_queries = torch.baddbmm(nothing, of_scores, keys[:, :end], beta=0, alpha=scale)
+        of_queries = torch.baddbmm(nothing, of_scores, seen, beta=0, alpha=scale)
         parts.insert(0, of_queries.view(*rows.queries.shape[:2], -1, of_queries.shape[-1]))
     of_queries = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
     return Gathered(of_queries, of_keys.view_as(rows.keys), of_values.view_as(rows.values))

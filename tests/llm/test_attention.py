@@ -14,7 +14,7 @@ from llm.attention import plain_attention, use_packed_attention
 from llm.batch import collate
 from llm.encode import IGNORED, Sample
 from llm.forward import TextModel
-from llm.places import BLOCK
+from llm.places import BLOCK, filled
 from llm.regrouped import Regrouped, attend
 from llm.spans import AttentionPlan, Span, plan_attention
 
@@ -78,6 +78,7 @@ def _dense(query: Tensor, key: Tensor, value: Tensor, spans: list[Span], scale: 
 
 LONG = 2 * BLOCK + 37
 FORESTS = {
+    "keys that are filled up to whole vectors": [Span(0, 60), Span(60, 31), Span(91, 29, ((60, 31),)), Span(120, 46)],
     "spans of several blocks": [Span(0, LONG), Span(LONG, LONG - 7), Span(2 * LONG - 7, BLOCK)],
     "branches behind a prefix": [
         Span(0, 150),
@@ -93,6 +94,11 @@ FORESTS = {
         Span(66, 10),
     ],
 }
+
+
+def test_keys_are_filled_up_to_whole_vectors_where_few_lack() -> None:
+    assert [filled(keys, torch.bfloat16) for keys in (59, 64, 73, 131, 241)] == [64, 64, 73, 131, 256]
+    assert [filled(keys, torch.float32) for keys in (46, 60, 33)] == [48, 64, 33]
 
 
 @pytest.mark.parametrize("spans", FORESTS.values(), ids=FORESTS)

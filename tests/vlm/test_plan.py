@@ -20,6 +20,7 @@ from llm.ledger import Ledger
 from llm.optim import build_optimizer
 from llm.places import Places
 from llm.precision import Hardware
+from llm.regrouped import SHORT as PLAIN
 from llm.tuning import lora_layers
 from tests.vlm.runs import recipe
 from vlm.advice import Change
@@ -282,10 +283,11 @@ def attention_tables(config: TextRunConfig) -> int:
     """Bytes that attention keeps for all layers of a pack, lean or not: they do not shrink with a tiny model."""
     shape = json.loads((Path(config.model.llm) / "config.json").read_text())
     query, key = (torch.empty(1, shape[f"num_{kind}_heads"], 1) for kind in ("attention", "key_value"))
-    made = Places.of(text_pack(config, 0.1).text.attention, query, key)
-    tables = [made.back, made.keys_back, made.behind, made.barrier]
+    made = Places.of(text_pack(config, 0.1).text.attention, query, key, PLAIN)
+    tables = [made.back, made.keys_back]
     tables += [table for group in made.groups for table in (group.queries, group.keys)]
-    return sum(table.nbytes for table in tables if table is not None)
+    tables += [block.hidden for group in made.groups for block in group.blocks]
+    return sum(table.nbytes for table in tables)
 
 
 def test_recomputation_and_targets_move_what_they_should(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
