@@ -2,8 +2,8 @@
 
 transformers' modules hold the weights; nothing in them is replaced. Of a layer are kept its input, queries, keys and
 values, the sum behind attention, and gate and up. Norms and SwiGLU's product are made again from these, which is cheap;
-so is attention on a CPU (llm/regrouped.py). The last layer's feed-forward part runs at target rows only: nobody reads
-its other rows.
+so is attention on a CPU (llm/regrouped.py), where large packs make gate and up again as well. The last layer's
+feed-forward part runs at target rows only where that spares much: nobody reads its other rows.
 
 Why: in plain autograd a row of SmolLM2-135M keeps 10,100 values a layer with LoRA and 6,700 where the layer is frozen,
 here 5,800 and 5,200.
@@ -13,18 +13,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import silu
 from transformers import LlamaModel, MistralModel, PreTrainedModel, Qwen2Model
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from llm import dist
 from llm.attention import CARD_FORECAST, FORECAST, NAME
 from llm.config import RunConfig
-from llm.lean_linear import Fan
+from llm.lean_joined import fan_of, join
+from llm.lean_linear import Fan, Table
 from llm.lean_ops import gated, gated_gradients, rms_gradient, rms_scale, rms_weight_gradient, rotated, scaled
 from llm.sequence import Exchange
 from llm.spans import AttentionPlan
 
+# Share of a pack's rows up to which the last layer's feed-forward part runs at target rows alone. On a CPU products of
+# so many rows want kernels of their own, some 20 of 0.4 ms, which is more than a few spared rows are worth. Several
+# processes always do it: DeepSpeed's buckets take gradients in the order they come in, which the graph decides, so the
+# graph must be the same in all of them whatever rows each has.
+TRIMMED = 0.5
 FAMILY = (LlamaModel, MistralModel, Qwen2Model)  # Vicuna, InternLM2, SmolLM2 and Yi load as Llama
 
 
@@ -45,6 +52,21 @@ def why_not(body: PreTrainedModel) -> str:
     return ""
 
 
+def join_weights(model: nn.Module) -> None:
+    """Put frozen weights of the decoders in `model` that read the same rows into one matrix each."""
+    for body in model.modules():
+        if type(body) in FAMILY:
+            decoder: Any = body
+            join(group for layer in decoder.layers for group in groups_of(layer))
+
+
+def groups_of(layer: Any) -> tuple[tuple[nn.Module, ...], ...]:
+    """A layer's linears, those that read the same rows together."""
+    attention, mlp = layer.self_attn, layer.mlp
+    reads = (attention.q_proj, attention.k_proj, attention.v_proj)
+    return reads, (attention.o_proj,), (mlp.gate_proj, mlp.up_proj), (mlp.down_proj,)
+
+
 def decode(
     body: PreTrainedModel,
     embeds: Tensor,  # [T, H]
@@ -55,16 +77,42 @@ def decode(
     """[K, H]: what `body` gives at `rows`, normed."""
     decoder: Any = body
     cos, sin = (turn[0].unsqueeze(1) for turn in decoder.rotary_emb(embeds[None], position_ids))
-    x = embeds
+    x, trimmed = embeds, dist.here().world > 1 or len(rows) <= len(embeds) * TRIMMED
+    again = made_again(body, embeds)
     for number, module in enumerate(decoder.layers, 1):
-        layer = Layer.of(module)
+        layer = Layer.of(module, len(x))
         query, key, value = _Before.apply(x, cos, sin, layer, *layer.trained_before)
         attended = attend(module.self_attn, query, key, value, packed)
-        if number == len(decoder.layers):
+        if trimmed and number == len(decoder.layers):
             x, attended = x.index_select(0, rows), attended.index_select(0, rows)
-        x = _After.apply(x, attended, layer, *layer.trained_after)
-    normed: Tensor = decoder.norm(x)
+            layer = Layer.of(module, len(x))
+        x = _After.apply(x, attended, layer, number > again, *layer.trained_after)
+    normed: Tensor = decoder.norm(x if trimmed else x.index_select(0, rows))
     return normed
+
+
+def made_again(body: PreTrainedModel, embeds: Tensor) -> int:
+    """In how many layers gate and up are made again instead of kept.
+
+    On a CPU a pack keeps no more values than the decoder has weights, or as few as this can do: half of what a layer
+    keeps is gate and up, and they cost an eighth of its products once more. A card's memory is planned by the user.
+    """
+    config: Any = body.config
+    if embeds.device.type != "cpu" and config._attn_implementation != FORECAST:
+        return 0
+    hidden, inner, count = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    width = head_width(config)
+    queries, keys = config.num_attention_heads * width, config.num_key_value_heads * width
+    weights = count * hidden * (2 * queries + 2 * keys + 3 * inner) + config.vocab_size * hidden
+    kept = len(embeds) * count * 2 * (hidden + queries + keys + inner)
+    wanted = -((weights - kept) // (len(embeds) * 2 * inner))  # rounded up
+    return int(min(count, max(0, wanted)))
+
+
+def head_width(config: Any) -> int:
+    """Values of a head."""
+    width: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return width
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +128,17 @@ class Layer:
     width: int  # of a head
 
     @classmethod
-    def of(cls, module: Any) -> "Layer":
-        """A view of a family's decoder layer."""
-        attention, mlp = module.self_attn, module.mlp
+    def of(cls, module: Any, count: int) -> "Layer":
+        """A view of a family's decoder layer, for products of `count` rows."""
+        reads, output, opens, down = (fan_of(count, *group) for group in groups_of(module))
         return cls(
             first_norm=module.input_layernorm,
-            reads=Fan.of(attention.q_proj, attention.k_proj, attention.v_proj),
-            output=Fan.of(attention.o_proj),
+            reads=reads,
+            output=output,
             second_norm=module.post_attention_layernorm,
-            opens=Fan.of(mlp.gate_proj, mlp.up_proj),
-            down=Fan.of(mlp.down_proj),
-            width=attention.head_dim,
+            opens=opens,
+            down=down,
+            width=module.self_attn.head_dim,
         )
 
     @property
@@ -116,23 +164,26 @@ class _Before(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor, layer: Layer, *_: Tensor) -> tuple[Tensor, ...]:
         norm = layer.first_norm
         scale = rms_scale(x, norm.variance_epsilon)
-        h = scaled(x, scale, norm.weight)
-        query, key, value = (part.view(len(h), -1, layer.width) for part in layer.reads.rows(h))
+        h = _normed(x, scale, norm, layer.reads)
+        query, key, value = (part.unflatten(1, (-1, layer.width)) for part in layer.reads.rows(h))
         ctx.layer = layer
         ctx.save_for_backward(x, scale, cos, sin)
-        return rotated(query, cos, sin), rotated(key, cos, sin), value
+        return rotated(query, cos, sin), rotated(key, cos, sin), value.contiguous()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, cos, sin = ctx.saved_tensors
         layer: Layer = ctx.layer
         norm, reads = layer.first_norm, layer.reads
-        unturned = (rotated(grads[0], cos, sin, back=True), rotated(grads[1], cos, sin, back=True), grads[2])
-        flat = [grad.reshape(len(x), -1) for grad in unturned]
-        h = scaled(x, scale, norm.weight) if reads.trained else None
+        gradient = reads.gradient_like(x)
+        query, key, value = (part.unflatten(1, (-1, layer.width)) for part in reads.apart(gradient))
+        rotated(grads[0], cos, sin, back=True, out=query)
+        rotated(grads[1], cos, sin, back=True, out=key)
+        value.copy_(grads[2])
+        h = _normed(x, scale, norm, reads) if reads.trained else None
         if not (ctx.needs_input_grad[0] or norm.weight.requires_grad):
-            return None, None, None, None, *reads.gradients(flat, h)
-        dh, found = reads.backward(flat, h)
+            return None, None, None, None, *reads.gradients(gradient, h)
+        dh, found = reads.backward(gradient, h)
         if norm.weight.requires_grad:
             found = (rms_weight_gradient(dh, x, scale), *found)
         return rms_gradient(dh, x, scale, norm.weight), None, None, None, *found
@@ -142,15 +193,17 @@ class _After(torch.autograd.Function):
     """The layer's input x [T, H] and what attention gave [T, heads * D] -> the layer's output [T, H]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, attended: Tensor, layer: Layer, *_: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, attended: Tensor, layer: Layer, keeps: bool, *_: Tensor) -> Tensor:
         norm = layer.second_norm
-        (middle,) = layer.output.rows(attended, onto=x)
+        (middle,) = layer.output.rows(layer.output.holding(attended), onto=x)
         scale = rms_scale(middle, norm.variance_epsilon)
-        gate, up = layer.opens.rows(scaled(middle, scale, norm.weight))
-        (y,) = layer.down.rows(gated(gate, up), onto=middle)
+        gate, up = layer.opens.rows(_normed(middle, scale, norm, layer.opens))
+        inner = layer.down.input_like(middle)
+        gated(gate, up, out=inner.own)
+        (y,) = layer.down.rows(inner, onto=middle)
         ctx.layer = layer
         kept = attended if layer.output.trained else None
-        ctx.save_for_backward(middle, scale, gate, up, kept)
+        ctx.save_for_backward(middle, scale, *((gate, up) if keeps else (None, None)), kept)
         return y
 
     @staticmethod
@@ -158,17 +211,32 @@ class _After(torch.autograd.Function):
         middle, scale, gate, up, attended = ctx.saved_tensors
         layer: Layer = ctx.layer
         norm, dy = layer.second_norm, grads[0]
-        opened = silu(gate)
-        inner = torch.mul(opened, up) if layer.down.trained else None
-        d_inner, of_down = layer.down.backward((dy,), inner)
+        h = _normed(middle, scale, norm, layer.opens) if gate is None or layer.opens.trained else None
+        if h is not None and gate is None:
+            gate, up = layer.opens.rows(h)
+        opened, inner = silu(gate), None
+        if layer.down.trained:
+            inner = layer.down.input_like(middle)
+            torch.mul(opened, up, out=inner.own)
+        d_inner, of_down = layer.down.backward(layer.down.holding(dy), inner)
         del inner
-        d_both = gated_gradients(d_inner, gate, up, opened)
-        h = scaled(middle, scale, norm.weight) if layer.opens.trained else None
+        d_both = layer.opens.gradient_like(middle)
+        gated_gradients(d_inner, gate, up, opened, layer.opens.apart(d_both))
+        del d_inner, opened
         dh, of_both = layer.opens.backward(d_both, h)
         of_norm = (rms_weight_gradient(dh, middle, scale),) if norm.weight.requires_grad else ()
-        d_middle = rms_gradient(dh, middle, scale, norm.weight).add_(dy)
-        d_attended, of_output = layer.output.backward((d_middle,), attended)
-        return d_middle, d_attended, None, *of_norm, *of_output, *of_both, *of_down
+        d_middle = layer.output.gradient_like(middle)
+        torch.add(rms_gradient(dh, middle, scale, norm.weight), dy, out=d_middle.own)
+        kept = None if attended is None else layer.output.holding(attended)
+        d_attended, of_output = layer.output.backward(d_middle, kept)
+        return d_middle.own, d_attended, None, None, *of_norm, *of_output, *of_both, *of_down
+
+
+def _normed(x: Tensor, scale: Tensor, norm: Any, fan: Fan) -> Table:
+    """RMSNorm's output in a table of the fan that reads it."""
+    table = fan.input_like(x)
+    scaled(x, scale, norm.weight, out=table.own)
+    return table
 
 
 def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, packed: AttentionPlan | Exchange) -> Tensor:

@@ -81,6 +81,29 @@ class Linear:
         return weight
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows, and room beside them for their narrow products if their fan wants it (llm/lean_joined.py)."""
+
+    own: Tensor  # [T, width]
+    whole: Tensor  # [T, width + ranks]; `own` itself where there is no room
+
+    @classmethod
+    def like(cls, rows: Tensor, width: int, ranks: int = 0) -> "Table":
+        """As many rows as `rows`, of its dtype and device, empty."""
+        whole = rows.new_empty(len(rows), width + ranks)
+        return cls(whole[:, :width] if ranks else whole, whole)
+
+    @classmethod
+    def holding(cls, rows: Tensor, ranks: int = 0) -> "Table":
+        """These rows; a copy where they need room."""
+        if not ranks:
+            return cls(rows, rows)
+        made = cls.like(rows, rows.shape[1], ranks)
+        made.own.copy_(rows)
+        return made
+
+
 @dataclass(frozen=True)
 class Fan:
     """Linears that read the same rows x: one narrow product serves the adapters of all of them.
@@ -95,6 +118,32 @@ class Fan:
     def of(cls, *modules: nn.Module) -> "Fan":
         """A view of linears, each adapted or not."""
         return cls(tuple(Linear.of(module) for module in modules))
+
+    @property
+    def room(self) -> int:
+        """Columns that this fan's tables have beside their rows."""
+        return 0
+
+    @cached_property
+    def widths(self) -> list[int]:
+        """Columns of each part's output."""
+        return [part.linear.out_features for part in self.parts]
+
+    def input_like(self, rows: Tensor) -> Table:
+        """An empty table for x."""
+        return Table.like(rows, self.parts[0].linear.in_features, self.room)
+
+    def gradient_like(self, rows: Tensor) -> Table:
+        """An empty table for the gradients of all parts, side by side."""
+        return Table.like(rows, sum(self.widths), self.room)
+
+    def holding(self, rows: Tensor) -> Table:
+        """A table of rows that are already there: x, or the gradient of an only part."""
+        return Table.holding(rows, self.room)
+
+    def apart(self, table: Table) -> tuple[Tensor, ...]:
+        """The columns of each part [T, out]."""
+        return table.own.split(self.widths, 1) if len(self.parts) > 1 else (table.own,)
 
     @cached_property
     def trained(self) -> tuple[Tensor, ...]:
@@ -111,30 +160,35 @@ class Fan:
         """Whether any adapter drops values now."""
         return any(adapter.drop for adapter in self.adapters)
 
-    def rows(self, x: Tensor, onto: Tensor | None = None) -> list[Tensor]:
+    def rows(self, table: Table, onto: Tensor | None = None) -> Sequence[Tensor]:
         """[T, out] of each part; `onto` [T, out] is added to the only part's rows without a pass of its own."""
+        x = table.own
         weights, beside = self.weights_for(len(x))
-        found = [_product(x, weight, part.linear.bias, onto) for part, weight in zip(self.parts, weights, strict=True)]
+        found = [product(x, weight, part.linear.bias, onto) for part, weight in zip(self.parts, weights, strict=True)]
         if beside:
             narrow = self._narrow(x)
             for index, adapter, columns in self._columns:
                 torch.addmm(found[index], narrow[:, columns], adapter.up.t(), alpha=adapter.scale, out=found[index])
         return found
 
-    def backward(self, grads: Sequence[Tensor], x: Tensor | None) -> tuple[Tensor, Gradients]:
+    def backward(self, gradient: Table, x: Table | None) -> tuple[Tensor, Gradients]:
         """The gradient of the input rows [T, in], and those of what trains, as in `gradients`."""
+        grads = self.apart(gradient)
         turned = self._turned(grads)
-        return self._input_gradient(grads, turned), self.gradients(grads, x, turned)
+        return self._input_gradient(grads, turned), self._gradients(grads, x, turned)
 
-    def gradients(self, grads: Sequence[Tensor], x: Tensor | None, turned: Tensor | None = None) -> Gradients:
-        """Of what trains, in the order of `trained`; `x` may be None where nothing does.
-
-        `turned` is what the input's gradient needed; without it it is made again.
-        """
+    def gradients(self, gradient: Table, x: Table | None) -> Gradients:
+        """Of what trains, in the order of `trained`; `x` may be None where nothing does."""
         if x is None or not self.trained:
             return ()
+        grads = self.apart(gradient)
+        return self._gradients(grads, x, self._turned(grads))
+
+    def _gradients(self, grads: Sequence[Tensor], table: Table | None, turned: Tensor | None) -> Gradients:
+        if table is None or not self.trained:
+            return ()
+        x = table.own
         of_adapters: dict[int, list[Tensor]] = {}
-        turned = self._turned(grads) if turned is None else turned
         if turned is not None:
             of_adapters = self._adapter_gradients(grads, turned, x)
         found: list[Tensor] = []
@@ -147,20 +201,24 @@ class Fan:
         return tuple(found)
 
     def weights_for(self, count: int) -> tuple[list[Tensor], bool]:
-        """The dense weights for products over `count` rows, and whether adapters go beside them.
+        """The dense weights for products over `count` rows, and whether adapters go beside them."""
+        weights = [part.weight for part in self.parts]
+        if not self.merges(count):
+            return weights, bool(self.adapters)
+        for index, adapter, _ in self._columns:
+            weights[index] = adapter.merged(weights[index])
+        return weights, False
+
+    def merges(self, count: int) -> bool:
+        """Whether adapters go into the weights for products over `count` rows.
 
         In fp32, W + scale B A is made anew where that is less work than narrow products and sums over all rows.
         In bf16 the sum would round small adapters away, and what is dropped differs by row.
         """
-        weights = [part.weight for part in self.parts]
-        if weights[0].dtype != torch.float32 or self.drops or not self.adapters:
-            return weights, bool(self.adapters)
-        shapes = [weights[index].shape for index, _, _ in self._columns]
-        if count * sum(sum(shape) for shape in shapes) <= sum(outs * ins for outs, ins in shapes):
-            return weights, True
-        for index, adapter, _ in self._columns:
-            weights[index] = adapter.merged(weights[index])
-        return weights, False
+        if not self.adapters or self.drops or self.adapters[0].down.dtype != torch.float32:
+            return False
+        shapes = [(len(adapter.up), adapter.down.shape[1]) for adapter in self.adapters]
+        return count * sum(outs + ins for outs, ins in shapes) > sum(outs * ins for outs, ins in shapes)
 
     @cached_property
     def _columns(self) -> list[tuple[int, Adapter, slice]]:
@@ -222,8 +280,8 @@ class Fan:
         return found
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None, onto: Tensor | None) -> Tensor:
-    """x W^T + b + onto [T, out]."""
+def product(x: Tensor, weight: Tensor, bias: Tensor | None, onto: Tensor | None) -> Tensor:
+    """x W^T + b + onto: [T, out]."""
     if onto is None:
         return torch.mm(x, weight.t()) if bias is None else torch.addmm(bias, x, weight.t())
     y = torch.addmm(onto, x, weight.t())

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from llm import dist
+from llm import dist, lean
 from llm.batch import PackedBatch
 from llm.checkpoint import Progress, load_weights, newest_whole, read_state, read_weights, save
 from llm.config import Probe, RunConfig, run_folder
@@ -20,6 +20,7 @@ from llm.engine import Engine, build_engine
 from llm.errors import RunError
 from llm.folder import claim_folder, refuse_other_recipe
 from llm.ground import Ground
+from llm.heap import give_back
 from llm.loader import plan_run
 from llm.lock import only_writer
 from llm.loop import Work, fit
@@ -83,6 +84,9 @@ def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, a
         print(line)
     loader = loader_of(parts, material)
     parts.model.train()
+    if lean.wanted(config):
+        lean.join_weights(parts.model)
+    give_back()
     if not done.step:
         parts.prepare(material.train)
     preflight(parts.model, parts.groups, loader, parts.must_move, material.train)

@@ -26,8 +26,9 @@ from llm.config import TextRunConfig
 from llm.encode import IGNORED, Sample
 from llm.fold import fold
 from llm.forward import TextModel
-from llm.lean import wanted, why_not
-from llm.lean_linear import Adapter, Fan, Linear
+from llm.lean import groups_of, join_weights, made_again, wanted, why_not
+from llm.lean_joined import JoinedFan, fan_of
+from llm.lean_linear import Adapter, Fan, Linear, Table
 from llm.tuning import LoraLinear, apply_tuning
 
 VOCAB = 96
@@ -132,8 +133,8 @@ def test_adapters_of_wide_packs_go_into_the_weight_and_of_narrow_ones_beside_it(
     plain = torch.nn.functional.linear(x, linear.linear.weight, linear.linear.bias)
     wide = plain + adapter.scale * (x @ adapter.down.t()) @ adapter.up.t()
     assert not fan.weights_for(200)[1] and fan.weights_for(3)[1]
-    assert torch.allclose(fan.rows(x)[0], wide, atol=1e-5)
-    assert torch.allclose(fan.rows(x[:3])[0], wide[:3], atol=1e-5)
+    assert torch.allclose(fan.rows(Table.holding(x))[0], wide, atol=1e-5)
+    assert torch.allclose(fan.rows(Table.holding(x[:3]))[0], wide[:3], atol=1e-5)
     assert (wide - plain).abs().max() > 0.01
     low, _ = adapted(model_of("llama", "lora", torch.bfloat16)[0])
     assert low.weights_for(200)[1], "bf16 would round a small adapter away"
@@ -155,8 +156,8 @@ def test_dropped_values_are_the_same_in_both_passes() -> None:
     expected = torch.nn.functional.linear(x, linear.linear.weight, linear.linear.bias) + added
     wanted_gradients = torch.autograd.grad(expected, (x, adapter.down, adapter.up), dy)
     with torch.no_grad():
-        (rows,) = fan.rows(x)
-        d_x, found = fan.backward((dy,), x)
+        (rows,) = fan.rows(Table.holding(x))
+        d_x, found = fan.backward(Table.holding(dy), Table.holding(x))
     assert torch.allclose(rows, expected, atol=1e-5) and (added.abs() > 0.01).any()
     for one, reference in zip((d_x, *found), wanted_gradients, strict=True):
         assert one is not None and torch.allclose(one, reference, atol=1e-4)
@@ -243,19 +244,129 @@ def test_less_is_kept() -> None:
     assert lean < 0.6 * plain
 
 
-def test_the_last_layer_feeds_forward_at_target_rows_only() -> None:
+@pytest.mark.parametrize("targets", [20, 60])
+def test_the_last_layer_feeds_forward_at_target_rows_only_where_they_are_few(targets: int) -> None:
     model, _ = model_of("llama", "frozen")
-    batch = pack()
+    labels = np.full(100, IGNORED, np.int32)
+    labels[-targets:] = 5
+    batch = collate([Sample(np.arange(100, dtype=np.int32) % VOCAB, labels)])
     counted: list[int] = []
 
-    def gated(gate: Tensor, up: Tensor) -> Tensor:
+    def gated(gate: Tensor, up: Tensor, out: Tensor) -> Tensor:
         counted.append(len(gate))
-        return lean_ops.gated(gate, up)
+        return lean_ops.gated(gate, up, out)
 
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("llm.lean.gated", gated)
-        model(batch)
-    assert counted == [batch.tokens, batch.tokens, len(batch.targets)] and len(batch.targets) < batch.tokens
+        loss = float(model(batch))
+    assert counted == [100, 100, 20 if targets == 20 else 100] and len(batch.targets) == targets
+    with torch.no_grad(), transformers_layers(model):
+        assert loss == pytest.approx(float(model(batch)), rel=1e-6)
+
+
+# One matrix -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [8, 150])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tune", ["lora", "frozen"])
+def test_joined_weights_give_the_same_gradients(kind: str, tune: str, length: int) -> None:
+    """Short packs' adapters stand in the matrix, long ones' are put into its weights: fp32."""
+    model, trained = model_of(kind, tune)
+    if tune == "frozen":
+        table: Any = model.llm.get_input_embeddings()
+        trained = [table.weight.requires_grad_(True)]
+    batch = collate([sample(length, 1), sample(length // 2, 2)])
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    join_weights(model)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    fans = first_fans(model, batch.tokens)
+    assert isinstance(fans[0], JoinedFan) is (tune == "frozen" or length == 8)
+    loss, gradients = step(model, trained, batch)
+    with transformers_layers(model):
+        expected, reference = step(model, trained, batch)
+    assert loss == pytest.approx(expected, rel=1e-6)
+    for one, other in zip(gradients, reference, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+
+
+def first_fans(model: TextModel, count: int) -> list[Fan]:
+    whole: Any = model.llm.base_model
+    return [fan_of(count, *group) for group in groups_of(whole.layers[0])]
+
+
+def test_joined_weights_that_change_are_left_alone() -> None:
+    """Adapters that drop, weights that train or are exchanged, adapters that are switched off."""
+    model, _ = model_of("llama", "full")
+    join_weights(model)
+    assert not any(isinstance(fan, JoinedFan) for fan in first_fans(model, 9))
+    model, trained = model_of("llama", "lora", torch.bfloat16)
+    join_weights(model)
+    assert all(isinstance(fan, JoinedFan) for fan in first_fans(model, 9))
+    batch = pack()
+    loss, _ = step(model, trained, batch)
+    dropping(model, 0.3)
+    assert not any(isinstance(fan, JoinedFan) for fan in first_fans(model, 9))
+    dropping(model, 0.0)
+    whole: Any = model.llm.base_model
+    query = whole.layers[0].self_attn.q_proj
+    query.enable_adapters(False)
+    assert not isinstance(first_fans(model, 9)[0], JoinedFan)
+    query.enable_adapters(True)
+    query.base_layer.weight.data = query.base_layer.weight.data + 1
+    assert not isinstance(first_fans(model, 9)[0], JoinedFan)
+    changed, _ = step(model, trained, batch)
+    assert abs(changed - loss) > 1e-3
+
+
+def test_small_adapters_are_not_rounded_away() -> None:
+    """In bf16 a sum of two rounded products loses what is below half of the larger one's last bit."""
+    model, _ = model_of("llama", "lora", torch.bfloat16)
+    with torch.no_grad():
+        for inner in model.modules():
+            if isinstance(inner, LoraLinear):
+                inner.lora_B["default"].weight.fill_(2**-12)
+    exact, _ = model_of("llama", "lora")
+    exact.load_state_dict({name: tensor.float() for name, tensor in model.state_dict().items()})
+    x = torch.randn(500, 48).to(torch.bfloat16)
+
+    @torch.no_grad()
+    def added(of: TextModel, rows: Tensor) -> Tensor:
+        """What the adapter behind attention adds to the mean of a row's outputs."""
+        fan = first_fans(of, len(rows))[1]
+        table = fan.input_like(rows)
+        table.own.copy_(rows)
+        base: Any = fan.parts[0].linear
+        plain = torch.nn.functional.linear(rows.float(), base.weight.float(), base.bias.float())
+        return (fan.rows(table)[0].float() - plain).mean(1)
+
+    truth, apart = added(exact, x.float()), added(model, x)
+    join_weights(model)
+    joined = added(model, x)
+    assert (joined - truth).norm() < 0.5 * (apart - truth).norm()
+
+
+# What is kept ---------------------------------------------------------------------------------------------------------
+
+
+def test_large_packs_make_gate_and_up_again() -> None:
+    """As many layers as bring what is kept down to the weights, and with the same result to the last bit."""
+    model, trained = model_of("llama", "lora")
+    body: Any = model.llm.base_model
+    weights = sum(parameter.numel() for name, parameter in body.named_parameters() if "lora" not in name)
+    small, large, huge = (collate([sample(length, 1)]) for length in (30, 60, 900))
+    again = [made_again(body, torch.empty(batch.tokens, 48)) for batch in (small, large, huge)]
+    assert again == [0, 2, 3]
+    kept = kept_bytes(model, large)
+    loss, gradients = step(model, trained, large)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llm.lean.made_again", lambda *_: 0)
+        spared = kept_bytes(model, large) - kept
+        other, reference = step(model, trained, large)
+    assert spared == again[1] * large.tokens * 2 * 80 * 4
+    assert (kept + spared) / 4 > weights
+    assert loss == other and all(torch.equal(*pair) for pair in zip(gradients, reference, strict=True))
+    assert made_again(body, torch.empty(900, 48, device="meta")) == 0, "a card's memory is planned"
 
 
 def test_a_switched_off_adapter_counts_as_none() -> None:
@@ -361,8 +472,9 @@ def test_linears_that_read_the_same_rows_are_those_that_read_them_alone(count: i
         expected[index] = expected[index] + 1.5 * (x * mask) @ adapter.down.t() @ adapter.up.t()
     reference = torch.autograd.grad(expected, (x, *fan.trained), grads)
     with torch.no_grad():
-        d_x, found = fan.backward(grads, x)
-        assert all(torch.allclose(ours, alone, atol=1e-4) for ours, alone in zip(fan.rows(x), expected, strict=True))
+        table = Table.holding(x)
+        d_x, found = fan.backward(Table.holding(torch.cat(grads, 1)), table)
+        assert all(torch.allclose(*pair, atol=1e-4) for pair in zip(fan.rows(table), expected, strict=True))
     assert len(fan.trained) == 7
     for one, other in zip((d_x, *found), reference, strict=True):
         assert one is not None and torch.allclose(one, other, rtol=1e-4, atol=1e-3)

@@ -11,6 +11,7 @@ from torch import Tensor
 from llm.attention import plain_attention
 from llm.corpus import Corpus
 from llm.engine import TorchEngine
+from llm.lean import join_weights
 from llm.loader import Step
 from llm.material import loader_of, read_material
 from llm.optim import build_optimizer
@@ -53,6 +54,8 @@ def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[flo
     material = read_material(config, parts, folder, Path.cwd())
     parts.prepare(material.train)
     parts.ready(material.train, folder)
+    if loss_of is fast:
+        join_weights(opened.model)
     assert isinstance(opened.model, VlmModel)
     engine = TorchEngine(opened.model, build_optimizer(parts.groups, config.optim), config.optim.clip)
     losses: list[float] = []
