@@ -1,9 +1,9 @@
 """Llama's layers with a backward pass of our own: fewer passes over memory, and less of it kept.
 
-transformers' modules hold the weights; nothing in them is replaced. Of a layer are kept its input, queries, keys and
-values, the sum behind attention, and gate and up. Norms and SwiGLU's product are made again from these, which is cheap;
-so is attention on a CPU (llm/regrouped.py), where large packs make gate and up again as well. The last layer's
-feed-forward part runs at target rows only where that spares much: nobody reads its other rows.
+transformers' modules hold the weights, on a CPU as views of larger matrices (llm/lean_joined.py). Of a layer are kept
+its input, queries, keys and values, the sum behind attention, and gate and up. Norms and SwiGLU's product are made
+again from these, which is cheap; so is attention on a CPU (llm/regrouped.py), where large packs make gate and up again
+as well. The last layer's feed-forward part runs at target rows only where that spares much: nobody reads the others.
 
 Why: in plain autograd a row of SmolLM2-135M keeps 10,100 values a layer with LoRA and 6,700 where the layer is frozen,
 here 5,800 and 5,200.
@@ -27,7 +27,7 @@ from llm.lean_ops import gated, gated_gradients, rms_gradient, rms_scale, rms_we
 from llm.sequence import Exchange
 from llm.spans import AttentionPlan
 
-# Share of a pack's rows up to which the last layer's feed-forward part runs at target rows alone. On a CPU products of
+# Share of a pack's rows up to which the last layer's feed-forward part runs at target rows alone on a CPU. Products of
 # so many rows want kernels of their own, some 20 of 0.4 ms, which is more than a few spared rows are worth. Several
 # processes always do it: DeepSpeed's buckets take gradients in the order they come in, which the graph decides, so the
 # graph must be the same in all of them whatever rows each has.
@@ -55,7 +55,7 @@ def why_not(body: PreTrainedModel) -> str:
 def join_weights(model: nn.Module) -> None:
     """Put frozen weights of the decoders in `model` that read the same rows into one matrix each."""
     for body in model.modules():
-        if type(body) in FAMILY:
+        if isinstance(body, PreTrainedModel) and not why_not(body):
             decoder: Any = body
             join(group for layer in decoder.layers for group in groups_of(layer))
 
@@ -77,7 +77,8 @@ def decode(
     """[K, H]: what `body` gives at `rows`, normed."""
     decoder: Any = body
     cos, sin = (turn[0].unsqueeze(1) for turn in decoder.rotary_emb(embeds[None], position_ids))
-    x, trimmed = embeds, dist.here().world > 1 or len(rows) <= len(embeds) * TRIMMED
+    few = len(rows) <= len(embeds) * TRIMMED
+    x, trimmed = embeds, few or embeds.device.type != "cpu" or dist.here().world > 1
     again = made_again(body, embeds)
     for number, module in enumerate(decoder.layers, 1):
         layer = Layer.of(module, len(x))

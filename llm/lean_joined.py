@@ -9,7 +9,8 @@ in tables with room for n and t beside them. So an adapter costs two narrow prod
 for each of its factors, and what it adds is summed in fp32 with the rest. A bf16 product on a CPU costs some 40 us
 beside its work, in a kernel of its own for each shape: a step of 490 rows needed 83 new ones and needs 44.
 
-The linears' weights are views of J: nothing is held twice but A and B.
+The linears' weights and biases become views of J and of the biases in a row: nothing is held twice but A and B. Weights
+that were pages of a mapped file are the process's own from then on.
 """
 
 from collections.abc import Iterable, Sequence
@@ -124,8 +125,18 @@ def _join(fans: dict[nn.Module, Fan]) -> None:
         outs, ins = sum(fan.widths), fan.parts[0].linear.in_features
         for part, own in zip(fan.parts, matrix[:outs, :ins].split(fan.widths), strict=True):
             part.linear.weight.data = own.copy_(part.linear.weight)
-        biases = [part.linear.bias for part in fan.parts if part.linear.bias is not None]
-        JOINTS[module] = Joint(matrix, torch.cat(biases) if biases else None, rows - outs)
+        JOINTS[module] = Joint(matrix, _biases(fan), rows - outs)
+
+
+def _biases(fan: Fan) -> Tensor | None:
+    """[out]: those of all linears, which become views of it; None where there are none."""
+    linears = [part.linear for part in fan.parts if part.linear.bias is not None]
+    if not linears:
+        return None
+    whole = torch.cat([linear.bias for linear in linears])
+    for linear, own in zip(linears, whole.split(fan.widths), strict=True):
+        linear.bias.data = own
+    return whole
 
 
 def fan_of(count: int, *modules: nn.Module) -> Fan:
@@ -168,7 +179,7 @@ class JoinedFan(Fan):
         return self._of_adapters(gradient, x)
 
     def _bring_adapters(self) -> None:
-        """A with the scale, and B, as they are now."""
+        """A with the scale, rounded to the weights' dtype, and B, as they are now."""
         if not self.room:
             return
         downs, ups = self.joint.downs, self.joint.ups

@@ -24,7 +24,7 @@ class Block:
 
     queries: slice
     keys: int
-    hidden: Tensor  # [1 or n, 1, heads a key-value head * queries, keys], added to scores: 0, and -inf where unseen
+    hidden: Tensor  # [1 or n, 1, queries, keys], added to scores: 0, and -inf where unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class GroupPlaces:
             width=width,
             before=before,
             padding=padding,
-            blocks=tuple(_blocks(group, heads // key_value_heads, dtype)) if plain else (),
+            blocks=tuple(_blocks(group, dtype)) if plain else (),
         )
 
 
@@ -97,7 +97,7 @@ def filled(keys: int, dtype: torch.dtype) -> int:
     return whole if whole <= keys * FILLED else keys
 
 
-def _blocks(group: Group, repeat: int, dtype: torch.dtype) -> Iterator[Block]:
+def _blocks(group: Group, dtype: torch.dtype) -> Iterator[Block]:
     device = group.query_rows.device
     for start in range(0, group.queries, BLOCK):
         end = min(start + BLOCK, group.queries)
@@ -107,7 +107,7 @@ def _blocks(group: Group, repeat: int, dtype: torch.dtype) -> Iterator[Block]:
         if group.pads is not None:
             unseen = unseen | (each < group.pads[:, None])[:, None, None]
         hidden = torch.zeros(unseen.shape, dtype=dtype, device=device).masked_fill_(unseen, float("-inf"))
-        yield Block(slice(start, end), columns, hidden.repeat(1, 1, repeat, 1))
+        yield Block(slice(start, end), columns, hidden)
 
 
 def _by_head(rows: Tensor, heads: int) -> Tensor:

@@ -145,7 +145,7 @@ def _stacked(states: Tensor, shared: int, block: slice) -> Tensor:
 def _weights(queries: Tensor, keys: Tensor, block: Block, nothing: Tensor, scale: float) -> Tensor:
     """[n * key_value_heads, rows, keys]. torch's softmax adds in fp32 inside and rounds once, as transformers' does."""
     scores = torch.baddbmm(nothing, queries, keys.transpose(1, 2), beta=0, alpha=scale)
-    scores.view(len(block.hidden), -1, *scores.shape[1:]).add_(block.hidden)
+    scores.view(len(block.hidden), -1, *block.hidden.shape[2:]).add_(block.hidden)
     return torch.softmax(scores, -1)
 
 

@@ -6,12 +6,13 @@ import sys
 import pytest
 
 FREED = """
+import os
 from pathlib import Path
 import torch
 from llm.heap import give_back
 
 def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
 
 torch.empty(2**20).fill_(1)  # malloc takes what is as large from its heap from now on
 blocks = [torch.ones(2**18) for _ in range(200)]
