@@ -102,18 +102,13 @@ def made_again(body: PreTrainedModel, embeds: Tensor) -> int:
     if embeds.device.type != "cpu" and config._attn_implementation != FORECAST:
         return 0
     hidden, inner, count = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    width = head_width(config)
+    decoder: Any = body
+    width = decoder.layers[0].self_attn.head_dim
     queries, keys = config.num_attention_heads * width, config.num_key_value_heads * width
     weights = count * hidden * (2 * queries + 2 * keys + 3 * inner) + config.vocab_size * hidden
     kept = len(embeds) * count * 2 * (hidden + queries + keys + inner)
     wanted = -((weights - kept) // (len(embeds) * 2 * inner))  # rounded up
     return int(min(count, max(0, wanted)))
-
-
-def head_width(config: Any) -> int:
-    """Values of a head."""
-    width: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return width
 
 
 @dataclass(frozen=True, slots=True)
