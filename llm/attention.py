@@ -32,11 +32,13 @@ def packed_attention(
     dropout: float = 0.0,
     packed: AttentionPlan | Exchange | None = None,
     sdpa: Sdpa = scaled_dot_product_attention,
+    keeps: bool = False,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
     """transformers' attention signature; `packed` arrives through the model's keyword arguments.
 
-    Returns [1, T, heads, D]. Without a plan (a single unpadded sequence, with or without a cache) plain SDPA runs.
+    Returns [1, T, heads, D]. `keeps`: a CPU's backward pass need not gather and weigh again. Without a plan (a single
+    unpadded sequence, with or without a cache) plain SDPA runs.
     """
     if packed is None:
         output: tuple[Tensor, None] = sdpa_attention_forward(
@@ -54,7 +56,7 @@ def packed_attention(
         return varlen(query, key, value, packed.lengths, scale, kernel.call), None
     queries, keys, values = (states[0].transpose(0, 1).contiguous() for states in (query, key, value))
     if query.device.type in ("cpu", "meta") and dropout == 0:  # meta: a forecast of what a CPU would hold
-        return Regrouped.apply(queries, keys, values, packed, scale, sdpa)[None], None
+        return Regrouped.apply(queries, keys, values, packed, scale, sdpa, keeps)[None], None
     return attend(queries, keys, values, packed, scale, dropout, sdpa)[None], None
 
 

@@ -2,8 +2,9 @@
 
 transformers' modules hold the weights, on a CPU as views of larger matrices (llm/lean_joined.py). Of a layer are kept
 its input, queries, keys and values, the sum behind attention, and gate and up. Norms and SwiGLU's product are made
-again from these, which is cheap; so is attention on a CPU (llm/regrouped.py), where large packs make gate and up again
-as well. The last layer's feed-forward part runs at target rows only where that spares much: nobody reads the others.
+again from these, which is cheap. A CPU also makes attention again (llm/regrouped.py), and gate and up of large packs;
+small ones keep more (llm/kept.py). The last layer's feed-forward part runs at target rows only where that spares much:
+nobody reads the others.
 
 Why: in plain autograd a row of SmolLM2-135M keeps 10,100 values a layer with LoRA and 6,700 where the layer is frozen,
 here 5,800 and 5,200.
@@ -21,6 +22,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from llm import dist
 from llm.attention import CARD_FORECAST, FORECAST, NAME
 from llm.config import RunConfig
+from llm.kept import plan_kept
 from llm.lean_joined import fan_of, join
 from llm.lean_linear import Fan, Table
 from llm.lean_ops import gated, gated_gradients, rms_gradient, rms_scale, rms_weight_gradient, rotated, scaled
@@ -79,36 +81,17 @@ def decode(
     cos, sin = (turn[0].unsqueeze(1) for turn in decoder.rotary_emb(embeds[None], position_ids))
     few = len(rows) <= len(embeds) * TRIMMED
     x, trimmed = embeds, few or embeds.device.type != "cpu" or dist.here().world > 1
-    again = made_again(body, embeds)
-    for number, module in enumerate(decoder.layers, 1):
+    kept = plan_kept(body, embeds, packed)
+    for left, module in zip(reversed(range(len(decoder.layers))), decoder.layers, strict=True):
         layer = Layer.of(module, len(x))
         query, key, value = _Before.apply(x, cos, sin, layer, *layer.trained_before)
-        attended = attend(module.self_attn, query, key, value, packed)
-        if trimmed and number == len(decoder.layers):
+        attended = attend(module.self_attn, query, key, value, packed, left < kept.attention)
+        if trimmed and not left:
             x, attended = x.index_select(0, rows), attended.index_select(0, rows)
             layer = Layer.of(module, len(x))
-        x = _After.apply(x, attended, layer, number > again, *layer.trained_after)
+        x = _After.apply(x, attended, layer, left < kept.gates, left < kept.opened, *layer.trained_after)
     normed: Tensor = decoder.norm(x if trimmed else x.index_select(0, rows))
     return normed
-
-
-def made_again(body: PreTrainedModel, embeds: Tensor) -> int:
-    """In how many layers gate and up are made again instead of kept.
-
-    On a CPU a pack keeps no more values than the decoder has weights, or as few as this can do: half of what a layer
-    keeps is gate and up, and they cost an eighth of its products once more. A card's memory is planned by the user.
-    """
-    config: Any = body.config
-    if embeds.device.type != "cpu" and config._attn_implementation != FORECAST:
-        return 0
-    hidden, inner, count = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    decoder: Any = body
-    width = decoder.layers[0].self_attn.head_dim
-    queries, keys = config.num_attention_heads * width, config.num_key_value_heads * width
-    weights = count * hidden * (2 * queries + 2 * keys + 3 * inner) + config.vocab_size * hidden
-    kept = len(embeds) * count * 2 * (hidden + queries + keys + inner)
-    wanted = -((weights - kept) // (len(embeds) * 2 * inner))  # rounded up
-    return int(min(count, max(0, wanted)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,28 +172,34 @@ class _After(torch.autograd.Function):
     """The layer's input x [T, H] and what attention gave [T, heads * D] -> the layer's output [T, H]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, attended: Tensor, layer: Layer, keeps: bool, *_: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, attended: Tensor, layer: Layer, keeps_gates: bool, keeps_opened: bool, *_: Tensor
+    ) -> Tensor:
         norm = layer.second_norm
         (middle,) = layer.output.rows(layer.output.holding(attended), onto=x)
         scale = rms_scale(middle, norm.variance_epsilon)
         gate, up = layer.opens.rows(_normed(middle, scale, norm, layer.opens))
-        inner = layer.down.input_like(middle)
-        gated(gate, up, out=inner.own)
+        inner, opened = layer.down.input_like(middle), None
+        if keeps_opened:
+            opened = silu(gate)
+            torch.mul(opened, up, out=inner.own)
+        else:
+            gated(gate, up, out=inner.own)
         (y,) = layer.down.rows(inner, onto=middle)
         ctx.layer = layer
         kept = attended if layer.output.trained else None
-        ctx.save_for_backward(middle, scale, *((gate, up) if keeps else (None, None)), kept)
+        ctx.save_for_backward(middle, scale, *((gate, up) if keeps_gates else (None, None)), opened, kept)
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        middle, scale, gate, up, attended = ctx.saved_tensors
+        middle, scale, gate, up, opened, attended = ctx.saved_tensors
         layer: Layer = ctx.layer
         norm, dy = layer.second_norm, grads[0]
         h = _normed(middle, scale, norm, layer.opens) if gate is None or layer.opens.trained else None
         if h is not None and gate is None:
             gate, up = layer.opens.rows(h)
-        opened, inner = silu(gate), None
+        opened, inner = silu(gate) if opened is None else opened, None
         if layer.down.trained:
             inner = layer.down.input_like(middle)
             torch.mul(opened, up, out=inner.own)
@@ -225,7 +214,7 @@ class _After(torch.autograd.Function):
         torch.add(rms_gradient(dh, middle, scale, norm.weight), dy, out=d_middle.own)
         kept = None if attended is None else layer.output.holding(attended)
         d_attended, of_output = layer.output.backward(d_middle, kept)
-        return d_middle.own, d_attended, None, None, *of_norm, *of_output, *of_both, *of_down
+        return d_middle.own, d_attended, None, None, None, *of_norm, *of_output, *of_both, *of_down
 
 
 def _normed(x: Tensor, scale: Tensor, norm: Any, fan: Fan) -> Table:
@@ -235,9 +224,11 @@ def _normed(x: Tensor, scale: Tensor, norm: Any, fan: Fan) -> Table:
     return table
 
 
-def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, packed: AttentionPlan | Exchange) -> Tensor:
+def attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, packed: AttentionPlan | Exchange, keeps: bool
+) -> Tensor:
     """[T, heads * D], by the attention that transformers' config names."""
     attention = ALL_ATTENTION_FUNCTIONS[module.config._attn_implementation]
     by_head = [states.transpose(0, 1)[None] for states in (query, key, value)]
-    attended: Tensor = attention(module, *by_head, None, scaling=module.scaling, packed=packed)[0]
+    attended: Tensor = attention(module, *by_head, None, scaling=module.scaling, packed=packed, keeps=keeps)[0]
     return attended.reshape(len(query), -1)

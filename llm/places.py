@@ -35,7 +35,7 @@ class GroupPlaces:
     keys: Tensor  # [n * key_value_heads * width]
     width: int  # keys of a span, filled up behind with its last where they are multiplied in blocks
     before: Tensor | None  # [n * key_value_heads * prefix]: the keys before the spans' own; None: there are none
-    padding: Tensor | None  # [n, 1, queries, 1] bool, queries behind a span's end; None: there are none
+    padding: Tensor | None  # [p * heads]: where queries behind their span's end stand; None: there are none
     blocks: tuple[Block, ...]  # none where keys are too many for plain products
 
     @classmethod
@@ -44,10 +44,7 @@ class GroupPlaces:
         width = filled(group.keys, dtype) if plain else group.keys
         keys = group.key_rows.view(group.count, -1)
         keys = torch.cat([keys, keys[:, -1:].expand(-1, width - group.keys)], 1) if width > group.keys else keys
-        padding = None
-        if group.lengths is not None:
-            each = torch.arange(group.queries, device=group.lengths.device)
-            padding = (each >= group.lengths[:, None])[:, None, :, None]
+        padding = None if group.behind is None else _of_heads(group.behind, heads, group.queries)
         before = _by_head(keys[:, : group.prefix], key_value_heads) if group.prefix else None
         return cls(
             queries=_by_head(group.query_rows.view(group.count, -1), heads),
@@ -90,6 +87,15 @@ class Places:
         )
 
 
+def gathered_values(plan: AttentionPlan, heads: int, shared: int, width: int, dtype: torch.dtype) -> int:
+    """Values of a layer's gathered queries, keys and values, heads `width` wide, and at most of attention's weights."""
+    found = 0
+    for group in plan.groups:
+        keys = filled(group.keys, dtype)
+        found += group.count * (heads * group.queries * (width + keys) + 2 * shared * keys * width)
+    return found
+
+
 def filled(keys: int, dtype: torch.dtype) -> int:
     """The next whole number of vectors, if it is near."""
     vector = VECTOR.get(dtype, 1)
@@ -108,6 +114,12 @@ def _blocks(group: Group, dtype: torch.dtype) -> Iterator[Block]:
             unseen = unseen | (each < group.pads[:, None])[:, None, None]
         hidden = torch.zeros(unseen.shape, dtype=dtype, device=device).masked_fill_(unseen, float("-inf"))
         yield Block(slice(start, end), columns, hidden)
+
+
+def _of_heads(places: Tensor, heads: int, rows: int) -> Tensor:
+    """[p] places in [n * rows] -> [p * heads]: those of all their heads in [n * heads * rows]."""
+    each = torch.arange(heads, device=places.device)
+    return ((places // rows * heads)[:, None] + each).mul_(rows).add_((places % rows)[:, None]).reshape(-1)
 
 
 def _by_head(rows: Tensor, heads: int) -> Tensor:

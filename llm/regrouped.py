@@ -1,11 +1,13 @@
 """Attention over re-padded groups of a pack: rows are gathered head by head, a group is one batched product.
 
 `attend` keeps what autograd keeps, `Regrouped` its inputs alone, for a CPU: groups are gathered and multiplied again in
-the backward pass, which is little work beside the weights and re-padded rows that would lie in memory until then.
+the backward pass, which is little work beside the weights and re-padded rows that would lie in memory until then. Where
+there is room for these they are kept instead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -38,43 +40,65 @@ def attend(
     outputs = []
     for group, where in zip(plan.groups, places.groups, strict=True):
         outputs.append(_fused(Gathered.of(query, key, value, group, where), group, scale, sdpa, dropout))
-    return _back(outputs, places.back, query)
+    return _back(outputs, places.back, query.shape)
 
 
 class Regrouped(torch.autograd.Function):
-    """The same without dropout, by plain products where a group's spans are short."""
+    """The same without dropout, by plain products where a group's spans are short.
+
+    `keeps`: gathered rows and weights for the backward pass, if all groups are short; else the inputs.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, scale: float, sdpa: Sdpa
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        plan: AttentionPlan,
+        scale: float,
+        sdpa: Sdpa,
+        keeps: bool = False,
     ) -> Tensor:
-        ctx.plan, ctx.scale, ctx.sdpa = plan, scale, sdpa
-        ctx.save_for_backward(query, key, value)
         places = Places.of(plan, query, key, SHORT)
-        outputs = []
+        ctx.plan, ctx.places, ctx.scale, ctx.sdpa = plan, places, scale, sdpa
+        ctx.keeps = keeps and all(where.blocks for where in places.groups)
+        outputs: list[Tensor] = []
+        kept: list[Tensor] = []
         for group, where in zip(plan.groups, places.groups, strict=True):
             rows = Gathered.of(query, key, value, group, where)
-            plain = where.blocks
-            outputs.append(_plain(rows, plain, places.nothing, scale) if plain else _fused(rows, group, scale, sdpa))
-        return _back(outputs, places.back, query)
+            if not where.blocks:
+                outputs.append(_fused(rows, group, scale, sdpa))
+                continue
+            weights: list[Tensor] | None = [] if ctx.keeps else None
+            outputs.append(_plain(rows, where.blocks, places.nothing, scale, weights))
+            kept += [rows.queries, rows.keys, rows.values, *weights] if weights is not None else []
+        ctx.save_for_backward(*(kept if ctx.keeps else (query, key, value)))
+        return _back(outputs, places.back, query.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value = ctx.saved_tensors
         plan: AttentionPlan = ctx.plan
-        places = Places.of(plan, query, key, SHORT)
+        places: Places = ctx.places
+        kept = iter(ctx.saved_tensors)
         found = []
         for group, where in zip(plan.groups, places.groups, strict=True):
-            rows = Gathered.of(query, key, value, group, where)
+            weights: list[Tensor] = []
+            if ctx.keeps:
+                rows = Gathered(next(kept), next(kept), next(kept))
+                weights = list(islice(kept, len(where.blocks)))
+            else:
+                query, key, value = ctx.saved_tensors
+                rows = Gathered.of(query, key, value, group, where)
             gradient = _of_group(grads[0], group, where)
             if where.blocks:
-                found.append(_plain_gradients(rows, gradient, where.blocks, places.nothing, ctx.scale))
+                found.append(_plain_gradients(rows, gradient, where.blocks, places.nothing, ctx.scale, weights))
             else:
                 found.append(_fused_gradients(rows, gradient, group, ctx.scale, ctx.sdpa))
-        of_queries = _back([part.queries for part in found], places.back, query)
-        of_keys = _keys_back([part.keys for part in found], plan, places, key)
-        of_values = _keys_back([part.values for part in found], plan, places, value)
-        return of_queries, of_keys, of_values, None, None, None
+        of_queries = _back([part.queries for part in found], places.back, grads[0].shape)
+        of_keys = _keys_back([part.keys for part in found], plan, places)
+        of_values = _keys_back([part.values for part in found], plan, places)
+        return of_queries, of_keys, of_values, None, None, None, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +129,20 @@ def _taken(states: Tensor, places: Tensor, count: int, rows: int) -> Tensor:
     return _table(states).index_select(0, places).view(count, states.shape[1], rows, -1)
 
 
-def _back(outputs: list[Tensor], places: Tensor, like: Tensor) -> Tensor:
+def _back(outputs: list[Tensor], places: Tensor, shape: Sequence[int]) -> Tensor:
     """The groups' [n, heads, rows, D] -> [T, heads, D], each row's from its place."""
     tables = [_table(output) for output in outputs]
     joined = tables[0] if len(tables) == 1 else torch.cat(tables)
-    return joined.index_select(0, places).view(like.shape)
+    return joined.index_select(0, places).view(shape)
 
 
-def _keys_back(outputs: list[Tensor], plan: AttentionPlan, places: Places, like: Tensor) -> Tensor:
+def _keys_back(outputs: list[Tensor], plan: AttentionPlan, places: Places) -> Tensor:
     """The groups' [n, key_value_heads, width, D] -> [T, key_value_heads, D]: the sum over all who read a row.
 
     Every row is one span's own; those before it are added.
     """
     own = [output[:, :, group.prefix : group.keys] for output, group in zip(outputs, plan.groups, strict=True)]
-    total = _back(own, places.keys_back, like)
+    total = _back(own, places.keys_back, (-1, *own[0].shape[1::2]))
     for output, group, where in zip(outputs, plan.groups, places.groups, strict=True):
         if where.before is not None:
             _table(total).index_add_(0, where.before, _table(output[:, :, : group.prefix]))
@@ -128,7 +152,9 @@ def _keys_back(outputs: list[Tensor], plan: AttentionPlan, places: Places, like:
 def _of_group(gradient: Tensor, group: Group, where: GroupPlaces) -> Tensor:
     """[T, heads, D] -> [n, heads, queries, D]: nothing for padding, which repeats a row."""
     taken = _taken(gradient, where.queries, group.count, group.queries)
-    return taken if where.padding is None else taken.masked_fill_(where.padding, 0)
+    if where.padding is not None:
+        _table(taken).index_fill_(0, where.padding, 0)
+    return taken
 
 
 # Plain products ------------------------------------------------------------------------------------------------------
@@ -149,23 +175,27 @@ def _weights(queries: Tensor, keys: Tensor, block: Block, nothing: Tensor, scale
     return torch.softmax(scores, -1)
 
 
-def _plain(rows: Gathered, blocks: tuple[Block, ...], nothing: Tensor, scale: float) -> Tensor:
-    """[n, heads, queries, D]."""
+def _plain(
+    rows: Gathered, blocks: tuple[Block, ...], nothing: Tensor, scale: float, kept: list[Tensor] | None
+) -> Tensor:
+    """[n, heads, queries, D]; the weights of each block are `kept`, if asked for."""
     shared = rows.keys.shape[1]
     keys, values = rows.keys.flatten(0, 1), rows.values.flatten(0, 1)
     parts = []
     for block in blocks:
         queries = _stacked(rows.queries, shared, block.queries)
         weights = _weights(queries, keys[:, : block.keys], block, nothing, scale)
+        if kept is not None:
+            kept.append(weights)
         attended = torch.bmm(weights, values[:, : block.keys])
         parts.append(attended.view(*rows.queries.shape[:2], -1, attended.shape[-1]))
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
 def _plain_gradients(
-    rows: Gathered, gradient: Tensor, blocks: tuple[Block, ...], nothing: Tensor, scale: float
+    rows: Gathered, gradient: Tensor, blocks: tuple[Block, ...], nothing: Tensor, scale: float, kept: list[Tensor]
 ) -> Gathered:
-    """Of the gathered rows, for that of `_plain`'s output."""
+    """Of the gathered rows, for that of `_plain`'s output. What was `kept` is used up, the last block's first."""
     shared = rows.keys.shape[1]
     keys, values = rows.keys.flatten(0, 1), rows.values.flatten(0, 1)
     parts: list[Tensor] = []
@@ -173,7 +203,7 @@ def _plain_gradients(
     for block in reversed(blocks):  # the last block sees all keys
         queries, passed = _stacked(rows.queries, shared, block.queries), _stacked(gradient, shared, block.queries)
         seen, end = keys[:, : block.keys], block.keys
-        weights = _weights(queries, seen, block, nothing, scale)
+        weights = kept.pop() if kept else _weights(queries, seen, block, nothing, scale)
         of_weights = torch.bmm(passed, values[:, :end].transpose(1, 2))
         of_scores = softmax_gradient(of_weights, weights, -1, weights.dtype)
         del of_weights

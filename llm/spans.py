@@ -44,7 +44,7 @@ class Group:
     queries: int
     keys: int
     pads: Tensor | None = None  # [n], keys on the left that a span does not see; None: nobody has any
-    lengths: Tensor | None = None  # [n], rows of a span; None: everyone has `queries`
+    behind: Tensor | None = None  # [p], where in [n * queries] a span's padding stands; None: nobody has any
 
     @property
     def prefix(self) -> int:
@@ -55,8 +55,8 @@ class Group:
         """The same group on another device."""
         moved = {name: getattr(self, name).to(device) for name in ("query_rows", "key_rows")}
         pads = None if self.pads is None else self.pads.to(device)
-        lengths = None if self.lengths is None else self.lengths.to(device)
-        return replace(self, **moved, pads=pads, lengths=lengths)
+        behind = None if self.behind is None else self.behind.to(device)
+        return replace(self, **moved, pads=pads, behind=behind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ def plan_attention(spans: list[Span], rows: int) -> AttentionPlan:
         lengths = np.array([span.length for span in members])[:, None]
         # Padding repeats the last row: any valid row does.
         query_rows = starts + np.minimum(np.arange(queries), lengths - 1)
+        behind = np.flatnonzero(np.arange(queries) >= lengths)
         pads = np.array([prefix - span.prefix for span in members])
         seen = [_rows(((span.start, 1),) * pad + span.before) for span, pad in zip(members, pads, strict=True)]
         key_rows = np.concatenate([np.stack(seen), query_rows], axis=1)
@@ -107,7 +108,7 @@ def plan_attention(spans: list[Span], rows: int) -> AttentionPlan:
                 queries,
                 prefix + queries,
                 torch.from_numpy(pads) if pads.any() else None,
-                torch.from_numpy(lengths[:, 0]) if (lengths < queries).any() else None,
+                torch.from_numpy(behind) if len(behind) else None,
             )
         )
         base += len(members) * queries

@@ -122,7 +122,7 @@ def fill(store: FeatureStore, vision: VisionModel, images: Sequence[str], lenien
             name = store.name(picture)
             if store.get(name) is None:
                 pixels = torch.from_numpy(vision.preprocess(read_image(picture)))[None]
-                store.put(name, vision.features(pixels.to(dist.device()))[0])
+                store.put(name, vision.apart(pixels.to(dist.device()))[0])
         except ImageError:
             if not lenient:
                 raise

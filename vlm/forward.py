@@ -81,8 +81,7 @@ class VlmModel(nn.Module):
         if self.store is None or not batch.names:
             fresh = self.vision.features(batch.pixel_values)
         else:
-            # One by one: what is kept must not depend on the company a picture was first seen in.
-            fresh = torch.cat([self.vision.features(pixels[None]) for pixels in batch.pixel_values])
+            fresh = self.vision.apart(batch.pixel_values)
             for name, features in zip(batch.names, fresh, strict=True):
                 self.store.put(name, features)
         return torch.cat([batch.known, fresh]).index_select(0, batch.order) if len(batch.known) else fresh

@@ -19,6 +19,7 @@ from transformers import (
 from llm.errors import ModelError
 from llm.model import load_llm, load_tokenizer
 from llm.template import IMAGE
+from vlm.apart import Apart
 from vlm.config import VlmModelConfig
 from vlm.images import Preprocess
 from vlm.projector import Projector, activation, build_projector, exportable, feature_statistics, load_llava
@@ -60,6 +61,7 @@ class VisionModel(nn.Module):
         self.hf = hf
         self.config = config
         self.vision = tower
+        self.apart = Apart(tower)
         self.tokenizer = tokenizer
         self.image = image
         hf.requires_grad_(False)

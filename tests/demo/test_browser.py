@@ -23,7 +23,6 @@ from llm.load import resolve_yaml
 from tests.data_tools import damage
 from tests.demo.conftest import listening, picture
 from tests.demo.payloads import XSS
-from tests.vlm.conftest import clip, roomy_llm, root  # noqa: F401  # fixtures
 from tests.vlm.runs import recipe
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -169,8 +168,8 @@ def test_probes_make_a_table_and_files(page: Page, tmp_path: Path) -> None:
 def test_a_running_training_is_watched_and_a_reload_loses_nothing(
     page: Page,
     site: Site,
-    roomy_llm: Path,  # noqa: F811
-    clip: Path,  # noqa: F811
+    roomy_llm: Path,
+    clip: Path,
 ) -> None:
     out = site.folder / "runs" / "live"
     config = recipe(

@@ -102,20 +102,20 @@ def test_keys_are_filled_up_to_whole_vectors_where_few_lack() -> None:
 
 
 @pytest.mark.parametrize("spans", FORESTS.values(), ids=FORESTS)
-@pytest.mark.parametrize("way", ["plain", "fused", "autograd"])
+@pytest.mark.parametrize("way", ["plain", "kept", "fused", "autograd"])
 def test_regrouped_is_dense_attention(spans: list[Span], way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values and gradients, by plain products, by SDPA that runs again, and by SDPA that autograd keeps."""
+    """Values and gradients: by plain products made again or kept, by SDPA made again or kept by autograd."""
     monkeypatch.setattr(regrouped, "SHORT", 0 if way == "fused" else 10_000)
     torch.manual_seed(0)
     rows = sum(span.length for span in spans)
     plan = plan_attention(spans, rows)
-    assert any(group.lengths is not None for group in plan.groups), "no padding on the right"
+    assert any(group.behind is not None for group in plan.groups), "no padding on the right"
     inputs = query, key, value = [torch.randn(rows, heads, 8, requires_grad=True) for heads in (6, 2, 2)]
     weigh = torch.randn(rows, 6, 8)
     if way == "autograd":
         mine = attend(query, key, value, plan, 0.3, 0.0)
     else:
-        mine = Regrouped.apply(query, key, value, plan, 0.3, scaled_dot_product_attention)
+        mine = Regrouped.apply(query, key, value, plan, 0.3, scaled_dot_product_attention, way != "plain")
     truth = _dense(query, key, value, spans, 0.3)
     found, expected = ((attended, *torch.autograd.grad((attended * weigh).sum(), inputs)) for attended in (mine, truth))
     for one, other in zip(found, expected, strict=True):

@@ -26,9 +26,11 @@ from llm.config import TextRunConfig
 from llm.encode import IGNORED, Sample
 from llm.fold import fold
 from llm.forward import TextModel
-from llm.lean import groups_of, join_weights, made_again, wanted, why_not
+from llm.kept import Kept, plan_kept
+from llm.lean import groups_of, join_weights, wanted, why_not
 from llm.lean_joined import JoinedFan, fan_of
 from llm.lean_linear import Adapter, Fan, Linear, Table
+from llm.places import filled
 from llm.tuning import LoraLinear, apply_tuning
 
 VOCAB = 96
@@ -74,6 +76,12 @@ def sample(length: int, seed: int, opening: int = 0) -> Sample:
     labels = np.where(random.random(length) < 0.5, random.integers(0, VOCAB, length), IGNORED).astype(np.int32)
     labels[:opening], labels[-1] = IGNORED, 5
     return Sample(ids, labels)
+
+
+def answer(length: int) -> Sample:
+    """Random tokens, all of them targets."""
+    ids = np.random.default_rng(1).integers(0, VOCAB, length).astype(np.int32)
+    return Sample(ids, ids)
 
 
 def pack() -> PackedBatch:
@@ -349,24 +357,46 @@ def test_small_adapters_are_not_rounded_away() -> None:
 # What is kept ---------------------------------------------------------------------------------------------------------
 
 
-def test_large_packs_make_gate_and_up_again() -> None:
-    """As many layers as bring what is kept down to the weights, and with the same result to the last bit."""
+def test_a_pack_keeps_no_more_values_than_the_decoder_has() -> None:
+    """Small packs keep what spares most time, large ones make gate and up again; the results are the same bits."""
     model, trained = model_of("llama", "lora")
     body: Any = model.llm.base_model
     weights = sum(parameter.numel() for name, parameter in body.named_parameters() if "lora" not in name)
-    small, large, huge = (collate([sample(length, 1)]) for length in (30, 60, 900))
-    again = [made_again(body, torch.empty(batch.tokens, 48)) for batch in (small, large, huge)]
-    assert again == [0, 2, 3]
-    kept = kept_bytes(model, large)
-    loss, gradients = step(model, trained, large)
+    tiny, small, large, huge = (collate([answer(length)]) for length in (30, 40, 60, 900))
+    planned = [plan_kept(body, torch.empty(batch.tokens, 48), batch.attention) for batch in (tiny, small, large, huge)]
+    assert planned == [Kept(3, 2, 3), Kept(1, 0, 3), Kept(0, 0, 1), Kept(0, 0, 0)]
+    for batch in (tiny, small, large):
+        assert kept_values(model, batch) < weights * 1.1, "the tenth is for angles, masks and norms' scales"
+        always = kept_values(model, batch, Kept(0, 0, 0))
+        loss, gradients = step(model, trained, batch)
+        for kept in (Kept(0, 0, 0), Kept(0, 0, 2), Kept(3, 0, 3), Kept(3, 3, 3), Kept(1, 2, 0)):
+            rows, keys = batch.tokens, filled(batch.tokens, torch.float32)
+            attended = rows * 6 * keys + 2 * 2 * (keys - rows) * 8
+            expected = kept.gates * rows * 2 * 80 + kept.opened * rows * 80 + kept.attention * attended
+            assert kept_values(model, batch, kept) - always == expected
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("llm.lean.plan_kept", lambda *_, kept=kept: kept)
+                other, reference = step(model, trained, batch)
+            assert loss == other and all(torch.equal(*pair) for pair in zip(gradients, reference, strict=True))
+    on_a_card = plan_kept(body, torch.empty(900, 48, device="meta"), huge.attention)
+    assert on_a_card == Kept(0, 0, 3), "a card's memory is planned"
+
+
+def test_attention_of_long_samples_is_not_kept() -> None:
+    model, _ = model_of("llama", "lora")
+    batch = collate([sample(30, 1)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("llm.lean.made_again", lambda *_: 0)
-        spared = kept_bytes(model, large) - kept
-        other, reference = step(model, trained, large)
-    assert spared == again[1] * large.tokens * 2 * 80 * 4
-    assert (kept + spared) / 4 > weights
-    assert loss == other and all(torch.equal(*pair) for pair in zip(gradients, reference, strict=True))
-    assert made_again(body, torch.empty(900, 48, device="meta")) == 0, "a card's memory is planned"
+        patch.setattr("llm.kept.SHORT", 29)
+        planned = plan_kept(model.llm.base_model, torch.empty(30, 48), batch.attention)
+    assert planned == Kept(0, 3, 3)
+
+
+def kept_values(model: TextModel, batch: PackedBatch, kept: Kept | None = None) -> int:
+    """What `kept_bytes` says, in fp32 values; as `kept` says, if it does."""
+    with pytest.MonkeyPatch.context() as patch:
+        if kept is not None:
+            patch.setattr("llm.lean.plan_kept", lambda *_: kept)
+        return kept_bytes(model, batch) // 4
 
 
 def test_a_switched_off_adapter_counts_as_none() -> None:

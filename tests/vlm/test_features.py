@@ -15,6 +15,7 @@ from llm.errors import ImageError
 from llm.metrics import read_rows
 from tests.vlm.runs import recipe
 from vlm import features
+from vlm.apart import Apart
 from vlm.config import VqaEval
 from vlm.evaluate import evaluate_vqa
 from vlm.features import FeatureStore, fill, open_store, tower_key
@@ -56,14 +57,14 @@ def test_the_tower_runs_once_a_picture(
 ) -> None:
     """Over both epochs, the second stage and the right pictures of the evaluation."""
     shown: list[int] = []
-    whole = VisionModel.features
+    whole = Apart.__call__
 
-    def counted(self: VisionModel, pixels: torch.Tensor) -> torch.Tensor:
+    def counted(self: Apart, pixels: torch.Tensor) -> torch.Tensor:
         shown.append(len(pixels))
         return whole(self, pixels)
 
     first = train(recipe(tiny_llm, clip, records, tmp_path / "one", "pretrain", train={"epochs": 3}), Path())
-    monkeypatch.setattr(VisionModel, "features", counted)
+    monkeypatch.setattr(Apart, "__call__", counted)
     second = train(recipe(tiny_llm, clip, records, tmp_path / "two", "finetune", **{"from": str(first)}), Path())
     assert sum(shown) == 0, "stage 1 had seen them all"
     opened = open_run(second)

@@ -1,0 +1,118 @@
+"""Several pictures in one call of a frozen tower, where that changes no bit of any of them.
+
+What is kept of a picture must not depend on the company it was first seen in. Two things could make it so on a CPU, and
+a size of call is used only after both were looked for, once, on random pictures. Products and convolutions have other
+kernels for other shapes: if such a kernel adds in another order, nearly every value shows it. And functions like gelu
+are rounded differently in a whole vector than value by value, which is how torch does what is left over behind the
+vectors of a thread: a rare difference, so no such function may have anything left over.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vlm.towers import CNN, Tower
+
+# Rows of one call: below that a product costs its call as much as its work. 8 pictures of 49 rows in one call took 45
+# ms, one by one 80 (a ViT of 22 M, bf16, two AVX512_BF16 cores); pictures of 577 rows gain nothing.
+ROWS = 512
+SIZES = (8, 4, 2)  # pictures of a call, where they are few enough rows
+# Maps of a convolutional network in fp32 leave the cache in larger calls: 8 pictures of Lite0 took 53 ms in twos, 80 in
+# fours, 98 in one call and 80 one by one.
+CNN_SIZES = (2,)
+VECTOR = 64  # values that torch takes at a time, or a multiple of them: two vectors of 32 bf16 values (AVX512)
+GRAIN = 32768  # values from which torch shares an elementwise operation among threads (at::internal::GRAIN_SIZE)
+# Elementwise operations with one rounding, or none: the same in a vector and by itself.
+EXACT = {
+    "abs",
+    "add",
+    "clamp",
+    "clamp_min",
+    "copy",
+    "div",
+    "hardtanh",
+    "maximum",
+    "minimum",
+    "mul",
+    "neg",
+    "relu",
+    "sub",
+}
+UNTAGGED = {"glu", "hardswish"}  # elementwise, though torch does not say so
+
+
+@dataclass(slots=True)
+class Apart:
+    """A tower's features of pictures, each as by itself."""
+
+    tower: Tower
+    _sizes: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)  # by device and threads
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """[U, 3, H, W] -> [U, P, C]."""
+        found: list[Tensor] = []
+        while len(pixels):
+            size = next((size for size in self._proven(pixels) if size <= len(pixels)), 1)
+            found.append(self._call(pixels[:size]))
+            pixels = pixels[size:]
+        return torch.cat(found)
+
+    def _call(self, pixels: Tensor) -> Tensor:
+        if self.tower.kind != CNN or pixels.device.type != "cpu":
+            return self.tower.features(pixels)
+        # A CPU's convolutions reorder maps unless channels come last, and are others for a batch of one: so a picture
+        # by itself goes with a copy.
+        shown = pixels if len(pixels) > 1 else pixels.expand(2, -1, -1, -1)
+        return self.tower.features(shown.contiguous(memory_format=torch.channels_last))[: len(pixels)]
+
+    def _proven(self, pixels: Tensor) -> tuple[int, ...]:
+        """Sizes of call that change nothing, the largest first."""
+        if len(pixels) < min(SIZES):
+            return ()
+        key = (str(pixels.device), torch.get_num_threads())
+        if key not in self._sizes:
+            tried = CNN_SIZES if self.tower.kind == CNN else [size for size in SIZES if size * self.tower.rows <= ROWS]
+            self._sizes[key] = tuple(size for size in tried if self._same(size, pixels))
+        return self._sizes[key]
+
+    def _same(self, size: int, like: Tensor) -> bool:
+        """Whether random pictures in one call have the features that each has by itself, bit for bit."""
+        drawn = torch.randn(size, *like.shape[1:], generator=torch.Generator().manual_seed(size))
+        pictures = drawn.to(like.device, like.dtype)
+        with Remainders() as remainders:
+            together = self._call(pictures)
+            alone = torch.cat([self._call(picture) for picture in pictures.split(1)])
+        return not remainders.found and torch.equal(together, alone)
+
+
+class Remainders(TorchDispatchMode):
+    """Notes whether an elementwise function of what runs inside leaves a thread values that fill no whole vector."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and look at its result."""
+        run: Callable[..., Any] = func
+        result = run(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__.rstrip("_")
+        if name in UNTAGGED or (torch.Tag.pointwise in func.tags and name not in EXACT):
+            self.found |= leaves_some(result)
+        return result
+
+
+def leaves_some(values: Tensor) -> bool:
+    """Whether a thread that makes its share of these values comes to some that fill no whole vector."""
+    count = values.numel()
+    dense = values.is_contiguous() or values.is_contiguous(memory_format=torch.channels_last)
+    threads = max(1, min(torch.get_num_threads(), -(-count // GRAIN)))
+    share = -(-count // threads)
+    return not dense or count % VECTOR != 0 or share % VECTOR != 0
