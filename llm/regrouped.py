@@ -80,7 +80,8 @@ class Regrouped(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         plan: AttentionPlan = ctx.plan
         places: Places = ctx.places
-        kept = iter(ctx.saved_tensors)
+        saved = ctx.saved_tensors  # once: layers that are computed again unpack them a single time
+        kept = iter(saved)
         found = []
         for group, where in zip(plan.groups, places.groups, strict=True):
             weights: list[Tensor] = []
@@ -88,7 +89,7 @@ class Regrouped(torch.autograd.Function):
                 rows = Gathered(next(kept), next(kept), next(kept))
                 weights = list(islice(kept, len(where.blocks)))
             else:
-                query, key, value = ctx.saved_tensors
+                query, key, value = saved
                 rows = Gathered.of(query, key, value, group, where)
             gradient = _of_group(grads[0], group, where)
             if where.blocks:
