@@ -64,7 +64,11 @@ def contenders(work: Work, everyone: bool) -> tuple[Entry, ...]:
     """
     micro, most, text = min(8, work.batch), min(32, work.batch), work.stage == "sft"
     tuned = {"gradient_checkpointing": False} | ({"packing": True} if text else {})
-    pair = (Entry(OURS, steps=2), Entry(TUNED, "peers", "trl", micro, tuned, packs=text))
+    blocks = work.blocks
+    pair = (
+        Entry(OURS, blocks=blocks, steps=2 if blocks == 2 else 1),
+        Entry(TUNED, "peers", "trl", micro, tuned, packs=text, blocks=blocks),
+    )
     if not everyone:
         return pair
     large = Entry(f"{TUNED}, micro-batches of {most}", "peers", "trl", most, tuned, blocks=1)

@@ -22,6 +22,7 @@ class Work:
     batch: int
     max_length: int
     steps: int = 10
+    blocks: int = 2  # turns that Eyegraft and TRL, tuned take: more where a step is short, and a moment's noise long
 
     @property
     def rows(self) -> int:
@@ -33,7 +34,7 @@ WORKS = {
     work.name: work
     for work in (
         Work("questions", "easy-VQA, one question a row, LoRA", "finetune", batch=64, max_length=256),
-        Work("captions", "captions, projector alone", "pretrain", batch=8, max_length=256),
+        Work("captions", "captions, projector alone", "pretrain", batch=8, max_length=256, blocks=5),
         Work("turns", "all questions of a picture in one record, LoRA", "finetune", batch=4, max_length=1024),
         Work("text", "text of 20 to 700 tokens, LoRA", "sft", batch=4, max_length=1024),
     )

@@ -25,7 +25,7 @@ from vlm.model import VisionModel
 from vlm.towers import Tower
 
 GIB = 2**30
-VERSION = 1  # raise when the same key would mean other rows
+VERSION = 2  # raise when the same key would mean other rows
 
 
 @dataclass(slots=True)
