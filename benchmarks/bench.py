@@ -145,12 +145,12 @@ def compare(group: Group, run: Run, place: Path) -> list[dict[str, Any]]:
     processes: dict[str, Contender] = {}
     try:
         start(group, spec, place, run.peak_dtype, processes)
-        steps, speeds = take_turns(group, run, processes)
+        steps = take_turns(group, run, processes)
     finally:
         for process in processes.values():
             process.end()
     facts = {"dtype": run.dtype, "command": run.command}
-    rows = rows_of(group, steps, {"dtype": run.peak_dtype, "flops_per_s": speeds}, facts)
+    rows = rows_of(group, steps, run.peak_dtype, facts)
     if group.kind == "peers" and (group.work.name, group.tower) == ("questions", TOWERS[0]):
         rows[0]["input_wait"] = waiting(spec, place / "free")
     return rows
@@ -176,24 +176,25 @@ def start(group: Group, spec: dict[str, Any], place: Path, peak_dtype: str, proc
         processes[entry.name].step()  # warms up
 
 
-def take_turns(group: Group, run: Run, processes: dict[str, Contender]) -> tuple[Steps, list[float]]:
-    """What each step of each entry came to, and the machine's best product behind every block.
+def take_turns(group: Group, run: Run, processes: dict[str, Contender]) -> Steps:
+    """What each step of each entry came to; where it counts operations, with the machine's `best` right behind it.
 
     Who has no block left is ended, for its memory, and taken out of `processes`.
     """
     steps: Steps = defaultdict(list)
-    speeds: list[float] = []
     for block in range(max(entry.blocks for entry in group.entries)):
         for entry in (entry for entry in group.entries if block < entry.blocks):
             taken = [processes[entry.name].step() for _ in range(entry.steps)]
             for step in taken:
                 assert_whole(entry, step, group.work.batch)
+            if "flops" in taken[0]:  # a host's speed changes within a minute
+                best = processes["peak"].step()["flops_per_s"]
+                taken = [step | {"best": best} for step in taken]
             steps[entry.name] += taken
             say(run, group, block, entry.name, taken)
             if block + 1 == entry.blocks:
                 processes.pop(entry.name).end()
-        speeds.append(processes["peak"].step()["flops_per_s"])
-    return steps, speeds
+    return steps
 
 
 def common(work: Work, tower: str, folder: Path, place: Path) -> dict[str, Any]:

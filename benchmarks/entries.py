@@ -66,7 +66,7 @@ def contenders(work: Work, everyone: bool) -> tuple[Entry, ...]:
     tuned = {"gradient_checkpointing": False} | ({"packing": True} if text else {})
     blocks = work.blocks
     pair = (
-        Entry(OURS, blocks=blocks, steps=2 if blocks == 2 else 1),
+        Entry(OURS, blocks=blocks, steps=min(2, (work.steps - 2) // blocks)),  # no picture is seen twice
         Entry(TUNED, "peers", "trl", micro, tuned, packs=text, blocks=blocks),
     )
     if not everyone:

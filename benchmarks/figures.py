@@ -28,12 +28,12 @@ def assert_whole(entry: Entry, step: dict[str, float], batch: int) -> None:
     assert entry.packs or held == batch, f"{entry.name} trained {held} samples in a step, not {batch}"
 
 
-def rows_of(group: Group, steps: Steps, peak: dict[str, Any], facts: dict[str, Any]) -> list[dict[str, Any]]:
+def rows_of(group: Group, steps: Steps, peak_dtype: str, facts: dict[str, Any]) -> list[dict[str, Any]]:
     """One row an entry: samples a second, tokens a second for text, whose samples are of many lengths; never padding.
 
-    `peak` holds the best product's dtype and its `flops_per_s` over the turns; `facts` go into every row.
+    `peak_dtype` is that of the machine's best products; `facts` go into every row.
     """
-    unit, best = "tokens" if group.work.stage == "sft" else "samples", median(peak["flops_per_s"])
+    unit = "tokens" if group.work.stage == "sft" else "samples"
     speeds = {name: [step[unit] / step["seconds"] for step in taken] for name, taken in steps.items()}
     same: dict[str, Any] = {"kind": group.kind, "work": group.work.name, "tower": group.tower, "unit": unit}
     same |= {"day": str(date.today()), **facts}
@@ -41,8 +41,9 @@ def rows_of(group: Group, steps: Steps, peak: dict[str, Any], facts: dict[str, A
     for entry in group.entries:
         row = same | {"who": entry.name, "per_s": spread(speeds[entry.name])}
         row["ours_is_faster"] = round(median(speeds[group.entries[0].name]) / median(speeds[entry.name]), 2)
-        rows.append(row | _held(entry, steps[entry.name]) | _share(steps[entry.name], best))
-    rows[0] |= {"peak_tflops": round(best / 1e12, 3), "peak_dtype": peak["dtype"]}
+        rows.append(row | _held(entry, steps[entry.name]) | _share(steps[entry.name]))
+    best = median(step["best"] for step in steps[group.entries[0].name])
+    rows[0] |= {"peak_tflops": round(best / 1e12, 3), "peak_dtype": peak_dtype}
     return rows
 
 
@@ -58,8 +59,8 @@ def _held(entry: Entry, taken: list[dict[str, float]]) -> dict[str, Any]:
     return row | {"peak_gib": round(max(step["peak_gib"] for step in taken), 2)}
 
 
-def _share(taken: list[dict[str, float]], best: float) -> dict[str, float]:
-    """Of the machine's best matrix product, by the operations that no trainer could leave out."""
+def _share(taken: list[dict[str, float]]) -> dict[str, float]:
+    """Of the machine's best matrix product then, by the operations that no trainer could leave out."""
     if "flops" not in taken[0]:
         return {}
-    return {"share_of_peak": round(median(step["flops"] / step["seconds"] for step in taken) / best, 3)}
+    return {"share_of_peak": round(median(step["flops"] / step["seconds"] / step["best"] for step in taken), 3)}

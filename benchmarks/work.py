@@ -33,7 +33,7 @@ class Work:
 WORKS = {
     work.name: work
     for work in (
-        Work("questions", "easy-VQA, one question a row, LoRA", "finetune", batch=64, max_length=256),
+        Work("questions", "easy-VQA, one question a row, LoRA", "finetune", batch=64, max_length=256, blocks=3),
         Work("captions", "captions, projector alone", "pretrain", batch=8, max_length=256, blocks=5),
         Work("turns", "all questions of a picture in one record, LoRA", "finetune", batch=4, max_length=1024),
         Work("text", "text of 20 to 700 tokens, LoRA", "sft", batch=4, max_length=1024),
