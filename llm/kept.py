@@ -1,4 +1,4 @@
-"""How much of a pack its backward pass finds ready on a CPU: no more values than the decoder has weights.
+"""How much of a pack its backward pass finds ready on a CPU: no more values than the decoder has weights if it can be.
 
 What is kept costs memory, what is made again time. Attention's gathered rows and weights spare the most time for their
 size, then silu(gate); gate and up are half of what a layer keeps, and cost an eighth of its products once more.

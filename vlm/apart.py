@@ -2,9 +2,10 @@
 
 What is kept of a picture must not depend on the company it was first seen in. Two things could make it so on a CPU, and
 a size of call is used only after both were looked for, once, on random pictures. Products and convolutions have other
-kernels for other shapes: if such a kernel adds in another order, nearly every value shows it. And functions like gelu
-are rounded differently in a whole vector than value by value, which is how torch does what is left over behind the
-vectors of a thread: a rare difference, so no such function may have anything left over.
+kernels for other shapes: one that adds in another order changes nearly every fp32 value, and of bf16 values some in ten
+thousand, of which a tower makes millions. And functions like gelu are rounded differently in a whole vector than value
+by value, which is how torch does what is left over behind the vectors of a thread: too rare for a trial to show, so no
+such function may have anything left over.
 """
 
 from collections.abc import Callable
@@ -25,13 +26,16 @@ SIZES = (8, 4, 2)  # pictures of a call, where they are few enough rows
 # fours, 98 in one call and 80 one by one.
 CNN_SIZES = (2,)
 VECTOR = 64  # values that torch takes at a time, or a multiple of them: two vectors of 32 bf16 values (AVX512)
-GRAIN = 32768  # values from which torch shares an elementwise operation among threads (at::internal::GRAIN_SIZE)
+# Values for which torch takes one thread more for an elementwise operation (at::internal::GRAIN_SIZE). gelu has a rule
+# of its own: all threads from half as many values on.
+GRAIN = 32768
 # Elementwise operations with one rounding, or none: the same in a vector and by itself.
 EXACT = {
     "abs",
     "add",
     "clamp",
     "clamp_min",
+    "clone",
     "copy",
     "div",
     "hardtanh",
@@ -50,7 +54,8 @@ class Apart:
     """A tower's features of pictures, each as by itself."""
 
     tower: Tower
-    _sizes: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)  # by device and threads
+    # By what decides about kernels: device, dtype and threads.
+    _sizes: dict[tuple[str, torch.dtype, int], tuple[int, ...]] = field(default_factory=dict)
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -74,9 +79,10 @@ class Apart:
         """Sizes of call that change nothing, the largest first."""
         if len(pixels) < min(SIZES):
             return ()
-        key = (str(pixels.device), torch.get_num_threads())
+        key = (str(pixels.device), self.tower.module.dtype, torch.get_num_threads())
         if key not in self._sizes:
-            tried = CNN_SIZES if self.tower.kind == CNN else [size for size in SIZES if size * self.tower.rows <= ROWS]
+            rows = self.tower.grid**2 + self.tower.leading  # in the tower, before any pooling
+            tried = CNN_SIZES if self.tower.kind == CNN else [size for size in SIZES if size * rows <= ROWS]
             self._sizes[key] = tuple(size for size in tried if self._same(size, pixels))
         return self._sizes[key]
 
@@ -87,7 +93,8 @@ class Apart:
         with Remainders() as remainders:
             together = self._call(pictures)
             alone = torch.cat([self._call(picture) for picture in pictures.split(1)])
-        return not remainders.found and torch.equal(together, alone)
+        whole_vectors = like.device.type != "cpu" or not remainders.found
+        return whole_vectors and torch.equal(together, alone)
 
 
 class Remainders(TorchDispatchMode):
@@ -105,14 +112,13 @@ class Remainders(TorchDispatchMode):
         result = run(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__.rstrip("_")
         if name in UNTAGGED or (torch.Tag.pointwise in func.tags and name not in EXACT):
-            self.found |= leaves_some(result)
+            self.found |= any(leaves_some(values) for values in (result, *args) if isinstance(values, Tensor))
         return result
 
 
 def leaves_some(values: Tensor) -> bool:
-    """Whether a thread that makes its share of these values comes to some that fill no whole vector."""
-    count = values.numel()
-    dense = values.is_contiguous() or values.is_contiguous(memory_format=torch.channels_last)
-    threads = max(1, min(torch.get_num_threads(), -(-count // GRAIN)))
-    share = -(-count // threads)
-    return not dense or count % VECTOR != 0 or share % VECTOR != 0
+    """Whether a thread that takes its share of these values comes to some that fill no whole vector."""
+    count, most = values.numel(), torch.get_num_threads()
+    dense = values.is_contiguous() or (values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last))
+    shares = [-(-count // threads) for threads in (1, max(1, min(most, -(-count // GRAIN))), most)]
+    return not dense or any(share % VECTOR for share in shares)

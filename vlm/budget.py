@@ -33,10 +33,11 @@ def longest(config: RunConfig) -> int:
     return min(config.data.max_length, config.train.pack_tokens)
 
 
-def text_pack(config: RunConfig, targets: float) -> Pack:
-    """Records of text as long as they may be; `targets` is the share of rows that are learnt."""
-    rows = min(config.train.pack_tokens, config.train.batch * longest(config))
-    count = -(-rows // longest(config))
+def text_pack(config: RunConfig, targets: float, most: int = 0) -> Pack:
+    """Records of text as long as they may be, or of `most` rows; `targets` is the share of rows that are learnt."""
+    length = min(longest(config), most or longest(config))
+    rows = min(config.train.pack_tokens, config.train.batch * length)
+    count = -(-rows // length)
     text = collate([_sample(length, 0, targets) for length in _shares(rows, count)])
     return Pack(about(text), text, text)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from llm.config import RunConfig
 from llm.forecast import Kind, Measure, measure
 from llm.loader import AHEAD
-from vlm.budget import Pack, packs_a_step, picture_pack, text_pack, without_pictures
+from llm.regrouped import SHORT
+from vlm.budget import Pack, longest, packs_a_step, picture_pack, text_pack, without_pictures
 from vlm.config import VlmRunConfig
 from vlm.device import GIB, Device, Speed
 from vlm.skeleton import skeleton, tower_skeleton
@@ -42,15 +43,19 @@ class Plan:
 
 def forecast_run(config: RunConfig, earlier: Sequence[RunConfig], kind: Kind, targets: float) -> Plan:
     """The forecast of the heaviest pack that the recipe allows."""
-    plans = [forecast(config, earlier, pack, packs_a_step(config), kind) for pack in candidates(config, targets)]
+    plans = [forecast(config, earlier, pack, packs_a_step(config), kind) for pack in candidates(config, targets, kind)]
     return max(plans, key=lambda found: found.total)
 
 
-def candidates(config: RunConfig, targets: float) -> list[Pack]:
-    """The packs that may be the heaviest: full of pictures or, in a finetune, of text alone, with more targets."""
+def candidates(config: RunConfig, targets: float, kind: Kind) -> list[Pack]:
+    """The packs that may be the heaviest: full of pictures or, in a finetune, of text alone, with more targets.
+
+    A CPU keeps attention's rows and weights of short records alone (llm/kept.py).
+    """
     text = text_pack(config, targets)
     if not isinstance(config, VlmRunConfig):
-        return [text]
+        shorter = [text_pack(config, targets, SHORT)] if kind == "cpu" and longest(config) > SHORT else []
+        return [text, *shorter]
     pictures = picture_pack(config, tower_skeleton(config), targets)
     return [pictures] if config.stage == "pretrain" else [pictures, without_pictures(text)]
 

@@ -102,13 +102,14 @@ def test_keys_are_filled_up_to_whole_vectors_where_few_lack() -> None:
 
 
 @pytest.mark.parametrize("spans", FORESTS.values(), ids=FORESTS)
-@pytest.mark.parametrize("way", ["plain", "kept", "fused", "autograd"])
+@pytest.mark.parametrize("way", ["plain", "kept", "mixed", "fused", "autograd"])
 def test_regrouped_is_dense_attention(spans: list[Span], way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values and gradients: by plain products made again or kept, by SDPA made again or kept by autograd."""
-    monkeypatch.setattr(regrouped, "SHORT", 0 if way == "fused" else 10_000)
+    """Values and gradients: by plain products made again or kept, by SDPA for long groups, for all, by autograd."""
     torch.manual_seed(0)
     rows = sum(span.length for span in spans)
     plan = plan_attention(spans, rows)
+    shortest = min(group.keys for group in plan.groups)
+    monkeypatch.setattr(regrouped, "SHORT", {"fused": 0, "mixed": shortest}.get(way, 10_000))
     assert any(group.behind is not None for group in plan.groups), "no padding on the right"
     inputs = query, key, value = [torch.randn(rows, heads, 8, requires_grad=True) for heads in (6, 2, 2)]
     weigh = torch.randn(rows, 6, 8)

@@ -15,14 +15,13 @@ from llm.errors import ImageError
 from llm.metrics import read_rows
 from tests.vlm.runs import recipe
 from vlm import features
-from vlm.apart import Apart
 from vlm.config import VqaEval
 from vlm.evaluate import evaluate_vqa
 from vlm.features import FeatureStore, fill, open_store, tower_key
 from vlm.forward import VlmModel
 from vlm.model import VisionModel, build_vlm
 from vlm.run import keep_features, open_run, train
-from vlm.towers import load_tower
+from vlm.towers import Tower, load_tower
 
 
 def losses(run: Path) -> list[float]:
@@ -57,14 +56,14 @@ def test_the_tower_runs_once_a_picture(
 ) -> None:
     """Over both epochs, the second stage and the right pictures of the evaluation."""
     shown: list[int] = []
-    whole = Apart.__call__
+    whole = Tower.features
 
-    def counted(self: Apart, pixels: torch.Tensor) -> torch.Tensor:
+    def counted(self: Tower, pixels: torch.Tensor) -> torch.Tensor:
         shown.append(len(pixels))
         return whole(self, pixels)
 
     first = train(recipe(tiny_llm, clip, records, tmp_path / "one", "pretrain", train={"epochs": 3}), Path())
-    monkeypatch.setattr(Apart, "__call__", counted)
+    monkeypatch.setattr(Tower, "features", counted)
     second = train(recipe(tiny_llm, clip, records, tmp_path / "two", "finetune", **{"from": str(first)}), Path())
     assert sum(shown) == 0, "stage 1 had seen them all"
     opened = open_run(second)
@@ -75,7 +74,7 @@ def test_the_tower_runs_once_a_picture(
     assert sum(shown) == 1, "the blank one"
 
 
-@pytest.mark.parametrize("eyes", ["clip", "cnn"])
+@pytest.mark.parametrize("eyes", ["clip", "dinov2_registers", "cnn"])
 def test_known_pictures_change_no_bit(
     eyes: str, tiny_llm: Path, records: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
