@@ -8,7 +8,6 @@ by value, which is how torch does what is left over behind the vectors of a thre
 such function may have anything left over.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,17 +100,16 @@ class Remainders(TorchDispatchMode):
     """Notes whether an elementwise function of what runs inside leaves a thread values that fill no whole vector."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        TorchDispatchMode.__init__(self)  # by its name, as in llm/ledger.py
         self.found = False
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run the operation and look at its result."""
-        run: Callable[..., Any] = func
-        result = run(*args, **(kwargs or {}))
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, look at its result and at what it read."""
+        options = kwargs or {}
+        result = func(*args, **options)
         name = func.overloadpacket.__name__.rstrip("_")
-        if name in UNTAGGED or (torch.Tag.pointwise in func.tags and name not in EXACT):
+        exact = name in EXACT and "alpha" not in options  # x + alpha y is two operations
+        if name in UNTAGGED or (torch.Tag.pointwise in func.tags and not exact):
             self.found |= any(leaves_some(values) for values in (result, *args) if isinstance(values, Tensor))
         return result
 
