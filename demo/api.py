@@ -4,11 +4,9 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from anyio import CancelScope
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,14 +15,12 @@ from starlette.exceptions import HTTPException
 
 from demo.asked import ChatRequest, messages_of, sampling_of
 from demo.desk import Busy, Desk
-from demo.guard import Guard, Refusal
+from demo.guard import Guard, Refusal, visitor_of
 from demo.limits import DEFAULT, Limits
-from llm.chat import Speaker
-from llm.conversation import Message
 from llm.errors import DataError
-from llm.generate import Sampling
 from llm.reply import Reply
 
+GLANCE = 0.5  # seconds between two looks at whether a client that waits has left
 LEFT = 499  # nginx's number for "the client closed the request"; nobody reads it
 
 
@@ -38,12 +34,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request understood: who answers what, and how."""
+    """A request understood: who answers, and the answer, which waits for its turn or grows."""
 
     name: str
-    speaker: Speaker
-    messages: tuple[Message, ...]
-    sampling: Sampling
+    reply: Reply
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -55,7 +49,7 @@ class Job:
 def build_api(desk: Desk, hosts: frozenset[str], token: str = "", limits: Limits = DEFAULT) -> FastAPI:
     """The application. `hosts` are the names it answers to; with a token, all but /healthz needs it."""
     app = FastAPI(title="Eyegraft", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
-    app.add_middleware(Guard, hosts=hosts, token=token, body=limits.body)
+    app.add_middleware(Guard, hosts=hosts, token=token, limits=limits)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Busy, _busy)
     app.add_exception_handler(DataError, _wrong)
@@ -78,79 +72,65 @@ def build_api(desk: Desk, hosts: frozenset[str], token: str = "", limits: Limits
     @app.post("/v1/chat/completions", response_model=None)
     async def completions(asked: ChatRequest, request: Request) -> Response:
         """One answer, whole or as a stream of server-sent events."""
-        job = await run_sync(_understand, asked, desk, limits)
+        job = await run_sync(_begin, asked, desk, limits, visitor_of(request))
         if asked.stream:
             usage = asked.stream_options is not None and asked.stream_options.include_usage
-            return StreamingResponse(_events(job, desk, request, usage), media_type="text/event-stream")
-        async with _replying(job, desk) as reply:
-            text = "".join([piece async for piece in _pieces(reply, request)])
-        if not reply.finish:
+            return StreamingResponse(_events(job, request, usage), media_type="text/event-stream")
+        text = "".join([piece async for piece in _pieces(job.reply, request)])
+        if not job.reply.finish:
             return Response(status_code=LEFT)
-        return JSONResponse(_whole(job, text, reply))
+        return JSONResponse(_whole(job, text))
 
     return app
 
 
-def _understand(asked: ChatRequest, desk: Desk, limits: Limits) -> Job:
-    """Everything that can be refused is refused here, before an answer has begun."""
+def _begin(asked: ChatRequest, desk: Desk, limits: Limits, visitor: str) -> Job:
+    """Everything that can be refused is refused here; then the answer has its place in the queue."""
     if asked.model not in desk.speakers:
         known = ", ".join(desk.speakers)
         raise Refused(
             Refusal(404, f"no model is called that; here are: {known}", code="model_not_found", param="model")
         )
     speaker = desk.speakers[asked.model]
-    desk.check_place()
+    desk.check_place(visitor)
     messages = messages_of(asked, limits)
     tokens = len(speaker.encoder.prompt(messages)[0])
     if tokens >= speaker.context:
         found = f"the conversation is {tokens:,} tokens long, the model reads {speaker.context:,}"
         raise Refused(Refusal(400, found, code="context_length_exceeded", param="messages"))
-    return Job(asked.model, speaker, messages, sampling_of(asked, min(limits.new_tokens, speaker.context - tokens)))
-
-
-@asynccontextmanager
-async def _replying(job: Job, desk: Desk) -> AsyncIterator[Reply]:
-    """Our turn at the device, and the reply in it; whatever happens inside, the generation ends with it."""
-    stack = ExitStack()
-    try:
-        await run_sync(stack.enter_context, desk.turn())
-        reply = await run_sync(job.speaker.stream, job.messages, job.sampling)
-        stack.enter_context(reply)
-        yield reply
-    finally:
-        with CancelScope(shield=True):  # a client that left has cancelled this task: the turn is given back anyway
-            await run_sync(stack.close)
+    sampling = sampling_of(asked, min(limits.new_tokens, speaker.context - tokens))
+    return Job(asked.model, desk.ask(speaker, messages, sampling, visitor))
 
 
 async def _pieces(reply: Reply, request: Request) -> AsyncIterator[str]:
-    """The reply's text until it ends or the client has left."""
-    while not await request.is_disconnected():
-        piece = await run_sync(next, reply, None)
-        if piece is None:
-            return
-        yield piece
+    """The reply's text until it ends or the client has left, which stops it also while it waits for its turn."""
+    try:
+        while not await request.is_disconnected():
+            piece = await run_sync(reply.piece, GLANCE)
+            if piece is None:
+                return
+            if piece:
+                yield piece
+    finally:
+        reply.stop()
 
 
-async def _events(job: Job, desk: Desk, request: Request, usage: bool) -> AsyncIterator[str]:
+async def _events(job: Job, request: Request, usage: bool) -> AsyncIterator[str]:
     """Server-sent events: the role, the pieces, why it ended, what it cost, [DONE]."""
     head = job.head("chat.completion.chunk") | ({"usage": None} if usage else {})
-    try:
-        async with _replying(job, desk) as reply:
-            yield event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
-            async for piece in _pieces(reply, request):
-                yield event({**head, "choices": [_choice({"content": piece})]})
-            yield event({**head, "choices": [_choice({}, reply.finish)]})
-            if usage:
-                yield event({**head, "choices": [], "usage": _usage(reply)})
-    except Busy as error:  # others came between our question and our turn
-        yield event(full(error).body())
+    yield event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
+    async for piece in _pieces(job.reply, request):
+        yield event({**head, "choices": [_choice({"content": piece})]})
+    yield event({**head, "choices": [_choice({}, job.reply.finish)]})
+    if usage:
+        yield event({**head, "choices": [], "usage": _usage(job.reply)})
     yield "data: [DONE]\n\n"
 
 
-def _whole(job: Job, text: str, reply: Reply) -> dict[str, Any]:
+def _whole(job: Job, text: str) -> dict[str, Any]:
     message = {"role": "assistant", "content": text, "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish}
-    return {**job.head("chat.completion"), "choices": [choice], "usage": _usage(reply)}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": job.reply.finish}
+    return {**job.head("chat.completion"), "choices": [choice], "usage": _usage(job.reply)}
 
 
 def _choice(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:

@@ -5,10 +5,10 @@ import binascii
 import secrets
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from demo.judge import judged, refused
-from demo.limits import Limits
+from demo.limits import DEFAULT, Limits
 from llm.conversation import ROLES, ImageRef, Message
 from llm.errors import ImageError
 from llm.generate import Sampling
@@ -41,11 +41,23 @@ class ImagePart(Asked):
     image_url: ImageUrl
 
 
+# The first fault ends a validation: collected, those of a long list took gigabytes.
+Parts = Annotated[
+    list[Annotated[TextPart | ImagePart, Field(discriminator="type")]],
+    Field(max_length=DEFAULT.parts, fail_fast=True),
+]
+
+
+def kind_of_content(content: object) -> str:
+    """Which of the two forms is meant: the faults of one alone are told."""
+    return "parts" if isinstance(content, list) else "text"
+
+
 class ChatMessage(Asked):
     """One turn."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]]
+    content: Annotated[Annotated[str, Tag("text")] | Annotated[Parts, Tag("parts")], Discriminator(kind_of_content)]
 
 
 class StreamOptions(Asked):
@@ -55,13 +67,19 @@ class StreamOptions(Asked):
 
 
 StopWord = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+StopWords = Annotated[
+    list[StopWord],
+    Field(max_length=DEFAULT.stop_words, fail_fast=True),
+    BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop, json_schema_input_type=str | list[str]),
+]
+Messages = Annotated[list[ChatMessage], Field(min_length=1, max_length=DEFAULT.messages, fail_fast=True)]
 
 
 class ChatRequest(Asked):
     """The body of POST /v1/chat/completions."""
 
     model: str
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: Messages
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="0 when left out")
@@ -69,7 +87,7 @@ class ChatRequest(Asked):
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    stop: StopWord | list[StopWord] | None = None
+    stop: StopWords | None = None
     n: Literal[1] = 1
     user: str | None = Field(None, description="accepted from clients that send it; nothing is kept of it")
 
@@ -86,13 +104,12 @@ def messages_of(request: ChatRequest, limits: Limits) -> tuple[Message, ...]:
 def sampling_of(request: ChatRequest, room: int) -> Sampling:
     """How to answer in at most `room` tokens; a request without a seed gets a fresh one."""
     wanted = request.max_completion_tokens or request.max_tokens or room
-    stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     return Sampling(
         temperature=request.temperature or 0.0,
         top_p=request.top_p or 1.0,
         max_new_tokens=min(wanted, room),
         seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
-        stop=tuple(stop),
+        stop=tuple(request.stop or ()),
     )
 
 

@@ -1,51 +1,124 @@
 """Who answers, one at a time: opened models by name, and the queue in front of them."""
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from weakref import WeakSet
 
 from llm.chat import Speaker
 from llm.conversation import Message
 from llm.errors import EyegraftError
 from llm.generate import Sampling
+from llm.reply import Abandoned, Reply, Stopped
+
+PATIENCE = 15.0  # seconds without a reader after which an answer is given up: our own readers wait without a pause
+GLANCE = 0.2  # seconds between two looks at whether one who waits has left
 
 
 class Busy(EyegraftError):
     """As many as may wait are waiting."""
 
 
+class Place:
+    """A place in the queue."""
+
+    def __init__(self, visitor: str) -> None:
+        self.visitor = visitor
+
+
 class Desk:
-    """Speakers by name. A device generates one answer at a time; `turn` is whose it is."""
+    """Speakers by name. A device generates one answer at a time, in the order in which questions came."""
 
-    def __init__(self, speakers: Mapping[str, Speaker], waiting: int) -> None:
+    def __init__(
+        self, speakers: Mapping[str, Speaker], waiting: int, share: int = 0, patience: float = PATIENCE
+    ) -> None:
+        """`waiting` questions may wait, `share` of them from one visitor (0: as many as there are).
+
+        An answer that nobody has read for `patience` seconds is given up.
+        """
         self.speakers = speakers
-        self._places = threading.BoundedSemaphore(waiting + 1)  # the one who is served, and those who wait
-        self._device = threading.Lock()
+        self._most, self._share = waiting + 1, share  # the one who is served, and those who wait
+        self._patience = patience
+        self._line: deque[Place] = deque()
+        self._moved = threading.Condition()
+        self._replies: WeakSet[Reply] = WeakSet()
 
-    def check_place(self) -> None:
-        """Raise Busy when the queue is full, without entering it."""
-        self._take_place()
-        self._places.release()
+    def ask(self, speaker: Speaker, messages: tuple[Message, ...], sampling: Sampling, visitor: str = "") -> Reply:
+        """The answer, which waits for its turn. The turn belongs to the reply's thread and ends with it, whatever
+        becomes of the reply. Raises Busy at once when too many wait already.
+        """
+        place = self._take_place(visitor)
+        with ExitStack() as stack:
+            stack.callback(self._leave, place)
+            turn = partial(self._turn, place)
+            reply = speaker.stream(messages, sampling, turn, self._patience, visitor or "this machine")
+            stack.pop_all()  # from here on the thread leaves
+        self._replies.add(reply)
+        return reply
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Inside, nobody else generates. Waits for that; raises Busy at once when too many wait already."""
-        self._take_place()
-        try:
-            with self._device:
-                yield
-        finally:
-            self._places.release()
-
-    def growing(self, speaker: Speaker, messages: tuple[Message, ...], sampling: Sampling) -> Iterator[str]:
-        """The answer so far, again and again, in our turn at the device. Closing it stops the generation."""
+    def growing(
+        self, speaker: Speaker, messages: tuple[Message, ...], sampling: Sampling, visitor: str = ""
+    ) -> Iterator[str]:
+        """The answer so far, again and again. Closing it stops the generation."""
         text = ""
-        with self.turn(), speaker.stream(speaker.fitting(messages, sampling.max_new_tokens), sampling) as reply:
+        reply = self.ask(speaker, speaker.fitting(messages, sampling.max_new_tokens), sampling, visitor)
+        try:
             for piece in reply:
                 text += piece
                 yield text
-        yield text  # also when it is empty
+            yield text  # also when it is empty
+        finally:
+            reply.stop()
 
-    def _take_place(self) -> None:
-        if not self._places.acquire(blocking=False):
-            raise Busy("the queue is full. Try again in a moment")
+    @property
+    def length(self) -> int:
+        """Questions that wait or are being answered."""
+        return len(self._line)
+
+    def check_place(self, visitor: str = "") -> None:
+        """Raise Busy where `ask` would, before the work of understanding a question."""
+        self._leave(self._take_place(visitor))
+
+    @contextmanager
+    def turn(self, visitor: str = "") -> Iterator[None]:
+        """Inside, nobody else generates; for work that does not pause. Raises Busy as `ask` does."""
+        with self._turn(self._take_place(visitor), lambda: False):
+            yield
+
+    def close(self) -> None:
+        """Stop every answer that is being generated or waits."""
+        for reply in list(self._replies):
+            reply.stop()
+
+    def _take_place(self, visitor: str) -> Place:
+        with self._moved:
+            if len(self._line) >= self._most:
+                raise Busy("the queue is full. Try again in a moment")
+            own = sum(place.visitor == visitor for place in self._line)
+            if visitor and self._share and own >= self._share:
+                raise Busy(f"{own} of your questions wait already. Try again when one is answered")
+            place = Place(visitor)
+            self._line.append(place)
+            return place
+
+    @contextmanager
+    def _turn(self, place: Place, stopped: Stopped) -> Iterator[None]:
+        """Wait until the place is the first, and leave it in the end. Raises Abandoned when stopped before that."""
+        try:
+            with self._moved:
+                while self._line[0] is not place:
+                    if stopped():
+                        raise Abandoned
+                    self._moved.wait(GLANCE)
+            if stopped():
+                raise Abandoned
+            yield
+        finally:
+            self._leave(place)
+
+    def _leave(self, place: Place) -> None:
+        with self._moved:
+            self._line.remove(place)
+            self._moved.notify_all()

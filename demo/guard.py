@@ -1,18 +1,23 @@
 """Who may ask at all: judged from headers and size, before anything is parsed.
 
 A page on another site can make a browser send requests to 127.0.0.1, and a name it owns can be made to point there.
-The first shows in Origin, the second in Host.
+The first shows in Origin, the second in Host. A page of another server on this machine has another port in its Origin.
 """
 
+import asyncio
 import hashlib
 import hmac
 import json
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import cookie_parser
+from starlette.requests import HTTPConnection, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from demo.json_bounds import excess
+from demo.limits import Limits
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # The page loads nothing from elsewhere, whatever is written into it, and no other page may frame it.
@@ -39,16 +44,19 @@ class Refusal:
     code: str | None = None
     param: str | None = None
 
-    def body(self) -> dict[str, dict[str, str | None]]:
-        """The JSON of it."""
-        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
+    def body(self) -> dict[str, Any]:
+        """The JSON of it; the page's browser side shows `detail`."""
+        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        return {"error": error, "detail": self.message}
 
 
 class Guard:
-    """ASGI middleware. Refuses foreign hosts and origins (403), a wrong token (401) and large bodies (413)."""
+    """ASGI middleware. Refuses foreign hosts and origins (403), a wrong token (401), bodies that are large (413), slow
+    (408) or JSON out of bounds (413).
+    """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str], token: str, body: int) -> None:
-        self.app, self.hosts, self.token, self.body = app, hosts, token, body
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], token: str, limits: Limits) -> None:
+        self.app, self.hosts, self.token, self.limits = app, hosts, token, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -63,17 +71,34 @@ class Guard:
         if refusal is not None or scope["type"] != "http":
             await refuse(refusal or Refusal(404, "only HTTP is spoken here"), scope, send)
             return
-        body = await read_body(receive, self.body)
-        if body is None:
-            await refuse(Refusal(413, f"the request is larger than {self.body:,} bytes"), scope, send)
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                body = await read_body(receive, self.limits.body)
+        except TimeoutError:
+            await refuse(Refusal(408, f"no complete request within {self.limits.body_seconds:g} s"), scope, send)
+            return
+        refusal = self._judge_body(headers, body)
+        if refusal is not None or body is None:
+            await refuse(refusal or self._too_large(), scope, send)
             return
         await self.app(scope, replay(body, receive), with_headers(send, SAFE))
+
+    def _judge_body(self, headers: Headers, body: bytes | None) -> Refusal | None:
+        if body is None:
+            return self._too_large()
+        if not body or headers.get("content-type", "").startswith("multipart/form-data"):
+            return None  # uploads are counted where they are taken
+        found = excess(body, self.limits.json)
+        return Refusal(413, f"the request has {found}") if found else None
+
+    def _too_large(self) -> Refusal:
+        return Refusal(413, f"the request is larger than {self.limits.body:,} bytes")
 
     def _judge(self, headers: Headers, path: str) -> Refusal | None:
         if host_of(f"//{headers.get('host', '')}") not in self.hosts:
             return Refusal(403, "this Host is not served here", code="host")
         origin = headers.get("origin")
-        if origin is not None and host_of(origin) not in self.hosts:
+        if origin is not None and not same_origin(origin, headers.get("host", ""), self.hosts):
             return Refusal(403, "pages of other sites may not ask here", code="origin")
         if self.token and path not in OPEN_PATHS and not self._has_token(headers):
             found = "wrong or missing token: send Authorization: Bearer TOKEN, or open /?token=TOKEN in a browser"
@@ -81,9 +106,7 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             return Refusal(400, "Content-Length is no number")
-        if int(length) > self.body:
-            return Refusal(413, f"the request is larger than {self.body:,} bytes")
-        return None
+        return self._too_large() if int(length) > self.limits.body else None
 
     def _has_token(self, headers: Headers) -> bool:
         given = headers.get("authorization", "").removeprefix("Bearer ")
@@ -119,6 +142,28 @@ def with_headers(send: Send, more: list[tuple[bytes, bytes]]) -> Send:
 def same(given: bytes, secret: str) -> bool:
     """Equal, in constant time."""
     return hmac.compare_digest(given, secret.encode())
+
+
+def same_origin(origin: str, host: str, hosts: frozenset[str]) -> bool:
+    """Whether a page of `origin` belongs to the server that `host` names: the same name and port.
+
+    Behind a proxy `host` may be the one behind it: the name that the server was given counts without a port too.
+    """
+    try:
+        page, server = urlsplit(origin), urlsplit(f"//{host}")
+        usual = {"http": 80, "https": 443}[page.scheme]
+        same_port = (page.port or usual) == (server.port or usual)
+    except (KeyError, ValueError):
+        return False
+    name = page.hostname or ""
+    if name in hosts - LOOPBACK and page.port is None:
+        return True
+    return name in hosts and name == server.hostname and same_port
+
+
+def visitor_of(request: HTTPConnection) -> str:
+    """Who asks, for shares: the address of the connection. What a proxy or a client says of itself is not believed."""
+    return request.client.host if request.client else ""
 
 
 def cookie_of(token: str) -> str:

@@ -3,38 +3,50 @@
 from typing import Any
 
 from demo.limits import Limits
-from demo.said import Turn, uploaded
+from demo.said import Turn
+from demo.uploads import uploaded
 from llm.errors import ImageError
-
-PARTS = 32  # of a turn
 
 
 def restore(kept: Any, limits: Limits) -> list[Turn]:
-    """The chat again, as a Chatbot takes it. The browser may send anything: what is no text and no picture that was
-    uploaded here and is still there is left out."""
+    """The chat again, as a Chatbot takes it; see `sound_turns`."""
+    return [
+        {"role": turn["role"], "content": [part.get("file") or part["text"] for part in turn["content"]]}
+        for turn in sound_turns(kept, limits)
+    ]
+
+
+def sound_turns(kept: Any, limits: Limits) -> list[Turn]:
+    """What can be shown of a kept chat, each part {"text": ...} or {"file": {"path": ...}}.
+
+    The browser may send anything: what is no text and no picture that was uploaded here and is still there is left
+    out, since an earlier server's uploads are gone with it.
+    """
     turns: list[Turn] = []
     for turn in kept[-2 * limits.messages :] if isinstance(kept, list) else ():
         if not isinstance(turn, dict) or turn.get("role") not in ("user", "assistant"):
             continue
         parts = turn.get("content")
-        parts = parts[:PARTS] if isinstance(parts, list) else [parts]
+        parts = parts[: limits.parts] if isinstance(parts, list) else [parts]
         content = [part for part in map(_sound, parts) if part]
         turns += [{"role": turn["role"], "content": content}] if content else []
-    said = sum(len(part) for turn in turns for part in turn["content"] if isinstance(part, str))
+    said = sum(len(part["text"]) for turn in turns for part in turn["content"] if "text" in part)
     return turns if said <= limits.text else []
 
 
-def _sound(part: Any) -> str | dict[str, str] | None:
+def _sound(part: Any) -> dict[str, Any] | None:
     """A text, or a picture that is still there; nothing else."""
+    if isinstance(part, str):
+        return {"text": part}
     if isinstance(part, dict) and isinstance(part.get("text"), str):
-        return str(part["text"])
+        return {"text": part["text"]}
     if isinstance(part, dict) and isinstance(part.get("file"), dict) and isinstance(part["file"].get("path"), str):
         return _picture(part["file"]["path"])
-    return part if isinstance(part, str) else None
+    return None
 
 
-def _picture(path: str) -> dict[str, str] | None:
+def _picture(path: str) -> dict[str, Any] | None:
     try:
-        return {"path": str(uploaded(path))}
+        return {"file": {"path": str(uploaded(path))}}
     except ImageError:
         return None

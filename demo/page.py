@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from demo.cards import CSS as CARDS
 from demo.chat_page import EXAMPLES, chat_page
@@ -13,8 +14,10 @@ from demo.compare_page import compare_page
 from demo.data_page import data_page
 from demo.desk import Desk
 from demo.limits import Limits
+from demo.page_gate import PageGate
 from demo.runs_page import runs_page
 from demo.shelf import Shelf
+from demo.visitors import Visitors
 from demo.words import I18N, say
 from llm.config import Source
 from llm.conversation import Conversation
@@ -34,8 +37,8 @@ button:is([title="Share"], [title="分享"]) { display: none !important; }  /* w
 """
 
 
-def build_page(shelf: Shelf, desk: Desk, limits: Limits, root: Path, sources: dict[str, Source]) -> gr.Blocks:
-    """All four pages. `root` is where the runs lie, `sources` the data files that may be looked at."""
+def build_page(shelf: Shelf, desk: Desk, limits: Limits, sources: dict[str, Source]) -> gr.Blocks:
+    """All four pages. `sources` are the data files that may be looked at."""
     examples = _examples(sources.values())
     with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=UPLOADS) as page:
         with gr.Tab(say("chat"), id="chat"):
@@ -43,7 +46,7 @@ def build_page(shelf: Shelf, desk: Desk, limits: Limits, root: Path, sources: di
         with gr.Tab(say("compare"), id="compare"):
             choices += compare_page(shelf, desk, limits, sources)
         with gr.Tab(say("runs"), id="runs"):
-            runs_page(page, root)
+            runs_page(page, shelf)
         with gr.Tab(say("data"), id="data"):
             choices.append(data_page(shelf, sources))
 
@@ -73,6 +76,10 @@ def mount(app: FastAPI, page: gr.Blocks, limits: Limits) -> None:
     # gradio 6.31 checks that a file which a visitor names was uploaded only where `launch` was called, which mounting
     # does not (processing_utils._check_allowed): without this line any file of the machine could be named.
     page.has_launched = True
+    page.state_session_capacity = limits.sessions
+    # Innermost, behind the guard: whatever comes as far as this was judged, and only the page is behind it.
+    visitors = Visitors(page, limits, UPLOADS[1])
+    app.user_middleware.append(Middleware(PageGate, page=page, limits=limits, visitors=visitors))
     gr.mount_gradio_app(
         app,
         page,

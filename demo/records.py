@@ -12,7 +12,8 @@ from llm.conversation import Conversation, ImageRef
 from llm.encode import Encoder
 from llm.marked import Kind, blocks
 from llm.readers import read
-from vlm.run import read_run_config
+from vlm.rebased import exists
+from vlm.run import HERE, read_run_config
 
 Span = tuple[str, str | None]
 LEARNED, IMAGE = "learned", "image"
@@ -33,11 +34,17 @@ class Shown:
 
 def find_sources(shelf: Shelf, named: Sequence[str] = ()) -> dict[str, Source]:
     """Data files by path: those named, and those that the runs on the shelf were trained on. Only files that exist."""
-    found = {path: Source(path=path) for path in named}
+    found = {path: Source(path=str(shelf.home / path)) for path in named}
     for weights in shelf.weights.values():
         if weights.checkpoint:
-            found |= {source.path: source for source in sources_of(read_run_config(weights.path))}
-    return {path: source for path, source in found.items() if Path(path).exists()}
+            for source in sources_of(read_run_config(weights.path, shelf.home)):
+                found[_shown(source.path, shelf.home)] = source
+    return {path: source for path, source in found.items() if exists(Path(source.path))}
+
+
+def _shown(path: str, home: Path) -> str:
+    """A path as people write it."""
+    return str(Path(path).relative_to(home)) if home != HERE and Path(path).is_relative_to(home) else path
 
 
 def sources_of(config: RunConfig) -> tuple[Source, ...]:

@@ -1,19 +1,21 @@
 """What is running and what ran, read from the run folders every two seconds."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from demo.curves import draw_curves
+from demo.said import told
+from demo.shelf import Shelf
 from demo.watch import find_runs, stamp, watch
-from demo.words import language, say, told_state
+from demo.words import language, say, told_skipped, told_state
 
 EVERY = 2.0  # seconds
 
 
-def runs_page(page: gr.Blocks, root: Path) -> None:
+def runs_page(page: gr.Blocks, shelf: Shelf) -> None:
     """Build the view of the runs into the current page."""
+    root = shelf.root
     chosen = gr.Dropdown(label=say("run"), elem_id="run", interactive=True)
     state = gr.Markdown(elem_id="run-state")
     curves = gr.Plot(show_label=False, elem_id="curves")
@@ -22,21 +24,25 @@ def runs_page(page: gr.Blocks, root: Path) -> None:
     with gr.Accordion(say("report"), open=False):
         report = gr.Dataframe(headers=["figure", "value"], interactive=False)
     tail = gr.Textbox(label=say("log"), lines=10, max_lines=20, interactive=False, elem_id="run-log")
+    left_out = gr.Markdown(elem_id="left-out", visible=False)
     seen = gr.State([])
     outputs = [seen, state, curves, samples, report, tail]
 
-    def names(now: str | None) -> Any:
-        """The runs that are there; the one that is being looked at stays."""
-        found = find_runs(root)
-        return gr.Dropdown(found, value=now if now in found else next(iter(found), None))
+    def names(now: str | None, request: gr.Request) -> list[Any]:
+        """The runs that are there; the one that is being looked at stays. And what is left out."""
+        found, skipped = find_runs(root)
+        text = told_skipped(shelf.skipped | skipped, language(request))
+        chosen = gr.Dropdown(found, value=now if now in found else next(iter(found), None))
+        return [chosen, gr.Markdown(text, visible=bool(text))]
 
     def look(name: str | None, seen: list[Any], request: gr.Request) -> list[Any]:
         folder = root / (name or "")
-        if not name or name not in find_runs(root):  # only folders that we listed ourselves are read
+        if not name or name not in find_runs(root)[0]:  # only folders that we listed ourselves are read
             return [gr.skip()] * len(outputs)
         now = [name, *stamp(folder)]
-        view = watch(folder)
-        text = told_state(view.state, language(request))
+        with told():
+            view = watch(folder)
+        text = told_state(view.state, language(request), view.odd_rows)
         if now == seen:  # only time went by: plots that are drawn again would flicker
             return [seen, text, *[gr.skip()] * (len(outputs) - 2)]
         return [now, text, draw_curves(view.rows), view.samples, view.report, view.tail]
@@ -44,5 +50,5 @@ def runs_page(page: gr.Blocks, root: Path) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     gr.Timer(EVERY).tick(look, [chosen, seen], outputs, **quiet)
     chosen.change(look, [chosen, seen], outputs, **quiet)
-    page.load(names, chosen, chosen, **quiet)
-    gr.Timer(5 * EVERY).tick(names, chosen, chosen, **quiet)
+    page.load(names, chosen, [chosen, left_out], **quiet)
+    gr.Timer(5 * EVERY).tick(names, chosen, [chosen, left_out], **quiet)

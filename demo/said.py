@@ -1,18 +1,18 @@
 """What was said on the page becomes messages."""
 
+import html
 from collections.abc import Iterable
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from demo.desk import Busy
 from demo.judge import judged
 from demo.limits import Limits
+from demo.uploads import uploaded
 from llm.conversation import ImageRef, Message, Part
-from llm.errors import EyegraftError, ImageError
+from llm.errors import EyegraftError
 
 Asked = dict[str, Any]  # of a MultimodalTextbox: {"text": str, "files": [path, ...]}
 Turn = dict[str, Any]  # of a Chatbot: {"role": str, "content": str or a list of texts and files}
@@ -29,8 +29,8 @@ def conversation(history: Iterable[Turn], asked: Asked, system: str, limits: Lim
 
 
 def question_parts(asked: Asked) -> tuple[Part, ...]:
-    """Pictures, then text."""
-    pictures = tuple(_picture(path) for path in asked.get("files") or ())
+    """Pictures, then text. A question that is asked again holds its files as the chat does, not as a box does."""
+    pictures = tuple(_picture(file["path"] if isinstance(file, dict) else file) for file in asked.get("files") or ())
     text = (asked.get("text") or "").strip()
     return (*pictures, text) if text else pictures
 
@@ -62,25 +62,13 @@ def _picture(path: str) -> ImageRef:
     return ImageRef(data=uploaded(path).read_bytes())
 
 
-def uploaded(path: str) -> Path:
-    """The file, if a visitor uploaded it and it is still there; ImageError if not.
-
-    gradio refuses files that were not uploaded before it calls us; this holds whatever it does.
-    """
-    try:
-        file = Path(path).resolve()
-        known = file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
-    except (OSError, ValueError):  # no name that a file could have
-        known = False
-    if not known:
-        raise ImageError("a picture that was not uploaded here. Add it again")
-    return file
-
-
 @contextmanager
 def told() -> Any:
-    """Inside, what our code refuses is shown on the page as it is worded; anything else stays a bare "Error"."""
+    """Inside, what our code refuses is shown on the page as it is worded; anything else stays a bare "Error".
+
+    gradio renders a message as HTML: tags in names and records are shown as they are written.
+    """
     try:
         yield
     except (EyegraftError, Busy) as error:
-        raise gr.Error(str(error), title="") from None
+        raise gr.Error(html.escape(str(error), quote=False), title="") from None

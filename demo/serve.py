@@ -2,37 +2,29 @@
 
 from pathlib import Path
 
-import uvicorn
-from fastapi import FastAPI
-
 from demo.api import build_api
 from demo.desk import Desk
 from demo.guard import LOOPBACK
-from demo.limits import DEFAULT
+from demo.limits import DEFAULT, SHORTEST_TOKEN, strangers
+from demo.listen import listen
+from llm.chat import Speaker
 from llm.errors import ConfigError
 from vlm.chat import open_speaker
-
-CONNECTIONS = 64  # each may hold one body in memory while it is read
 
 
 def serve(runs: list[str], checkpoint: str, host: str, port: int, public: bool, token: str, name: str) -> None:
     """Open the models and answer until stopped. ConfigError for an address that strangers could reach unasked."""
     hosts = hosts_of(host, public, token, name)
-    app = open_api(runs, checkpoint, hosts, token)
+    limits = strangers() if public else DEFAULT
+    desk = Desk(open_models(runs, checkpoint), limits.waiting, limits.share_waiting)
+    app = build_api(desk, hosts, token, limits)
     print(f"http://{host}:{port}/v1", flush=True)
-    listen(app, host, port)
+    listen(app, host, port, limits, desk.close)
 
 
-def listen(app: FastAPI, host: str, port: int) -> None:
-    """Answer until stopped."""
-    uvicorn.run(app, host=host, port=port, log_level="warning", limit_concurrency=CONNECTIONS, server_header=False)
-
-
-def open_api(runs: list[str], checkpoint: str, hosts: frozenset[str], token: str) -> FastAPI:
-    """The application over run folders and exported folders."""
-    named = names_of(runs)
-    speakers = {name: open_speaker(path, checkpoint) for name, path in named.items()}
-    return build_api(Desk(speakers, DEFAULT.waiting), hosts, token)
+def open_models(runs: list[str], checkpoint: str) -> dict[str, Speaker]:
+    """The speakers of run folders and exported folders, by name."""
+    return {name: open_speaker(path, checkpoint) for name, path in names_of(runs).items()}
 
 
 def names_of(runs: list[str]) -> dict[str, Path]:
@@ -49,7 +41,12 @@ def names_of(runs: list[str]) -> dict[str, Path]:
 
 
 def hosts_of(host: str, public: bool, token: str, name: str) -> frozenset[str]:
-    """The names that requests may be addressed to."""
+    """The names that requests may be addressed to. ConfigError for a token that is guessed, or an open address."""
+    if token and len(token) < SHORTEST_TOKEN:
+        raise ConfigError(
+            f"--token: {len(token)} characters, at least {SHORTEST_TOKEN} keep others out. "
+            "Make one: python -c 'import secrets; print(secrets.token_urlsafe(24))'"
+        )
     if host not in LOOPBACK and not (public and token):
         raise ConfigError(
             f"--host {host}: others could reach this. If they should, add --public and --token (a secret of your own)"

@@ -13,7 +13,8 @@ from llm.config import RunConfig
 from llm.errors import ConfigError, EyegraftError, RunError
 from vlm.chat import open_speaker
 from vlm.config import VlmRunConfig
-from vlm.run import read_run_config
+from vlm.rebased import exists
+from vlm.run import HERE, read_run_config
 
 OPEN = 2  # models in memory: a comparison needs two
 DEPTH = 3  # folders under the root in which a run may lie
@@ -26,6 +27,7 @@ class Weights:
     path: Path
     checkpoint: str = ""
     adapters: bool = True
+    home: Path = HERE  # where relative paths of the run's recipe begin
 
     @property
     def source(self) -> "Weights":
@@ -46,43 +48,60 @@ class Weights:
 
     def open(self) -> Speaker:
         """The speaker of these weights, with the adapters they have."""
-        return open_speaker(self.path, self.checkpoint or "latest")
+        return open_speaker(self.path, self.checkpoint or "latest", home=self.home)
 
 
 class Shelf(Mapping[str, Speaker]):
     """Speakers by the name of their weights. The two asked last stay in memory."""
 
-    def __init__(self, root: Path, named: Sequence[str] = ()) -> None:
-        """`named` folders come first; the others are those found under `root`."""
-        self._root, self._named = root, [Path(folder) for folder in named]
+    def __init__(self, root: Path, named: Sequence[str] = (), home: Path = HERE) -> None:
+        """`named` folders come first; the others are those found under `root`. Relative paths begin at `home`."""
+        self.root, self.home, self._named = home / root, home, named
         self._open: OrderedDict[tuple[Weights, str], Speaker] = OrderedDict()
-        self._lock = threading.Lock()
+        self._opened = threading.Lock()  # held for a moment, so that an open model answers while another is loaded
+        self._loading = threading.Lock()
         self.weights: dict[str, Weights] = {}
+        self.skipped: dict[str, str] = {}
         self.look()
 
     def look(self) -> list[str]:
-        """Look at the disk again; returns the names that are there now."""
-        self.weights = find_weights(self._root, self._named)
+        """Look at the disk again; returns the names that are there now. `skipped` says which folders are not."""
+        self.weights, self.skipped = find_weights(self.root, self._named, self.home)
         return list(self.weights)
 
     def __getitem__(self, name: str) -> Speaker:
         weights = self.weights[name]
-        with self._lock:
+        try:
             key = (weights.source, weights.stamp())
-            speaker = self._open.pop(key, None) or self._load(weights.source)
-            self._open[key] = speaker
+        except OSError as error:
+            raise RunError(f"{name} is there no longer ({error}). Reload the page") from error
+        speaker = self._known(key)
+        if speaker is None:
+            with self._loading:
+                speaker = self._known(key) or self._load(key)
         return speaker if weights.adapters else speaker.without_adapters()
 
     def open(self, name: str | None) -> Speaker:
         """The speaker of that name; RunError when it is not there, or no longer."""
         if name is None or name not in self.weights:
-            raise RunError(f"{name or 'no model'}: not found under {self._root}. Train one, then reload the page")
+            raise RunError(f"{name or 'no model'}: not found under {self.root}. Train one, then reload the page")
         return self[name]
 
-    def _load(self, weights: Weights) -> Speaker:
-        while len(self._open) >= OPEN:
-            self._open.popitem(last=False)  # before the next is loaded: both may not fit
-        return weights.open()
+    def _known(self, key: tuple[Weights, str]) -> Speaker | None:
+        with self._opened:
+            speaker = self._open.get(key)
+            if speaker is not None:
+                self._open.move_to_end(key)
+            return speaker
+
+    def _load(self, key: tuple[Weights, str]) -> Speaker:
+        with self._opened:
+            while len(self._open) >= OPEN:
+                self._open.popitem(last=False)  # before the next is loaded: both may not fit
+        speaker = key[0].open()
+        with self._opened:
+            self._open[key] = speaker
+        return speaker
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.weights)
@@ -91,23 +110,70 @@ class Shelf(Mapping[str, Speaker]):
         return len(self.weights)
 
 
-def find_weights(root: Path, named: Iterable[Path]) -> dict[str, Weights]:
-    """Names and weights: named folders first, then runs with their checkpoints, newest first, exports, and bases.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A folder that can be read: a run with its recipe, or a model folder without one."""
+
+    path: Path
+    config: RunConfig | None
+    written: float  # when, in seconds since 1970
+
+    @property
+    def age(self) -> tuple[bool, bool, float]:
+        """Runs with eyes first, most come to show a picture; then text runs, then exports; of each the newest first."""
+        is_model, blind = self.config is None, self.config is not None and not isinstance(self.config, VlmRunConfig)
+        return is_model, blind, -self.written
+
+
+def find_weights(root: Path, named: Iterable[str], home: Path = HERE) -> tuple[dict[str, Weights], dict[str, str]]:
+    """Names and weights: named folders first, then runs with their checkpoints, newest first, exports, and bases;
+    and the names of folders that are skipped, with the reason.
 
     Raises ConfigError for a named folder that holds no weights.
     """
-    found: dict[str, Weights] = {}
-    bases: dict[str, Weights] = {}
-    for folder in named:
+    weights: dict[str, Weights] = {}
+    runs: list[Found] = []
+    for name in named:
+        folder = home / name
         if not is_model(folder) and not list_checkpoints(folder):
-            raise ConfigError(f"{folder}: neither a run with a checkpoint nor a model folder with config.json")
-        found |= _of_folder(folder, str(folder))
-    for folder in sorted(filter(readable, folders(root)), key=_age):
-        found |= _of_folder(folder, folder.relative_to(root).as_posix())
-    for weights in list(found.values()):
-        if weights.checkpoint and (base := Path(read_run_config(weights.path).model.llm)).is_dir():
-            bases[f"{base} (base)"] = Weights(base)
-    return found | bases
+            raise ConfigError(f"{name}: neither a run with a checkpoint nor a model folder with config.json")
+        runs.append(_read(folder, home))
+        weights |= _weights_of(runs[-1], name, home)
+    found, skipped = sorted_out(folders(root), home)
+    for one in sorted(found, key=lambda one: one.age):
+        weights |= _weights_of(one, one.path.relative_to(root).as_posix(), home)
+    return weights | _bases([*runs, *found], home), {
+        folder.relative_to(root).as_posix(): reason for folder, reason in skipped.items()
+    }
+
+
+def sorted_out(inside: Iterable[Path], home: Path) -> tuple[list[Found], dict[Path, str]]:
+    """Folders that can be read, and those that cannot, with the reason: one of them must not hide the others.
+
+    An evaluation or a pipeline, which has no weights, is in neither.
+    """
+    found: list[Found] = []
+    skipped: dict[Path, str] = {}
+    for folder in inside:
+        try:
+            found.append(_read(folder, home))
+        except RunError:
+            continue
+        except (EyegraftError, OSError) as error:
+            skipped[folder] = str(error)
+    return found, skipped
+
+
+def _read(folder: Path, home: Path) -> Found:
+    config = None if is_model(folder) else read_run_config(folder, home)
+    return Found(folder, config, folder.stat().st_mtime)
+
+
+def _bases(runs: Iterable[Found], home: Path) -> dict[str, Weights]:
+    """The LLM folders below the runs that have checkpoints."""
+    named = [Path(run.config.model.llm) for run in runs if run.config and list_checkpoints(run.path)]
+    shown = {base.relative_to(home) if home != HERE and base.is_relative_to(home) else base: base for base in named}
+    return {f"{name} (base)": Weights(base) for name, base in shown.items() if exists(base)}
 
 
 def folders(root: Path) -> list[Path]:
@@ -127,32 +193,19 @@ def is_model(folder: Path) -> bool:
     return (folder / "config.json").is_file()
 
 
-def readable(folder: Path) -> bool:
-    """Whether this version reads the run's recipe; an older version may have written it."""
-    try:
-        return is_model(folder) or bool(read_run_config(folder))
-    except EyegraftError:
-        return False
-
-
-def _of_folder(folder: Path, name: str) -> dict[str, Weights]:
+def _weights_of(found: Found, name: str, home: Path) -> dict[str, Weights]:
     """A model folder by its name; of a run every checkpoint, the newest by the run's own name."""
-    if is_model(folder):
-        return {name: Weights(folder)}
-    steps = [step.name for step in reversed(list_checkpoints(folder))]
+    if found.config is None:
+        return {name: Weights(found.path)}
+    steps = [step.name for step in reversed(list_checkpoints(found.path))]
     if not steps:
         return {}
-    found = {name: Weights(folder, steps[0])} | {f"{name} @ {step}": Weights(folder, step) for step in steps[1:]}
-    if _has_adapters(read_run_config(folder)):
-        found |= {f"{key}, adapters off": replace(weights, adapters=False) for key, weights in found.items()}
-    return found
+    weights = {name: Weights(found.path, steps[0], home=home)}
+    weights |= {f"{name} @ {step}": Weights(found.path, step, home=home) for step in steps[1:]}
+    if _has_adapters(found.config):
+        weights |= {f"{key}, adapters off": replace(one, adapters=False) for key, one in weights.items()}
+    return weights
 
 
 def _has_adapters(config: RunConfig) -> bool:
     return config.tune.kind in ("lora", "qlora") or config.tune.model_dump().get("tower") == "lora"
-
-
-def _age(folder: Path) -> tuple[bool, bool, float]:
-    """Runs with eyes first, most come to show a picture; then text runs, then exports; of each the newest first."""
-    blind = not is_model(folder) and not isinstance(read_run_config(folder), VlmRunConfig)
-    return is_model(folder), blind, -folder.stat().st_mtime

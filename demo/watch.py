@@ -2,10 +2,12 @@
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llm.errors import RunError
 from llm.metrics import Row, read_rows, shown
 
 RECENT = 5  # rows that the pace is taken from
@@ -13,6 +15,8 @@ SILENT = 120.0  # seconds without a line after which a run may have stopped; lon
 TAIL = 20
 REPORTS = ("report.json", "eval.json")
 SAMPLES = 60
+HUGE = 1e300  # numbers that a plot's axis cannot hold; infinities and NaN are beyond it too
+NEEDED = {"train": ("loss", "lr", "tokens_per_s", "memory_gib", "time"), "validation": ("loss",), "plan": ("steps",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,32 +40,56 @@ class View:
     samples: list[list[Any]]  # step, question, answer; newest first
     report: list[list[str]]  # figure, value
     tail: str
+    odd_rows: int = 0  # lines of metrics.jsonl that training does not write: left out
 
 
-def find_runs(root: Path) -> list[str]:
-    """Folders under `root` that hold metrics or a report, the one written last first."""
+def find_runs(root: Path) -> tuple[list[str], dict[str, str]]:
+    """Folders under `root` that hold metrics or a report, the one written last first; and those that are skipped
+    because they cannot be looked at, with the reason."""
     marks = [mark for name in ("metrics.jsonl", *REPORTS) for mark in root.rglob(name)]
-    folders = {mark.parent for mark in marks}
-    written = {folder: max(file.stat().st_mtime for file in folder.iterdir()) for folder in folders}
-    return [str(folder.relative_to(root)) for folder in sorted(folders, key=lambda folder: -written[folder])]
+    written: dict[Path, float] = {}
+    skipped: dict[str, str] = {}
+    for folder in {mark.parent for mark in marks}:
+        try:
+            written[folder] = max(file.stat().st_mtime for file in folder.iterdir() if not file.is_symlink())
+        except (OSError, ValueError) as error:  # gone meanwhile, not ours to read, or nothing but links in it
+            skipped[str(folder.relative_to(root))] = str(error)
+    return [str(folder.relative_to(root)) for folder in sorted(written, key=lambda folder: -written[folder])], skipped
 
 
 def watch(folder: Path) -> View:
-    """The run as its folder shows it now."""
-    rows = read_rows(folder)
-    return View(
-        state=state_of(folder, rows, time.time()),
-        rows=rows,
-        samples=read_samples(folder),
-        report=read_report(folder),
-        tail="\n".join(f"{row['kind']:>10} {row['step']:>6}  {shown(row)}" for row in rows[-TAIL:]),
-    )
+    """The run as its folder shows it now. Raises RunError for a folder that is not a run's, or no longer."""
+    try:
+        found = read_rows(folder)
+        rows = [row for row in found if is_sound(row)]
+        return View(
+            state=state_of(folder, rows, time.time()),
+            rows=rows,
+            samples=read_samples(folder),
+            report=read_report(folder),
+            tail="\n".join(f"{row['kind']:>10} {row['step']:>6}  {shown(row)}" for row in rows[-TAIL:]),
+            odd_rows=len(found) - len(rows),
+        )
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: a file that holds no JSON
+        raise RunError(f"{folder}: cannot be shown: {error}") from error
+
+
+def is_sound(row: object) -> bool:
+    """Whether it is a line as training writes it: a kind, a step, and finite numbers."""
+    if not isinstance(row, dict) or not isinstance(row.get("kind"), str) or type(row.get("step")) is not int:
+        return False
+    numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
+    needed = NEEDED.get(row["kind"], ())
+    return all(key in numbers for key in needed) and all(abs(value) < HUGE for value in numbers.values())
 
 
 def stamp(folder: Path) -> list[int]:
     """Changes whenever `watch` would show anything new but the time that went by."""
-    files = [folder / name for name in ("metrics.jsonl", *REPORTS, "samples") if (folder / name).exists()]
-    return [file.stat().st_mtime_ns for file in files]
+    times = []
+    for name in ("metrics.jsonl", *REPORTS, "samples"):
+        with suppress(FileNotFoundError):
+            times.append((folder / name).stat().st_mtime_ns)
+    return times
 
 
 def state_of(folder: Path, rows: list[Row], now: float) -> State:
@@ -82,14 +110,20 @@ def state_of(folder: Path, rows: list[Row], now: float) -> State:
 
 
 def read_samples(folder: Path) -> list[list[Any]]:
-    """Probe answers of all steps: step, question, answer."""
+    """Probe answers of all steps: step, question, answer. What does not look like one is left out."""
     files = sorted((folder / "samples").glob("step-*.json"), reverse=True)
     rows = [
         [int(file.stem.removeprefix("step-")), row["prompt"], row["answer"]]
         for file in files
-        for row in json.loads(file.read_text(encoding="utf-8"))
+        if file.stem.removeprefix("step-").isdecimal()
+        for row in _list(json.loads(file.read_text(encoding="utf-8")))
+        if isinstance(row, dict) and isinstance(row.get("prompt"), str) and isinstance(row.get("answer"), str)
     ]
     return rows[:SAMPLES]
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def read_report(folder: Path) -> list[list[str]]:

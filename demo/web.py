@@ -1,16 +1,19 @@
 """`eyegraft web`: the page over everything under the runs folder, and the API beside it in the same process."""
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from fastapi import FastAPI
 
 from demo.api import build_api
 from demo.desk import Desk
-from demo.limits import DEFAULT, Limits
+from demo.limits import DEFAULT, Limits, strangers
+from demo.listen import listen
 from demo.records import find_sources
-from demo.serve import hosts_of, listen
+from demo.serve import hosts_of
 from demo.shelf import Shelf
 from llm.errors import DataError
 
@@ -20,23 +23,46 @@ def web(
 ) -> None:
     """Answer until stopped. ConfigError for an address that strangers could reach unasked."""
     hosts = hosts_of(host, public, token, name)
-    with TemporaryDirectory(prefix="eyegraft-") as uploads:  # gone when the server stops
-        os.environ["GRADIO_TEMP_DIR"] = uploads
-        app = open_web(Shelf(root, named), root, data, hosts, token)
+    limits = strangers() if public else DEFAULT
+    shelf = Shelf(root, named, Path.cwd())
+    desk = Desk(shelf, limits.waiting, limits.share_waiting)
+    with private_folders():
+        app = open_web(shelf, desk, data, hosts, token, limits)
         print(f"http://{host}:{port}/{'?token=' + token if token else ''}", flush=True)
-        listen(app, host, port)
+        listen(app, host, port, limits, desk.close)
+
+
+@contextmanager
+def private_folders() -> Iterator[None]:
+    """Inside, the process works in an empty folder and has temporary and upload folders of its own, for nobody else.
+
+    gradio hands out what lies in the working folder or the temporary folder once it stands in an output. All are gone
+    when the server stops.
+    """
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="eyegraft-", ignore_cleanup_errors=True) as folder:
+        work, temporary, uploads = (Path(folder) / name for name in ("work", "tmp", "uploads"))
+        for own in (work, temporary, uploads):
+            own.mkdir(mode=0o700)
+        os.environ |= {"GRADIO_TEMP_DIR": str(uploads), "TMPDIR": str(temporary)}
+        tempfile.tempdir = str(temporary)
+        os.chdir(work)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+            tempfile.tempdir = None
 
 
 def open_web(
-    shelf: Shelf, root: Path, data: list[str], hosts: frozenset[str], token: str, limits: Limits = DEFAULT
+    shelf: Shelf, desk: Desk, data: list[str], hosts: frozenset[str], token: str, limits: Limits = DEFAULT
 ) -> FastAPI:
     """The application: page at /, API at /v1. Raises DataError for a data file that is not there."""
     from demo.page import build_page, mount  # not before GRADIO_TEMP_DIR is set: gradio reads it when imported
 
     for path in data:
-        if not Path(path).exists():
+        if not (shelf.home / path).exists():
             raise DataError(f"--data {path}: no such file")
-    desk = Desk(shelf, limits.waiting)
     app = build_api(desk, hosts, token, limits)
-    mount(app, build_page(shelf, desk, limits, root, find_sources(shelf, data)), limits)
+    mount(app, build_page(shelf, desk, limits, find_sources(shelf, data)), limits)
     return app

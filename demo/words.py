@@ -1,5 +1,6 @@
 """Everything the page says, in English and Chinese. The browser's language chooses."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -120,8 +121,8 @@ def language(request: gr.Request) -> str:
     return "zh" if request.headers.get("accept-language", "").lower().startswith("zh") else "en"
 
 
-def told_state(state: State, lang: str) -> str:
-    """How far a run is, in a line."""
+def told_state(state: State, lang: str, odd_rows: int = 0) -> str:
+    """How far a run is, in a line; and how many of its lines are left out."""
     words = STATE[lang]
     total = f" / {state.total:,}" if state.total else ""
     parts = [f"**{words['finished' if state.finished else 'silent' if state.silent else 'running']}**"]
@@ -131,7 +132,22 @@ def told_state(state: State, lang: str) -> str:
         parts.append(words["last"].format(duration(state.silent_seconds)))
         if state.left_seconds is not None and not state.silent:
             parts.append(words["left"].format(duration(state.left_seconds)))
+    if odd_rows:
+        parts.append(words["odd"].format(odd_rows))
     return " · ".join(parts)
+
+
+def told_skipped(skipped: Mapping[str, str], lang: str) -> str:
+    """Folders that cannot be read, with the reasons; nothing where there are none."""
+    shown = [f"- {_inert(name)}: {_inert(reason)}" for name, reason in list(skipped.items())[:SKIPPED_SHOWN]]
+    more = len(skipped) - len(shown)
+    return "\n".join([SKIPPED[lang], "", *shown, *([f"- + {more}"] if more else [])]) if shown else ""
+
+
+def _inert(text: str) -> str:
+    """A text in a line of Markdown that is nothing but text."""
+    line = " ".join(text.split()).replace("`", "'")
+    return f"`{line[:SKIPPED_LETTERS]}{'...' if len(line) > SKIPPED_LETTERS else ''}`"
 
 
 def told_record(record: Shown, lang: str) -> str:
@@ -155,6 +171,7 @@ STATE = {
         "step": "step {}",
         "last": "last line {} ago",
         "left": "about {} left",
+        "odd": "{:,} lines of metrics.jsonl are none of ours and left out",
     },
     "zh": {
         "finished": "已完成",
@@ -163,8 +180,14 @@ STATE = {
         "step": "第 {} 步",
         "last": "最近一行在 {} 前",
         "left": "大约还需 {}",
+        "odd": "metrics.jsonl 中有 {:,} 行不是训练写下的, 已略去",
     },
 }
+SKIPPED = {
+    "en": "**These folders are left out, because they cannot be read:**",
+    "zh": "**以下文件夹无法读取, 已略去:**",
+}
+SKIPPED_SHOWN, SKIPPED_LETTERS = 10, 300
 RECORD = {
     "en": "{:,} tokens, {:,} supervised, {:,} image rows",
     "zh": "{:,} 个 token, 其中监督 {:,} 个, 图像行 {:,} 个",

@@ -1,8 +1,9 @@
 """Talking to a model: one speaker for terminal, page, API, evaluation and probes; prompts built as in training."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Self
 
 import torch
@@ -14,10 +15,16 @@ from llm.conversation import ImageRef, Message
 from llm.encode import Encoder
 from llm.generate import Sampling, answering, generate
 from llm.history import trim
-from llm.reply import Reply, cut
+from llm.reply import Reply, Stopped, cut
 from llm.tuning import adapters_off
 
 Embed = Callable[[list[int], tuple[ImageRef, ...]], Tensor]
+Turn = Callable[[Stopped], AbstractContextManager[None]]  # waits for the device, holds it, and gives it back
+
+
+def at_once(_: Stopped) -> AbstractContextManager[None]:
+    """The turn of one who does not share the device."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +66,28 @@ class Speaker:
             rows = generate(self.model, prompts, sampling, self.encoder.stop_ids)
         return [cut(self._decode(row), sampling.stop) for row in rows]
 
-    def stream(self, messages: tuple[Message, ...], sampling: Sampling) -> Reply:
-        """The answer's text as it grows, piece by piece. Closing it stops the generation."""
-        prompt = self._prompt(messages)
+    def stream(
+        self,
+        messages: tuple[Message, ...],
+        sampling: Sampling,
+        turn: Turn = at_once,
+        patience: float = inf,
+        reader: str = "somebody",
+    ) -> Reply:
+        """The answer's text as it grows, piece by piece; `Reply` says what `patience` and `reader` are.
+
+        Everything that needs the device happens in the reply's own thread, inside `turn`. Raises DataError for
+        messages that cannot be encoded.
+        """
+        ids, images = self.encoder.prompt(messages)
         ends = self.encoder.stop_ids
 
-        def run(streamer: BaseStreamer, stopped: Callable[[], bool]) -> None:
-            with self._answering():
+        def run(streamer: BaseStreamer, stopped: Stopped) -> None:
+            with turn(stopped), self._answering():
+                prompt = self._embedded(ids, images)
                 generate(self.model, [prompt], sampling, ends, streamer, stopped)
 
-        return Reply(run, self._decode, ends, sampling.stop, len(prompt))
+        return Reply(run, self._decode, ends, sampling.stop, len(ids), patience, reader)
 
     def fitting(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
         """The messages without their oldest turns, so that an answer of `new_tokens` still fits the context."""
@@ -84,9 +103,12 @@ class Speaker:
                 yield
 
     def _prompt(self, messages: tuple[Message, ...]) -> Tensor:
-        ids, images = self.encoder.prompt(messages)
-        with self._answering(), torch.no_grad():  # a tower may have adapters too
-            return self.embed(ids, images)
+        with self._answering():  # a tower may have adapters too
+            return self._embedded(*self.encoder.prompt(messages))
+
+    @torch.no_grad()
+    def _embedded(self, ids: list[int], images: tuple[ImageRef, ...]) -> Tensor:
+        return self.embed(ids, images)
 
     def _decode(self, ids: list[int]) -> str:
         return str(self.encoder.tokenizer.decode(ids, skip_special_tokens=True))

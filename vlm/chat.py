@@ -8,7 +8,7 @@ from llm.errors import ConfigError
 from llm.generate import Sampling
 from llm.terminal import Terminal
 from vlm.images import read_image
-from vlm.run import open_run
+from vlm.run import HERE, open_run
 
 
 def chat_terminal(
@@ -30,10 +30,13 @@ def chat_terminal(
     Terminal(speaker, sampling, read_image, system, images, stream).talk()
 
 
-def open_speaker(path: Path, checkpoint: str = "latest", adapter: str = "", bits: int = 0) -> Speaker:
+def open_speaker(
+    path: Path, checkpoint: str = "latest", adapter: str = "", bits: int = 0, home: Path = HERE
+) -> Speaker:
     """The speaker of a run folder, or of a Hugging Face folder with the template it carries.
 
-    `adapter` and `bits` are for the latter: ConfigError for a run, which has its own adapters and precision.
+    `adapter` and `bits` are for the latter: ConfigError for a run, which has its own adapters and precision. Relative
+    paths in a run's recipe begin at `home`.
     """
     if (path / "config.json").exists():
         from vlm.foreign import open_exported
@@ -41,4 +44,4 @@ def open_speaker(path: Path, checkpoint: str = "latest", adapter: str = "", bits
         return open_exported(path, adapter, bits)
     if adapter or bits:
         raise ConfigError(f"--adapter and --bits are for model folders; {path} is a run. Export it first")
-    return open_run(path, checkpoint).placed().speaker
+    return open_run(path, checkpoint, home=home).placed().speaker

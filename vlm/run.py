@@ -40,9 +40,11 @@ from vlm.features import FeatureStore, fill, open_store
 from vlm.forward import VlmModel
 from vlm.images import check_header, read_image
 from vlm.model import VisionModel, build_vlm
+from vlm.rebased import rebased
 from vlm.stages import open_stage
 from vlm.towers import tower_files
 
+HERE = Path()
 FEATURES = ".features"  # the folder beside the run folders
 STATISTICS_IMAGES = 64  # pictures whose features give the projector's fixed statistics
 
@@ -99,20 +101,23 @@ def parts_of(opened: Opened) -> Parts[Any]:
     return _text_parts(opened)
 
 
-def open_model(config: RunConfig) -> Opened:
-    """Build the recipe's model, bring in what the runs before it trained, and open what this one trains."""
+def open_model(config: RunConfig, home: Path = HERE) -> Opened:
+    """Build the recipe's model, bring in what the runs before it trained, and open what this one trains.
+
+    Relative paths in those runs' recipes begin at `home`.
+    """
     dtype = dtype_of(config)
     four_bit = config.tune.in_four_bits
     if isinstance(config, VlmRunConfig):
-        return _open_vision(config, dtype, four_bit)
-    return _open_text(config, dtype, four_bit)
+        return _open_vision(config, dtype, four_bit, home)
+    return _open_text(config, dtype, four_bit, home)
 
 
-def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
+def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool, home: Path) -> Opened:
     tokenizer = load_tokenizer(config.model.llm)
     llm = load_llm(config.model.llm, dtype, four_bit)
     model = TextModel(llm, lean.wanted(config), in_chunks(config))
-    for earlier, folder in earlier_runs(config):
+    for earlier, folder in earlier_runs(config, home):
         apply_tuning(llm, earlier.tune)
         load_weights(model, verified_weights(find_checkpoint(folder)))
         merge_adapters(llm, dense=False)  # a 4-bit base stays 4-bit where no adapter was
@@ -124,10 +129,10 @@ def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
     return Opened(config, model, encoder, [ParamGroup("llm", parameters, config.optim.lr)])
 
 
-def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool) -> Opened:
+def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool, home: Path) -> Opened:
     vision = build_vlm(config.model, dtype, four_bit)
     model = VlmModel(vision, lean.wanted(config), in_chunks(config))
-    for earlier, folder in earlier_runs(config):
+    for earlier, folder in earlier_runs(config, home):
         if not isinstance(earlier, VlmRunConfig):
             raise ConfigError(f"from: {folder} is a text run; a vision run starts from a vision run")
         open_stage(vision, earlier)
@@ -150,13 +155,13 @@ def _refuse_uneven(llm: PreTrainedModel, sequence: int) -> None:
         raise ConfigError(f"parallel.sequence is {sequence}, which does not divide the LLM's {heads} attention heads")
 
 
-def earlier_runs(config: RunConfig) -> list[tuple[RunConfig, Path]]:
+def earlier_runs(config: RunConfig, home: Path = HERE) -> list[tuple[RunConfig, Path]]:
     """The chain of `from`, oldest first, each with its folder. Raises ConfigError when the models differ."""
     chain: list[tuple[RunConfig, Path]] = []
     start = config.start
     while start:
         folder = Path(start)
-        earlier = read_run_config(folder)
+        earlier = read_run_config(folder, home)
         _same_model(config.model, earlier.model, folder)
         chain.insert(0, (earlier, folder))
         start = earlier.start
@@ -172,8 +177,8 @@ def _same_model(now: ModelConfig, then: ModelConfig, folder: Path) -> None:
             )
 
 
-def read_run_config(folder: Path) -> RunConfig:
-    """The recipe a run folder was made from."""
+def read_run_config(folder: Path, home: Path = HERE) -> RunConfig:
+    """The recipe a run folder was made from, its relative paths beginning at `home`."""
     path = folder / "config.yaml"
     if not path.exists():
         raise RunError(
@@ -182,24 +187,27 @@ def read_run_config(folder: Path) -> RunConfig:
     config = load_config(path, ())
     if not isinstance(config, RunConfig):
         raise RunError(f"{folder} holds no training run, but a run of stage {config.stage}")
-    return config
+    return config if home == HERE else rebased(config, home)
 
 
-def open_run(folder: Path, checkpoint: str = "latest", base: bool = False) -> Opened:
-    """The model as a run left it at a checkpoint; with `base`, as it was before the run began."""
-    config = read_run_config(folder)
+def open_run(folder: Path, checkpoint: str = "latest", base: bool = False, home: Path = HERE) -> Opened:
+    """The model as a run left it at a checkpoint; with `base`, as it was before the run began.
+
+    Relative paths in its recipe begin at `home`, the folder in which it was trained.
+    """
+    config = read_run_config(folder, home)
     if base:
-        return open_model_without_tuning(config)
-    opened = open_model(config)
+        return open_model_without_tuning(config, home)
+    opened = open_model(config, home)
     load_weights(opened.model, verified_weights(find_checkpoint(folder, checkpoint)))
     opened.model.eval()
     return opened
 
 
-def open_model_without_tuning(config: RunConfig) -> Opened:
+def open_model_without_tuning(config: RunConfig, home: Path = HERE) -> Opened:
     """The recipe's model before its own training: no fresh adapters in it."""
     frozen = config.model_copy(update={"tune": config.tune.model_copy(update={"kind": "frozen"})})
-    opened = open_model(frozen)
+    opened = open_model(frozen, home)
     opened.model.eval()
     return opened
 

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,9 @@ from demo.api import build_api
 from demo.desk import Desk
 from demo.guard import LOOPBACK
 from demo.limits import Limits
+from demo.listen import app_config
+from demo.shelf import Shelf
+from demo.web import open_web
 from llm.chat import Speaker
 from tests.vlm.conftest import clip, roomy_llm, root  # noqa: F401  # fixtures
 from tests.vlm.runs import recipe
@@ -71,16 +74,16 @@ def long_server(desk: Desk) -> Iterator[Server]:
 
 def serve(desk: Desk, limits: Limits, token: str = "") -> Iterator[Server]:
     """The API in a thread, until the generator is closed."""
-    with listening(build_api(desk, LOOPBACK, token, limits)) as url:
+    with listening(build_api(desk, LOOPBACK, token, limits), limits) as url:
         yield Server(url, desk)
 
 
 @contextmanager
-def listening(app: FastAPI) -> Iterator[str]:
+def listening(app: FastAPI, limits: Limits = LIMITS) -> Iterator[str]:
     """The address of an application that answers in a thread."""
     port = socket.socket()
     port.bind(("127.0.0.1", 0))
-    running = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+    running = uvicorn.Server(app_config(app, "127.0.0.1", 0, limits))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [port]}, daemon=True)
     thread.start()
     while not running.started:
@@ -88,6 +91,12 @@ def listening(app: FastAPI) -> Iterator[str]:
     yield f"http://127.0.0.1:{port.getsockname()[1]}"
     running.should_exit = running.force_exit = True  # browsers keep connections open
     thread.join(5)
+
+
+def web_app(shelf: Shelf, data: Sequence[str] = (), limits: Limits = LIMITS, token: str = "") -> FastAPI:
+    """The page and the API over a shelf."""
+    desk = Desk(shelf, limits.waiting, limits.share_waiting)
+    return open_web(shelf, desk, [*data], LOOPBACK, token, limits)
 
 
 @pytest.fixture(scope="session")

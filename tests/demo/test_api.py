@@ -152,10 +152,12 @@ def test_the_client_raises_its_own_errors(server: Server) -> None:
         server.client.chat.completions.create(model="eyes", messages=looking("https://example.com/a.png"))
     with pytest.raises(openai.NotFoundError, match="Not Found"):
         server.client.embeddings.create(model="eyes", input="x")
-    with server.desk.turn(), pytest.raises(openai.RateLimitError, match="the queue is full"):
+    with server.desk.turn():
         assert LIMITS.waiting == 1
-        with server.desk._places:  # the one who waits
+        waits = server.desk.ask(server.eyes, question("What is it?"), GREEDY)
+        with pytest.raises(openai.RateLimitError, match="the queue is full"):
             server.client.chat.completions.create(model="eyes", messages=ASKED)
+        waits.close()
     assert httpx.post(f"{server.url}/v1/chat/completions", content=b"{").status_code == 400
 
 
@@ -171,14 +173,9 @@ def test_a_client_that_leaves_ends_the_generation(long_server: Server) -> None:
             except httpx.ReadTimeout:
                 assert not stream
         until = time.monotonic() + 3
-        while not long_server.desk._device.acquire(blocking=False):
-            assert time.monotonic() < until, "the generation went on"
+        while long_server.desk.length:
+            assert time.monotonic() < until, "the generation went on, or a place in the queue was lost"
             time.sleep(0.01)
-        long_server.desk._device.release()
-    until = time.monotonic() + 3
-    while long_server.desk._places._value < 2:
-        assert time.monotonic() < until, "a place in the queue was lost"
-        time.sleep(0.01)
 
 
 def test_an_unforeseen_fault_tells_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from demo.guard import LOOPBACK
 from demo.limits import Limits
 from demo.shelf import Shelf
-from demo.web import open_web
-from llm.chat import Speaker
+from llm.chat import Speaker, at_once
 from llm.load import resolve_yaml
 from tests.data_tools import damage
-from tests.demo.conftest import listening, picture
+from tests.demo.conftest import listening, picture, web_app
 from tests.demo.payloads import XSS
 from tests.vlm.runs import recipe
 
@@ -52,8 +51,7 @@ def site(bananas: Path) -> Iterator[Site]:
     rows += [damage.shown(9, "9.png", "<image><image>"), damage.shown(10, "gone.png")]
     (bananas / "damaged.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + '\n{"id": "half')
     data = [str(bananas / name) for name in ("bananas.json", "damaged.jsonl")]
-    app = open_web(Shelf(runs), runs, data, LOOPBACK, "", Limits(new_tokens=1500))
-    with listening(app) as url:
+    with listening(web_app(Shelf(runs), data, Limits(new_tokens=1500))) as url:
         yield Site(url, bananas)
 
 
@@ -329,21 +327,20 @@ def test_nothing_overflows_on_a_phone(browser: Browser, site: Site) -> None:
     context.close()
 
 
-class Said:
+class Said(Iterator[str]):
     """A reply that is the question, or one that never ends."""
 
-    def __init__(self, text: str, log: list[str]) -> None:
+    def __init__(self, text: str, log: list[str], turn: AbstractContextManager[None]) -> None:
         halves = [text[: len(text) // 2], text[len(text) // 2 :]]
         self.pieces = slowly() if text == FOREVER else iter(halves)
-        self.log = log
+        self.log, self.turn = log, turn
+        turn.__enter__()
 
-    def __iter__(self) -> Iterator[str]:
-        return self.pieces
+    def __next__(self) -> str:
+        return next(self.pieces)
 
-    def __enter__(self) -> "Said":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        self.turn.__exit__(None, None, None)
         self.log.append("closed")
 
 
@@ -371,13 +368,13 @@ def echo(bananas: Path) -> Iterator[Echo]:
     speaker = shelf["banana"]
 
     class Parrot(Speaker):
-        def stream(self, messages: Any, sampling: Any) -> Any:
-            return Said(messages[-1].text, log)
+        def stream(self, messages: Any, sampling: Any, turn: Any = at_once, *_: Any) -> Any:
+            return Said(messages[-1].text, log, turn(lambda: False))
 
     parrot = Parrot(speaker.model, speaker.text, speaker.encoder, speaker.embed)
     weights = shelf.weights["banana"]
     shelf._open[weights.source, weights.stamp()] = parrot
-    with listening(open_web(shelf, bananas / "runs", [], LOOPBACK, "")) as url:
+    with listening(web_app(shelf)) as url:
         yield Echo(url, log)
 
 

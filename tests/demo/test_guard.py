@@ -43,7 +43,20 @@ def test_own_hosts_are_served(server: Server, host: str) -> None:
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example", "file://"])
 def test_pages_of_other_sites_are_refused(server: Server, origin: str) -> None:
     assert get(server, origin=origin) == 403
-    assert get(server, origin="http://localhost:7860") == 200
+    own = server.url.removeprefix("http://")
+    assert get(server, origin=server.url) == 200
+    assert (
+        get(server, host=own.replace("127.0.0.1", "localhost"), origin=server.url.replace("127.0.0.1", "localhost"))
+        == 200
+    )
+    for other in (
+        "http://localhost:7860",
+        "http://127.0.0.1:1",
+        "http://127.0.0.1",
+        "https://127.0.0.1",
+        "ftp://127.0.0.1",
+    ):
+        assert get(server, origin=other) == 403, f"a page of another server on this machine: {other}"
 
 
 def test_no_page_is_told_that_it_may_read(server: Server) -> None:
@@ -102,7 +115,7 @@ def test_a_client_that_leaves_while_sending_is_forgotten(locked: Server) -> None
 
 def test_an_address_that_others_reach_needs_a_flag_and_a_token() -> None:
     assert hosts_of("127.0.0.1", False, "", "") == {"127.0.0.1", "localhost", "::1"}
-    for public, token in ((False, ""), (True, ""), (False, "secret")):
+    for public, token in ((False, ""), (True, ""), (False, "s" * 16)):
         with pytest.raises(ConfigError, match="--public"):
             hosts_of("0.0.0.0", public, token, "")
-    assert {"10.0.0.5", "vlm.example"} <= hosts_of("10.0.0.5", True, "secret", "vlm.example")
+    assert {"10.0.0.5", "vlm.example"} <= hosts_of("10.0.0.5", True, "s" * 16, "vlm.example")

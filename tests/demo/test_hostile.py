@@ -18,8 +18,7 @@ from demo.api import build_api
 from demo.guard import LOOPBACK
 from demo.limits import Limits
 from demo.shelf import Shelf
-from demo.web import open_web
-from tests.demo.conftest import Server, data_url, listening, picture
+from tests.demo.conftest import Server, data_url, listening, picture, web_app
 from tests.demo.payloads import bombs, image_urls, page_files, page_paths
 
 SECRET = "the secret of this machine"
@@ -59,7 +58,7 @@ def canary() -> Iterator[tuple[str, list[str]]]:
 def page(bananas: Path) -> Iterator[str]:
     """The whole application over the banana run."""
     root = bananas / "runs"
-    with listening(open_web(Shelf(root), root, [], LOOPBACK, "", LIMITS)) as url:
+    with listening(web_app(Shelf(root), limits=LIMITS), LIMITS) as url:
         yield url
 
 
