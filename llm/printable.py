@@ -23,14 +23,22 @@ def printable(text: str) -> str:
 class Guarded:
     """A text stream that writes what is printable, and is otherwise the one below it."""
 
-    def __init__(self, below: TextIO, screen: TextIO | None = None) -> None:
-        """`screen` is what lies at the bottom, when `below` is no stream of the system but of rich."""
+    def __init__(self, below: TextIO, screen: TextIO | None = None, bars: bool = False) -> None:
+        """`screen` is what lies at the bottom, when `below` is no stream of the system but of rich.
+
+        With `bars` a carriage return that begins a write goes through where it can overwrite nothing but a line made
+        in the same way: so the bars of libraries (tqdm) move, and no text hides another.
+        """
         self._below = below
+        self._bars, self._overwritable = bars, True
         self.rich_proxied_file = screen or below  # rich writes there: it has escape codes of its own (llm/console.py)
 
     def write(self, text: str) -> int:
         """Write it; returns how many characters were given."""
-        self._below.write(printable(text))
+        bar = self._bars and self._overwritable and text.startswith("\r") and "\n" not in text
+        self._below.write("\r" + printable(text[1:]) if bar else printable(text))
+        if text:
+            self._overwritable = bar or text.endswith("\n")
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -42,11 +50,11 @@ class Guarded:
         return getattr(self._below, name)
 
 
-def guarded(below: TextIO, screen: TextIO | None = None) -> TextIO:
+def guarded(below: TextIO, screen: TextIO | None = None, bars: bool = False) -> TextIO:
     """The stream behind a guard; itself where it has one."""
-    return below if isinstance(below, Guarded) else cast(TextIO, Guarded(below, screen))
+    return below if isinstance(below, Guarded) else cast(TextIO, Guarded(below, screen, bars))
 
 
 def guard_output() -> None:
     """Put both streams of this process behind a guard, for good: a traceback passes it too."""
-    sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
+    sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr, bars=True)

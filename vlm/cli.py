@@ -44,7 +44,6 @@ def main() -> None:
     guard_output()
     # The bars and advice of libraries would drown our own lines; whoever wants them sets these.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     keep_few_kernels()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import unicodedata
+from importlib import import_module
 from typing import cast
 
 import pytest
@@ -45,6 +46,20 @@ def test_a_stream_is_otherwise_the_one_below() -> None:
     print("d\ud800", file=cast(io.StringIO, stream), flush=True)
     assert below.getvalue() == "a\\u001bb\\u009bc\nd\\ud800\n"
     assert not stream.isatty() and stream.encoding == below.encoding
+
+
+def test_the_bars_of_libraries_move_and_nothing_else_is_overwritten() -> None:
+    below = io.StringIO()
+    stream = cast(io.StringIO, Guarded(below, bars=True))
+    for _ in import_module("tqdm").tqdm(range(3), desc="a\x1b", file=stream, mininterval=0):
+        pass
+    assert below.getvalue().count("\ra\\u001b: ") >= 4 and "\\u000d" not in below.getvalue()
+    below.truncate(below.seek(0))
+    for text in ("error: ", "\rfine", "\n", "\rfine\nfine", "\rfine", "more", "\rfine"):
+        stream.write(text)
+    assert below.getvalue() == "error: \\u000dfine\n\\u000dfine\nfine\\u000dfinemore\\u000dfine"
+    Guarded(below).write("\rfine")
+    assert below.getvalue().endswith("fine\\u000dfine"), "only where bars are"
 
 
 def test_one_guard_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
