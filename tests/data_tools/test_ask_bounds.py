@@ -110,7 +110,7 @@ class _Server(BaseHTTPRequestHandler):
         self.close_connection = True
         self.send_response(status)
         sized = {"content-length": str(len(content))} if isinstance(content, bytes) else {}
-        for name, value in (headers | sized).items():
+        for name, value in (headers | sized | {"connection": "close"}).items():
             self.send_header(name, value)
         self.end_headers()
         for part in [content] if isinstance(content, bytes) else content:
