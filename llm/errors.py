@@ -46,7 +46,7 @@ class Place:
     def __str__(self) -> str:
         line = f":{self.line}" if self.line else ""
         name = f" (record {self.id})" if self.id else ""
-        return f"{self.file}{line}{name}".replace("\n", "\\n")  # no name may end a line and begin one of its own
+        return f"{self.file}{line}{name}"
 
 
 class RecordError(DataError):

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm.errors import Place
 from llm.printable import Guarded, guard_output, printable
 
 
@@ -70,7 +69,3 @@ def test_one_guard_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     once = sys.stdout
     guard_output()
     assert sys.stdout is once and isinstance(once, Guarded) and once.rich_proxied_file is below
-
-
-def test_a_name_begins_no_line_of_its_own() -> None:
-    assert str(Place("a\nerror: b", 3, "c\nd")) == "a\\nerror: b:3 (record c\\nd)"
