@@ -13,11 +13,12 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
     if not sys.stderr.isatty():
         yield lambda rows, images: None
         return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    text = TextColumn("{task.description} {task.fields[rows]:,} rows, {task.fields[images]:,} images")
-    with Progress(SpinnerColumn(), text, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
+    from llm.console import Bars, Screen
+
+    text = TextColumn("{task.description} {task.fields[rows]:,} rows, {task.fields[images]:,} images", markup=False)
+    with Bars(SpinnerColumn(), text, TimeElapsedColumn(), console=Screen(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=None, rows=0, images=0)
 
         def tell(rows: int, images: int) -> None:

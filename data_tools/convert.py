@@ -139,10 +139,14 @@ def _shown(items: Iterator[Item]) -> Iterator[Item]:
     """The same items, with a count on the terminal where there is one."""
     if not sys.stderr.isatty():
         return items
-    from rich.console import Console
-    from rich.progress import track
+    return _counted(items)
 
-    return iter(track(items, "rows", total=None, console=Console(stderr=True), transient=True))
+
+def _counted(items: Iterator[Item]) -> Iterator[Item]:
+    from llm.console import Bars, Screen
+
+    with Bars(*Bars.get_default_columns(), console=Screen(stderr=True), transient=True) as bars:
+        yield from bars.track(items, description="rows")
 
 
 def _by(counts: Counter[str]) -> list[tuple[str, int]]:

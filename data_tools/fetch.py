@@ -2,15 +2,18 @@
 
 import hashlib
 import http.client
-import ipaddress
 import socket
 import ssl
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from data_tools.addresses import is_public
+from data_tools.deadline import Deadline, left
 from llm.conversation import ImageRef
 from llm.errors import ConfigError, ImageError, Place, RecordError
 from llm.records import RawRow
@@ -18,22 +21,11 @@ from vlm.images import DEFAULT_LIMITS, ImageLimits, check_header
 
 AddressRule = Callable[[str], bool]
 REDIRECTS = 4
-SECONDS = 30.0  # for one picture in all
+SECONDS = 30.0  # for one picture in all: names, connections, redirects and the body
+SHOWN = 200  # characters of what went wrong; some are the server's
 _BLOCK = 1 << 16
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _KEYS = ("image", "images", "image_url", "url", "path")
 _MOVED = (301, 302, 303, 307, 308)
-
-
-def is_public(address: str) -> bool:
-    """True for an address of the open internet: no private, loopback, link-local or multicast one, nor one inside."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
-        elif found.sixtofour is not None or found.teredo is not None or found in _NAT64:
-            return False
-    return found.is_global and not found.is_multicast and not found.is_reserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +69,7 @@ class Fetcher:
             check_header(ImageRef(data=data), self.limits)
         except (OSError, ValueError, http.client.HTTPException, ImageError) as error:
             advice = "Save the picture yourself, or remove the record"
-            raise RecordError(place, "image", f"{url[:80]}: {error}", advice, "image-fetch") from error
+            raise RecordError(place, "image", f"{url[:80]}: {str(error)[:SHOWN]}", advice, "image-fetch") from error
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{id(data)}.partial")  # several threads may fetch the same picture
         partial.write_bytes(data)
@@ -87,21 +79,27 @@ class Fetcher:
 
 def download(url: str, most: int, allowed: AddressRule, seconds: float = SECONDS) -> bytes:
     """What stands behind a URL, redirects followed. Raises OSError or ValueError for what is refused."""
-    until = time.monotonic() + seconds
+    try:
+        return _followed(url, most, allowed, time.monotonic() + seconds)
+    except TimeoutError:
+        raise ValueError(f"takes longer than {seconds:g} s") from None
+
+
+def _followed(url: str, most: int, allowed: AddressRule, until: float) -> bytes:
     for _ in range(REDIRECTS + 1):
         connection = _connect(urlsplit(url), allowed, until)
         try:
             connection.request("GET", _target(urlsplit(url)), headers={"Accept-Encoding": "identity"})
-            answer = connection.getresponse()
-            if answer.status not in _MOVED:
-                return _body(answer, most, until)
-            url = urljoin(url, answer.getheader("Location") or "")
+            with connection.getresponse() as answer:
+                if answer.status not in _MOVED:
+                    return _body(answer, most)
+                url = urljoin(url, answer.getheader("Location") or "")
         finally:
             connection.close()
     raise ValueError(f"more than {REDIRECTS} redirects")
 
 
-def _body(answer: http.client.HTTPResponse, most: int, until: float) -> bytes:
+def _body(answer: http.client.HTTPResponse, most: int) -> bytes:
     if answer.status != 200:
         raise ValueError(f"the server answers {answer.status} {answer.reason}")
     kind = (answer.getheader("Content-Type") or "image/").lower()
@@ -109,8 +107,6 @@ def _body(answer: http.client.HTTPResponse, most: int, until: float) -> bytes:
         raise ValueError(f"{kind.partition(';')[0]}, not an image")
     data = bytearray()
     while len(data) <= most and (block := answer.read1(_BLOCK)):
-        if time.monotonic() > until:
-            raise ValueError("takes too long")
         data += block
     if len(data) > most:
         raise ValueError(f"more than {most:,} bytes")
@@ -122,18 +118,33 @@ def _target(url: SplitResult) -> str:
 
 
 def _connect(url: SplitResult, allowed: AddressRule, until: float) -> http.client.HTTPConnection:
-    """A connection to the very address that was judged: the name is resolved once."""
+    """A connection to the very address that was judged, past any proxy: the name is resolved once."""
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("not an http or https address")
     port = url.port or (443 if url.scheme == "https" else 80)
-    addresses = [str(info[4][0]) for info in socket.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)]
+    addresses = _resolved(url.hostname, port, until)
     refused = [address for address in addresses if not allowed(address)]
     if refused or not addresses:
         raise ValueError(f"{url.hostname} is the address {', '.join(refused)}, which is not of the open internet")
-    left = max(0.1, until - time.monotonic())
-    connection = http.client.HTTPConnection(url.hostname, port, timeout=left)
-    stream = socket.create_connection((addresses[0], port), timeout=left)
+    stream = socket.create_connection((addresses[0], port), timeout=left(until))
     if url.scheme == "https":
+        stream.settimeout(left(until))  # one for the whole handshake
         stream = ssl.create_default_context().wrap_socket(stream, server_hostname=url.hostname)
-    connection.sock = stream
+    connection = http.client.HTTPConnection(url.hostname, port)
+    connection.auto_open = 0  # it must not connect by itself, to wherever the name points by then
+    connection.sock = Deadline(stream, until)
     return connection
+
+
+def _resolved(host: str, port: int, until: float) -> list[str]:
+    """The addresses of a name. In a thread, since the system's resolver cannot be told how long it may take."""
+    answer: Future[list[str]] = Future()
+
+    def look_up() -> None:
+        try:
+            answer.set_result([str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)])
+        except (OSError, ValueError) as error:
+            answer.set_exception(error)
+
+    Thread(target=look_up, daemon=True).start()
+    return answer.result(left(until))

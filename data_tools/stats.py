@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from data_tools.packs import Packing, forecast
 from data_tools.subject import BASE, Subject, refuse_images
 from data_tools.tally import Tally
 from llm.config import Source
+from llm.console import Bars, Screen
 from llm.conversation import Conversation
 from llm.corpus import Corpus, hold_out, open_corpus
 from llm.corpus_writer import CorpusWriter
@@ -181,9 +181,9 @@ def _sources(subject: Subject) -> tuple[str, ...]:
 
 def _watched(subject: Subject) -> Iterator[tuple[Source, Conversation]]:
     """The records; on a terminal, how many were read so far."""
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} records"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
         for number, record in enumerate(subject.conversations()):
             if number % EVERY == 0:

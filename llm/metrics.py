@@ -8,8 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from llm.console import Bars, Screen
 
 Row = dict[str, Any]
 
@@ -24,14 +25,14 @@ class RunLog:
         with self.path.open("rb+") as stream:
             stream.truncate(min(keep_bytes, _whole_rows(stream.read(keep_bytes), keep_bytes, self.path)))
         self._stream = self.path.open("a", encoding="utf-8")
-        self._console = Console(soft_wrap=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
+        self._console = Screen(soft_wrap=True)
+        self._bar = Bars(
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self._console,
             disable=not sys.stdout.isatty(),
         )

@@ -11,6 +11,7 @@ import typer
 
 from llm.errors import ConfigError, EyegraftError
 from llm.kernels import keep_few_kernels
+from llm.printable import guard_output
 from vlm.cli_data import data_app
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe, or for cp a
 
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and its own exit code."""
+    guard_output()
     # The bars and advice of libraries would drown our own lines; whoever wants them sets these.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -122,18 +122,17 @@ def show(
     """Show records as the model reads them: what is read, what is learnt, images, and the packs they share."""
     import tempfile
 
-    from rich.console import Console
-
     from data_tools.show import show as draw
     from data_tools.show_page import write_page
     from data_tools.show_text import print_shown
     from data_tools.subject import find_subject
+    from llm.console import Screen
 
     subject = find_subject(file, model, budget, image_rows)
     with tempfile.TemporaryDirectory(prefix="eyegraft-show-") as folder:
         shown = draw(subject, n, seed, Path(folder))
         if html is None:
-            print_shown(shown, Console())
+            print_shown(shown, Screen())
         else:
             write_page(shown, html)
             print(f"{html}: {shown.records} records")

@@ -4,18 +4,18 @@ import sys
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from data_tools.ask.crew import Tally
+from llm.console import Bars, Screen
 
 
 class Bar:
     """A bar on stderr; nothing where that is no terminal."""
 
     def __init__(self, name: str, total: int, done: int) -> None:
-        self._console = Console(stderr=True, soft_wrap=True)
-        self._bar = Progress(
+        self._console = Screen(stderr=True, soft_wrap=True)
+        self._bar = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),

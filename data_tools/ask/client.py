@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, ValidationError
 
+from data_tools.ask.bounded import REDIRECTS, BadBody, bounding, check_brackets
 from data_tools.ask.secret import NO_SECRET, Secret
 from llm.errors import ConfigError, EyegraftError, RunError
 
@@ -17,17 +18,22 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
 
 LONGEST_REST = 600.0  # seconds; a server that asks for more is done with us for today
+CHOICES = 100  # of an answer; one is asked for
+LONGEST_REASON = 300  # characters of what a server says of a failure
 NO_KEY = "none"  # the client wants a key; servers without one do not look at it
 TEMPORARY = (408, 409, 425, 429)  # and all from 500 on
 ITS_OWN_FAULT = (400, 413, 422)  # about the content of one request, or about every one
 
 
 class Fault(Exception):
-    """A failure that may pass: why, and for how many seconds the server asked to be left alone."""
+    """A failure that may pass: why, and for how many seconds the server asked to be left alone.
 
-    def __init__(self, found: str, rest: float = 0.0) -> None:
+    `again` is False for what another request would only repeat at the same cost.
+    """
+
+    def __init__(self, found: str, rest: float = 0.0, again: bool = True) -> None:
         super().__init__(found)
-        self.rest = rest
+        self.rest, self.again = rest, again
 
 
 class Refused(Exception):
@@ -83,7 +89,8 @@ class _Usage(BaseModel):
 
 
 class _Completion(BaseModel):
-    choices: list[_Choice] = Field(min_length=1)
+    # One fault is enough: a server could make millions of them, each with its description.
+    choices: list[_Choice] = Field(min_length=1, max_length=CHOICES, fail_fast=True)
     usage: _Usage | None = None
 
 
@@ -97,7 +104,17 @@ class Client:
             raise ConfigError("data ask needs the package openai: pip install 'eyegraft[ask]'") from error
         self._server, self._openai = server, openai
         key = server.key.value or NO_KEY
-        self._client = openai.AsyncOpenAI(api_key=key, base_url=server.url, max_retries=0, timeout=server.timeout)
+        http = openai.DefaultAsyncHttpxClient(
+            timeout=server.timeout, max_redirects=REDIRECTS, event_hooks={"response": [bounding()]}
+        )
+        self._client = openai.AsyncOpenAI(
+            api_key=key,
+            base_url=server.url,
+            max_retries=0,
+            timeout=server.timeout,
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=http,
+        )
 
     async def close(self) -> None:
         """Close its connections."""
@@ -119,16 +136,21 @@ class Client:
         except (self._openai.APITimeoutError, TimeoutError):
             raise Fault(f"no answer within {self._server.timeout:g} s") from None
         except self._openai.APIConnectionError as error:
-            raise Fault(self._hidden(f"connection failed: {error.__cause__ or error}")) from None
+            raise Fault(self._hidden(shortened(f"connection failed: {error.__cause__ or error}"))) from None
         except self._openai.APIStatusError as error:
             raise self._judged(error) from None
         except self._openai.OpenAIError as error:
             raise RunError(self._hidden(f"{self._server.url}: {error}")) from None
+        except BadBody as error:
+            raise Fault(f"{error} and was not read", again=False) from None
         return self._reply(raw.http_response.content)
 
     def _reply(self, body: bytes) -> Reply:
         try:
+            check_brackets(body)
             completion = _Completion.model_validate_json(body)
+        except BadBody as error:
+            raise Fault(f"{error} and was not read", again=False) from None
         except ValidationError:
             start = body[:80].decode("utf-8", "replace")
             raise Fault(self._hidden(f"not a chat completion, or half of one: {start!r}")) from None
@@ -169,8 +191,16 @@ def _said(error: "APIStatusError") -> str:
     """The server's own message, one line of it."""
     body = error.body
     message = body.get("message") if isinstance(body, dict) else body
-    text = " ".join(str(message or error.message).split())
-    return text if len(text) <= 300 else f"{text[:300]}..."
+    try:
+        text = str(message or error.message)
+    except RecursionError:  # lists inside lists: no message that anybody could read
+        text = error.message
+    return shortened(" ".join(text.split()))
+
+
+def shortened(text: str) -> str:
+    """The text, or as much of it as a reason for a failure may take."""
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
 
 
 def rest_of(headers: Mapping[str, str]) -> float:
@@ -186,7 +216,7 @@ def rest_of(headers: Mapping[str, str]) -> float:
         pass
     try:
         until = parsedate_to_datetime(said)
-    except ValueError:
+    except (ValueError, OverflowError):  # the year 99999999999 overflows
         return 0.0
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0.0, (until - datetime.now(UTC)).total_seconds())

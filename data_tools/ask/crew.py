@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from data_tools.ask.client import NOTHING, Client, Fault, Refused, Reply, Tokens
+from data_tools.ask.client import NOTHING, Client, Fault, Refused, Reply, Tokens, shortened
 from data_tools.ask.journal import Entry, Journal
 from data_tools.ask.pace import Halt, Pace
 from data_tools.ask.plan import Plan
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BAD_ANSWERS = 3  # so often an answer may be cut off, empty or malformed until its question counts as failed
 GIVE_UP = 10  # questions in a row that got no answer from the server: it is down
+LONGEST_ANSWER = 1 << 20  # characters; what models write in one answer is a tenth of it
 QUALITY = 95  # of the JPEG that is sent
 
 
@@ -90,7 +91,7 @@ class Crew:
                 return
             except Fault as fault:
                 faults += 1
-                if faults > self._plan.patience.retries:
+                if not fault.again or faults > self._plan.patience.retries:
                     self._lose(question, fault, faults)
                     return
                 await self._wait(fault, faults)
@@ -123,7 +124,9 @@ class Crew:
         if reply.finish == "content_filter":
             raise Refused("the server's content filter cut the answer")
         if reply.finish == "refusal":
-            raise Refused(f"the model refused: {reply.text}")
+            raise Refused(f"the model refused: {shortened(reply.text)}")
+        if len(reply.text) > LONGEST_ANSWER:
+            raise BadAnswer(f"the answer has {len(reply.text):,} characters, more than {LONGEST_ANSWER:,}")
         if self._plan.server.key.is_in(reply.text):
             raise BadAnswer("the answer holds the API key")
         row, key = self._plan.form.row(question, reply.text), self._plan.key(question)
@@ -152,7 +155,7 @@ class Crew:
         self._fail(question, f"{fault}, {faults} times" if faults > 1 else str(fault))
 
     def _fail(self, question: Question, reason: str) -> None:
-        reason = self._plan.server.key.hide(reason)
+        reason = shortened(self._plan.server.key.hide(reason))
         self._journal.add(Entry(self._plan.key(question), question.name, failed=reason))
         self.tally.failed.append((question.name, reason))
 

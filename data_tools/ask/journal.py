@@ -7,7 +7,7 @@ written then and is cut off.
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from typing import Self
 
 from llm.errors import Place, RecordError, RunError
 
+LONGEST_LINE = 16 << 20  # bytes; an answer has a bound, so no line of ours comes near it
 SUFFIX = ".journal"  # no suffix that a folder of training data is read for
 
 
@@ -51,7 +52,7 @@ class Journal:
             os.close(self._file)
             raise RunError(f"{path}: another `data ask` is writing it. Wait for it, or choose another OUT") from None
         try:
-            self.answers: Mapping[str, str] = _answers(path, self._whole())
+            self.answers: Mapping[str, str] = _answers(path, self._lines())
         except RecordError:
             os.close(self._file)
             raise
@@ -64,14 +65,15 @@ class Journal:
     ) -> None:
         os.close(self._file)
 
-    def _whole(self) -> bytes:
-        """The content up to its last line break; what stands behind it is removed."""
+    def _lines(self) -> Iterator[bytes]:
+        """The lines one by one, cut at LONGEST_LINE; what stands behind the last line break is removed."""
+        whole = 0
         with open(self._file, "rb", closefd=False) as stream:
             stream.seek(0)
-            content = stream.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        os.ftruncate(self._file, len(whole))
-        return whole
+            while (line := stream.readline(LONGEST_LINE)).endswith(b"\n") or len(line) == LONGEST_LINE:
+                whole = stream.tell()
+                yield line
+        os.ftruncate(self._file, whole)
 
     def add(self, entry: Entry) -> None:
         """Append a line; it is on the disk when this returns. RunError when the disk does not take it."""
@@ -86,11 +88,11 @@ class Journal:
             raise RunError(f"{self.path}: {error.strerror}. Free space; the same command goes on") from error
 
 
-def _answers(path: Path, content: bytes) -> dict[str, str]:
+def _answers(path: Path, lines: Iterator[bytes]) -> dict[str, str]:
     answers = {}
-    for number, line in enumerate(content.split(b"\n")[:-1], 1):
+    for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
+            row = json.loads(line) if line.endswith(b"\n") else None
         except (ValueError, RecursionError):
             row = None
         key, answer = (row.get("key"), row.get("answer", "")) if isinstance(row, dict) else (None, None)

@@ -1,10 +1,9 @@
 """An answer becomes a row of training data, judged as training judges it, or is no answer."""
 
 import os
-import re
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_tools.ask.questions import Question
 from llm.conversation import Conversation, check
@@ -15,7 +14,6 @@ from llm.records import Record
 
 Row = dict[str, object]
 
-_FENCE = re.compile(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", re.DOTALL)
 _TALK = """{instruction}
 
 Write a conversation about this image: exactly {turns}, in the language of the instruction above. Every question
@@ -37,7 +35,7 @@ class _Turn(BaseModel):
 class _Talk(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    conversation: list[_Turn]
+    conversation: list[_Turn] = Field(fail_fast=True)  # one fault is told, so one is enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +92,8 @@ def _picture(question: Question, turns: list[tuple[str, str]]) -> Row:
 
 def read_talk(text: str, turns: int) -> list[tuple[str, str]]:
     """The questions and answers of a conversation written as JSON, alone or in one code fence, exactly as asked."""
-    fenced = _FENCE.match(text.strip())
     try:
-        talk = _Talk.model_validate_json(fenced[1] if fenced else text)
+        talk = _Talk.model_validate_json(unfenced(text))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, fault["loc"]))
@@ -104,3 +101,11 @@ def read_talk(text: str, turns: int) -> list[tuple[str, str]]:
     if len(talk.conversation) != turns:
         raise BadAnswer(f"{len(talk.conversation)} questions with answers, not {turns}")
     return [(turn.question.strip(), turn.answer.strip()) for turn in talk.conversation]
+
+
+def unfenced(text: str) -> str:
+    """What stands in the one code fence that is all of the text; else the text. Linear in its length."""
+    opening, _, rest = text.strip().partition("\n")
+    inside, _, closing = rest.rpartition("\n")
+    fenced = opening.rstrip() in ("```", "```json") and closing.strip() == "```"
+    return inside if fenced else text
