@@ -1,20 +1,21 @@
 """A plain Hugging Face folder, ours or not, as a speaker."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from PIL import Image
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+from transformers import AutoModelForImageTextToText, PreTrainedModel
 
+from llm import pretrained
 from llm.chat import Speaker
 from llm.conversation import ImageRef
 from llm.encode import Encoder
 from llm.errors import ModelError
-from llm.model import first_line, load_llm, load_tokenizer, quantised
+from llm.foreign_json import read_object
+from llm.library_errors import in_words
+from llm.model import load_llm, load_tokenizer, quantised
 from llm.template import load_template
 from vlm.images import read_image
 
@@ -25,7 +26,7 @@ def open_exported(folder: Path, adapter: str = "", bits: int = 0) -> Speaker:
     `adapter` is a folder that peft wrote for it; `bits` 4 or 8 quantises the weights while they are loaded. Raises
     ModelError when a vision folder names no image token, or when the adapter does not fit.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_object(folder / "config.json")
     tokenizer = load_tokenizer(str(folder))
     template = load_template("auto", tokenizer)
     if "vision_config" not in config:
@@ -48,10 +49,8 @@ def add_adapter(model: PreTrainedModel, adapter: str) -> None:
         return
     if not (Path(adapter) / "adapter_config.json").is_file():
         raise ModelError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
-    try:
-        PeftModel.from_pretrained(model, adapter)  # injects into the model it is given
-    except (ValueError, RuntimeError, OSError) as cause:
-        raise ModelError(f"{adapter} does not fit the model: {first_line(cause)}") from cause
+    with in_words(f"{adapter} does not fit the model"):
+        pretrained.put_adapter(model, Path(adapter))  # injects into the model it is given
 
 
 class _Eyes:
@@ -59,9 +58,9 @@ class _Eyes:
 
     def __init__(self, folder: Path, image_id: int, bits: int) -> None:
         options = {"dtype": torch.float32, "quantization_config": quantised(bits, torch.float32)}
-        self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, **options)
-        processor: Any = AutoProcessor
-        self.prepare: Any = processor.from_pretrained(folder).image_processor
+        with in_words(f"{folder}: cannot be loaded as a vision model"):
+            self.model: Any = pretrained.load_model(AutoModelForImageTextToText, folder, **options)
+            self.prepare: Any = pretrained.load_processor(folder).image_processor
         self.image_id = image_id
 
     @torch.no_grad()
