@@ -44,9 +44,9 @@ def encoder_of_folder(path: str, template: str = "auto", image_rows: int = 0) ->
     made = load_template(template, tokenizer)
     if "vision_config" in settings:
         image_id = settings.get("image_token_index", settings.get("image_token_id"))
-        if image_id is None:
+        if not isinstance(image_id, int):
             raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
-        return Encoder(tokenizer, made, int(image_id), image_rows or rows_of_folder(folder))
+        return Encoder(tokenizer, made, image_id, image_rows or rows_of_folder(folder))
     if image_rows:
         image_id, _ = give_image_token(tokenizer)
         return Encoder(tokenizer, made, image_id, image_rows)

@@ -31,6 +31,7 @@ from llm.export import (
     write_and_prove,
 )
 from llm.library_errors import in_words
+from llm.rendering import RefusedError, render
 from llm.template import IMAGE, multimodal_jinja
 from vlm.images import RESAMPLE, Preprocess
 from vlm.model import VisionModel
@@ -126,7 +127,11 @@ def _prove(model: VisionModel, folder: Path, dtype: torch.dtype) -> float:
     with in_words(f"{folder}: the exported processor does not load again"):
         processor = pretrained.load_processor(folder)
     asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
-    prompt = processor.apply_chat_template(asked, add_generation_prompt=True)
+    values = {**processor.tokenizer.special_tokens_map, "add_generation_prompt": True}
+    try:
+        prompt = render(processor.chat_template, asked, values)
+    except RefusedError as error:
+        raise ModelError(f"the exported chat template refuses a picture and a question: {error}") from error
     inputs = processor(images=picture, text=prompt, return_tensors="pt", add_special_tokens=False)
     pixels = torch.from_numpy(model.preprocess(picture))[None]
     _check_inputs(model, inputs, pixels)

@@ -35,11 +35,13 @@ def open_exported(folder: Path, adapter: str = "", bits: int = 0) -> Speaker:
         embeddings: nn.Module = llm.get_input_embeddings()
         return Speaker(llm, llm, Encoder(tokenizer, template), lambda ids, _: embeddings(torch.tensor(ids)))
     image_id = config.get("image_token_index", config.get("image_token_id"))
-    if image_id is None:
+    if not isinstance(image_id, int):
         raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
-    eyes = _Eyes(folder, int(image_id), bits)
+    eyes = _Eyes(folder, image_id, bits)
     add_adapter(eyes.model, adapter)
-    encoder = Encoder(tokenizer, template, eyes.image_id, len(eyes.rows([Image.new("RGB", (64, 64))])))
+    with in_words(f"{folder}: its vision tower gives no rows of a picture"):
+        rows = len(eyes.rows([Image.new("RGB", (64, 64))]))
+    encoder = Encoder(tokenizer, template, eyes.image_id, rows)
     return Speaker(eyes.model, eyes.model.model.language_model, encoder, eyes.embed)
 
 
