@@ -23,7 +23,7 @@ from transformers.models.auto.image_processing_auto import get_image_processor_c
 
 from llm.adapter_files import read_adapter_config
 from llm.errors import ModelError
-from llm.foreign_json import read_object, read_object_if_there
+from llm.foreign_json import read_object, read_object_if_there, refuse_oversized
 from llm.own_code import refuse_model_code, refuse_processor_code, refuse_tokenizer_code
 from llm.sizes import Room, refuse_absurd, room_of, within
 
@@ -34,7 +34,7 @@ dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
 
 def load_tokenizer(folder: Path, **options: Any) -> PreTrainedTokenizerBase:
     """The folder's tokenizer. Raises ModelError for one that needs code, and what the libraries raise."""
-    read_object_if_there(folder / "config.json")
+    _sound_settings(folder)
     refuse_tokenizer_code(folder)
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, **options)
     return tokenizer
@@ -42,13 +42,14 @@ def load_tokenizer(folder: Path, **options: Any) -> PreTrainedTokenizerBase:
 
 def load_processor(folder: Path) -> Any:  # one of a hundred classes
     """The folder's processor. Raises ModelError for one that needs code, and what the libraries raise."""
-    read_object_if_there(folder / "config.json")
+    _sound_settings(folder)
     refuse_processor_code(folder)
     return AutoProcessor.from_pretrained(str(folder), trust_remote_code=False)
 
 
 def image_processor_settings(folder: Path) -> dict[str, Any]:
-    """What the folder says of its pictures; empty when it says nothing."""
+    """What the folder says of its pictures; empty when it says nothing. Raises as `load_processor`."""
+    _sound_settings(folder)
     refuse_processor_code(folder)
     settings: dict[str, Any] = get_image_processor_config(str(folder))
     return settings
@@ -59,10 +60,8 @@ def load_config(folder: Path, auto: str = "") -> PreTrainedConfig:
 
     Raises ModelError for one that needs code or is larger than the folder's weights, and what the libraries raise.
     """
-    file = folder / "config.json"
-    settings = read_object(file)
+    _sound_settings(folder)
     refuse_model_code(folder, auto)
-    refuse_absurd(file, settings, room_of(folder))
     config: PreTrainedConfig = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
     _forget_code(config)
     return config
@@ -116,6 +115,13 @@ def put_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     whole: Any = model
     adapted: PeftModel = PeftModel.from_pretrained(whole, str(folder), config=config)
     return adapted
+
+
+def _sound_settings(folder: Path) -> None:
+    """Raise ModelError for JSON files out of bounds and absurd sizes: a tokenizer's loader reads config.json too."""
+    refuse_oversized(folder)
+    file = folder / "config.json"
+    refuse_absurd(file, read_object_if_there(file), room_of(folder))
 
 
 def _own_part(kind: Any, config: PreTrainedConfig) -> PreTrainedConfig:

@@ -22,6 +22,7 @@ WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 REPEATED = re.compile(r"layer|depth|block|expert|head|stage|repeat|group|register")  # keys that count modules
 WIDE = re.compile(r"(size|dim|width|ids?|idx|theta|length|positions|seed)$")  # keys that count no modules
 UNBOUNDED = re.compile(r"(theta|length|seed|_ids?|base)$")  # keys that size nothing, or are no sizes
+DIVISORS = re.compile(r"(num_attention_heads|num_key_value_heads|n_head|patch_size|hidden_size|vocab_size)$")
 MOST_REPEATED = 100_000
 # Elements a byte of weights: two of 4 bits; again for the quantised layers that replace dense ones, and once they load.
 ELEMENTS_A_BYTE = 8
@@ -47,12 +48,14 @@ def room_of(folder: Path) -> Room | None:
 
 
 def refuse_absurd(file: Path, settings: Mapping[str, Any], room: Room | None) -> None:
-    """Raise ModelError that names the first key of config.json whose number alone is more than any model has."""
+    """Raise ModelError that names the first number of config.json that alone is more, or less, than any model has."""
     most = room.elements if room else 2**40
     for place, value in walk(settings):
         key = place.rpartition(".")[2] if not place.rpartition(".")[2].isdigit() else place.split(".")[-2]
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
+        if value <= 0 and DIVISORS.fullmatch(key):
+            raise _absurd(file, f"{place} is {value:,}", "and no model has fewer than 1")
         if value > most and not UNBOUNDED.search(key):
             raise _absurd(file, f"{place} is {value:,}", "which its weights cannot fill")
         if value > MOST_REPEATED and REPEATED.search(key) and not WIDE.search(key):

@@ -27,22 +27,31 @@ def open_exported(folder: Path, adapter: str = "", bits: int = 0) -> Speaker:
     ModelError when a vision folder names no image token, or when the adapter does not fit.
     """
     config = read_object(folder / "config.json")
+    image_id = _image_token(folder, config) if "vision_config" in config else None
     tokenizer = load_tokenizer(str(folder))
     template = load_template("auto", tokenizer)
-    if "vision_config" not in config:
+    if image_id is None:
         llm = load_llm(str(folder), torch.float32, four_bit=bits == 4, eight_bit=bits == 8)
         add_adapter(llm, adapter)
         embeddings: nn.Module = llm.get_input_embeddings()
         return Speaker(llm, llm, Encoder(tokenizer, template), lambda ids, _: embeddings(torch.tensor(ids)))
-    image_id = config.get("image_token_index", config.get("image_token_id"))
-    if not isinstance(image_id, int):
-        raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
     eyes = _Eyes(folder, image_id, bits)
+    known = len(next(eyes.model.get_input_embeddings().parameters()))
+    if not 0 <= image_id < known:
+        raise ModelError(f"{folder}/config.json: its image token {image_id} is none of the model's {known:,} tokens.")
     add_adapter(eyes.model, adapter)
     with in_words(f"{folder}: its vision tower gives no rows of a picture"):
         rows = len(eyes.rows([Image.new("RGB", (64, 64))]))
     encoder = Encoder(tokenizer, template, eyes.image_id, rows)
     return Speaker(eyes.model, eyes.model.model.language_model, encoder, eyes.embed)
+
+
+def _image_token(folder: Path, config: dict[str, Any]) -> int:
+    """The id that stands for a picture's rows."""
+    number = config.get("image_token_index", config.get("image_token_id"))
+    if not isinstance(number, int):
+        raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
+    return number
 
 
 def add_adapter(model: PreTrainedModel, adapter: str) -> None:
