@@ -18,8 +18,6 @@ from torch.utils.data import SequentialSampler
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    AutoProcessor,
-    AutoTokenizer,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -29,6 +27,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from benchmarks.gate import Gate
 from benchmarks.work import PICTURES
+from llm import pretrained
 
 LINEARS = r"(?!.*vision_tower).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 IGNORED = -100
@@ -156,8 +155,9 @@ def load(spec: dict[str, Any]) -> tuple[Any, Any, list[dict[str, Any]], LoraConf
     """Model, processor or tokenizer, rows, and the adapters, None where the projector alone trains."""
     sees = spec["work"]["stage"] != "sft"
     auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-    model = auto.from_pretrained(spec["folder"], dtype=DTYPES[spec["dtype"]])
-    reader: Any = AutoProcessor if sees else AutoTokenizer
+    folder = Path(spec["folder"])
+    model = pretrained.load_model(auto, folder, dtype=DTYPES[spec["dtype"]])
+    reader: Any = pretrained.load_processor(folder) if sees else pretrained.load_tokenizer(folder)
     rows = json.loads(Path(spec["data"]).read_text(encoding="utf-8"))
     lora = None
     if spec["work"]["stage"] == "pretrain":
@@ -166,7 +166,7 @@ def load(spec: dict[str, Any]) -> tuple[Any, Any, list[dict[str, Any]], LoraConf
     else:
         keeps = ["multi_modal_projector"] if sees else None
         lora = LoraConfig(r=16, lora_alpha=32, target_modules=LINEARS, modules_to_save=keeps, task_type="CAUSAL_LM")
-    return model, reader.from_pretrained(spec["folder"]), rows, lora
+    return model, reader, rows, lora
 
 
 def prompt_and_completion(row: dict[str, Any]) -> dict[str, Any]:

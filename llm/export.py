@@ -23,7 +23,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from llm import pretrained
 from llm.errors import ModelError, RunError
+from llm.library_errors import in_words
 
 SHARD = "5GB"
 LIMIT = 1e-4  # largest difference of a logit, for weights written in fp32
@@ -156,8 +158,8 @@ def logits(model: PreTrainedModel, **inputs: Tensor) -> Tensor:
 
 def reload(auto: type[AutoModelForCausalLM | AutoModelForImageTextToText], folder: Path) -> PreTrainedModel:
     """The folder as anyone loads it, in fp32; ModelError when a weight is missing or left over."""
-    loaded: Any = auto.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    model, info = loaded
+    with in_words(f"{folder}: the exported folder does not load again"):
+        model, info = pretrained.load_model(auto, folder, dtype=torch.float32, output_loading_info=True)
     wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
     if wrong:
         raise ModelError(f"the exported weights do not load again: {', '.join(map(str, wrong[:4]))}")

@@ -1,5 +1,6 @@
 """Answers from a model: batched for evaluation, streamed for chat. One sampler for both."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,11 +12,19 @@ from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 from llm.attention import NAME, plain_attention
+from llm.errors import ConfigError
+
+# Logits are divided by the temperature, and by a very small one they overflow. Long before, at this one, two logits
+# that differ in the fifth digit are a factor of e^10 apart: below it the likeliest token is taken.
+LEAST_TEMPERATURE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """The knobs of an answer; temperature 0 is greedy."""
+    """The knobs of an answer; a temperature of 0, or below `LEAST_TEMPERATURE`, is greedy.
+
+    Raises ConfigError for one that is negative or no finite number.
+    """
 
     temperature: float = 0.0
     top_k: int = 0
@@ -24,6 +33,10 @@ class Sampling:
     max_new_tokens: int = 256
     seed: int = 0
     stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < math.inf:
+            raise ConfigError(f"temperature: found {self.temperature}; take 0 for the likeliest token, 1 to draw")
 
 
 class _Stopped(StoppingCriteria):
@@ -71,7 +84,7 @@ def generate(
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=embeds.device)
     torch.manual_seed(sampling.seed)
     knobs: dict[str, Any] = {"do_sample": False}
-    if sampling.temperature > 0:
+    if sampling.temperature >= LEAST_TEMPERATURE:
         knobs = {
             "do_sample": True,
             "temperature": sampling.temperature,

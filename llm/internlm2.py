@@ -4,7 +4,6 @@ Layout (the model's own `modeling_internlm2.py`): `wqkv` holds, for each key-val
 then its value head; `wo` is the output projection; `w1`, `w3`, `w2` are gate, up and down.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from llm.errors import ModelError
+from llm.foreign_json import read_object_if_there
 
 MODEL_TYPE = "internlm2"
 KEPT_SETTINGS = (
@@ -149,8 +149,8 @@ class Piece:
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """A fast tokenizer with the ids of InternLM2's own one, from `tokenizer.model` and `tokenizer_config.json`."""
     pieces, prefix = read_pieces(folder / "tokenizer.model")
-    settings = read_json(folder / "tokenizer_config.json")
-    roles = read_json(folder / "special_tokens_map.json") | settings
+    settings = read_object_if_there(folder / "tokenizer_config.json")
+    roles = read_object_if_there(folder / "special_tokens_map.json") | settings
     added = added_tokens(folder, settings)
     tokenizer = build_tokenizer(named(pieces, added, folder), prefix, added)
     special = {role: content(roles[role]) for role in SPECIAL_ROLES if roles.get(role) is not None}
@@ -193,7 +193,7 @@ def added_tokens(folder: Path, settings: Mapping[str, Any]) -> dict[int, AddedTo
         int(number): AddedToken(token["content"], **{flag: token[flag] for flag in flags if flag in token})
         for number, token in decoder.items()
     }
-    for text, number in read_json(folder / "added_tokens.json").items():
+    for text, number in read_object_if_there(folder / "added_tokens.json").items():
         tokens.setdefault(number, AddedToken(text, special=True, normalized=False))
     return tokens
 
@@ -261,14 +261,3 @@ def refuse_new_tokens(tokenizer: Tokenizer, tokens: tuple[str, ...], folder: Pat
 def content(token: str | Mapping[str, Any]) -> str:
     """A special token is written as its text or as a table with `content`."""
     return token if isinstance(token, str) else str(token["content"])
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object, empty when the file is not there."""
-    if not file.is_file():
-        return {}
-    try:
-        value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as cause:
-        raise ModelError(f"{file}: not valid JSON ({cause}).") from cause
-    return value

@@ -1,49 +1,36 @@
 """From a local folder or a hub id to a tokenizer and a causal language model. Remote code is never run."""
 
-import json
 import re
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
-    GenerationConfig,
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from llm import internlm2
+from llm import internlm2, pretrained
 from llm.errors import ModelError
+from llm.foreign_json import read_object, read_object_if_there
+from llm.library_errors import first_line, in_words
+from llm.sizes import WEIGHT_FILES, refuse_absurd, room_of
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 NESTED_OR_OTHER = ("*/*", "consolidated*")  # original/, onnx/ and Mistral's second copy would double the download
-WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
-# What transformers raises for a folder that holds the wrong thing; a bug of ours raises other types.
-UNLOADABLE = (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError, UnpicklingError)
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a local folder or hub id; `ModelError` says what is missing."""
     folder = local_folder(path, TEXT_FILES)
-    if is_internlm2(folder):
-        return internlm2.load_tokenizer(folder)
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    except UNLOADABLE as cause:
-        looked_for = "tokenizer.json, tokenizer.model or vocab files with tokenizer_config.json"
-        raise ModelError(
-            f"{path}: no tokenizer can be loaded (looked for {looked_for}): {first_line(cause)}"
-        ) from cause
-    return tokenizer
+    looked_for = "tokenizer.json, tokenizer.model or vocab files with tokenizer_config.json"
+    with in_words(f"{path}: no tokenizer can be loaded (looked for {looked_for})"):
+        return internlm2.load_tokenizer(folder) if is_internlm2(folder) else pretrained.load_tokenizer(folder)
 
 
 def load_llm(path: str, dtype: torch.dtype, four_bit: bool = False, eight_bit: bool = False) -> PreTrainedModel:
@@ -55,10 +42,8 @@ def load_llm(path: str, dtype: torch.dtype, four_bit: bool = False, eight_bit: b
     folder = local_folder(path, (*TEXT_FILES, "*.safetensors"))
     settings = read_settings(path, folder)
     options = {"dtype": dtype, "quantization_config": quantised(4 if four_bit else 8 if eight_bit else 0, dtype)}
-    try:
+    with in_words(f"{path}: cannot be loaded as a causal language model"):
         model, report = load_with_report(folder, settings, options | LOADING)
-    except UNLOADABLE as cause:
-        raise ModelError(f"{path}: cannot be loaded as a causal language model: {first_line(cause)}") from cause
     refuse_gaps(path, report)
     keep_weights_as_loaded(model)
     model.config.use_cache = False
@@ -66,29 +51,24 @@ def load_llm(path: str, dtype: torch.dtype, four_bit: bool = False, eight_bit: b
     return model
 
 
-# `False`, not the default: without it transformers asks on the terminal whether to run a folder's code.
 # Mismatches are let through to `refuse_gaps`, which names them.
-LOADING: dict[str, Any] = {
-    "trust_remote_code": False,
-    "output_loading_info": True,
-    "ignore_mismatched_sizes": True,
-}
+LOADING: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 
 
 def load_with_report(
     folder: Path, settings: dict[str, Any], options: dict[str, Any]
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """The model, and transformers' report of what it found no weights for. InternLM2 becomes a plain Llama."""
-    loaded: Any  # a pair, which from_pretrained's annotation does not know
     if settings["model_type"] != internlm2.MODEL_TYPE:
-        loaded = AutoModelForCausalLM.from_pretrained(str(folder), **options)
-        return loaded[0], loaded[1]
+        model, report = pretrained.load_model(AutoModelForCausalLM, folder, **options)
+        return model, report
+    refuse_absurd(folder / "config.json", settings, room_of(folder))
     config = internlm2.llama_config(settings)
     state = internlm2.llama_state(folder, config, options["dtype"])
-    loaded = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=state, **options)
+    model, report = pretrained.model_of_state(LlamaForCausalLM, config, state, room_of(folder), **options)
     if (folder / "generation_config.json").is_file():
-        loaded[0].generation_config = GenerationConfig.from_pretrained(str(folder))
-    return loaded[0], loaded[1]
+        model.generation_config = pretrained.generation_config(folder)
+    return model, report
 
 
 def quantised(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig | None:
@@ -170,18 +150,15 @@ def read_settings(path: str, folder: Path, weights: bool = True) -> dict[str, An
             f"{path}: no weights in it (looked for {' and '.join(WEIGHT_FILES)}). Was the download cut off, or left as "
             "Git LFS pointers? A GGUF file must be converted to safetensors first."
         )
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as cause:
-        raise ModelError(f"{path}: config.json is not valid JSON ({cause}).") from cause
-    if not isinstance(settings, dict) or "model_type" not in settings:
+    settings = read_object(folder / "config.json")
+    if not isinstance(settings.get("model_type"), str):
         raise ModelError(f"{path}: config.json names no model_type. Give a Hugging Face model folder.")
     return settings
 
 
 def is_internlm2(folder: Path) -> bool:
     """Whether the folder's tokenizer is InternLM2's own, whose class only its remote code has."""
-    kind = internlm2.read_json(folder / "tokenizer_config.json").get("tokenizer_class", "")
+    kind = read_object_if_there(folder / "tokenizer_config.json").get("tokenizer_class", "")
     return str(kind).startswith("InternLM2")
 
 
@@ -193,8 +170,3 @@ def refuse_gaps(path: str, report: dict[str, Any]) -> None:
         raise ModelError(f"{path}: {len(lacking)} weights are missing, such as {lacking[0]}. Download it again.")
     if misfits:
         raise ModelError(f"{path}: {len(misfits)} weights do not fit config.json, such as {misfits[0]}.")
-
-
-def first_line(cause: BaseException) -> str:
-    """The first line of a library's message, which tends to be followed by pages of advice."""
-    return str(cause).strip().split("\n", 1)[0]

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from llm import internlm2
-from llm.errors import ModelError
-from llm.model import UNLOADABLE, first_line, local_folder, read_settings
+from llm import internlm2, pretrained
+from llm.library_errors import in_words
+from llm.model import local_folder, read_settings
+from llm.sizes import refuse_absurd, room_of, within
 
 META = torch.device("meta")
 CONFIG_FILES = ("config.json",)
@@ -26,18 +27,17 @@ def llm_skeleton(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTr
     """
     folder = local_folder(path, CONFIG_FILES)
     settings = read_settings(path, folder, weights=False)
-    try:
-        with META:
-            config: Any = (
-                internlm2.llama_config(settings)
-                if settings["model_type"] == internlm2.MODEL_TYPE
-                else AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-            )
-            keep_frequencies(config)
-            # Not `.to(dtype)` afterwards: rotary frequencies stay in fp32.
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
-    except UNLOADABLE as cause:
-        raise ModelError(f"{path}: config.json gives no causal language model: {first_line(cause)}") from cause
+    refuse_absurd(folder / "config.json", settings, room_of(folder))
+    room = within(folder / "config.json", settings, room_of(folder))
+    with in_words(f"{path}: config.json gives no causal language model"), META, room:
+        config: Any = (
+            internlm2.llama_config(settings)
+            if settings["model_type"] == internlm2.MODEL_TYPE
+            else pretrained.load_config(folder, AutoModelForCausalLM.__name__)
+        )
+        keep_frequencies(config)
+        # Not `.to(dtype)` afterwards: rotary frequencies stay in fp32.
+        model = pretrained.empty_model(AutoModelForCausalLM, config, dtype=dtype)
     if four_bit:
         quantise(model)
     model.eval()

@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llm.conversation import Conversation, ImageRef, Message, Part
 from llm.errors import ConfigError, TemplateError
 from llm.layouts import LAYOUTS
+from llm.rendering import RefusedError, render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -217,13 +218,12 @@ class Template:
         return _SENTINEL.split(whole)
 
     def _apply(self, turns: list[tuple[str, str]], jinja: str, opens: bool = False) -> str:
-        from jinja2.exceptions import TemplateError as JinjaError
-
         messages = [{"role": role, "content": content} for role, content in turns]
+        if not messages:
+            raise TemplateError("a conversation without a turn has nothing to render")
         try:
-            settings: dict[str, Any] = {"tokenize": False, "chat_template": jinja, "add_generation_prompt": opens}
-            return str(self._tokenizer.apply_chat_template(messages, **settings))
-        except (JinjaError, TypeError) as error:
+            return render(jinja, messages, {**self._tokenizer.special_tokens_map, "add_generation_prompt": opens})
+        except RefusedError as error:
             roles = ", ".join(role for role, _ in turns)
             raise TemplateError(
                 f"the chat template refuses the turns {roles}: {error}. Set data.template to one of: {self._fitting()}"

@@ -175,10 +175,23 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AnyConfig:
     return validate(document, SCHEMAS[_stage(document)])
 
 
-def load_steps(pipeline: PipelineConfig, source: Path) -> tuple[tuple[Path, AnyConfig], ...]:
-    """The pipeline's recipes in order; their paths are relative to `source`, the pipeline's own file."""
-    paths = [source.parent / step for step in pipeline.steps]
-    return tuple((path, load_config(path)) for path in paths)
+def load_steps(
+    pipeline: PipelineConfig, source: Path, outer: tuple[Path, ...] = ()
+) -> tuple[tuple[Path, AnyConfig], ...]:
+    """The pipeline's recipes in order; their paths are relative to `source`, the pipeline's own file.
+
+    `outer` are the pipelines that this one is a step of. Raises ConfigError for one that is a step of itself, however
+    deep.
+    """
+    inside = (*outer, source.resolve())
+    steps = tuple((path, load_config(path)) for path in (source.parent / step for step in pipeline.steps))
+    for path, step in steps:
+        if path.resolve() in inside:
+            way = " -> ".join(str(file) for file in (*inside[inside.index(path.resolve()) :], path.resolve()))
+            raise ConfigError(f"{source}: steps: {way}: a pipeline that is a step of itself. Take the step out")
+        if isinstance(step, PipelineConfig):
+            load_steps(step, path, inside)
+    return steps
 
 
 def questions_for_run(run: str, checkpoint: str, data: str, images: str = "", limit: int = 0) -> EvalConfig:

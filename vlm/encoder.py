@@ -1,16 +1,18 @@
 """What encodes a run's records, made without loading a weight: tokenizer, template and the rows a picture takes."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText
 
+from llm import pretrained
 from llm.config import RunConfig
 from llm.encode import Encoder
 from llm.errors import ModelError
-from llm.model import TEXT_FILES, UNLOADABLE, first_line, load_tokenizer, local_folder
+from llm.foreign_json import read_object_if_there
+from llm.library_errors import in_words
+from llm.model import TEXT_FILES, load_tokenizer, local_folder
 from llm.skeleton import META
 from llm.template import load_template
 from vlm.config import VlmRunConfig
@@ -38,15 +40,13 @@ def encoder_of_folder(path: str, template: str = "auto", image_rows: int = 0) ->
     """
     tokenizer = load_tokenizer(path)
     folder = local_folder(path, TEXT_FILES)
-    settings: dict[str, Any] = {}
-    if (folder / "config.json").is_file():
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings = read_object_if_there(folder / "config.json")
     made = load_template(template, tokenizer)
     if "vision_config" in settings:
         image_id = settings.get("image_token_index", settings.get("image_token_id"))
-        if image_id is None:
+        if not isinstance(image_id, int):
             raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
-        return Encoder(tokenizer, made, int(image_id), image_rows or rows_of_folder(folder))
+        return Encoder(tokenizer, made, image_id, image_rows or rows_of_folder(folder))
     if image_rows:
         image_id, _ = give_image_token(tokenizer)
         return Encoder(tokenizer, made, image_id, image_rows)
@@ -58,16 +58,14 @@ def rows_of_folder(folder: Path) -> int:
     import numpy as np
     from PIL import Image
 
-    try:
-        processor: Any = AutoProcessor.from_pretrained(str(folder), trust_remote_code=False)
-        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    advice = "Say how many rows an image takes: --image-rows"
+    with in_words(f"{folder}: its vision tower cannot be built", advice):
+        processor = pretrained.load_processor(folder)
+        config = pretrained.load_config(folder, AutoModelForImageTextToText.__name__)
         with META:
-            model: Any = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+            model: Any = pretrained.empty_model(AutoModelForImageTextToText, config)
         blank = Image.fromarray(np.zeros((64, 64, 3), np.uint8))
         pixels = processor.image_processor(images=[blank], return_tensors="pt")["pixel_values"]
         with torch.no_grad():
             rows = model.get_image_features(pixel_values=pixels.to(META)).pooler_output
-    except UNLOADABLE as cause:
-        advice = "Say how many rows an image takes: --image-rows"
-        raise ModelError(f"{folder}: its vision tower cannot be built: {first_line(cause)}. {advice}") from cause
-    return len(rows[0])
+        return len(rows[0])

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaProcessor, PreTrainedTokenizerBase
+from transformers import AutoModelForImageTextToText, LlavaProcessor, PreTrainedTokenizerBase
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
+from llm import pretrained
 from llm.errors import ModelError
 from llm.export import (
     SHARD,
@@ -29,6 +30,8 @@ from llm.export import (
     rename_tensors,
     write_and_prove,
 )
+from llm.library_errors import in_words
+from llm.rendering import RefusedError, render
 from llm.template import IMAGE, multimodal_jinja
 from vlm.images import RESAMPLE, Preprocess
 from vlm.model import VisionModel
@@ -121,10 +124,14 @@ def _prove(model: VisionModel, folder: Path, dtype: torch.dtype) -> float:
     size = model.preprocess.size
     noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
     picture = Image.fromarray(noise)  # of the model's own size: no resizing, so any backend gives the same pixels
-    auto: Any = AutoProcessor
-    processor = auto.from_pretrained(folder)
+    with in_words(f"{folder}: the exported processor does not load again"):
+        processor = pretrained.load_processor(folder)
     asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
-    prompt = processor.apply_chat_template(asked, add_generation_prompt=True)
+    values = {**processor.tokenizer.special_tokens_map, "add_generation_prompt": True}
+    try:
+        prompt = render(processor.chat_template, asked, values)
+    except RefusedError as error:
+        raise ModelError(f"the exported chat template refuses a picture and a question: {error}") from error
     inputs = processor(images=picture, text=prompt, return_tensors="pt", add_special_tokens=False)
     pixels = torch.from_numpy(model.preprocess(picture))[None]
     _check_inputs(model, inputs, pixels)

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
+from llm import pretrained
 from llm.errors import ConfigError
 from llm.export import PROMPT_LENGTH, difference, logits, proving, write_and_prove
+from llm.library_errors import in_words
 from llm.precision import dtype_of
 from llm.tuning import densify, merge_adapters, save_adapter, strip_adapters
 from vlm.export_plain import export_plain
@@ -49,7 +50,7 @@ def export_peft(opened: Opened, out: Path, dtype: torch.dtype) -> float:
         trained_on = torch.float32 if own_base else dtype_of(opened.config)
         below = folder / BASE if own_base else Path(opened.config.model.llm)
         base = _plain(below, isinstance(opened.model, VlmModel), trained_on)
-        adapted: Any = PeftModel.from_pretrained(base, str(folder / ADAPTER))
+        adapted: Any = pretrained.put_adapter(base, folder / ADAPTER)
         return difference(logits(adapted, input_ids=ids), trained, dtype if own_base else torch.float32)
 
     return write_and_prove(out, write, prove, mark=f"{ADAPTER}/adapter_config.json")
@@ -65,5 +66,6 @@ def _models(opened: Opened) -> tuple[PreTrainedModel, PreTrainedModel]:
 def _plain(folder: Path, sees: bool, dtype: torch.dtype) -> PreTrainedModel:
     """A folder as anyone loads it, weights in `dtype`, computing in fp32."""
     auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-    model: PreTrainedModel = auto.from_pretrained(str(folder), dtype=dtype).float().eval()
+    with in_words(f"{folder}: cannot be loaded to prove the adapter on it"):
+        model: PreTrainedModel = pretrained.load_model(auto, folder, dtype=dtype).float().eval()
     return model

@@ -1,20 +1,21 @@
 """A plain Hugging Face folder, ours or not, as a speaker."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from PIL import Image
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+from transformers import AutoModelForImageTextToText, PreTrainedModel
 
+from llm import pretrained
 from llm.chat import Speaker
 from llm.conversation import ImageRef
 from llm.encode import Encoder
 from llm.errors import ModelError
-from llm.model import first_line, load_llm, load_tokenizer, quantised
+from llm.foreign_json import read_object
+from llm.library_errors import in_words
+from llm.model import load_llm, load_tokenizer, quantised
 from llm.template import load_template
 from vlm.images import read_image
 
@@ -25,21 +26,32 @@ def open_exported(folder: Path, adapter: str = "", bits: int = 0) -> Speaker:
     `adapter` is a folder that peft wrote for it; `bits` 4 or 8 quantises the weights while they are loaded. Raises
     ModelError when a vision folder names no image token, or when the adapter does not fit.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_object(folder / "config.json")
+    image_id = _image_token(folder, config) if "vision_config" in config else None
     tokenizer = load_tokenizer(str(folder))
     template = load_template("auto", tokenizer)
-    if "vision_config" not in config:
+    if image_id is None:
         llm = load_llm(str(folder), torch.float32, four_bit=bits == 4, eight_bit=bits == 8)
         add_adapter(llm, adapter)
         embeddings: nn.Module = llm.get_input_embeddings()
         return Speaker(llm, llm, Encoder(tokenizer, template), lambda ids, _: embeddings(torch.tensor(ids)))
-    image_id = config.get("image_token_index", config.get("image_token_id"))
-    if image_id is None:
-        raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
-    eyes = _Eyes(folder, int(image_id), bits)
+    eyes = _Eyes(folder, image_id, bits)
+    known = len(next(eyes.model.get_input_embeddings().parameters()))
+    if not 0 <= image_id < known:
+        raise ModelError(f"{folder}/config.json: its image token {image_id} is none of the model's {known:,} tokens.")
     add_adapter(eyes.model, adapter)
-    encoder = Encoder(tokenizer, template, eyes.image_id, len(eyes.rows([Image.new("RGB", (64, 64))])))
+    with in_words(f"{folder}: its vision tower gives no rows of a picture"):
+        rows = len(eyes.rows([Image.new("RGB", (64, 64))]))
+    encoder = Encoder(tokenizer, template, eyes.image_id, rows)
     return Speaker(eyes.model, eyes.model.model.language_model, encoder, eyes.embed)
+
+
+def _image_token(folder: Path, config: dict[str, Any]) -> int:
+    """The id that stands for a picture's rows."""
+    number = config.get("image_token_index", config.get("image_token_id"))
+    if not isinstance(number, int):
+        raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
+    return number
 
 
 def add_adapter(model: PreTrainedModel, adapter: str) -> None:
@@ -48,10 +60,8 @@ def add_adapter(model: PreTrainedModel, adapter: str) -> None:
         return
     if not (Path(adapter) / "adapter_config.json").is_file():
         raise ModelError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
-    try:
-        PeftModel.from_pretrained(model, adapter)  # injects into the model it is given
-    except (ValueError, RuntimeError, OSError) as cause:
-        raise ModelError(f"{adapter} does not fit the model: {first_line(cause)}") from cause
+    with in_words(f"{adapter} does not fit the model"):
+        pretrained.put_adapter(model, Path(adapter))  # injects into the model it is given
 
 
 class _Eyes:
@@ -59,9 +69,9 @@ class _Eyes:
 
     def __init__(self, folder: Path, image_id: int, bits: int) -> None:
         options = {"dtype": torch.float32, "quantization_config": quantised(bits, torch.float32)}
-        self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, **options)
-        processor: Any = AutoProcessor
-        self.prepare: Any = processor.from_pretrained(folder).image_processor
+        with in_words(f"{folder}: cannot be loaded as a vision model"):
+            self.model: Any = pretrained.load_model(AutoModelForImageTextToText, folder, **options)
+            self.prepare: Any = pretrained.load_processor(folder).image_processor
         self.image_id = image_id
 
     @torch.no_grad()

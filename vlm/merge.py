@@ -1,16 +1,16 @@
 """`eyegraft merge`: any LoRA adapter put into the weights of the model it belongs to."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-from llm.errors import ConfigError, ModelError
+from llm import pretrained
+from llm.errors import ConfigError
 from llm.export import PROMPT_LENGTH, difference, logits, reload, write_and_prove
-from llm.model import TEXT_FILES, UNLOADABLE, first_line, local_folder
+from llm.library_errors import in_words
+from llm.model import TEXT_FILES, local_folder, read_settings
 from llm.precision import DTYPES
 
 
@@ -23,13 +23,13 @@ def merge(base: str, adapter: Path, out: Path, dtype: Literal["fp32", "bf16"] = 
     if not (adapter / "adapter_config.json").is_file():
         raise ConfigError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
     folder = local_folder(base, (*TEXT_FILES, "*.safetensors"))
-    sees = "vision_config" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    sees = "vision_config" in read_settings(base, folder)
     auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-    try:
-        model = auto.from_pretrained(str(folder), dtype=torch.float32)
-        adapted: Any = PeftModel.from_pretrained(model, str(adapter)).eval()
-    except UNLOADABLE as cause:
-        raise ModelError(f"{adapter} cannot be put onto {base}: {first_line(cause)}") from cause
+    words = pretrained.load_processor if sees else pretrained.load_tokenizer
+    with in_words(f"{adapter} cannot be put onto {base}"):
+        model = pretrained.load_model(auto, folder, dtype=torch.float32)
+        adapted: Any = pretrained.put_adapter(model, adapter).eval()
+        reader = words(folder)
     seed = torch.Generator().manual_seed(0)
     ids = torch.randint(0, model.config.get_text_config().vocab_size, (1, PROMPT_LENGTH), generator=seed)
     with torch.no_grad():
@@ -37,8 +37,7 @@ def merge(base: str, adapter: Path, out: Path, dtype: Literal["fp32", "bf16"] = 
 
     def write(target: Path) -> None:
         adapted.merge_and_unload().to(DTYPES[dtype]).save_pretrained(target, max_shard_size=shard)
-        words: Any = AutoProcessor if sees else AutoTokenizer
-        words.from_pretrained(str(folder)).save_pretrained(target)
+        reader.save_pretrained(target)
 
     return write_and_prove(
         out, write, lambda target: difference(logits(reload(auto, target), input_ids=ids), wanted, DTYPES[dtype])

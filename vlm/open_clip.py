@@ -4,7 +4,6 @@ Forms: `NAME@/path/file.safetensors` (NAME is one of open_clip's model configs) 
 `open_clip_config.json` and `open_clip_model.safetensors`, as open_clip publishes them.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from llm.errors import ModelError
+from llm.foreign_json import read_object
 from llm.model import local_folder
 from vlm.images import RESAMPLE, Preprocess
 
@@ -85,7 +85,7 @@ def _find(name: str, files: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, 
     folder = local_folder(name, files)
     if not (folder / CONFIG).is_file():
         raise ModelError(f"tower open_clip:{name}: {folder}/{CONFIG} is missing")
-    recipe = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    recipe = read_object(folder / CONFIG)
     return recipe["model_cfg"], recipe.get("preprocess_cfg", {}), folder / WEIGHTS
 
 

@@ -9,6 +9,7 @@ from llm.precision import settle
 from vlm.advice import advise
 from vlm.config import AnyConfig, PipelineConfig, load_steps
 from vlm.device import Device, Speed, find_device, find_hardware, speed_of
+from vlm.lineage import lineage
 from vlm.outlook import forecast_run, told, work
 from vlm.run import read_run_config
 
@@ -41,20 +42,19 @@ def training_steps(config: AnyConfig, source: Path) -> Iterator[tuple[str, RunCo
 
 
 def chain(config: RunConfig, known: dict[Path, RunConfig]) -> tuple[list[RunConfig], str]:
-    """The runs that this one starts from, oldest first, of a pipeline or on disk; and what could not be found."""
-    runs: list[RunConfig] = []
-    start = config.start
-    while start:
-        folder = Path(start)
+    """The runs that this one starts from, oldest first, of a pipeline or on disk; and what could not be found.
+
+    Raises ConfigError for runs that start from each other.
+    """
+
+    def read(folder: Path) -> RunConfig | None:
         if folder in known:
-            run = known[folder]
-        elif (folder / "config.yaml").is_file():
-            run = read_run_config(folder)
-        else:
-            return runs, f"{folder} is not there: planned as if the LLM had no adapters before"
-        runs.insert(0, run)
-        start = run.start
-    return runs, ""
+            return known[folder]
+        return read_run_config(folder) if (folder / "config.yaml").is_file() else None
+
+    found, missing = lineage(config, read)
+    note = f"{missing} is not there: planned as if the LLM had no adapters before" if missing else ""
+    return [run for run, _ in found], note
 
 
 def describe_run(

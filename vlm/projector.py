@@ -7,12 +7,12 @@ way it is called; at export `fold` turns it into that class's own two linears, e
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
 
 from llm.errors import ModelError
+from llm.library_errors import in_words
 from vlm.config import VlmModelConfig
 
 # A channel that hardly varies on the sample would be blown up where it does: its std counts as this share of the rms of
@@ -115,18 +115,17 @@ def load_llava(projector: Projector, file: Path) -> None:
     Its names end in `mm_projector.0.weight` and `mm_projector.2.weight`, or `mm_projector.weight` of a single linear.
     Raises ModelError when the file cannot be read or does not fit the projector of the recipe.
     """
-    try:
+    with in_words(f"{file}: no file of tensors can be read"):
         found = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError) as cause:
-        raise ModelError(f"{file}: no file of tensors can be read: {cause}") from cause
-    state = {name.partition("mm_projector.")[2]: tensor for name, tensor in found.items() if "mm_projector." in name}
+        state = {name.partition("mm_projector.")[2]: item for name, item in found.items() if "mm_projector." in name}
+        sizes = {name: tensor.shape for name, tensor in state.items()}
     wanted = {
         f"{2 * number}.{part}" if len(projector.linears) > 1 else part: parameter
         for number, linear in enumerate(projector.linears)
         for part, parameter in linear.named_parameters()
     }
-    if {name: tensor.shape for name, tensor in state.items()} != {name: item.shape for name, item in wanted.items()}:
-        have = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in state.items()) or "nothing"
+    if sizes != {name: item.shape for name, item in wanted.items()}:
+        have = ", ".join(f"{name} {tuple(size)}" for name, size in sizes.items()) or "nothing"
         need = ", ".join(f"{name} {tuple(item.shape)}" for name, item in wanted.items())
         raise ModelError(f"{file}: holds {have} under mm_projector; this model's projector has {need}")
     for name, parameter in wanted.items():

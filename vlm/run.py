@@ -39,6 +39,7 @@ from vlm.config import VlmRunConfig, load_config
 from vlm.features import FeatureStore, fill, open_store
 from vlm.forward import VlmModel
 from vlm.images import check_header, read_image
+from vlm.lineage import lineage
 from vlm.model import VisionModel, build_vlm
 from vlm.rebased import rebased
 from vlm.stages import open_stage
@@ -156,16 +157,14 @@ def _refuse_uneven(llm: PreTrainedModel, sequence: int) -> None:
 
 
 def earlier_runs(config: RunConfig, home: Path = HERE) -> list[tuple[RunConfig, Path]]:
-    """The chain of `from`, oldest first, each with its folder. Raises ConfigError when the models differ."""
-    chain: list[tuple[RunConfig, Path]] = []
-    start = config.start
-    while start:
-        folder = Path(start)
+    """The chain of `from`, oldest first, each with its folder. ConfigError when models differ, or for a loop."""
+
+    def read(folder: Path) -> RunConfig:
         earlier = read_run_config(folder, home)
         _same_model(config.model, earlier.model, folder)
-        chain.insert(0, (earlier, folder))
-        start = earlier.start
-    return chain
+        return earlier
+
+    return lineage(config, read)[0]
 
 
 def _same_model(now: ModelConfig, then: ModelConfig, folder: Path) -> None:

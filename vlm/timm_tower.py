@@ -5,7 +5,6 @@ id with `config.json` ({"architecture": NAME, and optionally image_size, mean, s
 `model.safetensors` under timm's own names. Random weights are never used.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from transformers import TimmWrapperConfig, TimmWrapperModel
 
 from llm.errors import ModelError
+from llm.foreign_json import read_object, read_object_if_there
 from llm.model import local_folder
 from vlm.images import RESAMPLE, Preprocess
 
@@ -34,8 +34,7 @@ class _Source:
 
 def is_timm_folder(path: Path) -> bool:
     """True for a folder in timm's own format."""
-    config = path / "config.json"
-    return config.is_file() and "architecture" in json.loads(config.read_text(encoding="utf-8"))
+    return "architecture" in read_object_if_there(path / "config.json")
 
 
 def load_timm(name: str, weights: bool = True) -> tuple[TimmWrapperModel, Preprocess]:
@@ -82,7 +81,7 @@ def _find(name: str) -> _Source:
         return _Source(name, name)
     if not is_timm_folder(folder):
         raise ModelError(f"tower timm:{name}: {folder}/config.json is missing or names no architecture")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_object(folder / "config.json")
     settings = {**config.get("pretrained_cfg", {}), **config}
     return _Source(name, config["architecture"], folder / "model.safetensors", settings, config.get("model_args"))
 

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
     CLIPVisionModel,
     Dinov2Model,
     Dinov2WithRegistersModel,
@@ -24,7 +23,6 @@ from transformers import (
     SiglipVisionModel,
     ViTModel,
 )
-from transformers.models.auto.image_processing_auto import get_image_processor_config
 from transformers.utils.constants import (
     IMAGENET_DEFAULT_MEAN,
     IMAGENET_DEFAULT_STD,
@@ -34,8 +32,10 @@ from transformers.utils.constants import (
     OPENAI_CLIP_STD,
 )
 
+from llm import pretrained
 from llm.errors import ConfigError, ModelError
-from llm.model import UNLOADABLE, first_line, local_folder
+from llm.library_errors import in_words
+from llm.model import local_folder
 from vlm.images import Preprocess
 from vlm.open_clip import load_open_clip
 from vlm.timm_tower import grid_of, is_timm_folder, load_timm
@@ -172,11 +172,11 @@ def tower_files(spec: str) -> Path | None:
 
 def _from_hub(spec: str, layer: int, image_size: int, weights: bool) -> Tower:
     """A folder or hub id that transformers knows."""
-    folder = str(local_folder(spec, FILES if weights else FILES[:-1]))
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    folder = local_folder(spec, FILES if weights else FILES[:-1])
+    with in_words(f"tower {spec}: cannot be loaded as a vision tower"):
+        config: Any = pretrained.load_config(folder)
         if config.model_type == CNN:
-            return _cnn(folder, image_size, weights)
+            return _cnn(str(folder), image_size, weights)
         if config.model_type in TWINS:
             config = config.vision_config
         if config.model_type not in VITS:
@@ -187,18 +187,15 @@ def _from_hub(spec: str, layer: int, image_size: int, weights: bool) -> Tower:
         kind = VITS[config.model_type]
         module, missing = _loaded(kind, folder) if weights else (kind.model(config), [])
         own = _own_preprocess(folder, kind, config)
-    except UNLOADABLE as error:
-        raise ModelError(f"tower {spec}: cannot be loaded as a vision tower: {first_line(error)}") from error
     if missing:
         raise ModelError(f"tower {spec}: weights are missing: {', '.join(missing[:4])}. Fetch the folder again")
     return _vit(spec, module, own, layer, image_size)
 
 
-def _loaded(kind: _Vit, folder: str) -> tuple[PreTrainedModel, list[str]]:
+def _loaded(kind: _Vit, folder: Path) -> tuple[PreTrainedModel, list[str]]:
     """The network in fp32 and the names of weights that the folder lacks."""
     with _no_report():
-        loaded: Any = kind.model.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
-    module, info = loaded
+        module, info = pretrained.load_model(kind.model, folder, output_loading_info=True, dtype=torch.float32)
     # A pooler stands behind every hidden state; checkpoints of classifiers have none.
     return module, [key for key in info["missing_keys"] if not key.startswith("pooler.")]
 
@@ -290,9 +287,9 @@ def _resize_positions(positions: Tensor, grid: int) -> Tensor:
     return resized.reshape(*positions.shape[:-2], *resized.shape)
 
 
-def _own_preprocess(spec: str, kind: _Vit, config: PreTrainedConfig) -> Preprocess:
+def _own_preprocess(spec: Path, kind: _Vit, config: PreTrainedConfig) -> Preprocess:
     """What the folder's preprocessor says; for a tower of fixed size, that size."""
-    settings: dict[str, Any] = get_image_processor_config(spec)
+    settings = pretrained.image_processor_settings(spec)
     mean, std = settings.get("image_mean") or kind.mean, settings.get("image_std") or kind.std
     resample = settings.get("resample", 3)
     if resample not in RESAMPLE_NAMES:
