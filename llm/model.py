@@ -22,6 +22,7 @@ from transformers import (
 
 from llm import internlm2
 from llm.errors import ModelError
+from llm.regular import check_folder
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
@@ -133,6 +134,7 @@ def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
     """The folder itself, or the local copy of a hub id's files that match `patterns`, downloaded when needed."""
     folder = Path(path).expanduser()
     if folder.is_dir():
+        refuse_special(folder)
         return folder
     if not HUB_ID.fullmatch(path):
         raise ModelError(
@@ -149,6 +151,14 @@ def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
             "then name that folder here."
         ) from cause
     return copy
+
+
+def refuse_special(folder: Path) -> None:
+    """Raise ModelError where a library that reads the folder would wait for a pipe, or read without end."""
+    try:
+        check_folder(folder, (*TEXT_FILES, *WEIGHT_FILES, "*.bin"))
+    except OSError as cause:
+        raise ModelError(f"{cause.filename}: {cause.strerror}. Copy or download the folder again.") from cause
 
 
 def has_weights(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from llm.chat import Speaker
 from llm.conversation import ImageRef
 from llm.encode import Encoder
 from llm.errors import ModelError
-from llm.model import first_line, load_llm, load_tokenizer, quantised
+from llm.model import first_line, load_llm, load_tokenizer, quantised, refuse_special
 from llm.template import load_template
 from vlm.images import read_image
 
@@ -25,6 +25,7 @@ def open_exported(folder: Path, adapter: str = "", bits: int = 0) -> Speaker:
     `adapter` is a folder that peft wrote for it; `bits` 4 or 8 quantises the weights while they are loaded. Raises
     ModelError when a vision folder names no image token, or when the adapter does not fit.
     """
+    refuse_special(folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     tokenizer = load_tokenizer(str(folder))
     template = load_template("auto", tokenizer)
@@ -48,6 +49,7 @@ def add_adapter(model: PreTrainedModel, adapter: str) -> None:
         return
     if not (Path(adapter) / "adapter_config.json").is_file():
         raise ModelError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
+    refuse_special(Path(adapter))
     try:
         PeftModel.from_pretrained(model, adapter)  # injects into the model it is given
     except (ValueError, RuntimeError, OSError) as cause:

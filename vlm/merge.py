@@ -10,18 +10,32 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 
 from llm.errors import ConfigError, ModelError
 from llm.export import PROMPT_LENGTH, difference, logits, reload, write_and_prove
-from llm.model import TEXT_FILES, UNLOADABLE, first_line, local_folder
+from llm.model import TEXT_FILES, UNLOADABLE, first_line, local_folder, refuse_special
 from llm.precision import DTYPES
+from llm.replace import Origin, refuse_replacing, source_of
 
 
-def merge(base: str, adapter: Path, out: Path, dtype: Literal["fp32", "bf16"] = "bf16", shard: str = "5GB") -> float:
+def merge(
+    base: str,
+    adapter: Path,
+    out: Path,
+    dtype: Literal["fp32", "bf16"] = "bf16",
+    shard: str = "5GB",
+    replace: bool = False,
+) -> float:
     """Write BASE with ADAPTER merged, reload it by plain transformers, return the largest difference of a logit.
 
     The sum is taken in fp32 and rounded once. Raises ConfigError for a folder that is no adapter, ModelError when the
-    base cannot be loaded or the adapter does not fit it.
+    base cannot be loaded or the adapter does not fit it, RunError where `out` holds anything but an older merge of the
+    same two; `replace` lets it be any export or merge.
     """
     if not (adapter / "adapter_config.json").is_file():
         raise ConfigError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
+    refuse_special(adapter)
+    below = Path(base).expanduser()
+    source = source_of("merge", below if below.is_dir() else base, adapter)
+    origin = Origin(source, f"{adapter.name} merged into {below.name}", replace)
+    refuse_replacing(out, origin)  # before the model is loaded
     folder = local_folder(base, (*TEXT_FILES, "*.safetensors"))
     sees = "vision_config" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
     auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
@@ -40,6 +54,7 @@ def merge(base: str, adapter: Path, out: Path, dtype: Literal["fp32", "bf16"] = 
         words: Any = AutoProcessor if sees else AutoTokenizer
         words.from_pretrained(str(folder)).save_pretrained(target)
 
-    return write_and_prove(
-        out, write, lambda target: difference(logits(reload(auto, target), input_ids=ids), wanted, DTYPES[dtype])
-    )
+    def prove(target: Path) -> float:
+        return difference(logits(reload(auto, target), input_ids=ids), wanted, DTYPES[dtype])
+
+    return write_and_prove(out, write, prove, origin)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from llm.errors import ModelError
+from llm.regular import check_regular
 from vlm.config import VlmModelConfig
 
 # A channel that hardly varies on the sample would be blown up where it does: its std counts as this share of the rms of
@@ -116,6 +117,7 @@ def load_llava(projector: Projector, file: Path) -> None:
     Raises ModelError when the file cannot be read or does not fit the projector of the recipe.
     """
     try:
+        check_regular(file)
         found = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, UnpicklingError) as cause:
         raise ModelError(f"{file}: no file of tensors can be read: {cause}") from cause

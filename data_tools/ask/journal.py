@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from llm.errors import Place, RecordError, RunError
+from llm.own_files import open_own
 
 SUFFIX = ".journal"  # no suffix that a folder of training data is read for
 
@@ -42,7 +43,8 @@ class Journal:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            with open_own(path, "a+") as file:
+                self._file = os.dup(file.fileno())
         except OSError as error:
             raise RunError(f"{path}: {error.strerror}. Choose a writable place") from error
         try:
