@@ -71,7 +71,7 @@ def refuse_other_folder(path: Path, shared: bool = False) -> None:
 def _found(path: Path) -> os.stat_result | None:
     try:
         return path.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

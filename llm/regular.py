@@ -5,9 +5,10 @@ disk and all of the memory. Links are followed: data on another disk is usual.
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterable
-from errno import EFBIG, EINVAL
+from errno import EFBIG, EINVAL, EISDIR
 from io import BufferedReader
 from pathlib import Path
 
@@ -18,6 +19,10 @@ SETTINGS = 64 << 20  # bytes of JSON that is read at once, as config.json, manif
 VOCABULARY = 512 << 20  # bytes of any other text file of a model folder: the largest tokenizer.json are some 40 MiB
 TEXT = 1 << 30  # bytes of a text that is one record or one list: a quarter of a billion tokens
 PICTURE = 1 << 30  # bytes of a picture that is only copied or hashed: far above what is ever decoded
+# What libraries read at once; other files in a model's folder, a data set's say, may be as large as they are.
+_AT_ONCE = re.compile(
+    r".*config\.json|.*\.index\.json|(tokenizer|vocab|added_tokens|special_tokens_map|merges)\..*|.*\.jinja"
+)
 _KINDS = {
     stat.S_IFIFO: "is a named pipe",
     stat.S_IFCHR: "is a device",
@@ -79,14 +84,14 @@ def open_data(path: Path) -> BufferedReader:
 def check_folder(folder: Path, names: Iterable[str]) -> None:
     """Raise OSError for the first file of a folder that a library must not open, among those that fit `names`."""
     for file in sorted({file for name in names for file in folder.glob(name)}):
-        found = file.stat()
-        if not stat.S_ISDIR(found.st_mode):
-            _judge(file, found, {".safetensors": 0, ".bin": 0}.get(file.suffix, VOCABULARY))
+        if file.exists() and not file.is_dir():  # a link that leads nowhere is no file to anybody
+            check_regular(file, VOCABULARY if _AT_ONCE.fullmatch(file.name) else 0)
 
 
 def _judge(path: Path, found: os.stat_result, most: int) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(EINVAL, f"{kind_of(found)}, not a regular file", str(path))
+        number = EISDIR if stat.S_ISDIR(found.st_mode) else EINVAL
+        raise OSError(number, f"{kind_of(found)}, not a regular file", str(path))
     if most and found.st_size > most:
         raise _too_large(path, found.st_size, most)
 

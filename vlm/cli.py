@@ -235,9 +235,9 @@ def copy_recipe(name: Name, dest: Annotated[Path, typer.Argument(metavar="DEST")
 @app.command()
 def show(name: Name) -> None:
     """Print a recipe as it was written."""
-    from vlm.recipes import find_recipe
+    from vlm.recipes import read_recipe
 
-    print(find_recipe(name).read_text(encoding="utf-8"), end="")
+    print(read_recipe(name), end="")
 
 
 @app.command()

@@ -181,13 +181,14 @@ def _source(ref: ImageRef) -> BinaryIO:
     """What Pillow reads; ImageError where there is no file, or a name that no file can have."""
     if not ref.path:
         return BytesIO(ref.data)
-    path = Path(ref.path)
     try:
-        return open_regular(path)
+        return open_regular(Path(ref.path))
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
         found = "no such file"
+    except IsADirectoryError:
+        found = "a folder"
     except OSError as error:
-        found = "a folder" if path.is_dir() else f"cannot be opened ({error.strerror})"
+        found = f"cannot be opened ({error.strerror})"
     raise ImageError(found, "Check the record's image name and the source's images: folder", ref.path, "image-missing")
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import TimmWrapperConfig, TimmWrapperModel
 
 from llm.errors import ModelError
-from llm.model import local_folder
+from llm.model import local_folder, refuse_special
 from vlm.images import RESAMPLE, Preprocess
 
 
@@ -35,6 +35,8 @@ class _Source:
 def is_timm_folder(path: Path) -> bool:
     """True for a folder in timm's own format."""
     config = path / "config.json"
+    if config.is_file():
+        refuse_special(path)
     return config.is_file() and "architecture" in json.loads(config.read_text(encoding="utf-8"))
 
 
