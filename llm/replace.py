@@ -209,12 +209,15 @@ def _of_before_marks(out: Path, replace: bool) -> Mark:
 
 
 def _delete(old: Path, mark: Mark) -> None:
-    """Delete the files of an export and its folders; what came in while it was replaced stays, and is told."""
-    for name in (*mark.files, MARK):
-        (old / name).unlink(missing_ok=True)
-    inner = {(old / parent) for name in mark.files for parent in Path(name).parents}
-    for folder in sorted(inner | {old}, reverse=True):
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    """Delete the files of an export and its folders; what came in while it was replaced stays, and is told.
+
+    Names are taken from the folder, never from the mark: one that came with a download may say `../thesis.tex`.
+    """
+    for name in _files(old):
+        if name == MARK or name in mark.files:
+            (old / name).unlink()
+    for parent, _, _ in os.walk(old, topdown=False):
+        if not any(Path(parent).iterdir()):
+            Path(parent).rmdir()
     if old.exists():
         print(f"{old}: files came into the older export while it was replaced; they are left there")

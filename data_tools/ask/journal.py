@@ -16,6 +16,7 @@ from typing import Self
 from llm.errors import Place, RecordError, RunError
 from llm.own_files import open_own
 
+LARGEST = 4 << 30  # bytes that are read at once: millions of answers
 SUFFIX = ".journal"  # no suffix that a folder of training data is read for
 
 
@@ -54,7 +55,7 @@ class Journal:
             raise RunError(f"{path}: another `data ask` is writing it. Wait for it, or choose another OUT") from None
         try:
             self.answers: Mapping[str, str] = _answers(path, self._whole())
-        except RecordError:
+        except (RecordError, RunError):
             os.close(self._file)
             raise
 
@@ -69,6 +70,9 @@ class Journal:
     def _whole(self) -> bytes:
         """The content up to its last line break; what stands behind it is removed."""
         with open(self._file, "rb", closefd=False) as stream:
+            size = stream.seek(0, os.SEEK_END)
+            if size > LARGEST:
+                raise RunError(f"{self.path}: holds {size:,} bytes, no journal does. Remove it, or choose another OUT")
             stream.seek(0)
             content = stream.read()
         whole = content[: content.rfind(b"\n") + 1]

@@ -125,6 +125,19 @@ def test_an_export_from_before_the_mark_takes_replace(run: Path, tmp_path: Path)
     assert (out / MARK).exists()
 
 
+def test_a_mark_that_names_files_elsewhere(run: Path, tmp_path: Path) -> None:
+    """A mark may have come with a download: nothing outside its folder is ours to delete."""
+    out = tmp_path / "out"
+    export(run, out)
+    (tmp_path / "thesis.tex").write_text("years")
+    mark = json.loads((out / MARK).read_text())
+    mark["files"] |= {"../thesis.tex": 5, str(tmp_path / "thesis.tex"): 5, "base/../../thesis.tex": 5}
+    (out / MARK).write_text(json.dumps(mark))
+    export(run, out)
+    assert (tmp_path / "thesis.tex").read_text() == "years"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "thesis.tex"]
+
+
 def test_what_lies_beside_an_export_is_nobodys_to_delete(run: Path, tmp_path: Path) -> None:
     theirs = tmp_path / ".out.partial"
     theirs.mkdir()
