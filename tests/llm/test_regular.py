@@ -34,7 +34,7 @@ def _nobody_waits(tmp_path: Path) -> Iterator[None]:
     def wake(number: int, frame: FrameType | None) -> None:
         raise AssertionError("it waits, or reads without an end")
 
-    late = threading.Timer(SECONDS, lambda: [os.close(os.open(path, os.O_RDWR)) for path in _pipes(tmp_path)])
+    late = threading.Timer(SECONDS, _write_nothing, (tmp_path,))
     before = signal.signal(signal.SIGALRM, wake)
     signal.alarm(SECONDS)
     late.start()
@@ -44,8 +44,10 @@ def _nobody_waits(tmp_path: Path) -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-def _pipes(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if stat.S_ISFIFO(path.lstat().st_mode)]
+def _write_nothing(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if stat.S_ISFIFO(path.lstat().st_mode):
+            os.close(os.open(path, os.O_RDWR))
 
 
 def pipe(path: Path) -> Path:
