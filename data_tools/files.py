@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data_tools.findings import Finding
 from llm.errors import Place
+from llm.regular import open_data
 
 _LINES = (".jsonl", ".ndjson")
 _START = 1 << 16  # bytes that are looked at
@@ -16,7 +17,7 @@ def judge_file(path: Path) -> Iterator[Finding]:
     suffix = path.suffix.lower()
     if suffix not in (".json", *_LINES):
         return
-    with path.open("rb") as file:
+    with open_data(path) as file:
         start = file.read(_START)
     if start.startswith(b"\xef\xbb\xbf"):
         advice = "It is read here; other programs refuse it: save the file as UTF-8 without a mark"

@@ -16,6 +16,7 @@ from llm.conversation import ImageRef, Message
 from llm.errors import ImageError
 from llm.readers import READERS, records
 from llm.records import Record
+from llm.regular import open_regular
 
 Key = tuple[str, bytes]
 """What a row may share, `picture`, `id` or `words`, and a hash of it."""
@@ -128,7 +129,7 @@ def _picture(image: ImageRef, record: Record, by_content: bool, known: dict[str,
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         advice = "Check the record's image name and --images"

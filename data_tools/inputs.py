@@ -13,6 +13,7 @@ from llm.conversation import Conversation, check
 from llm.errors import ConfigError, RecordError
 from llm.readers import READERS, describe, records
 from llm.records import Record, Row, read_members, read_rows
+from llm.regular import open_data
 
 TABLES: dict[str, Callable[[Tables], Iterator[Item]]] = {
     "coco": read_coco_captions,
@@ -81,7 +82,7 @@ def detect_tables(path: Path) -> str:
 
 
 def _begins_with_list(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_data(path) as file:
         return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
 
 

@@ -8,6 +8,7 @@ from data_tools.findings import CODES
 from data_tools.seen import hash64
 from llm.conversation import ImageRef
 from llm.errors import ImageError
+from llm.regular import PICTURE, read_regular
 from vlm.images import ImageLimits, examine
 
 USUAL = ("RGB", "L", "P", "RGBA", "LA", "1")
@@ -68,6 +69,6 @@ def _inside(path: str, root: str) -> bool:
 
 def _digest(ref: ImageRef) -> int:
     try:
-        return hash64(ref.data or Path(ref.path).read_bytes())
+        return hash64(ref.data or read_regular(Path(ref.path), PICTURE))
     except OSError:
         return 0  # it was there a moment ago; the next run will say so

@@ -11,6 +11,7 @@ from typing import Literal
 
 from llm.conversation import ImageRef
 from llm.errors import ConfigError, ImageError
+from llm.regular import PICTURE, check_regular, read_regular
 from llm.whole import whole_file
 
 Way = Literal["name", "copy", "bytes", "url"]
@@ -86,6 +87,7 @@ def _lies_in(path: str, folder: str) -> bool:
 def _copy_file(source: str, path: Path) -> None:
     """Copied once, however many records show it; a picture that is already there with this content stays."""
     try:
+        check_regular(Path(source), PICTURE)
         if path.is_file() and filecmp.cmp(source, path):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,7 @@ def _bytes(image: ImageRef) -> bytes:
     if not image.path:
         return image.data
     try:
-        return Path(image.path).read_bytes()
+        return read_regular(Path(image.path), PICTURE)
     except OSError as error:
         raise ImageError(f"{image.path}: {error.strerror}. Check the record's image name and --images") from error
 

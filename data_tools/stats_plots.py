@@ -8,6 +8,7 @@ import numpy as np
 
 from data_tools.stats import Numbers, Series, Statistics
 from llm.errors import RunError
+from llm.whole import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,9 +55,8 @@ def _save(path: Path, draw: "Callable[[Axes], None]") -> Path:
         draw(axes)
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
-        partial = path.with_name(f".{path.name}.partial")
-        figure.savefig(partial, dpi=DPI, format="png")
-    partial.replace(path)
+        with whole_file(path) as partial:
+            figure.savefig(partial, dpi=DPI, format="png")
     return path
 
 

@@ -23,6 +23,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llm.errors import CheckpointError, RunError
+from llm.own_files import own_folder
+from llm.regular import SETTINGS, TEXT, check_regular, open_regular, read_text
 from llm.whole import write_whole
 
 MANIFEST = "manifest.json"
@@ -31,6 +33,7 @@ NAME = re.compile(r"step-(\d{6,})")
 ADVICE = "Choose another checkpoint; training again sets this one aside"
 LEAST = 2  # whole checkpoints that stay, whatever `keep` says: one may turn out to be damaged
 SPARE = 16 * 2**20  # bytes for headers, progress and rounding up to blocks
+STATE = TEXT  # bytes of state.json: it names every tensor of the optimizer
 SHARD = 256 * 2**20  # bytes a file of state: safetensors copies what it writes, and a copy of all of it would not fit
 
 
@@ -55,7 +58,8 @@ def save(run: Path, progress: Progress, weights: dict[str, Tensor], state: dict[
     final = folder / f"step-{progress.step:06d}"
     partial = _hidden(final)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        run.mkdir(parents=True, exist_ok=True)
+        own_folder(folder)
         for left in folder.glob(".step-*.partial"):  # of a save or a prune that was killed
             shutil.rmtree(left)
         partial.mkdir()
@@ -223,7 +227,7 @@ def _refuse_lost(run: Path) -> None:
 def _latest(folder: Path) -> str:
     """What the marker says; empty where there is none."""
     try:
-        return (folder / LATEST).read_text(encoding="utf-8", errors="replace").strip()
+        return read_text(folder / LATEST, SETTINGS, errors="replace").strip()
     except OSError:
         return ""
 
@@ -231,15 +235,15 @@ def _latest(folder: Path) -> str:
 def read_progress(checkpoint: Path) -> Progress:
     """How far the run was, after checking every file against the manifest."""
     verify(checkpoint)
-    progress = Progress(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
+    progress = Progress(**json.loads(read_text(checkpoint / "progress.json", SETTINGS)))
     if progress.step != _step(checkpoint):
         raise CheckpointError(f"{checkpoint}: holds step {progress.step}; the folder was renamed. {ADVICE}")
     return progress
 
 
 def read_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """The trained tensors by name."""
-    return load_file(checkpoint / "trainable.safetensors")
+    """The trained tensors by name. Raises CheckpointError where they cannot be read any more."""
+    return _tensors(checkpoint / "trainable.safetensors")
 
 
 def verified_weights(checkpoint: Path) -> dict[str, Tensor]:
@@ -250,12 +254,24 @@ def verified_weights(checkpoint: Path) -> dict[str, Tensor]:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """What was given to `save` as `state`."""
+    """What was given to `save` as `state`. Raises CheckpointError where it cannot be read any more."""
     tensors: dict[str, Tensor] = {}
     for shard in sorted(checkpoint.glob("state-*.safetensors")):
-        tensors |= load_file(shard)
-    state: dict[str, Any] = _join(json.loads((checkpoint / "state.json").read_text(encoding="utf-8")), tensors)
+        tensors |= _tensors(shard)
+    file = checkpoint / "state.json"
+    try:
+        state: dict[str, Any] = _join(json.loads(read_text(file, STATE)), tensors)
+    except (OSError, ValueError, LookupError) as error:
+        raise CheckpointError(f"{file}: cannot be read: {error}. {ADVICE}") from error
     return state
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    try:
+        check_regular(file)
+        return load_file(file)
+    except (OSError, SafetensorError) as error:  # deleted since it was checked, as a rule
+        raise CheckpointError(f"{file}: cannot be read: {error}. {ADVICE}") from error
 
 
 def verify(checkpoint: Path) -> None:
@@ -272,7 +288,7 @@ def _listed(checkpoint: Path) -> dict[str, dict[str, int | str]]:
     """The manifest: size and sha256 of every file."""
     manifest = checkpoint / MANIFEST
     try:
-        listed = json.loads(manifest.read_text(encoding="utf-8"))
+        listed = json.loads(read_text(manifest, SETTINGS))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{checkpoint}: {MANIFEST} is missing; the checkpoint is torn. {ADVICE}") from error
     except OSError as error:
@@ -357,8 +373,8 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _digest(file: Path) -> dict[str, int | str]:
-    with file.open("rb") as stream:
-        return {"size": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+    with open_regular(file) as stream:
+        return {"size": os.fstat(stream.fileno()).st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
 
 def _sync(path: Path) -> None:

@@ -5,7 +5,7 @@ The steps are shared with `vlm.export`: dense weights, one dtype, written beside
 
 import copy
 import json
-import shutil
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -24,8 +24,9 @@ from transformers import (
 )
 
 from llm import pretrained
-from llm.errors import ModelError, RunError
+from llm.errors import ModelError
 from llm.library_errors import in_words
+from llm.replace import UNNAMED, Origin, Writing, beside, put, refuse_replacing
 
 SHARD = "5GB"
 LIMIT = 1e-4  # largest difference of a logit, for weights written in fp32
@@ -41,6 +42,7 @@ def export_llm(
     out: Path,
     dtype: torch.dtype,
     stop_ids: Sequence[int] = (),
+    origin: Origin = UNNAMED,
 ) -> float:
     """Write a causal LM whose adapters are merged, reload it, and return the largest difference of a logit.
 
@@ -62,31 +64,25 @@ def export_llm(
             trained = logits(model, input_ids=ids.to(model.device)).cpu()
         return difference(logits(reload(AutoModelForCausalLM, folder), input_ids=ids), trained, dtype)
 
-    return write_and_prove(out, write, prove)
+    return write_and_prove(out, write, prove, origin)
 
 
 def write_and_prove(
-    out: Path, write: Callable[[Path], None], prove: Callable[[Path], float], mark: str = "config.json"
+    out: Path, write: Callable[[Path], None], prove: Callable[[Path], float], origin: Origin = UNNAMED
 ) -> float:
     """Fill a hidden folder beside `out`, prove it, and only then put it in the place of an older export.
 
-    An older export is known by the file `mark` in it; RunError where `out` holds anything else.
+    An older export is known by our mark in it; RunError where `out` holds anything else, or an export of another
+    origin that `origin` may not replace.
     """
-    if out.exists() and not (out / mark).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out} is there and is no exported model. Choose another folder, or clear it")
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    refuse_replacing(out, origin)
+    place = Path(os.path.realpath(out))  # a link stays a link to the folder that it leads to
+    with Writing(out), beside(place) as partial:
         write(partial)
         result = prove(partial)
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    except OSError as error:
-        raise RunError(f"{out}: the model could not be written: {error}. Free space or check the rights") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if origin.card is not None:
+            origin.card(partial, result)
+        put(partial, place, origin)
     return result
 
 

@@ -16,8 +16,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from llm.config import ParallelConfig, RunConfig
-from llm.errors import CheckpointError, ConfigError
+from llm.errors import CheckpointError, ConfigError, ModelError, RunError
 from llm.load import load_yaml, resolve_yaml, validate
+from llm.regular import RECIPE, SETTINGS, open_regular, read_text
 from llm.whole import write_whole
 
 STORE = "digests.json"
@@ -86,7 +87,11 @@ def completed(recipe: Path, kind: type[RunConfig]) -> str:
     try:
         return comparable(validate(load_yaml(recipe), kind))
     except ConfigError:
-        return recipe.read_text(encoding="utf-8", errors="replace")
+        pass
+    try:
+        return read_text(recipe, RECIPE, errors="replace")
+    except OSError as error:
+        raise RunError(f"{recipe}: cannot be read: {error.strerror}. Bring it back, or choose another `out`") from error
 
 
 def base_digest(base: Path, cache: Path) -> str:
@@ -103,23 +108,29 @@ def base_digest(base: Path, cache: Path) -> str:
 
 def _entry(file: Path, known: Mapping[str, tuple[str, str]]) -> tuple[str, tuple[str, str]]:
     """(where it lies, (its stamp, its sha256))."""
-    path, found = str(file.resolve()), file.stat()
-    stamp = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
-    if path in known and known[path][0] == stamp:
-        return path, known[path]
-    with file.open("rb") as stream:
-        return path, (stamp, hashlib.file_digest(stream, "sha256").hexdigest())
+    try:
+        path, found = str(file.resolve()), file.stat()
+        stamp = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+        if path in known and known[path][0] == stamp:
+            return path, known[path]
+        with open_regular(file) as stream:
+            return path, (stamp, hashlib.file_digest(stream, "sha256").hexdigest())
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read: {error.strerror}. Bring it back, or name another model") from error
 
 
 def _known(store: Path) -> dict[str, tuple[str, str]]:
     """Earlier digests; none where there is no file, or a torn one: they are only made again."""
     try:
-        read = json.loads(store.read_text(encoding="utf-8"))
+        read = json.loads(read_text(store, SETTINGS))
         return {str(path): (str(stamp), str(digest)) for path, (stamp, digest) in read.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
 
 def _remember(store: Path, digests: dict[str, tuple[str, str]]) -> None:
-    store.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(store, json.dumps(digests, indent=1))
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(store, json.dumps(digests, indent=1))
+    except OSError as error:
+        raise RunError(f"{store}: cannot be written: {error}. Choose another `out` or data.cache") from error

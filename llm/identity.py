@@ -7,6 +7,7 @@ from pathlib import Path
 from llm.chat import Speaker, question
 from llm.errors import DataError, Place, RecordError
 from llm.generate import Sampling
+from llm.regular import TEXT, read_text
 
 BATCH = 64  # questions answered at once: the weights are read once a token for all of them
 
@@ -40,7 +41,12 @@ def read_identity(paraphrases: Path, others: Path, general: Path) -> IdentityQue
 def _list(path: Path) -> list[object]:
     if not path.exists():
         raise DataError(f"{path} does not exist. `eyegraft data identity` writes the lists it needs")
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        rows = json.loads(read_text(path, TEXT, "utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path}: cannot be read as JSON: {error}. `eyegraft data identity` writes such a list"
+        ) from error
     if not isinstance(rows, list) or not rows:
         raise DataError(f"{path}: a JSON list with at least one entry is needed, found {type(rows).__name__}")
     return rows

@@ -1,6 +1,7 @@
 """What is wrong with a piece of JSON, said so that it can be mended."""
 
 from llm.errors import Place, RecordError
+from llm.lines import LONGEST
 
 
 class NotANumber(ValueError):
@@ -16,6 +17,12 @@ def unreadable(place: Place, error: ValueError | RecursionError) -> RecordError:
         advice = "Records are a few levels deep: correct or remove it"
         return RecordError(place, "JSON", "nested too deeply", advice, "json-deep")
     return RecordError(place, "JSON", "a number of thousands of digits", "Write it as text", "json-broken")
+
+
+def too_long(place: Place) -> RecordError:
+    """The error of a record that is not read to its end."""
+    found = f"more than {LONGEST:,} characters without an end"
+    return RecordError(place, "record", found, "Correct or remove it: no record is that long", "json-broken")
 
 
 def broken(place: Place, line: int, column: int, message: str, text: str, position: int) -> RecordError:

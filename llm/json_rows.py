@@ -6,14 +6,18 @@ records written over several lines. Training stops at the first broken record; t
 
 import json
 from collections.abc import Iterator
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Literal, TextIO
 
 from llm.errors import Place
-from llm.json_faults import broken, unreadable
+from llm.json_faults import broken, too_long, unreadable
 from llm.json_tape import DECODER, JsonText, Tape, misencoded, undecodable
+from llm.lines import LONGEST, each_line
+from llm.regular import open_data
 
+SHOWN = 1000  # characters that are kept of a line that is too long
 _LOOK = 10  # lines in which a whole record is looked for, since the first may be the broken one
 
 
@@ -30,7 +34,7 @@ def json_texts(path: Path) -> Iterator[JsonText]:
 
     Where none can, what is left of the file (16 MB of it at a time) is one broken record.
     """
-    with path.open("rb") as start:
+    with open_data(path) as start:
         if start.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             yield JsonText(1, "", error=misencoded(Place(str(path), 1), "UTF-16"))
             return
@@ -48,7 +52,7 @@ def json_texts(path: Path) -> Iterator[JsonText]:
 
 def open_json(path: Path) -> TextIO:
     """Bytes that are not UTF-8 become surrogates, for `undecodable` to find in their record."""
-    return path.open(encoding="utf-8-sig", errors="surrogateescape")
+    return TextIOWrapper(open_data(path), encoding="utf-8-sig", errors="surrogateescape")
 
 
 def _array(tape: Tape) -> Iterator[JsonText]:
@@ -78,10 +82,13 @@ def _rest(tape: Tape, following: str) -> Iterator[JsonText]:
 
 
 def _is_lines(path: Path) -> bool:
-    """True when the first line that is not blank is a whole JSON value, or one of the next is a whole object."""
+    """True when the first line that is not blank is a whole JSON value, or one of the next is a whole object.
+
+    One that is too long counts as the former: only a file of lines can be read on behind it.
+    """
     with open_json(path) as file:
-        first, *others = [*islice((line for line in file if line.strip()), _LOOK), ""]
-    return _is_whole(first) or any(line.startswith("{") and _is_whole(line) for line in others)
+        first, *others = [*islice((line for _, line in each_line(file) if line.strip()), _LOOK), ""]
+    return len(first) > LONGEST or _is_whole(first) or any(line.startswith("{") and _is_whole(line) for line in others)
 
 
 def _is_whole(line: str) -> bool:
@@ -96,8 +103,11 @@ def _is_whole(line: str) -> bool:
 
 def _lines(path: Path) -> Iterator[JsonText]:
     with open_json(path) as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
+        for number, line in each_line(file):
+            if len(line) > LONGEST:
+                place = Place(str(path), number)
+                yield JsonText(number, line[:SHOWN], error=too_long(place))
+            elif line.strip():
                 yield _whole_line(Place(str(path), number), line.rstrip("\n"))
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import NoReturn, TextIO
 
 from llm.errors import Place, RecordError
-from llm.json_faults import NotANumber, broken, unreadable
+from llm.json_faults import NotANumber, broken, too_long, unreadable
+from llm.lines import LONGEST
 
 CHUNK = 1 << 20  # characters read at a time
 FAR = 16 << 20  # characters that are searched for the next record behind a broken one
@@ -100,6 +101,8 @@ class Tape:
                 value, end = DECODER.raw_decode(self.buffer, self.at)
             except json.JSONDecodeError as error:
                 if self._is_cut(error) and self._more():
+                    if len(self.buffer) > LONGEST:
+                        raise too_long(place) from None
                     continue
                 self.fail(error.pos, error.msg)
             except (ValueError, RecursionError) as error:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from llm.config import Part
 from llm.errors import ConfigError
 from llm.explain import explain
+from llm.regular import RECIPE, read_text
 
 Keys = tuple[str, ...]  # the way to a value; a list's index is written as text
 SomePart = TypeVar("SomePart", bound=Part)
@@ -109,7 +110,7 @@ def resolve_yaml(config: Part) -> str:
 
 def _read_file(path: Path) -> Document:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, RECIPE, "utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: found bytes that are not UTF-8 text; save the recipe as UTF-8") from error
     except OSError as error:
@@ -128,6 +129,8 @@ def _compose(text: str, source: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark and not source.startswith(COMMAND_LINE) else ""
         raise ConfigError(f"{source}{line}: not YAML: {error.problem or error.context}{_hint(error)}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source}: nested too deeply; a recipe is a few levels deep") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not YAML: {error}; quote text that holds special characters") from error
 

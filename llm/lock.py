@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from llm.errors import RunError
+from llm.own_files import open_own
 
 NAME = "writer.lock"
 
@@ -19,7 +20,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     """Make the run folder and hold it. Raises RunError naming who has it, or that it cannot be written."""
     with _named(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / NAME).open("a+", encoding="utf-8")
+        stream = open_own(folder / NAME, "a+")
     with stream:
         _take(stream, folder)
         who = f"process {os.getpid()} on {platform.node()}, since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
@@ -42,9 +43,14 @@ def _named(folder: Path) -> Iterator[None]:
 
 def refuse_second(folder: Path) -> None:
     """Raise RunError if somebody writes to the folder now: told before the seconds that loading a model takes."""
-    if (folder / NAME).exists():
-        with (folder / NAME).open(encoding="utf-8") as stream:
-            _take(stream, folder)
+    try:
+        stream = open_own(folder / NAME, "r")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunError(f"{folder / NAME}: cannot be read: {error.strerror}. Choose another `out`") from error
+    with stream:
+        _take(stream, folder)
 
 
 def _take(stream: TextIO, folder: Path) -> None:

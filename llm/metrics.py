@@ -4,15 +4,22 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from llm.console import Bars, Screen
+from llm.errors import RunError
+from llm.own_files import open_own
+from llm.regular import open_regular
+from llm.whole import whole_file
 
 Row = dict[str, Any]
+LONGEST = 1 << 20  # bytes of a row: a thousand times what one takes
+DAMAGED = "Remove what is no row, or the whole file: only curves are drawn from it"
 
 
 class RunLog:
@@ -21,10 +28,10 @@ class RunLog:
     def __init__(self, folder: Path, total: int, done: int, keep_bytes: int) -> None:
         """Rows behind `keep_bytes` belong to steps that a resume repeats; they are cut off."""
         self.path = folder / "metrics.jsonl"
-        self.path.touch()
-        with self.path.open("rb+") as stream:
-            stream.truncate(min(keep_bytes, _whole_rows(stream.read(keep_bytes), keep_bytes, self.path)))
-        self._stream = self.path.open("a", encoding="utf-8")
+        self._stream = open_own(self.path, "a+")
+        self._stream.seek(0)
+        kept = _whole_rows(self._stream.buffer.read(keep_bytes), keep_bytes, self.path)
+        self._stream.truncate(min(keep_bytes, kept))
         self._console = Screen(soft_wrap=True)
         self._bar = Bars(
             TextColumn("{task.description}", markup=False),
@@ -68,7 +75,7 @@ class RunLog:
     def position(self) -> int:
         """Bytes written so far: what a checkpoint remembers."""
         os.fsync(self._stream.fileno())
-        return self.path.stat().st_size
+        return os.fstat(self._stream.fileno()).st_size
 
 
 class Silent:
@@ -110,13 +117,32 @@ def _short(value: object) -> str:
 
 
 def read_rows(folder: Path, kind: str = "") -> list[Row]:
-    """The rows of a run, of one kind or all; also while it is being written."""
+    """The rows of a run, of one kind or all; also while it is being written. RunError for a damaged file."""
     path = folder / "metrics.jsonl"
-    if not path.exists():
+    try:
+        with open_regular(path) as stream:
+            rows = list(_rows(stream, path))
+    except (FileNotFoundError, NotADirectoryError):  # not begun, or deleted while somebody looked at it
         return []
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")  # behind the last line break stands half a row, or nothing
-    rows = [json.loads(line) for line in lines]
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}. {DAMAGED}") from error
     return [row for row in rows if not kind or row["kind"] == kind]
+
+
+def _rows(stream: BinaryIO, path: Path) -> Iterator[Row]:
+    """Every whole row; behind the last line break stands half a one, or nothing."""
+    number = 0
+    while (line := stream.readline(LONGEST)).endswith(b"\n"):
+        number += 1
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict) or "kind" not in row:
+            raise RunError(f"{path}:{number}: is no row of a run: {line[:40]!r}. {DAMAGED}")
+        yield row
+    if len(line) == LONGEST:
+        raise RunError(f"{path}:{number + 1}: a line of more than {LONGEST:,} bytes is no row of a run. {DAMAGED}")
 
 
 def plot_loss(folder: Path) -> None:
@@ -138,7 +164,8 @@ def plot_loss(folder: Path) -> None:
     rate = loss.twinx()
     rate.plot([row["step"] for row in train], [row["lr"] for row in train], color="grey", alpha=0.4, linewidth=1)
     rate.set_ylabel("learning rate", color="grey")
-    figure.savefig(folder / "loss.png", dpi=120)
+    with whole_file(folder / "loss.png") as partial:
+        figure.savefig(partial, dpi=120, format="png")
 
 
 def peak_memory_gib() -> float:

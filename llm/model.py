@@ -18,6 +18,7 @@ from llm import internlm2, pretrained
 from llm.errors import ModelError
 from llm.foreign_json import read_object, read_object_if_there
 from llm.library_errors import first_line, in_words
+from llm.regular import check_folder
 from llm.sizes import WEIGHT_FILES, refuse_absurd, room_of
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -113,6 +114,7 @@ def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
     """The folder itself, or the local copy of a hub id's files that match `patterns`, downloaded when needed."""
     folder = Path(path).expanduser()
     if folder.is_dir():
+        refuse_special(folder)
         return folder
     if not HUB_ID.fullmatch(path):
         raise ModelError(
@@ -129,6 +131,14 @@ def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
             "then name that folder here."
         ) from cause
     return copy
+
+
+def refuse_special(folder: Path) -> None:
+    """Raise ModelError where a library that reads the folder would wait for a pipe, or read without end."""
+    try:
+        check_folder(folder, (*TEXT_FILES, *WEIGHT_FILES, "*.bin"))
+    except OSError as cause:
+        raise ModelError(f"{cause.filename}: {cause.strerror}. Copy or download the folder again.") from cause
 
 
 def has_weights(folder: Path) -> bool:

@@ -6,12 +6,17 @@ What a row means is the readers' matter; here it is an object that stands somewh
 import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 from llm.errors import DataError, Place, RecordError
+from llm.json_faults import too_long
 from llm.json_members import json_members
 from llm.json_rows import json_texts
 from llm.json_tape import undecodable
+from llm.lines import LONGEST, each_line
+from llm.regular import TEXT, check_regular, open_data, read_text
 
 Row = Mapping[str, object]
 
@@ -62,7 +67,7 @@ def read_members(path: Path) -> Iterator[tuple[str, Place, object]]:
 
     So files of several tables (COCO, VQAv2) are read without holding one whole. Raises as `read_rows` does.
     """
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: there is no such file. Correct the path")
     for name, line, value in json_members(path):
         yield name, _place(path, line, value), value
@@ -81,7 +86,7 @@ def data_files(path: Path) -> list[Path]:
 
 def _files_of_folder(folder: Path) -> list[Path]:
     # The suffix first: asking the disk about each of a million images takes minutes.
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in _FILES and path.is_file())
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _FILES and _is_data(path))
     names = sorted(path.relative_to(folder) for path in found)
     files = [folder / name for name in names if not any(part.startswith(".") for part in name.parts)]
     records = [file for file in files if file.suffix.lower() in _RECORD_FILES]
@@ -89,6 +94,11 @@ def _files_of_folder(folder: Path) -> list[Path]:
     if not records and not texts:
         raise DataError(f"{folder}: no data file in this folder. Known are {' '.join(_FILES)}")
     return records or texts
+
+
+def _is_data(path: Path) -> bool:
+    """Neither a folder nor a link that leads nowhere; a pipe is for the reading to refuse."""
+    return path.exists() and not path.is_dir()
 
 
 def _place(path: Path, line: int, row: object, otherwise: str = "") -> Place:
@@ -114,6 +124,7 @@ def _parquet(path: Path) -> Iterator[RawRow]:
 
     number = 0
     try:
+        check_regular(path)
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=PARQUET_BATCH):
                 for row in batch.to_pylist():
@@ -125,8 +136,9 @@ def _parquet(path: Path) -> Iterator[RawRow]:
 
 
 def _csv(path: Path) -> Iterator[RawRow]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+    with TextIOWrapper(open_data(path), encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        lines = _bounded(path, file)
+        rows = csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
         header: list[str] = []
         line = 0
         try:
@@ -145,9 +157,19 @@ def _csv(path: Path) -> Iterator[RawRow]:
                 else:
                     row = dict(zip(header, cells, strict=True))
                     yield RawRow(_place(path, start, row), row)
+        except RecordError as endless:
+            yield _broken(endless)
         except csv.Error as error:
             advice = "Correct the quotes, or write the data as JSONL"
             yield _broken(RecordError(Place(str(path), rows.line_num), "CSV", str(error), advice, "csv-broken"))
+
+
+def _bounded(path: Path, file: TextIO) -> Iterator[str]:
+    """The lines of a file. Raises RecordError for one that is too long to be read."""
+    for number, line in each_line(file):
+        if len(line) > LONGEST:
+            raise too_long(Place(str(path), number))
+        yield line
 
 
 def _fault(place: Place, header: list[str], cells: list[str]) -> RecordError | None:
@@ -162,7 +184,10 @@ def _fault(place: Place, header: list[str], cells: list[str]) -> RecordError | N
 
 
 def _text(path: Path) -> Iterator[RawRow]:
-    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    try:
+        text = read_text(path, TEXT, "utf-8-sig", "surrogateescape")
+    except OSError as cause:
+        raise DataError(f"{path}: {cause.strerror}. Correct the path, or split the text into files") from cause
     if not text.strip():  # an empty file (`__init__.py`) holds no record
         return
     error = undecodable(Place(str(path), 1), text)

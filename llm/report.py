@@ -3,11 +3,14 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from llm.checkpoint import Progress
 from llm.config import RunConfig
+from llm.errors import RunError
 from llm.material import Material
 from llm.metrics import peak_memory_gib, plot_loss, read_rows
+from llm.regular import SETTINGS, read_text
 from llm.whole import write_whole
 
 
@@ -32,6 +35,19 @@ def write_report(folder: Path, config: RunConfig, material: Material, progress: 
     plot_loss(folder)
     # Last and whole: a run that died before this line makes it up at its next start.
     write_whole(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1))
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """report.json of a run or a pipeline; None where there is none, or no longer. RunError when it cannot be read."""
+    try:
+        report = json.loads(read_text(folder / "report.json", SETTINGS))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{folder / 'report.json'}: cannot be read: {error}. Train again to have it written") from error
+    if not isinstance(report, dict):
+        raise RunError(f"{folder / 'report.json'}: holds no figures by name. Train again to have it written")
+    return report
 
 
 def _quarantined(material: Material) -> list[str]:

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from errno import EDQUOT, EIO, ENOSPC, EROFS
+from errno import EACCES, EDQUOT, EIO, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,23 +18,27 @@ from llm.config import Probe, RunConfig, run_folder
 from llm.corpus import Corpus
 from llm.engine import Engine, build_engine
 from llm.errors import RunError
-from llm.folder import claim_folder, refuse_other_recipe
+from llm.folder import RUN, claim_folder, refuse_other_recipe
 from llm.ground import Ground
 from llm.heap import give_back
 from llm.loader import plan_run
 from llm.lock import only_writer
 from llm.loop import Work, fit
+from llm.mark import refuse_others
 from llm.material import Material, cache_folder, loader_of, loader_over, read_material
 from llm.metrics import RunLog, Silent, now
+from llm.own_files import own_folder
 from llm.parts import Parts
 from llm.preflight import preflight
 from llm.report import write_report
 from llm.rng import random_states, restore_random, seed_apart
 from llm.shard import Shard
 from llm.varlen import describe
+from llm.whole import write_whole
 
 BatchT = TypeVar("BatchT")
-DISK = (ENOSPC, EDQUOT, EROFS, EIO)  # what a disk says that is full, over quota, read-only or broken
+# What a disk says that is full, over quota, read-only, not ours or broken.
+DISK = (ENOSPC, EDQUOT, EROFS, EACCES, EPERM, EIO)
 
 
 def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, anyway: bool = False) -> Path:
@@ -45,6 +49,8 @@ def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: P
     changed data pass.
     """
     folder = run_folder(config)
+    if dist.here().first:
+        refuse_others(folder, RUN)  # before the lock is written: the folder may be somebody's
     with only_writer(folder) if dist.here().first else nullcontext():
         try:
             return _train(config, parts, resolved, base, anyway)
@@ -52,8 +58,8 @@ def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: P
             if error.errno not in DISK:
                 raise
             raise RunError(
-                f"{folder}: the disk refused: {error}. Free space or check the disk, then run the same command to go "
-                "on from the last checkpoint"
+                f"{folder}: the disk refused: {error}. Free space or check the disk and its rights, then run the same "
+                "command to go on from the last checkpoint"
             ) from error
 
 
@@ -208,8 +214,7 @@ def _probe(folder: Path, step: int, config: RunConfig, answer: Callable[[Probe],
     answers = [{"prompt": probe.prompt, "image": probe.image, "answer": answer(probe)} for probe in probes]
     if not first:
         return
-    samples = folder / "samples"
-    samples.mkdir(exist_ok=True)
-    (samples / f"step-{step:06d}.json").write_text(json.dumps(answers, ensure_ascii=False, indent=1), encoding="utf-8")
+    samples = own_folder(folder / "samples")
+    write_whole(samples / f"step-{step:06d}.json", json.dumps(answers, ensure_ascii=False, indent=1))
     for row in answers:
         print(f"     probe {step:>6}  {row['prompt']!r} -> {row['answer']!r}")

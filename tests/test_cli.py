@@ -301,18 +301,21 @@ def test_web_passes_its_options(run: Callable[..., Result], fake: Callable[..., 
 def test_merge_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
     calls = fake("vlm.merge", merge=1e-6)
     result = run("merge", "org/base", "lora", "out", "--dtype", "fp32", "--shard", "1GB")
-    assert calls["merge"] == ("org/base", Path("lora"), Path("out"), "fp32", "1GB")
+    assert calls["merge"] == ("org/base", Path("lora"), Path("out"), "fp32", "1GB", False)
+    assert run("merge", "org/base", "lora", "out", "--replace").code == 0
+    assert calls["merge"] == ("org/base", Path("lora"), Path("out"), "bf16", "5GB", True)
     assert result == Result(0, "out: merged, logits differ by at most 1.00e-06\n", "")
 
 
 def test_export_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
     calls = fake("vlm.export_run", export=1.25e-6)
     result = run("export", "runs/x", "out", "--dtype", "bf16", "--checkpoint", "step-000005")
-    assert (result.code, calls["export"]) == (0, (Path("runs/x"), Path("out"), "bf16", "step-000005", "hf", False))
-    assert run("export", "runs/x", "out", "--to", "peft").code == 0
-    assert calls["export"] == (Path("runs/x"), Path("out"), "fp32", "latest", "peft", False)
+    assert result.code == 0
+    assert calls["export"] == (Path("runs/x"), Path("out"), "bf16", "step-000005", "hf", False, False)
+    assert run("export", "runs/x", "out", "--to", "peft", "--replace").code == 0
+    assert calls["export"] == (Path("runs/x"), Path("out"), "fp32", "latest", "peft", False, True)
     assert run("export", "runs/x", "out", "--to", "gguf", "--dtype", "q8_0", "--force").code == 0
-    assert calls["export"] == (Path("runs/x"), Path("out"), "q8_0", "latest", "gguf", True)
+    assert calls["export"] == (Path("runs/x"), Path("out"), "q8_0", "latest", "gguf", True, False)
     assert run("export", "runs/x", "out", "--dtype", "fp16").code == 2
 
 

@@ -1,6 +1,5 @@
 """The model card of an export: what it is, what it was made from, how far it was proved, how it is used."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,8 @@ import yaml
 
 from llm.checkpoint import find_checkpoint, weights_digest
 from llm.precision import dtype_of
+from llm.replace import MADE_FROM
+from llm.report import read_report
 from vlm.config import VlmRunConfig
 from vlm.forward import VlmModel
 from vlm.run import Opened
@@ -65,8 +66,8 @@ def proof(to: str, dtype: str, difference: float) -> str:
     return told.format(dtype=dtype, what=what, difference=difference)
 
 
-def write_card(run: Path, checkpoint: str, opened: Opened, out: Path, to: str, proved: str) -> None:
-    """Write README.md into the export; `proved` says what was compared, and how far it agreed."""
+def write_card(run: Path, checkpoint: str, opened: Opened, folder: Path, name: str, to: str, proved: str) -> None:
+    """Write README.md into the export's folder, which will be called `name`; `proved` says how far it agreed."""
     config = opened.config
     sees = isinstance(opened.model, VlmModel)
     found = find_checkpoint(run, checkpoint)
@@ -82,7 +83,7 @@ def write_card(run: Path, checkpoint: str, opened: Opened, out: Path, to: str, p
         "",
         f"# {config.name}",
         "",
-        f"Made with Eyegraft from the run `{run.name}`.",
+        f"{MADE_FROM}{run.name}`.",
         "",
         *(f"- {key}: {value}" for key, value in made_of.items()),
         *(f"- {key}: {value}" for key, value in _figures(run).items()),
@@ -91,10 +92,10 @@ def write_card(run: Path, checkpoint: str, opened: Opened, out: Path, to: str, p
         "",
         "## Use",
         "",
-        _use(opened, sees, out.name, to),
+        _use(opened, sees, name, to),
         "",
     ]
-    (out / "README.md").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
 def _front_matter(llm: str, sees: bool, to: str) -> dict[str, Any]:
@@ -113,8 +114,7 @@ def _trained(opened: Opened) -> str:
 
 def _figures(run: Path) -> dict[str, Any]:
     """What the run's report says, as far as it goes: an unfinished run has none."""
-    report = run / "report.json"
-    found = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
+    found = read_report(run) or {}
     return {key.replace("_", " "): found[key] for key in SHOWN if found.get(key) is not None}
 
 

@@ -32,6 +32,7 @@ Port = Annotated[int, typer.Option(min=1, max=65535)]
 Public = Annotated[bool, typer.Option("--public", help="Allow an address that others can reach.")]
 Token = Annotated[str, typer.Option(envvar="EYEGRAFT_TOKEN", help="What others must show: API key, or /?token=.")]
 HostName = Annotated[str, typer.Option(help="The host name behind which it stands, if any.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Take the place of an export of something else.")]
 EXPORTS = (
     "hf: one merged folder. peft: an adapter, and its base where that is ours. llava: mm_projector.bin. "
     "gguf: files for llama.cpp (SigLIP towers; Llama and Qwen LLMs). ollama: those and a Modelfile."
@@ -187,11 +188,12 @@ def export(
     checkpoint: Checkpoint = "latest",
     to: Annotated[Literal["hf", "peft", "llava", "gguf", "ollama"], typer.Option(help=EXPORTS)] = "hf",
     force: Annotated[bool, typer.Option("--force", help="gguf: write a CLIP tower, and any difference.")] = False,
+    replace: Replace = False,
 ) -> None:
     """Write a run for others to use, and prove that it answers alike."""
     from vlm.export_run import export
 
-    export(Path(run), folder, dtype, checkpoint, to, force)
+    export(Path(run), folder, dtype, checkpoint, to, force, replace)
 
 
 @app.command()
@@ -201,11 +203,13 @@ def merge(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
     dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="The weights' type.")] = "bf16",
     shard: Annotated[str, typer.Option(help="The largest file, such as 2GB.")] = "5GB",
+    replace: Replace = False,
 ) -> None:
     """Put any LoRA adapter into its model's weights, ours or not, and prove it."""
     from vlm.merge import merge
 
-    print(f"{folder}: merged, logits differ by at most {merge(base, adapter, folder, dtype, shard):.2e}")
+    apart = merge(base, adapter, folder, dtype, shard, replace)
+    print(f"{folder}: merged, logits differ by at most {apart:.2e}")
 
 
 @app.command("ls")
@@ -233,9 +237,9 @@ def copy_recipe(name: Name, dest: Annotated[Path, typer.Argument(metavar="DEST")
 @app.command()
 def show(name: Name) -> None:
     """Print a recipe as it was written."""
-    from vlm.recipes import find_recipe
+    from vlm.recipes import read_recipe
 
-    print(find_recipe(name).read_text(encoding="utf-8"), end="")
+    print(read_recipe(name), end="")
 
 
 @app.command()

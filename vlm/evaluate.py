@@ -22,12 +22,14 @@ from llm.fold import folded_lengths
 from llm.loss import hits
 from llm.readers import read
 from llm.tree import grow
+from llm.whole import whole_file
 from vlm.batch import collate_vlm
 from vlm.config import VqaEval
 from vlm.forward import VlmModel
 
 Picture = Literal["right", "blank", "shuffled"]
 CONTROLS: tuple[Picture, ...] = ("blank", "shuffled")
+BLANK = "blank.png"
 PACK_TOKENS = 1536  # of an evaluation pack
 
 
@@ -117,8 +119,9 @@ def _pictures(images: list[ImageRef], picture: Picture, folder: Path) -> dict[Im
     if picture == "right":
         return {image: image for image in unique}
     if picture == "blank":
-        blank = folder / "blank.png"
-        Image.new("RGB", (64, 64), "white").save(blank)
+        blank = folder / BLANK
+        with whole_file(blank) as partial:
+            Image.new("RGB", (64, 64), "white").save(partial, "PNG")
         return {image: ImageRef(str(blank)) for image in unique}
     if len(unique) < 2:
         raise DataError("asking with another record's image needs questions about at least two images")

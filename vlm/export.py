@@ -32,6 +32,7 @@ from llm.export import (
 )
 from llm.library_errors import in_words
 from llm.rendering import RefusedError, render
+from llm.replace import UNNAMED, Origin
 from llm.template import IMAGE, multimodal_jinja
 from vlm.images import RESAMPLE, Preprocess
 from vlm.model import VisionModel
@@ -51,6 +52,7 @@ def export_vlm(
     out: Path,
     dtype: torch.dtype,
     stop_ids: Sequence[int] = (),
+    origin: Origin = UNNAMED,
 ) -> float:
     """Write a model whose adapters are merged, reload it through the Auto classes, and return the largest difference
     of a logit at the text around a picture, both ways in fp32.
@@ -72,7 +74,7 @@ def export_vlm(
         # Beside the nested copy in processor_config.json: what readers before transformers 5 look for.
         processor.image_processor.save_pretrained(folder)
 
-    return write_and_prove(out, write, lambda folder: _prove(model, folder, dtype))
+    return write_and_prove(out, write, lambda folder: _prove(model, folder, dtype), origin)
 
 
 def plain_state(model: VisionModel) -> dict[str, Tensor]:

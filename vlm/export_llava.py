@@ -1,6 +1,7 @@
 """The projector in the original LLaVA project's own file, `mm_projector.bin`, with the config it reads beside it."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from llm.errors import ConfigError, ModelError
 from llm.export import LIMIT, proving, write_and_prove
+from llm.replace import UNNAMED, Origin
 from vlm.config import VlmRunConfig
 from vlm.forward import VlmModel
 from vlm.model import VisionModel
@@ -20,7 +22,7 @@ PREFIX = "model.mm_projector."
 TOWERS = {"clip_vision_model"}  # what LLaVA's `multimodal_encoder/builder.py` builds
 
 
-def export_llava(opened: Opened, out: Path) -> float:
+def export_llava(opened: Opened, out: Path, origin: Origin = UNNAMED) -> float:
     """Write `mm_projector.bin` (LLaVA's `--pretrain_mm_mlp_adapter`) and `config.json`; returns the largest difference
     of a projected row between the file, read back into LLaVA's own layers, and our projector.
 
@@ -36,10 +38,12 @@ def export_llava(opened: Opened, out: Path) -> float:
     config = llava_config(opened.config, vision)
 
     def write(folder: Path) -> None:
-        torch.save(llava_state(vision, config["mm_projector_type"]), folder / FILE)
+        content = BytesIO()  # torch's own writer does not say that a disk is full
+        torch.save(llava_state(vision, config["mm_projector_type"]), content)
+        (folder / FILE).write_bytes(content.getbuffer())
         (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
-    return write_and_prove(out, write, lambda folder: _prove(vision, folder))
+    return write_and_prove(out, write, lambda folder: _prove(vision, folder), origin)
 
 
 def llava_state(vision: VisionModel, kind: str) -> dict[str, Tensor]:

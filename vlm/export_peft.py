@@ -11,6 +11,7 @@ from llm.errors import ConfigError
 from llm.export import PROMPT_LENGTH, difference, logits, proving, write_and_prove
 from llm.library_errors import in_words
 from llm.precision import dtype_of
+from llm.replace import UNNAMED, Origin
 from llm.tuning import densify, merge_adapters, save_adapter, strip_adapters
 from vlm.export_plain import export_plain
 from vlm.forward import VlmModel
@@ -19,7 +20,7 @@ from vlm.run import Opened
 ADAPTER, BASE = "adapter", "base"
 
 
-def export_peft(opened: Opened, out: Path, dtype: torch.dtype) -> float:
+def export_peft(opened: Opened, out: Path, dtype: torch.dtype, origin: Origin = UNNAMED) -> float:
     """Write `out/adapter` and, unless the recipe's own LLM is all that is below it, `out/base`; prove both together.
 
     The adapter is the LLM's alone (vLLM refuses more): the projector and tower of a vision run, what earlier stages
@@ -53,7 +54,7 @@ def export_peft(opened: Opened, out: Path, dtype: torch.dtype) -> float:
         adapted: Any = pretrained.put_adapter(base, folder / ADAPTER)
         return difference(logits(adapted, input_ids=ids), trained, dtype if own_base else torch.float32)
 
-    return write_and_prove(out, write, prove, mark=f"{ADAPTER}/adapter_config.json")
+    return write_and_prove(out, write, prove, origin)
 
 
 def _models(opened: Opened) -> tuple[PreTrainedModel, PreTrainedModel]:

@@ -1,11 +1,13 @@
 """`eyegraft export`: a run's model in the form that others read, proved by reading it back."""
 
+from dataclasses import replace as origin_with
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from llm.errors import ConfigError
 from llm.precision import DTYPES
+from llm.replace import Origin, refuse_replacing, source_of
 from llm.tuning import merge_adapters
 from vlm.card import proof, write_card
 from vlm.export_llava import export_llava
@@ -18,32 +20,47 @@ Weights = Literal["fp32", "bf16", "q8_0"]
 
 
 def export(
-    run: Path, out: Path, dtype: Weights = "fp32", checkpoint: str = "latest", to: Format = "hf", force: bool = False
+    run: Path,
+    out: Path,
+    dtype: Weights = "fp32",
+    checkpoint: str = "latest",
+    to: Format = "hf",
+    force: bool = False,
+    replace: bool = False,
 ) -> float:
     """Write, reload, compare, and tell in a model card; returns the difference found, of the kind in `card.PROOFS`.
 
-    Raises ConfigError for what the format cannot hold, ModelError when what was written answers differently.
+    `force` writes GGUF files whatever the proof finds; `replace` takes the place of an export of another run. Raises
+    ConfigError for what the format cannot hold, ModelError when what was written answers differently, RunError where
+    `out` holds anything but an export that may be replaced.
     """
     _check(to, dtype, force)
+    origin = Origin(source_of("run", run), f"the run {run.name}", replace)
+    refuse_replacing(out, origin)  # before the model is opened
     opened = open_run(run, checkpoint)
-    difference = _write(opened, out, dtype, to, force)
-    proved = proof(to, dtype, difference) + (" (written with --force, whatever the figure)" if force else "")
-    write_card(run, checkpoint, opened, out, to, proved)
-    print(f"{out}: {proved}")
+
+    def proved(difference: float) -> str:
+        return proof(to, dtype, difference) + (" (written with --force, whatever the figure)" if force else "")
+
+    def card(folder: Path, difference: float) -> None:
+        write_card(run, checkpoint, opened, folder, out.name, to, proved(difference))
+
+    difference = _write(opened, out, dtype, to, force, origin_with(origin, card=card))
+    print(f"{out}: {proved(difference)}")
     return difference
 
 
-def _write(opened: Opened, out: Path, dtype: Weights, to: Format, force: bool) -> float:
+def _write(opened: Opened, out: Path, dtype: Weights, to: Format, force: bool, origin: Origin) -> float:
     if to == "peft":
-        return export_peft(opened, out, DTYPES[dtype])
+        return export_peft(opened, out, DTYPES[dtype], origin)
     if to == "llava":
-        return export_llava(opened, out)
+        return export_llava(opened, out, origin)
     merge_adapters(opened.model)
     if to == "hf":
-        return export_plain(opened, out, DTYPES[dtype])
+        return export_plain(opened, out, DTYPES[dtype], origin)
     from vlm.gguf.export import export_gguf
 
-    return export_gguf(opened, out, dtype, force, ollama=to == "ollama")
+    return export_gguf(opened, out, dtype, force, ollama=to == "ollama", origin=origin)
 
 
 def _check(to: Format, dtype: Weights, force: bool) -> None:

@@ -6,7 +6,6 @@ any other length is computed again.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,9 @@ from torch import Tensor
 from llm import dist
 from llm.conversation import ImageRef
 from llm.errors import ImageError
+from llm.own_files import own_folder
+from llm.regular import PICTURE, read_regular
+from llm.whole import whole_file
 from vlm.images import read_image
 from vlm.model import VisionModel
 from vlm.towers import Tower
@@ -45,7 +47,7 @@ class FeatureStore:
     def name(self, image: ImageRef) -> str:
         """What a picture is known by: its bytes. Raises ImageError where there are none."""
         try:
-            return hashlib.sha256(image.data or Path(image.path).read_bytes()).hexdigest()
+            return hashlib.sha256(image.data or read_regular(Path(image.path), PICTURE)).hexdigest()
         except OSError as error:
             found = f"cannot be read: {error.strerror}"
             raise ImageError(found, "Bring it back or drop the record", image.path, "image-missing") from error
@@ -62,19 +64,22 @@ class FeatureStore:
         return torch.from_numpy(raw).view(self.dtype).view(self.rows, self.hidden)
 
     def put(self, name: str, features: Tensor) -> None:
-        """Keep the rows of a picture while there is room; a full disk ends the keeping, not the run."""
+        """Keep the rows of a picture while there is room; a full disk ends the keeping, not the run.
+
+        Raises RunError for a link among the store's own folders.
+        """
         path = self._path(name)
         if self.room < self._length or path.exists():
             return
-        partial = path.with_name(f".{name}.{os.getpid()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(_raw(features.to(self.dtype)))
-            partial.replace(path)
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self.folder, path.parent):
+                own_folder(folder, shared=True)
+            with whole_file(path, sync=False) as partial:  # what a power cut leaves has another length
+                partial.write_bytes(_raw(features.to(self.dtype)))
         except OSError as error:
             print(f"features: no more are kept, {error}")
             self.room = 0
-            partial.unlink(missing_ok=True)
             return
         self.room -= self._length
 
@@ -97,7 +102,10 @@ def open_store(
     tower = vision.vision
     each = tower.rows * tower.hidden * tower.module.dtype.itemsize
     need = len(set(images)) * each
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return None, f"features: computed in every step, {folder} cannot be written: {error.strerror}"
     there = sum(_size(file) for file in folder.rglob("*"))
     room = min(int(gib * GIB) - there, shutil.disk_usage(folder).free // 2)
     own = folder / tower_key(tower)

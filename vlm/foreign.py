@@ -15,7 +15,7 @@ from llm.encode import Encoder
 from llm.errors import ModelError
 from llm.foreign_json import read_object
 from llm.library_errors import in_words
-from llm.model import load_llm, load_tokenizer, quantised
+from llm.model import load_llm, load_tokenizer, quantised, refuse_special
 from llm.template import load_template
 from vlm.images import read_image
 
@@ -26,6 +26,7 @@ def open_exported(folder: Path, adapter: str = "", bits: int = 0) -> Speaker:
     `adapter` is a folder that peft wrote for it; `bits` 4 or 8 quantises the weights while they are loaded. Raises
     ModelError when a vision folder names no image token, or when the adapter does not fit.
     """
+    refuse_special(folder)
     config = read_object(folder / "config.json")
     image_id = _image_token(folder, config) if "vision_config" in config else None
     tokenizer = load_tokenizer(str(folder))
@@ -60,6 +61,7 @@ def add_adapter(model: PreTrainedModel, adapter: str) -> None:
         return
     if not (Path(adapter) / "adapter_config.json").is_file():
         raise ModelError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
+    refuse_special(Path(adapter))
     with in_words(f"{adapter} does not fit the model"):
         pretrained.put_adapter(model, Path(adapter))  # injects into the model it is given
 

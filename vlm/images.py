@@ -5,10 +5,12 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from llm.conversation import ImageRef
 from llm.errors import ImageError
+from llm.regular import open_regular
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -129,38 +132,40 @@ def name_of(ref: ImageRef) -> str:
     return ref.path or f"<an image of {len(ref.data):,} bytes>"
 
 
-def _open(ref: ImageRef, limits: ImageLimits) -> Image.Image:
+@contextmanager
+def _open(ref: ImageRef, limits: ImageLimits) -> Iterator[Image.Image]:
     """Header parsed and judged; the format is told by content, never by the file's name."""
-    source = _source(ref, limits)
+    with _source(ref) as source:
+        _judge_size(source, ref, limits)
+        image = _parsed(source, ref, limits)
+        with image:
+            width, height = image.size
+            if width * height > limits.max_pixels:
+                raise _oversized(ref, f"{width} x {height} pixels", limits)
+            yield image
+
+
+def _parsed(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> Image.Image:
     try:
-        image = Image.open(source, formats=limits.formats)
+        return Image.open(source, formats=limits.formats)
     except _BOMB as error:
         raise _oversized(ref, str(error), limits) from error
     except UnidentifiedImageError as error:
-        raise _unknown(ref, limits) from error
+        raise _unknown(source, ref, limits) from error
     except _BROKEN as error:
         raise ImageError(
             f"unreadable ({error})", "Replace the file or drop the record", name_of(ref), "image-broken"
         ) from error
-    width, height = image.size
-    if width * height > limits.max_pixels:
-        image.close()
-        raise _oversized(ref, f"{width} x {height} pixels", limits)
-    return image
 
 
-def _source(ref: ImageRef, limits: ImageLimits) -> Path | BytesIO:
-    """What Pillow opens, after the checks that need no parsing."""
-    if ref.path:
-        path = Path(ref.path)
-        size = _size(path)
-    else:
-        size = len(ref.data)
+def _judge_size(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> None:
+    """The checks that need no parsing."""
+    size = source.seek(0, SEEK_END)
+    source.seek(0)
     if size == 0:
         raise ImageError("the image is empty", "Fetch it again or drop the record", name_of(ref), "image-empty")
     if size > limits.max_bytes:
         raise _oversized(ref, f"{size:,} bytes", limits)
-    return path if ref.path else BytesIO(ref.data)
 
 
 def _oversized(ref: ImageRef, found: str, limits: ImageLimits) -> ImageError:
@@ -172,22 +177,25 @@ def _oversized(ref: ImageRef, found: str, limits: ImageLimits) -> ImageError:
     )
 
 
-def _size(path: Path) -> int:
-    """Bytes of a file that is there; ImageError where there is none, or a name that no file can have."""
-    advice = "Check the record's image name and the source's images: folder"
+def _source(ref: ImageRef) -> BinaryIO:
+    """What Pillow reads; ImageError where there is no file, or a name that no file can have."""
+    if not ref.path:
+        return BytesIO(ref.data)
     try:
-        if path.is_file():
-            return path.stat().st_size
-        found = "a folder" if path.is_dir() else "no such file"
+        return open_regular(Path(ref.path))
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
+        found = "no such file"
+    except IsADirectoryError:
+        found = "a folder"
     except OSError as error:
         found = f"cannot be opened ({error.strerror})"
-    raise ImageError(found, advice, str(path), "image-missing")
+    raise ImageError(found, "Check the record's image name and the source's images: folder", ref.path, "image-missing")
 
 
-def _unknown(ref: ImageRef, limits: ImageLimits) -> ImageError:
+def _unknown(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> ImageError:
     """What a file is that no reader of images knows: often the error page of a download that failed."""
-    with open(ref.path, "rb") if ref.path else BytesIO(ref.data) as file:
-        start = file.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    source.seek(0)
+    start = source.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(_WEB_PAGE):
         found, code = "a web page, not an image", "image-html"
         advice = "The download gave an error page: fetch the image again or drop the record"

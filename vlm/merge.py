@@ -10,18 +10,32 @@ from llm import pretrained
 from llm.errors import ConfigError
 from llm.export import PROMPT_LENGTH, difference, logits, reload, write_and_prove
 from llm.library_errors import in_words
-from llm.model import TEXT_FILES, local_folder, read_settings
+from llm.model import TEXT_FILES, local_folder, read_settings, refuse_special
 from llm.precision import DTYPES
+from llm.replace import Origin, refuse_replacing, source_of
 
 
-def merge(base: str, adapter: Path, out: Path, dtype: Literal["fp32", "bf16"] = "bf16", shard: str = "5GB") -> float:
+def merge(
+    base: str,
+    adapter: Path,
+    out: Path,
+    dtype: Literal["fp32", "bf16"] = "bf16",
+    shard: str = "5GB",
+    replace: bool = False,
+) -> float:
     """Write BASE with ADAPTER merged, reload it by plain transformers, return the largest difference of a logit.
 
     The sum is taken in fp32 and rounded once. Raises ConfigError for a folder that is no adapter, ModelError when the
-    base cannot be loaded or the adapter does not fit it.
+    base cannot be loaded or the adapter does not fit it, RunError where `out` holds anything but an older merge of the
+    same two; `replace` lets it be any export or merge.
     """
     if not (adapter / "adapter_config.json").is_file():
         raise ConfigError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
+    refuse_special(adapter)
+    below = Path(base).expanduser()
+    source = source_of("merge", below if below.is_dir() else base, adapter)
+    origin = Origin(source, f"{adapter.name} merged into {below.name}", replace)
+    refuse_replacing(out, origin)  # before the model is loaded
     folder = local_folder(base, (*TEXT_FILES, "*.safetensors"))
     sees = "vision_config" in read_settings(base, folder)
     auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
@@ -39,6 +53,7 @@ def merge(base: str, adapter: Path, out: Path, dtype: Literal["fp32", "bf16"] = 
         adapted.merge_and_unload().to(DTYPES[dtype]).save_pretrained(target, max_shard_size=shard)
         reader.save_pretrained(target)
 
-    return write_and_prove(
-        out, write, lambda target: difference(logits(reload(auto, target), input_ids=ids), wanted, DTYPES[dtype])
-    )
+    def prove(target: Path) -> float:
+        return difference(logits(reload(auto, target), input_ids=ids), wanted, DTYPES[dtype])
+
+    return write_and_prove(out, write, prove, origin)

@@ -12,9 +12,12 @@ from typing import Any
 
 from llm import dist
 from llm.config import RunConfig, run_folder
-from llm.errors import ConfigError
+from llm.errors import ConfigError, RunError
+from llm.folder import refuse_taken
 from llm.load import resolve_yaml
-from llm.lock import refuse_second
+from llm.mark import Claim, claim
+from llm.regular import SETTINGS, read_text
+from llm.report import read_report
 from llm.whole import write_whole
 from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, load_steps
 from vlm.launch import Start, launch, worker_output
@@ -25,8 +28,8 @@ def run_pipeline(config: PipelineConfig, start: Start) -> Path:
     if dist.from_environment().world > 1:
         raise ConfigError("a pipeline is started once: with --nproc, or step by step under torchrun")
     folder = Path(config.out or f"runs/{config.name}")
-    folder.mkdir(parents=True, exist_ok=True)
     steps = load_steps(config, start.recipe)
+    claim(folder, PIPELINE)
     record = Record(folder / "pipeline.json")
     for number, (path, step) in enumerate(steps, 1):
         key = _key([earlier for _, earlier in steps[:number]])
@@ -47,7 +50,7 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._steps: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        self._steps = read_steps(path)
 
     def finished(self, name: str, key: str) -> bool:
         """Whether the step was done under this key."""
@@ -77,6 +80,32 @@ class Record:
         write_whole(self.path, json.dumps(self._steps, indent=1))
 
 
+def read_steps(path: Path) -> dict[str, dict[str, Any]]:
+    """What `pipeline.json` keeps, by step; empty where there is none. RunError for a file that holds something else."""
+    try:
+        steps: Any = json.loads(read_text(path, SETTINGS))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: cannot be read: {error}. Remove it to run every step again") from error
+    entries = list(steps.values()) if isinstance(steps, dict) else [steps]
+    if not all(isinstance(entry, dict) and {"name", "key", "seconds"} <= entry.keys() for entry in entries):
+        raise RunError(f"{path}: is no record of a pipeline's steps. Choose another `out`, or remove it")
+    return dict(steps)
+
+
+def _of_a_pipeline(folder: Path) -> bool:
+    """Whether a folder without a mark is a pipeline's."""
+    try:
+        return bool(read_steps(folder / "pipeline.json"))
+    except RunError:
+        return False
+
+
+PIPELINE = Claim(kind="pipeline", files=("pipeline.json", "report.json"), earlier=_of_a_pipeline)
+"""What a pipeline writes into its folder."""
+
+
 def run_step(step: AnyConfig, start: Start) -> dict[str, Any]:
     """One recipe of any stage; returns the figures that belong in the pipeline's report."""
     if isinstance(step, EvalConfig):
@@ -91,12 +120,14 @@ def run_step(step: AnyConfig, start: Start) -> dict[str, Any]:
         run_pipeline(step, start)
         return {}
     if start.nproc:
-        refuse_second(run_folder(step))
+        refuse_taken(run_folder(step))
         if code := launch(start.command, start.nproc):
             sys.exit(code)
     else:
         _train_here(step, start)
-    report = json.loads((run_folder(step) / "report.json").read_text(encoding="utf-8"))
+    report = read_report(run_folder(step))
+    if report is None:
+        raise RunError(f"{run_folder(step)}: report.json is gone since the run ended. Run the same command again")
     return {f"{step.name}_{key}": report[key] for key in ("steps", "final_loss", "tokens_per_s", "peak_memory_gib")}
 
 
@@ -105,7 +136,7 @@ def _train_here(step: RunConfig, start: Start) -> None:
     with dist.joined() as ranks:
         worker_output(ranks.rank)
         if ranks.first:
-            refuse_second(run_folder(step))
+            refuse_taken(run_folder(step))
         from vlm.run import train
 
         train(step, Path.cwd(), start.anyway)
@@ -121,7 +152,7 @@ def _report(folder: Path, done: list[dict[str, Any]]) -> None:
     figures = {key: value for step in done for key, value in step["figures"].items()}
     figures["seconds"] = round(sum(step["seconds"] for step in done), 1)
     figures["step_seconds"] = {step["name"]: step["seconds"] for step in done}
-    (folder / "report.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    write_whole(folder / "report.json", json.dumps(figures, indent=1))
     print(f"\n{folder / 'report.json'}")
     for key, value in figures.items():
         print(f"  {key:<36} {value}")

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from llm.errors import ConfigError
+from llm.regular import RECIPE, read_text
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -50,6 +51,15 @@ def find_recipe(name: str) -> Path:
     if not wanted:
         raise ConfigError(f"{name}: no such file or recipe{_near(path, recipes)}")
     return wanted[0]
+
+
+def read_recipe(name: str) -> str:
+    """A recipe as it was written. Raises ConfigError as `find_recipe`, and for a file that is no text."""
+    path = find_recipe(name)
+    try:
+        return read_text(path, RECIPE)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}; name a readable YAML file") from error
 
 
 def copy_recipe(name: str, target: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from transformers import TimmWrapperConfig, TimmWrapperModel
 
 from llm.errors import ModelError
 from llm.foreign_json import read_object, read_object_if_there
-from llm.model import local_folder
+from llm.model import local_folder, refuse_special
 from vlm.images import RESAMPLE, Preprocess
 
 
@@ -34,6 +34,9 @@ class _Source:
 
 def is_timm_folder(path: Path) -> bool:
     """True for a folder in timm's own format."""
+    config = path / "config.json"
+    if config.is_file():
+        refuse_special(path)
     return "architecture" in read_object_if_there(path / "config.json")
 
 

@@ -14,8 +14,10 @@ from types import TracebackType
 from typing import Self
 
 from llm.errors import Place, RecordError, RunError
+from llm.own_files import open_own
 
 LONGEST_LINE = 16 << 20  # bytes; an answer has a bound, so no line of ours comes near it
+LARGEST = 4 << 30  # bytes that are read at once: millions of answers
 SUFFIX = ".journal"  # no suffix that a folder of training data is read for
 
 
@@ -43,7 +45,8 @@ class Journal:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            with open_own(path, "a+") as file:
+                self._file = os.dup(file.fileno())
         except OSError as error:
             raise RunError(f"{path}: {error.strerror}. Choose a writable place") from error
         try:
@@ -53,7 +56,7 @@ class Journal:
             raise RunError(f"{path}: another `data ask` is writing it. Wait for it, or choose another OUT") from None
         try:
             self.answers: Mapping[str, str] = _answers(path, self._lines())
-        except RecordError:
+        except (RecordError, RunError):
             os.close(self._file)
             raise
 
@@ -69,6 +72,9 @@ class Journal:
         """The lines one by one, cut at LONGEST_LINE; what stands behind the last line break is removed."""
         whole = 0
         with open(self._file, "rb", closefd=False) as stream:
+            size = stream.seek(0, os.SEEK_END)
+            if size > LARGEST:
+                raise RunError(f"{self.path}: holds {size:,} bytes, no journal does. Remove it, or choose another OUT")
             stream.seek(0)
             while (line := stream.readline(LONGEST_LINE)).endswith(b"\n") or len(line) == LONGEST_LINE:
                 whole = stream.tell()

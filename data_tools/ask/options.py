@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from data_tools.ask.journal import journal_path
 from llm.errors import ConfigError
+from llm.regular import RECIPE, read_text
 
 OPENAI = "https://api.openai.com/v1"
 OURS = ("model", "messages", "stream", "stream_options", "n")  # parts of a request that are not the user's to set
@@ -117,7 +118,7 @@ def read_settings(pairs: Iterable[str]) -> dict[str, object]:
 def read_prompt(path: Path, option: str) -> str:
     """A prompt's file, without white space around it. ConfigError when it is missing, empty or not text."""
     try:
-        text = path.read_text(encoding="utf-8-sig").strip()
+        text = read_text(path, RECIPE, "utf-8-sig").strip()
     except OSError as error:
         raise ConfigError(f"{option} {path}: {error.strerror}. Correct the path") from error
     except UnicodeDecodeError as error:

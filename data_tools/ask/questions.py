@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llm.errors import ConfigError, DataError, ImageError, Place, RecordError
 from llm.records import kind, read_rows
+from llm.regular import PICTURE, TEXT, open_regular, read_text
 
 FIELDS = ("question", "instruction", "prompt", "input", "text")  # where a row's question is looked for, in this order
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
@@ -42,7 +43,7 @@ def read_questions(path: Path, field: str = "") -> list[Question]:
 
 def _lines(path: Path) -> Iterator[Question]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, TEXT, "utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}. Correct the path") from error
     except UnicodeDecodeError as error:
@@ -86,7 +87,7 @@ def picture_questions(folder: Path, text: str) -> list[Question]:
 
 def _about(path: Path, name: str, text: str) -> Question:
     try:
-        with path.open("rb") as file:
+        with open_regular(path, PICTURE) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}. Make it readable or remove it") from error

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from data_tools.ask.client import rest_of
 from data_tools.ask.journal import Entry, Journal, journal_path
-from data_tools.ask.options import OPENAI, Options, is_clear
+from data_tools.ask.options import OPENAI, Options, is_clear, read_prompt
 from data_tools.ask.pace import Halt, Pace, Patience
 from data_tools.ask.plan import prepare
 from data_tools.ask.questions import read_questions, without_repeats
@@ -279,3 +279,24 @@ def test_a_turn_that_was_stopped_does_not_count() -> None:
         return pace.sent
 
     assert asyncio.run(go()) == 0
+
+
+# Files that are none --------------------------------------------------------------------------------------------------
+
+
+def test_questions_prompts_and_journals_that_are_no_files(tmp_path: Path) -> None:
+    """A device never ends and a link leads elsewhere: both are named, and nothing is written through."""
+    (tmp_path / "device.txt").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="device.txt: is a device, not a regular file"):
+        read_questions(tmp_path / "device.txt")
+    with pytest.raises(ConfigError, match="device.txt: is a device, not a regular file"):
+        read_prompt(tmp_path / "device.txt", "--system")
+    thesis = write(tmp_path / "thesis.tex", "years")
+    (tmp_path / "o.journal").symlink_to(thesis)
+    with pytest.raises(RunError, match="o.journal: is a link, where a regular file belongs"):
+        Journal(tmp_path / "o.journal")
+    assert thesis.read_text() == "years"
+    with (tmp_path / "p.journal").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(RunError, match="p.journal: holds 1,099,511,627,776 bytes"):
+        Journal(tmp_path / "p.journal")

@@ -155,3 +155,14 @@ def test_the_published_wheels_are_pinned() -> None:
         name, version = asset.wheel.requirement.split("==")
         assert asset.wheel.file.startswith(f"{name.replace('-', '_')}-{version}-py")
         assert len(asset.wheel.sha256) == 64
+
+
+@pytest.mark.parametrize("name", ["tiny/thesis.tex", "tiny/manifest.json", "tiny.partial/thesis.tex"])
+def test_a_folder_of_somebody_else_is_not_made_anew(name: str, asset: Asset, tmp_path: Path) -> None:
+    """Today's web pages have a manifest.json too."""
+    theirs = tmp_path / "assets" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text('{"name": "my page"}')
+    with pytest.raises(AssetError, match=f"{theirs.parent.name}: is there and was not made by `eyegraft assets`"):
+        fetch_assets(tmp_path / "assets", assets={"tiny": asset})
+    assert theirs.read_text() == '{"name": "my page"}' and builder(asset).runs == 0

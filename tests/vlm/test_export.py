@@ -250,7 +250,9 @@ def test_proving_is_undone_after_an_error(roomy_llm: Path, clip: Path) -> None:
     assert model.hf.training
 
 
-def test_only_an_older_export_is_replaced(tiny_llm: Path, clip: Path, tmp_path: Path) -> None:
+def test_only_an_older_export_is_replaced(
+    tiny_llm: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = trained(tiny_llm, clip)
     mine = tmp_path / "mine"
     mine.mkdir()
@@ -259,10 +261,12 @@ def test_only_an_older_export_is_replaced(tiny_llm: Path, clip: Path, tmp_path: 
         export(model, mine)
     assert (mine / "thesis.tex").read_text() == "years"
     out = tmp_path / "new" / "out"
+    with monkeypatch.context() as small:
+        small.setattr(vlm.export, "SHARD", "100KB")
+        export(model, out)
+    assert len(list(out.glob("model-*.safetensors"))) > 1, "in shards"
     export(model, out)
-    (out / "model-00009-of-00009.safetensors").write_text("stale")
-    export(model, out)
-    assert not (out / "model-00009-of-00009.safetensors").exists()
+    assert [path.name for path in out.glob("model*.safetensors")] == ["model.safetensors"]
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 

@@ -88,7 +88,7 @@ def test_a_vision_runs_adapter_and_base(lora_run: Path, tmp_path: Path) -> None:
 
 def test_a_text_runs_adapter_goes_onto_its_own_llm(text_run: Path, tiny_llm: Path, tmp_path: Path) -> None:
     assert export(text_run, tmp_path / "out", to="peft") <= 1e-4
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "adapter"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "adapter", "eyegraft.json"]
     base = AutoModelForCausalLM.from_pretrained(tiny_llm, dtype=torch.float32)
     adapted = PeftModel.from_pretrained(base, tmp_path / "out/adapter")
     torch.testing.assert_close(logits(adapted), trained_logits(text_run), atol=1e-4, rtol=0)

@@ -288,7 +288,8 @@ def test_a_run_for_ollama(tiny_llm: Path, siglip: Path, records: Path, tmp_path:
     out = tmp_path / "out"
     for _ in range(2):
         difference = export(run, out, "bf16", to="ollama")
-    assert sorted(path.name for path in out.iterdir()) == ["Modelfile", "README.md", "mmproj.gguf", "model.gguf"]
+    files = ["Modelfile", "README.md", "eyegraft.json", "mmproj.gguf", "model.gguf"]
+    assert sorted(path.name for path in out.iterdir()) == files
     lines = (out / "Modelfile").read_text().splitlines()
     assert lines[:2] == ["FROM ./model.gguf", "FROM ./mmproj.gguf"] and 'PARAMETER stop "<|im_end|>"' in lines
     card = (out / "README.md").read_text()

@@ -17,6 +17,7 @@ from llm.chat import Speaker
 from llm.conversation import ImageRef, Message, Part
 from llm.errors import ConfigError, ModelError
 from llm.export import dense_state, logits, proving, write_and_prove
+from llm.replace import UNNAMED, Origin
 from vlm.forward import VlmModel
 from vlm.gguf.file import write_tensors, writer
 from vlm.gguf.language import add_language, architecture, language_entries
@@ -52,7 +53,9 @@ class _Language:
         return len(self.state["model.embed_tokens.weight"])
 
 
-def export_gguf(opened: Opened, out: Path, dtype: str, force: bool = False, ollama: bool = False) -> float:
+def export_gguf(
+    opened: Opened, out: Path, dtype: str, force: bool = False, ollama: bool = False, origin: Origin = UNNAMED
+) -> float:
     """Write `model.gguf` and, for a model that sees, `mmproj.gguf`, of a run whose adapters are merged.
 
     Returns the mean absolute difference of the log-probabilities of the tokens that may be said, between llama.cpp's
@@ -80,7 +83,7 @@ def export_gguf(opened: Opened, out: Path, dtype: str, force: bool = False, olla
             (folder / "Modelfile").write_text(recipe, encoding="utf-8")
 
     limit = math.inf if force else LIMITS[dtype]
-    return write_and_prove(out, write, lambda folder: _prove(opened.speaker, vision, folder, limit), mark=MODEL)
+    return write_and_prove(out, write, lambda folder: _prove(opened.speaker, vision, folder, limit), origin)
 
 
 def _write_model(
