@@ -10,7 +10,7 @@ READY  := $(VENV)/ready
 STARTED := torch transformers peft bitsandbytes accelerate deepspeed sympy numpy pydantic
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: quickstart test lint install screens bench soak
+.PHONY: quickstart test lint install screens bench soak attack
 .DEFAULT_GOAL := test
 
 install: $(READY)
@@ -57,3 +57,7 @@ bench: $(READY)
 soak: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.soak
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.soak.ranks
+
+# A server, folders, files and servers under everything that was found to break them: SECURITY.md. About ten minutes.
+attack: $(READY)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.attack

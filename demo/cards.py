@@ -8,7 +8,8 @@ import html
 from collections.abc import Iterable
 
 from demo.checked import Card
-from demo.excerpt import printable, thumbnail
+from demo.excerpt import thumbnail
+from llm.printable import printable
 
 CSS = """
 #check-codes * { cursor: pointer; font-family: var(--font) !important; }

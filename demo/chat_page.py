@@ -7,8 +7,9 @@ from typing import Any
 import gradio as gr
 
 from demo.desk import Desk
+from demo.judge import refused
 from demo.kept import restore
-from demo.limits import Limits
+from demo.limits import DEFAULT, Limits
 from demo.said import Asked, Turn, conversation, told
 from demo.shelf import Shelf
 from demo.words import say
@@ -17,6 +18,7 @@ from llm.errors import DataError
 from llm.generate import Sampling
 
 EXAMPLES = 4
+SEEDS = 2**53  # whole numbers that a browser writes exactly
 FILE_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"]
 
 
@@ -55,7 +57,7 @@ def controls(shelf: Shelf, limits: Limits) -> Controls:
             gr.Slider(0, 200, 0, step=1, label=say("top_k"), render=False),
             gr.Slider(1, 2, 1, step=0.05, label=say("penalty"), render=False),
             gr.Slider(1, limits.new_tokens, min(256, limits.new_tokens), step=1, label=say("new_tokens"), render=False),
-            gr.Number(0, precision=0, minimum=0, label=say("seed"), render=False),
+            gr.Number(0, precision=0, minimum=0, maximum=SEEDS, label=say("seed"), render=False),
             gr.Textbox("", label=say("stop"), max_length=400, render=False),
         ),
     )
@@ -64,8 +66,10 @@ def controls(shelf: Shelf, limits: Limits) -> Controls:
 def sampling_of(
     temperature: float, top_p: float, top_k: float, penalty: float, new_tokens: float, seed: float, stop: str
 ) -> Sampling:
-    """The knobs of the page as a sampling."""
+    """The knobs of the page as a sampling. Raises RecordError for more stop words than a request may have."""
     words = tuple(word.strip() for word in stop.split(",") if word.strip())
+    if len(words) > DEFAULT.stop_words:
+        raise refused("stop words", f"{len(words):,} of them, at most {DEFAULT.stop_words}", "Leave some out")
     return Sampling(temperature, int(top_k), top_p, penalty, int(new_tokens), int(seed), words)
 
 

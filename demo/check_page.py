@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from demo.cards import cards
 from demo.checked import Checked, checking, clean, pictures_folder
+from demo.limits import DEFAULT
 from demo.said import told
+from demo.uploads import new_folder
 from demo.verdict import HEADERS, code_table, told_cards, told_check, told_clean
 from demo.words import language, say
 from llm.config import Source
@@ -66,7 +66,7 @@ def check_page(file: gr.Dropdown, start: gr.Button, stop: gr.Button, sources: di
             return [gr.skip()] * len(view.files)
         with told():
             total = checked.report.rows
-            fixed = clean(checked, Path(get_upload_folder()), lambda rows, _: progress((rows, total), unit="rows"))
+            fixed = clean(checked, new_folder(DEFAULT.uploads), lambda rows, _: progress((rows, total), unit="rows"))
         folder = pictures_folder(checked.source) if fixed.report.images else ""
         files = [gr.DownloadButton(value=str(path), visible=True) for path in (fixed.out, fixed.quarantine)]
         return [told_clean(fixed, folder, language(request)), *files]

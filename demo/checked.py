@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from tempfile import mkdtemp
 
 from data_tools.check import Progress, judged
 from data_tools.findings import Finding
@@ -100,12 +99,12 @@ def _kept(image: ImageRef) -> ImageRef | None:
 
 
 def clean(checked: Checked, folder: Path, progress: Progress | None = None) -> Fixed:
-    """Write the sound rows of what was checked into a new folder inside `folder`, and the others beside them.
+    """Write the sound rows of what was checked into `folder`, which is empty, and the others beside them.
 
     Raises ConfigError and DataError where that cannot be done.
     """
     source = checked.source
-    out = Path(mkdtemp(dir=folder)) / clean_name(Path(source.path))
+    out = folder / clean_name(Path(source.path))
     return fix(source, Path(), out, Rules(), progress)
 
 

@@ -1,21 +1,19 @@
 """One question, two answers side by side; a list of questions, one table."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from demo import probes
-from demo.chat_page import question_box
+from demo.chat_page import SEEDS, question_box
 from demo.desk import Desk
-from demo.limits import Limits
+from demo.limits import DEFAULT, Limits
 from demo.records import load_records
 from demo.said import Asked, conversation, told
 from demo.shelf import Shelf
+from demo.uploads import new_folder
 from demo.words import say
 from llm.config import Source
 from llm.conversation import Message
@@ -43,7 +41,7 @@ def compare_page(shelf: Shelf, desk: Desk, limits: Limits, sources: dict[str, So
         system = gr.Textbox("", label=say("system"), lines=2, max_length=limits.text)
         temperature = gr.Slider(0, 2, 0, step=0.05, label=say("temperature"))
         new_tokens = gr.Slider(1, limits.new_tokens, 128, step=1, label=say("new_tokens"))
-        seed = gr.Number(0, precision=0, minimum=0, label=say("seed"))
+        seed = gr.Number(0, precision=0, minimum=0, maximum=SEEDS, label=say("seed"))
     outputs = [part for pane in panes for part in (pane.answer, pane.author)]
     names = [pane.weights for pane in panes]
 
@@ -125,7 +123,7 @@ def _probe_table(shelf: Shelf, desk: Desk, sources: dict[str, Source], names: li
 
 def _files(asked: list[probes.Asked], authors: tuple[str, str]) -> tuple[gr.DownloadButton, gr.DownloadButton]:
     """The finished table as two files to fetch."""
-    folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
+    folder = new_folder(DEFAULT.uploads)
     contents = {"probes.csv": probes.as_csv(asked, *authors), "probes.md": probes.as_markdown(asked, *authors)}
     for name, text in contents.items():
         (folder / name).write_text(text, encoding="utf-8")

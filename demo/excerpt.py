@@ -8,6 +8,7 @@ from PIL import Image
 
 from llm.conversation import ImageRef
 from llm.errors import ImageError
+from llm.printable import printable
 from llm.records import RawRow
 from vlm.images import read_image
 
@@ -27,11 +28,6 @@ def excerpt(raw: RawRow) -> str:
 
 def _whole(text: str) -> str:
     return printable(_cut(text, WHOLE))
-
-
-def printable(text: str) -> str:
-    """The text with what is no character, such as half of a surrogate pair, written out."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def shortened(value: object, deep: int = DEEP) -> object:

@@ -31,6 +31,7 @@ SAFE = [
     (b"referrer-policy", b"no-referrer"),
 ]
 COOKIE = "eyegraft"
+TOO_SLOW = 408
 OPEN_PATHS = frozenset({"/healthz"})  # answered without a token: it says nothing but that somebody is there
 
 
@@ -75,7 +76,7 @@ class Guard:
             async with asyncio.timeout(self.limits.body_seconds):
                 body = await read_body(receive, self.limits.body)
         except TimeoutError:
-            await refuse(Refusal(408, f"no complete request within {self.limits.body_seconds:g} s"), scope, send)
+            await refuse(Refusal(TOO_SLOW, f"no complete request within {self.limits.body_seconds:g} s"), scope, send)
             return
         refusal = self._judge_body(headers, body)
         if refusal is not None or body is None:
@@ -213,5 +214,7 @@ async def refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
         return
     body = json.dumps(refusal.body()).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if refusal.status == TOO_SLOW:  # what comes of it later is not waited for
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

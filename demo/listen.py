@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import ClassVar, NoReturn
 
@@ -22,8 +23,24 @@ PROCESS_ENDS = 4.0  # seconds after which it ends whatever still runs, such as a
 
 def listen(app: FastAPI, host: str, port: int, limits: Limits, close: Callable[[], None]) -> None:
     """Answer until stopped; SystemExit after SIGTERM, which has `close` called first: it ends the answers."""
-    signal.signal(signal.SIGTERM, _terminated)  # uvicorn sends the signal again when it has ended
     Listening(app_config(app, host, port, limits), close).run()
+
+
+@contextmanager
+def ended_by_signal() -> Iterator[None]:
+    """Inside, SIGTERM raises SystemExit, so that files of the process go; behind it the process is over.
+
+    At once: Python would wait for threads and take torch apart for seconds.
+    """
+    signal.signal(signal.SIGTERM, _terminated)  # uvicorn sends the signal again when it has ended
+    try:
+        yield
+    except SystemExit as end:
+        if end.code == 128 + signal.SIGTERM:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            _end_now(128 + signal.SIGTERM)
+        raise
 
 
 def app_config(app: FastAPI, host: str, port: int, limits: Limits) -> uvicorn.Config:
@@ -38,6 +55,7 @@ def app_config(app: FastAPI, host: str, port: int, limits: Limits) -> uvicorn.Co
         log_level="warning",
         limit_concurrency=CONNECTIONS,
         server_header=False,
+        use_colors=False,  # on a terminal they would be shown as text: only rich writes codes there
         timeout_graceful_shutdown=ANSWERS_END,
     )
 

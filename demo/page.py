@@ -17,6 +17,7 @@ from demo.limits import Limits
 from demo.page_gate import PageGate
 from demo.runs_page import runs_page
 from demo.shelf import Shelf
+from demo.uploads import KEPT_SECONDS
 from demo.visitors import Visitors
 from demo.words import I18N, say
 from llm.config import Source
@@ -24,7 +25,7 @@ from llm.conversation import Conversation
 from llm.errors import EyegraftError
 from llm.readers import read
 
-UPLOADS = (60, 3600)  # seconds: how often old uploads are deleted, and how old they then are
+SWEEP = 60  # seconds: how often old uploads are deleted
 # The reader's own fonts: Gradio's themes would fetch theirs from Google.
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Noto Sans CJK SC", "sans-serif"]
 MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
@@ -40,7 +41,7 @@ button:is([title="Share"], [title="分享"]) { display: none !important; }  /* w
 def build_page(shelf: Shelf, desk: Desk, limits: Limits, sources: dict[str, Source]) -> gr.Blocks:
     """All four pages. `sources` are the data files that may be looked at."""
     examples = _examples(sources.values())
-    with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=UPLOADS) as page:
+    with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=(SWEEP, KEPT_SECONDS)) as page:
         with gr.Tab(say("chat"), id="chat"):
             choices = [chat_page(page, shelf, desk, limits, examples)]
         with gr.Tab(say("compare"), id="compare"):
@@ -78,7 +79,7 @@ def mount(app: FastAPI, page: gr.Blocks, limits: Limits) -> None:
     page.has_launched = True
     page.state_session_capacity = limits.sessions
     # Innermost, behind the guard: whatever comes as far as this was judged, and only the page is behind it.
-    visitors = Visitors(page, limits, UPLOADS[1])
+    visitors = Visitors(page, limits, KEPT_SECONDS)
     app.user_middleware.append(Middleware(PageGate, page=page, limits=limits, visitors=visitors))
     gr.mount_gradio_app(
         app,

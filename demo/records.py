@@ -12,7 +12,7 @@ from llm.conversation import Conversation, ImageRef
 from llm.encode import Encoder
 from llm.marked import Kind, blocks
 from llm.readers import read
-from vlm.rebased import exists
+from llm.regular import exists
 from vlm.run import HERE, read_run_config
 
 Span = tuple[str, str | None]

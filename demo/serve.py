@@ -6,7 +6,7 @@ from demo.api import build_api
 from demo.desk import Desk
 from demo.guard import LOOPBACK
 from demo.limits import DEFAULT, SHORTEST_TOKEN, strangers
-from demo.listen import listen
+from demo.listen import ended_by_signal, listen
 from llm.chat import Speaker
 from llm.errors import ConfigError
 from vlm.chat import open_speaker
@@ -19,7 +19,8 @@ def serve(runs: list[str], checkpoint: str, host: str, port: int, public: bool, 
     desk = Desk(open_models(runs, checkpoint), limits.waiting, limits.share_waiting)
     app = build_api(desk, hosts, token, limits)
     print(f"http://{host}:{port}/v1", flush=True)
-    listen(app, host, port, limits, desk.close)
+    with ended_by_signal():
+        listen(app, host, port, limits, desk.close)
 
 
 def open_models(runs: list[str], checkpoint: str) -> dict[str, Speaker]:

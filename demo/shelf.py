@@ -11,9 +11,9 @@ from llm.chat import Speaker
 from llm.checkpoint import find_checkpoint, list_checkpoints, weights_digest
 from llm.config import RunConfig
 from llm.errors import ConfigError, EyegraftError, RunError
+from llm.regular import exists
 from vlm.chat import open_speaker
 from vlm.config import VlmRunConfig
-from vlm.rebased import exists
 from vlm.run import HERE, read_run_config
 
 OPEN = 2  # models in memory: a comparison needs two

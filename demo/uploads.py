@@ -1,10 +1,17 @@
 """Visitors' files: the one folder they lie in, and the one check of a path that somebody names."""
 
+import shutil
+import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
-from llm.errors import ImageError
+from llm.errors import DataError, ImageError
+
+KEPT_SECONDS = 3600  # that uploads, and what the page makes of them, are there
+MADE = "made-"
 
 
 def uploaded(path: str) -> Path:
@@ -25,6 +32,20 @@ def uploaded(path: str) -> Path:
 def upload_folder() -> Path:
     """Where uploads and the page's own files lie."""
     return Path(get_upload_folder()).resolve()
+
+
+def new_folder(most: int) -> Path:
+    """A folder for files that the page makes for a visitor to fetch; those made more than an hour ago are deleted.
+
+    Raises DataError when the upload folder holds more than `most` bytes.
+    """
+    for made in upload_folder().glob(f"{MADE}*"):
+        with suppress(FileNotFoundError):
+            if made.stat().st_mtime < time.time() - KEPT_SECONDS:
+                shutil.rmtree(made)
+    if uploaded_bytes() > most:
+        raise DataError("the server's room for files is full. Try again in an hour")
+    return Path(tempfile.mkdtemp(prefix=MADE, dir=upload_folder()))
 
 
 def uploaded_bytes() -> int:

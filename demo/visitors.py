@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 
 import gradio as gr
 
@@ -21,9 +22,8 @@ class Visitors:
     def event(self, visitor: str, session: str) -> str:
         """Count an event of a session. Too many sessions: the one used longest ago is forgotten, not refused."""
         own = self._sessions.setdefault(visitor, OrderedDict())
-        waiting = self._page._queue.pending_event_ids_session
         share = self._limits.share_events
-        if share and sum(len(waiting.get(name, ())) for name in (*own, session)) >= share:
+        if share and sum(name in own for name in self._under_way()) >= share:
             return f"{share} of your requests are under way already. Try again when they are done"
         own[session] = None
         own.move_to_end(session)
@@ -44,6 +44,14 @@ class Visitors:
             return f"your uploads take {share:,} bytes already. Try again in an hour"
         own.append((now, size))
         return ""
+
+    def _under_way(self) -> Iterator[str | None]:
+        """The session of every event that waits in gradio's queue or runs. What it calls pending may be long over: the
+        events of a page that was closed before it fetched the answers."""
+        queue = self._page._queue
+        waiting = (event for line in queue.event_queue_per_concurrency_id.values() for event in line.queue)
+        running = (event for job in queue.active_jobs for event in job or ())
+        yield from (event.session_hash for event in (*waiting, *running))
 
     def _forget(self, session: str) -> None:
         """Drop what gradio holds of a session."""

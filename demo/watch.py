@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from llm.errors import RunError
-from llm.metrics import Row, read_rows, shown
+from llm.metrics import Row, each_row, shown
+from llm.regular import SETTINGS, read_text
 
 RECENT = 5  # rows that the pace is taken from
 SILENT = 120.0  # seconds without a line after which a run may have stopped; longer where its lines are rare
@@ -60,8 +61,8 @@ def find_runs(root: Path) -> tuple[list[str], dict[str, str]]:
 def watch(folder: Path) -> View:
     """The run as its folder shows it now. Raises RunError for a folder that is not a run's, or no longer."""
     try:
-        found = read_rows(folder)
-        rows = [row for row in found if is_sound(row)]
+        found = [row for _, row in each_row(folder)]
+        rows = [row for row in found if row is not None and is_sound(row)]
         return View(
             state=state_of(folder, rows, time.time()),
             rows=rows,
@@ -74,9 +75,9 @@ def watch(folder: Path) -> View:
         raise RunError(f"{folder}: cannot be shown: {error}") from error
 
 
-def is_sound(row: object) -> bool:
-    """Whether it is a line as training writes it: a kind, a step, and finite numbers."""
-    if not isinstance(row, dict) or not isinstance(row.get("kind"), str) or type(row.get("step")) is not int:
+def is_sound(row: Row) -> bool:
+    """Whether it is a row as training writes it: a whole step, the figures of its kind, and finite numbers."""
+    if type(row.get("step")) is not int:
         return False
     numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
     needed = NEEDED.get(row["kind"], ())
@@ -116,7 +117,7 @@ def read_samples(folder: Path) -> list[list[Any]]:
         [int(file.stem.removeprefix("step-")), row["prompt"], row["answer"]]
         for file in files
         if file.stem.removeprefix("step-").isdecimal()
-        for row in _list(json.loads(file.read_text(encoding="utf-8")))
+        for row in _list(json.loads(read_text(file, SETTINGS)))
         if isinstance(row, dict) and isinstance(row.get("prompt"), str) and isinstance(row.get("answer"), str)
     ]
     return rows[:SAMPLES]
@@ -129,7 +130,7 @@ def _list(value: object) -> list[object]:
 def read_report(folder: Path) -> list[list[str]]:
     """The figures of report.json and eval.json; parts of them by dotted names."""
     files = [folder / name for name in REPORTS if (folder / name).is_file()]
-    return [row for file in files for row in _flat(json.loads(file.read_text(encoding="utf-8")))]
+    return [row for file in files for row in _flat(json.loads(read_text(file, SETTINGS)))]
 
 
 def _flat(value: Any, name: str = "") -> list[list[str]]:

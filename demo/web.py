@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from demo.api import build_api
 from demo.desk import Desk
 from demo.limits import DEFAULT, Limits, strangers
-from demo.listen import listen
+from demo.listen import ended_by_signal, listen
 from demo.records import find_sources
 from demo.serve import hosts_of
 from demo.shelf import Shelf
@@ -26,7 +26,7 @@ def web(
     limits = strangers() if public else DEFAULT
     shelf = Shelf(root, named, Path.cwd())
     desk = Desk(shelf, limits.waiting, limits.share_waiting)
-    with private_folders():
+    with ended_by_signal(), private_folders():
         app = open_web(shelf, desk, data, hosts, token, limits)
         print(f"http://{host}:{port}/{'?token=' + token if token else ''}", flush=True)
         listen(app, host, port, limits, desk.close)

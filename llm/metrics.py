@@ -18,6 +18,7 @@ from llm.regular import open_regular
 from llm.whole import whole_file
 
 Row = dict[str, Any]
+NAME = "metrics.jsonl"
 LONGEST = 1 << 20  # bytes of a row: a thousand times what one takes
 DAMAGED = "Remove what is no row, or the whole file: only curves are drawn from it"
 
@@ -27,7 +28,7 @@ class RunLog:
 
     def __init__(self, folder: Path, total: int, done: int, keep_bytes: int) -> None:
         """Rows behind `keep_bytes` belong to steps that a resume repeats; they are cut off."""
-        self.path = folder / "metrics.jsonl"
+        self.path = folder / NAME
         self._stream = open_own(self.path, "a+")
         self._stream.seek(0)
         kept = _whole_rows(self._stream.buffer.read(keep_bytes), keep_bytes, self.path)
@@ -118,19 +119,31 @@ def _short(value: object) -> str:
 
 def read_rows(folder: Path, kind: str = "") -> list[Row]:
     """The rows of a run, of one kind or all; also while it is being written. RunError for a damaged file."""
-    path = folder / "metrics.jsonl"
-    try:
-        with open_regular(path) as stream:
-            rows = list(_rows(stream, path))
-    except (FileNotFoundError, NotADirectoryError):  # not begun, or deleted while somebody looked at it
-        return []
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}. {DAMAGED}") from error
+    rows = []
+    for number, (line, row) in enumerate(each_row(folder), 1):
+        if row is None:
+            raise RunError(f"{folder / NAME}:{number}: is no row of a run: {line[:40]!r}. {DAMAGED}")
+        rows.append(row)
     return [row for row in rows if not kind or row["kind"] == kind]
 
 
-def _rows(stream: BinaryIO, path: Path) -> Iterator[Row]:
-    """Every whole row; behind the last line break stands half a one, or nothing."""
+def each_row(folder: Path) -> Iterator[tuple[bytes, Row | None]]:
+    """Every line of a run's metrics and the row it is, None for what is none: it has to be an object with a kind.
+
+    RunError for a file that cannot be read.
+    """
+    path = folder / NAME
+    try:
+        with open_regular(path) as stream:
+            yield from _lines(stream, path)
+    except (FileNotFoundError, NotADirectoryError):  # not begun, or deleted while somebody looked at it
+        return
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}. {DAMAGED}") from error
+
+
+def _lines(stream: BinaryIO, path: Path) -> Iterator[tuple[bytes, Row | None]]:
+    """Every whole line; behind the last line break stands half a one, or nothing."""
     number = 0
     while (line := stream.readline(LONGEST)).endswith(b"\n"):
         number += 1
@@ -138,9 +151,7 @@ def _rows(stream: BinaryIO, path: Path) -> Iterator[Row]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict) or "kind" not in row:
-            raise RunError(f"{path}:{number}: is no row of a run: {line[:40]!r}. {DAMAGED}")
-        yield row
+        yield line, row if isinstance(row, dict) and isinstance(row.get("kind"), str) else None
     if len(line) == LONGEST:
         raise RunError(f"{path}:{number + 1}: a line of more than {LONGEST:,} bytes is no row of a run. {DAMAGED}")
 

@@ -18,7 +18,7 @@ from llm import internlm2, pretrained
 from llm.errors import ModelError
 from llm.foreign_json import read_object, read_object_if_there
 from llm.library_errors import first_line, in_words
-from llm.regular import check_folder
+from llm.regular import check_folder, exists
 from llm.sizes import WEIGHT_FILES, refuse_absurd, room_of
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -113,7 +113,7 @@ def keep_weights_as_loaded(model: PreTrainedModel) -> None:
 def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
     """The folder itself, or the local copy of a hub id's files that match `patterns`, downloaded when needed."""
     folder = Path(path).expanduser()
-    if folder.is_dir():
+    if exists(folder) and folder.is_dir():
         refuse_special(folder)
         return folder
     if not HUB_ID.fullmatch(path):

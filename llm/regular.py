@@ -38,6 +38,15 @@ def kind_of(found: os.stat_result) -> str:
     return _KINDS.get(stat.S_IFMT(found.st_mode), "is of an unknown kind")
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a text that is no name of one, such as a very long one, is none."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def check_regular(path: Path, most: int = 0) -> None:
     """Raise OSError, its `strerror` saying why, for what is no regular file or is larger than `most` bytes (0: any).
 

@@ -14,7 +14,7 @@ import torch
 from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-from demo.serve import open_api
+from demo.serve import open_models
 from llm.errors import ModelError
 from llm.model import load_llm, load_tokenizer
 from llm.template import NAMED
@@ -142,7 +142,7 @@ WAYS: dict[str, tuple[str, Callable[[Path], None], Open, str]] = {
     "chat, a part": ("vision", own_part, open_speaker, r"vision_config\.auto_map.*code.M"),
     "chat, an adapter": ("vision", adapter_of_own_model, open_speaker, "adapter"),
     "chat, generation": ("text", own_generation, open_speaker, "generate.py"),
-    "serve": ("vision", own_model, lambda folder: open_api([str(folder)], "latest", frozenset(), ""), "config.json"),
+    "serve": ("vision", own_model, lambda folder: open_models([str(folder)], "latest"), "config.json"),
     "rows": ("vision", own_model, lambda folder: encoder_of_folder(str(folder)), "config.json.*code"),
     "merge, text": ("text", own_model, merged, "config.json.*code"),
     "merge, vision": ("vision", own_model, merged, "config.json.*code"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llm.config import RunConfig
+from llm.regular import exists
 
 SomeRun = TypeVar("SomeRun", bound=RunConfig)
 MODEL = ("llm", "tower", "projector_weights")
@@ -39,12 +40,3 @@ def _absolute(value: str, home: Path) -> str:
         if found and tail and exists(home / tail):
             return f"{head}{mark}{home / tail}"
     return value
-
-
-def exists(path: Path) -> bool:
-    """Whether there is such a file or folder; a text that is no name of one, such as a very long one, is none."""
-    try:
-        path.stat()
-    except (OSError, ValueError):
-        return False
-    return True

@@ -137,7 +137,7 @@ def test_the_cleaned_file_lies_where_the_page_may_write(damaged: Source, tmp_pat
     folder.mkdir()
     steps: list[tuple[int, int]] = []
     fixed = clean(final(checking(damaged)), folder, lambda rows, images: steps.append((rows, images)))
-    assert fixed.out.parent.parent == fixed.quarantine.parent.parent == folder
+    assert fixed.out.parent == fixed.quarantine.parent == folder
     assert (fixed.out.name, fixed.quarantine.name) == ("数据.clean.jsonl", "数据.clean.quarantine.jsonl")
     lines = before.splitlines(keepends=True)
     assert fixed.out.read_bytes() == lines[0] + lines[4] + lines[5]
@@ -145,7 +145,9 @@ def test_the_cleaned_file_lies_where_the_page_may_write(damaged: Source, tmp_pat
     assert [entry["row"] for entry in away] == [2, 3, 4, 7]
     assert (fixed.kept, fixed.quarantined) == (3, 4) and steps[-1] == (7, 2)
     assert Path(damaged.path).read_bytes() == before
-    again = clean(final(checking(damaged)), folder)
+    another = tmp_path / "another"
+    another.mkdir()
+    again = clean(final(checking(damaged)), another)
     assert again.out != fixed.out and again.out.read_bytes() == fixed.out.read_bytes()
 
 

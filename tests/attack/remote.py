@@ -1,0 +1,174 @@
+"""What a visitor, or a client of the API, can do to the server."""
+
+import json
+import random
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import httpx2 as httpx
+
+from tests.attack.found import Found
+from tests.attack.target import SECRET, TOKEN, Target
+from tests.demo.payloads import bombs, image_urls, page_paths
+from tests.demo.test_page_events import hostile
+
+MIB = 2**20
+CHAT = "/v1/chat/completions"
+BODIES: dict[str, bytes] = {
+    "a list of numbers": b'{"messages": [' + b"1," * (2 * MIB) + b"1]}",
+    "200,000 stop words": b'{"stop": [' + b'"a",' * 200_000 + b'"a"]}',
+    "60 MiB of objects": b"[" + b"{}," * (20 * MIB) + b"{}]",
+    "a million brackets": b"[" * MIB,
+    "60 MiB of strings": b"[" + b'"",' * (20 * MIB) + b'""]',
+    "60 MiB of white space": b" " * (60 * MIB),
+    "60 MiB of backslashes": b'{"model": "' + b"\\\\" * (30 * MIB) + b'"}',
+    "70 MiB": b"x" * (70 * MIB),
+    "messages as they may be, wrong": json.dumps({"messages": [1] * 19_000}).encode(),
+    "a long model": json.dumps({"model": "m" * (20 * MIB), "messages": [{"role": "user", "content": "a"}]}).encode(),
+    "a long text": json.dumps(
+        {"model": "sft/run", "messages": [{"role": "user", "content": "a" * (8 * MIB)}]}
+    ).encode(),
+}
+SLOWEST = 5.0  # seconds until a body is answered
+
+
+def attack_server(target: Target, stops: int) -> Iterator[Found]:
+    """Everything over loopback, one after the other."""
+    yield stopped(target, stops)
+    yield bodies(target)
+    yield pictures(target)
+    yield sockets(target)
+    yield events(target)
+    yield paths(target)
+    yield run_folders(target)
+
+
+def stopped(target: Target, count: int) -> Found:
+    """Answers stopped or left at random moments, on Compare and the API in turns; now and then somebody asks."""
+    chance, visit = random.Random(0), target.visit()
+    compare, unanswered = visit.event("compare-question", "submit"), 0
+    for number in range(count):
+        pause = chance.choice([chance.uniform(0, 0.6), chance.uniform(0, 0.02)])
+        if number % 2:
+            session, names = f"stop{number}", ["pretrain/run", "sft/run"]
+            values = [{"text": "What?", "files": []}, *names, "", chance.choice([0, 1.5]), 400, number]
+            body = {"data": values, "event_data": None, "fn_index": compare["id"], "session_hash": session}
+            joined = target.client.post(f"{target.url}/gradio_api/queue/join", json=body)
+            time.sleep(pause)
+            if joined.status_code == 200:
+                ended = {"event_id": joined.json()["event_id"], "session_hash": session, "fn_index": compare["id"]}
+                target.client.post(f"{target.url}/gradio_api/cancel", json=ended)
+        else:
+            asked = {"model": "sft/run", "messages": [{"role": "user", "content": "What?"}], "stream": number % 4 == 0}
+            headers = {"authorization": f"Bearer {TOKEN}"}
+            with suppress(httpx.TransportError), httpx.Client(timeout=max(pause, 0.005), headers=headers) as client:
+                client.post(target.url + CHAT, json=asked)
+        if number % 50 == 49:
+            unanswered += not target.answers()
+    return Found("stops", not unanswered, f"{count} stops, {unanswered} of {count // 50} askers without an answer")
+
+
+def bodies(target: Target) -> Found:
+    """Each is refused, soon, and memory does not grow by it."""
+    slowest, wrong = 0.0, []
+    for name, body in BODIES.items():
+        for path in (CHAT, "/gradio_api/queue/join", "/gradio_api/run/predict"):
+            began = time.monotonic()
+            try:
+                status = target.client.post(target.url + path, content=body).status_code
+            except httpx.TransportError:  # refused from its Content-Length: the rest was not read
+                status = 413
+            slowest = max(slowest, time.monotonic() - began)
+            if status not in (400, 404, 413, 422):
+                wrong.append(f"{name} at {path}: {status}")
+    held = not wrong and slowest < SLOWEST
+    return Found("bodies", held, f"{3 * len(BODIES)} bodies, slowest {slowest:.1f} s, not refused: {wrong or 'none'}")
+
+
+def pictures(target: Target) -> Found:
+    """Bombs, addresses and file names in the place of a picture."""
+    from tests.demo.conftest import data_url
+
+    urls = [*map(data_url, bombs().values()), *image_urls(str(target.secret), "http://127.0.0.1:1")]
+    wrong = 0
+    for url in urls:
+        content = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": url}}]
+        body = {"model": "pretrain/run", "messages": [{"role": "user", "content": content}]}
+        answer = target.client.post(target.url + CHAT, json=body)
+        wrong += answer.status_code != 400 or SECRET in answer.text
+    return Found("pictures", not wrong, f"{len(urls)} bombs and addresses, {wrong} not refused")
+
+
+def sockets(target: Target) -> Found:
+    """Silent ones, headers that do not end, a body that does not come; meanwhile the server answers."""
+    begun = [b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n"]
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", target.port))) for _ in range(60)]
+        for number, one in enumerate(held):
+            with suppress(OSError):  # more than a share: ended at once
+                one.sendall(begun[number % 3])
+        time.sleep(17)
+        answers = target.ask(max_tokens=4).status_code == 200
+        ended = sum(_is_ended(one) for one in held)
+    return Found("sockets", answers and ended == len(held), f"{ended} of {len(held)} silent sockets were let go of")
+
+
+def _is_ended(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def events(target: Target) -> Found:
+    """Every event of the page with every hostile value in every place, and all again."""
+    visit, answers = target.visit(), list[str]()
+    for secret in (target.secret, target.folder / ".git/config", Path("/etc/passwd")):
+        for number, value in enumerate(hostile(str(secret)).values()):
+            said = {"index": 0, "value": value, "previous_value": "hi", "row_value": [value]}
+            for event in visit.events:
+                idle, session = visit.idle(event), f"event{number}"
+                answers.append(visit.fire(session, event, idle, said))
+                for place in range(len(idle)):
+                    answers.append(visit.fire(session, event, [*idle[:place], value, *idle[place + 1 :]]))
+    everything = "\n".join(answers)
+    found = everything + visit.fetched(everything)
+    given = SECRET in found or "root:x:0" in found
+    return Found("events", not given, f"{len(answers)} events, a file given away: {given}")
+
+
+def paths(target: Target) -> Found:
+    """Addresses of files, of other servers and of gradio's own doors."""
+    wrong = []
+    for path in [*page_paths(str(target.secret), "http://127.0.0.1:1"), "/gradio_api/info", "/monitoring"]:
+        answer = target.client.get(target.url + path)
+        if SECRET in answer.text or (answer.status_code == 200 and "<html" not in answer.text):
+            wrong.append(path)
+    return Found("addresses", not wrong, f"given: {wrong or 'none'}")
+
+
+def run_folders(target: Target) -> Found:
+    """Broken runs beside the others: the page lists and shows those."""
+    runs = target.folder / "runs"
+    for name, text in {"brackets": "[" * 3000, "long": f"model: {{llm: {'x' * 5000}}}", "binary": "\0"}.items():
+        (runs / name).mkdir()
+        (runs / name / "config.yaml").write_text(text)
+        (runs / name / "metrics.jsonl").write_text('{"step": 1}\n{"kind": "train", "step": 1, "loss": Infinity}\n')
+    (runs / "binary/dangling").symlink_to("/nowhere")
+    visit = target.visit()
+    look = visit.event("run", "change")
+    said = [visit.fire("runs", look, [name, None]) for name in ("sft/run", "brackets", "long", "binary")]
+    shown = sum('"success":true' in text.replace(" ", "") for text in said)
+    loads = [event for event in visit.events if "load" in [name for _, name in event["targets"]]]
+    loaded = sum('"success":true' in visit.fire("load", one, visit.idle(one)).replace(" ", "") for one in loads)
+    for name in ("brackets", "long", "binary"):
+        shutil.rmtree(runs / name)
+    held = shown == len(said) and loaded == len(loads) > 0
+    return Found("run folders", held, f"{shown} of {len(said)} shown, {loaded} of {len(loads)} loading events succeed")

@@ -1,0 +1,66 @@
+"""The page as a program sees it that speaks to its server without a browser."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2 as httpx
+
+IDLE = {"multimodaltextbox": {"text": "", "files": []}, "chatbot": [], "browserstate": []}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """The page as a visitor's own program sees it."""
+
+    url: str
+    config: dict[str, Any]
+    client: httpx.Client  # one: each makes an SSL context of its own, which takes longer than these requests
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Everything that can be called."""
+        return [event for event in self.config["dependencies"] if event["backend_fn"]]
+
+    def event(self, part: str, name: str) -> dict[str, Any]:
+        """The event `name` of the part with this elem_id."""
+        number = next(one["id"] for one in self.config["components"] if one["props"].get("elem_id") == part)
+        return next(event for event in self.events if [number, name] in [list(target) for target in event["targets"]])
+
+    def join(self, session: str, event: dict[str, Any], data: list[Any]) -> str:
+        """Put an event into the queue; returns its id."""
+        body = {"data": data, "event_data": None, "fn_index": event["id"], "session_hash": session}
+        joined = self.client.post(f"{self.url}/gradio_api/queue/join", json=body)
+        assert joined.status_code == 200, joined.text
+        return str(joined.json()["event_id"])
+
+    def idle(self, event: dict[str, Any]) -> list[Any]:
+        """Values as they are when nobody has done anything."""
+        parts = {part["id"]: part for part in self.config["components"]}
+        return [
+            IDLE.get(parts[number]["type"], parts[number]["props"].get("value")) if number in parts else None
+            for number in event["inputs"]
+        ]
+
+    def fire(self, session: str, event: dict[str, Any], data: list[Any], said: Any = None) -> str:
+        """Everything that the server answers to an event."""
+        body = {"data": data, "event_data": said, "fn_index": event["id"], "session_hash": session}
+        if not event["queue"]:
+            return self.client.post(f"{self.url}/gradio_api/run/predict", json=body).text
+        joined = self.client.post(f"{self.url}/gradio_api/queue/join", json=body)
+        return joined.text if joined.status_code != 200 else joined.text + self._answers(session)
+
+    def _answers(self, session: str) -> str:
+        said = ""
+        address = f"{self.url}/gradio_api/queue/data"
+        with self.client.stream("GET", address, params={"session_hash": session}) as stream:
+            for line in stream.iter_lines():
+                said += line + "\n"
+                if any(end in line for end in ("process_completed", "close_stream", "unexpected_error")):
+                    break
+        return said
+
+    def fetched(self, answers: str) -> str:
+        """What is behind every file and address that stands in the answers."""
+        names = {name.rstrip("\\") for name in re.findall(r'file=([^"\s]+)', answers)}
+        return "".join(self.client.get(f"{self.url}/gradio_api/file={name}").text for name in names)
