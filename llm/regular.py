@@ -7,8 +7,8 @@ disk and all of the memory. Links are followed: data on another disk is usual.
 import os
 import re
 import stat
-from collections.abc import Iterable
-from errno import EFBIG, EINVAL, EISDIR
+from collections.abc import Iterable, Iterator
+from errno import EFBIG, EINVAL, EISDIR, ENXIO
 from io import BufferedReader
 from pathlib import Path
 
@@ -18,6 +18,8 @@ RECIPE = 1 << 20  # bytes of a recipe or a prompt: a hundred times the longest t
 SETTINGS = 64 << 20  # bytes of JSON that is read at once, as config.json, manifests and reports: megabytes at most
 VOCABULARY = 512 << 20  # bytes of any other text file of a model folder: the largest tokenizer.json are some 40 MiB
 TEXT = 1 << 30  # bytes of a text that is one record or one list: a quarter of a billion tokens
+LARGEST_HOLE = 1 << 30  # bytes of a file that were never written; real files of this size have none
+HOLES = 64  # that are looked at
 PICTURE = 1 << 30  # bytes of a picture that is only copied or hashed: far above what is ever decoded
 # What libraries read at once; other files in a model's folder, a data set's say, may be as large as they are.
 _AT_ONCE = re.compile(
@@ -52,15 +54,20 @@ def check_regular(path: Path, most: int = 0) -> None:
 
     For files that a library opens by their names.
     """
-    _judge(path, path.stat(), most)
+    found = path.stat()
+    _judge(path, found, most)
+    if found.st_size > LARGEST_HOLE:
+        open_regular(path).close()
 
 
 def open_regular(path: Path, most: int = 0) -> BufferedReader:
     """The file, open for reading. Raises OSError as `check_regular`, also for what has just taken its place."""
-    check_regular(path, most)  # opening alone may already do something to a device
+    _judge(path, path.stat(), most)  # opening alone may already do something to a device
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        _judge(path, os.fstat(descriptor), most)
+        found = os.fstat(descriptor)
+        _judge(path, found, most)
+        _refuse_holes(path, descriptor, found.st_size)
         os.set_blocking(descriptor, True)
     except OSError:
         os.close(descriptor)
@@ -103,6 +110,36 @@ def _judge(path: Path, found: os.stat_result, most: int) -> None:
         raise OSError(number, f"{kind_of(found)}, not a regular file", str(path))
     if most and found.st_size > most:
         raise _too_large(path, found.st_size, most)
+
+
+def _refuse_holes(path: Path, descriptor: int, size: int) -> None:
+    """Refuse a file with a hole that nobody meant: zeros that were never written, and would be read for days.
+
+    Where a file system cannot tell, all of a file counts as written.
+    """
+    try:
+        hole = max(_holes(descriptor, size), default=0)
+    finally:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    if hole > LARGEST_HOLE:
+        found = f"holds a hole of {hole:,} bytes that were never written, as a download leaves that was cut off"
+        raise OSError(EINVAL, found, str(path))
+
+
+def _holes(descriptor: int, size: int) -> Iterator[int]:
+    """The sizes of the first holes, while more of the file is left than the largest that may be."""
+    end = 0
+    for _ in range(HOLES):
+        if size - end <= LARGEST_HOLE:
+            return
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == ENXIO:  # nothing but a hole from here on
+                yield size - end
+            return
+        yield start - end
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
 
 
 def _too_large(path: Path, size: int, most: int) -> OSError:

@@ -130,7 +130,7 @@ def _is_ended(connection: socket.socket) -> bool:
 def events(target: Target) -> Found:
     """Every event of the page with every hostile value in every place, and all again."""
     visit, answers = target.visit(), list[str]()
-    for secret in (target.secret, target.folder / ".git/config", Path("/etc/passwd")):
+    for secret in (target.secret, Path("/etc/passwd")):
         for number, value in enumerate(hostile(str(secret)).values()):
             said = {"index": 0, "value": value, "previous_value": "hi", "row_value": [value]}
             for event in visit.events:
@@ -163,11 +163,11 @@ def run_folders(target: Target) -> Found:
         (runs / name / "metrics.jsonl").write_text('{"step": 1}\n{"kind": "train", "step": 1, "loss": Infinity}\n')
     (runs / "binary/dangling").symlink_to("/nowhere")
     visit = target.visit()
+    loads = [event for event in visit.events if "load" in [name for _, name in event["targets"]]]
+    loaded = sum('"success":true' in visit.fire("runs", one, visit.idle(one)).replace(" ", "") for one in loads)
     look = visit.event("run", "change")
     said = [visit.fire("runs", look, [name, None]) for name in ("sft/run", "brackets", "long", "binary")]
     shown = sum('"success":true' in text.replace(" ", "") for text in said)
-    loads = [event for event in visit.events if "load" in [name for _, name in event["targets"]]]
-    loaded = sum('"success":true' in visit.fire("load", one, visit.idle(one)).replace(" ", "") for one in loads)
     for name in ("brackets", "long", "binary"):
         shutil.rmtree(runs / name)
     held = shown == len(said) and loaded == len(loads) > 0

@@ -166,7 +166,7 @@ def test_a_cell_without_an_end(short_lines: int, tmp_path: Path) -> None:
 
 
 def test_metrics_without_an_end_and_metrics_that_are_none(tmp_path: Path) -> None:
-    sparse(tmp_path / "metrics.jsonl")
+    (tmp_path / "metrics.jsonl").write_bytes(bytes(2 << 20))
     with pytest.raises(RunError, match="metrics.jsonl:1: a line of more than 1,048,576 bytes"):
         read_metrics(tmp_path)
     for content in ("[1]\n", "{\n", '{"step": 1}\n', "\0\n"):
@@ -186,3 +186,28 @@ def test_a_file_that_changes_after_the_look(tmp_path: Path, monkeypatch: pytest.
         regular.open_regular(tmp_path / "data.jsonl")
     with pytest.raises(OSError, match="at most 10 are read"):
         regular.read_regular(sparse(tmp_path / "file", 11), 10)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.csv", "a.tsv", "a.ndjson"])
+@pytest.mark.parametrize("begun", [b"", b'[{"a": 1},\n', b"a,b\n1,2\n"])
+def test_a_terabyte_that_was_never_written_is_not_read(tmp_path: Path, name: str, begun: bytes) -> None:
+    sparse(tmp_path / name)
+    with (tmp_path / name).open("r+b") as file:
+        file.write(begun)
+    with pytest.raises(DataError, match=rf"{name}: holds a hole of [0-9,]+ bytes that were never written"):
+        list(each_row(tmp_path / name))
+
+
+def test_what_was_written_behind_a_small_hole_is_read(tmp_path: Path) -> None:
+    """And a file is read from its beginning, whatever was looked at."""
+    path = sparse(tmp_path / "file", regular.LARGEST_HOLE + 5000)
+    with path.open("r+b") as file:
+        file.write(b"begun")
+        file.seek(regular.LARGEST_HOLE // 2)
+        file.write(b"x")
+    with regular.open_regular(path) as file:
+        assert file.read(5) == b"begun"
+    regular.check_regular(path)
+    path.unlink()
+    with pytest.raises(OSError, match="never written"):
+        regular.check_regular(sparse(path))
