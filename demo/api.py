@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,11 +18,14 @@ from demo.asked import ChatRequest, messages_of, sampling_of
 from demo.desk import Busy, Desk
 from demo.guard import Guard, Refusal, visitor_of
 from demo.limits import DEFAULT, Limits
-from llm.errors import DataError
+from llm.errors import DataError, EyegraftError
 from llm.reply import Reply
 
 GLANCE = 0.5  # seconds between two looks at whether a client that waits has left
 LEFT = 499  # nginx's number for "the client closed the request"; nobody reads it
+
+
+STOPPED = Refusal(503, "the answer was stopped before its end: ask again", "server_error", "stopped")
 
 
 class Refused(Exception):
@@ -53,10 +57,13 @@ def build_api(desk: Desk, hosts: frozenset[str], token: str = "", limits: Limits
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Busy, _busy)
     app.add_exception_handler(DataError, _wrong)
+    app.add_exception_handler(EyegraftError, _not_opened)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(HTTPException, _not_there)
     app.add_exception_handler(Exception, _our_fault)
     began = int(time.time())
+    # Opening a model takes a thread for long: those that read answers are not to run out of them.
+    beginning = CapacityLimiter(limits.waiting + 1)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -72,13 +79,14 @@ def build_api(desk: Desk, hosts: frozenset[str], token: str = "", limits: Limits
     @app.post("/v1/chat/completions", response_model=None)
     async def completions(asked: ChatRequest, request: Request) -> Response:
         """One answer, whole or as a stream of server-sent events."""
-        job = await run_sync(_begin, asked, desk, limits, visitor_of(request))
+        job = await run_sync(_begin, asked, desk, limits, visitor_of(request), limiter=beginning)
         if asked.stream:
             usage = asked.stream_options is not None and asked.stream_options.include_usage
             return StreamingResponse(_events(job, request, usage), media_type="text/event-stream")
         text = "".join([piece async for piece in _pieces(job.reply, request)])
         if not job.reply.finish:
-            return Response(status_code=LEFT)
+            gone = await request.is_disconnected()
+            return Response(status_code=LEFT) if gone else answer(STOPPED)
         return JSONResponse(_whole(job, text))
 
     return app
@@ -86,13 +94,13 @@ def build_api(desk: Desk, hosts: frozenset[str], token: str = "", limits: Limits
 
 def _begin(asked: ChatRequest, desk: Desk, limits: Limits, visitor: str) -> Job:
     """Everything that can be refused is refused here; then the answer has its place in the queue."""
+    desk.check_place(visitor)
     if asked.model not in desk.speakers:
         known = ", ".join(desk.speakers)
         raise Refused(
             Refusal(404, f"no model is called that; here are: {known}", code="model_not_found", param="model")
         )
     speaker = desk.speakers[asked.model]
-    desk.check_place(visitor)
     messages = messages_of(asked, limits)
     tokens = len(speaker.encoder.prompt(messages)[0])
     if tokens >= speaker.context:
@@ -119,8 +127,15 @@ async def _events(job: Job, request: Request, usage: bool) -> AsyncIterator[str]
     """Server-sent events: the role, the pieces, why it ended, what it cost, [DONE]."""
     head = job.head("chat.completion.chunk") | ({"usage": None} if usage else {})
     yield event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
-    async for piece in _pieces(job.reply, request):
-        yield event({**head, "choices": [_choice({"content": piece})]})
+    try:
+        async for piece in _pieces(job.reply, request):
+            yield event({**head, "choices": [_choice({"content": piece})]})
+    except EyegraftError as error:
+        yield event(Refusal(400, str(error)).body())
+        return
+    if not job.reply.finish:  # clients take an answer without [DONE] for what it is
+        yield event(STOPPED.body())
+        return
     yield event({**head, "choices": [_choice({}, job.reply.finish)]})
     if usage:
         yield event({**head, "choices": [], "usage": _usage(job.reply)})
@@ -175,6 +190,12 @@ async def _wrong(_: Request, error: Exception) -> JSONResponse:
     """Messages that break a law, or pictures that are refused."""
     assert isinstance(error, DataError)
     return answer(Refusal(400, str(error), param="messages"))
+
+
+async def _not_opened(_: Request, error: Exception) -> JSONResponse:
+    """A model that cannot be opened, such as a run that was deleted meanwhile."""
+    assert isinstance(error, EyegraftError)
+    return answer(Refusal(503, str(error), "server_error", param="model"))
 
 
 async def _not_understood(_: Request, error: Exception) -> JSONResponse:

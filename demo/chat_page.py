@@ -6,12 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from demo.desk import Desk
+from demo.desk import NOBODY_ELSE, Desk, Reader
 from demo.judge import refused
 from demo.kept import restore
 from demo.limits import DEFAULT, Limits
 from demo.said import Asked, Turn, conversation, told
 from demo.shelf import Shelf
+from demo.visitors import reader_of
 from demo.words import say
 from llm.conversation import Conversation
 from llm.errors import DataError
@@ -77,9 +78,12 @@ def chat_page(page: gr.Blocks, shelf: Shelf, desk: Desk, limits: Limits, example
     """Build the chat into the page that is being built; returns the choice of weights."""
     chosen = controls(shelf, limits)
 
-    def reply(asked: Asked, history: list[Turn], name: str | None, system: str, *knobs: Any) -> Iterator[str]:
+    def reply(
+        asked: Asked, history: list[Turn], request: gr.Request, name: str | None, system: str, *knobs: Any
+    ) -> Iterator[str]:
+        reader = reader_of(page, request)
         with told():
-            yield from answer(shelf, desk, limits, name, asked, history, system, sampling_of(*knobs))
+            yield from answer(shelf, desk, limits, name, asked, history, system, sampling_of(*knobs), reader)
 
     chat = gr.ChatInterface(
         reply,
@@ -139,13 +143,14 @@ def answer(
     history: list[Turn],
     system: str,
     sampling: Sampling,
+    reader: Reader = NOBODY_ELSE,
 ) -> Iterator[str]:
     """The growing answer. Closing it stops the generation."""
     messages = conversation(history, asked, system, limits)
     speaker = shelf.open(name)
     if speaker.blind_to(messages):
         raise DataError(f"{name} sees no pictures. Choose another model above, or begin anew without them")
-    yield from desk.growing(speaker, messages, sampling)
+    yield from desk.growing(speaker, messages, sampling, reader)
 
 
 def example(record: Conversation) -> Asked:

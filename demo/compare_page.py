@@ -8,12 +8,13 @@ import gradio as gr
 
 from demo import probes
 from demo.chat_page import SEEDS, question_box
-from demo.desk import Desk
+from demo.desk import NOBODY_ELSE, Desk, Reader
 from demo.limits import DEFAULT, Limits
 from demo.records import load_records
 from demo.said import Asked, conversation, told
 from demo.shelf import Shelf
 from demo.uploads import new_folder
+from demo.visitors import reader_of
 from demo.words import say
 from llm.config import Source
 from llm.conversation import Message
@@ -32,7 +33,9 @@ class Pane:
     author: gr.Textbox
 
 
-def compare_page(shelf: Shelf, desk: Desk, limits: Limits, sources: dict[str, Source]) -> tuple[gr.Dropdown, ...]:
+def compare_page(
+    page: gr.Blocks, shelf: Shelf, desk: Desk, limits: Limits, sources: dict[str, Source]
+) -> tuple[gr.Dropdown, ...]:
     """Build the comparison into the current page; returns the choices of weights."""
     asked = question_box("compare-question", say("ask_both"))
     with gr.Row():
@@ -46,12 +49,19 @@ def compare_page(shelf: Shelf, desk: Desk, limits: Limits, sources: dict[str, So
     names = [pane.weights for pane in panes]
 
     def both(
-        question: Asked, left: str, right: str, system: str, temperature: float, new_tokens: float, seed: float
+        question: Asked,
+        left: str,
+        right: str,
+        system: str,
+        temperature: float,
+        new_tokens: float,
+        seed: float,
+        request: gr.Request,
     ) -> Iterator[list[str]]:
         with told():
             messages = conversation([], question, system, limits)
             sampling = Sampling(temperature, max_new_tokens=int(new_tokens), seed=int(seed))
-            yield from answers(shelf, desk, messages, (left, right), sampling)
+            yield from answers(shelf, desk, messages, (left, right), sampling, reader_of(page, request))
 
     answering = asked.submit(
         both,
@@ -77,14 +87,19 @@ def _pane(shelf: Shelf, side: str, number: int) -> Pane:
 
 
 def answers(
-    shelf: Shelf, desk: Desk, messages: tuple[Message, ...], names: tuple[str, str], sampling: Sampling
+    shelf: Shelf,
+    desk: Desk,
+    messages: tuple[Message, ...],
+    names: tuple[str, str],
+    sampling: Sampling,
+    reader: Reader = NOBODY_ELSE,
 ) -> Iterator[list[str]]:
     """[left answer, left author, right answer, right author] as both grow, the left one first."""
     shown = ["", "", "", ""]
     for side, name in enumerate(names):
         speaker = shelf.open(name)
         shown[2 * side + 1] = shelf.weights[name].describe()
-        said = iter([BLIND]) if speaker.blind_to(messages) else desk.growing(speaker, messages, sampling)
+        said = iter([BLIND]) if speaker.blind_to(messages) else desk.growing(speaker, messages, sampling, reader)
         for text in said:
             shown[2 * side] = text
             yield list(shown)

@@ -2,10 +2,11 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
-from weakref import WeakSet
+from weakref import ref
 
 from llm.chat import Speaker
 from llm.conversation import Message
@@ -21,11 +22,23 @@ class Busy(EyegraftError):
     """As many as may wait are waiting."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Whom an answer is for, and whether they are there still."""
+
+    name: str
+    left: Callable[[], bool]
+
+
+NOBODY_ELSE = Reader("", lambda: False)  # one who reads in this process
+
+
 class Place:
     """A place in the queue."""
 
     def __init__(self, visitor: str) -> None:
         self.visitor = visitor
+        self.reply: ref[Reply] | None = None
 
 
 class Desk:
@@ -43,7 +56,6 @@ class Desk:
         self._patience = patience
         self._line: deque[Place] = deque()
         self._moved = threading.Condition()
-        self._replies: WeakSet[Reply] = WeakSet()
 
     def ask(self, speaker: Speaker, messages: tuple[Message, ...], sampling: Sampling, visitor: str = "") -> Reply:
         """The answer, which waits for its turn. The turn belongs to the reply's thread and ends with it, whatever
@@ -55,17 +67,21 @@ class Desk:
             turn = partial(self._turn, place)
             reply = speaker.stream(messages, sampling, turn, self._patience, visitor or "this machine")
             stack.pop_all()  # from here on the thread leaves
-        self._replies.add(reply)
+        place.reply = ref(reply)
         return reply
 
     def growing(
-        self, speaker: Speaker, messages: tuple[Message, ...], sampling: Sampling, visitor: str = ""
+        self,
+        speaker: Speaker,
+        messages: tuple[Message, ...],
+        sampling: Sampling,
+        reader: Reader = NOBODY_ELSE,
     ) -> Iterator[str]:
-        """The answer so far, again and again. Closing it stops the generation."""
+        """The answer so far, again and again, also while nothing is added: so it can be closed, which stops it."""
         text = ""
-        reply = self.ask(speaker, speaker.fitting(messages, sampling.max_new_tokens), sampling, visitor)
+        reply = self.ask(speaker, speaker.fitting(messages, sampling.max_new_tokens), sampling, reader.name)
         try:
-            for piece in reply:
+            while (piece := reply.piece(GLANCE)) is not None and not reader.left():
                 text += piece
                 yield text
             yield text  # also when it is empty
@@ -79,7 +95,8 @@ class Desk:
 
     def check_place(self, visitor: str = "") -> None:
         """Raise Busy where `ask` would, before the work of understanding a question."""
-        self._leave(self._take_place(visitor))
+        with self._moved:
+            self._judge(visitor)
 
     @contextmanager
     def turn(self, visitor: str = "") -> Iterator[None]:
@@ -89,19 +106,24 @@ class Desk:
 
     def close(self) -> None:
         """Stop every answer that is being generated or waits."""
-        for reply in list(self._replies):
-            reply.stop()
+        for place in list(self._line):
+            reply = place.reply() if place.reply else None
+            if reply is not None:
+                reply.stop()
 
     def _take_place(self, visitor: str) -> Place:
         with self._moved:
-            if len(self._line) >= self._most:
-                raise Busy("the queue is full. Try again in a moment")
-            own = sum(place.visitor == visitor for place in self._line)
-            if visitor and self._share and own >= self._share:
-                raise Busy(f"{own} of your questions wait already. Try again when one is answered")
+            self._judge(visitor)
             place = Place(visitor)
             self._line.append(place)
             return place
+
+    def _judge(self, visitor: str) -> None:
+        if len(self._line) >= self._most:
+            raise Busy("the queue is full. Try again in a moment")
+        own = sum(place.visitor == visitor for place in self._line)
+        if visitor and self._share and own >= self._share:
+            raise Busy(f"{own} of your questions wait already. Try again when one is answered")
 
     @contextmanager
     def _turn(self, place: Place, stopped: Stopped) -> Iterator[None]:

@@ -7,13 +7,14 @@ The first shows in Origin, the second in Host. A page of another server on this 
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import json
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection, cookie_parser
+from starlette.requests import ClientDisconnect, HTTPConnection, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.json_bounds import excess
@@ -32,6 +33,7 @@ SAFE = [
 ]
 COOKIE = "eyegraft"
 TOO_SLOW = 408
+UPLOAD = "/gradio_api/upload"  # the one body that is no JSON
 OPEN_PATHS = frozenset({"/healthz"})  # answered without a token: it says nothing but that somebody is there
 
 
@@ -78,17 +80,19 @@ class Guard:
         except TimeoutError:
             await refuse(Refusal(TOO_SLOW, f"no complete request within {self.limits.body_seconds:g} s"), scope, send)
             return
-        refusal = self._judge_body(headers, body)
+        except ClientDisconnect:
+            return
+        refusal = self._judge_body(scope["path"], body)
         if refusal is not None or body is None:
             await refuse(refusal or self._too_large(), scope, send)
             return
         await self.app(scope, replay(body, receive), with_headers(send, SAFE))
 
-    def _judge_body(self, headers: Headers, body: bytes | None) -> Refusal | None:
+    def _judge_body(self, path: str, body: bytes | None) -> Refusal | None:
         if body is None:
             return self._too_large()
-        if not body or headers.get("content-type", "").startswith("multipart/form-data"):
-            return None  # uploads are counted where they are taken
+        if not body or path == UPLOAD:  # whatever its headers call it; uploads are counted where they are taken
+            return None
         found = excess(body, self.limits.json)
         return Refusal(413, f"the request has {found}") if found else None
 
@@ -157,14 +161,35 @@ def same_origin(origin: str, host: str, hosts: frozenset[str]) -> bool:
     except (KeyError, ValueError):
         return False
     name = page.hostname or ""
-    if name in hosts - LOOPBACK and page.port is None:
+    if name in hosts - LOOPBACK and page.port is None and not is_address(name):
         return True
     return name in hosts and name == server.hostname and same_port
 
 
 def visitor_of(request: HTTPConnection) -> str:
     """Who asks, for shares: the address of the connection. What a proxy or a client says of itself is not believed."""
-    return request.client.host if request.client else ""
+    return shared_address(request.client.host) if request.client else ""
+
+
+def shared_address(host: str) -> str:
+    """An IPv4 address, or the /64 network of an IPv6 address, all of which one visitor has."""
+    if not is_address(host):
+        return host
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+
+
+def is_address(host: str) -> bool:
+    """Whether it is no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def cookie_of(token: str) -> str:
@@ -186,12 +211,14 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
     size, more = 0, True
     while more:
         message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect  # half a body is no request: gradio would keep half a file
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
             return None
         parts.append(part)
-        more = message.get("more_body", False) and message["type"] == "http.request"
+        more = message.get("more_body", False)
     return b"".join(parts)
 
 

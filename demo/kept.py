@@ -23,11 +23,15 @@ def sound_turns(kept: Any, limits: Limits) -> list[Turn]:
     out, since an earlier server's uploads are gone with it.
     """
     turns: list[Turn] = []
+    files = 0
     for turn in kept[-2 * limits.messages :] if isinstance(kept, list) else ():
         if not isinstance(turn, dict) or turn.get("role") not in ("user", "assistant"):
             continue
         parts = turn.get("content")
         parts = parts[: limits.parts] if isinstance(parts, list) else [parts]
+        files += sum(isinstance(part, dict) and "file" in part for part in parts)
+        if files > limits.messages:  # more than any chat that was answered; looking for each takes time
+            return []
         content = [part for part in map(_sound, parts) if part]
         turns += [{"role": turn["role"], "content": content}] if content else []
     said = sum(len(part["text"]) for turn in turns for part in turn["content"] if "text" in part)

@@ -41,6 +41,7 @@ class Limits:
     body_seconds: float = 120.0  # for the whole body of a request to arrive
     send_seconds: float = 60.0  # for a client to take a part of an answer
     uploads: int = 4 * 2**30  # bytes in the upload folder
+    unread: int = 200  # messages to a session that nobody fetches, until its events are refused
     sessions: int = 256  # open pages whose state is held; those used longest ago are forgotten first
     share_waiting: int = 0  # of one visitor: questions that wait or are answered
     share_events: int = 0  # of one visitor: events of the page under way
@@ -53,12 +54,13 @@ DEFAULT = Limits()
 
 
 def strangers(limits: Limits = DEFAULT) -> Limits:
-    """The same where strangers come: nobody can take more than a share. A browser opens six connections."""
+    """The same where strangers come: nobody can take more than a share. A browser opens six connections, and each open
+    page holds one of them."""
     return replace(
         limits,
         share_waiting=max(1, limits.waiting // 3),
         share_events=limits.waiting,
         share_uploads=256 * 2**20,
         share_sessions=limits.sessions // 16,
-        share_connections=24,
+        share_connections=64,
     )

@@ -14,9 +14,10 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from demo.guard import shared_address
 from demo.limits import DEFAULT, Limits
 
-CONNECTIONS = 64  # each may hold one body in memory while it is read
+CONNECTIONS = 256  # every open page holds one for as long as it is open
 ANSWERS_END = 1  # seconds that answers have to end in when the server is told to end
 PROCESS_ENDS = 4.0  # seconds after which it ends whatever still runs, such as a model that is being loaded
 
@@ -55,6 +56,7 @@ def app_config(app: FastAPI, host: str, port: int, limits: Limits) -> uvicorn.Co
         log_level="warning",
         limit_concurrency=CONNECTIONS,
         server_header=False,
+        proxy_headers=False,  # a visitor writes what a proxy passes on
         use_colors=False,  # on a terminal they would be shown as text: only rich writes codes there
         timeout_graceful_shutdown=ANSWERS_END,
     )
@@ -69,20 +71,22 @@ class Listening(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal: stop answering, and end soon even if a thread does not."""
-        self._close()
         last = threading.Timer(PROCESS_ENDS, _end_now, [128 + sig])
         last.daemon = True
         last.start()
+        self._close()
         super().handle_exit(sig, frame)
 
 
 class Patient(H11Protocol):
-    """HTTP on one connection. It ends when no request comes, or when nothing of an answer is taken, for long."""
+    """HTTP on one connection. It ends when for long no request comes, or nothing is taken of what is to be sent."""
 
     limits: ClassVar[Limits] = DEFAULT
 
     _awaited: asyncio.TimerHandle | None = None  # the next request's headers
-    _stuck: asyncio.TimerHandle | None = None  # an answer that the client does not take
+    _look: asyncio.TimerHandle | None = None  # the next look at what the client has not taken
+    _untaken = 0  # bytes at the last one
+    _paused = False  # nothing more is written until the client takes some
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # uvicorn's protocol wants no less
@@ -91,6 +95,7 @@ class Patient(H11Protocol):
             transport.abort()
             return
         self._await_request()
+        self._look_again()
 
     def data_received(self, data: bytes) -> None:
         before = self.cycle
@@ -103,26 +108,37 @@ class Patient(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stuck = self.loop.call_later(self.limits.send_seconds, self.transport.abort)
+        self._paused = True
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        _cancel(self._stuck)
+        self._paused, self._untaken = False, 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         _cancel(self._awaited)
-        _cancel(self._stuck)
+        _cancel(self._look)
         super().connection_lost(exc)
 
     def _await_request(self) -> None:
         self._awaited = self.loop.call_later(self.limits.head_seconds, self.transport.abort)
 
+    def _look_again(self) -> None:
+        """See every while whether the client took anything of what waits and cannot grow; closing waits for it too."""
+        full = self._paused or self.transport.is_closing()
+        waiting = self.transport.get_write_buffer_size() if full else 0
+        if waiting >= self._untaken > 0:
+            self.transport.abort()
+            return
+        self._untaken = waiting
+        self._look = self.loop.call_later(self.limits.send_seconds / 2, self._look_again)
+
     def _too_many(self) -> bool:
         """Whether this visitor holds more than a share of the connections."""
         if not self.limits.share_connections or self.client is None:
             return False
+        own = shared_address(self.client[0])
         others = [other.client for other in self.connections if isinstance(other, Patient) and other.client]
-        return sum(host == self.client[0] for host, _ in others) > self.limits.share_connections
+        return sum(shared_address(host) == own for host, _ in others) > self.limits.share_connections
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:

@@ -45,7 +45,7 @@ def build_page(shelf: Shelf, desk: Desk, limits: Limits, sources: dict[str, Sour
         with gr.Tab(say("chat"), id="chat"):
             choices = [chat_page(page, shelf, desk, limits, examples)]
         with gr.Tab(say("compare"), id="compare"):
-            choices += compare_page(shelf, desk, limits, sources)
+            choices += compare_page(page, shelf, desk, limits, sources)
         with gr.Tab(say("runs"), id="runs"):
             runs_page(page, shelf)
         with gr.Tab(say("data"), id="data"):
@@ -79,7 +79,7 @@ def mount(app: FastAPI, page: gr.Blocks, limits: Limits) -> None:
     page.has_launched = True
     page.state_session_capacity = limits.sessions
     # Innermost, behind the guard: whatever comes as far as this was judged, and only the page is behind it.
-    visitors = Visitors(page, limits, KEPT_SECONDS)
+    visitors = Visitors(page, limits)
     app.user_middleware.append(Middleware(PageGate, page=page, limits=limits, visitors=visitors))
     gr.mount_gradio_app(
         app,

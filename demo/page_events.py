@@ -4,7 +4,7 @@ An event is read into these types and written anew from them, so that gradio see
 else: no file but an uploaded one, no address, no component that a visitor describes, no state.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 import gradio as gr
@@ -119,22 +119,19 @@ class Example(Strict):
     value: Question
 
 
-Content = Text | TextPart | FilePart | Annotated[list[Text | TextPart | FilePart], Field(max_length=DEFAULT.parts)]
-
-
 class Edited(Strict):
     """A question of the chat that was changed."""
 
     index: Index
     value: Text
-    previous_value: Content | None = None
+    previous_value: Nothing = None
 
 
 class Turned(Strict):
-    """The turn of the chat that an event is about."""
+    """The turn of the chat that an event is about; what stands in it is not asked for."""
 
     index: Index
-    value: Content | None = None
+    value: Nothing = None
 
 
 # What an event says of itself, by its name; every other says nothing.
@@ -170,15 +167,22 @@ def understood(body: bytes, functions: dict[int, BlockFunction]) -> Event:
         raise Unfit("no event of this page")
     if len(event.data) != len(function.inputs):
         raise Unfit(f"{len(event.data)} values for {len(function.inputs)} inputs")
+    if event.trigger_id is not None and event.trigger_id not in triggers(functions.values()):
+        raise Unfit("trigger_id: nothing that triggers an event")
     pairs = zip(function.inputs, event.data, strict=True)
     data = [_value(place, block, value) for place, (block, value) in enumerate(pairs)]
     return event.model_copy(update={"data": data, "event_data": _said(function, event.event_data)})
 
 
+def triggers(functions: Iterable[BlockFunction]) -> set[int]:
+    """The numbers of all parts that trigger events."""
+    return {number for function in functions for number, _ in function.targets if number is not None}
+
+
 def _value(place: int, block: object, value: object) -> Any:
     shape = VALUES.get(type(block))
     if shape is None:
-        raise Unfit(f"input {place}: a {type(block).__name__} takes no event here")
+        raise Unfit(f"input {place}: the values of a {type(block).__name__} are not judged, so none is taken")
     return _read(lambda: shape.dump_python(shape.validate_python(value), mode="json"), f"input {place}")
 
 

@@ -3,19 +3,19 @@
 import json
 
 import gradio as gr
+from anyio.to_thread import run_sync
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from demo.guard import Refusal, read_body, refuse, replay, visitor_of
+from demo.guard import UPLOAD, Refusal, read_body, refuse, replay, visitor_of
 from demo.limits import Limits
 from demo.page_events import Unfit, understood
 from demo.uploads import uploaded
 from demo.visitors import Visitors
 from llm.errors import ImageError
 
-API = ("/v1/", "/healthz", "/openapi.json")
+API = frozenset({"/healthz", "/openapi.json"})
 FILE = "/gradio_api/file="
-UPLOAD = "/gradio_api/upload"
 EVENTS = frozenset({"/gradio_api/queue/join", "/gradio_api/run/predict"})
 POSTED = EVENTS | {UPLOAD, "/gradio_api/cancel", "/gradio_api/reset"}
 # gradio serves some sixty more: it fetches addresses, shows other folders' files and runs functions by name there.
@@ -28,13 +28,13 @@ FETCHED = frozenset(
         "/favicon.ico",
         "/robots.txt",
         "/gradio_api/app_id",
-        "/gradio_api/startup-events",
         "/gradio_api/queue/data",
         "/gradio_api/upload_progress",
     }
 )
 FETCHED_BELOW = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/")
 FILES = 16  # a request
+QUERY = 300  # bytes; names of sessions and uploads, which gradio remembers, are a dozen letters
 
 
 class PageGate:
@@ -44,10 +44,10 @@ class PageGate:
         self.app, self.page, self.limits, self.visitors = app, page, limits, visitors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(API):
+        if scope["type"] != "http" or scope["path"] in API or scope["path"].startswith("/v1/"):
             await self.app(scope, receive, send)
             return
-        refusal = self._judge_address(scope["method"], scope["path"])
+        refusal = self._judge_address(scope["method"], scope["path"], scope["query_string"])
         if refusal is None and scope["method"] == "POST":
             receive, refusal = await self._judge_body(scope, receive)
         if refusal is not None:
@@ -55,9 +55,11 @@ class PageGate:
             return
         await self.app(scope, receive, send)
 
-    def _judge_address(self, method: str, path: str) -> Refusal | None:
+    def _judge_address(self, method: str, path: str, query: bytes) -> Refusal | None:
+        if len(query) > QUERY:
+            return Refusal(414, f"more than {QUERY} bytes behind the question mark")
         if method == "POST":
-            return None if path in POSTED else Refusal(404, "nothing is taken here")
+            return None if path in POSTED else Refusal(404, "there is nothing to post to at this address")
         if method not in ("GET", "HEAD"):
             return Refusal(405, "GET and POST are understood")
         if path.startswith(FILE):
@@ -72,11 +74,11 @@ class PageGate:
         if body is None:
             return receive, Refusal(413, f"the request is larger than {limit:,} bytes")
         if path == UPLOAD:
-            return replay(body, receive), self._judge_upload(visitor, body)
+            return replay(body, receive), await run_sync(self._judge_upload, visitor, body)
         if path not in EVENTS:
             return replay(body, receive), None
         try:
-            event = understood(body, self.page.fns)
+            event = await run_sync(understood, body, self.page.fns)
         except Unfit as error:
             return receive, Refusal(422, str(error))
         found = self.visitors.event(visitor, event.session_hash)
@@ -84,15 +86,16 @@ class PageGate:
         return replay(json.dumps(event.model_dump()).encode(), receive), Refusal(429, found) if found else None
 
     def _judge_upload(self, visitor: str, body: bytes) -> Refusal | None:
-        if body.count(b"\r\nContent-Disposition:") > FILES:
+        if body.lower().count(b"content-disposition:") > FILES:
             return Refusal(413, f"more than {FILES} files at once")
         found = self.visitors.upload(visitor, len(body))
         return Refusal(429, found) if found else None
 
 
 def _judge_file(path: str) -> Refusal | None:
+    """Only a file's own name will do: gradio takes another that leads there, `http://.../../file`, for an address."""
     try:
-        uploaded(path)
+        own = str(uploaded(path)) == path
     except ImageError:
-        return Refusal(403, "no file that was uploaded or made here")
-    return None
+        own = False
+    return None if own else Refusal(403, "no file that was uploaded or made here")

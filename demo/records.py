@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from demo.shelf import Shelf
+from demo.shelf import Shelf, shown
 from llm.config import RunConfig, Source
 from llm.conversation import Conversation, ImageRef
 from llm.encode import Encoder
 from llm.marked import Kind, blocks
 from llm.readers import read
 from llm.regular import exists
-from vlm.run import HERE, read_run_config
+from vlm.run import read_run_config
 
 Span = tuple[str, str | None]
 LEARNED, IMAGE = "learned", "image"
@@ -38,13 +38,8 @@ def find_sources(shelf: Shelf, named: Sequence[str] = ()) -> dict[str, Source]:
     for weights in shelf.weights.values():
         if weights.checkpoint:
             for source in sources_of(read_run_config(weights.path, shelf.home)):
-                found[_shown(source.path, shelf.home)] = source
+                found[shown(Path(source.path), shelf.home)] = source
     return {path: source for path, source in found.items() if exists(Path(source.path))}
-
-
-def _shown(path: str, home: Path) -> str:
-    """A path as people write it."""
-    return str(Path(path).relative_to(home)) if home != HERE and Path(path).is_relative_to(home) else path
 
 
 def sources_of(config: RunConfig) -> tuple[Source, ...]:

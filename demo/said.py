@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from demo.desk import Busy
 from demo.judge import judged
 from demo.limits import Limits
 from demo.uploads import uploaded
@@ -18,7 +17,7 @@ Asked = dict[str, Any]  # of a MultimodalTextbox: {"text": str, "files": [path, 
 Turn = dict[str, Any]  # of a Chatbot: {"role": str, "content": str or a list of texts and files}
 
 
-def conversation(history: Iterable[Turn], asked: Asked, system: str, limits: Limits) -> tuple[Message, ...]:
+def conversation(history: Iterable[Turn], asked: Asked | str, system: str, limits: Limits) -> tuple[Message, ...]:
     """The whole conversation up to the question, judged. Raises RecordError and ImageError for what is refused."""
     messages = [Message("system", (system.strip(),))] if system.strip() else []
     for turn in history:
@@ -28,8 +27,12 @@ def conversation(history: Iterable[Turn], asked: Asked, system: str, limits: Lim
     return judged(tuple(messages), limits)
 
 
-def question_parts(asked: Asked) -> tuple[Part, ...]:
-    """Pictures, then text. A question that is asked again holds its files as the chat does, not as a box does."""
+def question_parts(asked: Asked | str) -> tuple[Part, ...]:
+    """Pictures, then text. A question that is asked again holds its files as the chat does, not as a box does; one
+    that was edited is a text.
+    """
+    if isinstance(asked, str):
+        return (asked.strip(),) if asked.strip() else ()
     pictures = tuple(_picture(file["path"] if isinstance(file, dict) else file) for file in asked.get("files") or ())
     text = (asked.get("text") or "").strip()
     return (*pictures, text) if text else pictures
@@ -70,5 +73,5 @@ def told() -> Any:
     """
     try:
         yield
-    except (EyegraftError, Busy) as error:
+    except EyegraftError as error:
         raise gr.Error(html.escape(str(error), quote=False), title="") from None

@@ -52,4 +52,4 @@ def hosts_of(host: str, public: bool, token: str, name: str) -> frozenset[str]:
         raise ConfigError(
             f"--host {host}: others could reach this. If they should, add --public and --token (a secret of your own)"
         )
-    return (LOOPBACK | {host, name}) - {""}
+    return (LOOPBACK | {host.lower(), name.lower()}) - {""}

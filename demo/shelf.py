@@ -43,7 +43,7 @@ class Weights:
 
     def describe(self) -> str:
         """Which weights exactly: folder, checkpoint, stamp, and whether adapters are left out."""
-        parts = [str(self.path), self.checkpoint, self.stamp(), "" if self.adapters else "adapters off"]
+        parts = [shown(self.path, self.home), self.checkpoint, self.stamp(), "" if self.adapters else "adapters off"]
         return " · ".join(part for part in parts if part)
 
     def open(self) -> Speaker:
@@ -84,7 +84,9 @@ class Shelf(Mapping[str, Speaker]):
     def open(self, name: str | None) -> Speaker:
         """The speaker of that name; RunError when it is not there, or no longer."""
         if name is None or name not in self.weights:
-            raise RunError(f"{name or 'no model'}: not found under {self.root}. Train one, then reload the page")
+            raise RunError(
+                f"{name or 'no model'}: not found under {shown(self.root, self.home)}. Train one, then reload the page"
+            )
         return self[name]
 
     def _known(self, key: tuple[Weights, str]) -> Speaker | None:
@@ -160,7 +162,7 @@ def sorted_out(inside: Iterable[Path], home: Path) -> tuple[list[Found], dict[Pa
         except RunError:
             continue
         except (EyegraftError, OSError) as error:
-            skipped[folder] = str(error)
+            skipped[folder] = str(error).replace(f"{home}/", "")
     return found, skipped
 
 
@@ -172,8 +174,12 @@ def _read(folder: Path, home: Path) -> Found:
 def _bases(runs: Iterable[Found], home: Path) -> dict[str, Weights]:
     """The LLM folders below the runs that have checkpoints."""
     named = [Path(run.config.model.llm) for run in runs if run.config and list_checkpoints(run.path)]
-    shown = {base.relative_to(home) if home != HERE and base.is_relative_to(home) else base: base for base in named}
-    return {f"{name} (base)": Weights(base) for name, base in shown.items() if exists(base)}
+    return {f"{shown(base, home)} (base)": Weights(base, home=home) for base in named if exists(base)}
+
+
+def shown(path: Path, home: Path) -> str:
+    """A path as people wrote it: the folders above `home` are nobody's business."""
+    return str(path.relative_to(home)) if home != HERE and path.is_relative_to(home) else str(path)
 
 
 def folders(root: Path) -> list[Path]:
@@ -196,7 +202,7 @@ def is_model(folder: Path) -> bool:
 def _weights_of(found: Found, name: str, home: Path) -> dict[str, Weights]:
     """A model folder by its name; of a run every checkpoint, the newest by the run's own name."""
     if found.config is None:
-        return {name: Weights(found.path)}
+        return {name: Weights(found.path, home=home)}
     steps = [step.name for step in reversed(list_checkpoints(found.path))]
     if not steps:
         return {}

@@ -1,6 +1,6 @@
 """Visitors' files: the one folder they lie in, and the one check of a path that somebody names."""
 
-import shutil
+import stat
 import tempfile
 import time
 from contextlib import suppress
@@ -11,7 +11,7 @@ from gradio.utils import get_upload_folder
 from llm.errors import DataError, ImageError
 
 KEPT_SECONDS = 3600  # that uploads, and what the page makes of them, are there
-MADE = "made-"
+LONGEST = 1024  # characters of a path; looking for one of thousands of steps takes a hundredth of a second
 
 
 def uploaded(path: str) -> Path:
@@ -20,8 +20,8 @@ def uploaded(path: str) -> Path:
     Every path that enters a message, an output or an answer over HTTP passes here, whatever gradio checks before.
     """
     try:
-        file = Path(path).resolve()
-        known = file.is_relative_to(upload_folder()) and file.is_file()
+        file = Path(path[:LONGEST]).resolve()
+        known = len(path) < LONGEST and file.is_relative_to(upload_folder()) and file.is_file()
     except (OSError, ValueError):  # no name that a file could have
         known = False
     if not known:
@@ -35,25 +35,28 @@ def upload_folder() -> Path:
 
 
 def new_folder(most: int) -> Path:
-    """A folder for files that the page makes for a visitor to fetch; those made more than an hour ago are deleted.
-
-    Raises DataError when the upload folder holds more than `most` bytes.
+    """A folder for files that the page makes for a visitor to fetch. DataError where the upload folder holds more than
+    `most` bytes.
     """
-    for made in upload_folder().glob(f"{MADE}*"):
-        with suppress(FileNotFoundError):
-            if made.stat().st_mtime < time.time() - KEPT_SECONDS:
-                shutil.rmtree(made)
-    if uploaded_bytes() > most:
+    if swept_bytes() > most:
         raise DataError("the server's room for files is full. Try again in an hour")
-    return Path(tempfile.mkdtemp(prefix=MADE, dir=upload_folder()))
+    return Path(tempfile.mkdtemp(dir=upload_folder()))
 
 
-def uploaded_bytes() -> int:
-    """What all files in the upload folder take; those that are deleted meanwhile count nothing."""
-    total = 0
-    for file in upload_folder().rglob("*"):
-        try:
-            total += file.lstat().st_size if file.is_file() else 0
-        except FileNotFoundError:
-            continue
+def swept_bytes() -> int:
+    """What the upload folder holds once everything older than KEPT_SECONDS is deleted.
+
+    gradio deletes what was uploaded completely; the parts of an upload that broke off stay.
+    """
+    total, oldest = 0, time.time() - KEPT_SECONDS
+    for path in sorted(upload_folder().rglob("*"), reverse=True):  # what lies in a folder before the folder
+        with suppress(OSError):  # deleted meanwhile, or a folder that is not empty
+            found = path.lstat()
+            if stat.S_ISDIR(found.st_mode):
+                if found.st_mtime < oldest:
+                    path.rmdir()
+            elif found.st_mtime < oldest:
+                path.unlink()
+            else:
+                total += found.st_size
     return total

@@ -1,7 +1,6 @@
 """An answer on its way: its text piece by piece and, once it is over, how long it was and why it ended."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -12,6 +11,8 @@ from typing import Literal, Self
 
 from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
+
+from llm.printable import printable
 
 Finish = Literal["", "stop", "length"]
 Stopped = Callable[[], bool]
@@ -112,6 +113,7 @@ class Reply(Iterator[str]):
         return text[shown:ready]
 
     def _end_of_thread(self) -> str:
+        self._over = True
         return self._ended("length" if self._tokens.completed() else "")
 
     def _ended(self, finish: Finish) -> str:
@@ -126,7 +128,7 @@ class Tokens:
 
     def __init__(self, generate: Generate, patience: float, name: str) -> None:
         self._queue: SimpleQueue[list[int] | None] = SimpleQueue()
-        self._stop = threading.Event()
+        self._stop = False  # no Event: its lock would be taken again by a signal or a collection in the midst of it
         self._patience, self._name = patience, name
         self._reading, self._read = False, time.monotonic()
         thread = ThreadPoolExecutor(1, "answer")
@@ -144,18 +146,18 @@ class Tokens:
 
     def stop(self) -> None:
         """Have the thread end soon."""
-        self._stop.set()
+        self._stop = True
 
     def stopped(self) -> bool:
         """Whether the thread is to end: somebody said so, or nobody reads what it writes."""
-        if not self._stop.is_set() and not self._reading and time.monotonic() - self._read > self._patience:
-            log.warning("%s is given up: nobody has read it for %g s", self._name, self._patience)
-            self._stop.set()
-        return self._stop.is_set()
+        if not self._stop and not self._reading and time.monotonic() - self._read > self._patience:
+            log.warning("%s is given up: nobody has read it for %g s", printable(self._name), self._patience)
+            self._stop = True
+        return self._stop
 
     def completed(self) -> bool:
         """After the last token: False when it was stopped. Raises what the generation raised by itself."""
-        if self._stop.is_set():
+        if self._stop:
             return False
         self._done.result()
         return True

@@ -127,6 +127,37 @@ def test_a_reload_keeps_the_chat(page: Page, site: Site) -> None:
     expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(0)
 
 
+def test_a_question_is_asked_again_changed_and_taken_back(page: Page, site: Site) -> None:
+    """Retry of a picture with and without words, edit, undo: what gradio's browser side sends of them is taken."""
+    refused: list[str] = []
+    page.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
+    button = "#chatbot button[aria-label={0}], #chatbot button[title={0}]"
+    answers = page.locator("#chatbot [data-testid=bot]")
+    for text in ("What is it?", ""):
+        ask(page, text, site.folder / "1.png")
+        expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+        expect(page.locator("#question textarea")).to_be_enabled(timeout=WAIT)
+        with page.expect_request(lambda asked: "queue/join" in asked.url):
+            page.locator(button.format("Retry")).first.click()
+        expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+        expect(page.locator("#question textarea")).to_be_enabled(timeout=WAIT)
+        page.locator(button.format("Undo")).first.click()
+        expect(answers).to_have_count(0, timeout=WAIT)
+        page.wait_for_timeout(500)
+        page.reload()
+        expect(page.get_by_role("tab", name="Chat")).to_be_visible(timeout=WAIT)
+    ask(page, "What?")
+    expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+    expect(page.locator("#question textarea")).to_be_enabled(timeout=WAIT)
+    page.locator(button.format("Edit")).first.click()
+    page.locator("#chatbot textarea").last.fill("Who are you?")
+    page.locator(button.format("Submit")).first.click()
+    expect(page.locator("#chatbot [data-testid=user]").last).to_contain_text("Who are you?", timeout=WAIT)
+    expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+    expect(answers).to_have_count(1)
+    assert refused == []
+
+
 def test_an_example_is_asked_with_its_picture(page: Page) -> None:
     page.get_by_role("button", name="Select example 2").click()
     expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
@@ -327,7 +358,7 @@ def test_nothing_overflows_on_a_phone(browser: Browser, site: Site) -> None:
     context.close()
 
 
-class Said(Iterator[str]):
+class Said:
     """A reply that is the question, or one that never ends."""
 
     def __init__(self, text: str, log: list[str], turn: AbstractContextManager[None]) -> None:
@@ -336,8 +367,9 @@ class Said(Iterator[str]):
         self.log, self.turn = log, turn
         turn.__enter__()
 
-    def __next__(self) -> str:
-        return next(self.pieces)
+    def piece(self, _: float | None = None) -> str | None:
+        """The next part of it."""
+        return next(self.pieces, None)
 
     def stop(self) -> None:
         self.turn.__exit__(None, None, None)

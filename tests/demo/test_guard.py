@@ -7,6 +7,7 @@ import httpx2 as httpx
 import pytest
 
 from demo.desk import Desk
+from demo.guard import same_origin
 from demo.limits import Limits
 from demo.serve import hosts_of
 from llm.errors import ConfigError
@@ -111,6 +112,14 @@ def test_a_client_that_leaves_while_sending_is_forgotten(locked: Server) -> None
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\nx")
     assert get(locked, path="/healthz") == 200
+
+
+def test_a_name_before_a_proxy_needs_no_port_and_an_address_does() -> None:
+    hosts = hosts_of("192.168.1.5", True, "s" * 16, "VLM.example")
+    assert same_origin("https://vlm.example", "127.0.0.1:7860", hosts)
+    assert not same_origin("http://192.168.1.5", "192.168.1.5:7860", hosts)
+    assert same_origin("http://192.168.1.5:7860", "192.168.1.5:7860", hosts)
+    assert not same_origin("https://vlm.example:8443", "vlm.example", hosts)
 
 
 def test_an_address_that_others_reach_needs_a_flag_and_a_token() -> None:

@@ -17,11 +17,12 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from demo.desk import Busy, Desk
+from demo.desk import Busy, Desk, Reader
 from demo.limits import Limits
 from demo.shelf import Shelf
 from llm.chat import question
 from llm.generate import Sampling
+from llm.reply import Reply
 from tests.demo.conftest import Server, listening, web_app
 from tests.demo.visit import Visit
 
@@ -102,6 +103,50 @@ def test_one_who_waits_and_leaves_loses_the_place(shelf: Shelf, small: Desk) -> 
         forgotten = small.ask(shelf["banana"], question("What is it?"), ENDLESS)
         del forgotten
         until(lambda: small.length == 1)
+
+
+def test_what_waits_on_the_page_can_be_stopped(shelf: Shelf, small: Desk) -> None:
+    """gradio closes a generator only between two of its values: one comes twice a second, also before the turn."""
+    with small.turn():
+        growing = small.growing(shelf["banana"], question("What is it?"), ENDLESS)
+        began = time.monotonic()
+        assert next(growing) == "" and time.monotonic() - began < 2
+        growing.close()
+        until(lambda: small.length == 1)
+
+
+def test_an_answer_whose_reader_left_is_given_up(shelf: Shelf, small: Desk) -> None:
+    left = iter([False] * 3 + [True] * 99)
+    reader = Reader("10.0.0.7", lambda: next(left))
+    shown = list(small.growing(shelf[LONG], question("Say something."), ENDLESS, reader))
+    assert 3 <= len(shown) < 10
+    until(lambda: small.length == 0)
+
+
+def test_an_answer_that_is_stopped_says_so(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No end of an answer: clients would take half of one for all of it."""
+
+    def half(reply: Reply, _: float | None = None) -> str | None:
+        if reply._over:
+            return None
+        reply.stop()  # as the watchdog and the end of the server do
+        return "half"
+
+    monkeypatch.setattr(Reply, "piece", half)
+    body = {"model": LONG, "messages": ASKED}
+    said = visit.client.post(f"{visit.url}/v1/chat/completions", json={**body, "stream": True}).text
+    assert "half" in said and '"code": "stopped"' in said and "[DONE]" not in said and '"finish_reason": ""' not in said
+    whole = visit.client.post(f"{visit.url}/v1/chat/completions", json=body)
+    assert whole.status_code == 503 and whole.json()["error"]["code"] == "stopped"
+
+
+def test_a_model_that_is_gone_is_an_error_in_words(visit: Visit, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: object) -> str:
+        raise FileNotFoundError("no such file")
+
+    monkeypatch.setattr("demo.shelf.Weights.stamp", gone)
+    answer = visit.client.post(f"{visit.url}/v1/chat/completions", json={"model": LONG, "messages": ASKED})
+    assert answer.status_code == 503 and "is there no longer" in answer.json()["error"]["message"]
 
 
 def test_answers_come_in_the_order_of_the_questions(shelf: Shelf) -> None:

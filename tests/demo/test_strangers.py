@@ -16,11 +16,13 @@ import pytest
 from fastapi import FastAPI
 
 from demo.desk import Desk
+from demo.guard import shared_address
 from demo.json_bounds import excess, outside_strings
 from demo.limits import DEFAULT, JsonBounds, Limits, strangers
+from demo.listen import app_config
 from demo.serve import hosts_of
 from demo.shelf import Shelf
-from demo.uploads import KEPT_SECONDS, new_folder
+from demo.uploads import KEPT_SECONDS, new_folder, swept_bytes, upload_folder
 from llm.errors import ConfigError, DataError
 from tests.demo.conftest import Server, listening, picture, serve, web_app
 from tests.demo.visit import Visit
@@ -53,6 +55,12 @@ def test_json_out_of_bounds_is_refused_unparsed(server: Server, kind: str) -> No
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
     assert answer.status_code == 413 and found in answer.json()["error"]["message"], answer.text[:300]
     assert grown < 60 and time.monotonic() - began < 3, f"{grown:.0f} MiB"
+
+
+def test_no_header_passes_the_bounds(server: Server) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = httpx.post(f"{server.url}/v1/chat/completions", content=BODIES["depth"][0], headers=headers)
+    assert answer.status_code == 413
 
 
 def test_many_faults_are_one_answer(server: Server) -> None:
@@ -140,7 +148,9 @@ def test_a_silent_socket_is_let_go_of(impatient: Server) -> None:
             assert ended(connection) == b""
     with connected(impatient) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert b"200 OK" in connection.recv(65536)
+        came = b""
+        while b'"ok"' not in came:
+            came += connection.recv(65536)
         connection.sendall(b"GET /hea")
         assert ended(connection) == b"", "a second request of the connection has to come too"
 
@@ -171,6 +181,27 @@ def test_an_answer_that_nobody_takes_is_given_up(bananas: Path) -> None:
             connection.sendall(f"GET /gradio_api/file={path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             time.sleep(2)
             assert 0 < len(ended(connection)) < 9 * 2**20
+
+
+def test_what_a_proxy_passes_on_is_not_believed(server: Server) -> None:
+    """A visitor writes X-Forwarded-For, and the proxy that passes it on is on this machine."""
+    config = app_config(FastAPI(), "127.0.0.1", 0, DEFAULT)
+    config.load()
+    assert not config.proxy_headers and isinstance(config.loaded_app, FastAPI)
+
+
+@pytest.mark.parametrize(
+    ("host", "shared"),
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_a_visitor_has_all_of_a_network(host: str, shared: str) -> None:
+    assert shared_address(host) == shared
 
 
 def test_a_visitor_has_a_share_of_the_connections(impatient: Server) -> None:
@@ -245,6 +276,10 @@ def test_a_visitor_has_a_share_of_the_uploads(visit: Visit) -> None:
     small = [picture(seed) for seed in range(5)]
     assert 4_000 < len(small[0]) < 6_000
     assert upload(*[b"x"] * 17) == 413, "files at once"
+    lower = b'--x\r\ncontent-disposition: form-data; name="files"; filename="a"\r\n\r\n\r\n' * 17
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    sent = visit.client.post(f"{visit.url}/gradio_api/upload", content=lower + b"--x--\r\n", headers=headers)
+    assert sent.status_code == 413, "headers in small letters are headers"
     assert [upload(data) for data in small] == [200] * 5
     assert upload(bytes(9_000)) == 429
 
@@ -254,6 +289,37 @@ def test_all_uploads_have_a_bound(bananas: Path) -> None:
     with listening(app) as url:
         answer = httpx.post(f"{url}/gradio_api/upload", files={"files": ("a.png", picture(1), "image/png")})
         assert answer.status_code == 429 and "full" in answer.json()["detail"]
+
+
+def test_a_body_that_breaks_off_is_no_upload(visit: Visit) -> None:
+    """gradio kept the part that came, and deleted it never."""
+    before = sorted(upload_folder().rglob("*"))
+    host, port = visit.url.removeprefix("http://").split(":")
+    head = "POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n"
+    part = '--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nhalf'
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n{part}".encode())
+        time.sleep(0.2)
+    time.sleep(0.3)
+    assert sorted(upload_folder().rglob("*")) == before
+
+
+def test_answers_that_nobody_fetches_are_bounded(app: FastAPI, visit: Visit) -> None:
+    few = app.user_middleware[-1].kwargs["visitors"]
+    messages = page_of(app)._queue.pending_messages_per_session
+    last = time.monotonic() + 20
+    while [*few._under_way()]:
+        assert time.monotonic() < last, "the events before were to end"
+        time.sleep(0.2)
+    visit.join("piled", visit.event("run", "change"), ["banana", None])
+    while [*few._under_way()]:
+        time.sleep(0.2)
+    for _ in range(FEW.unread):
+        messages["piled"].put_nowait(None)
+    assert "not fetched" in few.event("127.0.0.1", "piled")
+    for number in range(4):
+        few.event("127.0.0.1", f"other{number}")
+    assert "piled" not in messages and "piled" not in page_of(app)._queue.pending_event_ids_session
 
 
 def test_an_event_has_a_size_of_its_own(visit: Visit) -> None:
@@ -276,16 +342,20 @@ def test_a_token_that_is_guessed_is_refused(token: str) -> None:
     assert hosts_of("0.0.0.0", True, "s" * 16, "")
 
 
-def test_files_that_the_page_makes_are_swept_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_old_is_swept_and_what_is_made_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of uploads that broke off too, which gradio does not know of; and the folders they lay in."""
     monkeypatch.setattr("demo.uploads.get_upload_folder", lambda: str(tmp_path))
     old, young = new_folder(100), new_folder(100)
     (old / "a.csv").write_text("x" * 60)
     (young / "b.csv").write_text("x" * 60)
-    (tmp_path / "upload.png").write_text("x")
+    (tmp_path / "half").write_text("x")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    assert swept_bytes() == 60 + 60 + 1 + len("/etc/passwd")
     with pytest.raises(DataError, match="room for files is full"):
         new_folder(100)
     hour = time.time() - KEPT_SECONDS - 1
+    for path in (old / "a.csv", old, tmp_path / "half", tmp_path / "link"):
+        os.utime(path, (hour, hour), follow_symlinks=False)
+    assert swept_bytes() == 60 and not (tmp_path / "half").exists() and (young / "b.csv").exists()
     os.utime(old, (hour, hour))
-    os.utime(tmp_path / "upload.png", (hour, hour))
-    assert new_folder(100).is_dir() and not old.exists() and young.exists()
-    assert (tmp_path / "upload.png").exists(), "uploads are gradio's to delete"
+    assert new_folder(100).is_dir() and not old.exists() and Path("/etc/passwd").exists()
