@@ -49,7 +49,7 @@ Parts = Annotated[
 
 
 def kind_of_content(content: object) -> str:
-    """Which of the two forms is meant: the faults of one alone are told."""
+    """The form of a message's content, so that only errors of that form are reported."""
     return "parts" if isinstance(content, list) else "text"
 
 

@@ -100,7 +100,7 @@ class Desk:
 
     @contextmanager
     def turn(self, visitor: str = "") -> Iterator[None]:
-        """Inside, nobody else generates; for work that does not pause. Raises Busy as `ask` does."""
+        """Inside, no other answer is generated; for work that does not pause. Raises Busy as `ask` does."""
         with self._turn(self._take_place(visitor), lambda: False):
             yield
 

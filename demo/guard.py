@@ -152,7 +152,7 @@ def same(given: bytes, secret: str) -> bool:
 def same_origin(origin: str, host: str, hosts: frozenset[str]) -> bool:
     """Whether a page of `origin` belongs to the server that `host` names: the same name and port.
 
-    Behind a proxy `host` may be the one behind it: the name that the server was given counts without a port too.
+    A proxy may replace Host by its upstream's address, so the public name (`--name`) is also accepted without a port.
     """
     try:
         page, server = urlsplit(origin), urlsplit(f"//{host}")

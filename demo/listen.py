@@ -1,4 +1,4 @@
-"""The server's sockets: connections that are silent are let go of, and the process ends when it is told to."""
+"""The server's sockets: idle connections are closed, and the process ends on SIGTERM."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from demo.guard import shared_address
 from demo.limits import DEFAULT, Limits
 
 CONNECTIONS = 256  # every open page holds one for as long as it is open
-ANSWERS_END = 1  # seconds that answers have to end in when the server is told to end
+ANSWERS_END = 1  # seconds that open connections have to finish in after a signal
 PROCESS_ENDS = 4.0  # seconds after which it ends whatever still runs, such as a model that is being loaded
 
 
@@ -29,9 +29,9 @@ def listen(app: FastAPI, host: str, port: int, limits: Limits, close: Callable[[
 
 @contextmanager
 def ended_by_signal() -> Iterator[None]:
-    """Inside, SIGTERM raises SystemExit, so that files of the process go; behind it the process is over.
+    """Inside, SIGTERM raises SystemExit, so that temporary files are removed; then the process ends immediately.
 
-    At once: Python would wait for threads and take torch apart for seconds.
+    Python's own exit would wait for threads and spend seconds on unloading torch.
     """
     signal.signal(signal.SIGTERM, _terminated)  # uvicorn sends the signal again when it has ended
     try:
@@ -63,14 +63,14 @@ def app_config(app: FastAPI, host: str, port: int, limits: Limits) -> uvicorn.Co
 
 
 class Listening(uvicorn.Server):
-    """uvicorn's server, whose answers end when it is told to end."""
+    """uvicorn's server, which stops the answers being generated when it receives a signal."""
 
     def __init__(self, config: uvicorn.Config, close: Callable[[], None]) -> None:
         super().__init__(config)
         self._close = close
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal: stop answering, and end soon even if a thread does not."""
+        """Stop answering, and exit after PROCESS_ENDS seconds even if a thread is still running."""
         last = threading.Timer(PROCESS_ENDS, _end_now, [128 + sig])
         last.daemon = True
         last.start()
@@ -79,7 +79,7 @@ class Listening(uvicorn.Server):
 
 
 class Patient(H11Protocol):
-    """HTTP on one connection. It ends when for long no request comes, or nothing is taken of what is to be sent."""
+    """HTTP on one connection, which is closed when no request arrives or the client reads nothing within the limits."""
 
     limits: ClassVar[Limits] = DEFAULT
 
@@ -123,7 +123,7 @@ class Patient(H11Protocol):
         self._awaited = self.loop.call_later(self.limits.head_seconds, self.transport.abort)
 
     def _look_again(self) -> None:
-        """See every while whether the client took anything of what waits and cannot grow; closing waits for it too."""
+        """Abort if the client has read nothing of a full write buffer since the last look; closing would wait."""
         full = self._paused or self.transport.is_closing()
         waiting = self.transport.get_write_buffer_size() if full else 0
         if waiting >= self._untaken > 0:

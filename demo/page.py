@@ -78,7 +78,7 @@ def mount(app: FastAPI, page: gr.Blocks, limits: Limits) -> None:
     # does not (processing_utils._check_allowed): without this line any file of the machine could be named.
     page.has_launched = True
     page.state_session_capacity = limits.sessions
-    # Innermost, behind the guard: whatever comes as far as this was judged, and only the page is behind it.
+    # The innermost middleware: the guard has accepted the request, and only the application comes after it.
     visitors = Visitors(page, limits)
     app.user_middleware.append(Middleware(PageGate, page=page, limits=limits, visitors=visitors))
     gr.mount_gradio_app(

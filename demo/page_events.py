@@ -128,7 +128,7 @@ class Edited(Strict):
 
 
 class Turned(Strict):
-    """The turn of the chat that an event is about; what stands in it is not asked for."""
+    """The turn of the chat that an event is about; its content is not used."""
 
     index: Index
     value: Nothing = None

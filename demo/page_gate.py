@@ -57,7 +57,7 @@ class PageGate:
 
     def _judge_address(self, method: str, path: str, query: bytes) -> Refusal | None:
         if len(query) > QUERY:
-            return Refusal(414, f"more than {QUERY} bytes behind the question mark")
+            return Refusal(414, f"the query string is longer than {QUERY} bytes")
         if method == "POST":
             return None if path in POSTED else Refusal(404, "there is nothing to post to at this address")
         if method not in ("GET", "HEAD"):

@@ -178,7 +178,7 @@ def _bases(runs: Iterable[Found], home: Path) -> dict[str, Weights]:
 
 
 def shown(path: Path, home: Path) -> str:
-    """A path as people wrote it: the folders above `home` are nobody's business."""
+    """The path relative to `home` where it lies inside: visitors need not see the folders above."""
     return str(path.relative_to(home)) if home != HERE and path.is_relative_to(home) else str(path)
 
 

@@ -34,10 +34,9 @@ def web(
 
 @contextmanager
 def private_folders() -> Iterator[None]:
-    """Inside, the process works in an empty folder and has temporary and upload folders of its own, for nobody else.
+    """Inside, the working, temporary and upload folders are new, private ones; they are removed when the server stops.
 
-    gradio hands out what lies in the working folder or the temporary folder once it stands in an output. All are gone
-    when the server stops.
+    gradio serves any file below the working or the temporary folder once an output names it.
     """
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="eyegraft-", ignore_cleanup_errors=True) as folder:

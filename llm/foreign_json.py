@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from llm.errors import ModelError
+from llm.regular import VOCABULARY, read_text
 
 LARGEST = 32 * 2**20  # bytes; the largest published tokenizer_config.json has about 2 MiB, config.json a few KiB
-LARGEST_VOCABULARY = 2**29  # bytes; tokenizer.json, vocab.json and weights' indices have up to about 50 MiB
 DEEPEST = 32  # brackets within brackets; published files have up to 6
 
 
@@ -16,7 +16,7 @@ def refuse_oversized(folder: Path) -> None:
     """Raise ModelError where a JSON file of the folder, which libraries read whole, is larger than any of its kind."""
     for file in folder.glob("*.json"):
         small = file.name.endswith(("config.json", "_map.json"))
-        most = LARGEST if small else LARGEST_VOCABULARY
+        most = LARGEST if small else VOCABULARY
         if file.stat().st_size > most:
             found = f"{file}: has {file.stat().st_size:,} bytes, more than the {most:,} that such a file may have"
             raise ModelError(f"{found}. Download it again.")
@@ -27,7 +27,7 @@ def read_object(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > LARGEST:
             refuse_oversized(file.parent)
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = json.loads(read_text(file, VOCABULARY))
     except RecursionError as cause:
         raise _too_deep(file) from cause
     except (OSError, ValueError) as cause:

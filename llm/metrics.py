@@ -143,7 +143,7 @@ def each_row(folder: Path) -> Iterator[tuple[bytes, Row | None]]:
 
 
 def _lines(stream: BinaryIO, path: Path) -> Iterator[tuple[bytes, Row | None]]:
-    """Every whole line; behind the last line break stands half a one, or nothing."""
+    """Every complete line; what follows the last line break is still being written."""
     number = 0
     while (line := stream.readline(LONGEST)).endswith(b"\n"):
         number += 1

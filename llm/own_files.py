@@ -50,7 +50,7 @@ def own_folder(path: Path, shared: bool = False) -> Path:
 
 
 def refuse_other_file(path: Path) -> None:
-    """Raise RunError where something stands that is no regular file of this user; nothing may."""
+    """Raise RunError if `path` exists and is not a regular file owned by this user."""
     found = _found(path)
     if found is not None:
         _judge_file(path, found)

@@ -1,6 +1,6 @@
 """The one door to the loaders of transformers and peft: no `from_pretrained` or `from_config` is called elsewhere.
 
-Here they are told never to run a folder's own code, folders that need theirs are refused before a loader sees them, and
+Here they never run a folder's own code, folders that need theirs are refused before a loader sees them, and
 so are files and sizes out of all bounds. `tests/test_pretrained.py` holds this by walking the syntax trees.
 """
 

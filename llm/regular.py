@@ -36,7 +36,7 @@ _KINDS = {
 
 
 def kind_of(found: os.stat_result) -> str:
-    """What stands there instead of a regular file, in words."""
+    """The kind of a file that is not a regular one, in words."""
     return _KINDS.get(stat.S_IFMT(found.st_mode), "is of an unknown kind")
 
 
@@ -113,7 +113,7 @@ def _judge(path: Path, found: os.stat_result, most: int) -> None:
 
 
 def _refuse_holes(path: Path, descriptor: int, size: int) -> None:
-    """Refuse a file with a hole that nobody meant: zeros that were never written, and would be read for days.
+    """Refuse a sparse file with a large hole: zeros that were never written, and would be read for days.
 
     Where a file system cannot tell, all of a file counts as written.
     """

@@ -15,6 +15,7 @@ import pytest
 from llm import lines, regular
 from llm.config import Source
 from llm.errors import ConfigError, DataError, EyegraftError, ModelError, RecordError, RunError
+from llm.foreign_json import read_object
 from llm.ground import base_digest
 from llm.identity import read_identity
 from llm.json_rows import json_texts
@@ -211,3 +212,12 @@ def test_what_was_written_behind_a_small_hole_is_read(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(OSError, match="never written"):
         regular.check_regular(sparse(path))
+
+
+def test_settings_that_are_a_pipe_or_a_device_are_refused(tmp_path: Path) -> None:
+    """`read_object` opens them itself, for callers that judged no folder."""
+    os.mkfifo(tmp_path / "config.json")
+    (tmp_path / "tokenizer_config.json").symlink_to("/dev/zero")
+    for name, kind in (("config.json", "named pipe"), ("tokenizer_config.json", "device")):
+        with pytest.raises(ModelError, match=f"{name}.*is a {kind}"):
+            read_object(tmp_path / name)
