@@ -10,7 +10,7 @@ READY  := $(VENV)/ready
 STARTED := torch transformers peft bitsandbytes accelerate deepspeed sympy numpy pydantic
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: quickstart test lint install screens bench soak attack
+.PHONY: quickstart test lint install screens bench soak attack mutate
 .DEFAULT_GOAL := test
 
 install: $(READY)
@@ -41,7 +41,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Pictures of the page for docs/, over the runs that `make quickstart` left.
 screens: $(READY)
@@ -61,3 +61,7 @@ soak: $(READY)
 # A server, folders, files and servers under everything that was found to break them: SECURITY.md. About ten minutes.
 attack: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.attack
+
+# Faults planted into the core, one at a time, and whether a test sees each: docs/mutation.md. About two hours.
+mutate: $(READY)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.mutate

@@ -84,6 +84,8 @@ class ChatRequest(Asked):
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="0 when left out")
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = Field(None, description="not OpenAI's; 0, -1: any token")
+    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = Field(None, description="not OpenAI's; 1: none")
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
@@ -106,7 +108,9 @@ def sampling_of(request: ChatRequest, room: int) -> Sampling:
     wanted = request.max_completion_tokens or request.max_tokens or room
     return Sampling(
         temperature=request.temperature or 0.0,
+        top_k=max(0, request.top_k or 0),
         top_p=request.top_p or 1.0,
+        repetition_penalty=request.repetition_penalty or 1.0,
         max_new_tokens=min(wanted, room),
         seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
         stop=tuple(request.stop or ()),

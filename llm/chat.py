@@ -13,7 +13,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from llm.conversation import ImageRef, Message
 from llm.encode import Encoder
-from llm.generate import Sampling, answering, generate
+from llm.generate import Prompt, Sampling, answering, generate
 from llm.history import trim
 from llm.reply import Reply, Stopped, cut
 from llm.tuning import adapters_off
@@ -102,13 +102,13 @@ class Speaker:
             with adapters_off(self.model):
                 yield
 
-    def _prompt(self, messages: tuple[Message, ...]) -> Tensor:
+    def _prompt(self, messages: tuple[Message, ...]) -> Prompt:
         with self._answering():  # a tower may have adapters too
             return self._embedded(*self.encoder.prompt(messages))
 
     @torch.no_grad()
-    def _embedded(self, ids: list[int], images: tuple[ImageRef, ...]) -> Tensor:
-        return self.embed(ids, images)
+    def _embedded(self, ids: list[int], images: tuple[ImageRef, ...]) -> Prompt:
+        return Prompt(ids, self.embed(ids, images))
 
     def _decode(self, ids: list[int]) -> str:
         return str(self.encoder.tokenizer.decode(ids, skip_special_tokens=True))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
@@ -37,6 +38,14 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
             raise ConfigError(f"temperature: found {self.temperature}; take 0 for the likeliest token, 1 to draw")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model reads before it answers: token ids, an image's once a row, and their embeddings [T, hidden]."""
+
+    ids: list[int]
+    embeds: Tensor
 
 
 class _Stopped(StoppingCriteria):
@@ -69,7 +78,7 @@ def _packed(text: PreTrainedModel) -> bool:
 @torch.no_grad()
 def generate(
     model: PreTrainedModel,
-    prompts: list[Tensor],
+    prompts: list[Prompt],
     sampling: Sampling,
     stop_ids: tuple[int, ...],
     streamer: BaseStreamer | None = None,
@@ -77,11 +86,14 @@ def generate(
 ) -> list[list[int]]:
     """New token ids for each prompt, the end mark left off.
 
-    `prompts` are embedded: [T_i, hidden] each; they are padded on the left. The model must be in `answering`.
+    Shorter prompts are padded on the left. The model must be in `answering`. A streamer is given each prompt first.
     """
-    width = max(len(prompt) for prompt in prompts)
-    embeds = torch.stack([torch.nn.functional.pad(prompt, (0, 0, width - len(prompt), 0)) for prompt in prompts])
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=embeds.device)
+    lengths = [len(prompt.ids) for prompt in prompts]
+    width = max(lengths)
+    embeds = torch.stack([pad(prompt.embeds, (0, 0, width - len(prompt.ids), 0)) for prompt in prompts])
+    mask = torch.tensor([[0] * (width - length) + [1] * length for length in lengths], device=embeds.device)
+    # The penalty on repetition counts every id of the prompt, once: a row is padded with an id that it holds anyway.
+    ids = [[prompt.ids[0]] * (width - length) + prompt.ids for prompt, length in zip(prompts, lengths, strict=True)]
     torch.manual_seed(sampling.seed)
     knobs: dict[str, Any] = {"do_sample": False}
     if sampling.temperature >= LEAST_TEMPERATURE:
@@ -93,6 +105,7 @@ def generate(
         }
     whole: Any = model  # torch's typing takes a module's methods for tensors
     output = whole.generate(
+        input_ids=torch.tensor(ids, device=embeds.device),
         inputs_embeds=embeds,
         attention_mask=mask,
         max_new_tokens=sampling.max_new_tokens,
@@ -104,7 +117,7 @@ def generate(
         stopping_criteria=StoppingCriteriaList([_Stopped(stopped)]),
         **knobs,
     )
-    return [_until(ids.tolist(), stop_ids) for ids in output]
+    return [_until(row[width:].tolist(), stop_ids) for row in output]
 
 
 def _until(ids: list[int], stop_ids: tuple[int, ...]) -> list[int]:

@@ -172,13 +172,17 @@ def _close(queue: "SimpleQueue[list[int] | None]", _: object) -> None:
 
 
 class _Streamer(BaseStreamer):
-    """Hands new tokens to a queue; the end is told by the thread itself."""
+    """Hands new tokens to a queue, the prompt left out; the end is told by the thread itself."""
 
     def __init__(self, queue: "SimpleQueue[list[int] | None]") -> None:
         self._queue = queue
+        self._begun = False
 
     def put(self, value: Tensor) -> None:
-        self._queue.put(value.reshape(-1).tolist())
+        """The prompt, then each new token."""
+        if self._begun:
+            self._queue.put(value.reshape(-1).tolist())
+        self._begun = True
 
     def end(self) -> None:
         """Nothing: the queue is closed when the thread is done, also if it failed."""

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ LIMITS = Limits(new_tokens=4)
 META = {"_type": "gradio.FileData"}
 
 
-KINDS = ("path", "file", "question", "chat", "component")  # the others are tried by `make attack`
+KINDS = ("path", "file", "question", "chat", "component")
+EACH = 2  # kinds in each place, in turn; all of them, and the others, are tried by `make attack`
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +66,21 @@ def hostile(path: str) -> dict[str, Any]:
 def test_no_event_gives_a_file_away(visit: Visit, secret: Path) -> None:
     """In each input and in what the event says of itself; then every event again, in the session that it was put in."""
     session, answers = f"s{time.monotonic_ns()}", list[str]()
-    for kind in KINDS:
-        value = hostile(str(secret))[kind]
-        said = {"index": 0, "value": value, "previous_value": "hi", "row_value": [value]}
-        for event in visit.events:
-            idle = visit.idle(event)
+    values = hostile(str(secret))
+    turns = cycle(values[kind] for kind in KINDS)
+    for event in visit.events:
+        idle = visit.idle(event)
+        for value in islice(turns, EACH):
+            said = {"index": 0, "value": value, "previous_value": "hi", "row_value": [value]}
             answers.append(visit.fire(session, event, idle, said))
-            for place in range(len(idle)):
+        for place in range(len(idle)):
+            for value in islice(turns, EACH):
                 answers.append(visit.fire(session, event, [*idle[:place], value, *idle[place + 1 :]]))
     refused = len(answers)
     for event in visit.events:
         answers.append(visit.fire(session, event, visit.idle(event)))
     everything = "\n".join(answers)
-    assert refused > 600 and "process_completed" in everything and "is_generating" in everything, "events do run"
+    assert refused > 240 and "process_completed" in everything and "is_generating" in everything, "events do run"
     assert SECRET not in everything and SECRET not in visit.fetched(everything)
     assert f'"path":"{secret}' not in everything.replace(" ", "")
 

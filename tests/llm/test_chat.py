@@ -67,6 +67,7 @@ def _reply(tokens: list[int], stop: tuple[str, ...] = (), error: Exception | Non
     """A reply whose tokens are characters, 0 is the end mark, and 1 half a character."""
 
     def generate(streamer: BaseStreamer, stopped: Callable[[], bool]) -> None:
+        streamer.put(torch.tensor([[7, 7, 7]]))  # the prompt
         for token in tokens:
             streamer.put(torch.tensor([token]))
         if error:

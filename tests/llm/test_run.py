@@ -1,7 +1,9 @@
 """Whole text runs on a tiny model: they learn, resume bit for bit, and do not depend on how a step is cut."""
 
 import json
+import math
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from llm.errors import ConfigError, RunError, TrainingError
 from llm.load import resolve_yaml
 from llm.loop import Interrupted
 from llm.metrics import read_rows
+from tests.planted import planted
 from vlm.run import train
 
 QUESTIONS = ["Who are you?", "What is it?", "Where is the dog?", "The cat runs?", "And the picture?", "Is it so?"]
@@ -191,13 +194,26 @@ def test_probes_leave_the_run_alone(tiny_llama: Path, data: Path, tmp_path: Path
     assert losses(folder) == losses(whole)
 
 
-def test_infinite_gradients_stop_before_the_weights_move(
-    tiny_llama: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loss_that_is_not_finite_names_the_records(tiny_llama: Path, data: Path, tmp_path: Path) -> None:
     config = recipe(tiny_llama, data, tmp_path / "nan", optim={"lr": 1e30, "clip": 0.0, "warmup": 0.0})
     with pytest.raises(TrainingError, match="chat.jsonl:") as stopped:
         train(config, Path.cwd())
     assert "Lower optim.lr" in str(stopped.value)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize(("kind", "clip"), [("lora", 1.0), ("full", 0.0)])
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_move(
+    tiny_llama: Path, data: Path, tmp_path: Path, kind: str, clip: float, value: float
+) -> None:
+    """The loss is finite all the while: the norm alone tells."""
+    config = recipe(tiny_llama, data, tmp_path / "run", tune={"kind": kind}, optim={"clip": clip})
+    with planted(value) as spoiler, pytest.raises(TrainingError) as stopped:
+        train(config, Path.cwd())
+    said = re.match(r"step 2: loss ([\d.]+), gradient norm (inf|nan); the weights were left", str(stopped.value))
+    assert said and 0 < float(said[1]) < 100, str(stopped.value)
+    assert spoiler.steps == 2 and spoiler.moved() == []
+    assert len(losses(tmp_path / "run")) == 1, "the step is not reported as one"
 
 
 @pytest.mark.parametrize("said", ["DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes", "other"])

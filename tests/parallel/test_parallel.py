@@ -4,6 +4,7 @@ All runs of several processes happen in one launched group of two; the reference
 """
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -167,6 +168,9 @@ def runs(
     for how in SHARED:
         runs.half_done(f"one-then-{how}", "text-full")
         runs.together(f"one-then-{how}", kinds["text-full"], SHARED[how])
+    for how in SHARED:
+        for value in ("inf", "nan"):
+            runs.together(f"spoilt-{how}-{value}", kinds["text-full"] | {"planted": value}, SHARED[how])
     runs.launch()
     for how in SHARED:
         runs.half_done(f"{how}-then-one", f"text-full-{how}")
@@ -263,6 +267,16 @@ def test_a_checkpoint_of_one_process_goes_on_in_two_and_the_reverse(runs: Runs, 
     expected = runs.losses("text-full")
     assert apart(expected, runs.losses(f"one-then-{how}")) < FP32
     assert apart(expected, runs.losses(f"{how}-then-one")) < FP32
+
+
+@pytest.mark.parametrize("value", ["inf", "nan"])
+@pytest.mark.parametrize("how", SHARED)
+def test_a_gradient_that_is_not_finite_stops_all_before_the_weights_move(runs: Runs, how: str, value: str) -> None:
+    """It is one process's alone; the loss of both is finite."""
+    for rank in range(2):
+        found = json.loads((runs.folder / f"spoilt-{how}-{value}" / f"spoilt-{rank}.json").read_text())
+        assert re.match(r"step 2: loss [\d.]+, gradient norm (inf|nan); the weights were left", found["said"])
+        assert found["moved"] == []
 
 
 def test_a_mean_of_means_would_be_another_training(

@@ -13,6 +13,8 @@ from typing import Any
 
 from llm import dist, loop
 from llm.config import RunConfig
+from llm.errors import TrainingError
+from tests.planted import planted
 from vlm.config import SCHEMAS
 from vlm.launch import worker_output
 from vlm.run import train
@@ -27,12 +29,28 @@ def main() -> None:
     with dist.joined() as ranks:
         worker_output(ranks.rank)
         for recipe in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
+            value = recipe.pop("planted", None)
             config = SCHEMAS[recipe["stage"]].model_validate(recipe)
             assert isinstance(config, RunConfig)
             print(f"== {config.name}", flush=True)
             faulthandler.dump_traceback_later(START_S, exit=True)
-            train(config, Path.cwd(), anyway=True)
+            if value is None:
+                train(config, Path.cwd(), anyway=True)
+            else:
+                spoil(config, float(value), ranks.rank)
             faulthandler.cancel_dump_traceback_later()
+
+
+def spoil(config: RunConfig, value: float, rank: int) -> None:
+    """Train with a gradient of the second process spoilt; what each process says of it goes into the run folder."""
+    with planted(value, rank=1) as spoiler:
+        try:
+            train(config, Path.cwd(), anyway=True)
+            said = "trained to its end"
+        except TrainingError as error:
+            said = str(error)
+        found = {"said": said, "moved": spoiler.moved()}
+    (Path(config.out) / f"spoilt-{rank}.json").write_text(json.dumps(found), encoding="utf-8")
 
 
 def watched(end_of_step: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,93 @@
+"""A training step computed apart from everything in llm/ and vlm/: cross-entropy, its mean, clipping and AdamW.
+
+Models here are transformers' own, called a record at a time without packing, padding or a cache.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+LR, BETAS, EPS, DECAY, CLIP = 3e-3, (0.8, 0.95), 1e-6, 0.1, 0.5
+# Four steps, half of them warm-up, then a cosine: 1/2, 1, (1 + cos 0) / 2, (1 + cos(pi / 2)) / 2.
+FACTORS = (0.5, 1.0, 1.0, 0.5)
+OPTIM = {"lr": LR, "betas": BETAS, "eps": EPS, "weight_decay": DECAY, "clip": CLIP, "warmup": 0.5}
+
+Asked = tuple[tuple[str, str], ...]  # questions and their answers, in turn
+
+
+@dataclass(frozen=True)
+class Row:
+    """Ids of one record, and at each whether the model is to write it."""
+
+    ids: list[int]
+    written: list[bool]
+
+
+def chatml(tokenizer: PreTrainedTokenizerBase, turns: Asked, system: str = "", image: tuple[int, int] = (0, 0)) -> Row:
+    """A conversation in chatml, cut up by the offsets that the tokenizer itself gives; `image` is (id, its rows)."""
+    row = Row([], [])
+    if system:
+        _write(row, tokenizer, f"<|im_start|>system\n{system}<|im_end|>\n", False)
+    for number, (question, answer) in enumerate(turns):
+        _write(row, tokenizer, "<|im_start|>user\n", False)
+        if number == 0 and image[1]:
+            row.ids.extend([image[0]] * image[1])
+            row.written.extend([False] * image[1])
+            _write(row, tokenizer, "\n", False)
+        _write(row, tokenizer, f"{question}<|im_end|>\n<|im_start|>assistant\n", False)
+        _write(row, tokenizer, f"{answer}<|im_end|>", True)
+        _write(row, tokenizer, "\n", False)
+    return row
+
+
+def _write(row: Row, tokenizer: PreTrainedTokenizerBase, text: str, written: bool) -> None:
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    row.ids.extend(ids)
+    row.written.extend([written] * len(ids))
+
+
+def mean_loss(logits_of: Callable[[Row], Tensor], rows: Iterable[Row]) -> Tensor:
+    """Minus the mean log-probability over every id that the model is to write, in all rows together."""
+    losses: list[Tensor] = []
+    for row in rows:
+        shares = logits_of(row).double().log_softmax(-1)
+        losses += [-shares[at - 1, row.ids[at]] for at in range(1, len(row.ids)) if row.written[at]]
+    return torch.stack(losses).sum() / len(losses)
+
+
+@dataclass
+class Adam:
+    """Decoupled weight decay and Adam as in arXiv 1711.05101, algorithm 2, in fp64; matrices alone are decayed."""
+
+    weights: dict[str, Tensor]
+    steps: int = 0
+    first: dict[str, Tensor] = field(default_factory=dict)
+    second: dict[str, Tensor] = field(default_factory=dict)
+
+    def move(self, factor: float) -> float:
+        """One step with the gradients that are there, clipped together; their norm before."""
+        grads = {name: weight.grad.double() for name, weight in self.weights.items() if weight.grad is not None}
+        norm = math.sqrt(sum((grad * grad).sum().item() for grad in grads.values()))
+        scale = min(1.0, CLIP / norm)
+        self.steps += 1
+        with torch.no_grad():
+            for name, grad in grads.items():
+                self._move(name, grad * scale, LR * factor)
+        for weight in self.weights.values():
+            weight.grad = None
+        return norm
+
+    def _move(self, name: str, grad: Tensor, lr: float) -> None:
+        weight = self.weights[name]
+        zero = torch.zeros_like(grad)
+        self.first[name] = BETAS[0] * self.first.get(name, zero) + (1 - BETAS[0]) * grad
+        self.second[name] = BETAS[1] * self.second.get(name, zero) + (1 - BETAS[1]) * grad**2
+        mean = self.first[name] / (1 - BETAS[0] ** self.steps)
+        square = self.second[name] / (1 - BETAS[1] ** self.steps)
+        decay = DECAY if weight.dim() > 1 else 0.0
+        moved = weight.double() * (1 - lr * decay) - lr * mean / (square.sqrt() + EPS)
+        weight.copy_(moved)

@@ -1,0 +1,106 @@
+"""Steps of a text run against the same steps computed apart: loss, gradient norm and weights, however it is packed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from llm.config import TextRunConfig
+from tests.by_hand import FACTORS, OPTIM, Adam, Asked, Row, chatml, mean_loss
+from vlm.run import train
+
+SYSTEM = "The quick dog says where the fox is."  # a beginning that folding shares
+TALKS: tuple[Asked, ...] = (
+    (("Who are you?", "the fox"),),
+    (("What is it?", "a quick quick quick fox"), ("Where is the dog?", "the dog is there"), ("Is it so?", "so")),
+    (("Who are you?", "I"),),
+    (("And the picture?", "the cat runs, the dog runs, the fox runs and the quick cat is the last"),),
+    (("What is it?", "a dog"), ("Is it so?", "it is")),
+)
+Step = tuple[float, float, dict[str, Tensor]]  # loss, gradient norm, weights afterwards
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The talks as a file: all of them make one step."""
+    file = tmp_path_factory.mktemp("step") / "chat.jsonl"
+    lines = []
+    for turns in TALKS:
+        said = [("user", "assistant")[index % 2] for index in range(2 * len(turns))]
+        words = [text for turn in turns for text in turn]
+        messages = [{"role": role, "content": text} for role, text in zip(said, words, strict=True)]
+        lines.append(json.dumps({"messages": [{"role": "system", "content": SYSTEM}, *messages]}))
+    file.write_text("\n".join(lines))
+    return file
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_llama: Path) -> list[Step]:
+    """Four steps over all talks, computed apart."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    model = LlamaForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32, attn_implementation="eager")
+    talks = [chatml(tokenizer, turns, SYSTEM) for turns in TALKS]
+
+    def logits(row: Row) -> Tensor:
+        return model(input_ids=torch.tensor([row.ids]), use_cache=False).logits[0]
+
+    adam = Adam(dict(model.named_parameters()))
+    steps: list[Step] = []
+    for factor in FACTORS:
+        loss = mean_loss(logits, talks)
+        loss.backward()
+        norm = adam.move(factor)
+        steps.append((loss.item(), norm, {name: weight.detach().clone() for name, weight in adam.weights.items()}))
+    return steps
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "one-pack": {"pack_tokens": 4096, "fold": "off"},
+    "many-packs": {"pack_tokens": 100, "fold": "off"},
+    "folded": {"pack_tokens": 4096},
+    "folded-in-packs": {"pack_tokens": 130},
+    "transformers-layers": {"pack_tokens": 150, "lean": "off"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_losses_gradients_and_updates_are_those_computed_apart(
+    way: str, tiny_llama: Path, rows: Path, expected: list[Step], tmp_path: Path
+) -> None:
+    config = TextRunConfig.model_validate(
+        {
+            "name": "step",
+            "out": str(tmp_path / "run"),
+            "model": {"llm": str(tiny_llama)},
+            "data": {"sources": [{"path": str(rows)}], "max_length": 200, "template": "chatml"},
+            "tune": {"kind": "full"},
+            "optim": OPTIM,
+            "train": {"epochs": len(FACTORS), "batch": len(TALKS), "dtype": "fp32", "save_every": 1, "log_every": 1}
+            | {"keep": len(FACTORS)}
+            | WAYS[way],
+        }
+    )
+    folder = train(config, Path.cwd())
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    logged = [line for line in lines if line["kind"] == "train"]
+    assert len(logged) == len(FACTORS)
+    for number, (row, (loss, norm, weights)) in enumerate(zip(logged, expected, strict=True), 1):
+        assert row["loss"] == pytest.approx(loss, rel=1e-5), f"step {number}"
+        assert row["grad_norm"] == pytest.approx(norm, rel=1e-4), f"step {number}"
+        assert row["lr"] == pytest.approx(OPTIM["lr"] * FACTORS[number - 1])
+        saved = load_file(folder / "checkpoints" / f"step-{number:06d}" / "trainable.safetensors")
+        assert_moved_alike(saved, weights)
+
+
+def assert_moved_alike(saved: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
+    """Every weight of the reference, under a name that ends in its own."""
+    assert len(saved) == len(weights)
+    for name, weight in weights.items():
+        ending = "." + name.removeprefix("model.")
+        (found,) = (tensor for other, tensor in saved.items() if other.endswith(ending))
+        torch.testing.assert_close(found, weight, rtol=0, atol=1e-5, msg=name)

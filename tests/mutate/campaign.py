@@ -1,0 +1,229 @@
+"""All mutants of a run, shared out among processes of `tests.mutate.trial`; what was tried is kept at once."""
+
+import hashlib
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.mutate import cover, scope
+from tests.mutate.cover import Cover
+from tests.mutate.operators import Mutant, mutants_of
+
+PRELOADED = (  # what takes long to import and is not ours
+    "torch",
+    "torch.distributed",
+    "torch._dynamo",
+    "transformers",
+    "transformers.generation.utils",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.qwen2.modeling_qwen2",
+    "transformers.models.qwen3.modeling_qwen3",
+    "transformers.models.mistral.modeling_mistral",
+    "transformers.models.clip.modeling_clip",
+    "transformers.models.siglip.modeling_siglip",
+    "peft",
+    "bitsandbytes",
+    "timm",
+    "open_clip",
+    "PIL.Image",
+    "pyarrow.parquet",
+    "matplotlib.figure",
+    "gradio",
+    "fastapi.testclient",
+    "openai",
+    "hypothesis",
+    "pytest",
+    "_pytest.assertion.rewrite",
+    "xdist",
+    "typer.testing",
+)
+SLACK_S = 90  # beyond the traced time: a process starts, a machine is slow
+SLOWER = 5  # how much longer than traced tests may take before the fault is one of endless work
+
+
+class Campaign:
+    """Traces, tries and remembers, in the folder .mutate of the tree `root`."""
+
+    def __init__(self, root: Path, jobs: int, limit: float, preloaded: tuple[str, ...] = PRELOADED) -> None:
+        """`jobs` mutants at a time, tests of at most `limit` traced seconds for each."""
+        self.root, self.folder, self.jobs, self.limit = root, root / ".mutate", jobs, limit
+        self.preloaded = preloaded
+        self.map_path = self.folder / "map.json"
+        self.tried_path = self.folder / "tried.jsonl"
+
+    def trace(self, tests: list[str]) -> None:
+        """Which tests run which lines: of all, or of some files anew beside what is known of the others."""
+        known = self._map() if tests and self.map_path.exists() else None
+        modules = scope.modules(scope.CORE + scope.OTHERS)
+        sources = {path: (self.root / path).read_text(encoding="utf-8").splitlines() for path in modules}
+        folder = self.folder / "trace"
+        cover.trace(folder, tests)
+        fresh = cover.read(folder, self.root, sources)
+        self.keep(fresh if known is None else cover.merged(known, fresh))
+
+    def keep(self, tests: Cover) -> None:
+        """The map to choose tests by from here on."""
+        self.map_path.write_text(json.dumps(cover.kept(tests)), encoding="utf-8")
+
+    def _map(self) -> Cover:
+        return cover.restored(json.loads(self.map_path.read_text(encoding="utf-8")))
+
+    def run(self, counts: dict[str, int], seed: int) -> list[dict[str, Any]]:
+        """Try what was drawn and is not known yet; what became of all that was drawn."""
+        drawn = [mutant for path, count in counts.items() for mutant in self._sampled(path, count, seed)]
+        known = self._known()
+        todo = [mutant for mutant in drawn if not self._settled(mutant, known.get(mutant.name))]
+        print(f"{len(drawn)} mutants of {len(counts)} modules, {len(drawn) - len(todo)} of them known", flush=True)
+        self._try(todo)
+        known = self._known()
+        return [known[mutant.name] for mutant in drawn if mutant.name in known]
+
+    def retry(self, names: list[str]) -> None:
+        """Try these again."""
+        paths = scope.modules(scope.CORE + scope.OTHERS)
+        mutants = [mutant for path in paths for mutant in mutants_of(path, (self.root / path).read_bytes())]
+        found = [mutant for mutant in mutants if mutant.name in names]
+        for name in set(names) - {mutant.name for mutant in found}:
+            print(f"{name}: no mutant of this name; did its module change?")
+        self._try(found)
+
+    def _sampled(self, path: str, count: int, seed: int) -> list[Mutant]:
+        return scope.sampled(path, (self.root / path).read_bytes(), count, seed)
+
+    def _settled(self, mutant: Mutant, known: dict[str, Any] | None) -> bool:
+        if known is None or known["module"] != self._digest(mutant.path):
+            return False
+        return known["status"] != "survived" or known["map"] == self._stamp()
+
+    def _digest(self, path: str) -> str:
+        return hashlib.sha256((self.root / path).read_bytes()).hexdigest()[:12]
+
+    def _stamp(self) -> int:
+        return int(self.map_path.stat().st_mtime)
+
+    def _known(self) -> dict[str, dict[str, Any]]:
+        """By name, the last word on each."""
+        if not self.tried_path.exists():
+            return {}
+        rows = map(json.loads, self.tried_path.read_text(encoding="utf-8").splitlines())
+        return {row["name"]: row for row in rows}
+
+    def _try(self, mutants: list[Mutant]) -> None:
+        if not mutants:
+            return
+        tests = self._map()
+        waiting: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
+        for mutant in mutants:
+            waiting.put(mutant)
+        progress = _Progress(len(mutants))
+        with tempfile.TemporaryDirectory(prefix="eyegraft-mutate-") as folder:
+            threads = [
+                threading.Thread(target=self._work, args=(Path(folder) / str(job), waiting, tests, progress))
+                for job in range(min(self.jobs, len(mutants)))
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    def _work(self, copy: Path, waiting: "queue.SimpleQueue[Mutant]", tests: Cover, progress: "_Progress") -> None:
+        copied(self.root, copy)
+        with _process(copy, self.preloaded) as process:
+            while True:
+                try:
+                    mutant = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                row = self._one(process, mutant, tests)
+                with progress.lock:
+                    self.folder.mkdir(exist_ok=True)
+                    with self.tried_path.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(row) + "\n")
+                    progress.say(row)
+
+    def _one(self, process: "subprocess.Popen[str]", mutant: Mutant, tests: Cover) -> dict[str, Any]:
+        source = (self.root / mutant.path).read_bytes()
+        chosen = tests.tests_of(mutant, source, self.limit)
+        row = {
+            "name": mutant.name,
+            "path": mutant.path,
+            "line": mutant.line,
+            "scope": mutant.scope,
+            "kind": mutant.kind,
+            "before": mutant.before,
+            "after": mutant.after,
+            "module": self._digest(mutant.path),
+            "map": self._stamp(),
+            "tests": len(chosen),
+        }
+        if not chosen:
+            return row | {"status": "survived", "passed": 0, "seconds": 0.0}
+        expected = sum(tests.cost(test) for test in chosen)
+        task = {
+            "name": mutant.name,
+            "path": mutant.path,
+            "source": mutant.applied(source).decode(),
+            "tests": chosen,
+            "limit": SLOWER * expected + SLACK_S,
+        }
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(task) + "\n")
+        process.stdin.flush()
+        return row | json.loads(process.stdout.readline())
+
+
+class _Progress:
+    """A line for each mutant, and how long the rest will take."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.began = total, 0, time.monotonic()
+        self.lock = threading.Lock()
+
+    def say(self, row: dict[str, Any]) -> None:
+        """One mutant is done."""
+        self.done += 1
+        left = (time.monotonic() - self.began) / self.done * (self.total - self.done) / 60
+        print(f"{self.done}/{self.total}, {left:.0f} min left: {described(row)}", flush=True)
+
+
+def described(row: dict[str, Any]) -> str:
+    """A mutant and what became of it, in a line."""
+    words = f"{row['before']!r} -> {row['after']!r}"
+    test = (row.get("failure") or {}).get("test", "")
+    where = f"{row['name']} {row['path']}:{row['line']} {row['kind']}"
+    return f"{row['status']:8} {where} {words[:100]}  {row['seconds']} s of {row['tests']} tests  {test}"
+
+
+def copied(root: Path, copy: Path) -> None:
+    """The tree as it is now, without what git ignores."""
+    command = ["git", "ls-files", "-coz", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    for name in listed.split("\0"):
+        if name and (root / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, copy / name)
+
+
+def _process(copy: Path, preloaded: tuple[str, ...]) -> "subprocess.Popen[str]":
+    quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.mutate.trial", *preloaded],
+        cwd=copy,
+        env=os.environ | quiet | {"PYTHONPATH": str(copy)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    if not process.stdout.readline():
+        raise RuntimeError(f"python -m tests.mutate.trial did not begin in {copy}")
+    return process

@@ -1,0 +1,185 @@
+"""Which tests run a line, cheapest first: read from what `tests.mutate.tracing` left."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import coverage
+
+from tests.mutate.operators import Mutant
+
+# A browser, and a test of what the sources look like: neither says anything about one line of the core.
+WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+LEFT_OUT = ("tests/demo/test_browser.py", "tests/test_imports.py", "tests/test_pretrained.py", "tests/test_mutate.py")
+
+
+@dataclass
+class Cover:
+    """Tests by module and line, with what a test costs and which fixtures it uses."""
+
+    seconds: dict[str, float] = field(default_factory=dict)  # of tests and of fixtures
+    fixtures: dict[str, list[str]] = field(default_factory=dict)  # of each test
+    lines: dict[str, dict[int, list[str]]] = field(default_factory=dict)  # module -> line -> tests
+    sources: dict[str, list[str]] = field(default_factory=dict)  # the modules as they were traced
+
+    def tests_of(self, mutant: Mutant, source: bytes, limit: float) -> list[str]:
+        """Tests that run the mutant's lines, then others that run its module: cheapest first, at most `limit` s."""
+        lines = self.lines.get(mutant.path, {})
+        places = self._places(mutant, source)
+        exact = {test for line in places for test in lines.get(line, ())}
+        others = {test for tests in lines.values() for test in tests} - exact
+        return self._affordable(exact, others, limit)
+
+    def _places(self, mutant: Mutant, source: bytes) -> list[int]:
+        """The mutant's lines in the module as it was traced."""
+        now, then = source.decode().splitlines(), self.sources.get(mutant.path, [])
+        wanted = range(mutant.line - 1, mutant.last_line)
+        if now == then:
+            return [line + 1 for line in wanted]
+        blocks = SequenceMatcher(None, now, then, autojunk=False).get_matching_blocks()
+        return [
+            line - block.a + block.b + 1
+            for line in wanted
+            for block in blocks
+            if block.a <= line < block.a + block.size
+        ]
+
+    def _affordable(self, exact: set[str], others: set[str], limit: float) -> list[str]:
+        """Whole files of tests side by side, so that what a file prepares is prepared once."""
+        chosen: list[str] = []
+        spent = 0.0
+        for group in (exact, others):
+            made: set[str] = set()
+            for test in self._by_file(group):
+                fixtures = self.fixtures.get(test, [])
+                cost = self._own(test) + self._making(name for name in fixtures if name not in made)
+                if chosen and spent + cost > limit:
+                    continue
+                made.update(fixtures)
+                chosen.append(test)
+                spent += cost
+        return chosen
+
+    def cost(self, test: str) -> float:
+        """Seconds of a test that has to make its fixtures itself."""
+        return self._own(test) + self._making(self.fixtures.get(test, ()))
+
+    def _own(self, test: str) -> float:
+        return self.seconds.get(f"t {test}", 0.0)
+
+    def _making(self, fixtures: Iterable[str]) -> float:
+        return sum(self.seconds.get(f"f {name}", 0.0) for name in fixtures)
+
+    def _by_file(self, tests: set[str]) -> Iterator[str]:
+        files: dict[str, list[str]] = defaultdict(list)
+        for test in sorted(tests, key=lambda test: (self.cost(test), test)):
+            files[test.partition("::")[0]].append(test)
+        return chain.from_iterable(files.values())
+
+
+def trace(folder: Path, tests: list[str]) -> None:
+    """Run tests under `tests.mutate.tracing`, on two workers. Raises RuntimeError when pytest could not run them.
+
+    A test that fails may do so because it is watched; it is left to `make test`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*"):
+        old.unlink()
+    command = [sys.executable, "-m", "pytest", *WORKERS, "-p", "tests.mutate.tracing", *tests]
+    ignored = [f"--ignore={path}" for path in LEFT_OUT]
+    status = subprocess.run([*command, *ignored], env=os.environ | {"EYEGRAFT_TRACE": str(folder)}).returncode
+    if status not in (0, 1):
+        raise RuntimeError(f"pytest ended with status {status}: it ran no tests")
+
+
+def read(folder: Path, root: Path, sources: dict[str, list[str]]) -> Cover:
+    """The map of a folder that `trace` filled when the modules were `sources`.
+
+    Raises FileNotFoundError for an empty one.
+    """
+    workers = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    if not workers:
+        raise FileNotFoundError(f"{folder}: no trace. Run python -m tests.mutate trace")
+    cover = Cover()
+    users: dict[str, set[str]] = defaultdict(set)  # context -> tests
+    for worker in workers:
+        cover.seconds |= worker["seconds"]
+        cover.fixtures |= worker["fixtures"]
+    for worker in workers:
+        for key, context in worker["contexts"].items():
+            users[context] |= _users(key, cover.fixtures)
+    _read_lines(cover, users, folder, root, sources)
+    return cover
+
+
+def _users(key: str, fixtures: dict[str, list[str]]) -> set[str]:
+    kind, _, name = key.partition(" ")
+    return {name} if kind == "t" else {test for test, used in fixtures.items() if name in used}
+
+
+def _read_lines(
+    cover: Cover, users: dict[str, set[str]], folder: Path, root: Path, sources: dict[str, list[str]]
+) -> None:
+    found: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for path in sorted(folder.glob("coverage.*")):
+        data = coverage.CoverageData(basename=str(path))
+        try:
+            data.read()
+        except coverage.exceptions.DataError as error:
+            print(f"left out, of a process that was killed while it wrote: {error}")
+            continue
+        for measured in data.measured_files():
+            module = os.path.relpath(measured, root)
+            if module not in sources:
+                continue
+            for line, contexts in data.contexts_by_lineno(measured).items():
+                found[module][line] |= {test for name in contexts for test in users[name]}
+    for name, lines in found.items():
+        cover.lines[name] = {line: sorted(tests) for line, tests in sorted(lines.items())}
+        cover.sources[name] = sources[name]
+
+
+def kept(cover: Cover) -> dict[str, Any]:
+    """A map as a JSON document; lines name their tests by number."""
+    numbers = {test: number for number, test in enumerate(cover.fixtures)}
+    lines = {
+        path: {line: [numbers[test] for test in tests if test in numbers] for line, tests in found.items()}
+        for path, found in cover.lines.items()
+    }
+    return {"seconds": cover.seconds, "fixtures": cover.fixtures, "lines": lines, "sources": cover.sources}
+
+
+def restored(document: dict[str, Any]) -> Cover:
+    """The map of `kept`."""
+    tests = list(document["fixtures"])
+    lines = {
+        path: {int(line): [tests[number] for number in numbers] for line, numbers in found.items()}
+        for path, found in document["lines"].items()
+    }
+    return Cover(document["seconds"], document["fixtures"], lines, document["sources"])
+
+
+def merged(old: Cover, new: Cover) -> Cover:
+    """`old` with the test files of `new` taken from there. Their modules' texts must be the same."""
+    again = {test.partition("::")[0] for test in new.fixtures}
+    lines: dict[str, dict[int, list[str]]] = {}
+    for path in old.lines.keys() | new.lines.keys():
+        before, after = old.lines.get(path, {}), new.lines.get(path, {})
+        same = old.sources.get(path) == new.sources.get(path) or path not in old.sources
+        lines[path] = {
+            line: sorted(
+                {test for test in before.get(line, ()) if same and test.partition("::")[0] not in again}
+                | set(after.get(line, ()))
+            )
+            for line in before.keys() | after.keys()
+        }
+    fixtures = {test: used for test, used in old.fixtures.items() if test.partition("::")[0] not in again}
+    return Cover(old.seconds | new.seconds, fixtures | new.fixtures, lines, old.sources | new.sources)

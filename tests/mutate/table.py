@@ -1,0 +1,80 @@
+"""The result as benchmarks/results/mutation.json and as the table of docs/mutation.md."""
+
+import json
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.mutate import scope
+from tests.soak.table import revision
+
+RESULTS = Path("benchmarks/results/mutation.json")
+PAGE = Path("docs/mutation.md")
+REASONS = Path("tests/mutate/equal.yaml")
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+KEPT = ("name", "path", "line", "scope", "kind", "before", "after", "status", "seconds", "tests")
+Row = dict[str, Any]
+
+
+def written(results: list[Row], command: str) -> int:
+    """Write both files; how many survivors have no reason."""
+    reasons: dict[str, str] = yaml.safe_load(REASONS.read_text(encoding="utf-8")) or {}
+    rows = [_row(result, reasons) for result in results]
+    document = {
+        "command": command,
+        "revision": revision(),
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "seconds of tests": round(sum(row["seconds"] for row in rows)),
+        "mutants": rows,
+    }
+    RESULTS.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    text = "\n".join([f"`{command}` at {document['revision']}, {document['machine']}:", "", *_table(rows)])
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    return len([row for row in rows if row["status"] == "survived" and "reason" not in row])
+
+
+def _row(result: Row, reasons: dict[str, str]) -> Row:
+    row = {key: result[key] for key in KEPT}
+    if failure := result.get("failure"):
+        row["failed"] = failure["test"]
+    if row["status"] == "survived" and row["name"] in reasons:
+        row["reason"] = " ".join(reasons[row["name"]].split())
+    return row
+
+
+def _table(rows: list[Row]) -> list[str]:
+    core = [path for path in dict.fromkeys(row["path"] for row in rows) if path in scope.modules(scope.CORE)]
+    lines = ["| module | mutants | killed | change nothing | live |", "|---|---:|---:|---:|---:|"]
+    lines.append(_line("**core**", [row for row in rows if row["path"] in core]))
+    lines += [_line(f"`{path}`", [row for row in rows if row["path"] == path]) for path in core]
+    lines.append(_line("**others**", [row for row in rows if row["path"] not in core]))
+    others = sorted({row["path"] for row in rows} - set(core))
+    lines += [_line(f"`{path}`", [row for row in rows if row["path"] == path]) for path in others]
+    lines.append(_line("**all**", rows))
+    survivors = [row for row in rows if row["status"] == "survived"]
+    return [*lines, "", "Those that live, and why:", "", *_survivors(survivors)]
+
+
+def _line(name: str, rows: list[Row]) -> str:
+    killed = sum(row["status"] != "survived" for row in rows)
+    explained = sum("reason" in row for row in rows)
+    share = f"{killed} ({100 * killed / len(rows):.0f} %)"
+    return f"| {name} | {len(rows)} | {share} | {explained} | {len(rows) - killed - explained} |"
+
+
+def _survivors(rows: Iterable[Row]) -> list[str]:
+    return [
+        f"- `{row['name']}` {row['path']}:{row['line']}: `{_short(row['before'])}` becomes `{_short(row['after'])}`. "
+        f"{row.get('reason', '**No reason yet.**')}"
+        for row in rows
+    ]
+
+
+def _short(code: str) -> str:
+    line = " ".join(code.split())
+    return line if len(line) <= 80 else line[:77] + "..."

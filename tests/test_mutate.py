@@ -1,0 +1,135 @@
+"""`make mutate` plants the faults that it says, and tells a test that sees one from a test that does not."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.mutate import cover, scope
+from tests.mutate.campaign import Campaign, described
+from tests.mutate.cover import Cover
+from tests.mutate.operators import compiles, mutants_of
+
+SOURCE = '''"""Kept."""
+
+LIMIT = 3
+
+
+def total(values: list[float], most: int = 2, *, strict: bool = False) -> float:
+    """Kept."""
+    assert most > 0, "kept"
+    found = 0.0
+    for value in zip(values, values, strict=True):
+        if value[0] < most and not strict:
+            found += value[0] * 2
+    if found is None:
+        raise ValueError(f"{most + 1}")
+    log.write(found)
+    return max(found, -1, key=abs) if values else round(found)
+'''
+EXPECTED = {
+    ("constant", "3", "4"),
+    ("constant", "2", "3"),
+    ("constant", "False", "True"),
+    ("constant", "0.0", "1.0"),
+    ("constant", "0", "1"),
+    ("constant", "1", "2"),
+    ("condition", "value[0] < most and not strict", "True"),
+    ("condition", "value[0] < most and not strict", "False"),
+    ("boolean", "value[0] < most and not strict", "((value[0] < most) or (not strict))"),
+    ("boolean", "not strict", "bool(strict)"),
+    ("comparison", "value[0] < most", "(value[0] <= most)"),
+    ("dropped statement", "found += value[0] * 2", "pass"),
+    ("arithmetic", "found += value[0] * 2", "found -= value[0] * 2"),
+    ("arithmetic", "value[0] * 2", "((value[0]) / (2))"),
+    ("condition", "found is None", "True"),
+    ("condition", "found is None", "False"),
+    ("comparison", "found is None", "(found is not None)"),
+    ("dropped raise", 'raise ValueError(f"{most + 1}")', "pass"),
+    ("dropped call", "log.write(found)", "pass"),
+    ("return", "return max(found, -1, key=abs) if values else round(found)", "return None"),
+    ("condition", "values", "True"),
+    ("condition", "values", "False"),
+    ("swapped arguments", "max(found, -1, key=abs)", "max(-1, found, key=abs)"),
+    ("dropped argument", "max(found, -1, key=abs)", "max(found, -1)"),
+    ("arithmetic", "-1", "(1)"),
+    ("dropped call", "round(found)", "(found)"),
+}
+
+
+def test_faults_by_kind() -> None:
+    """Docstrings, types, assertions, what an error says and `strict=` are left as they are."""
+    source = SOURCE.encode()
+    found = mutants_of("m.py", source)
+    assert {(mutant.kind, mutant.before, mutant.after) for mutant in found} == EXPECTED
+    for mutant in found:
+        assert compiles(mutant, source) and mutant.applied(source) != source
+        lines = mutant.applied(source).decode().splitlines()
+        assert lines[: mutant.line - 1] == SOURCE.splitlines()[: mutant.line - 1]
+    assert len({mutant.name for mutant in found}) == len(found)
+
+
+def test_a_mutant_keeps_its_name_when_lines_come_before_it() -> None:
+    before = {mutant.name for mutant in mutants_of("m.py", SOURCE.encode())}
+    assert {mutant.name for mutant in mutants_of("m.py", ("X = a\n" + SOURCE).encode())} == before
+
+
+def test_every_module_of_the_scope_is_there_and_drawn_from_alike() -> None:
+    assert len(scope.modules(scope.CORE)) == len(scope.CORE)
+    assert not set(scope.modules(scope.CORE)) & set(scope.modules(scope.OTHERS))
+    path = "llm/loss.py"
+    source = Path(path).read_bytes()
+    assert scope.sampled(path, source, 3) == scope.sampled(path, source, 3)
+    assert set(scope.sampled(path, source, 3)) <= set(scope.sampled(path, source, 5))
+    with pytest.raises(FileNotFoundError, match="llm/gone"):
+        scope.modules(("llm/gone.py",))
+
+
+def test_tests_of_a_line_come_first_and_the_cheapest_of_them() -> None:
+    source = b"a = 1\nb = 2\n"
+    first, second = mutants_of("m.py", source)
+    seconds = {"t x.py::slow": 5.0, "t x.py::quick": 1.0, "t y.py::other": 0.1, "f x::made": 3.0}
+    fixtures = {"x.py::slow": ["x::made"], "x.py::quick": ["x::made"], "y.py::other": []}
+    lines = {"m.py": {1: ["x.py::slow", "x.py::quick"], 2: ["y.py::other"]}}
+    tests = Cover(seconds, fixtures, lines, {"m.py": source.decode().splitlines()})
+    assert tests.tests_of(first, source, 100) == ["x.py::quick", "x.py::slow", "y.py::other"]
+    assert tests.tests_of(first, source, 6) == ["x.py::quick", "y.py::other"], "a fixture is paid for once"
+    assert tests.tests_of(second, source, 0.1) == ["y.py::other"]
+    moved = b"# new\n" + source
+    assert tests.tests_of(mutants_of("m.py", moved)[1], moved, 0.1) == ["y.py::other"], "lines are found again"
+    assert cover.restored(cover.kept(tests)) == tests
+
+
+def test_what_a_test_sees_is_killed_and_what_none_sees_lives(tmp_path: Path) -> None:
+    for name in ("tests/__init__.py", *(f"tests/mutate/{file.name}" for file in Path("tests/mutate").glob("*.py"))):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, tmp_path / name)
+    (tmp_path / "sums.py").write_text("def add(a, b):\n    return a + b\n\n\ndef seen(a):\n    return a < 3\n")
+    (tmp_path / "tests/test_sums.py").write_text(
+        "import subprocess, sys\nfrom sums import add, seen\n\n\ndef test_add():\n"
+        "    asked = [sys.executable, '-c', 'from sums import add; print(add(2, 3))']\n"
+        "    assert subprocess.run(asked, capture_output=True, text=True).stdout == '5\\n'\n\n\n"
+        "def test_seen():\n    assert seen(1) and not seen(9)\n"
+    )
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    campaign = Campaign(tmp_path, 1, 60, ("pytest",))
+    campaign.folder.mkdir()
+    tests = ["tests/test_sums.py::test_add", "tests/test_sums.py::test_seen"]
+    lines = (tmp_path / "sums.py").read_text().splitlines()
+    known = Cover({}, {test: [] for test in tests}, {"sums.py": {2: tests[:1], 6: tests[1:]}}, {"sums.py": lines})
+    campaign.keep(known)
+    rows = campaign.run({"sums.py": 99}, seed=1)
+    assert {(row["after"], row["status"]) for row in rows} == {
+        ("return None", "killed"),
+        ("((a) - (b))", "killed"),
+        ("(a <= 3)", "survived"),  # 3 itself is not tried
+        ("4", "survived"),
+    }
+    failed = next(row["failure"] for row in rows if row["after"] == "((a) - (b))")
+    assert failed["test"] == tests[0], "a process that a test starts runs the fault as well"
+    assert (tmp_path / "sums.py").read_text().splitlines() == lines
+    before = campaign.tried_path.read_text()
+    again = campaign.run({"sums.py": 99}, seed=1)
+    assert again == rows and campaign.tried_path.read_text() == before, "what is known is not tried again"
+    assert "survived" in described(again[-1])
