@@ -1,4 +1,4 @@
-"""A training step computed apart from everything in llm/ and vlm/: cross-entropy, its mean, clipping and AdamW.
+"""A training step computed independently of everything in llm/ and vlm/: cross-entropy, its mean, clipping and AdamW.
 
 Models here are transformers' own, called a record at a time without packing, padding or a cache.
 """

@@ -26,7 +26,11 @@ def total(values: list[float], most: int = 2, *, strict: bool = False) -> float:
     if found is None:
         raise ValueError(f"{most + 1}")
     log.write(found)
-    return max(found, -1, key=abs) if values else round(found)
+    return max(found, -1, key=abs) if values else round(len(found))
+
+
+def first(values: list[float]) -> float | None:
+    return values.pop()
 '''
 EXPECTED = {
     ("constant", "3", "4"),
@@ -48,13 +52,13 @@ EXPECTED = {
     ("comparison", "found is None", "(found is not None)"),
     ("dropped raise", 'raise ValueError(f"{most + 1}")', "pass"),
     ("dropped call", "log.write(found)", "pass"),
-    ("return", "return max(found, -1, key=abs) if values else round(found)", "return None"),
     ("condition", "values", "True"),
     ("condition", "values", "False"),
     ("swapped arguments", "max(found, -1, key=abs)", "max(-1, found, key=abs)"),
     ("dropped argument", "max(found, -1, key=abs)", "max(found, -1)"),
     ("arithmetic", "-1", "(1)"),
-    ("dropped call", "round(found)", "(found)"),
+    ("dropped call", "round(len(found))", "(len(found))"),
+    ("return", "return values.pop()", "return None"),
 }
 
 
@@ -121,7 +125,6 @@ def test_what_a_test_sees_is_killed_and_what_none_sees_lives(tmp_path: Path) -> 
     campaign.keep(known)
     rows = campaign.run({"sums.py": 99}, seed=1)
     assert {(row["after"], row["status"]) for row in rows} == {
-        ("return None", "killed"),
         ("((a) - (b))", "killed"),
         ("(a <= 3)", "survived"),  # 3 itself is not tried
         ("4", "survived"),

@@ -103,7 +103,7 @@ def folder(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path: 
 
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> dict[str, str]:
-    """An answer for each turn of the knobs, computed apart."""
+    """An answer for each turn of the knobs, computed independently."""
     reference = Reference(folder)
     return {name: reference.answer(ASKED, TOKENS, knobs) for name, knobs in KNOBS.items()}
 

@@ -1,4 +1,4 @@
-"""Steps of a text run against the same steps computed apart: loss, gradient norm and weights, however it is packed."""
+"""Steps of a text run, however it is packed, against the same steps computed independently in plain torch."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(tiny_llama: Path) -> list[Step]:
-    """Four steps over all talks, computed apart."""
+    """Four steps over all talks, computed independently."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     model = LlamaForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32, attn_implementation="eager")
     talks = [chatml(tokenizer, turns, SYSTEM) for turns in TALKS]
@@ -69,7 +69,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_losses_gradients_and_updates_are_those_computed_apart(
+def test_losses_gradients_and_updates_are_those_computed_independently(
     way: str, tiny_llama: Path, rows: Path, expected: list[Step], tmp_path: Path
 ) -> None:
     config = TextRunConfig.model_validate(

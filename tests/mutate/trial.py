@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MEMORY = 20 * 2**30  # bytes of addresses: a fault may ask for more than the machine has
+MEMORY = 48 * 2**30  # bytes of addresses: DeepSpeed takes 26 GB of them; a fault may ask for more than there is
 MARK = "EYEGRAFT_MUTANT"  # by which processes that a trial left running are found
 FAILED = 70  # the exit status of a run in which a test failed
 BROKEN = 71  # of one that pytest could not run

@@ -17,12 +17,12 @@ from vlm.cli import main
 from vlm.config import TextRunConfig
 from vlm.run import train
 
-STEPS = 1200
+STEPS = 600
 
 
 @pytest.fixture(scope="module")
 def recipe(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve hundred short steps, saved at every tenth."""
+    """Six hundred short steps, saved at every tenth."""
     folder = tmp_path_factory.mktemp("launch")
     talks = [
         [{"role": "user", "content": f"What {n}?"}, {"role": "assistant", "content": f"{'fox ' * (n % 9)}{n}"}]
@@ -101,7 +101,7 @@ def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None
     alone = read_rows(train(config, Path.cwd()), "train")
     together = read_rows(run, "train")
     worst = max(abs(one["loss"] - two["loss"]) / one["loss"] for one, two in zip(alone, together, strict=True))
-    assert worst < 1e-4, "twelve hundred steps of rounding apart"
+    assert worst < 1e-4, "six hundred steps of rounding apart"
 
 
 def test_an_error_of_all_processes_is_told_once(

@@ -31,7 +31,7 @@ Recipe = dict[str, Any]
 SHARED = {"ddp": {}, "zero1": {"zero": 1}, "zero2": {"zero": 2}, "zero3": {"zero": 3}}
 FP32, QUANTISED = 1e-6, 1e-4
 COUNT = 36
-MIXED_STEPS = 200  # of both kinds together
+MIXED_STEPS = 60  # of both kinds together
 
 
 def text_recipe(llm: Path, rows: Path, kind: str, **train: Any) -> Recipe:

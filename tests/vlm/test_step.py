@@ -1,4 +1,4 @@
-"""Steps of a vision run against the same steps computed apart: the picture's rows, loss, gradient norm and weights."""
+"""Steps of a vision run, however it is packed, against the same steps computed independently in plain torch."""
 
 import json
 from pathlib import Path
@@ -75,7 +75,7 @@ def features_of(clip: Path, folder: Path, picture: int) -> Tensor:
 
 @pytest.fixture(scope="module", params=["pretrain", "finetune"])
 def expected(request: pytest.FixtureRequest, roomy_llm: Path, clip: Path, folder: Path) -> tuple[str, list[Step]]:
-    """The stage, and four steps over all records, computed apart."""
+    """The stage, and four steps over all records, computed independently."""
     stage = request.param
     tokenizer = AutoTokenizer.from_pretrained(roomy_llm)
     llm = LlamaForCausalLM.from_pretrained(roomy_llm, dtype=torch.float32, attn_implementation="eager")
@@ -120,7 +120,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_losses_gradients_and_updates_are_those_computed_apart(
+def test_losses_gradients_and_updates_are_those_computed_independently(
     way: str, expected: tuple[str, list[Step]], roomy_llm: Path, clip: Path, folder: Path, tmp_path: Path
 ) -> None:
     stage, steps = expected
