@@ -26,7 +26,7 @@ def total(values: list[float], most: int = 2, *, strict: bool = False) -> float:
     if found is None:
         raise ValueError(f"{most + 1}")
     log.write(found)
-    return max(found, -1, key=abs) if values else round(len(found))
+    return pow(found, -1, mod=abs) if values else round(len(found))
 
 
 def first(values: list[float]) -> float | None:
@@ -54,8 +54,8 @@ EXPECTED = {
     ("dropped call", "log.write(found)", "pass"),
     ("condition", "values", "True"),
     ("condition", "values", "False"),
-    ("swapped arguments", "max(found, -1, key=abs)", "max(-1, found, key=abs)"),
-    ("dropped argument", "max(found, -1, key=abs)", "max(found, -1)"),
+    ("swapped arguments", "pow(found, -1, mod=abs)", "pow(-1, found, mod=abs)"),
+    ("dropped argument", "pow(found, -1, mod=abs)", "pow(found, -1)"),
     ("arithmetic", "-1", "(1)"),
     ("dropped call", "round(len(found))", "(len(found))"),
     ("return", "return values.pop()", "return None"),

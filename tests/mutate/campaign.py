@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ PRELOADED = (  # what takes long to import and is not ours
     "typer.testing",
 )
 SLACK_S = 90  # beyond the traced time: a process starts, a machine is slow
+LIKELY = 12  # tests that saw most faults of a module and are tried first
 SLOWER = 5  # how much longer than traced tests may take before the fault is one of endless work
 
 
@@ -56,6 +58,7 @@ class Campaign:
         """`jobs` mutants at a time, tests of at most `limit` traced seconds for each."""
         self.root, self.folder, self.jobs, self.limit = root, root / ".mutate", jobs, limit
         self.preloaded = preloaded
+        self.killers: dict[str, Counter[str]] = defaultdict(Counter)  # of each module: tests that saw a fault in it
         self.map_path = self.folder / "map.json"
         self.tried_path = self.folder / "tried.jsonl"
 
@@ -99,18 +102,19 @@ class Campaign:
         return scope.sampled(path, (self.root / path).read_bytes(), count, seed)
 
     def _settled(self, mutant: Mutant, known: dict[str, Any] | None) -> bool:
-        if known is None or known["module"] != self._digest(mutant.path):
+        if known is None or known["module"] != digest((self.root / mutant.path).read_bytes()):
             return False
         return known["status"] != "survived" or known["map"] == self._stamp()
+
+    def _learn(self, row: dict[str, Any]) -> None:
+        if failure := row.get("failure"):
+            self.killers[row["path"]][failure["test"]] += 1
 
     def _exists(self, test: str) -> bool:
         """Whether a traced test was not renamed since: pytest would refuse to begin, which looks like a fault seen."""
         file, _, name = test.partition("::")
         path = self.root / file
         return path.is_file() and f"def {name.partition('[')[0]}(" in path.read_text(encoding="utf-8")
-
-    def _digest(self, path: str) -> str:
-        return hashlib.sha256((self.root / path).read_bytes()).hexdigest()[:12]
 
     def _stamp(self) -> int:
         return int(self.map_path.stat().st_mtime)
@@ -126,6 +130,8 @@ class Campaign:
         if not mutants:
             return
         tests = self._map()
+        for row in self._known().values():
+            self._learn(row)
         waiting: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
         for mutant in mutants:
             waiting.put(mutant)
@@ -148,16 +154,17 @@ class Campaign:
                     mutant = waiting.get_nowait()
                 except queue.Empty:
                     return
-                row = self._one(process, mutant, tests)
+                row = self._one(process, mutant, (copy / mutant.path).read_bytes(), tests)
                 with progress.lock:
+                    self._learn(row)
                     self.folder.mkdir(exist_ok=True)
                     with self.tried_path.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(row) + "\n")
                     progress.say(row)
 
-    def _one(self, process: "subprocess.Popen[str]", mutant: Mutant, tests: Cover) -> dict[str, Any]:
-        source = (self.root / mutant.path).read_bytes()
-        chosen = [test for test in tests.tests_of(mutant, source, self.limit) if self._exists(test)]
+    def _one(self, process: "subprocess.Popen[str]", mutant: Mutant, source: bytes, tests: Cover) -> dict[str, Any]:
+        likely = [test for test, _ in self.killers[mutant.path].most_common(LIKELY)]
+        chosen = [test for test in tests.tests_of(mutant, source, self.limit, likely) if self._exists(test)]
         row = {
             "name": mutant.name,
             "path": mutant.path,
@@ -166,7 +173,7 @@ class Campaign:
             "kind": mutant.kind,
             "before": mutant.before,
             "after": mutant.after,
-            "module": self._digest(mutant.path),
+            "module": digest(source),
             "map": self._stamp(),
             "tests": len(chosen),
         }
@@ -198,6 +205,11 @@ class _Progress:
         self.done += 1
         left = (time.monotonic() - self.began) / self.done * (self.total - self.done) / 60
         print(f"{self.done}/{self.total}, {left:.0f} min left: {described(row)}", flush=True)
+
+
+def digest(source: bytes) -> str:
+    """What a module was when a mutant of it was tried."""
+    return hashlib.sha256(source).hexdigest()[:12]
 
 
 def described(row: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import chain
@@ -17,6 +17,7 @@ import coverage
 from tests.mutate.operators import Mutant
 
 # A browser, and a test of what the sources look like: neither says anything about one line of the core.
+CHEAP_S = 1.0  # a test that is tried before all that take longer
 WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 LEFT_OUT = ("tests/demo/test_browser.py", "tests/test_imports.py", "tests/test_pretrained.py", "tests/test_mutate.py")
 
@@ -30,13 +31,20 @@ class Cover:
     lines: dict[str, dict[int, list[str]]] = field(default_factory=dict)  # module -> line -> tests
     sources: dict[str, list[str]] = field(default_factory=dict)  # the modules as they were traced
 
-    def tests_of(self, mutant: Mutant, source: bytes, limit: float) -> list[str]:
-        """Tests that run the mutant's lines, then others that run its module: cheapest first, at most `limit` s."""
+    def tests_of(self, mutant: Mutant, source: bytes, limit: float, likely: Sequence[str] = ()) -> list[str]:
+        """Tests that run the mutant's lines, then others that run its module, of at most `limit` s in all.
+
+        First those of `likely`, in their order; then the cheap ones; then the others.
+        """
         lines = self.lines.get(mutant.path, {})
-        places = self._places(mutant, source)
-        exact = {test for line in places for test in lines.get(line, ())}
+        exact = {test for line in self._places(mutant, source) for test in lines.get(line, ())}
         others = {test for tests in lines.values() for test in tests} - exact
-        return self._affordable(exact, others, limit)
+        first = [test for test in likely if test in exact]
+        groups = [first]
+        for group in (exact - set(first), others):
+            cheap = {test for test in group if self.cost(test) < CHEAP_S}
+            groups += [self._by_file(cheap), self._by_file(group - cheap)]
+        return self._affordable(groups, limit)
 
     def _places(self, mutant: Mutant, source: bytes) -> list[int]:
         """The mutant's lines in the module as it was traced."""
@@ -52,13 +60,12 @@ class Cover:
             if block.a <= line < block.a + block.size
         ]
 
-    def _affordable(self, exact: set[str], others: set[str], limit: float) -> list[str]:
-        """Whole files of tests side by side, so that what a file prepares is prepared once."""
+    def _affordable(self, groups: list[list[str]], limit: float) -> list[str]:
         chosen: list[str] = []
         spent = 0.0
-        for group in (exact, others):
+        for group in groups:
             made: set[str] = set()
-            for test in self._by_file(group):
+            for test in group:
                 fixtures = self.fixtures.get(test, [])
                 cost = self._own(test) + self._making(name for name in fixtures if name not in made)
                 if chosen and spent + cost > limit:
@@ -78,11 +85,12 @@ class Cover:
     def _making(self, fixtures: Iterable[str]) -> float:
         return sum(self.seconds.get(f"f {name}", 0.0) for name in fixtures)
 
-    def _by_file(self, tests: set[str]) -> Iterator[str]:
+    def _by_file(self, tests: set[str]) -> list[str]:
+        """A file's tests side by side, so that what a file prepares is prepared once."""
         files: dict[str, list[str]] = defaultdict(list)
         for test in sorted(tests, key=lambda test: (self.cost(test), test)):
             files[test.partition("::")[0]].append(test)
-        return chain.from_iterable(files.values())
+        return [*chain.from_iterable(files.values())]
 
 
 def trace(folder: Path, tests: list[str]) -> None:

@@ -40,6 +40,7 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 BUILTIN = {"abs", "list", "tuple", "sorted", "reversed", "set", "round", "int", "float", "bool", "str"}
 OF_TENSORS = {"detach", "clone", "contiguous", "double", "half", "cpu", "flatten", "squeeze", "exp", "log", "sqrt"}
 OTHER = {"t", "neg", "mean", "sum", "copy", "strip", "rstrip", "lstrip", "lower", "resolve", "absolute", "expanduser"}
+COMMUTATIVE = {"eq", "ne", "max", "min", "maximum", "minimum", "gcd", "isdisjoint"}
 LIKE = BUILTIN | OF_TENSORS | OTHER
 Offsets = tuple[int, int]
 
@@ -260,7 +261,8 @@ class _Finder(ast.NodeVisitor):
     def _arguments(self, node: ast.Call) -> None:
         function = self._text(node.func)
         plain = [part for part in node.args if not isinstance(part, ast.Starred)]
-        if len(plain) >= 2 and plain == node.args and self._text(plain[0]) != self._text(plain[1]):
+        commutes = _called(node.func) in COMMUTATIVE
+        if len(plain) >= 2 and plain == node.args and not commutes and self._text(plain[0]) != self._text(plain[1]):
             others = [*(self._text(part) for part in plain[2:]), *(_keyword(self, part) for part in node.keywords)]
             arguments = ", ".join([self._text(plain[1]), self._text(plain[0]), *others])
             self._add("swapped arguments", node, f"{function}({arguments})")
