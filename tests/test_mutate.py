@@ -105,6 +105,29 @@ def test_tests_of_a_line_come_first_and_the_cheapest_of_them() -> None:
     assert cover.restored(cover.kept(tests)) == tests
 
 
+def test_test_files_are_traced_anew_beside_the_others() -> None:
+    old = Cover(
+        {"t x.py::a": 1.0, "t y.py::b": 1.0},
+        {"x.py::a": [], "y.py::b": []},
+        {"m.py": {1: ["x.py::a", "y.py::b"]}, "changed.py": {1: ["y.py::b"]}, "other.py": {4: ["y.py::b"]}},
+        {"m.py": ["m"], "changed.py": ["old"], "other.py": ["o"]},
+    )
+    new = Cover(
+        {"t x.py::new": 2.0},
+        {"x.py::new": []},
+        {"m.py": {2: ["x.py::new"]}, "changed.py": {3: ["x.py::new"]}},
+        {"m.py": ["m"], "changed.py": ["new"]},
+    )
+    both = cover.merged(old, new)
+    assert both.lines == {
+        "m.py": {1: ["y.py::b"], 2: ["x.py::new"]},
+        "changed.py": {3: ["x.py::new"]},
+        "other.py": {4: ["y.py::b"]},
+    }
+    assert set(both.fixtures) == {"y.py::b", "x.py::new"}
+    assert both.sources == {"m.py": ["m"], "changed.py": ["new"], "other.py": ["o"]}
+
+
 def test_what_a_test_sees_is_killed_and_what_none_sees_lives(tmp_path: Path) -> None:
     for name in ("tests/__init__.py", *(f"tests/mutate/{file.name}" for file in Path("tests/mutate").glob("*.py"))):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

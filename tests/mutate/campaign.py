@@ -67,7 +67,7 @@ class Campaign:
         known = self._map() if tests and self.map_path.exists() else None
         modules = scope.modules(scope.CORE + scope.OTHERS)
         sources = {path: (self.root / path).read_text(encoding="utf-8").splitlines() for path in modules}
-        folder = self.folder / "trace"
+        folder = self.folder / ("part" if tests else "trace")
         cover.trace(folder, tests)
         fresh = cover.read(folder, self.root, sources)
         self.keep(fresh if known is None else cover.merged(known, fresh))

@@ -176,18 +176,16 @@ def restored(document: dict[str, Any]) -> Cover:
 
 
 def merged(old: Cover, new: Cover) -> Cover:
-    """`old` with the test files of `new` taken from there. Their modules' texts must be the same."""
+    """`old` with the test files of `new` taken from there; of a module that changed in between, only what `new` has."""
     again = {test.partition("::")[0] for test in new.fixtures}
     lines: dict[str, dict[int, list[str]]] = {}
     for path in old.lines.keys() | new.lines.keys():
         before, after = old.lines.get(path, {}), new.lines.get(path, {})
-        same = old.sources.get(path) == new.sources.get(path) or path not in old.sources
-        lines[path] = {
-            line: sorted(
-                {test for test in before.get(line, ()) if same and test.partition("::")[0] not in again}
-                | set(after.get(line, ()))
-            )
-            for line in before.keys() | after.keys()
+        if path in new.sources and old.sources.get(path) != new.sources[path]:
+            before = {}
+        kept = {
+            line: [test for test in tests if test.partition("::")[0] not in again] for line, tests in before.items()
         }
+        lines[path] = {line: sorted({*kept.get(line, ()), *after.get(line, ())}) for line in kept.keys() | after.keys()}
     fixtures = {test: used for test, used in old.fixtures.items() if test.partition("::")[0] not in again}
     return Cover(old.seconds | new.seconds, fixtures | new.fixtures, lines, old.sources | new.sources)
