@@ -104,7 +104,10 @@ def _in_a_fork(task: dict[str, Any], scratch: Path) -> int | None:
     """The exit status of the tests in a child of their own; None when they took longer than the limit."""
     child = os.fork()
     if child == 0:
-        _run_tests(task, scratch)
+        try:
+            os._exit(_run_tests(task, scratch))
+        finally:
+            os._exit(BROKEN)  # never back into the loop of its parent
     try:
         status = _waited(child, task["limit"])
     finally:
@@ -142,7 +145,7 @@ def _marked(words: bytes) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def _run_tests(task: dict[str, Any], scratch: Path) -> None:
+def _run_tests(task: dict[str, Any], scratch: Path) -> int:
     os.setsid()
     os.environ[MARK] = task["name"]
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -158,7 +161,7 @@ def _run_tests(task: dict[str, Any], scratch: Path) -> None:
     status = pytest.main([*options, *task["tests"]], plugins=[recorder])
     report = {"passed": recorder.passed, "failure": recorder.failure}
     (scratch / "report.json").write_text(json.dumps(report), encoding="utf-8")
-    os._exit({0: 0, 1: FAILED}.get(int(status), FAILED if recorder.failure else BROKEN))
+    return {0: 0, 1: FAILED}.get(int(status), FAILED if recorder.failure else BROKEN)
 
 
 if __name__ == "__main__":
