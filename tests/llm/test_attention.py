@@ -160,8 +160,3 @@ def test_short_branches_are_not_padded_to_a_long_one() -> None:
     spans = [Span(0, 55), *(Span(55 + 5 * n, 5, before) for n in range(60)), Span(355, 30, before)]
     groups = plan_attention(spans, 385).groups
     assert sorted((group.count, group.queries) for group in groups) == [(2, 55), (60, 5)]
-
-
-def test_every_row_must_belong_to_a_span() -> None:
-    with pytest.raises(AssertionError, match="no span"):
-        plan_attention([Span(0, 3)], 4)
