@@ -62,7 +62,7 @@ def test_packed_equals_one_by_one(model: TextModel) -> None:
     assert (packed - separate).abs().max() < 2e-6
 
 
-def _dense(query: Tensor, key: Tensor, value: Tensor, spans: list[Span], scale: float) -> Tensor:
+def dense(query: Tensor, key: Tensor, value: Tensor, spans: list[Span], scale: float) -> Tensor:
     """Every row against every other, and a mask of who sees whom."""
     rows, heads, _ = query.shape
     seen = torch.zeros(rows, rows, dtype=torch.bool)
@@ -117,7 +117,7 @@ def test_regrouped_is_dense_attention(spans: list[Span], way: str, monkeypatch: 
         mine = attend(query, key, value, plan, 0.3, 0.0)
     else:
         mine = Regrouped.apply(query, key, value, plan, 0.3, scaled_dot_product_attention, way != "plain")
-    truth = _dense(query, key, value, spans, 0.3)
+    truth = dense(query, key, value, spans, 0.3)
     found, expected = ((attended, *torch.autograd.grad((attended * weigh).sum(), inputs)) for attended in (mine, truth))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
