@@ -42,7 +42,8 @@ def states(dtype: torch.dtype = torch.float32, device: str = "cpu") -> tuple[Ten
 
 def test_the_plan_for_kernels_means_dense_attention_with_a_mask() -> None:
     plan, inputs = plan_attention(SPANS, ROWS), states()
-    expected = dense(*(rows[0].transpose(0, 1) for rows in inputs), SPANS, WIDTH**-0.5)[None]
+    query, key, value = (rows[0].transpose(0, 1) for rows in inputs)
+    expected = dense(query, key, value, SPANS, WIDTH**-0.5)[None]
     spanned = attend(*inputs, plan.lengths, WIDTH**-0.5, slow)
     torch.testing.assert_close(spanned, expected, rtol=1e-5, atol=1e-6)
     weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
