@@ -102,7 +102,8 @@ def _into_gradient(logits: Tensor, targets: Tensor) -> Tensor:
 
     d loss / d logits = softmax(logits) - onehot(target); where there is no target it is still to be zeroed.
     """
-    places, counts = targets.clamp(min=0)[:, None], targets != IGNORED
+    counts = targets != IGNORED
+    places = targets.where(counts, 0)[:, None]  # a target that is no token is refused below
     shares = torch.softmax(logits, -1, dtype=torch.float32)
     # log(sum(exp(logits))) from the largest share, which is at least 1 / V: the target's may underflow.
     sums = logits.amax(-1).float() - shares.amax(-1).log_()

@@ -1,3 +1,6 @@
+"""Ids, labels and prompts: written by hand, by the tokenizer on the whole text, and safe from typed special tokens."""
+
+import hashlib
 import random
 from dataclasses import replace
 
@@ -103,16 +106,32 @@ def test_a_prompt_written_by_hand() -> None:
     ids, images = encoder(spelled()).prompt(talk("Hi"))
     assert ids == [0, *U, 3, 12, 9, 1, 3, 0, *A, 3]
     assert images == ()
+    ids, images = encoder(spelled()).prompt((Message("user", (ImageRef("a"), "Hi")), *talk("", "Ok", "k")[1:]))
+    assert ids == [0, *U, 3, 2, 2, 2, 3, 12, 9, 1, 3, 0, *A, 3, 13, 14, 1, 3, 0, *U, 3, 14, 1, 3, 0, *A, 3]
+    assert images == (ImageRef("a"),)
 
 
 def test_without_loss_on_the_last_answer_its_question_and_image_are_cut() -> None:
     last = (Message("user", (ImageRef("b"), "Hi?")), Message("assistant", ("k",), loss=False))
     first = (Message("user", (ImageRef("a"), "Hi")), Message("assistant", ("Ok",)))
     sample = encoder(spelled()).encode(conversation(*first, *last))
-    alone = encoder(spelled()).encode(conversation(*first))
-    assert sample.images == alone.images == (ImageRef("a"),)
-    assert sample.ids.tolist() == alone.ids.tolist()
-    assert sample.labels.tolist() == alone.labels.tolist()
+    assert sample.images == (ImageRef("a"),)
+    assert sample.ids.tolist() == [0, *U, 3, 2, 2, 2, 3, 12, 9, 1, 3, 0, *A, 3, 13, 14, 1]
+    assert sample.labels.tolist() == [*[I] * 24, 13, 14, 1, I]
+
+
+def test_an_answer_without_loss_is_read_and_not_learnt() -> None:
+    asked = (*talk("Hi"), Message("assistant", ("Ok",), loss=False), *talk("Hi", "k"))
+    sample = encoder(spelled()).encode(conversation(*asked))
+    turn = [0, *U, 3, 12, 9, 1, 3, 0, *A, 3]
+    assert sample.ids.tolist() == [*turn, 13, 14, 1, 3, *turn, 14, 1]
+    assert sample.labels.tolist() == [*[I] * (2 * len(turn) + 3), 14, 1, I]
+
+
+def test_plain_text_written_by_hand() -> None:
+    """Its first token has no position before it that could learn it."""
+    sample = encoder(spelled()).encode(conversation(Message("assistant", ("Ok?",))))
+    assert sample.ids.tolist() == [13, 14, 15, 1] and sample.labels.tolist() == [14, 15, 1, I]
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
@@ -328,3 +347,19 @@ def test_the_fingerprint_changes_with_whatever_changes_an_id() -> None:
     ]
     assert len(set(prints)) == len(prints)
     assert fingerprint(bpe_tokenizer()) == prints[0]
+
+
+def test_the_tokenizer_and_the_template_are_told_apart() -> None:
+    def hashes(tokenizer: PreTrainedTokenizerFast, name: str = "chatml") -> dict[str, str]:
+        return Encoder(tokenizer, load_template(name, tokenizer)).hashes()
+
+    first = hashes(bpe_tokenizer())
+    jinja = load_template("chatml", bpe_tokenizer()).jinja
+    assert first.keys() == {"tokenizer", "template"}
+    assert first["template"] == hashlib.sha256(jinja.encode()).hexdigest()[:24]
+    other, template = hashes(bpe_tokenizer("<new>")), hashes(bpe_tokenizer(), "vicuna")
+    assert other["tokenizer"] != first["tokenizer"] and other["template"] == first["template"]
+    assert template["tokenizer"] == first["tokenizer"] and template["template"] != first["template"]
+    ended = bpe_tokenizer()
+    ended.eos_token = "<|endoftext|>"
+    assert hashes(ended)["tokenizer"] != first["tokenizer"]

@@ -1,6 +1,7 @@
-"""Folding: hand-written prefixes, and the loss and gradient of folded questions equal those of separate ones."""
+"""Folding: hand-written prefixes, and the loss and gradient of folded questions are those of plain transformers."""
 
 import time
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from llm.corpus import open_corpus
 from llm.corpus_writer import ENDS, append
 from llm.encode import IGNORED, Sample
 from llm.errors import Place, RecordError
-from llm.fold import fold, folded_lengths, share_key, split_turns
+from llm.fold import ALONE, LEAD, alike, alike_until, fold, folded_lengths, share_key, split_turns
 from llm.forward import TextModel
 from llm.loader import plan_run
 
@@ -83,9 +84,23 @@ def _loss_and_gradient(model: TextModel, packs: list[list[Sample]]) -> tuple[flo
     return float(sum(losses)), gradient.clone()
 
 
+def _one_by_one(model: TextModel, samples: list[Sample]) -> tuple[float, torch.Tensor]:
+    """The same of transformers alone: every sample by itself, its logarithms summed one by one."""
+    plain = LlamaForCausalLM._from_config(deepcopy(model.llm.config), attn_implementation="eager")
+    plain.load_state_dict(model.llm.state_dict())
+    losses = []
+    for sample in samples:
+        shares = plain(input_ids=torch.from_numpy(sample.ids)[None].long(), use_cache=False).logits[0].log_softmax(-1)
+        losses += [-shares[row, label] for row, label in enumerate(sample.labels.tolist()) if label != IGNORED]
+    total = torch.stack(losses).sum()
+    total.backward()
+    return total.item(), torch.cat([parameter.grad.flatten() for parameter in plain.parameters()])
+
+
 def test_folded_equals_separate(model: TextModel) -> None:
     folded_loss, folded_gradient = _loss_and_gradient(model, [[fold(_questions()), _questions()[1]]])
-    loss, gradient = _loss_and_gradient(model, [[sample] for sample in [*_questions(), _questions()[1]]])
+    loss, gradient = _one_by_one(model, [*_questions(), _questions()[1]])
+    assert gradient.abs().max() > 0.1
     assert folded_loss == pytest.approx(loss, rel=1e-6)
     assert torch.allclose(folded_gradient, gradient, atol=1e-5)
 
@@ -94,7 +109,7 @@ def test_the_comparison_sees_a_leak(model: TextModel) -> None:
     """A branch that saw its neighbour would change the loss: the equality above is not vacuous."""
     folded = fold(_questions())
     leaking = Sample(folded.ids, folded.labels)  # one plain sequence: every branch sees those before it
-    separate, _ = _loss_and_gradient(model, [[sample] for sample in _questions()])
+    separate, _ = _one_by_one(model, _questions())
     leaked, _ = _loss_and_gradient(model, [[leaking]])
     assert abs(leaked - separate) > 1e-3
 
@@ -116,8 +131,76 @@ def test_turns_apart_repeat_system_and_images() -> None:
 
 
 def test_images_elsewhere_are_refused() -> None:
-    with pytest.raises(RecordError, match="apart"):
-        split_turns(_record(("first?",), (IMAGE, "second?")))
+    for first in (("first?",), ("first ", IMAGE)):
+        with pytest.raises(RecordError, match="f.json:3: .*data.turns is apart, but images stand behind the start"):
+            split_turns(_record(first, (IMAGE, "second?")))
+
+
+def test_white_space_between_leading_images_is_left_out() -> None:
+    other = ImageRef("b.png")
+    apart = split_turns(_record((IMAGE, " \n", other, "\nfirst?"), ("second?",)))
+    assert apart[1].messages[1].parts == (IMAGE, other, "second?")
+
+
+def test_questions_whose_answer_carries_no_loss_are_left_out_and_single_ones_are_left_alone() -> None:
+    first, second = Message("user", ("1?",)), Message("user", ("2?",))
+    untrained, trained = Message("assistant", ("a",), loss=False), Message("assistant", ("b",))
+    (only,) = split_turns(Conversation((first, untrained, second, trained), Place("f.json")))
+    assert only.messages == (second, trained)
+    for whole in (_record(("what is ", IMAGE)), Conversation((trained,), Place("f.json"))):
+        assert split_turns(whole) == [whole]
+
+
+def test_what_two_sequences_begin_with() -> None:
+    one, other = np.array([1, 2, 3]), np.array([1, 2, 4, 5])
+    assert alike_until(one, other).tolist() == alike_until(other, one).tolist() == [1, 2]
+    assert alike_until(one, one).tolist() == [1, 2, 3] and alike_until(one, other[2:]).tolist() == []
+    longer = np.array([1, 2, 3, 4])
+    assert alike_until(one, longer).tolist() == alike_until(longer, one).tolist() == [1, 2, 3]
+
+
+def test_equal_keys_stand_together_and_who_shares_with_nobody_stays_alone() -> None:
+    assert alike([ALONE, 5, ALONE, 7, 5, 7]) == [[0], [1, 4], [2], [3, 5]]
+    assert alike([]) == []
+
+
+def _long(length: int, target: int, images: tuple[ImageRef, ...] = (), **ids: int) -> Sample:
+    """Tokens 1, 2, 3, ... with other ids at `_<place>`, and one target."""
+    tokens = [ids.get(f"_{place}", place + 1) for place in range(length)]
+    return _sample(tokens, [9 if place == target else IGNORED for place in range(length)], images)
+
+
+def test_keys_are_equal_for_the_same_images_and_beginning() -> None:
+    key = share_key(_long(20, 18))
+    assert key != ALONE and key == share_key(_long(30, 28)) == share_key(_long(20, 18, **{f"_{LEAD}": 99}))
+    assert share_key(_long(20, 18, **{f"_{LEAD - 1}": 99})) not in (key, ALONE), "the last token of the lead differs"
+    assert share_key(_long(20, 18, (IMAGE,))) not in (key, ALONE)
+    assert share_key(_long(20, 18, (ImageRef("b.png"),))) != share_key(_long(20, 18, (IMAGE,)))
+    assert share_key(_long(20, 18, (IMAGE,))) == share_key(_long(20, 18, (ImageRef("a.png"),)))
+
+
+def test_the_beginning_reaches_to_the_last_images_end() -> None:
+    """Rows of an image, token 77, at places 20 and 21: what stands before them must be alike, whatever the lead."""
+    shown = {"_20": 77, "_21": 77}
+    key = share_key(_long(26, 24, (IMAGE,), **shown), 77)
+    assert key == share_key(_long(26, 24, (IMAGE,), **shown, _22=99), 77) != ALONE
+    assert share_key(_long(26, 24, (IMAGE,), **shown, _19=99), 77) not in (key, ALONE)
+    assert share_key(_long(26, 21, (IMAGE,), **shown), 77) == ALONE, "a target on the image's own row"
+
+
+def test_who_shares_with_nobody() -> None:
+    assert share_key(_long(20, LEAD)) != ALONE and share_key(_long(20, LEAD - 1)) == ALONE, "a target within the lead"
+    assert share_key(_sample([*range(20)], [IGNORED] * 20)) == ALONE, "no target"
+    assert share_key(fold([_long(20, 18), _long(20, 18, _17=99)])) == ALONE, "folded already"
+
+
+def _folded_length(samples: list[Sample]) -> int:
+    """All rows, less what all begin with before any target, counted once."""
+    openings = [sample.ids[: sample.labels.tolist().index(7)].tolist() for sample in samples]
+    shared = 0
+    while all(len(ids) > shared and ids[shared] == openings[0][shared] for ids in openings):
+        shared += 1
+    return sum(len(sample.ids) for sample in samples) - (len(samples) - 1) * shared
 
 
 @settings(max_examples=60, deadline=None)
@@ -130,7 +213,14 @@ def test_lengths_are_known_as_each_sample_joins(parts: list[tuple[int, int, int]
         labels = np.full(len(ids), IGNORED, np.int32)
         labels[-targets:] = 7
         samples.append(Sample(ids, labels))
-    assert [*folded_lengths(samples)] == [len(fold(samples[: n + 1]).ids) for n in range(len(samples))]
+    assert [*folded_lengths(samples)] == [_folded_length(samples[: n + 1]) for n in range(len(samples))]
+    assert len(fold(samples).ids) == _folded_length(samples)
+
+
+def test_a_target_ends_what_is_shared_whoever_has_it() -> None:
+    early, late = _sample([1, 2, 3], [IGNORED, 3, 4]), _sample([1, 2, 3, 4], [IGNORED, IGNORED, 4, 5])
+    assert [*folded_lengths([early, late])] == [3, 6] and [*folded_lengths([late, early])] == [4, 6]
+    assert fold([early, late]).branches == (1, 3) and fold([late, early]).branches == (1, 4)
 
 
 def test_many_records_under_one_system_prompt_are_planned_in_no_time(tmp_path: Path) -> None:

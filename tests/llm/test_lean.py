@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -435,7 +436,12 @@ def test_what_cannot_run_here_says_why_and_runs_as_before() -> None:
     llm = Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16))
     use_packed_attention(llm)
     assert "Qwen3Model is none of" in why_not(llm.model)
-    assert torch.isfinite(TextModel(llm, lean=True)(pack()))
+    batch = collate([sample(30, 1)])
+    with torch.no_grad():
+        found = float(TextModel(llm, lean=True)(batch))
+        with plain_attention(llm):
+            rows = llm(input_ids=batch.input_ids).logits[0, batch.target_rows]
+    assert found == pytest.approx(float(cross_entropy(rows, batch.targets, reduction="sum")), rel=1e-5)
     model, _ = model_of("llama", "lora")
     whole: Any = model.llm
     assert why_not(whole.model) == ""

@@ -104,8 +104,8 @@ def test_both_sides_of_a_preference(tmp_path: Path) -> None:
         {"prompt": "Q", "chosen": [turn, good], "rejected": [turn, bad], "messages": [turn, good]},
         {"chosen": [turn, good], "rejected": [turn, bad]},
     ]
-    for pair in read_pairs(source(tmp_path, *rows), tmp_path):
-        assert (pair.chosen.messages, pair.rejected.messages) == (ONE, (user("Q"), bot("B")))
+    pairs = [(pair.chosen.messages, pair.rejected.messages) for pair in read_pairs(source(tmp_path, *rows), tmp_path)]
+    assert pairs == [(ONE, (user("Q"), bot("B")))] * 4
     assert messages(tmp_path, *rows) == [ONE] * 4
     pictured = {"prompt": "<image>\nQ", "chosen": "A", "rejected": "B", "image": "a.png"}
     assert messages(tmp_path, pictured) == [(user(ImageRef(str(tmp_path / "a.png")), "Q"), bot("A"))]

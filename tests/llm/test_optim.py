@@ -81,9 +81,10 @@ def test_warm_up_steps_are_rounded_up_but_not_by_float_dust() -> None:
 
 def test_fp32_steps_equal_torchs_adamw() -> None:
     ours, theirs = parameters(torch.float32), parameters(torch.float32)
-    optimizer = build_optimizer([ParamGroup("llm", ours, 1e-2)], optim(weight_decay=0.1))
+    settings = {"betas": (0.7, 0.9), "eps": 1e-3}
+    optimizer = build_optimizer([ParamGroup("llm", ours, 1e-2)], optim(weight_decay=0.1, **settings))
     reference = torch.optim.AdamW(
-        [{"params": theirs[:2], "weight_decay": 0.1}, {"params": theirs[2:], "weight_decay": 0.0}], lr=1e-2
+        [{"params": theirs[:2], "weight_decay": 0.1}, {"params": theirs[2:], "weight_decay": 0.0}], lr=1e-2, **settings
     )
     for step in range(5):
         give_gradients(ours, step)
@@ -94,6 +95,26 @@ def test_fp32_steps_equal_torchs_adamw() -> None:
     assert not torch.equal(ours[0], parameters(torch.float32)[0])
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_other_optimizers_are_bitsandbytes_own_with_the_recipes_settings(name: str) -> None:
+    from bitsandbytes.optim import AdamW8bit, PagedAdamW, PagedAdamW8bit
+
+    ours, theirs = parameters(torch.float32), parameters(torch.float32)
+    settings = {"betas": (0.7, 0.9), "eps": 1e-3}
+    optimizer = build_optimizer([ParamGroup("llm", ours, 1e-2)], optim(name=name, weight_decay=0.1, **settings))
+    kinds = {"adamw8bit": AdamW8bit, "paged_adamw": PagedAdamW, "paged_adamw8bit": PagedAdamW8bit}
+    decayed, plain = {"params": theirs[:2], "weight_decay": 0.1}, {"params": theirs[2:], "weight_decay": 0.0}
+    reference = kinds[name]([decayed, plain], lr=1e-2, **settings)
+    assert type(optimizer.inner) is kinds[name]
+    for step in range(3):
+        give_gradients(ours, step)
+        give_gradients(theirs, step)
+        optimizer.step(1.0)
+        reference.step()
+    assert all(torch.equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
+    assert (ours[2] - parameters(torch.float32)[2]).abs().max() > 0.01
 
 
 def test_each_group_keeps_its_rate_under_the_common_factor() -> None:

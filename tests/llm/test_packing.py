@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,58 @@ from llm.bins import Budget
 from llm.errors import ConfigError
 from llm.metrics import peak_memory_gib
 from llm.packing import Unit, epoch_order, of_rank, plan_packs
+
+Plan = list[list[list[int]]]
+
+
+def _plan(tokens: list[int], images: list[int] | None = None, order: list[int] | None = None, **more: Any) -> Plan:
+    """Steps of packs of samples; a pack holds 100 tokens and two pictures."""
+    some = np.array(images or [0] * len(tokens))
+    chosen = np.arange(len(tokens)) if order is None else np.array(order)
+    plan = plan_packs(np.array(tokens), some, Budget(100, 2), order=chosen, **more)
+    return [[pack.tolist() for pack in step] for step in plan.steps]
+
+
+def test_flatten_by_hand() -> None:
+    """The next three samples of the order make a step: 10 + 30 + 50 fit one pack, 60 + 40 + 20 need two."""
+    tokens, order = [60, 50, 40, 30, 20, 10], [5, 3, 1, 0, 2, 4]
+    assert _plan(tokens, order=order, batch=3) == [[[5, 3, 1]], [[0], [2, 4]]]
+    assert _plan(tokens, order=order, batch=3, world=2) == [[[1], [3, 5]], [[0], [2, 4]]], "a pack for each of two"
+    assert _plan([60, 60, 60], batch=3) == [[[0], [1], [2]]], "two packs hold 180, but no two samples fit together"
+    assert _plan([10, 10, 10], [1, 1, 1], batch=3) == [[[0, 2], [1]]], "pictures fill packs as well"
+    assert _plan([10, 10, 10], batch=2) == [[[0, 1]], [[2]]], "the last step may be short"
+
+
+def test_fill_by_hand() -> None:
+    """Best-fit finds 60 + 40 and 50 + 30 + 20; the order says which comes first, the mean of 40 how many a step has."""
+    tokens = [60, 50, 40, 30, 20]
+    fill: dict[str, Any] = {"mode": "fill"}
+    assert _plan(tokens, batch=2, **fill) == [[[0, 2]], [[1, 3, 4]]], "two samples are less than a pack"
+    assert _plan(tokens, batch=5, **fill) == [[[0, 2], [1, 3, 4]]], "five samples are two packs"
+    assert _plan(tokens, order=[4, 3, 2, 1, 0], batch=2, **fill) == [[[1, 3, 4]], [[0, 2]]]
+    assert sorted(_plan(tokens, order=[0, 1, 2, 0], batch=2, **fill)) == [[[0]], [[0, 2]], [[1]]], "a weight of two"
+    assert _plan([30, 20, 10], batch=3, world=2, **fill) == [[[0, 2], [1]]], "the one pack is shared out"
+    assert _plan([30], batch=3, world=2, **fill) == [[[0]]], "what cannot be shared out is not"
+
+
+def test_units_stay_together_by_hand() -> None:
+    """Samples 0 and 2 take 70 together instead of 100; more ranks than units share them out again."""
+
+    def units(chunk: np.ndarray) -> list[Unit]:
+        assert chunk.tolist() == [0, 1, 2]
+        return [Unit(np.array([0, 2]), 70, 1), Unit(np.array([1]), 50, 0)]
+
+    tokens = [50, 50, 50]
+    assert _plan(tokens, batch=3, units=units) == [[[0, 2], [1]]]
+    assert _plan(tokens, batch=3, units=units, world=3) == [[[0], [2], [1]]]
+    assert _plan(tokens, batch=3, units=units, mode="fill") == [[[0, 2]], [[1]]]
+
+
+def test_ranks_take_turns() -> None:
+    packs = [np.array([number]) for number in range(3)]
+    assert [([int(pack[0]) for pack in own], idle) for own, idle in (of_rank(packs, rank, 2) for rank in (0, 1))] == [
+        ([0, 2], False), ([1], True)
+    ]  # fmt: skip
 
 
 def _lengths(count: int, seed: int = 0) -> np.ndarray:
@@ -77,6 +130,9 @@ def test_order_is_seeded_and_weights_repeat() -> None:
 def test_a_sample_over_the_budget_is_named() -> None:
     with pytest.raises(ConfigError, match="pack_tokens is 50, but a sample has 99"):
         plan_packs(np.array([99]), np.array([0]), Budget(50, 1), batch=1, order=np.arange(1))
+    with pytest.raises(ConfigError, match="pack_images is 1, but a sample has 3 images"):
+        plan_packs(np.array([9]), np.array([3]), Budget(50, 1), batch=1, order=np.arange(1))
+    assert len(plan_packs(np.array([50]), np.array([1]), Budget(50, 1), batch=1, order=np.arange(1))) == 1
 
 
 def test_ranks_without_a_sample_idle() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 from llm.checkpoint import list_checkpoints, read_weights
 from llm.config import TextRunConfig
@@ -18,10 +19,13 @@ from llm.errors import ConfigError, RunError, TrainingError
 from llm.load import resolve_yaml
 from llm.loop import Interrupted
 from llm.metrics import read_rows
+from tests.by_hand import Row, chatml, mean_loss
 from tests.planted import planted
 from vlm.run import train
 
 QUESTIONS = ["Who are you?", "What is it?", "Where is the dog?", "The cat runs?", "And the picture?", "Is it so?"]
+
+ROLES = ("user", "assistant")
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +141,8 @@ def test_every_split_of_a_step_is_equal(tiny_llama: Path, data: Path, tmp_path: 
     assert losses(cut) != [losses(cut)[0]] * 8
 
 
-def test_a_mean_of_means_would_differ(tiny_llama: Path, data: Path, tmp_path: Path) -> None:
-    """The control of the test above: packs hold unequal numbers of targets; averaging their means is another loss."""
+def test_the_packs_of_a_step_hold_unequal_numbers_of_targets(tiny_llama: Path, data: Path, tmp_path: Path) -> None:
+    """Else the test above could not tell the step's mean from a mean of the packs' means."""
     from llm.loader import plan_run
     from llm.material import read_material
     from vlm.run import open_model, parts_of
@@ -185,6 +189,38 @@ def test_fill_recompute_validation_and_probes(tiny_llama: Path, data: Path, tmp_
     assert len(validation) == 2 and validation[1] < validation[0]
     answers = sorted(path.name for path in (folder / "samples").iterdir())
     assert answers == ["step-000000.json", "step-000002.json", "step-000004.json"]
+
+
+def test_the_validation_loss_is_that_of_plain_transformers(tiny_llama: Path, data: Path, tmp_path: Path) -> None:
+    """Over records of a file of their own, with the weights of the step at which it is told, whatever the packs."""
+    talks = [
+        (("Who are you?", "the fox"),),
+        (("What is it?", "a quick quick fox"), ("Is it so?", "so")),
+        (("I?", "I"),),
+    ]
+    lines = []
+    for turns in talks:
+        said = [{"role": role, "content": text} for turn in turns for role, text in zip(ROLES, turn, strict=True)]
+        lines.append(json.dumps({"messages": said}))
+    (tmp_path / "held.jsonl").write_text("\n".join(lines))
+    held = {"validation_sources": [{"path": str(tmp_path / "held.jsonl")}]}
+    steps = {"max_steps": 2, "validate_every": 2, "save_every": 2, "pack_tokens": 100}
+    config = recipe(tiny_llama, data, tmp_path / "run", data=held, tune={"kind": "full"}, train=steps)
+    folder = train(config, Path.cwd())
+    plain = LlamaForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32, attn_implementation="eager")
+    saved = final_weights(folder)
+    with torch.no_grad():
+        for name, weight in plain.named_parameters():
+            (found,) = (other for other in saved if other.endswith("." + name.removeprefix("model.")))
+            weight.copy_(saved[found])
+
+        def logits(row: Row) -> torch.Tensor:
+            return plain(input_ids=torch.tensor([row.ids]), use_cache=False).logits[0]
+
+        tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+        expected = mean_loss(logits, [chatml(tokenizer, turns) for turns in talks])
+    (told,) = read_rows(folder, "validation")
+    assert told["step"] == 2 and told["loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_probes_leave_the_run_alone(tiny_llama: Path, data: Path, tmp_path: Path, whole: Path) -> None:

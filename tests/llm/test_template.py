@@ -1,3 +1,5 @@
+"""Chat templates: the segments they are cut into, prompts, the named ones written out, and what is refused."""
+
 import subprocess
 import sys
 
@@ -28,6 +30,10 @@ THREE = (
     Message("assistant", ("Alike",)),
 )
 TURNS = {"one": ONE, "three": THREE, "system": (SYSTEM, *THREE)}
+# The same as a tokenizer is given them.
+_THREE = ["<image>\nWhat is in the picture?", " Two  cats\n", "它们在做什么？", "在睡觉。"]
+_THREE += ["Compare <image>\nwith the first. ", "Alike"]
+WRITTEN = {"one": ["What is it?", "A dog."], "three": _THREE, "system": ["Be kind.", *_THREE]}
 
 SYSTEM_FIRST = "<|im_start|>system\n{}<|im_end|>\n"
 
@@ -55,10 +61,14 @@ def own(jinja: str, kind: str = "bpe") -> Template:
 @pytest.mark.parametrize("name", ["auto", *NAMED])
 def test_joined_text_is_the_tokenizers_and_answers_alone_are_supervised(kind: str, name: str) -> None:
     template = load_template(name, TOKENIZERS[kind])
-    for turns in TURNS.values():
+    for case, turns in TURNS.items():
         record = conversation(*turns)
         segments = template.render(record)
-        assert shown(segments) == template.reference(record)
+        messages = [{"role": turn.role, "content": text} for turn, text in zip(turns, WRITTEN[case], strict=True)]
+        theirs = TOKENIZERS[kind].apply_chat_template(messages, tokenize=False, chat_template=template.jinja)
+        assert template.reference(record) == theirs
+        if name != "plain":  # whose questions hold nothing but their images
+            assert shown(segments) == theirs
         proved(template, record)
         answers = [message.text for message in turns if message.role == "assistant"]
         assert supervised(segments) == "".join(answer + template.stop for answer in answers)

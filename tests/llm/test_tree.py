@@ -1,4 +1,4 @@
-"""Trees of beginnings: by hand, told back sample by sample, and with the loss and gradient of separate samples."""
+"""Trees of beginnings: by hand, told back sample by sample, and with the loss and gradient of plain transformers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ from llm.fold import alike, fold, share_key
 from llm.forward import TextModel
 from llm.spans import Span
 from llm.tree import LEAST, grow
-from tests.llm.test_fold import _loss_and_gradient, model
+from tests.llm.test_fold import _loss_and_gradient, _one_by_one, model
 
 __all__ = ["model"]  # the fixture
 SLOT = 77  # the token of an image's rows
@@ -125,7 +125,7 @@ def test_every_sample_is_told_back_and_no_prefix_shares_more(parts: list[tuple[l
 
 
 def test_a_tree_equals_separate_samples(model: TextModel) -> None:
-    loss, gradient = _loss_and_gradient(model, [[sample] for sample in nested()])
+    loss, gradient = _one_by_one(model, nested())
     grown_loss, grown_gradient = _loss_and_gradient(model, [[grow(nested())[0]]])
     assert grown_loss == pytest.approx(loss, rel=1e-6)
     assert torch.allclose(grown_gradient, gradient, atol=1e-5)
@@ -151,7 +151,7 @@ def sees_its_parent_alone(spans: list[Span]) -> list[Span]:
 def test_a_branch_that_sees_other_rows_would_show(
     damage: Callable[[list[Span]], list[Span]], model: TextModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss, _ = _loss_and_gradient(model, [[sample] for sample in nested()])
+    loss, _ = _one_by_one(model, nested())
 
     def damaged(*args: Any) -> list[Span]:
         return damage(spans_of(*args))
@@ -161,7 +161,7 @@ def test_a_branch_that_sees_other_rows_would_show(
 
 
 def test_positions_that_run_on_would_show(model: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    loss, _ = _loss_and_gradient(model, [[sample] for sample in nested()])
+    loss, _ = _one_by_one(model, nested())
     monkeypatch.setattr(llm.batch, "positions_of", lambda sample: np.arange(len(sample.ids)))
     assert abs(_loss_and_gradient(model, [[grow(nested())[0]]])[0] / loss - 1) > 1e-5
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from llm.attention import packed_attention
 from llm.spans import Span, plan_attention
 from llm.varlen import HALF, KNOWN, Lengths, attend, describe, find_kernel, kernels
+from tests.llm.test_attention import dense
 
 HEADS, SHARED, WIDTH = 6, 2, 16
 # Two plain samples around one prefix of 9 rows with branches of 4, 11 and 1.
@@ -40,14 +40,15 @@ def states(dtype: torch.dtype = torch.float32, device: str = "cpu") -> tuple[Ten
     return query, key, value
 
 
-def test_the_plan_for_kernels_says_the_same_as_the_groups() -> None:
+def test_the_plan_for_kernels_means_dense_attention_with_a_mask() -> None:
     plan, inputs = plan_attention(SPANS, ROWS), states()
-    grouped, _ = packed_attention(torch.nn.Module(), *inputs, None, packed=plan)
+    query, key, value = (rows[0].transpose(0, 1) for rows in inputs)
+    expected = dense(query, key, value, SPANS, WIDTH**-0.5)[None]
     spanned = attend(*inputs, plan.lengths, WIDTH**-0.5, slow)
-    torch.testing.assert_close(spanned, grouped, rtol=1e-5, atol=1e-6)
-    weights = torch.randn(grouped.shape, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(spanned, expected, rtol=1e-5, atol=1e-6)
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
     for one, other in zip(
-        torch.autograd.grad((grouped * weights).sum(), inputs),
+        torch.autograd.grad((expected * weights).sum(), inputs),
         torch.autograd.grad((spanned * weights).sum(), inputs),
         strict=True,
     ):

@@ -270,6 +270,7 @@ def test_chat_with_a_foreign_adapter(foreign: Path, roomy_llm: Path, tmp_path: P
 def test_fewer_bits_answer_nearly_alike(bits: int, roomy_llm: Path) -> None:
     whole, small = open_speaker(roomy_llm), open_speaker(roomy_llm, bits=bits)
     kinds = {type(module).__name__ for module in small.model.modules()}
-    assert f"Linear{bits}bit" in kinds or "Linear8bitLt" in kinds
+    assert {"Linear4bit", "Linear8bitLt"} & kinds == {{4: "Linear4bit", 8: "Linear8bitLt"}[bits]}
     one, other = logits(whole.model).softmax(-1), logits(small.model).softmax(-1)
-    assert 0 < (one - other).abs().max() < 0.3
+    apart, even = (one - other).abs().max(), (one - 1 / one.shape[-1]).abs().max()
+    assert 0 < apart < even / 2, "a model that knows nothing"

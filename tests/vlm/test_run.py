@@ -8,18 +8,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from llm.chat import question
 from llm.checkpoint import list_checkpoints, read_weights
 from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordError
 from llm.generate import Sampling
+from llm.material import loader_of, read_material
 from llm.metrics import read_rows
 from tests.vlm.runs import recipe
 from vlm.batch import collate_vlm
 from vlm.config import VqaEval
 from vlm.evaluate import evaluate_vqa, read_questions, score
 from vlm.forward import VlmModel
-from vlm.run import open_run, train
+from vlm.run import open_run, parts_of, train
+from vlm.towers import Tower
 
 
 @pytest.fixture(scope="module", params=["clip", "cnn"])
@@ -115,9 +118,16 @@ def test_packed_pictures_equal_one_by_one(finetuned: Path, records: Path) -> Non
 
 
 def test_text_and_pictures_in_one_pack(pretrained: Path, records: Path) -> None:
-    rows = json.loads(records.read_text())
-    assert "image" not in rows[0] and "image" in rows[1]
-    assert json.loads((pretrained / "report.json").read_text())["records"] == 18
+    pictured = ["image" in row for row in json.loads(records.read_text())]
+    assert json.loads((pretrained / "report.json").read_text())["records"] == len(pictured) == 18
+    opened = open_run(pretrained)
+    parts = parts_of(opened)
+    material = read_material(opened.config, parts, pretrained, Path.cwd())
+    batches = [batch for step in loader_of(parts, material).steps(0) for batch in step.batches]
+    kinds = [{pictured[record] for record in batch.text.samples} for batch in batches]
+    assert {True, False} in kinds, "no pack holds both"
+    for batch in batches:
+        assert len(batch.image_of) == sum(pictured[record] for record in batch.text.samples)
 
 
 def test_stage_2_resumes_bit_for_bit(
@@ -178,12 +188,25 @@ def test_adapters_are_merged_at_export(tiny_llm: Path, clip: Path, records: Path
 
 
 def test_a_tower_that_stays_frozen_keeps_its_statistics(
-    tiny_llm: Path, cnn: Path, records: Path, tmp_path: Path
+    tiny_llm: Path, cnn: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = train(recipe(tiny_llm, cnn, records, tmp_path / "bn", "pretrain"), Path.cwd())
-    tower = open_run(run).model.vision.tower
-    fresh = open_run(run, base=True).model.vision.tower
-    assert all(torch.equal(a, b) for a, b in zip(tower.buffers(), fresh.buffers(), strict=True))
+    """Of the model that was trained: a run saves no tower, and opens the folder's again."""
+    towers: list[Tower] = []
+
+    def watched(self: Tower, pixels: torch.Tensor) -> torch.Tensor:
+        towers.append(self)
+        return seen(self, pixels)
+
+    seen = Tower.features
+    monkeypatch.setattr(Tower, "features", watched)
+    config = recipe(tiny_llm, cnn, records, tmp_path / "bn", "pretrain", data={"cache_features": "off"})
+    train(config, Path.cwd())
+    saved = load_file(cnn / "model.safetensors")
+    moving = {name: buffer for name, buffer in towers[-1].module.named_buffers() if "running_" in name}
+    assert len(towers) > 3 and len(moving) > 10
+    for name, buffer in moving.items():
+        own = max((other for other in saved if name.endswith(f".{other}")), key=len)
+        assert torch.equal(buffer, saved[own]), name
 
 
 @pytest.mark.parametrize(
