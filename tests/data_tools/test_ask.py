@@ -229,11 +229,12 @@ def test_the_limit_counts_requests(tmp_path: Path) -> None:
 
 
 def test_so_many_a_minute(tmp_path: Path) -> None:
+    """Ten a second. A busy machine may delay a request, so each is measured from before the first."""
+    began = time.monotonic()
     outcome, stub = run(first(Act("x", status=500)), tmp_path, "A", "B", "C", per_minute=600, workers=3)
     assert outcome.exit_code == 0
-    gaps = [later.at - one.at for one, later in zip(stub.asked, stub.asked[1:], strict=False)]
-    assert len(gaps) == 5 and min(gaps) > 0.07, gaps
-    assert stub.asked[-1].at - stub.asked[0].at > 0.48
+    after = [asked.at - began for asked in stub.asked]
+    assert len(after) == 6 and all(seconds > 0.1 * number for number, seconds in enumerate(after)), after
 
 
 def test_other_settings_are_other_questions(tmp_path: Path) -> None:
