@@ -353,17 +353,16 @@ def _join(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _shards(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """Runs of tensors of at most SHARD bytes; a larger tensor stands alone. Shared storage is copied apart."""
+    """Runs of tensors of at most SHARD bytes, a larger one alone; later views of one storage are copied."""
     shard: dict[str, Tensor] = {}
     size, seen = 0, set[int]()
     for name, tensor in tensors.items():
         if shard and size + tensor.nbytes > SHARD:
             yield shard
             shard, size = {}, 0
-        storage = tensor.untyped_storage()
-        own = storage.nbytes() == tensor.nbytes and storage.data_ptr() not in seen
-        seen.add(storage.data_ptr())
-        shard[name] = tensor if own else tensor.clone()
+        storage = tensor.untyped_storage().data_ptr()
+        shard[name] = tensor.clone() if storage in seen else tensor
+        seen.add(storage)
         size += tensor.nbytes
     yield shard
 

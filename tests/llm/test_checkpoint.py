@@ -152,3 +152,25 @@ def test_weights_and_buffers_are_copied_by_name() -> None:
     assert model[0].weight is weight and weight.tolist() == [[1, 2], [3, 4]] and weight.dtype == torch.bfloat16
     assert mean is not None and mean.tolist() == [5, 6]
     assert torch.equal(model[0].bias, bias), "what is not named is left alone"
+
+
+def test_a_small_state_is_one_file_in_a_folder_that_was_not_there(tmp_path: Path) -> None:
+    folder = save(
+        tmp_path / "runs" / "deep", Progress(step=1), WEIGHTS, {"a": torch.zeros(2**16), "b": torch.ones(2**16)}, 1
+    )
+    assert [file.name for file in folder.glob("state-*.safetensors")] == ["state-000.safetensors"]
+
+
+def test_an_old_checkpoint_that_cannot_be_deleted_is_reported_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(folder: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise PermissionError(13, "not yours", str(folder))
+
+    _save(tmp_path, 1)
+    _save(tmp_path, 2)
+    monkeypatch.setattr("llm.checkpoint.shutil.rmtree", refuse)
+    _save(tmp_path, 3)
+    assert f"{tmp_path}/checkpoints/step-000001: an old checkpoint could not be deleted" in capsys.readouterr().out
+    assert [folder.name for folder in list_checkpoints(tmp_path)] == ["step-000002", "step-000003"]

@@ -29,7 +29,7 @@ from llm.fold import fold
 from llm.forward import TextModel
 from llm.kept import Kept, plan_kept
 from llm.lean import groups_of, join_weights, wanted, why_not
-from llm.lean_joined import JoinedFan, fan_of
+from llm.lean_joined import JoinedFan, _stays, fan_of
 from llm.lean_linear import Adapter, Fan, Linear, Table
 from llm.places import filled
 from llm.tuning import LoraLinear, apply_tuning
@@ -326,6 +326,29 @@ def test_joined_weights_that_change_are_left_alone() -> None:
     assert not isinstance(first_fans(model, 9)[0], JoinedFan)
     changed, _ = step(model, trained, batch)
     assert abs(changed - loss) > 1e-3
+
+
+def test_only_what_stays_as_it_is_is_joined() -> None:
+    """Not with a bias that trains or that one of them lacks, another dtype, a weight that trains, dropped values."""
+
+    def fan(*changes: str) -> Fan:
+        parts = []
+        for change in changes:
+            linear = torch.nn.Linear(4, 3, bias=change != "no bias", dtype=torch.half if change == "half" else None)
+            linear.requires_grad_(change == "trains")
+            if change == "bias trains":
+                linear.bias.requires_grad_(True)
+            drop = 0.1 if change == "drops" else 0.0
+            adapter = Adapter(torch.zeros(2, 4), torch.zeros(3, 2), 1.0, drop, 0)
+            parts.append(Linear(linear, None if change == "alone" else adapter))
+        return Fan(tuple(parts))
+
+    assert (
+        _stays(fan("", "")) and _stays(fan("no bias", "no bias")) and _stays(fan("")) and _stays(fan("alone", "alone"))
+    )
+    for change in ("no bias", "bias trains", "half", "trains", "drops"):
+        assert not _stays(fan("", change)), change
+    assert not _stays(fan("alone")), "a single linear has nothing to be joined with"
 
 
 def test_small_adapters_are_not_rounded_away() -> None:
