@@ -26,13 +26,12 @@ def recompute(llm: PreTrainedModel, config: RunConfig) -> None:
     """
     if not config.train.recompute:
         return
-    reentrant = config.parallel.zero == 3
-    options: dict[str, object] = {"use_reentrant": reentrant}
+    options: dict[str, object] = {"use_reentrant": config.parallel.zero == 3}
     if config.train.recompute == "selective":
         options["context_fn"] = partial(create_selective_checkpoint_contexts, keeps)
+    # It also has the embeddings' output ask for a gradient: a reentrant layer of frozen inputs would get no backward
+    # pass at all otherwise.
     llm.activation_checkpointing_enable(options)
-    if reentrant:
-        llm.enable_input_require_grads()  # else a layer of frozen inputs would get no backward pass at all
 
 
 def keeps(_: object, operation: object, *inputs: Any, **__: Any) -> CheckpointPolicy:

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import CheckpointPolicy
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from llm.attention import use_packed_attention
 from llm.batch import PackedBatch, collate
-from llm.config import TextRunConfig
+from llm.config import ParallelConfig, TextRunConfig
 from llm.encode import IGNORED, Sample
 from llm.errors import ConfigError
 from llm.forward import TextModel
-from llm.recompute import NARROW, recompute
+from llm.recompute import NARROW, keeps, recompute
 from llm.tuning import apply_tuning
 from vlm.config import load_config
 
@@ -85,6 +86,26 @@ def test_selective_repeats_what_is_cheap_and_nothing_wide() -> None:
     assert selective["wide"] <= kept["wide"] + 1, "28 products of two layers, LoRA's way down among them, are kept"
     assert full["wide"] >= kept["wide"] + 28
     assert selective["mm"] > kept["mm"], "adapters are repeated"
+
+
+def test_products_over_few_columns_are_repeated_and_wide_ones_kept() -> None:
+    """By the columns that are summed over, which are the rows of the right-hand matrix."""
+    save, repeat = CheckpointPolicy.MUST_SAVE, CheckpointPolicy.PREFER_RECOMPUTE
+    for inner, expected in ((NARROW, repeat), (NARROW + 1, save)):
+        left, right, bias = torch.zeros(2, inner), torch.zeros(inner, 3), torch.zeros(3)
+        assert keeps(None, torch.ops.aten.mm.default, left, right) == expected
+        assert keeps(None, torch.ops.aten.addmm.default, bias, left, right) == expected
+    assert keeps(None, torch.ops.aten.silu.default, torch.zeros(NARROW + 1, 2)) == repeat
+    assert keeps(None, torch.ops.aten._scaled_dot_product_flash_attention.default, torch.zeros(2)) == save
+
+
+def test_the_inputs_of_frozen_layers_ask_for_a_gradient() -> None:
+    """ZeRO-3's reentrant kind gives a layer no backward pass otherwise."""
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    llm = LlamaForCausalLM(LlamaConfig(vocab_size=20, **sizes)).requires_grad_(False)
+    assert not llm.get_input_embeddings()(torch.tensor([[1]])).requires_grad
+    recompute(llm, settings(True).model_copy(update={"parallel": ParallelConfig(zero=3)}))
+    assert llm.get_input_embeddings()(torch.tensor([[1]])).requires_grad
 
 
 def test_zero3_takes_whole_layers_only(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from llm import sequence
+from llm.attention import packed_attention
 from llm.batch import collate
 from llm.encode import IGNORED, Sample
 from llm.sequence import Exchange
@@ -128,3 +129,20 @@ def test_processes_that_share_a_pack_are_neighbours(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sequence.dist, "here", lambda: Ranks(rank=3, world=6))
     assert sequence._group_of.__wrapped__(2) == [2, 3]
     assert sequence._group_of.__wrapped__(3) == [3, 4, 5]
+
+
+def test_attention_says_how_many_heads_the_queries_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four of queries, two of keys, three rows: the exchange repeats keys by these numbers."""
+    asked: list[int] = []
+
+    def whole(exchange: Exchange, states: Tensor, heads: int) -> Tensor:
+        asked.append(heads)
+        return states
+
+    monkeypatch.setattr(Exchange, "whole", whole)
+    monkeypatch.setattr(Exchange, "own", lambda exchange, attended: attended)
+    plan = collate([sample(11, 12, 13)]).attention
+    query, key = torch.randn(1, 4, 3, 8), torch.randn(1, 2, 3, 8)
+    shared, _ = packed_attention(torch.nn.Identity(), query, key, key, None, packed=Exchange(plan, 1, 3, 3))
+    alone, _ = packed_attention(torch.nn.Identity(), query, key, key, None, packed=plan)
+    assert asked == [4, 4, 4] and torch.equal(shared, alone)
