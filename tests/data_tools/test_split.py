@@ -238,7 +238,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         (["a=0.5"], 0.0, "a=0.5: two sides or more with names of their own"),
         (["a=0.5", "a=0.5"], 0.0, "a=0.5 a=0.5: two sides or more with names of their own"),
         (["a=0.5", "b=0.6"], 0.0, "a=0.5 b=0.6: shares lie between 0 and 1 and add up to 1"),
-        (["a=0", "b=1"], 0.0, "a=0 b=1: shares lie between 0 and 1"),
+        (["a=0", "b=0.5", "c=0.5"], 0.0, "a=0 b=0.5 c=0.5: shares lie between 0 and 1"),
         ([], 1.5, "train=-0.5 validation=1.5: shares lie between 0 and 1"),
         ([], 0.0, "train=1 validation=0: shares lie between 0 and 1"),
         (["a=1", "b=x"], 0.0, "b=x: is not NAME=SHARE"),
