@@ -68,7 +68,7 @@ def read_moss(record: Record) -> tuple[Message, ...]:
 
 def _turn_names(chat: Record) -> list[str]:
     names = [f"turn_{number}" for number in range(1, len(chat.row) + 1)]
-    if set(names) != set(chat.row):
+    if not names or set(names) != set(chat.row):
         found = f"has {', '.join(chat.row)}" if chat.row else "has no turns"
         raise chat.error("turn_1", found, "Number the turns turn_1, turn_2, ... without gaps", "turn-gap")
     return names

@@ -85,10 +85,29 @@ def test_a_contender_steps_when_told_and_waiting_does_not_count(tmp_path: Path) 
     assert 0.5 <= second["seconds"] <= answered, "the pause belongs to nobody's step"
 
 
-def test_a_contender_that_dies_is_quoted(tmp_path: Path) -> None:
-    process = Contender("peers", {"trainer": "trl"}, tmp_path / "peers")
-    with pytest.raises(SystemExit, match="KeyError: 'work'|No module named"):
-        process.hear()  # all is imported, unless TRL is missing
+DYING = """#!/bin/sh
+[ $# = 5 ] && [ "$1 $2" = "-m benchmarks.peers" ] && [ "$(cat "$3")" = '{"trainer": "trl"}' ] || exit 9
+echo '{"seconds": 1}' >"/dev/fd/$5"
+read -r told <"/dev/fd/$4"
+echo "$told: no room for the step" >&2
+exit 7
+"""
+
+
+def test_a_contender_that_dies_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose module is missing dies before its first word; one in a step, which a shell plays here."""
+    process = Contender("no_such_module", {}, tmp_path / "missing")
+    with pytest.raises(
+        SystemExit, match=r"missing/log.txt: ended with 1:\n.*No module named benchmarks.no_such_module"
+    ):
+        process.hear()
+    python = tmp_path / "python"
+    python.write_text(DYING)
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    process = Contender("peers", {"trainer": "trl"}, tmp_path / "dying")
+    assert process.hear() == {"seconds": 1}
+    with pytest.raises(SystemExit, match=r"dying/log.txt: ended with 7:\ngo: no room for the step$"):
         process.step()
 
 

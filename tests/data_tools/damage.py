@@ -2,6 +2,8 @@
 
 import io
 import json
+import struct
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,10 +144,12 @@ DAMAGES: dict[str, Damage] = {
 
 
 def bomb(side: int) -> bytes:
-    """A picture of a few kilobytes that would become hundreds of megabytes."""
-    file = io.BytesIO()
-    Image.new("1", (side, side)).save(file, "PNG")
-    return file.getvalue()
+    """A whole PNG of a few kilobytes that would become hundreds of megabytes; its pixels are a bit each."""
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(1 + (side + 7) // 8) * side, 1)
+    chunks = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
+    body = b"".join(struct.pack(">I", len(c)) + t + c + struct.pack(">I", zlib.crc32(t + c)) for t, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def write(folder: Path, damage: Damage, number: int) -> Path:

@@ -1,20 +1,27 @@
 """The sides of a split share no picture, row or id, however rows hang together, and come as near as they can."""
 
+import hashlib
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
+from data_tools.groups import drawn, group, row_keys
 from data_tools.shares import assign, read_shares
 from data_tools.split import Split, split
 from llm.config import Source
+from llm.corpus import hold_out
 from llm.errors import ConfigError, DataError, ImageError, RecordError
 from vlm.cli import app
 
@@ -153,14 +160,28 @@ def test_the_same_seed_draws_the_same_wherever_the_data_lies_and_growth_moves_fe
 
 def test_training_draws_pictures_the_same_way(tmp_path: Path) -> None:
     """`llm.corpus.hold_out` hashes the same key: what it holds out is the beginning of our order."""
-    from data_tools.groups import drawn, group, row_keys
-    from llm.corpus_writer import hash64
+
+    def first_64_bits(text: str) -> int:
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
     source = write(tmp_path / "a.jsonl", [row(str(n), [f"子/{n}.png"]) for n in range(20)])
-    found = group(row_keys(source, Path(), False))
-    keys = [hash64(f"子/{n}.png".encode()) for n in range(20)]
-    assert found.draws == keys
-    assert [drawn(7, key) for key in keys] == [hash64(f"7:{key}".encode()) for key in keys]
+    keys = [first_64_bits(f"子/{n}.png") for n in range(20)]
+    order = [first_64_bits(f"7:{key}") for key in keys]
+    assert group(row_keys(source, Path(), False)).draws == keys
+    assert [drawn(7, key) for key in keys] == order
+    corpus: Any = Keys(np.array(keys, np.uint64))
+    _, held = hold_out(corpus, 0.3, 7)
+    assert held.tolist() == [n for n in range(20) if order[n] < 0.3 * 2**64] and 2 < len(held) < 12
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What `hold_out` asks of a corpus."""
+
+    keys: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
 
 @given(
@@ -213,12 +234,22 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         split(source, tmp_path, read_shares([], 0.5))
     with pytest.raises(ConfigError, match="lies in the folder"):
         split(Source(path=str(tmp_path)), tmp_path / "out", HALVES)
-    for written, share in (
-        (["a=0.5"], 0.0), (["a=0.5", "b=0.6"], 0.0), (["a=1", "b=x"], 0.0), (["a=0.5", "b=0.5"], 0.1),
-        (["a=0.5", "a=0.5"], 0.0), ([], 1.5), (["../a=0.5", "b=0.5"], 0.0),
-    ):  # fmt: skip
-        with pytest.raises(ConfigError):
+    for written, share, found in (
+        (["a=0.5"], 0.0, "a=0.5: two sides or more with names of their own"),
+        (["a=0.5", "a=0.5"], 0.0, "a=0.5 a=0.5: two sides or more with names of their own"),
+        (["a=0.5", "b=0.6"], 0.0, "a=0.5 b=0.6: shares lie between 0 and 1 and add up to 1"),
+        (["a=0", "b=0.5", "c=0.5"], 0.0, "a=0 b=0.5 c=0.5: shares lie between 0 and 1"),
+        ([], 1.5, "train=-0.5 validation=1.5: shares lie between 0 and 1"),
+        ([], 0.0, "train=1 validation=0: shares lie between 0 and 1"),
+        (["a=1", "b=x"], 0.0, "b=x: is not NAME=SHARE"),
+        (["a=1", "b=nan"], 0.0, "b=nan: is not NAME=SHARE"),
+        (["../a=0.5", "b=0.5"], 0.0, r"\.\./a=0\.5: is not NAME=SHARE"),
+        (["a=0.5", "b=0.5"], 0.1, "--share: stands beside named shares"),
+    ):
+        with pytest.raises(ConfigError, match=f"^{found}"):
             read_shares(written, share)
+    assert read_shares(["a=0.1", "b=0.2", "c=0.7"], 0.0) == {"a": 0.1, "b": 0.2, "c": 0.7}
+    assert read_shares([], 0.25) == {"train": 0.75, "validation": 0.25}
     write(tmp_path / "b.jsonl", [row("1", []), row("2", ["../x.png"])])
     with pytest.raises(RecordError, match="leads out of the image folder"):
         split(Source(path=str(tmp_path / "b.jsonl")), tmp_path / "out", HALVES)

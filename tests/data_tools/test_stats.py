@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from data_tools.packs import forecast
@@ -17,8 +18,9 @@ from data_tools.stats_text import told
 from data_tools.subject import find_subject
 from data_tools.tally import LONGEST, Frequent, opening, words_in
 from llm.corpus import Corpus, build_corpus
+from llm.encode import IGNORED, Sample
 from llm.errors import ConfigError, DataError, RunError
-from llm.fold import alike, fold
+from llm.loader import plan_run
 from tests.llm.conftest import tiny_llama  # noqa: F401  # a fixture
 from vlm.cli_data import data_app
 
@@ -148,6 +150,12 @@ def test_tokens_are_those_of_training(recipe: Path, tmp_path: Path) -> None:
     corpus = corpus_of(recipe, tmp_path / "cache")
     assert found.tokens is not None
     assert (found.records, found.tokens.too_long, len(corpus)) == (30, 1, 29)
+    tokenizer = AutoTokenizer.from_pretrained(_model(recipe))
+    said = ["system\nYou are a helpful and quiet assistant, always.", "user\nWhat is 3?", "assistant\n"]
+    asked = "<|im_end|>\n".join(f"<|im_start|>{text}" for text in said)
+    answer = "It is the dog the dog the dog 3<|im_end|>"
+    opening, whole = (tokenizer(text, add_special_tokens=False).input_ids for text in (asked, asked + answer))
+    assert (series.lengths[3], corpus.targets[3]) == (len(whole), len(whole) - len(opening))
     assert series.lengths[:29].tolist() == corpus.lengths.tolist() and series.lengths[29] > 200
     assert found.tokens.rows == corpus.lengths.sum() and found.tokens.supervised == corpus.targets.sum()
     assert found.tokens.lengths.quantiles["max"] == series.lengths[29], "the spread shows what is too long"
@@ -162,13 +170,23 @@ def test_the_forecast_equals_packs_made_and_folded_one_by_one(recipe: Path, tmp_
     assert set(found) == {(mode, order) for mode in ("flatten", "fill") for order in ("random", "by_image")}
     flatten, _ = found["flatten", "random"]
     assert flatten.steps == 5 and flatten.unfolded == corpus.lengths.sum() and flatten.saved > 0.2
-    for packing, rows in found.values():
-        assert packing.rows == rows.sum() and packing.packs == len(rows) and rows.max() <= 300
+    for (mode, order), (packing, rows) in found.items():
+        train = subject.train.model_copy(update={"packing": mode, "order": order})
+        steps = plan_run(corpus, np.arange(len(corpus)), train, subject.seed).plans[0].steps
+        packs = [[corpus.sample(index) for index in pack] for step in steps for pack in step]
+        assert rows.tolist() == [rows_of(pack) for pack in packs] and rows.max() <= 300
+        assert sorted(len(sample.ids) for pack in packs for sample in pack) == sorted(corpus.lengths)
+        assert (packing.rows, packing.packs, packing.steps) == (rows.sum(), len(packs), len(steps))
         assert packing.fullness == pytest.approx(rows.mean() / 300)
-    # All 29 in one step begin alike: what folding could save at the very most.
-    groups = alike(corpus.shares.tolist())
-    least = sum(len(fold([corpus.sample(index) for index in group]).ids) for group in groups)
-    assert least <= min(packing.rows for packing, _ in found.values()) < flatten.unfolded
+        assert packing.saved == pytest.approx(1 - rows.sum() / corpus.lengths.sum())
+
+
+def rows_of(pack: Sequence[Sample]) -> int:
+    """Rows of a pack whose samples all begin alike: a token that all have, before anyone's target, is one row."""
+    shared = 0
+    while len({int(one.ids[shared]) for one in pack}) == 1 and all(one.labels[shared] == IGNORED for one in pack):
+        shared += 1
+    return sum(len(one.ids) for one in pack) - (len(pack) - 1) * shared
 
 
 def test_questions_asked_apart_are_folded_within_their_record(recipe: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 
 from PIL import Image
 
@@ -122,22 +123,27 @@ def zipped() -> bytes:
     return stream.getvalue()
 
 
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg'>"
+# Twelve kinds; none may be decoded. Made when they are wanted: all of them take seconds.
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "png header": lambda: png(60_000, 60_000),
+    "png just over": lambda: png(5_001, 4_000),
+    "png of real pixels": lambda: real_png(6_000),
+    "png text": lambda: png(8, 8, (b"zTXt", b"c\0\0" + zlib.compress(b"\0" * 80_000_000))),
+    "png profile": lambda: png(20_000, 2_000, (b"iCCP", b"c\0\0" + zlib.compress(b"\0" * 80_000_000))),
+    "jpeg header": lambda: jpeg(65_000, 65_000),
+    "gif screen": lambda: gif(65_000, 65_000),
+    "bmp header": lambda: bmp(100_000, 100_000),
+    "webp canvas": lambda: webp(16_383, 16_383),
+    "tiff": lambda: saved("TIFF"),
+    "svg": lambda: gzip.compress(SVG + b"<use href='#a'/>" * 1_000_000 + b"</svg>"),
+    "zip": zipped,
+}
+
+
 def bombs() -> dict[str, bytes]:
-    """Twelve kinds; none may be decoded."""
-    return {
-        "png header": png(60_000, 60_000),
-        "png just over": png(5_001, 4_000),
-        "png of real pixels": real_png(6_000),
-        "png text": png(8, 8, (b"zTXt", b"c\0\0" + zlib.compress(b"\0" * 80_000_000))),
-        "png profile": png(20_000, 2_000, (b"iCCP", b"c\0\0" + zlib.compress(b"\0" * 80_000_000))),
-        "jpeg header": jpeg(65_000, 65_000),
-        "gif screen": gif(65_000, 65_000),
-        "bmp header": bmp(100_000, 100_000),
-        "webp canvas": webp(16_383, 16_383),
-        "tiff": saved("TIFF"),
-        "svg": gzip.compress(b"<svg xmlns='http://www.w3.org/2000/svg'>" + b"<use href='#a'/>" * 1_000_000 + b"</svg>"),
-        "zip": zipped(),
-    }
+    """All of them."""
+    return {kind: make() for kind, make in BOMBS.items()}
 
 
 # Addresses and paths --------------------------------------------------------------------------------------------------

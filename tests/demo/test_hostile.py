@@ -19,7 +19,7 @@ from demo.guard import LOOPBACK
 from demo.limits import Limits
 from demo.shelf import Shelf
 from tests.demo.conftest import Server, data_url, listening, picture, web_app
-from tests.demo.payloads import bombs, image_urls, page_files, page_paths
+from tests.demo.payloads import BOMBS, image_urls, page_files, page_paths
 
 SECRET = "the secret of this machine"
 LIMITS = Limits(new_tokens=8)
@@ -89,9 +89,9 @@ def ask_page(url: str, file: dict[str, Any]) -> str:
     return said
 
 
-@pytest.mark.parametrize("kind", bombs())
+@pytest.mark.parametrize("kind", BOMBS)
 def test_a_bomb_is_refused_before_it_is_decoded(server: Server, kind: str) -> None:
-    data = bombs()[kind]
+    data = BOMBS[kind]()
     assert len(data) < 10 * 2**20, "small enough to be sent"
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     answer = ask_api(server.url, "eyes", data_url(data))

@@ -27,7 +27,7 @@ from tests.demo.conftest import Server, listening, web_app
 from tests.demo.visit import Visit
 
 LONG = "banana, adapters off"  # it talks until the limit
-LIMITS = Limits(new_tokens=400)
+LIMITS = Limits(new_tokens=1900, waiting=30)  # all that are asked in a test may wait, each for a second or more
 ENDLESS = Sampling(max_new_tokens=1500)
 ASKED = [{"role": "user", "content": "What is it?"}]
 
@@ -59,23 +59,32 @@ def answers(visit: Visit) -> bool:
     return visit.client.post(f"{visit.url}/v1/chat/completions", json=body).status_code == 200
 
 
+def hang_up(visit: Visit, pause: float) -> None:
+    """Ask the API and leave in the midst of its answer, after so many seconds."""
+    left, asked = time.monotonic() + pause, {"model": LONG, "messages": ASKED, "stream": True}
+    with visit.client.stream("POST", f"{visit.url}/v1/chat/completions", json=asked) as answer:
+        for line in answer.iter_lines():
+            assert "[DONE]" not in line, "it was not left in its midst"
+            if time.monotonic() > left:
+                return
+
+
 def test_thirty_stops_leave_the_device_to_the_others(visit: Visit) -> None:
     """On Compare, whose generators gradio holds on to, and on the API, in turns and at random moments."""
     chance, compare = random.Random(20), visit.event("compare-question", "submit")
     for number in range(30):
         session = f"stop{number}"
-        pause = chance.uniform(0, 0.6) if number % 5 else chance.uniform(0, 0.02)
+        pause = chance.uniform(0, 0.02 if number % 5 == 0 else 0.6 if number % 5 == 1 else 0.15)
         if number % 2:
-            values = [{"text": "Say something.", "files": []}, LONG, LONG, "", 0, 400, 0]
+            values = [{"text": "Say something.", "files": []}, LONG, LONG, "", 0, LIMITS.new_tokens, 0]
             event = visit.join(session, compare, values)
             time.sleep(pause)
             body = {"event_id": event, "session_hash": session, "fn_index": compare["id"]}
             assert visit.client.post(f"{visit.url}/gradio_api/cancel", json=body).status_code == 200
         else:
-            asked = {"model": LONG, "messages": ASKED, "stream": True}
-            with suppress(httpx.TransportError), httpx.Client(timeout=max(pause, 0.01)) as client:
-                client.post(f"{visit.url}/v1/chat/completions", json=asked)
-    until(lambda: answers(visit), 10)
+            hang_up(visit, pause)
+    began = time.monotonic()
+    assert answers(visit) and time.monotonic() - began < 8, "thirty whole answers take half a minute"
 
 
 @pytest.fixture
@@ -169,10 +178,8 @@ def test_answers_come_in_the_order_of_the_questions(shelf: Shelf) -> None:
 def test_a_visitor_has_a_share_of_the_queue(shelf: Shelf, small: Desk) -> None:
     asked = question("What is it?")
     with small.turn("local"):
-        first = small.ask(shelf["banana"], asked, ENDLESS, "10.0.0.7")
+        first = [small.ask(shelf["banana"], asked, ENDLESS, visitor) for visitor in ("10.0.0.7", "10.0.0.8")]
         with pytest.raises(Busy, match="the queue is full"):
-            small.ask(shelf["banana"], asked, ENDLESS, "10.0.0.7")
-            small.ask(shelf["banana"], asked, ENDLESS, "10.0.0.8")
             small.ask(shelf["banana"], asked, ENDLESS, "10.0.0.9")
     small.close()
     until(lambda: small.length == 0)
@@ -184,7 +191,7 @@ def test_a_visitor_has_a_share_of_the_queue(shelf: Shelf, small: Desk) -> None:
         held.append(roomy.ask(shelf["banana"], asked, ENDLESS, "10.0.0.8"))
         roomy.close()
     until(lambda: roomy.length == 0)
-    assert [list(reply) for reply in (first, *held)] == [[]] * 4
+    assert [list(reply) for reply in (*first, *held)] == [[]] * 5
 
 
 def test_a_client_that_waits_for_its_turn_and_leaves_is_noticed(long_server: Server) -> None:
@@ -207,14 +214,15 @@ def test_the_server_ends_when_it_is_told_to_and_takes_its_files_along(bananas: P
     its own, while what it was started with is found from where it was started."""
     port, temporary = free_port(), tmp_path / "tmp"
     temporary.mkdir()
-    start = "from vlm.cli import main; main()"
+    # What the server has no use for is not there: importing it takes a quarter of the time.
+    start = "import sys; sys.modules |= dict.fromkeys(['bitsandbytes', 'timm']); from vlm.cli import main; main()"
     command = [sys.executable, "-c", start, "web", "--root", "runs", "--data", "bananas.json", "--port", str(port)]
     environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(Path(__file__).parents[2])}
     server = subprocess.Popen(command, cwd=bananas, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert server.stdout and str(port) in server.stdout.readline().decode()
         url = f"http://127.0.0.1:{port}"
-        with httpx.Client(timeout=30, transport=httpx.HTTPTransport(retries=20)) as client:
+        with httpx.Client(timeout=30) as client:
             until(lambda: reached(client, url), 20)
             working = Path(os.readlink(f"/proc/{server.pid}/cwd"))
             assert working.is_relative_to(temporary) and list(working.iterdir()) == []

@@ -1,7 +1,8 @@
 """`train.dtype: auto`: what each kind of hardware gets, and that a run keeps what it began in."""
 
+import multiprocessing
+import os
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 
 from llm.checkpoint import list_checkpoints, read_state, read_weights
 from llm.config import TextRunConfig
+from llm.dist import joined
 from llm.errors import RunError
 from llm.folder import begun_dtype
-from llm.load import load_yaml, resolve_yaml, validate
+from llm.load import load_yaml, validate
 from llm.metrics import read_rows
 from llm.precision import (
     ANY_CARD,
@@ -26,30 +28,12 @@ from llm.precision import (
 )
 from tests.llm.text_runs import six_steps, unfinished
 from vlm.dry_run import dry_run
-from vlm.launch import launch
-from vlm.run import open_run, train
+from vlm.launch import free_port
+from vlm.run import open_run, settled, train
 
 OLD_CPU = Hardware()
 OLD_CARD = Hardware("Tesla T4", amx=True)  # it computes: what the CPU beside it could do does not count
 SLOW = "this CPU has no bf16 products, AVX512_BF16 or AMX; fp32 is many times faster here"
-
-DISAGREE = """
-import sys
-from pathlib import Path
-from llm import dist
-from llm.precision import Hardware
-from vlm import run
-from vlm.config import load_config
-file, out = sys.argv[1:]
-with dist.joined() as ranks:
-    machines = [Hardware(amx=ranks.first), Hardware(amx=not ranks.first)]
-    found = []
-    for machine in machines:
-        run.this_machine = lambda: machine
-        found.append(run.settled(load_config(file)).train.dtype)
-    alone = "+".join(machine.natural for machine in machines)
-    Path(f"{out}.{ranks.rank}").write_text(f"{alone} {'+'.join(found)}")
-"""
 
 
 def in_auto(config: TextRunConfig, **train_keys: Any) -> TextRunConfig:
@@ -159,12 +143,40 @@ def test_a_run_resumed_under_auto_goes_on_in_its_dtype_on_any_machine(
     assert [row["loss"] for row in read_rows(run, "train")] == expected and len(expected) == 6
 
 
-def test_of_several_processes_the_first_decides(recipe: TextRunConfig, tmp_path: Path) -> None:
-    """Two machines of different kinds: ranks that disagreed would reduce tensors of different dtypes."""
-    file = tmp_path / "recipe.yaml"
-    file.write_text(resolve_yaml(in_auto(recipe)))
-    out = tmp_path / "found"
-    assert launch([sys.executable, "-c", DISAGREE, str(file), str(out)], 2) == 0
+def decide(config: TextRunConfig, ranks: dict[str, str], out: Path) -> None:
+    """In one of several processes: what it would take by itself, and what is settled, on two machines in turn."""
+    os.environ |= ranks
+    with pytest.MonkeyPatch.context() as patch, joined() as own:
+        machines = [Hardware(amx=own.first), Hardware(amx=not own.first)]
+        found = []
+        for machine in machines:
+            patch.setattr("vlm.run.this_machine", lambda machine=machine: machine)
+            found.append(settled(config).train.dtype)
+        alone = "+".join(machine.natural for machine in machines)
+        out.with_suffix(f".{own.rank}").write_text(f"{alone} {'+'.join(found)}")
+
+
+def test_of_several_processes_the_first_decides(
+    recipe: TextRunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines of different kinds: ranks that disagreed would reduce tensors of different dtypes.
+
+    The processes are forks of this one, which has imported everything; a card cannot be used in a fork.
+    """
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    out, address = tmp_path / "found", {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    fork = multiprocessing.get_context("fork")
+    started = [
+        fork.Process(
+            target=decide, args=(in_auto(recipe), {"RANK": str(rank), "WORLD_SIZE": "2", **address}, out), daemon=True
+        )
+        for rank in (0, 1)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(60)
+    assert [process.exitcode for process in started] == [0, 0]
     alone, together = zip(*(out.with_suffix(f".{rank}").read_text().split() for rank in (0, 1)), strict=True)
     assert alone == ("bf16+fp32", "fp32+bf16"), "left to themselves they would have differed, both ways round"
     assert together == ("bf16+fp32", "bf16+fp32")
