@@ -41,6 +41,7 @@ def main() -> None:
     chosen |= dict.fromkeys(scope.modules(scope.OTHERS), options.each)
     if options.names:
         chosen = {path: count for path, count in chosen.items() if path in options.names}
+    campaign.explained = frozenset(table.reasons())
     results = campaign.run(chosen, options.seed)
     for row in results:
         if row["status"] == "survived":

@@ -46,9 +46,9 @@ PRELOADED = (  # what takes long to import and is not ours
     "xdist",
     "typer.testing",
 )
-SLACK_S = 90  # beyond the traced time: a process starts, a machine is slow
+SLACK_S = 60  # beyond the traced time: a process starts, a machine is slow
 LIKELY = 12  # tests that saw most faults of a module and are tried first
-SLOWER = 5  # how much longer than traced tests may take before the fault is one of endless work
+SLOWER = 3  # how much longer than traced tests may take before the fault is one of endless work
 
 
 class Campaign:
@@ -58,6 +58,7 @@ class Campaign:
         """`jobs` mutants at a time, tests of at most `limit` traced seconds for each."""
         self.root, self.folder, self.jobs, self.limit = root, root / ".mutate", jobs, limit
         self.preloaded = preloaded
+        self.explained: frozenset[str] = frozenset()  # survivors that need not be tried again
         self.killers: dict[str, Counter[str]] = defaultdict(Counter)  # of each module: tests that saw a fault in it
         self.map_path = self.folder / "map.json"
         self.tried_path = self.folder / "tried.jsonl"
@@ -104,7 +105,7 @@ class Campaign:
     def _settled(self, mutant: Mutant, known: dict[str, Any] | None) -> bool:
         if known is None or known["module"] != digest((self.root / mutant.path).read_bytes()):
             return False
-        return known["status"] != "survived" or known["map"] == self._stamp()
+        return known["status"] != "survived" or known["map"] == self._stamp() or mutant.name in self.explained
 
     def _learn(self, row: dict[str, Any]) -> None:
         if failure := row.get("failure"):

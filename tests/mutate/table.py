@@ -21,8 +21,8 @@ Row = dict[str, Any]
 
 def written(results: list[Row], command: str) -> int:
     """Write both files; how many survivors have no reason."""
-    reasons: dict[str, str] = yaml.safe_load(REASONS.read_text(encoding="utf-8")) or {}
-    rows = [_row(result, reasons) for result in results]
+    known = reasons()
+    rows = [_row(result, known) for result in results]
     document = {
         "command": command,
         "revision": revision(),
@@ -38,12 +38,18 @@ def written(results: list[Row], command: str) -> int:
     return len([row for row in rows if row["status"] == "survived" and "reason" not in row])
 
 
-def _row(result: Row, reasons: dict[str, str]) -> Row:
+def reasons() -> dict[str, str]:
+    """Why a mutant changes nothing, by its name."""
+    found: dict[str, str] = yaml.safe_load(REASONS.read_text(encoding="utf-8")) or {}
+    return found
+
+
+def _row(result: Row, known: dict[str, str]) -> Row:
     row = {key: result[key] for key in KEPT}
     if failure := result.get("failure"):
         row["failed"] = failure["test"]
-    if row["status"] == "survived" and row["name"] in reasons:
-        row["reason"] = " ".join(reasons[row["name"]].split())
+    if row["status"] == "survived" and row["name"] in known:
+        row["reason"] = " ".join(known[row["name"]].split())
     return row
 
 
