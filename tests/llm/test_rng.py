@@ -57,3 +57,16 @@ def test_other_numbers_of_processes_begin_anew(monkeypatch: pytest.MonkeyPatch) 
     be(monkeypatch, 1, 2)
     assert not restore_random(states, seed=9, step=2)
     assert torch.equal(torch.rand(3), drawn(9 * 1_000_003 + 2 * 65_537 + 1))
+
+
+def test_a_cards_numbers_go_on_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process's own card; a checkpoint of cards goes on where there is none."""
+    cards = [torch.tensor([number], dtype=torch.uint8) for number in (1, 2)]
+    cpu = torch.get_rng_state()
+    set_to: list[Tensor] = []
+    monkeypatch.setattr(torch.cuda, "set_rng_state", set_to.append)
+    be(monkeypatch, 1, 2)
+    assert restore_random({"cpu": [cpu, cpu], "cuda": cards}, seed=9, step=2) and set_to == []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert restore_random({"cpu": [cpu, cpu]}, seed=9, step=2) and set_to == []
+    assert restore_random({"cpu": [cpu, cpu], "cuda": cards}, seed=9, step=2) and set_to == cards[1:]

@@ -35,6 +35,7 @@ from llm.tuning import (
     adapters_off,
     apply_tuning,
     inject_adapter,
+    last_parts,
     lora_layers,
     merge_adapters,
     save_adapter,
@@ -426,3 +427,7 @@ def test_a_vision_models_adapter_is_saved_for_its_language_model_alone(tmp_path:
         torch.testing.assert_close(logits(alone), logits(llava), atol=1e-6, rtol=1e-6)
     again = PeftModel.from_pretrained(alone, tmp_path)
     torch.testing.assert_close(logits(again), logits(llava), atol=1e-5, rtol=1e-5)
+
+
+def test_names_of_parts_are_listed_once_and_in_order() -> None:
+    assert last_parts(["layers.0.mlp.up", "layers.1.mlp.up", "layers.0.down", "head"]) == ["down", "head", "up"]
