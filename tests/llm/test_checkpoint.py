@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -174,3 +175,41 @@ def test_an_old_checkpoint_that_cannot_be_deleted_is_reported_and_stops_nothing(
     _save(tmp_path, 3)
     assert f"{tmp_path}/checkpoints/step-000001: an old checkpoint could not be deleted" in capsys.readouterr().out
     assert [folder.name for folder in list_checkpoints(tmp_path)] == ["step-000002", "step-000003"]
+
+
+def test_a_full_disk_leaves_nothing_of_the_checkpoint_it_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for weights, state and 16 MiB is asked for before the first byte is written."""
+    _save(tmp_path, 1)
+    need = 16 * 2**20 + 6 * 2 + 2 * 4 + 4 + STATE["random"].nbytes
+    for free, fits in ((need, True), (need - 1, False)):
+        monkeypatch.setattr("llm.checkpoint.shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        if fits:
+            _save(tmp_path, 2)
+            continue
+        with pytest.raises(RunError, match=r"step-000003: the checkpoint could not be written.*MiB are free"):
+            _save(tmp_path, 3)
+    left = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert left == ["latest", "step-000001", "step-000002"]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        (None, r"step-000001: manifest.json is missing; the checkpoint is torn"),
+        ("folder", "manifest.json: cannot be read"),
+        ("{", "manifest.json: changed since it was written. "),
+        ("[]", "manifest.json: changed since it was written, it names too few files"),
+        ('{"progress.json": {}, "state.json": {}}', "it names too few files"),
+    ],
+)
+def test_a_manifest_that_says_too_little_is_named(tmp_path: Path, manifest: str | None, said: str) -> None:
+    checkpoint = _save(tmp_path, 1)
+    (checkpoint / "manifest.json").unlink()
+    if manifest == "folder":
+        (checkpoint / "manifest.json").mkdir()
+    elif manifest is not None:
+        (checkpoint / "manifest.json").write_text(manifest)
+    with pytest.raises(CheckpointError, match=said):
+        read_progress(checkpoint)
