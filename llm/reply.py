@@ -181,7 +181,7 @@ class _Streamer(BaseStreamer):
     def put(self, value: Tensor) -> None:
         """The prompt, then each new token."""
         if self._begun:
-            self._queue.put(value.reshape(-1).tolist())
+            self._queue.put(value.tolist())
         self._begun = True
 
     def end(self) -> None:

@@ -46,3 +46,10 @@ def test_a_rank_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, rank:
     monkeypatch.setenv("WORLD_SIZE", world)
     with pytest.raises(ConfigError, match=f"RANK is {rank}, WORLD_SIZE {world}"):
         dist.from_environment()
+
+
+def test_each_process_computes_on_its_own_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist, "here", lambda: Ranks(rank=5, world=8, local=1))
+    for there, expected in ((True, torch.device("cuda", 1)), (False, torch.device("cpu"))):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert dist.device() == expected

@@ -168,6 +168,8 @@ def runs(
     for how in SHARED:
         runs.half_done(f"one-then-{how}", "text-full")
         runs.together(f"one-then-{how}", kinds["text-full"], SHARED[how])
+    runs.half_done("bf16-one-then-zero2", "text-bf16")
+    runs.together("bf16-one-then-zero2", rounded, SHARED["zero2"])
     for how in SHARED:
         for value in ("inf", "nan"):
             runs.together(f"spoilt-{how}-{value}", kinds["text-full"] | {"planted": value}, SHARED[how])
@@ -277,6 +279,10 @@ def test_a_gradient_that_is_not_finite_stops_all_before_the_weights_move(runs: R
         found = json.loads((runs.folder / f"spoilt-{how}-{value}" / f"spoilt-{rank}.json").read_text())
         assert re.match(r"step 2: loss [\d.]+, gradient norm (inf|nan); the weights were left", found["said"])
         assert found["moved"] == []
+
+
+def test_masters_of_one_process_go_on_in_two(runs: Runs) -> None:
+    assert apart(runs.losses("text-bf16"), runs.losses("bf16-one-then-zero2")) < 1e-2
 
 
 def test_a_mean_of_means_would_be_another_training(

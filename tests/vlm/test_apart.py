@@ -88,6 +88,8 @@ def test_values_behind_whole_vectors_are_seen() -> None:
             run(torch.randn(17, 32))
         assert remainders.found
     assert leaves_some(torch.empty(128, 3).t()[:, ::2]), "strided"
+    maps = torch.empty(2, 64, 8, 8)
+    assert not leaves_some(maps) and not leaves_some(maps.contiguous(memory_format=torch.channels_last)), "both dense"
     threads = torch.get_num_threads()
     try:
         for count, found in ((1, False), (2, False), (3, True), (16, False)):

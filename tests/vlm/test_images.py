@@ -117,6 +117,13 @@ def test_limits_are_inclusive() -> None:
         check_header(ref, ImageLimits(max_pixels=11))
     with pytest.raises(ImageError, match=f"{len(ref.data)} bytes; "):
         check_header(ref, ImageLimits(max_bytes=len(ref.data) - 1))
+    with pytest.raises(ImageError) as caught:
+        check_header(ref, ImageLimits(max_pixels=11, max_bytes=5000))
+    assert str(caught.value) == (
+        f"<an image of {len(ref.data)} bytes>: 4 x 3 pixels; at most 11 pixels and 5,000 bytes are read. Save a "
+        "smaller copy: the tower sees a few hundred pixels a side"
+    )
+    assert caught.value.code == "image-huge"
 
 
 # --- decoded ---------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import vlm.towers
 from llm.errors import ConfigError, ModelError
 from tests.vlm.conftest import CNN, OPEN_CLIP
 from vlm.open_clip import load_open_clip
+from vlm.timm_tower import _Source, _state
 from vlm.towers import Tower, load_tower
 
 
@@ -231,6 +232,39 @@ def test_random_timm_weights_are_never_used() -> None:
         load_tower("timm:resnet10t")
 
 
+def test_timm_is_asked_for_trained_weights_without_a_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call that needs the hub, held to its arguments."""
+    import timm
+
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def create(name: str, **settings: Any) -> nn.Module:
+        asked.append((name, settings))
+        return nn.Linear(1, 1, bias=False)
+
+    monkeypatch.setattr(timm, "create_model", create)
+    assert list(_state(_Source("resnet10t", "resnet10t"))) == ["weight"]
+    assert asked == [("resnet10t", {"pretrained": True, "num_classes": 0})]
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({"size": 224}, 224),
+        ({"size": 224.0}, 224),
+        ({"size": {"height": 30, "width": 30}}, 30),
+        ({"size": {"shortest_edge": 40.0}}, 40),
+        ({"size": 50, "crop_size": {"height": 48}, "do_center_crop": True}, 48),
+        ({"size": 50, "crop_size": {"height": 48}, "do_center_crop": False}, 50),
+        ({"size": {"longest_edge": 9}}, 0),
+        ({}, 0),
+    ],
+)
+def test_pixels_a_side_by_a_saved_processor(settings: dict[str, Any], size: int) -> None:
+    found = vlm.towers._processor_size(settings)
+    assert found == size and type(found) is int
+
+
 def test_timm_refusals(cnn: Path, tmp_path: Path) -> None:
     import timm
 
@@ -241,6 +275,9 @@ def test_timm_refusals(cnn: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(ModelError, match=r"conv_head\.weight"):
         load_tower(f"timm:{CNN}@{tmp_path / 'w.safetensors'}")
+    (tmp_path / "broken.safetensors").write_bytes(b"\x08" + bytes(7) + b"no json.")
+    with pytest.raises(ModelError, match=r"broken\.safetensors: broken \(.*Fetch it again"):
+        load_tower(f"timm:{CNN}@{tmp_path / 'broken.safetensors'}")
     save_file(timm.create_model("test_vit", pretrained=False).state_dict(), tmp_path / "vit.safetensors")
     with pytest.raises(ModelError, match="not a map of channels"):
         load_tower(f"timm:test_vit@{tmp_path / 'vit.safetensors'}")
