@@ -17,6 +17,7 @@ import coverage
 from tests.mutate.operators import Mutant
 
 # A browser, and a test of what the sources look like: neither says anything about one line of the core.
+STARTED_BY = {"vlm/gguf/server.py": "vlm/gguf/llama_cpp.py"}  # a process that ends without a word to coverage
 CHEAP_S = 1.0  # a test that is tried before all that take longer
 WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 LEFT_OUT = ("tests/demo/test_browser.py", "tests/test_imports.py", "tests/test_pretrained.py", "tests/test_mutate.py")
@@ -36,7 +37,7 @@ class Cover:
 
         First those of `likely`, in their order; then the cheap ones; then the others.
         """
-        lines = self.lines.get(mutant.path, {})
+        lines = self.lines.get(mutant.path) or self.lines.get(STARTED_BY.get(mutant.path, ""), {})
         exact = {test for line in self._places(mutant, source) for test in lines.get(line, ())}
         others = {test for tests in lines.values() for test in tests} - exact
         first = [test for test in likely if test in exact]

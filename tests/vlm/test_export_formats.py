@@ -16,6 +16,7 @@ from llm.errors import ConfigError, ModelError
 from llm.export import proving
 from tests.vlm.runs import recipe
 from vlm.chat import open_speaker
+from vlm.export_llava import llava_config
 from vlm.export_run import export
 from vlm.forward import VlmModel
 from vlm.merge import merge
@@ -146,7 +147,11 @@ def test_llavas_projector_file(
     config = json.loads((tmp_path / "out/config.json").read_text())
     assert (config["mm_projector_type"], config["mm_vision_select_layer"]) == (projector, -2)
     assert (config["mm_hidden_size"], config["hidden_size"], config["mm_vision_tower"]) == (32, 32, str(clip))
-    vision: Any = open_run(run).model
+    assert config["image_aspect_ratio"] == "square", "the recipe stretches"
+    opened: Any = open_run(run)
+    padded = opened.config.model_copy(update={"model": opened.config.model.model_copy(update={"image_mode": "pad"})})
+    assert llava_config(padded, opened.model.vision)["image_aspect_ratio"] == "pad"
+    vision = opened.model
     features = torch.randn(5, 32)
     weight, bias = (state[f"model.mm_projector.{numbers[0]}{part}"] for part in ("weight", "bias"))
     rows = features @ weight.T + bias

@@ -38,7 +38,8 @@ from vlm.export_run import export
 from vlm.forward import VlmModel
 from vlm.gguf import language, llama_cpp, tower, vocabulary
 from vlm.gguf.export import LIMITS, export_gguf
-from vlm.gguf.ollama import go_template
+from vlm.gguf.file import Entry
+from vlm.gguf.ollama import _text, go_template
 from vlm.run import Opened, open_model, train
 
 SIZES: dict[str, Any] = {
@@ -276,6 +277,25 @@ def test_the_child_answers_for_itself(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match="model.gguf: llama.cpp cannot run it: RuntimeError: Failed to init server"):
         llama_cpp.tokenize(tmp_path / "model.gguf", "x")
+
+
+def test_a_child_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deaf.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(llama_cpp, "SERVER", tmp_path / "deaf.py")
+    monkeypatch.setattr(llama_cpp, "SECONDS", 0.3)
+    with pytest.raises(ModelError, match=r"model\.gguf: llama\.cpp did not answer within 0\.3 s"):
+        llama_cpp.tokenize(tmp_path / "model.gguf", "x")
+
+
+def test_tensors_are_written_row_by_row_however_they_lie() -> None:
+    entry = Entry("a", torch.arange(6.0).reshape(2, 3).t(), change=lambda tensor: 2 * tensor.t().contiguous().t())
+    values = entry.values()
+    assert values.flags["C_CONTIGUOUS"] and values.tolist() == [[0.0, 6.0], [2.0, 8.0], [4.0, 10.0]]
+
+
+def test_literals_of_gos_template() -> None:
+    """Nothing is no literal: even an empty one would trim the white space before it."""
+    assert [_text(text) for text in ("", 'a "é"\n')] == ["", '{{- "a \\"é\\"\\n" }}']
 
 
 # Ollama --------------------------------------------------------------------------------------------------------------
