@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from llm.conversation import Message
+from llm.encode import Encoder
 from llm.errors import ConfigError, ModelError
 from llm.layouts import LAYOUTS
 from llm.template import load_template
@@ -40,6 +41,7 @@ from vlm.gguf import language, llama_cpp, tower, vocabulary
 from vlm.gguf.export import LIMITS, export_gguf
 from vlm.gguf.file import Entry
 from vlm.gguf.ollama import _text, go_template
+from vlm.gguf.template import llama_cpp_jinja
 from vlm.run import Opened, open_model, train
 
 SIZES: dict[str, Any] = {
@@ -237,9 +239,21 @@ def test_an_answer_is_opened_as_training_wrote_it(tmp_path: Path) -> None:
     opened = opened_text(llm, tmp_path, "auto")
     assert opened.encoder.template.opening_rest == "<think>\n\n</think>\n\n"
     assert export_gguf(opened, tmp_path / "out", "fp32", ollama=True) < 0.005
-    template = GGUFReader(tmp_path / "out/model.gguf").fields["tokenizer.chat_template"].contents()
+    fields = GGUFReader(tmp_path / "out/model.gguf").fields
+    assert [fields[f"tokenizer.ggml.add_{mark}_token"].contents() for mark in ("bos", "eos")] == [False, False]
+    template = fields["tokenizer.chat_template"].contents()
     assert template.startswith(THINKS) and template != THINKS
     assert (tmp_path / "out/Modelfile").read_text().count("<think>") == 1
+
+
+def test_a_template_that_opens_answers_as_it_writes_them_is_left_as_it_is() -> None:
+    tokenizer = bpe_tokenizer()
+    template = load_template("chatml", tokenizer)
+    assert llama_cpp_jinja(Encoder(tokenizer, template)) == template.jinja
+
+
+def test_blocks_by_the_number_of_the_layer() -> None:
+    assert [tower.blocks_before(layer, 12) for layer in (0, 3, 12, -1, -2, -13)] == [0, 3, 12, 12, 11, 0]
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,15 @@ def check_tower(vision: VisionModel, force: bool) -> None:
         raise ConfigError(f"--to gguf: llama.cpp's towers have no {vision.tower.config.hidden_act}. Use --to hf")
 
 
+def blocks_before(layer: int, count: int) -> int:
+    """How many of `count` blocks make the hidden states that transformers numbers `layer`: 0 is the embeddings."""
+    return layer if layer >= 0 else count + 1 + layer
+
+
 def write_tower(vision: VisionModel, file: Path, name: str, dtype: str) -> None:
     """Write the blocks up to the layer that is read, and the projector with its statistics folded in."""
     tower, config = vision.vision, vision.tower.config
-    blocks = tower.layer if tower.layer >= 0 else config.num_hidden_layers + 1 + tower.layer
+    blocks = blocks_before(tower.layer, config.num_hidden_layers)
     with writer(file, "clip") as out:
         out.add_name(name)
         out.add_clip_has_vision_encoder(True)
