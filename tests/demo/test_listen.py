@@ -92,6 +92,17 @@ def test_no_request_in_time_is_the_end() -> None:
     assert seconds == 3.5 and made.transport.aborted
 
 
+def test_timers_end_with_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: list[object] = []
+    monkeypatch.setattr(listen.H11Protocol, "connection_lost", lambda self, error: lost.append(error))
+    made, ended = patient(), list[str]()
+    made.connection_lost(None)  # before either has begun
+    made._awaited = SimpleNamespace(cancel=lambda: ended.append("request"))
+    made._look = SimpleNamespace(cancel=lambda: ended.append("look"))
+    made.connection_lost(OSError("gone"))
+    assert ended == ["request", "look"] and [type(error) for error in lost] == [type(None), OSError]
+
+
 # Shares ---------------------------------------------------------------------------------------------------------------
 
 

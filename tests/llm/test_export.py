@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, pipeline
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, pipeline
 
 import llm.export
 from llm.errors import ModelError
-from llm.export import export_llm, rename_tensors
+from llm.export import export_llm, generation_config, rename_tensors
 from llm.model import load_llm, load_tokenizer
 from llm.template import NAMED
 from llm.tuning import merge_adapters
@@ -118,3 +119,22 @@ def test_renaming_reaches_every_shard_and_the_index(folder: Path, tmp_path: Path
     rename_tensors(tmp_path, lambda name: f"x.{name}")
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
     assert all(name.startswith("x.") for name in index["weight_map"])
+
+
+@pytest.mark.parametrize(
+    ("before", "own", "pad", "ends", "padding"),
+    [
+        (5, 7, 9, [3, 5, 7], 9),
+        ([5, 3], None, None, [3, 5], 3),
+        (None, None, None, [3], 3),
+    ],
+)
+def test_how_answers_end_and_what_fills_a_batch(
+    before: Any, own: int | None, pad: int | None, ends: list[int], padding: int
+) -> None:
+    """The template's mark, what ended answers before, the tokenizer's end, each once; greedy, whatever was before."""
+    model: Any = SimpleNamespace(generation_config=GenerationConfig(eos_token_id=before, temperature=0.3, top_k=4))
+    tokenizer: Any = SimpleNamespace(bos_token_id=1, eos_token_id=own, pad_token_id=pad)
+    config = generation_config(model, tokenizer, [3])
+    assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (1, ends, padding)
+    assert not config.do_sample and config.temperature != 0.3 and config.top_k != 4

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -18,6 +19,7 @@ from tests.mutate.operators import Mutant
 
 # A browser, and a test of what the sources look like: neither says anything about one line of the core.
 STARTED_BY = {"vlm/gguf/server.py": "vlm/gguf/llama_cpp.py"}  # a process that ends without a word to coverage
+PREPARED_S = 0.3  # a test of a file that runs anyway, once its fixtures are made: taken whatever was spent
 CHEAP_S = 1.0  # a test that is tried before all that take longer
 WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 LEFT_OUT = ("tests/demo/test_browser.py", "tests/test_imports.py", "tests/test_pretrained.py", "tests/test_mutate.py")
@@ -31,21 +33,35 @@ class Cover:
     fixtures: dict[str, list[str]] = field(default_factory=dict)  # of each test
     lines: dict[str, dict[int, list[str]]] = field(default_factory=dict)  # module -> line -> tests
     sources: dict[str, list[str]] = field(default_factory=dict)  # the modules as they were traced
+    _importers: dict[str, set[str]] = field(default_factory=dict, compare=False)  # files of tests, by module
 
     def tests_of(self, mutant: Mutant, source: bytes, limit: float, likely: Sequence[str] = ()) -> list[str]:
-        """Tests that run the mutant's lines, then others that run its module, of at most `limit` s in all.
+        """Tests that run the mutant's lines, then others that run or import its module, of at most `limit` s in all.
 
-        First those of `likely`, in their order; then the cheap ones; then the others.
+        First those of `likely`, in their order; then the cheap ones; then the others. Values of a module that are read
+        and never run (a limit, a default) leave no line behind.
         """
         lines = self.lines.get(mutant.path) or self.lines.get(STARTED_BY.get(mutant.path, ""), {})
         exact = {test for line in self._places(mutant, source) for test in lines.get(line, ())}
-        others = {test for tests in lines.values() for test in tests} - exact
+        others = {test for tests in lines.values() for test in tests} | self._importing(mutant.path)
+        others -= exact
         first = [test for test in likely if test in exact]
         groups = [first]
         for group in (exact - set(first), others):
             cheap = {test for test in group if self.cost(test) < CHEAP_S}
             groups += [self._by_file(cheap), self._by_file(group - cheap)]
         return self._affordable(groups, limit)
+
+    def _importing(self, path: str) -> set[str]:
+        """Tests of the files that name the module."""
+        files = {test.partition("::")[0] for test in self.fixtures}
+        if path not in self._importers:
+            module = path.removesuffix(".py").replace("/", ".")
+            named = re.compile(rf"\b{re.escape(module)}\b")
+            self._importers[path] = {
+                file for file in files if Path(file).is_file() and named.search(Path(file).read_text(encoding="utf-8"))
+            }
+        return {test for test in self.fixtures if test.partition("::")[0] in self._importers[path]}
 
     def _places(self, mutant: Mutant, source: bytes) -> list[int]:
         """The mutant's lines in the module as it was traced."""
@@ -63,14 +79,17 @@ class Cover:
 
     def _affordable(self, groups: list[list[str]], limit: float) -> list[str]:
         chosen: list[str] = []
+        files: set[str] = set()
         spent = 0.0
         for group in groups:
             made: set[str] = set()
             for test in group:
                 fixtures = self.fixtures.get(test, [])
                 cost = self._own(test) + self._making(name for name in fixtures if name not in made)
-                if chosen and spent + cost > limit:
+                prepared = test.partition("::")[0] in files and cost < PREPARED_S
+                if chosen and spent + cost > limit and not prepared:
                     continue
+                files.add(test.partition("::")[0])
                 made.update(fixtures)
                 chosen.append(test)
                 spent += cost
