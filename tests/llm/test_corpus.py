@@ -1,5 +1,6 @@
-"""What is held out for validation: drawn by content, wherever the files lie."""
+"""Images are checked before a corpus counts; what is held out is drawn by content, wherever the files are."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 
 from llm.config import DataConfig, Source
-from llm.corpus import Corpus, build_corpus, hold_out
+from llm.conversation import ImageRef
+from llm.corpus import CheckImage, Corpus, build_corpus, hold_out
 from llm.encode import Encoder
+from llm.errors import ImageError
 from llm.model import load_tokenizer
 from llm.template import load_template
 
@@ -19,7 +22,9 @@ def encoder(tiny_llama: Path) -> Encoder:
     return Encoder(tokenizer, load_template("chatml", tokenizer), tokenizer.convert_tokens_to_ids("<image>"), 4)
 
 
-def corpus_in(folder: Path, encoder: Encoder, count: int = 200, pictures: bool = False) -> Corpus:
+def corpus_in(
+    folder: Path, encoder: Encoder, count: int = 200, pictures: bool = False, check: CheckImage | None = None
+) -> Corpus:
     """Records `what 0?`, `what 1?`, ...; with `pictures`, two records each show the same one."""
     folder.mkdir()
     rows = [
@@ -34,7 +39,41 @@ def corpus_in(folder: Path, encoder: Encoder, count: int = 200, pictures: bool =
     ]
     (folder / "rows.json").write_text(json.dumps(rows))
     sources = (Source(path="rows.json"),)
-    return build_corpus(sources, DataConfig(sources=sources), encoder, folder / "cache", folder)
+    return build_corpus(sources, DataConfig(sources=sources), encoder, folder / "cache", folder, check)
+
+
+def test_every_image_is_checked_once_before_the_corpus_counts(encoder: Encoder, tmp_path: Path) -> None:
+    """Twelve records show six images; a bad one is named and nothing is kept."""
+    checked: list[str] = []
+    bad = {"4.png"}
+
+    def check(image: ImageRef) -> None:
+        checked.append(Path(image.path).name)
+        if checked[-1] in bad:
+            raise ImageError("cut off", "Fetch it again", image.path, "image-broken")
+
+    with pytest.raises(ImageError, match=r"4\.png: cut off"):
+        corpus_in(tmp_path / "bad", encoder, 12, pictures=True, check=check)
+    assert not list((tmp_path / "bad" / "cache").glob("*/corpus.json"))
+    bad.clear()
+    checked.clear()
+    assert len(corpus_in(tmp_path / "mended", encoder, 12, pictures=True, check=check)) == 12
+    assert sorted(checked) == [f"{number}.png" for number in range(6)]
+
+
+def test_an_image_inside_a_row_is_checked_where_it_is_written(encoder: Encoder, tmp_path: Path) -> None:
+    """Its name is the one that it has once the corpus is there."""
+    seen: list[bytes] = []
+    url = "data:image/png;base64," + base64.b64encode(b"pixels").decode()
+    asked = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "what?"}]
+    turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": "it"}]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": turns}))
+    sources = (Source(path="rows.jsonl"),)
+    data = DataConfig(sources=sources)
+    corpus = build_corpus(
+        sources, data, encoder, tmp_path / "cache", tmp_path, lambda image: seen.append(Path(image.path).read_bytes())
+    )
+    assert seen == [b"pixels"] and Path(corpus.images[0][0]).read_bytes() == b"pixels"
 
 
 @pytest.mark.parametrize("pictures", [False, True])

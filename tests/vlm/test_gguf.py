@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,7 @@ def test_pictures(dtype: str, layer: int, tiny_llm: Path, siglip: Path, records:
     assert export_gguf(opened, tmp_path / "out", dtype) < {"fp32": 0.002, "bf16": 0.01, "q8_0": 0.02}[dtype]
     fields = GGUFReader(tmp_path / "out/mmproj.gguf").fields
     assert fields["clip.vision.block_count"].contents() == 4 + layer
+    assert fields["general.name"].contents() == opened.config.name
     kinds = {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(tmp_path / "out/mmproj.gguf").tensors}
     assert kinds["v.blk.0.attn_q.weight"] == {"fp32": "F32", "bf16": "BF16", "q8_0": "Q8_0"}[dtype]
     assert kinds["v.position_embd.weight"] == kinds["v.blk.0.ln1.weight"] == "F32"
@@ -310,6 +312,24 @@ def test_tensors_are_written_row_by_row_however_they_lie() -> None:
 def test_literals_of_gos_template() -> None:
     """Nothing is no literal: even an empty one would trim the white space before it."""
     assert [_text(text) for text in ("", 'a "é"\n')] == ["", '{{- "a \\"é\\"\\n" }}']
+
+
+def test_what_llama_cpp_prints_is_no_answer(tmp_path: Path) -> None:
+    """The child, vlm.gguf.server, beside a stand-in that prints as a library in C does."""
+    (tmp_path / "xllamacpp.py").write_text(
+        "import os\nfrom types import SimpleNamespace\n"
+        "class CommonParams:\n    def __init__(self):\n        self.model = SimpleNamespace()\n"
+        "        self.mmproj = SimpleNamespace()\n"
+        "class Server:\n    def __init__(self, params):\n        os.write(1, b'loading ...')\n"
+        "    def handle_chat_completions(self, chat):\n        os.write(1, b'noise')\n        return chat\n"
+    )
+    asked = {"model": "m", "mmproj": "", "texts": [], "chats": [{"a": 1}, {"b": "ü"}]}
+    (tmp_path / "asked.json").write_text(json.dumps(asked))
+    command = [sys.executable, "-P", str(llama_cpp.SERVER), str(tmp_path / "asked.json")]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"tokens": [], "answers": asked["chats"]}
+    assert "loading ...noisenoise" in done.stderr
 
 
 # Ollama --------------------------------------------------------------------------------------------------------------
