@@ -63,7 +63,7 @@ def collate(samples: list[Sample], indices: tuple[int, ...] = ()) -> PackedBatch
     starts = np.concatenate([[0], np.cumsum(lengths)])
     labels = np.concatenate([sample.labels for sample in samples])
     target_rows = np.flatnonzero(labels != IGNORED)
-    spans = [span for start, sample in zip(starts, samples, strict=False) for span in spans_of(sample, int(start))]
+    spans = [span for start, sample in zip(starts.tolist(), samples, strict=False) for span in spans_of(sample, start)]
     return PackedBatch(
         input_ids=_row(np.concatenate([sample.ids for sample in samples])),
         position_ids=_row(np.concatenate([positions_of(sample) for sample in samples])),

@@ -94,6 +94,28 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
             yield from tensors_of(getattr(value, field.name))
 
 
+def waited(batch: Any, monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Addresses of the tensors whose copy to a card the process would wait for."""
+    found: set[int] = set()
+    own = Tensor.to
+
+    def to(tensor: Tensor, *where: Any, **how: Any) -> Tensor:
+        if not how.get("non_blocking"):
+            found.add(tensor.data_ptr())
+        return own(tensor, *where, **how)
+
+    monkeypatch.setattr(Tensor, "to", to)
+    batch.to(torch.device("meta"))
+    return found
+
+
+def test_a_copy_to_a_card_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids, positions, lengths, targets and their rows: the attention's tensors are copied as a whole."""
+    batch = collate([PLAIN, TREE], (7, 9))
+    own = (batch.input_ids, batch.position_ids, batch.cu_seqlens, batch.target_rows, batch.targets)
+    assert not waited(batch, monkeypatch) & {tensor.data_ptr() for tensor in own}
+
+
 def test_a_batch_moves_as_a_whole() -> None:
     batch = collate([PLAIN, TREE], (7, 9))
     (group,) = batch.attention.groups

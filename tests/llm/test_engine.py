@@ -121,6 +121,11 @@ def test_runs_are_as_long_as_the_bucket_allows(monkeypatch: pytest.MonkeyPatch) 
     assert list(_runs([])) == []
 
 
+def test_128_mib_are_summed_at_once() -> None:
+    """The memory that docs/parallel.md counts beside the gradients, in fp32."""
+    assert 4 * module.BUCKET == 128 * 2**20
+
+
 def test_weights_are_given_as_they_are() -> None:
     model = Two()
     assert engine_of(model).weights({"x": model.x}) == {"x": model.x}

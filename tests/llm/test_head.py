@@ -232,3 +232,36 @@ class Largest(TorchDispatchMode):
             if isinstance(tensor, Tensor):
                 self.numel = max(self.numel, tensor.numel())
         return result
+
+
+class Products(TorchDispatchMode):
+    """Rows and columns of each matrix product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        if operation.__name__.split(".")[0] in ("mm", "addmm"):
+            self.found.append(tuple(result.shape))
+        return result
+
+
+def test_chunks_of_a_cpu_are_24_mib_of_logits() -> None:
+    """For SmolLM2's vocabulary in bf16 at most 256 rows, the size that docs/speed.md measured."""
+    head = nn.Linear(1, 49_152, bias=False, dtype=torch.bfloat16, device="meta")
+    for rows, chunks in ((256, 1), (257, 2)):
+        hidden = torch.zeros(rows, 1, dtype=torch.bfloat16, device="meta")
+        with torch.no_grad(), Products() as products:
+            HeadLoss()(hidden, head, torch.zeros(rows, dtype=torch.long, device="meta"))
+        assert len(products.found) == chunks
+
+
+@pytest.mark.parametrize(("of_hidden", "of_weight", "products"), [(True, False, 2), (False, True, 2), (True, True, 3)])
+def test_only_gradients_that_are_asked_for_are_multiplied(of_hidden: bool, of_weight: bool, products: int) -> None:
+    head, hidden, targets = problem(torch.float32, bias=False, trains=of_weight)
+    hidden = hidden.detach().requires_grad_(of_hidden)
+    with Products() as seen:
+        HeadLoss()(hidden, head, targets)
+    assert len(seen.found) == products, seen.found

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,3 +126,14 @@ def test_convolutions_see_two_pictures_or_a_picture_twice(cnn: Path, monkeypatch
     side = tower.preprocess.size
     assert len(Apart(tower)(torch.randn(5, 3, side, side))) == 5
     assert set(calls) == {2}
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(33, ()), (34, (2,)), (67, (2,)), (68, (4, 2)), (136, (8, 4, 2))])
+def test_images_of_a_call_by_the_rows_that_they_take(
+    monkeypatch: pytest.MonkeyPatch, rows: int, sizes: tuple[int, ...]
+) -> None:
+    """4 x 4 patches and a class token: 17 rows an image."""
+    monkeypatch.setattr("vlm.apart.ROWS", rows)
+    monkeypatch.setattr(Apart, "_same", lambda *_: True)
+    tower: Any = SimpleNamespace(kind="clip_vision_model", grid=4, leading=1, module=SimpleNamespace(dtype=torch.half))
+    assert Apart(tower)._proven(torch.zeros(8, 3, 2, 2)) == sizes

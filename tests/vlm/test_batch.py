@@ -11,7 +11,7 @@ from PIL import Image
 from llm.batch import collate
 from llm.conversation import ImageRef
 from llm.encode import IGNORED, Sample
-from tests.llm.test_batch import tensors_of
+from tests.llm.test_batch import tensors_of, waited
 from vlm.batch import VlmBatch, collate_vlm, read_pixels
 from vlm.features import FeatureStore
 from vlm.images import Preprocess
@@ -99,6 +99,12 @@ def test_a_muted_batch_keeps_its_pictures(pictures: dict[str, ImageRef]) -> None
     muted = batch.muted()
     assert muted.text.targets.tolist() == [IGNORED] * 3 and batch.text.targets.tolist() == [9] * 3
     assert muted.pixel_values is batch.pixel_values and muted.image_rows is batch.image_rows
+
+
+def test_a_copy_to_a_card_does_not_wait(pictures: dict[str, ImageRef], monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = packed(three(pictures))
+    own = (batch.pixel_values, batch.order, batch.image_of, batch.image_rows)
+    assert not waited(batch, monkeypatch) & {tensor.data_ptr() for tensor in own}
 
 
 def test_a_batch_moves_as_a_whole(pictures: dict[str, ImageRef]) -> None:

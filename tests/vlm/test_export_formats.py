@@ -144,7 +144,9 @@ def test_llavas_projector_file(
     state = torch.load(tmp_path / "out/mm_projector.bin", weights_only=True)
     numbers = ["0.", "2."] if projector == "mlp2x_gelu" else [""]
     assert set(state) == {f"model.mm_projector.{n}{part}" for n in numbers for part in ("weight", "bias")}
-    config = json.loads((tmp_path / "out/config.json").read_text())
+    text = (tmp_path / "out/config.json").read_text()
+    assert f'\n  "mm_projector_type": "{projector}",\n' in text, "a line for each key, for people"
+    config = json.loads(text)
     assert (config["mm_projector_type"], config["mm_vision_select_layer"]) == (projector, -2)
     assert (config["mm_hidden_size"], config["hidden_size"], config["mm_vision_tower"]) == (32, 32, str(clip))
     assert config["image_aspect_ratio"] == "square", "the recipe stretches"

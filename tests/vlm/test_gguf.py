@@ -26,7 +26,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from llm.conversation import Message
+from llm.conversation import ImageRef, Message
 from llm.encode import Encoder
 from llm.errors import ConfigError, ModelError
 from llm.layouts import LAYOUTS
@@ -39,7 +39,7 @@ from tests.vlm.test_export_formats import text_recipe
 from vlm.export_run import export
 from vlm.forward import VlmModel
 from vlm.gguf import language, llama_cpp, tower, vocabulary
-from vlm.gguf.export import LIMITS, export_gguf
+from vlm.gguf.export import LIMITS, _messages, export_gguf
 from vlm.gguf.file import Entry
 from vlm.gguf.ollama import _text, go_template
 from vlm.gguf.template import llama_cpp_jinja
@@ -307,6 +307,16 @@ def test_tensors_are_written_row_by_row_however_they_lie() -> None:
     entry = Entry("a", torch.arange(6.0).reshape(2, 3).t(), change=lambda tensor: 2 * tensor.t().contiguous().t())
     values = entry.values()
     assert values.flags["C_CONTIGUOUS"] and values.tolist() == [[0.0, 6.0], [2.0, 8.0], [4.0, 10.0]]
+
+
+def test_questions_and_answers_in_turn() -> None:
+    shown = ImageRef(data=b"png")
+    assert _messages(("Q", "A", "R")) == (
+        Message("user", ("Q",)),
+        Message("assistant", ("A",)),
+        Message("user", ("R",)),
+    )
+    assert _messages(("Q", "A"), b"png") == (Message("user", (shown, "Q")), Message("assistant", ("A",)))
 
 
 def test_literals_of_gos_template() -> None:

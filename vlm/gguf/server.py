@@ -28,7 +28,6 @@ def main() -> None:
 
 def _fail(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     traceback.print_exception(kind, error, trace)
-    sys.stderr.flush()
     os._exit(1)
 
 

@@ -6,8 +6,7 @@ from llm.encode import Encoder
 
 # The server writes a picture as `<__media_...__>` straight before the text behind it, in one string; training saw a
 # picture on a line of its own.
-_LINES = r"""
-{%- set media = namespace(messages=[]) -%}
+_LINES = r"""{%- set media = namespace(messages=[]) -%}
 {%- for message in messages -%}
 {%- if message['content'] is string and '<__media' in message['content'] -%}
 {%- set content = message['content'] | replace('__>\n', '__>') | replace('__>', '__>\n') -%}
@@ -17,7 +16,7 @@ _LINES = r"""
 {%- endif -%}
 {%- endfor -%}
 {%- set messages = media.messages %}
-""".lstrip()
+"""
 
 
 def llama_cpp_jinja(encoder: Encoder) -> str:

@@ -102,7 +102,7 @@ def add_vocabulary(
 
 def _tokens(spec: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
     tokens = [f"[UNUSED{number}]" for number in range(rows)]
-    types = [int(TokenType.UNUSED)] * rows
+    types: list[int] = [TokenType.UNUSED] * rows
     unknown = spec["model"].get("unk_token")
     for text, number in spec["model"]["vocab"].items():
         is_byte = bool(spec["model"].get("byte_fallback")) and len(text) == 6 and text.startswith("<0x")
