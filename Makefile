@@ -62,6 +62,6 @@ soak: $(READY)
 attack: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.attack
 
-# Faults planted into the core, one at a time, and whether a test sees each: docs/mutation.md. About two hours.
+# Faults planted into the core, one at a time, and whether a test sees each: docs/mutation.md. About an hour.
 mutate: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.mutate

@@ -248,13 +248,16 @@ class Products(TorchDispatchMode):
         return result
 
 
-def test_chunks_of_a_cpu_are_24_mib_of_logits() -> None:
-    """For SmolLM2's vocabulary in bf16 at most 256 rows, the size that docs/speed.md measured."""
+@pytest.mark.parametrize(("device", "rows"), [("cpu", 256), ("cuda", 2730)])
+def test_chunks_are_24_mib_of_logits_and_256_on_a_card(device: str, rows: int) -> None:
+    """For SmolLM2's vocabulary in bf16; a CPU's size is the one that docs/speed.md measured."""
     head = nn.Linear(1, 49_152, bias=False, dtype=torch.bfloat16, device="meta")
-    for rows, chunks in ((256, 1), (257, 2)):
-        hidden = torch.zeros(rows, 1, dtype=torch.bfloat16, device="meta")
+    loss = HeadLoss()
+    loss.device = device
+    for count, chunks in ((rows, 1), (rows + 1, 2)):
+        hidden = torch.zeros(count, 1, dtype=torch.bfloat16, device="meta")
         with torch.no_grad(), Products() as products:
-            HeadLoss()(hidden, head, torch.zeros(rows, dtype=torch.long, device="meta"))
+            loss(hidden, head, torch.zeros(count, dtype=torch.long, device="meta"))
         assert len(products.found) == chunks
 
 

@@ -55,7 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("action", nargs="?", default="run", choices=("run", "trace", "list", "try"))
     parser.add_argument("names", nargs="*", help="modules, test files or mutants")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
-    parser.add_argument("--limit", type=float, default=120, help="seconds of tests a mutant may take, as traced")
+    parser.add_argument("--limit", type=float, default=60, help="seconds of tests a mutant may take, as traced")
     parser.add_argument("--seed", type=int, default=scope.SEED, help="which mutants are drawn")
     parser.add_argument("--each", type=int, default=scope.EACH, help="mutants of a module")
     parser.add_argument("--core-each", type=int, default=scope.CORE_EACH, help="mutants of a module of the core")

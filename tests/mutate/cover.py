@@ -46,11 +46,10 @@ class Cover:
         others = {test for tests in lines.values() for test in tests} | self._importing(mutant.path)
         others -= exact
         first = [test for test in likely if test in exact]
-        groups = [first]
-        for group in (exact - set(first), others):
-            cheap = {test for test in group if self.cost(test) < CHEAP_S}
-            groups += [self._by_file(cheap), self._by_file(group - cheap)]
-        return self._affordable(groups, limit)
+        left = (exact - set(first), others)
+        cheap = [{test for test in group if self.cost(test) < CHEAP_S} for group in left]
+        dear = [group - some for group, some in zip(left, cheap, strict=True)]
+        return self._affordable([first, *map(self._by_file, (*cheap, *dear))], limit)
 
     def _importing(self, path: str) -> set[str]:
         """Tests of the files that name the module."""

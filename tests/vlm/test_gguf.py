@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -254,6 +255,14 @@ def test_a_template_that_opens_answers_as_it_writes_them_is_left_as_it_is() -> N
     assert llama_cpp_jinja(Encoder(tokenizer, template)) == template.jinja
 
 
+def test_what_opens_an_answer_is_written_as_it_is() -> None:
+    """llama.cpp's Jinja knows fewer escapes than JSON."""
+    template = SimpleNamespace(jinja="{{ x }}", opening_rest='<想>\n"')
+    encoder: Any = SimpleNamespace(template=template, image_id=None)
+    expected = '{{ x }}{%- if add_generation_prompt -%}{{- "<想>\\n\\"" -}}{%- endif -%}'
+    assert llama_cpp_jinja(encoder) == expected
+
+
 def test_blocks_by_the_number_of_the_layer() -> None:
     assert [tower.blocks_before(layer, 12) for layer in (0, 3, 12, -1, -2, -13)] == [0, 3, 12, 12, 11, 0]
 
@@ -322,6 +331,21 @@ def test_questions_and_answers_in_turn() -> None:
 def test_literals_of_gos_template() -> None:
     """Nothing is no literal: even an empty one would trim the white space before it."""
     assert [_text(text) for text in ("", 'a "é"\n')] == ["", '{{- "a \\"é\\"\\n" }}']
+
+
+def test_a_child_that_fails_says_why_and_waits_for_no_thread(tmp_path: Path) -> None:
+    """vlm.gguf.server beside a stand-in whose thread sleeps for long, as llama.cpp's do."""
+    (tmp_path / "xllamacpp.py").write_text(
+        "import threading, time\nfrom types import SimpleNamespace\n"
+        "class CommonParams:\n    def __init__(self):\n        self.model = self.mmproj = SimpleNamespace()\n"
+        "class Server:\n    def __init__(self, params):\n"
+        "        threading.Thread(target=time.sleep, args=(60,)).start()\n        raise RuntimeError('no such model')\n"
+    )
+    (tmp_path / "asked.json").write_text(json.dumps({"model": "m", "mmproj": "", "texts": [], "chats": []}))
+    command = [sys.executable, "-P", str(llama_cpp.SERVER), str(tmp_path / "asked.json")]
+    own = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and done.stderr.endswith("RuntimeError: no such model\n")
 
 
 def test_what_llama_cpp_prints_is_no_answer(tmp_path: Path) -> None:
