@@ -90,15 +90,19 @@ def test_every_module_of_the_scope_is_there_and_drawn_from_alike() -> None:
         scope.modules(("llm/gone.py",))
 
 
-def test_tests_of_a_line_come_first_and_the_cheapest_of_them() -> None:
+def test_cheap_tests_come_first_and_those_of_the_line_before_others() -> None:
     source = b"a = 1\nb = 2\n"
     first, second = mutants_of("m.py", source)
     seconds = {"t x.py::slow": 5.0, "t x.py::quick": 1.0, "t y.py::other": 0.1, "f x::made": 3.0}
     fixtures = {"x.py::slow": ["x::made"], "x.py::quick": ["x::made"], "y.py::other": []}
     lines = {"m.py": {1: ["x.py::slow", "x.py::quick"], 2: ["y.py::other"]}}
     tests = Cover(seconds, fixtures, lines, {"m.py": source.decode().splitlines()})
-    assert tests.tests_of(first, source, 100) == ["x.py::quick", "x.py::slow", "y.py::other"]
-    assert tests.tests_of(first, source, 6) == ["x.py::quick", "y.py::other"], "a fixture is paid for once"
+    assert tests.tests_of(first, source, 100) == ["y.py::other", "x.py::quick", "x.py::slow"], (
+        "it costs next to nothing"
+    )
+    assert tests.tests_of(first, source, 6) == ["y.py::other", "x.py::quick"]
+    assert tests.tests_of(first, source, 9.2) == ["y.py::other", "x.py::quick", "x.py::slow"], "a fixture is paid once"
+    assert tests.tests_of(first, source, 100, ["x.py::slow"])[0] == "x.py::slow", "it saw a fault here before"
     assert tests.tests_of(second, source, 0.1) == ["y.py::other"]
     moved = b"# new\n" + source
     assert tests.tests_of(mutants_of("m.py", moved)[1], moved, 0.1) == ["y.py::other"], "lines are found again"
