@@ -172,7 +172,7 @@ def _close(queue: "SimpleQueue[list[int] | None]", _: object) -> None:
 
 
 class _Streamer(BaseStreamer):
-    """Hands new tokens to a queue, the prompt left out; the end is told by the thread itself."""
+    """Hands new tokens to a queue, without the prompt; the thread itself signals the end."""
 
     def __init__(self, queue: "SimpleQueue[list[int] | None]") -> None:
         self._queue = queue

@@ -3,11 +3,15 @@
 Models here are transformers' own, called a record at a time without packing, padding or a cache.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -17,6 +21,7 @@ FACTORS = (0.5, 1.0, 1.0, 0.5)
 OPTIM = {"lr": LR, "betas": BETAS, "eps": EPS, "weight_decay": DECAY, "clip": CLIP, "warmup": 0.5}
 
 Asked = tuple[tuple[str, str], ...]  # questions and their answers, in turn
+Step = tuple[float, float, dict[str, Tensor]]  # loss, gradient norm, weights afterwards
 
 
 @dataclass(frozen=True)
@@ -91,3 +96,23 @@ class Adam:
         decay = DECAY if weight.dim() > 1 else 0.0
         moved = weight.double() * (1 - lr * decay) - lr * mean / (square.sqrt() + EPS)
         weight.copy_(moved)
+
+
+def assert_alike(run: Path, steps: list[Step]) -> None:
+    """Every step that a run logged and saved, against the reference's: loss, norm, rate and each weight.
+
+    A weight's name in the checkpoint ends in the reference's name for it.
+    """
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    logged = [line for line in lines if line["kind"] == "train"]
+    assert len(logged) == len(steps)
+    for number, (row, (loss, norm, weights)) in enumerate(zip(logged, steps, strict=True), 1):
+        assert row["loss"] == pytest.approx(loss, rel=1e-5), f"step {number}"
+        assert row["grad_norm"] == pytest.approx(norm, rel=1e-4), f"step {number}"
+        assert row["lr"] == pytest.approx(LR * FACTORS[number - 1]), f"step {number}"
+        saved = load_file(run / "checkpoints" / f"step-{number:06d}" / "trainable.safetensors")
+        assert len(saved) == len(weights)
+        for name, weight in weights.items():
+            ending = "." + name.removeprefix("model.")
+            (found,) = (tensor for other, tensor in saved.items() if other.endswith(ending))
+            torch.testing.assert_close(found, weight, rtol=0, atol=1e-5, msg=name)

@@ -1,4 +1,4 @@
-"""`make mutate` plants the faults that it says, and tells a test that sees one from a test that does not."""
+"""`make mutate` plants the faults that it says, and knows a test that detects one from a test that does not."""
 
 import shutil
 import subprocess

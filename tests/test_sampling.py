@@ -1,4 +1,4 @@
-"""Every knob of an answer does what transformers' own logits processors do for it, whoever turns it."""
+"""Every knob of an answer does what transformers' own logits processors do for it, through every way in."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ KNOBS: dict[str, dict[str, Any]] = {
 
 
 class Reference:
-    """Answers token by token: the whole text through the model each time, then transformers' processors."""
+    """Answers token by token: the full text through the model each time, then transformers' processors."""
 
     def __init__(self, folder: Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -151,7 +151,7 @@ def test_knobs_that_ask_for_nothing(api: Callable[[dict[str, Any]], str], expect
 
 @pytest.fixture(scope="module")
 def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[dict[str, Any]], str]]:
-    """Asks through the page: the event behind its question box, each knob's value where its label is."""
+    """Asks through the page: the event of its question box, each knob's value where its label is."""
     shelf = Shelf(tmp_path_factory.mktemp("runs"), [str(folder)])
     with listening(web_app(shelf)) as url, httpx.Client(timeout=60) as client:
         visit = Visit(url, client.get(f"{url}/config").json(), client)

@@ -242,7 +242,7 @@ def test_a_loss_that_is_not_finite_names_the_records(tiny_llama: Path, data: Pat
 def test_a_gradient_that_is_not_finite_stops_before_the_weights_move(
     tiny_llama: Path, data: Path, tmp_path: Path, kind: str, clip: float, value: float
 ) -> None:
-    """The loss is finite all the while: the norm alone tells."""
+    """The loss is finite all the while: only the norm shows it."""
     config = recipe(tiny_llama, data, tmp_path / "run", tune={"kind": kind}, optim={"clip": clip})
     with planted(value) as spoiler, pytest.raises(TrainingError) as stopped:
         train(config, Path.cwd())

@@ -39,7 +39,7 @@ class Cover:
         """Tests that run the mutant's lines, then others that run or import its module, of at most `limit` s in all.
 
         First those of `likely`, in their order; then the cheap ones; then the others. Values of a module that are read
-        and never run (a limit, a default) leave no line behind.
+        and never run (a limit, a default) have no line in the trace.
         """
         lines = self.lines.get(mutant.path) or self.lines.get(STARTED_BY.get(mutant.path, ""), {})
         exact = {test for line in self._places(mutant, source) for test in lines.get(line, ())}

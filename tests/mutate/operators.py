@@ -141,15 +141,19 @@ class _Finder(ast.NodeVisitor):
         self._inside(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._function(node)
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self._optional.append(node.returns is not None and "None" in ast.unparse(node.returns))
         for default in (*node.args.defaults, *(part for part in node.args.kw_defaults if part is not None)):
             self.visit(default)
         self._inside(node)
         self._optional.pop()
 
-    visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]
-
-    def _inside(self, node: ast.ClassDef | ast.FunctionDef) -> None:
+    def _inside(self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self._scope.append(node.name)
         for statement in node.body:
             self.visit(statement)

@@ -1,7 +1,6 @@
 """The result as benchmarks/results/mutation.json and as the table of docs/mutation.md."""
 
 import json
-import platform
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import yaml
 
 from tests.mutate import scope
-from tests.soak.table import revision
+from tests.soak.table import machine, revision
 
 RESULTS = Path("benchmarks/results/mutation.json")
 PAGE = Path("docs/mutation.md")
@@ -26,14 +25,14 @@ def written(results: list[Row], command: str) -> int:
     document = {
         "command": command,
         "revision": revision(),
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "machine": machine(),
         "seconds of tests": round(sum(row["seconds"] for row in rows)),
         "mutants": rows,
     }
     RESULTS.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
-    text = "\n".join([f"`{command}` at {document['revision']}, {document['machine']}:", "", *_table(rows)])
+    text = "\n".join([f"`{command}` at {document['revision']}, {_words(machine())}:", "", *_table(rows)])
     PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
     return len([row for row in rows if row["status"] == "survived" and "reason" not in row])
 
@@ -51,6 +50,11 @@ def _row(result: Row, known: dict[str, str]) -> Row:
     if row["status"] == "survived" and row["name"] in known:
         row["reason"] = " ".join(known[row["name"]].split())
     return row
+
+
+def _words(facts: dict[str, Any]) -> str:
+    """A machine in a line: its CPU, cores and versions."""
+    return ", ".join(f"{key} {value}" for key, value in facts.items())
 
 
 def _table(rows: list[Row]) -> list[str]:

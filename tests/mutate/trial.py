@@ -93,7 +93,7 @@ _clock = int(time.time())
 
 
 def _write(path: Path, text: str) -> None:
-    """Each time with a new second of change: Python tells compiled files by that and by the length."""
+    """Each time with a new second of change: Python recognises compiled files by that and by the length."""
     global _clock
     _clock += 1
     path.write_text(text, encoding="utf-8")

@@ -101,7 +101,7 @@ def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None
     alone = read_rows(train(config, Path.cwd()), "train")
     together = read_rows(run, "train")
     worst = max(abs(one["loss"] - two["loss"]) / one["loss"] for one, two in zip(alone, together, strict=True))
-    assert worst < 1e-4, "six hundred steps of rounding apart"
+    assert worst < 1e-4, "rounding of six hundred steps"
 
 
 def test_an_error_of_all_processes_is_told_once(

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import gelu
 from transformers import AutoTokenizer, CLIPVisionModel, LlamaForCausalLM
 
-from tests.by_hand import FACTORS, OPTIM, Adam, Asked, Row, chatml, mean_loss
-from tests.llm.test_step import Step, assert_moved_alike
+from tests.by_hand import FACTORS, OPTIM, Adam, Asked, Row, Step, assert_alike, chatml, mean_loss
 from tests.vlm.runs import recipe
 from vlm.run import train
 
@@ -32,7 +30,7 @@ ASKED: tuple[tuple[int | None, Asked], ...] = (
 
 
 def drawn(name: str, *shape: int) -> Tensor:
-    """Weights of the projector, the same whoever asks."""
+    """Weights of the projector, the same in every test."""
     return 0.2 * torch.randn(shape, generator=torch.Generator().manual_seed(len(name)))
 
 
@@ -137,14 +135,5 @@ def test_losses_gradients_and_updates_are_those_computed_independently(
         optim=OPTIM,
         train=train_part | WAYS[way],
     )
-    run = train(config, Path.cwd())
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    logged = [line for line in lines if line["kind"] == "train"]
-    assert len(logged) == len(FACTORS)
-    for number, (row, (loss, norm, weights)) in enumerate(zip(logged, steps, strict=True), 1):
-        assert row["loss"] == pytest.approx(loss, rel=1e-5), f"step {number}"
-        assert row["grad_norm"] == pytest.approx(norm, rel=1e-4), f"step {number}"
-        saved = load_file(run / "checkpoints" / f"step-{number:06d}" / "trainable.safetensors")
-        statistics = [saved.pop(name) for name in list(saved) if name.endswith(("projector.mean", "projector.std"))]
-        assert [float(value.abs().sum()) for value in statistics] == [0.0, WIDTH], "standardise: false"
-        assert_moved_alike(saved, weights)
+    statistics = {"projector.mean": torch.zeros(WIDTH), "projector.std": torch.ones(WIDTH)}  # standardise: false
+    assert_alike(train(config, Path.cwd()), [(loss, norm, weights | statistics) for loss, norm, weights in steps])
