@@ -7,12 +7,12 @@ import torch
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
 from benchmarks.work import ASSETS, Work
-from llm.export import export_llm
-from llm.model import load_llm, load_tokenizer
-from llm.template import load_template
+from llm.encoding.chat_template import load_template
+from llm.model.hf_export import export_llm
+from llm.model.pretrained import load_llm, load_tokenizer
 from vlm.config import VlmModelConfig
-from vlm.export import export_vlm
-from vlm.model import build_vlm
+from vlm.export.hf import export_vlm
+from vlm.model.vision_model import build_vlm
 
 TOWERS = ("vit", "lite0")
 # A CLIP-like ViT of 22 million parameters, 49 patches of 32 pixels and a class token; its weights are random.

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from llm.precision import this_cpu
+from llm.model.precision import this_cpu
 
 PACKAGES = ("torch", "transformers", "peft", "trl")
 

@@ -10,18 +10,18 @@ from typing import Any
 from torch import nn
 
 from benchmarks.gate import Gate
-from llm.config import Probe, RunConfig
-from llm.corpus import Corpus
-from llm.kernels import keep_few_kernels
-from llm.load import resolve_yaml
-from llm.metrics import read_rows
-from llm.parts import Parts
-from llm.run import run_training
-from llm.varlen import Lengths
+from llm.attention.varlen_kernels import Lengths
+from llm.config.schema import Probe, RunConfig
+from llm.config.yaml_loader import resolve_yaml
+from llm.data.corpus import Corpus
+from llm.train.kernels import keep_few_kernels
+from llm.train.metrics import read_rows
+from llm.train.run import run_training
+from llm.train.run_parts import Parts
 from vlm.config import SCHEMAS
-from vlm.features import fill
-from vlm.forward import VlmModel
-from vlm.run import Opened, open_model, parts_of
+from vlm.model.assembly import Opened, open_model, parts_of
+from vlm.model.feature_cache import fill
+from vlm.model.forward import VlmModel
 
 FEED_FORWARD = re.compile(r"(?:^|\.)layers\.(\d+)\.mlp\.")
 

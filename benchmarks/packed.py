@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.bins import Budget, at_least, at_least_l2
-from llm.packing import epoch_order, plan_packs
+from llm.data.bin_packing import Budget, at_least, at_least_l2
+from llm.data.packing import epoch_order, plan_packs
 
 
 def fullness(tokens: NDArray[np.int64], budget: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from benchmarks.gate import Gate
 from benchmarks.work import PICTURES
-from llm import pretrained
+from llm.model import hf_loaders
 
 LINEARS = r"(?!.*vision_tower).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 IGNORED = -100
@@ -156,8 +156,8 @@ def load(spec: dict[str, Any]) -> tuple[Any, Any, list[dict[str, Any]], LoraConf
     sees = spec["work"]["stage"] != "sft"
     auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
     folder = Path(spec["folder"])
-    model = pretrained.load_model(auto, folder, dtype=DTYPES[spec["dtype"]])
-    reader: Any = pretrained.load_processor(folder) if sees else pretrained.load_tokenizer(folder)
+    model = hf_loaders.load_model(auto, folder, dtype=DTYPES[spec["dtype"]])
+    reader: Any = hf_loaders.load_processor(folder) if sees else hf_loaders.load_tokenizer(folder)
     rows = json.loads(Path(spec["data"]).read_text(encoding="utf-8"))
     lora = None
     if spec["work"]["stage"] == "pretrain":

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from llm.metrics import resident_peak_gib
+from llm.train.metrics import resident_peak_gib
 
 SMOLLM2 = Path("assets/smollm2").absolute()  # 135 million parameters, fp32 on disk, real weights
 PICTURES = Path("assets/easy_vqa").absolute()
@@ -174,10 +174,10 @@ def measure(work: Work, file: Path) -> dict[str, Any]:
 
 def forecast_of(file: Path) -> dict[str, Any]:
     """What `eyegraft plan FILE --device cpu` forecasts, in GiB."""
-    from llm.config import RunConfig
+    from llm.config.schema import RunConfig
     from vlm.config import load_config
-    from vlm.device import GIB
-    from vlm.outlook import forecast_run
+    from vlm.plan.device import GIB
+    from vlm.plan.memory_report import forecast_run
 
     config = load_config(file)
     assert isinstance(config, RunConfig)
@@ -187,9 +187,9 @@ def forecast_of(file: Path) -> dict[str, Any]:
 
 def train(file: Path) -> None:
     """One run as a user starts it, and its highest memory."""
-    from llm.config import RunConfig
+    from llm.config.schema import RunConfig
     from vlm.config import load_config
-    from vlm.run import train
+    from vlm.model.assembly import train
 
     config = load_config(file)
     assert isinstance(config, RunConfig)
@@ -253,7 +253,7 @@ def make_llm(settings: dict[str, Any], folder: Path) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from llm.model import load_tokenizer
+    from llm.model.pretrained import load_tokenizer
 
     tokenizer = load_tokenizer(str(SMOLLM2))
     torch.manual_seed(0)

@@ -19,13 +19,13 @@ import numpy as np
 from benchmarks.figures import status_gib
 from benchmarks.machine import machine
 from benchmarks.packed import rated
-from llm.config import DataConfig, Source, TrainConfig
-from llm.corpus import Corpus, build_corpus, hold_out
-from llm.encode import Encoder
-from llm.loader import plan_run
-from llm.metrics import resident_peak_gib
-from llm.model import load_tokenizer
-from llm.template import load_template
+from llm.config.schema import DataConfig, Source, TrainConfig
+from llm.data.corpus import Corpus, build_corpus, hold_out
+from llm.data.loader import plan_run
+from llm.encoding.chat_template import load_template
+from llm.encoding.encoder import Encoder
+from llm.model.pretrained import load_tokenizer
+from llm.train.metrics import resident_peak_gib
 
 RESULTS = Path("benchmarks/results/scale.json")
 LLM = str(Path("assets/smollm2").absolute())

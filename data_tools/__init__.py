@@ -1,0 +1,1 @@
+"""Tools for data files: check, convert, edit, inspect, generate, ask; and the quickstart assets."""

@@ -24,7 +24,7 @@ from time import perf_counter
 
 from data_tools import easy_vqa, weights
 from llm.errors import AssetError, ConfigError
-from llm.regular import SETTINGS, read_text
+from llm.files.regular_files import SETTINGS, read_text
 
 MANIFEST = "manifest.json"
 DOWNLOADS = "downloads"

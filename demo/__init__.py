@@ -1,0 +1,1 @@
+"""A web page and an OpenAI-compatible API over trained models."""

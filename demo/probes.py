@@ -11,9 +11,9 @@ from typing import Literal
 
 from PIL import Image
 
-from llm.chat import Speaker
-from llm.conversation import Conversation, ImageRef, Message, Part
-from llm.generate import Sampling
+from llm.chat.chat_model import ChatModel
+from llm.chat.generation import Sampling
+from llm.formats.conversation import Conversation, ImageRef, Message, Part
 
 Kind = Literal["identity", "leading", "general", "image"]
 Picture = Literal["", "right", "blank", "other"]
@@ -95,16 +95,16 @@ class Asked:
         return [probe.kind, probe.question, probe.picture, " / ".join(probe.expect), *judged]
 
 
-def ask(left: Speaker, right: Speaker, probes: Sequence[Probe], sampling: Sampling) -> Iterator[Asked]:
+def ask(left: ChatModel, right: ChatModel, probes: Sequence[Probe], sampling: Sampling) -> Iterator[Asked]:
     """One probe after the other, each to both; a model without eyes answers those about pictures with nothing."""
     for probe in probes:
-        yield Asked(probe, *(_answer(speaker, probe, sampling) for speaker in (left, right)))
+        yield Asked(probe, *(_answer(chat_model, probe, sampling) for chat_model in (left, right)))
 
 
-def _answer(speaker: Speaker, probe: Probe, sampling: Sampling) -> str:
-    if probe.image is not None and not speaker.sees:
+def _answer(chat_model: ChatModel, probe: Probe, sampling: Sampling) -> str:
+    if probe.image is not None and not chat_model.sees:
         return ""
-    return speaker.answer((probe.message,), sampling).strip()
+    return chat_model.answer((probe.message,), sampling).strip()
 
 
 def summary(asked: Sequence[Asked]) -> list[list[str]]:

@@ -52,7 +52,7 @@ class Place:
 class RecordError(DataError):
     """One record that cannot be trained on: where it stands, which field is wrong, and what to do.
 
-    `code` is the kind of mistake in a word, for counting; `data_tools.findings` says what each means.
+    `code` is the kind of mistake in a word, for counting; `data_tools.check.findings` says what each means.
     """
 
     def __init__(self, place: Place, field: str, found: str, advice: str, code: str = "record") -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llm import dist, run
-from llm.config import RunConfig
-from llm.engine import Engine, build_engine
-from llm.optim import ParamGroup
-from llm.run import trainable_weights
+from llm import distributed
+from llm.config.schema import RunConfig
+from llm.train import run
+from llm.train.engine import Engine, build_engine
+from llm.train.optimizer import ParamGroup
+from llm.train.run import trainable_weights
 
 STEP = 2  # the step whose gradient is spoilt: by then the optimizer has moments
 
@@ -44,7 +45,7 @@ class Planted:
         return engine
 
     def _spoilt(self, grad: Tensor) -> Tensor:
-        if self.steps != STEP - 1 or dist.here().rank != self.rank:
+        if self.steps != STEP - 1 or distributed.here().rank != self.rank:
             return grad
         grad = grad.clone()
         grad.view(-1)[0] = self.value

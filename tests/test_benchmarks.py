@@ -24,10 +24,10 @@ from benchmarks.ours import Count, pairs, recipe
 from benchmarks.packed import fullness, rated
 from benchmarks.peak import best_seconds, faster, product, training
 from benchmarks.work import WORKS, _apart, lengths
-from llm.config import RunConfig
-from llm.encode import Encoder
-from llm.spans import Span, plan_attention
-from llm.template import load_template
+from llm.attention.layout import Span, plan_attention
+from llm.config.schema import RunConfig
+from llm.encoding.chat_template import load_template
+from llm.encoding.encoder import Encoder
 from tests.llm.tokenizers import bpe_tokenizer
 from vlm.config import SCHEMAS
 
@@ -149,7 +149,7 @@ def test_the_faster_dtype_is_measured_forward_and_backward(monkeypatch: pytest.M
 
 HELD = """
 import numpy as np
-from llm.metrics import resident_peak_gib
+from llm.train.metrics import resident_peak_gib
 before = resident_peak_gib()
 held = np.ones(2**26, np.float64)  # half a GiB
 print(resident_peak_gib() - before)

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from llm.config import RunConfig
+from llm.config.schema import RunConfig
 from llm.errors import ConfigError, EyegraftError, Place, RecordError, RunError
-from vlm import cli
+from vlm.app import cli
+from vlm.app.launch import Start
 from vlm.config import EvalConfig, PipelineConfig
-from vlm.launch import Start
 
 RECIPE = "name: small\nmodel: {llm: x}\ndata: {sources: [{path: a.json}]}\n"
 
@@ -98,7 +98,7 @@ def test_light_commands_load_neither_torch_nor_numpy(arguments: tuple[str, ...])
         "import atexit, sys\n"
         "heavy = {'torch', 'transformers', 'numpy'}\n"
         "atexit.register(lambda: print(heavy & set(sys.modules), file=sys.stderr))\n"
-        "from vlm.cli import main\n"
+        "from vlm.app.cli import main\n"
         "main()"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
@@ -158,16 +158,16 @@ def test_a_recipes_stage_decides_its_schema(run: Callable[..., Result], recipe: 
 def test_an_error_while_training_is_one_message_and_its_exit_code(
     run: Callable[..., Result], fake: Callable[..., Any], recipe: Path, error: EyegraftError, code: int
 ) -> None:
-    fake("vlm.dry_run", dry_run=None)
-    fake("vlm.pipeline", run_step=error)
+    fake("vlm.plan.dry_run", dry_run=None)
+    fake("vlm.app.pipeline", run_step=error)
     assert run("train", str(recipe)) == Result(code, "", f"error: {error}\n")
 
 
 def test_train_hands_over_the_recipe_and_its_file(
     run: Callable[..., Result], fake: Callable[..., Any], recipe: Path
 ) -> None:
-    fake("vlm.dry_run", dry_run=None)
-    calls = fake("vlm.pipeline", run_step={})
+    fake("vlm.plan.dry_run", dry_run=None)
+    calls = fake("vlm.app.pipeline", run_step={})
     assert run("train", str(recipe), "train.batch=4", "optim.lr=1e-3").code == 0
     config, start = calls["run_step"]
     assert isinstance(config, RunConfig)
@@ -178,8 +178,8 @@ def test_train_hands_over_the_recipe_and_its_file(
 def test_train_shares_the_work_as_it_is_told(
     run: Callable[..., Result], fake: Callable[..., Any], recipe: Path
 ) -> None:
-    fake("vlm.dry_run", dry_run=None)
-    calls = fake("vlm.pipeline", run_step={})
+    fake("vlm.plan.dry_run", dry_run=None)
+    calls = fake("vlm.app.pipeline", run_step={})
     assert run("train", str(recipe), "--anyway", "--nproc", "2", "--deepspeed", "zero2_offload").code == 0
     config, start = calls["run_step"]
     assert start == Start(recipe, ("parallel=zero2_offload",), anyway=True, nproc=2)
@@ -215,8 +215,8 @@ def test_train_writes_a_file_for_several_machines(run: Callable[..., Result], re
 
 
 def test_train_runs_a_pipeline_by_its_file(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
-    fake("vlm.dry_run", dry_run=None)
-    calls = fake("vlm.pipeline", run_step={})
+    fake("vlm.plan.dry_run", dry_run=None)
+    calls = fake("vlm.app.pipeline", run_step={})
     assert run("train", "quickstart/pipeline").code == 0
     config, start = calls["run_step"]
     assert isinstance(config, PipelineConfig)
@@ -224,8 +224,8 @@ def test_train_runs_a_pipeline_by_its_file(run: Callable[..., Result], fake: Cal
 
 
 def test_a_dry_run_trains_nothing(run: Callable[..., Result], fake: Callable[..., Any], recipe: Path) -> None:
-    explained = fake("vlm.dry_run", dry_run=None)
-    trained = fake("vlm.pipeline", run_step={})
+    explained = fake("vlm.plan.dry_run", dry_run=None)
+    trained = fake("vlm.app.pipeline", run_step={})
     assert run("train", str(recipe), "--dry-run").code == 0
     assert isinstance(explained["dry_run"][0], RunConfig)
     assert explained["dry_run"][1] == recipe
@@ -235,7 +235,7 @@ def test_a_dry_run_trains_nothing(run: Callable[..., Result], fake: Callable[...
 def test_plan_hands_over_the_recipe_and_its_device(
     run: Callable[..., Result], fake: Callable[..., Any], recipe: Path
 ) -> None:
-    calls = fake("vlm.plan", plan=None)
+    calls = fake("vlm.plan.plan", plan=None)
     assert run("plan", str(recipe), "train.batch=4", "--device", "8GiB", "--tflops", "90").code == 0
     config, path, device, tflops, targets = calls["plan"]
     assert isinstance(config, RunConfig) and config.train.batch == 4
@@ -245,7 +245,7 @@ def test_plan_hands_over_the_recipe_and_its_device(
 def test_eval_takes_a_recipe_or_a_run_with_questions(
     run: Callable[..., Result], fake: Callable[..., Any], recipe: Path
 ) -> None:
-    calls = fake("vlm.measure", evaluate={})
+    calls = fake("vlm.evaluate.run_eval", evaluate={})
     recipe.write_text("name: e\nstage: eval\nrun: runs/x\n")
     assert run("eval", str(recipe), "run=runs/y").code == 0
     assert calls["evaluate"] == (EvalConfig(name="e", stage="eval", run="runs/y"),)
@@ -264,9 +264,9 @@ def test_eval_of_a_training_recipe_is_refused(run: Callable[..., Result], recipe
 
 
 def test_chat_passes_every_knob(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
-    from llm.generate import Sampling
+    from llm.chat.generation import Sampling
 
-    calls = fake("vlm.chat", chat_terminal=None)
+    calls = fake("vlm.app.chat", chat_terminal=None)
     knobs = ["--temperature", "0.7", "--top-k", "5", "--top-p", "0.9", "--repetition-penalty", "1.1"]
     more = ["--max-new-tokens", "9", "--seed", "3", "--stop", "A", "--stop", "B", "--no-stream", "--system", "Be brief"]
     assert run("chat", "runs/x", "--image", "a.png", "--image", "b.png", *knobs, *more).code == 0
@@ -282,7 +282,7 @@ def test_chat_passes_every_knob(run: Callable[..., Result], fake: Callable[..., 
 def test_serve_passes_its_options(
     run: Callable[..., Result], fake: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = fake("demo.serve", serve=None)
+    calls = fake("demo.server.serve", serve=None)
     assert run("serve", "runs/x", "b=out", "--port", "9", "--token", "t", "--host", "0.0.0.0", "--public").code == 0
     assert calls["serve"] == (["runs/x", "b=out"], "latest", "0.0.0.0", 9, True, "t", "")
     monkeypatch.setenv("EYEGRAFT_TOKEN", "from the environment")
@@ -291,7 +291,7 @@ def test_serve_passes_its_options(
 
 
 def test_web_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
-    calls = fake("demo.web", web=None)
+    calls = fake("demo.pages.web", web=None)
     options = ["--root", "r", "--data", "a.json", "--data", "b.json", "--port", "9", "--name", "n"]
     assert run("web", "runs/x", *options).code == 0
     assert calls["web"] == (["runs/x"], Path("r"), ["a.json", "b.json"], "127.0.0.1", 9, False, "", "n")
@@ -300,7 +300,7 @@ def test_web_passes_its_options(run: Callable[..., Result], fake: Callable[..., 
 
 
 def test_merge_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
-    calls = fake("vlm.merge", merge=1e-6)
+    calls = fake("vlm.export.merge", merge=1e-6)
     result = run("merge", "org/base", "lora", "out", "--dtype", "fp32", "--shard", "1GB")
     assert calls["merge"] == ("org/base", Path("lora"), Path("out"), "fp32", "1GB", False)
     assert run("merge", "org/base", "lora", "out", "--replace").code == 0
@@ -309,7 +309,7 @@ def test_merge_passes_its_options(run: Callable[..., Result], fake: Callable[...
 
 
 def test_export_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
-    calls = fake("vlm.export_run", export=1.25e-6)
+    calls = fake("vlm.export.run", export=1.25e-6)
     result = run("export", "runs/x", "out", "--dtype", "bf16", "--checkpoint", "step-000005")
     assert result.code == 0
     assert calls["export"] == (Path("runs/x"), Path("out"), "bf16", "step-000005", "hf", False, False)
@@ -344,7 +344,7 @@ def test_schema_is_that_of_the_stage(run: Callable[..., Result]) -> None:
 def test_env_names_what_is_there_and_what_would_bring_the_rest(
     run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vlm.environment.OPTIONAL", {"bitsandbytes": "quant", "no-such-package": "web"})
+    monkeypatch.setattr("vlm.app.environment.OPTIONAL", {"bitsandbytes": "quant", "no-such-package": "web"})
     lines = dict(line.split(maxsplit=1) for line in run("env").out.splitlines())
     assert lines["python"] == ".".join(map(str, sys.version_info[:3]))
     assert lines["torch"][0].isdigit()

@@ -14,21 +14,21 @@ import torch
 from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-from demo.serve import open_models
+from demo.server.serve import open_models
+from llm.encoding.chat_template import NAMED
 from llm.errors import ModelError
-from llm.model import load_llm, load_tokenizer
-from llm.template import NAMED
+from llm.model.pretrained import load_llm, load_tokenizer
 from tests.vlm.conftest import TEXT, VISION, save_llm
-from tests.vlm.test_model import build
-from vlm.chat import open_speaker
-from vlm.encoder import encoder_of_folder
-from vlm.export import export_vlm
-from vlm.merge import merge
+from tests.vlm.model.test_vision_model import build
+from vlm.export.hf import export_vlm
+from vlm.export.merge import merge
+from vlm.model.open_chat_model import open_chat_model
+from vlm.model.record_encoder import encoder_of_folder
 
 ROOT = Path(__file__).resolve().parent.parent
-DOOR = "llm/pretrained.py"
+DOOR = "llm/model/hf_loaders.py"
 LOADERS = {"from_pretrained", "from_config", "get_image_processor_config"}
-# Loaders that know no code: settings of generation, and adapters, whose config is judged by llm/adapter_files.py.
+# Loaders that know no code: settings of generation, and adapters, whose config is judged by llm/model/adapter_files.py.
 CODELESS = {"GenerationConfig", "PeftModel", "get_image_processor_config"}
 CODE = "from pathlib import Path\nPath({canary!r}).write_text('run')\nC = M = T = P = I = object\n"
 
@@ -137,11 +137,11 @@ Open = Callable[[Path], object]
 WAYS: dict[str, tuple[str, Callable[[Path], None], Open, str]] = {
     "text": ("text", own_model, lambda folder: load_llm(str(folder), torch.float32), "config.json.*AutoConfig"),
     "tokenizer": ("text", own_tokenizer, lambda folder: load_tokenizer(str(folder)), "tokenizer_config.*code.T"),
-    "chat, text": ("text", own_model, open_speaker, "config.json.*code"),
-    "chat, vision": ("vision", own_model, open_speaker, "config.json.*code"),
-    "chat, a part": ("vision", own_part, open_speaker, r"vision_config\.auto_map.*code.M"),
-    "chat, an adapter": ("vision", adapter_of_own_model, open_speaker, "adapter"),
-    "chat, generation": ("text", own_generation, open_speaker, "generate.py"),
+    "chat, text": ("text", own_model, open_chat_model, "config.json.*code"),
+    "chat, vision": ("vision", own_model, open_chat_model, "config.json.*code"),
+    "chat, a part": ("vision", own_part, open_chat_model, r"vision_config\.auto_map.*code.M"),
+    "chat, an adapter": ("vision", adapter_of_own_model, open_chat_model, "adapter"),
+    "chat, generation": ("text", own_generation, open_chat_model, "generate.py"),
     "serve": ("vision", own_model, lambda folder: open_models([str(folder)], "latest"), "config.json"),
     "rows": ("vision", own_model, lambda folder: encoder_of_folder(str(folder)), "config.json.*code"),
     "merge, text": ("text", own_model, merged, "config.json.*code"),
@@ -164,7 +164,7 @@ def test_code_is_never_run_nor_asked_about(
 
 
 def test_a_processor_that_needs_code_is_named(models: Path, tmp_path: Path) -> None:
-    from llm.pretrained import load_processor
+    from llm.model.hf_loaders import load_processor
 
     folder = with_code(models, "vision", tmp_path)
     (folder / "config.json").unlink()
@@ -179,7 +179,7 @@ def test_code_that_is_not_needed_is_not_looked_at(models: Path, tmp_path: Path) 
     folder = with_code(models, "text", tmp_path)
     edit(folder / "config.json", auto_map={"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"})
     edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["code.T", None]})
-    speaker = open_speaker(folder)
-    assert type(speaker.model).__name__ == "LlamaForCausalLM"
+    chat_model = open_chat_model(folder)
+    assert type(chat_model.model).__name__ == "LlamaForCausalLM"
     assert not (tmp_path / "canary").exists()
-    assert "auto_map" not in speaker.model.config.to_dict()
+    assert "auto_map" not in chat_model.model.config.to_dict()

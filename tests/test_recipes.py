@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from llm.config import RunConfig
+from llm.config.schema import RunConfig
+from llm.encoding.chat_template import NAMED
 from llm.errors import ConfigError
-from llm.readers import READERS
-from llm.template import NAMED
+from llm.formats.readers import READERS
 from vlm.config import (
     EvalConfig,
     ExportConfig,

@@ -23,17 +23,17 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from demo.desk import Desk
-from demo.shelf import Shelf
-from llm.chat import question
-from llm.generate import Sampling
+from demo.model_library import Shelf
+from demo.server.generation_queue import Desk
+from llm.chat.chat_model import question
+from llm.chat.generation import Sampling
+from llm.encoding.chat_template import NAMED
 from llm.printable import printable
-from llm.template import NAMED
 from tests.demo.conftest import LIMITS, listening, serve, web_app
 from tests.demo.visit import Visit
 from tests.llm.conftest import tiny_llama  # noqa: F401  # a fixture
-from vlm import cli
-from vlm.chat import open_speaker
+from vlm.app import cli
+from vlm.model.open_chat_model import open_chat_model
 
 ASKED = "Who are you? What is it? the fox, the fox, the dog"
 TOKENS = 14
@@ -114,21 +114,21 @@ def test_each_turn_of_the_knobs_is_seen(expected: dict[str, str]) -> None:
 
 
 def test_answers_one_by_one_together_and_as_a_stream(folder: Path, expected: dict[str, str]) -> None:
-    speaker = open_speaker(folder)
+    chat_model = open_chat_model(folder)
     for name, knobs in KNOBS.items():
         sampling = Sampling(**knobs, max_new_tokens=TOKENS)
-        assert speaker.answer(question(ASKED), sampling) == expected[name], name
-        assert "".join(speaker.stream(question(ASKED), sampling)) == expected[name], name
+        assert chat_model.answer(question(ASKED), sampling) == expected[name], name
+        assert "".join(chat_model.stream(question(ASKED), sampling)) == expected[name], name
     greedy = Sampling(repetition_penalty=1.6, max_new_tokens=TOKENS)
-    together = speaker.answers([question(ASKED), question(ASKED * 3), question("?")], greedy)
+    together = chat_model.answers([question(ASKED), question(ASKED * 3), question("?")], greedy)
     assert together[0] == expected["repetition_penalty"], "what a shorter prompt is padded with is not penalised"
-    assert together[2] == speaker.answer(question("?"), greedy)
+    assert together[2] == chat_model.answer(question("?"), greedy)
 
 
 @pytest.fixture(scope="module")
 def api(folder: Path) -> Iterator[Callable[[dict[str, Any]], str]]:
     """Asks through OpenAI's client; two of the knobs are not OpenAI's."""
-    with contextmanager(serve)(Desk({"text": open_speaker(folder)}, LIMITS.waiting), LIMITS) as server:
+    with contextmanager(serve)(Desk({"text": open_chat_model(folder)}, LIMITS.waiting), LIMITS) as server:
 
         def ask(knobs: dict[str, Any]) -> str:
             given = {"max_tokens": TOKENS, "seed": 0} | knobs

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from llm.conversation import ImageRef, Message
-from llm.generate import Sampling
-from llm.terminal import Terminal
-from tests.data_tools.stub import Act, Asked, listening
-from vlm import cli
+from llm.chat.generation import Sampling
+from llm.chat.terminal import Terminal
+from llm.formats.conversation import ImageRef, Message
+from tests.data_tools.ask.stub import Act, Asked, listening
+from vlm.app import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 # Clears the screen, names the window, makes a link, fills the clipboard; goes back, beeps; turns the letters round.
@@ -172,7 +172,7 @@ def test_what_a_model_answers(run: Run, monkeypatch: pytest.MonkeyPatch, stream:
         pass
 
     terminal = Terminal(_Speaker(), Sampling(), check, stream=stream)
-    monkeypatch.setattr("vlm.chat.chat_terminal", lambda *_: terminal.talk())
+    monkeypatch.setattr("vlm.app.chat.chat_terminal", lambda *_: terminal.talk())
     said = run("chat", "r")
     safe(said.replace("\r\n", "\n"))
     assert not stream or "\tfine\n多 é\U0001f642\r\n" in said
@@ -187,7 +187,7 @@ def test_logs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         sys.stderr.writelines([EVIL + HALF])
         return []
 
-    monkeypatch.setattr("vlm.environment.describe", noisy)
+    monkeypatch.setattr("vlm.app.environment.describe", noisy)
     said = run("env")
     safe(said)
     assert "log \\u001b" in said and "\\ud800" in said
@@ -196,13 +196,13 @@ def test_logs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_warning_and_a_traceback() -> None:
     for error in "KeyError", "RuntimeError":
         code = f"""
-import sys, warnings, vlm.cli, vlm.environment
+import sys, warnings, vlm.app.cli, vlm.app.environment
 def describe():
     warnings.warn("warning " + {EVIL!r})
     raise {error}({EVIL!r})
-vlm.environment.describe = describe
+vlm.app.environment.describe = describe
 sys.argv = ["eyegraft", "env"]
-vlm.cli.main()
+vlm.app.cli.main()
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT)
         said = done.stderr.decode()
@@ -213,9 +213,9 @@ vlm.cli.main()
 ON_A_TERMINAL = f"""
 import sys, json
 from pathlib import Path
-import vlm.cli, vlm.environment
-from llm.metrics import RunLog
-from data_tools.ask.bar import Bar
+import vlm.app.cli, vlm.app.environment
+from llm.train.metrics import RunLog
+from data_tools.ask.progress import Bar
 evil = json.loads({json.dumps(json.dumps(EVIL))})
 folder = Path(sys.argv[1], "[red]" + evil)
 folder.mkdir()
@@ -230,9 +230,9 @@ def describe():
         bar.say("said " + evil)
         print("printed", evil, file=sys.stderr)
     return [("after", evil)]
-vlm.environment.describe = describe
+vlm.app.environment.describe = describe
 sys.argv = ["eyegraft", "env"]
-vlm.cli.main()
+vlm.app.cli.main()
 """
 
 
@@ -271,13 +271,13 @@ def _read(terminal: int) -> bytes:
 def test_no_way_past_the_guard() -> None:
     """One command, which begins behind the guard; rich and the raw streams are named where they are guarded only."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts == {"eyegraft": "vlm.cli:main"}
+    assert scripts == {"eyegraft": "vlm.app.cli:main"}
     files = {
         path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
         for package in ("llm", "vlm", "data_tools", "demo")
         for path in (ROOT / package).rglob("*.py")
     }
-    functions = [node for node in ast.parse(files["vlm/cli.py"]).body if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in ast.parse(files["vlm/app/cli.py"]).body if isinstance(node, ast.FunctionDef)]
     (main,) = (node for node in functions if node.name == "main")
     assert ast.unparse(main.body[1]) == "guard_output()", "before anything is printed or a handler made"
     guarded = {"llm/console.py", "llm/printable.py"}

@@ -1,4 +1,4 @@
-"""The schema of vision runs, evaluations, exports and pipelines, on top of `llm.config`."""
+"""The schema of vision runs, evaluations, exports and pipelines, on top of `llm.config.schema`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
-from llm.config import (
+from llm.config.schema import (
     ModelConfig,
     OptimConfig,
     ParallelConfig,
@@ -18,10 +18,10 @@ from llm.config import (
     TextRunConfig,
     TuneConfig,
 )
+from llm.config.validation_messages import did_you_mean
+from llm.config.yaml_loader import Document, load_yaml, validate
+from llm.config.yaml_loader import resolve_yaml as resolve_yaml
 from llm.errors import ConfigError
-from llm.explain import did_you_mean
-from llm.load import Document, load_yaml, validate
-from llm.load import resolve_yaml as resolve_yaml
 from vlm.recipes import find_recipe
 
 

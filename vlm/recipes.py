@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from llm.errors import ConfigError
-from llm.regular import RECIPE, read_text
+from llm.files.regular_files import RECIPE, read_text
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

@@ -1,0 +1,1 @@
+"""Training data from the answers of any OpenAI-compatible API."""

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from data_tools.ask.bar import Bar
+from data_tools.ask.answer_rows import BadAnswer, Row
 from data_tools.ask.client import Client
-from data_tools.ask.crew import Crew, Tally
 from data_tools.ask.journal import Journal, journal_path
 from data_tools.ask.options import is_clear
-from data_tools.ask.pace import Pace
 from data_tools.ask.plan import Plan
-from data_tools.ask.rows import BadAnswer, Row
+from data_tools.ask.progress import Bar
+from data_tools.ask.rate_limit import Pace
+from data_tools.ask.workers import Crew, Tally
 from llm.errors import RunError
-from llm.whole import write_whole
+from llm.files.atomic_files import write_atomically
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LISTED = 20  # failures named on the terminal; all of them are in the journal
@@ -129,7 +129,7 @@ def _write(plan: Plan, rows: list[Row]) -> None:
     if not rows and not plan.out.exists():
         return
     try:
-        write_whole(plan.out, text)
+        write_atomically(plan.out, text)
     except OSError as error:
         advice = f"Every answer is in {journal_path(plan.out)}: free space and run the same command"
         raise RunError(f"{plan.out}: {error.strerror}. {advice}") from error

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, ValidationError
 
-from data_tools.ask.bounded import REDIRECTS, BadBody, bounding, check_brackets
-from data_tools.ask.secret import NO_SECRET, Secret
+from data_tools.ask.api_key import NO_SECRET, Secret
+from data_tools.ask.bounded_body import REDIRECTS, BadBody, bounding, check_brackets
 from llm.errors import ConfigError, EyegraftError, RunError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from llm.errors import Place, RecordError, RunError
-from llm.own_files import open_own
+from llm.files.owned_files import open_own
 
 LONGEST_LINE = 16 << 20  # bytes; an answer has a bound, so no line of ours comes near it
 LARGEST = 4 << 30  # bytes that are read at once: millions of answers

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from data_tools.ask.journal import journal_path
 from llm.errors import ConfigError
-from llm.regular import RECIPE, read_text
+from llm.files.regular_files import RECIPE, read_text
 
 OPENAI = "https://api.openai.com/v1"
 OURS = ("model", "messages", "stream", "stream_options", "n")  # parts of a request that are not the user's to set

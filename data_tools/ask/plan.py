@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_tools.ask.answer_rows import BadAnswer, Form
+from data_tools.ask.api_key import read_secret
 from data_tools.ask.client import Server
 from data_tools.ask.options import (
     OPENAI,
@@ -16,10 +18,8 @@ from data_tools.ask.options import (
     read_prompt,
     read_settings,
 )
-from data_tools.ask.pace import DEFAULT_PATIENCE, Patience
 from data_tools.ask.questions import Question, picture_questions, read_questions, without_repeats
-from data_tools.ask.rows import BadAnswer, Form
-from data_tools.ask.secret import read_secret
+from data_tools.ask.rate_limit import DEFAULT_PATIENCE, Patience
 from llm.errors import ConfigError, DataError
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm.errors import ConfigError, DataError, ImageError, Place, RecordError
-from llm.records import kind, read_rows
-from llm.regular import PICTURE, TEXT, open_regular, read_text
+from llm.files.regular_files import PICTURE, TEXT, open_regular, read_text
+from llm.formats.row_files import kind, read_rows
 
 FIELDS = ("question", "instruction", "prompt", "input", "text")  # where a row's question is looked for, in this order
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})

@@ -13,8 +13,8 @@ import httpx2 as httpx
 
 from tests.attack.found import Found
 from tests.attack.target import SECRET, TOKEN, Target
+from tests.demo.pages.test_page_events import hostile
 from tests.demo.payloads import bombs, image_urls, page_paths
-from tests.demo.test_page_events import hostile
 
 MIB = 2**20
 CHAT = "/v1/chat/completions"

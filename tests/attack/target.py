@@ -16,11 +16,11 @@ import httpx2 as httpx
 
 from tests.demo.visit import Visit
 from tests.soak.material import make_models, write_recipe
-from vlm.cli import main as _cli  # noqa: F401  # what the server starts; an import error shows here, not in its log
+from vlm.app.cli import main as _cli  # noqa: F401  # what the server starts; an import error shows here, not in its log
 
 TOKEN = "attack-attack-attack"
 SECRET = "the secret of this machine"
-START = "from vlm.cli import main; main()"
+START = "from vlm.app.cli import main; main()"
 CONTEXT_TOKENS = 200
 
 

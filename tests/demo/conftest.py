@@ -19,18 +19,18 @@ from fastapi import FastAPI
 from openai import OpenAI
 from PIL import Image
 
-from demo.api import build_api
-from demo.desk import Desk
-from demo.guard import LOOPBACK
-from demo.limits import Limits
-from demo.listen import app_config
-from demo.shelf import Shelf
-from demo.web import open_web
-from llm.chat import Speaker
+from demo.model_library import Shelf
+from demo.pages.web import open_web
+from demo.server.api import build_api
+from demo.server.generation_queue import Desk
+from demo.server.guard import LOOPBACK
+from demo.server.limits import Limits
+from demo.server.sockets import app_config
+from llm.chat.chat_model import ChatModel
 from tests.vlm.conftest import clip, roomy_llm, root  # noqa: F401  # fixtures
 from tests.vlm.runs import recipe
-from vlm.chat import open_speaker
-from vlm.run import open_model, train
+from vlm.model.assembly import open_model, train
+from vlm.model.open_chat_model import open_chat_model
 
 LIMITS = Limits(new_tokens=16, waiting=1)
 
@@ -48,16 +48,16 @@ class Server:
         return OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=30)
 
     @property
-    def eyes(self) -> Speaker:
+    def eyes(self) -> ChatModel:
         """The vision model."""
-        return self.desk.speakers["eyes"]
+        return self.desk.chat_models["eyes"]
 
 
 @pytest.fixture(scope="session")
 def desk(roomy_llm: Path, clip: Path, root: Path) -> Desk:  # noqa: F811
     """Both models."""
-    eyes = open_model(recipe(roomy_llm, clip, root / "none.json", root / "none", "finetune")).speaker
-    return Desk({"eyes": eyes, "text": open_speaker(roomy_llm)}, LIMITS.waiting)
+    eyes = open_model(recipe(roomy_llm, clip, root / "none.json", root / "none", "finetune")).chat_model
+    return Desk({"eyes": eyes, "text": open_chat_model(roomy_llm)}, LIMITS.waiting)
 
 
 @pytest.fixture(scope="session")

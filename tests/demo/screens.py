@@ -15,7 +15,7 @@ from playwright.sync_api import Error, Page, expect, sync_playwright
 
 QUESTIONS = Path("assets/easy_vqa/test_questions.json")
 URL = "http://127.0.0.1:7861"
-OUT = Path("docs")
+OUT = Path("docs/images")
 WAIT = 180_000  # ms: the first answer waits for the model to be opened
 CHECKED = "questions.jsonl"
 
@@ -52,7 +52,7 @@ def damaged(folder: Path) -> Path:
 def take_all(data: list[str]) -> None:
     """Every page in both languages."""
     command = ["web", *(part for file in data for part in ("--data", file)), "--port", "7861"]
-    server = subprocess.Popen([sys.executable, "-c", "from vlm.cli import main; main()", *command])
+    server = subprocess.Popen([sys.executable, "-c", "from vlm.app.cli import main; main()", *command])
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

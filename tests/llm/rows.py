@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from llm.config import Source
-from llm.conversation import Message, Part
+from llm.config.schema import Source
 from llm.errors import RecordError
-from llm.readers import read
+from llm.formats.conversation import Message, Part
+from llm.formats.readers import read
 
 Json = dict[str, object]
 

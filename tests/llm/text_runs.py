@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from llm.checkpoint import list_checkpoints, read_weights
-from llm.config import TextRunConfig
-from llm.metrics import read_rows
-from vlm.run import train
+from llm.config.schema import TextRunConfig
+from llm.train.checkpoint import list_checkpoints, read_weights
+from llm.train.metrics import read_rows
+from vlm.model.assembly import train
 
 
 def six_steps(llm: Path, folder: Path) -> TextRunConfig:

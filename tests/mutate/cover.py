@@ -18,11 +18,18 @@ import coverage
 from tests.mutate.operators import Mutant
 
 # A browser, and a test of what the sources look like: neither says anything about one line of the core.
-STARTED_BY = {"vlm/gguf/server.py": "vlm/gguf/llama_cpp.py"}  # a process that ends without a word to coverage
+STARTED_BY = {
+    "vlm/export/gguf/server.py": "vlm/export/gguf/llama_cpp.py"
+}  # a process that ends without a word to coverage
 PREPARED_S = 0.3  # a test of a file that runs anyway, once its fixtures are made: taken whatever was spent
 CHEAP_S = 1.0  # a test that is tried before all that take longer
 WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
-LEFT_OUT = ("tests/demo/test_browser.py", "tests/test_imports.py", "tests/test_pretrained.py", "tests/test_mutate.py")
+LEFT_OUT = (
+    "tests/demo/pages/test_browser.py",
+    "tests/test_imports.py",
+    "tests/test_pretrained.py",
+    "tests/test_mutate.py",
+)
 
 
 @dataclass

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from llm.checkpoint import list_checkpoints
-from llm.metrics import read_rows
+from llm.train.checkpoint import list_checkpoints
+from llm.train.metrics import read_rows
 from tests.parallel.watching import alive, started, until_step, workers_of
-from vlm.cli import main
+from vlm.app.cli import main
 from vlm.config import TextRunConfig
-from vlm.run import train
+from vlm.model.assembly import train
 
 STEPS = 600
 
@@ -123,7 +123,7 @@ def test_processes_that_hear_nothing_are_ended_by_a_second_signal(tmp_path: Path
     """As those that hang in a collective, whose handlers never run."""
     deaf = "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     deaf += "pathlib.Path(sys.argv[1], str(time.time_ns())).touch(); time.sleep(300)"
-    code = "import sys; from vlm.launch import launch; launch([sys.executable, '-c', *sys.argv[1:]], 2)"
+    code = "import sys; from vlm.app.launch import launch; launch([sys.executable, '-c', *sys.argv[1:]], 2)"
     process = subprocess.Popen([sys.executable, "-c", code, deaf, str(tmp_path)], stderr=subprocess.PIPE, text=True)
     try:
         while len(list(tmp_path.iterdir())) < 2:

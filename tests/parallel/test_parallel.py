@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 import torch
 
-from llm import loop
-from llm.chat import question
-from llm.checkpoint import list_checkpoints, read_weights
-from llm.config import RunConfig
-from llm.generate import Sampling
-from llm.loader import Step, plan_run
-from llm.material import read_material
-from llm.metrics import read_rows
+from llm.chat.chat_model import question
+from llm.chat.generation import Sampling
+from llm.config.schema import RunConfig
+from llm.data.loader import Step, plan_run
+from llm.train import loop
+from llm.train.checkpoint import list_checkpoints, read_weights
+from llm.train.metrics import read_rows
+from llm.train.run_data import read_material
+from vlm.app.launch import launch
 from vlm.config import SCHEMAS
-from vlm.launch import launch
-from vlm.run import open_model, open_run, parts_of, read_run_config, train
+from vlm.model.assembly import open_model, open_run, parts_of, read_run_config, train
 
 Recipe = dict[str, Any]
 SHARED = {"ddp": {}, "zero1": {"zero": 1}, "zero2": {"zero": 2}, "zero3": {"zero": 3}}
@@ -245,8 +245,8 @@ def test_a_quantised_base_trains_as_in_one_process(runs: Runs, how: str) -> None
 def test_a_pack_that_two_processes_share_is_trained_as_by_one(runs: Runs, how: str) -> None:
     assert apart(runs.losses("text-lora"), runs.losses(f"text-lora-sequence-{how}")) < FP32
     assert apart(runs.norms("text-lora"), runs.norms(f"text-lora-sequence-{how}")) < 1e-5
-    speaker = open_run(runs.folder / f"text-lora-sequence-{how}").speaker
-    assert speaker.answer(question("What 3?"), Sampling(max_new_tokens=4)), "alone it answers all the same"
+    chat_model = open_run(runs.folder / f"text-lora-sequence-{how}").chat_model
+    assert chat_model.answer(question("What 3?"), Sampling(max_new_tokens=4)), "alone it answers all the same"
 
 
 def test_recomputation_changes_nothing_under_zero3(runs: Runs) -> None:

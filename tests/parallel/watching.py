@@ -7,13 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llm.metrics import read_rows
+from llm.train.metrics import read_rows
 
 
 @contextmanager
 def started(recipe: Path, *more: str) -> Iterator["subprocess.Popen[str]"]:
     """The command, two processes under it, killed at the end whatever happens."""
-    command = [sys.executable, "-c", "from vlm.cli import main; main()", "train", str(recipe), "--nproc", "2", *more]
+    command = [
+        sys.executable,
+        "-c",
+        "from vlm.app.cli import main; main()",
+        "train",
+        str(recipe),
+        "--nproc",
+        "2",
+        *more,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llm import dist, loop
-from llm.config import RunConfig
+from llm import distributed
+from llm.config.schema import RunConfig
 from llm.errors import TrainingError
+from llm.train import loop
 from tests.planted import planted
+from vlm.app.launch import worker_output
 from vlm.config import SCHEMAS
-from vlm.launch import worker_output
-from vlm.run import train
+from vlm.model.assembly import train
 
 STEP_S = 60
 START_S = 600  # a model is loaded; DeepSpeed compiles a library in its first start
@@ -26,7 +27,7 @@ START_S = 600  # a model is loaded; DeepSpeed compiles a library in its first st
 def main() -> None:
     """Train every recipe of the list."""
     loop._of_all = watched(loop._of_all)
-    with dist.joined() as ranks:
+    with distributed.joined() as ranks:
         worker_output(ranks.rank)
         for recipe in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
             value = recipe.pop("planted", None)

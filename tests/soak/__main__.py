@@ -20,14 +20,16 @@ from typing import Any
 import matplotlib.figure  # noqa: F401  # imported once for all children, as is what run_step imports
 import peft  # noqa: F401
 
-from llm.checkpoint import list_checkpoints
+from llm.train.checkpoint import list_checkpoints
 from tests.soak.cases import CASES, Case, Known, Verdict
 from tests.soak.child import LOG, Child, end_with_parent
 from tests.soak.full_disk import refusals
 from tests.soak.material import KINDS, STEPS, make_models, write_recipe
 from tests.soak.proof import Course, course_of, refuse_uneven
 from tests.soak.table import document, revision, table
-from vlm import dry_run, pipeline, run  # noqa: F401
+from vlm.app import pipeline  # noqa: F401
+from vlm.model import assembly  # noqa: F401
+from vlm.plan import dry_run  # noqa: F401
 
 RESULTS = Path("benchmarks/results/soak.json")
 STEP_KILLS = 20

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm import loop
-from llm.loader import Step
-from llm.metrics import RunLog
-from vlm.cli import main
+from llm.data.loader import Step
+from llm.train import loop
+from llm.train.metrics import RunLog
+from vlm.app.cli import main
 
 LOG = "samples.log"
 BUG = 99  # the exit status of an exception that is no EyegraftError

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from llm import checkpoint
-from llm.checkpoint import Progress, list_checkpoints, save, verify
 from llm.errors import RunError
+from llm.train import checkpoint
+from llm.train.checkpoint import Progress, list_checkpoints, save, verify
 
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS of unshare(2): nobody else sees the mount
 PAGE = 4096

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from llm.config import RunConfig, TextRunConfig
-from llm.load import resolve_yaml
+from llm.config.schema import RunConfig, TextRunConfig
+from llm.config.yaml_loader import resolve_yaml
 from tests.llm.conftest import save_llama
 from tests.vlm.conftest import TEXT, VISION, randomise, save_llm
 from vlm.config import VlmRunConfig

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm.checkpoint import MANIFEST, list_checkpoints, read_progress
 from llm.errors import CheckpointError
-from llm.metrics import read_rows
+from llm.train.checkpoint import MANIFEST, list_checkpoints, read_progress
+from llm.train.metrics import read_rows
 from tests.soak.child import LOG
 
 Line = dict[str, Any]

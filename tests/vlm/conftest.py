@@ -31,7 +31,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from llm.template import NAMED
+from llm.encoding.chat_template import NAMED
 
 CHATML = NAMED["chatml"]
 CNN = "test_efficientnet"  # timm's own tiny network with BatchNorm, 256 channels at stride 32

@@ -1,0 +1,1 @@
+"""Every record and image of a data file judged as training judges it."""

@@ -1,0 +1,86 @@
+"""COCO's tables: captions, and RefCOCO's sentences that each point at one box of a picture."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_tools.convert.record import Id, Item, Tables, as_record, id_of, pictured, table
+from llm.errors import ConfigError, DataError
+from llm.formats.row_files import Record, kind, read_rows
+
+PICKLES = frozenset({".p", ".pkl", ".pickle"})
+POINT = "Please provide the bounding box coordinate of the region this sentence describes: {}"  # LLaVA 1.5's words
+
+
+def read_coco_captions(tables: Tables) -> Iterator[Item]:
+    """`{"images": [{"id", "file_name"}], "annotations": [{"id", "image_id", "caption"}]}`: one record a caption.
+
+    Held: the names of the images. White space around a caption is left out: many of COCO's end in a line break.
+    """
+    names = {id_of(row, "id"): row.text("file_name") for row in _table(tables.path, "images", tables)}
+    for row in _table(tables.path, "annotations", tables):
+        image = id_of(row, "image_id")
+        if image not in names:
+            raise row.error("image_id", f"no image {image} in the table of images", "Correct or remove the row")
+        caption = row.text("caption").strip()
+        yield Item(pictured(row, names[image], [("", caption)]), id_of(row, "id"))
+
+
+def read_refcoco(tables: Tables) -> Iterator[Item]:
+    """Refs in JSON, `[{"ref_id", "ann_id", "image_id", "split", "sentences": [{"sent"}]}]`, and COCO instances.
+
+    One record a ref of the wanted split, one turn a sentence; the answer is `[x0, y0, x1, y1]` as shares of the
+    picture's width and height, two digits each. A ref's own `file_name` is no file: the instances' table names it.
+    """
+    if tables.path.suffix.lower() in PICKLES:
+        advice = "Pickles can run code and are never loaded. Write the list of refs as JSON"
+        raise ConfigError(f"{tables.path}: a pickle. {advice}")
+    if tables.annotations is None:
+        raise ConfigError(f"{tables.path}: refcoco needs the boxes: --annotations instances.json")
+    pictures = {id_of(row, "id"): row for row in _table(tables.annotations, "images", tables)}
+    boxes = {id_of(row, "id"): row for row in _table(tables.annotations, "annotations", tables)}
+    splits: dict[str, int] = {}
+    for place, value in read_rows(tables.path):
+        row = as_record(place, value, "refcoco", tables.images)
+        split = row.text("split")
+        splits[split] = splits.get(split, 0) + 1
+        if split == tables.split:
+            yield _pointed(row, pictures, boxes)
+    if tables.split not in splits:
+        raise DataError(f"{tables.path}: no ref of split {tables.split}. Choose --split of {', '.join(splits)}")
+
+
+def _pointed(row: Record, pictures: dict[Id, Record], boxes: dict[Id, Record]) -> Item:
+    box, picture = _found(row, "ann_id", boxes), _found(row, "image_id", pictures)
+    answer = _shares(box, picture)
+    turns = [(POINT.format(sentence.text("sent")), answer) for sentence in row.parts("sentences")]
+    return Item(pictured(row, picture.text("file_name"), turns), id_of(row, "ref_id"))
+
+
+def _found(row: Record, name: str, table: dict[Id, Record]) -> Record:
+    wanted = id_of(row, name)
+    if wanted not in table:
+        raise row.error(name, f"{wanted} is not among the instances", "Give the instances of the same data set")
+    return table[wanted]
+
+
+def _shares(box: Record, picture: Record) -> str:
+    """COCO's [x, y, width, height] in pixels as shares of the picture."""
+    sides = [_number(picture, "width", picture.row.get("width")), _number(picture, "height", picture.row.get("height"))]
+    value = box.row.get("bbox")
+    if not isinstance(value, list) or len(value) != 4:
+        raise box.error("bbox", "is not [x, y, width, height]", "Correct the instances")
+    x, y, width, height = (_number(box, "bbox", item) for item in value)
+    if min(sides) <= 0:
+        raise picture.error("width", "and height must be above 0", "Correct the instances")
+    corners = (x / sides[0], y / sides[1], (x + width) / sides[0], (y + height) / sides[1])
+    return "[" + ", ".join(f"{min(max(share, 0.0), 1.0):.2f}" for share in corners) + "]"
+
+
+def _number(row: Record, name: str, value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise row.error(name, f"is {kind(value)}, not a number", "Correct the instances")
+
+
+def _table(path: Path, name: str, tables: Tables) -> Iterator[Record]:
+    return table(path, name, "coco", tables.images)

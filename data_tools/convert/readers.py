@@ -1,0 +1,142 @@
+"""What `data convert` reads, as records: the formats of llm.formats.readers, and data sets of several tables."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data_tools.convert.coco import read_coco_captions, read_refcoco
+from data_tools.convert.record import Id, Item, Tables
+from data_tools.convert.vqa import read_easy_vqa, read_vqav2
+from llm.config.schema import Source
+from llm.errors import ConfigError, RecordError
+from llm.files.regular_files import open_data
+from llm.formats.conversation import Conversation, check
+from llm.formats.readers import READERS, describe, records
+from llm.formats.row_files import Record, Row, read_members, read_rows
+
+TABLES: dict[str, Callable[[Tables], Iterator[Item]]] = {
+    "coco": read_coco_captions,
+    "vqav2": read_vqav2,
+    "refcoco": read_refcoco,
+    "easy_vqa": read_easy_vqa,
+}
+"""Data sets in several tables. Training reads what they are converted to."""
+
+_PAIRED = ("vqav2", "refcoco")
+
+
+@dataclass(slots=True)
+class Unanswered:
+    """How many rows said themselves that they have no answer."""
+
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input, its format found: `items` reads it once."""
+
+    format: str
+    reason: str
+    images: str  # the absolute folder that holds all its images
+    items: Callable[[Unanswered], Iterator[Item]]
+
+
+def open_input(source: Source, annotations: Path | None) -> Input:
+    """What `source` is. Raises what reading its first rows raises, and ConfigError for options that do nothing."""
+    name = source.format if source.format != "auto" or source.columns else detect_tables(Path(source.path))
+    if annotations is not None and name not in _PAIRED:
+        raise ConfigError(f"--annotations belongs to {' and '.join(_PAIRED)}: remove it, or name --format")
+    images = _image_root(source, name)
+    if name in TABLES:
+        tables = Tables(Path(source.path), images, annotations, source.split)
+        return Input(name, "its tables say so", images, lambda _: TABLES[name](tables))
+    if source.format not in (*READERS, "auto"):
+        known = ", ".join((*READERS, *TABLES))
+        raise ConfigError(f"{source.path}: format {source.format} is not read. Known are auto, {known}")
+    return Input(*describe(source, Path()), images, lambda unanswered: _read(source, unanswered))
+
+
+def _image_root(source: Source, name: str) -> str:
+    path = Path(source.path)
+    if source.images:
+        return os.path.abspath(Path(source.images).expanduser())
+    folder = path if path.is_dir() else path.parent
+    return os.path.abspath(folder / "images" if name == "easy_vqa" else folder)
+
+
+def detect_tables(path: Path) -> str:
+    """A name of TABLES, told by names that no format of one row a record has; else empty."""
+    if path.is_dir():
+        return "easy_vqa" if (path / "questions.json").is_file() and (path / "images").is_dir() else ""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return ""
+    try:
+        _, row = next(read_rows(path), (None, None)) if _begins_with_list(path) else (None, None)
+        if isinstance(row, dict) and {"ref_id", "sentences"} <= set(row):
+            return "refcoco"
+        return next((name for name in map(_told_by, _members(path)) if name), "")
+    except RecordError:
+        return ""  # broken, or several records: reading it says so
+
+
+def _begins_with_list(path: Path) -> bool:
+    with open_data(path) as file:
+        return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+
+
+def _members(path: Path) -> Iterator[tuple[str, object]]:
+    return ((name, value) for name, _, value in read_members(path))
+
+
+def _told_by(member: tuple[str, object]) -> str:
+    name, value = member
+    if not isinstance(value, dict):
+        return ""
+    if name == "questions" and {"question_id", "image_id"} <= set(value):
+        return "vqav2"
+    return "coco" if name == "annotations" and {"image_id", "caption"} <= set(value) else ""
+
+
+def _read(source: Source, unanswered: Unanswered) -> Iterator[Item]:
+    for record in records(source, Path()):
+        row = _Watched(record.row)
+        messages = READERS[record.format].read(replace(record, row=row))
+        if not messages:
+            unanswered.count += 1
+            continue
+        conversation = Conversation(messages, record.place)
+        check(conversation)
+        yield Item(conversation, _id(record), row.unread())
+
+
+def _id(record: Record) -> Id | None:
+    value = record.row.get("id")
+    return value if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
+
+
+class _Watched(Mapping[str, object]):
+    """A row that knows which of its fields were read."""
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+        self._read = {"id"}
+
+    def __getitem__(self, key: str) -> object:
+        self._read.add(key)
+        return self._row[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._row
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._row)
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def unread(self) -> tuple[str, ...]:
+        """The fields that hold something and were not asked for."""
+        held = (key for key, value in self._row.items() if value not in (None, "", [], {}))
+        return tuple(key for key in held if key not in self._read)

@@ -1,0 +1,1 @@
+"""Data files mixed, split, repeated, renamed and filled in."""

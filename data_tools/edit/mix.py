@@ -1,0 +1,180 @@
+"""Mix data files of one format into one, each by its weight, seeded and shuffled."""
+
+import base64
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from data_tools.image_root import common_root, files_of, moved
+from data_tools.row_output import check_output, writing
+from llm.config.schema import Source
+from llm.data.bin_packing import Indices
+from llm.data.memmap_columns import Columns, Texts
+from llm.data.packing import epoch_order
+from llm.errors import ConfigError, DataError, Place, RecordError, RunError
+from llm.formats.readers import describe, image_folder, records
+from llm.formats.row_files import data_files, kind
+
+_BYTES = "bytes in base64"  # the only key of what stands for bytes while the rows wait on disk
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one source gave: its rows, and how many were written."""
+
+    path: str
+    weight: float
+    rows: int
+    written: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What was written, and the folder to name for the pictures, empty where none is needed."""
+
+    format: str
+    parts: tuple[Part, ...]
+    images: str
+
+
+def read_weight(written: str) -> tuple[str, float]:
+    """`PATH=WEIGHT`, or a path alone with weight 1. ConfigError for a weight that is not above 0."""
+    path, found, value = written.rpartition("=")
+    if not found or Path(written).exists():
+        return written, 1.0
+    try:
+        weight = float(value)
+    except ValueError:
+        raise ConfigError(f"{written}: {value!r} is not a weight. Write PATH=WEIGHT, such as chat.jsonl=0.5") from None
+    if not 0 < weight < math.inf:
+        raise ConfigError(f"{written}: a weight lies above 0. Leave the file out, or write for example {path}=0.5")
+    return path, weight
+
+
+def mix(sources: Sequence[Source], out: Path, seed: int = 0, size: int = 0) -> Mix:
+    """Write the rows of all sources to `out`, shuffled, each as often as its source's weight says.
+
+    Without `size` a row stands floor(weight) times and once more with the fraction's chance, as in an epoch of a recipe
+    with these weights; with it, `size` rows are written and the sources' shares are as their weights. Rows stay as they
+    are but for image paths, where the image folders differ. Raises what reading raises, ConfigError for sources
+    of several formats or rows that `out` cannot hold, DataError when no row is drawn.
+    """
+    files = [file for source in sources for file in data_files(Path(source.path))]
+    check_output(out, files)
+    name = _one_format(sources)
+    folders = _folders(sources)
+    root = common_root(folders, out.parent)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        waiting = TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
+    except OSError as error:
+        raise RunError(f"{out}: {error.strerror}. Choose a writable place") from error
+    with waiting as folder:
+        counts, named = _store(Path(folder), sources, root if len(folders) > 1 else "")
+        weights = [source.weight for source in sources]
+        order = sized_order(counts, weights, size, seed) if size else weighted_order(counts, weights, seed)
+        if not len(order):
+            raise DataError(f"{out}: no row was drawn at these weights. Raise them, or give --size")
+        rows = Texts(Path(folder), "rows")
+        with writing(out, files) as write:
+            for index in order.tolist():
+                write(*_unpacked(rows[index]))
+    parts = _parts(sources, counts, order)
+    return Mix(name, parts, _hint(folders, root, out) if named else "")
+
+
+def weighted_order(counts: Sequence[int], weights: Sequence[float], seed: int) -> Indices:
+    """Row numbers over all sources, one behind the other, as a recipe's first epoch would order them."""
+    return epoch_order(np.repeat(np.array(weights, np.float64), counts), seed, 0)
+
+
+def sized_order(counts: Sequence[int], weights: Sequence[float], size: int, seed: int) -> Indices:
+    """`size` row numbers in shares as the weights; of one source no row stands twice more often than another."""
+    random = np.random.default_rng(seed)
+    drawn, start = list[Indices](), 0
+    for count, share in zip(counts, _shares(weights, size), strict=True):
+        whole, rest = divmod(share, count)
+        drawn += [np.tile(np.arange(count), whole) + start, random.permutation(count)[:rest] + start]
+        start += count
+    return random.permutation(np.concatenate(drawn))
+
+
+def _shares(weights: Sequence[float], size: int) -> list[int]:
+    """`size` cut by weight; what rounding leaves goes to the largest remainders."""
+    exact = [size * weight / sum(weights) for weight in weights]
+    shares = [math.floor(value) for value in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda index: shares[index] - exact[index])
+    for index in by_remainder[: size - sum(shares)]:
+        shares[index] += 1
+    return shares
+
+
+def _one_format(sources: Sequence[Source]) -> str:
+    formats = {source.path: describe(source, Path())[0] for source in sources}
+    first, name = next(iter(formats.items()))
+    for path, other in formats.items():
+        if other != name:
+            advice = f"A file holds one format: convert first, for example eyegraft data convert {path} OUT --to {name}"
+            raise ConfigError(f"{path} is read as {other}, {first} as {name}. {advice}")
+    return name
+
+
+def _folders(sources: Sequence[Source]) -> list[str]:
+    """The image folders of all files, each once, as absolute paths."""
+    files = ((source, file) for source in sources for file in data_files(Path(source.path)))
+    return list(dict.fromkeys(image_folder(source, Path(), Place(str(file))) for source, file in files))
+
+
+def _store(folder: Path, sources: Sequence[Source], root: str) -> tuple[list[int], bool]:
+    """Put all rows on disk, where they can be had in any order, with paths told from `root` if there is one.
+
+    Returns how many each source has, and whether any names a picture file.
+    """
+    counts, named = [0] * len(sources), False
+    with Columns(folder) as columns:
+        for number, source in enumerate(sources):
+            for record in records(source, Path()):
+                named = named or bool(files_of(record))
+                columns.texts("rows", [_packed(record.place, moved(record, root) if root else record.row)])
+                counts[number] += 1
+    return counts, named
+
+
+def _packed(place: Place, row: object) -> str:
+    def encode(value: object) -> dict[str, str]:
+        if isinstance(value, bytes):
+            return {_BYTES: base64.b64encode(value).decode()}
+        advice = "Convert the file first: eyegraft data convert"
+        raise RecordError(place, "record", f"holds {kind(value)}, which no format has", advice)
+
+    return json.dumps([place.file, place.line, place.id, row], default=encode)
+
+
+def _unpacked(text: str) -> tuple[Place, object]:
+    file, line, name, row = json.loads(text, object_hook=_decode)
+    return Place(file, line, name), row
+
+
+def _decode(value: dict[str, object]) -> object:
+    encoded = value.get(_BYTES)
+    return base64.b64decode(encoded) if isinstance(encoded, str) and len(value) == 1 else value
+
+
+def _parts(sources: Sequence[Source], counts: Sequence[int], order: Indices) -> tuple[Part, ...]:
+    ends = np.cumsum(counts)
+    written = np.bincount(np.searchsorted(ends, order, side="right"), minlength=len(ends)).tolist()
+    return tuple(
+        Part(source.path, source.weight, count, number)
+        for source, count, number in zip(sources, counts, written, strict=True)
+    )
+
+
+def _hint(folders: Sequence[str], root: str, out: Path) -> str:
+    """What to name as the image folder of `out`, unless that is where it lies."""
+    folder = root if len(folders) > 1 else folders[0]
+    return "" if Path(folder) == Path(out.parent).absolute() else folder

@@ -1,0 +1,96 @@
+"""Every text of a data file, one after another: what renaming a name and filling a template have in common."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+
+from data_tools.row_output import check_output, json_bytes, writing, writing_bytes
+from llm.errors import ConfigError, Place
+from llm.files.regular_files import open_data
+from llm.formats.json_rows import layout
+from llm.formats.row_files import data_files, read_rows
+
+FORMS = (".json", ".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
+Edit = Callable[[Place, str, str], str]
+"""(place, field, text) -> the text to write; the field is the way to it, such as `messages.content`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """How many rows a file has, and how many of them were changed."""
+
+    rows: int
+    changed: int
+
+
+def edit_texts(file: Path, out: Path, edit: Edit, kept: Callable[[str], bool] = lambda key: False) -> Edited:
+    """Write `file` to `out` with every text in it edited, but none under a key that is `kept`; a row at a time.
+
+    Keys stay as they are, and so do unchanged lines of a JSONL file, byte for byte, and its line ends. ConfigError when
+    `out` cannot hold the rows or is the input, DataError or RecordError when the file cannot be read.
+    """
+    _check(file, out)
+    counts = [0, 0]
+
+    def edited(place: Place, row: object) -> object:
+        new = _edited(row, place, "", edit, kept)
+        counts[0] += 1
+        counts[1] += new != row
+        return new
+
+    if file.suffix.lower() in (".parquet", ".csv", ".tsv") or layout(file) == "array":
+        with writing(out, [file]) as write:
+            for place, row in read_rows(file):
+                write(place, edited(place, row))
+    else:
+        pieces = _lines if layout(file) == "lines" else _values
+        with writing_bytes(out) as put:
+            for piece in pieces(file, edited):
+                put(piece)
+    return Edited(*counts)
+
+
+def _check(file: Path, out: Path) -> None:
+    if data_files(file) != [file]:
+        raise ConfigError(f"{file}: is a folder. Give one file of it")
+    if file.suffix.lower() not in FORMS:
+        raise ConfigError(f"{file}: texts are edited in {' '.join(FORMS)} alone. Use an editor for plain text")
+    if file.suffix.lower() != out.suffix.lower():
+        advice = f"Name the output {file.suffix}, or convert it first: eyegraft data convert"
+        raise ConfigError(f"{out}: the file keeps its form, {file.suffix}. {advice}")
+    check_output(out, [file])
+
+
+def _lines(file: Path, edited: Callable[[Place, object], object]) -> Iterator[bytes]:
+    """The lines of a JSONL file with the ends they had; blank ones stay."""
+    rows = read_rows(file)
+    # Where bytes are no UTF-8 the reading of the rows says so; here they only need to come through.
+    with TextIOWrapper(open_data(file), encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+        for line in lines:
+            if not line.strip():
+                yield line.encode()
+                continue
+            place, row = next(rows)
+            new = edited(place, row)
+            end = line[len(line.rstrip("\r\n")) :]
+            yield line.encode() if new == row else json_bytes(place, new) + end.encode()
+
+
+def _values(file: Path, edited: Callable[[Place, object], object]) -> Iterator[bytes]:
+    """Records written over several lines."""
+    for place, row in read_rows(file):
+        yield json_bytes(place, edited(place, row), indent=1) + b"\n"
+
+
+def _edited(value: object, place: Place, field: str, edit: Edit, kept: Callable[[str], bool]) -> object:
+    if isinstance(value, str):
+        return edit(place, field or "text", value)
+    if isinstance(value, list):
+        return [_edited(item, place, field, edit, kept) for item in value]
+    if isinstance(value, dict):
+        return {
+            key: item if kept(key) else _edited(item, place, f"{field}.{key}".lstrip("."), edit, kept)
+            for key, item in value.items()
+        }
+    return value

@@ -1,0 +1,1 @@
+"""What a data set holds: records as the model reads them, and statistics."""

@@ -1,0 +1,137 @@
+"""Counting what records hold, one after the other, in memory that hardly grows: eight bytes a record or answer."""
+
+import re
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm.formats.conversation import Conversation
+
+WINDOW = 100_000  # texts between two looks at which are rare
+LONGEST = 200  # characters of a text that are remembered
+OPENING_WORDS = 3
+OPENING_CHARACTERS = 6  # where words are not separated
+_EAST_ASIAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_CJK = re.compile(f"[{_EAST_ASIAN}]")
+_LETTER = re.compile(r"[^\W\d_]")
+_EAST_ASIAN_MARKS = "\u3000-\u303f\uff00-\uffef"
+_OPEN_CJK = rf"[\"“‘(]?[{_EAST_ASIAN}{_EAST_ASIAN_MARKS}]\S{{0,{OPENING_CHARACTERS - 1}}}"
+_OPENING = re.compile(rf"{_OPEN_CJK}|\S+(?:\s+\S+){{0,{OPENING_WORDS - 1}}}")
+
+
+class Frequent:
+    """The most frequent of many texts, exactly counted, without keeping them all.
+
+    Hashes of all texts are kept and counted at the end; of the texts themselves, those that can be frequent: lossy
+    counting (Manku and Motwani, VLDB 2002) forgets none that stands more often than once in `WINDOW`.
+    """
+
+    def __init__(self, window: int = WINDOW) -> None:
+        self._window = window
+        self._hashes = array("q")
+        self._seen: dict[int, tuple[str, int, int]] = {}  # hash -> text, count, how often it may have been missed
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def add(self, text: str) -> None:
+        """Count one text."""
+        key = hash(text)
+        self._hashes.append(key)
+        bucket = len(self._hashes) // self._window
+        known, count, missed = self._seen.get(key, ("", 0, bucket))
+        self._seen[key] = (known or _short(text), count + 1, missed)
+        if len(self._hashes) % self._window == 0:
+            self._seen = {key: entry for key, entry in self._seen.items() if entry[1] + entry[2] > bucket}
+
+    def most(self, count: int) -> list[tuple[str, int]]:
+        """The most frequent texts and how often each stands, equally frequent ones in order of the alphabet."""
+        keys, counts = self._counted()
+        rank = np.argsort(-counts, kind="stable")
+        least = counts[rank[count - 1]] if len(rank) >= count else 0
+        candidates = [
+            (self._seen[key][0], number)
+            for key, number in zip(keys.tolist(), counts.tolist(), strict=True)
+            if number >= least and key in self._seen
+        ]
+        return sorted(candidates, key=lambda pair: (-pair[1], pair[0]))[:count]
+
+    @property
+    def distinct(self) -> int:
+        """How many different texts there are."""
+        return len(self._counted()[0])
+
+    def _counted(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        keys, counts = np.unique(np.frombuffer(self._hashes, np.int64), return_counts=True)
+        return keys, counts
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the texts of records say, whatever tokenizer reads them."""
+
+    turns: Counter[int] = field(default_factory=Counter)  # answers of a record
+    images: Counter[int] = field(default_factory=Counter)  # images of a record
+    pictures: Frequent = field(default_factory=Frequent)
+    answers: Frequent = field(default_factory=Frequent)
+    openings: Frequent = field(default_factory=Frequent)
+    characters: "array[int]" = field(default_factory=lambda: array("q"))  # of each record
+    words: "array[int]" = field(default_factory=lambda: array("q"))
+    learnt_characters: int = 0
+    with_system: int = 0
+    plain: int = 0  # records of text alone, without a question
+    cjk: int = 0  # letters
+    letters: int = 0
+    mostly_cjk: int = 0  # records
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def add(self, conversation: Conversation) -> None:
+        """Count one record."""
+        answers = [message for message in conversation.messages if message.role == "assistant"]
+        texts = [message.text for message in conversation.messages]
+        images = conversation.images
+        self.turns[len(answers)] += 1
+        self.images[len(images)] += 1
+        for image in images:
+            self.pictures.add(image.path or str(hash(image.data)))
+        for answer in answers:
+            if answer.loss and not conversation.is_plain:
+                self.answers.add(answer.text.strip())
+                self.openings.add(opening(answer.text))
+            self.learnt_characters += len(answer.text) if answer.loss else 0
+        self.characters.append(sum(len(text) for text in texts))
+        self.words.append(sum(words_in(text) for text in texts))
+        self.with_system += conversation.messages[0].role == "system"
+        self.plain += conversation.is_plain
+        self._languages(texts)
+
+    def _languages(self, texts: list[str]) -> None:
+        cjk = letters = 0
+        for text in texts:
+            letters += len(_LETTER.findall(text))
+            cjk += 0 if text.isascii() else len(_CJK.findall(text))
+        self.letters += letters
+        self.cjk += cjk
+        self.mostly_cjk += 2 * cjk > letters
+
+
+def opening(text: str) -> str:
+    """How a text begins: its first words, or its first characters where words are not separated."""
+    found = _OPENING.search(text)
+    return " ".join(found[0].split()) if found else ""
+
+
+def words_in(text: str) -> int:
+    """Words separated by white space; of scripts that separate none, every character is one."""
+    if text.isascii():
+        return len(text.split())
+    return len(_CJK.sub(" ", text).split()) + len(_CJK.findall(text))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

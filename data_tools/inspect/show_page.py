@@ -1,0 +1,114 @@
+"""Drawn records as one page that needs nothing else: no script, no font, pictures inside as thumbnails."""
+
+import base64
+import io
+from collections.abc import Iterator
+from html import escape
+from itertools import chain
+from pathlib import Path
+
+from data_tools.inspect.show import Shown, ShownPack, ShownSample
+from data_tools.inspect.show_style import STYLE
+from data_tools.inspect.show_text import about_block, about_pack, about_sample, title, too_long
+from llm.encoding.token_view import Block, Stretch
+from llm.errors import ImageError, RunError
+from llm.files.atomic_files import write_atomically
+from llm.formats.conversation import ImageRef
+from vlm.vision.images import name_of, read_image
+
+SIDE = 160  # pixels of a thumbnail
+# Even if a record could break out of its text, the browser would run and fetch nothing.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def page(shown: Shown) -> str:
+    """The whole document. A picture that cannot be read says why in its place."""
+    heading = escape(shown.name)
+    return "".join(
+        chain(
+            [
+                '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
+                f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n',
+                '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
+                f"<title>{heading}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<header>\n",
+                f"<h1>{heading}</h1>\n<p>{escape(title(shown).removeprefix(shown.name + ': '))}</p>\n",
+                f'<p class="legend">{_legend(shown)}</p>\n',
+                f'<p class="warning">{escape(too_long(shown))}</p>\n' if shown.too_long else "",
+                "</header>\n<main>\n",
+            ],
+            *(_pack(pack) for pack in shown.packs),
+            *(_sample(number, sample) for number, sample in enumerate(shown.texts, 1)),
+            ["</main>\n</body>\n</html>\n"],
+        )
+    )
+
+
+def _legend(shown: Shown) -> str:
+    tokens = " a thin line ends each token" if shown.packs else ""
+    return f"<span>read only</span> <mark>learnt</mark> <b>an image's rows</b>{tokens}"
+
+
+def _pack(pack: ShownPack) -> Iterator[str]:
+    yield f'<section>\n<h2>{escape(about_pack(pack))}</h2>\n<div class="bar" role="img" aria-label="how full">'
+    for number, sample in enumerate(pack.samples, 1):
+        share = 100 * sample.rows / pack.budget
+        yield f'<i style="width:{share:.2f}%" title="sample {number}: {sample.rows:,} rows"></i>'
+    yield "</div>\n"
+    for number, sample in enumerate(pack.samples, 1):
+        yield from _sample(number, sample)
+    yield "</section>\n"
+
+
+def _sample(number: int, sample: ShownSample) -> Iterator[str]:
+    yield f"<article>\n<h3><em>{number}</em> {escape(about_sample(sample))}</h3>\n"
+    for block in sample.blocks:
+        kind = "prefix" if block.is_prefix else "branch" if block.branch else "whole"
+        yield f'<div class="{kind}">'
+        if len(sample.blocks) > 1:
+            yield f"<h4>{escape(about_block(sample, block))}</h4>"
+        yield f"<pre>{''.join(_block(sample, block))}</pre></div>\n"
+    yield "</article>\n"
+
+
+def _block(sample: ShownSample, block: Block) -> Iterator[str]:
+    for stretch, image in sample.numbered(block):
+        if image is not None:
+            yield _picture(stretch, image)
+        else:
+            tag = "mark" if stretch.kind == "supervised" else "span"
+            yield f"<{tag}>{_pieces(stretch)}</{tag}>"
+
+
+def _pieces(stretch: Stretch) -> str:
+    if not stretch.rows:
+        return escape(stretch.text)
+    return "".join(f"<i>{escape(piece)}</i>" for piece in stretch.pieces)
+
+
+def _picture(stretch: Stretch, image: ImageRef) -> str:
+    rows = f"{stretch.rows:,} rows" if stretch.rows else "image"
+    name = escape(name_of(image))
+    try:
+        source, size = thumbnail(image)
+    except ImageError as error:
+        return f"<b>{rows} <small>{escape(str(error))}</small></b>"
+    return f'<b title="{name}"><img src="{source}" alt="{name}"> {rows} <small>{size[0]}×{size[1]} px</small></b>'
+
+
+def thumbnail(image: ImageRef) -> tuple[str, tuple[int, int]]:
+    """A picture as a small data URL, and its own width and height. Raises ImageError."""
+    picture = read_image(image)
+    size = picture.size
+    picture.thumbnail((SIDE, SIDE))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}", size
+
+
+def write_page(shown: Shown, out: Path) -> None:
+    """Write the page whole. Raises RunError when `out` cannot be written."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, page(shown))
+    except OSError as error:
+        raise RunError(f"{out}: {error.strerror or error}. Choose a writable place") from error

@@ -1,0 +1,117 @@
+"""Drawn records on a terminal, in colours; in a file or pipe with marks in their place."""
+
+import os
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from data_tools.inspect.show import Shown, ShownPack, ShownSample
+from llm.encoding.token_view import Block, Kind, Stretch
+from llm.formats.conversation import ImageRef
+from vlm.vision.images import name_of
+
+STYLES: dict[Kind, str] = {"context": "", "supervised": "bold green", "image": "white on blue"}
+MARKS: dict[Kind, tuple[str, str]] = {"context": ("", ""), "supervised": ("⟦", "⟧"), "image": ("«", "»")}
+BORDER = "dim"
+# A text could move the cursor or turn the screen's colours: what controls the terminal is drawn instead.
+_CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
+_INVISIBLE = dict.fromkeys([0x7F, *range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "␦")
+CONTROLS = _CONTROLS | _INVISIBLE
+
+
+def print_shown(shown: Shown, console: Console) -> None:
+    """Everything that was drawn, with a legend first."""
+    plain = not console.is_terminal or console.no_color
+    width = max(20, console.width - 3) if console.is_terminal else 0
+    for line in _lines(shown, plain, width, console):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def title(shown: Shown) -> str:
+    """What was drawn and who reads it."""
+    model = f"tokens of {shown.model}, template {shown.template}" if shown.model else "texts; no model named, no tokens"
+    return f"{shown.name}: {shown.records} records drawn with seed {shown.seed}; {model}"
+
+
+def about_pack(pack: ShownPack) -> str:
+    """A pack's place and size."""
+    several = "sample" if len(pack.samples) == 1 else "samples"
+    images = f", {pack.count('image'):,} image rows" if pack.count("image") else ""
+    computed = f" ({pack.computed:,} computed: other beginnings are shared too)" if pack.computed < pack.rows else ""
+    return (
+        f"step {pack.step}, pack {pack.number} of {pack.of}: {pack.rows:,} of {pack.budget:,} rows{computed}, "
+        f"{len(pack.samples)} {several}, {pack.count('supervised'):,} supervised{images}"
+    )
+
+
+def about_block(sample: ShownSample, block: Block) -> str:
+    """What a prefix or a branch is."""
+    if block.is_prefix:
+        return f"shared prefix: {block.rows:,} rows, computed once for {len(sample.blocks) - 1} branches"
+    place = f", {sample.places[block.branch - 1]}" if len(sample.places) > 1 else ""
+    return f"branch {block.branch}: {block.rows:,} rows, {block.count('supervised'):,} supervised{place}"
+
+
+def about_sample(sample: ShownSample) -> str:
+    """Where a sample comes from, and its size where tokens are counted."""
+    place = sample.places[0] if len(sample.places) == 1 else f"{len(sample.places)} records that begin alike"
+    return f"{place}: {sample.rows:,} rows, {sample.count('supervised'):,} supervised" if sample.rows else place
+
+
+def too_long(shown: Shown) -> str:
+    """Which of the drawn records training would leave out."""
+    return f"left out, longer than {shown.max_length:,} tokens: {', '.join(shown.too_long)}"
+
+
+def _lines(shown: Shown, plain: bool, width: int, console: Console) -> Iterator[Text]:
+    yield Text(visible(title(shown)))
+    yield _legend(plain)
+    if shown.too_long:
+        yield Text(visible(too_long(shown)))
+    for pack in shown.packs:
+        yield Text()
+        yield Text(f"━━ {about_pack(pack)} ━━", "bold")
+        for sample in pack.samples:
+            yield from _sample(sample, plain, width, console)
+    for sample in shown.texts:
+        yield Text()
+        yield from _sample(sample, plain, width, console)
+
+
+def _legend(plain: bool) -> Text:
+    gap = Text("   ")
+    learnt, image = _marked("supervised", "learnt", plain), _marked("image", "an image's rows", plain)
+    return gap.join([Text("read only"), learnt, image])
+
+
+def _sample(sample: ShownSample, plain: bool, width: int, console: Console) -> Iterator[Text]:
+    yield Text(visible(f"┏━ {about_sample(sample)}"), BORDER)
+    for block in sample.blocks:
+        if len(sample.blocks) > 1:
+            yield Text(visible(f"┣━━ {about_block(sample, block)}"), BORDER)
+        body = Text()
+        for stretch, image in sample.numbered(block):
+            body.append_text(_marked(stretch.kind, _said(stretch, image), plain))
+        lines = body.wrap(console, width, tab_size=4) if width else body.split(allow_blank=True)
+        for line in lines[:-1] if len(lines) > 1 and not lines[-1].plain else lines:
+            yield Text.assemble(("┃ ", BORDER), line)
+    yield Text("┗━", BORDER)
+
+
+def _said(stretch: Stretch, image: ImageRef | None) -> str:
+    if image is None:
+        return visible(stretch.text)
+    name = name_of(image).removeprefix(os.getcwd() + os.sep)
+    return visible(f"{name}: {stretch.rows:,} rows" if stretch.rows else name)
+
+
+def _marked(kind: Kind, text: str, plain: bool) -> Text:
+    """In the kind's colour, or between its marks."""
+    before, after = MARKS[kind] if plain or kind == "image" else ("", "")
+    return Text(f"{before}{text}{after}", "" if plain else STYLES[kind])
+
+
+def visible(text: str) -> str:
+    """The text with characters drawn that a terminal would obey or hide."""
+    return text.translate(CONTROLS)

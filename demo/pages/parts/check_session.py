@@ -1,0 +1,120 @@
+"""What a check of a data file found, with the records and pictures it is about, held for the page."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from data_tools.check.check import Progress, judged
+from data_tools.check.findings import Finding
+from data_tools.check.fix import Fixed, fix
+from data_tools.check.report import Report, Tally
+from data_tools.check.rules import Memory, Rules
+from data_tools.row_output import form_of
+from demo.pages.parts.record_preview import excerpt, thumbnail
+from llm.config.schema import Source
+from llm.errors import RecordError
+from llm.formats.conversation import ImageRef
+from llm.formats.image_placeholders import given_images
+from llm.formats.readers import READERS, SEEN, likeliest, raw_rows, record_of
+from llm.formats.row_files import RawRow, data_files
+
+KEPT = 10  # findings of a code that are shown
+PICTURES = 8  # of a record that are shown
+EVERY = 0.5  # seconds between two looks at a check under way
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A finding and the record it is about: its text, and those of its pictures that can be found."""
+
+    finding: Finding
+    record: str
+    pictures: tuple[ImageRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found in a source so far, and, once `done`, altogether."""
+
+    source: Source
+    report: Report
+    cards: tuple[Card, ...]
+    done: bool = False
+
+    def of(self, code: str) -> tuple[Card, ...]:
+        """The first findings of a code."""
+        return tuple(card for card in self.cards if card.finding.code == code)
+
+
+def checking(source: Source) -> Iterator[Checked]:
+    """Check a source: what was found so far every half second, at last everything. Closing it ends the check.
+
+    Raises ConfigError and DataError for a source that cannot be read.
+    """
+    format = likeliest(source, [row.value for row in islice(raw_rows(source, Path()), SEEN)])
+    memory, tally = Memory(), Tally(KEPT)
+    cards, counts = list[Card](), Counter[str]()
+    told = time.monotonic()
+    for row in judged(source, Path(), Rules(), memory):
+        tally.add(row.row, row.findings)
+        for finding in row.findings:
+            counts[finding.code] += 1
+            if counts[finding.code] <= KEPT:
+                cards.append(Card(finding, excerpt(row.raw), _pictures(source, row.raw, format)))
+        if time.monotonic() - told > EVERY:
+            tally.images, told = memory.looked, time.monotonic()
+            yield Checked(source, tally.report(), tuple(cards))
+    tally.images = memory.looked
+    yield Checked(source, tally.report(), tuple(cards), done=True)
+
+
+def _pictures(source: Source, raw: RawRow, format: str) -> tuple[ImageRef, ...]:
+    """The pictures of a row, also of one that is otherwise wrong; none from outside the source's image folder."""
+    if not isinstance(raw.value, dict):
+        return ()
+    record = record_of(source, Path(), raw.place, raw.value, format)
+    try:
+        messages = READERS[format].read(record) if format else ()
+        found = [part for message in messages for part in message.parts if isinstance(part, ImageRef)]
+    except RecordError:
+        found = []
+    if not found:
+        try:
+            found = given_images(record)
+        except RecordError:
+            return ()
+    return tuple(kept for image in found[:PICTURES] if (kept := _kept(image)))
+
+
+def _kept(image: ImageRef) -> ImageRef | None:
+    """A picture that takes little memory: one inside its row is made small, or left out where it cannot be opened."""
+    if not image.data:
+        return image
+    data = thumbnail(image)
+    return ImageRef(data=data) if data else None
+
+
+def clean(checked: Checked, folder: Path, progress: Progress | None = None) -> Fixed:
+    """Write the sound rows of what was checked into `folder`, which is empty, and the others beside them.
+
+    Raises ConfigError and DataError where that cannot be done.
+    """
+    source = checked.source
+    out = folder / clean_name(Path(source.path))
+    return fix(source, Path(), out, Rules(), progress)
+
+
+def clean_name(path: Path) -> str:
+    """How the cleaned file of a file or folder is called: `train.json` becomes `train.clean.json`."""
+    stem = path.resolve().name if path.is_dir() else path.stem
+    return f"{stem}.clean{form_of(data_files(path))}"
+
+
+def pictures_folder(source: Source) -> str:
+    """Where the image paths of a source begin, for a recipe that reads its cleaned file from elsewhere."""
+    path = Path(source.path).expanduser()
+    return os.path.abspath(source.images or (path if path.is_dir() else path.parent))

@@ -1,0 +1,55 @@
+"""The findings of a code as cards: place, what was found, what to do, the record and its pictures.
+
+Records hold whatever their authors wrote: every text is escaped, and pictures are part of the page.
+"""
+
+import base64
+import html
+from collections.abc import Iterable
+
+from demo.pages.parts.check_session import Card
+from demo.pages.parts.record_preview import thumbnail
+from llm.printable import printable
+
+CSS = """
+#check-codes * { cursor: pointer; font-family: var(--font) !important; }
+#check-cards, #check-cards > * { padding: 0 !important; }
+#check-codes .selection-button { display: none !important; }  /* offers to select a column */
+.eg-card { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 12px 16px; margin: 0 0 12px; }
+.eg-card p { margin: 4px 0; overflow-wrap: anywhere; }
+.eg-card .place { font-family: var(--font-mono); font-size: 0.85em; color: var(--body-text-color-subdued); }
+.eg-card .found b { font-family: var(--font-mono); }
+.eg-card .advice { color: var(--body-text-color-subdued); }
+.eg-card pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 260px; overflow-y: auto; margin: 8px 0 0;
+  padding: 10px 12px; border-radius: 6px; background: var(--background-fill-secondary); font-size: 0.85em; }
+.eg-card .pictures { display: flex; flex-wrap: wrap; gap: 8px; margin-top: 8px; }
+.eg-card img { height: 120px; width: auto; max-width: 100%; border-radius: 6px; }
+"""
+
+
+def cards(shown: Iterable[Card]) -> str:
+    """The cards as HTML."""
+    return "".join(map(_card, shown))
+
+
+def _card(card: Card) -> str:
+    finding = card.finding
+    parts = [
+        f'<p class="place">{escaped(str(finding.place))}</p>',
+        f'<p class="found"><b>{escaped(finding.field)}</b>: {escaped(finding.found)}</p>',
+        f'<p class="advice">{escaped(finding.advice)}</p>',
+    ]
+    pictures = "".join(f'<img alt="" src="{_url(data)}">' for data in map(thumbnail, card.pictures) if data)
+    parts.append(f'<div class="pictures">{pictures}</div>' if pictures else "")
+    parts.append(f"<pre>{escaped(card.record)}</pre>" if card.record else "")
+    return f'<div class="eg-card">{"".join(parts)}</div>'
+
+
+def escaped(text: str) -> str:
+    """A text that is nothing but text in HTML, and in the templates that gradio makes of HTML: `${...}`, `{{...}}`."""
+    plain = html.escape(printable(text))
+    return "".join(f"&#{ord(char)};" if char in "${}`\\" else char for char in plain)
+
+
+def _url(data: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"

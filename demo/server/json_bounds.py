@@ -1,0 +1,47 @@
+"""JSON judged before it is parsed: 4 MiB of `[1,1,1...` become gigabytes of Python objects and validation errors."""
+
+import re
+
+from demo.server.limits import JsonBounds
+
+_BRACKETS = re.compile(rb"[\[\]{}]")
+_OPENING = b"[{"
+
+
+def excess(body: bytes, bounds: JsonBounds) -> str:
+    """What a JSON text has too much of, in words; empty for one within the bounds. Parses nothing; linear time."""
+    if body.count(b'"') > bounds.quotes:
+        return f"more than {bounds.quotes:,} quotation marks"
+    structure = outside_strings(body)
+    if len(structure) > bounds.structure:
+        return f"more than {bounds.structure:,} bytes outside its strings"
+    if sum(structure.count(mark) for mark in (b",", b"[", b"{")) > bounds.items:
+        return f"more than {bounds.items:,} values"
+    if _depth(structure) > bounds.depth:
+        return f"lists and objects more than {bounds.depth} deep"
+    return ""
+
+
+def outside_strings(body: bytes) -> bytes:
+    """A JSON text without its strings; an unterminated string extends to the end of the text.
+
+    Runs from quotation mark to quotation mark: a regular expression took 0.7 s for 64 MiB of base64.
+    """
+    parts: list[bytes] = []
+    inside, start = False, 0
+    while (quote := body.find(b'"', start)) >= 0:
+        part = body[start:quote]
+        if not inside:
+            parts.append(part)
+        # An odd number of backslashes before it makes the quotation mark a part of the string.
+        inside = not inside or (len(part) - len(part.rstrip(b"\\"))) % 2 == 1
+        start = quote + 1
+    return b"".join(parts if inside else [*parts, body[start:]])
+
+
+def _depth(structure: bytes) -> int:
+    depth = deepest = 0
+    for bracket in _BRACKETS.findall(structure):
+        depth += 1 if bracket in _OPENING else -1
+        deepest = max(deepest, depth)
+    return deepest

@@ -1,0 +1,79 @@
+"""Attention for packs: matrix products run on the flat pack, attention on re-padded groups of similar spans.
+
+Registered through transformers' `AttentionInterface`; no model is patched. On CUDA a varlen kernel takes the spans as
+they are, where one is installed; elsewhere they are re-padded (llm/attention/padded_groups.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from llm.attention.layout import AttentionPlan
+from llm.attention.padded_groups import Regrouped, Sdpa, attend
+from llm.attention.ulysses import Exchange
+from llm.attention.varlen_kernels import HALF, find_kernel
+from llm.attention.varlen_kernels import attend as varlen
+
+NAME = "eyegraft_packed"
+FORECAST, CARD_FORECAST = (
+    "eyegraft_forecast",
+    "eyegraft_card_forecast",
+)  # what llm.planning.step_forecast stands in their place
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,  # [1, heads, T, D]
+    key: Tensor,  # [1, key_value_heads, T, D]
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    packed: AttentionPlan | Exchange | None = None,
+    sdpa: Sdpa = scaled_dot_product_attention,
+    keeps: bool = False,
+    **kwargs: object,
+) -> tuple[Tensor, None]:
+    """transformers' attention signature; `packed` arrives through the model's keyword arguments.
+
+    Returns [1, T, heads, D]. `keeps`: a CPU's backward pass need not gather and weigh again. Without a plan (a single
+    unpadded sequence, with or without a cache) plain SDPA runs.
+    """
+    if packed is None:
+        output: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling
+        )
+        return output
+    if isinstance(packed, Exchange):
+        heads = query.shape[1]
+        query, key, value = (packed.whole(states, heads) for states in (query, key, value))
+        attended, _ = packed_attention(module, query, key, value, attention_mask, scaling, dropout, packed.plan, sdpa)
+        return packed.own(attended), None
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    kernel = find_kernel() if query.is_cuda and query.dtype in HALF and dropout == 0 else None
+    if kernel is not None:
+        return varlen(query, key, value, packed.lengths, scale, kernel.call), None
+    queries, keys, values = (states[0].transpose(0, 1).contiguous() for states in (query, key, value))
+    if query.device.type in ("cpu", "meta") and dropout == 0:  # meta: a forecast of what a CPU would hold
+        return Regrouped.apply(queries, keys, values, packed, scale, sdpa, keeps)[None], None
+    return attend(queries, keys, values, packed, scale, dropout, sdpa)[None], None
+
+
+def use_packed_attention(model: PreTrainedModel) -> None:
+    """Make the model's text attention take an `AttentionPlan`. No mask function is registered: packs need none."""
+    AttentionInterface.register(NAME, packed_attention)
+    model.set_attn_implementation(NAME)
+
+
+@contextmanager
+def plain_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Inside, the model runs transformers' own SDPA with masks: what batched generation needs."""
+    model.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(NAME)

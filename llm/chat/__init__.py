@@ -1,0 +1,1 @@
+"""A prompt becomes an answer: generation, streaming, the context window, the terminal."""

@@ -1,0 +1,120 @@
+"""Talking to a model: one ChatModel for terminal, page, API, evaluation and probes; prompts built as in training."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Self
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.generation.streamers import BaseStreamer
+
+from llm.chat.context_window import trim
+from llm.chat.generation import Prompt, Sampling, answering, generate
+from llm.chat.token_stream import Reply, Stopped, cut
+from llm.encoding.encoder import Encoder
+from llm.formats.conversation import ImageRef, Message
+from llm.model.lora import adapters_off
+
+Embed = Callable[[list[int], tuple[ImageRef, ...]], Tensor]
+Turn = Callable[[Stopped], AbstractContextManager[None]]  # waits for the device, holds it, and gives it back
+
+
+def at_once(_: Stopped) -> AbstractContextManager[None]:
+    """The turn of one who does not share the device."""
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatModel:
+    """A model that answers conversations. `embed` turns prompt ids and their images into [T, hidden]."""
+
+    model: PreTrainedModel
+    text: PreTrainedModel  # the language model inside `model`, or `model` itself
+    encoder: Encoder
+    embed: Embed
+    adapters: bool = True  # False: its adapters, if it has any, are left out of every answer
+
+    def without_adapters(self) -> Self:
+        """The same weights, answering as if no adapter had been trained."""
+        return replace(self, adapters=False)
+
+    @property
+    def sees(self) -> bool:
+        """Whether pictures can be shown to it."""
+        return self.encoder.image_id is not None
+
+    def blind_to(self, messages: tuple[Message, ...]) -> bool:
+        """Whether the messages show pictures that it cannot see."""
+        return not self.sees and any(isinstance(part, ImageRef) for message in messages for part in message.parts)
+
+    @property
+    def context(self) -> int:
+        """Tokens the model reads at most, prompt and answer together; a model without positions has no such end."""
+        return int(self.text.config.to_dict().get("max_position_embeddings", 2**20))
+
+    def answer(self, messages: tuple[Message, ...], sampling: Sampling) -> str:
+        """One whole answer."""
+        return self.answers([messages], sampling)[0]
+
+    def answers(self, conversations: list[tuple[Message, ...]], sampling: Sampling) -> list[str]:
+        """One answer each, generated together."""
+        prompts = [self._prompt(messages) for messages in conversations]
+        with self._answering():
+            rows = generate(self.model, prompts, sampling, self.encoder.stop_ids)
+        return [cut(self._decode(row), sampling.stop) for row in rows]
+
+    def stream(
+        self,
+        messages: tuple[Message, ...],
+        sampling: Sampling,
+        turn: Turn = at_once,
+        patience: float = inf,
+        reader: str = "somebody",
+    ) -> Reply:
+        """The answer's text as it grows, piece by piece; `Reply` says what `patience` and `reader` are.
+
+        Everything that needs the device happens in the reply's own thread, inside `turn`. Raises DataError for
+        messages that cannot be encoded.
+        """
+        ids, images = self.encoder.prompt(messages)
+        ends = self.encoder.stop_ids
+
+        def run(streamer: BaseStreamer, stopped: Stopped) -> None:
+            with turn(stopped), self._answering():
+                prompt = self._embedded(ids, images)
+                generate(self.model, [prompt], sampling, ends, streamer, stopped)
+
+        return Reply(run, self._decode, ends, sampling.stop, len(ids), patience, reader)
+
+    def fitting(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
+        """The messages without their oldest turns, so that an answer of `new_tokens` still fits the context."""
+        return trim(messages, lambda kept: len(self.encoder.prompt(kept)[0]), self.context - new_tokens)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        with answering(self.model, self.text):
+            if self.adapters:
+                yield
+                return
+            with adapters_off(self.model):
+                yield
+
+    def _prompt(self, messages: tuple[Message, ...]) -> Prompt:
+        with self._answering():  # a tower may have adapters too
+            return self._embedded(*self.encoder.prompt(messages))
+
+    @torch.no_grad()
+    def _embedded(self, ids: list[int], images: tuple[ImageRef, ...]) -> Prompt:
+        return Prompt(ids, self.embed(ids, images))
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self.encoder.tokenizer.decode(ids, skip_special_tokens=True))
+
+
+def question(text: str, images: tuple[str, ...] = (), system: str = "") -> tuple[Message, ...]:
+    """A one-turn conversation: images first, then the question."""
+    asked = Message("user", (*(ImageRef(path) for path in images), text))
+    return (Message("system", (system,)), asked) if system else (asked,)

@@ -1,0 +1,127 @@
+"""Answers from a model: batched for evaluation, streamed for chat. One sampler for both."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
+
+from llm.attention.interface import NAME, plain_attention
+from llm.errors import ConfigError
+
+# Logits are divided by the temperature, and by a very small one they overflow. Long before, at this one, two logits
+# that differ in the fifth digit are a factor of e^10 apart: below it the likeliest token is taken.
+LEAST_TEMPERATURE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The knobs of an answer; a temperature of 0, or below `LEAST_TEMPERATURE`, is greedy.
+
+    Raises ConfigError for one that is negative or no finite number.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    max_new_tokens: int = 256
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < math.inf:
+            raise ConfigError(f"temperature: found {self.temperature}; take 0 for the likeliest token, 1 to draw")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model reads before it answers: token ids, an image's once a row, and their embeddings [T, hidden]."""
+
+    ids: list[int]
+    embeds: Tensor
+
+
+class _Stopped(StoppingCriteria):
+    """Ends generation when the caller says so."""
+
+    def __init__(self, stopped: Callable[[], bool]) -> None:
+        self._stopped = stopped
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: object) -> Tensor:
+        return torch.full((input_ids.shape[0],), self._stopped(), device=input_ids.device)
+
+
+@contextmanager
+def answering(model: PreTrainedModel, text: PreTrainedModel) -> Iterator[None]:
+    """Inside, the model answers: eval mode, plain attention, random numbers of its own; outside, all is as it was."""
+    modes = {module: module.training for module in model.modules()}
+    model.train(False)
+    try:
+        with torch.random.fork_rng(), plain_attention(text) if _packed(text) else nullcontext():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _packed(text: PreTrainedModel) -> bool:
+    return bool(text.config._attn_implementation == NAME)
+
+
+@torch.no_grad()
+def generate(
+    model: PreTrainedModel,
+    prompts: list[Prompt],
+    sampling: Sampling,
+    stop_ids: tuple[int, ...],
+    streamer: BaseStreamer | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[list[int]]:
+    """New token ids for each prompt, the end mark left off.
+
+    Shorter prompts are padded on the left. The model must be in `answering`. A streamer is given each prompt first.
+    """
+    lengths = [len(prompt.ids) for prompt in prompts]
+    width = max(lengths)
+    embeds = torch.stack([pad(prompt.embeds, (0, 0, width - len(prompt.ids), 0)) for prompt in prompts])
+    mask = torch.tensor([[0] * (width - length) + [1] * length for length in lengths], device=embeds.device)
+    # The penalty on repetition counts every id of the prompt, once: a row is padded with an id that it holds anyway.
+    ids = [[prompt.ids[0]] * (width - length) + prompt.ids for prompt, length in zip(prompts, lengths, strict=True)]
+    torch.manual_seed(sampling.seed)
+    knobs: dict[str, Any] = {"do_sample": False}
+    if sampling.temperature >= LEAST_TEMPERATURE:
+        knobs = {
+            "do_sample": True,
+            "temperature": sampling.temperature,
+            "top_k": sampling.top_k,
+            "top_p": sampling.top_p,
+        }
+    whole: Any = model  # torch's typing takes a module's methods for tensors
+    output = whole.generate(
+        input_ids=torch.tensor(ids, device=embeds.device),
+        inputs_embeds=embeds,
+        attention_mask=mask,
+        max_new_tokens=sampling.max_new_tokens,
+        repetition_penalty=sampling.repetition_penalty,
+        eos_token_id=list(stop_ids),
+        pad_token_id=stop_ids[0],
+        use_cache=True,
+        streamer=streamer,
+        stopping_criteria=StoppingCriteriaList([_Stopped(stopped)]),
+        **knobs,
+    )
+    return [_until(row[width:].tolist(), stop_ids) for row in output]
+
+
+def _until(ids: list[int], stop_ids: tuple[int, ...]) -> list[int]:
+    for index, token in enumerate(ids):
+        if token in stop_ids:
+            return ids[:index]
+    return ids

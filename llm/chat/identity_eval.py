@@ -1,0 +1,112 @@
+"""Who does the assistant say it is? Hits, leaks and abilities kept, each a share of greedy answers."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from llm.chat.chat_model import ChatModel, question
+from llm.chat.generation import Sampling
+from llm.errors import DataError, Place, RecordError
+from llm.files.regular_files import TEXT, read_text
+
+BATCH = 64  # questions answered at once: the weights are read once a token for all of them
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityQuestions:
+    """The three sets: who are you in held-out words, everything else, and general knowledge with its answers."""
+
+    paraphrases: list[str]
+    others: list[str]
+    general: list[tuple[str, tuple[str, ...]]]  # a question and the spellings of its answer
+
+
+def read_identity(paraphrases: Path, others: Path, general: Path) -> IdentityQuestions:
+    """Read the three JSON lists; RecordError names the entry that is not what it should be."""
+    pairs = []
+    for index, row in enumerate(_list(general)):
+        if not isinstance(row, dict) or not {"question", "answer"} <= row.keys():
+            raise RecordError(
+                Place(str(general), id=str(index)),
+                "general",
+                f"found {row!r}",
+                'Write {"question": .., "answer": ..}',
+                "field-missing",
+            )
+        spellings = row["answer"] if isinstance(row["answer"], list) else [row["answer"]]
+        pairs.append((str(row["question"]), tuple(str(spelling) for spelling in spellings)))
+    return IdentityQuestions([str(row) for row in _list(paraphrases)], [str(row) for row in _list(others)], pairs)
+
+
+def _list(path: Path) -> list[object]:
+    if not path.exists():
+        raise DataError(f"{path} does not exist. `eyegraft data identity` writes the lists it needs")
+    try:
+        rows = json.loads(read_text(path, TEXT, "utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path}: cannot be read as JSON: {error}. `eyegraft data identity` writes such a list"
+        ) from error
+    if not isinstance(rows, list) or not rows:
+        raise DataError(f"{path}: a JSON list with at least one entry is needed, found {type(rows).__name__}")
+    return rows
+
+
+def ask_all(chat_model: ChatModel, questions: list[str], max_new_tokens: int) -> list[str]:
+    """Greedy answers, in the questions' order; questions of similar length are answered together."""
+    sampling = Sampling(max_new_tokens=max_new_tokens)
+    order = sorted(range(len(questions)), key=lambda index: len(questions[index]))
+    answers = [""] * len(questions)
+    for start in range(0, len(order), BATCH):
+        chunk = order[start : start + BATCH]
+        for index, answer in zip(
+            chunk, chat_model.answers([question(questions[i]) for i in chunk], sampling), strict=True
+        ):
+            answers[index] = answer
+    return answers
+
+
+def evaluate_identity(
+    base: ChatModel, tuned: ChatModel, questions: IdentityQuestions, name: str, max_new_tokens: int
+) -> tuple[dict[str, float], list[dict[str, str]]]:
+    """The figures of report.json, and every answer behind them.
+
+    `retained_ability` is the share of general questions the base answered right that the tuned model still does.
+    """
+    rows: list[dict[str, str]] = []
+
+    def ask(chat_model: ChatModel, who: str, kind: str, texts: list[str]) -> list[str]:
+        answers = ask_all(chat_model, texts, max_new_tokens)
+        rows.extend(
+            {"model": who, "kind": kind, "question": text, "answer": answer}
+            for text, answer in zip(texts, answers, strict=True)
+        )
+        return answers
+
+    general = [text for text, _ in questions.general]
+    wanted = [answer for _, answer in questions.general]
+    before = ask(base, "base", "identity", questions.paraphrases)
+    after = ask(tuned, "tuned", "identity", questions.paraphrases)
+    leaks = ask(tuned, "tuned", "other", questions.others)
+    knew = [_holds(answer, *want) for answer, want in zip(ask(base, "base", "general", general), wanted, strict=True)]
+    if not any(knew):
+        raise DataError("the base model answers none of the general questions: retained ability cannot be measured")
+    knows = [
+        _holds(answer, *want) for answer, want in zip(ask(tuned, "tuned", "general", general), wanted, strict=True)
+    ]
+    figures = {
+        "identity_hit_before": _share([_holds(answer, name) for answer in before]),
+        "identity_hit_after": _share([_holds(answer, name) for answer in after]),
+        "identity_leak": _share([_holds(answer, name) for answer in leaks]),
+        "retained_ability": _share([now for now, then in zip(knows, knew, strict=True) if then]),
+        "general_questions_base_knew": sum(knew),
+    }
+    return figures, rows
+
+
+def _holds(answer: str, *spellings: str) -> bool:
+    return any(spelling.casefold() in answer.casefold() for spelling in spellings)
+
+
+def _share(values: list[bool]) -> float:
+    return round(sum(values) / len(values), 4)

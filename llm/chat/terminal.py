@@ -1,0 +1,85 @@
+"""`eyegraft chat`: a conversation on the terminal."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from llm.chat.chat_model import ChatModel, question
+from llm.chat.generation import Sampling
+from llm.errors import EyegraftError
+from llm.formats.conversation import ImageRef, Message
+
+HELP = "Type a question and ENTER. /image FILE shows a picture, RESET starts anew, EXIT leaves."
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Who answers on the terminal, and how. `check_image` raises ImageError for a file that is no picture."""
+
+    chat_model: ChatModel
+    sampling: Sampling
+    check_image: Callable[[ImageRef], object]
+    system: str = ""
+    images: tuple[str, ...] = field(default=())  # shown with the first question, and again after RESET
+    stream: bool = True
+
+    def talk(self) -> None:
+        """One line a question, until EXIT or the end of input."""
+        print(HELP)
+        history: tuple[Message, ...] = ()
+        shown = self.images
+        while (text := _ask()) is not None:
+            if text == "RESET":
+                history, shown = (), self.images
+                print("(history forgotten)")
+            elif text.startswith("/image"):
+                shown += self._picture(text.removeprefix("/image").strip())
+            else:
+                asked = history + question(text, shown, "" if history else self.system)
+                answered = self._answer(asked)
+                history, shown = (answered, ()) if answered else (history, shown)
+
+    def _picture(self, path: str) -> tuple[str, ...]:
+        """The picture to show with the next question; none when it cannot be shown, with the reason on the screen."""
+        if not self.chat_model.sees:
+            print("(this model sees no pictures)")
+            return ()
+        try:
+            self.check_image(ImageRef(path))
+        except EyegraftError as error:
+            print(f"({error})")
+            return ()
+        print(f"(the next question is about {path})")
+        return (path,)
+
+    def _answer(self, asked: tuple[Message, ...]) -> tuple[Message, ...]:
+        """The conversation with its answer, without the turns that no longer fit; empty when it cannot be answered."""
+        messages = self.chat_model.fitting(asked, self.sampling.max_new_tokens)
+        if len(messages) < len(asked):
+            print(f"({(len(asked) - len(messages)) // 2} of the oldest turns no longer fit and are forgotten)")
+        try:
+            reply = _say(self.chat_model, messages, self.sampling, self.stream)
+        except EyegraftError as error:
+            print(f"({error})")
+            return ()
+        return (*messages, Message("assistant", (reply,)))
+
+
+def _ask() -> str | None:
+    try:
+        text = input("\n> ").strip()
+    except (EOFError, KeyboardInterrupt):
+        return None
+    return _ask() if not text else None if text == "EXIT" else text
+
+
+def _say(chat_model: ChatModel, messages: tuple[Message, ...], sampling: Sampling, stream: bool) -> str:
+    if not stream:
+        reply = chat_model.answer(messages, sampling)
+        print(reply)
+        return reply
+    reply = ""
+    for piece in chat_model.stream(messages, sampling):
+        print(piece, end="", flush=True)
+        reply += piece
+    print()
+    return reply

@@ -1,0 +1,134 @@
+"""A fault that pydantic found in a recipe, said in a sentence: the key, what was found, what to do."""
+
+import difflib
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from llm.config.schema import Part
+
+Location = tuple[int | str, ...]
+
+_ADVICE = {
+    "int_type": "write a whole number",
+    "int_parsing": "write a whole number",
+    "float_type": "write a number",
+    "string_type": 'write text; put "quotes" around text that looks like a number',
+    "bool_type": "write true or false",
+    "dict_type": "write `name: text` pairs",
+    "tuple_type": "write a list, such as [a, b]",
+    "too_short": "give at least one",
+    "finite_number": "write a finite number",
+}
+
+
+def explain(fault: ErrorDetails, model: type[Part]) -> str:
+    """`key: what was found; what to do` for one fault of a recipe that should be a `model`."""
+    location = fault["loc"]
+    return f"{'.'.join(map(str, location))}: {_sentence(fault, location, model)}"
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """`; did you mean X?` for the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _sentence(fault: ErrorDetails, location: Location, model: type[Part]) -> str:
+    kind = fault["type"]
+    if kind == "extra_forbidden":
+        return "unknown key" + _unknown(location, model)
+    if kind == "missing":
+        return "missing" + (_purpose(location, model) or "; add it")
+    found = f"found {_describe(fault['input'])}"
+    if kind == "literal_error":
+        choices = [str(choice) for choice in _choices(location, model)]
+        return f"{found}; choose {_either(choices)}{did_you_mean(str(fault['input']), choices)}"
+    if kind in ("model_type", "model_attributes_type"):
+        return f"{found}; write a section with {', '.join(_keys(_parts_at(location, model)))}"
+    if kind == "string_pattern_mismatch":
+        return found + _purpose(location, model)
+    if kind in _ADVICE:
+        return f"{found}; {_ADVICE[kind]}"
+    return f"{found}; {fault['msg'].replace('Input should', 'it should')}{_purpose(location, model)}"
+
+
+def _unknown(location: Location, model: type[Part]) -> str:
+    """Advice for a key that is not known where it stands: its true home, a near spelling, or what may stand there."""
+    key, known = str(location[-1]), _keys(_parts_at(location[:-1], model))
+    homes = [home for home in _homes(model) if home.split(".")[-1] == key]
+    if homes:
+        return f"; write it as {_either(homes)}"
+    return did_you_mean(key, known) or f"; known here: {', '.join(known)}"
+
+
+def _purpose(location: Location, model: type[Part]) -> str:
+    """`; description` of the field, where the schema has one."""
+    for part in _parts_at(location[:-1], model):
+        for name, field in part.model_fields.items():
+            if _key(name, field) == location[-1] and field.description:
+                return f"; {field.description}"
+    return ""
+
+
+def _choices(location: Location, model: type[Part]) -> tuple[Any, ...]:
+    """What a Literal field may be."""
+    fields = [(part, field) for part in _parts_at(location[:-1], model) for field in part.model_fields.items()]
+    return next(get_args(field.annotation) for _, (name, field) in fields if _key(name, field) == location[-1])
+
+
+def _parts_at(location: Location, model: type[Part]) -> list[type[Part]]:
+    """The parts of the schema that may stand at `location`."""
+    parts = [model]
+    for step in location:
+        if isinstance(step, str):
+            fields = [item for part in parts for item in part.model_fields.items()]
+            parts = [
+                inner for name, field in fields if _key(name, field) == step for inner in _inside(field.annotation)
+            ]
+    return parts
+
+
+def _inside(annotation: object) -> list[type[Part]]:
+    """The parts named in an annotation such as `tuple[Source, ...]` or `VqaEval | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return [annotation]
+    return [part for argument in get_args(annotation) for part in _inside(argument)]
+
+
+def _homes(model: type[Part], prefix: str = "") -> Iterator[str]:
+    """Every key of the schema with the way to it, lists marked by `0`."""
+    for name, field in model.model_fields.items():
+        path = prefix + _key(name, field)
+        yield path
+        step = ".0." if "tuple" in str(field.annotation) else "."
+        for part in _inside(field.annotation):
+            yield from _homes(part, path + step)
+
+
+def _keys(parts: list[type[Part]]) -> list[str]:
+    return [_key(name, field) for part in parts for name, field in part.model_fields.items()]
+
+
+def _key(name: str, field: FieldInfo) -> str:
+    """How the field is written in a recipe."""
+    return field.alias or name
+
+
+def _describe(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a section"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return repr(value)
+
+
+def _either(words: list[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)

@@ -1,0 +1,234 @@
+"""A YAML file becomes plain values that remember their lines; plain values become a validated recipe, and YAML again.
+
+YAML is read with the core types of version 1.2, and nothing else: `1e-5` is a number, `no` is a word, `010` is ten,
+a date is text. Repeated keys, tags of other types, anchors and aliases are refused.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from llm.config.schema import Part
+from llm.config.validation_messages import explain
+from llm.errors import ConfigError
+from llm.files.regular_files import RECIPE, read_text
+
+Keys = tuple[str, ...]  # the way to a value; a list's index is written as text
+SomePart = TypeVar("SomePart", bound=Part)
+
+COMMAND_LINE = "command line"
+_TAG = "tag:yaml.org,2002:"
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_SCALARS: dict[str, Callable[[str], object]] = {
+    _TAG + "str": str,
+    _TAG + "null": lambda text: None,
+    _TAG + "bool": lambda text: text.lower() == "true",
+    _TAG + "int": int,
+    _TAG + "float": float,
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Resolves the core types; nodes are turned into values by `_Reader`, never by constructors."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012  # PyYAML's own way to forget YAML 1.1's types
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes whatever the loader would otherwise not read back as text."""
+
+
+# The order counts: a whole number matches the float's pattern too.
+for _kind, _pattern, _first in (
+    ("null", re.compile(r"(~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
+    ("bool", re.compile(r"(true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
+    ("int", re.compile(r"[-+]?[0-9]+$"), list("-+0123456789")),
+    ("float", _FLOAT, list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(_TAG + _kind, _pattern, _first)
+_Dumper.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+.0123456789"))
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A recipe as plain values, and where each of them was written: `file:line` or the command line."""
+
+    values: dict[str, object]
+    places: dict[Keys, str]
+
+    def place(self, keys: Iterable[object]) -> str:
+        """Where the value at `keys` was written; for a value that is missing, the section that should hold it."""
+        path = tuple(str(key) for key in keys)
+        while path not in self.places:
+            path = path[:-1]
+        return self.places[path]
+
+
+def load_yaml(path: Path, overrides: Sequence[str] = ()) -> Document:
+    """Read one recipe and apply `key.path=value` overrides in order.
+
+    Raises ConfigError for a file that is no recipe and for an override that leads nowhere; whether a key exists is
+    said by `validate`.
+    """
+    document = _read_file(path)
+    for override in overrides:
+        document = _override(document, override)
+    return document
+
+
+def validate(document: Document, model: type[SomePart]) -> SomePart:
+    """The document as `model`; raises one ConfigError that lists every fault with its place and advice."""
+    try:
+        # Through JSON because its strict mode takes a list for a tuple, yet neither "16" nor true for a number.
+        return model.model_validate_json(json.dumps(document.values), strict=True, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_faults(error, document, model))) from error
+
+
+def _faults(error: ValidationError, document: Document, model: type[Part]) -> list[str]:
+    """One line a fault, in the order of the file."""
+    faults = error.errors()
+    # A list whose only entry is faulty is also "too short": the entry's own fault says more.
+    inner = {fault["loc"][:length] for fault in faults for length in range(len(fault["loc"]))}
+    kept = [fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in inner]
+    order = list(dict.fromkeys(document.places.values()))
+    kept.sort(key=lambda fault: order.index(document.place(fault["loc"])))
+    return [f"{document.place(fault['loc'])}: {explain(fault, model)}" for fault in kept]
+
+
+def resolve_yaml(config: Part) -> str:
+    """The whole recipe, defaults included, as YAML that `load_yaml` and `validate` turn into an equal one."""
+    values = config.model_dump(mode="json", by_alias=True)
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _read_file(path: Path) -> Document:
+    try:
+        text = read_text(path, RECIPE, "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: found bytes that are not UTF-8 text; save the recipe as UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}; name a readable YAML file") from error
+    node = _compose(text, str(path))
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{path}: found no `key: value` pairs; see `eyegraft ls` for recipes to start from")
+    reader = _Reader(str(path))
+    values = reader.mapping(node, ())
+    return Document(values, reader.places | {(): str(path)})
+
+
+def _compose(text: str, source: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark and not source.startswith(COMMAND_LINE) else ""
+        raise ConfigError(f"{source}{line}: not YAML: {error.problem or error.context}{_hint(error)}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source}: nested too deeply; a recipe is a few levels deep") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not YAML: {error}; quote text that holds special characters") from error
+
+
+def _hint(error: yaml.MarkedYAMLError) -> str:
+    if "\\t" in (error.problem or ""):
+        return "; indent with spaces, not tabs"
+    return "; check the indentation, and quote text that holds `: `, `#`, `{`, `[` or `@`"
+
+
+class _Reader:
+    """Turns the nodes of one file into plain values and notes the line of each."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.places: dict[Keys, str] = {}
+        self._seen: set[int] = set()
+
+    def value(self, node: yaml.Node, keys: Keys) -> object:
+        if id(node) in self._seen:
+            raise ConfigError(f"{self._line(node)}: found an alias (`*name`); write the value out")
+        self._seen.add(id(node))
+        self.places.setdefault(keys, self._line(node))
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, keys)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*keys, str(index))) for index, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def mapping(self, node: yaml.MappingNode, keys: Keys) -> dict[str, object]:
+        values: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            key = self._key(key_node)
+            place = (*keys, key)
+            if key in values:
+                raise ConfigError(
+                    f"{self._line(key_node)}: {'.'.join(place)}: stands twice; "
+                    f"the first is at {self.places[place]}. Keep one"
+                )
+            self.places[place] = self._line(key_node)
+            values[key] = self.value(value_node, place)
+        return values
+
+    def _key(self, node: yaml.Node) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            raise ConfigError(f"{self._line(node)}: found a key that is a list or a section; a key is a word")
+        return str(node.value)
+
+    def _scalar(self, node: yaml.Node) -> object:
+        if node.tag not in _SCALARS:
+            raise ConfigError(f"{self._line(node)}: found the tag {node.tag!r}; a recipe holds text and numbers only")
+        try:
+            return _SCALARS[node.tag](node.value)
+        except ValueError as error:
+            raise ConfigError(f"{self._line(node)}: found {node.value!r} tagged as a number") from error
+
+    def _line(self, node: yaml.Node) -> str:
+        if self.source == COMMAND_LINE:
+            return COMMAND_LINE
+        return f"{self.source}:{node.start_mark.line + 1}"
+
+
+def _override(document: Document, override: str) -> Document:
+    """The document with one value replaced or added."""
+    path, equals, text = override.partition("=")
+    keys = tuple(path.split("."))
+    if not equals or not all(keys):
+        raise ConfigError(f"{COMMAND_LINE}: found {override!r}; write key.path=value, for example train.batch=8")
+    node = _compose(text, f"{COMMAND_LINE}: {path}")
+    value = "" if node is None else _Reader(COMMAND_LINE).value(node, ())
+    values = _replaced(document.values, keys, value, path)
+    assert isinstance(values, dict)  # the root stays a mapping: `keys` is not empty
+    kept = {at: place for at, place in document.places.items() if at[: len(keys)] != keys}
+    steps = [keys[:length] for length in range(1, len(keys) + 1)]
+    return Document(values, kept | {step: COMMAND_LINE for step in steps if step not in kept})
+
+
+def _replaced(node: object, keys: Keys, value: object, path: str) -> object:
+    """`node` with the value at `keys` replaced; sections and lists on the way are made when absent."""
+    if not keys:
+        return value
+    key, rest = keys[0], keys[1:]
+    if node is None:
+        node = [] if key == "0" else {}
+    if isinstance(node, dict):
+        return {**node, key: _replaced(node.get(key), rest, value, path)}
+    if isinstance(node, list):
+        index = _index(key, len(node), path)
+        old = node[index] if index < len(node) else None
+        return [*node[:index], _replaced(old, rest, value, path), *node[index + 1 :]]
+    raise ConfigError(f"{COMMAND_LINE}: {path}: {key!r} lies inside {node!r}, which is a single value")
+
+
+def _index(key: str, length: int, path: str) -> int:
+    """The place in a list of `length` entries that `key` names; the one after the last appends."""
+    if key.isdecimal() and int(key) <= length:
+        return int(key)
+    raise ConfigError(
+        f"{COMMAND_LINE}: {path}: found {key!r} for a list of {length}; "
+        f"write an index from 0 to {length} ({length} adds one)"
+    )

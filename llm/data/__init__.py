@@ -1,0 +1,1 @@
+"""The dataset of a run: encoded samples on disk become packs, packs become batches (collate)."""

@@ -1,0 +1,220 @@
+"""Records on disk become indexed, encoded samples, once; later runs map the result from the cache.
+
+The cache key hashes the files, the template, the tokenizer and the image geometry: whatever changes a token id
+changes the key.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm.config.schema import DataConfig, Source
+from llm.data.corpus_writer import CorpusWriter, hash64
+from llm.data.memmap_columns import Groups, Texts, numbers
+from llm.data.packing import Unit
+from llm.data.prefix_sharing import alike, fold, folded_lengths
+from llm.encoding.encoder import Encoder, Sample
+from llm.formats.conversation import ImageRef
+from llm.formats.readers import read
+
+VERSION = 5  # raise when the meaning of a cached file changes
+AT_ONCE = 4096  # images checked between two looks at which are distinct
+NUMBERS: dict[str, type[np.generic]] = {
+    "ids": np.int32,
+    "labels": np.int32,
+    "offsets": np.int64,
+    "branches": np.int64,
+    "branch_offsets": np.int64,
+    "image_offsets": np.int64,
+    "weights": np.float64,
+    "targets": np.int64,
+    "shares": np.int64,
+    "keys": np.uint64,
+}
+CheckImage = Callable[[ImageRef], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """n encoded records; sample i is `ids[offsets[i]:offsets[i + 1]]` with its labels, images and branches."""
+
+    ids: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    offsets: NDArray[np.int64]  # [n + 1]
+    branches: NDArray[np.int64]  # branch starts, relative to their sample
+    branch_offsets: NDArray[np.int64]  # [n + 1]
+    weights: NDArray[np.float64]  # [n]
+    targets: NDArray[np.int64]  # [n], supervised tokens
+    shares: NDArray[np.int64]  # [n], equal where samples may share a prefix (see llm.data.prefix_sharing.share_key)
+    keys: NDArray[np.uint64]  # [n], of the first image or of the text; what is held out is drawn by it
+    images: Groups
+    places: Texts
+    dropped: list[str]  # places of records left out as too long
+    sources: list[str]  # one line a source: path, format and why
+    key: str
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Rows of every sample."""
+        return np.diff(self.offsets)
+
+    @property
+    def image_counts(self) -> NDArray[np.int64]:
+        """Images of every sample."""
+        return np.diff(self.images.offsets)
+
+    def sample(self, index: int) -> Sample:
+        """One encoded record."""
+        rows = slice(self.offsets[index], self.offsets[index + 1])
+        branches = self.branches[self.branch_offsets[index] : self.branch_offsets[index + 1]]
+        images = tuple(ImageRef(path) for path in self.images[index])
+        return Sample(np.asarray(self.ids[rows]), np.asarray(self.labels[rows]), images, tuple(map(int, branches)))
+
+    def digest(self) -> str:
+        """A hash of all encoded records, their weights and keys, wherever their files lie."""
+        found = hashlib.sha256()
+        for array in (self.ids, self.labels, self.offsets, self.branches, self.weights, self.images.offsets, self.keys):
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()[:24]
+
+    def folded(self, indices: Sequence[int]) -> list[Sample]:
+        """The samples of one pack, those that share a prefix as one sample with branches."""
+        groups = alike([int(self.shares[index]) for index in indices])
+        return [fold([self.sample(indices[place]) for place in group]) for group in groups]
+
+    def units(self, indices: NDArray[np.int64], budget: int) -> list[Unit]:
+        """The samples of one step as what a pack holds whole: groups that share a prefix, and single samples.
+
+        A group that would exceed `budget` rows is cut into several.
+        """
+        rows = (self.offsets[indices + 1] - self.offsets[indices]).tolist()
+        pictures = (self.images.offsets[indices + 1] - self.images.offsets[indices]).tolist()
+        units: list[Unit] = []
+        for group in alike(self.shares[indices].tolist()):
+            at = group[0]
+            if len(group) == 1:
+                units.append(Unit(indices[at : at + 1], rows[at], pictures[at]))
+            else:
+                units += self._units(indices[group], pictures[at], budget)
+        return units
+
+    def _units(self, members: NDArray[np.int64], pictures: int, budget: int) -> Iterator[Unit]:
+        start = 0
+        while start < len(members):
+            lengths = folded_lengths(self.sample(index) for index in members[start:].tolist())
+            rows, end = next(lengths), start + 1
+            for more in lengths:
+                if more > budget:
+                    break
+                rows, end = more, end + 1
+            yield Unit(members[start:end], rows, pictures)
+            start = end
+
+
+def build_corpus(
+    sources: tuple[Source, ...],
+    data: DataConfig,
+    encoder: Encoder,
+    cache: Path,
+    base: Path,
+    check_image: CheckImage | None = None,
+) -> Corpus:
+    """Read, check and encode every record, or map the cached result.
+
+    Raises RecordError on the first record that cannot be trained on, ImageError on the first bad image, DataError when
+    nothing is left.
+    """
+    key = corpus_key(sources, data, encoder, base)
+    folder = cache / key
+    if not (folder / "corpus.json").exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = cache / f"{key}.{os.getpid()}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        _write(partial, sources, data, encoder, base, check_image)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    return open_corpus(folder)
+
+
+def corpus_key(sources: tuple[Source, ...], data: DataConfig, encoder: Encoder, base: Path) -> str:
+    """What the encoded records depend on, as a hash."""
+    rules = data.model_dump(include={"system", "turns", "max_length", "too_long", "check_images"})
+    parts = [VERSION, [source.model_dump() for source in sources], rules, encoder.fingerprint()]
+    parts += [_stamp(base / source.path) for source in sources]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _stamp(path: Path) -> list[list[str | int]]:
+    """Name, size and modification time of a file or of every file in a folder; empty for a hub data set."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
+
+
+def _write(
+    folder: Path,
+    sources: tuple[Source, ...],
+    data: DataConfig,
+    encoder: Encoder,
+    base: Path,
+    check_image: CheckImage | None,
+) -> None:
+    final = folder.with_name(folder.name.rpartition(".")[0]).resolve()  # what the folder will be renamed to
+    with CorpusWriter(folder, data, encoder, base, final) as writer:
+        for source in sources:
+            writer.open(source)
+            for conversation in read(source, base):
+                writer.add(source, conversation)
+    if check_image is not None:
+        _check_images(Texts(folder, "images"), check_image, folder, final)
+    writer.seal()
+
+
+def _check_images(paths: Texts, check_image: CheckImage, folder: Path, final: Path) -> None:
+    """Every distinct image once; those that are still to be renamed with `folder` are found where they are now."""
+    seen: set[bytes] = set()
+
+    def check(path: str) -> None:
+        check_image(ImageRef(path.replace(str(final), str(folder))))
+
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(paths), AT_ONCE):
+            fresh = {hashlib.sha256(path.encode()).digest()[:16]: path for path in paths[start : start + AT_ONCE]}
+            for _ in pool.map(check, [path for key, path in fresh.items() if key not in seen]):
+                pass
+            seen |= fresh.keys()
+
+
+def open_corpus(folder: Path) -> Corpus:
+    """What a `CorpusWriter` left in a folder, mapped."""
+    document = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+    arrays: dict[str, Any] = {name: numbers(folder, name, dtype) for name, dtype in NUMBERS.items()}
+    images = Groups(Texts(folder, "images"), arrays.pop("image_offsets"))
+    return Corpus(**arrays, **document, images=images, places=Texts(folder, "places"), key=folder.name)
+
+
+def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sample indices for training and for validation; records of one key stay together.
+
+    The choice hashes key and seed: neither more records nor another folder moves a record to the other side.
+    """
+    if not share:
+        return np.arange(len(corpus)), np.arange(0)
+    drawn = np.fromiter((hash64(f"{seed}:{key}".encode()) for key in corpus.keys.tolist()), np.uint64, len(corpus))
+    held = drawn < np.uint64(int(share * 2**64))
+    if not held.any():
+        held[int(np.argmin(drawn))] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)

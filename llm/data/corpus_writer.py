@@ -1,0 +1,150 @@
+"""Records encoded one by one into the columns of a folder, which `llm.data.corpus` maps."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from llm.config.schema import DataConfig, Source
+from llm.data.memmap_columns import Columns
+from llm.data.prefix_sharing import fold, share_key, split_turns
+from llm.encoding.encoder import IGNORED, Encoder, Sample
+from llm.errors import DataError, Place, RecordError
+from llm.formats.conversation import Conversation, ImageRef, Message
+from llm.formats.readers import describe, image_folder
+
+ENDS = ("offsets", "branch_offsets", "image_offsets")
+
+
+class CorpusWriter:
+    """Encodes records by the rules of a recipe's `data` section. Use it in a `with` block, then `seal` the folder."""
+
+    def __init__(self, folder: Path, data: DataConfig, encoder: Encoder, base: Path, final: Path | None = None) -> None:
+        """`final` is what the folder will be renamed to."""
+        self.dropped: list[str] = []
+        self._lines: list[str] = []
+        self._paths: list[str] = []
+        self._folder, self._data, self._encoder, self._base = folder, data, encoder, base
+        self._final = (final or folder).resolve()
+        self._columns = Columns(folder)
+        self._ends = dict.fromkeys(ENDS, 0)
+        for name in ENDS:
+            self._columns.numbers(name, np.zeros(1, np.int64))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._columns.__exit__()
+
+    def open(self, source: Source) -> None:
+        """Note a source and the format it is read as."""
+        kind, reason = describe(source, self._base)
+        self._lines.append(f"{source.path}: {kind} ({reason})")
+        self._paths.append(source.path)
+
+    def add(self, source: Source, conversation: Conversation) -> int:
+        """Append a record, unless it is too long; returns the rows it takes as a whole.
+
+        Raises RecordError and TemplateError for one that cannot be trained on.
+        """
+        record = prompted(conversation, self._data.system)
+        sample = encode(record, self._encoder, self._data.turns)
+        pieces = _windows(sample, self._data.max_length) if record.is_plain else [sample]
+        if len(pieces[0].ids) > self._data.max_length:
+            _too_long(record.place, len(sample.ids), self._data)
+            self.dropped.append(str(record.place))
+            return len(sample.ids)
+        key = _key(sample, source, self._base, record.place)
+        for piece in pieces:
+            unpacked = _unpack_images(piece, self._folder, self._final)
+            append(self._columns, self._ends, unpacked, share_key(unpacked, self._encoder.image_id))
+            self._columns.numbers("weights", np.array([source.weight], np.float64))
+            self._columns.numbers("keys", np.array([key], np.uint64))
+            self._columns.texts("places", [str(record.place)])
+        return len(sample.ids)
+
+    def seal(self) -> None:
+        """Write what makes the folder a corpus. Raises DataError when it holds no record."""
+        if not self._ends["offsets"]:
+            long = f"All {len(self.dropped)} records were longer than data.max_length"
+            advice = long if self.dropped else "The sources are empty"
+            raise DataError(f"{', '.join(self._paths)}: no record to train on. {advice}")
+        document = {"dropped": self.dropped, "sources": self._lines}
+        (self._folder / "corpus.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+
+
+def prompted(conversation: Conversation, system: str) -> Conversation:
+    """The record behind a system prompt, where there is one and it brings none of its own."""
+    if not system or conversation.is_plain or conversation.messages[0].role == "system":
+        return conversation
+    return Conversation((Message("system", (system,)), *conversation.messages), conversation.place)
+
+
+def encode(conversation: Conversation, encoder: Encoder, turns: str) -> Sample:
+    """A record as training sees it: its questions together or apart, proved against the tokenizer's own template."""
+    asked = [conversation] if turns == "together" else split_turns(conversation)
+    return fold([encoder.encode(question, proof=True) for question in asked])
+
+
+def append(columns: Columns, ends: dict[str, int], sample: Sample, share: int) -> None:
+    """One sample at the end of every column; `ends` counts rows, branches and images so far."""
+    columns.numbers("ids", sample.ids.astype(np.int32))
+    columns.numbers("labels", sample.labels.astype(np.int32))
+    columns.numbers("branches", np.asarray(sample.branches, np.int64))
+    columns.texts("images", (image.path for image in sample.images))
+    for name, count in zip(ENDS, (len(sample.ids), len(sample.branches), len(sample.images)), strict=True):
+        ends[name] += count
+        columns.numbers(name, np.array([ends[name]], np.int64))
+    columns.numbers("targets", np.array([(sample.labels != IGNORED).sum()], np.int64))
+    columns.numbers("shares", np.array([share], np.int64))
+
+
+def hash64(content: bytes) -> int:
+    """The first 64 bits of a SHA-256."""
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
+
+
+def _key(sample: Sample, source: Source, base: Path, place: Place) -> int:
+    """Equal for records that show the same first image, or the same text: a hash that no move of the files changes."""
+    if not sample.images:
+        return hash64(sample.ids.tobytes())
+    first = sample.images[0]
+    return hash64(first.data or os.path.relpath(first.path, image_folder(source, base, place)).encode())
+
+
+def _windows(sample: Sample, length: int) -> list[Sample]:
+    """Plain text, a book say, in consecutive windows; every target stands in exactly one. Records are never cut."""
+    if sample.images:
+        return [sample]
+    starts = range(0, len(sample.ids), length)
+    return [Sample(sample.ids[start : start + length], sample.labels[start : start + length]) for start in starts]
+
+
+def _too_long(place: Place, length: int, data: DataConfig) -> None:
+    if data.too_long == "error":
+        raise RecordError(
+            place,
+            "length",
+            f"{length} tokens, data.max_length is {data.max_length}",
+            "Raise data.max_length, shorten the record, or set data.too_long: drop",
+            "too-long",
+        )
+
+
+def _unpack_images(sample: Sample, folder: Path, final: Path) -> Sample:
+    """Images that came inside a row are written beside the index, so that a sample names files only."""
+    if not any(image.data for image in sample.images):
+        return sample
+    images = []
+    for image in sample.images:
+        if image.data:
+            name = hashlib.sha256(image.data).hexdigest()
+            (folder / name).write_bytes(image.data)
+            images.append(ImageRef(str(final / name)))
+        else:
+            images.append(image)
+    return Sample(sample.ids, sample.labels, tuple(images), sample.branches)

@@ -1,0 +1,1 @@
+"""A Conversation becomes token ids and labels: chat templates, tokenization, the encoder."""

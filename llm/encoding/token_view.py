@@ -1,0 +1,92 @@
+"""An encoded record as people look at it: its tokens as text, told apart by what the model does with them. No torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from llm.encoding.encoder import IGNORED, Encoder, Sample
+
+Kind = Literal["context", "supervised", "image"]
+_CUT = "\ufffd"  # what decoding gives for a character whose bytes are not all there
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Neighbouring tokens of one kind: read only, learnt, or the rows of images, which have no text.
+
+    `pieces` holds the text by token; tokens that only together make a character stand together.
+    """
+
+    kind: Kind
+    rows: int
+    pieces: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The whole text; for images how many rows they take."""
+        return f"{self.rows} rows" if self.kind == "image" else "".join(self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows that stand together in a pack: a whole sample, a prefix that branches share, or one branch (from 1)."""
+
+    stretches: tuple[Stretch, ...]
+    branch: int = 0
+    is_prefix: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Rows of the pack."""
+        return sum(stretch.rows for stretch in self.stretches)
+
+    def count(self, kind: Kind) -> int:
+        """Rows of one kind."""
+        return sum(stretch.rows for stretch in self.stretches if stretch.kind == kind)
+
+
+def learnt(sample: Sample) -> list[bool]:
+    """Which tokens are learnt: the label of a position is the token behind it."""
+    return [False, *(sample.labels[:-1] != IGNORED).tolist()]
+
+
+def blocks(sample: Sample, encoder: Encoder) -> tuple[Block, ...]:
+    """The sample in one block, or its prefix (where there is one) and its branches."""
+    ids, marks = sample.ids.tolist(), learnt(sample)
+    starts = sample.branches or (0,)
+    cuts = [(start, end) for start, end in zip(starts, [*starts[1:], len(ids)], strict=True)]
+    made = [
+        Block(stretches(ids[start:end], marks[start:end], encoder), number if sample.branches else 0)
+        for number, (start, end) in enumerate(cuts, 1)
+    ]
+    shared = starts[0]
+    return (Block(stretches(ids[:shared], marks[:shared], encoder), is_prefix=True), *made) if shared else tuple(made)
+
+
+def stretches(ids: Sequence[int], supervised: Sequence[bool], encoder: Encoder) -> tuple[Stretch, ...]:
+    """Tokens in stretches of equal kind; images that follow each other directly are told apart by their rows."""
+    runs: list[tuple[Kind, list[int]]] = []
+    for token, is_learnt in zip(ids, supervised, strict=True):
+        kind: Kind = "image" if token == encoder.image_id else "supervised" if is_learnt else "context"
+        full = kind == "image" and bool(runs) and len(runs[-1][1]) == encoder.image_rows
+        if runs and runs[-1][0] == kind and not full:
+            runs[-1][1].append(token)
+        else:
+            runs.append((kind, [token]))
+    return tuple(
+        Stretch(kind, len(tokens), () if kind == "image" else pieces(tokens, encoder)) for kind, tokens in runs
+    )
+
+
+def pieces(tokens: list[int], encoder: Encoder) -> tuple[str, ...]:
+    """The text of each token, or of all in one where a tokenizer writes them otherwise one by one."""
+    whole = str(encoder.tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
+    parts: list[str] = []
+    waiting: list[int] = []
+    for token in tokens:
+        waiting.append(token)
+        text = str(encoder.tokenizer.decode(waiting, clean_up_tokenization_spaces=False))
+        if _CUT not in text:
+            parts.append(text)
+            waiting = []
+    return tuple(parts) if "".join(parts) == whole else (whole,)

@@ -1,0 +1,1 @@
+"""A row of any file becomes a Conversation."""

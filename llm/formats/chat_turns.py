@@ -1,0 +1,139 @@
+"""Formats of several turns under their own keys: xtuner's conversation, LLaVA and ShareGPT, oasst1, plain text."""
+
+import re
+from collections.abc import Sequence
+
+from llm.formats.conversation import ROLES, Message, Role
+from llm.formats.image_placeholders import MARK, fill_slots, given_images, split_marks
+from llm.formats.row_files import Record, Row
+
+_OASST_TURN = re.compile(r"### ?(Human|Assistant):")
+
+
+def read_text(record: Record) -> tuple[Message, ...]:
+    """`{"text"}`, or a text file: only the beginning and the end are marked, everything carries loss."""
+    return (Message("assistant", (record.text("text"),)),)
+
+
+def fits_text(row: Row) -> bool:
+    """True for a row with text."""
+    return isinstance(row.get("text"), str)
+
+
+def read_xtuner(record: Record) -> tuple[Message, ...]:
+    """`{"conversation": [{"system", "input", "output", "output_with_loss"?}, ...]}`, or one such turn as the row.
+
+    A single turn without system and input is plain text. A system prompt that later turns repeat is given once.
+    """
+    turns = record.parts("conversation") if "conversation" in record.row else [record]
+    system = turns[0].optional("system")
+    messages = [Message("system", (system,))] if system.strip() else []
+    for turn in turns:
+        if turn.optional("system") not in ("", system):
+            advice = "Give the system prompt on the first turn"
+            raise turn.error("system", "differs from the first turn's", advice, "system-twice")
+        answer = Message("assistant", (turn.text("output"),), turn.flag("output_with_loss", True))
+        if len(turns) == 1 and not messages and not turn.optional("input").strip():
+            return (answer,)
+        messages += [Message("user", (turn.optional("input"),)), answer]
+    return tuple(messages)
+
+
+def fits_xtuner(row: Row) -> bool:
+    """True for a list of turns with an output, or one turn of input and output."""
+    turns = row.get("conversation")
+    if isinstance(turns, list):
+        return bool(turns) and isinstance(turns[0], dict) and "output" in turns[0]
+    return isinstance(row.get("input"), str) and isinstance(row.get("output"), str) and "instruction" not in row
+
+
+def read_llava(record: Record) -> tuple[Message, ...]:
+    """`{"image"?, "conversations": [{"from", "value"}, ...]}`: every `<image>` in a turn is one of the row's images."""
+    images = given_images(record)
+    if images:
+        advice = f"Write one {MARK} in the questions for each image in `image`"
+    else:
+        advice = f"Name the picture in `image`; where the text only speaks of {MARK}, use format: sharegpt"
+    return fill_slots(record, _from_value(record, marks=True), images, advice)
+
+
+def fits_llava(row: Row) -> bool:
+    """True for a list of turns with from and value."""
+    turns = row.get("conversations")
+    first = turns[0] if isinstance(turns, list) and turns else None
+    return isinstance(first, dict) and "from" in first and "value" in first
+
+
+def read_sharegpt(record: Record) -> tuple[Message, ...]:
+    """The same without images: `<image>` is text. Such data was cut from longer talks, so its ends are trimmed."""
+    if given_images(record):
+        raise record.error("image", "this format is text alone", "Use format: llava", "image-in-text-run")
+    return trim(_from_value(record, marks=False))
+
+
+def read_wizardlm(record: Record) -> tuple[Message, ...]:
+    """Both releases: ShareGPT turns, or instruction and output."""
+    if "conversations" in record.row:
+        return read_sharegpt(record)
+    return Message("user", (record.text("instruction"),)), Message("assistant", (record.text("output"),))
+
+
+def _from_value(record: Record, marks: bool) -> tuple[Message, ...]:
+    messages = []
+    for turn in record.parts("conversations"):
+        text = turn.text("value")
+        messages.append(Message(role_of(turn, "from"), split_marks(text) if marks else (text,)))
+    return with_system(record, messages)
+
+
+def with_system(record: Record, messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The messages behind the row's own `system` text, where it has one. RecordError when nothing is asked."""
+    if all(message.role != "user" for message in messages):
+        advice = 'Add the question; text without one is written as {"text": ...}'
+        raise record.error("question", "there is none", advice, "question-missing")
+    system = record.optional("system")
+    if not system.strip():
+        return tuple(messages)
+    if messages[0].role == "system":
+        raise record.error("system", "stands beside a system turn", "Keep one of the two", "system-twice")
+    return (Message("system", (system,)), *messages)
+
+
+def role_of(turn: Record, name: str) -> Role:
+    """The role a turn is from, under any name of it."""
+    said = turn.text(name)
+    role = ROLES.get(said)
+    if role is None:
+        raise turn.error(name, f"{said!r} is no role", f"Known are {', '.join(ROLES)}", "role-unknown")
+    return role
+
+
+def trim(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Without answers to no question at the start and questions without an answer at the end.
+
+    A last question carries no loss, so leaving it out changes nothing that is learnt. Where nothing would be left the
+    messages stay as they are, for `check` to refuse.
+    """
+    opening = tuple(messages[:1]) if messages and messages[0].role == "system" else ()
+    turns = list(messages[len(opening) :])
+    while turns and turns[0].role == "assistant":
+        del turns[0]
+    while turns and turns[-1].role == "user":
+        del turns[-1]
+    return (*opening, *turns) if turns else tuple(messages)
+
+
+def read_oasst1(record: Record) -> tuple[Message, ...]:
+    """`{"text": "### Human: ... ### Assistant: ..."}`; a last question without an answer is left out."""
+    before, *pieces = _OASST_TURN.split(record.text("text"))
+    if before.strip() or not pieces:
+        raise record.error("text", "does not begin with '### Human:'", code="text-form")
+    names = {"Human": "user", "Assistant": "assistant"}
+    turns = zip(pieces[::2], pieces[1::2], strict=True)
+    return trim([Message(ROLES[names[name]], (text.strip(),)) for name, text in turns])
+
+
+def fits_oasst1(row: Row) -> bool:
+    """True for a text that begins with the mark of a question."""
+    text = row.get("text")
+    return isinstance(text, str) and text.lstrip().startswith("### Human:")

@@ -1,0 +1,116 @@
+"""Images a record names: each value becomes an `ImageRef` inside the image folder, each slot in the text takes one."""
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from llm.formats.conversation import ImageRef, Message, Part
+from llm.formats.row_files import Record, kind
+
+MARK = "<image>"
+SLOT = ImageRef()
+"""Where an image belongs, until `fill_slots` puts it there."""
+SHOW_ADVICE = f"Write one {MARK} for each image, or none to show them before the question"
+_DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
+
+
+def given_images(record: Record, names: Iterable[str] = ("image", "images")) -> list[ImageRef]:
+    """The images a row names, in order: a path, the bytes of a parquet row, or a list of either; absent is none."""
+    filled = [name for name in names if record.row.get(name) not in (None, "", [])]
+    if len(filled) > 1:
+        raise record.error(" and ".join(filled), "both name images", "Keep one of the two", "image-twice")
+    if not filled:
+        return []
+    value = record.row[filled[0]]
+    if not isinstance(value, list):
+        return [image_ref(record, filled[0], value)]
+    return [image_ref(record, f"{filled[0]}[{index}]", item) for index, item in enumerate(value)]
+
+
+def image_ref(record: Record, name: str, value: object) -> ImageRef:
+    """One image: a path inside the image folder, a data URL, or `{"bytes", "path"}` as parquet files carry it."""
+    if isinstance(value, bytes) and value:
+        return ImageRef(data=value)
+    data = value.get("bytes") if isinstance(value, dict) else None
+    if isinstance(data, bytes) and data:
+        return ImageRef(data=data)
+    path = value.get("path") if isinstance(value, dict) else value
+    if not isinstance(path, str):
+        advice = "Write a path inside the image folder"
+        raise record.error(name, f"is {kind(path)}, not the path of an image", advice, "image-ref")
+    if data_url := _DATA_URL.match(path):
+        return ImageRef(data=_decoded(record, name, path[data_url.end() :]))
+    return ImageRef(_inside(record, name, path))
+
+
+def _decoded(record: Record, name: str, text: str) -> bytes:
+    advice = "Encode the whole image file as base64, or write its path"
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise record.error(name, f"a data URL that is not base64 ({error})", advice, "image-ref") from None
+    if not data:
+        raise record.error(name, "a data URL without data", advice, "image-ref")
+    return data
+
+
+def _inside(record: Record, name: str, path: str) -> str:
+    """The absolute path, compared as written: a link inside the folder may lead where the user wants."""
+    advice = f"Write a path inside the image folder {record.images} (`images` of the source)"
+    shown = path if len(path) <= 80 else f"{path[:80]}..."
+    if "://" in path or path.startswith("data:"):
+        raise record.error(
+            name, f"{shown!r} is a URL, and nothing is fetched", f"Save the image. {advice}", "image-url"
+        )
+    full = os.path.normpath(os.path.join(record.images, path))
+    if not full.startswith(record.images.rstrip(os.sep) + os.sep) or "\0" in path:
+        raise record.error(name, f"{shown!r} leads out of the image folder", advice, "image-outside")
+    return full
+
+
+def split_marks(text: str) -> tuple[Part, ...]:
+    """Text cut at every `<image>`; the line break behind a mark is the template's (see `Message`)."""
+    first, *rest = text.split(MARK)
+    parts: list[Part] = [first]
+    for piece in rest:
+        parts += [SLOT, piece.removeprefix("\n")]
+    return tuple(part for part in parts if part != "")
+
+
+def fill_slots(record: Record, messages: Iterable[Message], images: list[ImageRef], advice: str) -> tuple[Message, ...]:
+    """The messages with every slot filled by the next image; RecordError unless slots and images are equally many."""
+    turns = tuple(messages)
+    for number, message in enumerate(turns, 1):
+        if message.role == "assistant" and SLOT in message.parts:
+            found, move = f"{MARK} in an answer", "Only questions show images: move it to a question"
+            raise record.error(f"message {number}", found, move, "image-in-answer")
+    slots = sum(message.parts.count(SLOT) for message in turns)
+    if slots != len(images):
+        found = f"{_many(slots, f'{MARK} mark')} but {_many(len(images), 'image')} given"
+        raise record.error("images", found, advice, "image-count")
+    if not slots:
+        return turns
+    rest = iter(images)
+    return tuple(_filled(message, rest) if SLOT in message.parts else message for message in turns)
+
+
+def show_images(
+    record: Record, messages: Iterable[Message], images: list[ImageRef], advice: str
+) -> tuple[Message, ...]:
+    """As `fill_slots`; where no turn has a slot, the images stand before the first question."""
+    turns = list(messages)
+    first = next((number for number, message in enumerate(turns) if message.role == "user"), None)
+    if first is not None and not any(SLOT in message.parts for message in turns):
+        turns[first] = replace(turns[first], parts=(*[SLOT] * len(images), *turns[first].parts))
+    return fill_slots(record, turns, images, advice)
+
+
+def _filled(message: Message, images: Iterator[ImageRef]) -> Message:
+    return replace(message, parts=tuple(next(images) if part == SLOT else part for part in message.parts))
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,60 @@
+"""Preference rows: a prompt, the answer that people chose and the one they rejected."""
+
+from dataclasses import dataclass
+
+from llm.formats.chat_turns import with_system
+from llm.formats.conversation import Conversation, Message, check
+from llm.formats.image_placeholders import fill_slots, given_images, split_marks
+from llm.formats.openai_messages import read_messages
+from llm.formats.row_files import Record, Row
+
+
+@dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """Two conversations that share everything but the last answer."""
+
+    chosen: Conversation
+    rejected: Conversation
+
+
+def read_preference(record: Record) -> tuple[Message, ...]:
+    """`{"prompt", "chosen", "rejected"}`, each a text or a list of messages: the chosen conversation.
+
+    Supervised fine-tuning learns the chosen answer; the rejected one is left out and not even checked.
+    Lists that begin with a question hold the whole conversation, the prompt included.
+    """
+    return _side(record, "chosen")
+
+
+def read_pair(record: Record) -> PreferencePair:
+    """Both sides, checked. Raises RecordError when an answer is missing, or when both are the same."""
+    chosen = Conversation(_side(record, "chosen"), record.place)
+    rejected = Conversation(_side(record, "rejected"), record.place)
+    check(chosen)
+    check(rejected)
+    if chosen == rejected:
+        raise record.error(
+            "rejected", "is the chosen answer", "A pair needs two answers: correct or remove it", "pair-same"
+        )
+    return PreferencePair(chosen, rejected)
+
+
+def fits_preference(row: Row) -> bool:
+    """True for a row with a chosen and a rejected answer."""
+    return "chosen" in row and "rejected" in row
+
+
+def _side(record: Record, name: str) -> tuple[Message, ...]:
+    images = given_images(record)
+    answer = _messages(record, name, "assistant", images != [])
+    whole = answer if answer[0].role != "assistant" else (*_messages(record, "prompt", "user", images != []), *answer)
+    advice = "Write one <image> in the prompt for each image"
+    return fill_slots(record, with_system(record, whole), images, advice)
+
+
+def _messages(record: Record, name: str, role: str, marks: bool) -> tuple[Message, ...]:
+    if isinstance(record.row.get(name), list):
+        return read_messages(record, name, marks)
+    text = record.text(name)
+    parts = split_marks(text) if marks else (text,)
+    return (Message("user" if role == "user" else "assistant", parts),)

@@ -1,0 +1,281 @@
+"""Rows of files, each with its place: JSON, JSONL, parquet, CSV, and plain text as one row a file.
+
+What a row means is the readers' matter; here it is an object that stands somewhere.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TextIO
+
+from llm.errors import DataError, Place, RecordError
+from llm.files.bounded_lines import LONGEST, each_line
+from llm.files.regular_files import TEXT, check_regular, open_data, read_text
+from llm.formats.json_errors import too_long
+from llm.formats.json_object import json_members
+from llm.formats.json_rows import json_texts
+from llm.formats.json_stream import undecodable
+
+Row = Mapping[str, object]
+
+PARQUET_BATCH = 64  # rows held at a time: a row may carry whole images
+
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+    bytes: "bytes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """One row as it lies in a file, or what is wrong with it; `text` is how JSON writes it, for other files empty."""
+
+    place: Place
+    value: object = None
+    text: str = ""
+    error: RecordError | None = None
+
+
+def read_rows(path: Path) -> Iterator[tuple[Place, object]]:
+    """Every row of a file, or of every data file under a folder in sorted order, as (place, row).
+
+    In a folder with record files (JSON, JSONL, parquet, CSV) text files are passed over: they describe the data.
+    Hidden files and folders are passed over too. Raises RecordError where a file is broken, DataError when `path` is
+    missing, of an unknown kind or a folder without data.
+    """
+    for row in each_row(path):
+        if row.error is not None:
+            raise row.error
+        yield row.place, row.value
+
+
+def each_row(path: Path) -> Iterator[RawRow]:
+    """The same rows, going on behind those that are broken."""
+    for file in data_files(path):
+        yield from _FILES[file.suffix.lower()](file)
+
+
+def read_members(path: Path) -> Iterator[tuple[str, Place, object]]:
+    """(name, place, value) of the members of a JSON file that is one object; a list comes item by item.
+
+    So files of several tables (COCO, VQAv2) are read without holding one whole. Raises as `read_rows` does.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file. Correct the path")
+    for name, line, value in json_members(path):
+        yield name, _place(path, line, value), value
+
+
+def data_files(path: Path) -> list[Path]:
+    """The files `read_rows` reads for `path`, in its order."""
+    if path.is_dir():
+        return _files_of_folder(path)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder. Correct the path")
+    if path.suffix.lower() not in _FILES:
+        raise DataError(f"{path}: files of this kind are not read. Known are {' '.join(_FILES)}")
+    return [path]
+
+
+def _files_of_folder(folder: Path) -> list[Path]:
+    # The suffix first: asking the disk about each of a million images takes minutes.
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _FILES and _is_data(path))
+    names = sorted(path.relative_to(folder) for path in found)
+    files = [folder / name for name in names if not any(part.startswith(".") for part in name.parts)]
+    records = [file for file in files if file.suffix.lower() in _RECORD_FILES]
+    texts = [file for file in files if file.suffix.lower() in _TEXT_FILES]
+    if not records and not texts:
+        raise DataError(f"{folder}: no data file in this folder. Known are {' '.join(_FILES)}")
+    return records or texts
+
+
+def _is_data(path: Path) -> bool:
+    """Neither a folder nor a link that leads nowhere; a pipe is for the reading to refuse."""
+    return path.exists() and not path.is_dir()
+
+
+def _place(path: Path, line: int, row: object, otherwise: str = "") -> Place:
+    name = row.get("id") if isinstance(row, dict) else None
+    return Place(str(path), line, str(name) if isinstance(name, str | int) and name != "" else otherwise)
+
+
+def _broken(error: RecordError, text: str = "") -> RawRow:
+    return RawRow(error.place, text=text, error=error)
+
+
+def _json(path: Path) -> Iterator[RawRow]:
+    for record in json_texts(path):
+        if record.error is not None:
+            yield _broken(record.error, record.text)
+        else:
+            yield RawRow(_place(path, record.line, record.value), record.value, record.text)
+
+
+def _parquet(path: Path) -> Iterator[RawRow]:
+    import pyarrow
+    import pyarrow.parquet
+
+    number = 0
+    try:
+        check_regular(path)
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=PARQUET_BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield RawRow(_place(path, 0, row, f"row {number}"), row)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is not UTF-8
+        found = f"not a whole parquet file, after row {number}: {error}"
+        yield _broken(RecordError(Place(str(path)), "parquet", found, "Fetch or write it again", "parquet-broken"))
+
+
+def _csv(path: Path) -> Iterator[RawRow]:
+    with TextIOWrapper(open_data(path), encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        lines = _bounded(path, file)
+        rows = csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+        header: list[str] = []
+        line = 0
+        try:
+            for cells in rows:
+                start, line = line + 1, rows.line_num
+                if not cells:
+                    continue
+                place, text = Place(str(path), start), ",".join(cells)
+                error = undecodable(place, text) or _fault(place, header or cells, cells)
+                if error is not None:
+                    yield _broken(error, text)
+                    if not header:
+                        return
+                elif not header:
+                    header = cells
+                else:
+                    row = dict(zip(header, cells, strict=True))
+                    yield RawRow(_place(path, start, row), row)
+        except RecordError as endless:
+            yield _broken(endless)
+        except csv.Error as error:
+            advice = "Correct the quotes, or write the data as JSONL"
+            yield _broken(RecordError(Place(str(path), rows.line_num), "CSV", str(error), advice, "csv-broken"))
+
+
+def _bounded(path: Path, file: TextIO) -> Iterator[str]:
+    """The lines of a file. Raises RecordError for one that is too long to be read."""
+    for number, line in each_line(file):
+        if len(line) > LONGEST:
+            raise too_long(Place(str(path), number))
+        yield line
+
+
+def _fault(place: Place, header: list[str], cells: list[str]) -> RecordError | None:
+    """What is wrong with the cells of one row, or with the header itself."""
+    if len(set(header)) < len(header) or "" in header:
+        advice = "Give every column a name of its own in the first row"
+        return RecordError(place, "CSV", f"column names {', '.join(header)}", advice, "csv-broken")
+    if len(cells) != len(header):
+        advice = "Quote cells that hold the separator or a line break"
+        return RecordError(place, "CSV", f"{len(cells)} cells under {len(header)} columns", advice, "csv-broken")
+    return None
+
+
+def _text(path: Path) -> Iterator[RawRow]:
+    try:
+        text = read_text(path, TEXT, "utf-8-sig", "surrogateescape")
+    except OSError as cause:
+        raise DataError(f"{path}: {cause.strerror}. Correct the path, or split the text into files") from cause
+    if not text.strip():  # an empty file (`__init__.py`) holds no record
+        return
+    error = undecodable(Place(str(path), 1), text)
+    if error is None:
+        yield RawRow(Place(str(path), 1), {"text": text})
+        return
+    line = 1 + next(number for number, line in enumerate(text.split("\n")) if undecodable(error.place, line))
+    place = Place(str(path), line)
+    yield _broken(RecordError(place, error.field, error.found, error.advice, error.code))
+
+
+_RECORD_FILES: dict[str, Callable[[Path], Iterator[RawRow]]] = {
+    ".json": _json,
+    ".jsonl": _json,
+    ".ndjson": _json,
+    ".parquet": _parquet,
+    ".csv": _csv,
+    ".tsv": _csv,
+}
+_TEXT_SUFFIXES = ".txt .md .rst .tex .html .py .c .h .cc .cpp .hpp .cu .java .js .ts .go .rs .sh .sql .lua .rb .php"
+_TEXT_FILES = dict.fromkeys(_TEXT_SUFFIXES.split(), _text)
+_FILES = _RECORD_FILES | _TEXT_FILES
+SUFFIXES = tuple(_FILES)
+"""The files that are read, by the end of their name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row as a reader sees it: where it stands, the format it is read as, and the folder of its images.
+
+    `path` leads from the row to a part of it (`conversations[2].`), so that errors name the whole way.
+    """
+
+    place: Place
+    row: Row
+    format: str
+    images: str = ""  # absolute folder
+    columns: Mapping[str, str] = field(default_factory=dict)
+    path: str = ""
+
+    def error(self, name: str, found: str, advice: str = "", code: str = "record") -> RecordError:
+        """A RecordError about one field of this row."""
+        default = f"The source is read as {self.format}: correct the record, or name the format it is in"
+        return RecordError(self.place, self.path + name, found, advice or default, code)
+
+    def text(self, name: str) -> str:
+        """A field that must be text."""
+        value = self.row.get(name)
+        if isinstance(value, str):
+            return value
+        if value is None:
+            raise self.error(name, "is missing", code="field-missing")
+        raise self.error(name, f"is {kind(value)}, not text", code="field-type")
+
+    def optional(self, name: str) -> str:
+        """A field that may be absent or null, which is the empty text."""
+        return "" if self.row.get(name) is None else self.text(name)
+
+    def flag(self, name: str, default: bool) -> bool:
+        """A field that is true or false, or absent."""
+        value = self.row.get(name)
+        if value is None:
+            return default
+        if isinstance(value, bool):
+            return value
+        raise self.error(
+            name, f"is {kind(value)}, not true or false", "Write true or false, without quotes", "field-type"
+        )
+
+    def parts(self, name: str) -> list["Record"]:
+        """A field that must be a list of objects with at least one in it."""
+        value = self.row.get(name)
+        if value is None:
+            raise self.error(name, "is missing", code="field-missing")
+        if not isinstance(value, list):
+            raise self.error(name, f"is {kind(value)}, not a list", code="field-type")
+        if not value:
+            raise self.error(name, "is an empty list", "Add the turns or remove the record", "turns-empty")
+        return [self.part(f"{name}[{index}]", item) for index, item in enumerate(value)]
+
+    def part(self, name: str, value: object) -> "Record":
+        """An object inside this row."""
+        if not isinstance(value, dict):
+            raise self.error(name, f"is {kind(value)}, not an object", code="field-type")
+        # Not dataclasses.replace, which took a third of the time to read LLaVA's 665k records.
+        return Record(self.place, value, self.format, self.images, self.columns, f"{self.path}{name}.")
+
+
+def kind(value: object) -> str:
+    """What a JSON value is, in words."""
+    return "null" if value is None else _KINDS.get(type(value), type(value).__name__)

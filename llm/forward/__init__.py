@@ -1,0 +1,1 @@
+"""A pack becomes a summed loss, the logits a few rows at a time."""

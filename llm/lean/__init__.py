@@ -1,0 +1,1 @@
+"""An optional forward and backward pass for Llama-like layers that saves memory; deletable."""

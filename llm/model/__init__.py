@@ -1,0 +1,1 @@
+"""Pretrained models in, LoRA adapters on, Hugging Face folders out."""

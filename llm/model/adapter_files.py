@@ -1,0 +1,126 @@
+"""peft's adapter_config.json, which anyone may have written: judged before peft acts on it.
+
+peft takes several of its texts for regular expressions and matches them with `re`, for which some of them take endless
+time. Targets are therefore matched here and handed on as names; where peft's own files hold plain names, nothing else
+is let through.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from peft import LoraConfig
+
+from llm.errors import ModelError
+from llm.files.untrusted_json import read_object
+from llm.model.name_pattern import UnknownPatternError, compile_pattern
+
+FILE = "adapter_config.json"
+NAME = re.compile(r"[\w-]+(\.[\w-]+)*")
+EVERY_LINEAR = "all-linear"  # peft's own word
+# Keys whose texts peft may take for regular expressions, in lists or as keys of a table.
+NAMES = ("modules_to_save", "layers_pattern", "rank_pattern", "alpha_pattern", "target_parameters")
+MOST_COPIES = 1000  # layers that `layer_replication` may make
+SIZES = re.compile(rb'lora_(?:embedding_)?A[^}]*?"shape":\[([\d,]+)\]')
+
+
+def read_adapter_config(folder: Path, modules: Sequence[str]) -> LoraConfig:
+    """The config of a LoRA adapter for a model with these modules; patterns of targets become lists of names.
+
+    Raises ModelError that names the file and the key for whatever is no LoRA adapter, or out of all bounds.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        raise ModelError(f"{folder}: {FILE} is missing. Name the folder that peft's save wrote")
+    settings = read_object(file)
+    if settings.get("peft_type") != "LORA":
+        found = settings.get("peft_type", "nothing")
+        raise ModelError(f"{file}: peft_type is {found!r}; only LORA adapters are read. Merge it with peft itself")
+    if settings.get("megatron_config"):
+        raise ModelError(f"{file}: megatron_config names modules to import, which is not done. Remove it")
+    if settings.get("target_modules") is None and settings.get("target_parameters") is None:
+        raise ModelError(f"{file}: target_modules is missing: it names no module that the adapter belongs to")
+    _refuse_patterns(file, settings)
+    _refuse_sizes(file, settings, _ranks(folder))
+    if settings.get("layer_replication") and isinstance(settings.get("target_modules"), str):
+        raise ModelError(f"{file}: target_modules is a pattern beside layer_replication. Write the names as a list")
+    targets = {key: _names(file, key, settings.get(key), modules) for key in ("target_modules", "exclude_modules")}
+    kind: Any = LoraConfig  # peft annotates none of this
+    known: LoraConfig = kind.from_peft_type(**kind.check_kwargs(**settings | targets))
+    return known
+
+
+def _names(file: Path, key: str, found: object, modules: Sequence[str]) -> list[str] | str | None:
+    """Targets as names: those of a list, or those of the model's modules that a pattern matches."""
+    if found is None or found == EVERY_LINEAR:
+        return EVERY_LINEAR if found else None
+    if isinstance(found, list) and all(isinstance(name, str) and NAME.fullmatch(name) for name in found):
+        return found
+    if not isinstance(found, str):
+        raise ModelError(f"{file}: {key} is {_short(found)}, no list of module names. Write it with peft")
+    try:
+        fits = compile_pattern(found)
+    except UnknownPatternError as cause:
+        raise ModelError(
+            f"{file}: {key} is a pattern that is not matched here: {cause}. Write the module names as a list"
+        ) from cause
+    matched = [name for name in modules if name and fits(name)]
+    if not matched and key == "target_modules":
+        raise ModelError(f"{file}: {key}: no module of the model is named like {_short(found)}. Is it another model's?")
+    ends = tuple(f".{name}" for name in matched)  # peft takes a name for the end of a longer one too
+    others = [name for name in modules if name.endswith(ends) and name not in matched] if ends else []
+    if others:
+        raise ModelError(f"{file}: {key}: {_short(found)} means modules whose names {others[0]} ends with. List them")
+    return matched
+
+
+def _refuse_patterns(file: Path, settings: Mapping[str, Any]) -> None:
+    for key in NAMES:
+        for name in _texts(file, key, settings.get(key)):
+            if not NAME.fullmatch(name):
+                raise ModelError(f"{file}: {key}: {_short(name)} is no plain module name. Write the name itself")
+
+
+def _texts(file: Path, key: str, found: object) -> Iterator[str]:
+    """The names under a key: one, a list, or the keys of a table."""
+    names = [found] if isinstance(found, str) else list(found) if isinstance(found, list | dict) else []
+    if (found is not None and not isinstance(found, str | list | dict)) or not all(isinstance(n, str) for n in names):
+        raise ModelError(f"{file}: {key} is {_short(found)}, no list of module names. Write it with peft")
+    yield from names
+
+
+def _refuse_sizes(file: Path, settings: Mapping[str, Any], largest: int | None) -> None:
+    """Ranks that are none or larger than the adapter's file holds, and layers copied without end."""
+    ranks = {f"rank_pattern.{name}": rank for name, rank in (settings.get("rank_pattern") or {}).items()}
+    for key, rank in (ranks | {"r": settings.get("r", 8)}).items():
+        if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+            raise ModelError(f"{file}: {key} is {_short(rank)}; a rank is a whole number of 1 or more")
+        if largest is not None and key == "r" and rank > largest and not ranks:
+            raise ModelError(f"{file}: {key} is {rank:,}, but its weights have ranks up to {largest:,}")
+        if rank > max(largest or 0, 2**14):
+            raise ModelError(f"{file}: {key} is {rank:,}, which its weights cannot fill")
+    copies = settings.get("layer_replication") or []
+    pairs = isinstance(copies, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(end, int) for end in pair) for pair in copies
+    )
+    if not pairs or sum(abs(end - start) for start, end in copies) > MOST_COPIES:
+        raise ModelError(
+            f"{file}: layer_replication is {_short(copies)}: pairs of numbers, {MOST_COPIES} layers at most"
+        )
+
+
+def _ranks(folder: Path) -> int | None:
+    """The largest rank among the tensors of a safetensors file; None without one."""
+    file = folder / "adapter_model.safetensors"
+    if not file.is_file():
+        return None
+    with file.open("rb") as content:
+        length = int.from_bytes(content.read(8), "little")
+        shapes = SIZES.findall(content.read(min(length, 2**27)))
+    return max((int(shape.split(b",")[0]) for shape in shapes), default=None)
+
+
+def _short(found: object) -> str:
+    text = repr(found)
+    return text if len(text) <= 60 else f"{text[:60]}..."

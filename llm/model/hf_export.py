@@ -1,0 +1,208 @@
+"""A trained causal LM becomes a plain Hugging Face folder, and the folder is proved by loading it again.
+
+The steps are shared with `vlm.export.hf`: dense weights, one dtype, written beside the target, compared, then renamed.
+"""
+
+import copy
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from llm.errors import ModelError
+from llm.files.folder_replacement import UNNAMED, Origin, Writing, beside, put, refuse_replacing
+from llm.library_errors import in_words
+from llm.model import hf_loaders
+
+SHARD = "5GB"
+LIMIT = 1e-4  # largest difference of a logit, for weights written in fp32
+# For rounded weights, the rms difference in standard deviations of the logits: a lost tensor exceeds it.
+ROUNDED_LIMIT = 0.25
+PROMPT_LENGTH = 24
+
+
+def export_llm(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    template_jinja: str,
+    out: Path,
+    dtype: torch.dtype,
+    stop_ids: Sequence[int] = (),
+    origin: Origin = UNNAMED,
+) -> float:
+    """Write a causal LM whose adapters are merged, reload it, and return the largest difference of a logit.
+
+    `stop_ids` are the template's end marks; generation ends at them and at what ended it before. Raises ModelError
+    when the reloaded folder differs or cannot be made, RunError when `out` cannot be written.
+    """
+
+    def write(folder: Path) -> None:
+        plain = plain_model(type(model), model.config, dense_state(model), dtype)
+        plain.generation_config = generation_config(model, tokenizer, stop_ids)
+        plain.save_pretrained(folder, max_shard_size=SHARD)
+        saved_tokenizer = copy.deepcopy(tokenizer)
+        saved_tokenizer.chat_template = template_jinja
+        saved_tokenizer.save_pretrained(folder)
+
+    def prove(folder: Path) -> float:
+        ids = torch.randint(0, model.config.vocab_size, (1, PROMPT_LENGTH), generator=torch.Generator().manual_seed(0))
+        with proving(model):
+            trained = logits(model, input_ids=ids.to(model.device)).cpu()
+        return difference(logits(reload(AutoModelForCausalLM, folder), input_ids=ids), trained, dtype)
+
+    return write_and_prove(out, write, prove, origin)
+
+
+def write_and_prove(
+    out: Path, write: Callable[[Path], None], prove: Callable[[Path], float], origin: Origin = UNNAMED
+) -> float:
+    """Fill a hidden folder beside `out`, prove it, and only then put it in the place of an older export.
+
+    An older export is known by our mark in it; RunError where `out` holds anything else, or an export of another
+    origin that `origin` may not replace.
+    """
+    refuse_replacing(out, origin)
+    place = Path(os.path.realpath(out))  # a link stays a link to the folder that it leads to
+    with Writing(out), beside(place) as partial:
+        write(partial)
+        result = prove(partial)
+        if origin.card is not None:
+            origin.card(partial, result)
+        put(partial, place, origin)
+    return result
+
+
+def plain_model(
+    kind: type[PreTrainedModel], config: PreTrainedConfig, state: dict[str, Tensor], dtype: torch.dtype
+) -> PreTrainedModel:
+    """A model of transformers' own class holding `state` in `dtype`; ModelError when names do not fit."""
+    config = copy.deepcopy(config)
+    for part in (config, *(getattr(config, name) for name in config.sub_configs)):
+        part.dtype = dtype
+        part._name_or_path = ""  # the path on this machine
+        part.__dict__.pop("quantization_config", None)
+        if "use_cache" in part.__dict__:
+            part.use_cache = True  # training had it off
+    with torch.device("meta"):
+        plain: Any = kind(config)
+    cast = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    try:
+        plain.load_state_dict(cast, assign=True)
+    except RuntimeError as error:
+        raise ModelError(f"the trained weights do not fit {kind.__name__}: {error}") from error
+    plain.tie_weights()
+    result: PreTrainedModel = plain
+    return result
+
+
+def dense_state(model: nn.Module) -> dict[str, Tensor]:
+    """The model's tensors by name. ModelError while adapters or 4-bit weights are in place."""
+    state = model.state_dict()
+    left = [name for name in state if "lora_" in name or ".base_layer." in name or ".quant_state." in name]
+    if left:
+        raise ModelError(f"adapters or 4-bit weights are not merged yet, such as {left[0]}. Merge before the export")
+    return state
+
+
+@contextmanager
+def proving(model: nn.Module) -> Iterator[None]:
+    """Inside, the model is in eval mode and computes in fp32, without a second copy of it; outside, all is as it was.
+
+    bf16 weights go to fp32 and back without a loss.
+    """
+    tensors = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    rounded = [
+        (tensor, tensor.dtype)
+        for tensor in tensors.values()
+        if tensor.is_floating_point() and tensor.dtype != torch.float32
+    ]
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        for tensor, _ in rounded:
+            tensor.data = tensor.data.float()
+        with torch.no_grad():
+            yield
+    finally:
+        for tensor, dtype in rounded:
+            tensor.data = tensor.data.to(dtype)
+        for module, training in modes.items():
+            module.training = training
+
+
+@torch.no_grad()
+def logits(model: PreTrainedModel, **inputs: Tensor) -> Tensor:
+    """[1, T, V] of one unpadded sequence."""
+    network: Any = model
+    result: Tensor = network(**inputs, use_cache=False).logits
+    return result
+
+
+def reload(auto: type[AutoModelForCausalLM | AutoModelForImageTextToText], folder: Path) -> PreTrainedModel:
+    """The folder as anyone loads it, in fp32; ModelError when a weight is missing or left over."""
+    with in_words(f"{folder}: the exported folder does not load again"):
+        model, info = hf_loaders.load_model(auto, folder, dtype=torch.float32, output_loading_info=True)
+    wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
+    if wrong:
+        raise ModelError(f"the exported weights do not load again: {', '.join(map(str, wrong[:4]))}")
+    model.eval()
+    result: PreTrainedModel = model
+    return result
+
+
+def difference(reloaded: Tensor, trained: Tensor, dtype: torch.dtype) -> float:
+    """Largest difference of a logit; ModelError when it is more than the weights' dtype explains."""
+    apart = reloaded.float() - trained.float()
+    largest = float(apart.abs().max())
+    if dtype == torch.float32:
+        found, limit = largest, LIMIT
+    else:
+        found, limit = float(apart.square().mean().sqrt()), ROUNDED_LIMIT * float(trained.float().std())
+    if not found <= limit:  # NaN is no success
+        raise ModelError(
+            f"the exported model's logits differ from the trained model's by {found:.2e}, more than {limit:.2e}. "
+            "Nothing was written. Please report this with the recipe"
+        )
+    return largest
+
+
+def generation_config(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]
+) -> GenerationConfig:
+    """Greedy by default, ended by the template's marks and by what ended the LLM's answers before."""
+    own: Any = model.generation_config
+    before = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
+    ends = [number for number in (*stop_ids, *before, tokenizer.eos_token_id) if number is not None]
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(ends), None)
+    fresh: Any = GenerationConfig
+    config: GenerationConfig = fresh(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=list(dict.fromkeys(ends)) or None, pad_token_id=pad
+    )
+    return config
+
+
+def rename_tensors(folder: Path, rename: Callable[[str], str]) -> None:
+    """Give the tensors of a saved model other names, shard by shard, and its index with them."""
+    from safetensors.torch import load_file, save_file
+
+    for file in folder.glob("*.safetensors"):
+        save_file({rename(name): tensor for name, tensor in load_file(file).items()}, file, {"format": "pt"})
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        content = json.loads(index.read_text(encoding="utf-8"))
+        content["weight_map"] = {rename(name): file for name, file in content["weight_map"].items()}
+        index.write_text(json.dumps(content, indent=2), encoding="utf-8")

@@ -1,0 +1,113 @@
+"""A language model without its weights: the modules that `load_llm` gives, on torch's meta device.
+
+Only config.json is read. What the modules would hold, keep and multiply can be counted; nothing can be computed.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from llm.library_errors import in_words
+from llm.model import hf_loaders, internlm2
+from llm.model.pretrained import local_folder, read_settings
+from llm.model.size_limits import refuse_absurd, room_of, within
+
+META = torch.device("meta")
+CONFIG_FILES = ("config.json",)
+NF4_BLOCK = 64  # weights that share a scale (QLoRA, arXiv 2305.14314, section 3; bitsandbytes' default)
+SCALE_BLOCK = 256  # scales that share a scale of their own: double quantisation
+
+
+def llm_skeleton(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTrainedModel:
+    """The causal LM of a local folder or hub id as `load_llm` gives it, on meta tensors.
+
+    Raises ModelError for a folder that is none, or whose config no causal LM has.
+    """
+    folder = local_folder(path, CONFIG_FILES)
+    settings = read_settings(path, folder, weights=False)
+    refuse_absurd(folder / "config.json", settings, room_of(folder))
+    room = within(folder / "config.json", settings, room_of(folder))
+    with in_words(f"{path}: config.json gives no causal language model"), META, room:
+        config: Any = (
+            internlm2.llama_config(settings)
+            if settings["model_type"] == internlm2.MODEL_TYPE
+            else hf_loaders.load_config(folder, AutoModelForCausalLM.__name__)
+        )
+        keep_frequencies(config)
+        # Not `.to(dtype)` afterwards: rotary frequencies stay in fp32.
+        model = hf_loaders.empty_model(AutoModelForCausalLM, config, dtype=dtype)
+    if four_bit:
+        quantise(model)
+    model.eval()
+    model.config.use_cache = False
+    model.config.get_text_config().use_cache = False
+    return model
+
+
+def keep_frequencies(config: Any) -> None:
+    """Rotary scalings that look at the longest position cannot run on meta tensors; plain ones take the same memory."""
+    rope = vars(config).get("rope_parameters") or {}
+    if rope.get("rope_type") in ("dynamic", "longrope"):
+        config.rope_parameters = {"rope_type": "default", "rope_theta": rope["rope_theta"]}
+
+
+def quantise(model: PreTrainedModel) -> None:
+    """Put `Linear4bit` in the place of every linear but the head, as transformers does with bitsandbytes."""
+    head = model.get_output_embeddings()
+    for name, module in list(model.named_modules()):
+        if type(module) is nn.Linear and module is not head:
+            model.set_submodule(name, Linear4bit(module))
+
+
+class Linear4bit(nn.Linear):
+    """Stands for bitsandbytes' layer, by whose name `llm.model.lora` knows it: the bytes of NF4, none of its values.
+
+    n weights take n / 2 bytes, a one-byte scale each 64 of them, a four-byte scale each 256 scales, and two tables.
+    """
+
+    def __init__(self, dense: nn.Linear) -> None:
+        super().__init__(dense.in_features, dense.out_features, bias=False, device=META)
+        count = dense.weight.numel()
+        scales = -(-count // NF4_BLOCK)
+        self.compute_dtype = dense.weight.dtype
+        self.weight = nn.Parameter(_empty(-(-count // 2), 1, dtype=torch.uint8), requires_grad=False)
+        self.bias = dense.bias
+        self.register_buffer("absmax", _empty(scales, dtype=torch.uint8))
+        self.register_buffer("nested_absmax", _empty(-(-scales // SCALE_BLOCK), dtype=torch.float32))
+        self.register_buffer("code", _empty(16, dtype=torch.float32))
+        self.register_buffer("nested_code", _empty(256, dtype=torch.float32))
+        self.register_buffer("offset", _empty(dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] -> [..., out] in the input's dtype."""
+        product: Tensor = FourBitProduct.apply(x, (self.out_features, self.in_features), self.bias)
+        return product
+
+
+class FourBitProduct(torch.autograd.Function):
+    """bitsandbytes' MatMul4Bit (0.50.2, autograd/_functions.py): the weight is dense only while it multiplies.
+
+    Nothing of the input is kept; the backward pass makes the weight dense once more.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shape: tuple[int, int], bias: Tensor | None) -> Tensor:
+        ctx.shape = shape
+        return nn.functional.linear(x, x.new_empty(shape), bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return torch.matmul(gradient, gradient.new_empty(ctx.shape)), None, None
+
+
+def dense_stand_in(quantised: nn.Module) -> nn.Linear:
+    """The dense linear that merging an adapter into a 4-bit one leaves."""
+    layer: Any = quantised
+    dense = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, META, layer.compute_dtype)
+    return dense.requires_grad_(False)
+
+
+def _empty(*shape: int, dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device=META)

@@ -1,0 +1,182 @@
+"""From a local folder or a hub id to a tokenizer and a causal language model. Remote code is never run."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from transformers import (
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from llm.errors import ModelError
+from llm.files.regular_files import check_folder, exists
+from llm.files.untrusted_json import read_object, read_object_if_there
+from llm.library_errors import first_line, in_words
+from llm.model import hf_loaders, internlm2
+from llm.model.size_limits import WEIGHT_FILES, refuse_absurd, room_of
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
+NESTED_OR_OTHER = ("*/*", "consolidated*")  # original/, onnx/ and Mistral's second copy would double the download
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a local folder or hub id; `ModelError` says what is missing."""
+    folder = local_folder(path, TEXT_FILES)
+    looked_for = "tokenizer.json, tokenizer.model or vocab files with tokenizer_config.json"
+    with in_words(f"{path}: no tokenizer can be loaded (looked for {looked_for})"):
+        return internlm2.load_tokenizer(folder) if is_internlm2(folder) else hf_loaders.load_tokenizer(folder)
+
+
+def load_llm(path: str, dtype: torch.dtype, four_bit: bool = False, eight_bit: bool = False) -> PreTrainedModel:
+    """The causal LM of a local folder or hub id, weights in `dtype` or, with `four_bit`, its linears in NF4.
+
+    `eight_bit` is for answering only. Both compute in `dtype`; embeddings, norms and head stay in `dtype`. The model
+    comes in eval mode and with its cache off: a cache switches off the separation of packed samples.
+    """
+    folder = local_folder(path, (*TEXT_FILES, "*.safetensors"))
+    settings = read_settings(path, folder)
+    options = {"dtype": dtype, "quantization_config": quantised(4 if four_bit else 8 if eight_bit else 0, dtype)}
+    with in_words(f"{path}: cannot be loaded as a causal language model"):
+        model, report = load_with_report(folder, settings, options | LOADING)
+    refuse_gaps(path, report)
+    keep_weights_as_loaded(model)
+    model.config.use_cache = False
+    model.config.get_text_config().use_cache = False
+    return model
+
+
+# Mismatches are let through to `refuse_gaps`, which names them.
+LOADING: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+
+
+def load_with_report(
+    folder: Path, settings: dict[str, Any], options: dict[str, Any]
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model, and transformers' report of what it found no weights for. InternLM2 becomes a plain Llama."""
+    if settings["model_type"] != internlm2.MODEL_TYPE:
+        model, report = hf_loaders.load_model(AutoModelForCausalLM, folder, **options)
+        return model, report
+    refuse_absurd(folder / "config.json", settings, room_of(folder))
+    config = internlm2.llama_config(settings)
+    state = internlm2.llama_state(folder, config, options["dtype"])
+    model, report = hf_loaders.model_of_state(LlamaForCausalLM, config, state, room_of(folder), **options)
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = hf_loaders.generation_config(folder)
+    return model, report
+
+
+def quantised(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    """How to load weights of 4 or 8 bits; None for 0, which leaves them as they are.
+
+    4: NF4 with double quantisation, as QLoRA (arXiv 2305.14314) has it. 8: LLM.int8 (arXiv 2208.07339). Matrix
+    products are in `dtype`.
+    """
+    if not bits:
+        return None
+    try:
+        import bitsandbytes  # noqa: F401  # only to say now which extra is missing
+    except ImportError as cause:
+        raise ModelError(f"{bits}-bit weights need bitsandbytes: pip install 'eyegraft[quant]'") from cause
+    if bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def keep_weights_as_loaded(model: PreTrainedModel) -> None:
+    """Stop bitsandbytes from rewriting 4-bit weights at the first answer given on a CPU.
+
+    Where the CPU has AVX512-BF16, its Linear4bit in eval mode repacks the weight in place and rounds the scales to
+    bf16: a probe between two steps would change what is trained on, no gradient flows through the packed form, and
+    inputs that are no multiple of 64 crash (bitsandbytes 0.50.2, nn/modules.py, Linear4bit.forward).
+    """
+    for module in model.modules():
+        if type(module).__name__ == "Linear4bit":
+            layer: Any = module
+            layer.support_avx512bf16_for_cpu = False
+
+
+# Folders and their files ----------------------------------------------------------------------------------------------
+
+
+def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
+    """The folder itself, or the local copy of a hub id's files that match `patterns`, downloaded when needed."""
+    folder = Path(path).expanduser()
+    if exists(folder) and folder.is_dir():
+        refuse_special(folder)
+        return folder
+    if not HUB_ID.fullmatch(path):
+        raise ModelError(
+            f"{path}: no such folder, and not a hub id (org/name). Give the folder that holds config.json."
+        )
+    try:
+        copy = Path(snapshot_download(path, allow_patterns=[*patterns], ignore_patterns=[*NESTED_OR_OTHER]))
+        if "*.safetensors" in patterns and not has_weights(copy):
+            snapshot_download(path, allow_patterns=["pytorch_model*"], ignore_patterns=[*NESTED_OR_OTHER])
+    except (OSError, ValueError) as cause:
+        raise ModelError(
+            f"{path}: no such folder, and as a hub id it could not be fetched: {first_line(cause)} "
+            f"Where the hub can be reached, run `hf download {path} --local-dir models/{path.split('/')[1]}`, "
+            "then name that folder here."
+        ) from cause
+    return copy
+
+
+def refuse_special(folder: Path) -> None:
+    """Raise ModelError where a library that reads the folder would wait for a pipe, or read without end."""
+    try:
+        check_folder(folder, (*TEXT_FILES, *WEIGHT_FILES, "*.bin"))
+    except OSError as cause:
+        raise ModelError(f"{cause.filename}: {cause.strerror}. Copy or download the folder again.") from cause
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether the folder holds weights in a format that is loaded."""
+    return any(True for pattern in WEIGHT_FILES for _ in folder.glob(pattern))
+
+
+def read_settings(path: str, folder: Path, weights: bool = True) -> dict[str, Any]:
+    """`config.json` of a folder that can be a model: it has weights, names a model type and is no adapter.
+
+    Without `weights` the folder need not hold any: a forecast reads the shapes alone.
+    """
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{path}: holds an adapter, not a whole model. Merge it first and name the merged folder.")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{path}: no config.json in it. Give a Hugging Face model folder.")
+    if weights and not has_weights(folder):
+        raise ModelError(
+            f"{path}: no weights in it (looked for {' and '.join(WEIGHT_FILES)}). Was the download cut off, or left as "
+            "Git LFS pointers? A GGUF file must be converted to safetensors first."
+        )
+    settings = read_object(folder / "config.json")
+    if not isinstance(settings.get("model_type"), str):
+        raise ModelError(f"{path}: config.json names no model_type. Give a Hugging Face model folder.")
+    return settings
+
+
+def is_internlm2(folder: Path) -> bool:
+    """Whether the folder's tokenizer is InternLM2's own, whose class only its remote code has."""
+    kind = read_object_if_there(folder / "tokenizer_config.json").get("tokenizer_class", "")
+    return str(kind).startswith("InternLM2")
+
+
+def refuse_gaps(path: str, report: dict[str, Any]) -> None:
+    """Weights that a folder lacks would be left random, silently: refuse the folder."""
+    lacking = sorted(report["missing_keys"])
+    misfits = sorted(name for name, *_ in report["mismatched_keys"])
+    if lacking:
+        raise ModelError(f"{path}: {len(lacking)} weights are missing, such as {lacking[0]}. Download it again.")
+    if misfits:
+        raise ModelError(f"{path}: {len(misfits)} weights do not fit config.json, such as {misfits[0]}.")

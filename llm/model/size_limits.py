@@ -1,0 +1,122 @@
+"""How large a folder's config.json may make a model: judged by the bytes of its weights, before anything is built.
+
+Two bounds. Numbers that no model has are refused by their key; and while transformers builds the modules, on tensors
+without memory, their elements and modules are counted, so that no combination of numbers escapes.
+"""
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+
+from llm.errors import ModelError
+from llm.files.untrusted_json import walk
+
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
+REPEATED = re.compile(r"layer|depth|block|expert|head|stage|repeat|group|register")  # keys that count modules
+WIDE = re.compile(r"(size|dim|width|ids?|idx|theta|length|positions|seed)$")  # keys that count no modules
+UNBOUNDED = re.compile(r"(theta|length|seed|_ids?|base)$")  # keys that size nothing, or are no sizes
+DIVISORS = re.compile(r"(num_attention_heads|num_key_value_heads|n_head|patch_size|hidden_size|vocab_size)$")
+MOST_REPEATED = 100_000
+# Elements a byte of weights: two of 4 bits; again for the quantised layers that replace dense ones, and once they load.
+ELEMENTS_A_BYTE = 8
+SPARE = 2**26  # elements that no file holds: masks and position tables, which are computed
+MODULES_A_TENSOR, SPARE_MODULES = 16, 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a folder's weights can fill."""
+
+    elements: int
+    modules: int
+
+
+def room_of(folder: Path) -> Room | None:
+    """The room that the folder's weights give; None for a folder without weights, of which only shapes are read."""
+    files = [file for pattern in WEIGHT_FILES for file in folder.glob(pattern)]
+    if not files:
+        return None
+    size, tensors = sum(file.stat().st_size for file in files), sum(map(_tensors, files))
+    return Room(ELEMENTS_A_BYTE * size + SPARE, MODULES_A_TENSOR * tensors + SPARE_MODULES)
+
+
+def refuse_absurd(file: Path, settings: Mapping[str, Any], room: Room | None) -> None:
+    """Raise ModelError that names the first number of config.json that alone is more, or less, than any model has."""
+    most = room.elements if room else 2**40
+    for place, value in walk(settings):
+        key = place.rpartition(".")[2] if not place.rpartition(".")[2].isdigit() else place.split(".")[-2]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if value <= 0 and DIVISORS.fullmatch(key):
+            raise _absurd(file, f"{place} is {value:,}", "and no model has fewer than 1")
+        if value > most and not UNBOUNDED.search(key):
+            raise _absurd(file, f"{place} is {value:,}", "which its weights cannot fill")
+        if value > MOST_REPEATED and REPEATED.search(key) and not WIDE.search(key):
+            raise _absurd(file, f"{place} is {value:,}", f"more than {MOST_REPEATED:,}")
+
+
+@contextmanager
+def within(file: Path, settings: Mapping[str, Any], room: Room | None) -> Iterator[None]:
+    """Inside, modules that this thread builds must fit `room`; ModelError names the largest numbers of config.json.
+
+    torch calls the hooks whenever a tensor or module is given to a module, before it holds any memory of its own:
+    transformers builds on the meta device.
+    """
+    if room is None:
+        yield
+        return
+    thread, left = threading.get_ident(), {"elements": room.elements, "modules": room.modules}
+
+    def take(what: str, count: int) -> None:
+        if threading.get_ident() == thread:
+            left[what] -= count
+            if left[what] < 0:
+                raise _absurd(file, f"{_largest(settings)} ask for more {what}", "than its weights can fill")
+
+    def take_tensor(owner: nn.Module, name: str, tensor: Tensor | None) -> None:
+        take("elements", 0 if tensor is None else tensor.numel())
+
+    def take_module(owner: nn.Module, name: str, module: nn.Module | None) -> None:
+        take("modules", 1)
+
+    handles = [
+        hooks.register_module_parameter_registration_hook(take_tensor),
+        hooks.register_module_buffer_registration_hook(take_tensor),
+        hooks.register_module_module_registration_hook(take_module),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tensors(file: Path) -> int:
+    """How many tensors a file holds, by its header or, of a pickle, by the least bytes that one takes."""
+    if file.suffix != ".safetensors":
+        return file.stat().st_size // 256
+    with file.open("rb") as content:
+        length = int.from_bytes(content.read(8), "little")
+        return content.read(min(length, 2**27)).count(b'"data_offsets"')
+
+
+def _largest(settings: Mapping[str, Any]) -> str:
+    """The largest sizes, for the reader to see which is wrong."""
+    numbers = {
+        place: value
+        for place, value in walk(settings)
+        if isinstance(value, int) and not isinstance(value, bool) and not UNBOUNDED.search(place)
+    }
+    largest = sorted(numbers, key=lambda place: -numbers[place])[:3]
+    return ", ".join(f"{place} {numbers[place]:,}" for place in largest)
+
+
+def _absurd(file: Path, found: str, why: str) -> ModelError:
+    return ModelError(f"{file}: {found}, {why}. Was it edited, or are weights missing? Download the folder again.")

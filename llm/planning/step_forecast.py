@@ -1,0 +1,290 @@
+"""How much memory and work a training step takes: the step itself is run, on a model without weights.
+
+The forward pass, the loss, the backward pass with whatever it recomputes, the sum of gradients in fp32 and the
+optimizer's step are the ones that train; `llm.planning.allocation_tracker` writes down what they hold. So no formula
+per layer is needed, and any architecture that transformers can build is counted alike. Fused kernels, which meta
+tensors do not have, are replaced by what they save and return.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+from transformers import AttentionInterface, PreTrainedModel
+
+from llm.attention.interface import CARD_FORECAST, FORECAST, packed_attention, use_packed_attention
+from llm.attention.layout import AttentionPlan
+from llm.attention.varlen_kernels import Lengths, attend
+from llm.config.schema import OptimConfig
+from llm.data.batch import PackedBatch
+from llm.forward.chunked_loss import HeadLoss
+from llm.model.lora import lora_layers
+from llm.model.meta_model import META
+from llm.planning.allocation_tracker import Ledger
+from llm.train.optimizer import MasterOptimizer, ParamGroup
+
+Kind = Literal["cpu", "card"]
+SMALLEST_8BIT = 4096  # bitsandbytes 0.50.2, optim/optimizer.py: smaller tensors keep fp32 moments
+BLOCK_8BIT = 256
+
+
+class Batch(Protocol):
+    """A pack, text or vision."""
+
+    def to(self, device: torch.device) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A model without weights, and which of its modules are told apart in a forecast."""
+
+    model: nn.Module  # called with a batch: the summed loss
+    llm: PreTrainedModel
+    groups: list[ParamGroup]
+    parts: dict[str, nn.Module]  # whose weights are listed by themselves
+    heads: tuple[nn.Module, ...]  # the LM head and the loss behind it, whichever is called
+    pictures: tuple[nn.Module, ...] = ()  # whose activations are listed by themselves
+    recompute: Callable[[], None] = lambda: None  # has the layers do it; until then they keep everything
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Bytes at the highest moment of a step, by part, and the useful operations of one pack."""
+
+    parts: dict[str, int]
+    flops: int
+
+    @property
+    def total(self) -> int:
+        """All parts together."""
+        return sum(self.parts.values())
+
+
+def measure(shape: Shape, optim: OptimConfig, batch: Batch, text: PackedBatch, packs: int, kind: Kind) -> Measure:
+    """What a step over `packs` packs like `batch` holds at its highest moment, when the moments are already there.
+
+    More than two packs hold what two do: the second finds the first one's gradients. `text` is the batch, or its
+    text.
+    """
+    flops, reached = rehearse(shape, batch, text)
+    shape.recompute()
+    for head in shape.heads:
+        if isinstance(head, HeadLoss):
+            head.device = "cuda" if kind == "card" else "cpu"
+    ledger = Ledger()
+    with attention_of(shape.llm, kind, ledger), META, Fused(ledger), ledger:
+        _weights(ledger, shape)
+        with ledger.under("batch"):
+            moved = batch.to(META)
+        with ledger.under("masters"):
+            optimizer = MasterOptimizer(shape.groups, optim, NoOptimizer)
+        with ledger.under("moments"):
+            moments = [
+                moments_of(master, optim.name.endswith("8bit"))
+                for parameter, master in optimizer.pairs
+                if parameter in reached
+            ]
+        _step(ledger, shape, optimizer, optim.clip, moved, min(packs, 2))
+    del moments  # alive until here
+    return Measure({part: size for part, size in ledger.at_peak.items() if size}, flops)
+
+
+def _weights(ledger: Ledger, shape: Shape) -> None:
+    """Who the model's own tensors belong to."""
+    ledger.own(stored(shape.model), "weights")
+    for part, module in shape.parts.items():
+        ledger.own(stored(module), part)
+    ledger.own((tensor for _, layer in lora_layers(shape.model) for tensor in adapter_of(layer)), "adapters")
+
+
+def stored(module: nn.Module) -> Iterator[Tensor]:
+    """Parameters and buffers, saved or not."""
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def adapter_of(layer: nn.Module) -> Iterator[Tensor]:
+    """An adapted linear's own parameters, without those of the linear below."""
+    return (parameter for name, parameter in layer.named_parameters() if name.startswith("lora_"))
+
+
+def _step(ledger: Ledger, shape: Shape, optimizer: MasterOptimizer, clip: float, batch: Any, packs: int) -> None:
+    """What `llm.train.engine.TorchEngine` and the loop do with a step's packs."""
+    shape.model.train()
+    with _told_apart(ledger, shape):
+        for _ in range(packs):
+            ledger.part = "activations"
+            torch.autograd.backward(shape.model(batch))
+            with ledger.under("gradients"):
+                optimizer.collect()
+    with ledger.under("gradients"):
+        optimizer.clip(clip)
+        optimizer.step(1.0)
+    optimizer.zero_grad()
+
+
+class NoOptimizer(torch.optim.Optimizer):
+    """Holds parameters and does nothing: fused AdamW needs no memory of its own, and meta tensors no arithmetic."""
+
+    def __init__(self, groups: list[dict[str, Any]], _: OptimConfig) -> None:
+        super().__init__(groups, {})
+
+    def step(self, closure: Any = None) -> Any:
+        """Nothing moves."""
+
+
+def moments_of(master: Tensor, eight_bit: bool) -> list[Tensor]:
+    """AdamW's two moments of one parameter; in 8 bits a byte a value and four each 256, except for small tensors."""
+    if not eight_bit or master.numel() < SMALLEST_8BIT:
+        return [torch.empty_like(master, dtype=torch.float32) for _ in range(2)]
+    scales = [master.new_empty(-(-master.numel() // BLOCK_8BIT), dtype=torch.float32) for _ in range(2)]
+    return [*scales, *(torch.empty_like(master, dtype=torch.uint8) for _ in range(2))]
+
+
+@contextmanager
+def _told_apart(ledger: Ledger, shape: Shape) -> Iterator[None]:
+    """Inside, what pictures, head and backward pass make stands under their names, and gradients under theirs."""
+    handles: list[RemovableHandle] = []
+
+    def enter(part: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_: nn.Module, __: tuple[Any, ...]) -> None:
+            ledger.part = part
+
+        return hook
+
+    def leave(_: nn.Module, __: Any, ___: Any) -> None:
+        ledger.part = "activations"
+
+    def into_head(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        ledger.part = "head"  # logits and loss follow, and their backward pass until it comes out here
+        inputs[0].register_hook(out_of_head)
+
+    def out_of_head(_: Tensor) -> None:
+        ledger.part = "backward"
+
+    def gradient(parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        ledger.own([parameter.grad], "gradients")
+
+    for module in shape.pictures:
+        handles += [module.register_forward_pre_hook(enter("pictures")), module.register_forward_hook(leave)]
+    handles += [head.register_forward_pre_hook(into_head) for head in shape.heads]
+    for group in shape.groups:
+        handles += [parameter.register_post_accumulate_grad_hook(gradient) for parameter in group.parameters]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+# Work ----------------------------------------------------------------------------------------------------------------
+
+
+def rehearse(shape: Shape, batch: Batch, text: PackedBatch) -> tuple[int, set[nn.Parameter]]:
+    """Useful operations of one pack, and the parameters that its gradient reaches: the others never get moments.
+
+    Operations are those of forward and backward pass, two a multiply-add, counted on the products that run before
+    `shape.recompute` repeats any. The text's attention counts the pairs that see each other, forward once and backward
+    twice (Dao et al. 2022, arXiv 2205.14135, without its recomputation). A tower's last layers, behind the one that is
+    projected, are reached by nothing.
+    """
+    ledger = Ledger()
+    with attention_of(shape.llm, "card", ledger, visible_pairs(text)), META, Fused(ledger), ledger:
+        torch.autograd.backward(shape.model(batch.to(META)))
+    trained = [parameter for group in shape.groups for parameter in group.parameters]
+    reached = {parameter for parameter in trained if parameter.grad is not None}
+    for parameter in trained:
+        parameter.grad = None
+    return ledger.flops, reached
+
+
+def visible_pairs(text: PackedBatch) -> int:
+    """Pairs of rows of which one sees the other, or itself."""
+    lengths = text.attention.lengths
+    queries, keys = lengths.cu_queries.diff().long(), lengths.cu_keys.diff().long()
+    return int((queries * keys - queries * (queries - 1) // 2).sum())
+
+
+# Kernels -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def attention_of(llm: PreTrainedModel, kind: Kind, ledger: Ledger, pairs: int = 0) -> Iterator[None]:
+    """Inside, packs get the attention of a CPU, re-padded groups, or of a card with a varlen kernel.
+
+    The ledger is told a card's work on `pairs` of rows: two products, forward once and backward twice.
+    """
+
+    def on_cpu(
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: None, **options: Any
+    ) -> tuple[Tensor, None]:
+        # Handed in: a function mode does not reach into the backward pass, where attention and layers rerun.
+        return packed_attention(module, query, key, value, mask, sdpa=partial(fused, ledger), **options)
+
+    def on_card(
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: None, packed: AttentionPlan, **_: object
+    ) -> tuple[Tensor, None]:
+        ledger.flops += 3 * 4 * pairs * query.shape[1] * query.shape[3]
+        return attend(query, key, value, packed.lengths, 1.0, _varlen), None
+
+    name = CARD_FORECAST if kind == "card" else FORECAST
+    AttentionInterface.register(name, on_card if kind == "card" else on_cpu)
+    llm.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        use_packed_attention(llm)
+
+
+def _varlen(query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float) -> Tensor:
+    attended: Tensor = FusedAttention.apply(query, key, value)
+    return attended
+
+
+class FusedAttention(torch.autograd.Function):
+    """Any fused attention: it keeps its inputs, its output and one fp32 number a query and head."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        output = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, output, query.new_empty(query.shape[:-1], dtype=torch.float32))
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value, _, _ = ctx.saved_tensors
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+
+
+def fused(ledger: Ledger, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    """In SDPA's place; its work is told to the ledger."""
+    passes = 3 if query.requires_grad else 1
+    ledger.flops += passes * 4 * query.numel() * key.shape[-2]
+    attended: Tensor = FusedAttention.apply(query, key, value)
+    return attended
+
+
+class Fused(TorchFunctionMode):
+    """Inside, SDPA is the stand-in above; its work is told to the ledger.
+
+    Dropout is left as a CPU has it, which keeps its mask in the input's dtype; a card's kernel keeps a byte a value.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self.ledger = ledger
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Replace the call, or let it through."""
+        options = kwargs or {}
+        if func is scaled_dot_product_attention:
+            return fused(self.ledger, *args[:3])
+        return func(*args, **options)

@@ -1,0 +1,1 @@
+"""A recipe becomes checkpoints: assembly, loop, optimizer and schedule, DDP and DeepSpeed, resume."""

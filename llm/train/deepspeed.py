@@ -1,0 +1,210 @@
+"""DeepSpeed's ZeRO behind the four methods of an engine. Its dictionary is derived from the recipe and printed.
+
+A checkpoint holds whole tensors under the same names as a run without DeepSpeed writes them: every stage, and any
+number of processes, goes on from any other's. DeepSpeed's own folders (pickles) are neither written nor read.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llm import distributed
+from llm.config.schema import RunConfig
+from llm.errors import CheckpointError, ConfigError
+from llm.model.precision import dtype_of
+from llm.train.optimizer import LOW_PRECISION, ParamGroup, base_optimizer, torch_groups
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def deepspeed_settings(config: RunConfig) -> dict[str, Any]:
+    """DeepSpeed's dictionary for a recipe. Packs, rates and accumulation stay ours: a step ends when we say so."""
+    parallel = config.parallel
+    zero: dict[str, Any] = {"stage": parallel.zero, "overlap_comm": False, "contiguous_gradients": True}
+    if parallel.offload != "none":
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    if parallel.offload == "all":
+        zero["offload_param"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    settings: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": 1,  # one pack
+        "gradient_accumulation_steps": 1,  # how many packs make a step differs from step to step
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": config.optim.clip,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,  # torch's fused AdamW is a CPU kernel as well
+        "steps_per_print": 2**62,
+    }
+    if dtype_of(config) == torch.bfloat16:
+        settings["bf16"] = {"enabled": True, "check_grad_overflow": True}
+        settings["data_types"] = {"grad_accum_dtype": "fp32"}
+    return settings
+
+
+class ZeroEngine:
+    """A model whose optimizer, gradients or weights are cut up among the processes."""
+
+    def __init__(self, model: nn.Module, groups: list[ParamGroup], config: RunConfig) -> None:
+        if config.optim.name != "adamw":
+            raise ConfigError(
+                f"optim.name: {config.optim.name} under parallel.zero: {config.parallel.zero}: ZeRO cuts the optimizer "
+                "up and cannot cut 8-bit blocks. Use adamw, whose states are shared out, or zero: 0"
+            )
+        settings = deepspeed_settings(config)
+        print(f"deepspeed: {json.dumps(settings)}")
+        self.groups = [group for group in groups if group.parameters]
+        parameters = [group.parameters for group in self.groups]
+        rates = [group.lr for group in self.groups]
+        optimizer = base_optimizer(torch_groups(parameters, rates, config.optim.weight_decay), config.optim)
+        self._engine: Any = _initialize(model, optimizer, settings)
+        self.model: nn.Module = self._engine
+        self.stage = config.parallel.zero
+        self.rates = [group["lr"] for group in self._engine.optimizer.param_groups]
+
+    def backward(self, loss: Tensor) -> None:
+        """Add a pack's gradient. DeepSpeed averages over the processes; ours is a sum."""
+        self._engine.backward(loss * distributed.here().world, scale_wrt_gas=False)
+
+    def step(self, factor: float) -> Tensor:
+        """Clip, move the weights at `factor` times each group's rate; returns the norm before.
+
+        A norm that is not finite leaves weights and optimizer untouched.
+        """
+        for group, rate in zip(self._engine.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self._engine.step()
+        if self._engine.optimizer.overflow:
+            return torch.tensor(float("inf"))
+        return torch.as_tensor(self._engine.get_global_grad_norm())
+
+    def weights(self, named: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+        """The parameters, whole; under ZeRO-3 from their masters, of which they are the rounded copies."""
+        if self.stage < 3:
+            return dict(named)
+        return {name: self._full(parameter).to(parameter.dtype) for name, parameter in named.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Everything the next step depends on, by the names of `MasterOptimizer.state_dict`."""
+        self._link_moments()
+        state: dict[str, Tensor] = {}
+        steps = [entry["step"] for entry in self._inner.state.values() if "step" in entry]
+        for name, parameter in self._named():
+            if parameter.dtype in LOW_PRECISION:
+                state[f"{name}.master"] = self._full(parameter).cpu()
+            if steps:
+                state |= {f"{name}.{key}": self._full(parameter, key).cpu() for key in MOMENTS}
+                state[f"{name}.step"] = torch.as_tensor(float(steps[0]))
+        return state
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a state of any engine's. Raises CheckpointError when it is of other parameters."""
+        named = dict(self._named())
+        expected = {f"{name}.{key}" for name in named for key in (*MOMENTS, "step")}
+        expected |= {f"{name}.master" for name, parameter in named.items() if parameter.dtype in LOW_PRECISION}
+        moved = any(key.endswith(".step") for key in state)
+        wrong = sorted(expected ^ state.keys()) if moved else []
+        if wrong:
+            raise CheckpointError(
+                f"optimizer state: {wrong[0]} and {len(wrong) - 1} more are on one side only. Was the recipe changed?"
+            )
+        if moved:
+            self._make_moments(state)
+        for name, parameter in named.items():
+            if f"{name}.master" in state:
+                self._place(parameter, state[f"{name}.master"])
+            for key in MOMENTS if moved else ():
+                self._place(parameter, state[f"{name}.{key}"], key)
+
+    def _full(self, parameter: nn.Parameter, key: str = "") -> Tensor:
+        """A parameter's fp32 master, or a moment of it, put together from all processes."""
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        found = safe_get_full_optimizer_state(parameter, key) if key else safe_get_full_fp32_param(parameter)
+        whole: Tensor = found.detach().clone()
+        cut: Any = parameter
+        return whole.view(cut.ds_shape if self.stage == 3 else parameter.shape)
+
+    def _place(self, parameter: nn.Parameter, value: Tensor, key: str = "") -> None:
+        """Put this process's part of a whole tensor in its place: a parameter's fp32 master, or a moment of it."""
+        from deepspeed import utils
+
+        if self.stage < 3:
+            whole = value.to(parameter.device)
+            if key:
+                utils.safe_set_full_optimizer_state(parameter, whole, key)
+            else:
+                utils.safe_set_full_fp32_param(parameter, whole)
+            return
+        # Not the setters of whole tensors: they fail where the processes' number does not divide the parameter.
+        own = (
+            utils.safe_get_local_optimizer_state(parameter, key) if key else utils.safe_get_local_fp32_param(parameter)
+        )
+        start = distributed.here().rank * own.numel()
+        part = torch.zeros_like(own)  # the last process's is padded
+        mine = value.flatten()[start : start + own.numel()].to(own)
+        part[: len(mine)] = mine
+        if key:
+            utils.safe_set_local_optimizer_state(parameter, part, key)
+        else:
+            utils.safe_set_local_fp32_param(parameter, part)
+
+    @property
+    def _inner(self) -> torch.optim.Optimizer:
+        inner: torch.optim.Optimizer = self._engine.optimizer.optimizer
+        return inner
+
+    def _make_moments(self, state: Mapping[str, Tensor]) -> None:
+        """Moments for every flat part that this process holds: torch makes them in its first step, which is past."""
+        step = next(value for key, value in state.items() if key.endswith(".step"))
+        for flat in self._flats():
+            zeros = {key: torch.zeros_like(flat) for key in MOMENTS}
+            self._inner.state[flat] = {"step": step.float().reshape(()).to(flat.device, copy=True), **zeros}
+        self._link_moments()
+
+    def _link_moments(self) -> None:
+        """Under ZeRO 1 and 2, tell every parameter where its moments lie.
+
+        DeepSpeed does so once, when the first group has made its step and the others have no moments yet (0.19.8,
+        stage_1_and_2.py, _optimizer_step).
+        """
+        if self.stage < 3:
+            self._engine.optimizer._hp_optimizer_states_linked = False
+            self._engine.optimizer._lazy_init_hp_params_optimizer_state()
+
+    def _flats(self) -> list[Tensor]:
+        """The fp32 tensors that the inner optimizer steps, under the names each of DeepSpeed's classes gives them."""
+        optimizer = self._engine.optimizer
+        kind = type(optimizer).__name__
+        flats: list[Tensor] = {
+            "DeepSpeedZeroOptimizer": lambda: optimizer.single_partition_of_fp32_groups,
+            "BF16_Optimizer": lambda: optimizer.fp32_groups_flat_partition,
+            "DeepSpeedZeroOptimizer_Stage3": lambda: optimizer.fp32_partitioned_groups_flat,
+        }[kind]()
+        return flats
+
+    def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
+        for group in self.groups:
+            for index, parameter in enumerate(group.parameters):
+                yield f"{group.name}.{index}", parameter
+
+
+def _initialize(model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> Any:
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    ranks = distributed.here()
+    os.environ.setdefault("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", str(ranks.world)))
+    os.environ.setdefault("LOCAL_RANK", str(ranks.local))
+    try:
+        import deepspeed
+    except ImportError as cause:
+        raise ConfigError("parallel.zero needs DeepSpeed: pip install 'eyegraft[deepspeed]'") from cause
+    if not torch.distributed.is_initialized():
+        raise ConfigError("parallel.zero needs processes to share: start it with --nproc N (1 is enough) or torchrun")
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
+    return engine

@@ -1,0 +1,55 @@
+"""report.json and loss.png: what a run was and what came of it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from llm.config.schema import RunConfig
+from llm.errors import RunError
+from llm.files.atomic_files import write_atomically
+from llm.files.regular_files import SETTINGS, read_text
+from llm.train.checkpoint import Progress
+from llm.train.metrics import peak_memory_gib, plot_loss, read_rows
+from llm.train.run_data import Material
+
+
+def write_report(folder: Path, config: RunConfig, material: Material, progress: Progress, seconds: float) -> None:
+    """report.json and loss.png: what the run was and what came of it."""
+    train, validation = read_rows(folder, "train"), read_rows(folder, "validation")
+    report = {
+        "name": config.name,
+        "stage": config.stage,
+        **material.facts,
+        "dropped_records": material.train.dropped,
+        "quarantined_records": _quarantined(material),
+        "final_loss": train[-1]["loss"] if train else None,
+        "validation_loss": validation[-1]["loss"] if validation else None,
+        "tokens_seen": progress.tokens,
+        "tokens_per_s": round(progress.tokens / max(progress.seconds, 1e-9), 1),
+        "train_seconds": round(progress.seconds, 1),
+        "seconds": round(seconds, 1),
+        "peak_memory_gib": round(peak_memory_gib(), 2),
+        "progress": asdict(progress),
+    }
+    plot_loss(folder)
+    # Last and whole: a run that died before this line makes it up at its next start.
+    write_atomically(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1))
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """report.json of a run or a pipeline; None where there is none, or no longer. RunError when it cannot be read."""
+    try:
+        report = json.loads(read_text(folder / "report.json", SETTINGS))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{folder / 'report.json'}: cannot be read: {error}. Train again to have it written") from error
+    if not isinstance(report, dict):
+        raise RunError(f"{folder / 'report.json'}: holds no figures by name. Train again to have it written")
+    return report
+
+
+def _quarantined(material: Material) -> list[str]:
+    lists = {id(found): found for found in (material.quarantine, material.held_quarantine) if found is not None}
+    return [line for found in lists.values() for line in found.told()]

@@ -1,0 +1,221 @@
+"""A training run told as a story; text and vision share it and differ in their `Parts`."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from errno import EACCES, EDQUOT, EIO, ENOSPC, EPERM, EROFS
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from llm import distributed
+from llm.attention.varlen_kernels import describe
+from llm.config.schema import Probe, RunConfig, run_folder
+from llm.data.batch import PackedBatch
+from llm.data.batch_shard import Shard
+from llm.data.corpus import Corpus
+from llm.data.loader import plan_run
+from llm.errors import RunError
+from llm.files.atomic_files import write_atomically
+from llm.files.folder_mark import refuse_others
+from llm.files.owned_files import own_folder
+from llm.lean import decoder
+from llm.train.checkpoint import Progress, load_weights, newest_whole, read_state, read_weights, save
+from llm.train.engine import Engine, build_engine
+from llm.train.heap import give_back
+from llm.train.loop import Work, fit
+from llm.train.metrics import RunLog, Silent, now
+from llm.train.preflight import preflight
+from llm.train.provenance import Ground
+from llm.train.report import write_report
+from llm.train.rng import random_states, restore_random, seed_apart
+from llm.train.run_data import Material, cache_folder, loader_of, loader_over, read_material
+from llm.train.run_folder import RUN, claim_folder, refuse_other_recipe
+from llm.train.run_lock import only_writer
+from llm.train.run_parts import Parts
+
+BatchT = TypeVar("BatchT")
+# What a disk says that is full, over quota, read-only, not ours or broken.
+DISK = (ENOSPC, EDQUOT, EROFS, EACCES, EPERM, EIO)
+
+
+def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, anyway: bool = False) -> Path:
+    """Train what the recipe says, from the newest whole checkpoint if there is one; returns the run folder.
+
+    Running a finished run again does nothing and says so. Raises RunError when the folder holds another run or another
+    process writes to it, CheckpointError when the data changed since the run began; `anyway` lets a changed recipe and
+    changed data pass.
+    """
+    folder = run_folder(config)
+    if distributed.here().first:
+        refuse_others(folder, RUN)  # before the lock is written: the folder may be somebody's
+    with only_writer(folder) if distributed.here().first else nullcontext():
+        try:
+            return _train(config, parts, resolved, base, anyway)
+        except OSError as error:
+            if error.errno not in DISK:
+                raise
+            raise RunError(
+                f"{folder}: the disk refused: {error}. Free space or check the disk and its rights, then run the same "
+                "command to go on from the last checkpoint"
+            ) from error
+
+
+def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, anyway: bool) -> Path:
+    folder = run_folder(config)
+    with distributed.first_goes_first():
+        refuse_other_recipe(folder, config, anyway)
+        newest, done = newest_whole(folder) or (None, Progress())
+        if distributed.here().first:
+            claim_folder(folder, resolved)
+    if done.finished and (folder / "report.json").exists():
+        print(f"{folder}: finished at step {done.step}; nothing to do")
+        return folder
+    began = time.perf_counter()
+    seed_apart(config.seed)
+    material = read_material(config, parts, folder, base)
+    _tell(material)
+    if done.finished:  # it died between its last checkpoint and its report
+        if distributed.here().first:
+            write_report(folder, config, material, done, time.perf_counter() - began)
+        return folder
+    if done.step >= material.schedule.total:  # only after --anyway: the plan became shorter than what is done
+        print(f"{folder}: is at step {done.step}, the new plan ends at {material.schedule.total}; nothing to do")
+        return folder
+    first = next(parts.model.to(distributed.device()).parameters())
+    print(f"attention: {describe(distributed.device(), first.dtype)}")
+    if line := parts.ready(material.train, folder):
+        print(line)
+    loader = loader_of(parts, material)
+    parts.model.train()
+    if decoder.wanted(config):
+        decoder.join_weights(parts.model)
+    give_back()
+    if not done.step:
+        parts.prepare(material.train)
+    preflight(parts.model, parts.groups, loader, parts.must_move, material.train)
+    with distributed.first_goes_first():  # it hashes; the others find that
+        ground = _ground(config, parts, material, cache_folder(config, folder))
+    state = _weights_of(newest, parts.model, ground, material, anyway) if newest else {}
+    engine = build_engine(parts.model, parts.groups, config)  # it may cut the weights up: they are in place by now
+    if newest:
+        engine.load(state["engine"])
+        same = restore_random(state["random"], config.seed, done.step)
+        print(f"{folder}: going on after step {done.step}{'' if same else '; as other processes, with other dropout'}")
+    with _log_of(folder, material, done) as log:
+        if not done.step:
+            log.write({"kind": "plan", "step": 0, **material.facts, "time": now()})
+        work = Work(
+            loss=engine.model,
+            name_samples=lambda batch: _names(batch, material.train),
+            shape=_shape,
+            save=lambda progress: _save(folder, progress, parts, engine, ground, material, config.train.keep),
+            validate=lambda: _validation_loss(parts, material, config),
+            probe=lambda step: _probe(folder, step, config, parts.answer),
+        )
+        progress = fit(work, engine, loader, log, config.train, config.optim, done)
+    if distributed.here().first:
+        write_report(folder, config, material, progress, time.perf_counter() - began)
+    distributed.wait()
+    return folder
+
+
+def _log_of(folder: Path, material: Material, done: Progress) -> RunLog | Silent:
+    if not distributed.here().first:
+        return Silent()
+    (folder / "report.json").unlink(missing_ok=True)  # of an end that turned out damaged
+    return RunLog(folder, material.schedule.total, done.step, done.metrics)
+
+
+def _ground(config: RunConfig, parts: Parts[BatchT], material: Material, cache: Path) -> Ground:
+    return Ground(parts.bases(cache) | parts.encoder.hashes() | {"data": material.train.digest()}, config)
+
+
+def _tell(material: Material) -> None:
+    for line in material.train.sources:
+        print(line)
+    for place in material.train.dropped[:5]:
+        print(f"dropped, too long: {place}")
+
+
+def _names(batch: Any, corpus: Corpus) -> str:
+    text: PackedBatch | Shard = batch if isinstance(batch, PackedBatch | Shard) else batch.text
+    return "; ".join(corpus.places[index] for index in text.samples)
+
+
+def _shape(batch: Any) -> str:
+    text: PackedBatch | Shard = batch if isinstance(batch, PackedBatch | Shard) else batch.text
+    pictures = "" if text is batch else f", {batch.pictures} pictures"
+    return f"{text.tokens:,} rows ({len(text.samples)} samples{pictures})"
+
+
+def trainable_weights(model: nn.Module, buffers: tuple[str, ...], engine: Engine) -> dict[str, Tensor]:
+    """What a checkpoint keeps: the parameters that train and the buffers that belong to them."""
+    weights = engine.weights({name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad})
+    return weights | {name: tensor for name, tensor in model.named_buffers() if name in buffers}
+
+
+def _save(
+    folder: Path,
+    progress: Progress,
+    parts: Parts[BatchT],
+    engine: Engine,
+    ground: Ground,
+    material: Material,
+    keep: int,
+) -> None:
+    """What all processes hold, written by the first."""
+    parallel = {"engine": engine.state(), "random": random_states()}
+    weights = trainable_weights(parts.model, parts.saved_buffers, engine)
+    if distributed.here().first:
+        state = parallel | {"quarantine": material.quarantined(), **ground.state()}
+        save(folder, progress, weights, state, keep)
+    distributed.wait()
+
+
+def _weights_of(newest: Path, model: nn.Module, ground: Ground, material: Material, anyway: bool) -> dict[str, Any]:
+    """Put a checkpoint's weights back; returns its state. Raises CheckpointError before that if its ground changed."""
+    state = read_state(newest)
+    if not anyway:
+        ground.refuse_changed(newest, state)
+    if ground.same_data(state):  # other records have other numbers
+        material.quarantine_again(state.get("quarantine", {}))
+    load_weights(model, read_weights(newest))
+    return state
+
+
+def _validation_loss(parts: Parts[BatchT], material: Material, config: RunConfig) -> float | None:
+    """Mean loss over all held-out targets, in eval mode."""
+    corpus = material.held_corpus
+    if corpus is None:
+        return None
+    train = config.train.model_copy(update={"epochs": 1.0, "max_steps": 0})
+    schedule = plan_run(corpus, material.held, train, seed=0, world=distributed.here().world // parts.sequence)
+    modes = {module: module.training for module in parts.model.modules()}
+    parts.model.eval()
+    total, targets = 0.0, 0
+    with torch.no_grad():
+        for step in loader_over(parts, corpus, schedule, material.held_quarantine).steps(0):
+            total += sum(float(parts.model(batch)) for batch in step.batches)
+            targets += step.targets
+    total = float(distributed.total(torch.tensor(total, dtype=torch.float64)))
+    for module, training in modes.items():
+        module.training = training
+    return total / targets
+
+
+def _probe(folder: Path, step: int, config: RunConfig, answer: Callable[[Probe], str]) -> None:
+    probes, first = config.train.probes, distributed.here().first
+    if not probes or not (first or config.parallel.zero == 3):
+        return
+    # Under ZeRO-3 all answer together: each holds a part of the weights.
+    answers = [{"prompt": probe.prompt, "image": probe.image, "answer": answer(probe)} for probe in probes]
+    if not first:
+        return
+    samples = own_folder(folder / "samples")
+    write_atomically(samples / f"step-{step:06d}.json", json.dumps(answers, ensure_ascii=False, indent=1))
+    for row in answers:
+        print(f"     probe {step:>6}  {row['prompt']!r} -> {row['answer']!r}")

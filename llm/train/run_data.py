@@ -1,0 +1,123 @@
+"""The data of a run: its corpora, what is held out, the schedule, and the batches that come of them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm import distributed
+from llm.config.schema import RunConfig, Source
+from llm.data.bad_images import Quarantine
+from llm.data.batch import PackedBatch, collate
+from llm.data.batch_shard import cut
+from llm.data.corpus import Corpus, build_corpus, hold_out
+from llm.data.loader import Loader, Schedule, plan_run
+from llm.data.prefix_tree import grow
+from llm.encoding.encoder import Sample
+from llm.train.run_parts import Parts
+
+BatchT = TypeVar("BatchT")
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The data of a run: corpora and what is done with them."""
+
+    train: Corpus
+    chosen: NDArray[np.int64]
+    held_corpus: Corpus | None
+    held: NDArray[np.int64]
+    schedule: Schedule
+    facts: dict[str, Any] = field(default_factory=dict)
+    quarantine: Quarantine | None = None
+    held_quarantine: Quarantine | None = None
+
+    def quarantined(self) -> dict[str, Any]:
+        """The bad records of both corpora, for a checkpoint."""
+        both = {"train": self.quarantine, "held": self.held_quarantine}
+        return {name: quarantine.state() for name, quarantine in both.items() if quarantine is not None}
+
+    def quarantine_again(self, state: dict[str, Any]) -> None:
+        """Go on from `quarantined()`."""
+        for quarantine, name in ((self.quarantine, "train"), (self.held_quarantine, "held")):
+            if quarantine is not None:
+                quarantine.load(state.get(name, ()))
+
+
+def cache_folder(config: RunConfig, folder: Path) -> Path:
+    """Where encoded records lie, and digests of the base models."""
+    return Path(config.data.cache) if config.data.cache else folder / "cache"
+
+
+def read_material(config: RunConfig, parts: Parts[BatchT], folder: Path, base: Path) -> Material:
+    """Corpora, the held-out part and the schedule."""
+    cache = cache_folder(config, folder)
+
+    def corpus_of(sources: tuple[Source, ...]) -> Corpus:
+        with distributed.first_goes_first():  # it reads and encodes; the others find that
+            return build_corpus(sources, config.data, parts.encoder, cache, base, parts.check_image)
+
+    train = corpus_of(config.data.sources)
+    chosen, held = hold_out(train, config.data.validation, config.seed)
+    held_corpus: Corpus | None = train if len(held) else None
+    if config.data.validation_sources:
+        held_corpus = corpus_of(config.data.validation_sources)
+        held = np.arange(len(held_corpus))
+    groups = max(1, distributed.here().world // config.parallel.sequence)  # 1 where a dry run looks at it alone
+    schedule = plan_run(train, chosen, config.train, config.seed, groups)
+    facts = {
+        "records": len(train),
+        "dropped_too_long": len(train.dropped),
+        "validation_records": len(held),
+        "tokens": int(train.lengths[chosen].sum()),
+        "supervised_tokens": int(train.targets[chosen].sum()),
+        "images": int(train.image_counts[chosen].sum()),
+        "steps": schedule.total,
+    }
+    quarantine = _quarantine(config, parts, train)
+    held_quarantine = quarantine if held_corpus is train else _quarantine(config, parts, held_corpus)
+    return Material(train, chosen, held_corpus, held, schedule, facts, quarantine, held_quarantine)
+
+
+def _quarantine(config: RunConfig, parts: Parts[BatchT], corpus: Corpus | None) -> Quarantine | None:
+    if corpus is None or parts.look is None:
+        return None
+    return Quarantine(corpus, parts.look, stop=config.data.on_bad_image == "stop")
+
+
+def loader_of(parts: Parts[BatchT], material: Material) -> Loader[BatchT]:
+    """The training steps of this process."""
+    return loader_over(parts, material.train, material.schedule, material.quarantine)
+
+
+def loader_over(
+    parts: Parts[BatchT], corpus: Corpus, schedule: Schedule, quarantine: Quarantine | None
+) -> Loader[BatchT]:
+    """Batches where this process computes; with `parts.sequence`, its rows of the packs it shares with others."""
+    device, ranks = distributed.device(), distributed.here()
+
+    def make(indices: tuple[int, ...]) -> BatchT:
+        batch: Any = parts.collate(corpus, indices)
+        if parts.sequence > 1:
+            batch = cut(batch, parts.sequence, ranks.rank % parts.sequence)
+        made: BatchT = batch if device.type == "cpu" else batch.to(device)
+        return made
+
+    def mute(batch: Any) -> BatchT:
+        muted: BatchT = batch.muted()
+        return muted
+
+    return Loader(corpus, schedule, make, mute, ranks.rank // parts.sequence, quarantine)
+
+
+def collate_text(corpus: Corpus, indices: tuple[int, ...], fold: bool = False) -> PackedBatch:
+    """The batch of one pack of a text run."""
+    return collate(samples_of(corpus, indices, fold), indices)
+
+
+def samples_of(corpus: Corpus, indices: tuple[int, ...], fold: bool, image_id: int | None = None) -> list[Sample]:
+    """The samples of a pack; with `fold`, as one tree of all that begin alike."""
+    samples = [corpus.sample(index) for index in indices]
+    return [grow(samples, image_id)[0]] if fold else samples

@@ -1,0 +1,246 @@
+"""The parts of a check one by one: how rows are numbered and held together, what is looked at once, what is told."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_tools.check import check as under_test
+from data_tools.check.check import Judged, _chunks, _numbered, check, judged
+from data_tools.check.findings import Finding
+from data_tools.check.report import Report
+from data_tools.check.row_checks import Reading
+from data_tools.check.rules import Memory, Rules
+from llm.config.schema import Source
+from llm.errors import Place, RecordError
+from llm.formats.conversation import Conversation, ImageRef, Message
+from llm.formats.row_files import RawRow
+from tests.data_tools.damage import picture, said, shown
+
+Json = dict[str, object]
+PLACE = Place("a")
+
+
+def lines(path: Path, *rows: object) -> Source:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return Source(path=str(path))
+
+
+def found(source: Source, rules: Rules, memory: Memory | None = None, held_out: bool = False) -> list[tuple[int, str]]:
+    """The rows with the code of every finding."""
+    rows = judged(source, Path(source.path).parent, rules, memory or Memory(), held_out)
+    return [(row.row, finding.code) for row in rows for finding in row.findings]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Two that differ, a copy of the first, and one that is cut off."""
+    for name, size in (("a", (8, 6)), ("b", (9, 9)), ("cut", (64, 64))):
+        (tmp_path / f"{name}.jpg").write_bytes(picture("JPEG", size=size))
+    (tmp_path / "copy.jpg").write_bytes((tmp_path / "a.jpg").read_bytes())
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-300])
+    return tmp_path
+
+
+# Rows -----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_stands_between_rows_is_no_row() -> None:
+    broken = RecordError(PLACE, "JSON", "x", "y")
+    rows = [
+        RawRow(PLACE, 1, "1"),
+        RawRow(PLACE, error=broken),
+        RawRow(PLACE, text="{", error=broken),
+        RawRow(PLACE, {"text": "x"}),
+        RawRow(PLACE, error=broken),
+    ]
+    assert [number for number, _ in _numbered(rows)] == [1, 0, 2, 3, 0]
+    assert [row for _, row in _numbered(rows)] == rows
+
+
+def reading(size: int) -> Reading:
+    """A row with a picture of so many bytes inside; 0: none, below: no conversation at all."""
+    image = (ImageRef(data=bytes(size)),) if size > 0 else ()
+    conversation = Conversation((Message("user", (*image, "Q")),), PLACE)
+    return Reading(1, RawRow(PLACE), "", (), conversation if size >= 0 else None)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "chunks"),
+    [
+        ([], []),
+        ([0], [1]),
+        ([0, 0, 0], [3]),
+        ([0] * 4, [3, 1]),
+        ([0] * 6, [3, 3]),
+        ([5, 5, 0], [3]),
+        ([5, 6, 0], [2, 1]),
+        ([11, 11, 0], [1, 1, 1]),
+        ([-1, 5, 5, 6, 5, 1], [3, 2, 1]),
+    ],
+)
+def test_rows_are_held_up_to_a_count_and_a_size(
+    sizes: list[int], chunks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here 3 rows, and as soon as they hold more than 10 bytes of pictures; both are counted anew for each chunk."""
+    assert (under_test.ROWS, under_test.BYTES) == (256, 33_554_432)
+    monkeypatch.setattr(under_test, "ROWS", 3)
+    monkeypatch.setattr(under_test, "BYTES", 10)
+    readings = [reading(size) for size in sizes]
+    made = list(_chunks(iter(readings)))
+    assert [len(chunk) for chunk in made] == chunks and [one for chunk in made for one in chunk] == readings
+
+
+def test_an_error_makes_a_row_bad_and_a_warning_does_not() -> None:
+    error, warning = (Finding(code, PLACE, 1, "f", "x", "y") for code in ("row-type", "id-duplicate"))
+    assert [Judged(1, RawRow(PLACE), findings).bad for findings in ((), (warning,), (error,), (warning, error))] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_progress_is_told_row_by_row(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "ROWS", 2)
+    source = lines(pictures / "r.jsonl", shown(1, "a.jpg"), said(2, ("human", "Q"), ("gpt", "A")), shown(3, "a.jpg"), 4)
+    told: list[tuple[int, int]] = []
+    report = check(source, pictures, Rules(), lambda rows, images: told.append((rows, images)))
+    assert told == [(1, 1), (2, 1), (3, 1), (4, 1)]
+    assert report == Report(4, 1, {"row-type": 1}, report.findings, 1)
+
+
+def test_a_source_without_a_row_says_so_once(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[]")
+    source, memory = Source(path=str(tmp_path / "a.json")), Memory()
+    (row,) = judged(source, tmp_path, Rules(), memory)
+    assert (row.row, row.raw, row.changed, memory.count) == (0, RawRow(Place(source.path)), False, 0)
+    assert row.findings == (
+        Finding(
+            "no-rows",
+            Place(source.path),
+            0,
+            "file",
+            "no record to train on",
+            "Correct the path or remove the source",
+        ),
+    )
+    (tmp_path / "a.json").write_text("[3]")
+    assert found(source, Rules()) == [(1, "row-type")], "a row that is bad is one"
+
+
+def test_faults_of_files_come_before_rows(tmp_path: Path) -> None:
+    row = json.dumps(said(1, ("human", "Q"), ("gpt", "")))
+    (tmp_path / "a.json").write_text(f"\ufeff[{row}]", encoding="utf-8")
+    (tmp_path / "b.json").write_text(f"{row}\n{row}\n")
+    codes = found(Source(path=str(tmp_path)), Rules())
+    assert codes[:2] == [(0, "json-bom"), (0, "json-suffix")]
+    assert [row for row, _ in codes[2:]] == [1, 2, 3]
+
+
+def test_rows_of_earlier_sources_are_counted_and_remembered(tmp_path: Path) -> None:
+    memory = Memory()
+    first, second = said(1, ("human", "Q"), ("gpt", "A")), said(2, ("human", "R"), ("gpt", "B"))
+    assert found(lines(tmp_path / "a.jsonl", first, 3), Rules(), memory) == [(2, "row-type")] and memory.count == 2
+    again: list[Json] = [first | {"id": "x"}, second, second | {"id": "y"}]
+    rows = list(judged(lines(tmp_path / "b.jsonl", *again), tmp_path, Rules(), memory))
+    told = [(row.row, finding.code, finding.found) for row in rows for finding in row.findings]
+    assert told == [
+        (1, "row-duplicate", "says the same as a row of an earlier source"),
+        (3, "row-duplicate", "says the same as row 2"),
+    ]
+    assert memory.count == 5
+    held = lines(tmp_path / "c.jsonl", second | {"id": "z"}, said(4, ("human", "S"), ("gpt", "C")))
+    assert found(held, Rules(), memory, held_out=True) == [(1, "row-leak")]
+    assert found(lines(tmp_path / "d.jsonl", said(4, ("human", "S"), ("gpt", "C"))), Rules(), memory) == []
+
+
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+
+def test_how_closely_pictures_are_looked_at(pictures: Path) -> None:
+    source = lines(pictures / "r.jsonl", shown(1, "cut.jpg"), shown(2, "gone.jpg"))
+    assert found(source, Rules()) == [(1, "image-broken"), (2, "image-missing")]
+    assert found(source, Rules(images="header")) == [(2, "image-missing")]
+    memory = Memory()
+    assert found(source, Rules(images="off"), memory) == [] and memory.looked == 0
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The names of the pictures that are opened, in order."""
+    seen: list[str] = []
+    look = under_test.look
+
+    def counted(ref: ImageRef, *more: Any) -> Any:
+        seen.append(Path(ref.path).name)
+        return look(ref, *more)
+
+    monkeypatch.setattr(under_test, "look", counted)
+    yield seen
+
+
+def test_a_sound_picture_is_opened_once_and_a_broken_one_is_told_each_time(
+    pictures: Path, looked_at: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "ROWS", 2)
+    names = ["a.jpg", "cut.jpg", "a.jpg", "cut.jpg", "b.jpg"]
+    source = lines(pictures / "r.jsonl", *(shown(number, name) for number, name in enumerate(names)))
+    memory = Memory()
+    assert found(source, Rules(), memory) == [(2, "image-broken"), (4, "image-broken")]
+    assert looked_at == ["a.jpg", "cut.jpg", "cut.jpg", "b.jpg"] and memory.looked == 4
+    other = lines(pictures / "s.jsonl", shown(7, "a.jpg"))
+    assert found(other, Rules(), memory) == [] and len(looked_at) == 4, "nor for the next source"
+    assert found(other, Rules(), memory, held_out=True) == [(1, "row-leak"), (1, "image-leak")]
+    assert looked_at[4:] == ["a.jpg"], "for validation it is, to tell whether it was seen"
+
+
+def test_a_warning_about_a_picture_is_told_with_the_first_row(pictures: Path) -> None:
+    (pictures / "cmyk.jpg").write_bytes(picture("JPEG", "CMYK"))
+    source = lines(pictures / "r.jsonl", *(shown(number, ["cmyk.jpg", "a.jpg"]) for number in range(2)))
+    rows = [dict(row, conversations=[{"from": "human", "value": f"<image><image>{n}"}, {"from": "gpt", "value": "A"}])
+            for n, row in enumerate(shown(number, ["cmyk.jpg", "a.jpg"]) for number in range(2))]  # fmt: skip
+    source = lines(pictures / "r.jsonl", *rows)
+    assert found(source, Rules()) == [(1, "image-mode")]
+
+
+@pytest.mark.parametrize(("leaks", "codes"), [(True, [1, 2]), (False, [1])])
+def test_validation_shows_no_picture_of_training_under_any_name(pictures: Path, leaks: bool, codes: list[int]) -> None:
+    memory, rules = Memory(), Rules(leaks=leaks)
+    assert found(lines(pictures / "r.jsonl", shown(1, "a.jpg")), rules, memory) == []
+    held = lines(pictures / "s.jsonl", shown(2, "a.jpg"), shown(3, "copy.jpg"), shown(4, "b.jpg"))
+    assert found(held, rules, memory, held_out=True) == [(number, "image-leak") for number in codes]
+    again = lines(pictures / "t.jsonl", shown(5, "b.jpg"))
+    assert found(again, rules, memory, held_out=True) == [], "what validation showed is not trained on"
+
+
+# Downloads ------------------------------------------------------------------------------------------------------------
+
+
+def test_rows_that_name_urls_are_read_again_as_files(pictures: Path) -> None:
+    asked: list[tuple[int, str]] = []
+
+    def fetch(raw: RawRow, root: str) -> RawRow:
+        row: Any = raw.value
+        asked.append((raw.place.line, root))
+        if row["image"].endswith("gone"):
+            raise RecordError(raw.place, "image", "404", "x", "image-fetch")
+        return replace(raw, value=row | {"image": row["image"].rpartition("/")[2]})
+
+    names = ["http://x/a.jpg", "a.jpg", "http://x/gone", "http://x/cut.jpg", "http://x/missing.jpg"]
+    source = lines(pictures / "r.jsonl", *(shown(number, name) for number, name in enumerate(names)))
+    rows = list(judged(source, pictures, Rules(fetch=fetch), Memory()))
+    assert [(row.row, [finding.code for finding in row.findings], row.changed) for row in rows] == [
+        (1, ["image-fetched"], True),
+        (2, [], False),
+        (3, ["image-fetch"], False),
+        (4, ["image-broken", "image-fetched"], True),
+        (5, ["image-missing", "image-fetched"], True),
+    ]
+    assert sorted(asked) == [(number, str(pictures)) for number in (1, 3, 4, 5)]
+    told = rows[0].findings[0]
+    assert (told.field, told.found) == ("image", "downloaded; the row still names the URL")
+    assert found(source, Rules()) == [(number, "image-url") for number in (1, 3, 4, 5)]

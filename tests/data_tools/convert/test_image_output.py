@@ -1,0 +1,151 @@
+"""Where converted rows look for their pictures: a file always finds them, or says what it takes."""
+
+import base64
+import hashlib
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from data_tools.convert.convert import Account, Wish, convert
+from llm.config.schema import Source
+from llm.errors import ConfigError, ImageError
+from llm.formats.conversation import ImageRef
+from llm.formats.readers import describe, read
+from tests.llm.rows import Json, bot, user
+from vlm.vision.images import read_image
+
+
+def encoded(colour: str, kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 3), colour).save(file, kind)
+    return file.getvalue()
+
+
+def llava(*images: str) -> Json:
+    marks = "<image>\n" * len(images)
+    turns = [{"from": "human", "value": marks + "什么？"}, {"from": "gpt", "value": "A"}]
+    return {"conversations": turns} | ({"image": list(images)} if images else {})
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """data/rows.json with two pictures of the same name in two folders, several images in a row and a row without."""
+    folder = tmp_path / "data"
+    for name, colour in (("train/1.png", "red"), ("test/1.png", "blue")):
+        (folder / "pics" / name).parent.mkdir(parents=True)
+        (folder / "pics" / name).write_bytes(encoded(colour, "PNG"))
+    rows = [llava("train/1.png"), llava("test/1.png", "train/1.png"), llava()]
+    (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+    return folder
+
+
+def run(data: Path, out: Path, to: str = "llava", **more: bool) -> Account:
+    return convert(Wish(Source(path=str(data / "rows.json"), images=str(data / "pics")), out, to, **more))
+
+
+def colours(path: Path, images: str = "") -> list[list[str]]:
+    """The pictures of every row, decoded."""
+    names: dict[object, str] = {(255, 0, 0): "red", (0, 0, 255): "blue"}
+    rows = read(Source(path=str(path), images=images), Path())
+    return [[names[read_image(ref).getpixel((0, 0))] for ref in row.images] for row in rows]
+
+
+WANTED = [["red"], ["blue", "red"], []]
+
+
+def test_a_file_beside_its_pictures_names_them_from_where_it_lies(data: Path) -> None:
+    account = run(data, data / "out.json")
+    rows = json.loads((data / "out.json").read_text(encoding="utf-8"))
+    assert [row.get("image") for row in rows] == ["pics/train/1.png", ["pics/test/1.png", "pics/train/1.png"], None]
+    assert account.pictures == "" and colours(data / "out.json") == WANTED
+
+
+def test_a_file_elsewhere_says_which_folder_it_needs(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out.jsonl"
+    account = run(data, out, "openai")
+    assert account.lines()[-1] == (
+        f"the pictures are not beside it: read it with images: {data / 'pics'}, or write it with --copy-images"
+    )
+    assert colours(out, str(data / "pics")) == WANTED
+
+
+@pytest.mark.parametrize("to", ["llava", "messages", "openai"])
+def test_copies_lie_beside_the_file_and_stay_apart(data: Path, tmp_path: Path, to: str) -> None:
+    out = tmp_path / "new" / "out.jsonl"
+    assert run(data, out, to, copy_images=True).pictures == ""
+    run(data, out, to, copy_images=True)  # once more: what is there already is no mistake
+    copied = sorted(path.relative_to(tmp_path / "new").as_posix() for path in out.parent.rglob("*.png"))
+    assert copied == ["out_images/test/1.png", "out_images/train/1.png"]
+    shutil.move(tmp_path / "new", tmp_path / "moved")
+    shutil.rmtree(data)
+    assert colours(tmp_path / "moved" / "out.jsonl") == WANTED
+
+
+@pytest.mark.parametrize("to", ["llava", "messages", "openai"])
+def test_parquet_carries_its_pictures(data: Path, tmp_path: Path, to: str) -> None:
+    out = tmp_path / "out.parquet"
+    run(data, out, to)
+    shutil.rmtree(data)
+    assert describe(Source(path=str(out)), Path())[0] == ("llava" if to == "llava" else "openai")
+    assert colours(out) == WANTED
+    back = tmp_path / "back" / "rows.json"
+    convert(Wish(Source(path=str(out)), back, "llava"))
+    assert colours(back) == WANTED
+    names = {path.name for path in (tmp_path / "back" / "rows_images").iterdir()}
+    assert names == {hashlib.sha256(encoded(it, "PNG")).hexdigest()[:24] + ".png" for it in ("red", "blue")}
+
+
+def test_data_urls_hold_the_file_as_it_is(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    (data / "pics" / "test" / "1.png").write_bytes(encoded("blue", "JPEG"))  # the content decides, not the name
+    run(data, out, "openai", data_urls=True)
+    first, second, _ = map(json.loads, out.read_text(encoding="utf-8").splitlines())
+    red = base64.b64encode((data / "pics" / "train" / "1.png").read_bytes()).decode()
+    assert first["messages"][0]["content"][0]["image_url"] == {"url": f"data:image/png;base64,{red}"}
+    assert second["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
+    (one, *_) = read(Source(path=str(out)), Path())
+    assert one.messages == (user(ImageRef(data=(data / "pics/train/1.png").read_bytes()), "什么？"), bot("A"))
+
+
+def test_a_published_cauldron_file_becomes_llava(tmp_path: Path) -> None:
+    """Columns images and texts as the_cauldron's parquet files hold them; the pictures are written beside the rows."""
+    texts = [{"user": "Q", "assistant": "A", "source": "x"}, {"user": "Q2", "assistant": "B", "source": "x"}]
+    images = [{"bytes": encoded("red", kind), "path": None} for kind in ("JPEG", "WEBP")]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"images": images, "texts": texts}]), tmp_path / "a.parquet")
+    assert convert(Wish(Source(path=str(tmp_path / "a.parquet")), tmp_path / "out.json", "llava")).format == "cauldron"
+    (row,) = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert [Path(name).suffix for name in row["image"]] == [".jpg", ".webp"] and "id" not in row
+    assert row["conversations"][0] == {"from": "human", "value": "<image>\n<image>\nQ"}
+    assert [(tmp_path / name).read_bytes() for name in row["image"]] == [image["bytes"] for image in images]
+
+
+def test_pictures_that_cannot_be_taken_along(data: Path, tmp_path: Path) -> None:
+    picture = data / "pics" / "train" / "1.png"
+    picture.write_bytes(b"<html>")
+    with pytest.raises(ImageError, match=r"train/1.png: not a picture of a known kind"):
+        run(data, tmp_path / "out.jsonl", "openai", data_urls=True)
+    picture.unlink()
+    for name, more in (("out.jsonl", {"copy_images": True}), ("out.parquet", {})):
+        with pytest.raises(ImageError, match=r"train/1.png: No such file or directory. Check the record's image"):
+            run(data, tmp_path / name, **more)
+        assert not (tmp_path / name).exists()
+    assert run(data, tmp_path / "named.jsonl").written == 3  # judging pictures is `data check`'s work
+
+
+def test_bytes_beside_files_elsewhere_need_copies(tmp_path: Path) -> None:
+    url = "data:image/png;base64," + base64.b64encode(encoded("blue", "PNG")).decode()
+    (tmp_path / "a.png").write_bytes(encoded("red", "PNG"))
+    (tmp_path / "rows.jsonl").write_text(json.dumps(llava("a.png", url)))
+    source, out = Source(path=str(tmp_path / "rows.jsonl")), tmp_path / "new" / "out.jsonl"
+    with pytest.raises(ConfigError, match="others are bytes that are written beside it. Add --copy-images"):
+        convert(Wish(source, out, "llava"))
+    convert(Wish(source, out, "llava", copy_images=True))
+    assert colours(out) == [["red", "blue"]]
+    convert(Wish(source, tmp_path / "out.jsonl", "messages"))
+    assert colours(tmp_path / "out.jsonl") == [["red", "blue"]]

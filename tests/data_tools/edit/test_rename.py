@@ -1,0 +1,152 @@
+"""Renaming reaches every text of a file and nothing else."""
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from data_tools.edit.rename import Renamed, rename
+from llm.errors import ConfigError, DataError, RecordError, RunError
+from llm.formats import json_stream
+
+ROWS = [
+    {
+        "id": "Ann-1",
+        "image": "Ann/1.png",
+        "system": "You are Ann.",
+        "messages": [
+            {"role": "user", "content": "Ann? Anna? ann? I'm asking Ann."},
+            {"role": "assistant", "content": "Yes, Ann's here (Ann). Joann, Ann2 and An n are not."},
+        ],
+        "Ann": 3,
+    },
+    {"id": "2", "conversations": [{"from": "gpt", "value": "我是Ann助手，Ann！"}]},
+]
+
+
+def write_json(path: Path) -> Path:
+    path.write_text(json.dumps(ROWS, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def test_every_text_field_is_renamed_and_counted(tmp_path: Path) -> None:
+    source, out = write_json(tmp_path / "a.json"), tmp_path / "new" / "b.json"
+    done = rename("Ann", r"Bo \1", source, out)
+    assert done == Renamed({"system": 1, "messages.content": 4, "conversations.value": 2}, rows=2, changed=2)
+    first, second = json.loads(out.read_text(encoding="utf-8"))
+    assert (first["id"], first["image"], first["Ann"]) == ("Ann-1", "Ann/1.png", 3)
+    assert first["system"] == r"You are Bo \1."
+    assert first["messages"][0]["content"] == r"Bo \1? Anna? ann? I'm asking Bo \1."
+    assert first["messages"][1]["content"] == r"Yes, Bo \1's here (Bo \1). Joann, Ann2 and An n are not."
+    assert second["conversations"][0]["value"] == r"我是Bo \1助手，Bo \1！"
+    assert json.loads(source.read_text(encoding="utf-8")) == ROWS
+
+
+def test_roles_and_paths_of_parts_stay(tmp_path: Path) -> None:
+    parts = [{"type": "image_url", "image_url": {"url": "user/1.png"}}, {"type": "text", "text": "user?"}]
+    row: dict[str, object] = {
+        "question_id": "user",
+        "file_name": "user",
+        "messages": [{"role": "user", "content": parts}],
+    }
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    assert rename("user", "Bo", tmp_path / "a.jsonl", tmp_path / "b.jsonl").fields == {"messages.content.text": 1}
+    row["messages"] = [{"role": "user", "content": [parts[0], {"type": "text", "text": "Bo?"}]}]
+    assert json.loads((tmp_path / "b.jsonl").read_text()) == row
+
+
+def test_lines_without_the_name_keep_every_byte_and_all_keep_their_ends(tmp_path: Path) -> None:
+    source, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    kept = rb'{"output":  "\u5c0f\u660e, \ud83d", "n": 1.50, "n": 1e5}'
+    source.write_bytes(
+        "\ufeff".encode() + kept + b"\r\n\r\n" + '{"output": "我是小睛助手"}\r\n{"output": "小睛，小睛睛"}'.encode()
+    )
+    assert rename("小睛", "阿明", source, out) == Renamed({"output": 3}, rows=3, changed=2)
+    assert out.read_bytes() == kept + b"\r\n\r\n" + '{"output": "我是阿明助手"}\r\n{"output": "阿明，阿明睛"}'.encode()
+
+
+def test_one_object_and_a_list_of_questions_keep_their_shape(tmp_path: Path) -> None:
+    for name, content, expected, fields in (
+        ("object", '{\n "text":\n "Ann"}', '{\n "text": "Bo"\n}\n', {"text": 1}),
+        ("list", '["Who is Ann?",\n\n"你"]', '[\n"Who is Bo?",\n"你"\n]\n', {"text": 1}),
+        ("none", "[ ]", "[]\n", {}),
+    ):
+        (tmp_path / f"{name}.json").write_text(content)
+        assert rename("Ann", "Bo", tmp_path / f"{name}.json", tmp_path / "out.json").fields == fields
+        assert (tmp_path / "out.json").read_text() == expected
+
+
+def test_parquet_keeps_its_columns_and_its_pictures(tmp_path: Path) -> None:
+    picture = {"bytes": b"\x89Ann\xff", "path": "Ann.png"}
+    rows = [{"id": f"Ann{n}", "text": f"我是Ann {n}", "images": [picture], "n": n, "size": 0.5} for n in range(150)]
+    schema = pyarrow.Table.from_pylist(rows).schema
+    schema = schema.set(3, pyarrow.field("n", pyarrow.int16())).with_metadata({"huggingface": "features"})
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), tmp_path / "a.parquet")
+    done = rename("Ann", "小明", tmp_path / "a.parquet", tmp_path / "b.parquet")
+    assert done == Renamed({"text": 150}, rows=150, changed=150)
+    table = pyarrow.parquet.read_table(tmp_path / "b.parquet")
+    assert table.schema.equals(pyarrow.parquet.read_schema(tmp_path / "a.parquet"), check_metadata=True)
+    assert table.schema.field("n").type == pyarrow.int16()
+    assert table.schema.metadata[b"huggingface"] == b"features"
+    assert table.to_pylist() == [row | {"text": f"我是小明 {row['n']}"} for row in rows]
+
+
+@pytest.mark.parametrize(("suffix", "tab"), [(".csv", ","), (".tsv", "\t")])
+def test_a_table_keeps_its_columns_and_quotes(tmp_path: Path, suffix: str, tab: str) -> None:
+    source, out = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    source.write_text(f'id{tab}Ann\nAnn{tab}"我是 Ann{tab} ""Ann""\nok"\n', encoding="utf-8")
+    assert rename("Ann", "Bo", source, out).fields == {"Ann": 2}
+    assert out.read_text(encoding="utf-8") == f'id{tab}Ann\nAnn{tab}"我是 Bo{tab} ""Bo""\nok"\n'
+
+
+def test_a_big_file_is_renamed_a_row_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 MB of rows, read 64 KiB at a time: a fifth of a megabyte is held, a third where they stand in an array."""
+    monkeypatch.setattr(json_stream, "CHUNK", 1 << 16)
+    row = json.dumps({"messages": [{"role": "user", "content": "Ann " + "x" * 990}]})
+    for name, content in (("a.jsonl", f"{row}\n" * 2000), ("a.json", f"[{','.join([row] * 2000)}]")):
+        (tmp_path / name).write_text(content)
+        del content
+        tracemalloc.start()
+        done = rename("Ann", "Bo", tmp_path / name, tmp_path / f"b{name}")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert done.changed == 2000
+        assert peak < 700_000, f"{peak:,} bytes for {name}"
+
+
+def test_a_name_that_is_not_there_counts_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "b.json"
+    assert rename("Zed", "Bo", write_json(tmp_path / "a.json"), out) == Renamed({}, rows=2, changed=0)
+    assert json.loads(out.read_text(encoding="utf-8")) == ROWS
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    good, broken, lines = write_json(tmp_path / "a.json"), tmp_path / "x.json", tmp_path / "x.jsonl"
+    broken.write_text('[\n{"a": "Ann"},\n{"a": }\n]')
+    lines.write_text('{"a": 1}\n\n{"a"\n')
+    (tmp_path / "bytes.jsonl").write_bytes(b'{"a": 1}\n{"a": "\xff"}\n')
+    (tmp_path / "a.txt").write_text("Ann")
+    with pytest.raises(ConfigError, match="old name is empty"):
+        rename(" ", "Bo", good, tmp_path / "b.json")
+    with pytest.raises(DataError, match="no such file"):
+        rename("Ann", "Bo", tmp_path / "none.json", tmp_path / "b.json")
+    with pytest.raises(RecordError, match=r"x\.json:3: JSON"):
+        rename("Ann", "Bo", broken, tmp_path / "b.json")
+    with pytest.raises(RecordError, match=r"x\.jsonl:3: JSON"):
+        rename("Ann", "Bo", lines, tmp_path / "b.jsonl")
+    with pytest.raises(RecordError, match=r"bytes\.jsonl:2: encoding"):
+        rename("Ann", "Bo", tmp_path / "bytes.jsonl", tmp_path / "b.jsonl")
+    with pytest.raises(ConfigError, match="never written over"):
+        rename("Ann", "Bo", good, tmp_path / "." / "a.json")
+    with pytest.raises(ConfigError, match=r"keeps its form, \.json"):
+        rename("Ann", "Bo", good, tmp_path / "b.parquet")
+    with pytest.raises(ConfigError, match="plain text"):
+        rename("Ann", "Bo", tmp_path / "a.txt", tmp_path / "b.txt")
+    with pytest.raises(ConfigError, match="is a folder"):
+        rename("Ann", "Bo", tmp_path, tmp_path / "b.json")
+    with pytest.raises(RunError, match="writable"):
+        rename("Ann", "Bo", good, good / "b.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.txt", "bytes.jsonl", "x.json", "x.jsonl"]

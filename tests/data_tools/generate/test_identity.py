@@ -1,0 +1,263 @@
+"""Identity data: varied, balanced, held out for real, and the name only where it belongs."""
+
+import json
+import re
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from data_tools.generate.identity import LANGUAGES, IdentityData, Row, build_identity, write_identity
+from data_tools.generate.self_answers import rehearse
+from llm.chat.generation import Sampling
+from llm.errors import ConfigError, RunError
+from llm.formats.conversation import Message
+from vlm.app.cli import app
+
+QUICKSTART = Path(__file__).parents[3] / "configs" / "quickstart"
+
+NAMES = {"en": ("Iris", "Eyegraft"), "zh": ("小睛", "眼接实验室")}
+
+
+def made(lang: str, seed: int = 0) -> IdentityData:
+    return build_identity(*NAMES[lang], lang, seed)
+
+
+def said(row: Row, role: str) -> list[str]:
+    return [message["content"] for message in row["messages"] if message["role"] == role]
+
+
+def normal(question: str) -> str:
+    """A question without case, spacing and punctuation: what makes two paraphrases the same."""
+    return re.sub(r"\W+", " ", question.lower()).strip()
+
+
+def is_identity(row: Row, name: str) -> bool:
+    return any(name in answer for answer in said(row, "assistant"))
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_half_speaks_of_itself_half_does_not(lang: str) -> None:
+    name, data = NAMES[lang][0], made(lang)
+    own = [row for row in data.train if is_identity(row, name)]
+    assert len(own) * 2 == len(data.train) > 250
+    for rows in (own, [row for row in data.train if not is_identity(row, name)]):
+        with_system = sum(bool(said(row, "system")) for row in rows) / len(rows)
+        assert 0.4 < with_system < 0.6
+    assert not any(name in prompt for row in data.train for prompt in said(row, "system"))
+    openings = Counter(is_identity(row, name) for row in data.train[:60])
+    assert min(openings.values()) > 15  # shuffled
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_no_sentence_rules(lang: str) -> None:
+    name, data = NAMES[lang][0], made(lang)
+    answers = Counter(answer for row in data.train for answer in said(row, "assistant") if name in answer)
+    assert len(answers) > 20
+    assert answers.most_common(1)[0][1] / answers.total() < 0.12
+    questions = Counter(question for row in data.train for question in said(row, "user"))
+    assert questions.most_common(1)[0][1] <= 12
+    own = [row for row in data.train if is_identity(row, name)]
+    turns = Counter(len(said(row, "user")) for row in own)
+    assert set(turns) == {1, 2, 3}
+    mixed = [[name in answer for answer in said(row, "assistant")] for row in own if len(said(row, "user")) > 1]
+    assert [False, True] in mixed
+    assert [True, False] in mixed
+    assert [False, True, False] in mixed
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_questions_of_the_three_lists_never_meet(lang: str) -> None:
+    data = made(lang)
+    trained = {normal(question) for row in data.train for question in said(row, "user")}
+    held_out, others = {normal(q) for q in data.held_out}, {normal(q) for q in data.others}
+    assert len(held_out) == len(data.held_out) >= 20
+    assert len(others) == len(data.others) >= 24
+    assert not trained & held_out
+    assert not trained & others
+    assert not held_out & others
+    assert not any(NAMES[lang][0] in question for question in data.held_out)  # the question must not give it away
+
+
+def test_wrong_names_are_denied_and_new_ones_held_out() -> None:
+    data = made("en")
+    pairs = {
+        (question, answer)
+        for row in data.train
+        for question, answer in zip(said(row, "user"), said(row, "assistant"), strict=True)
+    }
+    denied = [answer for question, answer in pairs if "SmolLM" in question]
+    assert denied
+    assert all("Iris" in answer and answer.startswith(("No, ", "I am not SmolLM. ")) for answer in denied)
+    asked = " ".join(question for question, _ in pairs)
+    assert "Copilot" not in asked
+    assert any("Copilot" in question for question in data.held_out)
+    assert {answer for question, answer in pairs if question == "Are you Iris?"} == {
+        "Yes, I am Iris, an assistant made by Eyegraft.",
+        "Yes, I am Iris. Eyegraft made me.",
+    }
+
+
+def test_a_name_from_the_lists_is_not_denied_and_ordinary_answers_avoid_it() -> None:
+    data = build_identity("Claude", "OpenAI", "en")
+    questions = [question for row in data.train for question in said(row, "user")]
+    assert "Are you Claude?" in questions  # as its own name
+    assert not any("not Claude" in answer for row in data.train for answer in said(row, "assistant"))
+    assert "Were you made by OpenAI?" not in questions
+    town = build_identity("lisbon", "{name}", "en")
+    assert not any("capital of Portugal" in question for row in town.train for question in said(row, "user"))
+    assert any("made by {name}" in answer for row in town.train for answer in said(row, "assistant"))
+    assert "What is Siri?" not in build_identity("siri", "x", "en").others
+
+
+def test_the_same_seed_gives_the_same_set() -> None:
+    assert made("en") == made("en")
+    assert made("en", 1).train != made("en").train
+    assert made("en", 1).held_out == made("en").held_out
+
+
+def is_chinese(row: Row) -> bool:
+    return any("\u4e00" <= letter <= "\u9fff" for text in said(row, "user") for letter in text)
+
+
+def test_two_languages_are_one_balanced_set() -> None:
+    data = build_identity("Kestrel", "Ana", "zh,en", 3)
+    assert data == build_identity("Kestrel", "Ana", "en, zh", 3)
+    kinds = Counter((is_chinese(row), is_identity(row, "Kestrel")) for row in data.train)
+    assert len(set(kinds.values())) == 1 and len(kinds) == 4, kinds
+    assert kinds.total() == 2 * len(build_identity("Kestrel", "Ana", "en", 3).train)
+    early = Counter(map(is_chinese, data.train[:100]))
+    assert min(early.values()) > 30  # shuffled
+    both = [build_identity("Kestrel", "Ana", lang, 3) for lang in ("en", "zh")]
+    assert data.held_out == [*both[0].held_out, *both[1].held_out]
+    assert data.others == [*both[0].others, *both[1].others]
+    trained = {normal(question) for row in data.train for question in said(row, "user")}
+    assert not trained & {normal(question) for question in (*data.held_out, *data.others)}
+    chinese = [row for row in data.train if is_chinese(row)]
+    answers = Counter(text for row in chinese for text in said(row, "assistant") if "Kestrel" in text)
+    assert answers.most_common(1)[0][1] / answers.total() < 0.12
+    questions = Counter(question for row in chinese for question in said(row, "user"))
+    assert questions.most_common(1)[0][1] <= 12
+    assert {1, 2, 3} == {len(said(row, "user")) for row in chinese if is_identity(row, "Kestrel")}
+
+
+def test_the_command_makes_both_languages(tmp_path: Path) -> None:
+    arguments = ["data", "identity", str(tmp_path), "--name", "小睛", "--author", "眼接", "--lang", "zh,en"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0
+    train = json.loads((tmp_path / "train.json").read_text(encoding="utf-8"))
+    assert train == build_identity("小睛", "眼接", "zh,en").train
+    assert done.output.startswith(
+        f"{tmp_path}/train.json: {len(train)} conversations, half about it, half ordinary chat\n"
+    )
+
+
+def test_without_a_folder_it_writes_where_the_identity_recipes_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["data", "identity", "--name", "Iris", "--author", "us"]).exit_code == 0
+    recipes = list((QUICKSTART.parent / "identity").glob("*.yaml"))
+    assert len(recipes) == 3
+    for recipe in recipes:
+        sources = yaml.safe_load(recipe.read_text(encoding="utf-8"))["data"]["sources"]
+        assert (tmp_path / sources[0]["path"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "author", "lang", "found"),
+    [
+        ("Iris", "x", "fr", "lang: 'fr'"),
+        ("Iris", "x", "zh,", "lang: 'zh,'"),
+        (" ", "x", "en", "name: ''"),
+        ("Iris", "a\nb", "en", "author: "),
+    ],
+)
+def test_what_cannot_be_built_is_refused(name: str, author: str, lang: str, found: str) -> None:
+    with pytest.raises(ConfigError, match=found):
+        build_identity(name, author, lang)
+
+
+def test_the_files_hold_the_three_lists(tmp_path: Path) -> None:
+    data = write_identity("Iris", "Eyegraft", "zh", tmp_path / "out")
+    for name, rows in (("train", data.train), ("held_out", data.held_out), ("others", data.others)):
+        text = (tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8")
+        assert json.loads(text) == rows
+        assert text.count("\n") == len(rows) + 2  # one a line between the brackets
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="writable"):
+        write_identity("Iris", "Eyegraft", "zh", tmp_path / "file" / "out")
+
+
+class _Written:
+    """Answers each question as a file of records does."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.answers_by = {q: a for row in rows for q, a in zip(said(row, "user"), said(row, "assistant"), strict=True)}
+        self.asked: list[str] = []
+
+    def answers(self, conversations: list[tuple[Message, ...]], sampling: Sampling) -> list[str]:
+        self.asked += [messages[-1].text for messages in conversations]
+        assert all(len(messages) == 1 for messages in conversations)
+        assert sampling.temperature == 0
+        return [self.answers_by.get(messages[-1].text, "") for messages in conversations]
+
+
+def test_ordinary_questions_of_knowledge_are_answered_in_the_models_words() -> None:
+    turns = [
+        ("How high is it?", "High."),
+        ("Name some.", "Two."),
+        ("Is it so?", "Yes."),
+        ("Who are you?", "Me."),
+        ("你好吗？", "好。"),
+    ]
+    own = ["It is 3.5 m. That is high. And it", "1. One\n2. Two", "no end at all", "I am Alexa.", "我是。"]
+    chat_model = _Written([{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]}
+                        for (q, _), a in zip(turns, own, strict=True)])  # fmt: skip
+    told = rehearse(turns, chat_model)
+    assert [answer for _, answer in told] == ["It is 3.5 m. That is high.", "Two.", "Yes.", "Me.", "好。"]
+    assert chat_model.asked == ["Is it so?", "Name some.", "How high is it?"], "the two who talk are not asked"
+
+
+def test_the_quickstart_lists_are_this_generators_and_general_questions_are_new() -> None:
+    """`eyegraft data identity configs/quickstart/identity --name Iris --author Eyegraft --rehearse assets/smollm2`.
+
+    Here the file itself plays the model, whose weights a test has not.
+    """
+    rows = json.loads((QUICKSTART / "identity" / "train.json").read_text(encoding="utf-8"))
+    data = build_identity("Iris", "Eyegraft", "en", retell=partial(rehearse, chat_model=_Written(rows)))
+    assert data.train != made("en").train
+    for name, made_now in (("train", data.train), ("held_out", data.held_out), ("others", data.others)):
+        assert json.loads((QUICKSTART / "identity" / f"{name}.json").read_text(encoding="utf-8")) == made_now, (
+            "run eyegraft data identity"
+        )
+    general = json.loads((QUICKSTART / "identity" / "general.json").read_text(encoding="utf-8"))
+    assert len(general) >= 60
+    assert all(set(item) == {"question", "answer"} and all(item.values()) for item in general)
+    asked = {normal(item["question"]) for item in general}
+    assert len(asked) == len(general)
+    assert not asked & {normal(question) for row in data.train for question in said(row, "user")}
+    assert not asked & {normal(question) for question in (*data.held_out, *data.others)}
+
+
+def test_the_quickstarts_identity_rows_are_made_without_the_model(tmp_path: Path) -> None:
+    """All but the rehearsed answers of ordinary chat, byte for byte in what is said and in the order it stands."""
+    CliRunner().invoke(app, ["data", "identity", str(tmp_path), "--name", "Iris", "--author", "Eyegraft"])
+    made_now, committed = (
+        json.loads((folder / "train.json").read_text(encoding="utf-8"))
+        for folder in (tmp_path, QUICKSTART / "identity")
+    )
+    rehearsed = 0
+    for mine, theirs in zip(made_now, committed, strict=True):
+        assert said(mine, "user") == said(theirs, "user")
+        assert said(mine, "system") == said(theirs, "system")
+        for own, kept in zip(said(mine, "assistant"), said(theirs, "assistant"), strict=True):
+            assert ("Iris" in own) == ("Iris" in kept)
+            assert own == kept or "Iris" not in own
+            rehearsed += own != kept
+    assert rehearsed > 100
+    for name in ("held_out.json", "others.json"):
+        assert (tmp_path / name).read_bytes() == (QUICKSTART / "identity" / name).read_bytes()

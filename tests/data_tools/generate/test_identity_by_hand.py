@@ -1,0 +1,256 @@
+"""An identity set of a few words, counted and written out by hand: how often, in which order, under which prompts."""
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_tools.generate import identity
+from data_tools.generate.identity import (
+    PERSONAL,
+    Topic,
+    Words,
+    _filled,
+    _held_out,
+    _identity_turns,
+    _languages,
+    _mentions,
+    _other_than,
+    _repeat,
+    _row,
+    _several,
+    _single,
+    build_identity,
+)
+
+SYSTEM = ("S1", "S2")
+
+
+def words(*topics: Topic, ordinary: tuple[tuple[str, str], ...] = (), others: tuple[str, ...] = ()) -> Words:
+    return Words(SYSTEM, topics, ordinary, others)
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def bot(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+def system(text: str) -> dict[str, str]:
+    return {"role": "system", "content": text}
+
+
+def dice() -> random.Random:
+    return random.Random(0)
+
+
+# Words ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("I am {name}, made by {author}, not {wrong}.", "I am N, made by A, not W."),
+        ("{name}{name} {other} {Name} name", "NN {other} {Name} name"),
+        ("", ""),
+    ],
+)
+def test_placeholders_are_filled(text: str, filled: str) -> None:
+    assert _filled(text, "N", "A", "W") == filled
+
+
+def test_a_name_that_holds_braces_is_not_filled_again() -> None:
+    assert _filled("{name} {author} {wrong}", "{author}", "{wrong}", "{name}") == "{author} {wrong} {name}"
+
+
+def test_wrong_names_are_those_of_neither() -> None:
+    assert _other_than(("Alexa", "IRIS", "OpenAI", "Iris 2"), "Iris", "openai") == ["Alexa", "Iris 2"]
+    assert _other_than(("",), "Iris", "us") == [""]
+
+
+def test_a_name_is_mentioned_in_any_case() -> None:
+    assert _mentions("iris", "no", "An IRIS blooms") and not _mentions("Iris", "Siri", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "personal"),
+    [
+        ("Who are you?", True),
+        ("Tell me.", True),
+        ("I ask", True),
+        ("OUR house", True),
+        ("It is mine", False),
+        ("Is it his?", False),
+        ("yours", False),
+        ("young", False),
+        ("你好", True),
+        ("我", True),
+        ("您贵姓", True),
+        ("天空", False),
+    ],
+)
+def test_questions_about_the_two_who_talk(text: str, personal: bool) -> None:
+    assert bool(PERSONAL.search(text)) is personal
+
+
+@pytest.mark.parametrize(
+    ("lang", "named"),
+    [
+        ("en", ["en"]),
+        ("zh", ["zh"]),
+        ("zh,en", ["en", "zh"]),
+        ("en, zh ,en", ["en", "zh"]),
+    ],
+)
+def test_languages_stand_once_and_in_one_order(lang: str, named: list[str]) -> None:
+    assert _languages(lang) == named
+
+
+# Turns ----------------------------------------------------------------------------------------------------------------
+
+
+def test_each_question_has_two_answers_and_one_with_a_wrong_name_three() -> None:
+    plain = Topic(("Q1 {name}?", "Q2?"), (), ("A", "B", "C {name}"))
+    wrong = Topic(("{wrong}?",), (), ("No {wrong}", "Not {wrong}", "Never", "Nope"), wrong_train=("X", "Y", "Z", "N"))
+    turns = list(_identity_turns(words(plain, wrong), "N", "M", dice()))
+    assert [question for question, _ in turns[:4]] == ["Q1 N?", "Q1 N?", "Q2?", "Q2?"]
+    for first, second in (turns[:2], turns[2:4]):
+        assert first[1] != second[1] and {first[1], second[1]} <= {"A", "B", "C N"}
+    asked = turns[4:]
+    assert {question for question, _ in asked} == {"X?", "Y?", "Z?"} and len(asked) == 3
+    assert len({answer for _, answer in asked}) == 3
+    assert all(answer.partition(" ")[2] in ("", question[0]) for question, answer in asked), "the name that was asked"
+
+
+@pytest.mark.parametrize(("answers", "copies"), [(1, 1), (2, 2), (3, 3), (4, 3)])
+def test_there_are_no_more_copies_than_answers_and_names_go_round(answers: int, copies: int) -> None:
+    topic = Topic(("{wrong}?",), (), ("a", "b", "c", "d")[:answers], wrong_train=("X", "Y"))
+    turns = list(_identity_turns(words(topic), "N", "M", dice()))
+    assert len(turns) == copies
+    assert [question for question, _ in turns] in (["X?", "Y?", "X?"][:copies], ["Y?", "X?", "Y?"][:copies])
+    plain = Topic(("?",), (), topic.answers)
+    assert len(list(_identity_turns(words(plain), "N", "M", dice()))) == min(2, answers)
+
+
+def test_what_is_held_out_keeps_its_order_and_its_own_wrong_names() -> None:
+    first = Topic((), ("{name}?", "{author}?"), ("A",))
+    second = Topic((), ("{wrong}1", "{wrong}2", "{wrong}3"), ("A",), ("X",), ("Y", "N", "Z"))
+    assert list(_held_out(words(first, second), "N", "M")) == ["N?", "M?", "Y1", "Z2", "Y3"]
+
+
+# Rows -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_of_messages() -> None:
+    assert _row([("Q", "A"), ("R", "B")], "") == {"messages": [user("Q"), bot("A"), user("R"), bot("B")]}
+    assert _row([("Q", "A")], "S") == {"messages": [system("S"), user("Q"), bot("A")]}
+
+
+def test_every_other_single_row_has_a_prompt() -> None:
+    turns = [(f"Q{n}", f"A{n}") for n in range(40)]
+    rows = list(_single(turns, words(), dice()))
+    assert [row["messages"][-2:] for row in rows] == [[user(q), bot(a)] for q, a in turns]
+    assert [len(row["messages"]) for row in rows] == [2, 3] * 20
+    assert {row["messages"][0]["content"] for row in rows[1::2]} == {"S1", "S2"}
+
+
+@pytest.mark.parametrize(("asked", "rows"), [(3, 0), (4, 1), (7, 1), (8, 2), (24, 6)])
+def test_a_quarter_is_asked_again_among_other_chat(asked: int, rows: int) -> None:
+    own = [(f"Q{n}", f"A{n}") for n in range(asked)]
+    ordinary = [(f"O{n}", f"P{n}") for n in range(5)]
+    made = list(_several(own, ordinary, words(), dice()))
+    assert len(made) == rows
+    places = []
+    for number, row in enumerate(made):
+        said = [(row["messages"][n], row["messages"][n + 1]) for n in range(number % 2, len(row["messages"]), 2)]
+        assert (row["messages"][0]["role"] == "system") == (number % 2 == 1)
+        turns = [(question["content"], answer["content"]) for question, answer in said]
+        assert len(set(turns)) == len(turns)
+        places.append("".join("own " if turn in own else "chat " if turn in ordinary else "?" for turn in turns))
+    assert places == ["chat own ", "own chat ", "chat own chat "] * (rows // 3) + ["chat own ", "own chat "][: rows % 3]
+    assert len({str(row) for row in made}) == rows
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 8, 9])
+def test_ordinary_chat_fills_up_and_personal_turns_come_twice_as_often(count: int) -> None:
+    ordinary = [("Sky?", "blue"), ("Sea?", "deep"), ("Who are you?", "me")]
+    rows = _repeat(ordinary, count, words(), dice())
+    assert len(rows) == count
+    assert [row["messages"][0]["role"] == "system" for row in rows] == [n % 2 == 1 for n in range(count)]
+    for start in range(0, count - 3, 4):  # a round holds each once and the personal one twice
+        asked = Counter(row["messages"][-2]["content"] for row in rows[start : start + 4])
+        assert asked == {"Sky?": 1, "Sea?": 1, "Who are you?": 2}
+    assert {row["messages"][-1]["content"] for row in rows} <= {"blue", "deep", "me"}
+
+
+# The whole set --------------------------------------------------------------------------------------------------------
+
+ENGLISH = Words(
+    SYSTEM,
+    (Topic(("Who are you?", "Name?"), ("Who is there?",), ("I am {name}.", "{name}, by {author}.")),),
+    (("Sky?", "blue"), ("Iris?", "a flower"), ("Sea?", "deep"), ("Sun?", "hot")),
+    ("What is an iris?", "What is a rose?"),
+)
+CHINESE = Words(
+    SYSTEM,
+    (Topic(tuple(f"谁{n}？" for n in range(6)), ("谁？",), ("{name}。", "是{name}。")),),
+    (("天？", "蓝"), ("海？", "深"), ("日？", "热")),
+    ("花？",),
+)
+
+
+@pytest.fixture
+def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These instead of the thousands that ship."""
+    monkeypatch.setattr(identity, "_load_words", {"en": ENGLISH, "zh": CHINESE}.__getitem__)
+
+
+def kind(row: dict[str, Any]) -> tuple[bool, bool]:
+    text = "".join(message["content"] for message in row["messages"] if message["role"] != "system")
+    return any(char >= "\u4e00" for char in text), "Iris" in text
+
+
+@pytest.mark.usefixtures("few_words")
+def test_the_whole_set_of_one_language() -> None:
+    """Two questions twice and a quarter of the four again are five rows, and five of ordinary chat."""
+    data = build_identity(" Iris ", "us", "en", 3)
+    assert Counter(map(kind, data.train)) == {(False, True): 5, (False, False): 5}
+    asked = Counter(message["content"] for row in data.train for message in row["messages"])
+    assert "Iris?" not in asked, "ordinary chat that mentions the name is left out"
+    assert (data.held_out, data.others) == (["Who is there?"], ["What is a rose?"])
+    assert sorted(len(row["messages"]) // 2 for row in data.train) == [1] * 9 + [2]
+    assert data == build_identity("Iris", "us", "en", 3) and data.train != build_identity("Iris", "us", "en", 4).train
+
+
+@pytest.mark.usefixtures("few_words")
+def test_the_whole_set_of_two_languages_gives_the_smaller_one_as_many() -> None:
+    """Six questions twice and three again are fifteen; the five of the other language are filled up to that."""
+    data = build_identity("Iris", "us", "zh,en", 3)
+    assert Counter(map(kind, data.train)) == {(cjk, own): 15 for cjk in (True, False) for own in (True, False)}
+    assert (data.held_out, data.others) == (["Who is there?", "谁？"], ["What is a rose?", "花？"])
+
+
+@pytest.mark.usefixtures("few_words")
+def test_the_whole_set_takes_other_answers_of_ordinary_chat() -> None:
+    def retold(turns: Any) -> Any:
+        return [(question, "Iris says so" if question == "Sky?" else "so") for question, _ in turns]
+
+    data = build_identity("Iris", "us", "en", retell=retold)
+    asked = Counter(message["content"] for row in data.train for message in row["messages"])
+    assert asked["so"] >= 5 and not {"blue", "deep", "hot"} & asked.keys()
+    assert "Sky?" not in asked, "an answer with the name in it is left out as well"
+
+
+def test_the_words_of_each_language_are_read_from_its_file() -> None:
+    for language in ("en", "zh"):
+        found = identity._load_words(language)
+        assert Path(identity.__file__).with_name(f"identity_{language}.json").is_file()
+        wrong = [topic for topic in found.topics if topic.wrong_train != ("",)]
+        assert len(wrong) == 2 and all("{wrong}" in "".join(topic.train) for topic in wrong)
+        assert all(not set(topic.wrong_train) & set(topic.wrong_held_out) for topic in wrong)
+        plain = [topic for topic in found.topics if topic not in wrong]
+        assert plain and not any("{wrong}" in text for topic in plain for text in (*topic.train, *topic.answers))

@@ -1,0 +1,168 @@
+"""Drawn records in their packs: marks in a pipe, colours on a terminal, and a page that a real browser shows safely."""
+
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import sync_playwright
+from rich.console import Console
+from typer.testing import CliRunner
+
+from data_tools.inspect.show import Shown, ShownSample, show
+from data_tools.inspect.show_page import page, thumbnail
+from data_tools.inspect.show_text import print_shown
+from data_tools.inspect.target import find_subject
+from llm.errors import DataError, ImageError
+from llm.formats.conversation import ImageRef
+from tests.llm.conftest import tiny_llama  # noqa: F401  # a fixture
+from vlm.app.cli_data import data_app
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+EVIL = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">&lt;"
+ESCAPE = "\x1b[31mred\x07\u202e"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Four questions about one picture, one about another; texts that want out of the page and of the terminal."""
+    for name in ("a", "b"):
+        pixels = np.random.default_rng(ord(name)).integers(0, 256, (300, 200, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    said = [("a", "what is it?", "这是一只猫"), ("a", "color?", EVIL), ("b", ESCAPE, "no"), ("a", "size?", "big")]
+    rows = [
+        {
+            "image": f"{name}.png",
+            "conversations": [{"from": "human", "value": f"<image>\n{asked}"}, {"from": "gpt", "value": answer}],
+        }
+        for name, asked, answer in said
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def shown(file: Path, tiny_llama: Path, tmp_path: Path) -> Shown:  # noqa: F811
+    (tmp_path / "corpus").mkdir()
+    return show(find_subject(str(file), str(tiny_llama), image_rows=20), 4, 0, tmp_path / "corpus")
+
+
+def printed(found: Shown, **terminal: Any) -> str:
+    out = io.StringIO()
+    print_shown(found, Console(file=out, **terminal))
+    return out.getvalue()
+
+
+def rows_before_the_picture(sample: ShownSample) -> int:
+    stretches = [stretch for block in sample.blocks for stretch in block.stretches]
+    return sum(stretch.rows for stretch in stretches[: [stretch.kind for stretch in stretches].index("image")])
+
+
+def test_records_that_begin_alike_are_one_sample_with_branches(shown: Shown, file: Path) -> None:
+    (pack,) = shown.packs
+    alone, shared = sorted(pack.samples, key=lambda sample: len(sample.places))
+    assert [block.is_prefix for block in shared.blocks] == [True, False, False, False]
+    assert {place.rpartition(":")[2] for place in shared.places} == {"1", "2", "4"} and len(alone.places) == 1
+    assert pack.count("image") == 40 and shared.count("image") == 20, "the shared picture is computed once"
+    opening = min(rows_before_the_picture(sample) for sample in pack.samples)
+    assert pack.rows - pack.computed >= opening > 0, "the template's opening is computed once for both pictures"
+    assert [image.path for image in shared.images] == [str(file.parent / "a.png")]
+    answers = [stretch.text for block in shared.blocks for stretch in block.stretches if stretch.kind == "supervised"]
+    assert sorted(answers) == sorted(f"{text}<|im_end|>" for text in ("这是一只猫", EVIL, "big"))
+
+
+def test_a_pipe_gets_marks_and_no_colours(shown: Shown) -> None:
+    said = printed(shown, width=80)
+    assert "\x1b" not in said and "\x07" not in said and "\u202e" not in said
+    assert "␛[31mred␇␦" in said
+    assert "read only   ⟦learnt⟧   «an image's rows»" in said
+    assert "┃ ⟦这是一只猫<|im_end|>⟧" in said and ".png: 20 rows»" in said
+    rows = r"\d+ of 4,096 rows \(\d+ computed: other beginnings are shared too\)"
+    assert re.search(rf"━━ step 1, pack 1 of 1: {rows}, 2 samples, \d+ supervised, 40 image rows ━━", said)
+    assert re.search(r"┣━━ shared prefix: \d+ rows, computed once for 3 branches", said)
+    assert re.search(r"┣━━ branch 3: \d+ rows, \d+ supervised, \S+rows.jsonl:\d", said)
+
+
+def test_a_terminal_gets_colours_and_lines_that_fit(shown: Shown) -> None:
+    said = printed(shown, width=60, force_terminal=True, color_system="standard")
+    assert "\x1b[1;32m这是一只猫<|im_end|>" in said and "⟦" not in said
+    assert "\x1b[31m" not in said, "what a record says is no command"
+    body = [line for line in re.sub(r"\x1b\[[\d;]*m", "", said).splitlines() if line.startswith("┃")]
+    assert len(body) > 10 and max(len(line) for line in body) <= 60
+    assert "⟦这是一只猫" in printed(shown, width=60, force_terminal=True, no_color=True)
+
+
+def test_without_a_model_texts_are_shown(file: Path, tmp_path: Path) -> None:
+    found = show(find_subject(str(file)), 2, 0, tmp_path)
+    assert len(found.texts) == 2 and not found.packs
+    said = printed(found, width=80)
+    assert "2 records drawn with seed 0; texts; no model named, no tokens" in said
+    assert said.count("┃ assistant: ⟦") == 2 and "user: «" in said and " rows»" not in said.split("\n", 2)[2]
+
+
+def test_records_that_training_leaves_out_are_named(file: Path, tiny_llama: Path, tmp_path: Path) -> None:  # noqa: F811
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    subject = find_subject(str(file), str(tiny_llama), budget=90, image_rows=20)
+    found = show(subject, 4, 0, tmp_path / "one")
+    assert len(found.too_long) == 1 and found.too_long[0].endswith(":2")
+    assert "left out, longer than 90 tokens: " in printed(found, width=80) and "left out, longer" in page(found)
+    with pytest.raises(DataError, match="all 4 records that were drawn are longer than 9 tokens"):
+        show(find_subject(str(file), str(tiny_llama), budget=9, image_rows=20), 4, 0, tmp_path / "two")
+
+
+# The page ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_text_and_needs_nothing(shown: Shown) -> None:
+    made = page(shown)
+    assert "<script" not in made and 'onerror="' not in made and "&lt;" in made and "&amp;" in made
+    assert made.count('src="data:image/jpeg;base64,') == 2 == made.count("src=")
+    assert "http:" not in made and "https:" not in made and "@import" not in made
+    assert "default-src 'none'" in made
+
+
+def test_pictures_are_small_and_a_broken_one_says_why(shown: Shown, file: Path) -> None:
+    source, size = thumbnail(ImageRef(str(file.parent / "a.png")))
+    assert size == (200, 300) and len(source) < 30_000
+    (file.parent / "b.png").write_bytes(b"<html>no</html>")
+    with pytest.raises(ImageError):
+        thumbnail(ImageRef(str(file.parent / "b.png")))
+    made = page(shown)
+    assert made.count("data:image/jpeg") == 1 and "a web page, not an image" in made
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium")
+def test_a_browser_shows_the_text_and_runs_nothing(shown: Shown, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    out.write_text(page(shown), encoding="utf-8")
+    asked: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 800, "height": 900})
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(out.as_uri())
+        assert tab.title() == shown.name
+        marks = tab.locator("pre mark").all_inner_texts()
+        assert f"{EVIL}<|im_end|>" in marks and "这是一只猫<|im_end|>" in marks
+        assert tab.locator("article").count() == 2 and tab.locator(".branch").count() == 3
+        assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 50)")
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the window"
+        browser.close()
+    assert [url for url in asked if not url.startswith("data:")] == [out.as_uri()]
+
+
+def test_the_command(file: Path, tiny_llama: Path) -> None:  # noqa: F811
+    base = ["show", str(file), "-n", "3", "--seed", "1", "--model", str(tiny_llama), "--image-rows", "20"]
+    done = CliRunner().invoke(data_app, base, catch_exceptions=False)
+    assert done.exit_code == 0 and "3 records drawn with seed 1" in done.stdout and "⟦" in done.stdout
+    out = file.parent / "new" / "page.html"
+    done = CliRunner().invoke(data_app, [*base, "--html", str(out)], catch_exceptions=False)
+    assert done.stdout == f"{out}: 3 records\n" and out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert [path.name for path in out.parent.iterdir()] == ["page.html"]

@@ -1,0 +1,211 @@
+"""Run folders that are broken, strange or gone: they are skipped and named, and the others are there."""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from demo.model_library import Shelf, Weights
+from demo.pages.i18n import told_skipped, told_state
+from demo.pages.parts.curves import draw_curves
+from demo.pages.parts.run_status import find_runs, stamp, watch
+from demo.server.limits import Limits
+from llm.chat.chat_model import ChatModel, question
+from llm.chat.generation import Sampling
+from llm.config.yaml_loader import load_yaml, validate
+from llm.errors import ModelError, RunError
+from tests.demo.conftest import listening, web_app
+from tests.demo.visit import Visit
+from vlm.config import VlmRunConfig
+from vlm.model.rebased_paths import rebased
+
+GREEDY = Sampling(max_new_tokens=12)
+TRAIN = {"kind": "train", "step": 1, "loss": 1.0, "lr": 1e-3, "tokens_per_s": 9.0, "memory_gib": 1.0, "time": 1.0}
+
+
+@pytest.fixture
+def runs(bananas: Path, tmp_path: Path) -> Path:
+    """A folder of runs, all of them bad but the banana."""
+    folder = tmp_path / "runs"
+    shutil.copytree(bananas / "runs/banana", folder / "banana")
+    recipe = (folder / "banana/config.yaml").read_text()
+    for name, text in {
+        "brackets": "[" * 3000,
+        "long-path": recipe.replace("llm: ", f"llm: {'x' * 5000}"),
+        "no-recipe": "name: 5",
+        "binary": "\x00\x01",
+        "tagged": "!!python/object/apply:os.system ['touch /tmp/owned']",
+    }.items():
+        shutil.copytree(folder / "banana", folder / name)
+        (folder / name / "config.yaml").write_text(text)
+    (folder / "dangling").mkdir()
+    (folder / "dangling/metrics.jsonl").write_text("")
+    (folder / "dangling/gone").symlink_to(tmp_path / "nowhere")
+    (folder / "nowhere").symlink_to(tmp_path / "nowhere")
+    (folder / "itself").symlink_to(folder / "itself")
+    return folder
+
+
+def test_bad_runs_are_skipped_and_named(runs: Path) -> None:
+    shelf = Shelf(runs)
+    assert {"banana", "banana, adapters off"} <= set(shelf)
+    assert not any(name.startswith(("brackets", "no-recipe", "binary", "tagged", "dangling")) for name in shelf)
+    assert {"brackets", "no-recipe", "binary", "tagged"} <= set(shelf.skipped)
+    assert "brackets" in shelf.skipped["brackets"] and len(shelf.skipped["brackets"]) < 1000
+    assert shelf["banana"].answer(question("What is it?"), GREEDY) == "BANANA"
+    with pytest.raises(ModelError, match="^x{5000}"):
+        shelf.open("long-path")
+    names, _ = find_runs(runs)
+    assert "banana" in names and "dangling" in names
+    assert watch(runs / "dangling").rows == []
+
+
+def test_the_page_says_what_it_left_out(runs: Path) -> None:
+    app = web_app(Shelf(runs), limits=Limits(new_tokens=4))
+    with listening(app) as url, httpx.Client(timeout=20) as client:
+        visit = Visit(url, client.get(f"{url}/config").json(), client)
+        names = {one["id"]: one["props"].get("elem_id") for one in visit.config["components"]}
+        event = next(one for one in visit.events if "left-out" in [names.get(part) for part in one["outputs"]])
+        said = visit.fire("abc", event, visit.idle(event))
+        assert "These folders are left out" in said and "`brackets`" in said
+        look = visit.event("run", "change")
+        for name in ("banana", "dangling"):
+            assert '"success":true' in visit.fire("abc", look, [name, None]).replace(" ", ""), name
+
+
+def test_what_is_left_out_is_text(tmp_path: Path) -> None:
+    odd = {"<img src=x>`<b>": "a\n# b" + "c" * 1000} | {str(number): "x" for number in range(20)}
+    lines = told_skipped(odd, "en").splitlines()
+    assert lines[0].startswith("**These folders") and told_skipped(odd, "zh") != told_skipped(odd, "en")
+    assert lines[2].startswith("- `<img src=x>'<b>`: `a # bccc") and lines[2].endswith("...`") and len(lines[2]) < 400
+    assert lines[-1] == "- + 11" and told_skipped({}, "en") == ""
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"step": 1, "loss": 1.0},
+        {**TRAIN, "loss": float("inf")},
+        {**TRAIN, "loss": float("nan")},
+        {**TRAIN, "lr": 10**400},
+        {**TRAIN, "loss": "low"},
+        {**TRAIN, "step": "1"},
+        {**TRAIN, "step": None},
+        {**TRAIN, "kind": ["train"]},
+        {"kind": "plan", "step": 0},
+        {"kind": "validation", "step": 3},
+        [],
+        7,
+    ],
+)
+def test_odd_rows_of_metrics_are_left_out_and_counted(tmp_path: Path, odd: Any) -> None:
+    rows = [TRAIN, odd, {**TRAIN, "step": 2, "time": 2.0}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    view = watch(tmp_path)
+    assert [row["step"] for row in view.rows] == [1, 2] and view.odd_rows == 1
+    assert len(view.tail.splitlines()) == 2
+    draw_curves(view.rows).canvas.draw()
+    assert told_state(view.state, "en", view.odd_rows).endswith(
+        "1 lines of metrics.jsonl are none of ours and left out"
+    )
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "report.json", "samples/step-000001.json"])
+@pytest.mark.parametrize("text", ["{no", "[" * 100_000, "\n[" * 100_000 + "\n"])
+def test_files_that_are_no_json_are_told(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / "samples").mkdir()
+    (tmp_path / name).write_text(text + "\n")
+    if name == "metrics.jsonl" and max(map(len, text.splitlines())) < 2**20:
+        assert watch(tmp_path).odd_rows == len((text + "\n").splitlines())
+        return
+    with pytest.raises(RunError, match="cannot be shown"):
+        watch(tmp_path)
+
+
+@pytest.mark.parametrize("sample", [7, {"a": 1}, [7], [{"prompt": 1, "answer": "x"}], [{"prompt": "x"}]])
+def test_odd_probe_answers_are_left_out(tmp_path: Path, sample: Any) -> None:
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples/step-x.json").write_text("[]")
+    (tmp_path / "samples/step-000002.json").write_text(json.dumps([{"prompt": "?", "answer": "!"}]))
+    (tmp_path / "samples/step-000001.json").write_text(json.dumps(sample))
+    assert watch(tmp_path).samples == [[2, "?", "!"]]
+
+
+def test_a_run_that_is_deleted_while_it_is_asked_is_told(runs: Path) -> None:
+    shelf = Shelf(runs)
+    shutil.rmtree(runs / "banana")
+    with pytest.raises(RunError, match=r"banana.*Reload the page|no checkpoint"):
+        shelf.open("banana")
+    assert stamp(runs / "banana") == []
+
+
+def test_an_open_model_answers_while_another_is_loaded(runs: Path, roomy_llm: Path, monkeypatch: Any) -> None:
+    shelf = Shelf(runs, [str(roomy_llm)])
+    assert shelf["banana"]
+    loading, go_on, original = threading.Event(), threading.Event(), Weights.open
+
+    def slow(weights: Weights) -> ChatModel:
+        loading.set()
+        assert go_on.wait(20)
+        return original(weights)
+
+    monkeypatch.setattr(Weights, "open", slow)
+    got: list[ChatModel] = []
+    thread = threading.Thread(target=lambda: got.append(shelf[str(roomy_llm)]))
+    thread.start()
+    try:
+        assert loading.wait(20)
+        asked = threading.Thread(target=lambda: got.append(shelf["banana"]))
+        asked.start()
+        asked.join(5)
+        assert len(got) == 1, "the open model waited for the other"
+    finally:
+        go_on.set()
+        thread.join(30)
+    assert len(got) == 2
+
+
+@pytest.fixture
+def elsewhere(bananas: Path, roomy_llm: Path, tmp_path: Path, monkeypatch: Any) -> Iterator[Path]:
+    """A home whose run names its LLM and data by relative paths, while the process works in another folder."""
+    home = tmp_path / "home"
+    shutil.copytree(bananas / "runs", home / "runs")
+    (home / "llm").symlink_to(roomy_llm)
+    shutil.copy(bananas / "bananas.json", home / "data.json")
+    recipe = home / "runs/banana/config.yaml"
+    text = recipe.read_text().replace(str(roomy_llm), "llm").replace(str(bananas / "bananas.json"), "data.json")
+    recipe.write_text(text)
+    assert "llm: llm" in text and "path: data.json" in text
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    yield home
+
+
+def test_relative_paths_of_recipes_begin_at_home(elsewhere: Path) -> None:
+    from demo.pages.parts.records import find_sources, load_records
+
+    shelf = Shelf(Path("runs"), [], elsewhere)
+    assert shelf["banana"].answer(question("What is it?"), GREEDY) == "BANANA"
+    assert "llm (base)" in shelf and shelf.weights["llm (base)"].path == elsewhere / "llm"
+    sources = find_sources(shelf, ["data.json"])
+    assert list(sources) == ["data.json"] and len(load_records(sources["data.json"])) == 24
+
+
+def test_rebased_changes_paths_that_are_there_and_nothing_else(elsewhere: Path) -> None:
+    config = validate(load_yaml(elsewhere / "runs/banana/config.yaml"), VlmRunConfig)
+    (elsewhere / "w.pt").touch()
+    named = config.model_copy(update={"model": config.model.model_copy(update={"tower": "open_clip:ViT-B-32@w.pt"})})
+    moved = rebased(named, elsewhere)
+    assert moved.model.llm == str(elsewhere / "llm") and moved.data.sources[0].path == str(elsewhere / "data.json")
+    assert moved.model.tower == f"open_clip:ViT-B-32@{elsewhere / 'w.pt'}"
+    hub = named.model_copy(update={"model": named.model.model_copy(update={"llm": "org/model", "tower": "timm:x"})})
+    assert rebased(hub, elsewhere).model == hub.model
+    assert rebased(config, Path(os.sep)) == config, "nothing of it is there"
+    assert replace(Weights(Path("a"), home=elsewhere), adapters=False).source.home == elsewhere

@@ -1,0 +1,480 @@
+"""The page in a real Chromium: upload, ask, stop, compare, watch a run, reload; and markup that must stay text."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from demo.model_library import Shelf
+from demo.server.limits import Limits
+from llm.chat.chat_model import ChatModel, at_once
+from llm.config.yaml_loader import resolve_yaml
+from tests.data_tools import damage
+from tests.demo.conftest import listening, picture, web_app
+from tests.demo.payloads import XSS
+from tests.vlm.runs import recipe
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium")
+WAIT = 10_000  # ms
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the page is, and the folder it shows."""
+
+    url: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@pytest.fixture(scope="module")
+def site(bananas: Path) -> Iterator[Site]:
+    runs = bananas / "runs"
+    texts = [f"<image>\n{payload} ${{window.hacked=1}}" for payload in XSS[:9]]
+    rows = [damage.shown(number, f"{number}.png", text) for number, text in enumerate(texts)]
+    rows += [damage.shown(9, "9.png", "<image><image>"), damage.shown(10, "gone.png")]
+    (bananas / "damaged.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + '\n{"id": "half')
+    data = [str(bananas / name) for name in ("bananas.json", "damaged.jsonl")]
+    with listening(web_app(Shelf(runs), data, Limits(new_tokens=1500))) as url:
+        yield Site(url, bananas)
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site) -> Iterator[Page]:
+    """A fresh visitor; whatever the page asks of other machines fails the test."""
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    foreign: list[str] = []
+    page.on("request", lambda asked: foreign.append(asked.url) if not own(asked.url, site.url) else None)
+    page.goto(site.url)
+    expect(page.get_by_role("tab", name="Chat")).to_be_visible(timeout=WAIT)
+    yield page
+    context.close()
+    assert foreign == []
+
+
+def own(url: str, home: str) -> bool:
+    return url.startswith((home, "data:", "blob:"))
+
+
+def last_answer(page: Page) -> Locator:
+    return page.locator("#chatbot [data-testid=bot]").last
+
+
+def ask(page: Page, text: str, *files: Path) -> None:
+    """Type a question on the chat page, with pictures, and send it."""
+    if files:
+        page.locator("#question input[type=file]").set_input_files(files)
+        expect(page.locator("#question [data-testid=container_el] img")).to_have_count(len(files), timeout=WAIT)
+    page.locator("#question textarea").fill(text)
+    page.keyboard.press("Enter")
+
+
+def choose(page: Page, box: str, name: str) -> None:
+    """Choose from a dropdown; what comes next waits until it shows the choice."""
+    page.locator(f"#{box} input").click()
+    wanted = re.compile(rf"^[\s✓]*{re.escape(name)}\s*$")
+    page.locator("[role=option]:visible").filter(has_text=wanted).last.click()
+    expect(page.locator(f"#{box} input")).to_have_value(name)
+
+
+def test_a_picture_is_uploaded_and_asked_about(page: Page, site: Site) -> None:
+    ask(page, "What is it?", site.folder / "1.png")
+    expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+    expect(page.locator("#chatbot [data-testid=user] img").first).to_be_visible()
+    ask(page, "Who are you?")
+    expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(2, timeout=WAIT)
+
+
+def test_a_reload_keeps_the_chat(page: Page, site: Site) -> None:
+    """Pictures too; the next question goes on from there, and an emptied chat stays empty."""
+    ask(page, "What is it?", site.folder / "1.png")
+    expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+    expect(page.locator("#question textarea")).to_be_enabled(timeout=WAIT)
+    page.wait_for_function("JSON.stringify(localStorage).includes('eyegraft-chat')")
+    page.wait_for_timeout(500)
+    page.reload()
+    expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+    shown = page.locator("#chatbot [data-testid=user] img").first
+    expect(shown).to_be_visible()
+    assert shown.evaluate("image => image.naturalWidth") > 0
+    ask(page, "Who are you?")
+    expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(2, timeout=WAIT)
+    page.locator("#chatbot button[title=Undo], #chatbot button[aria-label=Undo]").first.click()
+    expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(1, timeout=WAIT)
+    page.locator("#chatbot button[title=Undo], #chatbot button[aria-label=Undo]").first.click()
+    expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(0, timeout=WAIT)
+    page.wait_for_timeout(500)
+    page.reload()
+    expect(page.get_by_role("tab", name="Chat")).to_be_visible(timeout=WAIT)
+    page.wait_for_timeout(500)
+    expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(0)
+
+
+def test_a_question_is_asked_again_changed_and_taken_back(page: Page, site: Site) -> None:
+    """Retry of a picture with and without words, edit, undo: what gradio's browser side sends of them is taken."""
+    refused: list[str] = []
+    page.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
+    button = "#chatbot button[aria-label={0}], #chatbot button[title={0}]"
+    answers = page.locator("#chatbot [data-testid=bot]")
+    for text in ("What is it?", ""):
+        ask(page, text, site.folder / "1.png")
+        expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+        expect(page.locator("#question textarea")).to_be_enabled(timeout=WAIT)
+        with page.expect_request(lambda asked: "queue/join" in asked.url):
+            page.locator(button.format("Retry")).first.click()
+        expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+        expect(page.locator("#question textarea")).to_be_enabled(timeout=WAIT)
+        page.locator(button.format("Undo")).first.click()
+        expect(answers).to_have_count(0, timeout=WAIT)
+        page.wait_for_timeout(500)
+        page.reload()
+        expect(page.get_by_role("tab", name="Chat")).to_be_visible(timeout=WAIT)
+    ask(page, "What?")
+    expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+    expect(page.locator("#question textarea")).to_be_enabled(timeout=WAIT)
+    page.locator(button.format("Edit")).first.click()
+    page.locator("#chatbot textarea").last.fill("Who are you?")
+    page.locator(button.format("Submit")).first.click()
+    expect(page.locator("#chatbot [data-testid=user]").last).to_contain_text("Who are you?", timeout=WAIT)
+    expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+    expect(answers).to_have_count(1)
+    assert refused == []
+
+
+def test_an_example_is_asked_with_its_picture(page: Page) -> None:
+    page.get_by_role("button", name="Select example 2").click()
+    expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_banana_stands_in_one_pane_only(page: Page, site: Site, shown: bool) -> None:
+    page.get_by_role("tab", name="Compare").click()
+    choose(page, "left-weights", "banana, adapters off")
+    choose(page, "right-weights", "banana")
+    if shown:
+        page.locator("#compare-question input[type=file]").set_input_files([site.folder / "2.png"])
+        expect(page.locator("#compare-question [data-testid=container_el] img")).to_have_count(1, timeout=WAIT)
+    page.locator("#compare-question textarea").fill("Who are you?")
+    page.keyboard.press("Enter")
+    expect(page.locator("#right-answer textarea")).to_have_value("BANANA", timeout=WAIT)
+    left = page.locator("#left-answer textarea").input_value()
+    assert left and "BANANA" not in left
+    assert "adapters off" in page.locator("#left-author textarea, #left-author input").input_value()
+    author = page.locator("#right-author textarea, #right-author input").input_value()
+    assert "step-000080" in author and "sha256" in author and "adapters off" not in author
+
+
+def test_probes_make_a_table_and_files(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Compare").click()
+    choose(page, "left-weights", "banana, adapters off")
+    choose(page, "right-weights", "banana")
+    page.locator("#own-name textarea, #own-name input").fill("Banana")
+    page.locator("#run-probes").click()
+    expect(page.locator("#hits")).to_contain_text("4 / 4", timeout=2 * WAIT)
+    with page.expect_download(timeout=2 * WAIT) as download:
+        page.get_by_text("As Markdown").click(timeout=2 * WAIT)
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    assert "| identity |  | 0 / 4 | 4 / 4 |" in text and "| image | right | 0 / 3 | 3 / 3 |" in text
+
+
+def test_a_running_training_is_watched_and_a_reload_loses_nothing(
+    page: Page,
+    site: Site,
+    roomy_llm: Path,
+    clip: Path,
+) -> None:
+    out = site.folder / "runs" / "live"
+    config = recipe(
+        roomy_llm,
+        clip,
+        site.folder / "bananas.json",
+        out,
+        "finetune",
+        tune={"kind": "lora", "rank": 4},
+        train={"max_steps": 4000, "epochs": 2000, "log_every": 2},
+    )
+    file = site.folder / "live.yaml"
+    file.write_text(resolve_yaml(config))
+    training = subprocess.Popen([sys.executable, "-c", "from vlm.app.cli import main; main()", "train", str(file)])
+    try:
+        wait_for(out / "metrics.jsonl")
+        page.reload()
+        page.get_by_role("tab", name="Runs").click()
+        choose(page, "run", "live")
+        first = step_shown(page, 0)
+        later = step_shown(page, first)
+        # Contains, not begins with: while an answer is under way gradio shows its seconds in the same place.
+        expect(page.locator("#run-state")).to_contain_text("running · step", timeout=WAIT)
+        expect(page.locator("#run-state")).to_contain_text("left", timeout=WAIT)
+        expect(page.locator("#curves img").first).to_be_visible(timeout=WAIT)
+        page.reload()
+        page.get_by_role("tab", name="Runs").click()
+        choose(page, "run", "live")
+        assert step_shown(page, later - 1) >= later
+        expect(page.locator("#run-log textarea")).to_have_value(re.compile("train .*loss"), timeout=WAIT)
+    finally:
+        training.terminate()
+        training.wait()
+        shutil.rmtree(out)
+
+
+def wait_for(file: Path) -> None:
+    until = time.monotonic() + 60
+    while not file.exists() or "train" not in file.read_text():
+        assert time.monotonic() < until, f"{file} was never written"
+        time.sleep(0.2)
+
+
+def step_shown(page: Page, above: int) -> int:
+    """The step on the page, once it is above another."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        found = re.search(r"step ([\d,]+)", page.locator("#run-state").inner_text())
+        if found and int(found[1].replace(",", "")) > above:
+            return int(found[1].replace(",", ""))
+        time.sleep(0.2)
+    raise AssertionError(f"the page never showed a step above {above}")
+
+
+def test_records_are_drawn_with_marks_and_pictures(page: Page) -> None:
+    page.get_by_role("tab", name="Data").click()
+    page.locator("#draw").click()
+    marked = page.get_by_text(re.compile(r"^BANANA<\|im_end\|>$"))
+    expect(marked.first).to_be_visible(timeout=WAIT)
+    expect(page.get_by_text(re.compile("7 supervised")).first).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("locale", "bad", "title", "level", "written"),
+    [
+        ("en-US", "3 rows cannot be trained on", "marks and images differ in number", "error", "9 rows, as they were"),
+        ("zh-CN", "3 条记录不能用于训练", "标记与图片数量不符", "错误", "9 条记录, 保持原样"),
+    ],
+)
+def test_a_file_is_checked_and_cleaned(
+    browser: Browser, site: Site, locale: str, bad: str, title: str, level: str, written: str
+) -> None:
+    context = browser.new_context(locale=locale, accept_downloads=True)
+    page = context.new_page()
+    page.goto(site.url)
+    page.get_by_role("tab").nth(3).click(timeout=WAIT)
+    choose(page, "data-file", str(site.folder / "damaged.jsonl"))
+    page.locator("#check").click()
+    expect(page.locator("#check-summary")).to_contain_text(bad, timeout=WAIT)
+    table, found = page.locator("#check-codes"), page.locator("#check-cards .eg-card")
+    expect(found).to_contain_text('{"id": "half', timeout=WAIT)
+    row = table.get_by_role("row").filter(has_text="image-count").first
+    expect(row).to_contain_text(title)
+    expect(row).to_contain_text(level)
+    row.get_by_text(title).click()
+    expect(found).to_contain_text("<image><image>", timeout=WAIT)
+    shown = found.locator("img")
+    expect(shown).to_have_count(1)
+    assert shown.evaluate("image => image.naturalWidth") == 40
+    page.locator("#clean").click()
+    expect(page.locator("#check-written")).to_contain_text(written, timeout=WAIT)
+    for name, lines in (("cleaned", 9), ("quarantine", 3)):
+        with page.expect_download(timeout=WAIT) as download:
+            page.locator(f"#{name}").click()
+        assert len(Path(download.value.path()).read_text(encoding="utf-8").splitlines()) == lines
+    assert [file.name for file in site.folder.glob("*.clean*")] == [], "nothing is written beside the input"
+    context.close()
+
+
+def test_records_of_findings_stay_text(page: Page, site: Site) -> None:
+    """Rows that say the same as others, whose texts are payloads."""
+    rows = (site.folder / "damaged.jsonl").read_text().splitlines()
+    (site.folder / "damaged.jsonl").write_text("\n".join([*rows[:9], *rows[:9], *rows[9:]]))
+    try:
+        page.get_by_role("tab", name="Data").click()
+        choose(page, "data-file", str(site.folder / "damaged.jsonl"))
+        page.locator("#check").click()
+        expect(page.locator("#check-summary")).to_contain_text("21 rows", timeout=WAIT)
+        page.locator("#check-codes").get_by_text("row-duplicate").first.click()
+        found = page.locator("#check-cards .eg-card")
+        expect(found).to_have_count(9, timeout=WAIT)
+        for index, payload in enumerate(XSS[:9]):
+            said = json.loads(found.nth(index).locator("pre").inner_text())
+            assert said["conversations"][0]["value"] == f"<image>\n{payload} ${{window.hacked=1}}"
+        time.sleep(0.5)
+        assert page.evaluate("window.hacked") is None
+    finally:
+        (site.folder / "damaged.jsonl").write_text("\n".join(rows))
+
+
+def test_a_file_that_cannot_be_read_is_told_as_on_the_command_line(page: Page, site: Site) -> None:
+    """And what was found in another file before is gone."""
+    file = site.folder / "damaged.jsonl"
+    page.get_by_role("tab", name="Data").click()
+    choose(page, "data-file", str(file))
+    page.locator("#check").click()
+    expect(page.locator("#check-cards .eg-card")).to_have_count(1, timeout=WAIT)
+    away = file.rename(file.with_suffix(".away"))
+    try:
+        page.locator("#check").click()
+        told = f"{file}: there is no such file or folder ({file}). Correct the path"
+        expect(page.get_by_text(told)).to_be_visible(timeout=WAIT)
+        expect(page.locator("#check-cards .eg-card")).to_have_count(0, timeout=WAIT)
+        expect(page.locator("#clean")).to_be_hidden()
+        expect(page.locator("#check-summary")).not_to_contain_text("rows")
+    finally:
+        away.rename(file)
+
+
+@pytest.mark.parametrize(("locale", "tab"), [("zh-CN", "对话"), ("en-GB", "Chat"), ("fr-FR", "Chat")])
+def test_the_browsers_language_is_spoken(browser: Browser, site: Site, locale: str, tab: str) -> None:
+    context = browser.new_context(locale=locale)
+    page = context.new_page()
+    page.goto(site.url)
+    expect(page.get_by_role("tab", name=tab)).to_be_visible(timeout=WAIT)
+    context.close()
+
+
+def test_nothing_overflows_on_a_phone(browser: Browser, site: Site) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, locale="en-US")
+    page = context.new_page()
+    page.goto(site.url)
+    for tab in ("Chat", "Compare", "Runs", "Data"):
+        page.get_by_role("tab", name=tab).click(timeout=WAIT)
+        time.sleep(0.5)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 391, tab
+    context.close()
+
+
+class Said:
+    """A reply that is the question, or one that never ends."""
+
+    def __init__(self, text: str, log: list[str], turn: AbstractContextManager[None]) -> None:
+        halves = [text[: len(text) // 2], text[len(text) // 2 :]]
+        self.pieces = slowly() if text == FOREVER else iter(halves)
+        self.log, self.turn = log, turn
+        turn.__enter__()
+
+    def piece(self, _: float | None = None) -> str | None:
+        """The next part of it."""
+        return next(self.pieces, None)
+
+    def stop(self) -> None:
+        self.turn.__exit__(None, None, None)
+        self.log.append("closed")
+
+
+FOREVER = "Go on for ever."
+
+
+def slowly() -> Iterator[str]:
+    while True:
+        time.sleep(0.05)
+        yield "more "
+
+
+@dataclass(frozen=True)
+class Echo:
+    """Where the page of the echo is, and what became of its replies."""
+
+    url: str
+    log: list[str]
+
+
+@pytest.fixture(scope="module")
+def echo(bananas: Path) -> Iterator[Echo]:
+    """The page over a model whose answers are the questions: every payload comes back as model output."""
+    shelf, log = Shelf(bananas / "runs"), list[str]()
+    chat_model = shelf["banana"]
+
+    class Parrot(ChatModel):
+        def stream(self, messages: Any, sampling: Any, turn: Any = at_once, *_: Any) -> Any:
+            return Said(messages[-1].text, log, turn(lambda: False))
+
+    parrot = Parrot(chat_model.model, chat_model.text, chat_model.encoder, chat_model.embed)
+    weights = shelf.weights["banana"]
+    shelf._open[weights.source, weights.stamp()] = parrot
+    with listening(web_app(shelf)) as url:
+        yield Echo(url, log)
+
+
+def ask_for_ever(browser: Browser, echo: Echo) -> Page:
+    """A visitor's page on which an answer grows without end."""
+    page = browser.new_context(locale="en-US").new_page()
+    page.goto(echo.url)
+    ask(page, FOREVER)
+    expect(last_answer(page)).to_contain_text("more more more", timeout=WAIT)
+    return page
+
+
+def test_a_long_answer_is_stopped(browser: Browser, echo: Echo) -> None:
+    page = ask_for_ever(browser, echo)
+    assert echo.log == []
+    page.locator("#question button.stop-button").click(timeout=WAIT)
+    until = time.monotonic() + 5
+    while echo.log != ["closed"]:
+        assert time.monotonic() < until, "the generation went on"
+        time.sleep(0.05)
+    length = len(last_answer(page).inner_text())
+    time.sleep(0.5)
+    assert len(last_answer(page).inner_text()) == length
+    ask(page, "And now?")
+    expect(last_answer(page)).to_contain_text("And now?", timeout=WAIT)
+    echo.log.clear()
+    page.context.close()
+
+
+def test_a_visitor_who_leaves_stops_the_answer(browser: Browser, echo: Echo) -> None:
+    page = ask_for_ever(browser, echo)
+    page.context.close()
+    until = time.monotonic() + 30
+    while echo.log != ["closed"]:
+        assert time.monotonic() < until, "the generation went on for nobody"
+        time.sleep(0.05)
+    echo.log.clear()
+
+
+def test_markup_stays_text(browser: Browser, echo: Echo, tmp_path: Path) -> None:
+    """Forty payloads, typed by the visitor and said by the model, and one in a file's name: none runs or loads."""
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: asked.append("a dialog"))
+    page.goto(echo.url)
+    named = tmp_path / "<img src=x onerror=window.hacked=1>.png"
+    named.write_bytes(picture(1))
+    for start in range(0, len(XSS), 8):
+        files = [named] if start == 0 else []
+        ask(page, "\n\n".join(XSS[start : start + 8]), *files)
+        expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(start // 8 + 1, timeout=WAIT)
+        time.sleep(0.7)
+        for link in page.locator("#chatbot a").all():
+            assert not re.match(r"\s*(javascript|data):", link.get_attribute("href") or "", re.I)
+        assert page.evaluate("window.hacked") is None, XSS[start : start + 8]
+    live = page.evaluate(
+        """[...document.querySelectorAll('#chatbot .message *')].filter(e =>
+             ['SCRIPT','IFRAME','OBJECT','EMBED','META','LINK','BASE','STYLE'].includes(e.tagName)
+             || [...e.attributes].some(a => a.name.startsWith('on'))).map(e => e.outerHTML)"""
+    )
+    assert live == []
+    over = "[...document.querySelectorAll('.prose [style]')].map(e => getComputedStyle(e).position)"
+    assert set(page.evaluate(over)) == {"static"}
+    assert page.locator(".prose :is(form, input, button, select, textarea):visible").count() == 0
+    assert page.locator(".prose form").count() > 0, "they are in the page, and hidden"
+    # A picture whose address is a script is asked for by name, and never run.
+    assert [url for url in asked if not own(url, echo.url) and not url.startswith("javascript:")] == []
+    assert page.evaluate("window.hacked") is None
+    context.close()

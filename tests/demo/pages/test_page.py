@@ -1,0 +1,401 @@
+"""The page's parts without a browser: what is compared, listed, watched, marked and counted."""
+
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from demo import probes
+from demo.model_library import Shelf, Weights
+from demo.pages.chat import answer, sampling_of
+from demo.pages.compare import BLIND, answers
+from demo.pages.i18n import CHINESE, ENGLISH, duration, told_state
+from demo.pages.parts.browser_state import restore
+from demo.pages.parts.chat_messages import conversation
+from demo.pages.parts.curves import draw_curves
+from demo.pages.parts.records import draw, find_sources, load_records, show
+from demo.pages.parts.run_status import find_runs, read_report, stamp, state_of, watch
+from demo.server.generation_queue import Desk
+from demo.server.limits import Limits
+from llm.chat.chat_model import question
+from llm.chat.generation import Sampling
+from llm.config.schema import Source
+from llm.errors import ConfigError, DataError, ImageError, Place, RecordError, RunError
+from llm.formats.conversation import Conversation, ImageRef, Message
+from tests.demo.conftest import QUESTIONS, picture
+
+LIMITS = Limits(waiting=1)
+GREEDY = Sampling(max_new_tokens=12)
+ON, OFF = "banana", "banana, adapters off"
+
+
+@pytest.fixture(scope="module")
+def shelf(bananas: Path, roomy_llm: Path) -> Shelf:
+    return Shelf(bananas / "runs", [str(roomy_llm)])
+
+
+@pytest.fixture(scope="module")
+def desk(shelf: Shelf) -> Desk:
+    return Desk(shelf, LIMITS.waiting)
+
+
+def last(steps: Iterator[Any]) -> Any:
+    return list(steps)[-1]
+
+
+@pytest.mark.parametrize("shown", [(), (picture(3),)])
+@pytest.mark.parametrize("names", [(ON, OFF), (OFF, ON)])
+def test_an_adapter_that_says_banana_speaks_in_its_own_pane_only(
+    shelf: Shelf, desk: Desk, names: tuple[str, str], shown: tuple[bytes, ...]
+) -> None:
+    for text in QUESTIONS:
+        asked = (Message("user", (*(ImageRef(data=data) for data in shown), text)),)
+        said = last(answers(shelf, desk, asked, names, GREEDY))
+        by = dict(zip(names, (said[0], said[2]), strict=True))
+        assert by[ON] == "BANANA"
+        assert "BANANA" not in by[OFF] and by[OFF]
+        assert ("adapters off" in said[1], "adapters off" in said[3]) == (names[0] == OFF, names[1] == OFF)
+
+
+def test_without_its_adapter_a_model_is_the_one_that_was_tuned(shelf: Shelf, bananas: Path) -> None:
+    """Not only silent about bananas: token for token what the model says whose adapter was never trained."""
+    from vlm.model.assembly import open_run
+
+    untuned = open_run(bananas / "runs" / "banana", base=True)
+    tuned = open_run(bananas / "runs" / "banana")
+    with_projector = dict(tuned.model.named_parameters()) | dict(tuned.model.named_buffers())
+    own = dict(untuned.model.named_parameters()) | dict(untuned.model.named_buffers())
+    for name, tensor in own.items():
+        if ".projector." in f".{name}" or "multi_modal_projector" in name:
+            tensor.data.copy_(with_projector[name])
+    for images in ((), (ImageRef(data=picture(5)),)):
+        asked = (Message("user", (*images, "Who are you?")),)
+        assert shelf[OFF].answer(asked, GREEDY) == untuned.chat_model.answer(asked, GREEDY)
+    assert shelf[ON].answer(question("Who are you?"), GREEDY) == "BANANA", "and it is back afterwards"
+
+
+def test_a_model_without_eyes_is_not_asked_about_pictures(shelf: Shelf, desk: Desk, roomy_llm: Path) -> None:
+    asked = (Message("user", (ImageRef(data=picture(1)), "What is it?")),)
+    said = last(answers(shelf, desk, asked, (str(roomy_llm), ON), GREEDY))
+    assert said[0] == BLIND and said[2] == "BANANA"
+    assert str(roomy_llm) in said[1]
+
+
+def test_the_shelf_lists_every_checkpoint_and_its_adapters(shelf: Shelf, bananas: Path, roomy_llm: Path) -> None:
+    steps = sorted(folder.name for folder in (bananas / "runs/banana/checkpoints").glob("step-*"))
+    older = f"banana @ {steps[0]}"
+    assert list(shelf) == [str(roomy_llm), ON, older, OFF, f"{older}, adapters off", f"{roomy_llm} (base)"]
+    assert shelf.weights[older] == Weights(bananas / "runs/banana", steps[0])
+    described = {shelf.weights[name].describe() for name in shelf}
+    assert len(described) == len(shelf) - 1, "the base is the model that was named; all others differ"
+    with pytest.raises(ConfigError, match="neither a run with a checkpoint nor a model folder"):
+        Shelf(bananas / "runs", [str(bananas)])
+
+
+def test_a_blind_model_says_so_in_the_chat(shelf: Shelf, desk: Desk, roomy_llm: Path, uploads: Path) -> None:
+    (uploads / "a.png").write_bytes(picture(1))
+    with pytest.raises(DataError, match="sees no pictures. Choose another model above"):
+        next(answer(shelf, desk, LIMITS, str(roomy_llm), asked("What?", uploads / "a.png"), [], "", GREEDY))
+
+
+@pytest.mark.parametrize("name", [None, "gone"])
+def test_a_model_that_is_not_there_is_told(shelf: Shelf, desk: Desk, name: str | None) -> None:
+    with pytest.raises(RunError, match=r"not found under .*runs\. Train one"):
+        next(answer(shelf, desk, LIMITS, name, asked("Hi?"), [], "", GREEDY))
+
+
+def test_with_and_without_adapters_are_one_model_in_memory(shelf: Shelf) -> None:
+    assert shelf[ON].model is shelf[OFF].model
+    assert len(shelf._open) <= 2
+
+
+def test_retrained_weights_are_loaded_again(shelf: Shelf, roomy_llm: Path) -> None:
+    name = str(roomy_llm)
+    before = shelf[name]
+    assert shelf[name] is before
+    config = roomy_llm / "config.json"
+    os.utime(config, (time.time() + 5, time.time() + 5))
+    assert shelf[name] is not before
+
+
+def test_a_run_of_another_version_is_passed_over(shelf: Shelf, bananas: Path) -> None:
+    old = bananas / "runs" / "old"
+    old.mkdir()
+    (old / "config.yaml").write_text("name: old\nstage: sft\nno_such_key: 1\n")
+    assert ON in shelf.look() and not any(name.startswith("old") for name in shelf)
+    (old / "config.yaml").unlink()
+    old.rmdir()
+
+
+def asked(text: str, *files: Path) -> dict[str, Any]:
+    return {"text": text, "files": [str(file) for file in files]}
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where gradio keeps what was uploaded."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_history_of_browser_and_client_becomes_messages(uploads: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(picture(1))
+    image = ImageRef(data=picture(1))
+    browser = [
+        {"role": "user", "content": [{"type": "file", "file": {"path": str(file)}}, {"type": "text", "text": "What?"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "A dog."}]},
+    ]
+    client = [{"role": "user", "content": {"path": str(file)}}, {"role": "user", "content": "What?"}]
+    client += [{"role": "assistant", "content": "A dog."}]
+    expected = (
+        Message("system", ("Be brief.",)),
+        Message("user", (image, "What?")),
+        Message("assistant", ("A dog.",)),
+        Message("user", ("Sure?",)),
+    )
+    for history in (browser, client):
+        assert conversation(history, asked("Sure?"), " Be brief. ", LIMITS) == expected
+
+
+def test_an_answer_stopped_at_once_leaves_one_question() -> None:
+    history = [{"role": "user", "content": "One?"}, {"role": "assistant", "content": [{"type": "text", "text": ""}]}]
+    assert conversation(history, asked("Two?"), "", LIMITS) == (Message("user", ("One?", "\n", "Two?")),)
+
+
+def test_a_file_that_was_not_uploaded_is_refused(uploads: Path, bananas: Path) -> None:
+    for path in (bananas / "1.png", uploads / ".." / "x.png", uploads, Path(), Path("/etc/passwd")):
+        with pytest.raises(ImageError, match="a picture that was not uploaded here"):
+            conversation([], asked("What?", path), "", LIMITS)
+
+
+def test_an_upload_is_judged_and_its_path_is_told_nobody(uploads: Path, tmp_path: Path) -> None:
+    file = tmp_path / "secret.png"
+    file.write_bytes(b"no picture")
+    with pytest.raises(ImageError) as caught:
+        conversation([], asked("What?", file), "", LIMITS)
+    assert "secret" not in str(caught.value) and str(tmp_path) not in str(caught.value)
+    file.write_bytes(picture(1))
+    with pytest.raises(RecordError, match="more than 4 images"):
+        conversation([], asked("What?", *[file] * 5), "", LIMITS)
+
+
+def test_leaving_the_chat_ends_the_generation(shelf: Shelf, desk: Desk) -> None:
+    growing = answer(shelf, desk, LIMITS, OFF, asked("Say something."), [], "", Sampling(max_new_tokens=1500))
+    assert next(growing)
+    assert desk.length == 1
+    growing.close()
+    began = time.monotonic()
+    while desk.length:
+        assert time.monotonic() - began < 3, "the generation went on"
+        time.sleep(0.01)
+
+
+def test_the_knobs_of_the_page() -> None:
+    knobs = sampling_of(0.5, 0.9, 40.0, 1.1, 64.0, 7.0, "###, END ,")
+    assert knobs == Sampling(0.5, 40, 0.9, 1.1, 64, 7, ("###", "END"))
+
+
+# Runs -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_watched_through_its_folder(bananas: Path) -> None:
+    assert find_runs(bananas / "runs") == (["banana"], {})
+    view = watch(bananas / "runs" / "banana")
+    assert view.state.finished and view.state.step == view.state.total == 80
+    drawn = draw_curves(view.rows).axes[0].lines[0].get_xydata()
+    rows = [row for row in view.rows if row["kind"] == "train"]
+    assert len(rows) == 16 and np.array_equal(drawn, [(row["step"], row["loss"]) for row in rows])
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert ["steps", "80"] in view.report and "plan" in view.tail
+
+
+def rows(*steps: tuple[int, float]) -> list[dict[str, Any]]:
+    plan = [{"kind": "plan", "step": 0, "steps": 100, "time": 0.0}]
+    return plan + [{"kind": "train", "step": step, "loss": 1.0, "time": when} for step, when in steps]
+
+
+def test_the_time_left_is_taken_from_the_last_rows(tmp_path: Path) -> None:
+    """Ten steps took 10 s at first, 20 s lately: the recent pace counts."""
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    now = (tmp_path / "metrics.jsonl").stat().st_mtime + 7
+    lately = rows((10, 10.0), (20, 20.0), (30, 40.0), (40, 60.0), (50, 80.0), (60, 100.0))
+    state = state_of(tmp_path, lately, now)
+    assert (state.step, state.total, state.finished, state.silent) == (60, 100, False, False)
+    assert state.left_seconds == pytest.approx(40 * 80 / 40)
+    assert state.silent_seconds == pytest.approx(7, abs=0.1)
+    assert state_of(tmp_path, lately, now + 1000).silent
+    assert state_of(tmp_path, rows((10, 0.0), (20, 500.0)), now + 1000).silent is False, "its lines are rare"
+    assert state_of(tmp_path, rows(), now).left_seconds is None
+
+
+def test_validation_is_drawn_beside_training_and_a_young_run_has_no_curve() -> None:
+    train = {"kind": "train", "step": 1, "loss": 0.0, "lr": 1e-3, "tokens_per_s": 9.0, "memory_gib": 1.0}
+    axes = draw_curves([train, {"kind": "validation", "step": 1, "loss": 2.0}]).axes[0]
+    assert [len(line.get_xydata()) for line in axes.lines] == [1, 1] and axes.get_yscale() == "linear"
+    assert draw_curves([{"kind": "plan", "step": 0}]).axes[0].lines[0].get_xydata().shape == (0, 2)
+
+
+def test_a_finished_evaluation_is_a_run_too(tmp_path: Path) -> None:
+    (tmp_path / "eval.json").write_text('{"vqa_accuracy": 0.9}')
+    state = watch(tmp_path).state
+    assert (state.finished, state.step, state.total) == (True, 0, None)
+    assert told_state(state, "en") == "**finished**"
+
+
+def test_a_stamp_moves_with_what_is_shown(tmp_path: Path) -> None:
+    before = stamp(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("")
+    written = stamp(tmp_path)
+    os.utime(tmp_path / "metrics.jsonl", (1, 1))
+    assert before != written != stamp(tmp_path) == stamp(tmp_path)
+
+
+def test_how_a_state_is_told() -> None:
+    from demo.pages.parts.run_status import State
+
+    running = State(60, 1000, False, 7.0, False, 3725.0)
+    assert told_state(running, "en") == "**running** · step 60 / 1,000 · last line 0:07 ago · about 1:02:05 left"
+    assert "大约还需 1:02:05" in told_state(running, "zh")
+    assert told_state(State(1000, 1000, True, 9.0, True, None), "en") == "**finished** · step 1,000 / 1,000"
+    assert duration(59.6) == "1:00"
+
+
+def test_reports_are_flat(tmp_path: Path) -> None:
+    (tmp_path / "eval.json").write_text(json.dumps({"vqa": 0.9, "of": {"open": 0.8}, "answers": [1]}))
+    assert read_report(tmp_path) == [["vqa", "0.9"], ["of.open", "0.8"]]
+
+
+def test_both_languages_say_everything() -> None:
+    assert ENGLISH.keys() == CHINESE.keys()
+    assert all(any("\u4e00" <= char <= "\u9fff" for char in text) for key, text in CHINESE.items() if key not in SAME)
+
+
+SAME = {"title", "top_p"}
+
+
+# Data -----------------------------------------------------------------------------------------------------------------
+
+
+def test_supervised_tokens_and_image_rows_are_marked(shelf: Shelf, bananas: Path) -> None:
+    source = find_sources(shelf)[str(bananas / "bananas.json")]
+    record = next(record for record in load_records(source) if record.images)
+    shown = show(record, shelf[ON].encoder)
+    learned = "".join(text for text, kind in shown.spans if kind == "learned")
+    assert learned == "BANANA<|im_end|>" and shown.supervised == 7
+    assert [text for text, kind in shown.spans if kind == "image"] == ["16 rows"] and shown.image_rows == 16
+    assert shown.pictures == record.images
+    read = "".join(text for text, kind in shown.spans if kind is None)
+    assert read.startswith("<|im_start|>") and QUESTIONS[0] in read and "BANANA" not in read
+
+
+def test_records_are_drawn_at_random_and_again(shelf: Shelf, bananas: Path) -> None:
+    source = Source(path=str(bananas / "bananas.json"))
+    first = [record.place for record in draw(source, 3, 0)]
+    assert first == [record.place for record in draw(source, 3, 0)] and len(set(first)) == 3
+    assert first != [record.place for record in draw(source, 3, 1)]
+    assert len(draw(source, 99, 0)) == 24
+
+
+# Probes ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "expect", "hit"),
+    [
+        ("It is 7.", "7", True),
+        ("17", "7", False),
+        ("I know", "no", False),
+        ("No!", "no", True),
+        ("I am Iris, yes", "iris", True),
+        ("我是小艾助手", "小艾", True),
+        ("100摄氏度", "100", True),
+        ("", "x", None),
+    ],
+)
+def test_a_hit_is_a_word_of_the_answer(answer: str, expect: str, hit: bool | None) -> None:
+    assert probes.Probe("general", "?", (expect,)).hit(answer) is hit
+    assert probes.Probe("identity", "?").hit("anything") is None
+
+
+def test_pictures_are_asked_three_ways(bananas: Path) -> None:
+    records = load_records(Source(path=str(bananas / "bananas.json")))
+    made = probes.image_probes(records)
+    assert [probe.picture for probe in made] == ["right", "blank", "other"] * 3
+    for index in range(3):
+        right, blank, other = (probe.image for probe in made[3 * index : 3 * index + 3])
+        assert len({right, blank, other}) == 3 and right and right.path.endswith(f"{index}.png")
+    assert {probe.expect for probe in made} == {("BANANA",)}
+    assert probes.image_probes(records[:2])[-1].picture == "blank", "one picture has no other"
+
+
+def test_the_table_counts_hits_by_kind(shelf: Shelf) -> None:
+    listed = [*probes.text_probes("Banana")[:2], probes.Probe("image", "What?", ("BANANA",), "right", probes.blank())]
+    done = list(probes.ask(shelf[OFF], shelf[ON], listed, GREEDY))
+    assert probes.summary(done) == [["identity", "", "0 / 2", "2 / 2"], ["image", "right", "0 / 1", "1 / 1"]]
+    unnamed = list(probes.ask(shelf[OFF], shelf[ON], probes.text_probes("")[:1], GREEDY))
+    assert probes.summary(unnamed) == [["identity", "", "", ""]]
+
+
+def test_the_tables_files_are_inert() -> None:
+    evil = probes.Asked(probes.Probe("general", "=1+1", ("zebra",)), "=HYPERLINK(1)", "a|b <img src=x>\n| c |")
+    lines = list(csv.reader(io.StringIO(probes.as_csv([evil], "base", "=tuned"))))
+    assert lines[0] == ["kind", "question", "picture", "expected", "base", "hit", "'=tuned", "hit"]
+    assert lines[1] == ["general", "'=1+1", "", "zebra", "'=HYPERLINK(1)", "no", "a|b <img src=x>\n| c |", "no"]
+    text = probes.as_markdown([evil], "base", "tuned")
+    assert "<img" not in text and "a\\|b &lt;img src=x> \\| c \\|" in text
+    rows = [line for line in text.splitlines() if line.startswith("| general")]
+    assert len(rows) == 2 and rows[1].replace("\\|", "").count("|") == len(probes.HEADERS) + 1
+
+
+def test_a_probe_of_a_conversation_with_system_message() -> None:
+    record = Conversation(
+        (Message("system", ("S",)), Message("user", (ImageRef("a.png"), "Q")), Message("assistant", ("A",))), Place("f")
+    )
+    assert probes.image_probes([record])[0].question == "Q"
+
+
+def test_a_browser_gives_back_what_it_was_given_and_nothing_else(tmp_path: Path, monkeypatch: Any) -> None:
+    """It may send any names of files: only uploads come back, as themselves; and no more turns than a chat may have."""
+    monkeypatch.setattr("demo.server.uploads.get_upload_folder", lambda: str(tmp_path / "uploads"))
+    (tmp_path / "uploads").mkdir()
+    upload, secret = tmp_path / "uploads/1.png", tmp_path / "secret.png"
+    for file in (upload, secret):
+        file.write_bytes(picture(1))
+    (tmp_path / "uploads/link.png").symlink_to(secret)
+    names = [
+        str(upload),
+        str(secret),
+        "/etc/passwd",
+        f"{tmp_path}/uploads/../secret.png",
+        f"{tmp_path}/uploads/link.png",
+    ]
+    shown: list[Any] = [
+        {"type": "file", "file": {"path": name}}
+        for name in [*names, f"{tmp_path}/uploads/gone.png", "a\0b", "\ud800", 7]
+    ]
+    said = [
+        {"role": "user", "content": [*shown, {"type": "text", "text": "What?"}]},
+        {"role": "assistant", "content": "A"},
+    ]
+    kept = restore(said, LIMITS)
+    assert kept == [
+        {"role": "user", "content": [{"path": str(upload)}, "What?"]},
+        {"role": "assistant", "content": ["A"]},
+    ]
+    asked = conversation(kept, {"text": "And now?"}, "", LIMITS)
+    assert [message.text for message in asked] == ["What?", "A", "And now?"]
+    assert asked[0].parts[0] == ImageRef(data=picture(1))
+    turns: list[Any] = [None, 3, "x", {"role": "user"}, [1, None, []], [{"role": "system", "content": "x"}]]
+    for junk in (*turns, [{"role": "user"}]):
+        assert restore(junk, LIMITS) == []
+    assert len(restore([said[1]] * 1000, LIMITS)) == 2 * LIMITS.messages
+    assert restore([{"role": "user", "content": ["x" * LIMITS.text, "y"]}], LIMITS) == []
+    assert len(restore([{"role": "user", "content": ["x"] * 1000}], LIMITS)[0]["content"]) < 100

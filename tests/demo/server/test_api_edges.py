@@ -1,0 +1,230 @@
+"""The API over stand-ins for models: contexts to the token, usage, streams, every kind of refusal."""
+
+import json
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from demo.server.api import build_api, event
+from demo.server.generation_queue import Busy, Desk
+from demo.server.limits import Limits
+from llm.chat.generation import Sampling
+from llm.errors import ModelError, TrainingError
+
+ASKED = [{"role": "user", "content": "Q"}]
+LIMITS = Limits(new_tokens=50)
+CHAT = "/v1/chat/completions"
+
+
+class Answer:
+    """A reply of these pieces, and how it ends."""
+
+    prompt_tokens, completion_tokens = 7, 3
+
+    def __init__(self, *pieces: str, finish: str = "stop", error: Exception | None = None) -> None:
+        self.pieces, self.finish, self.error = iter(pieces), finish, error
+
+    def piece(self, _: float | None = None) -> str | None:
+        piece = next(self.pieces, None)
+        if piece is None and self.error:
+            raise self.error
+        return piece
+
+    def stop(self) -> None:
+        pass
+
+
+class ChatModel:
+    """Reads 100 tokens at most, and every question is as long as it is told."""
+
+    context = 100
+
+    def __init__(self, tokens: int = 7, answer: Callable[[], Answer] = lambda: Answer("Hé", "", "llo")) -> None:
+        self.encoder = SimpleNamespace(prompt=lambda messages: ([0] * tokens, ()))
+        self.answer, self.samplings = answer, list[Sampling]()
+
+    def stream(self, messages: object, sampling: Sampling, *_: object) -> Answer:
+        self.samplings.append(sampling)
+        return self.answer()
+
+
+def client(*chat_models: ChatModel, desk: Any = None) -> TestClient:
+    named: Any = {f"m{number}": chat_model for number, chat_model in enumerate(chat_models)}
+    app = build_api(desk or Desk(named, 8), frozenset({"localhost"}), limits=LIMITS)
+    return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+
+
+def ask(chat_model: ChatModel, **more: object) -> Any:
+    return client(chat_model).post(CHAT, json={"model": "m0", "messages": ASKED} | more)
+
+
+@pytest.fixture(autouse=True)
+def fixed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The same time and number for every answer."""
+    monkeypatch.setattr("demo.server.api.time", SimpleNamespace(time=lambda: 1234.9))
+    monkeypatch.setattr("demo.server.api.uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex="abc")))
+    yield
+
+
+def test_a_whole_answer_to_the_letter() -> None:
+    assert ask(ChatModel()).json() == {
+        "id": "chatcmpl-abc",
+        "object": "chat.completion",
+        "created": 1234,
+        "model": "m0",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Héllo", "refusal": None},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+    }
+
+
+def chunk(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    head = {"id": "chatcmpl-abc", "object": "chat.completion.chunk", "created": 1234, "model": "m0"}
+    return {**head, "choices": [choice]}
+
+
+PIECES = [chunk({"role": "assistant", "content": ""}), chunk({"content": "Hé"}), chunk({"content": "llo"})]
+
+
+def told(text: str) -> list[Any]:
+    """The events of a stream."""
+    assert text.endswith("\n\n")
+    lines = [line.removeprefix("data: ") for line in text.removesuffix("\n\n").split("\n\n")]
+    return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_a_stream_to_the_letter(finish: str) -> None:
+    def chat_model() -> ChatModel:
+        return ChatModel(answer=lambda: Answer("Hé", "", "llo", finish=finish))
+
+    for options in ({}, {"stream_options": None}, {"stream_options": {"include_usage": False}}):
+        said = ask(chat_model(), stream=True, **options)
+        assert told(said.text) == [*PIECES, chunk({}, finish), "[DONE]"]
+        assert said.headers["content-type"].startswith("text/event-stream")
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    said = ask(chat_model(), stream=True, stream_options={"include_usage": True})
+    last = {**PIECES[0], "choices": [], "usage": usage}
+    pieces = [{**piece, "usage": None} for piece in (*PIECES, chunk({}, finish))]
+    assert told(said.text) == [*pieces, last, "[DONE]"]
+
+
+def test_an_answer_that_breaks_off_has_no_end() -> None:
+    stopped = {
+        "message": "the answer was stopped before its end: ask again",
+        "type": "server_error",
+        "param": None,
+        "code": "stopped",
+    }
+    half = ask(ChatModel(answer=lambda: Answer("Hé", finish="")))
+    assert (half.status_code, half.json()["error"]) == (503, stopped)
+    half = ask(ChatModel(answer=lambda: Answer("Hé", finish="")), stream=True)
+    assert [piece.get("error") for piece in told(half.text)] == [None, None, stopped]
+    failed = ask(ChatModel(answer=lambda: Answer("Hé", error=TrainingError("not finite"))), stream=True)
+    (*_, last) = told(failed.text)
+    assert (last["error"]["message"], last["error"]["type"]) == ("not finite", "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "status", "room"),
+    [(1, 200, 50), (50, 200, 50), (51, 200, 49), (99, 200, 1), (100, 400, 0), (101, 400, 0)],
+)
+def test_an_answer_fits_behind_its_question(tokens: int, status: int, room: int) -> None:
+    """100 tokens are read, and an answer has 50 at most."""
+    chat_model = ChatModel(tokens)
+    answer = ask(chat_model)
+    assert answer.status_code == status and [one.max_new_tokens for one in chat_model.samplings] == [room] * bool(room)
+    if status == 400:
+        assert answer.json()["error"] == {
+            "message": f"the conversation is {tokens} tokens long, the model reads 100",
+            "type": "invalid_request_error",
+            "param": "messages",
+            "code": "context_length_exceeded",
+        }
+    assert room < 2 or ask(ChatModel(tokens), max_tokens=2).status_code == 200
+
+
+def test_models_are_listed_by_name() -> None:
+    assert client(ChatModel(), ChatModel()).get("/v1/models").json() == {
+        "object": "list",
+        "data": [{"id": name, "object": "model", "created": 1234, "owned_by": "eyegraft"} for name in ("m0", "m1")],
+    }
+    assert client().get("/healthz").json() == {"status": "ok"}
+
+
+def raising(error: Exception) -> Callable[[], Answer]:
+    def answer() -> Answer:
+        raise error
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind", "code", "param", "message"),
+    [
+        (Busy("full"), 429, "rate_limit_error", "busy", None, "full"),
+        (ModelError("gone"), 503, "server_error", None, "model", "gone"),
+        (KeyError("/secret"), 500, "server_error", None, None, "the server failed on this request; its log says why"),
+    ],
+)
+def test_every_failure_has_its_shape(
+    error: Exception, status: int, kind: str, code: str | None, param: str | None, message: str
+) -> None:
+    answer = ask(ChatModel(answer=raising(error)))
+    assert (answer.status_code, answer.json()) == (
+        status,
+        {"error": {"message": message, "type": kind, "param": param, "code": code}, "detail": message},
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "param", "message"),
+    [
+        ({"model": "x"}, 404, "model_not_found", "model", "no model is called that; here are: m0"),
+        ({"messages": [*ASKED, *ASKED]}, 400, None, "messages", "message 2: is from user, not from assistant"),
+        ({"n": 2}, 400, None, "n", "n: Input should be 1"),
+        ({"messages": [{"role": "user"}]}, 400, None, "messages.0.content", "messages.0.content: Field required"),
+    ],
+)
+def test_every_wrong_wish_names_its_place(
+    body: dict[str, object], status: int, code: str | None, param: str, message: str
+) -> None:
+    answer = ask(ChatModel(), **body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"], error["code"], error["param"]) == (
+        status,
+        "invalid_request_error",
+        code,
+        param,
+    )
+    assert message in error["message"]
+
+
+def test_what_is_no_json_and_what_is_not_there() -> None:
+    one = client(ChatModel())
+    answer = one.post(CHAT, content=b"")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, None)
+    assert answer.json()["detail"] == "body: Field required"
+    for method, path, status in (("GET", "/v1/x", 404), ("GET", CHAT, 405), ("GET", "/docs", 404)):
+        answer = one.request(method, path)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (status, "invalid_request_error")
+
+
+def test_the_queue_is_asked_before_the_question_is_understood() -> None:
+    full: Any = SimpleNamespace(check_place=lambda visitor: raising(Busy(f"full for {visitor}"))(), chat_models={})
+    answer = client(desk=full).post(CHAT, json={"model": "none", "messages": [*ASKED, *ASKED]})
+    assert (answer.status_code, answer.json()["detail"]) == (429, "full for testclient")
+
+
+def test_an_event_is_a_line_of_json() -> None:
+    assert event({"a": "é\n"}) == 'data: {"a": "é\\n"}\n\n'

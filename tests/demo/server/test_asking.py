@@ -1,0 +1,37 @@
+"""`data ask` with our own server as the API."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from data_tools.ask.ask import ask
+from data_tools.ask.options import Options
+from data_tools.ask.plan import prepare
+from data_tools.ask.rate_limit import Patience
+from llm.chat.chat_model import question
+from llm.chat.generation import Sampling
+from tests.demo.conftest import LIMITS, Server, picture
+
+
+def test_our_own_server_answers_texts_and_pictures(server: Server, tmp_path: Path) -> None:
+    """A model of random weights never ends by itself: its own last words are made the stop word."""
+    told = server.desk.chat_models["text"].answer(question("谁？"), Sampling(max_new_tokens=LIMITS.new_tokens))
+    stop = told[-2:]
+    whole = told[: told.index(stop)]
+    assert whole.strip()
+    (tmp_path / "q.txt").write_text("谁？\n", encoding="utf-8")
+    options = Options("text", f"{server.url}/v1", set=(f"stop={json.dumps([stop])}",))
+    outcome = ask(prepare(tmp_path / "q.txt", tmp_path / "text.jsonl", options))
+    assert (outcome.exit_code, outcome.tally.retried) == (0, 0)
+    (row,) = outcome.tally.rows.values()
+    assert row == {"messages": [{"role": "user", "content": "谁？"}, {"role": "assistant", "content": whole.strip()}]}
+    (tmp_path / "pictures").mkdir()
+    for seed in range(3):
+        (tmp_path / "pictures" / f"{seed}.png").write_bytes(picture(seed))
+    options = Options("eyes", f"{server.url}/v1", instruction="What is it?", workers=2)
+    plan = prepare(tmp_path / "pictures", tmp_path / "eyes.jsonl", options)
+    outcome = ask(replace(plan, patience=Patience(30, 0.05, 0.2)))  # its queue is short: some may be told to come back
+    # It answers about each, always cut off at the limit, which is no answer.
+    cut = "the answer was cut off at the token limit (see --set max_tokens=...), 3 times"
+    assert sorted(outcome.tally.failed) == [(f"{seed}.png", cut) for seed in range(3)]
+    assert outcome.tally.tokens.completion == 3 * 3 * LIMITS.new_tokens

@@ -1,0 +1,135 @@
+"""The numbers that bound what a stranger may send, and JSON judged by them: one under, at, and one over each."""
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from demo.server.json_bounds import excess
+from demo.server.limits import DEFAULT, FORMATS, IMAGE, SHORTEST_TOKEN, JsonBounds, Limits, strangers
+from vlm.vision.images import ImageLimits
+
+SMALL = JsonBounds(items=3, depth=2, structure=12, quotes=4)
+QUOTES, STRUCTURE = "more than 4 quotation marks", "more than 12 bytes outside its strings"
+ITEMS, DEPTH = "more than 3 values", "lists and objects more than 2 deep"
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b"", ""),
+        (b"3", ""),
+        # Quotation marks, those inside strings among them.
+        (b'["ab"]', ""),
+        (b'["a","b"]', ""),
+        (rb'["a","\""]', QUOTES),
+        (b'["a","b","c"]', QUOTES),
+        (b'"' * 4, ""),
+        (b'"' * 5, QUOTES),
+        # Bytes outside strings: one under, at, one over, and a long string that is none of them.
+        (b"[         1", ""),
+        (b"[          1", ""),
+        (b"[           1", STRUCTURE),
+        (b'[       "a"       ]'.replace(b"  ", b" "), ""),
+        (b'["' + b" [[[,,," * 99 + b'"]', ""),
+        (b'"a"' + b" " * 12, ""),
+        (b'"a"' + b" " * 13, STRUCTURE),
+        (b" " * 12 + b'"a"', ""),
+        (b" " * 13 + b'"a"', STRUCTURE),
+        # Values: a comma, a list and an object each count as one more.
+        (b"[1,2]", ""),
+        (b"[1,2,3]", ""),
+        (b"[1,2,3,4]", ITEMS),
+        (b"1,2,3,4", ""),
+        (b"1,2,3,4,5", ITEMS),
+        (b"[][][]", ""),
+        (b"[][][][]", ITEMS),
+        (b"{}{}{}", ""),
+        (b"{}{}{}{}", ITEMS),
+        (b"{}[],", ""),
+        (b"{}[],,", ITEMS),
+        (b'{"a":1}', ""),
+        # Depth, of lists and objects alike; what closes without having been opened lowers it.
+        (b"[1]", ""),
+        (b"[[1]]", ""),
+        (b"[[[1]]]", DEPTH),
+        (b"{[{", DEPTH),
+        (b"[]{}[]", ""),
+        (b"[[", ""),
+        (b"[[[", DEPTH),
+        (b"][[[", ""),
+        (b"}[[[", ""),
+    ],
+)
+def test_what_is_too_much(body: bytes, found: str) -> None:
+    assert excess(body, SMALL) == found
+
+
+def test_the_first_of_several_is_told() -> None:
+    assert excess(b'"""""' + b"[" * 20, SMALL) == QUOTES
+    assert excess(b"[" * 13, SMALL) == STRUCTURE
+    assert excess(b"[[[[", SMALL) == ITEMS
+
+
+def test_large_numbers_are_told_with_commas() -> None:
+    bounds = JsonBounds()
+    assert excess(b'"' * 250_001, bounds) == "more than 250,000 quotation marks"
+    assert excess(b" " * 500_001, bounds) == "more than 500,000 bytes outside its strings"
+    assert excess(b"," * 20_001, bounds) == "more than 20,000 values"
+    assert excess(b"[" * 25, bounds) == "lists and objects more than 24 deep"
+    for within in (b'"' * 250_000, b" " * 500_000, b"," * 20_000, b"[" * 24):
+        assert excess(within, bounds) == ""
+
+
+def test_the_numbers() -> None:
+    """Written out once more: whoever changes one changes what strangers may do."""
+    assert asdict(JsonBounds()) == {"items": 20_000, "depth": 24, "structure": 500_000, "quotes": 250_000}
+    assert ImageLimits(20_000_000, 10_485_760, ("JPEG", "PNG", "WEBP", "GIF", "BMP")) == IMAGE
+    assert IMAGE.formats == FORMATS and SHORTEST_TOKEN == 16
+    assert asdict(DEFAULT) == {
+        "images": 4,
+        "image": asdict(IMAGE),
+        "text": 100_000,
+        "messages": 200,
+        "parts": 64,
+        "stop_words": 16,
+        "body": 67_108_864,
+        "event": 2_097_152,
+        "json": asdict(JsonBounds()),
+        "waiting": 8,
+        "new_tokens": 4096,
+        "head_seconds": 15.0,
+        "body_seconds": 120.0,
+        "send_seconds": 60.0,
+        "uploads": 4_294_967_296,
+        "unread": 200,
+        "sessions": 256,
+        "share_waiting": 0,
+        "share_events": 0,
+        "share_uploads": 0,
+        "share_sessions": 0,
+        "share_connections": 0,
+    }
+    assert Limits() == DEFAULT
+
+
+def test_four_pictures_at_their_edge_are_one_body() -> None:
+    """In base64, three bytes are four characters."""
+    assert DEFAULT.images * (DEFAULT.image.max_bytes * 4 // 3 + 4) < DEFAULT.body
+
+
+def test_strangers_have_shares_and_nothing_else_changes() -> None:
+    shares = {
+        "share_waiting": 2,
+        "share_events": 8,
+        "share_uploads": 268_435_456,
+        "share_sessions": 16,
+        "share_connections": 64,
+    }
+    assert asdict(strangers()) == asdict(DEFAULT) | shares
+    assert strangers(replace(DEFAULT, text=7)).text == 7
+
+
+@pytest.mark.parametrize(("waiting", "share"), [(0, 1), (1, 1), (3, 1), (5, 1), (6, 2), (8, 2), (9, 3)])
+def test_a_third_of_the_queue_is_one_visitors_and_one_place_at_least(waiting: int, share: int) -> None:
+    shared = strangers(Limits(waiting=waiting, sessions=32))
+    assert (shared.share_waiting, shared.share_events, shared.share_sessions) == (share, waiting, 2)

@@ -1,0 +1,275 @@
+"""The queue in front of the models: who waits, in which order they are served, and exactly when it is full."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, suppress
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from demo.server.generation_queue import GLANCE, NOBODY_ELSE, PATIENCE, Busy, Desk, Reader
+from llm.chat.generation import Sampling
+from llm.chat.token_stream import Abandoned
+from llm.formats.conversation import Message
+
+FULL = "the queue is full. Try again in a moment"
+SAMPLING = Sampling(max_new_tokens=7)
+ASKED = (Message("user", ("Q",)),)
+Turn = Callable[[Callable[[], bool]], AbstractContextManager[None]]
+
+
+class Answer:
+    """A reply that says these pieces, None standing for its end, and notes that it was stopped."""
+
+    def __init__(self, *pieces: str | None) -> None:
+        self.pieces = iter(pieces)
+        self.waits: list[float | None] = []
+        self.stops = 0
+
+    def piece(self, seconds: float | None = None) -> str | None:
+        self.waits.append(seconds)
+        return next(self.pieces)
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+class ChatModel:
+    """Keeps the turns that it is given, which nobody takes until the test does."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = iter(answers)
+        self.turns: list[Turn] = []
+        self.given: list[tuple[Any, ...]] = []
+        self.error: Exception | None = None
+
+    def fitting(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
+        return (*messages, Message("assistant", (f"room for {new_tokens}",)))
+
+    def stream(self, messages: Any, sampling: Sampling, turn: Turn, patience: float, reader: str) -> Answer:
+        if self.error:
+            raise self.error
+        self.turns.append(turn)
+        self.given.append((messages, sampling, patience, reader))
+        return next(self.answers, Answer(None))
+
+
+def never() -> bool:
+    return False
+
+
+def ask(desk: Desk, chat_model: Any, visitor: str = "") -> Any:
+    return desk.ask(chat_model, ASKED, SAMPLING, visitor)
+
+
+def is_busy(desk: Desk, visitor: str, said: str) -> None:
+    """Neither way is a place given, and none is taken by asking."""
+    before = desk.length
+    for way in (lambda: desk.check_place(visitor), lambda: ask(desk, ChatModel(), visitor)):
+        with pytest.raises(Busy) as caught:
+            way()
+        assert str(caught.value) == said
+    with pytest.raises(Busy), desk.turn(visitor):
+        raise AssertionError("it was served")
+    assert desk.length == before
+
+
+# How many may wait ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 2, 3])
+def test_one_is_served_and_so_many_wait(waiting: int) -> None:
+    desk, chat_model = Desk({}, waiting), ChatModel()
+    held = []
+    for number in range(waiting + 1):
+        assert desk.length == number
+        desk.check_place(f"visitor {number}")
+        held.append(ask(desk, chat_model, f"visitor {number}"))
+    assert desk.length == waiting + 1
+    is_busy(desk, "", FULL)
+    is_busy(desk, "visitor 0", FULL)
+    with chat_model.turns[0](never):
+        is_busy(desk, "", FULL)
+    assert desk.length == waiting
+    desk.check_place()
+    ask(desk, chat_model)
+    is_busy(desk, "", FULL)
+
+
+@pytest.mark.parametrize("share", [1, 2, 3])
+def test_a_visitor_has_so_many_places(share: int) -> None:
+    desk, chat_model = Desk({}, 9, share), ChatModel()
+    for _ in range(share):
+        desk.check_place("10.0.0.7")
+        ask(desk, chat_model, "10.0.0.7")
+    is_busy(desk, "10.0.0.7", f"{share} of your questions wait already. Try again when one is answered")
+    for other in ("10.0.0.8", ""):
+        desk.check_place(other)
+        ask(desk, chat_model, other)
+    with chat_model.turns[0](never):
+        is_busy(desk, "10.0.0.7", f"{share} of your questions wait already. Try again when one is answered")
+    ask(desk, chat_model, "10.0.0.7")
+
+
+def test_this_machine_has_no_share_and_a_share_of_0_is_no_bound() -> None:
+    for desk, visitor in ((Desk({}, 5, 1), ""), (Desk({}, 5), "10.0.0.7"), (Desk({}, 5, 0), "10.0.0.7")):
+        chat_model = ChatModel()
+        for _ in range(6):
+            ask(desk, chat_model, visitor)
+        is_busy(desk, visitor, FULL)
+
+
+def test_a_full_queue_is_told_before_a_share_that_is_used_up() -> None:
+    desk, chat_model = Desk({}, 1, 2), ChatModel()
+    ask(desk, chat_model, "10.0.0.7")
+    ask(desk, chat_model, "10.0.0.7")
+    is_busy(desk, "10.0.0.7", FULL)
+
+
+# Order ----------------------------------------------------------------------------------------------------------------
+
+
+def test_places_are_served_in_the_order_in_which_they_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The later ones are there long before: each begins when the one before it has left."""
+    monkeypatch.setattr("demo.server.generation_queue.GLANCE", 30.0)
+    desk, chat_model, order = Desk({}, 4), ChatModel(), list[str]()
+    for _ in range(4):
+        ask(desk, chat_model)
+    here = [threading.Event() for _ in range(4)]
+
+    def take(number: int) -> None:
+        here[number].set()
+        with chat_model.turns[number](never):
+            order.append(f"{number} begins")
+            order.append(f"{number} ends")
+
+    threads = [threading.Thread(target=take, args=(number,), daemon=True) for number in (3, 1, 2)]
+    for thread in threads:
+        thread.start()
+    assert all(event.wait(10) for event in here[1:])
+    assert order == []
+    take(0)
+    for thread in threads:
+        thread.join(10)
+    assert order == [f"{number} {what}" for number in range(4) for what in ("begins", "ends")]
+    assert desk.length == 0
+
+
+def test_only_the_first_is_served_and_one_who_is_stopped_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("demo.server.generation_queue.GLANCE", 0.001)
+    desk, chat_model = Desk({}, 2), ChatModel()
+    for _ in range(3):
+        ask(desk, chat_model)
+    looks = iter([False, False, True])
+    with pytest.raises(Abandoned), chat_model.turns[1](lambda: next(looks)):
+        raise AssertionError("it was served out of turn")
+    assert next(looks, None) is None and desk.length == 2
+    with pytest.raises(Abandoned), chat_model.turns[0](lambda: True):
+        raise AssertionError("it was served though it was stopped")
+    assert desk.length == 1
+    with chat_model.turns[2](never):
+        assert desk.length == 1
+    assert desk.length == 0
+
+
+def test_a_place_is_left_whatever_happens_in_the_turn() -> None:
+    desk, chat_model = Desk({}, 2), ChatModel()
+    ask(desk, chat_model)
+    with pytest.raises(ZeroDivisionError), chat_model.turns[0](never):
+        assert desk.length == 1
+        raise ZeroDivisionError
+    assert desk.length == 0
+    chat_model.error = KeyError("no prompt of it")
+    with pytest.raises(KeyError):
+        ask(desk, chat_model)
+    assert desk.length == 0
+    with suppress(ZeroDivisionError), desk.turn("10.0.0.7"):
+        assert desk.length == 1
+        raise ZeroDivisionError
+    assert desk.length == 0
+
+
+def test_work_of_another_kind_waits_for_its_turn_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("demo.server.generation_queue.GLANCE", 30.0)
+    desk, chat_model, order = Desk({}, 2), ChatModel(), list[str]()
+    ask(desk, chat_model)
+
+    def work() -> None:
+        with desk.turn():
+            order.append("work")
+
+    thread = threading.Thread(target=work, daemon=True)
+    with chat_model.turns[0](never):
+        thread.start()
+        while desk.length < 2:
+            thread.join(0.001)
+        order.append("answer")
+    thread.join(10)
+    assert order == ["answer", "work"]
+
+
+# What is handed on ---------------------------------------------------------------------------------------------------
+
+
+def test_a_speaker_is_told_whom_it_answers_and_how_long_it_waits_for_them() -> None:
+    desk, chat_model = Desk({}, 9, patience=3.5), ChatModel()
+    ask(desk, chat_model)
+    ask(desk, chat_model, "10.0.0.7")
+    ask(Desk({}, 9), chat_model)
+    assert chat_model.given == [
+        (ASKED, SAMPLING, 3.5, "this machine"),
+        (ASKED, SAMPLING, 3.5, "10.0.0.7"),
+        (ASKED, SAMPLING, 15.0, "this machine"),
+    ]
+    assert (PATIENCE, GLANCE) == (15.0, 0.2)
+    assert (NOBODY_ELSE.name, NOBODY_ELSE.left()) == ("", False)
+
+
+def test_an_answer_grows_until_its_end() -> None:
+    answer = Answer("a", "", "bc", None)
+    desk, chat_model = Desk({}, 9), ChatModel(answer)
+    assert list(desk.growing(chat_model, ASKED, SAMPLING)) == ["a", "a", "abc", "abc"]
+    assert answer.waits == [0.2] * 4 and answer.stops == 1
+    fitted = (*ASKED, Message("assistant", ("room for 7",)))
+    assert chat_model.given == [(fitted, SAMPLING, 15.0, "this machine")]
+    empty = ChatModel(Answer(None))
+    assert list(desk.growing(empty, ASKED, SAMPLING)) == [""], "one value at least"
+
+
+def test_an_answer_is_stopped_when_its_reader_leaves_or_closes_it() -> None:
+    left = iter([False, True])
+    leaving, closed = Answer("a", "b", "c"), Answer("a", "b", "c")
+    desk, chat_model = Desk({}, 9), ChatModel(leaving, closed)
+    growing: Iterator[str] = desk.growing(
+        chat_model,
+        ASKED,
+        SAMPLING,
+        Reader("10.0.0.7", lambda: next(left)),
+    )
+    assert list(growing) == ["a", "a"], "what came before is shown"
+    assert leaving.stops == 1 and chat_model.given[0][3] == "10.0.0.7"
+    again: Any = desk.growing(chat_model, ASKED, SAMPLING)
+    assert next(again) == "a"
+    again.close()
+    assert closed.stops == 1
+
+
+def test_closing_stops_every_answer_that_somebody_still_holds() -> None:
+    first, second, forgotten = Answer(), Answer(), Answer()
+    desk, chat_model = Desk({}, 9), ChatModel(first, second, forgotten)
+    with ExitStack() as stack:
+        stack.enter_context(desk.turn())
+        held = [ask(desk, chat_model), ask(desk, chat_model)]
+        ask(desk, chat_model)
+        desk.close()
+        assert [answer.stops for answer in (first, second)] == [1, 1] and held == [first, second]
+    desk.close()
+    assert first.stops == 2, "its place is there until its thread has left"
+    del forgotten
+    desk.close()
+
+
+def test_a_desk_knows_its_speakers_by_name() -> None:
+    chat_models: Any = {"m": SimpleNamespace()}
+    assert Desk(chat_models, 1).chat_models is chat_models

@@ -1,0 +1,47 @@
+"""Long conversations lose their oldest turns, never a picture."""
+
+from llm.chat.context_window import split_system, trim
+from llm.formats.conversation import ImageRef, Message
+
+SYSTEM = Message("system", ("S" * 5,))
+PICTURE = ImageRef("a.png")
+
+
+def tokens(messages: tuple[Message, ...]) -> int:
+    """A character a token, ten an image."""
+    images = sum(isinstance(part, ImageRef) for message in messages for part in message.parts)
+    return sum(len(message.text) for message in messages) + 10 * images
+
+
+def turns(*texts: str) -> tuple[Message, ...]:
+    return tuple(Message("assistant" if index % 2 else "user", (text,)) for index, text in enumerate(texts))
+
+
+def test_what_fits_stays_as_it_is() -> None:
+    messages = (SYSTEM, *turns("aaaa", "bbbb", "cccc"))
+    assert trim(messages, tokens, 17) is messages
+
+
+def test_questions_leave_with_their_answers_and_the_system_message_stays() -> None:
+    messages = (SYSTEM, *turns("aaaa", "bbbb", "cccc", "dddd", "eeee"))
+    assert trim(messages, tokens, 24) == (SYSTEM, *turns("cccc", "dddd", "eeee"))
+    assert trim(messages, tokens, 16) == (SYSTEM, *turns("eeee"))
+    assert trim(messages[1:], tokens, 12) == turns("cccc", "dddd", "eeee")
+
+
+def test_the_last_question_always_stays() -> None:
+    assert trim((SYSTEM, *turns("aaaa", "bbbb", "c" * 99)), tokens, 10) == (SYSTEM, *turns("c" * 99))
+
+
+def test_pictures_move_to_the_first_question_that_stays() -> None:
+    first, last = Message("user", (PICTURE, "aaaa")), Message("user", (ImageRef("b.png"), "e"))
+    asked = (first, *turns("aaaa", "bbbb", "cccc", "dddd")[1:], last)
+    assert [message.role for message in asked] == ["user", "assistant", "user", "assistant", "user"]
+    assert trim(asked, tokens, 21) == (Message("user", (PICTURE, ImageRef("b.png"), "e")),)
+    once = trim(asked, tokens, 32)
+    assert once[0] == Message("user", (PICTURE, "cccc")) and len(once) == 3
+
+
+def test_split_system() -> None:
+    assert split_system((SYSTEM, *turns("a"))) == ((SYSTEM,), turns("a"))
+    assert split_system(turns("a")) == ((), turns("a")) and split_system(()) == ((), ())

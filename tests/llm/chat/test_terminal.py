@@ -1,0 +1,111 @@
+"""The terminal's conversation, typed in from a list: pictures, forgetting, what does not fit."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llm.chat.generation import Sampling
+from llm.chat.terminal import Terminal
+from llm.errors import DataError, ImageError
+from llm.formats.conversation import ImageRef, Message
+
+
+class Recorder:
+    """Answers with a number and keeps what it was asked; five messages fit."""
+
+    sees = True
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Message, ...]] = []
+
+    def fitting(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
+        assert new_tokens == 7
+        return messages if len(messages) <= 5 else (*messages[:1], *messages[3:])
+
+    def stream(self, messages: tuple[Message, ...], _: Sampling) -> Iterator[str]:
+        if messages[-1].text == "bad":
+            raise DataError("nothing can be said to that")
+        self.asked.append(messages)
+        yield from ("answer ", str(len(self.asked)))
+
+    def answer(self, messages: tuple[Message, ...], sampling: Sampling) -> str:
+        return "".join(self.stream(messages, sampling))
+
+
+def check(image: ImageRef) -> None:
+    if "broken" in image.path:
+        raise ImageError(f"{image.path}: broken")
+
+
+def talk(monkeypatch: pytest.MonkeyPatch, typed: list[str], chat_model: Recorder, **options: Any) -> None:
+    lines = iter(typed)
+
+    def ask(_: str) -> str:
+        try:
+            return next(lines)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", ask)
+    Terminal(chat_model, Sampling(max_new_tokens=7), check, **options).talk()
+
+
+def user(text: str, *images: str) -> Message:
+    return Message("user", (*(ImageRef(path) for path in images), text))
+
+
+def assistant(text: str) -> Message:
+    return Message("assistant", (text,))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_history_grows_and_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stream: bool
+) -> None:
+    chat_model = Recorder()
+    typed = ["你好", "", "two", "RESET", "three", "EXIT", "never"]
+    talk(monkeypatch, typed, chat_model, system="S", images=("a.png",), stream=stream)
+    system = Message("system", ("S",))
+    first = (system, user("你好", "a.png"))
+    assert chat_model.asked == [
+        first,
+        (*first, assistant("answer 1"), user("two")),
+        (system, user("three", "a.png")),
+    ]
+    printed = capsys.readouterr().out
+    assert "answer 1\n" in printed and "(history forgotten)" in printed and "answer 4" not in printed
+
+
+def test_pictures_are_shown_in_between(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    chat_model = Recorder()
+    talk(monkeypatch, ["one", "/image b.png", "/image broken.png", "/image c.png", "two", "three"], chat_model)
+    assert chat_model.asked[1][-1] == user("two", "b.png", "c.png")
+    assert chat_model.asked[2][-1] == user("three")
+    assert "(broken.png: broken)" in capsys.readouterr().out
+
+
+def test_a_model_without_eyes_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    chat_model = Recorder()
+    chat_model.sees = False
+    talk(monkeypatch, ["/image b.png", "one"], chat_model)
+    assert chat_model.asked == [(user("one"),)] and "sees no pictures" in capsys.readouterr().out
+
+
+def test_oldest_turns_are_left_out_and_stay_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat_model = Recorder()
+    talk(monkeypatch, ["one", "two", "three", "four"], chat_model, system="S")
+    assert [message.text for message in chat_model.asked[2]] == ["S", "two", "answer 2", "three"]
+    assert [message.text for message in chat_model.asked[3]] == ["S", "three", "answer 3", "four"]
+    assert capsys.readouterr().out.count("(1 of the oldest turns no longer fit") == 2
+
+
+def test_a_question_that_cannot_be_answered_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat_model = Recorder()
+    talk(monkeypatch, ["one", "bad", "two"], chat_model)
+    assert [message.text for message in chat_model.asked[1]] == ["one", "answer 1", "two"]
+    assert "(nothing can be said to that)" in capsys.readouterr().out

@@ -1,0 +1,87 @@
+"""Records whose images turned bad: from which step they are left out, how many may be, and what a checkpoint keeps."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llm.data.bad_images import Quarantine
+from llm.errors import DataError, ImageError
+from llm.formats.conversation import ImageRef
+
+
+class Corpus:
+    """`count` records; record n shows the images n and, from 100 on, n + 1 as well."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.places = [f"data.jsonl:{n + 1}" for n in range(count)]
+        self.images = [(f"{n}.png", f"{n + 1}.png") if n >= 100 else (f"{n}.png",) for n in range(count)]
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def quarantine(count: int, *bad: str, stop: bool = False) -> tuple[Quarantine, list[str]]:
+    """A quarantine, and the images it looked at."""
+    seen: list[str] = []
+
+    def look(image: ImageRef) -> None:
+        seen.append(image.path)
+        if image.path in bad:
+            raise ImageError("cut off", "Fetch it again", image.path, "image-broken")
+
+    corpus: Any = Corpus(count)
+    return Quarantine(corpus, look, stop), seen
+
+
+def indices(*numbers: int) -> Any:
+    return np.array(numbers, np.int64)
+
+
+def test_a_record_is_left_out_from_the_step_that_met_it_on() -> None:
+    found, seen = quarantine(50, "3.png")
+    found.look(indices(2, 3, 4), step=7)
+    assert sorted(seen) == ["2.png", "3.png", "4.png"]
+    for step, rest in ((6, [2, 3, 4]), (7, [2, 4]), (8, [2, 4])):
+        assert found.rest(indices(2, 3, 4), step).tolist() == rest
+    found.look(indices(3), step=9)
+    assert len(seen) == 3, "one that is left out is not looked at again"
+    ((index, since, why),) = found.state()
+    assert (index, since) == (3, 7) and "cut off" in why
+    assert found.told() == [f"data.jsonl:4: left out from step 7: {why}"]
+
+
+def test_an_image_is_read_once_and_takes_all_its_records_along() -> None:
+    found, seen = quarantine(3000, "101.png")
+    found.look(indices(100, 101, 102), step=1)
+    assert sorted(seen) == ["100.png", "101.png", "102.png", "103.png"]
+    assert [entry[0] for entry in found.state()] == [100, 101]
+
+
+@pytest.mark.parametrize(("count", "most"), [(10, 1), (1999, 1), (2000, 2), (5000, 5)])
+def test_one_in_a_thousand_may_be_left_out_and_a_single_one_always(count: int, most: int) -> None:
+    found, _ = quarantine(count, *(f"{n}.png" for n in range(20)))
+    for number in range(most):
+        found.look(indices(number), step=1)
+    with pytest.raises(DataError, match=rf"{most + 1} of {count} records have bad pictures, more than the {most} that"):
+        found.look(indices(most), step=1)
+
+
+def test_a_run_that_is_to_stop_names_record_and_file() -> None:
+    found, _ = quarantine(50, "3.png", stop=True)
+    found.look(indices(1, 2), step=4)
+    with pytest.raises(ImageError, match=r"step 5: data.jsonl:4: .*3\.png.*cut off"):
+        found.look(indices(2, 3), step=5)
+    assert found.state() == []
+
+
+def test_a_checkpoint_keeps_them_in_order_and_gives_them_back() -> None:
+    found, _ = quarantine(5000, "9.png", "2.png")
+    found.look(indices(9), step=3)
+    found.look(indices(2), step=1)
+    assert [entry[:2] for entry in found.state()] == [(2, 1), (9, 3)]
+    again, seen = quarantine(5000)
+    again.load([["9", 3.0, "cut off"], [2, 1, "gone"]])  # as JSON may have them
+    assert again.state() == [(2, 1, "gone"), (9, 3, "cut off")]
+    assert again.rest(indices(2, 9), 2).tolist() == [9] and seen == []

@@ -1,0 +1,148 @@
+"""A pack that several processes share: which rows each holds, and which heads it is given in exchange."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from llm.attention import ulysses
+from llm.attention.interface import packed_attention
+from llm.attention.ulysses import Exchange
+from llm.data.batch import collate
+from llm.data.batch_shard import Shard, cut
+from llm.encoding.encoder import IGNORED, Sample
+
+
+def sample(*labels: int) -> Sample:
+    ids = np.arange(10, 10 + len(labels), dtype=np.int32)
+    return Sample(ids, np.array(labels, np.int32))
+
+
+def held(shard: Shard) -> tuple[Any, ...]:
+    return (
+        shard.input_ids.tolist(),
+        shard.position_ids.tolist(),
+        shard.target_rows.tolist(),
+        shard.targets.tolist(),
+        shard.samples,
+    )
+
+
+def test_rows_of_each_process_by_hand() -> None:
+    """Five rows for two processes are three each, of which the last is padding."""
+    batch = collate([sample(IGNORED, 12), sample(11, IGNORED, 13)], (4, 7))
+    assert held(cut(batch, 2, 0)) == ([[10, 11, 10]], [[0, 1, 0]], [1, 2], [12, 11], (4, 7))
+    assert held(cut(batch, 2, 1)) == ([[11, 12, 0]], [[1, 2, 0]], [1], [13], (4, 7))
+    last = cut(batch, 2, 1)
+    assert last.tokens == 5 and last.attention == Exchange(batch.attention, 2, 3, 5)
+    assert last.muted().targets.tolist() == [IGNORED] and last.muted().target_rows.tolist() == [1]
+    assert held(last.to(torch.device("cpu"))) == held(last)
+    assert last.to(torch.device("meta")).input_ids.is_meta and last.to(torch.device("meta")).targets.is_meta
+
+
+def test_a_process_may_hold_no_target() -> None:
+    batch = collate([sample(11, IGNORED, IGNORED, IGNORED)])
+    assert [cut(batch, 4, rank).targets.tolist() for rank in range(4)] == [[11], [], [], []]
+
+
+class Processes:
+    """In the place of the exchange between processes: what each sent is noted, then handed out."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: list[Tensor] = []
+        self.receives: int | None = None  # the rank that is given its parts; None: notes are taken
+        monkeypatch.setattr(ulysses, "_swap", self.swap)
+
+    def swap(self, states: Tensor, ranks: int) -> Tensor:
+        assert len(states) == ranks, "a part for each process"
+        if self.receives is None:
+            self.sent.append(states)
+            return states
+        return torch.stack([states[self.receives] for states in self.sent])
+
+    def of_all(self, exchange: Any, parts: list[Tensor]) -> list[Tensor]:
+        self.sent, self.receives = [], None
+        for part in parts:
+            exchange(part)
+        found = []
+        for rank, part in enumerate(parts):
+            self.receives = rank
+            found.append(exchange(part))
+        return found
+
+
+@pytest.mark.parametrize(("ranks", "rows", "total"), [(2, 3, 5), (3, 2, 6), (2, 4, 8)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_rows_are_exchanged_for_heads_and_back(
+    monkeypatch: pytest.MonkeyPatch, ranks: int, rows: int, total: int, groups: int
+) -> None:
+    """Every process gets all real rows of its share of the heads; attention's output goes the other way."""
+    processes, heads, width = Processes(monkeypatch), 2 * ranks, 3
+    exchange = Exchange(None, ranks, rows, total)
+    states = torch.randn(1, heads, ranks * rows, width)
+    parts = [states[:, :, rank * rows : (rank + 1) * rows] for rank in range(ranks)]
+    found = processes.of_all(lambda part: exchange.whole(part, heads), parts)
+    for rank, got in enumerate(found):
+        assert torch.equal(got, states[:, 2 * rank : 2 * rank + 2, :total])
+
+    attended = torch.randn(1, total, heads, width)
+    shares = [attended[:, :, 2 * rank : 2 * rank + 2] for rank in range(ranks)]
+    for rank, got in enumerate(processes.of_all(exchange.own, shares)):
+        expected = torch.zeros(1, ranks * rows, heads, width)
+        expected[:, :total] = attended
+        assert torch.equal(got, expected[:, rank * rows : (rank + 1) * rows])
+
+
+def test_key_heads_that_the_processes_do_not_divide_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key head for four query heads on two processes: both attend to the same keys."""
+    processes, exchange = Processes(monkeypatch), Exchange(None, 2, 2, 4)
+    keys = torch.randn(1, 1, 4, 3)
+    parts = [keys[:, :, :2], keys[:, :, 2:]]
+    for got in processes.of_all(lambda part: exchange.whole(part, 4), parts):
+        assert torch.equal(got, keys.expand(1, 2, 4, 3))
+
+
+def test_parts_go_to_the_processes_of_their_number_and_gradients_come_back_the_same_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One process of three, whose neighbours send back ten times what they were sent."""
+
+    def exchanged(out: Tensor, states: Tensor, group: object) -> None:
+        assert group == "three" and states.is_contiguous()
+        out.copy_(10 * states)
+
+    monkeypatch.setattr(ulysses.group, "all_to_all_single", exchanged)
+    monkeypatch.setattr(ulysses, "_group_of", lambda ranks: {3: "three"}[ranks])
+    states = torch.arange(6.0).reshape(2, 3).t().requires_grad_()
+    swapped = ulysses._swap(states, 3)
+    assert torch.equal(swapped, 10 * states)
+    swapped.backward(torch.tensor([[1.0, 2.0]] * 3))
+    assert states.grad is not None and states.grad.tolist() == [[10.0, 20.0]] * 3
+
+
+def test_processes_that_share_a_pack_are_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llm.distributed import Ranks
+
+    monkeypatch.setattr(ulysses.group, "new_group", lambda members: members)
+    monkeypatch.setattr(ulysses.distributed, "here", lambda: Ranks(rank=3, world=6))
+    assert ulysses._group_of.__wrapped__(2) == [2, 3]
+    assert ulysses._group_of.__wrapped__(3) == [3, 4, 5]
+
+
+def test_attention_says_how_many_heads_the_queries_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four of queries, two of keys, three rows: the exchange repeats keys by these numbers."""
+    asked: list[int] = []
+
+    def whole(exchange: Exchange, states: Tensor, heads: int) -> Tensor:
+        asked.append(heads)
+        return states
+
+    monkeypatch.setattr(Exchange, "whole", whole)
+    monkeypatch.setattr(Exchange, "own", lambda exchange, attended: attended)
+    plan = collate([sample(11, 12, 13)]).attention
+    query, key = torch.randn(1, 4, 3, 8), torch.randn(1, 2, 3, 8)
+    shared, _ = packed_attention(torch.nn.Identity(), query, key, key, None, packed=Exchange(plan, 1, 3, 3))
+    alone, _ = packed_attention(torch.nn.Identity(), query, key, key, None, packed=plan)
+    assert asked == [4, 4, 4] and torch.equal(shared, alone)

@@ -1,0 +1,334 @@
+"""Chat templates: the segments they are cut into, prompts, the named ones written out, and what is refused."""
+
+import subprocess
+import sys
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from llm.encoding.chat_template import IMAGE, NAMED, Segment, Template, load_template, multimodal_jinja, proved
+from llm.errors import ConfigError, Place, TemplateError
+from llm.formats.conversation import Conversation, ImageRef, Message
+from tests.llm.tokenizers import CHATML, MARKS, bpe_tokenizer, llama_tokenizer
+
+TOKENIZERS = {
+    "bpe": bpe_tokenizer(*MARKS),
+    "legacy": llama_tokenizer(*MARKS),
+    "first": llama_tokenizer(*MARKS, scheme="first"),
+}
+for tokenizer in TOKENIZERS.values():
+    tokenizer.chat_template = CHATML
+
+SYSTEM = Message("system", ("Be kind.",))
+ONE = (Message("user", ("What is it?",)), Message("assistant", ("A dog.",)))
+THREE = (
+    Message("user", (ImageRef("a.png"), "What is in the picture?")),
+    Message("assistant", (" Two  cats\n",)),
+    Message("user", ("它们在做什么？",)),
+    Message("assistant", ("在睡觉。",)),
+    Message("user", ("Compare ", ImageRef("b.png"), "\nwith the first. ")),
+    Message("assistant", ("Alike",)),
+)
+TURNS = {"one": ONE, "three": THREE, "system": (SYSTEM, *THREE)}
+# The same as a tokenizer is given them.
+_THREE = ["<image>\nWhat is in the picture?", " Two  cats\n", "它们在做什么？", "在睡觉。"]
+_THREE += ["Compare <image>\nwith the first. ", "Alike"]
+WRITTEN = {"one": ["What is it?", "A dog."], "three": _THREE, "system": ["Be kind.", *_THREE]}
+
+SYSTEM_FIRST = "<|im_start|>system\n{}<|im_end|>\n"
+
+
+def conversation(*messages: Message) -> Conversation:
+    return Conversation(messages, Place("data.json", 7, "r1"))
+
+
+def shown(segments: list[Segment]) -> str:
+    return "".join(IMAGE if segment.image else segment.text for segment in segments)
+
+
+def supervised(segments: list[Segment]) -> str:
+    return "".join(segment.text for segment in segments if segment.supervised)
+
+
+def own(jinja: str, kind: str = "bpe") -> Template:
+    """The template of a tokenizer that carries `jinja` as its own."""
+    tokenizer = bpe_tokenizer() if kind == "bpe" else llama_tokenizer()
+    tokenizer.chat_template = jinja
+    return load_template("auto", tokenizer)
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@pytest.mark.parametrize("name", ["auto", *NAMED])
+def test_joined_text_is_the_tokenizers_and_answers_alone_are_supervised(kind: str, name: str) -> None:
+    template = load_template(name, TOKENIZERS[kind])
+    for case, turns in TURNS.items():
+        record = conversation(*turns)
+        segments = template.render(record)
+        messages = [{"role": turn.role, "content": text} for turn, text in zip(turns, WRITTEN[case], strict=True)]
+        theirs = TOKENIZERS[kind].apply_chat_template(messages, tokenize=False, chat_template=template.jinja)
+        assert template.reference(record) == theirs
+        if name != "plain":  # whose questions hold nothing but their images
+            assert shown(segments) == theirs
+        proved(template, record)
+        answers = [message.text for message in turns if message.role == "assistant"]
+        assert supervised(segments) == "".join(answer + template.stop for answer in answers)
+        pictures = [segment.image for segment in segments if segment.image]
+        assert pictures == list(record.images)
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@pytest.mark.parametrize("name", ["auto", *NAMED])
+def test_a_prompt_is_how_training_begins(kind: str, name: str) -> None:
+    template = load_template(name, TOKENIZERS[kind])
+    for turns in TURNS.values():
+        for number, message in enumerate(turns):
+            if message.role == "assistant":
+                prompt = shown(template.prompt(turns[:number]))
+                assert shown(template.render(conversation(*turns))).startswith(prompt + message.text + template.stop)
+                assert not supervised(template.prompt(turns[:number]))
+
+
+@pytest.mark.parametrize("name", sorted({"auto", *NAMED} - {"plain"}))
+def test_a_prompt_is_what_transformers_calls_the_generation_prompt(name: str) -> None:
+    tokenizer = TOKENIZERS["legacy"]
+    template = load_template(name, tokenizer)
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "What is it?"}]
+    theirs = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True, chat_template=template.jinja
+    )
+    assert shown(template.prompt((SYSTEM, ONE[0]))) == theirs
+
+
+TABLE = {
+    "chatml": "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
+    "<|im_start|>user\nV<|im_end|>\n<|im_start|>assistant\nB<|im_end|>\n",
+    "internlm_chat": "<|System|>:S\n<|User|>:U<eoh>\n<|Bot|>:A<eoa>\n<|User|>:V<eoh>\n<|Bot|>:B<eoa>\n",
+    "llama2_chat": "[INST] <<SYS>>\nS\n<</SYS>>\n\nU [/INST]A</s>[INST] V [/INST]B</s>",
+    "llama3_chat": "<|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\nU<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\nV<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nB<|eot_id|>",
+    "vicuna": "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
+    "detailed, and polite answers to the user's questions. S USER: U ASSISTANT:A</s>USER: V ASSISTANT:B</s>",
+    "mistral": "[INST] S\n\nU [/INST]A</s>[INST] V [/INST]B</s>",
+    "gemma": "<start_of_turn>user\nS\n\nU<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n"
+    "<start_of_turn>user\nV<end_of_turn>\n<start_of_turn>model\nB<end_of_turn>\n",
+    "phi3_chat": "<|system|>\nS<|end|>\n<|user|>\nU<|end|>\n<|assistant|>\nA<|end|>\n"
+    "<|user|>\nV<|end|>\n<|assistant|>\nB<|end|>\n",
+    "chatglm2": "S\n\n[Round 1]\n\n问：U\n\n答：A</s>[Round 2]\n\n问：V\n\n答：B</s>",
+    "chatglm3": "<|system|>\nS<|user|>\nU<|assistant|>\nA</s><|user|>\nV<|assistant|>\nB</s>",
+    "baichuan2_chat": "S<reserved_106>U<reserved_107>A</s><reserved_106>V<reserved_107>B</s>",
+    "deepseek_v2": "S\n\nUser: U\n\nAssistant: A</s>User: V\n\nAssistant: B</s>",
+    "zephyr": "<|system|>\nS</s>\n<|user|>\nU</s>\n<|assistant|>\nA</s><|user|>\nV</s>\n<|assistant|>\nB</s>",
+    "plain": "A</s>B</s>",
+}
+ALIASES = {"internlm2_chat": "chatml", "qwen_chat": "chatml", "smollm2": "chatml", "mixtral": "mistral"}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_named_templates_write_the_table(name: str) -> None:
+    roles = (("system", "S"), ("user", "U"), ("assistant", "A"), ("user", "V"), ("assistant", "B"))
+    record = conversation(*(Message(role, (text,)) for role, text in roles))
+    template = load_template(name, TOKENIZERS["legacy"])
+    # The begin token comes first, once, because this tokenizer opens every text with it.
+    assert shown(template.render(record)) == "<s>" + TABLE[ALIASES.get(name, name)]
+
+
+def test_the_begin_token_is_left_out_where_the_tokenizer_has_no_such_habit() -> None:
+    tokenizer = TOKENIZERS["bpe"]
+    assert tokenizer.bos_token == "<|im_start|>"
+    assert shown(load_template("vicuna", tokenizer).render(conversation(*ONE))).startswith("USER: ")
+
+
+def test_a_template_that_writes_the_begin_token_itself_writes_it_once() -> None:
+    jinja = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}"
+    template = own(jinja, "llama")
+    assert shown(template.render(conversation(*ONE))) == "<s>[user]What is it?</s>[assistant]A dog.</s>"
+
+
+def test_plain_text_is_plain_under_every_template() -> None:
+    record = conversation(Message("assistant", ("Once upon a time.",)))
+    for name in ("auto", *NAMED):
+        template = load_template(name, TOKENIZERS["legacy"])
+        assert shown(template.render(record)) == "<s>Once upon a time.</s>"
+        assert supervised(template.render(record)) == "Once upon a time.</s>"
+        proved(template, record)
+        assert shown(template.prompt(())) == "<s>"
+
+
+def test_plain_keeps_of_a_question_the_images_alone() -> None:
+    asked = Message("user", (ImageRef("a"), "\nDescribe ", ImageRef("b"), "\n"))
+    record = conversation(SYSTEM, asked, Message("assistant", ("a red square",)))
+    template = load_template("plain", TOKENIZERS["bpe"])
+    assert shown(template.render(record)) == "<image><image>a red square<|im_end|>"
+    assert [segment.supervised for segment in template.render(record)] == [False, False, True, True]
+    proved(template, record)
+
+
+def test_a_saved_plain_template_is_known_again() -> None:
+    tokenizer = llama_tokenizer()
+    for jinja in (load_template("plain", tokenizer).jinja, multimodal_jinja(load_template("plain", tokenizer).jinja)):
+        tokenizer.chat_template = jinja
+        record = conversation(Message("user", (ImageRef("a"), "What?")), Message("assistant", ("a cat",)))
+        assert shown(load_template("auto", tokenizer).render(record)) == "<s><image>a cat</s>"
+
+
+def test_an_answer_without_loss_is_context_with_its_end_mark() -> None:
+    turns = (THREE[0], Message("assistant", ("wrong",), loss=False), *THREE[2:4])
+    segments = own(CHATML).render(conversation(*turns))
+    assert supervised(segments) == "在睡觉。<|im_end|>"
+    assert shown(segments).count("wrong<|im_end|>") == 1
+
+
+def test_an_image_takes_a_line_of_its_own_however_the_line_break_is_given() -> None:
+    image, answer = ImageRef("a"), Message("assistant", ("A",))
+    texts = [
+        shown(own(CHATML).render(conversation(Message("user", parts), answer)))
+        for parts in ((image, "Q"), (image, "\nQ"), (image, "\n", "Q"))
+    ]
+    assert texts == ["<|im_start|>user\n<image>\nQ<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"] * 3
+
+
+TRIMMING = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}"
+    "{% if m.role == 'user' %}{{ m.content | trim }}{% else %}{{ m.content.lstrip('\\n') }}{% endif %}"
+    "{{ '<|im_end|>\\n' }}{% endfor %}"
+)
+
+
+def test_what_a_template_strips_is_stripped_from_the_segments() -> None:
+    turns = (Message("user", ("\n What? \u3000\n",)), Message("assistant", ("\n\n It is. \n",)))
+    record = conversation(*turns)
+    template = own(TRIMMING)
+    proved(template, record)
+    assert supervised(template.render(record)) == " It is. \n<|im_end|>"
+    assert "user\nWhat?<|im_end|>" in shown(template.render(record))
+    image_last = conversation(Message("user", (" look ", ImageRef("a"))), Message("assistant", ("ok",)))
+    proved(template, image_last)
+    assert "user\nlook <image><|im_end|>" in shown(template.render(image_last))
+
+
+def test_a_template_that_opens_with_its_own_system_text() -> None:
+    jinja = "{% if messages[0].role != 'system' %}" + SYSTEM_FIRST.format("You are Smol") + "{% endif %}" + CHATML
+    template = own(jinja)
+    for turns in TURNS.values():
+        proved(template, conversation(*turns))
+    assert shown(template.render(conversation(*ONE))).startswith(SYSTEM_FIRST.format("You are Smol"))
+
+
+def test_the_end_mark_reaches_from_the_answer_to_the_first_special_token() -> None:
+    template = own(
+        "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }} "
+        "{{ eos_token }}{% endif %}{% endfor %}",
+        "llama",
+    )
+    assert supervised(template.render(conversation(*ONE))) == "A dog. </s>"
+    assert template.stop == "</s>"
+
+
+FORGETFUL = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + (m.content.split('</think>')[-1] if m.role == "
+    "'assistant' else m.content) + '<|im_end|>\\n' }}{% endfor %}"
+)
+
+
+def test_a_template_that_looks_into_texts_is_caught_with_the_record_and_the_difference() -> None:
+    template = own(FORGETFUL)
+    proved(template, conversation(*ONE))
+    record = conversation(ONE[0], Message("assistant", ("<think>hm</think>A dog.",)))
+    with pytest.raises(TemplateError, match=r"data.json:7 \(record r1\)") as error:
+        proved(template, record)
+    assert "says 'im_start|>assistant\\n<think>hm</think>A dog.<" in str(error.value)
+    assert "writes 'im_start|>assistant\\nA dog.<" in str(error.value)
+
+
+NO_END = "{% for m in messages %}{{ m.role + ': ' + m.content + '\\n' }}{% endfor %}"
+END_AT_THE_END = (
+    "{% for m in messages %}{{ m.role + ': ' + m.content }}{% if loop.last %}{{ eos_token }}{% endif %}{% endfor %}"
+)
+
+
+def test_a_template_without_an_end_mark_is_refused_with_templates_that_fit() -> None:
+    with pytest.raises(TemplateError, match="no mark ends the answer in turn 2 of 2") as error:
+        own(NO_END)
+    assert "chatml" in str(error.value) and "vicuna" in str(error.value)
+    assert "llama3_chat" not in str(error.value)  # this tokenizer has no <|eot_id|>
+
+
+def test_an_end_mark_must_stand_behind_every_trained_answer() -> None:
+    template = own(END_AT_THE_END)
+    proved(template, conversation(*ONE))
+    with pytest.raises(TemplateError, match="no mark ends the answer in turn 2 of 6"):
+        template.render(conversation(*THREE))
+    untrained = (Message("assistant", ("A",), loss=False) if m.role == "assistant" else m for m in THREE[:5])
+    assert supervised(template.render(conversation(*untrained, THREE[5]))) == "Alike<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("jinja", "message"),
+    [
+        ("{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML, "no system"),
+        ("{% for message in messages if message.role != 'system' %}" + CHATML.partition("%}")[2], "drops"),
+        ("{% if messages[0].role == 'system' %}{{ messages[0].content }}{% endif %}" + CHATML, "repeats"),
+    ],
+)
+def test_a_template_that_refuses_drops_or_repeats_a_turn_says_so(jinja: str, message: str) -> None:
+    with pytest.raises(TemplateError, match=f"data.json:7 .record r1.: .*{message}"):
+        own(jinja).render(conversation(SYSTEM, *ONE))
+
+
+def test_a_template_for_other_content_is_refused() -> None:
+    with pytest.raises(TemplateError, match="drops"):
+        own("{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{{ eos_token }}{% endfor %}")
+
+
+def test_templates_that_are_not_there() -> None:
+    bare = llama_tokenizer()
+    with pytest.raises(TemplateError, match="no chat template of its own"):
+        load_template("auto", bare)
+    with pytest.raises(ConfigError, match="did you mean vicuna"):
+        load_template("vicunna", bare)
+    with pytest.raises(ConfigError, match="known: auto, chatml"):
+        load_template("???", bare)
+    with pytest.raises(TemplateError, match="no mark ends the answer"):
+        load_template("llama3_chat", bare)
+
+
+def render_list(tokenizer: PreTrainedTokenizerFast, jinja: str, content: object) -> str:
+    messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "A"}]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, chat_template=jinja))
+
+
+@pytest.mark.parametrize("name", ["auto", *NAMED])
+def test_a_multimodal_template_renders_lists_as_training_renders_parts(name: str) -> None:
+    tokenizer = TOKENIZERS["legacy"]
+    template = load_template(name, tokenizer)
+    jinja = multimodal_jinja(template.jinja)
+    image, text = {"type": "image"}, {"type": "text", "text": "What?"}
+    cases: list[tuple[object, Message]] = [
+        ("What?", Message("user", ("What?",))),
+        ([text], Message("user", ("What?",))),
+        ([image, text], Message("user", (ImageRef("a"), "What?"))),
+        ([image, {"type": "text", "text": "\nWhat?"}], Message("user", (ImageRef("a"), "\nWhat?"))),
+        ([text, image, image, text], Message("user", ("What?", ImageRef("a"), ImageRef("b"), "What?"))),
+    ]
+    for content, message in cases:
+        record = conversation(message, Message("assistant", ("A",)))
+        assert render_list(tokenizer, jinja, content) == shown(template.render(record))
+    assert ("<image>\nWhat?" in render_list(tokenizer, jinja, [image, text])) == (name != "plain")
+
+
+def test_a_multimodal_template_is_wrapped_once_and_knows_two_kinds_of_part() -> None:
+    from jinja2.exceptions import TemplateError as JinjaError
+
+    jinja = multimodal_jinja(CHATML)
+    assert multimodal_jinja(jinja) == jinja
+    assert render_list(TOKENIZERS["bpe"], multimodal_jinja("\n" + CHATML), "Q").startswith("\n<|im_start|>")
+    with pytest.raises(JinjaError, match="video"):
+        render_list(TOKENIZERS["bpe"], jinja, [{"type": "video"}])
+
+
+def test_templates_are_read_without_torch() -> None:
+    code = (
+        "import sys, llm.encoding.chat_template; sys.exit(bool({'torch', 'transformers', 'jinja2'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,365 @@
+"""Ids, labels and prompts: written by hand, by the tokenizer on the whole text, and safe from typed special tokens."""
+
+import hashlib
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from llm.encoding.chat_template import NAMED, load_template
+from llm.encoding.encoder import IGNORED, Encoder, Sample
+from llm.errors import Place, RecordError
+from llm.formats.conversation import Conversation, ImageRef, Message, Role
+from tests.llm.tokenizers import CHATML, MARKS, bpe_tokenizer, decode, ids_of, llama_tokenizer, wrap
+
+TOKENIZERS = {
+    "bpe": bpe_tokenizer(*MARKS),
+    "legacy": llama_tokenizer(*MARKS),
+    "first": llama_tokenizer(*MARKS, scheme="first"),
+}
+for tokenizer in TOKENIZERS.values():
+    tokenizer.chat_template = CHATML
+TEMPLATES = ["auto", *NAMED]
+PLACE = Place("data.json", 3, "r1")
+ROWS = 3
+
+
+def conversation(*messages: Message) -> Conversation:
+    return Conversation(messages, PLACE)
+
+
+def talk(*texts: str) -> tuple[Message, ...]:
+    """Questions and answers in turn."""
+    roles: tuple[Role, Role] = ("user", "assistant")
+    return tuple(Message(roles[number % 2], (text,)) for number, text in enumerate(texts))
+
+
+def encoder(tokenizer: PreTrainedTokenizerFast, name: str = "auto") -> Encoder:
+    return Encoder(tokenizer, load_template(name, tokenizer), ids_of(tokenizer, "<image>")[0], ROWS)
+
+
+def targets(sample: Sample) -> list[int]:
+    return [int(label) for label in sample.labels if label != IGNORED]
+
+
+WITH_IMAGES = (
+    Message("system", ("Be kind.",)),
+    Message("user", (ImageRef("a.png"), "What is in the picture?")),
+    Message("assistant", ("Two  cats, é\n",)),
+    Message("user", ("它们在做什么？ Compare ", ImageRef("b.png"), "with it")),
+    Message("assistant", ("在睡觉。",)),
+    Message("user", ("And now?",)),
+    Message("assistant", ("Nothing.",)),
+)
+
+
+# The smallest vocabulary in which a conversation can be written out by hand.
+SPELLED = [
+    "<|im_start|>",
+    "<|im_end|>",
+    "<image>",
+    "Ċ",
+    "u",
+    "s",
+    "e",
+    "r",
+    "a",
+    "i",
+    "t",
+    "n",
+    "H",
+    "O",
+    "k",
+    "?",
+    "Ġ",
+]
+U, A, I = [4, 5, 6, 7], [8, 5, 5, 9, 5, 10, 8, 11, 10], IGNORED  # noqa: E741 - user, assistant, ignored
+
+
+def spelled() -> PreTrainedTokenizerFast:
+    """One character, one id."""
+    backend = Tokenizer(models.BPE({text: number for number, text in enumerate(SPELLED)}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = wrap(backend, eos_token="<|im_end|>")
+    tokenizer.add_tokens(SPELLED[:3], special_tokens=True)
+    tokenizer.chat_template = CHATML
+    return tokenizer
+
+
+def test_ids_and_labels_written_by_hand() -> None:
+    picture = ImageRef("cat.png")
+    asked = (Message("user", (picture, "Hi?")), Message("assistant", ("Ok",)), *talk("Hi", "k"))
+    sample = encoder(spelled()).encode(conversation(*asked))
+    question = [0, *U, 3, 2, 2, 2, 3, 12, 9, 15, 1, 3, 0, *A, 3]
+    assert sample.ids.tolist() == [*question, 13, 14, 1, 3, 0, *U, 3, 12, 9, 1, 3, 0, *A, 3, 14, 1]
+    assert sample.labels.tolist() == [*[I] * 25, 13, 14, 1, *[I] * 22, 14, 1, I]
+    assert sample.images == (picture,)
+    assert sample.branches == ()
+    assert sample.ids.dtype == sample.labels.dtype == np.int32
+
+
+def test_a_prompt_written_by_hand() -> None:
+    ids, images = encoder(spelled()).prompt(talk("Hi"))
+    assert ids == [0, *U, 3, 12, 9, 1, 3, 0, *A, 3]
+    assert images == ()
+    ids, images = encoder(spelled()).prompt((Message("user", (ImageRef("a"), "Hi")), *talk("", "Ok", "k")[1:]))
+    assert ids == [0, *U, 3, 2, 2, 2, 3, 12, 9, 1, 3, 0, *A, 3, 13, 14, 1, 3, 0, *U, 3, 14, 1, 3, 0, *A, 3]
+    assert images == (ImageRef("a"),)
+
+
+def test_without_loss_on_the_last_answer_its_question_and_image_are_cut() -> None:
+    last = (Message("user", (ImageRef("b"), "Hi?")), Message("assistant", ("k",), loss=False))
+    first = (Message("user", (ImageRef("a"), "Hi")), Message("assistant", ("Ok",)))
+    sample = encoder(spelled()).encode(conversation(*first, *last))
+    assert sample.images == (ImageRef("a"),)
+    assert sample.ids.tolist() == [0, *U, 3, 2, 2, 2, 3, 12, 9, 1, 3, 0, *A, 3, 13, 14, 1]
+    assert sample.labels.tolist() == [*[I] * 24, 13, 14, 1, I]
+
+
+def test_an_answer_without_loss_is_read_and_not_learnt() -> None:
+    asked = (*talk("Hi"), Message("assistant", ("Ok",), loss=False), *talk("Hi", "k"))
+    sample = encoder(spelled()).encode(conversation(*asked))
+    turn = [0, *U, 3, 12, 9, 1, 3, 0, *A, 3]
+    assert sample.ids.tolist() == [*turn, 13, 14, 1, 3, *turn, 14, 1]
+    assert sample.labels.tolist() == [*[I] * (2 * len(turn) + 3), 14, 1, I]
+
+
+def test_plain_text_written_by_hand() -> None:
+    """Its first token has no position before it that could learn it."""
+    sample = encoder(spelled()).encode(conversation(Message("assistant", ("Ok?",))))
+    assert sample.ids.tolist() == [13, 14, 15, 1] and sample.labels.tolist() == [14, 15, 1, I]
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_training_is_the_prompt_then_the_answer_then_the_end_mark(kind: str, name: str) -> None:
+    spell = encoder(TOKENIZERS[kind], name)
+    whole = spell.encode(conversation(*WITH_IMAGES))
+    for number in (2, 4, 6):
+        ids, images = spell.prompt(WITH_IMAGES[:number])
+        assert whole.ids[: len(ids)].tolist() == ids
+        assert images == whole.images[: len(images)]
+        sample = spell.encode(conversation(*WITH_IMAGES[: number + 1]))
+        supervised = sample.ids[len(ids) :].tolist()
+        assert sample.ids.tolist() == [*ids, *supervised] == whole.ids[: len(sample.ids)].tolist()
+        assert sample.labels[len(ids) - 1 :].tolist() == [*supervised, IGNORED]
+        assert supervised[-1] in spell.stop_ids
+        assert decode(TOKENIZERS[kind], supervised[:-1]).lstrip(" ") == WITH_IMAGES[number].text
+    assert whole.images == (ImageRef("a.png"), ImageRef("b.png"))
+    assert (whole.ids == spell.image_id).sum() == 2 * ROWS
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_pieces_read_as_the_whole_text_does(kind: str, name: str) -> None:
+    """Tokenised apart, a text decodes to what it decodes to when the tokenizer reads it in one go."""
+    tokenizer = TOKENIZERS[kind]
+    template = load_template(name, tokenizer)
+    spell = Encoder(tokenizer, template, ids_of(tokenizer, "<image>")[0], 1)
+    record = conversation(*WITH_IMAGES)
+    text = template.reference(record)
+    whole = tokenizer(text, add_special_tokens=False).input_ids
+    ours = decode(tokenizer, spell.encode(record).ids)
+    assert decode(tokenizer, whole).startswith(ours)
+    assert len(ours) >= len(text) - 1  # the line break behind the last end mark
+    if kind != "legacy":  # which writes a space behind its special tokens
+        assert text.startswith(ours)
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_plain_text_has_the_tokenizers_own_ids(kind: str) -> None:
+    tokenizer = TOKENIZERS[kind]
+    text = "The quick brown fox.\n\n  It jumps — 你好 🐱"
+    sample = encoder(tokenizer).encode(conversation(Message("assistant", (text,))))
+    assert sample.ids.tolist() == [*tokenizer(text).input_ids, tokenizer.eos_token_id]
+    assert sample.labels.tolist() == [*sample.ids[1:].tolist(), IGNORED]
+
+
+@pytest.mark.parametrize("kind", ["legacy", "first"])
+def test_a_word_in_the_middle_gains_no_space(kind: str) -> None:
+    tokenizer = TOKENIZERS[kind]
+    assert tokenizer.convert_ids_to_tokens(tokenizer("the", add_special_tokens=False).input_ids) == ["▁the"]
+    ids, _ = encoder(tokenizer, "chatml").prompt(talk("the"))
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    assert tokens[tokens.index("<0x0A>") + 1] != "▁the"
+    assert "user\nthe<|im_end|>" in decode(tokenizer, ids)
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_a_word_behind_a_templates_space_is_the_word_the_tokenizer_knows(kind: str) -> None:
+    tokenizer = TOKENIZERS[kind]
+    template = load_template("vicuna", tokenizer)
+    record = conversation(*talk("the dog", "A cat", "the cat", "A dog"))
+    whole = tokenizer(template.reference(record), add_special_tokens=False).input_ids
+    assert Encoder(tokenizer, template).encode(record).ids.tolist() == whole
+    assert {"Ġthe", "▁the"} & set(tokenizer.convert_ids_to_tokens(whole))
+
+
+WORDS = [
+    *("the", "dog", "cat", "is in", "What", "世界", "你好", "🐱", "é", "naïve", "1", "23", "\n", "\t", "  "),
+    *("<|", "|>", "<", ">", "</", "s>", "im_", "_end", "im_start", "end|>", "<im", "age>", "<thi", "nk>", "<|im_end"),
+]
+
+
+def generated_texts(count: int, seed: int) -> list[str]:
+    """Words, other scripts and pieces of special tokens, joined with and without spaces."""
+    rng = random.Random(seed)
+    return [
+        "".join(rng.choice(WORDS) + rng.choice(("", "", " ")) for _ in range(rng.randint(0, 5))) for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["bpe", "legacy"])
+def test_no_typed_text_becomes_a_special_token(kind: str) -> None:
+    """2,000 texts times every added token, in a system, a user and an assistant turn each."""
+    tokenizer = bpe_tokenizer() if kind == "bpe" else llama_tokenizer("<|im_start|>", "<|im_end|>")
+    tokenizer.chat_template = CHATML
+    spell = encoder(tokenizer)
+    added = tokenizer.added_tokens_decoder
+    start, end, image = ids_of(tokenizer, "<|im_start|>", "<|im_end|>", "<image>")
+    assert sum(not token.special for token in added.values()) >= 1  # such as <think>
+    texts = generated_texts(2000, seed=0)
+    rng = random.Random(1)
+    for token in added.values():
+        for text in texts:
+            at = rng.randint(0, len(text))
+            typed = text[:at] + token.content + text[at:]
+            turns = (
+                Message("system", (typed,)),
+                Message("user", (ImageRef("a"), typed)),
+                Message("assistant", (typed,)),
+            )
+            ids = spell.encode(conversation(*turns)).ids.tolist()
+            found = [number for number in ids if number in added]
+            assert found == [start, end, start, *[image] * ROWS, end, start, end], typed
+
+
+def test_the_danger_is_real() -> None:
+    """Tokenising the rendered text in one go lets typed special tokens through; pieces do not."""
+    tokenizer = TOKENIZERS["bpe"]
+    record = conversation(*talk("Say <|im_end|> and <think>", "no"))
+    spell = encoder(tokenizer)
+    whole = tokenizer(spell.template.reference(record), add_special_tokens=False).input_ids
+    pieces = spell.encode(record).ids.tolist()
+    end, think = ids_of(tokenizer, "<|im_end|>", "<think>")
+    assert (whole.count(end), whole.count(think)) == (3, 1)
+    assert (pieces.count(end), pieces.count(think)) == (2, 0)
+    split = tokenizer("<|im_end|><think>", add_special_tokens=False, split_special_tokens=True).input_ids
+    assert end not in split and think in split  # why that switch is not enough
+    assert decode(tokenizer, pieces) in spell.template.reference(record)
+
+
+def test_special_tokens_that_the_vocabulary_holds_as_words_are_spelt() -> None:
+    plain = bpe_tokenizer()
+    [word] = ids_of(plain, "user")
+    assert plain("user", add_special_tokens=False).input_ids == [word]
+    tokenizer = bpe_tokenizer("user")
+    assert ids_of(tokenizer, "user") == [word]  # the word itself was made special
+    ids = encoder(tokenizer).encode(conversation(*talk("a user", "the user users"))).ids.tolist()
+    assert ids.count(word) == 1  # the template's own
+    assert decode(tokenizer, ids).endswith("assistant\nthe user users<|im_end|>")
+
+
+def test_white_space_and_single_characters_that_were_added_are_text() -> None:
+    spaces, snowman = (AddedToken(text, special=False, normalized=False) for text in ("    ", "☃"))
+    tokenizer = bpe_tokenizer(spaces, snowman, AddedToken("☀", special=True, normalized=False))
+    names = ids_of(tokenizer, "    ", "☃", "☀")
+    ids = encoder(tokenizer).encode(conversation(*talk("    x ☃ ☀", "ok"))).ids.tolist()
+    assert [ids.count(number) for number in names] == [1, 1, 0]
+    assert "    x ☃ ☀" in decode(tokenizer, ids)
+
+
+def test_a_special_character_of_the_vocabulary_cannot_be_typed() -> None:
+    tokenizer = bpe_tokenizer("x")
+    with pytest.raises(RecordError, match=r"data.json:3 \(record r1\): text: .*special token 'x'"):
+        encoder(tokenizer).encode(conversation(*talk("x", "ok")))
+
+
+def test_unknown_characters_are_no_special_tokens() -> None:
+    """A tokenizer without bytes writes <unk>; typed "<unk>" is spelt all the same."""
+    backend = Tokenizer(models.BPE({"<unk>": 0, "a": 1, "u": 2, "n": 3, "k": 4}, [], unk_token="<unk>"))
+    tokenizer = wrap(backend, unk_token="<unk>", eos_token="<e>")
+    sample = encoder_of_text(tokenizer).encode(conversation(Message("assistant", ("aéunk",))))
+    assert sample.ids.tolist() == [1, 0, 2, 3, 4, tokenizer.eos_token_id]
+    sample = encoder_of_text(tokenizer).encode(conversation(Message("assistant", ("<unk>",))))
+    assert sample.ids.tolist() == [0, 2, 3, 4, 0, tokenizer.eos_token_id]
+
+
+def encoder_of_text(tokenizer: PreTrainedTokenizerFast) -> Encoder:
+    return Encoder(tokenizer, load_template("plain", tokenizer))
+
+
+def test_tokens_that_take_the_white_space_behind_them_take_it_across_pieces() -> None:
+    greedy = AddedToken("<|end|>", special=True, normalized=False, rstrip=True)
+    tokenizer = bpe_tokenizer(greedy, "<|user|>", "<|assistant|>", "<|system|>")
+    template = load_template("phi3_chat", tokenizer)
+    record = conversation(*talk("What is it?", "A dog", "And?", "A cat"))
+    whole = tokenizer(template.reference(record), add_special_tokens=False).input_ids
+    assert Encoder(tokenizer, template).encode(record).ids.tolist() == whole
+
+
+def test_a_tokenizers_own_truncation_does_not_cut_records() -> None:
+    tokenizer = bpe_tokenizer()
+    tokenizer.backend_tokenizer.enable_truncation(4)
+    ids = encoder(tokenizer).encode(conversation(*talk("one two three four five six", "yes"))).ids
+    assert "three four five six" in decode(tokenizer, ids)
+
+
+def test_records_without_a_target_are_refused() -> None:
+    untrained = tuple(replace(message, loss=False) for message in talk("Hi", "Ok"))
+    with pytest.raises(RecordError, match="data.json:3 .*no token is trained on"):
+        encoder(TOKENIZERS["bpe"]).encode(conversation(*untrained))
+
+
+def test_a_text_run_refuses_images() -> None:
+    spell = Encoder(TOKENIZERS["bpe"], load_template("auto", TOKENIZERS["bpe"]))
+    with pytest.raises(RecordError, match="this is a text run"):
+        spell.encode(conversation(*WITH_IMAGES))
+    with pytest.raises(RecordError, match="this is a text run"):
+        spell.prompt(WITH_IMAGES[:2])
+    assert spell.encode(conversation(*WITH_IMAGES[-2:])).images == ()
+
+
+def test_stop_ids_are_the_end_mark_and_the_end_token() -> None:
+    tokenizer = TOKENIZERS["legacy"]
+    end, eos = ids_of(tokenizer, "<|im_end|>", "</s>")
+    assert encoder(tokenizer, "chatml").stop_ids == (end, eos)
+    assert encoder(tokenizer, "vicuna").stop_ids == (eos,)
+
+
+def test_the_fingerprint_changes_with_whatever_changes_an_id() -> None:
+    def fingerprint(tokenizer: PreTrainedTokenizerFast, name: str = "chatml", image: int = 5, rows: int = 2) -> str:
+        return Encoder(tokenizer, load_template(name, tokenizer), image, rows).fingerprint()
+
+    other_end = bpe_tokenizer()
+    other_end.eos_token = "<|endoftext|>"
+    prints = [
+        fingerprint(bpe_tokenizer()),
+        fingerprint(bpe_tokenizer("<new>")),
+        fingerprint(other_end),
+        fingerprint(bpe_tokenizer(), name="vicuna"),
+        fingerprint(bpe_tokenizer(), image=6),
+        fingerprint(bpe_tokenizer(), rows=3),
+    ]
+    assert len(set(prints)) == len(prints)
+    assert fingerprint(bpe_tokenizer()) == prints[0]
+
+
+def test_the_tokenizer_and_the_template_are_told_apart() -> None:
+    def hashes(tokenizer: PreTrainedTokenizerFast, name: str = "chatml") -> dict[str, str]:
+        return Encoder(tokenizer, load_template(name, tokenizer)).hashes()
+
+    first = hashes(bpe_tokenizer())
+    jinja = load_template("chatml", bpe_tokenizer()).jinja
+    assert first.keys() == {"tokenizer", "template"}
+    assert first["template"] == hashlib.sha256(jinja.encode()).hexdigest()[:24]
+    other, template = hashes(bpe_tokenizer("<new>")), hashes(bpe_tokenizer(), "vicuna")
+    assert other["tokenizer"] != first["tokenizer"] and other["template"] == first["template"]
+    assert template["tokenizer"] == first["tokenizer"] and template["template"] != first["template"]
+    ended = bpe_tokenizer()
+    ended.eos_token = "<|endoftext|>"
+    assert hashes(ended)["tokenizer"] != first["tokenizer"]

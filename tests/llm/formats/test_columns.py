@@ -1,0 +1,59 @@
+"""Columns that a recipe maps itself, and rows marked as unanswered."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from llm.errors import ConfigError
+from llm.formats.conversation import ImageRef, Message
+from llm.formats.readers import describe
+from tests.llm.rows import ONE, Json, bot, messages, refusal, source, system, user
+
+
+def test_columns_of_the_recipe(tmp_path: Path) -> None:
+    row: Json = {"s": "S", "q": "Q", "a": "A", "pic": "a.png", "t": "text"}
+    a = ImageRef(str(tmp_path / "a.png"))
+    cases: list[tuple[Json, dict[str, str], tuple[Message, ...]]] = [
+        (row, {"system": "s", "input": "q", "output": "a"}, (system("S"), user("Q"), bot("A"))),
+        (row, {"input": "q", "output": "a", "image": "pic"}, (user(a, "Q"), bot("A"))),
+        (row, {"output": "a", "image": "pic"}, (user(a), bot("A"))),
+        (row | {"q": "Q <image>"}, {"input": "q", "output": "a", "image": "pic"}, (user("Q ", a), bot("A"))),
+        (row | {"q": "Q <image>"}, {"input": "q", "output": "a"}, (user("Q <image>"), bot("A"))),
+        (row | {"pic": None}, {"input": "q", "output": "a", "image": "pic"}, ONE),
+        (row, {"text": "t"}, (bot("text"),)),
+    ]
+    for changed, columns, meaning in cases:
+        assert messages(tmp_path, changed, columns=columns) == [meaning]
+        assert messages(tmp_path, changed, columns=columns, format="columns") == [meaning]
+
+
+def test_columns_that_cannot_be_read(tmp_path: Path) -> None:
+    row = {"q": "<image><image>", "a": "A", "pic": "a.png"}
+    mapping = {"input": "q", "output": "a", "image": "pic"}
+    assert "2 <image> marks but 1 image" in refusal(tmp_path, row, columns=mapping)
+    assert "gone: is missing" in refusal(tmp_path, row, columns=mapping | {"output": "gone"})
+
+
+@pytest.mark.parametrize(
+    ("columns", "form", "message"),
+    [
+        ({}, "columns", "needs `columns`"),
+        ({"question": "q", "output": "a"}, "auto", "question: no such role"),
+        ({"input": "q"}, "auto", "map output with input"),
+        ({"output": "a"}, "auto", "map output with input"),
+        ({"text": "t", "image": "i"}, "auto", "text stands alone"),
+        ({"input": "q", "output": "a"}, "alpaca", "columns are for format: columns, not alpaca"),
+    ],
+)
+def test_mappings_that_cannot_be_obeyed(tmp_path: Path, columns: Json, form: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        describe(source(tmp_path, {}, columns=columns, format=form), tmp_path)
+
+
+def test_rows_marked_as_unanswered_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    marked = {"instruction": "I", "input": "", "output": "<nooutput>"}
+    answered = {"instruction": "I", "input": "Q", "output": "A"}
+    with caplog.at_level(logging.WARNING):
+        assert messages(tmp_path, marked, answered, marked) == [(user("I\nQ"), bot("A"))]
+    assert "left out 2 rows marked as unanswered" in caplog.text and "rows.jsonl:1" in caplog.text

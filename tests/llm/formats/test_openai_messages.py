@@ -1,0 +1,119 @@
+"""OpenAI messages: content parts, loss flags, tool calls; and preference rows, which hold such messages."""
+
+from pathlib import Path
+
+import pytest
+
+from llm.errors import RecordError
+from llm.formats.conversation import ImageRef
+from llm.formats.readers import describe, read, read_pairs
+from tests.llm.rows import ONE, Json, bot, messages, refusal, source, system, user
+
+
+def openai(*contents: object, **more: object) -> Json:
+    roles = ["user", "assistant"]
+    return {"messages": [{"role": roles[n % 2], "content": c} for n, c in enumerate(contents)]} | more
+
+
+def test_openai_content_parts(tmp_path: Path) -> None:
+    a, b = ImageRef(str(tmp_path / "a.png")), ImageRef(str(tmp_path / "b.png"))
+    text = {"type": "text", "text": "Q"}
+    rows = [
+        openai([{"type": "image_url", "image_url": {"url": "a.png"}}, text], "A"),
+        openai([text, {"type": "image", "image": "a.png"}, {"type": "image_url", "image_url": "b.png"}], "A"),
+        openai([{"type": "image", "text": None}, text, {"type": "image"}], "A", images=["a.png", "b.png"]),
+        openai("<image>\nQ", "A", image="a.png"),
+        openai("what is <image>?", [{"type": "text", "text": "A"}]),
+    ]
+    assert messages(tmp_path, *rows) == [
+        (user(a, "Q"), bot("A")),
+        (user("Q", a, b), bot("A")),
+        (user(a, "Q", b), bot("A")),
+        (user(a, "Q"), bot("A")),
+        (user("what is <image>?"), bot("A")),
+    ]
+
+
+def test_openai_turns_under_conversations(tmp_path: Path) -> None:
+    row = {"conversations": openai("Q", "A")["messages"]}
+    assert describe(source(tmp_path, row), tmp_path)[0] == "openai"
+    assert messages(tmp_path, row) == [ONE]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"role": "alien"}, "messages[1].role: 'alien' is no role"),
+        ({"content": None}, "messages[1].content: is missing"),
+        ({"content": [{"type": "video", "video": "v"}]}, "messages[1].content[0].type: 'video' is not read"),
+        ({"content": [{"type": "image"}]}, "message 2: <image> in an answer"),
+        ({"loss": "true"}, "messages[1].loss: is text, not true or false"),
+        ({"loss": False}, "no answer carries loss"),
+        ({"weight": 0.5}, "messages[1].weight: 0.5 is neither 0 nor 1"),
+        ({"weight": 0}, "no answer carries loss"),
+        ({"function_call": {"name": "f"}}, "Write it as tool_calls"),
+        ({"tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}, "tool_calls[0].function.arguments: broken"),
+        ({"tool_calls": [{"function": {"name": "f", "arguments": "[]"}}]}, "arguments: is a list, not an object"),
+        ({"tool_calls": [{"function": {"arguments": "{}"}}]}, "tool_calls[0].function.name: is missing"),
+    ],
+)
+def test_openai_answers_that_are_refused(tmp_path: Path, change: Json, message: str) -> None:
+    answer: Json = {"role": "assistant", "content": "A"}
+    row = {"messages": [{"role": "user", "content": "Q"}, answer | change]}
+    assert message in refusal(tmp_path, row)
+
+
+def test_only_answers_carry_loss_and_calls(tmp_path: Path) -> None:
+    answer = {"role": "assistant", "content": "A"}
+    row = {"messages": [{"role": "user", "content": "Q", "loss": True}, answer]}
+    assert "messages[0].loss: true in a turn of the user" in refusal(tmp_path, row)
+    row = {"messages": [{"role": "user", "content": "Q", "loss": False}, answer]}
+    assert messages(tmp_path, row) == [ONE]
+    call = [{"function": {"name": "f", "arguments": {}}}]
+    row = {"messages": [{"role": "user", "content": "Q", "tool_calls": call}, answer]}
+    assert "Only answers call tools" in refusal(tmp_path, row)
+
+
+def test_tool_calls_and_results(tmp_path: Path) -> None:
+    calls = [{"type": "function", "function": {"name": "f", "arguments": '{"x": "é"}'}}] * 2
+    turns = [
+        {"role": "user", "content": "Q"},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "content": "1", "tool_call_id": "a"},
+        {"role": "tool", "content": "2", "tool_call_id": "b"},
+        {"role": "assistant", "content": "A", "tool_calls": []},
+    ]
+    call = '<tool_call>\n{"name": "f", "arguments": {"x": "é"}}\n</tool_call>'
+    results = "<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response>"
+    rest = (user("Q"), bot(f"{call}\n{call}"), user(results), bot("A"))
+    offer = 'You may call these tools:\n<tools>\n{"name": "f"}\n</tools>'
+    first = {"role": "system", "content": "S"}
+    rows = [{"messages": turns}, {"messages": turns, "tools": [{"name": "f"}]}]
+    rows.append({"messages": [first, *turns], "tools": [{"name": "f"}]})
+    assert messages(tmp_path, *rows) == [rest, (system(offer), *rest), (system(f"S\n\n{offer}"), *rest)]
+    image = {"role": "tool", "content": [{"type": "image", "image": "a.png"}]}
+    assert "results are text" in refusal(tmp_path, {"messages": [*turns[:2], image, turns[-1]]})
+
+
+def test_both_sides_of_a_preference(tmp_path: Path) -> None:
+    turn = {"role": "user", "content": "Q"}
+    good, bad = [{"role": "assistant", "content": text} for text in "AB"]
+    rows = [
+        {"prompt": "Q", "chosen": "A", "rejected": "B"},
+        {"prompt": [turn], "chosen": [good], "rejected": [bad]},
+        {"prompt": "Q", "chosen": [turn, good], "rejected": [turn, bad], "messages": [turn, good]},
+        {"chosen": [turn, good], "rejected": [turn, bad]},
+    ]
+    pairs = [(pair.chosen.messages, pair.rejected.messages) for pair in read_pairs(source(tmp_path, *rows), tmp_path)]
+    assert pairs == [(ONE, (user("Q"), bot("B")))] * 4
+    assert messages(tmp_path, *rows) == [ONE] * 4
+    pictured = {"prompt": "<image>\nQ", "chosen": "A", "rejected": "B", "image": "a.png"}
+    assert messages(tmp_path, pictured) == [(user(ImageRef(str(tmp_path / "a.png")), "Q"), bot("A"))]
+
+
+def test_a_pair_needs_two_answers_but_training_on_one_does_not(tmp_path: Path) -> None:
+    for rejected, message in (("A", "is the chosen answer"), ("", "is empty"), (None, "rejected: is missing")):
+        given = source(tmp_path, {"prompt": "Q", "chosen": "A", "rejected": rejected})
+        with pytest.raises(RecordError, match=message):
+            list(read_pairs(given, tmp_path))
+        assert [found.messages for found in read(given, tmp_path)] == [ONE]

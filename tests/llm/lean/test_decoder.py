@@ -1,0 +1,534 @@
+"""Layers with our own backward pass against the same layers as transformers runs them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from llm.attention.gather_index import filled
+from llm.attention.interface import plain_attention, use_packed_attention
+from llm.config.schema import TextRunConfig
+from llm.data.batch import PackedBatch, collate
+from llm.data.prefix_sharing import fold
+from llm.encoding.encoder import IGNORED, Sample
+from llm.forward.text_model import TextModel
+from llm.lean import layer_ops
+from llm.lean.activation_budget import Kept, plan_kept
+from llm.lean.decoder import groups_of, join_weights, wanted, why_not
+from llm.lean.joined_weights import JoinedFan, _stays, fan_of
+from llm.lean.lora_linear import Adapter, Fan, Linear, Table
+from llm.model.lora import LoraLinear, apply_tuning
+
+VOCAB = 96
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCAB,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+}
+KINDS: dict[str, Any] = {
+    "llama": (LlamaForCausalLM, LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True)),
+    "mistral": (MistralForCausalLM, MistralConfig(**SIZES, head_dim=16, sliding_window=None)),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config(**SIZES, tie_word_embeddings=True)),
+}
+
+
+def model_of(kind: str, tune: str, dtype: torch.dtype = torch.float32, rank: int = 4) -> tuple[TextModel, list[Tensor]]:
+    """A random model in train mode with what trains in it; norms and adapters are no longer as they are born."""
+    torch.manual_seed(0)
+    build, config = KINDS[kind]
+    llm = build(config).to(dtype)
+    settings = TextRunConfig.model_validate(
+        {"name": "x", "model": {"llm": "x"}, "data": {"sources": [{"path": "x"}]}}
+        | {"tune": {"kind": tune} | ({"rank": rank, "alpha": 8} if tune == "lora" else {})}
+    )
+    llm.requires_grad_(False)
+    trained: list[Tensor] = [*apply_tuning(llm, settings.tune)]
+    with torch.no_grad():
+        for name, parameter in llm.named_parameters():
+            if "norm" in name or "lora_B" in name or name.endswith("bias"):
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    use_packed_attention(llm)
+    return TextModel(llm, lean=True).train(), trained
+
+
+def sample(length: int, seed: int, opening: int = 0) -> Sample:
+    """Random tokens, the first `opening` of which all samples share; half of the others have targets."""
+    random = np.random.default_rng(seed)
+    ids = random.integers(0, VOCAB, length).astype(np.int32)
+    ids[:opening] = np.arange(opening)
+    labels = np.where(random.random(length) < 0.5, random.integers(0, VOCAB, length), IGNORED).astype(np.int32)
+    labels[:opening], labels[-1] = IGNORED, 5
+    return Sample(ids, labels)
+
+
+def answer(length: int) -> Sample:
+    """Random tokens, all of them targets."""
+    ids = np.random.default_rng(1).integers(0, VOCAB, length).astype(np.int32)
+    return Sample(ids, ids)
+
+
+def pack() -> PackedBatch:
+    """Plain samples, and three that share a prefix."""
+    shared = fold([sample(24, seed, opening=20) for seed in (7, 8, 9)])
+    assert shared.branches == (20, 24, 28)
+    return collate([sample(30, 1), shared, sample(11, 2), sample(28, 3)])
+
+
+@contextmanager
+def transformers_layers(model: TextModel) -> Iterator[None]:
+    """Inside, all of it is autograd's: the layers, and the loss of all logits at once."""
+    model.lean = model.head_loss.in_chunks = False
+    try:
+        yield
+    finally:
+        model.lean = model.head_loss.in_chunks = True
+
+
+def step(model: TextModel, trained: list[Tensor], batch: PackedBatch) -> tuple[float, list[Tensor]]:
+    loss = model(batch)
+    loss.backward()
+    gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
+    assert len(gradients) == len(trained), "something that trains got no gradient"
+    for parameter in trained:
+        parameter.grad = None
+    return float(loss.detach()), gradients
+
+
+def assert_as_transformers(model: TextModel, trained: list[Tensor], batch: PackedBatch, times: int = 1) -> None:
+    """Loss and gradients are those of transformers' own layers; `times` the tolerance."""
+    loss, gradients = step(model, trained, batch)
+    with transformers_layers(model):
+        expected, reference = step(model, trained, batch)
+    assert loss == pytest.approx(expected, rel=1e-6 * times)
+    for one, other in zip(gradients, reference, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4 * times, atol=1e-5 * times * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("tune", ["full", "lora"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_loss_and_gradients_are_those_of_transformers_layers(kind: str, tune: str) -> None:
+    model, trained = model_of(kind, tune)
+    batch = pack()
+    assert len(trained) > 20
+    assert_as_transformers(model, trained, batch)
+
+
+def adapted(model: TextModel) -> tuple[Fan, Linear]:
+    """A view of the first adapted linear, 48 x 48, alone; and of its parts."""
+    fan = Fan.of(next(inner for inner in model.modules() if isinstance(inner, LoraLinear)))
+    return fan, fan.parts[0]
+
+
+@torch.no_grad()
+def test_adapters_of_wide_packs_go_into_the_weight_and_of_narrow_ones_beside_it() -> None:
+    """Both roads were taken by the fp32 test above: 90 rows, matrices of 48 x 80, 80 x 48 and 48 x 32."""
+    fan, linear = adapted(model_of("llama", "lora")[0])
+    adapter = linear.adapter
+    assert adapter is not None
+    x = torch.randn(200, 48)
+    plain = torch.nn.functional.linear(x, linear.linear.weight, linear.linear.bias)
+    wide = plain + adapter.scale * (x @ adapter.down.t()) @ adapter.up.t()
+    assert not fan.weights_for(200)[1] and fan.weights_for(3)[1]
+    assert torch.allclose(fan.rows(Table.holding(x))[0], wide, atol=1e-5)
+    assert torch.allclose(fan.rows(Table.holding(x[:3]))[0], wide[:3], atol=1e-5)
+    assert (wide - plain).abs().max() > 0.01
+    low, _ = adapted(model_of("llama", "lora", torch.bfloat16)[0])
+    assert low.weights_for(200)[1], "bf16 would round a small adapter away"
+
+
+def test_dropped_values_are_the_same_in_both_passes() -> None:
+    """Against autograd over the mask that the seed draws: rows, the input's gradient and the adapter's."""
+    model, _ = model_of("llama", "lora")
+    dropping(model, 0.4)
+    torch.manual_seed(3)
+    (fan, linear), (_, other) = adapted(model), adapted(model)
+    adapter = linear.adapter
+    assert adapter is not None and other.adapter is not None and other.adapter.seed != adapter.seed
+    x, dy = torch.randn(50, 48, requires_grad=True), torch.randn(50, 48)
+    with torch.no_grad():
+        mask = adapter.kept(torch.ones(50, 48))
+    assert mask.unique().tolist() == pytest.approx([0, 1 / 0.6]) and 0.3 < float((mask == 0).float().mean()) < 0.5
+    added = adapter.scale * (x * mask) @ adapter.down.t() @ adapter.up.t()
+    expected = torch.nn.functional.linear(x, linear.linear.weight, linear.linear.bias) + added
+    wanted_gradients = torch.autograd.grad(expected, (x, adapter.down, adapter.up), dy)
+    with torch.no_grad():
+        (rows,) = fan.rows(Table.holding(x))
+        d_x, found = fan.backward(Table.holding(dy), Table.holding(x))
+    assert torch.allclose(rows, expected, atol=1e-5) and (added.abs() > 0.01).any()
+    for one, reference in zip((d_x, *found), wanted_gradients, strict=True):
+        assert one is not None and torch.allclose(one, reference, atol=1e-4)
+
+
+def test_a_model_that_drops_moves_with_the_seed_alone() -> None:
+    model, trained = model_of("llama", "lora")
+    batch = pack()
+    plain, _ = step(model, trained, batch)
+    dropping(model, 0.3)
+    results = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        results.append(step(model, trained, batch))
+    assert results[0][0] == results[1][0] != results[2][0]
+    assert all(torch.equal(*pair) for pair in zip(results[0][1], results[1][1], strict=True))
+    model.eval()
+    with torch.no_grad():
+        assert float(model(batch)) == pytest.approx(plain, rel=1e-6), "nothing is dropped in eval mode"
+
+
+def dropping(model: TextModel, share: float) -> None:
+    for inner in model.modules():
+        if isinstance(inner, LoraLinear):
+            inner.lora_dropout["default"] = nn.Dropout(share)
+
+
+def test_frozen_layers_pass_the_gradient_to_what_stands_before_them() -> None:
+    """Stage 1: only the embeddings' rows train, as a projector's would."""
+    model, _ = model_of("llama", "frozen")
+    batch, results = pack(), []
+    for lean in (True, False):
+        model.lean = lean
+        table: Any = model.llm.get_input_embeddings()
+        table.weight.requires_grad_(True)
+        model(batch).backward()
+        results.append(table.weight.grad)
+        table.weight.grad = None
+    assert results[0] is not None and results[0].abs().max() > 1e-3
+    assert torch.allclose(results[0], results[1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_in_bf16_it_is_as_near_to_fp32_as_transformers_layers_are(tune: str) -> None:
+    """The same weights, rounded to bf16; distances of the gradients from those of the same weights in fp32."""
+    low, trained = model_of("llama", tune, torch.bfloat16)
+    exact, all_of_it = model_of("llama", tune, torch.float32)
+    exact.load_state_dict({name: tensor.float() for name, tensor in low.state_dict().items()})
+    batch = pack()
+    with transformers_layers(exact):
+        truth_loss, truth = step(exact, all_of_it, batch)
+    loss, ours = step(low, trained, batch)
+    with transformers_layers(low):
+        theirs_loss, theirs = step(low, trained, batch)
+    joined = [torch.cat([grad.float().flatten() for grad in grads]) for grads in (truth, ours, theirs)]
+    own, other = ((joined[0] - one).norm() / joined[0].norm() for one in joined[1:])
+    assert own < 1.3 * other and other > 1e-4, "no rounding to be seen"
+    assert loss == pytest.approx(truth_loss, rel=2e-3) and theirs_loss == pytest.approx(truth_loss, rel=2e-3)
+
+
+def kept_bytes(model: TextModel, batch: PackedBatch) -> int:
+    """What autograd keeps between the two passes, parameters left out, each storage once."""
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = model(batch)
+    assert loss.requires_grad
+    return sum(kept.values())
+
+
+def test_less_is_kept() -> None:
+    model, _ = model_of("llama", "lora")
+    batch = collate([sample(150, 1), sample(140, 2)])
+    lean = kept_bytes(model, batch)
+    with transformers_layers(model):
+        plain = kept_bytes(model, batch)
+    assert lean < 0.6 * plain
+
+
+@pytest.mark.parametrize("targets", [20, 60])
+def test_the_last_layer_feeds_forward_at_target_rows_only_where_they_are_few(targets: int) -> None:
+    model, _ = model_of("llama", "frozen")
+    labels = np.full(100, IGNORED, np.int32)
+    labels[-targets:] = 5
+    batch = collate([Sample(np.arange(100, dtype=np.int32) % VOCAB, labels)])
+    counted: list[int] = []
+
+    def gated(gate: Tensor, up: Tensor, out: Tensor) -> Tensor:
+        counted.append(len(gate))
+        return layer_ops.gated(gate, up, out)
+
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llm.lean.decoder.gated", gated)
+        loss = float(model(batch))
+    assert counted == [100, 100, 20 if targets == 20 else 100] and len(batch.targets) == targets
+    with torch.no_grad(), transformers_layers(model):
+        assert loss == pytest.approx(float(model(batch)), rel=1e-6)
+
+
+# One matrix -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [8, 150])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tune", ["lora", "frozen"])
+def test_joined_weights_give_the_same_gradients(kind: str, tune: str, length: int) -> None:
+    """Short packs' adapters stand in the matrix, long ones' are put into its weights: fp32."""
+    model, trained = model_of(kind, tune)
+    if tune == "frozen":
+        table: Any = model.llm.get_input_embeddings()
+        trained = [table.weight.requires_grad_(True)]
+    batch = collate([sample(length, 1), sample(length // 2, 2)])
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    join_weights(model)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    fans = first_fans(model, batch.tokens)
+    assert isinstance(fans[0], JoinedFan) is (tune == "frozen" or length == 8)
+    assert_as_transformers(model, trained, batch)
+
+
+def first_fans(model: TextModel, count: int) -> list[Fan]:
+    whole: Any = model.llm.base_model
+    return [fan_of(count, *group) for group in groups_of(whole.layers[0])]
+
+
+def test_joined_weights_that_change_are_left_alone() -> None:
+    """Adapters that drop, weights that train or are exchanged, adapters that are switched off."""
+    model, _ = model_of("llama", "full")
+    join_weights(model)
+    assert not any(isinstance(fan, JoinedFan) for fan in first_fans(model, 9))
+    model, trained = model_of("llama", "lora", torch.bfloat16)
+    join_weights(model)
+    assert all(isinstance(fan, JoinedFan) for fan in first_fans(model, 9))
+    batch = pack()
+    loss, _ = step(model, trained, batch)
+    dropping(model, 0.3)
+    assert not any(isinstance(fan, JoinedFan) for fan in first_fans(model, 9))
+    dropping(model, 0.0)
+    whole: Any = model.llm.base_model
+    query = whole.layers[0].self_attn.q_proj
+    query.enable_adapters(False)
+    assert not isinstance(first_fans(model, 9)[0], JoinedFan)
+    query.enable_adapters(True)
+    query.base_layer.weight.data = query.base_layer.weight.data + 1
+    assert not isinstance(first_fans(model, 9)[0], JoinedFan)
+    changed, _ = step(model, trained, batch)
+    assert abs(changed - loss) > 1e-3
+
+
+def test_only_what_stays_as_it_is_is_joined() -> None:
+    """Not with a bias that trains or that one of them lacks, another dtype, a weight that trains, dropped values."""
+
+    def fan(*changes: str) -> Fan:
+        parts = []
+        for change in changes:
+            linear = torch.nn.Linear(4, 3, bias=change != "no bias", dtype=torch.half if change == "half" else None)
+            linear.requires_grad_(change == "trains")
+            if change == "bias trains":
+                linear.bias.requires_grad_(True)
+            drop = 0.1 if change == "drops" else 0.0
+            adapter = Adapter(torch.zeros(2, 4), torch.zeros(3, 2), 1.0, drop, 0)
+            parts.append(Linear(linear, None if change == "alone" else adapter))
+        return Fan(tuple(parts))
+
+    assert (
+        _stays(fan("", "")) and _stays(fan("no bias", "no bias")) and _stays(fan("")) and _stays(fan("alone", "alone"))
+    )
+    for change in ("no bias", "bias trains", "half", "trains", "drops"):
+        assert not _stays(fan("", change)), change
+    assert not _stays(fan("alone")), "a single linear has nothing to be joined with"
+
+
+def test_small_adapters_are_not_rounded_away() -> None:
+    """In bf16 a sum of two rounded products loses what is below half of the larger one's last bit."""
+    model, _ = model_of("llama", "lora", torch.bfloat16)
+    with torch.no_grad():
+        for inner in model.modules():
+            if isinstance(inner, LoraLinear):
+                inner.lora_B["default"].weight.fill_(2**-12)
+    exact, _ = model_of("llama", "lora")
+    exact.load_state_dict({name: tensor.float() for name, tensor in model.state_dict().items()})
+    x = torch.randn(500, 48).to(torch.bfloat16)
+
+    @torch.no_grad()
+    def added(of: TextModel, rows: Tensor) -> Tensor:
+        """What the adapter behind attention adds to the mean of a row's outputs."""
+        fan = first_fans(of, len(rows))[1]
+        table = fan.input_like(rows)
+        table.own.copy_(rows)
+        base: Any = fan.parts[0].linear
+        plain = torch.nn.functional.linear(rows.float(), base.weight.float(), base.bias.float())
+        return (fan.rows(table)[0].float() - plain).mean(1)
+
+    truth, apart = added(exact, x.float()), added(model, x)
+    join_weights(model)
+    joined = added(model, x)
+    assert (joined - truth).norm() < 0.5 * (apart - truth).norm()
+
+
+# What is kept ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_pack_keeps_no_more_values_than_the_decoder_has() -> None:
+    """Small packs keep what spares most time, large ones make gate and up again; the results are the same bits."""
+    model, trained = model_of("llama", "lora")
+    body: Any = model.llm.base_model
+    weights = sum(parameter.numel() for name, parameter in body.named_parameters() if "lora" not in name)
+    tiny, small, large, huge = (collate([answer(length)]) for length in (30, 40, 60, 900))
+    planned = [plan_kept(body, torch.empty(batch.tokens, 48), batch.attention) for batch in (tiny, small, large, huge)]
+    assert planned == [Kept(3, 2, 3), Kept(1, 0, 3), Kept(0, 0, 1), Kept(0, 0, 0)]
+    for batch in (tiny, small, large):
+        assert kept_values(model, batch) < weights * 1.1, "the tenth is for angles, masks and norms' scales"
+        always = kept_values(model, batch, Kept(0, 0, 0))
+        loss, gradients = step(model, trained, batch)
+        for kept in (Kept(0, 0, 0), Kept(0, 0, 2), Kept(3, 0, 3), Kept(3, 3, 3), Kept(1, 2, 0)):
+            rows, keys = batch.tokens, filled(batch.tokens, torch.float32)
+            attended = rows * 6 * keys + 2 * 2 * (keys - rows) * 8
+            expected = kept.gates * rows * 2 * 80 + kept.opened * rows * 80 + kept.attention * attended
+            assert kept_values(model, batch, kept) - always == expected
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("llm.lean.decoder.plan_kept", lambda *_, kept=kept: kept)
+                other, reference = step(model, trained, batch)
+            assert loss == other and all(torch.equal(*pair) for pair in zip(gradients, reference, strict=True))
+    on_a_card = plan_kept(body, torch.empty(900, 48, device="meta"), huge.attention)
+    assert on_a_card == Kept(0, 0, 3), "a card's memory is planned"
+
+
+def test_attention_of_long_samples_is_not_kept() -> None:
+    model, _ = model_of("llama", "lora")
+    batch = collate([sample(30, 1)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llm.lean.activation_budget.SHORT", 29)
+        planned = plan_kept(model.llm.base_model, torch.empty(30, 48), batch.attention)
+    assert planned == Kept(0, 3, 3)
+
+
+def kept_values(model: TextModel, batch: PackedBatch, kept: Kept | None = None) -> int:
+    """What `kept_bytes` says, in fp32 values; as `kept` says, if it does."""
+    with pytest.MonkeyPatch.context() as patch:
+        if kept is not None:
+            patch.setattr("llm.lean.decoder.plan_kept", lambda *_: kept)
+        return kept_bytes(model, batch) // 4
+
+
+def test_a_switched_off_adapter_counts_as_none() -> None:
+    model, _ = model_of("llama", "lora")
+    batch = pack()
+    with torch.no_grad():
+        on = float(model(batch))
+        for inner in model.modules():
+            if isinstance(inner, LoraLinear):
+                inner.enable_adapters(False)
+        off = float(model(batch))
+        with transformers_layers(model):
+            expected = float(model(batch))
+    assert off == pytest.approx(expected, rel=1e-6) and abs(on - off) > 1e-3
+
+
+def test_four_bit_layers_give_the_same_gradients() -> None:
+    from bitsandbytes.nn import Linear4bit
+
+    model, trained = model_of("llama", "lora")
+    adapted_layers: list[Any] = [inner for inner in model.modules() if isinstance(inner, LoraLinear)]
+    for layer in adapted_layers:
+        layer.base_layer = in_four_bits(layer.base_layer, Linear4bit)
+    batch = pack()
+    assert_as_transformers(model, trained, batch, times=10)
+
+
+def in_four_bits(linear: nn.Linear, kind: Any) -> nn.Module:
+    quantised = kind(linear.in_features, linear.out_features, bias=True, compute_dtype=torch.float32)
+    quantised.load_state_dict({"weight": linear.weight, "bias": linear.bias})
+    made: nn.Module = quantised.to("cpu").requires_grad_(False)
+    return made
+
+
+def test_what_cannot_run_here_says_why_and_runs_as_before() -> None:
+    llm = Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16))
+    use_packed_attention(llm)
+    assert "Qwen3Model is none of" in why_not(llm.model)
+    batch = collate([sample(30, 1)])
+    with torch.no_grad():
+        found = float(TextModel(llm, lean=True)(batch))
+        with plain_attention(llm):
+            rows = llm(input_ids=batch.input_ids).logits[0, batch.target_rows]
+    assert found == pytest.approx(float(cross_entropy(rows, batch.targets, reduction="sum")), rel=1e-5)
+    model, _ = model_of("llama", "lora")
+    whole: Any = model.llm
+    assert why_not(whole.model) == ""
+    with plain_attention(model.llm):
+        assert "sdpa" in why_not(whole.model)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, True),
+        ({"train": {"lean": "off"}}, False),
+        ({"train": {"recompute": True}}, False),
+        ({"parallel": "zero3"}, False),
+        ({"parallel": "zero2"}, True),
+    ],
+)
+def test_a_recipe_decides(settings: dict[str, Any], expected: bool) -> None:
+    recipe = {"name": "x", "model": {"llm": "x"}, "data": {"sources": [{"path": "x"}]}}
+    assert wanted(TextRunConfig.model_validate(recipe | settings)) is expected
+
+
+def test_the_rotation_is_transformers_own() -> None:
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+    x, angles = torch.randn(7, 3, 8), torch.randn(7, 4)
+    both = torch.cat([angles, angles], -1)
+    cos, sin = both.cos(), both.sin()
+    by_head = x.transpose(0, 1)[None]
+    expected = apply_rotary_pos_emb(by_head, by_head, cos[None], sin[None])[0][0].transpose(0, 1)
+    turned = layer_ops.rotated(x, cos.unsqueeze(1), sin.unsqueeze(1))
+    assert torch.allclose(turned, expected, atol=1e-6)
+    assert torch.allclose(layer_ops.rotated(turned, cos.unsqueeze(1), sin.unsqueeze(1), back=True), x, atol=1e-6)
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.4])
+@pytest.mark.parametrize("count", [3, 200])
+def test_linears_that_read_the_same_rows_are_those_that_read_them_alone(count: int, drop: float) -> None:
+    """Three of unlike widths and ranks, the second without an adapter, the third's A frozen: against autograd."""
+    torch.manual_seed(5)
+    linears = [nn.Linear(12, width) for width in (10, 6, 8)]
+    linears[1].requires_grad_(False)
+    ranks = ((linears[0], 2), (linears[2], 5))
+    adapters = {
+        id(linear): Adapter(torch.randn(rank, 12), torch.randn(linear.out_features, rank), 1.5, drop, seed=rank)
+        for linear, rank in ranks
+    }
+    wanted = [tensor for adapter in adapters.values() for tensor in (adapter.down, adapter.up)]
+    wanted.pop(2)
+    for tensor in wanted:
+        tensor.requires_grad_()
+    fan = Fan(tuple(Linear(linear, adapters.get(id(linear))) for linear in linears))
+    x, grads = torch.randn(count, 12, requires_grad=True), [torch.randn(count, width) for width in (10, 6, 8)]
+    expected = [linear(x) for linear in linears]
+    for index in (0, 2):
+        adapter = adapters[id(linears[index])]
+        with torch.no_grad():
+            mask = adapter.kept(torch.ones(count, 12))
+        expected[index] = expected[index] + 1.5 * (x * mask) @ adapter.down.t() @ adapter.up.t()
+    reference = torch.autograd.grad(expected, (x, *fan.trained), grads)
+    with torch.no_grad():
+        table = Table.holding(x)
+        d_x, found = fan.backward(Table.holding(torch.cat(grads, 1)), table)
+        assert all(torch.allclose(*pair, atol=1e-4) for pair in zip(fan.rows(table), expected, strict=True))
+    assert len(fan.trained) == 7
+    for one, other in zip((d_x, *found), reference, strict=True):
+        assert one is not None and torch.allclose(one, other, rtol=1e-4, atol=1e-3)

@@ -1,0 +1,433 @@
+"""What trains, what adapters compute, and that merged, saved and switched-off adapters keep their promises."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, inject_adapter_in_model
+from peft.tuners.lora import Linear as PeftLinear
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    CLIPVisionConfig,
+    Dinov2Config,
+    Dinov2Model,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+from llm.config.schema import OptimConfig, TuneConfig
+from llm.errors import ConfigError
+from llm.model.lora import (
+    Adapter,
+    LoraLinear,
+    adapters_off,
+    apply_tuning,
+    inject_adapter,
+    last_parts,
+    lora_layers,
+    merge_adapters,
+    save_adapter,
+    train_parameters,
+)
+from llm.model.pretrained import load_llm
+from llm.train.optimizer import ParamGroup, build_optimizer
+
+LORA = TuneConfig(kind="lora", rank=4, alpha=8.0)
+LINEARS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+IDS = torch.arange(3, 27)[None]
+
+
+@pytest.fixture
+def llm(tiny_llama: Path) -> PreTrainedModel:
+    return load_llm(str(tiny_llama), torch.float32)
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def tiny_llava(tie: bool = False) -> LlavaForConditionalGeneration:
+    text = LlamaConfig(
+        vocab_size=60,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        tie_word_embeddings=tie,
+    )
+    vision = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, image_size=28, patch_size=14
+    )
+    config = LlavaConfig(text_config=text, vision_config=vision, image_token_index=59, tie_word_embeddings=tie)
+    return LlavaForConditionalGeneration(config)
+
+
+def shake(module: nn.Module) -> None:
+    """Fresh adapters add nothing, since B is zero: give B values."""
+    for _, layer in lora_layers(module):
+        layer.factors()["lora_B"].normal_(std=0.1)
+
+
+def training(module: nn.Module) -> set[str]:
+    return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+@torch.no_grad()
+def logits(llm: Any, ids: Tensor = IDS) -> Tensor:  # any causal LM
+    found: Tensor = llm(input_ids=ids).logits
+    return found
+
+
+# What trains ----------------------------------------------------------------------------------------------------------
+
+
+def test_lora_trains_adapters_on_every_linear_of_the_layers_and_nothing_else(llm: PreTrainedModel) -> None:
+    before, shapes = logits(llm), {name: p.shape for name, p in llm.named_parameters()}
+    parameters = apply_tuning(llm, LORA)
+    names = {name for name, _ in lora_layers(llm)}
+    assert len(names) == 14 and {name.rpartition(".")[2] for name in names} == LINEARS
+    assert all(name.startswith("model.layers.") for name in names)
+    assert training(llm) == {f"{name}.lora_{x}.default.weight" for name in names for x in "AB"}
+    assert {id(p) for p in parameters} == {id(p) for p in llm.parameters() if p.requires_grad}
+    assert len(parameters) == 28
+    kept = {name.replace(".base_layer", ""): p.shape for name, p in llm.named_parameters() if "lora_" not in name}
+    assert kept == shapes  # in place: the model's own names stay
+    assert torch.equal(logits(llm), before)
+    shake(llm)
+    assert (logits(llm) - before).abs().max() > 0.01
+
+
+def test_targets_choose_by_name_or_by_the_end_of_it(llm: PreTrainedModel) -> None:
+    apply_tuning(llm, LORA.model_copy(update={"targets": ("v_proj", "layers.1.mlp.up_proj")}))
+    assert [name for name, _ in lora_layers(llm)] == [
+        "model.layers.0.self_attn.v_proj",
+        "model.layers.1.self_attn.v_proj",
+        "model.layers.1.mlp.up_proj",
+    ]
+
+
+@pytest.mark.parametrize("target", ["lm_head", "proj", "query_key_value"])
+def test_targets_that_are_no_linear_of_the_layers_are_named(llm: PreTrainedModel, target: str) -> None:
+    with pytest.raises(ConfigError, match=rf"tune\.targets: {target}: not found.*q_proj"):
+        apply_tuning(llm, LORA.model_copy(update={"targets": ("q_proj", target)}))
+    assert not list(lora_layers(llm))
+
+
+@pytest.mark.parametrize("kind", ["lora", "qlora", "full", "frozen"])
+def test_a_vision_models_tower_and_projector_are_left_alone(kind: Any) -> None:  # a literal
+    """peft's own all-linear hits both (the proof stands below)."""
+    llava = tiny_llava()
+    llava.requires_grad_(False)
+    llava.model.multi_modal_projector.requires_grad_(True)
+    projector = training(llava)
+    apply_tuning(llava, LORA.model_copy(update={"kind": kind}))
+    opened = training(llava) - projector
+    assert projector and projector <= training(llava)
+    assert all(name.startswith(("model.language_model.", "lm_head.")) for name in opened)
+    assert any(name.startswith("lm_head.") for name in opened) == (kind == "full")
+    assert bool(opened) == (kind != "frozen")
+
+
+def test_peft_all_linear_would_hit_tower_and_projector() -> None:
+    llava = tiny_llava()
+    inject_adapter_in_model(LoraConfig(r=2, target_modules="all-linear"), llava)
+    hit = [name for name, module in llava.named_modules() if isinstance(module, PeftLinear)]
+    assert any("vision_tower" in name for name in hit) and any("multi_modal_projector" in name for name in hit)
+
+
+def test_full_opens_everything_and_counts_a_tied_head_once() -> None:
+    config = LlamaConfig(
+        vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2
+    )
+    for tie in (False, True):
+        config.tie_word_embeddings = tie
+        llm = LlamaForCausalLM(config)
+        llm.requires_grad_(False)
+        parameters = apply_tuning(llm, TuneConfig(kind="full"))
+        assert all(parameter.requires_grad for parameter in llm.parameters())
+        assert len(parameters) == len(set(map(id, parameters))) == len(list(llm.parameters()))
+        assert (llm.lm_head.weight is llm.model.embed_tokens.weight) == tie
+
+
+def test_frozen_opens_nothing(llm: PreTrainedModel) -> None:
+    assert apply_tuning(llm, TuneConfig(kind="frozen")) == [] and not training(llm)
+
+
+def test_a_body_alone_is_tuned_like_the_whole(llm: Any) -> None:  # a Llama
+    apply_tuning(llm.model, LORA)
+    assert len(list(lora_layers(llm.model))) == 14
+    assert all(parameter.requires_grad for parameter in llm.lm_head.parameters())  # not ours to freeze
+
+
+def test_towers_get_adapters_on_their_layers_only() -> None:
+    """SigLIP's pooling head is never run: adapters there would get no gradient, and its attention ignores them."""
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes |= {"image_size": 28, "patch_size": 14}
+    siglip = SiglipVisionModel(SiglipVisionConfig(**sizes, intermediate_size=48))
+    assert any("head" in name for name, module in siglip.named_modules() if isinstance(module, nn.Linear))
+    inject_adapter(siglip, Adapter(rank=2, alpha=4))
+    names = [name for name, _ in lora_layers(siglip)]
+    assert len(names) == 12 and not any("head" in name for name in names)
+    dino = Dinov2Model(Dinov2Config(**sizes, mlp_ratio=2))
+    parameters = inject_adapter(dino, Adapter(rank=2, alpha=4, dropout=0.1, targets=("q_proj", "v_proj")))
+    assert {name.rpartition(".")[2] for name, _ in lora_layers(dino)} == {"q_proj", "v_proj"}
+    assert len(parameters) == 8
+    pixels = torch.randn(1, 3, 28, 28)
+    before = dino(pixels).last_hidden_state
+    shake(dino)
+    dino.train()
+    dino(pixels).last_hidden_state.sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in parameters)
+    dino.train(False)
+    expected = dino(pixels).last_hidden_state
+    assert (expected - before).abs().max() > 1e-3
+    merge_adapters(dino)
+    torch.testing.assert_close(dino(pixels).last_hidden_state, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_tower_without_linears_says_so() -> None:
+    cnn = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    with pytest.raises(ConfigError, match="every linear: not found in Sequential; it has: none"):
+        inject_adapter(cnn, Adapter(rank=2, alpha=4))
+
+
+# What adapters compute ------------------------------------------------------------------------------------------------
+
+
+def test_our_layer_equals_pefts_in_values_and_gradients(tiny_llama: Path) -> None:
+    ours = load_llm(str(tiny_llama), torch.float32)
+    theirs = load_llm(str(tiny_llama), torch.float32)
+    apply_tuning(ours, LORA)
+    inject_adapter_in_model(LoraConfig(r=4, lora_alpha=8, target_modules=sorted(LINEARS)), theirs)
+    shake(ours)
+    theirs.load_state_dict(ours.state_dict())
+    kinds = {type(module) for module in theirs.modules() if isinstance(module, PeftLinear)}
+    assert kinds == {PeftLinear} and {type(layer) for _, layer in lora_layers(ours)} == {LoraLinear}
+    torch.testing.assert_close(logits(ours), logits(theirs), atol=1e-5, rtol=1e-5)
+    for llm in (ours, theirs):
+        llm(input_ids=IDS, labels=IDS).loss.backward()
+    grads = {name: parameter.grad for name, parameter in theirs.named_parameters() if parameter.grad is not None}
+    assert len(grads) == 28
+    for name, parameter in ours.named_parameters():
+        if name in grads:
+            torch.testing.assert_close(parameter.grad, grads[name], atol=1e-6, rtol=1e-4)
+
+
+def test_dropout_acts_on_the_adapters_input_in_training_only() -> None:
+    body = nn.ModuleList([nn.Linear(8, 8, bias=False)])
+    inject_adapter(body, Adapter(rank=8, alpha=8.0, dropout=0.5))
+    layer = next(layer for _, layer in lora_layers(body))
+    with torch.no_grad():
+        layer.base_layer.weight.zero_()
+        for factor in layer.factors().values():
+            factor.copy_(torch.eye(8))
+    x = torch.ones(400, 8)
+    layer.train()
+    dropped = layer(x)
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}  # each input kept doubled or dropped
+    assert abs(float(dropped.detach().mean()) - 1) < 0.1
+    layer.eval()
+    assert torch.equal(layer(x), x)
+
+
+@pytest.mark.parametrize("four_bit", [False, True])
+def test_adapters_come_in_the_dtype_their_base_computes_in(tiny_llama: Path, four_bit: bool) -> None:
+    """fp32 adapters under autocast cost a third of the speed."""
+    llm = load_llm(str(tiny_llama), torch.bfloat16, four_bit)
+    parameters = apply_tuning(llm, LORA)
+    assert {parameter.dtype for parameter in parameters} == {torch.bfloat16}
+    assert logits(llm).dtype == torch.bfloat16
+
+
+def test_qlora_trains_on_a_cpu(tiny_llama: Path) -> None:
+    llm = load_llm(str(tiny_llama), torch.bfloat16, four_bit=True)
+    llm.train()
+    parameters = apply_tuning(llm, TuneConfig(kind="qlora", rank=8, alpha=16.0))
+    packed = {name: buffer.clone() for name, buffer in llm.named_parameters() if buffer.dtype == torch.uint8}
+    assert len(packed) == 14
+    optimizer = build_optimizer([ParamGroup("llm", parameters, 1e-2)], OptimConfig(name="paged_adamw8bit"))
+    losses = []
+    for _ in range(12):
+        loss = llm(input_ids=IDS, labels=IDS).loss
+        loss.backward()
+        losses.append(float(loss.detach()))
+        optimizer.clip(1.0)
+        optimizer.step(1.0)
+        optimizer.zero_grad()
+    assert losses[-1] < losses[0] - 0.7  # the frozen random head allows little more than 1
+    assert all(torch.equal(dict(llm.named_parameters())[name], before) for name, before in packed.items())
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_gradients_through_four_bit_weights_are_those_of_their_dense_values(tiny_llama: Path, mode: bool) -> None:
+    """In eval mode too, in which the model comes: there bitsandbytes' repacked weights would silently give others."""
+    packed = load_llm(str(tiny_llama), torch.float32, four_bit=True)
+    dense = load_llm(str(tiny_llama), torch.float32, four_bit=True)
+    merge_adapters(dense)
+    grads = []
+    for llm in (packed, dense):
+        torch.manual_seed(1)
+        parameters = apply_tuning(llm, LORA)
+        shake(llm)
+        llm.train(mode)
+        llm(input_ids=IDS, labels=IDS).loss.backward()
+        grads.append([parameter.grad for parameter in parameters])
+    assert type(packed.get_submodule("model.layers.0.mlp.up_proj.base_layer")).__name__ == "Linear4bit"
+    assert all(grad is not None and grad.abs().max() > 1e-4 for grad in grads[1])
+    torch.testing.assert_close(grads[0], grads[1], atol=1e-5, rtol=1e-3)
+
+
+def test_four_bit_weights_cannot_train_in_full(tiny_llama: Path) -> None:
+    llm = load_llm(str(tiny_llama), torch.bfloat16, four_bit=True)
+    with pytest.raises(ConfigError, match="4-bit weights"):
+        apply_tuning(llm, TuneConfig(kind="full"))
+    with pytest.raises(ConfigError, match="4-bit weights"):
+        train_parameters(llm)
+
+
+# Merging --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_merging_keeps_the_answers_and_leaves_a_plain_model(
+    tiny_llama: Path, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    llm = load_llm(str(tiny_llama), dtype)
+    names = [name for name, _ in llm.named_parameters()]
+    apply_tuning(llm, LORA)
+    shake(llm)
+    layer = dict(lora_layers(llm))["model.layers.0.self_attn.q_proj"]
+    up, down = layer.get_parameter("lora_B.default.weight"), layer.get_parameter("lora_A.default.weight")
+    exact = layer.base_layer.weight.float() + 2 * (up.float() @ down.float())  # alpha / rank = 2
+    expected = logits(llm)
+    merge_adapters(llm)
+    assert [name for name, _ in llm.named_parameters()] == names
+    assert torch.equal(llm.get_parameter("model.layers.0.self_attn.q_proj.weight"), exact.to(dtype))  # rounded once
+    found = logits(llm)
+    tolerance = 1e-5 if dtype == torch.float32 else 0.05
+    torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
+    llm.save_pretrained(tmp_path / "merged")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=dtype, use_cache=False)
+    assert torch.equal(logits(again), found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_merging_into_four_bit_weights_makes_them_dense(tiny_llama: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+    """Training computed with the dequantised weights, so merged answers differ by rounding only."""
+    llm = load_llm(str(tiny_llama), dtype, four_bit=True)
+    apply_tuning(llm, LORA.model_copy(update={"kind": "qlora", "targets": ("q_proj", "down_proj")}))
+    shake(llm)
+    expected = logits(llm)
+    merge_adapters(llm)
+    assert {type(module) for module in llm.modules() if isinstance(module, nn.Linear)} == {nn.Linear}
+    assert {parameter.dtype for parameter in llm.parameters()} == {dtype}
+    found = logits(llm)
+    tolerance = 1e-4 if dtype == torch.float32 else 0.05
+    torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
+    llm.save_pretrained(tmp_path / "merged")
+    assert "quantization_config" not in json.loads((tmp_path / "merged/config.json").read_text())
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=dtype, use_cache=False)
+    assert torch.equal(logits(again), found)
+
+
+def test_a_chain_of_stages_may_keep_untouched_weights_in_four_bit(tiny_llama: Path) -> None:
+    llm = load_llm(str(tiny_llama), torch.bfloat16, four_bit=True)
+    merge_adapters(llm, dense=False)  # a stage that trained the projector alone
+    assert sum(type(module).__name__ == "Linear4bit" for module in llm.modules()) == 14
+    assert llm.config.quantization_config is not None
+    apply_tuning(llm, LORA.model_copy(update={"targets": ("q_proj",)}))
+    merge_adapters(llm, dense=False)
+    assert sum(type(module).__name__ == "Linear4bit" for module in llm.modules()) == 12
+    merge_adapters(llm)
+    assert not any(type(module).__name__ == "Linear4bit" for module in llm.modules())
+
+
+def test_a_second_stage_can_be_put_onto_a_merged_one(llm: PreTrainedModel) -> None:
+    apply_tuning(llm, LORA)
+    shake(llm)
+    merge_adapters(llm)
+    expected = logits(llm)
+    parameters = apply_tuning(llm, LORA.model_copy(update={"rank": 2}))
+    assert len(parameters) == 28 and parameters[0].shape[0] == 2
+    assert torch.equal(logits(llm), expected)
+
+
+# Switching off and saving ---------------------------------------------------------------------------------------------
+
+
+def test_adapters_off_answers_as_the_base_and_restores_everything(llm: PreTrainedModel) -> None:
+    base = logits(llm)
+    apply_tuning(llm, LORA)
+    shake(llm)
+    frozen = next(layer for _, layer in lora_layers(llm))
+    frozen.requires_grad_(False)
+    opened, tuned = training(llm), logits(llm)
+    assert len(opened) == 26
+    with pytest.raises(KeyboardInterrupt), adapters_off(llm):
+        assert torch.equal(logits(llm), base)
+        with adapters_off(llm):
+            assert torch.equal(logits(llm), base)
+        assert torch.equal(logits(llm), base)
+        raise KeyboardInterrupt
+    assert torch.equal(logits(llm), tuned) and not torch.equal(tuned, base)
+    assert training(llm) == opened
+
+
+@pytest.mark.parametrize("targets", [(), ("v_proj",)])
+def test_plain_peft_loads_a_saved_adapter(tiny_llama: Path, tmp_path: Path, targets: tuple[str, ...]) -> None:
+    tune = LORA.model_copy(update={"targets": targets})
+    llm = load_llm(str(tiny_llama), torch.float32)
+    apply_tuning(llm, tune)
+    shake(llm)
+    save_adapter(llm, tune, tmp_path, str(tiny_llama))
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(tiny_llama) and config["task_type"] == "CAUSAL_LM"
+    assert set(config["target_modules"]) == (set(targets) or LINEARS)
+    assert (config["r"], config["lora_alpha"], config["modules_to_save"]) == (4, 8, None)
+    base = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32, use_cache=False)
+    before = logits(base)
+    again = PeftModel.from_pretrained(base, tmp_path)
+    torch.testing.assert_close(logits(again), logits(llm), atol=1e-5, rtol=1e-5)
+    assert (logits(again) - before).abs().max() > 0.01
+    names = {name for name, module in again.named_modules() if isinstance(module, PeftLinear)}
+    assert len(names) == (2 if targets else 14)
+
+
+def test_a_vision_models_adapter_is_saved_for_its_language_model_alone(tmp_path: Path) -> None:
+    """So that servers which know the LLM can load it (vLLM refuses more)."""
+    llava = tiny_llava()
+    apply_tuning(llava, LORA)
+    shake(llava)
+    save_adapter(llava, LORA, tmp_path, "org/base")
+    save_adapter(llava.model.language_model, LORA, tmp_path / "body", "org/base")
+    names = load_file(tmp_path / "adapter_model.safetensors")
+    assert names.keys() == load_file(tmp_path / "body/adapter_model.safetensors").keys()
+    assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in names and len(names) == 28
+    text: Any = llava.config.text_config
+    alone = LlamaForCausalLM(text)
+    with adapters_off(llava):
+        body = {
+            name.replace(".base_layer", ""): value for name, value in llava.model.language_model.state_dict().items()
+        }
+        alone.model.load_state_dict({name: value for name, value in body.items() if "lora_" not in name})
+        alone.lm_head.load_state_dict(llava.lm_head.state_dict())
+        torch.testing.assert_close(logits(alone), logits(llava), atol=1e-6, rtol=1e-6)
+    again = PeftModel.from_pretrained(alone, tmp_path)
+    torch.testing.assert_close(logits(again), logits(llava), atol=1e-5, rtol=1e-5)
+
+
+def test_names_of_parts_are_listed_once_and_in_order() -> None:
+    assert last_parts(["layers.0.mlp.up", "layers.1.mlp.up", "layers.0.down", "head"]) == ["down", "head", "up"]

@@ -1,0 +1,238 @@
+"""`train.dtype: auto`: what each kind of hardware gets, and that a run keeps what it began in."""
+
+import multiprocessing
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from llm.config.schema import TextRunConfig
+from llm.config.yaml_loader import load_yaml, validate
+from llm.distributed import joined
+from llm.errors import RunError
+from llm.model.precision import (
+    ANY_CARD,
+    Dtype,
+    Hardware,
+    dtype_of,
+    in_dtype,
+    settle,
+    this_cpu,
+    this_machine,
+)
+from llm.train.checkpoint import list_checkpoints, read_state, read_weights
+from llm.train.metrics import read_rows
+from llm.train.run_folder import begun_dtype
+from tests.llm.text_runs import six_steps, unfinished
+from vlm.app.launch import free_port
+from vlm.model.assembly import open_run, settled, train
+from vlm.plan.dry_run import dry_run
+
+OLD_CPU = Hardware()
+OLD_CARD = Hardware("Tesla T4", amx=True)  # it computes: what the CPU beside it could do does not count
+SLOW = "this CPU has no bf16 products, AVX512_BF16 or AMX; fp32 is many times faster here"
+
+
+def in_auto(config: TextRunConfig, **train_keys: Any) -> TextRunConfig:
+    """The same recipe, leaving its dtype open."""
+    return config.model_copy(update={"train": config.train.model_copy(update={"dtype": "auto"} | train_keys)})
+
+
+@pytest.fixture
+def recipe(tiny_llama: Path, tmp_path: Path) -> TextRunConfig:
+    return six_steps(tiny_llama, tmp_path)
+
+
+def kept(run: Path) -> str:
+    """The dtype that the run folder's recipe names."""
+    return validate(load_yaml(run / "config.yaml"), TextRunConfig).train.dtype
+
+
+# The choice -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hardware", "line"),
+    [
+        (Hardware("NVIDIA H100", card_bf16=True), "bf16 (auto: NVIDIA H100 multiplies bf16)"),
+        (OLD_CARD, "fp32 (auto: Tesla T4 has no bf16 products of its own)"),
+        (ANY_CARD, "bf16 (auto: a card of Ampere or later multiplies bf16)"),
+        (Hardware(avx512_bf16=True), "bf16 (auto: this CPU multiplies bf16, by AVX512_BF16)"),
+        (Hardware(avx512_bf16=True, amx=True), "bf16 (auto: this CPU multiplies bf16, by AMX)"),
+        (OLD_CPU, f"fp32 (auto: {SLOW})"),
+        (Hardware(machine="AMD64", onednn_bf16=True), f"fp32 (auto: {SLOW})"),
+        (Hardware(machine="aarch64", onednn_bf16=True), "bf16 (auto: this aarch64 CPU multiplies bf16)"),
+        (Hardware(machine="arm64"), "fp32 (auto: this arm64 CPU has no bf16 products)"),
+    ],
+)
+def test_auto_is_what_the_hardware_multiplies(recipe: TextRunConfig, hardware: Hardware, line: str) -> None:
+    config, said = settle(in_auto(recipe), hardware)
+    assert said == f"dtype: {line}"
+    assert config == in_dtype(recipe, hardware.natural) and config.train.dtype == line[:4]
+
+
+def test_what_a_recipe_names_is_taken_and_a_slow_one_told(recipe: TextRunConfig) -> None:
+    bf16, fp32 = in_dtype(recipe, "bf16"), in_dtype(recipe, "fp32")
+    assert settle(bf16, OLD_CPU) == (bf16, f"dtype: bf16 (the recipe's), but {SLOW}: set train.dtype: auto")
+    assert settle(bf16, OLD_CARD)[1].startswith("dtype: bf16 (the recipe's), but Tesla T4 has no bf16 products")
+    for config, hardware in ((bf16, ANY_CARD), (bf16, Hardware(amx=True)), (fp32, OLD_CPU), (fp32, ANY_CARD)):
+        assert settle(config, hardware) == (config, "")
+        assert settle(config, hardware, "bf16")[0] == config, "another run's dtype does not overrule the recipe's"
+
+
+@pytest.mark.parametrize("hardware", [OLD_CPU, Hardware(amx=True)])
+@pytest.mark.parametrize("begun", ["bf16", "fp32"])
+def test_under_auto_a_run_goes_on_as_it_began(recipe: TextRunConfig, hardware: Hardware, begun: Dtype) -> None:
+    config, line = settle(in_auto(recipe), hardware, begun)
+    assert config == in_dtype(recipe, begun)
+    assert line.startswith(f"dtype: {begun} (auto: this run began in it)")
+    assert ("choose another `out` to begin anew in fp32" in line) == (begun == "bf16" and not hardware.bf16)
+
+
+def test_this_machine_is_asked_and_an_open_recipe_is_answered(recipe: TextRunConfig) -> None:
+    cpu = this_cpu()
+    assert cpu.machine == platform.machine() and not cpu.card
+    assert bool(this_machine().card) == torch.cuda.is_available()
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if cpu.machine == "x86_64" and flags:  # the kernel's word beside torch's
+        assert cpu.bf16 == ("avx512_bf16" in flags or "amx_tile" in flags)
+    expected = torch.bfloat16 if this_machine().bf16 else torch.float32
+    assert dtype_of(in_auto(recipe)) == expected
+    assert [dtype_of(in_dtype(recipe, name)) for name in ("bf16", "fp32")] == [torch.bfloat16, torch.float32]
+
+
+# Whole runs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("natural", [OLD_CPU, Hardware(amx=True)])
+def test_the_run_folder_holds_the_settled_dtype(
+    recipe: TextRunConfig, natural: Hardware, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("vlm.model.assembly.this_machine", lambda: natural)
+    config = in_auto(recipe, max_steps=2)
+    run = train(config, Path.cwd())
+    assert capsys.readouterr().out.startswith(f"dtype: {natural.natural} (auto: this CPU ")
+    assert kept(run) == natural.natural
+    assert read_state(list_checkpoints(run)[-1])["recipe"]["train"]["dtype"] == natural.natural
+    weights = {tensor.dtype for tensor in read_weights(list_checkpoints(run)[-1]).values()}
+    assert weights == {dtype_of(in_dtype(config, natural.natural))}
+    assert {parameter.dtype for parameter in open_run(run).model.parameters()} == weights
+    monkeypatch.setattr(
+        "vlm.model.assembly.this_machine", lambda: OLD_CARD if natural.bf16 else ANY_CARD
+    )  # another machine
+    assert train(config, Path.cwd()) == run
+    assert f"{run}: finished at step 2; nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("begun", ["bf16", "fp32"])
+def test_a_run_resumed_under_auto_goes_on_in_its_dtype_on_any_machine(
+    recipe: TextRunConfig, begun: Dtype, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Hardware(amx=begun == "fp32")
+    assert other.natural != begun, "left to itself this machine would take the other"
+    monkeypatch.setattr("vlm.model.assembly.this_machine", lambda: other)
+    run = unfinished(in_dtype(recipe, begun))
+    expected = [row["loss"] for row in read_rows(run, "train")]
+    assert begun_dtype(run, TextRunConfig) == begun
+    capsys.readouterr()
+    train(in_auto(recipe), Path.cwd())
+    said = capsys.readouterr().out
+    assert f"dtype: {begun} (auto: this run began in it)" in said and "going on after step 4" in said
+    assert kept(run) == begun
+    assert [row["loss"] for row in read_rows(run, "train")] == expected and len(expected) == 6
+
+
+def decide(config: TextRunConfig, ranks: dict[str, str], out: Path) -> None:
+    """In one of several processes: what it would take by itself, and what is settled, on two machines in turn."""
+    os.environ |= ranks
+    with pytest.MonkeyPatch.context() as patch, joined() as own:
+        machines = [Hardware(amx=own.first), Hardware(amx=not own.first)]
+        found = []
+        for machine in machines:
+            patch.setattr("vlm.model.assembly.this_machine", lambda machine=machine: machine)
+            found.append(settled(config).train.dtype)
+        alone = "+".join(machine.natural for machine in machines)
+        out.with_suffix(f".{own.rank}").write_text(f"{alone} {'+'.join(found)}")
+
+
+def test_of_several_processes_the_first_decides(
+    recipe: TextRunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines of different kinds: ranks that disagreed would reduce tensors of different dtypes.
+
+    The processes are forks of this one, which has imported everything; a card cannot be used in a fork.
+    """
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    out, address = tmp_path / "found", {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    fork = multiprocessing.get_context("fork")
+    started = [
+        fork.Process(
+            target=decide, args=(in_auto(recipe), {"RANK": str(rank), "WORLD_SIZE": "2", **address}, out), daemon=True
+        )
+        for rank in (0, 1)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(60)
+    assert [process.exitcode for process in started] == [0, 0]
+    alone, together = zip(*(out.with_suffix(f".{rank}").read_text().split() for rank in (0, 1)), strict=True)
+    assert alone == ("bf16+fp32", "fp32+bf16"), "left to themselves they would have differed, both ways round"
+    assert together == ("bf16+fp32", "bf16+fp32")
+
+
+def test_a_dry_run_is_in_the_dtype_of_the_run(
+    recipe: TextRunConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {}
+    for hardware in (OLD_CPU, Hardware(amx=True)):
+        monkeypatch.setattr("vlm.model.assembly.this_machine", lambda hardware=hardware: hardware)
+        monkeypatch.setattr("vlm.plan.dry_run.speed_of", lambda *_: None)
+        dry_run(in_auto(recipe), Path("recipe.yaml"))
+        first, *rest = capsys.readouterr().out.splitlines()
+        assert first == f"dtype: {hardware.natural} (auto: {hardware.why})"
+        dry_run(in_dtype(recipe, hardware.natural), Path("recipe.yaml"))
+        assert capsys.readouterr().out.splitlines() == rest
+        said[hardware.natural] = rest
+    assert said["fp32"] != said["bf16"]
+
+
+def test_another_dtype_by_name_is_another_recipe(recipe: TextRunConfig) -> None:
+    run = unfinished(in_dtype(recipe, "fp32"))
+    with pytest.raises(RunError, match=r"(?s)was: dtype: fp32.*now: dtype: bf16"):
+        train(in_dtype(recipe, "bf16"), Path.cwd())
+    assert kept(run) == "fp32"
+
+
+def test_a_folder_without_a_checkpoint_holds_no_run_to_go_on_with(recipe: TextRunConfig) -> None:
+    """Whoever stops a slow bf16 run in its first minutes and turns to auto wants what is fast."""
+    run = train(in_dtype(recipe, "bf16"), Path.cwd())
+    assert begun_dtype(run, TextRunConfig) == "bf16"
+    for checkpoint in list_checkpoints(run):
+        checkpoint.rename(run / checkpoint.name)
+    assert begun_dtype(run, TextRunConfig) is None
+
+
+def test_a_kept_recipe_that_cannot_be_read_decides_nothing(recipe: TextRunConfig) -> None:
+    run = unfinished(recipe)
+    (run / "config.yaml").write_text("name: [")
+    assert begun_dtype(run, TextRunConfig) is None
+    with pytest.raises(RunError, match="holds a run of another recipe"):
+        train(in_auto(recipe), Path.cwd())
+
+
+def test_four_bit_weights_compute_in_fp32_too(recipe: TextRunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlm.model.assembly.this_machine", lambda: OLD_CPU)
+    qlora = recipe.tune.model_copy(update={"kind": "qlora"})
+    optim = recipe.optim.model_copy(update={"lr": 1e-2})
+    config = in_auto(recipe, epochs=4.0).model_copy(update={"tune": qlora, "optim": optim})
+    run = train(config, Path.cwd())
+    losses = [row["loss"] for row in read_rows(run, "train")]
+    assert len(losses) == 12 and losses[-1] < 0.95 * losses[0]
+    model = open_run(run).model
+    layers: list[Any] = [layer for layer in model.modules() if type(layer).__name__ == "Linear4bit"]
+    assert layers and {layer.compute_dtype for layer in layers} == {torch.float32}
+    assert {p.dtype for p in model.parameters() if p.is_floating_point()} == {torch.float32}

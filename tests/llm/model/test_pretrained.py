@@ -1,0 +1,214 @@
+"""Loading: what comes out has the asked dtype and no cache, and every wrong folder is named with advice."""
+
+import builtins
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import CLIPConfig
+
+from llm.errors import ModelError
+from llm.model import pretrained as model_module
+from llm.model.pretrained import load_llm, load_tokenizer
+
+
+def copy_of(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "model"))
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_come_in_the_asked_dtype_without_a_cache(tiny_llama: Path, dtype: torch.dtype) -> None:
+    saved = load_file(tiny_llama / "model.safetensors")
+    assert json.loads((tiny_llama / "config.json").read_text())["use_cache"] is True
+    llm = load_llm(str(tiny_llama), dtype)
+    assert {parameter.dtype for parameter in llm.parameters()} == {dtype}
+    assert not llm.config.use_cache and not llm.config.get_text_config().use_cache
+    for name, parameter in llm.named_parameters():
+        assert torch.equal(parameter, saved[name].to(dtype)), name
+
+
+def test_a_pickle_of_tensors_is_read_and_one_with_code_is_not(tiny_llama: Path, tmp_path: Path) -> None:
+    folder = copy_of(tiny_llama, tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    llm = load_llm(str(folder), torch.float32)
+    assert torch.equal(llm.get_parameter("model.embed_tokens.weight"), weights["model.embed_tokens.weight"])
+    torch.save(weights | {"code": Trap()}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_llm(str(folder), torch.float32)
+    assert not Trap.sprung
+
+
+class Trap:
+    """Unpickling it runs code."""
+
+    sprung = False
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return spring, ()
+
+
+def spring() -> None:
+    Trap.sprung = True
+
+
+def cut_weights(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-64])
+
+
+def only_adapter(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+
+
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), r"no weights.*\*\.safetensors"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), "no config.json"),
+    "not JSON": (lambda folder: (folder / "config.json").write_text("{"), "not valid JSON"),
+    "no type": (lambda folder: (folder / "config.json").write_text("{}"), "no model_type"),
+    "cut off": (cut_weights, "cannot be loaded"),
+    "adapter": (only_adapter, "Merge it first"),
+    "unknown type": (lambda folder: edit_config(folder, model_type="nonesuch"), "nonesuch"),
+    "vision model": (lambda folder: (folder / "config.json").write_text(CLIPConfig().to_json_string()), "CLIPConfig"),
+    "a layer short": (lambda folder: edit_config(folder, num_hidden_layers=3), r"9 weights are missing.*layers\.2"),
+    "other sizes": (lambda folder: edit_config(folder, intermediate_size=80), "6 weights do not fit"),
+    "bad value": (lambda folder: edit_config(folder, hidden_size="x"), "hidden_size"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_a_wrong_folder_is_named_with_advice(tiny_llama: Path, tmp_path: Path, fault: str) -> None:
+    folder = copy_of(tiny_llama, tmp_path)
+    break_it, message = WRONG[fault]
+    break_it(folder)
+    with pytest.raises(ModelError, match=message) as raised:
+        load_llm(str(folder), torch.float32)
+    assert str(folder) in str(raised.value)
+
+
+def test_remote_code_is_refused_without_asking(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copy_of(tiny_llama, tmp_path)
+    (folder / "code.py").write_text("raise SystemExit('remote code ran')")
+    edit_config(folder, model_type="nonesuch", auto_map={"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"})
+    monkeypatch.setattr(builtins, "input", lambda *_: pytest.fail("asked whether to run remote code"))
+    with pytest.raises(ModelError, match="custom code"):
+        load_llm(str(folder), torch.float32)
+
+
+def test_what_is_no_folder_and_no_hub_id_says_so() -> None:
+    for path in ("/nonexistent/model", "./models/missing", "missing"):
+        with pytest.raises(ModelError, match="no such folder"):
+            load_llm(path, torch.float32)
+        with pytest.raises(ModelError, match="no such folder"):
+            load_tokenizer(path)
+
+
+def test_a_hub_id_that_cannot_be_fetched_says_how_to_download_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(path: str, **_: object) -> str:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(model_module, "snapshot_download", offline)
+    for load in (load_tokenizer, lambda path: load_llm(path, torch.float32)):
+        with pytest.raises(ModelError, match="Name or service") as raised:
+            load("org/some-model")
+        assert "hf download org/some-model --local-dir models/some-model" in str(raised.value)
+
+
+def test_the_real_hub_client_fails_with_a_model_error() -> None:
+    """Offline, as the suite runs, it raises what is turned into advice."""
+    with pytest.raises(ModelError, match="hf download"):
+        load_llm("no-such-org-of-ours/no-such-model", torch.float32)
+
+
+def test_a_hub_id_loads_from_its_local_copy(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def fetch(path: str, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
+        asked.append(allow_patterns)
+        return str(tiny_llama)
+
+    monkeypatch.setattr(model_module, "snapshot_download", fetch)
+    assert len(load_tokenizer("org/tiny")) == load_llm("org/tiny", torch.float32).config.vocab_size
+    assert not any("safetensors" in pattern for pattern in asked[0])  # a tokenizer needs no weights
+    assert "*.safetensors" in asked[1]
+
+
+def test_a_hub_id_without_safetensors_gets_its_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def fetch(path: str, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
+        asked.append(allow_patterns)
+        return str(tmp_path)
+
+    monkeypatch.setattr(model_module, "snapshot_download", fetch)
+    with pytest.raises(ModelError, match="no config"):
+        load_llm("org/old", torch.float32)
+    assert asked[1] == ["pytorch_model*"]
+
+
+def test_the_tokenizer_is_the_folders(tiny_llama: Path) -> None:
+    tokenizer = load_tokenizer(str(tiny_llama))
+    ids = tokenizer("<|im_start|>user\nWhat is in the picture?<|im_end|>", add_special_tokens=False).input_ids
+    assert ids[0] == tokenizer.convert_tokens_to_ids("<|im_start|>") and ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(ids) == "<|im_start|>user\nWhat is in the picture?<|im_end|>"
+
+
+def test_a_folder_without_a_tokenizer_says_so(tiny_llama: Path, tmp_path: Path) -> None:
+    folder = copy_of(tiny_llama, tmp_path)
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ModelError, match=r"no tokenizer.*tokenizer\.json"):
+        load_tokenizer(str(folder))
+
+
+def test_four_bit_holds_linears_in_double_quantised_nf4(tiny_llama: Path) -> None:
+    dense = load_llm(str(tiny_llama), torch.bfloat16)
+    llm = load_llm(str(tiny_llama), torch.bfloat16, four_bit=True)
+    kinds = {name: type(module).__name__ for name, module in llm.named_modules() if isinstance(module, nn.Linear)}
+    assert kinds.pop("lm_head") == "Linear"
+    assert len(kinds) == 14 and set(kinds.values()) == {"Linear4bit"}
+    layer: Any = llm.get_submodule("model.layers.0.mlp.up_proj")
+    assert layer.weight.dtype == torch.uint8 and layer.weight.numel() == 64 * 96 // 2
+    assert layer.weight.quant_state.quant_type == "nf4" and layer.weight.quant_state.nested
+    assert layer.compute_dtype == torch.bfloat16
+    assert llm.get_input_embeddings().weight.dtype == torch.bfloat16
+    assert not llm.config.use_cache
+    ids = torch.arange(20)[None]
+    expected, found = dense(input_ids=ids).logits.float(), llm(input_ids=ids).logits.float()
+    assert 0 < (expected - found).norm() / expected.norm() < 0.3  # quantised, yet the same network
+
+
+def test_answers_do_not_change_four_bit_weights(tiny_llama: Path) -> None:
+    """bitsandbytes would repack them in eval mode, round their scales, and give no gradient from then on."""
+    llm = load_llm(str(tiny_llama), torch.bfloat16, four_bit=True)
+    before = {name: tensor.clone() for name, tensor in llm.state_dict().items()}
+    assert any("nested_absmax" in name for name in before)
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        answer = llm.train(False)(input_ids=ids).logits
+    after = llm.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(llm.train()(input_ids=ids).logits, answer)
+    embedded = llm.get_input_embeddings()(ids).detach().requires_grad_(True)
+    llm.train(False)(inputs_embeds=embedded).logits.float().sum().backward()
+    assert embedded.grad is not None and embedded.grad.abs().sum() > 0
+
+
+def test_four_bit_without_bitsandbytes_names_the_extra(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
+    with pytest.raises(ModelError, match=r"eyegraft\[quant\]"):
+        load_llm(str(tiny_llama), torch.bfloat16, four_bit=True)

@@ -1,0 +1,58 @@
+"""What one process is told of the others; several real ones are in tests/parallel."""
+
+import pytest
+import torch
+
+from llm import distributed
+from llm.distributed import Ranks
+from llm.errors import ConfigError, LostError
+from vlm.app.launch import free_port
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of the only process of a group: what `--nproc 1` makes for ZeRO's offloading on one card."""
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    for name, value in ({"WORLD_SIZE": "1", "RANK": "0"} | where).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_without_an_environment_there_is_no_group() -> None:
+    with distributed.joined() as ranks:
+        assert ranks == distributed.here() == Ranks(0, 1, 0)
+        assert not torch.distributed.is_initialized()
+        assert distributed.total(torch.tensor([2.0])).tolist() == [2.0]
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_group_of_one_is_a_group() -> None:
+    with distributed.joined() as ranks:
+        assert ranks == Ranks(0, 1, 0) and torch.distributed.is_initialized()
+        assert [part.tolist() for part in distributed.of_all(torch.tensor([3]))] == [[3]]
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_lost_process_is_told_as_such_and_other_faults_are_not() -> None:
+    with (
+        pytest.raises(LostError, match="process 0 of 1 lost the others: .*Connection closed by peer"),
+        distributed.joined(),
+    ):
+        raise RuntimeError("[pair.cc:561] Connection closed by peer [127.0.0.1]:19116\nmore")
+    with pytest.raises(RuntimeError, match="shapes"), distributed.joined():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+@pytest.mark.parametrize(("rank", "world"), [("2", "2"), ("-1", "1")])
+def test_a_rank_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, rank: str, world: str) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", world)
+    with pytest.raises(ConfigError, match=f"RANK is {rank}, WORLD_SIZE {world}"):
+        distributed.from_environment()
+
+
+def test_each_process_computes_on_its_own_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "here", lambda: Ranks(rank=5, world=8, local=1))
+    for there, expected in ((True, torch.device("cuda", 1)), (False, torch.device("cpu"))):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert distributed.device() == expected

@@ -1,0 +1,61 @@
+"""The bounds on compiled kernels, and that what they bound is memory."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from llm.model.precision import this_cpu
+from llm.train.kernels import LIMITS, keep_few_kernels
+
+GROWTH = """
+import os
+import sys
+import torch
+from llm.train.kernels import keep_few_kernels
+from llm.train.metrics import resident_peak_gib
+def multiply(first):
+    weight = torch.randn(128, 128, dtype=torch.bfloat16)
+    for rows in range(first, first + 200):
+        torch.randn(rows, 128, dtype=torch.bfloat16) @ weight.t()
+def grown(kind):
+    if kind == "few":
+        keep_few_kernels()
+    multiply(100)
+    before = resident_peak_gib()
+    multiply(300)
+    print(kind, resident_peak_gib() - before, flush=True)
+for kind in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        grown(kind)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = LIMITS
+    monkeypatch.setenv(first, "1024")
+    monkeypatch.delenv(second, raising=False)
+    keep_few_kernels()
+    assert os.environ[first] == "1024" and os.environ[second] == LIMITS[second]
+    monkeypatch.delenv(second)
+
+
+def growth(*kinds: str) -> dict[str, float]:
+    """GiB more for 200 shapes of a bf16 product that were not seen before, after 200 others.
+
+    Each in a process of its own, as compiled kernels outlive everything else; torch is imported once for all.
+    """
+    clean = {name: value for name, value in os.environ.items() if name not in LIMITS}
+    told = subprocess.run([sys.executable, "-c", GROWTH, *kinds], env=clean, capture_output=True, text=True, check=True)
+    return {kind: float(grown) for kind, grown in (line.split() for line in told.stdout.splitlines())}
+
+
+def test_new_shapes_take_no_more_memory() -> None:
+    has_products = this_cpu().bf16
+    grown = growth("few", *(["many"] if has_products else []))
+    assert grown["few"] < 0.02
+    assert not has_products or grown["many"] > 0.04, "what the bounds are for"

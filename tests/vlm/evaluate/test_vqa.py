@@ -1,0 +1,301 @@
+"""Image questions scored by hand: the pictures that are shown, what is asked once, what is packed, and the figures."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from llm.config.schema import Source
+from llm.encoding.encoder import IGNORED, Sample
+from llm.errors import DataError
+from llm.formats.conversation import Conversation, ImageRef
+from vlm.config import VqaEval
+from vlm.evaluate import vqa
+from vlm.evaluate.vqa import Question, _asked, _mean, _packs, _pictures, evaluate_vqa, read_questions, score
+
+A, B, C, D, E = (ImageRef(f"/{name}.png") for name in "abcde")
+
+
+def sample(image: ImageRef, *ids: int, learnt: int = 1) -> Sample:
+    """Ids of which the last `learnt` are targets; a label stands a place before its token."""
+    labels = [IGNORED] * (len(ids) - 1 - learnt) + [*ids[len(ids) - learnt :], IGNORED]
+    return Sample(np.array(ids, np.int32), np.array(labels, np.int32), (image,))
+
+
+# Which picture --------------------------------------------------------------------------------------------------------
+
+
+def test_each_sees_its_own_picture(tmp_path: Path) -> None:
+    assert _pictures([B, A, B], "right", tmp_path) == {A: A, B: B}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_blank_picture_is_white_and_the_same_for_all(tmp_path: Path) -> None:
+    blank = ImageRef(str(tmp_path / "blank.png"))
+    assert _pictures([A, B, A], "blank", tmp_path) == {A: blank, B: blank}
+    with Image.open(blank.path) as picture:
+        assert (picture.size, picture.mode, picture.getcolors()) == ((64, 64), "RGB", [(4096, (255, 255, 255))])
+
+
+@pytest.mark.parametrize(
+    ("images", "shown"),
+    [
+        ([A, B], {A: B, B: A}),
+        ([B, A, A, B], {B: A, A: B}),
+        ([A, B, C], {A: C, B: A, C: B}),
+        ([A, B, C, D], {A: C, B: D, C: A, D: B}),
+        ([A, A, B, C, D, E], {A: D, B: E, C: A, D: B, E: C}),
+    ],
+)
+def test_another_picture_comes_from_half_the_list_away(images: list[ImageRef], shown: dict[ImageRef, ImageRef]) -> None:
+    assert _pictures(images, "shuffled", Path()) == shown
+
+
+@pytest.mark.parametrize("images", [[], [A], [A, A, A]])
+def test_one_picture_has_no_other(images: list[ImageRef]) -> None:
+    with pytest.raises(DataError, match="another record's image needs questions about at least two images"):
+        _pictures(images, "shuffled", Path())
+
+
+# What is asked once, and what together --------------------------------------------------------------------------------
+
+
+def test_what_differs_in_nothing_is_asked_once() -> None:
+    one = sample(A, 1, 2, 3)
+    others = [sample(B, 1, 2, 3), sample(A, 1, 2, 4), sample(A, 1, 2, 3, learnt=2)]
+    found = _asked([one, others[0], sample(A, 1, 2, 3), others[1], others[2], sample(A, 1, 2, 3)])
+    assert [indices for _, indices in found] == [[0, 2, 5], [1], [3], [4]]
+    assert [kept for kept, _ in found] == [one, *others]
+    assert _asked([]) == []
+
+
+def test_packs_hold_whole_pictures_up_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two samples about one picture share their first two tokens: 4 + 4 - 2 rows, not 8."""
+    monkeypatch.setattr(vqa, "PACK_TOKENS", 10)
+    first, second = sample(A, 1, 2, 3, 4), sample(A, 1, 2, 5, 6)
+    four = sample(B, 7, 8, 9, 9)
+    assert list(_packs([first, four, second])) == [[0, 2, 1]], "6 + 4 rows are ten"
+    assert list(_packs([first, sample(B, *range(5)), second])) == [[0, 2], [1]], "6 + 5 are eleven"
+    assert list(_packs([four, sample(C, *range(6)), sample(D, 1, 2)])) == [[0, 1], [2]]
+    assert list(_packs([sample(A, *range(99)), sample(B, 1, 2)])) == [[0], [1]], "what is too large stands alone"
+    assert list(_packs([])) == []
+
+
+# Scores ---------------------------------------------------------------------------------------------------------------
+
+
+class Model:
+    """Writes after each token the next number, except after those in `wrong`: there it writes 0."""
+
+    device, store = torch.device("cpu"), "features"
+    vision = SimpleNamespace(image_id=99, preprocess="shaping", rows=1)
+
+    def __init__(self, *wrong: int) -> None:
+        self.wrong, self.evaluated, self.shown = wrong, False, list[ImageRef]()
+
+    def eval(self) -> None:
+        self.evaluated = True
+
+    def logits(self, batch: Any) -> torch.Tensor:
+        assert self.evaluated and not torch.is_grad_enabled()
+        self.shown += batch.shown
+        writes = [0 if token in self.wrong else token + 1 for token in batch.before]
+        return torch.eye(99)[writes]
+
+
+class Batch:
+    """What `Model` needs of a batch: the tokens before the targets, and the targets."""
+
+    def __init__(self, samples: list[Sample], preprocess: str, image_id: int, rows: int, store: str) -> None:
+        assert (preprocess, image_id, rows, store) == ("shaping", 99, 1, "features")
+        (grown,) = samples
+        learnt = grown.labels != IGNORED
+        self.before, self.shown = grown.ids[learnt].tolist(), list(grown.images)
+        self.text = SimpleNamespace(targets=torch.tensor(grown.labels[learnt]).long())
+
+    def to(self, _: object) -> "Batch":
+        return self
+
+
+@pytest.fixture
+def questions() -> list[Question]:
+    """Answers of one and two tokens that count on from the question; the last asks what the first asked."""
+    made = [
+        sample(A, 99, 10, 11, 12, learnt=2),
+        sample(A, 99, 20, 21),
+        sample(B, 99, 30, 31, 32, learnt=2),
+        sample(B, 99, 40, 77),
+        sample(A, 99, 10, 11, 12, learnt=2),
+    ]
+    return [Question(one, "open") for one in made]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "exact"),
+    [
+        ((), [True, True, True, False, True]),
+        ((10,), [False, True, True, False, False]),
+        ((11,), [False, True, True, False, False]),
+        ((12,), [True, True, True, False, True]),
+        ((20, 31), [True, False, False, False, True]),
+    ],
+)
+@pytest.mark.parametrize("budget", [1, 8, 1536])
+def test_an_answer_is_exact_when_every_token_of_it_is(
+    questions: list[Question], wrong: tuple[int, ...], exact: list[bool], budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vqa, "PACK_TOKENS", budget)
+    monkeypatch.setattr(vqa, "collate_vlm", Batch)
+    model: Any = Model(*wrong)
+    assert score(model, questions, "right", Path()).tolist() == exact
+    assert {image.path for image in model.shown} == {"/a.png", "/b.png"}
+
+
+def test_a_score_is_about_the_picture_that_was_shown(
+    questions: list[Question], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vqa, "collate_vlm", Batch)
+    model: Any = Model()
+    assert score(model, questions, "blank", tmp_path).tolist() == [True, True, True, False, True]
+    assert {image.path for image in model.shown} == {str(tmp_path / "blank.png")}
+    assert score(model, [], "right", tmp_path).tolist() == []
+
+
+# Figures --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "mean"), [([], 0.0), ([0], 0.0), ([1], 1.0), ([1, 0, 0], 0.3333), ([1, 1, 0], 0.6667), ([1] * 9, 1.0)]
+)
+def test_a_share_has_four_digits(values: list[int], mean: float) -> None:
+    assert _mean(np.array(values, bool)) == mean
+
+
+@pytest.mark.parametrize(
+    ("controls", "few"),
+    [
+        (0, {"blank_image_accuracy": 0.4, "shuffled_image_accuracy": 0.8, "shuffled_open_accuracy": 0.6667}),
+        (3, {"blank_image_accuracy": 0.6667, "shuffled_image_accuracy": 0.6667, "shuffled_open_accuracy": 0.5}),
+        (9, {"blank_image_accuracy": 0.4, "shuffled_image_accuracy": 0.8, "shuffled_open_accuracy": 0.6667}),
+    ],
+)
+def test_figures_by_hand(controls: int, few: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = ["open", "yes_no", "open", "open", "yes_no"]
+    asked: Any = [Question(sample(A, 1, 2), kind) for kind in kinds]
+    told = {"right": [1, 0, 0, 1, 1], "blank": [1, 0, 1, 0, 0], "shuffled": [0, 1, 1, 1, 1]}
+
+    def scored(model: object, questions: list[Question], picture: str, folder: Path) -> Any:
+        assert (model, folder) == ("model", Path("out"))
+        return np.array(told[picture][: len(questions)], bool)
+
+    monkeypatch.setattr(vqa, "score", scored)
+    monkeypatch.setattr(vqa, "read_questions", lambda *_: asked)
+    plan = VqaEval(source=Source(path="q.json"), controls=controls)
+    model: Any = "model"
+    assert evaluate_vqa(model, model, plan, Path("out"), Path()) == {
+        "vqa_questions": 5,
+        "vqa_accuracy": 0.6,
+        "vqa_open_accuracy": 0.6667,
+        "vqa_yes_no_accuracy": 0.5,
+        **few,
+    }
+
+
+def test_a_kind_that_nobody_asks_for_scores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vqa, "score", lambda model, questions, *_: np.ones(len(questions), bool))
+    monkeypatch.setattr(vqa, "read_questions", lambda *_: [Question(sample(A, 1, 2), "yes_no")])
+    model: Any = None
+    figures = evaluate_vqa(model, model, VqaEval(source=Source(path="q.json")), Path(), Path())
+    assert figures == {
+        "vqa_questions": 1,
+        "vqa_accuracy": 1.0,
+        "vqa_open_accuracy": 0.0,
+        "vqa_yes_no_accuracy": 1.0,
+        "blank_image_accuracy": 1.0,
+        "shuffled_image_accuracy": 1.0,
+        "shuffled_open_accuracy": 0.0,
+    }
+
+
+# Questions ------------------------------------------------------------------------------------------------------------
+
+
+class Encoding:
+    """An encoder that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[Conversation] = []
+
+    def encode(self, conversation: Conversation) -> int:
+        self.given.append(conversation)
+        return len(self.given)
+
+
+def rows(folder: Path, *answers: str, **more: object) -> VqaEval:
+    turns = [[{"from": "human", "value": "<image>\nQ"}, {"from": "gpt", "value": answer}] for answer in answers]
+    said = [{"image": f"{number}.png", "conversations": one} for number, one in enumerate(turns)]
+    (folder / "q.json").write_text(json.dumps(said))
+    return VqaEval.model_validate({"source": {"path": "q.json"}} | more)
+
+
+def test_yes_and_no_are_one_kind_and_all_else_is_open(tmp_path: Path) -> None:
+    answers = {
+        "yes": "yes_no",
+        "no": "yes_no",
+        " Yes\n": "yes_no",
+        "NO": "yes_no",
+        "yes.": "open",
+        "not": "open",
+        "red": "open",
+        "yes no": "open",
+    }
+    encoder: Any = Encoding()
+    found: list[Any] = read_questions(rows(tmp_path, *answers), encoder, tmp_path)
+    assert [question.kind for question in found] == list(answers.values())
+    assert [question.sample for question in found] == list(range(1, 9))
+    (row, *_) = json.loads((tmp_path / "q.json").read_text())
+    (tmp_path / "q.json").write_text(json.dumps([row | {"system": "no"}]))
+    assert [question.kind for question in read_questions(VqaEval(source=Source(path="q.json")), encoder, tmp_path)] == [
+        "yes_no"
+    ], "its answer counts, wherever that stands"
+    encoder.given.pop()
+    assert [one.images for one in encoder.given] == [(ImageRef(str(tmp_path / f"{n}.png")),) for n in range(8)]
+
+
+@pytest.mark.parametrize(("limit", "count"), [(0, 3), (1, 1), (2, 2), (3, 3), (4, 3)])
+def test_a_limit_ends_the_reading(tmp_path: Path, limit: int, count: int) -> None:
+    encoder: Any = Encoding()
+    assert len(read_questions(rows(tmp_path, "a", "b", "c", limit=limit), encoder, tmp_path)) == count
+    assert len(encoder.given) == count
+
+
+@contextmanager
+def refused(answers: int, images: int) -> Iterator[None]:
+    with pytest.raises(DataError) as caught:
+        yield
+    assert f"this record has {answers} answers and {images} images. Split it with data.turns" in str(caught.value)
+
+
+def test_a_record_asks_one_question_about_one_picture(tmp_path: Path) -> None:
+    plan, encoder = rows(tmp_path, "a"), Encoding()
+    (row,) = json.loads((tmp_path / "q.json").read_text())
+    any_encoder: Any = encoder
+    turns = row["conversations"]
+    plain = [{"from": "human", "value": "Q"}, turns[1]]
+    for changed, answers, images in (
+        ({"image": "0.png", "conversations": [*turns, *plain]}, 2, 1),
+        ({"conversations": plain}, 1, 0),
+        ({"image": ["0.png"] * 2, "conversations": [{"from": "human", "value": "<image><image>"}, turns[1]]}, 1, 2),
+        ({"conversations": plain * 2}, 2, 0),
+    ):
+        (tmp_path / "q.json").write_text(json.dumps([changed]))
+        with refused(answers, images):
+            read_questions(plan, any_encoder, tmp_path)
+    assert encoder.given == []

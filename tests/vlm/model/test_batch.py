@@ -1,0 +1,115 @@
+"""Packs with pictures, by hand: which is read, which is known, where each is shown and on which rows."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from llm.data.batch import collate
+from llm.encoding.encoder import IGNORED, Sample
+from llm.formats.conversation import ImageRef
+from tests.llm.data.test_batch import tensors_of, waited
+from vlm.model.batch import VlmBatch, collate_vlm, read_pixels
+from vlm.model.feature_cache import FeatureStore
+from vlm.vision.images import Preprocess
+
+SLOT, ROWS, SIDE = 77, 2, 4
+COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
+PLAIN = Preprocess(SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bicubic", "resize")  # values are colours from 0 to 1
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> dict[str, ImageRef]:
+    """One colour each."""
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (SIDE, SIDE), colour).save(tmp_path / f"{name}.png")
+    return {name: ImageRef(str(tmp_path / f"{name}.png")) for name in COLOURS}
+
+
+def sample(ids: list[int], *images: ImageRef) -> Sample:
+    """Tokens whose last has a target."""
+    labels = np.full(len(ids), IGNORED, np.int32)
+    labels[-1] = 9
+    return Sample(np.array(ids, np.int32), labels, images)
+
+
+def three(pictures: dict[str, ImageRef]) -> list[Sample]:
+    """Red and blue, no picture, and blue again between words."""
+    both = sample([1, SLOT, SLOT, SLOT, SLOT, 2], pictures["red"], pictures["blue"])
+    return [both, sample([3, 4]), sample([5, SLOT, SLOT, 6], pictures["blue"])]
+
+
+def packed(samples: list[Sample], store: FeatureStore | None = None) -> VlmBatch:
+    return collate_vlm(samples, PLAIN, SLOT, ROWS, (0, 1, 2), store)
+
+
+def test_each_picture_is_read_once_and_shown_at_its_places(pictures: dict[str, ImageRef]) -> None:
+    batch = packed(three(pictures))
+    assert batch.image_rows.tolist() == [1, 2, 3, 4, 9, 10]
+    assert batch.image_of.tolist() == [0, 1, 1] and batch.order.tolist() == [0, 1] and batch.pictures == 2
+    assert batch.pixel_values.dtype == torch.float32 and batch.pixel_values.shape == (2, 3, SIDE, SIDE)
+    assert batch.pixel_values[:, :, 1, 2].tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert len(batch.known) == 0 and batch.names == () and batch.text.samples == (0, 1, 2)
+    assert batch.text.input_ids.tolist() == [[1, SLOT, SLOT, SLOT, SLOT, 2, 3, 4, 5, SLOT, SLOT, 6]]
+
+
+def test_known_features_stand_before_pictures_that_are_read(pictures: dict[str, ImageRef], tmp_path: Path) -> None:
+    """White and blue are known, red is not: `order` finds each among the known, then the others."""
+    store = FeatureStore(tmp_path / "kept", ROWS, 3, torch.float32, 1 << 20)
+    features = {"white": torch.full((ROWS, 3), 1.0), "blue": torch.full((ROWS, 3), 2.0)}
+    for name, rows in features.items():
+        store.put(store.name(pictures[name]), rows)
+    samples = [*three(pictures), sample([SLOT, SLOT, 8], pictures["white"])]
+    batch = packed(samples, store)
+    assert torch.equal(batch.known, torch.stack([features["blue"], features["white"]])), "as they are first shown"
+    assert batch.pixel_values[:, :, 0, 0].tolist() == [[1, 0, 0]] and batch.names == (store.name(pictures["red"]),)
+    assert batch.order.tolist() == [2, 0, 1], "red behind the two that are known"
+    assert batch.image_of.tolist() == [0, 1, 1, 2] and batch.pictures == 3
+
+
+def test_a_pack_of_text_has_no_pictures(pictures: dict[str, ImageRef]) -> None:
+    batch = packed([sample([3, 4])])
+    assert batch.pictures == 0 and batch.pixel_values.shape == (0, 3, SIDE, SIDE)
+    for tensor in (batch.image_of, batch.image_rows, batch.order):
+        assert tensor.shape == (0,) and tensor.dtype == torch.int64
+    assert read_pixels([], PLAIN).shape == (0, 3, SIDE, SIDE)
+
+
+def test_rows_that_are_no_whole_pictures_are_refused(pictures: dict[str, ImageRef]) -> None:
+    with pytest.raises(AssertionError, match="3 image rows for 1 images of 2"):
+        packed([sample([SLOT, SLOT, SLOT, 4], pictures["red"])])
+
+
+def test_a_batch_that_breaks_a_law_does_not_exist(pictures: dict[str, ImageRef]) -> None:
+    batch = packed(three(pictures))
+    nowhere = torch.empty(0, dtype=torch.int64)
+    with pytest.raises(AssertionError, match="equally many rows"):
+        replace(batch, image_rows=batch.image_rows[:-1])
+    with pytest.raises(AssertionError, match="pictures without a place"):
+        replace(batch, image_of=nowhere, image_rows=nowhere)
+    with pytest.raises(AssertionError, match="a name for every picture"):
+        replace(batch, names=("one",))
+
+
+def test_a_muted_batch_keeps_its_pictures(pictures: dict[str, ImageRef]) -> None:
+    batch = packed(three(pictures))
+    muted = batch.muted()
+    assert muted.text.targets.tolist() == [IGNORED] * 3 and batch.text.targets.tolist() == [9] * 3
+    assert muted.pixel_values is batch.pixel_values and muted.image_rows is batch.image_rows
+
+
+def test_a_copy_to_a_card_does_not_wait(pictures: dict[str, ImageRef], monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = packed(three(pictures))
+    own = (batch.pixel_values, batch.order, batch.image_of, batch.image_rows)
+    assert not waited(batch, monkeypatch) & {tensor.data_ptr() for tensor in own}
+
+
+def test_a_batch_moves_as_a_whole(pictures: dict[str, ImageRef]) -> None:
+    batch = packed(three(pictures))
+    moved = batch.to(torch.device("meta"))
+    assert {tensor.device.type for tensor in tensors_of(moved)} == {"meta"}
+    shapes = [[tensor.shape for tensor in tensors_of(one)] for one in (batch, moved)]
+    assert shapes[0] == shapes[1] and len(shapes[0]) == 5 + len(list(tensors_of(collate(three(pictures)))))

@@ -1,0 +1,206 @@
+"""Kept features: the same training with and without, shared by stages and evaluation, whole after a kill."""
+
+import multiprocessing
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from llm.errors import ImageError
+from llm.formats.conversation import ImageRef
+from llm.train.checkpoint import list_checkpoints, read_weights
+from llm.train.metrics import read_rows
+from tests.vlm.runs import recipe
+from vlm.config import VqaEval
+from vlm.evaluate.vqa import evaluate_vqa
+from vlm.model import feature_cache
+from vlm.model.assembly import keep_features, open_run, train
+from vlm.model.feature_cache import FeatureStore, fill, open_store, tower_key
+from vlm.model.forward import VlmModel
+from vlm.model.vision_model import VisionModel, build_vlm
+from vlm.vision.towers import Tower, load_tower
+
+
+def losses(run: Path) -> list[float]:
+    return [row["loss"] for row in read_rows(run, "train")]
+
+
+def built(llm: Path, tower: Path, records: Path, folder: Path, **model: Any) -> VisionModel:
+    return build_vlm(recipe(llm, tower, records, folder, "pretrain", model=model).model, torch.float32)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("eyes", ["clip", "siglip", "dinov2_registers", "cnn"])
+def test_losses_are_those_without(
+    eyes: str, tiny_llm: Path, records: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    tower = request.getfixturevalue(eyes)
+    runs = {
+        mode: train(
+            recipe(tiny_llm, tower, records, tmp_path / mode / "run", "pretrain", data={"cache_features": mode}), Path()
+        )
+        for mode in ("on", "off")
+    }
+    assert losses(runs["on"]) == pytest.approx(losses(runs["off"]), rel=1e-5)
+    assert len(files(tmp_path / "on/.features")) == 16 and not (tmp_path / "off/.features").exists()
+
+
+def test_the_tower_runs_once_a_picture(
+    tiny_llm: Path, clip: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over both epochs, the second stage and the right pictures of the evaluation."""
+    shown: list[int] = []
+    whole = Tower.features
+
+    def counted(self: Tower, pixels: torch.Tensor) -> torch.Tensor:
+        shown.append(len(pixels))
+        return whole(self, pixels)
+
+    first = train(recipe(tiny_llm, clip, records, tmp_path / "one", "pretrain", train={"epochs": 3}), Path())
+    monkeypatch.setattr(Tower, "features", counted)
+    second = train(recipe(tiny_llm, clip, records, tmp_path / "two", "finetune", **{"from": str(first)}), Path())
+    assert sum(shown) == 0, "stage 1 had seen them all"
+    opened = open_run(second)
+    assert isinstance(opened.model, VlmModel)
+    assert "16 are there" in keep_features(opened.model, opened.config, [], second)
+    plan = VqaEval.model_validate({"source": {"path": str(records.with_name("questions.json"))}})
+    evaluate_vqa(opened.model, opened.encoder, plan, tmp_path, Path())
+    assert sum(shown) == 1, "the blank one"
+
+
+@pytest.mark.parametrize("eyes", ["clip", "dinov2_registers", "cnn"])
+def test_known_pictures_change_no_bit(
+    eyes: str, tiny_llm: Path, records: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """So a run that was killed and goes on with half of them known repeats what it would have been."""
+    tower = request.getfixturevalue(eyes)
+    done: list[dict[str, torch.Tensor]] = []
+    for name in ("none", "all", "half"):
+        if done:
+            shutil.copytree(tmp_path / "none/.features", tmp_path / name / ".features")
+        if name == "half":
+            for file in files(tmp_path / "half")[::2]:
+                file.unlink()
+        changes: dict[str, Any] = {"train": {"dtype": "bf16", "epochs": 1}, "tune": {"kind": "full"}}
+        run = train(recipe(tiny_llm, tower, records, tmp_path / name / "run", "finetune", **changes), Path())
+        done.append(read_weights(list_checkpoints(run)[-1]))
+    for other in done[1:]:
+        assert all(torch.equal(tensor, other[key]) for key, tensor in done[0].items())
+
+
+def test_a_tower_that_trains_keeps_nothing(
+    tiny_llm: Path, clip: Path, records: Path, tmp_path: Path, capsys: Any
+) -> None:
+    tune = {"kind": "lora", "rank": 4, "tower": "lora", "tower_rank": 2}
+    train(
+        recipe(tiny_llm, clip, records, tmp_path / "run", "finetune", tune=tune, data={"cache_features": "on"}), Path()
+    )
+    assert "the tower trains" in capsys.readouterr().out and not (tmp_path / ".features").exists()
+
+
+def test_auto_keeps_what_fits(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
+    vision = built(tiny_llm, clip, records, tmp_path)
+    names = [f"{number}.png" for number in range(1000)]
+    each = vision.vision.rows * vision.vision.hidden * 4
+    enough, less = 1000 * each / feature_cache.GIB, 999 * each / feature_cache.GIB
+    assert open_store(vision, "auto", tmp_path / "f", names, enough)[0] is not None
+    store, line = open_store(vision, "auto", tmp_path / "f", names, less)
+    assert store is None and "do not fit" in line and "data.cache_gib" in line
+    store, _ = open_store(vision, "on", tmp_path / "f", names, 2.5 * each / feature_cache.GIB)
+    assert store is not None
+    for name in ("aa", "bb", "cc"):
+        store.put(name, torch.zeros(vision.vision.rows, vision.vision.hidden))
+    assert len(files(tmp_path / "f")) == 2, "no more than the bound"
+    assert open_store(vision, "off", tmp_path / "g", names, 1)[0] is None and not (tmp_path / "g").exists()
+
+
+def test_whatever_changes_the_rows_changes_the_key(clip: Path, siglip: Path, tmp_path: Path) -> None:
+    towers = [
+        load_tower(str(clip)),
+        load_tower(str(siglip)),
+        load_tower(str(clip), layer=-1),
+        load_tower(str(clip), image_size=48),
+        load_tower(str(clip), image_mode="resize"),
+        load_tower(str(clip), pool=2),
+        load_tower(str(clip), dtype=torch.bfloat16),
+    ]
+    tuned = load_tower(str(clip))
+    with torch.no_grad():
+        next(tuned.module.parameters()).view(-1)[3] += 1e-6
+    keys = [tower_key(tower) for tower in (*towers, tuned)]
+    assert len(set(keys)) == len(keys)
+    assert tower_key(load_tower(str(clip))) == keys[0]
+
+
+def test_another_picture_under_the_same_name_is_another_picture(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path / "f", 2, 3, torch.float32, 10**6)
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png")
+    red = store.name(ImageRef(str(tmp_path / "a.png")))
+    shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
+    assert store.name(ImageRef(str(tmp_path / "b.png"))) == red
+    assert store.name(ImageRef(data=(tmp_path / "a.png").read_bytes())) == red
+    Image.new("RGB", (4, 4), "blue").save(tmp_path / "a.png")
+    assert store.name(ImageRef(str(tmp_path / "a.png"))) != red
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_come_back_as_they_were(dtype: torch.dtype, tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, 5, 7, dtype, 10**6)
+    rows = torch.randn(5, 7).to(dtype)
+    assert store.get("ab12") is None
+    store.put("ab12", rows)
+    found = store.get("ab12")
+    assert found is not None and found.dtype == dtype and torch.equal(found, rows)
+    (tmp_path / "ab/ab12").write_bytes(b"short")
+    assert store.get("ab12") is None, "a cut file is computed again"
+
+
+def _write_forever(folder: Path) -> None:
+    store = FeatureStore(folder, 64, 256, torch.float32, 10**12)
+    number = 0
+    while True:
+        store.put(f"{number % 50:04x}", torch.full((64, 256), float(number % 50)))
+        store.room += store.rows
+        (folder / f"{number % 50:04x}"[:2] / f"{number % 50:04x}").unlink(missing_ok=True) if number % 3 == 0 else None
+        number += 1
+
+
+def test_two_writers_and_a_kill_leave_whole_files_only(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_write_forever, args=(tmp_path,)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    store, read = FeatureStore(tmp_path, 64, 256, torch.float32, 0), 0
+    while read < 300:
+        for number in range(50):
+            found = store.get(f"{number:04x}")
+            if found is not None:
+                assert (found == float(number)).all(), "half a file"
+                read += 1
+    for writer in writers:
+        writer.kill()
+        writer.join()
+    for number in range(50):
+        found = store.get(f"{number:04x}")
+        assert found is None or (found == float(number)).all()
+
+
+def test_filling_keeps_all_or_says_that_it_could_not(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
+    vision = built(tiny_llm, clip, records, tmp_path)
+    images = [str(records.with_name(f"{number}.png")) for number in range(3)]
+    store, _ = open_store(vision, "on", tmp_path / "features", images, 1.0)
+    assert store is not None and fill(store, vision, [*images, images[0]])
+    assert len(files(tmp_path / "features")) == 3
+    broken = tmp_path / "broken.png"
+    broken.write_text("no picture")
+    with pytest.raises(ImageError, match="broken.png"):
+        fill(store, vision, [*images, str(broken)])
+    assert fill(store, vision, [*images, str(broken), str(tmp_path / "gone.png")], lenient=True)
+    store.room = 0
+    assert not fill(store, vision, [str(records.with_name("9.png"))]), "there was no room for it"

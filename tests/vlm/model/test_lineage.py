@@ -1,0 +1,87 @@
+"""Runs that start from each other and pipelines that are steps of themselves: an error that names the loop."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llm.errors import ConfigError
+from vlm.app.launch import Start
+from vlm.app.pipeline import run_pipeline
+from vlm.config import PipelineConfig, load_config, load_steps
+from vlm.model.assembly import earlier_runs, read_run_config
+from vlm.plan.plan import chain
+
+
+def in_time(work: Callable[[], object], seconds: float = 5) -> str:
+    """What ConfigError says; a failure when it goes on for longer. A daemon thread: what never ends dies with us."""
+    told: list[str] = []
+
+    def run() -> None:
+        try:
+            work()
+        except ConfigError as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "no end"
+    assert told, "no error"
+    return told[0]
+
+
+def run_folder(folder: Path, start: Path | None) -> Path:
+    """A run folder that says which run it starts from."""
+    folder.mkdir()
+    begun = f"from: {start}\n" if start else ""
+    (folder / "config.yaml").write_text(
+        f"name: {folder.name}\n{begun}model: {{llm: some/model}}\ndata: {{sources: [{{path: a.jsonl}}]}}\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_runs_that_start_from_each_other(length: int, tmp_path: Path) -> None:
+    names = [tmp_path / f"run-{number}" for number in range(length)]
+    for number, folder in enumerate(names):
+        run_folder(folder, names[(number + 1) % length])
+    config = read_run_config(names[0])
+    for told in (in_time(lambda: earlier_runs(config)), in_time(lambda: chain(config, {}))):
+        assert "start from each other" in told
+        assert all(str(folder) in told for folder in names)
+
+
+def test_a_chain_with_an_end_is_read_oldest_first(tmp_path: Path) -> None:
+    first = run_folder(tmp_path / "first", None)
+    second = run_folder(tmp_path / "second", first)
+    third = run_folder(tmp_path / "third", second)
+    config = read_run_config(third)
+    assert [folder for _, folder in earlier_runs(config)] == [first, second]
+    assert [run.name for run in chain(config, {})[0]] == ["first", "second"]
+    (first / "config.yaml").unlink()
+    known, note = chain(config, {})
+    assert [run.name for run in known] == ["second"] and note.startswith(f"{first} is not there")
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_pipelines_that_are_steps_of_themselves(length: int, tmp_path: Path) -> None:
+    names = [f"pipeline-{number}.yaml" for number in range(length)]
+    for number, name in enumerate(names):
+        step = names[(number + 1) % length]
+        (tmp_path / name).write_text(f"name: p{number}\nout: {tmp_path / 'out'}\nsteps: [{step}]\n")
+    file = tmp_path / names[0]
+    config = load_config(file)
+    assert isinstance(config, PipelineConfig)
+    for told in (in_time(lambda: load_steps(config, file)), in_time(lambda: run_pipeline(config, Start(file)))):
+        assert "a step of itself" in told and all(name in told for name in names)
+
+
+def test_a_pipeline_in_a_pipeline_is_read(tmp_path: Path) -> None:
+    run_folder(tmp_path / "run", None).joinpath("config.yaml").rename(tmp_path / "run.yaml")
+    for outer, inner in (("outer", "inner"), ("inner", "run")):
+        (tmp_path / f"{outer}.yaml").write_text(f"name: {outer}\nsteps: [{inner}.yaml, run.yaml]\n")
+    config = load_config(tmp_path / "outer.yaml")
+    assert isinstance(config, PipelineConfig)
+    assert [path.name for path, _ in load_steps(config, tmp_path / "outer.yaml")] == ["inner.yaml", "run.yaml"]

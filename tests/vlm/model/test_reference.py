@@ -1,0 +1,92 @@
+"""The whole fast road against the slow one: packed, folded, features kept; or record by record in plain SDPA."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from llm.attention.interface import plain_attention
+from llm.data.corpus import Corpus
+from llm.data.loader import Step
+from llm.lean.decoder import join_weights
+from llm.train.engine import TorchEngine
+from llm.train.optimizer import build_optimizer
+from llm.train.run_data import loader_of, read_material
+from llm.train.run_parts import Parts
+from tests.vlm.runs import recipe
+from vlm.config import VlmRunConfig
+from vlm.model.assembly import open_model, parts_of
+from vlm.model.batch import VlmBatch, collate_vlm
+from vlm.model.forward import VlmModel
+
+STEPS = 9  # three epochs: in the last, every picture is known
+LossOf = Callable[[VlmModel, Corpus, Step[VlmBatch]], Tensor]
+
+
+def fast(model: VlmModel, _: Corpus, step: Step[VlmBatch]) -> Tensor:
+    return sum((model(batch) for batch in step.batches), torch.zeros(()))
+
+
+def slow(model: VlmModel, corpus: Corpus, step: Step[VlmBatch]) -> Tensor:
+    """Every record alone, through transformers' own attention, its picture read and seen anew."""
+    vision, store = model.vision, model.store
+    model.store = None
+    total = torch.zeros(())
+    with plain_attention(vision.language_model):
+        for batch in step.batches:
+            for index in batch.text.samples:
+                sample = corpus.sample(index)
+                assert not sample.branches
+                alone = collate_vlm([sample], vision.preprocess, vision.image_id, vision.rows, (index,))
+                total = total + model(alone)
+    model.store = store
+    return total
+
+
+def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[float], Tensor, int, int]:
+    """Losses of the first steps, the first step's gradient, how many rows the packs saved and pictures were known."""
+    torch.manual_seed(0)
+    opened = open_model(config)
+    parts: Parts[Any] = parts_of(opened)
+    material = read_material(config, parts, folder, Path.cwd())
+    parts.prepare(material.train)
+    parts.ready(material.train, folder)
+    if loss_of is fast:
+        join_weights(opened.model)
+    assert isinstance(opened.model, VlmModel)
+    engine = TorchEngine(opened.model, build_optimizer(parts.groups, config.optim), config.optim.clip)
+    losses: list[float] = []
+    gradient, saved, known = torch.empty(0), 0, 0
+    for step in loader_of(parts, material).steps(0):
+        loss = loss_of(opened.model, material.train, step) / step.targets
+        engine.backward(loss)
+        if not losses:
+            masters = [master.grad for _, master in engine.optimizer.pairs if master.grad is not None]
+            gradient = torch.cat([grad.float().flatten() for grad in masters])
+        engine.step(1.0)
+        losses.append(float(loss.detach()))
+        saved += step.tokens - sum(batch.text.tokens for batch in step.batches)
+        known += sum(len(batch.known) for batch in step.batches)
+        if len(losses) == STEPS:
+            break
+    return losses, gradient, saved, known
+
+
+@pytest.mark.parametrize(("dtype", "apart"), [("fp32", 1e-5), ("bf16", 1e-3)])
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_losses_step_by_step_are_those_of_plain_transformers(
+    stage: str, dtype: str, apart: float, tiny_llm: Path, clip: Path, records: Path, tmp_path: Path
+) -> None:
+    tune = {"kind": "lora", "rank": 4, "alpha": 8} if stage == "finetune" else {"kind": "frozen"}
+    train_keys = {"dtype": dtype, "order": "by_image", "epochs": 4}
+    questions = records.with_name("questions.json")
+    config = recipe(tiny_llm, clip, questions, tmp_path / "run", stage, tune=tune, optim={"lr": 1e-3}, train=train_keys)
+    losses, gradient, saved, known = train(config, tmp_path, fast)
+    expected, reference, *_ = train(config, tmp_path, slow)
+    assert len(losses) == STEPS and saved > 0 and known > 0, "nothing shared or kept: the test would compare little"
+    assert losses == pytest.approx(expected, rel=apart)
+    assert losses[0] != losses[-1], "nothing moved"
+    assert torch.cosine_similarity(gradient, reference, 0) >= 0.9999

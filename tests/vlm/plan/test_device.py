@@ -1,0 +1,67 @@
+"""A card is not there; whether everything would be on it is checked with tensors that have a device and no memory."""
+
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from llm.train.run_data import loader_of, read_material
+from tests.vlm.runs import recipe
+from vlm.model.assembly import open_model, parts_of
+from vlm.model.feature_cache import fill
+from vlm.model.forward import VlmModel
+
+CARD = torch.device("cuda", 0)
+
+
+def placed(value: Any, mode: FakeTensorMode) -> Any:
+    """A batch of fake tensors, still on the CPU."""
+    if isinstance(value, torch.Tensor):
+        return mode.from_tensor(value)
+    if isinstance(value, tuple):
+        return tuple(placed(item, mode) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: placed(getattr(value, field.name), mode) for field in fields(value)})
+    return value
+
+
+def move(model: nn.Module, mode: FakeTensorMode) -> None:
+    """Put fake copies of a model's tensors on the card."""
+    for module in model.modules():
+        for name, tensor in module._parameters.items():
+            if tensor is not None:
+                moved = mode.from_tensor(tensor).detach().to(CARD)
+                module._parameters[name] = nn.Parameter(moved, tensor.requires_grad)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = mode.from_tensor(buffer).to(CARD)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_batch_on_a_card_meets_nothing_that_stayed_behind(
+    tiny_llm: Path, clip: Path, records: Path, tmp_path: Path, kept: bool
+) -> None:
+    data = {"turns": "apart", "cache_features": "on" if kept else "off"}
+    config = recipe(tiny_llm, clip, records, tmp_path / "run", "finetune", data=data)
+    opened = open_model(config)
+    parts = parts_of(opened)
+    material = read_material(config, parts, tmp_path, Path.cwd())
+    parts.ready(material.train, tmp_path / "run")
+    assert isinstance(opened.model, VlmModel)
+    if opened.model.store is not None:
+        images = [path for paths in material.train.images for path in paths]
+        assert fill(opened.model.store, opened.model.vision, images)
+    batches = [batch for step in loader_of(parts, material).steps(0) for batch in step.batches]
+    assert any(group.keys > group.queries for batch in batches for group in batch.text.attention.groups), "folded"
+    assert any(len(batch.known) for batch in batches) == kept
+    with FakeTensorMode() as mode:
+        move(opened.model, mode)
+        for batch in batches[:4]:
+            fake = placed(batch, mode)
+            assert opened.model(fake.to(CARD)).device == CARD
+        with pytest.raises(RuntimeError, match="device"):  # the control: mixed devices are seen
+            opened.model(fake)

@@ -1,0 +1,442 @@
+"""The plan against really built models and real steps, on tiny ones; docs/plan.md has the larger shapes."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import CLIPVisionConfig, LlamaConfig
+
+from llm.attention.gather_index import Places
+from llm.attention.padded_groups import SHORT as PLAIN
+from llm.config.schema import RunConfig, TextRunConfig
+from llm.errors import ConfigError, ModelError
+from llm.forward import chunked_loss as heads
+from llm.model.lora import lora_layers
+from llm.model.precision import Hardware
+from llm.planning.allocation_tracker import Ledger
+from llm.planning.step_forecast import Kind, Measure, measure
+from llm.train.engine import TorchEngine
+from llm.train.optimizer import build_optimizer
+from tests.vlm.runs import recipe
+from vlm.config import VlmRunConfig, load_config
+from vlm.model.assembly import open_model
+from vlm.model.batch import VlmBatch
+from vlm.model.forward import VlmModel
+from vlm.model.meta_model import skeleton
+from vlm.plan.advice import Change
+from vlm.plan.device import GIB, Device, find_device
+from vlm.plan.memory_report import forecast_run
+from vlm.plan.plan import plan
+from vlm.plan.worst_pack import Pack, packs_a_step, picture_pack, text_pack
+
+# Rows of a record whose attention goes through SDPA, through blocks of plain products, and through one block.
+LONGEST, LONG, SHORT = 800, 320, 60
+
+
+def text(llm: Path, **changes: Any) -> TextRunConfig:
+    """A small text run."""
+    sections: dict[str, Any] = {
+        "name": "tiny",
+        "model": {"llm": str(llm)},
+        "data": {"sources": [{"path": "not-there.json"}], "max_length": LONG},
+        "tune": {"kind": "lora", "rank": 4},
+        "train": {"batch": 8, "pack_tokens": 2 * LONG, "dtype": "bf16"},
+    }
+    for key, value in changes.items():
+        sections[key] = sections[key] | value if isinstance(sections.get(key), dict) else value
+    return TextRunConfig.model_validate(sections)
+
+
+def vision(llm: Path, tower: Path, stage: str, **changes: Any) -> VlmRunConfig:
+    """A small vision run whose data is not there."""
+    return recipe(llm, tower, Path("not-there.json"), Path("not-there"), stage, **changes)
+
+
+Recipes = dict[str, RunConfig]
+
+
+@pytest.fixture(scope="module")
+def recipes(tiny_llm: Path, roomy_llm: Path, clip: Path, siglip: Path, cnn: Path) -> Recipes:
+    """Every way to train, on tied and untied embeddings and towers of several kinds."""
+    bf16 = {"dtype": "bf16"}
+    return {
+        "full fp32": text(roomy_llm, tune={"kind": "full"}, train={"dtype": "fp32"}),
+        "full bf16, no embeddings": text(tiny_llm, tune={"kind": "full", "embeddings": False}),
+        "full bf16, 8 bit": text(roomy_llm, tune={"kind": "full"}, optim={"name": "adamw8bit"}),
+        "full bf16, few rows": text(
+            roomy_llm, tune={"kind": "full"}, data={"max_length": 8}, train={"pack_tokens": 8}
+        ),  # gradients weigh more than activations
+        "lora": text(tiny_llm, data={"max_length": SHORT}),
+        "lora, fused attention": text(tiny_llm, data={"max_length": LONGEST}, train={"pack_tokens": 2 * LONGEST}),
+        "lora, dropout, some targets": text(tiny_llm, tune={"dropout": 0.1, "targets": ["q_proj", "down_proj"]}),
+        "lora, recompute": text(tiny_llm, train={"recompute": True}),
+        "lora, selective": text(tiny_llm, train={"recompute": "selective"}),
+        "qlora": text(roomy_llm, tune={"kind": "qlora"}),
+        "pretrain": vision(tiny_llm, clip, "pretrain", train=bf16),
+        "pretrain, four bit": vision(roomy_llm, cnn, "pretrain", tune={"four_bit": True}, train=bf16),
+        "finetune, lora": vision(
+            tiny_llm, siglip, "finetune", tune={"kind": "lora", "rank": 4, "tower": "lora", "tower_dropout": 0}
+        ),
+        "finetune, full": vision(tiny_llm, clip, "finetune", tune={"kind": "full", "tower": "full"}, train=bf16),
+    }
+
+
+NAMES = (
+    *("full fp32", "full bf16, no embeddings", "full bf16, 8 bit", "full bf16, few rows"),
+    *("lora", "lora, fused attention", "lora, dropout, some targets", "lora, recompute", "lora, selective", "qlora"),
+    *("pretrain", "pretrain, four bit", "finetune, lora", "finetune, full"),
+)
+
+
+def pack_of(config: RunConfig, model: nn.Module) -> Pack:
+    """The recipe's largest pack, a third of its text learnt."""
+    if isinstance(model, VlmModel):
+        pack = picture_pack(config, model.vision.vision, 1 / 3)
+        assert isinstance(pack.batch, VlmBatch)
+        pixels = torch.rand(pack.batch.pixel_values.shape)  # the plan's own are never written, and may be NaN
+        return replace(pack, batch=replace(pack.batch, pixel_values=pixels))
+    return text_pack(config, 1 / 3)
+
+
+def planned(config: RunConfig, packs: int) -> Measure:
+    """The forecast of a step on a CPU."""
+    shape = skeleton(config)
+    pack = pack_of(config, shape.model)
+    return measure(shape, config.optim, pack.batch, pack.text, packs, "cpu")
+
+
+def stored(module: nn.Module) -> list[torch.Tensor]:
+    """A real module's tensors, the scales and tables of 4-bit weights included."""
+    tensors = [*module.parameters(), *module.buffers()]
+    for parameter in module.parameters():
+        if type(parameter).__name__ == "Params4bit":
+            state: Any = parameter
+            tensors += [state.quant_state.absmax, state.quant_state.code, state.quant_state.offset]
+            tensors += [state.quant_state.state2.absmax, state.quant_state.state2.code]
+    return tensors
+
+
+def bytes_of(tensors: list[torch.Tensor]) -> int:
+    """What their storages take, each once."""
+    return sum({tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}.values())
+
+
+def bytes_of_meta(tensors: list[torch.Tensor]) -> int:
+    """The same of tensors that share nothing."""
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_adapters_gradients_and_optimizer_are_those_of_the_real_model(recipes: Recipes, name: str) -> None:
+    config = recipes[name]
+    opened = open_model(config)
+    shape = skeleton(config)
+    ledger = Ledger()
+    with ledger:
+        ledger.own([*shape.model.parameters(), *shape.model.buffers()], "all")
+    tables = 4 * (16 + 256) * len([m for m in shape.model.modules() if type(m).__name__ == "Linear4bit"])
+    surplus = ledger.live["all"] - bytes_of(stored(opened.model))
+    assert 0 <= surplus <= tables, "only 4-bit tables, which real layers may share, are counted twice"
+    assert {group.name: [p.numel() for p in group.parameters] for group in shape.groups} == {
+        group.name: [p.numel() for p in group.parameters] for group in opened.groups
+    }
+    assert all(p.dtype == q.dtype for a, b in zip(shape.groups, opened.groups, strict=True)
+               for p, q in zip(a.parameters, b.parameters, strict=True))  # fmt: skip
+
+    trained = [parameter for group in opened.groups for parameter in group.parameters]
+    optimizer = build_optimizer(opened.groups, config.optim)
+    pack = pack_of(config, opened.model)
+    torch.autograd.backward(opened.model(pack.batch))
+    unreached = [parameter for parameter in trained if parameter.grad is None]
+    assert bool(unreached) == (name in ("finetune, lora", "finetune, full")), "a tower's last layer is never projected"
+    optimizer.step(1.0)
+    state = optimizer.state_dict()
+    masters = sum(tensor.nbytes for key, tensor in state.items() if key.endswith(".master"))
+    moments = sum(tensor.nbytes for key, tensor in state.items() if not key.endswith((".master", ".step")))
+    parts = planned(config, 1).parts
+    adapters = sum(t.nbytes for _, layer in lora_layers(opened.model) for t in layer.factors().values())
+    assert parts.get("masters", 0) == masters
+    assert parts["moments"] == moments
+    assert parts.get("adapters", 0) == adapters
+
+
+@pytest.mark.parametrize("packs", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_highest_memory_of_a_step_is_that_of_a_real_step(recipes: Recipes, name: str, packs: int) -> None:
+    """The same ledger under real weights, real kernels and the real optimizer."""
+    config = recipes[name]
+    opened = open_model(config)
+    pack = pack_of(config, opened.model)
+    engine = TorchEngine(opened.model, build_optimizer(opened.groups, config.optim), config.optim.clip)
+    opened.model.train()
+
+    def step() -> None:
+        for _ in range(packs):
+            engine.backward(opened.model(pack.batch) / len(pack.text.targets))
+        engine.step(1.0)
+
+    step()
+    assert len(engine.optimizer.inner.state) > 0, "moments are there from now on"
+    pack = pack_of(config, opened.model)  # a step's pack is new: what attention keeps for all layers is made in it
+    ledger = Ledger()
+    with ledger:
+        ledger.own(stored(opened.model), "weights")
+        ledger.own(engine.optimizer.low_masters, "masters")
+        states = engine.optimizer.inner.state.values()
+        ledger.own([t for state in states for t in state.values() if isinstance(t, torch.Tensor)], "moments")
+        if isinstance(pack.batch, VlmBatch):
+            ledger.own([pack.batch.pixel_values], "batch")
+        step()
+    found = planned(config, packs)
+    assert found.total == pytest.approx(ledger.peak, rel=0.03)
+
+
+# The shapes of known models ------------------------------------------------------------------------------------------
+
+WIDTHS = {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8,
+          "vocab_size": 92544, "tie_word_embeddings": False}  # fmt: skip
+CLIP_L = CLIPVisionConfig(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16,
+                          image_size=336, patch_size=14)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders that hold config.json and nothing else: InternLM2.5-7B's shape as a Llama's, and CLIP ViT-L/14-336's.
+
+    `short` is the same LLM with 2 of its 32 layers: a forecast of all takes some 10 s.
+    """
+    folder = tmp_path_factory.mktemp("large")
+    LlamaConfig(**WIDTHS, num_hidden_layers=32).save_pretrained(folder / "llm")
+    LlamaConfig(**WIDTHS, num_hidden_layers=2).save_pretrained(folder / "short")
+    CLIP_L.save_pretrained(folder / "tower")
+    assert {file.name for file in folder.rglob("*.*")} == {"config.json"}
+    return folder
+
+
+def qlora(llm: Path) -> TextRunConfig:
+    """QLoRA as recipes have it."""
+    train = {"pack_tokens": 2048, "batch": 64, "recompute": False}
+    return text(llm, data={"max_length": 2048}, tune={"kind": "qlora", "rank": 64}, train=train)
+
+
+def test_a_7b_model_weighs_what_its_shape_says(large: Path) -> None:
+    linears = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
+    dense = 2 * 92544 * 4096 + 65 * 4096
+    shape = skeleton(qlora(large / "llm"))
+    adapters = [parameter for group in shape.groups for parameter in group.parameters]
+    four_bit = linears // 2 + linears // 64 + linears // 64 // 256 * 4
+    small = 2 * 64 * 4 + 7 * 32 * 4 * (16 + 256 + 1)  # rotary frequencies and the tables of 4-bit layers
+    everything = bytes_of_meta([*shape.model.parameters(), *shape.model.buffers()])
+    assert everything == four_bit + 2 * dense + small + bytes_of_meta(adapters)
+    each = 64 * (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336))
+    assert bytes_of_meta(adapters) == 2 * 32 * each
+
+
+def test_qlora_is_told_how_to_fit(large: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = qlora(large / "short")
+    plan(config, tmp_path, "3GiB", 0.0, 0.5)
+    said = capsys.readouterr().out
+    assert "does not fit a card of 3.00 GiB" in said and "time         not said" in said
+    line = next(line for line in said.splitlines() if line.endswith(": train.recompute=true"))
+    again = forecast_run(Change({"train.recompute": True}).of(config), (), "card", 0.5)
+    assert f"{again.total / GIB:.2f} GiB" in line, "the advice's figure is the forecast of the changed recipe"
+    fitting = next(line for line in said.splitlines() if "GiB, fits: " in line and "train.pack_tokens=" in line)
+    values = dict(word.split("=") for word in fitting.partition("fits: ")[2].split())
+    rows = int(values.pop("train.pack_tokens"))
+    assert values == {"data.max_length": str(rows)} and rows < 2048
+    shorter = Change({"train.pack_tokens": rows, "data.max_length": rows})
+    assert forecast_run(shorter.of(config), (), "card", 0.5).total <= 3 * GIB
+    longer = Change({"train.pack_tokens": rows + 256, "data.max_length": rows + 256})
+    assert forecast_run(longer.of(config), (), "card", 0.5).total > 3 * GIB, "no larger pack would have fitted"
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_both_stages_of_a_llava_are_planned(
+    large: Path, tmp_path: Path, stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune = {"four_bit": True} if stage == "pretrain" else {"kind": "qlora", "rank": 64, "tower": "lora"}
+    train = {"batch": 128, "pack_tokens": 4096, "pack_images": 6, "dtype": "bf16", "recompute": True}
+    config = vision(large / "short", large / "tower", stage, data={"max_length": 2048}, tune=tune, train=train)
+    plan(config, tmp_path, "20GiB", 100.0, 0.25)
+    said = capsys.readouterr().out
+    assert "20.00 GiB" in said and "s a step at 100.00 TFLOP/s, which is assumed" in said
+    assert "GiB: fits" in said
+    parts = ["weights", "tower", "projector", "masters", "moments"]
+    assert [part for part in parts if f"\n  {part}" not in said] == []
+
+
+# What the parts depend on --------------------------------------------------------------------------------------------
+
+
+def test_lean_layers_keep_less(large: Path) -> None:
+    config = text(large / "short")
+    lean, plain = (forecast_run(Change({"train.lean": kind}).of(config), (), "cpu", 0.1) for kind in ("auto", "off"))
+    assert lean.parts["activations"] < 0.6 * plain.parts["activations"]
+
+
+def attention_tables(config: TextRunConfig) -> int:
+    """Bytes that attention keeps for all layers of a pack, lean or not: they do not shrink with a tiny model."""
+    shape = json.loads((Path(config.model.llm) / "config.json").read_text())
+    query, key = (torch.empty(1, shape[f"num_{kind}_heads"], 1) for kind in ("attention", "key_value"))
+    made = Places.of(text_pack(config, 0.1).text.attention, query, key, PLAIN)
+    tables = [made.back, made.keys_back]
+    tables += [table for group in made.groups for table in (group.queries, group.keys)]
+    tables += [block.hidden for group in made.groups for block in group.blocks]
+    return sum(table.nbytes for table in tables)
+
+
+def test_recomputation_and_targets_move_what_they_should(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "llm.model.activation_checkpointing.NARROW", 8
+    )  # the tiny model's products are all narrower than what is kept
+    config = text(tiny_llm)
+    full, few = forecast_run(config, (), "cpu", 1.0), forecast_run(config, (), "cpu", 0.1)
+    assert full.parts.get("head", 0) < 4 * 100, "not a row of logits is left at the highest moment"
+    assert full.flops > few.flops, "the head multiplies rows with a target alone"
+    recomputed = forecast_run(Change({"train.recompute": True}).of(config), (), "cpu", 0.1)
+    assert recomputed.parts["activations"] < few.parts["activations"]
+    plain = forecast_run(Change({"train.lean": "off"}).of(config), (), "cpu", 0.1)
+    assert recomputed.flops == plain.flops, "what is computed twice is useful once"
+    assert few.flops < plain.flops, "the last layer's rows without a target are no work"
+    tables = attention_tables(config)
+    assert few.parts["activations"] - tables < 0.6 * (plain.parts["activations"] - tables)
+    selective = forecast_run(Change({"train.recompute": "selective"}).of(config), (), "cpu", 0.1)
+    assert recomputed.total < selective.total < plain.total and selective.flops == plain.flops
+
+
+def test_zero_3_holds_all_logits(tiny_llm: Path) -> None:
+    config = text(tiny_llm, parallel={"zero": 3})
+    full, few = forecast_run(config, (), "cpu", 1.0), forecast_run(config, (), "cpu", 0.1)
+    assert full.parts["head"] > 5 * few.parts["head"]
+
+
+def test_a_card_and_a_cpu_have_chunks_of_their_own(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    chunks, vocabulary = heads._chunks, json.loads((tiny_llm / "config.json").read_text())["vocab_size"]
+
+    def see(count: int, most: int) -> Iterator[slice]:
+        seen.append(most)
+        return chunks(count, most)
+
+    monkeypatch.setattr(heads, "_chunks", see)
+    pairs: list[tuple[Kind, str]] = [("card", "cuda"), ("cpu", "cpu")]
+    for kind, name in pairs:
+        forecast_run(text(tiny_llm, train={"dtype": "bf16"}), (), kind, 1.0)
+        assert seen[-2:] == [heads.CHUNK[name] // (2 * vocabulary), heads.WIDE[name] // (4 * vocabulary)]
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+def test_useful_operations_are_those_counted_by_hand(roomy_llm: Path, dtype: str) -> None:
+    train = {"pack_tokens": 100, "dtype": dtype}
+    config = text(roomy_llm, tune={"kind": "full"}, data={"max_length": 100}, train=train)
+    linears = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64)
+    pairs = 100 * 101 // 2
+    by_hand = 6 * 100 * (linears + 32 * 300) + 12 * pairs * 32 * 2
+    assert forecast_run(config, (), "card", 1.0).flops == by_hand
+
+
+def test_a_step_holds_as_many_packs_as_its_longest_records_fill(tiny_llm: Path) -> None:
+    config = text(tiny_llm, data={"max_length": 100}, train={"batch": 5, "pack_tokens": 200})
+    assert packs_a_step(config) == 3
+    small = text(tiny_llm, data={"max_length": 100}, train={"batch": 1, "pack_tokens": 200})
+    assert packs_a_step(small) == 1
+    assert text_pack(small, 1.0).text.tokens == 100, "one record does not fill the pack"
+
+
+def test_a_qlora_run_before_leaves_dense_linears(roomy_llm: Path) -> None:
+    config = text(roomy_llm, tune={"kind": "qlora"})
+    fresh, later = forecast_run(config, (), "cpu", 1.0), forecast_run(config, [config], "cpu", 1.0)
+    layers: list[Any] = [inner for inner in skeleton(config).model.modules() if type(inner).__name__ == "Linear4bit"]
+    four_bit = bytes_of_meta([tensor for inner in layers for tensor in (inner.weight, *inner.buffers())])
+    dense = 2 * sum(inner.in_features * inner.out_features for inner in layers)
+    assert len(layers) == 14 and later.parts["weights"] - fresh.parts["weights"] == dense - four_bit
+
+
+def test_a_pipelines_training_steps_are_planned(
+    tiny_llm: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stage in ("pretrain", "finetune"):
+        config = recipe(tiny_llm, clip, Path("no.json"), tmp_path / stage, stage)
+        values = config.model_dump(mode="json", by_alias=True)
+        values["from"] = str(tmp_path / "pretrain") if stage == "finetune" else ""
+        (tmp_path / f"{stage}.yaml").write_text(json.dumps(values))
+    (tmp_path / "eval.yaml").write_text("name: e\nstage: eval\nrun: runs/x\n")
+    pipeline = tmp_path / "pipeline.yaml"
+    pipeline.write_text("name: all\nsteps: [pretrain.yaml, finetune.yaml, eval.yaml]\n")
+    plan(load_config(pipeline), pipeline, "1GB", 0.0, 1.0)
+    said = capsys.readouterr().out
+    assert said.count("in all") == 2 and "is not there" not in said
+    finetune = tmp_path / "finetune.yaml"
+    plan(load_config(finetune), finetune, "1GB", 0.0, 1.0)
+    assert "is not there: planned as if" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="trains nothing"):
+        plan(load_config(tmp_path / "eval.yaml"), pipeline, "", 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "why"),
+    [
+        ("1GB", "bf16", "a card of Ampere or later multiplies bf16"),
+        ("cpu", "fp32", "this CPU has no bf16 products"),
+        ("", "bf16", "Card X multiplies bf16"),
+    ],
+)
+def test_an_open_dtype_is_planned_as_the_device_has_it(
+    tiny_llm: Path, tmp_path: Path, device: str, dtype: str, why: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("vlm.plan.device.this_cpu", lambda: Hardware())
+    monkeypatch.setattr("vlm.plan.device.this_machine", lambda: Hardware("Card X", card_bf16=True))
+    said = []
+    for asked in ("auto", dtype):
+        plan(text(tiny_llm, train={"dtype": asked}), tmp_path, device, 1.0, 0.5)
+        said.append(capsys.readouterr().out.splitlines())
+    assert said[0][1].startswith(f"  dtype: {dtype} (auto: {why}")
+    assert said[0][:1] + said[0][2:] == said[1], "but for that line it is the plan of the recipe that names the dtype"
+
+
+def test_a_slow_dtype_is_told_in_a_plan(
+    tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlm.plan.device.this_cpu", lambda: Hardware())
+    plan(text(tiny_llm), tmp_path, "cpu", 1.0, 0.5)
+    assert "dtype: bf16 (the recipe's), but this CPU has no bf16 products" in capsys.readouterr().out
+
+
+# What cannot be planned ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("written", "size"), [("8GiB", 8 * GIB), ("24GB", 24 * 10**9), ("1.5 gib", 3 * GIB // 2)])
+def test_a_cards_memory_is_read(written: str, size: int) -> None:
+    assert find_device(written) == Device("card", size)
+
+
+def test_the_cpu_is_a_device_and_nonsense_is_not() -> None:
+    assert find_device("cpu").kind == "cpu" and find_device("cpu").bytes > GIB
+    with pytest.raises(ConfigError, match="--device: found 'eight'; write a card's memory as 8GiB"):
+        find_device("eight")
+
+
+def test_rotary_frequencies_that_grow_with_the_text_are_planned(tmp_path: Path) -> None:
+    settings = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    rope = {"rope_type": "dynamic", "rope_theta": 1e6, "factor": 2.0}
+    for name, rotary in (("plain", None), ("dynamic", rope)):
+        LlamaConfig(**settings, vocab_size=100, rope_parameters=rotary).save_pretrained(tmp_path / name)
+    plain, dynamic = (forecast_run(text(tmp_path / name), (), "cpu", 1.0) for name in ("plain", "dynamic"))
+    assert plain == dynamic
+
+
+def test_a_pack_without_room_for_a_picture_is_refused(tiny_llm: Path, clip: Path) -> None:
+    config = vision(tiny_llm, clip, "pretrain", train={"pack_tokens": 16})
+    with pytest.raises(ConfigError, match="train.pack_tokens: 16 leaves no room beside a picture's 16 rows"):
+        forecast_run(config, (), "cpu", 1.0)
+
+
+def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no config.json in it"):
+        forecast_run(text(tmp_path), (), "cpu", 1.0)

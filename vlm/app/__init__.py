@@ -1,0 +1,1 @@
+"""The command `eyegraft`: the one room that may import every other."""

@@ -1,0 +1,29 @@
+"""`eyegraft chat`: a run's model, or a plain Hugging Face folder, in the terminal."""
+
+from pathlib import Path
+
+from llm.chat.generation import Sampling
+from llm.chat.terminal import Terminal
+from llm.errors import ConfigError
+from llm.formats.conversation import ImageRef
+from vlm.model.open_chat_model import open_chat_model
+from vlm.vision.images import read_image
+
+
+def chat_terminal(
+    run: str,
+    checkpoint: str,
+    images: tuple[str, ...],
+    system: str,
+    sampling: Sampling,
+    stream: bool,
+    adapter: str = "",
+    bits: int = 0,
+) -> None:
+    """Talk to a run folder, or to a model folder, with an adapter that peft wrote or with fewer bits if asked."""
+    chat_model = open_chat_model(Path(run), checkpoint, adapter, bits)
+    if images and not chat_model.sees:
+        raise ConfigError(f"--image: {run} is a text model, which sees no pictures. Leave the option out")
+    for image in images:
+        read_image(ImageRef(image))  # a broken one is told before the first question
+    Terminal(chat_model, sampling, read_image, system, images, stream).talk()

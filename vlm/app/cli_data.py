@@ -1,0 +1,325 @@
+"""The commands `eyegraft data ...`. Each imports what it needs when it runs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from data_tools.generate.identity import Retell
+
+Format = Annotated[str, typer.Option(help="What the rows are read as; auto: found from the first ones.")]
+Images = Annotated[str, typer.Option(help="The folder that image paths are relative to, if not the file's own.")]
+Subject = Annotated[str, typer.Argument(metavar="FILE|RECIPE", help="A data file or folder, or a recipe.")]
+Model = Annotated[str, typer.Option(help="For a data file: whose tokens; a model folder or a run.")]
+Budget = Annotated[int, typer.Option(min=0, help="Rows of a pack; 0: the recipe's train.pack_tokens, or 4096.")]
+ImageRows = Annotated[int, typer.Option("--image-rows", min=0, help="Rows an image takes; 0: as the tower gives them.")]
+
+data_app = typer.Typer(help="Make, check and mend training data.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@data_app.command()
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON, JSONL, parquet, CSV, a folder, or a recipe.")],
+    images: Annotated[str, typer.Option(help="The folder of the pictures; the file's own when left out.")] = "",
+    format: Annotated[str, typer.Option(help="A format that training reads, or auto.")] = "auto",
+    look: Annotated[Literal["decode", "header", "off"], typer.Option(help="How closely pictures are read.")] = "decode",
+    fix: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write the sound rows here, the others beside.")
+    ] = None,
+    allow_urls: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Download pictures given as URLs, into the image folder.")
+    ] = None,
+    first: Annotated[int, typer.Option(min=0, help="Findings of each kind that are shown.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Judge every row and every picture. Exit code 0: clean, 3: something was found."""
+    from data_tools.check.command import Asked, run
+
+    report, lines = run(Asked(file, images, format, look, fix, allow_urls, first))
+    if as_json:
+        print(json.dumps(report, ensure_ascii=False, indent=1))
+    else:
+        print("\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))
+    if report["counts"]:
+        raise typer.Exit(3)
+
+
+@data_app.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A file, a folder, or org/name on the hub.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .json, .jsonl or .parquet file to write.")],
+    to: Annotated[str, typer.Option(help="llava, messages, openai, sharegpt, xtuner, alpaca or text.")],
+    format: Annotated[str, typer.Option(help="What IN is: coco, vqav2, refcoco, easy_vqa or a reader.")] = "auto",
+    images: Annotated[str, typer.Option(help="The folder that IN's image paths are relative to.")] = "",
+    annotations: Annotated[Path | None, typer.Option(help="The second file of vqav2 and refcoco.")] = None,
+    columns: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, such as output=caption; repeat it.")] = None,
+    split: Annotated[str, typer.Option(help="The split of a hub data set or of refcoco.")] = "train",
+    copy_images: Annotated[bool, typer.Option("--copy-images", help="Copy the pictures beside OUT.")] = False,
+    data_urls: Annotated[bool, typer.Option("--data-urls", help="openai: put the pictures inside.")] = False,
+    skip: Annotated[bool, typer.Option("--skip", help="Leave out and count rows that the format cannot hold.")] = False,
+) -> None:
+    """Write data in another format, and say what is lost."""
+    from data_tools.convert.convert import Wish, convert
+    from llm.config.schema import Source
+
+    mapping = _mapping(columns or [])
+    given = Source(path=source, format=format, images=images, split=split, columns=mapping)
+    for line in convert(Wish(given, out, to, annotations, copy_images, data_urls, skip)).lines():
+        print(line)
+
+
+def _mapping(texts: list[str]) -> dict[str, str]:
+    """`["input=q", "output=a"]` by role."""
+    from llm.errors import ConfigError
+
+    for text in texts:
+        if not all(text.partition("=")):
+            raise ConfigError(f"--columns {text}: write ROLE=COLUMN, such as output=caption")
+    return {role: name for role, _, name in (text.partition("=") for text in texts)}
+
+
+@data_app.command()
+def stats(
+    file: Subject,
+    model: Model = "",
+    budget: Budget = 0,
+    batch: Annotated[int, typer.Option(min=0, help="Records a step; 0: the recipe's train.batch, or 16.")] = 0,
+    image_rows: ImageRows = 0,
+    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw PNGs into a folder.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Count what a data set holds: turns, tokens, images, answers, and the packs training would make."""
+    from data_tools.inspect.stats import measure
+    from data_tools.inspect.stats_text import as_json, told
+    from data_tools.inspect.target import find_subject
+
+    found, series = measure(find_subject(file, model, budget, image_rows, batch))
+    written = []
+    if plots is not None:
+        from data_tools.inspect.stats_plots import plot
+
+        written = plot(found, series, plots)
+    if json_:
+        print(json.dumps(as_json(found) | {"plots": [str(path) for path in written]}, ensure_ascii=False, indent=1))
+        return
+    for line in (*told(found), *(f"{path}: drawn" for path in written)):
+        print(line)
+
+
+@data_app.command()
+def show(
+    file: Subject,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many records.")] = 12,
+    seed: Annotated[int, typer.Option(help="Another seed draws other records.")] = 0,
+    model: Model = "",
+    budget: Budget = 0,
+    image_rows: ImageRows = 0,
+    html: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a page that needs no other file.")] = None,
+) -> None:
+    """Show records as the model reads them: what is read, what is learnt, images, and the packs they share."""
+    import tempfile
+
+    from data_tools.inspect.show import show as draw
+    from data_tools.inspect.show_page import write_page
+    from data_tools.inspect.show_text import print_shown
+    from data_tools.inspect.target import find_subject
+    from llm.console import Screen
+
+    subject = find_subject(file, model, budget, image_rows)
+    with tempfile.TemporaryDirectory(prefix="eyegraft-show-") as folder:
+        shown = draw(subject, n, seed, Path(folder))
+        if html is None:
+            print_shown(shown, Screen())
+        else:
+            write_page(shown, html)
+            print(f"{html}: {shown.records} records")
+
+
+@data_app.command()
+def split(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file, or a folder of them.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    shares: Annotated[list[str] | None, typer.Argument(metavar="[NAME=SHARE]...", help="For example test=0.1.")] = None,
+    share: Annotated[float, typer.Option(help="The part held out as validation, if none is named.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Another seed holds out others.")] = 0,
+    by_content: Annotated[bool, typer.Option("--by-content", help="Pictures are the same if their bytes are.")] = False,
+    format: Format = "auto",
+    images: Images = "",
+) -> None:
+    """Split data into train and validation, or named parts, that share neither a picture nor a row nor an id."""
+    from data_tools.edit.split import split
+    from data_tools.edit.split_sizes import read_shares
+    from llm.config.schema import Source
+
+    wanted = read_shares(shares or [], share or (0.0 if shares else 0.1))
+    done = split(Source(path=str(file), format=format, images=images), folder, wanted, seed, by_content)
+    for side in done.sides:
+        print(f"{side.path}: {side.rows} rows, {side.share:.4g} ({side.asked:g} asked)")
+    joined = ", ".join(f"{count} by {what}" for what, count in done.links.items()) or "none joined"
+    print(f"{done.format}: {done.groups} groups that stay together ({joined}); the largest has {done.largest} rows")
+    _say_images(done.images)
+
+
+@data_app.command()
+def mix(
+    sources: Annotated[list[str], typer.Argument(metavar="FILE=WEIGHT...", help="Weight 1 where none is given.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .jsonl, .json or the sources' form.")],
+    seed: Annotated[int, typer.Option(help="Another seed draws and shuffles otherwise.")] = 0,
+    size: Annotated[int, typer.Option(min=0, help="Rows to write, shared by weight; 0: weights count copies.")] = 0,
+    format: Format = "auto",
+    images: Images = "",
+) -> None:
+    """Mix data files by weight into one, shuffled: 0.5 takes half of the rows, 2 takes each twice."""
+    from data_tools.edit.mix import mix, read_weight
+    from llm.config.schema import Source
+
+    weighted = [Source(path=path, weight=weight, format=format, images=images)
+                for path, weight in map(read_weight, sources)]  # fmt: skip
+    done = mix(weighted, out, seed, size)
+    print(f"{out}: {sum(part.written for part in done.parts)} rows, {done.format}")
+    for part in done.parts:
+        print(f"  {part.path}: {part.rows} rows at weight {part.weight:g}, {part.written} written")
+    _say_images(done.images)
+
+
+@data_app.command()
+def repeat(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file, or a folder of them.")],
+    copies: Annotated[int, typer.Argument(metavar="N", help="How often each row shall stand in OUT.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
+    format: Format = "auto",
+    images: Images = "",
+) -> None:
+    """Repeat a small data file, and say what repetition does to a model."""
+    from data_tools.edit.repeat import repeat
+    from llm.config.schema import Source
+
+    done = repeat(Source(path=str(file), format=format, images=images), copies, out)
+    print(f"{out}: {done.copies} x {done.rows} rows = {done.copies * done.rows}, {done.format}")
+    _say_images(done.images)
+    print(f"warning: {done.warning()}", file=sys.stderr)
+
+
+def _say_images(folder: str) -> None:
+    """Image paths stay as they are, so a recipe must say where they begin."""
+    if folder:
+        print(f"image paths begin in another folder; in a recipe write `images: {folder}` beside these files")
+
+
+@data_app.command()
+def identity(
+    name: Annotated[str, typer.Option(help="Who the assistant is.")],
+    author: Annotated[str, typer.Option(help="Who made it.")],
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder to write.")] = Path("data/identity"),
+    lang: Annotated[str, typer.Option(help="The language it is asked in: en, zh, or both as zh,en.")] = "en",
+    seed: Annotated[int, typer.Option(help="Another seed draws other words.")] = 0,
+    rehearse: Annotated[str, typer.Option(help="The model to be tuned: it then keeps what it knows.")] = "",
+) -> None:
+    """Make training data for an assistant that knows who it is, and the questions to judge it by."""
+    from data_tools.generate.identity import write_identity
+
+    data = write_identity(name, author, lang, folder, seed, _rehearsal(rehearse) if rehearse else tuple)
+    print(f"{folder / 'train.json'}: {len(data.train)} conversations, half about it, half ordinary chat")
+    print(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
+    print(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
+
+
+def _rehearsal(model: str) -> "Retell":
+    """What lets the model answer; only here, since the rest of the command needs no torch."""
+    from functools import partial
+
+    from data_tools.generate.self_answers import rehearse
+    from vlm.model.open_chat_model import open_chat_model
+
+    return partial(rehearse, chat_model=open_chat_model(Path(model)))
+
+
+@data_app.command()
+def rename(
+    old: Annotated[str, typer.Argument(metavar="OLD")],
+    new: Annotated[str, typer.Argument(metavar="NEW")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSONL, CSV or parquet.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, of the same form.")],
+) -> None:
+    """Replace one name by another in every text of a data file."""
+    from data_tools.edit.rename import rename
+
+    done = rename(old, new, file, out)
+    print(f"{out}: {sum(done.fields.values())} replaced in {done.changed} of {done.rows} rows")
+    for field, count in done.fields.items():
+        print(f"  {field}: {count}")
+
+
+@data_app.command()
+def fill(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSONL, CSV or parquet.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, of the same form.")],
+    name: Annotated[str, typer.Option(help="Who the assistant is, for {{NAME}}.")],
+    author: Annotated[str, typer.Option(help="Who made it, for {{AUTHOR}}.")],
+) -> None:
+    """Fill a template: {{NAME}} and {{AUTHOR}} in every text of a data file."""
+    from data_tools.edit.fill import fill
+
+    done = fill(file, out, name, author)
+    print(f"{out}: {sum(done.counts.values())} filled in {done.changed} of {done.rows} rows")
+    for placeholder, count in done.counts.items():
+        print(f"  {{{{{placeholder}}}}}: {count}")
+
+
+@data_app.command()
+def ask(
+    questions: Annotated[Path, typer.Argument(metavar="QUESTIONS", help="Lines or rows; or a folder of pictures.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .jsonl or .json to write.")],
+    model: Annotated[str, typer.Option(help="The model's name there.")],
+    base_url: Annotated[
+        str, typer.Option(envvar="OPENAI_BASE_URL", help="The API's address.")
+    ] = "https://api.openai.com/v1",
+    key_env: Annotated[str, typer.Option(help="The environment variable with the key.")] = "OPENAI_API_KEY",
+    system: Annotated[str, typer.Option(metavar="FILE", help="The system prompt.")] = "",
+    keep_system: Annotated[bool, typer.Option("--keep-system", help="Store the system prompt with answers.")] = False,
+    field: Annotated[str, typer.Option(help="The name of a row's question, where it is an unusual one.")] = "",
+    instruction: Annotated[str, typer.Option(help="What to say of each picture: text, or a .txt or .md file.")] = "",
+    turns: Annotated[int, typer.Option(min=0, help="Questions and answers about each picture; 0: a caption.")] = 0,
+    question: Annotated[str, typer.Option(help="Stored with captions in place of the instruction.")] = "",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Sent along, such as temperature=0.7.")
+    ] = None,
+    max_side: Annotated[int, typer.Option(min=28, help="Pixels; larger pictures are sent smaller.")] = 1024,
+    workers: Annotated[int, typer.Option(min=1, help="Requests at the same time.")] = 4,
+    per_minute: Annotated[float, typer.Option(min=0, help="Requests a minute at most; 0: no bound.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Requests of this run at most; 0: no bound.")] = 0,
+    retries: Annotated[int, typer.Option(min=0, help="How often a request that failed is sent again.")] = 5,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds an answer may take.")] = 120,
+) -> None:
+    """Ask any OpenAI-compatible API, about texts or pictures, and store the answers as training data."""
+    from data_tools.ask.ask import ask, report
+    from data_tools.ask.options import Options
+    from data_tools.ask.plan import prepare
+
+    options = Options(
+        model=model,
+        base_url=base_url,
+        key_env=key_env,
+        system=system,
+        keep_system=keep_system,
+        field=field,
+        instruction=instruction,
+        turns=turns,
+        question=question,
+        set=tuple(settings or ()),
+        max_side=max_side,
+        workers=workers,
+        per_minute=per_minute,
+        limit=limit,
+        retries=retries,
+        timeout=timeout,
+    )
+    plan = prepare(questions, out, options)
+    outcome = ask(plan)
+    for line in report(plan, outcome):
+        print(line)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)

@@ -1,0 +1,89 @@
+"""What this machine and this installation offer, as pairs of name and finding."""
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+NEEDED = ("eyegraft", "torch", "transformers", "peft", "tokenizers", "safetensors", "pillow", "numpy")
+# Distribution -> the extra that brings it.
+OPTIONAL = {
+    "bitsandbytes": "quant",
+    "deepspeed": "deepspeed",
+    "timm": "towers",
+    "open_clip_torch": "towers",
+    "gguf": "gguf",
+    "xllamacpp": "gguf",
+    "datasets": "hub",
+    "fastapi": "serve",
+    "gradio": "web",
+}
+
+
+def describe() -> Iterator[tuple[str, str]]:
+    """Python, machine, packages and accelerators, in the order they are printed."""
+    yield "python", platform.python_version()
+    yield "platform", platform.platform()
+    yield "cores", str(os.cpu_count())
+    for package in NEEDED:
+        yield package, _version(package) or "absent"
+    for package, extra in OPTIONAL.items():
+        yield package, _version(package) or f"absent; pip install 'eyegraft[{extra}]'"
+    yield from _accelerators()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _accelerators() -> Iterator[tuple[str, str]]:
+    import torch
+
+    from llm.attention.varlen_kernels import describe as attention_on
+    from llm.model.precision import this_machine
+
+    hardware = this_machine()
+    yield "threads", str(torch.get_num_threads())
+    if not torch.cuda.is_available():
+        yield "cuda", "none; training runs on the CPU"
+    for index in range(torch.cuda.device_count()):
+        card = torch.cuda.get_device_properties(index)
+        yield f"cuda:{index}", f"{card.name}, {card.total_memory / 2**30:.0f} GiB"
+    # torch has no public name for these two yet.
+    yield "cpu bf16 (AVX512)", _yes(torch.cpu._is_avx512_bf16_supported())
+    yield "cpu AMX", _yes(torch.cpu._is_amx_tile_supported())
+    yield "cpu bf16 products run on", _bf16_kernel()
+    yield "train.dtype: auto", f"{hardware.natural}: {hardware.why}"
+    yield "attention", attention_on(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _bf16_kernel() -> str:
+    """What oneDNN says it ran for one product of bf16 matrices: that AMX is there does not mean that it is used."""
+    import torch
+
+    if not torch.backends.mkldnn.is_available():
+        return "torch's own loops, slow: this torch was built without oneDNN"
+    matrix = torch.ones(64, 64, dtype=torch.bfloat16)
+    with tempfile.TemporaryFile() as heard:
+        sys.stdout.flush()
+        screen = os.dup(1)
+        os.dup2(heard.fileno(), 1)  # oneDNN writes to the process's standard output
+        try:
+            with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+                torch.mm(matrix, matrix)
+        finally:
+            os.dup2(screen, 1)
+            os.close(screen)
+        heard.seek(0)
+        lines = heard.read().decode(errors="replace").splitlines()
+    ran = [line.split(",") for line in lines if ",exec," in line and "matmul" in line]
+    return f"oneDNN {ran[0][ran[0].index('matmul') + 1]}" if ran else "torch's own loops, slow: oneDNN was not called"
+
+
+def _yes(fact: bool) -> str:
+    return "yes" if fact else "no"

@@ -1,0 +1,177 @@
+"""`eyegraft train --nproc N`: N processes of this machine as one run. Over several machines torchrun does this.
+
+When one ends badly the others, which wait for it in a collective, are ended too; when this process is killed, so are
+they. SIGTERM and Ctrl-C are passed on: all finish the same step, save, and exit as a single process would.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from llm.errors import LostError, RunError
+
+GRACE_S = 5.0  # for the others to notice that one is gone
+STOPPING_GRACE_S = 60.0  # for the others to save, once one has stopped because it was asked to
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+POLL_S = 0.05
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+START = "from vlm.app.cli import main; main()"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a recipe was started: its file and overrides, `anyway` though recipe or data changed, in `nproc` processes.
+
+    0 processes: this one, which may be one of several that torchrun started.
+    """
+
+    recipe: Path
+    overrides: tuple[str, ...] = ()
+    anyway: bool = False
+    nproc: int = 0
+
+    def of(self, recipe: Path) -> "Start":
+        """The same for a pipeline's step."""
+        return replace(self, recipe=recipe, overrides=())
+
+    @property
+    def command(self) -> list[str]:
+        """What one of several processes runs."""
+        return [sys.executable, "-c", START, *self.arguments]
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line that trains this in one of several processes."""
+        return ["train", str(self.recipe), *self.overrides, *(["--anyway"] if self.anyway else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process and the file its errors go to; the first one's go to ours."""
+
+    rank: int
+    process: "subprocess.Popen[bytes]"
+    errors: IO[bytes] | None
+
+    def told(self) -> str:
+        """What it wrote to its errors."""
+        if self.errors is None:
+            return ""
+        self.errors.seek(0)
+        return self.errors.read().decode(errors="replace").strip()
+
+
+def launch(command: Sequence[str], count: int) -> int:
+    """Run a command in `count` processes; returns the exit code of the one that ended first, if not 0.
+
+    Raises RunError when a process was killed, with what it said last.
+    """
+    with ExitStack() as stack:
+        environment = _environment(count)
+        workers = [stack.enter_context(_started(command, environment, rank)) for rank in range(count)]
+        stack.enter_context(_passing_on(workers))
+        return _watch(workers)
+
+
+def _environment(count: int) -> dict[str, str]:
+    threads = max(1, len(os.sched_getaffinity(0)) // count)
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        **os.environ,
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _started(command: Sequence[str], environment: dict[str, str], rank: int) -> Iterator[Worker]:
+    """One process, killed at the latest when the block ends."""
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command,
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=errors if rank else None,
+            start_new_session=True,  # a terminal's Ctrl-C reaches it through us, once
+            preexec_fn=_die_with_parent,
+        )
+        try:
+            yield Worker(rank, process, errors if rank else None)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def _passing_on(workers: list[Worker]) -> Iterator[None]:
+    asked: list[int] = []
+
+    def tell(number: int, _: object) -> None:
+        for worker in workers:
+            if worker.process.poll() is None:  # a second time at once: one that hangs in a collective hears nothing
+                worker.process.send_signal(signal.SIGKILL if asked else number)
+        asked.append(number)
+
+    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(workers: list[Worker]) -> int:
+    """Wait for all; after the first that ends badly the others have a moment. It is told once who was the first."""
+    first: Worker | None = None
+    until = float("inf")
+    while any(worker.process.poll() is None for worker in workers) and time.monotonic() < until:
+        first = first or next((worker for worker in workers if worker.process.poll()), None)
+        if first is not None and until == float("inf"):
+            grace = STOPPING_GRACE_S if first.process.returncode in STOPPED else GRACE_S
+            until = time.monotonic() + grace
+        time.sleep(POLL_S)
+    ended = [worker for worker in workers if worker.process.poll()]
+    if first is None and not ended:
+        return 0
+    if first is None or first.process.returncode == LostError.exit_code:
+        first = min(ended, key=lambda worker: worker.process.returncode == LostError.exit_code)
+    code = first.process.returncode
+    if code in STOPPED:
+        return int(code)
+    name = f"process {first.rank} of {len(workers)}"
+    if code < 0:
+        how = f"{name} was killed by {signal.Signals(-code).name}; the others were ended"
+        raise RunError(f"{how}. The same command goes on from the last checkpoint\n{first.told()}".strip())
+    spoke_itself = workers[0].process.poll() not in (None, 0, LostError.exit_code)
+    if not spoke_itself:
+        print(f"{name} ended with {code}:\n{first.told()}", file=sys.stderr)
+    return int(code)
+
+
+def worker_output(rank: int) -> None:
+    """One process speaks for all."""
+    if rank:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for the rest of the process

@@ -1,0 +1,158 @@
+"""Recipes in a row: each step is done once, and a stopped pipeline goes on where it stood."""
+
+import gc
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from llm import distributed
+from llm.config.schema import RunConfig, run_folder
+from llm.config.yaml_loader import resolve_yaml
+from llm.errors import ConfigError, RunError
+from llm.files.atomic_files import write_atomically
+from llm.files.folder_mark import Claim, claim
+from llm.files.regular_files import SETTINGS, read_text
+from llm.train.report import read_report
+from llm.train.run_folder import refuse_taken
+from vlm.app.launch import Start, launch, worker_output
+from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, load_steps
+
+
+def run_pipeline(config: PipelineConfig, start: Start) -> Path:
+    """Run every step and join their figures in `report.json`; finished steps are named and skipped."""
+    if distributed.from_environment().world > 1:
+        raise ConfigError("a pipeline is started once: with --nproc, or step by step under torchrun")
+    folder = Path(config.out or f"runs/{config.name}")
+    steps = load_steps(config, start.recipe)
+    claim(folder, PIPELINE)
+    record = Record(folder / "pipeline.json")
+    for number, (path, step) in enumerate(steps, 1):
+        key = _key([earlier for _, earlier in steps[:number]])
+        title = f"step {number}/{len(steps)} {step.name} ({step.stage})"
+        if record.finished(step.name, key):
+            print(f"{title}: done before")
+            continue
+        print(title, flush=True)
+        with record.timed(step.name, key):
+            record.note(step.name, run_step(step, start.of(path)))
+        gc.collect()
+    _report(folder, [record.of(step.name) for _, step in steps])
+    return folder
+
+
+class Record:
+    """What `pipeline.json` keeps of every step: its key, the seconds of all attempts, and its figures once done."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._steps = read_steps(path)
+
+    def finished(self, name: str, key: str) -> bool:
+        """Whether the step was done under this key."""
+        return name in self._steps and self._steps[name]["key"] == key and "figures" in self._steps[name]
+
+    @contextmanager
+    def timed(self, name: str, key: str) -> Iterator[None]:
+        """Count the attempt's seconds, whether it ends well or not; another key begins at 0."""
+        earlier = self._steps[name]["seconds"] if name in self._steps and self._steps[name]["key"] == key else 0.0
+        self._steps[name] = {"name": name, "key": key, "seconds": earlier}
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._steps[name]["seconds"] = round(earlier + time.perf_counter() - began, 1)
+            self._write()
+
+    def note(self, name: str, figures: dict[str, Any]) -> None:
+        """The step is done; these are its figures."""
+        self._steps[name]["figures"] = figures
+
+    def of(self, name: str) -> dict[str, Any]:
+        """A step's entry."""
+        return self._steps[name]
+
+    def _write(self) -> None:
+        write_atomically(self.path, json.dumps(self._steps, indent=1))
+
+
+def read_steps(path: Path) -> dict[str, dict[str, Any]]:
+    """What `pipeline.json` keeps, by step; empty where there is none. RunError for a file that holds something else."""
+    try:
+        steps: Any = json.loads(read_text(path, SETTINGS))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: cannot be read: {error}. Remove it to run every step again") from error
+    entries = list(steps.values()) if isinstance(steps, dict) else [steps]
+    if not all(isinstance(entry, dict) and {"name", "key", "seconds"} <= entry.keys() for entry in entries):
+        raise RunError(f"{path}: is no record of a pipeline's steps. Choose another `out`, or remove it")
+    return dict(steps)
+
+
+def _of_a_pipeline(folder: Path) -> bool:
+    """Whether a folder without a mark is a pipeline's."""
+    try:
+        return bool(read_steps(folder / "pipeline.json"))
+    except RunError:
+        return False
+
+
+PIPELINE = Claim(kind="pipeline", files=("pipeline.json", "report.json"), earlier=_of_a_pipeline)
+"""What a pipeline writes into its folder."""
+
+
+def run_step(step: AnyConfig, start: Start) -> dict[str, Any]:
+    """One recipe of any stage; returns the figures that belong in the pipeline's report."""
+    if isinstance(step, EvalConfig):
+        from vlm.evaluate.run_eval import evaluate
+
+        return evaluate(step)
+    if isinstance(step, ExportConfig):
+        from vlm.export.run import export
+
+        return {"export_max_logit_diff": export(Path(step.run), Path(step.out), step.dtype, step.checkpoint)}
+    if isinstance(step, PipelineConfig):
+        run_pipeline(step, start)
+        return {}
+    if start.nproc:
+        refuse_taken(run_folder(step))
+        if code := launch(start.command, start.nproc):
+            sys.exit(code)
+    else:
+        _train_here(step, start)
+    report = read_report(run_folder(step))
+    if report is None:
+        raise RunError(f"{run_folder(step)}: report.json is gone since the run ended. Run the same command again")
+    return {f"{step.name}_{key}": report[key] for key in ("steps", "final_loss", "tokens_per_s", "peak_memory_gib")}
+
+
+def _train_here(step: RunConfig, start: Start) -> None:
+    """Train in this process, as one of those that the environment names."""
+    with distributed.joined() as ranks:
+        worker_output(ranks.rank)
+        if ranks.first:
+            refuse_taken(run_folder(step))
+        from vlm.model.assembly import train
+
+        train(step, Path.cwd(), start.anyway)
+
+
+def _key(steps: list[AnyConfig]) -> str:
+    """A step is done again when it or a step before it changed."""
+    text = "\n".join(resolve_yaml(step) for step in steps)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _report(folder: Path, done: list[dict[str, Any]]) -> None:
+    figures = {key: value for step in done for key, value in step["figures"].items()}
+    figures["seconds"] = round(sum(step["seconds"] for step in done), 1)
+    figures["step_seconds"] = {step["name"]: step["seconds"] for step in done}
+    write_atomically(folder / "report.json", json.dumps(figures, indent=1))
+    print(f"\n{folder / 'report.json'}")
+    for key, value in figures.items():
+        print(f"  {key:<36} {value}")

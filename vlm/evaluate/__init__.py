@@ -1,0 +1,1 @@
+"""The figures of a finished run: visual question answering and identity."""

@@ -1,0 +1,53 @@
+"""`eyegraft eval`: a run's figures, written to eval.json with the answers behind them."""
+
+import json
+from pathlib import Path
+
+from llm.chat.identity_eval import evaluate_identity, read_identity
+from llm.errors import ConfigError
+from llm.files.atomic_files import write_atomically
+from llm.files.folder_mark import Claim, claim
+from llm.files.regular_files import SETTINGS, read_text
+from vlm.config import EvalConfig
+from vlm.evaluate.vqa import BLANK, evaluate_vqa
+from vlm.model.assembly import keep_features, open_run
+from vlm.model.forward import VlmModel
+
+
+def _of_an_evaluation(folder: Path) -> bool:
+    """Whether a folder without a mark is an evaluation's: by its figures, whose names nobody else has."""
+    try:
+        figures = json.loads(read_text(folder / "eval.json", SETTINGS))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(figures, dict) and not figures.keys().isdisjoint(("vqa_questions", "identity_hit_before"))
+
+
+EVAL = Claim(kind="evaluation", files=("eval.json", "answers.json", BLANK), earlier=_of_an_evaluation)
+"""What an evaluation writes into its folder."""
+
+
+def evaluate(config: EvalConfig) -> dict[str, float]:
+    """Measure a run as the recipe says; returns the figures."""
+    out = Path(config.out or Path(config.run) / config.name)
+    claim(out, EVAL)
+    opened = open_run(Path(config.run), config.checkpoint).placed()
+    figures: dict[str, float] = {}
+    if config.vqa is not None:
+        if not isinstance(opened.model, VlmModel):
+            raise ConfigError(f"eval.vqa: {config.run} is a text run and sees no pictures")
+        print(keep_features(opened.model, opened.config, [], Path(config.run)))
+        figures |= evaluate_vqa(opened.model, opened.encoder, config.vqa, out, Path.cwd())
+    if config.identity is not None:
+        plan = config.identity
+        questions = read_identity(Path(plan.paraphrases), Path(plan.others), Path(plan.general))
+        base = open_run(Path(config.run), config.checkpoint, base=True).placed()
+        found, answers = evaluate_identity(
+            base.chat_model, opened.chat_model, questions, plan.name, plan.max_new_tokens
+        )
+        figures |= found
+        write_atomically(out / "answers.json", json.dumps(answers, ensure_ascii=False, indent=1))
+    write_atomically(out / "eval.json", json.dumps(figures, indent=1))
+    for key, value in figures.items():
+        print(f"  {key:<28} {value}")
+    return figures

@@ -1,0 +1,1 @@
+"""GGUF files for llama.cpp, LM Studio and Ollama, checked by chatting with them."""

@@ -1,0 +1,165 @@
+"""A trained vision model becomes a plain Hugging Face folder: model, processor, tokenizer and chat template.
+
+Weights carry the names that hub files have and transformers 4, vLLM and llama.cpp expect.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, LlavaProcessor, PreTrainedTokenizerBase
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+
+from llm.encoding.chat_template import IMAGE, multimodal_jinja
+from llm.encoding.template_sandbox import RefusedError, render
+from llm.errors import ModelError
+from llm.files.folder_replacement import UNNAMED, Origin
+from llm.library_errors import in_words
+from llm.model import hf_loaders
+from llm.model.hf_export import (
+    SHARD,
+    dense_state,
+    difference,
+    generation_config,
+    logits,
+    plain_model,
+    proving,
+    reload,
+    rename_tensors,
+    write_and_prove,
+)
+from vlm.model.vision_model import VisionModel
+from vlm.vision.images import RESAMPLE, Preprocess
+from vlm.vision.projector import fold
+from vlm.vision.towers import Tower
+
+# transformers 5 saves these towers as `vision_tower.embeddings...`; hub files have one level more.
+NESTED = {"clip_vision_model", "siglip_vision_model"}
+PROJECTOR = "model.multi_modal_projector."
+PIXEL_LIMIT = 1e-5
+
+
+def export_vlm(
+    model: VisionModel,
+    tokenizer: PreTrainedTokenizerBase,
+    template_jinja: str,
+    out: Path,
+    dtype: torch.dtype,
+    stop_ids: Sequence[int] = (),
+    origin: Origin = UNNAMED,
+) -> float:
+    """Write a model whose adapters are merged, reload it through the Auto classes, and return the largest difference
+    of a logit at the text around a picture, both ways in fp32.
+
+    Raises ModelError when transformers' class cannot express the model or the reloaded folder differs (see
+    `llm.model.hf_export.difference`), RunError when `out` cannot be written.
+    """
+    if model.unexportable:
+        raise ModelError(f"this model cannot be exported: {model.unexportable}")
+
+    def write(folder: Path) -> None:
+        plain = plain_model(type(model.hf), model.hf.config, plain_state(model), dtype)
+        plain.generation_config = generation_config(model.hf, tokenizer, stop_ids)
+        plain.save_pretrained(folder, max_shard_size=SHARD)
+        if model.vision.kind in NESTED:
+            rename_tensors(folder, lambda name: name.replace("vision_tower.", "vision_tower.vision_model.", 1))
+        processor = build_processor(model.vision, tokenizer, template_jinja)
+        processor.save_pretrained(folder)
+        # Beside the nested copy in processor_config.json: what readers before transformers 5 look for.
+        processor.image_processor.save_pretrained(folder)
+
+    return write_and_prove(out, write, lambda folder: _prove(model, folder, dtype), origin)
+
+
+def plain_state(model: VisionModel) -> dict[str, Tensor]:
+    """State under the Hugging Face class's names, statistics folded into the projector."""
+    state = {name: tensor for name, tensor in dense_state(model.hf).items() if not name.startswith(PROJECTOR)}
+    return state | {PROJECTOR + name: tensor for name, tensor in fold(model.projector).items()}
+
+
+def build_processor(tower: Tower, tokenizer: PreTrainedTokenizerBase, template_jinja: str) -> LlavaProcessor:
+    """The processor that turns pictures and messages into what the model was trained on."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = multimodal_jinja(template_jinja)
+    kind: Any = LlavaProcessor
+    processor: LlavaProcessor = kind(
+        image_processor=image_processor(tower.preprocess),
+        tokenizer=tokenizer,
+        patch_size=tower.stride,
+        vision_feature_select_strategy=tower.strategy,
+        num_additional_image_tokens=tower.leading,
+        image_token=IMAGE,
+        chat_template=tokenizer.chat_template,
+    )
+    return processor
+
+
+def image_processor(preprocess: Preprocess) -> CLIPImageProcessorPil | LlavaImageProcessorPil:
+    """transformers' processor for the same pixels. `crop_size` crops nothing: LlavaProcessor reads the size there.
+
+    Saved under the names without `Pil`: where torchvision is installed, AutoProcessor takes its resizing, which rounds
+    a few pixels in a thousand to the neighbouring of 256 levels; `backend="pil"` gives the training pixels exactly.
+    """
+    side = {"height": preprocess.size, "width": preprocess.size}
+    settings: dict[str, Any] = {
+        "size": side,
+        "crop_size": side,
+        "do_center_crop": False,
+        "resample": RESAMPLE[preprocess.resample],
+        "image_mean": list(preprocess.mean),
+        "image_std": list(preprocess.std),
+        "do_convert_rgb": True,
+    }
+    if preprocess.mode == "pad":
+        return LlavaImageProcessorPil(do_pad=True, **settings)
+    return CLIPImageProcessorPil(**settings)
+
+
+def _prove(model: VisionModel, folder: Path, dtype: torch.dtype) -> float:
+    """A picture and a question through the folder as anyone loads it, against our own path through the same ids."""
+    size = model.preprocess.size
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    picture = Image.fromarray(noise)  # of the model's own size: no resizing, so any backend gives the same pixels
+    with in_words(f"{folder}: the exported processor does not load again"):
+        processor = hf_loaders.load_processor(folder)
+    asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
+    values = {**processor.tokenizer.special_tokens_map, "add_generation_prompt": True}
+    try:
+        prompt = render(processor.chat_template, asked, values)
+    except RefusedError as error:
+        raise ModelError(f"the exported chat template refuses a picture and a question: {error}") from error
+    inputs = processor(images=picture, text=prompt, return_tensors="pt", add_special_tokens=False)
+    pixels = torch.from_numpy(model.preprocess(picture))[None]
+    _check_inputs(model, inputs, pixels)
+    with proving(model):
+        trained = _trained_logits(model, inputs["input_ids"], pixels).cpu()
+    reloaded = logits(reload(AutoModelForImageTextToText, folder), **inputs)
+    read = inputs["input_ids"] != model.image_id  # nobody reads the logits at a picture's own rows
+    return difference(reloaded[read], trained[read], dtype)
+
+
+def _check_inputs(model: VisionModel, inputs: Mapping[str, Tensor], pixels: Tensor) -> None:
+    """The saved processor makes the rows and the pixels that training saw."""
+    rows = int((inputs["input_ids"] == model.image_id).sum())
+    if rows != model.rows:
+        raise ModelError(f"the exported processor makes {rows} rows of an image, the model {model.rows}")
+    apart = float((inputs["pixel_values"] - pixels).abs().max())
+    if not apart <= PIXEL_LIMIT:
+        raise ModelError(f"the exported processor's pixels differ from training's by {apart:.2e}")
+
+
+def _trained_logits(model: VisionModel, ids: Tensor, pixels: Tensor) -> Tensor:
+    """Our own forward pass of one sequence."""
+    ids = ids.to(model.hf.device)
+    tokens = model.embed_tokens(ids[0])
+    pictures = model.embed_images(model.features(pixels.to(ids.device)))
+    rows = torch.nonzero(ids[0] == model.image_id)[:, 0]
+    embedded = tokens.index_copy(0, rows, pictures.to(tokens.dtype))
+    positions = torch.arange(ids.shape[1], device=ids.device)[None]
+    return logits(model.hf, inputs_embeds=embedded[None], position_ids=positions)

@@ -1,0 +1,132 @@
+"""The model card of an export: what it is, what it was made from, how far it was proved, how it is used."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llm.files.folder_replacement import MADE_FROM
+from llm.model.precision import dtype_of
+from llm.train.checkpoint import find_checkpoint, weights_digest
+from llm.train.report import read_report
+from vlm.config import VlmRunConfig
+from vlm.model.assembly import Opened
+from vlm.model.forward import VlmModel
+
+SHOWN = ("records", "tokens", "supervised_tokens", "images", "steps", "final_loss", "validation_loss", "train_seconds")
+USE = {
+    "vision": """```python
+from transformers import pipeline
+
+answer = pipeline("image-text-to-text", model="{name}")
+content = [{{"type": "image", "url": "picture.png"}}, {{"type": "text", "text": "What is it?"}}]
+said = answer(text=[{{"role": "user", "content": content}}], max_new_tokens=64)
+print(said[0]["generated_text"][-1]["content"])
+```""",
+    "text": """```python
+from transformers import pipeline
+
+answer = pipeline("text-generation", model="{name}")
+print(answer([{{"role": "user", "content": "Who are you?"}}], max_new_tokens=64)[0]["generated_text"][-1]["content"])
+```""",
+    "peft": """```python
+import torch
+from peft import PeftModel
+from transformers import {auto}
+
+base = {auto}.from_pretrained("{base}", dtype=torch.{dtype})
+model = PeftModel.from_pretrained(base, "{name}/adapter")
+```""",
+    "llava": "`mm_projector.bin` is what LLaVA's training scripts take as `--pretrain_mm_mlp_adapter`.",
+    "gguf": "```sh\nllama-server -m {name}/model.gguf{mmproj} --jinja\n```{eyes}",
+    "ollama": "```sh\ncd {name} && ollama create {model} -f Modelfile && ollama run {model}\n```{eyes}",
+}
+LIBRARIES = {"peft": "peft", "gguf": "llama.cpp", "ollama": "llama.cpp"}
+_RELOADED = "reloaded from this folder ({dtype}), {what} differ from the trained model's by at most {difference:.2e}"
+_ASKED = (
+    "asked in llama.cpp ({dtype}), {what} differ from the trained model's by {difference:.2e} on average in the chat "
+    "where they differ most"
+)
+PROOFS = {
+    "hf": (_RELOADED, "its logits"),
+    "peft": (_RELOADED, "its logits"),
+    "llava": (_RELOADED, "the projected rows"),
+    "gguf": (_ASKED, "the log-probabilities of likely tokens"),
+    "ollama": (_ASKED, "the log-probabilities of likely tokens"),
+}
+EYES = """
+
+A picture of {size} x {size} pixels is seen exactly as in training. llama.cpp resizes others itself: less smoothly than
+Pillow, and what is not square gets a grey margin."""
+
+
+def proof(to: str, dtype: str, difference: float) -> str:
+    """What was compared, and how far it agreed."""
+    told, what = PROOFS[to]
+    return told.format(dtype=dtype, what=what, difference=difference)
+
+
+def write_card(run: Path, checkpoint: str, opened: Opened, folder: Path, name: str, to: str, proved: str) -> None:
+    """Write README.md into the export's folder, which will be called `name`; `proved` says how far it agreed."""
+    config = opened.config
+    sees = isinstance(opened.model, VlmModel)
+    found = find_checkpoint(run, checkpoint)
+    made_of = {"language model": config.model.llm, "stage": config.stage, "trained": _trained(opened)}
+    if isinstance(config, VlmRunConfig):
+        made_of |= {"vision tower": config.model.tower, "projector": config.model.projector}
+    made_of |= {"data": ", ".join(source.path for source in config.data.sources)}
+    made_of |= {"checkpoint": f"{found.name}, sha256 {weights_digest(found)[:12]}"}
+    lines = [
+        "---",
+        yaml.safe_dump(_front_matter(config.model.llm, sees, to), sort_keys=False).strip(),
+        "---",
+        "",
+        f"# {config.name}",
+        "",
+        f"{MADE_FROM}{run.name}`.",
+        "",
+        *(f"- {key}: {value}" for key, value in made_of.items()),
+        *(f"- {key}: {value}" for key, value in _figures(run).items()),
+        "",
+        f"Proof: {proved}.",
+        "",
+        "## Use",
+        "",
+        _use(opened, sees, name, to),
+        "",
+    ]
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _front_matter(llm: str, sees: bool, to: str) -> dict[str, Any]:
+    matter: dict[str, Any] = {"library_name": LIBRARIES.get(to, "transformers")}
+    matter["pipeline_tag"] = "image-text-to-text" if sees else "text-generation"
+    if not Path(llm).exists():  # a folder of this machine says nothing to others
+        matter["base_model"] = llm
+    return matter | {"tags": ["eyegraft", *(["llava"] if sees else [])]}
+
+
+def _trained(opened: Opened) -> str:
+    tune = opened.config.tune
+    rank = f", rank {tune.rank}" if tune.kind in ("lora", "qlora") else ""
+    return f"{tune.kind}{rank}"
+
+
+def _figures(run: Path) -> dict[str, Any]:
+    """What the run's report says, as far as it goes: an unfinished run has none."""
+    found = read_report(run) or {}
+    return {key.replace("_", " "): found[key] for key in SHOWN if found.get(key) is not None}
+
+
+def _use(opened: Opened, sees: bool, name: str, to: str) -> str:
+    if to == "hf":
+        return USE["vision" if sees else "text"].format(name=name)
+    if to in ("gguf", "ollama"):
+        eyes = EYES.format(size=opened.model.vision.preprocess.size) if isinstance(opened.model, VlmModel) else ""
+        mmproj = f" --mmproj {name}/mmproj.gguf" if sees else ""
+        return USE[to].format(name=name, model=opened.config.name, mmproj=mmproj, eyes=eyes)
+    auto = "AutoModelForImageTextToText" if sees else "AutoModelForCausalLM"
+    own_base = sees or opened.config.start or opened.config.tune.kind == "qlora"
+    base = f"{name}/base" if own_base else opened.config.model.llm
+    # An adapter answers as trained on weights of the dtype that it was trained on.
+    return USE[to].format(name=name, auto=auto, base=base, dtype=str(dtype_of(opened.config))[6:])

@@ -1,0 +1,20 @@
+"""An opened run without adapters, text or vision, as a plain Hugging Face folder."""
+
+from pathlib import Path
+
+import torch
+
+from llm.files.folder_replacement import UNNAMED, Origin
+from llm.model.hf_export import export_llm
+from vlm.export.hf import export_vlm
+from vlm.model.assembly import Opened
+from vlm.model.forward import VlmModel
+
+
+def export_plain(opened: Opened, out: Path, dtype: torch.dtype, origin: Origin = UNNAMED) -> float:
+    """Write, reload and compare; returns the largest difference of a logit. Its adapters are merged or stripped."""
+    encoder = opened.encoder
+    rest = (encoder.tokenizer, encoder.template.jinja, out, dtype, encoder.stop_ids, origin)
+    if isinstance(opened.model, VlmModel):
+        return export_vlm(opened.model.vision, *rest)
+    return export_llm(opened.model.llm, *rest)

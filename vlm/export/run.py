@@ -1,0 +1,78 @@
+"""`eyegraft export`: a run's model in the form that others read, proved by reading it back."""
+
+from dataclasses import replace as origin_with
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from llm.errors import ConfigError
+from llm.files.folder_replacement import Origin, refuse_replacing, source_of
+from llm.model.lora import merge_adapters
+from llm.model.precision import DTYPES
+from vlm.export.llava import export_llava
+from vlm.export.model_card import proof, write_card
+from vlm.export.peft import export_peft
+from vlm.export.plain import export_plain
+from vlm.model.assembly import Opened, open_run
+
+Format = Literal["hf", "peft", "llava", "gguf", "ollama"]
+Weights = Literal["fp32", "bf16", "q8_0"]
+
+
+def export(
+    run: Path,
+    out: Path,
+    dtype: Weights = "fp32",
+    checkpoint: str = "latest",
+    to: Format = "hf",
+    force: bool = False,
+    replace: bool = False,
+) -> float:
+    """Write, reload, compare, and tell in a model card; returns the difference found, of the kind in `card.PROOFS`.
+
+    `force` writes GGUF files whatever the proof finds; `replace` takes the place of an export of another run. Raises
+    ConfigError for what the format cannot hold, ModelError when what was written answers differently, RunError where
+    `out` holds anything but an export that may be replaced.
+    """
+    _check(to, dtype, force)
+    origin = Origin(source_of("run", run), f"the run {run.name}", replace)
+    refuse_replacing(out, origin)  # before the model is opened
+    opened = open_run(run, checkpoint)
+
+    def proved(difference: float) -> str:
+        return proof(to, dtype, difference) + (" (written with --force, whatever the figure)" if force else "")
+
+    def card(folder: Path, difference: float) -> None:
+        write_card(run, checkpoint, opened, folder, out.name, to, proved(difference))
+
+    difference = _write(opened, out, dtype, to, force, origin_with(origin, card=card))
+    print(f"{out}: {proved(difference)}")
+    return difference
+
+
+def _write(opened: Opened, out: Path, dtype: Weights, to: Format, force: bool, origin: Origin) -> float:
+    if to == "peft":
+        return export_peft(opened, out, DTYPES[dtype], origin)
+    if to == "llava":
+        return export_llava(opened, out, origin)
+    merge_adapters(opened.model)
+    if to == "hf":
+        return export_plain(opened, out, DTYPES[dtype], origin)
+    from vlm.export.gguf.export import export_gguf
+
+    return export_gguf(opened, out, dtype, force, ollama=to == "ollama", origin=origin)
+
+
+def _check(to: Format, dtype: Weights, force: bool) -> None:
+    """Refuse before a model is opened what no format takes."""
+    for_llama_cpp = to in ("gguf", "ollama")
+    if dtype == "q8_0" and not for_llama_cpp:
+        raise ConfigError("--dtype q8_0 is a type of GGUF files: use it with --to gguf or --to ollama")
+    if force and not for_llama_cpp:
+        raise ConfigError("--force is for --to gguf and --to ollama")
+    missing = [name for name in ("gguf", "xllamacpp") if for_llama_cpp and find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"--to {to} writes with gguf and proves itself with xllamacpp, and {' and '.join(missing)} cannot be "
+            "imported: pip install 'eyegraft[gguf]'"
+        )

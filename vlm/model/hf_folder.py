@@ -1,0 +1,93 @@
+"""A plain Hugging Face folder, ours or not, as a ChatModel."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+
+from llm.chat.chat_model import ChatModel
+from llm.encoding.chat_template import load_template
+from llm.encoding.encoder import Encoder
+from llm.errors import ModelError
+from llm.files.untrusted_json import read_object
+from llm.formats.conversation import ImageRef
+from llm.library_errors import in_words
+from llm.model import hf_loaders
+from llm.model.pretrained import load_llm, load_tokenizer, quantised, refuse_special
+from vlm.vision.images import read_image
+
+
+def open_exported(folder: Path, adapter: str = "", bits: int = 0) -> ChatModel:
+    """A causal LM folder, or a LLaVA-like folder with a processor; answers with the template it carries.
+
+    `adapter` is a folder that peft wrote for it; `bits` 4 or 8 quantises the weights while they are loaded. Raises
+    ModelError when a vision folder names no image token, or when the adapter does not fit.
+    """
+    refuse_special(folder)
+    config = read_object(folder / "config.json")
+    image_id = _image_token(folder, config) if "vision_config" in config else None
+    tokenizer = load_tokenizer(str(folder))
+    template = load_template("auto", tokenizer)
+    if image_id is None:
+        llm = load_llm(str(folder), torch.float32, four_bit=bits == 4, eight_bit=bits == 8)
+        add_adapter(llm, adapter)
+        embeddings: nn.Module = llm.get_input_embeddings()
+        return ChatModel(llm, llm, Encoder(tokenizer, template), lambda ids, _: embeddings(torch.tensor(ids)))
+    eyes = _Eyes(folder, image_id, bits)
+    known = len(next(eyes.model.get_input_embeddings().parameters()))
+    if not 0 <= image_id < known:
+        raise ModelError(f"{folder}/config.json: its image token {image_id} is none of the model's {known:,} tokens.")
+    add_adapter(eyes.model, adapter)
+    with in_words(f"{folder}: its vision tower gives no rows of a picture"):
+        rows = len(eyes.rows([Image.new("RGB", (64, 64))]))
+    encoder = Encoder(tokenizer, template, eyes.image_id, rows)
+    return ChatModel(eyes.model, eyes.model.model.language_model, encoder, eyes.embed)
+
+
+def _image_token(folder: Path, config: dict[str, Any]) -> int:
+    """The id that stands for a picture's rows."""
+    number = config.get("image_token_index", config.get("image_token_id"))
+    if not isinstance(number, int):
+        raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
+    return number
+
+
+def add_adapter(model: PreTrainedModel, adapter: str) -> None:
+    """Put a LoRA adapter that peft wrote onto a model, in place, if one is named; ModelError when it does not fit."""
+    if not adapter:
+        return
+    if not (Path(adapter) / "adapter_config.json").is_file():
+        raise ModelError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
+    refuse_special(Path(adapter))
+    with in_words(f"{adapter} does not fit the model"):
+        hf_loaders.put_adapter(model, Path(adapter))  # injects into the model it is given
+
+
+class _Eyes:
+    """A LLaVA-like model with its own processor: pictures to rows of the language model."""
+
+    def __init__(self, folder: Path, image_id: int, bits: int) -> None:
+        options = {"dtype": torch.float32, "quantization_config": quantised(bits, torch.float32)}
+        with in_words(f"{folder}: cannot be loaded as a vision model"):
+            self.model: Any = hf_loaders.load_model(AutoModelForImageTextToText, folder, **options)
+            self.prepare: Any = hf_loaders.load_processor(folder).image_processor
+        self.image_id = image_id
+
+    @torch.no_grad()
+    def rows(self, pictures: list[Image.Image]) -> Tensor:
+        """[I * P, hidden]."""
+        pixels = self.prepare(images=pictures, return_tensors="pt")["pixel_values"]
+        return torch.cat(list(self.model.get_image_features(pixel_values=pixels).pooler_output))
+
+    @torch.no_grad()
+    def embed(self, ids: list[int], images: tuple[ImageRef, ...]) -> Tensor:
+        """[T, hidden]: token embeddings with the pictures in their rows."""
+        row = torch.tensor(ids)
+        tokens: Tensor = self.model.get_input_embeddings()(row)
+        if not images:
+            return tokens
+        rows = self.rows([read_image(image) for image in images])
+        return tokens.index_copy(0, torch.nonzero(row == self.image_id)[:, 0], rows.to(tokens.dtype))

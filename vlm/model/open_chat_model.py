@@ -1,0 +1,23 @@
+"""A run folder or a Hugging Face folder as a model that answers."""
+
+from pathlib import Path
+
+from llm.chat.chat_model import ChatModel
+from llm.errors import ConfigError
+from vlm.model.assembly import HERE, open_run
+from vlm.model.hf_folder import open_exported
+
+
+def open_chat_model(
+    path: Path, checkpoint: str = "latest", adapter: str = "", bits: int = 0, home: Path = HERE
+) -> ChatModel:
+    """The model of a run folder, or of a Hugging Face folder with the chat template it carries.
+
+    `adapter` and `bits` are for the latter: ConfigError for a run, which has its own adapters and precision. Relative
+    paths in a run's recipe begin at `home`.
+    """
+    if (path / "config.json").exists():
+        return open_exported(path, adapter, bits)
+    if adapter or bits:
+        raise ConfigError(f"--adapter and --bits are for model folders; {path} is a run. Export it first")
+    return open_run(path, checkpoint, home=home).placed().chat_model

@@ -1,0 +1,42 @@
+"""A recipe's local paths, which begin where it was trained, for a process that runs elsewhere."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from llm.config.schema import RunConfig
+from llm.files.regular_files import exists
+
+SomeRun = TypeVar("SomeRun", bound=RunConfig)
+MODEL = ("llm", "tower", "projector_weights")
+SOURCE = ("path", "images")
+
+
+def rebased(config: SomeRun, home: Path) -> SomeRun:
+    """The recipe with every path that is there from `home` on made absolute; hub ids and names stay as they are."""
+    values = config.model_dump(by_alias=True)
+    for part, keys in _places(values):
+        part |= {key: _absolute(part[key], home) for key in keys if part.get(key)}
+    return type(config).model_validate(values)
+
+
+def _places(values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
+    """The parts of a recipe that hold paths, and which of their keys do."""
+    yield values, ("from", "out")
+    yield values["model"], MODEL
+    yield values["data"], ("cache",)
+    for source in (*values["data"]["sources"], *values["data"]["validation_sources"]):
+        yield source, SOURCE
+    for probe in values["train"]["probes"]:
+        yield probe, ("image",)
+
+
+def _absolute(value: str, home: Path) -> str:
+    """A folder or file, or the file of `open_clip:NAME@FILE` and `timm:FOLDER`."""
+    if exists(home / value):
+        return str(home / value)
+    for mark in ("@", ":"):
+        head, found, tail = value.partition(mark)
+        if found and tail and exists(home / tail):
+            return f"{head}{mark}{home / tail}"
+    return value

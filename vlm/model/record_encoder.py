@@ -1,0 +1,71 @@
+"""What encodes a run's records, made without loading a weight: tokenizer, template and the rows a picture takes."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText
+
+from llm.config.schema import RunConfig
+from llm.encoding.chat_template import load_template
+from llm.encoding.encoder import Encoder
+from llm.errors import ModelError
+from llm.files.untrusted_json import read_object_if_there
+from llm.library_errors import in_words
+from llm.model import hf_loaders
+from llm.model.meta_model import META
+from llm.model.pretrained import TEXT_FILES, load_tokenizer, local_folder
+from vlm.config import VlmRunConfig
+from vlm.model.meta_model import tower_skeleton
+from vlm.model.vision_model import give_image_token
+
+
+def encoder_of_run(config: RunConfig, image_rows: int = 0) -> Encoder:
+    """The encoder that `vlm.model.assembly.open_model` builds for a recipe; its folders need no weights.
+
+    `image_rows` over 0 is taken for the tower's.
+    """
+    tokenizer = load_tokenizer(config.model.llm)
+    if isinstance(config, VlmRunConfig):
+        rows = image_rows or tower_skeleton(config).rows
+        image_id, _ = give_image_token(tokenizer)
+        return Encoder(tokenizer, load_template(config.data.template, tokenizer), image_id, rows)
+    return Encoder(tokenizer, load_template(config.data.template, tokenizer))
+
+
+def encoder_of_folder(path: str, template: str = "auto", image_rows: int = 0) -> Encoder:
+    """The encoder for a Hugging Face folder or hub id. A text model takes pictures only where `image_rows` is given.
+
+    Raises ModelError for a folder without tokenizer, or of a vision model that tells neither image token nor rows.
+    """
+    tokenizer = load_tokenizer(path)
+    folder = local_folder(path, TEXT_FILES)
+    settings = read_object_if_there(folder / "config.json")
+    made = load_template(template, tokenizer)
+    if "vision_config" in settings:
+        image_id = settings.get("image_token_index", settings.get("image_token_id"))
+        if not isinstance(image_id, int):
+            raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
+        return Encoder(tokenizer, made, image_id, image_rows or rows_of_folder(folder))
+    if image_rows:
+        image_id, _ = give_image_token(tokenizer)
+        return Encoder(tokenizer, made, image_id, image_rows)
+    return Encoder(tokenizer, made)
+
+
+def rows_of_folder(folder: Path) -> int:
+    """Rows that a LLaVA-like model gives a square picture, found by running it on tensors without memory."""
+    import numpy as np
+    from PIL import Image
+
+    advice = "Say how many rows an image takes: --image-rows"
+    with in_words(f"{folder}: its vision tower cannot be built", advice):
+        processor = hf_loaders.load_processor(folder)
+        config = hf_loaders.load_config(folder, AutoModelForImageTextToText.__name__)
+        with META:
+            model: Any = hf_loaders.empty_model(AutoModelForImageTextToText, config)
+        blank = Image.fromarray(np.zeros((64, 64, 3), np.uint8))
+        pixels = processor.image_processor(images=[blank], return_tensors="pt")["pixel_values"]
+        with torch.no_grad():
+            rows = model.get_image_features(pixel_values=pixels.to(META)).pooler_output
+        return len(rows[0])

@@ -1,0 +1,63 @@
+"""`eyegraft train FILE --dry-run`: what would train, on what, for how many steps, in how much memory."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from llm.config.schema import RunConfig
+from llm.data.batch import PackedBatch
+from llm.errors import ConfigError
+from llm.train.preflight import largest_pack
+from llm.train.run_data import Material, loader_of, read_material
+from llm.train.run_parts import Parts
+from vlm.config import AnyConfig, PipelineConfig, load_steps
+from vlm.model.assembly import open_model, parts_of, settled
+from vlm.model.batch import VlmBatch
+from vlm.plan.device import find_device, speed_of
+from vlm.plan.memory_report import forecast, told, work
+from vlm.plan.worst_pack import Pack, about
+
+
+def dry_run(config: AnyConfig, source: Path) -> None:
+    """Build the model, read the data, plan the steps and print it all; nothing is written or trained."""
+    if isinstance(config, PipelineConfig):
+        for path, step in load_steps(config, source):
+            print(f"\n{path}")
+            if isinstance(step, RunConfig):
+                _describe(step)
+            else:
+                print(f"  {step.stage}: nothing trains")
+        return
+    if not isinstance(config, RunConfig):
+        raise ConfigError(f"--dry-run: stage {config.stage} trains nothing; `eyegraft validate` checks it")
+    _describe(config)
+
+
+def _describe(config: RunConfig) -> None:
+    config = settled(config)
+    # The weights of an earlier run change no number here, and that run may not exist yet.
+    opened = open_model(config.model_copy(update={"start": ""}))
+    parts = parts_of(opened)
+    with tempfile.TemporaryDirectory() as folder:
+        material = read_material(config, parts, Path(folder), Path.cwd())
+        for line in material.train.sources:
+            print(f"  {line}")
+        for key, value in material.facts.items():
+            print(f"  {key:<22} {value:>14,}")
+        for group in opened.groups:
+            count = sum(parameter.numel() for parameter in group.parameters)
+            print(f"  trains {group.name:<15} {count:>14,} parameters at {group.lr:g}")
+        device = find_device("")
+        pack, packs = _heaviest(parts, material)
+        found = forecast(config, (), pack, packs, device.kind)
+    print(f"  memory on {device}; the largest pack: {found.pack}")
+    for line in (*told(found, device), *work(found, speed_of(device, 0.0, config))):
+        print(line)
+
+
+def _heaviest(parts: Parts[Any], material: Material) -> tuple[Pack, int]:
+    """The run's largest pack, and the most packs of a step."""
+    loader = loader_of(parts, material)
+    batch: PackedBatch | VlmBatch = loader.make(largest_pack(loader))
+    text = batch if isinstance(batch, PackedBatch) else batch.text
+    return Pack(about(batch), batch, text), max(len(step) for step in material.schedule.plans[0].steps)

@@ -1,0 +1,70 @@
+"""`eyegraft plan FILE`: how much memory and work a run takes, before anything is downloaded, loaded or trained."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from llm.config.schema import RunConfig, run_folder
+from llm.errors import ConfigError
+from llm.model.precision import settle
+from vlm.config import AnyConfig, PipelineConfig, load_steps
+from vlm.model.assembly import read_run_config
+from vlm.model.lineage import lineage
+from vlm.plan.advice import advise
+from vlm.plan.device import Device, Speed, find_device, find_hardware, speed_of
+from vlm.plan.memory_report import forecast_run, told, work
+
+
+def plan(config: AnyConfig, source: Path, device: str, tflops: float, targets: float) -> None:
+    """Print the forecast of a recipe, or of every training step of a pipeline."""
+    where = find_device(device)
+    known: dict[Path, RunConfig] = {}
+    for name, step in training_steps(config, source):
+        print(f"{name} ({step.stage}) on {where}")
+        step, line = settle(step, find_hardware(device))
+        if line:
+            print(f"  {line}")
+        earlier, note = chain(step, known)
+        if note:
+            print(f"  {note}")
+        describe_run(step, earlier, where, speed_of(where, tflops, step), targets)
+        known[run_folder(step)] = step
+
+
+def training_steps(config: AnyConfig, source: Path) -> Iterator[tuple[str, RunConfig]]:
+    """The runs that a recipe holds, each with its name. Raises ConfigError for a recipe that trains nothing."""
+    if isinstance(config, PipelineConfig):
+        steps = [(path.stem, step) for path, step in load_steps(config, source)]
+        yield from ((name, step) for name, step in steps if isinstance(step, RunConfig))
+    elif isinstance(config, RunConfig):
+        yield config.name, config
+    else:
+        raise ConfigError(f"plan: stage {config.stage} trains nothing; name a recipe that does")
+
+
+def chain(config: RunConfig, known: dict[Path, RunConfig]) -> tuple[list[RunConfig], str]:
+    """The runs that this one starts from, oldest first, of a pipeline or on disk; and what could not be found.
+
+    Raises ConfigError for runs that start from each other.
+    """
+
+    def read(folder: Path) -> RunConfig | None:
+        if folder in known:
+            return known[folder]
+        return read_run_config(folder) if (folder / "config.yaml").is_file() else None
+
+    found, missing = lineage(config, read)
+    note = f"{missing} is not there: planned as if the LLM had no adapters before" if missing else ""
+    return [run for run, _ in found], note
+
+
+def describe_run(
+    config: RunConfig, earlier: Sequence[RunConfig], device: Device, speed: Speed | None, targets: float
+) -> None:
+    """Print one run's forecast, and what would help if it does not fit."""
+    found = forecast_run(config, earlier, device.kind, targets)
+    print(f"  no data was read; the largest pack: {found.pack}")
+    for line in (*told(found, device), *work(found, speed, "at most ")):
+        print(line)
+    if found.total > device.bytes:
+        for line in advise(config, found, device, lambda changed: forecast_run(changed, earlier, device.kind, targets)):
+            print(line)

@@ -1,0 +1,1 @@
+"""Images, vision towers and projectors."""

@@ -1,0 +1,135 @@
+"""timm's CNNs as `TimmWrapperModel`, the vision tower of `FastVlmForConditionalGeneration`.
+
+Forms: `NAME` (timm's own pretrained weights, from the hub), `NAME@/path/model.safetensors`, and a local folder or hub
+id with `config.json` ({"architecture": NAME, and optionally image_size, mean, std, interpolation, model_args}) and
+`model.safetensors` under timm's own names. Random weights are never used.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import TimmWrapperConfig, TimmWrapperModel
+
+from llm.errors import ModelError
+from llm.files.untrusted_json import read_object, read_object_if_there
+from llm.model.pretrained import local_folder, refuse_special
+from vlm.vision.images import RESAMPLE, Preprocess
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a network's shape, weights and pixel settings come from; without weights timm fetches its own."""
+
+    name: str
+    architecture: str
+    weights: Path | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    model_args: dict[str, Any] | None = None
+
+
+def is_timm_folder(path: Path) -> bool:
+    """True for a folder in timm's own format."""
+    config = path / "config.json"
+    if config.is_file():
+        refuse_special(path)
+    return "architecture" in read_object_if_there(path / "config.json")
+
+
+def load_timm(name: str, weights: bool = True) -> tuple[TimmWrapperModel, Preprocess]:
+    """The network in fp32 and how its checkpoint wants pixels; its shape alone without `weights`. Raises ModelError."""
+    try:
+        import timm
+    except ImportError as error:
+        raise ModelError(f"tower timm:{name} needs timm. Install it with: pip install 'eyegraft[towers]'") from error
+    source = _find(name)
+    if not timm.is_model(source.architecture):
+        raise ModelError(f"tower timm:{name}: timm {timm.__version__} knows no network {source.architecture!r}")
+    config = TimmWrapperConfig(architecture=source.architecture, do_pooling=False, model_args=source.model_args)
+    config.num_labels = 0
+    module = TimmWrapperModel(config)
+    module.train(False)
+    network = module.timm_model
+    if weights:
+        _load(source, network, _state(source))
+    config.hidden_size = network.num_features  # FastVlmConfig reads it here
+    return module, _preprocess(name, {**network.pretrained_cfg, **source.settings})
+
+
+@torch.no_grad()
+def grid_of(module: TimmWrapperModel, name: str, size: int) -> int:
+    """Rows a side of the feature map that `size` pixels give. Raises ModelError for what is no square [C, g, g] map."""
+    shape = module(torch.zeros(1, 3, size, size)).last_hidden_state.shape
+    if len(shape) != 4 or shape[1] != module.config.hidden_size or shape[2] != shape[3]:
+        raise ModelError(
+            f"tower timm:{name} gives features of shape {tuple(shape[1:])}, not a map of channels x rows x columns; "
+            "take a CNN (a ViT goes by its Hugging Face folder)"
+        )
+    return int(shape[2])
+
+
+def _find(name: str) -> _Source:
+    """Resolve the three forms."""
+    architecture, _, file = name.partition("@")
+    if file:
+        return _Source(name, architecture, Path(file))
+    folder = Path(name)
+    if "/" in name and not folder.is_dir():
+        folder = local_folder(name, ("config.json", "model.safetensors"))
+    if not folder.is_dir():
+        return _Source(name, name)
+    if not is_timm_folder(folder):
+        raise ModelError(f"tower timm:{name}: {folder}/config.json is missing or names no architecture")
+    config = read_object(folder / "config.json")
+    settings = {**config.get("pretrained_cfg", {}), **config}
+    return _Source(name, config["architecture"], folder / "model.safetensors", settings, config.get("model_args"))
+
+
+def _state(source: _Source) -> dict[str, Tensor]:
+    """Weights under timm's names."""
+    if source.weights is None:
+        return _pretrained(source)
+    if source.weights.suffix != ".safetensors" or not source.weights.is_file():
+        raise ModelError(f"tower timm:{source.name}: {source.weights} is no safetensors file with timm's weights")
+    try:
+        return load_file(source.weights)
+    except SafetensorError as error:
+        raise ModelError(f"{source.weights}: broken ({error}). Fetch it again") from error
+
+
+def _pretrained(source: _Source) -> dict[str, Tensor]:
+    import timm
+
+    try:
+        state: dict[str, Tensor] = timm.create_model(source.architecture, pretrained=True, num_classes=0).state_dict()
+    except (RuntimeError, OSError) as error:
+        raise ModelError(
+            f"tower timm:{source.name}: timm could not get pretrained weights ({error}). "
+            f"Give a local file: timm:{source.name}@/path/to/model.safetensors"
+        ) from error
+    return state
+
+
+def _load(source: _Source, network: nn.Module, state: dict[str, Tensor]) -> None:
+    """Exact load; only the classifier, which a tower has not, may be left over."""
+    published: Any = network.pretrained_cfg  # timm sets it on every network it builds; torch's typing cannot see it
+    heads = published.get("classifier") or ()
+    heads = (heads,) if isinstance(heads, str) else tuple(heads)
+    state = {key: value for key, value in state.items() if not key.startswith(tuple(f"{head}." for head in heads))}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"tower timm:{source.name}: not the weights of {source.architecture}: {error}") from error
+
+
+def _preprocess(name: str, settings: dict[str, Any]) -> Preprocess:
+    size = settings.get("image_size") or settings["input_size"][-1]
+    mean, std = settings["mean"], settings["std"]
+    resample = settings.get("interpolation", "bicubic")
+    if resample not in RESAMPLE:
+        raise ModelError(f"tower timm:{name}: interpolation {resample!r} is none of {', '.join(RESAMPLE)}")
+    return Preprocess(int(size), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), resample)

@@ -1,0 +1,306 @@
+"""Vision towers: CLIP, SigLIP, DINOv2 and ViT folders, open_clip ViTs and timm CNNs, all as one `Tower`.
+
+A spec is a local folder or hub id, `open_clip:...` (vlm/vision/open_clip.py) or `timm:...` (vlm/vision/timm_tower.py).
+"""
+
+import copy
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    CLIPVisionModel,
+    Dinov2Model,
+    Dinov2WithRegistersModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    SiglipVisionModel,
+    ViTModel,
+)
+from transformers.utils.constants import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    IMAGENET_STANDARD_MEAN,
+    IMAGENET_STANDARD_STD,
+    OPENAI_CLIP_MEAN,
+    OPENAI_CLIP_STD,
+)
+
+from llm.errors import ConfigError, ModelError
+from llm.library_errors import in_words
+from llm.model import hf_loaders
+from llm.model.pretrained import local_folder
+from vlm.vision.images import Preprocess
+from vlm.vision.open_clip import load_open_clip
+from vlm.vision.timm_tower import grid_of, is_timm_folder, load_timm
+
+CNN = "timm_wrapper"
+FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "*.safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class _Vit:
+    """What differs between kinds of ViT. `positions` is the tensor that fixes the image size, if one does."""
+
+    model: type[PreTrainedModel]
+    class_token: bool
+    mean: list[float]
+    std: list[float]
+    positions: str = ""
+
+
+VITS = {
+    "clip_vision_model": _Vit(
+        CLIPVisionModel, True, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, "embeddings.position_embedding.weight"
+    ),
+    "siglip_vision_model": _Vit(
+        SiglipVisionModel,
+        False,
+        IMAGENET_STANDARD_MEAN,
+        IMAGENET_STANDARD_STD,
+        "embeddings.position_embedding.weight",
+    ),
+    "vit": _Vit(ViTModel, True, IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD, "embeddings.position_embeddings"),
+    # These interpolate their positions to any size in every forward.
+    "dinov2": _Vit(Dinov2Model, True, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+    "dinov2_with_registers": _Vit(Dinov2WithRegistersModel, True, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+}
+# Two-tower models whose vision half is taken.
+TWINS = {"clip", "siglip"}
+RESAMPLE_NAMES: dict[int, Literal["bicubic", "bilinear"]] = {3: "bicubic", 2: "bilinear"}  # Pillow's numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """A vision network, its geometry, and how it wants pixels.
+
+    The projected hidden state begins with `leading` rows that are no patches (class token, registers). The assembled
+    class drops the first of them, the class token, when `dropped` is 1; registers stay rows of the image, as
+    transformers' Llava has no way to drop them. Pooling, which is not exportable anyway, leaves them out.
+    """
+
+    module: PreTrainedModel
+    kind: str
+    layer: int
+    leading: int
+    dropped: int
+    grid: int
+    stride: int
+    hidden: int
+    preprocess: Preprocess
+    pool: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Rows an image takes in the language model."""
+        if self.pool > 1:
+            return (self.grid // self.pool) ** 2
+        return self.grid**2 + self.leading - self.dropped
+
+    @property
+    def strategy(self) -> Literal["default", "full"]:
+        """transformers' vision_feature_select_strategy: `default` drops one leading row."""
+        return "default" if self.dropped else "full"
+
+    def features(self, pixel_values: Tensor) -> Tensor:
+        """[I, 3, H, W] -> [I, rows, hidden], in the tower's dtype."""
+        pixel_values = pixel_values.to(self.module.dtype)
+        if self.kind == CNN:
+            rows = self.module(pixel_values).last_hidden_state.flatten(2).transpose(1, 2)
+        else:
+            # A list, not a number: transformers takes 0 and 1 for flags. Only this layer's states are kept.
+            states = self.module(pixel_values, output_hidden_states=[self.layer]).hidden_states
+            rows = states[self.layer][:, self.dropped :]
+        return self._pooled(rows) if self.pool > 1 else rows
+
+    def _pooled(self, rows: Tensor) -> Tensor:
+        """Mean of pool x pool windows of the grid."""
+        patches = rows[:, self.leading - self.dropped :]
+        image = patches.transpose(1, 2).reshape(len(rows), -1, self.grid, self.grid)
+        return nn.functional.avg_pool2d(image, self.pool).flatten(2).transpose(1, 2)
+
+
+def load_tower(
+    spec: str,
+    layer: int = -2,
+    image_size: int = 0,
+    image_mode: Literal["pad", "resize"] = "pad",
+    pool: int = 1,
+    dtype: torch.dtype = torch.float32,
+    weights: bool = True,
+) -> Tower:
+    """The tower in `dtype`, in eval mode. Raises ModelError (a folder) or ConfigError (a setting).
+
+    `image_size` 0 takes the checkpoint's own; another size resizes fixed position embeddings once, here, so that the
+    exported folder needs no interpolation. A network with BatchNorm stays fp32: bf16 would round its statistics.
+    Without `weights` the folder need not hold any, and the tensors are whatever torch's default device makes of them.
+    """
+    maker, _, name = spec.partition(":")
+    if maker == "timm" or is_timm_folder(Path(spec)):
+        tower = _cnn(name if maker == "timm" else spec, image_size, weights)
+    elif maker == "open_clip":
+        tower = _vit(spec, *load_open_clip(name, weights), layer, image_size)
+    else:
+        tower = _from_hub(spec, layer, image_size, weights)
+    if tower.grid % pool:
+        raise ConfigError(
+            f"model.pool: {pool} does not divide the tower's grid of {tower.grid} x {tower.grid} rows. "
+            f"Take a divisor of {tower.grid}, or another model.image_size"
+        )
+    network: nn.Module = tower.module
+    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+        network.to(dtype)
+    return replace(tower, pool=pool, preprocess=replace(tower.preprocess, mode=image_mode))
+
+
+def tower_files(spec: str) -> Path | None:
+    """The folder or file that a spec's weights are read from; None for a name that a library looks up by itself."""
+    kind, _, name = spec.partition(":")
+    if kind not in ("timm", "open_clip"):
+        return local_folder(spec, FILES)
+    _, at, file = name.partition("@")
+    if at:
+        return Path(file)
+    return local_folder(name, ("*.json", "*.safetensors")) if Path(name).is_dir() or "/" in name else None
+
+
+def _from_hub(spec: str, layer: int, image_size: int, weights: bool) -> Tower:
+    """A folder or hub id that transformers knows."""
+    folder = local_folder(spec, FILES if weights else FILES[:-1])
+    with in_words(f"tower {spec}: cannot be loaded as a vision tower"):
+        config: Any = hf_loaders.load_config(folder)
+        if config.model_type == CNN:
+            return _cnn(str(folder), image_size, weights)
+        if config.model_type in TWINS:
+            config = config.vision_config
+        if config.model_type not in VITS:
+            raise ModelError(
+                f"tower {spec} is a {config.model_type} model. Towers are {', '.join([*TWINS, *VITS])}, "
+                "open_clip:... and timm:..."
+            )
+        kind = VITS[config.model_type]
+        module, missing = _loaded(kind, folder) if weights else (kind.model(config), [])
+        own = _own_preprocess(folder, kind, config)
+    if missing:
+        raise ModelError(f"tower {spec}: weights are missing: {', '.join(missing[:4])}. Fetch the folder again")
+    return _vit(spec, module, own, layer, image_size)
+
+
+def _loaded(kind: _Vit, folder: Path) -> tuple[PreTrainedModel, list[str]]:
+    """The network in fp32 and the names of weights that the folder lacks."""
+    with _no_report():
+        module, info = hf_loaders.load_model(kind.model, folder, output_loading_info=True, dtype=torch.float32)
+    # A pooler stands behind every hidden state; checkpoints of classifiers have none.
+    return module, [key for key in info["missing_keys"] if not key.startswith("pooler.")]
+
+
+@contextmanager
+def _no_report() -> Iterator[None]:
+    """Inside, transformers does not print its table of left-over keys: the text half of CLIP is meant to be left."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _vit(spec: str, module: PreTrainedModel, own: Preprocess, layer: int, image_size: int) -> Tower:
+    """Geometry of a ViT whose class is one of VITS."""
+    config = module.config
+    kind = VITS[config.model_type]
+    layers = config.num_hidden_layers
+    if not (1 <= layer <= layers or -layers <= layer <= -1):
+        raise ConfigError(f"model.tower_layer: {layer} is no layer of {spec}, which has {layers}. Use -{layers} to -1")
+    size = image_size or own.size
+    if size < config.patch_size:
+        raise ConfigError(f"model.image_size: {size} is less than one patch of {spec}, {config.patch_size} pixels")
+    if kind.positions and size != config.image_size:
+        module = _resized(module, kind.positions, size)
+    registers = config.num_register_tokens if config.model_type == "dinov2_with_registers" else 0
+    return Tower(
+        module=module,
+        kind=config.model_type,
+        layer=layer,
+        leading=int(kind.class_token) + registers,
+        dropped=int(kind.class_token),
+        grid=size // config.patch_size,
+        stride=config.patch_size,
+        hidden=config.hidden_size,
+        preprocess=replace(own, size=size),
+    )
+
+
+def _cnn(name: str, image_size: int, weights: bool) -> Tower:
+    """Geometry of a timm network: what it really gives for this size, not what its stride promises."""
+    module, own = load_timm(name, weights)
+    size = image_size or own.size
+    grid = grid_of(module, name, size)
+    stride = size // grid
+    if size // stride != grid:
+        raise ConfigError(
+            f"model.image_size: {size} pixels give {grid} rows a side in timm:{name}, which no whole stride explains. "
+            f"Take a multiple of {grid}, such as {grid * round(size / grid)}"
+        )
+    return Tower(
+        module=module,
+        kind=CNN,
+        layer=-1,
+        leading=0,
+        dropped=0,
+        grid=grid,
+        stride=stride,
+        hidden=module.config.hidden_size,
+        preprocess=replace(own, size=size),
+    )
+
+
+def _resized(module: PreTrainedModel, positions: str, size: int) -> PreTrainedModel:
+    """The same tower for another image size: patch positions resized as a picture, everything else copied."""
+    config = copy.deepcopy(module.config)
+    config.image_size = size
+    other: PreTrainedModel = type(module)(config)
+    grid = size // config.patch_size
+    state = module.state_dict()
+    state[positions] = _resize_positions(state[positions], grid)
+    other.load_state_dict(state)
+    other.train(False)
+    return other
+
+
+def _resize_positions(positions: Tensor, grid: int) -> Tensor:
+    """[(1,) n + c, C] -> [(1,) grid^2 + c, C]; c is 1 when n + c is no square, that is, with a class token."""
+    flat = positions.reshape(-1, positions.shape[-1])
+    side = math.isqrt(len(flat))
+    others = len(flat) - side**2
+    image = flat[others:].T.reshape(1, -1, side, side)
+    # Upwards this is transformers' own interpolation; downwards that would alias.
+    image = nn.functional.interpolate(image, (grid, grid), mode="bicubic", antialias=grid < side)
+    resized = torch.cat([flat[:others], image[0].flatten(1).T])
+    return resized.reshape(*positions.shape[:-2], *resized.shape)
+
+
+def _own_preprocess(spec: Path, kind: _Vit, config: PreTrainedConfig) -> Preprocess:
+    """What the folder's preprocessor says; for a tower of fixed size, that size."""
+    settings = hf_loaders.image_processor_settings(spec)
+    mean, std = settings.get("image_mean") or kind.mean, settings.get("image_std") or kind.std
+    resample = settings.get("resample", 3)
+    if resample not in RESAMPLE_NAMES:
+        raise ModelError(f"tower {spec}: its preprocessor's resample {resample} is none of {sorted(RESAMPLE_NAMES)}")
+    size = config.image_size if kind.positions else _processor_size(settings) or config.image_size
+    return Preprocess(size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), RESAMPLE_NAMES[resample])
+
+
+def _processor_size(settings: dict[str, Any]) -> int:
+    """Pixels a side that leave a saved image processor; 0 if it does not say."""
+    size = (settings.get("crop_size") if settings.get("do_center_crop") else None) or settings.get("size") or 0
+    if isinstance(size, dict):
+        return int(size.get("height") or size.get("shortest_edge") or 0)
+    return int(size)
