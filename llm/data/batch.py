@@ -22,7 +22,6 @@ class PackedBatch:
     input_ids: Tensor  # [1, T]
     position_ids: Tensor  # [1, T]
     cu_seqlens: Tensor  # [n + 1], int32
-    max_seqlen: int
     target_rows: Tensor  # [K]
     targets: Tensor  # [K]
     attention: AttentionPlan
@@ -68,7 +67,6 @@ def collate(samples: list[Sample], indices: tuple[int, ...] = ()) -> PackedBatch
         input_ids=_row(np.concatenate([sample.ids for sample in samples])),
         position_ids=_row(np.concatenate([positions_of(sample) for sample in samples])),
         cu_seqlens=torch.from_numpy(starts.astype(np.int32)),
-        max_seqlen=int(lengths.max()),
         target_rows=torch.from_numpy(target_rows),
         targets=torch.from_numpy(labels[target_rows].astype(np.int64)),
         attention=plan_attention(spans, int(starts[-1])),

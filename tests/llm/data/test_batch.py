@@ -44,7 +44,7 @@ def test_samples_lie_end_to_end() -> None:
     assert batch.input_ids.tolist() == [[11, 12, 13, 1, 2, 3, 4, 5, 6, 7, 8]]
     assert batch.position_ids.tolist() == [[0, 1, 2, 0, 1, 2, 3, 4, 2, 3, 4]]
     assert batch.cu_seqlens.tolist() == [0, 3, 11] and batch.cu_seqlens.dtype == torch.int32
-    assert (batch.max_seqlen, batch.tokens, batch.samples) == (8, 11, (7, 9))
+    assert (batch.tokens, batch.samples) == (11, (7, 9))
     assert batch.target_rows.tolist() == [1, 2, 6, 7, 9, 10] and batch.targets.tolist() == [13, 14, 30, 31, 32, 33]
     whole = (batch.input_ids, batch.position_ids, batch.target_rows, batch.targets)
     assert {tensor.dtype for tensor in whole} == {torch.int64}
