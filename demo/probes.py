@@ -12,7 +12,7 @@ from typing import Literal
 from PIL import Image
 
 from llm.chat.chat_model import ChatModel
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.formats.conversation import Conversation, ImageRef, Message, Part
 
 Kind = Literal["identity", "leading", "general", "image"]

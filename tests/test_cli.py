@@ -264,7 +264,7 @@ def test_eval_of_a_training_recipe_is_refused(run: Callable[..., Result], recipe
 
 
 def test_chat_passes_every_knob(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
-    from llm.chat.generation import Sampling
+    from llm.chat.sampling import Sampling
 
     calls = fake("vlm.app.chat", chat_terminal=None)
     knobs = ["--temperature", "0.7", "--top-k", "5", "--top-p", "0.9", "--repetition-penalty", "1.1"]

@@ -61,6 +61,7 @@ TORCH_FREE = (
     "llm.formats.conversation",
     "llm.encoding.chat_template",
     "llm.data.packing",
+    "llm.chat.sampling",
     "vlm.config",
     "vlm.recipes",
     "vlm.app.cli",

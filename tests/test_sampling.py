@@ -26,7 +26,7 @@ from transformers import (
 from demo.model_library import Shelf
 from demo.server.generation_queue import Desk
 from llm.chat.chat_model import question
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.encoding.chat_template import NAMED
 from llm.printable import printable
 from tests.demo.conftest import LIMITS, listening, serve, web_app

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.chat.terminal import Terminal
 from llm.formats.conversation import ImageRef, Message
 from tests.data_tools.ask.stub import Act, Asked, listening

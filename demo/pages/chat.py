@@ -14,7 +14,7 @@ from demo.server.generation_queue import NOBODY_ELSE, Desk, Reader
 from demo.server.input_checks import refused
 from demo.server.limits import DEFAULT, Limits
 from demo.server.visitors import reader_of
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.errors import DataError
 from llm.formats.conversation import Conversation
 

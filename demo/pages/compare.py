@@ -16,7 +16,7 @@ from demo.server.generation_queue import NOBODY_ELSE, Desk, Reader
 from demo.server.limits import DEFAULT, Limits
 from demo.server.uploads import new_folder
 from demo.server.visitors import reader_of
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.config.schema import Source
 from llm.formats.conversation import Message
 

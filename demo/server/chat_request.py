@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from demo.server.input_checks import judged, refused
 from demo.server.limits import DEFAULT, Limits
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.errors import ImageError
 from llm.formats.conversation import ROLES, ImageRef, Message
 

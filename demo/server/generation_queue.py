@@ -9,7 +9,7 @@ from functools import partial
 from weakref import ref
 
 from llm.chat.chat_model import ChatModel
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.chat.token_stream import Abandoned, Reply, Stopped
 from llm.errors import EyegraftError
 from llm.formats.conversation import Message

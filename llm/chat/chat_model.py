@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from llm.chat.context_window import trim
-from llm.chat.generation import Prompt, Sampling, answering, generate
+from llm.chat.generation import Prompt, answering, generate
+from llm.chat.sampling import Sampling
 from llm.chat.token_stream import Reply, Stopped, cut
 from llm.encoding.encoder import Encoder
 from llm.formats.conversation import ImageRef, Message

@@ -1,6 +1,5 @@
 """Answers from a model: batched for evaluation, streamed for chat. One sampler for both."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,31 +12,7 @@ from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 from llm.attention.interface import NAME, plain_attention
-from llm.errors import ConfigError
-
-# Logits are divided by the temperature, and by a very small one they overflow. Long before, at this one, two logits
-# that differ in the fifth digit are a factor of e^10 apart: below it the likeliest token is taken.
-LEAST_TEMPERATURE = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """The knobs of an answer; a temperature of 0, or below `LEAST_TEMPERATURE`, is greedy.
-
-    Raises ConfigError for one that is negative or no finite number.
-    """
-
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    repetition_penalty: float = 1.0
-    max_new_tokens: int = 256
-    seed: int = 0
-    stop: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.temperature < math.inf:
-            raise ConfigError(f"temperature: found {self.temperature}; take 0 for the likeliest token, 1 to draw")
+from llm.chat.sampling import LEAST_TEMPERATURE, Sampling
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm.chat.chat_model import ChatModel, question
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.errors import DataError, Place, RecordError
 from llm.files.regular_files import TEXT, read_text
 

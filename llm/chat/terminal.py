@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llm.chat.chat_model import ChatModel, question
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.errors import EyegraftError
 from llm.formats.conversation import ImageRef, Message
 

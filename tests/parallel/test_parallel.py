@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from llm.chat.chat_model import question
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.config.schema import RunConfig
 from llm.data.loader import Step, plan_run
 from llm.train import loop

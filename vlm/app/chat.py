@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.chat.terminal import Terminal
 from llm.errors import ConfigError
 from llm.formats.conversation import ImageRef

@@ -134,7 +134,7 @@ def chat(
     """Talk to a trained model in the terminal; /image FILE shows a picture, RESET starts anew, EXIT leaves."""
     if bits not in (0, 4, 8):
         raise ConfigError(f"--bits {bits}: choose 4 or 8, or leave it out")
-    from llm.chat.generation import Sampling
+    from llm.chat.sampling import Sampling
     from vlm.app.chat import chat_terminal
 
     sampling = Sampling(temperature, top_k, top_p, repetition_penalty, max_new_tokens, seed, tuple(stop or ()))

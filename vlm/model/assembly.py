@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from llm import distributed
 from llm.attention.interface import use_packed_attention
 from llm.chat.chat_model import ChatModel, question
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.config.schema import ModelConfig, Probe, RunConfig, run_folder
 from llm.config.yaml_loader import resolve_yaml
 from llm.data.corpus import Corpus

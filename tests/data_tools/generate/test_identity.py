@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from data_tools.generate.identity import LANGUAGES, IdentityData, Row, build_identity, write_identity
 from data_tools.generate.self_answers import rehearse
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.errors import ConfigError, RunError
 from llm.formats.conversation import Message
 from vlm.app.cli import app

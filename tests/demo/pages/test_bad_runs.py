@@ -18,7 +18,7 @@ from demo.pages.parts.curves import draw_curves
 from demo.pages.parts.run_status import find_runs, stamp, watch
 from demo.server.limits import Limits
 from llm.chat.chat_model import ChatModel, question
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.config.yaml_loader import load_yaml, validate
 from llm.errors import ModelError, RunError
 from tests.demo.conftest import listening, web_app

@@ -25,7 +25,7 @@ from demo.pages.parts.run_status import find_runs, read_report, stamp, state_of,
 from demo.server.generation_queue import Desk
 from demo.server.limits import Limits
 from llm.chat.chat_model import question
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, ImageError, Place, RecordError, RunError
 from llm.formats.conversation import Conversation, ImageRef, Message

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from llm.chat.chat_model import question
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.formats.conversation import ImageRef, Message
 from tests.demo.conftest import LIMITS, Server, data_url, picture
 

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from demo.server.api import build_api, event
 from demo.server.generation_queue import Busy, Desk
 from demo.server.limits import Limits
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.errors import ModelError, TrainingError
 
 ASKED = [{"role": "user", "content": "Q"}]

@@ -9,7 +9,7 @@ from data_tools.ask.options import Options
 from data_tools.ask.plan import prepare
 from data_tools.ask.rate_limit import Patience
 from llm.chat.chat_model import question
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from tests.demo.conftest import LIMITS, Server, picture
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from demo.server.chat_request import ChatRequest, messages_of, sampling_of
 from demo.server.limits import DEFAULT, IMAGE, Limits
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.errors import ImageError, RecordError
 from llm.formats.conversation import ImageRef, Message
 from tests.data_tools.damage import picture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from demo.server.generation_queue import GLANCE, NOBODY_ELSE, PATIENCE, Busy, Desk, Reader
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.chat.token_stream import Abandoned
 from llm.formats.conversation import Message
 

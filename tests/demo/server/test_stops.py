@@ -21,7 +21,7 @@ from demo.model_library import Shelf
 from demo.server.generation_queue import Busy, Desk, Place, Reader
 from demo.server.limits import Limits
 from llm.chat.chat_model import question
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.chat.token_stream import Reply, Stopped
 from tests.demo.conftest import Server, listening, web_app
 from tests.demo.visit import Visit

@@ -9,8 +9,8 @@ import torch
 from transformers.generation.streamers import BaseStreamer
 
 from llm.chat.chat_model import ChatModel, question
-from llm.chat.generation import Sampling
 from llm.chat.identity_eval import IdentityQuestions, evaluate_identity, read_identity
+from llm.chat.sampling import Sampling
 from llm.chat.token_stream import Reply
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder

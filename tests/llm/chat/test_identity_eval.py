@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from llm.chat import identity_eval
-from llm.chat.generation import Sampling
 from llm.chat.identity_eval import IdentityQuestions, ask_all, evaluate_identity, read_identity
+from llm.chat.sampling import Sampling
 from llm.errors import DataError, RecordError
 from llm.formats.conversation import Message
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.chat.terminal import Terminal
 from llm.errors import DataError, ImageError
 from llm.formats.conversation import ImageRef, Message

@@ -260,7 +260,7 @@ def test_what_is_no_adapter_is_refused(foreign: Path, roomy_llm: Path, tiny_llm:
 
 def test_chat_with_a_foreign_adapter(foreign: Path, roomy_llm: Path, tmp_path: Path, text_run: Path) -> None:
     from llm.chat.chat_model import question
-    from llm.chat.generation import Sampling
+    from llm.chat.sampling import Sampling
 
     merge(str(roomy_llm), foreign, tmp_path / "merged", "fp32")
     asked, sampling = question("Who are you?"), Sampling(max_new_tokens=12)

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from llm.chat.chat_model import question
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordError
 from llm.train.checkpoint import list_checkpoints, read_weights
 from llm.train.metrics import read_rows

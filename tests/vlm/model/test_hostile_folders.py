@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from llm.chat.chat_model import question
-from llm.chat.generation import Sampling
+from llm.chat.sampling import Sampling
 from llm.encoding.chat_template import NAMED
 from llm.errors import ConfigError, EyegraftError, ModelError
 from llm.model.meta_model import llm_skeleton
