@@ -14,12 +14,12 @@ from llm.attention.varlen_kernels import Lengths
 from llm.config.schema import Probe, RunConfig
 from llm.config.yaml_loader import resolve_yaml
 from llm.data.corpus import Corpus
-from llm.train.kernels import keep_few_kernels
+from llm.train.kernels import limit_kernel_caches
 from llm.train.metrics import read_rows
 from llm.train.run import run_training
-from llm.train.run_parts import Parts
+from llm.train.run_parts import RunParts
 from vlm.config import SCHEMAS
-from vlm.model.assembly import Opened, open_model, parts_of
+from vlm.model.assembly import OpenedModel, open_model, parts_of
 from vlm.model.feature_cache import fill
 from vlm.model.forward import VlmModel
 
@@ -28,7 +28,7 @@ FEED_FORWARD = re.compile(r"(?:^|\.)layers\.(\d+)\.mlp\.")
 
 def main() -> None:
     """Train until the parent has enough."""
-    keep_few_kernels()  # as the command does
+    limit_kernel_caches()  # as the command does
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     config = SCHEMAS[spec["work"]["stage"]].model_validate(recipe(spec))
     assert isinstance(config, RunConfig), "every work trains"
@@ -54,8 +54,8 @@ def main() -> None:
     gate.turn(input_wait=sum(waited) / len(waited))
 
 
-def having_seen(opened: Opened, parts: Parts[Any]) -> Parts[Any]:
-    """Parts that keep the features of all pictures before the first step, as the stage before would have left them."""
+def having_seen(opened: OpenedModel, parts: RunParts[Any]) -> RunParts[Any]:
+    """Parts that cache the features of all pictures before the first step, as an earlier stage leaves them."""
 
     def ready(corpus: Corpus, folder: Path) -> str:
         line, model = parts.ready(corpus, folder), opened.model

@@ -174,7 +174,7 @@ def find_checkpoint(run: Path, name: str = "latest") -> Path:
     raise CheckpointError(f"{run}: no checkpoint {name!r}; there are: {have}")
 
 
-def newest_whole(run: Path) -> tuple[Path, Progress] | None:
+def newest_intact(run: Path) -> tuple[Path, Progress] | None:
     """The newest checkpoint whose files are as they were written, and how far it is; None where a run never saved.
 
     Damaged ones behind it are named and set aside under another name. Raises CheckpointError when there were some and

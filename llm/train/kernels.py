@@ -7,7 +7,7 @@ import os
 LIMITS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "96", "LRU_CACHE_CAPACITY": "1"}
 
 
-def keep_few_kernels() -> None:
+def limit_kernel_caches() -> None:
     """Set both, unless the user did; takes effect before the process's first product of bf16 matrices."""
     for name, limit in LIMITS.items():
         os.environ.setdefault(name, limit)

@@ -17,14 +17,14 @@ from llm.data.loader import Loader, Step
 from llm.errors import RunError, TrainingError
 from llm.train.checkpoint import Progress
 from llm.train.engine import Engine
-from llm.train.metrics import RunLog, Silent, now, peak_memory_gib
+from llm.train.metrics import NullLog, RunLog, now, peak_memory_gib
 from llm.train.optimizer import lr_factor
 
 BatchT = TypeVar("BatchT")
 
 
 @dataclass(frozen=True, slots=True)
-class Work(Generic[BatchT]):
+class LoopCallbacks(Generic[BatchT]):
     """What the loop does, as plain functions: the loss of a batch, and the things done now and then."""
 
     loss: Callable[[BatchT], Tensor]  # summed over the batch's targets
@@ -46,10 +46,10 @@ class Interrupted(RunError):
 
 
 def fit(
-    work: Work[BatchT],
+    callbacks: LoopCallbacks[BatchT],
     engine: Engine,
     loader: Loader[BatchT],
-    log: RunLog | Silent,
+    log: RunLog | NullLog,
     train: TrainConfig,
     optim: OptimConfig,
     start: Progress,
@@ -60,18 +60,18 @@ def fit(
     step was saved when the process is asked to stop.
     """
     total = loader.schedule.total
-    progress, window = start, Window()
+    progress, window = start, MetricsWindow()
     if start.step == 0:
-        work.probe(0)
+        callbacks.probe(0)
     with _asked_to_stop() as asked:
         ready = time.perf_counter()
         for step in loader.steps(start.step):
             began = time.perf_counter()
             factor = lr_factor(step.number - 1, total, optim)
-            loss = _accumulate(work, engine, step)
+            loss = _accumulate(callbacks, engine, step)
             norm = engine.step(factor)
             loss, stopping = _of_all(loss, bool(asked))
-            _refuse_infinite(loss, norm, step, work)
+            _refuse_infinite(loss, norm, step, callbacks)
             elapsed = time.perf_counter() - began
             progress = replace(
                 progress,
@@ -84,14 +84,14 @@ def fit(
             log.advance(step.number)
             if step.number % train.log_every == 0 or progress.finished:
                 log.write(window.row(step, factor * optim.lr))
-                window = Window()
+                window = MetricsWindow()
             if due(step.number, train.validate_every) or progress.finished:
-                _validate(work, log, step.number)
+                _validate(callbacks, log, step.number)
             if due(step.number, train.sample_every) or progress.finished:
-                work.probe(step.number)
+                callbacks.probe(step.number)
             if due(step.number, train.save_every) or progress.finished or stopping:
                 progress = replace(progress, metrics=log.position())
-                work.save(progress)
+                callbacks.save(progress)
             if stopping and not progress.finished:
                 raise Interrupted(asked[0] if asked else signal.SIGTERM, step.number)
             ready = time.perf_counter()
@@ -103,12 +103,12 @@ def due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _accumulate(work: Work[BatchT], engine: Engine, step: Step[BatchT]) -> Tensor:
+def _accumulate(callbacks: LoopCallbacks[BatchT], engine: Engine, step: Step[BatchT]) -> Tensor:
     """Gradients of the mean over the step's targets, however it is cut into batches; returns that mean, fp32."""
     total = torch.zeros(())
     for batch in step.batches:
-        with _named_when_full(work, step, batch):
-            loss = work.loss(batch) / step.targets
+        with _named_when_full(callbacks, step, batch):
+            loss = callbacks.loss(batch) / step.targets
             engine.backward(loss)
         total = total.to(loss.device) + loss.detach()
     return total
@@ -123,7 +123,7 @@ def _of_all(loss: Tensor, asked: bool) -> tuple[Tensor, bool]:
 
 
 @contextmanager
-def _named_when_full(work: Work[BatchT], step: Step[BatchT], batch: BatchT) -> Iterator[None]:
+def _named_when_full(callbacks: LoopCallbacks[BatchT], step: Step[BatchT], batch: BatchT) -> Iterator[None]:
     """Say which pack did not fit; nothing is made smaller silently, and the weights have not moved."""
     try:
         yield
@@ -131,28 +131,28 @@ def _named_when_full(work: Work[BatchT], step: Step[BatchT], batch: BatchT) -> I
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         raise TrainingError(
-            f"step {step.number}: out of memory on a pack of {work.shape(batch)}; the weights were left as they were. "
+            f"step {step.number}: out of memory on a pack of {callbacks.shape(batch)}; the weights were not changed. "
             f"Lower train.pack_tokens or data.max_length, or set train.recompute: true"
         ) from error
 
 
-def _refuse_infinite(loss: Tensor, norm: Tensor, step: Step[BatchT], work: Work[BatchT]) -> None:
+def _refuse_infinite(loss: Tensor, norm: Tensor, step: Step[BatchT], callbacks: LoopCallbacks[BatchT]) -> None:
     if math.isfinite(float(loss)) and math.isfinite(float(norm)):
         return
-    names = "\n  ".join(work.name_samples(batch) for batch in step.batches)
+    names = "\n  ".join(callbacks.name_samples(batch) for batch in step.batches)
     raise TrainingError(
-        f"step {step.number}: loss {float(loss)}, gradient norm {float(norm)}; the weights were left as they were. "
+        f"step {step.number}: loss {float(loss)}, gradient norm {float(norm)}; the weights were not changed. "
         f"Lower optim.lr, set optim.clip, or look at this step's records:\n  {names}"
     )
 
 
-def _validate(work: Work[BatchT], log: RunLog | Silent, step: int) -> None:
-    loss = work.validate()
+def _validate(callbacks: LoopCallbacks[BatchT], log: RunLog | NullLog, step: int) -> None:
+    loss = callbacks.validate()
     if loss is not None:
         log.write({"kind": "validation", "step": step, "loss": loss, "time": now()})
 
 
-class Window:
+class MetricsWindow:
     """Means since the last row, kept as tensors until a row is written."""
 
     def __init__(self) -> None:

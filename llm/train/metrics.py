@@ -79,7 +79,7 @@ class RunLog:
         return os.fstat(self._stream.fileno()).st_size
 
 
-class Silent:
+class NullLog:
     """The log of a process that does not speak for the run: the first one writes what all have done together."""
 
     def __enter__(self) -> Self:

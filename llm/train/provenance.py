@@ -30,7 +30,7 @@ ADVICE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Provenance:
     """Hashes by what they are of (`data`, `model.llm`, `tokenizer`, ...), and the recipe."""
 
     hashes: dict[str, str]

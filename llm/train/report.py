@@ -11,18 +11,18 @@ from llm.files.atomic_files import write_atomically
 from llm.files.regular_files import SETTINGS, read_text
 from llm.train.checkpoint import Progress
 from llm.train.metrics import peak_memory_gib, plot_loss, read_rows
-from llm.train.run_data import Material
+from llm.train.run_data import RunData
 
 
-def write_report(folder: Path, config: RunConfig, material: Material, progress: Progress, seconds: float) -> None:
+def write_report(folder: Path, config: RunConfig, data: RunData, progress: Progress, seconds: float) -> None:
     """report.json and loss.png: what the run was and what came of it."""
     train, validation = read_rows(folder, "train"), read_rows(folder, "validation")
     report = {
         "name": config.name,
         "stage": config.stage,
-        **material.facts,
-        "dropped_records": material.train.dropped,
-        "quarantined_records": _quarantined(material),
+        **data.facts,
+        "dropped_records": data.train.dropped,
+        "quarantined_records": _quarantined(data),
         "final_loss": train[-1]["loss"] if train else None,
         "validation_loss": validation[-1]["loss"] if validation else None,
         "tokens_seen": progress.tokens,
@@ -50,6 +50,6 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     return report
 
 
-def _quarantined(material: Material) -> list[str]:
-    lists = {id(found): found for found in (material.quarantine, material.held_quarantine) if found is not None}
+def _quarantined(data: RunData) -> list[str]:
+    lists = {id(found): found for found in (data.quarantine, data.held_quarantine) if found is not None}
     return [line for found in lists.values() for line in found.told()]

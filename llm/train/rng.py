@@ -8,13 +8,13 @@ from torch import Tensor
 from llm import distributed
 
 
-def seed_apart(seed: int, step: int = 0) -> None:
+def seed_process(seed: int, step: int = 0) -> None:
     """Let this process draw numbers of its own; the first one draws those of a run in one process."""
     rank = distributed.here().rank
     torch.manual_seed(seed if rank == step == 0 else seed * 1_000_003 + step * 65_537 + rank)
 
 
-def random_states() -> dict[str, Any]:
+def rng_states() -> dict[str, Any]:
     """The states of all processes, in the order of ranks."""
     states: dict[str, Any] = {"cpu": distributed.of_all(torch.get_rng_state())}
     if torch.cuda.is_available():
@@ -22,13 +22,13 @@ def random_states() -> dict[str, Any]:
     return states
 
 
-def restore_random(states: dict[str, Any], seed: int, step: int) -> bool:
+def restore_rng_states(states: dict[str, Any], seed: int, step: int) -> bool:
     """Go on with this process's numbers; with fresh ones, and False, where as many processes did not write them."""
     # A run of before there were several processes has one tensor.
     saved: dict[str, list[Tensor]] = {kind: [of] if isinstance(of, Tensor) else of for kind, of in states.items()}
     ranks = distributed.here()
     if len(saved["cpu"]) != ranks.world:
-        seed_apart(seed, step)
+        seed_process(seed, step)
         return False
     torch.set_rng_state(saved["cpu"][ranks.rank])
     if "cuda" in saved and torch.cuda.is_available():

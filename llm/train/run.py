@@ -1,4 +1,4 @@
-"""A training run told as a story; text and vision share it and differ in their `Parts`."""
+"""A training run told as a story; text and vision share it and differ in their `RunParts`."""
 
 import json
 import time
@@ -23,26 +23,26 @@ from llm.files.atomic_files import write_atomically
 from llm.files.folder_mark import refuse_others
 from llm.files.owned_files import own_folder
 from llm.lean import decoder
-from llm.train.checkpoint import Progress, load_weights, newest_whole, read_state, read_weights, save
+from llm.train.checkpoint import Progress, load_weights, newest_intact, read_state, read_weights, save
 from llm.train.engine import Engine, build_engine
-from llm.train.heap import give_back
-from llm.train.loop import Work, fit
-from llm.train.metrics import RunLog, Silent, now
+from llm.train.heap import release_free_memory
+from llm.train.loop import LoopCallbacks, fit
+from llm.train.metrics import NullLog, RunLog, now
 from llm.train.preflight import preflight
-from llm.train.provenance import Ground
+from llm.train.provenance import Provenance
 from llm.train.report import write_report
-from llm.train.rng import random_states, restore_random, seed_apart
-from llm.train.run_data import Material, cache_folder, loader_of, loader_over, read_material
+from llm.train.rng import restore_rng_states, rng_states, seed_process
+from llm.train.run_data import RunData, cache_folder, loader_for, read_run_data, training_loader
 from llm.train.run_folder import RUN, claim_folder, refuse_other_recipe
-from llm.train.run_lock import only_writer
-from llm.train.run_parts import Parts
+from llm.train.run_lock import exclusive_writer
+from llm.train.run_parts import RunParts
 
 BatchT = TypeVar("BatchT")
 # What a disk says that is full, over quota, read-only, not ours or broken.
 DISK = (ENOSPC, EDQUOT, EROFS, EACCES, EPERM, EIO)
 
 
-def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, anyway: bool = False) -> Path:
+def run_training(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path, anyway: bool = False) -> Path:
     """Train what the recipe says, from the newest whole checkpoint if there is one; returns the run folder.
 
     Running a finished run again does nothing and says so. Raises RunError when the folder holds another run or another
@@ -52,7 +52,7 @@ def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: P
     folder = run_folder(config)
     if distributed.here().first:
         refuse_others(folder, RUN)  # before the lock is written: the folder may be somebody's
-    with only_writer(folder) if distributed.here().first else nullcontext():
+    with exclusive_writer(folder) if distributed.here().first else nullcontext():
         try:
             return _train(config, parts, resolved, base, anyway)
         except OSError as error:
@@ -64,80 +64,80 @@ def run_training(config: RunConfig, parts: Parts[BatchT], resolved: str, base: P
             ) from error
 
 
-def _train(config: RunConfig, parts: Parts[BatchT], resolved: str, base: Path, anyway: bool) -> Path:
+def _train(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path, anyway: bool) -> Path:
     folder = run_folder(config)
     with distributed.first_goes_first():
         refuse_other_recipe(folder, config, anyway)
-        newest, done = newest_whole(folder) or (None, Progress())
+        newest, done = newest_intact(folder) or (None, Progress())
         if distributed.here().first:
             claim_folder(folder, resolved)
     if done.finished and (folder / "report.json").exists():
         print(f"{folder}: finished at step {done.step}; nothing to do")
         return folder
     began = time.perf_counter()
-    seed_apart(config.seed)
-    material = read_material(config, parts, folder, base)
-    _tell(material)
+    seed_process(config.seed)
+    data = read_run_data(config, parts, folder, base)
+    _tell(data)
     if done.finished:  # it died between its last checkpoint and its report
         if distributed.here().first:
-            write_report(folder, config, material, done, time.perf_counter() - began)
+            write_report(folder, config, data, done, time.perf_counter() - began)
         return folder
-    if done.step >= material.schedule.total:  # only after --anyway: the plan became shorter than what is done
-        print(f"{folder}: is at step {done.step}, the new plan ends at {material.schedule.total}; nothing to do")
+    if done.step >= data.schedule.total:  # only after --anyway: the plan became shorter than what is done
+        print(f"{folder}: is at step {done.step}, the new plan ends at {data.schedule.total}; nothing to do")
         return folder
     first = next(parts.model.to(distributed.device()).parameters())
     print(f"attention: {describe(distributed.device(), first.dtype)}")
-    if line := parts.ready(material.train, folder):
+    if line := parts.ready(data.train, folder):
         print(line)
-    loader = loader_of(parts, material)
+    loader = training_loader(parts, data)
     parts.model.train()
     if decoder.wanted(config):
         decoder.join_weights(parts.model)
-    give_back()
+    release_free_memory()
     if not done.step:
-        parts.prepare(material.train)
-    preflight(parts.model, parts.groups, loader, parts.must_move, material.train)
+        parts.prepare(data.train)
+    preflight(parts.model, parts.groups, loader, parts.must_move, data.train)
     with distributed.first_goes_first():  # it hashes; the others find that
-        ground = _ground(config, parts, material, cache_folder(config, folder))
-    state = _weights_of(newest, parts.model, ground, material, anyway) if newest else {}
+        provenance = _provenance_of(config, parts, data, cache_folder(config, folder))
+    state = _weights_of(newest, parts.model, provenance, data, anyway) if newest else {}
     engine = build_engine(parts.model, parts.groups, config)  # it may cut the weights up: they are in place by now
     if newest:
         engine.load(state["engine"])
-        same = restore_random(state["random"], config.seed, done.step)
+        same = restore_rng_states(state["random"], config.seed, done.step)
         print(f"{folder}: going on after step {done.step}{'' if same else '; as other processes, with other dropout'}")
-    with _log_of(folder, material, done) as log:
+    with _log_of(folder, data, done) as log:
         if not done.step:
-            log.write({"kind": "plan", "step": 0, **material.facts, "time": now()})
-        work = Work(
+            log.write({"kind": "plan", "step": 0, **data.facts, "time": now()})
+        callbacks = LoopCallbacks(
             loss=engine.model,
-            name_samples=lambda batch: _names(batch, material.train),
+            name_samples=lambda batch: _names(batch, data.train),
             shape=_shape,
-            save=lambda progress: _save(folder, progress, parts, engine, ground, material, config.train.keep),
-            validate=lambda: _validation_loss(parts, material, config),
+            save=lambda progress: _save(folder, progress, parts, engine, provenance, data, config.train.keep),
+            validate=lambda: _validation_loss(parts, data, config),
             probe=lambda step: _probe(folder, step, config, parts.answer),
         )
-        progress = fit(work, engine, loader, log, config.train, config.optim, done)
+        progress = fit(callbacks, engine, loader, log, config.train, config.optim, done)
     if distributed.here().first:
-        write_report(folder, config, material, progress, time.perf_counter() - began)
+        write_report(folder, config, data, progress, time.perf_counter() - began)
     distributed.wait()
     return folder
 
 
-def _log_of(folder: Path, material: Material, done: Progress) -> RunLog | Silent:
+def _log_of(folder: Path, data: RunData, done: Progress) -> RunLog | NullLog:
     if not distributed.here().first:
-        return Silent()
+        return NullLog()
     (folder / "report.json").unlink(missing_ok=True)  # of an end that turned out damaged
-    return RunLog(folder, material.schedule.total, done.step, done.metrics)
+    return RunLog(folder, data.schedule.total, done.step, done.metrics)
 
 
-def _ground(config: RunConfig, parts: Parts[BatchT], material: Material, cache: Path) -> Ground:
-    return Ground(parts.bases(cache) | parts.encoder.hashes() | {"data": material.train.digest()}, config)
+def _provenance_of(config: RunConfig, parts: RunParts[BatchT], data: RunData, cache: Path) -> Provenance:
+    return Provenance(parts.bases(cache) | parts.encoder.hashes() | {"data": data.train.digest()}, config)
 
 
-def _tell(material: Material) -> None:
-    for line in material.train.sources:
+def _tell(data: RunData) -> None:
+    for line in data.train.sources:
         print(line)
-    for place in material.train.dropped[:5]:
+    for place in data.train.dropped[:5]:
         print(f"dropped, too long: {place}")
 
 
@@ -161,44 +161,44 @@ def trainable_weights(model: nn.Module, buffers: tuple[str, ...], engine: Engine
 def _save(
     folder: Path,
     progress: Progress,
-    parts: Parts[BatchT],
+    parts: RunParts[BatchT],
     engine: Engine,
-    ground: Ground,
-    material: Material,
+    provenance: Provenance,
+    data: RunData,
     keep: int,
 ) -> None:
     """What all processes hold, written by the first."""
-    parallel = {"engine": engine.state(), "random": random_states()}
+    parallel = {"engine": engine.state(), "random": rng_states()}
     weights = trainable_weights(parts.model, parts.saved_buffers, engine)
     if distributed.here().first:
-        state = parallel | {"quarantine": material.quarantined(), **ground.state()}
+        state = parallel | {"quarantine": data.quarantine_state(), **provenance.state()}
         save(folder, progress, weights, state, keep)
     distributed.wait()
 
 
-def _weights_of(newest: Path, model: nn.Module, ground: Ground, material: Material, anyway: bool) -> dict[str, Any]:
-    """Put a checkpoint's weights back; returns its state. Raises CheckpointError before that if its ground changed."""
+def _weights_of(newest: Path, model: nn.Module, provenance: Provenance, data: RunData, anyway: bool) -> dict[str, Any]:
+    """Load a checkpoint's weights; returns its state. Raises CheckpointError first if its provenance differs."""
     state = read_state(newest)
     if not anyway:
-        ground.refuse_changed(newest, state)
-    if ground.same_data(state):  # other records have other numbers
-        material.quarantine_again(state.get("quarantine", {}))
+        provenance.refuse_changed(newest, state)
+    if provenance.same_data(state):  # other records have other numbers
+        data.restore_quarantine(state.get("quarantine", {}))
     load_weights(model, read_weights(newest))
     return state
 
 
-def _validation_loss(parts: Parts[BatchT], material: Material, config: RunConfig) -> float | None:
+def _validation_loss(parts: RunParts[BatchT], data: RunData, config: RunConfig) -> float | None:
     """Mean loss over all held-out targets, in eval mode."""
-    corpus = material.held_corpus
+    corpus = data.held_corpus
     if corpus is None:
         return None
     train = config.train.model_copy(update={"epochs": 1.0, "max_steps": 0})
-    schedule = plan_run(corpus, material.held, train, seed=0, world=distributed.here().world // parts.sequence)
+    schedule = plan_run(corpus, data.held, train, seed=0, world=distributed.here().world // parts.sequence)
     modes = {module: module.training for module in parts.model.modules()}
     parts.model.eval()
     total, targets = 0.0, 0
     with torch.no_grad():
-        for step in loader_over(parts, corpus, schedule, material.held_quarantine).steps(0):
+        for step in loader_for(parts, corpus, schedule, data.held_quarantine).steps(0):
             total += sum(float(parts.model(batch)) for batch in step.batches)
             targets += step.targets
     total = float(distributed.total(torch.tensor(total, dtype=torch.float64)))

@@ -16,13 +16,13 @@ from llm.data.corpus import Corpus, build_corpus, hold_out
 from llm.data.loader import Loader, Schedule, plan_run
 from llm.data.prefix_tree import grow
 from llm.encoding.encoder import Sample
-from llm.train.run_parts import Parts
+from llm.train.run_parts import RunParts
 
 BatchT = TypeVar("BatchT")
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class RunData:
     """The data of a run: corpora and what is done with them."""
 
     train: Corpus
@@ -34,13 +34,13 @@ class Material:
     quarantine: Quarantine | None = None
     held_quarantine: Quarantine | None = None
 
-    def quarantined(self) -> dict[str, Any]:
+    def quarantine_state(self) -> dict[str, Any]:
         """The bad records of both corpora, for a checkpoint."""
         both = {"train": self.quarantine, "held": self.held_quarantine}
         return {name: quarantine.state() for name, quarantine in both.items() if quarantine is not None}
 
-    def quarantine_again(self, state: dict[str, Any]) -> None:
-        """Go on from `quarantined()`."""
+    def restore_quarantine(self, state: dict[str, Any]) -> None:
+        """Go on from `quarantine_state()`."""
         for quarantine, name in ((self.quarantine, "train"), (self.held_quarantine, "held")):
             if quarantine is not None:
                 quarantine.load(state.get(name, ()))
@@ -51,7 +51,7 @@ def cache_folder(config: RunConfig, folder: Path) -> Path:
     return Path(config.data.cache) if config.data.cache else folder / "cache"
 
 
-def read_material(config: RunConfig, parts: Parts[BatchT], folder: Path, base: Path) -> Material:
+def read_run_data(config: RunConfig, parts: RunParts[BatchT], folder: Path, base: Path) -> RunData:
     """Corpora, the held-out part and the schedule."""
     cache = cache_folder(config, folder)
 
@@ -78,22 +78,22 @@ def read_material(config: RunConfig, parts: Parts[BatchT], folder: Path, base: P
     }
     quarantine = _quarantine(config, parts, train)
     held_quarantine = quarantine if held_corpus is train else _quarantine(config, parts, held_corpus)
-    return Material(train, chosen, held_corpus, held, schedule, facts, quarantine, held_quarantine)
+    return RunData(train, chosen, held_corpus, held, schedule, facts, quarantine, held_quarantine)
 
 
-def _quarantine(config: RunConfig, parts: Parts[BatchT], corpus: Corpus | None) -> Quarantine | None:
+def _quarantine(config: RunConfig, parts: RunParts[BatchT], corpus: Corpus | None) -> Quarantine | None:
     if corpus is None or parts.look is None:
         return None
     return Quarantine(corpus, parts.look, stop=config.data.on_bad_image == "stop")
 
 
-def loader_of(parts: Parts[BatchT], material: Material) -> Loader[BatchT]:
+def training_loader(parts: RunParts[BatchT], data: RunData) -> Loader[BatchT]:
     """The training steps of this process."""
-    return loader_over(parts, material.train, material.schedule, material.quarantine)
+    return loader_for(parts, data.train, data.schedule, data.quarantine)
 
 
-def loader_over(
-    parts: Parts[BatchT], corpus: Corpus, schedule: Schedule, quarantine: Quarantine | None
+def loader_for(
+    parts: RunParts[BatchT], corpus: Corpus, schedule: Schedule, quarantine: Quarantine | None
 ) -> Loader[BatchT]:
     """Batches where this process computes; with `parts.sequence`, its rows of the packs it shares with others."""
     device, ranks = distributed.device(), distributed.here()

@@ -15,16 +15,18 @@ from llm.model.precision import Dtype
 from llm.train.checkpoint import list_checkpoints
 from llm.train.provenance import changed_lines, comparable, completed
 from llm.train.run_lock import NAME as LOCK
-from llm.train.run_lock import refuse_second
+from llm.train.run_lock import refuse_running
 
 SECTIONS = {"name", "out", "stage", "seed", "model", "data", "train"}  # of every recipe that a run folder keeps
-_WRITER = re.compile(r"(process \d+ on .*, since [\d: -]+ UTC)?")  # what `only_writer` leaves, or was about to write
+_WRITER = re.compile(
+    r"(process \d+ on .*, since [\d: -]+ UTC)?"
+)  # what `exclusive_writer` leaves, or was about to write
 
 
 def refuse_taken(folder: Path) -> None:
     """Raise RunError if training would write over what is not its own, or beside another writer. Writes nothing."""
     refuse_others(folder, RUN)
-    refuse_second(folder)
+    refuse_running(folder)
 
 
 def refuse_other_recipe(folder: Path, config: RunConfig, anyway: bool) -> None:

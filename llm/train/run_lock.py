@@ -16,7 +16,7 @@ NAME = "writer.lock"
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def exclusive_writer(folder: Path) -> Iterator[None]:
     """Make the run folder and hold it. Raises RunError naming who has it, or that it cannot be written."""
     with _named(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def _named(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def refuse_second(folder: Path) -> None:
+def refuse_running(folder: Path) -> None:
     """Raise RunError if somebody writes to the folder now: told before the seconds that loading a model takes."""
     try:
         stream = open_own(folder / NAME, "r")

@@ -16,7 +16,7 @@ BatchT = TypeVar("BatchT")
 
 
 @dataclass(frozen=True, slots=True)
-class Parts(Generic[BatchT]):
+class RunParts(Generic[BatchT]):
     """What a run is made of, text or vision."""
 
     model: nn.Module  # called with a batch: the summed loss

@@ -11,7 +11,7 @@ import typer
 
 from llm.errors import ConfigError, EyegraftError
 from llm.printable import guard_output
-from llm.train.kernels import keep_few_kernels
+from llm.train.kernels import limit_kernel_caches
 from vlm.app.cli_data import data_app
 
 app = typer.Typer(
@@ -46,7 +46,7 @@ def main() -> None:
     # The bars and advice of libraries would drown our own lines; whoever wants them sets these.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    keep_few_kernels()
+    limit_kernel_caches()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app()

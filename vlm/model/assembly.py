@@ -34,7 +34,7 @@ from llm.train.provenance import base_digest
 from llm.train.run import run_training
 from llm.train.run_data import collate_text, samples_of
 from llm.train.run_folder import begun_dtype
-from llm.train.run_parts import Parts
+from llm.train.run_parts import RunParts
 from vlm.config import VlmRunConfig, load_config
 from vlm.model.batch import VlmBatch, collate_vlm, read_pixels
 from vlm.model.feature_cache import FeatureStore, fill, open_store
@@ -52,7 +52,7 @@ STATISTICS_IMAGES = 64  # pictures whose features give the projector's fixed sta
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedModel:
     """A model with the weights of a run, ready to answer, to train on or to export."""
 
     config: RunConfig
@@ -65,7 +65,7 @@ class Opened:
         """The model as one that answers."""
         return chat_model_of(self.model, self.encoder)
 
-    def placed(self) -> "Opened":
+    def placed(self) -> "OpenedModel":
         """The same model, where this process computes."""
         self.model.to(distributed.device())
         return self
@@ -96,14 +96,14 @@ def settled(config: SomeRun) -> SomeRun:
     return in_dtype(known, "bf16" if bf16 else "fp32")
 
 
-def parts_of(opened: Opened) -> Parts[Any]:
+def parts_of(opened: OpenedModel) -> RunParts[Any]:
     """What the loop needs of an opened model, text or vision."""
     if isinstance(opened.model, VlmModel):
         return _vision_parts(opened, opened.model)
     return _text_parts(opened)
 
 
-def open_model(config: RunConfig, home: Path = HERE) -> Opened:
+def open_model(config: RunConfig, home: Path = HERE) -> OpenedModel:
     """Build the recipe's model, bring in what the runs before it trained, and open what this one trains.
 
     Relative paths in those runs' recipes begin at `home`.
@@ -115,7 +115,7 @@ def open_model(config: RunConfig, home: Path = HERE) -> Opened:
     return _open_text(config, dtype, four_bit, home)
 
 
-def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool, home: Path) -> Opened:
+def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool, home: Path) -> OpenedModel:
     tokenizer = load_tokenizer(config.model.llm)
     llm = load_llm(config.model.llm, dtype, four_bit)
     model = TextModel(llm, decoder.wanted(config), in_chunks(config))
@@ -128,10 +128,10 @@ def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool, home: Path
     parameters = apply_tuning(llm, config.tune)
     recompute(llm, config)
     encoder = Encoder(tokenizer, load_template(config.data.template, tokenizer))
-    return Opened(config, model, encoder, [ParamGroup("llm", parameters, config.optim.lr)])
+    return OpenedModel(config, model, encoder, [ParamGroup("llm", parameters, config.optim.lr)])
 
 
-def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool, home: Path) -> Opened:
+def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool, home: Path) -> OpenedModel:
     vision = build_vlm(config.model, dtype, four_bit)
     model = VlmModel(vision, decoder.wanted(config), in_chunks(config))
     for earlier, folder in earlier_runs(config, home):
@@ -145,7 +145,7 @@ def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool, home:
     recompute(vision.language_model, config)
     tokenizer = vision.tokenizer
     template = load_template(config.data.template, tokenizer)
-    return Opened(config, model, Encoder(tokenizer, template, vision.image_id, vision.rows), groups)
+    return OpenedModel(config, model, Encoder(tokenizer, template, vision.image_id, vision.rows), groups)
 
 
 def _refuse_uneven(llm: PreTrainedModel, sequence: int) -> None:
@@ -190,7 +190,7 @@ def read_run_config(folder: Path, home: Path = HERE) -> RunConfig:
     return config if home == HERE else rebased(config, home)
 
 
-def open_run(folder: Path, checkpoint: str = "latest", base: bool = False, home: Path = HERE) -> Opened:
+def open_run(folder: Path, checkpoint: str = "latest", base: bool = False, home: Path = HERE) -> OpenedModel:
     """The model as a run left it at a checkpoint; with `base`, as it was before the run began.
 
     Relative paths in its recipe begin at `home`, the folder in which it was trained.
@@ -204,7 +204,7 @@ def open_run(folder: Path, checkpoint: str = "latest", base: bool = False, home:
     return opened
 
 
-def open_model_without_tuning(config: RunConfig, home: Path = HERE) -> Opened:
+def open_model_without_tuning(config: RunConfig, home: Path = HERE) -> OpenedModel:
     """The recipe's model before its own training: no fresh adapters in it."""
     frozen = config.model_copy(update={"tune": config.tune.model_copy(update={"kind": "frozen"})})
     opened = open_model(frozen, home)
@@ -238,8 +238,8 @@ def _placed(ids: list[int], embeddings: nn.Module) -> Tensor:
     return torch.tensor(ids, device=next(embeddings.parameters()).device)
 
 
-def _text_parts(opened: Opened) -> Parts[Any]:
-    return Parts(
+def _text_parts(opened: OpenedModel) -> RunParts[Any]:
+    return RunParts(
         model=opened.model,
         encoder=opened.encoder,
         groups=opened.groups,
@@ -251,7 +251,7 @@ def _text_parts(opened: Opened) -> Parts[Any]:
     )
 
 
-def _vision_parts(opened: Opened, model: VlmModel) -> Parts[Any]:
+def _vision_parts(opened: OpenedModel, model: VlmModel) -> RunParts[Any]:
     vision = model.vision
     check = read_image if opened.config.data.check_images == "decode" else check_header
 
@@ -278,7 +278,7 @@ def _vision_parts(opened: Opened, model: VlmModel) -> Parts[Any]:
                 chosen = [image for image in chosen if readable(image)]
             vision.standardise(read_pixels(chosen, vision.preprocess).to(distributed.device()))
 
-    return Parts(
+    return RunParts(
         model=model,
         encoder=opened.encoder,
         groups=opened.groups,
@@ -333,7 +333,7 @@ def keep_features(model: VlmModel, config: RunConfig, images: Sequence[str], run
     return line
 
 
-def _answerer(opened: Opened) -> Callable[[Probe], str]:
+def _answerer(opened: OpenedModel) -> Callable[[Probe], str]:
     def answer(probe: Probe) -> str:
         images = (probe.image,) if probe.image else ()
         asked = question(probe.prompt, images, probe.system)

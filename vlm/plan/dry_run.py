@@ -8,8 +8,8 @@ from llm.config.schema import RunConfig
 from llm.data.batch import PackedBatch
 from llm.errors import ConfigError
 from llm.train.preflight import largest_pack
-from llm.train.run_data import Material, loader_of, read_material
-from llm.train.run_parts import Parts
+from llm.train.run_data import RunData, read_run_data, training_loader
+from llm.train.run_parts import RunParts
 from vlm.config import AnyConfig, PipelineConfig, load_steps
 from vlm.model.assembly import open_model, parts_of, settled
 from vlm.model.batch import VlmBatch
@@ -39,25 +39,25 @@ def _describe(config: RunConfig) -> None:
     opened = open_model(config.model_copy(update={"start": ""}))
     parts = parts_of(opened)
     with tempfile.TemporaryDirectory() as folder:
-        material = read_material(config, parts, Path(folder), Path.cwd())
-        for line in material.train.sources:
+        data = read_run_data(config, parts, Path(folder), Path.cwd())
+        for line in data.train.sources:
             print(f"  {line}")
-        for key, value in material.facts.items():
+        for key, value in data.facts.items():
             print(f"  {key:<22} {value:>14,}")
         for group in opened.groups:
             count = sum(parameter.numel() for parameter in group.parameters)
             print(f"  trains {group.name:<15} {count:>14,} parameters at {group.lr:g}")
         device = find_device("")
-        pack, packs = _heaviest(parts, material)
+        pack, packs = _heaviest(parts, data)
         found = forecast(config, (), pack, packs, device.kind)
     print(f"  memory on {device}; the largest pack: {found.pack}")
     for line in (*told(found, device), *work(found, speed_of(device, 0.0, config))):
         print(line)
 
 
-def _heaviest(parts: Parts[Any], material: Material) -> tuple[Pack, int]:
+def _heaviest(parts: RunParts[Any], data: RunData) -> tuple[Pack, int]:
     """The run's largest pack, and the most packs of a step."""
-    loader = loader_of(parts, material)
+    loader = training_loader(parts, data)
     batch: PackedBatch | VlmBatch = loader.make(largest_pack(loader))
     text = batch if isinstance(batch, PackedBatch) else batch.text
-    return Pack(about(batch), batch, text), max(len(step) for step in material.schedule.plans[0].steps)
+    return Pack(about(batch), batch, text), max(len(step) for step in data.schedule.plans[0].steps)

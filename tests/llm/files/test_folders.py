@@ -19,7 +19,7 @@ from llm.model.hf_export import export_llm
 from llm.train.checkpoint import Progress, find_checkpoint, list_checkpoints, read_state, read_weights, save
 from llm.train.metrics import RunLog, read_rows
 from llm.train.run_folder import refuse_taken
-from llm.train.run_lock import only_writer, refuse_second
+from llm.train.run_lock import exclusive_writer, refuse_running
 from tests.llm.text_runs import six_steps, unfinished
 from vlm.model.assembly import train
 
@@ -90,7 +90,7 @@ def test_a_run_from_before_the_mark_goes_on(recipe: TextRunConfig, capsys: pytes
 
 
 def test_a_run_that_died_at_its_lock_begins_again(recipe: TextRunConfig, tmp_path: Path) -> None:
-    with only_writer(tmp_path / "run"):
+    with exclusive_writer(tmp_path / "run"):
         pass
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["writer.lock"]
     assert train(recipe, Path.cwd()) == tmp_path / "run"
@@ -143,8 +143,8 @@ def test_the_run_folder_itself_may_be_a_link(recipe: TextRunConfig, tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "write"),
     [
-        ("writer.lock", lambda folder: only_writer(folder).__enter__()),
-        ("writer.lock", lambda folder: refuse_second(folder)),
+        ("writer.lock", lambda folder: exclusive_writer(folder).__enter__()),
+        ("writer.lock", lambda folder: refuse_running(folder)),
         ("metrics.jsonl", lambda folder: RunLog(folder, 1, 0, 0)),
         ("checkpoints", lambda folder: save(folder, Progress(1), WEIGHTS, {}, 2)),
     ],

@@ -9,7 +9,7 @@ FREED = """
 import os
 from pathlib import Path
 import torch
-from llm.train.heap import give_back
+from llm.train.heap import release_free_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
@@ -19,7 +19,7 @@ blocks = [torch.ones(2**18) for _ in range(200)]
 kept = blocks[1::2]
 del blocks
 before = resident()
-give_back()
+release_free_memory()
 print(before - resident())
 """
 

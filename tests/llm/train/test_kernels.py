@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from llm.model.precision import this_cpu
-from llm.train.kernels import LIMITS, keep_few_kernels
+from llm.train.kernels import LIMITS, limit_kernel_caches
 
 GROWTH = """
 import os
 import sys
 import torch
-from llm.train.kernels import keep_few_kernels
+from llm.train.kernels import limit_kernel_caches
 from llm.train.metrics import resident_peak_gib
 def multiply(first):
     weight = torch.randn(128, 128, dtype=torch.bfloat16)
@@ -21,7 +21,7 @@ def multiply(first):
         torch.randn(rows, 128, dtype=torch.bfloat16) @ weight.t()
 def grown(kind):
     if kind == "few":
-        keep_few_kernels()
+        limit_kernel_caches()
     multiply(100)
     before = resident_peak_gib()
     multiply(300)
@@ -39,7 +39,7 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = LIMITS
     monkeypatch.setenv(first, "1024")
     monkeypatch.delenv(second, raising=False)
-    keep_few_kernels()
+    limit_kernel_caches()
     assert os.environ[first] == "1024" and os.environ[second] == LIMITS[second]
     monkeypatch.delenv(second)
 

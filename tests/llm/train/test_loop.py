@@ -17,7 +17,7 @@ from llm.data.loader import Step
 from llm.errors import TrainingError
 from llm.train import loop
 from llm.train.checkpoint import Progress
-from llm.train.loop import Interrupted, Window, Work, due, fit
+from llm.train.loop import Interrupted, LoopCallbacks, MetricsWindow, due, fit
 
 TOTAL = 7
 OPTIM = OptimConfig(lr=0.5, warmup=0.0, schedule="linear")  # a rate of 0.5 * (1 - done / total)
@@ -89,8 +89,8 @@ class Recorder:
         self.validated += 1
         return 0.25 if self.validated == 1 else None
 
-    def work(self) -> Work[Any]:
-        return Work(
+    def work(self) -> LoopCallbacks[Any]:
+        return LoopCallbacks(
             loss=self.loss,
             name_samples=lambda batch: f"record {batch}",
             shape=lambda batch: f"{batch} rows",
@@ -145,7 +145,7 @@ def test_a_row_is_the_mean_since_the_last_one(run: Recorder) -> None:
 
 
 def test_figures_are_rounded() -> None:
-    window = Window()
+    window = MetricsWindow()
     window.add(torch.tensor(1.0), torch.tensor(2.0), tokens=100, seconds=3.0, waited=4.0)
     row = window.row(Step(4, 1 / 3, [], 1, 1), rate=0.1)
     assert (row["kind"], row["step"], row["epoch"], row["lr"]) == ("train", 4, 0.3333, 0.1)
@@ -216,7 +216,7 @@ def test_a_norm_that_is_not_finite_ends_it_and_names_the_records(run: Recorder, 
     with pytest.raises(TrainingError) as stopped:
         run.run(save_every=1, log_every=1)
     assert str(stopped.value) == (
-        f"step 2: loss 9.0, gradient norm {norm}; the weights were left as they were. Lower optim.lr, set optim.clip, "
+        f"step 2: loss 9.0, gradient norm {norm}; the weights were not changed. Lower optim.lr, set optim.clip, "
         "or look at this step's records:\n  record 2\n  record 4"
     )
     assert [progress.step for progress in run.saved] == [1] and len(run.trained()) == 1

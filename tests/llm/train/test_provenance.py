@@ -8,7 +8,7 @@ import pytest
 
 from llm.config.schema import ParallelConfig, TextRunConfig
 from llm.errors import CheckpointError, RunError
-from llm.train.provenance import Ground, base_digest
+from llm.train.provenance import Provenance, base_digest
 from llm.train.run_folder import refuse_other_recipe
 from tests.llm.text_runs import flip, six_steps, unfinished
 from tests.soak.damage import prints
@@ -38,27 +38,27 @@ def test_a_flipped_bit_of_the_base_model_is_named(recipe: TextRunConfig, tmp_pat
 
 
 def test_what_changed_is_named_and_what_an_old_checkpoint_did_not_keep_is_let_pass(recipe: TextRunConfig) -> None:
-    ground = Ground({"data": "d", "tokenizer": "t", "template": "c"}, recipe)
-    ground.refuse_changed(Path("old"), {"engine": {}})
-    ground.refuse_changed(Path("old"), {"data": "d"})
+    provenance = Provenance({"data": "d", "tokenizer": "t", "template": "c"}, recipe)
+    provenance.refuse_changed(Path("old"), {"engine": {}})
+    provenance.refuse_changed(Path("old"), {"data": "d"})
     with pytest.raises(CheckpointError, match="the training data changed"):
-        ground.refuse_changed(Path("old"), {"data": "other"})
+        provenance.refuse_changed(Path("old"), {"data": "other"})
     for name in ("tokenizer", "template"):
         with pytest.raises(CheckpointError, match=f"new: {name} changed since the run began"):
-            ground.refuse_changed(Path("new"), {"ground": {**ground.hashes, name: "other"}})
+            provenance.refuse_changed(Path("new"), {"ground": {**provenance.hashes, name: "other"}})
     with pytest.raises(CheckpointError, match="from is no part of this run any more"):
-        ground.refuse_changed(Path("new"), {"ground": {**ground.hashes, "from": "x"}})
+        provenance.refuse_changed(Path("new"), {"ground": {**provenance.hashes, "from": "x"}})
 
 
 def test_a_recipe_that_differs_from_the_checkpoint_s_is_named_line_by_line(recipe: TextRunConfig) -> None:
-    ground = Ground({}, recipe)
-    saved = ground.state()
-    ground.refuse_changed(Path("new"), saved)
+    provenance = Provenance({}, recipe)
+    saved = provenance.state()
+    provenance.refuse_changed(Path("new"), saved)
     del saved["recipe"]["data"]["on_bad_image"]  # an option that is newer than the checkpoint
-    ground.refuse_changed(Path("new"), saved)
+    provenance.refuse_changed(Path("new"), saved)
     saved["recipe"]["optim"]["lr"] = 0.5
     with pytest.raises(CheckpointError, match=r"was: lr: 0\.5\n  now: lr: "):
-        ground.refuse_changed(Path("new"), saved)
+        provenance.refuse_changed(Path("new"), saved)
 
 
 def test_a_run_folder_of_an_older_version_goes_on(recipe: TextRunConfig) -> None:
@@ -90,9 +90,9 @@ def test_how_many_share_the_work_may_change_on_the_way(recipe: TextRunConfig) ->
     unfinished(recipe)
     shared = recipe.model_copy(update={"parallel": ParallelConfig(zero=1)})
     refuse_other_recipe(Path(recipe.out), shared, anyway=False)
-    Ground({}, shared).refuse_changed(Path("new"), Ground({}, recipe).state())
+    Provenance({}, shared).refuse_changed(Path("new"), Provenance({}, recipe).state())
     other = shared.model_copy(update={"seed": 1})
     with pytest.raises(RunError, match="these lines differ:\n  was: seed: 0\n  now: seed: 1\nGo on"):
         refuse_other_recipe(Path(recipe.out), other, anyway=False)
     with pytest.raises(CheckpointError, match="the recipe changed"):
-        Ground({}, other).refuse_changed(Path("new"), Ground({}, recipe).state())
+        Provenance({}, other).refuse_changed(Path("new"), Provenance({}, recipe).state())

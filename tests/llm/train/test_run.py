@@ -144,13 +144,13 @@ def test_every_split_of_a_step_is_equal(tiny_llama: Path, data: Path, tmp_path: 
 def test_the_packs_of_a_step_hold_unequal_numbers_of_targets(tiny_llama: Path, data: Path, tmp_path: Path) -> None:
     """Else the test above could not tell the step's mean from a mean of the packs' means."""
     from llm.data.loader import plan_run
-    from llm.train.run_data import read_material
+    from llm.train.run_data import read_run_data
     from vlm.model.assembly import open_model, parts_of
 
     config = recipe(tiny_llama, data, tmp_path, train={"pack_tokens": 200, "fold": "off"})
-    material = read_material(config, parts_of(open_model(config)), tmp_path, Path.cwd())
-    plan = plan_run(material.train, material.chosen, config.train, 0).plans[0]
-    counts = [[int(material.train.targets[pack].sum()) for pack in step] for step in plan.steps]
+    run_data = read_run_data(config, parts_of(open_model(config)), tmp_path, Path.cwd())
+    plan = plan_run(run_data.train, run_data.chosen, config.train, 0).plans[0]
+    counts = [[int(run_data.train.targets[pack].sum()) for pack in step] for step in plan.steps]
     assert any(len(set(step)) > 1 for step in counts)
 
 
@@ -246,7 +246,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_move(
     config = recipe(tiny_llama, data, tmp_path / "run", tune={"kind": kind}, optim={"clip": clip})
     with planted(value) as spoiler, pytest.raises(TrainingError) as stopped:
         train(config, Path.cwd())
-    said = re.match(r"step 2: loss ([\d.]+), gradient norm (inf|nan); the weights were left", str(stopped.value))
+    said = re.match(r"step 2: loss ([\d.]+), gradient norm (inf|nan); the weights were not changed", str(stopped.value))
     assert said and 0 < float(said[1]) < 100, str(stopped.value)
     assert spoiler.steps == 2 and spoiler.moved() == []
     assert len(losses(tmp_path / "run")) == 1, "the step is not reported as one"

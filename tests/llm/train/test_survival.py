@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from llm.config.schema import TextRunConfig
 from llm.errors import CheckpointError, RunError
 from llm.train import checkpoint as checkpoints
-from llm.train.checkpoint import Progress, find_checkpoint, list_checkpoints, newest_whole, save, verify
+from llm.train.checkpoint import Progress, find_checkpoint, list_checkpoints, newest_intact, save, verify
 from llm.train.metrics import read_rows
-from llm.train.run_lock import only_writer, refuse_second
+from llm.train.run_lock import exclusive_writer, refuse_running
 from tests.llm.text_runs import finished, flip, six_steps, unfinished, write_rows
 from tests.soak.damage import HARMS, damage, prints
 from vlm.model.assembly import train
@@ -40,30 +40,30 @@ def recipe(tiny_llama: Path, tmp_path: Path) -> TextRunConfig:
 
 def test_a_second_writer_is_told_who_the_first_is(recipe: TextRunConfig, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with only_writer(run):
+    with exclusive_writer(run):
         began = time.perf_counter()
         with pytest.raises(RunError, match=f"is being trained by process {os.getpid()} on .* since .*UTC"):
-            refuse_second(run)
+            refuse_running(run)
         assert time.perf_counter() - began < 1
         with pytest.raises(RunError, match="is being trained by process"):
             train(recipe, Path.cwd())
         assert not (run / "config.yaml").exists(), "the second left the folder alone"
-    refuse_second(run)
+    refuse_running(run)
     train(recipe, Path.cwd())
 
 
 def test_a_killed_writer_holds_nothing(tmp_path: Path) -> None:
-    code = "import sys, time\nfrom pathlib import Path\nfrom llm.train.run_lock import only_writer\n"
-    code += f"with only_writer(Path({str(tmp_path)!r})):\n    print('held', flush=True)\n    time.sleep(60)"
+    code = "import sys, time\nfrom pathlib import Path\nfrom llm.train.run_lock import exclusive_writer\n"
+    code += f"with exclusive_writer(Path({str(tmp_path)!r})):\n    print('held', flush=True)\n    time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     with pytest.raises(RunError, match=f"process {process.pid} "):
-        refuse_second(tmp_path)
+        refuse_running(tmp_path)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    refuse_second(tmp_path)
-    with only_writer(tmp_path):
+    refuse_running(tmp_path)
+    with exclusive_writer(tmp_path):
         pass
 
 
@@ -106,7 +106,7 @@ def test_200_damaged_checkpoints_are_all_detected_and_left_as_they_are(tmp_path:
         told |= {damage(checkpoint, draw) for checkpoint in list_checkpoints(run)}
         before = prints(run)
         with pytest.raises(CheckpointError, match="no checkpoint is whole") as refused:
-            newest_whole(run)
+            newest_intact(run)
         assert "step-000001" in str(refused.value) and "step-000002" in str(refused.value)
         assert prints(run) == before
     assert {line.split(": ")[0] for line in told} >= {"manifest.json", "progress.json", "state.json"}
@@ -121,7 +121,7 @@ def test_a_renamed_checkpoint_and_a_file_too_many_are_damage(tmp_path: Path) -> 
     (first / "state-999.safetensors").unlink()
     first.rename(first.with_name("step-000007"))
     with pytest.raises(CheckpointError, match="holds step 1; the folder was renamed"):
-        newest_whole(tmp_path)
+        newest_intact(tmp_path)
 
 
 def test_a_disk_that_fills_up_between_checkpoints_is_named(
@@ -154,7 +154,7 @@ def test_pruning_never_counts_a_damaged_checkpoint(tmp_path: Path, capsys: pytes
     assert [folder.name for folder in list_checkpoints(tmp_path)] == ["step-000001", "step-000002", "step-000003"]
     assert "does not count among the checkpoints that are kept" in capsys.readouterr().out
     flip(tmp_path / "checkpoints/step-000003/trainable.safetensors")
-    found = newest_whole(tmp_path)
+    found = newest_intact(tmp_path)
     assert found is not None and found[0].name == "step-000001"
     for step in (4, 5):
         save(tmp_path, Progress(step=step), WEIGHTS, STATE, keep=1)
@@ -171,10 +171,10 @@ def test_latest_is_moved_last_and_never_believed(tmp_path: Path, monkeypatch: py
             save(tmp_path, Progress(step=2), WEIGHTS, STATE, keep=2)
     assert latest.read_text() == "step-000001\n", "killed between the rename and the marker"
     assert find_checkpoint(tmp_path).name == "step-000002", "readers take the newest folder"
-    found = newest_whole(tmp_path)
+    found = newest_intact(tmp_path)
     assert found is not None and found[0].name == "step-000002" and latest.read_text() == "step-000002\n"
     flip(found[0] / "state.json")
-    found = newest_whole(tmp_path)
+    found = newest_intact(tmp_path)
     assert found is not None and found[0].name == "step-000001" and latest.read_text() == "step-000001\n"
 
 
@@ -186,14 +186,14 @@ def test_lost_checkpoints_are_no_fresh_start(tmp_path: Path, capsys: pytest.Capt
     first = save(tmp_path, Progress(step=1), WEIGHTS, STATE, keep=2)
     shutil.move(first, tmp_path / "elsewhere")
     with pytest.raises(CheckpointError, match="none of the checkpoints, though latest names 'step-000001'"):
-        newest_whole(tmp_path)
+        newest_intact(tmp_path)
     (first.parent / "latest").unlink()
     shutil.move(tmp_path / "elsewhere", first.with_name("damaged-step-000001"))
     with pytest.raises(CheckpointError, match="only damaged-step-000001"):
-        newest_whole(tmp_path)
+        newest_intact(tmp_path)
     shutil.rmtree(first.parent)
     (first.parent / ".step-000001.partial").mkdir(parents=True)
-    assert newest_whole(tmp_path) is None
+    assert newest_intact(tmp_path) is None
     assert "was stopped before its first checkpoint was whole; beginning at step 1" in capsys.readouterr().out
 
 

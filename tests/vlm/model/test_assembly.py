@@ -15,7 +15,7 @@ from llm.chat.sampling import Sampling
 from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordError
 from llm.train.checkpoint import list_checkpoints, read_weights
 from llm.train.metrics import read_rows
-from llm.train.run_data import loader_of, read_material
+from llm.train.run_data import read_run_data, training_loader
 from tests.vlm.runs import recipe
 from vlm.config import VqaEval
 from vlm.evaluate.vqa import evaluate_vqa, read_questions, score
@@ -122,8 +122,8 @@ def test_text_and_pictures_in_one_pack(pretrained: Path, records: Path) -> None:
     assert json.loads((pretrained / "report.json").read_text())["records"] == len(pictured) == 18
     opened = open_run(pretrained)
     parts = parts_of(opened)
-    material = read_material(opened.config, parts, pretrained, Path.cwd())
-    batches = [batch for step in loader_of(parts, material).steps(0) for batch in step.batches]
+    data = read_run_data(opened.config, parts, pretrained, Path.cwd())
+    batches = [batch for step in training_loader(parts, data).steps(0) for batch in step.batches]
     kinds = [{pictured[record] for record in batch.text.samples} for batch in batches]
     assert {True, False} in kinds, "no pack holds both"
     for batch in batches:

@@ -13,7 +13,7 @@ import llm.data.batch
 from llm.attention.layout import Span
 from llm.config.schema import RunConfig
 from llm.encoding.encoder import Sample
-from llm.train.run_data import loader_of, read_material
+from llm.train.run_data import read_run_data, training_loader
 from tests.vlm.export.test_formats import text_recipe
 from tests.vlm.runs import recipe
 from vlm.model.assembly import open_model, parts_of
@@ -34,13 +34,13 @@ def take_step(config: RunConfig, folder: Path) -> Took:
     torch.manual_seed(0)
     opened = open_model(config)
     parts = parts_of(opened)
-    material = read_material(config, parts, folder, Path.cwd())
-    parts.prepare(material.train)
+    data = read_run_data(config, parts, folder, Path.cwd())
+    parts.prepare(data.train)
     with torch.no_grad():  # fresh adapters give no gradient to half of their weights
         for group in opened.groups:
             for parameter in group.parameters:
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
-    step = next(loader_of(parts, material).steps(0))
+    step = next(training_loader(parts, data).steps(0))
     loss = sum((parts.model(batch) for batch in step.batches), torch.zeros(())) / step.targets
     loss.backward()
     texts = [getattr(batch, "text", batch) for batch in step.batches]

@@ -14,8 +14,8 @@ from llm.data.loader import Step
 from llm.lean.decoder import join_weights
 from llm.train.engine import TorchEngine
 from llm.train.optimizer import build_optimizer
-from llm.train.run_data import loader_of, read_material
-from llm.train.run_parts import Parts
+from llm.train.run_data import read_run_data, training_loader
+from llm.train.run_parts import RunParts
 from tests.vlm.runs import recipe
 from vlm.config import VlmRunConfig
 from vlm.model.assembly import open_model, parts_of
@@ -50,18 +50,18 @@ def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[flo
     """Losses of the first steps, the first step's gradient, how many rows the packs saved and pictures were known."""
     torch.manual_seed(0)
     opened = open_model(config)
-    parts: Parts[Any] = parts_of(opened)
-    material = read_material(config, parts, folder, Path.cwd())
-    parts.prepare(material.train)
-    parts.ready(material.train, folder)
+    parts: RunParts[Any] = parts_of(opened)
+    data = read_run_data(config, parts, folder, Path.cwd())
+    parts.prepare(data.train)
+    parts.ready(data.train, folder)
     if loss_of is fast:
         join_weights(opened.model)
     assert isinstance(opened.model, VlmModel)
     engine = TorchEngine(opened.model, build_optimizer(parts.groups, config.optim), config.optim.clip)
     losses: list[float] = []
     gradient, saved, known = torch.empty(0), 0, 0
-    for step in loader_of(parts, material).steps(0):
-        loss = loss_of(opened.model, material.train, step) / step.targets
+    for step in training_loader(parts, data).steps(0):
+        loss = loss_of(opened.model, data.train, step) / step.targets
         engine.backward(loss)
         if not losses:
             masters = [master.grad for _, master in engine.optimizer.pairs if master.grad is not None]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from llm.train.run_data import loader_of, read_material
+from llm.train.run_data import read_run_data, training_loader
 from tests.vlm.runs import recipe
 from vlm.model.assembly import open_model, parts_of
 from vlm.model.feature_cache import fill
@@ -45,17 +45,17 @@ def move(model: nn.Module, mode: FakeTensorMode) -> None:
 def test_a_batch_on_a_card_meets_nothing_that_stayed_behind(
     tiny_llm: Path, clip: Path, records: Path, tmp_path: Path, kept: bool
 ) -> None:
-    data = {"turns": "apart", "cache_features": "on" if kept else "off"}
-    config = recipe(tiny_llm, clip, records, tmp_path / "run", "finetune", data=data)
+    keys = {"turns": "apart", "cache_features": "on" if kept else "off"}
+    config = recipe(tiny_llm, clip, records, tmp_path / "run", "finetune", data=keys)
     opened = open_model(config)
     parts = parts_of(opened)
-    material = read_material(config, parts, tmp_path, Path.cwd())
-    parts.ready(material.train, tmp_path / "run")
+    data = read_run_data(config, parts, tmp_path, Path.cwd())
+    parts.ready(data.train, tmp_path / "run")
     assert isinstance(opened.model, VlmModel)
     if opened.model.store is not None:
-        images = [path for paths in material.train.images for path in paths]
+        images = [path for paths in data.train.images for path in paths]
         assert fill(opened.model.store, opened.model.vision, images)
-    batches = [batch for step in loader_of(parts, material).steps(0) for batch in step.batches]
+    batches = [batch for step in training_loader(parts, data).steps(0) for batch in step.batches]
     assert any(group.keys > group.queries for batch in batches for group in batch.text.attention.groups), "folded"
     assert any(len(batch.known) for batch in batches) == kept
     with FakeTensorMode() as mode:
