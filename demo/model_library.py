@@ -21,7 +21,7 @@ DEPTH = 3  # folders under the root in which a run may lie
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class ModelWeights:
     """One set of weights on disk: a checkpoint of a run, or a Hugging Face folder (no checkpoint)."""
 
     path: Path
@@ -30,7 +30,7 @@ class Weights:
     home: Path = HERE  # where relative paths of the run's recipe begin
 
     @property
-    def source(self) -> "Weights":
+    def source(self) -> "ModelWeights":
         """What is loaded for it: with and without adapters are one model."""
         return replace(self, adapters=True)
 
@@ -51,20 +51,20 @@ class Weights:
         return open_chat_model(self.path, self.checkpoint or "latest", home=self.home)
 
 
-class Shelf(Mapping[str, ChatModel]):
+class ModelLibrary(Mapping[str, ChatModel]):
     """Speakers by the name of their weights. The two asked last stay in memory."""
 
     def __init__(self, root: Path, named: Sequence[str] = (), home: Path = HERE) -> None:
         """`named` folders come first; the others are those found under `root`. Relative paths begin at `home`."""
         self.root, self.home, self._named = home / root, home, named
-        self._open: OrderedDict[tuple[Weights, str], ChatModel] = OrderedDict()
+        self._open: OrderedDict[tuple[ModelWeights, str], ChatModel] = OrderedDict()
         self._opened = threading.Lock()  # held for a moment, so that an open model answers while another is loaded
         self._loading = threading.Lock()
-        self.weights: dict[str, Weights] = {}
+        self.weights: dict[str, ModelWeights] = {}
         self.skipped: dict[str, str] = {}
-        self.look()
+        self.refresh()
 
-    def look(self) -> list[str]:
+    def refresh(self) -> list[str]:
         """Look at the disk again; returns the names that are there now. `skipped` says which folders are not."""
         self.weights, self.skipped = find_weights(self.root, self._named, self.home)
         return list(self.weights)
@@ -89,14 +89,14 @@ class Shelf(Mapping[str, ChatModel]):
             )
         return self[name]
 
-    def _known(self, key: tuple[Weights, str]) -> ChatModel | None:
+    def _known(self, key: tuple[ModelWeights, str]) -> ChatModel | None:
         with self._opened:
             chat_model = self._open.get(key)
             if chat_model is not None:
                 self._open.move_to_end(key)
             return chat_model
 
-    def _load(self, key: tuple[Weights, str]) -> ChatModel:
+    def _load(self, key: tuple[ModelWeights, str]) -> ChatModel:
         with self._opened:
             while len(self._open) >= OPEN:
                 self._open.popitem(last=False)  # before the next is loaded: both may not fit
@@ -113,7 +113,7 @@ class Shelf(Mapping[str, ChatModel]):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ModelFolder:
     """A folder that can be read: a run with its recipe, or a model folder without one."""
 
     path: Path
@@ -121,20 +121,20 @@ class Found:
     written: float  # when, in seconds since 1970
 
     @property
-    def age(self) -> tuple[bool, bool, float]:
+    def sort_key(self) -> tuple[bool, bool, float]:
         """Runs with eyes first, most come to show a picture; then text runs, then exports; of each the newest first."""
         is_model, blind = self.config is None, self.config is not None and not isinstance(self.config, VlmRunConfig)
         return is_model, blind, -self.written
 
 
-def find_weights(root: Path, named: Iterable[str], home: Path = HERE) -> tuple[dict[str, Weights], dict[str, str]]:
+def find_weights(root: Path, named: Iterable[str], home: Path = HERE) -> tuple[dict[str, ModelWeights], dict[str, str]]:
     """Names and weights: named folders first, then runs with their checkpoints, newest first, exports, and bases;
     and the names of folders that are skipped, with the reason.
 
     Raises ConfigError for a named folder that holds no weights.
     """
-    weights: dict[str, Weights] = {}
-    runs: list[Found] = []
+    weights: dict[str, ModelWeights] = {}
+    runs: list[ModelFolder] = []
     for name in named:
         folder = home / name
         if not is_model(folder) and not list_checkpoints(folder):
@@ -142,19 +142,19 @@ def find_weights(root: Path, named: Iterable[str], home: Path = HERE) -> tuple[d
         runs.append(_read(folder, home))
         weights |= _weights_of(runs[-1], name, home)
     found, skipped = sorted_out(folders(root), home)
-    for one in sorted(found, key=lambda one: one.age):
+    for one in sorted(found, key=lambda one: one.sort_key):
         weights |= _weights_of(one, one.path.relative_to(root).as_posix(), home)
     return weights | _bases([*runs, *found], home), {
         folder.relative_to(root).as_posix(): reason for folder, reason in skipped.items()
     }
 
 
-def sorted_out(inside: Iterable[Path], home: Path) -> tuple[list[Found], dict[Path, str]]:
+def sorted_out(inside: Iterable[Path], home: Path) -> tuple[list[ModelFolder], dict[Path, str]]:
     """Folders that can be read, and those that cannot, with the reason: one of them must not hide the others.
 
     An evaluation or a pipeline, which has no weights, is in neither.
     """
-    found: list[Found] = []
+    found: list[ModelFolder] = []
     skipped: dict[Path, str] = {}
     for folder in inside:
         try:
@@ -166,15 +166,15 @@ def sorted_out(inside: Iterable[Path], home: Path) -> tuple[list[Found], dict[Pa
     return found, skipped
 
 
-def _read(folder: Path, home: Path) -> Found:
+def _read(folder: Path, home: Path) -> ModelFolder:
     config = None if is_model(folder) else read_run_config(folder, home)
-    return Found(folder, config, folder.stat().st_mtime)
+    return ModelFolder(folder, config, folder.stat().st_mtime)
 
 
-def _bases(runs: Iterable[Found], home: Path) -> dict[str, Weights]:
+def _bases(runs: Iterable[ModelFolder], home: Path) -> dict[str, ModelWeights]:
     """The LLM folders below the runs that have checkpoints."""
     named = [Path(run.config.model.llm) for run in runs if run.config and list_checkpoints(run.path)]
-    return {f"{shown(base, home)} (base)": Weights(base, home=home) for base in named if exists(base)}
+    return {f"{shown(base, home)} (base)": ModelWeights(base, home=home) for base in named if exists(base)}
 
 
 def shown(path: Path, home: Path) -> str:
@@ -199,15 +199,15 @@ def is_model(folder: Path) -> bool:
     return (folder / "config.json").is_file()
 
 
-def _weights_of(found: Found, name: str, home: Path) -> dict[str, Weights]:
+def _weights_of(found: ModelFolder, name: str, home: Path) -> dict[str, ModelWeights]:
     """A model folder by its name; of a run every checkpoint, the newest by the run's own name."""
     if found.config is None:
-        return {name: Weights(found.path, home=home)}
+        return {name: ModelWeights(found.path, home=home)}
     steps = [step.name for step in reversed(list_checkpoints(found.path))]
     if not steps:
         return {}
-    weights = {name: Weights(found.path, steps[0], home=home)}
-    weights |= {f"{name} @ {step}": Weights(found.path, step, home=home) for step in steps[1:]}
+    weights = {name: ModelWeights(found.path, steps[0], home=home)}
+    weights |= {f"{name} @ {step}": ModelWeights(found.path, step, home=home) for step in steps[1:]}
     if _has_adapters(found.config):
         weights |= {f"{key}, adapters off": replace(one, adapters=False) for key, one in weights.items()}
     return weights

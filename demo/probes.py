@@ -16,7 +16,7 @@ from llm.chat.sampling import Sampling
 from llm.formats.conversation import Conversation, ImageRef, Message, Part
 
 Kind = Literal["identity", "leading", "general", "image"]
-Picture = Literal["", "right", "blank", "other"]
+ImageVariant = Literal["", "right", "blank", "other"]
 LISTED = Path(__file__).with_name("probes.json")
 HEADERS = ("kind", "question", "picture", "expected", "left", "left hit", "right", "right hit")
 HIT = {True: "yes", False: "no", None: ""}
@@ -30,7 +30,7 @@ class Probe:
     kind: Kind
     question: str
     expect: tuple[str, ...] = ()
-    picture: Picture = ""
+    picture: ImageVariant = ""
     image: ImageRef | None = None
 
     @property
@@ -66,7 +66,7 @@ def image_probes(records: Sequence[Conversation]) -> list[Probe]:
         asked = next(number for number, message in enumerate(record.messages) if message.role == "user")
         question, answer = record.messages[asked].text.strip(), record.messages[asked + 1].text.strip()
         others = [other.images[0] for other in seen if other.images != record.images]
-        shown: dict[Picture, ImageRef] = {"right": record.images[0], "blank": blank()}
+        shown: dict[ImageVariant, ImageRef] = {"right": record.images[0], "blank": blank()}
         if others:
             shown["other"] = others[index % len(others)]
         probes += [Probe("image", question, (answer,), picture, image) for picture, image in shown.items()]
@@ -81,7 +81,7 @@ def blank() -> ImageRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProbeResult:
     """A probe and both answers."""
 
     probe: Probe
@@ -95,10 +95,10 @@ class Asked:
         return [probe.kind, probe.question, probe.picture, " / ".join(probe.expect), *judged]
 
 
-def ask(left: ChatModel, right: ChatModel, probes: Sequence[Probe], sampling: Sampling) -> Iterator[Asked]:
+def ask(left: ChatModel, right: ChatModel, probes: Sequence[Probe], sampling: Sampling) -> Iterator[ProbeResult]:
     """One probe after the other, each to both; a model without eyes answers those about pictures with nothing."""
     for probe in probes:
-        yield Asked(probe, *(_answer(chat_model, probe, sampling) for chat_model in (left, right)))
+        yield ProbeResult(probe, *(_answer(chat_model, probe, sampling) for chat_model in (left, right)))
 
 
 def _answer(chat_model: ChatModel, probe: Probe, sampling: Sampling) -> str:
@@ -107,13 +107,13 @@ def _answer(chat_model: ChatModel, probe: Probe, sampling: Sampling) -> str:
     return chat_model.answer((probe.message,), sampling).strip()
 
 
-def summary(asked: Sequence[Asked]) -> list[list[str]]:
+def summary(asked: Sequence[ProbeResult]) -> list[list[str]]:
     """Hits by kind and picture: kind, picture, left, right."""
     groups = dict.fromkeys((one.probe.kind, one.probe.picture) for one in asked)
     return [[*group, *(_hits(asked, group, side) for side in ("left", "right"))] for group in groups]
 
 
-def _hits(asked: Sequence[Asked], group: tuple[str, str], side: Literal["left", "right"]) -> str:
+def _hits(asked: Sequence[ProbeResult], group: tuple[str, str], side: Literal["left", "right"]) -> str:
     judged = [
         one.probe.hit(one.left if side == "left" else one.right)
         for one in asked
@@ -123,7 +123,7 @@ def _hits(asked: Sequence[Asked], group: tuple[str, str], side: Literal["left", 
     return f"{sum(known)} / {len(known)}" if known else ""
 
 
-def as_csv(asked: Sequence[Asked], left: str, right: str) -> str:
+def as_csv(asked: Sequence[ProbeResult], left: str, right: str) -> str:
     """The table for a spreadsheet. A cell that one would run as a formula begins with an apostrophe."""
     stream = io.StringIO()
     writer = csv.writer(stream)
@@ -132,7 +132,7 @@ def as_csv(asked: Sequence[Asked], left: str, right: str) -> str:
     return stream.getvalue()
 
 
-def as_markdown(asked: Sequence[Asked], left: str, right: str) -> str:
+def as_markdown(asked: Sequence[ProbeResult], left: str, right: str) -> str:
     """The table for a report, with the weights that answered and the hits by kind."""
     heads = f"Left: `{left}`  \nRight: `{right}`\n"
     return "\n".join(

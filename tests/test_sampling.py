@@ -23,8 +23,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from demo.model_library import Shelf
-from demo.server.generation_queue import Desk
+from demo.model_library import ModelLibrary
+from demo.server.generation_queue import GenerationQueue
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
 from llm.encoding.chat_template import NAMED
@@ -128,7 +128,7 @@ def test_answers_one_by_one_together_and_as_a_stream(folder: Path, expected: dic
 @pytest.fixture(scope="module")
 def api(folder: Path) -> Iterator[Callable[[dict[str, Any]], str]]:
     """Asks through OpenAI's client; two of the knobs are not OpenAI's."""
-    with contextmanager(serve)(Desk({"text": open_chat_model(folder)}, LIMITS.waiting), LIMITS) as server:
+    with contextmanager(serve)(GenerationQueue({"text": open_chat_model(folder)}, LIMITS.waiting), LIMITS) as server:
 
         def ask(knobs: dict[str, Any]) -> str:
             given = {"max_tokens": TOKENS, "seed": 0} | knobs
@@ -152,8 +152,8 @@ def test_knobs_that_ask_for_nothing(api: Callable[[dict[str, Any]], str], expect
 @pytest.fixture(scope="module")
 def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[dict[str, Any]], str]]:
     """Asks through the page: the event of its question box, each knob's value where its label is."""
-    shelf = Shelf(tmp_path_factory.mktemp("runs"), [str(folder)])
-    with listening(web_app(shelf)) as url, httpx.Client(timeout=60) as client:
+    library = ModelLibrary(tmp_path_factory.mktemp("runs"), [str(folder)])
+    with listening(web_app(library)) as url, httpx.Client(timeout=60) as client:
         visit = Visit(url, client.get(f"{url}/config").json(), client)
         parts = {part["id"]: part for part in visit.config["components"]}
 

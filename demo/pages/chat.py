@@ -6,14 +6,14 @@ from typing import Any
 
 import gradio as gr
 
-from demo.model_library import Shelf
+from demo.model_library import ModelLibrary
 from demo.pages.i18n import say
 from demo.pages.parts.browser_state import restore
-from demo.pages.parts.chat_messages import Asked, Turn, conversation, told
-from demo.server.generation_queue import NOBODY_ELSE, Desk, Reader
+from demo.pages.parts.chat_messages import ChatTurn, QuestionInput, conversation, told
+from demo.server.generation_queue import LOCAL_CLIENT, Client, GenerationQueue
 from demo.server.input_checks import refused
 from demo.server.limits import DEFAULT, Limits
-from demo.server.visitors import reader_of
+from demo.server.visitors import client_of
 from llm.chat.sampling import Sampling
 from llm.errors import DataError
 from llm.formats.conversation import Conversation
@@ -46,9 +46,9 @@ class Controls:
     knobs: tuple[gr.components.Component, ...]
 
 
-def controls(shelf: Shelf, limits: Limits) -> Controls:
+def controls(library: ModelLibrary, limits: Limits) -> Controls:
     """The model, the system prompt and the sampling knobs."""
-    names = list(shelf)
+    names = list(library)
     return Controls(
         gr.Dropdown(names, value=names[0] if names else None, label=say("weights"), elem_id="weights"),
         gr.Textbox("", label=say("system"), lines=2, max_length=limits.text, render=False),
@@ -74,16 +74,18 @@ def sampling_of(
     return Sampling(temperature, int(top_k), top_p, penalty, int(new_tokens), int(seed), words)
 
 
-def chat_page(page: gr.Blocks, shelf: Shelf, desk: Desk, limits: Limits, examples: list[Conversation]) -> gr.Dropdown:
+def chat_page(
+    page: gr.Blocks, library: ModelLibrary, queue: GenerationQueue, limits: Limits, examples: list[Conversation]
+) -> gr.Dropdown:
     """Build the chat into the page that is being built; returns the choice of weights."""
-    chosen = controls(shelf, limits)
+    chosen = controls(library, limits)
 
     def reply(
-        asked: Asked, history: list[Turn], request: gr.Request, name: str | None, system: str, *knobs: Any
+        asked: QuestionInput, history: list[ChatTurn], request: gr.Request, name: str | None, system: str, *knobs: Any
     ) -> Iterator[str]:
-        reader = reader_of(page, request)
+        client = client_of(page, request)
         with told():
-            yield from answer(shelf, desk, limits, name, asked, history, system, sampling_of(*knobs), reader)
+            yield from answer(library, queue, limits, name, asked, history, system, sampling_of(*knobs), client)
 
     chat = gr.ChatInterface(
         reply,
@@ -95,7 +97,7 @@ def chat_page(page: gr.Blocks, shelf: Shelf, desk: Desk, limits: Limits, example
             allow_tags=False,
             show_label=False,
             elem_id="chatbot",
-            placeholder=None if len(shelf) else say("no_weights"),
+            placeholder=None if len(library) else say("no_weights"),
         ),
         textbox=question_box("question"),
         additional_inputs=[chosen.weights, chosen.system, *chosen.knobs],
@@ -135,25 +137,25 @@ def _survive(page: gr.Blocks, chat: gr.ChatInterface, limits: Limits) -> None:
 
 
 def answer(
-    shelf: Shelf,
-    desk: Desk,
+    library: ModelLibrary,
+    queue: GenerationQueue,
     limits: Limits,
     name: str | None,
-    asked: Asked,
-    history: list[Turn],
+    asked: QuestionInput,
+    history: list[ChatTurn],
     system: str,
     sampling: Sampling,
-    reader: Reader = NOBODY_ELSE,
+    client: Client = LOCAL_CLIENT,
 ) -> Iterator[str]:
     """The growing answer. Closing it stops the generation."""
     messages = conversation(history, asked, system, limits)
-    chat_model = shelf.open(name)
+    chat_model = library.open(name)
     if chat_model.blind_to(messages):
         raise DataError(f"{name} sees no pictures. Choose another model above, or begin anew without them")
-    yield from desk.growing(chat_model, messages, sampling, reader)
+    yield from queue.stream_text(chat_model, messages, sampling, client)
 
 
-def example(record: Conversation) -> Asked:
+def example(record: Conversation) -> QuestionInput:
     """A record's first question as a suggestion."""
     first = next(message for message in record.messages if message.role == "user")
     return {"text": first.text, "files": [image.path for image in record.images if image.path]}

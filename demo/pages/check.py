@@ -6,13 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from demo.pages.check_words import HEADERS, code_table, told_cards, told_check, told_clean
+from demo.pages.check_words import HEADERS, cards_text, check_text, cleaned_text, code_table
 from demo.pages.i18n import language, say
 from demo.pages.parts.chat_messages import told
-from demo.pages.parts.check_session import Checked, checking, clean, pictures_folder
+from demo.pages.parts.check_session import CheckResult, clean, images_folder, run_check
 from demo.pages.parts.finding_cards import cards
 from demo.server.limits import DEFAULT
-from demo.server.uploads import new_folder
+from demo.server.uploads import new_download_folder
 from llm.config.schema import Source
 from llm.errors import EyegraftError
 
@@ -20,7 +20,7 @@ CODE = 3  # the column of the table that names the code
 
 
 @dataclass(frozen=True, slots=True)
-class CheckView:
+class CheckComponents:
     """What a check fills: summary, table, cards of the chosen code, and the cleaned files."""
 
     view: gr.Column
@@ -51,25 +51,27 @@ def check_page(file: gr.Dropdown, start: gr.Button, stop: gr.Button, sources: di
         yield _empty("...")  # what was found before may be of another file
         with told():
             try:
-                for checked in checking(sources[path]):
+                for checked in run_check(sources[path]):
                     yield _shown(checked, language(request))
             except EyegraftError:
                 yield _empty()
                 raise
 
-    def choose(checked: Checked | None, event: gr.SelectData, request: gr.Request) -> list[Any]:
+    def choose(checked: CheckResult | None, event: gr.SelectData, request: gr.Request) -> list[Any]:
         code = event.row_value[CODE] if event.row_value else ""
         return _cards(checked, str(code), language(request))
 
-    def write(checked: Checked | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
+    def write(checked: CheckResult | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
         if checked is None:
             return [gr.skip()] * len(view.files)
         with told():
             total = checked.report.rows
-            fixed = clean(checked, new_folder(DEFAULT.uploads), lambda rows, _: progress((rows, total), unit="rows"))
-        folder = pictures_folder(checked.source) if fixed.report.images else ""
+            fixed = clean(
+                checked, new_download_folder(DEFAULT.uploads), lambda rows, _: progress((rows, total), unit="rows")
+            )
+        folder = images_folder(checked.source) if fixed.report.images else ""
         files = [gr.DownloadButton(value=str(path), visible=True) for path in (fixed.out, fixed.quarantine)]
-        return [told_clean(fixed, folder, language(request)), *files]
+        return [cleaned_text(fixed, folder, language(request)), *files]
 
     started = start.click(lambda: gr.Column(visible=True), None, view.view, api_visibility="private")
     checks = started.then(check, file, view.outputs, show_progress="hidden", **many)
@@ -79,7 +81,7 @@ def check_page(file: gr.Dropdown, start: gr.Button, stop: gr.Button, sources: di
     return view.view
 
 
-def _view() -> CheckView:
+def _view() -> CheckComponents:
     with gr.Column(visible=False) as column:
         summary = gr.Markdown(elem_id="check-summary")
         with gr.Row():
@@ -91,7 +93,7 @@ def _view() -> CheckView:
                 table = _table()
             with gr.Column(scale=6, min_width=360):
                 head, found = gr.Markdown(), gr.HTML(elem_id="check-cards")
-    return CheckView(column, summary, table, (head, found), write, (written, files[0], files[1]), gr.State(None))
+    return CheckComponents(column, summary, table, (head, found), write, (written, files[0], files[1]), gr.State(None))
 
 
 def _table() -> gr.Dataframe:
@@ -109,13 +111,13 @@ def _table() -> gr.Dataframe:
     )
 
 
-def _shown(checked: Checked, lang: str) -> list[Any]:
+def _shown(checked: CheckResult, lang: str) -> list[Any]:
     """A check so far, or with the cards of its first code once it is done."""
     rows = code_table(checked, lang)
     table = gr.Dataframe(value=rows, headers=HEADERS[lang], visible=bool(rows))
     found = _cards(checked, str(rows[0][CODE]), lang) if rows and checked.done else ["", ""]
     button = gr.Button(visible=checked.done and checked.report.rows > 0 and not checked.report.clean)
-    return [told_check(checked, lang), table, *found, button, *_empty()[5:8], checked if checked.done else None]
+    return [check_text(checked, lang), table, *found, button, *_empty()[5:8], checked if checked.done else None]
 
 
 def _empty(summary: str = "") -> list[Any]:
@@ -124,9 +126,9 @@ def _empty(summary: str = "") -> list[Any]:
     return [summary, gr.Dataframe(visible=False), "", "", gr.Button(visible=False), "", hidden, hidden, None]
 
 
-def _cards(checked: Checked | None, code: str, lang: str) -> list[Any]:
+def _cards(checked: CheckResult | None, code: str, lang: str) -> list[Any]:
     """The findings of a code; the browser may have sent any."""
     if checked is None or code not in checked.report.counts:
         return [gr.skip(), gr.skip()]
     shown = checked.of(code)
-    return [told_cards(code, len(shown), checked.report.counts[code], lang), cards(shown)]
+    return [cards_text(code, len(shown), checked.report.counts[code], lang), cards(shown)]

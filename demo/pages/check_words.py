@@ -2,7 +2,7 @@
 
 from data_tools.check.findings import CODES
 from data_tools.check.fix import Fixed
-from demo.pages.parts.check_session import Checked
+from demo.pages.parts.check_session import CheckResult
 
 CHECK = {
     "en": {
@@ -37,7 +37,7 @@ CHECK = {
 HEADERS = {"en": ["count", "level", "found", "code"], "zh": ["数量", "级别", "问题", "代码"]}
 
 
-def told_check(checked: Checked, lang: str) -> str:
+def check_text(checked: CheckResult, lang: str) -> str:
     """What was read and what became of it, in a line."""
     words, report = CHECK[lang], checked.report
     parts = [words["rows"].format(report.rows), words["images"].format(report.images)]
@@ -48,7 +48,7 @@ def told_check(checked: Checked, lang: str) -> str:
     return " · ".join([f"`{checked.source.path}`", *parts, *verdict, *([words["clean"]] if report.clean else [])])
 
 
-def code_table(checked: Checked, lang: str) -> list[list[str | int]]:
+def code_table(checked: CheckResult, lang: str) -> list[list[str | int]]:
     """Count, level, title and code of what was found, errors first."""
     counts = checked.report.counts
     order = sorted(counts, key=lambda code: CODES[code].level)  # of a level in the order in which codes are told
@@ -60,13 +60,13 @@ def title(code: str, lang: str) -> str:
     return CODES[code].title_zh if lang == "zh" else CODES[code].title
 
 
-def told_cards(code: str, shown: int, count: int, lang: str) -> str:
+def cards_text(code: str, shown: int, count: int, lang: str) -> str:
     """Above the cards of a code: its title, and how many of how many follow where these are not all."""
     more = f" · {CHECK[lang]['shown'].format(shown, count)}" if count > shown else ""
     return f"**{title(code, lang).replace('<', '&lt;')}**{more}"
 
 
-def told_clean(fixed: Fixed, folder: str, lang: str) -> str:
+def cleaned_text(fixed: Fixed, folder: str, lang: str) -> str:
     """How many rows went where. `folder` is where the pictures lie, empty where there are none."""
     words = CHECK[lang]
     lines = [words["kept"].format(fixed.out.name, fixed.kept)]

@@ -7,15 +7,15 @@ from typing import Any
 import gradio as gr
 
 from demo import probes
-from demo.model_library import Shelf
+from demo.model_library import ModelLibrary
 from demo.pages.chat import SEEDS, question_box
 from demo.pages.i18n import say
-from demo.pages.parts.chat_messages import Asked, conversation, told
+from demo.pages.parts.chat_messages import QuestionInput, conversation, told
 from demo.pages.parts.records import load_records
-from demo.server.generation_queue import NOBODY_ELSE, Desk, Reader
+from demo.server.generation_queue import LOCAL_CLIENT, Client, GenerationQueue
 from demo.server.limits import DEFAULT, Limits
-from demo.server.uploads import new_folder
-from demo.server.visitors import reader_of
+from demo.server.uploads import new_download_folder
+from demo.server.visitors import client_of
 from llm.chat.sampling import Sampling
 from llm.config.schema import Source
 from llm.formats.conversation import Message
@@ -34,12 +34,12 @@ class Pane:
 
 
 def compare_page(
-    page: gr.Blocks, shelf: Shelf, desk: Desk, limits: Limits, sources: dict[str, Source]
+    page: gr.Blocks, library: ModelLibrary, queue: GenerationQueue, limits: Limits, sources: dict[str, Source]
 ) -> tuple[gr.Dropdown, ...]:
     """Build the comparison into the current page; returns the choices of weights."""
     asked = question_box("compare-question", say("ask_both"))
     with gr.Row():
-        panes = [_pane(shelf, side, number) for number, side in enumerate(("left", "right"))]
+        panes = [_pane(library, side, number) for number, side in enumerate(("left", "right"))]
     with gr.Accordion(say("settings"), open=False):
         system = gr.Textbox("", label=say("system"), lines=2, max_length=limits.text)
         temperature = gr.Slider(0, 2, 0, step=0.05, label=say("temperature"))
@@ -49,7 +49,7 @@ def compare_page(
     names = [pane.weights for pane in panes]
 
     def both(
-        question: Asked,
+        question: QuestionInput,
         left: str,
         right: str,
         system: str,
@@ -61,7 +61,7 @@ def compare_page(
         with told():
             messages = conversation([], question, system, limits)
             sampling = Sampling(temperature, max_new_tokens=int(new_tokens), seed=int(seed))
-            yield from answers(shelf, desk, messages, (left, right), sampling, reader_of(page, request))
+            yield from answers(library, queue, messages, (left, right), sampling, client_of(page, request))
 
     answering = asked.submit(
         both,
@@ -71,12 +71,12 @@ def compare_page(
         api_visibility="private",
     )
     asked.stop(None, cancels=[answering])
-    _probe_table(shelf, desk, sources, names)
+    _probe_table(library, queue, sources, names)
     return tuple(names)
 
 
-def _pane(shelf: Shelf, side: str, number: int) -> Pane:
-    names = list(shelf)
+def _pane(library: ModelLibrary, side: str, number: int) -> Pane:
+    names = list(library)
     first = names[min(number, len(names) - 1)] if names else None
     with gr.Column():
         return Pane(
@@ -87,25 +87,31 @@ def _pane(shelf: Shelf, side: str, number: int) -> Pane:
 
 
 def answers(
-    shelf: Shelf,
-    desk: Desk,
+    library: ModelLibrary,
+    queue: GenerationQueue,
     messages: tuple[Message, ...],
     names: tuple[str, str],
     sampling: Sampling,
-    reader: Reader = NOBODY_ELSE,
+    client: Client = LOCAL_CLIENT,
 ) -> Iterator[list[str]]:
     """[left answer, left author, right answer, right author] as both grow, the left one first."""
     shown = ["", "", "", ""]
     for side, name in enumerate(names):
-        chat_model = shelf.open(name)
-        shown[2 * side + 1] = shelf.weights[name].describe()
-        said = iter([BLIND]) if chat_model.blind_to(messages) else desk.growing(chat_model, messages, sampling, reader)
+        chat_model = library.open(name)
+        shown[2 * side + 1] = library.weights[name].describe()
+        said = (
+            iter([BLIND])
+            if chat_model.blind_to(messages)
+            else queue.stream_text(chat_model, messages, sampling, client)
+        )
         for text in said:
             shown[2 * side] = text
             yield list(shown)
 
 
-def _probe_table(shelf: Shelf, desk: Desk, sources: dict[str, Source], names: list[gr.Dropdown]) -> None:
+def _probe_table(
+    library: ModelLibrary, queue: GenerationQueue, sources: dict[str, Source], names: list[gr.Dropdown]
+) -> None:
     """The probes below the panes, with the table as files."""
     gr.Markdown(say("probes_about"))
     with gr.Row():
@@ -122,11 +128,11 @@ def _probe_table(shelf: Shelf, desk: Desk, sources: dict[str, Source], names: li
         with told():
             records = load_records(sources[path]) if path in sources else ()
             listed = [*probes.text_probes(name), *probes.image_probes(records)]
-            chat_models = shelf.open(left), shelf.open(right)
-            authors = shelf.weights[left].describe(), shelf.weights[right].describe()
-            done: list[probes.Asked] = []
+            chat_models = library.open(left), library.open(right)
+            authors = library.weights[left].describe(), library.weights[right].describe()
+            done: list[probes.ProbeResult] = []
             for number, probe in enumerate(listed, 1):
-                with desk.turn():
+                with queue.turn():
                     done += probes.ask(*chat_models, [probe], Sampling(max_new_tokens=PROBE_TOKENS))
                 files = _files(done, authors) if number == len(listed) else (gr.skip(), gr.skip())
                 yield [probes.summary(done), [one.row() for one in done], *files]
@@ -136,9 +142,9 @@ def _probe_table(shelf: Shelf, desk: Desk, sources: dict[str, Source], names: li
     )
 
 
-def _files(asked: list[probes.Asked], authors: tuple[str, str]) -> tuple[gr.DownloadButton, gr.DownloadButton]:
+def _files(asked: list[probes.ProbeResult], authors: tuple[str, str]) -> tuple[gr.DownloadButton, gr.DownloadButton]:
     """The finished table as two files to fetch."""
-    folder = new_folder(DEFAULT.uploads)
+    folder = new_download_folder(DEFAULT.uploads)
     contents = {"probes.csv": probes.as_csv(asked, *authors), "probes.md": probes.as_markdown(asked, *authors)}
     for name, text in contents.items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -4,11 +4,11 @@ from typing import Any
 
 import gradio as gr
 
-from demo.model_library import Shelf
+from demo.model_library import ModelLibrary
 from demo.pages.check import check_page
-from demo.pages.i18n import language, say, told_record
+from demo.pages.i18n import language, record_text, say
 from demo.pages.parts.chat_messages import told
-from demo.pages.parts.records import IMAGE, LEARNED, Shown, draw, show
+from demo.pages.parts.records import IMAGE, LEARNED, RecordView, sample_records, view_record
 from llm.config.schema import Source
 from vlm.vision.images import read_image
 
@@ -16,11 +16,11 @@ DRAWN = 3
 COLOURS = {LEARNED: "#16a34a", IMAGE: "#2563eb"}
 
 
-def data_page(shelf: Shelf, sources: dict[str, Source]) -> gr.Dropdown:
+def data_page(library: ModelLibrary, sources: dict[str, Source]) -> gr.Dropdown:
     """Build the view of the data into the current page; returns the choice of weights, whose tokenizer reads it."""
     with gr.Row():
         file = gr.Dropdown(list(sources), value=next(iter(sources), None), label=say("file"), elem_id="data-file")
-        names = list(shelf)
+        names = list(library)
         weights = gr.Dropdown(names, value=names[0] if names else None, label=say("weights"))
         with gr.Column(min_width=200):
             again = gr.Button(say("draw"), variant="primary", elem_id="draw")
@@ -41,8 +41,8 @@ def data_page(shelf: Shelf, sources: dict[str, Source]) -> gr.Dropdown:
         if path not in sources:
             return [seed, *[gr.skip()] * len(outputs)]
         with told():
-            encoder = shelf.open(name).encoder
-            records = [show(record, encoder) for record in draw(sources[path], DRAWN, seed)]
+            encoder = library.open(name).encoder
+            records = [view_record(record, encoder) for record in sample_records(sources[path], DRAWN, seed)]
         cells = [cell for record in records for cell in _cells(record, language(request))]
         return [seed + 1, *cells, *[gr.skip()] * (len(outputs) - len(cells))]
 
@@ -56,7 +56,7 @@ def data_page(shelf: Shelf, sources: dict[str, Source]) -> gr.Dropdown:
     return weights
 
 
-def _cells(record: Shown, lang: str) -> list[Any]:
+def _cells(record: RecordView, lang: str) -> list[Any]:
     # Decoded here: gradio would refuse to hand out files from outside the folder it was started in.
     pictures = gr.Gallery(value=[read_image(image) for image in record.pictures], visible=bool(record.pictures))
-    return [told_record(record, lang), pictures, record.spans]
+    return [record_text(record, lang), pictures, record.spans]

@@ -5,8 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo.pages.parts.records import Shown
-from demo.pages.parts.run_status import State
+from demo.pages.parts.records import RecordView
+from demo.pages.parts.run_status import RunState
 
 ENGLISH = {
     "title": "Eyegraft",
@@ -121,7 +121,7 @@ def language(request: gr.Request) -> str:
     return "zh" if request.headers.get("accept-language", "").lower().startswith("zh") else "en"
 
 
-def told_state(state: State, lang: str, odd_rows: int = 0) -> str:
+def state_text(state: RunState, lang: str, odd_rows: int = 0) -> str:
     """How far a run is, in a line; and how many of its lines are left out."""
     words = STATE[lang]
     total = f" / {state.total:,}" if state.total else ""
@@ -137,7 +137,7 @@ def told_state(state: State, lang: str, odd_rows: int = 0) -> str:
     return " · ".join(parts)
 
 
-def told_skipped(skipped: Mapping[str, str], lang: str) -> str:
+def skipped_text(skipped: Mapping[str, str], lang: str) -> str:
     """Folders that cannot be read, with the reasons; nothing where there are none."""
     shown = [f"- {_inert(name)}: {_inert(reason)}" for name, reason in list(skipped.items())[:SKIPPED_SHOWN]]
     more = len(skipped) - len(shown)
@@ -150,7 +150,7 @@ def _inert(text: str) -> str:
     return f"`{line[:SKIPPED_LETTERS]}{'...' if len(line) > SKIPPED_LETTERS else ''}`"
 
 
-def told_record(record: Shown, lang: str) -> str:
+def record_text(record: RecordView, lang: str) -> str:
     """A record's place and size, in a line."""
     counts = RECORD[lang].format(record.tokens, record.supervised, record.image_rows)
     return f"`{record.place}` · {counts}"

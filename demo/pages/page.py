@@ -8,7 +8,7 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from demo.model_library import Shelf
+from demo.model_library import ModelLibrary
 from demo.pages.chat import EXAMPLES, chat_page
 from demo.pages.compare import compare_page
 from demo.pages.data import data_page
@@ -16,9 +16,9 @@ from demo.pages.i18n import I18N, say
 from demo.pages.page_gate import PageGate
 from demo.pages.parts.finding_cards import CSS as CARDS
 from demo.pages.runs import runs_page
-from demo.server.generation_queue import Desk
+from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import Limits
-from demo.server.uploads import KEPT_SECONDS
+from demo.server.uploads import UPLOAD_LIFETIME
 from demo.server.visitors import Visitors
 from llm.config.schema import Source
 from llm.errors import EyegraftError
@@ -38,22 +38,22 @@ button:is([title="Share"], [title="分享"]) { display: none !important; }  /* w
 """
 
 
-def build_page(shelf: Shelf, desk: Desk, limits: Limits, sources: dict[str, Source]) -> gr.Blocks:
+def build_page(library: ModelLibrary, queue: GenerationQueue, limits: Limits, sources: dict[str, Source]) -> gr.Blocks:
     """All four pages. `sources` are the data files that may be looked at."""
     examples = _examples(sources.values())
-    with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=(SWEEP, KEPT_SECONDS)) as page:
+    with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=(SWEEP, UPLOAD_LIFETIME)) as page:
         with gr.Tab(say("chat"), id="chat"):
-            choices = [chat_page(page, shelf, desk, limits, examples)]
+            choices = [chat_page(page, library, queue, limits, examples)]
         with gr.Tab(say("compare"), id="compare"):
-            choices += compare_page(page, shelf, desk, limits, sources)
+            choices += compare_page(page, library, queue, limits, sources)
         with gr.Tab(say("runs"), id="runs"):
-            runs_page(page, shelf)
+            runs_page(page, library)
         with gr.Tab(say("data"), id="data"):
-            choices.append(data_page(shelf, sources))
+            choices.append(data_page(library, sources))
 
         def refresh(*chosen: str | None) -> list[gr.Dropdown]:
             """What was trained since the page was built can be chosen too; what is chosen stays."""
-            names = shelf.look()
+            names = library.refresh()
             return [gr.Dropdown(names, value=name if name in names else next(iter(names), None)) for name in chosen]
 
         page.load(refresh, choices, choices, api_visibility="private", show_progress="hidden")

@@ -7,10 +7,10 @@ from anyio.to_thread import run_sync
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from demo.pages.page_events import Unfit, understood
-from demo.server.guard import UPLOAD, Refusal, read_body, refuse, replay, visitor_of
+from demo.pages.page_events import InvalidEvent, parse_event
+from demo.server.guard import UPLOAD, ErrorResponse, read_body, replay, send_error, visitor_of
 from demo.server.limits import Limits
-from demo.server.uploads import uploaded
+from demo.server.uploads import uploaded_file
 from demo.server.visitors import Visitors
 from llm.errors import ImageError
 
@@ -51,51 +51,51 @@ class PageGate:
         if refusal is None and scope["method"] == "POST":
             receive, refusal = await self._judge_body(scope, receive)
         if refusal is not None:
-            await refuse(refusal, scope, send)
+            await send_error(refusal, scope, send)
             return
         await self.app(scope, receive, send)
 
-    def _judge_address(self, method: str, path: str, query: bytes) -> Refusal | None:
+    def _judge_address(self, method: str, path: str, query: bytes) -> ErrorResponse | None:
         if len(query) > QUERY:
-            return Refusal(414, f"the query string is longer than {QUERY} bytes")
+            return ErrorResponse(414, f"the query string is longer than {QUERY} bytes")
         if method == "POST":
-            return None if path in POSTED else Refusal(404, "there is nothing to post to at this address")
+            return None if path in POSTED else ErrorResponse(404, "there is nothing to post to at this address")
         if method not in ("GET", "HEAD"):
-            return Refusal(405, "GET and POST are understood")
+            return ErrorResponse(405, "GET and POST are understood")
         if path.startswith(FILE):
             return _judge_file(path.removeprefix(FILE))
-        return None if path in FETCHED or path.startswith(FETCHED_BELOW) else Refusal(404, "nothing is here")
+        return None if path in FETCHED or path.startswith(FETCHED_BELOW) else ErrorResponse(404, "nothing is here")
 
-    async def _judge_body(self, scope: Scope, receive: Receive) -> tuple[Receive, Refusal | None]:
+    async def _judge_body(self, scope: Scope, receive: Receive) -> tuple[Receive, ErrorResponse | None]:
         """The request as it is passed on, and why it is not."""
         visitor, path = visitor_of(HTTPConnection(scope)), scope["path"]
         limit = self.limits.body if path == UPLOAD else self.limits.event
         body = await read_body(receive, limit)
         if body is None:
-            return receive, Refusal(413, f"the request is larger than {limit:,} bytes")
+            return receive, ErrorResponse(413, f"the request is larger than {limit:,} bytes")
         if path == UPLOAD:
             return replay(body, receive), await run_sync(self._judge_upload, visitor, body)
         if path not in EVENTS:
             return replay(body, receive), None
         try:
-            event = await run_sync(understood, body, self.page.fns)
-        except Unfit as error:
-            return receive, Refusal(422, str(error))
+            event = await run_sync(parse_event, body, self.page.fns)
+        except InvalidEvent as error:
+            return receive, ErrorResponse(422, str(error))
         found = self.visitors.event(visitor, event.session_hash)
         # The headers still tell the length that was sent: gradio reads what comes.
-        return replay(json.dumps(event.model_dump()).encode(), receive), Refusal(429, found) if found else None
+        return replay(json.dumps(event.model_dump()).encode(), receive), ErrorResponse(429, found) if found else None
 
-    def _judge_upload(self, visitor: str, body: bytes) -> Refusal | None:
+    def _judge_upload(self, visitor: str, body: bytes) -> ErrorResponse | None:
         if body.lower().count(b"content-disposition:") > FILES:
-            return Refusal(413, f"more than {FILES} files at once")
+            return ErrorResponse(413, f"more than {FILES} files at once")
         found = self.visitors.upload(visitor, len(body))
-        return Refusal(429, found) if found else None
+        return ErrorResponse(429, found) if found else None
 
 
-def _judge_file(path: str) -> Refusal | None:
+def _judge_file(path: str) -> ErrorResponse | None:
     """Only a file's own name will do: gradio takes another that leads there, `http://.../../file`, for an address."""
     try:
-        own = str(uploaded(path)) == path
+        own = str(uploaded_file(path)) == path
     except ImageError:
         own = False
-    return None if own else Refusal(403, "no file that was uploaded or made here")
+    return None if own else ErrorResponse(403, "no file that was uploaded or made here")

@@ -4,18 +4,18 @@ from typing import Any
 
 import gradio as gr
 
-from demo.model_library import Shelf
-from demo.pages.i18n import language, say, told_skipped, told_state
+from demo.model_library import ModelLibrary
+from demo.pages.i18n import language, say, skipped_text, state_text
 from demo.pages.parts.chat_messages import told
 from demo.pages.parts.curves import draw_curves
-from demo.pages.parts.run_status import find_runs, stamp, watch
+from demo.pages.parts.run_status import find_runs, read_run, stamp
 
 EVERY = 2.0  # seconds
 
 
-def runs_page(page: gr.Blocks, shelf: Shelf) -> None:
+def runs_page(page: gr.Blocks, library: ModelLibrary) -> None:
     """Build the view of the runs into the current page."""
-    root = shelf.root
+    root = library.root
     chosen = gr.Dropdown(label=say("run"), elem_id="run", interactive=True)
     state = gr.Markdown(elem_id="run-state")
     curves = gr.Plot(show_label=False, elem_id="curves")
@@ -31,7 +31,7 @@ def runs_page(page: gr.Blocks, shelf: Shelf) -> None:
     def names(now: str | None, request: gr.Request) -> list[Any]:
         """The runs that are there; the one that is being looked at stays. And what is left out."""
         found, skipped = find_runs(root)
-        text = told_skipped(shelf.skipped | skipped, language(request))
+        text = skipped_text(library.skipped | skipped, language(request))
         chosen = gr.Dropdown(found, value=now if now in found else next(iter(found), None))
         return [chosen, gr.Markdown(text, visible=bool(text))]
 
@@ -41,8 +41,8 @@ def runs_page(page: gr.Blocks, shelf: Shelf) -> None:
             return [gr.skip()] * len(outputs)
         now = [name, *stamp(folder)]
         with told():
-            view = watch(folder)
-        text = told_state(view.state, language(request), view.odd_rows)
+            view = read_run(folder)
+        text = state_text(view.state, language(request), view.odd_rows)
         if now == seen:  # only time went by: plots that are drawn again would flicker
             return [seen, text, *[gr.skip()] * (len(outputs) - 2)]
         return [now, text, draw_curves(view.rows), view.samples, view.report, view.tail]

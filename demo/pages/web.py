@@ -8,12 +8,12 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from demo.model_library import Shelf
+from demo.model_library import ModelLibrary
 from demo.pages.parts.records import find_sources
 from demo.server.api import build_api
-from demo.server.generation_queue import Desk
-from demo.server.limits import DEFAULT, Limits, strangers
-from demo.server.serve import hosts_of
+from demo.server.generation_queue import GenerationQueue
+from demo.server.limits import DEFAULT, Limits, public_limits
+from demo.server.serve import allowed_hosts
 from demo.server.sockets import ended_by_signal, listen
 from llm.errors import DataError
 
@@ -22,14 +22,14 @@ def web(
     named: list[str], root: Path, data: list[str], host: str, port: int, public: bool, token: str, name: str
 ) -> None:
     """Answer until stopped. ConfigError for an address that strangers could reach unasked."""
-    hosts = hosts_of(host, public, token, name)
-    limits = strangers() if public else DEFAULT
-    shelf = Shelf(root, named, Path.cwd())
-    desk = Desk(shelf, limits.waiting, limits.share_waiting)
+    hosts = allowed_hosts(host, public, token, name)
+    limits = public_limits() if public else DEFAULT
+    library = ModelLibrary(root, named, Path.cwd())
+    queue = GenerationQueue(library, limits.waiting, limits.share_waiting)
     with ended_by_signal(), private_folders():
-        app = open_web(shelf, desk, data, hosts, token, limits)
+        app = open_web(library, queue, data, hosts, token, limits)
         print(f"http://{host}:{port}/{'?token=' + token if token else ''}", flush=True)
-        listen(app, host, port, limits, desk.close)
+        listen(app, host, port, limits, queue.close)
 
 
 @contextmanager
@@ -54,14 +54,19 @@ def private_folders() -> Iterator[None]:
 
 
 def open_web(
-    shelf: Shelf, desk: Desk, data: list[str], hosts: frozenset[str], token: str, limits: Limits = DEFAULT
+    library: ModelLibrary,
+    queue: GenerationQueue,
+    data: list[str],
+    hosts: frozenset[str],
+    token: str,
+    limits: Limits = DEFAULT,
 ) -> FastAPI:
     """The application: page at /, API at /v1. Raises DataError for a data file that is not there."""
     from demo.pages.page import build_page, mount  # not before GRADIO_TEMP_DIR is set: gradio reads it when imported
 
     for path in data:
-        if not (shelf.home / path).exists():
+        if not (library.home / path).exists():
             raise DataError(f"--data {path}: no such file")
-    app = build_api(desk, hosts, token, limits)
-    mount(app, build_page(shelf, desk, limits, find_sources(shelf, data)), limits)
+    app = build_api(queue, hosts, token, limits)
+    mount(app, build_page(library, queue, limits, find_sources(library, data)), limits)
     return app

@@ -15,8 +15,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from demo.server.chat_request import ChatRequest, messages_of, sampling_of
-from demo.server.generation_queue import Busy, Desk
-from demo.server.guard import Guard, Refusal, visitor_of
+from demo.server.generation_queue import Busy, GenerationQueue
+from demo.server.guard import ErrorResponse, Guard, visitor_of
 from demo.server.limits import DEFAULT, Limits
 from llm.chat.token_stream import Reply
 from llm.errors import DataError, EyegraftError
@@ -25,13 +25,13 @@ GLANCE = 0.5  # seconds between two looks at whether a client that waits has lef
 LEFT = 499  # nginx's number for "the client closed the request"; nobody reads it
 
 
-STOPPED = Refusal(503, "the answer was stopped before its end: ask again", "server_error", "stopped")
+STOPPED = ErrorResponse(503, "the answer was stopped before its end: ask again", "server_error", "stopped")
 
 
 class Refused(Exception):
     """Raised where a request turns out to be wrong; becomes its answer."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: ErrorResponse) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
 
@@ -50,7 +50,7 @@ class Job:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.name}
 
 
-def build_api(desk: Desk, hosts: frozenset[str], token: str = "", limits: Limits = DEFAULT) -> FastAPI:
+def build_api(queue: GenerationQueue, hosts: frozenset[str], token: str = "", limits: Limits = DEFAULT) -> FastAPI:
     """The application. `hosts` are the names it answers to; with a token, all but /healthz needs it."""
     app = FastAPI(title="Eyegraft", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
     app.add_middleware(Guard, hosts=hosts, token=token, limits=limits)
@@ -73,13 +73,13 @@ def build_api(desk: Desk, hosts: frozenset[str], token: str = "", limits: Limits
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
         """The models that answer here."""
-        rows = [{"id": name, "object": "model", "created": began, "owned_by": "eyegraft"} for name in desk.chat_models]
+        rows = [{"id": name, "object": "model", "created": began, "owned_by": "eyegraft"} for name in queue.chat_models]
         return {"object": "list", "data": rows}
 
     @app.post("/v1/chat/completions", response_model=None)
     async def completions(asked: ChatRequest, request: Request) -> Response:
         """One answer, whole or as a stream of server-sent events."""
-        job = await run_sync(_begin, asked, desk, limits, visitor_of(request), limiter=beginning)
+        job = await run_sync(_begin, asked, queue, limits, visitor_of(request), limiter=beginning)
         if asked.stream:
             usage = asked.stream_options is not None and asked.stream_options.include_usage
             return StreamingResponse(_events(job, request, usage), media_type="text/event-stream")
@@ -92,22 +92,22 @@ def build_api(desk: Desk, hosts: frozenset[str], token: str = "", limits: Limits
     return app
 
 
-def _begin(asked: ChatRequest, desk: Desk, limits: Limits, visitor: str) -> Job:
+def _begin(asked: ChatRequest, queue: GenerationQueue, limits: Limits, visitor: str) -> Job:
     """Everything that can be refused is refused here; then the answer has its place in the queue."""
-    desk.check_place(visitor)
-    if asked.model not in desk.chat_models:
-        known = ", ".join(desk.chat_models)
+    queue.check_capacity(visitor)
+    if asked.model not in queue.chat_models:
+        known = ", ".join(queue.chat_models)
         raise Refused(
-            Refusal(404, f"no model is called that; here are: {known}", code="model_not_found", param="model")
+            ErrorResponse(404, f"no model is called that; here are: {known}", code="model_not_found", param="model")
         )
-    chat_model = desk.chat_models[asked.model]
+    chat_model = queue.chat_models[asked.model]
     messages = messages_of(asked, limits)
     tokens = len(chat_model.encoder.prompt(messages)[0])
     if tokens >= chat_model.context:
         found = f"the conversation is {tokens:,} tokens long, the model reads {chat_model.context:,}"
-        raise Refused(Refusal(400, found, code="context_length_exceeded", param="messages"))
+        raise Refused(ErrorResponse(400, found, code="context_length_exceeded", param="messages"))
     sampling = sampling_of(asked, min(limits.new_tokens, chat_model.context - tokens))
-    return Job(asked.model, desk.ask(chat_model, messages, sampling, visitor))
+    return Job(asked.model, queue.submit(chat_model, messages, sampling, visitor))
 
 
 async def _pieces(reply: Reply, request: Request) -> AsyncIterator[str]:
@@ -131,7 +131,7 @@ async def _events(job: Job, request: Request, usage: bool) -> AsyncIterator[str]
         async for piece in _pieces(job.reply, request):
             yield event({**head, "choices": [_choice({"content": piece})]})
     except EyegraftError as error:
-        yield event(Refusal(400, str(error)).body())
+        yield event(ErrorResponse(400, str(error)).body())
         return
     if not job.reply.finish:  # clients take an answer without [DONE] for what it is
         yield event(STOPPED.body())
@@ -166,12 +166,12 @@ def event(content: dict[str, Any]) -> str:
     return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
 
 
-def full(error: Busy) -> Refusal:
+def full(error: Busy) -> ErrorResponse:
     """The answer when the queue is full."""
-    return Refusal(429, str(error), "rate_limit_error", "busy")
+    return ErrorResponse(429, str(error), "rate_limit_error", "busy")
 
 
-def answer(refusal: Refusal) -> JSONResponse:
+def answer(refusal: ErrorResponse) -> JSONResponse:
     """A refusal as a response."""
     return JSONResponse(refusal.body(), refusal.status)
 
@@ -189,13 +189,13 @@ async def _busy(_: Request, error: Exception) -> JSONResponse:
 async def _wrong(_: Request, error: Exception) -> JSONResponse:
     """Messages that break a law, or pictures that are refused."""
     assert isinstance(error, DataError)
-    return answer(Refusal(400, str(error), param="messages"))
+    return answer(ErrorResponse(400, str(error), param="messages"))
 
 
 async def _not_opened(_: Request, error: Exception) -> JSONResponse:
     """A model that cannot be opened, such as a run that was deleted meanwhile."""
     assert isinstance(error, EyegraftError)
-    return answer(Refusal(503, str(error), "server_error", param="model"))
+    return answer(ErrorResponse(503, str(error), "server_error", param="model"))
 
 
 async def _not_understood(_: Request, error: Exception) -> JSONResponse:
@@ -203,14 +203,14 @@ async def _not_understood(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     fault = error.errors()[0]
     place = ".".join(str(step) for step in fault["loc"] if step != "body")
-    return answer(Refusal(400, f"{place or 'body'}: {fault['msg']}", param=place or None))
+    return answer(ErrorResponse(400, f"{place or 'body'}: {fault['msg']}", param=place or None))
 
 
 async def _not_there(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return answer(Refusal(error.status_code, str(error.detail)))
+    return answer(ErrorResponse(error.status_code, str(error.detail)))
 
 
 async def _our_fault(_: Request, error: Exception) -> JSONResponse:
     """The server's log has the trace; the client learns nothing of it."""
-    return answer(Refusal(500, "the server failed on this request; its log says why", "server_error"))
+    return answer(ErrorResponse(500, "the server failed on this request; its log says why", "server_error"))

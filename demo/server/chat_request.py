@@ -14,27 +14,27 @@ from llm.errors import ImageError
 from llm.formats.conversation import ROLES, ImageRef, Message
 
 
-class Asked(BaseModel):
+class StrictModel(BaseModel):
     """A part of a request: no unknown keys, so that no wish is silently dropped."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class TextPart(Asked):
+class TextPart(StrictModel):
     """Text of a message."""
 
     type: Literal["text"]
     text: str
 
 
-class ImageUrl(Asked):
+class ImageUrl(StrictModel):
     """A picture as a data URL; nothing is ever fetched."""
 
     url: str
     detail: Literal["auto", "low", "high"] = "auto"  # every picture is seen at the tower's one size
 
 
-class ImagePart(Asked):
+class ImagePart(StrictModel):
     """A picture of a message."""
 
     type: Literal["image_url"]
@@ -53,14 +53,14 @@ def kind_of_content(content: object) -> str:
     return "parts" if isinstance(content, list) else "text"
 
 
-class ChatMessage(Asked):
+class ChatMessage(StrictModel):
     """One turn."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[Annotated[str, Tag("text")] | Annotated[Parts, Tag("parts")], Discriminator(kind_of_content)]
 
 
-class StreamOptions(Asked):
+class StreamOptions(StrictModel):
     """What a stream ends with."""
 
     include_usage: bool = False
@@ -75,7 +75,7 @@ StopWords = Annotated[
 Messages = Annotated[list[ChatMessage], Field(min_length=1, max_length=DEFAULT.messages, fail_fast=True)]
 
 
-class ChatRequest(Asked):
+class ChatRequest(StrictModel):
     """The body of POST /v1/chat/completions."""
 
     model: str

@@ -38,7 +38,7 @@ OPEN_PATHS = frozenset({"/healthz"})  # answered without a token: it says nothin
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorResponse:
     """An answer in OpenAI's error shape."""
 
     status: int
@@ -72,45 +72,47 @@ class Guard:
             return
         refusal = self._judge(headers, scope["path"])
         if refusal is not None or scope["type"] != "http":
-            await refuse(refusal or Refusal(404, "only HTTP is spoken here"), scope, send)
+            await send_error(refusal or ErrorResponse(404, "only HTTP is spoken here"), scope, send)
             return
         try:
             async with asyncio.timeout(self.limits.body_seconds):
                 body = await read_body(receive, self.limits.body)
         except TimeoutError:
-            await refuse(Refusal(TOO_SLOW, f"no complete request within {self.limits.body_seconds:g} s"), scope, send)
+            await send_error(
+                ErrorResponse(TOO_SLOW, f"no complete request within {self.limits.body_seconds:g} s"), scope, send
+            )
             return
         except ClientDisconnect:
             return
         refusal = self._judge_body(scope["path"], body)
         if refusal is not None or body is None:
-            await refuse(refusal or self._too_large(), scope, send)
+            await send_error(refusal or self._too_large(), scope, send)
             return
         await self.app(scope, replay(body, receive), with_headers(send, SAFE))
 
-    def _judge_body(self, path: str, body: bytes | None) -> Refusal | None:
+    def _judge_body(self, path: str, body: bytes | None) -> ErrorResponse | None:
         if body is None:
             return self._too_large()
         if not body or path == UPLOAD:  # whatever its headers call it; uploads are counted where they are taken
             return None
         found = excess(body, self.limits.json)
-        return Refusal(413, f"the request has {found}") if found else None
+        return ErrorResponse(413, f"the request has {found}") if found else None
 
-    def _too_large(self) -> Refusal:
-        return Refusal(413, f"the request is larger than {self.limits.body:,} bytes")
+    def _too_large(self) -> ErrorResponse:
+        return ErrorResponse(413, f"the request is larger than {self.limits.body:,} bytes")
 
-    def _judge(self, headers: Headers, path: str) -> Refusal | None:
+    def _judge(self, headers: Headers, path: str) -> ErrorResponse | None:
         if host_of(f"//{headers.get('host', '')}") not in self.hosts:
-            return Refusal(403, "this Host is not served here", code="host")
+            return ErrorResponse(403, "this Host is not served here", code="host")
         origin = headers.get("origin")
         if origin is not None and not same_origin(origin, headers.get("host", ""), self.hosts):
-            return Refusal(403, "pages of other sites may not ask here", code="origin")
+            return ErrorResponse(403, "pages of other sites may not ask here", code="origin")
         if self.token and path not in OPEN_PATHS and not self._has_token(headers):
             found = "wrong or missing token: send Authorization: Bearer TOKEN, or open /?token=TOKEN in a browser"
-            return Refusal(401, found, "authentication_error")
+            return ErrorResponse(401, found, "authentication_error")
         length = headers.get("content-length", "0")
         if not length.isdecimal():
-            return Refusal(400, "Content-Length is no number")
+            return ErrorResponse(400, "Content-Length is no number")
         return self._too_large() if int(length) > self.limits.body else None
 
     def _has_token(self, headers: Headers) -> bool:
@@ -234,7 +236,7 @@ def replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
+async def send_error(refusal: ErrorResponse, scope: Scope, send: Send) -> None:
     """Send a refusal. A websocket is closed instead."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})

@@ -53,7 +53,7 @@ class Limits:
 DEFAULT = Limits()
 
 
-def strangers(limits: Limits = DEFAULT) -> Limits:
+def public_limits(limits: Limits = DEFAULT) -> Limits:
     """The same where strangers come: nobody can take more than a share. A browser opens six connections, and each open
     page holds one of them."""
     return replace(

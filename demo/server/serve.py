@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from demo.server.api import build_api
-from demo.server.generation_queue import Desk
+from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import LOOPBACK
-from demo.server.limits import DEFAULT, SHORTEST_TOKEN, strangers
+from demo.server.limits import DEFAULT, SHORTEST_TOKEN, public_limits
 from demo.server.sockets import ended_by_signal, listen
 from llm.chat.chat_model import ChatModel
 from llm.errors import ConfigError
@@ -14,21 +14,21 @@ from vlm.model.open_chat_model import open_chat_model
 
 def serve(runs: list[str], checkpoint: str, host: str, port: int, public: bool, token: str, name: str) -> None:
     """Open the models and answer until stopped. ConfigError for an address that strangers could reach unasked."""
-    hosts = hosts_of(host, public, token, name)
-    limits = strangers() if public else DEFAULT
-    desk = Desk(open_models(runs, checkpoint), limits.waiting, limits.share_waiting)
-    app = build_api(desk, hosts, token, limits)
+    hosts = allowed_hosts(host, public, token, name)
+    limits = public_limits() if public else DEFAULT
+    queue = GenerationQueue(open_models(runs, checkpoint), limits.waiting, limits.share_waiting)
+    app = build_api(queue, hosts, token, limits)
     print(f"http://{host}:{port}/v1", flush=True)
     with ended_by_signal():
-        listen(app, host, port, limits, desk.close)
+        listen(app, host, port, limits, queue.close)
 
 
 def open_models(runs: list[str], checkpoint: str) -> dict[str, ChatModel]:
     """The models of run folders and exported folders, by name."""
-    return {name: open_chat_model(path, checkpoint) for name, path in names_of(runs).items()}
+    return {name: open_chat_model(path, checkpoint) for name, path in model_folders(runs).items()}
 
 
-def names_of(runs: list[str]) -> dict[str, Path]:
+def model_folders(runs: list[str]) -> dict[str, Path]:
     """Name by folder: `NAME=FOLDER`, or the folder's own name. ConfigError when two are called alike."""
     named: dict[str, Path] = {}
     for run in runs:
@@ -41,7 +41,7 @@ def names_of(runs: list[str]) -> dict[str, Path]:
     return named
 
 
-def hosts_of(host: str, public: bool, token: str, name: str) -> frozenset[str]:
+def allowed_hosts(host: str, public: bool, token: str, name: str) -> frozenset[str]:
     """The names that requests may be addressed to. ConfigError for a token that is guessed, or an open address."""
     if token and len(token) < SHORTEST_TOKEN:
         raise ConfigError(

@@ -24,7 +24,7 @@ PROCESS_ENDS = 4.0  # seconds after which it ends whatever still runs, such as a
 
 def listen(app: FastAPI, host: str, port: int, limits: Limits, close: Callable[[], None]) -> None:
     """Answer until stopped; SystemExit after SIGTERM, which has `close` called first: it ends the answers."""
-    Listening(app_config(app, host, port, limits), close).run()
+    SignalServer(app_config(app, host, port, limits), close).run()
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def ended_by_signal() -> Iterator[None]:
 
 def app_config(app: FastAPI, host: str, port: int, limits: Limits) -> uvicorn.Config:
     """How uvicorn serves the application."""
-    protocol = type("BoundPatient", (Patient,), {"limits": limits})
+    protocol = type("BoundPatient", (LimitedProtocol,), {"limits": limits})
     return uvicorn.Config(
         app,
         host=host,
@@ -62,7 +62,7 @@ def app_config(app: FastAPI, host: str, port: int, limits: Limits) -> uvicorn.Co
     )
 
 
-class Listening(uvicorn.Server):
+class SignalServer(uvicorn.Server):
     """uvicorn's server, which stops the answers being generated when it receives a signal."""
 
     def __init__(self, config: uvicorn.Config, close: Callable[[], None]) -> None:
@@ -78,7 +78,7 @@ class Listening(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-class Patient(H11Protocol):
+class LimitedProtocol(H11Protocol):
     """HTTP on one connection, which is closed when no request arrives or the client reads nothing within the limits."""
 
     limits: ClassVar[Limits] = DEFAULT
@@ -137,7 +137,7 @@ class Patient(H11Protocol):
         if not self.limits.share_connections or self.client is None:
             return False
         own = shared_address(self.client[0])
-        others = [other.client for other in self.connections if isinstance(other, Patient) and other.client]
+        others = [other.client for other in self.connections if isinstance(other, LimitedProtocol) and other.client]
         return sum(shared_address(host) == own for host, _ in others) > self.limits.share_connections
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from demo.server.generation_queue import PATIENCE, Reader
+from demo.server.generation_queue import READ_TIMEOUT, Client
 from demo.server.guard import visitor_of
 from demo.server.limits import Limits
-from demo.server.uploads import KEPT_SECONDS, swept_bytes
+from demo.server.uploads import UPLOAD_LIFETIME, sweep_uploads
 
 FETCHED = 20  # messages that may be on their way to a browser that fetches them
 
@@ -41,10 +41,10 @@ class Visitors:
 
     def upload(self, visitor: str, size: int) -> str:
         """Count an upload. Takes as long as a look at the whole upload folder."""
-        if swept_bytes() + size > self._limits.uploads:
+        if sweep_uploads() + size > self._limits.uploads:
             return "the server's room for uploads is full. Try again in an hour"
         own, now = self._uploads.setdefault(visitor, deque()), time.monotonic()
-        while own and own[0][0] < now - KEPT_SECONDS:
+        while own and own[0][0] < now - UPLOAD_LIFETIME:
             own.popleft()
         while len(self._uploads) > self._limits.sessions:
             self._uploads.pop(next(iter(self._uploads)))
@@ -73,7 +73,7 @@ class Visitors:
             holder.time_last_used.pop(session, None)
 
 
-def reader_of(page: gr.Blocks, request: gr.Request) -> Reader:
+def client_of(page: gr.Blocks, request: gr.Request) -> Client:
     """Who reads an answer on the page. gradio takes it from us whether or not a browser fetches it from there."""
     session, name = str(request.session_hash), visitor_of(request.request) if request.request else ""
     fetched = time.monotonic()
@@ -82,9 +82,9 @@ def reader_of(page: gr.Blocks, request: gr.Request) -> Reader:
         nonlocal fetched
         if unread(page, session) <= FETCHED:
             fetched = time.monotonic()
-        return time.monotonic() - fetched > PATIENCE
+        return time.monotonic() - fetched > READ_TIMEOUT
 
-    return Reader(name, left)
+    return Client(name, left)
 
 
 def unread(page: gr.Blocks, session: str) -> int:

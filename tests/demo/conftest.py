@@ -19,10 +19,10 @@ from fastapi import FastAPI
 from openai import OpenAI
 from PIL import Image
 
-from demo.model_library import Shelf
+from demo.model_library import ModelLibrary
 from demo.pages.web import open_web
 from demo.server.api import build_api
-from demo.server.generation_queue import Desk
+from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import LOOPBACK
 from demo.server.limits import Limits
 from demo.server.sockets import app_config
@@ -40,7 +40,7 @@ class Server:
     """Where it listens, and who answers."""
 
     url: str
-    desk: Desk
+    queue: GenerationQueue
 
     @property
     def client(self) -> OpenAI:
@@ -50,32 +50,32 @@ class Server:
     @property
     def eyes(self) -> ChatModel:
         """The vision model."""
-        return self.desk.chat_models["eyes"]
+        return self.queue.chat_models["eyes"]
 
 
 @pytest.fixture(scope="session")
-def desk(roomy_llm: Path, clip: Path, root: Path) -> Desk:  # noqa: F811
+def queue(roomy_llm: Path, clip: Path, root: Path) -> GenerationQueue:  # noqa: F811
     """Both models."""
     eyes = open_model(recipe(roomy_llm, clip, root / "none.json", root / "none", "finetune")).chat_model
-    return Desk({"eyes": eyes, "text": open_chat_model(roomy_llm)}, LIMITS.waiting)
+    return GenerationQueue({"eyes": eyes, "text": open_chat_model(roomy_llm)}, LIMITS.waiting)
 
 
 @pytest.fixture(scope="session")
-def server(desk: Desk) -> Iterator[Server]:
+def server(queue: GenerationQueue) -> Iterator[Server]:
     """The API with answers of up to 16 tokens."""
-    yield from serve(desk, LIMITS)
+    yield from serve(queue, LIMITS)
 
 
 @pytest.fixture(scope="session")
-def long_server(desk: Desk) -> Iterator[Server]:
+def long_server(queue: GenerationQueue) -> Iterator[Server]:
     """The API with answers as long as the models' context."""
-    yield from serve(desk, Limits(waiting=LIMITS.waiting))
+    yield from serve(queue, Limits(waiting=LIMITS.waiting))
 
 
-def serve(desk: Desk, limits: Limits, token: str = "") -> Iterator[Server]:
+def serve(queue: GenerationQueue, limits: Limits, token: str = "") -> Iterator[Server]:
     """The API in a thread, until the generator is closed."""
-    with listening(build_api(desk, LOOPBACK, token, limits), limits) as url:
-        yield Server(url, desk)
+    with listening(build_api(queue, LOOPBACK, token, limits), limits) as url:
+        yield Server(url, queue)
 
 
 @contextmanager
@@ -93,10 +93,10 @@ def listening(app: FastAPI, limits: Limits = LIMITS) -> Iterator[str]:
     thread.join(5)
 
 
-def web_app(shelf: Shelf, data: Sequence[str] = (), limits: Limits = LIMITS, token: str = "") -> FastAPI:
+def web_app(library: ModelLibrary, data: Sequence[str] = (), limits: Limits = LIMITS, token: str = "") -> FastAPI:
     """The page and the API over a shelf."""
-    desk = Desk(shelf, limits.waiting, limits.share_waiting)
-    return open_web(shelf, desk, [*data], LOOPBACK, token, limits)
+    queue = GenerationQueue(library, limits.waiting, limits.share_waiting)
+    return open_web(library, queue, [*data], LOOPBACK, token, limits)
 
 
 @pytest.fixture(scope="session")

@@ -2,27 +2,27 @@
 
 from typing import Any
 
-from demo.pages.parts.chat_messages import Turn
+from demo.pages.parts.chat_messages import ChatTurn
 from demo.server.limits import Limits
-from demo.server.uploads import uploaded
+from demo.server.uploads import uploaded_file
 from llm.errors import ImageError
 
 
-def restore(kept: Any, limits: Limits) -> list[Turn]:
+def restore(kept: Any, limits: Limits) -> list[ChatTurn]:
     """The chat again, as a Chatbot takes it; see `sound_turns`."""
     return [
         {"role": turn["role"], "content": [part.get("file") or part["text"] for part in turn["content"]]}
-        for turn in sound_turns(kept, limits)
+        for turn in valid_turns(kept, limits)
     ]
 
 
-def sound_turns(kept: Any, limits: Limits) -> list[Turn]:
+def valid_turns(kept: Any, limits: Limits) -> list[ChatTurn]:
     """What can be shown of a kept chat, each part {"text": ...} or {"file": {"path": ...}}.
 
     The browser may send anything: what is no text and no picture that was uploaded here and is still there is left
     out, since an earlier server's uploads are gone with it.
     """
-    turns: list[Turn] = []
+    turns: list[ChatTurn] = []
     files = 0
     for turn in kept[-2 * limits.messages :] if isinstance(kept, list) else ():
         if not isinstance(turn, dict) or turn.get("role") not in ("user", "assistant"):
@@ -51,6 +51,6 @@ def _sound(part: Any) -> dict[str, Any] | None:
 
 def _picture(path: str) -> dict[str, Any] | None:
     try:
-        return {"file": {"path": str(uploaded(path))}}
+        return {"file": {"path": str(uploaded_file(path))}}
     except ImageError:
         return None

@@ -9,25 +9,27 @@ import gradio as gr
 
 from demo.server.input_checks import judged
 from demo.server.limits import Limits
-from demo.server.uploads import uploaded
+from demo.server.uploads import uploaded_file
 from llm.errors import EyegraftError
 from llm.formats.conversation import ImageRef, Message, Part
 
-Asked = dict[str, Any]  # of a MultimodalTextbox: {"text": str, "files": [path, ...]}
-Turn = dict[str, Any]  # of a Chatbot: {"role": str, "content": str or a list of texts and files}
+QuestionInput = dict[str, Any]  # of a MultimodalTextbox: {"text": str, "files": [path, ...]}
+ChatTurn = dict[str, Any]  # of a Chatbot: {"role": str, "content": str or a list of texts and files}
 
 
-def conversation(history: Iterable[Turn], asked: Asked | str, system: str, limits: Limits) -> tuple[Message, ...]:
+def conversation(
+    history: Iterable[ChatTurn], asked: QuestionInput | str, system: str, limits: Limits
+) -> tuple[Message, ...]:
     """The whole conversation up to the question, judged. Raises RecordError and ImageError for what is refused."""
     messages = [Message("system", (system.strip(),))] if system.strip() else []
     for turn in history:
         role: Literal["user", "assistant"] = "assistant" if turn["role"] == "assistant" else "user"
         _add(messages, role, _parts(turn["content"]))
-    _add(messages, "user", question_parts(asked))
+    _add(messages, "user", parts_of_question(asked))
     return judged(tuple(messages), limits)
 
 
-def question_parts(asked: Asked | str) -> tuple[Part, ...]:
+def parts_of_question(asked: QuestionInput | str) -> tuple[Part, ...]:
     """Pictures, then text. A question that is asked again holds its files as the chat does, not as a box does; one
     that was edited is a text.
     """
@@ -62,7 +64,7 @@ def _parts(content: Any) -> tuple[Part, ...]:
 
 def _picture(path: str) -> ImageRef:
     """The uploaded file's bytes: no message can then hold the server's path of it."""
-    return ImageRef(data=uploaded(path).read_bytes())
+    return ImageRef(data=uploaded_file(path).read_bytes())
 
 
 @contextmanager

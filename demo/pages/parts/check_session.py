@@ -14,7 +14,7 @@ from data_tools.check.fix import Fixed, fix
 from data_tools.check.report import Report, Tally
 from data_tools.check.rules import Memory, Rules
 from data_tools.row_output import form_of
-from demo.pages.parts.record_preview import excerpt, thumbnail
+from demo.pages.parts.record_preview import preview_record, thumbnail
 from llm.config.schema import Source
 from llm.errors import RecordError
 from llm.formats.conversation import ImageRef
@@ -28,7 +28,7 @@ EVERY = 0.5  # seconds between two looks at a check under way
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class FindingCard:
     """A finding and the record it is about: its text, and those of its pictures that can be found."""
 
     finding: Finding
@@ -37,39 +37,39 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckResult:
     """What was found in a source so far, and, once `done`, altogether."""
 
     source: Source
     report: Report
-    cards: tuple[Card, ...]
+    cards: tuple[FindingCard, ...]
     done: bool = False
 
-    def of(self, code: str) -> tuple[Card, ...]:
+    def of(self, code: str) -> tuple[FindingCard, ...]:
         """The first findings of a code."""
         return tuple(card for card in self.cards if card.finding.code == code)
 
 
-def checking(source: Source) -> Iterator[Checked]:
+def run_check(source: Source) -> Iterator[CheckResult]:
     """Check a source: what was found so far every half second, at last everything. Closing it ends the check.
 
     Raises ConfigError and DataError for a source that cannot be read.
     """
     format = likeliest(source, [row.value for row in islice(raw_rows(source, Path()), SEEN)])
     memory, tally = Memory(), Tally(KEPT)
-    cards, counts = list[Card](), Counter[str]()
+    cards, counts = list[FindingCard](), Counter[str]()
     told = time.monotonic()
     for row in judged(source, Path(), Rules(), memory):
         tally.add(row.row, row.findings)
         for finding in row.findings:
             counts[finding.code] += 1
             if counts[finding.code] <= KEPT:
-                cards.append(Card(finding, excerpt(row.raw), _pictures(source, row.raw, format)))
+                cards.append(FindingCard(finding, preview_record(row.raw), _pictures(source, row.raw, format)))
         if time.monotonic() - told > EVERY:
             tally.images, told = memory.looked, time.monotonic()
-            yield Checked(source, tally.report(), tuple(cards))
+            yield CheckResult(source, tally.report(), tuple(cards))
     tally.images = memory.looked
-    yield Checked(source, tally.report(), tuple(cards), done=True)
+    yield CheckResult(source, tally.report(), tuple(cards), done=True)
 
 
 def _pictures(source: Source, raw: RawRow, format: str) -> tuple[ImageRef, ...]:
@@ -98,7 +98,7 @@ def _kept(image: ImageRef) -> ImageRef | None:
     return ImageRef(data=data) if data else None
 
 
-def clean(checked: Checked, folder: Path, progress: Progress | None = None) -> Fixed:
+def clean(checked: CheckResult, folder: Path, progress: Progress | None = None) -> Fixed:
     """Write the sound rows of what was checked into `folder`, which is empty, and the others beside them.
 
     Raises ConfigError and DataError where that cannot be done.
@@ -114,7 +114,7 @@ def clean_name(path: Path) -> str:
     return f"{stem}.clean{form_of(data_files(path))}"
 
 
-def pictures_folder(source: Source) -> str:
+def images_folder(source: Source) -> str:
     """Where the image paths of a source begin, for a recipe that reads its cleaned file from elsewhere."""
     path = Path(source.path).expanduser()
     return os.path.abspath(source.images or (path if path.is_dir() else path.parent))

@@ -7,7 +7,7 @@ import base64
 import html
 from collections.abc import Iterable
 
-from demo.pages.parts.check_session import Card
+from demo.pages.parts.check_session import FindingCard
 from demo.pages.parts.record_preview import thumbnail
 from llm.printable import printable
 
@@ -27,12 +27,12 @@ CSS = """
 """
 
 
-def cards(shown: Iterable[Card]) -> str:
+def cards(shown: Iterable[FindingCard]) -> str:
     """The cards as HTML."""
     return "".join(map(_card, shown))
 
 
-def _card(card: Card) -> str:
+def _card(card: FindingCard) -> str:
     finding = card.finding
     parts = [
         f'<p class="place">{escaped(str(finding.place))}</p>',

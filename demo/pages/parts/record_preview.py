@@ -19,7 +19,7 @@ DEEP = 8  # levels
 SIDE = 240  # pixels
 
 
-def excerpt(raw: RawRow) -> str:
+def preview_record(raw: RawRow) -> str:
     """A row as JSON, long texts and lists shortened; a broken one as it is written, shortened."""
     if raw.value is None:
         return _whole(raw.text.strip())

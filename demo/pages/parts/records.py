@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from demo.model_library import Shelf, shown
+from demo.model_library import ModelLibrary, shown
 from llm.config.schema import RunConfig, Source
 from llm.encoding.encoder import Encoder
 from llm.encoding.token_view import Kind, blocks
@@ -21,7 +21,7 @@ LABELS: dict[Kind, str | None] = {"context": None, "supervised": LEARNED, "image
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RecordView:
     """One record, drawn."""
 
     place: str
@@ -32,13 +32,13 @@ class Shown:
     image_rows: int
 
 
-def find_sources(shelf: Shelf, named: Sequence[str] = ()) -> dict[str, Source]:
+def find_sources(library: ModelLibrary, named: Sequence[str] = ()) -> dict[str, Source]:
     """Data files by path: those named, and those that the runs on the shelf were trained on. Only files that exist."""
-    found = {path: Source(path=str(shelf.home / path)) for path in named}
-    for weights in shelf.weights.values():
+    found = {path: Source(path=str(library.home / path)) for path in named}
+    for weights in library.weights.values():
         if weights.checkpoint:
-            for source in sources_of(read_run_config(weights.path, shelf.home)):
-                found[shown(Path(source.path), shelf.home)] = source
+            for source in sources_of(read_run_config(weights.path, library.home)):
+                found[shown(Path(source.path), library.home)] = source
     return {path: source for path, source in found.items() if exists(Path(source.path))}
 
 
@@ -58,17 +58,17 @@ def _records(source: str, _: int) -> tuple[Conversation, ...]:
     return tuple(read(Source.model_validate_json(source), Path()))
 
 
-def draw(source: Source, count: int, seed: int) -> list[Conversation]:
+def sample_records(source: Source, count: int, seed: int) -> list[Conversation]:
     """Some records, others with another seed."""
     records = load_records(source)
     return random.Random(seed).sample(records, min(count, len(records)))
 
 
-def show(record: Conversation, encoder: Encoder) -> Shown:
+def view_record(record: Conversation, encoder: Encoder) -> RecordView:
     """The record encoded as in training. Raises RecordError when it cannot be."""
     sample = encoder.encode(record)
     (block,) = blocks(sample, encoder)
-    return Shown(
+    return RecordView(
         place=str(record.place),
         pictures=sample.images,
         spans=[(stretch.text, LABELS[stretch.kind]) for stretch in block.stretches],

@@ -21,7 +21,7 @@ NEEDED = {"train": ("loss", "lr", "tokens_per_s", "memory_gib", "time"), "valida
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class RunState:
     """How far a run is. `total` and `left_seconds` are None where the folder does not tell."""
 
     step: int
@@ -33,10 +33,10 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class RunView:
     """Everything the page shows of a run."""
 
-    state: State
+    state: RunState
     rows: list[Row]  # of metrics.jsonl
     samples: list[list[Any]]  # step, question, answer; newest first
     report: list[list[str]]  # figure, value
@@ -58,12 +58,12 @@ def find_runs(root: Path) -> tuple[list[str], dict[str, str]]:
     return [str(folder.relative_to(root)) for folder in sorted(written, key=lambda folder: -written[folder])], skipped
 
 
-def watch(folder: Path) -> View:
+def read_run(folder: Path) -> RunView:
     """The run as its folder shows it now. Raises RunError for a folder that is not a run's, or no longer."""
     try:
         found = [row for _, row in each_row(folder)]
         rows = [row for row in found if row is not None and is_sound(row)]
-        return View(
+        return RunView(
             state=state_of(folder, rows, time.time()),
             rows=rows,
             samples=read_samples(folder),
@@ -93,7 +93,7 @@ def stamp(folder: Path) -> list[int]:
     return times
 
 
-def state_of(folder: Path, rows: list[Row], now: float) -> State:
+def state_of(folder: Path, rows: list[Row], now: float) -> RunState:
     """How far the run is, and how long the rest takes at the pace of its last rows."""
     train = [row for row in rows if row["kind"] == "train"]
     step = train[-1]["step"] if train else 0
@@ -103,11 +103,11 @@ def state_of(folder: Path, rows: list[Row], now: float) -> State:
     silent = now - last.stat().st_mtime
     recent = train[-RECENT:]
     if len(recent) < 2:
-        return State(step, total, finished, silent, silent > SILENT, None)
+        return RunState(step, total, finished, silent, silent > SILENT, None)
     seconds = recent[-1]["time"] - recent[0]["time"]
     pace = seconds / (recent[-1]["step"] - recent[0]["step"])
     left = None if total is None or finished else pace * (total - step)
-    return State(step, total, finished, silent, silent > max(SILENT, 5 * seconds / (len(recent) - 1)), left)
+    return RunState(step, total, finished, silent, silent > max(SILENT, 5 * seconds / (len(recent) - 1)), left)
 
 
 def read_samples(folder: Path) -> list[list[Any]]:

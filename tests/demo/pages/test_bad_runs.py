@@ -12,10 +12,10 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from demo.model_library import Shelf, Weights
-from demo.pages.i18n import told_skipped, told_state
+from demo.model_library import ModelLibrary, ModelWeights
+from demo.pages.i18n import skipped_text, state_text
 from demo.pages.parts.curves import draw_curves
-from demo.pages.parts.run_status import find_runs, stamp, watch
+from demo.pages.parts.run_status import find_runs, read_run, stamp
 from demo.server.limits import Limits
 from llm.chat.chat_model import ChatModel, question
 from llm.chat.sampling import Sampling
@@ -54,21 +54,21 @@ def runs(bananas: Path, tmp_path: Path) -> Path:
 
 
 def test_bad_runs_are_skipped_and_named(runs: Path) -> None:
-    shelf = Shelf(runs)
-    assert {"banana", "banana, adapters off"} <= set(shelf)
-    assert not any(name.startswith(("brackets", "no-recipe", "binary", "tagged", "dangling")) for name in shelf)
-    assert {"brackets", "no-recipe", "binary", "tagged"} <= set(shelf.skipped)
-    assert "brackets" in shelf.skipped["brackets"] and len(shelf.skipped["brackets"]) < 1000
-    assert shelf["banana"].answer(question("What is it?"), GREEDY) == "BANANA"
+    library = ModelLibrary(runs)
+    assert {"banana", "banana, adapters off"} <= set(library)
+    assert not any(name.startswith(("brackets", "no-recipe", "binary", "tagged", "dangling")) for name in library)
+    assert {"brackets", "no-recipe", "binary", "tagged"} <= set(library.skipped)
+    assert "brackets" in library.skipped["brackets"] and len(library.skipped["brackets"]) < 1000
+    assert library["banana"].answer(question("What is it?"), GREEDY) == "BANANA"
     with pytest.raises(ModelError, match="^x{5000}"):
-        shelf.open("long-path")
+        library.open("long-path")
     names, _ = find_runs(runs)
     assert "banana" in names and "dangling" in names
-    assert watch(runs / "dangling").rows == []
+    assert read_run(runs / "dangling").rows == []
 
 
 def test_the_page_says_what_it_left_out(runs: Path) -> None:
-    app = web_app(Shelf(runs), limits=Limits(new_tokens=4))
+    app = web_app(ModelLibrary(runs), limits=Limits(new_tokens=4))
     with listening(app) as url, httpx.Client(timeout=20) as client:
         visit = Visit(url, client.get(f"{url}/config").json(), client)
         names = {one["id"]: one["props"].get("elem_id") for one in visit.config["components"]}
@@ -82,10 +82,10 @@ def test_the_page_says_what_it_left_out(runs: Path) -> None:
 
 def test_what_is_left_out_is_text(tmp_path: Path) -> None:
     odd = {"<img src=x>`<b>": "a\n# b" + "c" * 1000} | {str(number): "x" for number in range(20)}
-    lines = told_skipped(odd, "en").splitlines()
-    assert lines[0].startswith("**These folders") and told_skipped(odd, "zh") != told_skipped(odd, "en")
+    lines = skipped_text(odd, "en").splitlines()
+    assert lines[0].startswith("**These folders") and skipped_text(odd, "zh") != skipped_text(odd, "en")
     assert lines[2].startswith("- `<img src=x>'<b>`: `a # bccc") and lines[2].endswith("...`") and len(lines[2]) < 400
-    assert lines[-1] == "- + 11" and told_skipped({}, "en") == ""
+    assert lines[-1] == "- + 11" and skipped_text({}, "en") == ""
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,11 @@ def test_what_is_left_out_is_text(tmp_path: Path) -> None:
 def test_odd_rows_of_metrics_are_left_out_and_counted(tmp_path: Path, odd: Any) -> None:
     rows = [TRAIN, odd, {**TRAIN, "step": 2, "time": 2.0}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    view = watch(tmp_path)
+    view = read_run(tmp_path)
     assert [row["step"] for row in view.rows] == [1, 2] and view.odd_rows == 1
     assert len(view.tail.splitlines()) == 2
     draw_curves(view.rows).canvas.draw()
-    assert told_state(view.state, "en", view.odd_rows).endswith(
+    assert state_text(view.state, "en", view.odd_rows).endswith(
         "1 lines of metrics.jsonl are none of ours and left out"
     )
 
@@ -123,10 +123,10 @@ def test_files_that_are_no_json_are_told(tmp_path: Path, name: str, text: str) -
     (tmp_path / "samples").mkdir()
     (tmp_path / name).write_text(text + "\n")
     if name == "metrics.jsonl" and max(map(len, text.splitlines())) < 2**20:
-        assert watch(tmp_path).odd_rows == len((text + "\n").splitlines())
+        assert read_run(tmp_path).odd_rows == len((text + "\n").splitlines())
         return
     with pytest.raises(RunError, match="cannot be shown"):
-        watch(tmp_path)
+        read_run(tmp_path)
 
 
 @pytest.mark.parametrize("sample", [7, {"a": 1}, [7], [{"prompt": 1, "answer": "x"}], [{"prompt": "x"}]])
@@ -135,34 +135,34 @@ def test_odd_probe_answers_are_left_out(tmp_path: Path, sample: Any) -> None:
     (tmp_path / "samples/step-x.json").write_text("[]")
     (tmp_path / "samples/step-000002.json").write_text(json.dumps([{"prompt": "?", "answer": "!"}]))
     (tmp_path / "samples/step-000001.json").write_text(json.dumps(sample))
-    assert watch(tmp_path).samples == [[2, "?", "!"]]
+    assert read_run(tmp_path).samples == [[2, "?", "!"]]
 
 
 def test_a_run_that_is_deleted_while_it_is_asked_is_told(runs: Path) -> None:
-    shelf = Shelf(runs)
+    library = ModelLibrary(runs)
     shutil.rmtree(runs / "banana")
     with pytest.raises(RunError, match=r"banana.*Reload the page|no checkpoint"):
-        shelf.open("banana")
+        library.open("banana")
     assert stamp(runs / "banana") == []
 
 
 def test_an_open_model_answers_while_another_is_loaded(runs: Path, roomy_llm: Path, monkeypatch: Any) -> None:
-    shelf = Shelf(runs, [str(roomy_llm)])
-    assert shelf["banana"]
-    loading, go_on, original = threading.Event(), threading.Event(), Weights.open
+    library = ModelLibrary(runs, [str(roomy_llm)])
+    assert library["banana"]
+    loading, go_on, original = threading.Event(), threading.Event(), ModelWeights.open
 
-    def slow(weights: Weights) -> ChatModel:
+    def slow(weights: ModelWeights) -> ChatModel:
         loading.set()
         assert go_on.wait(20)
         return original(weights)
 
-    monkeypatch.setattr(Weights, "open", slow)
+    monkeypatch.setattr(ModelWeights, "open", slow)
     got: list[ChatModel] = []
-    thread = threading.Thread(target=lambda: got.append(shelf[str(roomy_llm)]))
+    thread = threading.Thread(target=lambda: got.append(library[str(roomy_llm)]))
     thread.start()
     try:
         assert loading.wait(20)
-        asked = threading.Thread(target=lambda: got.append(shelf["banana"]))
+        asked = threading.Thread(target=lambda: got.append(library["banana"]))
         asked.start()
         asked.join(5)
         assert len(got) == 1, "the open model waited for the other"
@@ -191,10 +191,10 @@ def elsewhere(bananas: Path, roomy_llm: Path, tmp_path: Path, monkeypatch: Any) 
 def test_relative_paths_of_recipes_begin_at_home(elsewhere: Path) -> None:
     from demo.pages.parts.records import find_sources, load_records
 
-    shelf = Shelf(Path("runs"), [], elsewhere)
-    assert shelf["banana"].answer(question("What is it?"), GREEDY) == "BANANA"
-    assert "llm (base)" in shelf and shelf.weights["llm (base)"].path == elsewhere / "llm"
-    sources = find_sources(shelf, ["data.json"])
+    library = ModelLibrary(Path("runs"), [], elsewhere)
+    assert library["banana"].answer(question("What is it?"), GREEDY) == "BANANA"
+    assert "llm (base)" in library and library.weights["llm (base)"].path == elsewhere / "llm"
+    sources = find_sources(library, ["data.json"])
     assert list(sources) == ["data.json"] and len(load_records(sources["data.json"])) == 24
 
 
@@ -208,4 +208,4 @@ def test_rebased_changes_paths_that_are_there_and_nothing_else(elsewhere: Path) 
     hub = named.model_copy(update={"model": named.model.model_copy(update={"llm": "org/model", "tower": "timm:x"})})
     assert rebased(hub, elsewhere).model == hub.model
     assert rebased(config, Path(os.sep)) == config, "nothing of it is there"
-    assert replace(Weights(Path("a"), home=elsewhere), adapters=False).source.home == elsewhere
+    assert replace(ModelWeights(Path("a"), home=elsewhere), adapters=False).source.home == elsewhere

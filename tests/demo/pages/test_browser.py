@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from demo.model_library import Shelf
+from demo.model_library import ModelLibrary
 from demo.server.limits import Limits
 from llm.chat.chat_model import ChatModel, at_once
 from llm.config.yaml_loader import resolve_yaml
@@ -51,7 +51,7 @@ def site(bananas: Path) -> Iterator[Site]:
     rows += [damage.shown(9, "9.png", "<image><image>"), damage.shown(10, "gone.png")]
     (bananas / "damaged.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + '\n{"id": "half')
     data = [str(bananas / name) for name in ("bananas.json", "damaged.jsonl")]
-    with listening(web_app(Shelf(runs), data, Limits(new_tokens=1500))) as url:
+    with listening(web_app(ModelLibrary(runs), data, Limits(new_tokens=1500))) as url:
         yield Site(url, bananas)
 
 
@@ -396,17 +396,17 @@ class Echo:
 @pytest.fixture(scope="module")
 def echo(bananas: Path) -> Iterator[Echo]:
     """The page over a model whose answers are the questions: every payload comes back as model output."""
-    shelf, log = Shelf(bananas / "runs"), list[str]()
-    chat_model = shelf["banana"]
+    library, log = ModelLibrary(bananas / "runs"), list[str]()
+    chat_model = library["banana"]
 
     class Parrot(ChatModel):
         def stream(self, messages: Any, sampling: Any, turn: Any = at_once, *_: Any) -> Any:
             return Said(messages[-1].text, log, turn(lambda: False))
 
     parrot = Parrot(chat_model.model, chat_model.text, chat_model.encoder, chat_model.embed)
-    weights = shelf.weights["banana"]
-    shelf._open[weights.source, weights.stamp()] = parrot
-    with listening(web_app(shelf)) as url:
+    weights = library.weights["banana"]
+    library._open[weights.source, weights.stamp()] = parrot
+    with listening(web_app(library)) as url:
         yield Echo(url, log)
 
 

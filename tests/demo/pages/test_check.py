@@ -14,11 +14,11 @@ from PIL import Image
 
 from data_tools.check.findings import CODES, Finding
 from demo.pages.check import _cards
-from demo.pages.check_words import CHECK, HEADERS, code_table, told_cards, told_check, told_clean
+from demo.pages.check_words import CHECK, HEADERS, cards_text, check_text, cleaned_text, code_table
 from demo.pages.parts import check_session as under_test
-from demo.pages.parts.check_session import KEPT, Card, Checked, checking, clean, clean_name, pictures_folder
+from demo.pages.parts.check_session import KEPT, CheckResult, FindingCard, clean, clean_name, images_folder, run_check
 from demo.pages.parts.finding_cards import cards
-from demo.pages.parts.record_preview import excerpt, thumbnail
+from demo.pages.parts.record_preview import preview_record, thumbnail
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place
 from llm.formats.conversation import ImageRef
@@ -44,7 +44,7 @@ def damaged(tmp_path: Path) -> Source:
     return Source(path=str(tmp_path / "数据.jsonl"))
 
 
-def final(steps: Iterator[Checked]) -> Checked:
+def final(steps: Iterator[CheckResult]) -> CheckResult:
     return list(steps)[-1]
 
 
@@ -52,7 +52,7 @@ FOUND = {"json-cut": 7, "answer-empty": 4, "image-count": 3, "image-missing": 2,
 
 
 def test_every_finding_comes_with_its_record(damaged: Source) -> None:
-    checked = final(checking(damaged))
+    checked = final(run_check(damaged))
     assert checked.done and (checked.report.rows, checked.report.bad_rows, checked.report.images) == (7, 4, 2)
     assert {card.finding.code: card.finding.place.line for card in checked.cards} == FOUND
     records = {card.finding.code: card.record for card in checked.cards}
@@ -62,7 +62,7 @@ def test_every_finding_comes_with_its_record(damaged: Source) -> None:
 
 
 def test_pictures_are_found_in_rows_that_are_wrong_too(damaged: Source) -> None:
-    checked = final(checking(damaged))
+    checked = final(run_check(damaged))
     names = {code: [Path(image.path).name for image in checked.of(code)[0].pictures] for code in FOUND}
     assert names == {
         "json-cut": [],
@@ -81,7 +81,7 @@ def test_no_picture_from_outside_the_folder_is_shown(damaged: Source, tmp_path: 
     inner.mkdir()
     rows = [shown(0, "../猫.png"), shown(1, str(tmp_path / "猫.png")), shown(2, "file:///猫.png")]
     (inner / "a.json").write_text(json.dumps(rows))
-    checked = final(checking(Source(path=str(inner / "a.json"))))
+    checked = final(run_check(Source(path=str(inner / "a.json"))))
     assert checked.report.counts == {"image-url": 1, "image-outside": 2}
     assert [card.pictures for card in checked.cards] == [()] * 3
 
@@ -94,7 +94,7 @@ def test_pictures_inside_rows_are_kept_small(tmp_path: Path) -> None:
     turns = [{"from": "human", "value": "<image>What? <|im_end|>"}, {"from": "gpt", "value": "A"}]
     rows = [{"image": {"bytes": data, "path": None}, "conversations": turns}]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
-    checked = final(checking(Source(path=str(tmp_path / "a.parquet"))))
+    checked = final(run_check(Source(path=str(tmp_path / "a.parquet"))))
     (card,) = checked.of("token-literal")
     assert f"({len(data):,} bytes)" in card.record
     assert Image.open(io.BytesIO(card.pictures[0].data)).size == (240, 120)
@@ -105,7 +105,7 @@ def test_all_are_counted_and_the_first_are_held(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(under_test, "EVERY", -1.0)
     rows = [said(number, ("human", f"Q{number}"), ("gpt", "")) for number in range(25)]
     (tmp_path / "a.json").write_text(json.dumps(rows))
-    steps = list(checking(Source(path=str(tmp_path / "a.json"))))
+    steps = list(run_check(Source(path=str(tmp_path / "a.json"))))
     assert [step.done for step in steps] == [False] * 25 + [True]
     assert [step.report.counts["answer-empty"] for step in steps] == [*range(1, 26), 25], "it grows while one looks"
     assert [card.finding.row for card in steps[-1].of("answer-empty")] == list(range(1, KEPT + 1))
@@ -125,7 +125,7 @@ def test_leaving_ends_the_check(damaged: Source, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(under_test, "EVERY", -1.0)
     monkeypatch.setattr(under_test, "judged", counted)
-    steps = checking(damaged)
+    steps = run_check(damaged)
     next(steps)
     steps.close()
     assert seen == [1, -1]
@@ -136,7 +136,7 @@ def test_the_cleaned_file_lies_where_the_page_may_write(damaged: Source, tmp_pat
     folder = tmp_path / "uploads"
     folder.mkdir()
     steps: list[tuple[int, int]] = []
-    fixed = clean(final(checking(damaged)), folder, lambda rows, images: steps.append((rows, images)))
+    fixed = clean(final(run_check(damaged)), folder, lambda rows, images: steps.append((rows, images)))
     assert fixed.out.parent == fixed.quarantine.parent == folder
     assert (fixed.out.name, fixed.quarantine.name) == ("数据.clean.jsonl", "数据.clean.quarantine.jsonl")
     lines = before.splitlines(keepends=True)
@@ -147,7 +147,7 @@ def test_the_cleaned_file_lies_where_the_page_may_write(damaged: Source, tmp_pat
     assert Path(damaged.path).read_bytes() == before
     another = tmp_path / "another"
     another.mkdir()
-    again = clean(final(checking(damaged)), another)
+    again = clean(final(run_check(damaged)), another)
     assert again.out != fixed.out and again.out.read_bytes() == fixed.out.read_bytes()
 
 
@@ -166,9 +166,9 @@ def test_the_cleaned_file_is_of_the_kind_of_its_source(tmp_path: Path, files: li
     for file in files:
         (folder / file).write_text("")
     assert clean_name(folder) == name
-    assert pictures_folder(Source(path=str(folder))) == str(folder)
-    assert pictures_folder(Source(path=str(folder / files[0]))) == str(folder)
-    assert pictures_folder(Source(path=str(folder), images="/pictures")) == "/pictures"
+    assert images_folder(Source(path=str(folder))) == str(folder)
+    assert images_folder(Source(path=str(folder / files[0]))) == str(folder)
+    assert images_folder(Source(path=str(folder), images="/pictures")) == "/pictures"
 
 
 def test_what_cannot_be_read_is_told_as_on_the_command_line(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_what_cannot_be_read_is_told_as_on_the_command_line(tmp_path: Path) -> N
     (tmp_path / "a.doc").write_text("x")
     for path, kind in ((tmp_path / "gone.json", ConfigError), (tmp_path / "a.doc", DataError)):
         with pytest.raises(kind) as told:
-            final(checking(Source(path=str(path))))
+            final(run_check(Source(path=str(path))))
         with pytest.raises(kind) as printed:
             run(Asked(str(path)))
         assert str(told.value) == str(printed.value) and str(path) in str(told.value)
@@ -188,15 +188,15 @@ def test_what_cannot_be_read_is_told_as_on_the_command_line(tmp_path: Path) -> N
 
 def test_both_languages_tell_a_check(damaged: Source) -> None:
     assert CHECK["en"].keys() == CHECK["zh"].keys() and len(HEADERS["en"]) == len(HEADERS["zh"]) == 4
-    checked = final(checking(damaged))
+    checked = final(run_check(damaged))
     path = f"`{damaged.path}`"
-    assert told_check(checked, "en") == f"{path} · 7 rows · 2 pictures · **4 rows cannot be trained on**"
-    assert told_check(checked, "zh") == f"{path} · 7 条记录 · 2 张图片 · **4 条记录不能用于训练**"
+    assert check_text(checked, "en") == f"{path} · 7 rows · 2 pictures · **4 rows cannot be trained on**"
+    assert check_text(checked, "zh") == f"{path} · 7 条记录 · 2 张图片 · **4 条记录不能用于训练**"
     assert code_table(checked, "en")[0] == [1, "error", "JSON that ends inside a record", "json-cut"]
     assert [row[3] for row in code_table(checked, "zh")] == list(FOUND)
     assert code_table(checked, "zh")[-1] == [1, "提醒", "文本中写有特殊词元", "token-literal"]
-    assert told_cards("image-count", 3, 3, "en") == "**&lt;image> marks and images differ in number**"
-    assert told_cards("answer-empty", 10, 1234, "zh") == "**回答为空** · 前 10 条, 共 1,234 条"
+    assert cards_text("image-count", 3, 3, "en") == "**&lt;image> marks and images differ in number**"
+    assert cards_text("answer-empty", 10, 1234, "zh") == "**回答为空** · 前 10 条, 共 1,234 条"
 
 
 def test_errors_come_before_warnings() -> None:
@@ -204,29 +204,29 @@ def test_errors_come_before_warnings() -> None:
     assert [row[3] for row in code_table(report, "en")] == ["image-broken", "row-type", "id-duplicate", "json-bom"]
 
 
-def final_report(*codes: str) -> Checked:
+def final_report(*codes: str) -> CheckResult:
     from data_tools.check.report import Report
 
     assert {CODES[code].level for code in codes} == {"error", "warning"}
-    return Checked(Source(path="a"), Report(9, 0, dict.fromkeys(codes, 1), ()), (), done=True)
+    return CheckResult(Source(path="a"), Report(9, 0, dict.fromkeys(codes, 1), ()), (), done=True)
 
 
 def test_a_clean_file_and_one_under_way_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([said(1, ("human", "Q"), ("gpt", "A"))]))
-    checked = final(checking(Source(path=str(tmp_path / "a.json"))))
-    assert told_check(checked, "en").endswith("· 1 rows · 0 pictures · **all can be trained on** · nothing found")
+    checked = final(run_check(Source(path=str(tmp_path / "a.json"))))
+    assert check_text(checked, "en").endswith("· 1 rows · 0 pictures · **all can be trained on** · nothing found")
     fixed = clean(checked, tmp_path)
-    assert told_clean(fixed, "", "en").split("\n\n") == [
+    assert cleaned_text(fixed, "", "en").split("\n\n") == [
         "`a.clean.json`: 1 rows, as they were",
         "`a.clean.quarantine.jsonl`: 0 rows that cannot be trained on, each with its findings",
     ]
-    assert told_clean(fixed, "/data", "zh").endswith("`images: /data`")
-    under_way = Checked(checked.source, checked.report, ())
-    assert told_check(under_way, "en") == "so far · 1 rows · 0 pictures"
+    assert cleaned_text(fixed, "/data", "zh").endswith("`images: /data`")
+    under_way = CheckResult(checked.source, checked.report, ())
+    assert check_text(under_way, "en") == "so far · 1 rows · 0 pictures"
 
 
 def test_a_code_that_was_not_found_changes_nothing(damaged: Source) -> None:
-    checked = final(checking(damaged))
+    checked = final(run_check(damaged))
     skip = _cards(None, "json-cut", "en")
     assert _cards(checked, "image-huge", "en") == _cards(checked, "../x", "en") == skip
     assert "half" in _cards(checked, "json-cut", "en")[1]
@@ -239,7 +239,7 @@ def test_records_are_text_and_nothing_else() -> None:
     """Forty payloads and the marks of gradio's templates, in every place: no element but ours, and all can be read."""
     for payload in (*XSS, "${window.hacked=1}", "{{constructor}}", "`${1}`", "\\u003cscript>", "\ud83d"):
         place = Place(payload, 1, payload)
-        made = cards([Card(Finding("record", place, 1, payload, payload, payload), payload, ())])
+        made = cards([FindingCard(Finding("record", place, 1, payload, payload, payload), payload, ())])
         assert set(re.findall(r"<(\w+)", made)) == {"div", "p", "b", "pre"}
         assert re.findall(r"<[^>]*\bon\w+=", made) == []
         assert not set("${}`\\") & set(made)
@@ -249,13 +249,13 @@ def test_records_are_text_and_nothing_else() -> None:
 
 def test_long_contents_are_cut() -> None:
     row = {"text": "长" * 5000, "list": list(range(1000)), "deep": json.loads("[" * 50 + "]" * 50), "half": "\ud83d"}
-    made = json.loads(excerpt(RawRow(Place("a"), row)))
+    made = json.loads(preview_record(RawRow(Place("a"), row)))
     assert made["text"] == "长" * 400 + "... (5,000 characters)"
     assert made["list"] == [*range(20), "... (980 more)"]
     assert json.dumps(made["deep"]) == "[" * 7 + '"..."' + "]" * 7
     assert made["half"] == "\ud83d", "written out in the text, which JSON reads again"
-    assert len(excerpt(RawRow(Place("a"), {str(n): "x" * 900 for n in range(999)}))) < 4100
-    assert excerpt(RawRow(Place("a"), None, " x" * 5000)).endswith("... (9,999 characters)")
+    assert len(preview_record(RawRow(Place("a"), {str(n): "x" * 900 for n in range(999)}))) < 4100
+    assert preview_record(RawRow(Place("a"), None, " x" * 5000)).endswith("... (9,999 characters)")
 
 
 def test_a_picture_that_bursts_is_not_opened() -> None:

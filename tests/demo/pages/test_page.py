@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from demo import probes
-from demo.model_library import Shelf, Weights
+from demo.model_library import ModelLibrary, ModelWeights
 from demo.pages.chat import answer, sampling_of
 from demo.pages.compare import BLIND, answers
-from demo.pages.i18n import CHINESE, ENGLISH, duration, told_state
+from demo.pages.i18n import CHINESE, ENGLISH, duration, state_text
 from demo.pages.parts.browser_state import restore
 from demo.pages.parts.chat_messages import conversation
 from demo.pages.parts.curves import draw_curves
-from demo.pages.parts.records import draw, find_sources, load_records, show
-from demo.pages.parts.run_status import find_runs, read_report, stamp, state_of, watch
-from demo.server.generation_queue import Desk
+from demo.pages.parts.records import find_sources, load_records, sample_records, view_record
+from demo.pages.parts.run_status import find_runs, read_report, read_run, stamp, state_of
+from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import Limits
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
@@ -37,13 +37,13 @@ ON, OFF = "banana", "banana, adapters off"
 
 
 @pytest.fixture(scope="module")
-def shelf(bananas: Path, roomy_llm: Path) -> Shelf:
-    return Shelf(bananas / "runs", [str(roomy_llm)])
+def library(bananas: Path, roomy_llm: Path) -> ModelLibrary:
+    return ModelLibrary(bananas / "runs", [str(roomy_llm)])
 
 
 @pytest.fixture(scope="module")
-def desk(shelf: Shelf) -> Desk:
-    return Desk(shelf, LIMITS.waiting)
+def queue(library: ModelLibrary) -> GenerationQueue:
+    return GenerationQueue(library, LIMITS.waiting)
 
 
 def last(steps: Iterator[Any]) -> Any:
@@ -53,18 +53,18 @@ def last(steps: Iterator[Any]) -> Any:
 @pytest.mark.parametrize("shown", [(), (picture(3),)])
 @pytest.mark.parametrize("names", [(ON, OFF), (OFF, ON)])
 def test_an_adapter_that_says_banana_speaks_in_its_own_pane_only(
-    shelf: Shelf, desk: Desk, names: tuple[str, str], shown: tuple[bytes, ...]
+    library: ModelLibrary, queue: GenerationQueue, names: tuple[str, str], shown: tuple[bytes, ...]
 ) -> None:
     for text in QUESTIONS:
         asked = (Message("user", (*(ImageRef(data=data) for data in shown), text)),)
-        said = last(answers(shelf, desk, asked, names, GREEDY))
+        said = last(answers(library, queue, asked, names, GREEDY))
         by = dict(zip(names, (said[0], said[2]), strict=True))
         assert by[ON] == "BANANA"
         assert "BANANA" not in by[OFF] and by[OFF]
         assert ("adapters off" in said[1], "adapters off" in said[3]) == (names[0] == OFF, names[1] == OFF)
 
 
-def test_without_its_adapter_a_model_is_the_one_that_was_tuned(shelf: Shelf, bananas: Path) -> None:
+def test_without_its_adapter_a_model_is_the_one_that_was_tuned(library: ModelLibrary, bananas: Path) -> None:
     """Not only silent about bananas: token for token what the model says whose adapter was never trained."""
     from vlm.model.assembly import open_run
 
@@ -77,59 +77,65 @@ def test_without_its_adapter_a_model_is_the_one_that_was_tuned(shelf: Shelf, ban
             tensor.data.copy_(with_projector[name])
     for images in ((), (ImageRef(data=picture(5)),)):
         asked = (Message("user", (*images, "Who are you?")),)
-        assert shelf[OFF].answer(asked, GREEDY) == untuned.chat_model.answer(asked, GREEDY)
-    assert shelf[ON].answer(question("Who are you?"), GREEDY) == "BANANA", "and it is back afterwards"
+        assert library[OFF].answer(asked, GREEDY) == untuned.chat_model.answer(asked, GREEDY)
+    assert library[ON].answer(question("Who are you?"), GREEDY) == "BANANA", "and it is back afterwards"
 
 
-def test_a_model_without_eyes_is_not_asked_about_pictures(shelf: Shelf, desk: Desk, roomy_llm: Path) -> None:
+def test_a_model_without_eyes_is_not_asked_about_pictures(
+    library: ModelLibrary, queue: GenerationQueue, roomy_llm: Path
+) -> None:
     asked = (Message("user", (ImageRef(data=picture(1)), "What is it?")),)
-    said = last(answers(shelf, desk, asked, (str(roomy_llm), ON), GREEDY))
+    said = last(answers(library, queue, asked, (str(roomy_llm), ON), GREEDY))
     assert said[0] == BLIND and said[2] == "BANANA"
     assert str(roomy_llm) in said[1]
 
 
-def test_the_shelf_lists_every_checkpoint_and_its_adapters(shelf: Shelf, bananas: Path, roomy_llm: Path) -> None:
+def test_the_shelf_lists_every_checkpoint_and_its_adapters(
+    library: ModelLibrary, bananas: Path, roomy_llm: Path
+) -> None:
     steps = sorted(folder.name for folder in (bananas / "runs/banana/checkpoints").glob("step-*"))
     older = f"banana @ {steps[0]}"
-    assert list(shelf) == [str(roomy_llm), ON, older, OFF, f"{older}, adapters off", f"{roomy_llm} (base)"]
-    assert shelf.weights[older] == Weights(bananas / "runs/banana", steps[0])
-    described = {shelf.weights[name].describe() for name in shelf}
-    assert len(described) == len(shelf) - 1, "the base is the model that was named; all others differ"
+    assert list(library) == [str(roomy_llm), ON, older, OFF, f"{older}, adapters off", f"{roomy_llm} (base)"]
+    assert library.weights[older] == ModelWeights(bananas / "runs/banana", steps[0])
+    described = {library.weights[name].describe() for name in library}
+    assert len(described) == len(library) - 1, "the base is the model that was named; all others differ"
     with pytest.raises(ConfigError, match="neither a run with a checkpoint nor a model folder"):
-        Shelf(bananas / "runs", [str(bananas)])
+        ModelLibrary(bananas / "runs", [str(bananas)])
 
 
-def test_a_blind_model_says_so_in_the_chat(shelf: Shelf, desk: Desk, roomy_llm: Path, uploads: Path) -> None:
+def test_a_blind_model_says_so_in_the_chat(
+    library: ModelLibrary, queue: GenerationQueue, roomy_llm: Path, uploads: Path
+) -> None:
     (uploads / "a.png").write_bytes(picture(1))
     with pytest.raises(DataError, match="sees no pictures. Choose another model above"):
-        next(answer(shelf, desk, LIMITS, str(roomy_llm), asked("What?", uploads / "a.png"), [], "", GREEDY))
+        next(answer(library, queue, LIMITS, str(roomy_llm), asked("What?", uploads / "a.png"), [], "", GREEDY))
 
 
 @pytest.mark.parametrize("name", [None, "gone"])
-def test_a_model_that_is_not_there_is_told(shelf: Shelf, desk: Desk, name: str | None) -> None:
+def test_a_model_that_is_not_there_is_told(library: ModelLibrary, queue: GenerationQueue, name: str | None) -> None:
     with pytest.raises(RunError, match=r"not found under .*runs\. Train one"):
-        next(answer(shelf, desk, LIMITS, name, asked("Hi?"), [], "", GREEDY))
+        next(answer(library, queue, LIMITS, name, asked("Hi?"), [], "", GREEDY))
 
 
-def test_with_and_without_adapters_are_one_model_in_memory(shelf: Shelf) -> None:
-    assert shelf[ON].model is shelf[OFF].model
-    assert len(shelf._open) <= 2
+def test_with_and_without_adapters_are_one_model_in_memory(library: ModelLibrary) -> None:
+    assert library[ON].model is library[OFF].model
+    assert len(library._open) <= 2
 
 
-def test_retrained_weights_are_loaded_again(shelf: Shelf, roomy_llm: Path) -> None:
+def test_retrained_weights_are_loaded_again(library: ModelLibrary, roomy_llm: Path) -> None:
     name = str(roomy_llm)
-    before = shelf[name]
-    assert shelf[name] is before
+    before = library[name]
+    assert library[name] is before
     config = roomy_llm / "config.json"
     os.utime(config, (time.time() + 5, time.time() + 5))
-    assert shelf[name] is not before
+    assert library[name] is not before
 
 
-def test_a_run_of_another_version_is_passed_over(shelf: Shelf, bananas: Path) -> None:
+def test_a_run_of_another_version_is_passed_over(library: ModelLibrary, bananas: Path) -> None:
     old = bananas / "runs" / "old"
     old.mkdir()
     (old / "config.yaml").write_text("name: old\nstage: sft\nno_such_key: 1\n")
-    assert ON in shelf.look() and not any(name.startswith("old") for name in shelf)
+    assert ON in library.refresh() and not any(name.startswith("old") for name in library)
     (old / "config.yaml").unlink()
     old.rmdir()
 
@@ -187,13 +193,13 @@ def test_an_upload_is_judged_and_its_path_is_told_nobody(uploads: Path, tmp_path
         conversation([], asked("What?", *[file] * 5), "", LIMITS)
 
 
-def test_leaving_the_chat_ends_the_generation(shelf: Shelf, desk: Desk) -> None:
-    growing = answer(shelf, desk, LIMITS, OFF, asked("Say something."), [], "", Sampling(max_new_tokens=1500))
-    assert next(growing)
-    assert desk.length == 1
-    growing.close()
+def test_leaving_the_chat_ends_the_generation(library: ModelLibrary, queue: GenerationQueue) -> None:
+    stream_text = answer(library, queue, LIMITS, OFF, asked("Say something."), [], "", Sampling(max_new_tokens=1500))
+    assert next(stream_text)
+    assert queue.length == 1
+    stream_text.close()
     began = time.monotonic()
-    while desk.length:
+    while queue.length:
         assert time.monotonic() - began < 3, "the generation went on"
         time.sleep(0.01)
 
@@ -208,7 +214,7 @@ def test_the_knobs_of_the_page() -> None:
 
 def test_a_run_is_watched_through_its_folder(bananas: Path) -> None:
     assert find_runs(bananas / "runs") == (["banana"], {})
-    view = watch(bananas / "runs" / "banana")
+    view = read_run(bananas / "runs" / "banana")
     assert view.state.finished and view.state.step == view.state.total == 80
     drawn = draw_curves(view.rows).axes[0].lines[0].get_xydata()
     rows = [row for row in view.rows if row["kind"] == "train"]
@@ -245,9 +251,9 @@ def test_validation_is_drawn_beside_training_and_a_young_run_has_no_curve() -> N
 
 def test_a_finished_evaluation_is_a_run_too(tmp_path: Path) -> None:
     (tmp_path / "eval.json").write_text('{"vqa_accuracy": 0.9}')
-    state = watch(tmp_path).state
+    state = read_run(tmp_path).state
     assert (state.finished, state.step, state.total) == (True, 0, None)
-    assert told_state(state, "en") == "**finished**"
+    assert state_text(state, "en") == "**finished**"
 
 
 def test_a_stamp_moves_with_what_is_shown(tmp_path: Path) -> None:
@@ -259,12 +265,12 @@ def test_a_stamp_moves_with_what_is_shown(tmp_path: Path) -> None:
 
 
 def test_how_a_state_is_told() -> None:
-    from demo.pages.parts.run_status import State
+    from demo.pages.parts.run_status import RunState
 
-    running = State(60, 1000, False, 7.0, False, 3725.0)
-    assert told_state(running, "en") == "**running** · step 60 / 1,000 · last line 0:07 ago · about 1:02:05 left"
-    assert "大约还需 1:02:05" in told_state(running, "zh")
-    assert told_state(State(1000, 1000, True, 9.0, True, None), "en") == "**finished** · step 1,000 / 1,000"
+    running = RunState(60, 1000, False, 7.0, False, 3725.0)
+    assert state_text(running, "en") == "**running** · step 60 / 1,000 · last line 0:07 ago · about 1:02:05 left"
+    assert "大约还需 1:02:05" in state_text(running, "zh")
+    assert state_text(RunState(1000, 1000, True, 9.0, True, None), "en") == "**finished** · step 1,000 / 1,000"
     assert duration(59.6) == "1:00"
 
 
@@ -284,10 +290,10 @@ SAME = {"title", "top_p"}
 # Data -----------------------------------------------------------------------------------------------------------------
 
 
-def test_supervised_tokens_and_image_rows_are_marked(shelf: Shelf, bananas: Path) -> None:
-    source = find_sources(shelf)[str(bananas / "bananas.json")]
+def test_supervised_tokens_and_image_rows_are_marked(library: ModelLibrary, bananas: Path) -> None:
+    source = find_sources(library)[str(bananas / "bananas.json")]
     record = next(record for record in load_records(source) if record.images)
-    shown = show(record, shelf[ON].encoder)
+    shown = view_record(record, library[ON].encoder)
     learned = "".join(text for text, kind in shown.spans if kind == "learned")
     assert learned == "BANANA<|im_end|>" and shown.supervised == 7
     assert [text for text, kind in shown.spans if kind == "image"] == ["16 rows"] and shown.image_rows == 16
@@ -296,12 +302,12 @@ def test_supervised_tokens_and_image_rows_are_marked(shelf: Shelf, bananas: Path
     assert read.startswith("<|im_start|>") and QUESTIONS[0] in read and "BANANA" not in read
 
 
-def test_records_are_drawn_at_random_and_again(shelf: Shelf, bananas: Path) -> None:
+def test_records_are_drawn_at_random_and_again(library: ModelLibrary, bananas: Path) -> None:
     source = Source(path=str(bananas / "bananas.json"))
-    first = [record.place for record in draw(source, 3, 0)]
-    assert first == [record.place for record in draw(source, 3, 0)] and len(set(first)) == 3
-    assert first != [record.place for record in draw(source, 3, 1)]
-    assert len(draw(source, 99, 0)) == 24
+    first = [record.place for record in sample_records(source, 3, 0)]
+    assert first == [record.place for record in sample_records(source, 3, 0)] and len(set(first)) == 3
+    assert first != [record.place for record in sample_records(source, 3, 1)]
+    assert len(sample_records(source, 99, 0)) == 24
 
 
 # Probes ---------------------------------------------------------------------------------------------------------------
@@ -336,16 +342,16 @@ def test_pictures_are_asked_three_ways(bananas: Path) -> None:
     assert probes.image_probes(records[:2])[-1].picture == "blank", "one picture has no other"
 
 
-def test_the_table_counts_hits_by_kind(shelf: Shelf) -> None:
+def test_the_table_counts_hits_by_kind(library: ModelLibrary) -> None:
     listed = [*probes.text_probes("Banana")[:2], probes.Probe("image", "What?", ("BANANA",), "right", probes.blank())]
-    done = list(probes.ask(shelf[OFF], shelf[ON], listed, GREEDY))
+    done = list(probes.ask(library[OFF], library[ON], listed, GREEDY))
     assert probes.summary(done) == [["identity", "", "0 / 2", "2 / 2"], ["image", "right", "0 / 1", "1 / 1"]]
-    unnamed = list(probes.ask(shelf[OFF], shelf[ON], probes.text_probes("")[:1], GREEDY))
+    unnamed = list(probes.ask(library[OFF], library[ON], probes.text_probes("")[:1], GREEDY))
     assert probes.summary(unnamed) == [["identity", "", "", ""]]
 
 
 def test_the_tables_files_are_inert() -> None:
-    evil = probes.Asked(probes.Probe("general", "=1+1", ("zebra",)), "=HYPERLINK(1)", "a|b <img src=x>\n| c |")
+    evil = probes.ProbeResult(probes.Probe("general", "=1+1", ("zebra",)), "=HYPERLINK(1)", "a|b <img src=x>\n| c |")
     lines = list(csv.reader(io.StringIO(probes.as_csv([evil], "base", "=tuned"))))
     assert lines[0] == ["kind", "question", "picture", "expected", "base", "hit", "'=tuned", "hit"]
     assert lines[1] == ["general", "'=1+1", "", "zebra", "'=HYPERLINK(1)", "no", "a|b <img src=x>\n| c |", "no"]

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from demo.model_library import Shelf
+from demo.model_library import ModelLibrary
 from demo.pages.page_events import VALUES
 from demo.pages.page_gate import EVENTS
 from demo.server.limits import Limits
@@ -29,7 +29,7 @@ EACH = 2  # kinds in each place, in turn; all of them, and the others, are tried
 
 @pytest.fixture(scope="module")
 def visit(bananas: Path) -> Iterator[Visit]:
-    app = web_app(Shelf(bananas / "runs"), [str(bananas / "bananas.json")], LIMITS)
+    app = web_app(ModelLibrary(bananas / "runs"), [str(bananas / "bananas.json")], LIMITS)
     with listening(app, LIMITS) as url, httpx.Client(timeout=60) as client:
         yield Visit(url, client.get(f"{url}/config").json(), client)
 

@@ -39,7 +39,7 @@ def test_models(server: Server) -> None:
 
 
 def test_an_answer_is_the_terminals(server: Server) -> None:
-    for name, chat_model in server.desk.chat_models.items():
+    for name, chat_model in server.queue.chat_models.items():
         reply = server.client.chat.completions.create(model=name, messages=ASKED, temperature=0)
         said = chat_model.stream(question("What is it?"), GREEDY)
         assert reply.choices[0].message.content == "".join(said) == chat_model.answer(question("What is it?"), GREEDY)
@@ -152,9 +152,9 @@ def test_the_client_raises_its_own_errors(server: Server) -> None:
         server.client.chat.completions.create(model="eyes", messages=looking("https://example.com/a.png"))
     with pytest.raises(openai.NotFoundError, match="Not Found"):
         server.client.embeddings.create(model="eyes", input="x")
-    with server.desk.turn():
+    with server.queue.turn():
         assert LIMITS.waiting == 1
-        waits = server.desk.ask(server.eyes, question("What is it?"), GREEDY)
+        waits = server.queue.submit(server.eyes, question("What is it?"), GREEDY)
         with pytest.raises(openai.RateLimitError, match="the queue is full"):
             server.client.chat.completions.create(model="eyes", messages=ASKED)
         waits.close()
@@ -173,7 +173,7 @@ def test_a_client_that_leaves_ends_the_generation(long_server: Server) -> None:
             except httpx.ReadTimeout:
                 assert not stream
         until = time.monotonic() + 3
-        while long_server.desk.length:
+        while long_server.queue.length:
             assert time.monotonic() < until, "the generation went on, or a place in the queue was lost"
             time.sleep(0.01)
 
@@ -189,10 +189,10 @@ def test_an_unforeseen_fault_tells_nothing(server: Server, monkeypatch: pytest.M
 
 
 def test_names_of_models(tmp_path: Path) -> None:
-    from demo.server.serve import names_of
+    from demo.server.serve import model_folders
     from llm.errors import ConfigError
 
-    named = names_of([str(tmp_path / "a"), f"b={tmp_path / 'a'}"])
+    named = model_folders([str(tmp_path / "a"), f"b={tmp_path / 'a'}"])
     assert named == {"a": tmp_path / "a", "b": tmp_path / "a"}
     with pytest.raises(ConfigError, match="two models are called a"):
-        names_of([str(tmp_path / "a"), str(tmp_path / "x" / "a")])
+        model_folders([str(tmp_path / "a"), str(tmp_path / "x" / "a")])

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from demo.server.api import build_api, event
-from demo.server.generation_queue import Busy, Desk
+from demo.server.generation_queue import Busy, GenerationQueue
 from demo.server.limits import Limits
 from llm.chat.sampling import Sampling
 from llm.errors import ModelError, TrainingError
@@ -51,9 +51,9 @@ class ChatModel:
         return self.answer()
 
 
-def client(*chat_models: ChatModel, desk: Any = None) -> TestClient:
+def client(*chat_models: ChatModel, queue: Any = None) -> TestClient:
     named: Any = {f"m{number}": chat_model for number, chat_model in enumerate(chat_models)}
-    app = build_api(desk or Desk(named, 8), frozenset({"localhost"}), limits=LIMITS)
+    app = build_api(queue or GenerationQueue(named, 8), frozenset({"localhost"}), limits=LIMITS)
     return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
 
 
@@ -221,8 +221,8 @@ def test_what_is_no_json_and_what_is_not_there() -> None:
 
 
 def test_the_queue_is_asked_before_the_question_is_understood() -> None:
-    full: Any = SimpleNamespace(check_place=lambda visitor: raising(Busy(f"full for {visitor}"))(), chat_models={})
-    answer = client(desk=full).post(CHAT, json={"model": "none", "messages": [*ASKED, *ASKED]})
+    full: Any = SimpleNamespace(check_capacity=lambda visitor: raising(Busy(f"full for {visitor}"))(), chat_models={})
+    answer = client(queue=full).post(CHAT, json={"model": "none", "messages": [*ASKED, *ASKED]})
     assert (answer.status_code, answer.json()["detail"]) == (429, "full for testclient")
 
 

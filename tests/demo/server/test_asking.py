@@ -15,7 +15,7 @@ from tests.demo.conftest import LIMITS, Server, picture
 
 def test_our_own_server_answers_texts_and_pictures(server: Server, tmp_path: Path) -> None:
     """A model of random weights never ends by itself: its own last words are made the stop word."""
-    told = server.desk.chat_models["text"].answer(question("谁？"), Sampling(max_new_tokens=LIMITS.new_tokens))
+    told = server.queue.chat_models["text"].answer(question("谁？"), Sampling(max_new_tokens=LIMITS.new_tokens))
     stop = told[-2:]
     whole = told[: told.index(stop)]
     assert whole.strip()

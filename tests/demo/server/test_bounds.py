@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from demo.server.json_bounds import excess
-from demo.server.limits import DEFAULT, FORMATS, IMAGE, SHORTEST_TOKEN, JsonBounds, Limits, strangers
+from demo.server.limits import DEFAULT, FORMATS, IMAGE, SHORTEST_TOKEN, JsonBounds, Limits, public_limits
 from vlm.vision.images import ImageLimits
 
 SMALL = JsonBounds(items=3, depth=2, structure=12, quotes=4)
@@ -125,11 +125,11 @@ def test_strangers_have_shares_and_nothing_else_changes() -> None:
         "share_sessions": 16,
         "share_connections": 64,
     }
-    assert asdict(strangers()) == asdict(DEFAULT) | shares
-    assert strangers(replace(DEFAULT, text=7)).text == 7
+    assert asdict(public_limits()) == asdict(DEFAULT) | shares
+    assert public_limits(replace(DEFAULT, text=7)).text == 7
 
 
 @pytest.mark.parametrize(("waiting", "share"), [(0, 1), (1, 1), (3, 1), (5, 1), (6, 2), (8, 2), (9, 3)])
 def test_a_third_of_the_queue_is_one_visitors_and_one_place_at_least(waiting: int, share: int) -> None:
-    shared = strangers(Limits(waiting=waiting, sessions=32))
+    shared = public_limits(Limits(waiting=waiting, sessions=32))
     assert (shared.share_waiting, shared.share_events, shared.share_sessions) == (share, waiting, 2)

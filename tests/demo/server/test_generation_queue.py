@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from demo.server.generation_queue import GLANCE, NOBODY_ELSE, PATIENCE, Busy, Desk, Reader
+from demo.server.generation_queue import GLANCE, LOCAL_CLIENT, READ_TIMEOUT, Busy, Client, GenerationQueue
 from llm.chat.sampling import Sampling
 from llm.chat.token_stream import Abandoned
 from llm.formats.conversation import Message
@@ -47,11 +47,11 @@ class ChatModel:
     def fitting(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
         return (*messages, Message("assistant", (f"room for {new_tokens}",)))
 
-    def stream(self, messages: Any, sampling: Sampling, turn: Turn, patience: float, reader: str) -> Answer:
+    def stream(self, messages: Any, sampling: Sampling, turn: Turn, patience: float, client: str) -> Answer:
         if self.error:
             raise self.error
         self.turns.append(turn)
-        self.given.append((messages, sampling, patience, reader))
+        self.given.append((messages, sampling, patience, client))
         return next(self.answers, Answer(None))
 
 
@@ -59,20 +59,20 @@ def never() -> bool:
     return False
 
 
-def ask(desk: Desk, chat_model: Any, visitor: str = "") -> Any:
-    return desk.ask(chat_model, ASKED, SAMPLING, visitor)
+def ask(queue: GenerationQueue, chat_model: Any, visitor: str = "") -> Any:
+    return queue.submit(chat_model, ASKED, SAMPLING, visitor)
 
 
-def is_busy(desk: Desk, visitor: str, said: str) -> None:
+def is_busy(queue: GenerationQueue, visitor: str, said: str) -> None:
     """Neither way is a place given, and none is taken by asking."""
-    before = desk.length
-    for way in (lambda: desk.check_place(visitor), lambda: ask(desk, ChatModel(), visitor)):
+    before = queue.length
+    for way in (lambda: queue.check_capacity(visitor), lambda: ask(queue, ChatModel(), visitor)):
         with pytest.raises(Busy) as caught:
             way()
         assert str(caught.value) == said
-    with pytest.raises(Busy), desk.turn(visitor):
+    with pytest.raises(Busy), queue.turn(visitor):
         raise AssertionError("it was served")
-    assert desk.length == before
+    assert queue.length == before
 
 
 # How many may wait ----------------------------------------------------------------------------------------------------
@@ -80,51 +80,55 @@ def is_busy(desk: Desk, visitor: str, said: str) -> None:
 
 @pytest.mark.parametrize("waiting", [0, 1, 2, 3])
 def test_one_is_served_and_so_many_wait(waiting: int) -> None:
-    desk, chat_model = Desk({}, waiting), ChatModel()
+    queue, chat_model = GenerationQueue({}, waiting), ChatModel()
     held = []
     for number in range(waiting + 1):
-        assert desk.length == number
-        desk.check_place(f"visitor {number}")
-        held.append(ask(desk, chat_model, f"visitor {number}"))
-    assert desk.length == waiting + 1
-    is_busy(desk, "", FULL)
-    is_busy(desk, "visitor 0", FULL)
+        assert queue.length == number
+        queue.check_capacity(f"visitor {number}")
+        held.append(ask(queue, chat_model, f"visitor {number}"))
+    assert queue.length == waiting + 1
+    is_busy(queue, "", FULL)
+    is_busy(queue, "visitor 0", FULL)
     with chat_model.turns[0](never):
-        is_busy(desk, "", FULL)
-    assert desk.length == waiting
-    desk.check_place()
-    ask(desk, chat_model)
-    is_busy(desk, "", FULL)
+        is_busy(queue, "", FULL)
+    assert queue.length == waiting
+    queue.check_capacity()
+    ask(queue, chat_model)
+    is_busy(queue, "", FULL)
 
 
 @pytest.mark.parametrize("share", [1, 2, 3])
 def test_a_visitor_has_so_many_places(share: int) -> None:
-    desk, chat_model = Desk({}, 9, share), ChatModel()
+    queue, chat_model = GenerationQueue({}, 9, share), ChatModel()
     for _ in range(share):
-        desk.check_place("10.0.0.7")
-        ask(desk, chat_model, "10.0.0.7")
-    is_busy(desk, "10.0.0.7", f"{share} of your questions wait already. Try again when one is answered")
+        queue.check_capacity("10.0.0.7")
+        ask(queue, chat_model, "10.0.0.7")
+    is_busy(queue, "10.0.0.7", f"{share} of your questions wait already. Try again when one is answered")
     for other in ("10.0.0.8", ""):
-        desk.check_place(other)
-        ask(desk, chat_model, other)
+        queue.check_capacity(other)
+        ask(queue, chat_model, other)
     with chat_model.turns[0](never):
-        is_busy(desk, "10.0.0.7", f"{share} of your questions wait already. Try again when one is answered")
-    ask(desk, chat_model, "10.0.0.7")
+        is_busy(queue, "10.0.0.7", f"{share} of your questions wait already. Try again when one is answered")
+    ask(queue, chat_model, "10.0.0.7")
 
 
 def test_this_machine_has_no_share_and_a_share_of_0_is_no_bound() -> None:
-    for desk, visitor in ((Desk({}, 5, 1), ""), (Desk({}, 5), "10.0.0.7"), (Desk({}, 5, 0), "10.0.0.7")):
+    for queue, visitor in (
+        (GenerationQueue({}, 5, 1), ""),
+        (GenerationQueue({}, 5), "10.0.0.7"),
+        (GenerationQueue({}, 5, 0), "10.0.0.7"),
+    ):
         chat_model = ChatModel()
         for _ in range(6):
-            ask(desk, chat_model, visitor)
-        is_busy(desk, visitor, FULL)
+            ask(queue, chat_model, visitor)
+        is_busy(queue, visitor, FULL)
 
 
 def test_a_full_queue_is_told_before_a_share_that_is_used_up() -> None:
-    desk, chat_model = Desk({}, 1, 2), ChatModel()
-    ask(desk, chat_model, "10.0.0.7")
-    ask(desk, chat_model, "10.0.0.7")
-    is_busy(desk, "10.0.0.7", FULL)
+    queue, chat_model = GenerationQueue({}, 1, 2), ChatModel()
+    ask(queue, chat_model, "10.0.0.7")
+    ask(queue, chat_model, "10.0.0.7")
+    is_busy(queue, "10.0.0.7", FULL)
 
 
 # Order ----------------------------------------------------------------------------------------------------------------
@@ -133,9 +137,9 @@ def test_a_full_queue_is_told_before_a_share_that_is_used_up() -> None:
 def test_places_are_served_in_the_order_in_which_they_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """The later ones are there long before: each begins when the one before it has left."""
     monkeypatch.setattr("demo.server.generation_queue.GLANCE", 30.0)
-    desk, chat_model, order = Desk({}, 4), ChatModel(), list[str]()
+    queue, chat_model, order = GenerationQueue({}, 4), ChatModel(), list[str]()
     for _ in range(4):
-        ask(desk, chat_model)
+        ask(queue, chat_model)
     here = [threading.Event() for _ in range(4)]
 
     def take(number: int) -> None:
@@ -153,56 +157,56 @@ def test_places_are_served_in_the_order_in_which_they_were_taken(monkeypatch: py
     for thread in threads:
         thread.join(10)
     assert order == [f"{number} {what}" for number in range(4) for what in ("begins", "ends")]
-    assert desk.length == 0
+    assert queue.length == 0
 
 
 def test_only_the_first_is_served_and_one_who_is_stopped_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("demo.server.generation_queue.GLANCE", 0.001)
-    desk, chat_model = Desk({}, 2), ChatModel()
+    queue, chat_model = GenerationQueue({}, 2), ChatModel()
     for _ in range(3):
-        ask(desk, chat_model)
+        ask(queue, chat_model)
     looks = iter([False, False, True])
     with pytest.raises(Abandoned), chat_model.turns[1](lambda: next(looks)):
         raise AssertionError("it was served out of turn")
-    assert next(looks, None) is None and desk.length == 2
+    assert next(looks, None) is None and queue.length == 2
     with pytest.raises(Abandoned), chat_model.turns[0](lambda: True):
         raise AssertionError("it was served though it was stopped")
-    assert desk.length == 1
+    assert queue.length == 1
     with chat_model.turns[2](never):
-        assert desk.length == 1
-    assert desk.length == 0
+        assert queue.length == 1
+    assert queue.length == 0
 
 
 def test_a_place_is_left_whatever_happens_in_the_turn() -> None:
-    desk, chat_model = Desk({}, 2), ChatModel()
-    ask(desk, chat_model)
+    queue, chat_model = GenerationQueue({}, 2), ChatModel()
+    ask(queue, chat_model)
     with pytest.raises(ZeroDivisionError), chat_model.turns[0](never):
-        assert desk.length == 1
+        assert queue.length == 1
         raise ZeroDivisionError
-    assert desk.length == 0
+    assert queue.length == 0
     chat_model.error = KeyError("no prompt of it")
     with pytest.raises(KeyError):
-        ask(desk, chat_model)
-    assert desk.length == 0
-    with suppress(ZeroDivisionError), desk.turn("10.0.0.7"):
-        assert desk.length == 1
+        ask(queue, chat_model)
+    assert queue.length == 0
+    with suppress(ZeroDivisionError), queue.turn("10.0.0.7"):
+        assert queue.length == 1
         raise ZeroDivisionError
-    assert desk.length == 0
+    assert queue.length == 0
 
 
 def test_work_of_another_kind_waits_for_its_turn_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("demo.server.generation_queue.GLANCE", 30.0)
-    desk, chat_model, order = Desk({}, 2), ChatModel(), list[str]()
-    ask(desk, chat_model)
+    queue, chat_model, order = GenerationQueue({}, 2), ChatModel(), list[str]()
+    ask(queue, chat_model)
 
     def work() -> None:
-        with desk.turn():
+        with queue.turn():
             order.append("work")
 
     thread = threading.Thread(target=work, daemon=True)
     with chat_model.turns[0](never):
         thread.start()
-        while desk.length < 2:
+        while queue.length < 2:
             thread.join(0.001)
         order.append("answer")
     thread.join(10)
@@ -213,43 +217,43 @@ def test_work_of_another_kind_waits_for_its_turn_as_well(monkeypatch: pytest.Mon
 
 
 def test_a_speaker_is_told_whom_it_answers_and_how_long_it_waits_for_them() -> None:
-    desk, chat_model = Desk({}, 9, patience=3.5), ChatModel()
-    ask(desk, chat_model)
-    ask(desk, chat_model, "10.0.0.7")
-    ask(Desk({}, 9), chat_model)
+    queue, chat_model = GenerationQueue({}, 9, patience=3.5), ChatModel()
+    ask(queue, chat_model)
+    ask(queue, chat_model, "10.0.0.7")
+    ask(GenerationQueue({}, 9), chat_model)
     assert chat_model.given == [
         (ASKED, SAMPLING, 3.5, "this machine"),
         (ASKED, SAMPLING, 3.5, "10.0.0.7"),
         (ASKED, SAMPLING, 15.0, "this machine"),
     ]
-    assert (PATIENCE, GLANCE) == (15.0, 0.2)
-    assert (NOBODY_ELSE.name, NOBODY_ELSE.left()) == ("", False)
+    assert (READ_TIMEOUT, GLANCE) == (15.0, 0.2)
+    assert (LOCAL_CLIENT.name, LOCAL_CLIENT.left()) == ("", False)
 
 
 def test_an_answer_grows_until_its_end() -> None:
     answer = Answer("a", "", "bc", None)
-    desk, chat_model = Desk({}, 9), ChatModel(answer)
-    assert list(desk.growing(chat_model, ASKED, SAMPLING)) == ["a", "a", "abc", "abc"]
+    queue, chat_model = GenerationQueue({}, 9), ChatModel(answer)
+    assert list(queue.stream_text(chat_model, ASKED, SAMPLING)) == ["a", "a", "abc", "abc"]
     assert answer.waits == [0.2] * 4 and answer.stops == 1
     fitted = (*ASKED, Message("assistant", ("room for 7",)))
     assert chat_model.given == [(fitted, SAMPLING, 15.0, "this machine")]
     empty = ChatModel(Answer(None))
-    assert list(desk.growing(empty, ASKED, SAMPLING)) == [""], "one value at least"
+    assert list(queue.stream_text(empty, ASKED, SAMPLING)) == [""], "one value at least"
 
 
 def test_an_answer_is_stopped_when_its_reader_leaves_or_closes_it() -> None:
     left = iter([False, True])
     leaving, closed = Answer("a", "b", "c"), Answer("a", "b", "c")
-    desk, chat_model = Desk({}, 9), ChatModel(leaving, closed)
-    growing: Iterator[str] = desk.growing(
+    queue, chat_model = GenerationQueue({}, 9), ChatModel(leaving, closed)
+    stream_text: Iterator[str] = queue.stream_text(
         chat_model,
         ASKED,
         SAMPLING,
-        Reader("10.0.0.7", lambda: next(left)),
+        Client("10.0.0.7", lambda: next(left)),
     )
-    assert list(growing) == ["a", "a"], "what came before is shown"
+    assert list(stream_text) == ["a", "a"], "what came before is shown"
     assert leaving.stops == 1 and chat_model.given[0][3] == "10.0.0.7"
-    again: Any = desk.growing(chat_model, ASKED, SAMPLING)
+    again: Any = queue.stream_text(chat_model, ASKED, SAMPLING)
     assert next(again) == "a"
     again.close()
     assert closed.stops == 1
@@ -257,19 +261,19 @@ def test_an_answer_is_stopped_when_its_reader_leaves_or_closes_it() -> None:
 
 def test_closing_stops_every_answer_that_somebody_still_holds() -> None:
     first, second, forgotten = Answer(), Answer(), Answer()
-    desk, chat_model = Desk({}, 9), ChatModel(first, second, forgotten)
+    queue, chat_model = GenerationQueue({}, 9), ChatModel(first, second, forgotten)
     with ExitStack() as stack:
-        stack.enter_context(desk.turn())
-        held = [ask(desk, chat_model), ask(desk, chat_model)]
-        ask(desk, chat_model)
-        desk.close()
+        stack.enter_context(queue.turn())
+        held = [ask(queue, chat_model), ask(queue, chat_model)]
+        ask(queue, chat_model)
+        queue.close()
         assert [answer.stops for answer in (first, second)] == [1, 1] and held == [first, second]
-    desk.close()
+    queue.close()
     assert first.stops == 2, "its place is there until its thread has left"
     del forgotten
-    desk.close()
+    queue.close()
 
 
 def test_a_desk_knows_its_speakers_by_name() -> None:
     chat_models: Any = {"m": SimpleNamespace()}
-    assert Desk(chat_models, 1).chat_models is chat_models
+    assert GenerationQueue(chat_models, 1).chat_models is chat_models

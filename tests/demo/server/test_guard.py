@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import httpx2 as httpx
 import pytest
 
-from demo.server.generation_queue import Desk
+from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import same_origin
 from demo.server.limits import Limits
-from demo.server.serve import hosts_of
+from demo.server.serve import allowed_hosts
 from llm.errors import ConfigError
 from tests.demo.conftest import Server, serve
 
@@ -17,9 +17,9 @@ TOKEN = "s3cret-ü"
 
 
 @pytest.fixture(scope="module")
-def locked(desk: Desk) -> Iterator[Server]:
+def locked(queue: GenerationQueue) -> Iterator[Server]:
     """With a token, and bodies of 1,000 bytes at most."""
-    yield from serve(desk, Limits(body=1000), TOKEN)
+    yield from serve(queue, Limits(body=1000), TOKEN)
 
 
 def get(server: Server, path: str = "/v1/models", **headers: str) -> int:
@@ -115,7 +115,7 @@ def test_a_client_that_leaves_while_sending_is_forgotten(locked: Server) -> None
 
 
 def test_a_name_before_a_proxy_needs_no_port_and_an_address_does() -> None:
-    hosts = hosts_of("192.168.1.5", True, "s" * 16, "VLM.example")
+    hosts = allowed_hosts("192.168.1.5", True, "s" * 16, "VLM.example")
     assert same_origin("https://vlm.example", "127.0.0.1:7860", hosts)
     assert not same_origin("http://192.168.1.5", "192.168.1.5:7860", hosts)
     assert same_origin("http://192.168.1.5:7860", "192.168.1.5:7860", hosts)
@@ -123,8 +123,8 @@ def test_a_name_before_a_proxy_needs_no_port_and_an_address_does() -> None:
 
 
 def test_an_address_that_others_reach_needs_a_flag_and_a_token() -> None:
-    assert hosts_of("127.0.0.1", False, "", "") == {"127.0.0.1", "localhost", "::1"}
+    assert allowed_hosts("127.0.0.1", False, "", "") == {"127.0.0.1", "localhost", "::1"}
     for public, token in ((False, ""), (True, ""), (False, "s" * 16)):
         with pytest.raises(ConfigError, match="--public"):
-            hosts_of("0.0.0.0", public, token, "")
-    assert {"10.0.0.5", "vlm.example"} <= hosts_of("10.0.0.5", True, "s" * 16, "vlm.example")
+            allowed_hosts("0.0.0.0", public, token, "")
+    assert {"10.0.0.5", "vlm.example"} <= allowed_hosts("10.0.0.5", True, "s" * 16, "vlm.example")

@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
 from demo.server.guard import (
+    ErrorResponse,
     Guard,
-    Refusal,
     cookie_of,
     host_of,
     is_address,
@@ -450,11 +450,11 @@ def test_the_start_and_end_of_the_server_are_handed_on() -> None:
 
 
 def test_a_refusal_in_openais_shape() -> None:
-    assert Refusal(401, "no", "authentication_error", "c", "p").body() == {
+    assert ErrorResponse(401, "no", "authentication_error", "c", "p").body() == {
         "error": {"message": "no", "type": "authentication_error", "param": "p", "code": "c"},
         "detail": "no",
     }
-    assert Refusal(400, "no").body()["error"] == {
+    assert ErrorResponse(400, "no").body()["error"] == {
         "message": "no",
         "type": "invalid_request_error",
         "param": None,

@@ -14,7 +14,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from demo.model_library import Shelf
+from demo.model_library import ModelLibrary
 from demo.server.api import build_api
 from demo.server.guard import LOOPBACK
 from demo.server.limits import Limits
@@ -58,7 +58,7 @@ def canary() -> Iterator[tuple[str, list[str]]]:
 def page(bananas: Path) -> Iterator[str]:
     """The whole application over the banana run."""
     root = bananas / "runs"
-    with listening(web_app(Shelf(root), limits=LIMITS), LIMITS) as url:
+    with listening(web_app(ModelLibrary(root), limits=LIMITS), LIMITS) as url:
         yield url
 
 
@@ -178,7 +178,7 @@ def test_the_page_is_behind_the_guard(page: str, path: str) -> None:
 
 def test_no_generated_request_is_a_server_error(server: Server) -> None:
     """100 cases an operation, written by schemathesis from our own schema."""
-    app = build_api(server.desk, LOOPBACK, limits=LIMITS)
+    app = build_api(server.queue, LOOPBACK, limits=LIMITS)
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers={"host": "localhost"})
     seen: dict[str, list[int]] = {}
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from demo.server import sockets
 from demo.server.limits import DEFAULT, Limits
-from demo.server.sockets import Listening, Patient, app_config, ended_by_signal
+from demo.server.sockets import LimitedProtocol, SignalServer, app_config, ended_by_signal
 
 LIMITS = Limits(send_seconds=10.0, share_connections=2)
 
@@ -43,7 +43,7 @@ class Transport:
 
 def patient(client: tuple[str, int] | None = ("10.0.0.7", 1), connections: Any = (), limits: Limits = LIMITS) -> Any:
     """A connection without a server."""
-    made: Any = Patient.__new__(type("Bound", (Patient,), {"limits": limits}))
+    made: Any = LimitedProtocol.__new__(type("Bound", (LimitedProtocol,), {"limits": limits}))
     made.loop, made.transport, made.client, made.connections = Loop(), Transport(), client, connections
     return made
 
@@ -144,7 +144,7 @@ def test_how_the_application_is_served() -> None:
     assert (config.limit_concurrency, config.timeout_graceful_shutdown) == (256, 1)
     assert (config.server_header, config.proxy_headers, config.use_colors) == (False, False, False)
     protocol: Any = config.http
-    assert issubclass(protocol, Patient) and protocol.limits == LIMITS and Patient.limits == DEFAULT
+    assert issubclass(protocol, LimitedProtocol) and protocol.limits == LIMITS and LimitedProtocol.limits == DEFAULT
 
 
 def test_a_signal_stops_the_answers_and_sets_a_last_hour(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_a_signal_stops_the_answers_and_sets_a_last_hour(monkeypatch: pytest.Mon
             done.append(f"started, daemon {self.daemon}")
 
     monkeypatch.setattr("demo.server.sockets.threading.Timer", Timer)
-    server = Listening(app_config(FastAPI(), "::1", 0, LIMITS), lambda: done.append("closed"))
+    server = SignalServer(app_config(FastAPI(), "::1", 0, LIMITS), lambda: done.append("closed"))
     server.handle_exit(signal.SIGTERM, None)
     assert done == [(4.0, sockets._end_now, [143]), "started, daemon True", "closed"]
     assert server.should_exit

@@ -17,8 +17,8 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from demo.model_library import Shelf
-from demo.server.generation_queue import Busy, Desk, Place, Reader
+from demo.model_library import ModelLibrary
+from demo.server.generation_queue import Busy, Client, GenerationQueue, QueueEntry
 from demo.server.limits import Limits
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
@@ -33,15 +33,15 @@ ASKED = [{"role": "user", "content": "What is it?"}]
 
 
 @pytest.fixture(scope="module")
-def shelf(bananas: Path) -> Shelf:
-    shelf = Shelf(bananas / "runs")
-    assert shelf[LONG]
-    return shelf
+def library(bananas: Path) -> ModelLibrary:
+    library = ModelLibrary(bananas / "runs")
+    assert library[LONG]
+    return library
 
 
 @pytest.fixture(scope="module")
-def visit(shelf: Shelf) -> Iterator[Visit]:
-    with listening(web_app(shelf, limits=LIMITS), LIMITS) as url, httpx.Client(timeout=20) as client:
+def visit(library: ModelLibrary) -> Iterator[Visit]:
+    with listening(web_app(library, limits=LIMITS), LIMITS) as url, httpx.Client(timeout=20) as client:
         yield Visit(url, client.get(f"{url}/config").json(), client)
 
 
@@ -88,46 +88,48 @@ def test_thirty_stops_leave_the_device_to_the_others(visit: Visit) -> None:
 
 
 @pytest.fixture
-def small(shelf: Shelf) -> Desk:
-    return Desk(shelf, waiting=2, share=2, patience=0.5)
+def small(library: ModelLibrary) -> GenerationQueue:
+    return GenerationQueue(library, waiting=2, share=2, patience=0.5)
 
 
-def test_a_reader_who_stays_away_loses_the_turn(shelf: Shelf, small: Desk, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reader_who_stays_away_loses_the_turn(
+    library: ModelLibrary, small: GenerationQueue, caplog: pytest.LogCaptureFixture
+) -> None:
     """Held, so that nothing but the time tells: it is named in the log, and the next one is answered."""
-    held = small.ask(shelf[LONG], question("Say something."), ENDLESS, "10.0.0.7")
+    held = small.submit(library[LONG], question("Say something."), ENDLESS, "10.0.0.7")
     assert held.piece()
-    later = small.ask(shelf["banana"], question("What is it?"), Sampling(max_new_tokens=4))
+    later = small.submit(library["banana"], question("What is it?"), Sampling(max_new_tokens=4))
     assert "".join(later), "it was answered behind the one that nobody reads"
     until(lambda: small.length == 0)
     assert "10.0.0.7 is given up: nobody has read it for 0.5 s" in caplog.text
     assert "".join(held) and held.finish == "", "what came before is there; it did not end by itself"
 
 
-def test_one_who_waits_and_leaves_loses_the_place(shelf: Shelf, small: Desk) -> None:
+def test_one_who_waits_and_leaves_loses_the_place(library: ModelLibrary, small: GenerationQueue) -> None:
     with small.turn():
-        waits = small.ask(shelf["banana"], question("What is it?"), ENDLESS)
+        waits = small.submit(library["banana"], question("What is it?"), ENDLESS)
         assert small.length == 2 and waits.piece(0.1) == ""
         waits.stop()
         until(lambda: small.length == 1)
-        forgotten = small.ask(shelf["banana"], question("What is it?"), ENDLESS)
+        forgotten = small.submit(library["banana"], question("What is it?"), ENDLESS)
         del forgotten
         until(lambda: small.length == 1)
 
 
-def test_what_waits_on_the_page_can_be_stopped(shelf: Shelf, small: Desk) -> None:
+def test_what_waits_on_the_page_can_be_stopped(library: ModelLibrary, small: GenerationQueue) -> None:
     """gradio closes a generator only between two of its values: one comes twice a second, also before the turn."""
     with small.turn():
-        growing = small.growing(shelf["banana"], question("What is it?"), ENDLESS)
+        stream_text = small.stream_text(library["banana"], question("What is it?"), ENDLESS)
         began = time.monotonic()
-        assert next(growing) == "" and time.monotonic() - began < 2
-        growing.close()
+        assert next(stream_text) == "" and time.monotonic() - began < 2
+        stream_text.close()
         until(lambda: small.length == 1)
 
 
-def test_an_answer_whose_reader_left_is_given_up(shelf: Shelf, small: Desk) -> None:
+def test_an_answer_whose_reader_left_is_given_up(library: ModelLibrary, small: GenerationQueue) -> None:
     left = iter([False] * 3 + [True] * 99)
-    reader = Reader("10.0.0.7", lambda: next(left))
-    shown = list(small.growing(shelf[LONG], question("Say something."), ENDLESS, reader))
+    client = Client("10.0.0.7", lambda: next(left))
+    shown = list(small.stream_text(library[LONG], question("Say something."), ENDLESS, client))
     assert 3 <= len(shown) < 10
     until(lambda: small.length == 0)
 
@@ -149,69 +151,73 @@ def test_an_answer_that_is_stopped_says_so(visit: Visit, monkeypatch: pytest.Mon
     assert whole.status_code == 503 and whole.json()["error"]["code"] == "stopped"
 
 
-def test_a_model_that_is_gone_is_an_error_in_words(visit: Visit, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_is_gone_is_an_error_in_words(
+    visit: Visit, library: ModelLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def gone(_: object) -> str:
         raise FileNotFoundError("no such file")
 
-    monkeypatch.setattr("demo.model_library.Weights.stamp", gone)
+    monkeypatch.setattr("demo.model_library.ModelWeights.stamp", gone)
     answer = visit.client.post(f"{visit.url}/v1/chat/completions", json={"model": LONG, "messages": ASKED})
     assert answer.status_code == 503 and "is there no longer" in answer.json()["error"]["message"]
 
 
-def test_answers_are_generated_in_the_order_of_the_questions(shelf: Shelf) -> None:
+def test_answers_are_generated_in_the_order_of_the_questions(library: ModelLibrary) -> None:
     """Whoever reads first. A busy machine wakes readers in any order: the turns are looked at, not the readers."""
-    served: list[Place] = []
+    served: list[QueueEntry] = []
 
-    class Recorded(Desk):
+    class Recorded(GenerationQueue):
         @contextmanager
-        def _turn(self, place: Place, stopped: Stopped) -> Iterator[None]:
-            with super()._turn(place, stopped):
-                served.append(place)
+        def _turn(self, entry: QueueEntry, stopped: Stopped) -> Iterator[None]:
+            with super()._turn(entry, stopped):
+                served.append(entry)
                 yield
 
-    desk = Recorded(shelf, waiting=8)
+    queue = Recorded(library, waiting=8)
 
     def read(number: int) -> None:
         read_to_end.append(list(replies[number]))
 
     read_to_end: list[list[str]] = []
-    with desk.turn():
-        replies = [desk.ask(shelf["banana"], question("What is it?"), Sampling(max_new_tokens=2)) for _ in range(6)]
-        asked = list(desk._line)
+    with queue.turn():
+        replies = [
+            queue.submit(library["banana"], question("What is it?"), Sampling(max_new_tokens=2)) for _ in range(6)
+        ]
+        asked = list(queue._entries)
         readers = [threading.Thread(target=read, args=(number,)) for number in (3, 1, 5, 0, 2, 4)]
-        for reader in readers:
-            reader.start()
-    for reader in readers:
-        reader.join(20)
+        for client in readers:
+            client.start()
+    for client in readers:
+        client.join(20)
     assert len(asked) == 7 and served == asked, "the turn that was held, then the six"
     assert len(read_to_end) == 6 and all(read_to_end)
 
 
-def test_a_visitor_has_a_share_of_the_queue(shelf: Shelf, small: Desk) -> None:
+def test_a_visitor_has_a_share_of_the_queue(library: ModelLibrary, small: GenerationQueue) -> None:
     asked = question("What is it?")
     with small.turn("local"):
-        first = [small.ask(shelf["banana"], asked, ENDLESS, visitor) for visitor in ("10.0.0.7", "10.0.0.8")]
+        first = [small.submit(library["banana"], asked, ENDLESS, visitor) for visitor in ("10.0.0.7", "10.0.0.8")]
         with pytest.raises(Busy, match="the queue is full"):
-            small.ask(shelf["banana"], asked, ENDLESS, "10.0.0.9")
+            small.submit(library["banana"], asked, ENDLESS, "10.0.0.9")
     small.close()
     until(lambda: small.length == 0)
-    roomy = Desk(shelf, waiting=9, share=2)
+    roomy = GenerationQueue(library, waiting=9, share=2)
     with roomy.turn("10.0.0.8"):
-        held = [roomy.ask(shelf["banana"], asked, ENDLESS, "10.0.0.7") for _ in range(2)]
+        held = [roomy.submit(library["banana"], asked, ENDLESS, "10.0.0.7") for _ in range(2)]
         with pytest.raises(Busy, match="2 of your questions wait already"):
-            roomy.ask(shelf["banana"], asked, ENDLESS, "10.0.0.7")
-        held.append(roomy.ask(shelf["banana"], asked, ENDLESS, "10.0.0.8"))
+            roomy.submit(library["banana"], asked, ENDLESS, "10.0.0.7")
+        held.append(roomy.submit(library["banana"], asked, ENDLESS, "10.0.0.8"))
         roomy.close()
     until(lambda: roomy.length == 0)
     assert [list(reply) for reply in (*first, *held)] == [[]] * 5
 
 
 def test_a_client_that_waits_for_its_turn_and_leaves_is_noticed(long_server: Server) -> None:
-    with long_server.desk.turn(), suppress(httpx.TimeoutException), httpx.Client(timeout=0.5) as client:
+    with long_server.queue.turn(), suppress(httpx.TimeoutException), httpx.Client(timeout=0.5) as client:
         client.post(f"{long_server.url}/v1/chat/completions", json={"model": "text", "messages": ASKED})
         raise AssertionError("it was answered out of turn")
-    with long_server.desk.turn():
-        until(lambda: long_server.desk.length == 1)
+    with long_server.queue.turn():
+        until(lambda: long_server.queue.length == 1)
 
 
 def free_port() -> int:

@@ -15,14 +15,14 @@ import httpx2 as httpx
 import pytest
 from fastapi import FastAPI
 
-from demo.model_library import Shelf
-from demo.server.generation_queue import Desk
+from demo.model_library import ModelLibrary
+from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import shared_address
 from demo.server.json_bounds import excess, outside_strings
-from demo.server.limits import DEFAULT, JsonBounds, Limits, strangers
-from demo.server.serve import hosts_of
+from demo.server.limits import DEFAULT, JsonBounds, Limits, public_limits
+from demo.server.serve import allowed_hosts
 from demo.server.sockets import app_config
-from demo.server.uploads import KEPT_SECONDS, new_folder, swept_bytes, upload_folder
+from demo.server.uploads import UPLOAD_LIFETIME, new_download_folder, sweep_uploads, upload_folder
 from llm.errors import ConfigError, DataError
 from tests.demo.conftest import Server, listening, picture, serve, web_app
 from tests.demo.visit import Visit
@@ -117,8 +117,8 @@ def test_strings_are_left_out(text: bytes, left: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def impatient(desk: Desk) -> Iterator[Server]:
-    yield from serve(desk, IMPATIENT)
+def impatient(queue: GenerationQueue) -> Iterator[Server]:
+    yield from serve(queue, IMPATIENT)
 
 
 def connected(server: Server) -> socket.socket:
@@ -170,7 +170,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(impatient: Server) -> None:
 
 
 def test_an_answer_that_nobody_takes_is_given_up(bananas: Path) -> None:
-    app = web_app(Shelf(bananas / "runs"), limits=IMPATIENT)
+    app = web_app(ModelLibrary(bananas / "runs"), limits=IMPATIENT)
     with listening(app, IMPATIENT) as url:
         file = {"files": ("a.bin", bytes(9 * 2**20), "application/octet-stream")}
         path = httpx.post(f"{url}/gradio_api/upload", files=file).json()[0]
@@ -218,12 +218,14 @@ def test_a_visitor_has_a_share_of_the_connections(impatient: Server) -> None:
 
 # The page ------------------------------------------------------------------------------------------------------------
 
-FEW = replace(strangers(Limits(new_tokens=400)), share_uploads=30_000, share_sessions=3, share_events=2, uploads=10**9)
+FEW = replace(
+    public_limits(Limits(new_tokens=400)), share_uploads=30_000, share_sessions=3, share_events=2, uploads=10**9
+)
 
 
 @pytest.fixture(scope="module")
 def app(bananas: Path) -> FastAPI:
-    return web_app(Shelf(bananas / "runs"), limits=FEW)
+    return web_app(ModelLibrary(bananas / "runs"), limits=FEW)
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +287,7 @@ def test_a_visitor_has_a_share_of_the_uploads(visit: Visit) -> None:
 
 
 def test_all_uploads_have_a_bound(bananas: Path) -> None:
-    app = web_app(Shelf(bananas / "runs"), limits=Limits(uploads=1))
+    app = web_app(ModelLibrary(bananas / "runs"), limits=Limits(uploads=1))
     with listening(app) as url:
         answer = httpx.post(f"{url}/gradio_api/upload", files={"files": ("a.png", picture(1), "image/png")})
         assert answer.status_code == 429 and "full" in answer.json()["detail"]
@@ -331,31 +333,31 @@ def test_on_this_machine_alone_nobody_has_shares() -> None:
     shares = {name for name in Limits.__dataclass_fields__ if name.startswith("share_")}
     assert len(shares) == 5
     assert {getattr(DEFAULT, name) for name in shares} == {0}
-    assert all(getattr(strangers(), name) > 0 for name in shares)
+    assert all(getattr(public_limits(), name) > 0 for name in shares)
 
 
 @pytest.mark.parametrize("token", ["a", "s" * 15])
 def test_a_token_that_is_guessed_is_refused(token: str) -> None:
     for host, public in (("127.0.0.1", False), ("0.0.0.0", True)):
         with pytest.raises(ConfigError, match=f"--token: {len(token)} characters, at least 16"):
-            hosts_of(host, public, token, "")
-    assert hosts_of("0.0.0.0", True, "s" * 16, "")
+            allowed_hosts(host, public, token, "")
+    assert allowed_hosts("0.0.0.0", True, "s" * 16, "")
 
 
 def test_what_is_old_is_swept_and_what_is_made_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of uploads that broke off too, which gradio does not know of; and the folders they lay in."""
     monkeypatch.setattr("demo.server.uploads.get_upload_folder", lambda: str(tmp_path))
-    old, young = new_folder(100), new_folder(100)
+    old, young = new_download_folder(100), new_download_folder(100)
     (old / "a.csv").write_text("x" * 60)
     (young / "b.csv").write_text("x" * 60)
     (tmp_path / "half").write_text("x")
     (tmp_path / "link").symlink_to("/etc/passwd")
-    assert swept_bytes() == 60 + 60 + 1 + len("/etc/passwd")
+    assert sweep_uploads() == 60 + 60 + 1 + len("/etc/passwd")
     with pytest.raises(DataError, match="room for files is full"):
-        new_folder(100)
-    hour = time.time() - KEPT_SECONDS - 1
+        new_download_folder(100)
+    hour = time.time() - UPLOAD_LIFETIME - 1
     for path in (old / "a.csv", old, tmp_path / "half", tmp_path / "link"):
         os.utime(path, (hour, hour), follow_symlinks=False)
-    assert swept_bytes() == 60 and not (tmp_path / "half").exists() and (young / "b.csv").exists()
+    assert sweep_uploads() == 60 and not (tmp_path / "half").exists() and (young / "b.csv").exists()
     os.utime(old, (hour, hour))
-    assert new_folder(100).is_dir() and not old.exists() and Path("/etc/passwd").exists()
+    assert new_download_folder(100).is_dir() and not old.exists() and Path("/etc/passwd").exists()
