@@ -47,6 +47,7 @@ ORDER = (
     ("demo.pages.parts",),
     ("demo.pages",),
     ("vlm.app",),
+    ("vlm.api",),
 )  # fmt: skip
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 PACKAGES = ("llm", "vlm", "data_tools", "demo")
@@ -65,6 +66,7 @@ TORCH_FREE = (
     "vlm.config",
     "vlm.recipes",
     "vlm.app.cli",
+    "vlm.api",
     "vlm.service",
 )
 HEAVY = {"torch", "transformers", "peft"}

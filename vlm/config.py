@@ -171,7 +171,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AnyConfig:
 
     Raises one ConfigError that names every fault by file, line and key.
     """
-    document = load_yaml(find_recipe(str(path)), overrides)
+    return parse_config(load_yaml(find_recipe(str(path)), overrides))
+
+
+def parse_config(document: Document) -> AnyConfig:
+    """The document as a recipe of its stage. Raises one ConfigError that names every fault by place and key."""
     return validate(document, SCHEMAS[_stage(document)])
 
 

