@@ -80,13 +80,13 @@ def _encoder(config: RunConfig) -> "Encoder":
         return Encoder(tokenizer, load_template(config.data.template, tokenizer))
     from tokenizers import AddedToken
 
-    from vlm.model.meta_model import tower_skeleton
+    from vlm.model.meta_model import meta_tower
 
     tokenizer = load_tokenizer(config.model.llm)
     if MARK not in tokenizer.get_added_vocab():  # as the model's building adds it
         tokenizer.add_tokens([AddedToken(MARK, special=True, normalized=False)], special_tokens=True)
     template = load_template(config.data.template, tokenizer)
-    return Encoder(tokenizer, template, tokenizer.get_added_vocab()[MARK], tower_skeleton(config).rows)
+    return Encoder(tokenizer, template, tokenizer.get_added_vocab()[MARK], meta_tower(config).rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""A language model without its weights: the modules that `load_llm` gives, on torch's meta device.
+"""Causal language models on torch's meta device: shapes and dtypes without values, from config.json alone.
 
-Only config.json is read. What the modules would hold, keep and multiply can be counted; nothing can be computed.
+What the modules would allocate, save for backward and multiply can be counted; nothing can be computed.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -11,21 +12,25 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from llm.library_errors import in_words
 from llm.model import hf_loaders, internlm2
-from llm.model.pretrained import local_folder, read_settings
+from llm.model.model_folder import CONFIG_FILE, local_folder, read_settings
 from llm.model.size_limits import refuse_absurd, room_of, within
 
 META = torch.device("meta")
-CONFIG_FILES = ("config.json",)
 NF4_BLOCK = 64  # weights that share a scale (QLoRA, arXiv 2305.14314, section 3; bitsandbytes' default)
 SCALE_BLOCK = 256  # scales that share a scale of their own: double quantisation
 
 
-def llm_skeleton(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTrainedModel:
-    """The causal LM of a local folder or hub id as `load_llm` gives it, on meta tensors.
+def on_meta_unless(weights: bool) -> AbstractContextManager[object]:
+    """Inside, new tensors are made on the meta device, unless the model gets its `weights`."""
+    return nullcontext() if weights else META
 
-    Raises ModelError for a folder that is none, or whose config no causal LM has.
+
+def llm_on_meta(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTrainedModel:
+    """The causal LM of a local folder or hub id on meta tensors, in eval mode; for `llm.model.pretrained.load_llm`.
+
+    Raises ModelError for a folder that is no model folder, or whose config belongs to no causal LM.
     """
-    folder = local_folder(path, CONFIG_FILES)
+    folder = local_folder(path, (CONFIG_FILE,))
     settings = read_settings(path, folder, weights=False)
     refuse_absurd(folder / "config.json", settings, room_of(folder))
     room = within(folder / "config.json", settings, room_of(folder))
@@ -41,8 +46,6 @@ def llm_skeleton(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTr
     if four_bit:
         quantise(model)
     model.eval()
-    model.config.use_cache = False
-    model.config.get_text_config().use_cache = False
     return model
 
 
@@ -100,13 +103,6 @@ class FourBitProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return torch.matmul(gradient, gradient.new_empty(ctx.shape)), None, None
-
-
-def dense_stand_in(quantised: nn.Module) -> nn.Linear:
-    """The dense linear that merging an adapter into a 4-bit one leaves."""
-    layer: Any = quantised
-    dense = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, META, layer.compute_dtype)
-    return dense.requires_grad_(False)
 
 
 def _empty(*shape: int, dtype: torch.dtype) -> Tensor:

@@ -1,11 +1,9 @@
-"""From a local folder or a hub id to a tokenizer and a causal language model. Remote code is never run."""
+"""Tokenizers and causal language models of local folders and hub ids. Remote code is never run."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
 from transformers import (
     AutoModelForCausalLM,
     BitsAndBytesConfig,
@@ -15,15 +13,12 @@ from transformers import (
 )
 
 from llm.errors import ModelError
-from llm.files.regular_files import check_folder, exists
-from llm.files.untrusted_json import read_object, read_object_if_there
-from llm.library_errors import first_line, in_words
+from llm.files.untrusted_json import read_object_if_there
+from llm.library_errors import in_words
 from llm.model import hf_loaders, internlm2
-from llm.model.size_limits import WEIGHT_FILES, refuse_absurd, room_of
-
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
-NESTED_OR_OTHER = ("*/*", "consolidated*")  # original/, onnx/ and Mistral's second copy would double the download
+from llm.model.meta_model import llm_on_meta
+from llm.model.model_folder import TEXT_FILES, TOKENIZER_FILES, local_folder, read_settings
+from llm.model.size_limits import refuse_absurd, room_of
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -34,21 +29,37 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
         return internlm2.load_tokenizer(folder) if is_internlm2(folder) else hf_loaders.load_tokenizer(folder)
 
 
-def load_llm(path: str, dtype: torch.dtype, four_bit: bool = False, eight_bit: bool = False) -> PreTrainedModel:
+def find_tokenizer(path: str) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of a local folder or hub id, or None where no file of one is in it."""
+    folder = local_folder(path, TEXT_FILES)
+    return load_tokenizer(path) if any((folder / name).is_file() for name in TOKENIZER_FILES) else None
+
+
+def load_llm(
+    path: str, dtype: torch.dtype, four_bit: bool = False, eight_bit: bool = False, weights: bool = True
+) -> PreTrainedModel:
     """The causal LM of a local folder or hub id, weights in `dtype` or, with `four_bit`, its linears in NF4.
 
     `eight_bit` is for answering only. Both compute in `dtype`; embeddings, norms and head stay in `dtype`. The model
-    comes in eval mode and with its cache off: a cache switches off the separation of packed samples.
+    comes in eval mode and with its cache off: a cache switches off the separation of packed samples. Without `weights`
+    its tensors are on the meta device, and the folder needs config.json only.
     """
+    bits = 4 if four_bit else 8 if eight_bit else 0
+    model = llm_with_weights(path, dtype, bits) if weights else llm_on_meta(path, dtype, four_bit)
+    model.config.use_cache = False
+    model.config.get_text_config().use_cache = False
+    return model
+
+
+def llm_with_weights(path: str, dtype: torch.dtype, bits: int) -> PreTrainedModel:
+    """As `load_llm`; `bits` as `quantised` takes them."""
     folder = local_folder(path, (*TEXT_FILES, "*.safetensors"))
     settings = read_settings(path, folder)
-    options = {"dtype": dtype, "quantization_config": quantised(4 if four_bit else 8 if eight_bit else 0, dtype)}
+    options = {"dtype": dtype, "quantization_config": quantised(bits, dtype)}
     with in_words(f"{path}: cannot be loaded as a causal language model"):
         model, report = load_with_report(folder, settings, options | LOADING)
     refuse_gaps(path, report)
     keep_weights_as_loaded(model)
-    model.config.use_cache = False
-    model.config.get_text_config().use_cache = False
     return model
 
 
@@ -105,65 +116,6 @@ def keep_weights_as_loaded(model: PreTrainedModel) -> None:
         if type(module).__name__ == "Linear4bit":
             layer: Any = module
             layer.support_avx512bf16_for_cpu = False
-
-
-# Folders and their files ----------------------------------------------------------------------------------------------
-
-
-def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
-    """The folder itself, or the local copy of a hub id's files that match `patterns`, downloaded when needed."""
-    folder = Path(path).expanduser()
-    if exists(folder) and folder.is_dir():
-        refuse_special(folder)
-        return folder
-    if not HUB_ID.fullmatch(path):
-        raise ModelError(
-            f"{path}: no such folder, and not a hub id (org/name). Give the folder that holds config.json."
-        )
-    try:
-        copy = Path(snapshot_download(path, allow_patterns=[*patterns], ignore_patterns=[*NESTED_OR_OTHER]))
-        if "*.safetensors" in patterns and not has_weights(copy):
-            snapshot_download(path, allow_patterns=["pytorch_model*"], ignore_patterns=[*NESTED_OR_OTHER])
-    except (OSError, ValueError) as cause:
-        raise ModelError(
-            f"{path}: no such folder, and as a hub id it could not be fetched: {first_line(cause)} "
-            f"Where the hub can be reached, run `hf download {path} --local-dir models/{path.split('/')[1]}`, "
-            "then name that folder here."
-        ) from cause
-    return copy
-
-
-def refuse_special(folder: Path) -> None:
-    """Raise ModelError where a library that reads the folder would wait for a pipe, or read without end."""
-    try:
-        check_folder(folder, (*TEXT_FILES, *WEIGHT_FILES, "*.bin"))
-    except OSError as cause:
-        raise ModelError(f"{cause.filename}: {cause.strerror}. Copy or download the folder again.") from cause
-
-
-def has_weights(folder: Path) -> bool:
-    """Whether the folder holds weights in a format that is loaded."""
-    return any(True for pattern in WEIGHT_FILES for _ in folder.glob(pattern))
-
-
-def read_settings(path: str, folder: Path, weights: bool = True) -> dict[str, Any]:
-    """`config.json` of a folder that can be a model: it has weights, names a model type and is no adapter.
-
-    Without `weights` the folder need not hold any: a forecast reads the shapes alone.
-    """
-    if (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{path}: holds an adapter, not a whole model. Merge it first and name the merged folder.")
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{path}: no config.json in it. Give a Hugging Face model folder.")
-    if weights and not has_weights(folder):
-        raise ModelError(
-            f"{path}: no weights in it (looked for {' and '.join(WEIGHT_FILES)}). Was the download cut off, or left as "
-            "Git LFS pointers? A GGUF file must be converted to safetensors first."
-        )
-    settings = read_object(folder / "config.json")
-    if not isinstance(settings.get("model_type"), str):
-        raise ModelError(f"{path}: config.json names no model_type. Give a Hugging Face model folder.")
-    return settings
 
 
 def is_internlm2(folder: Path) -> bool:

@@ -11,8 +11,8 @@ from llm.files.folder_replacement import Origin, refuse_replacing, source_of
 from llm.library_errors import in_words
 from llm.model import hf_loaders
 from llm.model.hf_export import PROMPT_LENGTH, difference, logits, reload, write_and_prove
+from llm.model.model_folder import TEXT_FILES, local_folder, read_settings, refuse_special
 from llm.model.precision import DTYPES
-from llm.model.pretrained import TEXT_FILES, local_folder, read_settings, refuse_special
 
 
 def merge(

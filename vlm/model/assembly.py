@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from llm import distributed
-from llm.attention.interface import use_packed_attention
 from llm.chat.chat_model import ChatModel, question
 from llm.chat.sampling import Sampling
 from llm.config.schema import ModelConfig, Probe, RunConfig, run_folder
@@ -21,13 +20,12 @@ from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from llm.errors import ConfigError, ImageError, RunError
 from llm.formats.conversation import ImageRef
-from llm.forward.chunked_loss import in_chunks
 from llm.forward.text_model import TextModel
-from llm.lean import decoder
 from llm.model.activation_checkpointing import recompute
-from llm.model.lora import apply_tuning, merge_adapters
-from llm.model.precision import SomeRun, dtype_of, in_dtype, settle, this_machine
-from llm.model.pretrained import load_llm, load_tokenizer, local_folder
+from llm.model.model_folder import local_folder
+from llm.model.precision import SomeRun, in_dtype, settle, this_machine
+from llm.model.pretrained import load_tokenizer
+from llm.train.build_model import EarlierRun, build_text_model
 from llm.train.checkpoint import find_checkpoint, load_weights, verified_weights, weights_digest
 from llm.train.optimizer import ParamGroup
 from llm.train.provenance import base_digest
@@ -37,12 +35,12 @@ from llm.train.run_folder import begun_dtype
 from llm.train.run_parts import RunParts
 from vlm.config import VlmRunConfig, load_config
 from vlm.model.batch import VlmBatch, collate_vlm, read_pixels
+from vlm.model.build_model import build_vision_model
 from vlm.model.feature_cache import FeatureStore, fill, open_store
 from vlm.model.forward import VlmModel
 from vlm.model.lineage import lineage
 from vlm.model.rebased_paths import rebased
-from vlm.model.stages import open_stage
-from vlm.model.vision_model import VisionModel, build_vlm
+from vlm.model.vision_model import VisionModel
 from vlm.vision.images import check_header, read_image
 from vlm.vision.towers import tower_files
 
@@ -108,40 +106,20 @@ def open_model(config: RunConfig, home: Path = HERE) -> OpenedModel:
 
     Relative paths in those runs' recipes begin at `home`.
     """
-    dtype = dtype_of(config)
-    four_bit = config.tune.in_four_bits
-    if isinstance(config, VlmRunConfig):
-        return _open_vision(config, dtype, four_bit, home)
-    return _open_text(config, dtype, four_bit, home)
+    return _open_vision(config, home) if isinstance(config, VlmRunConfig) else _open_text(config, home)
 
 
-def _open_text(config: RunConfig, dtype: torch.dtype, four_bit: bool, home: Path) -> OpenedModel:
+def _open_text(config: RunConfig, home: Path) -> OpenedModel:
     tokenizer = load_tokenizer(config.model.llm)
-    llm = load_llm(config.model.llm, dtype, four_bit)
-    model = TextModel(llm, decoder.wanted(config), in_chunks(config))
-    for earlier, folder in earlier_runs(config, home):
-        apply_tuning(llm, earlier.tune)
-        load_weights(model, verified_weights(find_checkpoint(folder)))
-        merge_adapters(llm, dense=False)  # a 4-bit base stays 4-bit where no adapter was
-    use_packed_attention(llm)
-    llm.requires_grad_(False)
-    parameters = apply_tuning(llm, config.tune)
-    recompute(llm, config)
+    model, groups = build_text_model(config, earlier_runs(config, home))
+    recompute(model.llm, config)
     encoder = Encoder(tokenizer, load_template(config.data.template, tokenizer))
-    return OpenedModel(config, model, encoder, [ParamGroup("llm", parameters, config.optim.lr)])
+    return OpenedModel(config, model, encoder, groups)
 
 
-def _open_vision(config: VlmRunConfig, dtype: torch.dtype, four_bit: bool, home: Path) -> OpenedModel:
-    vision = build_vlm(config.model, dtype, four_bit)
-    model = VlmModel(vision, decoder.wanted(config), in_chunks(config))
-    for earlier, folder in earlier_runs(config, home):
-        if not isinstance(earlier, VlmRunConfig):
-            raise ConfigError(f"from: {folder} is a text run; a vision run starts from a vision run")
-        open_stage(vision, earlier)
-        load_weights(model, verified_weights(find_checkpoint(folder)))
-        merge_adapters(vision, dense=False)
-    use_packed_attention(vision.language_model)
-    groups = open_stage(vision, config)
+def _open_vision(config: VlmRunConfig, home: Path) -> OpenedModel:
+    model, groups = build_vision_model(config, earlier_runs(config, home))
+    vision = model.vision
     recompute(vision.language_model, config)
     tokenizer = vision.tokenizer
     template = load_template(config.data.template, tokenizer)
@@ -157,7 +135,7 @@ def _refuse_uneven(llm: PreTrainedModel, sequence: int) -> None:
         raise ConfigError(f"parallel.sequence is {sequence}, which does not divide the LLM's {heads} attention heads")
 
 
-def earlier_runs(config: RunConfig, home: Path = HERE) -> list[tuple[RunConfig, Path]]:
+def earlier_runs(config: RunConfig, home: Path = HERE) -> list[EarlierRun]:
     """The chain of `from`, oldest first, each with its folder. ConfigError when models differ, or for a loop."""
 
     def read(folder: Path) -> RunConfig:

@@ -16,7 +16,8 @@ from llm.files.untrusted_json import read_object
 from llm.formats.conversation import ImageRef
 from llm.library_errors import in_words
 from llm.model import hf_loaders
-from llm.model.pretrained import load_llm, load_tokenizer, quantised, refuse_special
+from llm.model.model_folder import refuse_special
+from llm.model.pretrained import load_llm, load_tokenizer, quantised
 from vlm.vision.images import read_image
 
 

@@ -5,16 +5,15 @@ from pathlib import Path
 
 from llm.config.schema import RunConfig
 from llm.errors import ConfigError
+from llm.train.build_model import EarlierRun
 
 
-def lineage(
-    config: RunConfig, read: Callable[[Path], RunConfig | None]
-) -> tuple[list[tuple[RunConfig, Path]], Path | None]:
+def lineage(config: RunConfig, read: Callable[[Path], RunConfig | None]) -> tuple[list[EarlierRun], Path | None]:
     """The chain of `from`, oldest first, each with its folder; and the folder for which `read` gave none, if one did.
 
     Raises ConfigError for a chain that meets itself, which has no oldest run.
     """
-    chain: list[tuple[RunConfig, Path]] = []
+    chain: list[EarlierRun] = []
     met: list[Path] = []
     start = config.start
     while start:

@@ -14,9 +14,10 @@ from llm.files.untrusted_json import read_object_if_there
 from llm.library_errors import in_words
 from llm.model import hf_loaders
 from llm.model.meta_model import META
-from llm.model.pretrained import TEXT_FILES, load_tokenizer, local_folder
+from llm.model.model_folder import TEXT_FILES, local_folder
+from llm.model.pretrained import load_tokenizer
 from vlm.config import VlmRunConfig
-from vlm.model.meta_model import tower_skeleton
+from vlm.model.meta_model import meta_tower
 from vlm.model.vision_model import give_image_token
 
 
@@ -27,7 +28,7 @@ def encoder_of_run(config: RunConfig, image_rows: int = 0) -> Encoder:
     """
     tokenizer = load_tokenizer(config.model.llm)
     if isinstance(config, VlmRunConfig):
-        rows = image_rows or tower_skeleton(config).rows
+        rows = image_rows or meta_tower(config).rows
         image_id, _ = give_image_token(tokenizer)
         return Encoder(tokenizer, load_template(config.data.template, tokenizer), image_id, rows)
     return Encoder(tokenizer, load_template(config.data.template, tokenizer))

@@ -18,7 +18,8 @@ from transformers import (
 
 from llm.encoding.chat_template import IMAGE
 from llm.errors import ModelError
-from llm.model.pretrained import load_llm, load_tokenizer
+from llm.model.meta_model import on_meta_unless
+from llm.model.pretrained import find_tokenizer, load_llm, load_tokenizer
 from vlm.config import VlmModelConfig
 from vlm.vision.exact_batching import Apart
 from vlm.vision.images import Preprocess
@@ -53,7 +54,7 @@ class VisionModel(nn.Module):
         hf: Assembled,
         projector: Projector,
         tower: Tower,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | None,
         image: ImageToken,
     ) -> None:
         super().__init__()
@@ -62,10 +63,16 @@ class VisionModel(nn.Module):
         self.config = config
         self.vision = tower
         self.apart = Apart(tower)
-        self.tokenizer = tokenizer
+        self._tokenizer = tokenizer
         self.image = image
         hf.requires_grad_(False)
         projector.requires_grad_(True)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The LLM's tokenizer with the image token; only a model without weights may lack one."""
+        assert self._tokenizer is not None, "a model without weights was built from a folder without a tokenizer"
+        return self._tokenizer
 
     @property
     def rows(self) -> int:
@@ -158,25 +165,44 @@ class VisionModel(nn.Module):
         return any(parameter.requires_grad for parameter in self.tower.parameters())
 
 
-def build_vlm(config: VlmModelConfig, dtype: torch.dtype, four_bit: bool = False) -> VisionModel:
+def build_vlm(config: VlmModelConfig, dtype: torch.dtype, four_bit: bool = False, weights: bool = True) -> VisionModel:
     """A fresh model as the recipe says. The projector's weights are drawn under the global seed.
 
-    Raises ModelError for folders that cannot be loaded or joined, ConfigError for settings that do not fit them.
+    Without `weights` all tensors are on the meta device; the folders need hold config.json only, a tokenizer is read
+    where there is one. Raises ModelError for folders that cannot be loaded or joined, ConfigError for settings that do
+    not fit them.
     """
-    tokenizer = load_tokenizer(config.llm)
-    llm = load_llm(config.llm, dtype, four_bit)  # the larger first: a file and what is made of it lie in memory at once
-    _check_head(config.llm, llm)
-    tower = load_tower(config.tower, config.tower_layer, config.image_size, config.image_mode, config.pool, dtype)
-    image = place_image_token(tokenizer, llm)
-    projector = build_projector(config, tower.hidden, llm.config.hidden_size)
+    with on_meta_unless(weights):
+        tokenizer = load_tokenizer(config.llm) if weights else find_tokenizer(config.llm)
+        # The larger first: a file and what is made of it lie in memory at once.
+        llm = load_llm(config.llm, dtype, four_bit, weights=weights)
+        if weights:
+            _check_head(config.llm, llm)
+        tower = build_tower(config, dtype, weights)
+        image = place_image_token(tokenizer, llm)
+        projector = build_projector(config, tower.hidden, llm.config.hidden_size)
+        if weights:
+            _initialise(projector, config, llm)
+        projector.linears.to(dtype)
+        hf = assemble(config, llm, tower, projector, image.id)
+        return VisionModel(config, hf, projector, tower, tokenizer, image)
+
+
+def build_tower(config: VlmModelConfig, dtype: torch.dtype, weights: bool = True) -> Tower:
+    """The recipe's tower; without `weights` on the meta device. Raises as `load_tower`."""
+    with on_meta_unless(weights):
+        return load_tower(
+            config.tower, config.tower_layer, config.image_size, config.image_mode, config.pool, dtype, weights
+        )
+
+
+def _initialise(projector: Projector, config: VlmModelConfig, llm: PreTrainedModel) -> None:
+    """Scale a fresh projector's output to the spread of the LLM's embeddings; then read `projector_weights`, if any."""
     # Right for standardised features; `standardise` does it again on real ones.
-    sample = torch.randn(256, tower.hidden, generator=torch.Generator().manual_seed(0))
+    sample = torch.randn(256, len(projector.mean), generator=torch.Generator().manual_seed(0))
     projector.scale_to(embedding_spread(llm.get_input_embeddings()), sample)
     if config.projector_weights:
         load_llava(projector, Path(config.projector_weights))
-    projector.linears.to(dtype)
-    hf = assemble(config, llm, tower, projector, image.id)
-    return VisionModel(config, hf, projector, tower, tokenizer, image)
 
 
 def assemble(
@@ -210,14 +236,15 @@ def on_meta(config: LlavaConfig | FastVlmConfig) -> Assembled:
         return LlavaForConditionalGeneration(config)
 
 
-def place_image_token(tokenizer: PreTrainedTokenizerBase, llm: PreTrainedModel) -> ImageToken:
+def place_image_token(tokenizer: PreTrainedTokenizerBase | None, llm: PreTrainedModel) -> ImageToken:
     """Give the tokenizer an `<image>` token and the LLM a row for it, if they have none.
 
     A row beyond the tokenizer's vocabulary is reused; else the embeddings grow by rows that are the mean of the
-    others, so that no new token can be the likeliest one.
+    others, so that no new token can be the likeliest one. Without a tokenizer they are taken to have no row to spare,
+    as most vocabularies.
     """
-    number, known = give_image_token(tokenizer)
     rows = _rows_of(llm.get_input_embeddings())
+    number, known = give_image_token(tokenizer) if tokenizer is not None else (rows, False)
     if number >= rows:
         _grow(llm, -(-(number + 1) // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE)
         return ImageToken(number, f"{IMAGE} is the new token {number}; the embeddings grew from {rows} rows")

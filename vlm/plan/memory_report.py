@@ -7,8 +7,9 @@ from llm.attention.padded_groups import SHORT
 from llm.config.schema import RunConfig
 from llm.data.loader import AHEAD
 from llm.planning.step_forecast import Kind, Measure, measure
+from llm.train.build_model import EarlierRun
 from vlm.config import VlmRunConfig
-from vlm.model.meta_model import skeleton, tower_skeleton
+from vlm.model.meta_model import meta_model, meta_tower
 from vlm.plan.device import GIB, Device, Speed
 from vlm.plan.worst_pack import Pack, longest, packs_a_step, picture_pack, text_pack, without_pictures
 
@@ -41,7 +42,7 @@ class Plan:
         return self.parts.get("masters", 0) + self.parts.get("moments", 0)
 
 
-def forecast_run(config: RunConfig, earlier: Sequence[RunConfig], kind: Kind, targets: float) -> Plan:
+def forecast_run(config: RunConfig, earlier: Sequence[EarlierRun], kind: Kind, targets: float) -> Plan:
     """The forecast of the heaviest pack that the recipe allows."""
     plans = [forecast(config, earlier, pack, packs_a_step(config), kind) for pack in candidates(config, targets, kind)]
     return max(plans, key=lambda found: found.total)
@@ -56,13 +57,13 @@ def candidates(config: RunConfig, targets: float, kind: Kind) -> list[Pack]:
     if not isinstance(config, VlmRunConfig):
         shorter = [text_pack(config, targets, SHORT)] if kind == "cpu" and longest(config) > SHORT else []
         return [text, *shorter]
-    pictures = picture_pack(config, tower_skeleton(config), targets)
+    pictures = picture_pack(config, meta_tower(config), targets)
     return [pictures] if config.stage == "pretrain" else [pictures, without_pictures(text)]
 
 
-def forecast(config: RunConfig, earlier: Sequence[RunConfig], pack: Pack, packs: int, kind: Kind) -> Plan:
+def forecast(config: RunConfig, earlier: Sequence[EarlierRun], pack: Pack, packs: int, kind: Kind) -> Plan:
     """What a step of `packs` packs like this one holds; on a CPU the batches made ahead as well."""
-    found = measure(skeleton(config, earlier), config.optim, pack.batch, pack.text, packs, kind)
+    found = measure(meta_model(config, earlier), config.optim, pack.batch, pack.text, packs, kind)
     return Plan(pack.about, packs, _parts(found, packs, kind) | beside(found, kind), found.flops)
 
 

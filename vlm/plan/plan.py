@@ -6,6 +6,7 @@ from pathlib import Path
 from llm.config.schema import RunConfig, run_folder
 from llm.errors import ConfigError
 from llm.model.precision import settle
+from llm.train.build_model import EarlierRun
 from vlm.config import AnyConfig, PipelineConfig, load_steps
 from vlm.model.assembly import read_run_config
 from vlm.model.lineage import lineage
@@ -41,7 +42,7 @@ def training_steps(config: AnyConfig, source: Path) -> Iterator[tuple[str, RunCo
         raise ConfigError(f"plan: stage {config.stage} trains nothing; name a recipe that does")
 
 
-def chain(config: RunConfig, known: dict[Path, RunConfig]) -> tuple[list[RunConfig], str]:
+def chain(config: RunConfig, known: dict[Path, RunConfig]) -> tuple[list[EarlierRun], str]:
     """The runs that this one starts from, oldest first, of a pipeline or on disk; and what could not be found.
 
     Raises ConfigError for runs that start from each other.
@@ -54,11 +55,11 @@ def chain(config: RunConfig, known: dict[Path, RunConfig]) -> tuple[list[RunConf
 
     found, missing = lineage(config, read)
     note = f"{missing} is not there: planned as if the LLM had no adapters before" if missing else ""
-    return [run for run, _ in found], note
+    return found, note
 
 
 def describe_run(
-    config: RunConfig, earlier: Sequence[RunConfig], device: Device, speed: Speed | None, targets: float
+    config: RunConfig, earlier: Sequence[EarlierRun], device: Device, speed: Speed | None, targets: float
 ) -> None:
     """Print one run's forecast, and what would help if it does not fit."""
     found = forecast_run(config, earlier, device.kind, targets)

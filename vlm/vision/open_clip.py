@@ -17,7 +17,7 @@ from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object
-from llm.model.pretrained import local_folder
+from llm.model.model_folder import local_folder
 from vlm.vision.images import RESAMPLE, Preprocess
 
 PREFIX = "visual."

@@ -17,7 +17,7 @@ from transformers import TimmWrapperConfig, TimmWrapperModel
 
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object, read_object_if_there
-from llm.model.pretrained import local_folder, refuse_special
+from llm.model.model_folder import local_folder, refuse_special
 from vlm.vision.images import RESAMPLE, Preprocess
 
 

@@ -35,7 +35,7 @@ from transformers.utils.constants import (
 from llm.errors import ConfigError, ModelError
 from llm.library_errors import in_words
 from llm.model import hf_loaders
-from llm.model.pretrained import local_folder
+from llm.model.model_folder import local_folder
 from vlm.vision.images import Preprocess
 from vlm.vision.open_clip import load_open_clip
 from vlm.vision.timm_tower import grid_of, is_timm_folder, load_timm

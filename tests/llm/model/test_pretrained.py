@@ -14,7 +14,7 @@ from torch import nn
 from transformers import CLIPConfig
 
 from llm.errors import ModelError
-from llm.model import pretrained as model_module
+from llm.model import model_folder
 from llm.model.pretrained import load_llm, load_tokenizer
 
 
@@ -121,7 +121,7 @@ def test_a_hub_id_that_cannot_be_fetched_says_how_to_download_it(monkeypatch: py
     def offline(path: str, **_: object) -> str:
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr(model_module, "snapshot_download", offline)
+    monkeypatch.setattr(model_folder, "snapshot_download", offline)
     for load in (load_tokenizer, lambda path: load_llm(path, torch.float32)):
         with pytest.raises(ModelError, match="Name or service") as raised:
             load("org/some-model")
@@ -141,7 +141,7 @@ def test_a_hub_id_loads_from_its_local_copy(tiny_llama: Path, monkeypatch: pytes
         asked.append(allow_patterns)
         return str(tiny_llama)
 
-    monkeypatch.setattr(model_module, "snapshot_download", fetch)
+    monkeypatch.setattr(model_folder, "snapshot_download", fetch)
     assert len(load_tokenizer("org/tiny")) == load_llm("org/tiny", torch.float32).config.vocab_size
     assert not any("safetensors" in pattern for pattern in asked[0])  # a tokenizer needs no weights
     assert "*.safetensors" in asked[1]
@@ -154,7 +154,7 @@ def test_a_hub_id_without_safetensors_gets_its_pickles(tmp_path: Path, monkeypat
         asked.append(allow_patterns)
         return str(tmp_path)
 
-    monkeypatch.setattr(model_module, "snapshot_download", fetch)
+    monkeypatch.setattr(model_folder, "snapshot_download", fetch)
     with pytest.raises(ModelError, match="no config"):
         load_llm("org/old", torch.float32)
     assert asked[1] == ["pytorch_model*"]

@@ -18,7 +18,6 @@ from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
 from llm.encoding.chat_template import NAMED
 from llm.errors import ConfigError, EyegraftError, ModelError
-from llm.model.meta_model import llm_skeleton
 from llm.model.pretrained import load_llm, load_tokenizer
 from tests.vlm.model.test_vision_model import build
 from vlm.config import VlmModelConfig
@@ -89,7 +88,7 @@ def test_a_language_model(fault: str, roomy_llm: Path, tmp_path: Path) -> None:
     refused(lambda: load_llm(str(folder), torch.float32), message)
     refused(lambda: open_chat_model(folder), message)
     if fault not in ("weights of other shapes", "many layers", "40 MB", "wide"):
-        refused(lambda: llm_skeleton(str(folder), torch.float32), message)
+        refused(lambda: load_llm(str(folder), torch.float32, weights=False), message)
 
 
 def refused(opened: Callable[[], object], message: str) -> None:
@@ -103,7 +102,7 @@ def refused(opened: Callable[[], object], message: str) -> None:
 def test_a_plan_builds_no_more_than_the_weights_hold(roomy_llm: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(roomy_llm, tmp_path / "model"))
     edit("config.json", num_hidden_layers=90_000)(folder)
-    refused(lambda: llm_skeleton(str(folder), torch.float32), "num_hidden_layers 90,000")
+    refused(lambda: load_llm(str(folder), torch.float32, weights=False), "num_hidden_layers 90,000")
 
 
 TOKENIZER: dict[str, Break] = {

@@ -255,8 +255,8 @@ def test_a_four_bit_llm_goes_in_as_it_is(roomy_llm: Path, clip: Path, monkeypatc
 
     seen: list[Any] = []
 
-    def spy(path: str, dtype: torch.dtype, four_bit: bool) -> PreTrainedModel:
-        seen.append(load_llm(path, dtype, four_bit))
+    def spy(path: str, dtype: torch.dtype, four_bit: bool, weights: bool) -> PreTrainedModel:
+        seen.append(load_llm(path, dtype, four_bit, weights=weights))
         return seen[-1]
 
     monkeypatch.setattr(vlm.model.vision_model, "load_llm", spy)

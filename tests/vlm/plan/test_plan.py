@@ -27,7 +27,7 @@ from vlm.config import VlmRunConfig, load_config
 from vlm.model.assembly import open_model
 from vlm.model.batch import VlmBatch
 from vlm.model.forward import VlmModel
-from vlm.model.meta_model import skeleton
+from vlm.model.meta_model import meta_model
 from vlm.plan.advice import Change
 from vlm.plan.device import GIB, Device, find_device
 from vlm.plan.memory_report import forecast_run
@@ -105,7 +105,7 @@ def pack_of(config: RunConfig, model: nn.Module) -> Pack:
 
 def planned(config: RunConfig, packs: int) -> Measure:
     """The forecast of a step on a CPU."""
-    shape = skeleton(config)
+    shape = meta_model(config)
     pack = pack_of(config, shape.model)
     return measure(shape, config.optim, pack.batch, pack.text, packs, "cpu")
 
@@ -135,7 +135,7 @@ def bytes_of_meta(tensors: list[torch.Tensor]) -> int:
 def test_weights_adapters_gradients_and_optimizer_are_those_of_the_real_model(recipes: Recipes, name: str) -> None:
     config = recipes[name]
     opened = open_model(config)
-    shape = skeleton(config)
+    shape = meta_model(config)
     ledger = Ledger()
     with ledger:
         ledger.own([*shape.model.parameters(), *shape.model.buffers()], "all")
@@ -227,7 +227,7 @@ def qlora(llm: Path) -> TextRunConfig:
 def test_a_7b_model_weighs_what_its_shape_says(large: Path) -> None:
     linears = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
     dense = 2 * 92544 * 4096 + 65 * 4096
-    shape = skeleton(qlora(large / "llm"))
+    shape = meta_model(qlora(large / "llm"))
     adapters = [parameter for group in shape.groups for parameter in group.parameters]
     four_bit = linears // 2 + linears // 64 + linears // 64 // 256 * 4
     small = 2 * 64 * 4 + 7 * 32 * 4 * (16 + 256 + 1)  # rotary frequencies and the tables of 4-bit layers
@@ -350,8 +350,8 @@ def test_a_step_holds_as_many_packs_as_its_longest_records_fill(tiny_llm: Path) 
 
 def test_a_qlora_run_before_leaves_dense_linears(roomy_llm: Path) -> None:
     config = text(roomy_llm, tune={"kind": "qlora"})
-    fresh, later = forecast_run(config, (), "cpu", 1.0), forecast_run(config, [config], "cpu", 1.0)
-    layers: list[Any] = [inner for inner in skeleton(config).model.modules() if type(inner).__name__ == "Linear4bit"]
+    fresh, later = forecast_run(config, (), "cpu", 1.0), forecast_run(config, [(config, Path("unused"))], "cpu", 1.0)
+    layers: list[Any] = [inner for inner in meta_model(config).model.modules() if type(inner).__name__ == "Linear4bit"]
     four_bit = bytes_of_meta([tensor for inner in layers for tensor in (inner.weight, *inner.buffers())])
     dense = 2 * sum(inner.in_features * inner.out_features for inner in layers)
     assert len(layers) == 14 and later.parts["weights"] - fresh.parts["weights"] == dense - four_bit

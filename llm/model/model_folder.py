@@ -1,0 +1,75 @@
+"""Local folders and hub ids: from what a recipe names to a folder whose files may be read."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+
+from llm.errors import ModelError
+from llm.files.regular_files import check_folder, exists
+from llm.files.untrusted_json import read_object
+from llm.library_errors import first_line
+from llm.model.size_limits import WEIGHT_FILES
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+CONFIG_FILE = "config.json"
+NESTED_OR_OTHER = ("*/*", "consolidated*")  # original/, onnx/ and Mistral's second copy would double the download
+
+
+def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
+    """The folder itself, or the local copy of a hub id's files that match `patterns`, downloaded when needed."""
+    folder = Path(path).expanduser()
+    if exists(folder) and folder.is_dir():
+        refuse_special(folder)
+        return folder
+    if not HUB_ID.fullmatch(path):
+        raise ModelError(
+            f"{path}: no such folder, and not a hub id (org/name). Give the folder that holds config.json."
+        )
+    try:
+        copy = Path(snapshot_download(path, allow_patterns=[*patterns], ignore_patterns=[*NESTED_OR_OTHER]))
+        if "*.safetensors" in patterns and not has_weights(copy):
+            snapshot_download(path, allow_patterns=["pytorch_model*"], ignore_patterns=[*NESTED_OR_OTHER])
+    except (OSError, ValueError) as cause:
+        raise ModelError(
+            f"{path}: no such folder, and as a hub id it could not be fetched: {first_line(cause)} "
+            f"Where the hub can be reached, run `hf download {path} --local-dir models/{path.split('/')[1]}`, "
+            "then name that folder here."
+        ) from cause
+    return copy
+
+
+def refuse_special(folder: Path) -> None:
+    """Raise ModelError where a library that reads the folder would wait for a pipe, or read without end."""
+    try:
+        check_folder(folder, (*TEXT_FILES, *WEIGHT_FILES, "*.bin"))
+    except OSError as cause:
+        raise ModelError(f"{cause.filename}: {cause.strerror}. Copy or download the folder again.") from cause
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether the folder holds weights in a format that is loaded."""
+    return any(True for pattern in WEIGHT_FILES for _ in folder.glob(pattern))
+
+
+def read_settings(path: str, folder: Path, weights: bool = True) -> dict[str, Any]:
+    """`config.json` of a folder that can be a model: it has weights, names a model type and is no adapter.
+
+    Without `weights` the folder need not hold any: a forecast reads the shapes alone.
+    """
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{path}: holds an adapter, not a whole model. Merge it first and name the merged folder.")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{path}: no config.json in it. Give a Hugging Face model folder.")
+    if weights and not has_weights(folder):
+        raise ModelError(
+            f"{path}: no weights in it (looked for {' and '.join(WEIGHT_FILES)}). Was the download cut off, or left as "
+            "Git LFS pointers? A GGUF file must be converted to safetensors first."
+        )
+    settings = read_object(folder / "config.json")
+    if not isinstance(settings.get("model_type"), str):
+        raise ModelError(f"{path}: config.json names no model_type. Give a Hugging Face model folder.")
+    return settings
