@@ -355,7 +355,7 @@ def test_env_names_what_is_there_and_what_would_bring_the_rest(
 
 
 def test_assets_are_fetched_into_the_folder(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
-    calls = fake("data_tools.assets", fetch_assets=None)
+    calls = fake("data_tools.quickstart.assets", fetch_assets=None)
     assert run("assets", "--folder", "cache", "lite0").code == 0
     assert calls["fetch_assets"] == (Path("cache"), ["lite0"])
     assert run("assets").code == 0

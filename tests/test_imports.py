@@ -37,9 +37,8 @@ ORDER = (
     ("vlm.model",),
     ("vlm.evaluate", "vlm.plan", "vlm.export.gguf"),
     ("vlm.export",),
-    ("data_tools.progress", "data_tools.row_output", "data_tools.image_root"),
-    ("data_tools.easy_vqa", "data_tools.weights"),
-    ("data_tools.assets", "data_tools.check", "data_tools.ask"),
+    ("data_tools.progress", "data_tools.rows"),
+    ("data_tools.quickstart", "data_tools.check", "data_tools.ask"),
     ("data_tools.convert", "data_tools.edit", "data_tools.inspect"),
     ("data_tools.generate",),
     ("demo.model_library", "demo.probes"),
@@ -269,7 +268,7 @@ def _release(version: str) -> tuple[int, ...]:
     ("file", "source"),
     [
         ("llm/train/x.py", "import vlm.config"),
-        ("llm/train/x.py", "def f():\n    from data_tools.assets import fetch_assets"),
+        ("llm/train/x.py", "def f():\n    from data_tools.quickstart.assets import fetch_assets"),
         ("llm/train/x.py", "from llm.planning.step_forecast import Forecast"),
         ("llm/train/x.py", "from llm.chat import chat_model"),
         ("llm/chat/x.py", "from llm.train import loop"),
@@ -278,9 +277,9 @@ def _release(version: str) -> tuple[int, ...]:
         ("llm/nowhere.py", "import os"),
         ("vlm/vision/x.py", "from vlm.model.batch import VlmBatch"),
         ("vlm/plan/x.py", "from demo import pages"),
-        ("vlm/export/x.py", "def f():\n    import data_tools.assets"),
+        ("vlm/export/x.py", "def f():\n    import data_tools.quickstart.assets"),
         ("vlm/export/x.py", "from vlm.app.cli import main"),
-        ("vlm/app/cli.py", "import data_tools.assets"),
+        ("vlm/app/cli.py", "import data_tools.quickstart.assets"),
         ("vlm/app/cli.py", "def f():\n    from tests import conftest"),
         ("demo/server/x.py", "from tests import conftest"),
         ("demo/server/x.py", "from vlm.app.chat import chat_terminal"),
@@ -305,7 +304,7 @@ def test_a_right_import_is_allowed(file: str, source: str) -> None:
 
 
 def test_a_late_import_in_the_command_is_allowed() -> None:
-    assert order_faults("def f():\n    import data_tools.assets", "vlm/app/cli.py") == []
+    assert order_faults("def f():\n    import data_tools.quickstart.assets", "vlm/app/cli.py") == []
 
 
 def test_an_early_optional_import_is_seen() -> None:

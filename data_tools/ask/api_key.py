@@ -10,7 +10,7 @@ MASK = "***"
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
+class ApiKey:
     """A key that does not print; the empty one is none, which local servers accept."""
 
     value: str = field(default="", repr=False)
@@ -37,12 +37,12 @@ class Secret:
         return len(self.value) > SHOWN and self.value in text
 
 
-NO_SECRET = Secret()
+EMPTY_KEY = ApiKey()
 
 
-def read_secret(name: str) -> Secret:
+def read_api_key(name: str) -> ApiKey:
     """The key in an environment variable, without white space around it. ConfigError where no header could carry it."""
     value = os.environ.get(name, "").strip()
     if any(not "!" <= character <= "~" for character in value):
         raise ConfigError(f"{name} holds spaces or characters that are not ASCII. Set it to the key alone")
-    return Secret(value)
+    return ApiKey(value)

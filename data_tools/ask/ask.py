@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from data_tools.ask.answer_rows import BadAnswer, Row
-from data_tools.ask.client import Client
+from data_tools.ask.answer_rows import AnswerRow, InvalidAnswer
+from data_tools.ask.client import ApiClient
 from data_tools.ask.journal import Journal, journal_path
 from data_tools.ask.options import is_clear
-from data_tools.ask.plan import Plan
+from data_tools.ask.plan import AskPlan
 from data_tools.ask.progress import Bar
-from data_tools.ask.rate_limit import Pace
-from data_tools.ask.workers import Crew, Tally
+from data_tools.ask.rate_limit import RateLimiter
+from data_tools.ask.workers import AskProgress, WorkerPool
 from llm.errors import RunError
 from llm.files.atomic_files import write_atomically
 
@@ -25,10 +25,10 @@ GO_ON = "Run the same command to go on"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AskOutcome:
     """How a run ended. `waiting` counts questions that were not asked or not settled."""
 
-    tally: Tally
+    tally: AskProgress
     before: int  # answers that were there already
     waiting: int
     sent: int
@@ -43,7 +43,7 @@ class Outcome:
         return 3 if self.tally.failed else 0
 
 
-def ask(plan: Plan) -> Outcome:
+def ask(plan: AskPlan) -> AskOutcome:
     """Ask what the journal does not answer yet, and write every answer there is to `plan.out`.
 
     The file is written however the run ends, except when it is killed. Raises RunError or ConfigError, after that, when
@@ -63,7 +63,7 @@ def ask(plan: Plan) -> Outcome:
     return outcome
 
 
-def _known(plan: Plan, journal: Journal) -> dict[str, Row]:
+def _known(plan: AskPlan, journal: Journal) -> dict[str, AnswerRow]:
     """The rows that the journal's answers make, by key."""
     rows = {}
     for question in plan.questions:
@@ -71,14 +71,14 @@ def _known(plan: Plan, journal: Journal) -> dict[str, Row]:
         if answer is not None:
             try:
                 rows[key] = plan.form.row(question, answer)
-            except BadAnswer:
+            except InvalidAnswer:
                 continue  # written by hand or by another version: asked again
     return rows
 
 
-async def _run(plan: Plan, journal: Journal, rows: dict[str, Row], bar: Bar) -> Outcome:
-    before, pace, client = len(rows), Pace(plan.per_minute, plan.limit), Client(plan.server)
-    crew = Crew(plan, client, journal, pace, rows, bar.show)
+async def _run(plan: AskPlan, journal: Journal, rows: dict[str, AnswerRow], bar: Bar) -> AskOutcome:
+    before, pace, client = len(rows), RateLimiter(plan.per_minute, plan.limit), ApiClient(plan.server)
+    crew = WorkerPool(plan, client, journal, pace, rows, bar.show)
     caught: list[int] = []
     try:
         with _listening(pace, bar, caught):
@@ -90,11 +90,11 @@ async def _run(plan: Plan, journal: Journal, rows: dict[str, Row], bar: Bar) -> 
         await client.close()
     others = len(journal.answers) - before
     waiting = len(plan.questions) - len(crew.tally.rows) - len(crew.tally.failed)
-    return Outcome(crew.tally, before, waiting, pace.sent, others, caught[0] if caught else 0)
+    return AskOutcome(crew.tally, before, waiting, pace.sent, others, caught[0] if caught else 0)
 
 
 @contextmanager
-def _listening(pace: Pace, bar: Bar, caught: list[int]) -> Iterator[None]:
+def _listening(pace: RateLimiter, bar: Bar, caught: list[int]) -> Iterator[None]:
     """The first signal lets what was sent come back, the second drops it; a thread other than the first gets none."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -119,7 +119,7 @@ def _listening(pace: Pace, bar: Bar, caught: list[int]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _write(plan: Plan, rows: list[Row]) -> None:
+def _write(plan: AskPlan, rows: list[AnswerRow]) -> None:
     """OUT with these rows; where nothing was ever answered there is none."""
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     if plan.out.suffix.lower() == ".json":
@@ -135,7 +135,7 @@ def _write(plan: Plan, rows: list[Row]) -> None:
         raise RunError(f"{plan.out}: {error.strerror}. {advice}") from error
 
 
-def report(plan: Plan, outcome: Outcome) -> Iterator[str]:
+def report(plan: AskPlan, outcome: AskOutcome) -> Iterator[str]:
     """What is said at the end: counts first, then what failed, then how to go on."""
     tally = outcome.tally
     before = f", {outcome.before} of them from before" if outcome.before else ""
@@ -155,7 +155,7 @@ def report(plan: Plan, outcome: Outcome) -> Iterator[str]:
         yield f"Stopped by {why}, {outcome.waiting} questions left. {GO_ON}"
 
 
-def _failures(plan: Plan, tally: Tally) -> Iterator[str]:
+def _failures(plan: AskPlan, tally: AskProgress) -> Iterator[str]:
     if not tally.failed:
         return
     yield f"{len(tally.failed)} failed; the same command asks them again:"

@@ -16,7 +16,7 @@ _BLOCK = 1 << 16  # bytes; a server may send them one by one, and each would be 
 Hook = Callable[["Response"], Awaitable[None]]
 
 
-class BadBody(Exception):
+class InvalidBody(Exception):
     """A body that is not read: why."""
 
 
@@ -30,7 +30,7 @@ async def decoded(response: "Response", most: int) -> AsyncIterator[bytes]:
     async with aclosing(response.aiter_bytes()) as parts:
         async for part in parts:
             if whole and len(part) > left:
-                raise BadBody(f"its answer is larger than {most:,} bytes")
+                raise InvalidBody(f"its answer is larger than {most:,} bytes")
             block += part[:left]
             left -= min(left, len(part))
             if len(block) >= _BLOCK:
@@ -59,7 +59,7 @@ def bounding(most: int = MOST) -> Hook:
         # One inside another, a few bytes could keep the decoders busy for hours. We ask for none at all.
         encodings = response.headers.get_list("content-encoding", split_commas=True)
         if len(encodings) > 1:
-            raise BadBody("its answer is compressed more than once")
+            raise InvalidBody("its answer is compressed more than once")
         received = httpx2.Response(
             response.status_code, headers=response.headers, stream=response.stream, request=response.request
         )
@@ -72,4 +72,4 @@ def bounding(most: int = MOST) -> Hook:
 def check_brackets(body: bytes) -> None:
     """BadBody for JSON that takes far more memory than bytes."""
     if body.count(b"{") + body.count(b"[") > BRACKETS:
-        raise BadBody(f"its answer has more than {BRACKETS:,} brackets")
+        raise InvalidBody(f"its answer has more than {BRACKETS:,} brackets")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, ValidationError
 
-from data_tools.ask.api_key import NO_SECRET, Secret
-from data_tools.ask.bounded_body import REDIRECTS, BadBody, bounding, check_brackets
+from data_tools.ask.api_key import EMPTY_KEY, ApiKey
+from data_tools.ask.bounded_body import REDIRECTS, InvalidBody, bounding, check_brackets
 from llm.errors import ConfigError, EyegraftError, RunError
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 LONGEST_REST = 600.0  # seconds; a server that asks for more is done with us for today
 CHOICES = 100  # of an answer; one is asked for
 LONGEST_REASON = 300  # characters of what a server says of a failure
-NO_KEY = "none"  # the client wants a key; servers without one do not look at it
+PLACEHOLDER_KEY = "none"  # the client wants a key; servers without one do not look at it
 TEMPORARY = (408, 409, 425, 429)  # and all from 500 on
 ITS_OWN_FAULT = (400, 413, 422)  # about the content of one request, or about every one
 
 
-class Fault(Exception):
+class RequestFailed(Exception):
     """A failure that may pass: why, and for how many seconds the server asked to be left alone.
 
     `again` is False for what another request would only repeat at the same cost.
@@ -36,39 +36,39 @@ class Fault(Exception):
         self.rest, self.again = rest, again
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The server understood and does not want this request: why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenUsage:
     """What an answer cost, as the server counts."""
 
     prompt: int = 0
     completion: int = 0
 
-    def __add__(self, other: "Tokens") -> "Tokens":
-        return Tokens(self.prompt + other.prompt, self.completion + other.completion)
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        return TokenUsage(self.prompt + other.prompt, self.completion + other.completion)
 
 
-NOTHING = Tokens()
+NO_USAGE = TokenUsage()
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Completion:
     """What the model said and why it ended: stop, length, content_filter; refusal when it says that it will not."""
 
     text: str
     finish: str
-    tokens: Tokens
+    tokens: TokenUsage
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ApiServer:
     """Where the API is and how long it may take; `key_env` is the variable that its key came from."""
 
     url: str
-    key: Secret = NO_SECRET
+    key: ApiKey = EMPTY_KEY
     key_env: str = "OPENAI_API_KEY"
     timeout: float = 120.0
 
@@ -88,22 +88,22 @@ class _Usage(BaseModel):
     completion_tokens: int | None = None
 
 
-class _Completion(BaseModel):
+class _CompletionBody(BaseModel):
     # One fault is enough: a server could make millions of them, each with its description.
     choices: list[_Choice] = Field(min_length=1, max_length=CHOICES, fail_fast=True)
     usage: _Usage | None = None
 
 
-class Client:
+class ApiClient:
     """OpenAI's own client with its retries off. ConfigError when the package is missing."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ApiServer) -> None:
         try:
             import openai
         except ImportError as error:
             raise ConfigError("data ask needs the package openai: pip install 'eyegraft[ask]'") from error
         self._server, self._openai = server, openai
-        key = server.key.value or NO_KEY
+        key = server.key.value or PLACEHOLDER_KEY
         http = openai.DefaultAsyncHttpxClient(
             timeout=server.timeout, max_redirects=REDIRECTS, event_hooks={"response": [bounding()]}
         )
@@ -122,7 +122,7 @@ class Client:
 
     async def send(
         self, model: str, messages: "list[ChatCompletionMessageParam]", settings: Mapping[str, object]
-    ) -> Reply:
+    ) -> Completion:
         """One answer. Raises Fault, Refused, or an EyegraftError where no other request would fare better.
 
         No exception from here names the key: what the client and the server say is not passed on unread.
@@ -134,33 +134,33 @@ class Client:
                     model=model, messages=messages, extra_body=settings
                 )
         except (self._openai.APITimeoutError, TimeoutError):
-            raise Fault(f"no answer within {self._server.timeout:g} s") from None
+            raise RequestFailed(f"no answer within {self._server.timeout:g} s") from None
         except self._openai.APIConnectionError as error:
-            raise Fault(self._hidden(shortened(f"connection failed: {error.__cause__ or error}"))) from None
+            raise RequestFailed(self._hidden(shortened(f"connection failed: {error.__cause__ or error}"))) from None
         except self._openai.APIStatusError as error:
             raise self._judged(error) from None
         except self._openai.OpenAIError as error:
             raise RunError(self._hidden(f"{self._server.url}: {error}")) from None
-        except BadBody as error:
-            raise Fault(f"{error} and was not read", again=False) from None
+        except InvalidBody as error:
+            raise RequestFailed(f"{error} and was not read", again=False) from None
         return self._reply(raw.http_response.content)
 
-    def _reply(self, body: bytes) -> Reply:
+    def _reply(self, body: bytes) -> Completion:
         try:
             check_brackets(body)
-            completion = _Completion.model_validate_json(body)
-        except BadBody as error:
-            raise Fault(f"{error} and was not read", again=False) from None
+            completion = _CompletionBody.model_validate_json(body)
+        except InvalidBody as error:
+            raise RequestFailed(f"{error} and was not read", again=False) from None
         except ValidationError:
             start = body[:80].decode("utf-8", "replace")
-            raise Fault(self._hidden(f"not a chat completion, or half of one: {start!r}")) from None
+            raise RequestFailed(self._hidden(f"not a chat completion, or half of one: {start!r}")) from None
         choice, usage = completion.choices[0], completion.usage or _Usage()
-        tokens = Tokens(usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        tokens = TokenUsage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
         if choice.message.refusal:
-            return Reply(choice.message.refusal, "refusal", tokens)
-        return Reply(choice.message.content or "", choice.finish_reason or "", tokens)
+            return Completion(choice.message.refusal, "refusal", tokens)
+        return Completion(choice.message.content or "", choice.finish_reason or "", tokens)
 
-    def _judged(self, error: "APIStatusError") -> Fault | Refused | EyegraftError:
+    def _judged(self, error: "APIStatusError") -> RequestFailed | RequestRefused | EyegraftError:
         """What a status says; the message is the server's, without the key."""
         status, said = error.status_code, self._hidden(f"{error.status_code}: {_said(error)}")
         if error.code == "insufficient_quota":
@@ -168,10 +168,10 @@ class Client:
         if status in TEMPORARY or status >= 500:
             rest = rest_of(error.response.headers)
             if rest <= LONGEST_REST:
-                return Fault(said, rest)
+                return RequestFailed(said, rest)
             return RunError(f"{self._server.url}: asks to come back in {rest:,.0f} s ({said}). Go on then")
         if status in ITS_OWN_FAULT:
-            return Refused(said)
+            return RequestRefused(said)
         return ConfigError(f"{self._server.url}: {said}. {self._advice(status)}")
 
     def _advice(self, status: int) -> str:

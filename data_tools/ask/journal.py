@@ -27,7 +27,7 @@ def journal_path(out: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """A line: the answer to the question of that key, or why there is none."""
 
     key: str
@@ -81,7 +81,7 @@ class Journal:
                 yield line
         os.ftruncate(self._file, whole)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: JournalEntry) -> None:
         """Append a line; it is on the disk when this returns. RunError when the disk does not take it."""
         values = {name: value for name, value in asdict(entry).items() if value}
         # A lone surrogate has no UTF-8; backslashreplace writes it as JSON does.

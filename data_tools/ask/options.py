@@ -17,7 +17,7 @@ OUTPUTS = (".jsonl", ".json")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class AskOptions:
     """What `eyegraft data ask` was told besides QUESTIONS and OUT; 0 and "" mean not given."""
 
     model: str
@@ -38,7 +38,7 @@ class Options:
     timeout: float = 120.0
 
 
-def check_fit(options: Options, pictures: bool) -> None:
+def check_fit(options: AskOptions, pictures: bool) -> None:
     """ConfigError for an option that does nothing for this kind of questions."""
     faults = {
         "--instruction": bool(options.instruction) and not pictures,

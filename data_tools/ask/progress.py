@@ -6,7 +6,7 @@ from typing import Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from data_tools.ask.workers import Tally
+from data_tools.ask.workers import AskProgress
 from llm.console import Bars, Screen
 
 
@@ -36,7 +36,7 @@ class Bar:
     ) -> None:
         self._bar.stop()
 
-    def show(self, tally: Tally) -> None:
+    def show(self, tally: AskProgress) -> None:
         """Move it."""
         self._bar.update(self._task, completed=len(tally.rows) + len(tally.failed), note=note(tally))
 
@@ -45,7 +45,7 @@ class Bar:
         self._console.print(text, markup=False, highlight=False)
 
 
-def note(tally: Tally) -> str:
+def note(tally: AskProgress) -> str:
     """The counts behind the bar."""
     tokens = tally.tokens.prompt + tally.tokens.completion
     return f"{len(tally.failed)} failed  {tally.retried} retried  {tokens:,} tokens"

@@ -15,7 +15,7 @@ SHOWN = 40  # characters of a question in a message
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ApiQuestion:
     """One question. `id` is the row's own or the picture's path under its folder; `digest` is that of the file."""
 
     text: str
@@ -30,7 +30,7 @@ class Question:
         return self.id or f'"{short}"'
 
 
-def read_questions(path: Path, field: str = "") -> list[Question]:
+def read_questions(path: Path, field: str = "") -> list[ApiQuestion]:
     """The questions of a file in its order: one a line of text, or one a row, which is text or an object.
 
     `field` names the object's question. Raises DataError for a file that holds none, RecordError for a row without one.
@@ -41,19 +41,19 @@ def read_questions(path: Path, field: str = "") -> list[Question]:
     return questions
 
 
-def _lines(path: Path) -> Iterator[Question]:
+def _lines(path: Path) -> Iterator[ApiQuestion]:
     try:
         text = read_text(path, TEXT, "utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}. Correct the path") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error.reason}). Save the file as UTF-8") from None
-    return (Question(line.strip()) for line in text.split("\n") if line.strip())
+    return (ApiQuestion(line.strip()) for line in text.split("\n") if line.strip())
 
 
-def _rows(path: Path, field: str) -> Iterator[Question]:
+def _rows(path: Path, field: str) -> Iterator[ApiQuestion]:
     for place, row in read_rows(path):
-        yield Question(_text_of(place, row, field), place.id)
+        yield ApiQuestion(_text_of(place, row, field), place.id)
 
 
 def _text_of(place: Place, row: object, field: str) -> str:
@@ -72,7 +72,7 @@ def _text_of(place: Place, row: object, field: str) -> str:
     return value.strip()
 
 
-def picture_questions(folder: Path, text: str) -> list[Question]:
+def image_questions(folder: Path, text: str) -> list[ApiQuestion]:
     """The same question about every picture under a folder, in the order of their paths; hidden files are passed over.
 
     Raises ConfigError for a folder without pictures, ImageError for one that cannot be read.
@@ -85,18 +85,18 @@ def picture_questions(folder: Path, text: str) -> list[Question]:
     return [_about(folder.absolute() / name, name.as_posix(), text) for name in shown]
 
 
-def _about(path: Path, name: str, text: str) -> Question:
+def _about(path: Path, name: str, text: str) -> ApiQuestion:
     try:
         with open_regular(path, PICTURE) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}. Make it readable or remove it") from error
-    return Question(text, name, str(path), digest)
+    return ApiQuestion(text, name, str(path), digest)
 
 
-def without_repeats(questions: Iterable[Question]) -> list[Question]:
+def without_repeats(questions: Iterable[ApiQuestion]) -> list[ApiQuestion]:
     """The first of those that ask the same about the same picture, in their order."""
-    first: dict[tuple[str, str], Question] = {}
+    first: dict[tuple[str, str], ApiQuestion] = {}
     for question in questions:
         first.setdefault((question.text, question.digest), question)
     return list(first.values())

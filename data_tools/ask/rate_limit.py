@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 
-class Halt(Exception):
+class SendingStopped(Exception):
     """No further request is sent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How often a request that failed is sent again, and how long to wait before: doubling seconds, with jitter."""
 
     retries: int = 5
@@ -24,11 +24,11 @@ class Patience:
         return min(self.longest, doubled) * random.uniform(0.5, 1.0)
 
 
-DEFAULT_PATIENCE = Patience()
+DEFAULT_RETRIES = RetryPolicy()
 
 
-class Pace:
-    """One for all workers. `stop` ends every wait here with Halt."""
+class RateLimiter:
+    """One for all workers. `stop` ends every wait here with SendingStopped."""
 
     def __init__(self, per_minute: float = 0, limit: int = 0) -> None:
         """At most `per_minute` requests a minute, evenly spaced, and `limit` in all; 0: as many as there are."""
@@ -44,9 +44,9 @@ class Pace:
         return bool(self._limit) and self.sent >= self._limit
 
     async def turn(self) -> None:
-        """Wait until a request may go, and count it. Halt when the limit is reached or somebody stopped."""
+        """Wait until a request may go, and count it. SendingStopped when the limit is reached or somebody stopped."""
         if self.spent:
-            raise Halt
+            raise SendingStopped
         self.sent += 1
         try:
             start = max(self._now(), self._next)
@@ -54,7 +54,7 @@ class Pace:
             await self.rest(start - self._now())
             while (held := self._held_until - self._now()) > 0:
                 await self.rest(held)
-        except Halt:
+        except SendingStopped:
             self.sent -= 1
             raise
 
@@ -63,12 +63,12 @@ class Pace:
         self._held_until = max(self._held_until, self._now() + seconds)
 
     async def rest(self, seconds: float) -> None:
-        """Sleep; Halt as soon as somebody stopped."""
+        """Sleep; SendingStopped as soon as somebody stopped."""
         if seconds > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), seconds)
         if self.stop.is_set():
-            raise Halt
+            raise SendingStopped
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

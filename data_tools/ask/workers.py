@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from data_tools.ask.answer_rows import BadAnswer, Row
-from data_tools.ask.client import NOTHING, Client, Fault, Refused, Reply, Tokens, shortened
-from data_tools.ask.journal import Entry, Journal
-from data_tools.ask.plan import Plan
-from data_tools.ask.questions import Question
-from data_tools.ask.rate_limit import Halt, Pace
+from data_tools.ask.answer_rows import AnswerRow, InvalidAnswer
+from data_tools.ask.client import NO_USAGE, ApiClient, Completion, RequestFailed, RequestRefused, TokenUsage, shortened
+from data_tools.ask.journal import Journal, JournalEntry
+from data_tools.ask.plan import AskPlan
+from data_tools.ask.questions import ApiQuestion
+from data_tools.ask.rate_limit import RateLimiter, SendingStopped
 from llm.errors import ConfigError, EyegraftError, ImageError, RunError
 from llm.formats.conversation import ImageRef
 
@@ -27,30 +27,30 @@ QUALITY = 95  # of the JPEG that is sent
 
 
 @dataclass(slots=True)
-class Tally:
+class AskProgress:
     """What has happened so far."""
 
-    rows: dict[str, Row]  # by key
+    rows: dict[str, AnswerRow]  # by key
     failed: list[tuple[str, str]] = field(default_factory=list)  # question, reason
     retried: int = 0
-    tokens: Tokens = NOTHING
+    tokens: TokenUsage = NO_USAGE
     error: EyegraftError | None = None  # what ended the run
 
 
-class Crew:
+class WorkerPool:
     """Asks what is waiting, in order, several at once. After `work` the questions not asked are still waiting."""
 
     def __init__(
         self,
-        plan: Plan,
-        client: Client,
+        plan: AskPlan,
+        client: ApiClient,
         journal: Journal,
-        pace: Pace,
-        rows: dict[str, Row],
-        show: Callable[[Tally], None],
+        pace: RateLimiter,
+        rows: dict[str, AnswerRow],
+        show: Callable[[AskProgress], None],
     ) -> None:
         self.waiting = deque(question for question in plan.questions if plan.key(question) not in rows)
-        self.tally = Tally(rows)
+        self.tally = AskProgress(rows)
         self._plan, self._client, self._journal, self._pace, self._show = plan, client, journal, pace, show
         self._lost = 0  # questions without an answer since the last answer
         self._understood = bool(rows)  # whether the server ever answered under these settings
@@ -66,7 +66,7 @@ class Crew:
             question = self.waiting.popleft()
             try:
                 await self._settle(question)
-            except Halt:
+            except SendingStopped:
                 self.waiting.appendleft(question)
                 return
             except EyegraftError as error:
@@ -75,7 +75,7 @@ class Crew:
                 self._pace.stop.set()
             self._show(self.tally)
 
-    async def _settle(self, question: Question) -> None:
+    async def _settle(self, question: ApiQuestion) -> None:
         try:
             messages = await self._messages(question)
         except ImageError as error:
@@ -89,24 +89,24 @@ class Crew:
                 self._lost, self._understood = 0, True
                 self._keep(question, reply)
                 return
-            except Fault as fault:
+            except RequestFailed as fault:
                 faults += 1
                 if not fault.again or faults > self._plan.patience.retries:
                     self._lose(question, fault, faults)
                     return
                 await self._wait(fault, faults)
-            except BadAnswer as answer:
+            except InvalidAnswer as answer:
                 bad += 1
                 if bad == BAD_ANSWERS:
                     self._fail(question, f"{answer}, {bad} times")
                     return
-            except Refused as refusal:
+            except RequestRefused as refusal:
                 self._refuse(question, refusal)
                 return
             self.tally.retried += 1
             self._show(self.tally)
 
-    async def _messages(self, question: Question) -> "list[ChatCompletionMessageParam]":
+    async def _messages(self, question: ApiQuestion) -> "list[ChatCompletionMessageParam]":
         content: str | list[ChatCompletionContentPartParam] = question.text
         if question.image:
             url = await asyncio.to_thread(data_url, question.image, self._plan.max_side)
@@ -116,47 +116,47 @@ class Crew:
             messages.append({"role": "system", "content": self._plan.system})
         return [*messages, {"role": "user", "content": content}]
 
-    def _keep(self, question: Question, reply: Reply) -> None:
-        """Write the answer down. BadAnswer when it does not count; what it cost counts all the same."""
+    def _keep(self, question: ApiQuestion, reply: Completion) -> None:
+        """Write the answer down. InvalidAnswer when it does not count; what it cost counts all the same."""
         self.tally.tokens += reply.tokens
         if reply.finish == "length":
-            raise BadAnswer("the answer was cut off at the token limit (see --set max_tokens=...)")
+            raise InvalidAnswer("the answer was cut off at the token limit (see --set max_tokens=...)")
         if reply.finish == "content_filter":
-            raise Refused("the server's content filter cut the answer")
+            raise RequestRefused("the server's content filter cut the answer")
         if reply.finish == "refusal":
-            raise Refused(f"the model refused: {shortened(reply.text)}")
+            raise RequestRefused(f"the model refused: {shortened(reply.text)}")
         if len(reply.text) > LONGEST_ANSWER:
-            raise BadAnswer(f"the answer has {len(reply.text):,} characters, more than {LONGEST_ANSWER:,}")
+            raise InvalidAnswer(f"the answer has {len(reply.text):,} characters, more than {LONGEST_ANSWER:,}")
         if self._plan.server.key.is_in(reply.text):
-            raise BadAnswer("the answer holds the API key")
+            raise InvalidAnswer("the answer holds the API key")
         row, key = self._plan.form.row(question, reply.text), self._plan.key(question)
         tokens = reply.tokens
-        self._journal.add(Entry(key, question.name, reply.text, "", tokens.prompt, tokens.completion))
+        self._journal.add(JournalEntry(key, question.name, reply.text, "", tokens.prompt, tokens.completion))
         self.tally.rows[key] = row
 
-    async def _wait(self, fault: Fault, faults: int) -> None:
+    async def _wait(self, fault: RequestFailed, faults: int) -> None:
         """Back off; a rest that the server asked for is everybody's."""
         if fault.rest:
             self._pace.hold(fault.rest)
         await self._pace.rest(max(fault.rest, self._plan.patience.wait(faults)))
 
-    def _refuse(self, question: Question, refusal: Refused) -> None:
+    def _refuse(self, question: ApiQuestion, refusal: RequestRefused) -> None:
         """Where answers came with these settings the question is at fault, else the settings are."""
         if not self._understood:
             advice = "Nothing was answered yet: correct --model and --set, or this question"
             raise ConfigError(f"{self._plan.server.url}: refused {question.name}: {refusal}. {advice}")
         self._fail(question, str(refusal))
 
-    def _lose(self, question: Question, fault: Fault, faults: int) -> None:
+    def _lose(self, question: ApiQuestion, fault: RequestFailed, faults: int) -> None:
         self._lost += 1
         if self._lost >= GIVE_UP:
             found = f"{self._lost} questions in a row got no answer; the last: {fault}"
             raise RunError(f"{self._plan.server.url}: {found}. See whether the server is well, then go on")
         self._fail(question, f"{fault}, {faults} times" if faults > 1 else str(fault))
 
-    def _fail(self, question: Question, reason: str) -> None:
+    def _fail(self, question: ApiQuestion, reason: str) -> None:
         reason = shortened(self._plan.server.key.hide(reason))
-        self._journal.add(Entry(self._plan.key(question), question.name, failed=reason))
+        self._journal.add(JournalEntry(self._plan.key(question), question.name, failed=reason))
         self.tally.failed.append((question.name, reason))
 
 

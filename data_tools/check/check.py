@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from data_tools.check.file_checks import judge_file
+from data_tools.check.file_checks import check_file
 from data_tools.check.findings import Finding
-from data_tools.check.image_checks import Look, look
-from data_tools.check.report import Report, Tally
-from data_tools.check.row_checks import Reading, RowJudge
-from data_tools.check.rules import Memory, Rules
+from data_tools.check.image_checks import ImageFindings, look
+from data_tools.check.report import CheckReport, FindingCounter
+from data_tools.check.row_checks import ParsedRow, RowChecker
+from data_tools.check.rules import CheckRules, CheckState
 from data_tools.check.seen_hashes import hash64
 from llm.config.schema import Source
 from llm.errors import Place, RecordError
@@ -24,11 +24,11 @@ from llm.formats.row_files import RawRow, data_files
 
 ROWS = 256  # rows whose pictures are looked at together
 BYTES = 32 << 20  # of pictures inside rows that are held together
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class RowFindings:
     """One row and what was found. `row` counts from 1; 0 stands for a file as a whole, and what is between its rows.
 
     `changed`: `raw` names the files that were downloaded, where the row in the file names URLs.
@@ -45,13 +45,13 @@ class Judged:
         return any(finding.level == "error" for finding in self.findings)
 
 
-def check(source: Source, base: Path, rules: Rules, progress: Progress | None = None) -> Report:
+def check(source: Source, base: Path, rules: CheckRules, progress: ProgressCallback | None = None) -> CheckReport:
     """Judge every row of a source; relative paths are resolved against `base`.
 
     `progress` is told rows and pictures so far. Raises ConfigError and DataError for a source that cannot be read.
     """
-    tally, memory = Tally(rules.keep), Memory()
-    for row in judged(source, base, rules, memory):
+    tally, memory = FindingCounter(rules.keep), CheckState()
+    for row in check_rows(source, base, rules, memory):
         tally.add(row.row, row.findings)
         if progress:
             progress(tally.rows, memory.looked)
@@ -59,14 +59,16 @@ def check(source: Source, base: Path, rules: Rules, progress: Progress | None = 
     return tally.report()
 
 
-def judged(source: Source, base: Path, rules: Rules, memory: Memory, held_out: bool = False) -> Iterator[Judged]:
+def check_rows(
+    source: Source, base: Path, rules: CheckRules, memory: CheckState, held_out: bool = False
+) -> Iterator[RowFindings]:
     """Every row of a source with its findings, in order, and before them what is wrong with its files.
 
     `held_out`: the source is for validation, and what stands in `memory` is trained on.
     """
     rows = raw_rows(source, base)
     first = list(islice(rows, SEEN))
-    judge = RowJudge(source, base, likeliest(source, [row.value for row in first]), rules, memory, held_out)
+    judge = RowChecker(source, base, likeliest(source, [row.value for row in first]), rules, memory, held_out)
     yield from _files(source, base)
     count = 0
     with ThreadPoolExecutor() as pool:
@@ -77,15 +79,15 @@ def judged(source: Source, base: Path, rules: Rules, memory: Memory, held_out: b
     if not count:
         place = Place(source.path)
         found, advice = NO_RECORD.split(". ", 1)
-        yield Judged(0, RawRow(place), (Finding("no-rows", place, 0, "file", found, advice),))
+        yield RowFindings(0, RawRow(place), (Finding("no-rows", place, 0, "file", found, advice),))
 
 
-def _files(source: Source, base: Path) -> Iterator[Judged]:
+def _files(source: Source, base: Path) -> Iterator[RowFindings]:
     local = base / Path(source.path).expanduser()
     for file in data_files(local) if local.exists() else []:
-        findings = tuple(judge_file(file))
+        findings = tuple(check_file(file))
         if findings:
-            yield Judged(0, RawRow(Place(str(file))), findings)
+            yield RowFindings(0, RawRow(Place(str(file))), findings)
 
 
 def _numbered(rows: Iterable[RawRow]) -> Iterator[tuple[int, RawRow]]:
@@ -97,8 +99,8 @@ def _numbered(rows: Iterable[RawRow]) -> Iterator[tuple[int, RawRow]]:
         yield 0 if between else number, row
 
 
-def _chunks(readings: Iterable[Reading]) -> Iterator[list[Reading]]:
-    chunk: list[Reading] = []
+def _chunks(readings: Iterable[ParsedRow]) -> Iterator[list[ParsedRow]]:
+    chunk: list[ParsedRow] = []
     held = 0
     for reading in readings:
         chunk.append(reading)
@@ -110,7 +112,7 @@ def _chunks(readings: Iterable[Reading]) -> Iterator[list[Reading]]:
         yield chunk
 
 
-def _looked_at(readings: list[Reading], judge: RowJudge, pool: ThreadPoolExecutor) -> Iterator[Judged]:
+def _looked_at(readings: list[ParsedRow], judge: RowChecker, pool: ThreadPoolExecutor) -> Iterator[RowFindings]:
     """The readings with what was found in their pictures, and behind downloads where those are allowed."""
     fetched = _fetched(readings, judge, pool) if judge.rules.fetch else {}
     readings = [fetched.get(id(reading), reading) for reading in readings]
@@ -121,15 +123,15 @@ def _looked_at(readings: list[Reading], judge: RowJudge, pool: ThreadPoolExecuto
         if id(reading) in changed:
             advice = "--fix OUT writes it with the name of the file"
             findings.append(_finding(reading, "image-fetched", "downloaded; the row still names the URL", advice))
-        yield Judged(reading.row, reading.raw, tuple(findings), id(reading) in changed)
+        yield RowFindings(reading.row, reading.raw, tuple(findings), id(reading) in changed)
 
 
-def _fetched(readings: list[Reading], judge: RowJudge, pool: ThreadPoolExecutor) -> dict[int, Reading]:
+def _fetched(readings: list[ParsedRow], judge: RowChecker, pool: ThreadPoolExecutor) -> dict[int, ParsedRow]:
     """The rows that name URLs read again once their pictures are files, by the readings they replace."""
     fetch = judge.rules.fetch
     assert fetch is not None
 
-    def again(reading: Reading) -> RawRow:
+    def again(reading: ParsedRow) -> RawRow:
         try:
             return fetch(reading.raw, reading.root)
         except RecordError as error:
@@ -140,7 +142,7 @@ def _fetched(readings: list[Reading], judge: RowJudge, pool: ThreadPoolExecutor)
     return {id(old): judge.read(old.row, row) for old, row in zip(waiting, rows, strict=True)}
 
 
-def _looks(readings: list[Reading], judge: RowJudge, pool: ThreadPoolExecutor) -> dict[int, Look]:
+def _looks(readings: list[ParsedRow], judge: RowChecker, pool: ThreadPoolExecutor) -> dict[int, ImageFindings]:
     """The pictures of these rows that are not known to be sound, each looked at once."""
     fresh: dict[int, tuple[ImageRef, str]] = {}
     for reading in readings:
@@ -150,14 +152,14 @@ def _looks(readings: list[Reading], judge: RowJudge, pool: ThreadPoolExecutor) -
                 fresh[key] = image, reading.root
     rules = judge.rules
 
-    def one(item: tuple[ImageRef, str]) -> Look:
+    def one(item: tuple[ImageRef, str]) -> ImageFindings:
         return look(*item, rules.limits, rules.images == "decode", rules.leaks)
 
     judge.memory.looked += len(fresh)
     return dict(zip(fresh, pool.map(one, fresh.values()), strict=True))
 
 
-def _of_pictures(reading: Reading, judge: RowJudge, looks: dict[int, Look]) -> Iterator[Finding]:
+def _of_pictures(reading: ParsedRow, judge: RowChecker, looks: dict[int, ImageFindings]) -> Iterator[Finding]:
     """A picture that cannot be read is told with every row that shows it, an odd one with the first."""
     memory = judge.memory
     for image in reading.conversation.images if reading.conversation else ():
@@ -180,5 +182,5 @@ def _name(image: ImageRef) -> int:
     return hash64(image.data or image.path)
 
 
-def _finding(reading: Reading, code: str, found: str, advice: str) -> Finding:
+def _finding(reading: ParsedRow, code: str, found: str, advice: str) -> Finding:
     return Finding(code, reading.raw.place, reading.row, "image", found, advice)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from data_tools.check.check import check
-from data_tools.check.fix import Fixed, fix
-from data_tools.check.report import KEPT, Report, told
-from data_tools.check.rules import Rules
-from data_tools.check.url_images import Fetcher
+from data_tools.check.fix import FixResult, fix
+from data_tools.check.report import KEPT, CheckReport, told
+from data_tools.check.rules import CheckRules
+from data_tools.check.url_images import ImageDownloader
 from data_tools.progress import bar
 from llm.config.schema import Source
 from llm.errors import ConfigError
@@ -18,7 +18,7 @@ RECIPE = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CheckOptions:
     """The arguments of one call."""
 
     file: str
@@ -35,13 +35,13 @@ class Asked:
         return Source(path=self.file, images=self.images, format=self.format)
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> CheckRules:
         """How closely it is looked at."""
-        fetch = Fetcher(self.allow_urls) if self.allow_urls else None
-        return Rules(images=self.look, keep=max(KEPT, self.first), fetch=fetch)
+        fetch = ImageDownloader(self.allow_urls) if self.allow_urls else None
+        return CheckRules(images=self.look, keep=max(KEPT, self.first), fetch=fetch)
 
 
-def run(asked: Asked) -> tuple[dict[str, object], list[str]]:
+def run(asked: CheckOptions) -> tuple[dict[str, object], list[str]]:
     """(report for programs, lines for people). Raises ConfigError and DataError for what cannot be read at all."""
     if asked.file.lower().endswith(RECIPE):
         return _run_recipe(asked)
@@ -56,7 +56,7 @@ def run(asked: Asked) -> tuple[dict[str, object], list[str]]:
     return report.as_json() | more, [*told(report, asked.first), *_told_fix(fixed, asked)]
 
 
-def _told_fix(fixed: Fixed, asked: Asked) -> list[str]:
+def _told_fix(fixed: FixResult, asked: CheckOptions) -> list[str]:
     lines = [f"{fixed.out}: {fixed.kept:,} rows, as they were"]
     lines.append(f"{fixed.quarantine}: {fixed.quarantined:,} rows that cannot be trained on, each with its findings")
     folder = Path(asked.file) if Path(asked.file).is_dir() else Path(asked.file).parent
@@ -65,11 +65,11 @@ def _told_fix(fixed: Fixed, asked: Asked) -> list[str]:
     return lines
 
 
-def _run_recipe(asked: Asked) -> tuple[dict[str, object], list[str]]:
+def _run_recipe(asked: CheckOptions) -> tuple[dict[str, object], list[str]]:
     from data_tools.check.recipe_check import check_recipe
 
     if asked.fix or asked.allow_urls or asked.images or asked.format != "auto":
         raise ConfigError(f"{asked.file}: a recipe says itself what is read and how: name its data file instead")
     with bar(asked.file) as progress:
-        report: Report = check_recipe(asked.file, asked.rules, progress)
+        report: CheckReport = check_recipe(asked.file, asked.rules, progress)
     return report.as_json(), list(told(report, asked.first))

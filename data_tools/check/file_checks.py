@@ -12,7 +12,7 @@ _LINES = (".jsonl", ".ndjson")
 _START = 1 << 16  # bytes that are looked at
 
 
-def judge_file(path: Path) -> Iterator[Finding]:
+def check_file(path: Path) -> Iterator[Finding]:
     """Findings about a JSON file as a whole; nothing for other kinds of file."""
     suffix = path.suffix.lower()
     if suffix not in (".json", *_LINES):

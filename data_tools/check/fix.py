@@ -9,27 +9,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_tools.check.check import Judged, Progress, judged
-from data_tools.check.report import Report, Tally
-from data_tools.check.rules import Memory, Rules
-from data_tools.row_output import check_output, writing, writing_bytes
+from data_tools.check.check import ProgressCallback, RowFindings, check_rows
+from data_tools.check.report import CheckReport, FindingCounter
+from data_tools.check.rules import CheckRules, CheckState
+from data_tools.rows.row_output import byte_writer, check_output, row_writer
 from llm.config.schema import Source
 from llm.errors import ConfigError
 from llm.formats.row_files import data_files
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
+class FixResult:
     """What a fix came to: the report on the input, and how many rows went where."""
 
-    report: Report
+    report: CheckReport
     kept: int
     quarantined: int
     out: Path
     quarantine: Path
 
 
-def fix(source: Source, base: Path, out: Path, rules: Rules, progress: Progress | None = None) -> Fixed:
+def fix(
+    source: Source, base: Path, out: Path, rules: CheckRules, progress: ProgressCallback | None = None
+) -> FixResult:
     """Check a file and write its sound rows to `out` and the others to `<out stem>.quarantine.jsonl` beside it.
 
     Both appear whole at the end, or not at all. Raises ConfigError where `out` is the input or of another kind.
@@ -37,9 +39,9 @@ def fix(source: Source, base: Path, out: Path, rules: Rules, progress: Progress 
     local = base / Path(source.path).expanduser()
     quarantine = out.with_name(f"{out.stem}.quarantine.jsonl")
     _refuse(local, out, quarantine)
-    tally, memory, kept, away = Tally(rules.keep), Memory(), 0, 0
-    with writing(out, data_files(local)) as write, writing_bytes(quarantine) as put:
-        for row in judged(source, base, rules, memory):
+    tally, memory, kept, away = FindingCounter(rules.keep), CheckState(), 0, 0
+    with row_writer(out, data_files(local)) as write, byte_writer(quarantine) as put:
+        for row in check_rows(source, base, rules, memory):
             tally.add(row.row, row.findings)
             if row.row and not row.bad:
                 write(row.raw.place, row.raw.value, "" if row.changed else row.raw.text)
@@ -48,10 +50,10 @@ def fix(source: Source, base: Path, out: Path, rules: Rules, progress: Progress 
             if progress:
                 progress(tally.rows, memory.looked)
     tally.images = memory.looked
-    return Fixed(tally.report(), kept, away, out, quarantine)
+    return FixResult(tally.report(), kept, away, out, quarantine)
 
 
-def _quarantine(row: Judged, put: Callable[[bytes], object]) -> bool:
+def _quarantine(row: RowFindings, put: Callable[[bytes], object]) -> bool:
     """Write a bad row with its findings, and what is wrong between rows; True for a row."""
     if not row.bad:
         return False

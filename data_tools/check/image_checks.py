@@ -15,7 +15,7 @@ USUAL = ("RGB", "L", "P", "RGBA", "LA", "1")
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ImageProblem:
     """One thing about a picture: its code, what was found and what to do."""
 
     code: str
@@ -24,10 +24,10 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageFindings:
     """What was seen of one picture; `digest` is of its bytes, 0 where it was not asked for or could not be read."""
 
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[ImageProblem, ...] = ()
     digest: int = 0
 
     @property
@@ -36,26 +36,26 @@ class Look:
         return all(CODES[fault.code].level == "warning" for fault in self.faults)
 
 
-def look(ref: ImageRef, root: str, limits: ImageLimits, decode: bool, digest: bool) -> Look:
+def look(ref: ImageRef, root: str, limits: ImageLimits, decode: bool, digest: bool) -> ImageFindings:
     """Judge one picture of a record whose image folder is `root`. Nothing is raised."""
     try:
         traits = examine(ref, limits, decode)
     except ImageError as error:
-        return Look((Fault(error.code, _named(ref, error.found), error.advice),))
+        return ImageFindings((ImageProblem(error.code, _named(ref, error.found), error.advice),))
     faults = []
     if ref.path and not _inside(ref.path, root):
         advice = "Copy the picture into the folder: elsewhere the link leads nowhere"
-        faults.append(Fault("image-link", _named(ref, "a link that leads out of the image folder"), advice))
+        faults.append(ImageProblem("image-link", _named(ref, "a link that leads out of the image folder"), advice))
     if traits.mode not in USUAL:
         advice = "Compare how it looks; save it as RGB to be sure"
-        faults.append(Fault("image-mode", _named(ref, f"colour mode {traits.mode}, read as RGB"), advice))
+        faults.append(ImageProblem("image-mode", _named(ref, f"colour mode {traits.mode}, read as RGB"), advice))
     if traits.animated:
         advice = "Save the frame that is meant"
-        faults.append(Fault("image-animated", _named(ref, "an animation; its first frame is read"), advice))
+        faults.append(ImageProblem("image-animated", _named(ref, "an animation; its first frame is read"), advice))
     if traits.turned:
         advice = "Boxes must be written for the upright picture; save it upright to be sure"
-        faults.append(Fault("image-exif", _named(ref, "turned upright by its EXIF orientation"), advice))
-    return Look(tuple(faults), _digest(ref) if digest else 0)
+        faults.append(ImageProblem("image-exif", _named(ref, "turned upright by its EXIF orientation"), advice))
+    return ImageFindings(tuple(faults), _digest(ref) if digest else 0)
 
 
 def _named(ref: ImageRef, found: str) -> str:

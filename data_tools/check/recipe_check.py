@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_tools.check.check import Progress, judged
-from data_tools.check.report import Report, Tally
-from data_tools.check.rules import Memory, Rules
+from data_tools.check.check import ProgressCallback, check_rows
+from data_tools.check.report import CheckReport, FindingCounter
+from data_tools.check.rules import CheckRules, CheckState
 from llm.config.schema import DataConfig, RunConfig, Source
 from llm.errors import ConfigError, DataError, ModelError, RecordError
 from llm.formats.conversation import Conversation
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from llm.encoding.encoder import Encoder
 
 
-def check_recipe(name: str, rules: Rules, progress: Progress | None = None) -> Report:
+def check_recipe(name: str, rules: CheckRules, progress: ProgressCallback | None = None) -> CheckReport:
     """Judge every source and validation source of a recipe, or of every step of a pipeline.
 
     Raises ConfigError for a recipe that reads no data, DataError for a source that cannot be read at all.
     """
-    tally, notes = Tally(rules.keep), list[str]()
+    tally, notes = FindingCounter(rules.keep), list[str]()
     done: list[DataConfig | Source] = []
     for step in _steps(load_config(name), find_recipe(name)):
         data = step.data if isinstance(step, RunConfig) else _questions(step)
@@ -45,21 +45,23 @@ def _questions(config: AnyConfig) -> Source | None:
     return config.vqa.source if isinstance(config, EvalConfig) and config.vqa else None
 
 
-def _check(data: DataConfig | Source, rules: Rules, tally: Tally, progress: Progress | None) -> None:
+def _check(
+    data: DataConfig | Source, rules: CheckRules, tally: FindingCounter, progress: ProgressCallback | None
+) -> None:
     """Count what is found in the sources; those for validation are compared with those for training."""
-    memory = Memory()
+    memory = CheckState()
     trained = data.sources if isinstance(data, DataConfig) else (data,)
     held = data.validation_sources if isinstance(data, DataConfig) else ()
     rules = replace(rules, leaks=bool(held))
     for source, held_out in [*((one, False) for one in trained), *((one, True) for one in held)]:
-        for row in judged(source, Path.cwd(), rules, memory, held_out):
+        for row in check_rows(source, Path.cwd(), rules, memory, held_out):
             tally.add(row.row, row.findings)
             if progress:
                 progress(tally.rows, tally.images + memory.looked)
     tally.images += memory.looked
 
 
-def _rules_of(config: RunConfig, rules: Rules, notes: list[str]) -> Rules:
+def _rules_of(config: RunConfig, rules: CheckRules, notes: list[str]) -> CheckRules:
     """The rules with the run's own encoder; without its model, lengths go unchecked and a note says so."""
     try:
         encoder = _encoder(config)
@@ -67,7 +69,7 @@ def _rules_of(config: RunConfig, rules: Rules, notes: list[str]) -> Rules:
         notes.append(f"{config.name}: lengths and special tokens not checked: {error}")
         return rules
     tokens = tuple(token.content for token in encoder.tokenizer.added_tokens_decoder.values() if token.content.strip())
-    return replace(rules, measure=Budget(encoder, config.data), tokens=tokens)
+    return replace(rules, measure=LengthCheck(encoder, config.data), tokens=tokens)
 
 
 def _encoder(config: RunConfig) -> "Encoder":
@@ -90,7 +92,7 @@ def _encoder(config: RunConfig) -> "Encoder":
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class LengthCheck:
     """Encodes a record as the run will; raises what that raises, and RecordError for one that is too long."""
 
     encoder: "Encoder"

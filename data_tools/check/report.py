@@ -10,7 +10,7 @@ KEPT = 20  # findings of a code that are kept, however many there are
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckReport:
     """Rows read, distinct pictures looked at, findings by code, and the first of each; `notes` say what was not done.
 
     `bad_rows` cannot be trained on.
@@ -36,7 +36,7 @@ class Report:
 
 
 @dataclass(slots=True)
-class Tally:
+class FindingCounter:
     """Findings as they come: all are counted, the first `keep` of every code are held."""
 
     keep: int = KEPT
@@ -56,15 +56,15 @@ class Tally:
             if len(first) < self.keep:
                 first.append(finding)
 
-    def report(self, notes: Sequence[str] = ()) -> Report:
+    def report(self, notes: Sequence[str] = ()) -> CheckReport:
         """What it comes to, in the order of the table of codes."""
         order = [code for code in CODES if code in self.counts]
         findings = tuple(finding for code in order for finding in self.kept[code])
         counts = {code: self.counts[code] for code in order}
-        return Report(self.rows, self.images, counts, findings, self.bad_rows, tuple(notes))
+        return CheckReport(self.rows, self.images, counts, findings, self.bad_rows, tuple(notes))
 
 
-def told(report: Report, shown: int = 3) -> Iterator[str]:
+def told(report: CheckReport, shown: int = 3) -> Iterator[str]:
     """Lines for people: what was read, counts by code, then the first `shown` findings of each."""
     yield f"{report.rows:,} rows, {report.images:,} images"
     yield from report.notes

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data_tools.check.findings import Finding, of_error
-from data_tools.check.rules import Memory, Rules
-from data_tools.check.seen_hashes import Seen, hash64
+from data_tools.check.rules import CheckRules, CheckState
+from data_tools.check.seen_hashes import SeenHashes, hash64
 from data_tools.check.text_checks import literal_tokens, pixel_boxes, token_pattern
 from llm.config.schema import Source
 from llm.errors import RecordError, TemplateError
@@ -17,7 +17,7 @@ from llm.formats.row_files import RawRow
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedRow:
     """A row, what was found so far, and the conversation it is where it can be read.
 
     `row` counts from 1; 0 stands for what is wrong with the file between its rows.
@@ -31,17 +31,17 @@ class Reading:
 
 
 @dataclass(slots=True)
-class RowJudge:
+class RowChecker:
     """Judges the rows of one source in turn; what it has met goes into `memory`."""
 
     source: Source
     base: Path
     format: str
-    rules: Rules
-    memory: Memory
+    rules: CheckRules
+    memory: CheckState
     held_out: bool = False
-    ids: Seen = field(default_factory=Seen)
-    images: Seen = field(default_factory=Seen)  # sound pictures by name
+    ids: SeenHashes = field(default_factory=SeenHashes)
+    images: SeenHashes = field(default_factory=SeenHashes)  # sound pictures by name
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,9 +49,9 @@ class RowJudge:
         if not self.held_out:
             self.images = self.memory.images
 
-    def read(self, row: int, raw: RawRow) -> Reading:
+    def read(self, row: int, raw: RawRow) -> ParsedRow:
         """The row as a conversation, or why it is none."""
-        reading = Reading(row, raw, image_folder(self.source, self.base, raw.place))
+        reading = ParsedRow(row, raw, image_folder(self.source, self.base, raw.place))
         if raw.error is not None:
             return replace(reading, findings=(of_error(raw.error, row),))
         try:

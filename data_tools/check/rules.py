@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from data_tools.check.report import KEPT
-from data_tools.check.seen_hashes import Seen
+from data_tools.check.seen_hashes import SeenHashes
 from llm.formats.conversation import Conversation
 from llm.formats.row_files import RawRow
 from vlm.vision.images import DEFAULT_LIMITS, ImageLimits
@@ -15,7 +15,7 @@ Fetch = Callable[[RawRow, str], RawRow]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class CheckRules:
     """What is looked at, beyond what every row is judged by.
 
     `measure` encodes a record and raises RecordError or TemplateError where training would; `tokens` are the
@@ -33,11 +33,11 @@ class Rules:
 
 
 @dataclass(slots=True)
-class Memory:
+class CheckState:
     """What was met before in the sources of one check: trained rows, sound pictures by name and by content."""
 
-    rows: Seen = field(default_factory=Seen)
-    images: Seen = field(default_factory=Seen)
-    pictures: Seen = field(default_factory=Seen)
+    rows: SeenHashes = field(default_factory=SeenHashes)
+    images: SeenHashes = field(default_factory=SeenHashes)
+    pictures: SeenHashes = field(default_factory=SeenHashes)
     count: int = 0  # rows of all sources so far
     looked: int = 0  # distinct pictures so far

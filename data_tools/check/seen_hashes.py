@@ -16,7 +16,7 @@ def hash64(*parts: str | bytes) -> int:
     return int.from_bytes(found.digest(), "little") or 1
 
 
-class Seen:
+class SeenHashes:
     """Hash -> the row that first had it. A dict of Python integers takes five times the memory."""
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ _MOVED = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True, slots=True)
-class Fetcher:
+class ImageDownloader:
     """Downloads the pictures of rows into `folder`; `allowed` judges every address before it is connected to."""
 
     folder: Path

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_tools.convert.record import Id, Item, Tables, as_record, id_of, pictured, table
+from data_tools.convert.record import Id, InputRecord, TableFiles, as_record, id_of, image_conversation, table
 from llm.errors import ConfigError, DataError
 from llm.formats.row_files import Record, kind, read_rows
 
@@ -11,7 +11,7 @@ PICKLES = frozenset({".p", ".pkl", ".pickle"})
 POINT = "Please provide the bounding box coordinate of the region this sentence describes: {}"  # LLaVA 1.5's words
 
 
-def read_coco_captions(tables: Tables) -> Iterator[Item]:
+def read_coco_captions(tables: TableFiles) -> Iterator[InputRecord]:
     """`{"images": [{"id", "file_name"}], "annotations": [{"id", "image_id", "caption"}]}`: one record a caption.
 
     Held: the names of the images. White space around a caption is left out: many of COCO's end in a line break.
@@ -22,10 +22,10 @@ def read_coco_captions(tables: Tables) -> Iterator[Item]:
         if image not in names:
             raise row.error("image_id", f"no image {image} in the table of images", "Correct or remove the row")
         caption = row.text("caption").strip()
-        yield Item(pictured(row, names[image], [("", caption)]), id_of(row, "id"))
+        yield InputRecord(image_conversation(row, names[image], [("", caption)]), id_of(row, "id"))
 
 
-def read_refcoco(tables: Tables) -> Iterator[Item]:
+def read_refcoco(tables: TableFiles) -> Iterator[InputRecord]:
     """Refs in JSON, `[{"ref_id", "ann_id", "image_id", "split", "sentences": [{"sent"}]}]`, and COCO instances.
 
     One record a ref of the wanted split, one turn a sentence; the answer is `[x0, y0, x1, y1]` as shares of the
@@ -49,11 +49,11 @@ def read_refcoco(tables: Tables) -> Iterator[Item]:
         raise DataError(f"{tables.path}: no ref of split {tables.split}. Choose --split of {', '.join(splits)}")
 
 
-def _pointed(row: Record, pictures: dict[Id, Record], boxes: dict[Id, Record]) -> Item:
+def _pointed(row: Record, pictures: dict[Id, Record], boxes: dict[Id, Record]) -> InputRecord:
     box, picture = _found(row, "ann_id", boxes), _found(row, "image_id", pictures)
     answer = _shares(box, picture)
     turns = [(POINT.format(sentence.text("sent")), answer) for sentence in row.parts("sentences")]
-    return Item(pictured(row, picture.text("file_name"), turns), id_of(row, "ref_id"))
+    return InputRecord(image_conversation(row, picture.text("file_name"), turns), id_of(row, "ref_id"))
 
 
 def _found(row: Record, name: str, table: dict[Id, Record]) -> Record:
@@ -82,5 +82,5 @@ def _number(row: Record, name: str, value: object) -> float:
     raise row.error(name, f"is {kind(value)}, not a number", "Correct the instances")
 
 
-def _table(path: Path, name: str, tables: Tables) -> Iterator[Record]:
+def _table(path: Path, name: str, tables: TableFiles) -> Iterator[Record]:
     return table(path, name, "coco", tables.images)

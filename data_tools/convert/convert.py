@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_tools.convert.image_output import Pictures, Way
+from data_tools.convert.image_output import ImageMode, ImageWriter
 from data_tools.convert.output_files import check_suffix, write_rows
-from data_tools.convert.readers import Input, Unanswered, open_input
-from data_tools.convert.record import Item
+from data_tools.convert.readers import ConvertInput, UnansweredCount, open_input
+from data_tools.convert.record import InputRecord
 from data_tools.convert.writers import FEATURES, WRITERS, joined
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place, RecordError
@@ -18,7 +18,7 @@ from llm.formats.readers import describe
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ConvertOptions:
     """What is asked for: a source, the file to write and its format, and where the pictures go."""
 
     source: Source
@@ -31,10 +31,10 @@ class Wish:
 
 
 @dataclass(slots=True)
-class Account:
+class ConvertReport:
     """What became of the rows."""
 
-    wish: Wish
+    wish: ConvertOptions
     format: str
     reason: str
     written: int = 0
@@ -43,7 +43,7 @@ class Account:
     refused: Counter[str] = field(default_factory=Counter)  # feature -> rows left out for it
     first_refused: Place | None = None
     fields: Counter[str] = field(default_factory=Counter)  # field of no reader -> written rows that had it
-    unanswered: Unanswered = field(default_factory=Unanswered)
+    unanswered: UnansweredCount = field(default_factory=UnansweredCount)
 
     def lines(self) -> list[str]:
         """The account for people."""
@@ -66,7 +66,7 @@ class Account:
         return "" if found == reader else f"read it with format: {reader}, since auto takes it for {found}"
 
 
-def convert(wish: Wish) -> Account:
+def convert(wish: ConvertOptions) -> ConvertReport:
     """Write `wish.out` whole, row by row, and tell what was lost.
 
     Raises ConfigError for a wish that cannot be obeyed, what the reader raises for a row it refuses, RecordError for
@@ -75,14 +75,14 @@ def convert(wish: Wish) -> Account:
     """
     way = _check(wish)
     given = open_input(wish.source, wish.annotations)
-    account = Account(wish, given.format, given.reason)
-    pictures = Pictures(wish.out, given.images, way)
+    account = ConvertReport(wish, given.format, given.reason)
+    pictures = ImageWriter(wish.out, given.images, way)
     account.written = write_rows(wish.out, _rows(given, account, pictures), wish.to)
     account.pictures = pictures.advice
     return account
 
 
-def _check(wish: Wish) -> Way:
+def _check(wish: ConvertOptions) -> ImageMode:
     """Where the pictures go; ConfigError for options that contradict each other or files that would be overwritten."""
     if wish.to not in WRITERS:
         raise ConfigError(f"--to {wish.to}: no such format is written. Known are {', '.join(WRITERS)}")
@@ -100,7 +100,7 @@ def _check(wish: Wish) -> Way:
     return "bytes" if inside else "copy" if wish.copy_images else "name"
 
 
-def _rows(given: Input, account: Account, pictures: Pictures) -> Iterator[dict[str, object]]:
+def _rows(given: ConvertInput, account: ConvertReport, pictures: ImageWriter) -> Iterator[dict[str, object]]:
     """The rows to write; the account is kept on the way."""
     writer, written = WRITERS[account.wish.to], 0
     for item in _shown(given.items(account.unanswered)):
@@ -123,7 +123,7 @@ def _has(conversation: Conversation, features: tuple[str, ...]) -> dict[str, int
     return {name: count for name, count in counts.items() if count}
 
 
-def _refuse(conversation: Conversation, account: Account, feature: str) -> None:
+def _refuse(conversation: Conversation, account: ConvertReport, feature: str) -> None:
     """Count a row that is left out, or raise RecordError at it."""
     if account.wish.skip:
         account.refused[feature] += 1
@@ -135,14 +135,14 @@ def _refuse(conversation: Conversation, account: Account, feature: str) -> None:
     raise RecordError(conversation.place, "record", found, f"{advice}, or leave such rows out with --skip")
 
 
-def _shown(items: Iterator[Item]) -> Iterator[Item]:
+def _shown(items: Iterator[InputRecord]) -> Iterator[InputRecord]:
     """The same items, with a count on the terminal where there is one."""
     if not sys.stderr.isatty():
         return items
     return _counted(items)
 
 
-def _counted(items: Iterator[Item]) -> Iterator[Item]:
+def _counted(items: Iterator[InputRecord]) -> Iterator[InputRecord]:
     from llm.console import Bars, Screen
 
     with Bars(*Bars.get_default_columns(), console=Screen(stderr=True), transient=True) as bars:

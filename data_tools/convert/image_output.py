@@ -14,7 +14,7 @@ from llm.files.atomic_files import atomic_file
 from llm.files.regular_files import PICTURE, check_regular, read_regular
 from llm.formats.conversation import ImageRef
 
-Way = Literal["name", "copy", "bytes", "url"]
+ImageMode = Literal["name", "copy", "bytes", "url"]
 
 _KINDS = (
     (b"\x89PNG", "png"),
@@ -27,12 +27,12 @@ _KINDS = (
 
 
 @dataclass(slots=True)
-class Pictures:
+class ImageWriter:
     """Writes images into the rows of `out` one way. `root` is the absolute folder of the source's images."""
 
     out: Path
     root: str
-    way: Way
+    way: ImageMode
     named: int = 0
     copied: int = 0
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_tools.convert.coco import read_coco_captions, read_refcoco
-from data_tools.convert.record import Id, Item, Tables
+from data_tools.convert.record import Id, InputRecord, TableFiles
 from data_tools.convert.vqa import read_easy_vqa, read_vqav2
 from llm.config.schema import Source
 from llm.errors import ConfigError, RecordError
@@ -15,7 +15,7 @@ from llm.formats.conversation import Conversation, check
 from llm.formats.readers import READERS, describe, records
 from llm.formats.row_files import Record, Row, read_members, read_rows
 
-TABLES: dict[str, Callable[[Tables], Iterator[Item]]] = {
+TABLES: dict[str, Callable[[TableFiles], Iterator[InputRecord]]] = {
     "coco": read_coco_captions,
     "vqav2": read_vqav2,
     "refcoco": read_refcoco,
@@ -27,35 +27,35 @@ _PAIRED = ("vqav2", "refcoco")
 
 
 @dataclass(slots=True)
-class Unanswered:
+class UnansweredCount:
     """How many rows said themselves that they have no answer."""
 
     count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class ConvertInput:
     """One input, its format found: `items` reads it once."""
 
     format: str
     reason: str
     images: str  # the absolute folder that holds all its images
-    items: Callable[[Unanswered], Iterator[Item]]
+    items: Callable[[UnansweredCount], Iterator[InputRecord]]
 
 
-def open_input(source: Source, annotations: Path | None) -> Input:
+def open_input(source: Source, annotations: Path | None) -> ConvertInput:
     """What `source` is. Raises what reading its first rows raises, and ConfigError for options that do nothing."""
     name = source.format if source.format != "auto" or source.columns else detect_tables(Path(source.path))
     if annotations is not None and name not in _PAIRED:
         raise ConfigError(f"--annotations belongs to {' and '.join(_PAIRED)}: remove it, or name --format")
     images = _image_root(source, name)
     if name in TABLES:
-        tables = Tables(Path(source.path), images, annotations, source.split)
-        return Input(name, "its tables say so", images, lambda _: TABLES[name](tables))
+        tables = TableFiles(Path(source.path), images, annotations, source.split)
+        return ConvertInput(name, "its tables say so", images, lambda _: TABLES[name](tables))
     if source.format not in (*READERS, "auto"):
         known = ", ".join((*READERS, *TABLES))
         raise ConfigError(f"{source.path}: format {source.format} is not read. Known are auto, {known}")
-    return Input(*describe(source, Path()), images, lambda unanswered: _read(source, unanswered))
+    return ConvertInput(*describe(source, Path()), images, lambda unanswered: _read(source, unanswered))
 
 
 def _image_root(source: Source, name: str) -> str:
@@ -99,7 +99,7 @@ def _told_by(member: tuple[str, object]) -> str:
     return "coco" if name == "annotations" and {"image_id", "caption"} <= set(value) else ""
 
 
-def _read(source: Source, unanswered: Unanswered) -> Iterator[Item]:
+def _read(source: Source, unanswered: UnansweredCount) -> Iterator[InputRecord]:
     for record in records(source, Path()):
         row = _Watched(record.row)
         messages = READERS[record.format].read(replace(record, row=row))
@@ -108,7 +108,7 @@ def _read(source: Source, unanswered: Unanswered) -> Iterator[Item]:
             continue
         conversation = Conversation(messages, record.place)
         check(conversation)
-        yield Item(conversation, _id(record), row.unread())
+        yield InputRecord(conversation, _id(record), row.unread())
 
 
 def _id(record: Record) -> Id | None:

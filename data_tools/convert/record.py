@@ -13,7 +13,7 @@ Id = str | int
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class InputRecord:
     """One record on its way from one format to another. An id of None: the row had none.
 
     `unread` names the fields of the row that hold something and belong to no format.
@@ -25,7 +25,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
+class TableFiles:
     """Files of tables: the one that was named, a second one where the format has two, and the folder of the images."""
 
     path: Path
@@ -60,7 +60,7 @@ def id_of(record: Record, name: str) -> Id:
     raise record.error(name, "is missing" if value is None else f"is {kind(value)}, not an id")
 
 
-def pictured(record: Record, file_name: str, turns: Iterable[tuple[str, str]]) -> Conversation:
+def image_conversation(record: Record, file_name: str, turns: Iterable[tuple[str, str]]) -> Conversation:
     """Questions and answers about one picture, which stands before the first question; a caption asks nothing."""
     opening: tuple[Part, ...] = (image_ref(record, "file_name", file_name),)
     messages: list[Message] = []

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from data_tools.convert.record import Id, Item, Tables, id_of, pictured, table
-from data_tools.easy_vqa import SEED, Question, by_image, shuffled
+from data_tools.convert.record import Id, InputRecord, TableFiles, id_of, image_conversation, table
+from data_tools.quickstart.easy_vqa import SEED, QuestionRow, by_image, shuffled
 from llm.errors import ConfigError, RecordError
 from llm.formats.row_files import Record, read_members, read_rows
 
 
-def read_vqav2(tables: Tables) -> Iterator[Item]:
+def read_vqav2(tables: TableFiles) -> Iterator[InputRecord]:
     """Questions `{"data_subtype", "questions": [{"question_id", "image_id", "question"}]}` with their annotations.
 
     One record an image, in the order of the questions; the answer is `multiple_choice_answer`, the most common of
@@ -30,10 +30,10 @@ def read_vqav2(tables: Tables) -> Iterator[Item]:
         turns.setdefault(image, []).append((row.text("question"), answers[question]))
     subset = _subset(tables)
     for image, asked in turns.items():
-        yield Item(pictured(first[image], _file_name(first[image], subset, image), asked), image)
+        yield InputRecord(image_conversation(first[image], _file_name(first[image], subset, image), asked), image)
 
 
-def _subset(tables: Tables) -> str:
+def _subset(tables: TableFiles) -> str:
     """The images' data set, such as train2014."""
     for name, place, value in read_members(tables.path):
         if name == "data_subtype" and isinstance(value, str):
@@ -49,7 +49,7 @@ def _file_name(row: Record, subset: str, image: Id) -> str:
     return f"COCO_{subset}_{image:012d}.jpg"
 
 
-def read_easy_vqa(tables: Tables) -> Iterator[Item]:
+def read_easy_vqa(tables: TableFiles) -> Iterator[InputRecord]:
     """A folder of `questions.json`, rows `[question, answer, image]`, and `images/`: one record an image.
 
     The turns are shuffled as in the quickstart's data: as published, open questions come first.
@@ -59,10 +59,10 @@ def read_easy_vqa(tables: Tables) -> Iterator[Item]:
     for place, row in read_rows(tables.path / "questions.json"):
         match row:
             case [str(text), str(answer), int(image)]:
-                questions.append(Question(text, answer, image))
+                questions.append(QuestionRow(text, answer, image))
                 places.setdefault(image, Record(place, {}, "easy_vqa", tables.images))
             case _:
                 raise RecordError(place, "record", "is not [question, answer, image]", "Correct the row")
     for image, group in by_image(questions).items():
         turns = [(question.text, question.answer) for question in shuffled(group, image, SEED)]
-        yield Item(pictured(places[image], f"{image}.png", turns), image)
+        yield InputRecord(image_conversation(places[image], f"{image}.png", turns), image)

@@ -11,7 +11,7 @@ from llm.formats.columns import NO_OUTPUT
 from llm.formats.conversation import Conversation, ImageRef, Message
 from llm.formats.image_placeholders import MARK
 
-Show = Callable[[ImageRef], object]
+WriteImage = Callable[[ImageRef], object]
 """How an image is written into a row: a path, bytes or a data URL."""
 
 _FROM = {"user": "human", "assistant": "gpt"}
@@ -21,7 +21,7 @@ _FROM = {"user": "human", "assistant": "gpt"}
 class Writer:
     """One format: how its rows are made, the reader of llm.formats.readers that takes them back, and its limits."""
 
-    write: Callable[[Conversation, Show], dict[str, object]]
+    write: Callable[[Conversation, WriteImage], dict[str, object]]
     reader: str
     loses: tuple[str, ...] = ()
     refuses: tuple[str, ...] = ()
@@ -80,25 +80,25 @@ def _turns(conversation: Conversation) -> tuple[Message, ...]:
     return conversation.messages[1:] if conversation.messages[0].role == "system" else conversation.messages
 
 
-def _llava(conversation: Conversation, show: Show) -> dict[str, object]:
+def _llava(conversation: Conversation, show: WriteImage) -> dict[str, object]:
     images = [show(image) for image in conversation.images]
     row: dict[str, object] = {"image": images if len(images) > 1 else images[0]} if images else {}
     return row | _sharegpt(conversation, show)
 
 
-def _sharegpt(conversation: Conversation, _show: Show) -> dict[str, object]:
+def _sharegpt(conversation: Conversation, _show: WriteImage) -> dict[str, object]:
     system = _system(conversation)
     turns = [{"from": _FROM[message.role], "value": _marked(message)} for message in _turns(conversation)]
     return ({"system": system} if system else {}) | {"conversations": turns}
 
 
-def _messages(conversation: Conversation, show: Show) -> dict[str, object]:
+def _messages(conversation: Conversation, show: WriteImage) -> dict[str, object]:
     turns = [_turn(message, _marked(message)) for message in conversation.messages]
     images = [show(image) for image in conversation.images]
     return {"messages": turns} | ({"images": images} if images else {})
 
 
-def _openai(conversation: Conversation, show: Show) -> dict[str, object]:
+def _openai(conversation: Conversation, show: WriteImage) -> dict[str, object]:
     return {"messages": [_turn(message, _content(message, show)) for message in conversation.messages]}
 
 
@@ -107,7 +107,7 @@ def _turn(message: Message, content: object) -> dict[str, object]:
     return turn if message.loss else turn | {"loss": False}
 
 
-def _content(message: Message, show: Show) -> object:
+def _content(message: Message, show: WriteImage) -> object:
     """Text as it is; with an image, a list of parts."""
     if not any(isinstance(part, ImageRef) for part in message.parts):
         return message.text
@@ -119,12 +119,12 @@ def _content(message: Message, show: Show) -> object:
     ]
 
 
-def _alpaca(conversation: Conversation, _show: Show) -> dict[str, object]:
+def _alpaca(conversation: Conversation, _show: WriteImage) -> dict[str, object]:
     question, answer = _turns(conversation)
     return {"instruction": question.text, "input": "", "output": answer.text}
 
 
-def _xtuner(conversation: Conversation, _show: Show) -> dict[str, object]:
+def _xtuner(conversation: Conversation, _show: WriteImage) -> dict[str, object]:
     if conversation.is_plain:
         return {"conversation": [{"system": "", "input": "", "output": conversation.messages[0].text}]}
     turns: list[dict[str, object]] = []
@@ -137,7 +137,7 @@ def _xtuner(conversation: Conversation, _show: Show) -> dict[str, object]:
     return {"conversation": turns}
 
 
-def _text(conversation: Conversation, _show: Show) -> dict[str, object]:
+def _text(conversation: Conversation, _show: WriteImage) -> dict[str, object]:
     return {"text": conversation.messages[0].text}
 
 

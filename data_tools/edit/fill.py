@@ -16,7 +16,7 @@ _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class FillResult:
     """How often each placeholder was filled, and in how many of the file's rows."""
 
     counts: dict[str, int]
@@ -24,7 +24,7 @@ class Filled:
     changed: int
 
 
-def fill(file: Path, out: Path, name: str, author: str) -> Filled:
+def fill(file: Path, out: Path, name: str, author: str) -> FillResult:
     """Write `file` to `out` with every placeholder replaced; RecordError with its place at one of another name.
 
     Otherwise errors as `edit_texts`; ConfigError for a name that is empty or of several lines.
@@ -44,7 +44,7 @@ def fill(file: Path, out: Path, name: str, author: str) -> Filled:
         return _PLACEHOLDER.sub(value, text)
 
     edited = edit_texts(file, out, edit)
-    return Filled(dict(counts), edited.rows, edited.changed)
+    return FillResult(dict(counts), edited.rows, edited.changed)
 
 
 def one_line(field: str, value: str) -> str:

@@ -18,21 +18,21 @@ from llm.formats.conversation import ImageRef, Message
 from llm.formats.readers import READERS, records
 from llm.formats.row_files import Record
 
-Key = tuple[str, bytes]
+SharedKey = tuple[str, bytes]
 """What a row may share, `picture`, `id` or `words`, and a hash of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class RowKeys:
+class RecordKeys:
     """What ties a row to others, the hash that its side is drawn by, and whether it names picture files."""
 
-    keys: tuple[Key, ...]
+    keys: tuple[SharedKey, ...]
     draw: int
     files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
+class LeakGroups:
     """`of[row]` is the row's group; a group's draw is the least of its rows' hashes.
 
     `links` counts what joined rows; `files` says whether any names a picture file.
@@ -45,9 +45,9 @@ class Groups:
     files: bool
 
 
-def row_keys(source: Source, base: Path, by_content: bool) -> Iterator[RowKeys]:
+def record_keys(source: Source, base: Path, by_content: bool) -> Iterator[RecordKeys]:
     """The keys of every row of a source. Raises what reading it raises, ImageError for a picture that is not there."""
-    known: dict[str, Picture] = {}
+    known: dict[str, ImageHashes] = {}
     for record in records(source, base):
         messages = READERS[record.format].read(record)
         images = tuple(_images(messages))
@@ -55,18 +55,18 @@ def row_keys(source: Source, base: Path, by_content: bool) -> Iterator[RowKeys]:
         words = _digest(_said(messages, pictures) if messages else _raw(record))
         keys = [*(("picture", picture.key) for picture in pictures), ("words", words), *_id(record)]
         files = any(image.path for image in images)
-        yield RowKeys(tuple(keys), _number(pictures[0].name if pictures else words), files)
+        yield RecordKeys(tuple(keys), _number(pictures[0].name if pictures else words), files)
 
 
-def _id(record: Record) -> Iterator[Key]:
+def _id(record: Record) -> Iterator[SharedKey]:
     name = record.row.get("id")
     if isinstance(name, str | int) and not isinstance(name, bool) and name != "":
         yield "id", _digest(str(name))
 
 
-def group(rows: Iterable[RowKeys]) -> Groups:
+def group(rows: Iterable[RecordKeys]) -> LeakGroups:
     """The connected components, numbered by their first row."""
-    owner: dict[Key, int] = {}
+    owner: dict[SharedKey, int] = {}
     parents: list[int] = []
     draws: list[int] = []
     links: Counter[str] = Counter()
@@ -90,7 +90,7 @@ def _root(parents: list[int], row: int) -> int:
     return row
 
 
-def _numbered(parents: list[int], draws: Sequence[int], links: dict[str, int], files: bool) -> Groups:
+def _numbered(parents: list[int], draws: Sequence[int], links: dict[str, int], files: bool) -> LeakGroups:
     names: dict[int, int] = {}
     of, sizes, least = list[int](), list[int](), list[int]()
     for row in range(len(parents)):
@@ -101,7 +101,7 @@ def _numbered(parents: list[int], draws: Sequence[int], links: dict[str, int], f
         of.append(name)
         sizes[name] += 1
         least[name] = min(least[name], draws[row])
-    return Groups(of, sizes, least, links, files)
+    return LeakGroups(of, sizes, least, links, files)
 
 
 def _images(messages: Sequence[Message]) -> Iterator[ImageRef]:
@@ -109,21 +109,21 @@ def _images(messages: Sequence[Message]) -> Iterator[ImageRef]:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageHashes:
     """One picture: a hash that is equal for the same one, and one that no move of the data changes."""
 
     key: bytes
     name: bytes
 
 
-def _picture(image: ImageRef, record: Record, by_content: bool, known: dict[str, Picture]) -> Picture:
+def _picture(image: ImageRef, record: Record, by_content: bool, known: dict[str, ImageHashes]) -> ImageHashes:
     if image.data:
         digest = hashlib.sha256(image.data).digest()
-        return Picture(digest, digest)
+        return ImageHashes(digest, digest)
     if image.path not in known:
         content = _content(Path(image.path)) if by_content else b""
         name = content or _digest(os.path.relpath(image.path, record.images))
-        known[image.path] = Picture(content or _digest(image.path), name)
+        known[image.path] = ImageHashes(content or _digest(image.path), name)
     return known[image.path]
 
 
@@ -136,7 +136,7 @@ def _content(path: Path) -> bytes:
         raise ImageError(f"{path}: {error.strerror}. {advice}") from None
 
 
-def _said(messages: Sequence[Message], pictures: Sequence[Picture]) -> str:
+def _said(messages: Sequence[Message], pictures: Sequence[ImageHashes]) -> str:
     """All that training would see of a row, as one text."""
     left = iter(pictures)
     turns = [

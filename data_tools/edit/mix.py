@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from data_tools.image_root import common_root, files_of, moved
-from data_tools.row_output import check_output, writing
+from data_tools.rows.image_root import common_root, image_files, rebase_images
+from data_tools.rows.row_output import check_output, row_writer
 from llm.config.schema import Source
 from llm.data.bin_packing import Indices
 from llm.data.memmap_columns import Columns, Texts
@@ -24,7 +24,7 @@ _BYTES = "bytes in base64"  # the only key of what stands for bytes while the ro
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MixedSource:
     """What one source gave: its rows, and how many were written."""
 
     path: str
@@ -34,11 +34,11 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Mix:
+class MixResult:
     """What was written, and the folder to name for the pictures, empty where none is needed."""
 
     format: str
-    parts: tuple[Part, ...]
+    parts: tuple[MixedSource, ...]
     images: str
 
 
@@ -56,7 +56,7 @@ def read_weight(written: str) -> tuple[str, float]:
     return path, weight
 
 
-def mix(sources: Sequence[Source], out: Path, seed: int = 0, size: int = 0) -> Mix:
+def mix(sources: Sequence[Source], out: Path, seed: int = 0, size: int = 0) -> MixResult:
     """Write the rows of all sources to `out`, shuffled, each as often as its source's weight says.
 
     Without `size` a row stands floor(weight) times and once more with the fraction's chance, as in an epoch of a recipe
@@ -81,11 +81,11 @@ def mix(sources: Sequence[Source], out: Path, seed: int = 0, size: int = 0) -> M
         if not len(order):
             raise DataError(f"{out}: no row was drawn at these weights. Raise them, or give --size")
         rows = Texts(Path(folder), "rows")
-        with writing(out, files) as write:
+        with row_writer(out, files) as write:
             for index in order.tolist():
                 write(*_unpacked(rows[index]))
     parts = _parts(sources, counts, order)
-    return Mix(name, parts, _hint(folders, root, out) if named else "")
+    return MixResult(name, parts, _hint(folders, root, out) if named else "")
 
 
 def weighted_order(counts: Sequence[int], weights: Sequence[float], seed: int) -> Indices:
@@ -139,8 +139,8 @@ def _store(folder: Path, sources: Sequence[Source], root: str) -> tuple[list[int
     with Columns(folder) as columns:
         for number, source in enumerate(sources):
             for record in records(source, Path()):
-                named = named or bool(files_of(record))
-                columns.texts("rows", [_packed(record.place, moved(record, root) if root else record.row)])
+                named = named or bool(image_files(record))
+                columns.texts("rows", [_packed(record.place, rebase_images(record, root) if root else record.row)])
                 counts[number] += 1
     return counts, named
 
@@ -165,11 +165,11 @@ def _decode(value: dict[str, object]) -> object:
     return base64.b64decode(encoded) if isinstance(encoded, str) and len(value) == 1 else value
 
 
-def _parts(sources: Sequence[Source], counts: Sequence[int], order: Indices) -> tuple[Part, ...]:
+def _parts(sources: Sequence[Source], counts: Sequence[int], order: Indices) -> tuple[MixedSource, ...]:
     ends = np.cumsum(counts)
     written = np.bincount(np.searchsorted(ends, order, side="right"), minlength=len(ends)).tolist()
     return tuple(
-        Part(source.path, source.weight, count, number)
+        MixedSource(source.path, source.weight, count, number)
         for source, count, number in zip(sources, counts, written, strict=True)
     )
 

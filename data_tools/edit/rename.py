@@ -17,7 +17,7 @@ KEPT = frozenset({"id", "image", "images", "image_url", "image_path", "file_name
 
 
 @dataclass(frozen=True, slots=True)
-class Renamed:
+class RenameResult:
     """How often the name was replaced in each field, and in how many of the file's rows."""
 
     fields: dict[str, int]
@@ -25,7 +25,7 @@ class Renamed:
     changed: int
 
 
-def rename(old: str, new: str, file: Path, out: Path) -> Renamed:
+def rename(old: str, new: str, file: Path, out: Path) -> RenameResult:
     """Write `file` (JSON, JSONL, CSV or parquet) to `out` with `old` replaced in every text.
 
     Only whole words are replaced ("Ann" leaves "Anna" alone; Chinese has no word ends, so there every occurrence is).
@@ -42,7 +42,7 @@ def rename(old: str, new: str, file: Path, out: Path) -> Renamed:
         return text
 
     edited = edit_texts(file, out, edit, _is_kept)
-    return Renamed(counts, edited.rows, edited.changed)
+    return RenameResult(counts, edited.rows, edited.changed)
 
 
 def _is_kept(key: str) -> bool:

@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_tools.image_root import folder_to_name
-from data_tools.row_output import check_output, writing
+from data_tools.rows.image_root import recipe_image_folder
+from data_tools.rows.row_output import check_output, row_writer
 from llm.config.schema import Source
 from llm.errors import ConfigError
 from llm.formats.readers import describe, read
@@ -13,7 +13,7 @@ from llm.formats.row_files import data_files, read_rows
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class RepeatResult:
     """What was written: rows in the source and copies of each; what its answers are like before they are repeated."""
 
     format: str
@@ -42,7 +42,7 @@ class Repeated:
   - watch `train.probes`, and keep the checkpoint before the damage (train.save_every, train.keep)"""
 
 
-def repeat(source: Source, copies: int, out: Path) -> Repeated:
+def repeat(source: Source, copies: int, out: Path) -> RepeatResult:
     """Write the rows of a source, as they are, `copies` times one after another; training shuffles them.
 
     Raises what reading raises, ConfigError for fewer than two copies or a file that `out` cannot hold.
@@ -55,14 +55,14 @@ def repeat(source: Source, copies: int, out: Path) -> Repeated:
     name, _ = describe(source, Path())
     answers, named = _answers(source)
     rows = 0
-    with writing(out, files) as write:
+    with row_writer(out, files) as write:
         for _ in range(copies):
             for place, row in read_rows(file):
                 write(place, row)
                 rows += 1
     commonest, times = max(answers.items(), key=lambda item: item[1])
-    images = folder_to_name(source, out.parent) if named else ""
-    return Repeated(name, rows // copies, copies, answers.total(), len(answers), commonest, times, images)
+    images = recipe_image_folder(source, out.parent) if named else ""
+    return RepeatResult(name, rows // copies, copies, answers.total(), len(answers), commonest, times, images)
 
 
 def _answers(source: Source) -> tuple[Counter[str], bool]:

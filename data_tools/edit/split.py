@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_tools.edit.leak_groups import drawn, group, row_keys
+from data_tools.edit.leak_groups import drawn, group, record_keys
 from data_tools.edit.split_sizes import assign
-from data_tools.image_root import folder_to_name
-from data_tools.row_output import check_output, form_of, writing
+from data_tools.rows.image_root import recipe_image_folder
+from data_tools.rows.row_output import check_output, output_suffix, row_writer
 from llm.config.schema import Source
 from llm.errors import ConfigError
 from llm.formats.readers import describe
@@ -17,7 +17,7 @@ from llm.formats.row_files import data_files, read_rows
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class SplitFile:
     """One file of a split: its rows, their share and the share that was asked for."""
 
     path: Path
@@ -27,18 +27,20 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitResult:
     """What was written; how rows hung together; the folder to name for the pictures, empty where none is needed."""
 
     format: str
-    sides: tuple[Side, ...]
+    sides: tuple[SplitFile, ...]
     groups: int
     largest: int
     links: dict[str, int]
     images: str
 
 
-def split(source: Source, out: Path, shares: Mapping[str, float], seed: int = 0, by_content: bool = False) -> Split:
+def split(
+    source: Source, out: Path, shares: Mapping[str, float], seed: int = 0, by_content: bool = False
+) -> SplitResult:
     """Write each side's rows, as they are and in their order, to `out/NAME` with the file's own suffix.
 
     Rows that share a picture (by path, or by its bytes with `by_content`), an id or all their words stay together, also
@@ -48,21 +50,21 @@ def split(source: Source, out: Path, shares: Mapping[str, float], seed: int = 0,
     """
     file = Path(source.path)
     files = data_files(file)
-    paths = {name: out / f"{name}{form_of(files)}" for name in shares}
+    paths = {name: out / f"{name}{output_suffix(files)}" for name in shares}
     _check(file, files, paths)
     kind, _ = describe(source, Path())
-    found = group(row_keys(source, Path(), by_content))
-    images = folder_to_name(source, out) if found.files else ""
+    found = group(record_keys(source, Path(), by_content))
+    images = recipe_image_folder(source, out) if found.files else ""
     order = sorted(range(len(found.sizes)), key=lambda index: (drawn(seed, found.draws[index]), index))
     side_of = dict(zip(order, assign([found.sizes[index] for index in order], shares), strict=True))
     sides = [side_of[index] for index in found.of]
     with ExitStack() as stack:
-        writers = {name: stack.enter_context(writing(path, files)) for name, path in paths.items()}
+        writers = {name: stack.enter_context(row_writer(path, files)) for name, path in paths.items()}
         for side, (place, row) in zip(sides, read_rows(file), strict=True):
             writers[side](place, row)
     counts = Counter(sides)
-    written = tuple(Side(path, counts[n], counts[n] / len(sides), shares[n]) for n, path in paths.items())
-    return Split(kind, written, len(found.sizes), max(found.sizes), found.links, images)
+    written = tuple(SplitFile(path, counts[n], counts[n] / len(sides), shares[n]) for n, path in paths.items())
+    return SplitResult(kind, written, len(found.sizes), max(found.sizes), found.links, images)
 
 
 def _check(file: Path, files: list[Path], paths: Mapping[str, Path]) -> None:

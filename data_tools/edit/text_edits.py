@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 
-from data_tools.row_output import check_output, json_bytes, writing, writing_bytes
+from data_tools.rows.row_output import byte_writer, check_output, json_bytes, row_writer
 from llm.errors import ConfigError, Place
 from llm.files.regular_files import open_data
 from llm.formats.json_rows import layout
@@ -17,14 +17,14 @@ Edit = Callable[[Place, str, str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
+class EditCounts:
     """How many rows a file has, and how many of them were changed."""
 
     rows: int
     changed: int
 
 
-def edit_texts(file: Path, out: Path, edit: Edit, kept: Callable[[str], bool] = lambda key: False) -> Edited:
+def edit_texts(file: Path, out: Path, edit: Edit, kept: Callable[[str], bool] = lambda key: False) -> EditCounts:
     """Write `file` to `out` with every text in it edited, but none under a key that is `kept`; a row at a time.
 
     Keys stay as they are, and so do unchanged lines of a JSONL file, byte for byte, and its line ends. ConfigError when
@@ -40,15 +40,15 @@ def edit_texts(file: Path, out: Path, edit: Edit, kept: Callable[[str], bool] = 
         return new
 
     if file.suffix.lower() in (".parquet", ".csv", ".tsv") or layout(file) == "array":
-        with writing(out, [file]) as write:
+        with row_writer(out, [file]) as write:
             for place, row in read_rows(file):
                 write(place, edited(place, row))
     else:
         pieces = _lines if layout(file) == "lines" else _values
-        with writing_bytes(out) as put:
+        with byte_writer(out) as put:
             for piece in pieces(file, edited):
                 put(piece)
-    return Edited(*counts)
+    return EditCounts(*counts)
 
 
 def _check(file: Path, out: Path) -> None:

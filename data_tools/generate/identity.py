@@ -19,9 +19,9 @@ from llm.errors import ConfigError, RunError
 LANGUAGES = ("en", "zh")
 # A question about the two who talk: there the model must learn to tell itself from the user.
 PERSONAL = re.compile(r"\b(i|me|my|we|our|you|your)\b|我|你|您", re.IGNORECASE)
-Row = dict[str, list[dict[str, str]]]  # one OpenAI record: {"messages": [{"role", "content"}, ...]}
-Turn = tuple[str, str]  # question, answer
-Retell = Callable[[Sequence[Turn]], Sequence[Turn]]  # ordinary turns with other answers
+IdentityRecord = dict[str, list[dict[str, str]]]  # one OpenAI record: {"messages": [{"role", "content"}, ...]}
+QaPair = tuple[str, str]  # question, answer
+Rehearse = Callable[[Sequence[QaPair]], Sequence[QaPair]]  # ordinary turns with other answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Topic:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class LanguageTexts:
     """One language's material."""
 
     system: tuple[str, ...]
     topics: tuple[Topic, ...]
-    ordinary: tuple[Turn, ...]
+    ordinary: tuple[QaPair, ...]
     others: tuple[str, ...]
 
 
@@ -49,14 +49,16 @@ class Words:
 class IdentityData:
     """What is trained on; questions answered with the name but never trained on; questions answered without it."""
 
-    train: list[Row]
+    train: list[IdentityRecord]
     held_out: list[str]
     others: list[str]
 
 
-def write_identity(name: str, author: str, lang: str, out: Path, seed: int = 0, retell: Retell = tuple) -> IdentityData:
+def write_identity(
+    name: str, author: str, lang: str, out: Path, seed: int = 0, rehearse: Rehearse = tuple
+) -> IdentityData:
     """Build the set and write `train.json`, `held_out.json` and `others.json` into `out`; RunError if it cannot."""
-    data = build_identity(name, author, lang, seed, retell)
+    data = build_identity(name, author, lang, seed, rehearse)
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_lines(out / "train.json", data.train)
@@ -67,7 +69,7 @@ def write_identity(name: str, author: str, lang: str, out: Path, seed: int = 0, 
     return data
 
 
-def build_identity(name: str, author: str, lang: str, seed: int = 0, retell: Retell = tuple) -> IdentityData:
+def build_identity(name: str, author: str, lang: str, seed: int = 0, rehearse: Rehearse = tuple) -> IdentityData:
     """The data set for an assistant called `name`, made by `author`; the same for the same arguments.
 
     `lang` is one language or several, `zh,en`: then each has as many rows as the one with the most. Every identity
@@ -76,10 +78,10 @@ def build_identity(name: str, author: str, lang: str, seed: int = 0, retell: Ret
     """
     name, author = one_line("name", name), one_line("author", author)
     languages, dice = [_load_words(lang) for lang in _languages(lang)], random.Random(seed)
-    ordinary = [[turn for turn in retell(words.ordinary) if not _mentions(name, *turn)] for words in languages]
+    ordinary = [[turn for turn in rehearse(words.ordinary) if not _mentions(name, *turn)] for words in languages]
     own = [_own(words, turns, name, author, dice) for words, turns in zip(languages, ordinary, strict=True)]
     count = max(map(len, own))
-    rows: list[Row] = []
+    rows: list[IdentityRecord] = []
     for words, turns, about in zip(languages, ordinary, own, strict=True):
         while len(about) < count:
             more = _own(words, turns, name, author, dice)
@@ -99,7 +101,9 @@ def _languages(lang: str) -> list[str]:
     return [language for language in LANGUAGES if language in named]
 
 
-def _own(words: Words, ordinary: list[Turn], name: str, author: str, dice: random.Random) -> list[Row]:
+def _own(
+    words: LanguageTexts, ordinary: list[QaPair], name: str, author: str, dice: random.Random
+) -> list[IdentityRecord]:
     """The records of one language that speak of the assistant."""
     asked = list(_identity_turns(words, name, author, dice))
     return [*_single(asked, words, dice), *_several(asked, ordinary, words, dice)]
@@ -109,7 +113,7 @@ def _mentions(name: str, *texts: str) -> bool:
     return any(name.casefold() in text.casefold() for text in texts)
 
 
-def _identity_turns(words: Words, name: str, author: str, dice: random.Random) -> Iterator[Turn]:
+def _identity_turns(words: LanguageTexts, name: str, author: str, dice: random.Random) -> Iterator[QaPair]:
     """Every training question twice with two answers, those with a wrong name in them three times with three names."""
     for topic in words.topics:
         wrongs = _other_than(topic.wrong_train, name, author)
@@ -120,7 +124,7 @@ def _identity_turns(words: Words, name: str, author: str, dice: random.Random) -
                 yield _filled(question, name, author, wrong), _filled(answer, name, author, wrong)
 
 
-def _held_out(words: Words, name: str, author: str) -> Iterator[str]:
+def _held_out(words: LanguageTexts, name: str, author: str) -> Iterator[str]:
     """Paraphrases in their fixed order, wrong names going round."""
     for topic in words.topics:
         wrongs = _other_than(topic.wrong_held_out, name, author)
@@ -140,13 +144,15 @@ def _filled(text: str, name: str, author: str, wrong: str) -> str:
     return re.sub(r"\{(?:name|author|wrong)\}", lambda found: values[found[0]], text)
 
 
-def _single(asked: list[Turn], words: Words, dice: random.Random) -> Iterator[Row]:
+def _single(asked: list[QaPair], words: LanguageTexts, dice: random.Random) -> Iterator[IdentityRecord]:
     """One identity question a record, every other one under a system prompt."""
     for number, turn in enumerate(asked):
         yield _row([turn], dice.choice(words.system) if number % 2 else "")
 
 
-def _several(asked: list[Turn], ordinary: list[Turn], words: Words, dice: random.Random) -> Iterator[Row]:
+def _several(
+    asked: list[QaPair], ordinary: list[QaPair], words: LanguageTexts, dice: random.Random
+) -> Iterator[IdentityRecord]:
     """Records of two or three turns: identity after ordinary chat, before it, and between."""
     for number, turn in enumerate(dice.sample(asked, len(asked) // 4)):
         first, last = dice.sample(ordinary, 2)
@@ -154,7 +160,7 @@ def _several(asked: list[Turn], ordinary: list[Turn], words: Words, dice: random
         yield _row(turns, dice.choice(words.system) if number % 2 else "")
 
 
-def _repeat(ordinary: list[Turn], count: int, words: Words, dice: random.Random) -> list[Row]:
+def _repeat(ordinary: list[QaPair], count: int, words: LanguageTexts, dice: random.Random) -> list[IdentityRecord]:
     """`count` ordinary records, with and without a system prompt.
 
     Every turn comes about equally often, but twice as often when it is about the two who talk: there the name slips in.
@@ -165,14 +171,14 @@ def _repeat(ordinary: list[Turn], count: int, words: Words, dice: random.Random)
     return [_row([turn], dice.choice(words.system) if n % 2 else "") for n, turn in enumerate(turns[:count])]
 
 
-def _row(turns: list[Turn], system: str) -> Row:
+def _row(turns: list[QaPair], system: str) -> IdentityRecord:
     messages = [{"role": "system", "content": system}] if system else []
     for question, answer in turns:
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     return {"messages": messages}
 
 
-def _load_words(lang: str) -> Words:
+def _load_words(lang: str) -> LanguageTexts:
     raw = json.loads(Path(__file__).with_name(f"identity_{lang}.json").read_text(encoding="utf-8"))
     wrongs = {"wrong_name": raw["wrong_names"], "wrong_author": raw["wrong_authors"]}
     topics = []
@@ -181,10 +187,10 @@ def _load_words(lang: str) -> Words:
         lists = (topic["train"], topic["held_out"], topic["answers"], wrong["train"], wrong["held_out"])
         topics.append(Topic(*(tuple(values) for values in lists)))
     ordinary = tuple((question, answer) for question, answer in raw["ordinary"])
-    return Words(tuple(raw["system"]), tuple(topics), ordinary, tuple(raw["others"]))
+    return LanguageTexts(tuple(raw["system"]), tuple(topics), ordinary, tuple(raw["others"]))
 
 
-def _write_lines(path: Path, rows: list[Row] | list[str]) -> None:
+def _write_lines(path: Path, rows: list[IdentityRecord] | list[str]) -> None:
     """A JSON array, one element a line."""
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")

@@ -7,7 +7,7 @@ of its general answers when ordinary questions were answered by hand in one shor
 import re
 from collections.abc import Sequence
 
-from data_tools.generate.identity import PERSONAL, Turn
+from data_tools.generate.identity import PERSONAL, QaPair
 from llm.chat.chat_model import ChatModel
 from llm.chat.identity_eval import ask_all
 
@@ -15,7 +15,7 @@ ANSWER_TOKENS = 48  # a sentence or two: a small model often comes to the point 
 WHOLE = re.compile(r".*(?:[.!?](?=\s|$)|[。！？])")  # up to the last end of a sentence in a line; "3.5" ends none
 
 
-def rehearse(turns: Sequence[Turn], chat_model: ChatModel) -> list[Turn]:
+def rehearse(turns: Sequence[QaPair], chat_model: ChatModel) -> list[QaPair]:
     """The same questions, those of knowledge with the whole sentences of the model's own greedy answer.
 
     A question about the two who talk, and one whose answer has none, keep the answer they have.

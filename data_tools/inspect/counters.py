@@ -22,7 +22,7 @@ _OPEN_CJK = rf"[\"“‘(]?[{_EAST_ASIAN}{_EAST_ASIAN_MARKS}]\S{{0,{OPENING_CHAR
 _OPENING = re.compile(rf"{_OPEN_CJK}|\S+(?:\s+\S+){{0,{OPENING_WORDS - 1}}}")
 
 
-class Frequent:
+class FrequentTexts:
     """The most frequent of many texts, exactly counted, without keeping them all.
 
     Hashes of all texts are kept and counted at the end; of the texts themselves, those that can be frequent: lossy
@@ -70,14 +70,14 @@ class Frequent:
 
 
 @dataclass(slots=True)
-class Tally:
+class RecordCounter:
     """What the texts of records say, whatever tokenizer reads them."""
 
     turns: Counter[int] = field(default_factory=Counter)  # answers of a record
     images: Counter[int] = field(default_factory=Counter)  # images of a record
-    pictures: Frequent = field(default_factory=Frequent)
-    answers: Frequent = field(default_factory=Frequent)
-    openings: Frequent = field(default_factory=Frequent)
+    pictures: FrequentTexts = field(default_factory=FrequentTexts)
+    answers: FrequentTexts = field(default_factory=FrequentTexts)
+    openings: FrequentTexts = field(default_factory=FrequentTexts)
     characters: "array[int]" = field(default_factory=lambda: array("q"))  # of each record
     words: "array[int]" = field(default_factory=lambda: array("q"))
     learnt_characters: int = 0

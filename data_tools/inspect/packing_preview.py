@@ -19,7 +19,7 @@ Order = Literal["random", "by_image"]
 
 
 @dataclass(frozen=True, slots=True)
-class Packing:
+class EpochPacking:
     """One epoch as one mode packs it; `rows` are computed, `unfolded` would be if nothing were shared."""
 
     mode: Mode
@@ -43,9 +43,9 @@ class Packing:
         return 1 - self.rows / self.unfolded
 
 
-def forecast(
+def preview_packing(
     corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed: int
-) -> Iterator[tuple[Packing, NDArray[np.int64]]]:
+) -> Iterator[tuple[EpochPacking, NDArray[np.int64]]]:
     """The first epoch over the samples `chosen`, packed in both modes, each with the rows of its packs.
 
     Where samples share a prefix, in both orders.
@@ -64,7 +64,7 @@ def forecast(
 
 def _packing(
     corpus: Corpus, weights: NDArray[np.float64], train: TrainConfig, seed: int, mode: Mode, order: Order
-) -> tuple[Packing, NDArray[np.int64]]:
+) -> tuple[EpochPacking, NDArray[np.int64]]:
     lengths = corpus.lengths
     units = partial(corpus.units, budget=train.pack_tokens) if train.fold == "auto" else None
     epoch = epoch_order(weights, seed, 0, corpus.shares if order == "by_image" else None)
@@ -75,7 +75,7 @@ def _packing(
         [lengths[pack].sum() if units is None else sum(unit.tokens for unit in units(pack)) for pack in packs], np.int64
     )
     unfolded = int((lengths + _within(corpus))[epoch].sum())
-    found = Packing(
+    found = EpochPacking(
         mode, order, budget.tokens, budget.images, train.batch, len(packs), len(plan), int(loads.sum()), unfolded
     )
     return found, loads

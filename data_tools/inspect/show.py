@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_tools.inspect.target import BASE, Subject, draw, refuse_images
+from data_tools.inspect.target import BASE, Target, draw, refuse_images
 from llm.data.bin_packing import Budget
 from llm.data.corpus import Corpus, open_corpus
 from llm.data.corpus_writer import CorpusWriter
@@ -69,7 +69,7 @@ class ShownPack:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownRecords:
     """Drawn records: in packs with a model; without one `texts`, whose blocks hold text and no tokens."""
 
     name: str
@@ -83,36 +83,36 @@ class Shown:
     texts: tuple[ShownSample, ...] = ()
 
 
-def show(subject: Subject, count: int, seed: int, folder: Path) -> Shown:
+def show(target: Target, count: int, seed: int, folder: Path) -> ShownRecords:
     """`count` records of the subject. `folder` is an empty one, where pictures that stood in rows are written.
 
     Raises what training would raise at these records.
     """
-    encoder = subject.encoder()
-    drawn = draw(subject, count, seed)
+    encoder = target.encoder()
+    drawn = draw(target, count, seed)
     whole = partial(
-        Shown, subject.name, subject.model, subject.data.template, len(drawn), seed, subject.data.max_length
+        ShownRecords, target.name, target.model, target.data.template, len(drawn), seed, target.data.max_length
     )
     if encoder is None:
         return whole(texts=tuple(_text(conversation) for _, conversation in drawn))
-    data = subject.data.model_copy(update={"too_long": "drop"})
+    data = target.data.model_copy(update={"too_long": "drop"})
     with CorpusWriter(folder, data, encoder, BASE) as writer:
         for source, conversation in drawn:
-            refuse_images(subject, encoder, conversation)
+            refuse_images(target, encoder, conversation)
             writer.add(source, conversation)
     if len(writer.dropped) == len(drawn):
         raise DataError(
-            f"{subject.name}: all {len(drawn)} records that were drawn are longer than {data.max_length:,} tokens. "
+            f"{target.name}: all {len(drawn)} records that were drawn are longer than {data.max_length:,} tokens. "
             "Raise data.max_length, or draw others with --seed"
         )
     writer.seal()
     corpus = open_corpus(folder)
-    return whole(too_long=tuple(corpus.dropped), packs=tuple(_packs(corpus, subject, encoder, count)))
+    return whole(too_long=tuple(corpus.dropped), packs=tuple(_packs(corpus, target, encoder, count)))
 
 
-def _packs(corpus: Corpus, subject: Subject, encoder: Encoder, count: int) -> Iterator[ShownPack]:
+def _packs(corpus: Corpus, target: Target, encoder: Encoder, count: int) -> Iterator[ShownPack]:
     """The packs in the order of drawing; of a long text in many windows only the first `count`."""
-    train = subject.train
+    train = target.train
     folds = train.fold == "auto"
     plan = plan_packs(
         corpus.lengths,

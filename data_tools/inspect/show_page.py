@@ -7,7 +7,7 @@ from html import escape
 from itertools import chain
 from pathlib import Path
 
-from data_tools.inspect.show import Shown, ShownPack, ShownSample
+from data_tools.inspect.show import ShownPack, ShownRecords, ShownSample
 from data_tools.inspect.show_style import STYLE
 from data_tools.inspect.show_text import about_block, about_pack, about_sample, title, too_long
 from llm.encoding.token_view import Block, Stretch
@@ -21,7 +21,7 @@ SIDE = 160  # pixels of a thumbnail
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-def page(shown: Shown) -> str:
+def page(shown: ShownRecords) -> str:
     """The whole document. A picture that cannot be read says why in its place."""
     heading = escape(shown.name)
     return "".join(
@@ -43,7 +43,7 @@ def page(shown: Shown) -> str:
     )
 
 
-def _legend(shown: Shown) -> str:
+def _legend(shown: ShownRecords) -> str:
     tokens = " a thin line ends each token" if shown.packs else ""
     return f"<span>read only</span> <mark>learnt</mark> <b>an image's rows</b>{tokens}"
 
@@ -105,7 +105,7 @@ def thumbnail(image: ImageRef) -> tuple[str, tuple[int, int]]:
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}", size
 
 
-def write_page(shown: Shown, out: Path) -> None:
+def write_page(shown: ShownRecords, out: Path) -> None:
     """Write the page whole. Raises RunError when `out` cannot be written."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

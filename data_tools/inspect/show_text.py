@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from data_tools.inspect.show import Shown, ShownPack, ShownSample
+from data_tools.inspect.show import ShownPack, ShownRecords, ShownSample
 from llm.encoding.token_view import Block, Kind, Stretch
 from llm.formats.conversation import ImageRef
 from vlm.vision.images import name_of
@@ -20,7 +20,7 @@ _INVISIBLE = dict.fromkeys([0x7F, *range(0x80, 0xA0), *range(0x202A, 0x202F), *r
 CONTROLS = _CONTROLS | _INVISIBLE
 
 
-def print_shown(shown: Shown, console: Console) -> None:
+def print_shown(shown: ShownRecords, console: Console) -> None:
     """Everything that was drawn, with a legend first."""
     plain = not console.is_terminal or console.no_color
     width = max(20, console.width - 3) if console.is_terminal else 0
@@ -28,7 +28,7 @@ def print_shown(shown: Shown, console: Console) -> None:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def title(shown: Shown) -> str:
+def title(shown: ShownRecords) -> str:
     """What was drawn and who reads it."""
     model = f"tokens of {shown.model}, template {shown.template}" if shown.model else "texts; no model named, no tokens"
     return f"{shown.name}: {shown.records} records drawn with seed {shown.seed}; {model}"
@@ -59,12 +59,12 @@ def about_sample(sample: ShownSample) -> str:
     return f"{place}: {sample.rows:,} rows, {sample.count('supervised'):,} supervised" if sample.rows else place
 
 
-def too_long(shown: Shown) -> str:
+def too_long(shown: ShownRecords) -> str:
     """Which of the drawn records training would leave out."""
     return f"left out, longer than {shown.max_length:,} tokens: {', '.join(shown.too_long)}"
 
 
-def _lines(shown: Shown, plain: bool, width: int, console: Console) -> Iterator[Text]:
+def _lines(shown: ShownRecords, plain: bool, width: int, console: Console) -> Iterator[Text]:
     yield Text(visible(title(shown)))
     yield _legend(plain)
     if shown.too_long:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from data_tools.inspect.counters import Tally
-from data_tools.inspect.packing_preview import Packing, forecast
-from data_tools.inspect.target import BASE, Subject, refuse_images
+from data_tools.inspect.counters import RecordCounter
+from data_tools.inspect.packing_preview import EpochPacking, preview_packing
+from data_tools.inspect.target import BASE, Target, refuse_images
 from llm.config.schema import Source
 from llm.console import Bars, Screen
 from llm.data.corpus import Corpus, hold_out, open_corpus
@@ -31,7 +31,7 @@ EVERY = 200  # records between two moves of the bar
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Distribution:
     """A distribution: the sum, the mean, and quantiles by name, each a value that occurs."""
 
     total: int
@@ -40,19 +40,19 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenStatistics:
     """What the records are as tokens. Those longer than `max_length` count in `lengths` and nowhere else."""
 
     model: str
     template: str
-    lengths: Spread
+    lengths: Distribution
     max_length: int
     too_long: int
     rows: int
     supervised: int
     image_rows: int
     rows_an_image: int
-    packing: tuple[Packing, ...]
+    packing: tuple[EpochPacking, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ class Statistics:
     images: int
     distinct_images: int
     records_by_images: dict[int, int]
-    characters: Spread
-    words: Spread
+    characters: Distribution
+    words: Distribution
     learnt_characters: int
     cjk_letters: float  # share
     mostly_cjk: int  # records
@@ -77,11 +77,11 @@ class Statistics:
     distinct_answers: int
     common_answers: list[tuple[str, int]]
     common_openings: list[tuple[str, int]]
-    tokens: Tokens | None
+    tokens: TokenStatistics | None
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class PlotData:
     """The values behind the distributions, for plots."""
 
     lengths: Numbers
@@ -89,33 +89,33 @@ class Series:
     loads: dict[str, Numbers] = field(default_factory=dict)  # rows of every pack, by mode and order
 
 
-def measure(subject: Subject) -> tuple[Statistics, Series]:
+def collect_statistics(target: Target) -> tuple[Statistics, PlotData]:
     """Read every record once. Raises what training would raise before its first step."""
-    encoder = subject.encoder()
-    tally = Tally()
+    encoder = target.encoder()
+    tally = RecordCounter()
     if encoder is None:
-        for _, conversation in _watched(subject):
+        for _, conversation in _watched(target):
             tally.add(conversation)
         lengths = _numbers(tally.characters)
-        return _statistics(subject, tally, _sources(subject), None), Series(lengths, "characters")
+        return _statistics(target, tally, _sources(target), None), PlotData(lengths, "characters")
     with tempfile.TemporaryDirectory(prefix="eyegraft-stats-") as folder:
-        corpus, whole = _encoded(subject, encoder, tally, Path(folder))
-        chosen, _ = hold_out(corpus, subject.data.validation, subject.seed)
-        found = list(forecast(corpus, chosen, subject.train, subject.seed))
-        tokens = _tokens(subject, encoder, corpus, whole, tuple(packing for packing, _ in found))
+        corpus, whole = _encoded(target, encoder, tally, Path(folder))
+        chosen, _ = hold_out(corpus, target.data.validation, target.seed)
+        found = list(preview_packing(corpus, chosen, target.train, target.seed))
+        tokens = _tokens(target, encoder, corpus, whole, tuple(packing for packing, _ in found))
         loads = {f"{packing.mode}, {packing.order}": rows for packing, rows in found}
-        return _statistics(subject, tally, tuple(corpus.sources), tokens), Series(whole, "tokens", loads)
+        return _statistics(target, tally, tuple(corpus.sources), tokens), PlotData(whole, "tokens", loads)
 
 
-def _encoded(subject: Subject, encoder: "Encoder", tally: Tally, folder: Path) -> tuple[Corpus, Numbers]:
+def _encoded(target: Target, encoder: "Encoder", tally: RecordCounter, folder: Path) -> tuple[Corpus, Numbers]:
     """The corpus that training would build, and the rows of every record, too long or not."""
     whole = array("q")
-    data = subject.data.model_copy(update={"too_long": "drop"})
+    data = target.data.model_copy(update={"too_long": "drop"})
     with CorpusWriter(folder, data, encoder, BASE) as writer:
         for source in data.sources:
             writer.open(source)
-        for source, conversation in _watched(subject):
-            refuse_images(subject, encoder, conversation)
+        for source, conversation in _watched(target):
+            refuse_images(target, encoder, conversation)
             tally.add(conversation)
             whole.append(writer.add(source, conversation))
     writer.seal()
@@ -123,13 +123,13 @@ def _encoded(subject: Subject, encoder: "Encoder", tally: Tally, folder: Path) -
 
 
 def _tokens(
-    subject: Subject, encoder: "Encoder", corpus: Corpus, whole: Numbers, packing: tuple[Packing, ...]
-) -> Tokens:
-    return Tokens(
-        model=subject.model,
-        template=subject.data.template,
-        lengths=spread(whole),
-        max_length=subject.data.max_length,
+    target: Target, encoder: "Encoder", corpus: Corpus, whole: Numbers, packing: tuple[EpochPacking, ...]
+) -> TokenStatistics:
+    return TokenStatistics(
+        model=target.model,
+        template=target.data.template,
+        lengths=distribution(whole),
+        max_length=target.data.max_length,
         too_long=len(corpus.dropped),
         rows=len(corpus.ids),
         supervised=int(corpus.targets.sum()),
@@ -139,9 +139,11 @@ def _tokens(
     )
 
 
-def _statistics(subject: Subject, tally: Tally, sources: tuple[str, ...], tokens: Tokens | None) -> Statistics:
+def _statistics(
+    target: Target, tally: RecordCounter, sources: tuple[str, ...], tokens: TokenStatistics | None
+) -> Statistics:
     return Statistics(
-        name=subject.name,
+        name=target.name,
         sources=sources,
         records=len(tally),
         plain=tally.plain,
@@ -150,8 +152,8 @@ def _statistics(subject: Subject, tally: Tally, sources: tuple[str, ...], tokens
         images=len(tally.pictures),
         distinct_images=tally.pictures.distinct,
         records_by_images=dict(sorted(tally.images.items())),
-        characters=spread(_numbers(tally.characters)),
-        words=spread(_numbers(tally.words)),
+        characters=distribution(_numbers(tally.characters)),
+        words=distribution(_numbers(tally.words)),
         learnt_characters=tally.learnt_characters,
         cjk_letters=tally.cjk / max(1, tally.letters),
         mostly_cjk=tally.mostly_cjk,
@@ -163,29 +165,29 @@ def _statistics(subject: Subject, tally: Tally, sources: tuple[str, ...], tokens
     )
 
 
-def spread(values: Numbers) -> Spread:
+def distribution(values: Numbers) -> Distribution:
     """The distribution of some numbers, at least one; a quantile is the value below or at which that share lies."""
     found = np.quantile(values, list(QUANTILES.values()), method="inverted_cdf")
     quantiles = {name: int(value) for name, value in zip(QUANTILES, found, strict=True)}
-    return Spread(int(values.sum()), float(values.mean()), quantiles)
+    return Distribution(int(values.sum()), float(values.mean()), quantiles)
 
 
 def _numbers(values: "array[int]") -> Numbers:
     return np.frombuffer(values, np.int64)
 
 
-def _sources(subject: Subject) -> tuple[str, ...]:
-    found = ((source.path, *describe(source, BASE)) for source in subject.data.sources)
+def _sources(target: Target) -> tuple[str, ...]:
+    found = ((source.path, *describe(source, BASE)) for source in target.data.sources)
     return tuple(f"{path}: {kind} ({reason})" for path, kind, reason in found)
 
 
-def _watched(subject: Subject) -> Iterator[tuple[Source, Conversation]]:
+def _watched(target: Target) -> Iterator[tuple[Source, Conversation]]:
     """The records; on a terminal, how many were read so far."""
     console = Screen(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} records"), TimeElapsedColumn())
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
-        for number, record in enumerate(subject.conversations()):
+        for number, record in enumerate(target.conversations()):
             if number % EVERY == 0:
                 bar.update(task, completed=number)
             yield record

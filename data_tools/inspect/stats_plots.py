@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_tools.inspect.stats import Numbers, Series, Statistics
+from data_tools.inspect.stats import Numbers, PlotData, Statistics
 from llm.errors import RunError
 from llm.files.atomic_files import atomic_file
 
@@ -25,19 +25,19 @@ CJK_FONTS = (
 CJK_FILES = ("notosanscjk", "notosanssc", "sourcehansans", "wqy-", "msyh", "simhei", "pingfang", "droidsansfallback")
 
 
-def plot(found: Statistics, series: Series, folder: Path) -> list[Path]:
+def plot(found: Statistics, plot_data: PlotData, folder: Path) -> list[Path]:
     """Write lengths.png, turns.png and, where there are any, answers.png and packs.png; returns what was written.
 
     Raises RunError when the folder cannot be written.
     """
     pictures: dict[str, Callable[[Axes], None]] = {
-        "lengths": lambda axes: _lengths(axes, found, series),
+        "lengths": lambda axes: _lengths(axes, found, plot_data),
         "turns": lambda axes: _turns(axes, found),
     }
     if found.answers:
         pictures["answers"] = lambda axes: _answers(axes, found)
     if found.tokens is not None:
-        pictures["packs"] = lambda axes: _packs(axes, found, series)
+        pictures["packs"] = lambda axes: _packs(axes, found, plot_data)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [_save(folder / f"{name}.png", draw) for name, draw in pictures.items()]
@@ -76,15 +76,15 @@ def cjk_fonts() -> list[str]:
     return []
 
 
-def _lengths(axes: "Axes", found: Statistics, series: Series) -> None:
-    axes.hist(series.lengths, bins=_bins(series.lengths), color=BLUE)
-    axes.set(xlabel=f"{series.unit} of a record", ylabel="records", title=f"{Path(found.name).name}: length")
-    spread = found.characters if found.tokens is None else found.tokens.lengths
+def _lengths(axes: "Axes", found: Statistics, plot_data: PlotData) -> None:
+    axes.hist(plot_data.lengths, bins=_bins(plot_data.lengths), color=BLUE)
+    axes.set(xlabel=f"{plot_data.unit} of a record", ylabel="records", title=f"{Path(found.name).name}: length")
+    quantiles = (found.characters if found.tokens is None else found.tokens.lengths).quantiles
     for name in ("median", "95%"):
-        axes.axvline(spread.quantiles[name], color=GREY, linewidth=1)
-        axes.annotate(name, (spread.quantiles[name], 0.97), xycoords=("data", "axes fraction"), fontsize=8, rotation=90,
+        axes.axvline(quantiles[name], color=GREY, linewidth=1)
+        axes.annotate(name, (quantiles[name], 0.97), xycoords=("data", "axes fraction"), fontsize=8, rotation=90,
                       va="top", ha="right", color=GREY)  # fmt: skip
-    if found.tokens is not None and found.tokens.max_length <= 1.5 * spread.quantiles["max"]:
+    if found.tokens is not None and found.tokens.max_length <= 1.5 * quantiles["max"]:
         axes.axvline(found.tokens.max_length, color=ORANGE, linewidth=1.5, label="data.max_length")
         axes.legend()
 
@@ -104,11 +104,11 @@ def _answers(axes: "Axes", found: Statistics) -> None:
     axes.set(xlabel="share of all answers", title=f"{Path(found.name).name}: most common answers")
 
 
-def _packs(axes: "Axes", found: Statistics, series: Series) -> None:
+def _packs(axes: "Axes", found: Statistics, plot_data: PlotData) -> None:
     assert found.tokens is not None
     budget = found.tokens.packing[0].budget
     bins = _bins(np.array([0, budget]))
-    for name, rows in series.loads.items():
+    for name, rows in plot_data.loads.items():
         axes.hist(rows, bins=bins, histtype="step", linewidth=1.5, label=name)
     axes.axvline(budget, color=GREY, linestyle="--", linewidth=1.5, label="train.pack_tokens")
     axes.set(xlabel="rows of a pack", ylabel="packs", title=f"{Path(found.name).name}: packs of an epoch")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from data_tools.inspect.stats import Spread, Statistics, Tokens
+from data_tools.inspect.stats import Distribution, Statistics, TokenStatistics
 
 MUCH = 0.2  # an answer that makes up more of all answers is warned of
 ENOUGH = 20  # answers from which on shares mean something
@@ -11,7 +11,7 @@ WIDTH = 72  # characters of a frequent text that are shown
 TURNS = 6  # different numbers of turns that are listed
 
 
-def told(found: Statistics) -> Iterator[str]:
+def summary_lines(found: Statistics) -> Iterator[str]:
     """The whole report, counts first."""
     yield from found.sources
     yield ""
@@ -74,7 +74,7 @@ def _texts(found: Statistics) -> Iterator[str]:
     yield "Add --model FOLDER, or name a recipe"
 
 
-def _tokens(found: Statistics, tokens: Tokens) -> Iterator[str]:
+def _tokens(found: Statistics, tokens: TokenStatistics) -> Iterator[str]:
     yield _line("supervised", tokens.supervised, f"tokens, {tokens.supervised / tokens.rows:.1%}")
     if tokens.image_rows:
         share = tokens.image_rows / tokens.rows
@@ -123,7 +123,7 @@ def _histogram(counts: dict[int, int], noun: str) -> str:
     return f"records: {', '.join(listed)}{f' and {rest} other numbers' if rest > 0 else ''}"
 
 
-def _spreads(spreads: dict[str, Spread]) -> Iterator[str]:
+def _spreads(spreads: dict[str, Distribution]) -> Iterator[str]:
     """A table of distributions over the records."""
     names = next(iter(spreads.values())).quantiles
     yield f"{'a record':<11} {'in all':>13} {'mean':>9} " + " ".join(f"{name:>7}" for name in names)

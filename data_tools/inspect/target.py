@@ -22,7 +22,7 @@ BASE = Path()  # what the paths of a recipe are relative to, as in training
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Target:
     """Data, the rules it is read by, and whose tokens are counted: a run's model, a folder, or (neither) nobody's."""
 
     name: str
@@ -55,7 +55,7 @@ class Subject:
         return encoder_of_folder(self.folder, self.data.template, self.image_rows)
 
 
-def find_subject(name: str, model: str = "", budget: int = 0, image_rows: int = 0, batch: int = 0) -> Subject:
+def find_target(name: str, model: str = "", budget: int = 0, image_rows: int = 0, batch: int = 0) -> Target:
     """The subject called `name`: a recipe's file, a data file or folder, a shipped recipe, a hub data set.
 
     `model` is a run folder, whose recipe then says how the file is read, or a Hugging Face folder. `budget` and `batch`
@@ -78,20 +78,20 @@ def find_subject(name: str, model: str = "", budget: int = 0, image_rows: int = 
         train = _changed(TrainConfig(), budget, batch)
         longest = train.pack_tokens if budget else DataConfig.model_fields["max_length"].default
         data = DataConfig(sources=(Source(path=name),), max_length=longest)
-        return Subject(name, data, train, folder=model, image_rows=image_rows)
+        return Target(name, data, train, folder=model, image_rows=image_rows)
     data = config.data if recipe is not None else config.data.model_copy(update={"sources": (Source(path=name),)})
-    return Subject(name, data, _changed(config.train, budget, batch), config.seed, config, image_rows=image_rows)
+    return Target(name, data, _changed(config.train, budget, batch), config.seed, config, image_rows=image_rows)
 
 
-def draw(subject: Subject, count: int, seed: int) -> list[tuple[Source, Conversation]]:
+def draw(target: Target, count: int, seed: int) -> list[tuple[Source, Conversation]]:
     """Some records, other ones with another seed, in an order of chance; in memory there are never more.
 
     Every record has a number of chance and the smallest are taken. With `train.order: by_image` records of one picture
     have one number, so that they come together, as they do in training.
     """
-    together = subject.train.order == "by_image"
+    together = target.train.order == "by_image"
     drawn: list[tuple[int, int, Source, Conversation]] = []  # a heap: what goes next stands first
-    for number, (source, conversation) in enumerate(subject.conversations()):
+    for number, (source, conversation) in enumerate(target.conversations()):
         images = conversation.images
         key = images[0].path or images[0].data.hex() if together and images else str(number)
         chance = int.from_bytes(blake2b(f"{seed}:{key}".encode(), digest_size=8).digest())
@@ -105,11 +105,11 @@ def draw(subject: Subject, count: int, seed: int) -> list[tuple[Source, Conversa
     ]
 
 
-def refuse_images(subject: Subject, encoder: "Encoder", conversation: Conversation) -> None:
+def refuse_images(target: Target, encoder: "Encoder", conversation: Conversation) -> None:
     """Raise ConfigError for an image that a text model is to read: what is missing is how many rows it takes."""
-    if encoder.image_id is None and subject.config is None and conversation.images:
+    if encoder.image_id is None and target.config is None and conversation.images:
         raise ConfigError(
-            f"{conversation.place}: shows an image, and {subject.model} is a text model. Say how many rows an image "
+            f"{conversation.place}: shows an image, and {target.model} is a text model. Say how many rows an image "
             "takes, --image-rows N (576 for LLaVA's CLIP ViT-L/14-336), or name a vision recipe"
         )
 

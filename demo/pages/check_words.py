@@ -1,7 +1,7 @@
 """What the page says about a check, in English and Chinese."""
 
 from data_tools.check.findings import CODES
-from data_tools.check.fix import Fixed
+from data_tools.check.fix import FixResult
 from demo.pages.parts.check_session import CheckResult
 
 CHECK = {
@@ -66,7 +66,7 @@ def cards_text(code: str, shown: int, count: int, lang: str) -> str:
     return f"**{title(code, lang).replace('<', '&lt;')}**{more}"
 
 
-def cleaned_text(fixed: Fixed, folder: str, lang: str) -> str:
+def cleaned_text(fixed: FixResult, folder: str, lang: str) -> str:
     """How many rows went where. `folder` is where the pictures lie, empty where there are none."""
     words = CHECK[lang]
     lines = [words["kept"].format(fixed.out.name, fixed.kept)]

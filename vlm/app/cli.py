@@ -296,6 +296,6 @@ def assets(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; all without.")] = None,
 ) -> None:
     """Fetch what the quickstart trains on: once, checksummed, offline afterwards."""
-    from data_tools.assets import fetch_assets
+    from data_tools.quickstart.assets import fetch_assets
 
     fetch_assets(folder, names or ())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from data_tools.generate.identity import Retell
+    from data_tools.generate.identity import Rehearse
 
 Format = Annotated[str, typer.Option(help="What the rows are read as; auto: found from the first ones.")]
 Images = Annotated[str, typer.Option(help="The folder that image paths are relative to, if not the file's own.")]
@@ -36,9 +36,9 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Judge every row and every picture. Exit code 0: clean, 3: something was found."""
-    from data_tools.check.command import Asked, run
+    from data_tools.check.command import CheckOptions, run
 
-    report, lines = run(Asked(file, images, format, look, fix, allow_urls, first))
+    report, lines = run(CheckOptions(file, images, format, look, fix, allow_urls, first))
     if as_json:
         print(json.dumps(report, ensure_ascii=False, indent=1))
     else:
@@ -62,12 +62,12 @@ def convert(
     skip: Annotated[bool, typer.Option("--skip", help="Leave out and count rows that the format cannot hold.")] = False,
 ) -> None:
     """Write data in another format, and say what is lost."""
-    from data_tools.convert.convert import Wish, convert
+    from data_tools.convert.convert import ConvertOptions, convert
     from llm.config.schema import Source
 
     mapping = _mapping(columns or [])
     given = Source(path=source, format=format, images=images, split=split, columns=mapping)
-    for line in convert(Wish(given, out, to, annotations, copy_images, data_urls, skip)).lines():
+    for line in convert(ConvertOptions(given, out, to, annotations, copy_images, data_urls, skip)).lines():
         print(line)
 
 
@@ -92,20 +92,20 @@ def stats(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Count what a data set holds: turns, tokens, images, answers, and the packs training would make."""
-    from data_tools.inspect.stats import measure
-    from data_tools.inspect.stats_text import as_json, told
-    from data_tools.inspect.target import find_subject
+    from data_tools.inspect.stats import collect_statistics
+    from data_tools.inspect.stats_text import as_json, summary_lines
+    from data_tools.inspect.target import find_target
 
-    found, series = measure(find_subject(file, model, budget, image_rows, batch))
+    found, plot_data = collect_statistics(find_target(file, model, budget, image_rows, batch))
     written = []
     if plots is not None:
         from data_tools.inspect.stats_plots import plot
 
-        written = plot(found, series, plots)
+        written = plot(found, plot_data, plots)
     if json_:
         print(json.dumps(as_json(found) | {"plots": [str(path) for path in written]}, ensure_ascii=False, indent=1))
         return
-    for line in (*told(found), *(f"{path}: drawn" for path in written)):
+    for line in (*summary_lines(found), *(f"{path}: drawn" for path in written)):
         print(line)
 
 
@@ -125,10 +125,10 @@ def show(
     from data_tools.inspect.show import show as draw
     from data_tools.inspect.show_page import write_page
     from data_tools.inspect.show_text import print_shown
-    from data_tools.inspect.target import find_subject
+    from data_tools.inspect.target import find_target
     from llm.console import Screen
 
-    subject = find_subject(file, model, budget, image_rows)
+    subject = find_target(file, model, budget, image_rows)
     with tempfile.TemporaryDirectory(prefix="eyegraft-show-") as folder:
         shown = draw(subject, n, seed, Path(folder))
         if html is None:
@@ -227,7 +227,7 @@ def identity(
     print(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
 
 
-def _rehearsal(model: str) -> "Retell":
+def _rehearsal(model: str) -> "Rehearse":
     """What lets the model answer; only here, since the rest of the command needs no torch."""
     from functools import partial
 
@@ -296,10 +296,10 @@ def ask(
 ) -> None:
     """Ask any OpenAI-compatible API, about texts or pictures, and store the answers as training data."""
     from data_tools.ask.ask import ask, report
-    from data_tools.ask.options import Options
+    from data_tools.ask.options import AskOptions
     from data_tools.ask.plan import prepare
 
-    options = Options(
+    options = AskOptions(
         model=model,
         base_url=base_url,
         key_env=key_env,

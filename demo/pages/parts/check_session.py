@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from data_tools.check.check import Progress, judged
+from data_tools.check.check import ProgressCallback, check_rows
 from data_tools.check.findings import Finding
-from data_tools.check.fix import Fixed, fix
-from data_tools.check.report import Report, Tally
-from data_tools.check.rules import Memory, Rules
-from data_tools.row_output import form_of
+from data_tools.check.fix import FixResult, fix
+from data_tools.check.report import CheckReport, FindingCounter
+from data_tools.check.rules import CheckRules, CheckState
+from data_tools.rows.row_output import output_suffix
 from demo.pages.parts.record_preview import preview_record, thumbnail
 from llm.config.schema import Source
 from llm.errors import RecordError
@@ -41,7 +41,7 @@ class CheckResult:
     """What was found in a source so far, and, once `done`, altogether."""
 
     source: Source
-    report: Report
+    report: CheckReport
     cards: tuple[FindingCard, ...]
     done: bool = False
 
@@ -56,10 +56,10 @@ def run_check(source: Source) -> Iterator[CheckResult]:
     Raises ConfigError and DataError for a source that cannot be read.
     """
     format = likeliest(source, [row.value for row in islice(raw_rows(source, Path()), SEEN)])
-    memory, tally = Memory(), Tally(KEPT)
+    memory, tally = CheckState(), FindingCounter(KEPT)
     cards, counts = list[FindingCard](), Counter[str]()
     told = time.monotonic()
-    for row in judged(source, Path(), Rules(), memory):
+    for row in check_rows(source, Path(), CheckRules(), memory):
         tally.add(row.row, row.findings)
         for finding in row.findings:
             counts[finding.code] += 1
@@ -98,20 +98,20 @@ def _kept(image: ImageRef) -> ImageRef | None:
     return ImageRef(data=data) if data else None
 
 
-def clean(checked: CheckResult, folder: Path, progress: Progress | None = None) -> Fixed:
+def clean(checked: CheckResult, folder: Path, progress: ProgressCallback | None = None) -> FixResult:
     """Write the sound rows of what was checked into `folder`, which is empty, and the others beside them.
 
     Raises ConfigError and DataError where that cannot be done.
     """
     source = checked.source
     out = folder / clean_name(Path(source.path))
-    return fix(source, Path(), out, Rules(), progress)
+    return fix(source, Path(), out, CheckRules(), progress)
 
 
 def clean_name(path: Path) -> str:
     """How the cleaned file of a file or folder is called: `train.json` becomes `train.clean.json`."""
     stem = path.resolve().name if path.is_dir() else path.stem
-    return f"{stem}.clean{form_of(data_files(path))}"
+    return f"{stem}.clean{output_suffix(data_files(path))}"
 
 
 def images_folder(source: Source) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """One request: what was asked, how often that was asked before, and what came with it."""
 
     text: str
@@ -55,7 +55,7 @@ class Act:
         return json.dumps({**said, "choices": [choice], "usage": usage}, ensure_ascii=False).encode()
 
 
-Script = Callable[[Asked], Act]
+Script = Callable[[ReceivedRequest], Act]
 
 
 class Stub:
@@ -63,7 +63,7 @@ class Stub:
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        self.asked: list[Asked] = []
+        self.asked: list[ReceivedRequest] = []
         self.answered: Counter[str] = Counter()
         self.lock = threading.Lock()
         self.closing = threading.Event()
@@ -73,14 +73,14 @@ class Stub:
         """How often this was asked."""
         return sum(one.text == text for one in self.asked)
 
-    def hear(self, body: dict[str, Any], headers: dict[str, str]) -> Asked:
+    def hear(self, body: dict[str, Any], headers: dict[str, str]) -> ReceivedRequest:
         content = body["messages"][-1]["content"]
         parts: list[dict[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content
         text = "".join(part["text"] for part in parts if part["type"] == "text")
         images = tuple(part["image_url"]["url"] for part in parts if part["type"] == "image_url")
         with self.lock:
             times = sum((one.text, one.images) == (text, images) for one in self.asked)
-            one = Asked(text, times, body, headers, time.monotonic(), images)
+            one = ReceivedRequest(text, times, body, headers, time.monotonic(), images)
             self.asked.append(one)
         return one
 
@@ -145,7 +145,7 @@ def listening(script: Script) -> Iterator[Stub]:
         server.server_close()
 
 
-def good(asked: Asked) -> Act:
+def good(asked: ReceivedRequest) -> Act:
     """The plainest script."""
     return Act(f"答：{asked.text}")
 

@@ -15,21 +15,21 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from data_tools.ask.ask import Outcome, ask
+from data_tools.ask.ask import AskOutcome, ask
 from data_tools.ask.journal import journal_path
-from data_tools.ask.options import Options
-from data_tools.ask.plan import Plan, prepare
-from data_tools.ask.rate_limit import Patience
+from data_tools.ask.options import AskOptions
+from data_tools.ask.plan import AskPlan, prepare
+from data_tools.ask.rate_limit import RetryPolicy
 from llm.config.schema import Source
 from llm.errors import ConfigError, EyegraftError, RunError
 from llm.formats.readers import read
-from tests.data_tools.ask.stub import Act, Asked, Script, Stub, first, good, listening
+from tests.data_tools.ask.stub import Act, ReceivedRequest, Script, Stub, first, good, listening
 from tests.llm.rows import bot, system, user
 from vlm.app.cli_data import data_app
 
 ROOT = Path(__file__).resolve().parents[3]
 KEY = "sk-proj-Zq7Wv3Lm9Xt2Bn5Kc8"
-QUICK = Patience(retries=2, first=0.01, longest=0.02)
+QUICK = RetryPolicy(retries=2, first=0.01, longest=0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +44,8 @@ def lines(folder: Path, *questions: str) -> Path:
     return path
 
 
-def plan_of(source: Path, stub: Stub, out: str = "out.jsonl", patience: Patience = QUICK, **options: Any) -> Plan:
-    wanted = Options("small", stub.url, **options)
+def plan_of(source: Path, stub: Stub, out: str = "out.jsonl", patience: RetryPolicy = QUICK, **options: Any) -> AskPlan:
+    wanted = AskOptions("small", stub.url, **options)
     return replace(prepare(source, source.parent / out, wanted), patience=patience)
 
 
@@ -58,7 +58,7 @@ def answers_of(path: Path) -> dict[str, str]:
     return {row["messages"][-2]["content"]: row["messages"][-1]["content"] for row in rows_of(path)}
 
 
-def run(script: Script, folder: Path, *questions: str, **options: Any) -> tuple[Outcome, Stub]:
+def run(script: Script, folder: Path, *questions: str, **options: Any) -> tuple[AskOutcome, Stub]:
     with listening(script) as stub:
         return ask(plan_of(lines(folder, *questions), stub, **options)), stub
 
@@ -134,7 +134,7 @@ def test_what_may_pass_is_asked_again(tmp_path: Path, case: str) -> None:
 
 @pytest.mark.parametrize("case", PASSING)
 def test_what_does_not_pass_is_told_and_asked_again_next_time(tmp_path: Path, case: str) -> None:
-    def script(asked: Asked) -> Act:
+    def script(asked: ReceivedRequest) -> Act:
         return PASSING[case] if asked.text == "坏" and not mended else good(asked)
 
     mended: list[bool] = []
@@ -157,7 +157,7 @@ def test_retry_after_is_obeyed_by_all(tmp_path: Path) -> None:
     """One is told to wait: nobody sends before that."""
     slow = Act("later", status=429, headers={"retry-after": "0.6"})
 
-    def script(asked: Asked) -> Act:
+    def script(asked: ReceivedRequest) -> Act:
         return slow if asked.text == "Q0" and not asked.times else Act("A", after=0.05)
 
     outcome, stub = run(script, tmp_path, *(f"Q{n}" for n in range(12)), workers=2)
@@ -373,7 +373,7 @@ def test_killed_twice_nothing_is_asked_twice(tmp_path: Path) -> None:
     """kill -9 in the middle: what was answered stays answered; at most the requests in flight are paid again."""
     workers, questions = 3, [f"问题{n}" for n in range(60)]
 
-    def script(asked: Asked) -> Act:
+    def script(asked: ReceivedRequest) -> Act:
         broken = asked.times == 0 and asked.text.endswith("7")
         return Act("x", status=500) if broken else Act(f"答{asked.text}", after=0.02)
 

@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import pytest
 
-from data_tools.ask.answer_rows import BadAnswer, read_talk
+from data_tools.ask.answer_rows import InvalidAnswer, read_talk
 from data_tools.ask.client import rest_of
 from data_tools.ask.journal import Journal
 from llm.errors import RecordError
@@ -34,15 +34,15 @@ import json, sys
 from dataclasses import replace
 from pathlib import Path
 from data_tools.ask.ask import ask
-from data_tools.ask.options import Options
-from data_tools.ask.rate_limit import Patience
+from data_tools.ask.options import AskOptions
+from data_tools.ask.rate_limit import RetryPolicy
 from data_tools.ask.plan import prepare
 from llm.train.metrics import resident_peak_gib
 
 folder, url, *rest = sys.argv[1:]
 def run(name):
-    plan = prepare(Path(folder, f"{name}.txt"), Path(folder, f"{name}.jsonl"), Options("m", url, workers=1))
-    return ask(replace(plan, patience=Patience(retries=1, first=0.01, longest=0.01)))
+    plan = prepare(Path(folder, f"{name}.txt"), Path(folder, f"{name}.jsonl"), AskOptions("m", url, workers=1))
+    return ask(replace(plan, patience=RetryPolicy(retries=1, first=0.01, longest=0.01)))
 run("small")
 before = resident_peak_gib()
 outcome = run("questions")
@@ -180,13 +180,13 @@ def test_a_conversation_in_a_code_fence(text: str) -> None:
     [f"```json\n{TALK}", f"```python\n{TALK}\n```", f"see: ```\n{TALK}\n```", f"```json {TALK}```", f"{TALK}\n```"],
 )
 def test_a_conversation_in_no_code_fence(text: str) -> None:
-    with pytest.raises(BadAnswer, match="not the JSON"):
+    with pytest.raises(InvalidAnswer, match="not the JSON"):
         read_talk(text, 1)
 
 
 def test_a_code_fence_of_line_breaks_takes_no_time() -> None:
     """A pattern that tried every line break took half a minute."""
     begun = time.perf_counter()
-    with pytest.raises(BadAnswer, match="not the JSON"):
+    with pytest.raises(InvalidAnswer, match="not the JSON"):
         read_talk("```\n" + "\n" * 3000 + "x", 1)
     assert time.perf_counter() - begun < 1

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_tools.ask.answer_rows import BadAnswer, read_talk
+from data_tools.ask.answer_rows import InvalidAnswer, read_talk
 from data_tools.ask.ask import ask, report
 from data_tools.ask.journal import journal_path
-from data_tools.ask.plan import Plan
+from data_tools.ask.plan import AskPlan
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError
 from llm.formats.conversation import ImageRef
 from llm.formats.readers import read
-from tests.data_tools.ask.stub import Act, Asked, Script, Stub, first, listening
+from tests.data_tools.ask.stub import Act, ReceivedRequest, Script, Stub, first, listening
 from tests.data_tools.ask.test_ask import plan_of, rows_of
 from tests.llm.rows import bot, user
 from vlm.vision.images import read_image
@@ -40,20 +40,20 @@ def folder(tmp_path: Path) -> Path:
     return base
 
 
-def colour(asked: Asked) -> str:
+def colour(asked: ReceivedRequest) -> str:
     """What the picture that came shows."""
     pixels = np.asarray(seen(asked)).reshape(-1, 3).mean(0)
     return "red" if np.abs(pixels - RED).max() < 4 else "blue" if np.abs(pixels - BLUE).max() < 4 else "?"
 
 
-def seen(asked: Asked) -> Image.Image:
+def seen(asked: ReceivedRequest) -> Image.Image:
     (url,) = asked.images
     head, _, body = url.partition(",")
     assert head == "data:image/jpeg;base64"
     return Image.open(io.BytesIO(base64.b64decode(body, validate=True)))
 
 
-def plan_about(folder: Path, stub: Stub, **options: Any) -> Plan:
+def plan_about(folder: Path, stub: Stub, **options: Any) -> AskPlan:
     return plan_of(folder, stub, **{"instruction": "Describe the image.", **options})
 
 
@@ -195,5 +195,5 @@ def test_what_is_refused_before_anything_is_sent(folder: Path, tmp_path: Path) -
 
 def test_one_turn_is_asked_for_in_the_singular() -> None:
     assert read_talk(said(TALK[:1]), 1) == TALK[:1]
-    with pytest.raises(BadAnswer, match="2 questions with answers, not 1"):
+    with pytest.raises(InvalidAnswer, match="2 questions with answers, not 1"):
         read_talk(said(TALK), 1)

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_tools.ask.api_key import MASK, SHOWN, Secret, read_secret
+from data_tools.ask.api_key import MASK, SHOWN, ApiKey, read_api_key
 from data_tools.ask.client import rest_of
-from data_tools.ask.journal import Entry, Journal, journal_path
-from data_tools.ask.options import OPENAI, Options, is_clear, read_prompt
+from data_tools.ask.journal import Journal, JournalEntry, journal_path
+from data_tools.ask.options import OPENAI, AskOptions, is_clear, read_prompt
 from data_tools.ask.plan import prepare
 from data_tools.ask.questions import read_questions, without_repeats
-from data_tools.ask.rate_limit import Halt, Pace, Patience
+from data_tools.ask.rate_limit import RateLimiter, RetryPolicy, SendingStopped
 from llm.errors import ConfigError, DataError, EyegraftError, RecordError, RunError
 
 
@@ -75,7 +75,7 @@ NO_QUESTIONS: dict[str, tuple[str, str, type[EyegraftError], str]] = {
 def test_files_without_questions(tmp_path: Path, case: str) -> None:
     name, text, kind, found = NO_QUESTIONS[case]
     with pytest.raises(kind, match=found):
-        prepare(write(tmp_path / name, text), tmp_path / "o.json", Options("m", "http://localhost:1/v1"))
+        prepare(write(tmp_path / name, text), tmp_path / "o.json", AskOptions("m", "http://localhost:1/v1"))
 
 
 def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:
@@ -118,12 +118,14 @@ def test_options_that_cannot_be_obeyed(tmp_path: Path, monkeypatch: pytest.Monke
     options, found = BAD_OPTIONS[case]
     source = write(tmp_path / "q.txt", "Q")
     with pytest.raises(ConfigError, match=found) as caught:
-        prepare(source, tmp_path / "o.json", Options(**{"model": "m", "base_url": "http://localhost:1/v1", **options}))
+        prepare(
+            source, tmp_path / "o.json", AskOptions(**{"model": "m", "base_url": "http://localhost:1/v1", **options})
+        )
     assert "hush" not in str(caught.value)
 
 
 def test_files_that_are_not_overwritten(tmp_path: Path) -> None:
-    source, options = write(tmp_path / "q.json", '["Q"]'), Options("m", "http://localhost:1/v1")
+    source, options = write(tmp_path / "q.json", '["Q"]'), AskOptions("m", "http://localhost:1/v1")
     other = write(tmp_path / "o.json", "precious")
     with pytest.raises(ConfigError, match="was not made by `data ask`"):
         prepare(source, other, options)
@@ -145,8 +147,8 @@ def test_the_journal_forgets_only_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "a" / "o.json.journal"
     with Journal(path) as journal:
         assert journal.answers == {}
-        journal.add(Entry("k1", "Q", "答\n案", prompt_tokens=3))
-        journal.add(Entry("k2", "half \ud83d", failed="no"))
+        journal.add(JournalEntry("k1", "Q", "答\n案", prompt_tokens=3))
+        journal.add(JournalEntry("k2", "half \ud83d", failed="no"))
     text = path.read_bytes()
     assert text.decode().splitlines()[0] == '{"key": "k1", "question": "Q", "answer": "答\\n案", "prompt_tokens": 3}'
     for cut in range(1, len(text)):
@@ -154,7 +156,7 @@ def test_the_journal_forgets_only_a_torn_line(tmp_path: Path) -> None:
         whole = text[:cut].count(b"\n")
         with Journal(path) as journal:
             assert journal.answers == ({"k1": "答\n案"} if whole else {})
-            journal.add(Entry("k3", "R", "A"))
+            journal.add(JournalEntry("k3", "R", "A"))
         assert len([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]) == whole + 1
 
 
@@ -178,13 +180,13 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     path = tmp_path / "o.journal"
     with Journal(path) as journal:
-        journal.add(Entry("k1", "Q", "A"))
+        journal.add(JournalEntry("k1", "Q", "A"))
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, before[1]))
         try:
             with pytest.raises(RunError, match="the disk is full. Free space; the same command goes on"):
-                journal.add(Entry("k2", "Q", "A"))
+                journal.add(JournalEntry("k2", "Q", "A"))
             with pytest.raises(RunError, match="File too large"):
-                journal.add(Entry("k3", "Q", "A"))
+                journal.add(JournalEntry("k3", "Q", "A"))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_bytes().endswith(b'\n{"key')
@@ -196,13 +198,13 @@ KEY = "sk-proj-Zq7Wv3Lm9Xt2"
 
 
 def test_pieces_of_a_key_are_hidden() -> None:
-    hide = Secret(KEY).hide
+    hide = ApiKey(KEY).hide
     assert hide(f"Bearer {KEY}, again {KEY}{KEY}.") == f"Bearer {MASK}, again {MASK}{MASK}."
     assert hide(f"starts {KEY[:12]}... ends ...{KEY[-9:]}") == f"starts {MASK}... ends ...{MASK}"
     assert hide("sk-proj is a prefix, Zq7Wv3L is short") == "sk-proj is a prefix, Zq7Wv3L is short"
-    assert Secret("abc").hide("xabcabcx") == f"x{MASK}{MASK}x"
-    assert Secret("").hide("text") == "text"
-    assert KEY not in repr(Secret(KEY)) + str(Secret(KEY))
+    assert ApiKey("abc").hide("xabcabcx") == f"x{MASK}{MASK}x"
+    assert ApiKey("").hide("text") == "text"
+    assert KEY not in repr(ApiKey(KEY)) + str(ApiKey(KEY))
 
 
 SLICES = st.integers(0, 39).map(lambda number: KEY[number % 10 : number])
@@ -210,18 +212,18 @@ SLICES = st.integers(0, 39).map(lambda number: KEY[number % 10 : number])
 
 @given(st.lists(st.one_of(st.text("skproj-Zq7", max_size=6), SLICES), max_size=8))
 def test_no_text_holds_a_piece_of_it(pieces: list[str]) -> None:
-    hidden = Secret(KEY).hide("|".join(pieces))
+    hidden = ApiKey(KEY).hide("|".join(pieces))
     assert not any(KEY[n : n + SHOWN + 1] in hidden for n in range(len(KEY) - SHOWN))
 
 
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", f" {KEY}\r\n")
-    assert read_secret("MY_KEY").value == KEY
-    assert read_secret("NO_SUCH_KEY").value == ""
+    assert read_api_key("MY_KEY").value == KEY
+    assert read_api_key("NO_SUCH_KEY").value == ""
     for bad in ("two words-hush", "schlüssel-hush"):
         monkeypatch.setenv("MY_KEY", bad)
         with pytest.raises(ConfigError, match="MY_KEY holds") as caught:
-            read_secret("MY_KEY")
+            read_api_key("MY_KEY")
         assert "hush" not in str(caught.value)
 
 
@@ -237,7 +239,7 @@ def test_how_long_a_server_asks_to_wait() -> None:
 
 
 def test_back_off_doubles_up_to_a_bound_and_varies() -> None:
-    patience = Patience(first=1, longest=20)
+    patience = RetryPolicy(first=1, longest=20)
     for fault, most in ((1, 1), (2, 2), (3, 4), (5, 16), (6, 20), (2000, 20)):
         waits = [patience.wait(fault) for _ in range(200)]
         assert most / 2 <= min(waits) < most * 0.6 and most * 0.9 < max(waits) <= most
@@ -245,20 +247,20 @@ def test_back_off_doubles_up_to_a_bound_and_varies() -> None:
 
 def test_turns_are_spaced_held_counted_and_stopped() -> None:
     async def go() -> list[float]:
-        pace, began = Pace(per_minute=1200, limit=5), time.monotonic()
+        pace, began = RateLimiter(per_minute=1200, limit=5), time.monotonic()
         times = []
         for number in range(5):
             if number == 3:
                 pace.hold(0.3)
             await pace.turn()
             times.append(time.monotonic() - began)
-        with pytest.raises(Halt):
+        with pytest.raises(SendingStopped):
             await pace.turn()
         assert pace.spent and pace.sent == 5
-        waiting = asyncio.create_task(Pace.rest(pace, 60))
+        waiting = asyncio.create_task(RateLimiter.rest(pace, 60))
         await asyncio.sleep(0)
         pace.stop.set()
-        with pytest.raises(Halt):
+        with pytest.raises(SendingStopped):
             await waiting
         return times
 
@@ -269,12 +271,12 @@ def test_turns_are_spaced_held_counted_and_stopped() -> None:
 
 def test_a_turn_that_was_stopped_does_not_count() -> None:
     async def go() -> int:
-        pace = Pace()
+        pace = RateLimiter()
         pace.hold(60)
         waiting = asyncio.create_task(pace.turn())
         await asyncio.sleep(0.01)
         pace.stop.set()
-        with pytest.raises(Halt):
+        with pytest.raises(SendingStopped):
             await waiting
         return pace.sent
 

@@ -11,14 +11,14 @@ import pytest
 
 from data_tools.check.check import check
 from data_tools.check.findings import CODES, Finding
-from data_tools.check.report import Report
-from data_tools.check.rules import Rules
+from data_tools.check.report import CheckReport
+from data_tools.check.rules import CheckRules
 from llm.config.schema import Source
 from tests.data_tools.damage import DAMAGES, VARIANTS, bomb, picture, said, shown, sound, write
 
 
-def checked(path: Path, rules: Rules | None = None, **more: object) -> Report:
-    return check(Source.model_validate({"path": str(path)} | more), path.parent, rules or Rules())
+def checked(path: Path, rules: CheckRules | None = None, **more: object) -> CheckReport:
+    return check(Source.model_validate({"path": str(path)} | more), path.parent, rules or CheckRules())
 
 
 def lines(path: Path, *rows: object) -> Path:
@@ -54,7 +54,7 @@ def test_damage_gets_its_code(tmp_path: Path, kind: str, number: int) -> None:
 def test_a_thousand_clean_rows_have_no_finding(tmp_path: Path) -> None:
     (tmp_path / "ok.png").write_bytes(picture())
     report = checked(lines(tmp_path / "rows.jsonl", *(sound(number) for number in range(1000))))
-    assert report == Report(1000, 1, {}, ())
+    assert report == CheckReport(1000, 1, {}, ())
 
 
 def test_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_bad_picture_is_told_with_every_row_an_odd_one_once(tmp_path: Path) ->
     rows = [shown(n, name) for n, name in enumerate(["no.jpg", "cmyk.jpg"] * 3)]
     report = checked(lines(tmp_path / "rows.jsonl", *rows))
     assert report.counts == {"image-missing": 3, "image-mode": 1} and report.bad_rows == 3
-    assert checked(tmp_path / "rows.jsonl", Rules(images="off")).counts == {}
+    assert checked(tmp_path / "rows.jsonl", CheckRules(images="off")).counts == {}
 
 
 def test_rows_of_no_format_are_named_by_their_keys(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_rows_of_no_format_are_named_by_their_keys(tmp_path: Path) -> None:
 
 def test_many_findings_are_counted_and_few_are_kept(tmp_path: Path) -> None:
     path = lines(tmp_path / "rows.jsonl", *(said(n, ("human", f"Q{n}"), ("gpt", "")) for n in range(300)))
-    report = checked(path, Rules(keep=2))
+    report = checked(path, CheckRules(keep=2))
     assert report.counts == {"answer-empty": 300} and len(report.findings) == 2
     assert report.findings[1] == Finding(
         "answer-empty",

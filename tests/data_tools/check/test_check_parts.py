@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from data_tools.check import check as under_test
-from data_tools.check.check import Judged, _chunks, _numbered, check, judged
+from data_tools.check.check import RowFindings, _chunks, _numbered, check, check_rows
 from data_tools.check.findings import Finding
-from data_tools.check.report import Report
-from data_tools.check.row_checks import Reading
-from data_tools.check.rules import Memory, Rules
+from data_tools.check.report import CheckReport
+from data_tools.check.row_checks import ParsedRow
+from data_tools.check.rules import CheckRules, CheckState
 from llm.config.schema import Source
 from llm.errors import Place, RecordError
 from llm.formats.conversation import Conversation, ImageRef, Message
@@ -29,9 +29,11 @@ def lines(path: Path, *rows: object) -> Source:
     return Source(path=str(path))
 
 
-def found(source: Source, rules: Rules, memory: Memory | None = None, held_out: bool = False) -> list[tuple[int, str]]:
+def found(
+    source: Source, rules: CheckRules, memory: CheckState | None = None, held_out: bool = False
+) -> list[tuple[int, str]]:
     """The rows with the code of every finding."""
-    rows = judged(source, Path(source.path).parent, rules, memory or Memory(), held_out)
+    rows = check_rows(source, Path(source.path).parent, rules, memory or CheckState(), held_out)
     return [(row.row, finding.code) for row in rows for finding in row.findings]
 
 
@@ -61,11 +63,11 @@ def test_what_stands_between_rows_is_no_row() -> None:
     assert [row for _, row in _numbered(rows)] == rows
 
 
-def reading(size: int) -> Reading:
+def reading(size: int) -> ParsedRow:
     """A row with a picture of so many bytes inside; 0: none, below: no conversation at all."""
     image = (ImageRef(data=bytes(size)),) if size > 0 else ()
     conversation = Conversation((Message("user", (*image, "Q")),), PLACE)
-    return Reading(1, RawRow(PLACE), "", (), conversation if size >= 0 else None)
+    return ParsedRow(1, RawRow(PLACE), "", (), conversation if size >= 0 else None)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,9 @@ def test_rows_are_held_up_to_a_count_and_a_size(
 
 def test_an_error_makes_a_row_bad_and_a_warning_does_not() -> None:
     error, warning = (Finding(code, PLACE, 1, "f", "x", "y") for code in ("row-type", "id-duplicate"))
-    assert [Judged(1, RawRow(PLACE), findings).bad for findings in ((), (warning,), (error,), (warning, error))] == [
+    assert [
+        RowFindings(1, RawRow(PLACE), findings).bad for findings in ((), (warning,), (error,), (warning, error))
+    ] == [
         False,
         False,
         True,
@@ -108,15 +112,15 @@ def test_progress_is_told_row_by_row(pictures: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(under_test, "ROWS", 2)
     source = lines(pictures / "r.jsonl", shown(1, "a.jpg"), said(2, ("human", "Q"), ("gpt", "A")), shown(3, "a.jpg"), 4)
     told: list[tuple[int, int]] = []
-    report = check(source, pictures, Rules(), lambda rows, images: told.append((rows, images)))
+    report = check(source, pictures, CheckRules(), lambda rows, images: told.append((rows, images)))
     assert told == [(1, 1), (2, 1), (3, 1), (4, 1)]
-    assert report == Report(4, 1, {"row-type": 1}, report.findings, 1)
+    assert report == CheckReport(4, 1, {"row-type": 1}, report.findings, 1)
 
 
 def test_a_source_without_a_row_says_so_once(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[]")
-    source, memory = Source(path=str(tmp_path / "a.json")), Memory()
-    (row,) = judged(source, tmp_path, Rules(), memory)
+    source, memory = Source(path=str(tmp_path / "a.json")), CheckState()
+    (row,) = check_rows(source, tmp_path, CheckRules(), memory)
     assert (row.row, row.raw, row.changed, memory.count) == (0, RawRow(Place(source.path)), False, 0)
     assert row.findings == (
         Finding(
@@ -129,24 +133,24 @@ def test_a_source_without_a_row_says_so_once(tmp_path: Path) -> None:
         ),
     )
     (tmp_path / "a.json").write_text("[3]")
-    assert found(source, Rules()) == [(1, "row-type")], "a row that is bad is one"
+    assert found(source, CheckRules()) == [(1, "row-type")], "a row that is bad is one"
 
 
 def test_faults_of_files_come_before_rows(tmp_path: Path) -> None:
     row = json.dumps(said(1, ("human", "Q"), ("gpt", "")))
     (tmp_path / "a.json").write_text(f"\ufeff[{row}]", encoding="utf-8")
     (tmp_path / "b.json").write_text(f"{row}\n{row}\n")
-    codes = found(Source(path=str(tmp_path)), Rules())
+    codes = found(Source(path=str(tmp_path)), CheckRules())
     assert codes[:2] == [(0, "json-bom"), (0, "json-suffix")]
     assert [row for row, _ in codes[2:]] == [1, 2, 3]
 
 
 def test_rows_of_earlier_sources_are_counted_and_remembered(tmp_path: Path) -> None:
-    memory = Memory()
+    memory = CheckState()
     first, second = said(1, ("human", "Q"), ("gpt", "A")), said(2, ("human", "R"), ("gpt", "B"))
-    assert found(lines(tmp_path / "a.jsonl", first, 3), Rules(), memory) == [(2, "row-type")] and memory.count == 2
+    assert found(lines(tmp_path / "a.jsonl", first, 3), CheckRules(), memory) == [(2, "row-type")] and memory.count == 2
     again: list[Json] = [first | {"id": "x"}, second, second | {"id": "y"}]
-    rows = list(judged(lines(tmp_path / "b.jsonl", *again), tmp_path, Rules(), memory))
+    rows = list(check_rows(lines(tmp_path / "b.jsonl", *again), tmp_path, CheckRules(), memory))
     told = [(row.row, finding.code, finding.found) for row in rows for finding in row.findings]
     assert told == [
         (1, "row-duplicate", "says the same as a row of an earlier source"),
@@ -154,8 +158,8 @@ def test_rows_of_earlier_sources_are_counted_and_remembered(tmp_path: Path) -> N
     ]
     assert memory.count == 5
     held = lines(tmp_path / "c.jsonl", second | {"id": "z"}, said(4, ("human", "S"), ("gpt", "C")))
-    assert found(held, Rules(), memory, held_out=True) == [(1, "row-leak")]
-    assert found(lines(tmp_path / "d.jsonl", said(4, ("human", "S"), ("gpt", "C"))), Rules(), memory) == []
+    assert found(held, CheckRules(), memory, held_out=True) == [(1, "row-leak")]
+    assert found(lines(tmp_path / "d.jsonl", said(4, ("human", "S"), ("gpt", "C"))), CheckRules(), memory) == []
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------
@@ -163,10 +167,10 @@ def test_rows_of_earlier_sources_are_counted_and_remembered(tmp_path: Path) -> N
 
 def test_how_closely_pictures_are_looked_at(pictures: Path) -> None:
     source = lines(pictures / "r.jsonl", shown(1, "cut.jpg"), shown(2, "gone.jpg"))
-    assert found(source, Rules()) == [(1, "image-broken"), (2, "image-missing")]
-    assert found(source, Rules(images="header")) == [(2, "image-missing")]
-    memory = Memory()
-    assert found(source, Rules(images="off"), memory) == [] and memory.looked == 0
+    assert found(source, CheckRules()) == [(1, "image-broken"), (2, "image-missing")]
+    assert found(source, CheckRules(images="header")) == [(2, "image-missing")]
+    memory = CheckState()
+    assert found(source, CheckRules(images="off"), memory) == [] and memory.looked == 0
 
 
 @pytest.fixture
@@ -189,12 +193,12 @@ def test_a_sound_picture_is_opened_once_and_a_broken_one_is_told_each_time(
     monkeypatch.setattr(under_test, "ROWS", 2)
     names = ["a.jpg", "cut.jpg", "a.jpg", "cut.jpg", "b.jpg"]
     source = lines(pictures / "r.jsonl", *(shown(number, name) for number, name in enumerate(names)))
-    memory = Memory()
-    assert found(source, Rules(), memory) == [(2, "image-broken"), (4, "image-broken")]
+    memory = CheckState()
+    assert found(source, CheckRules(), memory) == [(2, "image-broken"), (4, "image-broken")]
     assert looked_at == ["a.jpg", "cut.jpg", "cut.jpg", "b.jpg"] and memory.looked == 4
     other = lines(pictures / "s.jsonl", shown(7, "a.jpg"))
-    assert found(other, Rules(), memory) == [] and len(looked_at) == 4, "nor for the next source"
-    assert found(other, Rules(), memory, held_out=True) == [(1, "row-leak"), (1, "image-leak")]
+    assert found(other, CheckRules(), memory) == [] and len(looked_at) == 4, "nor for the next source"
+    assert found(other, CheckRules(), memory, held_out=True) == [(1, "row-leak"), (1, "image-leak")]
     assert looked_at[4:] == ["a.jpg"], "for validation it is, to tell whether it was seen"
 
 
@@ -204,12 +208,12 @@ def test_a_warning_about_a_picture_is_told_with_the_first_row(pictures: Path) ->
     rows = [dict(row, conversations=[{"from": "human", "value": f"<image><image>{n}"}, {"from": "gpt", "value": "A"}])
             for n, row in enumerate(shown(number, ["cmyk.jpg", "a.jpg"]) for number in range(2))]  # fmt: skip
     source = lines(pictures / "r.jsonl", *rows)
-    assert found(source, Rules()) == [(1, "image-mode")]
+    assert found(source, CheckRules()) == [(1, "image-mode")]
 
 
 @pytest.mark.parametrize(("leaks", "codes"), [(True, [1, 2]), (False, [1])])
 def test_validation_shows_no_picture_of_training_under_any_name(pictures: Path, leaks: bool, codes: list[int]) -> None:
-    memory, rules = Memory(), Rules(leaks=leaks)
+    memory, rules = CheckState(), CheckRules(leaks=leaks)
     assert found(lines(pictures / "r.jsonl", shown(1, "a.jpg")), rules, memory) == []
     held = lines(pictures / "s.jsonl", shown(2, "a.jpg"), shown(3, "copy.jpg"), shown(4, "b.jpg"))
     assert found(held, rules, memory, held_out=True) == [(number, "image-leak") for number in codes]
@@ -232,7 +236,7 @@ def test_rows_that_name_urls_are_read_again_as_files(pictures: Path) -> None:
 
     names = ["http://x/a.jpg", "a.jpg", "http://x/gone", "http://x/cut.jpg", "http://x/missing.jpg"]
     source = lines(pictures / "r.jsonl", *(shown(number, name) for number, name in enumerate(names)))
-    rows = list(judged(source, pictures, Rules(fetch=fetch), Memory()))
+    rows = list(check_rows(source, pictures, CheckRules(fetch=fetch), CheckState()))
     assert [(row.row, [finding.code for finding in row.findings], row.changed) for row in rows] == [
         (1, ["image-fetched"], True),
         (2, [], False),
@@ -243,4 +247,4 @@ def test_rows_that_name_urls_are_read_again_as_files(pictures: Path) -> None:
     assert sorted(asked) == [(number, str(pictures)) for number in (1, 3, 4, 5)]
     told = rows[0].findings[0]
     assert (told.field, told.found) == ("image", "downloaded; the row still names the URL")
-    assert found(source, Rules()) == [(number, "image-url") for number in (1, 3, 4, 5)]
+    assert found(source, CheckRules()) == [(number, "image-url") for number in (1, 3, 4, 5)]

@@ -10,8 +10,8 @@ import pyarrow.parquet
 import pytest
 
 from data_tools.check.check import check
-from data_tools.check.fix import Fixed, fix
-from data_tools.check.rules import Rules
+from data_tools.check.fix import FixResult, fix
+from data_tools.check.rules import CheckRules
 from llm.config.schema import Source
 from llm.errors import ConfigError, RunError
 from tests.data_tools.damage import picture, shown
@@ -23,15 +23,15 @@ EMPTY = '{"id": 2, "conversations": [{"from": "human", "value": "你"}, {"from":
 CUT = '{"id": 3, "conversations": [{"from": "hum'
 
 
-def fixed(path: Path, out: Path) -> Fixed:
+def fixed(path: Path, out: Path) -> FixResult:
     before = path.read_bytes() if path.is_file() else b""
-    found = fix(Source(path=str(path)), path.parent, out, Rules())
+    found = fix(Source(path=str(path)), path.parent, out, CheckRules())
     assert not path.is_file() or path.read_bytes() == before
     assert sorted(out.parent.glob(".*")) == [], "no partial file is left"
     return found
 
 
-def quarantine(found: Fixed) -> list[dict[str, Any]]:
+def quarantine(found: FixResult) -> list[dict[str, Any]]:
     return [json.loads(line) for line in found.quarantine.read_text(encoding="utf-8").splitlines()]
 
 
@@ -108,7 +108,7 @@ def test_a_cleaned_file_is_clean(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\n".join([GOOD, EMPTY, CUT]), encoding="utf-8")
     found = fixed(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
     assert found.report.counts == {"json-cut": 1, "answer-empty": 1}
-    assert check(Source(path=str(tmp_path / "b.jsonl")), tmp_path, Rules()).counts == {}
+    assert check(Source(path=str(tmp_path / "b.jsonl")), tmp_path, CheckRules()).counts == {}
 
 
 def test_the_command(tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:

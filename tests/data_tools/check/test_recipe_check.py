@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from data_tools.check.recipe_check import check_recipe
-from data_tools.check.rules import Rules
+from data_tools.check.rules import CheckRules
 from llm.errors import ConfigError
 from tests.data_tools.damage import picture, said, shown
 from tests.llm.conftest import save_llama
@@ -36,12 +36,12 @@ def test_lengths_tokens_and_leaks(tmp_path: Path) -> None:
         said(4, short, ("gpt", "A4")),
     )
     held = lines(tmp_path / "held.jsonl", said(9, short, ("gpt", "A4")), said(10, short, ("gpt", "A5")))
-    report = check_recipe(recipe(tmp_path, llm, train, held, max_length=100), Rules())
+    report = check_recipe(recipe(tmp_path, llm, train, held, max_length=100), CheckRules())
     assert report.counts == {"token-literal": 1, "too-long": 1, "row-leak": 1} and report.rows == 6
     found = {finding.code: (Path(finding.place.file).name, finding.row) for finding in report.findings}
     assert found == {"too-long": ("train.jsonl", 2), "token-literal": ("train.jsonl", 3), "row-leak": ("held.jsonl", 1)}
-    assert check_recipe(recipe(tmp_path, llm, train, max_length=2000), Rules()).counts == {"token-literal": 1}
-    tight = check_recipe(recipe(tmp_path, llm, train, max_length=2000, system="S" * 9000), Rules())
+    assert check_recipe(recipe(tmp_path, llm, train, max_length=2000), CheckRules()).counts == {"token-literal": 1}
+    tight = check_recipe(recipe(tmp_path, llm, train, max_length=2000, system="S" * 9000), CheckRules())
     assert tight.counts["too-long"] == 4, "the recipe's own system prompt counts"
 
 
@@ -51,7 +51,7 @@ def test_pictures_in_training_and_validation_under_any_name(tmp_path: Path) -> N
     (tmp_path / "copy.png").write_bytes((tmp_path / "a.png").read_bytes())
     train = lines(tmp_path / "train.jsonl", shown(1, "a.png"))
     rows = [shown(2, "b.png"), shown(3, "copy.png"), shown(4, "a.png"), shown(5, "a.png")]
-    report = check_recipe(recipe(tmp_path, "no-model", train, lines(tmp_path / "held.jsonl", *rows)), Rules())
+    report = check_recipe(recipe(tmp_path, "no-model", train, lines(tmp_path / "held.jsonl", *rows)), CheckRules())
     assert report.counts == {"image-leak": 2} and [finding.row for finding in report.findings] == [2, 3]
     (note,) = report.notes
     assert note.startswith("small: lengths and special tokens not checked") and "no-model" in note
@@ -61,4 +61,4 @@ def test_a_recipe_without_data(tmp_path: Path) -> None:
     path = tmp_path / "export.yaml"
     path.write_text("name: x\nout: y\nstage: export\nrun: z\n")
     with pytest.raises(ConfigError, match="reads no data"):
-        check_recipe(str(path), Rules())
+        check_recipe(str(path), CheckRules())

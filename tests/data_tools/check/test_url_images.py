@@ -16,8 +16,8 @@ import pytest
 
 from data_tools.check.check import check
 from data_tools.check.fix import fix
-from data_tools.check.rules import Rules
-from data_tools.check.url_images import Fetcher, download, is_public
+from data_tools.check.rules import CheckRules
+from data_tools.check.url_images import ImageDownloader, download, is_public
 from llm.config.schema import Source
 from llm.errors import ConfigError
 from tests.data_tools.damage import picture, shown
@@ -121,12 +121,12 @@ def rows(folder: Path, *urls: str) -> Path:
 def test_a_cleaned_file_names_the_downloaded_pictures(tmp_path: Path, server: str) -> None:
     path = rows(tmp_path, f"{server}/ok.png", f"{server}/gone", f"{server}/text", f"{server}/ok.png")
     before = path.read_bytes()
-    source, rules = Source(path=str(path)), Rules(fetch=Fetcher(tmp_path / "web", allowed=local))
-    assert check(source, tmp_path, Rules()).counts == {"image-url": 4}
+    source, rules = Source(path=str(path)), CheckRules(fetch=ImageDownloader(tmp_path / "web", allowed=local))
+    assert check(source, tmp_path, CheckRules()).counts == {"image-url": 4}
     assert _Server.asked == []
     fixed = fix(source, tmp_path, tmp_path / "out.jsonl", rules)
     assert fixed.report.counts == {"image-fetch": 2, "image-fetched": 2} and (fixed.kept, fixed.quarantined) == (2, 2)
-    found = check(Source(path=str(tmp_path / "out.jsonl")), tmp_path, Rules())
+    found = check(Source(path=str(tmp_path / "out.jsonl")), tmp_path, CheckRules())
     assert found.counts == {} and (found.rows, found.images) == (2, 1)
     (picture_file,) = (tmp_path / "web").iterdir()
     assert picture_file.read_bytes() == PICTURE and path.read_bytes() == before
@@ -134,7 +134,7 @@ def test_a_cleaned_file_names_the_downloaded_pictures(tmp_path: Path, server: st
 
 def test_private_addresses_are_refused_by_default(tmp_path: Path, server: str) -> None:
     path = rows(tmp_path, f"{server}/ok.png")
-    report = check(Source(path=str(path)), tmp_path, Rules(fetch=Fetcher(tmp_path / "web")))
+    report = check(Source(path=str(path)), tmp_path, CheckRules(fetch=ImageDownloader(tmp_path / "web")))
     assert report.counts == {"image-fetch": 1} and _Server.asked == [] and not (tmp_path / "web").exists()
 
 
@@ -142,7 +142,7 @@ def test_the_folder_must_be_where_rows_can_name_it(tmp_path: Path, server: str) 
     (tmp_path / "data").mkdir()
     path = rows(tmp_path / "data", f"{server}/ok.png")
     with pytest.raises(ConfigError, match="inside the image folder"):
-        check(Source(path=str(path)), tmp_path, Rules(fetch=Fetcher(tmp_path / "web", allowed=local)))
+        check(Source(path=str(path)), tmp_path, CheckRules(fetch=ImageDownloader(tmp_path / "web", allowed=local)))
 
 
 PAUSE = 0.05  # seconds between two pieces: far within every timeout of a socket
@@ -222,7 +222,11 @@ def test_redirects_share_the_limit(monkeypatch: pytest.MonkeyPatch, server: str)
 
 
 def test_a_resolver_that_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
+    def resolve(*_: object, **__: object) -> list[object]:
+        time.sleep(2)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     is_late("http://example.org/x.png")
 
 
@@ -250,7 +254,7 @@ def test_what_a_server_says_is_cut_short(monkeypatch: pytest.MonkeyPatch, tmp_pa
     report = check(
         Source(path=str(rows(tmp_path, f"http:{dripping}"))),
         tmp_path,
-        Rules(fetch=Fetcher(tmp_path / "web", allowed=local)),
+        CheckRules(fetch=ImageDownloader(tmp_path / "web", allowed=local)),
     )
     (finding,) = report.findings
     assert "the server answers 500 nono" in finding.found and len(finding.found) < 400

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from data_tools.check.check import check as check_source
 from data_tools.check.findings import CODES
-from data_tools.check.rules import Rules
+from data_tools.check.rules import CheckRules
 from llm.config.schema import Source
 from llm.errors import Place, RecordError
 from llm.formats.conversation import ROLES, Conversation, Message, check
@@ -112,7 +112,7 @@ def test_any_bytes_are_rows_or_coded_errors(
     path.write_bytes(content)
     for row in each_row(path):
         assert row.error is None or row.error.code in CODES
-    report = check_source(Source(path=str(path)), path.parent, Rules(images="off"))
+    report = check_source(Source(path=str(path)), path.parent, CheckRules(images="off"))
     assert report.counts.keys() <= CODES.keys()
 
 

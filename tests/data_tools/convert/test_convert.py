@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data_tools.convert.convert import Account, Wish, convert
+from data_tools.convert.convert import ConvertOptions, ConvertReport, convert
 from data_tools.convert.readers import TABLES
 from data_tools.convert.writers import FEATURES, WRITERS, joined
 from llm.config.schema import Source
@@ -141,11 +141,11 @@ def test_there_and_back(tmp_path: Path, name: str, to: str) -> None:
     (before, _) = read(source, Path())
     if impossible := REFUSES[to] & set(sample.has):
         with pytest.raises(RecordError) as caught:
-            convert(Wish(source, out, to))
+            convert(ConvertOptions(source, out, to))
         assert caught.value.place.line == 1 and any(FEATURES[it][1] in caught.value.found for it in impossible)
         assert not out.exists()
         return
-    account = convert(Wish(source, out, to))
+    account = convert(ConvertOptions(source, out, to))
     back = list(read(Source(path=str(out), format=READ_AS[to]), Path()))
     losses = LOSES.get(to, set())
     assert [item.messages for item in back] == [less(before.messages, losses)] * 2
@@ -181,7 +181,7 @@ def test_the_same_in_the_other_containers(tmp_path: Path, to: str, suffix: str) 
             continue
         source, out = given(tmp_path, sample), tmp_path / f"out{suffix}"
         (before,) = read(source, Path())
-        convert(Wish(source, out, to))
+        convert(ConvertOptions(source, out, to))
         (back,) = read(Source(path=str(out), format=READ_AS[to]), Path())
         wanted = less(before.messages, LOSES.get(to, set()))
         assert back.messages == (tuple(map(with_bytes, wanted)) if suffix == ".parquet" else wanted)
@@ -248,7 +248,7 @@ def test_rows_as_written_by_hand(tmp_path: Path, to: str) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps(row), encoding="utf-8")
     source = Source(path=str(tmp_path / "rows.jsonl"))
     for name in ("out.json", "out.jsonl"):
-        convert(Wish(source, tmp_path / name, to))
+        convert(ConvertOptions(source, tmp_path / name, to))
     line = json.dumps(wanted, ensure_ascii=False)
     assert (tmp_path / "out.json").read_text(encoding="utf-8") == f"[\n{line}\n]\n"
     assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == line + "\n"
@@ -262,15 +262,15 @@ def test_the_courses_and_llavas_records_load_as_they_are(tmp_path: Path) -> None
     llava = [CAPTION, {"id": "t", "conversations": TURNS}, SEVERAL]
     for rows, to in ((course, "messages"), (llava, "openai")):
         (tmp_path / "in.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-        convert(Wish(Source(path=str(tmp_path / "in.json")), tmp_path / "out.jsonl", to))
+        convert(ConvertOptions(Source(path=str(tmp_path / "in.json")), tmp_path / "out.jsonl", to))
         before = [one.messages for one in read(Source(path=str(tmp_path / "in.json")), Path())]
         assert [one.messages for one in read(Source(path=str(tmp_path / "out.jsonl")), Path())] == before
     assert before[1] == ONE and len(before[2][3].parts) == 2
 
 
-def account_of(folder: Path, rows: list[Json], to: str, **more: bool) -> Account:
+def account_of(folder: Path, rows: list[Json], to: str, **more: bool) -> ConvertReport:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return convert(Wish(Source(path=str(folder / "rows.jsonl")), folder / "out.jsonl", to, **more))
+    return convert(ConvertOptions(Source(path=str(folder / "rows.jsonl")), folder / "out.jsonl", to, **more))
 
 
 def test_what_is_lost_is_said_and_counted(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_the_reader_is_named_where_auto_would_err(tmp_path: Path) -> None:
     assert not any("auto takes it" in line for line in lines)
     (tmp_path / "rows.jsonl").write_text('{"text": "### Human: Q"}\n')
     source = Source(path=str(tmp_path / "rows.jsonl"), format="text")
-    lines = convert(Wish(source, tmp_path / "out.jsonl", "text")).lines()
+    lines = convert(ConvertOptions(source, tmp_path / "out.jsonl", "text")).lines()
     assert lines[-1] == "read it with format: text, since auto takes it for oasst1"
 
 
@@ -337,19 +337,19 @@ def test_a_refused_row_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_wishes_that_cannot_be_obeyed(tmp_path: Path, out: str, more: dict[str, object], message: str) -> None:
     source = given(tmp_path, SAMPLES["llava"])
     with pytest.raises(ConfigError, match=message):
-        convert(Wish(source, tmp_path / out, **({"to": "llava"} | more)))
+        convert(ConvertOptions(source, tmp_path / out, **({"to": "llava"} | more)))
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
 def test_more_places_that_are_refused(tmp_path: Path) -> None:
     source = given(tmp_path, SAMPLES["llava"])
     with pytest.raises(ConfigError, match="format lava is not read. Known are auto, preference.*easy_vqa"):
-        convert(Wish(source.model_copy(update={"format": "lava"}), tmp_path / "o.json", "text"))
+        convert(ConvertOptions(source.model_copy(update={"format": "lava"}), tmp_path / "o.json", "text"))
     with pytest.raises(ConfigError, match="the input is there"):  # it would be read the next time
-        convert(Wish(Source(path=str(tmp_path)), tmp_path / "new" / "o.json", "text"))
+        convert(ConvertOptions(Source(path=str(tmp_path)), tmp_path / "new" / "o.json", "text"))
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(RunError, match="folder.json"):
-        convert(Wish(source, tmp_path / "folder.json", "llava"))
+        convert(ConvertOptions(source, tmp_path / "folder.json", "llava"))
     assert set(TABLES) & set(READERS) == set()
 
 
@@ -369,7 +369,7 @@ def test_rows_are_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(module, "joined", noted)
     monkeypatch.setattr(module, "write_rows", writes)
-    convert(Wish(given(tmp_path, SAMPLES["llava"], rows=3), tmp_path / "o.json", "llava"))
+    convert(ConvertOptions(given(tmp_path, SAMPLES["llava"], rows=3), tmp_path / "o.json", "llava"))
     assert order == ["read", "write"] * 3
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from data_tools.convert.convert import Account, Wish, convert
+from data_tools.convert.convert import ConvertOptions, ConvertReport, convert
 from llm.config.schema import Source
 from llm.errors import ConfigError, ImageError
 from llm.formats.conversation import ImageRef
@@ -45,8 +45,8 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def run(data: Path, out: Path, to: str = "llava", **more: bool) -> Account:
-    return convert(Wish(Source(path=str(data / "rows.json"), images=str(data / "pics")), out, to, **more))
+def run(data: Path, out: Path, to: str = "llava", **more: bool) -> ConvertReport:
+    return convert(ConvertOptions(Source(path=str(data / "rows.json"), images=str(data / "pics")), out, to, **more))
 
 
 def colours(path: Path, images: str = "") -> list[list[str]]:
@@ -95,7 +95,7 @@ def test_parquet_carries_its_pictures(data: Path, tmp_path: Path, to: str) -> No
     assert describe(Source(path=str(out)), Path())[0] == ("llava" if to == "llava" else "openai")
     assert colours(out) == WANTED
     back = tmp_path / "back" / "rows.json"
-    convert(Wish(Source(path=str(out)), back, "llava"))
+    convert(ConvertOptions(Source(path=str(out)), back, "llava"))
     assert colours(back) == WANTED
     names = {path.name for path in (tmp_path / "back" / "rows_images").iterdir()}
     assert names == {hashlib.sha256(encoded(it, "PNG")).hexdigest()[:24] + ".png" for it in ("red", "blue")}
@@ -118,7 +118,10 @@ def test_a_published_cauldron_file_becomes_llava(tmp_path: Path) -> None:
     texts = [{"user": "Q", "assistant": "A", "source": "x"}, {"user": "Q2", "assistant": "B", "source": "x"}]
     images = [{"bytes": encoded("red", kind), "path": None} for kind in ("JPEG", "WEBP")]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"images": images, "texts": texts}]), tmp_path / "a.parquet")
-    assert convert(Wish(Source(path=str(tmp_path / "a.parquet")), tmp_path / "out.json", "llava")).format == "cauldron"
+    assert (
+        convert(ConvertOptions(Source(path=str(tmp_path / "a.parquet")), tmp_path / "out.json", "llava")).format
+        == "cauldron"
+    )
     (row,) = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert [Path(name).suffix for name in row["image"]] == [".jpg", ".webp"] and "id" not in row
     assert row["conversations"][0] == {"from": "human", "value": "<image>\n<image>\nQ"}
@@ -144,8 +147,8 @@ def test_bytes_beside_files_elsewhere_need_copies(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps(llava("a.png", url)))
     source, out = Source(path=str(tmp_path / "rows.jsonl")), tmp_path / "new" / "out.jsonl"
     with pytest.raises(ConfigError, match="others are bytes that are written beside it. Add --copy-images"):
-        convert(Wish(source, out, "llava"))
-    convert(Wish(source, out, "llava", copy_images=True))
+        convert(ConvertOptions(source, out, "llava"))
+    convert(ConvertOptions(source, out, "llava", copy_images=True))
     assert colours(out) == [["red", "blue"]]
-    convert(Wish(source, tmp_path / "out.jsonl", "messages"))
+    convert(ConvertOptions(source, tmp_path / "out.jsonl", "messages"))
     assert colours(tmp_path / "out.jsonl") == [["red", "blue"]]

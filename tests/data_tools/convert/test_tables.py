@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from data_tools.convert.coco import POINT
-from data_tools.convert.convert import Account, Wish, convert
+from data_tools.convert.convert import ConvertOptions, ConvertReport, convert
 from data_tools.convert.readers import detect_tables
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, EyegraftError, RecordError
@@ -71,11 +71,11 @@ def write(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def run(folder: Path, name: str, annotations: str = "", **more: str) -> Account:
+def run(folder: Path, name: str, annotations: str = "", **more: str) -> ConvertReport:
     given = {"images": str(folder / "pictures")} | more
     second = folder / annotations if annotations else None
     return convert(
-        Wish(Source.model_validate({"path": str(folder / name)} | given), folder / "o.jsonl", "llava", second)
+        ConvertOptions(Source.model_validate({"path": str(folder / name)} | given), folder / "o.jsonl", "llava", second)
     )
 
 
@@ -129,14 +129,14 @@ def test_easy_vqa_is_a_folder(tmp_path: Path) -> None:
     rows = [["is it red?", "no", 3], ["什么形状？", "circle", 3], ["is it blue?", "yes", 1]]
     write(tmp_path / "train" / "questions.json", rows)
     source = Source(path=str(tmp_path / "train"))
-    assert convert(Wish(source, tmp_path / "o.jsonl", "llava")).format == "easy_vqa"
+    assert convert(ConvertOptions(source, tmp_path / "o.jsonl", "llava")).format == "easy_vqa"
     records = found(tmp_path)
     blue = ImageRef(str(tmp_path / "train" / "images" / "1.png"))
     assert records[0] == ("1", (user(blue, "is it blue?"), bot("yes")))
     assert records[1][0] == "3" and {one.text for one in records[1][1]} == {"is it red?", "no", "什么形状？", "circle"}
     write(tmp_path / "train" / "questions.json", [*rows, ["is it?", "yes"]])
     with pytest.raises(RecordError, match=r"questions.json:\d+: record: is not \[question, answer, image\]"):
-        convert(Wish(source, tmp_path / "o.jsonl", "llava"))
+        convert(ConvertOptions(source, tmp_path / "o.jsonl", "llava"))
 
 
 def test_tables_are_told_from_rows(folder: Path) -> None:
@@ -210,7 +210,7 @@ def test_second_files_and_pickles(folder: Path) -> None:
         run(folder, "questions.json", "gone.json")
     with pytest.raises(ConfigError, match="the input is there"):
         given = Source(path=str(folder / "questions.json"))
-        convert(Wish(given, folder / "answers.json", "llava", folder / "answers.json"))
+        convert(ConvertOptions(given, folder / "answers.json", "llava", folder / "answers.json"))
 
 
 def test_one_row_that_names_many_pictures_is_no_table(folder: Path) -> None:

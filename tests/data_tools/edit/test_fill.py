@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from data_tools.edit.fill import Filled, fill
+from data_tools.edit.fill import FillResult, fill
 from llm.errors import ConfigError, RecordError
 from vlm.app.cli import app
 
@@ -19,7 +19,7 @@ def test_every_field_is_filled_and_counted(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
     done = fill(tmp_path / "a.json", tmp_path / "b.json", "小{{NAME}}", " the team ")
-    assert done == Filled({"NAME": 3, "AUTHOR": 2}, rows=3, changed=2)
+    assert done == FillResult({"NAME": 3, "AUTHOR": 2}, rows=3, changed=2)
     first, second, third = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
     assert first["output"] == "Hello! I am 小{{NAME}}, an AI assistant developed by the team."
     assert second == {

@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from data_tools.edit.rename import Renamed, rename
+from data_tools.edit.rename import RenameResult, rename
 from llm.errors import ConfigError, DataError, RecordError, RunError
 from llm.formats import json_stream
 
@@ -35,7 +35,7 @@ def write_json(path: Path) -> Path:
 def test_every_text_field_is_renamed_and_counted(tmp_path: Path) -> None:
     source, out = write_json(tmp_path / "a.json"), tmp_path / "new" / "b.json"
     done = rename("Ann", r"Bo \1", source, out)
-    assert done == Renamed({"system": 1, "messages.content": 4, "conversations.value": 2}, rows=2, changed=2)
+    assert done == RenameResult({"system": 1, "messages.content": 4, "conversations.value": 2}, rows=2, changed=2)
     first, second = json.loads(out.read_text(encoding="utf-8"))
     assert (first["id"], first["image"], first["Ann"]) == ("Ann-1", "Ann/1.png", 3)
     assert first["system"] == r"You are Bo \1."
@@ -64,7 +64,7 @@ def test_lines_without_the_name_keep_every_byte_and_all_keep_their_ends(tmp_path
     source.write_bytes(
         "\ufeff".encode() + kept + b"\r\n\r\n" + '{"output": "我是小睛助手"}\r\n{"output": "小睛，小睛睛"}'.encode()
     )
-    assert rename("小睛", "阿明", source, out) == Renamed({"output": 3}, rows=3, changed=2)
+    assert rename("小睛", "阿明", source, out) == RenameResult({"output": 3}, rows=3, changed=2)
     assert out.read_bytes() == kept + b"\r\n\r\n" + '{"output": "我是阿明助手"}\r\n{"output": "阿明，阿明睛"}'.encode()
 
 
@@ -86,7 +86,7 @@ def test_parquet_keeps_its_columns_and_its_pictures(tmp_path: Path) -> None:
     schema = schema.set(3, pyarrow.field("n", pyarrow.int16())).with_metadata({"huggingface": "features"})
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), tmp_path / "a.parquet")
     done = rename("Ann", "小明", tmp_path / "a.parquet", tmp_path / "b.parquet")
-    assert done == Renamed({"text": 150}, rows=150, changed=150)
+    assert done == RenameResult({"text": 150}, rows=150, changed=150)
     table = pyarrow.parquet.read_table(tmp_path / "b.parquet")
     assert table.schema.equals(pyarrow.parquet.read_schema(tmp_path / "a.parquet"), check_metadata=True)
     assert table.schema.field("n").type == pyarrow.int16()
@@ -119,7 +119,7 @@ def test_a_big_file_is_renamed_a_row_at_a_time(tmp_path: Path, monkeypatch: pyte
 
 def test_a_name_that_is_not_there_counts_nothing(tmp_path: Path) -> None:
     out = tmp_path / "b.json"
-    assert rename("Zed", "Bo", write_json(tmp_path / "a.json"), out) == Renamed({}, rows=2, changed=0)
+    assert rename("Zed", "Bo", write_json(tmp_path / "a.json"), out) == RenameResult({}, rows=2, changed=0)
     assert json.loads(out.read_text(encoding="utf-8")) == ROWS
 
 

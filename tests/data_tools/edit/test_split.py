@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from data_tools.edit.leak_groups import drawn, group, row_keys
-from data_tools.edit.split import Split, split
+from data_tools.edit.leak_groups import drawn, group, record_keys
+from data_tools.edit.split import SplitResult, split
 from data_tools.edit.split_sizes import assign, read_shares
 from llm.config.schema import Source
 from llm.data.corpus import hold_out
@@ -40,7 +40,7 @@ def write(path: Path, rows: list[Json]) -> Source:
     return Source(path=str(path))
 
 
-def sides(done: Split) -> list[list[Json]]:
+def sides(done: SplitResult) -> list[list[Json]]:
     return [[json.loads(line) for line in side.path.read_text(encoding="utf-8").splitlines()] for side in done.sides]
 
 
@@ -167,7 +167,7 @@ def test_training_draws_pictures_the_same_way(tmp_path: Path) -> None:
     source = write(tmp_path / "a.jsonl", [row(str(n), [f"子/{n}.png"]) for n in range(20)])
     keys = [first_64_bits(f"子/{n}.png") for n in range(20)]
     order = [first_64_bits(f"7:{key}") for key in keys]
-    assert group(row_keys(source, Path(), False)).draws == keys
+    assert group(record_keys(source, Path(), False)).draws == keys
     assert [drawn(7, key) for key in keys] == order
     corpus: Any = Keys(np.array(keys, np.uint64))
     _, held = hold_out(corpus, 0.3, 7)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from data_tools.generate.identity import LANGUAGES, IdentityData, Row, build_identity, write_identity
+from data_tools.generate.identity import LANGUAGES, IdentityData, IdentityRecord, build_identity, write_identity
 from data_tools.generate.self_answers import rehearse
 from llm.chat.sampling import Sampling
 from llm.errors import ConfigError, RunError
@@ -26,7 +26,7 @@ def made(lang: str, seed: int = 0) -> IdentityData:
     return build_identity(*NAMES[lang], lang, seed)
 
 
-def said(row: Row, role: str) -> list[str]:
+def said(row: IdentityRecord, role: str) -> list[str]:
     return [message["content"] for message in row["messages"] if message["role"] == role]
 
 
@@ -35,7 +35,7 @@ def normal(question: str) -> str:
     return re.sub(r"\W+", " ", question.lower()).strip()
 
 
-def is_identity(row: Row, name: str) -> bool:
+def is_identity(row: IdentityRecord, name: str) -> bool:
     return any(name in answer for answer in said(row, "assistant"))
 
 
@@ -119,7 +119,7 @@ def test_the_same_seed_gives_the_same_set() -> None:
     assert made("en", 1).held_out == made("en").held_out
 
 
-def is_chinese(row: Row) -> bool:
+def is_chinese(row: IdentityRecord) -> bool:
     return any("\u4e00" <= letter <= "\u9fff" for text in said(row, "user") for letter in text)
 
 
@@ -195,7 +195,7 @@ def test_the_files_hold_the_three_lists(tmp_path: Path) -> None:
 class _Written:
     """Answers each question as a file of records does."""
 
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: list[IdentityRecord]) -> None:
         self.answers_by = {q: a for row in rows for q, a in zip(said(row, "user"), said(row, "assistant"), strict=True)}
         self.asked: list[str] = []
 
@@ -228,7 +228,7 @@ def test_the_quickstart_lists_are_this_generators_and_general_questions_are_new(
     Here the file itself plays the model, whose weights a test has not.
     """
     rows = json.loads((QUICKSTART / "identity" / "train.json").read_text(encoding="utf-8"))
-    data = build_identity("Iris", "Eyegraft", "en", retell=partial(rehearse, chat_model=_Written(rows)))
+    data = build_identity("Iris", "Eyegraft", "en", rehearse=partial(rehearse, chat_model=_Written(rows)))
     assert data.train != made("en").train
     for name, made_now in (("train", data.train), ("held_out", data.held_out), ("others", data.others)):
         assert json.loads((QUICKSTART / "identity" / f"{name}.json").read_text(encoding="utf-8")) == made_now, (

@@ -10,8 +10,8 @@ import pytest
 from data_tools.generate import identity
 from data_tools.generate.identity import (
     PERSONAL,
+    LanguageTexts,
     Topic,
-    Words,
     _filled,
     _held_out,
     _identity_turns,
@@ -28,8 +28,8 @@ from data_tools.generate.identity import (
 SYSTEM = ("S1", "S2")
 
 
-def words(*topics: Topic, ordinary: tuple[tuple[str, str], ...] = (), others: tuple[str, ...] = ()) -> Words:
-    return Words(SYSTEM, topics, ordinary, others)
+def words(*topics: Topic, ordinary: tuple[tuple[str, str], ...] = (), others: tuple[str, ...] = ()) -> LanguageTexts:
+    return LanguageTexts(SYSTEM, topics, ordinary, others)
 
 
 def user(text: str) -> dict[str, str]:
@@ -189,13 +189,13 @@ def test_ordinary_chat_fills_up_and_personal_turns_come_twice_as_often(count: in
 
 # The whole set --------------------------------------------------------------------------------------------------------
 
-ENGLISH = Words(
+ENGLISH = LanguageTexts(
     SYSTEM,
     (Topic(("Who are you?", "Name?"), ("Who is there?",), ("I am {name}.", "{name}, by {author}.")),),
     (("Sky?", "blue"), ("Iris?", "a flower"), ("Sea?", "deep"), ("Sun?", "hot")),
     ("What is an iris?", "What is a rose?"),
 )
-CHINESE = Words(
+CHINESE = LanguageTexts(
     SYSTEM,
     (Topic(tuple(f"谁{n}？" for n in range(6)), ("谁？",), ("{name}。", "是{name}。")),),
     (("天？", "蓝"), ("海？", "深"), ("日？", "热")),
@@ -239,7 +239,7 @@ def test_the_whole_set_takes_other_answers_of_ordinary_chat() -> None:
     def retold(turns: Any) -> Any:
         return [(question, "Iris says so" if question == "Sky?" else "so") for question, _ in turns]
 
-    data = build_identity("Iris", "us", "en", retell=retold)
+    data = build_identity("Iris", "us", "en", rehearse=retold)
     asked = Counter(message["content"] for row in data.train for message in row["messages"])
     assert asked["so"] >= 5 and not {"blue", "deep", "hot"} & asked.keys()
     assert "Sky?" not in asked, "an answer with the name in it is left out as well"

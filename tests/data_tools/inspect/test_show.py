@@ -14,10 +14,10 @@ from playwright.sync_api import sync_playwright
 from rich.console import Console
 from typer.testing import CliRunner
 
-from data_tools.inspect.show import Shown, ShownSample, show
+from data_tools.inspect.show import ShownRecords, ShownSample, show
 from data_tools.inspect.show_page import page, thumbnail
 from data_tools.inspect.show_text import print_shown
-from data_tools.inspect.target import find_subject
+from data_tools.inspect.target import find_target
 from llm.errors import DataError, ImageError
 from llm.formats.conversation import ImageRef
 from tests.llm.conftest import tiny_llama  # noqa: F401  # a fixture
@@ -48,12 +48,12 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shown(file: Path, tiny_llama: Path, tmp_path: Path) -> Shown:  # noqa: F811
+def shown(file: Path, tiny_llama: Path, tmp_path: Path) -> ShownRecords:  # noqa: F811
     (tmp_path / "corpus").mkdir()
-    return show(find_subject(str(file), str(tiny_llama), image_rows=20), 4, 0, tmp_path / "corpus")
+    return show(find_target(str(file), str(tiny_llama), image_rows=20), 4, 0, tmp_path / "corpus")
 
 
-def printed(found: Shown, **terminal: Any) -> str:
+def printed(found: ShownRecords, **terminal: Any) -> str:
     out = io.StringIO()
     print_shown(found, Console(file=out, **terminal))
     return out.getvalue()
@@ -64,7 +64,7 @@ def rows_before_the_picture(sample: ShownSample) -> int:
     return sum(stretch.rows for stretch in stretches[: [stretch.kind for stretch in stretches].index("image")])
 
 
-def test_records_that_begin_alike_are_one_sample_with_branches(shown: Shown, file: Path) -> None:
+def test_records_that_begin_alike_are_one_sample_with_branches(shown: ShownRecords, file: Path) -> None:
     (pack,) = shown.packs
     alone, shared = sorted(pack.samples, key=lambda sample: len(sample.places))
     assert [block.is_prefix for block in shared.blocks] == [True, False, False, False]
@@ -77,7 +77,7 @@ def test_records_that_begin_alike_are_one_sample_with_branches(shown: Shown, fil
     assert sorted(answers) == sorted(f"{text}<|im_end|>" for text in ("这是一只猫", EVIL, "big"))
 
 
-def test_a_pipe_gets_marks_and_no_colours(shown: Shown) -> None:
+def test_a_pipe_gets_marks_and_no_colours(shown: ShownRecords) -> None:
     said = printed(shown, width=80)
     assert "\x1b" not in said and "\x07" not in said and "\u202e" not in said
     assert "␛[31mred␇␦" in said
@@ -89,7 +89,7 @@ def test_a_pipe_gets_marks_and_no_colours(shown: Shown) -> None:
     assert re.search(r"┣━━ branch 3: \d+ rows, \d+ supervised, \S+rows.jsonl:\d", said)
 
 
-def test_a_terminal_gets_colours_and_lines_that_fit(shown: Shown) -> None:
+def test_a_terminal_gets_colours_and_lines_that_fit(shown: ShownRecords) -> None:
     said = printed(shown, width=60, force_terminal=True, color_system="standard")
     assert "\x1b[1;32m这是一只猫<|im_end|>" in said and "⟦" not in said
     assert "\x1b[31m" not in said, "what a record says is no command"
@@ -99,7 +99,7 @@ def test_a_terminal_gets_colours_and_lines_that_fit(shown: Shown) -> None:
 
 
 def test_without_a_model_texts_are_shown(file: Path, tmp_path: Path) -> None:
-    found = show(find_subject(str(file)), 2, 0, tmp_path)
+    found = show(find_target(str(file)), 2, 0, tmp_path)
     assert len(found.texts) == 2 and not found.packs
     said = printed(found, width=80)
     assert "2 records drawn with seed 0; texts; no model named, no tokens" in said
@@ -109,18 +109,18 @@ def test_without_a_model_texts_are_shown(file: Path, tmp_path: Path) -> None:
 def test_records_that_training_leaves_out_are_named(file: Path, tiny_llama: Path, tmp_path: Path) -> None:  # noqa: F811
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    subject = find_subject(str(file), str(tiny_llama), budget=90, image_rows=20)
-    found = show(subject, 4, 0, tmp_path / "one")
+    target = find_target(str(file), str(tiny_llama), budget=90, image_rows=20)
+    found = show(target, 4, 0, tmp_path / "one")
     assert len(found.too_long) == 1 and found.too_long[0].endswith(":2")
     assert "left out, longer than 90 tokens: " in printed(found, width=80) and "left out, longer" in page(found)
     with pytest.raises(DataError, match="all 4 records that were drawn are longer than 9 tokens"):
-        show(find_subject(str(file), str(tiny_llama), budget=9, image_rows=20), 4, 0, tmp_path / "two")
+        show(find_target(str(file), str(tiny_llama), budget=9, image_rows=20), 4, 0, tmp_path / "two")
 
 
 # The page ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_is_text_and_needs_nothing(shown: Shown) -> None:
+def test_the_page_is_text_and_needs_nothing(shown: ShownRecords) -> None:
     made = page(shown)
     assert "<script" not in made and 'onerror="' not in made and "&lt;" in made and "&amp;" in made
     assert made.count('src="data:image/jpeg;base64,') == 2 == made.count("src=")
@@ -128,7 +128,7 @@ def test_the_page_is_text_and_needs_nothing(shown: Shown) -> None:
     assert "default-src 'none'" in made
 
 
-def test_pictures_are_small_and_a_broken_one_says_why(shown: Shown, file: Path) -> None:
+def test_pictures_are_small_and_a_broken_one_says_why(shown: ShownRecords, file: Path) -> None:
     source, size = thumbnail(ImageRef(str(file.parent / "a.png")))
     assert size == (200, 300) and len(source) < 30_000
     (file.parent / "b.png").write_bytes(b"<html>no</html>")
@@ -139,7 +139,7 @@ def test_pictures_are_small_and_a_broken_one_says_why(shown: Shown, file: Path) 
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium")
-def test_a_browser_shows_the_text_and_runs_nothing(shown: Shown, tmp_path: Path) -> None:
+def test_a_browser_shows_the_text_and_runs_nothing(shown: ShownRecords, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     out.write_text(page(shown), encoding="utf-8")
     asked: list[str] = []

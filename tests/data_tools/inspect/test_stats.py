@@ -11,12 +11,12 @@ from PIL import Image
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
-from data_tools.inspect.counters import LONGEST, Frequent, opening, words_in
-from data_tools.inspect.packing_preview import forecast
-from data_tools.inspect.stats import measure, spread
+from data_tools.inspect.counters import LONGEST, FrequentTexts, opening, words_in
+from data_tools.inspect.packing_preview import preview_packing
+from data_tools.inspect.stats import collect_statistics, distribution
 from data_tools.inspect.stats_plots import cjk_fonts, plot
-from data_tools.inspect.stats_text import told
-from data_tools.inspect.target import find_subject
+from data_tools.inspect.stats_text import summary_lines
+from data_tools.inspect.target import find_target
 from llm.data.corpus import Corpus, build_corpus
 from llm.data.loader import plan_run
 from llm.encoding.encoder import IGNORED, Sample
@@ -52,20 +52,20 @@ def lines(path: Path, *options: str) -> str:
 
 def test_texts_are_counted_by_hand(tmp_path: Path) -> None:
     path = write(tmp_path, [("Hi?", "Yes."), ("ok", "No no")], [("你好吗", "我很好")], system="Be kind")
-    found, series = measure(find_subject(str(path)))
+    found, plot_data = collect_statistics(find_target(str(path)))
     assert (found.records, found.with_system, found.turns, found.answers) == (2, 2, {1: 1, 2: 1}, 3)
-    assert found.characters.total == 7 + 3 + 4 + 2 + 5 + 7 + 3 + 3 and series.lengths.tolist() == [21, 13]
+    assert found.characters.total == 7 + 3 + 4 + 2 + 5 + 7 + 3 + 3 and plot_data.lengths.tolist() == [21, 13]
     assert found.words.total == 2 + 1 + 1 + 1 + 2 + 2 + 3 + 3
     assert found.learnt_characters == 4 + 5 + 3
     assert found.mostly_cjk == 0 and found.cjk_letters == 6 / (6 + 2 + 3 + 2 + 4 + 6 + 6)
     assert found.tokens is None
-    said = "\n".join(told(found))
+    said = "\n".join(summary_lines(found))
     assert "no model named: characters and words" in said and "tokens" in said and "steps" not in said
 
 
 def test_images_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path, [("a", "b")], [("c", "d")], image="1.png")
-    found, _ = measure(find_subject(str(path)))
+    found, _ = collect_statistics(find_target(str(path)))
     assert (found.images, found.distinct_images, found.records_by_images) == (2, 1, {1: 2})
 
 
@@ -91,7 +91,7 @@ def test_openings(text: str, begins: str) -> None:
 def test_frequent_texts_are_exact_though_rare_ones_are_forgotten() -> None:
     random = np.random.default_rng(0)
     texts = [f"often {n % 3}" if n % 2 else f"rare {number}" for n, number in enumerate(random.integers(0, 4000, 3000))]
-    counter = Frequent(window=100)
+    counter = FrequentTexts(window=100)
     for text in texts:
         counter.add(text)
     expected = Counter(texts)
@@ -101,14 +101,14 @@ def test_frequent_texts_are_exact_though_rare_ones_are_forgotten() -> None:
 
 
 def test_a_long_text_is_told_shortly() -> None:
-    counter = Frequent()
+    counter = FrequentTexts()
     for end in ("x", "y", "y"):
         counter.add("a" * LONGEST + end)
     assert counter.most(2) == [("a" * LONGEST + "…", 2), ("a" * LONGEST + "…", 1)]
 
 
 def test_quantiles_are_values_that_occur() -> None:
-    found = spread(np.array([9, 1, 2, 3, 4, 5, 6, 7, 8, 100]))
+    found = distribution(np.array([9, 1, 2, 3, 4, 5, 6, 7, 8, 100]))
     assert (found.total, found.mean) == (145, 14.5)
     assert [found.quantiles[name] for name in ("min", "25%", "median", "95%", "max")] == [1, 3, 5, 100, 100]
 
@@ -139,14 +139,14 @@ def recipe(tmp_path: Path, tiny_llama: Path) -> Path:  # noqa: F811
 
 
 def corpus_of(recipe: Path, folder: Path) -> Corpus:
-    subject = find_subject(str(recipe))
-    encoder = subject.encoder()
+    target = find_target(str(recipe))
+    encoder = target.encoder()
     assert encoder is not None
-    return build_corpus(subject.data.sources, subject.data, encoder, folder, Path())
+    return build_corpus(target.data.sources, target.data, encoder, folder, Path())
 
 
 def test_tokens_are_those_of_training(recipe: Path, tmp_path: Path) -> None:
-    found, series = measure(find_subject(str(recipe)))
+    found, plot_data = collect_statistics(find_target(str(recipe)))
     corpus = corpus_of(recipe, tmp_path / "cache")
     assert found.tokens is not None
     assert (found.records, found.tokens.too_long, len(corpus)) == (30, 1, 29)
@@ -155,24 +155,24 @@ def test_tokens_are_those_of_training(recipe: Path, tmp_path: Path) -> None:
     asked = "<|im_end|>\n".join(f"<|im_start|>{text}" for text in said)
     answer = "It is the dog the dog the dog 3<|im_end|>"
     opening, whole = (tokenizer(text, add_special_tokens=False).input_ids for text in (asked, asked + answer))
-    assert (series.lengths[3], corpus.targets[3]) == (len(whole), len(whole) - len(opening))
-    assert series.lengths[:29].tolist() == corpus.lengths.tolist() and series.lengths[29] > 200
+    assert (plot_data.lengths[3], corpus.targets[3]) == (len(whole), len(whole) - len(opening))
+    assert plot_data.lengths[:29].tolist() == corpus.lengths.tolist() and plot_data.lengths[29] > 200
     assert found.tokens.rows == corpus.lengths.sum() and found.tokens.supervised == corpus.targets.sum()
-    assert found.tokens.lengths.quantiles["max"] == series.lengths[29], "the spread shows what is too long"
-    assert "1 of 30 records are longer than 200 tokens" in "\n".join(told(found))
+    assert found.tokens.lengths.quantiles["max"] == plot_data.lengths[29], "the spread shows what is too long"
+    assert "1 of 30 records are longer than 200 tokens" in "\n".join(summary_lines(found))
 
 
 def test_the_forecast_equals_packs_made_and_folded_one_by_one(recipe: Path, tmp_path: Path) -> None:
-    corpus, subject = corpus_of(recipe, tmp_path / "cache"), find_subject(str(recipe))
-    found = {(packing.mode, packing.order): (packing, loads) for packing, loads in forecast(
-        corpus, np.arange(len(corpus)), subject.train, subject.seed
+    corpus, target = corpus_of(recipe, tmp_path / "cache"), find_target(str(recipe))
+    found = {(packing.mode, packing.order): (packing, loads) for packing, loads in preview_packing(
+        corpus, np.arange(len(corpus)), target.train, target.seed
     )}  # fmt: skip
     assert set(found) == {(mode, order) for mode in ("flatten", "fill") for order in ("random", "by_image")}
     flatten, _ = found["flatten", "random"]
     assert flatten.steps == 5 and flatten.unfolded == corpus.lengths.sum() and flatten.saved > 0.2
     for (mode, order), (packing, rows) in found.items():
-        train = subject.train.model_copy(update={"packing": mode, "order": order})
-        steps = plan_run(corpus, np.arange(len(corpus)), train, subject.seed).plans[0].steps
+        train = target.train.model_copy(update={"packing": mode, "order": order})
+        steps = plan_run(corpus, np.arange(len(corpus)), train, target.seed).plans[0].steps
         packs = [[corpus.sample(index) for index in pack] for step in steps for pack in step]
         assert rows.tolist() == [rows_of(pack) for pack in packs] and rows.max() <= 300
         assert sorted(len(sample.ids) for pack in packs for sample in pack) == sorted(corpus.lengths)
@@ -195,8 +195,8 @@ def test_questions_asked_apart_are_folded_within_their_record(recipe: Path, tmp_
     )
     together, apart = (corpus_of(recipe, tmp_path / "a"), 0)
     recipe.write_text(recipe.read_text().replace("template:", "turns: apart, template:"))
-    corpus, subject = corpus_of(recipe, tmp_path / "b"), find_subject(str(recipe))
-    ((packing, _), *_rest) = forecast(corpus, np.arange(1), subject.train, 0)
+    corpus, target = corpus_of(recipe, tmp_path / "b"), find_target(str(recipe))
+    ((packing, _), *_rest) = preview_packing(corpus, np.arange(1), target.train, 0)
     sample = corpus.sample(0)
     assert len(sample.branches) == 3 and len(together) == 1 and not together.sample(0).branches
     apart = 3 * sample.branches[0] + (len(sample.ids) - sample.branches[0])
@@ -205,21 +205,21 @@ def test_questions_asked_apart_are_folded_within_their_record(recipe: Path, tmp_
 
 def test_held_out_records_are_not_packed(recipe: Path) -> None:
     recipe.write_text(recipe.read_text().replace("max_length", "validation: 0.4, max_length"))
-    found, _ = measure(find_subject(str(recipe)))
+    found, _ = collect_statistics(find_target(str(recipe)))
     assert found.tokens is not None and found.tokens.packing[0].steps < 5
 
 
 def test_a_text_model_says_how_it_may_read_images(tmp_path: Path, tiny_llama: Path) -> None:  # noqa: F811
     path = write(tmp_path, [("a", "b")], image="1.png")
     with pytest.raises(ConfigError, match=r"rows\.jsonl:1: shows an image.*--image-rows N"):
-        measure(find_subject(str(path), str(tiny_llama)))
-    found, _ = measure(find_subject(str(path), str(tiny_llama), image_rows=5))
+        collect_statistics(find_target(str(path), str(tiny_llama)))
+    found, _ = collect_statistics(find_target(str(path), str(tiny_llama), image_rows=5))
     assert found.tokens is not None and found.tokens.image_rows == 5
 
 
 def test_records_that_are_all_too_long(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="All 30 records were longer"):
-        measure(find_subject(str(tmp_path / "rows.jsonl"), _model(recipe), budget=9))
+        collect_statistics(find_target(str(tmp_path / "rows.jsonl"), _model(recipe), budget=9))
 
 
 def _model(recipe: Path) -> str:
@@ -254,7 +254,7 @@ def test_plots_are_pictures(recipe: Path, tmp_path: Path) -> None:
         assert f"{name}.png: drawn" in said
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="writable folder"):
-        plot(*measure(find_subject(str(tmp_path / "rows.jsonl"))), tmp_path / "file")
+        plot(*collect_statistics(find_target(str(tmp_path / "rows.jsonl"))), tmp_path / "file")
 
 
 @pytest.mark.skipif(not cjk_fonts(), reason="no Chinese font on this machine")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data_tools.inspect.target import draw, find_subject
+from data_tools.inspect.target import draw, find_target
 from llm.config.schema import TrainConfig
 from llm.errors import ConfigError
 
@@ -30,48 +30,48 @@ def recipe_of(folder: Path, data: Path, more: str = "") -> Path:
 
 
 def asked(subject_file: Path, count: int, seed: int) -> list[str]:
-    return [record.messages[0].text for _, record in draw(find_subject(str(subject_file)), count, seed)]
+    return [record.messages[0].text for _, record in draw(find_target(str(subject_file)), count, seed)]
 
 
 def test_a_file_is_read_by_default_rules_and_a_recipe_by_its_own(tmp_path: Path) -> None:
     data = file_of(tmp_path, 3)
-    plain = find_subject(str(data))
+    plain = find_target(str(data))
     assert (plain.model, plain.train, plain.data.max_length) == ("", TrainConfig(), 2048)
     assert len(list(plain.conversations())) == 3
-    packed = find_subject(str(data), "folder", budget=512, batch=3)
+    packed = find_target(str(data), "folder", budget=512, batch=3)
     assert (packed.model, packed.train.pack_tokens, packed.train.batch, packed.data.max_length) == (
         "folder",
         512,
         3,
         512,
     )
-    ruled = find_subject(str(recipe_of(tmp_path, data, "train: {batch: 5, pack_tokens: 900}")), batch=6)
+    ruled = find_target(str(recipe_of(tmp_path, data, "train: {batch: 5, pack_tokens: 900}")), batch=6)
     assert (ruled.model, ruled.seed, ruled.train.batch, ruled.train.pack_tokens) == ("tiny", 7, 6, 900)
-    assert find_subject("quickstart/finetune").train.batch == 4, "a shipped recipe"
+    assert find_target("quickstart/finetune").train.batch == 4, "a shipped recipe"
 
 
 def test_a_runs_recipe_reads_another_file(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     recipe_of(tmp_path, tmp_path / "other.json", "train: {batch: 5}").rename(run / "config.yaml")
-    subject = find_subject(str(file_of(tmp_path, 2)), str(run))
-    assert (subject.model, subject.train.batch, len(list(subject.conversations()))) == ("tiny", 5, 2)
+    target = find_target(str(file_of(tmp_path, 2)), str(run))
+    assert (target.model, target.train.batch, len(list(target.conversations()))) == ("tiny", 5, 2)
 
 
 def test_misuse_is_named(tmp_path: Path) -> None:
     data = str(file_of(tmp_path, 1))
     with pytest.raises(ConfigError, match="names its model"):
-        find_subject("quickstart/finetune", "folder")
+        find_target("quickstart/finetune", "folder")
     with pytest.raises(ConfigError, match="name one of its steps: pretrain"):
-        find_subject("quickstart/pipeline")
+        find_target("quickstart/pipeline")
     with pytest.raises(ConfigError, match="stage export has no training data"):
-        find_subject("quickstart/export")
+        find_target("quickstart/export")
     with pytest.raises(ConfigError, match="--image-rows.*Name a model"):
-        find_subject(data, image_rows=4)
+        find_target(data, image_rows=4)
     with pytest.raises(ConfigError, match="--budget and --batch.*Name a model"):
-        find_subject(data, budget=4)
+        find_target(data, budget=4)
     with pytest.raises(ConfigError, match=r"none\.json: there is no such file"):
-        list(find_subject(str(tmp_path / "none.json")).conversations())
+        list(find_target(str(tmp_path / "none.json")).conversations())
 
 
 def test_a_drawing_is_of_chance_and_can_be_repeated(tmp_path: Path) -> None:
@@ -87,6 +87,6 @@ def test_a_drawing_is_of_chance_and_can_be_repeated(tmp_path: Path) -> None:
 
 def test_records_of_one_image_are_drawn_together_where_training_shows_them_so(tmp_path: Path) -> None:
     data = file_of(tmp_path, 24, images=6)
-    subject = find_subject(str(recipe_of(tmp_path, data, "train: {order: by_image}")))
-    images = [record.images[0].path for _, record in draw(subject, 8, 0)]
+    target = find_target(str(recipe_of(tmp_path, data, "train: {order: by_image}")))
+    images = [record.images[0].path for _, record in draw(target, 8, 0)]
     assert len(set(images)) == 2 and images == sorted(images, key=images.index), "two images of four records each"

@@ -113,18 +113,18 @@ def test_all_are_counted_and_the_first_are_held(tmp_path: Path, monkeypatch: pyt
 
 def test_leaving_ends_the_check(damaged: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    judged = under_test.judged
+    check_rows = under_test.check_rows
 
     def counted(*given: Any) -> Iterator[Any]:
         try:
-            for row in judged(*given):
+            for row in check_rows(*given):
                 seen.append(row.row)
                 yield row
         finally:
             seen.append(-1)
 
     monkeypatch.setattr(under_test, "EVERY", -1.0)
-    monkeypatch.setattr(under_test, "judged", counted)
+    monkeypatch.setattr(under_test, "check_rows", counted)
     steps = run_check(damaged)
     next(steps)
     steps.close()
@@ -172,14 +172,14 @@ def test_the_cleaned_file_is_of_the_kind_of_its_source(tmp_path: Path, files: li
 
 
 def test_what_cannot_be_read_is_told_as_on_the_command_line(tmp_path: Path) -> None:
-    from data_tools.check.command import Asked, run
+    from data_tools.check.command import CheckOptions, run
 
     (tmp_path / "a.doc").write_text("x")
     for path, kind in ((tmp_path / "gone.json", ConfigError), (tmp_path / "a.doc", DataError)):
         with pytest.raises(kind) as told:
             final(run_check(Source(path=str(path))))
         with pytest.raises(kind) as printed:
-            run(Asked(str(path)))
+            run(CheckOptions(str(path)))
         assert str(told.value) == str(printed.value) and str(path) in str(told.value)
 
 
@@ -205,10 +205,10 @@ def test_errors_come_before_warnings() -> None:
 
 
 def final_report(*codes: str) -> CheckResult:
-    from data_tools.check.report import Report
+    from data_tools.check.report import CheckReport
 
     assert {CODES[code].level for code in codes} == {"error", "warning"}
-    return CheckResult(Source(path="a"), Report(9, 0, dict.fromkeys(codes, 1), ()), (), done=True)
+    return CheckResult(Source(path="a"), CheckReport(9, 0, dict.fromkeys(codes, 1), ()), (), done=True)
 
 
 def test_a_clean_file_and_one_under_way_are_told(tmp_path: Path) -> None:

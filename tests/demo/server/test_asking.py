@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_tools.ask.ask import ask
-from data_tools.ask.options import Options
+from data_tools.ask.options import AskOptions
 from data_tools.ask.plan import prepare
-from data_tools.ask.rate_limit import Patience
+from data_tools.ask.rate_limit import RetryPolicy
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
 from tests.demo.conftest import LIMITS, Server, picture
@@ -20,7 +20,7 @@ def test_our_own_server_answers_texts_and_pictures(server: Server, tmp_path: Pat
     whole = told[: told.index(stop)]
     assert whole.strip()
     (tmp_path / "q.txt").write_text("谁？\n", encoding="utf-8")
-    options = Options("text", f"{server.url}/v1", set=(f"stop={json.dumps([stop])}",))
+    options = AskOptions("text", f"{server.url}/v1", set=(f"stop={json.dumps([stop])}",))
     outcome = ask(prepare(tmp_path / "q.txt", tmp_path / "text.jsonl", options))
     assert (outcome.exit_code, outcome.tally.retried) == (0, 0)
     (row,) = outcome.tally.rows.values()
@@ -28,9 +28,11 @@ def test_our_own_server_answers_texts_and_pictures(server: Server, tmp_path: Pat
     (tmp_path / "pictures").mkdir()
     for seed in range(3):
         (tmp_path / "pictures" / f"{seed}.png").write_bytes(picture(seed))
-    options = Options("eyes", f"{server.url}/v1", instruction="What is it?", workers=2)
+    options = AskOptions("eyes", f"{server.url}/v1", instruction="What is it?", workers=2)
     plan = prepare(tmp_path / "pictures", tmp_path / "eyes.jsonl", options)
-    outcome = ask(replace(plan, patience=Patience(30, 0.05, 0.2)))  # its queue is short: some may be told to come back
+    outcome = ask(
+        replace(plan, patience=RetryPolicy(30, 0.05, 0.2))
+    )  # its queue is short: some may be told to come back
     # It answers about each, always cut off at the limit, which is no answer.
     cut = "the answer was cut off at the token limit (see --set max_tokens=...), 3 times"
     assert sorted(outcome.tally.failed) == [(f"{seed}.png", cut) for seed in range(3)]

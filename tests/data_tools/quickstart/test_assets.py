@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_tools.assets import ASSETS, Asset, Wheel, fetch_assets, sha256_of
+from data_tools.quickstart.assets import ASSETS, Asset, Wheel, fetch_assets, sha256_of
 from llm.errors import AssetError, ConfigError
 
 FILE = "tiny_asset-1.0-py3-none-any.whl"

@@ -20,7 +20,7 @@ def common_root(folders: Sequence[str], near: Path) -> str:
     return own if os.path.commonpath([own, *folders]) == own else os.path.commonpath(folders)
 
 
-def folder_to_name(source: Source, out: Path) -> str:
+def recipe_image_folder(source: Source, out: Path) -> str:
     """What a recipe must name as `images` for rows of `source` that lie in the folder `out`; empty where nothing.
 
     ConfigError when the source has several image folders.
@@ -33,25 +33,25 @@ def folder_to_name(source: Source, out: Path) -> str:
     return "" if os.path.abspath(folder) == os.path.abspath(out) else str(folder)
 
 
-def files_of(record: Record) -> list[str]:
+def image_files(record: Record) -> list[str]:
     """The picture files that a row names, as absolute paths. Raises what its reader raises."""
     parts = [part for message in READERS[record.format].read(record) for part in message.parts]
     return [part.path for part in parts if isinstance(part, ImageRef) and part.path]
 
 
-def moved(record: Record, root: str) -> object:
+def rebase_images(record: Record, root: str) -> object:
     """The row with its image paths relative to `root`, a folder around its own; as it is where it names none.
 
     RecordError when the row keeps its paths where they are not looked for: its reader must find the same files.
     """
-    files = files_of(record)
+    files = image_files(record)
     prefix = os.path.relpath(record.images, root)
     if not files or prefix == os.curdir:
         return record.row
     row = {
         key: _moved(value, key in _PATHS, lambda path: os.path.join(prefix, path)) for key, value in record.row.items()
     }
-    if files_of(replace(record, row=row, images=root)) != files:
+    if image_files(replace(record, row=row, images=root)) != files:
         advice = "Put the sources' images in one folder and name it with --images"
         raise record.error("images", f"could not be told from {root}", advice)
     return row

@@ -10,7 +10,7 @@ import timm
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data_tools.weights import LITE0_ARCHITECTURE, SMOLLM2_GGUF, build_lite0, build_smollm2, rename_by_order
+from data_tools.quickstart.weights import LITE0_ARCHITECTURE, SMOLLM2_GGUF, build_lite0, build_smollm2, rename_by_order
 from llm.errors import AssetError
 
 WIDTH, HEADS, INNER = 64, 2, 64

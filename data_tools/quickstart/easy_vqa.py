@@ -14,10 +14,10 @@ from llm.errors import AssetError
 SHAPES = frozenset({"circle", "rectangle", "triangle"})
 COLOURS = frozenset({"black", "blue", "brown", "gray", "green", "red", "teal", "yellow"})
 SEED = 0
-Record = dict[str, object]
+LlavaRecord = dict[str, object]
 
 
-class Question(NamedTuple):
+class QuestionRow(NamedTuple):
     """One row of questions.json."""
 
     text: str
@@ -56,36 +56,36 @@ def build_easy_vqa(wheel: Path, target: Path) -> None:
     write_records(target / "test_questions.json", single_questions("test", questions["test"], {"open", "yes_no"}))
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_questions(path: Path) -> list[QuestionRow]:
     """The rows `[question, answer, image id]` of one split."""
     if not path.is_file():
         raise AssetError(f"easy_vqa: the wheel has no {path.name}. Delete the wheel in downloads/ and run again")
-    return [Question(text, answer, image) for text, answer, image in json.loads(path.read_text(encoding="utf-8"))]
+    return [QuestionRow(text, answer, image) for text, answer, image in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def by_image(questions: Iterable[Question]) -> dict[int, list[Question]]:
+def by_image(questions: Iterable[QuestionRow]) -> dict[int, list[QuestionRow]]:
     """Questions grouped by image, images in ascending order."""
-    groups: dict[int, list[Question]] = {}
+    groups: dict[int, list[QuestionRow]] = {}
     for question in questions:
         groups.setdefault(question.image, []).append(question)
     return dict(sorted(groups.items()))
 
 
-def turns_by_image(questions: Iterable[Question], seed: int) -> Iterator[Record]:
+def turns_by_image(questions: Iterable[QuestionRow], seed: int) -> Iterator[LlavaRecord]:
     """One record an image, its questions as turns shuffled by (seed, image): as published, open ones come first."""
     for image, group in by_image(questions).items():
         turns = [(question.text, question.answer) for question in shuffled(group, image, seed)]
         yield _record("train", f"train-{image}", image, turns)
 
 
-def shuffled(group: Iterable[Question], image: int, seed: int) -> list[Question]:
+def shuffled(group: Iterable[QuestionRow], image: int, seed: int) -> list[QuestionRow]:
     """An image's questions in an order drawn by (seed, image)."""
     order = list(group)
     random.Random(f"{seed}-{image}").shuffle(order)
     return order
 
 
-def captions(questions: Iterable[Question]) -> Iterator[Record]:
+def captions(questions: Iterable[QuestionRow]) -> Iterator[LlavaRecord]:
     """One caption an image, from the facts its questions state; images of which nothing is stated are left out."""
     for image, group in by_image(questions).items():
         caption = facts_of(group).caption
@@ -93,7 +93,7 @@ def captions(questions: Iterable[Question]) -> Iterator[Record]:
             yield _record("train", f"train-{image}-caption", image, [("", caption)])
 
 
-def single_questions(split: str, questions: Iterable[Question], kinds: set[str]) -> Iterator[Record]:
+def single_questions(split: str, questions: Iterable[QuestionRow], kinds: set[str]) -> Iterator[LlavaRecord]:
     """One record a question of the given kinds, with its kind as `type`."""
     for group in by_image(questions).values():
         for number, question in enumerate(group):
@@ -103,7 +103,7 @@ def single_questions(split: str, questions: Iterable[Question], kinds: set[str])
                 yield record | {"type": question.kind}
 
 
-def facts_of(questions: Iterable[Question]) -> Facts:
+def facts_of(questions: Iterable[QuestionRow]) -> Facts:
     """Colour and shape stated by the questions of one image.
 
     A fact is an open question's answer and what it takes for granted ("what color is the circle?"), or what a yes/no
@@ -117,7 +117,7 @@ def facts_of(questions: Iterable[Question]) -> Facts:
     return Facts(colour, shape)
 
 
-def _stated_words(question: Question) -> list[str]:
+def _stated_words(question: QuestionRow) -> list[str]:
     words = re.findall(r"[a-z]+", question.text)
     if question.kind == "open":
         return [*words, question.answer]
@@ -125,7 +125,7 @@ def _stated_words(question: Question) -> list[str]:
     return words if (question.answer == "yes") != negated else []
 
 
-def _agree(known: str, found: set[str], question: Question) -> str:
+def _agree(known: str, found: set[str], question: QuestionRow) -> str:
     """The known fact joined with what was found; every image holds one shape of one colour."""
     facts = found | ({known} if known else set())
     if len(facts) > 1:
@@ -135,7 +135,7 @@ def _agree(known: str, found: set[str], question: Question) -> str:
     return next(iter(facts), "")
 
 
-def _record(split: str, name: str, image: int, turns: list[tuple[str, str]]) -> Record:
+def _record(split: str, name: str, image: int, turns: list[tuple[str, str]]) -> LlavaRecord:
     """A LLaVA record; the image stands before the first question."""
     conversations = []
     for number, (question, answer) in enumerate(turns):
@@ -145,7 +145,7 @@ def _record(split: str, name: str, image: int, turns: list[tuple[str, str]]) -> 
     return {"id": name, "image": f"{split}/images/{image}.png", "conversations": conversations}
 
 
-def write_records(path: Path, records: Iterable[Record]) -> None:
+def write_records(path: Path, records: Iterable[LlavaRecord]) -> None:
     """A JSON array with one record a line, so that an error's line number is the record's."""
     lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from llm.files.atomic_files import atomic_file
 from llm.formats.row_files import PARQUET_BATCH, kind
 
 
-class Write(Protocol):
+class WriteRow(Protocol):
     """Appends a row. `text` is how JSON wrote it, where it is to stay letter for letter."""
 
     def __call__(self, place: Place, row: object, text: str = "") -> None: ...
@@ -22,7 +22,7 @@ class Write(Protocol):
 JSON_FORMS = (".json", ".jsonl", ".ndjson")
 
 
-def form_of(files: Sequence[Path]) -> str:
+def output_suffix(files: Sequence[Path]) -> str:
     """The suffix under which the rows of these files are written again: their own where they share one, else .jsonl."""
     suffixes = {file.suffix.lower() for file in files}
     return suffixes.pop() if len(suffixes) == 1 and suffixes <= set(_SINKS) else ".jsonl"
@@ -41,7 +41,7 @@ def check_output(out: Path, files: Sequence[Path]) -> None:
 
 
 @contextmanager
-def writing(out: Path, files: Sequence[Path]) -> Iterator[Write]:
+def row_writer(out: Path, files: Sequence[Path]) -> Iterator[WriteRow]:
     """What appends a row to `out`, in the form its suffix names; `files` are where the rows come from.
 
     The file appears when the block ends and not at all when it fails. RunError if it cannot be written, RecordError for
@@ -52,7 +52,7 @@ def writing(out: Path, files: Sequence[Path]) -> Iterator[Write]:
 
 
 @contextmanager
-def writing_bytes(out: Path) -> Iterator[Callable[[bytes], object]]:
+def byte_writer(out: Path) -> Iterator[Callable[[bytes], object]]:
     """The same for content that is ready."""
     with _whole(out) as unfinished, unfinished.open("wb") as file:
         yield file.write
@@ -93,7 +93,7 @@ def _foreign(value: object) -> str:
 
 
 @contextmanager
-def _lines(path: Path, files: Sequence[Path]) -> Iterator[Write]:
+def _lines(path: Path, files: Sequence[Path]) -> Iterator[WriteRow]:
     with path.open("wb") as file:
 
         def write(place: Place, row: object, text: str = "") -> None:
@@ -104,7 +104,7 @@ def _lines(path: Path, files: Sequence[Path]) -> Iterator[Write]:
 
 
 @contextmanager
-def _json(path: Path, files: Sequence[Path]) -> Iterator[Write]:
+def _json(path: Path, files: Sequence[Path]) -> Iterator[WriteRow]:
     """An array, one row a line, so that an error's line number is the row's."""
     before = b"[\n"
     with path.open("wb") as file:
@@ -123,7 +123,7 @@ def _put(file: BinaryIO, content: bytes) -> None:
 
 
 @contextmanager
-def _csv(path: Path, files: Sequence[Path], delimiter: str = ",") -> Iterator[Write]:
+def _csv(path: Path, files: Sequence[Path], delimiter: str = ",") -> Iterator[WriteRow]:
     header: list[str] = []
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, delimiter=delimiter, lineterminator="\n")
@@ -142,7 +142,7 @@ def _csv(path: Path, files: Sequence[Path], delimiter: str = ",") -> Iterator[Wr
 
 
 @contextmanager
-def _parquet(path: Path, files: Sequence[Path]) -> Iterator[Write]:
+def _parquet(path: Path, files: Sequence[Path]) -> Iterator[WriteRow]:
     import pyarrow
     import pyarrow.parquet
 
@@ -167,7 +167,7 @@ def _parquet(path: Path, files: Sequence[Path]) -> Iterator[Write]:
         flush()
 
 
-_SINKS: dict[str, Callable[[Path, Sequence[Path]], AbstractContextManager[Write]]] = {
+_SINKS: dict[str, Callable[[Path, Sequence[Path]], AbstractContextManager[WriteRow]]] = {
     ".json": _json,
     ".jsonl": _lines,
     ".ndjson": _lines,

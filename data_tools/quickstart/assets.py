@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from data_tools import easy_vqa, weights
+from data_tools.quickstart import easy_vqa, weights
 from llm.errors import AssetError, ConfigError
 from llm.files.regular_files import SETTINGS, read_text
 

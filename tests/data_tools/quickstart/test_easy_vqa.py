@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data_tools.easy_vqa import (
+from data_tools.quickstart.easy_vqa import (
     Facts,
-    Question,
+    QuestionRow,
     build_easy_vqa,
     captions,
     facts_of,
@@ -26,7 +26,7 @@ ROWS = [
     ["is a gray shape present?", "no", 1],
     ["what color is the circle?", "teal", 2],
 ]
-QUESTIONS = [Question(*row) for row in ROWS]  # rows are (str, str, int)
+QUESTIONS = [QuestionRow(*row) for row in ROWS]  # rows are (str, str, int)
 
 
 @pytest.mark.parametrize(
@@ -46,14 +46,14 @@ QUESTIONS = [Question(*row) for row in ROWS]  # rows are (str, str, int)
     ],
 )
 def test_what_a_question_states(text: str, answer: str, facts: Facts) -> None:
-    assert facts_of([Question(text, answer, 0)]) == facts
+    assert facts_of([QuestionRow(text, answer, 0)]) == facts
 
 
 def test_facts_of_one_image_must_agree() -> None:
-    agreeing = [Question("is there a red shape?", "yes", 3), Question("what is the red shape?", "circle", 3)]
+    agreeing = [QuestionRow("is there a red shape?", "yes", 3), QuestionRow("what is the red shape?", "circle", 3)]
     assert facts_of(agreeing) == Facts("red", "circle")
     with pytest.raises(AssetError, match="image 3 is both blue and red"):
-        facts_of([*agreeing, Question("what color is the shape?", "blue", 3)])
+        facts_of([*agreeing, QuestionRow("what color is the shape?", "blue", 3)])
 
 
 def test_captions_use_what_is_known() -> None:
@@ -89,7 +89,7 @@ def test_one_record_an_image_with_every_question_shuffled_by_seed() -> None:
 
 
 def test_each_image_has_its_own_order() -> None:
-    same = [Question(f"is there a {colour} shape?", "no", image) for image in (0, 1) for colour in "abcdefgh"]
+    same = [QuestionRow(f"is there a {colour} shape?", "no", image) for image in (0, 1) for colour in "abcdefgh"]
     first, second = (str(record["conversations"]) for record in turns_by_image(same, 0))
     assert first != second
     assert sorted(first) == sorted(second)
