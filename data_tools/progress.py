@@ -15,7 +15,7 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
         return
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from llm.console import Bars, Screen
+    from llm.rich_console import Bars, Screen
 
     text = TextColumn("{task.description} {task.fields[rows]:,} rows, {task.fields[images]:,} images", markup=False)
     with Bars(SpinnerColumn(), text, TimeElapsedColumn(), console=Screen(stderr=True), transient=True) as progress:

@@ -31,7 +31,7 @@ class Guarded:
         """
         self._below = below
         self._bars, self._overwritable = bars, True
-        self.rich_proxied_file = screen or below  # rich writes there: it has escape codes of its own (llm/console.py)
+        self.rich_proxied_file = screen or below  # for rich's own escape codes, see llm/rich_console.py
 
     def write(self, text: str) -> int:
         """Write it; returns how many characters were given."""

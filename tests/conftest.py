@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from llm.log import log_to_console, logger
+
 settings.register_profile("ours", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ours")
 
@@ -32,3 +34,11 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
     yield
+
+
+@pytest.fixture(autouse=True)
+def messages_on_the_console() -> Iterator[None]:
+    """What library code logs is shown as under the command, for tests that read standard output."""
+    with log_to_console():
+        logger.propagate = True  # to pytest's caplog
+        yield

@@ -280,7 +280,7 @@ def test_no_way_past_the_guard() -> None:
     functions = [node for node in ast.parse(files["vlm/app/cli.py"]).body if isinstance(node, ast.FunctionDef)]
     (main,) = (node for node in functions if node.name == "main")
     assert ast.unparse(main.body[1]) == "guard_output()", "before anything is printed or a handler made"
-    guarded = {"llm/console.py", "llm/printable.py"}
+    guarded = {"llm/rich_console.py", "llm/printable.py"}
     assert guarded < set(files)
     assert [fault for file, source in files.items() if file not in guarded for fault in past(source, file)] == []
 

@@ -7,7 +7,7 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from data_tools.ask.workers import AskProgress
-from llm.console import Bars, Screen
+from llm.rich_console import Bars, Screen
 
 
 class Bar:

@@ -143,7 +143,7 @@ def _shown(items: Iterator[InputRecord]) -> Iterator[InputRecord]:
 
 
 def _counted(items: Iterator[InputRecord]) -> Iterator[InputRecord]:
-    from llm.console import Bars, Screen
+    from llm.rich_console import Bars, Screen
 
     with Bars(*Bars.get_default_columns(), console=Screen(stderr=True), transient=True) as bars:
         yield from bars.track(items, description="rows")

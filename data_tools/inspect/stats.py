@@ -15,11 +15,11 @@ from data_tools.inspect.counters import RecordCounter
 from data_tools.inspect.packing_preview import EpochPacking, preview_packing
 from data_tools.inspect.target import BASE, Target, refuse_images
 from llm.config.schema import Source
-from llm.console import Bars, Screen
 from llm.data.corpus import Corpus, hold_out, open_corpus
 from llm.data.corpus_writer import CorpusWriter
 from llm.formats.conversation import Conversation
 from llm.formats.readers import describe
+from llm.rich_console import Bars, Screen
 
 if TYPE_CHECKING:
     from llm.encoding.encoder import Encoder

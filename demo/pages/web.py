@@ -15,6 +15,7 @@ from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import DEFAULT, Limits, public_limits
 from demo.server.serve import allowed_hosts
 from demo.server.sockets import ended_by_signal, listen
+from llm import console
 from llm.errors import DataError
 
 
@@ -28,7 +29,7 @@ def web(
     queue = GenerationQueue(library, limits.waiting, limits.share_waiting)
     with ended_by_signal(), private_folders():
         app = open_web(library, queue, data, hosts, token, limits)
-        print(f"http://{host}:{port}/{'?token=' + token if token else ''}", flush=True)
+        console.out(f"http://{host}:{port}/{'?token=' + token if token else ''}")
         listen(app, host, port, limits, queue.close)
 
 

@@ -7,6 +7,7 @@ from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import LOOPBACK
 from demo.server.limits import DEFAULT, SHORTEST_TOKEN, public_limits
 from demo.server.sockets import ended_by_signal, listen
+from llm import console
 from llm.chat.chat_model import ChatModel
 from llm.errors import ConfigError
 from vlm.model.open_chat_model import open_chat_model
@@ -18,7 +19,7 @@ def serve(runs: list[str], checkpoint: str, host: str, port: int, public: bool, 
     limits = public_limits() if public else DEFAULT
     queue = GenerationQueue(open_models(runs, checkpoint), limits.waiting, limits.share_waiting)
     app = build_api(queue, hosts, token, limits)
-    print(f"http://{host}:{port}/v1", flush=True)
+    console.out(f"http://{host}:{port}/v1")
     with ended_by_signal():
         listen(app, host, port, limits, queue.close)
 

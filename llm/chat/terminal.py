@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from llm import console
 from llm.chat.chat_model import ChatModel, question
 from llm.chat.sampling import Sampling
 from llm.errors import EyegraftError
@@ -24,13 +25,13 @@ class Terminal:
 
     def talk(self) -> None:
         """One line a question, until EXIT or the end of input."""
-        print(HELP)
+        console.out(HELP)
         history: tuple[Message, ...] = ()
         shown = self.images
         while (text := _ask()) is not None:
             if text == "RESET":
                 history, shown = (), self.images
-                print("(history forgotten)")
+                console.out("(history forgotten)")
             elif text.startswith("/image"):
                 shown += self._picture(text.removeprefix("/image").strip())
             else:
@@ -41,25 +42,25 @@ class Terminal:
     def _picture(self, path: str) -> tuple[str, ...]:
         """The picture to show with the next question; none when it cannot be shown, with the reason on the screen."""
         if not self.chat_model.sees:
-            print("(this model sees no pictures)")
+            console.out("(this model sees no pictures)")
             return ()
         try:
             self.check_image(ImageRef(path))
         except EyegraftError as error:
-            print(f"({error})")
+            console.out(f"({error})")
             return ()
-        print(f"(the next question is about {path})")
+        console.out(f"(the next question is about {path})")
         return (path,)
 
     def _answer(self, asked: tuple[Message, ...]) -> tuple[Message, ...]:
         """The conversation with its answer, without the turns that no longer fit; empty when it cannot be answered."""
         messages = self.chat_model.fitting(asked, self.sampling.max_new_tokens)
         if len(messages) < len(asked):
-            print(f"({(len(asked) - len(messages)) // 2} of the oldest turns no longer fit and are forgotten)")
+            console.out(f"({(len(asked) - len(messages)) // 2} of the oldest turns no longer fit and are forgotten)")
         try:
             reply = _say(self.chat_model, messages, self.sampling, self.stream)
         except EyegraftError as error:
-            print(f"({error})")
+            console.out(f"({error})")
             return ()
         return (*messages, Message("assistant", (reply,)))
 
@@ -75,11 +76,11 @@ def _ask() -> str | None:
 def _say(chat_model: ChatModel, messages: tuple[Message, ...], sampling: Sampling, stream: bool) -> str:
     if not stream:
         reply = chat_model.answer(messages, sampling)
-        print(reply)
+        console.out(reply)
         return reply
     reply = ""
     for piece in chat_model.stream(messages, sampling):
-        print(piece, end="", flush=True)
+        console.out(piece, end="")
         reply += piece
-    print()
+    console.out()
     return reply

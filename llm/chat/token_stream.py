@@ -1,6 +1,5 @@
 """An answer on its way: its text piece by piece and, once it is over, how long it was and why it ended."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -12,6 +11,7 @@ from typing import Literal, Self
 from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 
+from llm.log import logger
 from llm.printable import printable
 
 Finish = Literal["", "stop", "length"]
@@ -19,8 +19,6 @@ Stopped = Callable[[], bool]
 Generate = Callable[[BaseStreamer, Stopped], object]  # is given where tokens go and when to stop
 
 UNFINISHED = "\ufffd"  # what the first bytes of a character decode to
-
-log = logging.getLogger(__name__)
 
 
 class Abandoned(Exception):
@@ -151,7 +149,7 @@ class Tokens:
     def stopped(self) -> bool:
         """Whether the thread is to end: somebody said so, or nobody reads what it writes."""
         if not self._stop and not self._reading and time.monotonic() - self._read > self._patience:
-            log.warning("%s is given up: nobody has read it for %g s", printable(self._name), self._patience)
+            logger.warning("%s is given up: nobody has read it for %g s", printable(self._name), self._patience)
             self._stop = True
         return self._stop
 

@@ -12,7 +12,7 @@ import sys
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TextIO
 
 from jinja2 import Environment, Template, nodes
 from jinja2.exceptions import SecurityError, TemplateError
@@ -80,19 +80,24 @@ def environment() -> Environment:
     return made
 
 
-def main(seconds: int, longest: int, out: Any) -> None:
+def main(seconds: int, longest: int, out: TextIO) -> None:
     """Answer requests until the input ends. SIGALRM is not handled: it ends the process, whatever it is doing."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM,))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    print("ready", file=out, flush=True)
+    _send("ready", out)
     for line in sys.stdin:
         asked = json.loads(line)
         signal.alarm(seconds)
         reply = _reply(asked["template"], asked["values"], longest + 4 * len(line))
         signal.alarm(0)
-        print(reply, file=out, flush=True)
+        _send(reply, out)
+
+
+def _send(line: str, out: TextIO) -> None:
+    out.write(line + "\n")
+    out.flush()
 
 
 def _reply(source: str, values: dict[str, Any], longest: int) -> str:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from llm.errors import EyegraftError, RunError
 from llm.files.folder_mark import MARK, Mark, read_mark, write_mark
 from llm.files.regular_files import SETTINGS, read_text
+from llm.log import logger
 
 KIND, UNFINISHED = "export", "unfinished export"
 SHOWN = 5  # names in a message
@@ -220,4 +221,4 @@ def _delete(old: Path, mark: Mark) -> None:
         if not any(Path(parent).iterdir()):
             Path(parent).rmdir()
     if old.exists():
-        print(f"{old}: files came into the older export while it was replaced; they are left there")
+        logger.warning(f"{old}: files came into the older export while it was replaced; they are left there")

@@ -3,7 +3,6 @@
 `READERS` is the table. The order matters to `detect` alone: where rows fit several formats the first one wins.
 """
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,11 +46,10 @@ from llm.formats.openai_messages import fits_openai, read_openai
 from llm.formats.preference_pairs import PreferencePair, fits_preference, read_pair, read_preference
 from llm.formats.row_files import SUFFIXES, RawRow, Record, Row, each_row, kind
 from llm.formats.tool_calls import read_moss
+from llm.log import logger
 
 SEEN = 100  # rows that `auto` looks at
 NO_RECORD = "no record to train on. Correct the path or remove the source"
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +188,7 @@ def read(source: Source, base: Path) -> Iterator[Conversation]:
         count += 1
         yield conversation
     if skipped:
-        _log.warning("%s: left out %d rows marked as unanswered, first %s", source.path, len(skipped), skipped[0])
+        logger.warning("%s: left out %d rows marked as unanswered, first %s", source.path, len(skipped), skipped[0])
     if not count:
         raise DataError(f"{source.path}: {NO_RECORD}")
 

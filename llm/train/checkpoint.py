@@ -26,6 +26,7 @@ from llm.errors import CheckpointError, RunError
 from llm.files.atomic_files import write_atomically
 from llm.files.owned_files import own_folder
 from llm.files.regular_files import SETTINGS, TEXT, check_regular, open_regular, read_text
+from llm.log import logger
 
 MANIFEST = "manifest.json"
 LATEST = "latest"
@@ -131,7 +132,7 @@ def _is_whole(checkpoint: Path) -> bool:
     try:
         read_progress(checkpoint)
     except CheckpointError as error:
-        print(f"{error}\n  it does not count among the checkpoints that are kept")
+        logger.warning(f"{error}\n  it does not count among the checkpoints that are kept")
         return False
     return True
 
@@ -142,7 +143,7 @@ def _delete(checkpoint: Path) -> None:
         checkpoint.rename(_hidden(checkpoint))
         shutil.rmtree(_hidden(checkpoint))
     except OSError as error:
-        print(f"{checkpoint}: an old checkpoint could not be deleted, {error}")
+        logger.warning(f"{checkpoint}: an old checkpoint could not be deleted, {error}")
 
 
 def _room_for(folder: Path, tensors: list[Tensor]) -> None:
@@ -200,13 +201,13 @@ def _set_aside(damaged: list[tuple[Path, str]], whole: Path) -> None:
     """Rename damaged folders, and tell; `latest` goes back with them, or forward to a folder whose save was killed."""
     named = _latest(whole.parent)
     if named and not (whole.parent / named).exists():
-        print(f"{whole.parent / LATEST} names {named}, which is gone; going on from {whole.name}")
+        logger.warning(f"{whole.parent / LATEST} names {named}, which is gone; going on from {whole.name}")
     try:
         for folder, told in damaged:
             aside = folder.with_name(f"damaged-{folder.name}")
             shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
-            print(f"{told}\n  set aside as {aside.name}; going on from {whole.name}")
+            logger.warning(f"{told}\n  set aside as {aside.name}; going on from {whole.name}")
         if named != whole.name:
             _point(whole.parent, whole.name)
     except OSError as error:
@@ -221,7 +222,7 @@ def _refuse_lost(run: Path) -> None:
         found = f"only {aside}" if aside else f"none of the checkpoints, though {LATEST} names {_latest(folder)!r}"
         raise CheckpointError(f"{folder}: found {found}. Bring one back, or delete {run} to begin anew")
     if (run / "metrics.jsonl").exists() or folder.exists():
-        print(f"{run}: was stopped before its first checkpoint was whole; beginning at step 1")
+        logger.warning(f"{run}: was stopped before its first checkpoint was whole; beginning at step 1")
 
 
 def _latest(folder: Path) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from llm import distributed
 from llm.config.schema import RunConfig
 from llm.errors import CheckpointError, ConfigError
+from llm.log import logger
 from llm.model.precision import dtype_of
 from llm.train.optimizer import LOW_PRECISION, ParamGroup, base_optimizer, torch_groups
 
@@ -56,7 +57,7 @@ class ZeroEngine:
                 "up and cannot cut 8-bit blocks. Use adamw, whose states are shared out, or zero: 0"
             )
         settings = deepspeed_settings(config)
-        print(f"deepspeed: {json.dumps(settings)}")
+        logger.info(f"deepspeed: {json.dumps(settings)}")
         self.groups = [group for group in groups if group.parameters]
         parameters = [group.parameters for group in self.groups]
         rates = [group.lr for group in self.groups]

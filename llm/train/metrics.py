@@ -1,6 +1,7 @@
 """What a run says of itself. `metrics.jsonl` is the one truth; console, plot and report are read from it."""
 
 import json
+import logging
 import os
 import sys
 import time
@@ -11,11 +12,12 @@ from typing import Any, BinaryIO, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from llm.console import Bars, Screen
 from llm.errors import RunError
 from llm.files.atomic_files import atomic_file
 from llm.files.owned_files import open_own
 from llm.files.regular_files import open_regular
+from llm.log import logger
+from llm.rich_console import Bars, Screen
 
 Row = dict[str, Any]
 NAME = "metrics.jsonl"
@@ -33,7 +35,6 @@ class RunLog:
         self._stream.seek(0)
         kept = _whole_rows(self._stream.buffer.read(keep_bytes), keep_bytes, self.path)
         self._stream.truncate(min(keep_bytes, kept))
-        self._console = Screen(soft_wrap=True)
         self._bar = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -41,8 +42,8 @@ class RunLog:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
-            console=self._console,
-            disable=not sys.stdout.isatty(),
+            console=Screen(soft_wrap=True),
+            disable=not (sys.stdout.isatty() and logger.isEnabledFor(logging.INFO)),
         )
         self._task = self._bar.add_task(folder.name, total=total, completed=done, note="")
         self.total = total
@@ -63,9 +64,7 @@ class RunLog:
         self._stream.flush()
         note = shown(row)
         if self._bar.disable or row["kind"] != "train":
-            self._console.print(
-                f"{row['kind']:>10} {row['step']:>6}/{self.total}  {note}", markup=False, highlight=False
-            )
+            logger.info(f"{row['kind']:>10} {row['step']:>6}/{self.total}  {note}")
         else:
             self._bar.update(self._task, note=note)
 
@@ -102,7 +101,9 @@ class NullLog:
 def _whole_rows(found: bytes, expected: int, path: Path) -> int:
     """Bytes up to the last whole row. Truncating a shorter file to `expected` would fill it with zeros."""
     if len(found) < expected:
-        print(f"{path}: holds {len(found):,} bytes of the {expected:,} that the checkpoint counts; older rows are lost")
+        logger.warning(
+            f"{path}: holds {len(found):,} bytes of the {expected:,} that the checkpoint counts; older rows are lost"
+        )
     return found.rfind(b"\n") + 1
 
 

@@ -23,6 +23,7 @@ from llm.files.atomic_files import write_atomically
 from llm.files.folder_mark import refuse_others
 from llm.files.owned_files import own_folder
 from llm.lean import decoder
+from llm.log import logger
 from llm.train.checkpoint import Progress, load_weights, newest_intact, read_state, read_weights, save
 from llm.train.engine import Engine, build_engine
 from llm.train.heap import release_free_memory
@@ -72,7 +73,7 @@ def _train(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path
         if distributed.here().first:
             claim_folder(folder, resolved)
     if done.finished and (folder / "report.json").exists():
-        print(f"{folder}: finished at step {done.step}; nothing to do")
+        logger.info(f"{folder}: finished at step {done.step}; nothing to do")
         return folder
     began = time.perf_counter()
     seed_process(config.seed)
@@ -83,12 +84,12 @@ def _train(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path
             write_report(folder, config, data, done, time.perf_counter() - began)
         return folder
     if done.step >= data.schedule.total:  # only after --anyway: the plan became shorter than what is done
-        print(f"{folder}: is at step {done.step}, the new plan ends at {data.schedule.total}; nothing to do")
+        logger.info(f"{folder}: is at step {done.step}, the new plan ends at {data.schedule.total}; nothing to do")
         return folder
     first = next(parts.model.to(distributed.device()).parameters())
-    print(f"attention: {describe(distributed.device(), first.dtype)}")
+    logger.info(f"attention: {describe(distributed.device(), first.dtype)}")
     if line := parts.ready(data.train, folder):
-        print(line)
+        logger.info(line)
     loader = training_loader(parts, data)
     parts.model.train()
     if decoder.wanted(config):
@@ -104,7 +105,9 @@ def _train(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path
     if newest:
         engine.load(state["engine"])
         same = restore_rng_states(state["random"], config.seed, done.step)
-        print(f"{folder}: going on after step {done.step}{'' if same else '; as other processes, with other dropout'}")
+        logger.info(
+            f"{folder}: going on after step {done.step}{'' if same else '; as other processes, with other dropout'}"
+        )
     with _log_of(folder, data, done) as log:
         if not done.step:
             log.write({"kind": "plan", "step": 0, **data.facts, "time": now()})
@@ -136,9 +139,9 @@ def _provenance_of(config: RunConfig, parts: RunParts[BatchT], data: RunData, ca
 
 def _tell(data: RunData) -> None:
     for line in data.train.sources:
-        print(line)
+        logger.info(line)
     for place in data.train.dropped[:5]:
-        print(f"dropped, too long: {place}")
+        logger.info(f"dropped, too long: {place}")
 
 
 def _names(batch: Any, corpus: Corpus) -> str:
@@ -218,4 +221,4 @@ def _probe(folder: Path, step: int, config: RunConfig, answer: Callable[[Probe],
     samples = own_folder(folder / "samples")
     write_atomically(samples / f"step-{step:06d}.json", json.dumps(answers, ensure_ascii=False, indent=1))
     for row in answers:
-        print(f"     probe {step:>6}  {row['prompt']!r} -> {row['answer']!r}")
+        logger.info(f"     probe {step:>6}  {row['prompt']!r} -> {row['answer']!r}")

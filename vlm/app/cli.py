@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from llm import console
 from llm.errors import ConfigError, EyegraftError
+from llm.log import log_to_console
 from llm.printable import guard_output
 from llm.train.kernels import limit_kernel_caches
 from vlm.app.cli_data import data_app
@@ -49,9 +51,10 @@ def main() -> None:
     limit_kernel_caches()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
-        app()
+        with log_to_console():
+            app()
     except EyegraftError as error:
-        print(f"error: {error}", file=sys.stderr)
+        console.err(f"error: {error}")
         sys.exit(error.exit_code)
 
 
@@ -78,7 +81,7 @@ def train(
         from vlm.app.cluster_script import Job
         from vlm.app.cluster_script import render as render_job
 
-        print(render_job(render, Job(config.name, start, nodes)), end="")
+        console.out(render_job(render, Job(config.name, start, nodes)), end="")
         return
     # Only now: a faulty recipe should not wait for torch.
     from vlm.app.pipeline import run_step
@@ -209,7 +212,7 @@ def merge(
     from vlm.export.merge import merge
 
     apart = merge(base, adapter, folder, dtype, shard, replace)
-    print(f"{folder}: merged, logits differ by at most {apart:.2e}")
+    console.out(f"{folder}: merged, logits differ by at most {apart:.2e}")
 
 
 @app.command("ls")
@@ -222,7 +225,7 @@ def list_recipes(pattern: Annotated[str, typer.Argument(help="A part of the name
         raise ConfigError(f"{pattern}: no recipe's name matches; `eyegraft ls` lists them all")
     width = max(len(recipe.name) for recipe in found)
     for recipe in found:
-        print(f"{recipe.name:<{width}}  {recipe.about}")
+        console.out(f"{recipe.name:<{width}}  {recipe.about}")
 
 
 @app.command("cp")
@@ -231,7 +234,7 @@ def copy_recipe(name: Name, dest: Annotated[Path, typer.Argument(metavar="DEST")
     from vlm.recipes import copy_recipe
 
     for path in copy_recipe(name, dest):
-        print(path)
+        console.out(path)
 
 
 @app.command()
@@ -239,7 +242,7 @@ def show(name: Name) -> None:
     """Print a recipe as it was written."""
     from vlm.recipes import read_recipe
 
-    print(read_recipe(name), end="")
+    console.out(read_recipe(name), end="")
 
 
 @app.command()
@@ -252,7 +255,7 @@ def validate(file: File, overrides: Overrides = None) -> None:
     config = load_config(file, overrides or ())
     if isinstance(config, PipelineConfig):
         load_steps(config, find_recipe(file))
-    print(resolve_yaml(config), end="")
+    console.out(resolve_yaml(config), end="")
 
 
 @app.command()
@@ -260,7 +263,7 @@ def schema(stage: Annotated[str, typer.Argument(help="One stage; all of them wit
     """Print the JSON schema of recipes."""
     from vlm.config import json_schema
 
-    print(json.dumps(json_schema(stage), indent=2))
+    console.out(json.dumps(json_schema(stage), indent=2))
 
 
 @app.command()
@@ -287,7 +290,7 @@ def env() -> None:
     from vlm.app.environment import describe
 
     for name, finding in describe():
-        print(f"{name:<18} {finding}")
+        console.out(f"{name:<18} {finding}")
 
 
 @app.command()

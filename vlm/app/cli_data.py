@@ -1,11 +1,12 @@
 """The commands `eyegraft data ...`. Each imports what it needs when it runs."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from llm import console
 
 if TYPE_CHECKING:
     from data_tools.generate.identity import Rehearse
@@ -40,9 +41,9 @@ def check(
 
     report, lines = run(CheckOptions(file, images, format, look, fix, allow_urls, first))
     if as_json:
-        print(json.dumps(report, ensure_ascii=False, indent=1))
+        console.out(json.dumps(report, ensure_ascii=False, indent=1))
     else:
-        print("\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))
+        console.out("\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))
     if report["counts"]:
         raise typer.Exit(3)
 
@@ -68,7 +69,7 @@ def convert(
     mapping = _mapping(columns or [])
     given = Source(path=source, format=format, images=images, split=split, columns=mapping)
     for line in convert(ConvertOptions(given, out, to, annotations, copy_images, data_urls, skip)).lines():
-        print(line)
+        console.out(line)
 
 
 def _mapping(texts: list[str]) -> dict[str, str]:
@@ -103,10 +104,12 @@ def stats(
 
         written = plot(found, plot_data, plots)
     if json_:
-        print(json.dumps(as_json(found) | {"plots": [str(path) for path in written]}, ensure_ascii=False, indent=1))
+        console.out(
+            json.dumps(as_json(found) | {"plots": [str(path) for path in written]}, ensure_ascii=False, indent=1)
+        )
         return
     for line in (*summary_lines(found), *(f"{path}: drawn" for path in written)):
-        print(line)
+        console.out(line)
 
 
 @data_app.command()
@@ -126,7 +129,7 @@ def show(
     from data_tools.inspect.show_page import write_page
     from data_tools.inspect.show_text import print_shown
     from data_tools.inspect.target import find_target
-    from llm.console import Screen
+    from llm.rich_console import Screen
 
     subject = find_target(file, model, budget, image_rows)
     with tempfile.TemporaryDirectory(prefix="eyegraft-show-") as folder:
@@ -135,7 +138,7 @@ def show(
             print_shown(shown, Screen())
         else:
             write_page(shown, html)
-            print(f"{html}: {shown.records} records")
+            console.out(f"{html}: {shown.records} records")
 
 
 @data_app.command()
@@ -157,9 +160,11 @@ def split(
     wanted = read_shares(shares or [], share or (0.0 if shares else 0.1))
     done = split(Source(path=str(file), format=format, images=images), folder, wanted, seed, by_content)
     for side in done.sides:
-        print(f"{side.path}: {side.rows} rows, {side.share:.4g} ({side.asked:g} asked)")
+        console.out(f"{side.path}: {side.rows} rows, {side.share:.4g} ({side.asked:g} asked)")
     joined = ", ".join(f"{count} by {what}" for what, count in done.links.items()) or "none joined"
-    print(f"{done.format}: {done.groups} groups that stay together ({joined}); the largest has {done.largest} rows")
+    console.out(
+        f"{done.format}: {done.groups} groups that stay together ({joined}); the largest has {done.largest} rows"
+    )
     _say_images(done.images)
 
 
@@ -179,9 +184,9 @@ def mix(
     weighted = [Source(path=path, weight=weight, format=format, images=images)
                 for path, weight in map(read_weight, sources)]  # fmt: skip
     done = mix(weighted, out, seed, size)
-    print(f"{out}: {sum(part.written for part in done.parts)} rows, {done.format}")
+    console.out(f"{out}: {sum(part.written for part in done.parts)} rows, {done.format}")
     for part in done.parts:
-        print(f"  {part.path}: {part.rows} rows at weight {part.weight:g}, {part.written} written")
+        console.out(f"  {part.path}: {part.rows} rows at weight {part.weight:g}, {part.written} written")
     _say_images(done.images)
 
 
@@ -198,15 +203,15 @@ def repeat(
     from llm.config.schema import Source
 
     done = repeat(Source(path=str(file), format=format, images=images), copies, out)
-    print(f"{out}: {done.copies} x {done.rows} rows = {done.copies * done.rows}, {done.format}")
+    console.out(f"{out}: {done.copies} x {done.rows} rows = {done.copies * done.rows}, {done.format}")
     _say_images(done.images)
-    print(f"warning: {done.warning()}", file=sys.stderr)
+    console.err(f"warning: {done.warning()}")
 
 
 def _say_images(folder: str) -> None:
     """Image paths stay as they are, so a recipe must say where they begin."""
     if folder:
-        print(f"image paths begin in another folder; in a recipe write `images: {folder}` beside these files")
+        console.out(f"image paths begin in another folder; in a recipe write `images: {folder}` beside these files")
 
 
 @data_app.command()
@@ -222,9 +227,9 @@ def identity(
     from data_tools.generate.identity import write_identity
 
     data = write_identity(name, author, lang, folder, seed, _rehearsal(rehearse) if rehearse else tuple)
-    print(f"{folder / 'train.json'}: {len(data.train)} conversations, half about it, half ordinary chat")
-    print(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
-    print(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
+    console.out(f"{folder / 'train.json'}: {len(data.train)} conversations, half about it, half ordinary chat")
+    console.out(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
+    console.out(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
 
 
 def _rehearsal(model: str) -> "Rehearse":
@@ -248,9 +253,9 @@ def rename(
     from data_tools.edit.rename import rename
 
     done = rename(old, new, file, out)
-    print(f"{out}: {sum(done.fields.values())} replaced in {done.changed} of {done.rows} rows")
+    console.out(f"{out}: {sum(done.fields.values())} replaced in {done.changed} of {done.rows} rows")
     for field, count in done.fields.items():
-        print(f"  {field}: {count}")
+        console.out(f"  {field}: {count}")
 
 
 @data_app.command()
@@ -264,9 +269,9 @@ def fill(
     from data_tools.edit.fill import fill
 
     done = fill(file, out, name, author)
-    print(f"{out}: {sum(done.counts.values())} filled in {done.changed} of {done.rows} rows")
+    console.out(f"{out}: {sum(done.counts.values())} filled in {done.changed} of {done.rows} rows")
     for placeholder, count in done.counts.items():
-        print(f"  {{{{{placeholder}}}}}: {count}")
+        console.out(f"  {{{{{placeholder}}}}}: {count}")
 
 
 @data_app.command()
@@ -320,6 +325,6 @@ def ask(
     plan = prepare(questions, out, options)
     outcome = ask(plan)
     for line in report(plan, outcome):
-        print(line)
+        console.out(line)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from llm import console
 from llm.errors import LostError, RunError
 
 GRACE_S = 5.0  # for the others to notice that one is gone
@@ -167,7 +168,7 @@ def _watch(workers: list[Worker]) -> int:
         raise RunError(f"{how}. The same command goes on from the last checkpoint\n{first.told()}".strip())
     spoke_itself = workers[0].process.poll() not in (None, 0, LostError.exit_code)
     if not spoke_itself:
-        print(f"{name} ended with {code}:\n{first.told()}", file=sys.stderr)
+        console.err(f"{name} ended with {code}:\n{first.told()}")
     return int(code)
 
 

@@ -17,6 +17,7 @@ from llm.errors import ConfigError, RunError
 from llm.files.atomic_files import write_atomically
 from llm.files.folder_mark import Claim, claim
 from llm.files.regular_files import SETTINGS, read_text
+from llm.log import logger
 from llm.train.report import read_report
 from llm.train.run_folder import refuse_taken
 from vlm.app.launch import Start, launch, worker_output
@@ -35,9 +36,9 @@ def run_pipeline(config: PipelineConfig, start: Start) -> Path:
         key = _key([earlier for _, earlier in steps[:number]])
         title = f"step {number}/{len(steps)} {step.name} ({step.stage})"
         if record.finished(step.name, key):
-            print(f"{title}: done before")
+            logger.info(f"{title}: done before")
             continue
-        print(title, flush=True)
+        logger.info(title)
         with record.timed(step.name, key):
             record.note(step.name, run_step(step, start.of(path)))
         gc.collect()
@@ -153,6 +154,6 @@ def _report(folder: Path, done: list[dict[str, Any]]) -> None:
     figures["seconds"] = round(sum(step["seconds"] for step in done), 1)
     figures["step_seconds"] = {step["name"]: step["seconds"] for step in done}
     write_atomically(folder / "report.json", json.dumps(figures, indent=1))
-    print(f"\n{folder / 'report.json'}")
+    logger.info(f"\n{folder / 'report.json'}")
     for key, value in figures.items():
-        print(f"  {key:<36} {value}")
+        logger.info(f"  {key:<36} {value}")

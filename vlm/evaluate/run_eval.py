@@ -8,6 +8,7 @@ from llm.errors import ConfigError
 from llm.files.atomic_files import write_atomically
 from llm.files.folder_mark import Claim, claim
 from llm.files.regular_files import SETTINGS, read_text
+from llm.log import logger
 from vlm.config import EvalConfig
 from vlm.evaluate.vqa import BLANK, evaluate_vqa
 from vlm.model.assembly import keep_features, open_run
@@ -36,7 +37,7 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
     if config.vqa is not None:
         if not isinstance(opened.model, VlmModel):
             raise ConfigError(f"eval.vqa: {config.run} is a text run and sees no pictures")
-        print(keep_features(opened.model, opened.config, [], Path(config.run)))
+        logger.info(keep_features(opened.model, opened.config, [], Path(config.run)))
         figures |= evaluate_vqa(opened.model, opened.encoder, config.vqa, out, Path.cwd())
     if config.identity is not None:
         plan = config.identity
@@ -49,5 +50,5 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
         write_atomically(out / "answers.json", json.dumps(answers, ensure_ascii=False, indent=1))
     write_atomically(out / "eval.json", json.dumps(figures, indent=1))
     for key, value in figures.items():
-        print(f"  {key:<28} {value}")
+        logger.info(f"  {key:<28} {value}")
     return figures

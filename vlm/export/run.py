@@ -7,6 +7,7 @@ from typing import Literal
 
 from llm.errors import ConfigError
 from llm.files.folder_replacement import Origin, refuse_replacing, source_of
+from llm.log import logger
 from llm.model.lora import merge_adapters
 from llm.model.precision import DTYPES
 from vlm.export.llava import export_llava
@@ -46,7 +47,7 @@ def export(
         write_card(run, checkpoint, opened, folder, out.name, to, proved(difference))
 
     difference = _write(opened, out, dtype, to, force, origin_with(origin, card=card))
-    print(f"{out}: {proved(difference)}")
+    logger.info(f"{out}: {proved(difference)}")
     return difference
 
 

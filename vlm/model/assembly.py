@@ -21,6 +21,7 @@ from llm.encoding.encoder import Encoder
 from llm.errors import ConfigError, ImageError, RunError
 from llm.formats.conversation import ImageRef
 from llm.forward.text_model import TextModel
+from llm.log import logger
 from llm.model.activation_checkpointing import recompute
 from llm.model.model_folder import local_folder
 from llm.model.precision import SomeRun, in_dtype, settle, this_machine
@@ -77,7 +78,7 @@ def train(config: RunConfig, base: Path, anyway: bool = False) -> Path:
     _refuse_uneven(opened.chat_model.text, config.parallel.sequence)
     if isinstance(opened.model, VlmModel):
         for note in opened.model.vision.notes:  # what cannot be exported says so before step 1
-            print(note)
+            logger.info(note)
     return run_training(config, parts_of(opened), resolve_yaml(config), base, anyway)
 
 
@@ -87,7 +88,7 @@ def settled(config: SomeRun) -> SomeRun:
     """
     known, line = settle(config, this_machine(), begun_dtype(run_folder(config), type(config)))
     if line:
-        print(line)
+        logger.info(line)
     if config.train.dtype != "auto":
         return known
     bf16 = distributed.total(torch.tensor(float(distributed.here().first and known.train.dtype == "bf16")))

@@ -22,6 +22,7 @@ from llm.files.atomic_files import atomic_file
 from llm.files.owned_files import own_folder
 from llm.files.regular_files import PICTURE, read_regular
 from llm.formats.conversation import ImageRef
+from llm.log import logger
 from vlm.model.vision_model import VisionModel
 from vlm.vision.images import read_image
 from vlm.vision.towers import Tower
@@ -78,7 +79,7 @@ class FeatureStore:
             with atomic_file(path, sync=False) as partial:  # what a power cut leaves has another length
                 partial.write_bytes(_raw(features.to(self.dtype)))
         except OSError as error:
-            print(f"features: no more are kept, {error}")
+            logger.warning(f"features: no more are kept, {error}")
             self.room = 0
             return
         self.room -= self._length

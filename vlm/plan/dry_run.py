@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from llm import console
 from llm.config.schema import RunConfig
 from llm.data.batch import PackedBatch
 from llm.errors import ConfigError
@@ -22,11 +23,11 @@ def dry_run(config: AnyConfig, source: Path) -> None:
     """Build the model, read the data, plan the steps and print it all; nothing is written or trained."""
     if isinstance(config, PipelineConfig):
         for path, step in load_steps(config, source):
-            print(f"\n{path}")
+            console.out(f"\n{path}")
             if isinstance(step, RunConfig):
                 _describe(step)
             else:
-                print(f"  {step.stage}: nothing trains")
+                console.out(f"  {step.stage}: nothing trains")
         return
     if not isinstance(config, RunConfig):
         raise ConfigError(f"--dry-run: stage {config.stage} trains nothing; `eyegraft validate` checks it")
@@ -41,18 +42,18 @@ def _describe(config: RunConfig) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = read_run_data(config, parts, Path(folder), Path.cwd())
         for line in data.train.sources:
-            print(f"  {line}")
+            console.out(f"  {line}")
         for key, value in data.facts.items():
-            print(f"  {key:<22} {value:>14,}")
+            console.out(f"  {key:<22} {value:>14,}")
         for group in opened.groups:
             count = sum(parameter.numel() for parameter in group.parameters)
-            print(f"  trains {group.name:<15} {count:>14,} parameters at {group.lr:g}")
+            console.out(f"  trains {group.name:<15} {count:>14,} parameters at {group.lr:g}")
         device = find_device("")
         pack, packs = _heaviest(parts, data)
         found = forecast(config, (), pack, packs, device.kind)
-    print(f"  memory on {device}; the largest pack: {found.pack}")
+    console.out(f"  memory on {device}; the largest pack: {found.pack}")
     for line in (*told(found, device), *work(found, speed_of(device, 0.0, config))):
-        print(line)
+        console.out(line)
 
 
 def _heaviest(parts: RunParts[Any], data: RunData) -> tuple[Pack, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from llm import console
 from llm.config.schema import RunConfig, run_folder
 from llm.errors import ConfigError
 from llm.model.precision import settle
@@ -20,13 +21,13 @@ def plan(config: AnyConfig, source: Path, device: str, tflops: float, targets: f
     where = find_device(device)
     known: dict[Path, RunConfig] = {}
     for name, step in training_steps(config, source):
-        print(f"{name} ({step.stage}) on {where}")
+        console.out(f"{name} ({step.stage}) on {where}")
         step, line = settle(step, find_hardware(device))
         if line:
-            print(f"  {line}")
+            console.out(f"  {line}")
         earlier, note = chain(step, known)
         if note:
-            print(f"  {note}")
+            console.out(f"  {note}")
         describe_run(step, earlier, where, speed_of(where, tflops, step), targets)
         known[run_folder(step)] = step
 
@@ -63,9 +64,9 @@ def describe_run(
 ) -> None:
     """Print one run's forecast, and what would help if it does not fit."""
     found = forecast_run(config, earlier, device.kind, targets)
-    print(f"  no data was read; the largest pack: {found.pack}")
+    console.out(f"  no data was read; the largest pack: {found.pack}")
     for line in (*told(found, device), *work(found, speed, "at most ")):
-        print(line)
+        console.out(line)
     if found.total > device.bytes:
         for line in advise(config, found, device, lambda changed: forecast_run(changed, earlier, device.kind, targets)):
-            print(line)
+            console.out(line)

@@ -173,7 +173,7 @@ def test_an_old_checkpoint_that_cannot_be_deleted_is_reported_and_stops_nothing(
     _save(tmp_path, 2)
     monkeypatch.setattr("llm.train.checkpoint.shutil.rmtree", refuse)
     _save(tmp_path, 3)
-    assert f"{tmp_path}/checkpoints/step-000001: an old checkpoint could not be deleted" in capsys.readouterr().out
+    assert f"{tmp_path}/checkpoints/step-000001: an old checkpoint could not be deleted" in capsys.readouterr().err
     assert [folder.name for folder in list_checkpoints(tmp_path)] == ["step-000002", "step-000003"]
 
 

@@ -77,7 +77,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_goes_on_to_the_sam
     run = Path(recipe.out)
     flip(list_checkpoints(run)[-1] / "trainable.safetensors")
     found = finished(recipe)
-    told = capsys.readouterr().out
+    told = capsys.readouterr().err
     assert "trainable.safetensors: missing or changed" in told and "going on from step-000004" in told
     assert found[0] == expected[0]
     assert all(torch.equal(tensor, expected[1][name]) for name, tensor in found[1].items())
@@ -152,7 +152,7 @@ def test_pruning_never_counts_a_damaged_checkpoint(tmp_path: Path, capsys: pytes
     flip(tmp_path / "checkpoints/step-000002/trainable.safetensors")
     save(tmp_path, Progress(step=3), WEIGHTS, STATE, keep=1)
     assert [folder.name for folder in list_checkpoints(tmp_path)] == ["step-000001", "step-000002", "step-000003"]
-    assert "does not count among the checkpoints that are kept" in capsys.readouterr().out
+    assert "does not count among the checkpoints that are kept" in capsys.readouterr().err
     flip(tmp_path / "checkpoints/step-000003/trainable.safetensors")
     found = newest_intact(tmp_path)
     assert found is not None and found[0].name == "step-000001"
@@ -194,7 +194,7 @@ def test_lost_checkpoints_are_no_fresh_start(tmp_path: Path, capsys: pytest.Capt
     shutil.rmtree(first.parent)
     (first.parent / ".step-000001.partial").mkdir(parents=True)
     assert newest_intact(tmp_path) is None
-    assert "was stopped before its first checkpoint was whole; beginning at step 1" in capsys.readouterr().out
+    assert "was stopped before its first checkpoint was whole; beginning at step 1" in capsys.readouterr().err
 
 
 def test_a_run_that_died_before_its_report_makes_it_up(recipe: TextRunConfig) -> None:
@@ -215,7 +215,7 @@ def test_lost_rows_are_told_and_not_filled_with_zeros(
     rows = (run / "metrics.jsonl").read_bytes()
     (run / "metrics.jsonl").write_bytes(rows[: len(rows) // 3])
     train(recipe, Path.cwd())
-    assert "older rows are lost" in capsys.readouterr().out
+    assert "older rows are lost" in capsys.readouterr().err
     assert b"\0" not in (run / "metrics.jsonl").read_bytes()
     assert [row["step"] for row in read_rows(run, "train")][-2:] == [5, 6]
 

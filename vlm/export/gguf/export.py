@@ -17,6 +17,7 @@ from llm.chat.chat_model import ChatModel
 from llm.errors import ConfigError, ModelError
 from llm.files.folder_replacement import UNNAMED, Origin
 from llm.formats.conversation import ImageRef, Message, Part
+from llm.log import logger
 from llm.model.hf_export import dense_state, logits, proving, write_and_prove
 from vlm.export.gguf.file import write_tensors, writer
 from vlm.export.gguf.language import add_language, architecture, language_entries
@@ -138,7 +139,9 @@ def _tell_what_is_seen(chat_model: ChatModel, vision: VisionModel, answers: list
     moved = max(
         _compare(chat_model, _messages(turns, other), answer) for turns, answer in zip(SEEN, answers, strict=True)
     )
-    print(f"another picture moves the log-probabilities by {moved:.2e}: the more, the better the proof sees the tower")
+    logger.info(
+        f"another picture moves the log-probabilities by {moved:.2e}: the more, the better the proof sees the tower"
+    )
 
 
 def _compare(chat_model: ChatModel, messages: tuple[Message, ...], answer: Answer) -> float:
