@@ -1,17 +1,15 @@
-"""The packs that training would make of a corpus in one epoch: how many, how full, and what shared prefixes save."""
+"""The packs that training makes of a corpus in one epoch: how many, how full, and how much shared prefixes save."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm.config.schema import TrainConfig
-from llm.data.bin_packing import Budget
 from llm.data.corpus import Corpus
-from llm.data.packing import epoch_order, plan_packs
+from llm.data.loader import order_epoch, plan_epoch
 from llm.data.prefix_sharing import ALONE
 
 Mode = Literal["flatten", "fill"]
@@ -20,79 +18,83 @@ Order = Literal["random", "by_image"]
 
 @dataclass(frozen=True, slots=True)
 class EpochPacking:
-    """One epoch as one mode packs it; `rows` are computed, `unfolded` would be if nothing were shared."""
+    """One epoch packed in one mode and order. The field names are those of `data stats --json`."""
 
     mode: Mode
     order: Order
-    budget: int
-    pictures: int  # budget of images
-    batch: int
+    budget: int  # tokens of a pack at most
+    pictures: int  # images of a pack at most
+    batch: int  # samples of a step
     packs: int
     steps: int
-    rows: int
-    unfolded: int
+    rows: int  # tokens that are computed, of all packs
+    unfolded: int  # tokens that would be computed if no prefix were shared
 
     @property
     def fullness(self) -> float:
-        """Share of the budget that the packs fill."""
+        """The share of the token budget that the packs fill."""
         return self.rows / (self.packs * self.budget)
 
     @property
     def saved(self) -> float:
-        """Share of the rows that folding saves."""
+        """The share of tokens that need not be computed because prefixes are shared."""
         return 1 - self.rows / self.unfolded
 
 
 def preview_packing(
     corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed: int
 ) -> Iterator[tuple[EpochPacking, NDArray[np.int64]]]:
-    """The first epoch over the samples `chosen`, packed in both modes, each with the rows of its packs.
+    """Pack the first epoch over the samples `chosen` in both modes, and in both orders where samples share a prefix.
 
-    Where samples share a prefix, in both orders.
-
-    Raises ConfigError when a record exceeds a budget by itself.
+    Yields each packing with the tokens of its packs. Raises ConfigError when a record exceeds a budget by itself.
     """
-    weights = np.zeros(len(corpus))
-    weights[chosen] = corpus.weights[chosen]
     orders: list[Order] = [train.order]
-    if train.order == "random" and train.fold == "auto" and _shares(corpus):
+    if train.order == "random" and train.fold == "auto" and _share_prefixes(corpus):
         orders.append("by_image")
     for order in orders:
         for mode in ("flatten", "fill"):
-            yield _packing(corpus, weights, train, seed, mode, order)
+            yield _pack(corpus, chosen, train.model_copy(update={"packing": mode, "order": order}), seed)
 
 
-def _packing(
-    corpus: Corpus, weights: NDArray[np.float64], train: TrainConfig, seed: int, mode: Mode, order: Order
+def _pack(
+    corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed: int
 ) -> tuple[EpochPacking, NDArray[np.int64]]:
-    lengths = corpus.lengths
-    units = partial(corpus.units, budget=train.pack_tokens) if train.fold == "auto" else None
-    epoch = epoch_order(weights, seed, 0, corpus.shares if order == "by_image" else None)
-    budget = Budget(train.pack_tokens, train.pack_images)
-    plan = plan_packs(lengths, corpus.image_counts, budget, batch=train.batch, order=epoch, mode=mode, units=units)
-    packs = [pack for step in plan.steps for pack in step]
-    loads = np.array(
-        [lengths[pack].sum() if units is None else sum(unit.tokens for unit in units(pack)) for pack in packs], np.int64
+    order = order_epoch(corpus, chosen, train, seed, epoch=0)
+    plan = plan_epoch(corpus, order, train)
+    loads = np.array([_load(corpus, pack, train) for step in plan.steps for pack in step], np.int64)
+    packing = EpochPacking(
+        mode=train.packing,
+        order=train.order,
+        budget=train.pack_tokens,
+        pictures=train.pack_images,
+        batch=train.batch,
+        packs=len(loads),
+        steps=len(plan),
+        rows=int(loads.sum()),
+        unfolded=int((corpus.lengths + _repeated_prefixes(corpus))[order].sum()),
     )
-    unfolded = int((lengths + _within(corpus))[epoch].sum())
-    found = EpochPacking(
-        mode, order, budget.tokens, budget.images, train.batch, len(packs), len(plan), int(loads.sum()), unfolded
-    )
-    return found, loads
+    return packing, loads
 
 
-def _shares(corpus: Corpus) -> bool:
+def _load(corpus: Corpus, pack: NDArray[np.int64], train: TrainConfig) -> int:
+    """The tokens of a pack; a prefix that samples share counts once where training folds."""
+    if train.fold != "auto":
+        return int(corpus.lengths[pack].sum())
+    return sum(unit.tokens for unit in corpus.units(pack, train.pack_tokens))
+
+
+def _share_prefixes(corpus: Corpus) -> bool:
     """Whether any two samples may share a prefix."""
     shares = np.asarray(corpus.shares)
     shares = shares[shares != ALONE]
     return len(np.unique(shares)) < len(shares)
 
 
-def _within(corpus: Corpus) -> NDArray[np.int64]:
-    """Rows that each sample would take more if its branches were samples of their own (`data.turns: apart`)."""
+def _repeated_prefixes(corpus: Corpus) -> NDArray[np.int64]:
+    """By how many tokens each sample would grow if its branches were samples of their own (`data.turns: apart`)."""
     branches = np.diff(corpus.branch_offsets)
-    more = np.zeros(len(corpus), np.int64)
+    repeated = np.zeros(len(corpus), np.int64)
     folded = branches > 0
     prefix = corpus.branches[corpus.branch_offsets[:-1][folded]]
-    more[folded] = (branches[folded] - 1) * prefix
-    return more
+    repeated[folded] = (branches[folded] - 1) * prefix
+    return repeated

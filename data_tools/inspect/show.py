@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from data_tools.inspect.target import BASE, Target, draw, refuse_images
-from llm.data.bin_packing import Budget
 from llm.data.corpus import Corpus, open_corpus
 from llm.data.corpus_writer import CorpusWriter
-from llm.data.packing import plan_packs
+from llm.data.loader import plan_epoch
 from llm.data.prefix_sharing import alike
 from llm.encoding.encoder import Encoder
 from llm.encoding.token_view import Block, Kind, Stretch, blocks
@@ -114,15 +113,7 @@ def _packs(corpus: Corpus, target: Target, encoder: Encoder, count: int) -> Iter
     """The packs in the order of drawing; of a long text in many windows only the first `count`."""
     train = target.train
     folds = train.fold == "auto"
-    plan = plan_packs(
-        corpus.lengths,
-        corpus.image_counts,
-        Budget(train.pack_tokens, train.pack_images),
-        batch=train.batch,
-        order=np.arange(min(count, len(corpus))),
-        mode=train.packing,
-        units=partial(corpus.units, budget=train.pack_tokens) if folds else None,
-    )
+    plan = plan_epoch(corpus, np.arange(min(count, len(corpus))), train)
     for step, packs in enumerate(plan.steps, 1):
         for number, pack in enumerate(packs, 1):
             samples = tuple(_samples(corpus, pack.tolist(), encoder, folds))

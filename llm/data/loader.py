@@ -50,29 +50,39 @@ class Schedule:
 
 def plan_run(corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed: int, world: int = 1) -> Schedule:
     """Plan every epoch of a run over the samples `chosen`; a fractional last epoch is cut to its first steps."""
-    budget = Budget(train.pack_tokens, train.pack_images)
-    weights = np.zeros(len(corpus))
-    weights[chosen] = corpus.weights[chosen]
-    together = partial(corpus.units, budget=train.pack_tokens) if train.fold == "auto" else None
     plans: list[PackPlan] = []
     total = 0
     for epoch in range(int(np.ceil(train.epochs))):
-        order = epoch_order(weights, seed, epoch, corpus.shares if train.order == "by_image" else None)
-        plan = plan_packs(
-            corpus.lengths,
-            corpus.image_counts,
-            budget,
-            batch=train.batch,
-            order=order,
-            mode=train.packing,
-            world=world,
-            units=together,
-        )
+        plan = plan_epoch(corpus, order_epoch(corpus, chosen, train, seed, epoch), train, world)
         plans.append(plan)
         total += max(1, round(len(plan) * min(1.0, train.epochs - epoch)))
         if train.max_steps and total >= train.max_steps:
             return Schedule(tuple(plans), train.max_steps)
     return Schedule(tuple(plans), total)
+
+
+def order_epoch(corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed: int, epoch: int) -> Indices:
+    """The order of the samples `chosen` in an epoch, each as often as its weight says; see `train.order`."""
+    weights = np.zeros(len(corpus))
+    weights[chosen] = corpus.weights[chosen]
+    return epoch_order(weights, seed, epoch, corpus.shares if train.order == "by_image" else None)
+
+
+def plan_epoch(corpus: Corpus, order: Indices, train: TrainConfig, world: int = 1) -> PackPlan:
+    """The packs of one epoch over the samples in `order`, within the budgets of `train`, shared prefixes once.
+
+    Raises ConfigError when a sample exceeds a budget by itself.
+    """
+    return plan_packs(
+        corpus.lengths,
+        corpus.image_counts,
+        Budget(train.pack_tokens, train.pack_images),
+        batch=train.batch,
+        order=order,
+        mode=train.packing,
+        world=world,
+        units=partial(corpus.units, budget=train.pack_tokens) if train.fold == "auto" else None,
+    )
 
 
 @contextmanager
