@@ -34,6 +34,7 @@ from llm.model.hf_export import (
     rename_tensors,
     write_and_prove,
 )
+from vlm.model.prompt_embedding import insert_images_at
 from vlm.model.vision_model import VisionModel
 from vlm.vision.images import RESAMPLE, Preprocess
 from vlm.vision.projector import fold
@@ -158,8 +159,7 @@ def _trained_logits(model: VisionModel, ids: Tensor, pixels: Tensor) -> Tensor:
     """Our own forward pass of one sequence."""
     ids = ids.to(model.hf.device)
     tokens = model.embed_tokens(ids[0])
-    pictures = model.embed_images(model.features(pixels.to(ids.device)))
-    rows = torch.nonzero(ids[0] == model.image_id)[:, 0]
-    embedded = tokens.index_copy(0, rows, pictures.to(tokens.dtype))
+    images = model.embed_images(model.features(pixels.to(ids.device)))
+    embedded = insert_images_at(tokens, ids[0], model.image_id, images)
     positions = torch.arange(ids.shape[1], device=ids.device)[None]
     return logits(model.hf, inputs_embeds=embedded[None], position_ids=positions)

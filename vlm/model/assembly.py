@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from llm import distributed
@@ -40,6 +40,7 @@ from vlm.model.build_model import build_vision_model
 from vlm.model.feature_cache import FeatureStore, fill, open_store
 from vlm.model.forward import VlmModel
 from vlm.model.lineage import lineage
+from vlm.model.prompt_embedding import image_embedder, text_embedder
 from vlm.model.rebased_paths import rebased
 from vlm.model.vision_model import VisionModel
 from vlm.vision.images import check_header, read_image
@@ -194,27 +195,16 @@ def open_model_without_tuning(config: RunConfig, home: Path = HERE) -> OpenedMod
 def chat_model_of(model: TextModel | VlmModel, encoder: Encoder) -> ChatModel:
     """The model as one that answers."""
     if isinstance(model, TextModel):
-        embeddings: nn.Module = model.llm.get_input_embeddings()
-        return ChatModel(model.llm, model.llm, encoder, lambda ids, _: embeddings(_placed(ids, embeddings)))
+        return ChatModel(model.llm, model.llm, encoder, text_embedder(model.llm.get_input_embeddings()))
     vision = model.vision
-    return ChatModel(vision.hf, vision.language_model, encoder, lambda ids, images: embed_prompt(vision, ids, images))
+    embed = image_embedder(vision.embed_tokens, vision.image_id, lambda images: embed_files(vision, images))
+    return ChatModel(vision.hf, vision.language_model, encoder, embed)
 
 
-def embed_prompt(vision: VisionModel, ids: list[int], images: tuple[ImageRef, ...]) -> Tensor:
-    """[T, hidden]: a prompt's tokens with its pictures in their rows."""
-    embeddings: Any = vision.hf.get_input_embeddings()
-    row = _placed(ids, embeddings)
-    tokens: Tensor = embeddings(row)
-    if not images:
-        return tokens
-    vision.eval()
-    pixels = read_pixels(list(images), vision.preprocess).to(row.device)
-    pictures = vision.embed_images(vision.features(pixels))
-    return tokens.index_copy(0, torch.nonzero(row == vision.image_id)[:, 0], pictures.to(tokens.dtype))
-
-
-def _placed(ids: list[int], embeddings: nn.Module) -> Tensor:
-    return torch.tensor(ids, device=next(embeddings.parameters()).device)
+def embed_files(vision: VisionModel, images: tuple[ImageRef, ...]) -> Tensor:
+    """I images -> [I * P, hidden of the LLM], on the model's device."""
+    pixels = read_pixels(list(images), vision.preprocess).to(vision.tower.device)
+    return vision.embed_images(vision.features(pixels))
 
 
 def _text_parts(opened: OpenedModel) -> RunParts[Any]:

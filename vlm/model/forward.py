@@ -9,6 +9,7 @@ from llm.forward.text_model import position_of
 from llm.lean.decoder import decode, why_not
 from vlm.model.batch import VlmBatch
 from vlm.model.feature_cache import FeatureStore
+from vlm.model.prompt_embedding import insert_images
 from vlm.model.vision_model import VisionModel
 
 
@@ -54,7 +55,7 @@ class VlmModel(nn.Module):
             return tokens + self._blank(tokens) if torch.is_grad_enabled() or self.together else tokens
         pictures = self.vision.embed_images(self._features(batch))  # [U * P, hidden]
         per_place = pictures.view(batch.pictures, -1, pictures.shape[-1])[batch.image_of]
-        return tokens.index_copy(0, batch.image_rows, per_place.flatten(0, 1).to(tokens.dtype))
+        return insert_images(tokens, batch.image_rows, per_place.flatten(0, 1))
 
     def _blank(self, tokens: Tensor) -> Tensor:
         """A 0 that depends on what pictures go through: a pack of text has a gradient as well, of zero.

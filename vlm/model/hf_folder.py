@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from llm.chat.chat_model import ChatModel
@@ -18,6 +18,7 @@ from llm.library_errors import in_words
 from llm.model import hf_loaders
 from llm.model.model_folder import refuse_special
 from llm.model.pretrained import load_llm, load_tokenizer, quantised
+from vlm.model.prompt_embedding import image_embedder, text_embedder
 from vlm.vision.images import read_image
 
 
@@ -35,8 +36,7 @@ def open_exported(folder: Path, adapter: str = "", bits: int = 0) -> ChatModel:
     if image_id is None:
         llm = load_llm(str(folder), torch.float32, four_bit=bits == 4, eight_bit=bits == 8)
         add_adapter(llm, adapter)
-        embeddings: nn.Module = llm.get_input_embeddings()
-        return ChatModel(llm, llm, Encoder(tokenizer, template), lambda ids, _: embeddings(torch.tensor(ids)))
+        return ChatModel(llm, llm, Encoder(tokenizer, template), text_embedder(llm.get_input_embeddings()))
     eyes = _Eyes(folder, image_id, bits)
     known = len(next(eyes.model.get_input_embeddings().parameters()))
     if not 0 <= image_id < known:
@@ -45,7 +45,8 @@ def open_exported(folder: Path, adapter: str = "", bits: int = 0) -> ChatModel:
     with in_words(f"{folder}: its vision tower gives no rows of a picture"):
         rows = len(eyes.rows([Image.new("RGB", (64, 64))]))
     encoder = Encoder(tokenizer, template, eyes.image_id, rows)
-    return ChatModel(eyes.model, eyes.model.model.language_model, encoder, eyes.embed)
+    embed = image_embedder(eyes.model.get_input_embeddings(), image_id, eyes.embed_files)
+    return ChatModel(eyes.model, eyes.model.model.language_model, encoder, embed)
 
 
 def _image_token(folder: Path, config: dict[str, Any]) -> int:
@@ -83,12 +84,6 @@ class _Eyes:
         pixels = self.prepare(images=pictures, return_tensors="pt")["pixel_values"]
         return torch.cat(list(self.model.get_image_features(pixel_values=pixels).pooler_output))
 
-    @torch.no_grad()
-    def embed(self, ids: list[int], images: tuple[ImageRef, ...]) -> Tensor:
-        """[T, hidden]: token embeddings with the pictures in their rows."""
-        row = torch.tensor(ids)
-        tokens: Tensor = self.model.get_input_embeddings()(row)
-        if not images:
-            return tokens
-        rows = self.rows([read_image(image) for image in images])
-        return tokens.index_copy(0, torch.nonzero(row == self.image_id)[:, 0], rows.to(tokens.dtype))
+    def embed_files(self, images: tuple[ImageRef, ...]) -> Tensor:
+        """[I * P, hidden]."""
+        return self.rows([read_image(image) for image in images])
