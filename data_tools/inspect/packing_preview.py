@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from llm.config.schema import TrainConfig
 from llm.data.corpus import Corpus
 from llm.data.loader import order_epoch, plan_epoch
-from llm.data.prefix_sharing import ALONE
+from llm.data.prefix_sharing import NO_PREFIX
 
 Mode = Literal["flatten", "fill"]
 Order = Literal["random", "by_image"]
@@ -86,7 +86,7 @@ def _load(corpus: Corpus, pack: NDArray[np.int64], train: TrainConfig) -> int:
 def _share_prefixes(corpus: Corpus) -> bool:
     """Whether any two samples may share a prefix."""
     shares = np.asarray(corpus.shares)
-    shares = shares[shares != ALONE]
+    shares = shares[shares != NO_PREFIX]
     return len(np.unique(shares)) < len(shares)
 
 

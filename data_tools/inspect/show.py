@@ -11,7 +11,7 @@ from data_tools.inspect.target import BASE, Target, draw, refuse_images
 from llm.data.corpus import Corpus, open_corpus
 from llm.data.corpus_writer import CorpusWriter
 from llm.data.loader import plan_epoch
-from llm.data.prefix_sharing import alike
+from llm.data.prefix_sharing import group_by_key, share_one_prefix
 from llm.encoding.encoder import Encoder
 from llm.encoding.token_view import Block, Kind, Stretch, blocks
 from llm.errors import DataError
@@ -47,7 +47,7 @@ class ShownSample:
 class ShownPack:
     """One forward pass: pack `number` of the `of` packs of an optimizer step.
 
-    Of its positions `computed` are computed: prefixes that samples share are computed once (llm/data/prefix_tree).
+    Of its positions `computed` are computed: prefixes that samples share are computed once (llm/data/prefix_sharing).
     """
 
     step: int
@@ -122,11 +122,11 @@ def _packs(corpus: Corpus, target: Target, encoder: Encoder, count: int) -> Iter
 
 
 def _samples(corpus: Corpus, pack: list[int], encoder: Encoder, folds: bool) -> Iterator[ShownSample]:
-    groups = alike([int(corpus.shares[index]) for index in pack]) if folds else [[place] for place in range(len(pack))]
-    folded = corpus.folded(pack) if folds else [corpus.sample(index) for index in pack]
-    for group, sample in zip(groups, folded, strict=True):
-        places = tuple(corpus.places[pack[place]] for place in group)
-        yield ShownSample(places, sample.images, blocks(sample, encoder))
+    groups = group_by_key(corpus.shares[pack].tolist()) if folds else [[at] for at in range(len(pack))]
+    for group in groups:
+        members = [pack[at] for at in group]
+        sample = share_one_prefix([corpus.sample(index) for index in members], encoder.image_id)
+        yield ShownSample(tuple(corpus.places[index] for index in members), sample.images, blocks(sample, encoder))
 
 
 def _text(conversation: Conversation) -> ShownSample:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from llm.config.schema import DataConfig, Source
 from llm.data.corpus_writer import CorpusWriter, hash64
 from llm.data.memmap_columns import Groups, Texts, numbers
 from llm.data.packing import Unit
-from llm.data.prefix_sharing import alike, fold, folded_lengths
+from llm.data.prefix_sharing import group_by_key, shared_lengths
 from llm.encoding.encoder import Encoder, Sample
 from llm.formats.conversation import ImageRef
 from llm.formats.readers import read
@@ -54,7 +54,7 @@ class Corpus:
     branch_offsets: NDArray[np.int64]  # [n + 1]
     weights: NDArray[np.float64]  # [n]
     targets: NDArray[np.int64]  # [n], supervised tokens
-    shares: NDArray[np.int64]  # [n], equal where samples may share a prefix (see llm.data.prefix_sharing.share_key)
+    shares: NDArray[np.int64]  # [n], equal where samples may share a prefix (see llm.data.prefix_sharing.prefix_key)
     keys: NDArray[np.uint64]  # [n], of the first image or of the text; what is held out is drawn by it
     images: Groups
     places: Texts
@@ -89,11 +89,6 @@ class Corpus:
             found.update(np.ascontiguousarray(array).data)
         return found.hexdigest()[:24]
 
-    def folded(self, indices: Sequence[int]) -> list[Sample]:
-        """The samples of one pack, those that share a prefix as one sample with branches."""
-        groups = alike([int(self.shares[index]) for index in indices])
-        return [fold([self.sample(indices[place]) for place in group]) for group in groups]
-
     def units(self, indices: NDArray[np.int64], budget: int) -> list[Unit]:
         """The samples of one step as what a pack holds whole: groups that share a prefix, and single samples.
 
@@ -102,7 +97,7 @@ class Corpus:
         rows = (self.offsets[indices + 1] - self.offsets[indices]).tolist()
         pictures = (self.images.offsets[indices + 1] - self.images.offsets[indices]).tolist()
         units: list[Unit] = []
-        for group in alike(self.shares[indices].tolist()):
+        for group in group_by_key(self.shares[indices].tolist()):
             at = group[0]
             if len(group) == 1:
                 units.append(Unit(indices[at : at + 1], rows[at], pictures[at]))
@@ -113,7 +108,7 @@ class Corpus:
     def _units(self, members: NDArray[np.int64], pictures: int, budget: int) -> Iterator[Unit]:
         start = 0
         while start < len(members):
-            lengths = folded_lengths(self.sample(index) for index in members[start:].tolist())
+            lengths = shared_lengths(self.sample(index) for index in members[start:].tolist())
             rows, end = next(lengths), start + 1
             for more in lengths:
                 if more > budget:

@@ -10,11 +10,12 @@ import numpy as np
 
 from llm.config.schema import DataConfig, Source
 from llm.data.memmap_columns import Columns
-from llm.data.prefix_sharing import fold, share_key, split_turns
+from llm.data.prefix_sharing import prefix_key, share_one_prefix
 from llm.encoding.encoder import IGNORED, Encoder, Sample
 from llm.errors import DataError, Place, RecordError
 from llm.formats.conversation import Conversation, ImageRef, Message
 from llm.formats.readers import describe, image_folder
+from llm.formats.split_turns import split_turns
 
 ENDS = ("offsets", "branch_offsets", "image_offsets")
 
@@ -61,7 +62,7 @@ class CorpusWriter:
         key = _key(sample, source, self._base, record.place)
         for piece in pieces:
             unpacked = _unpack_images(piece, self._folder, self._final)
-            append(self._columns, self._ends, unpacked, share_key(unpacked, self._encoder.image_id))
+            append(self._columns, self._ends, unpacked, prefix_key(unpacked, self._encoder.image_id))
             self._columns.numbers("weights", np.array([source.weight], np.float64))
             self._columns.numbers("keys", np.array([key], np.uint64))
             self._columns.texts("places", [str(record.place)])
@@ -87,7 +88,7 @@ def prompted(conversation: Conversation, system: str) -> Conversation:
 def encode(conversation: Conversation, encoder: Encoder, turns: str) -> Sample:
     """A record as training sees it: its questions together or apart, proved against the tokenizer's own template."""
     asked = [conversation] if turns == "together" else split_turns(conversation)
-    return fold([encoder.encode(question, proof=True) for question in asked])
+    return share_one_prefix([encoder.encode(question, proof=True) for question in asked], encoder.image_id)
 
 
 def append(columns: Columns, ends: dict[str, int], sample: Sample, share: int) -> None:

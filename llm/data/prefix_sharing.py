@@ -1,123 +1,219 @@
-"""Questions that share their beginning become one prefix and k branches.
+"""Samples of a pack that begin alike share those tokens: a common prefix is laid out, and computed, once.
 
-With a causal model and the images first, a branch that sees the prefix and itself has exactly the loss of the whole
-sequence; the prefix is computed once. `data.turns: apart` uses it for the questions of one record, `train.fold` for
-records of one optimizer step.
+Three samples about one image (`I I`) under one begin token; an answer's first token is the target of the row before it:
+
+    <s> I I what color | red        <s> I I ─┬─ what ─┬─ color
+    <s> I I what shape | box                 │        └─ shape
+    <s> I I is it big  | no                  └─ is it big
+
+As one sample of 9 rows instead of 16 (the tree's nodes depth first; `what` alone would save too little, see LEAST):
+
+    row                       0    1    2    3    4      5      6    7    8
+    ids                       <s>  I    I    what color  shape  is   it   big
+    position                  0    1    2    3    4      4      3    4    5
+    label (- is IGNORED)      -    -    -    -    red    box    -    -    no
+    starts of nodes           0              3    4      5      6
+    branches (3, 4, 5, 6)                    *    *      *      *
+    parents  (0, 1, 1, 0)                    0    1      1      0
+
+    attends to rows           0    1    2    3    4      5      6    7    8
+    row 4 (color)             x    x    x    x    x
+    row 5 (shape)             x    x    x    x           x
+    row 7 (it)                x    x    x                       x    x
+
+With causal attention a branch that attends to its ancestors and to itself has the logits of the separate sample, so
+loss and gradient are those of separate samples. A prefix holds no target, or it would be counted once instead of once
+a sample, and never a part of an image.
+
+`data.turns: apart` shares one prefix between the questions of a record, when records are encoded. `train.fold` plans
+samples with equal `prefix_key` into one pack, at the cost of one shared prefix; the pack is then laid out as a tree of
+any depth.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
-from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm.encoding.encoder import IGNORED, Sample
-from llm.errors import RecordError
-from llm.formats.conversation import Conversation, ImageRef, Message
+from llm.formats.conversation import ImageRef
 
-# Samples are tried for a common prefix when their first tokens agree; less is not worth a branch.
-LEAD = 16
-ALONE = 0  # the key of a sample that shares with nobody
+LEAST = 4  # rows that a node of its own has to save: it costs attention some calls a layer
+LEAD = 16  # tokens that samples of one prefix key have in common at least
+NO_PREFIX = 0  # the key of a sample that is planned by itself
 
 
-def split_turns(conversation: Conversation) -> list[Conversation]:
-    """Every question of a record as a record of its own: system prompt, leading images, question, answer.
+# Layout ---------------------------------------------------------------------------------------------------------------
 
-    Raises RecordError when images stand anywhere but at the start of the first question: their place in the other
-    questions would be a guess.
+
+def share_prefixes(samples: list[Sample], image_id: int | None = None) -> tuple[Sample, tuple[int, ...]]:
+    """One sample, equal in loss and gradient to all of `samples`, that computes prefixes of at least LEAST rows once.
+
+    A prefix ends at the first difference (images count as equal when they are the same file), and before the first
+    target and the image whose rows hold it. A sample with branches counts as that many sequences. Also returns, for
+    each leaf in the order of its rows, which of `samples` its targets belong to.
     """
-    system = tuple(message for message in conversation.messages if message.role == "system")
-    turns = [message for message in conversation.messages if message.role != "system"]
-    if conversation.is_plain or len(turns) <= 2:
-        return [conversation]
-    lead = _leading_images(turns[0])
-    if len(lead) != len(conversation.images):
-        raise RecordError(
-            conversation.place,
-            "images",
-            "data.turns is apart, but images stand behind the start of the first question",
-            "Put the images first, or set data.turns: together",
-            "image-place",
-        )
-    pairs = list(zip(turns[::2], turns[1::2], strict=False))
-    asked = [pairs[0][0], *(Message("user", (*lead, *question.parts)) for question, _ in pairs[1:])]
-    return [
-        Conversation((*system, question, answer), conversation.place)
-        for question, (_, answer) in zip(asked, pairs, strict=True)
-        if answer.loss
+    return _as_tree(samples, image_id, LEAST, nested=True)
+
+
+def share_one_prefix(samples: list[Sample], image_id: int | None = None) -> Sample:
+    """The same with one prefix, of any length, and one branch a sample: a tree of one level."""
+    return _as_tree(samples, image_id, 0, nested=False)[0]
+
+
+def _as_tree(
+    samples: list[Sample], image_id: int | None, least: int, *, nested: bool
+) -> tuple[Sample, tuple[int, ...]]:
+    numbers: dict[ImageRef, int] = {}
+    sequences = [
+        sequence for index, sample in enumerate(samples) for sequence in _sequences(sample, index, image_id, numbers)
     ]
-
-
-def _leading_images(message: Message) -> tuple[ImageRef, ...]:
-    """The images a message opens with, white space between them left out: the template sets the lines."""
-    written = (part for part in message.parts if isinstance(part, ImageRef) or part.strip())
-    return tuple(
-        part for part in takewhile(lambda part: isinstance(part, ImageRef), written) if isinstance(part, ImageRef)
+    if len(sequences) == 1:
+        return samples[0], (0,)
+    nodes = [*_nodes(sequences, least, nested)]
+    starts = np.cumsum([node.end - node.start for node in nodes])[:-1]
+    parents = tuple(node.parent for node in nodes[1:])
+    tree = Sample(
+        np.concatenate([node.sequence.ids[node.start : node.end] for node in nodes]),
+        np.concatenate([node.sequence.labels[node.start : node.end] for node in nodes]),
+        tuple(image for node in nodes for image in node.images),
+        tuple(starts.tolist()),
+        parents if any(parents) else (),
     )
+    return tree, tuple(node.sequence.index for node in nodes if node.is_leaf)
 
 
-def fold(samples: list[Sample]) -> Sample:
-    """One sample of a shared prefix and k branches, equal in loss and gradient to the k samples.
+@dataclass(frozen=True, slots=True)
+class _Sequence:
+    """A sample without branches, or one branch with the prefix it continues."""
 
-    The prefix ends before the first difference and before the first target, so no target is counted twice or lost.
-    Samples that share nothing, or see different images, become branches without a prefix.
-    """
-    if len(samples) == 1:
-        return samples[0]
-    assert not any(sample.branches for sample in samples), "folding is one level deep"
-    if any(sample.images != samples[0].images for sample in samples):
-        raise ValueError("samples that see different images cannot share a prefix")
-    prefix = _shared(samples)
-    ids, labels, branches, end = [samples[0].ids[:prefix]], [samples[0].labels[:prefix]], [], prefix
-    for sample in samples:
-        branches.append(end)
-        ids.append(sample.ids[prefix:])
-        labels.append(sample.labels[prefix:])
-        end += len(sample.ids) - prefix
-    return Sample(np.concatenate(ids), np.concatenate(labels), samples[0].images, tuple(branches))
+    ids: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    images: tuple[ImageRef, ...]
+    image_starts: NDArray[np.int64]
+    keys: NDArray[np.int64]  # of the rows that may be shared: token ids; for image rows a number < 0 for each image
+    index: int  # of its sample
 
 
-def _shared(samples: list[Sample]) -> int:
-    """Tokens that all samples begin with and none of which has a target; every branch keeps at least one token."""
-    openings = [sample.ids[: int(np.flatnonzero(sample.labels != IGNORED)[0])] for sample in samples]
-    return len(reduce(alike_until, openings))
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """Rows `start` to `end` of a sequence, which continue those of node number `parent`."""
+
+    sequence: _Sequence
+    start: int
+    end: int
+    parent: int
+    is_leaf: bool
+
+    @property
+    def images(self) -> Iterator[ImageRef]:
+        """The images whose rows these are: a node holds all rows of an image or none."""
+        for image, start in zip(self.sequence.images, self.sequence.image_starts.tolist(), strict=True):
+            if self.start <= start < self.end:
+                yield image
 
 
-def share_key(sample: Sample, image_id: int | None = None) -> int:
-    """Equal for samples that see the same images and begin alike, to the last image's end and `LEAD` tokens at least.
-
-    `ALONE` for folded ones, and where a target stands within that: an image behind it would be no part of the prefix.
-    """
-    rows = np.flatnonzero(sample.ids == (-1 if image_id is None else image_id))
-    lead = max(LEAD, int(rows[-1]) + 1 if len(rows) else 0)
-    if sample.branches or not (sample.labels != IGNORED).any() or int((sample.labels != IGNORED).argmax()) < lead:
-        return ALONE
-    seen = "\n".join(image.path for image in sample.images).encode() + sample.ids[:lead].tobytes()
-    return 1 + int.from_bytes(hashlib.sha256(seen).digest()[:7], "big")
+def _sequences(sample: Sample, index: int, image_id: int | None, numbers: dict[ImageRef, int]) -> Iterator[_Sequence]:
+    assert not sample.parents, "a tree of several levels is not taken apart"
+    prefix = sample.branches[0] if sample.branches else 0
+    ends = [*sample.branches[1:], len(sample.ids)]
+    prefix_ids, prefix_labels = sample.ids[:prefix], sample.labels[:prefix]
+    for start, end in zip(sample.branches or (0,), ends, strict=True):
+        ids = np.concatenate([prefix_ids, sample.ids[start:end]])
+        labels = np.concatenate([prefix_labels, sample.labels[start:end]])
+        yield _sequence(Sample(ids, labels, sample.images), index, image_id, numbers)
 
 
-def alike(keys: Sequence[int]) -> list[list[int]]:
-    """Places of equal keys together, each group where its first member stands; ALONE stays alone."""
-    groups: dict[int, list[int]] = {}
-    for place, key in enumerate(keys):
-        groups.setdefault(-1 - place if key == ALONE else key, []).append(place)
+def _sequence(sample: Sample, index: int, image_id: int | None, numbers: dict[ImageRef, int]) -> _Sequence:
+    image_rows = np.flatnonzero(sample.ids == (-1 if image_id is None else image_id))
+    each = len(image_rows) // max(len(sample.images), 1)
+    starts = image_rows[::each] if each else image_rows
+    assert len(starts) == len(sample.images), f"{len(image_rows)} image rows for {len(sample.images)} images"
+    keys = sample.ids.astype(np.int64)
+    image_keys = [-1 - numbers.setdefault(image, len(numbers)) for image in sample.images]
+    keys[image_rows] = np.repeat(np.array(image_keys, np.int64), each)
+    end = _first_target(sample)
+    cut = starts[(starts < end) & (end < starts + each)]  # the image whose own rows hold the first target
+    keys = keys[: int(cut[0]) if len(cut) else end]
+    return _Sequence(sample.ids, sample.labels, sample.images, starts, keys, index)
+
+
+def _nodes(sequences: list[_Sequence], least: int, nested: bool) -> Iterator[_Node]:
+    """Depth first. Node 0 is the prefix of all sequences, empty where it would save fewer than `least` rows."""
+    waiting, count = [(sequences, 0, 0)], 0
+    while waiting:
+        members, start, parent = waiting.pop()
+        first, is_leaf = members[0], len(members) == 1
+        end = len(first.ids) if is_leaf else start + _common_keys(members, start)
+        is_node = is_leaf or (len(members) - 1) * (end - start) >= least
+        if is_node or not count:
+            end_of_node = end if is_node else start
+            yield _Node(first, start, end_of_node, parent, is_leaf)
+            parent, start = count, end_of_node
+            count += 1
+        if not is_leaf:
+            children = _by_next_key(members, end) if nested else [[member] for member in members]
+            waiting += [(child, start, parent) for child in reversed(children)]
+
+
+def _common_keys(members: list[_Sequence], start: int) -> int:
+    """How many keys from `start` on all members have in common."""
+    return len(reduce(common_prefix, (member.keys[start:] for member in members)))
+
+
+def _by_next_key(members: list[_Sequence], end: int) -> list[list[_Sequence]]:
+    """Members with equal keys at `end` together, in the order of their first; alone where no further row is shared."""
+    groups: dict[tuple[str, int], list[_Sequence]] = {}
+    for number, member in enumerate(members):
+        key = ("key", int(member.keys[end])) if end < len(member.keys) else ("alone", number)
+        groups.setdefault(key, []).append(member)
     return list(groups.values())
 
 
-def folded_lengths(samples: Iterable[Sample]) -> Iterator[int]:
-    """Rows of `fold` over the first sample, over the first two, and so on, each sample looked at once."""
-    shared, rows = np.empty(0, np.int32), 0
+# Planning -------------------------------------------------------------------------------------------------------------
+
+
+def prefix_key(sample: Sample, image_id: int | None = None) -> int:
+    """Equal for samples with the same images and the same tokens up to the last image's end, and LEAD at least.
+
+    NO_PREFIX for samples with branches, and where a target is within that: an image after it could not be shared.
+    """
+    rows = np.flatnonzero(sample.ids == (-1 if image_id is None else image_id))
+    lead = max(LEAD, int(rows[-1]) + 1 if len(rows) else 0)
+    if sample.branches or not (sample.labels != IGNORED).any() or _first_target(sample) < lead:
+        return NO_PREFIX
+    content = "\n".join(image.path for image in sample.images).encode() + sample.ids[:lead].tobytes()
+    return 1 + int.from_bytes(hashlib.sha256(content).digest()[:7], "big")
+
+
+def group_by_key(keys: Sequence[int]) -> list[list[int]]:
+    """Indices of equal keys together, groups in the order of their first; NO_PREFIX always alone."""
+    groups: dict[int, list[int]] = {}
+    for index, key in enumerate(keys):
+        groups.setdefault(-1 - index if key == NO_PREFIX else key, []).append(index)
+    return list(groups.values())
+
+
+def shared_lengths(samples: Iterable[Sample]) -> Iterator[int]:
+    """Rows of `share_one_prefix` of the first sample, of the first two, and so on; each sample is read once."""
+    prefix, rows = np.empty(0, np.int32), 0
     for number, sample in enumerate(samples):
-        limit = int((sample.labels != IGNORED).argmax())
-        shared = sample.ids[:limit] if not number else alike_until(shared, sample.ids[:limit])
+        untrained = sample.ids[: _first_target(sample)]
+        prefix = common_prefix(prefix, untrained) if number else untrained
         rows += len(sample.ids)
-        yield rows - number * len(shared)
+        yield rows - number * len(prefix)
 
 
-def alike_until(one: NDArray[np.signedinteger], other: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
-    """What both begin with."""
+def common_prefix(one: NDArray[np.signedinteger], other: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
+    """The longest array that both begin with."""
     length = min(len(one), len(other))
     differs = np.flatnonzero(one[:length] != other[:length])
     return one[: differs[0] if len(differs) else length]
+
+
+def _first_target(sample: Sample) -> int:
+    """The first row with a label; 0 without any."""
+    return int((sample.labels != IGNORED).argmax())

@@ -14,7 +14,7 @@ from llm.data.batch import PackedBatch, collate
 from llm.data.batch_shard import cut
 from llm.data.corpus import Corpus, build_corpus, hold_out
 from llm.data.loader import Loader, Schedule, plan_run
-from llm.data.prefix_tree import grow
+from llm.data.prefix_sharing import share_prefixes
 from llm.encoding.encoder import Sample
 from llm.train.run_parts import RunParts
 
@@ -120,4 +120,4 @@ def collate_text(corpus: Corpus, indices: tuple[int, ...], fold: bool = False) -
 def samples_of(corpus: Corpus, indices: tuple[int, ...], fold: bool, image_id: int | None = None) -> list[Sample]:
     """The samples of a pack; with `fold`, as one tree of all that begin alike."""
     samples = [corpus.sample(index) for index in indices]
-    return [grow(samples, image_id)[0]] if fold else samples
+    return [share_prefixes(samples, image_id)[0]] if fold else samples

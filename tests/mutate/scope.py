@@ -20,7 +20,6 @@ CORE = (
     "llm/encoding/encoder.py",
     "llm/data/packing.py",
     "llm/data/prefix_sharing.py",
-    "llm/data/prefix_tree.py",
     "llm/attention/layout.py",
     "llm/attention/padded_groups.py",
     "llm/train/checkpoint.py",

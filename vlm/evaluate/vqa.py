@@ -15,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from llm.data.prefix_sharing import folded_lengths
-from llm.data.prefix_tree import grow
+from llm.data.prefix_sharing import share_prefixes, shared_lengths
 from llm.encoding.encoder import IGNORED, Encoder, Sample
 from llm.errors import DataError
 from llm.files.atomic_files import atomic_file
@@ -94,8 +93,8 @@ def score(model: VlmModel, questions: list[Question], picture: Picture, folder: 
     exact = np.zeros(len(questions), bool)
     vision = model.vision
     for pack in _packs([sample for sample, _ in asked]):
-        grown, places = grow([asked[number][0] for number in pack], vision.image_id)
-        batch = collate_vlm([grown], vision.preprocess, vision.image_id, vision.rows, store=model.store)
+        tree, places = share_prefixes([asked[number][0] for number in pack], vision.image_id)
+        batch = collate_vlm([tree], vision.preprocess, vision.image_id, vision.rows, store=model.store)
         batch = batch.to(model.device)
         matched = hits(model.logits(batch), batch.text.targets).cpu().numpy()
         answered = [asked[pack[place]] for place in places]
@@ -136,7 +135,7 @@ def _packs(samples: list[Sample]) -> Iterator[list[int]]:
     pack: list[int] = []
     tokens = 0
     for group in groups.values():
-        *_, size = folded_lengths(samples[index] for index in group)
+        *_, size = shared_lengths(samples[index] for index in group)
         if pack and tokens + size > PACK_TOKENS:
             yield pack
             pack, tokens = [], 0

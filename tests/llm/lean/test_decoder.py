@@ -24,7 +24,7 @@ from llm.attention.gather_index import filled
 from llm.attention.interface import plain_attention, use_packed_attention
 from llm.config.schema import TextRunConfig
 from llm.data.batch import PackedBatch, collate
-from llm.data.prefix_sharing import fold
+from llm.data.prefix_sharing import share_one_prefix
 from llm.encoding.encoder import IGNORED, Sample
 from llm.forward.text_model import TextModel
 from llm.lean import layer_ops
@@ -87,7 +87,7 @@ def answer(length: int) -> Sample:
 
 def pack() -> PackedBatch:
     """Plain samples, and three that share a prefix."""
-    shared = fold([sample(24, seed, opening=20) for seed in (7, 8, 9)])
+    shared = share_one_prefix([sample(24, seed, opening=20) for seed in (7, 8, 9)])
     assert shared.branches == (20, 24, 28)
     return collate([sample(30, 1), shared, sample(11, 2), sample(28, 3)])
 
