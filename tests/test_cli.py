@@ -13,13 +13,16 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import typer
 import yaml
+from typer.core import TyperGroup
 
 from llm.config.schema import RunConfig
 from llm.errors import ConfigError, EyegraftError, Place, RecordError, RunError
 from vlm.app import cli
 from vlm.app.launch import Start
 from vlm.config import EvalConfig, PipelineConfig
+from vlm.recipes import find_recipe
 
 RECIPE = "name: small\nmodel: {llm: x}\ndata: {sources: [{path: a.json}]}\n"
 
@@ -84,12 +87,71 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def test_help_lists_every_command(run: Callable[..., Result]) -> None:
-    result = run("--help")
+GROUPS = {
+    "Train": "train eval plan",
+    "Use": "chat serve web export merge",
+    "Data": "assets data",
+    "Look": "ls cp show validate schema env",
+}
+DATA_GROUPS = {
+    "Look": "check stats show",
+    "Make": "convert identity ask",
+    "Edit": "split mix repeat rename fill",
+}
+
+
+@pytest.mark.parametrize(("arguments", "groups"), [(["--help"], GROUPS), (["data", "--help"], DATA_GROUPS)])
+def test_help_lists_every_command_in_its_group(
+    run: Callable[..., Result], arguments: list[str], groups: dict[str, str]
+) -> None:
+    result = run(*arguments)
     assert result.code == 0
-    commands = "train plan eval chat serve web export merge ls cp show validate schema env assets data"
-    listed = result.out.partition("Commands:\n")[2]
-    assert sorted(re.findall(r"^  (\S+)", listed, re.MULTILINE)) == sorted(commands.split())
+    sections = re.split(r"^(\w+):\n", result.out, flags=re.MULTILINE)[1:]
+    listed = dict(zip(sections[::2], sections[1::2], strict=True))
+    assert listed.pop("Options").strip().startswith("--help")
+    assert {title: set(re.findall(r"^  ([a-z]+) ", text, re.MULTILINE)) for title, text in listed.items()} == {
+        title: set(names.split()) for title, names in groups.items()
+    }
+    assert "..." not in result.out.partition("Examples:")[0].partition("Options:")[2], "a summary is cut"
+
+
+def commands() -> list[tuple[str, Any]]:
+    """Every command with its full name."""
+    root = typer.main.get_command(cli.app)
+    assert isinstance(root, TyperGroup)
+    data = root.commands["data"]
+    assert isinstance(data, TyperGroup)
+    return [*root.commands.items(), *((f"data {name}", command) for name, command in data.commands.items())]
+
+
+@pytest.mark.parametrize(("name", "command"), commands())
+def test_every_command_has_examples_that_parse(name: str, command: Any) -> None:
+    lines = [line.strip() for line in command.epilog.splitlines() if line.startswith("  ")]
+    assert lines
+    for line in lines:
+        _, *words = shlex.split(line)
+        assert " ".join(words).startswith(name)
+        if name == "data":
+            continue  # its examples are those of its commands
+        arguments = words[len(name.split()) :]
+        context = command.make_context(name, list(arguments))
+        assert arguments == [] or context.params
+        for word in arguments:
+            assert not word.startswith("quickstart/") or find_recipe(word)
+
+
+def test_every_command_and_option_is_explained(run: Callable[..., Result]) -> None:
+    for name, command in commands():
+        assert command.help, name
+        for parameter in command.params:
+            assert parameter.help, f"{name}: {parameter.name}"
+
+
+@pytest.mark.parametrize("module", ["vlm.app", "vlm.app.cli"])
+def test_the_command_runs_as_a_module_too(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "ls", "quickstart/finetune"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("quickstart/finetune ")
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("validate", "quickstart/pipeline"), ("schema",), ("ls",)])

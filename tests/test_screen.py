@@ -271,7 +271,7 @@ def _read(terminal: int) -> bytes:
 def test_no_way_past_the_guard() -> None:
     """One command, which begins behind the guard; rich and the raw streams are named where they are guarded only."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts == {"eyegraft": "vlm.app.cli:main"}
+    assert scripts == {"eyegraft": "vlm.app.__main__:main"}, "which checks the installation and calls the following"
     files = {
         path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
         for package in ("llm", "vlm", "data_tools", "demo")

@@ -15,31 +15,45 @@ from llm.log import log_to_console
 from llm.printable import guard_output
 from llm.train.kernels import limit_kernel_caches
 from vlm.app.cli_data import data_app
+from vlm.app.help_format import CommandGroups, example
+
+TRAIN, USE, DATA, LOOK = "Train", "Use", "Data", "Look"
 
 app = typer.Typer(
-    help="Give a language model eyes: train, evaluate, chat with and export it.",
+    cls=CommandGroups,
+    help="Train, evaluate, chat with and export vision-language models: a vision tower on any Hugging Face causal LM.",
+    epilog=example(
+        "eyegraft train quickstart/finetune",
+        "eyegraft chat runs/quickstart/finetune --image photo.jpg",
+        "eyegraft data check my-data.json",
+        "eyegraft plan quickstart/finetune --device 24GiB",
+    ),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.add_typer(data_app, name="data")
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="A recipe's file, or the name of a shipped recipe.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example train.batch=8.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="A recipe file, or the name of a shipped recipe.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Replace keys of the recipe: train.batch=8.")
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")]
-Checkpoint = Annotated[str, typer.Option(help="A checkpoint's name, such as step-000500.")]
-Host = Annotated[str, typer.Option(help="The address to listen on.")]
-Port = Annotated[int, typer.Option(min=1, max=65535)]
-Public = Annotated[bool, typer.Option("--public", help="Allow an address that others can reach.")]
-Token = Annotated[str, typer.Option(envvar="EYEGRAFT_TOKEN", help="What others must show: API key, or /?token=.")]
-HostName = Annotated[str, typer.Option(help="The host name behind which it stands, if any.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Take the place of an export of something else.")]
+Checkpoint = Annotated[str, typer.Option(help="Name of a checkpoint, such as step-000500.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
+Public = Annotated[bool, typer.Option("--public", help="Allow an address that other machines can reach.")]
+Token = Annotated[
+    str, typer.Option(envvar="EYEGRAFT_TOKEN", help="Secret that clients send: as API key, or once as /?token=.")
+]
+HostName = Annotated[str, typer.Option(help="Host name under which a reverse proxy serves it, if any.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace an export of another run in DIR.")]
 EXPORTS = (
-    "hf: one merged folder. peft: an adapter, and its base where that is ours. llava: mm_projector.bin. "
-    "gguf: files for llama.cpp (SigLIP towers; Llama and Qwen LLMs). ollama: those and a Modelfile."
+    "hf: one merged Hugging Face folder. peft: a LoRA adapter, and its base where that was trained too. "
+    "llava: mm_projector.bin. gguf: files for llama.cpp (SigLIP towers; Llama and Qwen LLMs). "
+    "ollama: those and a Modelfile."
 )
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe, or for cp a folder of recipes; see ls.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A shipped recipe (see ls), or for cp a folder of them.")]
 
 
 def main() -> None:
@@ -52,24 +66,31 @@ def main() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         with log_to_console():
-            app()
+            app(prog_name="eyegraft")
     except EyegraftError as error:
         console.err(f"error: {error}")
         sys.exit(error.exit_code)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=TRAIN,
+    epilog=example(
+        "eyegraft train quickstart/finetune",
+        "eyegraft train my-run.yaml train.batch=32 optim.lr=1e-5",
+        "eyegraft train my-run.yaml --nproc 4 --deepspeed zero2",
+    ),
+)
 def train(
     file: File,
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Go on though recipe or data changed.")] = False,
-    nproc: Annotated[int, typer.Option(min=0, help="Processes of this machine that share the run; 0: this one.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be trained, and stop.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Resume although recipe or data changed.")] = False,
+    nproc: Annotated[int, typer.Option(min=0, help="Processes on this machine; 0: only this one.")] = 0,
     deepspeed: Annotated[str, typer.Option(help="zero1, zero2, zero2_offload, zero3 or zero3_offload.")] = "",
-    render: Annotated[str, typer.Option(help="slurm or sky: print a file that starts it on --nodes machines.")] = "",
-    nodes: Annotated[int, typer.Option(min=1, help="Machines, for --render.")] = 2,
+    render: Annotated[str, typer.Option(help="slurm or sky: print a job file for --nodes machines.")] = "",
+    nodes: Annotated[int, typer.Option(min=1, help="Machines of the job file.")] = 2,
 ) -> None:
-    """Train a recipe, or go on where it stopped; a pipeline runs its steps in order."""
+    """Train a recipe, or resume it from its last checkpoint; a pipeline runs its steps in order."""
     overrides = [*(overrides or ()), *([f"parallel={deepspeed}"] if deepspeed else ())]
     from vlm.app.launch import Start
     from vlm.config import load_config
@@ -83,7 +104,7 @@ def train(
 
         console.out(render_job(render, Job(config.name, start, nodes)), end="")
         return
-    # Only now: a faulty recipe should not wait for torch.
+    # After the recipe is checked: a mistake in it should not wait for torch to load.
     from vlm.app.pipeline import run_step
     from vlm.plan.dry_run import dry_run as describe
 
@@ -93,16 +114,20 @@ def train(
         run_step(config, start)
 
 
-@app.command("eval")
+@app.command(
+    "eval",
+    rich_help_panel=TRAIN,
+    epilog=example("eyegraft eval quickstart/eval", "eyegraft eval runs/my-run --data questions.json --limit 500"),
+)
 def evaluate(
     target: Annotated[str, typer.Argument(metavar="FILE|RUN", help="An eval recipe, or a run folder with --data.")],
     overrides: Overrides = None,
-    data: Annotated[str, typer.Option(help="Image questions to ask the run, in any format training reads.")] = "",
-    images: Annotated[str, typer.Option(help="The folder their image paths are relative to.")] = "",
-    limit: Annotated[int, typer.Option(min=0, help="How many questions; 0 asks all.")] = 0,
+    data: Annotated[str, typer.Option(help="Image questions, in any format that training reads.")] = "",
+    images: Annotated[str, typer.Option(help="Folder of their images; by default the file's own.")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="Number of questions; 0: all.")] = 0,
     checkpoint: Checkpoint = "latest",
 ) -> None:
-    """Measure a run: an eval recipe, or a run folder on the questions of --data."""
+    """Evaluate a run: by an eval recipe, or a run folder on the image questions of --data."""
     from vlm.config import EvalConfig, load_config, questions_for_run
 
     if data:
@@ -117,24 +142,26 @@ def evaluate(
     evaluate(config)
 
 
-@app.command()
+@app.command(rich_help_panel=USE, epilog=example("eyegraft chat runs/my-run --image photo.jpg"))
 def chat(
-    run: Run,
-    image: Annotated[list[Path] | None, typer.Option(help="A picture to talk about; may be repeated.")] = None,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a Hugging Face model folder.")],
+    image: Annotated[list[Path] | None, typer.Option(help="Image of the first question; may be repeated.")] = None,
     checkpoint: Checkpoint = "latest",
     system: Annotated[str, typer.Option(help="System prompt.")] = "",
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.0,
-    top_k: Annotated[int, typer.Option(min=0, help="Choose among the k likeliest; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Choose among the likeliest that make up p.")] = 1.0,
-    repetition_penalty: Annotated[float, typer.Option(min=0.01, help="Above 1, tokens seen become unlikelier.")] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option(min=1)] = 256,
-    seed: Annotated[int, typer.Option()] = 0,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0: always the likeliest token.")] = 0.0,
+    top_k: Annotated[int, typer.Option(min=0, help="Sample among the k likeliest tokens; 0: all.")] = 0,
+    top_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Sample among the likeliest of total probability p.")
+    ] = 1.0,
+    repetition_penalty: Annotated[float, typer.Option(min=0.01, help="Above 1: repetition becomes less likely.")] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer; may be repeated.")] = None,
-    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show the answer as it grows.")] = True,
-    adapter: Annotated[str, typer.Option(help="A LoRA adapter of peft, for a model folder.")] = "",
-    bits: Annotated[int, typer.Option(help="4 or 8: quantise a model folder while loading.")] = 0,
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Print the answer as it is generated.")] = True,
+    adapter: Annotated[str, typer.Option(help="For a model folder: a LoRA adapter saved by peft.")] = "",
+    bits: Annotated[int, typer.Option(help="For a model folder: 4 or 8 quantises it while loading.")] = 0,
 ) -> None:
-    """Talk to a trained model in the terminal; /image FILE shows a picture, RESET starts anew, EXIT leaves."""
+    """Chat with a model in the terminal; /image FILE adds an image, RESET clears the history, EXIT leaves."""
     if bits not in (0, 4, 8):
         raise ConfigError(f"--bits {bits}: choose 4 or 8, or leave it out")
     from llm.chat.sampling import Sampling
@@ -144,9 +171,14 @@ def chat(
     chat_terminal(run, checkpoint, tuple(str(path) for path in image or ()), system, sampling, stream, adapter, bits)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=USE, epilog=example("eyegraft serve runs/my-run", "eyegraft serve small=runs/a large=exports/b")
+)
 def serve(
-    runs: Annotated[list[str], typer.Argument(metavar="[NAME=]RUN...", help="Run folders or exported folders.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="[NAME=]RUN...", help="Run or model folders, each with its model name."),
+    ],
     checkpoint: Checkpoint = "latest",
     host: Host = "127.0.0.1",
     port: Port = 8000,
@@ -154,7 +186,7 @@ def serve(
     token: Token = "",
     name: HostName = "",
 ) -> None:
-    """Answer over HTTP as OpenAI's API does: /v1/chat/completions, /v1/models."""
+    """Serve models over HTTP with OpenAI's API: /v1/chat/completions and /v1/models."""
     try:
         from demo.server.serve import serve
     except ModuleNotFoundError as cause:
@@ -162,18 +194,18 @@ def serve(
     serve(runs, checkpoint, host, port, public, token, name)
 
 
-@app.command()
+@app.command(rich_help_panel=USE, epilog=example("eyegraft web --root runs --data my-data.json"))
 def web(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Folders to list first.")] = None,
-    root: Annotated[Path, typer.Option(help="Where runs are looked for.")] = Path("runs"),
-    data: Annotated[list[str] | None, typer.Option(help="Data to look at and ask about; may be repeated.")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Run folders to list first.")] = None,
+    root: Annotated[Path, typer.Option(help="Folder in which runs are found.")] = Path("runs"),
+    data: Annotated[list[str] | None, typer.Option(help="Data file to browse; may be repeated.")] = None,
     host: Host = "127.0.0.1",
     port: Port = 7860,
     public: Public = False,
     token: Token = "",
     name: HostName = "",
 ) -> None:
-    """Chat, compare models, watch runs and look at data in the browser; the API of `serve` is there too."""
+    """Open the web page: chat, compare models, follow runs and browse data; it serves the API of `serve` too."""
     try:
         from demo.pages.web import web
     except ModuleNotFoundError as cause:
@@ -181,43 +213,59 @@ def web(
     web(runs or [], root, data or [], host, port, public, token, name)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=USE,
+    epilog=example("eyegraft export runs/my-run exports/my-run", "eyegraft export runs/my-run exports/gguf --to gguf"),
+)
 def export(
     run: Run,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
     dtype: Annotated[
-        Literal["fp32", "bf16", "q8_0"], typer.Option(help="The weights' type; q8_0 is for gguf and ollama.")
+        Literal["fp32", "bf16", "q8_0"], typer.Option(help="Type of the weights; q8_0 is for gguf and ollama.")
     ] = "fp32",
     checkpoint: Checkpoint = "latest",
     to: Annotated[Literal["hf", "peft", "llava", "gguf", "ollama"], typer.Option(help=EXPORTS)] = "hf",
-    force: Annotated[bool, typer.Option("--force", help="gguf: write a CLIP tower, and any difference.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="gguf: allow CLIP towers and any difference.")] = False,
     replace: Replace = False,
 ) -> None:
-    """Write a run for others to use, and prove that it answers alike."""
+    """Write a run in a form that other software reads, and prove that it gives the same answers."""
     from vlm.export.run import export
 
     export(Path(run), folder, dtype, checkpoint, to, force, replace)
 
 
-@app.command()
+@app.command(rich_help_panel=USE, epilog=example("eyegraft merge Qwen/Qwen2.5-0.5B adapters/mine merged/mine"))
 def merge(
     base: Annotated[str, typer.Argument(metavar="BASE", help="A model folder or hub id.")],
     adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="A folder with adapter_config.json.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
-    dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="The weights' type.")] = "bf16",
-    shard: Annotated[str, typer.Option(help="The largest file, such as 2GB.")] = "5GB",
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
+    dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="Type of the weights.")] = "bf16",
+    shard: Annotated[str, typer.Option(help="Largest file, such as 2GB.")] = "5GB",
     replace: Replace = False,
 ) -> None:
-    """Put any LoRA adapter into its model's weights, ours or not, and prove it."""
+    """Merge any LoRA adapter into the weights of its model, and prove the result."""
     from vlm.export.merge import merge
 
-    apart = merge(base, adapter, folder, dtype, shard, replace)
-    console.out(f"{folder}: merged, logits differ by at most {apart:.2e}")
+    difference = merge(base, adapter, folder, dtype, shard, replace)
+    console.out(f"{folder}: merged, logits differ by at most {difference:.2e}")
 
 
-@app.command("ls")
-def list_recipes(pattern: Annotated[str, typer.Argument(help="A part of the name, or a glob.")] = "") -> None:
-    """List the recipes that ship with Eyegraft."""
+@app.command(rich_help_panel=DATA, epilog=example("eyegraft assets"))
+def assets(
+    folder: Annotated[Path, typer.Option(help="Folder to write.")] = Path("assets"),
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of assets; default: all.")
+    ] = None,
+) -> None:
+    """Fetch models and data of the quickstart: once, with checksums; afterwards no network is needed."""
+    from data_tools.quickstart.assets import fetch_assets
+
+    fetch_assets(folder, names or ())
+
+
+@app.command("ls", rich_help_panel=LOOK, epilog=example("eyegraft ls", "eyegraft ls 'llava*'"))
+def list_recipes(pattern: Annotated[str, typer.Argument(help="Part of a name, or a glob pattern.")] = "") -> None:
+    """List the shipped recipes."""
     from vlm.recipes import list_recipes
 
     found = list_recipes(pattern)
@@ -228,26 +276,30 @@ def list_recipes(pattern: Annotated[str, typer.Argument(help="A part of the name
         console.out(f"{recipe.name:<{width}}  {recipe.about}")
 
 
-@app.command("cp")
-def copy_recipe(name: Name, dest: Annotated[Path, typer.Argument(metavar="DEST")]) -> None:
-    """Copy a recipe, or a whole folder of them, to edit it."""
+@app.command(
+    "cp",
+    rich_help_panel=LOOK,
+    epilog=example("eyegraft cp quickstart/finetune my-run.yaml", "eyegraft cp quickstart ."),
+)
+def copy_recipe(name: Name, dest: Annotated[Path, typer.Argument(metavar="DEST", help="File or folder.")]) -> None:
+    """Copy a shipped recipe, or a folder of them, to edit it."""
     from vlm.recipes import copy_recipe
 
     for path in copy_recipe(name, dest):
         console.out(path)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK, epilog=example("eyegraft show quickstart/finetune"))
 def show(name: Name) -> None:
-    """Print a recipe as it was written."""
+    """Print a shipped recipe with its comments."""
     from vlm.recipes import read_recipe
 
     console.out(read_recipe(name), end="")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK, epilog=example("eyegraft validate my-run.yaml train.batch=8"))
 def validate(file: File, overrides: Overrides = None) -> None:
-    """Check a recipe, and every step of a pipeline; print it with all defaults filled in."""
+    """Check a recipe, or every step of a pipeline, and print it with all defaults filled in."""
     from llm.config.yaml_loader import resolve_yaml
     from vlm.config import PipelineConfig, load_config, load_steps
     from vlm.recipes import find_recipe
@@ -258,23 +310,28 @@ def validate(file: File, overrides: Overrides = None) -> None:
     console.out(resolve_yaml(config), end="")
 
 
-@app.command()
-def schema(stage: Annotated[str, typer.Argument(help="One stage; all of them without.")] = "") -> None:
-    """Print the JSON schema of recipes."""
+@app.command(rich_help_panel=LOOK, epilog=example("eyegraft schema finetune"))
+def schema(
+    stage: Annotated[str, typer.Argument(help="A stage; without it, all stages.")] = "",
+) -> None:
+    """Print the JSON schema of recipes, for editors and forms."""
     from vlm.config import json_schema
 
     console.out(json.dumps(json_schema(stage), indent=2))
 
 
-@app.command()
+@app.command(
+    rich_help_panel=TRAIN,
+    epilog=example("eyegraft plan quickstart/finetune", "eyegraft plan my-run.yaml --device 24GiB --tflops 150"),
+)
 def plan(
     file: File,
     overrides: Overrides = None,
-    device: Annotated[str, typer.Option(help="A card's memory, such as 8GiB, or cpu; this machine's when empty.")] = "",
-    tflops: Annotated[float, typer.Option(min=0, help="What the device reaches; a CPU is measured without it.")] = 0.0,
-    targets: Annotated[float, typer.Option(min=0, max=1, help="The share of text rows that are learnt.")] = 1.0,
+    device: Annotated[str, typer.Option(help="A card's memory, such as 24GiB, or cpu; default: this machine.")] = "",
+    tflops: Annotated[float, typer.Option(min=0, help="TFLOP/s it reaches; without it a CPU is measured.")] = 0.0,
+    targets: Annotated[float, typer.Option(min=0, max=1, help="Share of text tokens that are trained on.")] = 1.0,
 ) -> None:
-    """Forecast memory and work of a recipe from config files alone, and say what to change if it does not fit."""
+    """Forecast memory and time of a recipe from config files alone, with advice if it does not fit."""
     from vlm.config import load_config
     from vlm.recipes import find_recipe
 
@@ -284,21 +341,16 @@ def plan(
     plan(config, path, device, tflops, targets)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK, epilog=example("eyegraft env"))
 def env() -> None:
-    """Say what this machine and this installation offer."""
+    """Print versions, hardware and optional packages of this installation."""
     from vlm.app.environment import describe
 
     for name, finding in describe():
         console.out(f"{name:<18} {finding}")
 
 
-@app.command()
-def assets(
-    folder: Annotated[Path, typer.Option(help="Where they are kept.")] = Path("assets"),
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; all without.")] = None,
-) -> None:
-    """Fetch what the quickstart trains on: once, checksummed, offline afterwards."""
-    from data_tools.quickstart.assets import fetch_assets
+app.add_typer(data_app, name="data", rich_help_panel=DATA)
 
-    fetch_assets(folder, names or ())
+if __name__ == "__main__":
+    main()

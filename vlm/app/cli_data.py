@@ -7,36 +7,58 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from llm import console
+from vlm.app.help_format import CommandGroups, example
 
 if TYPE_CHECKING:
     from data_tools.generate.identity import Rehearse
 
-Format = Annotated[str, typer.Option(help="What the rows are read as; auto: found from the first ones.")]
-Images = Annotated[str, typer.Option(help="The folder that image paths are relative to, if not the file's own.")]
+Format = Annotated[str, typer.Option(help="Format of the records; auto: detected from the first ones.")]
+Images = Annotated[str, typer.Option(help="Folder of the images; by default the file's own.")]
 Subject = Annotated[str, typer.Argument(metavar="FILE|RECIPE", help="A data file or folder, or a recipe.")]
-Model = Annotated[str, typer.Option(help="For a data file: whose tokens; a model folder or a run.")]
-Budget = Annotated[int, typer.Option(min=0, help="Rows of a pack; 0: the recipe's train.pack_tokens, or 4096.")]
-ImageRows = Annotated[int, typer.Option("--image-rows", min=0, help="Rows an image takes; 0: as the tower gives them.")]
+Model = Annotated[str, typer.Option(help="For a data file: the model folder or run whose tokenizer counts.")]
+Budget = Annotated[int, typer.Option(min=0, help="Tokens of a pack; 0: the recipe's train.pack_tokens, or 4096.")]
+ImageRows = Annotated[
+    int, typer.Option("--image-rows", min=0, help="Tokens of an image; 0: as many as the tower gives.")
+]
 
-data_app = typer.Typer(help="Make, check and mend training data.", no_args_is_help=True, rich_markup_mode=None)
+LOOK, MAKE, EDIT = "Look", "Make", "Edit"
+
+data_app = typer.Typer(
+    cls=CommandGroups,
+    help="Make, check, convert and edit training data.",
+    epilog=example(
+        "eyegraft data check my-data.json --images photos",
+        "eyegraft data show quickstart/finetune --html records.html",
+        "eyegraft data convert coco.json my-data.json --to llava",
+    ),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
-@data_app.command()
+@data_app.command(
+    rich_help_panel=LOOK,
+    epilog=example(
+        "eyegraft data check my-data.json --images photos", "eyegraft data check my-run.yaml --fix sound.json"
+    ),
+)
 def check(
     file: Annotated[str, typer.Argument(metavar="FILE", help="JSON, JSONL, parquet, CSV, a folder, or a recipe.")],
-    images: Annotated[str, typer.Option(help="The folder of the pictures; the file's own when left out.")] = "",
+    images: Annotated[str, typer.Option(help="Folder of the images; by default the file's own.")] = "",
     format: Annotated[str, typer.Option(help="A format that training reads, or auto.")] = "auto",
-    look: Annotated[Literal["decode", "header", "off"], typer.Option(help="How closely pictures are read.")] = "decode",
+    look: Annotated[
+        Literal["decode", "header", "off"], typer.Option(help="How images are checked: pixels, headers or not at all.")
+    ] = "decode",
     fix: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Write the sound rows here, the others beside.")
+        Path | None, typer.Option(metavar="OUT", help="Write the sound records to OUT, the others beside it.")
     ] = None,
     allow_urls: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Download pictures given as URLs, into the image folder.")
+        Path | None, typer.Option(metavar="DIR", help="Download images given as URLs into this folder.")
     ] = None,
-    first: Annotated[int, typer.Option(min=0, help="Findings of each kind that are shown.")] = 3,
+    first: Annotated[int, typer.Option(min=0, help="Findings shown of each kind.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Judge every row and every picture. Exit code 0: clean, 3: something was found."""
+    """Check every record and every image. Exit code 0: no findings, 3: findings."""
     from data_tools.check.command import CheckOptions, run
 
     report, lines = run(CheckOptions(file, images, format, look, fix, allow_urls, first))
@@ -48,21 +70,31 @@ def check(
         raise typer.Exit(3)
 
 
-@data_app.command()
+@data_app.command(
+    rich_help_panel=MAKE,
+    epilog=example(
+        "eyegraft data convert captions.json my-data.json --format coco --to llava",
+        "eyegraft data convert table.csv chat.jsonl --to messages --columns input=question --columns output=answer",
+    ),
+)
 def convert(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A file, a folder, or org/name on the hub.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="A file, a folder, or org/name on the Hugging Face Hub.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The .json, .jsonl or .parquet file to write.")],
     to: Annotated[str, typer.Option(help="llava, messages, openai, sharegpt, xtuner, alpaca or text.")],
-    format: Annotated[str, typer.Option(help="What IN is: coco, vqav2, refcoco, easy_vqa or a reader.")] = "auto",
-    images: Annotated[str, typer.Option(help="The folder that IN's image paths are relative to.")] = "",
-    annotations: Annotated[Path | None, typer.Option(help="The second file of vqav2 and refcoco.")] = None,
-    columns: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, such as output=caption; repeat it.")] = None,
-    split: Annotated[str, typer.Option(help="The split of a hub data set or of refcoco.")] = "train",
-    copy_images: Annotated[bool, typer.Option("--copy-images", help="Copy the pictures beside OUT.")] = False,
-    data_urls: Annotated[bool, typer.Option("--data-urls", help="openai: put the pictures inside.")] = False,
-    skip: Annotated[bool, typer.Option("--skip", help="Leave out and count rows that the format cannot hold.")] = False,
+    format: Annotated[
+        str, typer.Option(help="Format of IN: coco, vqav2, refcoco, easy_vqa or a training format.")
+    ] = "auto",
+    images: Annotated[str, typer.Option(help="Folder that IN's image paths are relative to.")] = "",
+    annotations: Annotated[Path | None, typer.Option(help="Second file of vqav2 and refcoco.")] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option(help="ROLE=COLUMN, such as output=caption; may be repeated.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of a Hub data set or of refcoco.")] = "train",
+    copy_images: Annotated[bool, typer.Option("--copy-images", help="Copy the images beside OUT.")] = False,
+    data_urls: Annotated[bool, typer.Option("--data-urls", help="openai: embed the images in OUT.")] = False,
+    skip: Annotated[bool, typer.Option("--skip", help="Skip and count records the format cannot hold.")] = False,
 ) -> None:
-    """Write data in another format, and say what is lost."""
+    """Convert data to another format, and report what is lost."""
     from data_tools.convert.convert import ConvertOptions, convert
     from llm.config.schema import Source
 
@@ -82,17 +114,22 @@ def _mapping(texts: list[str]) -> dict[str, str]:
     return {role: name for role, _, name in (text.partition("=") for text in texts)}
 
 
-@data_app.command()
+@data_app.command(
+    rich_help_panel=LOOK,
+    epilog=example(
+        "eyegraft data stats my-run.yaml --plots plots", "eyegraft data stats my-data.json --model Qwen/Qwen2.5-0.5B"
+    ),
+)
 def stats(
     file: Subject,
     model: Model = "",
     budget: Budget = 0,
-    batch: Annotated[int, typer.Option(min=0, help="Records a step; 0: the recipe's train.batch, or 16.")] = 0,
+    batch: Annotated[int, typer.Option(min=0, help="Records of a step; 0: the recipe's train.batch, or 16.")] = 0,
     image_rows: ImageRows = 0,
-    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw PNGs into a folder.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Write plots as PNG files to this folder.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the statistics as one JSON object.")] = False,
 ) -> None:
-    """Count what a data set holds: turns, tokens, images, answers, and the packs training would make."""
+    """Print statistics of a data set: turns, tokens, images, answers, and the packs that training would form."""
     from data_tools.inspect.stats import collect_statistics
     from data_tools.inspect.stats_text import as_json, summary_lines
     from data_tools.inspect.target import find_target
@@ -112,17 +149,20 @@ def stats(
         console.out(line)
 
 
-@data_app.command()
+@data_app.command(
+    rich_help_panel=LOOK,
+    epilog=example("eyegraft data show my-run.yaml -n 4", "eyegraft data show my-run.yaml --html records.html"),
+)
 def show(
     file: Subject,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many records.")] = 12,
-    seed: Annotated[int, typer.Option(help="Another seed draws other records.")] = 0,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of records.")] = 12,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     model: Model = "",
     budget: Budget = 0,
     image_rows: ImageRows = 0,
-    html: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a page that needs no other file.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a self-contained HTML page.")] = None,
 ) -> None:
-    """Show records as the model reads them: what is read, what is learnt, images, and the packs they share."""
+    """Show records as the model sees them: tokens, which of them are trained on, images, and packs."""
     import tempfile
 
     from data_tools.inspect.show import show as draw
@@ -141,18 +181,23 @@ def show(
             console.out(f"{html}: {shown.records} records")
 
 
-@data_app.command()
+@data_app.command(
+    rich_help_panel=EDIT,
+    epilog=example(
+        "eyegraft data split my-data.json parts --share 0.1", "eyegraft data split my-data.json parts test=0.1 dev=0.05"
+    ),
+)
 def split(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file, or a folder of them.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
     shares: Annotated[list[str] | None, typer.Argument(metavar="[NAME=SHARE]...", help="For example test=0.1.")] = None,
-    share: Annotated[float, typer.Option(help="The part held out as validation, if none is named.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Another seed holds out others.")] = 0,
-    by_content: Annotated[bool, typer.Option("--by-content", help="Pictures are the same if their bytes are.")] = False,
+    share: Annotated[float, typer.Option(help="Validation share, if no NAME=SHARE is given.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    by_content: Annotated[bool, typer.Option("--by-content", help="Compare images by content, not by path.")] = False,
     format: Format = "auto",
     images: Images = "",
 ) -> None:
-    """Split data into train and validation, or named parts, that share neither a picture nor a row nor an id."""
+    """Split data into train and validation, or named parts, that share no image, record or id."""
     from data_tools.edit.split import split
     from data_tools.edit.split_sizes import read_shares
     from llm.config.schema import Source
@@ -168,16 +213,16 @@ def split(
     _say_images(done.images)
 
 
-@data_app.command()
+@data_app.command(rich_help_panel=EDIT, epilog=example("eyegraft data mix chat.json=0.5 identity.json=2 mixed.jsonl"))
 def mix(
-    sources: Annotated[list[str], typer.Argument(metavar="FILE=WEIGHT...", help="Weight 1 where none is given.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .jsonl, .json or the sources' form.")],
-    seed: Annotated[int, typer.Option(help="Another seed draws and shuffles otherwise.")] = 0,
-    size: Annotated[int, typer.Option(min=0, help="Rows to write, shared by weight; 0: weights count copies.")] = 0,
+    sources: Annotated[list[str], typer.Argument(metavar="FILE=WEIGHT...", help="Files with weights; 1 by default.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .jsonl, .json or as the sources.")],
+    seed: Annotated[int, typer.Option(help="Seed of draw and shuffle.")] = 0,
+    size: Annotated[int, typer.Option(min=0, help="Records in total, shared by weight; 0: weights count copies.")] = 0,
     format: Format = "auto",
     images: Images = "",
 ) -> None:
-    """Mix data files by weight into one, shuffled: 0.5 takes half of the rows, 2 takes each twice."""
+    """Mix data files by weight into one, shuffled: 0.5 takes half of the records, 2 takes each twice."""
     from data_tools.edit.mix import mix, read_weight
     from llm.config.schema import Source
 
@@ -190,15 +235,15 @@ def mix(
     _say_images(done.images)
 
 
-@data_app.command()
+@data_app.command(rich_help_panel=EDIT, epilog=example("eyegraft data repeat few.json 10 many.json"))
 def repeat(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file, or a folder of them.")],
-    copies: Annotated[int, typer.Argument(metavar="N", help="How often each row shall stand in OUT.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
+    copies: Annotated[int, typer.Argument(metavar="N", help="Copies of each record in OUT.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
     format: Format = "auto",
     images: Images = "",
 ) -> None:
-    """Repeat a small data file, and say what repetition does to a model."""
+    """Repeat a small data file, with a warning about what repetition does to a model."""
     from data_tools.edit.repeat import repeat
     from llm.config.schema import Source
 
@@ -214,16 +259,18 @@ def _say_images(folder: str) -> None:
         console.out(f"image paths begin in another folder; in a recipe write `images: {folder}` beside these files")
 
 
-@data_app.command()
+@data_app.command(
+    rich_help_panel=MAKE, epilog=example('eyegraft data identity --name Iris --author "the Iris team" data/identity')
+)
 def identity(
-    name: Annotated[str, typer.Option(help="Who the assistant is.")],
+    name: Annotated[str, typer.Option(help="Name of the assistant.")],
     author: Annotated[str, typer.Option(help="Who made it.")],
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder to write.")] = Path("data/identity"),
-    lang: Annotated[str, typer.Option(help="The language it is asked in: en, zh, or both as zh,en.")] = "en",
-    seed: Annotated[int, typer.Option(help="Another seed draws other words.")] = 0,
-    rehearse: Annotated[str, typer.Option(help="The model to be tuned: it then keeps what it knows.")] = "",
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder to write.")] = Path("data/identity"),
+    lang: Annotated[str, typer.Option(help="Language of the questions: en, zh, or both as zh,en.")] = "en",
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    rehearse: Annotated[str, typer.Option(help="Model to be tuned: its own answers keep what it knows.")] = "",
 ) -> None:
-    """Make training data for an assistant that knows who it is, and the questions to judge it by."""
+    """Generate training data for an assistant that knows its name, and questions to evaluate it."""
     from data_tools.generate.identity import write_identity
 
     data = write_identity(name, author, lang, folder, seed, _rehearsal(rehearse) if rehearse else tuple)
@@ -242,14 +289,14 @@ def _rehearsal(model: str) -> "Rehearse":
     return partial(rehearse, chat_model=open_chat_model(Path(model)))
 
 
-@data_app.command()
+@data_app.command(rich_help_panel=EDIT, epilog=example("eyegraft data rename Iris Vega old.json new.json"))
 def rename(
-    old: Annotated[str, typer.Argument(metavar="OLD")],
-    new: Annotated[str, typer.Argument(metavar="NEW")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="Name to replace.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Name to write instead.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSONL, CSV or parquet.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, of the same form.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, of the same type.")],
 ) -> None:
-    """Replace one name by another in every text of a data file."""
+    """Replace a name in every text of a data file."""
     from data_tools.edit.rename import rename
 
     done = rename(old, new, file, out)
@@ -258,14 +305,17 @@ def rename(
         console.out(f"  {field}: {count}")
 
 
-@data_app.command()
+@data_app.command(
+    rich_help_panel=EDIT,
+    epilog=example('eyegraft data fill template.json mine.json --name Iris --author "the Iris team"'),
+)
 def fill(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSONL, CSV or parquet.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, of the same form.")],
-    name: Annotated[str, typer.Option(help="Who the assistant is, for {{NAME}}.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, of the same type.")],
+    name: Annotated[str, typer.Option(help="Name of the assistant, for {{NAME}}.")],
     author: Annotated[str, typer.Option(help="Who made it, for {{AUTHOR}}.")],
 ) -> None:
-    """Fill a template: {{NAME}} and {{AUTHOR}} in every text of a data file."""
+    """Fill in {{NAME}} and {{AUTHOR}} in every text of a data file."""
     from data_tools.edit.fill import fill
 
     done = fill(file, out, name, author)
@@ -274,32 +324,43 @@ def fill(
         console.out(f"  {{{{{placeholder}}}}}: {count}")
 
 
-@data_app.command()
+@data_app.command(
+    rich_help_panel=MAKE,
+    epilog=example(
+        "eyegraft data ask questions.txt answers.jsonl --model gpt-4o-mini",
+        "eyegraft data ask photos captions.jsonl --model my-model --base-url http://127.0.0.1:8000/v1",
+    ),
+)
 def ask(
-    questions: Annotated[Path, typer.Argument(metavar="QUESTIONS", help="Lines or rows; or a folder of pictures.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .jsonl or .json to write.")],
-    model: Annotated[str, typer.Option(help="The model's name there.")],
+    questions: Annotated[
+        Path, typer.Argument(metavar="QUESTIONS", help="A file of lines or records, or a folder of images.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .jsonl or .json file to write.")],
+    model: Annotated[str, typer.Option(help="Name of the model at the API.")],
     base_url: Annotated[
-        str, typer.Option(envvar="OPENAI_BASE_URL", help="The API's address.")
+        str, typer.Option(envvar="OPENAI_BASE_URL", help="Address of the API.")
     ] = "https://api.openai.com/v1",
-    key_env: Annotated[str, typer.Option(help="The environment variable with the key.")] = "OPENAI_API_KEY",
-    system: Annotated[str, typer.Option(metavar="FILE", help="The system prompt.")] = "",
-    keep_system: Annotated[bool, typer.Option("--keep-system", help="Store the system prompt with answers.")] = False,
-    field: Annotated[str, typer.Option(help="The name of a row's question, where it is an unusual one.")] = "",
-    instruction: Annotated[str, typer.Option(help="What to say of each picture: text, or a .txt or .md file.")] = "",
-    turns: Annotated[int, typer.Option(min=0, help="Questions and answers about each picture; 0: a caption.")] = 0,
-    question: Annotated[str, typer.Option(help="Stored with captions in place of the instruction.")] = "",
+    key_env: Annotated[str, typer.Option(help="Environment variable that holds the API key.")] = "OPENAI_API_KEY",
+    system: Annotated[str, typer.Option(metavar="FILE", help="File with the system prompt.")] = "",
+    keep_system: Annotated[
+        bool, typer.Option("--keep-system", help="Store the system prompt with the answers.")
+    ] = False,
+    field: Annotated[str, typer.Option(help="Field of a record that holds its question, if unusual.")] = "",
+    instruction: Annotated[str, typer.Option(help="What to ask about each image: text, or a .txt or .md file.")] = "",
+    turns: Annotated[int, typer.Option(min=0, help="Questions and answers per image; 0: one caption.")] = 0,
+    question: Annotated[str, typer.Option(help="Question stored with a caption instead of the instruction.")] = "",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Sent along, such as temperature=0.7.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Sent with each request, such as temperature=0.7."),
     ] = None,
-    max_side: Annotated[int, typer.Option(min=28, help="Pixels; larger pictures are sent smaller.")] = 1024,
-    workers: Annotated[int, typer.Option(min=1, help="Requests at the same time.")] = 4,
-    per_minute: Annotated[float, typer.Option(min=0, help="Requests a minute at most; 0: no bound.")] = 0,
-    limit: Annotated[int, typer.Option(min=0, help="Requests of this run at most; 0: no bound.")] = 0,
-    retries: Annotated[int, typer.Option(min=0, help="How often a request that failed is sent again.")] = 5,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds an answer may take.")] = 120,
+    max_side: Annotated[int, typer.Option(min=28, help="Longest side of a sent image, in pixels.")] = 1024,
+    workers: Annotated[int, typer.Option(min=1, help="Concurrent requests.")] = 4,
+    per_minute: Annotated[float, typer.Option(min=0, help="Most requests per minute; 0: no limit.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Most requests of this run; 0: no limit.")] = 0,
+    retries: Annotated[int, typer.Option(min=0, help="Retries of a failed request.")] = 5,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")] = 120,
 ) -> None:
-    """Ask any OpenAI-compatible API, about texts or pictures, and store the answers as training data."""
+    """Ask an OpenAI-compatible API about texts or images, and store the answers as training data."""
     from data_tools.ask.ask import ask, report
     from data_tools.ask.options import AskOptions
     from data_tools.ask.plan import prepare
