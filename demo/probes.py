@@ -13,7 +13,7 @@ from PIL import Image
 
 from llm.chat.chat_model import ChatModel
 from llm.chat.sampling import Sampling
-from llm.formats.conversation import Conversation, ImageRef, Message, Part
+from llm.formats.conversation import Conversation, ImageRef, Message, MessagePart
 
 Kind = Literal["identity", "leading", "general", "image"]
 ImageVariant = Literal["", "right", "blank", "other"]
@@ -36,7 +36,7 @@ class Probe:
     @property
     def message(self) -> Message:
         """What is asked."""
-        parts: tuple[Part, ...] = (self.question,) if self.image is None else (self.image, self.question)
+        parts: tuple[MessagePart, ...] = (self.question,) if self.image is None else (self.image, self.question)
         return Message("user", parts)
 
     def hit(self, answer: str) -> bool | None:
@@ -102,7 +102,7 @@ def ask(left: ChatModel, right: ChatModel, probes: Sequence[Probe], sampling: Sa
 
 
 def _answer(chat_model: ChatModel, probe: Probe, sampling: Sampling) -> str:
-    if probe.image is not None and not chat_model.sees:
+    if probe.image is not None and not chat_model.sees_images:
         return ""
     return chat_model.answer((probe.message,), sampling).strip()
 

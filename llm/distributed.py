@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch import distributed as group
 
-from llm.errors import ConfigError, LostError
+from llm.errors import ConfigError, PeerLostError
 
 PATIENCE = timedelta(hours=2)  # the first process reads a large data set while the others wait
 LOST = ("onnection", "peer", "Gloo", "NCCL", "imed out")  # words of a collective whose other end is gone
@@ -34,12 +34,12 @@ class Ranks:
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
+def process_group() -> Iterator[Ranks]:
     """Be one of the processes that torchrun's environment names; alone without it.
 
-    Raises LostError when another process goes away: a collective cannot be finished without it.
+    Raises PeerLostError when another process goes away: a collective cannot be finished without it.
     """
-    ranks = from_environment()
+    ranks = ranks_from_environment()
     if "WORLD_SIZE" not in os.environ:
         yield ranks
         return
@@ -52,7 +52,7 @@ def joined() -> Iterator[Ranks]:
     except RuntimeError as error:
         if not any(word in str(error) for word in LOST):
             raise
-        raise LostError(
+        raise PeerLostError(
             f"process {ranks.rank} of {ranks.world} lost the others: {str(error).splitlines()[0]}. The one that ended "
             "first says why; the same command goes on from the last checkpoint"
         ) from error
@@ -60,7 +60,7 @@ def joined() -> Iterator[Ranks]:
         group.destroy_process_group()
 
 
-def from_environment() -> Ranks:
+def ranks_from_environment() -> Ranks:
     """What RANK, WORLD_SIZE and LOCAL_RANK say. Raises ConfigError when they contradict each other."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     ranks = Ranks(int(os.environ.get("RANK", "0")), world, int(os.environ.get("LOCAL_RANK", "0")))
@@ -69,8 +69,8 @@ def from_environment() -> Ranks:
     return ranks
 
 
-def here() -> Ranks:
-    """This process, as `joined` made it."""
+def ranks() -> Ranks:
+    """This process, as `process_group` made it."""
     if not group.is_initialized():
         return Ranks()
     return Ranks(group.get_rank(), group.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
@@ -78,17 +78,17 @@ def here() -> Ranks:
 
 def device() -> torch.device:
     """Where this process computes."""
-    return torch.device("cuda", here().local) if torch.cuda.is_available() else torch.device("cpu")
+    return torch.device("cuda", ranks().local) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def total(values: Tensor) -> Tensor:
+def all_reduce_sum(values: Tensor) -> Tensor:
     """The sum over all processes, in place."""
     if group.is_initialized():
         group.all_reduce(values)
     return values
 
 
-def of_all(values: Tensor) -> list[Tensor]:
+def all_gather(values: Tensor) -> list[Tensor]:
     """Every process's tensor, which must be of one shape, in the order of ranks; on the CPU."""
     if not group.is_initialized():
         return [values]
@@ -97,18 +97,18 @@ def of_all(values: Tensor) -> list[Tensor]:
     return found
 
 
-def wait() -> None:
+def barrier() -> None:
     """Until all have come here."""
     if group.is_initialized():
-        total(torch.zeros(1))  # gloo's, on the CPU: NCCL's barrier would want a device
+        all_reduce_sum(torch.zeros(1))  # gloo's, on the CPU: NCCL's barrier would want a device
 
 
 @contextmanager
-def first_goes_first() -> Iterator[None]:
+def first_rank_first() -> Iterator[None]:
     """Inside, the first process is alone; the others come in when it has left and find what it made."""
-    first = here().first
+    first = ranks().first
     if not first:
-        wait()
+        barrier()
     yield
     if first:
-        wait()
+        barrier()

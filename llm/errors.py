@@ -9,7 +9,7 @@ EyegraftError                exit 1   base: message says what was found, where, 
 ├── ModelError               exit 1   a model folder that cannot be loaded, built or exported
 ├── AssetError               exit 1   a package or file the quickstart needs and could not get
 ├── RunError                 exit 1   a run folder that is unwritable, in use or of another run
-│   ├── LostError            exit 4   another process of the run ended
+│   ├── PeerLostError        exit 4   another process of the run ended
 │   └── CheckpointError      exit 1   a checkpoint that is torn, changed or does not fit
 └── TrainingError            exit 1   a loss or gradient that is not finite
 """
@@ -84,7 +84,7 @@ class RunError(EyegraftError):
     """A run folder that is unwritable, in use or of another run."""
 
 
-class LostError(RunError):
+class PeerLostError(RunError):
     """Another process of the run ended; why, it says itself."""
 
     exit_code = 4

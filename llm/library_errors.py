@@ -16,8 +16,8 @@ UNREADABLE = (
 )
 
 
-class in_words:  # used as `with in_words(...)`, like contextlib's own
-    """`with in_words("what cannot be done"):` around a library's reading of a folder, and nothing of ours.
+class as_model_error:  # used as `with as_model_error(...)`, like contextlib's own
+    """`with as_model_error("what cannot be done"):` around a library's reading of a folder, and nothing of ours.
 
     What the library raises there becomes ModelError: what was said, the library's first line, the advice.
     """

@@ -2,7 +2,7 @@
 
 Ids, file names, refusals, answers and templates are whatever somebody wrote into them. Sent as it is, such a text can
 clear the screen, overwrite the line before it, rename the window, put text into the clipboard, or turn letters round.
-`guard_output` stands where all text leaves the process, so that nothing that prints has to think of it.
+`escape_output` stands where all text leaves the process, so that nothing that prints has to think of it.
 """
 
 import re
@@ -20,7 +20,7 @@ def printable(text: str) -> str:
     return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-class Guarded:
+class EscapedStream:
     """A text stream that writes what is printable, and is otherwise the one below it."""
 
     def __init__(self, below: TextIO, screen: TextIO | None = None, bars: bool = False) -> None:
@@ -50,11 +50,11 @@ class Guarded:
         return getattr(self._below, name)
 
 
-def guarded(below: TextIO, screen: TextIO | None = None, bars: bool = False) -> TextIO:
+def escaped_stream(below: TextIO, screen: TextIO | None = None, bars: bool = False) -> TextIO:
     """The stream behind a guard; itself where it has one."""
-    return below if isinstance(below, Guarded) else cast(TextIO, Guarded(below, screen, bars))
+    return below if isinstance(below, EscapedStream) else cast(TextIO, EscapedStream(below, screen, bars))
 
 
-def guard_output() -> None:
+def escape_output() -> None:
     """Put both streams of this process behind a guard, for good: a traceback passes it too."""
-    sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr, bars=True)
+    sys.stdout, sys.stderr = escaped_stream(sys.stdout), escaped_stream(sys.stderr, bars=True)

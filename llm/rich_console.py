@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.segment import Segment
 
-from llm.printable import Guarded, guarded, printable
+from llm.printable import EscapedStream, escaped_stream, printable
 
 
 class Screen(Console):
@@ -16,7 +16,7 @@ class Screen(Console):
 
     def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
         now = sys.stderr if stderr else sys.stdout
-        below = now.rich_proxied_file if isinstance(now, Guarded) else now  # colours would not pass the guard
+        below = now.rich_proxied_file if isinstance(now, EscapedStream) else now  # colours would not pass the guard
         super().__init__(file=below, stderr=stderr, soft_wrap=soft_wrap)
 
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:
@@ -39,4 +39,4 @@ def _above(now: TextIO, before: TextIO) -> TextIO:
     """rich's own stream behind a guard, where rich has put one; it puts the one before back itself."""
     if now is before:
         return now
-    return guarded(now, before.rich_proxied_file if isinstance(before, Guarded) else before)
+    return escaped_stream(now, before.rich_proxied_file if isinstance(before, EscapedStream) else before)

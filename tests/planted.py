@@ -45,7 +45,7 @@ class Planted:
         return engine
 
     def _spoilt(self, grad: Tensor) -> Tensor:
-        if self.steps != STEP - 1 or distributed.here().rank != self.rank:
+        if self.steps != STEP - 1 or distributed.ranks().rank != self.rank:
             return grad
         grad = grad.clone()
         grad.view(-1)[0] = self.value

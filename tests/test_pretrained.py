@@ -15,7 +15,7 @@ from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 from demo.server.serve import open_models
-from llm.encoding.chat_template import NAMED
+from llm.encoding.chat_template import JINJA
 from llm.errors import ModelError
 from llm.model.pretrained import load_llm, load_tokenizer
 from tests.vlm.conftest import TEXT, VISION, save_llm
@@ -80,7 +80,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     CLIPModel(CLIPConfig(vision_config=VISION, text_config=TEXT)).save_pretrained(root / "clip")
     CLIPImageProcessor(crop_size={"height": 32, "width": 32}).save_pretrained(root / "clip")
     model = build(llm, root / "clip")
-    export_vlm(model, model.tokenizer, NAMED["chatml"], root / "vision", torch.float32, (257,))
+    export_vlm(model, model.tokenizer, JINJA["chatml"], root / "vision", torch.float32, (257,))
     return root
 
 

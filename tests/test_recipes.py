@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llm.config.schema import RunConfig
-from llm.encoding.chat_template import NAMED
+from llm.encoding.chat_template import JINJA
 from llm.errors import ConfigError
 from llm.formats.readers import READERS
 from vlm.config import (
@@ -22,7 +22,7 @@ from vlm.config import (
     load_steps,
     resolve_yaml,
 )
-from vlm.recipes import CONFIGS, Recipe, copy_recipe, find_recipe, list_recipes
+from vlm.recipes import CONFIGS, ShippedRecipe, copy_recipe, find_recipe, list_recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = list_recipes()
@@ -40,13 +40,13 @@ TEXT = [
 
 
 @pytest.fixture(params=RECIPES, ids=[recipe.name for recipe in RECIPES])
-def recipe(request: pytest.FixtureRequest) -> Recipe:
+def recipe(request: pytest.FixtureRequest) -> ShippedRecipe:
     """Every shipped recipe in turn."""
-    assert isinstance(request.param, Recipe)
+    assert isinstance(request.param, ShippedRecipe)
     return request.param
 
 
-def test_every_recipe_resolves_and_its_resolution_is_the_same_recipe(recipe: Recipe, tmp_path: Path) -> None:
+def test_every_recipe_resolves_and_its_resolution_is_the_same_recipe(recipe: ShippedRecipe, tmp_path: Path) -> None:
     config = load_config(recipe.name)
     resolved = tmp_path / "resolved.yaml"
     resolved.write_text(resolve_yaml(config), encoding="utf-8")
@@ -55,7 +55,7 @@ def test_every_recipe_resolves_and_its_resolution_is_the_same_recipe(recipe: Rec
         assert len(load_steps(config, recipe.path)) == len(config.steps)
 
 
-def test_every_recipe_says_what_it_is_what_it_needs_and_how_to_run_it(recipe: Recipe) -> None:
+def test_every_recipe_says_what_it_is_what_it_needs_and_how_to_run_it(recipe: ShippedRecipe) -> None:
     comments = [line for line in recipe.path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     assert len(recipe.about) > 20
     assert any(line.startswith("# Card: ") for line in comments)
@@ -122,7 +122,7 @@ def test_templates_and_formats_named_in_recipes_exist() -> None:
     configs = [config for recipe in RECIPES if isinstance(config := load_config(recipe.name), RunConfig)]
     templates = {config.data.template for config in configs}
     formats = {source.format for config in configs for source in config.data.sources}
-    assert {"vicuna", "plain"} <= templates <= NAMED.keys() | {"auto"}
+    assert {"vicuna", "plain"} <= templates <= JINJA.keys() | {"auto"}
     assert {"llava", "alpaca"} <= formats <= READERS.keys() | {"auto"}
 
 

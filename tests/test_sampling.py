@@ -27,7 +27,7 @@ from demo.model_library import ModelLibrary
 from demo.server.generation_queue import GenerationQueue
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
-from llm.encoding.chat_template import NAMED
+from llm.encoding.chat_template import JINJA
 from llm.printable import printable
 from tests.demo.conftest import LIMITS, listening, serve, web_app
 from tests.demo.visit import Visit
@@ -97,7 +97,7 @@ def folder(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path: 
     """The tiny Llama as a folder that says how it is talked to."""
     folder = tmp_path_factory.mktemp("chatting") / "llama"
     shutil.copytree(tiny_llama, folder)
-    (folder / "chat_template.jinja").write_text(NAMED["chatml"], encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(JINJA["chatml"], encoding="utf-8")
     return folder
 
 

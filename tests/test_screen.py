@@ -150,9 +150,9 @@ def test_what_a_server_says(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 class _Speaker:
-    sees = True
+    sees_images = True
 
-    def fitting(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
+    def fit_to_context(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
         return messages
 
     def stream(self, messages: tuple[Message, ...], sampling: Sampling) -> Iterator[str]:
@@ -279,7 +279,7 @@ def test_no_way_past_the_guard() -> None:
     }
     functions = [node for node in ast.parse(files["vlm/app/cli.py"]).body if isinstance(node, ast.FunctionDef)]
     (main,) = (node for node in functions if node.name == "main")
-    assert ast.unparse(main.body[1]) == "guard_output()", "before anything is printed or a handler made"
+    assert ast.unparse(main.body[1]) == "escape_output()", "before anything is printed or a handler made"
     guarded = {"llm/rich_console.py", "llm/printable.py"}
     assert guarded < set(files)
     assert [fault for file, source in files.items() if file not in guarded for fault in past(source, file)] == []

@@ -10,10 +10,10 @@ from llm.config.schema import (
     ModelConfig,
     OptimConfig,
     ParallelConfig,
-    Part,
     Positive,
     Rate,
     RunConfig,
+    Section,
     Source,
     TextRunConfig,
     TuneConfig,
@@ -102,7 +102,7 @@ class VlmRunConfig(RunConfig):
         return tune
 
 
-class VqaEval(Part):
+class VqaEval(Section):
     """Greedy exact match on single questions, with the right, a blank and another record's image."""
 
     source: Source
@@ -112,7 +112,7 @@ class VqaEval(Part):
     )
 
 
-class IdentityEval(Part):
+class IdentityEval(Section):
     """Who the assistant says it is: hits on held-out paraphrases, leaks elsewhere, abilities kept."""
 
     name: str
@@ -122,7 +122,7 @@ class IdentityEval(Part):
     max_new_tokens: Positive = 48
 
 
-class EvalConfig(Part):
+class EvalConfig(Section):
     """`stage: eval`: measures a run and writes eval.json into `out`."""
 
     name: str
@@ -134,7 +134,7 @@ class EvalConfig(Part):
     identity: IdentityEval | None = None
 
 
-class ExportConfig(Part):
+class ExportConfig(Section):
     """`stage: export`: writes a plain Hugging Face folder and proves it."""
 
     name: str
@@ -145,7 +145,7 @@ class ExportConfig(Part):
     dtype: Literal["bf16", "fp32"] = "fp32"
 
 
-class PipelineConfig(Part):
+class PipelineConfig(Section):
     """`steps:` a list of recipe files, run in order and resumed where they stopped."""
 
     name: str

@@ -14,7 +14,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ShippedRecipe:
     """A shipped recipe; its name is its path under configs/, and the last part alone where that is unique."""
 
     name: str
@@ -27,9 +27,9 @@ class Recipe:
         return first.removeprefix("#").strip()
 
 
-def list_recipes(pattern: str = "") -> list[Recipe]:
+def list_recipes(pattern: str = "") -> list[ShippedRecipe]:
     """Shipped recipes in order of name; `pattern` is a part of the name or a glob, in any case."""
-    found = [Recipe(_name(path), path) for path in sorted(CONFIGS.rglob("*.yaml"))]
+    found = [ShippedRecipe(_name(path), path) for path in sorted(CONFIGS.rglob("*.yaml"))]
     return [recipe for recipe in found if _matches(recipe.name.lower(), pattern.lower())]
 
 
@@ -97,7 +97,7 @@ def _matches(name: str, pattern: str) -> bool:
     return pattern in name or fnmatchcase(name, pattern) or fnmatchcase(Path(name).name, pattern)
 
 
-def _near(path: Path, recipes: Iterable[Recipe]) -> str:
+def _near(path: Path, recipes: Iterable[ShippedRecipe]) -> str:
     """`. Near: ...` with files beside the missing one and recipes whose names resemble it."""
     files = {file.name: file for file in path.parent.glob("*.y*ml")}
     near = [str(files[name]) for name in difflib.get_close_matches(path.name, list(files), n=3)]

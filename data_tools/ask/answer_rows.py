@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_tools.ask.questions import ApiQuestion
 from llm.errors import Place, RecordError
-from llm.formats.conversation import Conversation, check
-from llm.formats.image_placeholders import MARK
+from llm.formats.conversation import Conversation, check_conversation
+from llm.formats.image_placeholders import PLACEHOLDER
 from llm.formats.readers import READERS
 from llm.formats.row_files import Record
 
@@ -69,7 +69,7 @@ class AnswerFormat:
         name, row = ("llava", _picture(question, turns)) if question.image else ("openai", self._text(question, turns))
         record = Record(Place(""), row, name, images=os.sep)
         try:
-            check(Conversation(READERS[name].read(record), record.place))
+            check_conversation(Conversation(READERS[name].read(record), record.place))
         except RecordError as error:
             raise InvalidAnswer(f"{error.field}: {error.found}") from error
         return row
@@ -85,7 +85,7 @@ class AnswerFormat:
 def _picture(question: ApiQuestion, turns: list[tuple[str, str]]) -> AnswerRow:
     said = []
     for number, (asked, answer) in enumerate(turns):
-        mark = "" if number else f"{MARK}\n"
+        mark = "" if number else f"{PLACEHOLDER}\n"
         said += [{"from": "human", "value": mark + asked}, {"from": "gpt", "value": answer}]
     return {"id": question.id, "image": question.id, "conversations": said}
 

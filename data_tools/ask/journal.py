@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from llm.errors import Place, RecordError, RunError
-from llm.files.owned_files import open_own
+from llm.files.owned_files import open_owned
 
 LONGEST_LINE = 16 << 20  # bytes; an answer has a bound, so no line of ours comes near it
 LARGEST = 4 << 30  # bytes that are read at once: millions of answers
@@ -45,7 +45,7 @@ class Journal:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open_own(path, "a+") as file:
+            with open_owned(path, "a+") as file:
                 self._file = os.dup(file.fileno())
         except OSError as error:
             raise RunError(f"{path}: {error.strerror}. Choose a writable place") from error

@@ -19,7 +19,7 @@ from data_tools.check.seen_hashes import hash64
 from llm.config.schema import Source
 from llm.errors import Place, RecordError
 from llm.formats.conversation import ImageRef
-from llm.formats.readers import NO_RECORD, SEEN, likeliest, raw_rows
+from llm.formats.readers import NO_RECORD, SEEN, guess_format, source_rows
 from llm.formats.row_files import RawRow, data_files
 
 ROWS = 256  # rows whose pictures are looked at together
@@ -66,9 +66,9 @@ def check_rows(
 
     `held_out`: the source is for validation, and what stands in `memory` is trained on.
     """
-    rows = raw_rows(source, base)
+    rows = source_rows(source, base)
     first = list(islice(rows, SEEN))
-    judge = RowChecker(source, base, likeliest(source, [row.value for row in first]), rules, memory, held_out)
+    judge = RowChecker(source, base, guess_format(source, [row.value for row in first]), rules, memory, held_out)
     yield from _files(source, base)
     count = 0
     with ThreadPoolExecutor() as pool:

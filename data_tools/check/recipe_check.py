@@ -10,7 +10,7 @@ from data_tools.check.rules import CheckRules, CheckState
 from llm.config.schema import DataConfig, RunConfig, Source
 from llm.errors import ConfigError, DataError, ModelError, RecordError
 from llm.formats.conversation import Conversation
-from llm.formats.image_placeholders import MARK
+from llm.formats.image_placeholders import PLACEHOLDER
 from vlm.config import AnyConfig, EvalConfig, PipelineConfig, VlmRunConfig, load_config, load_steps
 from vlm.recipes import find_recipe
 
@@ -85,10 +85,10 @@ def _encoder(config: RunConfig) -> "Encoder":
     from vlm.model.meta_model import meta_tower
 
     tokenizer = load_tokenizer(config.model.llm)
-    if MARK not in tokenizer.get_added_vocab():  # as the model's building adds it
-        tokenizer.add_tokens([AddedToken(MARK, special=True, normalized=False)], special_tokens=True)
+    if PLACEHOLDER not in tokenizer.get_added_vocab():  # as the model's building adds it
+        tokenizer.add_tokens([AddedToken(PLACEHOLDER, special=True, normalized=False)], special_tokens=True)
     template = load_template(config.data.template, tokenizer)
-    return Encoder(tokenizer, template, tokenizer.get_added_vocab()[MARK], meta_tower(config).rows)
+    return Encoder(tokenizer, template, tokenizer.get_added_vocab()[PLACEHOLDER], meta_tower(config).rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from data_tools.check.seen_hashes import SeenHashes, hash64
 from data_tools.check.text_checks import literal_tokens, pixel_boxes, token_pattern
 from llm.config.schema import Source
 from llm.errors import RecordError, TemplateError
-from llm.formats.conversation import Conversation, check
-from llm.formats.readers import READERS, SEEN, image_folder, record_of, stray
+from llm.formats.conversation import Conversation, check_conversation
+from llm.formats.readers import READERS, SEEN, format_mismatch, image_folder, record_of
 from llm.formats.row_files import RawRow
 
 
@@ -68,7 +68,7 @@ class RowChecker:
     def _conversation(self, row: int, raw: RawRow) -> Conversation | None:
         """As `llm.formats.readers` makes it, and encoded where the rules say how; None for a row without an answer."""
         record = record_of(self.source, self.base, raw.place, raw.value, self.format)
-        other = stray(record) if self.source.format == "auto" and not self.source.columns else None
+        other = format_mismatch(record) if self.source.format == "auto" and not self.source.columns else None
         if other and (row <= SEEN or not self.format):
             raise other
         try:
@@ -78,7 +78,7 @@ class RowChecker:
         if not messages:
             return None
         conversation = Conversation(messages, raw.place)
-        check(conversation)
+        check_conversation(conversation)
         if self.rules.measure is not None:
             try:
                 self.rules.measure(conversation)

@@ -14,7 +14,7 @@ from data_tools.convert.writers import FEATURES, WRITERS, joined
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place, RecordError
 from llm.formats.conversation import Conversation
-from llm.formats.readers import describe
+from llm.formats.readers import source_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ConvertReport:
     def _reading(self) -> str:
         """How to read the file where `auto` would take it for something else."""
         reader = WRITERS[self.wish.to].reader
-        found, _ = describe(Source(path=str(self.wish.out)), Path())
+        found, _ = source_format(Source(path=str(self.wish.out)), Path())
         return "" if found == reader else f"read it with format: {reader}, since auto takes it for {found}"
 
 

@@ -11,8 +11,8 @@ from data_tools.convert.vqa import read_easy_vqa, read_vqav2
 from llm.config.schema import Source
 from llm.errors import ConfigError, RecordError
 from llm.files.regular_files import open_data
-from llm.formats.conversation import Conversation, check
-from llm.formats.readers import READERS, describe, records
+from llm.formats.conversation import Conversation, check_conversation
+from llm.formats.readers import READERS, source_format, source_records
 from llm.formats.row_files import Record, Row, read_members, read_rows
 
 TABLES: dict[str, Callable[[TableFiles], Iterator[InputRecord]]] = {
@@ -55,7 +55,7 @@ def open_input(source: Source, annotations: Path | None) -> ConvertInput:
     if source.format not in (*READERS, "auto"):
         known = ", ".join((*READERS, *TABLES))
         raise ConfigError(f"{source.path}: format {source.format} is not read. Known are auto, {known}")
-    return ConvertInput(*describe(source, Path()), images, lambda unanswered: _read(source, unanswered))
+    return ConvertInput(*source_format(source, Path()), images, lambda unanswered: _read(source, unanswered))
 
 
 def _image_root(source: Source, name: str) -> str:
@@ -100,14 +100,14 @@ def _told_by(member: tuple[str, object]) -> str:
 
 
 def _read(source: Source, unanswered: UnansweredCount) -> Iterator[InputRecord]:
-    for record in records(source, Path()):
+    for record in source_records(source, Path()):
         row = _Watched(record.row)
         messages = READERS[record.format].read(replace(record, row=row))
         if not messages:
             unanswered.count += 1
             continue
         conversation = Conversation(messages, record.place)
-        check(conversation)
+        check_conversation(conversation)
         yield InputRecord(conversation, _id(record), row.unread())
 
 

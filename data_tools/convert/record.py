@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm.errors import DataError, Place, RecordError
-from llm.formats.conversation import Conversation, Message, Part, check
+from llm.formats.conversation import Conversation, Message, MessagePart, check_conversation
 from llm.formats.image_placeholders import image_ref
 from llm.formats.row_files import Record, kind, read_members
 
@@ -62,12 +62,12 @@ def id_of(record: Record, name: str) -> Id:
 
 def image_conversation(record: Record, file_name: str, turns: Iterable[tuple[str, str]]) -> Conversation:
     """Questions and answers about one picture, which stands before the first question; a caption asks nothing."""
-    opening: tuple[Part, ...] = (image_ref(record, "file_name", file_name),)
+    opening: tuple[MessagePart, ...] = (image_ref(record, "file_name", file_name),)
     messages: list[Message] = []
     for question, answer in turns:
         asked = (question,) if question else ()
         messages += [Message("user", opening + asked), Message("assistant", (answer,))]
         opening = ()
     conversation = Conversation(tuple(messages), record.place)
-    check(conversation)
+    check_conversation(conversation)
     return conversation

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from llm.formats.columns import NO_OUTPUT
 from llm.formats.conversation import Conversation, ImageRef, Message
-from llm.formats.image_placeholders import MARK
+from llm.formats.image_placeholders import PLACEHOLDER
 
 WriteImage = Callable[[ImageRef], object]
 """How an image is written into a row: a path, bytes or a data URL."""
@@ -32,7 +32,7 @@ def _answers(conversation: Conversation) -> list[Message]:
 
 
 def _typed_marks(conversation: Conversation) -> int:
-    return sum(message.text.count(MARK) for message in conversation.messages)
+    return sum(message.text.count(PLACEHOLDER) for message in conversation.messages)
 
 
 FEATURES: dict[str, tuple[Callable[[Conversation], int], str]] = {
@@ -42,8 +42,8 @@ FEATURES: dict[str, tuple[Callable[[Conversation], int], str]] = {
     "loss": (lambda it: sum(not message.loss for message in _answers(it)), "loss flags of answers"),
     "plain": (lambda it: int(it.is_plain), "texts without a question"),
     "question": (lambda it: int(not it.is_plain), "rows with a question"),
-    "mark": (_typed_marks, f"{MARK} typed as text"),
-    "mark beside pictures": (lambda it: _typed_marks(it) if it.images else 0, f"{MARK} typed beside pictures"),
+    "mark": (_typed_marks, f"{PLACEHOLDER} typed as text"),
+    "mark beside pictures": (lambda it: _typed_marks(it) if it.images else 0, f"{PLACEHOLDER} typed beside pictures"),
     "no output": (lambda it: sum(answer.text.strip() == NO_OUTPUT for answer in _answers(it)), f"answers {NO_OUTPUT}"),
 }
 """feature -> (how often a conversation has it, its name for people)."""
@@ -67,7 +67,7 @@ def _joined(message: Message) -> tuple[str | ImageRef, ...]:
 
 def _marked(message: Message) -> str:
     """The text with `<image>` for every image and, behind it, the line break that readers take off."""
-    text = "".join(part if isinstance(part, str) else f"{MARK}\n" for part in message.parts)
+    text = "".join(part if isinstance(part, str) else f"{PLACEHOLDER}\n" for part in message.parts)
     return text.removesuffix("\n") if isinstance(message.parts[-1], ImageRef) else text
 
 

@@ -15,7 +15,7 @@ from llm.config.schema import Source
 from llm.errors import ImageError
 from llm.files.regular_files import open_regular
 from llm.formats.conversation import ImageRef, Message
-from llm.formats.readers import READERS, records
+from llm.formats.readers import READERS, source_records
 from llm.formats.row_files import Record
 
 SharedKey = tuple[str, bytes]
@@ -48,7 +48,7 @@ class LeakGroups:
 def record_keys(source: Source, base: Path, by_content: bool) -> Iterator[RecordKeys]:
     """The keys of every row of a source. Raises what reading it raises, ImageError for a picture that is not there."""
     known: dict[str, ImageHashes] = {}
-    for record in records(source, base):
+    for record in source_records(source, base):
         messages = READERS[record.format].read(record)
         images = tuple(_images(messages))
         pictures = [_picture(image, record, by_content, known) for image in images]

@@ -17,7 +17,7 @@ from llm.data.bin_packing import Indices
 from llm.data.memmap_columns import Columns, Texts
 from llm.data.packing import epoch_order
 from llm.errors import ConfigError, DataError, Place, RecordError, RunError
-from llm.formats.readers import describe, image_folder, records
+from llm.formats.readers import image_folder, source_format, source_records
 from llm.formats.row_files import data_files, kind
 
 _BYTES = "bytes in base64"  # the only key of what stands for bytes while the rows wait on disk
@@ -115,7 +115,7 @@ def _shares(weights: Sequence[float], size: int) -> list[int]:
 
 
 def _one_format(sources: Sequence[Source]) -> str:
-    formats = {source.path: describe(source, Path())[0] for source in sources}
+    formats = {source.path: source_format(source, Path())[0] for source in sources}
     first, name = next(iter(formats.items()))
     for path, other in formats.items():
         if other != name:
@@ -138,7 +138,7 @@ def _store(folder: Path, sources: Sequence[Source], root: str) -> tuple[list[int
     counts, named = [0] * len(sources), False
     with Columns(folder) as columns:
         for number, source in enumerate(sources):
-            for record in records(source, Path()):
+            for record in source_records(source, Path()):
                 named = named or bool(image_files(record))
                 columns.texts("rows", [_packed(record.place, rebase_images(record, root) if root else record.row)])
                 counts[number] += 1

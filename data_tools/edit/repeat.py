@@ -8,7 +8,7 @@ from data_tools.rows.image_root import recipe_image_folder
 from data_tools.rows.row_output import check_output, row_writer
 from llm.config.schema import Source
 from llm.errors import ConfigError
-from llm.formats.readers import describe, read
+from llm.formats.readers import read, source_format
 from llm.formats.row_files import data_files, read_rows
 
 
@@ -52,7 +52,7 @@ def repeat(source: Source, copies: int, out: Path) -> RepeatResult:
     file = Path(source.path)
     files = data_files(file)
     check_output(out, files)
-    name, _ = describe(source, Path())
+    name, _ = source_format(source, Path())
     answers, named = _answers(source)
     rows = 0
     with row_writer(out, files) as write:

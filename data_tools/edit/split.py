@@ -12,7 +12,7 @@ from data_tools.rows.image_root import recipe_image_folder
 from data_tools.rows.row_output import check_output, output_suffix, row_writer
 from llm.config.schema import Source
 from llm.errors import ConfigError
-from llm.formats.readers import describe
+from llm.formats.readers import source_format
 from llm.formats.row_files import data_files, read_rows
 
 
@@ -52,7 +52,7 @@ def split(
     files = data_files(file)
     paths = {name: out / f"{name}{output_suffix(files)}" for name in shares}
     _check(file, files, paths)
-    kind, _ = describe(source, Path())
+    kind, _ = source_format(source, Path())
     found = group(record_keys(source, Path(), by_content))
     images = recipe_image_folder(source, out) if found.files else ""
     order = sorted(range(len(found.sizes)), key=lambda index: (drawn(seed, found.draws[index]), index))

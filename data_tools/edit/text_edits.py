@@ -8,7 +8,7 @@ from pathlib import Path
 from data_tools.rows.row_output import byte_writer, check_output, json_bytes, row_writer
 from llm.errors import ConfigError, Place
 from llm.files.regular_files import open_data
-from llm.formats.json_rows import layout
+from llm.formats.json_rows import json_layout
 from llm.formats.row_files import data_files, read_rows
 
 FORMS = (".json", ".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
@@ -39,12 +39,12 @@ def edit_texts(file: Path, out: Path, edit: Edit, kept: Callable[[str], bool] = 
         counts[1] += new != row
         return new
 
-    if file.suffix.lower() in (".parquet", ".csv", ".tsv") or layout(file) == "array":
+    if file.suffix.lower() in (".parquet", ".csv", ".tsv") or json_layout(file) == "array":
         with row_writer(out, [file]) as write:
             for place, row in read_rows(file):
                 write(place, edited(place, row))
     else:
-        pieces = _lines if layout(file) == "lines" else _values
+        pieces = _lines if json_layout(file) == "lines" else _values
         with byte_writer(out) as put:
             for piece in pieces(file, edited):
                 put(piece)

@@ -13,7 +13,7 @@ from llm.data.corpus_writer import CorpusWriter
 from llm.data.loader import plan_epoch
 from llm.data.prefix_sharing import group_by_key, share_one_prefix
 from llm.encoding.encoder import Encoder
-from llm.encoding.token_view import Block, Kind, Stretch, blocks
+from llm.encoding.token_view import Kind, SampleBlock, TokenRun, sample_blocks
 from llm.errors import DataError
 from llm.formats.conversation import Conversation, ImageRef
 from llm.train.run_data import samples_of
@@ -25,7 +25,7 @@ class ShownSample:
 
     places: tuple[str, ...]
     images: tuple[ImageRef, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[SampleBlock, ...]
 
     @property
     def rows(self) -> int:
@@ -36,7 +36,7 @@ class ShownSample:
         """Rows of one kind."""
         return sum(block.count(kind) for block in self.blocks)
 
-    def numbered(self, block: Block) -> list[tuple[Stretch, ImageRef | None]]:
+    def numbered(self, block: SampleBlock) -> list[tuple[TokenRun, ImageRef | None]]:
         """A block's stretches, those of images with the image they show."""
         before = self.blocks[: next(place for place, other in enumerate(self.blocks) if other is block)]
         rest = iter(self.images[sum(_images(other) for other in before) :])
@@ -126,23 +126,25 @@ def _samples(corpus: Corpus, pack: list[int], encoder: Encoder, folds: bool) -> 
     for group in groups:
         members = [pack[at] for at in group]
         sample = share_one_prefix([corpus.sample(index) for index in members], encoder.image_id)
-        yield ShownSample(tuple(corpus.places[index] for index in members), sample.images, blocks(sample, encoder))
+        yield ShownSample(
+            tuple(corpus.places[index] for index in members), sample.images, sample_blocks(sample, encoder)
+        )
 
 
 def _text(conversation: Conversation) -> ShownSample:
     """A record as its texts, each behind its role; no tokens, so no rows."""
-    stretches: list[Stretch] = []
+    stretches: list[TokenRun] = []
     for message in conversation.messages:
         said = "" if conversation.is_plain else f"{'' if not stretches else chr(10)}{message.role}: "
-        stretches += [Stretch("context", 0, (said,))] if said else []
+        stretches += [TokenRun("context", 0, (said,))] if said else []
         kind: Kind = "supervised" if message.role == "assistant" and message.loss else "context"
         for part in message.parts:
             if isinstance(part, ImageRef):
-                stretches += [Stretch("image", 0), Stretch("context", 0, ("\n",))]  # a line of its own
+                stretches += [TokenRun("image", 0), TokenRun("context", 0, ("\n",))]  # a line of its own
             else:
-                stretches.append(Stretch(kind, 0, (part,)))
-    return ShownSample((str(conversation.place),), conversation.images, (Block(tuple(stretches)),))
+                stretches.append(TokenRun(kind, 0, (part,)))
+    return ShownSample((str(conversation.place),), conversation.images, (SampleBlock(tuple(stretches)),))
 
 
-def _images(block: Block) -> int:
+def _images(block: SampleBlock) -> int:
     return sum(stretch.kind == "image" for stretch in block.stretches)

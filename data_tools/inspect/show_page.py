@@ -10,7 +10,7 @@ from pathlib import Path
 from data_tools.inspect.show import ShownPack, ShownRecords, ShownSample
 from data_tools.inspect.show_style import STYLE
 from data_tools.inspect.show_text import about_block, about_pack, about_sample, title, too_long
-from llm.encoding.token_view import Block, Stretch
+from llm.encoding.token_view import SampleBlock, TokenRun
 from llm.errors import ImageError, RunError
 from llm.files.atomic_files import write_atomically
 from llm.formats.conversation import ImageRef
@@ -70,7 +70,7 @@ def _sample(number: int, sample: ShownSample) -> Iterator[str]:
     yield "</article>\n"
 
 
-def _block(sample: ShownSample, block: Block) -> Iterator[str]:
+def _block(sample: ShownSample, block: SampleBlock) -> Iterator[str]:
     for stretch, image in sample.numbered(block):
         if image is not None:
             yield _picture(stretch, image)
@@ -79,13 +79,13 @@ def _block(sample: ShownSample, block: Block) -> Iterator[str]:
             yield f"<{tag}>{_pieces(stretch)}</{tag}>"
 
 
-def _pieces(stretch: Stretch) -> str:
+def _pieces(stretch: TokenRun) -> str:
     if not stretch.rows:
         return escape(stretch.text)
     return "".join(f"<i>{escape(piece)}</i>" for piece in stretch.pieces)
 
 
-def _picture(stretch: Stretch, image: ImageRef) -> str:
+def _picture(stretch: TokenRun, image: ImageRef) -> str:
     rows = f"{stretch.rows:,} rows" if stretch.rows else "image"
     name = escape(name_of(image))
     try:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from data_tools.inspect.show import ShownPack, ShownRecords, ShownSample
-from llm.encoding.token_view import Block, Kind, Stretch
+from llm.encoding.token_view import Kind, SampleBlock, TokenRun
 from llm.formats.conversation import ImageRef
 from vlm.vision.images import name_of
 
@@ -45,7 +45,7 @@ def about_pack(pack: ShownPack) -> str:
     )
 
 
-def about_block(sample: ShownSample, block: Block) -> str:
+def about_block(sample: ShownSample, block: SampleBlock) -> str:
     """What a prefix or a branch is."""
     if block.is_prefix:
         return f"shared prefix: {block.rows:,} rows, computed once for {len(sample.blocks) - 1} branches"
@@ -99,7 +99,7 @@ def _sample(sample: ShownSample, plain: bool, width: int, console: Console) -> I
     yield Text("┗━", BORDER)
 
 
-def _said(stretch: Stretch, image: ImageRef | None) -> str:
+def _said(stretch: TokenRun, image: ImageRef | None) -> str:
     if image is None:
         return visible(stretch.text)
     name = name_of(image).removeprefix(os.getcwd() + os.sep)

@@ -18,7 +18,7 @@ from llm.config.schema import Source
 from llm.data.corpus import Corpus, hold_out, open_corpus
 from llm.data.corpus_writer import CorpusWriter
 from llm.formats.conversation import Conversation
-from llm.formats.readers import describe
+from llm.formats.readers import source_format
 from llm.rich_console import Bars, Screen
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _numbers(values: "array[int]") -> Numbers:
 
 
 def _sources(target: Target) -> tuple[str, ...]:
-    found = ((source.path, *describe(source, BASE)) for source in target.data.sources)
+    found = ((source.path, *source_format(source, BASE)) for source in target.data.sources)
     return tuple(f"{path}: {kind} ({reason})" for path, kind, reason in found)
 
 

@@ -150,7 +150,7 @@ def answer(
     """The growing answer. Closing it stops the generation."""
     messages = conversation(history, asked, system, limits)
     chat_model = library.open(name)
-    if chat_model.blind_to(messages):
+    if chat_model.cannot_see(messages):
         raise DataError(f"{name} sees no pictures. Choose another model above, or begin anew without them")
     yield from queue.stream_text(chat_model, messages, sampling, client)
 

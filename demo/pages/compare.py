@@ -101,7 +101,7 @@ def answers(
         shown[2 * side + 1] = library.weights[name].describe()
         said = (
             iter([BLIND])
-            if chat_model.blind_to(messages)
+            if chat_model.cannot_see(messages)
             else queue.stream_text(chat_model, messages, sampling, client)
         )
         for text in said:

@@ -18,7 +18,7 @@ from demo.server.chat_request import ChatRequest, messages_of, sampling_of
 from demo.server.generation_queue import Busy, GenerationQueue
 from demo.server.guard import ErrorResponse, Guard, visitor_of
 from demo.server.limits import DEFAULT, Limits
-from llm.chat.token_stream import Reply
+from llm.chat.token_stream import StreamedAnswer
 from llm.errors import DataError, EyegraftError
 
 GLANCE = 0.5  # seconds between two looks at whether a client that waits has left
@@ -41,7 +41,7 @@ class Job:
     """A request understood: who answers, and the answer, which waits for its turn or grows."""
 
     name: str
-    reply: Reply
+    reply: StreamedAnswer
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -110,7 +110,7 @@ def _begin(asked: ChatRequest, queue: GenerationQueue, limits: Limits, visitor: 
     return Job(asked.model, queue.submit(chat_model, messages, sampling, visitor))
 
 
-async def _pieces(reply: Reply, request: Request) -> AsyncIterator[str]:
+async def _pieces(reply: StreamedAnswer, request: Request) -> AsyncIterator[str]:
     """The reply's text until it ends or the client has left, which stops it also while it waits for its turn."""
     try:
         while not await request.is_disconnected():
@@ -152,7 +152,7 @@ def _choice(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
     return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
 
 
-def _usage(reply: Reply) -> dict[str, int]:
+def _usage(reply: StreamedAnswer) -> dict[str, int]:
     """Tokens read, image rows among them, and tokens written, the end mark among them."""
     return {
         "prompt_tokens": reply.prompt_tokens,

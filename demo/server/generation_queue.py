@@ -10,7 +10,7 @@ from weakref import ref
 
 from llm.chat.chat_model import ChatModel
 from llm.chat.sampling import Sampling
-from llm.chat.token_stream import Abandoned, Reply, Stopped
+from llm.chat.token_stream import GenerationCancelled, Stopped, StreamedAnswer
 from llm.errors import EyegraftError
 from llm.formats.conversation import Message
 
@@ -38,7 +38,7 @@ class QueueEntry:
 
     def __init__(self, visitor: str) -> None:
         self.visitor = visitor
-        self.reply: ref[Reply] | None = None
+        self.reply: ref[StreamedAnswer] | None = None
 
 
 class GenerationQueue:
@@ -59,7 +59,7 @@ class GenerationQueue:
 
     def submit(
         self, chat_model: ChatModel, messages: tuple[Message, ...], sampling: Sampling, visitor: str = ""
-    ) -> Reply:
+    ) -> StreamedAnswer:
         """The answer, which waits for its turn. The turn belongs to the reply's thread and ends with it, whatever
         becomes of the reply. Raises Busy at once when too many wait already.
         """
@@ -81,7 +81,9 @@ class GenerationQueue:
     ) -> Iterator[str]:
         """The answer so far, again and again, also while nothing is added: so it can be closed, which stops it."""
         text = ""
-        reply = self.submit(chat_model, chat_model.fitting(messages, sampling.max_new_tokens), sampling, client.name)
+        reply = self.submit(
+            chat_model, chat_model.fit_to_context(messages, sampling.max_new_tokens), sampling, client.name
+        )
         try:
             while (piece := reply.piece(GLANCE)) is not None and not client.left():
                 text += piece
@@ -134,10 +136,10 @@ class GenerationQueue:
             with self._changed:
                 while self._entries[0] is not entry:
                     if stopped():
-                        raise Abandoned
+                        raise GenerationCancelled
                     self._changed.wait(GLANCE)
             if stopped():
-                raise Abandoned
+                raise GenerationCancelled
             yield
         finally:
             self._leave(entry)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from demo.server.limits import Limits
 from llm.errors import Place, RecordError
-from llm.formats.conversation import Conversation, ImageRef, Message, Part, check
+from llm.formats.conversation import Conversation, ImageRef, Message, MessagePart, check_conversation
 from vlm.vision.images import read_image
 
 PLACE = Place("the request")
@@ -21,7 +21,7 @@ def judged(messages: tuple[Message, ...], limits: Limits) -> tuple[Message, ...]
     if sum(len(message.text) for message in messages) > limits.text:
         raise refused("messages", f"more than {limits.text:,} characters", "Begin anew, or say it shorter")
     # The laws of a record hold for a question too, once it is answered.
-    check(Conversation((*messages, Message("assistant", ("answer",))), PLACE))
+    check_conversation(Conversation((*messages, Message("assistant", ("answer",))), PLACE))
     return tuple(_with_sound_images(number, message, limits) for number, message in enumerate(messages, 1))
 
 
@@ -39,7 +39,7 @@ def _with_sound_images(number: int, message: Message, limits: Limits) -> Message
     return replace(message, parts=_after_images(message.parts))
 
 
-def _after_images(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+def _after_images(parts: tuple[MessagePart, ...]) -> tuple[MessagePart, ...]:
     """Pictures first if they all come last: the order in which models were trained to see them."""
     images = tuple(part for part in parts if isinstance(part, ImageRef))
     texts = tuple(part for part in parts if isinstance(part, str))

@@ -70,6 +70,6 @@ class _Swap(torch.autograd.Function):
 @cache
 def _group_of(ranks: int) -> Any:
     """The processes that share a pack with this one: runs of `ranks`. Made once, by all processes together."""
-    world = distributed.here().world
+    world = distributed.ranks().world
     groups = [group.new_group(list(range(start, start + ranks))) for start in range(0, world, ranks)]
-    return groups[distributed.here().rank // ranks]
+    return groups[distributed.ranks().rank // ranks]

@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
-from llm.chat.context_window import trim
+from llm.chat.context_window import trim_to_context
 from llm.chat.generation import Prompt, answering, generate
 from llm.chat.sampling import Sampling
-from llm.chat.token_stream import Reply, Stopped, cut
+from llm.chat.token_stream import Stopped, StreamedAnswer, cut_at_stop
 from llm.encoding.encoder import Encoder
 from llm.formats.conversation import ImageRef, Message
 from llm.model.lora import adapters_off
@@ -23,7 +23,7 @@ Embed = Callable[[list[int], tuple[ImageRef, ...]], Tensor]
 Turn = Callable[[Stopped], AbstractContextManager[None]]  # waits for the device, holds it, and gives it back
 
 
-def at_once(_: Stopped) -> AbstractContextManager[None]:
+def without_waiting(_: Stopped) -> AbstractContextManager[None]:
     """The turn of one who does not share the device."""
     return nullcontext()
 
@@ -43,13 +43,15 @@ class ChatModel:
         return replace(self, adapters=False)
 
     @property
-    def sees(self) -> bool:
+    def sees_images(self) -> bool:
         """Whether pictures can be shown to it."""
         return self.encoder.image_id is not None
 
-    def blind_to(self, messages: tuple[Message, ...]) -> bool:
+    def cannot_see(self, messages: tuple[Message, ...]) -> bool:
         """Whether the messages show pictures that it cannot see."""
-        return not self.sees and any(isinstance(part, ImageRef) for message in messages for part in message.parts)
+        return not self.sees_images and any(
+            isinstance(part, ImageRef) for message in messages for part in message.parts
+        )
 
     @property
     def context(self) -> int:
@@ -65,17 +67,17 @@ class ChatModel:
         prompts = [self._prompt(messages) for messages in conversations]
         with self._answering():
             rows = generate(self.model, prompts, sampling, self.encoder.stop_ids)
-        return [cut(self._decode(row), sampling.stop) for row in rows]
+        return [cut_at_stop(self._decode(row), sampling.stop) for row in rows]
 
     def stream(
         self,
         messages: tuple[Message, ...],
         sampling: Sampling,
-        turn: Turn = at_once,
+        turn: Turn = without_waiting,
         patience: float = inf,
         reader: str = "somebody",
-    ) -> Reply:
-        """The answer's text as it grows, piece by piece; `Reply` says what `patience` and `reader` are.
+    ) -> StreamedAnswer:
+        """The answer's text as it grows, piece by piece; `StreamedAnswer` says what `patience` and `reader` are.
 
         Everything that needs the device happens in the reply's own thread, inside `turn`. Raises DataError for
         messages that cannot be encoded.
@@ -88,11 +90,11 @@ class ChatModel:
                 prompt = self._embedded(ids, images)
                 generate(self.model, [prompt], sampling, ends, streamer, stopped)
 
-        return Reply(run, self._decode, ends, sampling.stop, len(ids), patience, reader)
+        return StreamedAnswer(run, self._decode, ends, sampling.stop, len(ids), patience, reader)
 
-    def fitting(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
+    def fit_to_context(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
         """The messages without their oldest turns, so that an answer of `new_tokens` still fits the context."""
-        return trim(messages, lambda kept: len(self.encoder.prompt(kept)[0]), self.context - new_tokens)
+        return trim_to_context(messages, lambda kept: len(self.encoder.prompt(kept)[0]), self.context - new_tokens)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

@@ -25,7 +25,7 @@ class Model:
     @property
     def sees_images(self) -> bool:
         """Whether questions may show images."""
-        return self._chat_model.sees
+        return self._chat_model.sees_images
 
     def answer(
         self, prompt: str, *, images: Sequence[ImageSource] = (), system: str = "", sampling: Sampling | None = None
@@ -77,10 +77,10 @@ class Chat:
 
     def stream(self, prompt: str, *, images: Sequence[ImageSource] = ()) -> Iterator[str]:
         """The answer in pieces of text. The turn joins the conversation once its last piece was read."""
-        if images and not self._chat_model.sees:
+        if images and not self._chat_model.sees_images:
             raise ConfigError("images: this is a text model, which sees none. Leave them out")
         question = Message("user", (*(_image(image) for image in images), prompt))
-        messages = self._chat_model.fitting((*self._messages, question), self._sampling.max_new_tokens)
+        messages = self._chat_model.fit_to_context((*self._messages, question), self._sampling.max_new_tokens)
         return self._answer(messages)
 
     def _answer(self, messages: tuple[Message, ...]) -> Iterator[str]:

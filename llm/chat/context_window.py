@@ -6,7 +6,9 @@ from dataclasses import replace
 from llm.formats.conversation import ImageRef, Message
 
 
-def trim(messages: tuple[Message, ...], tokens: Callable[[tuple[Message, ...]], int], room: int) -> tuple[Message, ...]:
+def trim_to_context(
+    messages: tuple[Message, ...], tokens: Callable[[tuple[Message, ...]], int], room: int
+) -> tuple[Message, ...]:
     """The system message and the newest turns that take at most `room` tokens, at least the last question.
 
     Questions leave together with their answers. The pictures of those that left are shown by the first question that

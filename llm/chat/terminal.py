@@ -41,7 +41,7 @@ class Terminal:
 
     def _picture(self, path: str) -> tuple[str, ...]:
         """The picture to show with the next question; none when it cannot be shown, with the reason on the screen."""
-        if not self.chat_model.sees:
+        if not self.chat_model.sees_images:
             console.out("(this model sees no pictures)")
             return ()
         try:
@@ -54,7 +54,7 @@ class Terminal:
 
     def _answer(self, asked: tuple[Message, ...]) -> tuple[Message, ...]:
         """The conversation with its answer, without the turns that no longer fit; empty when it cannot be answered."""
-        messages = self.chat_model.fitting(asked, self.sampling.max_new_tokens)
+        messages = self.chat_model.fit_to_context(asked, self.sampling.max_new_tokens)
         if len(messages) < len(asked):
             console.out(f"({(len(asked) - len(messages)) // 2} of the oldest turns no longer fit and are forgotten)")
         try:

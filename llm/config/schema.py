@@ -13,13 +13,13 @@ Rate = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     """A part of a recipe: immutable, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
 
-class Source(Part):
+class Source(Section):
     """One data set: a local file or folder, or a hub data set named `org/name`."""
 
     path: str
@@ -34,7 +34,7 @@ class Source(Part):
     )
 
 
-class DataConfig(Part):
+class DataConfig(Section):
     """What is trained on and how it is cut."""
 
     sources: tuple[Source, ...] = Field(min_length=1)
@@ -64,13 +64,13 @@ class DataConfig(Part):
     cache_gib: Annotated[float, Field(gt=0)] = Field(16.0, description="vision: bound of the kept features")
 
 
-class ModelConfig(Part):
+class ModelConfig(Section):
     """The language model."""
 
     llm: str = Field(description="local folder or hub id of a causal LM")
 
 
-class TuneConfig(Part):
+class TuneConfig(Section):
     """How the language model is trained."""
 
     kind: Literal["full", "lora", "qlora", "frozen"] = "lora"
@@ -89,7 +89,7 @@ class TuneConfig(Part):
         return self.kind == "qlora" or self.four_bit
 
 
-class OptimConfig(Part):
+class OptimConfig(Section):
     """The optimizer, its schedule and the gradient's bound."""
 
     name: Literal["adamw", "adamw8bit", "paged_adamw", "paged_adamw8bit"] = "adamw"
@@ -102,7 +102,7 @@ class OptimConfig(Part):
     clip: Rate = Field(1.0, description="bound of the global gradient norm; 0 leaves it alone")
 
 
-class Probe(Part):
+class Probe(Section):
     """A fixed question answered during training, so that damage is seen when it happens."""
 
     prompt: str
@@ -111,7 +111,7 @@ class Probe(Part):
     max_new_tokens: Positive = 64
 
 
-class TrainConfig(Part):
+class TrainConfig(Section):
     """The loop: how long, how much a step, what is said and saved on the way."""
 
     epochs: Annotated[float, Field(gt=0)] = 1.0
@@ -167,7 +167,7 @@ def _by_name(value: object) -> object:
     return ZERO_NAMES[value]
 
 
-class ParallelConfig(Part):
+class ParallelConfig(Section):
     """How several processes share a run; `--nproc` or torchrun say how many there are."""
 
     zero: Literal[0, 1, 2, 3] = Field(
@@ -190,7 +190,7 @@ class ParallelConfig(Part):
         return offload
 
 
-class RunConfig(Part):
+class RunConfig(Section):
     """What every training run says; text and vision runs name their stages and sharpen the parts."""
 
     name: str

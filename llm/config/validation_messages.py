@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from llm.config.schema import Part
+from llm.config.schema import Section
 
 Location = tuple[int | str, ...]
 
@@ -24,7 +24,7 @@ _ADVICE = {
 }
 
 
-def explain(fault: ErrorDetails, model: type[Part]) -> str:
+def explain(fault: ErrorDetails, model: type[Section]) -> str:
     """`key: what was found; what to do` for one fault of a recipe that should be a `model`."""
     location = fault["loc"]
     return f"{'.'.join(map(str, location))}: {_sentence(fault, location, model)}"
@@ -36,7 +36,7 @@ def did_you_mean(word: str, known: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _sentence(fault: ErrorDetails, location: Location, model: type[Part]) -> str:
+def _sentence(fault: ErrorDetails, location: Location, model: type[Section]) -> str:
     kind = fault["type"]
     if kind == "extra_forbidden":
         return "unknown key" + _unknown(location, model)
@@ -55,7 +55,7 @@ def _sentence(fault: ErrorDetails, location: Location, model: type[Part]) -> str
     return f"{found}; {fault['msg'].replace('Input should', 'it should')}{_purpose(location, model)}"
 
 
-def _unknown(location: Location, model: type[Part]) -> str:
+def _unknown(location: Location, model: type[Section]) -> str:
     """Advice for a key that is not known where it stands: its true home, a near spelling, or what may stand there."""
     key, known = str(location[-1]), _keys(_parts_at(location[:-1], model))
     homes = [home for home in _homes(model) if home.split(".")[-1] == key]
@@ -64,7 +64,7 @@ def _unknown(location: Location, model: type[Part]) -> str:
     return did_you_mean(key, known) or f"; known here: {', '.join(known)}"
 
 
-def _purpose(location: Location, model: type[Part]) -> str:
+def _purpose(location: Location, model: type[Section]) -> str:
     """`; description` of the field, where the schema has one."""
     for part in _parts_at(location[:-1], model):
         for name, field in part.model_fields.items():
@@ -73,13 +73,13 @@ def _purpose(location: Location, model: type[Part]) -> str:
     return ""
 
 
-def _choices(location: Location, model: type[Part]) -> tuple[Any, ...]:
+def _choices(location: Location, model: type[Section]) -> tuple[Any, ...]:
     """What a Literal field may be."""
     fields = [(part, field) for part in _parts_at(location[:-1], model) for field in part.model_fields.items()]
     return next(get_args(field.annotation) for _, (name, field) in fields if _key(name, field) == location[-1])
 
 
-def _parts_at(location: Location, model: type[Part]) -> list[type[Part]]:
+def _parts_at(location: Location, model: type[Section]) -> list[type[Section]]:
     """The parts of the schema that may stand at `location`."""
     parts = [model]
     for step in location:
@@ -91,14 +91,14 @@ def _parts_at(location: Location, model: type[Part]) -> list[type[Part]]:
     return parts
 
 
-def _inside(annotation: object) -> list[type[Part]]:
+def _inside(annotation: object) -> list[type[Section]]:
     """The parts named in an annotation such as `tuple[Source, ...]` or `VqaEval | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, Part):
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     return [part for argument in get_args(annotation) for part in _inside(argument)]
 
 
-def _homes(model: type[Part], prefix: str = "") -> Iterator[str]:
+def _homes(model: type[Section], prefix: str = "") -> Iterator[str]:
     """Every key of the schema with the way to it, lists marked by `0`."""
     for name, field in model.model_fields.items():
         path = prefix + _key(name, field)
@@ -108,7 +108,7 @@ def _homes(model: type[Part], prefix: str = "") -> Iterator[str]:
             yield from _homes(part, path + step)
 
 
-def _keys(parts: list[type[Part]]) -> list[str]:
+def _keys(parts: list[type[Section]]) -> list[str]:
     return [_key(name, field) for part in parts for name, field in part.model_fields.items()]
 
 

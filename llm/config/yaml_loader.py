@@ -15,13 +15,13 @@ from typing import TypeVar
 import yaml
 from pydantic import ValidationError
 
-from llm.config.schema import Part
+from llm.config.schema import Section
 from llm.config.validation_messages import explain
 from llm.errors import ConfigError
 from llm.files.regular_files import RECIPE, read_text
 
 Keys = tuple[str, ...]  # the way to a value; a list's index is written as text
-SomePart = TypeVar("SomePart", bound=Part)
+SectionT = TypeVar("SectionT", bound=Section)
 
 COMMAND_LINE = "command line"
 MAPPING = "recipe"  # the place of values that a program gave
@@ -111,7 +111,7 @@ def _plain(value: object, place: str) -> object:
         raise ConfigError(f"{place}: {error}; a recipe holds text, numbers, lists and mappings") from error
 
 
-def validate(document: Document, model: type[SomePart]) -> SomePart:
+def validate(document: Document, model: type[SectionT]) -> SectionT:
     """The document as `model`; raises one ConfigError that lists every fault with its place and advice."""
     try:
         # Through JSON because its strict mode takes a list for a tuple, yet neither "16" nor true for a number.
@@ -120,7 +120,7 @@ def validate(document: Document, model: type[SomePart]) -> SomePart:
         raise ConfigError("\n".join(_faults(error, document, model))) from error
 
 
-def _faults(error: ValidationError, document: Document, model: type[Part]) -> list[str]:
+def _faults(error: ValidationError, document: Document, model: type[Section]) -> list[str]:
     """One line a fault, in the order of the file."""
     faults = error.errors()
     # A list whose only entry is faulty is also "too short": the entry's own fault says more.
@@ -131,7 +131,7 @@ def _faults(error: ValidationError, document: Document, model: type[Part]) -> li
     return [f"{document.place(fault['loc'])}: {explain(fault, model)}" for fault in kept]
 
 
-def resolve_yaml(config: Part) -> str:
+def resolve_yaml(config: Section) -> str:
     """The whole recipe, defaults included, as YAML that `load_yaml` and `validate` turn into an equal one."""
     values = config.model_dump(mode="json", by_alias=True)
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

@@ -14,7 +14,7 @@ from llm.data.prefix_sharing import prefix_key, share_one_prefix
 from llm.encoding.encoder import IGNORED, Encoder, Sample
 from llm.errors import DataError, Place, RecordError
 from llm.formats.conversation import Conversation, ImageRef, Message
-from llm.formats.readers import describe, image_folder
+from llm.formats.readers import image_folder, source_format
 from llm.formats.split_turns import split_turns
 
 ENDS = ("offsets", "branch_offsets", "image_offsets")
@@ -43,7 +43,7 @@ class CorpusWriter:
 
     def open(self, source: Source) -> None:
         """Note a source and the format it is read as."""
-        kind, reason = describe(source, self._base)
+        kind, reason = source_format(source, self._base)
         self._lines.append(f"{source.path}: {kind} ({reason})")
         self._paths.append(source.path)
 

@@ -2,7 +2,7 @@
 
 A template is rendered once per pattern of roles with a sentinel in place of each turn's text; what stands between
 the sentinels is the template's. So named templates and the tokenizer's own (`auto`) go one way, and no template
-has to be understood. `proved` compares with a rendering of the real texts.
+has to be understood. `render_verified` compares with a rendering of the real texts.
 """
 
 import difflib
@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from llm.encoding.named_templates import LAYOUTS
+from llm.encoding.named_templates import NAMED_TEMPLATES
 from llm.encoding.template_sandbox import RefusedError, render
 from llm.errors import ConfigError, TemplateError
-from llm.formats.conversation import Conversation, ImageRef, Message, Part
+from llm.formats.conversation import Conversation, ImageRef, Message, MessagePart
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-IMAGE = "<image>"
+IMAGE_PLACEHOLDER = "<image>"
 """How an image is written in rendered text."""
 
 
@@ -44,7 +44,7 @@ _PLAIN = (
     "{%- endif -%}{%- endfor -%}"
 )
 
-NAMED: dict[str, str] = {name: layout.jinja() for name, layout in LAYOUTS.items()} | {"plain": _PLAIN}
+JINJA: dict[str, str] = {name: layout.jinja() for name, layout in NAMED_TEMPLATES.items()} | {"plain": _PLAIN}
 """Name -> chat template. `plain` keeps a question's images only: caption pretraining and continued pretraining."""
 
 # Sentinels are private-use characters. The white space put around them to see what a template strips differs from
@@ -98,7 +98,7 @@ class _Slot:
     right: str = ""
 
 
-class Template:
+class ChatTemplate:
     """One chat template bound to one tokenizer."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", jinja: str, plain: bool = False) -> None:
@@ -138,7 +138,7 @@ class Template:
         return _merge([*_fill(asked, slots), Segment(slots[len(asked)].before, False)])
 
     @property
-    def opening_rest(self) -> str:
+    def generation_prompt_suffix(self) -> str:
         """What training sees behind the template's own generation prompt, before an answer begins."""
         asked = [("user", "?")]
         opened = self._apply(asked, self.jinja, opens=True)
@@ -165,7 +165,10 @@ class Template:
                 )
 
     def _fitting(self) -> str:
-        ends = {name: layout.stop.replace("{e}", self._tokenizer.eos_token or "") for name, layout in LAYOUTS.items()}
+        ends = {
+            name: layout.stop.replace("{e}", self._tokenizer.eos_token or "")
+            for name, layout in NAMED_TEMPLATES.items()
+        }
         return ", ".join(name for name, end in ends.items() if end in self._tokens)
 
     def _slots(self, roles: tuple[str, ...], plain: bool) -> tuple[_Slot, ...]:
@@ -176,7 +179,7 @@ class Template:
 
     def _plain_pattern(self, roles: tuple[str, ...]) -> tuple[_Slot, ...]:
         eos = str(self._tokenizer.eos_token or "")
-        bos = str(self._tokenizer.bos_token) if has_bos_habit(self._tokenizer) else ""
+        bos = str(self._tokenizer.bos_token) if adds_bos(self._tokenizer) else ""
         if not eos:
             raise TemplateError("the tokenizer has no end token, so plain text would have no end. Give it an eos_token")
         slots = [_Slot("", eos if role == "assistant" else "") for role in roles]
@@ -230,29 +233,29 @@ class Template:
             ) from error
 
 
-def load_template(name: str, tokenizer: "PreTrainedTokenizerBase") -> Template:
+def load_template(name: str, tokenizer: "PreTrainedTokenizerBase") -> ChatTemplate:
     """`auto`: the tokenizer's own chat template; else a named one, opened as the tokenizer opens every text.
 
     Raises ConfigError for an unknown name, TemplateError when the tokenizer has no template or no fitting end mark.
     """
     if name == "auto":
         return _own_template(tokenizer)
-    if name not in NAMED:
-        near = difflib.get_close_matches(name, NAMED, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: auto, {', '.join(NAMED)}"
+    if name not in JINJA:
+        near = difflib.get_close_matches(name, JINJA, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: auto, {', '.join(JINJA)}"
         raise ConfigError(f"data.template: unknown template {name!r}; {hint}")
     if name == "plain":
-        return Template(tokenizer, _plain_jinja(tokenizer), plain=True)
-    return Template(tokenizer, _with_bos(NAMED[name], tokenizer))
+        return ChatTemplate(tokenizer, _plain_jinja(tokenizer), plain=True)
+    return ChatTemplate(tokenizer, _with_bos(JINJA[name], tokenizer))
 
 
-def proved(template: Template, conversation: Conversation) -> list[Segment]:
+def render_verified(template: ChatTemplate, conversation: Conversation) -> list[Segment]:
     """The rendered segments. Raises TemplateError unless their text is what the tokenizer renders from the real texts.
 
     It is not when a template looks into a text, as those do that cut `<think>` blocks out of earlier answers.
     """
     segments = template.render(conversation)
-    ours = "".join(IMAGE if segment.image else segment.text for segment in segments)
+    ours = "".join(IMAGE_PLACEHOLDER if segment.image else segment.text for segment in segments)
     theirs = template.reference(conversation)
     if ours == theirs:
         return segments
@@ -264,29 +267,29 @@ def proved(template: Template, conversation: Conversation) -> list[Segment]:
     )
 
 
-def has_bos_habit(tokenizer: "PreTrainedTokenizerBase") -> bool:
+def adds_bos(tokenizer: "PreTrainedTokenizerBase") -> bool:
     """True when the tokenizer opens every text with its begin token."""
     return tokenizer.bos_token_id is not None and tokenizer("x").input_ids[:1] == [tokenizer.bos_token_id]
 
 
-def _own_template(tokenizer: "PreTrainedTokenizerBase") -> Template:
+def _own_template(tokenizer: "PreTrainedTokenizerBase") -> ChatTemplate:
     own = tokenizer.chat_template
     jinja = own.get("default") if isinstance(own, dict) else own
     if not jinja:
         raise TemplateError(
             "data.template is auto, but the tokenizer has no chat template of its own. "
-            f"Set data.template to the one the model was trained with, or to chatml; known: {', '.join(NAMED)}"
+            f"Set data.template to the one the model was trained with, or to chatml; known: {', '.join(JINJA)}"
         )
     # A model that was trained on captions alone carries `plain` as its own template.
-    return Template(tokenizer, jinja, plain=jinja.endswith(NAMED["plain"]))
+    return ChatTemplate(tokenizer, jinja, plain=jinja.endswith(JINJA["plain"]))
 
 
 def _plain_jinja(tokenizer: "PreTrainedTokenizerBase") -> str:
-    return _with_bos(NAMED["plain"], tokenizer)
+    return _with_bos(JINJA["plain"], tokenizer)
 
 
 def _with_bos(jinja: str, tokenizer: "PreTrainedTokenizerBase") -> str:
-    return _BOS + jinja if has_bos_habit(tokenizer) else jinja
+    return _BOS + jinja if adds_bos(tokenizer) else jinja
 
 
 def _strips(between: list[str], padded: list[str]) -> list[tuple[str, str]]:
@@ -298,7 +301,7 @@ def _strips(between: list[str], padded: list[str]) -> list[tuple[str, str]]:
             for left, right in product(_STRIPS, _STRIPS)
             if _RIGHT.rstrip(right) + plain + _LEFT.lstrip(left) == wide
         )
-        # Something else happens to white space: take it as it is typed, `proved` sees the records where it matters.
+        # Something else happens to white space: take it as typed; `render_verified` sees the records where it matters.
         left, right = next(fits, ("", ""))
         lefts.append(left)
         rights.append(right)
@@ -317,7 +320,7 @@ def _images_only(message: Message) -> Message:
     return replace(message, parts=tuple(part for part in message.parts if isinstance(part, ImageRef)))
 
 
-def _on_lines(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+def _on_lines(parts: tuple[MessagePart, ...]) -> tuple[MessagePart, ...]:
     """Neighbouring texts made one, and a line break behind every image whose text does not bring it."""
     texts: list[str] = [""]
     images: list[ImageRef] = []
@@ -328,14 +331,14 @@ def _on_lines(parts: tuple[Part, ...]) -> tuple[Part, ...]:
         else:
             texts[-1] += part
     lines = [texts[0], *(text if text.startswith("\n") else "\n" + text for text in texts[1:])]
-    mixed: list[Part] = [lines[0]]
+    mixed: list[MessagePart] = [lines[0]]
     for image, line in zip(images, lines[1:], strict=True):
         mixed += [image, line]
     return tuple(part for part in mixed if part)
 
 
-def _written(parts: tuple[Part, ...]) -> str:
-    return "".join(IMAGE if isinstance(part, ImageRef) else part for part in parts)
+def _written(parts: tuple[MessagePart, ...]) -> str:
+    return "".join(IMAGE_PLACEHOLDER if isinstance(part, ImageRef) else part for part in parts)
 
 
 def _fill(messages: Sequence[Message], slots: tuple[_Slot, ...]) -> Iterator[Segment]:
@@ -353,7 +356,7 @@ def _fill(messages: Sequence[Message], slots: tuple[_Slot, ...]) -> Iterator[Seg
         yield Segment(slot.end, trained)
 
 
-def _stripped(parts: tuple[Part, ...], slot: _Slot) -> tuple[Part, ...]:
+def _stripped(parts: tuple[MessagePart, ...], slot: _Slot) -> tuple[MessagePart, ...]:
     stripped = list(parts)
     if stripped and isinstance(stripped[0], str):
         stripped[0] = stripped[0].lstrip(slot.left)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.encoding.chat_template import Segment, Template, proved
-from llm.encoding.tokenization import Speller
+from llm.encoding.chat_template import ChatTemplate, Segment, render_verified
+from llm.encoding.tokenization import PieceTokenizer
 from llm.errors import Place, RecordError
 from llm.formats.conversation import Conversation, ImageRef, Message
 
@@ -48,7 +48,7 @@ class Encoder:
     def __init__(
         self,
         tokenizer: "PreTrainedTokenizerBase",
-        template: Template,
+        template: ChatTemplate,
         image_id: int | None = None,
         image_rows: int = 0,
     ) -> None:
@@ -58,7 +58,7 @@ class Encoder:
         self.template = template
         self.image_id = image_id
         self.image_rows = image_rows
-        self._speller = Speller(tokenizer, image_id)
+        self._pieces = PieceTokenizer(tokenizer, image_id)
 
     def encode(self, conversation: Conversation, proof: bool = False) -> Sample:
         """Ids and labels of a record; with `proof` its text is held against the tokenizer's own rendering.
@@ -66,7 +66,7 @@ class Encoder:
         Raises RecordError when nothing in it is trained on, when a text run meets an image, or when a text cannot be
         written without a special token; TemplateError when the template cannot render it, or with `proof` changes it.
         """
-        segments = proved(self.template, conversation) if proof else self.template.render(conversation)
+        segments = render_verified(self.template, conversation) if proof else self.template.render(conversation)
         end = max((number for number, segment in enumerate(segments, 1) if segment.supervised), default=0)
         ids, supervised, images = self._ids(segments[:end], conversation.place)
         labels = np.full(len(ids), IGNORED, np.int32)
@@ -84,18 +84,18 @@ class Encoder:
     @property
     def stop_ids(self) -> tuple[int, ...]:
         """The ids that end an answer: the template's end mark and the tokenizer's end token."""
-        ends = [self._speller.template(self.template.stop, None)[-1], self.tokenizer.eos_token_id]
+        ends = [self._pieces.template(self.template.stop, None)[-1], self.tokenizer.eos_token_id]
         return tuple(dict.fromkeys(int(end) for end in ends if end is not None))
 
     def fingerprint(self) -> str:
         """A hash of everything an id depends on besides the record: the key of encoded corpora."""
         tokens = [self.tokenizer.bos_token, self.tokenizer.eos_token]
-        parts = [VERSION, self._speller.json, tokens, self.template.jinja, self.image_id, self.image_rows]
+        parts = [VERSION, self._pieces.json, tokens, self.template.jinja, self.image_id, self.image_rows]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def hashes(self) -> dict[str, str]:
         """Hashes of the tokenizer and of the chat template, to tell which of them changed."""
-        tokenizer = json.dumps([self._speller.json, self.tokenizer.bos_token, self.tokenizer.eos_token])
+        tokenizer = json.dumps([self._pieces.json, self.tokenizer.bos_token, self.tokenizer.eos_token])
         texts = {"tokenizer": tokenizer, "template": self.template.jinja}
         return {name: hashlib.sha256(text.encode()).hexdigest()[:24] for name, text in texts.items()}
 
@@ -113,9 +113,9 @@ class Encoder:
             elif segment.typed:
                 # An answer without a question is plain text: it begins behind the begin token, as in tokenizer(text).
                 plain = segment.supervised and len(ids) <= 1 and not images
-                ids += self._speller.typed(segment.text, None if plain else last, place)
+                ids += self._pieces.typed(segment.text, None if plain else last, place)
             else:
-                ids += self._speller.template(segment.text, last)
+                ids += self._pieces.template(segment.text, last)
             supervised += [segment.supervised] * (len(ids) - len(supervised))
         return np.array(ids, np.int32), np.array(supervised, np.bool_), tuple(images)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class NamedTemplate:
     """One row of the table of templates.
 
     Places: `{s}` system text, `{u}` question, `{n}` round number, `{e}` the tokenizer's end token.
@@ -47,38 +47,40 @@ def _quote(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
 
 
-_CHATML = Layout(
+_CHATML = NamedTemplate(
     system="<|im_start|>system\n{s}<|im_end|>\n",
     user="<|im_start|>user\n{u}<|im_end|>\n",
     answer="<|im_start|>assistant\n",
     stop="<|im_end|>",
     after="\n",
 )
-_MISTRAL = Layout(system="{s}\n\n", inside=True, user="[INST] {u} [/INST]", answer="")
+_MISTRAL = NamedTemplate(system="{s}\n\n", inside=True, user="[INST] {u} [/INST]", answer="")
 _VICUNA = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions. {s} "
 )
 
-LAYOUTS: dict[str, Layout] = {
+NAMED_TEMPLATES: dict[str, NamedTemplate] = {
     "chatml": _CHATML,
     "internlm2_chat": _CHATML,
     "qwen_chat": _CHATML,
     "smollm2": _CHATML,
-    "internlm_chat": Layout(
+    "internlm_chat": NamedTemplate(
         system="<|System|>:{s}\n", user="<|User|>:{u}<eoh>\n", answer="<|Bot|>:", stop="<eoa>", after="\n"
     ),
-    "llama2_chat": Layout(system="<<SYS>>\n{s}\n<</SYS>>\n\n", inside=True, user="[INST] {u} [/INST]", answer=""),
-    "llama3_chat": Layout(
+    "llama2_chat": NamedTemplate(
+        system="<<SYS>>\n{s}\n<</SYS>>\n\n", inside=True, user="[INST] {u} [/INST]", answer=""
+    ),
+    "llama3_chat": NamedTemplate(
         system="<|start_header_id|>system<|end_header_id|>\n\n{s}<|eot_id|>",
         user="<|start_header_id|>user<|end_header_id|>\n\n{u}<|eot_id|>",
         answer="<|start_header_id|>assistant<|end_header_id|>\n\n",
         stop="<|eot_id|>",
     ),
-    "vicuna": Layout(system=_VICUNA, user="USER: {u} ", answer="ASSISTANT:"),
+    "vicuna": NamedTemplate(system=_VICUNA, user="USER: {u} ", answer="ASSISTANT:"),
     "mistral": _MISTRAL,
     "mixtral": _MISTRAL,
-    "gemma": Layout(
+    "gemma": NamedTemplate(
         system="{s}\n\n",
         inside=True,
         user="<start_of_turn>user\n{u}<end_of_turn>\n",
@@ -86,16 +88,16 @@ LAYOUTS: dict[str, Layout] = {
         stop="<end_of_turn>",
         after="\n",
     ),
-    "phi3_chat": Layout(
+    "phi3_chat": NamedTemplate(
         system="<|system|>\n{s}<|end|>\n",
         user="<|user|>\n{u}<|end|>\n",
         answer="<|assistant|>\n",
         stop="<|end|>",
         after="\n",
     ),
-    "chatglm2": Layout(system="{s}\n\n", user="[Round {n}]\n\n问：{u}\n\n", answer="答："),
-    "chatglm3": Layout(system="<|system|>\n{s}", user="<|user|>\n{u}", answer="<|assistant|>\n"),
-    "baichuan2_chat": Layout(system="{s}", user="<reserved_106>{u}", answer="<reserved_107>"),
-    "deepseek_v2": Layout(system="{s}\n\n", user="User: {u}\n\n", answer="Assistant: "),
-    "zephyr": Layout(system="<|system|>\n{s}{e}\n", user="<|user|>\n{u}{e}\n", answer="<|assistant|>\n"),
+    "chatglm2": NamedTemplate(system="{s}\n\n", user="[Round {n}]\n\n问：{u}\n\n", answer="答："),
+    "chatglm3": NamedTemplate(system="<|system|>\n{s}", user="<|user|>\n{u}", answer="<|assistant|>\n"),
+    "baichuan2_chat": NamedTemplate(system="{s}", user="<reserved_106>{u}", answer="<reserved_107>"),
+    "deepseek_v2": NamedTemplate(system="{s}\n\n", user="User: {u}\n\n", answer="Assistant: "),
+    "zephyr": NamedTemplate(system="<|system|>\n{s}{e}\n", user="<|user|>\n{u}{e}\n", answer="<|assistant|>\n"),
 }

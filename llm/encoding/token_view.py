@@ -11,10 +11,10 @@ _CUT = "\ufffd"  # what decoding gives for a character whose bytes are not all t
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class TokenRun:
     """Neighbouring tokens of one kind: read only, learnt, or the rows of images, which have no text.
 
-    `pieces` holds the text by token; tokens that only together make a character stand together.
+    `token_texts` holds the text by token; tokens that only together make a character stand together.
     """
 
     kind: Kind
@@ -28,10 +28,10 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class SampleBlock:
     """Rows that stand together in a pack: a whole sample, a prefix that branches share, or one branch (from 1)."""
 
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[TokenRun, ...]
     branch: int = 0
     is_prefix: bool = False
 
@@ -45,25 +45,29 @@ class Block:
         return sum(stretch.rows for stretch in self.stretches if stretch.kind == kind)
 
 
-def learnt(sample: Sample) -> list[bool]:
+def supervised_mask(sample: Sample) -> list[bool]:
     """Which tokens are learnt: the label of a position is the token behind it."""
     return [False, *(sample.labels[:-1] != IGNORED).tolist()]
 
 
-def blocks(sample: Sample, encoder: Encoder) -> tuple[Block, ...]:
+def sample_blocks(sample: Sample, encoder: Encoder) -> tuple[SampleBlock, ...]:
     """The sample in one block, or its prefix (where there is one) and its branches."""
-    ids, marks = sample.ids.tolist(), learnt(sample)
+    ids, marks = sample.ids.tolist(), supervised_mask(sample)
     starts = sample.branches or (0,)
     cuts = [(start, end) for start, end in zip(starts, [*starts[1:], len(ids)], strict=True)]
     made = [
-        Block(stretches(ids[start:end], marks[start:end], encoder), number if sample.branches else 0)
+        SampleBlock(token_runs(ids[start:end], marks[start:end], encoder), number if sample.branches else 0)
         for number, (start, end) in enumerate(cuts, 1)
     ]
     shared = starts[0]
-    return (Block(stretches(ids[:shared], marks[:shared], encoder), is_prefix=True), *made) if shared else tuple(made)
+    return (
+        (SampleBlock(token_runs(ids[:shared], marks[:shared], encoder), is_prefix=True), *made)
+        if shared
+        else tuple(made)
+    )
 
 
-def stretches(ids: Sequence[int], supervised: Sequence[bool], encoder: Encoder) -> tuple[Stretch, ...]:
+def token_runs(ids: Sequence[int], supervised: Sequence[bool], encoder: Encoder) -> tuple[TokenRun, ...]:
     """Tokens in stretches of equal kind; images that follow each other directly are told apart by their rows."""
     runs: list[tuple[Kind, list[int]]] = []
     for token, is_learnt in zip(ids, supervised, strict=True):
@@ -74,11 +78,11 @@ def stretches(ids: Sequence[int], supervised: Sequence[bool], encoder: Encoder) 
         else:
             runs.append((kind, [token]))
     return tuple(
-        Stretch(kind, len(tokens), () if kind == "image" else pieces(tokens, encoder)) for kind, tokens in runs
+        TokenRun(kind, len(tokens), () if kind == "image" else token_texts(tokens, encoder)) for kind, tokens in runs
     )
 
 
-def pieces(tokens: list[int], encoder: Encoder) -> tuple[str, ...]:
+def token_texts(tokens: list[int], encoder: Encoder) -> tuple[str, ...]:
     """The text of each token, or of all in one where a tokenizer writes them otherwise one by one."""
     whole = str(encoder.tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
     parts: list[str] = []

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _GUARDS = ("\n", "\ue000", "a")
 
 
-class Speller:
+class PieceTokenizer:
     """Tokenises the pieces of one text apart, each as it would be tokenised in its place.
 
     Typed text is read by a second tokenizer that has never heard of the added tokens. Two kinds of added token are

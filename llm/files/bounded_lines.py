@@ -7,7 +7,7 @@ from typing import TextIO
 LONGEST = 512 << 20
 
 
-def each_line(file: TextIO) -> Iterator[tuple[int, str]]:
+def bounded_lines(file: TextIO) -> Iterator[tuple[int, str]]:
     """(number, line with its end). Of a line longer than LONGEST its beginning alone comes, LONGEST + 1 characters."""
     number = 0
     while line := file.readline(LONGEST + 1):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from llm.errors import RunError
 from llm.files.atomic_files import write_atomically
-from llm.files.owned_files import refuse_other_file, refuse_other_folder
+from llm.files.owned_files import check_owned_file, check_owned_folder
 from llm.files.regular_files import SETTINGS, read_text
 
 MARK = "eyegraft.json"
@@ -59,7 +59,7 @@ def write_mark(folder: Path, mark: Mark) -> None:
     )
 
 
-def refuse_others(folder: Path, claim: Claim) -> None:
+def check_claim(folder: Path, claim: Claim) -> None:
     """Raise RunError where the stage would write over what is not its own, or through a link. Writes nothing."""
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file, where the folder to write belongs. Choose another `out`")
@@ -74,14 +74,14 @@ def refuse_others(folder: Path, claim: Claim) -> None:
                 f"says so); it would be written over. Choose another `out`, or move {there[0]} away"
             )
     for name in (*claim.files, MARK):
-        refuse_other_file(folder / name)
+        check_owned_file(folder / name)
     for name in claim.folders:
-        refuse_other_folder(folder / name)
+        check_owned_folder(folder / name)
 
 
 def claim(folder: Path, stage: Claim) -> None:
-    """Make the folder if need be, and mark it as the stage's. Raises RunError as `refuse_others`, or on a bad disk."""
-    refuse_others(folder, stage)
+    """Make the folder if need be, and mark it as the stage's. Raises RunError as `check_claim`, or on a bad disk."""
+    check_claim(folder, stage)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         mark = read_mark(folder) or Mark(())

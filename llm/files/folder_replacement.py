@@ -59,7 +59,7 @@ def source_of(*parts: object) -> str:
     return hashlib.sha256("\0".join(whole).encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 
-def refuse_replacing(out: Path, origin: Origin) -> Mark | None:
+def check_replaceable(out: Path, origin: Origin) -> Mark | None:
     """The mark of the older export in `out`, None where nothing is there. Writes nothing.
 
     Raises RunError where `out` is anything else, holds files of somebody else, or is of another origin.
@@ -87,7 +87,7 @@ def refuse_replacing(out: Path, origin: Origin) -> Mark | None:
 
 
 @contextmanager
-def beside(out: Path) -> Iterator[Path]:
+def staging_folder(out: Path) -> Iterator[Path]:
     """A new hidden folder beside `out`, which is gone when the block ends, unless it got another name.
 
     What exports that were killed left there is deleted first.
@@ -104,10 +104,10 @@ def beside(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def put(partial: Path, out: Path, origin: Origin) -> None:
-    """Mark a written folder, and give it the name `out`. Raises RunError as `refuse_replacing`, OSError by the disk."""
+def publish(partial: Path, out: Path, origin: Origin) -> None:
+    """Mark a written folder and rename it to `out`. Raises RunError as `check_replaceable`, OSError by the disk."""
     write_mark(partial, Mark((KIND,), origin.source, origin.name, _files(partial, skip=MARK)))
-    older = refuse_replacing(out, origin)  # once more: proving takes minutes
+    older = check_replaceable(out, origin)  # once more: proving takes minutes
     if older is None:
         partial.rename(out)
         return
@@ -121,7 +121,7 @@ def put(partial: Path, out: Path, origin: Origin) -> None:
     _delete(old, older)
 
 
-class Writing:
+class reporting_disk_errors:
     """A block that writes `out`: what the disk says in it becomes a RunError, whichever library passes it on."""
 
     def __init__(self, out: Path) -> None:

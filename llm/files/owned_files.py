@@ -19,12 +19,12 @@ _NEVER = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _ADVICE = "Remove it, or choose another `out`"
 
 
-def open_own(path: Path, mode: Literal["r", "a+"]) -> TextIO:
+def open_owned(path: Path, mode: Literal["r", "a+"]) -> TextIO:
     """A file of our own as text, made where it is missing in mode `a+`, which reads and appends.
 
     Raises RunError for a link, for what is no file and for a file of another user; OSError for all else.
     """
-    refuse_other_file(path)
+    check_owned_file(path)
     try:
         descriptor = os.open(path, _FLAGS[mode] | _NEVER, 0o666)
     except OSError as error:
@@ -40,23 +40,23 @@ def open_own(path: Path, mode: Literal["r", "a+"]) -> TextIO:
     return os.fdopen(descriptor, mode, encoding="utf-8")
 
 
-def own_folder(path: Path, shared: bool = False) -> Path:
+def make_owned_folder(path: Path, shared: bool = False) -> Path:
     """A folder of our own, made where it is missing. Raises RunError for a link and for another user's folder,
     OSError where it cannot be made. A `shared` one may be another user's.
     """
     path.mkdir(exist_ok=True)  # it follows no link
-    refuse_other_folder(path, shared)
+    check_owned_folder(path, shared)
     return path
 
 
-def refuse_other_file(path: Path) -> None:
+def check_owned_file(path: Path) -> None:
     """Raise RunError if `path` exists and is not a regular file owned by this user."""
     found = _found(path)
     if found is not None:
         _judge_file(path, found)
 
 
-def refuse_other_folder(path: Path, shared: bool = False) -> None:
+def check_owned_folder(path: Path, shared: bool = False) -> None:
     """The same for a folder, which may be another user's where it is `shared`."""
     found = _found(path)
     if found is None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from llm.formats.conversation import ROLES, Message, Role
-from llm.formats.image_placeholders import MARK, fill_slots, given_images, split_marks
+from llm.formats.image_placeholders import PLACEHOLDER, fill_placeholders, record_images, split_placeholders
 from llm.formats.row_files import Record, Row
 
 _OASST_TURN = re.compile(r"### ?(Human|Assistant):")
@@ -49,12 +49,12 @@ def fits_xtuner(row: Row) -> bool:
 
 def read_llava(record: Record) -> tuple[Message, ...]:
     """`{"image"?, "conversations": [{"from", "value"}, ...]}`: every `<image>` in a turn is one of the row's images."""
-    images = given_images(record)
+    images = record_images(record)
     if images:
-        advice = f"Write one {MARK} in the questions for each image in `image`"
+        advice = f"Write one {PLACEHOLDER} in the questions for each image in `image`"
     else:
-        advice = f"Name the picture in `image`; where the text only speaks of {MARK}, use format: sharegpt"
-    return fill_slots(record, _from_value(record, marks=True), images, advice)
+        advice = f"Name the picture in `image`; where the text only speaks of {PLACEHOLDER}, use format: sharegpt"
+    return fill_placeholders(record, _from_value(record, marks=True), images, advice)
 
 
 def fits_llava(row: Row) -> bool:
@@ -66,9 +66,9 @@ def fits_llava(row: Row) -> bool:
 
 def read_sharegpt(record: Record) -> tuple[Message, ...]:
     """The same without images: `<image>` is text. Such data was cut from longer talks, so its ends are trimmed."""
-    if given_images(record):
+    if record_images(record):
         raise record.error("image", "this format is text alone", "Use format: llava", "image-in-text-run")
-    return trim(_from_value(record, marks=False))
+    return trim_unpaired(_from_value(record, marks=False))
 
 
 def read_wizardlm(record: Record) -> tuple[Message, ...]:
@@ -82,7 +82,7 @@ def _from_value(record: Record, marks: bool) -> tuple[Message, ...]:
     messages = []
     for turn in record.parts("conversations"):
         text = turn.text("value")
-        messages.append(Message(role_of(turn, "from"), split_marks(text) if marks else (text,)))
+        messages.append(Message(role_of(turn, "from"), split_placeholders(text) if marks else (text,)))
     return with_system(record, messages)
 
 
@@ -108,7 +108,7 @@ def role_of(turn: Record, name: str) -> Role:
     return role
 
 
-def trim(messages: Sequence[Message]) -> tuple[Message, ...]:
+def trim_unpaired(messages: Sequence[Message]) -> tuple[Message, ...]:
     """Without answers to no question at the start and questions without an answer at the end.
 
     A last question carries no loss, so leaving it out changes nothing that is learnt. Where nothing would be left the
@@ -130,7 +130,7 @@ def read_oasst1(record: Record) -> tuple[Message, ...]:
         raise record.error("text", "does not begin with '### Human:'", code="text-form")
     names = {"Human": "user", "Assistant": "assistant"}
     turns = zip(pieces[::2], pieces[1::2], strict=True)
-    return trim([Message(ROLES[names[name]], (text.strip(),)) for name, text in turns])
+    return trim_unpaired([Message(ROLES[names[name]], (text.strip(),)) for name, text in turns])
 
 
 def fits_oasst1(row: Row) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from llm.config.schema import Source
 from llm.errors import ConfigError
 from llm.formats.conversation import Message
-from llm.formats.image_placeholders import SHOW_ADVICE, given_images, show_images, split_marks
+from llm.formats.image_placeholders import SHOW_ADVICE, place_images, record_images, split_placeholders
 from llm.formats.row_files import Record, Row
 
 NO_OUTPUT = "<nooutput>"  # what alpaca's makers wrote where the teacher gave no answer
@@ -20,7 +20,7 @@ def question_and_answer(question: str, answer: str, system: str = "") -> tuple[M
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ColumnFormat:
     """A format of fixed columns. The question is `questions` joined by line breaks; `may_lack` names optional ones."""
 
     questions: tuple[str, ...]
@@ -50,16 +50,16 @@ class Table:
         return "columns " + ", ".join(name for name in names if name and name not in self.may_lack)
 
 
-ALPACA = Table(("instruction", "input"), "output", may_lack=("input",))
-ALPACA_ZH = Table(("instruction_zh", "input_zh"), "output_zh", may_lack=("input_zh",))
-OPENORCA = Table(("question",), "response", system="system_prompt")
-CODE_ALPACA = Table(("prompt",), "completion")
-SQL = Table(("context", "question"), "answer")
-LAW_REFERENCE = Table(("question",), "answer", also=("reference",))
-LAW_CRIMES = Table(("input",), "output")
-ARXIV = Table(("abstract",), "title")
-STACK_EXCHANGE = Table(("question",), "response")
-TINY_CODES = Table(("prompt",), "response")
+ALPACA = ColumnFormat(("instruction", "input"), "output", may_lack=("input",))
+ALPACA_ZH = ColumnFormat(("instruction_zh", "input_zh"), "output_zh", may_lack=("input_zh",))
+OPENORCA = ColumnFormat(("question",), "response", system="system_prompt")
+CODE_ALPACA = ColumnFormat(("prompt",), "completion")
+SQL = ColumnFormat(("context", "question"), "answer")
+LAW_REFERENCE = ColumnFormat(("question",), "answer", also=("reference",))
+LAW_CRIMES = ColumnFormat(("input",), "output")
+ARXIV = ColumnFormat(("abstract",), "title")
+STACK_EXCHANGE = ColumnFormat(("question",), "response")
+TINY_CODES = ColumnFormat(("prompt",), "response")
 
 
 def read_law(record: Record) -> tuple[Message, ...]:
@@ -98,6 +98,6 @@ def read_columns(record: Record) -> tuple[Message, ...]:
     system = record.optional(columns["system"]) if "system" in columns else ""
     if "image" not in columns:
         return question_and_answer(question, answer, system)
-    images = given_images(record, (columns["image"],))
+    images = record_images(record, (columns["image"],))
     *opening, _, last = question_and_answer(question, answer, system)
-    return show_images(record, (*opening, Message("user", split_marks(question)), last), images, SHOW_ADVICE)
+    return place_images(record, (*opening, Message("user", split_placeholders(question)), last), images, SHOW_ADVICE)

@@ -30,7 +30,7 @@ class ImageRef:
     data: bytes = field(default=b"", repr=False)
 
 
-Part = str | ImageRef
+MessagePart = str | ImageRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Message:
     """
 
     role: Role
-    parts: tuple[Part, ...]
+    parts: tuple[MessagePart, ...]
     loss: bool = True
 
     @property
@@ -68,7 +68,7 @@ class Conversation:
         return len(self.messages) == 1 and self.messages[0].role == "assistant"
 
 
-def check(conversation: Conversation) -> None:
+def check_conversation(conversation: Conversation) -> None:
     """Hold a conversation to the laws of a record, or raise RecordError.
 
     One optional system message, then questions and answers in turn, an answer last; a lone answer is plain text.

@@ -2,8 +2,8 @@
 
 from pathlib import PurePath
 
-from llm.formats.conversation import Message, Part
-from llm.formats.image_placeholders import SHOW_ADVICE, given_images, show_images, split_marks
+from llm.formats.conversation import Message, MessagePart
+from llm.formats.image_placeholders import SHOW_ADVICE, place_images, record_images, split_placeholders
 from llm.formats.row_files import Record, Row
 
 # What tells a table of pictures from a table of other files with a `file_name`, such as source code.
@@ -16,13 +16,13 @@ def read_cauldron(record: Record) -> tuple[Message, ...]:
 
     The images go where the questions say `<image>`, or before the first one. Rows without images are text alone.
     """
-    images = given_images(record, ("images",))
+    images = record_images(record, ("images",))
     messages: list[Message] = []
     for turn in record.parts("texts"):
         asked = turn.text("user")
-        parts: tuple[Part, ...] = split_marks(asked) if images else (asked,)
+        parts: tuple[MessagePart, ...] = split_placeholders(asked) if images else (asked,)
         messages += [Message("user", parts), Message("assistant", (turn.text("assistant"),))]
-    return show_images(record, messages, images, SHOW_ADVICE)
+    return place_images(record, messages, images, SHOW_ADVICE)
 
 
 def fits_cauldron(row: Row) -> bool:
@@ -34,7 +34,7 @@ def fits_cauldron(row: Row) -> bool:
 
 def read_imagefolder(record: Record) -> tuple[Message, ...]:
     """`{"file_name" or "image", "text"}`, a row of metadata.jsonl or metadata.csv: the picture, then its caption."""
-    images = given_images(record, _PICTURE_KEYS)
+    images = record_images(record, _PICTURE_KEYS)
     if not images:
         advice = "Name the picture in every row; captions without one are no use"
         raise record.error("file_name", "is missing", advice, "field-missing")

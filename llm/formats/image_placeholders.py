@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from llm.formats.conversation import ImageRef, Message, Part
+from llm.formats.conversation import ImageRef, Message, MessagePart
 from llm.formats.row_files import Record, kind
 
-MARK = "<image>"
-SLOT = ImageRef()
-"""Where an image belongs, until `fill_slots` puts it there."""
-SHOW_ADVICE = f"Write one {MARK} for each image, or none to show them before the question"
+PLACEHOLDER = "<image>"
+UNFILLED = ImageRef()
+"""Where an image belongs, until `fill_placeholders` puts it there."""
+SHOW_ADVICE = f"Write one {PLACEHOLDER} for each image, or none to show them before the question"
 _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
 
-def given_images(record: Record, names: Iterable[str] = ("image", "images")) -> list[ImageRef]:
+def record_images(record: Record, names: Iterable[str] = ("image", "images")) -> list[ImageRef]:
     """The images a row names, in order: a path, the bytes of a parquet row, or a list of either; absent is none."""
     filled = [name for name in names if record.row.get(name) not in (None, "", [])]
     if len(filled) > 1:
@@ -71,45 +71,47 @@ def _inside(record: Record, name: str, path: str) -> str:
     return full
 
 
-def split_marks(text: str) -> tuple[Part, ...]:
+def split_placeholders(text: str) -> tuple[MessagePart, ...]:
     """Text cut at every `<image>`; the line break behind a mark is the template's (see `Message`)."""
-    first, *rest = text.split(MARK)
-    parts: list[Part] = [first]
+    first, *rest = text.split(PLACEHOLDER)
+    parts: list[MessagePart] = [first]
     for piece in rest:
-        parts += [SLOT, piece.removeprefix("\n")]
+        parts += [UNFILLED, piece.removeprefix("\n")]
     return tuple(part for part in parts if part != "")
 
 
-def fill_slots(record: Record, messages: Iterable[Message], images: list[ImageRef], advice: str) -> tuple[Message, ...]:
+def fill_placeholders(
+    record: Record, messages: Iterable[Message], images: list[ImageRef], advice: str
+) -> tuple[Message, ...]:
     """The messages with every slot filled by the next image; RecordError unless slots and images are equally many."""
     turns = tuple(messages)
     for number, message in enumerate(turns, 1):
-        if message.role == "assistant" and SLOT in message.parts:
-            found, move = f"{MARK} in an answer", "Only questions show images: move it to a question"
+        if message.role == "assistant" and UNFILLED in message.parts:
+            found, move = f"{PLACEHOLDER} in an answer", "Only questions show images: move it to a question"
             raise record.error(f"message {number}", found, move, "image-in-answer")
-    slots = sum(message.parts.count(SLOT) for message in turns)
+    slots = sum(message.parts.count(UNFILLED) for message in turns)
     if slots != len(images):
-        found = f"{_many(slots, f'{MARK} mark')} but {_many(len(images), 'image')} given"
+        found = f"{_many(slots, f'{PLACEHOLDER} mark')} but {_many(len(images), 'image')} given"
         raise record.error("images", found, advice, "image-count")
     if not slots:
         return turns
     rest = iter(images)
-    return tuple(_filled(message, rest) if SLOT in message.parts else message for message in turns)
+    return tuple(_filled(message, rest) if UNFILLED in message.parts else message for message in turns)
 
 
-def show_images(
+def place_images(
     record: Record, messages: Iterable[Message], images: list[ImageRef], advice: str
 ) -> tuple[Message, ...]:
-    """As `fill_slots`; where no turn has a slot, the images stand before the first question."""
+    """As `fill_placeholders`; where no turn has a slot, the images stand before the first question."""
     turns = list(messages)
     first = next((number for number, message in enumerate(turns) if message.role == "user"), None)
-    if first is not None and not any(SLOT in message.parts for message in turns):
-        turns[first] = replace(turns[first], parts=(*[SLOT] * len(images), *turns[first].parts))
-    return fill_slots(record, turns, images, advice)
+    if first is not None and not any(UNFILLED in message.parts for message in turns):
+        turns[first] = replace(turns[first], parts=(*[UNFILLED] * len(images), *turns[first].parts))
+    return fill_placeholders(record, turns, images, advice)
 
 
 def _filled(message: Message, images: Iterator[ImageRef]) -> Message:
-    return replace(message, parts=tuple(next(images) if part == SLOT else part for part in message.parts))
+    return replace(message, parts=tuple(next(images) if part == UNFILLED else part for part in message.parts))
 
 
 def _many(count: int, noun: str) -> str:

@@ -8,7 +8,7 @@ class NotANumber(ValueError):
     """NaN or Infinity, which Python reads and JSON does not have."""
 
 
-def unreadable(place: Place, error: ValueError | RecursionError) -> RecordError:
+def unreadable_error(place: Place, error: ValueError | RecursionError) -> RecordError:
     """The error of a record that Python cannot read although its grammar is right."""
     if isinstance(error, NotANumber):
         advice = "JSON has no such number: write null or remove the field"
@@ -19,13 +19,13 @@ def unreadable(place: Place, error: ValueError | RecursionError) -> RecordError:
     return RecordError(place, "JSON", "a number of thousands of digits", "Write it as text", "json-broken")
 
 
-def too_long(place: Place) -> RecordError:
+def too_long_error(place: Place) -> RecordError:
     """The error of a record that is not read to its end."""
     found = f"more than {LONGEST:,} characters without an end"
     return RecordError(place, "record", found, "Correct or remove it: no record is that long", "json-broken")
 
 
-def broken(place: Place, line: int, column: int, message: str, text: str, position: int) -> RecordError:
+def syntax_error(place: Place, line: int, column: int, message: str, text: str, position: int) -> RecordError:
     """The error of a record, from what the parser complains of and where; `position` is within `text`."""
     found = f"broken at line {line} column {column}: {message}"
     code, advice = _advice(message, text, position)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from llm.errors import Place, RecordError
 from llm.formats.json_rows import open_json
-from llm.formats.json_stream import Tape
+from llm.formats.json_stream import JsonStream
 
 
 def json_members(path: Path) -> Iterator[tuple[str, int, object]]:
@@ -14,7 +14,7 @@ def json_members(path: Path) -> Iterator[tuple[str, int, object]]:
     Raises RecordError as `json_rows` does, and where the file is no object.
     """
     with open_json(path) as file:
-        tape = Tape(str(path), file)
+        tape = JsonStream(str(path), file)
         if tape.peek() != "{":
             raise RecordError(
                 Place(str(path), tape.line), "JSON", "is not an object {...}", "Name the format it is in", "row-type"
@@ -33,7 +33,7 @@ def json_members(path: Path) -> Iterator[tuple[str, int, object]]:
             tape.fail(tape.at, "Extra data")
 
 
-def _name(tape: Tape) -> str:
+def _name(tape: JsonStream) -> str:
     """The name of the member that starts here, its colon passed over."""
     if tape.peek() != '"':
         tape.fail(tape.at, "Expecting property name enclosed in double quotes")
@@ -45,7 +45,7 @@ def _name(tape: Tape) -> str:
     return name
 
 
-def _items(tape: Tape) -> Iterator[tuple[int, object]]:
+def _items(tape: JsonStream) -> Iterator[tuple[int, object]]:
     """The items of the list that starts here, which is passed over."""
     tape.advance(tape.at + 1)
     more = tape.peek() != "]"
@@ -56,7 +56,7 @@ def _items(tape: Tape) -> Iterator[tuple[int, object]]:
     _close(tape)
 
 
-def _goes_on(tape: Tape, end: str) -> bool:
+def _goes_on(tape: JsonStream, end: str) -> bool:
     """True behind a comma, which is passed over; False before the end."""
     separator = tape.peek()
     if separator not in (",", end):
@@ -66,5 +66,5 @@ def _goes_on(tape: Tape, end: str) -> bool:
     return separator == ","
 
 
-def _close(tape: Tape) -> None:
+def _close(tape: JsonStream) -> None:
     tape.advance(tape.at + 1)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from llm.errors import Place
-from llm.files.bounded_lines import LONGEST, each_line
+from llm.files.bounded_lines import LONGEST, bounded_lines
 from llm.files.regular_files import open_data
-from llm.formats.json_errors import broken, too_long, unreadable
-from llm.formats.json_stream import DECODER, JsonText, Tape, misencoded, undecodable
+from llm.formats.json_errors import syntax_error, too_long_error, unreadable_error
+from llm.formats.json_stream import DECODER, JsonRecord, JsonStream, encoding_error, find_encoding_error
 
 SHOWN = 1000  # characters that are kept of a line that is too long
 _LOOK = 10  # lines in which a whole record is looked for, since the first may be the broken one
@@ -23,23 +23,23 @@ _LOOK = 10  # lines in which a whole record is looked for, since the first may b
 
 def json_rows(path: Path) -> Iterator[tuple[int, object]]:
     """(line, value) of every record. Raises RecordError with line, column and advice where the JSON is broken."""
-    for record in json_texts(path):
+    for record in json_records(path):
         if record.error is not None:
             raise record.error
         yield record.line, record.value
 
 
-def json_texts(path: Path) -> Iterator[JsonText]:
+def json_records(path: Path) -> Iterator[JsonRecord]:
     """Every record, whole or broken. Behind a broken one it goes on with the next that can be told apart.
 
     Where none can, what is left of the file (16 MB of it at a time) is one broken record.
     """
     with open_data(path) as start:
         if start.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            yield JsonText(1, "", error=misencoded(Place(str(path), 1), "UTF-16"))
+            yield JsonRecord(1, "", error=encoding_error(Place(str(path), 1), "UTF-16"))
             return
     with open_json(path) as file:
-        tape = Tape(str(path), file)
+        tape = JsonStream(str(path), file)
         first = tape.peek()
         if first == "[":
             yield from _array(tape)
@@ -51,11 +51,11 @@ def json_texts(path: Path) -> Iterator[JsonText]:
 
 
 def open_json(path: Path) -> TextIO:
-    """Bytes that are not UTF-8 become surrogates, for `undecodable` to find in their record."""
+    """Bytes that are not UTF-8 become surrogates, for `find_encoding_error` to find in their record."""
     return TextIOWrapper(open_data(path), encoding="utf-8-sig", errors="surrogateescape")
 
 
-def _array(tape: Tape) -> Iterator[JsonText]:
+def _array(tape: JsonStream) -> Iterator[JsonRecord]:
     tape.advance(tape.at + 1)
     following = tape.peek()
     while following not in ("]", ""):
@@ -66,19 +66,19 @@ def _array(tape: Tape) -> Iterator[JsonText]:
             tape.advance(tape.at + 1)
             following = tape.peek()
             if following in ("]", ""):
-                yield JsonText(tape.line, "", error=tape.broken(tape.at, "Expecting value"))
+                yield JsonRecord(tape.line, "", error=tape.broken(tape.at, "Expecting value"))
                 return
         elif following != "]" and record.error is None:
-            yield JsonText(tape.line, "", error=tape.broken(tape.at, "Expecting ',' delimiter"))
+            yield JsonRecord(tape.line, "", error=tape.broken(tape.at, "Expecting ',' delimiter"))
     yield from _rest(tape, following)
 
 
-def _rest(tape: Tape, following: str) -> Iterator[JsonText]:
+def _rest(tape: JsonStream, following: str) -> Iterator[JsonRecord]:
     """What stands behind an array, where nothing should."""
     if following == "]":
         tape.advance(tape.at + 1)
         if tape.peek():
-            yield JsonText(tape.line, "", error=tape.broken(tape.at, "Extra data"))
+            yield JsonRecord(tape.line, "", error=tape.broken(tape.at, "Extra data"))
 
 
 def _is_lines(path: Path) -> bool:
@@ -87,7 +87,7 @@ def _is_lines(path: Path) -> bool:
     One that is too long counts as the former: only a file of lines can be read on behind it.
     """
     with open_json(path) as file:
-        first, *others = [*islice((line for _, line in each_line(file) if line.strip()), _LOOK), ""]
+        first, *others = [*islice((line for _, line in bounded_lines(file) if line.strip()), _LOOK), ""]
     return len(first) > LONGEST or _is_whole(first) or any(line.startswith("{") and _is_whole(line) for line in others)
 
 
@@ -101,30 +101,30 @@ def _is_whole(line: str) -> bool:
     return True
 
 
-def _lines(path: Path) -> Iterator[JsonText]:
+def _lines(path: Path) -> Iterator[JsonRecord]:
     with open_json(path) as file:
-        for number, line in each_line(file):
+        for number, line in bounded_lines(file):
             if len(line) > LONGEST:
                 place = Place(str(path), number)
-                yield JsonText(number, line[:SHOWN], error=too_long(place))
+                yield JsonRecord(number, line[:SHOWN], error=too_long_error(place))
             elif line.strip():
                 yield _whole_line(Place(str(path), number), line.rstrip("\n"))
 
 
-def _whole_line(place: Place, line: str) -> JsonText:
+def _whole_line(place: Place, line: str) -> JsonRecord:
     try:
-        return JsonText(place.line, line, DECODER.decode(line), undecodable(place, line))
+        return JsonRecord(place.line, line, DECODER.decode(line), find_encoding_error(place, line))
     except json.JSONDecodeError as error:
-        fault = broken(place, place.line, error.pos + 1, error.msg, line, error.pos)
+        fault = syntax_error(place, place.line, error.pos + 1, error.msg, line, error.pos)
     except (ValueError, RecursionError) as error:
-        fault = unreadable(place, error)
-    return JsonText(place.line, line, error=undecodable(place, line) or fault)
+        fault = unreadable_error(place, error)
+    return JsonRecord(place.line, line, error=find_encoding_error(place, line) or fault)
 
 
-def layout(path: Path) -> Literal["array", "lines", "values"]:
+def json_layout(path: Path) -> Literal["array", "lines", "values"]:
     """How the records stand in a file: in one array, one a line, or one after another over several lines."""
     with open_json(path) as file:
-        first = Tape(str(path), file).peek()
+        first = JsonStream(str(path), file).peek()
     if first == "[":
         return "array"
     return "lines" if first and _is_lines(path) else "values"

@@ -7,7 +7,7 @@ from typing import NoReturn, TextIO
 
 from llm.errors import Place, RecordError
 from llm.files.bounded_lines import LONGEST
-from llm.formats.json_errors import NotANumber, broken, too_long, unreadable
+from llm.formats.json_errors import NotANumber, syntax_error, too_long_error, unreadable_error
 
 CHUNK = 1 << 20  # characters read at a time
 FAR = 16 << 20  # characters that are searched for the next record behind a broken one
@@ -25,7 +25,7 @@ DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 @dataclass(frozen=True, slots=True)
-class JsonText:
+class JsonRecord:
     """One record as it is written: the line it starts on, its text, and its value or what is wrong with it."""
 
     line: int
@@ -34,19 +34,19 @@ class JsonText:
     error: RecordError | None = None
 
 
-def misencoded(place: Place, reason: str) -> RecordError:
+def encoding_error(place: Place, reason: str) -> RecordError:
     """The error of a text in another encoding."""
     return RecordError(place, "encoding", f"not UTF-8 ({reason})", "Save the file as UTF-8", "encoding")
 
 
-def undecodable(place: Place, text: str) -> RecordError | None:
+def find_encoding_error(place: Place, text: str) -> RecordError | None:
     """The error of a text that was read with `surrogateescape` and holds bytes that are not UTF-8."""
     found = None if text.isascii() else _NOT_UTF8.search(text)
-    return found and misencoded(place, f"byte 0x{ord(found.group()) - 0xDC00:02x}")
+    return found and encoding_error(place, f"byte 0x{ord(found.group()) - 0xDC00:02x}")
 
 
 @dataclass(slots=True)
-class Tape:
+class JsonStream:
     """The unread rest of a file, a chunk at a time, and the place where it stands."""
 
     path: str
@@ -76,18 +76,18 @@ class Tape:
         """The JSON value that starts here. Raises RecordError where it is broken."""
         place = Place(self.path, self.line)
         value, text = self._read()
-        if error := undecodable(place, text):
+        if error := find_encoding_error(place, text):
             raise error
         return value
 
-    def record(self) -> JsonText:
+    def record(self) -> JsonRecord:
         """The record that starts here. A broken one is passed over up to where the next may begin."""
         line, indent = self.line, self._indent()
         try:
             value, text = self._read()
         except RecordError as error:
-            return JsonText(line, self._pass_over(indent), error=error)
-        return JsonText(line, text, value, undecodable(Place(self.path, line), text))
+            return JsonRecord(line, self._pass_over(indent), error=error)
+        return JsonRecord(line, text, value, find_encoding_error(Place(self.path, line), text))
 
     def _indent(self) -> int | None:
         """The white space before a record that opens its line; None for one that stands behind something else."""
@@ -102,11 +102,11 @@ class Tape:
             except json.JSONDecodeError as error:
                 if self._is_cut(error) and self._more():
                     if len(self.buffer) > LONGEST:
-                        raise too_long(place) from None
+                        raise too_long_error(place) from None
                     continue
                 self.fail(error.pos, error.msg)
             except (ValueError, RecursionError) as error:
-                raise unreadable(place, error) from None
+                raise unreadable_error(place, error) from None
             if end == len(self.buffer) and self._more():
                 continue  # a number may go on in what was read just now
             text = self.buffer[self.at : end]
@@ -120,7 +120,7 @@ class Tape:
     def broken(self, position: int, message: str) -> RecordError:
         """What is wrong at `position`, with its line and column."""
         line, column = self._locate(position)
-        return broken(Place(self.path, self.line), line, column, message, self.buffer, position)
+        return syntax_error(Place(self.path, self.line), line, column, message, self.buffer, position)
 
     def _pass_over(self, indent: int | None) -> str:
         """Pass over a broken record and return its text.

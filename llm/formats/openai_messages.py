@@ -1,8 +1,8 @@
 """OpenAI's messages: text or a list of parts, a loss flag for each answer, tool calls and their results."""
 
 from llm.formats.chat_turns import role_of, with_system
-from llm.formats.conversation import Message, Part
-from llm.formats.image_placeholders import SLOT, fill_slots, given_images, image_ref, split_marks
+from llm.formats.conversation import Message, MessagePart
+from llm.formats.image_placeholders import UNFILLED, fill_placeholders, image_ref, record_images, split_placeholders
 from llm.formats.row_files import Record, Row, kind
 from llm.formats.tool_calls import offer, read_call, result
 
@@ -16,10 +16,10 @@ def read_openai(record: Record) -> tuple[Message, ...]:
     Content is text or a list of text, image and image_url parts. An image part without an image of its own, and
     `<image>` in the text of a row that names images, take the row's images in order.
     """
-    images = given_images(record)
+    images = record_images(record)
     messages = read_messages(record, _turns_key(record.row), marks=bool(images))
     advice = "Give one image for each image part, or one <image> in the text for each image"
-    return fill_slots(record, _with_tools(record, with_system(record, messages)), images, advice)
+    return fill_placeholders(record, _with_tools(record, with_system(record, messages)), images, advice)
 
 
 def fits_openai(row: Row) -> bool:
@@ -95,14 +95,14 @@ def _loss(turn: Record) -> bool | None:
     return bool(weight)
 
 
-def _content(turn: Record, marks: bool) -> tuple[Part, ...]:
+def _content(turn: Record, marks: bool) -> tuple[MessagePart, ...]:
     if not isinstance(turn.row.get("content"), list):
         text = turn.text("content")
-        return split_marks(text) if marks else (text,)
+        return split_placeholders(text) if marks else (text,)
     return tuple(_part(part) for part in turn.parts("content"))
 
 
-def _part(part: Record) -> Part:
+def _part(part: Record) -> MessagePart:
     name = part.text("type")
     if name == "text":
         return part.text("text")
@@ -111,7 +111,7 @@ def _part(part: Record) -> Part:
         return image_ref(part, "image_url", value.get("url") if isinstance(value, dict) else value)
     if name == "image":
         own = [key for key in _IMAGE_KEYS if part.row.get(key) is not None]
-        return image_ref(part, own[0], part.row[own[0]]) if own else SLOT
+        return image_ref(part, own[0], part.row[own[0]]) if own else UNFILLED
     raise part.error("type", f"{name!r} is not read", "Known parts are text, image and image_url", "part-type")
 
 

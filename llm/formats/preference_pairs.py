@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from llm.formats.chat_turns import with_system
-from llm.formats.conversation import Conversation, Message, check
-from llm.formats.image_placeholders import fill_slots, given_images, split_marks
+from llm.formats.conversation import Conversation, Message, check_conversation
+from llm.formats.image_placeholders import fill_placeholders, record_images, split_placeholders
 from llm.formats.openai_messages import read_messages
 from llm.formats.row_files import Record, Row
 
@@ -30,8 +30,8 @@ def read_pair(record: Record) -> PreferencePair:
     """Both sides, checked. Raises RecordError when an answer is missing, or when both are the same."""
     chosen = Conversation(_side(record, "chosen"), record.place)
     rejected = Conversation(_side(record, "rejected"), record.place)
-    check(chosen)
-    check(rejected)
+    check_conversation(chosen)
+    check_conversation(rejected)
     if chosen == rejected:
         raise record.error(
             "rejected", "is the chosen answer", "A pair needs two answers: correct or remove it", "pair-same"
@@ -45,16 +45,16 @@ def fits_preference(row: Row) -> bool:
 
 
 def _side(record: Record, name: str) -> tuple[Message, ...]:
-    images = given_images(record)
+    images = record_images(record)
     answer = _messages(record, name, "assistant", images != [])
     whole = answer if answer[0].role != "assistant" else (*_messages(record, "prompt", "user", images != []), *answer)
     advice = "Write one <image> in the prompt for each image"
-    return fill_slots(record, with_system(record, whole), images, advice)
+    return fill_placeholders(record, with_system(record, whole), images, advice)
 
 
 def _messages(record: Record, name: str, role: str, marks: bool) -> tuple[Message, ...]:
     if isinstance(record.row.get(name), list):
         return read_messages(record, name, marks)
     text = record.text(name)
-    parts = split_marks(text) if marks else (text,)
+    parts = split_placeholders(text) if marks else (text,)
     return (Message("user" if role == "user" else "assistant", parts),)

@@ -33,18 +33,18 @@ from llm.formats.columns import (
     SQL,
     STACK_EXCHANGE,
     TINY_CODES,
-    Table,
+    ColumnFormat,
     check_columns,
     read_colors,
     read_columns,
     read_law,
 )
-from llm.formats.conversation import Conversation, Message, check
+from llm.formats.conversation import Conversation, Message, check_conversation
 from llm.formats.hub import is_hub_name, read_hub
 from llm.formats.image_datasets import fits_cauldron, fits_imagefolder, read_cauldron, read_imagefolder
 from llm.formats.openai_messages import fits_openai, read_openai
 from llm.formats.preference_pairs import PreferencePair, fits_preference, read_pair, read_preference
-from llm.formats.row_files import SUFFIXES, RawRow, Record, Row, each_row, kind
+from llm.formats.row_files import SUFFIXES, RawRow, Record, Row, kind, raw_rows
 from llm.formats.tool_calls import read_moss
 from llm.log import logger
 
@@ -66,7 +66,7 @@ def _never(row: Row) -> bool:
     return False
 
 
-def _table(table: Table) -> Reader:
+def _table(table: ColumnFormat) -> Reader:
     return Reader(table.read, table.shape, table.fits)
 
 
@@ -133,7 +133,7 @@ def detect(rows: Iterable[tuple[Place, object]]) -> tuple[str, str]:
     return fitting[0], f"{many} {READERS[fitting[0]].shape}"
 
 
-def likeliest(source: Source, rows: Sequence[object]) -> str:
+def guess_format(source: Source, rows: Sequence[object]) -> str:
     """The format of a source some of whose first rows may be broken: the one that most of them fit.
 
     Where none fits, the one whose keys they have; empty when they have none of any. Raises ConfigError as `read` does.
@@ -149,7 +149,7 @@ def likeliest(source: Source, rows: Sequence[object]) -> str:
     return next((name for key, name in _KEYS.items() if any(key in row for row in objects)), "")
 
 
-def stray(record: Record) -> RecordError | None:
+def format_mismatch(record: Record) -> RecordError | None:
     """The error of a row that another format fits and its own does not, or that none does."""
     if record.format and READERS[record.format].fits(record.row):
         return None
@@ -158,7 +158,7 @@ def stray(record: Record) -> RecordError | None:
     return _unknown(record.place, record.row, [record.format] if record.format else [])
 
 
-def describe(source: Source, base: Path) -> tuple[str, str]:
+def source_format(source: Source, base: Path) -> tuple[str, str]:
     """(format, reason) of a source, for printing. Raises what `read` would raise before its first conversation."""
     chosen = _choose(source)
     if chosen:
@@ -178,13 +178,13 @@ def read(source: Source, base: Path) -> Iterator[Conversation]:
     """
     skipped: list[Place] = []
     count = 0
-    for record in records(source, base):
+    for record in source_records(source, base):
         messages = READERS[record.format].read(record)
         if not messages:
             skipped.append(record.place)
             continue
         conversation = Conversation(messages, record.place)
-        check(conversation)
+        check_conversation(conversation)
         count += 1
         yield conversation
     if skipped:
@@ -195,12 +195,12 @@ def read(source: Source, base: Path) -> Iterator[Conversation]:
 
 def read_pairs(source: Source, base: Path) -> Iterator[PreferencePair]:
     """Every preference pair of a source; SFT has no use for it, preference training will."""
-    return (read_pair(record) for record in records(source, base))
+    return (read_pair(record) for record in source_records(source, base))
 
 
-def records(source: Source, base: Path) -> Iterator[Record]:
+def source_records(source: Source, base: Path) -> Iterator[Record]:
     """Every row of a source as its reader sees it."""
-    name, _ = describe(source, base)
+    name, _ = source_format(source, base)
     for place, row in _whole_rows(source, base):
         yield record_of(source, base, place, row, name)
 
@@ -228,17 +228,17 @@ def _choose(source: Source) -> tuple[str, str] | None:
 
 
 def _whole_rows(source: Source, base: Path) -> Iterator[tuple[Place, object]]:
-    for row in raw_rows(source, base):
+    for row in source_rows(source, base):
         if row.error is not None:
             raise row.error
         yield row.place, row.value
 
 
-def raw_rows(source: Source, base: Path) -> Iterator[RawRow]:
+def source_rows(source: Source, base: Path) -> Iterator[RawRow]:
     """Every row of a source as it lies there, whole or broken. Raises ConfigError where there is no such source."""
     local = base / Path(source.path).expanduser()
     if source.path.strip() and local.exists():
-        return each_row(local)
+        return raw_rows(local)
     first = base / source.path.partition("/")[0]
     # A name under a folder that exists, or with the suffix of a file, is a mistyped path: the hub is not asked.
     if is_hub_name(source.path) and not first.is_dir() and local.suffix.lower() not in SUFFIXES:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TextIO
 
 from llm.errors import DataError, Place, RecordError
-from llm.files.bounded_lines import LONGEST, each_line
+from llm.files.bounded_lines import LONGEST, bounded_lines
 from llm.files.regular_files import TEXT, check_regular, open_data, read_text
-from llm.formats.json_errors import too_long
+from llm.formats.json_errors import too_long_error
 from llm.formats.json_object import json_members
-from llm.formats.json_rows import json_texts
-from llm.formats.json_stream import undecodable
+from llm.formats.json_rows import json_records
+from llm.formats.json_stream import find_encoding_error
 
 Row = Mapping[str, object]
 
@@ -50,13 +50,13 @@ def read_rows(path: Path) -> Iterator[tuple[Place, object]]:
     Hidden files and folders are passed over too. Raises RecordError where a file is broken, DataError when `path` is
     missing, of an unknown kind or a folder without data.
     """
-    for row in each_row(path):
+    for row in raw_rows(path):
         if row.error is not None:
             raise row.error
         yield row.place, row.value
 
 
-def each_row(path: Path) -> Iterator[RawRow]:
+def raw_rows(path: Path) -> Iterator[RawRow]:
     """The same rows, going on behind those that are broken."""
     for file in data_files(path):
         yield from _FILES[file.suffix.lower()](file)
@@ -111,7 +111,7 @@ def _broken(error: RecordError, text: str = "") -> RawRow:
 
 
 def _json(path: Path) -> Iterator[RawRow]:
-    for record in json_texts(path):
+    for record in json_records(path):
         if record.error is not None:
             yield _broken(record.error, record.text)
         else:
@@ -147,7 +147,7 @@ def _csv(path: Path) -> Iterator[RawRow]:
                 if not cells:
                     continue
                 place, text = Place(str(path), start), ",".join(cells)
-                error = undecodable(place, text) or _fault(place, header or cells, cells)
+                error = find_encoding_error(place, text) or _fault(place, header or cells, cells)
                 if error is not None:
                     yield _broken(error, text)
                     if not header:
@@ -166,9 +166,9 @@ def _csv(path: Path) -> Iterator[RawRow]:
 
 def _bounded(path: Path, file: TextIO) -> Iterator[str]:
     """The lines of a file. Raises RecordError for one that is too long to be read."""
-    for number, line in each_line(file):
+    for number, line in bounded_lines(file):
         if len(line) > LONGEST:
-            raise too_long(Place(str(path), number))
+            raise too_long_error(Place(str(path), number))
         yield line
 
 
@@ -190,11 +190,11 @@ def _text(path: Path) -> Iterator[RawRow]:
         raise DataError(f"{path}: {cause.strerror}. Correct the path, or split the text into files") from cause
     if not text.strip():  # an empty file (`__init__.py`) holds no record
         return
-    error = undecodable(Place(str(path), 1), text)
+    error = find_encoding_error(Place(str(path), 1), text)
     if error is None:
         yield RawRow(Place(str(path), 1), {"text": text})
         return
-    line = 1 + next(number for number, line in enumerate(text.split("\n")) if undecodable(error.place, line))
+    line = 1 + next(number for number, line in enumerate(text.split("\n")) if find_encoding_error(error.place, line))
     place = Place(str(path), line)
     yield _broken(RecordError(place, error.field, error.found, error.advice, error.code))
 

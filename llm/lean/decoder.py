@@ -80,7 +80,7 @@ def decode(
     decoder: Any = body
     cos, sin = (turn[0].unsqueeze(1) for turn in decoder.rotary_emb(embeds[None], position_ids))
     few = len(rows) <= len(embeds) * TRIMMED
-    x, trimmed = embeds, few or embeds.device.type != "cpu" or distributed.here().world > 1
+    x, trimmed = embeds, few or embeds.device.type != "cpu" or distributed.ranks().world > 1
     kept = plan_kept(body, embeds, packed)
     for left, module in zip(reversed(range(len(decoder.layers))), decoder.layers, strict=True):
         layer = Layer.of(module, len(x))

@@ -24,8 +24,15 @@ from transformers import (
 )
 
 from llm.errors import ModelError
-from llm.files.folder_replacement import UNNAMED, Origin, Writing, beside, put, refuse_replacing
-from llm.library_errors import in_words
+from llm.files.folder_replacement import (
+    UNNAMED,
+    Origin,
+    check_replaceable,
+    publish,
+    reporting_disk_errors,
+    staging_folder,
+)
+from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 
 SHARD = "5GB"
@@ -75,14 +82,14 @@ def write_and_prove(
     An older export is known by our mark in it; RunError where `out` holds anything else, or an export of another
     origin that `origin` may not replace.
     """
-    refuse_replacing(out, origin)
+    check_replaceable(out, origin)
     place = Path(os.path.realpath(out))  # a link stays a link to the folder that it leads to
-    with Writing(out), beside(place) as partial:
+    with reporting_disk_errors(out), staging_folder(place) as partial:
         write(partial)
         result = prove(partial)
         if origin.card is not None:
             origin.card(partial, result)
-        put(partial, place, origin)
+        publish(partial, place, origin)
     return result
 
 
@@ -154,7 +161,7 @@ def logits(model: PreTrainedModel, **inputs: Tensor) -> Tensor:
 
 def reload(auto: type[AutoModelForCausalLM | AutoModelForImageTextToText], folder: Path) -> PreTrainedModel:
     """The folder as anyone loads it, in fp32; ModelError when a weight is missing or left over."""
-    with in_words(f"{folder}: the exported folder does not load again"):
+    with as_model_error(f"{folder}: the exported folder does not load again"):
         model, info = hf_loaders.load_model(auto, folder, dtype=torch.float32, output_loading_info=True)
     wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
     if wrong:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from llm.library_errors import in_words
+from llm.library_errors import as_model_error
 from llm.model import hf_loaders, internlm2
 from llm.model.model_folder import CONFIG_FILE, local_folder, read_settings
 from llm.model.size_limits import refuse_absurd, room_of, within
@@ -34,7 +34,7 @@ def llm_on_meta(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTra
     settings = read_settings(path, folder, weights=False)
     refuse_absurd(folder / "config.json", settings, room_of(folder))
     room = within(folder / "config.json", settings, room_of(folder))
-    with in_words(f"{path}: config.json gives no causal language model"), META, room:
+    with as_model_error(f"{path}: config.json gives no causal language model"), META, room:
         config: Any = (
             internlm2.llama_config(settings)
             if settings["model_type"] == internlm2.MODEL_TYPE

@@ -14,7 +14,7 @@ from transformers import (
 
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object_if_there
-from llm.library_errors import in_words
+from llm.library_errors import as_model_error
 from llm.model import hf_loaders, internlm2
 from llm.model.meta_model import llm_on_meta
 from llm.model.model_folder import TEXT_FILES, TOKENIZER_FILES, local_folder, read_settings
@@ -25,7 +25,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a local folder or hub id; `ModelError` says what is missing."""
     folder = local_folder(path, TEXT_FILES)
     looked_for = "tokenizer.json, tokenizer.model or vocab files with tokenizer_config.json"
-    with in_words(f"{path}: no tokenizer can be loaded (looked for {looked_for})"):
+    with as_model_error(f"{path}: no tokenizer can be loaded (looked for {looked_for})"):
         return internlm2.load_tokenizer(folder) if is_internlm2(folder) else hf_loaders.load_tokenizer(folder)
 
 
@@ -56,7 +56,7 @@ def llm_with_weights(path: str, dtype: torch.dtype, bits: int) -> PreTrainedMode
     folder = local_folder(path, (*TEXT_FILES, "*.safetensors"))
     settings = read_settings(path, folder)
     options = {"dtype": dtype, "quantization_config": quantised(bits, dtype)}
-    with in_words(f"{path}: cannot be loaded as a causal language model"):
+    with as_model_error(f"{path}: cannot be loaded as a causal language model"):
         model, report = load_with_report(folder, settings, options | LOADING)
     refuse_gaps(path, report)
     keep_weights_as_loaded(model)

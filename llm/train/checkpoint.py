@@ -24,7 +24,7 @@ from torch import Tensor
 
 from llm.errors import CheckpointError, RunError
 from llm.files.atomic_files import write_atomically
-from llm.files.owned_files import own_folder
+from llm.files.owned_files import make_owned_folder
 from llm.files.regular_files import SETTINGS, TEXT, check_regular, open_regular, read_text
 from llm.log import logger
 
@@ -60,7 +60,7 @@ def save(run: Path, progress: Progress, weights: dict[str, Tensor], state: dict[
     partial = _hidden(final)
     try:
         run.mkdir(parents=True, exist_ok=True)
-        own_folder(folder)
+        make_owned_folder(folder)
         for left in folder.glob(".step-*.partial"):  # of a save or a prune that was killed
             shutil.rmtree(left)
         partial.mkdir()

@@ -69,7 +69,7 @@ class ZeroEngine:
 
     def backward(self, loss: Tensor) -> None:
         """Add a pack's gradient. DeepSpeed averages over the processes; ours is a sum."""
-        self._engine.backward(loss * distributed.here().world, scale_wrt_gas=False)
+        self._engine.backward(loss * distributed.ranks().world, scale_wrt_gas=False)
 
     def step(self, factor: float) -> Tensor:
         """Clip, move the weights at `factor` times each group's rate; returns the norm before.
@@ -145,7 +145,7 @@ class ZeroEngine:
         own = (
             utils.safe_get_local_optimizer_state(parameter, key) if key else utils.safe_get_local_fp32_param(parameter)
         )
-        start = distributed.here().rank * own.numel()
+        start = distributed.ranks().rank * own.numel()
         part = torch.zeros_like(own)  # the last process's is padded
         mine = value.flatten()[start : start + own.numel()].to(own)
         part[: len(mine)] = mine
@@ -197,7 +197,7 @@ class ZeroEngine:
 def _initialize(model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> Any:
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    ranks = distributed.here()
+    ranks = distributed.ranks()
     os.environ.setdefault("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", str(ranks.world)))
     os.environ.setdefault("LOCAL_RANK", str(ranks.local))
     try:

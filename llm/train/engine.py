@@ -57,7 +57,7 @@ class TorchEngine:
     def _complete_gradients(self) -> None:
         """Every parameter's, summed over all processes: one flat sum for many parameters."""
         self.optimizer.collect()
-        alone = distributed.here().world == 1
+        alone = distributed.ranks().world == 1
         for _, master in self.optimizer.pairs:
             if master.grad is None and not (alone and master not in self.optimizer.inner.state):
                 master.grad = torch.zeros_like(master)  # what nothing ever reached needs none where nobody else may
@@ -65,7 +65,7 @@ class TorchEngine:
             return
         for run in _runs([master for _, master in self.optimizer.pairs]):
             parts = [master.grad for master in run if master.grad is not None]
-            flat = distributed.total(torch.cat([part.flatten() for part in parts]))
+            flat = distributed.all_reduce_sum(torch.cat([part.flatten() for part in parts]))
             for master, part in zip(run, flat.split([master.numel() for master in run]), strict=True):
                 master.grad = part.view_as(master)
 

@@ -116,9 +116,9 @@ def _accumulate(callbacks: LoopCallbacks[BatchT], engine: Engine, step: Step[Bat
 
 def _of_all(loss: Tensor, asked: bool) -> tuple[Tensor, bool]:
     """The loss over all processes' packs, and whether any of them was asked to stop: all stop behind the same step."""
-    if distributed.here().world == 1:
+    if distributed.ranks().world == 1:
         return loss, asked
-    told = distributed.total(torch.stack([loss, torch.tensor(float(asked), device=loss.device)]))
+    told = distributed.all_reduce_sum(torch.stack([loss, torch.tensor(float(asked), device=loss.device)]))
     return told[0], bool(told[1] > 0)
 
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 
 from llm.errors import RunError
 from llm.files.atomic_files import atomic_file
-from llm.files.owned_files import open_own
+from llm.files.owned_files import open_owned
 from llm.files.regular_files import open_regular
 from llm.log import logger
 from llm.rich_console import Bars, Screen
@@ -31,7 +31,7 @@ class RunLog:
     def __init__(self, folder: Path, total: int, done: int, keep_bytes: int) -> None:
         """Rows behind `keep_bytes` belong to steps that a resume repeats; they are cut off."""
         self.path = folder / NAME
-        self._stream = open_own(self.path, "a+")
+        self._stream = open_owned(self.path, "a+")
         self._stream.seek(0)
         kept = _whole_rows(self._stream.buffer.read(keep_bytes), keep_bytes, self.path)
         self._stream.truncate(min(keep_bytes, kept))

@@ -89,5 +89,5 @@ def largest_pack(loader: Loader[BatchT], among: NDArray[np.bool_] | None = None)
 def _norm(parameters: list[nn.Parameter]) -> float:
     """Of all processes' gradients: one whose rows of a shared pack lie behind all targets has none."""
     squares = [parameter.grad.float().square().sum() for parameter in parameters if parameter.grad is not None]
-    total = float(distributed.total(torch.stack(squares).sum() if squares else torch.zeros(())))
+    total = float(distributed.all_reduce_sum(torch.stack(squares).sum() if squares else torch.zeros(())))
     return math.sqrt(total)

@@ -10,15 +10,15 @@ from llm import distributed
 
 def seed_process(seed: int, step: int = 0) -> None:
     """Let this process draw numbers of its own; the first one draws those of a run in one process."""
-    rank = distributed.here().rank
+    rank = distributed.ranks().rank
     torch.manual_seed(seed if rank == step == 0 else seed * 1_000_003 + step * 65_537 + rank)
 
 
 def rng_states() -> dict[str, Any]:
     """The states of all processes, in the order of ranks."""
-    states: dict[str, Any] = {"cpu": distributed.of_all(torch.get_rng_state())}
+    states: dict[str, Any] = {"cpu": distributed.all_gather(torch.get_rng_state())}
     if torch.cuda.is_available():
-        states["cuda"] = distributed.of_all(torch.cuda.get_rng_state())
+        states["cuda"] = distributed.all_gather(torch.cuda.get_rng_state())
     return states
 
 
@@ -26,7 +26,7 @@ def restore_rng_states(states: dict[str, Any], seed: int, step: int) -> bool:
     """Go on with this process's numbers; with fresh ones, and False, where as many processes did not write them."""
     # A run of before there were several processes has one tensor.
     saved: dict[str, list[Tensor]] = {kind: [of] if isinstance(of, Tensor) else of for kind, of in states.items()}
-    ranks = distributed.here()
+    ranks = distributed.ranks()
     if len(saved["cpu"]) != ranks.world:
         seed_process(seed, step)
         return False

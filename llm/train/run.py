@@ -20,8 +20,8 @@ from llm.data.corpus import Corpus
 from llm.data.loader import plan_run
 from llm.errors import RunError
 from llm.files.atomic_files import write_atomically
-from llm.files.folder_mark import refuse_others
-from llm.files.owned_files import own_folder
+from llm.files.folder_mark import check_claim
+from llm.files.owned_files import make_owned_folder
 from llm.lean import decoder
 from llm.log import logger
 from llm.train.checkpoint import Progress, load_weights, newest_intact, read_state, read_weights, save
@@ -51,9 +51,9 @@ def run_training(config: RunConfig, parts: RunParts[BatchT], resolved: str, base
     changed data pass.
     """
     folder = run_folder(config)
-    if distributed.here().first:
-        refuse_others(folder, RUN)  # before the lock is written: the folder may be somebody's
-    with exclusive_writer(folder) if distributed.here().first else nullcontext():
+    if distributed.ranks().first:
+        check_claim(folder, RUN)  # before the lock is written: the folder may be somebody's
+    with exclusive_writer(folder) if distributed.ranks().first else nullcontext():
         try:
             return _train(config, parts, resolved, base, anyway)
         except OSError as error:
@@ -67,10 +67,10 @@ def run_training(config: RunConfig, parts: RunParts[BatchT], resolved: str, base
 
 def _train(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path, anyway: bool) -> Path:
     folder = run_folder(config)
-    with distributed.first_goes_first():
+    with distributed.first_rank_first():
         refuse_other_recipe(folder, config, anyway)
         newest, done = newest_intact(folder) or (None, Progress())
-        if distributed.here().first:
+        if distributed.ranks().first:
             claim_folder(folder, resolved)
     if done.finished and (folder / "report.json").exists():
         logger.info(f"{folder}: finished at step {done.step}; nothing to do")
@@ -80,7 +80,7 @@ def _train(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path
     data = read_run_data(config, parts, folder, base)
     _tell(data)
     if done.finished:  # it died between its last checkpoint and its report
-        if distributed.here().first:
+        if distributed.ranks().first:
             write_report(folder, config, data, done, time.perf_counter() - began)
         return folder
     if done.step >= data.schedule.total:  # only after --anyway: the plan became shorter than what is done
@@ -98,7 +98,7 @@ def _train(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path
     if not done.step:
         parts.prepare(data.train)
     preflight(parts.model, parts.groups, loader, parts.must_move, data.train)
-    with distributed.first_goes_first():  # it hashes; the others find that
+    with distributed.first_rank_first():  # it hashes; the others find that
         provenance = _provenance_of(config, parts, data, cache_folder(config, folder))
     state = _weights_of(newest, parts.model, provenance, data, anyway) if newest else {}
     engine = build_engine(parts.model, parts.groups, config)  # it may cut the weights up: they are in place by now
@@ -120,14 +120,14 @@ def _train(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path
             probe=lambda step: _probe(folder, step, config, parts.answer),
         )
         progress = fit(callbacks, engine, loader, log, config.train, config.optim, done)
-    if distributed.here().first:
+    if distributed.ranks().first:
         write_report(folder, config, data, progress, time.perf_counter() - began)
-    distributed.wait()
+    distributed.barrier()
     return folder
 
 
 def _log_of(folder: Path, data: RunData, done: Progress) -> RunLog | NullLog:
-    if not distributed.here().first:
+    if not distributed.ranks().first:
         return NullLog()
     (folder / "report.json").unlink(missing_ok=True)  # of an end that turned out damaged
     return RunLog(folder, data.schedule.total, done.step, done.metrics)
@@ -173,10 +173,10 @@ def _save(
     """What all processes hold, written by the first."""
     parallel = {"engine": engine.state(), "random": rng_states()}
     weights = trainable_weights(parts.model, parts.saved_buffers, engine)
-    if distributed.here().first:
+    if distributed.ranks().first:
         state = parallel | {"quarantine": data.quarantine_state(), **provenance.state()}
         save(folder, progress, weights, state, keep)
-    distributed.wait()
+    distributed.barrier()
 
 
 def _weights_of(newest: Path, model: nn.Module, provenance: Provenance, data: RunData, anyway: bool) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def _validation_loss(parts: RunParts[BatchT], data: RunData, config: RunConfig) 
     if corpus is None:
         return None
     train = config.train.model_copy(update={"epochs": 1.0, "max_steps": 0})
-    schedule = plan_run(corpus, data.held, train, seed=0, world=distributed.here().world // parts.sequence)
+    schedule = plan_run(corpus, data.held, train, seed=0, world=distributed.ranks().world // parts.sequence)
     modes = {module: module.training for module in parts.model.modules()}
     parts.model.eval()
     total, targets = 0.0, 0
@@ -204,21 +204,21 @@ def _validation_loss(parts: RunParts[BatchT], data: RunData, config: RunConfig) 
         for step in loader_for(parts, corpus, schedule, data.held_quarantine).steps(0):
             total += sum(float(parts.model(batch)) for batch in step.batches)
             targets += step.targets
-    total = float(distributed.total(torch.tensor(total, dtype=torch.float64)))
+    total = float(distributed.all_reduce_sum(torch.tensor(total, dtype=torch.float64)))
     for module, training in modes.items():
         module.training = training
     return total / targets
 
 
 def _probe(folder: Path, step: int, config: RunConfig, answer: Callable[[Probe], str]) -> None:
-    probes, first = config.train.probes, distributed.here().first
+    probes, first = config.train.probes, distributed.ranks().first
     if not probes or not (first or config.parallel.zero == 3):
         return
     # Under ZeRO-3 all answer together: each holds a part of the weights.
     answers = [{"prompt": probe.prompt, "image": probe.image, "answer": answer(probe)} for probe in probes]
     if not first:
         return
-    samples = own_folder(folder / "samples")
+    samples = make_owned_folder(folder / "samples")
     write_atomically(samples / f"step-{step:06d}.json", json.dumps(answers, ensure_ascii=False, indent=1))
     for row in answers:
         logger.info(f"     probe {step:>6}  {row['prompt']!r} -> {row['answer']!r}")

@@ -56,7 +56,7 @@ def read_run_data(config: RunConfig, parts: RunParts[BatchT], folder: Path, base
     cache = cache_folder(config, folder)
 
     def corpus_of(sources: tuple[Source, ...]) -> Corpus:
-        with distributed.first_goes_first():  # it reads and encodes; the others find that
+        with distributed.first_rank_first():  # it reads and encodes; the others find that
             return build_corpus(sources, config.data, parts.encoder, cache, base, parts.check_image)
 
     train = corpus_of(config.data.sources)
@@ -65,7 +65,7 @@ def read_run_data(config: RunConfig, parts: RunParts[BatchT], folder: Path, base
     if config.data.validation_sources:
         held_corpus = corpus_of(config.data.validation_sources)
         held = np.arange(len(held_corpus))
-    groups = max(1, distributed.here().world // config.parallel.sequence)  # 1 where a dry run looks at it alone
+    groups = max(1, distributed.ranks().world // config.parallel.sequence)  # 1 where a dry run looks at it alone
     schedule = plan_run(train, chosen, config.train, config.seed, groups)
     facts = {
         "records": len(train),
@@ -96,7 +96,7 @@ def loader_for(
     parts: RunParts[BatchT], corpus: Corpus, schedule: Schedule, quarantine: Quarantine | None
 ) -> Loader[BatchT]:
     """Batches where this process computes; with `parts.sequence`, its rows of the packs it shares with others."""
-    device, ranks = distributed.device(), distributed.here()
+    device, ranks = distributed.device(), distributed.ranks()
 
     def make(indices: tuple[int, ...]) -> BatchT:
         batch: Any = parts.collate(corpus, indices)

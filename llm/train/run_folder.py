@@ -9,7 +9,7 @@ from llm.config.schema import RunConfig
 from llm.config.yaml_loader import load_yaml, validate
 from llm.errors import ConfigError, RunError
 from llm.files.atomic_files import write_atomically
-from llm.files.folder_mark import Claim, claim, refuse_others
+from llm.files.folder_mark import Claim, check_claim, claim
 from llm.files.regular_files import RECIPE, read_text
 from llm.model.precision import Dtype
 from llm.train.checkpoint import list_checkpoints
@@ -25,7 +25,7 @@ _WRITER = re.compile(
 
 def refuse_taken(folder: Path) -> None:
     """Raise RunError if training would write over what is not its own, or beside another writer. Writes nothing."""
-    refuse_others(folder, RUN)
+    check_claim(folder, RUN)
     refuse_running(folder)
 
 

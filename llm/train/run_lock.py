@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from llm.errors import RunError
-from llm.files.owned_files import open_own
+from llm.files.owned_files import open_owned
 
 NAME = "writer.lock"
 
@@ -20,7 +20,7 @@ def exclusive_writer(folder: Path) -> Iterator[None]:
     """Make the run folder and hold it. Raises RunError naming who has it, or that it cannot be written."""
     with _named(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        stream = open_own(folder / NAME, "a+")
+        stream = open_owned(folder / NAME, "a+")
     with stream:
         _take(stream, folder)
         who = f"process {os.getpid()} on {platform.node()}, since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
@@ -44,7 +44,7 @@ def _named(folder: Path) -> Iterator[None]:
 def refuse_running(folder: Path) -> None:
     """Raise RunError if somebody writes to the folder now: told before the seconds that loading a model takes."""
     try:
-        stream = open_own(folder / NAME, "r")
+        stream = open_owned(folder / NAME, "r")
     except FileNotFoundError:
         return
     except OSError as error:

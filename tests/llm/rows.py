@@ -7,7 +7,7 @@ import pytest
 
 from llm.config.schema import Source
 from llm.errors import RecordError
-from llm.formats.conversation import Message, Part
+from llm.formats.conversation import Message, MessagePart
 from llm.formats.readers import read
 
 Json = dict[str, object]
@@ -17,7 +17,7 @@ def system(text: str) -> Message:
     return Message("system", (text,))
 
 
-def user(*parts: Part) -> Message:
+def user(*parts: MessagePart) -> Message:
     return Message("user", parts)
 
 

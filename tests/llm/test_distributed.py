@@ -5,7 +5,7 @@ import torch
 
 from llm import distributed
 from llm.distributed import Ranks
-from llm.errors import ConfigError, LostError
+from llm.errors import ConfigError, PeerLostError
 from vlm.app.launch import free_port
 
 
@@ -18,28 +18,28 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_an_environment_there_is_no_group() -> None:
-    with distributed.joined() as ranks:
-        assert ranks == distributed.here() == Ranks(0, 1, 0)
+    with distributed.process_group() as ranks:
+        assert ranks == distributed.ranks() == Ranks(0, 1, 0)
         assert not torch.distributed.is_initialized()
-        assert distributed.total(torch.tensor([2.0])).tolist() == [2.0]
+        assert distributed.all_reduce_sum(torch.tensor([2.0])).tolist() == [2.0]
 
 
 @pytest.mark.usefixtures("alone")
 def test_a_group_of_one_is_a_group() -> None:
-    with distributed.joined() as ranks:
+    with distributed.process_group() as ranks:
         assert ranks == Ranks(0, 1, 0) and torch.distributed.is_initialized()
-        assert [part.tolist() for part in distributed.of_all(torch.tensor([3]))] == [[3]]
+        assert [part.tolist() for part in distributed.all_gather(torch.tensor([3]))] == [[3]]
     assert not torch.distributed.is_initialized()
 
 
 @pytest.mark.usefixtures("alone")
 def test_a_lost_process_is_told_as_such_and_other_faults_are_not() -> None:
     with (
-        pytest.raises(LostError, match="process 0 of 1 lost the others: .*Connection closed by peer"),
-        distributed.joined(),
+        pytest.raises(PeerLostError, match="process 0 of 1 lost the others: .*Connection closed by peer"),
+        distributed.process_group(),
     ):
         raise RuntimeError("[pair.cc:561] Connection closed by peer [127.0.0.1]:19116\nmore")
-    with pytest.raises(RuntimeError, match="shapes"), distributed.joined():
+    with pytest.raises(RuntimeError, match="shapes"), distributed.process_group():
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
 
@@ -48,11 +48,11 @@ def test_a_rank_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, rank:
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("WORLD_SIZE", world)
     with pytest.raises(ConfigError, match=f"RANK is {rank}, WORLD_SIZE {world}"):
-        distributed.from_environment()
+        distributed.ranks_from_environment()
 
 
 def test_each_process_computes_on_its_own_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "here", lambda: Ranks(rank=5, world=8, local=1))
+    monkeypatch.setattr(distributed, "ranks", lambda: Ranks(rank=5, world=8, local=1))
     for there, expected in ((True, torch.device("cuda", 1)), (False, torch.device("cpu"))):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         assert distributed.device() == expected

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm.printable import Guarded, guard_output, printable
+from llm.printable import EscapedStream, escape_output, printable
 
 
 def test_every_character() -> None:
@@ -39,7 +39,7 @@ def test_a_carriage_return_before_a_line_break() -> None:
 
 def test_a_stream_is_otherwise_the_one_below() -> None:
     below = io.StringIO()
-    stream = Guarded(below)
+    stream = EscapedStream(below)
     assert stream.write("a\x1b") == 2
     stream.writelines(["b\x9b", "c\n"])
     print("d\ud800", file=cast(io.StringIO, stream), flush=True)
@@ -49,7 +49,7 @@ def test_a_stream_is_otherwise_the_one_below() -> None:
 
 def test_the_bars_of_libraries_move_and_nothing_else_is_overwritten() -> None:
     below = io.StringIO()
-    stream = cast(io.StringIO, Guarded(below, bars=True))
+    stream = cast(io.StringIO, EscapedStream(below, bars=True))
     for _ in import_module("tqdm").tqdm(range(3), desc="a\x1b", file=stream, mininterval=0):
         pass
     assert below.getvalue().count("\ra\\u001b: ") >= 4 and "\\u000d" not in below.getvalue()
@@ -57,7 +57,7 @@ def test_the_bars_of_libraries_move_and_nothing_else_is_overwritten() -> None:
     for text in ("error: ", "\rfine", "\n", "\rfine\nfine", "\rfine", "more", "\rfine"):
         stream.write(text)
     assert below.getvalue() == "error: \\u000dfine\n\\u000dfine\nfine\\u000dfinemore\\u000dfine"
-    Guarded(below).write("\rfine")
+    EscapedStream(below).write("\rfine")
     assert below.getvalue().endswith("fine\\u000dfine"), "only where bars are"
 
 
@@ -65,7 +65,7 @@ def test_one_guard_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     below = io.StringIO()
     monkeypatch.setattr(sys, "stdout", below)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    guard_output()
+    escape_output()
     once = sys.stdout
-    guard_output()
-    assert sys.stdout is once and isinstance(once, Guarded) and once.rich_proxied_file is below
+    escape_output()
+    assert sys.stdout is once and isinstance(once, EscapedStream) and once.rich_proxied_file is below

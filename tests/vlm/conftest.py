@@ -31,9 +31,9 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from llm.encoding.chat_template import NAMED
+from llm.encoding.chat_template import JINJA
 
-CHATML = NAMED["chatml"]
+CHATML = JINJA["chatml"]
 CNN = "test_efficientnet"  # timm's own tiny network with BatchNorm, 256 channels at stride 32
 VISION: dict[str, Any] = {
     "hidden_size": 32,

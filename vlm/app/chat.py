@@ -22,7 +22,7 @@ def chat_terminal(
 ) -> None:
     """Talk to a run folder, or to a model folder, with an adapter that peft wrote or with fewer bits if asked."""
     chat_model = open_chat_model(Path(run), checkpoint, adapter, bits)
-    if images and not chat_model.sees:
+    if images and not chat_model.sees_images:
         raise ConfigError(f"--image: {run} is a text model, which sees no pictures. Leave the option out")
     for image in images:
         read_image(ImageRef(image))  # a broken one is told before the first question

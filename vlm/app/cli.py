@@ -12,7 +12,7 @@ import typer
 from llm import console
 from llm.errors import ConfigError, EyegraftError
 from llm.log import log_to_console
-from llm.printable import guard_output
+from llm.printable import escape_output
 from llm.train.kernels import limit_kernel_caches
 from vlm.app.cli_data import data_app
 from vlm.app.help_format import CommandGroups, example
@@ -58,7 +58,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A shipped recipe (see
 
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and its own exit code."""
-    guard_output()
+    escape_output()
     # The bars and advice of libraries would drown our own lines; whoever wants them sets these.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from llm import console
-from llm.errors import LostError, RunError
+from llm.errors import PeerLostError, RunError
 
 GRACE_S = 5.0  # for the others to notice that one is gone
 STOPPING_GRACE_S = 60.0  # for the others to save, once one has stopped because it was asked to
@@ -157,8 +157,8 @@ def _watch(workers: list[Worker]) -> int:
     ended = [worker for worker in workers if worker.process.poll()]
     if first is None and not ended:
         return 0
-    if first is None or first.process.returncode == LostError.exit_code:
-        first = min(ended, key=lambda worker: worker.process.returncode == LostError.exit_code)
+    if first is None or first.process.returncode == PeerLostError.exit_code:
+        first = min(ended, key=lambda worker: worker.process.returncode == PeerLostError.exit_code)
     code = first.process.returncode
     if code in STOPPED:
         return int(code)
@@ -166,7 +166,7 @@ def _watch(workers: list[Worker]) -> int:
     if code < 0:
         how = f"{name} was killed by {signal.Signals(-code).name}; the others were ended"
         raise RunError(f"{how}. The same command goes on from the last checkpoint\n{first.told()}".strip())
-    spoke_itself = workers[0].process.poll() not in (None, 0, LostError.exit_code)
+    spoke_itself = workers[0].process.poll() not in (None, 0, PeerLostError.exit_code)
     if not spoke_itself:
         console.err(f"{name} ended with {code}:\n{first.told()}")
     return int(code)

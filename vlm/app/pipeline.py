@@ -26,7 +26,7 @@ from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, load
 
 def run_pipeline(config: PipelineConfig, start: Start) -> Path:
     """Run every step and join their figures in `report.json`; finished steps are named and skipped."""
-    if distributed.from_environment().world > 1:
+    if distributed.ranks_from_environment().world > 1:
         raise ConfigError("a pipeline is started once: with --nproc, or step by step under torchrun")
     folder = Path(config.out or f"runs/{config.name}")
     steps = load_steps(config, start.recipe)
@@ -134,7 +134,7 @@ def run_step(step: AnyConfig, start: Start) -> dict[str, Any]:
 
 def _train_here(step: RunConfig, start: Start) -> None:
     """Train in this process, as one of those that the environment names."""
-    with distributed.joined() as ranks:
+    with distributed.process_group() as ranks:
         worker_output(ranks.rank)
         if ranks.first:
             refuse_taken(run_folder(step))

@@ -16,11 +16,11 @@ from transformers import AutoModelForImageTextToText, LlavaProcessor, PreTrained
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
-from llm.encoding.chat_template import IMAGE, multimodal_jinja
+from llm.encoding.chat_template import IMAGE_PLACEHOLDER, multimodal_jinja
 from llm.encoding.template_sandbox import RefusedError, render
 from llm.errors import ModelError
 from llm.files.folder_replacement import UNNAMED, Origin
-from llm.library_errors import in_words
+from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 from llm.model.hf_export import (
     SHARD,
@@ -95,7 +95,7 @@ def build_processor(tower: Tower, tokenizer: PreTrainedTokenizerBase, template_j
         patch_size=tower.stride,
         vision_feature_select_strategy=tower.strategy,
         num_additional_image_tokens=tower.leading,
-        image_token=IMAGE,
+        image_token=IMAGE_PLACEHOLDER,
         chat_template=tokenizer.chat_template,
     )
     return processor
@@ -127,7 +127,7 @@ def _prove(model: VisionModel, folder: Path, dtype: torch.dtype) -> float:
     size = model.preprocess.size
     noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
     picture = Image.fromarray(noise)  # of the model's own size: no resizing, so any backend gives the same pixels
-    with in_words(f"{folder}: the exported processor does not load again"):
+    with as_model_error(f"{folder}: the exported processor does not load again"):
         processor = hf_loaders.load_processor(folder)
     asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
     values = {**processor.tokenizer.special_tokens_map, "add_generation_prompt": True}

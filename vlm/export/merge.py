@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from llm.errors import ConfigError
-from llm.files.folder_replacement import Origin, refuse_replacing, source_of
-from llm.library_errors import in_words
+from llm.files.folder_replacement import Origin, check_replaceable, source_of
+from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 from llm.model.hf_export import PROMPT_LENGTH, difference, logits, reload, write_and_prove
 from llm.model.model_folder import TEXT_FILES, local_folder, read_settings, refuse_special
@@ -35,12 +35,12 @@ def merge(
     below = Path(base).expanduser()
     source = source_of("merge", below if below.is_dir() else base, adapter)
     origin = Origin(source, f"{adapter.name} merged into {below.name}", replace)
-    refuse_replacing(out, origin)  # before the model is loaded
+    check_replaceable(out, origin)  # before the model is loaded
     folder = local_folder(base, (*TEXT_FILES, "*.safetensors"))
     sees = "vision_config" in read_settings(base, folder)
     auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
     words = hf_loaders.load_processor if sees else hf_loaders.load_tokenizer
-    with in_words(f"{adapter} cannot be put onto {base}"):
+    with as_model_error(f"{adapter} cannot be put onto {base}"):
         model = hf_loaders.load_model(auto, folder, dtype=torch.float32)
         adapted: Any = hf_loaders.put_adapter(model, adapter).eval()
         reader = words(folder)

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreT
 
 from llm.errors import ConfigError
 from llm.files.folder_replacement import UNNAMED, Origin
-from llm.library_errors import in_words
+from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 from llm.model.hf_export import PROMPT_LENGTH, difference, logits, proving, write_and_prove
 from llm.model.lora import densify, merge_adapters, save_adapter, strip_adapters
@@ -67,6 +67,6 @@ def _models(opened: OpenedModel) -> tuple[PreTrainedModel, PreTrainedModel]:
 def _plain(folder: Path, sees: bool, dtype: torch.dtype) -> PreTrainedModel:
     """A folder as anyone loads it, weights in `dtype`, computing in fp32."""
     auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-    with in_words(f"{folder}: cannot be loaded to prove the adapter on it"):
+    with as_model_error(f"{folder}: cannot be loaded to prove the adapter on it"):
         model: PreTrainedModel = hf_loaders.load_model(auto, folder, dtype=dtype).float().eval()
     return model

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from llm.errors import ConfigError
-from llm.files.folder_replacement import Origin, refuse_replacing, source_of
+from llm.files.folder_replacement import Origin, check_replaceable, source_of
 from llm.log import logger
 from llm.model.lora import merge_adapters
 from llm.model.precision import DTYPES
@@ -37,7 +37,7 @@ def export(
     """
     _check(to, dtype, force)
     origin = Origin(source_of("run", run), f"the run {run.name}", replace)
-    refuse_replacing(out, origin)  # before the model is opened
+    check_replaceable(out, origin)  # before the model is opened
     opened = open_run(run, checkpoint)
 
     def proved(difference: float) -> str:

@@ -92,7 +92,7 @@ def settled(config: SomeRun) -> SomeRun:
         logger.info(line)
     if config.train.dtype != "auto":
         return known
-    bf16 = distributed.total(torch.tensor(float(distributed.here().first and known.train.dtype == "bf16")))
+    bf16 = distributed.all_reduce_sum(torch.tensor(float(distributed.ranks().first and known.train.dtype == "bf16")))
     return in_dtype(known, "bf16" if bf16 else "fp32")
 
 
@@ -130,7 +130,7 @@ def _open_vision(config: VlmRunConfig, home: Path) -> OpenedModel:
 
 def _refuse_uneven(llm: PreTrainedModel, sequence: int) -> None:
     """Raise ConfigError where `parallel.sequence` fits neither the processes nor the heads."""
-    world, heads = distributed.here().world, llm.config.get_text_config().num_attention_heads
+    world, heads = distributed.ranks().world, llm.config.get_text_config().num_attention_heads
     if world % sequence:
         raise ConfigError(f"parallel.sequence is {sequence}, which does not divide the {world} processes of this run")
     if heads % sequence:
@@ -231,7 +231,7 @@ def _vision_parts(opened: OpenedModel, model: VlmModel) -> RunParts[Any]:
     def ready(corpus: Corpus, folder: Path) -> str:
         images = [path for images in corpus.images for path in images]
         line = keep_features(model, opened.config, images, folder)
-        model.together = opened.config.parallel.zero > 0 and distributed.here().world > 1
+        model.together = opened.config.parallel.zero > 0 and distributed.ranks().world > 1
         lenient = opened.config.data.on_bad_image == "quarantine"
         if model.together and model.store is not None and not fill(model.store, vision, images, lenient):
             model.store = None

@@ -19,7 +19,7 @@ from torch import Tensor
 from llm import distributed
 from llm.errors import ImageError
 from llm.files.atomic_files import atomic_file
-from llm.files.owned_files import own_folder
+from llm.files.owned_files import make_owned_folder
 from llm.files.regular_files import PICTURE, read_regular
 from llm.formats.conversation import ImageRef
 from llm.log import logger
@@ -75,7 +75,7 @@ class FeatureStore:
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             for folder in (self.folder, path.parent):
-                own_folder(folder, shared=True)
+                make_owned_folder(folder, shared=True)
             with atomic_file(path, sync=False) as partial:  # what a power cut leaves has another length
                 partial.write_bytes(_raw(features.to(self.dtype)))
         except OSError as error:
@@ -124,7 +124,7 @@ def fill(store: FeatureStore, vision: VisionModel, images: Sequence[str], lenien
 
     Raises ImageError for one that cannot be read; `lenient` leaves it out, as the steps will.
     """
-    ranks, pictures = distributed.here(), [ImageRef(path) for path in dict.fromkeys(images)]
+    ranks, pictures = distributed.ranks(), [ImageRef(path) for path in dict.fromkeys(images)]
     missing = 0
     for picture in pictures[ranks.rank :: ranks.world]:
         try:
@@ -137,7 +137,7 @@ def fill(store: FeatureStore, vision: VisionModel, images: Sequence[str], lenien
                 raise
             continue
         missing += store.get(name) is None
-    return not int(distributed.total(torch.tensor(missing)))
+    return not int(distributed.all_reduce_sum(torch.tensor(missing)))
 
 
 def tower_key(tower: Tower) -> str:

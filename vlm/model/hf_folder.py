@@ -14,7 +14,7 @@ from llm.encoding.encoder import Encoder
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object
 from llm.formats.conversation import ImageRef
-from llm.library_errors import in_words
+from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 from llm.model.model_folder import refuse_special
 from llm.model.pretrained import load_llm, load_tokenizer, quantised
@@ -42,7 +42,7 @@ def open_exported(folder: Path, adapter: str = "", bits: int = 0) -> ChatModel:
     if not 0 <= image_id < known:
         raise ModelError(f"{folder}/config.json: its image token {image_id} is none of the model's {known:,} tokens.")
     add_adapter(eyes.model, adapter)
-    with in_words(f"{folder}: its vision tower gives no rows of a picture"):
+    with as_model_error(f"{folder}: its vision tower gives no rows of a picture"):
         rows = len(eyes.rows([Image.new("RGB", (64, 64))]))
     encoder = Encoder(tokenizer, template, eyes.image_id, rows)
     embed = image_embedder(eyes.model.get_input_embeddings(), image_id, eyes.embed_files)
@@ -64,7 +64,7 @@ def add_adapter(model: PreTrainedModel, adapter: str) -> None:
     if not (Path(adapter) / "adapter_config.json").is_file():
         raise ModelError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
     refuse_special(Path(adapter))
-    with in_words(f"{adapter} does not fit the model"):
+    with as_model_error(f"{adapter} does not fit the model"):
         hf_loaders.put_adapter(model, Path(adapter))  # injects into the model it is given
 
 
@@ -73,7 +73,7 @@ class _Eyes:
 
     def __init__(self, folder: Path, image_id: int, bits: int) -> None:
         options = {"dtype": torch.float32, "quantization_config": quantised(bits, torch.float32)}
-        with in_words(f"{folder}: cannot be loaded as a vision model"):
+        with as_model_error(f"{folder}: cannot be loaded as a vision model"):
             self.model: Any = hf_loaders.load_model(AutoModelForImageTextToText, folder, **options)
             self.prepare: Any = hf_loaders.load_processor(folder).image_processor
         self.image_id = image_id

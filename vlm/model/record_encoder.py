@@ -11,7 +11,7 @@ from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object_if_there
-from llm.library_errors import in_words
+from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 from llm.model.meta_model import META
 from llm.model.model_folder import TEXT_FILES, local_folder
@@ -60,7 +60,7 @@ def rows_of_folder(folder: Path) -> int:
     from PIL import Image
 
     advice = "Say how many rows an image takes: --image-rows"
-    with in_words(f"{folder}: its vision tower cannot be built", advice):
+    with as_model_error(f"{folder}: its vision tower cannot be built", advice):
         processor = hf_loaders.load_processor(folder)
         config = hf_loaders.load_config(folder, AutoModelForImageTextToText.__name__)
         with META:

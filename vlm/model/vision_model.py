@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from llm.encoding.chat_template import IMAGE
+from llm.encoding.chat_template import IMAGE_PLACEHOLDER
 from llm.errors import ModelError
 from llm.model.meta_model import on_meta_unless
 from llm.model.pretrained import find_tokenizer, load_llm, load_tokenizer
@@ -247,17 +247,19 @@ def place_image_token(tokenizer: PreTrainedTokenizerBase | None, llm: PreTrained
     number, known = give_image_token(tokenizer) if tokenizer is not None else (rows, False)
     if number >= rows:
         _grow(llm, -(-(number + 1) // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE)
-        return ImageToken(number, f"{IMAGE} is the new token {number}; the embeddings grew from {rows} rows")
+        return ImageToken(
+            number, f"{IMAGE_PLACEHOLDER} is the new token {number}; the embeddings grew from {rows} rows"
+        )
     origin = "the tokenizer's own" if known else "a spare row of the embeddings"
-    return ImageToken(number, f"{IMAGE} is token {number}, {origin}")
+    return ImageToken(number, f"{IMAGE_PLACEHOLDER} is token {number}, {origin}")
 
 
 def give_image_token(tokenizer: PreTrainedTokenizerBase) -> tuple[int, bool]:
     """Give the tokenizer an `<image>` token if it has none; its id, and whether it was there."""
-    known = IMAGE in tokenizer.get_added_vocab()
+    known = IMAGE_PLACEHOLDER in tokenizer.get_added_vocab()
     if not known:
-        tokenizer.add_tokens([AddedToken(IMAGE, special=True, normalized=False)], special_tokens=True)
-    number = tokenizer.convert_tokens_to_ids(IMAGE)
+        tokenizer.add_tokens([AddedToken(IMAGE_PLACEHOLDER, special=True, normalized=False)], special_tokens=True)
+    number = tokenizer.convert_tokens_to_ids(IMAGE_PLACEHOLDER)
     assert isinstance(number, int)
     return number, known
 

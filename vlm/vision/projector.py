@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from llm.errors import ModelError
 from llm.files.regular_files import check_regular
-from llm.library_errors import in_words
+from llm.library_errors import as_model_error
 from vlm.config import VlmModelConfig
 
 # A channel that hardly varies on the sample would be blown up where it does: its std counts as this share of the rms of
@@ -116,7 +116,7 @@ def load_llava(projector: Projector, file: Path) -> None:
     Its names end in `mm_projector.0.weight` and `mm_projector.2.weight`, or `mm_projector.weight` of a single linear.
     Raises ModelError when the file cannot be read or does not fit the projector of the recipe.
     """
-    with in_words(f"{file}: no file of tensors can be read"):
+    with as_model_error(f"{file}: no file of tensors can be read"):
         check_regular(file)
         found = torch.load(file, map_location="cpu", weights_only=True)
         state = {name.partition("mm_projector.")[2]: item for name, item in found.items() if "mm_projector." in name}

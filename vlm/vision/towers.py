@@ -33,7 +33,7 @@ from transformers.utils.constants import (
 )
 
 from llm.errors import ConfigError, ModelError
-from llm.library_errors import in_words
+from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 from llm.model.model_folder import local_folder
 from vlm.vision.images import Preprocess
@@ -173,7 +173,7 @@ def tower_files(spec: str) -> Path | None:
 def _from_hub(spec: str, layer: int, image_size: int, weights: bool) -> Tower:
     """A folder or hub id that transformers knows."""
     folder = local_folder(spec, FILES if weights else FILES[:-1])
-    with in_words(f"tower {spec}: cannot be loaded as a vision tower"):
+    with as_model_error(f"tower {spec}: cannot be loaded as a vision tower"):
         config: Any = hf_loaders.load_config(folder)
         if config.model_type == CNN:
             return _cnn(str(folder), image_size, weights)

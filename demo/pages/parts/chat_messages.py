@@ -11,7 +11,7 @@ from demo.server.input_checks import judged
 from demo.server.limits import Limits
 from demo.server.uploads import uploaded_file
 from llm.errors import EyegraftError
-from llm.formats.conversation import ImageRef, Message, Part
+from llm.formats.conversation import ImageRef, Message, MessagePart
 
 QuestionInput = dict[str, Any]  # of a MultimodalTextbox: {"text": str, "files": [path, ...]}
 ChatTurn = dict[str, Any]  # of a Chatbot: {"role": str, "content": str or a list of texts and files}
@@ -29,7 +29,7 @@ def conversation(
     return judged(tuple(messages), limits)
 
 
-def parts_of_question(asked: QuestionInput | str) -> tuple[Part, ...]:
+def parts_of_question(asked: QuestionInput | str) -> tuple[MessagePart, ...]:
     """Pictures, then text. A question that is asked again holds its files as the chat does, not as a box does; one
     that was edited is a text.
     """
@@ -40,7 +40,7 @@ def parts_of_question(asked: QuestionInput | str) -> tuple[Part, ...]:
     return (*pictures, text) if text else pictures
 
 
-def _add(messages: list[Message], role: Literal["user", "assistant"], parts: tuple[Part, ...]) -> None:
+def _add(messages: list[Message], role: Literal["user", "assistant"], parts: tuple[MessagePart, ...]) -> None:
     """Append a turn, or join it to one of the same role: an answer that was stopped at once left two questions."""
     if not any(part if isinstance(part, ImageRef) else part.strip() for part in parts):
         return
@@ -51,7 +51,7 @@ def _add(messages: list[Message], role: Literal["user", "assistant"], parts: tup
     messages.append(Message(role, parts))
 
 
-def _parts(content: Any) -> tuple[Part, ...]:
+def _parts(content: Any) -> tuple[MessagePart, ...]:
     """The browser sends lists of typed parts, gradio's own client plain texts and files."""
     if isinstance(content, list | tuple):
         return tuple(part for item in content for part in _parts(item))

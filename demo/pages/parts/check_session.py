@@ -18,8 +18,8 @@ from demo.pages.parts.record_preview import preview_record, thumbnail
 from llm.config.schema import Source
 from llm.errors import RecordError
 from llm.formats.conversation import ImageRef
-from llm.formats.image_placeholders import given_images
-from llm.formats.readers import READERS, SEEN, likeliest, raw_rows, record_of
+from llm.formats.image_placeholders import record_images
+from llm.formats.readers import READERS, SEEN, guess_format, record_of, source_rows
 from llm.formats.row_files import RawRow, data_files
 
 KEPT = 10  # findings of a code that are shown
@@ -55,7 +55,7 @@ def run_check(source: Source) -> Iterator[CheckResult]:
 
     Raises ConfigError and DataError for a source that cannot be read.
     """
-    format = likeliest(source, [row.value for row in islice(raw_rows(source, Path()), SEEN)])
+    format = guess_format(source, [row.value for row in islice(source_rows(source, Path()), SEEN)])
     memory, tally = CheckState(), FindingCounter(KEPT)
     cards, counts = list[FindingCard](), Counter[str]()
     told = time.monotonic()
@@ -84,7 +84,7 @@ def _pictures(source: Source, raw: RawRow, format: str) -> tuple[ImageRef, ...]:
         found = []
     if not found:
         try:
-            found = given_images(record)
+            found = record_images(record)
         except RecordError:
             return ()
     return tuple(kept for image in found[:PICTURES] if (kept := _kept(image)))

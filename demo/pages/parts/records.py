@@ -9,7 +9,7 @@ from pathlib import Path
 from demo.model_library import ModelLibrary, shown
 from llm.config.schema import RunConfig, Source
 from llm.encoding.encoder import Encoder
-from llm.encoding.token_view import Kind, blocks
+from llm.encoding.token_view import Kind, sample_blocks
 from llm.files.regular_files import exists
 from llm.formats.conversation import Conversation, ImageRef
 from llm.formats.readers import read
@@ -67,7 +67,7 @@ def sample_records(source: Source, count: int, seed: int) -> list[Conversation]:
 def view_record(record: Conversation, encoder: Encoder) -> RecordView:
     """The record encoded as in training. Raises RecordError when it cannot be."""
     sample = encoder.encode(record)
-    (block,) = blocks(sample, encoder)
+    (block,) = sample_blocks(sample, encoder)
     return RecordView(
         place=str(record.place),
         pictures=sample.images,

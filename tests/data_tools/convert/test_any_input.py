@@ -17,9 +17,9 @@ from data_tools.check.findings import CODES
 from data_tools.check.rules import CheckRules
 from llm.config.schema import Source
 from llm.errors import Place, RecordError
-from llm.formats.conversation import ROLES, Conversation, Message, check
+from llm.formats.conversation import ROLES, Conversation, Message, check_conversation
 from llm.formats.readers import READERS
-from llm.formats.row_files import SUFFIXES, Record, each_row
+from llm.formats.row_files import SUFFIXES, Record, raw_rows
 from tests.llm.formats.test_readers import FORMATS
 
 BYTES, JSON, PARQUET = 600, 80, 100  # cases; JSON: for each of 23 readers, so that they are over 2,000
@@ -60,7 +60,7 @@ def outcome(name: str, row: dict[str, object]) -> str:
         messages = READERS[name].read(record)
         if not messages:
             return "unanswered"
-        check(Conversation(messages, record.place))
+        check_conversation(Conversation(messages, record.place))
     except RecordError as error:
         assert error.found and error.advice
         return error.code
@@ -110,7 +110,7 @@ def test_any_bytes_are_rows_or_coded_errors(
     assert suffix in SUFFIXES
     path = tmp_path_factory.getbasetemp() / f"any{suffix}"
     path.write_bytes(content)
-    for row in each_row(path):
+    for row in raw_rows(path):
         assert row.error is None or row.error.code in CODES
     report = check_source(Source(path=str(path)), path.parent, CheckRules(images="off"))
     assert report.counts.keys() <= CODES.keys()
@@ -125,7 +125,7 @@ def test_damaged_parquet(tmp_path_factory: pytest.TempPathFactory, at: int, byte
     content[at % len(content)] = byte
     path = tmp_path_factory.getbasetemp() / "any.parquet"
     path.write_bytes(content[: len(content) - (cut % len(content) if cut % 3 == 0 else 0)])
-    assert all(row.error is None or row.error.code == "parquet-broken" for row in each_row(path))
+    assert all(row.error is None or row.error.code == "parquet-broken" for row in raw_rows(path))
 
 
 def test_the_cases_reach_sound_records_and_many_codes() -> None:

@@ -14,8 +14,8 @@ from data_tools.convert.readers import TABLES
 from data_tools.convert.writers import FEATURES, WRITERS, joined
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place, RecordError, RunError
-from llm.formats.conversation import Conversation, ImageRef, Message, Part
-from llm.formats.readers import READERS, describe, read
+from llm.formats.conversation import Conversation, ImageRef, Message, MessagePart
+from llm.formats.readers import READERS, read, source_format
 from tests.llm.formats.test_readers import FORMATS
 from tests.llm.rows import ONE, TURNS, Json, bot, system, user
 from vlm.app import cli
@@ -123,7 +123,7 @@ def less(messages: tuple[Message, ...], losses: set[str]) -> tuple[Message, ...]
     for message in messages:
         if message.role == "system" and "system" in losses:
             continue
-        parts: list[Part] = []
+        parts: list[MessagePart] = []
         for part in message.parts:
             if isinstance(part, str) and parts and isinstance(parts[-1], str):
                 parts[-1] = parts[-1] + part
@@ -252,7 +252,9 @@ def test_rows_as_written_by_hand(tmp_path: Path, to: str) -> None:
     line = json.dumps(wanted, ensure_ascii=False)
     assert (tmp_path / "out.json").read_text(encoding="utf-8") == f"[\n{line}\n]\n"
     assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == line + "\n"
-    assert describe(Source(path=str(tmp_path / "out.json")), Path())[0] == {"sharegpt": "llava"}.get(to, READ_AS[to])
+    assert source_format(Source(path=str(tmp_path / "out.json")), Path())[0] == {"sharegpt": "llava"}.get(
+        to, READ_AS[to]
+    )
 
 
 def test_the_courses_and_llavas_records_load_as_they_are(tmp_path: Path) -> None:

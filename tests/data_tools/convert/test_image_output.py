@@ -16,7 +16,7 @@ from data_tools.convert.convert import ConvertOptions, ConvertReport, convert
 from llm.config.schema import Source
 from llm.errors import ConfigError, ImageError
 from llm.formats.conversation import ImageRef
-from llm.formats.readers import describe, read
+from llm.formats.readers import read, source_format
 from tests.llm.rows import Json, bot, user
 from vlm.vision.images import read_image
 
@@ -92,7 +92,7 @@ def test_parquet_carries_its_pictures(data: Path, tmp_path: Path, to: str) -> No
     out = tmp_path / "out.parquet"
     run(data, out, to)
     shutil.rmtree(data)
-    assert describe(Source(path=str(out)), Path())[0] == ("llava" if to == "llava" else "openai")
+    assert source_format(Source(path=str(out)), Path())[0] == ("llava" if to == "llava" else "openai")
     assert colours(out) == WANTED
     back = tmp_path / "back" / "rows.json"
     convert(ConvertOptions(Source(path=str(out)), back, "llava"))

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from demo.model_library import ModelLibrary
 from demo.server.limits import Limits
-from llm.chat.chat_model import ChatModel, at_once
+from llm.chat.chat_model import ChatModel, without_waiting
 from llm.config.yaml_loader import resolve_yaml
 from tests.data_tools import damage
 from tests.demo.conftest import listening, picture, web_app
@@ -400,7 +400,7 @@ def echo(bananas: Path) -> Iterator[Echo]:
     chat_model = library["banana"]
 
     class Parrot(ChatModel):
-        def stream(self, messages: Any, sampling: Any, turn: Any = at_once, *_: Any) -> Any:
+        def stream(self, messages: Any, sampling: Any, turn: Any = without_waiting, *_: Any) -> Any:
             return Said(messages[-1].text, log, turn(lambda: False))
 
     parrot = Parrot(chat_model.model, chat_model.text, chat_model.encoder, chat_model.embed)

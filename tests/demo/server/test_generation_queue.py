@@ -10,7 +10,7 @@ import pytest
 
 from demo.server.generation_queue import GLANCE, LOCAL_CLIENT, READ_TIMEOUT, Busy, Client, GenerationQueue
 from llm.chat.sampling import Sampling
-from llm.chat.token_stream import Abandoned
+from llm.chat.token_stream import GenerationCancelled
 from llm.formats.conversation import Message
 
 FULL = "the queue is full. Try again in a moment"
@@ -44,7 +44,7 @@ class ChatModel:
         self.given: list[tuple[Any, ...]] = []
         self.error: Exception | None = None
 
-    def fitting(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
+    def fit_to_context(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
         return (*messages, Message("assistant", (f"room for {new_tokens}",)))
 
     def stream(self, messages: Any, sampling: Sampling, turn: Turn, patience: float, client: str) -> Answer:
@@ -166,10 +166,10 @@ def test_only_the_first_is_served_and_one_who_is_stopped_leaves(monkeypatch: pyt
     for _ in range(3):
         ask(queue, chat_model)
     looks = iter([False, False, True])
-    with pytest.raises(Abandoned), chat_model.turns[1](lambda: next(looks)):
+    with pytest.raises(GenerationCancelled), chat_model.turns[1](lambda: next(looks)):
         raise AssertionError("it was served out of turn")
     assert next(looks, None) is None and queue.length == 2
-    with pytest.raises(Abandoned), chat_model.turns[0](lambda: True):
+    with pytest.raises(GenerationCancelled), chat_model.turns[0](lambda: True):
         raise AssertionError("it was served though it was stopped")
     assert queue.length == 1
     with chat_model.turns[2](never):

@@ -22,7 +22,7 @@ from demo.server.generation_queue import Busy, Client, GenerationQueue, QueueEnt
 from demo.server.limits import Limits
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
-from llm.chat.token_stream import Reply, Stopped
+from llm.chat.token_stream import Stopped, StreamedAnswer
 from tests.demo.conftest import Server, listening, web_app
 from tests.demo.visit import Visit
 
@@ -137,13 +137,13 @@ def test_an_answer_whose_reader_left_is_given_up(library: ModelLibrary, small: G
 def test_an_answer_that_is_stopped_says_so(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     """No end of an answer: clients would take half of one for all of it."""
 
-    def half(reply: Reply, _: float | None = None) -> str | None:
+    def half(reply: StreamedAnswer, _: float | None = None) -> str | None:
         if reply._over:
             return None
         reply.stop()  # as the watchdog and the end of the server do
         return "half"
 
-    monkeypatch.setattr(Reply, "piece", half)
+    monkeypatch.setattr(StreamedAnswer, "piece", half)
     body = {"model": LONG, "messages": ASKED}
     said = visit.client.post(f"{visit.url}/v1/chat/completions", json={**body, "stream": True}).text
     assert "half" in said and '"code": "stopped"' in said and "[DONE]" not in said and '"finish_reason": ""' not in said

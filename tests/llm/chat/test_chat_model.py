@@ -11,7 +11,7 @@ from transformers.generation.streamers import BaseStreamer
 from llm.chat.chat_model import ChatModel, question
 from llm.chat.identity_eval import IdentityQuestions, evaluate_identity, read_identity
 from llm.chat.sampling import Sampling
-from llm.chat.token_stream import Reply
+from llm.chat.token_stream import StreamedAnswer
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from llm.errors import DataError, RecordError
@@ -63,7 +63,7 @@ def test_stop_words_cut_the_answer(chat_model: ChatModel) -> None:
     assert "".join(reply) == cut and reply.finish == "stop"
 
 
-def _reply(tokens: list[int], stop: tuple[str, ...] = (), error: Exception | None = None) -> Reply:
+def _reply(tokens: list[int], stop: tuple[str, ...] = (), error: Exception | None = None) -> StreamedAnswer:
     """A reply whose tokens are characters, 0 is the end mark, and 1 half a character."""
 
     def generate(streamer: BaseStreamer, stopped: Callable[[], bool]) -> None:
@@ -76,7 +76,7 @@ def _reply(tokens: list[int], stop: tuple[str, ...] = (), error: Exception | Non
     def decode(ids: list[int]) -> str:
         return "".join(map(chr, ids)).replace("\x01\x01", "é").replace("\x01", "\ufffd")
 
-    return Reply(generate, decode, (0,), stop, 3)
+    return StreamedAnswer(generate, decode, (0,), stop, 3)
 
 
 def test_a_reply_piece_by_piece() -> None:

@@ -1,6 +1,6 @@
 """Long conversations lose their oldest turns, never a picture."""
 
-from llm.chat.context_window import split_system, trim
+from llm.chat.context_window import split_system, trim_to_context
 from llm.formats.conversation import ImageRef, Message
 
 SYSTEM = Message("system", ("S" * 5,))
@@ -19,26 +19,26 @@ def turns(*texts: str) -> tuple[Message, ...]:
 
 def test_what_fits_stays_as_it_is() -> None:
     messages = (SYSTEM, *turns("aaaa", "bbbb", "cccc"))
-    assert trim(messages, tokens, 17) is messages
+    assert trim_to_context(messages, tokens, 17) is messages
 
 
 def test_questions_leave_with_their_answers_and_the_system_message_stays() -> None:
     messages = (SYSTEM, *turns("aaaa", "bbbb", "cccc", "dddd", "eeee"))
-    assert trim(messages, tokens, 24) == (SYSTEM, *turns("cccc", "dddd", "eeee"))
-    assert trim(messages, tokens, 16) == (SYSTEM, *turns("eeee"))
-    assert trim(messages[1:], tokens, 12) == turns("cccc", "dddd", "eeee")
+    assert trim_to_context(messages, tokens, 24) == (SYSTEM, *turns("cccc", "dddd", "eeee"))
+    assert trim_to_context(messages, tokens, 16) == (SYSTEM, *turns("eeee"))
+    assert trim_to_context(messages[1:], tokens, 12) == turns("cccc", "dddd", "eeee")
 
 
 def test_the_last_question_always_stays() -> None:
-    assert trim((SYSTEM, *turns("aaaa", "bbbb", "c" * 99)), tokens, 10) == (SYSTEM, *turns("c" * 99))
+    assert trim_to_context((SYSTEM, *turns("aaaa", "bbbb", "c" * 99)), tokens, 10) == (SYSTEM, *turns("c" * 99))
 
 
 def test_pictures_move_to_the_first_question_that_stays() -> None:
     first, last = Message("user", (PICTURE, "aaaa")), Message("user", (ImageRef("b.png"), "e"))
     asked = (first, *turns("aaaa", "bbbb", "cccc", "dddd")[1:], last)
     assert [message.role for message in asked] == ["user", "assistant", "user", "assistant", "user"]
-    assert trim(asked, tokens, 21) == (Message("user", (PICTURE, ImageRef("b.png"), "e")),)
-    once = trim(asked, tokens, 32)
+    assert trim_to_context(asked, tokens, 21) == (Message("user", (PICTURE, ImageRef("b.png"), "e")),)
+    once = trim_to_context(asked, tokens, 32)
     assert once[0] == Message("user", (PICTURE, "cccc")) and len(once) == 3
 
 

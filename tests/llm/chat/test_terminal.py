@@ -14,12 +14,12 @@ from llm.formats.conversation import ImageRef, Message
 class Recorder:
     """Answers with a number and keeps what it was asked; five messages fit."""
 
-    sees = True
+    sees_images = True
 
     def __init__(self) -> None:
         self.asked: list[tuple[Message, ...]] = []
 
-    def fitting(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
+    def fit_to_context(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
         assert new_tokens == 7
         return messages if len(messages) <= 5 else (*messages[:1], *messages[3:])
 
@@ -87,7 +87,7 @@ def test_pictures_are_shown_in_between(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 def test_a_model_without_eyes_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     chat_model = Recorder()
-    chat_model.sees = False
+    chat_model.sees_images = False
     talk(monkeypatch, ["/image b.png", "one"], chat_model)
     assert chat_model.asked == [(user("one"),)] and "sees no pictures" in capsys.readouterr().out
 

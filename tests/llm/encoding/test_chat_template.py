@@ -6,7 +6,15 @@ import sys
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from llm.encoding.chat_template import IMAGE, NAMED, Segment, Template, load_template, multimodal_jinja, proved
+from llm.encoding.chat_template import (
+    IMAGE_PLACEHOLDER,
+    JINJA,
+    ChatTemplate,
+    Segment,
+    load_template,
+    multimodal_jinja,
+    render_verified,
+)
 from llm.errors import ConfigError, Place, TemplateError
 from llm.formats.conversation import Conversation, ImageRef, Message
 from tests.llm.tokenizers import CHATML, MARKS, bpe_tokenizer, llama_tokenizer
@@ -43,14 +51,14 @@ def conversation(*messages: Message) -> Conversation:
 
 
 def shown(segments: list[Segment]) -> str:
-    return "".join(IMAGE if segment.image else segment.text for segment in segments)
+    return "".join(IMAGE_PLACEHOLDER if segment.image else segment.text for segment in segments)
 
 
 def supervised(segments: list[Segment]) -> str:
     return "".join(segment.text for segment in segments if segment.supervised)
 
 
-def own(jinja: str, kind: str = "bpe") -> Template:
+def own(jinja: str, kind: str = "bpe") -> ChatTemplate:
     """The template of a tokenizer that carries `jinja` as its own."""
     tokenizer = bpe_tokenizer() if kind == "bpe" else llama_tokenizer()
     tokenizer.chat_template = jinja
@@ -58,7 +66,7 @@ def own(jinja: str, kind: str = "bpe") -> Template:
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-@pytest.mark.parametrize("name", ["auto", *NAMED])
+@pytest.mark.parametrize("name", ["auto", *JINJA])
 def test_joined_text_is_the_tokenizers_and_answers_alone_are_supervised(kind: str, name: str) -> None:
     template = load_template(name, TOKENIZERS[kind])
     for case, turns in TURNS.items():
@@ -69,7 +77,7 @@ def test_joined_text_is_the_tokenizers_and_answers_alone_are_supervised(kind: st
         assert template.reference(record) == theirs
         if name != "plain":  # whose questions hold nothing but their images
             assert shown(segments) == theirs
-        proved(template, record)
+        render_verified(template, record)
         answers = [message.text for message in turns if message.role == "assistant"]
         assert supervised(segments) == "".join(answer + template.stop for answer in answers)
         pictures = [segment.image for segment in segments if segment.image]
@@ -77,7 +85,7 @@ def test_joined_text_is_the_tokenizers_and_answers_alone_are_supervised(kind: st
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-@pytest.mark.parametrize("name", ["auto", *NAMED])
+@pytest.mark.parametrize("name", ["auto", *JINJA])
 def test_a_prompt_is_how_training_begins(kind: str, name: str) -> None:
     template = load_template(name, TOKENIZERS[kind])
     for turns in TURNS.values():
@@ -88,7 +96,7 @@ def test_a_prompt_is_how_training_begins(kind: str, name: str) -> None:
                 assert not supervised(template.prompt(turns[:number]))
 
 
-@pytest.mark.parametrize("name", sorted({"auto", *NAMED} - {"plain"}))
+@pytest.mark.parametrize("name", sorted({"auto", *JINJA} - {"plain"}))
 def test_a_prompt_is_what_transformers_calls_the_generation_prompt(name: str) -> None:
     tokenizer = TOKENIZERS["legacy"]
     template = load_template(name, tokenizer)
@@ -124,7 +132,7 @@ TABLE = {
 ALIASES = {"internlm2_chat": "chatml", "qwen_chat": "chatml", "smollm2": "chatml", "mixtral": "mistral"}
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", JINJA)
 def test_named_templates_write_the_table(name: str) -> None:
     roles = (("system", "S"), ("user", "U"), ("assistant", "A"), ("user", "V"), ("assistant", "B"))
     record = conversation(*(Message(role, (text,)) for role, text in roles))
@@ -147,11 +155,11 @@ def test_a_template_that_writes_the_begin_token_itself_writes_it_once() -> None:
 
 def test_plain_text_is_plain_under_every_template() -> None:
     record = conversation(Message("assistant", ("Once upon a time.",)))
-    for name in ("auto", *NAMED):
+    for name in ("auto", *JINJA):
         template = load_template(name, TOKENIZERS["legacy"])
         assert shown(template.render(record)) == "<s>Once upon a time.</s>"
         assert supervised(template.render(record)) == "Once upon a time.</s>"
-        proved(template, record)
+        render_verified(template, record)
         assert shown(template.prompt(())) == "<s>"
 
 
@@ -161,7 +169,7 @@ def test_plain_keeps_of_a_question_the_images_alone() -> None:
     template = load_template("plain", TOKENIZERS["bpe"])
     assert shown(template.render(record)) == "<image><image>a red square<|im_end|>"
     assert [segment.supervised for segment in template.render(record)] == [False, False, True, True]
-    proved(template, record)
+    render_verified(template, record)
 
 
 def test_a_saved_plain_template_is_known_again() -> None:
@@ -199,11 +207,11 @@ def test_what_a_template_strips_is_stripped_from_the_segments() -> None:
     turns = (Message("user", ("\n What? \u3000\n",)), Message("assistant", ("\n\n It is. \n",)))
     record = conversation(*turns)
     template = own(TRIMMING)
-    proved(template, record)
+    render_verified(template, record)
     assert supervised(template.render(record)) == " It is. \n<|im_end|>"
     assert "user\nWhat?<|im_end|>" in shown(template.render(record))
     image_last = conversation(Message("user", (" look ", ImageRef("a"))), Message("assistant", ("ok",)))
-    proved(template, image_last)
+    render_verified(template, image_last)
     assert "user\nlook <image><|im_end|>" in shown(template.render(image_last))
 
 
@@ -211,7 +219,7 @@ def test_a_template_that_opens_with_its_own_system_text() -> None:
     jinja = "{% if messages[0].role != 'system' %}" + SYSTEM_FIRST.format("You are Smol") + "{% endif %}" + CHATML
     template = own(jinja)
     for turns in TURNS.values():
-        proved(template, conversation(*turns))
+        render_verified(template, conversation(*turns))
     assert shown(template.render(conversation(*ONE))).startswith(SYSTEM_FIRST.format("You are Smol"))
 
 
@@ -233,10 +241,10 @@ FORGETFUL = (
 
 def test_a_template_that_looks_into_texts_is_caught_with_the_record_and_the_difference() -> None:
     template = own(FORGETFUL)
-    proved(template, conversation(*ONE))
+    render_verified(template, conversation(*ONE))
     record = conversation(ONE[0], Message("assistant", ("<think>hm</think>A dog.",)))
     with pytest.raises(TemplateError, match=r"data.json:7 \(record r1\)") as error:
-        proved(template, record)
+        render_verified(template, record)
     assert "says 'im_start|>assistant\\n<think>hm</think>A dog.<" in str(error.value)
     assert "writes 'im_start|>assistant\\nA dog.<" in str(error.value)
 
@@ -256,7 +264,7 @@ def test_a_template_without_an_end_mark_is_refused_with_templates_that_fit() -> 
 
 def test_an_end_mark_must_stand_behind_every_trained_answer() -> None:
     template = own(END_AT_THE_END)
-    proved(template, conversation(*ONE))
+    render_verified(template, conversation(*ONE))
     with pytest.raises(TemplateError, match="no mark ends the answer in turn 2 of 6"):
         template.render(conversation(*THREE))
     untrained = (Message("assistant", ("A",), loss=False) if m.role == "assistant" else m for m in THREE[:5])
@@ -298,7 +306,7 @@ def render_list(tokenizer: PreTrainedTokenizerFast, jinja: str, content: object)
     return str(tokenizer.apply_chat_template(messages, tokenize=False, chat_template=jinja))
 
 
-@pytest.mark.parametrize("name", ["auto", *NAMED])
+@pytest.mark.parametrize("name", ["auto", *JINJA])
 def test_a_multimodal_template_renders_lists_as_training_renders_parts(name: str) -> None:
     tokenizer = TOKENIZERS["legacy"]
     template = load_template(name, tokenizer)

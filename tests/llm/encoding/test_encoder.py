@@ -9,7 +9,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from llm.encoding.chat_template import NAMED, load_template
+from llm.encoding.chat_template import JINJA, load_template
 from llm.encoding.encoder import IGNORED, Encoder, Sample
 from llm.errors import Place, RecordError
 from llm.formats.conversation import Conversation, ImageRef, Message, Role
@@ -22,7 +22,7 @@ TOKENIZERS = {
 }
 for tokenizer in TOKENIZERS.values():
     tokenizer.chat_template = CHATML
-TEMPLATES = ["auto", *NAMED]
+TEMPLATES = ["auto", *JINJA]
 PLACE = Place("data.json", 3, "r1")
 ROWS = 3
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llm.encoding.chat_template import NAMED, load_template
+from llm.encoding.chat_template import JINJA, load_template
 from llm.errors import TemplateError
 from llm.model.pretrained import load_tokenizer
 from tests.llm.tokenizers import bpe_tokenizer
@@ -46,7 +46,7 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("jinja", [*NAMED.values(), *FEATURES.values()], ids=[*NAMED, *FEATURES])
+@pytest.mark.parametrize("jinja", [*JINJA.values(), *FEATURES.values()], ids=[*JINJA, *FEATURES])
 def test_it_writes_what_the_tokenizer_writes(jinja: str) -> None:
     from llm.encoding.template_sandbox import render
 

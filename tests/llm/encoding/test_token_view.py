@@ -7,7 +7,7 @@ import pytest
 
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import IGNORED, Encoder, Sample
-from llm.encoding.token_view import Stretch, blocks, learnt, pieces
+from llm.encoding.token_view import TokenRun, sample_blocks, supervised_mask, token_texts
 from llm.model.pretrained import load_tokenizer
 
 
@@ -30,8 +30,8 @@ def sample(ids: list[int], targets: set[int], branches: tuple[int, ...] = ()) ->
 def test_a_label_marks_the_token_behind_it(encoder: Encoder) -> None:
     ids = spelt(encoder, "a b c d")
     marked = sample(ids, {2, 3})
-    assert learnt(marked) == [False, False, True, True, *[False] * (len(ids) - 4)]
-    (block,) = blocks(marked, encoder)
+    assert supervised_mask(marked) == [False, False, True, True, *[False] * (len(ids) - 4)]
+    (block,) = sample_blocks(marked, encoder)
     assert [(stretch.kind, stretch.text) for stretch in block.stretches[:2]] == [
         ("context", encoder.tokenizer.decode(ids[:2])),
         ("supervised", encoder.tokenizer.decode(ids[2:4])),
@@ -42,12 +42,12 @@ def test_a_label_marks_the_token_behind_it(encoder: Encoder) -> None:
 def test_two_images_in_a_row_are_two(encoder: Encoder) -> None:
     assert encoder.image_id is not None
     rows = [encoder.image_id] * 4
-    (block,) = blocks(sample([*spelt(encoder, "x"), *rows, *spelt(encoder, "y")], {5}), encoder)
+    (block,) = sample_blocks(sample([*spelt(encoder, "x"), *rows, *spelt(encoder, "y")], {5}), encoder)
     assert block.stretches == (
-        Stretch("context", 1, ("x",)),
-        Stretch("image", 2),
-        Stretch("image", 2),
-        Stretch("supervised", 1, ("y",)),
+        TokenRun("context", 1, ("x",)),
+        TokenRun("image", 2),
+        TokenRun("image", 2),
+        TokenRun("supervised", 1, ("y",)),
     )
     assert block.stretches[1].text == "2 rows"
 
@@ -56,7 +56,7 @@ def test_a_prefix_and_its_branches(encoder: Encoder) -> None:
     prefix, one, two = (spelt(encoder, text) for text in ("x", "yy", "zzz"))
     at = len(prefix)
     whole = sample([*prefix, *one, *two], {at + len(one) - 1}, (at, at + len(one)))
-    found = blocks(whole, encoder)
+    found = sample_blocks(whole, encoder)
     assert [(block.is_prefix, block.branch, block.rows) for block in found] == [
         (True, 0, len(prefix)),
         (False, 1, len(one)),
@@ -64,14 +64,14 @@ def test_a_prefix_and_its_branches(encoder: Encoder) -> None:
     ]
     assert ["".join(stretch.text for stretch in block.stretches) for block in found] == ["x", "yy", "zzz"]
     assert [block.count("supervised") for block in found] == [0, 1, 0]
-    without = blocks(sample([*one, *two], {1}, (0, len(one))), encoder)
+    without = sample_blocks(sample([*one, *two], {1}, (0, len(one))), encoder)
     assert [block.branch for block in without] == [1, 2] and not any(block.is_prefix for block in without)
 
 
 @pytest.mark.parametrize("text", ["the 你好 dog", "🦊 é", "a  b", ""])
 def test_pieces_are_the_text(encoder: Encoder, text: str) -> None:
     ids = spelt(encoder, text)
-    found = pieces(ids, encoder)
+    found = token_texts(ids, encoder)
     assert "".join(found) == text
     assert all("\ufffd" not in piece for piece in found)
 
@@ -79,4 +79,4 @@ def test_pieces_are_the_text(encoder: Encoder, text: str) -> None:
 def test_bytes_of_one_character_stand_together(encoder: Encoder) -> None:
     ids = spelt(encoder, "🦊a")
     assert len(ids) > 2, "the fox takes several tokens"
-    assert pieces(ids, encoder) == ("🦊", "a")
+    assert token_texts(ids, encoder) == ("🦊", "a")

@@ -18,9 +18,9 @@ from llm.config.yaml_loader import load_yaml
 from llm.errors import ConfigError, DataError, EyegraftError, ModelError, RecordError, RunError
 from llm.files import bounded_lines, regular_files
 from llm.files.untrusted_json import read_object
-from llm.formats.json_rows import json_texts
+from llm.formats.json_rows import json_records
 from llm.formats.readers import read
-from llm.formats.row_files import each_row, read_rows
+from llm.formats.row_files import raw_rows, read_rows
 from llm.model.pretrained import load_tokenizer
 from llm.train.metrics import read_rows as read_metrics
 from llm.train.provenance import base_digest
@@ -147,24 +147,24 @@ def short_lines(monkeypatch: pytest.MonkeyPatch) -> int:
 def test_a_line_without_an_end_is_one_broken_record(short_lines: int, tmp_path: Path) -> None:
     rows = [json.dumps({"text": "a" * (short_lines - 13)}), "\0" * 5 * short_lines, json.dumps({"text": "b"})]
     (tmp_path / "data.jsonl").write_text("\n".join(rows))
-    found = list(each_row(tmp_path / "data.jsonl"))
+    found = list(raw_rows(tmp_path / "data.jsonl"))
     assert [row.error is None for row in found] == [True, False, True], "the longest that may be, and the one behind"
     assert str(found[1].error).startswith(f"{tmp_path}/data.jsonl:2: record: more than 100 characters without an end")
     assert len(found[1].text) <= 1000 and found[2].place.line == 3
     (tmp_path / "first.jsonl").write_text("\0" * 5 * short_lines + "\n" + rows[2])
-    assert [row.error is None for row in each_row(tmp_path / "first.jsonl")] == [False, True]
+    assert [row.error is None for row in raw_rows(tmp_path / "first.jsonl")] == [False, True]
 
 
 def test_a_record_without_an_end_in_an_array(short_lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llm.formats.json_stream.CHUNK", 50)
     (tmp_path / "data.json").write_text('[{"text": "b"}, {"text": "' + "a" * 1000 + '"}]')
-    errors = [str(record.error) for record in json_texts(tmp_path / "data.json") if record.error is not None]
+    errors = [str(record.error) for record in json_records(tmp_path / "data.json") if record.error is not None]
     assert "more than 100 characters without an end" in errors[0]
 
 
 def test_a_cell_without_an_end(short_lines: int, tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("a,b\n1,2\n3," + "4" * 500)
-    *rows, last = each_row(tmp_path / "data.csv")
+    *rows, last = raw_rows(tmp_path / "data.csv")
     assert [row.value for row in rows] == [{"a": "1", "b": "2"}]
     assert isinstance(last.error, RecordError) and "without an end" in str(last.error)
 
@@ -199,7 +199,7 @@ def test_a_terabyte_that_was_never_written_is_not_read(tmp_path: Path, name: str
     with (tmp_path / name).open("r+b") as file:
         file.write(begun)
     with pytest.raises(DataError, match=rf"{name}: holds a hole of [0-9,]+ bytes that were never written"):
-        list(each_row(tmp_path / name))
+        list(raw_rows(tmp_path / name))
 
 
 def test_what_was_written_behind_a_small_hole_is_read(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from llm.errors import ConfigError
 from llm.formats.conversation import ImageRef, Message
-from llm.formats.readers import describe
+from llm.formats.readers import source_format
 from tests.llm.rows import ONE, Json, bot, messages, refusal, source, system, user
 
 
@@ -48,7 +48,7 @@ def test_columns_that_cannot_be_read(tmp_path: Path) -> None:
 )
 def test_mappings_that_cannot_be_obeyed(tmp_path: Path, columns: Json, form: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        describe(source(tmp_path, {}, columns=columns, format=form), tmp_path)
+        source_format(source(tmp_path, {}, columns=columns, format=form), tmp_path)
 
 
 def test_rows_marked_as_unanswered_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from llm.errors import Place, RecordError
-from llm.formats.conversation import Conversation, ImageRef, Message, check
+from llm.formats.conversation import Conversation, ImageRef, Message, check_conversation
 from tests.llm.rows import ONE, bot, system, user
 
 LAWLESS = {
@@ -28,11 +28,11 @@ LAWLESS = {
 def test_laws_of_a_conversation(case: str) -> None:
     turns, message = LAWLESS[case]
     with pytest.raises(RecordError, match=rf"a\.json:4: .*{message}"):
-        check(Conversation(tuple(turns), Place("a.json", 4)))
+        check_conversation(Conversation(tuple(turns), Place("a.json", 4)))
 
 
 @pytest.mark.parametrize(
     "turns", [[user(ImageRef("a.png")), bot("A")], [bot("text")], [system("S"), *ONE, user("Q"), bot("A", False)]]
 )
 def test_what_keeps_the_laws_passes(turns: list[Message]) -> None:
-    check(Conversation(tuple(turns), Place("a.json")))
+    check_conversation(Conversation(tuple(turns), Place("a.json")))

@@ -7,7 +7,7 @@ import pyarrow.parquet
 
 from llm.config.schema import Source
 from llm.formats.conversation import ImageRef
-from llm.formats.readers import describe, read
+from llm.formats.readers import read, source_format
 from tests.llm.rows import Json, bot, messages, refusal, source, user
 
 CAULDRON: Json = {
@@ -36,7 +36,7 @@ def test_a_cauldron_parquet_file_with_its_bytes(tmp_path: Path) -> None:
     bare: Json = {"images": None, "texts": [{"user": "Q", "assistant": "A"}]}
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([pictured, bare]), tmp_path / "part.parquet")
     given = Source(path="part.parquet")
-    assert describe(given, tmp_path)[0] == "cauldron"
+    assert source_format(given, tmp_path)[0] == "cauldron"
     assert [found.messages for found in read(given, tmp_path)] == [
         (user(ImageRef(data=b"one")), bot("cap")),
         (user("Q"), bot("A")),
@@ -48,12 +48,15 @@ def test_an_imagefolder_is_read_from_its_metadata(tmp_path: Path) -> None:
     (folder / "train").mkdir(parents=True)
     (folder / "train" / "1.png").write_bytes(b"not looked at")
     (folder / "metadata.csv").write_text("file_name,text\ntrain/1.png,一只鸟\n", encoding="utf-8")
-    assert describe(Source(path="birds"), tmp_path) == ("imagefolder", "the only row has a picture's name and text")
+    assert source_format(Source(path="birds"), tmp_path) == (
+        "imagefolder",
+        "the only row has a picture's name and text",
+    )
     (found,) = read(Source(path="birds"), tmp_path)
     assert found.messages == (user(ImageRef(str(folder / "train" / "1.png"))), bot("一只鸟"))
-    assert describe(source(tmp_path, {"file_name": "a.JPG", "text": "x"}), tmp_path)[0] == "imagefolder"
+    assert source_format(source(tmp_path, {"file_name": "a.JPG", "text": "x"}), tmp_path)[0] == "imagefolder"
     assert (
-        describe(source(tmp_path, {"image": {"bytes": None, "path": "a.webp"}, "text": "x"}), tmp_path)[0]
+        source_format(source(tmp_path, {"image": {"bytes": None, "path": "a.webp"}, "text": "x"}), tmp_path)[0]
         == "imagefolder"
     )
 
@@ -61,5 +64,5 @@ def test_an_imagefolder_is_read_from_its_metadata(tmp_path: Path) -> None:
 def test_text_of_other_files_stays_text(tmp_path: Path) -> None:
     rows = ({"file_name": "a.py", "text": "x = 1"}, {"image": None, "text": "y"})
     for row in rows:
-        assert describe(source(tmp_path, row), tmp_path)[0] == "text"
+        assert source_format(source(tmp_path, row), tmp_path)[0] == "text"
     assert "file_name: is missing" in refusal(tmp_path, {"text": "y"}, format="imagefolder")

@@ -6,7 +6,7 @@ import pytest
 
 from llm.errors import RecordError
 from llm.formats.conversation import ImageRef
-from llm.formats.readers import describe, read, read_pairs
+from llm.formats.readers import read, read_pairs, source_format
 from tests.llm.rows import ONE, Json, bot, messages, refusal, source, system, user
 
 
@@ -36,7 +36,7 @@ def test_openai_content_parts(tmp_path: Path) -> None:
 
 def test_openai_turns_under_conversations(tmp_path: Path) -> None:
     row = {"conversations": openai("Q", "A")["messages"]}
-    assert describe(source(tmp_path, row), tmp_path)[0] == "openai"
+    assert source_format(source(tmp_path, row), tmp_path)[0] == "openai"
     assert messages(tmp_path, row) == [ONE]
 
 

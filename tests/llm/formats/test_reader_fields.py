@@ -11,16 +11,16 @@ from llm.errors import ConfigError, DataError, Place, RecordError
 from llm.formats.conversation import ImageRef, Message
 from llm.formats.readers import (
     READERS,
-    describe,
     detect,
+    format_mismatch,
+    guess_format,
     image_folder,
-    likeliest,
-    raw_rows,
     read,
     read_pairs,
     record_of,
-    records,
-    stray,
+    source_format,
+    source_records,
+    source_rows,
 )
 from llm.formats.row_files import RawRow, Record, data_files, kind, read_rows
 from tests.llm.rows import ONE, TURNS, Json, bot, messages, source, system, user
@@ -317,17 +317,17 @@ FITS: list[tuple[Json, str]] = [
 
 @pytest.mark.parametrize(("row", "name"), FITS)
 def test_which_format_a_row_has(row: Json, name: str) -> None:
-    """The first that fits; `detect`, `likeliest` and `stray` agree about it."""
+    """The first that fits; `detect`, `guess_format` and `format_mismatch` agree about it."""
     found = [reader for reader in READERS if READERS[reader].fits(row)]
     assert (found or [""])[0] == name
     record = Record(Place("a"), row, name)
     if name:
         assert detect([(Place("a"), row)]) == (name, f"the only row has {READERS[name].shape}")
-        assert likeliest(Source(path="a"), [row]) == name and stray(record) is None
+        assert guess_format(Source(path="a"), [row]) == name and format_mismatch(record) is None
         return
     with pytest.raises(RecordError, match="no known format has the keys"):
         detect([(Place("a"), row)])
-    assert stray(record) is not None
+    assert format_mismatch(record) is not None
 
 
 def test_formats_that_are_named_or_not_used() -> None:
@@ -338,8 +338,8 @@ def test_formats_that_are_named_or_not_used() -> None:
 def test_the_likeliest_of_rows_of_which_some_are_broken() -> None:
     auto = Source(path="a")
     one, other = {"text": "x"}, {"prompt": "Q", "response": "A"}
-    assert likeliest(auto, [one, other, other, 3, None]) == "tiny_codes"
-    assert likeliest(auto, [other, one]) == "tiny_codes", "the first in the table of equals"
+    assert guess_format(auto, [one, other, other, 3, None]) == "tiny_codes"
+    assert guess_format(auto, [other, one]) == "tiny_codes", "the first in the table of equals"
     for key, name in (
         ("conversations", "llava"),
         ("messages", "openai"),
@@ -348,22 +348,22 @@ def test_the_likeliest_of_rows_of_which_some_are_broken() -> None:
         ("instruction", "alpaca"),
         ("text", "text"),
     ):
-        assert likeliest(auto, [{"x": 1}, {key: None}]) == name
-    assert likeliest(auto, [{"text": None}, {"messages": 3}]) == "openai", "the first in the list of keys"
-    assert likeliest(auto, [{"x": 1}]) == likeliest(auto, ["text"]) == likeliest(auto, []) == ""
-    assert likeliest(Source(path="a", format="sql"), []) == "sql"
-    assert likeliest(Source(path="a", columns={"text": "t"}), []) == "columns"
+        assert guess_format(auto, [{"x": 1}, {key: None}]) == name
+    assert guess_format(auto, [{"text": None}, {"messages": 3}]) == "openai", "the first in the list of keys"
+    assert guess_format(auto, [{"x": 1}]) == guess_format(auto, ["text"]) == guess_format(auto, []) == ""
+    assert guess_format(Source(path="a", format="sql"), []) == "sql"
+    assert guess_format(Source(path="a", columns={"text": "t"}), []) == "columns"
     with pytest.raises(ConfigError, match="format: x is not read"):
-        likeliest(Source(path="a", format="x"), [])
+        guess_format(Source(path="a", format="x"), [])
 
 
 def test_a_row_of_another_format_is_told_from_one_of_none() -> None:
     known = Record(Place("a", 3), {"text": "x"}, "sql")
-    error = stray(known)
+    error = format_mismatch(known)
     assert error is not None and error.code == "format-mixed" and error.place == Place("a", 3)
     assert error.found == "keys text, while the rows before it are sql"
-    assert stray(Record(Place("a"), {"x": 1}, "sql")) is None, "its own reader says what is wrong with it"
-    none = stray(Record(Place("a"), {}, ""))
+    assert format_mismatch(Record(Place("a"), {"x": 1}, "sql")) is None, "its own reader says what is wrong with it"
+    none = format_mismatch(Record(Place("a"), {}, ""))
     assert none is not None and (none.code, none.found) == ("format-unknown", "no known format has the keys none")
 
 
@@ -410,7 +410,7 @@ def test_a_record_is_made_of_its_source(tmp_path: Path) -> None:
 
 def test_records_pairs_and_raw_rows_of_a_file(tmp_path: Path) -> None:
     given = source(tmp_path, {"prompt": "Q", "chosen": "A", "rejected": "B", "id": "x"}, {"chosen": 1, "rejected": 2})
-    assert [(one.format, one.place.line, one.place.id) for one in records(given, tmp_path)] == [
+    assert [(one.format, one.place.line, one.place.id) for one in source_records(given, tmp_path)] == [
         ("preference", 1, "x"),
         ("preference", 2, ""),
     ]
@@ -419,7 +419,7 @@ def test_records_pairs_and_raw_rows_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="chosen: is a number"):
         next(pairs)
     (tmp_path / "rows.jsonl").write_text('{"text": "x"}\n{"te\n3\n')
-    raw = list(raw_rows(given, tmp_path))
+    raw = list(source_rows(given, tmp_path))
     assert [(row.place.line, row.value, row.text, row.error is None) for row in raw] == [
         (1, {"text": "x"}, '{"text": "x"}', True),
         (2, None, '{"te', False),
@@ -439,10 +439,10 @@ def test_unanswered_rows_alone_are_no_source(tmp_path: Path, caplog: pytest.LogC
 def test_a_source_that_is_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "x.jsonl").write_text('{"text": "x"}')
-    assert describe(Source(path="~/x.jsonl"), Path("/none"))[0] == "text"
+    assert source_format(Source(path="~/x.jsonl"), Path("/none"))[0] == "text"
     for path in (" ", "x.JSONL", "gone/x.csv"):
         with pytest.raises(ConfigError, match="there is no such file or folder"):
-            list(raw_rows(Source(path=path), tmp_path))
+            list(source_rows(Source(path=path), tmp_path))
 
 
 # Records --------------------------------------------------------------------------------------------------------------
@@ -553,9 +553,9 @@ def test_which_files_of_a_folder_are_data(tmp_path: Path) -> None:
 
 
 def rows_of(path: Path) -> list[RawRow]:
-    from llm.formats.row_files import each_row
+    from llm.formats.row_files import raw_rows
 
-    return list(each_row(path))
+    return list(raw_rows(path))
 
 
 def test_rows_of_a_table_go_on_behind_broken_ones(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place, RecordError
 from llm.formats.conversation import ImageRef, Message
-from llm.formats.readers import READERS, SEEN, describe, detect, read
+from llm.formats.readers import READERS, SEEN, detect, read, source_format
 from tests.llm.rows import ONE, TURNS, Json, bot, messages, refusal, source, system, user
 
 MOSS: Json = {
@@ -116,7 +116,7 @@ def test_a_row_means_what_its_makers_meant(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name][2]])
 def test_auto_finds_the_format_and_says_why(tmp_path: Path, name: str) -> None:
     row, meaning, _ = FORMATS[name]
-    found, reason = describe(source(tmp_path, row, row), tmp_path)
+    found, reason = source_format(source(tmp_path, row, row), tmp_path)
     assert (found, reason) == (name, f"the first 2 rows have {READERS[name].shape}")
     assert messages(tmp_path, row) == [meaning]
 
@@ -132,13 +132,16 @@ def test_second_releases_of_law_and_wizardlm(tmp_path: Path) -> None:
 
 def test_auto_takes_the_format_that_all_rows_fit(tmp_path: Path) -> None:
     rows = [{"text": "### Human: Q### Assistant: A"}, {"text": "plain"}]
-    assert describe(source(tmp_path, *rows), tmp_path)[0] == "text"
-    assert describe(source(tmp_path, rows[0]), tmp_path) == ("oasst1", "the only row has " + READERS["oasst1"].shape)
+    assert source_format(source(tmp_path, *rows), tmp_path)[0] == "text"
+    assert source_format(source(tmp_path, rows[0]), tmp_path) == (
+        "oasst1",
+        "the only row has " + READERS["oasst1"].shape,
+    )
 
 
 def test_auto_refuses_a_mixture_at_the_row_where_it_begins(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="rows before it are llava") as caught:
-        describe(source(tmp_path, {"conversations": TURNS}, {"instruction": "Q", "output": "A"}), tmp_path)
+        source_format(source(tmp_path, {"conversations": TURNS}, {"instruction": "Q", "output": "A"}), tmp_path)
     assert caught.value.place.line == 2
 
 
@@ -161,16 +164,16 @@ def test_auto_looks_at_the_first_rows_alone(tmp_path: Path) -> None:
     late = source(tmp_path, *[{"text": "x"}] * SEEN)
     with (tmp_path / late.path).open("a") as file:
         file.write("broken\n")
-    assert describe(late, tmp_path)[0] == "text"
+    assert source_format(late, tmp_path)[0] == "text"
     with pytest.raises(RecordError, match="JSON: broken at line 101 column 1") as caught:
         list(read(late, tmp_path))
     assert caught.value.place.line == SEEN + 1
 
 
 def test_a_named_format_is_the_recipes_word(tmp_path: Path) -> None:
-    assert describe(source(tmp_path, {}, format="sql"), tmp_path) == ("sql", "the recipe names it")
+    assert source_format(source(tmp_path, {}, format="sql"), tmp_path) == ("sql", "the recipe names it")
     with pytest.raises(ConfigError, match=r"format: sqll is not read\. Known are auto, preference"):
-        describe(source(tmp_path, {}, format="sqll"), tmp_path)
+        source_format(source(tmp_path, {}, format="sqll"), tmp_path)
     row: Json = {"question": "Q", "answer": "A"}
     assert "context: is missing. The source is read as sql" in refusal(tmp_path, row, format="sql")
 
@@ -255,7 +258,7 @@ def test_a_mistyped_path_never_asks_the_hub(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "data").mkdir()
     monkeypatch.setattr(datasets, "load_dataset", lambda *given, **more: pytest.fail("asked the hub"))
     with pytest.raises(ConfigError, match="no such file or folder"):
-        describe(Source(path=path), tmp_path)
+        source_format(Source(path=path), tmp_path)
 
 
 def test_a_hub_data_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,10 +290,10 @@ def test_what_the_hub_cannot_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(DataError, match=r"org/name: the hub gave no split 'train'.*doesn't exist.*no such local file"):
-        describe(Source(path="org/name"), tmp_path)
+        source_format(Source(path="org/name"), tmp_path)
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=r"pip install 'eyegraft\[hub\]'"):
-        describe(Source(path="org/name"), tmp_path)
+        source_format(Source(path="org/name"), tmp_path)
 
 
 def test_reading_loads_no_framework(tmp_path: Path) -> None:

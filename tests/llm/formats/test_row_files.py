@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from llm.errors import DataError, Place, RecordError
 from llm.formats import json_stream as json_module
 from llm.formats.json_rows import json_rows
-from llm.formats.json_stream import Tape
+from llm.formats.json_stream import JsonStream
 from llm.formats.row_files import PARQUET_BATCH, Record, data_files, read_rows
 
 
@@ -167,14 +167,14 @@ def test_a_typo_at_the_start_does_not_read_the_file(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(json_module, "CHUNK", 100)
     file = _Counting('{"a": 1,}' + " " * 100_000)
     with pytest.raises(RecordError):
-        Tape("a", file).value()
+        JsonStream("a", file).value()
     assert 0 < file.tell() < 1000
 
 
 def test_a_long_record_is_read_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_module, "CHUNK", 100)
     file = _Counting(json.dumps("x" * 1_000_000))
-    assert Tape("a", file).value() == "x" * 1_000_000
+    assert JsonStream("a", file).value() == "x" * 1_000_000
     assert file.reads < 25  # 100 * 2^14 > a million
 
 

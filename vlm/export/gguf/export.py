@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from llm.chat.chat_model import ChatModel
 from llm.errors import ConfigError, ModelError
 from llm.files.folder_replacement import UNNAMED, Origin
-from llm.formats.conversation import ImageRef, Message, Part
+from llm.formats.conversation import ImageRef, Message, MessagePart
 from llm.log import logger
 from llm.model.hf_export import dense_state, logits, proving, write_and_prove
 from vlm.export.gguf.file import write_tensors, writer
@@ -171,7 +171,7 @@ def _messages(turns: tuple[str, ...], picture: bytes = b"") -> tuple[Message, ..
     """Questions and answers in turn; the picture stands in the first question."""
     messages = []
     for number, text in enumerate(turns):
-        parts: tuple[Part, ...] = (ImageRef(data=picture), text) if picture and number == 0 else (text,)
+        parts: tuple[MessagePart, ...] = (ImageRef(data=picture), text) if picture and number == 0 else (text,)
         messages.append(Message("assistant" if number % 2 else "user", parts))
     return tuple(messages)
 

@@ -2,7 +2,7 @@
 
 import json
 
-from llm.encoding.chat_template import Template
+from llm.encoding.chat_template import ChatTemplate
 from llm.encoding.encoder import Encoder
 from llm.errors import ConfigError
 
@@ -27,7 +27,7 @@ def modelfile(encoder: Encoder, files: list[str]) -> str:
     return "\n".join([*lines, "PARAMETER temperature 0", ""])  # as `eyegraft chat` answers
 
 
-def go_template(template: Template, sees: bool) -> str:
+def go_template(template: ChatTemplate, sees: bool) -> str:
     """What stands between two turns depends on their roles alone: one branch for each pair that can follow.
 
     White space at the edges of a text stays, also where the chat template strips it: Ollama's language cannot.

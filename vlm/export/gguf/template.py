@@ -25,6 +25,6 @@ def llama_cpp_jinja(encoder: Encoder) -> str:
     Some templates open a new answer shorter than they write an old one (Qwen3: without its empty thoughts); training
     saw the latter, so its rest is put behind.
     """
-    rest = json.dumps(encoder.template.opening_rest, ensure_ascii=False)
+    rest = json.dumps(encoder.template.generation_prompt_suffix, ensure_ascii=False)
     behind = "{%- if add_generation_prompt -%}{{- " + rest + " -}}{%- endif -%}" if rest != '""' else ""
     return ("" if encoder.image_id is None else _LINES) + encoder.template.jinja + behind
