@@ -58,7 +58,7 @@ class Run:
 
 
 def main() -> None:
-    """Run, print and write; or write the README's table of what was measured."""
+    """Run, print and write; or write the tables of docs/benchmarks/speed.md from what was measured."""
     asked = argparse.ArgumentParser(prog="make bench")
     asked.add_argument("--works", nargs="+", default=list(WORKS), choices=WORKS)
     asked.add_argument("--towers", nargs="+", default=list(TOWERS), choices=TOWERS)

@@ -1,4 +1,4 @@
-"""The README's table, made of the result files: no figure is typed by hand."""
+"""The table of docs/benchmarks/speed.md, made of the result files: no figure is typed by hand."""
 
 import json
 from pathlib import Path

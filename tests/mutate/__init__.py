@@ -1,1 +1,1 @@
-"""Faults planted into the core, and whether a test sees them: `make mutate`, docs/mutation.md."""
+"""Faults planted into the core, and whether a test sees them: `make mutate`, docs/benchmarks/mutation.md."""

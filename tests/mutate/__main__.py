@@ -7,8 +7,8 @@
 
 What was tried is kept in .mutate/tried.jsonl and taken up again after an interruption. A mutant that was killed is
 not tried again while its module is as it was; one that survived is, once tests were traced anew. The result is
-benchmarks/results/mutation.json and the table in docs/mutation.md; the status is 1 if a survivor has no reason in
-tests/mutate/equal.yaml.
+benchmarks/results/mutation.json and the table in docs/benchmarks/mutation.md; the status is 1 if a survivor has no
+reason in tests/mutate/equal.yaml.
 """
 
 import argparse

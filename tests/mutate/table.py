@@ -1,4 +1,4 @@
-"""The result as benchmarks/results/mutation.json and as the table of docs/mutation.md."""
+"""The result as benchmarks/results/mutation.json and as the table of docs/benchmarks/mutation.md."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from tests.mutate import scope
 from tests.soak.table import machine, revision
 
 RESULTS = Path("benchmarks/results/mutation.json")
-PAGE = Path("docs/mutation.md")
+PAGE = Path("docs/benchmarks/mutation.md")
 REASONS = Path("tests/mutate/equal.yaml")
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 KEPT = ("name", "path", "line", "scope", "kind", "before", "after", "status", "seconds", "tests")

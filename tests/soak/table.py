@@ -1,4 +1,4 @@
-"""The soak's results as a document and as a Markdown table for docs/survival.md."""
+"""The soak's results as a document and as a Markdown table for docs/benchmarks/survival.md."""
 
 import os
 import platform

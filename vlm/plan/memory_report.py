@@ -13,8 +13,8 @@ from vlm.model.meta_model import meta_model, meta_tower
 from vlm.plan.device import GIB, Device, Speed
 from vlm.plan.worst_pack import Pack, longest, packs_a_step, picture_pack, text_pack, without_pictures
 
-# What a process holds beside its tensors (docs/plan.md, "What is measured"). CPU: a run of a model of 3 million
-# parameters. Card: CUDA's context, kernels and workspaces, an assumption; no card was at hand.
+# What a process holds beside its tensors (docs/benchmarks/plan.md, "What is measured"). CPU: a run of a model of 3
+# million parameters. Card: CUDA's context, kernels and workspaces, an assumption; no card was at hand.
 PROCESS: dict[Kind, int] = {"cpu": int(0.90 * GIB), "card": int(0.75 * GIB)}
 # What malloc keeps free between live blocks, and oneDNN its kernels in: the mean of nine shapes of 1.6 to 3.8 GiB (0.05
 # to 0.37), and no more than twice the blocks that come and go.

@@ -250,7 +250,7 @@ class Products(TorchDispatchMode):
 
 @pytest.mark.parametrize(("device", "rows"), [("cpu", 256), ("cuda", 2730)])
 def test_chunks_are_24_mib_of_logits_and_256_on_a_card(device: str, rows: int) -> None:
-    """For SmolLM2's vocabulary in bf16; a CPU's size is the one that docs/speed.md measured."""
+    """For SmolLM2's vocabulary in bf16; a CPU's size is the one that docs/benchmarks/speed.md measured."""
     head = nn.Linear(1, 49_152, bias=False, dtype=torch.bfloat16, device="meta")
     loss = HeadLoss()
     loss.device = device

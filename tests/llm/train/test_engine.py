@@ -122,7 +122,7 @@ def test_runs_are_as_long_as_the_bucket_allows(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_128_mib_are_summed_at_once() -> None:
-    """The memory that docs/parallel.md counts beside the gradients, in fp32."""
+    """The memory that docs/benchmarks/parallel.md counts beside the gradients, in fp32."""
     assert 4 * module.BUCKET == 128 * 2**20
 
 

@@ -1,4 +1,4 @@
-"""The plan against really built models and real steps, on tiny ones; docs/plan.md has the larger shapes."""
+"""The plan against really built models and real steps, on tiny ones; docs/benchmarks/plan.md has the larger shapes."""
 
 import json
 from collections.abc import Iterator

@@ -1,0 +1,15 @@
+"""mkdocs hooks: a page's line `<!-- generate: NAME -->` is replaced by that part, in either language."""
+
+import re
+
+from docs.generate.commands import commands
+from docs.generate.recipe_keys import recipe_keys
+from docs.generate.rooms import table
+
+PARTS = {"commands": commands, "recipe keys": recipe_keys, "rooms": table}
+MARK = re.compile(r"^<!-- generate: (.+) -->$", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """The page with its generated parts; KeyError for a part that does not exist."""
+    return MARK.sub(lambda mark: PARTS[mark[1]](), markdown)

@@ -1,0 +1,1 @@
+"""The documentation: complete in both languages, built strictly, its commands run."""
