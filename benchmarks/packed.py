@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.data.bin_packing import Budget, at_least, at_least_l2
+from llm.data.bin_packing import PackBudget, at_least, at_least_l2
 from llm.data.packing import epoch_order, plan_packs
 
 
 def fullness(tokens: NDArray[np.int64], budget: int) -> dict[str, Any]:
     """Plan an epoch of samples that share nothing, and rate it."""
     order, none = epoch_order(np.ones(len(tokens)), 0, 0), np.zeros(len(tokens), np.int64)
-    plan = plan_packs(tokens, none, Budget(budget, 1), batch=128, order=order, mode="fill")
+    plan = plan_packs(tokens, none, PackBudget(budget, 1), batch=128, order=order, mode="fill")
     return rated(tokens, budget, sum(map(len, plan.steps)))
 
 

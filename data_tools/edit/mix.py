@@ -14,7 +14,7 @@ from data_tools.rows.image_root import common_root, image_files, rebase_images
 from data_tools.rows.row_output import check_output, row_writer
 from llm.config.schema import Source
 from llm.data.bin_packing import Indices
-from llm.data.memmap_columns import Columns, Texts
+from llm.data.memmap_columns import ColumnWriter, TextColumn
 from llm.data.packing import epoch_order
 from llm.errors import ConfigError, DataError, Place, RecordError, RunError
 from llm.formats.readers import image_folder, source_format, source_records
@@ -80,7 +80,7 @@ def mix(sources: Sequence[Source], out: Path, seed: int = 0, size: int = 0) -> M
         order = sized_order(counts, weights, size, seed) if size else weighted_order(counts, weights, seed)
         if not len(order):
             raise DataError(f"{out}: no row was drawn at these weights. Raise them, or give --size")
-        rows = Texts(Path(folder), "rows")
+        rows = TextColumn(Path(folder), "rows")
         with row_writer(out, files) as write:
             for index in order.tolist():
                 write(*_unpacked(rows[index]))
@@ -136,11 +136,11 @@ def _store(folder: Path, sources: Sequence[Source], root: str) -> tuple[list[int
     Returns how many each source has, and whether any names a picture file.
     """
     counts, named = [0] * len(sources), False
-    with Columns(folder) as columns:
+    with ColumnWriter(folder) as columns:
         for number, source in enumerate(sources):
             for record in source_records(source, Path()):
                 named = named or bool(image_files(record))
-                columns.texts("rows", [_packed(record.place, rebase_images(record, root) if root else record.row)])
+                columns.add_texts("rows", [_packed(record.place, rebase_images(record, root) if root else record.row)])
                 counts[number] += 1
     return counts, named
 

@@ -80,7 +80,7 @@ def _load(corpus: Corpus, pack: NDArray[np.int64], train: TrainConfig) -> int:
     """The tokens of a pack; a prefix that samples share counts once where training folds."""
     if train.fold != "auto":
         return int(corpus.lengths[pack].sum())
-    return sum(unit.tokens for unit in corpus.units(pack, train.pack_tokens))
+    return sum(item.tokens for item in corpus.pack_items(pack, train.pack_tokens))
 
 
 def _share_prefixes(corpus: Corpus) -> bool:

@@ -19,7 +19,7 @@ ONE_IN = 1000  # records that may be left out; a single one always may
 Entry = tuple[int, int, str]  # a record's index, the step it is left out from, why
 
 
-class Quarantine:
+class BadRecords:
     """The bad records of one corpus. `look` raises ImageError for a picture that cannot be read; `stop` lets none be.
 
     The loader's thread adds to it while the loop saves it.
@@ -30,18 +30,18 @@ class Quarantine:
         self._entries: dict[int, Entry] = {}
         self._lock = threading.Lock()
 
-    def rest(self, indices: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+    def usable(self, indices: NDArray[np.int64], step: int) -> NDArray[np.int64]:
         """Those of a pack that step `step` trains on."""
         with self._lock:
             out = [index for index, since, _ in self._entries.values() if since <= step]
         return indices[~np.isin(indices, out)] if out else indices
 
-    def look(self, indices: NDArray[np.int64], step: int) -> None:
+    def check(self, indices: NDArray[np.int64], step: int) -> None:
         """Read every picture of these records; leave the bad records out from `step` on.
 
         Raises ImageError naming record and file when the run is to stop at once, DataError when too many are bad.
         """
-        wanted = self.rest(indices, step).tolist()
+        wanted = self.usable(indices, step).tolist()
         reasons = {path: self._fault(path) for path in {path for index in wanted for path in self.corpus.images[index]}}
         bad = {index: reason for index in wanted for path in self.corpus.images[index] if (reason := reasons[path])}
         if bad and self.stop:
@@ -60,12 +60,12 @@ class Quarantine:
         with self._lock:
             return sorted(self._entries.values())
 
-    def load(self, state: Sequence[Sequence[int | str]]) -> None:
+    def restore(self, state: Sequence[Sequence[int | str]]) -> None:
         """Go on from `state()`."""
         with self._lock:
             self._entries = {int(index): (int(index), int(step), str(why)) for index, step, why in state}
 
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """One line a record: where it stands, since when it is left out, and why."""
         return [f"{self.corpus.places[index]}: left out from step {step}: {why}" for index, step, why in self.state()]
 
@@ -79,7 +79,7 @@ class Quarantine:
     def _refuse_many(self) -> None:
         most = max(1, len(self.corpus) // ONE_IN)
         if len(self._entries) > most:
-            lines = "\n  ".join(self.told()[:10])
+            lines = "\n  ".join(self.lines()[:10])
             raise DataError(
                 f"{len(self._entries)} of {len(self.corpus)} records have bad pictures, more than the {most} that "
                 f"data.on_bad_image: quarantine leaves out (one in {ONE_IN}). Mend the files and run the same command "

@@ -12,7 +12,7 @@ from llm.encoding.encoder import IGNORED
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
+class BatchShard:
     """R rows of a pack, padded with rows that nobody sees. K of the pack's targets; here there may be none."""
 
     input_ids: Tensor  # [1, R]
@@ -27,11 +27,11 @@ class Shard:
         """Rows of the whole pack."""
         return self.attention.total
 
-    def muted(self) -> "Shard":
+    def muted(self) -> "BatchShard":
         """The same rows with nothing to learn."""
         return replace(self, targets=torch.full_like(self.targets, IGNORED))
 
-    def to(self, device: torch.device) -> "Shard":
+    def to(self, device: torch.device) -> "BatchShard":
         """The same rows on another device."""
         return replace(
             self,
@@ -43,12 +43,12 @@ class Shard:
         )
 
 
-def cut(batch: PackedBatch, ranks: int, rank: int) -> Shard:
+def shard_batch(batch: PackedBatch, ranks: int, rank: int) -> BatchShard:
     """The rows of process `rank` of `ranks`."""
     rows = -(-batch.tokens // ranks)
     first, missing = rank * rows, ranks * rows - batch.tokens
     mine = (batch.target_rows >= first) & (batch.target_rows < first + rows)
-    return Shard(
+    return BatchShard(
         input_ids=pad(batch.input_ids, (0, missing))[:, first : first + rows],
         position_ids=pad(batch.position_ids, (0, missing))[:, first : first + rows],
         target_rows=batch.target_rows[mine] - first,

@@ -15,14 +15,14 @@ CLOSE = 0.99  # of the bound: no better plan is looked for
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class PackBudget:
     """What one forward pass may hold."""
 
     tokens: int
     images: int
 
 
-def balance(tokens: list[int], images: list[int], budget: Budget, count: int) -> list[list[int]] | None:
+def balance(tokens: list[int], images: list[int], budget: PackBudget, count: int) -> list[list[int]] | None:
     """Assign longest first to the lightest of `count` packs; None when one does not fit or a pack stays empty.
 
     Longest-processing-time assignment (Graham 1969): the heaviest pack is at most 4/3 of the best possible one.
@@ -46,7 +46,7 @@ def balance(tokens: list[int], images: list[int], budget: Budget, count: int) ->
     return packs if all(packs) else None
 
 
-def best_fit(tokens: Indices, images: Indices, budget: Budget) -> list[Indices]:
+def best_fit(tokens: Indices, images: Indices, budget: PackBudget) -> list[Indices]:
     """Best-fit decreasing: each, longest first, goes to the fullest pack that still has room. Indices of `tokens`.
 
     Where pictures can never be what fills a pack, all of one length are placed at once, with the same loads; and where
@@ -132,7 +132,7 @@ def _fullest(left: dict[int, int], budget: int) -> dict[int, int]:
     return chosen
 
 
-def one_by_one(tokens: Indices, images: Indices, longest_first: Indices, budget: Budget) -> list[Indices]:
+def one_by_one(tokens: Indices, images: Indices, longest_first: Indices, budget: PackBudget) -> list[Indices]:
     """Best-fit decreasing as it is written down."""
     packs: list[list[int]] = []
     held: list[int] = []

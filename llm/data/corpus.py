@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from llm.config.schema import DataConfig, Source
 from llm.data.corpus_writer import CorpusWriter, hash64
-from llm.data.memmap_columns import Groups, Texts, numbers
-from llm.data.packing import Unit
+from llm.data.memmap_columns import TextColumn, TextListColumn, read_numbers
+from llm.data.packing import PackItem
 from llm.data.prefix_sharing import group_by_key, shared_lengths
 from llm.encoding.encoder import Encoder, Sample
 from llm.formats.conversation import ImageRef
@@ -56,8 +56,8 @@ class Corpus:
     targets: NDArray[np.int64]  # [n], supervised tokens
     shares: NDArray[np.int64]  # [n], equal where samples may share a prefix (see llm.data.prefix_sharing.prefix_key)
     keys: NDArray[np.uint64]  # [n], of the first image or of the text; what is held out is drawn by it
-    images: Groups
-    places: Texts
+    images: TextListColumn
+    places: TextColumn
     dropped: list[str]  # places of records left out as too long
     sources: list[str]  # one line a source: path, format and why
     key: str
@@ -89,23 +89,23 @@ class Corpus:
             found.update(np.ascontiguousarray(array).data)
         return found.hexdigest()[:24]
 
-    def units(self, indices: NDArray[np.int64], budget: int) -> list[Unit]:
+    def pack_items(self, indices: NDArray[np.int64], budget: int) -> list[PackItem]:
         """The samples of one step as what a pack holds whole: groups that share a prefix, and single samples.
 
         A group that would exceed `budget` rows is cut into several.
         """
         rows = (self.offsets[indices + 1] - self.offsets[indices]).tolist()
         pictures = (self.images.offsets[indices + 1] - self.images.offsets[indices]).tolist()
-        units: list[Unit] = []
+        items: list[PackItem] = []
         for group in group_by_key(self.shares[indices].tolist()):
             at = group[0]
             if len(group) == 1:
-                units.append(Unit(indices[at : at + 1], rows[at], pictures[at]))
+                items.append(PackItem(indices[at : at + 1], rows[at], pictures[at]))
             else:
-                units += self._units(indices[group], pictures[at], budget)
-        return units
+                items += self._cut_to_budget(indices[group], pictures[at], budget)
+        return items
 
-    def _units(self, members: NDArray[np.int64], pictures: int, budget: int) -> Iterator[Unit]:
+    def _cut_to_budget(self, members: NDArray[np.int64], pictures: int, budget: int) -> Iterator[PackItem]:
         start = 0
         while start < len(members):
             lengths = shared_lengths(self.sample(index) for index in members[start:].tolist())
@@ -114,7 +114,7 @@ class Corpus:
                 if more > budget:
                     break
                 rows, end = more, end + 1
-            yield Unit(members[start:end], rows, pictures)
+            yield PackItem(members[start:end], rows, pictures)
             start = end
 
 
@@ -174,11 +174,11 @@ def _write(
             for conversation in read(source, base):
                 writer.add(source, conversation)
     if check_image is not None:
-        _check_images(Texts(folder, "images"), check_image, folder, final)
+        _check_images(TextColumn(folder, "images"), check_image, folder, final)
     writer.seal()
 
 
-def _check_images(paths: Texts, check_image: CheckImage, folder: Path, final: Path) -> None:
+def _check_images(paths: TextColumn, check_image: CheckImage, folder: Path, final: Path) -> None:
     """Every distinct image once; those that are still to be renamed with `folder` are found where they are now."""
     seen: set[bytes] = set()
 
@@ -196,9 +196,9 @@ def _check_images(paths: Texts, check_image: CheckImage, folder: Path, final: Pa
 def open_corpus(folder: Path) -> Corpus:
     """What a `CorpusWriter` left in a folder, mapped."""
     document = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-    arrays: dict[str, Any] = {name: numbers(folder, name, dtype) for name, dtype in NUMBERS.items()}
-    images = Groups(Texts(folder, "images"), arrays.pop("image_offsets"))
-    return Corpus(**arrays, **document, images=images, places=Texts(folder, "places"), key=folder.name)
+    arrays: dict[str, Any] = {name: read_numbers(folder, name, dtype) for name, dtype in NUMBERS.items()}
+    images = TextListColumn(TextColumn(folder, "images"), arrays.pop("image_offsets"))
+    return Corpus(**arrays, **document, images=images, places=TextColumn(folder, "places"), key=folder.name)
 
 
 def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

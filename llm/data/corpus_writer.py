@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from llm.config.schema import DataConfig, Source
-from llm.data.memmap_columns import Columns
+from llm.data.memmap_columns import ColumnWriter
 from llm.data.prefix_sharing import prefix_key, share_one_prefix
 from llm.encoding.encoder import IGNORED, Encoder, Sample
 from llm.errors import DataError, Place, RecordError
@@ -30,10 +30,10 @@ class CorpusWriter:
         self._paths: list[str] = []
         self._folder, self._data, self._encoder, self._base = folder, data, encoder, base
         self._final = (final or folder).resolve()
-        self._columns = Columns(folder)
+        self._columns = ColumnWriter(folder)
         self._ends = dict.fromkeys(ENDS, 0)
         for name in ENDS:
-            self._columns.numbers(name, np.zeros(1, np.int64))
+            self._columns.add_numbers(name, np.zeros(1, np.int64))
 
     def __enter__(self) -> Self:
         return self
@@ -63,9 +63,9 @@ class CorpusWriter:
         for piece in pieces:
             unpacked = _unpack_images(piece, self._folder, self._final)
             append(self._columns, self._ends, unpacked, prefix_key(unpacked, self._encoder.image_id))
-            self._columns.numbers("weights", np.array([source.weight], np.float64))
-            self._columns.numbers("keys", np.array([key], np.uint64))
-            self._columns.texts("places", [str(record.place)])
+            self._columns.add_numbers("weights", np.array([source.weight], np.float64))
+            self._columns.add_numbers("keys", np.array([key], np.uint64))
+            self._columns.add_texts("places", [str(record.place)])
         return len(sample.ids)
 
     def seal(self) -> None:
@@ -91,17 +91,17 @@ def encode(conversation: Conversation, encoder: Encoder, turns: str) -> Sample:
     return share_one_prefix([encoder.encode(question, proof=True) for question in asked], encoder.image_id)
 
 
-def append(columns: Columns, ends: dict[str, int], sample: Sample, share: int) -> None:
+def append(columns: ColumnWriter, ends: dict[str, int], sample: Sample, share: int) -> None:
     """One sample at the end of every column; `ends` counts rows, branches and images so far."""
-    columns.numbers("ids", sample.ids.astype(np.int32))
-    columns.numbers("labels", sample.labels.astype(np.int32))
-    columns.numbers("branches", np.asarray(sample.branches, np.int64))
-    columns.texts("images", (image.path for image in sample.images))
+    columns.add_numbers("ids", sample.ids.astype(np.int32))
+    columns.add_numbers("labels", sample.labels.astype(np.int32))
+    columns.add_numbers("branches", np.asarray(sample.branches, np.int64))
+    columns.add_texts("images", (image.path for image in sample.images))
     for name, count in zip(ENDS, (len(sample.ids), len(sample.branches), len(sample.images)), strict=True):
         ends[name] += count
-        columns.numbers(name, np.array([ends[name]], np.int64))
-    columns.numbers("targets", np.array([(sample.labels != IGNORED).sum()], np.int64))
-    columns.numbers("shares", np.array([share], np.int64))
+        columns.add_numbers(name, np.array([ends[name]], np.int64))
+    columns.add_numbers("targets", np.array([(sample.labels != IGNORED).sum()], np.int64))
+    columns.add_numbers("shares", np.array([share], np.int64))
 
 
 def hash64(content: bytes) -> int:

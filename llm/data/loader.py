@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm.config.schema import TrainConfig
-from llm.data.bad_images import Quarantine
-from llm.data.bin_packing import Budget, Indices
+from llm.data.bad_images import BadRecords
+from llm.data.bin_packing import Indices, PackBudget
 from llm.data.corpus import Corpus
 from llm.data.packing import PackPlan, epoch_order, of_rank, plan_packs
 from llm.errors import DataError, ImageError
@@ -22,7 +22,7 @@ AHEAD = 2  # steps prepared while the model works
 
 
 @dataclass(frozen=True, slots=True)
-class Step(Generic[BatchT]):
+class OptimizerStep(Generic[BatchT]):
     """One optimizer step: this rank's batches, and what all ranks together hold."""
 
     number: int  # counted from 1
@@ -76,12 +76,12 @@ def plan_epoch(corpus: Corpus, order: Indices, train: TrainConfig, world: int = 
     return plan_packs(
         corpus.lengths,
         corpus.image_counts,
-        Budget(train.pack_tokens, train.pack_images),
+        PackBudget(train.pack_tokens, train.pack_images),
         batch=train.batch,
         order=order,
         mode=train.packing,
         world=world,
-        units=partial(corpus.units, budget=train.pack_tokens) if train.fold == "auto" else None,
+        items=partial(corpus.pack_items, budget=train.pack_tokens) if train.fold == "auto" else None,
     )
 
 
@@ -118,15 +118,15 @@ class Loader(Generic[BatchT]):
         make: Callable[[tuple[int, ...]], BatchT],
         mute: Callable[[BatchT], BatchT],
         rank: int = 0,
-        quarantine: Quarantine | None = None,
+        bad_records: BadRecords | None = None,
     ) -> None:
         self.corpus, self.schedule, self.make, self.mute, self.rank = corpus, schedule, make, mute, rank
-        self.quarantine = quarantine
+        self.bad_records = bad_records
 
-    def steps(self, done: int) -> Iterator[Step[BatchT]]:
+    def steps(self, done: int) -> Iterator[OptimizerStep[BatchT]]:
         """The steps behind the first `done`, in order, made ahead by one thread."""
         numbers = range(done, self.schedule.total)
-        waiting: list[Future[Step[BatchT]]] = []
+        waiting: list[Future[OptimizerStep[BatchT]]] = []
         with _beside_the_model() as pool:
             try:
                 for number in numbers:
@@ -144,19 +144,19 @@ class Loader(Generic[BatchT]):
         try:
             return pack, self.make(pack)
         except ImageError:
-            if self.quarantine is None:
+            if self.bad_records is None:
                 raise
-            self.quarantine.look(np.array(pack), 0)
+            self.bad_records.check(np.array(pack), 0)
         (rest,) = self._rest([np.array(pack)], 0)
         left = tuple(map(int, rest))
         return left, self.make(left)
 
-    def _step(self, number: int) -> Step[BatchT]:
+    def _step(self, number: int) -> OptimizerStep[BatchT]:
         epoch, within = self.schedule.locate(number)
         plan = self.schedule.plans[epoch]
         packs, batches = self._packs(plan, within, number + 1)
         everyone = np.concatenate(packs)
-        return Step(
+        return OptimizerStep(
             number=number + 1,
             epoch=epoch + (within + 1) / len(plan),
             batches=batches,
@@ -172,18 +172,18 @@ class Loader(Generic[BatchT]):
         and not the others (or breaks between the look and the reading) stops the run.
         """
         planned = plan.steps[within]
-        if self.quarantine is None or not len(self.corpus.images.texts):
+        if self.bad_records is None or not len(self.corpus.images.texts):
             return list(planned), self._made(planned, plan.world)
-        ahead = plan.world > 1 and not self.quarantine.stop
+        ahead = plan.world > 1 and not self.bad_records.stop
         if ahead:
-            self.quarantine.look(np.concatenate(planned), number)
+            self.bad_records.check(np.concatenate(planned), number)
         try:
             packs = self._rest(planned, number)
             return packs, self._made(packs, plan.world)
         except ImageError:
             if ahead:
                 raise
-            self.quarantine.look(np.concatenate(planned), number)
+            self.bad_records.check(np.concatenate(planned), number)
         packs = self._rest(planned, number)
         return packs, self._made(packs, plan.world)
 
@@ -197,12 +197,12 @@ class Loader(Generic[BatchT]):
         return [*batches, self.mute(self.make((int(packs[0][0]),)))] if idle else batches
 
     def _rest(self, planned: Sequence[Indices], number: int) -> list[Indices]:
-        """The packs without quarantined records; none is empty."""
-        assert self.quarantine is not None
-        packs = [rest for pack in planned if len(rest := self.quarantine.rest(pack, number))]
+        """The packs without records with bad images; none is empty."""
+        assert self.bad_records is not None
+        packs = [rest for pack in planned if len(rest := self.bad_records.usable(pack, number))]
         if not packs:
             raise DataError(
                 f"step {number}: no record is left, the pictures of all turned bad. Mend them, or raise "
-                f"train.batch:\n  " + "\n  ".join(self.quarantine.told())
+                f"train.batch:\n  " + "\n  ".join(self.bad_records.lines())
             )
         return packs

@@ -9,23 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Columns:
+class ColumnWriter:
     """Appends to the files of a folder; the files of one name are one column. Use it in a `with` block."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._files, self._open = folder, dict[str, BinaryIO](), ExitStack()
 
-    def __enter__(self) -> "Columns":
+    def __enter__(self) -> "ColumnWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def numbers(self, name: str, values: NDArray[Any]) -> None:
+    def add_numbers(self, name: str, values: NDArray[Any]) -> None:
         """Append numbers; a column has one dtype, which the reader names."""
         self._file(name).write(np.ascontiguousarray(values).tobytes())
 
-    def texts(self, name: str, values: Iterable[str]) -> None:
+    def add_texts(self, name: str, values: Iterable[str]) -> None:
         """Append texts: their bytes in one file, where each ends in another."""
         data, ends = self._file(f"{name}.text"), self._file(f"{name}.end")
         for value in values:
@@ -38,7 +38,7 @@ class Columns:
         return self._files[name]
 
 
-def numbers(folder: Path, name: str, dtype: type[np.generic]) -> NDArray[Any]:
+def read_numbers(folder: Path, name: str, dtype: type[np.generic]) -> NDArray[Any]:
     """A column of numbers; one that nothing was ever written to is empty."""
     path = folder / name
     if not path.exists() or not path.stat().st_size:
@@ -46,12 +46,12 @@ def numbers(folder: Path, name: str, dtype: type[np.generic]) -> NDArray[Any]:
     return np.asarray(np.memmap(path, dtype, mode="r"))  # a plain view: memmap's own slicing is many times slower
 
 
-class Texts(Sequence[str]):
+class TextColumn(Sequence[str]):
     """A column of texts; each is decoded when it is asked for."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._data = numbers(folder, f"{name}.text", np.uint8)
-        self._ends = numbers(folder, f"{name}.end", np.int64)
+        self._data = read_numbers(folder, f"{name}.text", np.uint8)
+        self._ends = read_numbers(folder, f"{name}.end", np.int64)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -70,10 +70,10 @@ class Texts(Sequence[str]):
         return self._data[start : int(self._ends[index])].tobytes().decode()
 
 
-class Groups(Sequence[list[str]]):
-    """Texts by owner: `[i]` lists those of owner i, which stand from offsets[i] to offsets[i + 1]."""
+class TextListColumn(Sequence[list[str]]):
+    """TextColumn by owner: `[i]` lists those of owner i, which stand from offsets[i] to offsets[i + 1]."""
 
-    def __init__(self, texts: Texts, offsets: NDArray[np.int64]) -> None:
+    def __init__(self, texts: TextColumn, offsets: NDArray[np.int64]) -> None:
         self.texts, self.offsets = texts, offsets
 
     def __len__(self) -> int:

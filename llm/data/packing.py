@@ -11,14 +11,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.data.bin_packing import Budget, Indices, balance, best_fit
+from llm.data.bin_packing import Indices, PackBudget, balance, best_fit
 from llm.errors import ConfigError
 
 _Packs = tuple[Indices, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class PackItem:
     """Samples that one pack holds together, as many rows as they take there, and their pictures."""
 
     members: Indices
@@ -50,39 +50,39 @@ def of_rank(packs: Sequence[Indices], rank: int, world: int) -> tuple[Sequence[I
 def plan_packs(
     tokens: Indices,
     images: Indices,
-    budget: Budget,
+    budget: PackBudget,
     *,
     batch: int,
     order: Indices,
     mode: Literal["flatten", "fill"] = "flatten",
     world: int = 1,
-    units: Callable[[Indices], list[Unit]] | None = None,
+    items: Callable[[Indices], list[PackItem]] | None = None,
 ) -> PackPlan:
     """Plan one epoch over the samples in `order` (indices into `tokens` and `images`).
 
     `flatten`: a step holds the next `batch` samples, split into as few packs as the budgets allow.
     `fill`: packs are filled over the whole epoch by best-fit decreasing; a step holds the number of packs that hold
     about `batch` samples.
-    `units` tells which of `batch` samples stay together and what they cost then; alone otherwise.
+    `items` tells which of `batch` samples stay together and what they cost then; alone otherwise.
 
     Raises ConfigError when a sample exceeds a budget by itself.
     """
     _refuse_oversized(tokens, images, budget)
     if mode == "fill":
-        shared = None if units is None else [unit for chunk in _chunks(order, batch) for unit in units(chunk)]
+        shared = None if items is None else [item for chunk in _chunks(order, batch) for item in items(chunk)]
         costs = (tokens[order], images[order]) if shared is None else _costs(shared)
         return PackPlan(_fill_steps(costs, budget, batch, order, world, shared), world)
     steps = [
         _split_singles(chunk, tokens[chunk].tolist(), images[chunk].tolist(), budget, world)
-        if units is None
-        else _split_step(units(chunk), budget, world)
+        if items is None
+        else _split_step(items(chunk), budget, world)
         for chunk in _chunks(order, batch)
     ]
     return PackPlan(tuple(steps), world)
 
 
-def _costs(units: list[Unit]) -> tuple[Indices, Indices]:
-    return np.array([unit.tokens for unit in units]), np.array([unit.images for unit in units])
+def _costs(items: list[PackItem]) -> tuple[Indices, Indices]:
+    return np.array([item.tokens for item in items]), np.array([item.images for item in items])
 
 
 def epoch_order(
@@ -103,7 +103,7 @@ def epoch_order(
     return order[np.argsort(first[group], kind="stable")]  # each group where its first member came
 
 
-def _refuse_oversized(tokens: Indices, images: Indices, budget: Budget) -> None:
+def _refuse_oversized(tokens: Indices, images: Indices, budget: PackBudget) -> None:
     if len(tokens) and tokens.max() > budget.tokens:
         raise ConfigError(
             f"train.pack_tokens is {budget.tokens}, but a sample has {tokens.max()} tokens. "
@@ -121,29 +121,29 @@ def _chunks(order: Indices, batch: int) -> Iterator[Indices]:
         yield order[start : start + batch]
 
 
-def _split_step(units: list[Unit], budget: Budget, world: int) -> tuple[Indices, ...]:
+def _split_step(items: list[PackItem], budget: PackBudget, world: int) -> tuple[Indices, ...]:
     """The fewest balanced packs, a multiple of `world` where there are samples enough."""
-    tokens, images = [unit.tokens for unit in units], [unit.images for unit in units]
+    tokens, images = [item.tokens for item in items], [item.images for item in items]
     count = _least(sum(tokens), sum(images), budget, world)
-    if count > len(units):  # more ranks than groups: what shares a prefix is shared out
-        units = [Unit(member[None], unit.tokens, unit.images) for unit in units for member in unit.members]
-        tokens, images = [unit.tokens for unit in units], [unit.images for unit in units]
+    if count > len(items):  # more ranks than groups: what shares a prefix is shared out
+        items = [PackItem(member[None], item.tokens, item.images) for item in items for member in item.members]
+        tokens, images = [item.tokens for item in items], [item.images for item in items]
     packs = _fewest(tokens, images, budget, count, world)
-    return tuple(_members(units, pack) for pack in packs)
+    return tuple(_members(items, pack) for pack in packs)
 
 
-def _split_singles(chunk: Indices, tokens: list[int], images: list[int], budget: Budget, world: int) -> _Packs:
+def _split_singles(chunk: Indices, tokens: list[int], images: list[int], budget: PackBudget, world: int) -> _Packs:
     """The same where nothing is shared, without an object a sample: a plan may hold a million."""
     count = _least(sum(tokens), sum(images), budget, world)
     return tuple(chunk[pack] for pack in _fewest(tokens, images, budget, count, world))
 
 
-def _least(tokens: int, images: int, budget: Budget, world: int) -> int:
+def _least(tokens: int, images: int, budget: PackBudget, world: int) -> int:
     need = max(-(-tokens // budget.tokens), -(-images // budget.images), 1)
     return -(-need // world) * world
 
 
-def _fewest(tokens: list[int], images: list[int], budget: Budget, count: int, world: int) -> list[list[int]]:
+def _fewest(tokens: list[int], images: list[int], budget: PackBudget, count: int, world: int) -> list[list[int]]:
     """Balanced packs, `count` or more if they do not fit; a sample each at most."""
     while count <= len(tokens):
         packs = [[*range(len(tokens))]] if count == 1 else balance(tokens, images, budget, count)
@@ -153,16 +153,21 @@ def _fewest(tokens: list[int], images: list[int], budget: Budget, count: int, wo
     return [[index] for index in range(len(tokens))]
 
 
-def _members(units: list[Unit], pack: list[int]) -> Indices:
-    return np.concatenate([units[index].members for index in pack])
+def _members(items: list[PackItem], pack: list[int]) -> Indices:
+    return np.concatenate([items[index].members for index in pack])
 
 
 def _fill_steps(
-    costs: tuple[Indices, Indices], budget: Budget, batch: int, order: Indices, world: int, units: list[Unit] | None
+    costs: tuple[Indices, Indices],
+    budget: PackBudget,
+    batch: int,
+    order: Indices,
+    world: int,
+    items: list[PackItem] | None,
 ) -> tuple[_Packs, ...]:
-    """`costs` are rows and pictures of every unit, or of every sample of `order` where nothing is shared."""
+    """`costs` are rows and pictures of every item, or of every sample of `order` where nothing is shared."""
     found = best_fit(*costs, budget)
-    packs = [order[pack] if units is None else _members(units, pack.tolist()) for pack in found]
+    packs = [order[pack] if items is None else _members(items, pack.tolist()) for pack in found]
     while len(packs) % world:
         widest = max(range(len(packs)), key=lambda index: len(packs[index]))
         if len(packs[widest]) < 2:

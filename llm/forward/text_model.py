@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM, MistralForCausalLM, PreTrainedModel, Qwen2ForCausalLM, Qwen3ForCausalLM
 
 from llm.data.batch import PackedBatch
-from llm.data.batch_shard import Shard
+from llm.data.batch_shard import BatchShard
 from llm.forward.chunked_loss import HeadLoss
 from llm.forward.loss import summed_loss
 from llm.lean.decoder import decode, why_not
@@ -26,7 +26,7 @@ class TextModel(nn.Module):
         self.llm, self.lean = llm, lean
         self.head_loss = HeadLoss(in_chunks)
 
-    def forward(self, batch: PackedBatch | Shard) -> Tensor:
+    def forward(self, batch: PackedBatch | BatchShard) -> Tensor:
         """Summed cross-entropy over the pack's targets, fp32 scalar."""
         if type(self.llm) not in PLAIN_HEADS:
             return summed_loss(self.logits(batch), batch.targets)
@@ -34,7 +34,7 @@ class TextModel(nn.Module):
         loss: Tensor = self.head_loss(self._hidden(batch), whole.lm_head, batch.targets)
         return loss
 
-    def logits(self, batch: PackedBatch | Shard) -> Tensor:
+    def logits(self, batch: PackedBatch | BatchShard) -> Tensor:
         """[K, V]: the LM head runs at target rows only."""
         whole: Any = self.llm
         if type(whole) in PLAIN_HEADS:
@@ -44,7 +44,7 @@ class TextModel(nn.Module):
         logits: Tensor = output.logits[0]
         return logits
 
-    def _hidden(self, batch: PackedBatch | Shard) -> Tensor:
+    def _hidden(self, batch: PackedBatch | BatchShard) -> Tensor:
         """[K, H]: what the head reads, at target rows."""
         body: Any = self.llm.base_model
         if self.lean and not why_not(body):
@@ -54,6 +54,6 @@ class TextModel(nn.Module):
         return rows.index_select(0, batch.target_rows)
 
 
-def position_of(batch: PackedBatch | Shard) -> dict[str, Any]:
+def position_of(batch: PackedBatch | BatchShard) -> dict[str, Any]:
     """Where a pack's rows stand, and what each may see, in transformers' keywords."""
     return {"position_ids": batch.position_ids, "packed": batch.attention, "use_cache": False}

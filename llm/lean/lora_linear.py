@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llm.model.lora import NAME, LoraLinear, dense_weight, is_four_bit
+from llm.model.lora import ADAPTER_NAME, LoraLinear, dense_weight, is_four_bit
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -32,12 +32,12 @@ class Adapter:
     @classmethod
     def of(cls, layer: LoraLinear) -> "Adapter":
         """A view of a layer's adapter for one forward pass and its backward pass."""
-        parts: dict[str, Any] = {"down": layer.lora_A[NAME], "up": layer.lora_B[NAME]}
-        dropout: Any = layer.lora_dropout[NAME]
+        parts: dict[str, Any] = {"down": layer.lora_A[ADAPTER_NAME], "up": layer.lora_B[ADAPTER_NAME]}
+        dropout: Any = layer.lora_dropout[ADAPTER_NAME]
         drop = dropout.p if layer.training and isinstance(dropout, nn.Dropout) else 0.0
         seed = int(torch.randint(2**62, (), device="cpu")) if drop else 0
         factors = {name: part.weight for name, part in parts.items()}
-        return cls(**factors, scale=layer.scaling[NAME], drop=drop, seed=seed)
+        return cls(**factors, scale=layer.scaling[ADAPTER_NAME], drop=drop, seed=seed)
 
     def kept(self, x: Tensor) -> Tensor:
         """Dropout: x without what is dropped, the rest scaled up."""

@@ -25,7 +25,7 @@ from llm.errors import ModelError
 from llm.files.untrusted_json import read_object, read_object_if_there, refuse_oversized
 from llm.model.adapter_files import read_adapter_config
 from llm.model.remote_code import refuse_model_code, refuse_processor_code, refuse_tokenizer_code
-from llm.model.size_limits import Room, refuse_absurd, room_of, within
+from llm.model.size_limits import SizeLimit, enforce, refuse_absurd, size_limit_of
 
 # Loaders call loaders, some without handing on what they were told: with no time to answer, transformers refuses code
 # instead of asking on the terminal whether to run it.
@@ -81,16 +81,20 @@ def load_model(kind: Any, folder: Path, **options: Any) -> Any:  # an Auto class
     config = load_config(folder, kind.__name__)
     if not kind.__name__.startswith("Auto"):
         config = _own_part(kind, config)
-    with within(file, read_object(file), room_of(folder)):
+    with enforce(file, read_object(file), size_limit_of(folder)):
         return kind.from_pretrained(str(folder), config=config, trust_remote_code=False, **options)
 
 
 def model_of_state(
-    kind: type[PreTrainedModel], config: PreTrainedConfig, state: dict[str, Tensor], room: Room | None, **options: Any
+    kind: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    state: dict[str, Tensor],
+    limit: SizeLimit | None,
+    **options: Any,
 ) -> Any:  # a pair with loading info
-    """A model of transformers' own class holding tensors that were read by us from a folder that gives `room`."""
+    """A model of transformers' own class holding tensors that were read by us from a folder that gives `limit`."""
     maker: Any = kind
-    with within(Path("config.json"), config.to_dict(), room):
+    with enforce(Path("config.json"), config.to_dict(), limit):
         return maker.from_pretrained(None, config=config, state_dict=state, trust_remote_code=False, **options)
 
 
@@ -121,7 +125,7 @@ def _sound_settings(folder: Path) -> None:
     """Raise ModelError for JSON files out of bounds and absurd sizes: a tokenizer's loader reads config.json too."""
     refuse_oversized(folder)
     file = folder / "config.json"
-    refuse_absurd(file, read_object_if_there(file), room_of(folder))
+    refuse_absurd(file, read_object_if_there(file), size_limit_of(folder))
 
 
 def _own_part(kind: Any, config: PreTrainedConfig) -> PreTrainedConfig:

@@ -16,11 +16,11 @@ from transformers import PreTrainedModel
 from llm.config.schema import TuneConfig
 from llm.errors import ConfigError
 
-NAME = "default"  # peft's name of an only adapter
+ADAPTER_NAME = "default"  # peft's name of an only adapter
 
 
 @dataclass(frozen=True, slots=True)
-class Adapter:
+class LoraSettings:
     """Low-rank adapters W + alpha / rank * B A (arXiv 2106.09685), on `targets` or on every linear when empty."""
 
     rank: int
@@ -44,19 +44,19 @@ class LoraLinear(PeftLinear):
         plain: Tensor = self.base_layer(x)
         if self.disable_adapters:
             return plain
-        narrow = self.lora_A[NAME](self.lora_dropout[NAME](x)) * self.scaling[NAME]
-        wide: Tensor = self.lora_B[NAME](narrow)
+        narrow = self.lora_A[ADAPTER_NAME](self.lora_dropout[ADAPTER_NAME](x)) * self.scaling[ADAPTER_NAME]
+        wide: Tensor = self.lora_B[ADAPTER_NAME](narrow)
         return plain + wide
 
     def factors(self) -> dict[str, Tensor]:
         """A [rank, in] and B [out, rank] under peft's names."""
-        parts: dict[str, Any] = {"lora_A": self.lora_A[NAME], "lora_B": self.lora_B[NAME]}
+        parts: dict[str, Any] = {"lora_A": self.lora_A[ADAPTER_NAME], "lora_B": self.lora_B[ADAPTER_NAME]}
         return {name: part.weight.detach() for name, part in parts.items()}
 
     def delta(self) -> Tensor:
         """What the adapter adds to the weight, in fp32."""
         factors = self.factors()
-        return self.scaling[NAME] * (factors["lora_B"].float() @ factors["lora_A"].float())
+        return self.scaling[ADAPTER_NAME] * (factors["lora_B"].float() @ factors["lora_A"].float())
 
 
 # What trains ----------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def apply_tuning(llm: PreTrainedModel, tune: TuneConfig) -> list[nn.Parameter]:
         part.requires_grad_(False)
     if tune.kind == "frozen":
         return []
-    return inject_adapter(parts[0], Adapter(tune.rank, tune.alpha, tune.dropout, tune.targets))
+    return inject_adapter(parts[0], LoraSettings(tune.rank, tune.alpha, tune.dropout, tune.targets))
 
 
 def without_embeddings(llm: PreTrainedModel, trained: list[nn.Parameter]) -> list[nn.Parameter]:
@@ -97,13 +97,13 @@ def train_parameters(module: nn.Module) -> list[nn.Parameter]:
     return unique(module.parameters())
 
 
-def inject_adapter(module: nn.Module, adapter: Adapter) -> list[nn.Parameter]:
+def inject_adapter(module: nn.Module, adapter: LoraSettings) -> list[nn.Parameter]:
     """Freeze `module`, put adapters onto linears of its repeated layers in place, return the adapters' parameters.
 
     They come in the dtype that their linear computes in: bf16 adapters on a bf16 or 4-bit base.
     """
     targets = adapter_targets(module, adapter.targets)
-    inject_adapter_in_model(adapter_config(adapter, targets), module, adapter_name=NAME)
+    inject_adapter_in_model(adapter_config(adapter, targets), module, adapter_name=ADAPTER_NAME)
     for _, layer in lora_layers(module):
         dtype = compute_dtype(layer.base_layer)
         layer.lora_A.to(dtype)
@@ -111,7 +111,7 @@ def inject_adapter(module: nn.Module, adapter: Adapter) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
-def adapter_config(adapter: Adapter, targets: tuple[str, ...]) -> LoraConfig:
+def adapter_config(adapter: LoraSettings, targets: tuple[str, ...]) -> LoraConfig:
     """peft's form of an adapter, with our layer in the place of peft's."""
     alpha: Any = int(adapter.alpha) if adapter.alpha == int(adapter.alpha) else adapter.alpha
     config = LoraConfig(
@@ -296,7 +296,7 @@ def save_adapter(
     targets = tune.targets or tuple(last_parts([name for name, _ in layers]))
     if whole is not None:
         targets = tuple(f"{prefix}{name}" for name, _ in layers)
-    config = adapter_config(Adapter(tune.rank, tune.alpha, tune.dropout, tune.targets), targets)
+    config = adapter_config(LoraSettings(tune.rank, tune.alpha, tune.dropout, tune.targets), targets)
     config.base_model_name_or_path = base_name
     config.inference_mode = True
     folder.mkdir(parents=True, exist_ok=True)

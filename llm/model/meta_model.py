@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders, internlm2
 from llm.model.model_folder import CONFIG_FILE, local_folder, read_settings
-from llm.model.size_limits import refuse_absurd, room_of, within
+from llm.model.size_limits import enforce, refuse_absurd, size_limit_of
 
 META = torch.device("meta")
 NF4_BLOCK = 64  # weights that share a scale (QLoRA, arXiv 2305.14314, section 3; bitsandbytes' default)
@@ -32,9 +32,9 @@ def llm_on_meta(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTra
     """
     folder = local_folder(path, (CONFIG_FILE,))
     settings = read_settings(path, folder, weights=False)
-    refuse_absurd(folder / "config.json", settings, room_of(folder))
-    room = within(folder / "config.json", settings, room_of(folder))
-    with as_model_error(f"{path}: config.json gives no causal language model"), META, room:
+    refuse_absurd(folder / "config.json", settings, size_limit_of(folder))
+    limit = enforce(folder / "config.json", settings, size_limit_of(folder))
+    with as_model_error(f"{path}: config.json gives no causal language model"), META, limit:
         config: Any = (
             internlm2.llama_config(settings)
             if settings["model_type"] == internlm2.MODEL_TYPE

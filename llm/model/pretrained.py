@@ -18,7 +18,7 @@ from llm.library_errors import as_model_error
 from llm.model import hf_loaders, internlm2
 from llm.model.meta_model import llm_on_meta
 from llm.model.model_folder import TEXT_FILES, TOKENIZER_FILES, local_folder, read_settings
-from llm.model.size_limits import refuse_absurd, room_of
+from llm.model.size_limits import refuse_absurd, size_limit_of
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -74,10 +74,10 @@ def load_with_report(
     if settings["model_type"] != internlm2.MODEL_TYPE:
         model, report = hf_loaders.load_model(AutoModelForCausalLM, folder, **options)
         return model, report
-    refuse_absurd(folder / "config.json", settings, room_of(folder))
+    refuse_absurd(folder / "config.json", settings, size_limit_of(folder))
     config = internlm2.llama_config(settings)
     state = internlm2.llama_state(folder, config, options["dtype"])
-    model, report = hf_loaders.model_of_state(LlamaForCausalLM, config, state, room_of(folder), **options)
+    model, report = hf_loaders.model_of_state(LlamaForCausalLM, config, state, size_limit_of(folder), **options)
     if (folder / "generation_config.json").is_file():
         model.generation_config = hf_loaders.generation_config(folder)
     return model, report

@@ -31,25 +31,25 @@ MODULES_A_TENSOR, SPARE_MODULES = 16, 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class SizeLimit:
     """What a folder's weights can fill."""
 
     elements: int
     modules: int
 
 
-def room_of(folder: Path) -> Room | None:
-    """The room that the folder's weights give; None for a folder without weights, of which only shapes are read."""
+def size_limit_of(folder: Path) -> SizeLimit | None:
+    """The limit that the folder's weights give; None for a folder without weights, of which only shapes are read."""
     files = [file for pattern in WEIGHT_FILES for file in folder.glob(pattern)]
     if not files:
         return None
     size, tensors = sum(file.stat().st_size for file in files), sum(map(_tensors, files))
-    return Room(ELEMENTS_A_BYTE * size + SPARE, MODULES_A_TENSOR * tensors + SPARE_MODULES)
+    return SizeLimit(ELEMENTS_A_BYTE * size + SPARE, MODULES_A_TENSOR * tensors + SPARE_MODULES)
 
 
-def refuse_absurd(file: Path, settings: Mapping[str, Any], room: Room | None) -> None:
+def refuse_absurd(file: Path, settings: Mapping[str, Any], limit: SizeLimit | None) -> None:
     """Raise ModelError that names the first number of config.json that alone is more, or less, than any model has."""
-    most = room.elements if room else 2**40
+    most = limit.elements if limit else 2**40
     for place, value in walk(settings):
         key = place.rpartition(".")[2] if not place.rpartition(".")[2].isdigit() else place.split(".")[-2]
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -63,16 +63,16 @@ def refuse_absurd(file: Path, settings: Mapping[str, Any], room: Room | None) ->
 
 
 @contextmanager
-def within(file: Path, settings: Mapping[str, Any], room: Room | None) -> Iterator[None]:
-    """Inside, modules that this thread builds must fit `room`; ModelError names the largest numbers of config.json.
+def enforce(file: Path, settings: Mapping[str, Any], limit: SizeLimit | None) -> Iterator[None]:
+    """Inside, modules that this thread builds must fit `limit`; ModelError names the largest numbers of config.json.
 
     torch calls the hooks whenever a tensor or module is given to a module, before it holds any memory of its own:
     transformers builds on the meta device.
     """
-    if room is None:
+    if limit is None:
         yield
         return
-    thread, left = threading.get_ident(), {"elements": room.elements, "modules": room.modules}
+    thread, left = threading.get_ident(), {"elements": limit.elements, "modules": limit.modules}
 
     def take(what: str, count: int) -> None:
         if threading.get_ident() == thread:

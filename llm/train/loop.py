@@ -13,7 +13,7 @@ from torch import Tensor
 
 from llm import distributed
 from llm.config.schema import OptimConfig, TrainConfig
-from llm.data.loader import Loader, Step
+from llm.data.loader import Loader, OptimizerStep
 from llm.errors import RunError, TrainingError
 from llm.train.checkpoint import Progress
 from llm.train.engine import Engine
@@ -103,7 +103,7 @@ def due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _accumulate(callbacks: LoopCallbacks[BatchT], engine: Engine, step: Step[BatchT]) -> Tensor:
+def _accumulate(callbacks: LoopCallbacks[BatchT], engine: Engine, step: OptimizerStep[BatchT]) -> Tensor:
     """Gradients of the mean over the step's targets, however it is cut into batches; returns that mean, fp32."""
     total = torch.zeros(())
     for batch in step.batches:
@@ -123,7 +123,7 @@ def _of_all(loss: Tensor, asked: bool) -> tuple[Tensor, bool]:
 
 
 @contextmanager
-def _named_when_full(callbacks: LoopCallbacks[BatchT], step: Step[BatchT], batch: BatchT) -> Iterator[None]:
+def _named_when_full(callbacks: LoopCallbacks[BatchT], step: OptimizerStep[BatchT], batch: BatchT) -> Iterator[None]:
     """Say which pack did not fit; nothing is made smaller silently, and the weights have not moved."""
     try:
         yield
@@ -136,7 +136,7 @@ def _named_when_full(callbacks: LoopCallbacks[BatchT], step: Step[BatchT], batch
         ) from error
 
 
-def _refuse_infinite(loss: Tensor, norm: Tensor, step: Step[BatchT], callbacks: LoopCallbacks[BatchT]) -> None:
+def _refuse_infinite(loss: Tensor, norm: Tensor, step: OptimizerStep[BatchT], callbacks: LoopCallbacks[BatchT]) -> None:
     if math.isfinite(float(loss)) and math.isfinite(float(norm)):
         return
     names = "\n  ".join(callbacks.name_samples(batch) for batch in step.batches)
@@ -168,7 +168,7 @@ class MetricsWindow:
         self._seconds += seconds
         self._waited += waited
 
-    def row(self, step: Step[BatchT], rate: float) -> dict[str, float | int | str]:
+    def row(self, step: OptimizerStep[BatchT], rate: float) -> dict[str, float | int | str]:
         """The row of metrics.jsonl for these steps."""
         return {
             "kind": "train",

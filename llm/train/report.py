@@ -22,7 +22,7 @@ def write_report(folder: Path, config: RunConfig, data: RunData, progress: Progr
         "stage": config.stage,
         **data.facts,
         "dropped_records": data.train.dropped,
-        "quarantined_records": _quarantined(data),
+        "quarantined_records": _bad_record_lines(data),
         "final_loss": train[-1]["loss"] if train else None,
         "validation_loss": validation[-1]["loss"] if validation else None,
         "tokens_seen": progress.tokens,
@@ -50,6 +50,6 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     return report
 
 
-def _quarantined(data: RunData) -> list[str]:
-    lists = {id(found): found for found in (data.quarantine, data.held_quarantine) if found is not None}
-    return [line for found in lists.values() for line in found.told()]
+def _bad_record_lines(data: RunData) -> list[str]:
+    lists = {id(found): found for found in (data.bad_records, data.held_bad_records) if found is not None}
+    return [line for found in lists.values() for line in found.lines()]

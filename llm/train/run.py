@@ -15,7 +15,7 @@ from llm import distributed
 from llm.attention.varlen_kernels import describe
 from llm.config.schema import Probe, RunConfig, run_folder
 from llm.data.batch import PackedBatch
-from llm.data.batch_shard import Shard
+from llm.data.batch_shard import BatchShard
 from llm.data.corpus import Corpus
 from llm.data.loader import plan_run
 from llm.errors import RunError
@@ -145,12 +145,12 @@ def _tell(data: RunData) -> None:
 
 
 def _names(batch: Any, corpus: Corpus) -> str:
-    text: PackedBatch | Shard = batch if isinstance(batch, PackedBatch | Shard) else batch.text
+    text: PackedBatch | BatchShard = batch if isinstance(batch, PackedBatch | BatchShard) else batch.text
     return "; ".join(corpus.places[index] for index in text.samples)
 
 
 def _shape(batch: Any) -> str:
-    text: PackedBatch | Shard = batch if isinstance(batch, PackedBatch | Shard) else batch.text
+    text: PackedBatch | BatchShard = batch if isinstance(batch, PackedBatch | BatchShard) else batch.text
     pictures = "" if text is batch else f", {batch.pictures} pictures"
     return f"{text.tokens:,} rows ({len(text.samples)} samples{pictures})"
 
@@ -174,7 +174,7 @@ def _save(
     parallel = {"engine": engine.state(), "random": rng_states()}
     weights = trainable_weights(parts.model, parts.saved_buffers, engine)
     if distributed.ranks().first:
-        state = parallel | {"quarantine": data.quarantine_state(), **provenance.state()}
+        state = parallel | {"quarantine": data.bad_records_state(), **provenance.state()}
         save(folder, progress, weights, state, keep)
     distributed.barrier()
 
@@ -185,7 +185,7 @@ def _weights_of(newest: Path, model: nn.Module, provenance: Provenance, data: Ru
     if not anyway:
         provenance.refuse_changed(newest, state)
     if provenance.same_data(state):  # other records have other numbers
-        data.restore_quarantine(state.get("quarantine", {}))
+        data.restore_bad_records(state.get("quarantine", {}))
     load_weights(model, read_weights(newest))
     return state
 
@@ -201,7 +201,7 @@ def _validation_loss(parts: RunParts[BatchT], data: RunData, config: RunConfig) 
     parts.model.eval()
     total, targets = 0.0, 0
     with torch.no_grad():
-        for step in loader_for(parts, corpus, schedule, data.held_quarantine).steps(0):
+        for step in loader_for(parts, corpus, schedule, data.held_bad_records).steps(0):
             total += sum(float(parts.model(batch)) for batch in step.batches)
             targets += step.targets
     total = float(distributed.all_reduce_sum(torch.tensor(total, dtype=torch.float64)))

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from llm import distributed
 from llm.config.schema import RunConfig, Source
-from llm.data.bad_images import Quarantine
+from llm.data.bad_images import BadRecords
 from llm.data.batch import PackedBatch, collate
-from llm.data.batch_shard import cut
+from llm.data.batch_shard import shard_batch
 from llm.data.corpus import Corpus, build_corpus, hold_out
 from llm.data.loader import Loader, Schedule, plan_run
 from llm.data.prefix_sharing import share_prefixes
@@ -31,19 +31,19 @@ class RunData:
     held: NDArray[np.int64]
     schedule: Schedule
     facts: dict[str, Any] = field(default_factory=dict)
-    quarantine: Quarantine | None = None
-    held_quarantine: Quarantine | None = None
+    bad_records: BadRecords | None = None
+    held_bad_records: BadRecords | None = None
 
-    def quarantine_state(self) -> dict[str, Any]:
+    def bad_records_state(self) -> dict[str, Any]:
         """The bad records of both corpora, for a checkpoint."""
-        both = {"train": self.quarantine, "held": self.held_quarantine}
-        return {name: quarantine.state() for name, quarantine in both.items() if quarantine is not None}
+        both = {"train": self.bad_records, "held": self.held_bad_records}
+        return {name: bad_records.state() for name, bad_records in both.items() if bad_records is not None}
 
-    def restore_quarantine(self, state: dict[str, Any]) -> None:
-        """Go on from `quarantine_state()`."""
-        for quarantine, name in ((self.quarantine, "train"), (self.held_quarantine, "held")):
-            if quarantine is not None:
-                quarantine.load(state.get(name, ()))
+    def restore_bad_records(self, state: dict[str, Any]) -> None:
+        """Go on from `bad_records_state()`."""
+        for bad_records, name in ((self.bad_records, "train"), (self.held_bad_records, "held")):
+            if bad_records is not None:
+                bad_records.restore(state.get(name, ()))
 
 
 def cache_folder(config: RunConfig, folder: Path) -> Path:
@@ -76,24 +76,24 @@ def read_run_data(config: RunConfig, parts: RunParts[BatchT], folder: Path, base
         "images": int(train.image_counts[chosen].sum()),
         "steps": schedule.total,
     }
-    quarantine = _quarantine(config, parts, train)
-    held_quarantine = quarantine if held_corpus is train else _quarantine(config, parts, held_corpus)
-    return RunData(train, chosen, held_corpus, held, schedule, facts, quarantine, held_quarantine)
+    bad_records = _bad_records_of(config, parts, train)
+    held_bad_records = bad_records if held_corpus is train else _bad_records_of(config, parts, held_corpus)
+    return RunData(train, chosen, held_corpus, held, schedule, facts, bad_records, held_bad_records)
 
 
-def _quarantine(config: RunConfig, parts: RunParts[BatchT], corpus: Corpus | None) -> Quarantine | None:
+def _bad_records_of(config: RunConfig, parts: RunParts[BatchT], corpus: Corpus | None) -> BadRecords | None:
     if corpus is None or parts.look is None:
         return None
-    return Quarantine(corpus, parts.look, stop=config.data.on_bad_image == "stop")
+    return BadRecords(corpus, parts.look, stop=config.data.on_bad_image == "stop")
 
 
 def training_loader(parts: RunParts[BatchT], data: RunData) -> Loader[BatchT]:
     """The training steps of this process."""
-    return loader_for(parts, data.train, data.schedule, data.quarantine)
+    return loader_for(parts, data.train, data.schedule, data.bad_records)
 
 
 def loader_for(
-    parts: RunParts[BatchT], corpus: Corpus, schedule: Schedule, quarantine: Quarantine | None
+    parts: RunParts[BatchT], corpus: Corpus, schedule: Schedule, bad_records: BadRecords | None
 ) -> Loader[BatchT]:
     """Batches where this process computes; with `parts.sequence`, its rows of the packs it shares with others."""
     device, ranks = distributed.device(), distributed.ranks()
@@ -101,7 +101,7 @@ def loader_for(
     def make(indices: tuple[int, ...]) -> BatchT:
         batch: Any = parts.collate(corpus, indices)
         if parts.sequence > 1:
-            batch = cut(batch, parts.sequence, ranks.rank % parts.sequence)
+            batch = shard_batch(batch, parts.sequence, ranks.rank % parts.sequence)
         made: BatchT = batch if device.type == "cpu" else batch.to(device)
         return made
 
@@ -109,7 +109,7 @@ def loader_for(
         muted: BatchT = batch.muted()
         return muted
 
-    return Loader(corpus, schedule, make, mute, ranks.rank // parts.sequence, quarantine)
+    return Loader(corpus, schedule, make, mute, ranks.rank // parts.sequence, bad_records)
 
 
 def collate_text(corpus: Corpus, indices: tuple[int, ...], fold: bool = False) -> PackedBatch:

@@ -18,7 +18,7 @@ import torch
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
 from llm.config.schema import RunConfig
-from llm.data.loader import Step, plan_run
+from llm.data.loader import OptimizerStep, plan_run
 from llm.train import loop
 from llm.train.checkpoint import list_checkpoints, read_weights
 from llm.train.metrics import read_rows
@@ -290,7 +290,7 @@ def test_a_mean_of_means_would_be_another_training(
 ) -> None:
     """The control: each pack's mean loss, averaged, as trainers do that do not count the step's targets."""
 
-    def mean_of_means(work: Any, engine: Any, step: Step[Any]) -> torch.Tensor:
+    def mean_of_means(work: Any, engine: Any, step: OptimizerStep[Any]) -> torch.Tensor:
         total = torch.zeros(())
         for batch in step.batches:
             loss = work.loss(batch) / len(batch.targets) / len(step.batches)

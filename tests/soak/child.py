@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm.data.loader import Step
+from llm.data.loader import OptimizerStep
 from llm.train import loop
 from llm.train.metrics import RunLog
 from vlm.app.cli import main
@@ -114,7 +114,7 @@ def _watch(log: Path, kill_after: int) -> None:
     os.write(descriptor, b'"start"\n')
     accumulate, advance = loop._accumulate, RunLog.advance
 
-    def noted(work: Any, engine: Any, step: Step[Any]) -> Any:
+    def noted(work: Any, engine: Any, step: OptimizerStep[Any]) -> Any:
         texts = [getattr(batch, "text", batch) for batch in step.batches]
         line = {"step": step.number, "packs": [text.samples for text in texts], "targets": step.targets}
         os.write(descriptor, json.dumps(line).encode() + b"\n")

@@ -3,7 +3,7 @@
 from torch import nn
 
 from llm.errors import ConfigError
-from llm.model.lora import Adapter, apply_tuning, inject_adapter, train_parameters
+from llm.model.lora import LoraSettings, apply_tuning, inject_adapter, train_parameters
 from llm.train.optimizer import ParamGroup
 from vlm.config import VlmRunConfig
 from vlm.model.vision_model import VisionModel
@@ -48,7 +48,7 @@ def _open_tower(vision: VisionModel, config: VlmRunConfig) -> list[nn.Parameter]
         return []
     if tune.tower == "full":
         return train_parameters(vision.tower)
-    return inject_adapter(vision.tower, Adapter(tune.tower_rank, tune.tower_alpha, tune.tower_dropout))
+    return inject_adapter(vision.tower, LoraSettings(tune.tower_rank, tune.tower_alpha, tune.tower_dropout))
 
 
 def _group(name: str, parameters: list[nn.Parameter], rate: float | None, default: float) -> ParamGroup:

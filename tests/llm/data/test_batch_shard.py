@@ -11,7 +11,7 @@ from llm.attention import ulysses
 from llm.attention.interface import packed_attention
 from llm.attention.ulysses import Exchange
 from llm.data.batch import collate
-from llm.data.batch_shard import Shard, cut
+from llm.data.batch_shard import BatchShard, shard_batch
 from llm.encoding.encoder import IGNORED, Sample
 
 
@@ -20,7 +20,7 @@ def sample(*labels: int) -> Sample:
     return Sample(ids, np.array(labels, np.int32))
 
 
-def held(shard: Shard) -> tuple[Any, ...]:
+def held(shard: BatchShard) -> tuple[Any, ...]:
     return (
         shard.input_ids.tolist(),
         shard.position_ids.tolist(),
@@ -33,9 +33,9 @@ def held(shard: Shard) -> tuple[Any, ...]:
 def test_rows_of_each_process_by_hand() -> None:
     """Five rows for two processes are three each, of which the last is padding."""
     batch = collate([sample(IGNORED, 12), sample(11, IGNORED, 13)], (4, 7))
-    assert held(cut(batch, 2, 0)) == ([[10, 11, 10]], [[0, 1, 0]], [1, 2], [12, 11], (4, 7))
-    assert held(cut(batch, 2, 1)) == ([[11, 12, 0]], [[1, 2, 0]], [1], [13], (4, 7))
-    last = cut(batch, 2, 1)
+    assert held(shard_batch(batch, 2, 0)) == ([[10, 11, 10]], [[0, 1, 0]], [1, 2], [12, 11], (4, 7))
+    assert held(shard_batch(batch, 2, 1)) == ([[11, 12, 0]], [[1, 2, 0]], [1], [13], (4, 7))
+    last = shard_batch(batch, 2, 1)
     assert last.tokens == 5 and last.attention == Exchange(batch.attention, 2, 3, 5)
     assert last.muted().targets.tolist() == [IGNORED] and last.muted().target_rows.tolist() == [1]
     assert held(last.to(torch.device("cpu"))) == held(last)
@@ -44,7 +44,7 @@ def test_rows_of_each_process_by_hand() -> None:
 
 def test_a_process_may_hold_no_target() -> None:
     batch = collate([sample(11, IGNORED, IGNORED, IGNORED)])
-    assert [cut(batch, 4, rank).targets.tolist() for rank in range(4)] == [[11], [], [], []]
+    assert [shard_batch(batch, 4, rank).targets.tolist() for rank in range(4)] == [[11], [], [], []]
 
 
 class Processes:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm.data import bin_packing
-from llm.data.bin_packing import Budget, at_least, at_least_l2, balance, best_fit, one_by_one
+from llm.data.bin_packing import PackBudget, at_least, at_least_l2, balance, best_fit, one_by_one
 
 RANDOM = np.random.default_rng(0)
 SETS = {
@@ -21,7 +21,7 @@ SETS = {
 }
 
 
-def slow_best_fit(tokens: list[int], images: list[int], budget: Budget) -> list[list[int]]:
+def slow_best_fit(tokens: list[int], images: list[int], budget: PackBudget) -> list[list[int]]:
     """Each, longest first, goes to the fullest pack with room for it and its pictures."""
     packs: list[list[int]] = []
     for index in sorted(range(len(tokens)), key=lambda index: -tokens[index]):
@@ -60,7 +60,7 @@ def slow_l2(tokens: np.ndarray, budget: int) -> int:
     return best
 
 
-def slow_balance(tokens: list[int], images: list[int], budget: Budget, count: int) -> list[list[int]] | None:
+def slow_balance(tokens: list[int], images: list[int], budget: PackBudget, count: int) -> list[list[int]] | None:
     """Each, longest first, goes to the lightest of the packs with room for its pictures."""
     packs: list[list[int]] = [[] for _ in range(count)]
     for index in sorted(range(len(tokens)), key=lambda index: -tokens[index]):
@@ -73,22 +73,22 @@ def slow_balance(tokens: list[int], images: list[int], budget: Budget, count: in
 
 
 def test_best_fit_by_hand() -> None:
-    packs = best_fit(np.array([6, 5, 4, 3, 2]), np.zeros(5, int), Budget(10, 1))
+    packs = best_fit(np.array([6, 5, 4, 3, 2]), np.zeros(5, int), PackBudget(10, 1))
     assert [sorted(pack.tolist()) for pack in packs] == [[0, 2], [1, 3, 4]]
 
 
 def test_pictures_are_counted_by_hand() -> None:
     """3 would fill the first pack, which has its picture already; 2 has none."""
     tokens, images = np.array([7, 6, 3, 2]), np.array([1, 0, 1, 0])
-    packs = best_fit(tokens, images, Budget(10, 1))
+    packs = best_fit(tokens, images, PackBudget(10, 1))
     assert [sorted(pack.tolist()) for pack in packs] == [[0, 3], [1, 2]]
 
 
 def test_what_best_fit_leaves_open_is_filled_exactly() -> None:
     """Best-fit puts 4 beside 7 and needs three packs; 7 + 3 + 2 and 6 + 4 + 2 are two."""
     tokens = np.array([7, 6, 4, 3, 2, 2])
-    assert len(slow_best_fit(tokens.tolist(), [0] * 6, Budget(12, 1))) == 3
-    packs = best_fit(tokens, np.zeros(6, int), Budget(12, 1))
+    assert len(slow_best_fit(tokens.tolist(), [0] * 6, PackBudget(12, 1))) == 3
+    packs = best_fit(tokens, np.zeros(6, int), PackBudget(12, 1))
     assert sorted(sorted(tokens[pack].tolist()) for pack in packs) == [[2, 3, 7], [2, 4, 6]]
 
 
@@ -103,8 +103,8 @@ def test_the_fullest_pack_by_hand() -> None:
 def test_never_more_packs_than_the_reference_nor_fewer_than_the_bound(lengths: list[int], budget: int) -> None:
     tokens, none = np.array(lengths), np.zeros(len(lengths), int)
     packs, slow = (
-        best_fit(tokens, none, Budget(budget, 1)),
-        slow_best_fit(lengths, [0] * len(lengths), Budget(budget, 1)),
+        best_fit(tokens, none, PackBudget(budget, 1)),
+        slow_best_fit(lengths, [0] * len(lengths), PackBudget(budget, 1)),
     )
     assert sorted(np.concatenate(packs)) == list(range(len(tokens)))
     assert all(tokens[pack].sum() <= budget for pack in packs)
@@ -120,19 +120,19 @@ def test_the_best_of_all_plans_lies_between_the_bounds_and_ours(lengths: list[in
     tokens = np.array(lengths)
     best = fewest(lengths, 12)
     assert at_least(tokens, 12) == math.ceil(sum(lengths) / 12) <= at_least_l2(tokens, 12) <= best
-    assert best <= len(best_fit(tokens, np.zeros(len(tokens), int), Budget(12, 1)))
+    assert best <= len(best_fit(tokens, np.zeros(len(tokens), int), PackBudget(12, 1)))
 
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3)), min_size=1, max_size=40))
 def test_pictures_are_a_budget_too(things: list[tuple[int, int]]) -> None:
     tokens, images = np.array([one[0] for one in things]), np.array([one[1] for one in things])
-    packs = best_fit(tokens, images, Budget(90, 3))
+    packs = best_fit(tokens, images, PackBudget(90, 3))
     assert sorted(np.concatenate(packs)) == list(range(len(things)))
     assert all(tokens[pack].sum() <= 90 and images[pack].sum() <= 3 for pack in packs)
-    slow = slow_best_fit(tokens.tolist(), images.tolist(), Budget(90, 3))
+    slow = slow_best_fit(tokens.tolist(), images.tolist(), PackBudget(90, 3))
     assert len(packs) <= len(slow)
-    alone = one_by_one(tokens, images, np.argsort(-tokens, kind="stable"), Budget(90, 3))
+    alone = one_by_one(tokens, images, np.argsort(-tokens, kind="stable"), PackBudget(90, 3))
     assert sorted(tokens[pack].sum() for pack in alone) == sorted(sum(tokens[i] for i in pack) for pack in slow)
 
 
@@ -140,7 +140,7 @@ def test_pictures_are_a_budget_too(things: list[tuple[int, int]]) -> None:
 def test_sets_as_people_have_them_come_within_two_percent_of_the_bound(name: str) -> None:
     tokens, budget = SETS[name]
     none = np.zeros(len(tokens), int)
-    packs = best_fit(tokens, none, Budget(budget, 1))
+    packs = best_fit(tokens, none, PackBudget(budget, 1))
     assert sorted(np.concatenate(packs)) == list(range(len(tokens)))
     assert max(int(tokens[pack].sum()) for pack in packs) <= budget
     assert slow_l2(tokens, budget) / len(packs) >= 0.98
@@ -156,8 +156,8 @@ def test_the_bound_knows_that_what_is_longer_than_half_stays_alone() -> None:
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3)), min_size=1, max_size=30), st.integers(1, 8))
 def test_balance_holds_the_budgets_and_everything_once(things: list[tuple[int, int]], count: int) -> None:
     tokens, images = [one[0] for one in things], [one[1] for one in things]
-    packs = balance(tokens, images, Budget(60, 4), count)
-    assert packs == slow_balance(tokens, images, Budget(60, 4), count)
+    packs = balance(tokens, images, PackBudget(60, 4), count)
+    assert packs == slow_balance(tokens, images, PackBudget(60, 4), count)
     if packs is None:
         return
     assert len(packs) == count and sorted(one for pack in packs for one in pack) == list(range(len(things)))
@@ -165,13 +165,13 @@ def test_balance_holds_the_budgets_and_everything_once(things: list[tuple[int, i
 
 
 def test_balance_is_even() -> None:
-    packs = balance([7, 5, 4, 3, 3, 2], [0] * 6, Budget(100, 1), 2)
+    packs = balance([7, 5, 4, 3, 3, 2], [0] * 6, PackBudget(100, 1), 2)
     assert packs is not None and sorted(sum([7, 5, 4, 3, 3, 2][i] for i in pack) for pack in packs) == [12, 12]
 
 
 def test_balance_by_hand() -> None:
-    assert balance([3, 5, 4], [0] * 3, Budget(7, 1), 2) == [[1], [2, 0]], "5; 4 and 3"
-    assert balance([3, 5, 4], [0] * 3, Budget(6, 1), 2) is None, "7 is too much"
-    assert balance([3, 5], [0] * 2, Budget(9, 1), 3) is None, "a pack would be empty"
-    assert balance([5, 4, 3], [0, 1, 1], Budget(9, 1), 2) == [[0, 2], [1]], "the lightest has its picture already"
-    assert balance([5, 4, 3], [1, 1, 1], Budget(9, 1), 2) is None, "both have"
+    assert balance([3, 5, 4], [0] * 3, PackBudget(7, 1), 2) == [[1], [2, 0]], "5; 4 and 3"
+    assert balance([3, 5, 4], [0] * 3, PackBudget(6, 1), 2) is None, "7 is too much"
+    assert balance([3, 5], [0] * 2, PackBudget(9, 1), 3) is None, "a pack would be empty"
+    assert balance([5, 4, 3], [0, 1, 1], PackBudget(9, 1), 2) == [[0, 2], [1]], "the lightest has its picture already"
+    assert balance([5, 4, 3], [1, 1, 1], PackBudget(9, 1), 2) is None, "both have"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm.data.bin_packing import Budget
-from llm.data.packing import Unit, epoch_order, of_rank, plan_packs
+from llm.data.bin_packing import PackBudget
+from llm.data.packing import PackItem, epoch_order, of_rank, plan_packs
 from llm.errors import ConfigError
 from llm.train.metrics import peak_memory_gib
 
@@ -21,7 +21,7 @@ def _plan(tokens: list[int], images: list[int] | None = None, order: list[int] |
     """Steps of packs of samples; a pack holds 100 tokens and two pictures."""
     some = np.array(images or [0] * len(tokens))
     chosen = np.arange(len(tokens)) if order is None else np.array(order)
-    plan = plan_packs(np.array(tokens), some, Budget(100, 2), order=chosen, **more)
+    plan = plan_packs(np.array(tokens), some, PackBudget(100, 2), order=chosen, **more)
     return [[pack.tolist() for pack in step] for step in plan.steps]
 
 
@@ -48,16 +48,16 @@ def test_fill_by_hand() -> None:
 
 
 def test_units_stay_together_by_hand() -> None:
-    """Samples 0 and 2 take 70 together instead of 100; more ranks than units share them out again."""
+    """Samples 0 and 2 take 70 together instead of 100; more ranks than items share them out again."""
 
-    def units(chunk: np.ndarray) -> list[Unit]:
+    def items(chunk: np.ndarray) -> list[PackItem]:
         assert chunk.tolist() == [0, 1, 2]
-        return [Unit(np.array([0, 2]), 70, 1), Unit(np.array([1]), 50, 0)]
+        return [PackItem(np.array([0, 2]), 70, 1), PackItem(np.array([1]), 50, 0)]
 
     tokens = [50, 50, 50]
-    assert _plan(tokens, batch=3, units=units) == [[[0, 2], [1]]]
-    assert _plan(tokens, batch=3, units=units, world=3) == [[[0], [2], [1]]]
-    assert _plan(tokens, batch=3, units=units, mode="fill") == [[[0, 2]], [[1]]]
+    assert _plan(tokens, batch=3, items=items) == [[[0, 2], [1]]]
+    assert _plan(tokens, batch=3, items=items, world=3) == [[[0], [2], [1]]]
+    assert _plan(tokens, batch=3, items=items, mode="fill") == [[[0, 2]], [[1]]]
 
 
 def test_ranks_take_turns() -> None:
@@ -82,7 +82,7 @@ def _lengths(count: int, seed: int = 0) -> np.ndarray:
 def test_plan_laws(count: int, batch: int, world: int, mode: str, seed: int) -> None:
     tokens = _lengths(count, seed)
     images = np.random.default_rng(seed + 1).integers(0, 3, count)
-    budget = Budget(256, 16)
+    budget = PackBudget(256, 16)
     order = epoch_order(np.ones(count), seed, 0)
     plan = plan_packs(tokens, images, budget, batch=batch, order=order, mode=mode, world=world)
     packs = [pack for step in plan.steps for pack in step]
@@ -103,7 +103,7 @@ def test_plan_laws(count: int, batch: int, world: int, mode: str, seed: int) -> 
 def test_flatten_keeps_the_padded_run_s_steps() -> None:
     tokens = _lengths(20)
     order = epoch_order(np.ones(20), 3, 1)
-    plan = plan_packs(tokens, np.zeros(20, int), Budget(100, 1), batch=8, order=order)
+    plan = plan_packs(tokens, np.zeros(20, int), PackBudget(100, 1), batch=8, order=order)
     steps = [set(np.concatenate(step)) for step in plan.steps]
     assert steps == [set(order[:8]), set(order[8:16]), set(order[16:])]
     assert max(len(step) for step in plan.steps) > 1, "the budget never bit: the test saw no split"
@@ -111,7 +111,7 @@ def test_flatten_keeps_the_padded_run_s_steps() -> None:
 
 def test_two_ranks_share_a_step_without_overlap() -> None:
     tokens = _lengths(16)
-    plan = plan_packs(tokens, np.zeros(16, int), Budget(400, 1), batch=8, order=np.arange(16), world=2)
+    plan = plan_packs(tokens, np.zeros(16, int), PackBudget(400, 1), batch=8, order=np.arange(16), world=2)
     for step in range(len(plan)):
         (mine, _), (other, _) = (of_rank(plan.steps[step], rank, 2) for rank in (0, 1))
         assert not set(np.concatenate(mine)) & set(np.concatenate(other))
@@ -129,43 +129,43 @@ def test_order_is_seeded_and_weights_repeat() -> None:
 
 def test_a_sample_over_the_budget_is_named() -> None:
     with pytest.raises(ConfigError, match="pack_tokens is 50, but a sample has 99"):
-        plan_packs(np.array([99]), np.array([0]), Budget(50, 1), batch=1, order=np.arange(1))
+        plan_packs(np.array([99]), np.array([0]), PackBudget(50, 1), batch=1, order=np.arange(1))
     with pytest.raises(ConfigError, match="pack_images is 1, but a sample has 3 images"):
-        plan_packs(np.array([9]), np.array([3]), Budget(50, 1), batch=1, order=np.arange(1))
-    assert len(plan_packs(np.array([50]), np.array([1]), Budget(50, 1), batch=1, order=np.arange(1))) == 1
+        plan_packs(np.array([9]), np.array([3]), PackBudget(50, 1), batch=1, order=np.arange(1))
+    assert len(plan_packs(np.array([50]), np.array([1]), PackBudget(50, 1), batch=1, order=np.arange(1))) == 1
 
 
 def test_ranks_without_a_sample_idle() -> None:
-    plan = plan_packs(np.array([9, 9]), np.array([0, 0]), Budget(50, 1), batch=2, order=np.arange(2), world=3)
+    plan = plan_packs(np.array([9, 9]), np.array([0, 0]), PackBudget(50, 1), batch=2, order=np.arange(2), world=3)
     shares = [of_rank(plan.steps[0], rank, 3) for rank in range(3)]
     assert [(len(own), idle) for own, idle in shares] == [(1, False), (1, False), (0, True)]
 
 
-def _together(keys: np.ndarray, tokens: np.ndarray, budget: int) -> Callable[[np.ndarray], list[Unit]]:
-    """Groups of one key share ten tokens, in as many units as the budget asks for."""
+def _together(keys: np.ndarray, tokens: np.ndarray, budget: int) -> Callable[[np.ndarray], list[PackItem]]:
+    """Groups of one key share ten tokens, in as many items as the budget asks for."""
 
-    def units(chunk: np.ndarray) -> list[Unit]:
-        found: list[Unit] = []
+    def items(chunk: np.ndarray) -> list[PackItem]:
+        found: list[PackItem] = []
         for key in dict.fromkeys(keys[chunk].tolist()):
             rest = chunk[keys[chunk] == key]
             while len(rest):
                 costs = 10 + np.cumsum(tokens[rest] - 10)
                 fit = max(1, int((costs <= budget).sum()))
-                found.append(Unit(rest[:fit], int(costs[fit - 1]), 1))
+                found.append(PackItem(rest[:fit], int(costs[fit - 1]), 1))
                 rest = rest[fit:]
         return found
 
-    return units
+    return items
 
 
 def test_fill_keeps_groups_whole_and_holds_every_sample_once() -> None:
     tokens, keys = 10 + _lengths(300), np.random.default_rng(0).integers(0, 60, 300)
-    order, ones, budget = epoch_order(np.ones(300), 0, 0), np.ones(300, int), Budget(512, 64)
-    units = _together(keys, tokens, budget.tokens)
-    plan = plan_packs(tokens, ones, budget, batch=20, order=order, mode="fill", units=units)
+    order, ones, budget = epoch_order(np.ones(300), 0, 0), np.ones(300, int), PackBudget(512, 64)
+    items = _together(keys, tokens, budget.tokens)
+    plan = plan_packs(tokens, ones, budget, batch=20, order=order, mode="fill", items=items)
     packs = [pack for step in plan.steps for pack in step]
     assert sorted(np.concatenate(packs)) == list(range(300))
-    assert all(sum(unit.tokens for unit in units(pack)) <= 512 for pack in packs)
+    assert all(sum(item.tokens for item in items(pack)) <= 512 for pack in packs)
     alone = plan_packs(tokens, ones, budget, batch=20, order=order, mode="fill")
     assert len(packs) < sum(map(len, alone.steps)), "what is shared takes no room twice"
 
@@ -177,7 +177,7 @@ def test_a_million_lengths_are_planned_in_seconds_and_little_memory() -> None:
     order = epoch_order(np.ones(len(tokens)), 0, 0)
     before, began = peak_memory_gib(), time.process_time()
     for mode in ("flatten", "fill"):
-        plan_packs(tokens, images, Budget(4096, 64), batch=128, order=order, mode=mode)
+        plan_packs(tokens, images, PackBudget(4096, 64), batch=128, order=order, mode=mode)
     assert time.process_time() - began < 10, "5 s each"
     assert peak_memory_gib() - before < 1
 
@@ -187,13 +187,13 @@ def test_a_million_lengths_are_planned_in_seconds_and_little_memory() -> None:
 def test_groups_change_packs_and_never_steps(count: int, batch: int, world: int, seed: int) -> None:
     tokens = 10 + _lengths(count, seed)
     keys = np.random.default_rng(seed).integers(0, count // 3 + 1, count)
-    order, ones, budget = epoch_order(np.ones(count), seed, 0), np.ones(count, int), Budget(256, 16)
-    units = _together(keys, tokens, budget.tokens)
-    plan = plan_packs(tokens, ones, budget, batch=batch, order=order, world=world, units=units)
+    order, ones, budget = epoch_order(np.ones(count), seed, 0), np.ones(count, int), PackBudget(256, 16)
+    items = _together(keys, tokens, budget.tokens)
+    plan = plan_packs(tokens, ones, budget, batch=batch, order=order, world=world, items=items)
     plain = plan_packs(tokens, ones, budget, batch=batch, order=order, world=world)
     assert [set(np.concatenate(step)) for step in plan.steps] == [set(np.concatenate(step)) for step in plain.steps]
     assert sorted(np.concatenate([pack for step in plan.steps for pack in step])) == list(range(count))
-    assert all(sum(unit.tokens for unit in units(pack)) <= 256 for step in plan.steps for pack in step)
+    assert all(sum(item.tokens for item in items(pack)) <= 256 for step in plan.steps for pack in step)
     pairs = list(zip(plan.steps, plain.steps, strict=True))
     assert all(len(mine) <= len(other) + world for mine, other in pairs), "groups are harder to place, by one round"
 

@@ -22,7 +22,7 @@ from llm.data.batch import collate, positions_of, spans_of
 from llm.data.corpus import Corpus, open_corpus
 from llm.data.corpus_writer import ENDS, append
 from llm.data.loader import plan_run
-from llm.data.memmap_columns import Columns
+from llm.data.memmap_columns import ColumnWriter
 from llm.data.prefix_sharing import (
     LEAD,
     LEAST,
@@ -216,18 +216,18 @@ def _by_key(corpus: Corpus, pack: list[int]) -> list[list[Sample]]:
 def test_planning_many_records_under_one_system_prompt_takes_linear_time(tmp_path: Path) -> None:
     """Each sample is read once; comparing all pairs took minutes."""
     draw, prompt = np.random.default_rng(0), np.arange(100, 140, dtype=np.int32)
-    with Columns(tmp_path) as columns:
+    with ColumnWriter(tmp_path) as columns:
         ends = dict.fromkeys(ENDS, 0)
         for name in ENDS:
-            columns.numbers(name, np.zeros(1, np.int64))
+            columns.add_numbers(name, np.zeros(1, np.int64))
         for number in range(6000):
             ids = np.concatenate([prompt, draw.integers(0, 90, draw.integers(5, 60)).astype(np.int32)])
             labels = np.full(len(ids), IGNORED, np.int32)
             labels[-3:] = ids[-3:]
             sample = Sample(ids, labels)
             append(columns, ends, sample, prefix_key(sample))
-            columns.numbers("weights", np.ones(1))
-            columns.texts("places", [str(number)])
+            columns.add_numbers("weights", np.ones(1))
+            columns.add_texts("places", [str(number)])
     (tmp_path / "corpus.json").write_text('{"dropped": [], "sources": []}')
     corpus = open_corpus(tmp_path)
     began = time.process_time()

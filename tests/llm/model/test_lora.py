@@ -28,8 +28,8 @@ from transformers import (
 from llm.config.schema import OptimConfig, TuneConfig
 from llm.errors import ConfigError
 from llm.model.lora import (
-    Adapter,
     LoraLinear,
+    LoraSettings,
     adapters_off,
     apply_tuning,
     inject_adapter,
@@ -178,11 +178,11 @@ def test_towers_get_adapters_on_their_layers_only() -> None:
     sizes |= {"image_size": 28, "patch_size": 14}
     siglip = SiglipVisionModel(SiglipVisionConfig(**sizes, intermediate_size=48))
     assert any("head" in name for name, module in siglip.named_modules() if isinstance(module, nn.Linear))
-    inject_adapter(siglip, Adapter(rank=2, alpha=4))
+    inject_adapter(siglip, LoraSettings(rank=2, alpha=4))
     names = [name for name, _ in lora_layers(siglip)]
     assert len(names) == 12 and not any("head" in name for name in names)
     dino = Dinov2Model(Dinov2Config(**sizes, mlp_ratio=2))
-    parameters = inject_adapter(dino, Adapter(rank=2, alpha=4, dropout=0.1, targets=("q_proj", "v_proj")))
+    parameters = inject_adapter(dino, LoraSettings(rank=2, alpha=4, dropout=0.1, targets=("q_proj", "v_proj")))
     assert {name.rpartition(".")[2] for name, _ in lora_layers(dino)} == {"q_proj", "v_proj"}
     assert len(parameters) == 8
     pixels = torch.randn(1, 3, 28, 28)
@@ -201,7 +201,7 @@ def test_towers_get_adapters_on_their_layers_only() -> None:
 def test_a_tower_without_linears_says_so() -> None:
     cnn = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     with pytest.raises(ConfigError, match="every linear: not found in Sequential; it has: none"):
-        inject_adapter(cnn, Adapter(rank=2, alpha=4))
+        inject_adapter(cnn, LoraSettings(rank=2, alpha=4))
 
 
 # What adapters compute ------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ def test_our_layer_equals_pefts_in_values_and_gradients(tiny_llama: Path) -> Non
 
 def test_dropout_acts_on_the_adapters_input_in_training_only() -> None:
     body = nn.ModuleList([nn.Linear(8, 8, bias=False)])
-    inject_adapter(body, Adapter(rank=8, alpha=8.0, dropout=0.5))
+    inject_adapter(body, LoraSettings(rank=8, alpha=8.0, dropout=0.5))
     layer = next(layer for _, layer in lora_layers(body))
     with torch.no_grad():
         layer.base_layer.weight.zero_()

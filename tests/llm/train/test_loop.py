@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from llm.config.schema import OptimConfig, TrainConfig
-from llm.data.loader import Step
+from llm.data.loader import OptimizerStep
 from llm.errors import TrainingError
 from llm.train import loop
 from llm.train.checkpoint import Progress
@@ -75,10 +75,10 @@ class Recorder:
         self.ticks += 0.25
         return self.ticks
 
-    def steps(self, done: int) -> Iterator[Step[Any]]:
+    def steps(self, done: int) -> Iterator[OptimizerStep[Any]]:
         self.first = done
         for number in range(done + 1, TOTAL + 1):
-            yield Step(number, number / 3, [number, 2 * number], targets=8, tokens=10 * number)
+            yield OptimizerStep(number, number / 3, [number, 2 * number], targets=8, tokens=10 * number)
 
     def summed_loss(self, batch: int) -> Tensor:
         if batch == self.signal_in:
@@ -147,7 +147,7 @@ def test_a_row_is_the_mean_since_the_last_one(run: Recorder) -> None:
 def test_figures_are_rounded() -> None:
     window = MetricsWindow()
     window.add(torch.tensor(1.0), torch.tensor(2.0), tokens=100, seconds=3.0, waited=4.0)
-    row = window.row(Step(4, 1 / 3, [], 1, 1), rate=0.1)
+    row = window.row(OptimizerStep(4, 1 / 3, [], 1, 1), rate=0.1)
     assert (row["kind"], row["step"], row["epoch"], row["lr"]) == ("train", 4, 0.3333, 0.1)
     assert (row["tokens_per_s"], row["input_wait"]) == (33.3, 0.5714)
     assert type(row["loss"]) is float and type(row["grad_norm"]) is float, "JSON knows no tensors"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm.data.bad_images import Quarantine
-from llm.data.loader import Loader, Schedule, Step
+from llm.data.bad_images import BadRecords
+from llm.data.loader import Loader, OptimizerStep, Schedule
 from llm.data.packing import PackPlan
 from llm.errors import DataError, ImageError
 from llm.train import loop
@@ -66,12 +66,12 @@ def test_by_default_it_stops_with_the_record_s_and_the_file_s_name(
         train(whole, Path.cwd())
 
 
-def watched(monkeypatch: pytest.MonkeyPatch) -> list[Step[Any]]:
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[OptimizerStep[Any]]:
     """The steps that are trained from here on."""
-    seen: list[Step[Any]] = []
+    seen: list[OptimizerStep[Any]] = []
     accumulate = loop._accumulate
 
-    def noted(work: Any, engine: Any, step: Step[Any]) -> Any:
+    def noted(work: Any, engine: Any, step: OptimizerStep[Any]) -> Any:
         seen.append(step)
         return accumulate(work, engine, step)
 
@@ -167,10 +167,10 @@ def test_all_ranks_leave_out_the_same_and_run_equally_many_packs() -> None:
 
     ranks = []
     for rank in (0, 1):
-        quarantine = Quarantine(corpus, look, stop=False)
-        loader: Loader[tuple[int, ...]] = Loader(corpus, Schedule((plan,), 2), tuple, muted, rank, quarantine)
+        bad_records = BadRecords(corpus, look, stop=False)
+        loader: Loader[tuple[int, ...]] = Loader(corpus, Schedule((plan,), 2), tuple, muted, rank, bad_records)
         ranks.append(list(loader.steps(0)))
-        assert quarantine.state() == [(2, 1, "2: broken")]
+        assert bad_records.state() == [(2, 1, "2: broken")]
     assert [[step.batches for step in rank] for rank in ranks] == [
         [[(0, 1, 3)], [(4, 5)]],
         [[("no targets of", 0)], [(6,)]],
@@ -185,11 +185,11 @@ def test_a_step_that_loses_all_its_records_is_named() -> None:
     def look(image: Any) -> None:
         raise ImageError(f"{image.path}: broken")
 
-    quarantine = Quarantine(corpus, look, stop=False)
+    bad_records = BadRecords(corpus, look, stop=False)
     plan = PackPlan(((np.array([1]),),), 1)
 
     def make(_: tuple[int, ...]) -> Any:
         raise ImageError("1: broken")
 
     with pytest.raises(DataError, match="step 1: no record is left.*\n.*record 1: left out from step 1: 1: bro"):
-        list(Loader(corpus, Schedule((plan,), 1), make, muted, quarantine=quarantine).steps(0))
+        list(Loader(corpus, Schedule((plan,), 1), make, muted, bad_records=bad_records).steps(0))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from llm.attention.interface import plain_attention
 from llm.data.corpus import Corpus
-from llm.data.loader import Step
+from llm.data.loader import OptimizerStep
 from llm.lean.decoder import join_weights
 from llm.train.engine import TorchEngine
 from llm.train.optimizer import build_optimizer
@@ -23,14 +23,14 @@ from vlm.model.batch import VlmBatch, collate_vlm
 from vlm.model.forward import VlmModel
 
 STEPS = 9  # three epochs: in the last, every picture is known
-LossOf = Callable[[VlmModel, Corpus, Step[VlmBatch]], Tensor]
+LossOf = Callable[[VlmModel, Corpus, OptimizerStep[VlmBatch]], Tensor]
 
 
-def fast(model: VlmModel, _: Corpus, step: Step[VlmBatch]) -> Tensor:
+def fast(model: VlmModel, _: Corpus, step: OptimizerStep[VlmBatch]) -> Tensor:
     return sum((model(batch) for batch in step.batches), torch.zeros(()))
 
 
-def slow(model: VlmModel, corpus: Corpus, step: Step[VlmBatch]) -> Tensor:
+def slow(model: VlmModel, corpus: Corpus, step: OptimizerStep[VlmBatch]) -> Tensor:
     """Every record alone, through transformers' own attention, its picture read and seen anew."""
     vision, store = model.vision, model.store
     model.store = None
