@@ -1,28 +1,76 @@
-"""A bar for work whose end is not known: how many rows and pictures so far, on a terminal only."""
+"""The progress of a command on standard error: drawn on a terminal only."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self, TypeVar
 
-EVERY = 64  # rows between two looks at the clock
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from llm.rich_console import Bars, Screen
+
+ItemT = TypeVar("ItemT")
+REFRESH_SECONDS = 0.1  # between two updates; rich draws ten times a second
 
 
-@contextmanager
-def bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """What is told of rows and pictures so far; nothing is drawn where nobody watches."""
-    if not sys.stderr.isatty():
-        yield lambda rows, images: None
-        return
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+class ProgressBar:
+    """A bar with a note for `total` items, which stays when it ends; without `total` a spinner, which is erased."""
 
-    from llm.rich_console import Bars, Screen
+    def __init__(self, title: str, total: int | None = None, completed: int = 0) -> None:
+        known = total is not None
+        self._console = Screen(stderr=True, soft_wrap=True)
+        self._bars = Bars(
+            *([] if known else [SpinnerColumn()]),
+            TextColumn("{task.description}", markup=False),
+            *([BarColumn(), MofNCompleteColumn()] if known else []),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeElapsedColumn(),
+            *([TimeRemainingColumn()] if known else []),
+            console=self._console,
+            transient=not known,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bars.add_task(title, total=total, completed=completed, note="")
+        self._latest = (completed, "")
+        self._drawn_at = float("-inf")
 
-    text = TextColumn("{task.description} {task.fields[rows]:,} rows, {task.fields[images]:,} images", markup=False)
-    with Bars(SpinnerColumn(), text, TimeElapsedColumn(), console=Screen(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=None, rows=0, images=0)
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
 
-        def tell(rows: int, images: int) -> None:
-            if rows % EVERY == 0:
-                progress.update(task, rows=rows, images=images)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._draw()
+        self._bars.stop()
 
-        yield tell
+    def update(self, completed: int, note: str = "") -> None:
+        """Set how many items are completed, and the note beside the bar. Cheap enough to call for every item."""
+        self._latest = (completed, note)
+        if time.monotonic() - self._drawn_at >= REFRESH_SECONDS:
+            self._draw()
+
+    def print(self, text: str) -> None:
+        """Write a line above the bar; where there is none, to standard error."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def _draw(self) -> None:
+        completed, note = self._latest
+        self._bars.update(self._task, completed=completed, note=note)
+        self._drawn_at = time.monotonic()
+
+
+def count_items(items: Iterable[ItemT], title: str, noun: str = "records") -> Iterator[ItemT]:
+    """The same items; meanwhile a spinner shows how many were taken."""
+    with ProgressBar(title) as bar:
+        for number, item in enumerate(items, 1):
+            bar.update(number, f"{number:,} {noun}")
+            yield item

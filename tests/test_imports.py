@@ -84,7 +84,7 @@ DISTRIBUTIONS = {
     "google": "protobuf",
 }
 # Hard dependencies of our dependencies whose types we name, and packages found, never required.
-IMPLIED = {"pydantic_core", "tokenizers", "huggingface_hub"}
+IMPLIED = {"pydantic_core", "tokenizers", "huggingface_hub", "_typeshed"}
 NEVER_REQUIRED = {"flash_attn"}
 
 

@@ -215,7 +215,7 @@ import sys, json
 from pathlib import Path
 import vlm.app.cli, vlm.app.environment
 from llm.train.metrics import RunLog
-from data_tools.ask.progress import Bar
+from data_tools.progress import ProgressBar
 evil = json.loads({json.dumps(json.dumps(EVIL))})
 folder = Path(sys.argv[1], "[red]" + evil)
 folder.mkdir()
@@ -226,8 +226,8 @@ def describe():
         log.advance(2)
         print("printed", evil)
         sys.stderr.write("told " + evil + chr(10))
-    with Bar("[/x][red]" + evil, 5, 0) as bar:
-        bar.say("said " + evil)
+    with ProgressBar("[/x][red]" + evil, 5, 0) as bar:
+        bar.print("said " + evil)
         print("printed", evil, file=sys.stderr)
     return [("after", evil)]
 vlm.app.environment.describe = describe

@@ -13,9 +13,9 @@ from data_tools.ask.client import ApiClient
 from data_tools.ask.journal import Journal, journal_path
 from data_tools.ask.options import is_clear
 from data_tools.ask.plan import AskPlan
-from data_tools.ask.progress import Bar
 from data_tools.ask.rate_limit import RateLimiter
 from data_tools.ask.workers import AskProgress, WorkerPool
+from data_tools.progress import ProgressBar
 from llm.errors import RunError
 from llm.files.atomic_files import write_atomically
 
@@ -52,9 +52,9 @@ def ask(plan: AskPlan) -> AskOutcome:
     with Journal(journal_path(plan.out)) as journal:
         rows = _known(plan, journal)
         before = len(rows)
-        with Bar(plan.out.name, len(plan.questions), before) as bar:
+        with ProgressBar(plan.out.name, len(plan.questions), before) as bar:
             if plan.server.key.value and is_clear(plan.server.url):
-                bar.say(f"{plan.server.url}: the key goes there unencrypted; https would hide it")
+                bar.print(f"{plan.server.url}: the key goes there unencrypted; https would hide it")
             outcome = asyncio.run(_run(plan, journal, rows, bar))
         kept = [outcome.tally.rows[key] for key in map(plan.key, plan.questions) if key in outcome.tally.rows]
         _write(plan, kept)
@@ -76,9 +76,13 @@ def _known(plan: AskPlan, journal: Journal) -> dict[str, AnswerRow]:
     return rows
 
 
-async def _run(plan: AskPlan, journal: Journal, rows: dict[str, AnswerRow], bar: Bar) -> AskOutcome:
+async def _run(plan: AskPlan, journal: Journal, rows: dict[str, AnswerRow], bar: ProgressBar) -> AskOutcome:
     before, pace, client = len(rows), RateLimiter(plan.per_minute, plan.limit), ApiClient(plan.server)
-    crew = WorkerPool(plan, client, journal, pace, rows, bar.show)
+
+    def show(progress: AskProgress) -> None:
+        bar.update(len(progress.rows) + len(progress.failed), progress.note)
+
+    crew = WorkerPool(plan, client, journal, pace, rows, show)
     caught: list[int] = []
     try:
         with _listening(pace, bar, caught):
@@ -94,7 +98,7 @@ async def _run(plan: AskPlan, journal: Journal, rows: dict[str, AnswerRow], bar:
 
 
 @contextmanager
-def _listening(pace: RateLimiter, bar: Bar, caught: list[int]) -> Iterator[None]:
+def _listening(pace: RateLimiter, bar: ProgressBar, caught: list[int]) -> Iterator[None]:
     """The first signal lets what was sent come back, the second drops it; a thread other than the first gets none."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -105,7 +109,7 @@ def _listening(pace: RateLimiter, bar: Bar, caught: list[int]) -> Iterator[None]
     def hear(number: int) -> None:
         caught.append(number)
         if len(caught) == 1:
-            bar.say("stopping: what was sent comes back first; once more drops it")
+            bar.print("stopping: what was sent comes back first; once more drops it")
             pace.stop.set()
         else:
             task.cancel()

@@ -36,6 +36,12 @@ class AskProgress:
     tokens: TokenUsage = NO_USAGE
     error: EyegraftError | None = None  # what ended the run
 
+    @property
+    def note(self) -> str:
+        """The counts that are shown beside the progress bar."""
+        tokens = self.tokens.prompt + self.tokens.completion
+        return f"{len(self.failed)} failed  {self.retried} retried  {tokens:,} tokens"
+
 
 class WorkerPool:
     """Asks what is waiting, in order, several at once. After `work` the questions not asked are still waiting."""

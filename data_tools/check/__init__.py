@@ -1,1 +1,1 @@
-"""Every record and image of a data file judged as training judges it."""
+"""`eyegraft data check`: every record and image of a data file, checked as training reads them."""

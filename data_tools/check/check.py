@@ -1,6 +1,6 @@
-"""`eyegraft data check`: every row and every picture of a source, judged as training judges them, and a little more.
+"""`eyegraft data check`: every record and every image of a source, checked by the rules that training applies.
 
-Rows are read as a stream and their pictures looked at in threads, so that memory does not grow with the file.
+Records are read as a stream and their images checked in threads, so memory does not grow with the file.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data_tools.check.file_checks import check_file
 from data_tools.check.findings import Finding
-from data_tools.check.image_checks import ImageFindings, look
+from data_tools.check.image_checks import ImageFindings, check_image
 from data_tools.check.report import CheckReport, FindingCounter
 from data_tools.check.row_checks import ParsedRow, RowChecker
 from data_tools.check.rules import CheckRules, CheckState
@@ -22,16 +22,17 @@ from llm.formats.conversation import ImageRef
 from llm.formats.readers import NO_RECORD, SEEN, guess_format, source_rows
 from llm.formats.row_files import RawRow, data_files
 
-ROWS = 256  # rows whose pictures are looked at together
-BYTES = 32 << 20  # of pictures inside rows that are held together
+ROWS = 256  # records whose images are checked in one batch of threads
+BYTES = 32 << 20  # of images embedded in records that a batch holds at most
 ProgressCallback = Callable[[int, int], None]
+"""Called after each record with the numbers of records and of images checked so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowFindings:
-    """One row and what was found. `row` counts from 1; 0 stands for a file as a whole, and what is between its rows.
+    """One record and its findings. `row` counts from 1; 0 is used for a file, and for text between its records.
 
-    `changed`: `raw` names the files that were downloaded, where the row in the file names URLs.
+    `changed`: `raw` names downloaded files where the record in the data file names URLs.
     """
 
     row: int
@@ -41,48 +42,47 @@ class RowFindings:
 
     @property
     def bad(self) -> bool:
-        """True when the row cannot be trained on."""
+        """True when the record cannot be trained on."""
         return any(finding.level == "error" for finding in self.findings)
 
 
 def check(source: Source, base: Path, rules: CheckRules, progress: ProgressCallback | None = None) -> CheckReport:
-    """Judge every row of a source; relative paths are resolved against `base`.
+    """Check every record of a source; relative paths are resolved against `base`.
 
-    `progress` is told rows and pictures so far. Raises ConfigError and DataError for a source that cannot be read.
+    Raises ConfigError and DataError for a source that cannot be read.
     """
-    tally, memory = FindingCounter(rules.keep), CheckState()
-    for row in check_rows(source, base, rules, memory):
-        tally.add(row.row, row.findings)
+    counter, state = FindingCounter(rules.keep), CheckState()
+    for row in check_rows(source, base, rules, state):
+        counter.add(row.row, row.findings)
         if progress:
-            progress(tally.rows, memory.looked)
-    tally.images = memory.looked
-    return tally.report()
+            progress(counter.rows, state.images)
+    return counter.report(images=state.images)
 
 
 def check_rows(
-    source: Source, base: Path, rules: CheckRules, memory: CheckState, held_out: bool = False
+    source: Source, base: Path, rules: CheckRules, state: CheckState, held_out: bool = False
 ) -> Iterator[RowFindings]:
-    """Every row of a source with its findings, in order, and before them what is wrong with its files.
+    """Findings about the files of a source, then every record in order with its findings.
 
-    `held_out`: the source is for validation, and what stands in `memory` is trained on.
+    `held_out`: the source is for validation; its records and images are compared with those in `state`.
     """
     rows = source_rows(source, base)
     first = list(islice(rows, SEEN))
-    judge = RowChecker(source, base, guess_format(source, [row.value for row in first]), rules, memory, held_out)
-    yield from _files(source, base)
+    checker = RowChecker(source, base, guess_format(source, [row.value for row in first]), rules, state, held_out)
+    yield from _check_files(source, base)
     count = 0
     with ThreadPoolExecutor() as pool:
-        for readings in _chunks(judge.read(number, row) for number, row in _numbered(chain(first, rows))):
-            yield from _looked_at(readings, judge, pool)
-            count += sum(reading.row > 0 for reading in readings)
-    memory.count += count
+        for batch in _batches(checker.read(number, row) for number, row in _numbered(chain(first, rows))):
+            yield from _check_batch(batch, checker, pool)
+            count += sum(parsed.row > 0 for parsed in batch)
+    state.records += count
     if not count:
         place = Place(source.path)
         found, advice = NO_RECORD.split(". ", 1)
         yield RowFindings(0, RawRow(place), (Finding("no-rows", place, 0, "file", found, advice),))
 
 
-def _files(source: Source, base: Path) -> Iterator[RowFindings]:
+def _check_files(source: Source, base: Path) -> Iterator[RowFindings]:
     local = base / Path(source.path).expanduser()
     for file in data_files(local) if local.exists() else []:
         findings = tuple(check_file(file))
@@ -91,7 +91,7 @@ def _files(source: Source, base: Path) -> Iterator[RowFindings]:
 
 
 def _numbered(rows: Iterable[RawRow]) -> Iterator[tuple[int, RawRow]]:
-    """Rows counted from 1; an error between rows, which has no text, is no row."""
+    """Records numbered from 1; an error without text lies between records and gets 0."""
     number = 0
     for row in rows:
         between = row.error is not None and not row.text
@@ -99,88 +99,89 @@ def _numbered(rows: Iterable[RawRow]) -> Iterator[tuple[int, RawRow]]:
         yield 0 if between else number, row
 
 
-def _chunks(readings: Iterable[ParsedRow]) -> Iterator[list[ParsedRow]]:
-    chunk: list[ParsedRow] = []
-    held = 0
-    for reading in readings:
-        chunk.append(reading)
-        held += sum(len(image.data) for image in reading.conversation.images) if reading.conversation else 0
-        if len(chunk) == ROWS or held > BYTES:
-            yield chunk
-            chunk, held = [], 0
-    if chunk:
-        yield chunk
+def _batches(rows: Iterable[ParsedRow]) -> Iterator[list[ParsedRow]]:
+    """Records in lists of at most ROWS, cut earlier once their embedded images exceed BYTES."""
+    batch: list[ParsedRow] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += sum(len(image.data) for image in row.images)
+        if len(batch) == ROWS or size > BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
-def _looked_at(readings: list[ParsedRow], judge: RowChecker, pool: ThreadPoolExecutor) -> Iterator[RowFindings]:
-    """The readings with what was found in their pictures, and behind downloads where those are allowed."""
-    fetched = _fetched(readings, judge, pool) if judge.rules.fetch else {}
-    readings = [fetched.get(id(reading), reading) for reading in readings]
-    looks = _looks(readings, judge, pool) if judge.rules.images != "off" else {}
-    changed = {id(reading) for reading in fetched.values() if reading.conversation}
-    for reading in readings:
-        findings = [*reading.findings, *_of_pictures(reading, judge, looks)]
-        if id(reading) in changed:
-            advice = "--fix OUT writes it with the name of the file"
-            findings.append(_finding(reading, "image-fetched", "downloaded; the row still names the URL", advice))
-        yield RowFindings(reading.row, reading.raw, tuple(findings), id(reading) in changed)
+def _check_batch(rows: list[ParsedRow], checker: RowChecker, pool: ThreadPoolExecutor) -> Iterator[RowFindings]:
+    """Download images where that is allowed, check all images, and add their findings to the records'."""
+    fetched = _fetch_images(rows, checker, pool) if checker.rules.fetch else {}
+    rows = [fetched.get(id(row), row) for row in rows]
+    images = _check_images(rows, checker, pool) if checker.rules.images != "off" else {}
+    changed = {id(row) for row in fetched.values() if row.conversation}
+    for row in rows:
+        findings = [*row.findings, *_image_findings(row, checker, images)]
+        if id(row) in changed:
+            advice = "--fix OUT writes the record with the file's name"
+            findings.append(_finding(row, "image-fetched", "downloaded; the record still names the URL", advice))
+        yield RowFindings(row.row, row.raw, tuple(findings), id(row) in changed)
 
 
-def _fetched(readings: list[ParsedRow], judge: RowChecker, pool: ThreadPoolExecutor) -> dict[int, ParsedRow]:
-    """The rows that name URLs read again once their pictures are files, by the readings they replace."""
-    fetch = judge.rules.fetch
+def _fetch_images(rows: list[ParsedRow], checker: RowChecker, pool: ThreadPoolExecutor) -> dict[int, ParsedRow]:
+    """Download the images of records that name URLs. Returns the records parsed again, by `id` of the old ones."""
+    fetch = checker.rules.fetch
     assert fetch is not None
 
-    def again(reading: ParsedRow) -> RawRow:
+    def with_files(row: ParsedRow) -> RawRow:
         try:
-            return fetch(reading.raw, reading.root)
+            return fetch(row.raw, row.root)
         except RecordError as error:
-            return replace(reading.raw, error=error)
+            return replace(row.raw, error=error)
 
-    waiting = [reading for reading in readings if any(finding.code == "image-url" for finding in reading.findings)]
-    rows = pool.map(again, waiting)
-    return {id(old): judge.read(old.row, row) for old, row in zip(waiting, rows, strict=True)}
-
-
-def _looks(readings: list[ParsedRow], judge: RowChecker, pool: ThreadPoolExecutor) -> dict[int, ImageFindings]:
-    """The pictures of these rows that are not known to be sound, each looked at once."""
-    fresh: dict[int, tuple[ImageRef, str]] = {}
-    for reading in readings:
-        for image in reading.conversation.images if reading.conversation else ():
-            key = _name(image)
-            if key not in judge.images:
-                fresh[key] = image, reading.root
-    rules = judge.rules
-
-    def one(item: tuple[ImageRef, str]) -> ImageFindings:
-        return look(*item, rules.limits, rules.images == "decode", rules.leaks)
-
-    judge.memory.looked += len(fresh)
-    return dict(zip(fresh, pool.map(one, fresh.values()), strict=True))
+    with_urls = [row for row in rows if any(finding.code == "image-url" for finding in row.findings)]
+    raw = pool.map(with_files, with_urls)
+    return {id(old): checker.read(old.row, new) for old, new in zip(with_urls, raw, strict=True)}
 
 
-def _of_pictures(reading: ParsedRow, judge: RowChecker, looks: dict[int, ImageFindings]) -> Iterator[Finding]:
-    """A picture that cannot be read is told with every row that shows it, an odd one with the first."""
-    memory = judge.memory
-    for image in reading.conversation.images if reading.conversation else ():
-        key = _name(image)
-        if key not in looks or key in judge.images:
+def _check_images(rows: list[ParsedRow], checker: RowChecker, pool: ThreadPoolExecutor) -> dict[int, ImageFindings]:
+    """Check each image of these records once, except those already known to be sound. Keys as `_image_key`."""
+    images: dict[int, tuple[ImageRef, str]] = {}
+    for row in rows:
+        for image in row.images:
+            key = _image_key(image)
+            if key not in checker.image_names:
+                images[key] = image, row.root
+    rules = checker.rules
+
+    def check_one(image_and_root: tuple[ImageRef, str]) -> ImageFindings:
+        return check_image(*image_and_root, rules.limits, rules.images == "decode", rules.leaks)
+
+    checker.state.images += len(images)
+    return dict(zip(images, pool.map(check_one, images.values()), strict=True))
+
+
+def _image_findings(row: ParsedRow, checker: RowChecker, checked: dict[int, ImageFindings]) -> Iterator[Finding]:
+    """Findings about the images of a record: an error with every record that shows the image, a warning once."""
+    state = checker.state
+    for image in row.images:
+        key = _image_key(image)
+        if key not in checked or key in checker.image_names:
             continue
-        for fault in looks[key].faults:
-            yield _finding(reading, fault.code, fault.found, fault.advice)
-        digest = looks[key].digest
-        if judge.held_out and (key in memory.images or digest in memory.pictures):
-            advice = "Keep each picture on one side: validation must not have been seen"
-            yield _finding(reading, "image-leak", f"{image.path or 'a picture'} is in the training data too", advice)
-        elif digest and not judge.held_out:
-            memory.pictures.first(digest, reading.row)
-        if looks[key].sound:
-            judge.images.first(key, reading.row)
+        for problem in checked[key].problems:
+            yield _finding(row, problem.code, problem.found, problem.advice)
+        digest = checked[key].digest
+        if checker.held_out and (key in state.image_names or digest in state.image_contents):
+            advice = "Keep each image on one side: the model must not have seen validation images"
+            yield _finding(row, "image-leak", f"{image.path or 'an image'} is in the training data too", advice)
+        elif digest and not checker.held_out:
+            state.image_contents.first(digest, row.row)
+        if checked[key].sound:
+            checker.image_names.first(key, row.row)
 
 
-def _name(image: ImageRef) -> int:
+def _image_key(image: ImageRef) -> int:
     return hash64(image.data or image.path)
 
 
-def _finding(reading: ParsedRow, code: str, found: str, advice: str) -> Finding:
-    return Finding(code, reading.raw.place, reading.row, "image", found, advice)
+def _finding(row: ParsedRow, code: str, found: str, advice: str) -> Finding:
+    return Finding(code, row.raw.place, row.row, "image", found, advice)

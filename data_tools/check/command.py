@@ -1,16 +1,18 @@
-"""What was asked of `eyegraft data check` on the command line, done: a report and the lines that tell it."""
+"""The command `eyegraft data check`: its options, and the report as JSON and as lines of text."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_tools.check.check import check
+from data_tools.check.check import ProgressCallback, check
 from data_tools.check.fix import FixResult, fix
-from data_tools.check.report import KEPT, CheckReport, told
+from data_tools.check.report import KEPT, summary_lines
 from data_tools.check.rules import CheckRules
 from data_tools.check.url_images import ImageDownloader
-from data_tools.progress import bar
+from data_tools.progress import ProgressBar
 from llm.config.schema import Source
 from llm.errors import ConfigError
 
@@ -19,7 +21,7 @@ RECIPE = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """The arguments of one call."""
+    """The options of one call. `first` findings of each code are listed."""
 
     file: str
     images: str = ""
@@ -36,40 +38,52 @@ class CheckOptions:
 
     @property
     def rules(self) -> CheckRules:
-        """How closely it is looked at."""
+        """The rules that follow from the options."""
         fetch = ImageDownloader(self.allow_urls) if self.allow_urls else None
         return CheckRules(images=self.look, keep=max(KEPT, self.first), fetch=fetch)
 
 
-def run(asked: CheckOptions) -> tuple[dict[str, object], list[str]]:
-    """(report for programs, lines for people). Raises ConfigError and DataError for what cannot be read at all."""
-    if asked.file.lower().endswith(RECIPE):
-        return _run_recipe(asked)
+def run(options: CheckOptions) -> tuple[dict[str, object], list[str]]:
+    """Check a file or a recipe. Returns (the report as JSON, the report as lines).
+
+    Raises ConfigError and DataError for a source that cannot be read.
+    """
+    if options.file.lower().endswith(RECIPE):
+        return _run_recipe(options)
     base = Path.cwd()
-    with bar(asked.file) as progress:
-        if asked.fix is None:
-            report = check(asked.source, base, asked.rules, progress)
-            return report.as_json(), list(told(report, asked.first))
-        fixed = fix(asked.source, base, asked.fix, asked.rules, progress)
-    more = {"kept": fixed.kept, "quarantined": fixed.quarantined, "out": str(fixed.out)}
-    report = fixed.report
-    return report.as_json() | more, [*told(report, asked.first), *_told_fix(fixed, asked)]
+    with _progress(options.file) as progress:
+        if options.fix is None:
+            report = check(options.source, base, options.rules, progress)
+            return report.as_json(), list(summary_lines(report, options.first))
+        fixed = fix(options.source, base, options.fix, options.rules, progress)
+    counts = {"kept": fixed.kept, "quarantined": fixed.quarantined, "out": str(fixed.out)}
+    lines = [*summary_lines(fixed.report, options.first), *_fix_lines(fixed, options)]
+    return fixed.report.as_json() | counts, lines
 
 
-def _told_fix(fixed: FixResult, asked: CheckOptions) -> list[str]:
-    lines = [f"{fixed.out}: {fixed.kept:,} rows, as they were"]
-    lines.append(f"{fixed.quarantine}: {fixed.quarantined:,} rows that cannot be trained on, each with its findings")
-    folder = Path(asked.file) if Path(asked.file).is_dir() else Path(asked.file).parent
-    if fixed.report.images and not asked.images and fixed.out.parent.resolve() != folder.resolve():
-        lines.append(f"its pictures lie where they lay: name their folder, images: {os.path.abspath(folder)}")
+@contextmanager
+def _progress(title: str) -> Iterator[ProgressCallback]:
+    with ProgressBar(title) as bar:
+        yield lambda records, images: bar.update(records, f"{records:,} records, {images:,} images")
+
+
+def _fix_lines(fixed: FixResult, options: CheckOptions) -> list[str]:
+    lines = [
+        f"{fixed.out}: {fixed.kept:,} records, unchanged",
+        f"{fixed.quarantine}: {fixed.quarantined:,} records that cannot be trained on, each with its findings",
+    ]
+    folder = Path(options.file) if Path(options.file).is_dir() else Path(options.file).parent
+    if fixed.report.images and not options.images and fixed.out.parent.resolve() != folder.resolve():
+        lines.append(f"its image paths start in another folder; in a recipe write images: {os.path.abspath(folder)}")
     return lines
 
 
-def _run_recipe(asked: CheckOptions) -> tuple[dict[str, object], list[str]]:
+def _run_recipe(options: CheckOptions) -> tuple[dict[str, object], list[str]]:
     from data_tools.check.recipe_check import check_recipe
 
-    if asked.fix or asked.allow_urls or asked.images or asked.format != "auto":
-        raise ConfigError(f"{asked.file}: a recipe says itself what is read and how: name its data file instead")
-    with bar(asked.file) as progress:
-        report: CheckReport = check_recipe(asked.file, asked.rules, progress)
-    return report.as_json(), list(told(report, asked.first))
+    if options.fix or options.allow_urls or options.images or options.format != "auto":
+        advice = "Leave out --fix, --allow-urls, --images and --format, or name the data file"
+        raise ConfigError(f"{options.file}: these options do not apply to a recipe. {advice}")
+    with _progress(options.file) as progress:
+        report = check_recipe(options.file, options.rules, progress)
+    return report.as_json(), list(summary_lines(report, options.first))

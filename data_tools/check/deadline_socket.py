@@ -1,16 +1,19 @@
-"""A socket on which everything together ends at a deadline, however the other side spreads its bytes.
+"""A socket with one deadline for all its calls together.
 
-A socket's own timeout is one for each call: a server that sends a byte a second would never meet it.
+A socket's own timeout holds for each call: a server that sends a byte a second would never exceed it.
 """
 
 import io
 import socket
 import time
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
-def left(until: float) -> float:
-    """Seconds until a moment of `time.monotonic`. TimeoutError when it has passed."""
+def seconds_left(until: float) -> float:
+    """Seconds until the time `until` of `time.monotonic`. TimeoutError when it has passed."""
     seconds = until - time.monotonic()
     if seconds <= 0:
         raise TimeoutError("timed out")
@@ -25,8 +28,8 @@ class _Reader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any, /) -> int | None:  # Any: typeshed's Buffer is no public name in 3.11
-        self._stream.settimeout(left(self._until))
+    def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
+        self._stream.settimeout(seconds_left(self._until))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -34,22 +37,22 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
-class Deadline:
-    """What `http.client` needs of a socket. Raises TimeoutError at the deadline."""
+class DeadlineSocket:
+    """The methods that `http.client` calls on a socket. They raise TimeoutError at the deadline `until`."""
 
     def __init__(self, stream: socket.socket, until: float) -> None:
         self._stream, self._until = stream, until
 
     def sendall(self, data: bytes) -> None:
-        """Send all of it; a socket's timeout is one for the whole call."""
-        self._stream.settimeout(left(self._until))
+        """Send all bytes; here the socket's timeout holds for the call."""
+        self._stream.settimeout(seconds_left(self._until))
         self._stream.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """What is received."""
+        """A buffered reader of the bytes received; `mode` must be "rb"."""
         assert mode == "rb"
         return io.BufferedReader(_Reader(self._stream, self._until))
 
     def close(self) -> None:
-        """Close it, once what was made of it is closed too."""
+        """Close the socket; readers made from it stay open until they are closed."""
         self._stream.close()

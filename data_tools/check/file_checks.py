@@ -1,4 +1,4 @@
-"""What a whole file is like before its rows are read: its byte order mark, and whether its name fits what it holds."""
+"""Checks of a JSON file before its records are read: a byte order mark, and a suffix that does not fit the content."""
 
 import json
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ from llm.errors import Place
 from llm.files.regular_files import open_data
 
 _LINES = (".jsonl", ".ndjson")
-_START = 1 << 16  # bytes that are looked at
+_START = 1 << 16  # bytes at the start of a file that are checked
 
 
 def check_file(path: Path) -> Iterator[Finding]:
-    """Findings about a JSON file as a whole; nothing for other kinds of file."""
+    """Findings about a JSON or JSONL file; none for other kinds of file."""
     suffix = path.suffix.lower()
     if suffix not in (".json", *_LINES):
         return
     with open_data(path) as file:
         start = file.read(_START)
     if start.startswith(b"\xef\xbb\xbf"):
-        advice = "It is read here; other programs refuse it: save the file as UTF-8 without a mark"
-        yield Finding("json-bom", Place(str(path), 1), 0, "file", "begins with a byte order mark", advice)
+        advice = "It is ignored here, but other programs refuse it: save the file as UTF-8 without it"
+        yield Finding("json-bom", Place(str(path), 1), 0, "file", "starts with a byte order mark", advice)
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if suffix in _LINES and text.startswith(b"["):
         found, advice = f"an array [...] in a file named {suffix}", "Name it .json, or write one record a line"
@@ -32,7 +32,7 @@ def check_file(path: Path) -> Iterator[Finding]:
 
 
 def _is_lines(text: bytes) -> bool:
-    """True when the first line is a whole object and another follows."""
+    """Whether the first line is a complete object and another object follows."""
     first, _, rest = text.partition(b"\n")
     if not first.startswith(b"{") or not rest.lstrip().startswith(b"{"):
         return False

@@ -1,6 +1,6 @@
-"""`eyegraft data check FILE --fix OUT`: the rows that can be trained on as they were, the others with their findings.
+"""`eyegraft data check FILE --fix OUT`: sound records to one file, the others with their findings to another.
 
-The input is never written to. Rows of JSON keep their very text; broken ones go into the quarantine as text.
+The input is never written to. JSON records keep their text; broken JSON goes to the quarantine file as text.
 """
 
 import base64
@@ -20,7 +20,7 @@ from llm.formats.row_files import data_files
 
 @dataclass(frozen=True, slots=True)
 class FixResult:
-    """What a fix came to: the report on the input, and how many rows went where."""
+    """The report on the input, and how many records went to `out` and to `quarantine`."""
 
     report: CheckReport
     kept: int
@@ -32,29 +32,28 @@ class FixResult:
 def fix(
     source: Source, base: Path, out: Path, rules: CheckRules, progress: ProgressCallback | None = None
 ) -> FixResult:
-    """Check a file and write its sound rows to `out` and the others to `<out stem>.quarantine.jsonl` beside it.
+    """Check a source; write its sound records to `out` and the others to `<out stem>.quarantine.jsonl` beside it.
 
-    Both appear whole at the end, or not at all. Raises ConfigError where `out` is the input or of another kind.
+    Both files are written atomically. Raises ConfigError when `out` is the input or cannot hold its records.
     """
     local = base / Path(source.path).expanduser()
     quarantine = out.with_name(f"{out.stem}.quarantine.jsonl")
-    _refuse(local, out, quarantine)
-    tally, memory, kept, away = FindingCounter(rules.keep), CheckState(), 0, 0
-    with row_writer(out, data_files(local)) as write, byte_writer(quarantine) as put:
-        for row in check_rows(source, base, rules, memory):
-            tally.add(row.row, row.findings)
+    _check_paths(local, out, quarantine)
+    counter, state, kept, quarantined = FindingCounter(rules.keep), CheckState(), 0, 0
+    with row_writer(out, data_files(local)) as write, byte_writer(quarantine) as write_bytes:
+        for row in check_rows(source, base, rules, state):
+            counter.add(row.row, row.findings)
             if row.row and not row.bad:
                 write(row.raw.place, row.raw.value, "" if row.changed else row.raw.text)
                 kept += 1
-            away += _quarantine(row, put)
+            quarantined += _quarantine(row, write_bytes)
             if progress:
-                progress(tally.rows, memory.looked)
-    tally.images = memory.looked
-    return FixResult(tally.report(), kept, away, out, quarantine)
+                progress(counter.rows, state.images)
+    return FixResult(counter.report(images=state.images), kept, quarantined, out, quarantine)
 
 
-def _quarantine(row: RowFindings, put: Callable[[bytes], object]) -> bool:
-    """Write a bad row with its findings, and what is wrong between rows; True for a row."""
+def _quarantine(row: RowFindings, write: Callable[[bytes], object]) -> bool:
+    """Write a bad record, or an error between records, with its findings. True when it was a record."""
     if not row.bad:
         return False
     entry: dict[str, object] = {"row": row.row, "findings": [finding.as_json() for finding in row.findings]}
@@ -62,17 +61,17 @@ def _quarantine(row: RowFindings, put: Callable[[bytes], object]) -> bool:
         entry["text"] = row.raw.text.encode("utf-8", "backslashreplace").decode("utf-8")
     elif row.row:
         entry["record"] = row.raw.value
-    line = json.dumps(entry, ensure_ascii=False, default=_encoded)
-    put(line.encode("utf-8", "backslashreplace") + b"\n")
+    line = json.dumps(entry, ensure_ascii=False, default=_jsonable)
+    write(line.encode("utf-8", "backslashreplace") + b"\n")
     return row.row > 0
 
 
-def _encoded(value: object) -> str:
-    """What JSON cannot say: pictures as base64, dates and the like as text."""
+def _jsonable(value: object) -> str:
+    """A value that JSON has no type for: bytes as base64, dates and the like as text."""
     return base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else str(value)
 
 
-def _refuse(source: Path, out: Path, quarantine: Path) -> None:
+def _check_paths(source: Path, out: Path, quarantine: Path) -> None:
     if not source.exists():
         raise ConfigError(f"{source}: there is no such file or folder; --fix reads local files. Correct the path")
     for path in (out, quarantine):

@@ -1,7 +1,7 @@
-"""Which addresses belong to the open internet. One list for every version of Python, since `is_global` has changed.
+"""Which IP addresses are public. The lists are our own since `ipaddress.is_global` differs between Python versions.
 
-From IANA's registries of special-purpose addresses (RFC 6890 and what came after it). What they call globally reachable
-and yet no host of the internet answers with pictures at (relays, AS112, protocol assignments) is left out here as well.
+Source: IANA's registries of special-purpose addresses (RFC 6890 and its successors). Blocks that these call globally
+reachable but that serve no images (relays, AS112, protocol assignments) are excluded as well.
 """
 
 import ipaddress
@@ -31,8 +31,9 @@ _V4 = tuple(
         ),
     )
 )
-# Outside of it: unspecified, loopback, addresses with an IPv4 one inside (::/96, 64:ff9b::/96), discard-only 100::/64,
-# segment routing 5f00::/16, unique local fc00::/7, link-local fe80::/10, site-local fec0::/10, multicast ff00::/8.
+# Outside 2000::/3, and so excluded: unspecified, loopback, addresses that embed an IPv4 one (::/96, 64:ff9b::/96),
+# discard-only 100::/64, segment routing 5f00::/16, unique local fc00::/7, link-local fe80::/10, site-local fec0::/10,
+# multicast ff00::/8.
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 _V6 = tuple(
     map(
@@ -49,12 +50,12 @@ _V6 = tuple(
 
 
 def is_public(address: str) -> bool:
-    """True for a unicast address of the open internet; one with a zone (fe80::1%eth0) never is. ValueError for none."""
+    """Whether `address` is a public unicast address without a zone (fe80::1%eth0). ValueError if it is no address."""
     found = ipaddress.ip_address(address)
     if isinstance(found, ipaddress.IPv6Address):
         if found.scope_id is not None:
             return False
         if found.ipv4_mapped is None:
             return found in _UNICAST and found.is_global and not any(found in network for network in _V6)
-        found = found.ipv4_mapped  # the socket goes to that one
+        found = found.ipv4_mapped  # the socket connects to the IPv4 address
     return found.is_global and not any(found in network for network in _V4)

@@ -1,4 +1,4 @@
-"""What a check comes to: exact counts, the first findings of every code, and how they are told."""
+"""The result of a check: exact counts, the first findings of every code, and their summary as text."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 
 from data_tools.check.findings import CODES, Finding
 
-KEPT = 20  # findings of a code that are kept, however many there are
+KEPT = 20  # findings of a code that a report holds
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """Rows read, distinct pictures looked at, findings by code, and the first of each; `notes` say what was not done.
+    """Records read, distinct images checked, the count of every code, and the first findings of each.
 
-    `bad_rows` cannot be trained on.
+    `bad_rows` records cannot be trained on; `notes` name what was not checked. The field names are those of
+    `data check --json`.
     """
 
     rows: int
@@ -29,25 +30,24 @@ class CheckReport:
         return not self.counts
 
     def as_json(self) -> dict[str, object]:
-        """The report for programs; the findings are the first of every code."""
-        found = [finding.as_json() for finding in self.findings]
-        told = {"rows": self.rows, "images": self.images, "bad_rows": self.bad_rows, "counts": self.counts}
-        return told | {"notes": list(self.notes), "findings": found}
+        """The report as JSON."""
+        counts = {"rows": self.rows, "images": self.images, "bad_rows": self.bad_rows, "counts": self.counts}
+        findings = [finding.as_json() for finding in self.findings]
+        return counts | {"notes": list(self.notes), "findings": findings}
 
 
 @dataclass(slots=True)
 class FindingCounter:
-    """Findings as they come: all are counted, the first `keep` of every code are held."""
+    """Counts findings as they come, and holds the first `keep` of every code."""
 
     keep: int = KEPT
     rows: int = 0
     bad_rows: int = 0
-    images: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     kept: dict[str, list[Finding]] = field(default_factory=dict)
 
     def add(self, row: int, findings: Sequence[Finding]) -> None:
-        """One row's findings; `row` 0 is a file as a whole."""
+        """Count the findings of one record; `row` 0 is not a record."""
         self.rows += row > 0
         self.bad_rows += row > 0 and any(finding.level == "error" for finding in findings)
         for finding in findings:
@@ -56,17 +56,17 @@ class FindingCounter:
             if len(first) < self.keep:
                 first.append(finding)
 
-    def report(self, notes: Sequence[str] = ()) -> CheckReport:
-        """What it comes to, in the order of the table of codes."""
+    def report(self, images: int, notes: Sequence[str] = ()) -> CheckReport:
+        """The report so far, codes in the order of `CODES`; `images` were checked."""
         order = [code for code in CODES if code in self.counts]
         findings = tuple(finding for code in order for finding in self.kept[code])
         counts = {code: self.counts[code] for code in order}
-        return CheckReport(self.rows, self.images, counts, findings, self.bad_rows, tuple(notes))
+        return CheckReport(self.rows, images, counts, findings, self.bad_rows, tuple(notes))
 
 
-def told(report: CheckReport, shown: int = 3) -> Iterator[str]:
-    """Lines for people: what was read, counts by code, then the first `shown` findings of each."""
-    yield f"{report.rows:,} rows, {report.images:,} images"
+def summary_lines(report: CheckReport, shown: int = 3) -> Iterator[str]:
+    """The report as text: totals, the count of every code, then the first `shown` findings of each."""
+    yield f"{report.rows:,} records, {report.images:,} images"
     yield from report.notes
     if report.clean:
         yield "clean"
@@ -80,5 +80,5 @@ def told(report: CheckReport, shown: int = 3) -> Iterator[str]:
             yield f"  {finding.place}: {finding.field}: {finding.found}. {finding.advice}"
         if count > len(first):
             yield f"  and {count - len(first):,} more"
-    verdict = "can be trained on" if not report.bad_rows else f"{report.bad_rows:,} cannot be trained on"
-    yield f"\n{report.rows:,} rows: {'all ' if not report.bad_rows else ''}{verdict}"
+    verdict = f"{report.bad_rows:,} cannot be trained on" if report.bad_rows else "all can be trained on"
+    yield f"\n{report.rows:,} records: {verdict}"

@@ -1,4 +1,4 @@
-"""One row judged without its pictures: read as training reads it, then looked at for what training cannot see."""
+"""Checks of one record without its images: it is read as training reads it, then checked for likely mistakes."""
 
 import re
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ from data_tools.check.seen_hashes import SeenHashes, hash64
 from data_tools.check.text_checks import literal_tokens, pixel_boxes, token_pattern
 from llm.config.schema import Source
 from llm.errors import RecordError, TemplateError
-from llm.formats.conversation import Conversation, check_conversation
+from llm.formats.conversation import Conversation, ImageRef, check_conversation
 from llm.formats.readers import READERS, SEEN, format_mismatch, image_folder, record_of
 from llm.formats.row_files import RawRow
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedRow:
-    """A row, what was found so far, and the conversation it is where it can be read.
+    """A record, its findings so far, and its conversation if it could be read. `row` as in `RowFindings`.
 
-    `row` counts from 1; 0 stands for what is wrong with the file between its rows.
+    `root` is the folder that its image paths are relative to.
     """
 
     row: int
@@ -29,44 +29,48 @@ class ParsedRow:
     findings: tuple[Finding, ...] = ()
     conversation: Conversation | None = None
 
+    @property
+    def images(self) -> tuple[ImageRef, ...]:
+        """The images of the conversation; none if the record could not be read."""
+        return self.conversation.images if self.conversation else ()
+
 
 @dataclass(slots=True)
 class RowChecker:
-    """Judges the rows of one source in turn; what it has met goes into `memory`."""
+    """Checks the records of one source in their order, and adds them to `state` unless they are held out."""
 
     source: Source
     base: Path
     format: str
     rules: CheckRules
-    memory: CheckState
+    state: CheckState
     held_out: bool = False
     ids: SeenHashes = field(default_factory=SeenHashes)
-    images: SeenHashes = field(default_factory=SeenHashes)  # sound pictures by name
+    image_names: SeenHashes = field(default_factory=SeenHashes)  # sound images of this side, by name
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.pattern = token_pattern(self.rules.tokens)
         if not self.held_out:
-            self.images = self.memory.images
+            self.image_names = self.state.image_names
 
     def read(self, row: int, raw: RawRow) -> ParsedRow:
-        """The row as a conversation, or why it is none."""
-        reading = ParsedRow(row, raw, image_folder(self.source, self.base, raw.place))
+        """Parse and check one record; what keeps it from being read becomes a finding."""
+        parsed = ParsedRow(row, raw, image_folder(self.source, self.base, raw.place))
         if raw.error is not None:
-            return replace(reading, findings=(of_error(raw.error, row),))
+            return replace(parsed, findings=(of_error(raw.error, row),))
         try:
             conversation = self._conversation(row, raw)
         except RecordError as error:
-            return replace(reading, findings=(of_error(error, row),))
+            return replace(parsed, findings=(of_error(error, row),))
         if conversation is None:
-            advice = "Training leaves it out: write the answer to have it learnt"
-            skipped = Finding("unanswered", raw.place, row, "answer", "marked as having no answer", advice)
-            return replace(reading, findings=(skipped,))
-        found = tuple(self._oddities(row, raw, conversation))
-        return replace(reading, findings=found, conversation=conversation)
+            advice = "Training leaves the record out: write the answer to train on it"
+            unanswered = Finding("unanswered", raw.place, row, "answer", "marked as having no answer", advice)
+            return replace(parsed, findings=(unanswered,))
+        return replace(parsed, findings=tuple(self._warnings(row, raw, conversation)), conversation=conversation)
 
     def _conversation(self, row: int, raw: RawRow) -> Conversation | None:
-        """As `llm.formats.readers` makes it, and encoded where the rules say how; None for a row without an answer."""
+        """Read a record as `llm.formats.readers` does, and encode it if the rules say how; None without an answer."""
         record = record_of(self.source, self.base, raw.place, raw.value, self.format)
         other = format_mismatch(record) if self.source.format == "auto" and not self.source.columns else None
         if other and (row <= SEEN or not self.format):
@@ -79,45 +83,47 @@ class RowChecker:
             return None
         conversation = Conversation(messages, raw.place)
         check_conversation(conversation)
-        if self.rules.measure is not None:
+        if self.rules.encode is not None:
             try:
-                self.rules.measure(conversation)
+                self.rules.encode(conversation)
             except TemplateError as error:
                 advice = "Change the text, or choose another data.template"
                 raise RecordError(raw.place, "template", str(error), advice, "template") from error
         return conversation
 
-    def _oddities(self, row: int, raw: RawRow, conversation: Conversation) -> Iterator[Finding]:
+    def _warnings(self, row: int, raw: RawRow, conversation: Conversation) -> Iterator[Finding]:
         for field_, token in literal_tokens(conversation, self.pattern):
-            advice = "It is learnt as text, not as the token: remove it unless that is meant"
-            yield Finding("token-literal", raw.place, row, field_, f"{token!r} typed into the text", advice)
+            advice = "It is trained on as text, not as the token: remove it unless that is intended"
+            yield Finding("token-literal", raw.place, row, field_, f"{token!r} typed as text", advice)
         for field_, box in pixel_boxes(conversation):
-            advice = "Pictures are resized: write shares of width and height, from 0 to 1"
-            yield Finding("box-pixels", raw.place, row, field_, f"the box {box} counts pixels", advice)
-        yield from self._repeats(row, raw, conversation)
+            advice = "Images are resized: write fractions of width and height, from 0 to 1"
+            yield Finding("box-pixels", raw.place, row, field_, f"the box {box} is in pixels", advice)
+        yield from self._repetitions(row, raw, conversation)
 
-    def _repeats(self, row: int, raw: RawRow, conversation: Conversation) -> Iterator[Finding]:
+    def _repetitions(self, row: int, raw: RawRow, conversation: Conversation) -> Iterator[Finding]:
         name = raw.value.get("id") if isinstance(raw.value, dict) else None
         if isinstance(name, str | int) and name != "":
             first = self.ids.first(hash64(str(name)), row)
             if first != row:
                 advice = "Give every record an id of its own, or none"
-                yield Finding("id-duplicate", raw.place, row, "id", f"{name!r} is also the id of row {first}", advice)
-        key, number = _key(conversation), self.memory.count + row
+                found = f"{name!r} is also the id of record {first}"
+                yield Finding("id-duplicate", raw.place, row, "id", found, advice)
+        key, number = _key(conversation), self.state.records + row
         if self.held_out:
-            if key in self.memory.rows:
-                advice = "Remove it from one of the two: validation must not have been learnt"
-                yield Finding("row-leak", raw.place, row, "record", "is in the training data as well", advice)
+            if key in self.state.conversations:
+                advice = "Remove it from one of the two: the model must not have seen validation records"
+                yield Finding("row-leak", raw.place, row, "record", "is in the training data too", advice)
             return
-        first = self.memory.rows.first(key, number)
+        first = self.state.conversations.first(key, number)
         if first != number:
-            where = f"row {first - self.memory.count}" if first > self.memory.count else "a row of an earlier source"
-            advice = "Remove it, unless it is to be learnt twice"
-            yield Finding("row-duplicate", raw.place, row, "record", f"says the same as {where}", advice)
+            earlier = first - self.state.records
+            where = f"record {earlier}" if earlier > 0 else "a record of an earlier source"
+            advice = "Remove it, unless it is to be trained on twice"
+            yield Finding("row-duplicate", raw.place, row, "record", f"repeats {where}", advice)
 
 
 def _key(conversation: Conversation) -> int:
-    """Equal for conversations of the same roles, texts and pictures."""
+    """A hash of roles, loss flags, texts and images."""
     parts: list[str | bytes] = []
     for message in conversation.messages:
         parts.append(message.role if message.loss else f"{message.role} unlearnt")

@@ -1,4 +1,4 @@
-"""How strictly a check looks, and what it remembers from row to row."""
+"""The rules of a check, and what it remembers from record to record."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,34 +10,42 @@ from llm.formats.conversation import Conversation
 from llm.formats.row_files import RawRow
 from vlm.vision.images import DEFAULT_LIMITS, ImageLimits
 
-Measure = Callable[[Conversation], object]
-Fetch = Callable[[RawRow, str], RawRow]
+CheckEncoding = Callable[[Conversation], object]
+"""Encodes a record. Raises RecordError or TemplateError where training would."""
+
+FetchImages = Callable[[RawRow, str], RawRow]
+"""(record, image folder) -> the record with files in place of URLs. Raises RecordError."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckRules:
-    """What is looked at, beyond what every row is judged by.
+    """What is checked beyond the rules that hold for every record.
 
-    `measure` encodes a record and raises RecordError or TemplateError where training would; `tokens` are the
-    tokenizer's own special tokens; `fetch` takes a row that names URLs, and its image folder, to one that names files,
-    or raises RecordError; `leaks` compares pictures by content; `keep` findings of every code are held in the report.
+    Args:
+        images: Whether images are decoded, only their headers read, or not opened at all.
+        limits: The largest image that is accepted.
+        keep: How many findings of every code the report holds.
+        tokens: The tokenizer's own special tokens, which are reported when typed as text.
+        encode: The encoding of a run; without it lengths are not checked.
+        fetch: Downloads images given as URLs; without it they are errors.
+        leaks: Whether images of training and validation are compared by content as well as by name.
     """
 
     images: Literal["decode", "header", "off"] = "decode"
     limits: ImageLimits = DEFAULT_LIMITS
     keep: int = KEPT
     tokens: tuple[str, ...] = ()
-    measure: Measure | None = None
-    fetch: Fetch | None = None
+    encode: CheckEncoding | None = None
+    fetch: FetchImages | None = None
     leaks: bool = False
 
 
 @dataclass(slots=True)
 class CheckState:
-    """What was met before in the sources of one check: trained rows, sound pictures by name and by content."""
+    """What the sources of one check held so far: training records, and sound images by name and by content."""
 
-    rows: SeenHashes = field(default_factory=SeenHashes)
-    images: SeenHashes = field(default_factory=SeenHashes)
-    pictures: SeenHashes = field(default_factory=SeenHashes)
-    count: int = 0  # rows of all sources so far
-    looked: int = 0  # distinct pictures so far
+    conversations: SeenHashes = field(default_factory=SeenHashes)
+    image_names: SeenHashes = field(default_factory=SeenHashes)
+    image_contents: SeenHashes = field(default_factory=SeenHashes)
+    records: int = 0  # in the sources that are finished
+    images: int = 0  # distinct ones that were checked

@@ -1,4 +1,4 @@
-"""Which of millions of things were met before, at about 18 to 36 bytes each."""
+"""A hash table from 64-bit hashes to record numbers, at 18 to 36 bytes an entry."""
 
 import hashlib
 from array import array
@@ -7,7 +7,7 @@ _FULL = 2 / 3  # share of slots in use before the table doubles
 
 
 def hash64(*parts: str | bytes) -> int:
-    """64 bits that are equal for equal parts and, but for one pair in 2^64, for no others; never 0."""
+    """A 64-bit hash (blake2b) of a sequence of texts and bytes; never 0, which marks empty slots."""
     found = hashlib.blake2b(digest_size=8)
     for part in parts:
         data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
@@ -17,7 +17,7 @@ def hash64(*parts: str | bytes) -> int:
 
 
 class SeenHashes:
-    """Hash -> the row that first had it. A dict of Python integers takes five times the memory."""
+    """Hash -> the number of the first record that had it. A dict of Python integers takes five times the memory."""
 
     def __init__(self) -> None:
         self._keys = array("Q", bytes(8 * 1024))
@@ -31,7 +31,7 @@ class SeenHashes:
         return key != 0 and self._keys[self._slot(key)] == key
 
     def first(self, key: int, row: int) -> int:
-        """The row that had this key first: `row` itself when it is new."""
+        """The number of the first record with this key: `row` itself, which is stored, when the key is new."""
         slot = self._slot(key)
         if self._keys[slot] == key:
             return self._rows[slot]
@@ -42,7 +42,7 @@ class SeenHashes:
         return row
 
     def _slot(self, key: int) -> int:
-        """Where the key stands, or the empty slot where it belongs."""
+        """The slot that holds the key, or the empty slot where it belongs (linear probing)."""
         keys = self._keys
         mask = len(keys) - 1
         slot = key & mask

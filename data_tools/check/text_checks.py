@@ -1,33 +1,33 @@
-"""What is odd in a conversation's text although it can be trained on: special tokens typed out, boxes in pixels."""
+"""Likely mistakes in texts that can be trained on: special tokens typed as text, and boxes in pixels."""
 
 import re
 from collections.abc import Iterator, Sequence
 
 from llm.formats.conversation import Conversation, Message
 
-# Marks of the templates in `llm.encoding.named_templates` and of the vision models whose data people reuse.
-_MARKS = (
+# Special tokens of the templates in `llm.encoding.named_templates` and of vision models whose data sets are common.
+_SPECIAL = (
     *("<image>", "<video>", "<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<eoh>", "<eoa>"),
     *("<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<im_start>", "<im_end>"),
 )
 _NUMBER = r"\s*-?\d+(?:\.\d+)?\s*"
 _BOX = re.compile(rf"\[({_NUMBER}(?:,{_NUMBER}){{3}})\]|\(({_NUMBER},{_NUMBER})\),?\s*\(({_NUMBER},{_NUMBER})\)")
-_SHOWN = 60  # characters of a text that are told
+_SHOWN = 60  # characters of a box that are quoted
 
 
 def token_pattern(tokens: Sequence[str] = ()) -> re.Pattern[str]:
-    """What finds special tokens in a text: the usual ones, anything like `<|...|>`, and the tokenizer's own."""
-    words = "|".join(re.escape(token) for token in sorted({*_MARKS, *tokens}, key=len, reverse=True))
+    """A pattern for special tokens in a text: the common ones, all of the form `<|...|>`, and `tokens`."""
+    words = "|".join(re.escape(token) for token in sorted({*_SPECIAL, *tokens}, key=len, reverse=True))
     return re.compile(rf"{words}|<[|｜][\w▁ ]{{1,40}}[|｜]>")
 
 
 def literal_tokens(conversation: Conversation, pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
-    """(field, token) of the first special token typed into each message."""
+    """(field, token) of the first special token typed as text in each message."""
     for number, message in enumerate(conversation.messages, 1):
         text = message.text
         found = pattern.search(text) if "<" in text or "[" in text else None
         if found:
-            yield _where(number, message), found.group()
+            yield _field(number, message), found.group()
 
 
 def pixel_boxes(conversation: Conversation) -> Iterator[tuple[str, str]]:
@@ -38,12 +38,12 @@ def pixel_boxes(conversation: Conversation) -> Iterator[tuple[str, str]]:
         boxes = (box for box in _BOX.finditer(message.text) if any(value > 1 for value in _numbers(box)))
         box = next(boxes, None)
         if box:
-            yield _where(number, message), box.group()[:_SHOWN]
+            yield _field(number, message), box.group()[:_SHOWN]
 
 
 def _numbers(box: re.Match[str]) -> list[float]:
     return [float(text) for group in box.groups() if group for text in group.split(",")]
 
 
-def _where(number: int, message: Message) -> str:
+def _field(number: int, message: Message) -> str:
     return f"message {number} ({message.role})"

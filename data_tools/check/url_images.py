@@ -1,4 +1,4 @@
-"""Pictures given as URLs become files of a folder: no private address, no redirect to one, images only, and bounded."""
+"""Download images given as URLs: from public addresses only, redirects included, bounded in size and time."""
 
 import hashlib
 import http.client
@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from data_tools.check.deadline_socket import Deadline, left
+from data_tools.check.deadline_socket import DeadlineSocket, seconds_left
 from data_tools.check.public_addresses import is_public
 from llm.errors import ConfigError, ImageError, Place, RecordError
 from llm.files.atomic_files import atomic_file
@@ -22,16 +22,16 @@ from vlm.vision.images import DEFAULT_LIMITS, ImageLimits, check_header
 
 AddressRule = Callable[[str], bool]
 REDIRECTS = 4
-SECONDS = 30.0  # for one picture in all: names, connections, redirects and the body
-SHOWN = 200  # characters of what went wrong; some are the server's
+SECONDS = 30.0  # for one image in total: name resolution, connections, redirects and the body
+SHOWN = 200  # characters of an error message, which may quote the server
 _BLOCK = 1 << 16
 _KEYS = ("image", "images", "image_url", "url", "path")
-_MOVED = (301, 302, 303, 307, 308)
+_REDIRECT_STATUS = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageDownloader:
-    """Downloads the pictures of rows into `folder`; `allowed` judges every address before it is connected to."""
+    """Downloads the images of records into `folder`; no connection is made to an address that `allowed` rejects."""
 
     folder: Path
     limits: ImageLimits = DEFAULT_LIMITS
@@ -39,28 +39,29 @@ class ImageDownloader:
     keys: tuple[str, ...] = _KEYS
 
     def __call__(self, row: RawRow, root: str) -> RawRow:
-        """The row with the names of files, relative to its image folder `root`, where it names URLs.
+        """Download the images of a record. Returns the record with file names, relative to `root`, in place of URLs.
 
-        Raises RecordError for a picture that cannot be had, ConfigError when the folder lies outside `root`.
+        `root` is the record's image folder. Raises RecordError for an image that cannot be downloaded, ConfigError
+        when `folder` is not inside `root`.
         """
         folder = self.folder.resolve()
         if not folder.is_relative_to(Path(root).resolve()):
-            advice = f"name a folder inside the image folder {root}, or another one with --images"
-            raise ConfigError(f"--allow-urls {self.folder}: rows name pictures relative to the image folder; {advice}")
-        value = self._localised(row.value, row.place, Path(root).resolve(), False)
+            advice = f"Name a folder inside the image folder {root}, or another image folder with --images"
+            raise ConfigError(f"--allow-urls {self.folder}: lies outside the image folder. {advice}")
+        value = self._with_files(row.value, row.place, Path(root).resolve(), False)
         return replace(row, value=value)
 
-    def _localised(self, value: object, place: Place, root: Path, named: bool) -> object:
+    def _with_files(self, value: object, place: Place, root: Path, is_image: bool) -> object:
         if isinstance(value, dict):
-            return {key: self._localised(one, place, root, key in self.keys) for key, one in value.items()}
+            return {key: self._with_files(one, place, root, key in self.keys) for key, one in value.items()}
         if isinstance(value, list):
-            return [self._localised(one, place, root, named) for one in value]
-        if named and isinstance(value, str) and value.lower().startswith(("http://", "https://")):
+            return [self._with_files(one, place, root, is_image) for one in value]
+        if is_image and isinstance(value, str) and value.lower().startswith(("http://", "https://")):
             return str(self._file(value, place).relative_to(root))
         return value
 
     def _file(self, url: str, place: Place) -> Path:
-        """The picture's file, fetched unless it is there already."""
+        """The image's file, named after a hash of the URL and downloaded unless it exists."""
         folder = self.folder.resolve()
         path = folder / f"{hashlib.sha256(url.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.img"
         if path.exists():
@@ -69,29 +70,29 @@ class ImageDownloader:
             data = download(url, self.limits.max_bytes, self.allowed)
             check_header(ImageRef(data=data), self.limits)
         except (OSError, ValueError, http.client.HTTPException, ImageError) as error:
-            advice = "Save the picture yourself, or remove the record"
+            advice = "Download the image by hand, or remove the record"
             raise RecordError(place, "image", f"{url[:80]}: {str(error)[:SHOWN]}", advice, "image-fetch") from error
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as partial:  # several threads may fetch the same picture
+        with atomic_file(path) as partial:  # several threads may download the same image
             partial.write_bytes(data)
         return path
 
 
 def download(url: str, most: int, allowed: AddressRule, seconds: float = SECONDS) -> bytes:
-    """What stands behind a URL, redirects followed. Raises OSError or ValueError for what is refused."""
+    """The body of a URL, redirects followed, of at most `most` bytes. Raises OSError or ValueError otherwise."""
     try:
-        return _followed(url, most, allowed, time.monotonic() + seconds)
+        return _follow(url, most, allowed, time.monotonic() + seconds)
     except TimeoutError:
         raise ValueError(f"takes longer than {seconds:g} s") from None
 
 
-def _followed(url: str, most: int, allowed: AddressRule, until: float) -> bytes:
+def _follow(url: str, most: int, allowed: AddressRule, until: float) -> bytes:
     for _ in range(REDIRECTS + 1):
         connection = _connect(urlsplit(url), allowed, until)
         try:
             connection.request("GET", _target(urlsplit(url)), headers={"Accept-Encoding": "identity"})
             with connection.getresponse() as answer:
-                if answer.status not in _MOVED:
+                if answer.status not in _REDIRECT_STATUS:
                     return _body(answer, most)
                 url = urljoin(url, answer.getheader("Location") or "")
         finally:
@@ -118,26 +119,26 @@ def _target(url: SplitResult) -> str:
 
 
 def _connect(url: SplitResult, allowed: AddressRule, until: float) -> http.client.HTTPConnection:
-    """A connection to the very address that was judged, past any proxy: the name is resolved once."""
+    """Connect to a checked address, without a proxy: the name is resolved once, so it cannot change after the check."""
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("not an http or https address")
     port = url.port or (443 if url.scheme == "https" else 80)
-    addresses = _resolved(url.hostname, port, until)
+    addresses = _resolve(url.hostname, port, until)
     refused = [address for address in addresses if not allowed(address)]
     if refused or not addresses:
-        raise ValueError(f"{url.hostname} is the address {', '.join(refused)}, which is not of the open internet")
-    stream = socket.create_connection((addresses[0], port), timeout=left(until))
+        raise ValueError(f"{url.hostname} has the address {', '.join(refused)}, which is not public")
+    stream = socket.create_connection((addresses[0], port), timeout=seconds_left(until))
     if url.scheme == "https":
-        stream.settimeout(left(until))  # one for the whole handshake
+        stream.settimeout(seconds_left(until))  # holds for the handshake
         stream = ssl.create_default_context().wrap_socket(stream, server_hostname=url.hostname)
     connection = http.client.HTTPConnection(url.hostname, port)
-    connection.auto_open = 0  # it must not connect by itself, to wherever the name points by then
-    connection.sock = Deadline(stream, until)
+    connection.auto_open = 0  # a reconnection would resolve the name again
+    connection.sock = DeadlineSocket(stream, until)
     return connection
 
 
-def _resolved(host: str, port: int, until: float) -> list[str]:
-    """The addresses of a name. In a thread, since the system's resolver cannot be told how long it may take."""
+def _resolve(host: str, port: int, until: float) -> list[str]:
+    """The addresses of a name. In a thread, because the system's resolver takes no timeout."""
     answer: Future[list[str]] = Future()
 
     def look_up() -> None:
@@ -147,4 +148,4 @@ def _resolved(host: str, port: int, until: float) -> list[str]:
             answer.set_exception(error)
 
     Thread(target=look_up, daemon=True).start()
-    return answer.result(left(until))
+    return answer.result(seconds_left(until))

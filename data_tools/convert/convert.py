@@ -1,6 +1,5 @@
 """`eyegraft data convert`: any format that is read into any that is written, and what is lost on the way, counted."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,8 +8,8 @@ from pathlib import Path
 from data_tools.convert.image_output import ImageMode, ImageWriter
 from data_tools.convert.output_files import check_suffix, write_rows
 from data_tools.convert.readers import ConvertInput, UnansweredCount, open_input
-from data_tools.convert.record import InputRecord
 from data_tools.convert.writers import FEATURES, WRITERS, joined
+from data_tools.progress import count_items
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place, RecordError
 from llm.formats.conversation import Conversation
@@ -103,7 +102,7 @@ def _check(wish: ConvertOptions) -> ImageMode:
 def _rows(given: ConvertInput, account: ConvertReport, pictures: ImageWriter) -> Iterator[dict[str, object]]:
     """The rows to write; the account is kept on the way."""
     writer, written = WRITERS[account.wish.to], 0
-    for item in _shown(given.items(account.unanswered)):
+    for item in count_items(given.items(account.unanswered), account.wish.source.path):
         conversation = joined(item.conversation)
         if features := _has(conversation, writer.refuses):
             _refuse(conversation, account, next(iter(features)))
@@ -133,20 +132,6 @@ def _refuse(conversation: Conversation, account: ConvertReport, feature: str) ->
     advice = f"Write it as {able}" if able else "No format can hold it"
     found = f"{FEATURES[feature][1]}: {account.wish.to} cannot hold them"
     raise RecordError(conversation.place, "record", found, f"{advice}, or leave such rows out with --skip")
-
-
-def _shown(items: Iterator[InputRecord]) -> Iterator[InputRecord]:
-    """The same items, with a count on the terminal where there is one."""
-    if not sys.stderr.isatty():
-        return items
-    return _counted(items)
-
-
-def _counted(items: Iterator[InputRecord]) -> Iterator[InputRecord]:
-    from llm.rich_console import Bars, Screen
-
-    with Bars(*Bars.get_default_columns(), console=Screen(stderr=True), transient=True) as bars:
-        yield from bars.track(items, description="rows")
 
 
 def _by(counts: Counter[str]) -> list[tuple[str, int]]:

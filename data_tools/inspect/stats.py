@@ -2,24 +2,20 @@
 
 import tempfile
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from data_tools.inspect.counters import RecordCounter
 from data_tools.inspect.packing_preview import EpochPacking, preview_packing
 from data_tools.inspect.target import BASE, Target, refuse_images
-from llm.config.schema import Source
+from data_tools.progress import count_items
 from llm.data.corpus import Corpus, hold_out, open_corpus
 from llm.data.corpus_writer import CorpusWriter
-from llm.formats.conversation import Conversation
 from llm.formats.readers import source_format
-from llm.rich_console import Bars, Screen
 
 if TYPE_CHECKING:
     from llm.encoding.encoder import Encoder
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
 Numbers = NDArray[np.int64]
 QUANTILES = {"min": 0.0, "5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95, "99%": 0.99, "max": 1.0}
 MOST = 10  # frequent texts that are listed
-EVERY = 200  # records between two moves of the bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +89,7 @@ def collect_statistics(target: Target) -> tuple[Statistics, PlotData]:
     encoder = target.encoder()
     tally = RecordCounter()
     if encoder is None:
-        for _, conversation in _watched(target):
+        for _, conversation in count_items(target.conversations(), target.name):
             tally.add(conversation)
         lengths = _numbers(tally.characters)
         return _statistics(target, tally, _sources(target), None), PlotData(lengths, "characters")
@@ -114,7 +109,7 @@ def _encoded(target: Target, encoder: "Encoder", tally: RecordCounter, folder: P
     with CorpusWriter(folder, data, encoder, BASE) as writer:
         for source in data.sources:
             writer.open(source)
-        for source, conversation in _watched(target):
+        for source, conversation in count_items(target.conversations(), target.name):
             refuse_images(target, encoder, conversation)
             tally.add(conversation)
             whole.append(writer.add(source, conversation))
@@ -179,15 +174,3 @@ def _numbers(values: "array[int]") -> Numbers:
 def _sources(target: Target) -> tuple[str, ...]:
     found = ((source.path, *source_format(source, BASE)) for source in target.data.sources)
     return tuple(f"{path}: {kind} ({reason})" for path, kind, reason in found)
-
-
-def _watched(target: Target) -> Iterator[tuple[Source, Conversation]]:
-    """The records; on a terminal, how many were read so far."""
-    console = Screen(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,} records"), TimeElapsedColumn())
-    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        for number, record in enumerate(target.conversations()):
-            if number % EVERY == 0:
-                bar.update(task, completed=number)
-            yield record

@@ -56,20 +56,19 @@ def run_check(source: Source) -> Iterator[CheckResult]:
     Raises ConfigError and DataError for a source that cannot be read.
     """
     format = guess_format(source, [row.value for row in islice(source_rows(source, Path()), SEEN)])
-    memory, tally = CheckState(), FindingCounter(KEPT)
+    state, counter = CheckState(), FindingCounter(KEPT)
     cards, counts = list[FindingCard](), Counter[str]()
     told = time.monotonic()
-    for row in check_rows(source, Path(), CheckRules(), memory):
-        tally.add(row.row, row.findings)
+    for row in check_rows(source, Path(), CheckRules(), state):
+        counter.add(row.row, row.findings)
         for finding in row.findings:
             counts[finding.code] += 1
             if counts[finding.code] <= KEPT:
                 cards.append(FindingCard(finding, preview_record(row.raw), _pictures(source, row.raw, format)))
         if time.monotonic() - told > EVERY:
-            tally.images, told = memory.looked, time.monotonic()
-            yield CheckResult(source, tally.report(), tuple(cards))
-    tally.images = memory.looked
-    yield CheckResult(source, tally.report(), tuple(cards), done=True)
+            told = time.monotonic()
+            yield CheckResult(source, counter.report(state.images), tuple(cards))
+    yield CheckResult(source, counter.report(state.images), tuple(cards), done=True)
 
 
 def _pictures(source: Source, raw: RawRow, format: str) -> tuple[ImageRef, ...]:

@@ -1,4 +1,4 @@
-"""Every kind of damage gets its code, sound rows get none, and a large file costs neither time nor memory."""
+"""Every kind of damage gets its code, sound records get none, and a large file needs little time and memory."""
 
 import json
 import time
@@ -26,7 +26,7 @@ def lines(path: Path, *rows: object) -> Path:
     return path
 
 
-# What no single row of LLaVA's form can have wrong: files, other formats, recipes, downloads, links.
+# Codes that no single LLaVA record can get: those of files, other formats, recipes, downloads and links.
 ELSEWHERE = {
     *("json-bom", "json-suffix", "csv-broken", "parquet-broken", "no-rows"),
     *("format-unknown", "text-form", "record", "turn-gap", "question-missing", "part-type", "tool-call", "loss-flag"),
@@ -35,7 +35,7 @@ ELSEWHERE = {
 }
 
 
-def test_every_code_that_a_row_can_get_has_a_damage() -> None:
+def test_every_code_of_a_llava_record_has_a_damage() -> None:
     assert CODES.keys() - {damage.code for damage in DAMAGES.values()} == ELSEWHERE
 
 
@@ -51,20 +51,20 @@ def test_damage_gets_its_code(tmp_path: Path, kind: str, number: int) -> None:
     assert finding.place.line == 7 and finding.found and finding.advice
 
 
-def test_a_thousand_clean_rows_have_no_finding(tmp_path: Path) -> None:
+def test_a_thousand_sound_records_have_no_finding(tmp_path: Path) -> None:
     (tmp_path / "ok.png").write_bytes(picture())
     report = checked(lines(tmp_path / "rows.jsonl", *(sound(number) for number in range(1000))))
     assert report == CheckReport(1000, 1, {}, ())
 
 
-def test_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(bomb(20_000))
     began = time.perf_counter()
     report = checked(lines(tmp_path / "rows.jsonl", shown(1, "x.png")))
     assert report.counts == {"image-huge": 1} and time.perf_counter() - began < 1
 
 
-def test_a_broken_row_does_not_hide_the_next_of_an_array(tmp_path: Path) -> None:
+def test_after_a_broken_record_of_an_array_the_next_is_read(tmp_path: Path) -> None:
     rows = [json.dumps(said(n, ("human", f"Q{n}"), ("gpt", "A" if n != 4 else "")), indent=1) for n in range(6)]
     rows[1] = rows[1].replace("]", ",]")
     rows[2] = rows[2].replace('"Q2"', '"Q2')
@@ -97,7 +97,7 @@ def test_a_broken_row_does_not_hide_the_next_of_an_array(tmp_path: Path) -> None
         ("a.json", "[]", "no-rows"),
     ],
 )
-def test_whole_files(tmp_path: Path, name: str, text: str, code: str) -> None:
+def test_findings_about_a_file(tmp_path: Path, name: str, text: str, code: str) -> None:
     first, second = (json.dumps(said(n, ("human", f"Q{n}"), ("gpt", "A"))) for n in range(2))
     path = tmp_path / name
     path.write_text(text.replace("{}", first, 1).replace("{}", second), encoding="utf-8")
@@ -105,19 +105,19 @@ def test_whole_files(tmp_path: Path, name: str, text: str, code: str) -> None:
     assert report.counts == {code: 1} and report.findings[0].row == 0
 
 
-def test_utf16_is_told_once(tmp_path: Path) -> None:
+def test_utf16_is_reported_once(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps(sound(1)), encoding="utf-16")
     assert checked(tmp_path / "a.jsonl").counts == {"encoding": 1, "no-rows": 1}
 
 
-def test_a_link_out_of_the_folder(tmp_path: Path) -> None:
+def test_a_link_out_of_the_image_folder(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "far.png").write_bytes(picture())
     (tmp_path / "data/x.png").symlink_to(tmp_path / "far.png")
     assert checked(lines(tmp_path / "data/rows.jsonl", shown(1, "x.png"))).counts == {"image-link": 1}
 
 
-def test_parquet_with_pictures_and_a_folder(tmp_path: Path) -> None:
+def test_parquet_with_images_and_a_folder(tmp_path: Path) -> None:
     good, bad = picture(), picture("JPEG", size=(64, 64))[:-300]
     rows = [
         {"image": {"bytes": data, "path": None}, "conversations": shown(n, 0)["conversations"]}
@@ -129,7 +129,7 @@ def test_parquet_with_pictures_and_a_folder(tmp_path: Path) -> None:
     assert report.counts == {"parquet-broken": 1, "image-broken": 1} and (report.rows, report.images) == (3, 2)
 
 
-def test_a_bad_picture_is_told_with_every_row_an_odd_one_once(tmp_path: Path) -> None:
+def test_a_bad_image_is_reported_with_every_record_and_an_unusual_one_once(tmp_path: Path) -> None:
     (tmp_path / "cmyk.jpg").write_bytes(picture("JPEG", "CMYK"))
     rows = [shown(n, name) for n, name in enumerate(["no.jpg", "cmyk.jpg"] * 3)]
     report = checked(lines(tmp_path / "rows.jsonl", *rows))
@@ -137,13 +137,13 @@ def test_a_bad_picture_is_told_with_every_row_an_odd_one_once(tmp_path: Path) ->
     assert checked(tmp_path / "rows.jsonl", CheckRules(images="off")).counts == {}
 
 
-def test_rows_of_no_format_are_named_by_their_keys(tmp_path: Path) -> None:
+def test_records_of_no_format(tmp_path: Path) -> None:
     path = lines(tmp_path / "a.jsonl", {"conversations": []}, {"conversations": "x"})
     assert checked(path).counts == {"turns-empty": 1, "field-type": 1}
     assert checked(lines(tmp_path / "b.jsonl", {"a": 1}, {"b": 2})).counts == {"format-unknown": 2}
 
 
-def test_many_findings_are_counted_and_few_are_kept(tmp_path: Path) -> None:
+def test_all_findings_are_counted_and_few_are_kept(tmp_path: Path) -> None:
     path = lines(tmp_path / "rows.jsonl", *(said(n, ("human", f"Q{n}"), ("gpt", "")) for n in range(300)))
     report = checked(path, CheckRules(keep=2))
     assert report.counts == {"answer-empty": 300} and len(report.findings) == 2
@@ -157,8 +157,8 @@ def test_many_findings_are_counted_and_few_are_kept(tmp_path: Path) -> None:
     )
 
 
-def test_memory_stays_flat_and_ten_thousand_rows_take_seconds(tmp_path: Path) -> None:
-    """A tenth of the rows of the promise (200,000 in 60 s and 500 MB), and four times fewer again beside it."""
+def test_memory_stays_flat_and_ten_thousand_records_take_seconds(tmp_path: Path) -> None:
+    """2,500 and 10,000 records; docs/data.md states time and memory for 200,000."""
     peaks = []
     for count in (2_500, 10_000):
         with (tmp_path / "rows.jsonl").open("w", encoding="utf-8") as file:
@@ -169,7 +169,7 @@ def test_memory_stays_flat_and_ten_thousand_rows_take_seconds(tmp_path: Path) ->
         assert checked(tmp_path / "rows.jsonl").counts == {}
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 4_000_000, peaks  # rows of 800 bytes: 6 MB more if they were held
+    assert peaks[1] < peaks[0] + 4_000_000, peaks  # held in memory, records of 800 bytes would take 6 MB more
     began = time.process_time()
     assert checked(tmp_path / "rows.jsonl").rows == 10_000
     assert time.process_time() - began < 10

@@ -1,4 +1,4 @@
-"""The parts of a check one by one: how rows are numbered and held together, what is looked at once, what is told."""
+"""The parts of a check: numbering and batching of records, which images are opened once, what is reported."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from data_tools.check import check as under_test
-from data_tools.check.check import RowFindings, _chunks, _numbered, check, check_rows
+from data_tools.check.check import RowFindings, _batches, _numbered, check, check_rows
 from data_tools.check.findings import Finding
 from data_tools.check.report import CheckReport
 from data_tools.check.row_checks import ParsedRow
@@ -30,16 +30,16 @@ def lines(path: Path, *rows: object) -> Source:
 
 
 def found(
-    source: Source, rules: CheckRules, memory: CheckState | None = None, held_out: bool = False
+    source: Source, rules: CheckRules, state: CheckState | None = None, held_out: bool = False
 ) -> list[tuple[int, str]]:
-    """The rows with the code of every finding."""
-    rows = check_rows(source, Path(source.path).parent, rules, memory or CheckState(), held_out)
+    """(record number, code) of every finding."""
+    rows = check_rows(source, Path(source.path).parent, rules, state or CheckState(), held_out)
     return [(row.row, finding.code) for row in rows for finding in row.findings]
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Two that differ, a copy of the first, and one that is cut off."""
+    """Two different images, a copy of the first, and a truncated one."""
     for name, size in (("a", (8, 6)), ("b", (9, 9)), ("cut", (64, 64))):
         (tmp_path / f"{name}.jpg").write_bytes(picture("JPEG", size=size))
     (tmp_path / "copy.jpg").write_bytes((tmp_path / "a.jpg").read_bytes())
@@ -47,10 +47,10 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# Rows -----------------------------------------------------------------------------------------------------------------
+# Records --------------------------------------------------------------------------------------------------------------
 
 
-def test_what_stands_between_rows_is_no_row() -> None:
+def test_text_between_records_is_not_a_record() -> None:
     broken = RecordError(PLACE, "JSON", "x", "y")
     rows = [
         RawRow(PLACE, 1, "1"),
@@ -63,15 +63,15 @@ def test_what_stands_between_rows_is_no_row() -> None:
     assert [row for _, row in _numbered(rows)] == rows
 
 
-def reading(size: int) -> ParsedRow:
-    """A row with a picture of so many bytes inside; 0: none, below: no conversation at all."""
+def parsed_row(size: int) -> ParsedRow:
+    """A record with an embedded image of `size` bytes; 0: without an image, below 0: without a conversation."""
     image = (ImageRef(data=bytes(size)),) if size > 0 else ()
     conversation = Conversation((Message("user", (*image, "Q")),), PLACE)
     return ParsedRow(1, RawRow(PLACE), "", (), conversation if size >= 0 else None)
 
 
 @pytest.mark.parametrize(
-    ("sizes", "chunks"),
+    ("sizes", "expected"),
     [
         ([], []),
         ([0], [1]),
@@ -84,19 +84,19 @@ def reading(size: int) -> ParsedRow:
         ([-1, 5, 5, 6, 5, 1], [3, 2, 1]),
     ],
 )
-def test_rows_are_held_up_to_a_count_and_a_size(
-    sizes: list[int], chunks: list[int], monkeypatch: pytest.MonkeyPatch
+def test_a_batch_is_bounded_in_records_and_image_bytes(
+    sizes: list[int], expected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here 3 rows, and as soon as they hold more than 10 bytes of pictures; both are counted anew for each chunk."""
+    """Bounds lowered to 3 records and 10 bytes of images, counted anew for each batch."""
     assert (under_test.ROWS, under_test.BYTES) == (256, 33_554_432)
     monkeypatch.setattr(under_test, "ROWS", 3)
     monkeypatch.setattr(under_test, "BYTES", 10)
-    readings = [reading(size) for size in sizes]
-    made = list(_chunks(iter(readings)))
-    assert [len(chunk) for chunk in made] == chunks and [one for chunk in made for one in chunk] == readings
+    rows = [parsed_row(size) for size in sizes]
+    batches = list(_batches(iter(rows)))
+    assert [len(batch) for batch in batches] == expected and [row for batch in batches for row in batch] == rows
 
 
-def test_an_error_makes_a_row_bad_and_a_warning_does_not() -> None:
+def test_an_error_makes_a_record_bad_and_a_warning_does_not() -> None:
     error, warning = (Finding(code, PLACE, 1, "f", "x", "y") for code in ("row-type", "id-duplicate"))
     assert [
         RowFindings(1, RawRow(PLACE), findings).bad for findings in ((), (warning,), (error,), (warning, error))
@@ -108,20 +108,20 @@ def test_an_error_makes_a_row_bad_and_a_warning_does_not() -> None:
     ]
 
 
-def test_progress_is_told_row_by_row(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_after_each_record(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "ROWS", 2)
     source = lines(pictures / "r.jsonl", shown(1, "a.jpg"), said(2, ("human", "Q"), ("gpt", "A")), shown(3, "a.jpg"), 4)
-    told: list[tuple[int, int]] = []
-    report = check(source, pictures, CheckRules(), lambda rows, images: told.append((rows, images)))
-    assert told == [(1, 1), (2, 1), (3, 1), (4, 1)]
+    calls: list[tuple[int, int]] = []
+    report = check(source, pictures, CheckRules(), lambda rows, images: calls.append((rows, images)))
+    assert calls == [(1, 1), (2, 1), (3, 1), (4, 1)]
     assert report == CheckReport(4, 1, {"row-type": 1}, report.findings, 1)
 
 
-def test_a_source_without_a_row_says_so_once(tmp_path: Path) -> None:
+def test_a_source_without_records_has_one_finding(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[]")
-    source, memory = Source(path=str(tmp_path / "a.json")), CheckState()
-    (row,) = check_rows(source, tmp_path, CheckRules(), memory)
-    assert (row.row, row.raw, row.changed, memory.count) == (0, RawRow(Place(source.path)), False, 0)
+    source, state = Source(path=str(tmp_path / "a.json")), CheckState()
+    (row,) = check_rows(source, tmp_path, CheckRules(), state)
+    assert (row.row, row.raw, row.changed, state.records) == (0, RawRow(Place(source.path)), False, 0)
     assert row.findings == (
         Finding(
             "no-rows",
@@ -133,10 +133,10 @@ def test_a_source_without_a_row_says_so_once(tmp_path: Path) -> None:
         ),
     )
     (tmp_path / "a.json").write_text("[3]")
-    assert found(source, CheckRules()) == [(1, "row-type")], "a row that is bad is one"
+    assert found(source, CheckRules()) == [(1, "row-type")], "a bad record is a record"
 
 
-def test_faults_of_files_come_before_rows(tmp_path: Path) -> None:
+def test_findings_of_files_come_before_those_of_records(tmp_path: Path) -> None:
     row = json.dumps(said(1, ("human", "Q"), ("gpt", "")))
     (tmp_path / "a.json").write_text(f"\ufeff[{row}]", encoding="utf-8")
     (tmp_path / "b.json").write_text(f"{row}\n{row}\n")
@@ -145,64 +145,64 @@ def test_faults_of_files_come_before_rows(tmp_path: Path) -> None:
     assert [row for row, _ in codes[2:]] == [1, 2, 3]
 
 
-def test_rows_of_earlier_sources_are_counted_and_remembered(tmp_path: Path) -> None:
-    memory = CheckState()
+def test_records_of_earlier_sources_are_counted_and_compared(tmp_path: Path) -> None:
+    state = CheckState()
     first, second = said(1, ("human", "Q"), ("gpt", "A")), said(2, ("human", "R"), ("gpt", "B"))
-    assert found(lines(tmp_path / "a.jsonl", first, 3), CheckRules(), memory) == [(2, "row-type")] and memory.count == 2
+    assert found(lines(tmp_path / "a.jsonl", first, 3), CheckRules(), state) == [(2, "row-type")] and state.records == 2
     again: list[Json] = [first | {"id": "x"}, second, second | {"id": "y"}]
-    rows = list(check_rows(lines(tmp_path / "b.jsonl", *again), tmp_path, CheckRules(), memory))
-    told = [(row.row, finding.code, finding.found) for row in rows for finding in row.findings]
-    assert told == [
-        (1, "row-duplicate", "says the same as a row of an earlier source"),
-        (3, "row-duplicate", "says the same as row 2"),
+    rows = list(check_rows(lines(tmp_path / "b.jsonl", *again), tmp_path, CheckRules(), state))
+    repetitions = [(row.row, finding.code, finding.found) for row in rows for finding in row.findings]
+    assert repetitions == [
+        (1, "row-duplicate", "repeats a record of an earlier source"),
+        (3, "row-duplicate", "repeats record 2"),
     ]
-    assert memory.count == 5
+    assert state.records == 5
     held = lines(tmp_path / "c.jsonl", second | {"id": "z"}, said(4, ("human", "S"), ("gpt", "C")))
-    assert found(held, CheckRules(), memory, held_out=True) == [(1, "row-leak")]
-    assert found(lines(tmp_path / "d.jsonl", said(4, ("human", "S"), ("gpt", "C"))), CheckRules(), memory) == []
+    assert found(held, CheckRules(), state, held_out=True) == [(1, "row-leak")]
+    assert found(lines(tmp_path / "d.jsonl", said(4, ("human", "S"), ("gpt", "C"))), CheckRules(), state) == []
 
 
-# Pictures -------------------------------------------------------------------------------------------------------------
+# Images ---------------------------------------------------------------------------------------------------------------
 
 
-def test_how_closely_pictures_are_looked_at(pictures: Path) -> None:
+def test_images_are_decoded_or_only_their_headers_read_or_skipped(pictures: Path) -> None:
     source = lines(pictures / "r.jsonl", shown(1, "cut.jpg"), shown(2, "gone.jpg"))
     assert found(source, CheckRules()) == [(1, "image-broken"), (2, "image-missing")]
     assert found(source, CheckRules(images="header")) == [(2, "image-missing")]
-    memory = CheckState()
-    assert found(source, CheckRules(images="off"), memory) == [] and memory.looked == 0
+    state = CheckState()
+    assert found(source, CheckRules(images="off"), state) == [] and state.images == 0
 
 
 @pytest.fixture
-def looked_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The names of the pictures that are opened, in order."""
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The names of the images that are opened, in order."""
     seen: list[str] = []
-    look = under_test.look
+    check_image = under_test.check_image
 
     def counted(ref: ImageRef, *more: Any) -> Any:
         seen.append(Path(ref.path).name)
-        return look(ref, *more)
+        return check_image(ref, *more)
 
-    monkeypatch.setattr(under_test, "look", counted)
+    monkeypatch.setattr(under_test, "check_image", counted)
     yield seen
 
 
-def test_a_sound_picture_is_opened_once_and_a_broken_one_is_told_each_time(
-    pictures: Path, looked_at: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_sound_image_is_opened_once_and_a_broken_one_is_reported_each_time(
+    pictures: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "ROWS", 2)
     names = ["a.jpg", "cut.jpg", "a.jpg", "cut.jpg", "b.jpg"]
     source = lines(pictures / "r.jsonl", *(shown(number, name) for number, name in enumerate(names)))
-    memory = CheckState()
-    assert found(source, CheckRules(), memory) == [(2, "image-broken"), (4, "image-broken")]
-    assert looked_at == ["a.jpg", "cut.jpg", "cut.jpg", "b.jpg"] and memory.looked == 4
+    state = CheckState()
+    assert found(source, CheckRules(), state) == [(2, "image-broken"), (4, "image-broken")]
+    assert opened == ["a.jpg", "cut.jpg", "cut.jpg", "b.jpg"] and state.images == 4
     other = lines(pictures / "s.jsonl", shown(7, "a.jpg"))
-    assert found(other, CheckRules(), memory) == [] and len(looked_at) == 4, "nor for the next source"
-    assert found(other, CheckRules(), memory, held_out=True) == [(1, "row-leak"), (1, "image-leak")]
-    assert looked_at[4:] == ["a.jpg"], "for validation it is, to tell whether it was seen"
+    assert found(other, CheckRules(), state) == [] and len(opened) == 4, "not opened again for the next source"
+    assert found(other, CheckRules(), state, held_out=True) == [(1, "row-leak"), (1, "image-leak")]
+    assert opened[4:] == ["a.jpg"], "opened for validation, to compare it with training"
 
 
-def test_a_warning_about_a_picture_is_told_with_the_first_row(pictures: Path) -> None:
+def test_a_warning_about_an_image_is_reported_with_the_first_record(pictures: Path) -> None:
     (pictures / "cmyk.jpg").write_bytes(picture("JPEG", "CMYK"))
     source = lines(pictures / "r.jsonl", *(shown(number, ["cmyk.jpg", "a.jpg"]) for number in range(2)))
     rows = [dict(row, conversations=[{"from": "human", "value": f"<image><image>{n}"}, {"from": "gpt", "value": "A"}])
@@ -212,24 +212,26 @@ def test_a_warning_about_a_picture_is_told_with_the_first_row(pictures: Path) ->
 
 
 @pytest.mark.parametrize(("leaks", "codes"), [(True, [1, 2]), (False, [1])])
-def test_validation_shows_no_picture_of_training_under_any_name(pictures: Path, leaks: bool, codes: list[int]) -> None:
-    memory, rules = CheckState(), CheckRules(leaks=leaks)
-    assert found(lines(pictures / "r.jsonl", shown(1, "a.jpg")), rules, memory) == []
+def test_validation_images_are_compared_with_training_under_any_name(
+    pictures: Path, leaks: bool, codes: list[int]
+) -> None:
+    state, rules = CheckState(), CheckRules(leaks=leaks)
+    assert found(lines(pictures / "r.jsonl", shown(1, "a.jpg")), rules, state) == []
     held = lines(pictures / "s.jsonl", shown(2, "a.jpg"), shown(3, "copy.jpg"), shown(4, "b.jpg"))
-    assert found(held, rules, memory, held_out=True) == [(number, "image-leak") for number in codes]
+    assert found(held, rules, state, held_out=True) == [(number, "image-leak") for number in codes]
     again = lines(pictures / "t.jsonl", shown(5, "b.jpg"))
-    assert found(again, rules, memory, held_out=True) == [], "what validation showed is not trained on"
+    assert found(again, rules, state, held_out=True) == [], "images of validation are not images of training"
 
 
 # Downloads ------------------------------------------------------------------------------------------------------------
 
 
-def test_rows_that_name_urls_are_read_again_as_files(pictures: Path) -> None:
-    asked: list[tuple[int, str]] = []
+def test_records_with_urls_are_read_again_with_files(pictures: Path) -> None:
+    requests: list[tuple[int, str]] = []
 
     def fetch(raw: RawRow, root: str) -> RawRow:
         row: Any = raw.value
-        asked.append((raw.place.line, root))
+        requests.append((raw.place.line, root))
         if row["image"].endswith("gone"):
             raise RecordError(raw.place, "image", "404", "x", "image-fetch")
         return replace(raw, value=row | {"image": row["image"].rpartition("/")[2]})
@@ -244,7 +246,7 @@ def test_rows_that_name_urls_are_read_again_as_files(pictures: Path) -> None:
         (4, ["image-broken", "image-fetched"], True),
         (5, ["image-missing", "image-fetched"], True),
     ]
-    assert sorted(asked) == [(number, str(pictures)) for number in (1, 3, 4, 5)]
-    told = rows[0].findings[0]
-    assert (told.field, told.found) == ("image", "downloaded; the row still names the URL")
+    assert sorted(requests) == [(number, str(pictures)) for number in (1, 3, 4, 5)]
+    finding = rows[0].findings[0]
+    assert (finding.field, finding.found) == ("image", "downloaded; the record still names the URL")
     assert found(source, CheckRules()) == [(number, "image-url") for number in (1, 3, 4, 5)]

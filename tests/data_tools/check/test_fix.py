@@ -1,4 +1,4 @@
-"""The cleaned file holds the sound rows as they were, the quarantine the others, and the input is never touched."""
+"""The fixed file holds the sound records unchanged, the quarantine the others, and the input is never written to."""
 
 import json
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_an_array_becomes_an_array_or_lines(tmp_path: Path) -> None:
     assert written[0] == GOOD and json.loads(written[1])["id"] == 5 and len(written) == 2
 
 
-def test_nothing_sound_is_an_empty_array(tmp_path: Path) -> None:
+def test_without_a_sound_record_the_array_is_empty(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(f"[{EMPTY}]", encoding="utf-8")
     assert fixed(tmp_path / "a.json", tmp_path / "b.json").kept == 0
     assert json.loads((tmp_path / "b.json").read_text()) == []
@@ -78,33 +78,33 @@ def test_parquet_and_csv(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         *((name, "--fix .* the input is never written to") for name in ("a.jsonl", "link.jsonl", "../data/a.jsonl")),
         ("b.parquet", "is written from .parquet alone"),
         ("b.txt", "a file of this kind is not written"),
     ],
 )
-def test_outputs_that_are_refused(tmp_path: Path, name: str, told: str) -> None:
+def test_outputs_that_are_refused(tmp_path: Path, name: str, message: str) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "a.jsonl").write_text(GOOD, encoding="utf-8")
     (folder / "link.jsonl").symlink_to(folder / "a.jsonl")
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         fixed(folder / "a.jsonl", folder / name)
     assert sorted(path.name for path in folder.iterdir()) == ["a.jsonl", "link.jsonl"]
     with pytest.raises(ConfigError, match="never written to"):
         fixed(folder, folder / "out.jsonl")
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(GOOD, encoding="utf-8")
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="Choose a writable place"):
         fixed(tmp_path / "a.jsonl", tmp_path / "file" / "b.jsonl")
 
 
-def test_a_cleaned_file_is_clean(tmp_path: Path) -> None:
+def test_a_fixed_file_is_clean(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\n".join([GOOD, EMPTY, CUT]), encoding="utf-8")
     found = fixed(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
     assert found.report.counts == {"json-cut": 1, "answer-empty": 1}
@@ -117,9 +117,9 @@ def test_the_command(tmp_path: Path, run: Callable[..., Result], monkeypatch: py
     found = run("data", "check", "a.jsonl", "--fix", "b.jsonl")
     assert found.code == 3 and "a.jsonl:2 (record 2): message 2 (assistant): is empty" in found.out
     assert found.out.index("1  error    answer-empty") < found.out.index("a.jsonl:2"), "counts come first"
-    assert "b.jsonl: 1 rows" in found.out
+    assert "b.jsonl: 1 records" in found.out
     clean = run("data", "check", "b.jsonl")
-    assert (clean.code, clean.out, clean.err) == (0, "1 rows, 0 images\nclean\n", "")
+    assert (clean.code, clean.out, clean.err) == (0, "1 records, 0 images\nclean\n", "")
     report = json.loads(run("data", "check", "a.jsonl", "--json").out)
     assert report["counts"] == {"answer-empty": 1} and report["findings"][0]["line"] == 2
     for arguments in (

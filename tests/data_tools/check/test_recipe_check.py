@@ -1,4 +1,4 @@
-"""A recipe's data is judged with its own tokenizer, template and budget, training beside validation."""
+"""A recipe's data is checked with its tokenizer, template and length limit, and for leaks into validation."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_lengths_tokens_and_leaks(tmp_path: Path) -> None:
     assert tight.counts["too-long"] == 4, "the recipe's own system prompt counts"
 
 
-def test_pictures_in_training_and_validation_under_any_name(tmp_path: Path) -> None:
+def test_images_in_training_and_validation_under_any_name(tmp_path: Path) -> None:
     for name in ("a.png", "copy.png", "b.png"):
         (tmp_path / name).write_bytes(picture(size=(9, 9) if name == "b.png" else (8, 6)))
     (tmp_path / "copy.png").write_bytes((tmp_path / "a.png").read_bytes())

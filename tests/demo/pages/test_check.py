@@ -195,7 +195,7 @@ def test_both_languages_tell_a_check(damaged: Source) -> None:
     assert code_table(checked, "en")[0] == [1, "error", "JSON that ends inside a record", "json-cut"]
     assert [row[3] for row in code_table(checked, "zh")] == list(FOUND)
     assert code_table(checked, "zh")[-1] == [1, "提醒", "文本中写有特殊词元", "token-literal"]
-    assert cards_text("image-count", 3, 3, "en") == "**&lt;image> marks and images differ in number**"
+    assert cards_text("image-count", 3, 3, "en") == "**numbers of &lt;image> placeholders and images differ**"
     assert cards_text("answer-empty", 10, 1234, "zh") == "**回答为空** · 前 10 条, 共 1,234 条"
 
 
