@@ -1,16 +1,16 @@
-"""The exception tree. Whatever a user can get wrong raises one of these; `assert` is for our own mistakes.
+"""The exceptions. Every mistake of a user raises one of these; `assert` is for programming errors.
 
 EyegraftError                exit 1   base: message says what was found, where, and what to do
-├── ConfigError              exit 2   a recipe, an override or a command line that cannot be obeyed
+├── ConfigError              exit 2   an invalid recipe, override or command line
 ├── DataError                exit 3   data that cannot be trained on
 │   ├── RecordError          exit 3   one record of one file
-│   ├── TemplateError        exit 3   a chat template whose answers cannot be located
+│   ├── TemplateError        exit 3   a chat template in whose output the answers cannot be found
 │   └── ImageError           exit 3   an image that is missing, broken, oversized or of an unknown kind
 ├── ModelError               exit 1   a model folder that cannot be loaded, built or exported
 ├── AssetError               exit 1   a package or file the quickstart needs and could not get
 ├── RunError                 exit 1   a run folder that is unwritable, in use or of another run
-│   ├── PeerLostError        exit 4   another process of the run ended
-│   └── CheckpointError      exit 1   a checkpoint that is torn, changed or does not fit
+│   ├── PeerLostError        exit 4   another process of the run ended or lost its connection
+│   └── CheckpointError      exit 1   a checkpoint that is incomplete, modified or of another model
 └── TrainingError            exit 1   a loss or gradient that is not finite
 """
 
@@ -24,7 +24,7 @@ class EyegraftError(Exception):
 
 
 class ConfigError(EyegraftError):
-    """A recipe, an override or a command line that cannot be obeyed."""
+    """An invalid recipe, override or command line."""
 
     exit_code = 2
 
@@ -37,7 +37,7 @@ class DataError(EyegraftError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record stands: file, 1-based line (0 when the container has no lines) and the record's own id."""
+    """Where a record is: file, line counted from 1 (0 when the file has no lines), and the record's own id."""
 
     file: str
     line: int = 0
@@ -50,9 +50,9 @@ class Place:
 
 
 class RecordError(DataError):
-    """One record that cannot be trained on: where it stands, which field is wrong, and what to do.
+    """A record that cannot be trained on; the message has its place, the field, what was found and what to do.
 
-    `code` is the kind of mistake in a word, for counting; `data_tools.check.findings` says what each means.
+    `code` is the kind of mistake, by which they are counted; `data_tools.check.findings` lists all codes.
     """
 
     def __init__(self, place: Place, field: str, found: str, advice: str, code: str = "record") -> None:
@@ -61,11 +61,11 @@ class RecordError(DataError):
 
 
 class TemplateError(DataError):
-    """A chat template whose answers cannot be located in what it renders."""
+    """A chat template in whose output the answers cannot be found."""
 
 
 class ImageError(DataError):
-    """An image that is missing, broken, oversized or of an unknown kind; `code` says which of these."""
+    """An image that is missing, broken, oversized or of an unknown kind; `code` is which of these."""
 
     def __init__(self, found: str, advice: str = "", name: str = "", code: str = "image-broken") -> None:
         super().__init__(f"{name}: {found}. {advice}" if name else found)
@@ -85,13 +85,13 @@ class RunError(EyegraftError):
 
 
 class PeerLostError(RunError):
-    """Another process of the run ended; why, it says itself."""
+    """Another process of the run ended or lost its connection; that process reports the cause."""
 
     exit_code = 4
 
 
 class CheckpointError(RunError):
-    """A checkpoint that is torn, changed or does not fit this run."""
+    """A checkpoint that is incomplete, modified or of another model."""
 
 
 class TrainingError(EyegraftError):

@@ -1,4 +1,4 @@
-"""What a library raises at the files of others, in words."""
+"""Errors that libraries raise for invalid model files, as ModelError with a readable message."""
 
 from pickle import UnpicklingError
 from types import TracebackType
@@ -8,18 +8,18 @@ from safetensors import SafetensorError
 
 from llm.errors import ModelError
 
-# What transformers, peft, torch and safetensors raise for files that hold the wrong thing: they look into them without
-# asking first what is there, so that a missing key or a list in the place of a table shows as LookupError or TypeError.
+# What transformers, peft, torch and safetensors raise for files with unexpected content. They do not validate it first,
+# so a missing key shows as LookupError, and a list instead of an object as TypeError.
 UNREADABLE = (
     *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError),
     *(ImportError, EOFError, MemoryError, SafetensorError, StrictDataclassError, UnpicklingError),
 )
 
 
-class as_model_error:  # used as `with as_model_error(...)`, like contextlib's own
-    """`with as_model_error("what cannot be done"):` around a library's reading of a folder, and nothing of ours.
+class as_model_error:  # lower case, like the context managers of contextlib
+    """Context manager that turns what a library raises into ModelError: `said`, the library's first line, `advice`.
 
-    What the library raises there becomes ModelError: what was said, the library's first line, the advice.
+    The block should hold the library's calls only, or errors of our own code would be reported as the file's.
     """
 
     def __init__(self, said: str, advice: str = "") -> None:
@@ -31,7 +31,7 @@ class as_model_error:  # used as `with as_model_error(...)`, like contextlib's o
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The tokenizers library raises Exception itself, which names no kind: nothing else is caught by it.
+        # The tokenizers library raises plain Exception; no subclass of it is caught here.
         if isinstance(error, UNREADABLE) or kind is Exception:
             assert error is not None
             advice = f". {self.advice}" if self.advice else ""
@@ -39,10 +39,10 @@ class as_model_error:  # used as `with as_model_error(...)`, like contextlib's o
 
 
 def reason(error: BaseException) -> str:
-    """The first line of a library's message, which tends to be followed by pages of advice; its kind if that is all."""
+    """The first line of a library's message, without the long advice that may follow; else the exception's type."""
     line = first_line(error)
     if isinstance(error, KeyError):
-        return f"{line} is missing or not known"
+        return f"{line} is missing or unknown"
     return line if isinstance(error, OSError | ValueError) and line else f"{line} ({type(error).__name__})".strip()
 
 

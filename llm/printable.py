@@ -1,8 +1,8 @@
-"""Text on its way to the screen: what a terminal would obey, or hide, is written out.
+"""Escape control characters in all text that is written to a terminal.
 
-Ids, file names, refusals, answers and templates are whatever somebody wrote into them. Sent as it is, such a text can
-clear the screen, overwrite the line before it, rename the window, put text into the clipboard, or turn letters round.
-`escape_output` stands where all text leaves the process, so that nothing that prints has to think of it.
+Ids, file names, answers and templates may hold anything. Written unescaped they could clear the screen, overwrite the
+line above, set the window's title, fill the clipboard or reverse the direction of writing. `escape_output` replaces
+both output streams once, so that code that prints need not escape.
 """
 
 import re
@@ -10,31 +10,31 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TextIO, cast
 
-# C0 and C1 controls except tab and line break (and the carriage return of one), DEL, the separators of lines and
-# paragraphs, embeddings and isolates of writing direction, halves of surrogate pairs.
-_OBEYED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|\r(?!\n)")
+# C0 and C1 controls except tab, line feed and the carriage return before one; DEL; line and paragraph separators;
+# embeddings and isolates of writing direction; lone surrogates.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|\r(?!\n)")
 
 
 def printable(text: str) -> str:
-    r"""The text with every such character as JSON may write it (\u001b): output that is JSON stays the same JSON."""
-    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    r"""The text with control characters as JSON escapes (\u001b), so that JSON output keeps its meaning."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class EscapedStream:
-    """A text stream that writes what is printable, and is otherwise the one below it."""
+    """A text stream that escapes what is written and is otherwise the stream `below` it."""
 
     def __init__(self, below: TextIO, screen: TextIO | None = None, bars: bool = False) -> None:
-        """`screen` is what lies at the bottom, when `below` is no stream of the system but of rich.
+        """`screen`: the system's stream, when `below` is a wrapper that rich has put around it.
 
-        With `bars` a carriage return that begins a write goes through where it can overwrite nothing but a line made
-        in the same way: so the bars of libraries (tqdm) move, and no text hides another.
+        With `bars` a write may begin with a carriage return if it overwrites nothing but such a line: progress bars of
+        libraries (tqdm) work, and no text can hide another.
         """
         self._below = below
         self._bars, self._overwritable = bars, True
-        self.rich_proxied_file = screen or below  # for rich's own escape codes, see llm/rich_console.py
+        self.rich_proxied_file = screen or below  # where rich writes its own escape codes
 
     def write(self, text: str) -> int:
-        """Write it; returns how many characters were given."""
+        """Write the text escaped; returns its length before that."""
         bar = self._bars and self._overwritable and text.startswith("\r") and "\n" not in text
         self._below.write("\r" + printable(text[1:]) if bar else printable(text))
         if text:
@@ -42,7 +42,7 @@ class EscapedStream:
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write all of them."""
+        """Write each of the texts."""
         for line in lines:
             self.write(line)
 
@@ -51,10 +51,10 @@ class EscapedStream:
 
 
 def escaped_stream(below: TextIO, screen: TextIO | None = None, bars: bool = False) -> TextIO:
-    """The stream behind a guard; itself where it has one."""
+    """The stream as an `EscapedStream`; the stream itself if it is one."""
     return below if isinstance(below, EscapedStream) else cast(TextIO, EscapedStream(below, screen, bars))
 
 
 def escape_output() -> None:
-    """Put both streams of this process behind a guard, for good: a traceback passes it too."""
+    """Replace standard output and error of this process by escaped streams, for tracebacks too."""
     sys.stdout, sys.stderr = escaped_stream(sys.stdout), escaped_stream(sys.stderr, bars=True)

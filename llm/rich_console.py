@@ -1,4 +1,4 @@
-"""rich, where texts may hold anything: it draws its own colours and bars; what a terminal would obey is written out."""
+"""rich's console and progress bars with escaped text: only rich's own control codes reach the terminal."""
 
 import sys
 from collections.abc import Iterable
@@ -12,12 +12,13 @@ from llm.printable import EscapedStream, escaped_stream, printable
 
 
 class Screen(Console):
-    """A console whose texts are printable; what only moves the cursor is rich's own and stays."""
+    """A console that escapes control characters in texts; segments that only move the cursor are rich's own."""
 
     def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
-        now = sys.stderr if stderr else sys.stdout
-        below = now.rich_proxied_file if isinstance(now, EscapedStream) else now  # colours would not pass the guard
-        super().__init__(file=below, stderr=stderr, soft_wrap=soft_wrap)
+        stream = sys.stderr if stderr else sys.stdout
+        # Past the escaped stream, which would escape the colours.
+        file = stream.rich_proxied_file if isinstance(stream, EscapedStream) else stream
+        super().__init__(file=file, stderr=stderr, soft_wrap=soft_wrap)
 
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:
         return super()._render_buffer(
@@ -26,17 +27,17 @@ class Screen(Console):
 
 
 class Bars(Progress):
-    """Bars under which others may print. rich would obey the colours and links in what they print."""
+    """Progress bars. Lines that other code prints meanwhile are escaped, which rich itself would not do."""
 
     def start(self) -> None:
-        """Show them."""
+        """Show the bars and redirect standard output and error to print above them."""
         out, err = sys.stdout, sys.stderr
         super().start()
-        sys.stdout, sys.stderr = _above(sys.stdout, out), _above(sys.stderr, err)
+        sys.stdout, sys.stderr = _escaped(sys.stdout, out), _escaped(sys.stderr, err)
 
 
-def _above(now: TextIO, before: TextIO) -> TextIO:
-    """rich's own stream behind a guard, where rich has put one; it puts the one before back itself."""
+def _escaped(now: TextIO, before: TextIO) -> TextIO:
+    """An escaped stream over the one that rich has put in place of `before`; rich restores `before` itself."""
     if now is before:
         return now
     return escaped_stream(now, before.rich_proxied_file if isinstance(before, EscapedStream) else before)

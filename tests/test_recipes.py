@@ -151,13 +151,13 @@ def test_a_file_of_ones_own_goes_before_a_shipped_recipe(tmp_path: Path, monkeyp
 
 def test_a_missing_recipe_names_what_is_near(tmp_path: Path) -> None:
     (tmp_path / "my_run.yaml").touch()
-    with pytest.raises(ConfigError, match=f"no such file or recipe. Near: {tmp_path}/my_run.yaml"):
+    with pytest.raises(ConfigError, match=f"no such file or recipe. Similar: {tmp_path}/my_run.yaml"):
         find_recipe(str(tmp_path / "myrun.yaml"))
-    with pytest.raises(ConfigError, match="Near: identity/identity_qwen2_5_1_5b_lora"):
+    with pytest.raises(ConfigError, match="Similar: identity/identity_qwen2_5_1_5b_lora"):
         find_recipe("identity_qwen2_1_5b_lora")
     with pytest.raises(ConfigError, match="no such file or recipe; `eyegraft ls` lists the recipes"):
         find_recipe("xyzzy")
-    with pytest.raises(ConfigError, match=f"is a folder; name one recipe: {tmp_path}/my_run.yaml"):
+    with pytest.raises(ConfigError, match=f"is a folder; name one of its recipes: {tmp_path}/my_run.yaml"):
         find_recipe(str(tmp_path))
 
 

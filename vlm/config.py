@@ -1,4 +1,4 @@
-"""The schema of vision runs, evaluations, exports and pipelines, on top of `llm.config.schema`."""
+"""The recipes of vision runs, evaluations, exports and pipelines; `llm.config.schema` has those of text runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,68 +29,88 @@ class VlmModelConfig(ModelConfig):
     """A language model, a vision tower and the projector between them."""
 
     tower: str = Field(
-        description="folder or hub id of a CLIP, SigLIP, DINOv2 or ViT model, open_clip:<name or folder>, "
-        "or timm:<name or folder>"
+        description="vision tower: folder or hub id of a CLIP, SigLIP, DINOv2 or ViT model, open_clip:<name or "
+        "folder>, or timm:<name or folder>"
     )
     tower_layer: int = Field(
-        -2, description="hidden state that is projected; -1 is the last. CNN towers give their last feature map"
+        -2,
+        description="hidden state of the tower that is projected; -1 is the last. CNN towers always use their last "
+        "feature map",
     )
-    image_size: Annotated[int, Field(ge=0)] = Field(0, description="pixels a side; 0: the tower's own")
-    image_mode: Literal["pad", "resize"] = Field("pad", description="pad to a square with the mean colour, or stretch")
+    image_size: Annotated[int, Field(ge=0)] = Field(
+        0, description="side of the square that images are brought to, in pixels; 0: what the tower was trained with"
+    )
+    image_mode: Literal["pad", "resize"] = Field(
+        "pad",
+        description="how images become square: padded with the mean colour, or resized without keeping their ratio",
+    )
     projector: str = Field(
-        "mlp2x_gelu", pattern=r"^(linear|mlp[2-9]x_gelu)$", description="linear, mlp2x_gelu, or deeper: mlp3x_gelu"
+        "mlp2x_gelu",
+        pattern=r"^(linear|mlp[2-9]x_gelu)$",
+        description="layers between tower and LLM: linear, mlp2x_gelu (LLaVA-1.5's), or more layers, such as "
+        "mlp3x_gelu",
     )
     projector_hidden: Annotated[int, Field(ge=0)] = Field(
-        0, description="width of the projector's hidden layers; 0: the LLM's"
+        0, description="width of the projector's hidden layers; 0: the LLM's hidden size"
     )
     projector_weights: str = Field(
         "",
-        description="LLaVA's mm_projector.bin to start from; with `standardise: false`, since it reads plain features",
+        description="LLaVA's mm_projector.bin to start from instead of random weights; needs `standardise: false`, "
+        "since it was trained on plain features",
     )
-    pool: Positive = Field(1, description="average the grid of rows in pool x pool windows; not exportable when over 1")
+    pool: Positive = Field(
+        1,
+        description="average the grid of features over pool x pool windows, for fewer image tokens; not exportable "
+        "when over 1",
+    )
     standardise: bool = Field(
         True,
         validate_default=True,
-        description="standardise features with fixed per-channel statistics; folded into the projector at export",
+        description="scale the tower's features to zero mean and unit variance per channel, with statistics measured "
+        "before step 1; merged into the projector at export",
     )
 
     @field_validator("standardise", mode="after")
     @classmethod
-    def _a_ready_projector_reads_plain_features(cls, standardise: bool, info: ValidationInfo) -> bool:
+    def _pretrained_projector_excludes_standardise(cls, standardise: bool, info: ValidationInfo) -> bool:
         if standardise and info.data.get("projector_weights"):
             raise ValueError("should be false beside projector_weights, which were trained on plain features")
         return standardise
 
 
 class VlmTuneConfig(TuneConfig):
-    """How the LLM and the tower are trained."""
+    """Which weights of the LLM and of the vision tower are trained."""
 
-    tower: Literal["frozen", "lora", "full"] = "frozen"
-    tower_rank: Positive = 64
-    tower_alpha: float = 16.0
-    tower_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    tower: Literal["frozen", "lora", "full"] = Field(
+        "frozen", description="the vision tower: not trained, with LoRA adapters, or all weights"
+    )
+    tower_rank: Positive = Field(64, description="tower: lora; rank of the LoRA matrices")
+    tower_alpha: float = Field(16.0, description="tower: lora; LoRA scale, as `alpha`")
+    tower_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.05, description="tower: lora; dropout, as `dropout`")
 
 
 class VlmOptimConfig(OptimConfig):
-    """Separate learning rates; a group without its own takes `lr`."""
+    """The optimizer, with learning rates of their own for the projector and the tower."""
 
-    projector_lr: Rate | None = None
-    tower_lr: Rate | None = None
+    projector_lr: Rate | None = Field(None, description="learning rate of the projector; `lr` when left out")
+    tower_lr: Rate | None = Field(None, description="learning rate of the vision tower; `lr` when left out")
 
 
 class VlmRunConfig(RunConfig):
-    """A vision run: `stage: pretrain` trains the projector alone, `stage: finetune` what `tune` says as well."""
+    """A vision run: `stage: pretrain` or `stage: finetune`, LLaVA's two stages."""
 
-    stage: Literal["pretrain", "finetune"]
+    stage: Literal["pretrain", "finetune"] = Field(
+        description="pretrain: the projector alone is trained; finetune: the projector and what `tune` says"
+    )
     model: VlmModelConfig
     tune: VlmTuneConfig = Field(VlmTuneConfig(), validate_default=True)
     optim: VlmOptimConfig = VlmOptimConfig()
 
     @field_validator("parallel", mode="after")
     @classmethod
-    def _packs_with_pictures_stay_whole(cls, parallel: ParallelConfig) -> ParallelConfig:
+    def _vision_excludes_sequence_parallelism(cls, parallel: ParallelConfig) -> ParallelConfig:
         if parallel.sequence > 1:
-            raise ValueError("sequence: packs with pictures are not cut among processes, text alone is; leave it out")
+            raise ValueError("sequence: found above 1, but only packs of text can be shared by processes; leave it out")
         return parallel
 
     @field_validator("tune", mode="after")
@@ -103,55 +123,59 @@ class VlmRunConfig(RunConfig):
 
 
 class VqaEval(Section):
-    """Greedy exact match on single questions, with the right, a blank and another record's image."""
+    """Exact match of greedy answers to image questions, with control questions that show the wrong image."""
 
-    source: Source
-    limit: Annotated[int, Field(ge=0)] = Field(0, description="questions asked; 0: all")
+    source: Source = Field(description="image questions and their answers, in any format that training reads")
+    limit: Annotated[int, Field(ge=0)] = Field(0, description="how many questions are asked; 0: all")
     controls: Annotated[int, Field(ge=0)] = Field(
-        0, description="of these, how many are asked again with a blank and with another record's picture; 0: all"
+        0,
+        description="how many of them are asked again with a blank image and with another record's image; 0: all",
     )
 
 
 class IdentityEval(Section):
-    """Who the assistant says it is: hits on held-out paraphrases, leaks elsewhere, abilities kept."""
+    """Whether the assistant gives its name when asked, and only then, and how much the base model knew it still "
+    "knows."""
 
-    name: str
-    paraphrases: str = Field(description="JSON list of questions that must be answered with the name")
-    others: str = Field(description="JSON list of questions whose answers must not hold the name")
-    general: str = Field(description="JSON list of {question, answer} the base model may know")
-    max_new_tokens: Positive = 48
+    name: str = Field(description="the assistant's name")
+    paraphrases: str = Field(description="file: JSON list of held-out questions whose answers must contain the name")
+    others: str = Field(description="file: JSON list of questions whose answers must not contain the name")
+    general: str = Field(description="file: JSON list of {question, answer} that the base model may know")
+    max_new_tokens: Positive = Field(48, description="longest answer, in tokens")
 
 
 class EvalConfig(Section):
-    """`stage: eval`: measures a run and writes eval.json into `out`."""
+    """`stage: eval`: evaluates a run and writes eval.json into `out`."""
 
-    name: str
-    out: str = ""
+    name: str = Field(description="name of the evaluation")
+    out: str = Field("", description="folder of the results; <run>/<name> when empty")
     stage: Literal["eval"]
-    run: str
-    checkpoint: str = "latest"
-    vqa: VqaEval | None = None
-    identity: IdentityEval | None = None
+    run: str = Field(description="run folder to evaluate")
+    checkpoint: str = Field("latest", description="name of a checkpoint, such as step-000500, or latest")
+    vqa: VqaEval | None = Field(None, description="image questions; left out: not measured")
+    identity: IdentityEval | None = Field(
+        None, description="questions about the assistant's name; left out: not measured"
+    )
 
 
 class ExportConfig(Section):
-    """`stage: export`: writes a plain Hugging Face folder and proves it."""
+    """`stage: export`: writes a run as a Hugging Face model folder and compares its outputs with the run's."""
 
-    name: str
-    out: str
+    name: str = Field(description="name of the export")
+    out: str = Field(description="folder to write")
     stage: Literal["export"]
-    run: str
-    checkpoint: str = "latest"
-    dtype: Literal["bf16", "fp32"] = "fp32"
+    run: str = Field(description="run folder to export")
+    checkpoint: str = Field("latest", description="name of a checkpoint, such as step-000500, or latest")
+    dtype: Literal["bf16", "fp32"] = Field("fp32", description="dtype of the exported weights")
 
 
 class PipelineConfig(Section):
-    """`steps:` a list of recipe files, run in order and resumed where they stopped."""
+    """A list of recipes that run in order; started again, it goes on with the first one that is not finished."""
 
-    name: str
-    out: str = ""
+    name: str = Field(description="name of the pipeline")
+    out: str = Field("", description="folder of report.json; runs/<name> when empty")
     stage: Literal["pipeline"] = "pipeline"
-    steps: tuple[str, ...] = Field(min_length=1)
+    steps: tuple[str, ...] = Field(min_length=1, description="recipe files, relative to the pipeline's own folder")
 
 
 AnyConfig = TextRunConfig | VlmRunConfig | EvalConfig | ExportConfig | PipelineConfig
@@ -169,13 +193,13 @@ SCHEMAS: dict[str, type[AnyConfig]] = {
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AnyConfig:
     """The recipe at `path` (a file, or the name of a shipped recipe) with `key.path=value` overrides applied.
 
-    Raises one ConfigError that names every fault by file, line and key.
+    Raises one ConfigError that lists every error with its file, line and key.
     """
     return parse_config(load_yaml(find_recipe(str(path)), overrides))
 
 
 def parse_config(document: Document) -> AnyConfig:
-    """The document as a recipe of its stage. Raises one ConfigError that names every fault by place and key."""
+    """The document as a recipe of its stage. Raises one ConfigError that lists every error with its place and key."""
     return validate(document, SCHEMAS[_stage(document)])
 
 
@@ -184,22 +208,22 @@ def load_steps(
 ) -> tuple[tuple[Path, AnyConfig], ...]:
     """The pipeline's recipes in order; their paths are relative to `source`, the pipeline's own file.
 
-    `outer` are the pipelines that this one is a step of. Raises ConfigError for one that is a step of itself, however
-    deep.
+    `outer` are the files of the pipelines that contain this one. Raises ConfigError for a pipeline that contains
+    itself, directly or through others.
     """
     inside = (*outer, source.resolve())
     steps = tuple((path, load_config(path)) for path in (source.parent / step for step in pipeline.steps))
     for path, step in steps:
         if path.resolve() in inside:
             way = " -> ".join(str(file) for file in (*inside[inside.index(path.resolve()) :], path.resolve()))
-            raise ConfigError(f"{source}: steps: {way}: a pipeline that is a step of itself. Take the step out")
+            raise ConfigError(f"{source}: steps: {way}: the pipeline contains itself. Remove the step")
         if isinstance(step, PipelineConfig):
             load_steps(step, path, inside)
     return steps
 
 
 def questions_for_run(run: str, checkpoint: str, data: str, images: str = "", limit: int = 0) -> EvalConfig:
-    """The evaluation of one run on the image questions of one file, without a recipe; it lands inside the run."""
+    """The evaluation of one run on the image questions of one file, without a recipe; written inside the run folder."""
     vqa = VqaEval(source=Source(path=data, images=images), limit=limit)
     folder = Path(run)
     out = folder / f"eval-{Path(data).stem}"
@@ -207,16 +231,16 @@ def questions_for_run(run: str, checkpoint: str, data: str, images: str = "", li
 
 
 def json_schema(stage: str = "") -> dict[str, Any]:
-    """JSON schema of one stage's recipes, or of any recipe; ConfigError for an unknown stage."""
+    """JSON schema of the recipes of one stage, or of all stages when empty. Raises ConfigError for an unknown stage."""
     if stage and stage not in SCHEMAS:
-        raise ConfigError(f"{stage}: no such stage; choose {', '.join(SCHEMAS)}{did_you_mean(stage, list(SCHEMAS))}")
+        raise ConfigError(f"{stage}: unknown stage; choose {', '.join(SCHEMAS)}{did_you_mean(stage, list(SCHEMAS))}")
     if stage:
         return SCHEMAS[stage].model_json_schema()
     return TypeAdapter[AnyConfig](AnyConfig).json_schema()
 
 
 def _stage(document: Document) -> str:
-    """Which schema the recipe follows: `stage:`, or what its keys imply."""
+    """The recipe's stage: its `stage`, or what its other keys imply."""
     stage, model = document.values.get("stage"), document.values.get("model")
     if stage is None and "steps" in document.values:
         return "pipeline"

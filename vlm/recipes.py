@@ -15,7 +15,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 @dataclass(frozen=True, slots=True)
 class ShippedRecipe:
-    """A shipped recipe; its name is its path under configs/, and the last part alone where that is unique."""
+    """A shipped recipe. Its name is its path under configs/ without the suffix; the last part is enough if unique."""
 
     name: str
     path: Path
@@ -28,33 +28,33 @@ class ShippedRecipe:
 
 
 def list_recipes(pattern: str = "") -> list[ShippedRecipe]:
-    """Shipped recipes in order of name; `pattern` is a part of the name or a glob, in any case."""
+    """Shipped recipes sorted by name. `pattern`: part of the name or a glob; upper and lower case are equal."""
     found = [ShippedRecipe(_name(path), path) for path in sorted(CONFIGS.rglob("*.yaml"))]
     return [recipe for recipe in found if _matches(recipe.name.lower(), pattern.lower())]
 
 
 def find_recipe(name: str) -> Path:
-    """The file called `name`: a path as it stands, or else a shipped recipe.
+    """The file `name`, or the shipped recipe of that name.
 
-    Raises ConfigError that names what is near.
+    Raises ConfigError that suggests similar names.
     """
     path = Path(name)
     if path.is_file():
         return path
     if path.is_dir():
         inside = _names(sorted(path.glob("*.yaml")))
-        raise ConfigError(f"{name}: is a folder; name one recipe{': ' + inside if inside else ''}")
+        raise ConfigError(f"{name}: is a folder; name one of its recipes{': ' + inside if inside else ''}")
     recipes = list_recipes()
     wanted = [recipe.path for recipe in recipes if name in (recipe.name, Path(recipe.name).name)]
     if len(wanted) > 1:
-        raise ConfigError(f"{name}: several recipes have this name: {', '.join(map(_name, wanted))}. Write one in full")
+        raise ConfigError(f"{name}: several recipes have this name: {', '.join(map(_name, wanted))}. Write a full name")
     if not wanted:
         raise ConfigError(f"{name}: no such file or recipe{_near(path, recipes)}")
     return wanted[0]
 
 
 def read_recipe(name: str) -> str:
-    """A recipe as it was written. Raises ConfigError as `find_recipe`, and for a file that is no text."""
+    """The text of a recipe. Raises ConfigError as `find_recipe`, and for a file that is not UTF-8 text."""
     path = find_recipe(name)
     try:
         return read_text(path, RECIPE)
@@ -63,9 +63,9 @@ def read_recipe(name: str) -> str:
 
 
 def copy_recipe(name: str, target: Path) -> list[Path]:
-    """Copy a shipped recipe, or a whole folder of them, to `target`; returns the files written.
+    """Copy a shipped recipe, or a folder of them, to `target`; returns the files written.
 
-    An existing folder as target receives the file under its own name. Nothing is ever overwritten.
+    If `target` is a folder the file keeps its name. Raises ConfigError where a file would be overwritten.
     """
     folder = CONFIGS / name
     if name and folder.is_dir() and folder.resolve().is_relative_to(CONFIGS):
@@ -98,13 +98,13 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _near(path: Path, recipes: Iterable[ShippedRecipe]) -> str:
-    """`. Near: ...` with files beside the missing one and recipes whose names resemble it."""
+    """`. Similar: ...` with files in the same folder and recipes whose names resemble the missing one."""
     files = {file.name: file for file in path.parent.glob("*.y*ml")}
     near = [str(files[name]) for name in difflib.get_close_matches(path.name, list(files), n=3)]
     names = {key: recipe.name for recipe in recipes for key in (recipe.name, Path(recipe.name).name)}
     matches = difflib.get_close_matches(path.with_suffix("").as_posix(), list(names), n=3)
     found = list(dict.fromkeys([*near, *(names[match] for match in matches)]))
-    return f". Near: {', '.join(found)}" if found else "; `eyegraft ls` lists the recipes"
+    return f". Similar: {', '.join(found)}" if found else "; `eyegraft ls` lists the recipes"
 
 
 def _names(paths: Iterable[Path]) -> str:

@@ -1,6 +1,7 @@
-"""The schema of a text run, and how a YAML file becomes one. Vision adds its parts in `vlm.config`.
+"""The recipe of a text run: every key with its type, default, unit and effect. `vlm.config` adds those of vision.
 
-Every model is frozen and forbids unknown keys: a recipe means what it says or is refused.
+Every section is a frozen pydantic model that forbids unknown keys: a key that is misspelt is an error, not ignored.
+The descriptions are the reference that the documentation prints and that error messages quote.
 """
 
 from pathlib import Path
@@ -14,54 +15,65 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
-    """A part of a recipe: immutable, no unknown keys."""
+    """A section of a recipe: immutable, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
 
 class Source(Section):
-    """One data set: a local file or folder, or a hub data set named `org/name`."""
+    """One data set: a local file or folder, or a data set on the Hugging Face hub."""
 
-    path: str
+    path: str = Field(description="file or folder, relative to the working directory, or a hub data set `org/name`")
     format: str = Field(
-        "auto", description="a format of llm.formats.readers, or auto: detected from the first rows and logged"
+        "auto", description="name of a format (docs/data.md lists them), or auto: detected from the first 100 rows"
     )
-    images: str = Field("", description="folder that image paths are relative to; the file's own folder when empty")
-    weight: Rate = Field(1.0, description="how often each record is seen in an epoch; 0.5 takes a seeded half")
+    images: str = Field("", description="folder that image paths are relative to; the data file's own when empty")
+    weight: Rate = Field(
+        1.0, description="times each record is seen in an epoch; 0.5: a random half, drawn anew in each epoch"
+    )
     split: str = Field("train", description="split of a hub data set")
     columns: dict[str, str] = Field(
-        {}, description="for format: columns; maps system/input/output/text/image to column names"
+        {}, description="for format: columns; maps system, input, output, text and image to column names"
     )
 
 
 class DataConfig(Section):
-    """What is trained on and how it is cut."""
+    """Training data, and how records become samples."""
 
-    sources: tuple[Source, ...] = Field(min_length=1)
+    sources: tuple[Source, ...] = Field(min_length=1, description="data sets that are trained on, at least one")
     template: str = Field(
-        "auto", description="auto: the tokenizer's own chat template; else a name of llm.encoding.named_templates"
+        "auto", description="chat template: a name such as chatml or vicuna, or auto: the tokenizer's own"
     )
-    system: str = Field("", description="system prompt for records that bring none")
+    system: str = Field("", description="system prompt of records without one; empty for none")
     turns: Literal["together", "apart"] = Field(
-        "together", description="apart: every question of a record is asked by itself, sharing the record's images"
+        "together",
+        description="together: a record of several turns is one sample; apart: each question is asked without the "
+        "turns before it, and all of them share the record's images",
     )
     check_images: Literal["decode", "header"] = Field(
-        "decode", description="before step 1, read every image whole, or only its header"
+        "decode", description="check before step 1: decode every image, or read only its header (faster)"
     )
     on_bad_image: Literal["stop", "quarantine"] = Field(
         "stop",
-        description="an image that turned bad after the check; quarantine: its records are left out from then on, "
-        "listed in report.json, and the run stops when they are more than one in 1,000 (a single one is let pass)",
+        description="when an image cannot be read after that check. stop: the run ends with an error; quarantine: its "
+        "records are left out from then on and listed in report.json, and the run stops once they are more than one "
+        "in 1,000 (a single one is always allowed)",
     )
-    max_length: Positive = Field(2048, description="tokens of a record, image rows included")
-    too_long: Literal["drop", "error"] = "drop"
-    validation: Fraction = Field(0.0, description="share of records held out for validation loss")
-    validation_sources: tuple[Source, ...] = ()
-    cache: str = Field("", description="folder of the token cache; next to the run when empty")
+    max_length: Positive = Field(2048, description="longest record in tokens, image tokens included")
+    too_long: Literal["drop", "error"] = Field(
+        "drop", description="records longer than max_length: leave them out and log it, or stop with an error"
+    )
+    validation: Fraction = Field(
+        0.0, description="fraction of the records that is not trained on but used for the validation loss"
+    )
+    validation_sources: tuple[Source, ...] = Field((), description="data sets that are used for validation only")
+    cache: str = Field("", description="folder of the tokenized records; inside the run folder when empty")
     cache_features: Literal["auto", "on", "off"] = Field(
-        "auto", description="vision: keep what a frozen tower makes of each picture; auto: when it fits"
+        "auto",
+        description="vision: store the features of a frozen tower on disk, so that each image passes through it once; "
+        "auto: when they fit within cache_gib",
     )
-    cache_gib: Annotated[float, Field(gt=0)] = Field(16.0, description="vision: bound of the kept features")
+    cache_gib: Annotated[float, Field(gt=0)] = Field(16.0, description="vision: most disk space for features, in GiB")
 
 
 class ModelConfig(Section):
@@ -71,17 +83,25 @@ class ModelConfig(Section):
 
 
 class TuneConfig(Section):
-    """How the language model is trained."""
+    """Which weights of the language model are trained."""
 
-    kind: Literal["full", "lora", "qlora", "frozen"] = "lora"
-    rank: Positive = 64
-    alpha: float = 16.0
-    dropout: Fraction = 0.0
-    targets: tuple[str, ...] = Field(
-        (), description="module names that get adapters; every linear of the LLM's layers when empty"
+    kind: Literal["full", "lora", "qlora", "frozen"] = Field(
+        "lora",
+        description="full: all weights; lora: adapters on a frozen model; qlora: adapters on a model quantised to "
+        "4-bit NF4; frozen: none",
     )
-    embeddings: bool = Field(True, description="full: whether token embeddings and the head train as well")
-    four_bit: bool = Field(False, description="hold a frozen LLM in NF4; qlora always does")
+    rank: Positive = Field(64, description="rank of the LoRA matrices")
+    alpha: float = Field(16.0, description="LoRA scale: the product of the adapter is multiplied by alpha / rank")
+    dropout: Fraction = Field(0.0, description="dropout probability on the input of the adapters")
+    targets: tuple[str, ...] = Field(
+        (), description="names of the linear layers that get adapters; every linear of the LLM's layers when empty"
+    )
+    embeddings: bool = Field(
+        True, description="full: train the token embeddings and the output head too; false freezes them"
+    )
+    four_bit: bool = Field(
+        False, description="hold a frozen LLM in 4-bit NF4 to save memory; qlora always does, whatever this says"
+    )
 
     @property
     def in_four_bits(self) -> bool:
@@ -90,66 +110,91 @@ class TuneConfig(Section):
 
 
 class OptimConfig(Section):
-    """The optimizer, its schedule and the gradient's bound."""
+    """The optimizer, its learning-rate schedule and gradient clipping."""
 
-    name: Literal["adamw", "adamw8bit", "paged_adamw", "paged_adamw8bit"] = "adamw"
-    lr: Rate = 2e-4
-    weight_decay: Rate = 0.0
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    eps: Rate = 1e-8
-    warmup: Fraction = Field(0.03, description="share of all steps in which the rate rises linearly")
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    clip: Rate = Field(1.0, description="bound of the global gradient norm; 0 leaves it alone")
+    name: Literal["adamw", "adamw8bit", "paged_adamw", "paged_adamw8bit"] = Field(
+        "adamw",
+        description="8bit quantises the optimizer states; paged moves them to main memory when the GPU's is full "
+        "(both need bitsandbytes)",
+    )
+    lr: Rate = Field(2e-4, description="learning rate after warmup")
+    weight_decay: Rate = Field(0.0, description="decoupled weight decay; not applied to biases and norms")
+    betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="decay rates of AdamW's two moments")
+    eps: Rate = Field(1e-8, description="added to the denominator of AdamW's update")
+    warmup: Fraction = Field(
+        0.03, description="fraction of all optimizer steps in which the learning rate rises linearly from 0"
+    )
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="learning rate after warmup: cosine and linear decay to 0 at the last step"
+    )
+    clip: Rate = Field(1.0, description="largest global L2 norm of the gradient; 0 disables clipping")
 
 
 class Probe(Section):
-    """A fixed question answered during training, so that damage is seen when it happens."""
+    """A question that is answered during training, so that the effect of training on answers can be seen."""
 
-    prompt: str
-    system: str = ""
-    image: str = ""
-    max_new_tokens: Positive = 64
+    prompt: str = Field(description="the question")
+    system: str = Field("", description="system prompt; empty for none")
+    image: str = Field("", description="image file to show before the question; empty for none")
+    max_new_tokens: Positive = Field(64, description="longest answer, in tokens")
 
 
 class TrainConfig(Section):
-    """The loop: how long, how much a step, what is said and saved on the way."""
+    """The training loop: length, batches, precision, memory, and what is logged and saved."""
 
-    epochs: Annotated[float, Field(gt=0)] = 1.0
-    max_steps: Annotated[int, Field(ge=0)] = Field(0, description="0: as many as the epochs hold")
-    batch: Positive = Field(16, description="samples an optimizer step, over all processes")
-    packing: Literal["flatten", "fill"] = "flatten"
+    epochs: Annotated[float, Field(gt=0)] = Field(1.0, description="passes over the data; fractions are allowed")
+    max_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="stop after this many optimizer steps; 0: as many as the epochs take"
+    )
+    batch: Positive = Field(16, description="samples per optimizer step, over all processes")
+    packing: Literal["flatten", "fill"] = Field(
+        "flatten",
+        description="flatten: each step has `batch` samples, packed without padding; fill: samples of the whole "
+        "epoch are packed to fill pack_tokens, so their number per step varies around `batch`",
+    )
     fold: Literal["auto", "off"] = Field(
-        "auto", description="auto: records of one step that share a beginning (image, system prompt) compute it once"
+        "auto",
+        description="auto: a prefix that samples of one step share (system prompt, image) is computed once; off: for "
+        "each",
     )
     order: Literal["random", "by_image"] = Field(
-        "random", description="by_image: an epoch shows each image's records one after the other, images at random"
+        "random",
+        description="order of the samples in an epoch; by_image: images in random order, all records of one image in "
+        "turn",
     )
-    pack_tokens: Positive = Field(4096, description="token budget of one forward pass")
-    pack_images: Positive = Field(64, description="image budget of one forward pass")
+    pack_tokens: Positive = Field(4096, description="most tokens in one forward pass; bounds activation memory")
+    pack_images: Positive = Field(64, description="most images in one forward pass")
     dtype: Literal["auto", "bf16", "fp32"] = Field(
         "auto",
-        description="auto: bf16 where the hardware multiplies it, else fp32; settled when a run begins and kept in its "
-        "folder",
+        description="dtype of the forward and backward pass. auto: bf16 where the hardware multiplies it, else fp32; "
+        "decided when the run begins and kept when it resumes",
     )
     recompute: bool | Literal["selective"] = Field(
         False,
-        description="recompute activations in the backward pass. true: whole layers, a third more work, far less "
-        "memory; selective: all but matrix products and a card's attention, little more work, less memory",
+        description="activation checkpointing. true: every layer is recomputed in the backward pass, a third more "
+        "work, far less memory; selective: all but matrix products and the attention kernel of a GPU, little more "
+        "work, less memory",
     )
     lean: Literal["auto", "off"] = Field(
         "auto",
-        description="auto: layers of Llama's family run with our own backward pass, which keeps less; "
+        description="auto: decoder layers of Llama's family use our own backward pass, which saves fewer activations; "
         "off: transformers' own",
     )
-    save_every: Annotated[int, Field(ge=0)] = Field(500, description="steps between checkpoints; 0: only at the end")
-    keep: Positive = Field(2, description="whole checkpoints that stay on disk, never fewer than 2")
-    log_every: Positive = 10
-    validate_every: Annotated[int, Field(ge=0)] = Field(0, description="steps between validations; 0: only at the end")
-    sample_every: Annotated[int, Field(ge=0)] = Field(0, description="steps between probe answers; 0: start and end")
-    probes: tuple[Probe, ...] = ()
+    save_every: Annotated[int, Field(ge=0)] = Field(
+        500, description="optimizer steps between checkpoints; 0: only at the end"
+    )
+    keep: Positive = Field(2, description="checkpoints that are not deleted, the newest ones; at least 2 are kept")
+    log_every: Positive = Field(10, description="optimizer steps between two lines of metrics.jsonl")
+    validate_every: Annotated[int, Field(ge=0)] = Field(
+        0, description="optimizer steps between validations; 0: only at the end"
+    )
+    sample_every: Annotated[int, Field(ge=0)] = Field(
+        0, description="optimizer steps between answers to the probes; 0: at the start and the end"
+    )
+    probes: tuple[Probe, ...] = Field((), description="questions whose answers are written to the folder samples/")
 
 
-ZERO_NAMES: dict[str, dict[str, object]] = {  # as XTuner's course has them
+ZERO_NAMES: dict[str, dict[str, object]] = {  # the names of the configurations that XTuner ships
     "zero1": {"zero": 1},
     "zero2": {"zero": 2},
     "zero2_offload": {"zero": 2, "offload": "optimizer"},
@@ -163,22 +208,28 @@ def _by_name(value: object) -> object:
     if not isinstance(value, str):
         return value
     if value not in ZERO_NAMES:
-        raise ValueError(f"should be one of {', '.join(ZERO_NAMES)}, or a section with zero and offload")
+        raise ValueError(f"should be one of {', '.join(ZERO_NAMES)}, or a section with zero, offload and sequence")
     return ZERO_NAMES[value]
 
 
 class ParallelConfig(Section):
-    """How several processes share a run; `--nproc` or torchrun say how many there are."""
+    """How the processes of a run, started with `--nproc` or torchrun, share its work and memory."""
 
     zero: Literal[0, 1, 2, 3] = Field(
-        0, description="what DeepSpeed's ZeRO cuts up: 1 optimizer states, 2 gradients too, 3 weights too; 0: nothing"
+        0,
+        description="ZeRO stage of DeepSpeed: what is partitioned over processes. 1: optimizer states; 2: gradients "
+        "too; 3: weights too; 0: nothing, without DeepSpeed",
     )
     offload: Literal["none", "optimizer", "all"] = Field(
-        "none", description="keep in main memory: the optimizer (zero 1 to 3), or it and the weights (zero 3)"
+        "none",
+        description="held in main memory instead of the GPU's: optimizer states (zero 1 to 3), or all: those and the "
+        "weights (zero 3)",
     )
 
     sequence: Positive = Field(
-        1, description="processes that share every pack, for long texts (Ulysses); divides the number of processes"
+        1,
+        description="sequence parallelism (Ulysses), for long texts: processes that share each pack; must divide the "
+        "number of processes",
     )
 
     @field_validator("offload", mode="after")
@@ -191,15 +242,17 @@ class ParallelConfig(Section):
 
 
 class RunConfig(Section):
-    """What every training run says; text and vision runs name their stages and sharpen the parts."""
+    """The keys of every training run; text and vision runs narrow `stage` and some sections."""
 
-    name: str
+    name: str = Field(description="name of the run")
     out: str = Field("", description="run folder; runs/<name> when empty")
-    seed: int = 0
+    seed: int = Field(0, description="seed of the order of samples, of new weights and of dropout")
     stage: str
     model: ModelConfig
     data: DataConfig
-    start: str = Field("", alias="from", description="run folder whose trained weights this run starts from")
+    start: str = Field(
+        "", alias="from", description="run folder whose trained weights this run starts from; empty: the model as it is"
+    )
     tune: TuneConfig = TuneConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
@@ -207,7 +260,7 @@ class RunConfig(Section):
 
     @field_validator("parallel", mode="after")
     @classmethod
-    def _zero3_recomputes_whole_layers(cls, parallel: ParallelConfig, info: ValidationInfo) -> ParallelConfig:
+    def _zero3_excludes_selective_recompute(cls, parallel: ParallelConfig, info: ValidationInfo) -> ParallelConfig:
         train = info.data.get("train")
         if parallel.zero == 3 and isinstance(train, TrainConfig) and train.recompute == "selective":
             raise ValueError("zero: 3 gathers weights a layer at a time: use train.recompute: true, not selective")
@@ -215,11 +268,11 @@ class RunConfig(Section):
 
 
 def run_folder(config: RunConfig) -> Path:
-    """Where the run lives."""
+    """The run folder: `out`, or runs/<name>."""
     return Path(config.out or f"runs/{config.name}")
 
 
 class TextRunConfig(RunConfig):
-    """A text run: `stage: sft`."""
+    """A text run: `stage: sft`, supervised fine-tuning or continued pretraining on text."""
 
-    stage: Literal["sft"] = "sft"
+    stage: Literal["sft"] = Field("sft", description="sft: a text run; `pretrain` and `finetune` are vision runs")

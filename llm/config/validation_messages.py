@@ -1,8 +1,8 @@
-"""A fault that pydantic found in a recipe, said in a sentence: the key, what was found, what to do."""
+"""Error messages for recipes, made from pydantic's: the key, what was found, what to do."""
 
 import difflib
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -24,96 +24,98 @@ _ADVICE = {
 }
 
 
-def explain(fault: ErrorDetails, model: type[Section]) -> str:
-    """`key: what was found; what to do` for one fault of a recipe that should be a `model`."""
-    location = fault["loc"]
-    return f"{'.'.join(map(str, location))}: {_sentence(fault, location, model)}"
+def explain(error: ErrorDetails, model: type[Section]) -> str:
+    """`key: what was found; what to do` for one error of a recipe that should be a `model`."""
+    location = error["loc"]
+    return f"{'.'.join(map(str, location))}: {_sentence(error, location, model)}"
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
-    """`; did you mean X?` for the nearest known word, or nothing."""
+    """`; did you mean X?` for the known word that is spelt most like `word`; empty if none is."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _sentence(fault: ErrorDetails, location: Location, model: type[Section]) -> str:
-    kind = fault["type"]
+def _sentence(error: ErrorDetails, location: Location, model: type[Section]) -> str:
+    kind = error["type"]
     if kind == "extra_forbidden":
         return "unknown key" + _unknown(location, model)
     if kind == "missing":
         return "missing" + (_purpose(location, model) or "; add it")
-    found = f"found {_describe(fault['input'])}"
+    found = f"found {_describe(error['input'])}"
     if kind == "literal_error":
         choices = [str(choice) for choice in _choices(location, model)]
-        return f"{found}; choose {_either(choices)}{did_you_mean(str(fault['input']), choices)}"
+        return f"{found}; choose {_either(choices)}{did_you_mean(str(error['input']), choices)}"
     if kind in ("model_type", "model_attributes_type"):
-        return f"{found}; write a section with {', '.join(_keys(_parts_at(location, model)))}"
+        return f"{found}; write a section with {', '.join(_keys(_sections_at(location, model)))}"
     if kind == "string_pattern_mismatch":
         return found + _purpose(location, model)
     if kind in _ADVICE:
         return f"{found}; {_ADVICE[kind]}"
-    return f"{found}; {fault['msg'].replace('Input should', 'it should')}{_purpose(location, model)}"
+    return f"{found}; {error['msg'].replace('Input should', 'it should')}{_purpose(location, model)}"
 
 
 def _unknown(location: Location, model: type[Section]) -> str:
-    """Advice for a key that is not known where it stands: its true home, a near spelling, or what may stand there."""
-    key, known = str(location[-1]), _keys(_parts_at(location[:-1], model))
-    homes = [home for home in _homes(model) if home.split(".")[-1] == key]
-    if homes:
-        return f"; write it as {_either(homes)}"
-    return did_you_mean(key, known) or f"; known here: {', '.join(known)}"
+    """Advice for a key that its section does not have: the section that does, a similar key, or the keys it has."""
+    key, known = str(location[-1]), _keys(_sections_at(location[:-1], model))
+    paths = [path for path in _paths(model) if path.split(".")[-1] == key]
+    if paths:
+        return f"; write it as {_either(paths)}"
+    return did_you_mean(key, known) or f"; known keys: {', '.join(known)}"
 
 
 def _purpose(location: Location, model: type[Section]) -> str:
-    """`; description` of the field, where the schema has one."""
-    for part in _parts_at(location[:-1], model):
-        for name, field in part.model_fields.items():
+    """`; description` of the field, as the schema has it."""
+    for section in _sections_at(location[:-1], model):
+        for name, field in section.model_fields.items():
             if _key(name, field) == location[-1] and field.description:
                 return f"; {field.description}"
     return ""
 
 
-def _choices(location: Location, model: type[Section]) -> tuple[Any, ...]:
-    """What a Literal field may be."""
-    fields = [(part, field) for part in _parts_at(location[:-1], model) for field in part.model_fields.items()]
+def _choices(location: Location, model: type[Section]) -> tuple[object, ...]:
+    """The values that a Literal field may have."""
+    fields = [
+        (section, field) for section in _sections_at(location[:-1], model) for field in section.model_fields.items()
+    ]
     return next(get_args(field.annotation) for _, (name, field) in fields if _key(name, field) == location[-1])
 
 
-def _parts_at(location: Location, model: type[Section]) -> list[type[Section]]:
-    """The parts of the schema that may stand at `location`."""
-    parts = [model]
+def _sections_at(location: Location, model: type[Section]) -> list[type[Section]]:
+    """The sections of the schema that `location` may hold; several where the type is a union."""
+    sections = [model]
     for step in location:
         if isinstance(step, str):
-            fields = [item for part in parts for item in part.model_fields.items()]
-            parts = [
+            fields = [item for section in sections for item in section.model_fields.items()]
+            sections = [
                 inner for name, field in fields if _key(name, field) == step for inner in _inside(field.annotation)
             ]
-    return parts
+    return sections
 
 
 def _inside(annotation: object) -> list[type[Section]]:
-    """The parts named in an annotation such as `tuple[Source, ...]` or `VqaEval | None`."""
+    """The sections named in an annotation such as `tuple[Source, ...]` or `VqaEval | None`."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
-    return [part for argument in get_args(annotation) for part in _inside(argument)]
+    return [section for argument in get_args(annotation) for section in _inside(argument)]
 
 
-def _homes(model: type[Section], prefix: str = "") -> Iterator[str]:
-    """Every key of the schema with the way to it, lists marked by `0`."""
+def _paths(model: type[Section], prefix: str = "") -> Iterator[str]:
+    """The path of every key of the schema; `0` stands for an index of a list."""
     for name, field in model.model_fields.items():
         path = prefix + _key(name, field)
         yield path
         step = ".0." if "tuple" in str(field.annotation) else "."
-        for part in _inside(field.annotation):
-            yield from _homes(part, path + step)
+        for section in _inside(field.annotation):
+            yield from _paths(section, path + step)
 
 
-def _keys(parts: list[type[Section]]) -> list[str]:
-    return [_key(name, field) for part in parts for name, field in part.model_fields.items()]
+def _keys(sections: list[type[Section]]) -> list[str]:
+    return [_key(name, field) for section in sections for name, field in section.model_fields.items()]
 
 
 def _key(name: str, field: FieldInfo) -> str:
-    """How the field is written in a recipe."""
+    """The field's key in a recipe."""
     return field.alias or name
 
 

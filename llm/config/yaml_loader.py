@@ -1,7 +1,7 @@
-"""A YAML file becomes plain values that remember their lines; plain values become a validated recipe, and YAML again.
+"""Read a YAML recipe into plain values with their line numbers, validate it against a schema, write it as YAML.
 
-YAML is read with the core types of version 1.2, and nothing else: `1e-5` is a number, `no` is a word, `010` is ten,
-a date is text. Repeated keys, tags of other types, anchors and aliases are refused.
+Only the core types of YAML 1.2 are read: `1e-5` is a number, `no` is text, `010` is ten, a date is text. Duplicate
+keys, tags of other types, anchors and aliases are errors.
 """
 
 import json
@@ -20,11 +20,11 @@ from llm.config.validation_messages import explain
 from llm.errors import ConfigError
 from llm.files.regular_files import RECIPE, read_text
 
-Keys = tuple[str, ...]  # the way to a value; a list's index is written as text
+Keys = tuple[str, ...]  # path of a value; the index in a list is written as text
 SectionT = TypeVar("SectionT", bound=Section)
 
 COMMAND_LINE = "command line"
-MAPPING = "recipe"  # the place of values that a program gave
+MAPPING = "recipe"  # the place that messages give for values from a program
 OVERRIDES = "overrides"
 _TAG = "tag:yaml.org,2002:"
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
@@ -38,16 +38,16 @@ _SCALARS: dict[str, Callable[[str], object]] = {
 
 
 class _Loader(yaml.SafeLoader):
-    """Resolves the core types; nodes are turned into values by `_Reader`, never by constructors."""
+    """Resolves the core types; `_Reader` makes values of nodes, PyYAML's constructors never do."""
 
-    yaml_implicit_resolvers = {}  # noqa: RUF012  # PyYAML's own way to forget YAML 1.1's types
+    yaml_implicit_resolvers = {}  # noqa: RUF012  # how PyYAML removes the types of YAML 1.1
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes whatever the loader would otherwise not read back as text."""
+    """Quotes text that the loader would otherwise read as another type."""
 
 
-# The order counts: a whole number matches the float's pattern too.
+# In this order: an integer matches the pattern of floats too.
 for _kind, _pattern, _first in (
     ("null", re.compile(r"(~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
     ("bool", re.compile(r"(true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
@@ -60,13 +60,13 @@ _Dumper.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+.0123456789"))
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A recipe as plain values, and where each of them was written: `file:line` or the command line."""
+    """A recipe as plain values, and the place of each: `file:line`, or the command line."""
 
     values: dict[str, object]
     places: dict[Keys, str]
 
     def place(self, keys: Iterable[object]) -> str:
-        """Where the value at `keys` was written; for a value that is missing, the section that should hold it."""
+        """The place of the value at `keys`; of its section when the value is missing."""
         path = tuple(str(key) for key in keys)
         while path not in self.places:
             path = path[:-1]
@@ -76,8 +76,8 @@ class Document:
 def load_yaml(path: Path, overrides: Sequence[str] = ()) -> Document:
     """Read one recipe and apply `key.path=value` overrides in order.
 
-    Raises ConfigError for a file that is no recipe and for an override that leads nowhere; whether a key exists is
-    said by `validate`.
+    Raises ConfigError for a file that is not a recipe, and for an override into a single value or past the end of a
+    list. Unknown keys are reported by `validate`.
     """
     document = _read_file(path)
     for override in overrides:
@@ -86,7 +86,7 @@ def load_yaml(path: Path, overrides: Sequence[str] = ()) -> Document:
 
 
 def from_mapping(values: Mapping[str, object]) -> Document:
-    """A recipe that a program made. Raises ConfigError for values that JSON does not know; a path is its text."""
+    """A recipe given as a mapping; paths become text. Raises ConfigError for values that JSON cannot hold."""
     plain = _plain(values, MAPPING)
     if not isinstance(plain, dict):
         raise ConfigError(f"{MAPPING}: found {type(values).__name__}; give a mapping of keys to values")
@@ -104,7 +104,7 @@ def with_values(document: Document, values: Mapping[str, object]) -> Document:
 
 
 def _plain(value: object, place: str) -> object:
-    """The value as JSON would give it back: tuples are lists, paths are text."""
+    """The value after a round trip through JSON: tuples become lists, paths become text."""
     try:
         return json.loads(json.dumps(value, default=os.fspath))
     except (TypeError, ValueError, RecursionError) as error:
@@ -112,18 +112,18 @@ def _plain(value: object, place: str) -> object:
 
 
 def validate(document: Document, model: type[SectionT]) -> SectionT:
-    """The document as `model`; raises one ConfigError that lists every fault with its place and advice."""
+    """The document as a `model`. Raises one ConfigError that lists every error with its place and advice."""
     try:
-        # Through JSON because its strict mode takes a list for a tuple, yet neither "16" nor true for a number.
+        # Through JSON, whose strict mode accepts a list for a tuple but neither "16" nor true for a number.
         return model.model_validate_json(json.dumps(document.values), strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise ConfigError("\n".join(_faults(error, document, model))) from error
+        raise ConfigError("\n".join(_error_lines(error, document, model))) from error
 
 
-def _faults(error: ValidationError, document: Document, model: type[Section]) -> list[str]:
-    """One line a fault, in the order of the file."""
+def _error_lines(error: ValidationError, document: Document, model: type[Section]) -> list[str]:
+    """One line per error, in the order of the file."""
     faults = error.errors()
-    # A list whose only entry is faulty is also "too short": the entry's own fault says more.
+    # A list whose only entry is invalid is also reported as "too short"; only the entry's own error helps.
     inner = {fault["loc"][:length] for fault in faults for length in range(len(fault["loc"]))}
     kept = [fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in inner]
     order = list(dict.fromkeys(document.places.values()))
@@ -132,7 +132,7 @@ def _faults(error: ValidationError, document: Document, model: type[Section]) ->
 
 
 def resolve_yaml(config: Section) -> str:
-    """The whole recipe, defaults included, as YAML that `load_yaml` and `validate` turn into an equal one."""
+    """The recipe with all defaults as YAML, from which `load_yaml` and `validate` make an equal recipe."""
     values = config.model_dump(mode="json", by_alias=True)
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
@@ -171,7 +171,7 @@ def _hint(error: yaml.MarkedYAMLError) -> str:
 
 
 class _Reader:
-    """Turns the nodes of one file into plain values and notes the line of each."""
+    """Makes plain values of the nodes of one file and records the line of each."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -196,7 +196,7 @@ class _Reader:
             place = (*keys, key)
             if key in values:
                 raise ConfigError(
-                    f"{self._line(key_node)}: {'.'.join(place)}: stands twice; "
+                    f"{self._line(key_node)}: {'.'.join(place)}: duplicate key; "
                     f"the first is at {self.places[place]}. Keep one"
                 )
             self.places[place] = self._line(key_node)
@@ -205,7 +205,7 @@ class _Reader:
 
     def _key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            raise ConfigError(f"{self._line(node)}: found a key that is a list or a section; a key is a word")
+            raise ConfigError(f"{self._line(node)}: found a key that is a list or a section; write a word")
         return str(node.value)
 
     def _scalar(self, node: yaml.Node) -> object:
@@ -255,7 +255,7 @@ def _replaced(node: object, keys: Keys, value: object, place: str) -> object:
         index = _index(key, len(node), place)
         old = node[index] if index < len(node) else None
         return [*node[:index], _replaced(old, rest, value, place), *node[index + 1 :]]
-    raise ConfigError(f"{place}: {key!r} lies inside {node!r}, which is a single value")
+    raise ConfigError(f"{place}: {key!r} is looked up in {node!r}, a single value; name a key of a section")
 
 
 def _index(key: str, length: int, place: str) -> int:

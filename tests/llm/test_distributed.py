@@ -47,7 +47,7 @@ def test_a_lost_process_is_told_as_such_and_other_faults_are_not() -> None:
 def test_a_rank_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, rank: str, world: str) -> None:
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("WORLD_SIZE", world)
-    with pytest.raises(ConfigError, match=f"RANK is {rank}, WORLD_SIZE {world}"):
+    with pytest.raises(ConfigError, match=f"RANK is {rank}, WORLD_SIZE is {world}"):
         distributed.ranks_from_environment()
 
 

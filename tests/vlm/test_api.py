@@ -92,7 +92,7 @@ def test_a_shipped_recipe_is_found_by_its_name() -> None:
         ({"trian": {}}, {}, "recipe: trian: .*did you mean train"),
         ({}, {"train.btach": 8}, "overrides: train.btach: .*did you mean batch"),
         ({}, {"train..batch": 8}, "overrides: found 'train..batch'; write a key's path"),
-        ({}, {"name.first": 8}, "overrides: name.first: 'first' lies inside 'text', which is a single value"),
+        ({}, {"name.first": 8}, "overrides: name.first: 'first' is looked up in 'text', a single value"),
         ({}, {"seed": {1}}, "overrides: seed: .*a recipe holds text, numbers, lists and mappings"),
         ({"seed": object()}, {}, "recipe: .*a recipe holds text, numbers, lists and mappings"),
     ],

@@ -75,7 +75,7 @@ def test_pipelines_that_are_steps_of_themselves(length: int, tmp_path: Path) -> 
     config = load_config(file)
     assert isinstance(config, PipelineConfig)
     for told in (in_time(lambda: load_steps(config, file)), in_time(lambda: run_pipeline(config, Start(file)))):
-        assert "a step of itself" in told and all(name in told for name in names)
+        assert "the pipeline contains itself" in told and all(name in told for name in names)
 
 
 def test_a_pipeline_in_a_pipeline_is_read(tmp_path: Path) -> None:
