@@ -19,9 +19,9 @@ from llm.train.metrics import read_rows
 from llm.train.run import run_training
 from llm.train.run_parts import RunParts
 from vlm.config import SCHEMAS
-from vlm.model.assembly import OpenedModel, open_model, parts_of
 from vlm.model.feature_cache import fill
 from vlm.model.forward import VlmModel
+from vlm.model.runs import OpenedRun, open_model, parts_of
 
 FEED_FORWARD = re.compile(r"(?:^|\.)layers\.(\d+)\.mlp\.")
 
@@ -54,7 +54,7 @@ def main() -> None:
     gate.turn(input_wait=sum(waited) / len(waited))
 
 
-def having_seen(opened: OpenedModel, parts: RunParts[Any]) -> RunParts[Any]:
+def having_seen(opened: OpenedRun, parts: RunParts[Any]) -> RunParts[Any]:
     """Parts that cache the features of all pictures before the first step, as an earlier stage leaves them."""
 
     def ready(corpus: Corpus, folder: Path) -> str:

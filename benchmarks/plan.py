@@ -189,7 +189,7 @@ def train(file: Path) -> None:
     """One run as a user starts it, and its highest memory."""
     from llm.config.schema import RunConfig
     from vlm.config import load_config
-    from vlm.model.assembly import train
+    from vlm.model.runs import train
 
     config = load_config(file)
     assert isinstance(config, RunConfig)

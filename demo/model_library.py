@@ -8,13 +8,14 @@ from datetime import datetime
 from pathlib import Path
 
 from llm.chat.chat_model import ChatModel
+from llm.config.rebased_paths import CWD
 from llm.config.schema import RunConfig
 from llm.errors import ConfigError, EyegraftError, RunError
 from llm.files.regular_files import exists
 from llm.train.checkpoint import find_checkpoint, list_checkpoints, weights_digest
 from vlm.config import VlmRunConfig
-from vlm.model.assembly import HERE, read_run_config
 from vlm.model.open_chat_model import open_chat_model
+from vlm.model.run_recipe import read_run_config
 
 OPEN = 2  # models in memory: a comparison needs two
 DEPTH = 3  # folders under the root in which a run may lie
@@ -27,7 +28,7 @@ class ModelWeights:
     path: Path
     checkpoint: str = ""
     adapters: bool = True
-    home: Path = HERE  # where relative paths of the run's recipe begin
+    home: Path = CWD  # where relative paths of the run's recipe begin
 
     @property
     def source(self) -> "ModelWeights":
@@ -54,7 +55,7 @@ class ModelWeights:
 class ModelLibrary(Mapping[str, ChatModel]):
     """Speakers by the name of their weights. The two asked last stay in memory."""
 
-    def __init__(self, root: Path, named: Sequence[str] = (), home: Path = HERE) -> None:
+    def __init__(self, root: Path, named: Sequence[str] = (), home: Path = CWD) -> None:
         """`named` folders come first; the others are those found under `root`. Relative paths begin at `home`."""
         self.root, self.home, self._named = home / root, home, named
         self._open: OrderedDict[tuple[ModelWeights, str], ChatModel] = OrderedDict()
@@ -127,7 +128,7 @@ class ModelFolder:
         return is_model, blind, -self.written
 
 
-def find_weights(root: Path, named: Iterable[str], home: Path = HERE) -> tuple[dict[str, ModelWeights], dict[str, str]]:
+def find_weights(root: Path, named: Iterable[str], home: Path = CWD) -> tuple[dict[str, ModelWeights], dict[str, str]]:
     """Names and weights: named folders first, then runs with their checkpoints, newest first, exports, and bases;
     and the names of folders that are skipped, with the reason.
 
@@ -179,7 +180,7 @@ def _bases(runs: Iterable[ModelFolder], home: Path) -> dict[str, ModelWeights]:
 
 def shown(path: Path, home: Path) -> str:
     """The path relative to `home` where it lies inside: visitors need not see the folders above."""
-    return str(path.relative_to(home)) if home != HERE and path.is_relative_to(home) else str(path)
+    return str(path.relative_to(home)) if home != CWD and path.is_relative_to(home) else str(path)
 
 
 def folders(root: Path) -> list[Path]:

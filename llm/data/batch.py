@@ -39,6 +39,10 @@ class PackedBatch:
         """Rows of the pack, all of them real."""
         return self.input_ids.shape[1]
 
+    def describe(self) -> str:
+        """The size of the pack, for messages."""
+        return f"{self.tokens:,} tokens ({len(self.samples)} samples)"
+
     def muted(self) -> "PackedBatch":
         """The same rows with nothing to learn: the loss and every gradient are 0, and all are there."""
         return replace(self, targets=torch.full_like(self.targets, IGNORED))

@@ -27,6 +27,10 @@ class BatchShard:
         """Rows of the whole pack."""
         return self.attention.total
 
+    def describe(self) -> str:
+        """The size of the pack, for messages."""
+        return f"{self.tokens:,} tokens ({len(self.samples)} samples)"
+
     def muted(self) -> "BatchShard":
         """The same rows with nothing to learn."""
         return replace(self, targets=torch.full_like(self.targets, IGNORED))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic
 
 import torch
 from torch import Tensor
@@ -19,8 +19,7 @@ from llm.train.checkpoint import Progress
 from llm.train.engine import Engine
 from llm.train.metrics import NullLog, RunLog, now, peak_memory_gib
 from llm.train.optimizer import lr_factor
-
-BatchT = TypeVar("BatchT")
+from llm.train.run_parts import BatchT
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +27,7 @@ class LoopCallbacks(Generic[BatchT]):
     """What the loop does, as plain functions: the loss of a batch, and the things done now and then."""
 
     loss: Callable[[BatchT], Tensor]  # summed over the batch's targets
-    name_samples: Callable[[BatchT], str]  # for errors: which records a batch holds
-    shape: Callable[[BatchT], str]  # for errors: how much that is
+    place: Callable[[int], str]  # for errors: file and line of a record of the corpus
     save: Callable[[Progress], None]
     validate: Callable[[], float | None]  # mean loss over held-out targets; None without such data
     probe: Callable[[int], None]
@@ -107,7 +105,7 @@ def _accumulate(callbacks: LoopCallbacks[BatchT], engine: Engine, step: Optimize
     """Gradients of the mean over the step's targets, however it is cut into batches; returns that mean, fp32."""
     total = torch.zeros(())
     for batch in step.batches:
-        with _named_when_full(callbacks, step, batch):
+        with _named_when_full(step, batch):
             loss = callbacks.loss(batch) / step.targets
             engine.backward(loss)
         total = total.to(loss.device) + loss.detach()
@@ -123,7 +121,7 @@ def _of_all(loss: Tensor, asked: bool) -> tuple[Tensor, bool]:
 
 
 @contextmanager
-def _named_when_full(callbacks: LoopCallbacks[BatchT], step: OptimizerStep[BatchT], batch: BatchT) -> Iterator[None]:
+def _named_when_full(step: OptimizerStep[BatchT], batch: BatchT) -> Iterator[None]:
     """Say which pack did not fit; nothing is made smaller silently, and the weights have not moved."""
     try:
         yield
@@ -131,7 +129,7 @@ def _named_when_full(callbacks: LoopCallbacks[BatchT], step: OptimizerStep[Batch
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         raise TrainingError(
-            f"step {step.number}: out of memory on a pack of {callbacks.shape(batch)}; the weights were not changed. "
+            f"step {step.number}: out of memory on a pack of {batch.describe()}; the weights were not changed. "
             f"Lower train.pack_tokens or data.max_length, or set train.recompute: true"
         ) from error
 
@@ -139,7 +137,7 @@ def _named_when_full(callbacks: LoopCallbacks[BatchT], step: OptimizerStep[Batch
 def _refuse_infinite(loss: Tensor, norm: Tensor, step: OptimizerStep[BatchT], callbacks: LoopCallbacks[BatchT]) -> None:
     if math.isfinite(float(loss)) and math.isfinite(float(norm)):
         return
-    names = "\n  ".join(callbacks.name_samples(batch) for batch in step.batches)
+    names = "\n  ".join("; ".join(map(callbacks.place, batch.samples)) for batch in step.batches)
     raise TrainingError(
         f"step {step.number}: loss {float(loss)}, gradient norm {float(norm)}; the weights were not changed. "
         f"Lower optim.lr, set optim.clip, or look at this step's records:\n  {names}"

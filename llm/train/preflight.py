@@ -1,7 +1,6 @@
 """Before step 1: one forward and backward on the largest pack, and a look at which gradients are there."""
 
 import math
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,8 +12,7 @@ from llm.data.corpus import Corpus
 from llm.data.loader import Loader
 from llm.errors import DataError, ModelError
 from llm.train.optimizer import ParamGroup
-
-BatchT = TypeVar("BatchT")
+from llm.train.run_parts import BatchT
 
 
 def preflight(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from errno import EACCES, EDQUOT, EIO, ENOSPC, EPERM, EROFS
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from llm import distributed
 from llm.attention.varlen_kernels import describe
 from llm.config.schema import Probe, RunConfig, run_folder
-from llm.data.batch import PackedBatch
-from llm.data.batch_shard import BatchShard
-from llm.data.corpus import Corpus
 from llm.data.loader import plan_run
 from llm.errors import RunError
 from llm.files.atomic_files import write_atomically
@@ -36,14 +33,13 @@ from llm.train.rng import restore_rng_states, rng_states, seed_process
 from llm.train.run_data import RunData, cache_folder, loader_for, read_run_data, training_loader
 from llm.train.run_folder import RUN, claim_folder, refuse_other_recipe
 from llm.train.run_lock import exclusive_writer
-from llm.train.run_parts import RunParts
+from llm.train.run_parts import Batch, RunParts
 
-BatchT = TypeVar("BatchT")
 # What a disk says that is full, over quota, read-only, not ours or broken.
 DISK = (ENOSPC, EDQUOT, EROFS, EACCES, EPERM, EIO)
 
 
-def run_training(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path, anyway: bool = False) -> Path:
+def run_training(config: RunConfig, parts: RunParts[Batch], resolved: str, base: Path, anyway: bool = False) -> Path:
     """Train what the recipe says, from the newest whole checkpoint if there is one; returns the run folder.
 
     Running a finished run again does nothing and says so. Raises RunError when the folder holds another run or another
@@ -65,7 +61,7 @@ def run_training(config: RunConfig, parts: RunParts[BatchT], resolved: str, base
             ) from error
 
 
-def _train(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path, anyway: bool) -> Path:
+def _train(config: RunConfig, parts: RunParts[Batch], resolved: str, base: Path, anyway: bool) -> Path:
     folder = run_folder(config)
     with distributed.first_rank_first():
         refuse_other_recipe(folder, config, anyway)
@@ -101,7 +97,7 @@ def _train(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path
     with distributed.first_rank_first():  # it hashes; the others find that
         provenance = _provenance_of(config, parts, data, cache_folder(config, folder))
     state = _weights_of(newest, parts.model, provenance, data, anyway) if newest else {}
-    engine = build_engine(parts.model, parts.groups, config)  # it may cut the weights up: they are in place by now
+    engine = build_engine(parts.model, parts.groups, config)  # it may shard_batch the weights up: they are in place by now
     if newest:
         engine.load(state["engine"])
         same = restore_rng_states(state["random"], config.seed, done.step)
@@ -113,8 +109,7 @@ def _train(config: RunConfig, parts: RunParts[BatchT], resolved: str, base: Path
             log.write({"kind": "plan", "step": 0, **data.facts, "time": now()})
         callbacks = LoopCallbacks(
             loss=engine.model,
-            name_samples=lambda batch: _names(batch, data.train),
-            shape=_shape,
+            place=lambda sample: data.train.places[sample],
             save=lambda progress: _save(folder, progress, parts, engine, provenance, data, config.train.keep),
             validate=lambda: _validation_loss(parts, data, config),
             probe=lambda step: _probe(folder, step, config, parts.answer),
@@ -133,7 +128,7 @@ def _log_of(folder: Path, data: RunData, done: Progress) -> RunLog | NullLog:
     return RunLog(folder, data.schedule.total, done.step, done.metrics)
 
 
-def _provenance_of(config: RunConfig, parts: RunParts[BatchT], data: RunData, cache: Path) -> Provenance:
+def _provenance_of(config: RunConfig, parts: RunParts[Batch], data: RunData, cache: Path) -> Provenance:
     return Provenance(parts.bases(cache) | parts.encoder.hashes() | {"data": data.train.digest()}, config)
 
 
@@ -142,17 +137,6 @@ def _tell(data: RunData) -> None:
         logger.info(line)
     for place in data.train.dropped[:5]:
         logger.info(f"dropped, too long: {place}")
-
-
-def _names(batch: Any, corpus: Corpus) -> str:
-    text: PackedBatch | BatchShard = batch if isinstance(batch, PackedBatch | BatchShard) else batch.text
-    return "; ".join(corpus.places[index] for index in text.samples)
-
-
-def _shape(batch: Any) -> str:
-    text: PackedBatch | BatchShard = batch if isinstance(batch, PackedBatch | BatchShard) else batch.text
-    pictures = "" if text is batch else f", {batch.pictures} pictures"
-    return f"{text.tokens:,} rows ({len(text.samples)} samples{pictures})"
 
 
 def trainable_weights(model: nn.Module, buffers: tuple[str, ...], engine: Engine) -> dict[str, Tensor]:
@@ -164,7 +148,7 @@ def trainable_weights(model: nn.Module, buffers: tuple[str, ...], engine: Engine
 def _save(
     folder: Path,
     progress: Progress,
-    parts: RunParts[BatchT],
+    parts: RunParts[Batch],
     engine: Engine,
     provenance: Provenance,
     data: RunData,
@@ -190,7 +174,7 @@ def _weights_of(newest: Path, model: nn.Module, provenance: Provenance, data: Ru
     return state
 
 
-def _validation_loss(parts: RunParts[BatchT], data: RunData, config: RunConfig) -> float | None:
+def _validation_loss(parts: RunParts[Batch], data: RunData, config: RunConfig) -> float | None:
     """Mean loss over all held-out targets, in eval mode."""
     corpus = data.held_corpus
     if corpus is None:

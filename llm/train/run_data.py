@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,12 @@ from llm import distributed
 from llm.config.schema import RunConfig, Source
 from llm.data.bad_images import BadRecords
 from llm.data.batch import PackedBatch, collate
-from llm.data.batch_shard import shard_batch
+from llm.data.batch_shard import BatchShard, shard_batch
 from llm.data.corpus import Corpus, build_corpus, hold_out
 from llm.data.loader import Loader, Schedule, plan_run
 from llm.data.prefix_sharing import share_prefixes
 from llm.encoding.encoder import Sample
-from llm.train.run_parts import RunParts
-
-BatchT = TypeVar("BatchT")
+from llm.train.run_parts import Batch, BatchT, RunParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ def cache_folder(config: RunConfig, folder: Path) -> Path:
     return Path(config.data.cache) if config.data.cache else folder / "cache"
 
 
-def read_run_data(config: RunConfig, parts: RunParts[BatchT], folder: Path, base: Path) -> RunData:
+def read_run_data(config: RunConfig, parts: RunParts[Batch], folder: Path, base: Path) -> RunData:
     """Corpora, the held-out part and the schedule."""
     cache = cache_folder(config, folder)
 
@@ -81,7 +79,7 @@ def read_run_data(config: RunConfig, parts: RunParts[BatchT], folder: Path, base
     return RunData(train, chosen, held_corpus, held, schedule, facts, bad_records, held_bad_records)
 
 
-def _bad_records_of(config: RunConfig, parts: RunParts[BatchT], corpus: Corpus | None) -> BadRecords | None:
+def _bad_records_of(config: RunConfig, parts: RunParts[Batch], corpus: Corpus | None) -> BadRecords | None:
     if corpus is None or parts.look is None:
         return None
     return BadRecords(corpus, parts.look, stop=config.data.on_bad_image == "stop")
@@ -95,26 +93,25 @@ def training_loader(parts: RunParts[BatchT], data: RunData) -> Loader[BatchT]:
 def loader_for(
     parts: RunParts[BatchT], corpus: Corpus, schedule: Schedule, bad_records: BadRecords | None
 ) -> Loader[BatchT]:
-    """Batches where this process computes; with `parts.sequence`, its rows of the packs it shares with others."""
+    """The steps of a schedule over `corpus`, batches on the device of this process."""
     device, ranks = distributed.device(), distributed.ranks()
 
     def make(indices: tuple[int, ...]) -> BatchT:
-        batch: Any = parts.collate(corpus, indices)
-        if parts.sequence > 1:
-            batch = shard_batch(batch, parts.sequence, ranks.rank % parts.sequence)
-        made: BatchT = batch if device.type == "cpu" else batch.to(device)
-        return made
+        batch = parts.collate(corpus, indices)
+        return batch if device.type == "cpu" else batch.to(device)
 
-    def mute(batch: Any) -> BatchT:
-        muted: BatchT = batch.muted()
-        return muted
+    def mute(batch: BatchT) -> BatchT:
+        return batch.muted()
 
     return Loader(corpus, schedule, make, mute, ranks.rank // parts.sequence, bad_records)
 
 
-def collate_text(corpus: Corpus, indices: tuple[int, ...], fold: bool = False) -> PackedBatch:
-    """The batch of one pack of a text run."""
-    return collate(samples_of(corpus, indices, fold), indices)
+def collate_text(
+    corpus: Corpus, indices: tuple[int, ...], fold: bool = False, sequence: int = 1
+) -> PackedBatch | BatchShard:
+    """The batch of one pack of a text run; where `sequence` processes share the pack, the part of this one."""
+    batch = collate(samples_of(corpus, indices, fold), indices)
+    return shard_batch(batch, sequence, distributed.ranks().rank % sequence) if sequence > 1 else batch
 
 
 def samples_of(corpus: Corpus, indices: tuple[int, ...], fold: bool, image_id: int | None = None) -> list[Sample]:

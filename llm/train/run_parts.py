@@ -1,10 +1,11 @@
-"""What a run is made of. Text and vision runs differ in nothing else."""
+"""What the training loop needs of a run, and what it needs of a batch. Text and vision runs differ in nothing else."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
+import torch
 from torch import nn
 
 from llm.config.schema import Probe
@@ -12,23 +13,46 @@ from llm.data.corpus import CheckImage, Corpus
 from llm.encoding.encoder import Encoder
 from llm.train.optimizer import ParamGroup
 
-BatchT = TypeVar("BatchT")
+
+class Batch(Protocol):
+    """One pack as tensors; `llm.data.batch.PackedBatch` is one."""
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """Indices of its records in the corpus."""
+        ...
+
+    def describe(self) -> str:
+        """Its size in words, for messages."""
+        ...
+
+    def muted(self) -> Self:
+        """The same batch without targets: its loss and all its gradients are 0."""
+        ...
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on another device."""
+        ...
+
+
+BatchT = TypeVar("BatchT", bound=Batch)
+BatchT_co = TypeVar("BatchT_co", bound=Batch, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class RunParts(Generic[BatchT]):
-    """What a run is made of, text or vision."""
+class RunParts(Generic[BatchT_co]):
+    """The model of a run and the functions that the run calls on the way."""
 
-    model: nn.Module  # called with a batch: the summed loss
+    model: nn.Module  # batch -> summed loss, fp32 scalar
     encoder: Encoder
     groups: list[ParamGroup]
-    collate: Callable[[Corpus, tuple[int, ...]], BatchT]
+    collate: Callable[[Corpus, tuple[int, ...]], BatchT_co]  # the batch of one pack, as this process computes it
     answer: Callable[[Probe], str]
-    check_image: CheckImage | None = None
-    look: CheckImage | None = None  # reads a picture whole, as a step would; None: a text run
-    bases: Callable[[Path], dict[str, str]] = lambda cache: {}  # hashes of what was trained elsewhere, by name
-    prepare: Callable[[Corpus], None] = lambda corpus: None  # once, before a fresh run's first step
-    ready: Callable[[Corpus, Path], str] = lambda corpus, folder: ""  # before every run's first step; a line to print
-    saved_buffers: tuple[str, ...] = ()  # buffers that belong to a checkpoint, by name
-    must_move: tuple[str, ...] = ()  # groups whose gradient may not be zero
+    check_image: CheckImage | None = None  # reads an image's header when the corpus is built
+    look: CheckImage | None = None  # reads an image completely, as a step does; None: a text run
+    bases: Callable[[Path], dict[str, str]] = lambda cache: {}  # hashes of what the run starts from, by recipe key
+    prepare: Callable[[Corpus], None] = lambda corpus: None  # once, before the first step of a new run
+    ready: Callable[[Corpus, Path], str] = lambda corpus, folder: ""  # at every start; returns a line to log
+    saved_buffers: tuple[str, ...] = ()  # names of buffers that checkpoints hold
+    must_move: tuple[str, ...] = ()  # parameter groups whose gradient must not be zero
     sequence: int = 1  # processes that share every pack

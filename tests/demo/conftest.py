@@ -29,8 +29,8 @@ from demo.server.sockets import app_config
 from llm.chat.chat_model import ChatModel
 from tests.vlm.conftest import clip, roomy_llm, root  # noqa: F401  # fixtures
 from tests.vlm.runs import recipe
-from vlm.model.assembly import open_model, train
 from vlm.model.open_chat_model import open_chat_model
+from vlm.model.runs import open_model, train
 
 LIMITS = Limits(new_tokens=16, waiting=1)
 

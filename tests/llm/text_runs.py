@@ -9,7 +9,7 @@ import torch
 from llm.config.schema import TextRunConfig
 from llm.train.checkpoint import list_checkpoints, read_weights
 from llm.train.metrics import read_rows
-from vlm.model.assembly import train
+from vlm.model.runs import train
 
 
 def six_steps(llm: Path, folder: Path) -> TextRunConfig:

@@ -15,7 +15,7 @@ from llm.train.metrics import read_rows
 from tests.parallel.watching import alive, started, until_step, workers_of
 from vlm.app.cli import main
 from vlm.config import TextRunConfig
-from vlm.model.assembly import train
+from vlm.model.runs import train
 
 STEPS = 600
 

@@ -25,7 +25,8 @@ from llm.train.metrics import read_rows
 from llm.train.run_data import read_run_data
 from vlm.app.launch import launch
 from vlm.config import SCHEMAS
-from vlm.model.assembly import open_model, open_run, parts_of, read_run_config, train
+from vlm.model.run_recipe import read_run_config
+from vlm.model.runs import open_model, open_run, parts_of, train
 
 Recipe = dict[str, Any]
 SHARED = {"ddp": {}, "zero1": {"zero": 1}, "zero2": {"zero": 2}, "zero3": {"zero": 3}}

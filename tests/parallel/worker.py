@@ -18,7 +18,7 @@ from llm.train import loop
 from tests.planted import planted
 from vlm.app.launch import worker_output
 from vlm.config import SCHEMAS
-from vlm.model.assembly import train
+from vlm.model.runs import train
 
 STEP_S = 60
 START_S = 600  # a model is loaded; DeepSpeed compiles a library in its first start

@@ -7,7 +7,6 @@ from llm.chat.terminal import Terminal
 from llm.errors import ConfigError
 from llm.formats.conversation import ImageRef
 from vlm.model.open_chat_model import open_chat_model
-from vlm.vision.images import read_image
 
 
 def chat_terminal(
@@ -25,5 +24,12 @@ def chat_terminal(
     if images and not chat_model.sees_images:
         raise ConfigError(f"--image: {run} is a text model, which sees no pictures. Leave the option out")
     for image in images:
-        read_image(ImageRef(image))  # a broken one is told before the first question
-    Terminal(chat_model, sampling, read_image, system, images, stream).talk()
+        check_image(ImageRef(image))  # before the first question
+    Terminal(chat_model, sampling, check_image, system, images, stream).talk()
+
+
+def check_image(image: ImageRef) -> None:
+    """Raise ImageError for a file that is not an image."""
+    from vlm.vision.images import read_image  # here: a text model is opened without vision code
+
+    read_image(image)

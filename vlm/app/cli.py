@@ -104,14 +104,15 @@ def train(
 
         console.out(render_job(render, Job(config.name, start, nodes)), end="")
         return
-    # After the recipe is checked: a mistake in it should not wait for torch to load.
-    from vlm.app.pipeline import run_step
-    from vlm.plan.dry_run import dry_run as describe
-
+    # Imported only now, so that a faulty recipe is reported before torch is loaded.
     if dry_run:
+        from vlm.plan.dry_run import dry_run as describe
+
         describe(config, path)
-    else:
-        run_step(config, start)
+        return
+    from vlm.app.pipeline import run_step
+
+    run_step(config, start)
 
 
 @app.command(

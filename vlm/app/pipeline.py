@@ -138,7 +138,7 @@ def _train_here(step: RunConfig, start: Start) -> None:
         worker_output(ranks.rank)
         if ranks.first:
             refuse_taken(run_folder(step))
-        from vlm.model.assembly import train
+        from vlm.model.runs import train
 
         train(step, Path.cwd(), start.anyway)
 

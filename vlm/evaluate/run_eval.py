@@ -9,10 +9,10 @@ from llm.files.atomic_files import write_atomically
 from llm.files.folder_mark import Claim, claim
 from llm.files.regular_files import SETTINGS, read_text
 from llm.log import logger
-from vlm.config import EvalConfig
-from vlm.evaluate.vqa import BLANK, evaluate_vqa
-from vlm.model.assembly import keep_features, open_run
-from vlm.model.forward import VlmModel
+from vlm.config import EvalConfig, VqaEval
+from vlm.model.runs import OpenedRun, open_run
+
+BLANK = "blank.png"  # the image of a question that is asked without its own
 
 
 def _of_an_evaluation(folder: Path) -> bool:
@@ -35,10 +35,7 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
     opened = open_run(Path(config.run), config.checkpoint).placed()
     figures: dict[str, float] = {}
     if config.vqa is not None:
-        if not isinstance(opened.model, VlmModel):
-            raise ConfigError(f"eval.vqa: {config.run} is a text run and sees no pictures")
-        logger.info(keep_features(opened.model, opened.config, [], Path(config.run)))
-        figures |= evaluate_vqa(opened.model, opened.encoder, config.vqa, out, Path.cwd())
+        figures |= _answer_questions(opened, config.vqa, Path(config.run), out)
     if config.identity is not None:
         plan = config.identity
         questions = read_identity(Path(plan.paraphrases), Path(plan.others), Path(plan.general))
@@ -52,3 +49,13 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
     for key, value in figures.items():
         logger.info(f"  {key:<28} {value}")
     return figures
+
+
+def _answer_questions(opened: OpenedRun, plan: VqaEval, run: Path, out: Path) -> dict[str, float]:
+    from vlm.evaluate.vqa import evaluate_vqa  # here: a text run is evaluated without vision code
+    from vlm.model.run_parts import OpenedVision, keep_features
+
+    if not isinstance(opened, OpenedVision):
+        raise ConfigError(f"eval.vqa: {run} is a text run, which takes no images. Name a vision run")
+    logger.info(keep_features(opened.model, opened.config, [], run))
+    return evaluate_vqa(opened.model, opened.encoder, plan, out, Path.cwd())

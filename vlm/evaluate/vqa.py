@@ -23,12 +23,12 @@ from llm.formats.conversation import Conversation, ImageRef
 from llm.formats.readers import read
 from llm.forward.loss import hits
 from vlm.config import VqaEval
+from vlm.evaluate.run_eval import BLANK
 from vlm.model.batch import collate_vlm
 from vlm.model.forward import VlmModel
 
 Picture = Literal["right", "blank", "shuffled"]
 CONTROLS: tuple[Picture, ...] = ("blank", "shuffled")
-BLANK = "blank.png"
 PACK_TOKENS = 1536  # of an evaluation pack
 
 

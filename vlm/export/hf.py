@@ -16,6 +16,7 @@ from transformers import AutoModelForImageTextToText, LlavaProcessor, PreTrained
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
+from llm.chat.prompt_embedding import insert_images_at
 from llm.encoding.chat_template import IMAGE_PLACEHOLDER, multimodal_jinja
 from llm.encoding.template_sandbox import RefusedError, render
 from llm.errors import ModelError
@@ -34,7 +35,6 @@ from llm.model.hf_export import (
     rename_tensors,
     write_and_prove,
 )
-from vlm.model.prompt_embedding import insert_images_at
 from vlm.model.vision_model import VisionModel
 from vlm.vision.images import RESAMPLE, Preprocess
 from vlm.vision.projector import fold

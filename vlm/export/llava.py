@@ -12,8 +12,8 @@ from llm.errors import ConfigError, ModelError
 from llm.files.folder_replacement import UNNAMED, Origin
 from llm.model.hf_export import LIMIT, proving, write_and_prove
 from vlm.config import VlmRunConfig
-from vlm.model.assembly import OpenedModel
 from vlm.model.forward import VlmModel
+from vlm.model.runs import OpenedRun
 from vlm.model.vision_model import VisionModel
 from vlm.vision.projector import fold
 
@@ -22,7 +22,7 @@ PREFIX = "model.mm_projector."
 TOWERS = {"clip_vision_model"}  # what LLaVA's `multimodal_encoder/builder.py` builds
 
 
-def export_llava(opened: OpenedModel, out: Path, origin: Origin = UNNAMED) -> float:
+def export_llava(opened: OpenedRun, out: Path, origin: Origin = UNNAMED) -> float:
     """Write `mm_projector.bin` (LLaVA's `--pretrain_mm_mlp_adapter`) and `config.json`; returns the largest difference
     of a projected row between the file, read back into LLaVA's own layers, and our projector.
 

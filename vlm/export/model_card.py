@@ -10,8 +10,8 @@ from llm.model.precision import dtype_of
 from llm.train.checkpoint import find_checkpoint, weights_digest
 from llm.train.report import read_report
 from vlm.config import VlmRunConfig
-from vlm.model.assembly import OpenedModel
 from vlm.model.forward import VlmModel
+from vlm.model.runs import OpenedRun
 
 SHOWN = ("records", "tokens", "supervised_tokens", "images", "steps", "final_loss", "validation_loss", "train_seconds")
 USE = {
@@ -66,7 +66,7 @@ def proof(to: str, dtype: str, difference: float) -> str:
     return told.format(dtype=dtype, what=what, difference=difference)
 
 
-def write_card(run: Path, checkpoint: str, opened: OpenedModel, folder: Path, name: str, to: str, proved: str) -> None:
+def write_card(run: Path, checkpoint: str, opened: OpenedRun, folder: Path, name: str, to: str, proved: str) -> None:
     """Write README.md into the export's folder, which will be called `name`; `proved` says how far it agreed."""
     config = opened.config
     sees = isinstance(opened.model, VlmModel)
@@ -106,7 +106,7 @@ def _front_matter(llm: str, sees: bool, to: str) -> dict[str, Any]:
     return matter | {"tags": ["eyegraft", *(["llava"] if sees else [])]}
 
 
-def _trained(opened: OpenedModel) -> str:
+def _trained(opened: OpenedRun) -> str:
     tune = opened.config.tune
     rank = f", rank {tune.rank}" if tune.kind in ("lora", "qlora") else ""
     return f"{tune.kind}{rank}"
@@ -118,7 +118,7 @@ def _figures(run: Path) -> dict[str, Any]:
     return {key.replace("_", " "): found[key] for key in SHOWN if found.get(key) is not None}
 
 
-def _use(opened: OpenedModel, sees: bool, name: str, to: str) -> str:
+def _use(opened: OpenedRun, sees: bool, name: str, to: str) -> str:
     if to == "hf":
         return USE["vision" if sees else "text"].format(name=name)
     if to in ("gguf", "ollama"):

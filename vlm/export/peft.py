@@ -14,13 +14,13 @@ from llm.model.hf_export import PROMPT_LENGTH, difference, logits, proving, writ
 from llm.model.lora import densify, merge_adapters, save_adapter, strip_adapters
 from llm.model.precision import dtype_of
 from vlm.export.plain import export_plain
-from vlm.model.assembly import OpenedModel
 from vlm.model.forward import VlmModel
+from vlm.model.runs import OpenedRun
 
 ADAPTER, BASE = "adapter", "base"
 
 
-def export_peft(opened: OpenedModel, out: Path, dtype: torch.dtype, origin: Origin = UNNAMED) -> float:
+def export_peft(opened: OpenedRun, out: Path, dtype: torch.dtype, origin: Origin = UNNAMED) -> float:
     """Write `out/adapter` and, unless the recipe's own LLM is all that is below it, `out/base`; prove both together.
 
     The adapter is the LLM's alone (vLLM refuses more): the projector and tower of a vision run, what earlier stages
@@ -57,7 +57,7 @@ def export_peft(opened: OpenedModel, out: Path, dtype: torch.dtype, origin: Orig
     return write_and_prove(out, write, prove, origin)
 
 
-def _models(opened: OpenedModel) -> tuple[PreTrainedModel, PreTrainedModel]:
+def _models(opened: OpenedRun) -> tuple[PreTrainedModel, PreTrainedModel]:
     """The whole model, and the language model in it or itself."""
     if isinstance(opened.model, VlmModel):
         return opened.model.vision.hf, opened.model.vision.language_model

@@ -7,11 +7,11 @@ import torch
 from llm.files.folder_replacement import UNNAMED, Origin
 from llm.model.hf_export import export_llm
 from vlm.export.hf import export_vlm
-from vlm.model.assembly import OpenedModel
 from vlm.model.forward import VlmModel
+from vlm.model.runs import OpenedRun
 
 
-def export_plain(opened: OpenedModel, out: Path, dtype: torch.dtype, origin: Origin = UNNAMED) -> float:
+def export_plain(opened: OpenedRun, out: Path, dtype: torch.dtype, origin: Origin = UNNAMED) -> float:
     """Write, reload and compare; returns the largest difference of a logit. Its adapters are merged or stripped."""
     encoder = opened.encoder
     rest = (encoder.tokenizer, encoder.template.jinja, out, dtype, encoder.stop_ids, origin)

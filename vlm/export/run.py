@@ -14,7 +14,7 @@ from vlm.export.llava import export_llava
 from vlm.export.model_card import proof, write_card
 from vlm.export.peft import export_peft
 from vlm.export.plain import export_plain
-from vlm.model.assembly import OpenedModel, open_run
+from vlm.model.runs import OpenedRun, open_run
 
 Format = Literal["hf", "peft", "llava", "gguf", "ollama"]
 Weights = Literal["fp32", "bf16", "q8_0"]
@@ -51,7 +51,7 @@ def export(
     return difference
 
 
-def _write(opened: OpenedModel, out: Path, dtype: Weights, to: Format, force: bool, origin: Origin) -> float:
+def _write(opened: OpenedRun, out: Path, dtype: Weights, to: Format, force: bool, origin: Origin) -> float:
     if to == "peft":
         return export_peft(opened, out, DTYPES[dtype], origin)
     if to == "llava":

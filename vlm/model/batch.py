@@ -36,6 +36,15 @@ class VlmBatch:
         """U, the number of distinct pictures."""
         return len(self.known) + len(self.pixel_values)
 
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """Indices of the records in the corpus."""
+        return self.text.samples
+
+    def describe(self) -> str:
+        """The size of the pack, for messages."""
+        return f"{self.text.tokens:,} tokens ({len(self.samples)} samples, {self.pictures} images)"
+
     def muted(self) -> "VlmBatch":
         """The same rows and pictures with nothing to learn."""
         return replace(self, text=self.text.muted())

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
+from llm.chat.prompt_embedding import insert_images
 from llm.errors import RunError
 from llm.forward.chunked_loss import HeadLoss
 from llm.forward.text_model import position_of
 from llm.lean.decoder import decode, why_not
 from vlm.model.batch import VlmBatch
 from vlm.model.feature_cache import FeatureStore
-from vlm.model.prompt_embedding import insert_images
 from vlm.model.vision_model import VisionModel
 
 

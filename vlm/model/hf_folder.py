@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from llm.chat.chat_model import ChatModel
+from llm.chat.prompt_embedding import image_embedder, text_embedder
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from llm.errors import ModelError
@@ -18,7 +19,6 @@ from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 from llm.model.model_folder import refuse_special
 from llm.model.pretrained import load_llm, load_tokenizer, quantised
-from vlm.model.prompt_embedding import image_embedder, text_embedder
 from vlm.vision.images import read_image
 
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from llm.chat.chat_model import ChatModel
+from llm.config.rebased_paths import CWD
 from llm.errors import ConfigError
-from vlm.model.assembly import HERE, open_run
-from vlm.model.hf_folder import open_exported
+from vlm.model.runs import open_run
 
 
 def open_chat_model(
-    path: Path, checkpoint: str = "latest", adapter: str = "", bits: int = 0, home: Path = HERE
+    path: Path, checkpoint: str = "latest", adapter: str = "", bits: int = 0, home: Path = CWD
 ) -> ChatModel:
     """The model of a run folder, or of a Hugging Face folder with the chat template it carries.
 
@@ -17,6 +17,8 @@ def open_chat_model(
     paths in a run's recipe begin at `home`.
     """
     if (path / "config.json").exists():
+        from vlm.model.hf_folder import open_exported  # here: a text run is opened without vision code
+
         return open_exported(path, adapter, bits)
     if adapter or bits:
         raise ConfigError(f"--adapter and --bits are for model folders; {path} is a run. Export it first")

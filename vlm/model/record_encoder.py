@@ -22,7 +22,7 @@ from vlm.model.vision_model import give_image_token
 
 
 def encoder_of_run(config: RunConfig, image_rows: int = 0) -> Encoder:
-    """The encoder that `vlm.model.assembly.open_model` builds for a recipe; its folders need no weights.
+    """The encoder that `vlm.model.runs.open_model` builds for a recipe; its folders need no weights.
 
     `image_rows` over 0 is taken for the tower's.
     """

@@ -8,12 +8,13 @@ from llm import console
 from llm.config.schema import RunConfig
 from llm.data.batch import PackedBatch
 from llm.errors import ConfigError
+from llm.train.assembly import resolve_dtype
 from llm.train.preflight import largest_pack
 from llm.train.run_data import RunData, read_run_data, training_loader
 from llm.train.run_parts import RunParts
 from vlm.config import AnyConfig, PipelineConfig, load_steps
-from vlm.model.assembly import open_model, parts_of, settled
 from vlm.model.batch import VlmBatch
+from vlm.model.runs import open_model, parts_of
 from vlm.plan.device import find_device, speed_of
 from vlm.plan.memory_report import forecast, told, work
 from vlm.plan.worst_pack import Pack, about
@@ -35,7 +36,7 @@ def dry_run(config: AnyConfig, source: Path) -> None:
 
 
 def _describe(config: RunConfig) -> None:
-    config = settled(config)
+    config = resolve_dtype(config)
     # The weights of an earlier run change no number here, and that run may not exist yet.
     opened = open_model(config.model_copy(update={"start": ""}))
     parts = parts_of(opened)

@@ -8,9 +8,9 @@ from llm.config.schema import RunConfig, run_folder
 from llm.errors import ConfigError
 from llm.model.precision import settle
 from llm.train.build_model import EarlierRun
+from llm.train.earlier_runs import lineage
 from vlm.config import AnyConfig, PipelineConfig, load_steps
-from vlm.model.assembly import read_run_config
-from vlm.model.lineage import lineage
+from vlm.model.run_recipe import read_run_config
 from vlm.plan.advice import advise
 from vlm.plan.device import Device, Speed, find_device, find_hardware, speed_of
 from vlm.plan.memory_report import forecast_run, told, work

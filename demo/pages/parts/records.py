@@ -13,7 +13,7 @@ from llm.encoding.token_view import Kind, sample_blocks
 from llm.files.regular_files import exists
 from llm.formats.conversation import Conversation, ImageRef
 from llm.formats.readers import read
-from vlm.model.assembly import read_run_config
+from vlm.model.run_recipe import read_run_config
 
 Span = tuple[str, str | None]
 LEARNED, IMAGE = "learned", "image"

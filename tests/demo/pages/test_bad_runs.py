@@ -19,12 +19,12 @@ from demo.pages.parts.run_status import find_runs, read_run, stamp
 from demo.server.limits import Limits
 from llm.chat.chat_model import ChatModel, question
 from llm.chat.sampling import Sampling
+from llm.config.rebased_paths import rebased
 from llm.config.yaml_loader import load_yaml, validate
 from llm.errors import ModelError, RunError
 from tests.demo.conftest import listening, web_app
 from tests.demo.visit import Visit
 from vlm.config import VlmRunConfig
-from vlm.model.rebased_paths import rebased
 
 GREEDY = Sampling(max_new_tokens=12)
 TRAIN = {"kind": "train", "step": 1, "loss": 1.0, "lr": 1e-3, "tokens_per_s": 9.0, "memory_gib": 1.0, "time": 1.0}

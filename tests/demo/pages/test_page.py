@@ -66,7 +66,7 @@ def test_an_adapter_that_says_banana_speaks_in_its_own_pane_only(
 
 def test_without_its_adapter_a_model_is_the_one_that_was_tuned(library: ModelLibrary, bananas: Path) -> None:
     """Not only silent about bananas: token for token what the model says whose adapter was never trained."""
-    from vlm.model.assembly import open_run
+    from vlm.model.runs import open_run
 
     untuned = open_run(bananas / "runs" / "banana", base=True)
     tuned = open_run(bananas / "runs" / "banana")

@@ -21,7 +21,7 @@ from llm.train.metrics import RunLog, read_rows
 from llm.train.run_folder import refuse_taken
 from llm.train.run_lock import exclusive_writer, refuse_running
 from tests.llm.text_runs import six_steps, unfinished
-from vlm.model.assembly import train
+from vlm.model.runs import train
 
 MARK = "eyegraft.json"
 WEIGHTS = {"a.weight": torch.ones(8)}

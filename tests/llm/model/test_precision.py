@@ -23,12 +23,13 @@ from llm.model.precision import (
     this_cpu,
     this_machine,
 )
+from llm.train.assembly import resolve_dtype
 from llm.train.checkpoint import list_checkpoints, read_state, read_weights
 from llm.train.metrics import read_rows
 from llm.train.run_folder import begun_dtype
 from tests.llm.text_runs import six_steps, unfinished
 from vlm.app.launch import free_port
-from vlm.model.assembly import open_run, settled, train
+from vlm.model.runs import open_run, train
 from vlm.plan.dry_run import dry_run
 
 OLD_CPU = Hardware()
@@ -111,7 +112,7 @@ def test_this_machine_is_asked_and_an_open_recipe_is_answered(recipe: TextRunCon
 def test_the_run_folder_holds_the_settled_dtype(
     recipe: TextRunConfig, natural: Hardware, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("vlm.model.assembly.this_machine", lambda: natural)
+    monkeypatch.setattr("llm.train.assembly.this_machine", lambda: natural)
     config = in_auto(recipe, max_steps=2)
     run = train(config, Path.cwd())
     assert capsys.readouterr().out.startswith(f"dtype: {natural.natural} (auto: this CPU ")
@@ -121,7 +122,7 @@ def test_the_run_folder_holds_the_settled_dtype(
     assert weights == {dtype_of(in_dtype(config, natural.natural))}
     assert {parameter.dtype for parameter in open_run(run).model.parameters()} == weights
     monkeypatch.setattr(
-        "vlm.model.assembly.this_machine", lambda: OLD_CARD if natural.bf16 else ANY_CARD
+        "llm.train.assembly.this_machine", lambda: OLD_CARD if natural.bf16 else ANY_CARD
     )  # another machine
     assert train(config, Path.cwd()) == run
     assert f"{run}: finished at step 2; nothing to do" in capsys.readouterr().out
@@ -133,7 +134,7 @@ def test_a_run_resumed_under_auto_goes_on_in_its_dtype_on_any_machine(
 ) -> None:
     other = Hardware(amx=begun == "fp32")
     assert other.natural != begun, "left to itself this machine would take the other"
-    monkeypatch.setattr("vlm.model.assembly.this_machine", lambda: other)
+    monkeypatch.setattr("llm.train.assembly.this_machine", lambda: other)
     run = unfinished(in_dtype(recipe, begun))
     expected = [row["loss"] for row in read_rows(run, "train")]
     assert begun_dtype(run, TextRunConfig) == begun
@@ -146,14 +147,14 @@ def test_a_run_resumed_under_auto_goes_on_in_its_dtype_on_any_machine(
 
 
 def decide(config: TextRunConfig, ranks: dict[str, str], out: Path) -> None:
-    """In one of several processes: what it would take by itself, and what is settled, on two machines in turn."""
+    """In one of several processes: what it would take by itself, and what is resolve_dtype, on two machines in turn."""
     os.environ |= ranks
     with pytest.MonkeyPatch.context() as patch, process_group() as own:
         machines = [Hardware(amx=own.first), Hardware(amx=not own.first)]
         found = []
         for machine in machines:
-            patch.setattr("vlm.model.assembly.this_machine", lambda machine=machine: machine)
-            found.append(settled(config).train.dtype)
+            patch.setattr("llm.train.assembly.this_machine", lambda machine=machine: machine)
+            found.append(resolve_dtype(config).train.dtype)
         alone = "+".join(machine.natural for machine in machines)
         out.with_suffix(f".{own.rank}").write_text(f"{alone} {'+'.join(found)}")
 
@@ -189,7 +190,7 @@ def test_a_dry_run_is_in_the_dtype_of_the_run(
 ) -> None:
     said = {}
     for hardware in (OLD_CPU, Hardware(amx=True)):
-        monkeypatch.setattr("vlm.model.assembly.this_machine", lambda hardware=hardware: hardware)
+        monkeypatch.setattr("llm.train.assembly.this_machine", lambda hardware=hardware: hardware)
         monkeypatch.setattr("vlm.plan.dry_run.speed_of", lambda *_: None)
         dry_run(in_auto(recipe), Path("recipe.yaml"))
         first, *rest = capsys.readouterr().out.splitlines()
@@ -225,7 +226,7 @@ def test_a_kept_recipe_that_cannot_be_read_decides_nothing(recipe: TextRunConfig
 
 
 def test_four_bit_weights_compute_in_fp32_too(recipe: TextRunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vlm.model.assembly.this_machine", lambda: OLD_CPU)
+    monkeypatch.setattr("llm.train.assembly.this_machine", lambda: OLD_CPU)
     qlora = recipe.tune.model_copy(update={"kind": "qlora"})
     optim = recipe.optim.model_copy(update={"lr": 1e-2})
     config = in_auto(recipe, epochs=4.0).model_copy(update={"tune": qlora, "optim": optim})

@@ -57,6 +57,17 @@ class Log:
         return 100 * len(self.rows)
 
 
+class Pack(int):
+    """A batch that is a number, of one record with the same number."""
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        return (int(self),)
+
+    def describe(self) -> str:
+        return f"{int(self)} tokens"
+
+
 class Recorder:
     """A run whose batches are numbers: batch b has the summed loss 12 b; a step has 8 targets and two batches."""
 
@@ -78,7 +89,7 @@ class Recorder:
     def steps(self, done: int) -> Iterator[OptimizerStep[Any]]:
         self.first = done
         for number in range(done + 1, TOTAL + 1):
-            yield OptimizerStep(number, number / 3, [number, 2 * number], targets=8, tokens=10 * number)
+            yield OptimizerStep(number, number / 3, [Pack(number), Pack(2 * number)], targets=8, tokens=10 * number)
 
     def summed_loss(self, batch: int) -> Tensor:
         if batch == self.signal_in:
@@ -92,8 +103,7 @@ class Recorder:
     def work(self) -> LoopCallbacks[Any]:
         return LoopCallbacks(
             loss=self.loss,
-            name_samples=lambda batch: f"record {batch}",
-            shape=lambda batch: f"{batch} rows",
+            place=lambda sample: f"record {sample}",
             save=self.saved.append,
             validate=self.validate,
             probe=self.probed.append,
@@ -242,7 +252,7 @@ def test_a_pack_that_does_not_fit_is_named(run: Recorder, error: RuntimeError, n
 
     run.loss = fails
     expected = (
-        (TrainingError, r"^step 1: out of memory on a pack of 1 rows; the weights")
+        (TrainingError, r"^step 1: out of memory on a pack of 1 tokens; the weights")
         if named
         else (RuntimeError, "^another$")
     )

@@ -12,7 +12,7 @@ from llm.train.provenance import Provenance, base_digest
 from llm.train.run_folder import refuse_other_recipe
 from tests.llm.text_runs import flip, six_steps, unfinished
 from tests.soak.damage import prints
-from vlm.model.assembly import train
+from vlm.model.runs import train
 
 
 @pytest.fixture

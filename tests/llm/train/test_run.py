@@ -21,7 +21,7 @@ from llm.train.loop import Interrupted
 from llm.train.metrics import read_rows
 from tests.by_hand import Row, chatml, mean_loss
 from tests.planted import planted
-from vlm.model.assembly import train
+from vlm.model.runs import train
 
 QUESTIONS = ["Who are you?", "What is it?", "Where is the dog?", "The cat runs?", "And the picture?", "Is it so?"]
 
@@ -145,7 +145,7 @@ def test_the_packs_of_a_step_hold_unequal_numbers_of_targets(tiny_llama: Path, d
     """Else the test above could not tell the step's mean from a mean of the packs' means."""
     from llm.data.loader import plan_run
     from llm.train.run_data import read_run_data
-    from vlm.model.assembly import open_model, parts_of
+    from vlm.model.runs import open_model, parts_of
 
     config = recipe(tiny_llama, data, tmp_path, train={"pack_tokens": 200, "fold": "off"})
     run_data = read_run_data(config, parts_of(open_model(config)), tmp_path, Path.cwd())
@@ -262,7 +262,7 @@ def test_a_pack_that_does_not_fit_is_named(
     monkeypatch.setattr(TorchEngine, "backward", fails)
     expected: tuple[type[Exception], str] = (RuntimeError, "other")
     if said != "other":
-        expected = (TrainingError, r"step 1: out of memory on a pack of [\d,]+ rows \(6 samples\).*train.pack_tokens")
+        expected = (TrainingError, r"step 1: out of memory on a pack of [\d,]+ tokens \(6 samples\).*train.pack_tokens")
     with pytest.raises(expected[0], match=expected[1]):
         train(recipe(tiny_llama, data, tmp_path / "full"), Path.cwd())
 

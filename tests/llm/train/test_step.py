@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from llm.config.schema import TextRunConfig
 from tests.by_hand import FACTORS, OPTIM, Adam, Asked, Row, Step, assert_alike, chatml, mean_loss
-from vlm.model.assembly import train
+from vlm.model.runs import train
 
 SYSTEM = "The quick dog says where the fox is."  # a beginning that folding shares
 TALKS: tuple[Asked, ...] = (

@@ -24,7 +24,7 @@ from llm.train.metrics import read_rows
 from llm.train.run_lock import exclusive_writer, refuse_running
 from tests.llm.text_runs import finished, flip, six_steps, unfinished, write_rows
 from tests.soak.damage import HARMS, damage, prints
-from vlm.model.assembly import train
+from vlm.model.runs import train
 
 WEIGHTS = {"a.weight": torch.arange(600, dtype=torch.bfloat16)}
 STATE = {"engine": {"steps": 3, "moments": [torch.ones(200), torch.zeros(1)]}, "data": "abc"}

@@ -18,9 +18,9 @@ from tests.vlm.runs import recipe
 from vlm.export.llava import llava_config
 from vlm.export.merge import merge
 from vlm.export.run import export
-from vlm.model.assembly import open_run, train
 from vlm.model.forward import VlmModel
 from vlm.model.open_chat_model import open_chat_model
+from vlm.model.runs import open_run, train
 from vlm.model.vision_model import build_vlm
 
 ASKED = torch.tensor([[256, 72, 105, 33, 257, 256, 65]])

@@ -43,8 +43,8 @@ from vlm.export.gguf.file import Entry
 from vlm.export.gguf.ollama import _text, go_template
 from vlm.export.gguf.template import llama_cpp_jinja
 from vlm.export.run import export
-from vlm.model.assembly import OpenedModel, open_model, train
 from vlm.model.forward import VlmModel
+from vlm.model.runs import OpenedRun, open_model, train
 
 SIZES: dict[str, Any] = {
     "hidden_size": 64,
@@ -85,13 +85,13 @@ def save(kind: Any, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast
     return folder
 
 
-def opened_text(llm: Path, folder: Path, template: str = "chatml") -> OpenedModel:
+def opened_text(llm: Path, folder: Path, template: str = "chatml") -> OpenedRun:
     """An untrained text run."""
     config = text_recipe(llm, folder, {"kind": "full"})
     return open_model(config.model_copy(update={"data": config.data.model_copy(update={"template": template})}))
 
 
-def opened_vision(llm: Path, eyes: Path, records: Path, folder: Path, **model: Any) -> OpenedModel:
+def opened_vision(llm: Path, eyes: Path, records: Path, folder: Path, **model: Any) -> OpenedRun:
     """An untrained vision run whose pictures move the answers."""
     torch.manual_seed(0)
     opened = open_model(recipe(llm, eyes, records, folder / "run", "finetune", model=model))

@@ -25,8 +25,8 @@ from vlm.evaluate.run_eval import evaluate
 from vlm.evaluate.vqa import _pictures
 from vlm.export.merge import merge
 from vlm.export.run import export
-from vlm.model.assembly import train
 from vlm.model.feature_cache import FeatureStore
+from vlm.model.runs import train
 from vlm.model.vision_model import build_vlm
 from vlm.vision.images import check_header, read_image
 

@@ -19,9 +19,9 @@ from llm.train.run_data import read_run_data, training_loader
 from tests.vlm.runs import recipe
 from vlm.config import VqaEval
 from vlm.evaluate.vqa import evaluate_vqa, read_questions, score
-from vlm.model.assembly import open_run, parts_of, train
 from vlm.model.batch import collate_vlm
 from vlm.model.forward import VlmModel
+from vlm.model.runs import open_run, parts_of, train
 from vlm.vision.towers import Tower
 
 

@@ -18,7 +18,7 @@ from llm.train.checkpoint import list_checkpoints, read_state
 from llm.train.metrics import read_rows
 from tests.vlm.runs import recipe
 from vlm.config import VlmRunConfig
-from vlm.model.assembly import train
+from vlm.model.runs import train
 
 HARMS: dict[str, Callable[[Path], object]] = {
     "deleted": Path.unlink,

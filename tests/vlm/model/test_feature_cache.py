@@ -17,9 +17,10 @@ from tests.vlm.runs import recipe
 from vlm.config import VqaEval
 from vlm.evaluate.vqa import evaluate_vqa
 from vlm.model import feature_cache
-from vlm.model.assembly import keep_features, open_run, train
 from vlm.model.feature_cache import FeatureStore, fill, open_store, tower_key
 from vlm.model.forward import VlmModel
+from vlm.model.run_parts import keep_features
+from vlm.model.runs import open_run, train
 from vlm.model.vision_model import VisionModel, build_vlm
 from vlm.vision.towers import Tower, load_tower
 

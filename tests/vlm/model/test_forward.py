@@ -10,9 +10,9 @@ from torch import Tensor
 
 from llm.encoding.encoder import IGNORED, Sample
 from tests.vlm.runs import recipe
-from vlm.model.assembly import open_model
 from vlm.model.batch import VlmBatch, collate_vlm
 from vlm.model.forward import VlmModel
+from vlm.model.runs import open_model
 
 TEXT = Sample(np.array([5, 6, 7], np.int32), np.array([IGNORED, 7, IGNORED], np.int32))
 

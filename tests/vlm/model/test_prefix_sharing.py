@@ -16,7 +16,7 @@ from llm.encoding.encoder import Sample
 from llm.train.run_data import read_run_data, training_loader
 from tests.vlm.export.test_formats import text_recipe
 from tests.vlm.runs import recipe
-from vlm.model.assembly import open_model, parts_of
+from vlm.model.runs import open_model, parts_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def take_step(config: RunConfig, folder: Path) -> Took:
     step = next(training_loader(parts, data).steps(0))
     loss = sum((parts.model(batch) for batch in step.batches), torch.zeros(())) / step.targets
     loss.backward()
-    texts = [getattr(batch, "text", batch) for batch in step.batches]
+    texts: list[Any] = [getattr(batch, "text", batch) for batch in step.batches]
     grads = [parameter.grad.float().flatten() for group in opened.groups for parameter in group.parameters]
     samples = sorted(index for text in texts for index in text.samples)
     return Took(float(loss), torch.cat(grads), sum(text.tokens for text in texts), step.tokens, samples)

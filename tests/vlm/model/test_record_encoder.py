@@ -9,8 +9,8 @@ from llm.errors import ModelError
 from tests.vlm.export.test_hf import export, trained
 from tests.vlm.runs import recipe
 from vlm.config import VlmRunConfig
-from vlm.model.assembly import open_model
 from vlm.model.record_encoder import encoder_of_folder, encoder_of_run
+from vlm.model.runs import open_model
 
 
 def bare(folder: Path, out: Path) -> Path:

@@ -18,9 +18,9 @@ from llm.train.run_data import read_run_data, training_loader
 from llm.train.run_parts import RunParts
 from tests.vlm.runs import recipe
 from vlm.config import VlmRunConfig
-from vlm.model.assembly import open_model, parts_of
 from vlm.model.batch import VlmBatch, collate_vlm
 from vlm.model.forward import VlmModel
+from vlm.model.runs import open_model, parts_of
 
 STEPS = 9  # three epochs: in the last, every picture is known
 LossOf = Callable[[VlmModel, Corpus, OptimizerStep[VlmBatch]], Tensor]

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, CLIPVisionModel, LlamaForCausalLM
 
 from tests.by_hand import FACTORS, OPTIM, Adam, Asked, Row, Step, assert_alike, chatml, mean_loss
 from tests.vlm.runs import recipe
-from vlm.model.assembly import train
+from vlm.model.runs import train
 
 SIDE, PATCHES, WIDTH = 32, 16, 32  # of the tiny CLIP: pixels a side, patches of 8 x 8 and channels
 MEAN, STD = (0.4, 0.5, 0.6), (0.26862954, 0.26130258, 0.27577711)  # its own mean, CLIP's deviation

@@ -11,9 +11,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from llm.train.run_data import read_run_data, training_loader
 from tests.vlm.runs import recipe
-from vlm.model.assembly import open_model, parts_of
 from vlm.model.feature_cache import fill
 from vlm.model.forward import VlmModel
+from vlm.model.runs import open_model, parts_of
 
 CARD = torch.device("cuda", 0)
 

@@ -24,10 +24,10 @@ from llm.train.engine import TorchEngine
 from llm.train.optimizer import build_optimizer
 from tests.vlm.runs import recipe
 from vlm.config import VlmRunConfig, load_config
-from vlm.model.assembly import open_model
 from vlm.model.batch import VlmBatch
 from vlm.model.forward import VlmModel
 from vlm.model.meta_model import meta_model
+from vlm.model.runs import open_model
 from vlm.plan.advice import Change
 from vlm.plan.device import GIB, Device, find_device
 from vlm.plan.memory_report import forecast_run

@@ -27,8 +27,8 @@ from vlm.export.gguf.pre_tokenizer import find_pre_tokenizer
 from vlm.export.gguf.template import llama_cpp_jinja
 from vlm.export.gguf.tower import check_tower, write_tower
 from vlm.export.gguf.vocabulary import PreTokenizer, Vocabulary, add_vocabulary, read_vocabulary
-from vlm.model.assembly import OpenedModel
 from vlm.model.forward import VlmModel
+from vlm.model.runs import OpenedRun
 from vlm.model.vision_model import VisionModel
 
 MODEL, MMPROJ = "model.gguf", "mmproj.gguf"
@@ -55,7 +55,7 @@ class _Language:
 
 
 def export_gguf(
-    opened: OpenedModel, out: Path, dtype: str, force: bool = False, ollama: bool = False, origin: Origin = UNNAMED
+    opened: OpenedRun, out: Path, dtype: str, force: bool = False, ollama: bool = False, origin: Origin = UNNAMED
 ) -> float:
     """Write `model.gguf` and, for a model that sees, `mmproj.gguf`, of a run whose adapters are merged.
 
@@ -88,7 +88,7 @@ def export_gguf(
 
 
 def _write_model(
-    opened: OpenedModel, llm: _Language, vocabulary: Vocabulary, pre: PreTokenizer, target: Path, dtype: str
+    opened: OpenedRun, llm: _Language, vocabulary: Vocabulary, pre: PreTokenizer, target: Path, dtype: str
 ) -> None:
     encoder = opened.encoder
     with writer(target, architecture(llm.body.config)) as file:
@@ -100,7 +100,7 @@ def _write_model(
         write_tensors(file, list(language_entries(llm.body, llm.state)), dtype)
 
 
-def _language(opened: OpenedModel) -> _Language:
+def _language(opened: OpenedRun) -> _Language:
     if not isinstance(opened.model, VlmModel):
         return _Language(opened.model.llm, dense_state(opened.model.llm))
     hf = opened.model.vision.hf

@@ -1,4 +1,4 @@
-"""A recipe's local paths, which begin where it was trained, for a process that runs elsewhere."""
+"""Relative paths of a recipe, resolved against another folder than the working directory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +8,13 @@ from llm.config.schema import RunConfig
 from llm.files.regular_files import exists
 
 SomeRun = TypeVar("SomeRun", bound=RunConfig)
+CWD = Path()  # paths relative to it are left as they are
 MODEL = ("llm", "tower", "projector_weights")
 SOURCE = ("path", "images")
 
 
 def rebased(config: SomeRun, home: Path) -> SomeRun:
-    """The recipe with every path that is there from `home` on made absolute; hub ids and names stay as they are."""
+    """The recipe with every local path that exists below `home` made absolute; hub ids and names are not changed."""
     values = config.model_dump(by_alias=True)
     for part, keys in _places(values):
         part |= {key: _absolute(part[key], home) for key in keys if part.get(key)}

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from llm.errors import ConfigError
+from llm.train.earlier_runs import earlier_runs
 from vlm.app.launch import Start
 from vlm.app.pipeline import run_pipeline
 from vlm.config import PipelineConfig, load_config, load_steps
-from vlm.model.assembly import earlier_runs, read_run_config
+from vlm.model.run_recipe import read_run_config
 from vlm.plan.plan import chain
 
 
@@ -48,7 +49,7 @@ def test_runs_that_start_from_each_other(length: int, tmp_path: Path) -> None:
     for number, folder in enumerate(names):
         run_folder(folder, names[(number + 1) % length])
     config = read_run_config(names[0])
-    for told in (in_time(lambda: earlier_runs(config)), in_time(lambda: chain(config, {}))):
+    for told in (in_time(lambda: earlier_runs(config, read_run_config)), in_time(lambda: chain(config, {}))):
         assert "start from each other" in told
         assert all(str(folder) in told for folder in names)
 
@@ -58,7 +59,7 @@ def test_a_chain_with_an_end_is_read_oldest_first(tmp_path: Path) -> None:
     second = run_folder(tmp_path / "second", first)
     third = run_folder(tmp_path / "third", second)
     config = read_run_config(third)
-    assert [folder for _, folder in earlier_runs(config)] == [first, second]
+    assert [folder for _, folder in earlier_runs(config, read_run_config)] == [first, second]
     assert [run.name for run in chain(config, {})[0]] == ["first", "second"]
     (first / "config.yaml").unlink()
     known, note = chain(config, {})

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from llm.chat.prompt_embedding import image_embedder, insert_images, text_embedder
 from llm.formats.conversation import ImageRef
-from vlm.model.prompt_embedding import image_embedder, insert_images, text_embedder
 
 IMAGE = 3
 TABLE = torch.tensor([[0.0, 0.0], [1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])

@@ -1,0 +1,77 @@
+"""Runs of either kind, text or vision. For a text run no vision code is imported."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+from llm.config.rebased_paths import CWD
+from llm.config.schema import RunConfig, TextRunConfig
+from llm.data.batch import PackedBatch
+from llm.data.batch_shard import BatchShard
+from llm.train.assembly import OpenedText, open_text_model, text_parts, train_text
+from llm.train.run_parts import RunParts
+from vlm.config import VlmRunConfig
+from vlm.model.run_recipe import read_run_config
+
+if TYPE_CHECKING:
+    from vlm.model.batch import VlmBatch
+    from vlm.model.run_parts import OpenedVision
+
+OpenedRun = Union[OpenedText, "OpenedVision"]
+AnyBatch = Union[PackedBatch, BatchShard, "VlmBatch"]
+
+
+def train(config: RunConfig, base: Path, anyway: bool = False) -> Path:
+    """Train a run, or continue it; returns its folder.
+
+    Relative paths of its data begin at `base`. `anyway`: continue although recipe or data changed since it began.
+    """
+    if isinstance(config, TextRunConfig):
+        return train_text(config, base, anyway)
+    from vlm.model.assembly import train_vision
+
+    return train_vision(_vision(config), base, anyway)
+
+
+def open_model(config: RunConfig, home: Path = CWD) -> OpenedRun:
+    """Build the recipe's model with what the runs before it trained, and open what this one trains.
+
+    Relative paths in the recipes of those runs begin at `home`.
+    """
+    if isinstance(config, TextRunConfig):
+        return open_text_model(config, home)
+    from vlm.model.assembly import open_vision_model
+
+    return open_vision_model(_vision(config), home)
+
+
+def open_run(folder: Path, checkpoint: str = "latest", base: bool = False, home: Path = CWD) -> OpenedRun:
+    """The model as a run left it at a checkpoint, in eval mode; with `base`, as it was before the run began.
+
+    Relative paths in its recipe begin at `home`, the folder in which it was trained.
+    """
+    config = read_run_config(folder, home)
+    if base:
+        return open_untuned(config, home)
+    return open_model(config, home).at_checkpoint(folder, checkpoint)
+
+
+def open_untuned(config: RunConfig, home: Path = CWD) -> OpenedRun:
+    """The recipe's model before its own training, without new adapters, in eval mode."""
+    frozen = config.model_copy(update={"tune": config.tune.model_copy(update={"kind": "frozen"})})
+    opened = open_model(frozen, home)
+    opened.model.eval()
+    return opened
+
+
+def parts_of(opened: OpenedRun) -> RunParts[AnyBatch]:
+    """What the training loop needs of an opened model."""
+    if isinstance(opened, OpenedText):
+        return text_parts(opened)
+    from vlm.model.run_parts import vision_parts
+
+    return vision_parts(opened)
+
+
+def _vision(config: RunConfig) -> VlmRunConfig:
+    assert isinstance(config, VlmRunConfig), "a recipe trains text or vision"
+    return config
