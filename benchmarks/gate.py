@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from llm.train.metrics import resident_peak_gib
+from llm.train.process_memory import resident_peak_gib
 
 
 def finish() -> None:

@@ -14,8 +14,8 @@ from llm.attention.varlen_kernels import Lengths
 from llm.config.schema import Probe, RunConfig
 from llm.config.yaml_loader import resolve_yaml
 from llm.data.corpus import Corpus
-from llm.train.kernels import limit_kernel_caches
 from llm.train.metrics import read_rows
+from llm.train.process_memory import limit_kernel_caches
 from llm.train.run import run_training
 from llm.train.run_parts import RunParts
 from vlm.config import SCHEMAS

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from llm.train.metrics import resident_peak_gib
+from llm.train.process_memory import resident_peak_gib
 
 SMOLLM2 = Path("assets/smollm2").absolute()  # 135 million parameters, fp32 on disk, real weights
 PICTURES = Path("assets/easy_vqa").absolute()

@@ -25,7 +25,7 @@ from llm.data.loader import plan_run
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from llm.model.pretrained import load_tokenizer
-from llm.train.metrics import resident_peak_gib
+from llm.train.process_memory import resident_peak_gib
 
 RESULTS = Path("benchmarks/results/scale.json")
 LLM = str(Path("assets/smollm2").absolute())

@@ -149,7 +149,7 @@ def test_the_faster_dtype_is_measured_forward_and_backward(monkeypatch: pytest.M
 
 HELD = """
 import numpy as np
-from llm.train.metrics import resident_peak_gib
+from llm.train.process_memory import resident_peak_gib
 before = resident_peak_gib()
 held = np.ones(2**26, np.float64)  # half a GiB
 print(resident_peak_gib() - before)

@@ -17,8 +17,9 @@ from llm.data.loader import Loader, OptimizerStep
 from llm.errors import RunError, TrainingError
 from llm.train.checkpoint import Progress
 from llm.train.engine import Engine
-from llm.train.metrics import NullLog, RunLog, now, peak_memory_gib
+from llm.train.metrics import NullLog, RunLog, now
 from llm.train.optimizer import lr_factor
+from llm.train.process_memory import peak_memory_gib
 from llm.train.run_parts import BatchT
 
 

@@ -180,24 +180,6 @@ def plot_loss(folder: Path) -> None:
         figure.savefig(partial, dpi=120, format="png")
 
 
-def peak_memory_gib() -> float:
-    """Highest memory so far, GiB: what torch held on the card, or this process's resident memory."""
-    import torch
-
-    return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else resident_peak_gib()
-
-
-def resident_peak_gib() -> float:
-    """Highest resident memory of this process. Not ru_maxrss where /proc is: a child takes its parent's over."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = status.read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # macOS counts bytes
-
-
 def now() -> float:
     """Seconds since 1970, to the millisecond."""
     return round(time.time(), 3)

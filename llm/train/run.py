@@ -23,10 +23,10 @@ from llm.lean import decoder
 from llm.log import logger
 from llm.train.checkpoint import Progress, load_weights, newest_intact, read_state, read_weights, save
 from llm.train.engine import Engine, build_engine
-from llm.train.heap import release_free_memory
 from llm.train.loop import LoopCallbacks, fit
 from llm.train.metrics import NullLog, RunLog, now
 from llm.train.preflight import preflight
+from llm.train.process_memory import release_free_memory
 from llm.train.provenance import Provenance
 from llm.train.report import write_report
 from llm.train.rng import restore_rng_states, rng_states, seed_process

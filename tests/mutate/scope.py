@@ -34,7 +34,7 @@ OTHERS = (
     "llm/lean/joined_weights.py",
     "llm/lean/lora_linear.py",
     "llm/lean/layer_ops.py",
-    "llm/train/kernels.py",
+    "llm/train/process_memory.py",
     "llm/attention/interface.py",
     "llm/attention/varlen_kernels.py",
     "llm/attention/ulysses.py",

@@ -13,7 +13,7 @@ from llm import console
 from llm.errors import ConfigError, EyegraftError
 from llm.log import log_to_console
 from llm.printable import escape_output
-from llm.train.kernels import limit_kernel_caches
+from llm.train.process_memory import limit_kernel_caches
 from vlm.app.cli_data import data_app
 from vlm.app.help_format import CommandGroups, example
 

@@ -37,7 +37,7 @@ from data_tools.ask.ask import ask
 from data_tools.ask.options import AskOptions
 from data_tools.ask.rate_limit import RetryPolicy
 from data_tools.ask.plan import prepare
-from llm.train.metrics import resident_peak_gib
+from llm.train.process_memory import resident_peak_gib
 
 folder, url, *rest = sys.argv[1:]
 def run(name):

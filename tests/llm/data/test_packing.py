@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llm.data.bin_packing import PackBudget
 from llm.data.packing import PackItem, epoch_order, of_rank, plan_packs
 from llm.errors import ConfigError
-from llm.train.metrics import peak_memory_gib
+from llm.train.process_memory import peak_memory_gib
 
 Plan = list[list[list[int]]]
 

@@ -45,7 +45,8 @@ def test_a_text_run_is_trained_evaluated_and_chatted_with_without_vision_code(ti
     config = six_steps(tiny_llama, tmp_path)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json", by_alias=True)))
     (tmp_path / "questions.json").write_text('["What is it?"]')
-    (tmp_path / "general.json").write_text(json.dumps([{"question": "Is it so?", "answer": "so"}]))
+    # Every answer holds an empty one: evaluation needs a question that the base model answers.
+    (tmp_path / "general.json").write_text(json.dumps([{"question": "Is it so?", "answer": ""}]))
     identity = {"name": "fox", "paraphrases": "questions.json", "others": "questions.json", "general": "general.json"}
     evaluation = {"name": "eval", "stage": "eval", "run": str(config.out), "identity": identity | {"max_new_tokens": 2}}
     (tmp_path / "eval.yaml").write_text(yaml.safe_dump(evaluation))

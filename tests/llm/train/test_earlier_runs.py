@@ -60,10 +60,10 @@ def test_a_chain_with_an_end_is_read_oldest_first(tmp_path: Path) -> None:
     third = run_folder(tmp_path / "third", second)
     config = read_run_config(third)
     assert [folder for _, folder in earlier_runs(config, read_run_config)] == [first, second]
-    assert [run.name for run in chain(config, {})[0]] == ["first", "second"]
+    assert [run.name for run, _ in chain(config, {})[0]] == ["first", "second"]
     (first / "config.yaml").unlink()
     known, note = chain(config, {})
-    assert [run.name for run in known] == ["second"] and note.startswith(f"{first} is not there")
+    assert [run.name for run, _ in known] == ["second"] and note.startswith(f"{first} is not there")
 
 
 @pytest.mark.parametrize("length", [1, 3])

@@ -1,4 +1,4 @@
-"""The bounds on compiled kernels, and that what they bound is memory."""
+"""Memory goes back to the system when it is asked to, and the caches of compiled kernels are bounded."""
 
 import os
 import subprocess
@@ -7,14 +7,32 @@ import sys
 import pytest
 
 from llm.model.precision import this_cpu
-from llm.train.kernels import LIMITS, limit_kernel_caches
+from llm.train.process_memory import LIMITS, limit_kernel_caches
+
+FREED = """
+import os
+from pathlib import Path
+import torch
+from llm.train.process_memory import release_free_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+torch.empty(2**20).fill_(1)  # malloc takes what is as large from its heap from now on
+blocks = [torch.ones(2**18) for _ in range(200)]
+kept = blocks[1::2]
+del blocks
+before = resident()
+release_free_memory()
+print(before - resident())
+"""
 
 GROWTH = """
 import os
 import sys
 import torch
-from llm.train.kernels import limit_kernel_caches
-from llm.train.metrics import resident_peak_gib
+from llm.train.process_memory import limit_kernel_caches
+from llm.train.process_memory import resident_peak_gib
 def multiply(first):
     weight = torch.randn(128, 128, dtype=torch.bfloat16)
     for rows in range(first, first + 200):
@@ -35,7 +53,7 @@ for kind in sys.argv[1:]:
 """
 
 
-def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_that_the_user_set_are_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = LIMITS
     monkeypatch.setenv(first, "1024")
     monkeypatch.delenv(second, raising=False)
@@ -59,3 +77,9 @@ def test_new_shapes_take_no_more_memory() -> None:
     grown = growth("few", *(["many"] if has_products else []))
     assert grown["few"] < 0.02
     assert not has_products or grown["many"] > 0.04, "what the bounds are for"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+def test_free_memory_goes_back_to_the_system() -> None:
+    told = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    assert int(told.stdout) > 70, "MiB of 100"

@@ -1,0 +1,41 @@
+"""Memory of this process: its peak, freed pages that malloc holds, and caches of compiled kernels."""
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+# Entries in the caches of compiled kernels, one per shape of a product. A step multiplies 60 to 110 shapes, nearly
+# every pack has its own, and each entry holds 0.3 to 1 MiB. torch's own cache in front of oneDNN's (1,024 entries by
+# default) gives no speed and keeps oneDNN from freeing what is in it.
+LIMITS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "96", "LRU_CACHE_CAPACITY": "1"}
+
+
+def limit_kernel_caches() -> None:
+    """Set LIMITS in the environment, unless the user did. Call it before the first product of bf16 matrices."""
+    for name, limit in LIMITS.items():
+        os.environ.setdefault(name, limit)
+
+
+def release_free_memory() -> None:
+    """Return free pages of malloc's heap to the system, such as loading a model leaves. glibc only."""
+    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def peak_memory_gib() -> float:
+    """Peak memory so far, GiB: allocated by torch on the card, or without one resident memory of this process."""
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else resident_peak_gib()
+
+
+def resident_peak_gib() -> float:
+    """Peak resident memory of this process, GiB. Where /proc is, not ru_maxrss: a child inherits its parent's."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # macOS counts bytes
