@@ -97,7 +97,7 @@ def _train(config: RunConfig, parts: RunParts[Batch], resolved: str, base: Path,
     with distributed.first_rank_first():  # it hashes; the others find that
         provenance = _provenance_of(config, parts, data, cache_folder(config, folder))
     state = _weights_of(newest, parts.model, provenance, data, anyway) if newest else {}
-    engine = build_engine(parts.model, parts.groups, config)  # it may shard_batch the weights up: they are in place by now
+    engine = build_engine(parts.model, parts.groups, config)  # it may partition the weights: after they are loaded
     if newest:
         engine.load(state["engine"])
         same = restore_rng_states(state["random"], config.seed, done.step)

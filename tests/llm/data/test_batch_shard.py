@@ -126,7 +126,7 @@ def test_processes_that_share_a_pack_are_neighbours(monkeypatch: pytest.MonkeyPa
     from llm.distributed import Ranks
 
     monkeypatch.setattr(ulysses.group, "new_group", lambda members: members)
-    monkeypatch.setattr(ulysses.distributed, "here", lambda: Ranks(rank=3, world=6))
+    monkeypatch.setattr(ulysses.distributed, "ranks", lambda: Ranks(rank=3, world=6))
     assert ulysses._group_of.__wrapped__(2) == [2, 3]
     assert ulysses._group_of.__wrapped__(3) == [3, 4, 5]
 

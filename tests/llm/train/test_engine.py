@@ -93,8 +93,8 @@ def test_a_weight_that_no_pack_reached_stays_until_one_did_and_then_moves_on() -
 
 def test_gradients_of_all_processes_are_summed_also_where_one_reached_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other process adds 10 to every element; each parameter comes back in its own shape."""
-    monkeypatch.setattr(module.distributed, "here", lambda: SimpleNamespace(world=2))
-    monkeypatch.setattr(module.distributed, "total", lambda flat: flat + 10)
+    monkeypatch.setattr(module.distributed, "ranks", lambda: SimpleNamespace(world=2))
+    monkeypatch.setattr(module.distributed, "all_reduce_sum", lambda flat: flat + 10)
     model = Two()
     engine = engine_of(model)
     engine.backward(model((2.0, 0.0)))
@@ -103,8 +103,8 @@ def test_gradients_of_all_processes_are_summed_also_where_one_reached_nothing(mo
 
 
 def test_each_parameter_gets_its_own_part_of_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.distributed, "here", lambda: SimpleNamespace(world=2))
-    monkeypatch.setattr(module.distributed, "total", lambda flat: flat * torch.arange(1, 1 + len(flat)))
+    monkeypatch.setattr(module.distributed, "ranks", lambda: SimpleNamespace(world=2))
+    monkeypatch.setattr(module.distributed, "all_reduce_sum", lambda flat: flat * torch.arange(1, 1 + len(flat)))
     weights = [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(3))]
     engine = TorchEngine(nn.Module(), build_optimizer([ParamGroup("g", weights, LR)], OPTIM), 0.0)
     for weight in weights:

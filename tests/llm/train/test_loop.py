@@ -262,12 +262,14 @@ def test_a_pack_that_does_not_fit_is_named(run: Recorder, error: RuntimeError, n
 
 def test_losses_of_all_processes_are_summed_and_one_signal_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes, of which the other brings a loss of 3 and, in the second case, was asked to stop."""
-    monkeypatch.setattr(loop.distributed, "here", lambda: SimpleNamespace(world=2))
+    monkeypatch.setattr(loop.distributed, "ranks", lambda: SimpleNamespace(world=2))
     for other, asked in ((0.0, False), (1.0, True)):
-        monkeypatch.setattr(loop.distributed, "total", lambda values, other=other: values + torch.tensor([3.0, other]))
+        monkeypatch.setattr(
+            loop.distributed, "all_reduce_sum", lambda values, other=other: values + torch.tensor([3.0, other])
+        )
         loss, stopping = loop._of_all(torch.tensor(1.5), False)
         assert (float(loss), stopping) == (4.5, asked)
-    monkeypatch.setattr(loop.distributed, "total", lambda values: values + torch.tensor([3.0, 0.0]))
+    monkeypatch.setattr(loop.distributed, "all_reduce_sum", lambda values: values + torch.tensor([3.0, 0.0]))
     assert loop._of_all(torch.tensor(1.5), True)[1]
 
 

@@ -16,7 +16,7 @@ def own_numbers() -> object:
 
 
 def be(monkeypatch: pytest.MonkeyPatch, rank: int, world: int) -> None:
-    monkeypatch.setattr(rng.distributed, "here", lambda: Ranks(rank, world))
+    monkeypatch.setattr(rng.distributed, "ranks", lambda: Ranks(rank, world))
 
 
 def drawn(seed: int) -> Tensor:
