@@ -8,21 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from llm.attention.backend import TORCH, Backend
 from llm.attention.layout import AttentionPlan
-from llm.attention.padded_groups import Regrouped, Sdpa, attend
+from llm.attention.padded_groups import PaddedAttention, padded_attention
 from llm.attention.ulysses import Exchange
-from llm.attention.varlen_kernels import HALF, find_kernel
-from llm.attention.varlen_kernels import attend as varlen
+from llm.attention.varlen_kernels import varlen_attention
 
 NAME = "eyegraft_packed"
-FORECAST, CARD_FORECAST = (
-    "eyegraft_forecast",
-    "eyegraft_card_forecast",
-)  # what llm.planning.step_forecast stands in their place
 
 
 def packed_attention(
@@ -34,14 +29,14 @@ def packed_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     packed: AttentionPlan | Exchange | None = None,
-    sdpa: Sdpa = scaled_dot_product_attention,
-    keeps: bool = False,
+    backend: Backend = TORCH,
+    save: bool = False,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
-    """transformers' attention signature; `packed` arrives through the model's keyword arguments.
+    """transformers' attention signature; `packed` and `backend` arrive through the model's keyword arguments.
 
-    Returns [1, T, heads, D]. `keeps`: a CPU's backward pass need not gather and weigh again. Without a plan (a single
-    unpadded sequence, with or without a cache) plain SDPA runs.
+    Returns [1, T, heads, D]. With `save`, padded groups save their gathered rows and attention weights for backward
+    instead of computing them again. Without a plan (one unpadded sequence, with or without a cache) plain SDPA runs.
     """
     if packed is None:
         output: tuple[Tensor, None] = sdpa_attention_forward(
@@ -51,16 +46,18 @@ def packed_attention(
     if isinstance(packed, Exchange):
         heads = query.shape[1]
         query, key, value = (packed.whole(states, heads) for states in (query, key, value))
-        attended, _ = packed_attention(module, query, key, value, attention_mask, scaling, dropout, packed.plan, sdpa)
+        attended, _ = packed_attention(
+            module, query, key, value, attention_mask, scaling, dropout, packed.plan, backend
+        )
         return packed.own(attended), None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    kernel = find_kernel() if query.is_cuda and query.dtype in HALF and dropout == 0 else None
+    kernel = backend.varlen_kernel(query, dropout)
     if kernel is not None:
-        return varlen(query, key, value, packed.lengths, scale, kernel.call), None
+        return varlen_attention(query, key, value, packed.lengths, scale, kernel), None
     queries, keys, values = (states[0].transpose(0, 1).contiguous() for states in (query, key, value))
-    if query.device.type in ("cpu", "meta") and dropout == 0:  # meta: a forecast of what a CPU would hold
-        return Regrouped.apply(queries, keys, values, packed, scale, sdpa, keeps)[None], None
-    return attend(queries, keys, values, packed, scale, dropout, sdpa)[None], None
+    if backend.device_type(query) == "cpu" and dropout == 0:
+        return PaddedAttention.apply(queries, keys, values, packed, scale, backend.sdpa, save)[None], None
+    return padded_attention(queries, keys, values, packed, scale, dropout, backend.sdpa)[None], None
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:

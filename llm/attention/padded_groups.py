@@ -1,11 +1,11 @@
-"""Attention over re-padded groups of a pack: rows are gathered head by head, a group is one batched product.
+"""Attention over padded groups of a pack: heads are gathered span by span, and a group is one batched product.
 
-`attend` keeps what autograd keeps, `Regrouped` its inputs alone, for a CPU: groups are gathered and multiplied again in
-the backward pass, which is little work beside the weights and re-padded rows that would lie in memory until then. Where
-there is room for these they are kept instead.
+`padded_attention` leaves the backward pass to autograd. `PaddedAttention`, for CPUs, saves its inputs alone and gathers
+and multiplies again in the backward pass: little work, against attention weights and padded copies that would lie in
+memory until then. Where there is room for these they are saved instead.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from llm.attention.backend import Sdpa
 from llm.attention.gather_index import Block, GroupPlaces, Places
 from llm.attention.layout import AttentionPlan, Group
 
@@ -21,12 +22,10 @@ from llm.attention.layout import AttentionPlan, Group
 # 2,000 rows in spans of 128, 300, 512 and 700 took 14, 25, 38 and 46 ms, with SDPA 47, 57, 72 and 69; equal at 1,024.
 SHORT = 768
 
-Sdpa = Callable[..., Tensor]  # scaled_dot_product_attention, or what a forecast puts in its place
-
 softmax_gradient = torch.ops.aten._softmax_backward_data
 
 
-def attend(
+def padded_attention(
     query: Tensor,  # [T, heads, D]
     key: Tensor,  # [T, key_value_heads, D]
     value: Tensor,
@@ -43,7 +42,7 @@ def attend(
     return _back(outputs, places.back, query.shape)
 
 
-class Regrouped(torch.autograd.Function):
+class PaddedAttention(torch.autograd.Function):
     """The same without dropout, by plain products where a group's spans are short.
 
     `keeps`: gathered rows and weights for the backward pass, if all groups are short; else the inputs.

@@ -48,7 +48,7 @@ class Kernel:
     call: Call
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float, call: Call) -> Tensor:
+def varlen_attention(query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float, call: Call) -> Tensor:
     """[1, heads, T, D] and [1, kv_heads, T, D] twice -> [1, T, heads, D]."""
     queries, keys, values = (states[0].transpose(0, 1) for states in (query, key, value))
     if lengths.key_rows is not None:

@@ -38,13 +38,15 @@ class HeadLoss(nn.Module):
     def __init__(self, in_chunks: bool = True) -> None:
         super().__init__()
         self.in_chunks = in_chunks
-        self.device = ""  # whose chunks are taken; empty: the rows'. A forecast's rows are on none
 
-    def forward(self, hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
-        """The loss; its gradient is there already, and is only scaled in the backward pass."""
+    def forward(self, hidden: Tensor, head: nn.Module, targets: Tensor, device_type: str = "") -> Tensor:
+        """The loss; its gradient is computed here, and only scaled in the backward pass.
+
+        Chunks have the size for `device_type`; empty: for the device of `hidden`.
+        """
         if type(head) is not nn.Linear or not self.in_chunks:
             return summed_loss(head(hidden), targets)
-        device = self.device or hidden.device.type
+        device = device_type or hidden.device.type
         device = device if device in CHUNK else "cpu"
         most = CHUNK[device] // (len(head.weight) * hidden.element_size())
         wide = max(1, WIDE[device] // (len(head.weight) * torch.float32.itemsize))

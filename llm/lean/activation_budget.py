@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from llm.attention.backend import TORCH, Backend
 from llm.attention.gather_index import gathered_values
-from llm.attention.interface import FORECAST
 from llm.attention.layout import AttentionPlan
 from llm.attention.padded_groups import SHORT
 from llm.attention.ulysses import Exchange
@@ -26,11 +26,13 @@ class Kept:
     gates: int  # gate and up
 
 
-def plan_kept(body: PreTrainedModel, embeds: Tensor, packed: AttentionPlan | Exchange) -> Kept:
+def plan_kept(
+    body: PreTrainedModel, embeds: Tensor, packed: AttentionPlan | Exchange, backend: Backend = TORCH
+) -> Kept:
     """For a pack of rows [T, H]. On a card gates alone, in all layers: its memory is planned by the user."""
     config: Any = body.config
     count, inner = config.num_hidden_layers, config.intermediate_size
-    if embeds.device.type != "cpu" and config._attn_implementation != FORECAST:
+    if backend.device_type(embeds) != "cpu":
         return Kept(attention=0, opened=0, gates=count)
     decoder: Any = body
     width = decoder.layers[0].self_attn.head_dim

@@ -20,7 +20,8 @@ from transformers import LlamaModel, MistralModel, PreTrainedModel, Qwen2Model
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from llm import distributed
-from llm.attention.interface import CARD_FORECAST, FORECAST, NAME
+from llm.attention.backend import TORCH, Backend
+from llm.attention.interface import NAME
 from llm.attention.layout import AttentionPlan
 from llm.attention.ulysses import Exchange
 from llm.config.schema import RunConfig
@@ -49,7 +50,7 @@ def why_not(body: PreTrainedModel) -> str:
     config: Any = body.config
     if config.hidden_act != "silu" or config.attention_dropout:
         return "its activation is not silu, or attention has dropout"
-    if config._attn_implementation not in (NAME, FORECAST, CARD_FORECAST):
+    if config._attn_implementation != NAME:
         return f"attention is {config._attn_implementation}"
     return ""
 
@@ -75,17 +76,19 @@ def decode(
     position_ids: Tensor,  # [1, T]
     packed: AttentionPlan | Exchange,
     rows: Tensor,  # [K]
+    backend: Backend = TORCH,
 ) -> Tensor:
     """[K, H]: what `body` gives at `rows`, normed."""
     decoder: Any = body
     cos, sin = (turn[0].unsqueeze(1) for turn in decoder.rotary_emb(embeds[None], position_ids))
     few = len(rows) <= len(embeds) * TRIMMED
     x, trimmed = embeds, few or embeds.device.type != "cpu" or distributed.ranks().world > 1
-    kept = plan_kept(body, embeds, packed)
+    kept = plan_kept(body, embeds, packed, backend)
     for left, module in zip(reversed(range(len(decoder.layers))), decoder.layers, strict=True):
         layer = Layer.of(module, len(x))
         query, key, value = _Before.apply(x, cos, sin, layer, *layer.trained_before)
-        attended = attend(module.self_attn, query, key, value, packed, left < kept.attention)
+        save = left < kept.attention
+        attended = layer_attention(module.self_attn, query, key, value, packed, backend, save)
         if trimmed and not left:
             x, attended = x.index_select(0, rows), attended.index_select(0, rows)
             layer = Layer.of(module, len(x))
@@ -224,11 +227,18 @@ def _normed(x: Tensor, scale: Tensor, norm: Any, fan: Fan) -> Table:
     return table
 
 
-def attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, packed: AttentionPlan | Exchange, keeps: bool
+def layer_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    packed: AttentionPlan | Exchange,
+    backend: Backend,
+    save: bool,
 ) -> Tensor:
     """[T, heads * D], by the attention that transformers' config names."""
     attention = ALL_ATTENTION_FUNCTIONS[module.config._attn_implementation]
     by_head = [states.transpose(0, 1)[None] for states in (query, key, value)]
-    attended: Tensor = attention(module, *by_head, None, scaling=module.scaling, packed=packed, keeps=keeps)[0]
+    options = {"scaling": module.scaling, "packed": packed, "backend": backend, "save": save}
+    attended: Tensor = attention(module, *by_head, None, **options)[0]
     return attended.reshape(len(query), -1)

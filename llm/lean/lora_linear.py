@@ -44,7 +44,7 @@ class Adapter:
         if not self.drop:
             return x
         mask = torch.empty_like(x)
-        if not x.is_meta:  # a forecast has nothing to draw
+        if not x.is_meta:  # torch has no generator for meta tensors
             mask.bernoulli_(1 - self.drop, generator=torch.Generator(x.device).manual_seed(self.seed))
         return mask.mul_(x).div_(1 - self.drop)
 

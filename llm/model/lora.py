@@ -236,7 +236,7 @@ def dense_linear(quantised: nn.Module) -> nn.Linear:
 
 
 def dense_weight(quantised: Any) -> Tensor:  # bitsandbytes' untyped Linear4bit
-    """The weight that a 4-bit linear stands for; a forecast's stand-in has no values to give."""
+    """[out, in]: the dequantised weight of a 4-bit linear, empty on the meta device."""
     dtype = compute_dtype(quantised)
     if quantised.weight.is_meta:
         return torch.empty(quantised.out_features, quantised.in_features, dtype=dtype, device=quantised.weight.device)

@@ -17,14 +17,12 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
-from transformers import AttentionInterface, PreTrainedModel
 
-from llm.attention.interface import CARD_FORECAST, FORECAST, packed_attention, use_packed_attention
-from llm.attention.layout import AttentionPlan
-from llm.attention.varlen_kernels import Lengths, attend
+from llm.attention.backend import TORCH, Sdpa
+from llm.attention.varlen_kernels import Call, Lengths
 from llm.config.schema import OptimConfig
 from llm.data.batch import PackedBatch
-from llm.forward.chunked_loss import HeadLoss
+from llm.forward.pack_model import PackModel
 from llm.model.lora import lora_layers
 from llm.model.meta_model import META
 from llm.planning.allocation_tracker import Ledger
@@ -45,8 +43,7 @@ class Batch(Protocol):
 class Shape:
     """A model without weights, and which of its modules are told apart in a forecast."""
 
-    model: nn.Module  # called with a batch: the summed loss
-    llm: PreTrainedModel
+    model: PackModel
     groups: list[ParamGroup]
     parts: dict[str, nn.Module]  # whose weights are listed by themselves
     heads: tuple[nn.Module, ...]  # the LM head and the loss behind it, whichever is called
@@ -75,11 +72,8 @@ def measure(shape: Shape, optim: OptimConfig, batch: Batch, text: PackedBatch, p
     """
     flops, reached = rehearse(shape, batch, text)
     shape.recompute()
-    for head in shape.heads:
-        if isinstance(head, HeadLoss):
-            head.device = "cuda" if kind == "card" else "cpu"
     ledger = Ledger()
-    with attention_of(shape.llm, kind, ledger), META, Fused(ledger), ledger:
+    with backend_of(shape.model, ForecastBackend(kind, ledger)), META, Fused(ledger), ledger:
         _weights(ledger, shape)
         with ledger.under("batch"):
             moved = batch.to(META)
@@ -197,7 +191,8 @@ def rehearse(shape: Shape, batch: Batch, text: PackedBatch) -> tuple[int, set[nn
     projected, are reached by nothing.
     """
     ledger = Ledger()
-    with attention_of(shape.llm, "card", ledger, visible_pairs(text)), META, Fused(ledger), ledger:
+    backend = ForecastBackend("card", ledger, visible_pairs(text))
+    with backend_of(shape.model, backend), META, Fused(ledger), ledger:
         torch.autograd.backward(shape.model(batch.to(META)))
     trained = [parameter for group in shape.groups for parameter in group.parameters]
     reached = {parameter for parameter in trained if parameter.grad is not None}
@@ -216,37 +211,45 @@ def visible_pairs(text: PackedBatch) -> int:
 # Kernels -------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def attention_of(llm: PreTrainedModel, kind: Kind, ledger: Ledger, pairs: int = 0) -> Iterator[None]:
-    """Inside, packs get the attention of a CPU, re-padded groups, or of a card with a varlen kernel.
+@dataclass(frozen=True, slots=True)
+class ForecastBackend:
+    """The attention of a CPU, on padded groups, or of a card with a varlen kernel, on meta tensors.
 
-    The ledger is told a card's work on `pairs` of rows: two products, forward once and backward twice.
+    A card's work on `pairs` of positions that attend to each other is added to the ledger: two products, forward once
+    and backward twice.
     """
 
-    def on_cpu(
-        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: None, **options: Any
-    ) -> tuple[Tensor, None]:
-        # Handed in: a function mode does not reach into the backward pass, where attention and layers rerun.
-        return packed_attention(module, query, key, value, mask, sdpa=partial(fused, ledger), **options)
+    kind: Kind
+    ledger: Ledger
+    pairs: int = 0
 
-    def on_card(
-        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: None, packed: AttentionPlan, **_: object
-    ) -> tuple[Tensor, None]:
-        ledger.flops += 3 * 4 * pairs * query.shape[1] * query.shape[3]
-        return attend(query, key, value, packed.lengths, 1.0, _varlen), None
+    @property
+    def sdpa(self) -> Sdpa:
+        """Passed down, because a function mode does not reach into the backward pass, where attention runs again."""
+        return partial(fused, self.ledger)
 
-    name = CARD_FORECAST if kind == "card" else FORECAST
-    AttentionInterface.register(name, on_card if kind == "card" else on_cpu)
-    llm.set_attn_implementation(name)
+    def device_type(self, states: Tensor) -> str:
+        """The forecast device's, whatever the tensor's."""
+        return "cuda" if self.kind == "card" else "cpu"
+
+    def varlen_kernel(self, query: Tensor, dropout: float) -> Call | None:
+        """On a card always: in half precision or not, with dropout or without."""
+        return self._varlen if self.kind == "card" else None
+
+    def _varlen(self, query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float) -> Tensor:
+        self.ledger.flops += 3 * 4 * self.pairs * query.shape[1] * query.shape[2]
+        attended: Tensor = FusedAttention.apply(query, key, value)
+        return attended
+
+
+@contextmanager
+def backend_of(model: PackModel, backend: ForecastBackend) -> Iterator[None]:
+    """Inside, the model runs on this backend."""
+    model.backend = backend
     try:
         yield
     finally:
-        use_packed_attention(llm)
-
-
-def _varlen(query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float) -> Tensor:
-    attended: Tensor = FusedAttention.apply(query, key, value)
-    return attended
+        model.backend = TORCH
 
 
 class FusedAttention(torch.autograd.Function):

@@ -1,25 +1,22 @@
 """The training forward of a vision model: a pack with pictures in, a summed loss out."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llm.chat.prompt_embedding import insert_images
 from llm.errors import RunError
-from llm.forward.chunked_loss import HeadLoss
-from llm.forward.text_model import position_of
-from llm.lean.decoder import decode, why_not
+from llm.forward.pack_model import PackModel
 from vlm.model.batch import VlmBatch
 from vlm.model.feature_cache import FeatureStore
 from vlm.model.vision_model import VisionModel
 
 
-class VlmModel(nn.Module):
+class VlmModel(PackModel):
     """Pictures become rows of the pack, then the language model runs as on text."""
 
     def __init__(self, vision: VisionModel, lean: bool = False, in_chunks: bool = True) -> None:
-        super().__init__()
-        self.vision, self.lean = vision, lean  # lean: as in llm.forward.text_model
-        self.head_loss = HeadLoss(in_chunks)
+        super().__init__(lean, in_chunks)
+        self.vision = vision
         self.store: FeatureStore | None = None  # keeps what a frozen tower makes of a picture
         # Under ZeRO the processes wait for each other in every part of the model: none may call the tower alone, or
         # leave it out.
@@ -32,8 +29,7 @@ class VlmModel(nn.Module):
 
     def forward(self, batch: VlmBatch) -> Tensor:
         """Summed cross-entropy over the pack's targets, fp32 scalar."""
-        loss: Tensor = self.head_loss(self._hidden(batch), self.vision.lm_head, batch.text.targets)
-        return loss
+        return self.loss(self._hidden(batch), self.vision.lm_head, batch.text.targets)
 
     def logits(self, batch: VlmBatch) -> Tensor:
         """[K, V]: the LM head runs at target rows only."""
@@ -41,12 +37,7 @@ class VlmModel(nn.Module):
         return logits
 
     def _hidden(self, batch: VlmBatch) -> Tensor:
-        """[K, H]: what the head reads, at target rows."""
-        text, body, embeds = batch.text, self.vision.language_model, self.embed(batch)
-        if self.lean and not why_not(body):
-            return decode(body, embeds, text.position_ids, text.attention, text.target_rows)
-        rows: Tensor = body(inputs_embeds=embeds[None], **position_of(text)).last_hidden_state[0]
-        return rows.index_select(0, text.target_rows)
+        return self.hidden_at_targets(self.vision.language_model, self.embed(batch), batch.text)
 
     def embed(self, batch: VlmBatch) -> Tensor:
         """[T, hidden]: token embeddings with the projected pictures in their rows."""

@@ -36,7 +36,7 @@ def meta_tower(config: VlmRunConfig) -> Tower:
 def _text(config: RunConfig, earlier: Sequence[EarlierRun]) -> Shape:
     model, groups = build_text_model(config, earlier, weights=False)
     heads, again = (_head(model.llm), model.head_loss), partial(recompute, model.llm, config)
-    return Shape(model, model.llm, groups, {}, heads, recompute=again)
+    return Shape(model, groups, {}, heads, recompute=again)
 
 
 def _vision(config: VlmRunConfig, earlier: Sequence[EarlierRun]) -> Shape:
@@ -44,7 +44,7 @@ def _vision(config: VlmRunConfig, earlier: Sequence[EarlierRun]) -> Shape:
     vision = model.vision
     parts: dict[str, nn.Module] = {"tower": vision.tower, "projector": vision.projector}
     images, again = (vision.tower, vision.projector), partial(recompute, vision.language_model, config)
-    return Shape(model, vision.language_model, groups, parts, (vision.lm_head, model.head_loss), images, again)
+    return Shape(model, groups, parts, (vision.lm_head, model.head_loss), images, again)
 
 
 def _head(llm: PreTrainedModel) -> nn.Module:

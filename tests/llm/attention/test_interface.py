@@ -13,7 +13,7 @@ from llm.attention import padded_groups
 from llm.attention.gather_index import BLOCK, filled
 from llm.attention.interface import plain_attention, use_packed_attention
 from llm.attention.layout import AttentionPlan, Span, plan_attention
-from llm.attention.padded_groups import Regrouped, attend
+from llm.attention.padded_groups import PaddedAttention, padded_attention
 from llm.data.batch import collate
 from llm.encoding.encoder import IGNORED, Sample
 from llm.forward.text_model import TextModel
@@ -114,9 +114,9 @@ def test_regrouped_is_dense_attention(spans: list[Span], way: str, monkeypatch: 
     inputs = query, key, value = [torch.randn(rows, heads, 8, requires_grad=True) for heads in (6, 2, 2)]
     weigh = torch.randn(rows, 6, 8)
     if way == "autograd":
-        mine = attend(query, key, value, plan, 0.3, 0.0)
+        mine = padded_attention(query, key, value, plan, 0.3, 0.0)
     else:
-        mine = Regrouped.apply(query, key, value, plan, 0.3, scaled_dot_product_attention, way != "plain")
+        mine = PaddedAttention.apply(query, key, value, plan, 0.3, scaled_dot_product_attention, way != "plain")
     truth = dense(query, key, value, spans, 0.3)
     found, expected = ((attended, *torch.autograd.grad((attended * weigh).sum(), inputs)) for attended in (mine, truth))
     for one, other in zip(found, expected, strict=True):

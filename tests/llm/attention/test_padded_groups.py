@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from llm.attention import padded_groups
 from llm.attention.layout import Group, Span, plan_attention
-from llm.attention.padded_groups import Regrouped, attend
+from llm.attention.padded_groups import PaddedAttention, padded_attention
 
 # A prefix of two rows, a branch of two behind it, one row behind both, and a sample that stands alone.
 SPANS = [Span(0, 2), Span(2, 2, ((0, 2),)), Span(4, 1, ((0, 2), (2, 2))), Span(5, 3)]
@@ -26,9 +26,9 @@ def test_a_row_sees_itself_and_what_stands_before_it(way: str, monkeypatch: pyte
     query, key = torch.zeros(8, 2, 4), torch.randn(8, 1, 4, generator=torch.Generator().manual_seed(0))
     value = torch.tensor(VALUES)[:, None, None].expand(8, 1, 4).clone().requires_grad_()
     if way == "autograd":
-        found = attend(query, key, value, plan, 0.5, 0.0)
+        found = padded_attention(query, key, value, plan, 0.5, 0.0)
     else:
-        found = Regrouped.apply(query, key, value, plan, 0.5, scaled_dot_product_attention, way == "kept")
+        found = PaddedAttention.apply(query, key, value, plan, 0.5, scaled_dot_product_attention, way == "kept")
     torch.testing.assert_close(found, torch.tensor(MEANS)[:, None, None].expand(8, 2, 4))
     weights = torch.arange(1.0, 9.0)  # of each row's outputs
     (found * weights[:, None, None]).sum().backward()
@@ -44,8 +44,8 @@ def test_a_score_is_scaled_and_weighed_by_softmax() -> None:
     query, key = torch.tensor([[[1.0]], [[2.0]]]), torch.tensor([[[0.0]], [[torch.tensor(3.0).log() / 2 / 0.5]]])
     value = torch.tensor([[[4.0]], [[8.0]]])
     for found in (
-        attend(query, key, value, plan, 0.5, 0.0),
-        Regrouped.apply(query, key, value, plan, 0.5, scaled_dot_product_attention, False),
+        padded_attention(query, key, value, plan, 0.5, 0.0),
+        PaddedAttention.apply(query, key, value, plan, 0.5, scaled_dot_product_attention, False),
     ):
         torch.testing.assert_close(found.flatten(), torch.tensor([4.0, 4 / 4 + 8 * 3 / 4]))
 
@@ -59,10 +59,10 @@ def test_one_call_a_group_is_told_of_dropout_and_who_sees_whom() -> None:
 
     states = torch.randn(3, 4, 8), torch.randn(3, 2, 8), torch.randn(3, 2, 8)
     plain = plan_attention([Span(0, 3)], 3)
-    assert torch.equal(attend(*states, plain, 0.25, 0.1, sdpa), states[0])
+    assert torch.equal(padded_attention(*states, plain, 0.25, 0.1, sdpa), states[0])
     shapes = [(1, 4, 3, 8)] * 3  # keys and values repeated for their heads
     assert told == [{"shapes": shapes, "mask": None, "dropout_p": 0.1, "is_causal": True, "scale": 0.25}]
-    attend(*states, plan_attention([Span(0, 1), Span(1, 2, ((0, 1),))], 3), 0.25, 0.0, sdpa)
+    padded_attention(*states, plan_attention([Span(0, 1), Span(1, 2, ((0, 1),))], 3), 0.25, 0.0, sdpa)
     last = told[-1]
     assert last["is_causal"] is False and last["mask"] is not None
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from llm.attention.layout import Span, plan_attention
-from llm.attention.varlen_kernels import HALF, KNOWN, Lengths, attend, describe, find_kernel, kernels
+from llm.attention.varlen_kernels import HALF, KNOWN, Lengths, describe, find_kernel, kernels, varlen_attention
 from tests.llm.attention.test_interface import dense
 
 HEADS, SHARED, WIDTH = 6, 2, 16
@@ -44,7 +44,7 @@ def test_the_plan_for_kernels_means_dense_attention_with_a_mask() -> None:
     plan, inputs = plan_attention(SPANS, ROWS), states()
     query, key, value = (rows[0].transpose(0, 1) for rows in inputs)
     expected = dense(query, key, value, SPANS, WIDTH**-0.5)[None]
-    spanned = attend(*inputs, plan.lengths, WIDTH**-0.5, slow)
+    spanned = varlen_attention(*inputs, plan.lengths, WIDTH**-0.5, slow)
     torch.testing.assert_close(spanned, expected, rtol=1e-5, atol=1e-6)
     weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
     for one, other in zip(
@@ -78,7 +78,7 @@ def test_every_kernel_is_called_causally_with_its_own_arguments(name: str) -> No
     plan, inputs = plan_attention(SPANS, ROWS), states()
     wrap = {known: wrap for known, _, wrap in KNOWN}[name]
     call = wrap(SimpleNamespace(flash_attn_varlen_func=kernel, varlen_attn=kernel))
-    output = attend(*inputs, plan.lengths, WIDTH**-0.5, call)
+    output = varlen_attention(*inputs, plan.lengths, WIDTH**-0.5, call)
     assert output.shape == (1, ROWS, HEADS, WIDTH)
     if name == "torch varlen_attn":
         assert told["window_size"] == (-1, 0) and told["enable_gqa"] and told["scale"] == WIDTH**-0.5
@@ -110,7 +110,9 @@ def test_the_choice_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("dtype", HALF)
 def test_on_a_card_every_kernel_agrees_with_the_slow_one(dtype: torch.dtype) -> None:
     plan = plan_attention(SPANS, ROWS)
-    expected = attend(*states(), plan.lengths, WIDTH**-0.5, slow)
+    expected = varlen_attention(*states(), plan.lengths, WIDTH**-0.5, slow)
     for kernel in kernels():
-        output = attend(*states(dtype, "cuda"), plan.lengths.to(torch.device("cuda")), WIDTH**-0.5, kernel.call)
+        output = varlen_attention(
+            *states(dtype, "cuda"), plan.lengths.to(torch.device("cuda")), WIDTH**-0.5, kernel.call
+        )
         torch.testing.assert_close(output.float().cpu(), expected, rtol=0.02, atol=0.02, msg=kernel.name)

@@ -253,11 +253,10 @@ def test_chunks_are_24_mib_of_logits_and_256_on_a_card(device: str, rows: int) -
     """For SmolLM2's vocabulary in bf16; a CPU's size is the one that docs/benchmarks/speed.md measured."""
     head = nn.Linear(1, 49_152, bias=False, dtype=torch.bfloat16, device="meta")
     loss = HeadLoss()
-    loss.device = device
     for count, chunks in ((rows, 1), (rows + 1, 2)):
         hidden = torch.zeros(count, 1, dtype=torch.bfloat16, device="meta")
         with torch.no_grad(), Products() as products:
-            loss(hidden, head, torch.zeros(count, dtype=torch.long, device="meta"))
+            loss(hidden, head, torch.zeros(count, dtype=torch.long, device="meta"), device)
         assert len(products.found) == chunks
 
 

@@ -1,0 +1,48 @@
+"""What text and vision models share: a pack's embeddings in, hidden states at its targets and their loss out."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from llm.attention.backend import TORCH, Backend
+from llm.data.batch import PackedBatch
+from llm.data.batch_shard import BatchShard
+from llm.forward.chunked_loss import HeadLoss
+from llm.lean.decoder import decode, why_not
+
+
+class PackModel(nn.Module):
+    """A model that is called with a pack and returns its summed loss.
+
+    `lean`: decoder layers run with our own backward pass where they can (`llm.lean.decoder`). `in_chunks`: the logits
+    of a pack are computed chunk by chunk. `backend` is passed on to attention, lean layers and the loss.
+    """
+
+    def __init__(self, lean: bool, in_chunks: bool) -> None:
+        super().__init__()
+        self.lean = lean
+        self.head_loss = HeadLoss(in_chunks)
+        self.backend: Backend = TORCH
+
+    def loss(self, hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
+        """Summed cross-entropy, fp32 scalar, of hidden states [K, H] and targets [K]."""
+        loss: Tensor = self.head_loss(hidden, head, targets, self.backend.device_type(hidden))
+        return loss
+
+    def hidden_at_targets(self, body: PreTrainedModel, embeds: Tensor, text: PackedBatch | BatchShard) -> Tensor:
+        """[T, H] embeddings -> [K, H]: the decoder's normed output at the target positions."""
+        if self.lean and not why_not(body):
+            return decode(body, embeds, text.position_ids, text.attention, text.target_rows, self.backend)
+        untyped: Any = body
+        hidden: Tensor = untyped(inputs_embeds=embeds[None], **self.attention_inputs(text)).last_hidden_state[0]
+        return hidden.index_select(0, text.target_rows)
+
+    def attention_inputs(self, text: PackedBatch | BatchShard) -> dict[str, Any]:
+        """The keyword arguments of transformers' models that packed attention needs."""
+        return {
+            "position_ids": text.position_ids,
+            "packed": text.attention,
+            "backend": self.backend,
+            "use_cache": False,
+        }
