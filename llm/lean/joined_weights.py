@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from llm.lean.lora_linear import Fan, Gradients, Table, product
-from llm.model.lora import is_four_bit
+from llm.model.quantization import is_four_bit
 
 
 @dataclass(frozen=True, slots=True)

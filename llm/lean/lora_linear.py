@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llm.model.lora import ADAPTER_NAME, LoraLinear, dense_weight, is_four_bit
+from llm.model.lora import ADAPTER_NAME, LoraLinear
+from llm.model.quantization import dense_weight, is_four_bit
 
 Gradients = tuple[Tensor | None, ...]
 

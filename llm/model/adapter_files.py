@@ -1,8 +1,8 @@
-"""peft's adapter_config.json, which anyone may have written: judged before peft acts on it.
+"""Adapter folders in peft's format: written, and their adapter_config.json checked before peft reads it.
 
-peft takes several of its texts for regular expressions and matches them with `re`, for which some of them take endless
-time. Targets are therefore matched here and handed on as names; where peft's own files hold plain names, nothing else
-is let through.
+Anyone may have written that file. peft takes several of its strings for regular expressions and matches them with
+`re`, which takes exponential time for some. Target patterns are therefore matched here and passed on as names; where
+peft itself writes plain names, nothing else is accepted.
 """
 
 import re
@@ -11,24 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
+from safetensors.torch import save_file
+from torch import nn
+from transformers import PreTrainedModel
 
+from llm.config.schema import TuneConfig
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object
+from llm.model.lora import LoraSettings, decoder_and_head, last_parts, lora_layers, peft_config
 from llm.model.name_pattern import UnknownPatternError, compile_pattern
 
 FILE = "adapter_config.json"
 NAME = re.compile(r"[\w-]+(\.[\w-]+)*")
-EVERY_LINEAR = "all-linear"  # peft's own word
-# Keys whose texts peft may take for regular expressions, in lists or as keys of a table.
+EVERY_LINEAR = "all-linear"  # peft's keyword
+# Keys whose strings peft may take for regular expressions, in lists or as keys of an object.
 NAMES = ("modules_to_save", "layers_pattern", "rank_pattern", "alpha_pattern", "target_parameters")
 MOST_COPIES = 1000  # layers that `layer_replication` may make
 SIZES = re.compile(rb'lora_(?:embedding_)?A[^}]*?"shape":\[([\d,]+)\]')
 
 
 def read_adapter_config(folder: Path, modules: Sequence[str]) -> LoraConfig:
-    """The config of a LoRA adapter for a model with these modules; patterns of targets become lists of names.
+    """The config of a LoRA adapter for a model with these modules; target patterns become lists of names.
 
-    Raises ModelError that names the file and the key for whatever is no LoRA adapter, or out of all bounds.
+    Raises ModelError that names file and key for anything but a LoRA adapter, and for sizes out of bounds.
     """
     file = folder / FILE
     if not file.is_file():
@@ -51,8 +56,56 @@ def read_adapter_config(folder: Path, modules: Sequence[str]) -> LoraConfig:
     return known
 
 
+def save_adapter(
+    llm: PreTrainedModel, tune: TuneConfig, folder: Path, base_name: str, whole: nn.Module | None = None
+) -> None:
+    """Write the LLM's adapters as peft's files, for `PeftModel.from_pretrained(<causal LM base_name>, folder)`.
+
+    `llm` may be a causal LM, its body or a vision model. Tensors are named as in the plain causal LM or, with `whole`,
+    as in that model; target modules are then full names, since its other parts may have modules of the same last names.
+    """
+    decoder = decoder_and_head(llm)[0]
+    prefix = _module_prefix(whole, decoder) if whole is not None else _decoder_prefix(llm, decoder)
+    layers = list(lora_layers(decoder))
+    assert layers, "no adapters to save"
+    state = {
+        f"base_model.model.{prefix}{name}.{factor}.weight": tensor.cpu().contiguous()
+        for name, layer in layers
+        for factor, tensor in layer.factors().items()
+    }
+    targets = tune.targets or tuple(last_parts([name for name, _ in layers]))
+    if whole is not None:
+        targets = tuple(f"{prefix}{name}" for name, _ in layers)
+    config = peft_config(LoraSettings(tune.rank, tune.alpha, tune.dropout, tune.targets), targets)
+    config.base_model_name_or_path = base_name
+    config.inference_mode = True
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config.save_pretrained(str(folder))
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+def _decoder_prefix(llm: PreTrainedModel, decoder: nn.Module) -> str:
+    """The start of the decoder's module names in a plain causal LM, such as `model.`."""
+    is_causal_lm = llm is not decoder and llm.config.get_text_config() is llm.config
+    if is_causal_lm:
+        return _module_prefix(llm, decoder)
+    assert isinstance(decoder, PreTrainedModel)
+    return f"{decoder.base_model_prefix}."
+
+
+def _module_prefix(whole: nn.Module, part: nn.Module) -> str:
+    """The start of the names of `part`'s modules in `whole`."""
+    return next(f"{name}." for name, inner in whole.named_modules() if inner is part)
+
+
+# Checks ---------------------------------------------------------------------------------------------------------------
+
+
 def _names(file: Path, key: str, found: object, modules: Sequence[str]) -> list[str] | str | None:
-    """Targets as names: those of a list, or those of the model's modules that a pattern matches."""
+    """The names of a list as they are, or the names of `modules` that a pattern matches."""
     if found is None or found == EVERY_LINEAR:
         return EVERY_LINEAR if found else None
     if isinstance(found, list) and all(isinstance(name, str) and NAME.fullmatch(name) for name in found):
@@ -68,7 +121,7 @@ def _names(file: Path, key: str, found: object, modules: Sequence[str]) -> list[
     matched = [name for name in modules if name and fits(name)]
     if not matched and key == "target_modules":
         raise ModelError(f"{file}: {key}: no module of the model is named like {_short(found)}. Is it another model's?")
-    ends = tuple(f".{name}" for name in matched)  # peft takes a name for the end of a longer one too
+    ends = tuple(f".{name}" for name in matched)  # peft also matches names that end with this one
     others = [name for name in modules if name.endswith(ends) and name not in matched] if ends else []
     if others:
         raise ModelError(f"{file}: {key}: {_short(found)} means modules whose names {others[0]} ends with. List them")
@@ -83,7 +136,7 @@ def _refuse_patterns(file: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _texts(file: Path, key: str, found: object) -> Iterator[str]:
-    """The names under a key: one, a list, or the keys of a table."""
+    """The names under a key: a string, a list, or the keys of an object."""
     names = [found] if isinstance(found, str) else list(found) if isinstance(found, list | dict) else []
     if (found is not None and not isinstance(found, str | list | dict)) or not all(isinstance(n, str) for n in names):
         raise ModelError(f"{file}: {key} is {_short(found)}, no list of module names. Write it with peft")
@@ -91,7 +144,7 @@ def _texts(file: Path, key: str, found: object) -> Iterator[str]:
 
 
 def _refuse_sizes(file: Path, settings: Mapping[str, Any], largest: int | None) -> None:
-    """Ranks that are none or larger than the adapter's file holds, and layers copied without end."""
+    """Raise ModelError for ranks that are no number or exceed those of the tensors, and for too many copied layers."""
     ranks = {f"rank_pattern.{name}": rank for name, rank in (settings.get("rank_pattern") or {}).items()}
     for key, rank in (ranks | {"r": settings.get("r", 8)}).items():
         if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:

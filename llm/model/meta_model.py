@@ -65,7 +65,7 @@ def quantise(model: PreTrainedModel) -> None:
 
 
 class Linear4bit(nn.Linear):
-    """Stands for bitsandbytes' layer, by whose name `llm.model.lora` knows it: the bytes of NF4, none of its values.
+    """In place of bitsandbytes' layer, recognised by that name (`llm.model.quantization`): NF4's bytes without values.
 
     n weights take n / 2 bytes, a one-byte scale each 64 of them, a four-byte scale each 256 scales, and two tables.
     """

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from transformers import (
     AutoModelForCausalLM,
-    BitsAndBytesConfig,
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -18,6 +17,7 @@ from llm.library_errors import as_model_error
 from llm.model import hf_loaders, internlm2
 from llm.model.meta_model import llm_on_meta
 from llm.model.model_folder import TEXT_FILES, TOKENIZER_FILES, local_folder, read_settings
+from llm.model.quantization import forbid_repacking, quantization_config
 from llm.model.size_limits import refuse_absurd, size_limit_of
 
 
@@ -52,14 +52,14 @@ def load_llm(
 
 
 def llm_with_weights(path: str, dtype: torch.dtype, bits: int) -> PreTrainedModel:
-    """As `load_llm`; `bits` as `quantised` takes them."""
+    """As `load_llm`; `bits` 0, 4 or 8."""
     folder = local_folder(path, (*TEXT_FILES, "*.safetensors"))
     settings = read_settings(path, folder)
-    options = {"dtype": dtype, "quantization_config": quantised(bits, dtype)}
+    options = {"dtype": dtype, "quantization_config": quantization_config(bits, dtype)}
     with as_model_error(f"{path}: cannot be loaded as a causal language model"):
         model, report = load_with_report(folder, settings, options | LOADING)
     refuse_gaps(path, report)
-    keep_weights_as_loaded(model)
+    forbid_repacking(model)
     return model
 
 
@@ -81,41 +81,6 @@ def load_with_report(
     if (folder / "generation_config.json").is_file():
         model.generation_config = hf_loaders.generation_config(folder)
     return model, report
-
-
-def quantised(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    """How to load weights of 4 or 8 bits; None for 0, which leaves them as they are.
-
-    4: NF4 with double quantisation, as QLoRA (arXiv 2305.14314) has it. 8: LLM.int8 (arXiv 2208.07339). Matrix
-    products are in `dtype`.
-    """
-    if not bits:
-        return None
-    try:
-        import bitsandbytes  # noqa: F401  # only to say now which extra is missing
-    except ImportError as cause:
-        raise ModelError(f"{bits}-bit weights need bitsandbytes: pip install 'eyegraft[quant]'") from cause
-    if bits == 8:
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
-
-
-def keep_weights_as_loaded(model: PreTrainedModel) -> None:
-    """Stop bitsandbytes from rewriting 4-bit weights at the first answer given on a CPU.
-
-    Where the CPU has AVX512-BF16, its Linear4bit in eval mode repacks the weight in place and rounds the scales to
-    bf16: a probe between two steps would change what is trained on, no gradient flows through the packed form, and
-    inputs that are no multiple of 64 crash (bitsandbytes 0.50.2, nn/modules.py, Linear4bit.forward).
-    """
-    for module in model.modules():
-        if type(module).__name__ == "Linear4bit":
-            layer: Any = module
-            layer.support_avx512bf16_for_cpu = False
 
 
 def is_internlm2(folder: Path) -> bool:

@@ -11,7 +11,8 @@ from llm.config.schema import RunConfig
 from llm.forward.chunked_loss import in_chunks
 from llm.forward.text_model import TextModel
 from llm.lean import decoder
-from llm.model.lora import apply_tuning, merge_adapters
+from llm.model.lora import apply_tuning
+from llm.model.merge import merge_adapters
 from llm.model.meta_model import on_meta_unless
 from llm.model.precision import dtype_of
 from llm.model.pretrained import load_llm

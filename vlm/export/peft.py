@@ -10,8 +10,9 @@ from llm.errors import ConfigError
 from llm.files.folder_replacement import UNNAMED, Origin
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders
+from llm.model.adapter_files import save_adapter
 from llm.model.hf_export import PROMPT_LENGTH, difference, logits, proving, write_and_prove
-from llm.model.lora import densify, merge_adapters, save_adapter, strip_adapters
+from llm.model.merge import densify, merge_adapters, strip_adapters
 from llm.model.precision import dtype_of
 from vlm.export.plain import export_plain
 from vlm.model.forward import VlmModel

@@ -8,7 +8,7 @@ from typing import Literal
 from llm.errors import ConfigError
 from llm.files.folder_replacement import Origin, check_replaceable, source_of
 from llm.log import logger
-from llm.model.lora import merge_adapters
+from llm.model.merge import merge_adapters
 from llm.model.precision import DTYPES
 from vlm.export.llava import export_llava
 from vlm.export.model_card import proof, write_card

@@ -18,7 +18,8 @@ from llm.formats.conversation import ImageRef
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 from llm.model.model_folder import refuse_special
-from llm.model.pretrained import load_llm, load_tokenizer, quantised
+from llm.model.pretrained import load_llm, load_tokenizer
+from llm.model.quantization import quantization_config
 from vlm.vision.images import read_image
 
 
@@ -72,7 +73,7 @@ class _Eyes:
     """A LLaVA-like model with its own processor: pictures to rows of the language model."""
 
     def __init__(self, folder: Path, image_id: int, bits: int) -> None:
-        options = {"dtype": torch.float32, "quantization_config": quantised(bits, torch.float32)}
+        options = {"dtype": torch.float32, "quantization_config": quantization_config(bits, torch.float32)}
         with as_model_error(f"{folder}: cannot be loaded as a vision model"):
             self.model: Any = hf_loaders.load_model(AutoModelForImageTextToText, folder, **options)
             self.prepare: Any = hf_loaders.load_processor(folder).image_processor

@@ -13,7 +13,7 @@ import llm.model.hf_export
 from llm.encoding.chat_template import JINJA
 from llm.errors import ModelError
 from llm.model.hf_export import export_llm, generation_config, rename_tensors
-from llm.model.lora import merge_adapters
+from llm.model.merge import merge_adapters
 from llm.model.pretrained import load_llm, load_tokenizer
 from tests.vlm.conftest import save_llm
 

@@ -1,25 +1,18 @@
-"""What trains, what adapters compute, and that merged, saved and switched-off adapters keep their promises."""
+"""Which parameters train, what adapters compute, and that adapters can be switched off."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, inject_adapter_in_model
+from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear as PeftLinear
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
-    AutoModelForCausalLM,
-    CLIPVisionConfig,
     Dinov2Config,
     Dinov2Model,
     LlamaConfig,
     LlamaForCausalLM,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
     PreTrainedModel,
     SiglipVisionConfig,
     SiglipVisionModel,
@@ -35,60 +28,14 @@ from llm.model.lora import (
     inject_adapter,
     last_parts,
     lora_layers,
-    merge_adapters,
-    save_adapter,
     train_parameters,
 )
+from llm.model.merge import merge_adapters
 from llm.model.pretrained import load_llm
 from llm.train.optimizer import ParamGroup, build_optimizer
+from tests.llm.model.adapters import IDS, LINEARS, LORA, logits, shake, tiny_llava, training
 
-LORA = TuneConfig(kind="lora", rank=4, alpha=8.0)
-LINEARS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
-IDS = torch.arange(3, 27)[None]
-
-
-@pytest.fixture
-def llm(tiny_llama: Path) -> PreTrainedModel:
-    return load_llm(str(tiny_llama), torch.float32)
-
-
-@pytest.fixture(autouse=True)
-def same_draws() -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
-def tiny_llava(tie: bool = False) -> LlavaForConditionalGeneration:
-    text = LlamaConfig(
-        vocab_size=60,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        tie_word_embeddings=tie,
-    )
-    vision = CLIPVisionConfig(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, image_size=28, patch_size=14
-    )
-    config = LlavaConfig(text_config=text, vision_config=vision, image_token_index=59, tie_word_embeddings=tie)
-    return LlavaForConditionalGeneration(config)
-
-
-def shake(module: nn.Module) -> None:
-    """Fresh adapters add nothing, since B is zero: give B values."""
-    for _, layer in lora_layers(module):
-        layer.factors()["lora_B"].normal_(std=0.1)
-
-
-def training(module: nn.Module) -> set[str]:
-    return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
-
-
-@torch.no_grad()
-def logits(llm: Any, ids: Tensor = IDS) -> Tensor:  # any causal LM
-    found: Tensor = llm(input_ids=ids).logits
-    return found
+pytestmark = pytest.mark.usefixtures("same_draws")
 
 
 # What trains ----------------------------------------------------------------------------------------------------------
@@ -110,7 +57,7 @@ def test_lora_trains_adapters_on_every_linear_of_the_layers_and_nothing_else(llm
     assert (logits(llm) - before).abs().max() > 0.01
 
 
-def test_targets_choose_by_name_or_by_the_end_of_it(llm: PreTrainedModel) -> None:
+def test_targets_match_a_name_or_its_end(llm: PreTrainedModel) -> None:
     apply_tuning(llm, LORA.model_copy(update={"targets": ("v_proj", "layers.1.mlp.up_proj")}))
     assert [name for name, _ in lora_layers(llm)] == [
         "model.layers.0.self_attn.v_proj",
@@ -120,15 +67,15 @@ def test_targets_choose_by_name_or_by_the_end_of_it(llm: PreTrainedModel) -> Non
 
 
 @pytest.mark.parametrize("target", ["lm_head", "proj", "query_key_value"])
-def test_targets_that_are_no_linear_of_the_layers_are_named(llm: PreTrainedModel, target: str) -> None:
+def test_targets_that_are_no_linear_of_a_layer_are_named(llm: PreTrainedModel, target: str) -> None:
     with pytest.raises(ConfigError, match=rf"tune\.targets: {target}: not found.*q_proj"):
         apply_tuning(llm, LORA.model_copy(update={"targets": ("q_proj", target)}))
     assert not list(lora_layers(llm))
 
 
 @pytest.mark.parametrize("kind", ["lora", "qlora", "full", "frozen"])
-def test_a_vision_models_tower_and_projector_are_left_alone(kind: Any) -> None:  # a literal
-    """peft's own all-linear hits both (the proof stands below)."""
+def test_a_vision_models_tower_and_projector_do_not_change(kind: Any) -> None:  # a literal
+    """peft's own all-linear includes both (see the next test)."""
     llava = tiny_llava()
     llava.requires_grad_(False)
     llava.model.multi_modal_projector.requires_grad_(True)
@@ -141,14 +88,14 @@ def test_a_vision_models_tower_and_projector_are_left_alone(kind: Any) -> None: 
     assert bool(opened) == (kind != "frozen")
 
 
-def test_peft_all_linear_would_hit_tower_and_projector() -> None:
+def test_peft_all_linear_includes_tower_and_projector() -> None:
     llava = tiny_llava()
     inject_adapter_in_model(LoraConfig(r=2, target_modules="all-linear"), llava)
     hit = [name for name, module in llava.named_modules() if isinstance(module, PeftLinear)]
     assert any("vision_tower" in name for name in hit) and any("multi_modal_projector" in name for name in hit)
 
 
-def test_full_opens_everything_and_counts_a_tied_head_once() -> None:
+def test_full_trains_everything_and_returns_a_tied_head_once() -> None:
     config = LlamaConfig(
         vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2
     )
@@ -162,18 +109,18 @@ def test_full_opens_everything_and_counts_a_tied_head_once() -> None:
         assert (llm.lm_head.weight is llm.model.embed_tokens.weight) == tie
 
 
-def test_frozen_opens_nothing(llm: PreTrainedModel) -> None:
+def test_frozen_trains_nothing(llm: PreTrainedModel) -> None:
     assert apply_tuning(llm, TuneConfig(kind="frozen")) == [] and not training(llm)
 
 
-def test_a_body_alone_is_tuned_like_the_whole(llm: Any) -> None:  # a Llama
+def test_a_body_is_tuned_like_its_causal_lm(llm: Any) -> None:  # a Llama
     apply_tuning(llm.model, LORA)
     assert len(list(lora_layers(llm.model))) == 14
     assert all(parameter.requires_grad for parameter in llm.lm_head.parameters())  # not ours to freeze
 
 
-def test_towers_get_adapters_on_their_layers_only() -> None:
-    """SigLIP's pooling head is never run: adapters there would get no gradient, and its attention ignores them."""
+def test_towers_get_adapters_in_their_layers_only() -> None:
+    """SigLIP's pooling head is never called: adapters there would get no gradient, and its attention ignores them."""
     sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     sizes |= {"image_size": 28, "patch_size": 14}
     siglip = SiglipVisionModel(SiglipVisionConfig(**sizes, intermediate_size=48))
@@ -198,7 +145,7 @@ def test_towers_get_adapters_on_their_layers_only() -> None:
     torch.testing.assert_close(dino(pixels).last_hidden_state, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_tower_without_linears_says_so() -> None:
+def test_a_tower_without_linears_is_refused() -> None:
     cnn = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     with pytest.raises(ConfigError, match="every linear: not found in Sequential; it has: none"):
         inject_adapter(cnn, LoraSettings(rank=2, alpha=4))
@@ -244,7 +191,7 @@ def test_dropout_acts_on_the_adapters_input_in_training_only() -> None:
 
 
 @pytest.mark.parametrize("four_bit", [False, True])
-def test_adapters_come_in_the_dtype_their_base_computes_in(tiny_llama: Path, four_bit: bool) -> None:
+def test_adapters_have_the_dtype_their_base_computes_in(tiny_llama: Path, four_bit: bool) -> None:
     """fp32 adapters under autocast cost a third of the speed."""
     llm = load_llm(str(tiny_llama), torch.bfloat16, four_bit)
     parameters = apply_tuning(llm, LORA)
@@ -273,7 +220,7 @@ def test_qlora_trains_on_a_cpu(tiny_llama: Path) -> None:
 
 @pytest.mark.parametrize("mode", [True, False])
 def test_gradients_through_four_bit_weights_are_those_of_their_dense_values(tiny_llama: Path, mode: bool) -> None:
-    """In eval mode too, in which the model comes: there bitsandbytes' repacked weights would silently give others."""
+    """In eval mode too, where bitsandbytes would repack the weights and give other gradients."""
     packed = load_llm(str(tiny_llama), torch.float32, four_bit=True)
     dense = load_llm(str(tiny_llama), torch.float32, four_bit=True)
     merge_adapters(dense)
@@ -298,77 +245,7 @@ def test_four_bit_weights_cannot_train_in_full(tiny_llama: Path) -> None:
         train_parameters(llm)
 
 
-# Merging --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_merging_keeps_the_answers_and_leaves_a_plain_model(
-    tiny_llama: Path, tmp_path: Path, dtype: torch.dtype
-) -> None:
-    llm = load_llm(str(tiny_llama), dtype)
-    names = [name for name, _ in llm.named_parameters()]
-    apply_tuning(llm, LORA)
-    shake(llm)
-    layer = dict(lora_layers(llm))["model.layers.0.self_attn.q_proj"]
-    up, down = layer.get_parameter("lora_B.default.weight"), layer.get_parameter("lora_A.default.weight")
-    exact = layer.base_layer.weight.float() + 2 * (up.float() @ down.float())  # alpha / rank = 2
-    expected = logits(llm)
-    merge_adapters(llm)
-    assert [name for name, _ in llm.named_parameters()] == names
-    assert torch.equal(llm.get_parameter("model.layers.0.self_attn.q_proj.weight"), exact.to(dtype))  # rounded once
-    found = logits(llm)
-    tolerance = 1e-5 if dtype == torch.float32 else 0.05
-    torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
-    llm.save_pretrained(tmp_path / "merged")
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=dtype, use_cache=False)
-    assert torch.equal(logits(again), found)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_merging_into_four_bit_weights_makes_them_dense(tiny_llama: Path, tmp_path: Path, dtype: torch.dtype) -> None:
-    """Training computed with the dequantised weights, so merged answers differ by rounding only."""
-    llm = load_llm(str(tiny_llama), dtype, four_bit=True)
-    apply_tuning(llm, LORA.model_copy(update={"kind": "qlora", "targets": ("q_proj", "down_proj")}))
-    shake(llm)
-    expected = logits(llm)
-    merge_adapters(llm)
-    assert {type(module) for module in llm.modules() if isinstance(module, nn.Linear)} == {nn.Linear}
-    assert {parameter.dtype for parameter in llm.parameters()} == {dtype}
-    found = logits(llm)
-    tolerance = 1e-4 if dtype == torch.float32 else 0.05
-    torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
-    llm.save_pretrained(tmp_path / "merged")
-    assert "quantization_config" not in json.loads((tmp_path / "merged/config.json").read_text())
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=dtype, use_cache=False)
-    assert torch.equal(logits(again), found)
-
-
-def test_a_chain_of_stages_may_keep_untouched_weights_in_four_bit(tiny_llama: Path) -> None:
-    llm = load_llm(str(tiny_llama), torch.bfloat16, four_bit=True)
-    merge_adapters(llm, dense=False)  # a stage that trained the projector alone
-    assert sum(type(module).__name__ == "Linear4bit" for module in llm.modules()) == 14
-    assert llm.config.quantization_config is not None
-    apply_tuning(llm, LORA.model_copy(update={"targets": ("q_proj",)}))
-    merge_adapters(llm, dense=False)
-    assert sum(type(module).__name__ == "Linear4bit" for module in llm.modules()) == 12
-    merge_adapters(llm)
-    assert not any(type(module).__name__ == "Linear4bit" for module in llm.modules())
-
-
-def test_a_second_stage_can_be_put_onto_a_merged_one(llm: PreTrainedModel) -> None:
-    apply_tuning(llm, LORA)
-    shake(llm)
-    merge_adapters(llm)
-    expected = logits(llm)
-    parameters = apply_tuning(llm, LORA.model_copy(update={"rank": 2}))
-    assert len(parameters) == 28 and parameters[0].shape[0] == 2
-    assert torch.equal(logits(llm), expected)
-
-
-# Switching off and saving ---------------------------------------------------------------------------------------------
-
-
-def test_adapters_off_answers_as_the_base_and_restores_everything(llm: PreTrainedModel) -> None:
+def test_adapters_off_computes_as_the_base_and_restores_everything(llm: PreTrainedModel) -> None:
     base = logits(llm)
     apply_tuning(llm, LORA)
     shake(llm)
@@ -386,48 +263,5 @@ def test_adapters_off_answers_as_the_base_and_restores_everything(llm: PreTraine
     assert training(llm) == opened
 
 
-@pytest.mark.parametrize("targets", [(), ("v_proj",)])
-def test_plain_peft_loads_a_saved_adapter(tiny_llama: Path, tmp_path: Path, targets: tuple[str, ...]) -> None:
-    tune = LORA.model_copy(update={"targets": targets})
-    llm = load_llm(str(tiny_llama), torch.float32)
-    apply_tuning(llm, tune)
-    shake(llm)
-    save_adapter(llm, tune, tmp_path, str(tiny_llama))
-    config = json.loads((tmp_path / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == str(tiny_llama) and config["task_type"] == "CAUSAL_LM"
-    assert set(config["target_modules"]) == (set(targets) or LINEARS)
-    assert (config["r"], config["lora_alpha"], config["modules_to_save"]) == (4, 8, None)
-    base = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32, use_cache=False)
-    before = logits(base)
-    again = PeftModel.from_pretrained(base, tmp_path)
-    torch.testing.assert_close(logits(again), logits(llm), atol=1e-5, rtol=1e-5)
-    assert (logits(again) - before).abs().max() > 0.01
-    names = {name for name, module in again.named_modules() if isinstance(module, PeftLinear)}
-    assert len(names) == (2 if targets else 14)
-
-
-def test_a_vision_models_adapter_is_saved_for_its_language_model_alone(tmp_path: Path) -> None:
-    """So that servers which know the LLM can load it (vLLM refuses more)."""
-    llava = tiny_llava()
-    apply_tuning(llava, LORA)
-    shake(llava)
-    save_adapter(llava, LORA, tmp_path, "org/base")
-    save_adapter(llava.model.language_model, LORA, tmp_path / "body", "org/base")
-    names = load_file(tmp_path / "adapter_model.safetensors")
-    assert names.keys() == load_file(tmp_path / "body/adapter_model.safetensors").keys()
-    assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in names and len(names) == 28
-    text: Any = llava.config.text_config
-    alone = LlamaForCausalLM(text)
-    with adapters_off(llava):
-        body = {
-            name.replace(".base_layer", ""): value for name, value in llava.model.language_model.state_dict().items()
-        }
-        alone.model.load_state_dict({name: value for name, value in body.items() if "lora_" not in name})
-        alone.lm_head.load_state_dict(llava.lm_head.state_dict())
-        torch.testing.assert_close(logits(alone), logits(llava), atol=1e-6, rtol=1e-6)
-    again = PeftModel.from_pretrained(alone, tmp_path)
-    torch.testing.assert_close(logits(again), logits(llava), atol=1e-5, rtol=1e-5)
-
-
-def test_names_of_parts_are_listed_once_and_in_order() -> None:
+def test_last_parts_of_names_are_unique_and_sorted() -> None:
     assert last_parts(["layers.0.mlp.up", "layers.1.mlp.up", "layers.0.down", "head"]) == ["down", "head", "up"]

@@ -32,7 +32,7 @@ from llm.encoding.encoder import Encoder
 from llm.encoding.named_templates import NAMED_TEMPLATES
 from llm.errors import ConfigError, ModelError
 from llm.formats.conversation import ImageRef, Message
-from llm.model.lora import merge_adapters
+from llm.model.merge import merge_adapters
 from tests.llm.tokenizers import MARKS, bpe_tokenizer, llama_tokenizer
 from tests.vlm.conftest import randomise
 from tests.vlm.export.test_formats import text_recipe

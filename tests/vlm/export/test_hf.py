@@ -16,7 +16,7 @@ import vlm.export.hf
 from llm.encoding.chat_template import JINJA
 from llm.errors import ModelError, RunError
 from llm.model.hf_export import proving
-from llm.model.lora import merge_adapters
+from llm.model.merge import merge_adapters
 from tests.vlm.model.test_vision_model import TOWERS, build, our_logits, pixels, prompt
 from vlm.export.hf import export_vlm
 from vlm.model.vision_model import VisionModel
