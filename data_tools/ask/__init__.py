@@ -1,1 +1,1 @@
-"""Training data from the answers of any OpenAI-compatible API."""
+"""`eyegraft data ask`: training data from the answers of any OpenAI-compatible API."""

@@ -1,4 +1,4 @@
-"""An answer becomes a row of training data, judged as training judges it, or is no answer."""
+"""Turn an answer of the API into a training record, checked by the rules of training."""
 
 import os
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from llm.formats.readers import READERS
 from llm.formats.row_files import Record
 
 AnswerRow = dict[str, object]
+"""A training record as JSON: OpenAI messages for texts, LLaVA's form for images."""
 
-_TALK = """{instruction}
+_CONVERSATION_PROMPT = """{instruction}
 
 Write a conversation about this image: exactly {turns}, in the language of the instruction above. Every question
 can be answered from the image alone. Answer with JSON and nothing else, in this form:
@@ -22,51 +23,59 @@ can be answered from the image alone. Answer with JSON and nothing else, in this
 
 
 class InvalidAnswer(Exception):
-    """What the model said cannot be trained on: why."""
+    """An answer cannot be trained on; the message is the reason."""
 
 
-class _Turn(BaseModel):
+class _QuestionAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     question: str
     answer: str
 
 
-class _Talk(BaseModel):
+class _ConversationBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    conversation: list[_Turn] = Field(fail_fast=True)  # one fault is told, so one is enough
+    conversation: list[_QuestionAnswer] = Field(fail_fast=True)  # only the first error is reported
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerFormat:
-    """What rows look like. `system` is stored with text; `question` stands in a caption's row for the instruction."""
+    """What a record is made of besides the answer.
+
+    Args:
+        system: A system prompt stored with every text record.
+        question: The question stored with a caption, in place of the instruction.
+        turns: Questions about each image; 0 asks for a caption.
+    """
 
     system: str = ""
     question: str = ""
     turns: int = 0
 
-    def wording(self, instruction: str) -> str:
-        """What is sent about a picture: the instruction, and how a conversation is to be written."""
+    def prompt(self, instruction: str) -> str:
+        """The text sent with an image: the instruction, and for a conversation the form of the answer."""
         if not self.turns:
             return instruction
         many = "1 question with its answer" if self.turns == 1 else f"{self.turns} questions, each with its answer"
-        return _TALK.format(instruction=instruction, turns=many)
+        return _CONVERSATION_PROMPT.format(instruction=instruction, turns=many)
 
     def row(self, question: ApiQuestion, answer: str) -> AnswerRow:
-        """The row of training data. InvalidAnswer when the answer is not as asked or training would refuse it."""
+        """The training record. InvalidAnswer for an answer of the wrong form, or one that training would refuse."""
         if not answer.strip():
             raise InvalidAnswer("the answer is empty")
-        turns = read_talk(answer, self.turns) if self.turns else [(self.question or question.text, answer.strip())]
-        return self._judged(question, turns)
+        if self.turns:
+            return self._checked(question, read_conversation(answer, self.turns))
+        return self._checked(question, [(self.question or question.text, answer.strip())])
 
     def check(self, question: ApiQuestion) -> None:
-        """InvalidAnswer when no answer could make this question a row: found out before one is paid for."""
-        self._judged(question, [(self.question or question.text, "-")])
+        """InvalidAnswer for a question that no answer could turn into a record; called before any request."""
+        self._checked(question, [(self.question or question.text, "-")])
 
-    def _judged(self, question: ApiQuestion, turns: list[tuple[str, str]]) -> AnswerRow:
-        """The row, held to what training holds it to."""
-        name, row = ("llava", _picture(question, turns)) if question.image else ("openai", self._text(question, turns))
+    def _checked(self, question: ApiQuestion, turns: list[tuple[str, str]]) -> AnswerRow:
+        """The record, checked as training checks it."""
+        name = "llava" if question.image else "openai"
+        row = _image_row(question, turns) if question.image else self._text_row(question, turns)
         record = Record(Place(""), row, name, images=os.sep)
         try:
             check_conversation(Conversation(READERS[name].read(record), record.place))
@@ -74,37 +83,37 @@ class AnswerFormat:
             raise InvalidAnswer(f"{error.field}: {error.found}") from error
         return row
 
-    def _text(self, question: ApiQuestion, turns: list[tuple[str, str]]) -> AnswerRow:
-        said = [("system", self.system)] if self.system else []
+    def _text_row(self, question: ApiQuestion, turns: list[tuple[str, str]]) -> AnswerRow:
+        messages = [("system", self.system)] if self.system else []
         for asked, answer in turns:
-            said += [("user", asked), ("assistant", answer)]
+            messages += [("user", asked), ("assistant", answer)]
         name = {"id": question.id} if question.id else {}
-        return {**name, "messages": [{"role": role, "content": text} for role, text in said]}
+        return {**name, "messages": [{"role": role, "content": text} for role, text in messages]}
 
 
-def _picture(question: ApiQuestion, turns: list[tuple[str, str]]) -> AnswerRow:
-    said = []
+def _image_row(question: ApiQuestion, turns: list[tuple[str, str]]) -> AnswerRow:
+    conversations = []
     for number, (asked, answer) in enumerate(turns):
-        mark = "" if number else f"{PLACEHOLDER}\n"
-        said += [{"from": "human", "value": mark + asked}, {"from": "gpt", "value": answer}]
-    return {"id": question.id, "image": question.id, "conversations": said}
+        placeholder = "" if number else f"{PLACEHOLDER}\n"
+        conversations += [{"from": "human", "value": placeholder + asked}, {"from": "gpt", "value": answer}]
+    return {"id": question.id, "image": question.id, "conversations": conversations}
 
 
-def read_talk(text: str, turns: int) -> list[tuple[str, str]]:
-    """The questions and answers of a conversation written as JSON, alone or in one code fence, exactly as asked."""
+def read_conversation(text: str, turns: int) -> list[tuple[str, str]]:
+    """The (question, answer) pairs of a JSON conversation, alone or in a code fence. InvalidAnswer unless `turns`."""
     try:
-        talk = _Talk.model_validate_json(unfenced(text))
+        body = _ConversationBody.model_validate_json(strip_code_fence(text))
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, fault["loc"]))
-        raise InvalidAnswer(f"not the JSON that was asked for: {f'{place}: ' if place else ''}{fault['msg']}") from None
-    if len(talk.conversation) != turns:
-        raise InvalidAnswer(f"{len(talk.conversation)} questions with answers, not {turns}")
-    return [(turn.question.strip(), turn.answer.strip()) for turn in talk.conversation]
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InvalidAnswer(f"not the requested JSON: {f'{place}: ' if place else ''}{first['msg']}") from None
+    if len(body.conversation) != turns:
+        raise InvalidAnswer(f"{len(body.conversation)} questions with answers, {turns} requested")
+    return [(turn.question.strip(), turn.answer.strip()) for turn in body.conversation]
 
 
-def unfenced(text: str) -> str:
-    """What stands in the one code fence that is all of the text; else the text. Linear in its length."""
+def strip_code_fence(text: str) -> str:
+    """The content of a code fence that is all of the text; otherwise the text. Takes time linear in its length."""
     opening, _, rest = text.strip().partition("\n")
     inside, _, closing = rest.rpartition("\n")
     fenced = opening.rstrip() in ("```", "```json") and closing.strip() == "```"

@@ -1,39 +1,39 @@
-"""The API key: taken from the environment, sent to the server, and shown nowhere else."""
+"""The API key: read from the environment, sent to the server, and redacted from every text that is shown or stored."""
 
 import os
 from dataclasses import dataclass, field
 
 from llm.errors import ConfigError
 
-SHOWN = 7  # characters of a key in a row that a text may hold: "sk-proj" is no secret
+SHOWN = 7  # consecutive characters of a key that a text may contain: "sk-proj" is not secret
 MASK = "***"
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key that does not print; the empty one is none, which local servers accept."""
+    """A key that `repr` does not show; empty for a local server that needs none."""
 
     value: str = field(default="", repr=False)
 
-    def hide(self, text: str) -> str:
-        """The text with every piece of the key that is longer than `SHOWN` replaced by `MASK`."""
+    def redact(self, text: str) -> str:
+        """The text with every part of the key that is longer than `SHOWN` replaced by `MASK`."""
         size = min(len(self.value), SHOWN + 1)
         if not size:
             return text
         pieces = {self.value[start : start + size] for start in range(len(self.value) - size + 1)}
-        told, start = "", 0
+        redacted, start = "", 0
         while start < len(text):
             if text[start : start + size] not in pieces:
-                told, start = told + text[start], start + 1
+                redacted, start = redacted + text[start], start + 1
                 continue
             start += size
             while start < len(text) and text[start - size + 1 : start + 1] in pieces:
                 start += 1
-            told += MASK
-        return told
+            redacted += MASK
+        return redacted
 
-    def is_in(self, text: str) -> bool:
-        """Whether the text holds the whole key; a word such as "none" is no key."""
+    def occurs_in(self, text: str) -> bool:
+        """Whether the text contains the complete key; keys of at most `SHOWN` characters are not searched for."""
         return len(self.value) > SHOWN and self.value in text
 
 
@@ -41,7 +41,7 @@ EMPTY_KEY = ApiKey()
 
 
 def read_api_key(name: str) -> ApiKey:
-    """The key in an environment variable, without white space around it. ConfigError where no header could carry it."""
+    """The key in the environment variable `name`, stripped. ConfigError for characters that no HTTP header can hold."""
     value = os.environ.get(name, "").strip()
     if any(not "!" <= character <= "~" for character in value):
         raise ConfigError(f"{name} holds spaces or characters that are not ASCII. Set it to the key alone")

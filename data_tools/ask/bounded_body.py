@@ -1,4 +1,4 @@
-"""Bodies of responses, decoded and bounded while they arrive: what a server sends is never held beyond a limit."""
+"""Response bodies decoded and bounded while they arrive, so that no server can fill the memory."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -7,42 +7,42 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from httpx2 import Response
 
-MOST = 16 << 20  # bytes of an answer, its probabilities included
-MOST_OF_AN_ERROR = 1 << 16  # bytes; one line of it is shown
-BRACKETS = 1 << 18  # opened in an answer: each costs some hundred bytes of memory when it is parsed
-REDIRECTS = 4  # to follow for one request
-_BLOCK = 1 << 16  # bytes; a server may send them one by one, and each would be an object of its own
+MOST = 16 << 20  # bytes of a response, log probabilities included
+MOST_OF_AN_ERROR = 1 << 16  # bytes of an error response, of which one line is shown
+BRACKETS = 1 << 18  # opening brackets of a response; each takes some hundred bytes once parsed
+REDIRECTS = 4  # followed for one request
+_BLOCK = 1 << 16  # bytes; a server may send single bytes, each of which would be an object
 
 Hook = Callable[["Response"], Awaitable[None]]
 
 
 class InvalidBody(Exception):
-    """A body that is not read: why."""
+    """A response body is refused; the message is the reason."""
 
 
 async def decoded(response: "Response", most: int) -> AsyncIterator[bytes]:
-    """The body in blocks. Raises BadBody behind `most` bytes of an answer.
+    """The decoded body in blocks. Raises InvalidBody after `most` bytes of a successful response.
 
-    The body of an error or a redirect ends at MOST_OF_AN_ERROR: its status says what happened.
+    The body of an error or a redirect is cut at MOST_OF_AN_ERROR.
     """
-    whole, block = response.is_success, bytearray()
-    left = most if whole else MOST_OF_AN_ERROR
+    successful, block = response.is_success, bytearray()
+    left = most if successful else MOST_OF_AN_ERROR
     async with aclosing(response.aiter_bytes()) as parts:
         async for part in parts:
-            if whole and len(part) > left:
-                raise InvalidBody(f"its answer is larger than {most:,} bytes")
+            if successful and len(part) > left:
+                raise InvalidBody(f"its response is larger than {most:,} bytes")
             block += part[:left]
             left -= min(left, len(part))
             if len(block) >= _BLOCK:
                 yield bytes(block)
                 block.clear()
-            if not whole and not left:
+            if not successful and not left:
                 break
     yield bytes(block)
 
 
 def bounding(most: int = MOST) -> Hook:
-    """A hook of an httpx2 client after which every read of a response, by whomever, is that of `decoded`."""
+    """A response hook for an httpx2 client: bodies are then read through `decoded`."""
     import httpx2
 
     class Decoded(httpx2.AsyncByteStream):
@@ -56,10 +56,10 @@ def bounding(most: int = MOST) -> Hook:
             await self._response.aclose()
 
     async def bound(response: "Response") -> None:
-        # One inside another, a few bytes could keep the decoders busy for hours. We ask for none at all.
+        # With nested encodings a few bytes could keep the decoders busy for hours. We request identity.
         encodings = response.headers.get_list("content-encoding", split_commas=True)
         if len(encodings) > 1:
-            raise InvalidBody("its answer is compressed more than once")
+            raise InvalidBody("its response is compressed more than once")
         received = httpx2.Response(
             response.status_code, headers=response.headers, stream=response.stream, request=response.request
         )
@@ -70,6 +70,6 @@ def bounding(most: int = MOST) -> Hook:
 
 
 def check_brackets(body: bytes) -> None:
-    """BadBody for JSON that takes far more memory than bytes."""
+    """Raise InvalidBody for JSON that would take far more memory than its bytes."""
     if body.count(b"{") + body.count(b"[") > BRACKETS:
-        raise InvalidBody(f"its answer has more than {BRACKETS:,} brackets")
+        raise InvalidBody(f"its response has more than {BRACKETS:,} brackets")

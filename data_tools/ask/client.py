@@ -1,4 +1,4 @@
-"""One request to an OpenAI-compatible API, and what its answer or its failure means. Nothing is asked again here."""
+"""One request to an OpenAI-compatible API, and the meaning of its response or error. Nothing is retried here."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,32 +17,35 @@ if TYPE_CHECKING:
     from openai import APIStatusError
     from openai.types.chat import ChatCompletionMessageParam
 
-LONGEST_REST = 600.0  # seconds; a server that asks for more is done with us for today
-CHOICES = 100  # of an answer; one is asked for
-LONGEST_REASON = 300  # characters of what a server says of a failure
-PLACEHOLDER_KEY = "none"  # the client wants a key; servers without one do not look at it
-TEMPORARY = (408, 409, 425, 429)  # and all from 500 on
-ITS_OWN_FAULT = (400, 413, 422)  # about the content of one request, or about every one
+LONGEST_RETRY_AFTER = 600.0  # seconds; a server that demands more ends the run
+CHOICES = 100  # of a response at most; one is requested
+LONGEST_REASON = 300  # characters of a server's error message
+PLACEHOLDER_KEY = "none"  # the client requires a key; servers without one ignore it
+TEMPORARY_STATUS = (408, 409, 425, 429)  # and all from 500
+REFUSED_STATUS = (400, 413, 422)  # for the content of one request, or for settings of all
 
 
 class RequestFailed(Exception):
-    """A failure that may pass: why, and for how many seconds the server asked to be left alone.
+    """A request got no usable response; the message is the reason.
 
-    `again` is False for what another request would only repeat at the same cost.
+    Args:
+        found: The reason.
+        retry_after: Seconds that the server asked to wait.
+        retry: False when a retry would fail in the same way at the same cost.
     """
 
-    def __init__(self, found: str, rest: float = 0.0, again: bool = True) -> None:
+    def __init__(self, found: str, retry_after: float = 0.0, retry: bool = True) -> None:
         super().__init__(found)
-        self.rest, self.again = rest, again
+        self.retry_after, self.retry = retry_after, retry
 
 
 class RequestRefused(Exception):
-    """The server understood and does not want this request: why."""
+    """The server or the model refused the request; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """What an answer cost, as the server counts."""
+    """Tokens of a request as the server counts them."""
 
     prompt: int = 0
     completion: int = 0
@@ -56,7 +59,7 @@ NO_USAGE = TokenUsage()
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the model said and why it ended: stop, length, content_filter; refusal when it says that it will not."""
+    """A text and its finish reason: `stop`, `length`, `content_filter`, or `refusal` if the model refuses to answer."""
 
     text: str
     finish: str
@@ -65,7 +68,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class ApiServer:
-    """Where the API is and how long it may take; `key_env` is the variable that its key came from."""
+    """The address of an API, its key and the environment variable it came from, and the timeout in seconds."""
 
     url: str
     key: ApiKey = EMPTY_KEY
@@ -89,13 +92,13 @@ class _Usage(BaseModel):
 
 
 class _CompletionBody(BaseModel):
-    # One fault is enough: a server could make millions of them, each with its description.
+    # Stops at the first error: a response could cause millions, each with its description.
     choices: list[_Choice] = Field(min_length=1, max_length=CHOICES, fail_fast=True)
     usage: _Usage | None = None
 
 
 class ApiClient:
-    """OpenAI's own client with its retries off. ConfigError when the package is missing."""
+    """OpenAI's own client without its retries. ConfigError when the package is missing."""
 
     def __init__(self, server: ApiServer) -> None:
         try:
@@ -117,18 +120,18 @@ class ApiClient:
         )
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         await self._client.close()
 
     async def send(
         self, model: str, messages: "list[ChatCompletionMessageParam]", settings: Mapping[str, object]
     ) -> Completion:
-        """One answer. Raises Fault, Refused, or an EyegraftError where no other request would fare better.
+        """Send one request. Raises RequestFailed, RequestRefused, or an EyegraftError if every request would fail.
 
-        No exception from here names the key: what the client and the server say is not passed on unread.
+        The API key is redacted from all messages.
         """
         try:
-            # The client's own timeout is one for each read: a server that sends a byte a second would never meet it.
+            # The client's timeout holds for each read: a server that sends a byte a second would never exceed it.
             async with asyncio.timeout(self._server.timeout):
                 raw = await self._client.chat.completions.with_raw_response.create(
                     model=model, messages=messages, extra_body=settings
@@ -136,87 +139,87 @@ class ApiClient:
         except (self._openai.APITimeoutError, TimeoutError):
             raise RequestFailed(f"no answer within {self._server.timeout:g} s") from None
         except self._openai.APIConnectionError as error:
-            raise RequestFailed(self._hidden(shortened(f"connection failed: {error.__cause__ or error}"))) from None
+            raise RequestFailed(self._redacted(shortened(f"connection failed: {error.__cause__ or error}"))) from None
         except self._openai.APIStatusError as error:
-            raise self._judged(error) from None
+            raise self._status_error(error) from None
         except self._openai.OpenAIError as error:
-            raise RunError(self._hidden(f"{self._server.url}: {error}")) from None
+            raise RunError(self._redacted(f"{self._server.url}: {error}")) from None
         except InvalidBody as error:
-            raise RequestFailed(f"{error} and was not read", again=False) from None
-        return self._reply(raw.http_response.content)
+            raise RequestFailed(f"{error} and was not read", retry=False) from None
+        return self._completion(raw.http_response.content)
 
-    def _reply(self, body: bytes) -> Completion:
+    def _completion(self, body: bytes) -> Completion:
         try:
             check_brackets(body)
-            completion = _CompletionBody.model_validate_json(body)
+            parsed = _CompletionBody.model_validate_json(body)
         except InvalidBody as error:
-            raise RequestFailed(f"{error} and was not read", again=False) from None
+            raise RequestFailed(f"{error} and was not read", retry=False) from None
         except ValidationError:
             start = body[:80].decode("utf-8", "replace")
-            raise RequestFailed(self._hidden(f"not a chat completion, or half of one: {start!r}")) from None
-        choice, usage = completion.choices[0], completion.usage or _Usage()
+            raise RequestFailed(self._redacted(f"not a complete chat completion: {start!r}")) from None
+        choice, usage = parsed.choices[0], parsed.usage or _Usage()
         tokens = TokenUsage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
         if choice.message.refusal:
             return Completion(choice.message.refusal, "refusal", tokens)
         return Completion(choice.message.content or "", choice.finish_reason or "", tokens)
 
-    def _judged(self, error: "APIStatusError") -> RequestFailed | RequestRefused | EyegraftError:
-        """What a status says; the message is the server's, without the key."""
-        status, said = error.status_code, self._hidden(f"{error.status_code}: {_said(error)}")
+    def _status_error(self, error: "APIStatusError") -> RequestFailed | RequestRefused | EyegraftError:
+        """The exception for an error status, with the server's message."""
+        status, message = error.status_code, self._redacted(f"{error.status_code}: {_server_message(error)}")
         if error.code == "insufficient_quota":
-            return RunError(f"{self._server.url}: the account has no quota left ({said}). Top it up, then go on")
-        if status in TEMPORARY or status >= 500:
-            rest = rest_of(error.response.headers)
-            if rest <= LONGEST_REST:
-                return RequestFailed(said, rest)
-            return RunError(f"{self._server.url}: asks to come back in {rest:,.0f} s ({said}). Go on then")
-        if status in ITS_OWN_FAULT:
-            return RequestRefused(said)
-        return ConfigError(f"{self._server.url}: {said}. {self._advice(status)}")
+            return RunError(f"{self._server.url}: the account has no quota left ({message}). Top it up and run again")
+        if status in TEMPORARY_STATUS or status >= 500:
+            seconds = retry_after(error.response.headers)
+            if seconds <= LONGEST_RETRY_AFTER:
+                return RequestFailed(message, seconds)
+            return RunError(f"{self._server.url}: asks to wait {seconds:,.0f} s ({message}). Run again after that")
+        if status in REFUSED_STATUS:
+            return RequestRefused(message)
+        return ConfigError(f"{self._server.url}: {message}. {self._advice(status)}")
 
     def _advice(self, status: int) -> str:
         if status == 401:
-            return f"Put a key of this server into {self._server.key_env}, or name its variable with --key-env"
+            return f"Put a key for this server into {self._server.key_env}, or name another variable with --key-env"
         if status == 403:
-            return f"The key in {self._server.key_env} may not use this model, or not from here"
+            return f"The key in {self._server.key_env} may not use this model, or not from this network"
         if status == 404:
-            return "Correct --model, or --base-url, which mostly ends in /v1"
-        return "Correct --base-url, which mostly ends in /v1"
+            return "Correct --model, or --base-url, which usually ends in /v1"
+        return "Correct --base-url, which usually ends in /v1"
 
-    def _hidden(self, text: str) -> str:
-        return self._server.key.hide(text)
+    def _redacted(self, text: str) -> str:
+        return self._server.key.redact(text)
 
 
-def _said(error: "APIStatusError") -> str:
-    """The server's own message, one line of it."""
+def _server_message(error: "APIStatusError") -> str:
+    """The server's error message in one line."""
     body = error.body
     message = body.get("message") if isinstance(body, dict) else body
     try:
         text = str(message or error.message)
-    except RecursionError:  # lists inside lists: no message that anybody could read
+    except RecursionError:  # deeply nested lists are no readable message
         text = error.message
     return shortened(" ".join(text.split()))
 
 
 def shortened(text: str) -> str:
-    """The text, or as much of it as a reason for a failure may take."""
+    """The text, cut at LONGEST_REASON."""
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
 
 
-def rest_of(headers: Mapping[str, str]) -> float:
-    """Seconds that a response asks to wait: Retry-After in seconds or as a date, or OpenAI's milliseconds; else 0."""
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that a response asks to wait: Retry-After in seconds or as a date, or `retry-after-ms`; otherwise 0."""
     try:
         return max(0.0, float(headers["retry-after-ms"]) / 1000)
     except (KeyError, ValueError):
         pass
-    said = headers.get("retry-after", "")
+    value = headers.get("retry-after", "")
     try:
-        return max(0.0, float(said))
+        return max(0.0, float(value))
     except ValueError:
         pass
     try:
-        until = parsedate_to_datetime(said)
-    except (ValueError, OverflowError):  # the year 99999999999 overflows
+        until = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):  # such as the year 99999999999
         return 0.0
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0.0, (until - datetime.now(UTC)).total_seconds())

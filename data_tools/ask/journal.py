@@ -1,7 +1,7 @@
-"""Every answer as it came, beside the file that is made of them: one line each, on the disk before the next is counted.
+"""The journal of `data ask`: every answer as a JSON line beside the output file, synced to disk before it counts.
 
-A process may be killed at any moment: what stands here is never asked again. A last line without its end was being
-written then and is cut off.
+The process may be killed at any time; a question answered in the journal is not sent again. A last line without a line
+break was interrupted while it was written and is removed.
 """
 
 import fcntl
@@ -16,19 +16,19 @@ from typing import Self
 from llm.errors import Place, RecordError, RunError
 from llm.files.owned_files import open_owned
 
-LONGEST_LINE = 16 << 20  # bytes; an answer has a bound, so no line of ours comes near it
-LARGEST = 4 << 30  # bytes that are read at once: millions of answers
-SUFFIX = ".journal"  # no suffix that a folder of training data is read for
+LONGEST_LINE = 16 << 20  # bytes; answers are bounded, so no valid line comes near it
+LARGEST = 4 << 30  # bytes of a journal: millions of answers
+SUFFIX = ".journal"  # not a suffix by which a folder's data files are found
 
 
 def journal_path(out: Path) -> Path:
-    """Where the answers of `out` are kept."""
+    """The journal of the output file `out`."""
     return out.with_name(out.name + SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """A line: the answer to the question of that key, or why there is none."""
+    """A line: the answer to the question with this key, or the reason why it failed."""
 
     key: str
     question: str
@@ -39,7 +39,7 @@ class JournalEntry:
 
 
 class Journal:
-    """The open file. It belongs to one process; RunError when another has it or it cannot be written."""
+    """An open journal, locked for this process. RunError when another process has it or it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,7 +53,7 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._file)
-            raise RunError(f"{path}: another `data ask` is writing it. Wait for it, or choose another OUT") from None
+            raise RunError(f"{path}: is in use by another `data ask`. Wait for it, or choose another OUT") from None
         try:
             self.answers: Mapping[str, str] = _answers(path, self._lines())
         except (RecordError, RunError):
@@ -69,20 +69,21 @@ class Journal:
         os.close(self._file)
 
     def _lines(self) -> Iterator[bytes]:
-        """The lines one by one, cut at LONGEST_LINE; what stands behind the last line break is removed."""
-        whole = 0
+        """The lines, cut at LONGEST_LINE; text after the last line break is removed from the file."""
+        end = 0
         with open(self._file, "rb", closefd=False) as stream:
             size = stream.seek(0, os.SEEK_END)
             if size > LARGEST:
-                raise RunError(f"{self.path}: holds {size:,} bytes, no journal does. Remove it, or choose another OUT")
+                found = f"{self.path}: has {size:,} bytes, too many for a journal"
+                raise RunError(f"{found}. Remove it, or choose another OUT")
             stream.seek(0)
             while (line := stream.readline(LONGEST_LINE)).endswith(b"\n") or len(line) == LONGEST_LINE:
-                whole = stream.tell()
+                end = stream.tell()
                 yield line
-        os.ftruncate(self._file, whole)
+        os.ftruncate(self._file, end)
 
     def add(self, entry: JournalEntry) -> None:
-        """Append a line; it is on the disk when this returns. RunError when the disk does not take it."""
+        """Append a line and sync it to disk. RunError when it cannot be written."""
         values = {name: value for name, value in asdict(entry).items() if value}
         # A lone surrogate has no UTF-8; backslashreplace writes it as JSON does.
         line = json.dumps(values, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
@@ -91,7 +92,7 @@ class Journal:
                 raise OSError(0, "the disk is full")
             os.fsync(self._file)
         except OSError as error:
-            raise RunError(f"{self.path}: {error.strerror}. Free space; the same command goes on") from error
+            raise RunError(f"{self.path}: {error.strerror}. Free disk space and run the same command") from error
 
 
 def _answers(path: Path, lines: Iterator[bytes]) -> dict[str, str]:

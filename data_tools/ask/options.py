@@ -1,4 +1,4 @@
-"""The command's options as they are typed, each judged before anything is sent."""
+"""The options of the command, each checked before anything is sent."""
 
 import ipaddress
 import json
@@ -12,13 +12,13 @@ from llm.errors import ConfigError
 from llm.files.regular_files import RECIPE, read_text
 
 OPENAI = "https://api.openai.com/v1"
-OURS = ("model", "messages", "stream", "stream_options", "n")  # parts of a request that are not the user's to set
+RESERVED = ("model", "messages", "stream", "stream_options", "n")  # request fields that --set may not change
 OUTPUTS = (".jsonl", ".json")
 
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
-    """What `eyegraft data ask` was told besides QUESTIONS and OUT; 0 and "" mean not given."""
+    """The options of `eyegraft data ask` besides QUESTIONS and OUT; 0 and "" mean not given."""
 
     model: str
     base_url: str = OPENAI
@@ -38,54 +38,54 @@ class AskOptions:
     timeout: float = 120.0
 
 
-def check_fit(options: AskOptions, pictures: bool) -> None:
-    """ConfigError for an option that does nothing for this kind of questions."""
-    faults = {
-        "--instruction": bool(options.instruction) and not pictures,
-        "--turns": bool(options.turns) and not pictures,
-        "--question": bool(options.question) and (not pictures or bool(options.turns)),
-        "--field": bool(options.field) and pictures,
-        "--keep-system": options.keep_system and (pictures or not options.system),
+def check_applicable(options: AskOptions, images: bool) -> None:
+    """ConfigError for an option that has no effect on questions about images, or on those about text."""
+    misused = {
+        "--instruction": bool(options.instruction) and not images,
+        "--turns": bool(options.turns) and not images,
+        "--question": bool(options.question) and (not images or bool(options.turns)),
+        "--field": bool(options.field) and images,
+        "--keep-system": options.keep_system and (images or not options.system),
     }
-    meant = {
-        "--instruction": "is for a folder of pictures",
-        "--turns": "is for a folder of pictures",
+    purpose = {
+        "--instruction": "is for a folder of images",
+        "--turns": "is for a folder of images",
         "--question": "is for captions: the question stored in place of the instruction",
-        "--field": "is for rows of questions",
+        "--field": "is for a file of questions",
         "--keep-system": "stores the text of --system with answers to text",
     }
-    for name, fault in faults.items():
-        if fault:
-            raise ConfigError(f"{name}: {meant[name]}. Leave it out")
+    for name, is_misused in misused.items():
+        if is_misused:
+            raise ConfigError(f"{name}: {purpose[name]}. Leave it out")
 
 
 def check_out(out: Path, source: Path) -> Path:
-    """The file to write. ConfigError for an unknown kind, for the questions, and for a file not made of answers."""
+    """The file to write. ConfigError for an unknown suffix, the questions' own file, and a file of another program."""
     if out.exists() and out.samefile(source):
-        raise ConfigError(f"{out}: are the questions. Choose another OUT")
+        raise ConfigError(f"{out}: is the file of questions. Choose another OUT")
     if out.suffix.lower() not in OUTPUTS:
-        raise ConfigError(f"{out}: answers are written as {' or '.join(OUTPUTS)}. Give OUT one of these endings")
+        raise ConfigError(f"{out}: answers are written as {' or '.join(OUTPUTS)}. Give OUT one of these suffixes")
     if out.exists() and not journal_path(out).exists():
-        raise ConfigError(f"{out}: is there and was not made by `data ask`. Choose another OUT")
+        raise ConfigError(f"{out}: exists and was not written by `data ask`. Choose another OUT")
     return out
 
 
 def check_url(url: str) -> str:
-    """The server's address. ConfigError when it is none or holds a password."""
+    """The server's address. ConfigError when it is no URL or contains a password."""
     try:
         parts = urlsplit(url)
         found = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
     except ValueError:
         found = False
     if not found:
-        raise ConfigError(f"--base-url {url}: not an address such as http://localhost:8000/v1")
+        raise ConfigError(f"--base-url {url}: is not a URL. Give one such as http://localhost:8000/v1")
     if parts.username or parts.password or parts.query:
-        raise ConfigError("--base-url: holds a password or a query. Keys come from the environment: see --key-env")
+        raise ConfigError("--base-url: contains a password or a query. Put the key into a variable: see --key-env")
     return url
 
 
-def is_clear(url: str) -> bool:
-    """Whether a key sent there could be read on the way: no TLS, and not this machine."""
+def is_unencrypted(url: str) -> bool:
+    """Whether a key sent to `url` could be read in transit: no TLS, and not this machine."""
     parts = urlsplit(url)
     if parts.scheme == "https" or parts.hostname == "localhost":
         return False
@@ -96,14 +96,14 @@ def is_clear(url: str) -> bool:
 
 
 def read_settings(pairs: Iterable[str]) -> dict[str, object]:
-    """`temperature=0.7` and the like: JSON where it is JSON, else text. ConfigError for what cannot be sent."""
+    """Parse NAME=VALUE pairs; a value is JSON if it parses, otherwise text. ConfigError for what cannot be sent."""
     settings: dict[str, object] = {}
     for pair in pairs:
         name, given, value = pair.partition("=")
         if not given or not name:
-            raise ConfigError(f"--set {pair}: write it as NAME=VALUE, such as temperature=0.7")
-        if name in OURS:
-            raise ConfigError(f"--set {name}: `data ask` sets this itself. Leave it out")
+            raise ConfigError(f"--set {pair}: is not NAME=VALUE. Write for example temperature=0.7")
+        if name in RESERVED:
+            raise ConfigError(f"--set {name}: is set by `data ask`. Leave it out")
         try:
             settings[name] = json.loads(value)
         except ValueError:
@@ -111,12 +111,12 @@ def read_settings(pairs: Iterable[str]) -> dict[str, object]:
     try:
         json.dumps(settings, allow_nan=False)
     except ValueError:
-        raise ConfigError("--set: JSON knows no NaN and no infinity. Give a number") from None
+        raise ConfigError("--set: JSON has no NaN and no infinity. Give a number") from None
     return settings
 
 
 def read_prompt(path: Path, option: str) -> str:
-    """A prompt's file, without white space around it. ConfigError when it is missing, empty or not text."""
+    """The stripped text of a prompt file. ConfigError when it is missing, empty or not UTF-8."""
     try:
         text = read_text(path, RECIPE, "utf-8-sig").strip()
     except OSError as error:
@@ -129,8 +129,8 @@ def read_prompt(path: Path, option: str) -> str:
 
 
 def read_instruction(given: str) -> str:
-    """An instruction as typed, or the text of the file that is called so."""
+    """The instruction, or the text of the .txt or .md file that it names."""
     if not given.strip():
-        raise ConfigError("a folder of pictures needs --instruction: what to say of each, as text or as a file")
+        raise ConfigError("a folder of images needs --instruction. Give the text, or a .txt or .md file with it")
     names_a_file = "\n" not in given and given.lower().endswith((".txt", ".md"))
     return read_prompt(Path(given), "--instruction") if names_a_file else given.strip()

@@ -1,4 +1,4 @@
-"""What is asked of whom and what becomes of it: the options understood."""
+"""The plan of a run: the questions, the server, the form of the records and the limits, made from the options."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from data_tools.ask.client import ApiServer
 from data_tools.ask.options import (
     OPENAI,
     AskOptions,
-    check_fit,
+    check_applicable,
     check_out,
     check_url,
     read_instruction,
@@ -25,58 +25,64 @@ from llm.errors import ConfigError, DataError
 
 @dataclass(frozen=True, slots=True)
 class AskPlan:
-    """Everything a run needs; made by `prepare`."""
+    """Everything a run needs; made by `prepare`.
+
+    `system` is sent with every question, `form.system` is stored with every record.
+    """
 
     questions: tuple[ApiQuestion, ...]
-    repeats: int  # questions left out because they stand there twice
+    repeats: int  # questions left out as duplicates
     out: Path
     model: str
     server: ApiServer
     form: AnswerFormat
-    system: str = ""  # what is sent; `form.system` is what is stored
+    system: str = ""
     settings: dict[str, object] = field(default_factory=dict)
-    images: str = ""  # the folder that the rows' images are relative to
+    images: str = ""  # the folder that the records' image paths are relative to
     max_side: int = 1024
     workers: int = 4
     per_minute: float = 0.0
     limit: int = 0
-    patience: RetryPolicy = DEFAULT_RETRIES
+    retry_policy: RetryPolicy = DEFAULT_RETRIES
 
     def key(self, question: ApiQuestion) -> str:
-        """What the answer depends on: the same key is never asked twice. Where the server stands is not part of it."""
-        shown = [question.digest, self.max_side] if question.image else []
-        asked = [self.model, self.system, question.text, shown, self.settings]
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        """A hash of all that the answer depends on; a key answered in the journal is not sent again.
+
+        The server's address is not part of it.
+        """
+        image = [question.digest, self.max_side] if question.image else []
+        request = [self.model, self.system, question.text, image, self.settings]
+        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
 def prepare(source: Path, out: Path, options: AskOptions) -> AskPlan:
-    """The plan for a file of questions or a folder of pictures. ConfigError or DataError for what cannot be asked."""
-    pictures = source.is_dir()
-    check_fit(options, pictures)
+    """The plan for a file of questions or a folder of images. Raises ConfigError and DataError."""
+    images = source.is_dir()
+    check_applicable(options, images)
     system = read_prompt(Path(options.system), "--system") if options.system else ""
     form = AnswerFormat(system if options.keep_system else "", options.question, options.turns)
     out, settings, server = check_out(out, source), read_settings(options.set), _server(options)
-    if pictures:
-        questions = image_questions(source, form.wording(read_instruction(options.instruction)))
+    if images:
+        questions = image_questions(source, form.prompt(read_instruction(options.instruction)))
     else:
         questions = read_questions(source, options.field)
-    once = without_repeats(questions)
-    _check(once, form)
+    distinct = without_repeats(questions)
+    _check(distinct, form)
     return AskPlan(
-        questions=tuple(once),
-        repeats=len(questions) - len(once),
+        questions=tuple(distinct),
+        repeats=len(questions) - len(distinct),
         out=out,
         model=options.model,
         server=server,
         form=form,
         system=system,
         settings=settings,
-        images=str(source) if pictures else "",
+        images=str(source) if images else "",
         max_side=options.max_side,
         workers=options.workers,
         per_minute=options.per_minute,
         limit=options.limit,
-        patience=RetryPolicy(options.retries),
+        retry_policy=RetryPolicy(options.retries),
     )
 
 
@@ -92,4 +98,4 @@ def _check(questions: list[ApiQuestion], form: AnswerFormat) -> None:
         try:
             form.check(question)
         except InvalidAnswer as error:
-            raise DataError(f"{question.name}: {error}. No answer makes this a row: correct the question") from error
+            raise DataError(f"{question.name}: {error}; no answer makes this a record. Correct the question") from error

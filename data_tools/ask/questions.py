@@ -1,4 +1,4 @@
-"""What is asked: lines of a text file, rows of a data file, or one instruction about each picture of a folder."""
+"""The questions to send: lines of a text, records of a data file, or an instruction for each image of a folder."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -9,14 +9,14 @@ from llm.errors import ConfigError, DataError, ImageError, Place, RecordError
 from llm.files.regular_files import PICTURE, TEXT, open_regular, read_text
 from llm.formats.row_files import kind, read_rows
 
-FIELDS = ("question", "instruction", "prompt", "input", "text")  # where a row's question is looked for, in this order
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+FIELDS = ("question", "instruction", "prompt", "input", "text")  # of a record; the first that it has
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 SHOWN = 40  # characters of a question in a message
 
 
 @dataclass(frozen=True, slots=True)
 class ApiQuestion:
-    """One question. `id` is the row's own or the picture's path under its folder; `digest` is that of the file."""
+    """One question. `id` is the record's, or the image's path under its folder; `digest` is the image file's sha256."""
 
     text: str
     id: str = ""
@@ -25,19 +25,20 @@ class ApiQuestion:
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Its name in messages."""
         short = self.text if len(self.text) <= SHOWN else f"{self.text[:SHOWN]}..."
         return self.id or f'"{short}"'
 
 
 def read_questions(path: Path, field: str = "") -> list[ApiQuestion]:
-    """The questions of a file in its order: one a line of text, or one a row, which is text or an object.
+    """The questions of a file in order: one a line of text, or one a record, which is text or an object.
 
-    `field` names the object's question. Raises DataError for a file that holds none, RecordError for a row without one.
+    `field` names the object's question. Raises DataError for a file without questions, RecordError for a record
+    without one.
     """
     questions = list(_lines(path) if path.suffix.lower() in (".txt", ".md") else _rows(path, field))
     if not questions:
-        raise DataError(f"{path}: holds no question. Write one a line")
+        raise DataError(f"{path}: has no questions. Write one on each line")
     return questions
 
 
@@ -61,31 +62,31 @@ def _text_of(place: Place, row: object, field: str) -> str:
         name = field or next((name for name in FIELDS if name in row), "")
         if name not in row:
             keys = ", ".join(row) if row else "none"
-            raise RecordError(place, "question", f"the row's fields are {keys}", "Name the question's with --field")
+            raise RecordError(place, "question", f"the record's fields are {keys}", "Name the right one with --field")
         value = row[name]
     else:
         name, value = "question", row
     if not isinstance(value, str):
         raise RecordError(place, name, f"is {kind(value)}, not text", "Write every question as text")
     if not value.strip():
-        raise RecordError(place, name, "is empty", "Write the question or remove the row")
+        raise RecordError(place, name, "is empty", "Write the question or remove the record")
     return value.strip()
 
 
 def image_questions(folder: Path, text: str) -> list[ApiQuestion]:
-    """The same question about every picture under a folder, in the order of their paths; hidden files are passed over.
+    """The question `text` about every image under a folder, in the order of paths; hidden files are skipped.
 
-    Raises ConfigError for a folder without pictures, ImageError for one that cannot be read.
+    Raises ConfigError for a folder without images, ImageError for an image that cannot be read.
     """
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     names = sorted(path.relative_to(folder) for path in found)
     shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     if not shown:
-        raise ConfigError(f"{folder}: no picture in this folder. Known are {' '.join(sorted(PICTURES))}")
-    return [_about(folder.absolute() / name, name.as_posix(), text) for name in shown]
+        raise ConfigError(f"{folder}: no image in this folder. Supported are {' '.join(sorted(IMAGE_SUFFIXES))}")
+    return [_image_question(folder.absolute() / name, name.as_posix(), text) for name in shown]
 
 
-def _about(path: Path, name: str, text: str) -> ApiQuestion:
+def _image_question(path: Path, name: str, text: str) -> ApiQuestion:
     try:
         with open_regular(path, PICTURE) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -95,7 +96,7 @@ def _about(path: Path, name: str, text: str) -> ApiQuestion:
 
 
 def without_repeats(questions: Iterable[ApiQuestion]) -> list[ApiQuestion]:
-    """The first of those that ask the same about the same picture, in their order."""
+    """The first of each set of questions with equal text and image, in order."""
     first: dict[tuple[str, str], ApiQuestion] = {}
     for question in questions:
         first.setdefault((question.text, question.digest), question)

@@ -1,4 +1,4 @@
-"""The workers: each takes a question, asks until there is an answer that counts, and writes it down."""
+"""The workers: each sends a question until it is answered or has failed, and writes the outcome to the journal."""
 
 import asyncio
 import base64
@@ -20,21 +20,21 @@ from llm.formats.conversation import ImageRef
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionContentPartParam, ChatCompletionMessageParam
 
-BAD_ANSWERS = 3  # so often an answer may be cut off, empty or malformed until its question counts as failed
-GIVE_UP = 10  # questions in a row that got no answer from the server: it is down
-LONGEST_ANSWER = 1 << 20  # characters; what models write in one answer is a tenth of it
+INVALID_ANSWERS = 3  # truncated, empty or malformed answers after which a question has failed
+GIVE_UP = 10  # consecutive questions without any answer: the server is down
+LONGEST_ANSWER = 1 << 20  # characters; ten times what models write
 QUALITY = 95  # of the JPEG that is sent
 
 
 @dataclass(slots=True)
 class AskProgress:
-    """What has happened so far."""
+    """Answers, failures and costs so far."""
 
     rows: dict[str, AnswerRow]  # by key
     failed: list[tuple[str, str]] = field(default_factory=list)  # question, reason
     retried: int = 0
     tokens: TokenUsage = NO_USAGE
-    error: EyegraftError | None = None  # what ended the run
+    error: EyegraftError | None = None  # that ended the run
 
     @property
     def note(self) -> str:
@@ -44,31 +44,34 @@ class AskProgress:
 
 
 class WorkerPool:
-    """Asks what is waiting, in order, several at once. After `work` the questions not asked are still waiting."""
+    """Sends the questions that have no answer yet, in order, several at once.
+
+    After `run`, `waiting` holds the questions that were not settled and `progress` the result.
+    """
 
     def __init__(
         self,
         plan: AskPlan,
         client: ApiClient,
         journal: Journal,
-        pace: RateLimiter,
+        limiter: RateLimiter,
         rows: dict[str, AnswerRow],
         show: Callable[[AskProgress], None],
     ) -> None:
         self.waiting = deque(question for question in plan.questions if plan.key(question) not in rows)
-        self.tally = AskProgress(rows)
-        self._plan, self._client, self._journal, self._pace, self._show = plan, client, journal, pace, show
-        self._lost = 0  # questions without an answer since the last answer
-        self._understood = bool(rows)  # whether the server ever answered under these settings
+        self.progress = AskProgress(rows)
+        self._plan, self._client, self._journal, self._limiter, self._show = plan, client, journal, limiter, show
+        self._unanswered = 0  # questions since the last answer
+        self._answered = bool(rows)  # whether the server ever answered with these settings
 
-    async def work(self) -> None:
-        """Until nothing is waiting, the pace halts or the server cannot be used; that error is in the tally."""
+    async def run(self) -> None:
+        """Work until no question is waiting, sending is stopped, or the server cannot be used (`progress.error`)."""
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self._plan.workers, len(self.waiting))):
                 group.create_task(self._worker())
 
     async def _worker(self) -> None:
-        while self.waiting and not self._pace.stop.is_set():
+        while self.waiting and not self._limiter.stop.is_set():
             question = self.waiting.popleft()
             try:
                 await self._settle(question)
@@ -77,9 +80,9 @@ class WorkerPool:
                 return
             except EyegraftError as error:
                 self.waiting.appendleft(question)
-                self.tally.error = self.tally.error or error
-                self._pace.stop.set()
-            self._show(self.tally)
+                self.progress.error = self.progress.error or error
+                self._limiter.stop.set()
+            self._show(self.progress)
 
     async def _settle(self, question: ApiQuestion) -> None:
         try:
@@ -87,30 +90,30 @@ class WorkerPool:
         except ImageError as error:
             self._fail(question, str(error))
             return
-        faults = bad = 0
+        failures = invalid = 0
         while True:
-            await self._pace.turn()
+            await self._limiter.acquire()
             try:
-                reply = await self._client.send(self._plan.model, messages, self._plan.settings)
-                self._lost, self._understood = 0, True
-                self._keep(question, reply)
+                completion = await self._client.send(self._plan.model, messages, self._plan.settings)
+                self._unanswered, self._answered = 0, True
+                self._store(question, completion)
                 return
-            except RequestFailed as fault:
-                faults += 1
-                if not fault.again or faults > self._plan.patience.retries:
-                    self._lose(question, fault, faults)
+            except RequestFailed as failure:
+                failures += 1
+                if not failure.retry or failures > self._plan.retry_policy.retries:
+                    self._give_up(question, failure, failures)
                     return
-                await self._wait(fault, faults)
-            except InvalidAnswer as answer:
-                bad += 1
-                if bad == BAD_ANSWERS:
-                    self._fail(question, f"{answer}, {bad} times")
+                await self._back_off(failure, failures)
+            except InvalidAnswer as error:
+                invalid += 1
+                if invalid == INVALID_ANSWERS:
+                    self._fail(question, f"{error}, {invalid} times")
                     return
             except RequestRefused as refusal:
                 self._refuse(question, refusal)
                 return
-            self.tally.retried += 1
-            self._show(self.tally)
+            self.progress.retried += 1
+            self._show(self.progress)
 
     async def _messages(self, question: ApiQuestion) -> "list[ChatCompletionMessageParam]":
         content: str | list[ChatCompletionContentPartParam] = question.text
@@ -122,53 +125,54 @@ class WorkerPool:
             messages.append({"role": "system", "content": self._plan.system})
         return [*messages, {"role": "user", "content": content}]
 
-    def _keep(self, question: ApiQuestion, reply: Completion) -> None:
-        """Write the answer down. InvalidAnswer when it does not count; what it cost counts all the same."""
-        self.tally.tokens += reply.tokens
-        if reply.finish == "length":
-            raise InvalidAnswer("the answer was cut off at the token limit (see --set max_tokens=...)")
-        if reply.finish == "content_filter":
+    def _store(self, question: ApiQuestion, completion: Completion) -> None:
+        """Store a valid answer. Raises InvalidAnswer and RequestRefused; the tokens count in any case."""
+        self.progress.tokens += completion.tokens
+        if completion.finish == "length":
+            raise InvalidAnswer("the answer was cut off at the token limit; raise it with --set max_tokens=N")
+        if completion.finish == "content_filter":
             raise RequestRefused("the server's content filter cut the answer")
-        if reply.finish == "refusal":
-            raise RequestRefused(f"the model refused: {shortened(reply.text)}")
-        if len(reply.text) > LONGEST_ANSWER:
-            raise InvalidAnswer(f"the answer has {len(reply.text):,} characters, more than {LONGEST_ANSWER:,}")
-        if self._plan.server.key.is_in(reply.text):
-            raise InvalidAnswer("the answer holds the API key")
-        row, key = self._plan.form.row(question, reply.text), self._plan.key(question)
-        tokens = reply.tokens
-        self._journal.add(JournalEntry(key, question.name, reply.text, "", tokens.prompt, tokens.completion))
-        self.tally.rows[key] = row
+        if completion.finish == "refusal":
+            raise RequestRefused(f"the model refused: {shortened(completion.text)}")
+        if len(completion.text) > LONGEST_ANSWER:
+            raise InvalidAnswer(f"the answer has {len(completion.text):,} characters, more than {LONGEST_ANSWER:,}")
+        if self._plan.server.key.occurs_in(completion.text):
+            raise InvalidAnswer("the answer contains the API key")
+        row, key = self._plan.form.row(question, completion.text), self._plan.key(question)
+        tokens = completion.tokens
+        self._journal.add(JournalEntry(key, question.name, completion.text, "", tokens.prompt, tokens.completion))
+        self.progress.rows[key] = row
 
-    async def _wait(self, fault: RequestFailed, faults: int) -> None:
-        """Back off; a rest that the server asked for is everybody's."""
-        if fault.rest:
-            self._pace.hold(fault.rest)
-        await self._pace.rest(max(fault.rest, self._plan.patience.wait(faults)))
+    async def _back_off(self, failure: RequestFailed, failures: int) -> None:
+        """Wait before a retry; a pause that the server asks for holds for all workers."""
+        if failure.retry_after:
+            self._limiter.pause(failure.retry_after)
+        await self._limiter.sleep(max(failure.retry_after, self._plan.retry_policy.delay(failures)))
 
     def _refuse(self, question: ApiQuestion, refusal: RequestRefused) -> None:
-        """Where answers came with these settings the question is at fault, else the settings are."""
-        if not self._understood:
-            advice = "Nothing was answered yet: correct --model and --set, or this question"
+        """Fail the question if the server ever answered with these settings; otherwise raise ConfigError."""
+        if not self._answered:
+            advice = "No question was answered yet: correct --model and --set, or this question"
             raise ConfigError(f"{self._plan.server.url}: refused {question.name}: {refusal}. {advice}")
         self._fail(question, str(refusal))
 
-    def _lose(self, question: ApiQuestion, fault: RequestFailed, faults: int) -> None:
-        self._lost += 1
-        if self._lost >= GIVE_UP:
-            found = f"{self._lost} questions in a row got no answer; the last: {fault}"
-            raise RunError(f"{self._plan.server.url}: {found}. See whether the server is well, then go on")
-        self._fail(question, f"{fault}, {faults} times" if faults > 1 else str(fault))
+    def _give_up(self, question: ApiQuestion, failure: RequestFailed, failures: int) -> None:
+        """Fail the question, or raise RunError if no question was answered for a while."""
+        self._unanswered += 1
+        if self._unanswered >= GIVE_UP:
+            found = f"{self._unanswered} consecutive questions got no answer; the last: {failure}"
+            raise RunError(f"{self._plan.server.url}: {found}. Check the server, then run the same command")
+        self._fail(question, f"{failure}, {failures} times" if failures > 1 else str(failure))
 
     def _fail(self, question: ApiQuestion, reason: str) -> None:
-        reason = shortened(self._plan.server.key.hide(reason))
+        reason = shortened(self._plan.server.key.redact(reason))
         self._journal.add(JournalEntry(self._plan.key(question), question.name, failed=reason))
-        self.tally.failed.append((question.name, reason))
+        self.progress.failed.append((question.name, reason))
 
 
 def data_url(path: str, max_side: int) -> str:
-    """A picture as training sees it, no side longer than `max_side`, as a JPEG inside a URL. Raises ImageError."""
-    # Here, since most runs ask about text: Pillow and numpy take a third of a second.
+    """An image as training reads it, at most `max_side` pixels a side, as a JPEG data URL. Raises ImageError."""
+    # Imported here: Pillow and numpy take a third of a second, and most runs are about text.
     from vlm.vision.images import read_image
 
     image = read_image(ImageRef(path))

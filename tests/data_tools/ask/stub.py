@@ -1,4 +1,4 @@
-"""A server that speaks the chat completions protocol and fails as it is told to."""
+"""A server that implements chat completions and fails as a script tells it to."""
 
 import json
 import socket
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """One request: what was asked, how often that was asked before, and what came with it."""
+    """One request: its text, how often that came before, body, headers, time and images."""
 
     text: str
     times: int
@@ -26,7 +26,7 @@ class ReceivedRequest:
 
 @dataclass(frozen=True)
 class Act:
-    """What the server does. `half` promises more bytes than it sends; `body` replaces the completion."""
+    """A response. `half` announces more bytes than it sends; `body` replaces the completion."""
 
     text: str = ""
     finish: str | None = "stop"
@@ -39,7 +39,7 @@ class Act:
 
     @property
     def counts(self) -> bool:
-        """Whether an answer came that is one."""
+        """Whether the response is a valid answer."""
         good = self.status == 200 and self.how == "whole" and self.body is None
         return good and self.finish == "stop" and bool(self.text)
 
@@ -51,15 +51,15 @@ class Act:
         message = {"role": "assistant", "content": self.text, "refusal": self.refusal}
         choice = {"index": 0, "message": message, "finish_reason": self.finish}
         usage = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
-        said = {"id": "1", "object": "chat.completion", "created": 1, "model": model}
-        return json.dumps({**said, "choices": [choice], "usage": usage}, ensure_ascii=False).encode()
+        head = {"id": "1", "object": "chat.completion", "created": 1, "model": model}
+        return json.dumps({**head, "choices": [choice], "usage": usage}, ensure_ascii=False).encode()
 
 
 Script = Callable[[ReceivedRequest], Act]
 
 
 class Stub:
-    """Follows a script; `asked` are all requests in their order, `answered` how often each got an answer."""
+    """Follows a script; `asked` are all requests in order, `answered` counts the answers of each text."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -70,7 +70,7 @@ class Stub:
         self.url = ""
 
     def times(self, text: str) -> int:
-        """How often this was asked."""
+        """How often `text` was requested."""
         return sum(one.text == text for one in self.asked)
 
     def hear(self, body: dict[str, Any], headers: dict[str, str]) -> ReceivedRequest:
@@ -115,7 +115,7 @@ def handler_of(stub: Stub) -> type[BaseHTTPRequestHandler]:
                     stub.answered[asked.text] += 1
 
         def handle(self) -> None:
-            with suppress(BrokenPipeError, ConnectionResetError):  # the client was killed or lost its patience
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client was killed or timed out
                 super().handle()
 
         def log_message(self, *_: object) -> None:
@@ -146,10 +146,10 @@ def listening(script: Script) -> Iterator[Stub]:
 
 
 def good(asked: ReceivedRequest) -> Act:
-    """The plainest script."""
+    """A script that answers everything."""
     return Act(f"答：{asked.text}")
 
 
 def first(act: Act, then: Script = good) -> Script:
-    """`act` when something is asked for the first time, then answers."""
+    """`act` for the first request of each text, then `then`."""
     return lambda asked: then(asked) if asked.times else act

@@ -1,4 +1,4 @@
-"""`data ask` against a server that fails, stalls and cuts off on purpose, through OpenAI's own client."""
+"""`data ask` against a server that fails, stalls and truncates on purpose, through OpenAI's own client."""
 
 import json
 import os
@@ -44,9 +44,9 @@ def lines(folder: Path, *questions: str) -> Path:
     return path
 
 
-def plan_of(source: Path, stub: Stub, out: str = "out.jsonl", patience: RetryPolicy = QUICK, **options: Any) -> AskPlan:
+def plan_of(source: Path, stub: Stub, out: str = "out.jsonl", policy: RetryPolicy = QUICK, **options: Any) -> AskPlan:
     wanted = AskOptions("small", stub.url, **options)
-    return replace(prepare(source, source.parent / out, wanted), patience=patience)
+    return replace(prepare(source, source.parent / out, wanted), retry_policy=policy)
 
 
 def rows_of(path: Path) -> list[Any]:
@@ -69,8 +69,8 @@ def test_what_is_sent_and_what_is_stored(tmp_path: Path, monkeypatch: pytest.Mon
     prompt.write_text("你是小睛。\n", encoding="utf-8")
     wanted = {"system": str(prompt), "set": ("temperature=0.5", "user=me", 'stop=["。"]'), "keep_system": True}
     outcome, stub = run(good, tmp_path, "你是谁？", "Who are you?", " 你是谁？ ", **wanted)
-    assert (outcome.exit_code, outcome.sent, outcome.tally.retried, outcome.waiting) == (0, 2, 0, 0)
-    assert (outcome.tally.tokens.prompt, outcome.tally.tokens.completion) == (20, 6)
+    assert (outcome.exit_code, outcome.sent, outcome.progress.retried, outcome.waiting) == (0, 2, 0, 0)
+    assert (outcome.progress.tokens.prompt, outcome.progress.tokens.completion) == (20, 6)
     assert rows_of(tmp_path / "out.jsonl") == [
         {
             "messages": [
@@ -93,7 +93,7 @@ def test_what_is_sent_and_what_is_stored(tmp_path: Path, monkeypatch: pytest.Mon
     assert read_back[0] == (system("你是小睛。"), user("你是谁？"), bot("答：你是谁？"))
 
 
-def test_without_keep_system_the_teachers_prompt_is_not_learnt(tmp_path: Path) -> None:
+def test_without_keep_system_the_system_prompt_is_not_stored(tmp_path: Path) -> None:
     (tmp_path / "system.txt").write_text("Be brief.")
     outcome, stub = run(good, tmp_path, "Q", out="out.json", system=str(tmp_path / "system.txt"))
     assert stub.asked[0].body["messages"][0] == {"role": "system", "content": "Be brief."}
@@ -105,7 +105,7 @@ def test_without_keep_system_the_teachers_prompt_is_not_learnt(tmp_path: Path) -
 
 
 COMPLETION = Act("x").content("small")
-PASSING = {
+TEMPORARY = {
     "500": Act("down", status=500),
     "503": Act("busy", status=503, headers={"retry-after": "0.01"}),
     "408": Act("slow", status=408),
@@ -124,25 +124,25 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("case", PASSING)
-def test_what_may_pass_is_asked_again(tmp_path: Path, case: str) -> None:
-    outcome, stub = run(first(PASSING[case]), tmp_path, "Q", timeout=0.5)
-    assert (outcome.exit_code, outcome.sent, outcome.tally.retried) == (0, 2, 1)
+@pytest.mark.parametrize("case", TEMPORARY)
+def test_a_temporary_failure_is_retried(tmp_path: Path, case: str) -> None:
+    outcome, stub = run(first(TEMPORARY[case]), tmp_path, "Q", timeout=0.5)
+    assert (outcome.exit_code, outcome.sent, outcome.progress.retried) == (0, 2, 1)
     assert answers_of(tmp_path / "out.jsonl") == {"Q": "答：Q"}
     assert stub.times("Q") == 2
 
 
-@pytest.mark.parametrize("case", PASSING)
-def test_what_does_not_pass_is_told_and_asked_again_next_time(tmp_path: Path, case: str) -> None:
+@pytest.mark.parametrize("case", TEMPORARY)
+def test_a_lasting_failure_is_reported_and_retried_by_the_next_run(tmp_path: Path, case: str) -> None:
     def script(asked: ReceivedRequest) -> Act:
-        return PASSING[case] if asked.text == "坏" and not mended else good(asked)
+        return TEMPORARY[case] if asked.text == "坏" and not mended else good(asked)
 
     mended: list[bool] = []
     with listening(script) as stub:
         plan = plan_of(lines(tmp_path, "坏", "Q"), stub, timeout=0.3)
         outcome = ask(plan)
         assert (outcome.exit_code, stub.times("坏"), stub.times("Q")) == (3, 3, 1)
-        ((name, reason),) = outcome.tally.failed
+        ((name, reason),) = outcome.progress.failed
         assert name == '"坏"' and ("3 times" in reason)
         assert answers_of(plan.out) == {"Q": "答：Q"}
         assert [row["failed"] for row in rows_of(journal_path(plan.out)) if "failed" in row] == [reason]
@@ -153,17 +153,17 @@ def test_what_does_not_pass_is_told_and_asked_again_next_time(tmp_path: Path, ca
         assert list(answers_of(plan.out)) == ["坏", "Q"]  # in the order of the questions
 
 
-def test_retry_after_is_obeyed_by_all(tmp_path: Path) -> None:
-    """One is told to wait: nobody sends before that."""
+def test_retry_after_holds_for_all_workers(tmp_path: Path) -> None:
+    """One request gets a Retry-After; no worker sends before it ends."""
     slow = Act("later", status=429, headers={"retry-after": "0.6"})
 
     def script(asked: ReceivedRequest) -> Act:
         return slow if asked.text == "Q0" and not asked.times else Act("A", after=0.05)
 
     outcome, stub = run(script, tmp_path, *(f"Q{n}" for n in range(12)), workers=2)
-    told = next(one.at for one in stub.asked if one.text == "Q0")
+    began = next(one.at for one in stub.asked if one.text == "Q0")
     assert outcome.exit_code == 0
-    later = sorted(one.at - told for one in stub.asked if one.at - told > 0.3)
+    later = sorted(one.at - began for one in stub.asked if one.at - began > 0.3)
     assert len(later) >= 10 and later[0] >= 0.58, later
     assert len(stub.asked) - len(later) <= 3
 
@@ -179,12 +179,12 @@ FATAL: dict[str, tuple[Act, type[EyegraftError], str]] = {
         RunError,
         "no quota left.*pay",
     ),
-    "tomorrow": (Act("x", status=429, headers={"retry-after": "7200"}), RunError, "in 7,200 s"),
+    "a long wait": (Act("x", status=429, headers={"retry-after": "7200"}), RunError, "to wait 7,200 s"),
 }
 
 
 @pytest.mark.parametrize("case", FATAL)
-def test_what_no_repetition_mends_stops_the_run(tmp_path: Path, case: str) -> None:
+def test_an_error_that_no_retry_mends_stops_the_run(tmp_path: Path, case: str) -> None:
     act, kind, found = FATAL[case]
     with listening(lambda asked: act) as stub:
         with pytest.raises(kind, match=found):
@@ -193,14 +193,14 @@ def test_what_no_repetition_mends_stops_the_run(tmp_path: Path, case: str) -> No
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_after_an_answer_a_refusal_is_the_questions_own(tmp_path: Path) -> None:
+def test_after_an_answer_a_refusal_fails_only_its_question(tmp_path: Path) -> None:
     acts = {
         "long": Act("too long", status=400),
         "filtered": Act("Well", finish="content_filter"),
         "refused": Act("", refusal="I will not"),
     }
     outcome, stub = run(lambda asked: acts.get(asked.text) or good(asked), tmp_path, "Q", *acts, "R", workers=1)
-    assert outcome.tally.failed == [
+    assert outcome.progress.failed == [
         ('"long"', "400: too long"),
         ('"filtered"', "the server's content filter cut the answer"),
         ('"refused"', "the model refused: I will not"),
@@ -210,11 +210,11 @@ def test_after_an_answer_a_refusal_is_the_questions_own(tmp_path: Path) -> None:
         assert ask(plan_of(tmp_path / "questions.txt", again)).exit_code == 3
 
 
-def test_a_server_that_is_down_is_given_up(tmp_path: Path) -> None:
+def test_a_server_that_is_down_ends_the_run(tmp_path: Path) -> None:
     questions = lines(tmp_path, *(f"Q{n}" for n in range(40)))
     with listening(lambda asked: good(asked) if asked.text == "Q0" else Act(how="close")) as stub:
         plan = plan_of(questions, stub, workers=1)
-        with pytest.raises(RunError, match="10 questions in a row.*go on"):
+        with pytest.raises(RunError, match="10 consecutive questions.*run the same command"):
             ask(plan)
     assert len(stub.asked) == 1 + 10 * 3
     assert list(answers_of(tmp_path / "out.jsonl")) == ["Q0"]
@@ -224,12 +224,12 @@ def test_the_limit_counts_requests(tmp_path: Path) -> None:
     questions = [f"Q{n}" for n in range(6)]
     outcome, stub = run(first(Act("x", status=500)), tmp_path, *questions, limit=5, workers=2)
     assert len(stub.asked) == outcome.sent == 5
-    assert (outcome.exit_code, outcome.tally.failed) == (0, [])
+    assert (outcome.exit_code, outcome.progress.failed) == (0, [])
     assert len(answers_of(tmp_path / "out.jsonl")) == 6 - outcome.waiting == 2
 
 
-def test_so_many_a_minute(tmp_path: Path) -> None:
-    """Ten a second. A busy machine may delay a request, so each is measured from before the first."""
+def test_requests_per_minute(tmp_path: Path) -> None:
+    """Ten a second. A busy machine may delay requests, so each is measured from the start."""
     began = time.monotonic()
     outcome, stub = run(first(Act("x", status=500)), tmp_path, "A", "B", "C", per_minute=600, workers=3)
     assert outcome.exit_code == 0
@@ -237,7 +237,7 @@ def test_so_many_a_minute(tmp_path: Path) -> None:
     assert len(after) == 6 and all(seconds > 0.1 * number for number, seconds in enumerate(after)), after
 
 
-def test_other_settings_are_other_questions(tmp_path: Path) -> None:
+def test_other_settings_need_other_answers(tmp_path: Path) -> None:
     with listening(lambda asked: Act(f"{asked.body.get('temperature')}")) as stub:
         path = lines(tmp_path, "Q")
         ask(plan_of(path, stub))
@@ -260,15 +260,17 @@ def test_the_command_reports(tmp_path: Path) -> None:
         assert said.exit_code == 3, said.output
         assert said.output.splitlines() == [
             f"{out}: 2 of 3 answered",
-            "3 requests, 0 of them again; 20 tokens read, 6 written",
+            "3 requests, 0 of them retries; 20 tokens read, 6 written",
             "Repeated questions left out: 1",
-            "1 failed; the same command asks them again:",
+            "1 failed; the same command retries them:",
             '  "坏": 500: no',
         ]
         said = call(path, out, "--model", "m", "--base-url", stub.url, "--limit", 1, "--retries", 1)
-        assert (said.exit_code, said.stderr) == (0, "")  # no bar where nobody looks
-        assert said.output.splitlines()[0] == f"{out}: 2 of 3 answered, 2 of them from before"
-        assert said.output.splitlines()[-1] == "Stopped by --limit 1, 1 questions left. Run the same command to go on"
+        assert (said.exit_code, said.stderr) == (0, "")  # no progress bar without a terminal
+        assert said.output.splitlines()[0] == f"{out}: 2 of 3 answered, 2 of them by earlier runs"
+        assert (
+            said.output.splitlines()[-1] == "Stopped by --limit 1, 1 questions left. Run the same command to continue"
+        )
 
 
 def test_a_bar_on_a_terminal(
@@ -287,37 +289,37 @@ def echo(status: int) -> Script:
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 500])
-def test_the_key_is_told_to_nobody(
+def test_the_key_is_never_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int
 ) -> None:
-    """The server sends it back in whatever it says."""
+    """The server repeats the key in every response."""
     monkeypatch.setenv("MY_KEY", KEY)
     with listening(echo(status)) as stub:
         asked = plan_of(lines(tmp_path, "Q"), stub, key_env="MY_KEY", workers=1)
-        told = repr(asked)
+        shown = repr(asked)
         try:
-            told += repr(ask(asked))
+            shown += repr(ask(asked))
         except EyegraftError as error:
-            told += str(error)
+            shown += str(error)
         assert stub.asked[0].headers["authorization"] == f"Bearer {KEY}"
-    told += journal_path(asked.out).read_text() + "".join(capsys.readouterr())
-    told += asked.out.read_text() if asked.out.exists() else ""
-    assert status == 200 or "your header was Bearer ***" in told
-    assert KEY not in told and not any(KEY[n : n + 8] in told for n in range(len(KEY) - 7))
+    shown += journal_path(asked.out).read_text() + "".join(capsys.readouterr())
+    shown += asked.out.read_text() if asked.out.exists() else ""
+    assert status == 200 or "your header was Bearer ***" in shown
+    assert KEY not in shown and not any(KEY[n : n + 8] in shown for n in range(len(KEY) - 7))
 
 
-def test_a_key_that_others_could_read_is_told(
+def test_an_unencrypted_key_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("data_tools.ask.ask.is_clear", lambda url: True)
+    monkeypatch.setattr("data_tools.ask.ask.is_unencrypted", lambda url: True)
     run(good, tmp_path, "Q")
     assert capsys.readouterr().err == ""  # there is no key
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     _, stub = run(good, tmp_path, "Q")
-    assert capsys.readouterr().err == f"{stub.url}: the key goes there unencrypted; https would hide it\n"
+    assert capsys.readouterr().err == f"{stub.url}: the key is sent unencrypted. Use https\n"
 
 
-def test_the_clients_own_exceptions_do_not_tell_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_redacted_from_the_clients_own_exceptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import httpx2
     import openai
     from openai.resources.chat.completions import AsyncCompletions
@@ -339,7 +341,7 @@ def test_the_clients_own_exceptions_do_not_tell_it(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(AsyncCompletions, "create", other)
         with pytest.raises(RunError) as caught:
             ask(plan)
-    assert outcome.tally.failed == [('"Q"', "connection failed: Illegal header value b'Bearer ***', 3 times")]
+    assert outcome.progress.failed == [('"Q"', "connection failed: Illegal header value b'Bearer ***', 3 times")]
     assert "Bearer ***" in str(caught.value) and KEY not in str(caught.value)
     assert KEY not in journal_path(plan.out).read_text()
 
@@ -369,8 +371,8 @@ def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.005)
 
 
-def test_killed_twice_nothing_is_asked_twice(tmp_path: Path) -> None:
-    """kill -9 in the middle: what was answered stays answered; at most the requests in flight are paid again."""
+def test_a_run_killed_twice_sends_no_answered_question_again(tmp_path: Path) -> None:
+    """kill -9 during a run: answers survive; at most the requests in flight are sent again."""
     workers, questions = 3, [f"问题{n}" for n in range(60)]
 
     def script(asked: ReceivedRequest) -> Act:
@@ -394,7 +396,7 @@ def test_killed_twice_nothing_is_asked_twice(tmp_path: Path) -> None:
         child = start(source, out, stub, "--workers", str(workers))
         said, wrong = child.communicate(timeout=60)
         assert (child.returncode, wrong) == (0, "")
-        assert f"60 of 60 answered, {before} of them from before" in said
+        assert f"60 of 60 answered, {before} of them by earlier runs" in said
     assert answers_of(out) == {text: f"答{text}" for text in questions}
     assert set(stub.answered) == set(questions)
     assert sum(stub.answered.values()) - len(questions) <= 2 * workers
@@ -403,8 +405,8 @@ def test_killed_twice_nothing_is_asked_twice(tmp_path: Path) -> None:
     assert KEY not in journal_path(out).read_text(encoding="utf-8") + said + wrong
 
 
-def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
-    """The first lets what was sent come back; here that is two answers of half a second."""
+def test_an_interrupt_waits_for_requests_in_flight(tmp_path: Path) -> None:
+    """The first signal waits for the requests in flight, here two of half a second."""
     with listening(lambda asked: Act("A", after=0.5)) as stub:
         source, out = lines(tmp_path, *(f"Q{n}" for n in range(30))), tmp_path / "out.jsonl"
         child = start(source, out, stub, "--workers", "2")
@@ -412,13 +414,15 @@ def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None
         child.send_signal(signal.SIGINT)
         said, wrong = child.communicate(timeout=30)
         assert child.returncode == 130
-        assert wrong == "stopping: what was sent comes back first; once more drops it\n"
+        assert wrong == "stopping after the requests in flight; interrupt again to drop them\n"
         kept = len(answers_of(out))
         assert kept == len(stub.asked) == sum(stub.answered.values())
-        assert said.splitlines()[-1] == f"Stopped by SIGINT, {30 - kept} questions left. Run the same command to go on"
+        assert (
+            said.splitlines()[-1] == f"Stopped by SIGINT, {30 - kept} questions left. Run the same command to continue"
+        )
 
 
-def test_a_second_signal_drops_what_was_sent(tmp_path: Path) -> None:
+def test_a_second_signal_drops_requests_in_flight(tmp_path: Path) -> None:
     with listening(lambda asked: Act("A", after=30 if asked.text != "Q0" else 0)) as stub:
         source, out = lines(tmp_path, "Q0", "Q1", "Q2"), tmp_path / "out.jsonl"
         child = start(source, out, stub, "--workers", "2")

@@ -1,6 +1,6 @@
-"""`data ask` against a server that sends too much: nothing is held beyond a limit, nothing large is asked for twice.
+"""`data ask` against a server that sends too much: memory stays bounded, and large responses are not retried.
 
-The one that asks is a process of its own, so that its highest memory can be known.
+The client runs in a process of its own, whose peak memory is measured.
 """
 
 import json
@@ -20,14 +20,14 @@ from typing import ClassVar
 
 import pytest
 
-from data_tools.ask.answer_rows import InvalidAnswer, read_talk
-from data_tools.ask.client import rest_of
+from data_tools.ask.answer_rows import InvalidAnswer, read_conversation
+from data_tools.ask.client import retry_after
 from data_tools.ask.journal import Journal
 from llm.errors import RecordError
 
 MIB = 1 << 20
 HUGE = 256  # MiB that the server sends
-GROWTH = 200  # MiB that one who asks may need for it; measured: 143
+GROWTH = 200  # MiB by which the client may grow; measured: 143
 
 CHILD = """
 import json, sys
@@ -42,11 +42,11 @@ from llm.train.process_memory import resident_peak_gib
 folder, url, *rest = sys.argv[1:]
 def run(name):
     plan = prepare(Path(folder, f"{name}.txt"), Path(folder, f"{name}.jsonl"), AskOptions("m", url, workers=1))
-    return ask(replace(plan, patience=RetryPolicy(retries=1, first=0.01, longest=0.01)))
+    return ask(replace(plan, retry_policy=RetryPolicy(retries=1, first=0.01, longest=0.01)))
 run("small")
 before = resident_peak_gib()
 outcome = run("questions")
-print(json.dumps([round((resident_peak_gib() - before) * 1024), outcome.tally.failed, list(outcome.tally.rows)]))
+print(json.dumps([round((resident_peak_gib() - before) * 1024), outcome.progress.failed, list(outcome.progress.rows)]))
 """
 
 
@@ -82,8 +82,8 @@ HOSTILE: dict[str, tuple[int, dict[str, str], bytes | Iterator[bytes], str, int]
     "gzip error": (400, GZIP, bomb(), "400: Error code: 400", 1),
     "twice gzip": (200, {"content-encoding": "gzip, gzip"}, zlib.compress(bomb(), wbits=31), "more than once", 1),
     "brackets": (200, {}, many(b"[]"), "more than 262,144 brackets", 1),
-    "choices": (200, {}, many(b"1"), "not a chat completion", 2),
-    "deep": (200, {}, b"[" * 100_000, "not a chat completion", 2),
+    "choices": (200, {}, many(b"1"), "not a complete chat completion", 2),
+    "deep": (200, {}, b"[" * 100_000, "not a complete chat completion", 2),
     "long": (200, {}, completion("a" * 1_500_000), "1,500,000 characters, more than 1,048,576", 3),
     "refusal": (200, {}, completion(refusal="never " * 99_999), "the model refused: never", 1),
 }
@@ -131,7 +131,7 @@ def server() -> Iterator[str]:
         running.shutdown()
 
 
-def test_what_a_server_sends_is_bounded(tmp_path: Path, server: str) -> None:
+def test_responses_are_bounded(tmp_path: Path, server: str) -> None:
     (tmp_path / "small.txt").write_text("hello\n")
     (tmp_path / "questions.txt").write_text("\n".join(["first", *HOSTILE, "moved", "last"]))
     command = [sys.executable, "-c", CHILD, str(tmp_path), server]
@@ -161,8 +161,8 @@ def test_a_journal_is_read_line_by_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "said", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "9" * 5000, "Mon, 01 Jan 2024 0:0 +9"]
 )
-def test_a_wait_that_no_calendar_holds(said: str) -> None:
-    assert rest_of({"retry-after": said}) in (0, float("inf"))
+def test_a_retry_after_that_is_no_date(said: str) -> None:
+    assert retry_after({"retry-after": said}) in (0, float("inf"))
 
 
 TALK = '{"conversation":\n[{"question": "Q", "answer": "A"}]}'
@@ -172,21 +172,21 @@ TALK = '{"conversation":\n[{"question": "Q", "answer": "A"}]}'
     "text", [TALK, f"```json\n{TALK}\n```", f" ```\n\n{TALK}\n\n  ```\n", f"```json \n{TALK} \n```"]
 )
 def test_a_conversation_in_a_code_fence(text: str) -> None:
-    assert read_talk(text, 1) == [("Q", "A")]
+    assert read_conversation(text, 1) == [("Q", "A")]
 
 
 @pytest.mark.parametrize(
     "text",
     [f"```json\n{TALK}", f"```python\n{TALK}\n```", f"see: ```\n{TALK}\n```", f"```json {TALK}```", f"{TALK}\n```"],
 )
-def test_a_conversation_in_no_code_fence(text: str) -> None:
-    with pytest.raises(InvalidAnswer, match="not the JSON"):
-        read_talk(text, 1)
+def test_an_incomplete_code_fence(text: str) -> None:
+    with pytest.raises(InvalidAnswer, match="not the requested JSON"):
+        read_conversation(text, 1)
 
 
-def test_a_code_fence_of_line_breaks_takes_no_time() -> None:
-    """A pattern that tried every line break took half a minute."""
+def test_a_code_fence_is_found_in_linear_time() -> None:
+    """A regular expression that backtracked over line breaks took half a minute."""
     begun = time.perf_counter()
-    with pytest.raises(InvalidAnswer, match="not the JSON"):
-        read_talk("```\n" + "\n" * 3000 + "x", 1)
+    with pytest.raises(InvalidAnswer, match="not the requested JSON"):
+        read_conversation("```\n" + "\n" * 3000 + "x", 1)
     assert time.perf_counter() - begun < 1

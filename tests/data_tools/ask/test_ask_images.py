@@ -1,4 +1,4 @@
-"""`data ask` about a folder of pictures: captions and conversations, as LLaVA's rows."""
+"""`data ask` about a folder of images: captions and conversations, as LLaVA records."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_tools.ask.answer_rows import InvalidAnswer, read_talk
+from data_tools.ask.answer_rows import InvalidAnswer, read_conversation
 from data_tools.ask.ask import ask, report
 from data_tools.ask.journal import journal_path
 from data_tools.ask.plan import AskPlan
@@ -28,7 +28,7 @@ RED, BLUE = (200, 20, 20), (20, 20, 200)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two pictures, one of them twice, one broken, one hidden, and what is no picture."""
+    """Two images, a copy, a broken one, a hidden one, and a text file."""
     base = tmp_path / "pictures"
     (base / "图").mkdir(parents=True)
     Image.new("RGB", (300, 150), RED).save(base / "b.png")
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def colour(asked: ReceivedRequest) -> str:
-    """What the picture that came shows."""
+    """The colour of the image that was sent."""
     pixels = np.asarray(seen(asked)).reshape(-1, 3).mean(0)
     return "red" if np.abs(pixels - RED).max() < 4 else "blue" if np.abs(pixels - BLUE).max() < 4 else "?"
 
@@ -64,7 +64,7 @@ def test_captions(folder: Path) -> None:
     assert sorted(seen(one).size for one in stub.asked) == [(40, 60), (100, 50)]
     assert {one.text for one in stub.asked} == {"Describe the image."}
     assert (outcome.exit_code, outcome.sent, plan.repeats) == (3, 2, 1)
-    ((name, reason),) = outcome.tally.failed
+    ((name, reason),) = outcome.progress.failed
     assert name == "broken.jpg" and "a web page, not an image" in reason
     assert rows_of(plan.out) == [
         {
@@ -77,14 +77,14 @@ def test_captions(folder: Path) -> None:
         }
         for name, said in (("b.png", "red"), ("图/a.jpg", "blue"))
     ]
-    assert f"Train on it with images: {folder}" in list(report(plan, outcome))
+    assert f"In a recipe write images: {folder}" in list(report(plan, outcome))
     source = Source(path=str(plan.out), images=str(folder))
     first_row = next(read(source, folder)).messages
     assert first_row == (user(ImageRef(str(folder / "b.png")), "Describe the image."), bot("It is red."))
     assert read_image(first_row[0].parts[0]).size == (300, 150)
 
 
-def test_a_caption_may_answer_another_question_than_was_asked(folder: Path) -> None:
+def test_a_caption_is_stored_with_another_question_than_was_sent(folder: Path) -> None:
     with listening(lambda asked: Act("一张图")) as stub:
         plan = plan_about(folder, stub, instruction="Long rules ...", question="图里有什么？")
         ask(plan)
@@ -141,59 +141,59 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_malformed_conversations_are_asked_for_again(folder: Path, case: str) -> None:
+def test_malformed_conversations_are_retried(folder: Path, case: str) -> None:
     script: Script = first(Act(MALFORMED[case]), lambda asked: Act(said(TALK)))
     with listening(script) as stub:
         outcome = ask(plan_about(folder, stub, turns=2))
-        assert (outcome.tally.retried, len(outcome.tally.rows), len(stub.asked)) == (2, 2, 4)
+        assert (outcome.progress.retried, len(outcome.progress.rows), len(stub.asked)) == (2, 2, 4)
 
 
-def test_after_three_malformed_conversations_it_has_failed(folder: Path) -> None:
+def test_after_three_malformed_conversations_a_question_has_failed(folder: Path) -> None:
     with listening(lambda asked: Act("no" if colour(asked) == "red" else said(TALK))) as stub:
         plan = plan_about(folder, stub, turns=2)
         outcome = ask(plan)
     assert (outcome.exit_code, len(stub.asked)) == (3, 4)
-    reason = dict(outcome.tally.failed)["b.png"]
-    assert reason.startswith("not the JSON that was asked for: Invalid JSON") and reason.endswith(", 3 times")
-    assert outcome.tally.tokens.prompt == 40  # what was paid for nothing counts too
+    reason = dict(outcome.progress.failed)["b.png"]
+    assert reason.startswith("not the requested JSON: Invalid JSON") and reason.endswith(", 3 times")
+    assert outcome.progress.tokens.prompt == 40  # tokens of invalid answers count
     assert {row["question"] for row in rows_of(journal_path(plan.out)) if "failed" in row} == {"b.png", "broken.jpg"}
     assert [row["id"] for row in rows_of(plan.out)] == ["图/a.jpg"]
 
 
-def test_a_mark_in_a_caption_is_no_caption(folder: Path) -> None:
+def test_a_caption_with_a_placeholder_is_invalid(folder: Path) -> None:
     with listening(first(Act("An <image> of a square"), lambda asked: Act("A square"))) as stub:
         outcome = ask(plan_about(folder, stub))
-    assert (outcome.tally.retried, len(outcome.tally.rows)) == (2, 2)
+    assert (outcome.progress.retried, len(outcome.progress.rows)) == (2, 2)
 
 
-def test_another_picture_under_the_same_name_is_asked_about(folder: Path) -> None:
+def test_another_image_under_the_same_name_is_a_new_question(folder: Path) -> None:
     with listening(lambda asked: Act(colour(asked))) as stub:
         assert ask(plan_about(folder, stub)).sent == 2
         Image.new("RGB", (30, 30), BLUE).save(folder / "b.png")
         outcome = ask(plan_about(folder, stub))
-        assert (outcome.before, outcome.sent) == (2, 1)  # copy.png is what b.png was
-        assert ask(plan_about(folder, stub, max_side=50)).sent == 3  # another size is another picture
+        assert (outcome.before, outcome.sent) == (2, 1)  # copy.png equals the old b.png
+        assert ask(plan_about(folder, stub, max_side=50)).sent == 3  # another size is another question
     captions = {row["id"]: row["conversations"][1]["value"] for row in rows_of(folder.parent / "out.jsonl")}
     assert captions == {"b.png": "blue", "copy.png": "red", "图/a.jpg": "blue"}
 
 
-def test_what_is_refused_before_anything_is_sent(folder: Path, tmp_path: Path) -> None:
+def test_refusals_before_anything_is_sent(folder: Path, tmp_path: Path) -> None:
     with listening(lambda asked: Act("x")) as stub:
-        with pytest.raises(DataError, match="b.png: images: 2 <image> marks.*correct the question"):
+        with pytest.raises(DataError, match="b.png: images: 2 <image> marks.*Correct the question"):
             plan_about(folder, stub, instruction="What is in <image>?")
         with pytest.raises(ConfigError, match="needs --instruction"):
             plan_about(folder, stub, instruction=" ")
         with pytest.raises(ConfigError, match=r"--instruction .*missing\.txt"):
             plan_about(folder, stub, instruction=str(tmp_path / "missing.txt"))
         (folder / "图" / "a.jpg").unlink()
-        with pytest.raises(ConfigError, match="no picture in this folder"):
+        with pytest.raises(ConfigError, match="no image in this folder"):
             plan_about(folder / "图", stub)
         (tmp_path / "how.txt").write_text("  Say it.\n")
         assert plan_about(folder, stub, instruction=str(tmp_path / "how.txt")).questions[0].text == "Say it."
         assert not stub.asked
 
 
-def test_one_turn_is_asked_for_in_the_singular() -> None:
-    assert read_talk(said(TALK[:1]), 1) == TALK[:1]
-    with pytest.raises(InvalidAnswer, match="2 questions with answers, not 1"):
-        read_talk(said(TALK), 1)
+def test_the_number_of_turns_is_checked() -> None:
+    assert read_conversation(said(TALK[:1]), 1) == TALK[:1]
+    with pytest.raises(InvalidAnswer, match="2 questions with answers, 1 requested"):
+        read_conversation(said(TALK), 1)

@@ -22,8 +22,8 @@ def test_our_own_server_answers_texts_and_pictures(server: Server, tmp_path: Pat
     (tmp_path / "q.txt").write_text("谁？\n", encoding="utf-8")
     options = AskOptions("text", f"{server.url}/v1", set=(f"stop={json.dumps([stop])}",))
     outcome = ask(prepare(tmp_path / "q.txt", tmp_path / "text.jsonl", options))
-    assert (outcome.exit_code, outcome.tally.retried) == (0, 0)
-    (row,) = outcome.tally.rows.values()
+    assert (outcome.exit_code, outcome.progress.retried) == (0, 0)
+    (row,) = outcome.progress.rows.values()
     assert row == {"messages": [{"role": "user", "content": "谁？"}, {"role": "assistant", "content": whole.strip()}]}
     (tmp_path / "pictures").mkdir()
     for seed in range(3):
@@ -31,9 +31,9 @@ def test_our_own_server_answers_texts_and_pictures(server: Server, tmp_path: Pat
     options = AskOptions("eyes", f"{server.url}/v1", instruction="What is it?", workers=2)
     plan = prepare(tmp_path / "pictures", tmp_path / "eyes.jsonl", options)
     outcome = ask(
-        replace(plan, patience=RetryPolicy(30, 0.05, 0.2))
+        replace(plan, retry_policy=RetryPolicy(30, 0.05, 0.2))
     )  # its queue is short: some may be told to come back
     # It answers about each, always cut off at the limit, which is no answer.
-    cut = "the answer was cut off at the token limit (see --set max_tokens=...), 3 times"
-    assert sorted(outcome.tally.failed) == [(f"{seed}.png", cut) for seed in range(3)]
-    assert outcome.tally.tokens.completion == 3 * 3 * LIMITS.new_tokens
+    cut = "the answer was cut off at the token limit; raise it with --set max_tokens=N, 3 times"
+    assert sorted(outcome.progress.failed) == [(f"{seed}.png", cut) for seed in range(3)]
+    assert outcome.progress.tokens.completion == 3 * 3 * LIMITS.new_tokens
