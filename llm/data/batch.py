@@ -1,4 +1,26 @@
-"""A pack as tensors. Its laws are asserted when it is made: a batch that breaks one does not exist."""
+"""A pack as tensors: several samples one after the other in one sequence, without padding.
+
+Two samples, prompts `p`, answers `a` and `b`, end token `e` (the last one is a target only):
+
+    input_ids       [[ p0  p1  a0  a1 | p2  p3  b0 ]]     T = 7 tokens of n = 2 samples
+    position_ids    [[ 0   1   2   3  | 0   1   2  ]]     restart at each sample
+    cu_seqlens       [ 0                4            7 ]  where samples start, and T
+    label              -   a0  a1  e  | -   b0  e         the next token where it is trained on (encoder: shifted there)
+    target_indices   [     1   2   3        5   6  ]      K = 5 tokens that have a label
+    targets          [     a0  a1  e        b0  e  ]
+
+    attends to         p0  p1  a0  a1   p2  p3  b0
+    p0                 x
+    p1                 x   x
+    a0                 x   x   x
+    a1                 x   x   x   x
+    p2                                  x
+    p3                                  x   x
+    b0                                  x   x   x
+
+A sample with branches (see the drawing in `llm.data.prefix_sharing`) is one entry of `cu_seqlens`; its branches
+continue the positions of what they branch from, and attend to that and to themselves.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,29 +36,29 @@ from llm.encoding.encoder import IGNORED, Sample
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Samples laid end to end: no padding, no mask, and no ignored label unless it is muted.
+    """One pack of n samples with T tokens, K of them with a target. int64 where nothing else is said.
 
-    T rows, n samples, K targets. Positions restart at each sample; a branch's positions continue from its prefix.
+    What the fields must agree on is asserted when a batch is made.
     """
 
     input_ids: Tensor  # [1, T]
     position_ids: Tensor  # [1, T]
     cu_seqlens: Tensor  # [n + 1], int32
-    target_rows: Tensor  # [K]
-    targets: Tensor  # [K]
-    attention: AttentionPlan
-    samples: tuple[int, ...]  # indices into the corpus, to name what failed
+    target_indices: Tensor  # [K], ascending, into T
+    targets: Tensor  # [K], token ids; all IGNORED in a muted batch
+    attention: AttentionPlan  # which tokens attend to which
+    samples: tuple[int, ...]  # [n or more], indices into the corpus, for messages
 
     def __post_init__(self) -> None:
-        rows = self.input_ids.shape[1]
-        assert self.position_ids.shape == (1, rows), "one position a row"
-        assert self.target_rows.shape == self.targets.shape, "one target a target row"
+        tokens = self.input_ids.shape[1]
+        assert self.position_ids.shape == (1, tokens), "one position a token"
+        assert self.target_indices.shape == self.targets.shape, "one index a target"
         assert len(self.targets) > 0, "a pack without a target has no gradient"
-        assert len(self.attention.within) == rows, "every row attends once"
+        assert len(self.attention.within) == tokens, "every token attends once"
 
     @property
     def tokens(self) -> int:
-        """Rows of the pack, all of them real."""
+        """T."""
         return self.input_ids.shape[1]
 
     def describe(self) -> str:
@@ -44,69 +66,69 @@ class PackedBatch:
         return f"{self.tokens:,} tokens ({len(self.samples)} samples)"
 
     def muted(self) -> "PackedBatch":
-        """The same rows with nothing to learn: the loss and every gradient are 0, and all are there."""
+        """The same pack with all targets IGNORED: the same computation, but loss and gradients are 0."""
         return replace(self, targets=torch.full_like(self.targets, IGNORED))
 
     def to(self, device: torch.device) -> "PackedBatch":
-        """The same batch on another device."""
+        """The same batch on another device; ids, positions and targets are copied without waiting."""
         return replace(
             self,
             input_ids=self.input_ids.to(device, non_blocking=True),
             position_ids=self.position_ids.to(device, non_blocking=True),
             cu_seqlens=self.cu_seqlens.to(device, non_blocking=True),
-            target_rows=self.target_rows.to(device, non_blocking=True),
+            target_indices=self.target_indices.to(device, non_blocking=True),
             targets=self.targets.to(device, non_blocking=True),
             attention=self.attention.to(device),
         )
 
 
 def collate(samples: list[Sample], indices: tuple[int, ...] = ()) -> PackedBatch:
-    """Lay samples end to end."""
-    lengths = np.array([len(sample.ids) for sample in samples])
-    starts = np.concatenate([[0], np.cumsum(lengths)])
+    """The samples as one pack, in their order; `indices` are theirs in the corpus."""
+    starts = np.concatenate([[0], np.cumsum([len(sample.ids) for sample in samples])])
     labels = np.concatenate([sample.labels for sample in samples])
-    target_rows = np.flatnonzero(labels != IGNORED)
+    target_indices = np.flatnonzero(labels != IGNORED)
     spans = [span for start, sample in zip(starts.tolist(), samples, strict=False) for span in spans_of(sample, start)]
     return PackedBatch(
-        input_ids=_row(np.concatenate([sample.ids for sample in samples])),
-        position_ids=_row(np.concatenate([positions_of(sample) for sample in samples])),
+        input_ids=_one_row(np.concatenate([sample.ids for sample in samples])),
+        position_ids=_one_row(np.concatenate([positions_of(sample) for sample in samples])),
         cu_seqlens=torch.from_numpy(starts.astype(np.int32)),
-        target_rows=torch.from_numpy(target_rows),
-        targets=torch.from_numpy(labels[target_rows].astype(np.int64)),
+        target_indices=torch.from_numpy(target_indices),
+        targets=torch.from_numpy(labels[target_indices].astype(np.int64)),
         attention=plan_attention(spans, int(starts[-1])),
         samples=indices,
     )
 
 
 def positions_of(sample: Sample) -> NDArray[np.int64]:
-    """0, 1, 2, ... and, in each branch, on from the end of what it continues."""
+    """Positions of a sample's tokens: from 0, and in each branch from the end of the node that it continues."""
     positions = np.arange(len(sample.ids))
-    behind: list[int] = []  # the position after each run's last
-    for begin, end, parent in _runs(sample):
-        first = behind[parent] if behind else 0
-        positions[begin:end] += first - begin
-        behind.append(first + end - begin)
+    next_positions: list[int] = []  # after each node's last token
+    for start, end, parent in _nodes(sample):
+        first = next_positions[parent] if next_positions else 0
+        positions[start:end] += first - start
+        next_positions.append(first + end - start)
     return positions
 
 
-def spans_of(sample: Sample, start: int) -> list[Span]:
-    """What attends to what in one sample that begins at row `start` of the pack."""
+def spans_of(sample: Sample, offset: int) -> list[Span]:
+    """The spans of a sample whose first token is token `offset` of the pack: its nodes with their ancestors."""
     spans: list[Span] = []
-    seen: list[tuple[tuple[int, int], ...]] = []  # by whatever continues a run
-    for begin, end, parent in _runs(sample):
-        before = seen[parent] if seen else ()
-        own = (start + begin, end - begin)
-        seen.append((*before, own) if end > begin else before)
-        spans += [Span(*own, before)] if end > begin else []
+    paths: list[tuple[tuple[int, int], ...]] = []  # each node's ancestors and itself: (start, length)
+    for start, end, parent in _nodes(sample):
+        ancestors = paths[parent] if paths else ()
+        node = (offset + start, end - start)
+        paths.append((*ancestors, node) if end > start else ancestors)
+        spans += [Span(*node, ancestors)] if end > start else []
     return spans
 
 
-def _runs(sample: Sample) -> Iterator[tuple[int, int, int]]:
-    """First row, end and parent of what all branches continue (its own parent is no matter), and of each branch."""
+def _nodes(sample: Sample) -> Iterator[tuple[int, int, int]]:
+    """Start, end and parent of each node: the prefix, which has no parent (0 is given), and each branch."""
     starts = (0, *sample.branches)
     parents = sample.parents or (0,) * len(sample.branches)
     yield from zip(starts, (*starts[1:], len(sample.ids)), (0, *parents), strict=True)
 
 
-def _row(values: NDArray[np.signedinteger]) -> Tensor:
+def _one_row(values: NDArray[np.signedinteger]) -> Tensor:
+    """[T] -> [1, T], int64."""
     return torch.from_numpy(values.astype(np.int64))[None]

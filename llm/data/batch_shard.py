@@ -1,4 +1,4 @@
-"""A process's rows of a pack that several processes share."""
+"""The tokens of a pack that one of several processes computes (`parallel.sequence`)."""
 
 from dataclasses import dataclass, replace
 
@@ -13,50 +13,53 @@ from llm.encoding.encoder import IGNORED
 
 @dataclass(frozen=True, slots=True)
 class BatchShard:
-    """R rows of a pack, padded with rows that nobody sees. K of the pack's targets; here there may be none."""
+    """R consecutive tokens of a pack and the K of its targets that are among them, which may be none.
+
+    The last shard is padded to R with tokens that no other token attends to.
+    """
 
     input_ids: Tensor  # [1, R]
     position_ids: Tensor  # [1, R]
-    target_rows: Tensor  # [K]
+    target_indices: Tensor  # [K], into R
     targets: Tensor  # [K]
     attention: Exchange
-    samples: tuple[int, ...]
+    samples: tuple[int, ...]  # of the complete pack
 
     @property
     def tokens(self) -> int:
-        """Rows of the whole pack."""
+        """Tokens of the complete pack."""
         return self.attention.total
 
     def describe(self) -> str:
-        """The size of the pack, for messages."""
+        """The size of the complete pack, for messages."""
         return f"{self.tokens:,} tokens ({len(self.samples)} samples)"
 
     def muted(self) -> "BatchShard":
-        """The same rows with nothing to learn."""
+        """The same shard with all targets IGNORED."""
         return replace(self, targets=torch.full_like(self.targets, IGNORED))
 
     def to(self, device: torch.device) -> "BatchShard":
-        """The same rows on another device."""
+        """The same shard on another device."""
         return replace(
             self,
             input_ids=self.input_ids.to(device, non_blocking=True),
             position_ids=self.position_ids.to(device, non_blocking=True),
-            target_rows=self.target_rows.to(device, non_blocking=True),
+            target_indices=self.target_indices.to(device, non_blocking=True),
             targets=self.targets.to(device, non_blocking=True),
             attention=self.attention.to(device),
         )
 
 
 def shard_batch(batch: PackedBatch, ranks: int, rank: int) -> BatchShard:
-    """The rows of process `rank` of `ranks`."""
-    rows = -(-batch.tokens // ranks)
-    first, missing = rank * rows, ranks * rows - batch.tokens
-    mine = (batch.target_rows >= first) & (batch.target_rows < first + rows)
+    """The shard of process `rank` of `ranks`: ceil(T / ranks) tokens."""
+    size = -(-batch.tokens // ranks)
+    start, missing = rank * size, ranks * size - batch.tokens
+    own = (batch.target_indices >= start) & (batch.target_indices < start + size)
     return BatchShard(
-        input_ids=pad(batch.input_ids, (0, missing))[:, first : first + rows],
-        position_ids=pad(batch.position_ids, (0, missing))[:, first : first + rows],
-        target_rows=batch.target_rows[mine] - first,
-        targets=batch.targets[mine],
-        attention=Exchange(batch.attention, ranks, rows, batch.tokens),
+        input_ids=pad(batch.input_ids, (0, missing))[:, start : start + size],
+        position_ids=pad(batch.position_ids, (0, missing))[:, start : start + size],
+        target_indices=batch.target_indices[own] - start,
+        targets=batch.targets[own],
+        attention=Exchange(batch.attention, ranks, size, batch.tokens),
         samples=batch.samples,
     )

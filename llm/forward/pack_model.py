@@ -33,10 +33,10 @@ class PackModel(nn.Module):
     def hidden_at_targets(self, body: PreTrainedModel, embeds: Tensor, text: PackedBatch | BatchShard) -> Tensor:
         """[T, H] embeddings -> [K, H]: the decoder's normed output at the target positions."""
         if self.lean and not why_not(body):
-            return decode(body, embeds, text.position_ids, text.attention, text.target_rows, self.backend)
+            return decode(body, embeds, text.position_ids, text.attention, text.target_indices, self.backend)
         untyped: Any = body
         hidden: Tensor = untyped(inputs_embeds=embeds[None], **self.attention_inputs(text)).last_hidden_state[0]
-        return hidden.index_select(0, text.target_rows)
+        return hidden.index_select(0, text.target_indices)
 
     def attention_inputs(self, text: PackedBatch | BatchShard) -> dict[str, Any]:
         """The keyword arguments of transformers' models that packed attention needs."""

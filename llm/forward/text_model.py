@@ -35,7 +35,7 @@ class TextModel(PackModel):
             plain: Tensor = untyped.lm_head(self._hidden(batch))
             return plain
         inputs = self.attention_inputs(batch)
-        output = untyped(input_ids=batch.input_ids, logits_to_keep=batch.target_rows, **inputs)
+        output = untyped(input_ids=batch.input_ids, logits_to_keep=batch.target_indices, **inputs)
         logits: Tensor = output.logits[0]
         return logits
 

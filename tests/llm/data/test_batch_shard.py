@@ -1,4 +1,4 @@
-"""A pack that several processes share: which rows each holds, and which heads it is given in exchange."""
+"""A pack on several processes: the tokens of each, and the heads that it exchanges them for."""
 
 from typing import Any
 
@@ -20,29 +20,29 @@ def sample(*labels: int) -> Sample:
     return Sample(ids, np.array(labels, np.int32))
 
 
-def held(shard: BatchShard) -> tuple[Any, ...]:
+def fields_of(shard: BatchShard) -> tuple[Any, ...]:
     return (
         shard.input_ids.tolist(),
         shard.position_ids.tolist(),
-        shard.target_rows.tolist(),
+        shard.target_indices.tolist(),
         shard.targets.tolist(),
         shard.samples,
     )
 
 
-def test_rows_of_each_process_by_hand() -> None:
-    """Five rows for two processes are three each, of which the last is padding."""
+def test_shards_by_hand() -> None:
+    """Five tokens for two processes are three each, the last of them padding."""
     batch = collate([sample(IGNORED, 12), sample(11, IGNORED, 13)], (4, 7))
-    assert held(shard_batch(batch, 2, 0)) == ([[10, 11, 10]], [[0, 1, 0]], [1, 2], [12, 11], (4, 7))
-    assert held(shard_batch(batch, 2, 1)) == ([[11, 12, 0]], [[1, 2, 0]], [1], [13], (4, 7))
+    assert fields_of(shard_batch(batch, 2, 0)) == ([[10, 11, 10]], [[0, 1, 0]], [1, 2], [12, 11], (4, 7))
+    assert fields_of(shard_batch(batch, 2, 1)) == ([[11, 12, 0]], [[1, 2, 0]], [1], [13], (4, 7))
     last = shard_batch(batch, 2, 1)
     assert last.tokens == 5 and last.attention == Exchange(batch.attention, 2, 3, 5)
-    assert last.muted().targets.tolist() == [IGNORED] and last.muted().target_rows.tolist() == [1]
-    assert held(last.to(torch.device("cpu"))) == held(last)
+    assert last.muted().targets.tolist() == [IGNORED] and last.muted().target_indices.tolist() == [1]
+    assert fields_of(last.to(torch.device("cpu"))) == fields_of(last)
     assert last.to(torch.device("meta")).input_ids.is_meta and last.to(torch.device("meta")).targets.is_meta
 
 
-def test_a_process_may_hold_no_target() -> None:
+def test_a_shard_may_have_no_target() -> None:
     batch = collate([sample(11, IGNORED, IGNORED, IGNORED)])
     assert [shard_batch(batch, 4, rank).targets.tolist() for rank in range(4)] == [[11], [], [], []]
 

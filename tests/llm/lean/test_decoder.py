@@ -463,7 +463,7 @@ def test_what_cannot_run_here_says_why_and_runs_as_before() -> None:
     with torch.no_grad():
         found = float(TextModel(llm, lean=True)(batch))
         with plain_attention(llm):
-            rows = llm(input_ids=batch.input_ids).logits[0, batch.target_rows]
+            rows = llm(input_ids=batch.input_ids).logits[0, batch.target_indices]
     assert found == pytest.approx(float(cross_entropy(rows, batch.targets, reduction="sum")), rel=1e-5)
     model, _ = model_of("llama", "lora")
     whole: Any = model.llm
