@@ -1,4 +1,4 @@
-"""Every set of weights that can answer: found on disk, named, opened when first asked."""
+"""The model library: runs and exported models on disk, named, and loaded when first used."""
 
 import threading
 from collections import OrderedDict
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from demo.visible_paths import hide_folders
 from llm.chat.chat_model import ChatModel
 from llm.config.rebased_paths import CWD
 from llm.config.schema import RunConfig
@@ -17,56 +18,61 @@ from vlm.config import VlmRunConfig
 from vlm.model.open_chat_model import open_chat_model
 from vlm.model.run_recipe import read_run_config
 
-OPEN = 2  # models in memory: a comparison needs two
-DEPTH = 3  # folders under the root in which a run may lie
+MAX_OPEN = 2  # models in memory: a comparison needs two
+MAX_DEPTH = 3  # levels of folders below the root in which runs are searched
 
 
 @dataclass(frozen=True, slots=True)
 class ModelWeights:
-    """One set of weights on disk: a checkpoint of a run, or a Hugging Face folder (no checkpoint)."""
+    """The weights of one model: a checkpoint of a run, or a Hugging Face folder (`checkpoint` is empty)."""
 
     path: Path
     checkpoint: str = ""
     adapters: bool = True
-    home: Path = CWD  # where relative paths of the run's recipe begin
+    home: Path = CWD  # the folder that relative paths of the run's recipe start from
 
     @property
     def source(self) -> "ModelWeights":
-        """What is loaded for it: with and without adapters are one model."""
+        """The weights to load: one model answers with and without its adapters."""
         return replace(self, adapters=True)
 
     def stamp(self) -> str:
-        """What changes when other weights are written to the same place: their digest, or a folder's time."""
+        """Identifies the contents: the digest of a checkpoint, or the modification time of a folder."""
         if self.checkpoint:
             return f"sha256 {weights_digest(find_checkpoint(self.path, self.checkpoint))[:12]}"
         written = datetime.fromtimestamp((self.path / "config.json").stat().st_mtime)
         return f"written {written:%Y-%m-%d %H:%M:%S}"
 
     def describe(self) -> str:
-        """Which weights exactly: folder, checkpoint, stamp, and whether adapters are left out."""
-        parts = [shown(self.path, self.home), self.checkpoint, self.stamp(), "" if self.adapters else "adapters off"]
+        """Folder, checkpoint, stamp, and whether the adapters are off."""
+        parts = [
+            display_path(self.path, self.home),
+            self.checkpoint,
+            self.stamp(),
+            "" if self.adapters else "adapters off",
+        ]
         return " · ".join(part for part in parts if part)
 
     def open(self) -> ChatModel:
-        """The chat_model of these weights, with the adapters they have."""
+        """Load the model, with its adapters if it has any."""
         return open_chat_model(self.path, self.checkpoint or "latest", home=self.home)
 
 
 class ModelLibrary(Mapping[str, ChatModel]):
-    """Speakers by the name of their weights. The two asked last stay in memory."""
+    """Models by name. The MAX_OPEN most recently used stay in memory. Thread-safe."""
 
     def __init__(self, root: Path, named: Sequence[str] = (), home: Path = CWD) -> None:
-        """`named` folders come first; the others are those found under `root`. Relative paths begin at `home`."""
+        """List the folders in `named`, then the models found under `root`. Relative paths start from `home`."""
         self.root, self.home, self._named = home / root, home, named
         self._open: OrderedDict[tuple[ModelWeights, str], ChatModel] = OrderedDict()
-        self._opened = threading.Lock()  # held for a moment, so that an open model answers while another is loaded
+        self._opened = threading.Lock()  # held briefly: an open model answers while another is loaded
         self._loading = threading.Lock()
         self.weights: dict[str, ModelWeights] = {}
         self.skipped: dict[str, str] = {}
         self.refresh()
 
     def refresh(self) -> list[str]:
-        """Look at the disk again; returns the names that are there now. `skipped` says which folders are not."""
+        """Search the disk again; returns the names of all models. `skipped` has the unreadable folders with reasons."""
         self.weights, self.skipped = find_weights(self.root, self._named, self.home)
         return list(self.weights)
 
@@ -75,22 +81,25 @@ class ModelLibrary(Mapping[str, ChatModel]):
         try:
             key = (weights.source, weights.stamp())
         except OSError as error:
-            raise RunError(f"{name} is there no longer ({error}). Reload the page") from error
-        chat_model = self._known(key)
+            raise RunError(f"{name} no longer exists ({error}). Reload the page") from error
+        chat_model = self._cached(key)
         if chat_model is None:
             with self._loading:
-                chat_model = self._known(key) or self._load(key)
+                chat_model = self._cached(key) or self._load(key)
         return chat_model if weights.adapters else chat_model.without_adapters()
 
     def open(self, name: str | None) -> ChatModel:
-        """The chat_model of that name; RunError when it is not there, or no longer."""
+        """The model of that name. Raises RunError when there is none, or when its folder has been deleted."""
         if name is None or name not in self.weights:
-            raise RunError(
-                f"{name or 'no model'}: not found under {shown(self.root, self.home)}. Train one, then reload the page"
-            )
+            root = display_path(self.root, self.home)
+            raise RunError(f"{name or 'no model'}: not found under {root}. Train one, then reload the page")
         return self[name]
 
-    def _known(self, key: tuple[ModelWeights, str]) -> ChatModel | None:
+    def visible(self, text: str) -> str:
+        """A message for visitors: without the folders above the library's own."""
+        return hide_folders(text, self.home, self.root)
+
+    def _cached(self, key: tuple[ModelWeights, str]) -> ChatModel | None:
         with self._opened:
             chat_model = self._open.get(key)
             if chat_model is not None:
@@ -99,8 +108,8 @@ class ModelLibrary(Mapping[str, ChatModel]):
 
     def _load(self, key: tuple[ModelWeights, str]) -> ChatModel:
         with self._opened:
-            while len(self._open) >= OPEN:
-                self._open.popitem(last=False)  # before the next is loaded: both may not fit
+            while len(self._open) >= MAX_OPEN:
+                self._open.popitem(last=False)  # before the next one is loaded: memory may not hold both
         chat_model = key[0].open()
         with self._opened:
             self._open[key] = chat_model
@@ -115,55 +124,54 @@ class ModelLibrary(Mapping[str, ChatModel]):
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A folder that can be read: a run with its recipe, or a model folder without one."""
+    """A readable folder: a run with its recipe, or an exported model (`config` is None)."""
 
     path: Path
     config: RunConfig | None
-    written: float  # when, in seconds since 1970
+    written: float  # modification time in seconds since the epoch
 
     @property
     def sort_key(self) -> tuple[bool, bool, float]:
-        """Runs with eyes first, most come to show a picture; then text runs, then exports; of each the newest first."""
-        is_model, blind = self.config is None, self.config is not None and not isinstance(self.config, VlmRunConfig)
-        return is_model, blind, -self.written
+        """Vision runs, then text runs, then exports; within each the newest first."""
+        is_text = self.config is not None and not isinstance(self.config, VlmRunConfig)
+        return self.config is None, is_text, -self.written
 
 
 def find_weights(root: Path, named: Iterable[str], home: Path = CWD) -> tuple[dict[str, ModelWeights], dict[str, str]]:
-    """Names and weights: named folders first, then runs with their checkpoints, newest first, exports, and bases;
-    and the names of folders that are skipped, with the reason.
+    """All models by name, and the folders that cannot be read with the reasons.
 
-    Raises ConfigError for a named folder that holds no weights.
+    Named folders come first, then runs with their checkpoints, exports, and the base LLMs of the runs.
+    Raises ConfigError for a named folder without weights.
     """
     weights: dict[str, ModelWeights] = {}
     runs: list[ModelFolder] = []
     for name in named:
-        folder = home / name
-        if not is_model(folder) and not list_checkpoints(folder):
+        path = home / name
+        if not is_model(path) and not list_checkpoints(path):
             raise ConfigError(f"{name}: neither a run with a checkpoint nor a model folder with config.json")
-        runs.append(_read(folder, home))
+        runs.append(_read(path, home))
         weights |= _weights_of(runs[-1], name, home)
-    found, skipped = sorted_out(folders(root), home)
-    for one in sorted(found, key=lambda one: one.sort_key):
-        weights |= _weights_of(one, one.path.relative_to(root).as_posix(), home)
-    return weights | _bases([*runs, *found], home), {
-        folder.relative_to(root).as_posix(): reason for folder, reason in skipped.items()
-    }
+    found, skipped = read_folders(folders(root), home)
+    for folder in sorted(found, key=lambda folder: folder.sort_key):
+        weights |= _weights_of(folder, folder.path.relative_to(root).as_posix(), home)
+    reasons = {path.relative_to(root).as_posix(): hide_folders(text, home, root) for path, text in skipped.items()}
+    return weights | _bases([*runs, *found], home), reasons
 
 
-def sorted_out(inside: Iterable[Path], home: Path) -> tuple[list[ModelFolder], dict[Path, str]]:
-    """Folders that can be read, and those that cannot, with the reason: one of them must not hide the others.
+def read_folders(paths: Iterable[Path], home: Path) -> tuple[list[ModelFolder], dict[Path, str]]:
+    """The readable folders, and the unreadable ones with the reasons.
 
-    An evaluation or a pipeline, which has no weights, is in neither.
+    Evaluations and pipelines, which have no weights, are in neither.
     """
     found: list[ModelFolder] = []
     skipped: dict[Path, str] = {}
-    for folder in inside:
+    for path in paths:
         try:
-            found.append(_read(folder, home))
+            found.append(_read(path, home))
         except RunError:
             continue
         except (EyegraftError, OSError) as error:
-            skipped[folder] = str(error).replace(f"{home}/", "")
+            skipped[path] = str(error)
     return found, skipped
 
 
@@ -173,35 +181,35 @@ def _read(folder: Path, home: Path) -> ModelFolder:
 
 
 def _bases(runs: Iterable[ModelFolder], home: Path) -> dict[str, ModelWeights]:
-    """The LLM folders below the runs that have checkpoints."""
+    """The base LLMs of runs with checkpoints, where they are folders on this machine."""
     named = [Path(run.config.model.llm) for run in runs if run.config and list_checkpoints(run.path)]
-    return {f"{shown(base, home)} (base)": ModelWeights(base, home=home) for base in named if exists(base)}
+    return {f"{display_path(base, home)} (base)": ModelWeights(base, home=home) for base in named if exists(base)}
 
 
-def shown(path: Path, home: Path) -> str:
-    """The path relative to `home` where it lies inside: visitors need not see the folders above."""
+def display_path(path: Path, home: Path) -> str:
+    """The path, relative to `home` if it is inside."""
     return str(path.relative_to(home)) if home != CWD and path.is_relative_to(home) else str(path)
 
 
 def folders(root: Path) -> list[Path]:
-    """Runs and exported models under `root`."""
-    patterns = ["/".join(["*"] * depth) for depth in range(1, DEPTH + 1)]
+    """The folders of runs and exported models under `root`."""
+    patterns = ["/".join(["*"] * depth) for depth in range(1, MAX_DEPTH + 1)]
     inside = [folder for pattern in patterns for folder in root.glob(pattern) if folder.is_dir()]
     return [folder for folder in inside if not folder.name.startswith(".") and (is_run(folder) or is_model(folder))]
 
 
 def is_run(folder: Path) -> bool:
-    """A folder that training wrote, with checkpoints or not yet."""
+    """Whether training wrote the folder; it may have no checkpoint yet."""
     return (folder / "config.yaml").is_file()
 
 
 def is_model(folder: Path) -> bool:
-    """A Hugging Face model folder."""
+    """Whether it is a Hugging Face model folder."""
     return (folder / "config.json").is_file()
 
 
 def _weights_of(found: ModelFolder, name: str, home: Path) -> dict[str, ModelWeights]:
-    """A model folder by its name; of a run every checkpoint, the newest by the run's own name."""
+    """The weights in a folder by name. A run has one entry per checkpoint; the newest has the run's own name."""
     if found.config is None:
         return {name: ModelWeights(found.path, home=home)}
     steps = [step.name for step in reversed(list_checkpoints(found.path))]

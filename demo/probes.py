@@ -1,4 +1,4 @@
-"""A list of questions that shows what training changed: asked of two models, judged alike, written as a table."""
+"""Probe questions that show what training changed: asked of two models, scored alike, exported as a table."""
 
 import csv
 import io
@@ -16,65 +16,65 @@ from llm.chat.sampling import Sampling
 from llm.formats.conversation import Conversation, ImageRef, Message, MessagePart
 
 Kind = Literal["identity", "leading", "general", "image"]
-ImageVariant = Literal["", "right", "blank", "other"]
-LISTED = Path(__file__).with_name("probes.json")
-HEADERS = ("kind", "question", "picture", "expected", "left", "left hit", "right", "right hit")
+ImageVariant = Literal["", "right", "blank", "other"]  # which image an image question is asked with
+TEXT_QUESTIONS = Path(__file__).with_name("probes.json")
+HEADERS = ("kind", "question", "image", "expected", "left", "left hit", "right", "right hit")
 HIT = {True: "yes", False: "no", None: ""}
-PICTURES = 3  # image questions, each asked with three pictures
+IMAGE_QUESTIONS = 3  # each asked with its own image, a blank one and another one
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """One question. A hit is an answer that holds one of `expect`; without any the answer is not judged."""
+class ProbeQuestion:
+    """One question. An answer that contains one of `expect` is a hit; without `expect` it is not scored."""
 
     kind: Kind
     question: str
     expect: tuple[str, ...] = ()
-    picture: ImageVariant = ""
+    variant: ImageVariant = ""
     image: ImageRef | None = None
 
     @property
     def message(self) -> Message:
-        """What is asked."""
+        """The question as a message, with its image if it has one."""
         parts: tuple[MessagePart, ...] = (self.question,) if self.image is None else (self.image, self.question)
         return Message("user", parts)
 
     def hit(self, answer: str) -> bool | None:
-        """Whether the answer holds what was expected; None when nothing was, or when there is no answer."""
+        """Whether the answer contains an expected word; None without expectation or answer."""
         if not self.expect or not answer:
             return None
-        return any(_says(answer.casefold(), word.casefold()) for word in self.expect)
+        return any(_contains_word(answer.casefold(), word.casefold()) for word in self.expect)
 
 
-def _says(answer: str, word: str) -> bool:
-    """Whether the word stands in the answer, not only as a part of another: `no` is not in `know`."""
+def _contains_word(answer: str, word: str) -> bool:
+    """Whether the answer contains the word, not only as part of another one: `no` is not in `know`."""
     return re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", answer) is not None
 
 
-def text_probes(name: str) -> list[Probe]:
-    """The listed questions; those about the assistant itself are hit by its name."""
-    rows = json.loads(LISTED.read_text(encoding="utf-8"))
+def text_probes(name: str) -> list[ProbeQuestion]:
+    """The questions of probes.json. Those about the assistant expect `name`, if it is given."""
+    entries = json.loads(TEXT_QUESTIONS.read_text(encoding="utf-8"))
     own = (name.strip(),) if name.strip() else ()
-    return [Probe(row["kind"], row["question"], tuple(row.get("expect", own))) for row in rows]
+    return [ProbeQuestion(entry["kind"], entry["question"], tuple(entry.get("expect", own))) for entry in entries]
 
 
-def image_probes(records: Sequence[Conversation]) -> list[Probe]:
-    """The first question of the first records, with its picture, a blank one, and the next record's."""
-    seen = [record for record in records if len(record.images) == 1][:PICTURES]
+def image_probes(records: Sequence[Conversation]) -> list[ProbeQuestion]:
+    """The first question of the first records with one image, asked with that image, a blank one and another one."""
+    chosen = [record for record in records if len(record.images) == 1][:IMAGE_QUESTIONS]
     probes = []
-    for index, record in enumerate(seen):
-        asked = next(number for number, message in enumerate(record.messages) if message.role == "user")
-        question, answer = record.messages[asked].text.strip(), record.messages[asked + 1].text.strip()
-        others = [other.images[0] for other in seen if other.images != record.images]
-        shown: dict[ImageVariant, ImageRef] = {"right": record.images[0], "blank": blank()}
+    for index, record in enumerate(chosen):
+        first = next(number for number, message in enumerate(record.messages) if message.role == "user")
+        question, answer = record.messages[first].text.strip(), record.messages[first + 1].text.strip()
+        others = [other.images[0] for other in chosen if other.images != record.images]
+        images: dict[ImageVariant, ImageRef] = {"right": record.images[0], "blank": blank()}
         if others:
-            shown["other"] = others[index % len(others)]
-        probes += [Probe("image", question, (answer,), picture, image) for picture, image in shown.items()]
+            images["other"] = others[index % len(others)]
+        probes += [ProbeQuestion("image", question, (answer,), variant, image) for variant, image in images.items()]
     return probes
 
 
 def blank() -> ImageRef:
-    """A white picture."""
+    """A white image."""
     stream = io.BytesIO()
     Image.new("RGB", (64, 64), "white").save(stream, "PNG")
     return ImageRef(data=stream.getvalue())
@@ -82,65 +82,67 @@ def blank() -> ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """A probe and both answers."""
+    """A question and both answers."""
 
-    probe: Probe
+    probe: ProbeQuestion
     left: str
     right: str
 
-    def row(self) -> list[str]:
+    def cells(self) -> list[str]:
         """In the order of HEADERS."""
         probe = self.probe
-        judged = [self.left, HIT[probe.hit(self.left)], self.right, HIT[probe.hit(self.right)]]
-        return [probe.kind, probe.question, probe.picture, " / ".join(probe.expect), *judged]
+        scored = [self.left, HIT[probe.hit(self.left)], self.right, HIT[probe.hit(self.right)]]
+        return [probe.kind, probe.question, probe.variant, " / ".join(probe.expect), *scored]
 
 
-def ask(left: ChatModel, right: ChatModel, probes: Sequence[Probe], sampling: Sampling) -> Iterator[ProbeResult]:
-    """One probe after the other, each to both; a model without eyes answers those about pictures with nothing."""
+def ask(
+    left: ChatModel, right: ChatModel, probes: Sequence[ProbeQuestion], sampling: Sampling
+) -> Iterator[ProbeResult]:
+    """Ask both models each question. The answer of a text model to an image question is empty."""
     for probe in probes:
         yield ProbeResult(probe, *(_answer(chat_model, probe, sampling) for chat_model in (left, right)))
 
 
-def _answer(chat_model: ChatModel, probe: Probe, sampling: Sampling) -> str:
+def _answer(chat_model: ChatModel, probe: ProbeQuestion, sampling: Sampling) -> str:
     if probe.image is not None and not chat_model.sees_images:
         return ""
     return chat_model.answer((probe.message,), sampling).strip()
 
 
-def summary(asked: Sequence[ProbeResult]) -> list[list[str]]:
-    """Hits by kind and picture: kind, picture, left, right."""
-    groups = dict.fromkeys((one.probe.kind, one.probe.picture) for one in asked)
-    return [[*group, *(_hits(asked, group, side) for side in ("left", "right"))] for group in groups]
+def summary(results: Sequence[ProbeResult]) -> list[list[str]]:
+    """Hits by kind and image variant: [kind, variant, left hits, right hits]."""
+    groups = dict.fromkeys((result.probe.kind, result.probe.variant) for result in results)
+    return [[*group, *(_hits(results, group, side) for side in ("left", "right"))] for group in groups]
 
 
-def _hits(asked: Sequence[ProbeResult], group: tuple[str, str], side: Literal["left", "right"]) -> str:
+def _hits(results: Sequence[ProbeResult], group: tuple[str, str], side: Literal["left", "right"]) -> str:
     judged = [
-        one.probe.hit(one.left if side == "left" else one.right)
-        for one in asked
-        if (one.probe.kind, one.probe.picture) == group
+        result.probe.hit(result.left if side == "left" else result.right)
+        for result in results
+        if (result.probe.kind, result.probe.variant) == group
     ]
     known = [hit for hit in judged if hit is not None]
     return f"{sum(known)} / {len(known)}" if known else ""
 
 
-def as_csv(asked: Sequence[ProbeResult], left: str, right: str) -> str:
-    """The table for a spreadsheet. A cell that one would run as a formula begins with an apostrophe."""
+def as_csv(results: Sequence[ProbeResult], left: str, right: str) -> str:
+    """The table as CSV. Cells that a spreadsheet would evaluate as formulas are prefixed with an apostrophe."""
     stream = io.StringIO()
     writer = csv.writer(stream)
     writer.writerow([*HEADERS[:4], _inert(left), "hit", _inert(right), "hit"])
-    writer.writerows([_inert(cell) for cell in one.row()] for one in asked)
+    writer.writerows([_inert(cell) for cell in result.cells()] for result in results)
     return stream.getvalue()
 
 
-def as_markdown(asked: Sequence[ProbeResult], left: str, right: str) -> str:
-    """The table for a report, with the weights that answered and the hits by kind."""
+def as_markdown(results: Sequence[ProbeResult], left: str, right: str) -> str:
+    """The table as Markdown, with the weights that answered and the hits by kind."""
     heads = f"Left: `{left}`  \nRight: `{right}`\n"
     return "\n".join(
         [
             heads,
-            _table(("kind", "picture", "left", "right"), summary(asked)),
+            _table(("kind", "image", "left", "right"), summary(results)),
             "",
-            _table(HEADERS, [one.row() for one in asked]),
+            _table(HEADERS, [result.cells() for result in results]),
         ]
     )
 
@@ -151,7 +153,7 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that cannot end a cell or begin a tag."""
+    """Text escaped for a Markdown table."""
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 

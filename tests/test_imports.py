@@ -42,6 +42,7 @@ ORDER = (
     ("data_tools.quickstart", "data_tools.check", "data_tools.ask"),
     ("data_tools.convert", "data_tools.edit", "data_tools.inspect"),
     ("data_tools.generate",),
+    ("demo.visible_paths",),
     ("demo.model_library", "demo.probes"),
     ("demo.server",),
     ("demo.pages.parts",),

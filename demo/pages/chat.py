@@ -1,4 +1,4 @@
-"""The chat: pictures and questions in, a streamed answer out."""
+"""The Chat page: questions and images in, a streamed answer out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,29 +7,29 @@ from typing import Any
 import gradio as gr
 
 from demo.model_library import ModelLibrary
-from demo.pages.i18n import say
+from demo.pages.i18n import label
 from demo.pages.parts.browser_state import restore
-from demo.pages.parts.chat_messages import ChatTurn, QuestionInput, conversation, told
-from demo.server.generation_queue import LOCAL_CLIENT, Client, GenerationQueue
-from demo.server.input_checks import refused
-from demo.server.limits import DEFAULT, Limits
-from demo.server.visitors import client_of
+from demo.pages.parts.chat_messages import ChatTurn, QuestionInput, conversation, error_toasts
+from demo.server.generation_queue import LOCAL_RECIPIENT, GenerationQueue, Recipient
+from demo.server.input_checks import request_error
+from demo.server.limits import Limits
+from demo.server.visitors import recipient_of
 from llm.chat.sampling import Sampling
 from llm.errors import DataError
 from llm.formats.conversation import Conversation
 
 EXAMPLES = 4
-SEEDS = 2**53  # whole numbers that a browser writes exactly
+MAX_SEED = 2**53  # the largest integer that a browser represents exactly
 FILE_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"]
 
 
-def question_box(name: str, submit: Any = True) -> gr.MultimodalTextbox:
-    """Where a question and its pictures are put. ChatInterface shows the stop button only while an answer grows."""
+def question_box(name: str, submit: str | bool = True) -> gr.MultimodalTextbox:
+    """The input for a question and its images. ChatInterface shows the stop button only during an answer."""
     return gr.MultimodalTextbox(
         file_types=FILE_TYPES,
         file_count="multiple",
         sources=["upload"],
-        placeholder=say("ask"),
+        placeholder=label("ask"),
         show_label=False,
         submit_btn=submit,
         stop_btn=True,
@@ -39,53 +39,65 @@ def question_box(name: str, submit: Any = True) -> gr.MultimodalTextbox:
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """The inputs beside the question, in the order in which `sampling_of` takes their values."""
+    """The inputs other than the question; `sampling` in the order of `sampling_of`'s parameters."""
 
-    weights: gr.Dropdown
+    model: gr.Dropdown
     system: gr.Textbox
-    knobs: tuple[gr.components.Component, ...]
+    sampling: tuple[gr.components.Component, ...]
 
 
 def controls(library: ModelLibrary, limits: Limits) -> Controls:
-    """The model, the system prompt and the sampling knobs."""
+    """The model, the system prompt and the sampling parameters."""
     names = list(library)
     return Controls(
-        gr.Dropdown(names, value=names[0] if names else None, label=say("weights"), elem_id="weights"),
-        gr.Textbox("", label=say("system"), lines=2, max_length=limits.text, render=False),
+        gr.Dropdown(names, value=names[0] if names else None, label=label("model"), elem_id="weights"),
+        gr.Textbox("", label=label("system"), lines=2, max_length=limits.text, render=False),
         (
-            gr.Slider(0, 2, 0, step=0.05, label=say("temperature"), render=False),
-            gr.Slider(0.05, 1, 1, step=0.05, label=say("top_p"), render=False),
-            gr.Slider(0, 200, 0, step=1, label=say("top_k"), render=False),
-            gr.Slider(1, 2, 1, step=0.05, label=say("penalty"), render=False),
-            gr.Slider(1, limits.new_tokens, min(256, limits.new_tokens), step=1, label=say("new_tokens"), render=False),
-            gr.Number(0, precision=0, minimum=0, maximum=SEEDS, label=say("seed"), render=False),
-            gr.Textbox("", label=say("stop"), max_length=400, render=False),
+            gr.Slider(0, 2, 0, step=0.05, label=label("temperature"), render=False),
+            gr.Slider(0.05, 1, 1, step=0.05, label=label("top_p"), render=False),
+            gr.Slider(0, 200, 0, step=1, label=label("top_k"), render=False),
+            gr.Slider(1, 2, 1, step=0.05, label=label("penalty"), render=False),
+            gr.Slider(
+                1, limits.new_tokens, min(256, limits.new_tokens), step=1, label=label("new_tokens"), render=False
+            ),
+            gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, label=label("seed"), render=False),
+            gr.Textbox("", label=label("stop"), max_length=400, render=False),
         ),
     )
 
 
 def sampling_of(
-    temperature: float, top_p: float, top_k: float, penalty: float, new_tokens: float, seed: float, stop: str
+    stop_words: int,
+    temperature: float,
+    top_p: float,
+    top_k: float,
+    penalty: float,
+    new_tokens: float,
+    seed: float,
+    stop: str,
 ) -> Sampling:
-    """The knobs of the page as a sampling. Raises RecordError for more stop words than a request may have."""
+    """The sampling parameters of the page. Raises RecordError for more than `stop_words` stop sequences in `stop`."""
     words = tuple(word.strip() for word in stop.split(",") if word.strip())
-    if len(words) > DEFAULT.stop_words:
-        raise refused("stop words", f"{len(words):,} of them, at most {DEFAULT.stop_words}", "Leave some out")
+    if len(words) > stop_words:
+        found = f"{len(words):,} of them, at most {stop_words} are accepted"
+        raise request_error("stop sequences", found, "Remove some")
     return Sampling(temperature, int(top_k), top_p, penalty, int(new_tokens), int(seed), words)
 
 
 def chat_page(
     page: gr.Blocks, library: ModelLibrary, queue: GenerationQueue, limits: Limits, examples: list[Conversation]
 ) -> gr.Dropdown:
-    """Build the chat into the page that is being built; returns the choice of weights."""
-    chosen = controls(library, limits)
+    """Add the chat to the page under construction; returns its model dropdown."""
+    inputs = controls(library, limits)
 
     def reply(
-        asked: QuestionInput, history: list[ChatTurn], request: gr.Request, name: str | None, system: str, *knobs: Any
+        asked: QuestionInput, history: list[ChatTurn], request: gr.Request, name: str | None, system: str, *values: Any
     ) -> Iterator[str]:
-        client = client_of(page, request)
-        with told():
-            yield from answer(library, queue, limits, name, asked, history, system, sampling_of(*knobs), client)
+        recipient = recipient_of(page, request)
+        with error_toasts(library.visible):
+            yield from answer(
+                library, queue, limits, name, asked, history, system, sampling_of(limits.stop_words, *values), recipient
+            )
 
     chat = gr.ChatInterface(
         reply,
@@ -97,11 +109,11 @@ def chat_page(
             allow_tags=False,
             show_label=False,
             elem_id="chatbot",
-            placeholder=None if len(library) else say("no_weights"),
+            placeholder=None if len(library) else label("no_models"),
         ),
         textbox=question_box("question"),
-        additional_inputs=[chosen.weights, chosen.system, *chosen.knobs],
-        additional_inputs_accordion=gr.Accordion(say("settings"), open=False, render=False),
+        additional_inputs=[inputs.model, inputs.system, *inputs.sampling],
+        additional_inputs_accordion=gr.Accordion(label("settings"), open=False, render=False),
         editable=True,
         examples=[[example(record)] for record in examples] or None,
         run_examples_on_click=True,
@@ -112,24 +124,24 @@ def chat_page(
         api_visibility="private",
         show_progress="minimal",
     )
-    _survive(page, chat, limits)
-    return chosen.weights
+    _store_in_browser(page, chat, limits)
+    return inputs.model
 
 
-def _survive(page: gr.Blocks, chat: gr.ChatInterface, limits: Limits) -> None:
-    """Let the visitor's browser keep the chat, and bring it back when the page is loaded again.
+def _store_in_browser(page: gr.Blocks, chat: gr.ChatInterface, limits: Limits) -> None:
+    """Store the chat in the visitor's browser and restore it when the page is loaded.
 
-    gradio's own `save_history` would trust the browser with file names, and keeps it behind one more click.
+    gradio's `save_history` would trust file names from the browser, and needs another click to restore the chat.
     """
-    kept = gr.BrowserState([], storage_key="eyegraft-chat")
-    # An empty chat changes nothing: a page that is being loaded begins with one.
-    keep = "(chat, kept) => [chat.length ? chat : kept]"
-    chat.chatbot.change(None, [chat.chatbot, kept], kept, js=keep, api_visibility="private")
-    for emptied in (chat.chatbot.clear, chat.chatbot.undo):  # what an undo leaves is kept by the change it makes
-        emptied(None, None, kept, js="() => [[]]", api_visibility="private")
+    stored = gr.BrowserState([], storage_key="eyegraft-chat")
+    # An empty chat is not stored: a page that is being loaded starts with one.
+    store = "(chat, stored) => [chat.length ? chat : stored]"
+    chat.chatbot.change(None, [chat.chatbot, stored], stored, js=store, api_visibility="private")
+    for emptied in (chat.chatbot.clear, chat.chatbot.undo):  # the change event of an undo stores what is left
+        emptied(None, None, stored, js="() => [[]]", api_visibility="private")
     page.load(
         lambda found: (turns := restore(found, limits), turns),
-        kept,
+        stored,
         [chat.chatbot, chat.chatbot_state],
         api_visibility="private",
         show_progress="hidden",
@@ -145,17 +157,19 @@ def answer(
     history: list[ChatTurn],
     system: str,
     sampling: Sampling,
-    client: Client = LOCAL_CLIENT,
+    recipient: Recipient = LOCAL_RECIPIENT,
 ) -> Iterator[str]:
-    """The growing answer. Closing it stops the generation."""
+    """Yield the answer so far. Closing the iterator stops the generation."""
     messages = conversation(history, asked, system, limits)
     chat_model = library.open(name)
     if chat_model.cannot_see(messages):
-        raise DataError(f"{name} sees no pictures. Choose another model above, or begin anew without them")
-    yield from queue.stream_text(chat_model, messages, sampling, client)
+        raise DataError(
+            f"{name} is a text-only model and the chat has images. Choose another model or start a new chat"
+        )
+    yield from queue.stream_text(chat_model, messages, sampling, recipient)
 
 
 def example(record: Conversation) -> QuestionInput:
-    """A record's first question as a suggestion."""
+    """The first question of a record as an example."""
     first = next(message for message in record.messages if message.role == "user")
     return {"text": first.text, "files": [image.path for image in record.images if image.path]}

@@ -1,4 +1,4 @@
-"""One question, two answers side by side; a list of questions, one table."""
+"""The Compare page: one question to two models side by side, and a table of probe questions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,27 +8,26 @@ import gradio as gr
 
 from demo import probes
 from demo.model_library import ModelLibrary
-from demo.pages.chat import SEEDS, question_box
-from demo.pages.i18n import say
-from demo.pages.parts.chat_messages import QuestionInput, conversation, told
+from demo.pages.chat import MAX_SEED, question_box
+from demo.pages.i18n import Language, headers, label, language, probe_cells, text
+from demo.pages.parts.chat_messages import QuestionInput, conversation, error_toasts
 from demo.pages.parts.records import load_records
-from demo.server.generation_queue import LOCAL_CLIENT, Client, GenerationQueue
-from demo.server.limits import DEFAULT, Limits
+from demo.server.generation_queue import LOCAL_RECIPIENT, GenerationQueue, Recipient
+from demo.server.limits import Limits
 from demo.server.uploads import new_download_folder
-from demo.server.visitors import client_of
+from demo.server.visitors import recipient_of
 from llm.chat.sampling import Sampling
 from llm.config.schema import Source
 from llm.formats.conversation import Message
 
-BLIND = "(sees no pictures: not asked)"
 PROBE_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """One side: which weights, what they said, and which weights exactly said it."""
+    """One side: the chosen model, its answer, and a description of the weights that gave it."""
 
-    weights: gr.Dropdown
+    model: gr.Dropdown
     answer: gr.Textbox
     author: gr.Textbox
 
@@ -36,17 +35,17 @@ class Pane:
 def compare_page(
     page: gr.Blocks, library: ModelLibrary, queue: GenerationQueue, limits: Limits, sources: dict[str, Source]
 ) -> tuple[gr.Dropdown, ...]:
-    """Build the comparison into the current page; returns the choices of weights."""
-    asked = question_box("compare-question", say("ask_both"))
+    """Add the comparison to the page under construction; returns its two model dropdowns."""
+    asked = question_box("compare-question", label("ask_both"))
     with gr.Row():
         panes = [_pane(library, side, number) for number, side in enumerate(("left", "right"))]
-    with gr.Accordion(say("settings"), open=False):
-        system = gr.Textbox("", label=say("system"), lines=2, max_length=limits.text)
-        temperature = gr.Slider(0, 2, 0, step=0.05, label=say("temperature"))
-        new_tokens = gr.Slider(1, limits.new_tokens, 128, step=1, label=say("new_tokens"))
-        seed = gr.Number(0, precision=0, minimum=0, maximum=SEEDS, label=say("seed"))
+    with gr.Accordion(label("settings"), open=False):
+        system = gr.Textbox("", label=label("system"), lines=2, max_length=limits.text)
+        temperature = gr.Slider(0, 2, 0, step=0.05, label=label("temperature"))
+        new_tokens = gr.Slider(1, limits.new_tokens, 128, step=1, label=label("new_tokens"))
+        seed = gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, label=label("seed"))
     outputs = [part for pane in panes for part in (pane.answer, pane.author)]
-    names = [pane.weights for pane in panes]
+    models = [pane.model for pane in panes]
 
     def both(
         question: QuestionInput,
@@ -58,21 +57,22 @@ def compare_page(
         seed: float,
         request: gr.Request,
     ) -> Iterator[list[str]]:
-        with told():
+        with error_toasts(library.visible):
             messages = conversation([], question, system, limits)
             sampling = Sampling(temperature, max_new_tokens=int(new_tokens), seed=int(seed))
-            yield from answers(library, queue, messages, (left, right), sampling, client_of(page, request))
+            skipped = text("text_only", language(request))
+            yield from answers(library, queue, messages, (left, right), sampling, skipped, recipient_of(page, request))
 
     answering = asked.submit(
         both,
-        [asked, *names, system, temperature, new_tokens, seed],
+        [asked, *models, system, temperature, new_tokens, seed],
         outputs,
         concurrency_limit=1,
         api_visibility="private",
     )
     asked.stop(None, cancels=[answering])
-    _probe_table(library, queue, sources, names)
-    return tuple(names)
+    _probe_table(library, queue, limits, sources, models)
+    return tuple(models)
 
 
 def _pane(library: ModelLibrary, side: str, number: int) -> Pane:
@@ -80,8 +80,8 @@ def _pane(library: ModelLibrary, side: str, number: int) -> Pane:
     first = names[min(number, len(names) - 1)] if names else None
     with gr.Column():
         return Pane(
-            gr.Dropdown(names, value=first, label=say(side), elem_id=f"{side}-weights"),
-            gr.Textbox(label=say("answer"), lines=6, interactive=False, elem_id=f"{side}-answer"),
+            gr.Dropdown(names, value=first, label=label(side), elem_id=f"{side}-weights"),
+            gr.Textbox(label=label("answer"), lines=6, interactive=False, elem_id=f"{side}-answer"),
             gr.Textbox(show_label=False, container=False, interactive=False, elem_id=f"{side}-author"),
         )
 
@@ -92,40 +92,45 @@ def answers(
     messages: tuple[Message, ...],
     names: tuple[str, str],
     sampling: Sampling,
-    client: Client = LOCAL_CLIENT,
+    skipped: str,
+    recipient: Recipient = LOCAL_RECIPIENT,
 ) -> Iterator[list[str]]:
-    """[left answer, left author, right answer, right author] as both grow, the left one first."""
+    """Yield [left answer, left author, right answer, right author] as they grow, the left answer first.
+
+    The answer of a text-only model to images is `skipped`.
+    """
     shown = ["", "", "", ""]
     for side, name in enumerate(names):
         chat_model = library.open(name)
         shown[2 * side + 1] = library.weights[name].describe()
-        said = (
-            iter([BLIND])
-            if chat_model.cannot_see(messages)
-            else queue.stream_text(chat_model, messages, sampling, client)
-        )
-        for text in said:
-            shown[2 * side] = text
+        blind = chat_model.cannot_see(messages)
+        texts = iter([skipped]) if blind else queue.stream_text(chat_model, messages, sampling, recipient)
+        for answer in texts:
+            shown[2 * side] = answer
             yield list(shown)
 
 
 def _probe_table(
-    library: ModelLibrary, queue: GenerationQueue, sources: dict[str, Source], names: list[gr.Dropdown]
+    library: ModelLibrary,
+    queue: GenerationQueue,
+    limits: Limits,
+    sources: dict[str, Source],
+    models: list[gr.Dropdown],
 ) -> None:
-    """The probes below the panes, with the table as files."""
-    gr.Markdown(say("probes_about"))
+    """The probe questions below the panes, with the results as tables and files."""
+    gr.Markdown(label("probes_about"))
     with gr.Row():
-        own_name = gr.Textbox("", label=say("name"), max_length=100, elem_id="own-name")
-        file = gr.Dropdown(list(sources), value=next(iter(sources), None), label=say("file"))
-        start = gr.Button(say("run_probes"), variant="primary", elem_id="run-probes")
-    hits = gr.Dataframe(headers=["kind", "picture", "left", "right"], interactive=False, elem_id="hits")
-    table = gr.Dataframe(headers=[*probes.HEADERS], interactive=False, wrap=True, elem_id="probe-table")
+        own_name = gr.Textbox("", label=label("name"), max_length=100, elem_id="own-name")
+        file = gr.Dropdown(list(sources), value=next(iter(sources), None), label=label("file"))
+        start = gr.Button(label("run_probes"), variant="primary", elem_id="run-probes")
+    hits = gr.Dataframe(interactive=False, visible=False, elem_id="hits")
+    table = gr.Dataframe(interactive=False, visible=False, wrap=True, elem_id="probe-table")
     with gr.Row():
-        csv = gr.DownloadButton(say("csv"), interactive=False)
-        markdown = gr.DownloadButton(say("markdown"), interactive=False)
+        csv = gr.DownloadButton(label("csv"), visible=False)
+        markdown = gr.DownloadButton(label("markdown"), visible=False)
 
-    def run(name: str, path: str, left: str, right: str) -> Iterator[list[Any]]:
-        with told():
+    def run(name: str, path: str, left: str, right: str, request: gr.Request) -> Iterator[list[Any]]:
+        with error_toasts(library.visible):
             records = load_records(sources[path]) if path in sources else ()
             listed = [*probes.text_probes(name), *probes.image_probes(records)]
             chat_models = library.open(left), library.open(right)
@@ -134,19 +139,31 @@ def _probe_table(
             for number, probe in enumerate(listed, 1):
                 with queue.turn():
                     done += probes.ask(*chat_models, [probe], Sampling(max_new_tokens=PROBE_TOKENS))
-                files = _files(done, authors) if number == len(listed) else (gr.skip(), gr.skip())
-                yield [probes.summary(done), [one.row() for one in done], *files]
+                files = _files(done, authors, limits) if number == len(listed) else (gr.skip(), gr.skip())
+                yield [*_tables(done, language(request)), *files]
 
     start.click(
-        run, [own_name, file, *names], [hits, table, csv, markdown], concurrency_limit=1, api_visibility="private"
+        run, [own_name, file, *models], [hits, table, csv, markdown], concurrency_limit=1, api_visibility="private"
     )
 
 
-def _files(asked: list[probes.ProbeResult], authors: tuple[str, str]) -> tuple[gr.DownloadButton, gr.DownloadButton]:
-    """The finished table as two files to fetch."""
-    folder = new_download_folder(DEFAULT.uploads)
-    contents = {"probes.csv": probes.as_csv(asked, *authors), "probes.md": probes.as_markdown(asked, *authors)}
-    for name, text in contents.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    csv, markdown = (gr.DownloadButton(value=str(folder / name), interactive=True) for name in contents)
+def _tables(results: list[probes.ProbeResult], lang: Language) -> tuple[gr.Dataframe, gr.Dataframe]:
+    """Hits by kind of question, and all answers."""
+    hits = probe_cells(probes.summary(results), lang)
+    answers = probe_cells([result.cells() for result in results], lang)
+    return (
+        gr.Dataframe(hits, headers=headers("hits", lang), visible=True),
+        gr.Dataframe(answers, headers=headers("probes", lang), visible=True),
+    )
+
+
+def _files(
+    results: list[probes.ProbeResult], authors: tuple[str, str], limits: Limits
+) -> tuple[gr.DownloadButton, gr.DownloadButton]:
+    """The finished table as two downloads."""
+    folder = new_download_folder(limits.uploads)
+    contents = {"probes.csv": probes.as_csv(results, *authors), "probes.md": probes.as_markdown(results, *authors)}
+    for name, content in contents.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    csv, markdown = (gr.DownloadButton(value=str(folder / name), visible=True) for name in contents)
     return csv, markdown

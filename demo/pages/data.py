@@ -1,4 +1,4 @@
-"""The data files: records drawn at random as the model reads them, or the whole file checked."""
+"""The Data page: random records as the model reads them, or the check of a complete file."""
 
 from typing import Any
 
@@ -6,57 +6,58 @@ import gradio as gr
 
 from demo.model_library import ModelLibrary
 from demo.pages.check import check_page
-from demo.pages.i18n import language, record_text, say
-from demo.pages.parts.chat_messages import told
-from demo.pages.parts.records import IMAGE, LEARNED, RecordView, sample_records, view_record
+from demo.pages.i18n import Language, label, language, record_text
+from demo.pages.parts.chat_messages import error_toasts
+from demo.pages.parts.records import IMAGE, SUPERVISED, RecordView, sample_records, view_record
+from demo.server.limits import Limits
 from llm.config.schema import Source
 from vlm.vision.images import read_image
 
-DRAWN = 3
-COLOURS = {LEARNED: "#16a34a", IMAGE: "#2563eb"}
+SHOWN = 3  # records at a time
+COLOURS = {SUPERVISED: "#16a34a", IMAGE: "#2563eb"}
 
 
-def data_page(library: ModelLibrary, sources: dict[str, Source]) -> gr.Dropdown:
-    """Build the view of the data into the current page; returns the choice of weights, whose tokenizer reads it."""
+def data_page(library: ModelLibrary, limits: Limits, sources: dict[str, Source]) -> gr.Dropdown:
+    """Add the data view to the page under construction; returns the dropdown of the model that tokenizes records."""
     with gr.Row():
-        file = gr.Dropdown(list(sources), value=next(iter(sources), None), label=say("file"), elem_id="data-file")
+        file = gr.Dropdown(list(sources), value=next(iter(sources), None), label=label("file"), elem_id="data-file")
         names = list(library)
-        weights = gr.Dropdown(names, value=names[0] if names else None, label=say("weights"))
+        model = gr.Dropdown(names, value=names[0] if names else None, label=label("model"))
         with gr.Column(min_width=200):
-            again = gr.Button(say("draw"), variant="primary", elem_id="draw")
-            check = gr.Button(say("check"), elem_id="check")
+            draw = gr.Button(label("draw"), variant="primary", elem_id="draw")
+            check = gr.Button(label("check"), elem_id="check")
     seed = gr.State(0)
     outputs: list[gr.components.Component] = []
     with gr.Column() as records:
-        for _ in range(DRAWN):
+        for _ in range(SHOWN):
             with gr.Column():
                 outputs += [
                     gr.Markdown(padding=True),
                     gr.Gallery(show_label=False, columns=8, height=140, fit_columns=False, buttons=[], visible=False),
-                    gr.HighlightedText(label=say("marked"), color_map=COLOURS, show_inline_category=False),
+                    gr.HighlightedText(label=label("marked"), color_map=COLOURS, show_inline_category=False),
                 ]
-    checked = check_page(file, check, again, sources)
+    checks = check_page(library, limits, file, check, draw, sources)
 
-    def drawn(path: str | None, name: str | None, seed: int, request: gr.Request) -> list[Any]:
+    def show_records(path: str | None, name: str | None, seed: int, request: gr.Request) -> list[Any]:
         if path not in sources:
             return [seed, *[gr.skip()] * len(outputs)]
-        with told():
+        with error_toasts(library.visible):
             encoder = library.open(name).encoder
-            records = [view_record(record, encoder) for record in sample_records(sources[path], DRAWN, seed)]
-        cells = [cell for record in records for cell in _cells(record, language(request))]
+            records = [view_record(record, encoder) for record in sample_records(sources[path], SHOWN, seed)]
+        cells = [cell for record in records for cell in _cells(record, library, language(request))]
         return [seed + 1, *cells, *[gr.skip()] * (len(outputs) - len(cells))]
 
     def only(shown: gr.Column) -> list[gr.Column]:
-        """One of the two views: below each other the second would not be seen."""
-        return [gr.Column(visible=part is shown) for part in (records, checked)]
+        """Show one of the two views: the second would be below the visible part of the page."""
+        return [gr.Column(visible=part is shown) for part in (records, checks)]
 
-    again.click(lambda: only(records), None, [records, checked], api_visibility="private")
-    check.click(lambda: only(checked)[0], None, records, api_visibility="private")
-    again.click(drawn, [file, weights, seed], [seed, *outputs], api_visibility="private", concurrency_limit=1)
-    return weights
+    draw.click(lambda: only(records), None, [records, checks], api_visibility="private")
+    check.click(lambda: only(checks)[0], None, records, api_visibility="private")
+    draw.click(show_records, [file, model, seed], [seed, *outputs], api_visibility="private", concurrency_limit=1)
+    return model
 
 
-def _cells(record: RecordView, lang: str) -> list[Any]:
-    # Decoded here: gradio would refuse to hand out files from outside the folder it was started in.
-    pictures = gr.Gallery(value=[read_image(image) for image in record.pictures], visible=bool(record.pictures))
-    return [record_text(record, lang), pictures, record.spans]
+def _cells(record: RecordView, library: ModelLibrary, lang: Language) -> list[Any]:
+    # Images are decoded here: gradio does not serve files from outside the folder it was started in.
+    images = gr.Gallery(value=[read_image(image) for image in record.images], visible=bool(record.images))
+    return [library.visible(record_text(record, lang)), images, record.spans]

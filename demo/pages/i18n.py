@@ -1,194 +1,256 @@
-"""Everything the page says, in English and Chinese. The browser's language chooses."""
+"""All texts of the pages, in English and Chinese, and the lines made from them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
+from data_tools.check.findings import CODES
+from data_tools.check.fix import FixResult
+from demo.pages.parts.check_session import CheckResult
 from demo.pages.parts.records import RecordView
 from demo.pages.parts.run_status import RunState
 
-ENGLISH = {
-    "title": "Eyegraft",
-    "chat": "Chat",
-    "compare": "Compare",
-    "runs": "Runs",
-    "data": "Data",
-    "weights": "Model",
-    "settings": "Settings",
-    "system": "System prompt",
-    "temperature": "Temperature (0: always the likeliest word)",
-    "top_p": "Top p",
-    "top_k": "Top k (0: all)",
-    "penalty": "Repetition penalty",
-    "new_tokens": "Longest answer, in tokens",
-    "seed": "Seed",
-    "stop": "Stop words, separated by commas",
-    "ask": "Ask something, or add a picture",
-    "ask_both": "Ask both",
-    "run_probes": "Run the probes",
-    "left": "Left",
-    "right": "Right",
-    "answer": "Answer",
-    "name": "Name the assistant should say",
-    "probes": "Probes",
-    "probes_about": "A list of questions for both: who they are, leading questions, general knowledge, and pictures of "
-    "the chosen data, each also with a blank and with another picture. A model that looks gets the last two wrong.",
-    "csv": "As CSV",
-    "markdown": "As Markdown",
-    "run": "Run",
-    "samples": "Probe answers over the steps",
-    "report": "Report",
-    "log": "The log's last lines",
-    "file": "Data file",
-    "draw": "Draw other records",
-    "record": "Record",
-    "pictures": "Pictures",
-    "marked": "What the model reads; marked: what it learns to write",
-    "check": "Check the file",
-    "codes": "What was found, by kind: choose one to see its records",
-    "clean": "Write the cleaned file",
-    "cleaned": "Download the cleaned file",
-    "quarantine": "Download the rows left out",
-    "no_weights": "Nothing has been trained here yet: `make quickstart`, or `eyegraft train RECIPE`, then reload.",
+Language = Literal["en", "zh"]
+MAX_SKIPPED, MAX_REASON = 10, 300  # skipped folders that are listed; characters of a name or reason
+
+# Labels, which gradio's frontend chooses by the browser's language.
+LABELS = {
+    "title": ("Eyegraft", "Eyegraft"),
+    "chat": ("Chat", "对话"),
+    "compare": ("Compare", "对比"),
+    "runs": ("Runs", "训练"),
+    "data": ("Data", "数据"),
+    "model": ("Model", "模型"),
+    "settings": ("Settings", "设置"),
+    "system": ("System prompt", "系统提示词"),
+    "temperature": ("Temperature (0: greedy)", "温度（0 为贪心解码）"),
+    "top_p": ("Top-p", "Top-p"),
+    "top_k": ("Top-k (0: off)", "Top-k（0 为不限）"),
+    "penalty": ("Repetition penalty (1: off)", "重复惩罚（1 为关闭）"),
+    "new_tokens": ("Max new tokens", "最大生成 token 数"),
+    "seed": ("Seed", "随机种子"),
+    "stop": ("Stop sequences, comma-separated", "停止词（用逗号分隔）"),
+    "ask": ("Ask a question or add an image", "输入问题，或添加图片"),
+    "ask_both": ("Ask both", "同时提问"),
+    "left": ("Left model", "左侧模型"),
+    "right": ("Right model", "右侧模型"),
+    "answer": ("Answer", "回答"),
+    "probes_about": (
+        "Ask both models a list of probe questions: identity, leading questions, general knowledge, and questions "
+        "about images of the data file below. Each image question is asked again with a blank image and with another "
+        "image; a model that uses the image gets those two wrong.",
+        "用同一组探针问题测试两个模型：身份、诱导性提问、常识，以及下方数据文件中的图片问题。每个图片问题还会分别换成空白图片"
+        "和另一张图片再问一遍，真正看图的模型这两次应当答错。",
+    ),
+    "name": ("Expected assistant name", "助手应自称的名字"),
+    "run_probes": ("Run probes", "运行探针问题"),
+    "csv": ("Download CSV", "下载 CSV"),
+    "markdown": ("Download Markdown", "下载 Markdown"),
+    "run": ("Run", "训练任务"),
+    "samples": ("Sample answers during training", "训练过程中的回答"),
+    "report": ("Report", "报告"),
+    "log": ("Latest log lines", "最近的日志"),
+    "file": ("Data file", "数据文件"),
+    "draw": ("Show random records", "随机查看记录"),
+    "marked": (
+        "Model input; supervised and image tokens are highlighted",
+        "模型的输入（监督 token 和图片 token 已高亮）",
+    ),
+    "check": ("Check file", "检查文件"),
+    "codes": ("Findings by type; select one to see its records", "按类型汇总的问题，点击一行查看相关记录"),
+    "clean": ("Create cleaned file", "生成清洗后的文件"),
+    "cleaned": ("Download cleaned file", "下载清洗后的文件"),
+    "quarantine": ("Download removed records", "下载剔除的记录"),
+    "no_models": (
+        "No trained models yet. Run `make quickstart` or `eyegraft train RECIPE`, then reload the page.",
+        "还没有训练好的模型。请运行 `make quickstart` 或 `eyegraft train RECIPE`，然后刷新页面。",
+    ),
 }
 
-CHINESE = {
-    "title": "Eyegraft",
-    "chat": "对话",
-    "compare": "对比",
-    "runs": "训练",
-    "data": "数据",
-    "weights": "模型",
-    "settings": "设置",
-    "system": "系统提示词",
-    "temperature": "温度 (0: 总取最可能的词)",
-    "top_p": "Top p",
-    "top_k": "Top k (0: 全部)",
-    "penalty": "重复惩罚",
-    "new_tokens": "回答最多的 token 数",
-    "seed": "随机种子",
-    "stop": "停止词, 用逗号分隔",
-    "ask": "输入问题, 或添加图片",
-    "ask_both": "同时提问",
-    "run_probes": "运行探针问题",
-    "left": "左",
-    "right": "右",
-    "answer": "回答",
-    "name": "助手应该说出的名字",
-    "probes": "探针问题",
-    "probes_about": "向两个模型提同一组问题: 你是谁、诱导性问题、常识, 以及所选数据中的图片问题 "
-    "(每题再用空白图和另一张图各问一次; 真正看图的模型, 后两种应答错)。",
-    "csv": "下载 CSV",
-    "markdown": "下载 Markdown",
-    "run": "训练任务",
-    "samples": "训练过程中的探针回答",
-    "report": "报告",
-    "log": "日志末尾",
-    "file": "数据文件",
-    "draw": "换一批样本",
-    "record": "样本",
-    "pictures": "图片",
-    "marked": "模型读到的内容; 标出的部分是它要学会写的",
-    "check": "检查文件",
-    "codes": "发现的问题, 按种类: 点一行看对应的记录",
-    "clean": "写出清洗后的文件",
-    "cleaned": "下载清洗后的文件",
-    "quarantine": "下载被剔除的记录",
-    "no_weights": "这里还没有训练好的模型: 先运行 `make quickstart` 或 `eyegraft train RECIPE`, 然后刷新。",
+# Texts made on the server, in the language of the request.
+TEXTS = {
+    "text_only": ("(text-only model: not asked about images)", "（纯文本模型，不回答图片问题）"),
+    "finished": ("finished", "已完成"),
+    "running": ("running", "运行中"),
+    "silent": (
+        "no recent output: stopped, or busy with a long operation",
+        "暂无新输出：可能已停止，或正在执行耗时操作",
+    ),
+    "step": ("step {}", "第 {} 步"),
+    "last": ("last update {} ago", "{} 前更新"),
+    "left": ("about {} left", "预计还需 {}"),
+    "odd": (
+        "lines of metrics.jsonl not recognized and skipped: {:,}",
+        "metrics.jsonl 中有 {:,} 行无法识别，已跳过",
+    ),
+    "skipped": ("**Folders that cannot be read and are not listed:**", "**以下文件夹无法读取，未列出：**"),
+    "record_size": (
+        "{:,} tokens ({:,} supervised, {:,} image tokens)",
+        "{:,} 个 token（监督 {:,} 个，图片 {:,} 个）",
+    ),
+    "unit": ("records", "条记录"),
+    "so_far": ("checking", "正在检查"),
+    "record": ("1 record", "1 条记录"),
+    "records": ("{:,} records", "{:,} 条记录"),
+    "image": ("1 image", "1 张图片"),
+    "images": ("{:,} images", "{:,} 张图片"),
+    "bad": ("**not usable for training: {:,}**", "**{:,} 条不能用于训练**"),
+    "good": ("**all usable for training**", "**全部可以用于训练**"),
+    "clean": ("no findings", "没有发现问题"),
+    "shown": ("first {:,} of {:,}", "前 {:,} 条，共 {:,} 条"),
+    "error": ("error", "错误"),
+    "warning": ("warning", "警告"),
+    "kept": ("`{}`: {}, unchanged", "`{}`：{}，内容未改动"),
+    "removed": ("`{}`: {} not usable for training, with the findings", "`{}`：{}不能用于训练，附有具体问题"),
+    "image_folder": (
+        "Image files are not copied. A recipe that reads the cleaned file needs `images: {}`",
+        "图片文件不会复制。用清洗后的文件训练时，需要在训练配置中设置 `images: {}`",
+    ),
 }
+HEADERS: dict[str, tuple[list[str], list[str]]] = {
+    "codes": (["count", "level", "finding", "code"], ["数量", "级别", "问题", "代码"]),
+    "samples": (["step", "question", "answer"], ["步数", "问题", "回答"]),
+    "report": (["metric", "value"], ["指标", "数值"]),
+    "hits": (["kind", "image", "left", "right"], ["类别", "图片", "左侧", "右侧"]),
+    "probes": (
+        ["kind", "question", "image", "expected", "left", "left hit", "right", "right hit"],
+        ["类别", "问题", "图片", "期望", "左侧", "左侧命中", "右侧", "右侧命中"],
+    ),
+}
+# Values in the cells of the probe tables, by their value in the downloads.
+PROBE_CELLS = {
+    "identity": ("identity", "身份"),
+    "leading": ("leading", "诱导"),
+    "general": ("general", "常识"),
+    "image": ("image", "图片"),
+    "right": ("own", "原图"),
+    "blank": ("blank", "空白"),
+    "other": ("other", "另一张"),
+    "yes": ("yes", "是"),
+    "no": ("no", "否"),
+}
+ANSWER_COLUMNS = (1, 3, 4, 6)  # of the probe table: question, expectation and answers are not translated
 
-assert ENGLISH.keys() == CHINESE.keys()
+
+def _own_keys(index: int) -> dict[str, str]:
+    """Labels under keys of our own: gradio has labels named `file` and `chat` itself."""
+    return {f"eyegraft_{key}": pair[index] for key, pair in LABELS.items()}
 
 
-def own(words: dict[str, str]) -> dict[str, str]:
-    """Under names of our own: gradio has words called `file` or `chat` itself."""
-    return {f"eyegraft_{key}": text for key, text in words.items()}
+# gradio looks a language up by the browser's own name for it.
+I18N = gr.I18n(**{"en": _own_keys(0), "zh": _own_keys(1), "zh-CN": _own_keys(1), "zh-TW": _own_keys(1)})
 
 
-# Gradio looks a language up by the browser's own name for it.
-I18N = gr.I18n(**{"en": own(ENGLISH), "zh": own(CHINESE), "zh-CN": own(CHINESE), "zh-TW": own(CHINESE)})
-
-
-def say(key: str) -> Any:
-    """A text that the browser shows in its language."""
-    assert key in ENGLISH, key
+def label(key: str) -> Any:
+    """A label for a component. `Any`: gradio accepts I18nData in more places than it annotates."""
+    assert key in LABELS, key
     return I18N(f"eyegraft_{key}")
 
 
-def language(request: gr.Request) -> str:
-    """`zh` for a browser that asks for Chinese first, else `en`: for texts that are made while it looks."""
+def language(request: gr.Request) -> Language:
+    """`zh` for a browser whose preferred language is Chinese, else `en`."""
     return "zh" if request.headers.get("accept-language", "").lower().startswith("zh") else "en"
 
 
-def state_text(state: RunState, lang: str, odd_rows: int = 0) -> str:
-    """How far a run is, in a line; and how many of its lines are left out."""
-    words = STATE[lang]
+def text(key: str, lang: Language, *values: object) -> str:
+    """A text of TEXTS with its values filled in."""
+    return TEXTS[key][lang == "zh"].format(*values)
+
+
+def headers(table: str, lang: Language) -> list[str]:
+    """The column headers of a table."""
+    return HEADERS[table][lang == "zh"]
+
+
+def probe_cells(rows: list[list[str]], lang: Language) -> list[list[str]]:
+    """The rows of a probe table with kinds, image variants and hits in the language of the page."""
+    fixed = ANSWER_COLUMNS if rows and len(rows[0]) == len(HEADERS["probes"][0]) else ()
+    return [[cell if at in fixed else _probe_cell(cell, lang) for at, cell in enumerate(row)] for row in rows]
+
+
+def _probe_cell(cell: str, lang: Language) -> str:
+    return PROBE_CELLS[cell][lang == "zh"] if cell in PROBE_CELLS else cell
+
+
+def state_text(state: RunState, lang: Language, odd_rows: int = 0) -> str:
+    """One line on the progress of a run, and on how many of its metrics lines are skipped."""
     total = f" / {state.total:,}" if state.total else ""
-    parts = [f"**{words['finished' if state.finished else 'silent' if state.silent else 'running']}**"]
+    status = "finished" if state.finished else "silent" if state.silent else "running"
+    parts = [f"**{text(status, lang)}**"]
     if state.step or state.total:
-        parts.append(words["step"].format(f"{state.step:,}{total}"))
+        parts.append(text("step", lang, f"{state.step:,}{total}"))
     if not state.finished:
-        parts.append(words["last"].format(duration(state.silent_seconds)))
+        parts.append(text("last", lang, duration(state.silent_seconds)))
         if state.left_seconds is not None and not state.silent:
-            parts.append(words["left"].format(duration(state.left_seconds)))
+            parts.append(text("left", lang, duration(state.left_seconds)))
     if odd_rows:
-        parts.append(words["odd"].format(odd_rows))
+        parts.append(text("odd", lang, odd_rows))
     return " · ".join(parts)
 
 
-def skipped_text(skipped: Mapping[str, str], lang: str) -> str:
-    """Folders that cannot be read, with the reasons; nothing where there are none."""
-    shown = [f"- {_inert(name)}: {_inert(reason)}" for name, reason in list(skipped.items())[:SKIPPED_SHOWN]]
-    more = len(skipped) - len(shown)
-    return "\n".join([SKIPPED[lang], "", *shown, *([f"- + {more}"] if more else [])]) if shown else ""
+def skipped_text(skipped: Mapping[str, str], lang: Language) -> str:
+    """Unreadable folders with the reasons, as Markdown; empty if there are none."""
+    listed = [f"- {_code_span(name)}: {_code_span(reason)}" for name, reason in list(skipped.items())[:MAX_SKIPPED]]
+    more = len(skipped) - len(listed)
+    return "\n".join([text("skipped", lang), "", *listed, *([f"- + {more}"] if more else [])]) if listed else ""
 
 
-def _inert(text: str) -> str:
-    """A text in a line of Markdown that is nothing but text."""
+def _code_span(text: str) -> str:
+    """A text as a code span of Markdown, on one line: nothing in it is markup."""
     line = " ".join(text.split()).replace("`", "'")
-    return f"`{line[:SKIPPED_LETTERS]}{'...' if len(line) > SKIPPED_LETTERS else ''}`"
+    return f"`{line[:MAX_REASON]}{'...' if len(line) > MAX_REASON else ''}`"
 
 
-def record_text(record: RecordView, lang: str) -> str:
-    """A record's place and size, in a line."""
-    counts = RECORD[lang].format(record.tokens, record.supervised, record.image_rows)
-    return f"`{record.place}` · {counts}"
+def record_text(record: RecordView, lang: Language) -> str:
+    """A record's place and size, in one line."""
+    size = text("record_size", lang, record.tokens, record.supervised, record.image_tokens)
+    return f"`{record.place}` · {size}"
 
 
 def duration(seconds: float) -> str:
-    """`2:05:07` or `3:20`."""
+    """Seconds as `2:05:07` or `3:20`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-STATE = {
-    "en": {
-        "finished": "finished",
-        "running": "running",
-        "silent": "silent: stopped, or busy with something long",
-        "step": "step {}",
-        "last": "last line {} ago",
-        "left": "about {} left",
-        "odd": "{:,} lines of metrics.jsonl are none of ours and left out",
-    },
-    "zh": {
-        "finished": "已完成",
-        "running": "运行中",
-        "silent": "没有动静: 已停止, 或正忙于较长的工作",
-        "step": "第 {} 步",
-        "last": "最近一行在 {} 前",
-        "left": "大约还需 {}",
-        "odd": "metrics.jsonl 中有 {:,} 行不是训练写下的, 已略去",
-    },
-}
-SKIPPED = {
-    "en": "**These folders are left out, because they cannot be read:**",
-    "zh": "**以下文件夹无法读取, 已略去:**",
-}
-SKIPPED_SHOWN, SKIPPED_LETTERS = 10, 300
-RECORD = {
-    "en": "{:,} tokens, {:,} supervised, {:,} image rows",
-    "zh": "{:,} 个 token, 其中监督 {:,} 个, 图像行 {:,} 个",
-}
+def check_text(name: str, checked: CheckResult, lang: Language) -> str:
+    """What was read from the file `name` and how much of it is usable, in one line."""
+    report = checked.report
+    parts = [count("record", report.rows, lang), count("image", report.images, lang)]
+    if not checked.done:
+        return " · ".join([text("so_far", lang), *parts])
+    usable = text("bad", lang, report.bad_rows) if report.bad_rows else text("good", lang)
+    verdict = [usable] if report.rows else []
+    return " · ".join([f"`{name}`", *parts, *verdict, *([text("clean", lang)] if report.clean else [])])
+
+
+def count(key: str, number: int, lang: Language) -> str:
+    """`1 record`, `2 records`."""
+    return text(key, lang) if number == 1 else text(f"{key}s", lang, number)
+
+
+def code_table(checked: CheckResult, lang: Language) -> list[list[str | int]]:
+    """[count, level, title, code] of each finding code, errors first, in the order of CODES within a level."""
+    counts = checked.report.counts
+    order = sorted(counts, key=lambda code: CODES[code].level)
+    return [[counts[code], text(CODES[code].level, lang), code_title(code, lang), code] for code in order]
+
+
+def code_title(code: str, lang: Language) -> str:
+    """The title of a finding code."""
+    return CODES[code].title_zh if lang == "zh" else CODES[code].title
+
+
+def cards_text(code: str, shown: int, total: int, lang: Language) -> str:
+    """The heading above the cards of a code, with how many of how many are shown."""
+    more = f" · {text('shown', lang, shown, total)}" if total > shown else ""
+    return f"**{code_title(code, lang).replace('<', '&lt;')}**{more}"
+
+
+def cleaned_text(fixed: FixResult, images: str, lang: Language) -> str:
+    """How many records went into which file. `images` is the folder of the images, empty without images."""
+    lines = [text("kept", lang, fixed.out.name, count("record", fixed.kept, lang))]
+    lines.append(text("removed", lang, fixed.quarantine.name, count("record", fixed.quarantined, lang)))
+    return "\n\n".join([*lines, *([text("image_folder", lang, images)] if images else [])])

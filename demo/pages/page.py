@@ -1,4 +1,4 @@
-"""The page: chat, compare, runs and data, put together."""
+"""The complete page: Chat, Compare, Runs and Data."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -12,7 +12,7 @@ from demo.model_library import ModelLibrary
 from demo.pages.chat import EXAMPLES, chat_page
 from demo.pages.compare import compare_page
 from demo.pages.data import data_page
-from demo.pages.i18n import I18N, say
+from demo.pages.i18n import I18N, label
 from demo.pages.page_gate import PageGate
 from demo.pages.parts.finding_cards import CSS as CARDS
 from demo.pages.runs import runs_page
@@ -25,45 +25,45 @@ from llm.errors import EyegraftError
 from llm.formats.conversation import Conversation
 from llm.formats.readers import read
 
-SWEEP = 60  # seconds: how often old uploads are deleted
-# The reader's own fonts: Gradio's themes would fetch theirs from Google.
+SWEEP_SECONDS = 60  # how often old uploads are deleted
+# System fonts: gradio's themes would fetch fonts from Google.
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Noto Sans CJK SC", "sans-serif"]
 MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 CSS = """
 footer { display: none !important; }
 .gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
-button:is([title="Share"], [title="分享"]) { display: none !important; }  /* would send it to another site */
+button:is([title="Share"], [title="分享"]) { display: none !important; }  /* would post the chat to another site */
 .prose :is(form, input, button, select, textarea) { display: none !important; }
-.prose [style] { position: static !important; }  /* what a model writes neither asks for input nor lies over the page */
+.prose [style] { position: static !important; }  /* an answer cannot show forms or cover the page */
 """
 
 
 def build_page(library: ModelLibrary, queue: GenerationQueue, limits: Limits, sources: dict[str, Source]) -> gr.Blocks:
-    """All four pages. `sources` are the data files that may be looked at."""
+    """Build all four pages. `sources` are the data files that visitors may view."""
     examples = _examples(sources.values())
-    with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=(SWEEP, UPLOAD_LIFETIME)) as page:
-        with gr.Tab(say("chat"), id="chat"):
+    with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=(SWEEP_SECONDS, UPLOAD_LIFETIME)) as page:
+        with gr.Tab(label("chat"), id="chat"):
             choices = [chat_page(page, library, queue, limits, examples)]
-        with gr.Tab(say("compare"), id="compare"):
+        with gr.Tab(label("compare"), id="compare"):
             choices += compare_page(page, library, queue, limits, sources)
-        with gr.Tab(say("runs"), id="runs"):
+        with gr.Tab(label("runs"), id="runs"):
             runs_page(page, library)
-        with gr.Tab(say("data"), id="data"):
-            choices.append(data_page(library, sources))
+        with gr.Tab(label("data"), id="data"):
+            choices.append(data_page(library, limits, sources))
 
         def refresh(*chosen: str | None) -> list[gr.Dropdown]:
-            """What was trained since the page was built can be chosen too; what is chosen stays."""
+            """List the models that exist now; what is chosen stays chosen."""
             names = library.refresh()
             return [gr.Dropdown(names, value=name if name in names else next(iter(names), None)) for name in chosen]
 
         page.load(refresh, choices, choices, api_visibility="private", show_progress="hidden")
     page.queue(max_size=2 * limits.waiting, default_concurrency_limit=4, api_open=False)
-    built: gr.Blocks = page
-    return built
+    assert isinstance(page, gr.Blocks)  # gradio does not annotate `__enter__`
+    return page
 
 
 def _examples(sources: Iterable[Source]) -> list[Conversation]:
-    """Records of the first file that begins with sound ones: broken files are there to be checked."""
+    """The first records of the first readable file; files with errors are skipped."""
     for source in sources:
         try:
             return list(islice(read(source, Path()), EXAMPLES))
@@ -73,12 +73,12 @@ def _examples(sources: Iterable[Source]) -> list[Conversation]:
 
 
 def mount(app: FastAPI, page: gr.Blocks, limits: Limits) -> None:
-    """Put the page at / of an application whose own routes stay as they are."""
-    # gradio 6.31 checks that a file which a visitor names was uploaded only where `launch` was called, which mounting
-    # does not (processing_utils._check_allowed): without this line any file of the machine could be named.
+    """Mount the page at / of an application; the application's own routes take precedence."""
+    # gradio 6.31 checks that a named file is an upload only after `launch` (processing_utils._check_allowed), which
+    # mounting does not call: without this line a visitor could name any file of the machine.
     page.has_launched = True
     page.state_session_capacity = limits.sessions
-    # The innermost middleware: the guard has accepted the request, and only the application comes after it.
+    # The innermost middleware: it runs after the guard and directly before the application.
     visitors = Visitors(page, limits)
     app.user_middleware.append(Middleware(PageGate, page=page, limits=limits, visitors=visitors))
     gr.mount_gradio_app(

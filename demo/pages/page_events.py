@@ -1,49 +1,70 @@
-"""What an event of the page may hold: a value for each of its inputs, and what it says of itself.
+"""The schema of the page's events: one value per input of the event, and gradio's `event_data`.
 
-An event is read into these types and written anew from them, so that gradio sees what was understood and nothing
-else: no file but an uploaded one, no address, no component that a visitor describes, no state.
+An event is parsed into these types and serialized again, so that gradio only sees what was validated: uploaded files,
+but no other paths, no addresses, no components described by a visitor, no state.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import gradio as gr
 from gradio.block_function import BlockFunction
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ValidationInfo as Info
+from pydantic_core import PydanticCustomError
 
 from demo.pages.parts.browser_state import valid_turns
-from demo.server.limits import DEFAULT
+from demo.server.limits import Limits
 from demo.server.uploads import uploaded_file
 from llm.errors import ImageError
 
-NAME = 4096  # characters of a name: of a file, a folder or a choice
+MAX_NAME = 4096  # characters of a name: of a file, a folder or a choice
+
+T = TypeVar("T")
 
 
 class EventPart(BaseModel):
-    """A part of an event. Keys that are not listed are not passed on: gradio's browser side sends some to itself."""
+    """A part of an event. Unknown keys are dropped: gradio's frontend sends some that only it uses."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
-def _known(path: str) -> str:
+def _limits(info: Info) -> Limits:
+    assert isinstance(info.context, Limits)  # `parse_event` passes the server's limits as the validation context
+    return info.context
+
+
+def at_most(bound: Callable[[Limits], int]) -> BeforeValidator:
+    """Limits the length of a text or a list, before its items are validated."""
+
+    def check(value: object, info: Info) -> object:
+        most = bound(_limits(info))
+        if isinstance(value, str | list) and len(value) > most:
+            raise PydanticCustomError("too_long", "longer than {most}", {"most": most})
+        return value
+
+    return BeforeValidator(check)
+
+
+def _upload(path: str) -> str:
     try:
         return str(uploaded_file(path))
     except ImageError as error:
         raise ValueError(str(error)) from None
 
 
-# What is longer than an answer takes is refused with the other faults of a question; this bounds what a session holds.
-TextValue = Annotated[str, Field(max_length=4 * DEFAULT.text)]
-NameValue = Annotated[str, Field(max_length=NAME)]
+# `validate_messages` rejects a text that is longer than `limits.text`; this bounds what a session stores.
+TextValue = Annotated[str, at_most(lambda limits: 4 * limits.text)]
+NameValue = Annotated[str, Field(max_length=MAX_NAME)]
 NumberValue = int | Annotated[float, Field(allow_inf_nan=False)]
-Discarded = Annotated[None, BeforeValidator(lambda _: None)]  # whatever was sent: gradio makes it itself, or needs none
+Discarded = Annotated[None, BeforeValidator(lambda _: None)]  # replaced by None: gradio sets it itself or ignores it
 Scalar = NameValue | NumberValue | bool | None
 
 
 class FileValue(EventPart):
-    """An uploaded file. Its address is not believed: gradio would fetch one."""
+    """An uploaded file. Its URL is dropped: gradio would fetch it."""
 
-    path: Annotated[NameValue, AfterValidator(_known)]
+    path: Annotated[NameValue, AfterValidator(_upload)]
     url: Discarded = None
     orig_name: NameValue | None = None
     size: int | None = None
@@ -53,21 +74,21 @@ class FileValue(EventPart):
 
 
 class QuestionValue(EventPart):
-    """What a box for questions holds."""
+    """The value of a MultimodalTextbox."""
 
     text: TextValue | None = ""
-    files: Annotated[list[FileValue], Field(max_length=DEFAULT.parts)] = []
+    files: Annotated[list[FileValue], at_most(lambda limits: limits.parts)] = []
 
 
 class TurnText(EventPart):
-    """A text of a chat's turn."""
+    """A text in a turn of the chat."""
 
     type: Literal["text"] = "text"
     text: TextValue
 
 
 class TurnFile(EventPart):
-    """A picture of a chat's turn."""
+    """An image in a turn of the chat."""
 
     type: Literal["file"] = "file"
     file: FileValue
@@ -75,22 +96,22 @@ class TurnFile(EventPart):
 
 
 class TurnValue(EventPart):
-    """A turn of the chat; components that a message describes are none of its parts."""
+    """A turn of the chat. gradio would also accept descriptions of components; they are rejected."""
 
     role: Literal["user", "assistant"]
-    content: Annotated[list[TurnText | TurnFile], Field(max_length=DEFAULT.parts)]
+    content: Annotated[list[TurnText | TurnFile], at_most(lambda limits: limits.parts)]
     metadata: None = None
     options: Annotated[list[Any], Field(max_length=0)] | None = None
 
 
-ChatValue = Annotated[list[TurnValue], Field(max_length=2 * DEFAULT.messages, fail_fast=True)]
-StoredChat = Annotated[list[Any], BeforeValidator(lambda kept: valid_turns(kept, DEFAULT))]
+ChatValue = Annotated[list[TurnValue], Field(fail_fast=True), at_most(lambda limits: 2 * limits.messages)]
+StoredChat = Annotated[list[Any], BeforeValidator(lambda stored, info: valid_turns(stored, _limits(info)))]
 
-# What an input may hold, by its component. A component that is not here takes no event: it must be added first.
+# The schema of an input, by its component. An event with an input of another component is rejected.
 VALUES: dict[type, TypeAdapter[Any]] = {
     gr.MultimodalTextbox: TypeAdapter(QuestionValue | None),
     gr.Chatbot: TypeAdapter(ChatValue | None),
-    gr.State: TypeAdapter(Discarded),  # the server's own
+    gr.State: TypeAdapter(Discarded),  # held by the server
     gr.BrowserState: TypeAdapter(StoredChat),
     gr.Dropdown: TypeAdapter(NameValue | None),
     gr.Textbox: TypeAdapter(TextValue | None),
@@ -103,7 +124,7 @@ Cells = Annotated[list[Scalar], Field(max_length=10_000)]
 
 
 class CellSelection(EventPart):
-    """A cell of a table."""
+    """A selected cell of a table."""
 
     index: Index
     value: Scalar
@@ -113,14 +134,14 @@ class CellSelection(EventPart):
 
 
 class ExampleSelection(EventPart):
-    """An example of the chat."""
+    """A selected example of the chat."""
 
     index: Index
     value: QuestionValue
 
 
 class MessageEdit(EventPart):
-    """A question of the chat that was changed."""
+    """An edited question of the chat."""
 
     index: Index
     value: TextValue
@@ -128,13 +149,13 @@ class MessageEdit(EventPart):
 
 
 class TurnReference(EventPart):
-    """The turn of the chat that an event is about; its content is not used."""
+    """The index of the turn that an event refers to."""
 
     index: Index
     value: Discarded = None
 
 
-# What an event says of itself, by its name; every other says nothing.
+# The schema of `event_data` by event name; other events have none.
 EVENT_DATA: dict[str, TypeAdapter[Any]] = {
     "select": TypeAdapter(CellSelection | None),
     "example_select": TypeAdapter(ExampleSelection | None),
@@ -146,56 +167,58 @@ NO_EVENT_DATA: TypeAdapter[Any] = TypeAdapter(None)
 
 
 class PageEvent(EventPart):
-    """The body of an event, its parts not yet read."""
+    """The body of an event; `data` and `event_data` are validated afterwards."""
 
     fn_index: int
     session_hash: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     data: Annotated[list[Any], Field(max_length=64)]
-    event_data: Any = None
+    event_data: object = None
     trigger_id: int | None = None
 
 
 class InvalidEvent(Exception):
-    """An event that is not what the page sends; the message says where."""
+    """An event that the page cannot have sent; the message names the invalid part."""
 
 
-def parse_event(body: bytes, functions: dict[int, BlockFunction]) -> PageEvent:
-    """The event, every part of it of the shape that the page sends. Raises Unfit."""
-    event: PageEvent = _read(lambda: PageEvent.model_validate_json(body), "the event")
+def parse_event(body: bytes, functions: dict[int, BlockFunction], limits: Limits) -> PageEvent:
+    """Parse and validate an event. `functions` are the page's, by number. Raises InvalidEvent."""
+    event = _validated(lambda: PageEvent.model_validate_json(body), "the event")
     function = functions.get(event.fn_index)
     if function is None or function.fn is None:
         raise InvalidEvent("no event of this page")
     if len(event.data) != len(function.inputs):
         raise InvalidEvent(f"{len(event.data)} values for {len(function.inputs)} inputs")
     if event.trigger_id is not None and event.trigger_id not in triggers(functions.values()):
-        raise InvalidEvent("trigger_id: nothing that triggers an event")
+        raise InvalidEvent("trigger_id: not a component that triggers events")
     pairs = zip(function.inputs, event.data, strict=True)
-    data = [_value(place, block, value) for place, (block, value) in enumerate(pairs)]
-    return event.model_copy(update={"data": data, "event_data": _said(function, event.event_data)})
+    data = [_input(number, block, value, limits) for number, (block, value) in enumerate(pairs)]
+    names = {name for _, name in function.targets}
+    schema = next((EVENT_DATA[name] for name in names if name in EVENT_DATA), NO_EVENT_DATA)
+    event_data = _round_trip(schema, event.event_data, "event_data", limits)
+    return event.model_copy(update={"data": data, "event_data": event_data})
 
 
 def triggers(functions: Iterable[BlockFunction]) -> set[int]:
-    """The numbers of all parts that trigger events."""
+    """The numbers of all components that trigger events."""
     return {number for function in functions for number, _ in function.targets if number is not None}
 
 
-def _value(place: int, block: object, value: object) -> Any:
-    shape = VALUES.get(type(block))
-    if shape is None:
-        raise InvalidEvent(f"input {place}: the values of a {type(block).__name__} are not judged, so none is taken")
-    return _read(lambda: shape.dump_python(shape.validate_python(value), mode="json"), f"input {place}")
+def _input(number: int, block: object, value: object, limits: Limits) -> object:
+    schema = VALUES.get(type(block))
+    if schema is None:
+        raise InvalidEvent(f"input {number}: {type(block).__name__} has no schema, so its values are not accepted")
+    return _round_trip(schema, value, f"input {number}", limits)
 
 
-def _said(function: BlockFunction, said: object) -> Any:
-    names = {name for _, name in function.targets}
-    shape = next((EVENT_DATA[name] for name in names if name in EVENT_DATA), NO_EVENT_DATA)
-    return _read(lambda: shape.dump_python(shape.validate_python(said), mode="json"), "what the event says of itself")
+def _round_trip(schema: TypeAdapter[Any], value: object, name: str, limits: Limits) -> object:
+    """The value as JSON after validation: only what the schema lists is left."""
+    return _validated(lambda: schema.dump_python(schema.validate_python(value, context=limits), mode="json"), name)
 
 
-def _read(read: Callable[[], Any], place: str) -> Any:
+def _validated(read: Callable[[], T], name: str) -> T:
     try:
         return read()
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(step) for step in fault["loc"])
-        raise InvalidEvent(f"{place}{': ' + where if where else ''}: {fault['msg']}") from None
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise InvalidEvent(f"{name}{': ' + place if place else ''}: {first['msg']}") from None

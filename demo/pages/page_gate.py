@@ -1,4 +1,4 @@
-"""What reaches the page: the addresses that it uses itself, events of its own shape, and files that were uploaded."""
+"""The gate in front of gradio: only the paths that the page uses, valid events, and uploaded files pass."""
 
 import json
 
@@ -8,7 +8,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from demo.pages.page_events import InvalidEvent, parse_event
-from demo.server.guard import UPLOAD, ErrorResponse, read_body, replay, send_error, visitor_of
+from demo.server.guard import UPLOAD, ErrorResponse, read_body, replay, send_error, too_large, visitor_of
 from demo.server.limits import Limits
 from demo.server.uploads import uploaded_file
 from demo.server.visitors import Visitors
@@ -17,9 +17,9 @@ from llm.errors import ImageError
 API = frozenset({"/healthz", "/openapi.json"})
 FILE = "/gradio_api/file="
 EVENTS = frozenset({"/gradio_api/queue/join", "/gradio_api/run/predict"})
-POSTED = EVENTS | {UPLOAD, "/gradio_api/cancel", "/gradio_api/reset"}
-# gradio serves some sixty more: it fetches addresses, shows other folders' files and runs functions by name there.
-FETCHED = frozenset(
+POST_PATHS = EVENTS | {UPLOAD, "/gradio_api/cancel", "/gradio_api/reset"}
+# gradio has some sixty more, which fetch URLs, serve files of other folders and call functions by name.
+GET_PATHS = frozenset(
     {
         "/",
         "/config",
@@ -32,13 +32,13 @@ FETCHED = frozenset(
         "/gradio_api/upload_progress",
     }
 )
-FETCHED_BELOW = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/")
-FILES = 16  # a request
-QUERY = 300  # bytes; names of sessions and uploads, which gradio remembers, are a dozen letters
+GET_PREFIXES = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/")
+MAX_FILES = 16  # per request
+MAX_QUERY = 300  # bytes; gradio stores the names of sessions and uploads, which have a dozen letters
 
 
 class PageGate:
-    """ASGI middleware between the guard and gradio. The API's own addresses pass."""
+    """ASGI middleware between the guard and gradio. Requests to the API pass unchanged."""
 
     def __init__(self, app: ASGIApp, page: gr.Blocks, limits: Limits, visitors: Visitors) -> None:
         self.app, self.page, self.limits, self.visitors = app, page, limits, visitors
@@ -47,55 +47,57 @@ class PageGate:
         if scope["type"] != "http" or scope["path"] in API or scope["path"].startswith("/v1/"):
             await self.app(scope, receive, send)
             return
-        refusal = self._judge_address(scope["method"], scope["path"], scope["query_string"])
-        if refusal is None and scope["method"] == "POST":
-            receive, refusal = await self._judge_body(scope, receive)
-        if refusal is not None:
-            await send_error(refusal, scope, send)
+        error = self._check_path(scope["method"], scope["path"], scope["query_string"])
+        if error is None and scope["method"] == "POST":
+            receive, error = await self._check_body(scope, receive)
+        if error is not None:
+            await send_error(error, scope, send)
             return
         await self.app(scope, receive, send)
 
-    def _judge_address(self, method: str, path: str, query: bytes) -> ErrorResponse | None:
-        if len(query) > QUERY:
-            return ErrorResponse(414, f"the query string is longer than {QUERY} bytes")
+    def _check_path(self, method: str, path: str, query: bytes) -> ErrorResponse | None:
+        if len(query) > MAX_QUERY:
+            return ErrorResponse(414, f"the query string is longer than {MAX_QUERY} bytes")
         if method == "POST":
-            return None if path in POSTED else ErrorResponse(404, "there is nothing to post to at this address")
+            return None if path in POST_PATHS else ErrorResponse(404, "nothing accepts POST at this path")
         if method not in ("GET", "HEAD"):
-            return ErrorResponse(405, "GET and POST are understood")
+            return ErrorResponse(405, "only GET and POST are supported")
         if path.startswith(FILE):
-            return _judge_file(path.removeprefix(FILE))
-        return None if path in FETCHED or path.startswith(FETCHED_BELOW) else ErrorResponse(404, "nothing is here")
+            return _check_file(path.removeprefix(FILE))
+        if path in GET_PATHS or path.startswith(GET_PREFIXES):
+            return None
+        return ErrorResponse(404, "there is nothing at this path")
 
-    async def _judge_body(self, scope: Scope, receive: Receive) -> tuple[Receive, ErrorResponse | None]:
-        """The request as it is passed on, and why it is not."""
+    async def _check_body(self, scope: Scope, receive: Receive) -> tuple[Receive, ErrorResponse | None]:
+        """The request to pass on, or the error to send."""
         visitor, path = visitor_of(HTTPConnection(scope)), scope["path"]
         limit = self.limits.body if path == UPLOAD else self.limits.event
         body = await read_body(receive, limit)
         if body is None:
-            return receive, ErrorResponse(413, f"the request is larger than {limit:,} bytes")
+            return receive, too_large(limit)
         if path == UPLOAD:
-            return replay(body, receive), await run_sync(self._judge_upload, visitor, body)
+            return replay(body, receive), await run_sync(self._check_upload, visitor, body)
         if path not in EVENTS:
             return replay(body, receive), None
         try:
-            event = await run_sync(parse_event, body, self.page.fns)
+            event = await run_sync(parse_event, body, self.page.fns, self.limits)
         except InvalidEvent as error:
             return receive, ErrorResponse(422, str(error))
         found = self.visitors.event(visitor, event.session_hash)
-        # The headers still tell the length that was sent: gradio reads what comes.
+        # Content-Length is still that of the original body; gradio does not read it.
         return replay(json.dumps(event.model_dump()).encode(), receive), ErrorResponse(429, found) if found else None
 
-    def _judge_upload(self, visitor: str, body: bytes) -> ErrorResponse | None:
-        if body.lower().count(b"content-disposition:") > FILES:
-            return ErrorResponse(413, f"more than {FILES} files at once")
+    def _check_upload(self, visitor: str, body: bytes) -> ErrorResponse | None:
+        if body.lower().count(b"content-disposition:") > MAX_FILES:
+            return ErrorResponse(413, f"more than {MAX_FILES} files at once")
         found = self.visitors.upload(visitor, len(body))
         return ErrorResponse(429, found) if found else None
 
 
-def _judge_file(path: str) -> ErrorResponse | None:
-    """Only a file's own name will do: gradio takes another that leads there, `http://.../../file`, for an address."""
+def _check_file(path: str) -> ErrorResponse | None:
+    """Accept a file only by its resolved path: gradio takes `http://.../../file`, which resolves to it, for a URL."""
     try:
         own = str(uploaded_file(path)) == path
     except ImageError:
         own = False
-    return None if own else ErrorResponse(403, "no file that was uploaded or made here")
+    return None if own else ErrorResponse(403, "not a file that was uploaded or created by this page")

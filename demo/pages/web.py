@@ -1,4 +1,4 @@
-"""`eyegraft web`: the page over everything under the runs folder, and the API beside it in the same process."""
+"""`eyegraft web`: the page for all runs under a folder, and the API, in one process."""
 
 import os
 import tempfile
@@ -22,7 +22,7 @@ from llm.errors import DataError
 def web(
     named: list[str], root: Path, data: list[str], host: str, port: int, public: bool, token: str, name: str
 ) -> None:
-    """Answer until stopped. ConfigError for an address that strangers could reach unasked."""
+    """Serve until stopped. Raises ConfigError for an address open to others without `public`."""
     hosts = allowed_hosts(host, public, token, name)
     limits = public_limits() if public else DEFAULT
     library = ModelLibrary(root, named, Path.cwd())
@@ -35,9 +35,9 @@ def web(
 
 @contextmanager
 def private_folders() -> Iterator[None]:
-    """Inside, the working, temporary and upload folders are new, private ones; they are removed when the server stops.
+    """Inside the context the working, temporary and upload folders are new private ones, which are deleted at the end.
 
-    gradio serves any file below the working or the temporary folder once an output names it.
+    gradio serves any file below the working or the temporary folder that an output names.
     """
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="eyegraft-", ignore_cleanup_errors=True) as folder:
@@ -62,12 +62,12 @@ def open_web(
     token: str,
     limits: Limits = DEFAULT,
 ) -> FastAPI:
-    """The application: page at /, API at /v1. Raises DataError for a data file that is not there."""
+    """The application: the page at /, the API at /v1. Raises DataError for a missing data file."""
     from demo.pages.page import build_page, mount  # not before GRADIO_TEMP_DIR is set: gradio reads it when imported
 
     for path in data:
         if not (library.home / path).exists():
-            raise DataError(f"--data {path}: no such file")
+            raise DataError(f"--data {path}: there is no such file. Correct the path")
     app = build_api(queue, hosts, token, limits)
     mount(app, build_page(library, queue, limits, find_sources(library, data)), limits)
     return app

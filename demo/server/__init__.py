@@ -1,1 +1,1 @@
-"""The API and the server: who may ask, how much, and whose turn it is."""
+"""The HTTP server: OpenAI's chat API, access control, limits and the generation queue."""

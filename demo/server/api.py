@@ -1,4 +1,4 @@
-"""OpenAI's chat interface over our own models."""
+"""OpenAI's chat completions API."""
 
 import json
 import time
@@ -18,27 +18,26 @@ from demo.server.chat_request import ChatRequest, messages_of, sampling_of
 from demo.server.generation_queue import Busy, GenerationQueue
 from demo.server.guard import ErrorResponse, Guard, visitor_of
 from demo.server.limits import DEFAULT, Limits
+from demo.visible_paths import hide_folders
 from llm.chat.token_stream import StreamedAnswer
 from llm.errors import DataError, EyegraftError
 
-GLANCE = 0.5  # seconds between two looks at whether a client that waits has left
-LEFT = 499  # nginx's number for "the client closed the request"; nobody reads it
+POLL_SECONDS = 0.5  # how often a waiting request checks whether its client has disconnected
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that has disconnected; nobody receives it
+STOPPED = ErrorResponse(503, "the answer was stopped before its end. Ask again", "server_error", "stopped")
 
 
-STOPPED = ErrorResponse(503, "the answer was stopped before its end: ask again", "server_error", "stopped")
+class ApiError(Exception):
+    """An invalid request, with the response to send."""
 
-
-class Refused(Exception):
-    """Raised where a request turns out to be wrong; becomes its answer."""
-
-    def __init__(self, refusal: ErrorResponse) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
+    def __init__(self, response: ErrorResponse) -> None:
+        super().__init__(response.message)
+        self.response = response
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A request understood: who answers, and the answer, which waits for its turn or grows."""
+class Completion:
+    """A queued or running answer, and the name of the model that gives it."""
 
     name: str
     reply: StreamedAnswer
@@ -46,75 +45,75 @@ class Job:
     created: int = field(default_factory=lambda: int(time.time()))
 
     def head(self, kind: str) -> dict[str, Any]:
-        """What every part of the answer begins with."""
+        """The fields that every chunk of the answer begins with."""
         return {"id": self.id, "object": kind, "created": self.created, "model": self.name}
 
 
 def build_api(queue: GenerationQueue, hosts: frozenset[str], token: str = "", limits: Limits = DEFAULT) -> FastAPI:
-    """The application. `hosts` are the names it answers to; with a token, all but /healthz needs it."""
+    """The application. `hosts` are the accepted Host names; with a token, every path but /healthz requires it."""
     app = FastAPI(title="Eyegraft", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
     app.add_middleware(Guard, hosts=hosts, token=token, limits=limits)
-    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(Busy, _busy)
-    app.add_exception_handler(DataError, _wrong)
-    app.add_exception_handler(EyegraftError, _not_opened)
-    app.add_exception_handler(RequestValidationError, _not_understood)
-    app.add_exception_handler(HTTPException, _not_there)
-    app.add_exception_handler(Exception, _our_fault)
-    began = int(time.time())
-    # Opening a model takes a thread for long: those that read answers are not to run out of them.
-    beginning = CapacityLimiter(limits.waiting + 1)
+    app.add_exception_handler(DataError, _data_error)
+    app.add_exception_handler(EyegraftError, _unavailable)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _internal_error)
+    created = int(time.time())
+    # Threads of their own: opening models may block them for long, and answers are read in the default ones.
+    threads = CapacityLimiter(limits.waiting + 1)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """Somebody is there."""
+        """Whether the server is up."""
         return {"status": "ok"}
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        """The models that answer here."""
-        rows = [{"id": name, "object": "model", "created": began, "owned_by": "eyegraft"} for name in queue.chat_models]
-        return {"object": "list", "data": rows}
+        """The available models."""
+        listed = [
+            {"id": name, "object": "model", "created": created, "owned_by": "eyegraft"} for name in queue.chat_models
+        ]
+        return {"object": "list", "data": listed}
 
     @app.post("/v1/chat/completions", response_model=None)
     async def completions(asked: ChatRequest, request: Request) -> Response:
-        """One answer, whole or as a stream of server-sent events."""
-        job = await run_sync(_begin, asked, queue, limits, visitor_of(request), limiter=beginning)
+        """One answer, complete or as a stream of server-sent events."""
+        completion = await run_sync(_start, asked, queue, limits, visitor_of(request), limiter=threads)
         if asked.stream:
             usage = asked.stream_options is not None and asked.stream_options.include_usage
-            return StreamingResponse(_events(job, request, usage), media_type="text/event-stream")
-        text = "".join([piece async for piece in _pieces(job.reply, request)])
-        if not job.reply.finish:
+            return StreamingResponse(_events(completion, request, usage), media_type="text/event-stream")
+        text = "".join([piece async for piece in _pieces(completion.reply, request)])
+        if not completion.reply.finish:
             gone = await request.is_disconnected()
-            return Response(status_code=LEFT) if gone else answer(STOPPED)
-        return JSONResponse(_whole(job, text))
+            return Response(status_code=CLIENT_CLOSED_REQUEST) if gone else json_response(STOPPED)
+        return JSONResponse(_complete(completion, text))
 
     return app
 
 
-def _begin(asked: ChatRequest, queue: GenerationQueue, limits: Limits, visitor: str) -> Job:
-    """Everything that can be refused is refused here; then the answer has its place in the queue."""
+def _start(asked: ChatRequest, queue: GenerationQueue, limits: Limits, visitor: str) -> Completion:
+    """Validate a request and queue it. All errors are raised here, before the response begins."""
     queue.check_capacity(visitor)
     if asked.model not in queue.chat_models:
-        known = ", ".join(queue.chat_models)
-        raise Refused(
-            ErrorResponse(404, f"no model is called that; here are: {known}", code="model_not_found", param="model")
-        )
+        found = f"there is no model of that name; available: {', '.join(queue.chat_models)}"
+        raise ApiError(ErrorResponse(404, found, code="model_not_found", param="model"))
     chat_model = queue.chat_models[asked.model]
     messages = messages_of(asked, limits)
     tokens = len(chat_model.encoder.prompt(messages)[0])
     if tokens >= chat_model.context:
         found = f"the conversation is {tokens:,} tokens long, the model reads {chat_model.context:,}"
-        raise Refused(ErrorResponse(400, found, code="context_length_exceeded", param="messages"))
+        raise ApiError(ErrorResponse(400, found, code="context_length_exceeded", param="messages"))
     sampling = sampling_of(asked, min(limits.new_tokens, chat_model.context - tokens))
-    return Job(asked.model, queue.submit(chat_model, messages, sampling, visitor))
+    return Completion(asked.model, queue.submit(chat_model, messages, sampling, visitor))
 
 
 async def _pieces(reply: StreamedAnswer, request: Request) -> AsyncIterator[str]:
-    """The reply's text until it ends or the client has left, which stops it also while it waits for its turn."""
+    """The pieces of a reply until it ends. It is stopped when the client disconnects, even while it waits."""
     try:
         while not await request.is_disconnected():
-            piece = await run_sync(reply.piece, GLANCE)
+            piece = await run_sync(reply.piece, POLL_SECONDS)
             if piece is None:
                 return
             if piece:
@@ -123,29 +122,29 @@ async def _pieces(reply: StreamedAnswer, request: Request) -> AsyncIterator[str]
         reply.stop()
 
 
-async def _events(job: Job, request: Request, usage: bool) -> AsyncIterator[str]:
-    """Server-sent events: the role, the pieces, why it ended, what it cost, [DONE]."""
-    head = job.head("chat.completion.chunk") | ({"usage": None} if usage else {})
+async def _events(completion: Completion, request: Request, usage: bool) -> AsyncIterator[str]:
+    """Server-sent events: the role, the pieces, the finish reason, usage if wanted, [DONE]."""
+    head = completion.head("chat.completion.chunk") | ({"usage": None} if usage else {})
     yield event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
     try:
-        async for piece in _pieces(job.reply, request):
+        async for piece in _pieces(completion.reply, request):
             yield event({**head, "choices": [_choice({"content": piece})]})
     except EyegraftError as error:
-        yield event(ErrorResponse(400, str(error)).body())
+        yield event(ErrorResponse(400, hide_folders(str(error))).body())
         return
-    if not job.reply.finish:  # clients take an answer without [DONE] for what it is
+    if not completion.reply.finish:  # without [DONE] clients know that the answer is incomplete
         yield event(STOPPED.body())
         return
-    yield event({**head, "choices": [_choice({}, job.reply.finish)]})
+    yield event({**head, "choices": [_choice({}, completion.reply.finish)]})
     if usage:
-        yield event({**head, "choices": [], "usage": _usage(job.reply)})
+        yield event({**head, "choices": [], "usage": _usage(completion.reply)})
     yield "data: [DONE]\n\n"
 
 
-def _whole(job: Job, text: str) -> dict[str, Any]:
+def _complete(completion: Completion, text: str) -> dict[str, Any]:
     message = {"role": "assistant", "content": text, "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": job.reply.finish}
-    return {**job.head("chat.completion"), "choices": [choice], "usage": _usage(job.reply)}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": completion.reply.finish}
+    return {**completion.head("chat.completion"), "choices": [choice], "usage": _usage(completion.reply)}
 
 
 def _choice(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
@@ -153,7 +152,7 @@ def _choice(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
 
 
 def _usage(reply: StreamedAnswer) -> dict[str, int]:
-    """Tokens read, image rows among them, and tokens written, the end mark among them."""
+    """Token counts: the prompt with its image tokens, the answer with its end token."""
     return {
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
@@ -166,51 +165,43 @@ def event(content: dict[str, Any]) -> str:
     return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
 
 
-def full(error: Busy) -> ErrorResponse:
-    """The answer when the queue is full."""
-    return ErrorResponse(429, str(error), "rate_limit_error", "busy")
+def json_response(error: ErrorResponse) -> JSONResponse:
+    """An error as an HTTP response."""
+    return JSONResponse(error.body(), error.status)
 
 
-def answer(refusal: ErrorResponse) -> JSONResponse:
-    """A refusal as a response."""
-    return JSONResponse(refusal.body(), refusal.status)
-
-
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Refused)
-    return answer(error.refusal)
+async def _api_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return json_response(error.response)
 
 
 async def _busy(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Busy)
-    return answer(full(error))
+    return json_response(ErrorResponse(429, str(error), "rate_limit_error", "busy"))
 
 
-async def _wrong(_: Request, error: Exception) -> JSONResponse:
-    """Messages that break a law, or pictures that are refused."""
-    assert isinstance(error, DataError)
-    return answer(ErrorResponse(400, str(error), param="messages"))
+async def _data_error(_: Request, error: Exception) -> JSONResponse:
+    """Messages that break a rule, or images that are not accepted."""
+    return json_response(ErrorResponse(400, hide_folders(str(error)), param="messages"))
 
 
-async def _not_opened(_: Request, error: Exception) -> JSONResponse:
-    """A model that cannot be opened, such as a run that was deleted meanwhile."""
-    assert isinstance(error, EyegraftError)
-    return answer(ErrorResponse(503, str(error), "server_error", param="model"))
+async def _unavailable(_: Request, error: Exception) -> JSONResponse:
+    """A model that cannot be opened, such as a run that has been deleted."""
+    return json_response(ErrorResponse(503, hide_folders(str(error)), "server_error", param="model"))
 
 
-async def _not_understood(_: Request, error: Exception) -> JSONResponse:
-    """A body that is no JSON or has a key or value that is not offered: the first fault, by its place."""
+async def _validation_error(_: Request, error: Exception) -> JSONResponse:
+    """A body that is not JSON or does not match the schema: the first error with its place."""
     assert isinstance(error, RequestValidationError)
-    fault = error.errors()[0]
-    place = ".".join(str(step) for step in fault["loc"] if step != "body")
-    return answer(ErrorResponse(400, f"{place or 'body'}: {fault['msg']}", param=place or None))
+    first = error.errors()[0]
+    place = ".".join(str(step) for step in first["loc"] if step != "body")
+    return json_response(ErrorResponse(400, f"{place or 'body'}: {first['msg']}", param=place or None))
 
 
-async def _not_there(_: Request, error: Exception) -> JSONResponse:
+async def _http_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return answer(ErrorResponse(error.status_code, str(error.detail)))
+    return json_response(ErrorResponse(error.status_code, str(error.detail)))
 
 
-async def _our_fault(_: Request, error: Exception) -> JSONResponse:
-    """The server's log has the trace; the client learns nothing of it."""
-    return answer(ErrorResponse(500, "the server failed on this request; its log says why", "server_error"))
+async def _internal_error(_: Request, error: Exception) -> JSONResponse:
+    """The traceback is in the server's log; the client gets nothing of it."""
+    return json_response(ErrorResponse(500, "the server failed on this request; see its log", "server_error"))

@@ -1,4 +1,4 @@
-"""A request in OpenAI's words becomes messages and a sampling; what is not offered is refused, not ignored."""
+"""Chat requests in OpenAI's format, and their conversion to messages and sampling. Unsupported keys are errors."""
 
 import base64
 import binascii
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
-from demo.server.input_checks import judged, refused
+from demo.server.input_checks import request_error, validate_messages
 from demo.server.limits import DEFAULT, Limits
 from llm.chat.sampling import Sampling
 from llm.errors import ImageError
@@ -15,33 +15,33 @@ from llm.formats.conversation import ROLES, ImageRef, Message
 
 
 class StrictModel(BaseModel):
-    """A part of a request: no unknown keys, so that no wish is silently dropped."""
+    """Base of all parts of a request. Unknown keys are errors: nothing a client asks for is silently ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TextPart(StrictModel):
-    """Text of a message."""
+    """A text in a message."""
 
     type: Literal["text"]
     text: str
 
 
 class ImageUrl(StrictModel):
-    """A picture as a data URL; nothing is ever fetched."""
+    """An image as a data URL. No address is ever fetched."""
 
     url: str
-    detail: Literal["auto", "low", "high"] = "auto"  # every picture is seen at the tower's one size
+    detail: Literal["auto", "low", "high"] = "auto"  # without effect: the vision tower has one resolution
 
 
 class ImagePart(StrictModel):
-    """A picture of a message."""
+    """An image in a message."""
 
     type: Literal["image_url"]
     image_url: ImageUrl
 
 
-# The first fault ends a validation: collected, those of a long list took gigabytes.
+# Validation ends at the first error: the collected errors of a long list took gigabytes.
 Parts = Annotated[
     list[Annotated[TextPart | ImagePart, Field(discriminator="type")]],
     Field(max_length=DEFAULT.parts, fail_fast=True),
@@ -49,19 +49,19 @@ Parts = Annotated[
 
 
 def kind_of_content(content: object) -> str:
-    """The form of a message's content, so that only errors of that form are reported."""
+    """The form of a message's content, so that errors of the other form are not reported."""
     return "parts" if isinstance(content, list) else "text"
 
 
 class ChatMessage(StrictModel):
-    """One turn."""
+    """One message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[Annotated[str, Tag("text")] | Annotated[Parts, Tag("parts")], Discriminator(kind_of_content)]
 
 
 class StreamOptions(StrictModel):
-    """What a stream ends with."""
+    """Options of a stream."""
 
     include_usage: bool = False
 
@@ -82,29 +82,31 @@ class ChatRequest(StrictModel):
     messages: Messages
     stream: bool = False
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="0 when left out")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="default 0: greedy")
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = Field(None, description="not OpenAI's; 0, -1: any token")
-    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = Field(None, description="not OpenAI's; 1: none")
+    top_k: Annotated[int, Field(ge=-1)] | None = Field(None, description="extension of OpenAI's API; 0 or -1: off")
+    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = Field(
+        None, description="extension of OpenAI's API; 1: off"
+    )
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     stop: StopWords | None = None
     n: Literal[1] = 1
-    user: str | None = Field(None, description="accepted from clients that send it; nothing is kept of it")
+    user: str | None = Field(None, description="accepted and ignored")
 
 
 def messages_of(request: ChatRequest, limits: Limits) -> tuple[Message, ...]:
-    """The conversation that was asked, its pictures judged and decoded once to see that they can be.
+    """The validated conversation of a request; every image has been decoded once.
 
-    Raises RecordError for roles out of order or too much of anything, ImageError for a picture that is refused.
+    Raises RecordError for roles out of order or too much of anything, ImageError for an image that is not accepted.
     """
     numbered = enumerate(request.messages, 1)
-    return judged(tuple(_message(number, message, limits) for number, message in numbered), limits)
+    return validate_messages(tuple(_message(number, message, limits) for number, message in numbered), limits)
 
 
 def sampling_of(request: ChatRequest, room: int) -> Sampling:
-    """How to answer in at most `room` tokens; a request without a seed gets a fresh one."""
+    """The sampling parameters, for an answer of at most `room` tokens. Without a seed a random one is drawn."""
     wanted = request.max_completion_tokens or request.max_tokens or room
     return Sampling(
         temperature=request.temperature or 0.0,
@@ -128,14 +130,15 @@ def _message(number: int, message: ChatMessage, limits: Limits) -> Message:
 
 
 def _image(number: int, url: str, limits: Limits) -> ImageRef:
-    """The picture of a data URL, not yet judged."""
+    """The image in a data URL, not yet validated."""
     head, comma, body = url.partition(",")
     if not head.startswith("data:image/") or not head.endswith(";base64") or not comma:
-        found = "an image that is no data:image/...;base64,... URL"
-        raise refused(f"message {number}", found, "Send the picture itself: no address is fetched, no file is opened")
+        found = "an image that is not a data:image/...;base64,... URL"
+        advice = "Send the image itself: no address is fetched and no file is opened"
+        raise request_error(f"message {number}", found, advice)
     if len(body) > limits.image.max_bytes * 4 // 3 + 4:
         raise ImageError(f"the image is larger than {limits.image.max_bytes:,} bytes. Send a smaller copy")
     try:
         return ImageRef(data=base64.b64decode(body, validate=True))
     except binascii.Error as error:
-        raise refused(f"message {number}", f"an image in broken base64 ({error})", "Encode it again") from error
+        raise request_error(f"message {number}", f"an image in invalid base64 ({error})", "Encode it again") from error

@@ -1,4 +1,4 @@
-"""Who answers, one at a time: opened models by name, and the queue in front of them."""
+"""A first-in, first-out queue: the device generates one answer at a time."""
 
 import threading
 from collections import deque
@@ -14,27 +14,27 @@ from llm.chat.token_stream import GenerationCancelled, Stopped, StreamedAnswer
 from llm.errors import EyegraftError
 from llm.formats.conversation import Message
 
-READ_TIMEOUT = 15.0  # seconds without a reader after which an answer is given up: our own readers wait without a pause
-GLANCE = 0.2  # seconds between two looks at whether one who waits has left
+READ_TIMEOUT = 15.0  # seconds without a read after which an answer is abandoned; our own clients poll without a pause
+POLL_SECONDS = 0.2  # how often a waiting request checks whether its client has left
 
 
 class Busy(EyegraftError):
-    """As many as may wait are waiting."""
+    """The queue is full, or the visitor's share of it is used up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """Whom an answer is for, and whether they are there still."""
+class Recipient:
+    """The client an answer is for. `name` is the visitor's address; `left()` is true once the client is gone."""
 
     name: str
     left: Callable[[], bool]
 
 
-LOCAL_CLIENT = Client("", lambda: False)  # one who reads in this process
+LOCAL_RECIPIENT = Recipient("", lambda: False)  # a caller in this process
 
 
 class QueueEntry:
-    """A place in the queue."""
+    """A request that is waiting or being answered."""
 
     def __init__(self, visitor: str) -> None:
         self.visitor = visitor
@@ -42,17 +42,17 @@ class QueueEntry:
 
 
 class GenerationQueue:
-    """Speakers by name. A device generates one answer at a time, in the order in which questions came."""
+    """Models by name, and the requests for them, served one at a time in order of arrival. Thread-safe."""
 
     def __init__(
         self, chat_models: Mapping[str, ChatModel], waiting: int, share: int = 0, patience: float = READ_TIMEOUT
     ) -> None:
-        """`waiting` questions may wait, `share` of them from one visitor (0: as many as there are).
+        """Up to `waiting` requests may wait, at most `share` of all entries belong to one visitor (0: no bound).
 
-        An answer that nobody has read for `patience` seconds is given up.
+        An answer that is not read for `patience` seconds is abandoned.
         """
         self.chat_models = chat_models
-        self._capacity, self._share = waiting + 1, share  # the one who is served, and those who wait
+        self._capacity, self._share = waiting + 1, share  # the request being answered, and those waiting
         self._patience = patience
         self._entries: deque[QueueEntry] = deque()
         self._changed = threading.Condition()
@@ -60,15 +60,17 @@ class GenerationQueue:
     def submit(
         self, chat_model: ChatModel, messages: tuple[Message, ...], sampling: Sampling, visitor: str = ""
     ) -> StreamedAnswer:
-        """The answer, which waits for its turn. The turn belongs to the reply's thread and ends with it, whatever
-        becomes of the reply. Raises Busy at once when too many wait already.
+        """Queue a request and return its reply, which waits for its turn.
+
+        The reply's own thread holds the queue entry and releases it when it ends, even if the reply is dropped.
+        Raises Busy at once when the queue is full.
         """
         entry = self._add_entry(visitor)
         with ExitStack() as stack:
-            stack.callback(self._leave, entry)
+            stack.callback(self._remove, entry)
             turn = partial(self._turn, entry)
             reply = chat_model.stream(messages, sampling, turn, self._patience, visitor or "this machine")
-            stack.pop_all()  # from here on the thread leaves
+            stack.pop_all()  # from here on the reply's thread removes the entry
         entry.reply = ref(reply)
         return reply
 
@@ -77,39 +79,42 @@ class GenerationQueue:
         chat_model: ChatModel,
         messages: tuple[Message, ...],
         sampling: Sampling,
-        client: Client = LOCAL_CLIENT,
+        recipient: Recipient = LOCAL_RECIPIENT,
     ) -> Iterator[str]:
-        """The answer so far, again and again, also while nothing is added: so it can be closed, which stops it."""
+        """Yield the answer so far, every POLL_SECONDS even when it has not grown, so that it can be closed meanwhile.
+
+        The oldest turns are dropped when the conversation does not fit the context. Closing the iterator stops the
+        generation.
+        """
         text = ""
-        reply = self.submit(
-            chat_model, chat_model.fit_to_context(messages, sampling.max_new_tokens), sampling, client.name
-        )
+        fitting = chat_model.fit_to_context(messages, sampling.max_new_tokens)
+        reply = self.submit(chat_model, fitting, sampling, recipient.name)
         try:
-            while (piece := reply.piece(GLANCE)) is not None and not client.left():
+            while (piece := reply.piece(POLL_SECONDS)) is not None and not recipient.left():
                 text += piece
                 yield text
-            yield text  # also when it is empty
+            yield text  # also an empty answer is one value
         finally:
             reply.stop()
 
     @property
     def length(self) -> int:
-        """Questions that wait or are being answered."""
+        """Number of requests that are waiting or being answered."""
         return len(self._entries)
 
     def check_capacity(self, visitor: str = "") -> None:
-        """Raise Busy where `ask` would, before the work of understanding a question."""
+        """Raise Busy where `submit` would, before a request is parsed."""
         with self._changed:
             self._check(visitor)
 
     @contextmanager
     def turn(self, visitor: str = "") -> Iterator[None]:
-        """Inside, no other answer is generated; for work that does not pause. Raises Busy as `ask` does."""
+        """Wait for a turn and hold the device inside the context, for work without pauses. Raises Busy as `submit`."""
         with self._turn(self._add_entry(visitor), lambda: False):
             yield
 
     def close(self) -> None:
-        """Stop every answer that is being generated or waits."""
+        """Stop every answer that is being generated or waiting."""
         for entry in list(self._entries):
             reply = entry.reply() if entry.reply else None
             if reply is not None:
@@ -127,24 +132,24 @@ class GenerationQueue:
             raise Busy("the queue is full. Try again in a moment")
         own = sum(entry.visitor == visitor for entry in self._entries)
         if visitor and self._share and own >= self._share:
-            raise Busy(f"{own} of your questions wait already. Try again when one is answered")
+            raise Busy(f"{own} of your questions are waiting already. Try again when one of them is answered")
 
     @contextmanager
     def _turn(self, entry: QueueEntry, stopped: Stopped) -> Iterator[None]:
-        """Wait until the place is the first, and leave it in the end. Raises Abandoned when stopped before that."""
+        """Wait until the entry is first, and remove it at the end. Raises GenerationCancelled if stopped before."""
         try:
             with self._changed:
                 while self._entries[0] is not entry:
                     if stopped():
                         raise GenerationCancelled
-                    self._changed.wait(GLANCE)
+                    self._changed.wait(POLL_SECONDS)
             if stopped():
                 raise GenerationCancelled
             yield
         finally:
-            self._leave(entry)
+            self._remove(entry)
 
-    def _leave(self, entry: QueueEntry) -> None:
+    def _remove(self, entry: QueueEntry) -> None:
         with self._changed:
             self._entries.remove(entry)
             self._changed.notify_all()

@@ -1,7 +1,8 @@
-"""Who may ask at all: judged from headers and size, before anything is parsed.
+"""Access control: requests are accepted or rejected by their headers and size, before anything is parsed.
 
-A page on another site can make a browser send requests to 127.0.0.1, and a name it owns can be made to point there.
-The first shows in Origin, the second in Host. A page of another server on this machine has another port in its Origin.
+A page of another site can make a browser send requests to 127.0.0.1, which shows in Origin; and a host name of that
+site can be made to resolve to 127.0.0.1, which shows in Host. A page of another server on this machine has another
+port in its Origin.
 """
 
 import asyncio
@@ -21,25 +22,25 @@ from demo.server.json_bounds import excess
 from demo.server.limits import Limits
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-# The page loads nothing from elsewhere, whatever is written into it, and no other page may frame it.
+# Whatever text the page shows, it loads nothing from other sites, and no other page may frame it.
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; base-uri 'self'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-SAFE = [
+SECURITY_HEADERS = [
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 ]
 COOKIE = "eyegraft"
 TOO_SLOW = 408
-UPLOAD = "/gradio_api/upload"  # the one body that is no JSON
-OPEN_PATHS = frozenset({"/healthz"})  # answered without a token: it says nothing but that somebody is there
+UPLOAD = "/gradio_api/upload"  # the only request whose body is not JSON
+OPEN_PATHS = frozenset({"/healthz"})  # answered without a token
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """An answer in OpenAI's error shape."""
+    """An error in the format of OpenAI's API."""
 
     status: int
     message: str
@@ -48,14 +49,14 @@ class ErrorResponse:
     param: str | None = None
 
     def body(self) -> dict[str, Any]:
-        """The JSON of it; the page's browser side shows `detail`."""
+        """The JSON body; gradio's frontend shows `detail`."""
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
         return {"error": error, "detail": self.message}
 
 
 class Guard:
-    """ASGI middleware. Refuses foreign hosts and origins (403), a wrong token (401), bodies that are large (413), slow
-    (408) or JSON out of bounds (413).
+    """ASGI middleware that rejects foreign hosts and origins (403), wrong tokens (401), bodies that are too large (413)
+    or too slow (408), and JSON that exceeds its bounds (413).
     """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str], token: str, limits: Limits) -> None:
@@ -65,78 +66,88 @@ class Guard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        if self._opens_the_page(scope):
-            await send({"type": "http.response.start", "status": 303, "headers": self._ticket()})
+        if self._is_token_link(scope):
+            await send({"type": "http.response.start", "status": 303, "headers": self._cookie_headers()})
             await send({"type": "http.response.body", "body": b""})
             return
-        refusal = self._judge(headers, scope["path"])
-        if refusal is not None or scope["type"] != "http":
-            await send_error(refusal or ErrorResponse(404, "only HTTP is spoken here"), scope, send)
+        error = self._check_headers(Headers(scope=scope), scope["path"])
+        if error is None and scope["type"] != "http":
+            error = ErrorResponse(404, "this server only speaks HTTP")
+        if error is not None:
+            await send_error(error, scope, send)
             return
+        await self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the complete body and call the application with it, or send an error."""
         try:
             async with asyncio.timeout(self.limits.body_seconds):
                 body = await read_body(receive, self.limits.body)
         except TimeoutError:
-            await send_error(
-                ErrorResponse(TOO_SLOW, f"no complete request within {self.limits.body_seconds:g} s"), scope, send
-            )
+            found = f"the request was not complete within {self.limits.body_seconds:g} s"
+            await send_error(ErrorResponse(TOO_SLOW, found), scope, send)
             return
         except ClientDisconnect:
             return
-        refusal = self._judge_body(scope["path"], body)
-        if refusal is not None or body is None:
-            await send_error(refusal or self._too_large(), scope, send)
-            return
-        await self.app(scope, replay(body, receive), with_headers(send, SAFE))
-
-    def _judge_body(self, path: str, body: bytes | None) -> ErrorResponse | None:
         if body is None:
-            return self._too_large()
-        if not body or path == UPLOAD:  # whatever its headers call it; uploads are counted where they are taken
+            await send_error(too_large(self.limits.body), scope, send)
+            return
+        error = self._check_json(scope["path"], body)
+        if error is not None:
+            await send_error(error, scope, send)
+            return
+        await self.app(scope, replay(body, receive), with_headers(send, SECURITY_HEADERS))
+
+    def _check_json(self, path: str, body: bytes) -> ErrorResponse | None:
+        """The bounds hold whatever the content type claims; uploads are checked by the page's own gate."""
+        if not body or path == UPLOAD:
             return None
         found = excess(body, self.limits.json)
         return ErrorResponse(413, f"the request has {found}") if found else None
 
-    def _too_large(self) -> ErrorResponse:
-        return ErrorResponse(413, f"the request is larger than {self.limits.body:,} bytes")
-
-    def _judge(self, headers: Headers, path: str) -> ErrorResponse | None:
+    def _check_headers(self, headers: Headers, path: str) -> ErrorResponse | None:
         if host_of(f"//{headers.get('host', '')}") not in self.hosts:
-            return ErrorResponse(403, "this Host is not served here", code="host")
+            return ErrorResponse(403, "this server does not answer to that Host", code="host")
         origin = headers.get("origin")
         if origin is not None and not same_origin(origin, headers.get("host", ""), self.hosts):
-            return ErrorResponse(403, "pages of other sites may not ask here", code="origin")
+            return ErrorResponse(403, "requests from pages of other sites are not accepted", code="origin")
         if self.token and path not in OPEN_PATHS and not self._has_token(headers):
             found = "wrong or missing token: send Authorization: Bearer TOKEN, or open /?token=TOKEN in a browser"
             return ErrorResponse(401, found, "authentication_error")
         length = headers.get("content-length", "0")
         if not length.isdecimal():
-            return ErrorResponse(400, "Content-Length is no number")
-        return self._too_large() if int(length) > self.limits.body else None
+            return ErrorResponse(400, "Content-Length is not a number")
+        return too_large(self.limits.body) if int(length) > self.limits.body else None
 
     def _has_token(self, headers: Headers) -> bool:
         given = headers.get("authorization", "").removeprefix("Bearer ")
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-        # Header bytes arrive read as latin-1.
-        return same(given.encode("latin-1"), self.token) or same(cookie.encode("latin-1"), cookie_of(self.token))
+        # Starlette decodes header bytes as latin-1.
+        return equals_secret(given.encode("latin-1"), self.token) or equals_secret(
+            cookie.encode("latin-1"), cookie_of(self.token)
+        )
 
-    def _opens_the_page(self, scope: Scope) -> bool:
-        """Whether a browser shows the token in the address, to get a cookie for it."""
+    def _is_token_link(self, scope: Scope) -> bool:
+        """Whether the URL carries the token, which a browser exchanges for a cookie."""
         if not self.token or scope["type"] != "http" or scope["path"] != "/":
             return False
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         host = host_of(f"//{Headers(scope=scope).get('host', '')}")
-        return host in self.hosts and same(given.encode("utf-8", "replace"), self.token)
+        return host in self.hosts and equals_secret(given.encode("utf-8", "replace"), self.token)
 
-    def _ticket(self) -> list[tuple[bytes, bytes]]:
-        """A cookie that scripts and other sites' requests do not get, and the way back without the token."""
+    def _cookie_headers(self) -> list[tuple[bytes, bytes]]:
+        """A cookie out of reach of scripts and other sites, and a redirect to the URL without the token."""
         cookie = f"{COOKIE}={cookie_of(self.token)}; HttpOnly; SameSite=Strict; Path=/"
         return [(b"location", b"/"), (b"set-cookie", cookie.encode()), (b"content-length", b"0")]
 
 
+def too_large(limit: int) -> ErrorResponse:
+    """The error for a body of more than `limit` bytes."""
+    return ErrorResponse(413, f"the request is larger than {limit:,} bytes")
+
+
 def with_headers(send: Send, more: list[tuple[bytes, bytes]]) -> Send:
-    """The same answer with more headers."""
+    """A `send` that adds headers to the response."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -146,15 +157,15 @@ def with_headers(send: Send, more: list[tuple[bytes, bytes]]) -> Send:
     return sending
 
 
-def same(given: bytes, secret: str) -> bool:
-    """Equal, in constant time."""
+def equals_secret(given: bytes, secret: str) -> bool:
+    """Compare in constant time."""
     return hmac.compare_digest(given, secret.encode())
 
 
 def same_origin(origin: str, host: str, hosts: frozenset[str]) -> bool:
-    """Whether a page of `origin` belongs to the server that `host` names: the same name and port.
+    """Whether an Origin header names the server that the Host header names: same name, same port.
 
-    A proxy may replace Host by its upstream's address, so the public name (`--name`) is also accepted without a port.
+    A proxy may replace Host by its upstream's address: the public name (`--name`) is also accepted without a port.
     """
     try:
         page, server = urlsplit(origin), urlsplit(f"//{host}")
@@ -169,12 +180,12 @@ def same_origin(origin: str, host: str, hosts: frozenset[str]) -> bool:
 
 
 def visitor_of(request: HTTPConnection) -> str:
-    """Who asks, for shares: the address of the connection. What a proxy or a client says of itself is not believed."""
+    """The visitor whose share a request uses: the address of the connection. Forwarding headers are not trusted."""
     return shared_address(request.client.host) if request.client else ""
 
 
 def shared_address(host: str) -> str:
-    """An IPv4 address, or the /64 network of an IPv6 address, all of which one visitor has."""
+    """An IPv4 address, or the /64 network of an IPv6 address: one visitor owns all of it."""
     if not is_address(host):
         return host
     address = ipaddress.ip_address(host)
@@ -186,7 +197,7 @@ def shared_address(host: str) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Whether it is no name."""
+    """Whether it is an IP address and not a host name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -195,12 +206,12 @@ def is_address(host: str) -> bool:
 
 
 def cookie_of(token: str) -> str:
-    """The cookie that stands for a token."""
+    """The cookie value for a token."""
     return hashlib.sha256(f"eyegraft {token}".encode()).hexdigest()
 
 
 def host_of(url: str) -> str:
-    """The host name of a URL, lower case, without port; empty when there is none."""
+    """The host name of a URL in lower case, without the port; empty if there is none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
@@ -208,13 +219,13 @@ def host_of(url: str) -> str:
 
 
 async def read_body(receive: Receive, limit: int) -> bytes | None:
-    """The whole body; None as soon as it is longer than `limit`, whatever its headers promised."""
+    """The complete body, or None as soon as it exceeds `limit` bytes. Raises ClientDisconnect for an incomplete one."""
     parts: list[bytes] = []
     size, more = 0, True
     while more:
         message = await receive()
         if message["type"] != "http.request":
-            raise ClientDisconnect  # half a body is no request: gradio would keep half a file
+            raise ClientDisconnect  # gradio would store the part of a file that arrived
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
@@ -225,7 +236,7 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
-    """The body once, then whatever comes after it: a disconnection."""
+    """A `receive` that returns the body once, then what follows it: the disconnection."""
     pending = [body]
 
     async def again() -> Message:
@@ -236,14 +247,14 @@ def replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def send_error(refusal: ErrorResponse, scope: Scope, send: Send) -> None:
-    """Send a refusal. A websocket is closed instead."""
+async def send_error(error: ErrorResponse, scope: Scope, send: Send) -> None:
+    """Send an error. A websocket is closed instead."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    body = json.dumps(refusal.body()).encode()
+    body = json.dumps(error.body()).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if refusal.status == TOO_SLOW:  # what comes of it later is not waited for
+    if error.status == TOO_SLOW:  # the rest of the body is not read
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""JSON judged before it is parsed: 4 MiB of `[1,1,1...` become gigabytes of Python objects and validation errors."""
+"""Limits on JSON, checked before it is parsed: 4 MiB of `[1,1,1...` become gigabytes of objects and errors."""
 
 import re
 
@@ -9,7 +9,7 @@ _OPENING = b"[{"
 
 
 def excess(body: bytes, bounds: JsonBounds) -> str:
-    """What a JSON text has too much of, in words; empty for one within the bounds. Parses nothing; linear time."""
+    """Which bound a JSON text exceeds, as a phrase; empty if none. Linear time, without parsing."""
     if body.count(b'"') > bounds.quotes:
         return f"more than {bounds.quotes:,} quotation marks"
     structure = outside_strings(body)
@@ -18,14 +18,14 @@ def excess(body: bytes, bounds: JsonBounds) -> str:
     if sum(structure.count(mark) for mark in (b",", b"[", b"{")) > bounds.items:
         return f"more than {bounds.items:,} values"
     if _depth(structure) > bounds.depth:
-        return f"lists and objects more than {bounds.depth} deep"
+        return f"lists and objects nested more than {bounds.depth} deep"
     return ""
 
 
 def outside_strings(body: bytes) -> bytes:
     """A JSON text without its strings; an unterminated string extends to the end of the text.
 
-    Runs from quotation mark to quotation mark: a regular expression took 0.7 s for 64 MiB of base64.
+    Searches from quotation mark to quotation mark: a regular expression took 0.7 s for 64 MiB of base64.
     """
     parts: list[bytes] = []
     inside, start = False, 0
@@ -33,7 +33,7 @@ def outside_strings(body: bytes) -> bytes:
         part = body[start:quote]
         if not inside:
             parts.append(part)
-        # An odd number of backslashes before it makes the quotation mark a part of the string.
+        # After an odd number of backslashes the quotation mark belongs to the string.
         inside = not inside or (len(part) - len(part.rstrip(b"\\"))) % 2 == 1
         start = quote + 1
     return b"".join(parts if inside else [*parts, body[start:]])

@@ -1,4 +1,4 @@
-"""`eyegraft serve`: models behind OpenAI's interface, on this machine unless asked otherwise."""
+"""`eyegraft serve`: OpenAI's chat API over run folders and exported models."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from vlm.model.open_chat_model import open_chat_model
 
 
 def serve(runs: list[str], checkpoint: str, host: str, port: int, public: bool, token: str, name: str) -> None:
-    """Open the models and answer until stopped. ConfigError for an address that strangers could reach unasked."""
+    """Load the models and serve until stopped. Raises ConfigError for an address open to others without `public`."""
     hosts = allowed_hosts(host, public, token, name)
     limits = public_limits() if public else DEFAULT
     queue = GenerationQueue(open_models(runs, checkpoint), limits.waiting, limits.share_waiting)
@@ -25,32 +25,32 @@ def serve(runs: list[str], checkpoint: str, host: str, port: int, public: bool, 
 
 
 def open_models(runs: list[str], checkpoint: str) -> dict[str, ChatModel]:
-    """The models of run folders and exported folders, by name."""
+    """Load the models of run folders and exported folders, by name."""
     return {name: open_chat_model(path, checkpoint) for name, path in model_folders(runs).items()}
 
 
 def model_folders(runs: list[str]) -> dict[str, Path]:
-    """Name by folder: `NAME=FOLDER`, or the folder's own name. ConfigError when two are called alike."""
+    """Folders by model name, from `NAME=FOLDER` or a folder's own name. Raises ConfigError for a name used twice."""
     named: dict[str, Path] = {}
     for run in runs:
         name, given, folder = run.partition("=")
         path = Path(folder if given else run)
         name = name if given else path.resolve().name
         if name in named:
-            raise ConfigError(f"two models are called {name}: write one as another-name={path}")
+            raise ConfigError(f"two models are named {name}. Give one another name: another-name={path}")
         named[name] = path
     return named
 
 
 def allowed_hosts(host: str, public: bool, token: str, name: str) -> frozenset[str]:
-    """The names that requests may be addressed to. ConfigError for a token that is guessed, or an open address."""
+    """The Host names to accept. Raises ConfigError for a short token, or for an address open to others without one."""
     if token and len(token) < SHORTEST_TOKEN:
         raise ConfigError(
-            f"--token: {len(token)} characters, at least {SHORTEST_TOKEN} keep others out. "
-            "Make one: python -c 'import secrets; print(secrets.token_urlsafe(24))'"
+            f"--token: {len(token)} characters, at least {SHORTEST_TOKEN} are needed so that it cannot be guessed. "
+            "Generate one: python -c 'import secrets; print(secrets.token_urlsafe(24))'"
         )
     if host not in LOOPBACK and not (public and token):
         raise ConfigError(
-            f"--host {host}: others could reach this. If they should, add --public and --token (a secret of your own)"
+            f"--host {host}: other machines can reach this address. To allow them, add --public and --token SECRET"
         )
     return (LOOPBACK | {host.lower(), name.lower()}) - {""}

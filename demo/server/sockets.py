@@ -1,4 +1,4 @@
-"""The server's sockets: idle connections are closed, and the process ends on SIGTERM."""
+"""uvicorn with time limits on connections and a prompt exit on SIGTERM."""
 
 import asyncio
 import os
@@ -17,23 +17,23 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from demo.server.guard import shared_address
 from demo.server.limits import DEFAULT, Limits
 
-CONNECTIONS = 256  # every open page holds one for as long as it is open
-ANSWERS_END = 1  # seconds that open connections have to finish in after a signal
-PROCESS_ENDS = 4.0  # seconds after which it ends whatever still runs, such as a model that is being loaded
+CONNECTIONS = 256  # every open page holds one
+SHUTDOWN_SECONDS = 1  # for open connections to finish after a signal
+EXIT_SECONDS = 4.0  # after a signal the process exits, even if a thread still loads a model
 
 
 def listen(app: FastAPI, host: str, port: int, limits: Limits, close: Callable[[], None]) -> None:
-    """Answer until stopped; SystemExit after SIGTERM, which has `close` called first: it ends the answers."""
+    """Serve until stopped. SIGTERM first calls `close`, which stops running answers, then raises SystemExit."""
     SignalServer(app_config(app, host, port, limits), close).run()
 
 
 @contextmanager
 def ended_by_signal() -> Iterator[None]:
-    """Inside, SIGTERM raises SystemExit, so that temporary files are removed; then the process ends immediately.
+    """Inside the context SIGTERM raises SystemExit, so that temporary files are removed; then the process exits.
 
-    Python's own exit would wait for threads and spend seconds on unloading torch.
+    Python's normal exit would wait for threads and spend seconds on unloading torch.
     """
-    signal.signal(signal.SIGTERM, _terminated)  # uvicorn sends the signal again when it has ended
+    signal.signal(signal.SIGTERM, _terminated)  # uvicorn raises the signal again after its shutdown
     try:
         yield
     except SystemExit as end:
@@ -45,8 +45,8 @@ def ended_by_signal() -> Iterator[None]:
 
 
 def app_config(app: FastAPI, host: str, port: int, limits: Limits) -> uvicorn.Config:
-    """How uvicorn serves the application."""
-    protocol = type("BoundPatient", (LimitedProtocol,), {"limits": limits})
+    """uvicorn's configuration for the application."""
+    protocol = type("BoundProtocol", (LimitedProtocol,), {"limits": limits})
     return uvicorn.Config(
         app,
         host=host,
@@ -56,22 +56,22 @@ def app_config(app: FastAPI, host: str, port: int, limits: Limits) -> uvicorn.Co
         log_level="warning",
         limit_concurrency=CONNECTIONS,
         server_header=False,
-        proxy_headers=False,  # a visitor writes what a proxy passes on
-        use_colors=False,  # on a terminal they would be shown as text: only rich writes codes there
-        timeout_graceful_shutdown=ANSWERS_END,
+        proxy_headers=False,  # a proxy passes on headers that a visitor may have written
+        use_colors=False,  # llm/printable.py would escape their codes
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
 
 
 class SignalServer(uvicorn.Server):
-    """uvicorn's server, which stops the answers being generated when it receives a signal."""
+    """uvicorn's server, which stops running answers when it receives a signal."""
 
     def __init__(self, config: uvicorn.Config, close: Callable[[], None]) -> None:
         super().__init__(config)
         self._close = close
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop answering, and exit after PROCESS_ENDS seconds even if a thread is still running."""
-        last = threading.Timer(PROCESS_ENDS, _end_now, [128 + sig])
+        """Stop answering, and exit after EXIT_SECONDS even if a thread is still running."""
+        last = threading.Timer(EXIT_SECONDS, _end_now, [128 + sig])
         last.daemon = True
         last.start()
         self._close()
@@ -79,32 +79,32 @@ class SignalServer(uvicorn.Server):
 
 
 class LimitedProtocol(H11Protocol):
-    """HTTP on one connection, which is closed when no request arrives or the client reads nothing within the limits."""
+    """One HTTP connection, closed when no request arrives or the client reads nothing within the time limits."""
 
     limits: ClassVar[Limits] = DEFAULT
 
-    _awaited: asyncio.TimerHandle | None = None  # the next request's headers
-    _look: asyncio.TimerHandle | None = None  # the next look at what the client has not taken
-    _untaken = 0  # bytes at the last one
-    _paused = False  # nothing more is written until the client takes some
+    _head_timer: asyncio.TimerHandle | None = None  # runs while the headers of a request are awaited
+    _send_timer: asyncio.TimerHandle | None = None  # until the next check of the write buffer
+    _unsent = 0  # bytes in a full write buffer at the last check
+    _paused = False  # the write buffer is full
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # uvicorn's protocol wants no less
+        assert isinstance(transport, asyncio.Transport)  # uvicorn's protocol requires one
         super().connection_made(transport)
         if self._too_many():
             transport.abort()
             return
-        self._await_request()
-        self._look_again()
+        self._start_head_timer()
+        self._check_buffer()
 
     def data_received(self, data: bytes) -> None:
         before = self.cycle
         super().data_received(data)
         if self.cycle is not before:
-            _cancel(self._awaited)
-            self._awaited = None
-        elif self._awaited is None and (self.cycle is None or self.cycle.response_complete):
-            self._await_request()
+            _cancel(self._head_timer)
+            self._head_timer = None
+        elif self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._start_head_timer()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -112,28 +112,28 @@ class LimitedProtocol(H11Protocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._paused, self._untaken = False, 0
+        self._paused, self._unsent = False, 0
 
     def connection_lost(self, exc: Exception | None) -> None:
-        _cancel(self._awaited)
-        _cancel(self._look)
+        _cancel(self._head_timer)
+        _cancel(self._send_timer)
         super().connection_lost(exc)
 
-    def _await_request(self) -> None:
-        self._awaited = self.loop.call_later(self.limits.head_seconds, self.transport.abort)
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self.limits.head_seconds, self.transport.abort)
 
-    def _look_again(self) -> None:
-        """Abort if the client has read nothing of a full write buffer since the last look; closing would wait."""
+    def _check_buffer(self) -> None:
+        """Abort if the client has read nothing of a full write buffer since the last check; a close would wait."""
         full = self._paused or self.transport.is_closing()
         waiting = self.transport.get_write_buffer_size() if full else 0
-        if waiting >= self._untaken > 0:
+        if waiting >= self._unsent > 0:
             self.transport.abort()
             return
-        self._untaken = waiting
-        self._look = self.loop.call_later(self.limits.send_seconds / 2, self._look_again)
+        self._unsent = waiting
+        self._send_timer = self.loop.call_later(self.limits.send_seconds / 2, self._check_buffer)
 
     def _too_many(self) -> bool:
-        """Whether this visitor holds more than a share of the connections."""
+        """Whether this visitor holds more than their share of the connections."""
         if not self.limits.share_connections or self.client is None:
             return False
         own = shared_address(self.client[0])

@@ -1,4 +1,4 @@
-"""Visitors' files: the one folder they lie in, and the one check of a path that somebody names."""
+"""The upload folder: the only folder whose files a visitor may name, and its clean-up."""
 
 import stat
 import tempfile
@@ -10,46 +10,48 @@ from gradio.utils import get_upload_folder
 
 from llm.errors import DataError, ImageError
 
-UPLOAD_LIFETIME = 3600  # that uploads, and what the page makes of them, are there
-LONGEST = 1024  # characters of a path; looking for one of thousands of steps takes a hundredth of a second
+UPLOAD_LIFETIME = 3600  # seconds that uploads and generated downloads are available
+MAX_PATH = 1024  # characters of a path; resolving one of thousands of components takes a hundredth of a second
 
 
 def uploaded_file(path: str) -> Path:
-    """The file, if it lies in this server's upload folder and is a regular one; ImageError if not.
+    """The resolved path of an uploaded file.
 
-    Every path that enters a message, an output or an answer over HTTP passes here, whatever gradio checks before.
+    Raises ImageError unless it is a regular file inside the upload folder. Every path from a visitor passes this
+    check before it enters a message, an output or a response, whatever gradio checks before.
     """
     try:
-        file = Path(path[:LONGEST]).resolve()
-        known = len(path) < LONGEST and file.is_relative_to(upload_folder()) and file.is_file()
-    except (OSError, ValueError):  # no name that a file could have
+        file = Path(path[:MAX_PATH]).resolve()
+        known = len(path) < MAX_PATH and file.is_relative_to(upload_folder()) and file.is_file()
+    except (OSError, ValueError):  # not a possible file name
         known = False
     if not known:
-        raise ImageError("a picture that was not uploaded here. Add it again")
+        raise ImageError("an image that was not uploaded to this server. Upload it again")
     return file
 
 
 def upload_folder() -> Path:
-    """Where uploads and the page's own files lie."""
+    """The folder of uploads and of the page's own files."""
     return Path(get_upload_folder()).resolve()
 
 
 def new_download_folder(most: int) -> Path:
-    """A folder for files that the page makes for a visitor to fetch. DataError where the upload folder holds more than
-    `most` bytes.
+    """A new folder for files that a visitor may download.
+
+    Raises DataError when the upload folder holds more than `most` bytes.
     """
     if sweep_uploads() > most:
-        raise DataError("the server's room for files is full. Try again in an hour")
+        raise DataError("the server's space for files is full. Try again in an hour")
     return Path(tempfile.mkdtemp(dir=upload_folder()))
 
 
 def sweep_uploads() -> int:
-    """What the upload folder holds once everything older than KEPT_SECONDS is deleted.
+    """Delete everything older than UPLOAD_LIFETIME; returns the bytes that remain in the upload folder.
 
-    gradio deletes what was uploaded completely; the parts of an upload that broke off stay.
+    gradio deletes complete uploads itself; the parts of an interrupted upload would remain.
     """
     total, oldest = 0, time.time() - UPLOAD_LIFETIME
-    for path in sorted(upload_folder().rglob("*"), reverse=True):  # what lies in a folder before the folder
+    for path in sorted(upload_folder().rglob("*"), reverse=True):  # the files of a folder before the folder
         with suppress(OSError):  # deleted meanwhile, or a folder that is not empty
             found = path.lstat()
             if stat.S_ISDIR(found.st_mode):

@@ -1,1 +1,1 @@
-"""What pages are made of: messages, records, run status, findings."""
+"""Parts of pages without layout: messages, records, run status, findings."""

@@ -1,6 +1,4 @@
-"""The chat as the visitor's own browser keeps it, so that a reload loses nothing."""
-
-from typing import Any
+"""The chat stored in the visitor's browser, so that it survives a reload."""
 
 from demo.pages.parts.chat_messages import ChatTurn
 from demo.server.limits import Limits
@@ -8,48 +6,47 @@ from demo.server.uploads import uploaded_file
 from llm.errors import ImageError
 
 
-def restore(kept: Any, limits: Limits) -> list[ChatTurn]:
-    """The chat again, as a Chatbot takes it; see `sound_turns`."""
+def restore(stored: object, limits: Limits) -> list[ChatTurn]:
+    """The value of the Chatbot for a stored chat; see `valid_turns`."""
     return [
         {"role": turn["role"], "content": [part.get("file") or part["text"] for part in turn["content"]]}
-        for turn in valid_turns(kept, limits)
+        for turn in valid_turns(stored, limits)
     ]
 
 
-def valid_turns(kept: Any, limits: Limits) -> list[ChatTurn]:
-    """What can be shown of a kept chat, each part {"text": ...} or {"file": {"path": ...}}.
+def valid_turns(stored: object, limits: Limits) -> list[ChatTurn]:
+    """The valid turns of a stored chat, each part as {"text": ...} or {"file": {"path": ...}}.
 
-    The browser may send anything: what is no text and no picture that was uploaded here and is still there is left
-    out, since an earlier server's uploads are gone with it.
+    The browser may send anything. What is neither a text nor an existing upload is dropped, such as the images
+    uploaded to an earlier server. A chat that exceeds the limits is dropped completely.
     """
     turns: list[ChatTurn] = []
     files = 0
-    for turn in kept[-2 * limits.messages :] if isinstance(kept, list) else ():
+    for turn in stored[-2 * limits.messages :] if isinstance(stored, list) else ():
         if not isinstance(turn, dict) or turn.get("role") not in ("user", "assistant"):
             continue
         parts = turn.get("content")
         parts = parts[: limits.parts] if isinstance(parts, list) else [parts]
         files += sum(isinstance(part, dict) and "file" in part for part in parts)
-        if files > limits.messages:  # more than any chat that was answered; looking for each takes time
+        if files > limits.messages:  # more than an answered chat can have; looking each file up takes time
             return []
-        content = [part for part in map(_sound, parts) if part]
+        content = [part for part in map(_valid_part, parts) if part]
         turns += [{"role": turn["role"], "content": content}] if content else []
-    said = sum(len(part["text"]) for turn in turns for part in turn["content"] if "text" in part)
-    return turns if said <= limits.text else []
+    characters = sum(len(part["text"]) for turn in turns for part in turn["content"] if "text" in part)
+    return turns if characters <= limits.text else []
 
 
-def _sound(part: Any) -> dict[str, Any] | None:
-    """A text, or a picture that is still there; nothing else."""
+def _valid_part(part: object) -> ChatTurn | None:
     if isinstance(part, str):
         return {"text": part}
     if isinstance(part, dict) and isinstance(part.get("text"), str):
         return {"text": part["text"]}
     if isinstance(part, dict) and isinstance(part.get("file"), dict) and isinstance(part["file"].get("path"), str):
-        return _picture(part["file"]["path"])
+        return _upload(part["file"]["path"])
     return None
 
 
-def _picture(path: str) -> dict[str, Any] | None:
+def _upload(path: str) -> dict[str, object] | None:
     try:
         return {"file": {"path": str(uploaded_file(path))}}
     except ImageError:

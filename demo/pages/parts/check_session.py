@@ -1,4 +1,4 @@
-"""What a check of a data file found, with the records and pictures it is about, held for the page."""
+"""The check of a data file for the page: counts, the first findings per code with records, the cleaned file."""
 
 import os
 import time
@@ -22,23 +22,23 @@ from llm.formats.image_placeholders import record_images
 from llm.formats.readers import READERS, SEEN, guess_format, record_of, source_rows
 from llm.formats.row_files import RawRow, data_files
 
-KEPT = 10  # findings of a code that are shown
-PICTURES = 8  # of a record that are shown
-EVERY = 0.5  # seconds between two looks at a check under way
+FINDINGS_SHOWN = 10  # per code
+IMAGES_SHOWN = 8  # per record
+UPDATE_SECONDS = 0.5  # between two results of a running check
 
 
 @dataclass(frozen=True, slots=True)
 class FindingCard:
-    """A finding and the record it is about: its text, and those of its pictures that can be found."""
+    """A finding, a preview of its record, and those of the record's images that can be found."""
 
     finding: Finding
     record: str
-    pictures: tuple[ImageRef, ...]
+    images: tuple[ImageRef, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was found in a source so far, and, once `done`, altogether."""
+    """What has been found in a source so far, or, once `done`, in all of it."""
 
     source: Source
     report: CheckReport
@@ -51,28 +51,28 @@ class CheckResult:
 
 
 def run_check(source: Source) -> Iterator[CheckResult]:
-    """Check a source: what was found so far every half second, at last everything. Closing it ends the check.
+    """Check a source: a result every UPDATE_SECONDS, and the final one. Closing the iterator ends the check.
 
     Raises ConfigError and DataError for a source that cannot be read.
     """
     format = guess_format(source, [row.value for row in islice(source_rows(source, Path()), SEEN)])
-    state, counter = CheckState(), FindingCounter(KEPT)
+    state, counter = CheckState(), FindingCounter(FINDINGS_SHOWN)
     cards, counts = list[FindingCard](), Counter[str]()
-    told = time.monotonic()
+    updated = time.monotonic()
     for row in check_rows(source, Path(), CheckRules(), state):
         counter.add(row.row, row.findings)
         for finding in row.findings:
             counts[finding.code] += 1
-            if counts[finding.code] <= KEPT:
-                cards.append(FindingCard(finding, preview_record(row.raw), _pictures(source, row.raw, format)))
-        if time.monotonic() - told > EVERY:
-            told = time.monotonic()
+            if counts[finding.code] <= FINDINGS_SHOWN:
+                cards.append(FindingCard(finding, preview_record(row.raw), _images(source, row.raw, format)))
+        if time.monotonic() - updated > UPDATE_SECONDS:
+            updated = time.monotonic()
             yield CheckResult(source, counter.report(state.images), tuple(cards))
     yield CheckResult(source, counter.report(state.images), tuple(cards), done=True)
 
 
-def _pictures(source: Source, raw: RawRow, format: str) -> tuple[ImageRef, ...]:
-    """The pictures of a row, also of one that is otherwise wrong; none from outside the source's image folder."""
+def _images(source: Source, raw: RawRow, format: str) -> tuple[ImageRef, ...]:
+    """The images of a record, even if it is otherwise invalid; none from outside the source's image folder."""
     if not isinstance(raw.value, dict):
         return ()
     record = record_of(source, Path(), raw.place, raw.value, format)
@@ -86,11 +86,11 @@ def _pictures(source: Source, raw: RawRow, format: str) -> tuple[ImageRef, ...]:
             found = record_images(record)
         except RecordError:
             return ()
-    return tuple(kept for image in found[:PICTURES] if (kept := _kept(image)))
+    return tuple(small for image in found[:IMAGES_SHOWN] if (small := _small(image)))
 
 
-def _kept(image: ImageRef) -> ImageRef | None:
-    """A picture that takes little memory: one inside its row is made small, or left out where it cannot be opened."""
+def _small(image: ImageRef) -> ImageRef | None:
+    """An image that takes little memory: one stored in its record becomes a thumbnail, None if it cannot be opened."""
     if not image.data:
         return image
     data = thumbnail(image)
@@ -98,9 +98,9 @@ def _kept(image: ImageRef) -> ImageRef | None:
 
 
 def clean(checked: CheckResult, folder: Path, progress: ProgressCallback | None = None) -> FixResult:
-    """Write the sound rows of what was checked into `folder`, which is empty, and the others beside them.
+    """Write the usable records of a checked source into `folder`, which is empty, and the others into a second file.
 
-    Raises ConfigError and DataError where that cannot be done.
+    Raises ConfigError and DataError if the files cannot be written.
     """
     source = checked.source
     out = folder / clean_name(Path(source.path))
@@ -108,12 +108,12 @@ def clean(checked: CheckResult, folder: Path, progress: ProgressCallback | None 
 
 
 def clean_name(path: Path) -> str:
-    """How the cleaned file of a file or folder is called: `train.json` becomes `train.clean.json`."""
+    """The name of the cleaned file of a file or folder: `train.clean.json` for `train.json`."""
     stem = path.resolve().name if path.is_dir() else path.stem
     return f"{stem}.clean{output_suffix(data_files(path))}"
 
 
 def images_folder(source: Source) -> str:
-    """Where the image paths of a source begin, for a recipe that reads its cleaned file from elsewhere."""
+    """The folder that the image paths of a source are relative to, as an absolute path."""
     path = Path(source.path).expanduser()
     return os.path.abspath(source.images or (path if path.is_dir() else path.parent))

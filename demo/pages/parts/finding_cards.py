@@ -1,11 +1,11 @@
-"""The findings of a code as cards: place, what was found, what to do, the record and its pictures.
+"""The findings of a code as HTML cards: place, what was found, what to do, the record and its images.
 
-Records hold whatever their authors wrote: every text is escaped, and pictures are part of the page.
+Records contain arbitrary text: every text is escaped, and images are embedded in the page.
 """
 
 import base64
 import html
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from demo.pages.parts.check_session import FindingCard
 from demo.pages.parts.record_preview import thumbnail
@@ -14,7 +14,7 @@ from llm.printable import printable
 CSS = """
 #check-codes * { cursor: pointer; font-family: var(--font) !important; }
 #check-cards, #check-cards > * { padding: 0 !important; }
-#check-codes .selection-button { display: none !important; }  /* offers to select a column */
+#check-codes .selection-button { display: none !important; }  /* would select a column */
 .eg-card { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 12px 16px; margin: 0 0 12px; }
 .eg-card p { margin: 4px 0; overflow-wrap: anywhere; }
 .eg-card .place { font-family: var(--font-mono); font-size: 0.85em; color: var(--body-text-color-subdued); }
@@ -22,31 +22,31 @@ CSS = """
 .eg-card .advice { color: var(--body-text-color-subdued); }
 .eg-card pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 260px; overflow-y: auto; margin: 8px 0 0;
   padding: 10px 12px; border-radius: 6px; background: var(--background-fill-secondary); font-size: 0.85em; }
-.eg-card .pictures { display: flex; flex-wrap: wrap; gap: 8px; margin-top: 8px; }
+.eg-card .images { display: flex; flex-wrap: wrap; gap: 8px; margin-top: 8px; }
 .eg-card img { height: 120px; width: auto; max-width: 100%; border-radius: 6px; }
 """
 
 
-def cards(shown: Iterable[FindingCard]) -> str:
-    """The cards as HTML."""
-    return "".join(map(_card, shown))
+def cards(shown: Iterable[FindingCard], visible: Callable[[str], str]) -> str:
+    """The cards as HTML. `visible` shortens the paths in places and messages."""
+    return "".join(_card(card, visible) for card in shown)
 
 
-def _card(card: FindingCard) -> str:
+def _card(card: FindingCard, visible: Callable[[str], str]) -> str:
     finding = card.finding
     parts = [
-        f'<p class="place">{escaped(str(finding.place))}</p>',
-        f'<p class="found"><b>{escaped(finding.field)}</b>: {escaped(finding.found)}</p>',
-        f'<p class="advice">{escaped(finding.advice)}</p>',
+        f'<p class="place">{escaped(visible(str(finding.place)))}</p>',
+        f'<p class="found"><b>{escaped(finding.field)}</b>: {escaped(visible(finding.found))}</p>',
+        f'<p class="advice">{escaped(visible(finding.advice))}</p>',
     ]
-    pictures = "".join(f'<img alt="" src="{_url(data)}">' for data in map(thumbnail, card.pictures) if data)
-    parts.append(f'<div class="pictures">{pictures}</div>' if pictures else "")
+    images = "".join(f'<img alt="" src="{_url(data)}">' for data in map(thumbnail, card.images) if data)
+    parts.append(f'<div class="images">{images}</div>' if images else "")
     parts.append(f"<pre>{escaped(card.record)}</pre>" if card.record else "")
     return f'<div class="eg-card">{"".join(parts)}</div>'
 
 
 def escaped(text: str) -> str:
-    """A text that is nothing but text in HTML, and in the templates that gradio makes of HTML: `${...}`, `{{...}}`."""
+    """Text that is markup neither in HTML nor in the templates that gradio makes of HTML: `${...}`, `{{...}}`."""
     plain = html.escape(printable(text))
     return "".join(f"&#{ord(char)};" if char in "${}`\\" else char for char in plain)
 

@@ -1,4 +1,4 @@
-"""A record and its pictures made small: what a page shows of a row that may hold anything."""
+"""Previews of records and images, which may hold anything: shortened JSON and thumbnails."""
 
 import json
 from collections.abc import Mapping
@@ -12,41 +12,41 @@ from llm.formats.row_files import RawRow
 from llm.printable import printable
 from vlm.vision.images import read_image
 
-TEXT = 400  # characters of one text
-WHOLE = 4000  # characters of a record
-ITEMS = 20  # of one list or object
-DEEP = 8  # levels
-SIDE = 240  # pixels
+MAX_TEXT = 400  # characters of one text
+MAX_RECORD = 4000  # characters of a record
+MAX_ITEMS = 20  # of one list or object
+MAX_DEPTH = 8  # nested lists and objects
+THUMBNAIL_SIDE = 240  # pixels
 
 
 def preview_record(raw: RawRow) -> str:
-    """A row as JSON, long texts and lists shortened; a broken one as it is written, shortened."""
+    """A record as JSON with long texts and lists shortened; text that is not JSON as it is, shortened."""
     if raw.value is None:
-        return _whole(raw.text.strip())
-    return _whole(json.dumps(shortened(raw.value), ensure_ascii=False, indent=2))
+        return _limited(raw.text.strip())
+    return _limited(json.dumps(shortened(raw.value), ensure_ascii=False, indent=2))
 
 
-def _whole(text: str) -> str:
-    return printable(_cut(text, WHOLE))
+def _limited(text: str) -> str:
+    return printable(_cut(text, MAX_RECORD))
 
 
-def shortened(value: object, deep: int = DEEP) -> object:
-    """A value of JSON, or near it, whose long parts say how much was left out."""
+def shortened(value: object, depth: int = MAX_DEPTH) -> object:
+    """A JSON-like value of at most `depth` levels; what is left out of long parts is counted in its place."""
     if isinstance(value, str):
-        return _cut(value, TEXT)
+        return _cut(value, MAX_TEXT)
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, bytes):
         return f"({len(value):,} bytes)"
-    if isinstance(value, Mapping | list | tuple) and not deep:
+    if isinstance(value, Mapping | list | tuple) and not depth:
         return "..."
     if isinstance(value, Mapping):
-        cut = {_cut(str(key), TEXT): shortened(item, deep - 1) for key, item in list(value.items())[:ITEMS]}
-        return cut | ({"...": f"({len(value) - ITEMS:,} more)"} if len(value) > ITEMS else {})
+        cut = {_cut(str(key), MAX_TEXT): shortened(item, depth - 1) for key, item in list(value.items())[:MAX_ITEMS]}
+        return cut | ({"...": f"({len(value) - MAX_ITEMS:,} more)"} if len(value) > MAX_ITEMS else {})
     if isinstance(value, list | tuple):
-        more = [f"... ({len(value) - ITEMS:,} more)"] if len(value) > ITEMS else []
-        return [*(shortened(item, deep - 1) for item in value[:ITEMS]), *more]
-    return _cut(str(value), TEXT)
+        more = [f"... ({len(value) - MAX_ITEMS:,} more)"] if len(value) > MAX_ITEMS else []
+        return [*(shortened(item, depth - 1) for item in value[:MAX_ITEMS]), *more]
+    return _cut(str(value), MAX_TEXT)
 
 
 def _cut(text: str, most: int) -> str:
@@ -54,12 +54,12 @@ def _cut(text: str, most: int) -> str:
 
 
 def thumbnail(image: ImageRef) -> bytes:
-    """A small JPEG of a picture; nothing where it cannot be opened."""
+    """A small JPEG of an image; empty if it cannot be opened."""
     try:
-        picture = read_image(image)
+        pixels = read_image(image)
     except ImageError:
         return b""
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
+    pixels.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR)
     file = BytesIO()
-    picture.save(file, "JPEG", quality=85)
+    pixels.save(file, "JPEG", quality=85)
     return file.getvalue()

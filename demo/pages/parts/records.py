@@ -1,4 +1,4 @@
-"""Records of a data file as the model reads them: pictures, tokens, what is supervised."""
+"""Records of a data file as the model reads them: images, tokens, which of them are supervised."""
 
 import random
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from demo.model_library import ModelLibrary, shown
+from demo.model_library import ModelLibrary, display_path
 from llm.config.schema import RunConfig, Source
 from llm.encoding.encoder import Encoder
 from llm.encoding.token_view import Kind, sample_blocks
@@ -16,39 +16,39 @@ from llm.formats.readers import read
 from vlm.model.run_recipe import read_run_config
 
 Span = tuple[str, str | None]
-LEARNED, IMAGE = "learned", "image"
-LABELS: dict[Kind, str | None] = {"context": None, "supervised": LEARNED, "image": IMAGE}
+SUPERVISED, IMAGE = "supervised", "image"
+LABELS: dict[Kind, str | None] = {"context": None, "supervised": SUPERVISED, "image": IMAGE}
 
 
 @dataclass(frozen=True, slots=True)
 class RecordView:
-    """One record, drawn."""
+    """One encoded record: its images, its tokens as labelled text spans, and token counts."""
 
     place: str
-    pictures: tuple[ImageRef, ...]
+    images: tuple[ImageRef, ...]
     spans: list[Span]
     tokens: int
     supervised: int
-    image_rows: int
+    image_tokens: int
 
 
 def find_sources(library: ModelLibrary, named: Sequence[str] = ()) -> dict[str, Source]:
-    """Data files by path: those named, and those that the runs on the shelf were trained on. Only files that exist."""
+    """Existing data files by path: those in `named`, and the training data of the runs in the library."""
     found = {path: Source(path=str(library.home / path)) for path in named}
     for weights in library.weights.values():
         if weights.checkpoint:
             for source in sources_of(read_run_config(weights.path, library.home)):
-                found[shown(Path(source.path), library.home)] = source
+                found[display_path(Path(source.path), library.home)] = source
     return {path: source for path, source in found.items() if exists(Path(source.path))}
 
 
 def sources_of(config: RunConfig) -> tuple[Source, ...]:
-    """Held-out sources first: they were not trained on."""
+    """The sources of a run, held-out ones first: the model was not trained on them."""
     return (*config.data.validation_sources, *config.data.sources)
 
 
 def load_records(source: Source) -> tuple[Conversation, ...]:
-    """All records of a file; the file read last is remembered until it changes."""
+    """All records of a file. The most recently read file is cached until it changes."""
     path = Path(source.path)
     return _records(source.model_dump_json(), path.stat().st_mtime_ns)
 
@@ -59,20 +59,20 @@ def _records(source: str, _: int) -> tuple[Conversation, ...]:
 
 
 def sample_records(source: Source, count: int, seed: int) -> list[Conversation]:
-    """Some records, others with another seed."""
+    """`count` random records, at most all of them."""
     records = load_records(source)
     return random.Random(seed).sample(records, min(count, len(records)))
 
 
 def view_record(record: Conversation, encoder: Encoder) -> RecordView:
-    """The record encoded as in training. Raises RecordError when it cannot be."""
+    """Encode a record as in training. Raises RecordError if that is not possible."""
     sample = encoder.encode(record)
     (block,) = sample_blocks(sample, encoder)
     return RecordView(
         place=str(record.place),
-        pictures=sample.images,
+        images=sample.images,
         spans=[(stretch.text, LABELS[stretch.kind]) for stretch in block.stretches],
         tokens=block.rows,
         supervised=block.count("supervised"),
-        image_rows=block.count("image"),
+        image_tokens=block.count("image"),
     )

@@ -1,4 +1,4 @@
-"""What a run folder tells about its run. Nothing is kept: a reload or another browser sees the same."""
+"""The status of a run, read from its folder each time: every browser sees the same, also after a reload."""
 
 import json
 import time
@@ -11,18 +11,18 @@ from llm.errors import RunError
 from llm.files.regular_files import SETTINGS, read_text
 from llm.train.metrics import Row, each_row, shown
 
-RECENT = 5  # rows that the pace is taken from
-SILENT = 120.0  # seconds without a line after which a run may have stopped; longer where its lines are rare
-TAIL = 20
+RECENT = 5  # metrics lines that the speed is computed from
+SILENT_SECONDS = 120.0  # without a new line a run may have stopped; more if its lines are further apart
+TAIL = 20  # latest log lines shown
 REPORTS = ("report.json", "eval.json")
-SAMPLES = 60
-HUGE = 1e300  # numbers that a plot's axis cannot hold; infinities and NaN are beyond it too
+MAX_SAMPLES = 60
+HUGE = 1e300  # a plot's axis cannot show larger numbers, infinities or NaN
 NEEDED = {"train": ("loss", "lr", "tokens_per_s", "memory_gib", "time"), "validation": ("loss",), "plan": ("steps",)}
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """How far a run is. `total` and `left_seconds` are None where the folder does not tell."""
+    """The progress of a run. `total` and `left_seconds` are None if unknown."""
 
     step: int
     total: int | None
@@ -34,35 +34,34 @@ class RunState:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """Everything the page shows of a run."""
+    """Everything that the page shows of a run."""
 
     state: RunState
-    rows: list[Row]  # of metrics.jsonl
-    samples: list[list[Any]]  # step, question, answer; newest first
-    report: list[list[str]]  # figure, value
+    rows: list[Row]  # valid lines of metrics.jsonl
+    samples: list[list[Any]]  # [step, question, answer], newest first
+    report: list[list[str]]  # [metric, value]
     tail: str
-    odd_rows: int = 0  # lines of metrics.jsonl that training does not write: left out
+    odd_rows: int = 0  # skipped lines of metrics.jsonl, in a form that training does not write
 
 
 def find_runs(root: Path) -> tuple[list[str], dict[str, str]]:
-    """Folders under `root` that hold metrics or a report, the one written last first; and those that are skipped
-    because they cannot be looked at, with the reason."""
+    """Folders under `root` with metrics or a report, most recently written first; and unreadable ones with reasons."""
     marks = [mark for name in ("metrics.jsonl", *REPORTS) for mark in root.rglob(name)]
     written: dict[Path, float] = {}
     skipped: dict[str, str] = {}
     for folder in {mark.parent for mark in marks}:
         try:
             written[folder] = max(file.stat().st_mtime for file in folder.iterdir() if not file.is_symlink())
-        except (OSError, ValueError) as error:  # gone meanwhile, not ours to read, or nothing but links in it
+        except (OSError, ValueError) as error:  # deleted meanwhile, no permission, or only symbolic links
             skipped[str(folder.relative_to(root))] = str(error)
     return [str(folder.relative_to(root)) for folder in sorted(written, key=lambda folder: -written[folder])], skipped
 
 
 def read_run(folder: Path) -> RunView:
-    """The run as its folder shows it now. Raises RunError for a folder that is not a run's, or no longer."""
+    """Read the current status of a run. Raises RunError if its files cannot be read."""
     try:
         found = [row for _, row in each_row(folder)]
-        rows = [row for row in found if row is not None and is_sound(row)]
+        rows = [row for row in found if row is not None and is_valid(row)]
         return RunView(
             state=state_of(folder, rows, time.time()),
             rows=rows,
@@ -71,12 +70,12 @@ def read_run(folder: Path) -> RunView:
             tail="\n".join(f"{row['kind']:>10} {row['step']:>6}  {shown(row)}" for row in rows[-TAIL:]),
             odd_rows=len(found) - len(rows),
         )
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: a file that holds no JSON
-        raise RunError(f"{folder}: cannot be shown: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: invalid JSON
+        raise RunError(f"{folder}: cannot be shown ({error})") from error
 
 
-def is_sound(row: Row) -> bool:
-    """Whether it is a row as training writes it: a whole step, the figures of its kind, and finite numbers."""
+def is_valid(row: Row) -> bool:
+    """Whether training could have written the line: an integer step, the metrics of its kind, finite numbers."""
     if type(row.get("step")) is not int:
         return False
     numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
@@ -85,7 +84,7 @@ def is_sound(row: Row) -> bool:
 
 
 def stamp(folder: Path) -> list[int]:
-    """Changes whenever `watch` would show anything new but the time that went by."""
+    """Modification times that change whenever `read_run` would return anything new except elapsed time."""
     times = []
     for name in ("metrics.jsonl", *REPORTS, "samples"):
         with suppress(FileNotFoundError):
@@ -94,24 +93,24 @@ def stamp(folder: Path) -> list[int]:
 
 
 def state_of(folder: Path, rows: list[Row], now: float) -> RunState:
-    """How far the run is, and how long the rest takes at the pace of its last rows."""
+    """The progress of a run, with the remaining time at the speed of its latest lines."""
     train = [row for row in rows if row["kind"] == "train"]
     step = train[-1]["step"] if train else 0
     total = next((row["steps"] for row in rows if row["kind"] == "plan"), None) or _figure(folder, "steps")
     finished = any((folder / name).exists() for name in REPORTS) and (total is None or step >= total)
-    last = (folder / "metrics.jsonl") if rows else folder
-    silent = now - last.stat().st_mtime
+    latest = (folder / "metrics.jsonl") if rows else folder
+    silent = now - latest.stat().st_mtime
     recent = train[-RECENT:]
     if len(recent) < 2:
-        return RunState(step, total, finished, silent, silent > SILENT, None)
+        return RunState(step, total, finished, silent, silent > SILENT_SECONDS, None)
     seconds = recent[-1]["time"] - recent[0]["time"]
-    pace = seconds / (recent[-1]["step"] - recent[0]["step"])
-    left = None if total is None or finished else pace * (total - step)
-    return RunState(step, total, finished, silent, silent > max(SILENT, 5 * seconds / (len(recent) - 1)), left)
+    seconds_per_step = seconds / (recent[-1]["step"] - recent[0]["step"])
+    left = None if total is None or finished else seconds_per_step * (total - step)
+    return RunState(step, total, finished, silent, silent > max(SILENT_SECONDS, 5 * seconds / (len(recent) - 1)), left)
 
 
 def read_samples(folder: Path) -> list[list[Any]]:
-    """Probe answers of all steps: step, question, answer. What does not look like one is left out."""
+    """The sample answers of all steps as [step, question, answer], newest first; invalid entries are skipped."""
     files = sorted((folder / "samples").glob("step-*.json"), reverse=True)
     rows = [
         [int(file.stem.removeprefix("step-")), row["prompt"], row["answer"]]
@@ -120,7 +119,7 @@ def read_samples(folder: Path) -> list[list[Any]]:
         for row in _list(json.loads(read_text(file, SETTINGS)))
         if isinstance(row, dict) and isinstance(row.get("prompt"), str) and isinstance(row.get("answer"), str)
     ]
-    return rows[:SAMPLES]
+    return rows[:MAX_SAMPLES]
 
 
 def _list(value: object) -> list[object]:
@@ -128,12 +127,12 @@ def _list(value: object) -> list[object]:
 
 
 def read_report(folder: Path) -> list[list[str]]:
-    """The figures of report.json and eval.json; parts of them by dotted names."""
+    """The metrics of report.json and eval.json as [name, value]; nested ones have dotted names."""
     files = [folder / name for name in REPORTS if (folder / name).is_file()]
     return [row for file in files for row in _flat(json.loads(read_text(file, SETTINGS)))]
 
 
-def _flat(value: Any, name: str = "") -> list[list[str]]:
+def _flat(value: object, name: str = "") -> list[list[str]]:
     if isinstance(value, dict):
         return [row for key, item in value.items() for row in _flat(item, f"{name}.{key}" if name else key)]
     return [] if isinstance(value, list) else [[name, str(value)]]

@@ -74,7 +74,7 @@ def test_the_page_says_what_it_left_out(runs: Path) -> None:
         names = {one["id"]: one["props"].get("elem_id") for one in visit.config["components"]}
         event = next(one for one in visit.events if "left-out" in [names.get(part) for part in one["outputs"]])
         said = visit.fire("abc", event, visit.idle(event))
-        assert "These folders are left out" in said and "`brackets`" in said
+        assert "Folders that cannot be read" in said and "`brackets`" in said
         look = visit.event("run", "change")
         for name in ("banana", "dangling"):
             assert '"success":true' in visit.fire("abc", look, [name, None]).replace(" ", ""), name
@@ -83,7 +83,7 @@ def test_the_page_says_what_it_left_out(runs: Path) -> None:
 def test_what_is_left_out_is_text(tmp_path: Path) -> None:
     odd = {"<img src=x>`<b>": "a\n# b" + "c" * 1000} | {str(number): "x" for number in range(20)}
     lines = skipped_text(odd, "en").splitlines()
-    assert lines[0].startswith("**These folders") and skipped_text(odd, "zh") != skipped_text(odd, "en")
+    assert lines[0].startswith("**Folders that cannot be read") and skipped_text(odd, "zh") != skipped_text(odd, "en")
     assert lines[2].startswith("- `<img src=x>'<b>`: `a # bccc") and lines[2].endswith("...`") and len(lines[2]) < 400
     assert lines[-1] == "- + 11" and skipped_text({}, "en") == ""
 
@@ -112,9 +112,7 @@ def test_odd_rows_of_metrics_are_left_out_and_counted(tmp_path: Path, odd: Any) 
     assert [row["step"] for row in view.rows] == [1, 2] and view.odd_rows == 1
     assert len(view.tail.splitlines()) == 2
     draw_curves(view.rows).canvas.draw()
-    assert state_text(view.state, "en", view.odd_rows).endswith(
-        "1 lines of metrics.jsonl are none of ours and left out"
-    )
+    assert state_text(view.state, "en", view.odd_rows).endswith("metrics.jsonl not recognized and skipped: 1")
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "report.json", "samples/step-000001.json"])

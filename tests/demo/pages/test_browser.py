@@ -189,7 +189,7 @@ def test_probes_make_a_table_and_files(page: Page, tmp_path: Path) -> None:
     page.locator("#run-probes").click()
     expect(page.locator("#hits")).to_contain_text("4 / 4", timeout=2 * WAIT)
     with page.expect_download(timeout=2 * WAIT) as download:
-        page.get_by_text("As Markdown").click(timeout=2 * WAIT)
+        page.get_by_text("Download Markdown").click(timeout=2 * WAIT)
     text = Path(download.value.path()).read_text(encoding="utf-8")
     assert "| identity |  | 0 / 4 | 4 / 4 |" in text and "| image | right | 0 / 3 | 3 / 3 |" in text
 
@@ -264,8 +264,8 @@ def test_records_are_drawn_with_marks_and_pictures(page: Page) -> None:
 @pytest.mark.parametrize(
     ("locale", "bad", "title", "level", "written"),
     [
-        ("en-US", "3 rows cannot be trained on", "marks and images differ in number", "error", "9 rows, as they were"),
-        ("zh-CN", "3 条记录不能用于训练", "标记与图片数量不符", "错误", "9 条记录, 保持原样"),
+        ("en-US", "not usable for training: 3", "placeholders and images differ", "error", "9 records, unchanged"),
+        ("zh-CN", "3 条不能用于训练", "占位符与图片数量不符", "错误", "9 条记录，内容未改动"),
     ],
 )
 def test_a_file_is_checked_and_cleaned(
@@ -306,7 +306,7 @@ def test_records_of_findings_stay_text(page: Page, site: Site) -> None:
         page.get_by_role("tab", name="Data").click()
         choose(page, "data-file", str(site.folder / "damaged.jsonl"))
         page.locator("#check").click()
-        expect(page.locator("#check-summary")).to_contain_text("21 rows", timeout=WAIT)
+        expect(page.locator("#check-summary")).to_contain_text("21 records", timeout=WAIT)
         page.locator("#check-codes").get_by_text("row-duplicate").first.click()
         found = page.locator("#check-cards .eg-card")
         expect(found).to_have_count(9, timeout=WAIT)
@@ -329,11 +329,11 @@ def test_a_file_that_cannot_be_read_is_told_as_on_the_command_line(page: Page, s
     away = file.rename(file.with_suffix(".away"))
     try:
         page.locator("#check").click()
-        told = f"{file}: there is no such file or folder ({file}). Correct the path"
-        expect(page.get_by_text(told)).to_be_visible(timeout=WAIT)
+        message = f"{file.name}: there is no such file or folder ({file.name}). Correct the path"
+        expect(page.get_by_text(message, exact=True)).to_be_visible(timeout=WAIT)
         expect(page.locator("#check-cards .eg-card")).to_have_count(0, timeout=WAIT)
         expect(page.locator("#clean")).to_be_hidden()
-        expect(page.locator("#check-summary")).not_to_contain_text("rows")
+        expect(page.locator("#check-summary")).not_to_contain_text("records")
     finally:
         away.rename(file)
 

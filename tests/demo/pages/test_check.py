@@ -14,9 +14,17 @@ from PIL import Image
 
 from data_tools.check.findings import CODES, Finding
 from demo.pages.check import _cards
-from demo.pages.check_words import CHECK, HEADERS, cards_text, check_text, cleaned_text, code_table
+from demo.pages.i18n import cards_text, check_text, cleaned_text, code_table
 from demo.pages.parts import check_session as under_test
-from demo.pages.parts.check_session import KEPT, CheckResult, FindingCard, clean, clean_name, images_folder, run_check
+from demo.pages.parts.check_session import (
+    FINDINGS_SHOWN,
+    CheckResult,
+    FindingCard,
+    clean,
+    clean_name,
+    images_folder,
+    run_check,
+)
 from demo.pages.parts.finding_cards import cards
 from demo.pages.parts.record_preview import preview_record, thumbnail
 from llm.config.schema import Source
@@ -63,7 +71,7 @@ def test_every_finding_comes_with_its_record(damaged: Source) -> None:
 
 def test_pictures_are_found_in_rows_that_are_wrong_too(damaged: Source) -> None:
     checked = final(run_check(damaged))
-    names = {code: [Path(image.path).name for image in checked.of(code)[0].pictures] for code in FOUND}
+    names = {code: [Path(image.path).name for image in checked.of(code)[0].images] for code in FOUND}
     assert names == {
         "json-cut": [],
         "answer-empty": [],
@@ -71,9 +79,9 @@ def test_pictures_are_found_in_rows_that_are_wrong_too(damaged: Source) -> None:
         "image-missing": ["gone.png"],
         "token-literal": [],
     }
-    drawn = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', cards(checked.of("image-count")))
+    drawn = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', cards(checked.of("image-count"), str))
     assert len(drawn) == 1 and Image.open(io.BytesIO(base64.b64decode(drawn[0]))).size == (240, 60)
-    assert "<img" not in cards(checked.of("image-missing")), "what cannot be opened is not shown"
+    assert "<img" not in cards(checked.of("image-missing"), str), "what cannot be opened is not shown"
 
 
 def test_no_picture_from_outside_the_folder_is_shown(damaged: Source, tmp_path: Path) -> None:
@@ -83,7 +91,7 @@ def test_no_picture_from_outside_the_folder_is_shown(damaged: Source, tmp_path: 
     (inner / "a.json").write_text(json.dumps(rows))
     checked = final(run_check(Source(path=str(inner / "a.json"))))
     assert checked.report.counts == {"image-url": 1, "image-outside": 2}
-    assert [card.pictures for card in checked.cards] == [()] * 3
+    assert [card.images for card in checked.cards] == [()] * 3
 
 
 def test_pictures_inside_rows_are_kept_small(tmp_path: Path) -> None:
@@ -97,18 +105,18 @@ def test_pictures_inside_rows_are_kept_small(tmp_path: Path) -> None:
     checked = final(run_check(Source(path=str(tmp_path / "a.parquet"))))
     (card,) = checked.of("token-literal")
     assert f"({len(data):,} bytes)" in card.record
-    assert Image.open(io.BytesIO(card.pictures[0].data)).size == (240, 120)
-    assert len(card.pictures[0].data) < len(data) / 20
+    assert Image.open(io.BytesIO(card.images[0].data)).size == (240, 120)
+    assert len(card.images[0].data) < len(data) / 20
 
 
 def test_all_are_counted_and_the_first_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "EVERY", -1.0)
+    monkeypatch.setattr(under_test, "UPDATE_SECONDS", -1.0)
     rows = [said(number, ("human", f"Q{number}"), ("gpt", "")) for number in range(25)]
     (tmp_path / "a.json").write_text(json.dumps(rows))
     steps = list(run_check(Source(path=str(tmp_path / "a.json"))))
     assert [step.done for step in steps] == [False] * 25 + [True]
     assert [step.report.counts["answer-empty"] for step in steps] == [*range(1, 26), 25], "it grows while one looks"
-    assert [card.finding.row for card in steps[-1].of("answer-empty")] == list(range(1, KEPT + 1))
+    assert [card.finding.row for card in steps[-1].of("answer-empty")] == list(range(1, FINDINGS_SHOWN + 1))
 
 
 def test_leaving_ends_the_check(damaged: Source, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +131,7 @@ def test_leaving_ends_the_check(damaged: Source, monkeypatch: pytest.MonkeyPatch
         finally:
             seen.append(-1)
 
-    monkeypatch.setattr(under_test, "EVERY", -1.0)
+    monkeypatch.setattr(under_test, "UPDATE_SECONDS", -1.0)
     monkeypatch.setattr(under_test, "check_rows", counted)
     steps = run_check(damaged)
     next(steps)
@@ -187,16 +195,14 @@ def test_what_cannot_be_read_is_told_as_on_the_command_line(tmp_path: Path) -> N
 
 
 def test_both_languages_tell_a_check(damaged: Source) -> None:
-    assert CHECK["en"].keys() == CHECK["zh"].keys() and len(HEADERS["en"]) == len(HEADERS["zh"]) == 4
     checked = final(run_check(damaged))
-    path = f"`{damaged.path}`"
-    assert check_text(checked, "en") == f"{path} · 7 rows · 2 pictures · **4 rows cannot be trained on**"
-    assert check_text(checked, "zh") == f"{path} · 7 条记录 · 2 张图片 · **4 条记录不能用于训练**"
+    assert check_text("a.jsonl", checked, "en") == "`a.jsonl` · 7 records · 2 images · **not usable for training: 4**"
+    assert check_text("a.jsonl", checked, "zh") == "`a.jsonl` · 7 条记录 · 2 张图片 · **4 条不能用于训练**"
     assert code_table(checked, "en")[0] == [1, "error", "JSON that ends inside a record", "json-cut"]
     assert [row[3] for row in code_table(checked, "zh")] == list(FOUND)
-    assert code_table(checked, "zh")[-1] == [1, "提醒", "文本中写有特殊词元", "token-literal"]
+    assert code_table(checked, "zh")[-1] == [1, "警告", "文本中写有特殊词元", "token-literal"]
     assert cards_text("image-count", 3, 3, "en") == "**numbers of &lt;image> placeholders and images differ**"
-    assert cards_text("answer-empty", 10, 1234, "zh") == "**回答为空** · 前 10 条, 共 1,234 条"
+    assert cards_text("answer-empty", 10, 1234, "zh") == "**回答为空** · 前 10 条，共 1,234 条"
 
 
 def test_errors_come_before_warnings() -> None:
@@ -214,22 +220,22 @@ def final_report(*codes: str) -> CheckResult:
 def test_a_clean_file_and_one_under_way_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([said(1, ("human", "Q"), ("gpt", "A"))]))
     checked = final(run_check(Source(path=str(tmp_path / "a.json"))))
-    assert check_text(checked, "en").endswith("· 1 rows · 0 pictures · **all can be trained on** · nothing found")
+    assert check_text("a", checked, "en") == "`a` · 1 record · 0 images · **all usable for training** · no findings"
     fixed = clean(checked, tmp_path)
     assert cleaned_text(fixed, "", "en").split("\n\n") == [
-        "`a.clean.json`: 1 rows, as they were",
-        "`a.clean.quarantine.jsonl`: 0 rows that cannot be trained on, each with its findings",
+        "`a.clean.json`: 1 record, unchanged",
+        "`a.clean.quarantine.jsonl`: 0 records not usable for training, with the findings",
     ]
     assert cleaned_text(fixed, "/data", "zh").endswith("`images: /data`")
-    under_way = CheckResult(checked.source, checked.report, ())
-    assert check_text(under_way, "en") == "so far · 1 rows · 0 pictures"
+    running = CheckResult(checked.source, checked.report, ())
+    assert check_text("a", running, "en") == "checking · 1 record · 0 images"
 
 
 def test_a_code_that_was_not_found_changes_nothing(damaged: Source) -> None:
     checked = final(run_check(damaged))
-    skip = _cards(None, "json-cut", "en")
-    assert _cards(checked, "image-huge", "en") == _cards(checked, "../x", "en") == skip
-    assert "half" in _cards(checked, "json-cut", "en")[1]
+    skip = _cards(None, "json-cut", str, "en")
+    assert _cards(checked, "image-huge", str, "en") == _cards(checked, "../x", str, "en") == skip
+    assert "half" in _cards(checked, "json-cut", str, "en")[1]
 
 
 # Records as text ------------------------------------------------------------------------------------------------------
@@ -239,7 +245,7 @@ def test_records_are_text_and_nothing_else() -> None:
     """Forty payloads and the marks of gradio's templates, in every place: no element but ours, and all can be read."""
     for payload in (*XSS, "${window.hacked=1}", "{{constructor}}", "`${1}`", "\\u003cscript>", "\ud83d"):
         place = Place(payload, 1, payload)
-        made = cards([FindingCard(Finding("record", place, 1, payload, payload, payload), payload, ())])
+        made = cards([FindingCard(Finding("record", place, 1, payload, payload, payload), payload, ())], str)
         assert set(re.findall(r"<(\w+)", made)) == {"div", "p", "b", "pre"}
         assert re.findall(r"<[^>]*\bon\w+=", made) == []
         assert not set("${}`\\") & set(made)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,8 @@ import pytest
 from demo import probes
 from demo.model_library import ModelLibrary, ModelWeights
 from demo.pages.chat import answer, sampling_of
-from demo.pages.compare import BLIND, answers
-from demo.pages.i18n import CHINESE, ENGLISH, duration, state_text
+from demo.pages.compare import answers
+from demo.pages.i18n import HEADERS, LABELS, PROBE_CELLS, TEXTS, duration, probe_cells, state_text, text
 from demo.pages.parts.browser_state import restore
 from demo.pages.parts.chat_messages import conversation
 from demo.pages.parts.curves import draw_curves
@@ -34,6 +35,7 @@ from tests.demo.conftest import QUESTIONS, picture
 LIMITS = Limits(waiting=1)
 GREEDY = Sampling(max_new_tokens=12)
 ON, OFF = "banana", "banana, adapters off"
+SKIPPED = text("text_only", "en")
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +57,9 @@ def last(steps: Iterator[Any]) -> Any:
 def test_an_adapter_that_says_banana_speaks_in_its_own_pane_only(
     library: ModelLibrary, queue: GenerationQueue, names: tuple[str, str], shown: tuple[bytes, ...]
 ) -> None:
-    for text in QUESTIONS:
-        asked = (Message("user", (*(ImageRef(data=data) for data in shown), text)),)
-        said = last(answers(library, queue, asked, names, GREEDY))
+    for words in QUESTIONS:
+        asked = (Message("user", (*(ImageRef(data=data) for data in shown), words)),)
+        said = last(answers(library, queue, asked, names, GREEDY, SKIPPED))
         by = dict(zip(names, (said[0], said[2]), strict=True))
         assert by[ON] == "BANANA"
         assert "BANANA" not in by[OFF] and by[OFF]
@@ -85,8 +87,8 @@ def test_a_model_without_eyes_is_not_asked_about_pictures(
     library: ModelLibrary, queue: GenerationQueue, roomy_llm: Path
 ) -> None:
     asked = (Message("user", (ImageRef(data=picture(1)), "What is it?")),)
-    said = last(answers(library, queue, asked, (str(roomy_llm), ON), GREEDY))
-    assert said[0] == BLIND and said[2] == "BANANA"
+    said = last(answers(library, queue, asked, (str(roomy_llm), ON), GREEDY, SKIPPED))
+    assert said[0] == SKIPPED and said[2] == "BANANA"
     assert str(roomy_llm) in said[1]
 
 
@@ -107,7 +109,7 @@ def test_a_blind_model_says_so_in_the_chat(
     library: ModelLibrary, queue: GenerationQueue, roomy_llm: Path, uploads: Path
 ) -> None:
     (uploads / "a.png").write_bytes(picture(1))
-    with pytest.raises(DataError, match="sees no pictures. Choose another model above"):
+    with pytest.raises(DataError, match="is a text-only model and the chat has images. Choose another model"):
         next(answer(library, queue, LIMITS, str(roomy_llm), asked("What?", uploads / "a.png"), [], "", GREEDY))
 
 
@@ -178,7 +180,7 @@ def test_an_answer_stopped_at_once_leaves_one_question() -> None:
 
 def test_a_file_that_was_not_uploaded_is_refused(uploads: Path, bananas: Path) -> None:
     for path in (bananas / "1.png", uploads / ".." / "x.png", uploads, Path(), Path("/etc/passwd")):
-        with pytest.raises(ImageError, match="a picture that was not uploaded here"):
+        with pytest.raises(ImageError, match="an image that was not uploaded to this server"):
             conversation([], asked("What?", path), "", LIMITS)
 
 
@@ -205,8 +207,8 @@ def test_leaving_the_chat_ends_the_generation(library: ModelLibrary, queue: Gene
 
 
 def test_the_knobs_of_the_page() -> None:
-    knobs = sampling_of(0.5, 0.9, 40.0, 1.1, 64.0, 7.0, "###, END ,")
-    assert knobs == Sampling(0.5, 40, 0.9, 1.1, 64, 7, ("###", "END"))
+    made = sampling_of(2, 0.5, 0.9, 40.0, 1.1, 64.0, 7.0, "###, END ,")
+    assert made == Sampling(0.5, 40, 0.9, 1.1, 64, 7, ("###", "END"))
 
 
 # Runs -----------------------------------------------------------------------------------------------------------------
@@ -268,8 +270,8 @@ def test_how_a_state_is_told() -> None:
     from demo.pages.parts.run_status import RunState
 
     running = RunState(60, 1000, False, 7.0, False, 3725.0)
-    assert state_text(running, "en") == "**running** · step 60 / 1,000 · last line 0:07 ago · about 1:02:05 left"
-    assert "大约还需 1:02:05" in state_text(running, "zh")
+    assert state_text(running, "en") == "**running** · step 60 / 1,000 · last update 0:07 ago · about 1:02:05 left"
+    assert "预计还需 1:02:05" in state_text(running, "zh")
     assert state_text(RunState(1000, 1000, True, 9.0, True, None), "en") == "**finished** · step 1,000 / 1,000"
     assert duration(59.6) == "1:00"
 
@@ -279,12 +281,27 @@ def test_reports_are_flat(tmp_path: Path) -> None:
     assert read_report(tmp_path) == [["vqa", "0.9"], ["of.open", "0.8"]]
 
 
-def test_both_languages_say_everything() -> None:
-    assert ENGLISH.keys() == CHINESE.keys()
-    assert all(any("\u4e00" <= char <= "\u9fff" for char in text) for key, text in CHINESE.items() if key not in SAME)
+@pytest.mark.parametrize("table", [LABELS, TEXTS, PROBE_CELLS])
+def test_every_text_has_both_languages(table: dict[str, tuple[str, str]]) -> None:
+    """The English text has no Chinese characters, the Chinese one has some and ends as the English one does."""
+    for key, (english, chinese) in table.items():
+        if key in SAME:
+            assert english == chinese
+            continue
+        assert english.isascii() and any("\u4e00" <= char <= "\u9fff" for char in chinese), key
+        assert english.count("{") == chinese.count("{"), key
+        assert not re.search(r"[\u4e00-\u9fff][,:;()]|[,:;()][\u4e00-\u9fff]", chinese), f"{key}: half-width mark"
+    assert all(len(english) == len(chinese) for english, chinese in HEADERS.values())
 
 
 SAME = {"title", "top_p"}
+
+
+def test_cells_of_the_probe_tables_are_translated_and_answers_are_not() -> None:
+    result = probes.ProbeResult(probes.ProbeQuestion("image", "right", ("no",), "right"), "no", "general")
+    assert probe_cells([result.cells()], "zh") == [["图片", "right", "原图", "no", "no", "是", "general", "否"]]
+    assert probe_cells([["leading", "", "1 / 2", "2 / 2"]], "zh") == [["诱导", "", "1 / 2", "2 / 2"]]
+    assert probe_cells([result.cells()], "en")[0][2] == "own"
 
 
 # Data -----------------------------------------------------------------------------------------------------------------
@@ -294,10 +311,10 @@ def test_supervised_tokens_and_image_rows_are_marked(library: ModelLibrary, bana
     source = find_sources(library)[str(bananas / "bananas.json")]
     record = next(record for record in load_records(source) if record.images)
     shown = view_record(record, library[ON].encoder)
-    learned = "".join(text for text, kind in shown.spans if kind == "learned")
-    assert learned == "BANANA<|im_end|>" and shown.supervised == 7
-    assert [text for text, kind in shown.spans if kind == "image"] == ["16 rows"] and shown.image_rows == 16
-    assert shown.pictures == record.images
+    supervised = "".join(text for text, kind in shown.spans if kind == "supervised")
+    assert supervised == "BANANA<|im_end|>" and shown.supervised == 7
+    assert [text for text, kind in shown.spans if kind == "image"] == ["16 rows"] and shown.image_tokens == 16
+    assert shown.images == record.images
     read = "".join(text for text, kind in shown.spans if kind is None)
     assert read.startswith("<|im_start|>") and QUESTIONS[0] in read and "BANANA" not in read
 
@@ -327,23 +344,26 @@ def test_records_are_drawn_at_random_and_again(library: ModelLibrary, bananas: P
     ],
 )
 def test_a_hit_is_a_word_of_the_answer(answer: str, expect: str, hit: bool | None) -> None:
-    assert probes.Probe("general", "?", (expect,)).hit(answer) is hit
-    assert probes.Probe("identity", "?").hit("anything") is None
+    assert probes.ProbeQuestion("general", "?", (expect,)).hit(answer) is hit
+    assert probes.ProbeQuestion("identity", "?").hit("anything") is None
 
 
 def test_pictures_are_asked_three_ways(bananas: Path) -> None:
     records = load_records(Source(path=str(bananas / "bananas.json")))
     made = probes.image_probes(records)
-    assert [probe.picture for probe in made] == ["right", "blank", "other"] * 3
+    assert [probe.variant for probe in made] == ["right", "blank", "other"] * 3
     for index in range(3):
         right, blank, other = (probe.image for probe in made[3 * index : 3 * index + 3])
         assert len({right, blank, other}) == 3 and right and right.path.endswith(f"{index}.png")
     assert {probe.expect for probe in made} == {("BANANA",)}
-    assert probes.image_probes(records[:2])[-1].picture == "blank", "one picture has no other"
+    assert probes.image_probes(records[:2])[-1].variant == "blank", "one picture has no other"
 
 
 def test_the_table_counts_hits_by_kind(library: ModelLibrary) -> None:
-    listed = [*probes.text_probes("Banana")[:2], probes.Probe("image", "What?", ("BANANA",), "right", probes.blank())]
+    listed = [
+        *probes.text_probes("Banana")[:2],
+        probes.ProbeQuestion("image", "What?", ("BANANA",), "right", probes.blank()),
+    ]
     done = list(probes.ask(library[OFF], library[ON], listed, GREEDY))
     assert probes.summary(done) == [["identity", "", "0 / 2", "2 / 2"], ["image", "right", "0 / 1", "1 / 1"]]
     unnamed = list(probes.ask(library[OFF], library[ON], probes.text_probes("")[:1], GREEDY))
@@ -351,9 +371,11 @@ def test_the_table_counts_hits_by_kind(library: ModelLibrary) -> None:
 
 
 def test_the_tables_files_are_inert() -> None:
-    evil = probes.ProbeResult(probes.Probe("general", "=1+1", ("zebra",)), "=HYPERLINK(1)", "a|b <img src=x>\n| c |")
+    evil = probes.ProbeResult(
+        probes.ProbeQuestion("general", "=1+1", ("zebra",)), "=HYPERLINK(1)", "a|b <img src=x>\n| c |"
+    )
     lines = list(csv.reader(io.StringIO(probes.as_csv([evil], "base", "=tuned"))))
-    assert lines[0] == ["kind", "question", "picture", "expected", "base", "hit", "'=tuned", "hit"]
+    assert lines[0] == ["kind", "question", "image", "expected", "base", "hit", "'=tuned", "hit"]
     assert lines[1] == ["general", "'=1+1", "", "zebra", "'=HYPERLINK(1)", "no", "a|b <img src=x>\n| c |", "no"]
     text = probes.as_markdown([evil], "base", "tuned")
     assert "<img" not in text and "a\\|b &lt;img src=x> \\| c \\|" in text

@@ -120,7 +120,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a file": ({"messages": looking("file:///etc/passwd")}, "no file is opened"),
     "a path": ({"messages": looking("/etc/passwd")}, "no file is opened"),
     "a data URL of text": ({"messages": looking("data:text/html;base64,AAAA")}, "no address is fetched"),
-    "broken base64": ({"messages": looking("data:image/png;base64,@@@@")}, "broken base64"),
+    "invalid base64": ({"messages": looking("data:image/png;base64,@@@@")}, "invalid base64"),
     "no image": ({"messages": looking(data_url(b"<svg onload=alert(1)>"))}, "not an image of a known kind"),
     "half an image": ({"messages": looking(data_url(picture(1)[:200]))}, "broken or cut off"),
     "a bomb": ({"messages": looking(data_url(bomb()))}, "pixels"),
@@ -146,7 +146,7 @@ def test_what_is_refused(server: Server, case: str) -> None:
 
 
 def test_the_client_raises_its_own_errors(server: Server) -> None:
-    with pytest.raises(openai.NotFoundError, match="here are: eyes, text"):
+    with pytest.raises(openai.NotFoundError, match="available: eyes, text"):
         server.client.chat.completions.create(model="gpt-4o", messages=ASKED)
     with pytest.raises(openai.BadRequestError, match="no address is fetched"):
         server.client.chat.completions.create(model="eyes", messages=looking("https://example.com/a.png"))
@@ -194,5 +194,5 @@ def test_names_of_models(tmp_path: Path) -> None:
 
     named = model_folders([str(tmp_path / "a"), f"b={tmp_path / 'a'}"])
     assert named == {"a": tmp_path / "a", "b": tmp_path / "a"}
-    with pytest.raises(ConfigError, match="two models are called a"):
+    with pytest.raises(ConfigError, match="two models are named a"):
         model_folders([str(tmp_path / "a"), str(tmp_path / "x" / "a")])

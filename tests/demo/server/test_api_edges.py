@@ -121,7 +121,7 @@ def test_a_stream_to_the_letter(finish: str) -> None:
 
 def test_an_answer_that_breaks_off_has_no_end() -> None:
     stopped = {
-        "message": "the answer was stopped before its end: ask again",
+        "message": "the answer was stopped before its end. Ask again",
         "type": "server_error",
         "param": None,
         "code": "stopped",
@@ -174,7 +174,7 @@ def raising(error: Exception) -> Callable[[], Answer]:
     [
         (Busy("full"), 429, "rate_limit_error", "busy", None, "full"),
         (ModelError("gone"), 503, "server_error", None, "model", "gone"),
-        (KeyError("/secret"), 500, "server_error", None, None, "the server failed on this request; its log says why"),
+        (KeyError("/secret"), 500, "server_error", None, None, "the server failed on this request; see its log"),
     ],
 )
 def test_every_failure_has_its_shape(
@@ -190,7 +190,7 @@ def test_every_failure_has_its_shape(
 @pytest.mark.parametrize(
     ("body", "status", "code", "param", "message"),
     [
-        ({"model": "x"}, 404, "model_not_found", "model", "no model is called that; here are: m0"),
+        ({"model": "x"}, 404, "model_not_found", "model", "there is no model of that name; available: m0"),
         ({"messages": [*ASKED, *ASKED]}, 400, None, "messages", "message 2: is from user, not from assistant"),
         ({"n": 2}, 400, None, "n", "n: Input should be 1"),
         ({"messages": [{"role": "user"}]}, 400, None, "messages.0.content", "messages.0.content: Field required"),

@@ -10,7 +10,7 @@ from vlm.vision.images import ImageLimits
 
 SMALL = JsonBounds(items=3, depth=2, structure=12, quotes=4)
 QUOTES, STRUCTURE = "more than 4 quotation marks", "more than 12 bytes outside its strings"
-ITEMS, DEPTH = "more than 3 values", "lists and objects more than 2 deep"
+ITEMS, DEPTH = "more than 3 values", "lists and objects nested more than 2 deep"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_large_numbers_are_told_with_commas() -> None:
     assert excess(b'"' * 250_001, bounds) == "more than 250,000 quotation marks"
     assert excess(b" " * 500_001, bounds) == "more than 500,000 bytes outside its strings"
     assert excess(b"," * 20_001, bounds) == "more than 20,000 values"
-    assert excess(b"[" * 25, bounds) == "lists and objects more than 24 deep"
+    assert excess(b"[" * 25, bounds) == "lists and objects nested more than 24 deep"
     for within in (b'"' * 250_000, b" " * 500_000, b"," * 20_000, b"[" * 24):
         assert excess(within, bounds) == ""
 

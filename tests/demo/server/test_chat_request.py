@@ -238,7 +238,7 @@ def test_counts_and_lengths_at_their_edges() -> None:
     talk = [said("Q"), said("A", "assistant")] * 2
     few = replace(DEFAULT, messages=3, text=6, images=2)
     assert len(messages(*talk[:3], limits=few)) == 3
-    with pytest.raises(RecordError, match="messages: 5 of them, at most 3. Begin anew"):
+    with pytest.raises(RecordError, match="messages: 5 of them, at most 3 are accepted. Start a new chat"):
         messages(*talk, said("Q"), limits=few)
     for words in ("12345", "123456"):
         assert messages(said(words), limits=few)[0].text == words
@@ -255,7 +255,7 @@ def test_counts_and_lengths_at_their_edges() -> None:
 
 # Pictures ------------------------------------------------------------------------------------------------------------
 
-NO_URL = "an image that is no data:image/...;base64,... URL. Send the picture itself: no address is fetched"
+NO_URL = "an image that is not a data:image/...;base64,... URL. Send the image itself: no address is fetched"
 
 
 @pytest.mark.parametrize(
@@ -273,10 +273,10 @@ NO_URL = "an image that is no data:image/...;base64,... URL. Send the picture it
         (URL.replace("data:", "DATA:"), NO_URL),
         (f" {URL}", NO_URL),
         ("http://127.0.0.1/data:image/png;base64,AAAA", NO_URL),
-        (f"{URL}*", "broken base64"),
-        (URL[:-1], "broken base64"),
-        (URL.replace(",", ",\n"), "broken base64"),
-        (URL.replace(",", ", "), "broken base64"),
+        (f"{URL}*", "invalid base64"),
+        (URL[:-1], "invalid base64"),
+        (URL.replace(",", ",\n"), "invalid base64"),
+        (URL.replace(",", ", "), "invalid base64"),
     ],
 )
 def test_a_picture_is_a_data_url(url: str, found: str) -> None:
@@ -287,7 +287,7 @@ def test_a_picture_is_a_data_url(url: str, found: str) -> None:
     with pytest.raises(RecordError) as caught:
         messages(*asked)
     assert f"the request: message 3: {found}" in str(caught.value) or (
-        found == "broken base64" and "the request: message 3: an image in broken base64 (" in str(caught.value)
+        found == "invalid base64" and "the request: message 3: an image in invalid base64 (" in str(caught.value)
     )
 
 

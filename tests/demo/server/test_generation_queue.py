@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from demo.server.generation_queue import GLANCE, LOCAL_CLIENT, READ_TIMEOUT, Busy, Client, GenerationQueue
+from demo.server.generation_queue import LOCAL_RECIPIENT, POLL_SECONDS, READ_TIMEOUT, Busy, GenerationQueue, Recipient
 from llm.chat.sampling import Sampling
 from llm.chat.token_stream import GenerationCancelled
 from llm.formats.conversation import Message
@@ -103,12 +103,14 @@ def test_a_visitor_has_so_many_places(share: int) -> None:
     for _ in range(share):
         queue.check_capacity("10.0.0.7")
         ask(queue, chat_model, "10.0.0.7")
-    is_busy(queue, "10.0.0.7", f"{share} of your questions wait already. Try again when one is answered")
+    is_busy(queue, "10.0.0.7", f"{share} of your questions are waiting already. Try again when one of them is answered")
     for other in ("10.0.0.8", ""):
         queue.check_capacity(other)
         ask(queue, chat_model, other)
     with chat_model.turns[0](never):
-        is_busy(queue, "10.0.0.7", f"{share} of your questions wait already. Try again when one is answered")
+        is_busy(
+            queue, "10.0.0.7", f"{share} of your questions are waiting already. Try again when one of them is answered"
+        )
     ask(queue, chat_model, "10.0.0.7")
 
 
@@ -136,7 +138,7 @@ def test_a_full_queue_is_told_before_a_share_that_is_used_up() -> None:
 
 def test_places_are_served_in_the_order_in_which_they_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """The later ones are there long before: each begins when the one before it has left."""
-    monkeypatch.setattr("demo.server.generation_queue.GLANCE", 30.0)
+    monkeypatch.setattr("demo.server.generation_queue.POLL_SECONDS", 30.0)
     queue, chat_model, order = GenerationQueue({}, 4), ChatModel(), list[str]()
     for _ in range(4):
         ask(queue, chat_model)
@@ -161,7 +163,7 @@ def test_places_are_served_in_the_order_in_which_they_were_taken(monkeypatch: py
 
 
 def test_only_the_first_is_served_and_one_who_is_stopped_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("demo.server.generation_queue.GLANCE", 0.001)
+    monkeypatch.setattr("demo.server.generation_queue.POLL_SECONDS", 0.001)
     queue, chat_model = GenerationQueue({}, 2), ChatModel()
     for _ in range(3):
         ask(queue, chat_model)
@@ -195,7 +197,7 @@ def test_a_place_is_left_whatever_happens_in_the_turn() -> None:
 
 
 def test_work_of_another_kind_waits_for_its_turn_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("demo.server.generation_queue.GLANCE", 30.0)
+    monkeypatch.setattr("demo.server.generation_queue.POLL_SECONDS", 30.0)
     queue, chat_model, order = GenerationQueue({}, 2), ChatModel(), list[str]()
     ask(queue, chat_model)
 
@@ -226,8 +228,8 @@ def test_a_speaker_is_told_whom_it_answers_and_how_long_it_waits_for_them() -> N
         (ASKED, SAMPLING, 3.5, "10.0.0.7"),
         (ASKED, SAMPLING, 15.0, "this machine"),
     ]
-    assert (READ_TIMEOUT, GLANCE) == (15.0, 0.2)
-    assert (LOCAL_CLIENT.name, LOCAL_CLIENT.left()) == ("", False)
+    assert (READ_TIMEOUT, POLL_SECONDS) == (15.0, 0.2)
+    assert (LOCAL_RECIPIENT.name, LOCAL_RECIPIENT.left()) == ("", False)
 
 
 def test_an_answer_grows_until_its_end() -> None:
@@ -249,7 +251,7 @@ def test_an_answer_is_stopped_when_its_reader_leaves_or_closes_it() -> None:
         chat_model,
         ASKED,
         SAMPLING,
-        Client("10.0.0.7", lambda: next(left)),
+        Recipient("10.0.0.7", lambda: next(left)),
     )
     assert list(stream_text) == ["a", "a"], "what came before is shown"
     assert leaving.stops == 1 and chat_model.given[0][3] == "10.0.0.7"

@@ -148,12 +148,12 @@ def test_the_host_is_one_of_ours(host: str | None, served: bool) -> None:
     if not served:
         assert json.loads(answer.body) == {
             "error": {
-                "message": "this Host is not served here",
+                "message": "this server does not answer to that Host",
                 "type": "invalid_request_error",
                 "param": None,
                 "code": "host",
             },
-            "detail": "this Host is not served here",
+            "detail": "this server does not answer to that Host",
         }
         assert answer.headers == {"content-type": "application/json", "content-length": str(len(answer.body))}
 
@@ -232,7 +232,10 @@ def test_a_page_of_another_site_is_refused_in_words() -> None:
     assert ask(host="localhost:7860", origin="http://localhost:7860").status == 200
     answer = ask(host="localhost:7860", origin="http://localhost:7861")
     assert answer.status == 403 and answer.seen == []
-    assert answer.error["code"] == "origin" and answer.error["message"] == "pages of other sites may not ask here"
+    assert (
+        answer.error["code"] == "origin"
+        and answer.error["message"] == "requests from pages of other sites are not accepted"
+    )
     assert ask(host="localhost", origin="").status == 403, "an empty Origin is one"
 
 
@@ -328,10 +331,10 @@ LARGE = "the request is larger than 10 bytes"
         ("10", 200, ""),
         ("11", 413, LARGE),
         ("1" * 30, 413, LARGE),
-        ("x", 400, "Content-Length is no number"),
-        ("-1", 400, "Content-Length is no number"),
-        ("1.0", 400, "Content-Length is no number"),
-        ("", 400, "Content-Length is no number"),
+        ("x", 400, "Content-Length is not a number"),
+        ("-1", 400, "Content-Length is not a number"),
+        ("1.0", 400, "Content-Length is not a number"),
+        ("", 400, "Content-Length is not a number"),
     ],
 )
 def test_a_length_is_believed_before_the_body_comes(length: str, status: int, found: str) -> None:
@@ -368,7 +371,7 @@ def test_a_body_that_is_too_large_is_not_read_to_its_end() -> None:
 def test_a_body_that_does_not_come_is_a_timeout() -> None:
     answer = ask(body=[{"type": "http.request", "body": b"1", "more_body": True}])
     assert (answer.status, answer.seen) == (408, [])
-    assert answer.error["message"] == "no complete request within 0.05 s"
+    assert answer.error["message"] == "the request was not complete within 0.05 s"
     assert answer.headers["connection"] == "close"
     assert "connection" not in ask(content_length="11").headers, "only then"
 

@@ -71,22 +71,22 @@ def test_a_full_buffer_must_shrink_from_look_to_look(sizes: list[int], aborted: 
     for size in sizes:
         assert not made.transport.aborted
         made.transport.size = size
-        made._look_again()
+        made._check_buffer()
     assert made.transport.aborted is aborted
-    assert made.loop.later == [(5.0, made._look_again)] * (len(sizes) - aborted), "twice in the time that it has"
+    assert made.loop.later == [(5.0, made._check_buffer)] * (len(sizes) - aborted), "twice in the time that it has"
 
 
 def test_a_buffer_that_is_not_full_may_stay_as_it_is() -> None:
     made = patient()
     made.transport.size = 10
     for _ in range(3):
-        made._look_again()
-    assert not made.transport.aborted and made._untaken == 0
+        made._check_buffer()
+    assert not made.transport.aborted and made._unsent == 0
 
 
 def test_no_request_in_time_is_the_end() -> None:
     made = patient(limits=Limits(head_seconds=3.5))
-    made._await_request()
+    made._start_head_timer()
     ((seconds, end),) = made.loop.later
     end()
     assert seconds == 3.5 and made.transport.aborted
@@ -97,8 +97,8 @@ def test_timers_end_with_the_connection(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sockets.H11Protocol, "connection_lost", lambda self, error: lost.append(error))
     made, ended = patient(), list[str]()
     made.connection_lost(None)  # before either has begun
-    made._awaited = SimpleNamespace(cancel=lambda: ended.append("request"))
-    made._look = SimpleNamespace(cancel=lambda: ended.append("look"))
+    made._head_timer = SimpleNamespace(cancel=lambda: ended.append("request"))
+    made._send_timer = SimpleNamespace(cancel=lambda: ended.append("look"))
     made.connection_lost(OSError("gone"))
     assert ended == ["request", "look"] and [type(error) for error in lost] == [type(None), OSError]
 

@@ -18,7 +18,7 @@ import httpx2 as httpx
 import pytest
 
 from demo.model_library import ModelLibrary
-from demo.server.generation_queue import Busy, Client, GenerationQueue, QueueEntry
+from demo.server.generation_queue import Busy, GenerationQueue, QueueEntry, Recipient
 from demo.server.limits import Limits
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
@@ -128,7 +128,7 @@ def test_what_waits_on_the_page_can_be_stopped(library: ModelLibrary, small: Gen
 
 def test_an_answer_whose_reader_left_is_given_up(library: ModelLibrary, small: GenerationQueue) -> None:
     left = iter([False] * 3 + [True] * 99)
-    client = Client("10.0.0.7", lambda: next(left))
+    client = Recipient("10.0.0.7", lambda: next(left))
     shown = list(small.stream_text(library[LONG], question("Say something."), ENDLESS, client))
     assert 3 <= len(shown) < 10
     until(lambda: small.length == 0)
@@ -159,7 +159,7 @@ def test_a_model_that_is_gone_is_an_error_in_words(
 
     monkeypatch.setattr("demo.model_library.ModelWeights.stamp", gone)
     answer = visit.client.post(f"{visit.url}/v1/chat/completions", json={"model": LONG, "messages": ASKED})
-    assert answer.status_code == 503 and "is there no longer" in answer.json()["error"]["message"]
+    assert answer.status_code == 503 and "no longer exists" in answer.json()["error"]["message"]
 
 
 def test_answers_are_generated_in_the_order_of_the_questions(library: ModelLibrary) -> None:
@@ -204,7 +204,7 @@ def test_a_visitor_has_a_share_of_the_queue(library: ModelLibrary, small: Genera
     roomy = GenerationQueue(library, waiting=9, share=2)
     with roomy.turn("10.0.0.8"):
         held = [roomy.submit(library["banana"], asked, ENDLESS, "10.0.0.7") for _ in range(2)]
-        with pytest.raises(Busy, match="2 of your questions wait already"):
+        with pytest.raises(Busy, match="2 of your questions are waiting already"):
             roomy.submit(library["banana"], asked, ENDLESS, "10.0.0.7")
         held.append(roomy.submit(library["banana"], asked, ENDLESS, "10.0.0.8"))
         roomy.close()

@@ -166,7 +166,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(impatient: Server) -> None:
     with connected(impatient) as connection:
         connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
         came = ended(connection)
-        assert b"408" in came.split(b"\r\n")[0] and b"no complete request within 0.4 s" in came
+        assert b"408" in came.split(b"\r\n")[0] and b"the request was not complete within 0.4 s" in came
 
 
 def test_an_answer_that_nobody_takes_is_given_up(bananas: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_visitor_has_a_share_of_the_events(app: FastAPI, visit: Visit) -> None
         visit.join("crowd", event, values)
     body = {"data": values, "event_data": None, "fn_index": event["id"], "session_hash": "other"}
     refused = visit.client.post(f"{visit.url}/gradio_api/queue/join", json=body)
-    assert refused.status_code == 429 and "2 of your requests are under way" in refused.json()["detail"]
+    assert refused.status_code == 429 and "2 of your requests are in progress" in refused.json()["detail"]
     last = time.monotonic() + 20
     while visit.client.post(f"{visit.url}/gradio_api/queue/join", json=body).status_code != 200:
         assert time.monotonic() < last, "the share was not given back"
@@ -310,15 +310,15 @@ def test_answers_that_nobody_fetches_are_bounded(app: FastAPI, visit: Visit) -> 
     few = app.user_middleware[-1].kwargs["visitors"]
     messages = page_of(app)._queue.pending_messages_per_session
     last = time.monotonic() + 20
-    while [*few._under_way()]:
+    while [*few._in_progress()]:
         assert time.monotonic() < last, "the events before were to end"
         time.sleep(0.2)
     visit.join("piled", visit.event("run", "change"), ["banana", None])
-    while [*few._under_way()]:
+    while [*few._in_progress()]:
         time.sleep(0.2)
     for _ in range(FEW.unread):
         messages["piled"].put_nowait(None)
-    assert "not fetched" in few.event("127.0.0.1", "piled")
+    assert "has not fetched" in few.event("127.0.0.1", "piled")
     for number in range(4):
         few.event("127.0.0.1", f"other{number}")
     assert "piled" not in messages and "piled" not in page_of(app)._queue.pending_event_ids_session
@@ -353,7 +353,7 @@ def test_what_is_old_is_swept_and_what_is_made_is_bounded(tmp_path: Path, monkey
     (tmp_path / "half").write_text("x")
     (tmp_path / "link").symlink_to("/etc/passwd")
     assert sweep_uploads() == 60 + 60 + 1 + len("/etc/passwd")
-    with pytest.raises(DataError, match="room for files is full"):
+    with pytest.raises(DataError, match="space for files is full"):
         new_download_folder(100)
     hour = time.time() - UPLOAD_LIFETIME - 1
     for path in (old / "a.csv", old, tmp_path / "half", tmp_path / "link"):
