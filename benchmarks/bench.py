@@ -2,7 +2,7 @@
 
 Everyone loads once, warms up with a step (the peers with a micro-batch), and then trains steps in turns, block after
 block. But for imports nobody runs beside another. Loading and compiling are not counted, waiting for data is.
-Figures land in `benchmarks/results/cpu.json`, with a card in `gpu.json`; `--readme FILE` writes them between its marks.
+Figures land in `benchmarks/results/cpu.json`, with a card in `gpu.json`; `--pages FILE...` writes them between marks.
 """
 
 import argparse
@@ -65,10 +65,13 @@ def main() -> None:
     asked.add_argument("--kinds", nargs="+", default=["peers", "ablation"], choices=["peers", "ablation"])
     asked.add_argument("--minutes", type=float, default=20.0, help="what would end later is left out, and named")
     asked.add_argument("--pack-tokens", type=int, default=2048, help="Eyegraft's: smaller packs take less memory")
-    asked.add_argument("--readme", type=Path, help="measure nothing; write the table between this file's marks")
+    asked.add_argument(
+        "--pages", type=Path, nargs="+", help="measure nothing; write the tables between these files' marks"
+    )
     args = asked.parse_args()
-    if args.readme:
-        write_between(args.readme, markdown(*read_results(RESULTS)))
+    if args.pages:
+        for page in args.pages:
+            write_between(page, markdown(*read_results(RESULTS)))
         return
     with tempfile.TemporaryDirectory() as folder:
         found = [group for group in groups(args.works, args.towers) if group.kind in args.kinds]

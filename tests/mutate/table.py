@@ -11,7 +11,7 @@ from tests.mutate import scope
 from tests.soak.table import machine, revision
 
 RESULTS = Path("benchmarks/results/mutation.json")
-PAGE = Path("docs/benchmarks/mutation.md")
+PAGES = (Path("docs/benchmarks/mutation.md"), Path("docs/benchmarks/mutation.zh.md"))
 REASONS = Path("tests/mutate/equal.yaml")
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 KEPT = ("name", "path", "line", "scope", "kind", "before", "after", "status", "seconds", "tests")
@@ -30,10 +30,10 @@ def written(results: list[Row], command: str) -> int:
         "mutants": rows,
     }
     RESULTS.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
     text = "\n".join([f"`{command}` at {document['revision']}, {_words(machine())}:", "", *_table(rows)])
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    for page in PAGES:
+        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
     return len([row for row in rows if row["status"] == "survived" and "reason" not in row])
 
 
