@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llm.config.schema import RunConfig
-from llm.encoding.chat_template import JINJA
+from llm.encoding.named_templates import JINJA
 from llm.errors import ConfigError
 from llm.formats.readers import READERS
 from vlm.config import (

@@ -27,7 +27,7 @@ from demo.model_library import ModelLibrary
 from demo.server.generation_queue import GenerationQueue
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
-from llm.encoding.chat_template import JINJA
+from llm.encoding.named_templates import JINJA
 from llm.printable import printable
 from tests.demo.conftest import LIMITS, listening, serve, web_app
 from tests.demo.visit import Visit

@@ -1,24 +1,24 @@
-"""The named chat templates: one row each, from which the jinja is made."""
+"""The named chat templates, from which jinja templates are made."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class NamedTemplate:
-    """One row of the table of templates.
+    """What a template writes for each role.
 
-    Places: `{s}` system text, `{u}` question, `{n}` round number, `{e}` the tokenizer's end token.
+    Fields: `{s}` system text, `{u}` question, `{n}` number of the question, `{e}` the tokenizer's EOS token.
     """
 
     user: str
-    answer: str  # what opens an answer
-    stop: str = "{e}"  # what ends it
-    after: str = ""  # context behind the end mark
+    answer: str  # before an answer
+    stop: str = "{e}"  # the end mark after it, supervised
+    after: str = ""  # after the end mark, context
     system: str = ""
-    inside: bool = False  # the system text opens the first question instead of standing before it
+    inside: bool = False  # the system text is part of the first question
 
     def jinja(self) -> str:
-        """The row as a chat template in transformers' dialect."""
+        """The template in jinja, as transformers expects chat templates."""
         system = _expression(self.system)
         said = "{%- set ns.system = " + system + " -%}" if self.inside else "{{- " + system + " -}}"
         asked = _expression(self.user.replace("{u}", "{i}{u}" if self.inside else "{u}"))
@@ -33,12 +33,12 @@ class NamedTemplate:
 
 
 def _expression(text: str) -> str:
-    """A jinja expression for text with places in braces."""
+    """The jinja expression for text with fields in braces."""
     content = "message['content']"
-    places = {"{s}": content, "{u}": content, "{n}": "ns.round", "{e}": "eos_token", "{i}": "ns.system"}
+    fields = {"{s}": content, "{u}": content, "{n}": "ns.round", "{e}": "eos_token", "{i}": "ns.system"}
     quoted = _quote(text)
-    for place, value in places.items():
-        quoted = quoted.replace(place, f"' ~ {value} ~ '")
+    for field, value in fields.items():
+        quoted = quoted.replace(field, f"' ~ {value} ~ '")
     return quoted
 
 
@@ -101,3 +101,13 @@ NAMED_TEMPLATES: dict[str, NamedTemplate] = {
     "deepseek_v2": NamedTemplate(system="{s}\n\n", user="User: {u}\n\n", answer="Assistant: "),
     "zephyr": NamedTemplate(system="<|system|>\n{s}{e}\n", user="<|user|>\n{u}{e}\n", answer="<|assistant|>\n"),
 }
+
+PLAIN = (
+    "{%- for message in messages -%}{%- if message['role'] == 'assistant' -%}{{- message['content'] ~ eos_token -}}"
+    "{%- else -%}{{- '<image>' * message['content'].count('<image>') if message['role'] == 'user' -}}"
+    "{%- endif -%}{%- endfor -%}"
+)
+"""Answers with EOS, and of questions their images only: for caption pretraining and continued pretraining."""
+
+JINJA: dict[str, str] = {name: template.jinja() for name, template in NAMED_TEMPLATES.items()} | {"plain": PLAIN}
+"""Name of a template -> its jinja."""

@@ -1,8 +1,8 @@
-"""The process in which chat templates of other people are rendered: a child of template_sandbox.py.
+"""The child process of template_sandbox.py, in which untrusted chat templates are rendered.
 
-It is run by its path and imports jinja2 alone, so that it starts in a fifth of a second. A template may compute for as
-long and hold as much as it likes: the system ends this process when it has had its time, and gives it no more memory.
-One request a line in, one reply a line out, as JSON; it ends with its input.
+Run by its path; it imports jinja2 alone, so that it starts in 0.2 s. The system kills it when a rendering takes too
+long and refuses it more memory than `MEMORY`. JSON lines: one request a line on stdin, one reply a line on stdout. It
+ends with its input.
 """
 
 import json
@@ -22,16 +22,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 MEMORY = 2**29  # bytes of address space
-COMPILED = 32  # templates that are kept
+COMPILED = 32  # compiled templates in the cache
 
 
 class Generation(Extension):
-    """`{% generation %}`: marks answers for those who ask for a mask of them; what is inside is rendered as it is."""
+    """`{% generation %}`: in transformers it marks answers for a loss mask; here its body is rendered unchanged."""
 
-    tags = {"generation"}  # noqa: RUF012  # jinja's own way
+    tags = {"generation"}  # noqa: RUF012  # as jinja declares it
 
     def parse(self, parser: Parser) -> nodes.Node:
-        """The body in a scope of its own, as transformers has it."""
+        """The body in a scope of its own, as in transformers."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("_inside"), [], [], body).set_lineno(line)
@@ -43,7 +43,7 @@ class Generation(Extension):
 class PlainNamespace(Namespace):
     """jinja's namespace without names that begin with an underscore."""
 
-    def __init__(*args: Any, **kwargs: Any) -> None:  # so that `namespace(self=...)` works, as jinja has it
+    def __init__(*args: Any, **kwargs: Any) -> None:  # so that `namespace(self=...)` works, as in jinja
         self, args = args[0], args[1:]
         values = dict(*args, **kwargs)
         for name in values:
@@ -59,29 +59,31 @@ class PlainDict:
     """`dict(...)` and `dict.fromkeys(...)`, and nothing else of the type."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        """A new one."""
+        """A new dict."""
         return dict(*args, **kwargs)
 
     def fromkeys(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        """One value under many keys."""
+        """A dict with one value for all keys."""
         return dict.fromkeys(*args, **kwargs)
 
 
-def environment() -> Environment:
-    """jinja as transformers sets it up (5.23, utils/chat_template_utils.py); the tests compare what both write."""
-    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-    made.filters["tojson"] = _to_json
-    made.globals |= {
+def make_environment() -> Environment:
+    """jinja as transformers configures it (5.23, utils/chat_template_utils.py); a test compares their output."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals |= {
         "raise_exception": _raise,
         "strftime_now": lambda form: datetime.now().strftime(form),
         "dict": PlainDict(),
         "namespace": PlainNamespace,
     }
-    return made
+    return environment
 
 
 def main(seconds: int, longest: int, out: TextIO) -> None:
-    """Answer requests until the input ends. SIGALRM is not handled: it ends the process, whatever it is doing."""
+    """Answer requests until the input ends. SIGALRM keeps its default action, which kills the process at once."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM,))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -104,9 +106,9 @@ def _reply(source: str, values: dict[str, Any], longest: int) -> str:
     try:
         text = compiled(source).render(**values)
     except MemoryError:
-        return json.dumps({"limit": "takes more memory than it is given"})
+        return json.dumps({"limit": "takes more memory than it may"})
     except RecursionError:
-        return json.dumps({"limit": "calls itself without end"})
+        return json.dumps({"limit": "recurses without end"})
     except (TemplateError, TypeError) as error:
         return json.dumps({"refused": str(error)})
     except (ValueError, LookupError, ArithmeticError, AttributeError, SyntaxError, AssertionError) as error:
@@ -118,8 +120,8 @@ def _reply(source: str, values: dict[str, Any], longest: int) -> str:
 
 @lru_cache(COMPILED)
 def compiled(source: str) -> Template:
-    """A template, ready to render."""
-    return environment().from_string(source)
+    """A compiled template."""
+    return make_environment().from_string(source)
 
 
 def _raise(message: str) -> None:
@@ -134,11 +136,11 @@ def _refuse_private(name: object) -> None:
 def _to_json(
     value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False
 ) -> str:
-    """jinja's own escapes HTML."""
+    """JSON without the HTML escapes of jinja's own filter."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 if __name__ == "__main__":
-    replies, sys.stdout = sys.stdout, sys.stderr  # whatever prints does not speak for us
+    replies, sys.stdout = sys.stdout, sys.stderr  # a template that prints cannot write replies
     with suppress(KeyboardInterrupt):
         main(int(sys.argv[1]), int(sys.argv[2]), replies)

@@ -1,8 +1,8 @@
-"""Chat templates of other people, rendered with bounds on their time, their memory and what they write.
+"""Render untrusted chat templates with bounds on time, memory and output.
 
-jinja's sandbox keeps a template from files and attributes, not from loops in loops, `9 ** 9 ** 9` or `'%999999999d'`,
-and nothing in a process can end such a step of C. A template therefore runs in a process of its own (one a process of
-ours, started when first needed in about 0.2 s), which the system ends when its time is up.
+jinja's sandbox blocks files and attributes, but not nested loops, `9 ** 9 ** 9` or `'%999999999d'`, and a process
+cannot interrupt such a step of C in itself. Templates are therefore rendered in a child process, started on first use
+(about 0.2 s), which the system kills when its time is up.
 """
 
 import atexit
@@ -19,22 +19,22 @@ from typing import Any
 
 from llm.errors import TemplateError
 
-SECONDS = 5  # for one rendering; an honest one takes less than a thousandth of a second
+SECONDS = 5  # for one rendering; usual templates take less than a millisecond
 LONGEST_TEMPLATE = 2**19  # characters; the longest published ones have about 20,000
-LONGEST_TEXT = 2**20  # characters written, beyond a few times what the messages hold
-READY = "ready\n"  # its first line
+LONGEST_TEXT = 2**20  # characters of output, in addition to four times those of the messages
+READY = "ready\n"  # the first line of the child process
 SCRIPT = Path(__file__).with_name("sandbox_process.py")
 
 
 class RefusedError(Exception):
-    """The template itself refuses these messages, or is none; the message is its own."""
+    """The template raises an error for these messages, or is not valid jinja; the message is its own."""
 
 
 def render(template: str, messages: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> str:
-    """What the template writes for the messages, as a tokenizer's `apply_chat_template` renders it.
+    """The text of the messages, as the tokenizer's `apply_chat_template` renders it.
 
-    `values` are special tokens and settings by name. Raises RefusedError where the template refuses, TemplateError for
-    one that is longer, takes longer or writes more than any chat template needs.
+    `values` are special tokens and settings by name. Raises RefusedError where the template raises an error,
+    TemplateError where the template or its output is too long, or rendering takes too much time or memory.
     """
     if len(template) > LONGEST_TEMPLATE:
         raise TemplateError(
@@ -45,19 +45,19 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], values: Mapping
     if "refused" in reply:
         raise RefusedError(reply["refused"])
     if "limit" in reply:
-        raise TemplateError(f"the chat template {reply['limit']}. Do not trust its folder; or set data.template")
+        raise TemplateError(f"the chat template {reply['limit']}. Do not trust its folder, or set data.template")
     return reply["text"]
 
 
 class _Process:
-    """The one process that renders for this process of ours."""
+    """The child process that renders for this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: subprocess.Popen[str] | None = None
 
     def ask(self, request: dict[str, Any]) -> dict[str, str]:
-        """Its reply; when the system ended it, a reply that says why."""
+        """The reply to a request; one with `limit` when the system has killed the process."""
         line = json.dumps(request) + "\n"
         with self._lock:
             running = self._running or self._start()
@@ -67,10 +67,9 @@ class _Process:
                 running.stdin.flush()
             answer = running.stdout.readline()
             if answer.endswith("\n"):
-                reply: dict[str, str] = json.loads(answer)
-                return reply
+                return {str(key): str(value) for key, value in json.loads(answer).items()}
             self.end()
-        return {"limit": f"takes longer than {SECONDS} seconds, or more memory than it is given"}
+        return {"limit": f"takes longer than {SECONDS} seconds, or more memory than it may"}
 
     def _start(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-P", str(SCRIPT), str(SECONDS), str(LONGEST_TEXT)]
@@ -81,25 +80,25 @@ class _Process:
             stderr=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
-            start_new_session=True,  # Ctrl-C in the terminal is for us
+            start_new_session=True,  # so that Ctrl-C in the terminal does not reach it
         )
         assert running.stdout is not None
         if running.stdout.readline() != READY:
             running.kill()
             running.communicate()
-            raise TemplateError(f"chat templates cannot be rendered; `{shlex.join(command)}` says why")
+            raise TemplateError(f"chat templates cannot be rendered; run `{shlex.join(command)}` to see why")
         self._running = running
         return running
 
     def end(self) -> None:
-        """End the process."""
+        """Kill the process."""
         if self._running is not None:
             self._running.kill()
             self._running.communicate()
         self._running = None
 
     def forget(self) -> None:
-        """In a process that was forked from ours: the running one is the other's."""
+        """Drop the child in a forked process: it belongs to the parent."""
         self._lock, self._running = threading.Lock(), None
 
 

@@ -1,4 +1,4 @@
-"""An encoded record as people look at it: its tokens as text, told apart by what the model does with them. No torch."""
+"""An encoded record for display: its tokens as text, grouped by how training uses them. Imports no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Literal
 from llm.encoding.encoder import IGNORED, Encoder, Sample
 
 Kind = Literal["context", "supervised", "image"]
-_CUT = "\ufffd"  # what decoding gives for a character whose bytes are not all there
+_INCOMPLETE = "\ufffd"  # what decoding gives for a character of which bytes are missing
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRun:
-    """Neighbouring tokens of one kind: read only, learnt, or the rows of images, which have no text.
+    """Consecutive tokens of one kind: context, supervised, or the tokens of one image, which have no text.
 
-    `token_texts` holds the text by token; tokens that only together make a character stand together.
+    `pieces` is the text of each token; tokens that only together form a character share one piece.
     """
 
     kind: Kind
@@ -23,13 +23,13 @@ class TokenRun:
 
     @property
     def text(self) -> str:
-        """The whole text; for images how many rows they take."""
+        """The text; for images their number of tokens."""
         return f"{self.rows} rows" if self.kind == "image" else "".join(self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
 class SampleBlock:
-    """Rows that stand together in a pack: a whole sample, a prefix that branches share, or one branch (from 1)."""
+    """A part of a sample: all of it, the prefix that branches share, or one branch (numbered from 1)."""
 
     stretches: tuple[TokenRun, ...]
     branch: int = 0
@@ -37,16 +37,16 @@ class SampleBlock:
 
     @property
     def rows(self) -> int:
-        """Rows of the pack."""
+        """Tokens of the block."""
         return sum(stretch.rows for stretch in self.stretches)
 
     def count(self, kind: Kind) -> int:
-        """Rows of one kind."""
+        """Tokens of one kind."""
         return sum(stretch.rows for stretch in self.stretches if stretch.kind == kind)
 
 
 def supervised_mask(sample: Sample) -> list[bool]:
-    """Which tokens are learnt: the label of a position is the token behind it."""
+    """Which tokens are supervised, that is the label of the position before them."""
     return [False, *(sample.labels[:-1] != IGNORED).tolist()]
 
 
@@ -68,10 +68,10 @@ def sample_blocks(sample: Sample, encoder: Encoder) -> tuple[SampleBlock, ...]:
 
 
 def token_runs(ids: Sequence[int], supervised: Sequence[bool], encoder: Encoder) -> tuple[TokenRun, ...]:
-    """Tokens in stretches of equal kind; images that follow each other directly are told apart by their rows."""
+    """Tokens in runs of equal kind; adjacent images are separated by the number of tokens of an image."""
     runs: list[tuple[Kind, list[int]]] = []
-    for token, is_learnt in zip(ids, supervised, strict=True):
-        kind: Kind = "image" if token == encoder.image_id else "supervised" if is_learnt else "context"
+    for token, is_supervised in zip(ids, supervised, strict=True):
+        kind: Kind = "image" if token == encoder.image_id else "supervised" if is_supervised else "context"
         full = kind == "image" and bool(runs) and len(runs[-1][1]) == encoder.image_rows
         if runs and runs[-1][0] == kind and not full:
             runs[-1][1].append(token)
@@ -83,14 +83,14 @@ def token_runs(ids: Sequence[int], supervised: Sequence[bool], encoder: Encoder)
 
 
 def token_texts(tokens: list[int], encoder: Encoder) -> tuple[str, ...]:
-    """The text of each token, or of all in one where a tokenizer writes them otherwise one by one."""
+    """The text of each token; one text for all where decoding one by one gives another result."""
     whole = str(encoder.tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
     parts: list[str] = []
     waiting: list[int] = []
     for token in tokens:
         waiting.append(token)
         text = str(encoder.tokenizer.decode(waiting, clean_up_tokenization_spaces=False))
-        if _CUT not in text:
+        if _INCOMPLETE not in text:
             parts.append(text)
             waiting = []
     return tuple(parts) if "".join(parts) == whole else (whole,)

@@ -41,6 +41,8 @@ OTHERS = (
     "llm/data/batch_shard.py",
     "llm/model/activation_checkpointing.py",
     "llm/encoding/chat_template.py",
+    "llm/encoding/segments.py",
+    "llm/encoding/turn_frames.py",
     "llm/formats/chat_turns.py",
     "llm/encoding/tokenization.py",
     "llm/data/loader.py",

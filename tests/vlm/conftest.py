@@ -31,7 +31,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from llm.encoding.chat_template import JINJA
+from llm.encoding.named_templates import JINJA
 
 CHATML = JINJA["chatml"]
 CNN = "test_efficientnet"  # timm's own tiny network with BatchNorm, 256 channels at stride 32

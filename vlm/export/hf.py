@@ -17,7 +17,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from llm.chat.prompt_embedding import insert_images_at
-from llm.encoding.chat_template import IMAGE_PLACEHOLDER, multimodal_jinja
+from llm.encoding.multimodal_template import multimodal_jinja
+from llm.encoding.segments import IMAGE_PLACEHOLDER
 from llm.encoding.template_sandbox import RefusedError, render
 from llm.errors import ModelError
 from llm.files.folder_replacement import UNNAMED, Origin

@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from llm.encoding.chat_template import IMAGE_PLACEHOLDER
+from llm.encoding.segments import IMAGE_PLACEHOLDER
 from llm.errors import ModelError
 from llm.model.meta_model import on_meta_unless
 from llm.model.pretrained import find_tokenizer, load_llm, load_tokenizer

@@ -6,15 +6,10 @@ import sys
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from llm.encoding.chat_template import (
-    IMAGE_PLACEHOLDER,
-    JINJA,
-    ChatTemplate,
-    Segment,
-    load_template,
-    multimodal_jinja,
-    render_verified,
-)
+from llm.encoding.chat_template import ChatTemplate, load_template, render_verified
+from llm.encoding.multimodal_template import multimodal_jinja
+from llm.encoding.named_templates import JINJA
+from llm.encoding.segments import IMAGE_PLACEHOLDER, Segment
 from llm.errors import ConfigError, Place, TemplateError
 from llm.formats.conversation import Conversation, ImageRef, Message
 from tests.llm.tokenizers import CHATML, MARKS, bpe_tokenizer, llama_tokenizer
@@ -233,19 +228,19 @@ def test_the_end_mark_reaches_from_the_answer_to_the_first_special_token() -> No
     assert template.stop == "</s>"
 
 
-FORGETFUL = (
+STRIPS_THINKING = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + (m.content.split('</think>')[-1] if m.role == "
     "'assistant' else m.content) + '<|im_end|>\\n' }}{% endfor %}"
 )
 
 
-def test_a_template_that_looks_into_texts_is_caught_with_the_record_and_the_difference() -> None:
-    template = own(FORGETFUL)
+def test_a_template_that_changes_texts_raises_with_the_record_and_the_difference() -> None:
+    template = own(STRIPS_THINKING)
     render_verified(template, conversation(*ONE))
     record = conversation(ONE[0], Message("assistant", ("<think>hm</think>A dog.",)))
     with pytest.raises(TemplateError, match=r"data.json:7 \(record r1\)") as error:
         render_verified(template, record)
-    assert "says 'im_start|>assistant\\n<think>hm</think>A dog.<" in str(error.value)
+    assert "has 'im_start|>assistant\\n<think>hm</think>A dog.<" in str(error.value)
     assert "writes 'im_start|>assistant\\nA dog.<" in str(error.value)
 
 
@@ -255,17 +250,17 @@ END_AT_THE_END = (
 )
 
 
-def test_a_template_without_an_end_mark_is_refused_with_templates_that_fit() -> None:
-    with pytest.raises(TemplateError, match="no mark ends the answer in turn 2 of 2") as error:
+def test_a_template_without_an_end_mark_raises_and_suggests_templates_that_fit() -> None:
+    with pytest.raises(TemplateError, match="no end mark follows the answer in turn 2 of 2") as error:
         own(NO_END)
     assert "chatml" in str(error.value) and "vicuna" in str(error.value)
     assert "llama3_chat" not in str(error.value)  # this tokenizer has no <|eot_id|>
 
 
-def test_an_end_mark_must_stand_behind_every_trained_answer() -> None:
+def test_an_end_mark_must_follow_every_answer_with_loss() -> None:
     template = own(END_AT_THE_END)
     render_verified(template, conversation(*ONE))
-    with pytest.raises(TemplateError, match="no mark ends the answer in turn 2 of 6"):
+    with pytest.raises(TemplateError, match="no end mark follows the answer in turn 2 of 6"):
         template.render(conversation(*THREE))
     untrained = (Message("assistant", ("A",), loss=False) if m.role == "assistant" else m for m in THREE[:5])
     assert supervised(template.render(conversation(*untrained, THREE[5]))) == "Alike<|im_end|>"
@@ -279,7 +274,7 @@ def test_an_end_mark_must_stand_behind_every_trained_answer() -> None:
         ("{% if messages[0].role == 'system' %}{{ messages[0].content }}{% endif %}" + CHATML, "repeats"),
     ],
 )
-def test_a_template_that_refuses_drops_or_repeats_a_turn_says_so(jinja: str, message: str) -> None:
+def test_a_template_that_refuses_drops_or_repeats_a_turn_raises(jinja: str, message: str) -> None:
     with pytest.raises(TemplateError, match=f"data.json:7 .record r1.: .*{message}"):
         own(jinja).render(conversation(SYSTEM, *ONE))
 
@@ -289,7 +284,7 @@ def test_a_template_for_other_content_is_refused() -> None:
         own("{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{{ eos_token }}{% endfor %}")
 
 
-def test_templates_that_are_not_there() -> None:
+def test_missing_and_unknown_templates() -> None:
     bare = llama_tokenizer()
     with pytest.raises(TemplateError, match="no chat template of its own"):
         load_template("auto", bare)
@@ -297,7 +292,7 @@ def test_templates_that_are_not_there() -> None:
         load_template("vicunna", bare)
     with pytest.raises(ConfigError, match="known: auto, chatml"):
         load_template("???", bare)
-    with pytest.raises(TemplateError, match="no mark ends the answer"):
+    with pytest.raises(TemplateError, match="no end mark follows the answer"):
         load_template("llama3_chat", bare)
 
 

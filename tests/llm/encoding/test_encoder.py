@@ -9,8 +9,9 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from llm.encoding.chat_template import JINJA, load_template
+from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import IGNORED, Encoder, Sample
+from llm.encoding.named_templates import JINJA
 from llm.errors import Place, RecordError
 from llm.formats.conversation import Conversation, ImageRef, Message, Role
 from tests.llm.tokenizers import CHATML, MARKS, bpe_tokenizer, decode, ids_of, llama_tokenizer, wrap
@@ -137,20 +138,20 @@ def test_plain_text_written_by_hand() -> None:
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_training_is_the_prompt_then_the_answer_then_the_end_mark(kind: str, name: str) -> None:
-    spell = encoder(TOKENIZERS[kind], name)
-    whole = spell.encode(conversation(*WITH_IMAGES))
+    subject = encoder(TOKENIZERS[kind], name)
+    whole = subject.encode(conversation(*WITH_IMAGES))
     for number in (2, 4, 6):
-        ids, images = spell.prompt(WITH_IMAGES[:number])
+        ids, images = subject.prompt(WITH_IMAGES[:number])
         assert whole.ids[: len(ids)].tolist() == ids
         assert images == whole.images[: len(images)]
-        sample = spell.encode(conversation(*WITH_IMAGES[: number + 1]))
+        sample = subject.encode(conversation(*WITH_IMAGES[: number + 1]))
         supervised = sample.ids[len(ids) :].tolist()
         assert sample.ids.tolist() == [*ids, *supervised] == whole.ids[: len(sample.ids)].tolist()
         assert sample.labels[len(ids) - 1 :].tolist() == [*supervised, IGNORED]
-        assert supervised[-1] in spell.stop_ids
+        assert supervised[-1] in subject.stop_ids
         assert decode(TOKENIZERS[kind], supervised[:-1]).lstrip(" ") == WITH_IMAGES[number].text
     assert whole.images == (ImageRef("a.png"), ImageRef("b.png"))
-    assert (whole.ids == spell.image_id).sum() == 2 * ROWS
+    assert (whole.ids == subject.image_id).sum() == 2 * ROWS
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
@@ -159,11 +160,11 @@ def test_pieces_read_as_the_whole_text_does(kind: str, name: str) -> None:
     """Tokenised apart, a text decodes to what it decodes to when the tokenizer reads it in one go."""
     tokenizer = TOKENIZERS[kind]
     template = load_template(name, tokenizer)
-    spell = Encoder(tokenizer, template, ids_of(tokenizer, "<image>")[0], 1)
+    subject = Encoder(tokenizer, template, ids_of(tokenizer, "<image>")[0], 1)
     record = conversation(*WITH_IMAGES)
     text = template.reference(record)
     whole = tokenizer(text, add_special_tokens=False).input_ids
-    ours = decode(tokenizer, spell.encode(record).ids)
+    ours = decode(tokenizer, subject.encode(record).ids)
     assert decode(tokenizer, whole).startswith(ours)
     assert len(ours) >= len(text) - 1  # the line break behind the last end mark
     if kind != "legacy":  # which writes a space behind its special tokens
@@ -218,7 +219,7 @@ def test_no_typed_text_becomes_a_special_token(kind: str) -> None:
     """2,000 texts times every added token, in a system, a user and an assistant turn each."""
     tokenizer = bpe_tokenizer() if kind == "bpe" else llama_tokenizer("<|im_start|>", "<|im_end|>")
     tokenizer.chat_template = CHATML
-    spell = encoder(tokenizer)
+    subject = encoder(tokenizer)
     added = tokenizer.added_tokens_decoder
     start, end, image = ids_of(tokenizer, "<|im_start|>", "<|im_end|>", "<image>")
     assert sum(not token.special for token in added.values()) >= 1  # such as <think>
@@ -233,7 +234,7 @@ def test_no_typed_text_becomes_a_special_token(kind: str) -> None:
                 Message("user", (ImageRef("a"), typed)),
                 Message("assistant", (typed,)),
             )
-            ids = spell.encode(conversation(*turns)).ids.tolist()
+            ids = subject.encode(conversation(*turns)).ids.tolist()
             found = [number for number in ids if number in added]
             assert found == [start, end, start, *[image] * ROWS, end, start, end], typed
 
@@ -242,15 +243,15 @@ def test_the_danger_is_real() -> None:
     """Tokenising the rendered text in one go lets typed special tokens through; pieces do not."""
     tokenizer = TOKENIZERS["bpe"]
     record = conversation(*talk("Say <|im_end|> and <think>", "no"))
-    spell = encoder(tokenizer)
-    whole = tokenizer(spell.template.reference(record), add_special_tokens=False).input_ids
-    pieces = spell.encode(record).ids.tolist()
+    subject = encoder(tokenizer)
+    whole = tokenizer(subject.template.reference(record), add_special_tokens=False).input_ids
+    pieces = subject.encode(record).ids.tolist()
     end, think = ids_of(tokenizer, "<|im_end|>", "<think>")
     assert (whole.count(end), whole.count(think)) == (3, 1)
     assert (pieces.count(end), pieces.count(think)) == (2, 0)
     split = tokenizer("<|im_end|><think>", add_special_tokens=False, split_special_tokens=True).input_ids
     assert end not in split and think in split  # why that switch is not enough
-    assert decode(tokenizer, pieces) in spell.template.reference(record)
+    assert decode(tokenizer, pieces) in subject.template.reference(record)
 
 
 def test_special_tokens_that_the_vocabulary_holds_as_words_are_spelt() -> None:
@@ -311,17 +312,17 @@ def test_a_tokenizers_own_truncation_does_not_cut_records() -> None:
 
 def test_records_without_a_target_are_refused() -> None:
     untrained = tuple(replace(message, loss=False) for message in talk("Hi", "Ok"))
-    with pytest.raises(RecordError, match="data.json:3 .*no token is trained on"):
+    with pytest.raises(RecordError, match="data.json:3 .*no token is supervised"):
         encoder(TOKENIZERS["bpe"]).encode(conversation(*untrained))
 
 
 def test_a_text_run_refuses_images() -> None:
-    spell = Encoder(TOKENIZERS["bpe"], load_template("auto", TOKENIZERS["bpe"]))
-    with pytest.raises(RecordError, match="this is a text run"):
-        spell.encode(conversation(*WITH_IMAGES))
-    with pytest.raises(RecordError, match="this is a text run"):
-        spell.prompt(WITH_IMAGES[:2])
-    assert spell.encode(conversation(*WITH_IMAGES[-2:])).images == ()
+    subject = Encoder(TOKENIZERS["bpe"], load_template("auto", TOKENIZERS["bpe"]))
+    with pytest.raises(RecordError, match="text runs accept no images"):
+        subject.encode(conversation(*WITH_IMAGES))
+    with pytest.raises(RecordError, match="text runs accept no images"):
+        subject.prompt(WITH_IMAGES[:2])
+    assert subject.encode(conversation(*WITH_IMAGES[-2:])).images == ()
 
 
 def test_stop_ids_are_the_end_mark_and_the_end_token() -> None:

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, pipeline
 
 import llm.model.hf_export
-from llm.encoding.chat_template import JINJA
+from llm.encoding.named_templates import JINJA
 from llm.errors import ModelError
 from llm.model.hf_export import export_llm, generation_config, rename_tensors
 from llm.model.merge import merge_adapters

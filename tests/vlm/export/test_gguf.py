@@ -257,7 +257,7 @@ def test_a_template_that_opens_answers_as_it_writes_them_is_left_as_it_is() -> N
 
 def test_what_opens_an_answer_is_written_as_it_is() -> None:
     """llama.cpp's Jinja knows fewer escapes than JSON."""
-    template = SimpleNamespace(jinja="{{ x }}", opening_rest='<想>\n"')
+    template = SimpleNamespace(jinja="{{ x }}", generation_prompt_suffix='<想>\n"')
     encoder: Any = SimpleNamespace(template=template, image_id=None)
     expected = '{{ x }}{%- if add_generation_prompt -%}{{- "<想>\\n\\"" -}}{%- endif -%}'
     assert llama_cpp_jinja(encoder) == expected

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
 import vlm.export.hf
-from llm.encoding.chat_template import JINJA
+from llm.encoding.named_templates import JINJA
 from llm.errors import ModelError, RunError
 from llm.model.hf_export import proving
 from llm.model.merge import merge_adapters

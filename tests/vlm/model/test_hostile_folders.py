@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
-from llm.encoding.chat_template import JINJA
+from llm.encoding.named_templates import JINJA
 from llm.errors import ConfigError, EyegraftError, ModelError
 from llm.model.pretrained import load_llm, load_tokenizer
 from tests.vlm.model.test_vision_model import build
