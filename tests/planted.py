@@ -1,6 +1,6 @@
 """A gradient that is not finite, planted into one parameter while the loss stays finite; and what moved after it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,12 +32,11 @@ class Planted:
         self._engine, self._model = build_engine(model, groups, config), model
         step = self._engine.step
 
-        def counted(factor: float) -> Tensor:
+        def counted(factor: float, figures: Sequence[Tensor]) -> list[float]:
             if self.steps == STEP - 1:
                 self.before = self._held()
             self.steps += 1
-            norm: Tensor = step(factor)
-            return norm
+            return list(step(factor, figures))
 
         self._engine.step = counted
         groups[-1].parameters[-1].register_hook(self._spoilt)

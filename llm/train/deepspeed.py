@@ -6,8 +6,9 @@ number of processes, goes on from any other's. DeepSpeed's own folders (pickles)
 
 import json
 import logging
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -71,17 +72,15 @@ class ZeroEngine:
         """Add a pack's gradient. DeepSpeed averages over the processes; ours is a sum."""
         self._engine.backward(loss * distributed.ranks().world, scale_wrt_gas=False)
 
-    def step(self, factor: float) -> Tensor:
-        """Clip, move the weights at `factor` times each group's rate; returns the norm before.
-
-        A norm that is not finite leaves weights and optimizer untouched.
-        """
+    def step(self, factor: float, figures: Sequence[Tensor] = ()) -> list[float]:
+        """As `Engine.step`, but of the figures the norm alone decides. DeepSpeed syncs with the host itself."""
         for group, rate in zip(self._engine.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self._engine.step()
         if self._engine.optimizer.overflow:
-            return torch.tensor(float("inf"))
-        return torch.as_tensor(self._engine.get_global_grad_norm())
+            return [*(float(figure) for figure in figures), math.inf]
+        norm = float(torch.as_tensor(self._engine.get_global_grad_norm()))
+        return [*(float(figure) for figure in figures), norm]
 
     def weights(self, named: dict[str, nn.Parameter]) -> dict[str, Tensor]:
         """The parameters, whole; under ZeRO-3 from their masters, of which they are the rounded copies."""

@@ -1,6 +1,7 @@
-"""What the loop asks of whoever owns gradients and the optimizer, and the plain answer: autograd and one optimizer."""
+"""The engine owns gradients and optimizer: autograd and one optimizer here, ZeRO in `llm.train.deepspeed`."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -14,53 +15,68 @@ BUCKET = 32 * 2**20  # elements that are summed at once: 128 MiB beside the grad
 
 
 class Engine(Protocol):
-    """What stands between the loop and the optimizer. With several processes each method is called by all of them."""
+    """Gradients, optimizer and their state. With several processes every method is a collective."""
 
-    model: nn.Module  # called with a batch: the summed loss
+    model: nn.Module  # batch -> summed loss
 
-    def backward(self, loss: Tensor) -> None: ...
+    def backward(self, loss: Tensor) -> None:
+        """Add a pack's gradient. The loss is already divided by the step's targets over all processes."""
+        ...
 
-    def step(self, factor: float) -> Tensor: ...
+    def step(self, factor: float, figures: Sequence[Tensor] = ()) -> list[float]:
+        """Clip, move the weights at `factor` times each group's rate, clear the gradients.
 
-    def weights(self, named: dict[str, nn.Parameter]) -> dict[str, Tensor]: ...
+        Returns the scalars `figures` and, last, the gradient norm before clipping, copied to the host together. Where
+        one of them is not finite, weights and optimizer are left as they are.
+        """
+        ...
 
-    def state(self) -> dict[str, Any]: ...
+    def weights(self, named: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+        """The full parameters."""
+        ...
 
-    def load(self, state: dict[str, Any]) -> None: ...
+    def state(self) -> dict[str, Any]:
+        """Everything the next step depends on besides the parameters."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        ...
 
 
 class TorchEngine:
-    """Plain autograd and an optimizer that every process has whole; gradients are summed over all once a step."""
+    """Autograd and an optimizer that every process holds in full; gradients are all-reduced once a step."""
 
     def __init__(self, model: nn.Module, optimizer: MasterOptimizer, clip: float) -> None:
         self.model, self.optimizer, self.clip = model, optimizer, clip
 
     def backward(self, loss: Tensor) -> None:
-        """Add a pack's gradient. The loss is already divided by the step's targets, those of all processes."""
+        """Add a pack's gradient, in fp32."""
         torch.autograd.backward(loss)
         self.optimizer.collect()  # packs are summed in fp32, not in the parameters' bf16
 
-    def step(self, factor: float) -> Tensor:
-        """Clip, move the weights at `factor` times each group's rate, clear the gradients; returns the norm before.
+    def step(self, factor: float, figures: Sequence[Tensor] = ()) -> list[float]:
+        """As `Engine.step`. The copy to the host is the one sync of a step: it stops before the weights are ruined.
 
-        A parameter that no pack of the step reached, but an earlier one did, moves as one of gradient 0: as under
-        ZeRO, which knows no other.
-        A norm that is not finite leaves weights and optimizer untouched, so that the caller can stop and save.
+        A parameter without a gradient in this step, but with one in an earlier step, moves as one of gradient 0, as
+        under ZeRO.
         """
         self._complete_gradients()
         norm = self.optimizer.clip(self.clip)
-        if torch.isfinite(norm):  # one host sync a step: the price of stopping before the weights are ruined
+        read: list[float] = torch.stack([*figures, norm]).tolist()
+        if all(map(math.isfinite, read)):
             self.optimizer.step(factor)
         self.optimizer.zero_grad()
-        return norm
+        return read
 
     def _complete_gradients(self) -> None:
-        """Every parameter's, summed over all processes: one flat sum for many parameters."""
+        """Sum every parameter's gradient over all processes, many parameters in one flat all-reduce."""
         self.optimizer.collect()
         alone = distributed.ranks().world == 1
         for _, master in self.optimizer.pairs:
             if master.grad is None and not (alone and master not in self.optimizer.inner.state):
-                master.grad = torch.zeros_like(master)  # what nothing ever reached needs none where nobody else may
+                # A parameter that received no gradient so far needs none, unless another process may have one.
+                master.grad = torch.zeros_like(master)
         if alone:
             return
         for run in _runs([master for _, master in self.optimizer.pairs]):
@@ -70,11 +86,11 @@ class TorchEngine:
                 master.grad = part.view_as(master)
 
     def weights(self, named: dict[str, nn.Parameter]) -> dict[str, Tensor]:
-        """The parameters, whole."""
+        """The parameters."""
         return dict(named)
 
     def state(self) -> dict[str, Any]:
-        """Everything the next step depends on, tensors and plain values."""
+        """The optimizer's state, with fp32 masters."""
         return self.optimizer.state_dict()
 
     def load(self, state: dict[str, Any]) -> None:
@@ -83,7 +99,7 @@ class TorchEngine:
 
 
 def _runs(parameters: list[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """Runs of at most BUCKET elements; a larger parameter stands alone."""
+    """Consecutive parameters of at most BUCKET elements together; a larger one by itself."""
     run: list[nn.Parameter] = []
     size = 0
     for parameter in parameters:
@@ -97,7 +113,7 @@ def _runs(parameters: list[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
 
 
 def build_engine(model: nn.Module, groups: list[ParamGroup], config: RunConfig) -> Engine:
-    """The engine of `parallel`. Raises ConfigError where it cannot be had."""
+    """The engine that `parallel` asks for. Raises ConfigError where DeepSpeed or bitsandbytes is missing."""
     if not config.parallel.zero:
         return TorchEngine(model, build_optimizer(groups, config.optim), config.optim.clip)
     from llm.train.deepspeed import ZeroEngine

@@ -1,4 +1,4 @@
-"""The one training loop. It knows steps, gradients and rows of metrics; never a model."""
+"""The training loop. It knows optimizer steps, gradients and metrics, and nothing of models."""
 
 import math
 import signal
@@ -25,12 +25,12 @@ from llm.train.run_parts import BatchT
 
 @dataclass(frozen=True, slots=True)
 class LoopCallbacks(Generic[BatchT]):
-    """What the loop does, as plain functions: the loss of a batch, and the things done now and then."""
+    """What the loop calls: the loss of every batch, and what is done every so many steps."""
 
     loss: Callable[[BatchT], Tensor]  # summed over the batch's targets
-    place: Callable[[int], str]  # for errors: file and line of a record of the corpus
+    place: Callable[[int], str]  # file and line of a record of the corpus, for errors
     save: Callable[[Progress], None]
-    validate: Callable[[], float | None]  # mean loss over held-out targets; None without such data
+    validate: Callable[[], float | None]  # mean loss over the validation targets; None without such data
     probe: Callable[[int], None]
 
 
@@ -55,21 +55,21 @@ def fit(
 ) -> Progress:
     """Train from `start` to the end of the loader's schedule and return the final progress.
 
-    Raises TrainingError before the weights move when a loss or gradient is not finite, and Interrupted after the
-    step was saved when the process is asked to stop.
+    One host sync a step: `engine.step` copies loss and gradient norm to the host. Raises TrainingError before the
+    weights change when one of them is not finite, and Interrupted after the step was saved when SIGINT or SIGTERM came.
     """
     total = loader.schedule.total
     progress, window = start, MetricsWindow()
     if start.step == 0:
         callbacks.probe(0)
-    with _asked_to_stop() as asked:
+    with _stop_signals() as signals:
         ready = time.perf_counter()
         for step in loader.steps(start.step):
             began = time.perf_counter()
             factor = lr_factor(step.number - 1, total, optim)
-            loss = _accumulate(callbacks, engine, step)
-            norm = engine.step(factor)
-            loss, stopping = _of_all(loss, bool(asked))
+            figures = _over_processes(_accumulate(callbacks, engine, step), bool(signals))
+            loss, *stops, norm = engine.step(factor, figures)
+            stopping = any(stops) if stops else bool(signals)
             _refuse_infinite(loss, norm, step, callbacks)
             elapsed = time.perf_counter() - began
             progress = replace(
@@ -92,7 +92,7 @@ def fit(
                 progress = replace(progress, metrics=log.position())
                 callbacks.save(progress)
             if stopping and not progress.finished:
-                raise Interrupted(asked[0] if asked else signal.SIGTERM, step.number)
+                raise Interrupted(signals[0] if signals else signal.SIGTERM, step.number)
             ready = time.perf_counter()
     return progress
 
@@ -103,30 +103,36 @@ def due(step: int, every: int) -> bool:
 
 
 def _accumulate(callbacks: LoopCallbacks[BatchT], engine: Engine, step: OptimizerStep[BatchT]) -> Tensor:
-    """Gradients of the mean over the step's targets, however it is cut into batches; returns that mean, fp32."""
-    total = torch.zeros(())
+    """Accumulate the gradients of the step's mean loss over all its targets; returns this process's part of it, fp32.
+
+    The batches' losses are summed and divided by the targets of the step, so the gradient does not depend on how the
+    step is cut into batches.
+    """
+    losses: list[Tensor] = []
     for batch in step.batches:
-        with _named_when_full(step, batch):
+        with _out_of_memory_named(step, batch):
             loss = callbacks.loss(batch) / step.targets
             engine.backward(loss)
-        total = total.to(loss.device) + loss.detach()
-    return total
+        losses.append(loss.detach())
+    return sum(losses[1:], losses[0])
 
 
-def _of_all(loss: Tensor, asked: bool) -> tuple[Tensor, bool]:
-    """The loss over all processes' packs, and whether any of them was asked to stop: all stop behind the same step."""
+def _over_processes(loss: Tensor, stop: bool) -> list[Tensor]:
+    """The loss summed over all processes and how many of them are to stop, so that all stop after the same step.
+
+    In a process by itself the loss alone: its own signals are looked at after the step.
+    """
     if distributed.ranks().world == 1:
-        return loss, asked
-    told = distributed.all_reduce_sum(torch.stack([loss, torch.tensor(float(asked), device=loss.device)]))
-    return told[0], bool(told[1] > 0)
+        return [loss]
+    return [*distributed.all_reduce_sum(torch.stack([loss, loss.new_full((), float(stop))]))]
 
 
 @contextmanager
-def _named_when_full(step: OptimizerStep[BatchT], batch: BatchT) -> Iterator[None]:
-    """Say which pack did not fit; nothing is made smaller silently, and the weights have not moved."""
+def _out_of_memory_named(step: OptimizerStep[BatchT], batch: BatchT) -> Iterator[None]:
+    """Raise TrainingError naming the size of the pack that did not fit; the weights have not changed."""
     try:
         yield
-    except RuntimeError as error:  # torch.OutOfMemoryError on a card; a CPU's allocator has no type of its own
+    except RuntimeError as error:  # torch.OutOfMemoryError on a card; the CPU's allocator has no type of its own
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         raise TrainingError(
@@ -135,12 +141,12 @@ def _named_when_full(step: OptimizerStep[BatchT], batch: BatchT) -> Iterator[Non
         ) from error
 
 
-def _refuse_infinite(loss: Tensor, norm: Tensor, step: OptimizerStep[BatchT], callbacks: LoopCallbacks[BatchT]) -> None:
-    if math.isfinite(float(loss)) and math.isfinite(float(norm)):
+def _refuse_infinite(loss: float, norm: float, step: OptimizerStep[BatchT], callbacks: LoopCallbacks[BatchT]) -> None:
+    if math.isfinite(loss) and math.isfinite(norm):
         return
     names = "\n  ".join("; ".join(map(callbacks.place, batch.samples)) for batch in step.batches)
     raise TrainingError(
-        f"step {step.number}: loss {float(loss)}, gradient norm {float(norm)}; the weights were not changed. "
+        f"step {step.number}: loss {loss}, gradient norm {norm}; the weights were not changed. "
         f"Lower optim.lr, set optim.clip, or look at this step's records:\n  {names}"
     )
 
@@ -152,15 +158,15 @@ def _validate(callbacks: LoopCallbacks[BatchT], log: RunLog | NullLog, step: int
 
 
 class MetricsWindow:
-    """Means since the last row, kept as tensors until a row is written."""
+    """The steps since the last line of metrics."""
 
     def __init__(self) -> None:
-        self._losses: list[Tensor] = []
-        self._norms: list[Tensor] = []
+        self._losses: list[float] = []
+        self._norms: list[float] = []
         self._tokens, self._seconds, self._waited = 0, 0.0, 0.0
 
-    def add(self, loss: Tensor, norm: Tensor, tokens: int, seconds: float, waited: float) -> None:
-        """One step, and how long it had to wait for its batches."""
+    def add(self, loss: float, norm: float, tokens: int, seconds: float, waited: float) -> None:
+        """One step: `seconds` of computing, after `waited` seconds without a batch."""
         self._losses.append(loss)
         self._norms.append(norm)
         self._tokens += tokens
@@ -168,14 +174,14 @@ class MetricsWindow:
         self._waited += waited
 
     def row(self, step: OptimizerStep[BatchT], rate: float) -> dict[str, float | int | str]:
-        """The row of metrics.jsonl for these steps."""
+        """The line of metrics.jsonl for these steps, of which `step` is the last. Means are computed in fp32."""
         return {
             "kind": "train",
             "step": step.number,
             "epoch": round(step.epoch, 4),
-            "loss": float(torch.stack(self._losses).mean()),
+            "loss": float(torch.tensor(self._losses, dtype=torch.float32).mean()),
             "lr": rate,
-            "grad_norm": float(torch.stack(self._norms).mean()),
+            "grad_norm": float(torch.tensor(self._norms, dtype=torch.float32).mean()),
             "tokens_per_s": round(self._tokens / self._seconds, 1),
             "input_wait": round(self._waited / (self._waited + self._seconds), 4),  # share of the time
             "memory_gib": round(peak_memory_gib(), 2),
@@ -184,18 +190,18 @@ class MetricsWindow:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
-    """A list that is empty until SIGINT or SIGTERM arrives and then holds its number; a second one acts at once."""
-    asked: list[int] = []
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that holds the number of the first SIGINT or SIGTERM once it came; a second one interrupts at once."""
+    signals: list[int] = []
 
     def remember(number: int, _: object) -> None:
-        if asked:
+        if signals:
             raise KeyboardInterrupt
-        asked.append(number)
+        signals.append(number)
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -26,7 +26,7 @@ START_S = 600  # a model is loaded; DeepSpeed compiles a library in its first st
 
 def main() -> None:
     """Train every recipe of the list."""
-    loop._of_all = watched(loop._of_all)
+    loop._over_processes = watched(loop._over_processes)
     with distributed.process_group() as ranks:
         worker_output(ranks.rank)
         for recipe in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):

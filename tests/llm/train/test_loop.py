@@ -34,10 +34,10 @@ class Engine:
     def backward(self, loss: Tensor) -> None:
         self.losses.append(float(loss))
 
-    def step(self, factor: float) -> Tensor:
+    def step(self, factor: float, figures: list[Tensor]) -> list[float]:
         self.factors.append(factor)
         number = len(self.factors)
-        return torch.tensor(self.norms.get(number, number / 2))
+        return [*map(float, figures), self.norms.get(number, number / 2)]
 
 
 class Log:
@@ -156,7 +156,7 @@ def test_a_row_is_the_mean_since_the_last_one(run: Recorder) -> None:
 
 def test_figures_are_rounded() -> None:
     window = MetricsWindow()
-    window.add(torch.tensor(1.0), torch.tensor(2.0), tokens=100, seconds=3.0, waited=4.0)
+    window.add(1.0, 2.0, tokens=100, seconds=3.0, waited=4.0)
     row = window.row(OptimizerStep(4, 1 / 3, [], 1, 1), rate=0.1)
     assert (row["kind"], row["step"], row["epoch"], row["lr"]) == ("train", 4, 0.3333, 0.1)
     assert (row["tokens_per_s"], row["input_wait"]) == (33.3, 0.5714)
@@ -263,14 +263,22 @@ def test_a_pack_that_does_not_fit_is_named(run: Recorder, error: RuntimeError, n
 def test_losses_of_all_processes_are_summed_and_one_signal_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes, of which the other brings a loss of 3 and, in the second case, was asked to stop."""
     monkeypatch.setattr(loop.distributed, "ranks", lambda: SimpleNamespace(world=2))
-    for other, asked in ((0.0, False), (1.0, True)):
-        monkeypatch.setattr(
-            loop.distributed, "all_reduce_sum", lambda values, other=other: values + torch.tensor([3.0, other])
-        )
-        loss, stopping = loop._of_all(torch.tensor(1.5), False)
-        assert (float(loss), stopping) == (4.5, asked)
-    monkeypatch.setattr(loop.distributed, "all_reduce_sum", lambda values: values + torch.tensor([3.0, 0.0]))
-    assert loop._of_all(torch.tensor(1.5), True)[1]
+    for other, own in ((0.0, False), (1.0, False), (0.0, True)):
+        added = torch.tensor([3.0, other])
+        monkeypatch.setattr(loop.distributed, "all_reduce_sum", lambda values, added=added: values + added)
+        assert [float(figure) for figure in loop._over_processes(torch.tensor(1.5), own)] == [4.5, other + own]
+
+
+def test_a_step_in_which_another_process_was_asked_to_stop_is_the_last(
+    run: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reduced(loss: Tensor, _: bool) -> list[Tensor]:
+        return [loss, torch.tensor(float(len(run.engine.factors) == 2))]
+
+    monkeypatch.setattr(loop, "_over_processes", reduced)
+    with pytest.raises(Interrupted, match="stopped by SIGTERM after step 3; saved"):
+        run.run(save_every=0)
+    assert [progress.step for progress in run.saved] == [3]
 
 
 def test_the_checkpoint_of_a_run_is_where_its_log_was(run: Recorder, tmp_path: Path) -> None:

@@ -90,11 +90,11 @@ def test_resume_equals_uninterrupted_bit_for_bit(
     config = recipe(tiny_llama, data, tmp_path / "cut")
     step, taken = TorchEngine.step, []
 
-    def dies_in_the_seventh(self: TorchEngine, factor: float) -> torch.Tensor:
+    def dies_in_the_seventh(self: TorchEngine, factor: float, figures: list[torch.Tensor]) -> list[float]:
         taken.append(factor)
         if len(taken) == 7:
             raise MemoryError("the machine died here")
-        return step(self, factor)
+        return step(self, factor, figures)
 
     monkeypatch.setattr(TorchEngine, "step", dies_in_the_seventh)
     with pytest.raises(MemoryError):
@@ -115,10 +115,10 @@ def test_a_signal_finishes_the_step_and_saves(
     config = recipe(tiny_llama, data, tmp_path / "asked")
     step = TorchEngine.step
 
-    def asks(self: TorchEngine, factor: float) -> torch.Tensor:
+    def asks(self: TorchEngine, factor: float, figures: list[torch.Tensor]) -> list[float]:
         if factor != 1.0:
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, factor)
+        return step(self, factor, figures)
 
     monkeypatch.setattr(TorchEngine, "step", asks)
     with pytest.raises(Interrupted) as stop:

@@ -52,11 +52,11 @@ def test_it_goes_on_where_it_stopped(
 ) -> None:
     step, taken = TorchEngine.step, []
 
-    def dies(self: TorchEngine, factor: float) -> torch.Tensor:
+    def dies(self: TorchEngine, factor: float, figures: list[torch.Tensor]) -> list[float]:
         taken.append(factor)
         if len(taken) == 10:  # six steps of stage 1, the fourth of stage 2
             raise MemoryError
-        return step(self, factor)
+        return step(self, factor, figures)
 
     monkeypatch.setattr(TorchEngine, "step", dies)
     with pytest.raises(MemoryError):

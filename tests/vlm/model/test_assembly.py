@@ -142,11 +142,11 @@ def test_stage_2_resumes_bit_for_bit(
     whole = train(recipe(tiny_llm, clip, records, tmp_path / "whole", "finetune", **changes), Path.cwd())
     step, taken = TorchEngine.step, []
 
-    def dies(self: TorchEngine, factor: float) -> torch.Tensor:
+    def dies(self: TorchEngine, factor: float, figures: list[torch.Tensor]) -> list[float]:
         taken.append(factor)
         if len(taken) == 4:
             raise MemoryError
-        return step(self, factor)
+        return step(self, factor, figures)
 
     monkeypatch.setattr(TorchEngine, "step", dies)
     config = recipe(tiny_llm, clip, records, tmp_path / "cut", "finetune", **changes)
