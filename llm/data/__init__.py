@@ -1,1 +1,1 @@
-"""The dataset of a run: encoded samples on disk become packs, packs become batches (collate)."""
+"""The dataset of a run: encoded samples on disk, planned into packs, collated into batches."""

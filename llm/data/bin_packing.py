@@ -1,6 +1,6 @@
-"""Sharing things of known size out to packs of a budget: the least packs, or balanced ones; and how few could do.
+"""Bin packing: items of known size into few or balanced packs of a budget, and lower bounds on their number.
 
-Sizes are rows of a pack and pictures; what a thing is, one sample or several that share a prefix, does not matter here.
+An item has a number of tokens and of images: one sample, or several that share a prefix.
 """
 
 from bisect import bisect_left, insort
@@ -11,27 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
-CLOSE = 0.99  # of the bound: no better plan is looked for
+CLOSE = 0.99  # share of the lower bound from which on no better packing is searched
 
 
 @dataclass(frozen=True, slots=True)
 class PackBudget:
-    """What one forward pass may hold."""
+    """The most tokens and images that one pack may hold."""
 
     tokens: int
     images: int
 
 
 def balance(tokens: list[int], images: list[int], budget: PackBudget, count: int) -> list[list[int]] | None:
-    """Assign longest first to the lightest of `count` packs; None when one does not fit or a pack stays empty.
+    """Indices of the items in each of `count` packs of about equal length; None if that does not fit or one is empty.
 
-    Longest-processing-time assignment (Graham 1969): the heaviest pack is at most 4/3 of the best possible one.
+    Longest-processing-time assignment (Graham 1969), longest first into the shortest pack: the longest pack is at most
+    4/3 of the best possible one.
     """
     packs: list[list[int]] = [[] for _ in range(count)]
     held = [0] * count
     lightest = [(0, pack) for pack in range(count)]
     for index in sorted(range(len(tokens)), key=lambda index: -tokens[index]):
-        full = []  # of pictures
+        full = []  # of images
         while lightest and held[lightest[0][1]] + images[index] > budget.images:
             full.append(heappop(lightest))
         if not lightest or lightest[0][0] + tokens[index] > budget.tokens:
@@ -47,10 +48,10 @@ def balance(tokens: list[int], images: list[int], budget: PackBudget, count: int
 
 
 def best_fit(tokens: Indices, images: Indices, budget: PackBudget) -> list[Indices]:
-    """Best-fit decreasing: each, longest first, goes to the fullest pack that still has room. Indices of `tokens`.
+    """Indices of the items in each pack: best-fit decreasing, longest first into the fullest pack with room.
 
-    Where pictures can never be what fills a pack, all of one length are placed at once, with the same loads; and where
-    that stays behind the bound, as it does on few different lengths, exactly filled packs are tried too.
+    Where no pack can reach its image budget, items of equal length are placed at once, with the same result; and where
+    that needs more packs than the lower bound, as with few different lengths, exactly filled packs are tried too.
     """
     longest_first = np.argsort(-tokens, kind="stable")
     if (images * budget.tokens > tokens * budget.images).any():
@@ -62,8 +63,9 @@ def best_fit(tokens: Indices, images: Indices, budget: PackBudget) -> list[Indic
 
 
 def _by_length(tokens: Indices, longest_first: Indices, budget: int) -> list[Indices]:
-    pack_of = np.empty(len(tokens), np.int64)  # by place in `longest_first`
-    room: list[list[int]] = [[] for _ in range(budget + 1)]  # packs by what they have left
+    """Best-fit decreasing by tokens alone, one length after the other; `room[c]` are the packs with c tokens left."""
+    pack_of = np.empty(len(tokens), np.int64)  # by position in `longest_first`
+    room: list[list[int]] = [[] for _ in range(budget + 1)]
     some = 0  # bit c: room[c] is not empty
     packs = 0
     lengths, first = np.unique(-tokens[longest_first], return_index=True)
@@ -72,7 +74,7 @@ def _by_length(tokens: Indices, longest_first: Indices, budget: int) -> list[Ind
         while start < end:
             fitting = some >> length
             left = length + (fitting & -fitting).bit_length() - 1 if fitting else budget
-            each = left // length  # a pack that was the fullest with room stays it until it has none
+            each = left // length  # the fullest pack with room remains the fullest until it has none
             wanted = -(-(end - start) // each)
             if fitting:
                 used, room[left] = room[left][:wanted], room[left][wanted:]
@@ -82,7 +84,7 @@ def _by_length(tokens: Indices, longest_first: Indices, budget: int) -> list[Ind
                 packs += wanted
             placed = min(end - start, each * len(used))
             pack_of[start : start + placed] = np.repeat(used, each)[:placed]
-            over = each * len(used) - placed  # places that the last pack keeps free
+            over = each * len(used) - placed  # items that the last pack still has room for
             for ends_with, members in ((left - each * length, used[:-1]), (left - (each - over) * length, used[-1:])):
                 room[ends_with] += members
                 some |= (1 << ends_with) if members else 0
@@ -92,14 +94,14 @@ def _by_length(tokens: Indices, longest_first: Indices, budget: int) -> list[Ind
 
 
 def _filled(tokens: Indices, longest_first: Indices, budget: int) -> list[Indices]:
-    """Each pack takes the longest that is left and then what fills it best (Gupta and Ho's minimum bin slack, 1999)."""
+    """Each pack takes the longest item left, then the items that fill it best: minimum bin slack (Gupta, Ho 1999)."""
     lengths, first, counts = np.unique(-tokens[longest_first], return_index=True, return_counts=True)
     left = dict(zip((-lengths).tolist(), counts.tolist(), strict=True))  # longest first
     at = dict(zip((-lengths).tolist(), first.tolist(), strict=True))
     packs: list[Indices] = []
     while left:
         chosen = _fullest(left, budget)
-        for _ in range(min(left[length] // count for length, count in chosen.items())):  # the same again
+        for _ in range(min(left[length] // count for length, count in chosen.items())):  # equal packs
             packs.append(np.concatenate([longest_first[at[size] : at[size] + count] for size, count in chosen.items()]))
             for size, count in chosen.items():
                 at[size] += count
@@ -109,9 +111,9 @@ def _filled(tokens: Indices, longest_first: Indices, budget: int) -> list[Indice
 
 
 def _fullest(left: dict[int, int], budget: int) -> dict[int, int]:
-    """How many of each length, the first of `left` among them, come closest to `budget`. A subset sum on one integer.
+    """Counts by length, out of `left`, that come closest to `budget`; at least one of the first length.
 
-    Bit s of `sums` says whether a sum of s can be made; counts are split into powers of two.
+    A subset sum on one integer: bit s of `sums` is set where s is a sum; counts are split into powers of two.
     """
     longest = next(iter(left))
     room = budget - longest
@@ -133,14 +135,14 @@ def _fullest(left: dict[int, int], budget: int) -> dict[int, int]:
 
 
 def one_by_one(tokens: Indices, images: Indices, longest_first: Indices, budget: PackBudget) -> list[Indices]:
-    """Best-fit decreasing as it is written down."""
+    """Best-fit decreasing by tokens and images, item by item."""
     packs: list[list[int]] = []
     held: list[int] = []
-    open_packs: list[tuple[int, int]] = []  # (tokens left, pack), sorted: the first fitting entry is the fullest
+    open_packs: list[tuple[int, int]] = []  # (tokens left, pack), sorted: the first that fits is the fullest
     for sample in longest_first.tolist():
-        length, pictures = int(tokens[sample]), int(images[sample])
+        length, image_count = int(tokens[sample]), int(images[sample])
         at = bisect_left(open_packs, (length, -1))
-        while at < len(open_packs) and held[open_packs[at][1]] + pictures > budget.images:
+        while at < len(open_packs) and held[open_packs[at][1]] + image_count > budget.images:
             at += 1
         if at == len(open_packs):
             left, pack = budget.tokens, len(packs)
@@ -149,28 +151,28 @@ def one_by_one(tokens: Indices, images: Indices, longest_first: Indices, budget:
         else:
             left, pack = open_packs.pop(at)
         packs[pack].append(sample)
-        held[pack] += pictures
+        held[pack] += image_count
         insort(open_packs, (left - length, pack))
     return [np.asarray(pack, np.int64) for pack in packs]
 
 
 def at_least(tokens: Indices, budget: int) -> int:
-    """Packs that no plan can do without: ceil(total / budget)."""
+    """A lower bound on the number of packs: ceil(total / budget)."""
     return -(-int(tokens.sum()) // budget)
 
 
 def at_least_l2(tokens: Indices, budget: int) -> int:
-    """Martello and Toth's bound L2 (1990, section 8.3), never below `at_least`.
+    """Martello and Toth's lower bound L2 (1990, section 8.3), never below `at_least`.
 
-    For a threshold k up to half the budget: what is longer than budget - k shares a pack with nothing as long as k;
-    what is longer than half shares with nothing of its kind; the rest fits at best into what these leave free.
+    For a threshold k up to half the budget: items longer than budget - k share no pack with items of k or more; items
+    longer than half share none with each other; the rest fits at best into the space that these leave.
     """
     ordered = np.sort(tokens)[::-1].astype(np.int64)
     total = np.concatenate([[0], np.cumsum(ordered)])
     thresholds = np.unique(np.concatenate([[0], ordered[ordered * 2 <= budget]]))
-    alone = np.searchsorted(-ordered, thresholds - budget, side="left")  # how many are longer than budget - threshold
+    alone = np.searchsorted(-ordered, thresholds - budget, side="left")  # items longer than budget - threshold
     half = int(np.searchsorted(-ordered, -(budget // 2), side="left"))
-    small = np.searchsorted(-ordered, -thresholds, side="right")  # how many are at least as long as the threshold
+    small = np.searchsorted(-ordered, -thresholds, side="right")  # items of the threshold or more
     free = (half - alone) * budget - (total[half] - total[alone])
     rest = total[np.maximum(small, half)] - total[half]
     bounds = half + np.maximum(0, -(-(rest - free) // budget))

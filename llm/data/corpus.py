@@ -1,7 +1,6 @@
-"""Records on disk become indexed, encoded samples, once; later runs map the result from the cache.
+"""Encoded samples on disk: records are encoded once, later runs memory-map the cached result.
 
-The cache key hashes the files, the template, the tokenizer and the image geometry: whatever changes a token id
-changes the key.
+The cache key hashes files, template, tokenizer and image geometry: whatever changes a token id changes the key.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ from llm.formats.conversation import ImageRef
 from llm.formats.readers import read
 
 VERSION = 5  # raise when the meaning of a cached file changes
-AT_ONCE = 4096  # images checked between two looks at which are distinct
+AT_ONCE = 4096  # image paths that are checked together, each distinct one once
 NUMBERS: dict[str, type[np.generic]] = {
     "ids": np.int32,
     "labels": np.int32,
@@ -45,7 +44,10 @@ CheckImage = Callable[[ImageRef], object]
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """n encoded records; sample i is `ids[offsets[i]:offsets[i + 1]]` with its labels, images and branches."""
+    """n encoded samples in columns: the ids of sample i are `ids[offsets[i]:offsets[i + 1]]`, labels likewise.
+
+    The fields of arrays are the files of the cache folder.
+    """
 
     ids: NDArray[np.int32]
     labels: NDArray[np.int32]
@@ -54,12 +56,12 @@ class Corpus:
     branch_offsets: NDArray[np.int64]  # [n + 1]
     weights: NDArray[np.float64]  # [n]
     targets: NDArray[np.int64]  # [n], supervised tokens
-    shares: NDArray[np.int64]  # [n], equal where samples may share a prefix (see llm.data.prefix_sharing.prefix_key)
-    keys: NDArray[np.uint64]  # [n], of the first image or of the text; what is held out is drawn by it
+    shares: NDArray[np.int64]  # [n], llm.data.prefix_sharing.prefix_key
+    keys: NDArray[np.uint64]  # [n], hash of the first image or of the text, by which validation records are drawn
     images: TextListColumn
     places: TextColumn
     dropped: list[str]  # places of records left out as too long
-    sources: list[str]  # one line a source: path, format and why
+    sources: list[str]  # one line a source: path, format and how it was recognised
     key: str
 
     def __len__(self) -> int:
@@ -67,54 +69,52 @@ class Corpus:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Rows of every sample."""
+        """[n], tokens of every sample."""
         return np.diff(self.offsets)
 
     @property
     def image_counts(self) -> NDArray[np.int64]:
-        """Images of every sample."""
+        """[n], images of every sample."""
         return np.diff(self.images.offsets)
 
     def sample(self, index: int) -> Sample:
-        """One encoded record."""
-        rows = slice(self.offsets[index], self.offsets[index + 1])
+        """Sample `index`."""
+        tokens = slice(self.offsets[index], self.offsets[index + 1])
         branches = self.branches[self.branch_offsets[index] : self.branch_offsets[index + 1]]
         images = tuple(ImageRef(path) for path in self.images[index])
-        return Sample(np.asarray(self.ids[rows]), np.asarray(self.labels[rows]), images, tuple(map(int, branches)))
+        return Sample(np.asarray(self.ids[tokens]), np.asarray(self.labels[tokens]), images, tuple(map(int, branches)))
 
     def digest(self) -> str:
-        """A hash of all encoded records, their weights and keys, wherever their files lie."""
+        """A hash of all samples, weights and keys; the same wherever their files are."""
         found = hashlib.sha256()
         for array in (self.ids, self.labels, self.offsets, self.branches, self.weights, self.images.offsets, self.keys):
             found.update(np.ascontiguousarray(array).data)
         return found.hexdigest()[:24]
 
     def pack_items(self, indices: NDArray[np.int64], budget: int) -> list[PackItem]:
-        """The samples of one step as what a pack holds whole: groups that share a prefix, and single samples.
-
-        A group that would exceed `budget` rows is cut into several.
-        """
-        rows = (self.offsets[indices + 1] - self.offsets[indices]).tolist()
-        pictures = (self.images.offsets[indices + 1] - self.images.offsets[indices]).tolist()
+        """Samples grouped by prefix key, as they are packed together; groups over `budget` tokens are cut."""
+        tokens = (self.offsets[indices + 1] - self.offsets[indices]).tolist()
+        images = (self.images.offsets[indices + 1] - self.images.offsets[indices]).tolist()
         items: list[PackItem] = []
         for group in group_by_key(self.shares[indices].tolist()):
             at = group[0]
             if len(group) == 1:
-                items.append(PackItem(indices[at : at + 1], rows[at], pictures[at]))
+                items.append(PackItem(indices[at : at + 1], tokens[at], images[at]))
             else:
-                items += self._cut_to_budget(indices[group], pictures[at], budget)
+                items += self._cut_to_budget(indices[group], images[at], budget)
         return items
 
-    def _cut_to_budget(self, members: NDArray[np.int64], pictures: int, budget: int) -> Iterator[PackItem]:
+    def _cut_to_budget(self, members: NDArray[np.int64], images: int, budget: int) -> Iterator[PackItem]:
+        """Samples of one prefix key, with the same `images`, in items as long as the budget allows."""
         start = 0
         while start < len(members):
             lengths = shared_lengths(self.sample(index) for index in members[start:].tolist())
-            rows, end = next(lengths), start + 1
+            tokens, end = next(lengths), start + 1
             for more in lengths:
                 if more > budget:
                     break
-                rows, end = more, end + 1
-            yield PackItem(members[start:end], rows, pictures)
+                tokens, end = more, end + 1
+            yield PackItem(members[start:end], tokens, images)
             start = end
 
 
@@ -126,10 +126,10 @@ def build_corpus(
     base: Path,
     check_image: CheckImage | None = None,
 ) -> Corpus:
-    """Read, check and encode every record, or map the cached result.
+    """The corpus of a recipe's sources: mapped from `cache` or, where it is not there yet, read, encoded and checked.
 
-    Raises RecordError on the first record that cannot be trained on, ImageError on the first bad image, DataError when
-    nothing is left.
+    Relative paths start at `base`. `check_image` raises ImageError for an image that is refused. Raises RecordError at
+    the first record that cannot be trained on, ImageError at the first bad image, DataError when no record is left.
     """
     key = corpus_key(sources, data, encoder, base)
     folder = cache / key
@@ -146,7 +146,7 @@ def build_corpus(
 
 
 def corpus_key(sources: tuple[Source, ...], data: DataConfig, encoder: Encoder, base: Path) -> str:
-    """What the encoded records depend on, as a hash."""
+    """A hash of what the encoded records depend on."""
     rules = data.model_dump(include={"system", "turns", "max_length", "too_long", "check_images"})
     parts = [VERSION, [source.model_dump() for source in sources], rules, encoder.fingerprint()]
     parts += [_stamp(base / source.path) for source in sources]
@@ -167,7 +167,7 @@ def _write(
     base: Path,
     check_image: CheckImage | None,
 ) -> None:
-    final = folder.with_name(folder.name.rpartition(".")[0]).resolve()  # what the folder will be renamed to
+    final = folder.with_name(folder.name.rpartition(".")[0]).resolve()  # its name after the rename
     with CorpusWriter(folder, data, encoder, base, final) as writer:
         for source in sources:
             writer.open(source)
@@ -179,7 +179,7 @@ def _write(
 
 
 def _check_images(paths: TextColumn, check_image: CheckImage, folder: Path, final: Path) -> None:
-    """Every distinct image once; those that are still to be renamed with `folder` are found where they are now."""
+    """Check every distinct image once. Paths in the `final` folder are read from `folder`, before it is renamed."""
     seen: set[bytes] = set()
 
     def check(path: str) -> None:
@@ -194,7 +194,7 @@ def _check_images(paths: TextColumn, check_image: CheckImage, folder: Path, fina
 
 
 def open_corpus(folder: Path) -> Corpus:
-    """What a `CorpusWriter` left in a folder, mapped."""
+    """The corpus that a `CorpusWriter` sealed in a folder, memory-mapped."""
     document = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
     arrays: dict[str, Any] = {name: read_numbers(folder, name, dtype) for name, dtype in NUMBERS.items()}
     images = TextListColumn(TextColumn(folder, "images"), arrays.pop("image_offsets"))
@@ -202,9 +202,9 @@ def open_corpus(folder: Path) -> Corpus:
 
 
 def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sample indices for training and for validation; records of one key stay together.
+    """Sample indices for training and for validation, the latter about `share` of all; equal keys stay together.
 
-    The choice hashes key and seed: neither more records nor another folder moves a record to the other side.
+    Drawn by a hash of key and seed, so that no record changes sides when records are added or files are moved.
     """
     if not share:
         return np.arange(len(corpus)), np.arange(0)

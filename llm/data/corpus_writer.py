@@ -1,4 +1,4 @@
-"""Records encoded one by one into the columns of a folder, which `llm.data.corpus` maps."""
+"""Writes a corpus: records are encoded one by one and appended to the columns that `llm.data.corpus` maps."""
 
 import hashlib
 import json
@@ -17,14 +17,14 @@ from llm.formats.conversation import Conversation, ImageRef, Message
 from llm.formats.readers import image_folder, source_format
 from llm.formats.split_turns import split_turns
 
-ENDS = ("offsets", "branch_offsets", "image_offsets")
+ENDS = ("offsets", "branch_offsets", "image_offsets")  # columns of running totals: tokens, branches, images
 
 
 class CorpusWriter:
-    """Encodes records by the rules of a recipe's `data` section. Use it in a `with` block, then `seal` the folder."""
+    """Encodes records by the rules of a recipe's `data` section; used in a `with` block, after which `seal` ends it."""
 
     def __init__(self, folder: Path, data: DataConfig, encoder: Encoder, base: Path, final: Path | None = None) -> None:
-        """`final` is what the folder will be renamed to."""
+        """`final` is the name that `folder` is given later: images that are written into it are named there."""
         self.dropped: list[str] = []
         self._lines: list[str] = []
         self._paths: list[str] = []
@@ -42,15 +42,15 @@ class CorpusWriter:
         self._columns.__exit__()
 
     def open(self, source: Source) -> None:
-        """Note a source and the format it is read as."""
+        """Record a source and the format that it is read as."""
         kind, reason = source_format(source, self._base)
         self._lines.append(f"{source.path}: {kind} ({reason})")
         self._paths.append(source.path)
 
     def add(self, source: Source, conversation: Conversation) -> int:
-        """Append a record, unless it is too long; returns the rows it takes as a whole.
+        """Append a record, unless it is too long; returns its number of tokens.
 
-        Raises RecordError and TemplateError for one that cannot be trained on.
+        Raises RecordError and TemplateError for a record that cannot be trained on.
         """
         record = prompted(conversation, self._data.system)
         sample = encode(record, self._encoder, self._data.turns)
@@ -69,7 +69,7 @@ class CorpusWriter:
         return len(sample.ids)
 
     def seal(self) -> None:
-        """Write what makes the folder a corpus. Raises DataError when it holds no record."""
+        """Write corpus.json, which makes the folder a corpus. Raises DataError when no record was added."""
         if not self._ends["offsets"]:
             long = f"All {len(self.dropped)} records were longer than data.max_length"
             advice = long if self.dropped else "The sources are empty"
@@ -79,20 +79,20 @@ class CorpusWriter:
 
 
 def prompted(conversation: Conversation, system: str) -> Conversation:
-    """The record behind a system prompt, where there is one and it brings none of its own."""
+    """The record with the system prompt `system` in front, unless it has one of its own or `system` is empty."""
     if not system or conversation.is_plain or conversation.messages[0].role == "system":
         return conversation
     return Conversation((Message("system", (system,)), *conversation.messages), conversation.place)
 
 
 def encode(conversation: Conversation, encoder: Encoder, turns: str) -> Sample:
-    """A record as training sees it: its questions together or apart, proved against the tokenizer's own template."""
-    asked = [conversation] if turns == "together" else split_turns(conversation)
-    return share_one_prefix([encoder.encode(question, proof=True) for question in asked], encoder.image_id)
+    """The sample of a record by `data.turns`; its text is compared with the tokenizer's own chat template."""
+    records = [conversation] if turns == "together" else split_turns(conversation)
+    return share_one_prefix([encoder.encode(record, proof=True) for record in records], encoder.image_id)
 
 
 def append(columns: ColumnWriter, ends: dict[str, int], sample: Sample, share: int) -> None:
-    """One sample at the end of every column; `ends` counts rows, branches and images so far."""
+    """Append a sample to every column; `ends` are the running totals, which are updated."""
     columns.add_numbers("ids", sample.ids.astype(np.int32))
     columns.add_numbers("labels", sample.labels.astype(np.int32))
     columns.add_numbers("branches", np.asarray(sample.branches, np.int64))
@@ -110,7 +110,7 @@ def hash64(content: bytes) -> int:
 
 
 def _key(sample: Sample, source: Source, base: Path, place: Place) -> int:
-    """Equal for records that show the same first image, or the same text: a hash that no move of the files changes."""
+    """A hash of the first image's relative path or of the text, which does not depend on where the files are."""
     if not sample.images:
         return hash64(sample.ids.tobytes())
     first = sample.images[0]
@@ -118,7 +118,7 @@ def _key(sample: Sample, source: Source, base: Path, place: Place) -> int:
 
 
 def _windows(sample: Sample, length: int) -> list[Sample]:
-    """Plain text, a book say, in consecutive windows; every target stands in exactly one. Records are never cut."""
+    """Plain text in consecutive windows of `length` tokens; every target is in exactly one."""
     if sample.images:
         return [sample]
     starts = range(0, len(sample.ids), length)
@@ -137,7 +137,7 @@ def _too_long(place: Place, length: int, data: DataConfig) -> None:
 
 
 def _unpack_images(sample: Sample, folder: Path, final: Path) -> Sample:
-    """Images that came inside a row are written beside the index, so that a sample names files only."""
+    """Write images that came as bytes inside a record into `folder`, so that the sample names files only."""
     if not any(image.data for image in sample.images):
         return sample
     images = []

@@ -1,4 +1,4 @@
-"""This rank's packs as batches, made one step ahead of the model. The state of a loader is one integer: the step."""
+"""The batches of this rank, step by step, made ahead of the model by a thread. A loader's state is the step number."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,23 +18,23 @@ from llm.data.packing import PackPlan, epoch_order, of_rank, plan_packs
 from llm.errors import DataError, ImageError
 
 BatchT = TypeVar("BatchT")
-AHEAD = 2  # steps prepared while the model works
+AHEAD = 2  # steps that are made while the model computes one
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizerStep(Generic[BatchT]):
-    """One optimizer step: this rank's batches, and what all ranks together hold."""
+    """One optimizer step: this rank's batches, and the counts over all ranks."""
 
     number: int  # counted from 1
     epoch: float
     batches: list[BatchT]
     targets: int  # over all ranks
-    tokens: int  # over all ranks
+    tokens: int  # over all ranks, shared prefixes counted for every sample
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The plans of all epochs; the number of steps is known before the first."""
+    """The plans of all epochs, and the number of optimizer steps."""
 
     plans: tuple[PackPlan, ...]
     total: int
@@ -49,7 +49,7 @@ class Schedule:
 
 
 def plan_run(corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed: int, world: int = 1) -> Schedule:
-    """Plan every epoch of a run over the samples `chosen`; a fractional last epoch is cut to its first steps."""
+    """Plan all epochs of a run over the samples `chosen`; of a fractional last epoch the first steps are run."""
     plans: list[PackPlan] = []
     total = 0
     for epoch in range(int(np.ceil(train.epochs))):
@@ -62,16 +62,16 @@ def plan_run(corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed
 
 
 def order_epoch(corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed: int, epoch: int) -> Indices:
-    """The order of the samples `chosen` in an epoch, each as often as its weight says; see `train.order`."""
+    """The samples `chosen` in the order of an epoch (`train.order`), each as often as its weight says."""
     weights = np.zeros(len(corpus))
     weights[chosen] = corpus.weights[chosen]
     return epoch_order(weights, seed, epoch, corpus.shares if train.order == "by_image" else None)
 
 
 def plan_epoch(corpus: Corpus, order: Indices, train: TrainConfig, world: int = 1) -> PackPlan:
-    """The packs of one epoch over the samples in `order`, within the budgets of `train`, shared prefixes once.
+    """The packs of one epoch over the samples in `order`, within the budgets of `train`; shared prefixes count once.
 
-    Raises ConfigError when a sample exceeds a budget by itself.
+    Raises ConfigError when a single sample exceeds a budget.
     """
     return plan_packs(
         corpus.lengths,
@@ -86,30 +86,33 @@ def plan_epoch(corpus: Corpus, order: Indices, train: TrainConfig, world: int = 
 
 
 @contextmanager
-def _beside_the_model() -> Iterator[ThreadPoolExecutor]:
-    """A pool of one thread that computes alone.
+def _loader_thread() -> Iterator[ThreadPoolExecutor]:
+    """A pool of one thread whose torch operations are single-threaded.
 
-    Were it to open an OpenMP team of its own, threads would outnumber cores, and libgomp's would no longer wait for
-    each other awake: on two cores a step that multiplies for 7 s then stood still for 2 s more.
+    With an OpenMP team of its own there would be more threads than cores, and libgomp's threads would sleep instead of
+    spin at barriers: on two cores a step with 7 s of matrix products took 2 s longer.
     """
     import torch
 
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(1, thread_name_prefix="loader") as pool:
-        pool.submit(_compute_alone).result()
-        torch.set_num_threads(threads)  # threads that begin later take what was set last
+        pool.submit(_use_one_thread).result()
+        torch.set_num_threads(threads)  # threads that start later take the number that was set last
         yield pool
 
 
-def _compute_alone() -> None:
+def _use_one_thread() -> None:
     import torch
 
-    torch.get_num_threads()  # a thread takes the number set last when it first asks: let that be done
+    torch.get_num_threads()  # a thread reads the number set last at its first call: before it sets its own
     torch.set_num_threads(1)
 
 
 class Loader(Generic[BatchT]):
-    """Turns a schedule into steps; `make(indices)` builds the batch of one pack, `mute` takes its targets away."""
+    """The steps of a schedule. `make(indices)` builds the batch of one pack, `mute` a copy whose targets are ignored.
+
+    `bad_records`: those that are left out, or None where images are not checked.
+    """
 
     def __init__(
         self,
@@ -124,10 +127,10 @@ class Loader(Generic[BatchT]):
         self.bad_records = bad_records
 
     def steps(self, done: int) -> Iterator[OptimizerStep[BatchT]]:
-        """The steps behind the first `done`, in order, made ahead by one thread."""
+        """The steps after the first `done`, in order, made AHEAD by one thread."""
         numbers = range(done, self.schedule.total)
         waiting: list[Future[OptimizerStep[BatchT]]] = []
-        with _beside_the_model() as pool:
+        with _loader_thread() as pool:
             try:
                 for number in numbers:
                     waiting.append(pool.submit(self._step, number))
@@ -140,7 +143,7 @@ class Loader(Generic[BatchT]):
                     future.cancel()
 
     def batch(self, pack: tuple[int, ...]) -> tuple[tuple[int, ...], BatchT]:
-        """One pack by itself, before the first step: its records and its batch, without those that turned bad."""
+        """The batch of one pack before the first step, and its records, without bad ones."""
         try:
             return pack, self.make(pack)
         except ImageError:
@@ -155,54 +158,54 @@ class Loader(Generic[BatchT]):
         epoch, within = self.schedule.locate(number)
         plan = self.schedule.plans[epoch]
         packs, batches = self._packs(plan, within, number + 1)
-        everyone = np.concatenate(packs)
+        samples = np.concatenate(packs)
         return OptimizerStep(
             number=number + 1,
             epoch=epoch + (within + 1) / len(plan),
             batches=batches,
-            targets=int(self.corpus.targets[everyone].sum()),
-            tokens=int(self.corpus.lengths[everyone].sum()),
+            targets=int(self.corpus.targets[samples].sum()),
+            tokens=int(self.corpus.lengths[samples].sum()),
         )
 
     def _packs(self, plan: PackPlan, within: int, number: int) -> tuple[list[Indices], list[BatchT]]:
-        """The packs of all ranks without records whose pictures turned bad, and this rank's batches.
+        """The packs of all ranks without bad records, and this rank's batches.
 
-        All ranks must leave out the same records, or their target counts differ: each looks at all pictures of the
-        step. A process alone reads each picture once and looks only after one failed. A picture that fails one rank
-        and not the others (or breaks between the look and the reading) stops the run.
+        All ranks must leave out the same records, or their target counts differ: each checks all images of the step.
+        A single process reads each image once and checks them only after one has failed. An image that fails on one
+        rank alone, or between the check and the reading, stops the run.
         """
         planned = plan.steps[within]
         if self.bad_records is None or not len(self.corpus.images.texts):
             return list(planned), self._made(planned, plan.world)
-        ahead = plan.world > 1 and not self.bad_records.stop
-        if ahead:
+        check_first = plan.world > 1 and not self.bad_records.stop
+        if check_first:
             self.bad_records.check(np.concatenate(planned), number)
         try:
             packs = self._rest(planned, number)
             return packs, self._made(packs, plan.world)
         except ImageError:
-            if ahead:
+            if check_first:
                 raise
             self.bad_records.check(np.concatenate(planned), number)
         packs = self._rest(planned, number)
         return packs, self._made(packs, plan.world)
 
     def _made(self, packs: Sequence[Indices], world: int) -> list[BatchT]:
-        """This rank's batches, as many as every other rank's: each backward may be a meeting of all ranks.
+        """This rank's batches, as many as on every other rank: each backward pass may be a collective.
 
-        Where packs run out, a rank goes through one record without its targets, which adds 0 to every gradient.
+        A rank without a pack of its own computes one record with its targets ignored, which adds 0 to every gradient.
         """
         own, idle = of_rank(packs, self.rank, world)
         batches = [self.make(tuple(map(int, pack))) for pack in own]
         return [*batches, self.mute(self.make((int(packs[0][0]),)))] if idle else batches
 
     def _rest(self, planned: Sequence[Indices], number: int) -> list[Indices]:
-        """The packs without records with bad images; none is empty."""
+        """The packs without bad records; empty ones are left out. Raises DataError when none is left."""
         assert self.bad_records is not None
         packs = [rest for pack in planned if len(rest := self.bad_records.usable(pack, number))]
         if not packs:
             raise DataError(
-                f"step {number}: no record is left, the pictures of all turned bad. Mend them, or raise "
+                f"step {number}: no record is left, all have images that cannot be read. Repair them, or raise "
                 f"train.batch:\n  " + "\n  ".join(self.bad_records.lines())
             )
         return packs

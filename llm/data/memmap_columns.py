@@ -1,4 +1,8 @@
-"""Long columns on disk: written value by value, mapped when read, so that a million records take no memory."""
+"""Columns of numbers and texts on disk: appended when written, memory-mapped when read.
+
+A million records thus take no memory. A column of numbers is one file of its raw values, whose dtype the reader names;
+a column of texts is a file of UTF-8 bytes (`NAME.text`) and one of int64 ends (`NAME.end`).
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -10,7 +14,7 @@ from numpy.typing import NDArray
 
 
 class ColumnWriter:
-    """Appends to the files of a folder; the files of one name are one column. Use it in a `with` block."""
+    """Appends to the columns of a folder; used in a `with` block, which closes the files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._files, self._open = folder, dict[str, BinaryIO](), ExitStack()
@@ -22,11 +26,11 @@ class ColumnWriter:
         self._open.close()
 
     def add_numbers(self, name: str, values: NDArray[Any]) -> None:
-        """Append numbers; a column has one dtype, which the reader names."""
+        """Append numbers, always of the same dtype."""
         self._file(name).write(np.ascontiguousarray(values).tobytes())
 
     def add_texts(self, name: str, values: Iterable[str]) -> None:
-        """Append texts: their bytes in one file, where each ends in another."""
+        """Append texts."""
         data, ends = self._file(f"{name}.text"), self._file(f"{name}.end")
         for value in values:
             data.write(value.encode())
@@ -39,7 +43,7 @@ class ColumnWriter:
 
 
 def read_numbers(folder: Path, name: str, dtype: type[np.generic]) -> NDArray[Any]:
-    """A column of numbers; one that nothing was ever written to is empty."""
+    """A column of numbers, mapped; empty if nothing was ever appended to it."""
     path = folder / name
     if not path.exists() or not path.stat().st_size:
         return np.empty(0, dtype)
@@ -47,7 +51,7 @@ def read_numbers(folder: Path, name: str, dtype: type[np.generic]) -> NDArray[An
 
 
 class TextColumn(Sequence[str]):
-    """A column of texts; each is decoded when it is asked for."""
+    """A column of texts, mapped; a text is decoded when it is indexed."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._data = read_numbers(folder, f"{name}.text", np.uint8)
@@ -65,13 +69,13 @@ class TextColumn(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
-        index = range(len(self))[index]  # counts from the end, raises IndexError
+        index = range(len(self))[index]  # negative indices, IndexError
         start = int(self._ends[index - 1]) if index else 0
         return self._data[start : int(self._ends[index])].tobytes().decode()
 
 
 class TextListColumn(Sequence[list[str]]):
-    """TextColumn by owner: `[i]` lists those of owner i, which stand from offsets[i] to offsets[i + 1]."""
+    """Lists of texts: list i is `texts[offsets[i]:offsets[i + 1]]`."""
 
     def __init__(self, texts: TextColumn, offsets: NDArray[np.int64]) -> None:
         self.texts, self.offsets = texts, offsets

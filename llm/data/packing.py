@@ -1,7 +1,7 @@
-"""Which samples share a forward pass, and which forward passes share an optimizer step. Pure numpy.
+"""The plan of an epoch: which samples share a pack, and which packs an optimizer step. Pure numpy.
 
-The plan of an epoch is made for all processes at once and then sliced by rank, so exact resume needs two integers
-and no rank runs dry.
+It is made for all processes at once and then sliced by rank: a resume needs the step number only, and no rank runs
+out of packs before the others.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,19 +19,19 @@ _Packs = tuple[Indices, ...]
 
 @dataclass(frozen=True, slots=True)
 class PackItem:
-    """Samples that one pack holds together, as many rows as they take there, and their pictures."""
+    """Samples that are packed together, and their tokens and images: those that they share count once."""
 
-    members: Indices
+    members: Indices  # of the samples
     tokens: int
     images: int
 
 
 @dataclass(frozen=True, slots=True)
 class PackPlan:
-    """One epoch: `steps[s][p]` lists the samples of pack p of optimizer step s.
+    """One epoch: `steps[s][p]` are the indices of the samples in pack p of optimizer step s.
 
-    Laws: every sample stands exactly once, no pack exceeds a budget, and with `flatten` a step holds the same samples
-    however many ranks share it. A step need not hold a multiple of `world` packs: see `of_rank`.
+    Every sample of the order is in exactly one pack, no pack exceeds the budget, and with `flatten` the samples of a
+    step do not depend on `world`. The packs of a step need not be a multiple of `world`: see `of_rank`.
     """
 
     steps: tuple[tuple[Indices, ...], ...]
@@ -42,7 +42,7 @@ class PackPlan:
 
 
 def of_rank(packs: Sequence[Indices], rank: int, world: int) -> tuple[Sequence[Indices], bool]:
-    """The packs of one rank of a step, and whether the rank idles while others run one more."""
+    """The packs of a step that `rank` computes, and whether others have one more."""
     own = packs[rank::world]
     return own, len(own) < -(-len(packs) // world)
 
@@ -58,14 +58,13 @@ def plan_packs(
     world: int = 1,
     items: Callable[[Indices], list[PackItem]] | None = None,
 ) -> PackPlan:
-    """Plan one epoch over the samples in `order` (indices into `tokens` and `images`).
+    """Plan one epoch over the samples in `order`, which are indices into `tokens` [n] and `images` [n].
 
-    `flatten`: a step holds the next `batch` samples, split into as few packs as the budgets allow.
-    `fill`: packs are filled over the whole epoch by best-fit decreasing; a step holds the number of packs that hold
-    about `batch` samples.
-    `items` tells which of `batch` samples stay together and what they cost then; alone otherwise.
+    `flatten`: a step has the next `batch` samples of the order, in as few packs as the budget allows. `fill`: packs are
+    filled from the complete epoch by best-fit decreasing; a step has the number of packs that hold about `batch`
+    samples. `items` groups the samples of a chunk that are packed together; without it each is packed alone.
 
-    Raises ConfigError when a sample exceeds a budget by itself.
+    Raises ConfigError when a single sample exceeds the budget.
     """
     _refuse_oversized(tokens, images, budget)
     if mode == "fill":
@@ -88,19 +87,19 @@ def _costs(items: list[PackItem]) -> tuple[Indices, Indices]:
 def epoch_order(
     weights: NDArray[np.float64], seed: int, epoch: int, groups: NDArray[np.int64] | None = None
 ) -> Indices:
-    """A seeded permutation in which sample i stands floor(weight) times, and once more with the fraction's chance.
+    """A seeded permutation with sample i floor(weight) times, and once more with the probability of the fraction.
 
-    With `groups` it permutes groups: samples of one key follow each other (those of key 0 stand alone).
+    With `groups` [n], samples of equal key follow each other, in groups in random order; key 0 is no group.
     """
     random = np.random.default_rng([seed, epoch])
-    whole = np.floor(weights).astype(np.int64)
-    extra = random.random(len(weights)) < (weights - whole)
-    order = random.permutation(np.repeat(np.arange(len(weights)), whole + extra))
+    floor = np.floor(weights).astype(np.int64)
+    extra = random.random(len(weights)) < (weights - floor)
+    order = random.permutation(np.repeat(np.arange(len(weights)), floor + extra))
     if groups is None:
         return order
     keys = np.where(groups[order] == 0, -1 - np.arange(len(order)), groups[order])
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
-    return order[np.argsort(first[group], kind="stable")]  # each group where its first member came
+    return order[np.argsort(first[group], kind="stable")]  # groups in the order of their first members
 
 
 def _refuse_oversized(tokens: Indices, images: Indices, budget: PackBudget) -> None:
@@ -116,16 +115,16 @@ def _refuse_oversized(tokens: Indices, images: Indices, budget: PackBudget) -> N
 
 
 def _chunks(order: Indices, batch: int) -> Iterator[Indices]:
-    """Consecutive runs of `batch` samples."""
+    """`batch` consecutive samples at a time."""
     for start in range(0, len(order), batch):
         yield order[start : start + batch]
 
 
 def _split_step(items: list[PackItem], budget: PackBudget, world: int) -> tuple[Indices, ...]:
-    """The fewest balanced packs, a multiple of `world` where there are samples enough."""
+    """The fewest balanced packs; a multiple of `world`, unless there are fewer samples."""
     tokens, images = [item.tokens for item in items], [item.images for item in items]
     count = _least(sum(tokens), sum(images), budget, world)
-    if count > len(items):  # more ranks than groups: what shares a prefix is shared out
+    if count > len(items):  # more ranks than items: their samples are packed separately
         items = [PackItem(member[None], item.tokens, item.images) for item in items for member in item.members]
         tokens, images = [item.tokens for item in items], [item.images for item in items]
     packs = _fewest(tokens, images, budget, count, world)
@@ -133,7 +132,7 @@ def _split_step(items: list[PackItem], budget: PackBudget, world: int) -> tuple[
 
 
 def _split_singles(chunk: Indices, tokens: list[int], images: list[int], budget: PackBudget, world: int) -> _Packs:
-    """The same where nothing is shared, without an object a sample: a plan may hold a million."""
+    """The same for single samples, without an object for each: an epoch may have a million."""
     count = _least(sum(tokens), sum(images), budget, world)
     return tuple(chunk[pack] for pack in _fewest(tokens, images, budget, count, world))
 
@@ -144,7 +143,7 @@ def _least(tokens: int, images: int, budget: PackBudget, world: int) -> int:
 
 
 def _fewest(tokens: list[int], images: list[int], budget: PackBudget, count: int, world: int) -> list[list[int]]:
-    """Balanced packs, `count` or more if they do not fit; a sample each at most."""
+    """Balanced packs: `count`, or more if those do not fit, up to one item a pack."""
     while count <= len(tokens):
         packs = [[*range(len(tokens))]] if count == 1 else balance(tokens, images, budget, count)
         if packs is not None:
@@ -165,7 +164,7 @@ def _fill_steps(
     world: int,
     items: list[PackItem] | None,
 ) -> tuple[_Packs, ...]:
-    """`costs` are rows and pictures of every item, or of every sample of `order` where nothing is shared."""
+    """`costs` are tokens and images of every item or, without items, of every sample of `order`."""
     found = best_fit(*costs, budget)
     packs = [order[pack] if items is None else _members(items, pack.tolist()) for pack in found]
     while len(packs) % world:
@@ -174,7 +173,7 @@ def _fill_steps(
             break
         pack = packs.pop(widest)
         packs += [pack[::2], pack[1::2]]
-    # Packs come out longest first; the epoch's order decides when each is seen.
+    # Packs come out longest first; they are trained on in the order of their first samples.
     rank_of = np.empty(int(order.max()) + 1, np.int64)
     rank_of[order] = np.arange(len(order))
     packs.sort(key=lambda pack: int(rank_of[pack].min()))

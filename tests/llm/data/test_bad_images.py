@@ -1,4 +1,4 @@
-"""Records whose images turned bad: from which step they are left out, how many may be, and what a checkpoint keeps."""
+"""Records with bad images: from which step they are left out, how many may be, and their state in a checkpoint."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from llm.formats.conversation import ImageRef
 
 
 class Corpus:
-    """`count` records; record n shows the images n and, from 100 on, n + 1 as well."""
+    """`count` records; record n has the image n and, from 100 on, n + 1 as well."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -26,33 +26,33 @@ def bad_records_of(count: int, *bad: str, stop: bool = False) -> tuple[BadRecord
     """The bad records of a corpus, and the images that were read."""
     seen: list[str] = []
 
-    def look(image: ImageRef) -> None:
+    def read_image(image: ImageRef) -> None:
         seen.append(image.path)
         if image.path in bad:
             raise ImageError("cut off", "Fetch it again", image.path, "image-broken")
 
     corpus: Any = Corpus(count)
-    return BadRecords(corpus, look, stop), seen
+    return BadRecords(corpus, read_image, stop), seen
 
 
 def indices(*numbers: int) -> Any:
     return np.array(numbers, np.int64)
 
 
-def test_a_record_is_left_out_from_the_step_that_met_it_on() -> None:
+def test_a_record_is_left_out_from_the_step_that_found_it_bad() -> None:
     found, seen = bad_records_of(50, "3.png")
     found.check(indices(2, 3, 4), step=7)
     assert sorted(seen) == ["2.png", "3.png", "4.png"]
     for step, rest in ((6, [2, 3, 4]), (7, [2, 4]), (8, [2, 4])):
         assert found.usable(indices(2, 3, 4), step).tolist() == rest
     found.check(indices(3), step=9)
-    assert len(seen) == 3, "one that is left out is not looked at again"
+    assert len(seen) == 3, "an image of a bad record is not read again"
     ((index, since, why),) = found.state()
     assert (index, since) == (3, 7) and "cut off" in why
     assert found.lines() == [f"data.jsonl:4: left out from step 7: {why}"]
 
 
-def test_an_image_is_read_once_and_takes_all_its_records_along() -> None:
+def test_an_image_is_read_once_for_all_its_records() -> None:
     found, seen = bad_records_of(3000, "101.png")
     found.check(indices(100, 101, 102), step=1)
     assert sorted(seen) == ["100.png", "101.png", "102.png", "103.png"]
@@ -60,15 +60,15 @@ def test_an_image_is_read_once_and_takes_all_its_records_along() -> None:
 
 
 @pytest.mark.parametrize(("count", "most"), [(10, 1), (1999, 1), (2000, 2), (5000, 5)])
-def test_one_in_a_thousand_may_be_left_out_and_a_single_one_always(count: int, most: int) -> None:
+def test_one_record_in_a_thousand_may_be_left_out_and_a_single_one_always(count: int, most: int) -> None:
     found, _ = bad_records_of(count, *(f"{n}.png" for n in range(20)))
     for number in range(most):
         found.check(indices(number), step=1)
-    with pytest.raises(DataError, match=rf"{most + 1} of {count} records have bad pictures, more than the {most} that"):
+    with pytest.raises(DataError, match=rf"{most + 1} of {count} records have bad images, more than the {most} that"):
         found.check(indices(most), step=1)
 
 
-def test_a_run_that_is_to_stop_names_record_and_file() -> None:
+def test_a_run_that_stops_names_record_and_file() -> None:
     found, _ = bad_records_of(50, "3.png", stop=True)
     found.check(indices(1, 2), step=4)
     with pytest.raises(ImageError, match=r"step 5: data.jsonl:4: .*3\.png.*cut off"):
@@ -76,7 +76,7 @@ def test_a_run_that_is_to_stop_names_record_and_file() -> None:
     assert found.state() == []
 
 
-def test_a_checkpoint_keeps_them_in_order_and_gives_them_back() -> None:
+def test_bad_records_are_restored_from_a_checkpoint() -> None:
     found, _ = bad_records_of(5000, "9.png", "2.png")
     found.check(indices(9), step=3)
     found.check(indices(2), step=1)

@@ -1,4 +1,4 @@
-"""Packs against a slow best-fit, against all ways to pack, the laws and the bounds."""
+"""Packs against a slow best-fit, against all possible packings, and against the bounds."""
 
 import math
 
@@ -22,7 +22,7 @@ SETS = {
 
 
 def slow_best_fit(tokens: list[int], images: list[int], budget: PackBudget) -> list[list[int]]:
-    """Each, longest first, goes to the fullest pack with room for it and its pictures."""
+    """Longest first into the fullest pack with room for its tokens and images."""
     packs: list[list[int]] = []
     for index in sorted(range(len(tokens)), key=lambda index: -tokens[index]):
         room = [
@@ -39,7 +39,7 @@ def slow_best_fit(tokens: list[int], images: list[int], budget: PackBudget) -> l
 
 
 def fewest(tokens: list[int], budget: int, packs: tuple[int, ...] = ()) -> int:
-    """Packs of the best plan, by trying every place of every one."""
+    """Packs of the best packing, by trying every pack for every item."""
     if not tokens:
         return len(packs)
     tried = {(*packs, tokens[0])}
@@ -50,7 +50,7 @@ def fewest(tokens: list[int], budget: int, packs: tuple[int, ...] = ()) -> int:
 
 
 def slow_l2(tokens: np.ndarray, budget: int) -> int:
-    """The bound as it is written down, threshold by threshold."""
+    """The bound by its definition, threshold by threshold."""
     best = -(-int(tokens.sum()) // budget)
     for least in {0, *tokens[tokens * 2 <= budget].tolist()}:
         alone, long = tokens > budget - least, tokens * 2 > budget
@@ -61,7 +61,7 @@ def slow_l2(tokens: np.ndarray, budget: int) -> int:
 
 
 def slow_balance(tokens: list[int], images: list[int], budget: PackBudget, count: int) -> list[list[int]] | None:
-    """Each, longest first, goes to the lightest of the packs with room for its pictures."""
+    """Longest first into the shortest pack with room for its images."""
     packs: list[list[int]] = [[] for _ in range(count)]
     for index in sorted(range(len(tokens)), key=lambda index: -tokens[index]):
         room = [pack for pack in packs if sum(images[i] for i in pack) + images[index] <= budget.images]
@@ -77,14 +77,14 @@ def test_best_fit_by_hand() -> None:
     assert [sorted(pack.tolist()) for pack in packs] == [[0, 2], [1, 3, 4]]
 
 
-def test_pictures_are_counted_by_hand() -> None:
-    """3 would fill the first pack, which has its picture already; 2 has none."""
+def test_images_are_counted_by_hand() -> None:
+    """3 would fill the first pack, but has an image, as the pack has; 2 has none."""
     tokens, images = np.array([7, 6, 3, 2]), np.array([1, 0, 1, 0])
     packs = best_fit(tokens, images, PackBudget(10, 1))
     assert [sorted(pack.tolist()) for pack in packs] == [[0, 3], [1, 2]]
 
 
-def test_what_best_fit_leaves_open_is_filled_exactly() -> None:
+def test_packs_are_filled_exactly_where_best_fit_leaves_space() -> None:
     """Best-fit puts 4 beside 7 and needs three packs; 7 + 3 + 2 and 6 + 4 + 2 are two."""
     tokens = np.array([7, 6, 4, 3, 2, 2])
     assert len(slow_best_fit(tokens.tolist(), [0] * 6, PackBudget(12, 1))) == 3
@@ -100,7 +100,7 @@ def test_the_fullest_pack_by_hand() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(40, 90))
-def test_never_more_packs_than_the_reference_nor_fewer_than_the_bound(lengths: list[int], budget: int) -> None:
+def test_packs_are_between_the_lower_bound_and_the_reference(lengths: list[int], budget: int) -> None:
     tokens, none = np.array(lengths), np.zeros(len(lengths), int)
     packs, slow = (
         best_fit(tokens, none, PackBudget(budget, 1)),
@@ -116,7 +116,7 @@ def test_never_more_packs_than_the_reference_nor_fewer_than_the_bound(lengths: l
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=6))
-def test_the_best_of_all_plans_lies_between_the_bounds_and_ours(lengths: list[int]) -> None:
+def test_the_best_packing_is_between_the_bounds_and_ours(lengths: list[int]) -> None:
     tokens = np.array(lengths)
     best = fewest(lengths, 12)
     assert at_least(tokens, 12) == math.ceil(sum(lengths) / 12) <= at_least_l2(tokens, 12) <= best
@@ -125,10 +125,10 @@ def test_the_best_of_all_plans_lies_between_the_bounds_and_ours(lengths: list[in
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3)), min_size=1, max_size=40))
-def test_pictures_are_a_budget_too(things: list[tuple[int, int]]) -> None:
-    tokens, images = np.array([one[0] for one in things]), np.array([one[1] for one in things])
+def test_the_image_budget_holds(items: list[tuple[int, int]]) -> None:
+    tokens, images = np.array([one[0] for one in items]), np.array([one[1] for one in items])
     packs = best_fit(tokens, images, PackBudget(90, 3))
-    assert sorted(np.concatenate(packs)) == list(range(len(things)))
+    assert sorted(np.concatenate(packs)) == list(range(len(items)))
     assert all(tokens[pack].sum() <= 90 and images[pack].sum() <= 3 for pack in packs)
     slow = slow_best_fit(tokens.tolist(), images.tolist(), PackBudget(90, 3))
     assert len(packs) <= len(slow)
@@ -137,7 +137,7 @@ def test_pictures_are_a_budget_too(things: list[tuple[int, int]]) -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_sets_as_people_have_them_come_within_two_percent_of_the_bound(name: str) -> None:
+def test_realistic_lengths_come_within_two_percent_of_the_bound(name: str) -> None:
     tokens, budget = SETS[name]
     none = np.zeros(len(tokens), int)
     packs = best_fit(tokens, none, PackBudget(budget, 1))
@@ -146,7 +146,7 @@ def test_sets_as_people_have_them_come_within_two_percent_of_the_bound(name: str
     assert slow_l2(tokens, budget) / len(packs) >= 0.98
 
 
-def test_the_bound_knows_that_what_is_longer_than_half_stays_alone() -> None:
+def test_items_over_half_the_budget_count_one_pack_each_in_the_bound() -> None:
     tokens = np.array([6] * 10 + [5] * 2)
     assert at_least(tokens, 10) == 7
     assert at_least_l2(tokens, 10) == 11
@@ -154,13 +154,13 @@ def test_the_bound_knows_that_what_is_longer_than_half_stays_alone() -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3)), min_size=1, max_size=30), st.integers(1, 8))
-def test_balance_holds_the_budgets_and_everything_once(things: list[tuple[int, int]], count: int) -> None:
-    tokens, images = [one[0] for one in things], [one[1] for one in things]
+def test_balanced_packs_hold_the_budget_and_every_item_once(items: list[tuple[int, int]], count: int) -> None:
+    tokens, images = [one[0] for one in items], [one[1] for one in items]
     packs = balance(tokens, images, PackBudget(60, 4), count)
     assert packs == slow_balance(tokens, images, PackBudget(60, 4), count)
     if packs is None:
         return
-    assert len(packs) == count and sorted(one for pack in packs for one in pack) == list(range(len(things)))
+    assert len(packs) == count and sorted(one for pack in packs for one in pack) == list(range(len(items)))
     assert all(sum(tokens[i] for i in pack) <= 60 and sum(images[i] for i in pack) <= 4 for pack in packs)
 
 
@@ -171,7 +171,7 @@ def test_balance_is_even() -> None:
 
 def test_balance_by_hand() -> None:
     assert balance([3, 5, 4], [0] * 3, PackBudget(7, 1), 2) == [[1], [2, 0]], "5; 4 and 3"
-    assert balance([3, 5, 4], [0] * 3, PackBudget(6, 1), 2) is None, "7 is too much"
+    assert balance([3, 5, 4], [0] * 3, PackBudget(6, 1), 2) is None, "7 exceeds the budget"
     assert balance([3, 5], [0] * 2, PackBudget(9, 1), 3) is None, "a pack would be empty"
-    assert balance([5, 4, 3], [0, 1, 1], PackBudget(9, 1), 2) == [[0, 2], [1]], "the lightest has its picture already"
-    assert balance([5, 4, 3], [1, 1, 1], PackBudget(9, 1), 2) is None, "both have"
+    assert balance([5, 4, 3], [0, 1, 1], PackBudget(9, 1), 2) == [[0, 2], [1]], "the shortest has its image already"
+    assert balance([5, 4, 3], [1, 1, 1], PackBudget(9, 1), 2) is None, "both have one"

@@ -1,4 +1,4 @@
-"""Images are checked before a corpus counts; what is held out is drawn by content, wherever the files are."""
+"""A corpus is cached only after its images were checked; validation records are drawn by content."""
 
 import base64
 import json
@@ -23,18 +23,18 @@ def encoder(tiny_llama: Path) -> Encoder:
 
 
 def corpus_in(
-    folder: Path, encoder: Encoder, count: int = 200, pictures: bool = False, check: CheckImage | None = None
+    folder: Path, encoder: Encoder, count: int = 200, images: bool = False, check: CheckImage | None = None
 ) -> Corpus:
-    """Records `what 0?`, `what 1?`, ...; with `pictures`, two records each show the same one."""
+    """Records `what 0?`, `what 1?`, ...; with `images`, two consecutive records have the same one."""
     folder.mkdir()
     rows = [
         {
             "conversations": [
-                {"from": "human", "value": ("<image>\n" if pictures else "") + f"what {n}?"},
+                {"from": "human", "value": ("<image>\n" if images else "") + f"what {n}?"},
                 {"from": "gpt", "value": f"it is {n}"},
             ]
         }
-        | ({"image": f"{n // 2}.png"} if pictures else {})
+        | ({"image": f"{n // 2}.png"} if images else {})
         for n in range(count)
     ]
     (folder / "rows.json").write_text(json.dumps(rows))
@@ -42,8 +42,8 @@ def corpus_in(
     return build_corpus(sources, DataConfig(sources=sources), encoder, folder / "cache", folder, check)
 
 
-def test_every_image_is_checked_once_before_the_corpus_counts(encoder: Encoder, tmp_path: Path) -> None:
-    """Twelve records show six images; a bad one is named and nothing is kept."""
+def test_every_image_is_checked_once_before_the_corpus_is_cached(encoder: Encoder, tmp_path: Path) -> None:
+    """Twelve records have six images; the error names a bad one, and nothing is cached."""
     checked: list[str] = []
     bad = {"4.png"}
 
@@ -53,16 +53,16 @@ def test_every_image_is_checked_once_before_the_corpus_counts(encoder: Encoder, 
             raise ImageError("cut off", "Fetch it again", image.path, "image-broken")
 
     with pytest.raises(ImageError, match=r"4\.png: cut off"):
-        corpus_in(tmp_path / "bad", encoder, 12, pictures=True, check=check)
+        corpus_in(tmp_path / "bad", encoder, 12, images=True, check=check)
     assert not list((tmp_path / "bad" / "cache").glob("*/corpus.json"))
     bad.clear()
     checked.clear()
-    assert len(corpus_in(tmp_path / "mended", encoder, 12, pictures=True, check=check)) == 12
+    assert len(corpus_in(tmp_path / "mended", encoder, 12, images=True, check=check)) == 12
     assert sorted(checked) == [f"{number}.png" for number in range(6)]
 
 
-def test_an_image_inside_a_row_is_checked_where_it_is_written(encoder: Encoder, tmp_path: Path) -> None:
-    """Its name is the one that it has once the corpus is there."""
+def test_an_image_inside_a_record_is_written_and_checked(encoder: Encoder, tmp_path: Path) -> None:
+    """It is checked in the temporary folder, and named in the final one."""
     seen: list[bytes] = []
     url = "data:image/png;base64," + base64.b64encode(b"pixels").decode()
     asked = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "what?"}]
@@ -76,23 +76,23 @@ def test_an_image_inside_a_row_is_checked_where_it_is_written(encoder: Encoder, 
     assert seen == [b"pixels"] and Path(corpus.images[0][0]).read_bytes() == b"pixels"
 
 
-@pytest.mark.parametrize("pictures", [False, True])
-def test_moving_the_files_moves_no_record_to_the_other_side(encoder: Encoder, tmp_path: Path, pictures: bool) -> None:
-    here, there = (corpus_in(tmp_path / name, encoder, pictures=pictures) for name in ("here", "there"))
+@pytest.mark.parametrize("images", [False, True])
+def test_the_split_does_not_depend_on_where_the_files_are(encoder: Encoder, tmp_path: Path, images: bool) -> None:
+    here, there = (corpus_in(tmp_path / name, encoder, images=images) for name in ("here", "there"))
     assert here.digest() == there.digest()
     (chosen, held), (_, held_there) = hold_out(here, 0.2, 7), hold_out(there, 0.2, 7)
     assert (held == held_there).all() and 20 < len(held) < 60
     assert sorted([*chosen, *held]) == list(range(200))
-    assert held.tolist() != hold_out(here, 0.2, 8)[1].tolist(), "the seed draws"
+    assert held.tolist() != hold_out(here, 0.2, 8)[1].tolist(), "another seed, another split"
 
 
-def test_more_records_move_none_of_the_old_ones(encoder: Encoder, tmp_path: Path) -> None:
+def test_more_records_do_not_change_the_split_of_the_others(encoder: Encoder, tmp_path: Path) -> None:
     few, many = corpus_in(tmp_path / "few", encoder, 100), corpus_in(tmp_path / "many", encoder, 200)
     _, held = hold_out(few, 0.2, 0)
     _, held_of_many = hold_out(many, 0.2, 0)
     assert held.tolist() == held_of_many[held_of_many < 100].tolist()
 
 
-def test_records_of_one_picture_stay_together(encoder: Encoder, tmp_path: Path) -> None:
-    chosen, held = hold_out(corpus_in(tmp_path / "pairs", encoder, pictures=True), 0.2, 0)
+def test_records_of_one_image_are_on_one_side(encoder: Encoder, tmp_path: Path) -> None:
+    chosen, held = hold_out(corpus_in(tmp_path / "pairs", encoder, images=True), 0.2, 0)
     assert not set((np.asarray(chosen) // 2).tolist()) & set((np.asarray(held) // 2).tolist())

@@ -1,4 +1,4 @@
-"""The loader's thread beside the model's."""
+"""The loader's thread and the model's."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,13 +22,13 @@ def two_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_the_loader_computes_alone_and_nobody_else_does() -> None:
-    """A second OpenMP team on as many cores as the model's makes libgomp's threads sleep at every barrier."""
+def test_the_loader_is_single_threaded_and_no_other_thread_is() -> None:
+    """With a second OpenMP team, more threads than cores, libgomp's threads would sleep at every barrier."""
     corpus: Any = SimpleNamespace(lengths=np.ones(3), targets=np.ones(3))
     plan = PackPlan(tuple((np.array([record]),) for record in range(3)), 1)
 
     def make(_: tuple[int, ...]) -> int:
-        torch.ones(2**20).add_(1)  # would open a team
+        torch.ones(2**20).add_(1)  # would start a team
         return torch.get_num_threads()
 
     loader: Loader[int] = Loader(corpus, Schedule((plan,), 3), make, lambda batch: batch)

@@ -1,4 +1,4 @@
-"""The laws of a plan: every sample once, no budget exceeded, equally many packs a rank."""
+"""Plans: every sample once, no budget exceeded, equally many packs on every rank."""
 
 import time
 from collections.abc import Callable
@@ -18,10 +18,10 @@ Plan = list[list[list[int]]]
 
 
 def _plan(tokens: list[int], images: list[int] | None = None, order: list[int] | None = None, **more: Any) -> Plan:
-    """Steps of packs of samples; a pack holds 100 tokens and two pictures."""
-    some = np.array(images or [0] * len(tokens))
+    """Steps of packs of samples; a pack holds 100 tokens and two images."""
+    image_counts = np.array(images or [0] * len(tokens))
     chosen = np.arange(len(tokens)) if order is None else np.array(order)
-    plan = plan_packs(np.array(tokens), some, PackBudget(100, 2), order=chosen, **more)
+    plan = plan_packs(np.array(tokens), image_counts, PackBudget(100, 2), order=chosen, **more)
     return [[pack.tolist() for pack in step] for step in plan.steps]
 
 
@@ -31,8 +31,8 @@ def test_flatten_by_hand() -> None:
     assert _plan(tokens, order=order, batch=3) == [[[5, 3, 1]], [[0], [2, 4]]]
     assert _plan(tokens, order=order, batch=3, world=2) == [[[1], [3, 5]], [[0], [2, 4]]], "a pack for each of two"
     assert _plan([60, 60, 60], batch=3) == [[[0], [1], [2]]], "two packs hold 180, but no two samples fit together"
-    assert _plan([10, 10, 10], [1, 1, 1], batch=3) == [[[0, 2], [1]]], "pictures fill packs as well"
-    assert _plan([10, 10, 10], batch=2) == [[[0, 1]], [[2]]], "the last step may be short"
+    assert _plan([10, 10, 10], [1, 1, 1], batch=3) == [[[0, 2], [1]]], "images fill packs as well"
+    assert _plan([10, 10, 10], batch=2) == [[[0, 1]], [[2]]], "the last step may have fewer"
 
 
 def test_fill_by_hand() -> None:
@@ -43,12 +43,12 @@ def test_fill_by_hand() -> None:
     assert _plan(tokens, batch=5, **fill) == [[[0, 2], [1, 3, 4]]], "five samples are two packs"
     assert _plan(tokens, order=[4, 3, 2, 1, 0], batch=2, **fill) == [[[1, 3, 4]], [[0, 2]]]
     assert sorted(_plan(tokens, order=[0, 1, 2, 0], batch=2, **fill)) == [[[0]], [[0, 2]], [[1]]], "a weight of two"
-    assert _plan([30, 20, 10], batch=3, world=2, **fill) == [[[0, 2], [1]]], "the one pack is shared out"
-    assert _plan([30], batch=3, world=2, **fill) == [[[0]]], "what cannot be shared out is not"
+    assert _plan([30, 20, 10], batch=3, world=2, **fill) == [[[0, 2], [1]]], "the one pack is split"
+    assert _plan([30], batch=3, world=2, **fill) == [[[0]]], "a single sample cannot be split"
 
 
-def test_units_stay_together_by_hand() -> None:
-    """Samples 0 and 2 take 70 together instead of 100; more ranks than items share them out again."""
+def test_items_are_packed_as_one_by_hand() -> None:
+    """Samples 0 and 2 take 70 together instead of 100; with more ranks than items they are packed separately."""
 
     def items(chunk: np.ndarray) -> list[PackItem]:
         assert chunk.tolist() == [0, 1, 2]
@@ -60,7 +60,7 @@ def test_units_stay_together_by_hand() -> None:
     assert _plan(tokens, batch=3, items=items, mode="fill") == [[[0, 2]], [[1]]]
 
 
-def test_ranks_take_turns() -> None:
+def test_packs_are_dealt_to_ranks_in_turn() -> None:
     packs = [np.array([number]) for number in range(3)]
     assert [([int(pack[0]) for pack in own], idle) for own, idle in (of_rank(packs, rank, 2) for rank in (0, 1))] == [
         ([0, 2], False), ([1], True)
@@ -79,7 +79,7 @@ def _lengths(count: int, seed: int = 0) -> np.ndarray:
     mode=st.sampled_from(["flatten", "fill"]),
     seed=st.integers(0, 5),
 )
-def test_plan_laws(count: int, batch: int, world: int, mode: str, seed: int) -> None:
+def test_every_plan_is_valid(count: int, batch: int, world: int, mode: str, seed: int) -> None:
     tokens = _lengths(count, seed)
     images = np.random.default_rng(seed + 1).integers(0, 3, count)
     budget = PackBudget(256, 16)
@@ -100,13 +100,13 @@ def test_plan_laws(count: int, batch: int, world: int, mode: str, seed: int) -> 
             assert all(len(pack) == 1 for pack in step), "a rank idles though a pack could be split"
 
 
-def test_flatten_keeps_the_padded_run_s_steps() -> None:
+def test_flatten_has_the_steps_of_a_padded_run() -> None:
     tokens = _lengths(20)
     order = epoch_order(np.ones(20), 3, 1)
     plan = plan_packs(tokens, np.zeros(20, int), PackBudget(100, 1), batch=8, order=order)
     steps = [set(np.concatenate(step)) for step in plan.steps]
     assert steps == [set(order[:8]), set(order[8:16]), set(order[16:])]
-    assert max(len(step) for step in plan.steps) > 1, "the budget never bit: the test saw no split"
+    assert max(len(step) for step in plan.steps) > 1, "no step was split"
 
 
 def test_two_ranks_share_a_step_without_overlap() -> None:
@@ -118,7 +118,7 @@ def test_two_ranks_share_a_step_without_overlap() -> None:
         assert len(mine) == len(other)
 
 
-def test_order_is_seeded_and_weights_repeat() -> None:
+def test_order_is_seeded_and_weights_repeat_samples() -> None:
     weights = np.array([1.0, 2.0, 0.0, 0.5])
     seen = np.concatenate([epoch_order(weights, 0, epoch) for epoch in range(400)])
     counts = np.bincount(seen, minlength=4) / 400
@@ -127,7 +127,7 @@ def test_order_is_seeded_and_weights_repeat() -> None:
     assert (epoch_order(weights, 0, 7) == epoch_order(weights, 0, 7)).all()
 
 
-def test_a_sample_over_the_budget_is_named() -> None:
+def test_a_sample_over_the_budget_is_refused() -> None:
     with pytest.raises(ConfigError, match="pack_tokens is 50, but a sample has 99"):
         plan_packs(np.array([99]), np.array([0]), PackBudget(50, 1), batch=1, order=np.arange(1))
     with pytest.raises(ConfigError, match="pack_images is 1, but a sample has 3 images"):
@@ -135,14 +135,14 @@ def test_a_sample_over_the_budget_is_named() -> None:
     assert len(plan_packs(np.array([50]), np.array([1]), PackBudget(50, 1), batch=1, order=np.arange(1))) == 1
 
 
-def test_ranks_without_a_sample_idle() -> None:
+def test_ranks_without_a_sample_are_idle() -> None:
     plan = plan_packs(np.array([9, 9]), np.array([0, 0]), PackBudget(50, 1), batch=2, order=np.arange(2), world=3)
     shares = [of_rank(plan.steps[0], rank, 3) for rank in range(3)]
     assert [(len(own), idle) for own, idle in shares] == [(1, False), (1, False), (0, True)]
 
 
-def _together(keys: np.ndarray, tokens: np.ndarray, budget: int) -> Callable[[np.ndarray], list[PackItem]]:
-    """Groups of one key share ten tokens, in as many items as the budget asks for."""
+def _items_by_key(keys: np.ndarray, tokens: np.ndarray, budget: int) -> Callable[[np.ndarray], list[PackItem]]:
+    """Samples of one key share ten tokens, in items up to the budget."""
 
     def items(chunk: np.ndarray) -> list[PackItem]:
         found: list[PackItem] = []
@@ -158,19 +158,19 @@ def _together(keys: np.ndarray, tokens: np.ndarray, budget: int) -> Callable[[np
     return items
 
 
-def test_fill_keeps_groups_whole_and_holds_every_sample_once() -> None:
+def test_fill_with_items_has_every_sample_once_in_fewer_packs() -> None:
     tokens, keys = 10 + _lengths(300), np.random.default_rng(0).integers(0, 60, 300)
     order, ones, budget = epoch_order(np.ones(300), 0, 0), np.ones(300, int), PackBudget(512, 64)
-    items = _together(keys, tokens, budget.tokens)
+    items = _items_by_key(keys, tokens, budget.tokens)
     plan = plan_packs(tokens, ones, budget, batch=20, order=order, mode="fill", items=items)
     packs = [pack for step in plan.steps for pack in step]
     assert sorted(np.concatenate(packs)) == list(range(300))
     assert all(sum(item.tokens for item in items(pack)) <= 512 for pack in packs)
     alone = plan_packs(tokens, ones, budget, batch=20, order=order, mode="fill")
-    assert len(packs) < sum(map(len, alone.steps)), "what is shared takes no room twice"
+    assert len(packs) < sum(map(len, alone.steps)), "shared tokens count once"
 
 
-def test_a_million_lengths_are_planned_in_seconds_and_little_memory() -> None:
+def test_a_million_samples_are_planned_in_seconds_and_under_a_gib() -> None:
     draw = np.random.default_rng(0)
     tokens = np.clip(draw.lognormal(5.3, 0.7, 1_000_000), 8, 2048).astype(np.int64)
     images = np.where(tokens > 99, draw.integers(0, 2, len(tokens)), 0)
@@ -184,21 +184,21 @@ def test_a_million_lengths_are_planned_in_seconds_and_little_memory() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(count=st.integers(4, 120), batch=st.integers(2, 32), world=st.sampled_from([1, 2]), seed=st.integers(0, 9))
-def test_groups_change_packs_and_never_steps(count: int, batch: int, world: int, seed: int) -> None:
+def test_items_change_packs_and_never_steps(count: int, batch: int, world: int, seed: int) -> None:
     tokens = 10 + _lengths(count, seed)
     keys = np.random.default_rng(seed).integers(0, count // 3 + 1, count)
     order, ones, budget = epoch_order(np.ones(count), seed, 0), np.ones(count, int), PackBudget(256, 16)
-    items = _together(keys, tokens, budget.tokens)
+    items = _items_by_key(keys, tokens, budget.tokens)
     plan = plan_packs(tokens, ones, budget, batch=batch, order=order, world=world, items=items)
     plain = plan_packs(tokens, ones, budget, batch=batch, order=order, world=world)
     assert [set(np.concatenate(step)) for step in plan.steps] == [set(np.concatenate(step)) for step in plain.steps]
     assert sorted(np.concatenate([pack for step in plan.steps for pack in step])) == list(range(count))
     assert all(sum(item.tokens for item in items(pack)) <= 256 for step in plan.steps for pack in step)
     pairs = list(zip(plan.steps, plain.steps, strict=True))
-    assert all(len(mine) <= len(other) + world for mine, other in pairs), "groups are harder to place, by one round"
+    assert all(len(mine) <= len(other) + world for mine, other in pairs), "one round more at most"
 
 
-def test_an_epoch_by_image_keeps_groups_together() -> None:
+def test_an_epoch_by_image_has_each_group_in_one_run() -> None:
     groups = np.array([5, 7, 5, 0, 7, 5, 0, 9])
     seen = set()
     for seed in range(20):
@@ -209,4 +209,4 @@ def test_an_epoch_by_image_keeps_groups_together() -> None:
         ]
         assert sorted(group for group in runs if group) == [5, 7, 9]
         seen.add(tuple(order))
-    assert len(seen) > 15, "groups and their members come in any order"
+    assert len(seen) > 15, "the order of groups and members is random"

@@ -125,7 +125,7 @@ def test_more_than_one_in_a_thousand_stop_the_run(tiny_llm: Path, clip: Path, pi
     train(config.model_copy(update={"out": config.out + "-first"}), Path.cwd())
     for name in ("3.png", "7.png"):
         pictures.with_name(name).unlink()
-    with pytest.raises(DataError, match="2 of 18 records have bad pictures, more than the 1 ") as stopped:
+    with pytest.raises(DataError, match="2 of 18 records have bad images, more than the 1 ") as stopped:
         train(config, Path.cwd())
     assert "record 3" in str(stopped.value) and "record 7" in str(stopped.value)
 
