@@ -1,1 +1,1 @@
-"""Data files of one format written in another."""
+"""`eyegraft data convert`: data files of one format written in another."""

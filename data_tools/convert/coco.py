@@ -1,4 +1,4 @@
-"""COCO's tables: captions, and RefCOCO's sentences that each point at one box of a picture."""
+"""COCO's tables: captions, and RefCOCO's sentences, each of which describes one box of an image."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +14,13 @@ POINT = "Please provide the bounding box coordinate of the region this sentence 
 def read_coco_captions(tables: TableFiles) -> Iterator[InputRecord]:
     """`{"images": [{"id", "file_name"}], "annotations": [{"id", "image_id", "caption"}]}`: one record a caption.
 
-    Held: the names of the images. White space around a caption is left out: many of COCO's end in a line break.
+    Holds the names of all images in memory. Captions are stripped: many of COCO's end in a line break.
     """
     names = {id_of(row, "id"): row.text("file_name") for row in _table(tables.path, "images", tables)}
     for row in _table(tables.path, "annotations", tables):
         image = id_of(row, "image_id")
         if image not in names:
-            raise row.error("image_id", f"no image {image} in the table of images", "Correct or remove the row")
+            raise row.error("image_id", f"{image} is not in the table of images", "Correct or remove the annotation")
         caption = row.text("caption").strip()
         yield InputRecord(image_conversation(row, names[image], [("", caption)]), id_of(row, "id"))
 
@@ -28,15 +28,15 @@ def read_coco_captions(tables: TableFiles) -> Iterator[InputRecord]:
 def read_refcoco(tables: TableFiles) -> Iterator[InputRecord]:
     """Refs in JSON, `[{"ref_id", "ann_id", "image_id", "split", "sentences": [{"sent"}]}]`, and COCO instances.
 
-    One record a ref of the wanted split, one turn a sentence; the answer is `[x0, y0, x1, y1]` as shares of the
-    picture's width and height, two digits each. A ref's own `file_name` is no file: the instances' table names it.
+    One record a ref of the split, one turn a sentence. The answer is `[x0, y0, x1, y1]` as fractions of the image's
+    width and height with two decimals. The image's file is named by the instances; a ref's own `file_name` is no file.
     """
     if tables.path.suffix.lower() in PICKLES:
         advice = "Pickles can run code and are never loaded. Write the list of refs as JSON"
         raise ConfigError(f"{tables.path}: a pickle. {advice}")
     if tables.annotations is None:
-        raise ConfigError(f"{tables.path}: refcoco needs the boxes: --annotations instances.json")
-    pictures = {id_of(row, "id"): row for row in _table(tables.annotations, "images", tables)}
+        raise ConfigError(f"{tables.path}: refcoco needs the boxes. Add --annotations instances.json")
+    images = {id_of(row, "id"): row for row in _table(tables.annotations, "images", tables)}
     boxes = {id_of(row, "id"): row for row in _table(tables.annotations, "annotations", tables)}
     splits: dict[str, int] = {}
     for place, value in read_rows(tables.path):
@@ -44,36 +44,36 @@ def read_refcoco(tables: TableFiles) -> Iterator[InputRecord]:
         split = row.text("split")
         splits[split] = splits.get(split, 0) + 1
         if split == tables.split:
-            yield _pointed(row, pictures, boxes)
+            yield _described_boxes(row, images, boxes)
     if tables.split not in splits:
         raise DataError(f"{tables.path}: no ref of split {tables.split}. Choose --split of {', '.join(splits)}")
 
 
-def _pointed(row: Record, pictures: dict[Id, Record], boxes: dict[Id, Record]) -> InputRecord:
-    box, picture = _found(row, "ann_id", boxes), _found(row, "image_id", pictures)
-    answer = _shares(box, picture)
+def _described_boxes(row: Record, images: dict[Id, Record], boxes: dict[Id, Record]) -> InputRecord:
+    box, image = _lookup(row, "ann_id", boxes), _lookup(row, "image_id", images)
+    answer = _fractions(box, image)
     turns = [(POINT.format(sentence.text("sent")), answer) for sentence in row.parts("sentences")]
-    return InputRecord(image_conversation(row, picture.text("file_name"), turns), id_of(row, "ref_id"))
+    return InputRecord(image_conversation(row, image.text("file_name"), turns), id_of(row, "ref_id"))
 
 
-def _found(row: Record, name: str, table: dict[Id, Record]) -> Record:
+def _lookup(row: Record, name: str, table: dict[Id, Record]) -> Record:
     wanted = id_of(row, name)
     if wanted not in table:
-        raise row.error(name, f"{wanted} is not among the instances", "Give the instances of the same data set")
+        raise row.error(name, f"{wanted} is not in the instances", "Give the instances of the same data set")
     return table[wanted]
 
 
-def _shares(box: Record, picture: Record) -> str:
-    """COCO's [x, y, width, height] in pixels as shares of the picture."""
-    sides = [_number(picture, "width", picture.row.get("width")), _number(picture, "height", picture.row.get("height"))]
+def _fractions(box: Record, image: Record) -> str:
+    """COCO's [x, y, width, height] in pixels as [x0, y0, x1, y1] in fractions of the image, clipped to it."""
+    sides = [_number(image, "width", image.row.get("width")), _number(image, "height", image.row.get("height"))]
     value = box.row.get("bbox")
     if not isinstance(value, list) or len(value) != 4:
         raise box.error("bbox", "is not [x, y, width, height]", "Correct the instances")
     x, y, width, height = (_number(box, "bbox", item) for item in value)
     if min(sides) <= 0:
-        raise picture.error("width", "and height must be above 0", "Correct the instances")
+        raise image.error("width", "and height must be above 0", "Correct the instances")
     corners = (x / sides[0], y / sides[1], (x + width) / sides[0], (y + height) / sides[1])
-    return "[" + ", ".join(f"{min(max(share, 0.0), 1.0):.2f}" for share in corners) + "]"
+    return "[" + ", ".join(f"{min(max(value, 0.0), 1.0):.2f}" for value in corners) + "]"
 
 
 def _number(row: Record, name: str, value: object) -> float:

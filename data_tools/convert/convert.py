@@ -1,4 +1,4 @@
-"""`eyegraft data convert`: any format that is read into any that is written, and what is lost on the way, counted."""
+"""`eyegraft data convert`: any supported input format to any output format, with a report of what is lost."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 from data_tools.convert.image_output import ImageMode, ImageWriter
 from data_tools.convert.output_files import check_suffix, write_rows
 from data_tools.convert.readers import ConvertInput, UnansweredCount, open_input
-from data_tools.convert.writers import FEATURES, WRITERS, joined
+from data_tools.convert.writers import FEATURES, WRITERS, join_texts
 from data_tools.progress import count_items
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place, RecordError
@@ -18,7 +18,10 @@ from llm.formats.readers import source_format
 
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
-    """What is asked for: a source, the file to write and its format, and where the pictures go."""
+    """The options of one conversion: `to` is the format, `annotations` the second file of vqav2 and refcoco.
+
+    `copy_images` and `data_urls` say where the images go; `skip` leaves out records that the format cannot hold.
+    """
 
     source: Source
     out: Path
@@ -31,112 +34,119 @@ class ConvertOptions:
 
 @dataclass(slots=True)
 class ConvertReport:
-    """What became of the rows."""
+    """What became of the records."""
 
-    wish: ConvertOptions
-    format: str
-    reason: str
+    options: ConvertOptions
+    format: str  # of the input
+    reason: str  # why the input is taken for that format
     written: int = 0
-    pictures: str = ""  # what to say of where they are
-    lost: Counter[str] = field(default_factory=Counter)  # feature -> how often it was left out of a written row
-    refused: Counter[str] = field(default_factory=Counter)  # feature -> rows left out for it
+    image_advice: str = ""  # how the file finds its images, if that takes an option
+    lost: Counter[str] = field(default_factory=Counter)  # feature -> how often written records lost it
+    refused: Counter[str] = field(default_factory=Counter)  # feature -> records left out because of it
     first_refused: Place | None = None
-    fields: Counter[str] = field(default_factory=Counter)  # field of no reader -> written rows that had it
+    fields: Counter[str] = field(default_factory=Counter)  # unknown field -> written records that had it
     unanswered: UnansweredCount = field(default_factory=UnansweredCount)
 
     def lines(self) -> list[str]:
-        """The account for people."""
-        to, out = self.wish.to, self.wish.out
-        lines = [f"{self.wish.source.path}: read as {self.format} ({self.reason})"]
-        lines.append(f"{out}: {_many(self.written, 'row')} as {to}")
-        lines += [f"lost: {FEATURES[name][1]} ({count}): {to} has no place for them" for name, count in _by(self.lost)]
-        lines += [f"lost: field {name} of {_many(count, 'row')}" for name, count in _by(self.fields)]
-        lines += [f"left out: {_many(count, 'row')} ({FEATURES[name][1]})" for name, count in _by(self.refused)]
+        """The report as text."""
+        to, out = self.options.to, self.options.out
+        lines = [f"{self.options.source.path}: read as {self.format} ({self.reason})"]
+        lines.append(f"{out}: {_count(self.written, 'record')} as {to}")
+        lines += [
+            f"lost: {FEATURES[name][1]} ({count}): {to} has no place for them"
+            for name, count in _most_common(self.lost)
+        ]
+        lines += [f"lost: field {name} of {_count(count, 'record')}" for name, count in _most_common(self.fields)]
+        lines += [
+            f"left out: {_count(count, 'record')} ({FEATURES[name][1]})" for name, count in _most_common(self.refused)
+        ]
         if self.first_refused:
-            lines.append(f"the first row left out: {self.first_refused}")
+            lines.append(f"the first record left out: {self.first_refused}")
         if self.unanswered.count:
-            lines.append(f"left out: {_many(self.unanswered.count, 'row')} marked as unanswered")
-        return lines + [line for line in (self.pictures, self._reading()) if line]
+            lines.append(f"left out: {_count(self.unanswered.count, 'record')} marked as unanswered")
+        return lines + [line for line in (self.image_advice, self._reader_advice()) if line]
 
-    def _reading(self) -> str:
-        """How to read the file where `auto` would take it for something else."""
-        reader = WRITERS[self.wish.to].reader
-        found, _ = source_format(Source(path=str(self.wish.out)), Path())
-        return "" if found == reader else f"read it with format: {reader}, since auto takes it for {found}"
+    def _reader_advice(self) -> str:
+        """How to read the file if `auto` would take it for another format."""
+        reader = WRITERS[self.options.to].reader
+        found, _ = source_format(Source(path=str(self.options.out)), Path())
+        return "" if found == reader else f"read it with format: {reader}; auto takes it for {found}"
 
 
-def convert(wish: ConvertOptions) -> ConvertReport:
-    """Write `wish.out` whole, row by row, and tell what was lost.
+def convert(options: ConvertOptions) -> ConvertReport:
+    """Write `options.out` atomically, record by record, and report what was lost.
 
-    Raises ConfigError for a wish that cannot be obeyed, what the reader raises for a row it refuses, RecordError for
-    a row that the format cannot hold unless `skip` leaves it out, ImageError for a picture that is not there and was
-    to be copied or put inside, DataError when no row is left.
+    Raises ConfigError for options that contradict each other, what the reader raises, RecordError for a record that
+    the format cannot hold unless `skip` is set, ImageError for an image that cannot be copied or embedded, DataError
+    when no record is left.
     """
-    way = _check(wish)
-    given = open_input(wish.source, wish.annotations)
-    account = ConvertReport(wish, given.format, given.reason)
-    pictures = ImageWriter(wish.out, given.images, way)
-    account.written = write_rows(wish.out, _rows(given, account, pictures), wish.to)
-    account.pictures = pictures.advice
-    return account
+    mode = _check(options)
+    source = open_input(options.source, options.annotations)
+    report = ConvertReport(options, source.format, source.reason)
+    images = ImageWriter(options.out, source.images, mode)
+    report.written = write_rows(options.out, _rows(source, report, images), options.to)
+    report.image_advice = images.advice
+    return report
 
 
-def _check(wish: ConvertOptions) -> ImageMode:
-    """Where the pictures go; ConfigError for options that contradict each other or files that would be overwritten."""
-    if wish.to not in WRITERS:
-        raise ConfigError(f"--to {wish.to}: no such format is written. Known are {', '.join(WRITERS)}")
-    check_suffix(wish.out)
-    for path in filter(None, (Path(wish.source.path), wish.annotations)):
-        if path.exists() and (path.resolve() == wish.out.resolve() or path.resolve() in wish.out.resolve().parents):
-            raise ConfigError(f"{wish.out}: the input is there. Write to another place: an input is never changed")
-    inside = wish.out.suffix.lower() == ".parquet"
-    if wish.data_urls and (wish.to != "openai" or wish.copy_images):
-        raise ConfigError("--data-urls is for --to openai alone, without --copy-images")
-    if wish.copy_images and inside:
-        raise ConfigError("--copy-images: a parquet file holds its pictures inside. Remove the option")
-    if wish.data_urls or (inside and wish.to == "openai"):
+def _check(options: ConvertOptions) -> ImageMode:
+    """Where the images go. ConfigError for options that contradict each other, or an output that is the input."""
+    if options.to not in WRITERS:
+        raise ConfigError(f"--to {options.to}: is not an output format. Choose from {', '.join(WRITERS)}")
+    check_suffix(options.out)
+    for path in filter(None, (Path(options.source.path), options.annotations)):
+        if path.exists() and (
+            path.resolve() == options.out.resolve() or path.resolve() in options.out.resolve().parents
+        ):
+            raise ConfigError(f"{options.out}: is the input, which is never written to. Choose another output")
+    embeds = options.out.suffix.lower() == ".parquet"
+    if options.data_urls and (options.to != "openai" or options.copy_images):
+        raise ConfigError("--data-urls: needs --to openai without --copy-images. Remove one of the options")
+    if options.copy_images and embeds:
+        raise ConfigError("--copy-images: a parquet file embeds its images. Remove the option")
+    if options.data_urls or (embeds and options.to == "openai"):
         return "url"
-    return "bytes" if inside else "copy" if wish.copy_images else "name"
+    return "bytes" if embeds else "copy" if options.copy_images else "name"
 
 
-def _rows(given: ConvertInput, account: ConvertReport, pictures: ImageWriter) -> Iterator[dict[str, object]]:
-    """The rows to write; the account is kept on the way."""
-    writer, written = WRITERS[account.wish.to], 0
-    for item in count_items(given.items(account.unanswered), account.wish.source.path):
-        conversation = joined(item.conversation)
-        if features := _has(conversation, writer.refuses):
-            _refuse(conversation, account, next(iter(features)))
+def _rows(source: ConvertInput, report: ConvertReport, images: ImageWriter) -> Iterator[dict[str, object]]:
+    """The records to write; counts are added to the report."""
+    writer, written = WRITERS[report.options.to], 0
+    for record in count_items(source.records(report.unanswered), report.options.source.path):
+        conversation = join_texts(record.conversation)
+        if features := _count_features(conversation, writer.refuses):
+            _refuse(conversation, report, next(iter(features)))
             continue
-        account.lost.update(_has(conversation, writer.loses))
-        account.fields.update(item.unread)
-        row = writer.write(conversation, pictures.show)
+        report.lost.update(_count_features(conversation, writer.loses))
+        report.fields.update(record.unread)
+        row = writer.write(conversation, images.reference)
         written += 1
-        yield row if item.id is None else {"id": item.id} | row
+        yield row if record.id is None else {"id": record.id} | row
     if not written:
-        found = f"no row is left that {account.wish.to} can hold"
-        raise DataError(f"{account.wish.source.path}: {found}. Choose another format with --to")
+        found = f"no record is left that {report.options.to} can hold"
+        raise DataError(f"{report.options.source.path}: {found}. Choose another format with --to")
 
 
-def _has(conversation: Conversation, features: tuple[str, ...]) -> dict[str, int]:
+def _count_features(conversation: Conversation, features: tuple[str, ...]) -> dict[str, int]:
     counts = {name: FEATURES[name][0](conversation) for name in features}
     return {name: count for name, count in counts.items() if count}
 
 
-def _refuse(conversation: Conversation, account: ConvertReport, feature: str) -> None:
-    """Count a row that is left out, or raise RecordError at it."""
-    if account.wish.skip:
-        account.refused[feature] += 1
-        account.first_refused = account.first_refused or conversation.place
+def _refuse(conversation: Conversation, report: ConvertReport, feature: str) -> None:
+    """Count a record that is left out, or raise RecordError."""
+    if report.options.skip:
+        report.refused[feature] += 1
+        report.first_refused = report.first_refused or conversation.place
         return
-    able = ", ".join(name for name, writer in WRITERS.items() if not _has(conversation, writer.refuses))
+    able = ", ".join(name for name, writer in WRITERS.items() if not _count_features(conversation, writer.refuses))
     advice = f"Write it as {able}" if able else "No format can hold it"
-    found = f"{FEATURES[feature][1]}: {account.wish.to} cannot hold them"
-    raise RecordError(conversation.place, "record", found, f"{advice}, or leave such rows out with --skip")
+    found = f"{FEATURES[feature][1]}: {report.options.to} cannot hold them"
+    raise RecordError(conversation.place, "record", found, f"{advice}, or leave such records out with --skip")
 
 
-def _by(counts: Counter[str]) -> list[tuple[str, int]]:
+def _most_common(counts: Counter[str]) -> list[tuple[str, int]]:
     return counts.most_common()
 
 
-def _many(count: int, noun: str) -> str:
+def _count(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

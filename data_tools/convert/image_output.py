@@ -1,4 +1,4 @@
-"""Where the pictures of a converted file are: named where they lie, copied beside it, or inside it."""
+"""The images of a converted file: referenced where they are, copied beside it, or embedded in it."""
 
 import base64
 import filecmp
@@ -15,8 +15,9 @@ from llm.files.regular_files import PICTURE, check_regular, read_regular
 from llm.formats.conversation import ImageRef
 
 ImageMode = Literal["name", "copy", "bytes", "url"]
+"""Reference the file, copy it beside the output, or embed it as bytes or as a data URL."""
 
-_KINDS = (
+_FORMATS = (
     (b"\x89PNG", "png"),
     (b"\xff\xd8", "jpeg"),
     (b"GIF8", "gif"),
@@ -28,55 +29,56 @@ _KINDS = (
 
 @dataclass(slots=True)
 class ImageWriter:
-    """Writes images into the rows of `out` one way. `root` is the absolute folder of the source's images."""
+    """Makes the image entries of the records of `out`. `root` is the absolute folder of the source's images."""
 
     out: Path
     root: str
-    way: ImageMode
+    mode: ImageMode
     named: int = 0
     copied: int = 0
 
-    def show(self, image: ImageRef) -> object:
-        """What a row says of an image. ImageError when a file to be copied or put inside cannot be read."""
-        if self.way == "bytes":
+    def reference(self, image: ImageRef) -> object:
+        """The entry of an image in its record. ImageError when a file to copy or embed cannot be read."""
+        if self.mode == "bytes":
             return {"bytes": _bytes(image), "path": os.path.basename(image.path) or None}
-        if self.way == "url":
+        if self.mode == "url":
             return _data_url(image)
-        if self.way == "copy" or not image.path:
+        if self.mode == "copy" or not image.path:
             return self._copy(image)
         self.named += 1
-        self._one_folder()
+        self._check_folder()
         return os.path.relpath(image.path, self.folder)
 
     @property
     def folder(self) -> str:
-        """What the written paths are relative to: the folder of `out`, where the source's images lie under it."""
+        """What written paths are relative to: the folder of `out` if it contains `root`, otherwise `root`."""
         beside = os.path.abspath(self.out.parent)
-        return beside if _lies_in(self.root, beside) or self.way == "copy" else self.root
+        return beside if _lies_in(self.root, beside) or self.mode == "copy" else self.root
 
     @property
     def advice(self) -> str:
-        """What to say where the file alone does not find its pictures; else empty."""
+        """How to find the images if the file's own folder is not enough; otherwise empty."""
         if not self.named or self.folder == os.path.abspath(self.out.parent):
             return ""
-        return f"the pictures are not beside it: read it with images: {self.folder}, or write it with --copy-images"
+        found = f"its image paths start in another folder; in a recipe write images: {self.folder}"
+        return f"{found}, or convert with --copy-images"
 
     def _copy(self, image: ImageRef) -> str:
         name = os.path.relpath(image.path, self.root) if image.path else _name_by_content(image.data)
         path = self.out.parent / f"{self.out.stem}_images" / name
         self.copied += 1
-        self._one_folder()
+        self._check_folder()
         if image.path:
             _copy_file(image.path, path)
-        elif not path.is_file():  # its name is its content's hash
+        elif not path.is_file():  # named after a hash of its content
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(path) as partial:
                 partial.write_bytes(image.data)
         return os.path.relpath(path, self.out.parent)
 
-    def _one_folder(self) -> None:
+    def _check_folder(self) -> None:
         if self.copied and self.advice:
-            found = "some pictures are files elsewhere, others are bytes that are written beside it"
+            found = "some images are files in another folder, others are bytes that are written beside it"
             raise ConfigError(f"{self.out}: {found}. Add --copy-images")
 
 
@@ -85,7 +87,7 @@ def _lies_in(path: str, folder: str) -> bool:
 
 
 def _copy_file(source: str, path: Path) -> None:
-    """Copied once, however many records show it; a picture that is already there with this content stays."""
+    """Copy a file, unless `path` already has the same content."""
     try:
         check_regular(Path(source), PICTURE)
         if path.is_file() and filecmp.cmp(source, path):
@@ -108,20 +110,20 @@ def _bytes(image: ImageRef) -> bytes:
 
 def _data_url(image: ImageRef) -> str:
     data = _bytes(image)
-    kind = _kind(data)
-    if not kind:
+    format = _format(data)
+    if not format:
         where = image.path or f"an image of {len(data):,} bytes"
-        raise ImageError(f"{where}: not a picture of a known kind. Replace it or drop the record")
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+        raise ImageError(f"{where}: not a known image format. Replace it or remove the record")
+    return f"data:image/{format};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _kind(data: bytes) -> str:
-    """The kind by the first bytes, as a media type names it; empty if unknown."""
+def _format(data: bytes) -> str:
+    """The image format by its first bytes, as in a media type; empty if unknown."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
-    return next((kind for mark, kind in _KINDS if data.startswith(mark)), "")
+    return next((format for mark, format in _FORMATS if data.startswith(mark)), "")
 
 
 def _name_by_content(data: bytes) -> str:
-    kind = _kind(data).replace("jpeg", "jpg")
-    return hashlib.sha256(data).hexdigest()[:24] + (f".{kind}" if kind else "")
+    format = _format(data).replace("jpeg", "jpg")
+    return hashlib.sha256(data).hexdigest()[:24] + (f".{format}" if format else "")

@@ -1,4 +1,4 @@
-"""Rows into a file as they come: JSON with one record a line, JSONL, or parquet. Nothing but the open batch is held."""
+"""Write records as they come to JSON (one record a line), JSONL or parquet, holding one batch in memory."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -12,30 +12,30 @@ from llm.files.atomic_files import atomic_file
 if TYPE_CHECKING:
     import pyarrow
 
-BATCH = 256  # rows of a parquet row group; each may carry whole images
+BATCH = 256  # records of a parquet row group; each may embed images
 
 Rows = Iterable[Mapping[str, object]]
 
 
 def write_rows(path: Path, rows: Rows, format: str) -> int:
-    """How many rows were written to `path`, which is whole or not there. RunError where it cannot be written."""
+    """Write records to `path` atomically and return how many. RunError when it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as partial:
             return SINKS[path.suffix.lower()](partial, rows, format)
     except OSError as error:
         where = error.filename or path
-        raise RunError(f"{where}: {error.strerror}. Mend its rights, or choose another place than {path}") from error
+        raise RunError(f"{where}: {error.strerror}. Choose a writable place for {path}") from error
 
 
 def check_suffix(path: Path) -> None:
-    """Raise ConfigError unless the name of `path` says what to write."""
+    """Raise ConfigError unless the suffix of `path` is an output format."""
     if path.suffix.lower() not in SINKS:
-        raise ConfigError(f"{path}: its name does not say what to write. End it in {', '.join(SINKS)}")
+        raise ConfigError(f"{path}: an unknown suffix. Use {', '.join(SINKS)}")
 
 
 def _json(path: Path, rows: Rows, _format: str) -> int:
-    """An array with one record a line, so that an error's line is the record's."""
+    """An array with one record a line, so that the line of an error is the record's."""
     count = 0
     with path.open("w", encoding="utf-8") as file:
         file.write("[")
@@ -73,12 +73,12 @@ def _parquet(path: Path, rows: Rows, format: str) -> int:
 
 
 def _schema(format: str) -> "pyarrow.Schema":
-    """The columns of a format. Two libraries' guesses from the first rows would differ, so nothing is guessed."""
+    """The columns of a format, fixed: inferred from the first records they would depend on the library."""
     import pyarrow as pa
 
     text = pa.string()
-    pictures = pa.list_(pa.struct({"bytes": pa.binary(), "path": text}))
-    said = pa.list_(pa.struct({"from": text, "value": text}))
+    images = pa.list_(pa.struct({"bytes": pa.binary(), "path": text}))
+    turns = pa.list_(pa.struct({"from": text, "value": text}))
     part = pa.struct({"type": text, "text": text, "image_url": pa.struct({"url": text})})
     turn = pa.struct({"system": text, "input": text, "output": text, "output_with_loss": pa.bool_()})
 
@@ -86,9 +86,9 @@ def _schema(format: str) -> "pyarrow.Schema":
         return pa.list_(pa.struct({"role": text, "content": content, "loss": pa.bool_()}))
 
     columns = {
-        "llava": {"image": pictures, "system": text, "conversations": said},
-        "sharegpt": {"system": text, "conversations": said},
-        "messages": {"images": pictures, "messages": messages(text)},
+        "llava": {"image": images, "system": text, "conversations": turns},
+        "sharegpt": {"system": text, "conversations": turns},
+        "messages": {"images": images, "messages": messages(text)},
         "openai": {"messages": messages(pa.list_(part))},
         "xtuner": {"conversation": pa.list_(turn)},
         "alpaca": dict.fromkeys(("instruction", "input", "output"), text),
@@ -98,7 +98,7 @@ def _schema(format: str) -> "pyarrow.Schema":
 
 
 def _uniform(row: Mapping[str, object], format: str) -> dict[str, object]:
-    """The row with one type a column: ids are text, images and OpenAI's contents are always lists."""
+    """The record with one type per column: ids as text, images and OpenAI contents as lists."""
     same = dict(row)
     if "id" in same:
         same["id"] = str(same["id"])
@@ -120,4 +120,4 @@ SINKS: dict[str, Callable[[Path, Rows, str], int]] = {
     ".ndjson": _jsonl,
     ".parquet": _parquet,
 }
-"""The files that are written, by the end of their name."""
+"""The writer of each suffix."""

@@ -1,4 +1,4 @@
-"""What `data convert` reads, as records: the formats of llm.formats.readers, and data sets of several tables."""
+"""The inputs of `data convert`: the formats of llm.formats.readers, and data sets of several tables."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -21,40 +21,40 @@ TABLES: dict[str, Callable[[TableFiles], Iterator[InputRecord]]] = {
     "refcoco": read_refcoco,
     "easy_vqa": read_easy_vqa,
 }
-"""Data sets in several tables. Training reads what they are converted to."""
+"""Data sets of several tables. Training reads them only after conversion."""
 
-_PAIRED = ("vqav2", "refcoco")
+_NEEDS_ANNOTATIONS = ("vqav2", "refcoco")
 
 
 @dataclass(slots=True)
 class UnansweredCount:
-    """How many rows said themselves that they have no answer."""
+    """How many records are marked as having no answer."""
 
     count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ConvertInput:
-    """One input, its format found: `items` reads it once."""
+    """An input whose format is known; `records` reads it once and counts unanswered ones."""
 
     format: str
     reason: str
     images: str  # the absolute folder that holds all its images
-    items: Callable[[UnansweredCount], Iterator[InputRecord]]
+    records: Callable[[UnansweredCount], Iterator[InputRecord]]
 
 
 def open_input(source: Source, annotations: Path | None) -> ConvertInput:
-    """What `source` is. Raises what reading its first rows raises, and ConfigError for options that do nothing."""
+    """Find the format of `source`. Raises ConfigError for options without effect, and what reading its start raises."""
     name = source.format if source.format != "auto" or source.columns else detect_tables(Path(source.path))
-    if annotations is not None and name not in _PAIRED:
-        raise ConfigError(f"--annotations belongs to {' and '.join(_PAIRED)}: remove it, or name --format")
+    if annotations is not None and name not in _NEEDS_ANNOTATIONS:
+        raise ConfigError(f"--annotations: only for {' and '.join(_NEEDS_ANNOTATIONS)}. Remove it, or name --format")
     images = _image_root(source, name)
     if name in TABLES:
         tables = TableFiles(Path(source.path), images, annotations, source.split)
-        return ConvertInput(name, "its tables say so", images, lambda _: TABLES[name](tables))
+        return ConvertInput(name, "by its tables", images, lambda _: TABLES[name](tables))
     if source.format not in (*READERS, "auto"):
         known = ", ".join((*READERS, *TABLES))
-        raise ConfigError(f"{source.path}: format {source.format} is not read. Known are auto, {known}")
+        raise ConfigError(f"{source.path}: format {source.format} is not an input format. Choose from auto, {known}")
     return ConvertInput(*source_format(source, Path()), images, lambda unanswered: _read(source, unanswered))
 
 
@@ -67,21 +67,21 @@ def _image_root(source: Source, name: str) -> str:
 
 
 def detect_tables(path: Path) -> str:
-    """A name of TABLES, told by names that no format of one row a record has; else empty."""
+    """A name of TABLES, recognised by keys that no other format has; otherwise empty."""
     if path.is_dir():
         return "easy_vqa" if (path / "questions.json").is_file() and (path / "images").is_dir() else ""
     if path.suffix.lower() != ".json" or not path.is_file():
         return ""
     try:
-        _, row = next(read_rows(path), (None, None)) if _begins_with_list(path) else (None, None)
+        _, row = next(read_rows(path), (None, None)) if _starts_with_list(path) else (None, None)
         if isinstance(row, dict) and {"ref_id", "sentences"} <= set(row):
             return "refcoco"
-        return next((name for name in map(_told_by, _members(path)) if name), "")
+        return next((name for name in map(_format_of_member, _members(path)) if name), "")
     except RecordError:
-        return ""  # broken, or several records: reading it says so
+        return ""  # broken, or several records; reading it raises
 
 
-def _begins_with_list(path: Path) -> bool:
+def _starts_with_list(path: Path) -> bool:
     with open_data(path) as file:
         return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
 
@@ -90,7 +90,7 @@ def _members(path: Path) -> Iterator[tuple[str, object]]:
     return ((name, value) for name, _, value in read_members(path))
 
 
-def _told_by(member: tuple[str, object]) -> str:
+def _format_of_member(member: tuple[str, object]) -> str:
     name, value = member
     if not isinstance(value, dict):
         return ""
@@ -101,7 +101,7 @@ def _told_by(member: tuple[str, object]) -> str:
 
 def _read(source: Source, unanswered: UnansweredCount) -> Iterator[InputRecord]:
     for record in source_records(source, Path()):
-        row = _Watched(record.row)
+        row = _TrackedRow(record.row)
         messages = READERS[record.format].read(replace(record, row=row))
         if not messages:
             unanswered.count += 1
@@ -116,8 +116,8 @@ def _id(record: Record) -> Id | None:
     return value if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
 
 
-class _Watched(Mapping[str, object]):
-    """A row that knows which of its fields were read."""
+class _TrackedRow(Mapping[str, object]):
+    """A record that remembers which of its fields were read."""
 
     def __init__(self, row: Row) -> None:
         self._row = row
@@ -137,6 +137,6 @@ class _Watched(Mapping[str, object]):
         return len(self._row)
 
     def unread(self) -> tuple[str, ...]:
-        """The fields that hold something and were not asked for."""
-        held = (key for key, value in self._row.items() if value not in (None, "", [], {}))
-        return tuple(key for key in held if key not in self._read)
+        """Fields with a value that were not read."""
+        filled = (key for key, value in self._row.items() if value not in (None, "", [], {}))
+        return tuple(key for key in filled if key not in self._read)

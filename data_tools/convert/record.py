@@ -1,4 +1,4 @@
-"""What a converter hands on: a checked conversation and its id; and the rows of tables that have to be joined."""
+"""The records that converters pass on, and the rows of tables that are joined."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ Id = str | int
 
 @dataclass(frozen=True, slots=True)
 class InputRecord:
-    """One record on its way from one format to another. An id of None: the row had none.
+    """A checked conversation with the id of its record, None if it had none.
 
-    `unread` names the fields of the row that hold something and belong to no format.
+    `unread` names fields of the record that have a value and belong to no format.
     """
 
     conversation: Conversation
@@ -26,34 +26,34 @@ class InputRecord:
 
 @dataclass(frozen=True, slots=True)
 class TableFiles:
-    """Files of tables: the one that was named, a second one where the format has two, and the folder of the images."""
+    """The file that was named, the second file of formats that have two, and the absolute folder of the images."""
 
     path: Path
-    images: str  # absolute
+    images: str
     annotations: Path | None = None
     split: str = "train"
 
 
 def table(path: Path, name: str, format: str, images: str) -> Iterator[Record]:
-    """The rows of one list of a JSON file that is one object. DataError when it has none."""
+    """The rows of the list `name` in a JSON file that is one object. DataError when there are none."""
     found = False
     for member, place, value in read_members(path):
         if member == name:
             found = True
             yield as_record(place, value, format, images)
     if not found:
-        raise DataError(f"{path}: no list {name} in this file, or an empty one. Name the right file and --format")
+        raise DataError(f"{path}: the list {name} is missing or empty. Name the right file and --format")
 
 
 def as_record(place: Place, value: object, format: str, images: str) -> Record:
-    """A row of a table that must be an object."""
+    """A row of a table; RecordError unless it is an object."""
     if not isinstance(value, dict):
         raise RecordError(place, "record", f"is {kind(value)}, not an object", f"Correct the row of {format}")
     return Record(place, value, format, images)
 
 
 def id_of(record: Record, name: str) -> Id:
-    """A field that must be a number or a text that names something."""
+    """An id in a field; RecordError unless it is a number or text."""
     value = record.row.get(name)
     if isinstance(value, str | int) and not isinstance(value, bool):
         return value
@@ -61,12 +61,12 @@ def id_of(record: Record, name: str) -> Id:
 
 
 def image_conversation(record: Record, file_name: str, turns: Iterable[tuple[str, str]]) -> Conversation:
-    """Questions and answers about one picture, which stands before the first question; a caption asks nothing."""
+    """Questions and answers about one image, which precedes the first question; a caption has an empty question."""
     opening: tuple[MessagePart, ...] = (image_ref(record, "file_name", file_name),)
     messages: list[Message] = []
     for question, answer in turns:
-        asked = (question,) if question else ()
-        messages += [Message("user", opening + asked), Message("assistant", (answer,))]
+        text = (question,) if question else ()
+        messages += [Message("user", opening + text), Message("assistant", (answer,))]
         opening = ()
     conversation = Conversation(tuple(messages), record.place)
     check_conversation(conversation)

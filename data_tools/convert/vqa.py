@@ -1,4 +1,4 @@
-"""Questions about pictures in tables of their own: VQAv2's two files, and easy-VQA's folder."""
+"""Tables of questions about images: VQAv2's two files, and easy-VQA's folder."""
 
 from collections.abc import Iterator
 
@@ -12,10 +12,10 @@ def read_vqav2(tables: TableFiles) -> Iterator[InputRecord]:
     """Questions `{"data_subtype", "questions": [{"question_id", "image_id", "question"}]}` with their annotations.
 
     One record an image, in the order of the questions; the answer is `multiple_choice_answer`, the most common of
-    the ten. Held: the texts of questions and answers, of the annotations nothing else.
+    the ten. Holds the texts of questions and answers in memory.
     """
     if tables.annotations is None:
-        raise ConfigError(f"{tables.path}: vqav2 needs the answers: --annotations v2_mscoco_..._annotations.json")
+        raise ConfigError(f"{tables.path}: vqav2 needs the answers. Add --annotations v2_mscoco_..._annotations.json")
     answers = {
         id_of(row, "question_id"): row.text("multiple_choice_answer")
         for row in table(tables.annotations, "annotations", "vqav2", tables.images)
@@ -25,7 +25,7 @@ def read_vqav2(tables: TableFiles) -> Iterator[InputRecord]:
     for row in table(tables.path, "questions", "vqav2", tables.images):
         image, question = id_of(row, "image_id"), id_of(row, "question_id")
         if question not in answers:
-            raise row.error("question_id", f"{question} has no annotation", "Give the annotations of these questions")
+            raise row.error("question_id", f"{question} has no annotation", "Name the annotations of these questions")
         first.setdefault(image, row)
         turns.setdefault(image, []).append((row.text("question"), answers[question]))
     subset = _subset(tables)
@@ -34,12 +34,12 @@ def read_vqav2(tables: TableFiles) -> Iterator[InputRecord]:
 
 
 def _subset(tables: TableFiles) -> str:
-    """The images' data set, such as train2014."""
+    """The `data_subtype` of the questions, such as train2014, by which images are named."""
     for name, place, value in read_members(tables.path):
         if name == "data_subtype" and isinstance(value, str):
             return value
         last = place
-    advice = 'Write "data_subtype": "train2014", as the published files have it: the images are named by it'
+    advice = 'Write "data_subtype": "train2014", as in the published files: image names contain it'
     raise RecordError(last, "data_subtype", "is missing", advice)
 
 
@@ -52,7 +52,7 @@ def _file_name(row: Record, subset: str, image: Id) -> str:
 def read_easy_vqa(tables: TableFiles) -> Iterator[InputRecord]:
     """A folder of `questions.json`, rows `[question, answer, image]`, and `images/`: one record an image.
 
-    The turns are shuffled as in the quickstart's data: as published, open questions come first.
+    The turns are shuffled as in the quickstart's data: in the published order open questions come first.
     """
     places = dict[int, Record]()
     questions = []

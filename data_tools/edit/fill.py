@@ -1,6 +1,6 @@
-"""Fill a template file: `{{NAME}}` and `{{AUTHOR}}` in any field, as LLaMA-Factory's identity.json has them.
+"""Fill in a template file: `{{NAME}}` and `{{AUTHOR}}` in any field, as in LLaMA-Factory's identity.json.
 
-Its older releases write NAME and AUTHOR bare: those are for `data_tools.edit.rename`.
+Older releases of that file have NAME and AUTHOR without braces: use `data_tools.edit.rename` for those.
 """
 
 import re
@@ -11,13 +11,13 @@ from pathlib import Path
 from data_tools.edit.text_edits import edit_texts
 from llm.errors import ConfigError, Place, RecordError
 
-# Any case, with or without spaces; what holds braces of its own, a snippet of code say, is no placeholder.
+# Any case, with or without spaces; text with inner braces, such as code, is no placeholder.
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
 
 @dataclass(frozen=True, slots=True)
 class FillResult:
-    """How often each placeholder was filled, and in how many of the file's rows."""
+    """How often each placeholder was filled in, and in how many of the file's records."""
 
     counts: dict[str, int]
     rows: int
@@ -25,9 +25,10 @@ class FillResult:
 
 
 def fill(file: Path, out: Path, name: str, author: str) -> FillResult:
-    """Write `file` to `out` with every placeholder replaced; RecordError with its place at one of another name.
+    """Write `file` to `out` with every placeholder replaced.
 
-    Otherwise errors as `edit_texts`; ConfigError for a name that is empty or of several lines.
+    Raises RecordError for an unknown placeholder, ConfigError for a name that is empty or has several lines, and what
+    `edit_texts` raises.
     """
     values = {"NAME": one_line("name", name), "AUTHOR": one_line("author", author)}
     counts: Counter[str] = Counter(dict.fromkeys(values, 0))
@@ -36,8 +37,8 @@ def fill(file: Path, out: Path, name: str, author: str) -> FillResult:
         def value(found: re.Match[str]) -> str:
             key = found[1].upper()
             if key not in values:
-                advice = "Known are {{NAME}} and {{AUTHOR}}: correct it, or fill it by hand"
-                raise RecordError(place, field, f"{found[0]} is unknown", advice)
+                advice = "Use {{NAME}} and {{AUTHOR}}, or fill it in by hand"
+                raise RecordError(place, field, f"{found[0]} is an unknown placeholder", advice)
             counts[key] += 1
             return values[key]
 
@@ -48,8 +49,10 @@ def fill(file: Path, out: Path, name: str, author: str) -> FillResult:
 
 
 def one_line(field: str, value: str) -> str:
-    """A name without white space around it; ConfigError unless it can be said in one line."""
+    """The stripped name; ConfigError if it is empty or not printable in one line."""
     value = value.strip()
     if not value or not value.isprintable():
-        raise ConfigError(f"{field}: {value!r} cannot be spoken. Give it in one line, such as --{field} Iris")
+        raise ConfigError(
+            f"{field}: {value!r} is empty or has several lines. Give it in one line, such as --{field} Iris"
+        )
     return value

@@ -1,6 +1,6 @@
-"""Which rows of a data set must stay together: those that share a picture, an id or their words, also through others.
+"""Which records of a data set must stay on one side of a split: those that share an image, an id or all their words.
 
-Each row is a node; what two rows share joins them; a group is a connected component.
+Records are nodes of a graph, an edge joins two that share a key, and a group is a connected component.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from llm.formats.readers import READERS, source_records
 from llm.formats.row_files import Record
 
 SharedKey = tuple[str, bytes]
-"""What a row may share, `picture`, `id` or `words`, and a hash of it."""
+"""(`image`, `id` or `words`, a hash of it)."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordKeys:
-    """What ties a row to others, the hash that its side is drawn by, and whether it names picture files."""
+    """The keys of a record, the hash that its side is drawn by, and whether it names image files."""
 
     keys: tuple[SharedKey, ...]
     draw: int
@@ -33,9 +33,14 @@ class RecordKeys:
 
 @dataclass(frozen=True, slots=True)
 class LeakGroups:
-    """`of[row]` is the row's group; a group's draw is the least of its rows' hashes.
+    """The groups of a data set.
 
-    `links` counts what joined rows; `files` says whether any names a picture file.
+    Args:
+        of: The group of each record.
+        sizes: Records of each group.
+        draws: The smallest `draw` of the records of each group.
+        links: How many joins each kind of key made.
+        files: Whether any record names an image file.
     """
 
     of: list[int]
@@ -46,16 +51,16 @@ class LeakGroups:
 
 
 def record_keys(source: Source, base: Path, by_content: bool) -> Iterator[RecordKeys]:
-    """The keys of every row of a source. Raises what reading it raises, ImageError for a picture that is not there."""
+    """The keys of every record of a source. Raises what reading raises, ImageError for a missing image file."""
     known: dict[str, ImageHashes] = {}
     for record in source_records(source, base):
         messages = READERS[record.format].read(record)
         images = tuple(_images(messages))
-        pictures = [_picture(image, record, by_content, known) for image in images]
-        words = _digest(_said(messages, pictures) if messages else _raw(record))
-        keys = [*(("picture", picture.key) for picture in pictures), ("words", words), *_id(record)]
+        hashes = [_hash_image(image, record, by_content, known) for image in images]
+        words = _digest(_words(messages, hashes) if messages else _raw(record))
+        keys = [*(("image", image.key) for image in hashes), ("words", words), *_id(record)]
         files = any(image.path for image in images)
-        yield RecordKeys(tuple(keys), _number(pictures[0].name if pictures else words), files)
+        yield RecordKeys(tuple(keys), _number(hashes[0].name if hashes else words), files)
 
 
 def _id(record: Record) -> Iterator[SharedKey]:
@@ -65,7 +70,7 @@ def _id(record: Record) -> Iterator[SharedKey]:
 
 
 def group(rows: Iterable[RecordKeys]) -> LeakGroups:
-    """The connected components, numbered by their first row."""
+    """The connected components (union-find), numbered by their first record."""
     owner: dict[SharedKey, int] = {}
     parents: list[int] = []
     draws: list[int] = []
@@ -110,13 +115,13 @@ def _images(messages: Sequence[Message]) -> Iterator[ImageRef]:
 
 @dataclass(frozen=True, slots=True)
 class ImageHashes:
-    """One picture: a hash that is equal for the same one, and one that no move of the data changes."""
+    """Two hashes of an image: `key` is equal for the same image, `name` does not depend on where the data is."""
 
     key: bytes
     name: bytes
 
 
-def _picture(image: ImageRef, record: Record, by_content: bool, known: dict[str, ImageHashes]) -> ImageHashes:
+def _hash_image(image: ImageRef, record: Record, by_content: bool, known: dict[str, ImageHashes]) -> ImageHashes:
     if image.data:
         digest = hashlib.sha256(image.data).digest()
         return ImageHashes(digest, digest)
@@ -136,11 +141,11 @@ def _content(path: Path) -> bytes:
         raise ImageError(f"{path}: {error.strerror}. {advice}") from None
 
 
-def _said(messages: Sequence[Message], pictures: Sequence[ImageHashes]) -> str:
-    """All that training would see of a row, as one text."""
-    left = iter(pictures)
+def _words(messages: Sequence[Message], hashes: Sequence[ImageHashes]) -> str:
+    """All that training reads of a record, as one text."""
+    images = iter(hashes)
     turns = [
-        [turn.role, turn.loss, [part if isinstance(part, str) else [next(left).key.hex()] for part in turn.parts]]
+        [turn.role, turn.loss, [part if isinstance(part, str) else [next(images).key.hex()] for part in turn.parts]]
         for turn in messages
     ]
     return json.dumps(turns)
@@ -158,6 +163,6 @@ def _number(digest: bytes) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def drawn(seed: int, draw: int) -> int:
-    """Where a group stands in the order of a seed: as `llm.data.corpus.hold_out`, from nothing but seed and hash."""
+def draw_order(seed: int, draw: int) -> int:
+    """The sort key of a group: a hash of seed and draw, as in `llm.data.corpus.hold_out`."""
     return _number(_digest(f"{seed}:{draw}"))

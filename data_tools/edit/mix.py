@@ -1,4 +1,4 @@
-"""Mix data files of one format into one, each by its weight, seeded and shuffled."""
+"""`eyegraft data mix`: data files of one format mixed by weight and shuffled, with a seed."""
 
 import base64
 import json
@@ -20,12 +20,12 @@ from llm.errors import ConfigError, DataError, Place, RecordError, RunError
 from llm.formats.readers import image_folder, source_format, source_records
 from llm.formats.row_files import data_files, kind
 
-_BYTES = "bytes in base64"  # the only key of what stands for bytes while the rows wait on disk
+_BYTES = "bytes in base64"  # the only key of an object that stands for bytes in the temporary file
 
 
 @dataclass(frozen=True, slots=True)
 class MixedSource:
-    """What one source gave: its rows, and how many were written."""
+    """A source, how many records it has, and how many were written."""
 
     path: str
     weight: float
@@ -35,7 +35,7 @@ class MixedSource:
 
 @dataclass(frozen=True, slots=True)
 class MixResult:
-    """What was written, and the folder to name for the pictures, empty where none is needed."""
+    """The format and the sources of a mix; `images` is the image folder that a recipe must name, empty if none."""
 
     format: str
     parts: tuple[MixedSource, ...]
@@ -43,7 +43,7 @@ class MixResult:
 
 
 def read_weight(written: str) -> tuple[str, float]:
-    """`PATH=WEIGHT`, or a path alone with weight 1. ConfigError for a weight that is not above 0."""
+    """Parse `PATH=WEIGHT`, or a path with weight 1. ConfigError for a weight that is not above 0."""
     path, found, value = written.rpartition("=")
     if not found or Path(written).exists():
         return written, 1.0
@@ -52,17 +52,17 @@ def read_weight(written: str) -> tuple[str, float]:
     except ValueError:
         raise ConfigError(f"{written}: {value!r} is not a weight. Write PATH=WEIGHT, such as chat.jsonl=0.5") from None
     if not 0 < weight < math.inf:
-        raise ConfigError(f"{written}: a weight lies above 0. Leave the file out, or write for example {path}=0.5")
+        raise ConfigError(f"{written}: the weight is not above 0. Leave the file out, or write for example {path}=0.5")
     return path, weight
 
 
 def mix(sources: Sequence[Source], out: Path, seed: int = 0, size: int = 0) -> MixResult:
-    """Write the rows of all sources to `out`, shuffled, each as often as its source's weight says.
+    """Write the records of all sources to `out`, shuffled, each as often as its source's weight says.
 
-    Without `size` a row stands floor(weight) times and once more with the fraction's chance, as in an epoch of a recipe
-    with these weights; with it, `size` rows are written and the sources' shares are as their weights. Rows stay as they
-    are but for image paths, where the image folders differ. Raises what reading raises, ConfigError for sources
-    of several formats or rows that `out` cannot hold, DataError when no row is drawn.
+    Without `size` a record is written floor(weight) times, and once more with the probability of the fraction, as in
+    an epoch of a recipe with these weights. With it, `size` records are written, in the proportion of the weights.
+    Records are unchanged except for image paths if the image folders differ. Raises what reading raises, ConfigError
+    for sources of several formats or records that `out` cannot hold, DataError when no record is drawn.
     """
     files = [file for source in sources for file in data_files(Path(source.path))]
     check_output(out, files)
@@ -71,30 +71,30 @@ def mix(sources: Sequence[Source], out: Path, seed: int = 0, size: int = 0) -> M
     root = common_root(folders, out.parent)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        waiting = TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
+        temporary = TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
     except OSError as error:
         raise RunError(f"{out}: {error.strerror}. Choose a writable place") from error
-    with waiting as folder:
-        counts, named = _store(Path(folder), sources, root if len(folders) > 1 else "")
+    with temporary as folder:
+        counts, has_files = _store(Path(folder), sources, root if len(folders) > 1 else "")
         weights = [source.weight for source in sources]
         order = sized_order(counts, weights, size, seed) if size else weighted_order(counts, weights, seed)
         if not len(order):
-            raise DataError(f"{out}: no row was drawn at these weights. Raise them, or give --size")
+            raise DataError(f"{out}: no record was drawn at these weights. Raise them, or give --size")
         rows = TextColumn(Path(folder), "rows")
         with row_writer(out, files) as write:
             for index in order.tolist():
                 write(*_unpacked(rows[index]))
     parts = _parts(sources, counts, order)
-    return MixResult(name, parts, _hint(folders, root, out) if named else "")
+    return MixResult(name, parts, _image_folder(folders, root, out) if has_files else "")
 
 
 def weighted_order(counts: Sequence[int], weights: Sequence[float], seed: int) -> Indices:
-    """Row numbers over all sources, one behind the other, as a recipe's first epoch would order them."""
+    """Indices into the concatenated sources, in the order of a recipe's first epoch."""
     return epoch_order(np.repeat(np.array(weights, np.float64), counts), seed, 0)
 
 
 def sized_order(counts: Sequence[int], weights: Sequence[float], size: int, seed: int) -> Indices:
-    """`size` row numbers in shares as the weights; of one source no row stands twice more often than another."""
+    """`size` indices into the concatenated sources, by weight; counts of one source's records differ by at most 1."""
     random = np.random.default_rng(seed)
     drawn, start = list[Indices](), 0
     for count, share in zip(counts, _shares(weights, size), strict=True):
@@ -105,7 +105,7 @@ def sized_order(counts: Sequence[int], weights: Sequence[float], size: int, seed
 
 
 def _shares(weights: Sequence[float], size: int) -> list[int]:
-    """`size` cut by weight; what rounding leaves goes to the largest remainders."""
+    """`size` divided by weight; the remainder goes to the largest fractions (Hare's method)."""
     exact = [size * weight / sum(weights) for weight in weights]
     shares = [math.floor(value) for value in exact]
     by_remainder = sorted(range(len(exact)), key=lambda index: shares[index] - exact[index])
@@ -119,30 +119,30 @@ def _one_format(sources: Sequence[Source]) -> str:
     first, name = next(iter(formats.items()))
     for path, other in formats.items():
         if other != name:
-            advice = f"A file holds one format: convert first, for example eyegraft data convert {path} OUT --to {name}"
+            advice = f"A file has one format. Convert first, for example eyegraft data convert {path} OUT --to {name}"
             raise ConfigError(f"{path} is read as {other}, {first} as {name}. {advice}")
     return name
 
 
 def _folders(sources: Sequence[Source]) -> list[str]:
-    """The image folders of all files, each once, as absolute paths."""
+    """The distinct image folders of all files as absolute paths."""
     files = ((source, file) for source in sources for file in data_files(Path(source.path)))
     return list(dict.fromkeys(image_folder(source, Path(), Place(str(file))) for source, file in files))
 
 
 def _store(folder: Path, sources: Sequence[Source], root: str) -> tuple[list[int], bool]:
-    """Put all rows on disk, where they can be had in any order, with paths told from `root` if there is one.
+    """Write all records to a temporary file for random access, with paths relative to `root` if one is given.
 
-    Returns how many each source has, and whether any names a picture file.
+    Returns the number of records of each source, and whether any names an image file.
     """
-    counts, named = [0] * len(sources), False
+    counts, has_files = [0] * len(sources), False
     with ColumnWriter(folder) as columns:
         for number, source in enumerate(sources):
             for record in source_records(source, Path()):
-                named = named or bool(image_files(record))
+                has_files = has_files or bool(image_files(record))
                 columns.add_texts("rows", [_packed(record.place, rebase_images(record, root) if root else record.row)])
                 counts[number] += 1
-    return counts, named
+    return counts, has_files
 
 
 def _packed(place: Place, row: object) -> str:
@@ -174,7 +174,7 @@ def _parts(sources: Sequence[Source], counts: Sequence[int], order: Indices) -> 
     )
 
 
-def _hint(folders: Sequence[str], root: str, out: Path) -> str:
-    """What to name as the image folder of `out`, unless that is where it lies."""
+def _image_folder(folders: Sequence[str], root: str, out: Path) -> str:
+    """The folder that a recipe must name as `images` for `out`; empty if it is the folder of `out`."""
     folder = root if len(folders) > 1 else folders[0]
     return "" if Path(folder) == Path(out.parent).absolute() else folder

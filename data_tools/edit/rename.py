@@ -1,4 +1,4 @@
-"""Replace one name by another throughout a ready data file."""
+"""`eyegraft data rename`: replace one name by another in a data file."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from data_tools.edit.text_edits import edit_texts
 from llm.errors import ConfigError, Place
 
-# Fields that name files, rows or the kinds of things, not what is said: renaming them would break the data.
+# Fields that hold identifiers, paths or types: renaming in them would break the data.
 KEPT = frozenset({"id", "image", "images", "image_url", "image_path", "file_name", "path", "url"}) | {
     "role",
     "from",
@@ -18,7 +18,7 @@ KEPT = frozenset({"id", "image", "images", "image_url", "image_path", "file_name
 
 @dataclass(frozen=True, slots=True)
 class RenameResult:
-    """How often the name was replaced in each field, and in how many of the file's rows."""
+    """How often the name was replaced in each field, and in how many of the file's records."""
 
     fields: dict[str, int]
     rows: int
@@ -28,11 +28,12 @@ class RenameResult:
 def rename(old: str, new: str, file: Path, out: Path) -> RenameResult:
     """Write `file` (JSON, JSONL, CSV or parquet) to `out` with `old` replaced in every text.
 
-    Only whole words are replaced ("Ann" leaves "Anna" alone; Chinese has no word ends, so there every occurrence is).
-    Keys, record ids, roles and image paths stay, and so do lines of JSONL without the name. Errors as `edit_texts`.
+    Only complete words are replaced ("Ann" does not match "Anna"); Chinese has no word boundaries, so every occurrence
+    is. Keys, ids, roles and image paths are unchanged, and so are JSONL lines without the name. Raises what
+    `edit_texts` raises.
     """
     if not old.strip():
-        raise ConfigError("rename: the old name is empty. Give the name that the file holds now")
+        raise ConfigError("rename: the old name is empty. Give the name that is in the file")
     pattern, counts = _pattern(old), dict[str, int]()
 
     def edit(place: Place, field: str, text: str) -> str:
@@ -41,16 +42,16 @@ def rename(old: str, new: str, file: Path, out: Path) -> RenameResult:
             counts[field] = counts.get(field, 0) + found
         return text
 
-    edited = edit_texts(file, out, edit, _is_kept)
+    edited = edit_texts(file, out, edit, _is_identifier)
     return RenameResult(counts, edited.rows, edited.changed)
 
 
-def _is_kept(key: str) -> bool:
+def _is_identifier(key: str) -> bool:
     return key in KEPT or key.endswith("_id")
 
 
 def _pattern(old: str) -> re.Pattern[str]:
-    """`old` as a whole word where its ends are Latin letters or digits."""
+    """`old` with word boundaries where it starts or ends with a Latin letter or digit."""
     start = r"(?<![A-Za-z0-9_])" if re.match(r"[A-Za-z0-9_]", old) else ""
     end = r"(?![A-Za-z0-9_])" if re.search(r"[A-Za-z0-9_]\Z", old) else ""
     return re.compile(start + re.escape(old) + end)

@@ -1,4 +1,4 @@
-"""Split a data file into training and validation, or more sides, that share neither a picture nor a row."""
+"""`eyegraft data split`: a data file in training and validation, or more parts, that share no image, id or text."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_tools.edit.leak_groups import drawn, group, record_keys
+from data_tools.edit.leak_groups import draw_order, group, record_keys
 from data_tools.edit.split_sizes import assign
 from data_tools.rows.image_root import recipe_image_folder
 from data_tools.rows.row_output import check_output, output_suffix, row_writer
@@ -18,17 +18,20 @@ from llm.formats.row_files import data_files, read_rows
 
 @dataclass(frozen=True, slots=True)
 class SplitFile:
-    """One file of a split: its rows, their share and the share that was asked for."""
+    """One file of a split: its records, their share of all, and the requested share."""
 
     path: Path
     rows: int
     share: float
-    asked: float
+    requested: float
 
 
 @dataclass(frozen=True, slots=True)
 class SplitResult:
-    """What was written; how rows hung together; the folder to name for the pictures, empty where none is needed."""
+    """What was written: the files, and the groups of records that stay together.
+
+    `largest` is the size of the largest group; `links` and `images` as in `LeakGroups` and `MixResult`.
+    """
 
     format: str
     sides: tuple[SplitFile, ...]
@@ -41,12 +44,12 @@ class SplitResult:
 def split(
     source: Source, out: Path, shares: Mapping[str, float], seed: int = 0, by_content: bool = False
 ) -> SplitResult:
-    """Write each side's rows, as they are and in their order, to `out/NAME` with the file's own suffix.
+    """Write the records of each part, unchanged and in order, to `out/NAME` with the suffix of the source.
 
-    Rows that share a picture (by path, or by its bytes with `by_content`), an id or all their words stay together, also
-    through others. Which groups a side gets is drawn by hash, like training's own validation part: neither another
-    folder nor, but for a few at the edge, more rows move a row to the other side. Raises what reading raises,
-    ConfigError where a side would be written over the data, DataError where a side would be empty.
+    Records that share an image (by path, or by bytes with `by_content`), an id or all their words stay together, also
+    transitively. Groups are drawn by hash, as training draws its validation part: a record stays on its side when the
+    data is moved and, except near the boundary, when records are added. Raises what reading raises, ConfigError when a
+    part would overwrite the data, DataError when a part would be empty.
     """
     file = Path(source.path)
     files = data_files(file)
@@ -55,7 +58,7 @@ def split(
     kind, _ = source_format(source, Path())
     found = group(record_keys(source, Path(), by_content))
     images = recipe_image_folder(source, out) if found.files else ""
-    order = sorted(range(len(found.sizes)), key=lambda index: (drawn(seed, found.draws[index]), index))
+    order = sorted(range(len(found.sizes)), key=lambda index: (draw_order(seed, found.draws[index]), index))
     side_of = dict(zip(order, assign([found.sizes[index] for index in order], shares), strict=True))
     sides = [side_of[index] for index in found.of]
     with ExitStack() as stack:
@@ -71,4 +74,4 @@ def _check(file: Path, files: list[Path], paths: Mapping[str, Path]) -> None:
     for path in paths.values():
         check_output(path, files)
         if file.is_dir() and path.resolve().is_relative_to(file.resolve()):
-            raise ConfigError(f"{path}: lies in the folder that is split, and would be read with it. Name another")
+            raise ConfigError(f"{path}: is inside the folder that is split, and would be read with it. Name another")

@@ -1,4 +1,4 @@
-"""Every text of a data file, one after another: what renaming a name and filling a template have in common."""
+"""Edit every text of a data file; `data rename` and `data fill` use it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from llm.formats.row_files import data_files, read_rows
 
 FORMS = (".json", ".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
 Edit = Callable[[Place, str, str], str]
-"""(place, field, text) -> the text to write; the field is the way to it, such as `messages.content`."""
+"""(place, field, text) -> the text to write; the field is a path of keys, such as `messages.content`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EditCounts:
-    """How many rows a file has, and how many of them were changed."""
+    """How many records a file has, and how many of them were changed."""
 
     rows: int
     changed: int
 
 
 def edit_texts(file: Path, out: Path, edit: Edit, kept: Callable[[str], bool] = lambda key: False) -> EditCounts:
-    """Write `file` to `out` with every text in it edited, but none under a key that is `kept`; a row at a time.
+    """Write `file` to `out`, record by record, with every text edited except those under keys that are `kept`.
 
-    Keys stay as they are, and so do unchanged lines of a JSONL file, byte for byte, and its line ends. ConfigError when
-    `out` cannot hold the rows or is the input, DataError or RecordError when the file cannot be read.
+    Keys, unchanged lines of a JSONL file and its line ends are preserved byte for byte. ConfigError when `out` cannot
+    hold the records or is the input, DataError or RecordError when the file cannot be read.
     """
     _check(file, out)
     counts = [0, 0]
@@ -53,19 +53,19 @@ def edit_texts(file: Path, out: Path, edit: Edit, kept: Callable[[str], bool] = 
 
 def _check(file: Path, out: Path) -> None:
     if data_files(file) != [file]:
-        raise ConfigError(f"{file}: is a folder. Give one file of it")
+        raise ConfigError(f"{file}: is a folder. Name one file in it")
     if file.suffix.lower() not in FORMS:
-        raise ConfigError(f"{file}: texts are edited in {' '.join(FORMS)} alone. Use an editor for plain text")
+        raise ConfigError(f"{file}: only {' '.join(FORMS)} can be edited. Use an editor for plain text")
     if file.suffix.lower() != out.suffix.lower():
         advice = f"Name the output {file.suffix}, or convert it first: eyegraft data convert"
-        raise ConfigError(f"{out}: the file keeps its form, {file.suffix}. {advice}")
+        raise ConfigError(f"{out}: has another suffix than the input, {file.suffix}. {advice}")
     check_output(out, [file])
 
 
 def _lines(file: Path, edited: Callable[[Place, object], object]) -> Iterator[bytes]:
-    """The lines of a JSONL file with the ends they had; blank ones stay."""
+    """The lines of an edited JSONL file; line ends and blank lines are preserved."""
     rows = read_rows(file)
-    # Where bytes are no UTF-8 the reading of the rows says so; here they only need to come through.
+    # read_rows raises for bytes that are not UTF-8; here they only have to be passed on.
     with TextIOWrapper(open_data(file), encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         for line in lines:
             if not line.strip():
@@ -78,7 +78,7 @@ def _lines(file: Path, edited: Callable[[Place, object], object]) -> Iterator[by
 
 
 def _values(file: Path, edited: Callable[[Place, object], object]) -> Iterator[bytes]:
-    """Records written over several lines."""
+    """Edited records that span several lines."""
     for place, row in read_rows(file):
         yield json_bytes(place, edited(place, row), indent=1) + b"\n"
 

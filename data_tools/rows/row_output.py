@@ -1,4 +1,4 @@
-"""Raw rows written back in the form they came in: JSON, JSONL, CSV or parquet; a file appears whole or not at all."""
+"""Write raw records in the file type they were read from: JSON, JSONL, CSV or parquet; files are written atomically."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from llm.formats.row_files import PARQUET_BATCH, kind
 
 
 class WriteRow(Protocol):
-    """Appends a row. `text` is how JSON wrote it, where it is to stay letter for letter."""
+    """Appends a record. `text` is its JSON, to be written unchanged; empty to write `row` as JSON."""
 
     def __call__(self, place: Place, row: object, text: str = "") -> None: ...
 
@@ -23,44 +23,44 @@ JSON_FORMS = (".json", ".jsonl", ".ndjson")
 
 
 def output_suffix(files: Sequence[Path]) -> str:
-    """The suffix under which the rows of these files are written again: their own where they share one, else .jsonl."""
+    """The suffix of a file for the records of `files`: their own if they share one, otherwise .jsonl."""
     suffixes = {file.suffix.lower() for file in files}
-    return suffixes.pop() if len(suffixes) == 1 and suffixes <= set(_SINKS) else ".jsonl"
+    return suffixes.pop() if len(suffixes) == 1 and suffixes <= set(_WRITERS) else ".jsonl"
 
 
 def check_output(out: Path, files: Sequence[Path]) -> None:
-    """ConfigError unless rows of `files` can be written to `out` as they are, and `out` is none of them."""
+    """ConfigError if the suffix of `out` cannot hold the records of `files`, or if `out` is one of them."""
     if any(out.exists() and out.samefile(file) for file in files):
-        raise ConfigError(f"{out}: is the data that is read, and that is never written over. Name another file")
+        raise ConfigError(f"{out}: is the input, which is never written over. Name another file")
     form, own = out.suffix.lower(), {file.suffix.lower() for file in files}
-    if form not in _SINKS:
-        raise ConfigError(f"{out}: a file of this kind is not written. Known are {' '.join(_SINKS)}")
+    if form not in _WRITERS:
+        raise ConfigError(f"{out}: an unknown suffix. Use {' '.join(_WRITERS)}")
     if form not in JSON_FORMS and own != {form}:
-        found = f"{out}: {form} is written from {form} alone, found {' '.join(sorted(own))}"
+        found = f"{out}: {form} can only be written from {form}, found {' '.join(sorted(own))}"
         raise ConfigError(f"{found}. Name the output .jsonl, or convert first: eyegraft data convert")
 
 
 @contextmanager
 def row_writer(out: Path, files: Sequence[Path]) -> Iterator[WriteRow]:
-    """What appends a row to `out`, in the form its suffix names; `files` are where the rows come from.
+    """A function that appends records of `files` to `out`, in the file type of its suffix.
 
-    The file appears when the block ends and not at all when it fails. RunError if it cannot be written, RecordError for
-    a row that its form cannot hold.
+    The file appears when the block ends, and not at all if it raises. RunError if it cannot be written, RecordError
+    for a record that the file type cannot hold.
     """
-    with _whole(out) as unfinished, _SINKS[out.suffix.lower()](unfinished, files) as write:
+    with _atomic(out) as unfinished, _WRITERS[out.suffix.lower()](unfinished, files) as write:
         yield write
 
 
 @contextmanager
 def byte_writer(out: Path) -> Iterator[Callable[[bytes], object]]:
-    """The same for content that is ready."""
-    with _whole(out) as unfinished, unfinished.open("wb") as file:
+    """A function that appends bytes to `out`; the file appears as with `row_writer`."""
+    with _atomic(out) as unfinished, unfinished.open("wb") as file:
         yield file.write
 
 
 @contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """The name to write `out` under; RunError if that cannot be."""
+def _atomic(out: Path) -> Iterator[Path]:
+    """A temporary path that becomes `out` when the block ends; RunError if it cannot be written."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(out) as unfinished:
@@ -70,12 +70,12 @@ def _whole(out: Path) -> Iterator[Path]:
 
 
 def json_bytes(place: Place, row: object, indent: int | None = None) -> bytes:
-    """The row as JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, as the escape it came from."""
+    """A record as JSON in UTF-8; lone surrogates, which UTF-8 cannot encode, as escapes."""
     try:
         text = json.dumps(row, ensure_ascii=False, allow_nan=False, indent=indent)
     except TypeError:
         advice = "Name the output .parquet where all of the data is parquet, or convert it first: eyegraft data convert"
-        raise RecordError(place, "record", f"holds {_foreign(row)}, which JSON cannot say", advice) from None
+        raise RecordError(place, "record", f"holds {_non_json(row)}, which JSON cannot hold", advice) from None
     except ValueError:
         raise RecordError(place, "record", "holds NaN or an infinite number", "JSON has none: remove it") from None
     try:
@@ -84,11 +84,11 @@ def json_bytes(place: Place, row: object, indent: int | None = None) -> bytes:
         return json.dumps(row, indent=indent).encode()
 
 
-def _foreign(value: object) -> str:
-    """The first thing in a row that is not JSON's, in words."""
+def _non_json(value: object) -> str:
+    """The kind of the first value in a record that JSON has no type for."""
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
-        return next((found for found in map(_foreign, inner) if found), "")
+        return next((found for found in map(_non_json, inner) if found), "")
     return "" if value is None or isinstance(value, str | int | float) else kind(value)
 
 
@@ -105,7 +105,7 @@ def _lines(path: Path, files: Sequence[Path]) -> Iterator[WriteRow]:
 
 @contextmanager
 def _json(path: Path, files: Sequence[Path]) -> Iterator[WriteRow]:
-    """An array, one row a line, so that an error's line number is the row's."""
+    """An array with one record a line, so that the line of an error is the record's."""
     before = b"[\n"
     with path.open("wb") as file:
 
@@ -134,7 +134,7 @@ def _csv(path: Path, files: Sequence[Path], delimiter: str = ",") -> Iterator[Wr
                 header.extend(row)
                 rows.writerow(header)
             if list(row) != header:
-                found = f"columns {', '.join(row)}, while the first file has {', '.join(header)}"
+                found = f"columns {', '.join(row)}, the first file has {', '.join(header)}"
                 raise RecordError(place, "CSV", found, "Name the output .jsonl, which may hold both")
             rows.writerow(row.values())
 
@@ -150,24 +150,26 @@ def _parquet(path: Path, files: Sequence[Path]) -> Iterator[WriteRow]:
         schema = pyarrow.unify_schemas([pyarrow.parquet.read_schema(file) for file in files])
     except pyarrow.ArrowException as error:
         names = " and ".join(map(str, files))
-        raise ConfigError(f"{names}: their columns differ ({error}). Convert first: eyegraft data convert") from None
-    held: list[object] = []
+        raise ConfigError(
+            f"{names}: their columns differ ({error}). Convert them first: eyegraft data convert"
+        ) from None
+    batch: list[object] = []
     with pyarrow.parquet.ParquetWriter(path, schema) as table:
 
         def flush() -> None:
-            table.write_table(pyarrow.Table.from_pylist(held, schema))
-            held.clear()
+            table.write_table(pyarrow.Table.from_pylist(batch, schema))
+            batch.clear()
 
         def write(place: Place, row: object, text: str = "") -> None:
-            held.append(row)
-            if len(held) == PARQUET_BATCH:
+            batch.append(row)
+            if len(batch) == PARQUET_BATCH:
                 flush()
 
         yield write
         flush()
 
 
-_SINKS: dict[str, Callable[[Path, Sequence[Path]], AbstractContextManager[WriteRow]]] = {
+_WRITERS: dict[str, Callable[[Path, Sequence[Path]], AbstractContextManager[WriteRow]]] = {
     ".json": _json,
     ".jsonl": _lines,
     ".ndjson": _lines,

@@ -205,10 +205,10 @@ def split(
     wanted = read_shares(shares or [], share or (0.0 if shares else 0.1))
     done = split(Source(path=str(file), format=format, images=images), folder, wanted, seed, by_content)
     for side in done.sides:
-        console.out(f"{side.path}: {side.rows} rows, {side.share:.4g} ({side.asked:g} asked)")
+        console.out(f"{side.path}: {side.rows} records, {side.share:.4g} ({side.requested:g} requested)")
     joined = ", ".join(f"{count} by {what}" for what, count in done.links.items()) or "none joined"
     console.out(
-        f"{done.format}: {done.groups} groups that stay together ({joined}); the largest has {done.largest} rows"
+        f"{done.format}: {done.groups} groups that stay together ({joined}); the largest has {done.largest} records"
     )
     _say_images(done.images)
 
@@ -229,9 +229,9 @@ def mix(
     weighted = [Source(path=path, weight=weight, format=format, images=images)
                 for path, weight in map(read_weight, sources)]  # fmt: skip
     done = mix(weighted, out, seed, size)
-    console.out(f"{out}: {sum(part.written for part in done.parts)} rows, {done.format}")
+    console.out(f"{out}: {sum(part.written for part in done.parts)} records, {done.format}")
     for part in done.parts:
-        console.out(f"  {part.path}: {part.rows} rows at weight {part.weight:g}, {part.written} written")
+        console.out(f"  {part.path}: {part.rows} records at weight {part.weight:g}, {part.written} written")
     _say_images(done.images)
 
 
@@ -248,15 +248,15 @@ def repeat(
     from llm.config.schema import Source
 
     done = repeat(Source(path=str(file), format=format, images=images), copies, out)
-    console.out(f"{out}: {done.copies} x {done.rows} rows = {done.copies * done.rows}, {done.format}")
+    console.out(f"{out}: {done.copies} x {done.rows} records = {done.copies * done.rows}, {done.format}")
     _say_images(done.images)
     console.err(f"warning: {done.warning()}")
 
 
 def _say_images(folder: str) -> None:
-    """Image paths stay as they are, so a recipe must say where they begin."""
+    """Print the image folder that a recipe must name, since image paths are unchanged."""
     if folder:
-        console.out(f"image paths begin in another folder; in a recipe write `images: {folder}` beside these files")
+        console.out(f"its image paths start in another folder; in a recipe write images: {folder}")
 
 
 @data_app.command(
@@ -300,7 +300,7 @@ def rename(
     from data_tools.edit.rename import rename
 
     done = rename(old, new, file, out)
-    console.out(f"{out}: {sum(done.fields.values())} replaced in {done.changed} of {done.rows} rows")
+    console.out(f"{out}: {sum(done.fields.values())} replaced in {done.changed} of {done.rows} records")
     for field, count in done.fields.items():
         console.out(f"  {field}: {count}")
 
@@ -319,7 +319,7 @@ def fill(
     from data_tools.edit.fill import fill
 
     done = fill(file, out, name, author)
-    console.out(f"{out}: {sum(done.counts.values())} filled in {done.changed} of {done.rows} rows")
+    console.out(f"{out}: {sum(done.counts.values())} filled in {done.changed} of {done.rows} records")
     for placeholder, count in done.counts.items():
         console.out(f"  {{{{{placeholder}}}}}: {count}")
 

@@ -81,8 +81,8 @@ def test_parquet_and_csv(tmp_path: Path) -> None:
     ("name", "message"),
     [
         *((name, "--fix .* the input is never written to") for name in ("a.jsonl", "link.jsonl", "../data/a.jsonl")),
-        ("b.parquet", "is written from .parquet alone"),
-        ("b.txt", "a file of this kind is not written"),
+        ("b.parquet", "can only be written from .parquet"),
+        ("b.txt", "an unknown suffix"),
     ],
 )
 def test_outputs_that_are_refused(tmp_path: Path, name: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a file holds, each reader gives a sound record or an error with a code: 2,000 cases and more."""
+"""Whatever a file holds, each reader returns a sound record or raises an error with a code: over 2,000 cases."""
 
 import copy
 import io
@@ -54,7 +54,7 @@ COLUMNS = {"columns": {"input": "input", "output": "output", "image": "image", "
 
 
 def outcome(name: str, row: dict[str, object]) -> str:
-    """What a reader makes of a row: the code of its error, or `sound`."""
+    """The code of the error that a reader raises for a record, or `sound`."""
     record = Record(Place("a.json", 1), row, name, "/pictures", COLUMNS.get(name, {}))
     try:
         messages = READERS[name].read(record)
@@ -69,7 +69,7 @@ def outcome(name: str, row: dict[str, object]) -> str:
 
 
 def changed(name: str, changes: list[tuple[int, object]]) -> dict[str, object]:
-    """A sound row of a format with values put in the place of others."""
+    """A sound record of a format with some values replaced."""
     row: dict[str, object] = copy.deepcopy(FORMATS[name][0])
     for number, value in changes:
         places = list(_places(row))
@@ -129,7 +129,7 @@ def test_damaged_parquet(tmp_path_factory: pytest.TempPathFactory, at: int, byte
 
 
 def test_the_cases_reach_sound_records_and_many_codes() -> None:
-    """What arbitrary rows come to is worth looking at: sound ones and errors of many kinds are among them."""
+    """The generated records include sound ones and errors of many kinds."""
     met: set[str] = set()
 
     @settings(max_examples=300)
@@ -143,7 +143,7 @@ def test_the_cases_reach_sound_records_and_many_codes() -> None:
 
 @pytest.mark.parametrize("depth", [900, 990])
 @pytest.mark.parametrize("name", READERS)
-def test_deep_values_are_no_way_out(name: str, depth: int) -> None:
+def test_deeply_nested_values(name: str, depth: int) -> None:
     deep: object = "x"
     for _ in range(depth):
         deep = {"bytes": deep}

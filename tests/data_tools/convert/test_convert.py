@@ -1,4 +1,4 @@
-"""Every reader's rows through every writer and back: the same conversations, less what is declared as lost."""
+"""Records of every reader through every writer and back: the same conversations, less what is declared as lost."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ import pytest
 
 from data_tools.convert.convert import ConvertOptions, ConvertReport, convert
 from data_tools.convert.readers import TABLES
-from data_tools.convert.writers import FEATURES, WRITERS, joined
+from data_tools.convert.writers import FEATURES, WRITERS, join_texts
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place, RecordError, RunError
 from llm.formats.conversation import Conversation, ImageRef, Message, MessagePart
@@ -23,12 +23,12 @@ from vlm.app import cli
 # What each format cannot say, by hand: what is dropped and counted, and what makes a row impossible.
 LOSES = {"llava": {"loss"}, "sharegpt": {"loss"}, "alpaca": {"system", "loss"}}
 REFUSES = {
-    "llava": {"plain", "mark"},
-    "messages": {"plain", "mark beside pictures"},
+    "llava": {"plain", "placeholder"},
+    "messages": {"plain", "placeholder beside images"},
     "openai": {"plain"},
-    "sharegpt": {"plain", "pictures"},
-    "xtuner": {"pictures"},
-    "alpaca": {"plain", "pictures", "turns"},
+    "sharegpt": {"plain", "images"},
+    "xtuner": {"images"},
+    "alpaca": {"plain", "images", "turns"},
     "text": {"question"},
 }
 READ_AS = {name: name for name in REFUSES} | {"messages": "openai"}
@@ -36,7 +36,7 @@ READ_AS = {name: name for name in REFUSES} | {"messages": "openai"}
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A row of a format and how often it has what some format cannot say, by hand."""
+    """A record of a format, and by hand how often it has each feature that some format loses."""
 
     format: str
     row: Json
@@ -54,7 +54,7 @@ HAS: dict[str, dict[str, int]] = dict.fromkeys(FORMATS, QUESTION) | {
     "oasst1": TALK,
     "openorca": QUESTION | {"system": 1},
     "moss": TALK | {"system": 1},
-    "cauldron": TALK | {"mark": 1},
+    "cauldron": TALK | {"placeholder": 1},
 }
 CAPTION: Json = {"id": "猫-1", "image": "sub/猫.png"}
 CAPTION["conversations"] = [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": "一只猫。\n"}]
@@ -88,19 +88,19 @@ PARTS: Json = {
     ]
 }
 SAMPLES = {name: Sample(name, row, HAS[name]) for name, (row, _, _) in FORMATS.items()} | {
-    "text-only beside pictures": Sample("llava", {"id": "t", "conversations": TURNS}, QUESTION),
-    "caption": Sample("llava", CAPTION, QUESTION | {"pictures": 1}),
-    "several": Sample("llava", SEVERAL, TALK | {"pictures": 3, "system": 1}),
-    "parts": Sample("openai", PARTS, TALK | {"pictures": 1, "loss": 2, "mark": 1, "mark beside pictures": 1}),
+    "text-only beside images": Sample("llava", {"id": "t", "conversations": TURNS}, QUESTION),
+    "caption": Sample("llava", CAPTION, QUESTION | {"images": 1}),
+    "several": Sample("llava", SEVERAL, TALK | {"images": 3, "system": 1}),
+    "parts": Sample("openai", PARTS, TALK | {"images": 1, "loss": 2, "placeholder": 1, "placeholder beside images": 1}),
     "marks as text": Sample(
-        "xtuner", {"conversation": [{"input": "<image>?", "output": "<image>\n"}]}, QUESTION | {"mark": 2}
+        "xtuner", {"conversation": [{"input": "<image>?", "output": "<image>\n"}]}, QUESTION | {"placeholder": 2}
     ),
     "plain xtuner": Sample("xtuner", {"conversation": [{"system": "", "input": "", "output": " 文\n"}]}, {"plain": 1}),
-    "imagefolder": Sample("imagefolder", {"file_name": "a.png", "text": "cap"}, QUESTION | {"pictures": 1}),
+    "imagefolder": Sample("imagefolder", {"file_name": "a.png", "text": "cap"}, QUESTION | {"images": 1}),
     "columns": Sample(
         "columns",
         {"q": "Q", "a": "A", "pic": "a.png", "s": "S"},
-        QUESTION | {"pictures": 1, "system": 1},
+        QUESTION | {"images": 1, "system": 1},
         {"input": "q", "output": "a", "image": "pic", "system": "s"},
     ),
 }
@@ -118,7 +118,7 @@ def given(folder: Path, sample: Sample, rows: int = 1) -> Source:
 
 
 def less(messages: tuple[Message, ...], losses: set[str]) -> tuple[Message, ...]:
-    """What is left of a conversation, neighbouring texts joined: a slow second telling of what the writers do."""
+    """What is left of a conversation, neighbouring texts join_texts: a slow second telling of what the writers do."""
     kept = []
     for message in messages:
         if message.role == "system" and "system" in losses:
@@ -135,7 +135,7 @@ def less(messages: tuple[Message, ...], losses: set[str]) -> tuple[Message, ...]
 
 @pytest.mark.parametrize("to", WRITERS)
 @pytest.mark.parametrize("name", SAMPLES)
-def test_there_and_back(tmp_path: Path, name: str, to: str) -> None:
+def test_round_trip(tmp_path: Path, name: str, to: str) -> None:
     sample = SAMPLES[name]
     source, out = given(tmp_path, sample, rows=2), tmp_path / "out.json"
     (before, _) = read(source, Path())
@@ -145,18 +145,18 @@ def test_there_and_back(tmp_path: Path, name: str, to: str) -> None:
         assert caught.value.place.line == 1 and any(FEATURES[it][1] in caught.value.found for it in impossible)
         assert not out.exists()
         return
-    account = convert(ConvertOptions(source, out, to))
+    report = convert(ConvertOptions(source, out, to))
     back = list(read(Source(path=str(out), format=READ_AS[to]), Path()))
     losses = LOSES.get(to, set())
     assert [item.messages for item in back] == [less(before.messages, losses)] * 2
-    assert account.lost == {it: 2 * sample.has[it] for it in losses & set(sample.has)}
-    assert account.written == 2
+    assert report.lost == {it: 2 * sample.has[it] for it in losses & set(sample.has)}
+    assert report.written == 2
     has_id = "id" in sample.row
     assert [item.place.id for item in back] == [str(sample.row["id"]) if has_id else ""] * 2
 
 
-def test_the_matrix_meets_every_case() -> None:
-    """Counted, since a matrix that refuses everything would be green as well."""
+def test_the_matrix_covers_every_case() -> None:
+    """Counted, since a matrix in which everything is refused would pass too."""
     held = Counter[str]()
     lossy = Counter[str]()
     for sample in SAMPLES.values():
@@ -169,13 +169,13 @@ def test_the_matrix_meets_every_case() -> None:
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 @pytest.mark.parametrize("to", WRITERS)
-def test_the_same_in_the_other_containers(tmp_path: Path, to: str, suffix: str) -> None:
+def test_round_trip_in_other_file_types(tmp_path: Path, to: str, suffix: str) -> None:
     """All samples that a format holds, one file each, mixed: text-only rows, captions and several images."""
     for picture in ("a.png", "b.png", "sub/猫.png"):
         (tmp_path / picture).parent.mkdir(exist_ok=True)
         (tmp_path / picture).write_bytes(b"\x89PNG" + picture.encode())
     samples = [one for one in SAMPLES.values() if one.format in ("llava", "xtuner", "openai", "text", "alpaca")]
-    compared = pictures = 0
+    compared = images = 0
     for sample in samples:
         if REFUSES[to] & set(sample.has):
             continue
@@ -185,8 +185,8 @@ def test_the_same_in_the_other_containers(tmp_path: Path, to: str, suffix: str) 
         (back,) = read(Source(path=str(out), format=READ_AS[to]), Path())
         wanted = less(before.messages, LOSES.get(to, set()))
         assert back.messages == (tuple(map(with_bytes, wanted)) if suffix == ".parquet" else wanted)
-        compared, pictures = compared + 1, pictures + len(back.images)
-    assert compared >= 2 and (pictures >= 4) == ("pictures" not in REFUSES[to] and to != "text")
+        compared, images = compared + 1, images + len(back.images)
+    assert compared >= 2 and (images >= 4) == ("images" not in REFUSES[to] and to != "text")
 
 
 def with_bytes(message: Message) -> Message:
@@ -243,7 +243,7 @@ HAND_WRITTEN: dict[str, tuple[Json, Json]] = {
 
 
 @pytest.mark.parametrize("to", WRITERS)
-def test_rows_as_written_by_hand(tmp_path: Path, to: str) -> None:
+def test_records_as_written_by_hand(tmp_path: Path, to: str) -> None:
     row, wanted = HAND_WRITTEN[to]
     (tmp_path / "rows.jsonl").write_text(json.dumps(row), encoding="utf-8")
     source = Source(path=str(tmp_path / "rows.jsonl"))
@@ -257,7 +257,7 @@ def test_rows_as_written_by_hand(tmp_path: Path, to: str) -> None:
     )
 
 
-def test_the_courses_and_llavas_records_load_as_they_are(tmp_path: Path) -> None:
+def test_llava_records_load_unchanged(tmp_path: Path) -> None:
     """system.md's forms: a system prompt on the first turn only, and LLaVA JSON with text-only rows mixed in."""
     turn = {"system": "你是助手", "input": "你是谁", "output": "我是小睛"}
     course = [{"conversation": [turn, {"input": "再说", "output": "小睛"}]}, {"conversation": [turn]}]
@@ -270,84 +270,84 @@ def test_the_courses_and_llavas_records_load_as_they_are(tmp_path: Path) -> None
     assert before[1] == ONE and len(before[2][3].parts) == 2
 
 
-def account_of(folder: Path, rows: list[Json], to: str, **more: bool) -> ConvertReport:
+def report_of(folder: Path, rows: list[Json], to: str, **more: bool) -> ConvertReport:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return convert(ConvertOptions(Source(path=str(folder / "rows.jsonl")), folder / "out.jsonl", to, **more))
 
 
-def test_what_is_lost_is_said_and_counted(tmp_path: Path) -> None:
+def test_what_is_lost_is_reported_and_counted(tmp_path: Path) -> None:
     written: Json = FORMATS["openai"][0] | {"tools_used": 1, "empty": None}
-    rows = [PARTS | {"note": "of a row that is left out"}, written, written]
-    account = account_of(tmp_path, rows, "llava", skip=True)
+    rows = [PARTS | {"note": "of a record that is left out"}, written, written]
+    report = report_of(tmp_path, rows, "llava", skip=True)
     out = tmp_path / "out.jsonl"
-    assert account.lines() == [
+    assert report.lines() == [
         f"{tmp_path / 'rows.jsonl'}: read as openai (the first 3 rows have messages with role and content)",
-        f"{out}: 2 rows as llava",
+        f"{out}: 2 records as llava",
         "lost: loss flags of answers (2): llava has no place for them",
-        "lost: field tools_used of 2 rows",
-        "left out: 1 row (<image> typed as text)",
-        f"the first row left out: {tmp_path / 'rows.jsonl'}:1",
+        "lost: field tools_used of 2 records",
+        "left out: 1 record (<image> typed as text)",
+        f"the first record left out: {tmp_path / 'rows.jsonl'}:1",
     ]
     assert len(out.read_text().splitlines()) == 2
 
 
-def test_rows_marked_as_unanswered_and_answers_nobody_chose(tmp_path: Path) -> None:
+def test_unanswered_records_and_rejected_answers(tmp_path: Path) -> None:
     marked = {"instruction": "I", "input": "", "output": "<nooutput>"}
-    account = account_of(tmp_path, [marked, {"instruction": "I", "output": "A"}], "xtuner")
-    assert (account.written, account.unanswered.count) == (1, 1)
-    assert "left out: 1 row marked as unanswered" in account.lines()
+    report = report_of(tmp_path, [marked, {"instruction": "I", "output": "A"}], "xtuner")
+    assert (report.written, report.unanswered.count) == (1, 1)
+    assert "left out: 1 record marked as unanswered" in report.lines()
     pair: Json = {"prompt": "Q", "chosen": "A", "rejected": "B"}
-    assert "lost: field rejected of 2 rows" in account_of(tmp_path, [pair, pair], "alpaca").lines()
+    assert "lost: field rejected of 2 records" in report_of(tmp_path, [pair, pair], "alpaca").lines()
     quoted: Json = {"conversation": [{"input": "Q", "output": " <nooutput>"}]}
     with pytest.raises(RecordError, match="answers <nooutput>: alpaca cannot hold them. Write it as llava"):
-        account_of(tmp_path, [quoted], "alpaca")
+        report_of(tmp_path, [quoted], "alpaca")
 
 
-def test_the_reader_is_named_where_auto_would_err(tmp_path: Path) -> None:
-    lines = account_of(tmp_path, [{"text": "### Human: Q### Assistant: A"}, {"text": "x"}], "text").lines()
+def test_the_report_names_the_reader_if_auto_would_choose_another(tmp_path: Path) -> None:
+    lines = report_of(tmp_path, [{"text": "### Human: Q### Assistant: A"}, {"text": "x"}], "text").lines()
     assert not any("auto takes it" in line for line in lines)
     (tmp_path / "rows.jsonl").write_text('{"text": "### Human: Q"}\n')
     source = Source(path=str(tmp_path / "rows.jsonl"), format="text")
     lines = convert(ConvertOptions(source, tmp_path / "out.jsonl", "text")).lines()
-    assert lines[-1] == "read it with format: text, since auto takes it for oasst1"
+    assert lines[-1] == "read it with format: text; auto takes it for oasst1"
 
 
-def test_a_refused_row_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_after_a_refused_record_no_file_is_left(tmp_path: Path) -> None:
     (tmp_path / "out.jsonl").write_text("as it was")
     rows: list[Json] = [{"conversations": TURNS}, {"conversations": TURNS * 2}]
-    found = r"rows.jsonl:2: record: rows of several turns: alpaca cannot hold them. Write it as llava, messages, openai"
+    found = r"rows.jsonl:2: record: records of several turns: alpaca cannot hold them. Write it as llava, messages"
     with pytest.raises(RecordError, match=found):
-        account_of(tmp_path, rows, "alpaca")
+        report_of(tmp_path, rows, "alpaca")
     assert (tmp_path / "out.jsonl").read_text() == "as it was"
-    with pytest.raises(DataError, match="no row is left that alpaca can hold"):
-        account_of(tmp_path, rows[1:], "alpaca", skip=True)
+    with pytest.raises(DataError, match="no record is left that alpaca can hold"):
+        report_of(tmp_path, rows[1:], "alpaca", skip=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "rows.jsonl"]
 
 
 @pytest.mark.parametrize(
     ("out", "more", "message"),
     [
-        ("rows.jsonl", {}, "the input is there"),
-        ("./x/../rows.jsonl", {}, "the input is there"),
-        ("out.csv", {}, "does not say what to write. End it in .json, .jsonl"),
-        ("out.jsonl", {"to": "LLaVA"}, "--to LLaVA: no such format is written. Known are llava, messages"),
-        ("out.jsonl", {"data_urls": True}, "--data-urls is for --to openai"),
-        ("out.parquet", {"copy_images": True}, "--copy-images: a parquet file holds"),
-        ("out.jsonl", {"annotations": Path("a.json")}, "--annotations belongs to vqav2 and refcoco"),
+        ("rows.jsonl", {}, "is the input"),
+        ("./x/../rows.jsonl", {}, "is the input"),
+        ("out.csv", {}, "an unknown suffix. Use .json, .jsonl"),
+        ("out.jsonl", {"to": "LLaVA"}, "--to LLaVA: is not an output format. Choose from llava, messages"),
+        ("out.jsonl", {"data_urls": True}, "--data-urls: needs --to openai"),
+        ("out.parquet", {"copy_images": True}, "--copy-images: a parquet file embeds"),
+        ("out.jsonl", {"annotations": Path("a.json")}, "--annotations: only for vqav2 and refcoco"),
     ],
 )
-def test_wishes_that_cannot_be_obeyed(tmp_path: Path, out: str, more: dict[str, object], message: str) -> None:
+def test_options_that_are_refused(tmp_path: Path, out: str, more: dict[str, object], message: str) -> None:
     source = given(tmp_path, SAMPLES["llava"])
     with pytest.raises(ConfigError, match=message):
         convert(ConvertOptions(source, tmp_path / out, **({"to": "llava"} | more)))
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
-def test_more_places_that_are_refused(tmp_path: Path) -> None:
+def test_inputs_and_outputs_that_are_refused(tmp_path: Path) -> None:
     source = given(tmp_path, SAMPLES["llava"])
-    with pytest.raises(ConfigError, match="format lava is not read. Known are auto, preference.*easy_vqa"):
+    with pytest.raises(ConfigError, match="format lava is not an input format. Choose from auto, preference.*easy_vqa"):
         convert(ConvertOptions(source.model_copy(update={"format": "lava"}), tmp_path / "o.json", "text"))
-    with pytest.raises(ConfigError, match="the input is there"):  # it would be read the next time
+    with pytest.raises(ConfigError, match="is the input"):  # it would be read the next time
         convert(ConvertOptions(Source(path=str(tmp_path)), tmp_path / "new" / "o.json", "text"))
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(RunError, match="folder.json"):
@@ -355,21 +355,21 @@ def test_more_places_that_are_refused(tmp_path: Path) -> None:
     assert set(TABLES) & set(READERS) == set()
 
 
-def test_rows_are_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first row is written before the last is read."""
+def test_records_are_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each record is written before the next is read."""
     from data_tools.convert import convert as module
 
     order: list[str] = []
 
     def noted(conversation: Conversation) -> Conversation:
         order.append("read")
-        return joined(conversation)
+        return join_texts(conversation)
 
     def writes(path: Path, rows: Iterator[Json], format: str) -> int:
         order.extend("write" for _ in rows)
         return 3
 
-    monkeypatch.setattr(module, "joined", noted)
+    monkeypatch.setattr(module, "join_texts", noted)
     monkeypatch.setattr(module, "write_rows", writes)
     convert(ConvertOptions(given(tmp_path, SAMPLES["llava"], rows=3), tmp_path / "o.json", "llava"))
     assert order == ["read", "write"] * 3
@@ -390,16 +390,16 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         return code, said.out, said.err
 
     columns = ["--columns", "image=pic", "--columns", "output=cap", "--columns", "input=q"]
-    said = "cats.csv: read as columns (the recipe names the columns)\nout.jsonl: 1 row as llava\n"
+    said = "cats.csv: read as columns (the recipe names the columns)\nout.jsonl: 1 record as llava\n"
     assert run("cats.csv", "out.jsonl", "--to", "llava", *columns) == (0, said, "")
     (back,) = read(Source(path="out.jsonl"), Path())
     assert back.messages == (user(ImageRef(str(tmp_path / "b" / "1.png")), "什么？"), bot("一只猫"))
     code, _, error = run("cats.csv", "out.jsonl", "--to", "alpaca", *columns)
-    assert code == 3 and "cats.csv:2: record: pictures: alpaca cannot hold them" in error
+    assert code == 3 and "cats.csv:2: record: images: alpaca cannot hold them" in error
     code, _, error = run("cats.csv", "out.jsonl", "--to", "alpaca", "--columns", "image")
     assert code == 2 and "--columns image: write ROLE=COLUMN" in error
 
 
-def test_joined_texts_are_what_rendering_sees() -> None:
+def test_adjacent_texts_are_joined() -> None:
     split = Conversation((system("S"), Message("user", ("a", "", "b", ImageRef("x"), "c", "d")), bot("A")), Place("f"))
-    assert joined(split).messages == (system("S"), user("ab", ImageRef("x"), "cd"), bot("A"))
+    assert join_texts(split).messages == (system("S"), user("ab", ImageRef("x"), "cd"), bot("A"))

@@ -1,4 +1,4 @@
-"""Where converted rows look for their pictures: a file always finds them, or says what it takes."""
+"""The images of converted records: a file finds them, or the report names the folder it needs."""
 
 import base64
 import hashlib
@@ -35,7 +35,7 @@ def llava(*images: str) -> Json:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """data/rows.json with two pictures of the same name in two folders, several images in a row and a row without."""
+    """data/rows.json: two images of one name in two folders, a record with several images and one without."""
     folder = tmp_path / "data"
     for name, colour in (("train/1.png", "red"), ("test/1.png", "blue")):
         (folder / "pics" / name).parent.mkdir(parents=True)
@@ -50,7 +50,7 @@ def run(data: Path, out: Path, to: str = "llava", **more: bool) -> ConvertReport
 
 
 def colours(path: Path, images: str = "") -> list[list[str]]:
-    """The pictures of every row, decoded."""
+    """The colours of the images of every record."""
     names: dict[object, str] = {(255, 0, 0): "red", (0, 0, 255): "blue"}
     rows = read(Source(path=str(path), images=images), Path())
     return [[names[read_image(ref).getpixel((0, 0))] for ref in row.images] for row in rows]
@@ -59,26 +59,27 @@ def colours(path: Path, images: str = "") -> list[list[str]]:
 WANTED = [["red"], ["blue", "red"], []]
 
 
-def test_a_file_beside_its_pictures_names_them_from_where_it_lies(data: Path) -> None:
-    account = run(data, data / "out.json")
+def test_paths_are_relative_to_a_file_beside_its_images(data: Path) -> None:
+    report = run(data, data / "out.json")
     rows = json.loads((data / "out.json").read_text(encoding="utf-8"))
     assert [row.get("image") for row in rows] == ["pics/train/1.png", ["pics/test/1.png", "pics/train/1.png"], None]
-    assert account.pictures == "" and colours(data / "out.json") == WANTED
+    assert report.image_advice == "" and colours(data / "out.json") == WANTED
 
 
-def test_a_file_elsewhere_says_which_folder_it_needs(data: Path, tmp_path: Path) -> None:
+def test_the_report_names_the_folder_for_a_file_elsewhere(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "out.jsonl"
-    account = run(data, out, "openai")
-    assert account.lines()[-1] == (
-        f"the pictures are not beside it: read it with images: {data / 'pics'}, or write it with --copy-images"
+    report = run(data, out, "openai")
+    assert report.lines()[-1] == (
+        f"its image paths start in another folder; in a recipe write images: {data / 'pics'}, "
+        "or convert with --copy-images"
     )
     assert colours(out, str(data / "pics")) == WANTED
 
 
 @pytest.mark.parametrize("to", ["llava", "messages", "openai"])
-def test_copies_lie_beside_the_file_and_stay_apart(data: Path, tmp_path: Path, to: str) -> None:
+def test_copies_are_beside_the_file_without_collisions(data: Path, tmp_path: Path, to: str) -> None:
     out = tmp_path / "new" / "out.jsonl"
-    assert run(data, out, to, copy_images=True).pictures == ""
+    assert run(data, out, to, copy_images=True).image_advice == ""
     run(data, out, to, copy_images=True)  # once more: what is there already is no mistake
     copied = sorted(path.relative_to(tmp_path / "new").as_posix() for path in out.parent.rglob("*.png"))
     assert copied == ["out_images/test/1.png", "out_images/train/1.png"]
@@ -88,7 +89,7 @@ def test_copies_lie_beside_the_file_and_stay_apart(data: Path, tmp_path: Path, t
 
 
 @pytest.mark.parametrize("to", ["llava", "messages", "openai"])
-def test_parquet_carries_its_pictures(data: Path, tmp_path: Path, to: str) -> None:
+def test_parquet_embeds_its_images(data: Path, tmp_path: Path, to: str) -> None:
     out = tmp_path / "out.parquet"
     run(data, out, to)
     shutil.rmtree(data)
@@ -101,7 +102,7 @@ def test_parquet_carries_its_pictures(data: Path, tmp_path: Path, to: str) -> No
     assert names == {hashlib.sha256(encoded(it, "PNG")).hexdigest()[:24] + ".png" for it in ("red", "blue")}
 
 
-def test_data_urls_hold_the_file_as_it_is(data: Path, tmp_path: Path) -> None:
+def test_data_urls_hold_the_bytes_of_the_file(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     (data / "pics" / "test" / "1.png").write_bytes(encoded("blue", "JPEG"))  # the content decides, not the name
     run(data, out, "openai", data_urls=True)
@@ -114,7 +115,7 @@ def test_data_urls_hold_the_file_as_it_is(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_published_cauldron_file_becomes_llava(tmp_path: Path) -> None:
-    """Columns images and texts as the_cauldron's parquet files hold them; the pictures are written beside the rows."""
+    """Columns images and texts as in the_cauldron's parquet files; the images are written beside the output."""
     texts = [{"user": "Q", "assistant": "A", "source": "x"}, {"user": "Q2", "assistant": "B", "source": "x"}]
     images = [{"bytes": encoded("red", kind), "path": None} for kind in ("JPEG", "WEBP")]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"images": images, "texts": texts}]), tmp_path / "a.parquet")
@@ -128,17 +129,17 @@ def test_a_published_cauldron_file_becomes_llava(tmp_path: Path) -> None:
     assert [(tmp_path / name).read_bytes() for name in row["image"]] == [image["bytes"] for image in images]
 
 
-def test_pictures_that_cannot_be_taken_along(data: Path, tmp_path: Path) -> None:
+def test_images_that_cannot_be_embedded(data: Path, tmp_path: Path) -> None:
     picture = data / "pics" / "train" / "1.png"
     picture.write_bytes(b"<html>")
-    with pytest.raises(ImageError, match=r"train/1.png: not a picture of a known kind"):
+    with pytest.raises(ImageError, match=r"train/1.png: not a known image format"):
         run(data, tmp_path / "out.jsonl", "openai", data_urls=True)
     picture.unlink()
     for name, more in (("out.jsonl", {"copy_images": True}), ("out.parquet", {})):
         with pytest.raises(ImageError, match=r"train/1.png: No such file or directory. Check the record's image"):
             run(data, tmp_path / name, **more)
         assert not (tmp_path / name).exists()
-    assert run(data, tmp_path / "named.jsonl").written == 3  # judging pictures is `data check`'s work
+    assert run(data, tmp_path / "named.jsonl").written == 3  # checking images is the task of `data check`
 
 
 def test_bytes_beside_files_elsewhere_need_copies(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""COCO, VQAv2, RefCOCO and easy-VQA, as hand-written tables in the published shape."""
+"""COCO, VQAv2, RefCOCO and easy-VQA, as hand-written tables in the published form."""
 
 import json
 from pathlib import Path
@@ -59,7 +59,7 @@ ANSWERS: Json = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The tables, and beside them a folder `pictures`, which is never looked at."""
+    """The tables, and a folder `pictures`, which is not read."""
     tables = {"captions": CAPTIONS, "instances": INSTANCES, "refs": REFS, "questions": QUESTIONS, "answers": ANSWERS}
     for name, value in tables.items():
         write(tmp_path / f"{name}.json", value)
@@ -87,11 +87,11 @@ def picture(folder: Path, name: str) -> ImageRef:
     return ImageRef(str(folder / "pictures" / name))
 
 
-def test_a_record_a_caption(folder: Path) -> None:
-    account = run(folder, "captions.json")
-    assert account.lines() == [
-        f"{folder / 'captions.json'}: read as coco (its tables say so)",
-        f"{folder / 'o.jsonl'}: 3 rows as llava",
+def test_one_record_per_caption(folder: Path) -> None:
+    report = run(folder, "captions.json")
+    assert report.lines() == [
+        f"{folder / 'captions.json'}: read as coco (by its tables)",
+        f"{folder / 'o.jsonl'}: 3 records as llava",
     ]
     plate, giraffe = picture(folder, "COCO_train2014_000000000009.jpg"), picture(folder, "sub/25.jpg")
     assert found(folder) == [
@@ -102,8 +102,8 @@ def test_a_record_a_caption(folder: Path) -> None:
 
 
 def test_vqav2_joins_questions_and_answers_by_image(folder: Path) -> None:
-    account = run(folder, "questions.json", "answers.json")
-    assert (account.format, account.written) == ("vqav2", 2)
+    report = run(folder, "questions.json", "answers.json")
+    assert (report.format, report.written) == ("vqav2", 2)
     net, plate = (picture(folder, f"COCO_train2014_{name}.jpg") for name in ("000000458752", "000000000009"))
     assert found(folder) == [
         ("458752", (user(net, "What is this?"), bot("net"), user("什么颜色？"), bot("绿色"))),
@@ -111,7 +111,7 @@ def test_vqav2_joins_questions_and_answers_by_image(folder: Path) -> None:
     ]
 
 
-def test_refcoco_points_at_boxes_of_one_split(folder: Path) -> None:
+def test_refcoco_describes_boxes_of_one_split(folder: Path) -> None:
     assert run(folder, "refs.json", "instances.json").written == 1
     box = bot("[0.25, 0.25, 0.75, 0.75]")
     asked = [POINT.format(text) for text in ("the plate", "盘子")]
@@ -119,12 +119,12 @@ def test_refcoco_points_at_boxes_of_one_split(folder: Path) -> None:
     assert found(folder) == [("7", (user(plate, asked[0]), box, user(asked[1]), box))]
     run(folder, "refs.json", "instances.json", split="testA")
     ((name, (_, answer)),) = found(folder)
-    assert (name, answer) == ("8", bot("[0.00, 0.00, 1.00, 0.50]"))  # a box that leaves the picture ends at its edge
+    assert (name, answer) == ("8", bot("[0.00, 0.00, 1.00, 0.50]"))  # a box is clipped to the image
     with pytest.raises(DataError, match="no ref of split val. Choose --split of train, testA"):
         run(folder, "refs.json", "instances.json", split="val")
 
 
-def test_easy_vqa_is_a_folder(tmp_path: Path) -> None:
+def test_easy_vqa_folders(tmp_path: Path) -> None:
     (tmp_path / "train" / "images").mkdir(parents=True)
     rows = [["is it red?", "no", 3], ["什么形状？", "circle", 3], ["is it blue?", "yes", 1]]
     write(tmp_path / "train" / "questions.json", rows)
@@ -139,7 +139,7 @@ def test_easy_vqa_is_a_folder(tmp_path: Path) -> None:
         convert(ConvertOptions(source, tmp_path / "o.jsonl", "llava"))
 
 
-def test_tables_are_told_from_rows(folder: Path) -> None:
+def test_tables_are_recognised(folder: Path) -> None:
     names = {"captions": "coco", "questions": "vqav2", "refs": "refcoco", "instances": "", "answers": ""}
     assert {name: detect_tables(folder / f"{name}.json") for name in names} == names
     rows = [{"id": "1", "images": ["a.png"], "questions": [{"q": 1}], "conversations": TURNS}]
@@ -152,7 +152,7 @@ def test_tables_are_told_from_rows(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("captions", {"annotations": [{"image_id": 5, "id": 1, "caption": "x"}]}, "image_id: no image 5 in the table"),
+        ("captions", {"annotations": [{"image_id": 5, "id": 1, "caption": "x"}]}, "image_id: 5 is not in the table"),
         (
             "captions",
             {"annotations": [{"image_id": 9, "id": 1, "caption": " "}]},
@@ -165,7 +165,7 @@ def test_tables_are_told_from_rows(folder: Path) -> None:
             "image_id: is true or false, not an",
         ),
         ("captions", {"annotations": [5]}, "record: is a number, not an object"),
-        ("captions", {"annotations": []}, "no list annotations in this file, or an empty one"),
+        ("captions", {"annotations": []}, "the list annotations is missing or empty"),
         ("captions", {"images": [{"id": 9}]}, "file_name: is missing"),
         (
             "captions",
@@ -180,13 +180,13 @@ def test_tables_are_told_from_rows(folder: Path) -> None:
             "is text, not a number",
         ),
         ("answers", {"annotations": [{"question_id": 9001}]}, "multiple_choice_answer: is missing"),
-        ("instances", {"annotations": [{"id": 2}]}, "ann_id: 1 is not among the instances"),
+        ("instances", {"annotations": [{"id": 2}]}, "ann_id: 1 is not in the instances"),
         ("instances", {"annotations": [{"id": 1, "bbox": [1, 2, 3]}]}, r"bbox: is not \[x, y, width, height\]"),
         ("instances", {"annotations": [{"id": 1, "bbox": [1, 2, 3, "4"]}]}, "bbox: is text, not a number"),
         ("instances", {"images": [{"id": 9, "file_name": "a", "width": 0, "height": 5}]}, "must be above 0"),
     ],
 )
-def test_damaged_tables_are_coded_errors(folder: Path, name: str, change: Json, message: str) -> None:
+def test_damaged_tables(folder: Path, name: str, change: Json, message: str) -> None:
     whole = {"captions": CAPTIONS, "questions": QUESTIONS, "answers": ANSWERS, "instances": INSTANCES}[name]
     write(folder / f"{name}.json", whole | change)
     first, second = {"captions": ("captions", ""), "instances": ("refs", "instances.json")}.get(
@@ -198,8 +198,8 @@ def test_damaged_tables_are_coded_errors(folder: Path, name: str, change: Json, 
     assert not (folder / "o.jsonl").exists()
 
 
-def test_second_files_and_pickles(folder: Path) -> None:
-    cases = {"questions.json": "vqav2 needs the answers: --annotations", "refs.json": "refcoco needs the boxes"}
+def test_annotations_and_pickles(folder: Path) -> None:
+    cases = {"questions.json": "vqav2 needs the answers. Add --annotations", "refs.json": "refcoco needs the boxes"}
     for name, message in cases.items():
         with pytest.raises(ConfigError, match=message):
             run(folder, name)
@@ -208,12 +208,12 @@ def test_second_files_and_pickles(folder: Path) -> None:
         run(folder, "refs(unc).p", "instances.json", format="refcoco")
     with pytest.raises(EyegraftError, match="no such file"):
         run(folder, "questions.json", "gone.json")
-    with pytest.raises(ConfigError, match="the input is there"):
+    with pytest.raises(ConfigError, match="is the input"):
         given = Source(path=str(folder / "questions.json"))
         convert(ConvertOptions(given, folder / "answers.json", "llava", folder / "answers.json"))
 
 
-def test_one_row_that_names_many_pictures_is_no_table(folder: Path) -> None:
+def test_one_record_with_many_images_is_no_table(folder: Path) -> None:
     row = {"images": [], "questions": [{"q": 1}], "conversations": TURNS}
     (folder / "x.json").write_text(json.dumps(row))
     run(folder, "x.json")

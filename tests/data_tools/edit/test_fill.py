@@ -1,4 +1,4 @@
-"""Templates are filled everywhere, and nothing unfilled gets through."""
+"""Templates are filled in everywhere, and unknown placeholders are refused."""
 
 import json
 from pathlib import Path
@@ -31,12 +31,12 @@ def test_every_field_is_filled_and_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unknown", ["{{VERSION}}", "{{ 名字 }}", "{{}}"])
-def test_what_is_left_unfilled_is_refused_with_its_place(tmp_path: Path, unknown: str) -> None:
+def test_an_unknown_placeholder_is_refused_with_its_place(tmp_path: Path, unknown: str) -> None:
     rows = [{"output": "{{NAME}}"}, {"id": "x7", "messages": [{"role": "assistant", "content": f"I am {unknown}"}]}]
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     with pytest.raises(RecordError) as caught:
         fill(tmp_path / "a.jsonl", tmp_path / "b.jsonl", "Iris", "us")
-    assert f"a.jsonl:2 (record x7): messages.content: {unknown} is unknown" in str(caught.value)
+    assert f"a.jsonl:2 (record x7): messages.content: {unknown} is an unknown placeholder" in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
@@ -46,12 +46,12 @@ def test_an_empty_name_is_refused(tmp_path: Path) -> None:
         fill(tmp_path / "a.jsonl", tmp_path / "b.jsonl", "Iris", " ")
 
 
-def test_the_command_says_what_it_filled(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path) -> None:
     file, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     file.write_text('{"output": "{{NAME}} {{NAME}}"}\n{"output": ""}\n')
     done = CliRunner().invoke(app, ["data", "fill", str(file), str(out), "--name", "Iris", "--author", "us"])
     assert (done.exit_code, done.output) == (
         0,
-        f"{out}: 2 filled in 1 of 2 rows\n  {{{{NAME}}}}: 2\n  {{{{AUTHOR}}}}: 0\n",
+        f"{out}: 2 filled in 1 of 2 records\n  {{{{NAME}}}}: 2\n  {{{{AUTHOR}}}}: 0\n",
     )
     assert out.read_text() == '{"output": "Iris Iris"}\n{"output": ""}\n'

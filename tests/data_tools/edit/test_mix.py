@@ -1,4 +1,4 @@
-"""Every row of a mix stands as often as its weight says, still finds its pictures, and is otherwise as it was."""
+"""Records of a mix occur as often as their weight says, still find their images, and are otherwise unchanged."""
 
 import json
 import math
@@ -70,12 +70,12 @@ def test_a_size_is_met_exactly_and_shared_by_weight(parts: list[tuple[int, float
         start += count
 
 
-def test_what_rounding_leaves_goes_to_the_largest_remainder() -> None:
+def test_the_remainder_goes_to_the_largest_fractions() -> None:
     order = sized_order([10, 10, 10], [1, 1, 2], 5, 0)  # 1.25, 1.25 and 2.5
     assert Counter(index // 10 for index in order.tolist()) == {0: 1, 1: 1, 2: 3}
 
 
-def test_rows_of_all_sources_are_mixed_as_they_were(tmp_path: Path) -> None:
+def test_records_of_all_sources_are_mixed_unchanged(tmp_path: Path) -> None:
     first = [chat(f"a{n}") | {"extra": [n, 1.5, None, "\ud83d"]} for n in range(60)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, first)))
     second = write(tmp_path / "b.jsonl", [chat(f"b{n}") for n in range(20)], 2.0)
@@ -101,7 +101,7 @@ def found(source: Source) -> Counter[tuple[str, ...]]:
     return Counter(tuple(image.path for image in conversation.images) for conversation in read(source, Path()))
 
 
-def test_pictures_of_several_folders_are_found_from_one(tmp_path: Path) -> None:
+def test_images_of_several_folders_are_found_from_one(tmp_path: Path) -> None:
     turns = [{"from": "human", "value": "<image><image>图"}, {"from": "gpt", "value": "猫"}]
     one = write(tmp_path / "x" / "a.jsonl", [{"image": ["1.png", "子/2.png"], "conversations": turns}])
     other = write(tmp_path / "y" / "b.jsonl", [{"image": ["1.png", "2.png"], "conversations": turns}])
@@ -117,7 +117,7 @@ def test_pictures_of_several_folders_are_found_from_one(tmp_path: Path) -> None:
     assert mix([text, text], tmp_path / "z" / "m.jsonl").images == ""
 
 
-def test_pictures_in_parts_are_found_too(tmp_path: Path) -> None:
+def test_images_in_message_parts_are_found(tmp_path: Path) -> None:
     parts: list[Json] = [{"type": "image_url", "image_url": {"url": "u.png"}}, {"type": "image", "path": "p.png"}]
     one = write(tmp_path / "x" / "a.jsonl", [chat("path", *parts)])
     rows = [chat("plain") | {"images": []}, chat("url", {"type": "image", "url": "q.png"})]
@@ -130,7 +130,7 @@ def test_pictures_in_parts_are_found_too(tmp_path: Path) -> None:
     assert "问 path" in (tmp_path / "m.jsonl").read_text(encoding="utf-8")
 
 
-def test_parquet_keeps_its_pictures(tmp_path: Path) -> None:
+def test_parquet_keeps_its_images(tmp_path: Path) -> None:
     rows = [{"messages": [{"role": "user", "content": f"<image>{n}"}, {"role": "assistant", "content": "猫"}],
              "images": [{"bytes": bytes([n, 255]), "path": "a.png"}]} for n in range(3)]  # fmt: skip
     for folder in ("x", "y"):
@@ -140,12 +140,12 @@ def test_parquet_keeps_its_pictures(tmp_path: Path) -> None:
     assert mix(sources, tmp_path / "m.parquet").images == ""
     written = [row for _, row in read_rows(tmp_path / "m.parquet")]
     assert sorted(map(str, written)) == sorted(map(str, rows * 2))
-    with pytest.raises(RecordError, match=r"holds bytes, which JSON cannot say. Name the output \.parquet"):
+    with pytest.raises(RecordError, match=r"holds bytes, which JSON cannot hold. Name the output \.parquet"):
         mix(sources, tmp_path / "m.jsonl")
     assert not (tmp_path / "m.jsonl").exists()
 
 
-def test_mistakes_are_named(tmp_path: Path) -> None:
+def test_refusals(tmp_path: Path) -> None:
     one = write(tmp_path / "a.jsonl", [chat("1"), chat("2")], 0.001)
     other = write(tmp_path / "b.jsonl", [{"instruction": "问", "output": "答"}])
     with pytest.raises(
@@ -154,16 +154,16 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         mix([one, other], tmp_path / "m.jsonl")
     with pytest.raises(ConfigError, match="never written over"):
         mix([one], tmp_path / "a.jsonl")
-    with pytest.raises(ConfigError, match=r"\.parquet is written from \.parquet alone, found \.jsonl"):
+    with pytest.raises(ConfigError, match=r"\.parquet can only be written from \.parquet, found \.jsonl"):
         mix([one], tmp_path / "m.parquet")
-    with pytest.raises(DataError, match="no row was drawn"):
+    with pytest.raises(DataError, match="no record was drawn"):
         mix([one], tmp_path / "m.jsonl")
     with pytest.raises(RunError, match="writable"):
         mix([one], tmp_path / "a.jsonl" / "m.jsonl")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "b.jsonl"]
 
 
-def test_a_weight_stands_behind_the_last_sign(tmp_path: Path) -> None:
+def test_a_weight_follows_the_last_equals_sign(tmp_path: Path) -> None:
     assert read_weight("a=b.jsonl=0.5") == ("a=b.jsonl", 0.5)
     assert read_weight("a.jsonl") == ("a.jsonl", 1.0)
     (tmp_path / "lr=1").write_text("")
@@ -173,15 +173,15 @@ def test_a_weight_stands_behind_the_last_sign(tmp_path: Path) -> None:
             read_weight(wrong)
 
 
-def test_the_command_says_what_it_did(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path) -> None:
     for name, count in (("a", 4), ("b", 6)):
         write(tmp_path / f"{name}.jsonl", [chat(f"{name}{n}") for n in range(count)])
     sources = [f"{tmp_path}/a.jsonl=2", f"{tmp_path}/b.jsonl"]
     done = CliRunner().invoke(app, ["data", "mix", *sources, f"{tmp_path}/m.jsonl"])
     assert (done.exit_code, done.output) == (
         0,
-        f"{tmp_path}/m.jsonl: 14 rows, openai\n  {tmp_path}/a.jsonl: 4 rows at weight 2, 8 written\n"
-        f"  {tmp_path}/b.jsonl: 6 rows at weight 1, 6 written\n",
+        f"{tmp_path}/m.jsonl: 14 records, openai\n  {tmp_path}/a.jsonl: 4 records at weight 2, 8 written\n"
+        f"  {tmp_path}/b.jsonl: 6 records at weight 1, 6 written\n",
     )
     done = CliRunner().invoke(app, ["data", "mix", *sources, f"{tmp_path}/m.jsonl", "--size", "9"])
     assert f"{tmp_path}/m.jsonl: 9 rows" in done.output

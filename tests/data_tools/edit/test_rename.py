@@ -1,4 +1,4 @@
-"""Renaming reaches every text of a file and nothing else."""
+"""A name is replaced in every text of a file and nowhere else."""
 
 import json
 import tracemalloc
@@ -45,7 +45,7 @@ def test_every_text_field_is_renamed_and_counted(tmp_path: Path) -> None:
     assert json.loads(source.read_text(encoding="utf-8")) == ROWS
 
 
-def test_roles_and_paths_of_parts_stay(tmp_path: Path) -> None:
+def test_roles_and_paths_of_message_parts_are_unchanged(tmp_path: Path) -> None:
     parts = [{"type": "image_url", "image_url": {"url": "user/1.png"}}, {"type": "text", "text": "user?"}]
     row: dict[str, object] = {
         "question_id": "user",
@@ -58,7 +58,7 @@ def test_roles_and_paths_of_parts_stay(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "b.jsonl").read_text()) == row
 
 
-def test_lines_without_the_name_keep_every_byte_and_all_keep_their_ends(tmp_path: Path) -> None:
+def test_lines_without_the_name_and_all_line_ends_are_unchanged(tmp_path: Path) -> None:
     source, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     kept = rb'{"output":  "\u5c0f\u660e, \ud83d", "n": 1.50, "n": 1e5}'
     source.write_bytes(
@@ -68,7 +68,7 @@ def test_lines_without_the_name_keep_every_byte_and_all_keep_their_ends(tmp_path
     assert out.read_bytes() == kept + b"\r\n\r\n" + '{"output": "我是阿明助手"}\r\n{"output": "阿明，阿明睛"}'.encode()
 
 
-def test_one_object_and_a_list_of_questions_keep_their_shape(tmp_path: Path) -> None:
+def test_one_object_and_a_list_of_questions(tmp_path: Path) -> None:
     for name, content, expected, fields in (
         ("object", '{\n "text":\n "Ann"}', '{\n "text": "Bo"\n}\n', {"text": 1}),
         ("list", '["Who is Ann?",\n\n"你"]', '[\n"Who is Bo?",\n"你"\n]\n', {"text": 1}),
@@ -79,7 +79,7 @@ def test_one_object_and_a_list_of_questions_keep_their_shape(tmp_path: Path) -> 
         assert (tmp_path / "out.json").read_text() == expected
 
 
-def test_parquet_keeps_its_columns_and_its_pictures(tmp_path: Path) -> None:
+def test_parquet_keeps_its_columns_and_images(tmp_path: Path) -> None:
     picture = {"bytes": b"\x89Ann\xff", "path": "Ann.png"}
     rows = [{"id": f"Ann{n}", "text": f"我是Ann {n}", "images": [picture], "n": n, "size": 0.5} for n in range(150)]
     schema = pyarrow.Table.from_pylist(rows).schema
@@ -95,15 +95,15 @@ def test_parquet_keeps_its_columns_and_its_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "tab"), [(".csv", ","), (".tsv", "\t")])
-def test_a_table_keeps_its_columns_and_quotes(tmp_path: Path, suffix: str, tab: str) -> None:
+def test_csv_keeps_its_columns_and_quotes(tmp_path: Path, suffix: str, tab: str) -> None:
     source, out = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
     source.write_text(f'id{tab}Ann\nAnn{tab}"我是 Ann{tab} ""Ann""\nok"\n', encoding="utf-8")
     assert rename("Ann", "Bo", source, out).fields == {"Ann": 2}
     assert out.read_text(encoding="utf-8") == f'id{tab}Ann\nAnn{tab}"我是 Bo{tab} ""Bo""\nok"\n'
 
 
-def test_a_big_file_is_renamed_a_row_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """2 MB of rows, read 64 KiB at a time: a fifth of a megabyte is held, a third where they stand in an array."""
+def test_a_large_file_is_renamed_record_by_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 MB of records, read 64 KiB at a time: a fifth of a megabyte in memory, a third for an array."""
     monkeypatch.setattr(json_stream, "CHUNK", 1 << 16)
     row = json.dumps({"messages": [{"role": "user", "content": "Ann " + "x" * 990}]})
     for name, content in (("a.jsonl", f"{row}\n" * 2000), ("a.json", f"[{','.join([row] * 2000)}]")):
@@ -117,13 +117,13 @@ def test_a_big_file_is_renamed_a_row_at_a_time(tmp_path: Path, monkeypatch: pyte
         assert peak < 700_000, f"{peak:,} bytes for {name}"
 
 
-def test_a_name_that_is_not_there_counts_nothing(tmp_path: Path) -> None:
+def test_a_name_that_does_not_occur(tmp_path: Path) -> None:
     out = tmp_path / "b.json"
     assert rename("Zed", "Bo", write_json(tmp_path / "a.json"), out) == RenameResult({}, rows=2, changed=0)
     assert json.loads(out.read_text(encoding="utf-8")) == ROWS
 
 
-def test_mistakes_are_named(tmp_path: Path) -> None:
+def test_refusals(tmp_path: Path) -> None:
     good, broken, lines = write_json(tmp_path / "a.json"), tmp_path / "x.json", tmp_path / "x.jsonl"
     broken.write_text('[\n{"a": "Ann"},\n{"a": }\n]')
     lines.write_text('{"a": 1}\n\n{"a"\n')
@@ -141,7 +141,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         rename("Ann", "Bo", tmp_path / "bytes.jsonl", tmp_path / "b.jsonl")
     with pytest.raises(ConfigError, match="never written over"):
         rename("Ann", "Bo", good, tmp_path / "." / "a.json")
-    with pytest.raises(ConfigError, match=r"keeps its form, \.json"):
+    with pytest.raises(ConfigError, match=r"another suffix than the input, \.json"):
         rename("Ann", "Bo", good, tmp_path / "b.parquet")
     with pytest.raises(ConfigError, match="plain text"):
         rename("Ann", "Bo", tmp_path / "a.txt", tmp_path / "b.txt")

@@ -1,4 +1,4 @@
-"""Repeating writes copies and says what they do."""
+"""Repeating writes copies and warns of them."""
 
 import json
 from pathlib import Path
@@ -33,13 +33,13 @@ def test_copies_and_answers_are_counted(tmp_path: Path) -> None:
     )
 
 
-def test_answers_without_loss_do_not_count(tmp_path: Path) -> None:
+def test_answers_without_loss_are_not_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps(row("a", "b", silent="a")))
     done = repeat(Source(path=str(tmp_path / "a.jsonl")), 2, tmp_path / "b.jsonl")
     assert (done.answers, done.commonest) == (1, "b")
 
 
-def test_mistakes_are_named(tmp_path: Path) -> None:
+def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps(row("a")))
     (tmp_path / "broken.jsonl").write_text(json.dumps(row("a")) + "\n" + json.dumps(row(" ")))
     with pytest.raises(ConfigError, match="1 copies"):
@@ -51,13 +51,13 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     assert not (tmp_path / "b.jsonl").exists()
 
 
-def test_the_command_warns_on_stderr_with_the_files_numbers(tmp_path: Path) -> None:
+def test_the_command_warns_on_stderr(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     turns = [{"from": "human", "value": "<image>图"}, {"from": "gpt", "value": "我是小睛"}]
     (tmp_path / "in" / "a.jsonl").write_text(json.dumps({"image": "a.png", "conversations": turns}))
     done = CliRunner().invoke(app, ["data", "repeat", f"{tmp_path}/in/a.jsonl", "10000", f"{tmp_path}/b.jsonl"])
     assert done.exit_code == 0
-    assert done.stdout.startswith(f"{tmp_path}/b.jsonl: 10000 x 1 rows = 10000, llava\n")
+    assert done.stdout.startswith(f"{tmp_path}/b.jsonl: 10000 x 1 records = 10000, llava\n")
     assert f"`images: {tmp_path}/in`" in done.stdout
     assert "1 different answers in 10,000; the most common would be seen 10,000 times" in done.stderr
     for advice in ("data identity", "data mix", "weight: 10000", "train.probes"):

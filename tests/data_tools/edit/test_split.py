@@ -1,4 +1,4 @@
-"""The sides of a split share no picture, row or id, however rows hang together, and come as near as they can."""
+"""The parts of a split share no image, record or id, and their sizes come as near to the request as possible."""
 
 import hashlib
 import itertools
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from data_tools.edit.leak_groups import drawn, group, record_keys
+from data_tools.edit.leak_groups import draw_order, group, record_keys
 from data_tools.edit.split import SplitResult, split
 from data_tools.edit.split_sizes import assign, read_shares
 from llm.config.schema import Source
@@ -45,7 +45,7 @@ def sides(done: SplitResult) -> list[list[Json]]:
 
 
 def slow_groups(rows: list[Json]) -> list[set[int]]:
-    """Rows merged pair by pair until nothing changes: what must stay together."""
+    """Groups of records, found by merging pairs until nothing changes."""
     groups = [{number} for number in range(len(rows))]
 
     def touch(first: set[int], second: set[int]) -> bool:
@@ -78,7 +78,7 @@ ROWS = st.lists(
 
 @settings(max_examples=150)
 @given(rows=ROWS, seed=st.integers(0, 3))
-def test_no_side_shares_anything_with_another(
+def test_parts_share_nothing(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, list[str]]], seed: int
 ) -> None:
     folder = tmp_path_factory.mktemp("split")
@@ -86,7 +86,7 @@ def test_no_side_shares_anything_with_another(
     expected = slow_groups(written)
     source = write(folder / "a.jsonl", written)
     if len(expected) < 2:
-        with pytest.raises(DataError, match="1 group, and 2 sides"):
+        with pytest.raises(DataError, match="1 group, and 2 parts"):
             split(source, folder / "out", HALVES, seed)
         assert not (folder / "out").exists() or not list((folder / "out").iterdir())
         return
@@ -110,20 +110,20 @@ def _values(value: object) -> Iterator[object]:
     yield from value if isinstance(value, list) else [value]
 
 
-def test_a_chain_of_pictures_an_id_and_the_same_words_hold_rows_together(tmp_path: Path) -> None:
+def test_records_stay_together_transitively_by_images_id_and_words(tmp_path: Path) -> None:
     rows = [row("1", ["a.png"]), row("2", ["b.png"]), row("3", ["a.png", "b.png"]), row("4", ["c.png"])]
     rows += [row("4", ["d.png"]), row("5", []), row("5x", []), row("6", ["e.png"])]
     rows[6]["conversations"] = rows[5]["conversations"]
     for seed in range(8):
         done = split(write(tmp_path / "a.jsonl", rows), tmp_path / "out", HALVES, seed)
         assert (done.groups, done.largest) == (4, 3)
-        assert done.links == {"picture": 2, "id": 1, "words": 1}
+        assert done.links == {"image": 2, "id": 1, "words": 1}
         names = [{str(item["id"]) for item in side} for side in sides(done)]
         for together in ({"1", "2", "3"}, {"4"}, {"5", "5x"}):
             assert any(together <= side for side in names)
 
 
-def test_the_same_bytes_are_the_same_picture_by_content_only(tmp_path: Path) -> None:
+def test_equal_bytes_are_the_same_image_only_by_content(tmp_path: Path) -> None:
     for name, content in (("a.png", b"1"), ("copy.png", b"1"), ("b.png", b"2")):
         (tmp_path / name).write_bytes(content)
     source = write(tmp_path / "a.jsonl", [row(n, [f"{n}.png"]) for n in ("a", "copy", "b")])
@@ -134,17 +134,17 @@ def test_the_same_bytes_are_the_same_picture_by_content_only(tmp_path: Path) -> 
         split(source, tmp_path / "out", HALVES, by_content=True)
 
 
-def test_the_same_name_in_two_folders_is_two_pictures(tmp_path: Path) -> None:
+def test_the_same_name_in_two_folders_is_two_images(tmp_path: Path) -> None:
     for name in ("x", "y"):
         (tmp_path / "in" / name).mkdir(parents=True)
         write(tmp_path / "in" / name / "a.jsonl", [row(name, ["1.png"])])
     with pytest.raises(ConfigError, match="relative to 2 folders"):
         split(Source(path=str(tmp_path / "in")), tmp_path / "out", HALVES)
-    with pytest.raises(DataError, match="1 group"):  # named, the folder is one and so is the picture
+    with pytest.raises(DataError, match="1 group"):  # with one named folder it is one image
         split(Source(path=str(tmp_path / "in"), images=str(tmp_path)), tmp_path / "out", HALVES)
 
 
-def test_the_same_seed_draws_the_same_wherever_the_data_lies_and_growth_moves_few(tmp_path: Path) -> None:
+def test_a_seed_draws_the_same_in_another_folder_and_nearly_the_same_of_more_data(tmp_path: Path) -> None:
     rows = [row(str(n), [f"{n}.png"]) for n in range(400)]
     chosen = []
     for folder, seed, count in (("x", 0, 400), ("y", 0, 400), ("y", 1, 400), ("z", 0, 360)):
@@ -158,8 +158,8 @@ def test_the_same_seed_draws_the_same_wherever_the_data_lies_and_growth_moves_fe
     assert len(smaller & first) >= 30  # of 36; those at the edge may go
 
 
-def test_training_draws_pictures_the_same_way(tmp_path: Path) -> None:
-    """`llm.data.corpus.hold_out` hashes the same key: what it holds out is the beginning of our order."""
+def test_training_draws_images_in_the_same_order(tmp_path: Path) -> None:
+    """`llm.data.corpus.hold_out` hashes the same key: it holds out a prefix of our order."""
 
     def first_64_bits(text: str) -> int:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
@@ -168,7 +168,7 @@ def test_training_draws_pictures_the_same_way(tmp_path: Path) -> None:
     keys = [first_64_bits(f"子/{n}.png") for n in range(20)]
     order = [first_64_bits(f"7:{key}") for key in keys]
     assert group(record_keys(source, Path(), False)).draws == keys
-    assert [drawn(7, key) for key in keys] == order
+    assert [draw_order(7, key) for key in keys] == order
     corpus: Any = Keys(np.array(keys, np.uint64))
     _, held = hold_out(corpus, 0.3, 7)
     assert held.tolist() == [n for n in range(20) if order[n] < 0.3 * 2**64] and 2 < len(held) < 12
@@ -176,7 +176,7 @@ def test_training_draws_pictures_the_same_way(tmp_path: Path) -> None:
 
 @dataclass(frozen=True)
 class Keys:
-    """What `hold_out` asks of a corpus."""
+    """The attributes of a corpus that `hold_out` uses."""
 
     keys: NDArray[np.uint64]
 
@@ -202,13 +202,13 @@ def test_shares_are_met_as_nearly_as_groups_allow(sizes: list[int], shares: dict
     assert all(abs(rows + size - wanted) >= abs(rows - wanted) - 1e-9 for size in left) or crowded
 
 
-def test_single_rows_meet_their_shares_exactly() -> None:
+def test_single_records_meet_their_shares_exactly() -> None:
     given_to = assign([1] * 1000, {"train": 0.8, "validation": 0.15, "test": 0.05})
     assert [given_to.count(name) for name in ("train", "validation", "test")] == [800, 150, 50]
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet", ".csv"])
-def test_a_file_keeps_its_form_and_its_rows(tmp_path: Path, suffix: str) -> None:
+def test_parts_have_the_suffix_and_records_of_the_source(tmp_path: Path, suffix: str) -> None:
     rows = [{"instruction": f"问, {n}", "output": f'"答"\n{n}'} for n in range(10)]
     path = tmp_path / f"a{suffix}"
     if suffix == ".parquet":
@@ -227,24 +227,24 @@ def test_a_file_keeps_its_form_and_its_rows(tmp_path: Path, suffix: str) -> None
     assert sorted(read[0] + read[1], key=str) == sorted(rows, key=str)
 
 
-def test_mistakes_are_named(tmp_path: Path) -> None:
+def test_refusals(tmp_path: Path) -> None:
     source = write(tmp_path / "train.jsonl", [row(str(n), []) for n in range(4)])
     before = (tmp_path / "train.jsonl").read_bytes()
     with pytest.raises(ConfigError, match="never written over"):
         split(source, tmp_path, read_shares([], 0.5))
-    with pytest.raises(ConfigError, match="lies in the folder"):
+    with pytest.raises(ConfigError, match="is inside the folder"):
         split(Source(path=str(tmp_path)), tmp_path / "out", HALVES)
     for written, share, found in (
-        (["a=0.5"], 0.0, "a=0.5: two sides or more with names of their own"),
-        (["a=0.5", "a=0.5"], 0.0, "a=0.5 a=0.5: two sides or more with names of their own"),
-        (["a=0.5", "b=0.6"], 0.0, "a=0.5 b=0.6: shares lie between 0 and 1 and add up to 1"),
-        (["a=0", "b=0.5", "c=0.5"], 0.0, "a=0 b=0.5 c=0.5: shares lie between 0 and 1"),
-        ([], 1.5, "train=-0.5 validation=1.5: shares lie between 0 and 1"),
-        ([], 0.0, "train=1 validation=0: shares lie between 0 and 1"),
+        (["a=0.5"], 0.0, "a=0.5: two parts or more with different names"),
+        (["a=0.5", "a=0.5"], 0.0, "a=0.5 a=0.5: two parts or more with different names"),
+        (["a=0.5", "b=0.6"], 0.0, "a=0.5 b=0.6: shares must be between 0 and 1 and add up to 1"),
+        (["a=0", "b=0.5", "c=0.5"], 0.0, "a=0 b=0.5 c=0.5: shares must be between 0 and 1"),
+        ([], 1.5, "train=-0.5 validation=1.5: shares must be between 0 and 1"),
+        ([], 0.0, "train=1 validation=0: shares must be between 0 and 1"),
         (["a=1", "b=x"], 0.0, "b=x: is not NAME=SHARE"),
         (["a=1", "b=nan"], 0.0, "b=nan: is not NAME=SHARE"),
         (["../a=0.5", "b=0.5"], 0.0, r"\.\./a=0\.5: is not NAME=SHARE"),
-        (["a=0.5", "b=0.5"], 0.1, "--share: stands beside named shares"),
+        (["a=0.5", "b=0.5"], 0.1, "--share: given together with named shares"),
     ):
         with pytest.raises(ConfigError, match=f"^{found}"):
             read_shares(written, share)
@@ -263,13 +263,13 @@ def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0
     assert done.output == (
-        f"{tmp_path}/out/train.jsonl: 36 rows, 0.9 (0.9 asked)\n"
-        f"{tmp_path}/out/validation.jsonl: 4 rows, 0.1 (0.1 asked)\n"
-        "llava: 20 groups that stay together (20 by picture); the largest has 2 rows\n"
-        f"image paths begin in another folder; in a recipe write `images: {tmp_path}` beside these files\n"
+        f"{tmp_path}/out/train.jsonl: 36 records, 0.9 (0.9 requested)\n"
+        f"{tmp_path}/out/validation.jsonl: 4 records, 0.1 (0.1 requested)\n"
+        "llava: 20 groups that stay together (20 by image); the largest has 2 records\n"
+        f"its image paths start in another folder; in a recipe write images: {tmp_path}\n"
     )
     done = CliRunner().invoke(app, [*arguments, "train=0.5", "held=0.25", "test=0.25", "--seed", "3"])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "held.jsonl", "test.jsonl", "train.jsonl", "validation.jsonl"
     ]  # fmt: skip
-    assert "test.jsonl: 10 rows, 0.25 (0.25 asked)\n" in done.output
+    assert "test.jsonl: 10 records, 0.25 (0.25 requested)\n" in done.output
