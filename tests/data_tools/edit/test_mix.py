@@ -184,4 +184,4 @@ def test_the_command(tmp_path: Path) -> None:
         f"  {tmp_path}/b.jsonl: 6 records at weight 1, 6 written\n",
     )
     done = CliRunner().invoke(app, ["data", "mix", *sources, f"{tmp_path}/m.jsonl", "--size", "9"])
-    assert f"{tmp_path}/m.jsonl: 9 rows" in done.output
+    assert f"{tmp_path}/m.jsonl: 9 records" in done.output

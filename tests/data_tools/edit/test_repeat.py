@@ -58,7 +58,7 @@ def test_the_command_warns_on_stderr(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["data", "repeat", f"{tmp_path}/in/a.jsonl", "10000", f"{tmp_path}/b.jsonl"])
     assert done.exit_code == 0
     assert done.stdout.startswith(f"{tmp_path}/b.jsonl: 10000 x 1 records = 10000, llava\n")
-    assert f"`images: {tmp_path}/in`" in done.stdout
+    assert f"images: {tmp_path}/in" in done.stdout
     assert "1 different answers in 10,000; the most common would be seen 10,000 times" in done.stderr
     for advice in ("data identity", "data mix", "weight: 10000", "train.probes"):
         assert advice in done.stderr

@@ -11,7 +11,7 @@ from PIL import Image
 from llm.data.batch import collate
 from llm.encoding.encoder import IGNORED, Sample
 from llm.formats.conversation import ImageRef
-from tests.llm.data.test_batch import tensors_of, waited
+from tests.llm.data.test_batch import blocking_copies, tensors_of
 from vlm.model.batch import VlmBatch, collate_vlm, read_pixels
 from vlm.model.feature_cache import FeatureStore
 from vlm.vision.images import Preprocess
@@ -104,7 +104,7 @@ def test_a_muted_batch_keeps_its_pictures(pictures: dict[str, ImageRef]) -> None
 def test_a_copy_to_a_card_does_not_wait(pictures: dict[str, ImageRef], monkeypatch: pytest.MonkeyPatch) -> None:
     batch = packed(three(pictures))
     own = (batch.pixel_values, batch.order, batch.image_of, batch.image_rows)
-    assert not waited(batch, monkeypatch) & {tensor.data_ptr() for tensor in own}
+    assert not blocking_copies(batch, monkeypatch) & {tensor.data_ptr() for tensor in own}
 
 
 def test_a_batch_moves_as_a_whole(pictures: dict[str, ImageRef]) -> None:
