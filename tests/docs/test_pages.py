@@ -51,6 +51,13 @@ def test_paths_in_pages_exist(page: Path) -> None:
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_of_the_repository_lead_somewhere(name: str) -> None:
+    """Those of docs/ are checked when the site is built."""
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8"))
+    assert links and [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_contributing_has_the_map_of_rooms() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert rooms.with_table(page, rooms.table()) == page, "run: python -m docs.generate.rooms"
