@@ -1,1 +1,1 @@
-"""A row of any file becomes a Conversation."""
+"""Readers of data sets: a row of any supported file becomes a Conversation."""

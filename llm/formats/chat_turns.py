@@ -1,4 +1,4 @@
-"""Formats of several turns under their own keys: xtuner's conversation, LLaVA and ShareGPT, oasst1, plain text."""
+"""Formats of conversations with several turns: XTuner, LLaVA, ShareGPT, oasst1; and plain text."""
 
 import re
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ _OASST_TURN = re.compile(r"### ?(Human|Assistant):")
 
 
 def read_text(record: Record) -> tuple[Message, ...]:
-    """`{"text"}`, or a text file: only the beginning and the end are marked, everything carries loss."""
+    """`{"text"}`, or a text file: plain text, all of it supervised."""
     return (Message("assistant", (record.text("text"),)),)
 
 
 def fits_text(row: Row) -> bool:
-    """True for a row with text."""
+    """Whether the row has a text."""
     return isinstance(row.get("text"), str)
 
 
 def read_xtuner(record: Record) -> tuple[Message, ...]:
-    """`{"conversation": [{"system", "input", "output", "output_with_loss"?}, ...]}`, or one such turn as the row.
+    """`{"conversation": [{"system", "input", "output", "output_with_loss"?}, ...]}`, or one such turn.
 
-    A single turn without system and input is plain text. A system prompt that later turns repeat is given once.
+    A single turn without system and input is plain text. Later turns may repeat the system prompt of the first.
     """
     turns = record.parts("conversation") if "conversation" in record.row else [record]
     system = turns[0].optional("system")
@@ -40,7 +40,7 @@ def read_xtuner(record: Record) -> tuple[Message, ...]:
 
 
 def fits_xtuner(row: Row) -> bool:
-    """True for a list of turns with an output, or one turn of input and output."""
+    """Whether the row has a list of turns with an output, or is one turn of input and output."""
     turns = row.get("conversation")
     if isinstance(turns, list):
         return bool(turns) and isinstance(turns[0], dict) and "output" in turns[0]
@@ -48,31 +48,31 @@ def fits_xtuner(row: Row) -> bool:
 
 
 def read_llava(record: Record) -> tuple[Message, ...]:
-    """`{"image"?, "conversations": [{"from", "value"}, ...]}`: every `<image>` in a turn is one of the row's images."""
+    """`{"image"?, "conversations": [{"from", "value"}, ...]}`: each `<image>` is one of the row's images."""
     images = record_images(record)
     if images:
         advice = f"Write one {PLACEHOLDER} in the questions for each image in `image`"
     else:
-        advice = f"Name the picture in `image`; where the text only speaks of {PLACEHOLDER}, use format: sharegpt"
+        advice = f"Name the image in `image`; if {PLACEHOLDER} is ordinary text, use format: sharegpt"
     return fill_placeholders(record, _from_value(record, marks=True), images, advice)
 
 
 def fits_llava(row: Row) -> bool:
-    """True for a list of turns with from and value."""
+    """Whether the row has a list of turns with from and value."""
     turns = row.get("conversations")
     first = turns[0] if isinstance(turns, list) and turns else None
     return isinstance(first, dict) and "from" in first and "value" in first
 
 
 def read_sharegpt(record: Record) -> tuple[Message, ...]:
-    """The same without images: `<image>` is text. Such data was cut from longer talks, so its ends are trimmed."""
+    """As LLaVA without images: `<image>` is text. Answers without a question and vice versa are left out."""
     if record_images(record):
-        raise record.error("image", "this format is text alone", "Use format: llava", "image-in-text-run")
+        raise record.error("image", "this format has no images", "Use format: llava", "image-in-text-run")
     return trim_unpaired(_from_value(record, marks=False))
 
 
 def read_wizardlm(record: Record) -> tuple[Message, ...]:
-    """Both releases: ShareGPT turns, or instruction and output."""
+    """The two releases of WizardLM: ShareGPT turns, or instruction and output."""
     if "conversations" in record.row:
         return read_sharegpt(record)
     return Message("user", (record.text("instruction"),)), Message("assistant", (record.text("output"),))
@@ -87,7 +87,7 @@ def _from_value(record: Record, marks: bool) -> tuple[Message, ...]:
 
 
 def with_system(record: Record, messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The messages behind the row's own `system` text, where it has one. RecordError when nothing is asked."""
+    """The messages after the row's `system` text, if it has one. RecordError when there is no question."""
     if all(message.role != "user" for message in messages):
         advice = 'Add the question; text without one is written as {"text": ...}'
         raise record.error("question", "there is none", advice, "question-missing")
@@ -95,24 +95,23 @@ def with_system(record: Record, messages: Sequence[Message]) -> tuple[Message, .
     if not system.strip():
         return tuple(messages)
     if messages[0].role == "system":
-        raise record.error("system", "stands beside a system turn", "Keep one of the two", "system-twice")
+        raise record.error("system", "is given in addition to a system turn", "Keep one of the two", "system-twice")
     return (Message("system", (system,)), *messages)
 
 
 def role_of(turn: Record, name: str) -> Role:
-    """The role a turn is from, under any name of it."""
-    said = turn.text(name)
-    role = ROLES.get(said)
+    """The role of a turn, by any of its names."""
+    found = turn.text(name)
+    role = ROLES.get(found)
     if role is None:
-        raise turn.error(name, f"{said!r} is no role", f"Known are {', '.join(ROLES)}", "role-unknown")
+        raise turn.error(name, f"{found!r} is not a role", f"Known are {', '.join(ROLES)}", "role-unknown")
     return role
 
 
 def trim_unpaired(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """Without answers to no question at the start and questions without an answer at the end.
+    """The messages without leading answers and without trailing questions, which have no counterpart.
 
-    A last question carries no loss, so leaving it out changes nothing that is learnt. Where nothing would be left the
-    messages stay as they are, for `check` to refuse.
+    If nothing would be left they are returned unchanged, for `check_conversation` to refuse.
     """
     opening = tuple(messages[:1]) if messages and messages[0].role == "system" else ()
     turns = list(messages[len(opening) :])
@@ -134,6 +133,6 @@ def read_oasst1(record: Record) -> tuple[Message, ...]:
 
 
 def fits_oasst1(row: Row) -> bool:
-    """True for a text that begins with the mark of a question."""
+    """Whether the row has a text that begins with `### Human:`."""
     text = row.get("text")
     return isinstance(text, str) and text.lstrip().startswith("### Human:")

@@ -1,7 +1,4 @@
-"""What a record means, whatever format it came in: a `Conversation` of `Message`s made of text and images.
-
-No torch here: the data tools and the service read conversations without loading a framework.
-"""
+"""A record independent of its format: a `Conversation` of `Message`s made of text and images. Imports no torch."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,12 +16,12 @@ ROLES: dict[str, Role] = {
     "gpt": "assistant",
     "bot": "assistant",
 }
-"""The names under which data sets write the three roles."""
+"""Names that data sets use for the three roles."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """One image of a record: a resolved file path, or encoded bytes that a parquet row carried."""
+    """One image of a record: an absolute file path, or the encoded bytes of an image file."""
 
     path: str = ""
     data: bytes = field(default=b"", repr=False)
@@ -35,9 +32,9 @@ MessagePart = str | ImageRef
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. `parts` holds typed text and images in reading order; `loss` marks an answer as trained on.
+    """One turn: text and images in reading order. `loss` of an assistant message: whether it is supervised.
 
-    An image stands on a line of its own: the line break after it is the template's and is not part of the text.
+    The line break after an image is not part of the text; the chat template adds it.
     """
 
     role: Role
@@ -46,7 +43,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The typed text alone, images left out."""
+        """The text without the images."""
         return "".join(part for part in self.parts if isinstance(part, str))
 
 
@@ -64,15 +61,15 @@ class Conversation:
 
     @property
     def is_plain(self) -> bool:
-        """True when there is no question: only the beginning and the end of the text are marked."""
+        """Whether it is a text without a question, which is trained on between BOS and EOS, without a chat template."""
         return len(self.messages) == 1 and self.messages[0].role == "assistant"
 
 
 def check_conversation(conversation: Conversation) -> None:
-    """Hold a conversation to the laws of a record, or raise RecordError.
+    """Raise RecordError unless the conversation is valid.
 
-    One optional system message, then questions and answers in turn, an answer last; a lone answer is plain text.
-    No turn is empty, images stand in questions, at least one answer carries loss.
+    Valid is an optional system message, then questions and answers in turn, the last one an answer; or one answer
+    alone, which is plain text. No message is empty, only questions have images, and at least one answer has loss.
     """
     turns = conversation.messages
     if turns and turns[0].role == "system":
@@ -84,8 +81,8 @@ def check_conversation(conversation: Conversation) -> None:
     for number, message in enumerate(conversation.messages, 1):
         _check_message(conversation, f"message {number} ({message.role})", message)
     if not any(message.loss for message in turns if message.role == "assistant"):
-        advice = "Let one answer carry loss or remove the record"
-        raise _broken(conversation, "loss", "no answer carries loss", advice, "no-target")
+        advice = "Give one answer loss or remove the record"
+        raise _broken(conversation, "loss", "no answer has loss", advice, "no-target")
 
 
 def _check_order(conversation: Conversation, turns: tuple[Message, ...]) -> None:
@@ -106,7 +103,9 @@ def _check_message(conversation: Conversation, where: str, message: Message) -> 
     images = [part for part in message.parts if isinstance(part, ImageRef)]
     if images and message.role != "user":
         code = "image-in-answer" if message.role == "assistant" else "image-place"
-        raise _broken(conversation, where, "holds an image", "Only questions show images: move it to a question", code)
+        raise _broken(
+            conversation, where, "holds an image", "Only questions may have images: move it to a question", code
+        )
     if any(not image.path and not image.data for image in images):
         raise _broken(conversation, where, "an image without a path", "Give every image a path", "image-ref")
     text = message.text
@@ -115,11 +114,11 @@ def _check_message(conversation: Conversation, where: str, message: Message) -> 
         raise _broken(conversation, where, "is empty", "Write its text or remove the record", code)
     if not _is_unicode(text):
         advice = "An escape such as \\ud83d lost its other half: write the character itself"
-        raise _broken(conversation, where, "half of a surrogate pair, which is no character", advice, "surrogate")
+        raise _broken(conversation, where, "half of a surrogate pair, which is not a character", advice, "surrogate")
 
 
 def _is_unicode(text: str) -> bool:
-    """False when the text holds a lone surrogate: JSON can carry one, no tokenizer can read it."""
+    """Whether the text has no lone surrogate, which JSON can hold but no tokenizer can read."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

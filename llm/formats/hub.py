@@ -1,4 +1,4 @@
-"""Rows of a data set on the Hugging Face hub, by name. The only reader that may use the network."""
+"""Rows of a data set on the Hugging Face hub. No other reader uses the network."""
 
 import re
 from collections.abc import Iterator
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from llm.errors import DataError, Place
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(:[\w.-]+)?")
-BATCH = 64  # rows held at a time: a row may carry whole images
+BATCH = 64  # rows in memory at a time: a row may hold whole images
 
 
 def is_hub_name(path: str) -> bool:
-    """True for what looks like `org/name`, or `org/name:subset`."""
+    """Whether `path` has the form `org/name` or `org/name:subset`."""
     return _NAME.fullmatch(path) is not None
 
 
 def read_hub(name: str, split: str) -> Iterator[tuple[Place, object]]:
-    """Every row of `org/name[:subset]`, fetched once and cached by `datasets`; images stay encoded bytes.
+    """Yield (place, row) of `org/name[:subset]`, which `datasets` downloads once and caches; images are encoded bytes.
 
     Raises DataError when the hub has no such data set or cannot be reached, ImportError without `datasets`.
     """
@@ -29,10 +29,10 @@ def read_hub(name: str, split: str) -> Iterator[tuple[Place, object]]:
     try:
         table = datasets.load_dataset(repository, subset or None, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        advice = "There is no such local file either. Correct the name, the subset (org/name:subset) or the split"
+        advice = "No local file has this name either. Correct the name, the subset (org/name:subset) or the split"
         raise DataError(f"{name}: the hub gave no split {split!r} ({error}). {advice}") from error
     number = 0
-    # As arrow, because any other form decodes images here, before anyone has looked at their size.
+    # As arrow: other formats decode images here, before their size is checked.
     for batch in table.with_format("arrow").iter(batch_size=BATCH):
         for row in batch.to_pylist():
             number += 1

@@ -1,4 +1,4 @@
-"""Images a record names: each value becomes an `ImageRef` inside the image folder, each slot in the text takes one."""
+"""Images of a record: values become `ImageRef`s inside the image folder and replace the placeholders in its text."""
 
 import base64
 import binascii
@@ -12,26 +12,26 @@ from llm.formats.row_files import Record, kind
 
 PLACEHOLDER = "<image>"
 UNFILLED = ImageRef()
-"""Where an image belongs, until `fill_placeholders` puts it there."""
-SHOW_ADVICE = f"Write one {PLACEHOLDER} for each image, or none to show them before the question"
+"""An `<image>` in the text, until `fill_placeholders` replaces it by an image of the record."""
+SHOW_ADVICE = f"Write one {PLACEHOLDER} for each image, or none to put them before the question"
 _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
 
 def record_images(record: Record, names: Iterable[str] = ("image", "images")) -> list[ImageRef]:
-    """The images a row names, in order: a path, the bytes of a parquet row, or a list of either; absent is none."""
-    filled = [name for name in names if record.row.get(name) not in (None, "", [])]
-    if len(filled) > 1:
-        raise record.error(" and ".join(filled), "both name images", "Keep one of the two", "image-twice")
-    if not filled:
+    """The images under one of the keys `names`, in order: a path, bytes, or a list of either; none without the key."""
+    given = [name for name in names if record.row.get(name) not in (None, "", [])]
+    if len(given) > 1:
+        raise record.error(" and ".join(given), "both name images", "Keep one of the two", "image-twice")
+    if not given:
         return []
-    value = record.row[filled[0]]
+    value = record.row[given[0]]
     if not isinstance(value, list):
-        return [image_ref(record, filled[0], value)]
-    return [image_ref(record, f"{filled[0]}[{index}]", item) for index, item in enumerate(value)]
+        return [image_ref(record, given[0], value)]
+    return [image_ref(record, f"{given[0]}[{index}]", item) for index, item in enumerate(value)]
 
 
 def image_ref(record: Record, name: str, value: object) -> ImageRef:
-    """One image: a path inside the image folder, a data URL, or `{"bytes", "path"}` as parquet files carry it."""
+    """One image: a path inside the image folder, a data URL, or `{"bytes", "path"}` as in parquet files."""
     if isinstance(value, bytes) and value:
         return ImageRef(data=value)
     data = value.get("bytes") if isinstance(value, dict) else None
@@ -58,21 +58,21 @@ def _decoded(record: Record, name: str, text: str) -> bytes:
 
 
 def _inside(record: Record, name: str, path: str) -> str:
-    """The absolute path, compared as written: a link inside the folder may lead where the user wants."""
+    """The absolute path of a file inside the image folder. Symbolic links are not resolved: they may lead elsewhere."""
     advice = f"Write a path inside the image folder {record.images} (`images` of the source)"
     shown = path if len(path) <= 80 else f"{path[:80]}..."
     if "://" in path or path.startswith("data:"):
         raise record.error(
-            name, f"{shown!r} is a URL, and nothing is fetched", f"Save the image. {advice}", "image-url"
+            name, f"{shown!r} is a URL, and images are not downloaded", f"Save the image. {advice}", "image-url"
         )
     full = os.path.normpath(os.path.join(record.images, path))
     if not full.startswith(record.images.rstrip(os.sep) + os.sep) or "\0" in path:
-        raise record.error(name, f"{shown!r} leads out of the image folder", advice, "image-outside")
+        raise record.error(name, f"{shown!r} is outside the image folder", advice, "image-outside")
     return full
 
 
 def split_placeholders(text: str) -> tuple[MessagePart, ...]:
-    """Text cut at every `<image>`; the line break behind a mark is the template's (see `Message`)."""
+    """Text split at every `<image>`. A line break after one is dropped: the template adds it (see `Message`)."""
     first, *rest = text.split(PLACEHOLDER)
     parts: list[MessagePart] = [first]
     for piece in rest:
@@ -83,17 +83,17 @@ def split_placeholders(text: str) -> tuple[MessagePart, ...]:
 def fill_placeholders(
     record: Record, messages: Iterable[Message], images: list[ImageRef], advice: str
 ) -> tuple[Message, ...]:
-    """The messages with every slot filled by the next image; RecordError unless slots and images are equally many."""
+    """The messages with every placeholder replaced by the next image. RecordError unless the numbers are equal."""
     turns = tuple(messages)
     for number, message in enumerate(turns, 1):
         if message.role == "assistant" and UNFILLED in message.parts:
-            found, move = f"{PLACEHOLDER} in an answer", "Only questions show images: move it to a question"
+            found, move = f"{PLACEHOLDER} in an answer", "Only questions may have images: move it to a question"
             raise record.error(f"message {number}", found, move, "image-in-answer")
-    slots = sum(message.parts.count(UNFILLED) for message in turns)
-    if slots != len(images):
-        found = f"{_many(slots, f'{PLACEHOLDER} mark')} but {_many(len(images), 'image')} given"
+    placeholders = sum(message.parts.count(UNFILLED) for message in turns)
+    if placeholders != len(images):
+        found = f"{_many(placeholders, f'{PLACEHOLDER} placeholder')} but {_many(len(images), 'image')} given"
         raise record.error("images", found, advice, "image-count")
-    if not slots:
+    if not placeholders:
         return turns
     rest = iter(images)
     return tuple(_filled(message, rest) if UNFILLED in message.parts else message for message in turns)
@@ -102,7 +102,7 @@ def fill_placeholders(
 def place_images(
     record: Record, messages: Iterable[Message], images: list[ImageRef], advice: str
 ) -> tuple[Message, ...]:
-    """As `fill_placeholders`; where no turn has a slot, the images stand before the first question."""
+    """As `fill_placeholders`; without any placeholder the images are put before the first question."""
     turns = list(messages)
     first = next((number for number, message in enumerate(turns) if message.role == "user"), None)
     if first is not None and not any(UNFILLED in message.parts for message in turns):

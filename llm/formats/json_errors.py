@@ -1,15 +1,15 @@
-"""What is wrong with a piece of JSON, said so that it can be mended."""
+"""Errors of JSON text, with advice on how to correct it."""
 
 from llm.errors import Place, RecordError
 from llm.files.bounded_lines import LONGEST
 
 
 class NotANumber(ValueError):
-    """NaN or Infinity, which Python reads and JSON does not have."""
+    """NaN or Infinity, which Python accepts and JSON does not."""
 
 
 def unreadable_error(place: Place, error: ValueError | RecursionError) -> RecordError:
-    """The error of a record that Python cannot read although its grammar is right."""
+    """The error of a record that is valid JSON by its grammar, but that Python cannot read."""
     if isinstance(error, NotANumber):
         advice = "JSON has no such number: write null or remove the field"
         return RecordError(place, "JSON", f"{error} in this record", advice, "json-nan")
@@ -20,20 +20,20 @@ def unreadable_error(place: Place, error: ValueError | RecursionError) -> Record
 
 
 def too_long_error(place: Place) -> RecordError:
-    """The error of a record that is not read to its end."""
+    """The error of a record that is too long to be read."""
     found = f"more than {LONGEST:,} characters without an end"
-    return RecordError(place, "record", found, "Correct or remove it: no record is that long", "json-broken")
+    return RecordError(place, "record", found, "Correct or remove it", "json-broken")
 
 
 def syntax_error(place: Place, line: int, column: int, message: str, text: str, position: int) -> RecordError:
-    """The error of a record, from what the parser complains of and where; `position` is within `text`."""
+    """The error of a record, from the parser's message; `position` is the index in `text` where it failed."""
     found = f"broken at line {line} column {column}: {message}"
     code, advice = _advice(message, text, position)
     return RecordError(place, "JSON", found, advice, code)
 
 
 def _advice(message: str, text: str, position: int) -> tuple[str, str]:
-    """The code and what to do about a parser's complaint, from the characters around it."""
+    """(code, advice) for a parser's message, from the characters around the position."""
     after = text[position : position + 80].lstrip()
     before = text[max(0, position - 80) : position].rstrip()
     if message.startswith("Unterminated string"):

@@ -1,4 +1,4 @@
-"""A JSON file that is one object of several tables (COCO, VQAv2), item by item: none is held whole."""
+"""Read a JSON file that is one object of several lists (COCO, VQAv2) item by item, never all in memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,62 +9,62 @@ from llm.formats.json_stream import JsonStream
 
 
 def json_members(path: Path) -> Iterator[tuple[str, int, object]]:
-    """(name, line, value) of the members of a file that is one object; a list comes item by item under its name.
+    """Yield (name, line, value) of the members of an object; of a member that is a list, of each of its items.
 
-    Raises RecordError as `json_rows` does, and where the file is no object.
+    Raises RecordError as `json_rows`, and where the file is not an object.
     """
     with open_json(path) as file:
-        tape = JsonStream(str(path), file)
-        if tape.peek() != "{":
+        stream = JsonStream(str(path), file)
+        if stream.peek() != "{":
             raise RecordError(
-                Place(str(path), tape.line), "JSON", "is not an object {...}", "Name the format it is in", "row-type"
+                Place(str(path), stream.line), "JSON", "is not an object {...}", "Name the format it is in", "row-type"
             )
-        tape.advance(tape.at + 1)
-        more = tape.peek() != "}"
+        stream.advance(stream.at + 1)
+        more = stream.peek() != "}"
         while more:
-            name = _name(tape)
-            if tape.peek() == "[":
-                yield from ((name, line, item) for line, item in _items(tape))
+            name = _name(stream)
+            if stream.peek() == "[":
+                yield from ((name, line, item) for line, item in _items(stream))
             else:
-                yield name, tape.line, tape.value()
-            more = _goes_on(tape, "}")
-        _close(tape)
-        if tape.peek():
-            tape.fail(tape.at, "Extra data")
+                yield name, stream.line, stream.value()
+            more = _has_next(stream, "}")
+        _close(stream)
+        if stream.peek():
+            stream.fail(stream.at, "Extra data")
 
 
-def _name(tape: JsonStream) -> str:
-    """The name of the member that starts here, its colon passed over."""
-    if tape.peek() != '"':
-        tape.fail(tape.at, "Expecting property name enclosed in double quotes")
-    name = tape.value()
+def _name(stream: JsonStream) -> str:
+    """The name of the member that starts here; reads past its colon."""
+    if stream.peek() != '"':
+        stream.fail(stream.at, "Expecting property name enclosed in double quotes")
+    name = stream.value()
     assert isinstance(name, str)
-    if tape.peek() != ":":
-        tape.fail(tape.at, "Expecting ':' delimiter")
-    tape.advance(tape.at + 1)
+    if stream.peek() != ":":
+        stream.fail(stream.at, "Expecting ':' delimiter")
+    stream.advance(stream.at + 1)
     return name
 
 
-def _items(tape: JsonStream) -> Iterator[tuple[int, object]]:
-    """The items of the list that starts here, which is passed over."""
-    tape.advance(tape.at + 1)
-    more = tape.peek() != "]"
+def _items(stream: JsonStream) -> Iterator[tuple[int, object]]:
+    """The items of the list that starts here; reads past its end."""
+    stream.advance(stream.at + 1)
+    more = stream.peek() != "]"
     while more:
-        tape.peek()
-        yield tape.line, tape.value()
-        more = _goes_on(tape, "]")
-    _close(tape)
+        stream.peek()
+        yield stream.line, stream.value()
+        more = _has_next(stream, "]")
+    _close(stream)
 
 
-def _goes_on(tape: JsonStream, end: str) -> bool:
-    """True behind a comma, which is passed over; False before the end."""
-    separator = tape.peek()
+def _has_next(stream: JsonStream, end: str) -> bool:
+    """Whether another item follows; reads past the comma before it."""
+    separator = stream.peek()
     if separator not in (",", end):
-        tape.fail(tape.at, "Expecting ',' delimiter")
+        stream.fail(stream.at, "Expecting ',' delimiter")
     if separator == ",":
-        tape.advance(tape.at + 1)
+        stream.advance(stream.at + 1)
     return separator == ","
 
 
-def _close(tape: JsonStream) -> None:
-    tape.advance(tape.at + 1)
+def _close(stream: JsonStream) -> None:
+    stream.advance(stream.at + 1)

@@ -1,7 +1,8 @@
-"""JSON text as rows with the line each one starts on, read as a stream: an array, or records one after another.
+"""Read the records of a JSON file as a stream, with the line on which each starts.
 
-The content decides, not the suffix: `[` opens an array, a line that is whole makes it JSONL, anything else is
-records written over several lines. Training stops at the first broken record; the data tools go on behind it.
+The layout follows from the content, not the suffix: a file that begins with `[` is an array, one with a complete value
+on a line is JSONL, any other holds records over several lines. Training stops at the first invalid record; the data
+tools continue after it.
 """
 
 import json
@@ -17,12 +18,12 @@ from llm.files.regular_files import open_data
 from llm.formats.json_errors import syntax_error, too_long_error, unreadable_error
 from llm.formats.json_stream import DECODER, JsonRecord, JsonStream, encoding_error, find_encoding_error
 
-SHOWN = 1000  # characters that are kept of a line that is too long
-_LOOK = 10  # lines in which a whole record is looked for, since the first may be the broken one
+SHOWN = 1000  # characters of a line that is too long that are returned
+_LOOK = 10  # lines in which a complete record is looked for, since the first may be invalid
 
 
 def json_rows(path: Path) -> Iterator[tuple[int, object]]:
-    """(line, value) of every record. Raises RecordError with line, column and advice where the JSON is broken."""
+    """Yield (line, value) of every record. Raises RecordError with line, column and advice for invalid JSON."""
     for record in json_records(path):
         if record.error is not None:
             raise record.error
@@ -30,68 +31,72 @@ def json_rows(path: Path) -> Iterator[tuple[int, object]]:
 
 
 def json_records(path: Path) -> Iterator[JsonRecord]:
-    """Every record, whole or broken. Behind a broken one it goes on with the next that can be told apart.
+    """Yield every record, valid or not. After an invalid one it continues with the next that can be found.
 
-    Where none can, what is left of the file (16 MB of it at a time) is one broken record.
+    Where none is found, the rest of the file (at most 16 MB) is one invalid record.
     """
     with open_data(path) as start:
         if start.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             yield JsonRecord(1, "", error=encoding_error(Place(str(path), 1), "UTF-16"))
             return
     with open_json(path) as file:
-        tape = JsonStream(str(path), file)
-        first = tape.peek()
+        stream = JsonStream(str(path), file)
+        first = stream.peek()
         if first == "[":
-            yield from _array(tape)
+            yield from _array(stream)
         elif first and _is_lines(path):
             yield from _lines(path)
         else:
-            while tape.peek():
-                yield tape.record()
+            while stream.peek():
+                yield stream.record()
 
 
 def open_json(path: Path) -> TextIO:
-    """Bytes that are not UTF-8 become surrogates, for `find_encoding_error` to find in their record."""
+    """The file as text; bytes that are not UTF-8 become surrogates, which `find_encoding_error` finds."""
     return TextIOWrapper(open_data(path), encoding="utf-8-sig", errors="surrogateescape")
 
 
-def _array(tape: JsonStream) -> Iterator[JsonRecord]:
-    tape.advance(tape.at + 1)
-    following = tape.peek()
+def _array(stream: JsonStream) -> Iterator[JsonRecord]:
+    stream.advance(stream.at + 1)
+    following = stream.peek()
     while following not in ("]", ""):
-        record = tape.record()
+        record = stream.record()
         yield record
-        following = tape.peek()
+        following = stream.peek()
         if following == ",":
-            tape.advance(tape.at + 1)
-            following = tape.peek()
+            stream.advance(stream.at + 1)
+            following = stream.peek()
             if following in ("]", ""):
-                yield JsonRecord(tape.line, "", error=tape.broken(tape.at, "Expecting value"))
+                yield JsonRecord(stream.line, "", error=stream.broken(stream.at, "Expecting value"))
                 return
         elif following != "]" and record.error is None:
-            yield JsonRecord(tape.line, "", error=tape.broken(tape.at, "Expecting ',' delimiter"))
-    yield from _rest(tape, following)
+            yield JsonRecord(stream.line, "", error=stream.broken(stream.at, "Expecting ',' delimiter"))
+    yield from _rest(stream, following)
 
 
-def _rest(tape: JsonStream, following: str) -> Iterator[JsonRecord]:
-    """What stands behind an array, where nothing should."""
+def _rest(stream: JsonStream, following: str) -> Iterator[JsonRecord]:
+    """An error for text after the end of an array."""
     if following == "]":
-        tape.advance(tape.at + 1)
-        if tape.peek():
-            yield JsonRecord(tape.line, "", error=tape.broken(tape.at, "Extra data"))
+        stream.advance(stream.at + 1)
+        if stream.peek():
+            yield JsonRecord(stream.line, "", error=stream.broken(stream.at, "Extra data"))
 
 
 def _is_lines(path: Path) -> bool:
-    """True when the first line that is not blank is a whole JSON value, or one of the next is a whole object.
+    """Whether the first line that is not blank is a complete JSON value, or one of the next a complete object.
 
-    One that is too long counts as the former: only a file of lines can be read on behind it.
+    True too if the first line is too long: only JSONL can be read after it.
     """
     with open_json(path) as file:
         first, *others = [*islice((line for _, line in bounded_lines(file) if line.strip()), _LOOK), ""]
-    return len(first) > LONGEST or _is_whole(first) or any(line.startswith("{") and _is_whole(line) for line in others)
+    return (
+        len(first) > LONGEST
+        or _is_complete(first)
+        or any(line.startswith("{") and _is_complete(line) for line in others)
+    )
 
 
-def _is_whole(line: str) -> bool:
+def _is_complete(line: str) -> bool:
     try:
         DECODER.decode(line)
     except json.JSONDecodeError as error:
@@ -108,10 +113,10 @@ def _lines(path: Path) -> Iterator[JsonRecord]:
                 place = Place(str(path), number)
                 yield JsonRecord(number, line[:SHOWN], error=too_long_error(place))
             elif line.strip():
-                yield _whole_line(Place(str(path), number), line.rstrip("\n"))
+                yield _parse_line(Place(str(path), number), line.rstrip("\n"))
 
 
-def _whole_line(place: Place, line: str) -> JsonRecord:
+def _parse_line(place: Place, line: str) -> JsonRecord:
     try:
         return JsonRecord(place.line, line, DECODER.decode(line), find_encoding_error(place, line))
     except json.JSONDecodeError as error:
@@ -122,7 +127,7 @@ def _whole_line(place: Place, line: str) -> JsonRecord:
 
 
 def json_layout(path: Path) -> Literal["array", "lines", "values"]:
-    """How the records stand in a file: in one array, one a line, or one after another over several lines."""
+    """Layout of the records in a file: one array, one per line, or values over several lines."""
     with open_json(path) as file:
         first = JsonStream(str(path), file).peek()
     if first == "[":

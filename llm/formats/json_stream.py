@@ -1,4 +1,4 @@
-"""A JSON file read as a stream, a value at a time, with the place of each and of what is wrong in it."""
+"""Read a JSON file value by value, with the line of each value and of each error."""
 
 import json
 import re
@@ -10,8 +10,8 @@ from llm.files.bounded_lines import LONGEST
 from llm.formats.json_errors import NotANumber, syntax_error, too_long_error, unreadable_error
 
 CHUNK = 1 << 20  # characters read at a time
-FAR = 16 << 20  # characters that are searched for the next record behind a broken one
-_LONGEST_ATOM = 16  # an error this close to the end of what was read may only mean that an atom was cut in two
+FAR = 16 << 20  # characters that are searched for the next record after an invalid one
+_LONGEST_ATOM = 16  # characters; an error this close to the end of the buffer may come from a value that was cut
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of bytes that are not UTF-8
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
@@ -26,7 +26,7 @@ DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 @dataclass(frozen=True, slots=True)
 class JsonRecord:
-    """One record as it is written: the line it starts on, its text, and its value or what is wrong with it."""
+    """One record of a file: the line it starts on, its text, and its value or its error."""
 
     line: int
     text: str
@@ -35,19 +35,19 @@ class JsonRecord:
 
 
 def encoding_error(place: Place, reason: str) -> RecordError:
-    """The error of a text in another encoding."""
+    """The error of a file that is not UTF-8."""
     return RecordError(place, "encoding", f"not UTF-8 ({reason})", "Save the file as UTF-8", "encoding")
 
 
 def find_encoding_error(place: Place, text: str) -> RecordError | None:
-    """The error of a text that was read with `surrogateescape` and holds bytes that are not UTF-8."""
+    """The error of a text that was read with `surrogateescape` and has bytes that are not UTF-8; None for others."""
     found = None if text.isascii() else _NOT_UTF8.search(text)
     return found and encoding_error(place, f"byte 0x{ord(found.group()) - 0xDC00:02x}")
 
 
 @dataclass(slots=True)
 class JsonStream:
-    """The unread rest of a file, a chunk at a time, and the place where it stands."""
+    """A file that is read in chunks, and the position in it."""
 
     path: str
     file: TextIO
@@ -57,23 +57,23 @@ class JsonStream:
     column: int = 1
 
     def peek(self) -> str:
-        """The next character that is not white space, which is passed over; empty at the end of the file."""
+        """Skip white space and return the next character without reading it; empty at the end of the file."""
         while True:
             space = _SPACE.match(self.buffer, self.at)
             assert space is not None
             self.advance(space.end())
             if self.at < len(self.buffer):
                 return self.buffer[self.at]
-            if not self._more():
+            if not self._read_chunk():
                 return ""
 
     def advance(self, end: int) -> None:
-        """Pass over the buffer up to `end`, counting lines."""
+        """Move the position to the index `end` of the buffer."""
         self.line, self.column = self._locate(end)
         self.at = end
 
     def value(self) -> object:
-        """The JSON value that starts here. Raises RecordError where it is broken."""
+        """Read the JSON value that starts here. Raises RecordError if it is invalid."""
         place = Place(self.path, self.line)
         value, text = self._read()
         if error := find_encoding_error(place, text):
@@ -81,16 +81,16 @@ class JsonStream:
         return value
 
     def record(self) -> JsonRecord:
-        """The record that starts here. A broken one is passed over up to where the next may begin."""
+        """Read the record that starts here. After an invalid one the position is where the next may start."""
         line, indent = self.line, self._indent()
         try:
             value, text = self._read()
         except RecordError as error:
-            return JsonRecord(line, self._pass_over(indent), error=error)
+            return JsonRecord(line, self._skip(indent), error=error)
         return JsonRecord(line, text, value, find_encoding_error(Place(self.path, line), text))
 
     def _indent(self) -> int | None:
-        """The white space before a record that opens its line; None for one that stands behind something else."""
+        """Columns of white space before a record at the start of its line; None for any other record."""
         start = self.at - self.column + 1
         return None if start < 0 or self.buffer[start : self.at].strip() else self.column - 1
 
@@ -100,33 +100,33 @@ class JsonStream:
             try:
                 value, end = DECODER.raw_decode(self.buffer, self.at)
             except json.JSONDecodeError as error:
-                if self._is_cut(error) and self._more():
+                if self._may_be_incomplete(error) and self._read_chunk():
                     if len(self.buffer) > LONGEST:
                         raise too_long_error(place) from None
                     continue
                 self.fail(error.pos, error.msg)
             except (ValueError, RecursionError) as error:
                 raise unreadable_error(place, error) from None
-            if end == len(self.buffer) and self._more():
-                continue  # a number may go on in what was read just now
+            if end == len(self.buffer) and self._read_chunk():
+                continue  # a number may continue in the new chunk
             text = self.buffer[self.at : end]
             self.advance(end)
             return value, text
 
     def fail(self, position: int, message: str) -> NoReturn:
-        """Raise RecordError for the record that starts here, with the line and column of what is wrong in it."""
+        """Raise RecordError for the record that starts here, with line and column of `position`."""
         raise self.broken(position, message)
 
     def broken(self, position: int, message: str) -> RecordError:
-        """What is wrong at `position`, with its line and column."""
+        """The error at `position` of the record that starts here, with its line and column."""
         line, column = self._locate(position)
         return syntax_error(Place(self.path, self.line), line, column, message, self.buffer, position)
 
-    def _pass_over(self, indent: int | None) -> str:
-        """Pass over a broken record and return its text.
+    def _skip(self, indent: int | None) -> str:
+        """Skip an invalid record and return its text.
 
-        A record that opens a line ends where the next line opens one in the same column; any other where its brackets
-        are closed. Where neither is found nearby the tape goes to the end of the file.
+        A record at the start of a line ends before the next line with `{` in the same column, any other where its
+        brackets are closed. Where neither is found within FAR characters the rest of the buffer is skipped.
         """
         searched = self.at
         while True:
@@ -134,10 +134,10 @@ class JsonStream:
             if end is not None or len(self.buffer) - self.at > FAR:
                 break
             searched = max(self.at, len(self.buffer) - 1000)
-            behind = searched - self.at
-            if not self._more():
+            offset = searched - self.at
+            if not self._read_chunk():
                 break
-            searched = self.at + behind
+            searched = self.at + offset
         end = len(self.buffer) if end is None else end
         text = self.buffer[self.at : end]
         self.advance(end)
@@ -161,12 +161,12 @@ class JsonStream:
             return self.line, self.column + position - self.at
         return self.line + breaks, position - self.buffer.rindex("\n", self.at, position)
 
-    def _is_cut(self, error: json.JSONDecodeError) -> bool:
-        """Whether more text could mend the error. Without this a typo on line 1 would read the whole file."""
+    def _may_be_incomplete(self, error: json.JSONDecodeError) -> bool:
+        """Whether the error may vanish with more text. Other errors do not make the rest of the file be read."""
         return error.msg.startswith("Unterminated string") or error.pos > len(self.buffer) - _LONGEST_ATOM
 
-    def _more(self) -> bool:
-        """Read on, at least doubling what is held, so that a long record costs linear time; False at the end."""
+    def _read_chunk(self) -> bool:
+        """Read a chunk at least as long as the unread text, so that long records take linear time; False at the end."""
         chunk = self.file.read(max(CHUNK, len(self.buffer) - self.at))
         if chunk:
             self.buffer = self.buffer[self.at :] + chunk

@@ -1,4 +1,4 @@
-"""OpenAI's messages: text or a list of parts, a loss flag for each answer, tool calls and their results."""
+"""OpenAI's message format: text or a list of parts, loss flags, tool calls and their results."""
 
 from llm.formats.chat_turns import role_of, with_system
 from llm.formats.conversation import Message, MessagePart
@@ -7,14 +7,14 @@ from llm.formats.row_files import Record, Row, kind
 from llm.formats.tool_calls import offer, read_call, result
 
 _TOOL_ROLES = ("tool", "function")
-_IMAGE_KEYS = ("image", "path", "url")  # where an image part holds its image, in OpenAI's and transformers' forms
+_IMAGE_KEYS = ("image", "path", "url")  # keys of an image part, in OpenAI's and transformers' forms
 
 
 def read_openai(record: Record) -> tuple[Message, ...]:
     """`{"messages": [{"role", "content", "loss"?}, ...], "images"?, "tools"?}`.
 
-    Content is text or a list of text, image and image_url parts. An image part without an image of its own, and
-    `<image>` in the text of a row that names images, take the row's images in order.
+    Content is text or a list of text, image and image_url parts. Image parts without an image, and `<image>` in the
+    text of a row with images, take the row's images in order.
     """
     images = record_images(record)
     messages = read_messages(record, _turns_key(record.row), marks=bool(images))
@@ -23,7 +23,7 @@ def read_openai(record: Record) -> tuple[Message, ...]:
 
 
 def fits_openai(row: Row) -> bool:
-    """True for a list of turns with role and content."""
+    """Whether the row has a list of turns with role and content."""
     turns = row.get(_turns_key(row))
     first = turns[0] if isinstance(turns, list) and turns else None
     return isinstance(first, dict) and "role" in first and "content" in first
@@ -34,7 +34,9 @@ def _turns_key(row: Row) -> str:
 
 
 def read_messages(record: Record, name: str, marks: bool) -> tuple[Message, ...]:
-    """The turns under `name`; `marks` says whether `<image>` in their text is a slot. Results in a row are one turn."""
+    """The turns under the key `name`. `marks`: `<image>` in their text is a placeholder. Consecutive tool results are
+    joined in one turn.
+    """
     messages: list[Message] = []
     after_tool = False
     for turn in record.parts(name):
@@ -55,12 +57,12 @@ def _message(turn: Record, marks: bool) -> Message:
     role = role_of(turn, "role")
     calls = _calls(turn)
     if calls and role != "assistant":
-        raise turn.error("tool_calls", f"stands in a turn of the {role}", "Only answers call tools", "tool-call")
+        raise turn.error("tool_calls", f"is in a turn of the {role}", "Only answers call tools", "tool-call")
     loss = _loss(turn)
     if role != "assistant":
         if loss:
             raise turn.error(
-                "loss", f"true in a turn of the {role}", "Only answers carry loss: remove the flag", "loss-flag"
+                "loss", f"true in a turn of the {role}", "Only answers have loss: remove the flag", "loss-flag"
             )
         return Message(role, _content(turn, marks))
     if not calls:
@@ -78,12 +80,12 @@ def _only_text(turn: Record) -> str:
 
 def _calls(turn: Record) -> list[str]:
     if turn.row.get("function_call"):
-        raise turn.error("function_call", "is the old form of a call", "Write it as tool_calls", "tool-call")
+        raise turn.error("function_call", "is the deprecated form of tool_calls", "Write it as tool_calls", "tool-call")
     return [read_call(one) for one in turn.parts("tool_calls")] if turn.row.get("tool_calls") else []
 
 
 def _loss(turn: Record) -> bool | None:
-    """The flag, as `loss` or as OpenAI's `weight` of 0 or 1; None when the turn says nothing."""
+    """The loss flag, as `loss` or as OpenAI's `weight` of 0 or 1; None when the turn has neither."""
     if turn.row.get("loss") is not None:
         return turn.flag("loss", True)
     weight = turn.row.get("weight")
@@ -112,11 +114,11 @@ def _part(part: Record) -> MessagePart:
     if name == "image":
         own = [key for key in _IMAGE_KEYS if part.row.get(key) is not None]
         return image_ref(part, own[0], part.row[own[0]]) if own else UNFILLED
-    raise part.error("type", f"{name!r} is not read", "Known parts are text, image and image_url", "part-type")
+    raise part.error("type", f"{name!r} is not supported", "Known parts are text, image and image_url", "part-type")
 
 
 def _with_tools(record: Record, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The row's `tools` are named at the end of the system prompt."""
+    """The messages with the row's `tools` appended to the system prompt."""
     tools = record.row.get("tools")
     if tools in (None, [], ""):
         return messages

@@ -1,4 +1,4 @@
-"""Preference rows: a prompt, the answer that people chose and the one they rejected."""
+"""Preference data: a prompt, a chosen and a rejected answer."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from llm.formats.row_files import Record, Row
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
-    """Two conversations that share everything but the last answer."""
+    """Two conversations that differ in the last answer."""
 
     chosen: Conversation
     rejected: Conversation
@@ -20,36 +20,36 @@ class PreferencePair:
 def read_preference(record: Record) -> tuple[Message, ...]:
     """`{"prompt", "chosen", "rejected"}`, each a text or a list of messages: the chosen conversation.
 
-    Supervised fine-tuning learns the chosen answer; the rejected one is left out and not even checked.
-    Lists that begin with a question hold the whole conversation, the prompt included.
+    Supervised fine-tuning trains on the chosen answer; the rejected one is neither used nor checked.
+    Lists that begin with a question are the complete conversation, including the prompt.
     """
     return _side(record, "chosen")
 
 
 def read_pair(record: Record) -> PreferencePair:
-    """Both sides, checked. Raises RecordError when an answer is missing, or when both are the same."""
+    """Both conversations, checked. Raises RecordError when an answer is missing or both are equal."""
     chosen = Conversation(_side(record, "chosen"), record.place)
     rejected = Conversation(_side(record, "rejected"), record.place)
     check_conversation(chosen)
     check_conversation(rejected)
     if chosen == rejected:
-        raise record.error(
-            "rejected", "is the chosen answer", "A pair needs two answers: correct or remove it", "pair-same"
-        )
+        raise record.error("rejected", "equals the chosen answer", "Correct or remove the pair", "pair-same")
     return PreferencePair(chosen, rejected)
 
 
 def fits_preference(row: Row) -> bool:
-    """True for a row with a chosen and a rejected answer."""
+    """Whether the row has a chosen and a rejected answer."""
     return "chosen" in row and "rejected" in row
 
 
 def _side(record: Record, name: str) -> tuple[Message, ...]:
     images = record_images(record)
     answer = _messages(record, name, "assistant", images != [])
-    whole = answer if answer[0].role != "assistant" else (*_messages(record, "prompt", "user", images != []), *answer)
+    messages = (
+        answer if answer[0].role != "assistant" else (*_messages(record, "prompt", "user", images != []), *answer)
+    )
     advice = "Write one <image> in the prompt for each image"
-    return fill_placeholders(record, with_system(record, whole), images, advice)
+    return fill_placeholders(record, with_system(record, messages), images, advice)
 
 
 def _messages(record: Record, name: str, role: str, marks: bool) -> tuple[Message, ...]:

@@ -1,6 +1,6 @@
-"""Every format Eyegraft reads: what its rows look like and how one becomes a conversation.
+"""All data formats: how their rows are recognised and become conversations.
 
-`READERS` is the table. The order matters to `detect` alone: where rows fit several formats the first one wins.
+`READERS` lists them; for rows that fit several formats `detect` takes the first.
 """
 
 import os
@@ -48,13 +48,13 @@ from llm.formats.row_files import SUFFIXES, RawRow, Record, Row, kind, raw_rows
 from llm.formats.tool_calls import read_moss
 from llm.log import logger
 
-SEEN = 100  # rows that `auto` looks at
+SEEN = 100  # rows from which `auto` detects the format
 NO_RECORD = "no record to train on. Correct the path or remove the source"
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """One format: a row becomes messages (none when the row says that it has no answer), and how to know its rows."""
+    """One format: how a row becomes messages (none for a row marked as unanswered), and which rows fit it."""
 
     read: Callable[[Record], tuple[Message, ...]]
     shape: str
@@ -62,7 +62,7 @@ class Reader:
 
 
 def _never(row: Row) -> bool:
-    """For formats whose rows look like another's: they are named in the recipe or not used."""
+    """For formats whose rows look like those of another: `auto` never detects them."""
     return False
 
 
@@ -93,10 +93,10 @@ READERS: dict[str, Reader] = {
     "stack_exchange": _table(STACK_EXCHANGE),
     "arxiv": _table(ARXIV),
     "colors": Reader(read_colors, "columns description, color", lambda row: {"description", "color"} <= set(row)),
-    "imagefolder": Reader(read_imagefolder, "a picture's name and text", fits_imagefolder),
+    "imagefolder": Reader(read_imagefolder, "an image's name and text", fits_imagefolder),
     "oasst1": Reader(read_oasst1, "text that begins with ### Human:", fits_oasst1),
     "text": Reader(read_text, "text", fits_text),
-    "sharegpt": Reader(read_sharegpt, "conversations with from and value, text alone", _never),
+    "sharegpt": Reader(read_sharegpt, "conversations with from and value, without images", _never),
     "wizardlm": Reader(read_wizardlm, "conversations, or instruction and output", _never),
     "medical": Reader(ALPACA.read, ALPACA.shape, _never),
     "columns": Reader(read_columns, "columns named in the recipe", _never),
@@ -111,13 +111,14 @@ _KEYS = {
     "instruction": "alpaca",
     "text": "text",
 }
-"""Keys that tell what a row was meant to be when it fits nothing."""
+"""Keys that suggest a format for a row that fits none."""
 
 
 def detect(rows: Iterable[tuple[Place, object]]) -> tuple[str, str]:
-    """(format, reason) from the first rows: the first format that every one of them fits.
+    """(format, reason) from the first rows: the first format that all of them fit.
 
-    Raises DataError when there are no rows, RecordError at the first row that no format fits or that breaks the rule.
+    Raises DataError when there are no rows, RecordError at the first row that no format fits, or none of those that fit
+    the rows before it.
     """
     fitting = list(READERS)
     seen = 0
@@ -134,9 +135,9 @@ def detect(rows: Iterable[tuple[Place, object]]) -> tuple[str, str]:
 
 
 def guess_format(source: Source, rows: Sequence[object]) -> str:
-    """The format of a source some of whose first rows may be broken: the one that most of them fit.
+    """The format of a source with possibly invalid rows: the one that most of the rows fit.
 
-    Where none fits, the one whose keys they have; empty when they have none of any. Raises ConfigError as `read` does.
+    If none fits, the one suggested by their keys, or else empty. Raises ConfigError as `read`.
     """
     chosen = _choose(source)
     if chosen:
@@ -150,7 +151,7 @@ def guess_format(source: Source, rows: Sequence[object]) -> str:
 
 
 def format_mismatch(record: Record) -> RecordError | None:
-    """The error of a row that another format fits and its own does not, or that none does."""
+    """The error of a row that does not fit the format it is read as, if it fits another or has no format."""
     if record.format and READERS[record.format].fits(record.row):
         return None
     if record.format and not any(reader.fits(record.row) for reader in READERS.values()):
@@ -159,7 +160,7 @@ def format_mismatch(record: Record) -> RecordError | None:
 
 
 def source_format(source: Source, base: Path) -> tuple[str, str]:
-    """(format, reason) of a source, for printing. Raises what `read` would raise before its first conversation."""
+    """(format, reason) of a source, for the log. Raises what `read` raises before its first conversation."""
     chosen = _choose(source)
     if chosen:
         return chosen
@@ -170,11 +171,10 @@ def source_format(source: Source, base: Path) -> tuple[str, str]:
 
 
 def read(source: Source, base: Path) -> Iterator[Conversation]:
-    """Every conversation of a source, checked; relative paths are resolved against `base`.
+    """Yield every conversation of a source, checked; relative paths are resolved against `base`.
 
-    Raises ConfigError for a source that cannot be obeyed, DataError when it holds nothing, RecordError at the first
-    row that breaks a law. Rows that say themselves that they have no answer are left out and counted in the log.
-    Weights are not applied here.
+    Raises ConfigError for an invalid source, DataError when it has no record, RecordError at the first invalid row.
+    Rows marked as unanswered are left out and counted in the log. Weights are not applied here.
     """
     skipped: list[Place] = []
     count = 0
@@ -194,37 +194,37 @@ def read(source: Source, base: Path) -> Iterator[Conversation]:
 
 
 def read_pairs(source: Source, base: Path) -> Iterator[PreferencePair]:
-    """Every preference pair of a source; SFT has no use for it, preference training will."""
+    """Yield every preference pair of a source. Supervised fine-tuning does not use it."""
     return (read_pair(record) for record in source_records(source, base))
 
 
 def source_records(source: Source, base: Path) -> Iterator[Record]:
-    """Every row of a source as its reader sees it."""
+    """Yield every row of a source as a Record."""
     name, _ = source_format(source, base)
     for place, row in _whole_rows(source, base):
         yield record_of(source, base, place, row, name)
 
 
 def record_of(source: Source, base: Path, place: Place, row: object, name: str) -> Record:
-    """A row as the reader `name` sees it. Raises RecordError for one that is no object."""
+    """A row as a Record of the format `name`. Raises RecordError for a row that is not an object."""
     return Record(place, _object(place, row), name, image_folder(source, base, place), source.columns)
 
 
 def image_folder(source: Source, base: Path, place: Place) -> str:
-    """What a record's image paths are relative to, as an absolute path."""
+    """The folder that image paths of a record are relative to, as an absolute path."""
     return os.path.abspath(base / Path(source.images).expanduser() if source.images else os.path.dirname(place.file))
 
 
 def _choose(source: Source) -> tuple[str, str] | None:
     """The format the recipe names, or None for auto."""
     if source.format not in (*READERS, "auto"):
-        raise ConfigError(f"{source.path}: format: {source.format} is not read. Known are auto, {', '.join(READERS)}")
+        raise ConfigError(f"{source.path}: format: {source.format} is unknown. Known are auto, {', '.join(READERS)}")
     if source.columns and source.format not in ("auto", "columns"):
-        raise ConfigError(f"{source.path}: columns are for format: columns, not {source.format}. Remove one of the two")
+        raise ConfigError(f"{source.path}: columns need format: columns, not {source.format}. Remove one of the two")
     if source.columns or source.format == "columns":
         check_columns(source)
-        return "columns", "the recipe names the columns"
-    return None if source.format == "auto" else (source.format, "the recipe names it")
+        return "columns", "columns are given in the recipe"
+    return None if source.format == "auto" else (source.format, "format is given in the recipe")
 
 
 def _whole_rows(source: Source, base: Path) -> Iterator[tuple[Place, object]]:
@@ -235,15 +235,15 @@ def _whole_rows(source: Source, base: Path) -> Iterator[tuple[Place, object]]:
 
 
 def source_rows(source: Source, base: Path) -> Iterator[RawRow]:
-    """Every row of a source as it lies there, whole or broken. Raises ConfigError where there is no such source."""
+    """Yield every row of a source, valid or not. Raises ConfigError if the source does not exist."""
     local = base / Path(source.path).expanduser()
     if source.path.strip() and local.exists():
         return raw_rows(local)
     first = base / source.path.partition("/")[0]
-    # A name under a folder that exists, or with the suffix of a file, is a mistyped path: the hub is not asked.
+    # A name in an existing folder, or with the suffix of a data file, is a mistyped path and not looked up on the hub.
     if is_hub_name(source.path) and not first.is_dir() and local.suffix.lower() not in SUFFIXES:
         return (RawRow(place, row) for place, row in read_hub(source.path, source.split))
-    raise ConfigError(f"{source.path}: there is no such file or folder ({local}). Correct the path")
+    raise ConfigError(f"{source.path}: no such file or folder ({local}). Correct the path")
 
 
 def _object(place: Place, row: object) -> Row:

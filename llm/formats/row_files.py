@@ -1,6 +1,6 @@
-"""Rows of files, each with its place: JSON, JSONL, parquet, CSV, and plain text as one row a file.
+"""Read the rows of JSON, JSONL, parquet, CSV and text files (one row each) with the place of each row.
 
-What a row means is the readers' matter; here it is an object that stands somewhere.
+The formats (`llm.formats.readers`) interpret the rows.
 """
 
 import csv
@@ -20,7 +20,7 @@ from llm.formats.json_stream import find_encoding_error
 
 Row = Mapping[str, object]
 
-PARQUET_BATCH = 64  # rows held at a time: a row may carry whole images
+PARQUET_BATCH = 64  # rows in memory at a time: a row may hold whole images
 
 _KINDS: dict[type, str] = {
     bool: "true or false",
@@ -35,7 +35,7 @@ _KINDS: dict[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """One row as it lies in a file, or what is wrong with it; `text` is how JSON writes it, for other files empty."""
+    """One row of a file, or its error; `text` is its JSON text, empty for other file types."""
 
     place: Place
     value: object = None
@@ -44,11 +44,11 @@ class RawRow:
 
 
 def read_rows(path: Path) -> Iterator[tuple[Place, object]]:
-    """Every row of a file, or of every data file under a folder in sorted order, as (place, row).
+    """Yield (place, row) of a file, or of every data file under a folder in sorted order.
 
-    In a folder with record files (JSON, JSONL, parquet, CSV) text files are passed over: they describe the data.
-    Hidden files and folders are passed over too. Raises RecordError where a file is broken, DataError when `path` is
-    missing, of an unknown kind or a folder without data.
+    In a folder with record files (JSON, JSONL, parquet, CSV) text files are skipped, since they describe the data; so
+    are hidden files and folders. Raises RecordError where a file is invalid, DataError when `path` is missing, of an
+    unknown type or a folder without data.
     """
     for row in raw_rows(path):
         if row.error is not None:
@@ -57,30 +57,30 @@ def read_rows(path: Path) -> Iterator[tuple[Place, object]]:
 
 
 def raw_rows(path: Path) -> Iterator[RawRow]:
-    """The same rows, going on behind those that are broken."""
+    """Yield the same rows and the errors of invalid ones, continuing after those."""
     for file in data_files(path):
         yield from _FILES[file.suffix.lower()](file)
 
 
 def read_members(path: Path) -> Iterator[tuple[str, Place, object]]:
-    """(name, place, value) of the members of a JSON file that is one object; a list comes item by item.
+    """Yield (name, place, value) of the members of a JSON object; of a member that is a list, of each of its items.
 
-    So files of several tables (COCO, VQAv2) are read without holding one whole. Raises as `read_rows` does.
+    For files of several lists (COCO, VQAv2), which need not fit into memory. Raises as `read_rows`.
     """
     if not path.exists():
-        raise DataError(f"{path}: there is no such file. Correct the path")
+        raise DataError(f"{path}: no such file. Correct the path")
     for name, line, value in json_members(path):
         yield name, _place(path, line, value), value
 
 
 def data_files(path: Path) -> list[Path]:
-    """The files `read_rows` reads for `path`, in its order."""
+    """The files that `read_rows` reads for `path`, in order."""
     if path.is_dir():
         return _files_of_folder(path)
     if not path.exists():
-        raise DataError(f"{path}: there is no such file or folder. Correct the path")
+        raise DataError(f"{path}: no such file or folder. Correct the path")
     if path.suffix.lower() not in _FILES:
-        raise DataError(f"{path}: files of this kind are not read. Known are {' '.join(_FILES)}")
+        raise DataError(f"{path}: files of this type are not supported. Known are {' '.join(_FILES)}")
     return [path]
 
 
@@ -97,7 +97,7 @@ def _files_of_folder(folder: Path) -> list[Path]:
 
 
 def _is_data(path: Path) -> bool:
-    """Neither a folder nor a link that leads nowhere; a pipe is for the reading to refuse."""
+    """Whether the path is not a folder or a dangling link; pipes are refused when opened."""
     return path.exists() and not path.is_dir()
 
 
@@ -131,8 +131,8 @@ def _parquet(path: Path) -> Iterator[RawRow]:
                     number += 1
                     yield RawRow(_place(path, 0, row, f"row {number}"), row)
     except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is not UTF-8
-        found = f"not a whole parquet file, after row {number}: {error}"
-        yield _broken(RecordError(Place(str(path)), "parquet", found, "Fetch or write it again", "parquet-broken"))
+        found = f"not a valid parquet file, after row {number}: {error}"
+        yield _broken(RecordError(Place(str(path)), "parquet", found, "Download or write it again", "parquet-broken"))
 
 
 def _csv(path: Path) -> Iterator[RawRow]:
@@ -157,15 +157,15 @@ def _csv(path: Path) -> Iterator[RawRow]:
                 else:
                     row = dict(zip(header, cells, strict=True))
                     yield RawRow(_place(path, start, row), row)
-        except RecordError as endless:
-            yield _broken(endless)
+        except RecordError as error:
+            yield _broken(error)
         except csv.Error as error:
             advice = "Correct the quotes, or write the data as JSONL"
             yield _broken(RecordError(Place(str(path), rows.line_num), "CSV", str(error), advice, "csv-broken"))
 
 
 def _bounded(path: Path, file: TextIO) -> Iterator[str]:
-    """The lines of a file. Raises RecordError for one that is too long to be read."""
+    """The lines of a file. Raises RecordError for one that is too long."""
     for number, line in bounded_lines(file):
         if len(line) > LONGEST:
             raise too_long_error(Place(str(path), number))
@@ -173,9 +173,9 @@ def _bounded(path: Path, file: TextIO) -> Iterator[str]:
 
 
 def _fault(place: Place, header: list[str], cells: list[str]) -> RecordError | None:
-    """What is wrong with the cells of one row, or with the header itself."""
+    """The error of the cells of one row or of the header; None if they are valid."""
     if len(set(header)) < len(header) or "" in header:
-        advice = "Give every column a name of its own in the first row"
+        advice = "Give every column a unique name in the first row"
         return RecordError(place, "CSV", f"column names {', '.join(header)}", advice, "csv-broken")
     if len(cells) != len(header):
         advice = "Quote cells that hold the separator or a line break"
@@ -211,14 +211,14 @@ _TEXT_SUFFIXES = ".txt .md .rst .tex .html .py .c .h .cc .cpp .hpp .cu .java .js
 _TEXT_FILES = dict.fromkeys(_TEXT_SUFFIXES.split(), _text)
 _FILES = _RECORD_FILES | _TEXT_FILES
 SUFFIXES = tuple(_FILES)
-"""The files that are read, by the end of their name."""
+"""Suffixes of the files that are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row as a reader sees it: where it stands, the format it is read as, and the folder of its images.
+    """One row as a reader gets it: its place, its format and the folder of its images.
 
-    `path` leads from the row to a part of it (`conversations[2].`), so that errors name the whole way.
+    `path` is the path of a nested object inside the row (`conversations[2].`), for messages.
     """
 
     place: Place
@@ -229,12 +229,12 @@ class Record:
     path: str = ""
 
     def error(self, name: str, found: str, advice: str = "", code: str = "record") -> RecordError:
-        """A RecordError about one field of this row."""
+        """A RecordError about one field of this record."""
         default = f"The source is read as {self.format}: correct the record, or name the format it is in"
         return RecordError(self.place, self.path + name, found, advice or default, code)
 
     def text(self, name: str) -> str:
-        """A field that must be text."""
+        """The field as text. Raises RecordError for any other type."""
         value = self.row.get(name)
         if isinstance(value, str):
             return value
@@ -243,11 +243,11 @@ class Record:
         raise self.error(name, f"is {kind(value)}, not text", code="field-type")
 
     def optional(self, name: str) -> str:
-        """A field that may be absent or null, which is the empty text."""
+        """The field as text; empty when it is missing or null."""
         return "" if self.row.get(name) is None else self.text(name)
 
     def flag(self, name: str, default: bool) -> bool:
-        """A field that is true or false, or absent."""
+        """The field as a bool; `default` when it is missing or null."""
         value = self.row.get(name)
         if value is None:
             return default
@@ -258,7 +258,7 @@ class Record:
         )
 
     def parts(self, name: str) -> list["Record"]:
-        """A field that must be a list of objects with at least one in it."""
+        """The field as a list of objects. Raises RecordError for an empty list and any other type."""
         value = self.row.get(name)
         if value is None:
             raise self.error(name, "is missing", code="field-missing")
@@ -269,13 +269,13 @@ class Record:
         return [self.part(f"{name}[{index}]", item) for index, item in enumerate(value)]
 
     def part(self, name: str, value: object) -> "Record":
-        """An object inside this row."""
+        """An object inside this record."""
         if not isinstance(value, dict):
             raise self.error(name, f"is {kind(value)}, not an object", code="field-type")
-        # Not dataclasses.replace, which took a third of the time to read LLaVA's 665k records.
+        # Not dataclasses.replace, which took a third of the time of reading LLaVA's 665k records.
         return Record(self.place, value, self.format, self.images, self.columns, f"{self.path}{name}.")
 
 
 def kind(value: object) -> str:
-    """What a JSON value is, in words."""
+    """The type of a JSON value, for messages."""
     return "null" if value is None else _KINDS.get(type(value), type(value).__name__)

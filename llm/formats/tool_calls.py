@@ -1,7 +1,7 @@
-"""Tool calls as text: a call is part of an answer and is learnt, its result is a turn of the user's and is not.
+"""Tool calls as text: a call is part of an answer and supervised, its result is a user turn and is not.
 
-Both carry the tags that Hermes and Qwen models know. What may be called is said in the system prompt, so a chat that
-offers tools must give the same prompt.
+Both have the tags of Hermes and Qwen models. The system prompt lists the tools, so a chat with tools must use the same
+prompt.
 """
 
 import json
@@ -15,23 +15,23 @@ _MOSS_END = re.compile(r"<eo[a-z]>\s*$")
 
 
 def offer(tools: list[object]) -> str:
-    """The part of a system prompt that names the tools."""
+    """The part of a system prompt that lists the tools."""
     lines = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
     return f"You may call these tools:\n<tools>\n{lines}\n</tools>"
 
 
 def call(text: str) -> str:
-    """One call, as it stands in an answer."""
+    """The text of one call in an answer."""
     return f"<tool_call>\n{text}\n</tool_call>"
 
 
 def result(text: str) -> str:
-    """One result, as it stands in the turn after the call."""
+    """The text of one result in the turn after the call."""
     return f"<tool_response>\n{text}\n</tool_response>"
 
 
 def read_call(record: Record) -> str:
-    """One entry of OpenAI's `tool_calls`: a function's name and its arguments, an object or its JSON text."""
+    """One entry of OpenAI's `tool_calls`: a function's name and its arguments, as an object or as JSON text."""
     function = record.part("function", record.row.get("function"))
     arguments = function.row.get("arguments")
     if isinstance(arguments, str):
@@ -42,21 +42,21 @@ def read_call(record: Record) -> str:
             raise function.error("arguments", f"broken JSON ({error})", advice, "tool-call") from None
     if not isinstance(arguments, dict):
         raise function.error(
-            "arguments", f"is {kind(arguments)}, not an object", "Write the arguments by name", "tool-call"
+            "arguments", f"is {kind(arguments)}, not an object", "Write the arguments as an object", "tool-call"
         )
     name = function.text("name")
     try:
         return call(json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False))
     except RecursionError:
-        advice = "Arguments are a few levels deep: correct them"
+        advice = "Correct the arguments"
         raise function.error("arguments", "nested too deeply", advice, "tool-call") from None
 
 
 def read_moss(record: Record) -> tuple[Message, ...]:
     """`{"meta_instruction", "chat": {"turn_1": {"Human", "Inner Thoughts", "Commands", "Tool Responses", "MOSS"}}}`.
 
-    A turn with commands becomes a question, an answer that calls, a turn of results, and the answer proper. Thoughts
-    are learnt where there are any. MOSS's own control marks are taken off: the chat template says who speaks.
+    A turn with commands becomes a question, an answer with the call, a turn of results, and the final answer. Thoughts
+    are part of the answer. MOSS's own control tokens are removed, since the chat template marks the roles.
     """
     chat = record.part("chat", record.row.get("chat"))
     system = record.optional("meta_instruction").strip()
@@ -88,7 +88,7 @@ def _moss_turn(turn: Record) -> list[Message]:
 
 
 def _bare(turn: Record, name: str) -> str:
-    """The text without MOSS's marks; `None` is how MOSS writes nothing."""
+    """The text without MOSS's control tokens; MOSS writes `None` for an empty field."""
     text = _MOSS_END.sub("", _MOSS_OPENING.sub("", turn.optional(name), count=1)).strip()
     return "" if text == "None" and name not in ("Human", "MOSS") else text
 

@@ -390,7 +390,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         return code, said.out, said.err
 
     columns = ["--columns", "image=pic", "--columns", "output=cap", "--columns", "input=q"]
-    said = "cats.csv: read as columns (the recipe names the columns)\nout.jsonl: 1 record as llava\n"
+    said = "cats.csv: read as columns (columns are given in the recipe)\nout.jsonl: 1 record as llava\n"
     assert run("cats.csv", "out.jsonl", "--to", "llava", *columns) == (0, said, "")
     (back,) = read(Source(path="out.jsonl"), Path())
     assert back.messages == (user(ImageRef(str(tmp_path / "b" / "1.png")), "什么？"), bot("一只猫"))

@@ -170,7 +170,7 @@ def test_tables_are_recognised(folder: Path) -> None:
         (
             "captions",
             {"images": [{"id": n, "file_name": "../a.jpg"} for n in (9, 25)]},
-            "leads out of the image folder",
+            "is outside the image folder",
         ),
         ("questions", {"data_subtype": None}, "data_subtype: is missing"),
         ("questions", {"questions": [{"image_id": 9, "question": "Q", "question_id": 5}]}, "5 has no annotation"),

@@ -251,7 +251,7 @@ def test_refusals(tmp_path: Path) -> None:
     assert read_shares(["a=0.1", "b=0.2", "c=0.7"], 0.0) == {"a": 0.1, "b": 0.2, "c": 0.7}
     assert read_shares([], 0.25) == {"train": 0.75, "validation": 0.25}
     write(tmp_path / "b.jsonl", [row("1", []), row("2", ["../x.png"])])
-    with pytest.raises(RecordError, match="leads out of the image folder"):
+    with pytest.raises(RecordError, match="is outside the image folder"):
         split(Source(path=str(tmp_path / "b.jsonl")), tmp_path / "out", HALVES)
     assert (tmp_path / "train.jsonl").read_bytes() == before
     assert not (tmp_path / "out").exists()

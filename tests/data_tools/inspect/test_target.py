@@ -70,7 +70,7 @@ def test_misuse_is_named(tmp_path: Path) -> None:
         find_target(data, image_rows=4)
     with pytest.raises(ConfigError, match="--budget and --batch.*Name a model"):
         find_target(data, budget=4)
-    with pytest.raises(ConfigError, match=r"none\.json: there is no such file"):
+    with pytest.raises(ConfigError, match=r"none\.json: no such file"):
         list(find_target(str(tmp_path / "none.json")).conversations())
 
 

@@ -329,7 +329,7 @@ def test_a_file_that_cannot_be_read_is_told_as_on_the_command_line(page: Page, s
     away = file.rename(file.with_suffix(".away"))
     try:
         page.locator("#check").click()
-        message = f"{file.name}: there is no such file or folder ({file.name}). Correct the path"
+        message = f"{file.name}: no such file or folder ({file.name}). Correct the path"
         expect(page.get_by_text(message, exact=True)).to_be_visible(timeout=WAIT)
         expect(page.locator("#check-cards .eg-card")).to_have_count(0, timeout=WAIT)
         expect(page.locator("#clean")).to_be_hidden()

@@ -31,7 +31,7 @@ def test_columns_of_the_recipe(tmp_path: Path) -> None:
 def test_columns_that_cannot_be_read(tmp_path: Path) -> None:
     row = {"q": "<image><image>", "a": "A", "pic": "a.png"}
     mapping = {"input": "q", "output": "a", "image": "pic"}
-    assert "2 <image> marks but 1 image" in refusal(tmp_path, row, columns=mapping)
+    assert "2 <image> placeholders but 1 image" in refusal(tmp_path, row, columns=mapping)
     assert "gone: is missing" in refusal(tmp_path, row, columns=mapping | {"output": "gone"})
 
 
@@ -39,11 +39,11 @@ def test_columns_that_cannot_be_read(tmp_path: Path) -> None:
     ("columns", "form", "message"),
     [
         ({}, "columns", "needs `columns`"),
-        ({"question": "q", "output": "a"}, "auto", "question: no such role"),
+        ({"question": "q", "output": "a"}, "auto", "question: unknown role"),
         ({"input": "q"}, "auto", "map output with input"),
         ({"output": "a"}, "auto", "map output with input"),
-        ({"text": "t", "image": "i"}, "auto", "text stands alone"),
-        ({"input": "q", "output": "a"}, "alpaca", "columns are for format: columns, not alpaca"),
+        ({"text": "t", "image": "i"}, "auto", "text excludes the other roles"),
+        ({"input": "q", "output": "a"}, "alpaca", "columns need format: columns, not alpaca"),
     ],
 )
 def test_mappings_that_cannot_be_obeyed(tmp_path: Path, columns: Json, form: str, message: str) -> None:

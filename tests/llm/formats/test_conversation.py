@@ -20,7 +20,7 @@ LAWLESS = {
     "image in an answer": ([user("Q"), Message("assistant", (ImageRef("a.png"),))], "holds an image"),
     "unfilled image": ([user(ImageRef(), "Q"), bot("A")], "an image without a path"),
     "half a character": ([user("Q\ud83d"), bot("A")], "half of a surrogate pair"),
-    "nothing to learn": ([user("Q"), bot("A", False)], "no answer carries loss"),
+    "nothing to learn": ([user("Q"), bot("A", False)], "no answer has loss"),
 }
 
 

@@ -27,7 +27,7 @@ def test_cauldron_images_stand_first_or_where_the_question_says(tmp_path: Path) 
         (user(a, "Q"), bot("A"), user(b), bot("B")),
     ]
     half: Json = {**CAULDRON, "texts": [{"user": "<image>\nQ", "assistant": "A"}]}
-    assert "1 <image> mark but 2 images given. Write one <image> for each" in refusal(tmp_path, half)
+    assert "1 <image> placeholder but 2 images given. Write one <image> for each" in refusal(tmp_path, half)
     assert "texts[0].assistant: is missing" in refusal(tmp_path, {"texts": [{"user": "Q"}]}, format="cauldron")
 
 
@@ -50,7 +50,7 @@ def test_an_imagefolder_is_read_from_its_metadata(tmp_path: Path) -> None:
     (folder / "metadata.csv").write_text("file_name,text\ntrain/1.png,一只鸟\n", encoding="utf-8")
     assert source_format(Source(path="birds"), tmp_path) == (
         "imagefolder",
-        "the only row has a picture's name and text",
+        "the only row has an image's name and text",
     )
     (found,) = read(Source(path="birds"), tmp_path)
     assert found.messages == (user(ImageRef(str(folder / "train" / "1.png"))), bot("一只鸟"))

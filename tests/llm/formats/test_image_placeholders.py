@@ -54,24 +54,24 @@ def test_llava_images_in_later_turns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (llava("<image>\nQ", ["a.png", "b.png"]), "1 <image> mark but 2 images given. Write one <image>"),
-        (llava("<image><image>", "a.png"), "2 <image> marks but 1 image given"),
-        (llava("Q", "a.png"), "0 <image> marks but 1 image given"),
-        (llava("<image>\nQ"), "1 <image> mark but 0 images given. Name the picture in `image`"),
+        (llava("<image>\nQ", ["a.png", "b.png"]), "1 <image> placeholder but 2 images given. Write one <image>"),
+        (llava("<image><image>", "a.png"), "2 <image> placeholders but 1 image given"),
+        (llava("Q", "a.png"), "0 <image> placeholders but 1 image given"),
+        (llava("<image>\nQ"), "1 <image> placeholder but 0 images given. Name the image in `image`"),
         (llava("<image>\nQ", 5), "image: is a number, not the path of an image"),
         (llava("<image>\nQ", {"bytes": None, "path": None}), "image: is null, not the path"),
         (llava("<image>\nQ", "a.png") | {"images": ["a.png"]}, "both name images"),
-        (llava("<image>\nQ", "http://x.org/a.png"), "is a URL, and nothing is fetched"),
+        (llava("<image>\nQ", "http://x.org/a.png"), "is a URL, and images are not downloaded"),
         (llava("<image>\nQ", "file:///etc/a.png"), "is a URL"),
         (llava("<image>\nQ", "data:image/png;base64,AAA!"), "image: a data URL that is not base64"),
         (llava("<image>\nQ", "data:image/png;base64,é"), "image: a data URL that is not base64"),
         (llava("<image>\nQ", "data:image/png;base64,"), "image: a data URL without data"),
         (llava("<image>\nQ", "data:text/html;base64," + "A" * 500), "AAA...' is a URL"),
-        (llava("<image>\nQ", "../a.png"), "leads out of the image folder"),
-        (llava("<image>\nQ", "x/../../a.png"), "leads out of the image folder"),
-        (llava("<image>\nQ", "/etc/a.png"), "leads out of the image folder"),
-        (llava("<image>\nQ", "."), "leads out of the image folder"),
-        (llava("<image>\nQ", "a\0.png"), "leads out of the image folder"),
+        (llava("<image>\nQ", "../a.png"), "is outside the image folder"),
+        (llava("<image>\nQ", "x/../../a.png"), "is outside the image folder"),
+        (llava("<image>\nQ", "/etc/a.png"), "is outside the image folder"),
+        (llava("<image>\nQ", "."), "is outside the image folder"),
+        (llava("<image>\nQ", "a\0.png"), "is outside the image folder"),
     ],
 )
 def test_images_that_cannot_be_meant(tmp_path: Path, row: Json, message: str) -> None:
@@ -80,7 +80,7 @@ def test_images_that_cannot_be_meant(tmp_path: Path, row: Json, message: str) ->
 
 def test_an_image_in_an_answer_is_refused(tmp_path: Path) -> None:
     row = {"image": "a.png", "conversations": [TURNS[0], {"from": "gpt", "value": "<image>"}]}
-    assert "Only questions show images" in refusal(tmp_path, row)
+    assert "Only questions may have images" in refusal(tmp_path, row)
 
 
 def test_the_image_folder_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_the_image_folder_of_a_source(tmp_path: Path, monkeypatch: pytest.Monkey
     for name in ("a.png", full, "x/../a.png"):
         assert messages(tmp_path, llava("<image>", name), images="pics")[0][0] == user(ImageRef(full))
     beside = str(tmp_path / "pics-too/a.png")  # a name that begins like the folder's
-    assert "leads out of" in refusal(tmp_path, llava("<image>", beside), images="pics")
+    assert "is outside" in refusal(tmp_path, llava("<image>", beside), images="pics")
     monkeypatch.chdir(tmp_path)
     (conversation,) = read(source(tmp_path, llava("<image>", "a.png"), images="pics"), Path())
     assert conversation.images == (ImageRef(full),)

@@ -43,14 +43,14 @@ def test_openai_turns_under_conversations(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"role": "alien"}, "messages[1].role: 'alien' is no role"),
+        ({"role": "alien"}, "messages[1].role: 'alien' is not a role"),
         ({"content": None}, "messages[1].content: is missing"),
-        ({"content": [{"type": "video", "video": "v"}]}, "messages[1].content[0].type: 'video' is not read"),
+        ({"content": [{"type": "video", "video": "v"}]}, "messages[1].content[0].type: 'video' is not supported"),
         ({"content": [{"type": "image"}]}, "message 2: <image> in an answer"),
         ({"loss": "true"}, "messages[1].loss: is text, not true or false"),
-        ({"loss": False}, "no answer carries loss"),
+        ({"loss": False}, "no answer has loss"),
         ({"weight": 0.5}, "messages[1].weight: 0.5 is neither 0 nor 1"),
-        ({"weight": 0}, "no answer carries loss"),
+        ({"weight": 0}, "no answer has loss"),
         ({"function_call": {"name": "f"}}, "Write it as tool_calls"),
         ({"tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}, "tool_calls[0].function.arguments: broken"),
         ({"tool_calls": [{"function": {"name": "f", "arguments": "[]"}}]}, "arguments: is a list, not an object"),
@@ -112,7 +112,7 @@ def test_both_sides_of_a_preference(tmp_path: Path) -> None:
 
 
 def test_a_pair_needs_two_answers_but_training_on_one_does_not(tmp_path: Path) -> None:
-    for rejected, message in (("A", "is the chosen answer"), ("", "is empty"), (None, "rejected: is missing")):
+    for rejected, message in (("A", "equals the chosen answer"), ("", "is empty"), (None, "rejected: is missing")):
         given = source(tmp_path, {"prompt": "Q", "chosen": "A", "rejected": rejected})
         with pytest.raises(RecordError, match=message):
             list(read_pairs(given, tmp_path))

@@ -112,7 +112,7 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
         (openai(system="S", tools=[1, 2]), (system("S\n\nYou may call these tools:\n<tools>\n1\n2\n</tools>"), *ONE)),
         (openai(image=None, images=[]), ONE),
         (openai(image=""), ONE),
-        (openai(image="a.png"), "0 <image> marks but 1 image given"),
+        (openai(image="a.png"), "0 <image> placeholders but 1 image given"),
         (
             openai(answer={"content": [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]}),
             (user("Q"), Message("assistant", ("A", "B"))),
@@ -139,7 +139,7 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
     "sharegpt": [
         (llava(image=None), ONE),
         (llava(system="S"), (system("S"), *ONE)),
-        (llava(image="a.png"), "image: this format is text alone"),
+        (llava(image="a.png"), "image: this format has no images"),
         (
             llava(conversations=[{"from": "system", "value": "S"}, {"from": "gpt", "value": "?"}, *TURNS]),
             (system("S"), *ONE),
@@ -233,7 +233,7 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
         ({"prompt": "Q", "chosen": "A", "rejected": None}, ONE),
         ({"prompt": "Q", "chosen": "A", "rejected": "B", "system": "S"}, (system("S"), *ONE)),
         ({"prompt": None, "chosen": "A", "rejected": "B"}, "prompt: is missing"),
-        ({"prompt": "Q", "chosen": "A", "images": "a.png"}, "0 <image> marks but 1 image given"),
+        ({"prompt": "Q", "chosen": "A", "images": "a.png"}, "0 <image> placeholders but 1 image given"),
         ({"prompt": "see <image>", "chosen": "A"}, (user("see <image>"), bot("A"))),
         ({"prompt": "<image>\nQ", "chosen": "A", "image": "a.png"}, (user(PICTURE, "Q"), bot("A"))),
     ],
@@ -353,7 +353,7 @@ def test_the_likeliest_of_rows_of_which_some_are_broken() -> None:
     assert guess_format(auto, [{"x": 1}]) == guess_format(auto, ["text"]) == guess_format(auto, []) == ""
     assert guess_format(Source(path="a", format="sql"), []) == "sql"
     assert guess_format(Source(path="a", columns={"text": "t"}), []) == "columns"
-    with pytest.raises(ConfigError, match="format: x is not read"):
+    with pytest.raises(ConfigError, match="format: x is unknown"):
         guess_format(Source(path="a", format="x"), [])
 
 
@@ -441,7 +441,7 @@ def test_a_source_that_is_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "x.jsonl").write_text('{"text": "x"}')
     assert source_format(Source(path="~/x.jsonl"), Path("/none"))[0] == "text"
     for path in (" ", "x.JSONL", "gone/x.csv"):
-        with pytest.raises(ConfigError, match="there is no such file or folder"):
+        with pytest.raises(ConfigError, match="no such file or folder"):
             list(source_rows(Source(path=path), tmp_path))
 
 

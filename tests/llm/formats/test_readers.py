@@ -171,8 +171,8 @@ def test_auto_looks_at_the_first_rows_alone(tmp_path: Path) -> None:
 
 
 def test_a_named_format_is_the_recipes_word(tmp_path: Path) -> None:
-    assert source_format(source(tmp_path, {}, format="sql"), tmp_path) == ("sql", "the recipe names it")
-    with pytest.raises(ConfigError, match=r"format: sqll is not read\. Known are auto, preference"):
+    assert source_format(source(tmp_path, {}, format="sql"), tmp_path) == ("sql", "format is given in the recipe")
+    with pytest.raises(ConfigError, match=r"format: sqll is unknown\. Known are auto, preference"):
         source_format(source(tmp_path, {}, format="sqll"), tmp_path)
     row: Json = {"question": "Q", "answer": "A"}
     assert "context: is missing. The source is read as sql" in refusal(tmp_path, row, format="sql")
@@ -188,7 +188,7 @@ def test_a_source_without_rows_is_an_error(tmp_path: Path, form: str) -> None:
     ("row", "message"),
     [
         ({"conversations": [{"from": "human", "value": "Q"}]}, "answers: there is none"),
-        ({"conversations": [{"from": "alien", "value": "Q"}]}, r"conversations\[0\].from: 'alien' is no role. Known"),
+        ({"conversations": [{"from": "alien", "value": "Q"}]}, r"conversations\[0\].from: 'alien' is not a role"),
         ({"conversations": [TURNS[1]]}, "question: there is none"),
         ({"conversations": [*TURNS, TURNS[0]]}, "message 3: a question without an answer"),
         ({"conversations": [*TURNS, "and"]}, r"conversations\[2\]: is text, not an object"),
@@ -229,7 +229,7 @@ def test_role_names(tmp_path: Path) -> None:
 def test_a_rows_system_text(tmp_path: Path) -> None:
     assert messages(tmp_path, {"system": "S", "conversations": TURNS}) == [(system("S"), *ONE)]
     row = {"system": "S", "conversations": [{"from": "system", "value": "T"}, *TURNS]}
-    assert "stands beside a system turn" in refusal(tmp_path, row)
+    assert "is given in addition to a system turn" in refusal(tmp_path, row)
 
 
 def test_sharegpt_keeps_the_mark_as_text_and_refuses_images(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_what_the_hub_cannot_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise datasets.exceptions.DatasetNotFoundError("doesn't exist")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    with pytest.raises(DataError, match=r"org/name: the hub gave no split 'train'.*doesn't exist.*no such local file"):
+    with pytest.raises(DataError, match=r"org/name: the hub gave no split 'train'.*doesn't exist.*No local file"):
         source_format(Source(path="org/name"), tmp_path)
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=r"pip install 'eyegraft\[hub\]'"):

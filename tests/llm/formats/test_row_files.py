@@ -201,7 +201,7 @@ def test_parquet_rows_with_bytes_over_several_batches(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_parquet(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not a whole parquet file"):
+    with pytest.raises(DataError, match="not a valid parquet file"):
         list(read_rows(write(tmp_path, "a.parquet", "no")))
 
 
@@ -238,7 +238,7 @@ def test_a_folder_of_text_is_one_row_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("none", "no data file"), ("a.xlsx", "this kind"), ("gone.json", "no such")]
+    ("name", "message"), [("none", "no data file"), ("a.xlsx", "this type"), ("gone.json", "no such")]
 )
 def test_paths_that_cannot_be_read(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "none").mkdir()
