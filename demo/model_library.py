@@ -13,7 +13,8 @@ from llm.config.rebased_paths import CWD
 from llm.config.schema import RunConfig
 from llm.errors import ConfigError, EyegraftError, RunError
 from llm.files.regular_files import exists
-from llm.train.checkpoint import find_checkpoint, list_checkpoints, weights_digest
+from llm.train.checkpoint import find_checkpoint, list_checkpoints
+from llm.train.checkpoint_state import weights_digest
 from vlm.config import VlmRunConfig
 from vlm.model.open_chat_model import open_chat_model
 from vlm.model.run_recipe import read_run_config

@@ -32,7 +32,8 @@ from llm.model.model_folder import local_folder
 from llm.model.precision import SomeRun, in_dtype, settle, this_machine
 from llm.model.pretrained import load_tokenizer
 from llm.train.build_model import EarlierRun, build_text_model
-from llm.train.checkpoint import find_checkpoint, load_weights, verified_weights, weights_digest
+from llm.train.checkpoint import find_checkpoint
+from llm.train.checkpoint_state import load_weights, verified_weights, weights_digest
 from llm.train.earlier_runs import earlier_runs, read_text_run
 from llm.train.optimizer import ParamGroup
 from llm.train.provenance import base_digest

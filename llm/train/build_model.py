@@ -16,7 +16,8 @@ from llm.model.merge import merge_adapters
 from llm.model.meta_model import on_meta_unless
 from llm.model.precision import dtype_of
 from llm.model.pretrained import load_llm
-from llm.train.checkpoint import find_checkpoint, load_weights, verified_weights
+from llm.train.checkpoint import find_checkpoint
+from llm.train.checkpoint_state import load_weights, verified_weights
 from llm.train.optimizer import ParamGroup
 
 Run = TypeVar("Run", bound=RunConfig)

@@ -15,7 +15,7 @@ from llm import distributed
 from llm.config.schema import OptimConfig, TrainConfig
 from llm.data.loader import Loader, OptimizerStep
 from llm.errors import RunError, TrainingError
-from llm.train.checkpoint import Progress
+from llm.train.checkpoint_state import Progress
 from llm.train.engine import Engine
 from llm.train.metrics import NullLog, RunLog, now
 from llm.train.optimizer import lr_factor

@@ -9,7 +9,7 @@ from llm.config.schema import RunConfig
 from llm.errors import RunError
 from llm.files.atomic_files import write_atomically
 from llm.files.regular_files import SETTINGS, read_text
-from llm.train.checkpoint import Progress
+from llm.train.checkpoint_state import Progress
 from llm.train.metrics import plot_loss, read_rows
 from llm.train.process_memory import peak_memory_gib
 from llm.train.run_data import RunData

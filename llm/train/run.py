@@ -21,7 +21,8 @@ from llm.files.folder_mark import check_claim
 from llm.files.owned_files import make_owned_folder
 from llm.lean import decoder
 from llm.log import logger
-from llm.train.checkpoint import Progress, load_weights, newest_intact, read_state, read_weights, save
+from llm.train.checkpoint import newest_intact, save
+from llm.train.checkpoint_state import Progress, load_weights, read_state, read_weights
 from llm.train.engine import Engine, build_engine
 from llm.train.loop import LoopCallbacks, fit
 from llm.train.metrics import NullLog, RunLog, now
@@ -31,8 +32,7 @@ from llm.train.provenance import Provenance
 from llm.train.report import write_report
 from llm.train.rng import restore_rng_states, rng_states, seed_process
 from llm.train.run_data import RunData, cache_folder, loader_for, read_run_data, training_loader
-from llm.train.run_folder import RUN, claim_folder, refuse_other_recipe
-from llm.train.run_lock import exclusive_writer
+from llm.train.run_folder import RUN, claim_folder, exclusive_writer, refuse_other_recipe
 from llm.train.run_parts import Batch, RunParts
 
 # What a disk says that is full, over quota, read-only, not ours or broken.

@@ -1,36 +1,41 @@
-"""A run folder belongs to one recipe: whose it is, and how it is claimed."""
+"""A run folder belongs to one recipe and has one writer: how it is recognized, claimed and locked."""
 
+import fcntl
 import json
+import os
+import platform
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from llm.config.schema import RunConfig
 from llm.config.yaml_loader import load_yaml, validate
 from llm.errors import ConfigError, RunError
 from llm.files.atomic_files import write_atomically
 from llm.files.folder_mark import Claim, check_claim, claim
+from llm.files.owned_files import open_owned
 from llm.files.regular_files import RECIPE, read_text
 from llm.model.precision import Dtype
 from llm.train.checkpoint import list_checkpoints
 from llm.train.provenance import changed_lines, comparable, completed
-from llm.train.run_lock import NAME as LOCK
-from llm.train.run_lock import refuse_running
 
-SECTIONS = {"name", "out", "stage", "seed", "model", "data", "train"}  # of every recipe that a run folder keeps
-_WRITER = re.compile(
-    r"(process \d+ on .*, since [\d: -]+ UTC)?"
-)  # what `exclusive_writer` leaves, or was about to write
+SECTIONS = {"name", "out", "stage", "seed", "model", "data", "train"}  # of the recipe in every run folder
+LOCK = "writer.lock"
+_WRITER = re.compile(r"(process \d+ on .*, since [\d: -]+ UTC)?")  # content of the lock file; empty: not written yet
 
 
 def refuse_taken(folder: Path) -> None:
-    """Raise RunError if training would write over what is not its own, or beside another writer. Writes nothing."""
+    """Raise RunError if training would overwrite files of others, or another process trains there. Writes nothing."""
     check_claim(folder, RUN)
     refuse_running(folder)
 
 
 def refuse_other_recipe(folder: Path, config: RunConfig, anyway: bool) -> None:
-    """Raise RunError when the folder holds another recipe's run, unless `anyway`. Writes nothing."""
+    """Raise RunError when the folder holds the run of another recipe, unless `anyway`. Writes nothing."""
     recipe = folder / "config.yaml"
     if anyway or not recipe.exists() or not list_checkpoints(folder):
         return
@@ -54,9 +59,10 @@ def begun_dtype(folder: Path, kind: type[RunConfig]) -> Dtype | None:
 
 
 def claim_folder(folder: Path, resolved: str) -> None:
-    """Keep the resolved recipe in the run folder, whole: half of one would refuse the run that resumes it.
+    """Write the resolved recipe and the versions of packages into the run folder, atomically.
 
-    Raises RunError when that cannot be written, or when the folder is not a run's to write into.
+    Half a recipe would refuse the run that resumes it. Raises RunError when the folder cannot be written or holds files
+    of others.
     """
     claim(folder, RUN)
     try:
@@ -67,7 +73,7 @@ def claim_folder(folder: Path, resolved: str) -> None:
 
 
 def begun_before_marks(folder: Path) -> bool:
-    """Whether a folder without a mark is a run's: by its lock, or by its checkpoints and its recipe."""
+    """Whether a folder without a mark holds a run: it has its lock, or checkpoints and a recipe."""
     locked, recipe = (folder / LOCK).exists(), folder / "config.yaml"
     if locked and not _is_lock(folder / LOCK):
         return False
@@ -87,10 +93,63 @@ def _is_lock(path: Path) -> bool:
 
 
 def _environment() -> dict[str, str]:
+    """Versions of Python and of the packages that decide about results."""
     from importlib.metadata import version
 
     packages = ("torch", "transformers", "peft", "numpy", "tokenizers", "pillow")
     return {"python": sys.version.split()[0]} | {name: version(name) for name in packages}
+
+
+@contextmanager
+def exclusive_writer(folder: Path) -> Iterator[None]:
+    """Make the run folder and lock it for this process; the lock ends with the process, however that ends.
+
+    Raises RunError naming the process that holds it, or why the folder cannot be written.
+    """
+    with _folder_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = open_owned(folder / LOCK, "a+")
+    with stream:
+        _lock(stream, folder)
+        who = f"process {os.getpid()} on {platform.node()}, since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        with _folder_named(folder):
+            stream.truncate(0)
+            os.write(stream.fileno(), who.encode())  # unbuffered: closing would try again on a full disk
+        yield
+
+
+@contextmanager
+def _folder_named(folder: Path) -> Iterator[None]:
+    """Raise RunError for an OSError, with the folder and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{folder}: the run folder cannot be written: {error}. Free space, or choose another `out`"
+        ) from error
+
+
+def refuse_running(folder: Path) -> None:
+    """Raise RunError if a process trains in the folder now; asked before the seconds that loading a model takes."""
+    try:
+        stream = open_owned(folder / LOCK, "r")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunError(f"{folder / LOCK}: cannot be read: {error.strerror}. Choose another `out`") from error
+    with stream:
+        _lock(stream, folder)
+
+
+def _lock(stream: TextIO, folder: Path) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        stream.seek(0)
+        raise RunError(
+            f"{folder} is being trained by {stream.read() or 'another process'}. Wait for it, stop it, or choose "
+            "another `out`"
+        ) from error
 
 
 RUN = Claim(

@@ -23,6 +23,7 @@ CORE = (
     "llm/attention/layout.py",
     "llm/attention/padded_groups.py",
     "llm/train/checkpoint.py",
+    "llm/train/checkpoint_state.py",
 )
 OTHERS = (
     "llm/train/engine.py",

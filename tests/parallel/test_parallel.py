@@ -20,7 +20,8 @@ from llm.chat.sampling import Sampling
 from llm.config.schema import RunConfig
 from llm.data.loader import OptimizerStep, plan_run
 from llm.train import loop
-from llm.train.checkpoint import list_checkpoints, read_weights
+from llm.train.checkpoint import list_checkpoints
+from llm.train.checkpoint_state import read_weights
 from llm.train.metrics import read_rows
 from llm.train.run_data import read_run_data
 from vlm.app.launch import launch

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from llm.errors import RunError
-from llm.train import checkpoint
-from llm.train.checkpoint import Progress, list_checkpoints, save, verify
+from llm.train import checkpoint_state
+from llm.train.checkpoint import list_checkpoints, save
+from llm.train.checkpoint_state import Progress, verify
 
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS of unshare(2): nobody else sees the mount
 PAGE = 4096
@@ -28,7 +29,7 @@ def refusals() -> int | str:
     if libc.unshare(NEW_MOUNTS):
         return f"not run: no mount of its own is allowed here ({os.strerror(ctypes.get_errno())})"
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-    setattr(checkpoint, "_room_for", lambda *_: None)  # noqa: B010  # it would refuse before the first byte
+    setattr(checkpoint_state, "_require_room", lambda *_: None)  # noqa: B010  # it would refuse before the first byte
     folder = Path(tempfile.mkdtemp(prefix="eyegraft-full-"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=True)
     run = folder / "run"

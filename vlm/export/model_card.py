@@ -7,7 +7,8 @@ import yaml
 
 from llm.files.folder_replacement import MADE_FROM
 from llm.model.precision import dtype_of
-from llm.train.checkpoint import find_checkpoint, weights_digest
+from llm.train.checkpoint import find_checkpoint
+from llm.train.checkpoint_state import weights_digest
 from llm.train.report import read_report
 from vlm.config import VlmRunConfig
 from vlm.model.forward import VlmModel

@@ -16,10 +16,10 @@ from llm.config.schema import TextRunConfig
 from llm.errors import CheckpointError, RunError
 from llm.files.atomic_files import atomic_file, write_atomically
 from llm.model.hf_export import export_llm
-from llm.train.checkpoint import Progress, find_checkpoint, list_checkpoints, read_state, read_weights, save
+from llm.train.checkpoint import find_checkpoint, list_checkpoints, save
+from llm.train.checkpoint_state import Progress, read_state, read_weights
 from llm.train.metrics import RunLog, read_rows
-from llm.train.run_folder import refuse_taken
-from llm.train.run_lock import exclusive_writer, refuse_running
+from llm.train.run_folder import exclusive_writer, refuse_running, refuse_taken
 from tests.llm.text_runs import six_steps, unfinished
 from vlm.model.runs import train
 

@@ -24,7 +24,8 @@ from llm.model.precision import (
     this_machine,
 )
 from llm.train.assembly import resolve_dtype
-from llm.train.checkpoint import list_checkpoints, read_state, read_weights
+from llm.train.checkpoint import list_checkpoints
+from llm.train.checkpoint_state import read_state, read_weights
 from llm.train.metrics import read_rows
 from llm.train.run_folder import begun_dtype
 from tests.llm.text_runs import six_steps, unfinished

@@ -11,7 +11,8 @@ import yaml
 
 from llm.errors import ConfigError
 from llm.train.assembly import open_text_model, open_text_run
-from llm.train.checkpoint import list_checkpoints, read_weights
+from llm.train.checkpoint import list_checkpoints
+from llm.train.checkpoint_state import read_weights
 from tests.llm.text_runs import six_steps, unfinished
 
 # Runs several commands, separated by ";", in a process in which `import vlm.vision` raises ModuleNotFoundError.

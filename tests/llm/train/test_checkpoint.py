@@ -10,15 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from llm.errors import CheckpointError, RunError
-from llm.train.checkpoint import (
+from llm.train.checkpoint import find_checkpoint, list_checkpoints, save
+from llm.train.checkpoint_state import (
     Progress,
-    find_checkpoint,
-    list_checkpoints,
     load_weights,
     read_progress,
     read_state,
     read_weights,
-    save,
     verified_weights,
     weights_digest,
 )
@@ -96,7 +94,7 @@ def test_weights_are_compared_with_the_manifest_before_they_are_used(tmp_path: P
 
 def test_state_is_written_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many tensors, a large one and two that share their storage come back as they were."""
-    monkeypatch.setattr("llm.train.checkpoint.SHARD", 150)
+    monkeypatch.setattr("llm.train.checkpoint_state.SHARD", 150)
     whole = torch.arange(64.0)  # 256 bytes
     tensors = {"a": whole[:16], "b": whole[:16], "large": whole, "c": torch.ones(3), "none": torch.zeros(0)}
     folder = save(tmp_path, Progress(step=1), WEIGHTS, tensors, keep=1)
@@ -184,7 +182,9 @@ def test_a_full_disk_leaves_nothing_of_the_checkpoint_it_refused(
     _save(tmp_path, 1)
     need = 16 * 2**20 + 6 * 2 + 2 * 4 + 4 + STATE["random"].nbytes
     for free, fits in ((need, True), (need - 1, False)):
-        monkeypatch.setattr("llm.train.checkpoint.shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        monkeypatch.setattr(
+            "llm.train.checkpoint_state.shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free)
+        )
         if fits:
             _save(tmp_path, 2)
             continue
@@ -197,7 +197,7 @@ def test_a_full_disk_leaves_nothing_of_the_checkpoint_it_refused(
 @pytest.mark.parametrize(
     ("manifest", "said"),
     [
-        (None, r"step-000001: manifest.json is missing; the checkpoint is torn"),
+        (None, r"step-000001: manifest.json is missing; the checkpoint is incomplete"),
         ("folder", "manifest.json: cannot be read"),
         ("{", "manifest.json: changed since it was written. "),
         ("[]", "manifest.json: changed since it was written, it names too few files"),

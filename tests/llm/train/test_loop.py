@@ -16,7 +16,7 @@ from llm.config.schema import OptimConfig, TrainConfig
 from llm.data.loader import OptimizerStep
 from llm.errors import TrainingError
 from llm.train import loop
-from llm.train.checkpoint import Progress
+from llm.train.checkpoint_state import Progress
 from llm.train.loop import Interrupted, LoopCallbacks, MetricsWindow, due, fit
 
 TOTAL = 7

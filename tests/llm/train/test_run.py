@@ -15,7 +15,8 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 from llm.config.schema import TextRunConfig
 from llm.config.yaml_loader import resolve_yaml
 from llm.errors import ConfigError, RunError, TrainingError
-from llm.train.checkpoint import list_checkpoints, read_weights
+from llm.train.checkpoint import list_checkpoints
+from llm.train.checkpoint_state import read_weights
 from llm.train.engine import TorchEngine
 from llm.train.loop import Interrupted
 from llm.train.metrics import read_rows

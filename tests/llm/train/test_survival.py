@@ -19,9 +19,11 @@ from safetensors import SafetensorError
 from llm.config.schema import TextRunConfig
 from llm.errors import CheckpointError, RunError
 from llm.train import checkpoint as checkpoints
-from llm.train.checkpoint import Progress, find_checkpoint, list_checkpoints, newest_intact, save, verify
+from llm.train import checkpoint_state
+from llm.train.checkpoint import find_checkpoint, list_checkpoints, newest_intact, save
+from llm.train.checkpoint_state import Progress, verify
 from llm.train.metrics import read_rows
-from llm.train.run_lock import exclusive_writer, refuse_running
+from llm.train.run_folder import exclusive_writer, refuse_running
 from tests.llm.text_runs import finished, flip, six_steps, unfinished, write_rows
 from tests.soak.damage import HARMS, damage, prints
 from vlm.model.runs import train
@@ -53,7 +55,7 @@ def test_a_second_writer_is_told_who_the_first_is(recipe: TextRunConfig, tmp_pat
 
 
 def test_a_killed_writer_holds_nothing(tmp_path: Path) -> None:
-    code = "import sys, time\nfrom pathlib import Path\nfrom llm.train.run_lock import exclusive_writer\n"
+    code = "import sys, time\nfrom pathlib import Path\nfrom llm.train.run_folder import exclusive_writer\n"
     code += f"with exclusive_writer(Path({str(tmp_path)!r})):\n    print('held', flush=True)\n    time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "held\n"
@@ -89,7 +91,7 @@ def test_a_run_never_begins_anew_on_its_own(recipe: TextRunConfig) -> None:
     before = (run / "metrics.jsonl").read_bytes()
     for folder in list_checkpoints(run):
         (folder / "state.json").unlink()
-    with pytest.raises(CheckpointError, match="no checkpoint is whole") as refused:
+    with pytest.raises(CheckpointError, match="no checkpoint is intact") as refused:
         train(recipe, Path.cwd())
     assert "step-000004/state.json" in str(refused.value) and "step-000006/state.json" in str(refused.value)
     assert (run / "metrics.jsonl").read_bytes() == before
@@ -105,7 +107,7 @@ def test_200_damaged_checkpoints_are_all_detected_and_left_as_they_are(tmp_path:
         shutil.copytree(whole, run)
         told |= {damage(checkpoint, draw) for checkpoint in list_checkpoints(run)}
         before = prints(run)
-        with pytest.raises(CheckpointError, match="no checkpoint is whole") as refused:
+        with pytest.raises(CheckpointError, match="no checkpoint is intact") as refused:
             newest_intact(run)
         assert "step-000001" in str(refused.value) and "step-000002" in str(refused.value)
         assert prints(run) == before
@@ -129,7 +131,7 @@ def test_a_disk_that_fills_up_between_checkpoints_is_named(
 ) -> None:
     """At the lock, at a row of metrics, in the cache: no traceback, and the folder's name."""
     with monkeypatch.context() as patch:
-        patch.setattr("llm.train.run_lock.os.write", _no_room)
+        patch.setattr("llm.train.run_folder.os.write", _no_room)
         with pytest.raises(RunError, match="run: the run folder cannot be written: .*No space left"):
             train(recipe, Path.cwd())
     for where in ("llm.train.metrics.RunLog.write", "llm.data.corpus._write"):
@@ -146,13 +148,13 @@ def test_a_disk_that_fills_up_between_checkpoints_is_named(
 
 
 def test_pruning_never_counts_a_damaged_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Steps 2 and 3 turn bad: 1 stays until two whole ones stand behind it."""
+    """Steps 2 and 3 turn bad: 1 is not deleted before two intact ones follow it."""
     for step in (1, 2):
         save(tmp_path, Progress(step=step), WEIGHTS, STATE, keep=1)
     flip(tmp_path / "checkpoints/step-000002/trainable.safetensors")
     save(tmp_path, Progress(step=3), WEIGHTS, STATE, keep=1)
     assert [folder.name for folder in list_checkpoints(tmp_path)] == ["step-000001", "step-000002", "step-000003"]
-    assert "does not count among the checkpoints that are kept" in capsys.readouterr().err
+    assert "it does not count towards train.keep" in capsys.readouterr().err
     flip(tmp_path / "checkpoints/step-000003/trainable.safetensors")
     found = newest_intact(tmp_path)
     assert found is not None and found[0].name == "step-000001"
@@ -166,7 +168,7 @@ def test_latest_is_moved_last_and_never_believed(tmp_path: Path, monkeypatch: py
     save(tmp_path, Progress(step=1), WEIGHTS, STATE, keep=2)
     assert latest.read_text() == "step-000001\n"
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "_point", _no_room)
+        patch.setattr(checkpoints, "_name_latest", _no_room)
         with pytest.raises(RunError, match="No space left"):
             save(tmp_path, Progress(step=2), WEIGHTS, STATE, keep=2)
     assert latest.read_text() == "step-000001\n", "killed between the rename and the marker"
@@ -194,7 +196,7 @@ def test_lost_checkpoints_are_no_fresh_start(tmp_path: Path, capsys: pytest.Capt
     shutil.rmtree(first.parent)
     (first.parent / ".step-000001.partial").mkdir(parents=True)
     assert newest_intact(tmp_path) is None
-    assert "was stopped before its first checkpoint was whole; beginning at step 1" in capsys.readouterr().err
+    assert "was stopped before its first checkpoint was complete; beginning at step 1" in capsys.readouterr().err
 
 
 def test_a_run_that_died_before_its_report_makes_it_up(recipe: TextRunConfig) -> None:
@@ -226,8 +228,8 @@ def test_lost_rows_are_told_and_not_filled_with_zeros(
 def test_a_full_disk_is_seen_before_a_byte_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = save(tmp_path, Progress(step=1), WEIGHTS, STATE, keep=1)
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    monkeypatch.setattr(checkpoints, "save_file", lambda *_: pytest.fail("it began to write"))
+    monkeypatch.setattr(checkpoint_state.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr(checkpoint_state, "save_file", lambda *_: pytest.fail("it began to write"))
     with pytest.raises(RunError, match="MiB are free"):
         save(tmp_path, Progress(step=2), WEIGHTS, STATE, keep=1)
     verify(first)
@@ -256,7 +258,7 @@ def test_no_room_at_any_write_leaves_the_checkpoint_before(tmp_path: Path, monke
             f"{calls[-1]} failed; what it had written still lies there"
         )
         assert save(run, Progress(step=2), WEIGHTS, STATE, keep=2) == list_checkpoints(run)[-1]
-    assert {"mkdir", "save_file", "write_text", "_sync", "rename", "replace"} <= set(calls)
+    assert {"mkdir", "save_file", "write_text", "sync", "rename", "replace"} <= set(calls)
     assert fails_at >= 18, f"a save has more writes than these: {calls}"
 
 
@@ -279,8 +281,8 @@ def _fail(patch: pytest.MonkeyPatch, fails_at: int) -> list[str]:
 
         patch.setattr(holder, name, call)
 
-    for name in ("save_file", "_sync"):
-        failing(checkpoints, name)
+    for holder, name in ((checkpoint_state, "save_file"), (checkpoint_state, "sync"), (checkpoints, "sync")):
+        failing(holder, name)
     for name in ("mkdir", "rename", "replace", "write_text"):
         failing(Path, name)
     return calls
@@ -291,7 +293,8 @@ def test_a_file_size_limit_of_the_system_is_named_too(tmp_path: Path) -> None:
     code = """
 import resource, signal, sys, torch
 from pathlib import Path
-from llm.train.checkpoint import Progress, save
+from llm.train.checkpoint import save
+from llm.train.checkpoint_state import Progress
 from llm.errors import RunError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))

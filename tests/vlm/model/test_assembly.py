@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
 from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordError
-from llm.train.checkpoint import list_checkpoints, read_weights
+from llm.train.checkpoint import list_checkpoints
+from llm.train.checkpoint_state import read_weights
 from llm.train.metrics import read_rows
 from llm.train.run_data import read_run_data, training_loader
 from tests.vlm.runs import recipe

@@ -14,7 +14,8 @@ from llm.data.loader import Loader, OptimizerStep, Schedule
 from llm.data.packing import PackPlan
 from llm.errors import DataError, ImageError
 from llm.train import loop
-from llm.train.checkpoint import list_checkpoints, read_state
+from llm.train.checkpoint import list_checkpoints
+from llm.train.checkpoint_state import read_state
 from llm.train.metrics import read_rows
 from tests.vlm.runs import recipe
 from vlm.config import VlmRunConfig

@@ -11,7 +11,8 @@ from PIL import Image
 
 from llm.errors import ImageError
 from llm.formats.conversation import ImageRef
-from llm.train.checkpoint import list_checkpoints, read_weights
+from llm.train.checkpoint import list_checkpoints
+from llm.train.checkpoint_state import read_weights
 from llm.train.metrics import read_rows
 from tests.vlm.runs import recipe
 from vlm.config import VqaEval
