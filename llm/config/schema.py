@@ -25,7 +25,7 @@ class Source(Section):
 
     path: str = Field(description="file or folder, relative to the working directory, or a hub data set `org/name`")
     format: str = Field(
-        "auto", description="name of a format (docs/data.md lists them), or auto: detected from the first 100 rows"
+        "auto", description="name of a format (docs/how-to/data lists them), or auto: detected from the first 100 rows"
     )
     images: str = Field("", description="folder that image paths are relative to; the data file's own when empty")
     weight: Rate = Field(

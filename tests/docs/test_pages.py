@@ -1,6 +1,7 @@
 """Pages: both languages, the README's length, paths and terms that exist, the maps that are generated, CI's file."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,15 @@ def test_links_of_the_repository_lead_somewhere(name: str) -> None:
     """Those of docs/ are checked when the site is built."""
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8"))
     assert links and [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_pages_that_the_code_names_exist() -> None:
+    found = subprocess.run(
+        ["git", "grep", "-hoE", r"docs/[A-Za-z_/-]+\.(md|png|ipynb)", "--", "*.py", "*.yaml", "Makefile", ".github"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    named = set(found.stdout.split())
+    assert len(named) > 5 and [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
 def test_contributing_has_the_map_of_rooms() -> None:

@@ -158,7 +158,7 @@ def test_all_findings_are_counted_and_few_are_kept(tmp_path: Path) -> None:
 
 
 def test_memory_stays_flat_and_ten_thousand_records_take_seconds(tmp_path: Path) -> None:
-    """2,500 and 10,000 records; docs/data.md states time and memory for 200,000."""
+    """2,500 and 10,000 records; docs/how-to/data/check.md states time and memory for 200,000."""
     peaks = []
     for count in (2_500, 10_000):
         with (tmp_path / "rows.jsonl").open("w", encoding="utf-8") as file:
