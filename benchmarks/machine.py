@@ -21,7 +21,7 @@ def machine() -> dict[str, Any]:
     versions = {name: installed(name) for name in PACKAGES}
     cores = len(os.sched_getaffinity(0))
     # CPUs of one name differ in this, and figures with them: one "AMD EPYC" multiplies bf16, another does not.
-    units = this_cpu().units or "none"
+    units = this_cpu().bf16_units or "none"
     return card | {"cpu": cpu, "bf16_units": units, "cores": cores, "python": platform.python_version()} | versions
 
 

@@ -1,1 +1,1 @@
-"""Pretrained models in, LoRA adapters on, Hugging Face folders out."""
+"""Models and tokenizers: loaded with checks, quantised, with LoRA adapters, exported as Hugging Face folders."""

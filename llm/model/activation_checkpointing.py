@@ -1,4 +1,4 @@
-"""Activations that are computed again in the backward pass instead of being kept."""
+"""Activation checkpointing: activations are computed again in the backward pass instead of saved."""
 
 from functools import partial
 from typing import Any
@@ -16,29 +16,29 @@ ATTENTION = (
     ATEN._scaled_dot_product_efficient_attention.default,
     ATEN._scaled_dot_product_cudnn_attention.default,
 )
-NARROW = 256  # inner width up to which a product is repeated: an adapter's way back up costs a rank a value
+NARROW = 256  # a product over at most so many terms is recomputed: an adapter's second one has `rank`
 
 
 def recompute(llm: PreTrainedModel, config: RunConfig) -> None:
-    """Set up what `train.recompute` says, layer by layer; nothing where it is off.
+    """Checkpoint every decoder layer as `train.recompute` says; nothing where it is off.
 
-    ZeRO-3 gathers weights around each layer's own backward pass, which only the reentrant kind gives it.
+    ZeRO-3 gathers weights in backward hooks of each layer, which run with the reentrant implementation only.
     """
     if not config.train.recompute:
         return
     options: dict[str, object] = {"use_reentrant": config.parallel.zero == 3}
     if config.train.recompute == "selective":
-        options["context_fn"] = partial(create_selective_checkpoint_contexts, keeps)
-    # It also has the embeddings' output ask for a gradient: a reentrant layer of frozen inputs would get no backward
-    # pass at all otherwise.
+        options["context_fn"] = partial(create_selective_checkpoint_contexts, selective_policy)
+    # This also makes the embeddings' output require a gradient; otherwise a reentrant layer with frozen inputs would
+    # have no backward pass.
     llm.activation_checkpointing_enable(options)
 
 
-def keeps(_: object, operation: object, *inputs: Any, **__: Any) -> CheckpointPolicy:
-    """`selective` keeps what is dear: the wide matrix products and fused attention (a CPU's keeps
-    nothing anyway, llm/attention/padded_groups.py).
+def selective_policy(_: object, operation: object, *inputs: Any, **__: object) -> CheckpointPolicy:
+    """The policy of `selective`: save wide matrix products and fused attention, recompute the rest.
 
-    Norms, SwiGLU's product, rotary embeddings and adapters cost next to nothing to repeat and hold most of the memory.
+    Norms, SwiGLU's product, rotary embeddings and adapters take little time and most of the memory. (Attention on a
+    CPU saves nothing in any case, llm/attention/padded_groups.py.)
     """
     wide = operation in (ATEN.mm.default, ATEN.addmm.default) and inputs[-1].shape[0] > NARROW
     return CheckpointPolicy.MUST_SAVE if wide or operation in ATTENTION else CheckpointPolicy.PREFER_RECOMPUTE

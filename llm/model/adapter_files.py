@@ -57,15 +57,16 @@ def read_adapter_config(folder: Path, modules: Sequence[str]) -> LoraConfig:
 
 
 def save_adapter(
-    llm: PreTrainedModel, tune: TuneConfig, folder: Path, base_name: str, whole: nn.Module | None = None
+    llm: PreTrainedModel, tune: TuneConfig, folder: Path, base_name: str, full_model: nn.Module | None = None
 ) -> None:
     """Write the LLM's adapters as peft's files, for `PeftModel.from_pretrained(<causal LM base_name>, folder)`.
 
-    `llm` may be a causal LM, its body or a vision model. Tensors are named as in the plain causal LM or, with `whole`,
-    as in that model; target modules are then full names, since its other parts may have modules of the same last names.
+    `llm` may be a causal LM, its body or a vision model. Tensors are named as in the plain causal LM or as in
+    `full_model`, if given; target modules are then full names, as its other parts may have modules of the same last
+    names.
     """
     decoder = decoder_and_head(llm)[0]
-    prefix = _module_prefix(whole, decoder) if whole is not None else _decoder_prefix(llm, decoder)
+    prefix = _module_prefix(full_model, decoder) if full_model is not None else _decoder_prefix(llm, decoder)
     layers = list(lora_layers(decoder))
     assert layers, "no adapters to save"
     state = {
@@ -74,7 +75,7 @@ def save_adapter(
         for factor, tensor in layer.factors().items()
     }
     targets = tune.targets or tuple(last_parts([name for name, _ in layers]))
-    if whole is not None:
+    if full_model is not None:
         targets = tuple(f"{prefix}{name}" for name, _ in layers)
     config = peft_config(LoraSettings(tune.rank, tune.alpha, tune.dropout, tune.targets), targets)
     config.base_model_name_or_path = base_name
@@ -96,9 +97,9 @@ def _decoder_prefix(llm: PreTrainedModel, decoder: nn.Module) -> str:
     return f"{decoder.base_model_prefix}."
 
 
-def _module_prefix(whole: nn.Module, part: nn.Module) -> str:
-    """The start of the names of `part`'s modules in `whole`."""
-    return next(f"{name}." for name, inner in whole.named_modules() if inner is part)
+def _module_prefix(full_model: nn.Module, part: nn.Module) -> str:
+    """The start of the names of `part`'s modules in `full_model`."""
+    return next(f"{name}." for name, inner in full_model.named_modules() if inner is part)
 
 
 # Checks ---------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
-"""A trained causal LM becomes a plain Hugging Face folder, and the folder is proved by loading it again.
+"""Export of a trained causal LM as a Hugging Face folder, which is verified by loading it again.
 
-The steps are shared with `vlm.export.hf`: dense weights, one dtype, written beside the target, compared, then renamed.
+The steps are shared with `vlm.export.hf`: dense weights in one dtype are written to a temporary folder, reloaded, their
+logits compared, and the folder renamed.
 """
 
 import copy
@@ -36,8 +37,8 @@ from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 
 SHARD = "5GB"
-LIMIT = 1e-4  # largest difference of a logit, for weights written in fp32
-# For rounded weights, the rms difference in standard deviations of the logits: a lost tensor exceeds it.
+LIMIT = 1e-4  # largest difference of a logit with weights written in fp32
+# For weights rounded to bf16: rms difference in standard deviations of the logits. A lost tensor exceeds it.
 ROUNDED_LIMIT = 0.25
 PROMPT_LENGTH = 24
 
@@ -53,8 +54,8 @@ def export_llm(
 ) -> float:
     """Write a causal LM whose adapters are merged, reload it, and return the largest difference of a logit.
 
-    `stop_ids` are the template's end marks; generation ends at them and at what ended it before. Raises ModelError
-    when the reloaded folder differs or cannot be made, RunError when `out` cannot be written.
+    `stop_ids`, the template's end tokens, are added to the LLM's own end tokens. Raises ModelError when the reloaded
+    model differs or the folder cannot be made, RunError when `out` cannot be written.
     """
 
     def write(folder: Path) -> None:
@@ -77,13 +78,13 @@ def export_llm(
 def write_and_prove(
     out: Path, write: Callable[[Path], None], prove: Callable[[Path], float], origin: Origin = UNNAMED
 ) -> float:
-    """Fill a hidden folder beside `out`, prove it, and only then put it in the place of an older export.
+    """Write a hidden folder next to `out`, verify it by `prove`, and only then replace an older export by it.
 
-    An older export is known by our mark in it; RunError where `out` holds anything else, or an export of another
-    origin that `origin` may not replace.
+    An older export is recognised by our mark in it. Raises RunError where `out` holds anything else, or an export of
+    another origin that `origin` may not replace.
     """
     check_replaceable(out, origin)
-    place = Path(os.path.realpath(out))  # a link stays a link to the folder that it leads to
+    place = Path(os.path.realpath(out))  # a symbolic link keeps its target, whose content is replaced
     with reporting_disk_errors(out), staging_folder(place) as partial:
         write(partial)
         result = prove(partial)
@@ -96,11 +97,11 @@ def write_and_prove(
 def plain_model(
     kind: type[PreTrainedModel], config: PreTrainedConfig, state: dict[str, Tensor], dtype: torch.dtype
 ) -> PreTrainedModel:
-    """A model of transformers' own class holding `state` in `dtype`; ModelError when names do not fit."""
+    """A model of transformers' class `kind` with the weights `state` in `dtype`. ModelError when names do not fit."""
     config = copy.deepcopy(config)
     for part in (config, *(getattr(config, name) for name in config.sub_configs)):
         part.dtype = dtype
-        part._name_or_path = ""  # the path on this machine
+        part._name_or_path = ""  # a path of this machine
         part.__dict__.pop("quantization_config", None)
         if "use_cache" in part.__dict__:
             part.use_cache = True  # training had it off
@@ -117,7 +118,7 @@ def plain_model(
 
 
 def dense_state(model: nn.Module) -> dict[str, Tensor]:
-    """The model's tensors by name. ModelError while adapters or 4-bit weights are in place."""
+    """The model's state dict. Raises ModelError while it has adapters or 4-bit weights."""
     state = model.state_dict()
     left = [name for name in state if "lora_" in name or ".base_layer." in name or ".quant_state." in name]
     if left:
@@ -127,9 +128,9 @@ def dense_state(model: nn.Module) -> dict[str, Tensor]:
 
 @contextmanager
 def proving(model: nn.Module) -> Iterator[None]:
-    """Inside, the model is in eval mode and computes in fp32, without a second copy of it; outside, all is as it was.
+    """Inside, the model is in eval mode, without gradients, and its weights are cast to fp32 one by one, in place.
 
-    bf16 weights go to fp32 and back without a loss.
+    Afterwards modes and dtypes are as before; bf16 weights are exact in fp32.
     """
     tensors = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     rounded = [
@@ -153,14 +154,14 @@ def proving(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def logits(model: PreTrainedModel, **inputs: Tensor) -> Tensor:
-    """[1, T, V] of one unpadded sequence."""
+    """[1, T, V]: the logits of one unpadded sequence."""
     network: Any = model
     result: Tensor = network(**inputs, use_cache=False).logits
     return result
 
 
 def reload(auto: type[AutoModelForCausalLM | AutoModelForImageTextToText], folder: Path) -> PreTrainedModel:
-    """The folder as anyone loads it, in fp32; ModelError when a weight is missing or left over."""
+    """The folder loaded by plain transformers, in fp32. ModelError when a weight is missing or unexpected."""
     with as_model_error(f"{folder}: the exported folder does not load again"):
         model, info = hf_loaders.load_model(auto, folder, dtype=torch.float32, output_loading_info=True)
     wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
@@ -172,14 +173,14 @@ def reload(auto: type[AutoModelForCausalLM | AutoModelForImageTextToText], folde
 
 
 def difference(reloaded: Tensor, trained: Tensor, dtype: torch.dtype) -> float:
-    """Largest difference of a logit; ModelError when it is more than the weights' dtype explains."""
-    apart = reloaded.float() - trained.float()
-    largest = float(apart.abs().max())
+    """The largest difference of a logit. ModelError when it is more than rounding to `dtype` explains."""
+    error = reloaded.float() - trained.float()
+    largest = float(error.abs().max())
     if dtype == torch.float32:
         found, limit = largest, LIMIT
     else:
-        found, limit = float(apart.square().mean().sqrt()), ROUNDED_LIMIT * float(trained.float().std())
-    if not found <= limit:  # NaN is no success
+        found, limit = float(error.square().mean().sqrt()), ROUNDED_LIMIT * float(trained.float().std())
+    if not found <= limit:  # NaN fails too
         raise ModelError(
             f"the exported model's logits differ from the trained model's by {found:.2e}, more than {limit:.2e}. "
             "Nothing was written. Please report this with the recipe"
@@ -190,7 +191,7 @@ def difference(reloaded: Tensor, trained: Tensor, dtype: torch.dtype) -> float:
 def generation_config(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]
 ) -> GenerationConfig:
-    """Greedy by default, ended by the template's marks and by what ended the LLM's answers before."""
+    """Greedy decoding that ends at `stop_ids`, the LLM's own end tokens and the tokenizer's."""
     own: Any = model.generation_config
     before = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
     ends = [number for number in (*stop_ids, *before, tokenizer.eos_token_id) if number is not None]
@@ -203,7 +204,7 @@ def generation_config(
 
 
 def rename_tensors(folder: Path, rename: Callable[[str], str]) -> None:
-    """Give the tensors of a saved model other names, shard by shard, and its index with them."""
+    """Rename the tensors of a saved model, in every shard and in the index."""
     from safetensors.torch import load_file, save_file
 
     for file in folder.glob("*.safetensors"):

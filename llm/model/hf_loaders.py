@@ -1,7 +1,7 @@
-"""The one door to the loaders of transformers and peft: no `from_pretrained` or `from_config` is called elsewhere.
+"""All calls of transformers' and peft's loaders: `from_pretrained` and `from_config` are called nowhere else.
 
-Here they never run a folder's own code, folders that need theirs are refused before a loader sees them, and
-so are files and sizes out of all bounds. `tests/test_pretrained.py` holds this by walking the syntax trees.
+None of them runs a folder's own code (`trust_remote_code`). Folders that need their code, and files or sizes that are
+out of bounds, are refused before a loader reads them. `tests/test_pretrained.py` checks the calls in the syntax trees.
 """
 
 from pathlib import Path
@@ -27,54 +27,57 @@ from llm.model.adapter_files import read_adapter_config
 from llm.model.remote_code import refuse_model_code, refuse_processor_code, refuse_tokenizer_code
 from llm.model.size_limits import SizeLimit, enforce, refuse_absurd, size_limit_of
 
-# Loaders call loaders, some without handing on what they were told: with no time to answer, transformers refuses code
-# instead of asking on the terminal whether to run it.
+# Some loaders call others without passing `trust_remote_code` on. With a time-out of 0 transformers then refuses the
+# code instead of asking on the terminal whether to run it.
 dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
 
 
 def load_tokenizer(folder: Path, **options: Any) -> PreTrainedTokenizerBase:
-    """The folder's tokenizer. Raises ModelError for one that needs code, and what the libraries raise."""
-    _sound_settings(folder)
+    """The folder's tokenizer. Raises ModelError for one that needs its own code, and the libraries' errors."""
+    _check_settings(folder)
     refuse_tokenizer_code(folder)
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, **options)
     return tokenizer
 
 
 def load_processor(folder: Path) -> Any:  # one of a hundred classes
-    """The folder's processor. Raises ModelError for one that needs code, and what the libraries raise."""
-    _sound_settings(folder)
+    """The folder's processor. Raises ModelError for one that needs its own code, and the libraries' errors."""
+    _check_settings(folder)
     refuse_processor_code(folder)
     return AutoProcessor.from_pretrained(str(folder), trust_remote_code=False)
 
 
 def image_processor_settings(folder: Path) -> dict[str, Any]:
-    """What the folder says of its pictures; empty when it says nothing. Raises as `load_processor`."""
-    _sound_settings(folder)
+    """The folder's image processor config; empty without one. Raises as `load_processor`."""
+    _check_settings(folder)
     refuse_processor_code(folder)
     settings: dict[str, Any] = get_image_processor_config(str(folder))
     return settings
 
 
 def load_config(folder: Path, auto: str = "") -> PreTrainedConfig:
-    """The folder's config, all names of code taken out, for a model that transformers' class `auto` makes.
+    """The folder's config without its references to code, for a model that transformers' class `auto` builds.
 
-    Raises ModelError for one that needs code or is larger than the folder's weights, and what the libraries raise.
+    Raises ModelError for one that needs its own code or has sizes that the folder's weights cannot fill, and the
+    libraries' errors.
     """
-    _sound_settings(folder)
+    _check_settings(folder)
     refuse_model_code(folder, auto)
     config: PreTrainedConfig = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
     _forget_code(config)
     return config
 
 
-def load_model(kind: Any, folder: Path, **options: Any) -> Any:  # an Auto class or a model's; a pair with loading info
-    """The folder's model, as `kind` makes it; `options` are those of its `from_pretrained`.
+def load_model(
+    kind: Any, folder: Path, **options: Any
+) -> Any:  # an Auto or model class; a pair with output_loading_info
+    """The folder's model, built by the class `kind`; `options` are those of its `from_pretrained`.
 
-    Raises ModelError for a folder that needs code, is larger than its weights or is an adapter, and what the libraries
-    raise.
+    Raises ModelError for a folder that needs its own code, has sizes that its weights cannot fill, or is an adapter,
+    and the libraries' errors.
     """
     if (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{folder}: holds an adapter, not a whole model. Merge it first and name the merged folder.")
+        raise ModelError(f"{folder}: holds an adapter, not a model. Merge it first and name the merged folder.")
     if "gguf_file" in options:  # the config is in that file
         return kind.from_pretrained(str(folder), trust_remote_code=False, **options)
     file = folder / "config.json"
@@ -91,51 +94,51 @@ def model_of_state(
     state: dict[str, Tensor],
     limit: SizeLimit | None,
     **options: Any,
-) -> Any:  # a pair with loading info
-    """A model of transformers' own class holding tensors that were read by us from a folder that gives `limit`."""
-    maker: Any = kind
+) -> Any:  # a pair with output_loading_info
+    """A model of transformers' class `kind` with the weights `state`, whose sizes must be within `limit`."""
+    untyped: Any = kind
     with enforce(Path("config.json"), config.to_dict(), limit):
-        return maker.from_pretrained(None, config=config, state_dict=state, trust_remote_code=False, **options)
+        return untyped.from_pretrained(None, config=config, state_dict=state, trust_remote_code=False, **options)
 
 
 def empty_model(auto: Any, config: PreTrainedConfig, **options: Any) -> PreTrainedModel:
-    """A model of a config without weights, where torch's default device says."""
+    """A model of a config with weights as its class initialises them, on torch's default device."""
     model: PreTrainedModel = auto.from_config(config, trust_remote_code=False, **options)
     return model
 
 
 def generation_config(folder: Path) -> GenerationConfig:
-    """How the folder generates; it has no way to name code."""
+    """The folder's generation config, which cannot refer to code."""
     config: GenerationConfig = GenerationConfig.from_pretrained(str(folder))
     return config
 
 
-def put_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """`model`, changed in place, with the LoRA adapter of a folder that peft wrote.
+def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """`model` with the LoRA adapter of a folder that peft wrote; the model is changed in place.
 
-    Raises ModelError for adapters of other kinds and settings out of all bounds, and what the libraries raise.
+    Raises ModelError for adapters of other kinds and for settings out of bounds, and the libraries' errors.
     """
     config = read_adapter_config(folder, [name for name, _ in model.named_modules()])
-    whole: Any = model
-    adapted: PeftModel = PeftModel.from_pretrained(whole, str(folder), config=config)
+    untyped: Any = model  # peft annotates a torch module
+    adapted: PeftModel = PeftModel.from_pretrained(untyped, str(folder), config=config)
     return adapted
 
 
-def _sound_settings(folder: Path) -> None:
-    """Raise ModelError for JSON files out of bounds and absurd sizes: a tokenizer's loader reads config.json too."""
+def _check_settings(folder: Path) -> None:
+    """Raise ModelError for JSON files or sizes out of bounds; a tokenizer's loader reads config.json too."""
     refuse_oversized(folder)
     file = folder / "config.json"
     refuse_absurd(file, read_object_if_there(file), size_limit_of(folder))
 
 
 def _own_part(kind: Any, config: PreTrainedConfig) -> PreTrainedConfig:
-    """The part of a two-tower config that a class of one tower reads."""
+    """The part of a config with several models that belongs to class `kind`."""
     parts = [config, *(part for part in vars(config).values() if isinstance(part, PreTrainedConfig))]
     return next((part for part in parts if isinstance(part, kind.config_class)), config)
 
 
 def _forget_code(config: PreTrainedConfig) -> None:
-    """Take the names of code out of a config and its parts: then no class of transformers can come upon them."""
+    """Remove references to code from a config and its parts, so that no class of transformers finds them."""
     vars(config).pop("auto_map", None)
     for part in vars(config).values():
         if isinstance(part, PreTrainedConfig):

@@ -1,7 +1,7 @@
-"""InternLM2 and InternLM2.5 folders as plain Llama: the same network under other names, so no remote code is needed.
+"""InternLM2 and InternLM2.5 folders as plain Llama: the same network under other names, without remote code.
 
-Layout (the model's own `modeling_internlm2.py`): `wqkv` holds, for each key-value head, its query heads, then its key,
-then its value head; `wo` is the output projection; `w1`, `w3`, `w2` are gate, up and down.
+Layout (the model's `modeling_internlm2.py`): for each key-value head, `wqkv` has its query heads, its key head and its
+value head; `wo` is the output projection; `w1`, `w3`, `w2` are gate, up and down.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from llm.errors import ModelError
 from llm.files.untrusted_json import read_object_if_there
 
 MODEL_TYPE = "internlm2"
-KEPT_SETTINGS = (
+COPIED_KEYS = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
     *("num_attention_heads", "num_key_value_heads", "max_position_embeddings", "hidden_act"),
     *("rms_norm_eps", "initializer_range", "tie_word_embeddings"),
@@ -49,23 +49,23 @@ SPECIAL_ROLES = ("unk_token", "bos_token", "eos_token", "pad_token")
 
 
 def llama_config(settings: Mapping[str, Any]) -> LlamaConfig:
-    """The Llama configuration of an InternLM2 `config.json`. `bias` concerns attention only; the MLP never has one."""
-    kept = {name: settings[name] for name in KEPT_SETTINGS if name in settings}
+    """The Llama config of an InternLM2 config.json. `bias` is the attention's; the MLP has none."""
+    copied = {name: settings[name] for name in COPIED_KEYS if name in settings}
     bias = settings.get("bias", True)
     return LlamaConfig(
-        **kept, attention_bias=bias, mlp_bias=False, rope_parameters=rope_parameters(settings), use_cache=False
+        **copied, attention_bias=bias, mlp_bias=False, rope_parameters=rope_parameters(settings), use_cache=False
     )
 
 
 def rope_parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Rotary settings: behind the trained length InternLM2.5 scales its base by `dynamic` NTK, as Llama's does."""
+    """Rotary parameters. Beyond the trained length InternLM2.5 scales the base by `dynamic` NTK, as Llama does."""
     theta = float(settings.get("rope_theta", 10000))
     scaling = settings.get("rope_scaling")
     if scaling is None:
         return {"rope_type": "default", "rope_theta": theta}
     kind = scaling.get("type", scaling.get("rope_type"))
     if kind not in ("dynamic", "linear"):
-        raise ModelError(f"config.json: rope_scaling {scaling}: InternLM2 knows the types dynamic and linear.")
+        raise ModelError(f"config.json: rope_scaling {scaling}: InternLM2 has the types dynamic and linear.")
     return {"rope_type": kind, "rope_theta": theta, "factor": float(scaling["factor"])}
 
 
@@ -73,16 +73,16 @@ def rope_parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def llama_state(folder: Path, config: LlamaConfig, dtype: torch.dtype) -> dict[str, Tensor]:
-    """All weights of an InternLM2 folder under Llama's names, cast to `dtype`: cut and renamed, never computed."""
+    """All weights of an InternLM2 folder, split and renamed as Llama's and cast to `dtype`."""
     state: dict[str, Tensor] = {}
     for name, tensor in read_weights(folder):
-        if not name.endswith("rotary_emb.inv_freq"):  # a constant that old checkpoints stored
+        if not name.endswith("rotary_emb.inv_freq"):  # a constant that old checkpoints contain
             state.update((new, part.to(dtype)) for new, part in llama_names(name, tensor, config))
     return state
 
 
 def llama_names(name: str, tensor: Tensor, config: LlamaConfig) -> Iterator[tuple[str, Tensor]]:
-    """One InternLM2 tensor as one or, for `wqkv`, three of Llama's."""
+    """Llama's name and tensor, or for `wqkv` three of each, of one InternLM2 tensor."""
     stem, _, kind = name.rpartition(".")  # kind: weight or bias
     if stem in OUTER_NAMES:
         yield f"{OUTER_NAMES[stem]}.{kind}", tensor
@@ -104,7 +104,7 @@ def layer_of(stem: str) -> tuple[str, str]:
 
 
 def split_wqkv(wqkv: Tensor, config: LlamaConfig) -> tuple[Tensor, Tensor, Tensor]:
-    """Query, key and value rows of `wqkv` [K (G + 2) D, ...]: for each of K heads G queries, then k and v, D rows."""
+    """Query, key and value rows of `wqkv` [K (G + 2) D, ...]: for each of K key-value heads G query heads, k and v."""
     heads, dim = config.num_key_value_heads, config.head_dim
     assert heads is not None and dim is not None
     group = config.num_attention_heads // heads
@@ -115,14 +115,14 @@ def split_wqkv(wqkv: Tensor, config: LlamaConfig) -> tuple[Tensor, Tensor, Tenso
 
 
 def read_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Every (name, tensor) of a folder's safetensors shards or, without any, of its `pytorch_model*.bin`."""
+    """The (name, tensor) pairs of a folder's safetensors shards or, without any, of its `pytorch_model*.bin`."""
     shards = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     for shard in shards:
         yield from read_shard(shard)
 
 
 def read_shard(shard: Path) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of one file, mapped from disk; a pickle may hold tensors and nothing else."""
+    """The tensors of one file, memory-mapped; a pickle may contain tensors only."""
     if shard.suffix == ".bin":
         yield from torch.load(shard, map_location="cpu", weights_only=True, mmap=True).items()
         return
@@ -131,7 +131,7 @@ def read_shard(shard: Path) -> Iterator[tuple[str, Tensor]]:
             for name in tensors.keys():  # noqa: SIM118  # a handle, not a dict: it cannot be iterated
                 yield name, tensors.get_tensor(name)
     except SafetensorError as cause:
-        raise ModelError(f"{shard}: not a whole safetensors file ({cause}). Copy or download it again.") from cause
+        raise ModelError(f"{shard}: not a complete safetensors file ({cause}). Copy or download it again.") from cause
 
 
 # The tokenizer --------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def read_shard(shard: Path) -> Iterator[tuple[str, Tensor]]:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One entry of a sentencepiece vocabulary; its position is its id."""
+    """One entry of a sentencepiece vocabulary; its index is its id."""
 
     text: str
     score: float
@@ -147,12 +147,12 @@ class Piece:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """A fast tokenizer with the ids of InternLM2's own one, from `tokenizer.model` and `tokenizer_config.json`."""
+    """A fast tokenizer with the ids of InternLM2's own, from `tokenizer.model` and `tokenizer_config.json`."""
     pieces, prefix = read_pieces(folder / "tokenizer.model")
     settings = read_object_if_there(folder / "tokenizer_config.json")
     roles = read_object_if_there(folder / "special_tokens_map.json") | settings
     added = added_tokens(folder, settings)
-    tokenizer = build_tokenizer(named(pieces, added, folder), prefix, added)
+    tokenizer = build_tokenizer(with_added_tokens(pieces, added, folder), prefix, added)
     special = {role: content(roles[role]) for role in SPECIAL_ROLES if roles.get(role) is not None}
     if settings.get("add_bos_token", True):
         tokenizer.post_processor = begin_with(special.get("bos_token", "<s>"), tokenizer)
@@ -170,10 +170,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def read_pieces(file: Path) -> tuple[list[Piece], bool]:
-    """The vocabulary of a sentencepiece BPE model, and whether it puts a space before every text."""
+    """The vocabulary of a sentencepiece BPE model, and whether a space is put before every text."""
     if not file.is_file():
         raise ModelError(f"{file}: not found. An InternLM2 folder needs its sentencepiece tokenizer.model.")
-    messages: Any = sentencepiece_model_pb2  # protobuf makes its classes at import, where no type checker sees them
+    messages: Any = sentencepiece_model_pb2  # protobuf creates its classes at import
     proto = messages.ModelProto()
     try:
         proto.ParseFromString(file.read_bytes())
@@ -198,8 +198,8 @@ def added_tokens(folder: Path, settings: Mapping[str, Any]) -> dict[int, AddedTo
     return tokens
 
 
-def named(pieces: list[Piece], added: Mapping[int, AddedToken], folder: Path) -> list[Piece]:
-    """The vocabulary with added tokens in their places: `<|im_start|>` renames the unused piece that has its id."""
+def with_added_tokens(pieces: list[Piece], added: Mapping[int, AddedToken], folder: Path) -> list[Piece]:
+    """The vocabulary with added tokens at their ids: `<|im_start|>` replaces the unused piece of its id."""
     result = list(pieces)
     for number, token in sorted(added.items()):
         piece = Piece(token.content, 0.0, CONTROL_PIECE if token.special else USER_PIECE)
@@ -212,7 +212,7 @@ def named(pieces: list[Piece], added: Mapping[int, AddedToken], folder: Path) ->
 
 
 def build_tokenizer(pieces: list[Piece], prefix: bool, added: Mapping[int, AddedToken]) -> Tokenizer:
-    """Sentencepiece BPE in the tokenizers library: spaces become U+2581, unknown characters their UTF-8 bytes."""
+    """Sentencepiece BPE in the tokenizers library: spaces are U+2581, unknown characters their UTF-8 bytes."""
     vocabulary = {piece.text: number for number, piece in enumerate(pieces)}
     tokenizer = Tokenizer(BPE(vocabulary, merges(pieces), unk_token=pieces[0].text, fuse_unk=True, byte_fallback=True))
     steps: list[normalizers.Normalizer] = [normalizers.Replace(" ", "▁")]
@@ -223,18 +223,18 @@ def build_tokenizer(pieces: list[Piece], prefix: bool, added: Mapping[int, Added
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.decoder = decoders.Sequence(spaces)
     known = {token.content: token for token in added.values()}
-    marks = [piece for piece in pieces if piece.type in (CONTROL_PIECE, USER_PIECE)]
-    tokenizer.add_tokens([known.get(mark.text, mark_token(mark)) for mark in marks])
+    unsplit = [piece for piece in pieces if piece.type in (CONTROL_PIECE, USER_PIECE)]
+    tokenizer.add_tokens([known.get(piece.text, unsplit_token(piece)) for piece in unsplit])
     return tokenizer
 
 
-def mark_token(piece: Piece) -> AddedToken:
-    """A control or user-defined piece is matched whole, before any merge."""
+def unsplit_token(piece: Piece) -> AddedToken:
+    """A control or user-defined piece as a token that is matched before any merge."""
     return AddedToken(piece.text, special=piece.type == CONTROL_PIECE, normalized=False)
 
 
 def merges(pieces: list[Piece]) -> list[tuple[str, str]]:
-    """All ways to join two pieces into a third, best score first: the order in which sentencepiece merges."""
+    """All pairs of pieces that join into a piece, best score first, as sentencepiece merges them."""
     normal = {piece.text: number for number, piece in enumerate(pieces) if piece.type == NORMAL_PIECE}
     ranked = sorted(normal, key=lambda text: (-pieces[normal[text]].score, normal[text]))
     cuts = ((text[:at], text[at:]) for text in ranked for at in range(1, len(text)))
@@ -242,7 +242,7 @@ def merges(pieces: list[Piece]) -> list[tuple[str, str]]:
 
 
 def begin_with(token: str, tokenizer: Tokenizer) -> processors.TemplateProcessing:
-    """Puts the begin mark before a text, as `add_special_tokens=True` asks."""
+    """Puts the begin token before a text, for `add_special_tokens=True`."""
     number = tokenizer.token_to_id(token)
     if number is None:
         raise ModelError(f"bos_token {token} is not in the vocabulary of tokenizer.model.")
@@ -252,12 +252,12 @@ def begin_with(token: str, tokenizer: Tokenizer) -> processors.TemplateProcessin
 
 
 def refuse_new_tokens(tokenizer: Tokenizer, tokens: tuple[str, ...], folder: Path) -> None:
-    """A special token without an id would get a new one behind the last, for which the model has no embedding."""
+    """Raise ModelError for special tokens without an id: the model has no embedding for a new one."""
     unknown = sorted({token for token in tokens if tokenizer.token_to_id(token) is None})
     if unknown:
         raise ModelError(f"{folder}: special tokens without an id: {unknown}. Add them to added_tokens_decoder.")
 
 
 def content(token: str | Mapping[str, Any]) -> str:
-    """A special token is written as its text or as a table with `content`."""
+    """The text of a special token, which is written as a string or as an object with `content`."""
     return token if isinstance(token, str) else str(token["content"])

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders, internlm2
-from llm.model.model_folder import CONFIG_FILE, local_folder, read_settings
+from llm.model.model_folder import CONFIG_FILE, local_folder, read_model_config
 from llm.model.size_limits import enforce, refuse_absurd, size_limit_of
 
 META = torch.device("meta")
@@ -21,7 +21,7 @@ SCALE_BLOCK = 256  # scales that share a scale of their own: double quantisation
 
 
 def on_meta_unless(weights: bool) -> AbstractContextManager[object]:
-    """Inside, new tensors are made on the meta device, unless the model gets its `weights`."""
+    """A context in which new tensors are on the meta device; without effect if the model gets its `weights`."""
     return nullcontext() if weights else META
 
 
@@ -31,7 +31,7 @@ def llm_on_meta(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTra
     Raises ModelError for a folder that is no model folder, or whose config belongs to no causal LM.
     """
     folder = local_folder(path, (CONFIG_FILE,))
-    settings = read_settings(path, folder, weights=False)
+    settings = read_model_config(path, folder, weights=False)
     refuse_absurd(folder / "config.json", settings, size_limit_of(folder))
     limit = enforce(folder / "config.json", settings, size_limit_of(folder))
     with as_model_error(f"{path}: config.json gives no causal language model"), META, limit:
@@ -40,8 +40,8 @@ def llm_on_meta(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTra
             if settings["model_type"] == internlm2.MODEL_TYPE
             else hf_loaders.load_config(folder, AutoModelForCausalLM.__name__)
         )
-        keep_frequencies(config)
-        # Not `.to(dtype)` afterwards: rotary frequencies stay in fp32.
+        use_plain_rope(config)
+        # `.to(dtype)` would also cast rotary frequencies, which are fp32.
         model = hf_loaders.empty_model(AutoModelForCausalLM, config, dtype=dtype)
     if four_bit:
         quantise(model)
@@ -49,15 +49,15 @@ def llm_on_meta(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTra
     return model
 
 
-def keep_frequencies(config: Any) -> None:
-    """Rotary scalings that look at the longest position cannot run on meta tensors; plain ones take the same memory."""
+def use_plain_rope(config: Any) -> None:
+    """Replace rotary scalings that read the longest position, a value, by the default, which takes as much memory."""
     rope = vars(config).get("rope_parameters") or {}
     if rope.get("rope_type") in ("dynamic", "longrope"):
         config.rope_parameters = {"rope_type": "default", "rope_theta": rope["rope_theta"]}
 
 
 def quantise(model: PreTrainedModel) -> None:
-    """Put `Linear4bit` in the place of every linear but the head, as transformers does with bitsandbytes."""
+    """Replace every linear but the head by `Linear4bit`, as transformers does with bitsandbytes."""
     head = model.get_output_embeddings()
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear and module is not head:
@@ -67,7 +67,7 @@ def quantise(model: PreTrainedModel) -> None:
 class Linear4bit(nn.Linear):
     """In place of bitsandbytes' layer, recognised by that name (`llm.model.quantization`): NF4's bytes without values.
 
-    n weights take n / 2 bytes, a one-byte scale each 64 of them, a four-byte scale each 256 scales, and two tables.
+    n weights take n / 2 bytes, a one-byte scale per 64 of them, a four-byte scale per 256 scales, and two tables.
     """
 
     def __init__(self, dense: nn.Linear) -> None:
@@ -90,9 +90,9 @@ class Linear4bit(nn.Linear):
 
 
 class FourBitProduct(torch.autograd.Function):
-    """bitsandbytes' MatMul4Bit (0.50.2, autograd/_functions.py): the weight is dense only while it multiplies.
+    """bitsandbytes' MatMul4Bit (0.50.2, autograd/_functions.py): the weight is dequantised for each product.
 
-    Nothing of the input is kept; the backward pass makes the weight dense once more.
+    No input is saved for backward, which dequantises the weight again.
     """
 
     @staticmethod

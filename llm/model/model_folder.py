@@ -1,4 +1,4 @@
-"""Local folders and hub ids: from what a recipe names to a folder whose files may be read."""
+"""From a local path or hub id to a folder whose files may be read, and to its config.json."""
 
 import re
 from pathlib import Path
@@ -20,10 +20,13 @@ NESTED_OR_OTHER = ("*/*", "consolidated*")  # original/, onnx/ and Mistral's sec
 
 
 def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
-    """The folder itself, or the local copy of a hub id's files that match `patterns`, downloaded when needed."""
+    """A local folder as it is, or the local copy of a hub id's files that match `patterns`, downloaded if needed.
+
+    Raises ModelError for a path that is neither, and when the hub cannot be reached.
+    """
     folder = Path(path).expanduser()
     if exists(folder) and folder.is_dir():
-        refuse_special(folder)
+        refuse_special_files(folder)
         return folder
     if not HUB_ID.fullmatch(path):
         raise ModelError(
@@ -42,8 +45,8 @@ def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
     return copy
 
 
-def refuse_special(folder: Path) -> None:
-    """Raise ModelError where a library that reads the folder would wait for a pipe, or read without end."""
+def refuse_special_files(folder: Path) -> None:
+    """Raise ModelError for pipes and devices, from which a library would wait or read without end."""
     try:
         check_folder(folder, (*TEXT_FILES, *WEIGHT_FILES, "*.bin"))
     except OSError as cause:
@@ -51,17 +54,17 @@ def refuse_special(folder: Path) -> None:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether the folder holds weights in a format that is loaded."""
+    """Whether the folder has weights in a format that can be loaded."""
     return any(True for pattern in WEIGHT_FILES for _ in folder.glob(pattern))
 
 
-def read_settings(path: str, folder: Path, weights: bool = True) -> dict[str, Any]:
-    """`config.json` of a folder that can be a model: it has weights, names a model type and is no adapter.
+def read_model_config(path: str, folder: Path, weights: bool = True) -> dict[str, Any]:
+    """The config.json of a model folder. `weights`: whether the folder must have any.
 
-    Without `weights` the folder need not hold any: a forecast reads the shapes alone.
+    Raises ModelError for an adapter's folder, and where config.json, its model_type or the weights are missing.
     """
     if (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{path}: holds an adapter, not a whole model. Merge it first and name the merged folder.")
+        raise ModelError(f"{path}: holds an adapter, not a model. Merge it first and name the merged folder.")
     if not (folder / "config.json").is_file():
         raise ModelError(f"{path}: no config.json in it. Give a Hugging Face model folder.")
     if weights and not has_weights(folder):
@@ -69,7 +72,7 @@ def read_settings(path: str, folder: Path, weights: bool = True) -> dict[str, An
             f"{path}: no weights in it (looked for {' and '.join(WEIGHT_FILES)}). Was the download cut off, or left as "
             "Git LFS pointers? A GGUF file must be converted to safetensors first."
         )
-    settings = read_object(folder / "config.json")
-    if not isinstance(settings.get("model_type"), str):
+    config = read_object(folder / "config.json")
+    if not isinstance(config.get("model_type"), str):
         raise ModelError(f"{path}: config.json names no model_type. Give a Hugging Face model folder.")
-    return settings
+    return config

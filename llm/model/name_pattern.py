@@ -1,9 +1,9 @@
-"""Regular expressions from other people's files, matched in bounded time.
+"""Regular expressions from untrusted files, matched in polynomial time.
 
-`re` takes exponential time for some patterns of a few characters. Here every part of a pattern maps the set of places
-where it may begin to the set of those where it may end, so no way through the text is followed twice. Known are
-characters, `.`, classes, `\\d \\w \\s` and their negations, groups, `|`, `? * + {m,n}` (lazy ones match alike here, as
-only whole texts are matched), `^ $ \\b`, and looking ahead; whatever else is refused.
+`re` takes exponential time for some short patterns. Here every part of a pattern maps the set of positions where it
+may begin to the set where it may end, so that no position is tried twice. Supported are characters, `.`, classes,
+`\\d \\w \\s` and their negations, groups, `|`, `? * + {m,n}` (lazy ones too: in a full match they are the same),
+`^ $ \\b` and lookahead; all else is refused.
 """
 
 import re
@@ -14,71 +14,75 @@ from functools import reduce
 LONGEST = 4000  # characters of a pattern
 MOST_TIMES = 100  # of {m,n}
 
-Places = frozenset[int]
-Matcher = Callable[[str, Places], Places]
+Positions = frozenset[int]
+Matcher = Callable[[str, Positions], Positions]
 
 _FLAT = re.compile(r"\\[dDwWsS]|\\[^a-zA-Z0-9]|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\\[\](){}|?*+^$]", re.DOTALL)
 _TIMES = re.compile(r"([*+?]|\{(\d{1,3})(,(\d{0,3}))?\})\??")
 
 
 class UnknownPatternError(ValueError):
-    """A pattern with something that is not known here; the message says what, and where."""
+    """A pattern with an unsupported part; the message names it and where it is."""
 
 
 def compile_pattern(pattern: str) -> Callable[[str], bool]:
-    """Whether a text is matched as by `re.fullmatch`. Raises UnknownPatternError."""
+    """A function like `re.compile(pattern).fullmatch`, as a bool. Raises UnknownPatternError."""
     if len(pattern) > LONGEST:
         raise UnknownPatternError(f"{len(pattern):,} characters, more than {LONGEST:,}")
-    reader = _Reader(pattern)
-    whole = reader.choice()
+    reader = _Parser(pattern)
+    matcher = reader.choice()
     if reader.at < len(pattern):
         raise UnknownPatternError(f"{pattern[reader.at]!r} at {reader.at}")
-    return lambda text: len(text) in whole(text, frozenset({0}))
+    return lambda text: len(text) in matcher(text, frozenset({0}))
 
 
 @dataclass(slots=True)
-class _Reader:
-    """Reads a pattern from left to right."""
+class _Parser:
+    """A recursive-descent parser of a pattern."""
 
     pattern: str
     at: int = 0
 
     def choice(self) -> Matcher:
-        """Alternatives, up to a bracket that closes them or the end."""
+        """Alternatives, up to a closing bracket or the end."""
         ways = [self.sequence()]
         while self.took("|"):
             ways.append(self.sequence())
-        return lambda text, places: frozenset().union(*(way(text, places) for way in ways))
+        return lambda text, positions: frozenset().union(*(way(text, positions) for way in ways))
 
     def sequence(self) -> Matcher:
-        """Parts in a row."""
+        """Consecutive parts."""
         parts: list[Matcher] = []
         while self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
             parts.append(self.repeated(self.part()))
-        return lambda text, places: reduce(lambda begun, part: part(text, begun) if begun else begun, parts, places)
+        return lambda text, positions: reduce(
+            lambda begun, part: part(text, begun) if begun else begun, parts, positions
+        )
 
     def part(self) -> Matcher:
-        """One group, mark of a place or character."""
+        """One group, anchor, lookahead or character."""
         if self.took("(?=") or self.took("(?!"):
             wanted = self.pattern[self.at - 1] == "="
             inner = self.closed()
-            return lambda text, places: frozenset(at for at in places if bool(inner(text, frozenset({at}))) == wanted)
+            return lambda text, positions: frozenset(
+                at for at in positions if bool(inner(text, frozenset({at}))) == wanted
+            )
         if self.took("(?:") or (not self.pattern.startswith("(?", self.at) and self.took("(")):
             return self.closed()
         for mark, holds in (("^", _at_start), ("$", _at_end), ("\\b", _at_edge)):
             if self.took(mark):
-                return _standing(holds)
+                return _anchor(holds)
         return self.character()
 
     def closed(self) -> Matcher:
-        """The alternatives of a group whose bracket was opened."""
+        """The alternatives of a group, after its opening bracket."""
         inner = self.choice()
         if not self.took(")"):
             raise UnknownPatternError("a bracket that is not closed")
         return inner
 
     def character(self) -> Matcher:
-        """A character or a class of them: short enough for `re`, which has no choice in it."""
+        """A character or character class, matched by `re`, which has nothing to try here."""
         found = _FLAT.match(self.pattern, self.at)
         if found is None:
             raise UnknownPatternError(f"{self.pattern[self.at : self.at + 3]!r} at {self.at}")
@@ -87,10 +91,10 @@ class _Reader:
             fits = re.compile(found[0]).fullmatch
         except re.error as cause:
             raise UnknownPatternError(f"{found[0]!r}: {cause}") from cause
-        return lambda text, places: frozenset(at + 1 for at in places if at < len(text) and fits(text[at]))
+        return lambda text, positions: frozenset(at + 1 for at in positions if at < len(text) and fits(text[at]))
 
     def repeated(self, part: Matcher) -> Matcher:
-        """The part as often as the mark behind it says."""
+        """The part with the quantifier that follows it."""
         found = _TIMES.match(self.pattern, self.at)
         if found is None:
             return part
@@ -98,31 +102,31 @@ class _Reader:
         least, most = _times(found)
         if max(least, most or 0) > MOST_TIMES:
             raise UnknownPatternError(f"{found[0]!r} repeats more than {MOST_TIMES} times")
-        return lambda text, places: _repeat(part, text, places, least, most)
+        return lambda text, positions: _repeat(part, text, positions, least, most)
 
     def took(self, text: str) -> bool:
-        """Whether the pattern goes on with `text`, which is then behind us."""
+        """Whether `text` follows in the pattern; if so it is consumed."""
         found = self.pattern.startswith(text, self.at)
         self.at += len(text) if found else 0
         return found
 
 
-def _standing(holds: Callable[[str, int], bool]) -> Matcher:
-    return lambda text, places: frozenset(at for at in places if holds(text, at))
+def _anchor(holds: Callable[[str, int], bool]) -> Matcher:
+    return lambda text, positions: frozenset(at for at in positions if holds(text, at))
 
 
 def _times(found: re.Match[str]) -> tuple[int, int | None]:
-    """The least and most repetitions of a mark; None: without end."""
+    """The least and most repetitions of a quantifier; None: unbounded."""
     if not found[2]:
         return {"*": (0, None), "+": (1, None), "?": (0, 1)}[found[1]]
     least = int(found[2])
     return least, least if found[3] is None else int(found[4]) if found[4] else None
 
 
-def _repeat(part: Matcher, text: str, places: Places, least: int, most: int | None) -> Places:
+def _repeat(part: Matcher, text: str, positions: Positions, least: int, most: int | None) -> Positions:
     for _ in range(least):
-        places = part(text, places)
-    reached, fresh, rounds = places, places, 0
+        positions = part(text, positions)
+    reached, fresh, rounds = positions, positions, 0
     while fresh and (most is None or rounds < most - least):
         fresh = part(text, fresh) - reached
         reached, rounds = reached | fresh, rounds + 1

@@ -1,6 +1,6 @@
-"""In which dtype a run computes: `train.dtype: auto`, settled by what the hardware multiplies.
+"""The dtype that a run computes in: `train.dtype: auto` is bf16 where the hardware multiplies it, else fp32.
 
-The answer follows from the machine alone, never from a timing: a busy hour must not train in another dtype.
+It depends on the hardware alone, never on a timing, which a busy machine would change.
 """
 
 import platform
@@ -19,58 +19,58 @@ SomeRun = TypeVar("SomeRun", bound=RunConfig)
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """Where a run computes, as far as its dtype depends on it: a card or, without one, the CPU."""
+    """What the dtype of a run depends on: a GPU or, without one, the CPU."""
 
-    card: str = ""  # its name
-    card_bf16: bool = False  # by units of its own, not emulated
-    machine: str = "x86_64"  # the CPU's architecture, as `platform.machine()` has it
+    card: str = ""  # the GPU's name; empty without one
+    card_bf16: bool = False  # not emulated
+    machine: str = "x86_64"  # the CPU's architecture, `platform.machine()`
     avx512_bf16: bool = False
     amx: bool = False
-    onednn_bf16: bool = False  # on x86 oneDNN says yes to AVX512 without bf16 products too: not asked there
+    onednn_bf16: bool = False  # not used on x86, where it is also true for AVX512 without bf16 products
 
     @property
-    def bf16(self) -> bool:
-        """Whether bf16 is multiplied here."""
+    def has_bf16(self) -> bool:
+        """Whether there are bf16 matrix products in hardware."""
         if self.card:
             return self.card_bf16
         return self.avx512_bf16 or self.amx if self.machine in X86 else self.onednn_bf16
 
     @property
-    def units(self) -> str:
-        """What multiplies bf16 on an x86 CPU; empty: nothing does."""
+    def bf16_units(self) -> str:
+        """The x86 instruction set with bf16 products; empty without one."""
         return "AMX" if self.amx else "AVX512_BF16" if self.avx512_bf16 else ""
 
     @property
-    def natural(self) -> Dtype:
-        """What `auto` means here."""
-        return "bf16" if self.bf16 else "fp32"
+    def auto_dtype(self) -> Dtype:
+        """The dtype of `train.dtype: auto`."""
+        return "bf16" if self.has_bf16 else "fp32"
 
     @property
-    def why(self) -> str:
-        """The reason, as a clause."""
+    def reason(self) -> str:
+        """Why, as a clause for messages."""
         if self.card:
-            return f"{self.card} multiplies bf16" if self.bf16 else f"{self.card} has no bf16 products of its own"
+            return f"{self.card} multiplies bf16" if self.has_bf16 else f"{self.card} has no bf16 products of its own"
         if self.machine not in X86:
-            return f"this {self.machine} CPU " + ("multiplies bf16" if self.bf16 else "has no bf16 products")
-        if self.bf16:
-            return f"this CPU multiplies bf16, by {self.units}"
+            return f"this {self.machine} CPU " + ("multiplies bf16" if self.has_bf16 else "has no bf16 products")
+        if self.has_bf16:
+            return f"this CPU multiplies bf16, by {self.bf16_units}"
         # Two cores of an AMD EPYC, AVX2, torch 2.14.1: bf16 30 GFLOP/s forward, 1 to 2 backward; fp32 120.
         return "this CPU has no bf16 products, AVX512_BF16 or AMX; fp32 is many times faster here"
 
 
-# What a card is taken for whose memory alone is known. A T4 or a V100, which are older, would take fp32.
+# Assumed for a GPU of which only the memory is known. A T4 or a V100, which are older, would use fp32.
 ANY_CARD = Hardware("a card of Ampere or later", card_bf16=True)
 
 
 def this_machine() -> Hardware:
-    """Where this process computes."""
+    """The hardware that this process computes on."""
     if not torch.cuda.is_available():
         return this_cpu()
     return Hardware(torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def this_cpu() -> Hardware:
-    """This machine without its cards."""
+    """The CPU of this machine."""
     # torch has no public names for these yet; one built without oneDNN (macOS) lacks the last.
     return Hardware(
         machine=platform.machine(),
@@ -80,29 +80,29 @@ def this_cpu() -> Hardware:
     )
 
 
-def settle(config: SomeRun, hardware: Hardware, begun: Dtype | None = None) -> tuple[SomeRun, str]:
-    """The recipe in bf16 or fp32, and a line that says why or what to do about it; empty where there is nothing to say.
+def choose_dtype(config: SomeRun, hardware: Hardware, begun: Dtype | None = None) -> tuple[SomeRun, str]:
+    """The recipe in bf16 or fp32, and a line for the log with the reason, or with advice; empty where there is none.
 
-    `begun` is the dtype of the run that the recipe's folder holds, if it holds one: under `auto` it goes on in that.
+    `begun` is the dtype of the run in the recipe's folder, if there is one: under `auto` that run continues in it.
     """
     asked = config.train.dtype
     if asked != "auto":
-        slow = asked == "bf16" and not hardware.bf16
-        return config, f"dtype: bf16 (the recipe's), but {hardware.why}: set train.dtype: auto" if slow else ""
+        slow = asked == "bf16" and not hardware.has_bf16
+        return config, f"dtype: bf16 (the recipe's), but {hardware.reason}: set train.dtype: auto" if slow else ""
     if begun is None:
-        return in_dtype(config, hardware.natural), f"dtype: {hardware.natural} (auto: {hardware.why})"
-    line = f"dtype: {begun} (auto: this run began in it)"
-    if begun == "bf16" and not hardware.bf16:
-        line += f", but {hardware.why}: choose another `out` to begin anew in fp32"
-    return in_dtype(config, begun), line
+        return with_dtype(config, hardware.auto_dtype), f"dtype: {hardware.auto_dtype} (auto: {hardware.reason})"
+    line = f"dtype: {begun} (auto: this run began with it)"
+    if begun == "bf16" and not hardware.has_bf16:
+        line += f", but {hardware.reason}: choose another `out` to start again in fp32"
+    return with_dtype(config, begun), line
 
 
-def in_dtype(config: SomeRun, dtype: Dtype) -> SomeRun:
-    """The recipe in this dtype."""
+def with_dtype(config: SomeRun, dtype: Dtype) -> SomeRun:
+    """The recipe with `train.dtype` set."""
     return config.model_copy(update={"train": config.train.model_copy(update={"dtype": dtype})})
 
 
 def dtype_of(config: RunConfig) -> torch.dtype:
-    """What the recipe's weights are made of; `auto`, where nobody settled it before, is what this machine says."""
+    """The dtype of the recipe's weights; an unresolved `auto` is this machine's."""
     asked = config.train.dtype
-    return DTYPES[this_machine().natural if asked == "auto" else asked]
+    return DTYPES[this_machine().auto_dtype if asked == "auto" else asked]

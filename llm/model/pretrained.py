@@ -1,4 +1,4 @@
-"""Tokenizers and causal language models of local folders and hub ids. Remote code is never run."""
+"""Tokenizers and causal language models from local folders and hub ids. Remote code is never run."""
 
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from llm.files.untrusted_json import read_object_if_there
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders, internlm2
 from llm.model.meta_model import llm_on_meta
-from llm.model.model_folder import TEXT_FILES, TOKENIZER_FILES, local_folder, read_settings
+from llm.model.model_folder import TEXT_FILES, TOKENIZER_FILES, local_folder, read_model_config
 from llm.model.quantization import forbid_repacking, quantization_config
 from llm.model.size_limits import refuse_absurd, size_limit_of
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a local folder or hub id; `ModelError` says what is missing."""
+    """The tokenizer of a local folder or hub id. Raises ModelError that names what is missing."""
     folder = local_folder(path, TEXT_FILES)
     looked_for = "tokenizer.json, tokenizer.model or vocab files with tokenizer_config.json"
     with as_model_error(f"{path}: no tokenizer can be loaded (looked for {looked_for})"):
@@ -30,7 +30,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
 
 
 def find_tokenizer(path: str) -> PreTrainedTokenizerBase | None:
-    """The tokenizer of a local folder or hub id, or None where no file of one is in it."""
+    """The tokenizer of a local folder or hub id, or None where it has no tokenizer files."""
     folder = local_folder(path, TEXT_FILES)
     return load_tokenizer(path) if any((folder / name).is_file() for name in TOKENIZER_FILES) else None
 
@@ -38,11 +38,12 @@ def find_tokenizer(path: str) -> PreTrainedTokenizerBase | None:
 def load_llm(
     path: str, dtype: torch.dtype, four_bit: bool = False, eight_bit: bool = False, weights: bool = True
 ) -> PreTrainedModel:
-    """The causal LM of a local folder or hub id, weights in `dtype` or, with `four_bit`, its linears in NF4.
+    """The causal LM of a local folder or hub id, in eval mode, with weights in `dtype`.
 
-    `eight_bit` is for answering only. Both compute in `dtype`; embeddings, norms and head stay in `dtype`. The model
-    comes in eval mode and with its cache off: a cache switches off the separation of packed samples. Without `weights`
-    its tensors are on the meta device, and the folder needs config.json only.
+    `four_bit`: linears in NF4; `eight_bit`: linears in LLM.int8, for inference only; both compute in `dtype`, and
+    embeddings, norms and head are in `dtype`. `use_cache` is off: with a cache transformers would not separate packed
+    samples. Without `weights` all tensors are on the meta device, and the folder needs config.json only. Raises
+    ModelError for a folder that cannot be loaded completely.
     """
     bits = 4 if four_bit else 8 if eight_bit else 0
     model = llm_with_weights(path, dtype, bits) if weights else llm_on_meta(path, dtype, four_bit)
@@ -54,23 +55,23 @@ def load_llm(
 def llm_with_weights(path: str, dtype: torch.dtype, bits: int) -> PreTrainedModel:
     """As `load_llm`; `bits` 0, 4 or 8."""
     folder = local_folder(path, (*TEXT_FILES, "*.safetensors"))
-    settings = read_settings(path, folder)
+    config = read_model_config(path, folder)
     options = {"dtype": dtype, "quantization_config": quantization_config(bits, dtype)}
     with as_model_error(f"{path}: cannot be loaded as a causal language model"):
-        model, report = load_with_report(folder, settings, options | LOADING)
+        model, report = load_with_report(folder, config, options | LOADING)
     refuse_gaps(path, report)
     forbid_repacking(model)
     return model
 
 
-# Mismatches are let through to `refuse_gaps`, which names them.
+# Tensors of other shapes are reported, so that `refuse_gaps` names them, instead of raised.
 LOADING: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 
 
 def load_with_report(
     folder: Path, settings: dict[str, Any], options: dict[str, Any]
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """The model, and transformers' report of what it found no weights for. InternLM2 becomes a plain Llama."""
+    """The model, and transformers' report of missing weights and other shapes. InternLM2 becomes a plain Llama."""
     if settings["model_type"] != internlm2.MODEL_TYPE:
         model, report = hf_loaders.load_model(AutoModelForCausalLM, folder, **options)
         return model, report
@@ -84,13 +85,13 @@ def load_with_report(
 
 
 def is_internlm2(folder: Path) -> bool:
-    """Whether the folder's tokenizer is InternLM2's own, whose class only its remote code has."""
+    """Whether the folder's tokenizer class is InternLM2's, which only remote code has."""
     kind = read_object_if_there(folder / "tokenizer_config.json").get("tokenizer_class", "")
     return str(kind).startswith("InternLM2")
 
 
 def refuse_gaps(path: str, report: dict[str, Any]) -> None:
-    """Weights that a folder lacks would be left random, silently: refuse the folder."""
+    """Raise ModelError for missing weights, which transformers leaves random, and for weights of other shapes."""
     lacking = sorted(report["missing_keys"])
     misfits = sorted(name for name, *_ in report["mismatched_keys"])
     if lacking:

@@ -1,7 +1,7 @@
-"""Folders that name Python code of their own (`auto_map`): it is never run and never looked at.
+"""Folders that refer to Python code of their own (`auto_map`), which is never run.
 
-Many folders name code though transformers has the same class by now: they are loaded by transformers' class. Those for
-which it has none are refused here, by transformers' own tables, before any of its loaders sees them.
+Where transformers has the same class by now, its class is used. Other folders are refused here, by transformers' own
+tables, before its loaders read them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +24,7 @@ from transformers.models.auto.video_processing_auto import video_processor_class
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object_if_there, walk
 
-# The file and class of code -> what transformers may have in its place, by model type and by a class that is named.
+# Name in auto_map, key of a class name, transformers' classes by model type, and its classes by name.
 Known = tuple[str, str, Mapping[str, Any], Callable[[str], object]]
 PROCESSORS: tuple[Known, ...] = (
     ("AutoProcessor", "processor_class", PROCESSOR_MAPPING_NAMES, processor_class_from_name),
@@ -41,7 +41,7 @@ KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "experts_implement
 
 
 def refuse_model_code(folder: Path, auto: str = "") -> None:
-    """Raise ModelError where building the folder's model, as transformers' class `auto` does, needs its own code."""
+    """Raise ModelError where transformers' class `auto` would need the folder's own code for its model."""
     file = folder / "config.json"
     for place, settings in _sections(read_object_if_there(file)):
         _refuse_kernels(file, place, settings)
@@ -49,7 +49,7 @@ def refuse_model_code(folder: Path, auto: str = "") -> None:
         kind = str(settings.get("model_type"))
         for name in code:
             table = MODELS.get(name, {}) if name == auto else CONFIG_MAPPING if name == "AutoConfig" else None
-            if place and name == "AutoModel":  # how the parts of a vision model are made
+            if place and name == "AutoModel":  # parts of a vision model are built by AutoModel
                 table = MODEL_MAPPING_NAMES
             if table is not None and kind not in table:
                 raise _needs(file, place, name, code[name], f"transformers has no {name} for model_type {kind!r}")
@@ -87,13 +87,13 @@ def refuse_processor_code(folder: Path) -> None:
 
 
 def _sections(settings: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The object itself and every object in it, with its path."""
+    """The object and all objects inside it, each with its path."""
     yield "", settings
     yield from ((place, inner) for place, inner in walk(settings) if isinstance(inner, dict))
 
 
 def _code(settings: Mapping[str, Any], default: str = "") -> dict[str, object]:
-    """The classes that a section wants from code of its own, by transformers' name; a list is the `default`'s."""
+    """The references to code in a section, by the Auto class; a list belongs to `default`."""
     code = settings.get("auto_map") or {}
     return {str(key): value for key, value in code.items()} if isinstance(code, dict) else {default: code}
 
@@ -103,7 +103,7 @@ def _model_type(folder: Path) -> str:
 
 
 def _refuse_kernels(file: Path, place: str, settings: Mapping[str, Any]) -> None:
-    """A name with a slash is a repository of compiled code on the hub."""
+    """Raise ModelError for kernels from the hub: a name with a slash is a repository of compiled code."""
     for key in KERNEL_KEYS:
         if "/" in str(settings.get(key, "")):
             raise _needs(file, place, key, settings[key], "it is a repository of code")

@@ -1,7 +1,7 @@
-"""How large a folder's config.json may make a model: judged by the bytes of its weights, before anything is built.
+"""How large a model a folder's config.json may describe: no larger than the folder's weights can fill.
 
-Two bounds. Numbers that no model has are refused by their key; and while transformers builds the modules, on tensors
-without memory, their elements and modules are counted, so that no combination of numbers escapes.
+Two checks: single numbers that no model has are refused by their key, before anything is built; and while transformers
+builds the modules, on the meta device, their elements and modules are counted, so that no combination is too large.
 """
 
 import re
@@ -19,27 +19,27 @@ from llm.errors import ModelError
 from llm.files.untrusted_json import walk
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
-REPEATED = re.compile(r"layer|depth|block|expert|head|stage|repeat|group|register")  # keys that count modules
-WIDE = re.compile(r"(size|dim|width|ids?|idx|theta|length|positions|seed)$")  # keys that count no modules
-UNBOUNDED = re.compile(r"(theta|length|seed|_ids?|base)$")  # keys that size nothing, or are no sizes
+REPEATED = re.compile(r"layer|depth|block|expert|head|stage|repeat|group|register")  # keys of numbers of modules
+WIDE = re.compile(r"(size|dim|width|ids?|idx|theta|length|positions|seed)$")  # keys of other numbers
+UNBOUNDED = re.compile(r"(theta|length|seed|_ids?|base)$")  # keys of numbers that are no sizes
 DIVISORS = re.compile(r"(num_attention_heads|num_key_value_heads|n_head|patch_size|hidden_size|vocab_size)$")
 MOST_REPEATED = 100_000
-# Elements a byte of weights: two of 4 bits; again for the quantised layers that replace dense ones, and once they load.
+# Elements per byte of weights: 2 of 4 bits, twice as quantised layers replace dense ones, and twice again in loading.
 ELEMENTS_A_BYTE = 8
-SPARE = 2**26  # elements that no file holds: masks and position tables, which are computed
+SPARE = 2**26  # elements that are computed and not in a file: masks and position tables
 MODULES_A_TENSOR, SPARE_MODULES = 16, 2000
 
 
 @dataclass(frozen=True, slots=True)
 class SizeLimit:
-    """What a folder's weights can fill."""
+    """The largest model that a folder's weights can fill."""
 
     elements: int
     modules: int
 
 
 def size_limit_of(folder: Path) -> SizeLimit | None:
-    """The limit that the folder's weights give; None for a folder without weights, of which only shapes are read."""
+    """The limit by a folder's weights; None for a folder without any, from which only shapes are read."""
     files = [file for pattern in WEIGHT_FILES for file in folder.glob(pattern)]
     if not files:
         return None
@@ -48,7 +48,7 @@ def size_limit_of(folder: Path) -> SizeLimit | None:
 
 
 def refuse_absurd(file: Path, settings: Mapping[str, Any], limit: SizeLimit | None) -> None:
-    """Raise ModelError that names the first number of config.json that alone is more, or less, than any model has."""
+    """Raise ModelError for the first number in config.json that is larger or smaller than in any model."""
     most = limit.elements if limit else 2**40
     for place, value in walk(settings):
         key = place.rpartition(".")[2] if not place.rpartition(".")[2].isdigit() else place.split(".")[-2]
@@ -66,8 +66,8 @@ def refuse_absurd(file: Path, settings: Mapping[str, Any], limit: SizeLimit | No
 def enforce(file: Path, settings: Mapping[str, Any], limit: SizeLimit | None) -> Iterator[None]:
     """Inside, modules that this thread builds must fit `limit`; ModelError names the largest numbers of config.json.
 
-    torch calls the hooks whenever a tensor or module is given to a module, before it holds any memory of its own:
-    transformers builds on the meta device.
+    torch calls the hooks when a tensor or module is registered, which is before any memory is allocated: transformers
+    builds on the meta device.
     """
     if limit is None:
         yield
@@ -99,7 +99,7 @@ def enforce(file: Path, settings: Mapping[str, Any], limit: SizeLimit | None) ->
 
 
 def _tensors(file: Path) -> int:
-    """How many tensors a file holds, by its header or, of a pickle, by the least bytes that one takes."""
+    """The number of tensors in a file, by its header; for a pickle the largest possible, at 256 bytes a tensor."""
     if file.suffix != ".safetensors":
         return file.stat().st_size // 256
     with file.open("rb") as content:
@@ -108,7 +108,7 @@ def _tensors(file: Path) -> int:
 
 
 def _largest(settings: Mapping[str, Any]) -> str:
-    """The largest sizes, for the reader to see which is wrong."""
+    """The three largest sizes, for the message."""
     numbers = {
         place: value
         for place, value in walk(settings)

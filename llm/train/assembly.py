@@ -29,7 +29,7 @@ from llm.forward.text_model import TextModel
 from llm.log import logger
 from llm.model.activation_checkpointing import recompute
 from llm.model.model_folder import local_folder
-from llm.model.precision import SomeRun, in_dtype, settle, this_machine
+from llm.model.precision import SomeRun, choose_dtype, this_machine, with_dtype
 from llm.model.pretrained import load_tokenizer
 from llm.train.build_model import EarlierRun, build_text_model
 from llm.train.checkpoint import find_checkpoint
@@ -122,13 +122,13 @@ def resolve_dtype(config: SomeRun) -> SomeRun:
     """The recipe with `train.dtype: auto` resolved: to the dtype the run began in or else to what this machine is fast
     in. The decision is logged. Of several processes the first decides, since their machines may differ.
     """
-    resolved, line = settle(config, this_machine(), begun_dtype(run_folder(config), type(config)))
+    resolved, line = choose_dtype(config, this_machine(), begun_dtype(run_folder(config), type(config)))
     if line:
         logger.info(line)
     if config.train.dtype != "auto":
         return resolved
     bf16 = distributed.all_reduce_sum(torch.tensor(float(distributed.ranks().first and resolved.train.dtype == "bf16")))
-    return in_dtype(resolved, "bf16" if bf16 else "fp32")
+    return with_dtype(resolved, "bf16" if bf16 else "fp32")
 
 
 def probe_answerer(chat_model: ChatModel) -> Callable[[Probe], str]:

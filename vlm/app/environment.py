@@ -58,7 +58,7 @@ def _accelerators() -> Iterator[tuple[str, str]]:
     yield "cpu bf16 (AVX512)", _yes(torch.cpu._is_avx512_bf16_supported())
     yield "cpu AMX", _yes(torch.cpu._is_amx_tile_supported())
     yield "cpu bf16 products run on", _bf16_kernel()
-    yield "train.dtype: auto", f"{hardware.natural}: {hardware.why}"
+    yield "train.dtype: auto", f"{hardware.auto_dtype}: {hardware.reason}"
     yield "attention", attention_on(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 

@@ -11,7 +11,7 @@ from llm.files.folder_replacement import Origin, check_replaceable, source_of
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 from llm.model.hf_export import PROMPT_LENGTH, difference, logits, reload, write_and_prove
-from llm.model.model_folder import TEXT_FILES, local_folder, read_settings, refuse_special
+from llm.model.model_folder import TEXT_FILES, local_folder, read_model_config, refuse_special_files
 from llm.model.precision import DTYPES
 
 
@@ -31,18 +31,18 @@ def merge(
     """
     if not (adapter / "adapter_config.json").is_file():
         raise ConfigError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
-    refuse_special(adapter)
+    refuse_special_files(adapter)
     below = Path(base).expanduser()
     source = source_of("merge", below if below.is_dir() else base, adapter)
     origin = Origin(source, f"{adapter.name} merged into {below.name}", replace)
     check_replaceable(out, origin)  # before the model is loaded
     folder = local_folder(base, (*TEXT_FILES, "*.safetensors"))
-    sees = "vision_config" in read_settings(base, folder)
+    sees = "vision_config" in read_model_config(base, folder)
     auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
     words = hf_loaders.load_processor if sees else hf_loaders.load_tokenizer
     with as_model_error(f"{adapter} cannot be put onto {base}"):
         model = hf_loaders.load_model(auto, folder, dtype=torch.float32)
-        adapted: Any = hf_loaders.put_adapter(model, adapter).eval()
+        adapted: Any = hf_loaders.load_adapter(model, adapter).eval()
         reader = words(folder)
     seed = torch.Generator().manual_seed(0)
     ids = torch.randint(0, model.config.get_text_config().vocab_size, (1, PROMPT_LENGTH), generator=seed)

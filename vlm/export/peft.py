@@ -52,7 +52,7 @@ def export_peft(opened: OpenedRun, out: Path, dtype: torch.dtype, origin: Origin
         trained_on = torch.float32 if own_base else dtype_of(opened.config)
         below = folder / BASE if own_base else Path(opened.config.model.llm)
         base = _plain(below, isinstance(opened.model, VlmModel), trained_on)
-        adapted: Any = hf_loaders.put_adapter(base, folder / ADAPTER)
+        adapted: Any = hf_loaders.load_adapter(base, folder / ADAPTER)
         return difference(logits(adapted, input_ids=ids), trained, dtype if own_base else torch.float32)
 
     return write_and_prove(out, write, prove, origin)

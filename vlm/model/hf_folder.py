@@ -17,7 +17,7 @@ from llm.files.untrusted_json import read_object
 from llm.formats.conversation import ImageRef
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders
-from llm.model.model_folder import refuse_special
+from llm.model.model_folder import refuse_special_files
 from llm.model.pretrained import load_llm, load_tokenizer
 from llm.model.quantization import quantization_config
 from vlm.vision.images import read_image
@@ -29,7 +29,7 @@ def open_exported(folder: Path, adapter: str = "", bits: int = 0) -> ChatModel:
     `adapter` is a folder that peft wrote for it; `bits` 4 or 8 quantises the weights while they are loaded. Raises
     ModelError when a vision folder names no image token, or when the adapter does not fit.
     """
-    refuse_special(folder)
+    refuse_special_files(folder)
     config = read_object(folder / "config.json")
     image_id = _image_token(folder, config) if "vision_config" in config else None
     tokenizer = load_tokenizer(str(folder))
@@ -64,9 +64,9 @@ def add_adapter(model: PreTrainedModel, adapter: str) -> None:
         return
     if not (Path(adapter) / "adapter_config.json").is_file():
         raise ModelError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
-    refuse_special(Path(adapter))
+    refuse_special_files(Path(adapter))
     with as_model_error(f"{adapter} does not fit the model"):
-        hf_loaders.put_adapter(model, Path(adapter))  # injects into the model it is given
+        hf_loaders.load_adapter(model, Path(adapter))  # injects into the model it is given
 
 
 class _Eyes:

@@ -6,7 +6,7 @@ from pathlib import Path
 from llm import console
 from llm.config.schema import RunConfig, run_folder
 from llm.errors import ConfigError
-from llm.model.precision import settle
+from llm.model.precision import choose_dtype
 from llm.train.build_model import EarlierRun
 from llm.train.earlier_runs import lineage
 from vlm.config import AnyConfig, PipelineConfig, load_steps
@@ -22,7 +22,7 @@ def plan(config: AnyConfig, source: Path, device: str, tflops: float, targets: f
     known: dict[Path, RunConfig] = {}
     for name, step in training_steps(config, source):
         console.out(f"{name} ({step.stage}) on {where}")
-        step, line = settle(step, find_hardware(device))
+        step, line = choose_dtype(step, find_hardware(device))
         if line:
             console.out(f"  {line}")
         earlier, note = chain(step, known)

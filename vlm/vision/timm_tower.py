@@ -17,7 +17,7 @@ from transformers import TimmWrapperConfig, TimmWrapperModel
 
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object, read_object_if_there
-from llm.model.model_folder import local_folder, refuse_special
+from llm.model.model_folder import local_folder, refuse_special_files
 from vlm.vision.images import RESAMPLE, Preprocess
 
 
@@ -36,7 +36,7 @@ def is_timm_folder(path: Path) -> bool:
     """True for a folder in timm's own format."""
     config = path / "config.json"
     if config.is_file():
-        refuse_special(path)
+        refuse_special_files(path)
     return "architecture" in read_object_if_there(path / "config.json")
 
 

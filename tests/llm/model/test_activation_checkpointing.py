@@ -1,4 +1,4 @@
-"""Recomputation: the same numbers for less memory, and only the cheap half again where that is asked."""
+"""Activation checkpointing: equal loss and gradients; `selective` recomputes cheap operations only."""
 
 from collections import Counter
 from pathlib import Path
@@ -17,7 +17,7 @@ from llm.data.batch import PackedBatch, collate
 from llm.encoding.encoder import IGNORED, Sample
 from llm.errors import ConfigError
 from llm.forward.text_model import TextModel
-from llm.model.activation_checkpointing import NARROW, keeps, recompute
+from llm.model.activation_checkpointing import NARROW, recompute, selective_policy
 from llm.model.lora import apply_tuning
 from vlm.config import load_config
 
@@ -72,7 +72,7 @@ def step(how: bool | str) -> tuple[float, list[torch.Tensor], Counter[str]]:
 
 
 @pytest.mark.parametrize("how", ["selective", True])
-def test_the_numbers_are_those_of_a_run_that_keeps_everything(how: bool | str) -> None:
+def test_loss_and_gradients_do_not_change(how: bool | str) -> None:
     loss, gradients, _ = step(False)
     again, others, _ = step(how)
     assert again == loss
@@ -80,7 +80,7 @@ def test_the_numbers_are_those_of_a_run_that_keeps_everything(how: bool | str) -
     assert all(torch.equal(one, other) for one, other in zip(gradients, others, strict=True))
 
 
-def test_selective_repeats_what_is_cheap_and_nothing_wide() -> None:
+def test_selective_recomputes_cheap_operations_and_no_wide_product() -> None:
     kept, selective, full = (step(how)[2] for how in (False, "selective", True))
     assert selective["silu"] == full["silu"] == 2 * kept["silu"] == 4
     assert selective["wide"] <= kept["wide"] + 1, "28 products of two layers, LoRA's way down among them, are kept"
@@ -88,19 +88,19 @@ def test_selective_repeats_what_is_cheap_and_nothing_wide() -> None:
     assert selective["mm"] > kept["mm"], "adapters are repeated"
 
 
-def test_products_over_few_columns_are_repeated_and_wide_ones_kept() -> None:
-    """By the columns that are summed over, which are the rows of the right-hand matrix."""
+def test_narrow_products_are_recomputed_and_wide_ones_saved() -> None:
+    """By the number of terms of the sum: the rows of the right-hand matrix."""
     save, repeat = CheckpointPolicy.MUST_SAVE, CheckpointPolicy.PREFER_RECOMPUTE
     for inner, expected in ((NARROW, repeat), (NARROW + 1, save)):
         left, right, bias = torch.zeros(2, inner), torch.zeros(inner, 3), torch.zeros(3)
-        assert keeps(None, torch.ops.aten.mm.default, left, right) == expected
-        assert keeps(None, torch.ops.aten.addmm.default, bias, left, right) == expected
-    assert keeps(None, torch.ops.aten.silu.default, torch.zeros(NARROW + 1, 2)) == repeat
-    assert keeps(None, torch.ops.aten._scaled_dot_product_flash_attention.default, torch.zeros(2)) == save
+        assert selective_policy(None, torch.ops.aten.mm.default, left, right) == expected
+        assert selective_policy(None, torch.ops.aten.addmm.default, bias, left, right) == expected
+    assert selective_policy(None, torch.ops.aten.silu.default, torch.zeros(NARROW + 1, 2)) == repeat
+    assert selective_policy(None, torch.ops.aten._scaled_dot_product_flash_attention.default, torch.zeros(2)) == save
 
 
-def test_the_inputs_of_frozen_layers_ask_for_a_gradient() -> None:
-    """ZeRO-3's reentrant kind gives a layer no backward pass otherwise."""
+def test_the_inputs_of_frozen_layers_require_a_gradient() -> None:
+    """Otherwise ZeRO-3's reentrant layers have no backward pass."""
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     llm = LlamaForCausalLM(LlamaConfig(vocab_size=20, **sizes)).requires_grad_(False)
     assert not llm.get_input_embeddings()(torch.tensor([[1]])).requires_grad
@@ -108,7 +108,7 @@ def test_the_inputs_of_frozen_layers_ask_for_a_gradient() -> None:
     assert llm.get_input_embeddings()(torch.tensor([[1]])).requires_grad
 
 
-def test_zero3_takes_whole_layers_only(tmp_path: Path) -> None:
+def test_zero3_refuses_selective(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text("name: x\nmodel: {llm: x}\ndata: {sources: [{path: x}]}\nparallel: zero3\n")
     load_config(file, ["train.recompute=true"])

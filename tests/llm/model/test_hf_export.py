@@ -1,4 +1,4 @@
-"""A causal LM through the export and back by transformers' Auto classes and pipeline."""
+"""An exported causal LM loaded by transformers' Auto classes and pipeline."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def logits(model: PreTrainedModel) -> torch.Tensor:
 
 
 def changed(folder: Path, dtype: torch.dtype = torch.float32, four_bit: bool = False) -> PreTrainedModel:
-    """The LLM with weights other than the folder's, in train mode, as a run leaves it."""
+    """The LLM with other weights than the folder's, in train mode, as after a run."""
     model = load_llm(str(folder), dtype, four_bit)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -43,7 +43,7 @@ def changed(folder: Path, dtype: torch.dtype = torch.float32, four_bit: bool = F
     return model
 
 
-def test_the_folder_is_the_trained_model(folder: Path, tmp_path: Path) -> None:
+def test_the_exported_folder_is_the_trained_model(folder: Path, tmp_path: Path) -> None:
     model = changed(folder)
     apart = export_llm(model, load_tokenizer(str(folder)), CHATML, tmp_path / "out", torch.float32, (257,))
     assert apart <= 1e-4
@@ -53,7 +53,7 @@ def test_the_folder_is_the_trained_model(folder: Path, tmp_path: Path) -> None:
     assert not torch.allclose(found, logits(AutoModelForCausalLM.from_pretrained(folder)), atol=1e-2)
 
 
-def test_the_folder_answers_in_a_pipeline_and_stops(folder: Path, tmp_path: Path) -> None:
+def test_a_pipeline_on_the_folder_answers_and_stops(folder: Path, tmp_path: Path) -> None:
     export_llm(changed(folder), load_tokenizer(str(folder)), CHATML, tmp_path / "out", torch.float32, (7,))
     settings = json.loads((tmp_path / "out" / "generation_config.json").read_text())
     assert settings["eos_token_id"] == [7, 257]
@@ -67,7 +67,7 @@ def test_the_folder_answers_in_a_pipeline_and_stops(folder: Path, tmp_path: Path
     assert answer[0]["generated_text"][1]["role"] == "assistant"
 
 
-def test_bf16_trained_weights_are_exact_in_both_types(folder: Path, tmp_path: Path) -> None:
+def test_bf16_weights_are_exact_in_both_dtypes(folder: Path, tmp_path: Path) -> None:
     model = changed(folder, torch.bfloat16)
     for dtype in (torch.float32, torch.bfloat16):
         assert export_llm(model, load_tokenizer(str(folder)), CHATML, tmp_path / "out", dtype) <= 1e-4
@@ -76,14 +76,14 @@ def test_bf16_trained_weights_are_exact_in_both_types(folder: Path, tmp_path: Pa
     assert model.dtype == torch.bfloat16
 
 
-def test_four_bit_weights_become_the_dense_ones_they_stand_for(folder: Path, tmp_path: Path) -> None:
+def test_four_bit_weights_are_exported_dequantised(folder: Path, tmp_path: Path) -> None:
     model = changed(folder, torch.bfloat16, four_bit=True)
     merge_adapters(model)
     assert export_llm(model, load_tokenizer(str(folder)), CHATML, tmp_path / "out", torch.float32) <= 1e-4
     assert "quantization_config" not in (tmp_path / "out" / "config.json").read_text()
 
 
-def test_a_lost_weight_is_seen(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_weight_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = changed(folder)
     real = llm.model.hf_export.dense_state
 
@@ -108,7 +108,7 @@ def test_adapters_must_be_merged_first(folder: Path, tmp_path: Path) -> None:
         export_llm(model, load_tokenizer(str(folder)), CHATML, tmp_path / "out", torch.float32)
 
 
-def test_renaming_reaches_every_shard_and_the_index(folder: Path, tmp_path: Path) -> None:
+def test_renaming_changes_every_shard_and_the_index(folder: Path, tmp_path: Path) -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(folder)
     model.save_pretrained(tmp_path, max_shard_size="40KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
@@ -129,10 +129,10 @@ def test_renaming_reaches_every_shard_and_the_index(folder: Path, tmp_path: Path
         (None, None, None, [3], 3),
     ],
 )
-def test_how_answers_end_and_what_fills_a_batch(
+def test_end_and_padding_tokens_of_the_generation_config(
     before: Any, own: int | None, pad: int | None, ends: list[int], padding: int
 ) -> None:
-    """The template's mark, what ended answers before, the tokenizer's end, each once; greedy, whatever was before."""
+    """The template's end token, the LLM's own, the tokenizer's, each once; greedy in any case."""
     model: Any = SimpleNamespace(generation_config=GenerationConfig(eos_token_id=before, temperature=0.3, top_k=4))
     tokenizer: Any = SimpleNamespace(bos_token_id=1, eos_token_id=own, pad_token_id=pad)
     config = generation_config(model, tokenizer, [3])

@@ -1,4 +1,4 @@
-"""InternLM2 folders against the layout written out: its attention, its rotary embedding, its tokenizer."""
+"""InternLM2 folders against a reference of the architecture, and its tokenizer against sentencepiece."""
 
 import io
 import json
@@ -23,7 +23,7 @@ LONG, TRAINED = 40, 24  # tokens of the long test, and positions the dynamic bas
 
 
 def settings(**changes: object) -> dict[str, Any]:
-    """config.json as InternLM2's hub folders write it."""
+    """config.json as in InternLM2's hub folders."""
     return {
         "architectures": ["InternLM2ForCausalLM"],
         "auto_map": {"AutoModelForCausalLM": "modeling_internlm2.InternLM2ForCausalLM"},
@@ -49,7 +49,7 @@ def settings(**changes: object) -> dict[str, Any]:
 
 
 def random_state(bias: bool) -> dict[str, Tensor]:
-    """Weights under InternLM2's names, large enough that every part counts."""
+    """Weights under InternLM2's names, large enough that every part matters."""
     generator = torch.Generator().manual_seed(1)
 
     def draw(*shape: int) -> Tensor:
@@ -100,7 +100,7 @@ def rms(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def attention(state: dict[str, Tensor], part: str, x: Tensor, config: dict[str, Any]) -> Tensor:
-    """Row by row of `wqkv`: for a key-value head its query heads, then k, then v."""
+    """`wqkv` row by row: for each key-value head its query heads, k and v."""
     packed = x @ state[f"{part}.attention.wqkv.weight"].T + state.get(f"{part}.attention.wqkv.bias", torch.zeros(()))
     group = HEADS // KV_HEADS
     angles = rope_angles(len(x), config)
@@ -148,9 +148,7 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("scaling", [None, {"type": "dynamic", "factor": 2.0}, {"type": "linear", "factor": 4.0}])
 @pytest.mark.parametrize("length", [TRAINED - 4, LONG])
-def test_logits_equal_the_written_out_layout(
-    tmp_path: Path, bias: bool, scaling: dict[str, Any] | None, length: int
-) -> None:
+def test_logits_equal_the_reference(tmp_path: Path, bias: bool, scaling: dict[str, Any] | None, length: int) -> None:
     state = random_state(bias)
     folder = write_folder(tmp_path / "internlm2", state, bias=bias, rope_scaling=scaling)
     llm = load_llm(str(folder), torch.float32)
@@ -163,8 +161,8 @@ def test_logits_equal_the_written_out_layout(
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_the_reference_sees_the_order_of_heads_and_the_base(tmp_path: Path) -> None:
-    """What the comparison above rests on: a wrong split, base or MLP order is far away."""
+def test_the_reference_depends_on_the_order_of_heads_and_the_base(tmp_path: Path) -> None:
+    """A wrong split, base or MLP order gives far other logits: the comparison above is not vacuous."""
     state, ids = random_state(False), torch.arange(LONG)
     plain = settings()
     right = reference(state, ids, plain)
@@ -179,7 +177,7 @@ def test_the_reference_sees_the_order_of_heads_and_the_base(tmp_path: Path) -> N
     assert (reference(exchanged, ids, plain) - right).abs().max() > 0.01
 
 
-def test_saved_it_is_a_plain_llama_folder(tmp_path: Path) -> None:
+def test_saving_gives_a_plain_llama_folder(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "internlm2", random_state(False), rope_scaling={"type": "dynamic", "factor": 2.0})
     (folder / "generation_config.json").write_text('{"eos_token_id": [2, 119], "bos_token_id": 1}')
     llm = load_llm(str(folder), torch.float32)
@@ -193,9 +191,9 @@ def test_saved_it_is_a_plain_llama_folder(tmp_path: Path) -> None:
     assert torch.equal(again(input_ids=ids).logits, llm(input_ids=ids).logits)
 
 
-def test_shards_and_pickles_are_read_alike(tmp_path: Path) -> None:
+def test_shards_and_pickles_give_the_same_model(tmp_path: Path) -> None:
     state = random_state(True)
-    whole = load_llm(str(write_folder(tmp_path / "whole", state, bias=True)), torch.bfloat16)
+    full = load_llm(str(write_folder(tmp_path / "whole", state, bias=True)), torch.bfloat16)
     shards = write_folder(tmp_path / "shards", {}, bias=True)
     (shards / "model.safetensors").unlink()
     names = sorted(state)
@@ -207,10 +205,10 @@ def test_shards_and_pickles_are_read_alike(tmp_path: Path) -> None:
     torch.save(state | constants, pickles / "pytorch_model.bin")
     for folder in (shards, pickles):
         loaded = load_llm(str(folder), torch.bfloat16).state_dict()
-        assert all(torch.equal(tensor, loaded[name]) for name, tensor in whole.state_dict().items())
+        assert all(torch.equal(tensor, loaded[name]) for name, tensor in full.state_dict().items())
 
 
-def test_four_bit_works_as_for_any_llama(tmp_path: Path) -> None:
+def test_four_bit_loading(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "internlm2", random_state(False))
     llm = load_llm(str(folder), torch.bfloat16, four_bit=True)
     layer: Any = llm.get_submodule("model.layers.1.self_attn.k_proj")
@@ -218,7 +216,7 @@ def test_four_bit_works_as_for_any_llama(tmp_path: Path) -> None:
     assert llm(input_ids=torch.arange(9)[None]).logits.isfinite().all()
 
 
-def test_tied_weights_need_no_output(tmp_path: Path) -> None:
+def test_tied_weights_need_no_output_tensor(tmp_path: Path) -> None:
     state = random_state(False)
     del state["output.weight"]
     llm = load_llm(str(write_folder(tmp_path / "tied", state, tie_word_embeddings=True)), torch.float32)
@@ -229,7 +227,7 @@ def test_tied_weights_need_no_output(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_not_plain_internlm2_is_refused(tmp_path: Path) -> None:
+def test_other_weights_are_refused(tmp_path: Path) -> None:
     state = random_state(False)
     extra = write_folder(tmp_path / "extra", state | {"model.layers.0.attention.Plora_A.weight": torch.ones(2, 2)})
     with pytest.raises(ModelError, match="Plora_A"):
@@ -244,7 +242,7 @@ def test_what_is_not_plain_internlm2_is_refused(tmp_path: Path) -> None:
         )
     cut = write_folder(tmp_path / "cut", random_state(False))
     (cut / "model.safetensors").write_bytes((cut / "model.safetensors").read_bytes()[:-8])
-    with pytest.raises(ModelError, match="not a whole safetensors file"):
+    with pytest.raises(ModelError, match="not a complete safetensors file"):
         load_llm(str(cut), torch.float32)
 
 
@@ -302,7 +300,7 @@ def token(content: str) -> dict[str, Any]:
 
 
 def tokenizer_folder(folder: Path, prefix: bool) -> sentencepiece.SentencePieceProcessor:
-    """The files of an InternLM2 chat folder: the marks take the ids of the unused pieces."""
+    """The files of an InternLM2 chat folder: added tokens have the ids of the unused pieces."""
     folder.mkdir(exist_ok=True)
     processor = train_sentencepiece(folder, prefix)
     size = processor.get_piece_size()
@@ -323,7 +321,7 @@ def tokenizer_folder(folder: Path, prefix: bool) -> sentencepiece.SentencePieceP
 
 
 def test_ids_equal_sentencepiece_on_random_texts(tmp_path: Path) -> None:
-    """Overlapping pieces compete in them: the order of merges decides, which ordinary words seldom show."""
+    """Overlapping pieces compete in them, so that the order of merges matters, which words seldom show."""
     processor = tokenizer_folder(tmp_path, prefix=False)
     tokenizer = load_tokenizer(str(tmp_path))
     letters = [*sorted(set("".join(CORPUS))), "ß", "\n"]
@@ -346,8 +344,8 @@ def test_ids_equal_sentencepiece(tmp_path: Path, prefix: bool) -> None:
     assert max(len(processor.id_to_piece(number)) for text in TEXTS for number in processor.encode(text)) > 4
 
 
-def test_marks_keep_the_ids_of_the_pieces_they_rename(tmp_path: Path) -> None:
-    """They would come behind the last id, beyond the embeddings, if the library numbered them itself."""
+def test_added_tokens_have_the_ids_of_the_pieces_they_replace(tmp_path: Path) -> None:
+    """Numbered by the library they would be beyond the embeddings."""
     processor = tokenizer_folder(tmp_path, prefix=False)
     size = processor.get_piece_size()
     tokenizer = load_tokenizer(str(tmp_path))
@@ -363,7 +361,7 @@ def test_marks_keep_the_ids_of_the_pieces_they_rename(tmp_path: Path) -> None:
     assert chat == "<s>Hello"
 
 
-def test_saved_it_loads_without_our_code(tmp_path: Path) -> None:
+def test_a_saved_tokenizer_loads_in_plain_transformers(tmp_path: Path) -> None:
     tokenizer_folder(tmp_path / "internlm2", prefix=False)
     tokenizer = load_tokenizer(str(tmp_path / "internlm2"))
     tokenizer.save_pretrained(tmp_path / "plain")
@@ -374,7 +372,7 @@ def test_saved_it_loads_without_our_code(tmp_path: Path) -> None:
     assert (again.eos_token, again.padding_side) == ("</s>", "left")
 
 
-def test_older_folders_name_added_tokens_in_their_own_file(tmp_path: Path) -> None:
+def test_older_folders_have_added_tokens_json(tmp_path: Path) -> None:
     processor = train_sentencepiece(tmp_path, prefix=False)
     size = processor.get_piece_size()
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "InternLM2Tokenizer", "add_bos_token": false}')
@@ -386,7 +384,7 @@ def test_older_folders_name_added_tokens_in_their_own_file(tmp_path: Path) -> No
     assert tokenizer("Hello").input_ids == processor.encode("Hello")
 
 
-def test_faulty_tokenizer_folders_are_named(tmp_path: Path) -> None:
+def test_faulty_tokenizer_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "InternLM2Tokenizer"}')
     with pytest.raises(ModelError, match=r"tokenizer\.model: not found"):
         load_tokenizer(str(tmp_path))

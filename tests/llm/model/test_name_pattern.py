@@ -1,4 +1,4 @@
-"""Patterns of module names: matched as `re` matches them, in bounded time."""
+"""Patterns of module names: the same matches as `re`, in bounded time."""
 
 import re
 import time
@@ -35,7 +35,7 @@ PATTERNS = [
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_it_matches_what_re_matches(pattern: str) -> None:
+def test_matches_equal_those_of_re(pattern: str) -> None:
     fits = compile_pattern(pattern)
     assert [name for name in NAMES if fits(name)] == [name for name in NAMES if re.fullmatch(pattern, name)]
 
@@ -54,6 +54,6 @@ def test_no_pattern_takes_long(pattern: str) -> None:
     "pattern",
     [r"(a)\1", r"\Ba", "a{,2}", "(?<=a)b", "(?i)a", "(a", "a)", "*a", "[a", "a{999}", "x" * 5000, "\\", "(?P<n>a)"],
 )
-def test_what_is_not_known_is_refused(pattern: str) -> None:
+def test_unsupported_parts_are_refused(pattern: str) -> None:
     with pytest.raises(UnknownPatternError):
         compile_pattern(pattern)

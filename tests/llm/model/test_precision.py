@@ -1,4 +1,4 @@
-"""`train.dtype: auto`: what each kind of hardware gets, and that a run keeps what it began in."""
+"""`train.dtype: auto`: the dtype on each kind of hardware; a resumed run continues in its own."""
 
 import multiprocessing
 import os
@@ -17,11 +17,11 @@ from llm.model.precision import (
     ANY_CARD,
     Dtype,
     Hardware,
+    choose_dtype,
     dtype_of,
-    in_dtype,
-    settle,
     this_cpu,
     this_machine,
+    with_dtype,
 )
 from llm.train.assembly import resolve_dtype
 from llm.train.checkpoint import list_checkpoints
@@ -34,12 +34,12 @@ from vlm.model.runs import open_run, train
 from vlm.plan.dry_run import dry_run
 
 OLD_CPU = Hardware()
-OLD_CARD = Hardware("Tesla T4", amx=True)  # it computes: what the CPU beside it could do does not count
+OLD_CARD = Hardware("Tesla T4", amx=True)  # a GPU computes: what its CPU can do does not count
 SLOW = "this CPU has no bf16 products, AVX512_BF16 or AMX; fp32 is many times faster here"
 
 
 def in_auto(config: TextRunConfig, **train_keys: Any) -> TextRunConfig:
-    """The same recipe, leaving its dtype open."""
+    """The same recipe with dtype auto."""
     return config.model_copy(update={"train": config.train.model_copy(update={"dtype": "auto"} | train_keys)})
 
 
@@ -48,7 +48,7 @@ def recipe(tiny_llama: Path, tmp_path: Path) -> TextRunConfig:
     return six_steps(tiny_llama, tmp_path)
 
 
-def kept(run: Path) -> str:
+def dtype_in(run: Path) -> str:
     """The dtype that the run folder's recipe names."""
     return validate(load_yaml(run / "config.yaml"), TextRunConfig).train.dtype
 
@@ -70,85 +70,85 @@ def kept(run: Path) -> str:
         (Hardware(machine="arm64"), "fp32 (auto: this arm64 CPU has no bf16 products)"),
     ],
 )
-def test_auto_is_what_the_hardware_multiplies(recipe: TextRunConfig, hardware: Hardware, line: str) -> None:
-    config, said = settle(in_auto(recipe), hardware)
+def test_auto_is_the_dtype_that_the_hardware_multiplies(recipe: TextRunConfig, hardware: Hardware, line: str) -> None:
+    config, said = choose_dtype(in_auto(recipe), hardware)
     assert said == f"dtype: {line}"
-    assert config == in_dtype(recipe, hardware.natural) and config.train.dtype == line[:4]
+    assert config == with_dtype(recipe, hardware.auto_dtype) and config.train.dtype == line[:4]
 
 
-def test_what_a_recipe_names_is_taken_and_a_slow_one_told(recipe: TextRunConfig) -> None:
-    bf16, fp32 = in_dtype(recipe, "bf16"), in_dtype(recipe, "fp32")
-    assert settle(bf16, OLD_CPU) == (bf16, f"dtype: bf16 (the recipe's), but {SLOW}: set train.dtype: auto")
-    assert settle(bf16, OLD_CARD)[1].startswith("dtype: bf16 (the recipe's), but Tesla T4 has no bf16 products")
+def test_a_named_dtype_is_used_and_a_slow_one_logged(recipe: TextRunConfig) -> None:
+    bf16, fp32 = with_dtype(recipe, "bf16"), with_dtype(recipe, "fp32")
+    assert choose_dtype(bf16, OLD_CPU) == (bf16, f"dtype: bf16 (the recipe's), but {SLOW}: set train.dtype: auto")
+    assert choose_dtype(bf16, OLD_CARD)[1].startswith("dtype: bf16 (the recipe's), but Tesla T4 has no bf16 products")
     for config, hardware in ((bf16, ANY_CARD), (bf16, Hardware(amx=True)), (fp32, OLD_CPU), (fp32, ANY_CARD)):
-        assert settle(config, hardware) == (config, "")
-        assert settle(config, hardware, "bf16")[0] == config, "another run's dtype does not overrule the recipe's"
+        assert choose_dtype(config, hardware) == (config, "")
+        assert choose_dtype(config, hardware, "bf16")[0] == config, "another run's dtype does not overrule the recipe's"
 
 
 @pytest.mark.parametrize("hardware", [OLD_CPU, Hardware(amx=True)])
 @pytest.mark.parametrize("begun", ["bf16", "fp32"])
-def test_under_auto_a_run_goes_on_as_it_began(recipe: TextRunConfig, hardware: Hardware, begun: Dtype) -> None:
-    config, line = settle(in_auto(recipe), hardware, begun)
-    assert config == in_dtype(recipe, begun)
-    assert line.startswith(f"dtype: {begun} (auto: this run began in it)")
-    assert ("choose another `out` to begin anew in fp32" in line) == (begun == "bf16" and not hardware.bf16)
+def test_under_auto_a_run_continues_in_its_dtype(recipe: TextRunConfig, hardware: Hardware, begun: Dtype) -> None:
+    config, line = choose_dtype(in_auto(recipe), hardware, begun)
+    assert config == with_dtype(recipe, begun)
+    assert line.startswith(f"dtype: {begun} (auto: this run began with it)")
+    assert ("choose another `out` to start again in fp32" in line) == (begun == "bf16" and not hardware.has_bf16)
 
 
-def test_this_machine_is_asked_and_an_open_recipe_is_answered(recipe: TextRunConfig) -> None:
+def test_auto_follows_this_machine(recipe: TextRunConfig) -> None:
     cpu = this_cpu()
     assert cpu.machine == platform.machine() and not cpu.card
     assert bool(this_machine().card) == torch.cuda.is_available()
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     if cpu.machine == "x86_64" and flags:  # the kernel's word beside torch's
-        assert cpu.bf16 == ("avx512_bf16" in flags or "amx_tile" in flags)
-    expected = torch.bfloat16 if this_machine().bf16 else torch.float32
+        assert cpu.has_bf16 == ("avx512_bf16" in flags or "amx_tile" in flags)
+    expected = torch.bfloat16 if this_machine().has_bf16 else torch.float32
     assert dtype_of(in_auto(recipe)) == expected
-    assert [dtype_of(in_dtype(recipe, name)) for name in ("bf16", "fp32")] == [torch.bfloat16, torch.float32]
+    assert [dtype_of(with_dtype(recipe, name)) for name in ("bf16", "fp32")] == [torch.bfloat16, torch.float32]
 
 
 # Whole runs -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("natural", [OLD_CPU, Hardware(amx=True)])
-def test_the_run_folder_holds_the_settled_dtype(
+def test_the_run_folder_names_the_resolved_dtype(
     recipe: TextRunConfig, natural: Hardware, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("llm.train.assembly.this_machine", lambda: natural)
     config = in_auto(recipe, max_steps=2)
     run = train(config, Path.cwd())
-    assert capsys.readouterr().out.startswith(f"dtype: {natural.natural} (auto: this CPU ")
-    assert kept(run) == natural.natural
-    assert read_state(list_checkpoints(run)[-1])["recipe"]["train"]["dtype"] == natural.natural
+    assert capsys.readouterr().out.startswith(f"dtype: {natural.auto_dtype} (auto: this CPU ")
+    assert dtype_in(run) == natural.auto_dtype
+    assert read_state(list_checkpoints(run)[-1])["recipe"]["train"]["dtype"] == natural.auto_dtype
     weights = {tensor.dtype for tensor in read_weights(list_checkpoints(run)[-1]).values()}
-    assert weights == {dtype_of(in_dtype(config, natural.natural))}
+    assert weights == {dtype_of(with_dtype(config, natural.auto_dtype))}
     assert {parameter.dtype for parameter in open_run(run).model.parameters()} == weights
     monkeypatch.setattr(
-        "llm.train.assembly.this_machine", lambda: OLD_CARD if natural.bf16 else ANY_CARD
+        "llm.train.assembly.this_machine", lambda: OLD_CARD if natural.has_bf16 else ANY_CARD
     )  # another machine
     assert train(config, Path.cwd()) == run
     assert f"{run}: finished at step 2; nothing to do" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("begun", ["bf16", "fp32"])
-def test_a_run_resumed_under_auto_goes_on_in_its_dtype_on_any_machine(
+def test_a_run_resumed_under_auto_continues_in_its_dtype_on_any_machine(
     recipe: TextRunConfig, begun: Dtype, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = Hardware(amx=begun == "fp32")
-    assert other.natural != begun, "left to itself this machine would take the other"
+    assert other.auto_dtype != begun, "left to itself this machine would take the other"
     monkeypatch.setattr("llm.train.assembly.this_machine", lambda: other)
-    run = unfinished(in_dtype(recipe, begun))
+    run = unfinished(with_dtype(recipe, begun))
     expected = [row["loss"] for row in read_rows(run, "train")]
     assert begun_dtype(run, TextRunConfig) == begun
     capsys.readouterr()
     train(in_auto(recipe), Path.cwd())
     said = capsys.readouterr().out
-    assert f"dtype: {begun} (auto: this run began in it)" in said and "going on after step 4" in said
-    assert kept(run) == begun
+    assert f"dtype: {begun} (auto: this run began with it)" in said and "going on after step 4" in said
+    assert dtype_in(run) == begun
     assert [row["loss"] for row in read_rows(run, "train")] == expected and len(expected) == 6
 
 
 def decide(config: TextRunConfig, ranks: dict[str, str], out: Path) -> None:
-    """In one of several processes: what it would take by itself, and what is resolve_dtype, on two machines in turn."""
+    """In one of several processes: its own dtype and the resolved one, on two machines in turn."""
     os.environ |= ranks
     with pytest.MonkeyPatch.context() as patch, process_group() as own:
         machines = [Hardware(amx=own.first), Hardware(amx=not own.first)]
@@ -156,11 +156,11 @@ def decide(config: TextRunConfig, ranks: dict[str, str], out: Path) -> None:
         for machine in machines:
             patch.setattr("llm.train.assembly.this_machine", lambda machine=machine: machine)
             found.append(resolve_dtype(config).train.dtype)
-        alone = "+".join(machine.natural for machine in machines)
+        alone = "+".join(machine.auto_dtype for machine in machines)
         out.with_suffix(f".{own.rank}").write_text(f"{alone} {'+'.join(found)}")
 
 
-def test_of_several_processes_the_first_decides(
+def test_the_first_of_several_processes_decides(
     recipe: TextRunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two machines of different kinds: ranks that disagreed would reduce tensors of different dtypes.
@@ -195,30 +195,30 @@ def test_a_dry_run_is_in_the_dtype_of_the_run(
         monkeypatch.setattr("vlm.plan.dry_run.speed_of", lambda *_: None)
         dry_run(in_auto(recipe), Path("recipe.yaml"))
         first, *rest = capsys.readouterr().out.splitlines()
-        assert first == f"dtype: {hardware.natural} (auto: {hardware.why})"
-        dry_run(in_dtype(recipe, hardware.natural), Path("recipe.yaml"))
+        assert first == f"dtype: {hardware.auto_dtype} (auto: {hardware.reason})"
+        dry_run(with_dtype(recipe, hardware.auto_dtype), Path("recipe.yaml"))
         assert capsys.readouterr().out.splitlines() == rest
-        said[hardware.natural] = rest
+        said[hardware.auto_dtype] = rest
     assert said["fp32"] != said["bf16"]
 
 
-def test_another_dtype_by_name_is_another_recipe(recipe: TextRunConfig) -> None:
-    run = unfinished(in_dtype(recipe, "fp32"))
+def test_another_named_dtype_is_another_recipe(recipe: TextRunConfig) -> None:
+    run = unfinished(with_dtype(recipe, "fp32"))
     with pytest.raises(RunError, match=r"(?s)was: dtype: fp32.*now: dtype: bf16"):
-        train(in_dtype(recipe, "bf16"), Path.cwd())
-    assert kept(run) == "fp32"
+        train(with_dtype(recipe, "bf16"), Path.cwd())
+    assert dtype_in(run) == "fp32"
 
 
-def test_a_folder_without_a_checkpoint_holds_no_run_to_go_on_with(recipe: TextRunConfig) -> None:
-    """Whoever stops a slow bf16 run in its first minutes and turns to auto wants what is fast."""
-    run = train(in_dtype(recipe, "bf16"), Path.cwd())
+def test_a_folder_without_a_checkpoint_has_no_run_to_continue(recipe: TextRunConfig) -> None:
+    """A slow bf16 run that is stopped in its first minutes and started again under auto gets the fast dtype."""
+    run = train(with_dtype(recipe, "bf16"), Path.cwd())
     assert begun_dtype(run, TextRunConfig) == "bf16"
     for checkpoint in list_checkpoints(run):
         checkpoint.rename(run / checkpoint.name)
     assert begun_dtype(run, TextRunConfig) is None
 
 
-def test_a_kept_recipe_that_cannot_be_read_decides_nothing(recipe: TextRunConfig) -> None:
+def test_a_saved_recipe_that_cannot_be_read_is_ignored(recipe: TextRunConfig) -> None:
     run = unfinished(recipe)
     (run / "config.yaml").write_text("name: [")
     assert begun_dtype(run, TextRunConfig) is None

@@ -1,4 +1,4 @@
-"""Loading: what comes out has the asked dtype and no cache, and every wrong folder is named with advice."""
+"""Loading: dtype and cache of the model, and errors with advice for folders that cannot be loaded."""
 
 import builtins
 import json
@@ -28,7 +28,7 @@ def edit_config(folder: Path, **changes: object) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_weights_come_in_the_asked_dtype_without_a_cache(tiny_llama: Path, dtype: torch.dtype) -> None:
+def test_weights_have_the_given_dtype_and_the_cache_is_off(tiny_llama: Path, dtype: torch.dtype) -> None:
     saved = load_file(tiny_llama / "model.safetensors")
     assert json.loads((tiny_llama / "config.json").read_text())["use_cache"] is True
     llm = load_llm(str(tiny_llama), dtype)
@@ -89,7 +89,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", WRONG)
-def test_a_wrong_folder_is_named_with_advice(tiny_llama: Path, tmp_path: Path, fault: str) -> None:
+def test_a_wrong_folder_is_refused_with_advice(tiny_llama: Path, tmp_path: Path, fault: str) -> None:
     folder = copy_of(tiny_llama, tmp_path)
     break_it, message = WRONG[fault]
     break_it(folder)
@@ -109,7 +109,7 @@ def test_remote_code_is_refused_without_asking(
         load_llm(str(folder), torch.float32)
 
 
-def test_what_is_no_folder_and_no_hub_id_says_so() -> None:
+def test_a_path_that_is_no_folder_and_no_hub_id_is_refused() -> None:
     for path in ("/nonexistent/model", "./models/missing", "missing"):
         with pytest.raises(ModelError, match="no such folder"):
             load_llm(path, torch.float32)
@@ -117,7 +117,7 @@ def test_what_is_no_folder_and_no_hub_id_says_so() -> None:
             load_tokenizer(path)
 
 
-def test_a_hub_id_that_cannot_be_fetched_says_how_to_download_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_id_that_cannot_be_fetched_advises_a_download(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(path: str, **_: object) -> str:
         raise OSError("Name or service not known")
 
@@ -128,8 +128,8 @@ def test_a_hub_id_that_cannot_be_fetched_says_how_to_download_it(monkeypatch: py
         assert "hf download org/some-model --local-dir models/some-model" in str(raised.value)
 
 
-def test_the_real_hub_client_fails_with_a_model_error() -> None:
-    """Offline, as the suite runs, it raises what is turned into advice."""
+def test_errors_of_the_hub_client_become_model_errors() -> None:
+    """The tests run offline, so that it raises."""
     with pytest.raises(ModelError, match="hf download"):
         load_llm("no-such-org-of-ours/no-such-model", torch.float32)
 
@@ -147,7 +147,7 @@ def test_a_hub_id_loads_from_its_local_copy(tiny_llama: Path, monkeypatch: pytes
     assert "*.safetensors" in asked[1]
 
 
-def test_a_hub_id_without_safetensors_gets_its_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_id_without_safetensors_downloads_its_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
 
     def fetch(path: str, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
@@ -160,14 +160,14 @@ def test_a_hub_id_without_safetensors_gets_its_pickles(tmp_path: Path, monkeypat
     assert asked[1] == ["pytorch_model*"]
 
 
-def test_the_tokenizer_is_the_folders(tiny_llama: Path) -> None:
+def test_the_folders_tokenizer_is_loaded(tiny_llama: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_llama))
     ids = tokenizer("<|im_start|>user\nWhat is in the picture?<|im_end|>", add_special_tokens=False).input_ids
     assert ids[0] == tokenizer.convert_tokens_to_ids("<|im_start|>") and ids[-1] == tokenizer.eos_token_id
     assert tokenizer.decode(ids) == "<|im_start|>user\nWhat is in the picture?<|im_end|>"
 
 
-def test_a_folder_without_a_tokenizer_says_so(tiny_llama: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_tokenizer_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
     folder = copy_of(tiny_llama, tmp_path)
     for file in folder.glob("tokenizer*"):
         file.unlink()
@@ -175,7 +175,7 @@ def test_a_folder_without_a_tokenizer_says_so(tiny_llama: Path, tmp_path: Path) 
         load_tokenizer(str(folder))
 
 
-def test_four_bit_holds_linears_in_double_quantised_nf4(tiny_llama: Path) -> None:
+def test_four_bit_linears_are_double_quantised_nf4(tiny_llama: Path) -> None:
     dense = load_llm(str(tiny_llama), torch.bfloat16)
     llm = load_llm(str(tiny_llama), torch.bfloat16, four_bit=True)
     kinds = {name: type(module).__name__ for name, module in llm.named_modules() if isinstance(module, nn.Linear)}
@@ -192,8 +192,8 @@ def test_four_bit_holds_linears_in_double_quantised_nf4(tiny_llama: Path) -> Non
     assert 0 < (expected - found).norm() / expected.norm() < 0.3  # quantised, yet the same network
 
 
-def test_answers_do_not_change_four_bit_weights(tiny_llama: Path) -> None:
-    """bitsandbytes would repack them in eval mode, round their scales, and give no gradient from then on."""
+def test_forward_passes_do_not_change_four_bit_weights(tiny_llama: Path) -> None:
+    """bitsandbytes would repack them in eval mode, round their scales, and compute no gradient afterwards."""
     llm = load_llm(str(tiny_llama), torch.bfloat16, four_bit=True)
     before = {name: tensor.clone() for name, tensor in llm.state_dict().items()}
     assert any("nested_absmax" in name for name in before)

@@ -73,7 +73,7 @@ def growth(*kinds: str) -> dict[str, float]:
 
 
 def test_new_shapes_take_no_more_memory() -> None:
-    has_products = this_cpu().bf16
+    has_products = this_cpu().has_bf16
     grown = growth("few", *(["many"] if has_products else []))
     assert grown["few"] < 0.02
     assert not has_products or grown["many"] > 0.04, "what the bounds are for"
