@@ -1,1 +1,1 @@
-"""What a data set holds: records as the model reads them, and statistics."""
+"""`eyegraft data show` and `data stats`: records as the model reads them, and statistics of a data set."""

@@ -1,4 +1,4 @@
-"""Counting what records hold, one after the other, in memory that hardly grows: eight bytes a record or answer."""
+"""Counters over the records of a data set in little memory: eight bytes per record and per answer."""
 
 import re
 from array import array
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from llm.formats.conversation import Conversation
 
-WINDOW = 100_000  # texts between two looks at which are rare
-LONGEST = 200  # characters of a text that are remembered
+WINDOW = 100_000  # texts between two removals of rare ones
+LONGEST = 200  # characters of a text that are stored
 OPENING_WORDS = 3
-OPENING_CHARACTERS = 6  # where words are not separated
+OPENING_CHARACTERS = 6  # in scripts without spaces
 _EAST_ASIAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _CJK = re.compile(f"[{_EAST_ASIAN}]")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -23,16 +23,16 @@ _OPENING = re.compile(rf"{_OPEN_CJK}|\S+(?:\s+\S+){{0,{OPENING_WORDS - 1}}}")
 
 
 class FrequentTexts:
-    """The most frequent of many texts, exactly counted, without keeping them all.
+    """The most frequent of many texts with exact counts, without storing all texts.
 
-    Hashes of all texts are kept and counted at the end; of the texts themselves, those that can be frequent: lossy
-    counting (Manku and Motwani, VLDB 2002) forgets none that stands more often than once in `WINDOW`.
+    The hash of every text is stored and counted at the end. Of the texts themselves only those that may be frequent are
+    stored: lossy counting (Manku and Motwani, VLDB 2002) loses none that occurs more than once in `window` texts.
     """
 
     def __init__(self, window: int = WINDOW) -> None:
         self._window = window
         self._hashes = array("q")
-        self._seen: dict[int, tuple[str, int, int]] = {}  # hash -> text, count, how often it may have been missed
+        self._seen: dict[int, tuple[str, int, int]] = {}  # hash -> text, count, most it was missed
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -48,7 +48,7 @@ class FrequentTexts:
             self._seen = {key: entry for key, entry in self._seen.items() if entry[1] + entry[2] > bucket}
 
     def most(self, count: int) -> list[tuple[str, int]]:
-        """The most frequent texts and how often each stands, equally frequent ones in order of the alphabet."""
+        """The `count` most frequent texts with their counts, ties in alphabetical order."""
         keys, counts = self._counted()
         rank = np.argsort(-counts, kind="stable")
         least = counts[rank[count - 1]] if len(rank) >= count else 0
@@ -61,7 +61,7 @@ class FrequentTexts:
 
     @property
     def distinct(self) -> int:
-        """How many different texts there are."""
+        """The number of different texts."""
         return len(self._counted()[0])
 
     def _counted(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -71,21 +71,21 @@ class FrequentTexts:
 
 @dataclass(slots=True)
 class RecordCounter:
-    """What the texts of records say, whatever tokenizer reads them."""
+    """Statistics of the records that do not depend on a tokenizer."""
 
     turns: Counter[int] = field(default_factory=Counter)  # answers of a record
     images: Counter[int] = field(default_factory=Counter)  # images of a record
-    pictures: FrequentTexts = field(default_factory=FrequentTexts)
+    image_names: FrequentTexts = field(default_factory=FrequentTexts)
     answers: FrequentTexts = field(default_factory=FrequentTexts)
     openings: FrequentTexts = field(default_factory=FrequentTexts)
     characters: "array[int]" = field(default_factory=lambda: array("q"))  # of each record
     words: "array[int]" = field(default_factory=lambda: array("q"))
     learnt_characters: int = 0
     with_system: int = 0
-    plain: int = 0  # records of text alone, without a question
-    cjk: int = 0  # letters
+    plain: int = 0  # records of plain text, without a question
+    cjk: int = 0  # CJK letters
     letters: int = 0
-    mostly_cjk: int = 0  # records
+    mostly_cjk: int = 0  # records of which most letters are CJK
 
     def __len__(self) -> int:
         return len(self.characters)
@@ -98,7 +98,7 @@ class RecordCounter:
         self.turns[len(answers)] += 1
         self.images[len(images)] += 1
         for image in images:
-            self.pictures.add(image.path or str(hash(image.data)))
+            self.image_names.add(image.path or str(hash(image.data)))
         for answer in answers:
             if answer.loss and not conversation.is_plain:
                 self.answers.add(answer.text.strip())
@@ -121,13 +121,13 @@ class RecordCounter:
 
 
 def opening(text: str) -> str:
-    """How a text begins: its first words, or its first characters where words are not separated."""
+    """The first words of a text, or its first characters in scripts without spaces."""
     found = _OPENING.search(text)
     return " ".join(found[0].split()) if found else ""
 
 
 def words_in(text: str) -> int:
-    """Words separated by white space; of scripts that separate none, every character is one."""
+    """The number of words; in scripts without spaces every character is a word."""
     if text.isascii():
         return len(text.split())
     return len(_CJK.sub(" ", text).split()) + len(_CJK.findall(text))

@@ -1,4 +1,4 @@
-"""`eyegraft data show`: some records as the model reads them, in the packs that training would make of them."""
+"""`eyegraft data show`: a sample of records as tokens, in the packs that training makes of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,33 +21,33 @@ from llm.train.run_data import samples_of
 
 @dataclass(frozen=True, slots=True)
 class ShownSample:
-    """What stands together in a pack: a record, or several that share a prefix (then a place for each branch)."""
+    """A record, or several that share a prefix, with a place for each branch."""
 
     places: tuple[str, ...]
     images: tuple[ImageRef, ...]
     blocks: tuple[SampleBlock, ...]
 
     @property
-    def rows(self) -> int:
-        """Rows of the pack."""
-        return sum(block.rows for block in self.blocks)
+    def tokens(self) -> int:
+        """The number of tokens, shared prefixes counted once."""
+        return sum(block.tokens for block in self.blocks)
 
     def count(self, kind: Kind) -> int:
-        """Rows of one kind."""
+        """Tokens of one kind."""
         return sum(block.count(kind) for block in self.blocks)
 
-    def numbered(self, block: SampleBlock) -> list[tuple[TokenRun, ImageRef | None]]:
-        """A block's stretches, those of images with the image they show."""
-        before = self.blocks[: next(place for place, other in enumerate(self.blocks) if other is block)]
-        rest = iter(self.images[sum(_images(other) for other in before) :])
-        return [(stretch, next(rest) if stretch.kind == "image" else None) for stretch in block.stretches]
+    def runs_with_images(self, block: SampleBlock) -> list[tuple[TokenRun, ImageRef | None]]:
+        """The runs of a block, those of images with the image."""
+        earlier = self.blocks[: next(number for number, other in enumerate(self.blocks) if other is block)]
+        images = iter(self.images[sum(_count_images(other) for other in earlier) :])
+        return [(run, next(images) if run.kind == "image" else None) for run in block.runs]
 
 
 @dataclass(frozen=True, slots=True)
 class ShownPack:
-    """One forward pass: pack `number` of the `of` packs of an optimizer step.
+    """One forward pass: pack `number` of the `of` packs of an optimizer step, with a budget of tokens.
 
-    Of its positions `computed` are computed: prefixes that samples share are computed once (llm/data/prefix_sharing).
+    `computed` tokens are computed, fewer than `tokens` if different samples share a prefix (llm/data/prefix_sharing).
     """
 
     step: int
@@ -58,18 +58,18 @@ class ShownPack:
     samples: tuple[ShownSample, ...]
 
     @property
-    def rows(self) -> int:
-        """Rows of the pack."""
-        return sum(sample.rows for sample in self.samples)
+    def tokens(self) -> int:
+        """The number of tokens, shared prefixes counted once."""
+        return sum(sample.tokens for sample in self.samples)
 
     def count(self, kind: Kind) -> int:
-        """Rows of one kind."""
+        """Tokens of one kind."""
         return sum(sample.count(kind) for sample in self.samples)
 
 
 @dataclass(frozen=True, slots=True)
 class ShownRecords:
-    """Drawn records: in packs with a model; without one `texts`, whose blocks hold text and no tokens."""
+    """The drawn records: `packs` if there is a model, otherwise `texts`, whose runs have text and no tokens."""
 
     name: str
     model: str
@@ -83,17 +83,17 @@ class ShownRecords:
 
 
 def show(target: Target, count: int, seed: int, folder: Path) -> ShownRecords:
-    """`count` records of the subject. `folder` is an empty one, where pictures that stood in rows are written.
+    """Draw `count` records of the target. Their corpus and embedded images are written to the empty `folder`.
 
-    Raises what training would raise at these records.
+    Raises what training would raise for these records.
     """
     encoder = target.encoder()
     drawn = draw(target, count, seed)
-    whole = partial(
+    result = partial(
         ShownRecords, target.name, target.model, target.data.template, len(drawn), seed, target.data.max_length
     )
     if encoder is None:
-        return whole(texts=tuple(_text(conversation) for _, conversation in drawn))
+        return result(texts=tuple(_as_texts(conversation) for _, conversation in drawn))
     data = target.data.model_copy(update={"too_long": "drop"})
     with CorpusWriter(folder, data, encoder, BASE) as writer:
         for source, conversation in drawn:
@@ -106,11 +106,11 @@ def show(target: Target, count: int, seed: int, folder: Path) -> ShownRecords:
         )
     writer.seal()
     corpus = open_corpus(folder)
-    return whole(too_long=tuple(corpus.dropped), packs=tuple(_packs(corpus, target, encoder, count)))
+    return result(too_long=tuple(corpus.dropped), packs=tuple(_packs(corpus, target, encoder, count)))
 
 
 def _packs(corpus: Corpus, target: Target, encoder: Encoder, count: int) -> Iterator[ShownPack]:
-    """The packs in the order of drawing; of a long text in many windows only the first `count`."""
+    """The packs, in the order of the draw; of a long text in many windows only the first `count`."""
     train = target.train
     folds = train.fold == "auto"
     plan = plan_epoch(corpus, np.arange(min(count, len(corpus))), train)
@@ -131,20 +131,20 @@ def _samples(corpus: Corpus, pack: list[int], encoder: Encoder, folds: bool) -> 
         )
 
 
-def _text(conversation: Conversation) -> ShownSample:
-    """A record as its texts, each behind its role; no tokens, so no rows."""
-    stretches: list[TokenRun] = []
+def _as_texts(conversation: Conversation) -> ShownSample:
+    """A record as its texts with their roles, and no tokens."""
+    runs: list[TokenRun] = []
     for message in conversation.messages:
-        said = "" if conversation.is_plain else f"{'' if not stretches else chr(10)}{message.role}: "
-        stretches += [TokenRun("context", 0, (said,))] if said else []
+        role = "" if conversation.is_plain else f"{'' if not runs else chr(10)}{message.role}: "
+        runs += [TokenRun("context", 0, (role,))] if role else []
         kind: Kind = "supervised" if message.role == "assistant" and message.loss else "context"
         for part in message.parts:
             if isinstance(part, ImageRef):
-                stretches += [TokenRun("image", 0), TokenRun("context", 0, ("\n",))]  # a line of its own
+                runs += [TokenRun("image", 0), TokenRun("context", 0, ("\n",))]  # a line of its own
             else:
-                stretches.append(TokenRun(kind, 0, (part,)))
-    return ShownSample((str(conversation.place),), conversation.images, (SampleBlock(tuple(stretches)),))
+                runs.append(TokenRun(kind, 0, (part,)))
+    return ShownSample((str(conversation.place),), conversation.images, (SampleBlock(tuple(runs)),))
 
 
-def _images(block: SampleBlock) -> int:
-    return sum(stretch.kind == "image" for stretch in block.stretches)
+def _count_images(block: SampleBlock) -> int:
+    return sum(run.kind == "image" for run in block.runs)

@@ -1,4 +1,4 @@
-"""Drawn records as one page that needs nothing else: no script, no font, pictures inside as thumbnails."""
+"""The HTML output of `data show`: one self-contained page without scripts and fonts, images embedded as thumbnails."""
 
 import base64
 import io
@@ -17,12 +17,12 @@ from llm.formats.conversation import ImageRef
 from vlm.vision.images import name_of, read_image
 
 SIDE = 160  # pixels of a thumbnail
-# Even if a record could break out of its text, the browser would run and fetch nothing.
+# Should the escaping of a text fail, the browser still runs no script and fetches nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def page(shown: ShownRecords) -> str:
-    """The whole document. A picture that cannot be read says why in its place."""
+    """The document. In place of an image that cannot be read is the error."""
     heading = escape(shown.name)
     return "".join(
         chain(
@@ -44,15 +44,15 @@ def page(shown: ShownRecords) -> str:
 
 
 def _legend(shown: ShownRecords) -> str:
-    tokens = " a thin line ends each token" if shown.packs else ""
-    return f"<span>read only</span> <mark>learnt</mark> <b>an image's rows</b>{tokens}"
+    tokens = " thin lines separate tokens" if shown.packs else ""
+    return f"<span>context</span> <mark>supervised</mark> <b>image</b>{tokens}"
 
 
 def _pack(pack: ShownPack) -> Iterator[str]:
-    yield f'<section>\n<h2>{escape(about_pack(pack))}</h2>\n<div class="bar" role="img" aria-label="how full">'
+    yield f'<section>\n<h2>{escape(about_pack(pack))}</h2>\n<div class="bar" role="img" aria-label="budget used">'
     for number, sample in enumerate(pack.samples, 1):
-        share = 100 * sample.rows / pack.budget
-        yield f'<i style="width:{share:.2f}%" title="sample {number}: {sample.rows:,} rows"></i>'
+        share = 100 * sample.tokens / pack.budget
+        yield f'<i style="width:{share:.2f}%" title="sample {number}: {sample.tokens:,} tokens"></i>'
     yield "</div>\n"
     for number, sample in enumerate(pack.samples, 1):
         yield from _sample(number, sample)
@@ -71,42 +71,42 @@ def _sample(number: int, sample: ShownSample) -> Iterator[str]:
 
 
 def _block(sample: ShownSample, block: SampleBlock) -> Iterator[str]:
-    for stretch, image in sample.numbered(block):
+    for run, image in sample.runs_with_images(block):
         if image is not None:
-            yield _picture(stretch, image)
+            yield _image(run, image)
         else:
-            tag = "mark" if stretch.kind == "supervised" else "span"
-            yield f"<{tag}>{_pieces(stretch)}</{tag}>"
+            tag = "mark" if run.kind == "supervised" else "span"
+            yield f"<{tag}>{_pieces(run)}</{tag}>"
 
 
-def _pieces(stretch: TokenRun) -> str:
-    if not stretch.rows:
-        return escape(stretch.text)
-    return "".join(f"<i>{escape(piece)}</i>" for piece in stretch.pieces)
+def _pieces(run: TokenRun) -> str:
+    if not run.tokens:
+        return escape(run.text)
+    return "".join(f"<i>{escape(piece)}</i>" for piece in run.pieces)
 
 
-def _picture(stretch: TokenRun, image: ImageRef) -> str:
-    rows = f"{stretch.rows:,} rows" if stretch.rows else "image"
+def _image(run: TokenRun, image: ImageRef) -> str:
+    tokens = f"{run.tokens:,} tokens" if run.tokens else "image"
     name = escape(name_of(image))
     try:
         source, size = thumbnail(image)
     except ImageError as error:
-        return f"<b>{rows} <small>{escape(str(error))}</small></b>"
-    return f'<b title="{name}"><img src="{source}" alt="{name}"> {rows} <small>{size[0]}×{size[1]} px</small></b>'
+        return f"<b>{tokens} <small>{escape(str(error))}</small></b>"
+    return f'<b title="{name}"><img src="{source}" alt="{name}"> {tokens} <small>{size[0]}×{size[1]} px</small></b>'
 
 
 def thumbnail(image: ImageRef) -> tuple[str, tuple[int, int]]:
-    """A picture as a small data URL, and its own width and height. Raises ImageError."""
-    picture = read_image(image)
-    size = picture.size
-    picture.thumbnail((SIDE, SIDE))
+    """An image as a thumbnail in a data URL, and its original (width, height). Raises ImageError."""
+    pixels = read_image(image)
+    size = pixels.size
+    pixels.thumbnail((SIDE, SIDE))
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=85)
+    pixels.save(stream, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}", size
 
 
 def write_page(shown: ShownRecords, out: Path) -> None:
-    """Write the page whole. Raises RunError when `out` cannot be written."""
+    """Write the page atomically. Raises RunError when `out` cannot be written."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, page(shown))

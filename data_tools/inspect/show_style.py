@@ -1,4 +1,4 @@
-"""The look of the page of `data show`: light and dark, in the reader's own fonts."""
+"""The style sheet of the page of `data show`, light and dark, with system fonts."""
 
 STYLE = """
 :root {

@@ -1,4 +1,4 @@
-"""Drawn records on a terminal, in colours; in a file or pipe with marks in their place."""
+"""The text output of `data show`: in colours on a terminal, with brackets in a file or pipe."""
 
 import os
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from vlm.vision.images import name_of
 STYLES: dict[Kind, str] = {"context": "", "supervised": "bold green", "image": "white on blue"}
 MARKS: dict[Kind, tuple[str, str]] = {"context": ("", ""), "supervised": ("⟦", "⟧"), "image": ("«", "»")}
 BORDER = "dim"
-# A text could move the cursor or turn the screen's colours: what controls the terminal is drawn instead.
+# Control characters of a text, which could move the cursor or change colours, are replaced by visible ones.
 _CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
 _INVISIBLE = dict.fromkeys([0x7F, *range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "␦")
 CONTROLS = _CONTROLS | _INVISIBLE
 
 
 def print_shown(shown: ShownRecords, console: Console) -> None:
-    """Everything that was drawn, with a legend first."""
+    """Print a title, a legend and the records."""
     plain = not console.is_terminal or console.no_color
     width = max(20, console.width - 3) if console.is_terminal else 0
     for line in _lines(shown, plain, width, console):
@@ -29,38 +29,42 @@ def print_shown(shown: ShownRecords, console: Console) -> None:
 
 
 def title(shown: ShownRecords) -> str:
-    """What was drawn and who reads it."""
-    model = f"tokens of {shown.model}, template {shown.template}" if shown.model else "texts; no model named, no tokens"
+    """The number of records, the seed and the model."""
+    model = (
+        f"tokens of {shown.model}, template {shown.template}"
+        if shown.model
+        else "texts without tokens, as no model is named"
+    )
     return f"{shown.name}: {shown.records} records drawn with seed {shown.seed}; {model}"
 
 
 def about_pack(pack: ShownPack) -> str:
-    """A pack's place and size."""
+    """The position and size of a pack."""
     several = "sample" if len(pack.samples) == 1 else "samples"
-    images = f", {pack.count('image'):,} image rows" if pack.count("image") else ""
-    computed = f" ({pack.computed:,} computed: other beginnings are shared too)" if pack.computed < pack.rows else ""
+    images = f", {pack.count('image'):,} image tokens" if pack.count("image") else ""
+    computed = f" ({pack.computed:,} computed, as samples share more prefixes)" if pack.computed < pack.tokens else ""
     return (
-        f"step {pack.step}, pack {pack.number} of {pack.of}: {pack.rows:,} of {pack.budget:,} rows{computed}, "
+        f"step {pack.step}, pack {pack.number} of {pack.of}: {pack.tokens:,} of {pack.budget:,} tokens{computed}, "
         f"{len(pack.samples)} {several}, {pack.count('supervised'):,} supervised{images}"
     )
 
 
 def about_block(sample: ShownSample, block: SampleBlock) -> str:
-    """What a prefix or a branch is."""
+    """The heading of a prefix or a branch."""
     if block.is_prefix:
-        return f"shared prefix: {block.rows:,} rows, computed once for {len(sample.blocks) - 1} branches"
+        return f"shared prefix: {block.tokens:,} tokens, computed once for {len(sample.blocks) - 1} branches"
     place = f", {sample.places[block.branch - 1]}" if len(sample.places) > 1 else ""
-    return f"branch {block.branch}: {block.rows:,} rows, {block.count('supervised'):,} supervised{place}"
+    return f"branch {block.branch}: {block.tokens:,} tokens, {block.count('supervised'):,} supervised{place}"
 
 
 def about_sample(sample: ShownSample) -> str:
-    """Where a sample comes from, and its size where tokens are counted."""
-    place = sample.places[0] if len(sample.places) == 1 else f"{len(sample.places)} records that begin alike"
-    return f"{place}: {sample.rows:,} rows, {sample.count('supervised'):,} supervised" if sample.rows else place
+    """The place of a sample, and its size if tokens are counted."""
+    place = sample.places[0] if len(sample.places) == 1 else f"{len(sample.places)} records with a shared prefix"
+    return f"{place}: {sample.tokens:,} tokens, {sample.count('supervised'):,} supervised" if sample.tokens else place
 
 
 def too_long(shown: ShownRecords) -> str:
-    """Which of the drawn records training would leave out."""
+    """The drawn records that training leaves out."""
     return f"left out, longer than {shown.max_length:,} tokens: {', '.join(shown.too_long)}"
 
 
@@ -81,8 +85,8 @@ def _lines(shown: ShownRecords, plain: bool, width: int, console: Console) -> It
 
 def _legend(plain: bool) -> Text:
     gap = Text("   ")
-    learnt, image = _marked("supervised", "learnt", plain), _marked("image", "an image's rows", plain)
-    return gap.join([Text("read only"), learnt, image])
+    supervised, image = _marked("supervised", "supervised", plain), _marked("image", "image", plain)
+    return gap.join([Text("context"), supervised, image])
 
 
 def _sample(sample: ShownSample, plain: bool, width: int, console: Console) -> Iterator[Text]:
@@ -91,27 +95,27 @@ def _sample(sample: ShownSample, plain: bool, width: int, console: Console) -> I
         if len(sample.blocks) > 1:
             yield Text(visible(f"┣━━ {about_block(sample, block)}"), BORDER)
         body = Text()
-        for stretch, image in sample.numbered(block):
-            body.append_text(_marked(stretch.kind, _said(stretch, image), plain))
+        for run, image in sample.runs_with_images(block):
+            body.append_text(_marked(run.kind, _text_of(run, image), plain))
         lines = body.wrap(console, width, tab_size=4) if width else body.split(allow_blank=True)
         for line in lines[:-1] if len(lines) > 1 and not lines[-1].plain else lines:
             yield Text.assemble(("┃ ", BORDER), line)
     yield Text("┗━", BORDER)
 
 
-def _said(stretch: TokenRun, image: ImageRef | None) -> str:
+def _text_of(run: TokenRun, image: ImageRef | None) -> str:
     if image is None:
-        return visible(stretch.text)
+        return visible(run.text)
     name = name_of(image).removeprefix(os.getcwd() + os.sep)
-    return visible(f"{name}: {stretch.rows:,} rows" if stretch.rows else name)
+    return visible(f"{name}: {run.tokens:,} tokens" if run.tokens else name)
 
 
 def _marked(kind: Kind, text: str, plain: bool) -> Text:
-    """In the kind's colour, or between its marks."""
+    """The text in the colour of its kind, or between brackets."""
     before, after = MARKS[kind] if plain or kind == "image" else ("", "")
     return Text(f"{before}{text}{after}", "" if plain else STYLES[kind])
 
 
 def visible(text: str) -> str:
-    """The text with characters drawn that a terminal would obey or hide."""
+    """The text with control and invisible characters replaced by visible ones."""
     return text.translate(CONTROLS)

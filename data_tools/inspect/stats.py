@@ -1,4 +1,4 @@
-"""`eyegraft data stats`: what a data set holds, and what training would make of it."""
+"""`eyegraft data stats`: statistics of a data set, and of the packs that training makes of it."""
 
 import tempfile
 from array import array
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 Numbers = NDArray[np.int64]
 QUANTILES = {"min": 0.0, "5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95, "99%": 0.99, "max": 1.0}
-MOST = 10  # frequent texts that are listed
+MOST = 10  # frequent texts in the report
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A distribution: the sum, the mean, and quantiles by name, each a value that occurs."""
+    """Sum, mean and quantiles of a distribution; every quantile is a value that occurs."""
 
     total: int
     mean: float
@@ -36,7 +36,14 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class TokenStatistics:
-    """What the records are as tokens. Those longer than `max_length` count in `lengths` and nowhere else."""
+    """Statistics of the encoded records; those longer than `max_length` count in `lengths` only.
+
+    Args:
+        rows: Tokens of all records.
+        supervised: Supervised tokens.
+        image_rows: Image tokens.
+        rows_an_image: Tokens of one image.
+    """
 
     model: str
     template: str
@@ -52,12 +59,12 @@ class TokenStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A data set in numbers. Without a model `tokens` is None, and characters and words stand for them."""
+    """Statistics of a data set; `tokens` is None without a model. The field names are those of `data stats --json`."""
 
     name: str
     sources: tuple[str, ...]
     records: int
-    plain: int  # text alone, without a question
+    plain: int  # records of plain text, without a question
     with_system: int
     turns: dict[int, int]  # answers of a record -> records
     images: int
@@ -77,53 +84,53 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class PlotData:
-    """The values behind the distributions, for plots."""
+    """The values of the distributions, for plots."""
 
     lengths: Numbers
     unit: str
-    loads: dict[str, Numbers] = field(default_factory=dict)  # rows of every pack, by mode and order
+    loads: dict[str, Numbers] = field(default_factory=dict)  # tokens of every pack, by mode and order
 
 
 def collect_statistics(target: Target) -> tuple[Statistics, PlotData]:
-    """Read every record once. Raises what training would raise before its first step."""
+    """Read every record once. Raises what training raises before its first step."""
     encoder = target.encoder()
-    tally = RecordCounter()
+    counter = RecordCounter()
     if encoder is None:
         for _, conversation in count_items(target.conversations(), target.name):
-            tally.add(conversation)
-        lengths = _numbers(tally.characters)
-        return _statistics(target, tally, _sources(target), None), PlotData(lengths, "characters")
+            counter.add(conversation)
+        lengths = _numbers(counter.characters)
+        return _statistics(target, counter, _sources(target), None), PlotData(lengths, "characters")
     with tempfile.TemporaryDirectory(prefix="eyegraft-stats-") as folder:
-        corpus, whole = _encoded(target, encoder, tally, Path(folder))
+        corpus, lengths = _encode(target, encoder, counter, Path(folder))
         chosen, _ = hold_out(corpus, target.data.validation, target.seed)
         found = list(preview_packing(corpus, chosen, target.train, target.seed))
-        tokens = _tokens(target, encoder, corpus, whole, tuple(packing for packing, _ in found))
-        loads = {f"{packing.mode}, {packing.order}": rows for packing, rows in found}
-        return _statistics(target, tally, tuple(corpus.sources), tokens), PlotData(whole, "tokens", loads)
+        tokens = _tokens(target, encoder, corpus, lengths, tuple(packing for packing, _ in found))
+        loads = {f"{packing.mode}, {packing.order}": tokens_of_packs for packing, tokens_of_packs in found}
+        return _statistics(target, counter, tuple(corpus.sources), tokens), PlotData(lengths, "tokens", loads)
 
 
-def _encoded(target: Target, encoder: "Encoder", tally: RecordCounter, folder: Path) -> tuple[Corpus, Numbers]:
-    """The corpus that training would build, and the rows of every record, too long or not."""
-    whole = array("q")
+def _encode(target: Target, encoder: "Encoder", counter: RecordCounter, folder: Path) -> tuple[Corpus, Numbers]:
+    """The corpus that training builds, and the number of tokens of every record, too long ones included."""
+    lengths = array("q")
     data = target.data.model_copy(update={"too_long": "drop"})
     with CorpusWriter(folder, data, encoder, BASE) as writer:
         for source in data.sources:
             writer.open(source)
         for source, conversation in count_items(target.conversations(), target.name):
             refuse_images(target, encoder, conversation)
-            tally.add(conversation)
-            whole.append(writer.add(source, conversation))
+            counter.add(conversation)
+            lengths.append(writer.add(source, conversation))
     writer.seal()
-    return open_corpus(folder), _numbers(whole)
+    return open_corpus(folder), _numbers(lengths)
 
 
 def _tokens(
-    target: Target, encoder: "Encoder", corpus: Corpus, whole: Numbers, packing: tuple[EpochPacking, ...]
+    target: Target, encoder: "Encoder", corpus: Corpus, lengths: Numbers, packing: tuple[EpochPacking, ...]
 ) -> TokenStatistics:
     return TokenStatistics(
         model=target.model,
         template=target.data.template,
-        lengths=distribution(whole),
+        lengths=distribution(lengths),
         max_length=target.data.max_length,
         too_long=len(corpus.dropped),
         rows=len(corpus.ids),
@@ -135,33 +142,33 @@ def _tokens(
 
 
 def _statistics(
-    target: Target, tally: RecordCounter, sources: tuple[str, ...], tokens: TokenStatistics | None
+    target: Target, counter: RecordCounter, sources: tuple[str, ...], tokens: TokenStatistics | None
 ) -> Statistics:
     return Statistics(
         name=target.name,
         sources=sources,
-        records=len(tally),
-        plain=tally.plain,
-        with_system=tally.with_system,
-        turns=dict(sorted(tally.turns.items())),
-        images=len(tally.pictures),
-        distinct_images=tally.pictures.distinct,
-        records_by_images=dict(sorted(tally.images.items())),
-        characters=distribution(_numbers(tally.characters)),
-        words=distribution(_numbers(tally.words)),
-        learnt_characters=tally.learnt_characters,
-        cjk_letters=tally.cjk / max(1, tally.letters),
-        mostly_cjk=tally.mostly_cjk,
-        answers=len(tally.answers),
-        distinct_answers=tally.answers.distinct,
-        common_answers=tally.answers.most(MOST),
-        common_openings=tally.openings.most(MOST),
+        records=len(counter),
+        plain=counter.plain,
+        with_system=counter.with_system,
+        turns=dict(sorted(counter.turns.items())),
+        images=len(counter.image_names),
+        distinct_images=counter.image_names.distinct,
+        records_by_images=dict(sorted(counter.images.items())),
+        characters=distribution(_numbers(counter.characters)),
+        words=distribution(_numbers(counter.words)),
+        learnt_characters=counter.learnt_characters,
+        cjk_letters=counter.cjk / max(1, counter.letters),
+        mostly_cjk=counter.mostly_cjk,
+        answers=len(counter.answers),
+        distinct_answers=counter.answers.distinct,
+        common_answers=counter.answers.most(MOST),
+        common_openings=counter.openings.most(MOST),
         tokens=tokens,
     )
 
 
 def distribution(values: Numbers) -> Distribution:
-    """The distribution of some numbers, at least one; a quantile is the value below or at which that share lies."""
+    """The distribution of at least one number; quantiles by the inverted empirical distribution function."""
     found = np.quantile(values, list(QUANTILES.values()), method="inverted_cdf")
     quantiles = {name: int(value) for name, value in zip(QUANTILES, found, strict=True)}
     return Distribution(int(values.sum()), float(values.mean()), quantiles)

@@ -1,4 +1,4 @@
-"""Statistics of a data set as pictures."""
+"""Plots of the statistics of a data set."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ BLUE, ORANGE, GREY = "#3b82f6", "#f59e0b", "#8a94a6"
 BINS = 60
 LABEL = 36  # characters of an answer
 DPI = 120
-# Matplotlib's own font has no Chinese: the first of these that the machine has is asked for what is missing.
+# Matplotlib's own font has no Chinese characters; the first of these fonts on the machine supplies them.
 CJK_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
     *("Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS", "Droid Sans Fallback"),
@@ -30,17 +30,17 @@ def plot(found: Statistics, plot_data: PlotData, folder: Path) -> list[Path]:
 
     Raises RunError when the folder cannot be written.
     """
-    pictures: dict[str, Callable[[Axes], None]] = {
+    plots: dict[str, Callable[[Axes], None]] = {
         "lengths": lambda axes: _lengths(axes, found, plot_data),
         "turns": lambda axes: _turns(axes, found),
     }
     if found.answers:
-        pictures["answers"] = lambda axes: _answers(axes, found)
+        plots["answers"] = lambda axes: _answers(axes, found)
     if found.tokens is not None:
-        pictures["packs"] = lambda axes: _packs(axes, found, plot_data)
+        plots["packs"] = lambda axes: _packs(axes, found, plot_data)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [_save(folder / f"{name}.png", draw) for name, draw in pictures.items()]
+        return [_save(folder / f"{name}.png", draw) for name, draw in plots.items()]
     except OSError as error:
         raise RunError(f"{folder}: {error.strerror or error}. Choose a writable folder") from error
 
@@ -61,14 +61,14 @@ def _save(path: Path, draw: "Callable[[Axes], None]") -> Path:
 
 
 def cjk_fonts() -> list[str]:
-    """A font of this machine that has Chinese characters, if there is one."""
+    """The name of a font of this machine with Chinese characters, or nothing."""
     from matplotlib.font_manager import findSystemFonts, fontManager
 
     there = {font.name for font in fontManager.ttflist}
     known = [name for name in CJK_FONTS if name in there]
     if known:
         return known[:1]
-    # Matplotlib's list is a cache: it lacks what was installed since it was written.
+    # Matplotlib's list is a cache that lacks fonts installed since it was written.
     files = [file for file in sorted(findSystemFonts()) if Path(file).stem.lower().startswith(CJK_FILES)]
     for file in files[:1]:
         fontManager.addfont(file)
@@ -108,15 +108,15 @@ def _packs(axes: "Axes", found: Statistics, plot_data: PlotData) -> None:
     assert found.tokens is not None
     budget = found.tokens.packing[0].budget
     bins = _bins(np.array([0, budget]))
-    for name, rows in plot_data.loads.items():
-        axes.hist(rows, bins=bins, histtype="step", linewidth=1.5, label=name)
+    for name, tokens in plot_data.loads.items():
+        axes.hist(tokens, bins=bins, histtype="step", linewidth=1.5, label=name)
     axes.axvline(budget, color=GREY, linestyle="--", linewidth=1.5, label="train.pack_tokens")
-    axes.set(xlabel="rows of a pack", ylabel="packs", title=f"{Path(found.name).name}: packs of an epoch")
+    axes.set(xlabel="tokens of a pack", ylabel="packs", title=f"{Path(found.name).name}: packs of an epoch")
     axes.legend()
 
 
 def _bins(values: Numbers) -> list[int]:
-    """Edges of equally many whole numbers each: others would draw a comb."""
+    """Bin edges with the same number of integers in each; otherwise a histogram of integers shows a comb."""
     least, most = int(values.min()), int(values.max())
     width = max(1, -(-(most + 1 - least) // BINS))
     return [*range(least, most + width + 1, width)]

@@ -1,18 +1,18 @@
-"""Statistics of a data set, told in lines; the warnings first among the numbers they come from."""
+"""The text and JSON output of `data stats`."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
 
 from data_tools.inspect.stats import Distribution, Statistics, TokenStatistics
 
-MUCH = 0.2  # an answer that makes up more of all answers is warned of
-ENOUGH = 20  # answers from which on shares mean something
-WIDTH = 72  # characters of a frequent text that are shown
-TURNS = 6  # different numbers of turns that are listed
+MUCH = 0.2  # share of all answers from which a single answer is warned of
+ENOUGH = 20  # answers, at least, for that warning
+WIDTH = 72  # characters of a frequent text in the report
+TURNS = 6  # different numbers of turns in the report
 
 
 def summary_lines(found: Statistics) -> Iterator[str]:
-    """The whole report, counts first."""
+    """The report: sources, counts, distributions, packs, frequent answers, warnings."""
     yield from found.sources
     yield ""
     yield _line("records", found.records, _notes(found))
@@ -32,13 +32,13 @@ def summary_lines(found: Statistics) -> Iterator[str]:
 
 
 def warnings(found: Statistics) -> Iterator[str]:
-    """What is likely to go wrong in training on these data."""
+    """Warnings about likely problems in training on these data."""
     if found.answers >= ENOUGH:
         text, count = found.common_answers[0]
         if count > MUCH * found.answers:
             yield (
-                f"one answer makes up {count / found.answers:.0%} of all: {_quoted(text)}. Always giving it would be "
-                "right that often, and a model trained on copies of one sentence soon says nothing else: vary the "
+                f"one answer makes up {count / found.answers:.0%} of all: {_quoted(text)}. Always giving it is "
+                "right that often, and training on copies of one sentence soon produces nothing else: vary the "
                 "questions and answers, or mix in other chat"
             )
     tokens = found.tokens
@@ -50,7 +50,7 @@ def warnings(found: Statistics) -> Iterator[str]:
 
 
 def as_json(found: Statistics) -> dict[str, object]:
-    """Everything that is told, for programs."""
+    """The statistics and warnings as JSON."""
     values = asdict(found)
     if found.tokens is not None:
         shares = [{"fullness": packing.fullness, "saved": packing.saved} for packing in found.tokens.packing]
@@ -70,7 +70,7 @@ def _texts(found: Statistics) -> Iterator[str]:
     yield _line("supervised", f"{found.learnt_characters / max(1, found.characters.total):.1%}", "of the characters")
     yield ""
     yield from _spreads({"characters": found.characters, "words": found.words})
-    yield "no model named: characters and words (a CJK character is one), not tokens, and no packs."
+    yield "no model is named: characters and words (each CJK character is one) instead of tokens, and no packs."
     yield "Add --model FOLDER, or name a recipe"
 
 
@@ -78,17 +78,17 @@ def _tokens(found: Statistics, tokens: TokenStatistics) -> Iterator[str]:
     yield _line("supervised", tokens.supervised, f"tokens, {tokens.supervised / tokens.rows:.1%}")
     if tokens.image_rows:
         share = tokens.image_rows / tokens.rows
-        yield _line("image rows", tokens.image_rows, f"{share:.1%} of the tokens; {tokens.rows_an_image:,} an image")
+        yield _line("image tokens", tokens.image_rows, f"{share:.1%} of the tokens; {tokens.rows_an_image:,} an image")
     yield ""
     yield from _spreads({"tokens": tokens.lengths})
-    yield f"as {tokens.model} reads them, template {tokens.template}, image rows among them"
+    yield f"tokens of {tokens.model}, template {tokens.template}, image tokens included"
     yield ""
     first = tokens.packing[0]
     yield (
-        f"an epoch in packs of at most {first.budget:,} rows and {first.pictures:,} images, {first.batch:,} records a "
-        "step, on one process:"
+        f"an epoch in packs of at most {first.budget:,} tokens and {first.pictures:,} images, {first.batch:,} records "
+        "a step, on one process:"
     )
-    yield f"  {'mode':<8} {'order':<9} {'steps':>8} {'packs':>8} {'full':>7} {'rows':>13} {'folding saves':>14}"
+    yield f"  {'mode':<8} {'order':<9} {'steps':>8} {'packs':>8} {'full':>7} {'tokens':>13} {'sharing saves':>14}"
     for packing in tokens.packing:
         yield (
             f"  {packing.mode:<8} {packing.order:<9} {packing.steps:>8,} {packing.packs:>8,} {packing.fullness:>7.1%} "
@@ -100,7 +100,7 @@ def _answers(found: Statistics) -> Iterator[str]:
     yield _line("answers", found.answers, f"{found.distinct_answers:,} different")
     yield from _frequent("most common answers", found.common_answers, found.answers)
     if found.common_openings != found.common_answers:
-        yield from _frequent("they begin with", found.common_openings, found.answers)
+        yield from _frequent("most common first words", found.common_openings, found.answers)
 
 
 def _frequent(title: str, texts: list[tuple[str, int]], total: int) -> Iterator[str]:
@@ -110,13 +110,13 @@ def _frequent(title: str, texts: list[tuple[str, int]], total: int) -> Iterator[
 
 
 def _quoted(text: str) -> str:
-    """In one line, and not too long."""
+    """The text in one line, shortened."""
     line = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
 
 
 def _histogram(counts: dict[int, int], noun: str) -> str:
-    """`4,000 records of 9 turns, ...`, the commonest first."""
+    """`records: 4,000 of 9 turns, ...`, the most common first."""
     ordered = sorted(counts.items(), key=lambda pair: -pair[1])
     listed = [f"{count:,} of {number} {noun}{'' if number == 1 else 's'}" for number, count in ordered[:TURNS]]
     rest = len(ordered) - TURNS
@@ -126,12 +126,12 @@ def _histogram(counts: dict[int, int], noun: str) -> str:
 def _spreads(spreads: dict[str, Distribution]) -> Iterator[str]:
     """A table of distributions over the records."""
     names = next(iter(spreads.values())).quantiles
-    yield f"{'a record':<11} {'in all':>13} {'mean':>9} " + " ".join(f"{name:>7}" for name in names)
+    yield f"{'a record':<12} {'total':>13} {'mean':>9} " + " ".join(f"{name:>7}" for name in names)
     for title, found in spreads.items():
         cells = " ".join(f"{value:>7,}" for value in found.quantiles.values())
-        yield f"{title:<11} {found.total:>13,} {found.mean:>9,.1f} {cells}"
+        yield f"{title:<12} {found.total:>13,} {found.mean:>9,.1f} {cells}"
 
 
 def _line(name: str, value: int | str, note: str = "") -> str:
     number = f"{value:,}" if isinstance(value, int) else value
-    return f"{name:<11} {number:>13}  {note}".rstrip()
+    return f"{name:<12} {number:>13}  {note}".rstrip()

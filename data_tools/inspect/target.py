@@ -1,4 +1,4 @@
-"""What a tool is asked about: a data file, or a recipe with its data; and how its records are to be read."""
+"""The target of `data show` and `data stats`: a data file or a recipe, and how its records are read and encoded."""
 
 import heapq
 from collections.abc import Iterator
@@ -23,7 +23,13 @@ BASE = Path()  # what the paths of a recipe are relative to, as in training
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Data, the rules it is read by, and whose tokens are counted: a run's model, a folder, or (neither) nobody's."""
+    """Data, the settings it is read by, and the model whose tokens are counted.
+
+    Args:
+        config: The run whose model counts tokens, or None.
+        folder: Without a run, the Hugging Face folder or hub id of the model; empty for no tokens.
+        image_rows: Tokens of an image; 0 if the model says so itself.
+    """
 
     name: str
     data: DataConfig
@@ -35,17 +41,17 @@ class Target:
 
     @property
     def model(self) -> str:
-        """Whose tokens are counted, in words; empty without a model."""
+        """The name of the model whose tokens are counted; empty for none."""
         return self.config.model.llm if self.config is not None else self.folder
 
     def conversations(self) -> Iterator[tuple[Source, Conversation]]:
-        """Every record, checked. Raises DataError at the first one that training would refuse."""
+        """Every record. Raises DataError at the first one that training would refuse."""
         for source in self.data.sources:
             for conversation in read(source, BASE):
                 yield source, conversation
 
     def encoder(self) -> "Encoder | None":
-        """What training would encode the records with, without loading weights; None without a model."""
+        """The encoder of training, made without loading weights; None without a model."""
         if not self.model:
             return None
         from vlm.model.record_encoder import encoder_of_folder, encoder_of_run
@@ -56,11 +62,11 @@ class Target:
 
 
 def find_target(name: str, model: str = "", budget: int = 0, image_rows: int = 0, batch: int = 0) -> Target:
-    """The subject called `name`: a recipe's file, a data file or folder, a shipped recipe, a hub data set.
+    """The target `name`: a recipe's file, a data file or folder, a shipped recipe, or a hub data set.
 
-    `model` is a run folder, whose recipe then says how the file is read, or a Hugging Face folder. `budget` and `batch`
-    over 0 replace what the recipe says. Raises ConfigError for a recipe that trains nothing, and for options that go
-    against it.
+    `model` is a run folder, by whose recipe the file is read, or a Hugging Face folder. `budget` (tokens of a pack) and
+    `batch` above 0 replace those of the recipe. Raises ConfigError for a recipe that does not train, and for options
+    that do not apply.
     """
     recipe = _recipe(name)
     config: RunConfig | None = None
@@ -72,30 +78,30 @@ def find_target(name: str, model: str = "", budget: int = 0, image_rows: int = 0
         config = _training(load_config(Path(model) / "config.yaml"), model)
     if config is None:
         if image_rows and not model:
-            raise ConfigError("--image-rows: rows are counted with tokens. Name a model: --model FOLDER")
+            raise ConfigError("--image-rows: has no effect without a model. Add --model FOLDER")
         if (budget or batch) and not model:
-            raise ConfigError("--budget and --batch: packs are made of tokens. Name a model: --model FOLDER")
-        train = _changed(TrainConfig(), budget, batch)
+            raise ConfigError("--budget and --batch: have no effect without a model. Add --model FOLDER")
+        train = _with_options(TrainConfig(), budget, batch)
         longest = train.pack_tokens if budget else DataConfig.model_fields["max_length"].default
         data = DataConfig(sources=(Source(path=name),), max_length=longest)
         return Target(name, data, train, folder=model, image_rows=image_rows)
     data = config.data if recipe is not None else config.data.model_copy(update={"sources": (Source(path=name),)})
-    return Target(name, data, _changed(config.train, budget, batch), config.seed, config, image_rows=image_rows)
+    return Target(name, data, _with_options(config.train, budget, batch), config.seed, config, image_rows=image_rows)
 
 
 def draw(target: Target, count: int, seed: int) -> list[tuple[Source, Conversation]]:
-    """Some records, other ones with another seed, in an order of chance; in memory there are never more.
+    """Draw `count` records at random, in random order, holding no more in memory.
 
-    Every record has a number of chance and the smallest are taken. With `train.order: by_image` records of one picture
-    have one number, so that they come together, as they do in training.
+    Every record gets a hash of the seed and its number, and the smallest are taken. With `train.order: by_image` the
+    image is hashed in place of the number, so that records of one image are drawn together.
     """
     together = target.train.order == "by_image"
-    drawn: list[tuple[int, int, Source, Conversation]] = []  # a heap: what goes next stands first
+    drawn: list[tuple[int, int, Source, Conversation]] = []  # a heap; the first is replaced next
     for number, (source, conversation) in enumerate(target.conversations()):
         images = conversation.images
         key = images[0].path or images[0].data.hex() if together and images else str(number)
-        chance = int.from_bytes(blake2b(f"{seed}:{key}".encode(), digest_size=8).digest())
-        entry = (-chance, -number, source, conversation)
+        rank = int.from_bytes(blake2b(f"{seed}:{key}".encode(), digest_size=8).digest())
+        entry = (-rank, -number, source, conversation)
         if len(drawn) < count:
             heapq.heappush(drawn, entry)
         elif entry[:2] > drawn[0][:2]:
@@ -106,11 +112,11 @@ def draw(target: Target, count: int, seed: int) -> list[tuple[Source, Conversati
 
 
 def refuse_images(target: Target, encoder: "Encoder", conversation: Conversation) -> None:
-    """Raise ConfigError for an image that a text model is to read: what is missing is how many rows it takes."""
+    """Raise ConfigError for an image of a text model, for which the number of tokens of an image is unknown."""
     if encoder.image_id is None and target.config is None and conversation.images:
         raise ConfigError(
-            f"{conversation.place}: shows an image, and {target.model} is a text model. Say how many rows an image "
-            "takes, --image-rows N (576 for LLaVA's CLIP ViT-L/14-336), or name a vision recipe"
+            f"{conversation.place}: has an image, and {target.model} is a text model. Give the tokens of an image, "
+            "--image-rows N (576 for LLaVA's CLIP ViT-L/14-336), or name a vision recipe"
         )
 
 
@@ -125,12 +131,12 @@ def _recipe(name: str) -> AnyConfig | None:
 
 def _training(config: AnyConfig, name: str) -> RunConfig:
     if isinstance(config, PipelineConfig):
-        raise ConfigError(f"{name}: is a pipeline; name one of its steps: {', '.join(config.steps)}")
+        raise ConfigError(f"{name}: is a pipeline. Name one of its steps: {', '.join(config.steps)}")
     if not isinstance(config, RunConfig):
-        raise ConfigError(f"{name}: a recipe of stage {config.stage} has no training data. Name one that trains")
+        raise ConfigError(f"{name}: a recipe of stage {config.stage} has no training data. Name a recipe that trains")
     return config
 
 
-def _changed(train: TrainConfig, budget: int, batch: int) -> TrainConfig:
+def _with_options(train: TrainConfig, budget: int, batch: int) -> TrainConfig:
     changes = {"pack_tokens": budget, "batch": batch}
     return train.model_copy(update={key: value for key, value in changes.items() if value})

@@ -18,31 +18,31 @@ class TokenRun:
     """
 
     kind: Kind
-    rows: int
+    tokens: int
     pieces: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """The text; for images their number of tokens."""
-        return f"{self.rows} rows" if self.kind == "image" else "".join(self.pieces)
+        return f"{self.tokens} tokens" if self.kind == "image" else "".join(self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
 class SampleBlock:
     """A part of a sample: all of it, the prefix that branches share, or one branch (numbered from 1)."""
 
-    stretches: tuple[TokenRun, ...]
+    runs: tuple[TokenRun, ...]
     branch: int = 0
     is_prefix: bool = False
 
     @property
-    def rows(self) -> int:
+    def tokens(self) -> int:
         """Tokens of the block."""
-        return sum(stretch.rows for stretch in self.stretches)
+        return sum(run.tokens for run in self.runs)
 
     def count(self, kind: Kind) -> int:
         """Tokens of one kind."""
-        return sum(stretch.rows for stretch in self.stretches if stretch.kind == kind)
+        return sum(run.tokens for run in self.runs if run.kind == kind)
 
 
 def supervised_mask(sample: Sample) -> list[bool]:

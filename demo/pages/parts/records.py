@@ -71,8 +71,8 @@ def view_record(record: Conversation, encoder: Encoder) -> RecordView:
     return RecordView(
         place=str(record.place),
         images=sample.images,
-        spans=[(stretch.text, LABELS[stretch.kind]) for stretch in block.stretches],
-        tokens=block.rows,
+        spans=[(run.text, LABELS[run.kind]) for run in block.runs],
+        tokens=block.tokens,
         supervised=block.count("supervised"),
         image_tokens=block.count("image"),
     )

@@ -1,4 +1,4 @@
-"""Drawn records in their packs: marks in a pipe, colours on a terminal, and a page that a real browser shows safely."""
+"""Drawn records in packs: brackets in a pipe, colours on a terminal, and a page that is safe in a real browser."""
 
 import io
 import json
@@ -30,7 +30,7 @@ ESCAPE = "\x1b[31mred\x07\u202e"
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Four questions about one picture, one about another; texts that want out of the page and of the terminal."""
+    """Four records about two images; texts that try to escape from the page and to control the terminal."""
     for name in ("a", "b"):
         pixels = np.random.default_rng(ord(name)).integers(0, 256, (300, 200, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
@@ -59,40 +59,40 @@ def printed(found: ShownRecords, **terminal: Any) -> str:
     return out.getvalue()
 
 
-def rows_before_the_picture(sample: ShownSample) -> int:
-    stretches = [stretch for block in sample.blocks for stretch in block.stretches]
-    return sum(stretch.rows for stretch in stretches[: [stretch.kind for stretch in stretches].index("image")])
+def tokens_before_the_image(sample: ShownSample) -> int:
+    runs = [run for block in sample.blocks for run in block.runs]
+    return sum(run.tokens for run in runs[: [run.kind for run in runs].index("image")])
 
 
-def test_records_that_begin_alike_are_one_sample_with_branches(shown: ShownRecords, file: Path) -> None:
+def test_records_with_a_shared_prefix_are_one_sample_with_branches(shown: ShownRecords, file: Path) -> None:
     (pack,) = shown.packs
     alone, shared = sorted(pack.samples, key=lambda sample: len(sample.places))
     assert [block.is_prefix for block in shared.blocks] == [True, False, False, False]
     assert {place.rpartition(":")[2] for place in shared.places} == {"1", "2", "4"} and len(alone.places) == 1
-    assert pack.count("image") == 40 and shared.count("image") == 20, "the shared picture is computed once"
-    opening = min(rows_before_the_picture(sample) for sample in pack.samples)
-    assert pack.rows - pack.computed >= opening > 0, "the template's opening is computed once for both pictures"
+    assert pack.count("image") == 40 and shared.count("image") == 20, "the shared image is computed once"
+    opening = min(tokens_before_the_image(sample) for sample in pack.samples)
+    assert pack.tokens - pack.computed >= opening > 0, "the template's first tokens are computed once for both images"
     assert [image.path for image in shared.images] == [str(file.parent / "a.png")]
-    answers = [stretch.text for block in shared.blocks for stretch in block.stretches if stretch.kind == "supervised"]
+    answers = [run.text for block in shared.blocks for run in block.runs if run.kind == "supervised"]
     assert sorted(answers) == sorted(f"{text}<|im_end|>" for text in ("这是一只猫", EVIL, "big"))
 
 
-def test_a_pipe_gets_marks_and_no_colours(shown: ShownRecords) -> None:
+def test_a_pipe_gets_brackets_and_no_colours(shown: ShownRecords) -> None:
     said = printed(shown, width=80)
     assert "\x1b" not in said and "\x07" not in said and "\u202e" not in said
     assert "␛[31mred␇␦" in said
-    assert "read only   ⟦learnt⟧   «an image's rows»" in said
-    assert "┃ ⟦这是一只猫<|im_end|>⟧" in said and ".png: 20 rows»" in said
-    rows = r"\d+ of 4,096 rows \(\d+ computed: other beginnings are shared too\)"
-    assert re.search(rf"━━ step 1, pack 1 of 1: {rows}, 2 samples, \d+ supervised, 40 image rows ━━", said)
-    assert re.search(r"┣━━ shared prefix: \d+ rows, computed once for 3 branches", said)
-    assert re.search(r"┣━━ branch 3: \d+ rows, \d+ supervised, \S+rows.jsonl:\d", said)
+    assert "context   ⟦supervised⟧   «image»" in said
+    assert "┃ ⟦这是一只猫<|im_end|>⟧" in said and ".png: 20 tokens»" in said
+    tokens = r"\d+ of 4,096 tokens \(\d+ computed, as samples share more prefixes\)"
+    assert re.search(rf"━━ step 1, pack 1 of 1: {tokens}, 2 samples, \d+ supervised, 40 image tokens ━━", said)
+    assert re.search(r"┣━━ shared prefix: \d+ tokens, computed once for 3 branches", said)
+    assert re.search(r"┣━━ branch 3: \d+ tokens, \d+ supervised, \S+rows.jsonl:\d", said)
 
 
 def test_a_terminal_gets_colours_and_lines_that_fit(shown: ShownRecords) -> None:
     said = printed(shown, width=60, force_terminal=True, color_system="standard")
     assert "\x1b[1;32m这是一只猫<|im_end|>" in said and "⟦" not in said
-    assert "\x1b[31m" not in said, "what a record says is no command"
+    assert "\x1b[31m" not in said, "no text of a record reaches the terminal as an escape code"
     body = [line for line in re.sub(r"\x1b\[[\d;]*m", "", said).splitlines() if line.startswith("┃")]
     assert len(body) > 10 and max(len(line) for line in body) <= 60
     assert "⟦这是一只猫" in printed(shown, width=60, force_terminal=True, no_color=True)
@@ -102,11 +102,11 @@ def test_without_a_model_texts_are_shown(file: Path, tmp_path: Path) -> None:
     found = show(find_target(str(file)), 2, 0, tmp_path)
     assert len(found.texts) == 2 and not found.packs
     said = printed(found, width=80)
-    assert "2 records drawn with seed 0; texts; no model named, no tokens" in said
-    assert said.count("┃ assistant: ⟦") == 2 and "user: «" in said and " rows»" not in said.split("\n", 2)[2]
+    assert "2 records drawn with seed 0; texts without tokens, as no model is named" in said
+    assert said.count("┃ assistant: ⟦") == 2 and "user: «" in said and " tokens»" not in said.split("\n", 2)[2]
 
 
-def test_records_that_training_leaves_out_are_named(file: Path, tiny_llama: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_too_long_records_are_listed(file: Path, tiny_llama: Path, tmp_path: Path) -> None:  # noqa: F811
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     target = find_target(str(file), str(tiny_llama), budget=90, image_rows=20)
@@ -120,7 +120,7 @@ def test_records_that_training_leaves_out_are_named(file: Path, tiny_llama: Path
 # The page ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_is_text_and_needs_nothing(shown: ShownRecords) -> None:
+def test_the_page_is_self_contained_text(shown: ShownRecords) -> None:
     made = page(shown)
     assert "<script" not in made and 'onerror="' not in made and "&lt;" in made and "&amp;" in made
     assert made.count('src="data:image/jpeg;base64,') == 2 == made.count("src=")
@@ -128,7 +128,7 @@ def test_the_page_is_text_and_needs_nothing(shown: ShownRecords) -> None:
     assert "default-src 'none'" in made
 
 
-def test_pictures_are_small_and_a_broken_one_says_why(shown: ShownRecords, file: Path) -> None:
+def test_images_are_thumbnails_and_a_broken_one_shows_its_error(shown: ShownRecords, file: Path) -> None:
     source, size = thumbnail(ImageRef(str(file.parent / "a.png")))
     assert size == (200, 300) and len(source) < 30_000
     (file.parent / "b.png").write_bytes(b"<html>no</html>")

@@ -1,4 +1,4 @@
-"""Statistics against numbers counted by hand or in another, slow way."""
+"""Statistics against numbers counted by hand or by a slow second implementation."""
 
 import json
 from collections import Counter
@@ -50,7 +50,7 @@ def lines(path: Path, *options: str) -> str:
     return done.stdout
 
 
-def test_texts_are_counted_by_hand(tmp_path: Path) -> None:
+def test_statistics_of_texts(tmp_path: Path) -> None:
     path = write(tmp_path, [("Hi?", "Yes."), ("ok", "No no")], [("你好吗", "我很好")], system="Be kind")
     found, plot_data = collect_statistics(find_target(str(path)))
     assert (found.records, found.with_system, found.turns, found.answers) == (2, 2, {1: 1, 2: 1}, 3)
@@ -60,7 +60,7 @@ def test_texts_are_counted_by_hand(tmp_path: Path) -> None:
     assert found.mostly_cjk == 0 and found.cjk_letters == 6 / (6 + 2 + 3 + 2 + 4 + 6 + 6)
     assert found.tokens is None
     said = "\n".join(summary_lines(found))
-    assert "no model named: characters and words" in said and "tokens" in said and "steps" not in said
+    assert "no model is named: characters and words" in said and "tokens" in said and "steps" not in said
 
 
 def test_images_are_counted(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_openings(text: str, begins: str) -> None:
     assert opening(text) == begins
 
 
-def test_frequent_texts_are_exact_though_rare_ones_are_forgotten() -> None:
+def test_counts_of_frequent_texts_are_exact_though_rare_ones_are_dropped() -> None:
     random = np.random.default_rng(0)
     texts = [f"often {n % 3}" if n % 2 else f"rare {number}" for n, number in enumerate(random.integers(0, 4000, 3000))]
     counter = FrequentTexts(window=100)
@@ -100,7 +100,7 @@ def test_frequent_texts_are_exact_though_rare_ones_are_forgotten() -> None:
     assert len(counter._seen) < 300, "memory stays small"
 
 
-def test_a_long_text_is_told_shortly() -> None:
+def test_a_long_text_is_shortened() -> None:
     counter = FrequentTexts()
     for end in ("x", "y", "y"):
         counter.add("a" * LONGEST + end)
@@ -113,7 +113,7 @@ def test_quantiles_are_values_that_occur() -> None:
     assert [found.quantiles[name] for name in ("min", "25%", "median", "95%", "max")] == [1, 3, 5, 100, 100]
 
 
-def test_one_answer_too_often_is_warned_of(tmp_path: Path) -> None:
+def test_a_dominant_answer_is_warned_of(tmp_path: Path) -> None:
     varied = [[(f"q{n}", f"answer {n}")] for n in range(75)]
     warned = lines(write(tmp_path, *varied, *[[("who?", "我是小艾")]] * 25))
     assert "warning: one answer makes up 25% of all: 我是小艾." in warned
@@ -158,11 +158,13 @@ def test_tokens_are_those_of_training(recipe: Path, tmp_path: Path) -> None:
     assert (plot_data.lengths[3], corpus.targets[3]) == (len(whole), len(whole) - len(opening))
     assert plot_data.lengths[:29].tolist() == corpus.lengths.tolist() and plot_data.lengths[29] > 200
     assert found.tokens.rows == corpus.lengths.sum() and found.tokens.supervised == corpus.targets.sum()
-    assert found.tokens.lengths.quantiles["max"] == plot_data.lengths[29], "the spread shows what is too long"
+    assert found.tokens.lengths.quantiles["max"] == plot_data.lengths[29], (
+        "the distribution includes records that are too long"
+    )
     assert "1 of 30 records are longer than 200 tokens" in "\n".join(summary_lines(found))
 
 
-def test_the_forecast_equals_packs_made_and_folded_one_by_one(recipe: Path, tmp_path: Path) -> None:
+def test_the_preview_equals_packs_folded_one_by_one(recipe: Path, tmp_path: Path) -> None:
     corpus, target = corpus_of(recipe, tmp_path / "cache"), find_target(str(recipe))
     found = {(packing.mode, packing.order): (packing, loads) for packing, loads in preview_packing(
         corpus, np.arange(len(corpus)), target.train, target.seed
@@ -174,22 +176,22 @@ def test_the_forecast_equals_packs_made_and_folded_one_by_one(recipe: Path, tmp_
         train = target.train.model_copy(update={"packing": mode, "order": order})
         steps = plan_run(corpus, np.arange(len(corpus)), train, target.seed).plans[0].steps
         packs = [[corpus.sample(index) for index in pack] for step in steps for pack in step]
-        assert rows.tolist() == [rows_of(pack) for pack in packs] and rows.max() <= 300
+        assert rows.tolist() == [tokens_of(pack) for pack in packs] and rows.max() <= 300
         assert sorted(len(sample.ids) for pack in packs for sample in pack) == sorted(corpus.lengths)
         assert (packing.rows, packing.packs, packing.steps) == (rows.sum(), len(packs), len(steps))
         assert packing.fullness == pytest.approx(rows.mean() / 300)
         assert packing.saved == pytest.approx(1 - rows.sum() / corpus.lengths.sum())
 
 
-def rows_of(pack: Sequence[Sample]) -> int:
-    """Rows of a pack whose samples all begin alike: a token that all have, before anyone's target, is one row."""
+def tokens_of(pack: Sequence[Sample]) -> int:
+    """Tokens of a pack whose samples share one prefix, up to the first target; the prefix counts once."""
     shared = 0
     while len({int(one.ids[shared]) for one in pack}) == 1 and all(one.labels[shared] == IGNORED for one in pack):
         shared += 1
     return sum(len(one.ids) for one in pack) - (len(pack) - 1) * shared
 
 
-def test_questions_asked_apart_are_folded_within_their_record(recipe: Path, tmp_path: Path) -> None:
+def test_branches_of_a_record_share_its_prefix(recipe: Path, tmp_path: Path) -> None:
     write(
         tmp_path, [("What is one?", "1"), ("What is two?", "2"), ("And 3?", "3")], system="You are a quiet assistant."
     )
@@ -209,9 +211,9 @@ def test_held_out_records_are_not_packed(recipe: Path) -> None:
     assert found.tokens is not None and found.tokens.packing[0].steps < 5
 
 
-def test_a_text_model_says_how_it_may_read_images(tmp_path: Path, tiny_llama: Path) -> None:  # noqa: F811
+def test_images_of_a_text_model_need_image_rows(tmp_path: Path, tiny_llama: Path) -> None:  # noqa: F811
     path = write(tmp_path, [("a", "b")], image="1.png")
-    with pytest.raises(ConfigError, match=r"rows\.jsonl:1: shows an image.*--image-rows N"):
+    with pytest.raises(ConfigError, match=r"rows\.jsonl:1: has an image.*--image-rows N"):
         collect_statistics(find_target(str(path), str(tiny_llama)))
     found, _ = collect_statistics(find_target(str(path), str(tiny_llama), image_rows=5))
     assert found.tokens is not None and found.tokens.image_rows == 5
@@ -236,21 +238,21 @@ def test_json_holds_the_numbers(recipe: Path) -> None:
     assert 0 < first["fullness"] <= 1 and len(found["warnings"]) == 1
 
 
-def test_the_lines_for_people(recipe: Path) -> None:
+def test_the_text_report(recipe: Path) -> None:
     said = lines(recipe)
-    assert said.splitlines()[2] == "records                30  30 with a system prompt"
-    assert "an epoch in packs of at most 300 rows and 64 images, 6 records a step" in said
+    assert said.splitlines()[2] == "records                 30  30 with a system prompt"
+    assert "an epoch in packs of at most 300 tokens and 64 images, 6 records a step" in said
     assert max(len(line) for line in said.splitlines() if not line.startswith(("warning", "as ", "/"))) <= 120
 
 
 @pytest.mark.filterwarnings("error")
-def test_plots_are_pictures(recipe: Path, tmp_path: Path) -> None:
+def test_plots(recipe: Path, tmp_path: Path) -> None:
     said = lines(recipe, "--plots", str(tmp_path / "plots"))
     names = ("lengths", "turns", "answers", "packs")
     assert [path.name for path in sorted((tmp_path / "plots").iterdir())] == sorted(f"{name}.png" for name in names)
     for name in names:
         with Image.open(tmp_path / "plots" / f"{name}.png") as picture:
-            assert len(picture.convert("RGB").getcolors(1 << 20) or ()) > 20, "something is drawn"
+            assert len(picture.convert("RGB").getcolors(1 << 20) or ()) > 20, "the plot is not blank"
         assert f"{name}.png: drawn" in said
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="writable folder"):

@@ -1,4 +1,4 @@
-"""What a tool is asked about: files and recipes told apart, misuse refused, records drawn by chance."""
+"""Targets: files and recipes are distinguished, options without effect refused, records drawn at random."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def asked(subject_file: Path, count: int, seed: int) -> list[str]:
     return [record.messages[0].text for _, record in draw(find_target(str(subject_file)), count, seed)]
 
 
-def test_a_file_is_read_by_default_rules_and_a_recipe_by_its_own(tmp_path: Path) -> None:
+def test_a_file_is_read_with_default_settings_and_a_recipe_with_its_own(tmp_path: Path) -> None:
     data = file_of(tmp_path, 3)
     plain = find_target(str(data))
     assert (plain.model, plain.train, plain.data.max_length) == ("", TrainConfig(), 2048)
@@ -58,34 +58,34 @@ def test_a_runs_recipe_reads_another_file(tmp_path: Path) -> None:
     assert (target.model, target.train.batch, len(list(target.conversations()))) == ("tiny", 5, 2)
 
 
-def test_misuse_is_named(tmp_path: Path) -> None:
+def test_refusals(tmp_path: Path) -> None:
     data = str(file_of(tmp_path, 1))
     with pytest.raises(ConfigError, match="names its model"):
         find_target("quickstart/finetune", "folder")
-    with pytest.raises(ConfigError, match="name one of its steps: pretrain"):
+    with pytest.raises(ConfigError, match="Name one of its steps: pretrain"):
         find_target("quickstart/pipeline")
     with pytest.raises(ConfigError, match="stage export has no training data"):
         find_target("quickstart/export")
-    with pytest.raises(ConfigError, match="--image-rows.*Name a model"):
+    with pytest.raises(ConfigError, match="--image-rows.*Add --model"):
         find_target(data, image_rows=4)
-    with pytest.raises(ConfigError, match="--budget and --batch.*Name a model"):
+    with pytest.raises(ConfigError, match="--budget and --batch.*Add --model"):
         find_target(data, budget=4)
     with pytest.raises(ConfigError, match=r"none\.json: no such file"):
         list(find_target(str(tmp_path / "none.json")).conversations())
 
 
-def test_a_drawing_is_of_chance_and_can_be_repeated(tmp_path: Path) -> None:
+def test_a_draw_is_random_and_reproducible(tmp_path: Path) -> None:
     data = file_of(tmp_path, 50)
     first = asked(data, 5, 0)
     assert first == asked(data, 5, 0) and len(set(first)) == 5
     assert first != asked(data, 5, 1)
-    assert asked(data, 8, 0)[:5] == first, "more are drawn behind the same"
+    assert asked(data, 8, 0)[:5] == first, "a larger draw starts with the same records"
     assert sorted(asked(data, 99, 0)) == sorted(f"q{n}" for n in range(50))
     seen = {text for seed in range(60) for text in asked(data, 5, seed)}
-    assert len(seen) > 45, "none is left out for ever"
+    assert len(seen) > 45, "every record can be drawn"
 
 
-def test_records_of_one_image_are_drawn_together_where_training_shows_them_so(tmp_path: Path) -> None:
+def test_by_image_records_of_one_image_are_drawn_together(tmp_path: Path) -> None:
     data = file_of(tmp_path, 24, images=6)
     target = find_target(str(recipe_of(tmp_path, data, "train: {order: by_image}")))
     images = [record.images[0].path for _, record in draw(target, 8, 0)]

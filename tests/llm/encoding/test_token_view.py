@@ -32,24 +32,24 @@ def test_a_label_marks_the_token_behind_it(encoder: Encoder) -> None:
     marked = sample(ids, {2, 3})
     assert supervised_mask(marked) == [False, False, True, True, *[False] * (len(ids) - 4)]
     (block,) = sample_blocks(marked, encoder)
-    assert [(stretch.kind, stretch.text) for stretch in block.stretches[:2]] == [
+    assert [(run.kind, run.text) for run in block.runs[:2]] == [
         ("context", encoder.tokenizer.decode(ids[:2])),
         ("supervised", encoder.tokenizer.decode(ids[2:4])),
     ]
-    assert block.count("supervised") == 2 and block.rows == len(ids) and not block.branch
+    assert block.count("supervised") == 2 and block.tokens == len(ids) and not block.branch
 
 
 def test_two_images_in_a_row_are_two(encoder: Encoder) -> None:
     assert encoder.image_id is not None
     rows = [encoder.image_id] * 4
     (block,) = sample_blocks(sample([*spelt(encoder, "x"), *rows, *spelt(encoder, "y")], {5}), encoder)
-    assert block.stretches == (
+    assert block.runs == (
         TokenRun("context", 1, ("x",)),
         TokenRun("image", 2),
         TokenRun("image", 2),
         TokenRun("supervised", 1, ("y",)),
     )
-    assert block.stretches[1].text == "2 rows"
+    assert block.runs[1].text == "2 tokens"
 
 
 def test_a_prefix_and_its_branches(encoder: Encoder) -> None:
@@ -57,12 +57,12 @@ def test_a_prefix_and_its_branches(encoder: Encoder) -> None:
     at = len(prefix)
     whole = sample([*prefix, *one, *two], {at + len(one) - 1}, (at, at + len(one)))
     found = sample_blocks(whole, encoder)
-    assert [(block.is_prefix, block.branch, block.rows) for block in found] == [
+    assert [(block.is_prefix, block.branch, block.tokens) for block in found] == [
         (True, 0, len(prefix)),
         (False, 1, len(one)),
         (False, 2, len(two)),
     ]
-    assert ["".join(stretch.text for stretch in block.stretches) for block in found] == ["x", "yy", "zzz"]
+    assert ["".join(run.text for run in block.runs) for block in found] == ["x", "yy", "zzz"]
     assert [block.count("supervised") for block in found] == [0, 1, 0]
     without = sample_blocks(sample([*one, *two], {1}, (0, len(one))), encoder)
     assert [block.branch for block in without] == [1, 2] and not any(block.is_prefix for block in without)
