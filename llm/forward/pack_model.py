@@ -9,7 +9,7 @@ from llm.attention.backend import TORCH, Backend
 from llm.data.batch import PackedBatch
 from llm.data.batch_shard import BatchShard
 from llm.forward.chunked_loss import HeadLoss
-from llm.lean.decoder import decode, why_not
+from llm.lean.decoder import run_decoder, unsupported
 
 
 class PackModel(nn.Module):
@@ -32,8 +32,8 @@ class PackModel(nn.Module):
 
     def hidden_at_targets(self, body: PreTrainedModel, embeds: Tensor, text: PackedBatch | BatchShard) -> Tensor:
         """[T, H] embeddings -> [K, H]: the decoder's normed output at the target positions."""
-        if self.lean and not why_not(body):
-            return decode(body, embeds, text.position_ids, text.attention, text.target_indices, self.backend)
+        if self.lean and not unsupported(body):
+            return run_decoder(body, embeds, text.position_ids, text.attention, text.target_indices, self.backend)
         untyped: Any = body
         hidden: Tensor = untyped(inputs_embeds=embeds[None], **self.attention_inputs(text)).last_hidden_state[0]
         return hidden.index_select(0, text.target_indices)

@@ -1,17 +1,16 @@
-"""Llama's layers with a backward pass of our own: fewer passes over memory, and less of it kept.
+"""Llama's decoder layers with a backward pass of our own: fewer passes over memory, and fewer saved activations.
 
-transformers' modules hold the weights, on a CPU as views of larger matrices (joined_weights.py). Of a layer are kept
-its input, queries, keys and values, the sum behind attention, and gate and up. Norms and SwiGLU's product are made
-again from these, which is cheap. A CPU also makes attention again (padded_groups.py), and gate and up of large packs;
-small ones keep more (activation_budget.py). The last layer's feed-forward part runs at target positions only where
-that saves much: no other output is read.
+transformers' modules hold the weights. A layer saves its input, queries, keys and values, the sum after attention, and
+gate and up. Norms and SwiGLU's product are recomputed from these, which is cheap. A CPU also recomputes attention
+(llm/attention/padded_groups.py), and gate and up of large packs; for small ones it saves more (activation_budget.py).
+The last layer's feed-forward part runs at target positions only where that saves much: no other output is read.
 
-Why: in plain autograd a row of SmolLM2-135M keeps 10,100 values a layer with LoRA and 6,700 where the layer is frozen,
-here 5,800 and 5,200.
+Why: in plain autograd a token of SmolLM2-135M saves 10,100 values a layer with LoRA and 6,700 where the layer is
+frozen, here 5,800 and 5,200.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,27 +23,62 @@ from llm.attention.backend import TORCH, Backend
 from llm.attention.interface import NAME
 from llm.attention.layout import AttentionPlan
 from llm.attention.ulysses import Exchange
+from llm.autograd import Context
 from llm.config.schema import RunConfig
-from llm.lean.activation_budget import plan_kept
-from llm.lean.joined_weights import fan_of, join
-from llm.lean.layer_ops import gated, gated_gradients, rms_gradient, rms_scale, rms_weight_gradient, rotated, scaled
-from llm.lean.lora_linear import Fan, Table
+from llm.lean.activation_budget import plan_activations
+from llm.lean.layer_ops import gated, gated_grads, rms_gradient, rms_scale, rms_weight_gradient, rotated, scaled
+from llm.lean.lora_linear import LinearGroup
 
-# Share of a pack's rows up to which the last layer's feed-forward part runs at target rows alone on a CPU. Products of
-# so many rows want kernels of their own, some 20 of 0.4 ms, which is more than a few spared rows are worth. Several
-# processes always do it: DeepSpeed's buckets take gradients in the order they come in, which the graph decides, so the
-# graph must be the same in all of them whatever rows each has.
+# Share of a pack's positions up to which the last layer's feed-forward part runs at target positions alone on a CPU.
+# Products of so many rows want kernels of their own, some 20 of 0.4 ms, which is more than a few spared positions are
+# worth. Several processes always do it: DeepSpeed's buckets take gradients in the order they come in, which the graph
+# decides, so the graph must be the same in all of them however many targets each has.
 TRIMMED = 0.5
 FAMILY = (LlamaModel, MistralModel, Qwen2Model)  # Vicuna, InternLM2, SmolLM2 and Yi load as Llama
 
 
+class Norm(Protocol):
+    """The family's RMSNorm."""
+
+    weight: Tensor
+    variance_epsilon: float
+
+
+class Attention(Protocol):
+    """The family's self-attention."""
+
+    q_proj: nn.Module
+    k_proj: nn.Module
+    v_proj: nn.Module
+    o_proj: nn.Module
+    head_dim: int
+    scaling: float
+
+
+class Mlp(Protocol):
+    """The family's feed-forward part."""
+
+    gate_proj: nn.Module
+    up_proj: nn.Module
+    down_proj: nn.Module
+
+
+class DecoderLayer(Protocol):
+    """The family's decoder layer."""
+
+    input_layernorm: Norm
+    self_attn: Attention
+    post_attention_layernorm: Norm
+    mlp: Mlp
+
+
 def wanted(config: RunConfig) -> bool:
-    """Whether the recipe lets layers run here. Not those that are computed again or gathered by ZeRO-3."""
+    """Whether the recipe allows lean layers: not with activation checkpointing, nor under ZeRO-3."""
     return config.train.lean == "auto" and not config.train.recompute and config.parallel.zero != 3
 
 
-def why_not(body: PreTrainedModel) -> str:
-    """What keeps a decoder from running here, in a few words; empty when nothing does."""
+def unsupported(body: PreTrainedModel) -> str:
+    """Why a decoder cannot run here, in a few words; empty when it can."""
     if type(body) not in FAMILY:
         return f"{type(body).__name__} is none of {', '.join(kind.__name__ for kind in FAMILY)}"
     config: Any = body.config
@@ -55,190 +89,170 @@ def why_not(body: PreTrainedModel) -> str:
     return ""
 
 
-def join_weights(model: nn.Module) -> None:
-    """Put frozen weights of the decoders in `model` that read the same rows into one matrix each."""
+def advance_dropout_seeds(model: nn.Module) -> None:
+    """Draw one unused dropout seed for each adapted linear of the decoders in `model`.
+
+    A recipe's seed fixes its dropout masks in every release: those of the first step come after these draws.
+    """
     for body in model.modules():
-        if isinstance(body, PreTrainedModel) and not why_not(body):
-            decoder: Any = body
-            join(group for layer in decoder.layers for group in groups_of(layer))
+        if isinstance(body, PreTrainedModel) and not unsupported(body):
+            for layer in cast(Any, body).layers:
+                Layer.of(layer)
 
 
-def groups_of(layer: Any) -> tuple[tuple[nn.Module, ...], ...]:
-    """A layer's linears, those that read the same rows together."""
-    attention, mlp = layer.self_attn, layer.mlp
-    reads = (attention.q_proj, attention.k_proj, attention.v_proj)
-    return reads, (attention.o_proj,), (mlp.gate_proj, mlp.up_proj), (mlp.down_proj,)
-
-
-def decode(
+def run_decoder(
     body: PreTrainedModel,
     embeds: Tensor,  # [T, H]
     position_ids: Tensor,  # [1, T]
     packed: AttentionPlan | Exchange,
-    rows: Tensor,  # [K]
+    target_indices: Tensor,  # [K]
     backend: Backend = TORCH,
 ) -> Tensor:
-    """[K, H]: what `body` gives at `rows`, normed."""
+    """[K, H]: the normed output of `body` at the target positions."""
     decoder: Any = body
-    cos, sin = (turn[0].unsqueeze(1) for turn in decoder.rotary_emb(embeds[None], position_ids))
-    few = len(rows) <= len(embeds) * TRIMMED
+    cos, sin = (angles[0].unsqueeze(1) for angles in decoder.rotary_emb(embeds[None], position_ids))
+    few = len(target_indices) <= len(embeds) * TRIMMED
     x, trimmed = embeds, few or embeds.device.type != "cpu" or distributed.ranks().world > 1
-    kept = plan_kept(body, embeds, packed, backend)
+    budget = plan_activations(body, embeds, packed, backend)
     for left, module in zip(reversed(range(len(decoder.layers))), decoder.layers, strict=True):
-        layer = Layer.of(module, len(x))
-        query, key, value = _Before.apply(x, cos, sin, layer, *layer.trained_before)
-        save = left < kept.attention
-        attended = layer_attention(module.self_attn, query, key, value, packed, backend, save)
+        layer = Layer.of(module)
+        query, key, value = _BeforeAttention.apply(x, cos, sin, layer, *layer.trained_before)
+        attended = _attend(module.self_attn, (query, key, value), packed, backend, left < budget.attention)
         if trimmed and not left:
-            x, attended = x.index_select(0, rows), attended.index_select(0, rows)
-            layer = Layer.of(module, len(x))
-        x = _After.apply(x, attended, layer, left < kept.gates, left < kept.opened, *layer.trained_after)
-    normed: Tensor = decoder.norm(x if trimmed else x.index_select(0, rows))
+            x, attended = x.index_select(0, target_indices), attended.index_select(0, target_indices)
+            layer = Layer.of(module)  # with dropout seeds of its own
+        saved = (left < budget.gate_up, left < budget.silu)
+        x = _AfterAttention.apply(x, attended, layer, *saved, *layer.trained_after)
+    normed: Tensor = decoder.norm(x if trimmed else x.index_select(0, target_indices))
     return normed
+
+
+def _attend(
+    module: Any,  # the layer's attention, as transformers' functions take it
+    states: tuple[Tensor, Tensor, Tensor],
+    packed: AttentionPlan | Exchange,
+    backend: Backend,
+    save: bool,
+) -> Tensor:
+    """[T, heads * D], by the attention that the model's config names."""
+    attention = ALL_ATTENTION_FUNCTIONS[module.config._attn_implementation]
+    by_head = [part.transpose(0, 1)[None] for part in states]
+    options = {"scaling": module.scaling, "packed": packed, "backend": backend, "save": save}
+    attended: Tensor = attention(module, *by_head, None, **options)[0]
+    return attended.reshape(len(states[0]), -1)
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A decoder layer's parts."""
+    """A view of a decoder layer for one forward pass and its backward pass."""
 
-    first_norm: Any  # the family's RMSNorm, as is the second
-    reads: Fan  # queries, keys and values
-    output: Fan
-    second_norm: Any
-    opens: Fan  # gate and up
-    down: Fan
-    width: int  # of a head
+    first_norm: Norm
+    qkv: LinearGroup
+    output: LinearGroup
+    second_norm: Norm
+    gate_up: LinearGroup
+    down: LinearGroup
+    head_dim: int
 
     @classmethod
-    def of(cls, module: Any, count: int) -> "Layer":
-        """A view of a family's decoder layer, for products of `count` rows."""
-        reads, output, opens, down = (fan_of(count, *group) for group in groups_of(module))
+    def of(cls, module: DecoderLayer) -> "Layer":
+        """With dropout seeds that are drawn here."""
+        attention, mlp = module.self_attn, module.mlp
         return cls(
             first_norm=module.input_layernorm,
-            reads=reads,
-            output=output,
+            qkv=LinearGroup.of(attention.q_proj, attention.k_proj, attention.v_proj),
+            output=LinearGroup.of(attention.o_proj),
             second_norm=module.post_attention_layernorm,
-            opens=opens,
-            down=down,
-            width=module.self_attn.head_dim,
+            gate_up=LinearGroup.of(mlp.gate_proj, mlp.up_proj),
+            down=LinearGroup.of(mlp.down_proj),
+            head_dim=attention.head_dim,
         )
 
     @property
     def trained_before(self) -> tuple[Tensor, ...]:
         """What trains before attention, in the order of its gradients."""
-        return trained_of(self.first_norm) + self.reads.trained
+        return _trained_of(self.first_norm) + self.qkv.trained
 
     @property
     def trained_after(self) -> tuple[Tensor, ...]:
-        """What trains behind attention, in the order of its gradients."""
-        return trained_of(self.second_norm) + self.output.trained + self.opens.trained + self.down.trained
+        """What trains after attention, in the order of its gradients."""
+        return _trained_of(self.second_norm) + self.output.trained + self.gate_up.trained + self.down.trained
 
 
-def trained_of(norm: Any) -> tuple[Tensor, ...]:
-    """The norm's weight if it trains."""
+def _trained_of(norm: Norm) -> tuple[Tensor, ...]:
     return (norm.weight,) if norm.weight.requires_grad else ()
 
 
-class _Before(torch.autograd.Function):
+class LayerContext(Context, Protocol):
+    """The layer stays until the backward pass."""
+
+    layer: Layer
+
+
+class _BeforeAttention(torch.autograd.Function):
     """x [T, H] -> rotated queries [T, heads, D] and keys, and values [T, key_value_heads, D]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor, layer: Layer, *_: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: LayerContext, x: Tensor, cos: Tensor, sin: Tensor, layer: Layer, *_: Tensor) -> tuple[Tensor, ...]:
         norm = layer.first_norm
         scale = rms_scale(x, norm.variance_epsilon)
-        h = _normed(x, scale, norm, layer.reads)
-        query, key, value = (part.unflatten(1, (-1, layer.width)) for part in layer.reads.rows(h))
+        h = scaled(x, scale, norm.weight)
+        query, key, value = (part.unflatten(1, (-1, layer.head_dim)) for part in layer.qkv.outputs(h))
         ctx.layer = layer
         ctx.save_for_backward(x, scale, cos, sin)
-        return rotated(query, cos, sin), rotated(key, cos, sin), value.contiguous()
+        return rotated(query, cos, sin), rotated(key, cos, sin), value
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: LayerContext, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, cos, sin = ctx.saved_tensors
-        layer: Layer = ctx.layer
-        norm, reads = layer.first_norm, layer.reads
-        gradient = reads.gradient_like(x)
-        query, key, value = (part.unflatten(1, (-1, layer.width)) for part in reads.apart(gradient))
-        rotated(grads[0], cos, sin, back=True, out=query)
-        rotated(grads[1], cos, sin, back=True, out=key)
-        value.copy_(grads[2])
-        h = _normed(x, scale, norm, reads) if reads.trained else None
+        layer = ctx.layer
+        norm, qkv = layer.first_norm, layer.qkv
+        of_query, of_key = (rotated(grad, cos, sin, back=True) for grad in grads[:2])
+        linear_grads = [grad.reshape(len(x), -1) for grad in (of_query, of_key, grads[2])]
+        h = scaled(x, scale, norm.weight) if qkv.trained else None
         if not (ctx.needs_input_grad[0] or norm.weight.requires_grad):
-            return None, None, None, None, *reads.gradients(gradient, h)
-        dh, found = reads.backward(gradient, h)
+            return None, None, None, None, *qkv.parameter_grads(linear_grads, h)
+        dh, found = qkv.backward(linear_grads, h)
         if norm.weight.requires_grad:
             found = (rms_weight_gradient(dh, x, scale), *found)
         return rms_gradient(dh, x, scale, norm.weight), None, None, None, *found
 
 
-class _After(torch.autograd.Function):
-    """The layer's input x [T, H] and what attention gave [T, heads * D] -> the layer's output [T, H]."""
+class _AfterAttention(torch.autograd.Function):
+    """The layer's input x [T, H] and attention's output [T, heads * D] -> the layer's output [T, H]."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, attended: Tensor, layer: Layer, keeps_gates: bool, keeps_opened: bool, *_: Tensor
+        ctx: LayerContext, x: Tensor, attended: Tensor, layer: Layer, save_gate_up: bool, save_silu: bool, *_: Tensor
     ) -> Tensor:
         norm = layer.second_norm
-        (middle,) = layer.output.rows(layer.output.holding(attended), onto=x)
+        (middle,) = layer.output.outputs(attended, residual=x)
         scale = rms_scale(middle, norm.variance_epsilon)
-        gate, up = layer.opens.rows(_normed(middle, scale, norm, layer.opens))
-        inner, opened = layer.down.input_like(middle), None
-        if keeps_opened:
-            opened = silu(gate)
-            torch.mul(opened, up, out=inner.own)
-        else:
-            gated(gate, up, out=inner.own)
-        (y,) = layer.down.rows(inner, onto=middle)
+        gate, up = layer.gate_up.outputs(scaled(middle, scale, norm.weight))
+        silu_gate = silu(gate) if save_silu else None
+        inner = gated(gate, up) if silu_gate is None else silu_gate * up
+        (y,) = layer.down.outputs(inner, residual=middle)
         ctx.layer = layer
-        kept = attended if layer.output.trained else None
-        ctx.save_for_backward(middle, scale, *((gate, up) if keeps_gates else (None, None)), opened, kept)
+        saved_gate_up = (gate, up) if save_gate_up else (None, None)
+        ctx.save_for_backward(middle, scale, *saved_gate_up, silu_gate, attended if layer.output.trained else None)
         return y
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        middle, scale, gate, up, opened, attended = ctx.saved_tensors
-        layer: Layer = ctx.layer
+    def backward(ctx: LayerContext, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        middle, scale, gate, up, silu_gate, attended = ctx.saved_tensors
+        layer = ctx.layer
         norm, dy = layer.second_norm, grads[0]
-        h = _normed(middle, scale, norm, layer.opens) if gate is None or layer.opens.trained else None
-        if h is not None and gate is None:
-            gate, up = layer.opens.rows(h)
-        opened, inner = silu(gate) if opened is None else opened, None
-        if layer.down.trained:
-            inner = layer.down.input_like(middle)
-            torch.mul(opened, up, out=inner.own)
-        d_inner, of_down = layer.down.backward(layer.down.holding(dy), inner)
+        h = scaled(middle, scale, norm.weight) if gate is None or layer.gate_up.trained else None
+        if gate is None and h is not None:
+            gate, up = layer.gate_up.outputs(h)
+        silu_gate = silu(gate) if silu_gate is None else silu_gate
+        inner = silu_gate * up if layer.down.trained else None
+        d_inner, of_down = layer.down.backward((dy,), inner)
         del inner
-        d_both = layer.opens.gradient_like(middle)
-        gated_gradients(d_inner, gate, up, opened, layer.opens.apart(d_both))
-        del d_inner, opened
-        dh, of_both = layer.opens.backward(d_both, h)
+        d_gate_up = gated_grads(d_inner, gate, up, silu_gate)
+        del d_inner, silu_gate
+        dh, of_gate_up = layer.gate_up.backward(d_gate_up, h)
         of_norm = (rms_weight_gradient(dh, middle, scale),) if norm.weight.requires_grad else ()
-        d_middle = layer.output.gradient_like(middle)
-        torch.add(rms_gradient(dh, middle, scale, norm.weight), dy, out=d_middle.own)
-        kept = None if attended is None else layer.output.holding(attended)
-        d_attended, of_output = layer.output.backward(d_middle, kept)
-        return d_middle.own, d_attended, None, None, None, *of_norm, *of_output, *of_both, *of_down
-
-
-def _normed(x: Tensor, scale: Tensor, norm: Any, fan: Fan) -> Table:
-    """RMSNorm's output in a table of the fan that reads it."""
-    table = fan.input_like(x)
-    scaled(x, scale, norm.weight, out=table.own)
-    return table
-
-
-def layer_attention(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    packed: AttentionPlan | Exchange,
-    backend: Backend,
-    save: bool,
-) -> Tensor:
-    """[T, heads * D], by the attention that transformers' config names."""
-    attention = ALL_ATTENTION_FUNCTIONS[module.config._attn_implementation]
-    by_head = [states.transpose(0, 1)[None] for states in (query, key, value)]
-    options = {"scaling": module.scaling, "packed": packed, "backend": backend, "save": save}
-    attended: Tensor = attention(module, *by_head, None, **options)[0]
-    return attended.reshape(len(query), -1)
+        d_middle = rms_gradient(dh, middle, scale, norm.weight).add_(dy)
+        d_attended, of_output = layer.output.backward((d_middle,), attended)
+        return d_middle, d_attended, None, None, None, *of_norm, *of_output, *of_gate_up, *of_down

@@ -3,14 +3,11 @@
 They round where transformers' own do, or less often.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-silu_into = torch.ops.aten.silu.out
-silu_gradient_into = torch.ops.aten.silu_backward.grad_input
+silu_gradient = torch.ops.aten.silu_backward
 
 
 def rms_scale(x: Tensor, eps: float) -> Tensor:
@@ -19,9 +16,9 @@ def rms_scale(x: Tensor, eps: float) -> Tensor:
     return squares.div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
-def scaled(x: Tensor, scale: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
+def scaled(x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
     """RMSNorm's output: x * scale in fp32, rounded to x's dtype, times the weight."""
-    return torch.mul(_wide(x).mul_(scale).to(x.dtype), weight, out=out)
+    return torch.mul(_wide(x).mul_(scale).to(x.dtype), weight)
 
 
 def rms_gradient(dy: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
@@ -42,26 +39,24 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(torch.float32, copy=True)
 
 
-def rotated(x: Tensor, cos: Tensor, sin: Tensor, back: bool = False, out: Tensor | None = None) -> Tensor:
-    """Rotary embedding [T, heads, D] by angles [T, 1, D] whose halves are alike; `back` turns the other way.
+def rotated(x: Tensor, cos: Tensor, sin: Tensor, back: bool = False) -> Tensor:
+    """Rotary embedding of [T, heads, D] by angles [T, 1, D] whose halves are equal; `back` rotates by minus the angles.
 
-    The rotation is orthogonal: turning a gradient back is its gradient.
+    The rotation is orthogonal: its gradient is the output's gradient rotated back.
     """
     half, sign = x.shape[-1] // 2, 1.0 if back else -1.0
-    turned = torch.mul(x, cos, out=out)
+    turned = torch.mul(x, cos)
     turned[..., :half].addcmul_(x[..., half:], sin[..., :half], value=sign)
     turned[..., half:].addcmul_(x[..., :half], sin[..., half:], value=-sign)
     return turned
 
 
-def gated(gate: Tensor, up: Tensor, out: Tensor | None = None) -> Tensor:
+def gated(gate: Tensor, up: Tensor) -> Tensor:
     """SwiGLU: silu(gate) * up."""
-    opened: Tensor = silu(gate) if out is None else silu_into(gate, out=out)
-    return opened.mul_(up)
+    return silu(gate).mul_(up)
 
 
-def gated_gradients(dy: Tensor, gate: Tensor, up: Tensor, opened: Tensor, into: Sequence[Tensor]) -> None:
-    """The gradients of gate and up, written `into` two tables. `dy` is used up; `opened` is silu(gate)."""
-    d_gate, d_up = into
-    torch.mul(opened, dy, out=d_up)
-    silu_gradient_into(dy.mul_(up), gate, grad_input=d_gate)
+def gated_grads(dy: Tensor, gate: Tensor, up: Tensor, silu_gate: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of gate and up. `dy`, the gradient of `gated`, is overwritten; `silu_gate` is silu(gate)."""
+    d_up = silu_gate * dy
+    return silu_gradient(dy.mul_(up), gate), d_up

@@ -1,4 +1,4 @@
-"""Linears and their adapters: their rows, the gradient of their input, and those of what trains in them.
+"""Linears with LoRA adapters: outputs, the gradient of their input, and the gradients of what trains in them.
 
 All of it runs inside autograd functions, where no graph is built.
 """
@@ -6,7 +6,6 @@ All of it runs inside autograd functions, where no graph is built.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,30 +17,29 @@ Gradients = tuple[Tensor | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Adapter:
-    """What is added to a linear: scale (drop(x) A^T) B^T.
+class LoraFactors:
+    """The adapter of one linear, which adds scale dropout(x) A^T B^T to its output.
 
-    `seed` draws the values that are dropped, the same ones in the forward and in the backward pass: no mask is kept.
+    `seed` draws the dropout mask, the same one in the forward and in the backward pass: no mask is saved.
     """
 
     down: Tensor  # A [rank, in]
     up: Tensor  # B [out, rank]
     scale: float
-    drop: float  # share of x that is dropped now
+    drop: float  # probability that a value of x is dropped; 0 in evaluation
     seed: int
 
     @classmethod
-    def of(cls, layer: LoraLinear) -> "Adapter":
+    def of(cls, layer: LoraLinear) -> "LoraFactors":
         """A view of a layer's adapter for one forward pass and its backward pass."""
-        parts: dict[str, Any] = {"down": layer.lora_A[ADAPTER_NAME], "up": layer.lora_B[ADAPTER_NAME]}
-        dropout: Any = layer.lora_dropout[ADAPTER_NAME]
+        down, up, dropout = (parts[ADAPTER_NAME] for parts in (layer.lora_A, layer.lora_B, layer.lora_dropout))
+        assert isinstance(down, nn.Linear) and isinstance(up, nn.Linear)
         drop = dropout.p if layer.training and isinstance(dropout, nn.Dropout) else 0.0
         seed = int(torch.randint(2**62, (), device="cpu")) if drop else 0
-        factors = {name: part.weight for name, part in parts.items()}
-        return cls(**factors, scale=layer.scaling[ADAPTER_NAME], drop=drop, seed=seed)
+        return cls(down.weight, up.weight, layer.scaling[ADAPTER_NAME], drop, seed)
 
-    def kept(self, x: Tensor) -> Tensor:
-        """Dropout: x without what is dropped, the rest scaled up."""
+    def dropout(self, x: Tensor) -> Tensor:
+        """x with the mask's values zeroed and the rest scaled up by 1 / (1 - drop)."""
         if not self.drop:
             return x
         mask = torch.empty_like(x)
@@ -53,20 +51,29 @@ class Adapter:
         """W + scale B A."""
         return torch.addmm(weight, self.up, self.down, alpha=self.scale)
 
+    def added_to(self, addend: Tensor | None, narrow: Tensor) -> Tensor:
+        """addend + scale narrow B^T: [T, out]; `narrow` is dropout(x) A^T."""
+        if addend is None:
+            return torch.mm(narrow, self.up.t()).mul_(self.scale)
+        return torch.addmm(addend, narrow, self.up.t(), alpha=self.scale)
+
 
 @dataclass(frozen=True, slots=True)
-class Linear:
-    """y = x W^T + b, and an adapter's part. `linear` holds W and b, dense or in 4 bits."""
+class AdaptedLinear:
+    """y = x W^T + b, plus an adapter's part where there is one. W is dense or in 4 bits."""
 
-    linear: Any  # nn.Linear or bitsandbytes' untyped Linear4bit
-    adapter: Adapter | None = None
+    linear: nn.Linear  # bitsandbytes' Linear4bit is a subclass
+    adapter: LoraFactors | None = None
 
     @classmethod
-    def of(cls, module: nn.Module) -> "Linear":
+    def of(cls, module: nn.Module) -> "AdaptedLinear":
         """A view of a linear, adapted or not; an adapter that is switched off counts as none."""
-        if not isinstance(module, LoraLinear):
-            return cls(module)
-        return cls(module.base_layer, None if module.disable_adapters else Adapter.of(module))
+        if isinstance(module, LoraLinear):
+            base = module.base_layer
+            assert isinstance(base, nn.Linear)
+            return cls(base, None if module.disable_adapters else LoraFactors.of(module))
+        assert isinstance(module, nn.Linear)
+        return cls(module)
 
     @property
     def trained(self) -> tuple[Tensor, ...]:
@@ -78,73 +85,27 @@ class Linear:
     @property
     def weight(self) -> Tensor:
         """W [out, in], dense."""
-        weight: Tensor = dense_weight(self.linear) if is_four_bit(self.linear) else self.linear.weight
-        return weight
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows, and room beside them for their narrow products if their fan wants it (llm/lean/joined_weights.py)."""
-
-    own: Tensor  # [T, width]
-    whole: Tensor  # [T, width + ranks]; `own` itself where there is no room
-
-    @classmethod
-    def like(cls, rows: Tensor, width: int, ranks: int = 0) -> "Table":
-        """As many rows as `rows`, of its dtype and device, empty."""
-        whole = rows.new_empty(len(rows), width + ranks)
-        return cls(whole[:, :width] if ranks else whole, whole)
-
-    @classmethod
-    def holding(cls, rows: Tensor, ranks: int = 0) -> "Table":
-        """These rows; a copy where they need room."""
-        if not ranks:
-            return cls(rows, rows)
-        made = cls.like(rows, rows.shape[1], ranks)
-        made.own.copy_(rows)
-        return made
+        return dense_weight(self.linear) if is_four_bit(self.linear) else self.linear.weight
 
 
 @dataclass(frozen=True)
-class Fan:
-    """Linears that read the same rows x: one narrow product serves the adapters of all of them.
+class LinearGroup:
+    """Linears with the same input x [T, in]: one narrow product serves the adapters of all of them.
 
     Short products cost their calls, not their operations: an adapter alone makes seven of them in a step, the three of
     queries, keys and values together make thirteen.
+
+    In half precision, without dropout, adapters come first and the wide products are added to theirs: a product sums in
+    fp32 and rounds once. Added to a rounded wide product, most of what a young adapter contributes would be below its
+    last bit.
     """
 
-    parts: tuple[Linear, ...]
+    parts: tuple[AdaptedLinear, ...]
 
     @classmethod
-    def of(cls, *modules: nn.Module) -> "Fan":
-        """A view of linears, each adapted or not."""
-        return cls(tuple(Linear.of(module) for module in modules))
-
-    @property
-    def room(self) -> int:
-        """Columns that this fan's tables have beside their rows."""
-        return 0
-
-    @cached_property
-    def widths(self) -> list[int]:
-        """Columns of each part's output."""
-        return [part.linear.out_features for part in self.parts]
-
-    def input_like(self, rows: Tensor) -> Table:
-        """An empty table for x."""
-        return Table.like(rows, self.parts[0].linear.in_features, self.room)
-
-    def gradient_like(self, rows: Tensor) -> Table:
-        """An empty table for the gradients of all parts, side by side."""
-        return Table.like(rows, sum(self.widths), self.room)
-
-    def holding(self, rows: Tensor) -> Table:
-        """A table of rows that are already there: x, or the gradient of an only part."""
-        return Table.holding(rows, self.room)
-
-    def apart(self, table: Table) -> tuple[Tensor, ...]:
-        """The columns of each part [T, out]."""
-        return table.own.split(self.widths, 1) if len(self.parts) > 1 else (table.own,)
+    def of(cls, *modules: nn.Module) -> "LinearGroup":
+        """A view of linears, each adapted or not, for one forward pass and its backward pass."""
+        return cls(tuple(AdaptedLinear.of(module) for module in modules))
 
     @cached_property
     def trained(self) -> tuple[Tensor, ...]:
@@ -152,57 +113,52 @@ class Fan:
         return tuple(tensor for part in self.parts for tensor in part.trained)
 
     @cached_property
-    def adapters(self) -> list[Adapter]:
+    def adapters(self) -> list[LoraFactors]:
         """Those that there are, in the order of their parts."""
         return [part.adapter for part in self.parts if part.adapter is not None]
 
     @cached_property
     def drops(self) -> bool:
-        """Whether any adapter drops values now."""
+        """Whether any adapter has dropout now."""
         return any(adapter.drop for adapter in self.adapters)
 
-    def rows(self, table: Table, onto: Tensor | None = None) -> Sequence[Tensor]:
-        """[T, out] of each part; `onto` [T, out] is added to the only part's rows without a pass of its own."""
-        x = table.own
-        weights, beside = self.weights_for(len(x))
-        found = [product(x, weight, part.linear.bias, onto) for part, weight in zip(self.parts, weights, strict=True)]
-        if beside:
-            narrow = self._narrow(x)
+    def outputs(self, x: Tensor, residual: Tensor | None = None) -> list[Tensor]:
+        """[T, out] of each part; `residual` [T, out] is added to the output of an only part."""
+        weights, separate = self.weights_for(len(x))
+        narrow = self._narrow(x) if separate else None
+        addends: list[Tensor | None] = [part.linear.bias if residual is None else residual for part in self.parts]
+        adapters_first = _rounds(x) and not self.drops
+        if narrow is not None and adapters_first:
+            for index, adapter, columns in self._columns:
+                addends[index] = adapter.added_to(addends[index], narrow[:, columns])
+        found = [
+            torch.mm(x, weight.t()) if addend is None else torch.addmm(addend, x, weight.t())
+            for weight, addend in zip(weights, addends, strict=True)
+        ]
+        for y, part in zip(found, self.parts, strict=True):
+            if residual is not None and part.linear.bias is not None:
+                y.add_(part.linear.bias)
+        if narrow is not None and not adapters_first:
             for index, adapter, columns in self._columns:
                 torch.addmm(found[index], narrow[:, columns], adapter.up.t(), alpha=adapter.scale, out=found[index])
         return found
 
-    def backward(self, gradient: Table, x: Table | None) -> tuple[Tensor, Gradients]:
-        """The gradient of the input rows [T, in], and those of what trains, as in `gradients`."""
-        grads = self.apart(gradient)
-        turned = self._turned(grads)
-        return self._input_gradient(grads, turned), self._gradients(grads, x, turned)
+    def backward(self, grads: Sequence[Tensor], x: Tensor | None) -> tuple[Tensor, Gradients]:
+        """The gradient of x, and those of what trains in the order of `trained`; `grads` are those of the outputs.
 
-    def gradients(self, gradient: Table, x: Table | None) -> Gradients:
-        """Of what trains, in the order of `trained`; `x` may be None where nothing does."""
+        `x` may be None where nothing trains.
+        """
+        narrow_grads = self._narrow_grads(grads)
+        return self._input_grad(grads, narrow_grads), self._parameter_grads(grads, x, narrow_grads)
+
+    def parameter_grads(self, grads: Sequence[Tensor], x: Tensor | None) -> Gradients:
+        """`backward` without the gradient of x."""
         if x is None or not self.trained:
             return ()
-        grads = self.apart(gradient)
-        return self._gradients(grads, x, self._turned(grads))
-
-    def _gradients(self, grads: Sequence[Tensor], table: Table | None, turned: Tensor | None) -> Gradients:
-        if table is None or not self.trained:
-            return ()
-        x = table.own
-        of_adapters: dict[int, list[Tensor]] = {}
-        if turned is not None:
-            of_adapters = self._adapter_gradients(grads, turned, x)
-        found: list[Tensor] = []
-        for index, (part, dy) in enumerate(zip(self.parts, grads, strict=True)):
-            if part.linear.weight.requires_grad:
-                found.append(torch.mm(dy.t(), x))
-            if part.linear.bias is not None and part.linear.bias.requires_grad:
-                found.append(dy.sum(0))
-            found += of_adapters.get(index, [])
-        return tuple(found)
+        return self._parameter_grads(grads, x, self._narrow_grads(grads))
 
     def weights_for(self, count: int) -> tuple[list[Tensor], bool]:
-        """The dense weights for products over `count` rows, and whether adapters go beside them."""
+        """The dense weights for products over `count` positions, and whether adapters are multiplied separately."""
         weights = [part.weight for part in self.parts]
         if not self.merges(count):
             return weights, bool(self.adapters)
@@ -211,10 +167,10 @@ class Fan:
         return weights, False
 
     def merges(self, count: int) -> bool:
-        """Whether adapters go into the weights for products over `count` rows.
+        """Whether adapters are merged into the weights for products over `count` positions.
 
-        In fp32, W + scale B A is made anew where that is less work than narrow products and sums over all rows.
-        In bf16 the sum would round small adapters away, and what is dropped differs by row.
+        In fp32, where making W + scale B A is less work than narrow products over all positions. In bf16 the sum would
+        round small adapters away, and with dropout the adapter's input differs by position.
         """
         if not self.adapters or self.drops or self.adapters[0].down.dtype != torch.float32:
             return False
@@ -222,8 +178,8 @@ class Fan:
         return count * sum(outs + ins for outs, ins in shapes) > sum(outs * ins for outs, ins in shapes)
 
     @cached_property
-    def _columns(self) -> list[tuple[int, Adapter, slice]]:
-        """Which part has an adapter, and where the adapter's ranks stand among those of all."""
+    def _columns(self) -> list[tuple[int, LoraFactors, slice]]:
+        """The index of each adapted part, its adapter, and the adapter's columns among the ranks of all."""
         found, start = [], 0
         for index, part in enumerate(self.parts):
             if part.adapter is not None:
@@ -234,46 +190,61 @@ class Fan:
 
     def _downs(self) -> Tensor:
         """A of all adapters [ranks, in]."""
-        return _joined([adapter.down for adapter in self.adapters], 0)
+        return _concatenated([adapter.down for adapter in self.adapters], 0)
 
     def _narrow(self, x: Tensor) -> Tensor:
-        """A x of all adapters [T, ranks]."""
+        """dropout(x) A^T of all adapters [T, ranks]."""
         if self.drops:
-            return _joined([torch.mm(adapter.kept(x), adapter.down.t()) for adapter in self.adapters], 1)
+            return _concatenated([torch.mm(adapter.dropout(x), adapter.down.t()) for adapter in self.adapters], 1)
         return torch.mm(x, self._downs().t())
 
-    def _turned(self, grads: Sequence[Tensor]) -> Tensor | None:
-        """scale dy B of all adapters [T, ranks]."""
+    def _narrow_grads(self, grads: Sequence[Tensor]) -> Tensor | None:
+        """scale dy B of all adapters [T, ranks]: the gradients of dropout(x) A^T."""
         found = []
         for index, adapter, _ in self._columns:
             found.append(torch.mm(grads[index], adapter.up))
             if adapter.scale != 1:
                 found[-1].mul_(adapter.scale)
-        return _joined(found, 1) if found else None
+        return _concatenated(found, 1) if found else None
 
-    def _input_gradient(self, grads: Sequence[Tensor], turned: Tensor | None) -> Tensor:
-        weights, beside = self.weights_for(len(grads[0]))
-        dx = torch.mm(grads[0], weights[0])
-        for dy, weight in zip(grads[1:], weights[1:], strict=True):
-            torch.addmm(dx, dy, weight, out=dx)
-        if not beside or turned is None:
+    def _input_grad(self, grads: Sequence[Tensor], narrow_grads: Tensor | None) -> Tensor:
+        weights, separate = self.weights_for(len(grads[0]))
+        products = list(zip(grads, weights, strict=True))
+        if separate and narrow_grads is not None:
+            if not self.drops:
+                adapters = (narrow_grads, self._downs())
+                return _sum_of_products([adapters, *products] if _rounds(narrow_grads) else [*products, adapters])
+            dx = _sum_of_products(products)
+            for _, adapter, columns in self._columns:
+                dx.add_(adapter.dropout(torch.mm(narrow_grads[:, columns], adapter.down)))
             return dx
-        if not self.drops:
-            return torch.addmm(dx, turned, self._downs(), out=dx)
-        for _, adapter, columns in self._columns:
-            dx.add_(adapter.kept(torch.mm(turned[:, columns], adapter.down)))
-        return dx
+        return _sum_of_products(products)
 
-    def _adapter_gradients(self, grads: Sequence[Tensor], turned: Tensor, x: Tensor) -> dict[int, list[Tensor]]:
-        """Of A and B, those that train, by the part's number."""
+    def _parameter_grads(self, grads: Sequence[Tensor], x: Tensor | None, narrow_grads: Tensor | None) -> Gradients:
+        if x is None or not self.trained:
+            return ()
+        of_adapters: dict[int, list[Tensor]] = {}
+        if narrow_grads is not None:
+            of_adapters = self._adapter_grads(grads, narrow_grads, x)
+        found: list[Tensor] = []
+        for index, (part, dy) in enumerate(zip(self.parts, grads, strict=True)):
+            if part.linear.weight.requires_grad:
+                found.append(torch.mm(dy.t(), x))
+            if part.linear.bias is not None and part.linear.bias.requires_grad:
+                found.append(dy.sum(0))
+            found += of_adapters.get(index, [])
+        return tuple(found)
+
+    def _adapter_grads(self, grads: Sequence[Tensor], narrow_grads: Tensor, x: Tensor) -> dict[int, list[Tensor]]:
+        """Of A and B, those that train, by the part's index."""
         narrow = self._narrow(x)
-        downs = None if self.drops else torch.mm(turned.t(), x)
+        downs = None if self.drops else torch.mm(narrow_grads.t(), x)
         found: dict[int, list[Tensor]] = {}
         for index, adapter, columns in self._columns:
             of_one = found[index] = []
             if adapter.down.requires_grad:
                 if downs is None:
-                    of_one.append(torch.mm(turned[:, columns].t(), adapter.kept(x)))
+                    of_one.append(torch.mm(narrow_grads[:, columns].t(), adapter.dropout(x)))
                 else:
                     of_one.append(downs[columns])
             if adapter.up.requires_grad:
@@ -281,13 +252,18 @@ class Fan:
         return found
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None, onto: Tensor | None) -> Tensor:
-    """x W^T + b + onto: [T, out]."""
-    if onto is None:
-        return torch.mm(x, weight.t()) if bias is None else torch.addmm(bias, x, weight.t())
-    y = torch.addmm(onto, x, weight.t())
-    return y if bias is None else y.add_(bias)
+def _rounds(x: Tensor) -> bool:
+    """Whether sums of products are rounded to half precision."""
+    return x.dtype != torch.float32
 
 
-def _joined(parts: list[Tensor], dim: int) -> Tensor:
+def _sum_of_products(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """The sum of all left @ right, in their order."""
+    total = torch.mm(*pairs[0])
+    for left, right in pairs[1:]:
+        torch.addmm(total, left, right, out=total)
+    return total
+
+
+def _concatenated(parts: list[Tensor], dim: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)

@@ -89,7 +89,7 @@ def _train(config: RunConfig, parts: RunParts[Batch], resolved: str, base: Path,
     loader = training_loader(parts, data)
     parts.model.train()
     if decoder.wanted(config):
-        decoder.join_weights(parts.model)
+        decoder.advance_dropout_seeds(parts.model)
     release_free_memory()
     if not done.step:
         parts.prepare(data.train)

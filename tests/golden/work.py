@@ -19,6 +19,7 @@ from typing import Any, Self
 GOLDEN = Path(__file__).resolve().parent
 ROOT = GOLDEN.parents[1]
 LOSSES = GOLDEN / "losses.json"
+OLD_LOSSES = GOLDEN / "old_losses.json"  # what the version that wrote `old` recorded
 EYEGRAFT = Path(sys.executable).with_name("eyegraft")
 RUNS = ("pretrain", "full", "lora", "qlora", "bf16", "text", "identity")
 MODIFIED = 1_700_000_000  # when each file of a workspace was changed last
@@ -49,9 +50,9 @@ class Found:
     answers: dict[str, Any]
 
     @classmethod
-    def recorded(cls) -> Self:
-        """What losses.json holds."""
-        return cls(**json.loads(LOSSES.read_text(encoding="utf-8")))
+    def recorded(cls, file: Path = LOSSES) -> Self:
+        """The figures in a file."""
+        return cls(**json.loads(file.read_text(encoding="utf-8")))
 
     @classmethod
     def of(cls, workspace: Path, *runs: str) -> Self:

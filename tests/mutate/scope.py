@@ -32,7 +32,6 @@ OTHERS = (
     "vlm/model/forward.py",
     "llm/data/bin_packing.py",
     "llm/lean/decoder.py",
-    "llm/lean/joined_weights.py",
     "llm/lean/lora_linear.py",
     "llm/lean/layer_ops.py",
     "llm/train/process_memory.py",

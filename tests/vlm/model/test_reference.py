@@ -11,7 +11,6 @@ from torch import Tensor
 from llm.attention.interface import plain_attention
 from llm.data.corpus import Corpus
 from llm.data.loader import OptimizerStep
-from llm.lean.decoder import join_weights
 from llm.train.engine import TorchEngine
 from llm.train.optimizer import build_optimizer
 from llm.train.run_data import read_run_data, training_loader
@@ -54,8 +53,6 @@ def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[flo
     data = read_run_data(config, parts, folder, Path.cwd())
     parts.prepare(data.train)
     parts.ready(data.train, folder)
-    if loss_of is fast:
-        join_weights(opened.model)
     assert isinstance(opened.model, VlmModel)
     engine = TorchEngine(opened.model, build_optimizer(parts.groups, config.optim), config.optim.clip)
     losses: list[float] = []
