@@ -117,7 +117,7 @@ def _table() -> gr.Dataframe:
     return gr.Dataframe(
         headers=headers("codes", "en"),
         datatype=["number", "str", "str", "str"],
-        column_widths=["15%", "17%", "40%", "28%"],
+        column_widths=["19%", "19%", "34%", "28%"],
         label=label("codes"),
         buttons=[],
         interactive=False,

@@ -21,6 +21,7 @@ from llm.config.schema import Source
 from llm.formats.conversation import Message
 
 PROBE_TOKENS = 64
+COLUMN_WIDTHS = (90, 200, 80, 120, 220, 70, 220, 70)  # pixels, of the probe table
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,9 @@ def _probe_table(
         file = gr.Dropdown(list(sources), value=next(iter(sources), None), label=label("file"))
         start = gr.Button(label("run_probes"), variant="primary", elem_id="run-probes")
     hits = gr.Dataframe(interactive=False, visible=False, elem_id="hits")
-    table = gr.Dataframe(interactive=False, visible=False, wrap=True, elem_id="probe-table")
+    table = gr.Dataframe(
+        interactive=False, visible=False, wrap=True, column_widths=[*COLUMN_WIDTHS], elem_id="probe-table"
+    )
     with gr.Row():
         csv = gr.DownloadButton(label("csv"), visible=False)
         markdown = gr.DownloadButton(label("markdown"), visible=False)

@@ -37,7 +37,7 @@ LIMITS = Limits(new_tokens=16, waiting=1)
 
 @dataclass(frozen=True)
 class Server:
-    """Where it listens, and who answers."""
+    """A running server: its URL and its queue."""
 
     url: str
     queue: GenerationQueue
@@ -55,14 +55,14 @@ class Server:
 
 @pytest.fixture(scope="session")
 def queue(roomy_llm: Path, clip: Path, root: Path) -> GenerationQueue:  # noqa: F811
-    """Both models."""
+    """A queue for both models."""
     eyes = open_model(recipe(roomy_llm, clip, root / "none.json", root / "none", "finetune")).chat_model
     return GenerationQueue({"eyes": eyes, "text": open_chat_model(roomy_llm)}, LIMITS.waiting)
 
 
 @pytest.fixture(scope="session")
 def server(queue: GenerationQueue) -> Iterator[Server]:
-    """The API with answers of up to 16 tokens."""
+    """The API, with answers of at most 16 tokens."""
     yield from serve(queue, LIMITS)
 
 
@@ -73,14 +73,14 @@ def long_server(queue: GenerationQueue) -> Iterator[Server]:
 
 
 def serve(queue: GenerationQueue, limits: Limits, token: str = "") -> Iterator[Server]:
-    """The API in a thread, until the generator is closed."""
+    """Run the API in a thread until the generator is closed."""
     with listening(build_api(queue, LOOPBACK, token, limits), limits) as url:
         yield Server(url, queue)
 
 
 @contextmanager
 def listening(app: FastAPI, limits: Limits = LIMITS) -> Iterator[str]:
-    """The address of an application that answers in a thread."""
+    """Run an application in a thread; yields its URL."""
     port = socket.socket()
     port.bind(("127.0.0.1", 0))
     running = uvicorn.Server(app_config(app, "127.0.0.1", 0, limits))
@@ -94,18 +94,18 @@ def listening(app: FastAPI, limits: Limits = LIMITS) -> Iterator[str]:
 
 
 def web_app(library: ModelLibrary, data: Sequence[str] = (), limits: Limits = LIMITS, token: str = "") -> FastAPI:
-    """The page and the API over a shelf."""
+    """The page and the API for a model library."""
     queue = GenerationQueue(library, limits.waiting, limits.share_waiting)
     return open_web(library, queue, [*data], LOOPBACK, token, limits)
 
 
 @pytest.fixture(scope="session")
 def bananas(roomy_llm: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
-    """A folder of runs: `banana`, whose adapter says BANANA to everything, text or picture, and data beside it."""
+    """A folder with data and the run `banana`, whose adapter answers BANANA to any text or image."""
     folder = tmp_path_factory.mktemp("bananas")
     rows: list[dict[str, Any]] = []
     for index in range(12):
-        (folder / f"{index}.png").write_bytes(picture(index))
+        (folder / f"{index}.png").write_bytes(noise_image(index))
         asked = [{"from": "human", "value": QUESTIONS[index % 4]}, {"from": "gpt", "value": "BANANA"}]
         shown = [{"from": "human", "value": f"<image>\n{QUESTIONS[index % 4]}"}, asked[1]]
         rows += [{"id": f"text-{index}", "conversations": asked}]
@@ -129,8 +129,8 @@ def bananas(roomy_llm: Path, clip: Path, tmp_path_factory: pytest.TempPathFactor
 QUESTIONS = ("What is it?", "Who are you?", "Say something.", "Is it red?")
 
 
-def picture(seed: int, kind: str = "PNG", side: int = 40) -> bytes:
-    """Noise, as a file."""
+def noise_image(seed: int, kind: str = "PNG", side: int = 40) -> bytes:
+    """An image file of random pixels."""
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, kind)

@@ -1,4 +1,4 @@
-"""What attackers send: markup that would run, pictures that would burst, addresses and paths that would leak."""
+"""Attacks: markup with scripts, decompression bombs, URLs and paths that would leak files."""
 
 import gzip
 import io
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
-# Markup: every one sets window.hacked or asks evil.example for something, if it gets through. -------------------------
+# Markup: each sets window.hacked or requests evil.example if it is executed. ------------------------------------------
 
 RUN = "window.hacked=1"
 XSS = (
@@ -56,11 +56,11 @@ XSS = (
     f"\u003cimg src=x onerror={RUN}\u003e&lt;img src=x onerror={RUN}&gt;<<img src=x onerror={RUN}>",
 )
 
-# Pictures ------------------------------------------------------------------------------------------------------------
+# Images --------------------------------------------------------------------------------------------------------------
 
 
 def png(width: int, height: int, *more: tuple[bytes, bytes], colour: int = 2, depth: int = 8) -> bytes:
-    """A PNG that says how large it is, with other chunks before its few pixels."""
+    """A PNG with this size in its header, further chunks `more`, and few pixels."""
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = ((b"IHDR", head), *more, (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b""))
     body = b"".join(struct.pack(">I", len(c)) + t + c + struct.pack(">I", zlib.crc32(t + c)) for t, c in chunks)
@@ -68,14 +68,14 @@ def png(width: int, height: int, *more: tuple[bytes, bytes], colour: int = 2, de
 
 
 def saved(kind: str, side: int = 8, **options: object) -> bytes:
-    """A small picture of some kind."""
+    """A small image of this format."""
     stream = io.BytesIO()
     Image.new("RGB", (side, side)).save(stream, kind, **options)
     return stream.getvalue()
 
 
 def jpeg(width: int, height: int) -> bytes:
-    """A JPEG whose frame header says how large it is."""
+    """A JPEG with this size in its frame header."""
     data = bytearray(saved("JPEG"))
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
@@ -92,14 +92,14 @@ def gif(width: int, height: int) -> bytes:
 
 
 def bmp(width: int, height: int) -> bytes:
-    """A BMP whose header says how large it is."""
+    """A BMP with this size in its header."""
     data = bytearray(saved("BMP"))
     data[18:26] = struct.pack("<ii", width, height)
     return bytes(data)
 
 
 def webp(width: int, height: int) -> bytes:
-    """A WEBP with an extended header that says how large its canvas is."""
+    """A WEBP with this canvas size in its extended header."""
     canvas = b"\x02\0\0\0" + struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
     animation = b"ANIM" + struct.pack("<I", 6) + b"\0" * 6
     body = b"WEBPVP8X" + struct.pack("<I", 10) + canvas + animation
@@ -107,7 +107,7 @@ def webp(width: int, height: int) -> bytes:
 
 
 def real_png(side: int) -> bytes:
-    """All pixels are there: a few hundred kilobytes that become side x side x 3 bytes."""
+    """A valid PNG: a few hundred kilobytes that decompress to side x side x 3 bytes."""
     rows = zlib.compress(b"\0" * (side * 3 + 1) * side, 9)
     head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
@@ -124,7 +124,7 @@ def zipped() -> bytes:
 
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'>"
-# Twelve kinds; none may be decoded. Made when they are wanted: all of them take seconds.
+# None of these may be decoded. They are made on demand: all of them take seconds.
 BOMBS: dict[str, Callable[[], bytes]] = {
     "png header": lambda: png(60_000, 60_000),
     "png just over": lambda: png(5_001, 4_000),
@@ -142,7 +142,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 def bombs() -> dict[str, bytes]:
-    """All of them."""
+    """All bombs by kind."""
     return {kind: make() for kind, make in BOMBS.items()}
 
 
@@ -150,7 +150,7 @@ def bombs() -> dict[str, bytes]:
 
 
 def image_urls(secret: str, canary: str) -> list[str]:
-    """What a client may write instead of a picture: a file with a secret, an address that would notice."""
+    """Image URLs that point to the file `secret` or to the server `canary`, which records requests."""
     return [
         secret,
         f"file://{secret}",
@@ -176,7 +176,7 @@ def image_urls(secret: str, canary: str) -> list[str]:
 
 
 def page_paths(secret: str, canary: str) -> list[str]:
-    """What a visitor may ask the page for."""
+    """Paths that would make the page serve `secret` or fetch from `canary`."""
     up = "/.." * 8
     return [
         f"/gradio_api/file={secret}",
@@ -198,7 +198,7 @@ def page_paths(secret: str, canary: str) -> list[str]:
 
 
 def page_files(secret: str, canary: str) -> list[dict[str, object]]:
-    """Files that a visitor may claim to have uploaded."""
+    """Values of gradio's FileData for files that were not uploaded."""
     meta = {"_type": "gradio.FileData"}
     return [
         {"path": secret, "meta": meta},
@@ -212,5 +212,5 @@ def page_files(secret: str, canary: str) -> list[dict[str, object]]:
 
 
 def as_json(value: object) -> str:
-    """For a request's body."""
+    """The JSON of a request body."""
     return json.dumps(value)

@@ -1,6 +1,6 @@
-"""`make screens`: the page over the quickstart's runs, a question of the test split answered, a picture of each page.
+"""`make screens`: screenshots of every page for the docs, with the runs and assets of `make quickstart`.
 
-Not a test that `make test` runs: it needs what `make quickstart` leaves behind.
+Not part of `make test`.
 """
 
 import json
@@ -16,27 +16,27 @@ from playwright.sync_api import Error, Page, expect, sync_playwright
 QUESTIONS = Path("assets/easy_vqa/test_questions.json")
 URL = "http://127.0.0.1:7861"
 OUT = Path("docs/images")
-WAIT = 180_000  # ms: the first answer waits for the model to be opened
+WAIT = 180_000  # ms: the first answer waits until the model is loaded
 CHECKED = "questions.jsonl"
 
 
 def main() -> None:
-    """Start `eyegraft web`, take the pictures, stop it."""
+    """Start `eyegraft web`, take the screenshots, stop it."""
     with TemporaryDirectory() as folder:
         data = [str(QUESTIONS), "assets/easy_vqa/train.json", str(damaged(Path(folder)))]
         take_all(data)
 
 
 def damaged(folder: Path) -> Path:
-    """600 questions of which some were damaged, as data that people have is."""
+    """A file of 600 questions, some of which are damaged in ways that occur in real data."""
     rows = json.loads(QUESTIONS.read_text())[:600]
-    pictures = sorted({row["image"] for row in rows})
-    for name in pictures:
+    images = sorted({row["image"] for row in rows})
+    for name in images:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(QUESTIONS.parent / name, folder / name)
-    (folder / pictures[3]).write_bytes((folder / pictures[3]).read_bytes()[:200])
-    (folder / pictures[5]).unlink()
-    (folder / pictures[7]).write_text("<!DOCTYPE html><title>404</title>")
+    (folder / images[3]).write_bytes((folder / images[3]).read_bytes()[:200])
+    (folder / images[5]).unlink()
+    (folder / images[7]).write_text("<!DOCTYPE html><title>404</title>")
     rows[20]["conversations"][1]["value"] = ""
     rows[31]["conversations"][0]["from"] = "narrator"
     for number in (40, 220, 400):
@@ -50,7 +50,7 @@ def damaged(folder: Path) -> Path:
 
 
 def take_all(data: list[str]) -> None:
-    """Every page in both languages."""
+    """Take screenshots of every page in both languages."""
     command = ["web", *(part for file in data for part in ("--data", file)), "--port", "7861"]
     server = subprocess.Popen([sys.executable, "-c", "from vlm.app.cli import main; main()", *command])
     try:
@@ -71,13 +71,13 @@ def take_all(data: list[str]) -> None:
 
 
 def reach(page: Page) -> None:
-    """Open the page as soon as it is there."""
+    """Open the page as soon as the server is up."""
     until = time.monotonic() + 120
     while True:
         try:
             page.goto(URL)
             break
-        except Error:  # nobody listens yet
+        except Error:  # the server is not up yet
             if time.monotonic() > until:
                 raise
             time.sleep(1)
@@ -85,13 +85,13 @@ def reach(page: Page) -> None:
 
 
 def take(page: Page, name: str) -> None:
-    """Chat, compare, runs and data in one language."""
+    """The Chat, Compare, Runs and Data pages in one language."""
     record = next(row for row in json.loads(QUESTIONS.read_text()) if row["type"] == "open")
     question, answer = (turn["value"].removeprefix("<image>\n") for turn in record["conversations"])
-    picture = QUESTIONS.parent / record["image"]
+    image = QUESTIONS.parent / record["image"]
     page.locator("#weights input").click()
     page.locator("[role=option]:visible").filter(has_text="quickstart/finetune").first.click()
-    page.locator("#question input[type=file]").set_input_files([picture])
+    page.locator("#question input[type=file]").set_input_files([image])
     expect(page.locator("#question [data-testid=container_el] img")).to_have_count(1, timeout=WAIT)
     page.locator("#question textarea").fill(question)
     page.keyboard.press("Enter")
@@ -125,13 +125,13 @@ def take(page: Page, name: str) -> None:
 
 
 def take_check(page: Page, name: str) -> None:
-    """A file checked, the records of a kind of finding, and the cleaned file written."""
+    """A checked file, the records of one finding code, and the cleaned file."""
     page.get_by_role("tab").nth(3).click()
     page.locator("#data-file input").click()
     page.locator("[role=option]:visible").filter(has_text=CHECKED).first.click()
     page.locator("#check").click()
     page.locator("#check-cards .eg-card").first.wait_for(timeout=WAIT)
-    time.sleep(1)  # until the table lies still
+    time.sleep(1)  # until the table has its final size
     page.locator("#check-codes").get_by_text("image-count").first.click(timeout=WAIT)
     page.locator("#check-cards img").first.wait_for(timeout=WAIT)
     page.locator("#clean").click()

@@ -1,4 +1,4 @@
-"""The page as a program sees it that speaks to its server without a browser."""
+"""A client of the page's server without a browser."""
 
 import re
 from dataclasses import dataclass
@@ -11,31 +11,31 @@ IDLE = {"multimodaltextbox": {"text": "", "files": []}, "chatbot": [], "browsers
 
 @dataclass(frozen=True)
 class Visit:
-    """The page as a visitor's own program sees it."""
+    """A visitor's own program: gradio's configuration and requests."""
 
     url: str
     config: dict[str, Any]
-    client: httpx.Client  # one: each makes an SSL context of its own, which takes longer than these requests
+    client: httpx.Client  # shared: creating an SSL context takes longer than these requests
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """Everything that can be called."""
+        """All events with a function on the server."""
         return [event for event in self.config["dependencies"] if event["backend_fn"]]
 
     def event(self, part: str, name: str) -> dict[str, Any]:
-        """The event `name` of the part with this elem_id."""
+        """The event `name` of the component with the elem_id `part`."""
         number = next(one["id"] for one in self.config["components"] if one["props"].get("elem_id") == part)
         return next(event for event in self.events if [number, name] in [list(target) for target in event["targets"]])
 
     def join(self, session: str, event: dict[str, Any], data: list[Any]) -> str:
-        """Put an event into the queue; returns its id."""
+        """Queue an event; returns its id."""
         body = {"data": data, "event_data": None, "fn_index": event["id"], "session_hash": session}
         joined = self.client.post(f"{self.url}/gradio_api/queue/join", json=body)
         assert joined.status_code == 200, joined.text
         return str(joined.json()["event_id"])
 
     def idle(self, event: dict[str, Any]) -> list[Any]:
-        """Values as they are when nobody has done anything."""
+        """The initial values of an event's inputs."""
         parts = {part["id"]: part for part in self.config["components"]}
         return [
             IDLE.get(parts[number]["type"], parts[number]["props"].get("value")) if number in parts else None
@@ -43,7 +43,7 @@ class Visit:
         ]
 
     def fire(self, session: str, event: dict[str, Any], data: list[Any], said: Any = None) -> str:
-        """Everything that the server answers to an event."""
+        """Send an event and return everything that the server answers."""
         body = {"data": data, "event_data": said, "fn_index": event["id"], "session_hash": session}
         if not event["queue"]:
             return self.client.post(f"{self.url}/gradio_api/run/predict", json=body).text
@@ -61,6 +61,6 @@ class Visit:
         return said
 
     def fetched(self, answers: str) -> str:
-        """What is behind every file and address that stands in the answers."""
+        """The contents of all files that are linked in the answers."""
         names = {name.rstrip("\\") for name in re.findall(r'file=([^"\s]+)', answers)}
         return "".join(self.client.get(f"{self.url}/gradio_api/file={name}").text for name in names)

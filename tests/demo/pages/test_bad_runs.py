@@ -1,4 +1,4 @@
-"""Run folders that are broken, strange or gone: they are skipped and named, and the others are there."""
+"""Unreadable, invalid and deleted run folders: they are skipped with a reason, and the others are listed."""
 
 import json
 import os
@@ -32,7 +32,7 @@ TRAIN = {"kind": "train", "step": 1, "loss": 1.0, "lr": 1e-3, "tokens_per_s": 9.
 
 @pytest.fixture
 def runs(bananas: Path, tmp_path: Path) -> Path:
-    """A folder of runs, all of them bad but the banana."""
+    """A folder of runs of which only `banana` is valid."""
     folder = tmp_path / "runs"
     shutil.copytree(bananas / "runs/banana", folder / "banana")
     recipe = (folder / "banana/config.yaml").read_text()
@@ -53,7 +53,7 @@ def runs(bananas: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_bad_runs_are_skipped_and_named(runs: Path) -> None:
+def test_unreadable_runs_are_skipped_with_a_reason(runs: Path) -> None:
     library = ModelLibrary(runs)
     assert {"banana", "banana, adapters off"} <= set(library)
     assert not any(name.startswith(("brackets", "no-recipe", "binary", "tagged", "dangling")) for name in library)
@@ -67,7 +67,7 @@ def test_bad_runs_are_skipped_and_named(runs: Path) -> None:
     assert read_run(runs / "dangling").rows == []
 
 
-def test_the_page_says_what_it_left_out(runs: Path) -> None:
+def test_the_page_lists_skipped_folders(runs: Path) -> None:
     app = web_app(ModelLibrary(runs), limits=Limits(new_tokens=4))
     with listening(app) as url, httpx.Client(timeout=20) as client:
         visit = Visit(url, client.get(f"{url}/config").json(), client)
@@ -80,7 +80,7 @@ def test_the_page_says_what_it_left_out(runs: Path) -> None:
             assert '"success":true' in visit.fire("abc", look, [name, None]).replace(" ", ""), name
 
 
-def test_what_is_left_out_is_text(tmp_path: Path) -> None:
+def test_names_of_skipped_folders_are_not_markup(tmp_path: Path) -> None:
     odd = {"<img src=x>`<b>": "a\n# b" + "c" * 1000} | {str(number): "x" for number in range(20)}
     lines = skipped_text(odd, "en").splitlines()
     assert lines[0].startswith("**Folders that cannot be read") and skipped_text(odd, "zh") != skipped_text(odd, "en")
@@ -105,7 +105,7 @@ def test_what_is_left_out_is_text(tmp_path: Path) -> None:
         7,
     ],
 )
-def test_odd_rows_of_metrics_are_left_out_and_counted(tmp_path: Path, odd: Any) -> None:
+def test_invalid_metrics_lines_are_skipped_and_counted(tmp_path: Path, odd: Any) -> None:
     rows = [TRAIN, odd, {**TRAIN, "step": 2, "time": 2.0}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     view = read_run(tmp_path)
@@ -117,7 +117,7 @@ def test_odd_rows_of_metrics_are_left_out_and_counted(tmp_path: Path, odd: Any) 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "report.json", "samples/step-000001.json"])
 @pytest.mark.parametrize("text", ["{no", "[" * 100_000, "\n[" * 100_000 + "\n"])
-def test_files_that_are_no_json_are_told(tmp_path: Path, name: str, text: str) -> None:
+def test_files_with_invalid_json_are_reported(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / "samples").mkdir()
     (tmp_path / name).write_text(text + "\n")
     if name == "metrics.jsonl" and max(map(len, text.splitlines())) < 2**20:
@@ -128,7 +128,7 @@ def test_files_that_are_no_json_are_told(tmp_path: Path, name: str, text: str) -
 
 
 @pytest.mark.parametrize("sample", [7, {"a": 1}, [7], [{"prompt": 1, "answer": "x"}], [{"prompt": "x"}]])
-def test_odd_probe_answers_are_left_out(tmp_path: Path, sample: Any) -> None:
+def test_invalid_sample_answers_are_skipped(tmp_path: Path, sample: Any) -> None:
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples/step-x.json").write_text("[]")
     (tmp_path / "samples/step-000002.json").write_text(json.dumps([{"prompt": "?", "answer": "!"}]))
@@ -136,7 +136,7 @@ def test_odd_probe_answers_are_left_out(tmp_path: Path, sample: Any) -> None:
     assert read_run(tmp_path).samples == [[2, "?", "!"]]
 
 
-def test_a_run_that_is_deleted_while_it_is_asked_is_told(runs: Path) -> None:
+def test_the_error_for_a_run_deleted_meanwhile(runs: Path) -> None:
     library = ModelLibrary(runs)
     shutil.rmtree(runs / "banana")
     with pytest.raises(RunError, match=r"banana.*Reload the page|no checkpoint"):
@@ -163,7 +163,7 @@ def test_an_open_model_answers_while_another_is_loaded(runs: Path, roomy_llm: Pa
         asked = threading.Thread(target=lambda: got.append(library["banana"]))
         asked.start()
         asked.join(5)
-        assert len(got) == 1, "the open model waited for the other"
+        assert len(got) == 1, "the open model waited for the one being loaded"
     finally:
         go_on.set()
         thread.join(30)
@@ -172,7 +172,7 @@ def test_an_open_model_answers_while_another_is_loaded(runs: Path, roomy_llm: Pa
 
 @pytest.fixture
 def elsewhere(bananas: Path, roomy_llm: Path, tmp_path: Path, monkeypatch: Any) -> Iterator[Path]:
-    """A home whose run names its LLM and data by relative paths, while the process works in another folder."""
+    """A home folder whose run has relative paths to its LLM and data; the process runs in another folder."""
     home = tmp_path / "home"
     shutil.copytree(bananas / "runs", home / "runs")
     (home / "llm").symlink_to(roomy_llm)
@@ -186,7 +186,7 @@ def elsewhere(bananas: Path, roomy_llm: Path, tmp_path: Path, monkeypatch: Any) 
     yield home
 
 
-def test_relative_paths_of_recipes_begin_at_home(elsewhere: Path) -> None:
+def test_relative_paths_of_recipes_start_from_home(elsewhere: Path) -> None:
     from demo.pages.parts.records import find_sources, load_records
 
     library = ModelLibrary(Path("runs"), [], elsewhere)
@@ -196,7 +196,7 @@ def test_relative_paths_of_recipes_begin_at_home(elsewhere: Path) -> None:
     assert list(sources) == ["data.json"] and len(load_records(sources["data.json"])) == 24
 
 
-def test_rebased_changes_paths_that_are_there_and_nothing_else(elsewhere: Path) -> None:
+def test_rebased_changes_only_existing_paths(elsewhere: Path) -> None:
     config = validate(load_yaml(elsewhere / "runs/banana/config.yaml"), VlmRunConfig)
     (elsewhere / "w.pt").touch()
     named = config.model_copy(update={"model": config.model.model_copy(update={"tower": "open_clip:ViT-B-32@w.pt"})})
@@ -205,5 +205,5 @@ def test_rebased_changes_paths_that_are_there_and_nothing_else(elsewhere: Path) 
     assert moved.model.tower == f"open_clip:ViT-B-32@{elsewhere / 'w.pt'}"
     hub = named.model_copy(update={"model": named.model.model_copy(update={"llm": "org/model", "tower": "timm:x"})})
     assert rebased(hub, elsewhere).model == hub.model
-    assert rebased(config, Path(os.sep)) == config, "nothing of it is there"
+    assert rebased(config, Path(os.sep)) == config, "none of the paths exist"
     assert replace(ModelWeights(Path("a"), home=elsewhere), adapters=False).source.home == elsewhere

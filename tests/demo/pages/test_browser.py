@@ -1,4 +1,4 @@
-"""The page in a real Chromium: upload, ask, stop, compare, watch a run, reload; and markup that must stay text."""
+"""The page in Chromium: chat with images, compare, runs, data checks, reload, cancellation, and hostile markup."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from demo.server.limits import Limits
 from llm.chat.chat_model import ChatModel, without_waiting
 from llm.config.yaml_loader import resolve_yaml
 from tests.data_tools import damage
-from tests.demo.conftest import listening, picture, web_app
+from tests.demo.conftest import listening, noise_image, web_app
 from tests.demo.payloads import XSS
 from tests.vlm.runs import recipe
 
@@ -31,7 +31,7 @@ WAIT = 10_000  # ms
 
 @dataclass(frozen=True)
 class Site:
-    """Where the page is, and the folder it shows."""
+    """A running page: its URL and its folder of runs and data."""
 
     url: str
     folder: Path
@@ -57,7 +57,7 @@ def site(bananas: Path) -> Iterator[Site]:
 
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
-    """A fresh visitor; whatever the page asks of other machines fails the test."""
+    """A new visitor. A request to another machine fails the test."""
     context = browser.new_context(locale="en-US")
     page = context.new_page()
     foreign: list[str] = []
@@ -78,7 +78,7 @@ def last_answer(page: Page) -> Locator:
 
 
 def ask(page: Page, text: str, *files: Path) -> None:
-    """Type a question on the chat page, with pictures, and send it."""
+    """Send a question with images on the Chat page."""
     if files:
         page.locator("#question input[type=file]").set_input_files(files)
         expect(page.locator("#question [data-testid=container_el] img")).to_have_count(len(files), timeout=WAIT)
@@ -87,14 +87,14 @@ def ask(page: Page, text: str, *files: Path) -> None:
 
 
 def choose(page: Page, box: str, name: str) -> None:
-    """Choose from a dropdown; what comes next waits until it shows the choice."""
+    """Choose from a dropdown and wait until it shows the choice."""
     page.locator(f"#{box} input").click()
     wanted = re.compile(rf"^[\s✓]*{re.escape(name)}\s*$")
     page.locator("[role=option]:visible").filter(has_text=wanted).last.click()
     expect(page.locator(f"#{box} input")).to_have_value(name)
 
 
-def test_a_picture_is_uploaded_and_asked_about(page: Page, site: Site) -> None:
+def test_a_question_about_an_uploaded_image(page: Page, site: Site) -> None:
     ask(page, "What is it?", site.folder / "1.png")
     expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
     expect(page.locator("#chatbot [data-testid=user] img").first).to_be_visible()
@@ -103,7 +103,7 @@ def test_a_picture_is_uploaded_and_asked_about(page: Page, site: Site) -> None:
 
 
 def test_a_reload_keeps_the_chat(page: Page, site: Site) -> None:
-    """Pictures too; the next question goes on from there, and an emptied chat stays empty."""
+    """With its images; the next question continues it, and an emptied chat stays empty."""
     ask(page, "What is it?", site.folder / "1.png")
     expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
     expect(page.locator("#question textarea")).to_be_enabled(timeout=WAIT)
@@ -127,8 +127,8 @@ def test_a_reload_keeps_the_chat(page: Page, site: Site) -> None:
     expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(0)
 
 
-def test_a_question_is_asked_again_changed_and_taken_back(page: Page, site: Site) -> None:
-    """Retry of a picture with and without words, edit, undo: what gradio's browser side sends of them is taken."""
+def test_retry_edit_and_undo(page: Page, site: Site) -> None:
+    """Also for an image without text: the gate accepts all events that gradio's frontend sends for them."""
     refused: list[str] = []
     page.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
     button = "#chatbot button[aria-label={0}], #chatbot button[title={0}]"
@@ -158,13 +158,13 @@ def test_a_question_is_asked_again_changed_and_taken_back(page: Page, site: Site
     assert refused == []
 
 
-def test_an_example_is_asked_with_its_picture(page: Page) -> None:
+def test_an_example_is_sent_with_its_image(page: Page) -> None:
     page.get_by_role("button", name="Select example 2").click()
     expect(last_answer(page)).to_contain_text("BANANA", timeout=WAIT)
 
 
 @pytest.mark.parametrize("shown", [False, True])
-def test_banana_stands_in_one_pane_only(page: Page, site: Site, shown: bool) -> None:
+def test_only_the_pane_with_the_adapter_shows_banana(page: Page, site: Site, shown: bool) -> None:
     page.get_by_role("tab", name="Compare").click()
     choose(page, "left-weights", "banana, adapters off")
     choose(page, "right-weights", "banana")
@@ -181,7 +181,7 @@ def test_banana_stands_in_one_pane_only(page: Page, site: Site, shown: bool) -> 
     assert "step-000080" in author and "sha256" in author and "adapters off" not in author
 
 
-def test_probes_make_a_table_and_files(page: Page, tmp_path: Path) -> None:
+def test_probes_fill_the_tables_and_downloads(page: Page, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Compare").click()
     choose(page, "left-weights", "banana, adapters off")
     choose(page, "right-weights", "banana")
@@ -194,7 +194,7 @@ def test_probes_make_a_table_and_files(page: Page, tmp_path: Path) -> None:
     assert "| identity |  | 0 / 4 | 4 / 4 |" in text and "| image | right | 0 / 3 | 3 / 3 |" in text
 
 
-def test_a_running_training_is_watched_and_a_reload_loses_nothing(
+def test_a_running_training_is_shown_and_survives_a_reload(
     page: Page,
     site: Site,
     roomy_llm: Path,
@@ -220,7 +220,7 @@ def test_a_running_training_is_watched_and_a_reload_loses_nothing(
         choose(page, "run", "live")
         first = step_shown(page, 0)
         later = step_shown(page, first)
-        # Contains, not begins with: while an answer is under way gradio shows its seconds in the same place.
+        # Contains, not starts with: while an event runs, gradio shows its seconds in the same place.
         expect(page.locator("#run-state")).to_contain_text("running · step", timeout=WAIT)
         expect(page.locator("#run-state")).to_contain_text("left", timeout=WAIT)
         expect(page.locator("#curves img").first).to_be_visible(timeout=WAIT)
@@ -243,7 +243,7 @@ def wait_for(file: Path) -> None:
 
 
 def step_shown(page: Page, above: int) -> int:
-    """The step on the page, once it is above another."""
+    """The step on the page, once it is greater than `above`."""
     until = time.monotonic() + 30
     while time.monotonic() < until:
         found = re.search(r"step ([\d,]+)", page.locator("#run-state").inner_text())
@@ -253,7 +253,7 @@ def step_shown(page: Page, above: int) -> int:
     raise AssertionError(f"the page never showed a step above {above}")
 
 
-def test_records_are_drawn_with_marks_and_pictures(page: Page) -> None:
+def test_random_records_show_tokens_and_images(page: Page) -> None:
     page.get_by_role("tab", name="Data").click()
     page.locator("#draw").click()
     marked = page.get_by_text(re.compile(r"^BANANA<\|im_end\|>$"))
@@ -294,12 +294,12 @@ def test_a_file_is_checked_and_cleaned(
         with page.expect_download(timeout=WAIT) as download:
             page.locator(f"#{name}").click()
         assert len(Path(download.value.path()).read_text(encoding="utf-8").splitlines()) == lines
-    assert [file.name for file in site.folder.glob("*.clean*")] == [], "nothing is written beside the input"
+    assert [file.name for file in site.folder.glob("*.clean*")] == [], "no file is written next to the input"
     context.close()
 
 
-def test_records_of_findings_stay_text(page: Page, site: Site) -> None:
-    """Rows that say the same as others, whose texts are payloads."""
+def test_records_of_findings_are_not_markup(page: Page, site: Site) -> None:
+    """Duplicate records whose texts are the payloads."""
     rows = (site.folder / "damaged.jsonl").read_text().splitlines()
     (site.folder / "damaged.jsonl").write_text("\n".join([*rows[:9], *rows[:9], *rows[9:]]))
     try:
@@ -319,8 +319,8 @@ def test_records_of_findings_stay_text(page: Page, site: Site) -> None:
         (site.folder / "damaged.jsonl").write_text("\n".join(rows))
 
 
-def test_a_file_that_cannot_be_read_is_told_as_on_the_command_line(page: Page, site: Site) -> None:
-    """And what was found in another file before is gone."""
+def test_the_error_for_an_unreadable_data_file(page: Page, site: Site) -> None:
+    """The findings of the previous check are removed."""
     file = site.folder / "damaged.jsonl"
     page.get_by_role("tab", name="Data").click()
     choose(page, "data-file", str(file))
@@ -339,7 +339,7 @@ def test_a_file_that_cannot_be_read_is_told_as_on_the_command_line(page: Page, s
 
 
 @pytest.mark.parametrize(("locale", "tab"), [("zh-CN", "对话"), ("en-GB", "Chat"), ("fr-FR", "Chat")])
-def test_the_browsers_language_is_spoken(browser: Browser, site: Site, locale: str, tab: str) -> None:
+def test_the_browsers_language_is_used(browser: Browser, site: Site, locale: str, tab: str) -> None:
     context = browser.new_context(locale=locale)
     page = context.new_page()
     page.goto(site.url)
@@ -347,7 +347,7 @@ def test_the_browsers_language_is_spoken(browser: Browser, site: Site, locale: s
     context.close()
 
 
-def test_nothing_overflows_on_a_phone(browser: Browser, site: Site) -> None:
+def test_no_page_is_wider_than_a_phone(browser: Browser, site: Site) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, locale="en-US")
     page = context.new_page()
     page.goto(site.url)
@@ -359,7 +359,7 @@ def test_nothing_overflows_on_a_phone(browser: Browser, site: Site) -> None:
 
 
 class Said:
-    """A reply that is the question, or one that never ends."""
+    """A fake reply that repeats the question, or never ends."""
 
     def __init__(self, text: str, log: list[str], turn: AbstractContextManager[None]) -> None:
         halves = [text[: len(text) // 2], text[len(text) // 2 :]]
@@ -368,7 +368,7 @@ class Said:
         turn.__enter__()
 
     def piece(self, _: float | None = None) -> str | None:
-        """The next part of it."""
+        """The next piece."""
         return next(self.pieces, None)
 
     def stop(self) -> None:
@@ -387,7 +387,7 @@ def slowly() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Echo:
-    """Where the page of the echo is, and what became of its replies."""
+    """A page whose model repeats the question: its URL and a log of closed replies."""
 
     url: str
     log: list[str]
@@ -395,7 +395,7 @@ class Echo:
 
 @pytest.fixture(scope="module")
 def echo(bananas: Path) -> Iterator[Echo]:
-    """The page over a model whose answers are the questions: every payload comes back as model output."""
+    """A page with a model that answers with the question, so that every payload comes back as model output."""
     library, log = ModelLibrary(bananas / "runs"), list[str]()
     chat_model = library["banana"]
 
@@ -411,7 +411,7 @@ def echo(bananas: Path) -> Iterator[Echo]:
 
 
 def ask_for_ever(browser: Browser, echo: Echo) -> Page:
-    """A visitor's page on which an answer grows without end."""
+    """A page with an answer that never ends."""
     page = browser.new_context(locale="en-US").new_page()
     page.goto(echo.url)
     ask(page, FOREVER)
@@ -425,7 +425,7 @@ def test_a_long_answer_is_stopped(browser: Browser, echo: Echo) -> None:
     page.locator("#question button.stop-button").click(timeout=WAIT)
     until = time.monotonic() + 5
     while echo.log != ["closed"]:
-        assert time.monotonic() < until, "the generation went on"
+        assert time.monotonic() < until, "the generation continued"
         time.sleep(0.05)
     length = len(last_answer(page).inner_text())
     time.sleep(0.5)
@@ -436,18 +436,18 @@ def test_a_long_answer_is_stopped(browser: Browser, echo: Echo) -> None:
     page.context.close()
 
 
-def test_a_visitor_who_leaves_stops_the_answer(browser: Browser, echo: Echo) -> None:
+def test_closing_the_page_stops_the_answer(browser: Browser, echo: Echo) -> None:
     page = ask_for_ever(browser, echo)
     page.context.close()
     until = time.monotonic() + 30
     while echo.log != ["closed"]:
-        assert time.monotonic() < until, "the generation went on for nobody"
+        assert time.monotonic() < until, "the generation continued without a reader"
         time.sleep(0.05)
     echo.log.clear()
 
 
-def test_markup_stays_text(browser: Browser, echo: Echo, tmp_path: Path) -> None:
-    """Forty payloads, typed by the visitor and said by the model, and one in a file's name: none runs or loads."""
+def test_markup_is_shown_as_text(browser: Browser, echo: Echo, tmp_path: Path) -> None:
+    """Forty payloads as questions and answers, and one as a file name: nothing is executed or loaded."""
     context = browser.new_context(locale="en-US")
     page = context.new_page()
     asked: list[str] = []
@@ -455,7 +455,7 @@ def test_markup_stays_text(browser: Browser, echo: Echo, tmp_path: Path) -> None
     page.on("dialog", lambda dialog: asked.append("a dialog"))
     page.goto(echo.url)
     named = tmp_path / "<img src=x onerror=window.hacked=1>.png"
-    named.write_bytes(picture(1))
+    named.write_bytes(noise_image(1))
     for start in range(0, len(XSS), 8):
         files = [named] if start == 0 else []
         ask(page, "\n\n".join(XSS[start : start + 8]), *files)
@@ -473,8 +473,8 @@ def test_markup_stays_text(browser: Browser, echo: Echo, tmp_path: Path) -> None
     over = "[...document.querySelectorAll('.prose [style]')].map(e => getComputedStyle(e).position)"
     assert set(page.evaluate(over)) == {"static"}
     assert page.locator(".prose :is(form, input, button, select, textarea):visible").count() == 0
-    assert page.locator(".prose form").count() > 0, "they are in the page, and hidden"
-    # A picture whose address is a script is asked for by name, and never run.
+    assert page.locator(".prose form").count() > 0, "they exist, but hidden"
+    # The browser requests an image with a javascript: URL, but does not execute it.
     assert [url for url in asked if not own(url, echo.url) and not url.startswith("javascript:")] == []
     assert page.evaluate("window.hacked") is None
     context.close()

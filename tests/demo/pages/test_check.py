@@ -1,4 +1,4 @@
-"""What the Data page shows of a check: counts, records and pictures, the cleaned file; and texts that stay texts."""
+"""The check on the Data page: counts, records and images of findings, the cleaned file, and escaped texts."""
 
 import base64
 import html
@@ -37,7 +37,7 @@ from tests.demo.payloads import XSS
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Source:
-    """Seven rows: two sound, a missing picture, a mark too many, an empty answer, a token, half a line."""
+    """Seven records: two valid, a missing image, an extra mark, an empty answer, a special token, half a line."""
     (tmp_path / "猫.png").write_bytes(picture(size=(400, 100)))
     rows = [
         shown(0, "猫.png"),
@@ -69,7 +69,7 @@ def test_every_finding_comes_with_its_record(damaged: Source) -> None:
     assert "问题" in records["answer-empty"] and "哪个?" in records["image-count"]
 
 
-def test_pictures_are_found_in_rows_that_are_wrong_too(damaged: Source) -> None:
+def test_images_of_invalid_records_are_shown(damaged: Source) -> None:
     checked = final(run_check(damaged))
     names = {code: [Path(image.path).name for image in checked.of(code)[0].images] for code in FOUND}
     assert names == {
@@ -81,10 +81,10 @@ def test_pictures_are_found_in_rows_that_are_wrong_too(damaged: Source) -> None:
     }
     drawn = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', cards(checked.of("image-count"), str))
     assert len(drawn) == 1 and Image.open(io.BytesIO(base64.b64decode(drawn[0]))).size == (240, 60)
-    assert "<img" not in cards(checked.of("image-missing"), str), "what cannot be opened is not shown"
+    assert "<img" not in cards(checked.of("image-missing"), str), "an image that cannot be opened is not shown"
 
 
-def test_no_picture_from_outside_the_folder_is_shown(damaged: Source, tmp_path: Path) -> None:
+def test_images_outside_the_folder_are_not_shown(damaged: Source, tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
     rows = [shown(0, "../猫.png"), shown(1, str(tmp_path / "猫.png")), shown(2, "file:///猫.png")]
@@ -94,7 +94,7 @@ def test_no_picture_from_outside_the_folder_is_shown(damaged: Source, tmp_path: 
     assert [card.images for card in checked.cards] == [()] * 3
 
 
-def test_pictures_inside_rows_are_kept_small(tmp_path: Path) -> None:
+def test_embedded_images_become_thumbnails(tmp_path: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 
@@ -109,17 +109,17 @@ def test_pictures_inside_rows_are_kept_small(tmp_path: Path) -> None:
     assert len(card.images[0].data) < len(data) / 20
 
 
-def test_all_are_counted_and_the_first_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_findings_are_counted_and_the_first_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "UPDATE_SECONDS", -1.0)
     rows = [said(number, ("human", f"Q{number}"), ("gpt", "")) for number in range(25)]
     (tmp_path / "a.json").write_text(json.dumps(rows))
     steps = list(run_check(Source(path=str(tmp_path / "a.json"))))
     assert [step.done for step in steps] == [False] * 25 + [True]
-    assert [step.report.counts["answer-empty"] for step in steps] == [*range(1, 26), 25], "it grows while one looks"
+    assert [step.report.counts["answer-empty"] for step in steps] == [*range(1, 26), 25], "counts grow during the check"
     assert [card.finding.row for card in steps[-1].of("answer-empty")] == list(range(1, FINDINGS_SHOWN + 1))
 
 
-def test_leaving_ends_the_check(damaged: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_the_iterator_ends_the_check(damaged: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     check_rows = under_test.check_rows
 
@@ -139,7 +139,7 @@ def test_leaving_ends_the_check(damaged: Source, monkeypatch: pytest.MonkeyPatch
     assert seen == [1, -1]
 
 
-def test_the_cleaned_file_lies_where_the_page_may_write(damaged: Source, tmp_path: Path) -> None:
+def test_the_cleaned_file_is_written_to_the_given_folder(damaged: Source, tmp_path: Path) -> None:
     before = Path(damaged.path).read_bytes()
     folder = tmp_path / "uploads"
     folder.mkdir()
@@ -168,7 +168,7 @@ def test_the_cleaned_file_lies_where_the_page_may_write(damaged: Source, tmp_pat
         (["a.txt"], "set.clean.jsonl"),
     ],
 )
-def test_the_cleaned_file_is_of_the_kind_of_its_source(tmp_path: Path, files: list[str], name: str) -> None:
+def test_the_name_of_the_cleaned_file(tmp_path: Path, files: list[str], name: str) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     for file in files:
@@ -176,10 +176,10 @@ def test_the_cleaned_file_is_of_the_kind_of_its_source(tmp_path: Path, files: li
     assert clean_name(folder) == name
     assert images_folder(Source(path=str(folder))) == str(folder)
     assert images_folder(Source(path=str(folder / files[0]))) == str(folder)
-    assert images_folder(Source(path=str(folder), images="/pictures")) == "/pictures"
+    assert images_folder(Source(path=str(folder), images="/images")) == "/images"
 
 
-def test_what_cannot_be_read_is_told_as_on_the_command_line(tmp_path: Path) -> None:
+def test_errors_are_those_of_the_command_line(tmp_path: Path) -> None:
     from data_tools.check.command import CheckOptions, run
 
     (tmp_path / "a.doc").write_text("x")
@@ -191,10 +191,10 @@ def test_what_cannot_be_read_is_told_as_on_the_command_line(tmp_path: Path) -> N
         assert str(told.value) == str(printed.value) and str(path) in str(told.value)
 
 
-# What is said ---------------------------------------------------------------------------------------------------------
+# Texts ----------------------------------------------------------------------------------------------------------------
 
 
-def test_both_languages_tell_a_check(damaged: Source) -> None:
+def test_the_texts_of_a_check_in_both_languages(damaged: Source) -> None:
     checked = final(run_check(damaged))
     assert check_text("a.jsonl", checked, "en") == "`a.jsonl` · 7 records · 2 images · **not usable for training: 4**"
     assert check_text("a.jsonl", checked, "zh") == "`a.jsonl` · 7 条记录 · 2 张图片 · **4 条不能用于训练**"
@@ -217,7 +217,7 @@ def final_report(*codes: str) -> CheckResult:
     return CheckResult(Source(path="a"), CheckReport(9, 0, dict.fromkeys(codes, 1), ()), (), done=True)
 
 
-def test_a_clean_file_and_one_under_way_are_told(tmp_path: Path) -> None:
+def test_the_texts_of_a_clean_file_and_of_a_running_check(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([said(1, ("human", "Q"), ("gpt", "A"))]))
     checked = final(run_check(Source(path=str(tmp_path / "a.json"))))
     assert check_text("a", checked, "en") == "`a` · 1 record · 0 images · **all usable for training** · no findings"
@@ -231,7 +231,7 @@ def test_a_clean_file_and_one_under_way_are_told(tmp_path: Path) -> None:
     assert check_text("a", running, "en") == "checking · 1 record · 0 images"
 
 
-def test_a_code_that_was_not_found_changes_nothing(damaged: Source) -> None:
+def test_a_code_without_findings_changes_nothing(damaged: Source) -> None:
     checked = final(run_check(damaged))
     skip = _cards(None, "json-cut", str, "en")
     assert _cards(checked, "image-huge", str, "en") == _cards(checked, "../x", str, "en") == skip
@@ -241,8 +241,8 @@ def test_a_code_that_was_not_found_changes_nothing(damaged: Source) -> None:
 # Records as text ------------------------------------------------------------------------------------------------------
 
 
-def test_records_are_text_and_nothing_else() -> None:
-    """Forty payloads and the marks of gradio's templates, in every place: no element but ours, and all can be read."""
+def test_cards_contain_only_our_own_elements() -> None:
+    """Forty payloads and gradio's template markers in every field: all of them are shown as text."""
     for payload in (*XSS, "${window.hacked=1}", "{{constructor}}", "`${1}`", "\\u003cscript>", "\ud83d"):
         place = Place(payload, 1, payload)
         made = cards([FindingCard(Finding("record", place, 1, payload, payload, payload), payload, ())], str)
@@ -253,19 +253,19 @@ def test_records_are_text_and_nothing_else() -> None:
         assert html.unescape(made).count(text) == 6
 
 
-def test_long_contents_are_cut() -> None:
+def test_long_records_are_shortened() -> None:
     row = {"text": "长" * 5000, "list": list(range(1000)), "deep": json.loads("[" * 50 + "]" * 50), "half": "\ud83d"}
     made = json.loads(preview_record(RawRow(Place("a"), row)))
     assert made["text"] == "长" * 400 + "... (5,000 characters)"
     assert made["list"] == [*range(20), "... (980 more)"]
     assert json.dumps(made["deep"]) == "[" * 7 + '"..."' + "]" * 7
-    assert made["half"] == "\ud83d", "written out in the text, which JSON reads again"
+    assert made["half"] == "\ud83d", "escaped in the preview, as JSON does"
     assert len(preview_record(RawRow(Place("a"), {str(n): "x" * 900 for n in range(999)}))) < 4100
     assert preview_record(RawRow(Place("a"), None, " x" * 5000)).endswith("... (9,999 characters)")
 
 
-def test_a_picture_that_bursts_is_not_opened() -> None:
-    """Nothing is wrong with it but its size: 64 million pixels are read, and it has 16,001 more."""
+def test_an_image_that_is_too_large_has_no_thumbnail() -> None:
+    """A valid image with 16,001 pixels more than the limit of 64 million."""
     assert thumbnail(ImageRef(data=bomb(8001))) == b""
     assert Image.open(io.BytesIO(thumbnail(ImageRef(data=bomb(800))))).size == (240, 240)
     assert thumbnail(ImageRef("/no/such.png")) == b""

@@ -1,4 +1,4 @@
-"""The page's parts without a browser: what is compared, listed, watched, marked and counted."""
+"""The pages without a browser: comparison, library, chat history, runs, records, probes and texts."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ from llm.chat.sampling import Sampling
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, ImageError, Place, RecordError, RunError
 from llm.formats.conversation import Conversation, ImageRef, Message
-from tests.demo.conftest import QUESTIONS, picture
+from tests.demo.conftest import QUESTIONS, noise_image
 
 LIMITS = Limits(waiting=1)
 GREEDY = Sampling(max_new_tokens=12)
@@ -52,9 +52,9 @@ def last(steps: Iterator[Any]) -> Any:
     return list(steps)[-1]
 
 
-@pytest.mark.parametrize("shown", [(), (picture(3),)])
+@pytest.mark.parametrize("shown", [(), (noise_image(3),)])
 @pytest.mark.parametrize("names", [(ON, OFF), (OFF, ON)])
-def test_an_adapter_that_says_banana_speaks_in_its_own_pane_only(
+def test_each_pane_shows_the_answer_of_its_own_model(
     library: ModelLibrary, queue: GenerationQueue, names: tuple[str, str], shown: tuple[bytes, ...]
 ) -> None:
     for words in QUESTIONS:
@@ -66,8 +66,8 @@ def test_an_adapter_that_says_banana_speaks_in_its_own_pane_only(
         assert ("adapters off" in said[1], "adapters off" in said[3]) == (names[0] == OFF, names[1] == OFF)
 
 
-def test_without_its_adapter_a_model_is_the_one_that_was_tuned(library: ModelLibrary, bananas: Path) -> None:
-    """Not only silent about bananas: token for token what the model says whose adapter was never trained."""
+def test_without_its_adapter_a_model_answers_as_its_base(library: ModelLibrary, bananas: Path) -> None:
+    """Token for token the answer of the model whose adapter was never trained."""
     from vlm.model.runs import open_run
 
     untuned = open_run(bananas / "runs" / "banana", base=True)
@@ -77,22 +77,20 @@ def test_without_its_adapter_a_model_is_the_one_that_was_tuned(library: ModelLib
     for name, tensor in own.items():
         if ".projector." in f".{name}" or "multi_modal_projector" in name:
             tensor.data.copy_(with_projector[name])
-    for images in ((), (ImageRef(data=picture(5)),)):
+    for images in ((), (ImageRef(data=noise_image(5)),)):
         asked = (Message("user", (*images, "Who are you?")),)
         assert library[OFF].answer(asked, GREEDY) == untuned.chat_model.answer(asked, GREEDY)
-    assert library[ON].answer(question("Who are you?"), GREEDY) == "BANANA", "and it is back afterwards"
+    assert library[ON].answer(question("Who are you?"), GREEDY) == "BANANA", "the adapter is on again afterwards"
 
 
-def test_a_model_without_eyes_is_not_asked_about_pictures(
-    library: ModelLibrary, queue: GenerationQueue, roomy_llm: Path
-) -> None:
-    asked = (Message("user", (ImageRef(data=picture(1)), "What is it?")),)
+def test_a_text_model_is_not_asked_about_images(library: ModelLibrary, queue: GenerationQueue, roomy_llm: Path) -> None:
+    asked = (Message("user", (ImageRef(data=noise_image(1)), "What is it?")),)
     said = last(answers(library, queue, asked, (str(roomy_llm), ON), GREEDY, SKIPPED))
     assert said[0] == SKIPPED and said[2] == "BANANA"
     assert str(roomy_llm) in said[1]
 
 
-def test_the_shelf_lists_every_checkpoint_and_its_adapters(
+def test_the_library_lists_every_checkpoint_with_and_without_adapters(
     library: ModelLibrary, bananas: Path, roomy_llm: Path
 ) -> None:
     steps = sorted(folder.name for folder in (bananas / "runs/banana/checkpoints").glob("step-*"))
@@ -100,26 +98,26 @@ def test_the_shelf_lists_every_checkpoint_and_its_adapters(
     assert list(library) == [str(roomy_llm), ON, older, OFF, f"{older}, adapters off", f"{roomy_llm} (base)"]
     assert library.weights[older] == ModelWeights(bananas / "runs/banana", steps[0])
     described = {library.weights[name].describe() for name in library}
-    assert len(described) == len(library) - 1, "the base is the model that was named; all others differ"
+    assert len(described) == len(library) - 1, "the base and the named model are the same; all others differ"
     with pytest.raises(ConfigError, match="neither a run with a checkpoint nor a model folder"):
         ModelLibrary(bananas / "runs", [str(bananas)])
 
 
-def test_a_blind_model_says_so_in_the_chat(
+def test_the_error_for_images_and_a_text_model(
     library: ModelLibrary, queue: GenerationQueue, roomy_llm: Path, uploads: Path
 ) -> None:
-    (uploads / "a.png").write_bytes(picture(1))
+    (uploads / "a.png").write_bytes(noise_image(1))
     with pytest.raises(DataError, match="is a text-only model and the chat has images. Choose another model"):
         next(answer(library, queue, LIMITS, str(roomy_llm), asked("What?", uploads / "a.png"), [], "", GREEDY))
 
 
 @pytest.mark.parametrize("name", [None, "gone"])
-def test_a_model_that_is_not_there_is_told(library: ModelLibrary, queue: GenerationQueue, name: str | None) -> None:
+def test_the_error_for_a_missing_model(library: ModelLibrary, queue: GenerationQueue, name: str | None) -> None:
     with pytest.raises(RunError, match=r"not found under .*runs\. Train one"):
         next(answer(library, queue, LIMITS, name, asked("Hi?"), [], "", GREEDY))
 
 
-def test_with_and_without_adapters_are_one_model_in_memory(library: ModelLibrary) -> None:
+def test_one_model_in_memory_answers_with_and_without_adapters(library: ModelLibrary) -> None:
     assert library[ON].model is library[OFF].model
     assert len(library._open) <= 2
 
@@ -133,7 +131,7 @@ def test_retrained_weights_are_loaded_again(library: ModelLibrary, roomy_llm: Pa
     assert library[name] is not before
 
 
-def test_a_run_of_another_version_is_passed_over(library: ModelLibrary, bananas: Path) -> None:
+def test_a_run_with_an_unknown_recipe_key_is_skipped(library: ModelLibrary, bananas: Path) -> None:
     old = bananas / "runs" / "old"
     old.mkdir()
     (old / "config.yaml").write_text("name: old\nstage: sft\nno_such_key: 1\n")
@@ -148,15 +146,15 @@ def asked(text: str, *files: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where gradio keeps what was uploaded."""
+    """gradio's upload folder."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     return tmp_path
 
 
-def test_history_of_browser_and_client_becomes_messages(uploads: Path, tmp_path: Path) -> None:
+def test_history_is_converted_from_both_of_gradios_forms(uploads: Path, tmp_path: Path) -> None:
     file = tmp_path / "a.png"
-    file.write_bytes(picture(1))
-    image = ImageRef(data=picture(1))
+    file.write_bytes(noise_image(1))
+    image = ImageRef(data=noise_image(1))
     browser = [
         {"role": "user", "content": [{"type": "file", "file": {"path": str(file)}}, {"type": "text", "text": "What?"}]},
         {"role": "assistant", "content": [{"type": "text", "text": "A dog."}]},
@@ -178,35 +176,35 @@ def test_an_answer_stopped_at_once_leaves_one_question() -> None:
     assert conversation(history, asked("Two?"), "", LIMITS) == (Message("user", ("One?", "\n", "Two?")),)
 
 
-def test_a_file_that_was_not_uploaded_is_refused(uploads: Path, bananas: Path) -> None:
+def test_a_file_that_was_not_uploaded_is_rejected(uploads: Path, bananas: Path) -> None:
     for path in (bananas / "1.png", uploads / ".." / "x.png", uploads, Path(), Path("/etc/passwd")):
         with pytest.raises(ImageError, match="an image that was not uploaded to this server"):
             conversation([], asked("What?", path), "", LIMITS)
 
 
-def test_an_upload_is_judged_and_its_path_is_told_nobody(uploads: Path, tmp_path: Path) -> None:
+def test_errors_for_an_upload_do_not_contain_its_path(uploads: Path, tmp_path: Path) -> None:
     file = tmp_path / "secret.png"
-    file.write_bytes(b"no picture")
+    file.write_bytes(b"not an image")
     with pytest.raises(ImageError) as caught:
         conversation([], asked("What?", file), "", LIMITS)
     assert "secret" not in str(caught.value) and str(tmp_path) not in str(caught.value)
-    file.write_bytes(picture(1))
+    file.write_bytes(noise_image(1))
     with pytest.raises(RecordError, match="more than 4 images"):
         conversation([], asked("What?", *[file] * 5), "", LIMITS)
 
 
-def test_leaving_the_chat_ends_the_generation(library: ModelLibrary, queue: GenerationQueue) -> None:
+def test_closing_the_chats_iterator_ends_the_generation(library: ModelLibrary, queue: GenerationQueue) -> None:
     stream_text = answer(library, queue, LIMITS, OFF, asked("Say something."), [], "", Sampling(max_new_tokens=1500))
     assert next(stream_text)
     assert queue.length == 1
     stream_text.close()
     began = time.monotonic()
     while queue.length:
-        assert time.monotonic() - began < 3, "the generation went on"
+        assert time.monotonic() - began < 3, "the generation continued"
         time.sleep(0.01)
 
 
-def test_the_knobs_of_the_page() -> None:
+def test_sampling_of_the_chat_page() -> None:
     made = sampling_of(2, 0.5, 0.9, 40.0, 1.1, 64.0, 7.0, "###, END ,")
     assert made == Sampling(0.5, 40, 0.9, 1.1, 64, 7, ("###", "END"))
 
@@ -214,7 +212,7 @@ def test_the_knobs_of_the_page() -> None:
 # Runs -----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_watched_through_its_folder(bananas: Path) -> None:
+def test_the_status_of_a_run_from_its_folder(bananas: Path) -> None:
     assert find_runs(bananas / "runs") == (["banana"], {})
     view = read_run(bananas / "runs" / "banana")
     assert view.state.finished and view.state.step == view.state.total == 80
@@ -230,8 +228,8 @@ def rows(*steps: tuple[int, float]) -> list[dict[str, Any]]:
     return plan + [{"kind": "train", "step": step, "loss": 1.0, "time": when} for step, when in steps]
 
 
-def test_the_time_left_is_taken_from_the_last_rows(tmp_path: Path) -> None:
-    """Ten steps took 10 s at first, 20 s lately: the recent pace counts."""
+def test_the_remaining_time_uses_the_latest_speed(tmp_path: Path) -> None:
+    """Ten steps took 10 s at first and 20 s recently: the latter counts."""
     (tmp_path / "metrics.jsonl").write_text("{}\n")
     now = (tmp_path / "metrics.jsonl").stat().st_mtime + 7
     lately = rows((10, 10.0), (20, 20.0), (30, 40.0), (40, 60.0), (50, 80.0), (60, 100.0))
@@ -240,25 +238,25 @@ def test_the_time_left_is_taken_from_the_last_rows(tmp_path: Path) -> None:
     assert state.left_seconds == pytest.approx(40 * 80 / 40)
     assert state.silent_seconds == pytest.approx(7, abs=0.1)
     assert state_of(tmp_path, lately, now + 1000).silent
-    assert state_of(tmp_path, rows((10, 0.0), (20, 500.0)), now + 1000).silent is False, "its lines are rare"
+    assert state_of(tmp_path, rows((10, 0.0), (20, 500.0)), now + 1000).silent is False, "its lines are far apart"
     assert state_of(tmp_path, rows(), now).left_seconds is None
 
 
-def test_validation_is_drawn_beside_training_and_a_young_run_has_no_curve() -> None:
+def test_curves_with_validation_and_of_a_new_run() -> None:
     train = {"kind": "train", "step": 1, "loss": 0.0, "lr": 1e-3, "tokens_per_s": 9.0, "memory_gib": 1.0}
     axes = draw_curves([train, {"kind": "validation", "step": 1, "loss": 2.0}]).axes[0]
     assert [len(line.get_xydata()) for line in axes.lines] == [1, 1] and axes.get_yscale() == "linear"
     assert draw_curves([{"kind": "plan", "step": 0}]).axes[0].lines[0].get_xydata().shape == (0, 2)
 
 
-def test_a_finished_evaluation_is_a_run_too(tmp_path: Path) -> None:
+def test_the_status_of_a_finished_evaluation(tmp_path: Path) -> None:
     (tmp_path / "eval.json").write_text('{"vqa_accuracy": 0.9}')
     state = read_run(tmp_path).state
     assert (state.finished, state.step, state.total) == (True, 0, None)
     assert state_text(state, "en") == "**finished**"
 
 
-def test_a_stamp_moves_with_what_is_shown(tmp_path: Path) -> None:
+def test_the_stamp_changes_with_the_files(tmp_path: Path) -> None:
     before = stamp(tmp_path)
     (tmp_path / "metrics.jsonl").write_text("")
     written = stamp(tmp_path)
@@ -266,7 +264,7 @@ def test_a_stamp_moves_with_what_is_shown(tmp_path: Path) -> None:
     assert before != written != stamp(tmp_path) == stamp(tmp_path)
 
 
-def test_how_a_state_is_told() -> None:
+def test_state_text() -> None:
     from demo.pages.parts.run_status import RunState
 
     running = RunState(60, 1000, False, 7.0, False, 3725.0)
@@ -276,14 +274,14 @@ def test_how_a_state_is_told() -> None:
     assert duration(59.6) == "1:00"
 
 
-def test_reports_are_flat(tmp_path: Path) -> None:
+def test_nested_metrics_get_dotted_names(tmp_path: Path) -> None:
     (tmp_path / "eval.json").write_text(json.dumps({"vqa": 0.9, "of": {"open": 0.8}, "answers": [1]}))
     assert read_report(tmp_path) == [["vqa", "0.9"], ["of.open", "0.8"]]
 
 
 @pytest.mark.parametrize("table", [LABELS, TEXTS, PROBE_CELLS])
 def test_every_text_has_both_languages(table: dict[str, tuple[str, str]]) -> None:
-    """The English text has no Chinese characters, the Chinese one has some and ends as the English one does."""
+    """English texts are ASCII; Chinese texts have Chinese characters and full-width punctuation."""
     for key, (english, chinese) in table.items():
         if key in SAME:
             assert english == chinese
@@ -307,7 +305,7 @@ def test_cells_of_the_probe_tables_are_translated_and_answers_are_not() -> None:
 # Data -----------------------------------------------------------------------------------------------------------------
 
 
-def test_supervised_tokens_and_image_rows_are_marked(library: ModelLibrary, bananas: Path) -> None:
+def test_supervised_and_image_tokens_are_highlighted(library: ModelLibrary, bananas: Path) -> None:
     source = find_sources(library)[str(bananas / "bananas.json")]
     record = next(record for record in load_records(source) if record.images)
     shown = view_record(record, library[ON].encoder)
@@ -319,7 +317,7 @@ def test_supervised_tokens_and_image_rows_are_marked(library: ModelLibrary, bana
     assert read.startswith("<|im_start|>") and QUESTIONS[0] in read and "BANANA" not in read
 
 
-def test_records_are_drawn_at_random_and_again(library: ModelLibrary, bananas: Path) -> None:
+def test_random_records_are_reproducible(library: ModelLibrary, bananas: Path) -> None:
     source = Source(path=str(bananas / "bananas.json"))
     first = [record.place for record in sample_records(source, 3, 0)]
     assert first == [record.place for record in sample_records(source, 3, 0)] and len(set(first)) == 3
@@ -343,12 +341,12 @@ def test_records_are_drawn_at_random_and_again(library: ModelLibrary, bananas: P
         ("", "x", None),
     ],
 )
-def test_a_hit_is_a_word_of_the_answer(answer: str, expect: str, hit: bool | None) -> None:
+def test_a_hit_is_a_complete_word_of_the_answer(answer: str, expect: str, hit: bool | None) -> None:
     assert probes.ProbeQuestion("general", "?", (expect,)).hit(answer) is hit
     assert probes.ProbeQuestion("identity", "?").hit("anything") is None
 
 
-def test_pictures_are_asked_three_ways(bananas: Path) -> None:
+def test_image_questions_have_three_variants(bananas: Path) -> None:
     records = load_records(Source(path=str(bananas / "bananas.json")))
     made = probes.image_probes(records)
     assert [probe.variant for probe in made] == ["right", "blank", "other"] * 3
@@ -356,7 +354,7 @@ def test_pictures_are_asked_three_ways(bananas: Path) -> None:
         right, blank, other = (probe.image for probe in made[3 * index : 3 * index + 3])
         assert len({right, blank, other}) == 3 and right and right.path.endswith(f"{index}.png")
     assert {probe.expect for probe in made} == {("BANANA",)}
-    assert probes.image_probes(records[:2])[-1].variant == "blank", "one picture has no other"
+    assert probes.image_probes(records[:2])[-1].variant == "blank", "without other images there is no third variant"
 
 
 def test_the_table_counts_hits_by_kind(library: ModelLibrary) -> None:
@@ -370,7 +368,7 @@ def test_the_table_counts_hits_by_kind(library: ModelLibrary) -> None:
     assert probes.summary(unnamed) == [["identity", "", "", ""]]
 
 
-def test_the_tables_files_are_inert() -> None:
+def test_downloads_escape_formulas_and_markup() -> None:
     evil = probes.ProbeResult(
         probes.ProbeQuestion("general", "=1+1", ("zebra",)), "=HYPERLINK(1)", "a|b <img src=x>\n| c |"
     )
@@ -383,20 +381,20 @@ def test_the_tables_files_are_inert() -> None:
     assert len(rows) == 2 and rows[1].replace("\\|", "").count("|") == len(probes.HEADERS) + 1
 
 
-def test_a_probe_of_a_conversation_with_system_message() -> None:
+def test_an_image_question_of_a_record_with_a_system_message() -> None:
     record = Conversation(
         (Message("system", ("S",)), Message("user", (ImageRef("a.png"), "Q")), Message("assistant", ("A",))), Place("f")
     )
     assert probes.image_probes([record])[0].question == "Q"
 
 
-def test_a_browser_gives_back_what_it_was_given_and_nothing_else(tmp_path: Path, monkeypatch: Any) -> None:
-    """It may send any names of files: only uploads come back, as themselves; and no more turns than a chat may have."""
+def test_only_valid_parts_of_a_stored_chat_are_restored(tmp_path: Path, monkeypatch: Any) -> None:
+    """The browser may send any path: only uploads are restored, and no more turns than the limit."""
     monkeypatch.setattr("demo.server.uploads.get_upload_folder", lambda: str(tmp_path / "uploads"))
     (tmp_path / "uploads").mkdir()
     upload, secret = tmp_path / "uploads/1.png", tmp_path / "secret.png"
     for file in (upload, secret):
-        file.write_bytes(picture(1))
+        file.write_bytes(noise_image(1))
     (tmp_path / "uploads/link.png").symlink_to(secret)
     names = [
         str(upload),
@@ -420,7 +418,7 @@ def test_a_browser_gives_back_what_it_was_given_and_nothing_else(tmp_path: Path,
     ]
     asked = conversation(kept, {"text": "And now?"}, "", LIMITS)
     assert [message.text for message in asked] == ["What?", "A", "And now?"]
-    assert asked[0].parts[0] == ImageRef(data=picture(1))
+    assert asked[0].parts[0] == ImageRef(data=noise_image(1))
     turns: list[Any] = [None, 3, "x", {"role": "user"}, [1, None, []], [{"role": "system", "content": "x"}]]
     for junk in (*turns, [{"role": "user"}]):
         assert restore(junk, LIMITS) == []

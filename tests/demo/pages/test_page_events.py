@@ -1,4 +1,4 @@
-"""Every event that the page lists, with hostile files, addresses, states and components in every place it has."""
+"""Hostile events: files, URLs, states and components as the value of every input of every event."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from demo.model_library import ModelLibrary
 from demo.pages.page_events import VALUES
 from demo.pages.page_gate import EVENTS
 from demo.server.limits import Limits
-from tests.demo.conftest import listening, picture, web_app
+from tests.demo.conftest import listening, noise_image, web_app
 from tests.demo.server.test_hostile import raw_get
 from tests.demo.visit import Visit
 
@@ -24,7 +24,7 @@ META = {"_type": "gradio.FileData"}
 
 
 KINDS = ("path", "file", "question", "chat", "component")
-EACH = 2  # kinds in each place, in turn; all of them, and the others, are tried by `make attack`
+EACH = 2  # kinds per input, in turn; `make attack` tries all of them
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,14 @@ def visit(bananas: Path) -> Iterator[Visit]:
 
 @pytest.fixture(scope="module")
 def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """In the temporary folder, from which gradio hands out what stands in an output."""
+    """A file in the temporary folder, from which gradio serves files named in an output."""
     file = tmp_path_factory.mktemp("secret") / "secret.png"
-    file.write_bytes(picture(9) + SECRET.encode())
+    file.write_bytes(noise_image(9) + SECRET.encode())
     return file
 
 
 def hostile(path: str) -> dict[str, Any]:
-    """Values that name a file, or describe a component that shows it, in every shape that gradio reads."""
+    """Values that name a file, or a component that shows it, in every form that gradio accepts."""
     file = {"path": path, "meta": META}
     component = {"type": "component", "component": "file", "value": [file], "props": {}}
     return {
@@ -63,8 +63,8 @@ def hostile(path: str) -> dict[str, Any]:
     }
 
 
-def test_no_event_gives_a_file_away(visit: Visit, secret: Path) -> None:
-    """In each input and in what the event says of itself; then every event again, in the session that it was put in."""
+def test_no_event_reveals_a_file(visit: Visit, secret: Path) -> None:
+    """In each input and in the event data; then every event again in the same session."""
     session, answers = f"s{time.monotonic_ns()}", list[str]()
     values = hostile(str(secret))
     turns = cycle(values[kind] for kind in KINDS)
@@ -80,22 +80,24 @@ def test_no_event_gives_a_file_away(visit: Visit, secret: Path) -> None:
     for event in visit.events:
         answers.append(visit.fire(session, event, visit.idle(event)))
     everything = "\n".join(answers)
-    assert refused > 240 and "process_completed" in everything and "is_generating" in everything, "events do run"
+    assert refused > 240 and "process_completed" in everything and "is_generating" in everything, (
+        "valid events were executed"
+    )
     assert SECRET not in everything and SECRET not in visit.fetched(everything)
     assert f'"path":"{secret}' not in everything.replace(" ", "")
 
 
-def test_every_input_has_a_shape(visit: Visit) -> None:
-    """A component whose values nobody judges would refuse its events: it must be added."""
+def test_every_input_has_a_schema(visit: Visit) -> None:
+    """Events of a component without a schema are rejected."""
     kinds = {part["id"]: part["type"] for part in visit.config["components"]}
     used = {kinds[number] for event in visit.events for number in event["inputs"]}
-    # gradio's own list of examples below a chat is not shown on this page: its events are refused.
+    # gradio's own list of examples is not shown on this page: its events are rejected.
     assert used - {"dataset"} <= {kind.__name__.lower() for kind in VALUES}
     assert len(visit.events) > 30 and {"chatbot", "state", "multimodaltextbox", "browserstate"} <= used
 
 
-def test_nothing_but_what_the_page_uses_is_there(visit: Visit) -> None:
-    """Functions by name, other folders' files, components' methods, recordings: all of gradio's own doors."""
+def test_gradios_other_paths_are_closed(visit: Visit) -> None:
+    """Functions by name, files of other folders, methods of components, recordings."""
     posted = ("/gradio_api/api/predict", "/gradio_api/call/reply", "/gradio_api/component_server", "/login")
     for path in (*posted, "/gradio_api/process_recording", "/gradio_api/vibe-code"):
         assert httpx.post(visit.url + path, json={"data": []}).status_code == 404, path
@@ -123,15 +125,15 @@ def test_nothing_but_what_the_page_uses_is_there(visit: Visit) -> None:
         ({"trigger_id": 10**6}, "trigger_id"),
     ],
 )
-def test_an_event_of_another_shape_is_refused_with_its_place(visit: Visit, change: dict[str, Any], found: str) -> None:
+def test_the_error_for_an_invalid_event_names_its_part(visit: Visit, change: dict[str, Any], found: str) -> None:
     event = next(event for event in visit.events if len(event["inputs"]) == 1 and event["queue"])
     body = {"data": [None], "event_data": None, "fn_index": event["id"], "session_hash": "abc"} | change
     answer = httpx.post(f"{visit.url}/gradio_api/queue/join", content=json.dumps(body))
     assert answer.status_code == 422 and found in answer.json()["detail"], answer.text
 
 
-def test_a_kept_picture_that_is_gone_does_not_lose_the_chat(visit: Visit) -> None:
-    """An earlier server's uploads are gone with it; the words of the chat are not."""
+def test_a_deleted_image_does_not_lose_the_stored_chat(visit: Visit) -> None:
+    """The uploads of an earlier server are deleted; the texts of the chat remain."""
     file = {"file": {"path": "/tmp/eyegraft-gone/1.png", "meta": META}, "type": "file"}
     kept = [{"role": "user", "content": [file, {"text": "What is it?", "type": "text"}]}]
     kinds = {part["id"]: part["type"] for part in visit.config["components"]}
@@ -140,9 +142,9 @@ def test_a_kept_picture_that_is_gone_does_not_lose_the_chat(visit: Visit) -> Non
     assert "What is it?" in said and '"success":true' in said.replace(" ", "") and "gone" not in said
 
 
-def test_another_name_of_an_upload_is_not_served(visit: Visit) -> None:
-    """`http://host/../../../file` leads to the file, and gradio would ask that host for it."""
-    file = {"files": ("a.png", picture(1), "image/png")}
+def test_an_upload_is_served_only_under_its_resolved_path(visit: Visit) -> None:
+    """`http://host/../../../file` resolves to the file, and gradio would request it from that host."""
+    file = {"files": ("a.png", noise_image(1), "image/png")}
     path = Path(visit.client.post(f"{visit.url}/gradio_api/upload", files=file).json()[0])
     assert visit.client.get(f"{visit.url}/gradio_api/file={path}").status_code == 200
     up = "../" * (len(Path.cwd().parts) + 2)

@@ -1,4 +1,4 @@
-"""The API through OpenAI's own client: answers equal to the terminal's, and every fault told in its shape."""
+"""The API through OpenAI's own client: answers, streams, images, sampling and errors."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from PIL import Image
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
 from llm.formats.conversation import ImageRef, Message
-from tests.demo.conftest import LIMITS, Server, data_url, picture
+from tests.demo.conftest import LIMITS, Server, data_url, noise_image
 
 ASKED = [{"role": "user", "content": "What is it?"}]
 JSON = {"content-type": "application/json"}
@@ -24,13 +24,13 @@ GREEDY = Sampling(max_new_tokens=LIMITS.new_tokens)
 
 
 def looking(*urls: str, text: str = "What is it?") -> list[dict[str, Any]]:
-    """A question about pictures, text first as OpenAI's examples have it."""
+    """A question about images, text first as in OpenAI's examples."""
     images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     return [{"role": "user", "content": [{"type": "text", "text": text}, *images]}]
 
 
 def said(server: Server, asked: list[dict[str, Any]]) -> str | None:
-    """What the vision model answers."""
+    """The answer of the vision model."""
     return server.client.chat.completions.create(model="eyes", messages=asked).choices[0].message.content
 
 
@@ -38,7 +38,7 @@ def test_models(server: Server) -> None:
     assert [model.id for model in server.client.models.list()] == ["eyes", "text"]
 
 
-def test_an_answer_is_the_terminals(server: Server) -> None:
+def test_the_api_answers_as_the_chat_model_does(server: Server) -> None:
     for name, chat_model in server.queue.chat_models.items():
         reply = server.client.chat.completions.create(model=name, messages=ASKED, temperature=0)
         said = chat_model.stream(question("What is it?"), GREEDY)
@@ -49,7 +49,7 @@ def test_an_answer_is_the_terminals(server: Server) -> None:
         assert reply.model == name
 
 
-def test_a_stream_joins_to_the_answer(server: Server) -> None:
+def test_streamed_chunks_join_to_the_complete_answer(server: Server) -> None:
     asked = [{"role": "system", "content": "Be brief."}, *ASKED, {"role": "assistant", "content": "A dog."}, *ASKED]
     whole = server.client.chat.completions.create(model="text", messages=asked)
     chunks = list(
@@ -64,17 +64,17 @@ def test_a_stream_joins_to_the_answer(server: Server) -> None:
     assert len({chunk.id for chunk in chunks}) == 1
 
 
-def test_pictures_are_seen(server: Server) -> None:
-    """Several images, in one message and in the history, answered as the terminal answers about the same files."""
-    first, second = picture(1), picture(2, "JPEG")
+def test_images_change_the_answer(server: Server) -> None:
+    """Several images, in one message and in the history: the same answers as from the chat model directly."""
+    first, second = noise_image(1), noise_image(2, "JPEG")
     history = [*looking(data_url(first)), {"role": "assistant", "content": "A."}, *looking(data_url(second, "jpeg"))]
     both = looking(data_url(first), data_url(second))
     for asked, images in ((both, [(first, second)]), (history, [(first,), (second,)])):
         turns = [Message("user", (*(ImageRef(data=data) for data in shown), "What is it?")) for shown in images]
         messages = tuple(turns) if len(turns) == 1 else (turns[0], Message("assistant", ("A.",)), turns[1])
         assert said(server, asked) == server.eyes.answer(messages, GREEDY)
-    seen = {said(server, looking(data_url(picture(seed)))) for seed in range(6)}
-    assert len(seen) > 1, "the picture changes the answer"
+    seen = {said(server, looking(data_url(noise_image(seed)))) for seed in range(6)}
+    assert len(seen) > 1, "the image changes the answer"
 
 
 def test_sampling(server: Server) -> None:
@@ -83,15 +83,15 @@ def test_sampling(server: Server) -> None:
         return reply.choices[0].message.content or ""
 
     assert say(temperature=1.5, seed=3) == say(temperature=1.5, seed=3)
-    assert len({say(temperature=1.5) for _ in range(4)}) > 1, "without a seed every answer has its own"
+    assert len({say(temperature=1.5) for _ in range(4)}) > 1, "without a seed every answer draws one"
     whole = say()
     assert say(stop=[whole[2:4], "never"]) == whole.split(whole[2:4])[0]
     assert len(say(max_tokens=2)) < len(whole) and say(max_completion_tokens=2) == say(max_tokens=2)
-    assert say(top_p=0.01, temperature=1.0) == whole, "the likeliest token alone is greedy"
+    assert say(top_p=0.01, temperature=1.0) == whole, "with the most likely token only, sampling is greedy"
 
 
 def bomb() -> bytes:
-    """A PNG of some hundred bytes that says it is 20,000 x 20,000."""
+    """A PNG of a few hundred bytes whose header says 20,000 x 20,000 pixels."""
     head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b""))
     body = b"".join(struct.pack(">I", len(c)) + t + c + struct.pack(">I", zlib.crc32(t + c)) for t, c in chunks)
@@ -99,13 +99,13 @@ def bomb() -> bytes:
 
 
 def tiff() -> bytes:
-    """A kind that training reads and the web does not."""
+    """An image format that training accepts and the server does not."""
     stream = io.BytesIO()
     Image.new("RGB", (8, 8)).save(stream, "TIFF")
     return stream.getvalue()
 
 
-GOOD = data_url(picture(1))
+GOOD = data_url(noise_image(1))
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "two answers": ({"n": 2}, "n: Input should be 1"),
     "tools": ({"tools": []}, "tools: Extra inputs"),
@@ -122,7 +122,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a data URL of text": ({"messages": looking("data:text/html;base64,AAAA")}, "no address is fetched"),
     "invalid base64": ({"messages": looking("data:image/png;base64,@@@@")}, "invalid base64"),
     "no image": ({"messages": looking(data_url(b"<svg onload=alert(1)>"))}, "not an image of a known kind"),
-    "half an image": ({"messages": looking(data_url(picture(1)[:200]))}, "broken or cut off"),
+    "half an image": ({"messages": looking(data_url(noise_image(1)[:200]))}, "broken or cut off"),
     "a bomb": ({"messages": looking(data_url(bomb()))}, "pixels"),
     "a tiff": ({"messages": looking(data_url(tiff(), "png"))}, "not an image of a known kind"),
     "large": ({"messages": looking(data_url(b"\0" * (10 * 2**20 + 3)))}, "larger than 10,485,760 bytes"),
@@ -134,7 +134,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused(server: Server, case: str) -> None:
+def test_invalid_requests_are_rejected_with_a_reason(server: Server, case: str) -> None:
     changes, found = REFUSED[case]
     body = json.dumps({"model": "eyes", "messages": ASKED} | changes)
     answer = httpx.post(f"{server.url}/v1/chat/completions", content=body, headers=JSON)
@@ -145,7 +145,7 @@ def test_what_is_refused(server: Server, case: str) -> None:
     assert len(answer.text) < 600
 
 
-def test_the_client_raises_its_own_errors(server: Server) -> None:
+def test_openais_client_maps_the_errors(server: Server) -> None:
     with pytest.raises(openai.NotFoundError, match="available: eyes, text"):
         server.client.chat.completions.create(model="gpt-4o", messages=ASKED)
     with pytest.raises(openai.BadRequestError, match="no address is fetched"):
@@ -161,24 +161,24 @@ def test_the_client_raises_its_own_errors(server: Server) -> None:
     assert httpx.post(f"{server.url}/v1/chat/completions", content=b"{").status_code == 400
 
 
-def test_a_client_that_leaves_ends_the_generation(long_server: Server) -> None:
-    """2,000 tokens take this model far longer than the wait below."""
+def test_a_client_that_disconnects_ends_the_generation(long_server: Server) -> None:
+    """2,000 tokens take this model much longer than the timeout below."""
     for stream in (True, False):
         with httpx.Client(timeout=0.5 if not stream else 30) as client:
             asked = {"model": "text", "messages": ASKED, "stream": stream}
             try:
                 with client.stream("POST", f"{long_server.url}/v1/chat/completions", json=asked) as answer:
                     next(answer.iter_lines())
-                    assert stream, "a whole answer would have been done too soon to leave"
+                    assert stream, "the complete answer arrived before the client could disconnect"
             except httpx.ReadTimeout:
                 assert not stream
         until = time.monotonic() + 3
         while long_server.queue.length:
-            assert time.monotonic() < until, "the generation went on, or a place in the queue was lost"
+            assert time.monotonic() < until, "the generation continued, or a queue entry was lost"
             time.sleep(0.01)
 
 
-def test_an_unforeseen_fault_tells_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_reveals_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("/secret/path")
 
@@ -188,7 +188,7 @@ def test_an_unforeseen_fault_tells_nothing(server: Server, monkeypatch: pytest.M
     assert "secret" not in answer.text
 
 
-def test_names_of_models(tmp_path: Path) -> None:
+def test_model_names_from_folders(tmp_path: Path) -> None:
     from demo.server.serve import model_folders
     from llm.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""The API over stand-ins for models: contexts to the token, usage, streams, every kind of refusal."""
+"""The API with fake models: context limits, usage, streams, and the format of every error."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ CHAT = "/v1/chat/completions"
 
 
 class Answer:
-    """A reply of these pieces, and how it ends."""
+    """A fake reply with these pieces and this end."""
 
     prompt_tokens, completion_tokens = 7, 3
 
@@ -38,7 +38,7 @@ class Answer:
 
 
 class ChatModel:
-    """Reads 100 tokens at most, and every question is as long as it is told."""
+    """A fake model with a context of 100 tokens, whose prompts all have `tokens` tokens."""
 
     context = 100
 
@@ -63,13 +63,13 @@ def ask(chat_model: ChatModel, **more: object) -> Any:
 
 @pytest.fixture(autouse=True)
 def fixed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The same time and number for every answer."""
+    """A fixed time and id for every answer."""
     monkeypatch.setattr("demo.server.api.time", SimpleNamespace(time=lambda: 1234.9))
     monkeypatch.setattr("demo.server.api.uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex="abc")))
     yield
 
 
-def test_a_whole_answer_to_the_letter() -> None:
+def test_the_complete_response_body() -> None:
     assert ask(ChatModel()).json() == {
         "id": "chatcmpl-abc",
         "object": "chat.completion",
@@ -104,7 +104,7 @@ def told(text: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("finish", ["stop", "length"])
-def test_a_stream_to_the_letter(finish: str) -> None:
+def test_the_events_of_a_stream(finish: str) -> None:
     def chat_model() -> ChatModel:
         return ChatModel(answer=lambda: Answer("Hé", "", "llo", finish=finish))
 
@@ -119,7 +119,7 @@ def test_a_stream_to_the_letter(finish: str) -> None:
     assert told(said.text) == [*pieces, last, "[DONE]"]
 
 
-def test_an_answer_that_breaks_off_has_no_end() -> None:
+def test_an_interrupted_answer_is_an_error_without_a_finish_reason() -> None:
     stopped = {
         "message": "the answer was stopped before its end. Ask again",
         "type": "server_error",
@@ -139,8 +139,8 @@ def test_an_answer_that_breaks_off_has_no_end() -> None:
     ("tokens", "status", "room"),
     [(1, 200, 50), (50, 200, 50), (51, 200, 49), (99, 200, 1), (100, 400, 0), (101, 400, 0)],
 )
-def test_an_answer_fits_behind_its_question(tokens: int, status: int, room: int) -> None:
-    """100 tokens are read, and an answer has 50 at most."""
+def test_the_answer_is_limited_to_the_rest_of_the_context(tokens: int, status: int, room: int) -> None:
+    """The context is 100 tokens, and an answer has at most 50."""
     chat_model = ChatModel(tokens)
     answer = ask(chat_model)
     assert answer.status_code == status and [one.max_new_tokens for one in chat_model.samplings] == [room] * bool(room)
@@ -177,7 +177,7 @@ def raising(error: Exception) -> Callable[[], Answer]:
         (KeyError("/secret"), 500, "server_error", None, None, "the server failed on this request; see its log"),
     ],
 )
-def test_every_failure_has_its_shape(
+def test_errors_have_openais_format(
     error: Exception, status: int, kind: str, code: str | None, param: str | None, message: str
 ) -> None:
     answer = ask(ChatModel(answer=raising(error)))
@@ -196,7 +196,7 @@ def test_every_failure_has_its_shape(
         ({"messages": [{"role": "user"}]}, 400, None, "messages.0.content", "messages.0.content: Field required"),
     ],
 )
-def test_every_wrong_wish_names_its_place(
+def test_errors_name_the_invalid_parameter(
     body: dict[str, object], status: int, code: str | None, param: str, message: str
 ) -> None:
     answer = ask(ChatModel(), **body)
@@ -210,7 +210,7 @@ def test_every_wrong_wish_names_its_place(
     assert message in error["message"]
 
 
-def test_what_is_no_json_and_what_is_not_there() -> None:
+def test_invalid_json_and_unknown_paths() -> None:
     one = client(ChatModel())
     answer = one.post(CHAT, content=b"")
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, None)
@@ -220,11 +220,11 @@ def test_what_is_no_json_and_what_is_not_there() -> None:
         assert (answer.status_code, answer.json()["error"]["type"]) == (status, "invalid_request_error")
 
 
-def test_the_queue_is_asked_before_the_question_is_understood() -> None:
+def test_a_full_queue_is_reported_before_the_request_is_parsed() -> None:
     full: Any = SimpleNamespace(check_capacity=lambda visitor: raising(Busy(f"full for {visitor}"))(), chat_models={})
     answer = client(queue=full).post(CHAT, json={"model": "none", "messages": [*ASKED, *ASKED]})
     assert (answer.status_code, answer.json()["detail"]) == (429, "full for testclient")
 
 
-def test_an_event_is_a_line_of_json() -> None:
+def test_the_format_of_a_server_sent_event() -> None:
     assert event({"a": "é\n"}) == 'data: {"a": "é\\n"}\n\n'

@@ -1,4 +1,4 @@
-"""A request in OpenAI's words: every bound at its edge, what a missing key stands for, and the messages it becomes."""
+"""Chat requests in OpenAI's format: every bound at its edge, defaults, sampling, messages and images."""
 
 import base64
 from dataclasses import replace
@@ -15,8 +15,8 @@ from llm.formats.conversation import ImageRef, Message
 from tests.data_tools.damage import picture
 
 Json = dict[str, Any]
-PICTURE = picture(size=(4, 4))
-URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
+IMAGE_DATA = picture(size=(4, 4))
+URL = "data:image/png;base64," + base64.b64encode(IMAGE_DATA).decode()
 
 
 def said(content: object, role: str = "user") -> Json:
@@ -32,7 +32,7 @@ def shown(url: str, **more: object) -> Json:
 
 
 def request(*messages: Json, **more: object) -> ChatRequest:
-    """A request for an answer to these messages, or to "Q"."""
+    """A request with these messages, or with the question "Q"."""
     return ChatRequest.model_validate({"model": "m", "messages": [*messages] or [said("Q")]} | more)
 
 
@@ -42,7 +42,7 @@ def messages(*asked: Json, limits: Limits = DEFAULT) -> tuple[Message, ...]:
 
 # Bounds --------------------------------------------------------------------------------------------------------------
 
-# key: values that are taken, and values that are not.
+# key: valid values, invalid values
 BOUNDS: dict[str, tuple[list[object], list[object]]] = {
     "model": (["", "m"], [None, 3]),
     "temperature": ([None, 0, 0.001, 2, 2.0], [-0.001, 2.001, float("nan"), float("inf"), "hot"]),
@@ -67,12 +67,12 @@ BOUNDS: dict[str, tuple[list[object], list[object]]] = {
 }
 
 
-def test_every_key_has_a_bound_here() -> None:
+def test_every_key_of_the_request_is_tested() -> None:
     assert BOUNDS.keys() == ChatRequest.model_fields.keys()
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, (good, _) in BOUNDS.items() for value in good])
-def test_what_is_taken(key: str, value: object) -> None:
+def test_valid_values_are_accepted(key: str, value: object) -> None:
     kept = getattr(request(**{key: value}), key)
     assert kept == ([value] if key == "stop" and isinstance(value, str) else kept) and (value is None) == (kept is None)
     if isinstance(value, int | float):
@@ -80,7 +80,7 @@ def test_what_is_taken(key: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, (_, bad) in BOUNDS.items() for value in bad])
-def test_what_is_refused_names_its_key(key: str, value: object) -> None:
+def test_the_error_for_an_invalid_value_names_its_key(key: str, value: object) -> None:
     with pytest.raises(ValidationError) as caught:
         request(**{key: value})
     assert {error["loc"][0] for error in caught.value.errors()} == {key}
@@ -107,26 +107,26 @@ def test_what_is_refused_names_its_key(key: str, value: object) -> None:
         ({"messages": [said("Q", "User")]}, ("messages", 0, "role")),
     ],
 )
-def test_no_wish_is_silently_dropped(change: Json, place: tuple[str | int, ...]) -> None:
+def test_unknown_keys_and_types_are_errors(change: Json, place: tuple[str | int, ...]) -> None:
     with pytest.raises(ValidationError) as caught:
         request(**change)
     assert [error["loc"] for error in caught.value.errors()] == [place]
 
 
 @pytest.mark.parametrize("detail", ["auto", "low", "high"])
-def test_a_detail_of_openais_changes_nothing(detail: str) -> None:
-    assert messages(said([shown(URL, detail=detail), text("Q")]))[0].parts == (ImageRef(data=PICTURE), "Q")
+def test_image_detail_has_no_effect(detail: str) -> None:
+    assert messages(said([shown(URL, detail=detail), text("Q")]))[0].parts == (ImageRef(data=IMAGE_DATA), "Q")
 
 
-def test_the_first_fault_of_a_list_ends_it() -> None:
-    """Collected, those of a long list took gigabytes."""
+def test_validation_of_a_list_ends_at_the_first_error() -> None:
+    """The collected errors of a long list took gigabytes."""
     for asked in ({"messages": [3, 3, 3]}, {"messages": [said([3, 3, 3])]}, {"stop": [3, 3, 3]}):
         with pytest.raises(ValidationError) as caught:
             request(**asked)
         assert caught.value.error_count() == 1
 
 
-def test_what_a_missing_key_stands_for() -> None:
+def test_defaults() -> None:
     assert request().model_dump() == {
         "model": "m",
         "messages": [{"role": "user", "content": "Q"}],
@@ -181,7 +181,7 @@ def test_what_a_missing_key_stands_for() -> None:
         ({"stop": []}, {}),
     ],
 )
-def test_how_an_answer_is_sampled(asked: Json, changes: Json, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sampling_parameters(asked: Json, changes: Json, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("demo.server.chat_request.secrets.randbelow", lambda most: most - 4)
     plain = Sampling(0.0, 0, 1.0, 1.0, max_new_tokens=100, seed=2**31 - 4, stop=())
     assert sampling_of(request(**asked), 100) == replace(plain, **changes)
@@ -190,7 +190,7 @@ def test_how_an_answer_is_sampled(asked: Json, changes: Json, monkeypatch: pytes
 # Messages ------------------------------------------------------------------------------------------------------------
 
 
-def test_roles_become_ours() -> None:
+def test_roles_are_converted() -> None:
     for role in ("system", "developer"):
         assert messages(said("S", role), said("Q"), said("A", "assistant"), said("R")) == (
             Message("system", ("S",)),
@@ -200,8 +200,8 @@ def test_roles_become_ours() -> None:
         )
 
 
-def test_parts_stand_as_they_were_sent_but_pictures_before_what_they_came_after() -> None:
-    seen = ImageRef(data=PICTURE)
+def test_parts_keep_their_order_but_trailing_images_move_to_the_front() -> None:
+    seen = ImageRef(data=IMAGE_DATA)
     for parts, kept in (
         ([text("Q")], ("Q",)),
         ([text("Q"), text("R")], ("Q", "R")),
@@ -228,13 +228,13 @@ def test_parts_stand_as_they_were_sent_but_pictures_before_what_they_came_after(
         ((said([shown(URL)], "system"), said("Q")), "message 1 (system): holds an image"),
     ],
 )
-def test_the_laws_of_a_record_hold_for_a_question(asked: tuple[Json, ...], found: str) -> None:
+def test_the_rules_of_a_record_hold_for_a_question(asked: tuple[Json, ...], found: str) -> None:
     with pytest.raises(RecordError) as caught:
         messages(*asked)
     assert found in str(caught.value)
 
 
-def test_counts_and_lengths_at_their_edges() -> None:
+def test_limits_of_messages_text_and_images_at_their_edges() -> None:
     talk = [said("Q"), said("A", "assistant")] * 2
     few = replace(DEFAULT, messages=3, text=6, images=2)
     assert len(messages(*talk[:3], limits=few)) == 3
@@ -250,10 +250,10 @@ def test_counts_and_lengths_at_their_edges() -> None:
     with pytest.raises(RecordError, match="message 3: more than 2 images"):
         messages(*talk[:2], said([shown(URL)] * 3), limits=few)
     each = [said([shown(URL)] * 2), said("A", "assistant"), said([shown(URL)] * 2)]
-    assert len(messages(*each, limits=few)) == 3, "so many a message"
+    assert len(messages(*each, limits=few)) == 3, "the limit holds per message"
 
 
-# Pictures ------------------------------------------------------------------------------------------------------------
+# Images --------------------------------------------------------------------------------------------------------------
 
 NO_URL = "an image that is not a data:image/...;base64,... URL. Send the image itself: no address is fetched"
 
@@ -279,10 +279,10 @@ NO_URL = "an image that is not a data:image/...;base64,... URL. Send the image i
         (URL.replace(",", ", "), "invalid base64"),
     ],
 )
-def test_a_picture_is_a_data_url(url: str, found: str) -> None:
+def test_images_must_be_data_urls(url: str, found: str) -> None:
     asked = (said("Q"), said("A", "assistant"), said([text("R"), shown(url)]))
     if not found:
-        assert messages(*asked)[2].parts == (ImageRef(data=PICTURE), "R")
+        assert messages(*asked)[2].parts == (ImageRef(data=IMAGE_DATA), "R")
         return
     with pytest.raises(RecordError) as caught:
         messages(*asked)
@@ -291,27 +291,29 @@ def test_a_picture_is_a_data_url(url: str, found: str) -> None:
     )
 
 
-def test_a_picture_at_the_edge_of_its_size() -> None:
-    for most, taken in ((len(PICTURE) + 1, True), (len(PICTURE), True), (len(PICTURE) - 1, False)):
+def test_the_size_limit_of_an_image_at_its_edge() -> None:
+    for most, taken in ((len(IMAGE_DATA) + 1, True), (len(IMAGE_DATA), True), (len(IMAGE_DATA) - 1, False)):
         limits = replace(DEFAULT, image=replace(IMAGE, max_bytes=most))
         if taken:
-            assert messages(said([shown(URL)]), limits=limits)[0].parts == (ImageRef(data=PICTURE),)
+            assert messages(said([shown(URL)]), limits=limits)[0].parts == (ImageRef(data=IMAGE_DATA),)
             continue
         with pytest.raises(
-            ImageError, match=f"{len(PICTURE)} bytes; at most 20,000,000 pixels and {most} bytes are read"
+            ImageError, match=f"{len(IMAGE_DATA)} bytes; at most 20,000,000 pixels and {most} bytes are read"
         ):
             messages(said([shown(URL)]), limits=limits)
 
 
 @pytest.mark.parametrize(("characters", "decoded"), [(132, True), (136, True), (140, False)])
-def test_what_is_too_long_is_not_even_decoded(characters: int, decoded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of at most 99 bytes: 132 characters of base64 and four to round up, which is 136."""
+def test_an_image_that_is_too_long_is_not_decoded(
+    characters: int, decoded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For 99 bytes: 132 characters of base64, and four for rounding up, are 136."""
     taken: list[int] = []
 
     def counted(body: str, validate: bool) -> bytes:
         assert validate
         taken.append(len(body))
-        return b"no picture"
+        return b"not an image"
 
     monkeypatch.setattr("demo.server.chat_request.base64.b64decode", counted)
     limits = replace(DEFAULT, image=replace(IMAGE, max_bytes=99))

@@ -1,4 +1,4 @@
-"""The queue in front of the models: who waits, in which order they are served, and exactly when it is full."""
+"""The generation queue with fake models: capacity, shares, order of turns, and recipients."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ Turn = Callable[[Callable[[], bool]], AbstractContextManager[None]]
 
 
 class Answer:
-    """A reply that says these pieces, None standing for its end, and notes that it was stopped."""
+    """A fake reply with these pieces (None: its end) that counts calls of `stop`."""
 
     def __init__(self, *pieces: str | None) -> None:
         self.pieces = iter(pieces)
@@ -36,7 +36,7 @@ class Answer:
 
 
 class ChatModel:
-    """Keeps the turns that it is given, which nobody takes until the test does."""
+    """A fake model that records the turns it is given; the test takes them."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = iter(answers)
@@ -64,7 +64,7 @@ def ask(queue: GenerationQueue, chat_model: Any, visitor: str = "") -> Any:
 
 
 def is_busy(queue: GenerationQueue, visitor: str, said: str) -> None:
-    """Neither way is a place given, and none is taken by asking."""
+    """Every way to queue a request raises Busy with this message and leaves the queue unchanged."""
     before = queue.length
     for way in (lambda: queue.check_capacity(visitor), lambda: ask(queue, ChatModel(), visitor)):
         with pytest.raises(Busy) as caught:
@@ -75,11 +75,11 @@ def is_busy(queue: GenerationQueue, visitor: str, said: str) -> None:
     assert queue.length == before
 
 
-# How many may wait ----------------------------------------------------------------------------------------------------
+# Capacity -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("waiting", [0, 1, 2, 3])
-def test_one_is_served_and_so_many_wait(waiting: int) -> None:
+def test_capacity_is_one_running_request_and_those_waiting(waiting: int) -> None:
     queue, chat_model = GenerationQueue({}, waiting), ChatModel()
     held = []
     for number in range(waiting + 1):
@@ -98,7 +98,7 @@ def test_one_is_served_and_so_many_wait(waiting: int) -> None:
 
 
 @pytest.mark.parametrize("share", [1, 2, 3])
-def test_a_visitor_has_so_many_places(share: int) -> None:
+def test_a_visitors_share_of_the_queue(share: int) -> None:
     queue, chat_model = GenerationQueue({}, 9, share), ChatModel()
     for _ in range(share):
         queue.check_capacity("10.0.0.7")
@@ -114,7 +114,7 @@ def test_a_visitor_has_so_many_places(share: int) -> None:
     ask(queue, chat_model, "10.0.0.7")
 
 
-def test_this_machine_has_no_share_and_a_share_of_0_is_no_bound() -> None:
+def test_local_requests_and_a_share_of_0_are_unbounded() -> None:
     for queue, visitor in (
         (GenerationQueue({}, 5, 1), ""),
         (GenerationQueue({}, 5), "10.0.0.7"),
@@ -126,7 +126,7 @@ def test_this_machine_has_no_share_and_a_share_of_0_is_no_bound() -> None:
         is_busy(queue, visitor, FULL)
 
 
-def test_a_full_queue_is_told_before_a_share_that_is_used_up() -> None:
+def test_a_full_queue_is_reported_before_an_exhausted_share() -> None:
     queue, chat_model = GenerationQueue({}, 1, 2), ChatModel()
     ask(queue, chat_model, "10.0.0.7")
     ask(queue, chat_model, "10.0.0.7")
@@ -136,8 +136,8 @@ def test_a_full_queue_is_told_before_a_share_that_is_used_up() -> None:
 # Order ----------------------------------------------------------------------------------------------------------------
 
 
-def test_places_are_served_in_the_order_in_which_they_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The later ones are there long before: each begins when the one before it has left."""
+def test_requests_are_served_in_order_of_arrival(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The later entries wait first: each begins when the one before it has left."""
     monkeypatch.setattr("demo.server.generation_queue.POLL_SECONDS", 30.0)
     queue, chat_model, order = GenerationQueue({}, 4), ChatModel(), list[str]()
     for _ in range(4):
@@ -162,7 +162,7 @@ def test_places_are_served_in_the_order_in_which_they_were_taken(monkeypatch: py
     assert queue.length == 0
 
 
-def test_only_the_first_is_served_and_one_who_is_stopped_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_entry_gets_a_turn_and_stopped_entries_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("demo.server.generation_queue.POLL_SECONDS", 0.001)
     queue, chat_model = GenerationQueue({}, 2), ChatModel()
     for _ in range(3):
@@ -179,7 +179,7 @@ def test_only_the_first_is_served_and_one_who_is_stopped_leaves(monkeypatch: pyt
     assert queue.length == 0
 
 
-def test_a_place_is_left_whatever_happens_in_the_turn() -> None:
+def test_an_entry_is_removed_after_an_error() -> None:
     queue, chat_model = GenerationQueue({}, 2), ChatModel()
     ask(queue, chat_model)
     with pytest.raises(ZeroDivisionError), chat_model.turns[0](never):
@@ -196,7 +196,7 @@ def test_a_place_is_left_whatever_happens_in_the_turn() -> None:
     assert queue.length == 0
 
 
-def test_work_of_another_kind_waits_for_its_turn_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turn_waits_for_running_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("demo.server.generation_queue.POLL_SECONDS", 30.0)
     queue, chat_model, order = GenerationQueue({}, 2), ChatModel(), list[str]()
     ask(queue, chat_model)
@@ -215,10 +215,10 @@ def test_work_of_another_kind_waits_for_its_turn_as_well(monkeypatch: pytest.Mon
     assert order == ["answer", "work"]
 
 
-# What is handed on ---------------------------------------------------------------------------------------------------
+# Replies -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_speaker_is_told_whom_it_answers_and_how_long_it_waits_for_them() -> None:
+def test_the_model_gets_the_name_and_the_patience_of_the_recipient() -> None:
     queue, chat_model = GenerationQueue({}, 9, patience=3.5), ChatModel()
     ask(queue, chat_model)
     ask(queue, chat_model, "10.0.0.7")
@@ -232,7 +232,7 @@ def test_a_speaker_is_told_whom_it_answers_and_how_long_it_waits_for_them() -> N
     assert (LOCAL_RECIPIENT.name, LOCAL_RECIPIENT.left()) == ("", False)
 
 
-def test_an_answer_grows_until_its_end() -> None:
+def test_stream_text_yields_the_answer_so_far() -> None:
     answer = Answer("a", "", "bc", None)
     queue, chat_model = GenerationQueue({}, 9), ChatModel(answer)
     assert list(queue.stream_text(chat_model, ASKED, SAMPLING)) == ["a", "a", "abc", "abc"]
@@ -240,10 +240,10 @@ def test_an_answer_grows_until_its_end() -> None:
     fitted = (*ASKED, Message("assistant", ("room for 7",)))
     assert chat_model.given == [(fitted, SAMPLING, 15.0, "this machine")]
     empty = ChatModel(Answer(None))
-    assert list(queue.stream_text(empty, ASKED, SAMPLING)) == [""], "one value at least"
+    assert list(queue.stream_text(empty, ASKED, SAMPLING)) == [""], "at least one value"
 
 
-def test_an_answer_is_stopped_when_its_reader_leaves_or_closes_it() -> None:
+def test_an_answer_is_stopped_when_its_recipient_leaves_or_closes_it() -> None:
     left = iter([False, True])
     leaving, closed = Answer("a", "b", "c"), Answer("a", "b", "c")
     queue, chat_model = GenerationQueue({}, 9), ChatModel(leaving, closed)
@@ -253,7 +253,7 @@ def test_an_answer_is_stopped_when_its_reader_leaves_or_closes_it() -> None:
         SAMPLING,
         Recipient("10.0.0.7", lambda: next(left)),
     )
-    assert list(stream_text) == ["a", "a"], "what came before is shown"
+    assert list(stream_text) == ["a", "a"], "the text so far is yielded"
     assert leaving.stops == 1 and chat_model.given[0][3] == "10.0.0.7"
     again: Any = queue.stream_text(chat_model, ASKED, SAMPLING)
     assert next(again) == "a"
@@ -261,7 +261,7 @@ def test_an_answer_is_stopped_when_its_reader_leaves_or_closes_it() -> None:
     assert closed.stops == 1
 
 
-def test_closing_stops_every_answer_that_somebody_still_holds() -> None:
+def test_close_stops_every_referenced_answer() -> None:
     first, second, forgotten = Answer(), Answer(), Answer()
     queue, chat_model = GenerationQueue({}, 9), ChatModel(first, second, forgotten)
     with ExitStack() as stack:
@@ -271,11 +271,11 @@ def test_closing_stops_every_answer_that_somebody_still_holds() -> None:
         queue.close()
         assert [answer.stops for answer in (first, second)] == [1, 1] and held == [first, second]
     queue.close()
-    assert first.stops == 2, "its place is there until its thread has left"
+    assert first.stops == 2, "the entry stays until its thread has ended"
     del forgotten
     queue.close()
 
 
-def test_a_desk_knows_its_speakers_by_name() -> None:
+def test_the_queue_holds_the_models_by_name() -> None:
     chat_models: Any = {"m": SimpleNamespace()}
     assert GenerationQueue(chat_models, 1).chat_models is chat_models

@@ -1,4 +1,4 @@
-"""Who may ask: hosts, origins, tokens and sizes, before anything is parsed."""
+"""Access control on a real server: hosts, origins, tokens and sizes."""
 
 import socket
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ TOKEN = "s3cret-ü"
 
 @pytest.fixture(scope="module")
 def locked(queue: GenerationQueue) -> Iterator[Server]:
-    """With a token, and bodies of 1,000 bytes at most."""
+    """A server with a token and bodies of at most 1,000 bytes."""
     yield from serve(queue, Limits(body=1000), TOKEN)
 
 
@@ -32,17 +32,17 @@ def get(server: Server, path: str = "/v1/models", **headers: str) -> int:
     "host",
     ["evil.example", "127.0.0.1.evil.example", "evil.example:8000", "localhost.evil.example", "[::1", "", "127.1"],
 )
-def test_foreign_hosts_are_refused(server: Server, host: str) -> None:
+def test_unknown_hosts_are_rejected(server: Server, host: str) -> None:
     assert get(server, host=host) == 403
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1234", "127.0.0.1:80", "[::1]:80"])
-def test_own_hosts_are_served(server: Server, host: str) -> None:
+def test_own_hosts_are_accepted(server: Server, host: str) -> None:
     assert get(server, host=host) == 200
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example", "file://"])
-def test_pages_of_other_sites_are_refused(server: Server, origin: str) -> None:
+def test_foreign_origins_are_rejected(server: Server, origin: str) -> None:
     assert get(server, origin=origin) == 403
     own = server.url.removeprefix("http://")
     assert get(server, origin=server.url) == 200
@@ -60,13 +60,13 @@ def test_pages_of_other_sites_are_refused(server: Server, origin: str) -> None:
         assert get(server, origin=other) == 403, f"a page of another server on this machine: {other}"
 
 
-def test_no_page_is_told_that_it_may_read(server: Server) -> None:
+def test_no_cors_headers_are_sent(server: Server) -> None:
     asked = {"origin": "http://localhost:1", "access-control-request-method": "GET"}
     answer = httpx.options(server.url + "/v1/models", headers=asked)
     assert not any(name.startswith("access-control") for name in answer.headers)
 
 
-def test_a_browser_shows_the_token_once_and_gets_a_cookie(locked: Server) -> None:
+def test_a_token_link_sets_a_cookie(locked: Server) -> None:
     with httpx.Client(base_url=locked.url) as browser:
         assert browser.get("/v1/models").status_code == 401
         assert browser.get("/", params={"token": TOKEN + "x"}).status_code == 401
@@ -80,7 +80,7 @@ def test_a_browser_shows_the_token_once_and_gets_a_cookie(locked: Server) -> Non
         assert browser.get("/v1/models", headers={"cookie": "eyegraft=wrong"}).status_code == 401
 
 
-def test_pages_may_load_nothing_from_elsewhere(server: Server) -> None:
+def test_the_content_security_policy_is_sent(server: Server) -> None:
     headers = httpx.get(server.url + "/healthz").headers
     assert "default-src 'self'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -88,7 +88,7 @@ def test_pages_may_load_nothing_from_elsewhere(server: Server) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "Bearer wrong", f"Bearer {TOKEN}x", f"Basic {TOKEN}"])
-def test_without_the_token_nothing_is_told(locked: Server, given: str) -> None:
+def test_without_the_token_every_path_is_unauthorized(locked: Server, given: str) -> None:
     assert get(locked, authorization=given) == 401
     assert get(locked, path="/v1/none", authorization=given) == 401
     assert get(locked, path="/openapi.json", authorization=given) == 401
@@ -99,22 +99,22 @@ def test_with_the_token(locked: Server) -> None:
     assert get(locked, path="/healthz") == 200
 
 
-def test_large_bodies_are_refused_whatever_their_headers_say(locked: Server) -> None:
+def test_large_bodies_are_rejected_with_and_without_a_length(locked: Server) -> None:
     headers = {"authorization": f"Bearer {TOKEN}".encode()}
     url = locked.url + "/v1/chat/completions"
     assert httpx.post(url, content=b"x" * 1001, headers=headers).status_code == 413
     assert httpx.post(url, content=(b"x" * 100 for _ in range(11)), headers=headers).status_code == 413
-    assert httpx.post(url, content=(b"x" * 100 for _ in range(10)), headers=headers).status_code == 400  # no JSON
+    assert httpx.post(url, content=(b"x" * 100 for _ in range(10)), headers=headers).status_code == 400  # not JSON
 
 
-def test_a_client_that_leaves_while_sending_is_forgotten(locked: Server) -> None:
+def test_a_client_that_disconnects_while_sending_is_ignored(locked: Server) -> None:
     host, port = locked.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\nx")
     assert get(locked, path="/healthz") == 200
 
 
-def test_a_name_before_a_proxy_needs_no_port_and_an_address_does() -> None:
+def test_a_public_name_is_accepted_without_a_port_and_an_address_is_not() -> None:
     hosts = allowed_hosts("192.168.1.5", True, "s" * 16, "VLM.example")
     assert same_origin("https://vlm.example", "127.0.0.1:7860", hosts)
     assert not same_origin("http://192.168.1.5", "192.168.1.5:7860", hosts)
@@ -122,7 +122,7 @@ def test_a_name_before_a_proxy_needs_no_port_and_an_address_does() -> None:
     assert not same_origin("https://vlm.example:8443", "vlm.example", hosts)
 
 
-def test_an_address_that_others_reach_needs_a_flag_and_a_token() -> None:
+def test_a_public_address_needs_the_flag_and_a_token() -> None:
     assert allowed_hosts("127.0.0.1", False, "", "") == {"127.0.0.1", "localhost", "::1"}
     for public, token in ((False, ""), (True, ""), (False, "s" * 16)):
         with pytest.raises(ConfigError, match="--public"):

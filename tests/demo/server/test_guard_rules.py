@@ -1,4 +1,4 @@
-"""Every rule of the guard at its edges, one request at a time, without a server: what is refused, in which words."""
+"""Every rule of the guard at its edges, without a server: status and message of each error."""
 
 import asyncio
 import hashlib
@@ -34,7 +34,7 @@ CHAT = "/v1/chat/completions"
 
 @dataclass
 class App:
-    """What stands behind the guard: it keeps the bodies that reach it and says so."""
+    """The application after the guard: records the bodies that reach it and answers 200."""
 
     seen: list[bytes] = field(default_factory=list)
     scopes: list[str] = field(default_factory=list)
@@ -52,7 +52,7 @@ class App:
 
 @dataclass
 class Answer:
-    """What came back, and what reached the application."""
+    """The response, and the bodies that reached the application."""
 
     status: int
     headers: dict[str, str]
@@ -66,7 +66,7 @@ class Answer:
 
 
 def body_of(*parts: bytes) -> list[Message]:
-    """A body as a server hands it over, the last part marked."""
+    """A body in parts, as ASGI messages."""
     last = len(parts) - 1
     return [
         {"type": "http.request", "body": part, "more_body": number < last}
@@ -75,7 +75,7 @@ def body_of(*parts: bytes) -> list[Message]:
 
 
 def receiving(messages: list[Message]) -> Receive:
-    """What a server's `receive` gives; behind the last it waits for ever."""
+    """A `receive` that returns these messages and then blocks."""
     left: Iterator[Message] = iter(messages)
 
     async def receive() -> Message:
@@ -97,7 +97,7 @@ def ask(
     limits: Limits = LIMITS,
     **headers: str | None,
 ) -> Answer:
-    """One request; `host` is localhost unless it is given, and None leaves a header out."""
+    """Send one request. `host` is localhost by default; a header of None is omitted."""
     given = {"host": "localhost"} | headers
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items() if value is not None]
     scope = {"type": "http", "method": "POST", "path": path, "query_string": query, "headers": raw}
@@ -142,7 +142,7 @@ def ask(
         ("evil.org", False),
     ],
 )
-def test_the_host_is_one_of_ours(host: str | None, served: bool) -> None:
+def test_accepted_and_rejected_hosts(host: str | None, served: bool) -> None:
     answer = ask(host=host)
     assert answer.status == (200 if served else 403) and answer.seen == ([b""] if served else [])
     if not served:
@@ -170,7 +170,7 @@ def test_the_host_is_one_of_ours(host: str | None, served: bool) -> None:
         ("//[::1", ""),
     ],
 )
-def test_the_name_in_a_url(url: str, host: str) -> None:
+def test_host_of(url: str, host: str) -> None:
     assert host_of(url) == host
 
 
@@ -202,14 +202,14 @@ def test_the_name_in_a_url(url: str, host: str) -> None:
         ("http://192.168.1.5", "127.0.0.1:7860", False),
         ("http://[2001:db8::5]:7860", "[2001:db8::5]:7860", True),
         ("http://[2001:db8::5]", "127.0.0.1:7860", False),
-        # A proxy replaces Host: the public name is accepted, without a port only.
+        # A proxy replaces Host: the public name is accepted, but only without a port.
         ("https://vlm.example", "127.0.0.1:7860", True),
         ("http://VLM.example", "10.0.0.1", True),
         ("https://vlm.example:8443", "vlm.example:8443", True),
         ("https://vlm.example:8443", "vlm.example", False),
         ("https://vlm.example:8443", "127.0.0.1:8443", False),
         ("https://localhost", "127.0.0.1:7860", False),
-        # Names that are not ours, and what is no origin.
+        # Foreign names, and invalid origins.
         ("http://evil.example", "evil.example", False),
         ("https://evil.example", "localhost:443", False),
         ("ftp://localhost:7860", "localhost:7860", False),
@@ -224,11 +224,11 @@ def test_the_name_in_a_url(url: str, host: str) -> None:
         ("http://[::1", "[::1]", False),
     ],
 )
-def test_a_page_belongs_to_this_server(origin: str, host: str, same: bool) -> None:
+def test_same_origin(origin: str, host: str, same: bool) -> None:
     assert same_origin(origin, host, HOSTS) is same
 
 
-def test_a_page_of_another_site_is_refused_in_words() -> None:
+def test_the_error_for_a_foreign_origin() -> None:
     assert ask(host="localhost:7860", origin="http://localhost:7860").status == 200
     answer = ask(host="localhost:7860", origin="http://localhost:7861")
     assert answer.status == 403 and answer.seen == []
@@ -236,7 +236,7 @@ def test_a_page_of_another_site_is_refused_in_words() -> None:
         answer.error["code"] == "origin"
         and answer.error["message"] == "requests from pages of other sites are not accepted"
     )
-    assert ask(host="localhost", origin="").status == 403, "an empty Origin is one"
+    assert ask(host="localhost", origin="").status == 403, "an empty Origin is foreign"
 
 
 # Token ---------------------------------------------------------------------------------------------------------------
@@ -264,29 +264,29 @@ WANTED = "wrong or missing token: send Authorization: Bearer TOKEN, or open /?to
         ({"authorization": f"Bearer {TOKEN}", "cookie": "eyegraft=x"}, True),
     ],
 )
-def test_a_token_or_its_cookie_opens(headers: dict[str, str], let_in: bool) -> None:
+def test_a_token_or_its_cookie_is_accepted(headers: dict[str, str], let_in: bool) -> None:
     assert cookie_of(TOKEN) == COOKIE
     answer = ask(token=TOKEN, **headers)
     assert answer.status == (200 if let_in else 401) and answer.seen == ([b""] if let_in else [])
     if not let_in:
         assert (answer.error["message"], answer.error["type"]) == (WANTED, "authentication_error")
         assert (answer.error["code"], answer.error["param"]) == (None, None)
-    assert ask(**headers).status == 200, "without a token of its own everybody is let in"
+    assert ask(**headers).status == 200, "a server without a token accepts all requests"
 
 
 @pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/healthz/", 401), ("/", 401), ("/v1/models", 401)])
-def test_one_path_is_open(path: str, status: int) -> None:
+def test_only_healthz_needs_no_token(path: str, status: int) -> None:
     assert ask(path, token=TOKEN).status == status
 
 
-def test_the_host_is_judged_first_then_the_page_then_the_token() -> None:
+def test_the_order_of_checks_is_host_origin_token_length() -> None:
     assert ask(token=TOKEN, host="evil.org", origin="http://evil.org", content_length="11").error["code"] == "host"
     assert ask(token=TOKEN, origin="http://evil.org", content_length="11").error["code"] == "origin"
-    assert ask("/healthz", token=TOKEN, host="evil.org").status == 403, "also where no token is needed"
+    assert ask("/healthz", token=TOKEN, host="evil.org").status == 403, "also for a path without a token"
     assert ask(token=TOKEN, content_length="11").status == 401
 
 
-def test_a_token_in_the_address_becomes_a_cookie() -> None:
+def test_a_token_in_the_url_is_exchanged_for_a_cookie() -> None:
     shown = b"token=s3cret-%C3%BC-of-a-test"
     answer = ask("/", token=TOKEN, query=shown)
     assert (answer.status, answer.body, answer.seen) == (303, b"", [])
@@ -295,7 +295,9 @@ def test_a_token_in_the_address_becomes_a_cookie() -> None:
         "set-cookie": f"eyegraft={COOKIE}; HttpOnly; SameSite=Strict; Path=/",
         "content-length": "0",
     }
-    assert ask("/", token=TOKEN, query=b"a=b&" + shown + b"&token=x").status == 303, "the first of several counts"
+    assert ask("/", token=TOKEN, query=b"a=b&" + shown + b"&token=x").status == 303, (
+        "the first of several tokens counts"
+    )
 
 
 @pytest.mark.parametrize(
@@ -309,12 +311,12 @@ def test_a_token_in_the_address_becomes_a_cookie() -> None:
         ("/", b"token=s3cret-%C3%BC-of-a-test", "evil.org", 403),
     ],
 )
-def test_an_address_without_the_token_opens_nothing(path: str, query: bytes, host: str, status: int) -> None:
+def test_a_url_with_a_wrong_token_sets_no_cookie(path: str, query: bytes, host: str, status: int) -> None:
     answer = ask(path, token=TOKEN, query=query, host=host)
     assert answer.status == status and "set-cookie" not in answer.headers
 
 
-def test_without_a_token_an_empty_one_is_no_way_in() -> None:
+def test_without_a_token_an_empty_one_sets_no_cookie() -> None:
     answer = ask("/", query=b"token=")
     assert (answer.status, answer.seen) == (200, [b""]) and "set-cookie" not in answer.headers
 
@@ -337,7 +339,7 @@ LARGE = "the request is larger than 10 bytes"
         ("", 400, "Content-Length is not a number"),
     ],
 )
-def test_a_length_is_believed_before_the_body_comes(length: str, status: int, found: str) -> None:
+def test_content_length_is_checked_before_the_body_is_read(length: str, status: int, found: str) -> None:
     answer = ask(content_length=length)
     assert answer.status == status and (status == 200 or answer.error["message"] == found)
 
@@ -354,34 +356,34 @@ def test_a_length_is_believed_before_the_body_comes(length: str, status: int, fo
         ((b"1234567890", b"", b"1"), 413),
     ],
 )
-def test_a_body_is_counted_as_it_comes(parts: tuple[bytes, ...], status: int) -> None:
+def test_the_body_is_counted_while_it_is_read(parts: tuple[bytes, ...], status: int) -> None:
     answer = ask(body=body_of(*parts), content_length="1")
     assert answer.status == status
     assert answer.seen == ([b"".join(parts)] if status == 200 else [])
     assert status == 200 or answer.error["message"] == LARGE
 
 
-def test_a_body_that_is_too_large_is_not_read_to_its_end() -> None:
-    """The last part of this one never comes."""
+def test_a_body_that_is_too_large_is_not_read_completely() -> None:
+    """The last part of this body never arrives."""
     unfinished = [{"type": "http.request", "body": b"12345678901", "more_body": True}]
     assert asyncio.run(read_body(receiving(unfinished), 10)) is None
     assert ask(body=unfinished).status == 413
 
 
-def test_a_body_that_does_not_come_is_a_timeout() -> None:
+def test_an_incomplete_body_times_out() -> None:
     answer = ask(body=[{"type": "http.request", "body": b"1", "more_body": True}])
     assert (answer.status, answer.seen) == (408, [])
     assert answer.error["message"] == "the request was not complete within 0.05 s"
     assert answer.headers["connection"] == "close"
-    assert "connection" not in ask(content_length="11").headers, "only then"
+    assert "connection" not in ask(content_length="11").headers, "only after a timeout"
 
 
-def test_half_a_body_is_no_request() -> None:
+def test_an_interrupted_body_gets_no_response() -> None:
     half: list[Message] = [{"type": "http.request", "body": b"1", "more_body": True}, {"type": "http.disconnect"}]
     with pytest.raises(ClientDisconnect):
         asyncio.run(read_body(receiving(half), 10))
     answer = ask(body=half)
-    assert (answer.status, answer.seen) == (0, []), "nobody is left to be told"
+    assert (answer.status, answer.seen) == (0, []), "the client has disconnected"
 
 
 @pytest.mark.parametrize(
@@ -395,17 +397,17 @@ def test_half_a_body_is_no_request() -> None:
         ("/gradio_api/upload", b"12345678901", 413),
     ],
 )
-def test_all_bodies_but_uploads_are_judged_as_json(path: str, body: bytes, status: int) -> None:
+def test_json_bounds_hold_for_all_bodies_except_uploads(path: str, body: bytes, status: int) -> None:
     answer = ask(path, body=body_of(body), content_type="multipart/form-data")
     assert answer.status == status and answer.seen == ([body] if status == 200 else [])
     if status == 413 and len(body) <= 10:
         assert answer.error["message"] == "the request has more than 3 values"
 
 
-# What comes back -----------------------------------------------------------------------------------------------------
+# Responses -----------------------------------------------------------------------------------------------------------
 
 
-def test_every_answer_carries_the_safe_headers_beside_its_own() -> None:
+def test_security_headers_are_added_to_every_response() -> None:
     assert ask().headers == {
         "x-own": "1",
         "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; "
@@ -415,7 +417,7 @@ def test_every_answer_carries_the_safe_headers_beside_its_own() -> None:
     }
 
 
-def test_a_body_is_handed_on_once_and_then_what_comes_after_it() -> None:
+def test_replay_returns_the_body_once() -> None:
     async def go() -> list[Message]:
         again = replay(b"body", receiving([{"type": "http.disconnect"}]))
         return [await again(), await again()]
@@ -427,7 +429,7 @@ def test_a_body_is_handed_on_once_and_then_what_comes_after_it() -> None:
 
 
 def other(kind: str, host: bytes = b"localhost") -> tuple[list[Message], App]:
-    """What is sent to a websocket or at the start of the server, and what reached the application."""
+    """The messages sent for a scope of this type, and the application."""
     sent: list[Message] = []
     app = App()
 
@@ -442,17 +444,17 @@ def other(kind: str, host: bytes = b"localhost") -> tuple[list[Message], App]:
 
 
 @pytest.mark.parametrize("host", [b"localhost", b"evil.org"])
-def test_a_websocket_is_closed_whoever_asks(host: bytes) -> None:
+def test_websockets_are_closed(host: bytes) -> None:
     sent, app = other("websocket", host)
     assert sent == [{"type": "websocket.close", "code": 1008}] and app.scopes == []
 
 
-def test_the_start_and_end_of_the_server_are_handed_on() -> None:
+def test_lifespan_events_are_passed_on() -> None:
     sent, app = other("lifespan")
     assert sent == [] and app.scopes == ["lifespan"]
 
 
-def test_a_refusal_in_openais_shape() -> None:
+def test_the_body_of_an_error_response() -> None:
     assert ErrorResponse(401, "no", "authentication_error", "c", "p").body() == {
         "error": {"message": "no", "type": "authentication_error", "param": "p", "code": "c"},
         "detail": "no",
@@ -485,7 +487,7 @@ def test_a_refusal_in_openais_shape() -> None:
         ("", ""),
     ],
 )
-def test_what_one_visitor_has_of_the_addresses(host: str, shared: str) -> None:
+def test_addresses_that_count_as_one_visitor(host: str, shared: str) -> None:
     assert shared_address(host) == shared
 
 
@@ -493,11 +495,11 @@ def test_what_one_visitor_has_of_the_addresses(host: str, shared: str) -> None:
     ("host", "is_one"),
     [("127.0.0.1", True), ("::1", True), ("[::1]", False), ("127.1", False), ("localhost", False), ("", False)],
 )
-def test_addresses_are_no_names(host: str, is_one: bool) -> None:
+def test_is_address(host: str, is_one: bool) -> None:
     assert is_address(host) is is_one
 
 
-def test_a_visitor_is_the_address_of_the_connection() -> None:
+def test_forwarding_headers_do_not_change_the_visitor() -> None:
     headers = [(b"x-forwarded-for", b"9.9.9.9"), (b"forwarded", b"for=9.9.9.9"), (b"x-real-ip", b"9.9.9.9")]
     scope: Scope = {"type": "http", "headers": headers, "client": ("2001:db8:0:2::7", 5)}
     assert visitor_of(HTTPConnection(scope)) == "2001:db8:0:2::/64"

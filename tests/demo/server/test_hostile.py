@@ -1,4 +1,4 @@
-"""What must not get through, the API or the page: bombs, paths and addresses; and generated requests."""
+"""Hostile input to the API and the page: decompression bombs, paths, URLs; and generated requests."""
 
 import http.server
 import json
@@ -18,7 +18,7 @@ from demo.model_library import ModelLibrary
 from demo.server.api import build_api
 from demo.server.guard import LOOPBACK
 from demo.server.limits import Limits
-from tests.demo.conftest import Server, data_url, listening, picture, web_app
+from tests.demo.conftest import Server, data_url, listening, noise_image, web_app
 from tests.demo.payloads import BOMBS, image_urls, page_files, page_paths
 
 SECRET = "the secret of this machine"
@@ -27,15 +27,15 @@ LIMITS = Limits(new_tokens=8)
 
 @pytest.fixture(scope="module")
 def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that nobody may read from outside; a picture too, so that a reader that opens it would succeed."""
+    """A file outside the upload folder; it is an image, so that reading it would succeed."""
     file = tmp_path_factory.mktemp("secret") / "secret.png"
-    file.write_bytes(picture(9) + SECRET.encode())
+    file.write_bytes(noise_image(9) + SECRET.encode())
     return file
 
 
 @pytest.fixture(scope="module")
 def canary() -> Iterator[tuple[str, list[str]]]:
-    """The address of a server on this machine, and every path it was asked for."""
+    """The URL of a server on this machine, and all paths requested from it."""
     seen: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -43,7 +43,7 @@ def canary() -> Iterator[tuple[str, list[str]]]:
             seen.append(self.path)
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(picture(9) + SECRET.encode())
+            self.wfile.write(noise_image(9) + SECRET.encode())
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -56,21 +56,21 @@ def canary() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.fixture(scope="module")
 def page(bananas: Path) -> Iterator[str]:
-    """The whole application over the banana run."""
+    """The complete application with the banana run."""
     root = bananas / "runs"
     with listening(web_app(ModelLibrary(root), limits=LIMITS), LIMITS) as url:
         yield url
 
 
 def ask_api(url: str, model: str, image: str) -> httpx.Response:
-    """One question about one picture."""
+    """Ask one question about one image."""
     content = [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": image}}]
     body = {"model": model, "messages": [{"role": "user", "content": content}]}
     return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
 
 
 def ask_page(url: str, file: dict[str, Any]) -> str:
-    """One question about one claimed upload on the Compare page, as a browser sends it; what comes back."""
+    """Ask about one file on the Compare page as a browser does; returns the answer."""
     config = httpx.get(f"{url}/config").json()
     box = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "compare-question")
     number = next(dep["id"] for dep in config["dependencies"] if [box, "submit"] in [list(t) for t in dep["targets"]])
@@ -90,9 +90,9 @@ def ask_page(url: str, file: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_a_bomb_is_refused_before_it_is_decoded(server: Server, kind: str) -> None:
+def test_a_decompression_bomb_is_rejected_before_it_is_decoded(server: Server, kind: str) -> None:
     data = BOMBS[kind]()
-    assert len(data) < 10 * 2**20, "small enough to be sent"
+    assert len(data) < 10 * 2**20, "within the size limit of a request"
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     answer = ask_api(server.url, "eyes", data_url(data))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
@@ -100,16 +100,14 @@ def test_a_bomb_is_refused_before_it_is_decoded(server: Server, kind: str) -> No
     assert grown < 60 and time.monotonic() - began < 3, f"{grown:.0f} MiB"
 
 
-def test_a_sound_picture_of_the_same_making_is_answered(server: Server) -> None:
-    """So that the refusals above are about size and kind, not about how the files were put together."""
+def test_a_small_image_built_the_same_way_is_accepted(server: Server) -> None:
+    """The rejections above are due to size and format, not to how the files were built."""
     from tests.demo.payloads import real_png
 
     assert ask_api(server.url, "eyes", data_url(real_png(64))).status_code == 200
 
 
-def test_no_address_is_fetched_and_no_file_opened_for_the_api(
-    server: Server, secret: Path, canary: tuple[str, list[str]]
-) -> None:
+def test_the_api_fetches_no_url_and_opens_no_file(server: Server, secret: Path, canary: tuple[str, list[str]]) -> None:
     url, seen = canary
     for image in image_urls(str(secret), url):
         answer = ask_api(server.url, "eyes", image)
@@ -118,7 +116,7 @@ def test_no_address_is_fetched_and_no_file_opened_for_the_api(
     assert seen == []
 
 
-def test_the_page_hands_out_its_own_files_only(page: str, secret: Path, canary: tuple[str, list[str]]) -> None:
+def test_the_page_serves_only_its_own_files(page: str, secret: Path, canary: tuple[str, list[str]]) -> None:
     url, seen = canary
     port = httpx.URL(page).port
     for path in page_paths(str(secret), url):
@@ -132,7 +130,7 @@ def test_the_page_hands_out_its_own_files_only(page: str, secret: Path, canary: 
     assert seen == []
 
 
-def test_the_page_takes_uploads_only(page: str, secret: Path, canary: tuple[str, list[str]]) -> None:
+def test_the_page_accepts_only_uploaded_files(page: str, secret: Path, canary: tuple[str, list[str]]) -> None:
     url, seen = canary
     for file in page_files(str(secret), url):
         said = ask_page(page, file)
@@ -140,23 +138,23 @@ def test_the_page_takes_uploads_only(page: str, secret: Path, canary: tuple[str,
     assert seen == []
 
 
-def test_an_upload_is_answered(page: str) -> None:
-    """The way that the refused files above took is open to a real one, under a name that stays a name."""
+def test_an_uploaded_file_is_accepted_under_any_name(page: str) -> None:
+    """By the same request as the rejected files above; the name does not become part of a path."""
     for name in ("a.png", "../../evil.png", "<img src=x onerror=alert(1)>.png"):
-        sent = httpx.post(f"{page}/gradio_api/upload", files={"files": (name, picture(1), "image/png")})
+        sent = httpx.post(f"{page}/gradio_api/upload", files={"files": (name, noise_image(1), "image/png")})
         path = sent.json()[0]
         assert ".." not in path and "<" not in path
         said = ask_page(page, {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}})
         assert "BAN" in said, said
 
 
-def test_an_upload_has_a_size(page: str) -> None:
+def test_the_size_limit_of_an_upload(page: str) -> None:
     sent = httpx.post(f"{page}/gradio_api/upload", files={"files": ("a.png", b"\0" * (10 * 2**20 + 1), "image/png")})
     assert sent.status_code == 413
 
 
 def raw_get(port: int, path: str) -> tuple[int, dict[str, str], bytes]:
-    """A GET whose path is sent as it is written: clients would tidy it."""
+    """A GET with the path sent unchanged: HTTP clients would normalize it."""
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -177,7 +175,7 @@ def test_the_page_is_behind_the_guard(page: str, path: str) -> None:
 
 
 def test_no_generated_request_is_a_server_error(server: Server) -> None:
-    """100 cases an operation, written by schemathesis from our own schema."""
+    """100 cases per operation, generated by schemathesis from our OpenAPI schema."""
     app = build_api(server.queue, LOOPBACK, limits=LIMITS)
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers={"host": "localhost"})
     seen: dict[str, list[int]] = {}

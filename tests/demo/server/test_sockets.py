@@ -1,4 +1,4 @@
-"""The server's sockets without any: who is hung up on, how many a visitor may hold, and what a signal sets off."""
+"""The HTTP protocol and the server without sockets: timeouts, connections per visitor, signals."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ LIMITS = Limits(send_seconds=10.0, share_connections=2)
 
 
 class Loop:
-    """Keeps what is to be done later, and when."""
+    """A fake event loop that records scheduled calls."""
 
     def __init__(self) -> None:
         self.later: list[tuple[float, Callable[[], None]]] = []
@@ -26,7 +26,7 @@ class Loop:
 
 
 class Transport:
-    """A connection of which so many bytes were not taken yet."""
+    """A fake transport whose write buffer holds `size` bytes."""
 
     def __init__(self) -> None:
         self.size, self.closing, self.aborted = 0, False, False
@@ -42,13 +42,13 @@ class Transport:
 
 
 def patient(client: tuple[str, int] | None = ("10.0.0.7", 1), connections: Any = (), limits: Limits = LIMITS) -> Any:
-    """A connection without a server."""
+    """A protocol instance without a server."""
     made: Any = LimitedProtocol.__new__(type("Bound", (LimitedProtocol,), {"limits": limits}))
     made.loop, made.transport, made.client, made.connections = Loop(), Transport(), client, connections
     return made
 
 
-# A client that takes nothing ------------------------------------------------------------------------------------------
+# Time limits ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def patient(client: tuple[str, int] | None = ("10.0.0.7", 1), connections: Any =
     ],
 )
 @pytest.mark.parametrize("why", ["paused", "closing"])
-def test_a_full_buffer_must_shrink_from_look_to_look(sizes: list[int], aborted: bool, why: str) -> None:
+def test_a_full_write_buffer_must_shrink_between_checks(sizes: list[int], aborted: bool, why: str) -> None:
     made = patient()
     made._paused, made.transport.closing = why == "paused", why == "closing"
     for size in sizes:
@@ -73,10 +73,10 @@ def test_a_full_buffer_must_shrink_from_look_to_look(sizes: list[int], aborted: 
         made.transport.size = size
         made._check_buffer()
     assert made.transport.aborted is aborted
-    assert made.loop.later == [(5.0, made._check_buffer)] * (len(sizes) - aborted), "twice in the time that it has"
+    assert made.loop.later == [(5.0, made._check_buffer)] * (len(sizes) - aborted), "two checks within the limit"
 
 
-def test_a_buffer_that_is_not_full_may_stay_as_it_is() -> None:
+def test_a_write_buffer_that_is_not_full_may_stay_unchanged() -> None:
     made = patient()
     made.transport.size = 10
     for _ in range(3):
@@ -84,7 +84,7 @@ def test_a_buffer_that_is_not_full_may_stay_as_it_is() -> None:
     assert not made.transport.aborted and made._unsent == 0
 
 
-def test_no_request_in_time_is_the_end() -> None:
+def test_a_connection_without_a_request_is_aborted() -> None:
     made = patient(limits=Limits(head_seconds=3.5))
     made._start_head_timer()
     ((seconds, end),) = made.loop.later
@@ -92,11 +92,11 @@ def test_no_request_in_time_is_the_end() -> None:
     assert seconds == 3.5 and made.transport.aborted
 
 
-def test_timers_end_with_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timers_are_cancelled_with_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     lost: list[object] = []
     monkeypatch.setattr(sockets.H11Protocol, "connection_lost", lambda self, error: lost.append(error))
     made, ended = patient(), list[str]()
-    made.connection_lost(None)  # before either has begun
+    made.connection_lost(None)  # before either timer has started
     made._head_timer = SimpleNamespace(cancel=lambda: ended.append("request"))
     made._send_timer = SimpleNamespace(cancel=lambda: ended.append("look"))
     made.connection_lost(OSError("gone"))
@@ -117,7 +117,7 @@ def test_timers_end_with_the_connection(monkeypatch: pytest.MonkeyPatch) -> None
         (["10.0.0.7", None, None], False),
     ],
 )
-def test_a_visitor_may_hold_so_many(others: list[str | None], too_many: bool) -> None:
+def test_a_visitors_share_of_the_connections(others: list[str | None], too_many: bool) -> None:
     held = [patient((host, 1) if host else None) for host in others]
     own = patient()
     own.connections = [*held, own, SimpleNamespace(client=("10.0.0.7", 1))]
@@ -126,7 +126,7 @@ def test_a_visitor_may_hold_so_many(others: list[str | None], too_many: bool) ->
     assert not patient(("10.0.0.7", 1), own.connections, DEFAULT)._too_many(), "a share of 0 is no bound"
 
 
-def test_a_network_is_one_visitor() -> None:
+def test_an_ipv6_network_is_one_visitor() -> None:
     hosts = ["2001:db8:0:2::1", "2001:db8:0:2:ffff::", "2001:db8:0:3::1"]
     own = patient(("2001:db8:0:2::9", 1))
     own.connections = [*(patient((host, 1)) for host in hosts), own]
@@ -138,7 +138,7 @@ def test_a_network_is_one_visitor() -> None:
 # Settings and signals -------------------------------------------------------------------------------------------------
 
 
-def test_how_the_application_is_served() -> None:
+def test_uvicorns_configuration() -> None:
     config = app_config(FastAPI(), "::1", 7860, LIMITS)
     assert (config.host, config.port, config.ws, config.log_level) == ("::1", 7860, "none", "warning")
     assert (config.limit_concurrency, config.timeout_graceful_shutdown) == (256, 1)
@@ -147,7 +147,7 @@ def test_how_the_application_is_served() -> None:
     assert issubclass(protocol, LimitedProtocol) and protocol.limits == LIMITS and LimitedProtocol.limits == DEFAULT
 
 
-def test_a_signal_stops_the_answers_and_sets_a_last_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_stops_answers_and_starts_the_exit_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[object] = []
 
     class Timer:
@@ -168,7 +168,7 @@ def test_a_signal_stops_the_answers_and_sets_a_last_hour(monkeypatch: pytest.Mon
 
 @pytest.fixture
 def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """With which codes the process would have ended; SIGTERM is as it was afterwards."""
+    """The exit codes that the process would have ended with. SIGTERM's handler is restored."""
     codes: list[int] = []
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("demo.server.sockets._end_now", codes.append)
@@ -176,7 +176,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     signal.signal(signal.SIGTERM, before)
 
 
-def test_sigterm_unwinds_first_and_then_ends_at_once(ends: list[int]) -> None:
+def test_sigterm_unwinds_the_stack_and_then_exits_at_once(ends: list[int]) -> None:
     unwound = []
     with pytest.raises(SystemExit) as caught, ended_by_signal():
         try:
@@ -187,7 +187,7 @@ def test_sigterm_unwinds_first_and_then_ends_at_once(ends: list[int]) -> None:
 
 
 @pytest.mark.parametrize("code", [0, 2, 142, None, "143"])
-def test_every_other_end_is_pythons_own(ends: list[int], code: Any) -> None:
+def test_other_exits_are_left_to_python(ends: list[int], code: Any) -> None:
     with pytest.raises(SystemExit), ended_by_signal():
         raise SystemExit(code)
     with pytest.raises(KeyboardInterrupt), ended_by_signal():

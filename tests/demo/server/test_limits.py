@@ -1,4 +1,4 @@
-"""The numbers that bound what a stranger may send, and JSON judged by them: one under, at, and one over each."""
+"""The default limits, and the bounds of JSON: below, at and above each of them."""
 
 from dataclasses import asdict, replace
 
@@ -18,14 +18,14 @@ ITEMS, DEPTH = "more than 3 values", "lists and objects nested more than 2 deep"
     [
         (b"", ""),
         (b"3", ""),
-        # Quotation marks, those inside strings among them.
+        # Quotation marks, those inside strings included.
         (b'["ab"]', ""),
         (b'["a","b"]', ""),
         (rb'["a","\""]', QUOTES),
         (b'["a","b","c"]', QUOTES),
         (b'"' * 4, ""),
         (b'"' * 5, QUOTES),
-        # Bytes outside strings: one under, at, one over, and a long string that is none of them.
+        # Bytes outside strings: below, at, above; and a long string, which does not count.
         (b"[         1", ""),
         (b"[          1", ""),
         (b"[           1", STRUCTURE),
@@ -35,7 +35,7 @@ ITEMS, DEPTH = "more than 3 values", "lists and objects nested more than 2 deep"
         (b'"a"' + b" " * 13, STRUCTURE),
         (b" " * 12 + b'"a"', ""),
         (b" " * 13 + b'"a"', STRUCTURE),
-        # Values: a comma, a list and an object each count as one more.
+        # Values: each comma, list and object counts as one.
         (b"[1,2]", ""),
         (b"[1,2,3]", ""),
         (b"[1,2,3,4]", ITEMS),
@@ -48,7 +48,7 @@ ITEMS, DEPTH = "more than 3 values", "lists and objects nested more than 2 deep"
         (b"{}[],", ""),
         (b"{}[],,", ITEMS),
         (b'{"a":1}', ""),
-        # Depth, of lists and objects alike; what closes without having been opened lowers it.
+        # Nesting of lists and objects; a closing bracket without an opening one lowers it.
         (b"[1]", ""),
         (b"[[1]]", ""),
         (b"[[[1]]]", DEPTH),
@@ -60,17 +60,17 @@ ITEMS, DEPTH = "more than 3 values", "lists and objects nested more than 2 deep"
         (b"}[[[", ""),
     ],
 )
-def test_what_is_too_much(body: bytes, found: str) -> None:
+def test_each_bound_at_its_edge(body: bytes, found: str) -> None:
     assert excess(body, SMALL) == found
 
 
-def test_the_first_of_several_is_told() -> None:
+def test_the_first_exceeded_bound_is_reported() -> None:
     assert excess(b'"""""' + b"[" * 20, SMALL) == QUOTES
     assert excess(b"[" * 13, SMALL) == STRUCTURE
     assert excess(b"[[[[", SMALL) == ITEMS
 
 
-def test_large_numbers_are_told_with_commas() -> None:
+def test_default_bounds_are_reported_with_thousands_separators() -> None:
     bounds = JsonBounds()
     assert excess(b'"' * 250_001, bounds) == "more than 250,000 quotation marks"
     assert excess(b" " * 500_001, bounds) == "more than 500,000 bytes outside its strings"
@@ -80,8 +80,8 @@ def test_large_numbers_are_told_with_commas() -> None:
         assert excess(within, bounds) == ""
 
 
-def test_the_numbers() -> None:
-    """Written out once more: whoever changes one changes what strangers may do."""
+def test_the_default_limits() -> None:
+    """Written out by hand, so that a change of a default is noticed."""
     assert asdict(JsonBounds()) == {"items": 20_000, "depth": 24, "structure": 500_000, "quotes": 250_000}
     assert ImageLimits(20_000_000, 10_485_760, ("JPEG", "PNG", "WEBP", "GIF", "BMP")) == IMAGE
     assert IMAGE.formats == FORMATS and SHORTEST_TOKEN == 16
@@ -112,12 +112,12 @@ def test_the_numbers() -> None:
     assert Limits() == DEFAULT
 
 
-def test_four_pictures_at_their_edge_are_one_body() -> None:
-    """In base64, three bytes are four characters."""
+def test_four_images_of_maximum_size_fit_in_a_request() -> None:
+    """base64 encodes three bytes in four characters."""
     assert DEFAULT.images * (DEFAULT.image.max_bytes * 4 // 3 + 4) < DEFAULT.body
 
 
-def test_strangers_have_shares_and_nothing_else_changes() -> None:
+def test_public_limits_set_the_shares_and_nothing_else() -> None:
     shares = {
         "share_waiting": 2,
         "share_events": 8,
@@ -130,6 +130,6 @@ def test_strangers_have_shares_and_nothing_else_changes() -> None:
 
 
 @pytest.mark.parametrize(("waiting", "share"), [(0, 1), (1, 1), (3, 1), (5, 1), (6, 2), (8, 2), (9, 3)])
-def test_a_third_of_the_queue_is_one_visitors_and_one_place_at_least(waiting: int, share: int) -> None:
+def test_a_visitors_share_is_a_third_of_the_queue_and_at_least_one(waiting: int, share: int) -> None:
     shared = public_limits(Limits(waiting=waiting, sessions=32))
     assert (shared.share_waiting, shared.share_events, shared.share_sessions) == (share, waiting, 2)

@@ -1,4 +1,4 @@
-"""Answers that are stopped, left or never read: the device is free again, and the server ends when it is told to."""
+"""Answers that are stopped or not read free the device, and the server ends on SIGTERM."""
 
 import json
 import os
@@ -26,8 +26,8 @@ from llm.chat.token_stream import Stopped, StreamedAnswer
 from tests.demo.conftest import Server, listening, web_app
 from tests.demo.visit import Visit
 
-LONG = "banana, adapters off"  # it talks until the limit
-LIMITS = Limits(new_tokens=1900, waiting=30)  # all that are asked in a test may wait, each for a second or more
+LONG = "banana, adapters off"  # it generates up to the token limit
+LIMITS = Limits(new_tokens=1900, waiting=30)  # all requests of a test may wait, each for a second or more
 ENDLESS = Sampling(max_new_tokens=1500)
 ASKED = [{"role": "user", "content": "What is it?"}]
 
@@ -46,10 +46,10 @@ def visit(library: ModelLibrary) -> Iterator[Visit]:
 
 
 def until(done: Any, seconds: float = 5) -> None:
-    """Wait for it."""
+    """Wait until `done()` is true."""
     last = time.monotonic() + seconds
     while not done():
-        assert time.monotonic() < last, "it did not happen"
+        assert time.monotonic() < last, "timed out"
         time.sleep(0.02)
 
 
@@ -60,17 +60,17 @@ def answers(visit: Visit) -> bool:
 
 
 def hang_up(visit: Visit, pause: float) -> None:
-    """Ask the API and leave in the midst of its answer, after so many seconds."""
+    """Ask the API and disconnect during the answer, after `pause` seconds."""
     left, asked = time.monotonic() + pause, {"model": LONG, "messages": ASKED, "stream": True}
     with visit.client.stream("POST", f"{visit.url}/v1/chat/completions", json=asked) as answer:
         for line in answer.iter_lines():
-            assert "[DONE]" not in line, "it was not left in its midst"
+            assert "[DONE]" not in line, "the answer ended before the client disconnected"
             if time.monotonic() > left:
                 return
 
 
-def test_thirty_stops_leave_the_device_to_the_others(visit: Visit) -> None:
-    """On Compare, whose generators gradio holds on to, and on the API, in turns and at random moments."""
+def test_thirty_cancelled_answers_leave_the_device_free(visit: Visit) -> None:
+    """Alternately on the Compare page, whose generators gradio keeps open, and on the API, at random times."""
     chance, compare = random.Random(20), visit.event("compare-question", "submit")
     for number in range(30):
         session = f"stop{number}"
@@ -84,7 +84,7 @@ def test_thirty_stops_leave_the_device_to_the_others(visit: Visit) -> None:
         else:
             hang_up(visit, pause)
     began = time.monotonic()
-    assert answers(visit) and time.monotonic() - began < 8, "thirty whole answers take half a minute"
+    assert answers(visit) and time.monotonic() - began < 8, "thirty complete answers take half a minute"
 
 
 @pytest.fixture
@@ -92,20 +92,20 @@ def small(library: ModelLibrary) -> GenerationQueue:
     return GenerationQueue(library, waiting=2, share=2, patience=0.5)
 
 
-def test_a_reader_who_stays_away_loses_the_turn(
+def test_an_answer_that_is_not_read_is_abandoned(
     library: ModelLibrary, small: GenerationQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Held, so that nothing but the time tells: it is named in the log, and the next one is answered."""
+    """The reply is still referenced: only the timeout ends it. The log names the visitor; the next is served."""
     held = small.submit(library[LONG], question("Say something."), ENDLESS, "10.0.0.7")
     assert held.piece()
     later = small.submit(library["banana"], question("What is it?"), Sampling(max_new_tokens=4))
-    assert "".join(later), "it was answered behind the one that nobody reads"
+    assert "".join(later), "the next request was served"
     until(lambda: small.length == 0)
     assert "10.0.0.7 is given up: nobody has read it for 0.5 s" in caplog.text
-    assert "".join(held) and held.finish == "", "what came before is there; it did not end by itself"
+    assert "".join(held) and held.finish == "", "the text so far is available, without a finish reason"
 
 
-def test_one_who_waits_and_leaves_loses_the_place(library: ModelLibrary, small: GenerationQueue) -> None:
+def test_a_stopped_or_dropped_reply_leaves_the_queue(library: ModelLibrary, small: GenerationQueue) -> None:
     with small.turn():
         waits = small.submit(library["banana"], question("What is it?"), ENDLESS)
         assert small.length == 2 and waits.piece(0.1) == ""
@@ -116,8 +116,8 @@ def test_one_who_waits_and_leaves_loses_the_place(library: ModelLibrary, small: 
         until(lambda: small.length == 1)
 
 
-def test_what_waits_on_the_page_can_be_stopped(library: ModelLibrary, small: GenerationQueue) -> None:
-    """gradio closes a generator only between two of its values: one comes twice a second, also before the turn."""
+def test_stream_text_can_be_closed_while_it_waits(library: ModelLibrary, small: GenerationQueue) -> None:
+    """gradio closes a generator only between two values: they come several times a second, even before the turn."""
     with small.turn():
         stream_text = small.stream_text(library["banana"], question("What is it?"), ENDLESS)
         began = time.monotonic()
@@ -126,7 +126,7 @@ def test_what_waits_on_the_page_can_be_stopped(library: ModelLibrary, small: Gen
         until(lambda: small.length == 1)
 
 
-def test_an_answer_whose_reader_left_is_given_up(library: ModelLibrary, small: GenerationQueue) -> None:
+def test_an_answer_whose_recipient_left_is_stopped(library: ModelLibrary, small: GenerationQueue) -> None:
     left = iter([False] * 3 + [True] * 99)
     client = Recipient("10.0.0.7", lambda: next(left))
     shown = list(small.stream_text(library[LONG], question("Say something."), ENDLESS, client))
@@ -134,13 +134,13 @@ def test_an_answer_whose_reader_left_is_given_up(library: ModelLibrary, small: G
     until(lambda: small.length == 0)
 
 
-def test_an_answer_that_is_stopped_says_so(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No end of an answer: clients would take half of one for all of it."""
+def test_a_stopped_answer_is_reported_as_an_error(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an error clients would take the partial answer for the complete one."""
 
     def half(reply: StreamedAnswer, _: float | None = None) -> str | None:
         if reply._over:
             return None
-        reply.stop()  # as the watchdog and the end of the server do
+        reply.stop()  # as at a timeout or the end of the server
         return "half"
 
     monkeypatch.setattr(StreamedAnswer, "piece", half)
@@ -151,9 +151,7 @@ def test_an_answer_that_is_stopped_says_so(visit: Visit, monkeypatch: pytest.Mon
     assert whole.status_code == 503 and whole.json()["error"]["code"] == "stopped"
 
 
-def test_a_model_that_is_gone_is_an_error_in_words(
-    visit: Visit, library: ModelLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_error_for_a_deleted_model(visit: Visit, library: ModelLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(_: object) -> str:
         raise FileNotFoundError("no such file")
 
@@ -162,8 +160,8 @@ def test_a_model_that_is_gone_is_an_error_in_words(
     assert answer.status_code == 503 and "no longer exists" in answer.json()["error"]["message"]
 
 
-def test_answers_are_generated_in_the_order_of_the_questions(library: ModelLibrary) -> None:
-    """Whoever reads first. A busy machine wakes readers in any order: the turns are looked at, not the readers."""
+def test_answers_are_generated_in_order_of_arrival(library: ModelLibrary) -> None:
+    """Independent of who reads first. The test records turns: a busy machine wakes reading threads in any order."""
     served: list[QueueEntry] = []
 
     class Recorded(GenerationQueue):
@@ -189,11 +187,11 @@ def test_answers_are_generated_in_the_order_of_the_questions(library: ModelLibra
             client.start()
     for client in readers:
         client.join(20)
-    assert len(asked) == 7 and served == asked, "the turn that was held, then the six"
+    assert len(asked) == 7 and served == asked, "the turn held by the test, then the six requests"
     assert len(read_to_end) == 6 and all(read_to_end)
 
 
-def test_a_visitor_has_a_share_of_the_queue(library: ModelLibrary, small: GenerationQueue) -> None:
+def test_a_visitor_gets_only_a_share_of_the_queue(library: ModelLibrary, small: GenerationQueue) -> None:
     asked = question("What is it?")
     with small.turn("local"):
         first = [small.submit(library["banana"], asked, ENDLESS, visitor) for visitor in ("10.0.0.7", "10.0.0.8")]
@@ -212,27 +210,27 @@ def test_a_visitor_has_a_share_of_the_queue(library: ModelLibrary, small: Genera
     assert [list(reply) for reply in (*first, *held)] == [[]] * 5
 
 
-def test_a_client_that_waits_for_its_turn_and_leaves_is_noticed(long_server: Server) -> None:
+def test_a_client_that_disconnects_while_waiting_leaves_the_queue(long_server: Server) -> None:
     with long_server.queue.turn(), suppress(httpx.TimeoutException), httpx.Client(timeout=0.5) as client:
         client.post(f"{long_server.url}/v1/chat/completions", json={"model": "text", "messages": ASKED})
-        raise AssertionError("it was answered out of turn")
+        raise AssertionError("it was answered before its turn")
     with long_server.queue.turn():
         until(lambda: long_server.queue.length == 1)
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
 
 
-def test_the_server_ends_when_it_is_told_to_and_takes_its_files_along(bananas: Path, tmp_path: Path) -> None:
-    """In the midst of an answer, with a page open: in five seconds, and no upload is left; it works in a folder of
-    its own, while what it was started with is found from where it was started."""
+def test_sigterm_ends_the_server_and_deletes_its_files(bananas: Path, tmp_path: Path) -> None:
+    """During an answer and with an open page, within five seconds, and no upload is left. Its working folder is
+    private; paths on the command line are relative to where it was started."""
     port, temporary = free_port(), tmp_path / "tmp"
     temporary.mkdir()
-    # What the server has no use for is not there: importing it takes a quarter of the time.
+    # These packages are not needed here: importing them takes a quarter of the time.
     start = "import sys; sys.modules |= dict.fromkeys(['bitsandbytes', 'timm']); from vlm.app.cli import main; main()"
     command = [sys.executable, "-c", start, "web", "--root", "runs", "--data", "bananas.json", "--port", str(port)]
     environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(Path(__file__).parents[3])}

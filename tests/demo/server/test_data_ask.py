@@ -1,4 +1,4 @@
-"""`data ask` with our own server as the API."""
+"""`eyegraft data ask` against our own server."""
 
 import json
 from dataclasses import replace
@@ -10,11 +10,11 @@ from data_tools.ask.plan import prepare
 from data_tools.ask.rate_limit import RetryPolicy
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
-from tests.demo.conftest import LIMITS, Server, picture
+from tests.demo.conftest import LIMITS, Server, noise_image
 
 
-def test_our_own_server_answers_texts_and_pictures(server: Server, tmp_path: Path) -> None:
-    """A model of random weights never ends by itself: its own last words are made the stop word."""
+def test_data_ask_gets_answers_from_our_own_server(server: Server, tmp_path: Path) -> None:
+    """A model with random weights never ends an answer: the last characters of its answer become the stop word."""
     told = server.queue.chat_models["text"].answer(question("谁？"), Sampling(max_new_tokens=LIMITS.new_tokens))
     stop = told[-2:]
     whole = told[: told.index(stop)]
@@ -25,15 +25,15 @@ def test_our_own_server_answers_texts_and_pictures(server: Server, tmp_path: Pat
     assert (outcome.exit_code, outcome.progress.retried) == (0, 0)
     (row,) = outcome.progress.rows.values()
     assert row == {"messages": [{"role": "user", "content": "谁？"}, {"role": "assistant", "content": whole.strip()}]}
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     for seed in range(3):
-        (tmp_path / "pictures" / f"{seed}.png").write_bytes(picture(seed))
+        (tmp_path / "images" / f"{seed}.png").write_bytes(noise_image(seed))
     options = AskOptions("eyes", f"{server.url}/v1", instruction="What is it?", workers=2)
-    plan = prepare(tmp_path / "pictures", tmp_path / "eyes.jsonl", options)
+    plan = prepare(tmp_path / "images", tmp_path / "eyes.jsonl", options)
     outcome = ask(
         replace(plan, retry_policy=RetryPolicy(30, 0.05, 0.2))
-    )  # its queue is short: some may be told to come back
-    # It answers about each, always cut off at the limit, which is no answer.
+    )  # the queue is short: some requests may get 429 and be repeated
+    # Every answer is cut off at the token limit and therefore counts as failed.
     cut = "the answer was cut off at the token limit; raise it with --set max_tokens=N, 3 times"
     assert sorted(outcome.progress.failed) == [(f"{seed}.png", cut) for seed in range(3)]
     assert outcome.progress.tokens.completion == 3 * 3 * LIMITS.new_tokens

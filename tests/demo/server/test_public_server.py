@@ -1,4 +1,4 @@
-"""What one visitor can hold of a server that strangers reach: sockets, bodies, values, uploads, sessions, events."""
+"""A public server's limits: JSON, connections, events, sessions and uploads of one visitor."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from demo.server.serve import allowed_hosts
 from demo.server.sockets import app_config
 from demo.server.uploads import UPLOAD_LIFETIME, new_download_folder, sweep_uploads, upload_folder
 from llm.errors import ConfigError, DataError
-from tests.demo.conftest import Server, listening, picture, serve, web_app
+from tests.demo.conftest import Server, listening, noise_image, serve, web_app
 from tests.demo.visit import Visit
 
 BOUNDS = JsonBounds()
@@ -47,8 +47,8 @@ BODIES = {
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_json_out_of_bounds_is_refused_unparsed(server: Server, kind: str) -> None:
-    """4 MiB of numbers cost 3.5 GB and blocked everybody for 34 s."""
+def test_json_that_exceeds_the_bounds_is_rejected_unparsed(server: Server, kind: str) -> None:
+    """Without the bounds 4 MiB of numbers took 3.5 GB and blocked the server for 34 s."""
     body, found = BODIES[kind]
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     answer = httpx.post(f"{server.url}/v1/chat/completions", content=body, timeout=60)
@@ -57,14 +57,14 @@ def test_json_out_of_bounds_is_refused_unparsed(server: Server, kind: str) -> No
     assert grown < 60 and time.monotonic() - began < 3, f"{grown:.0f} MiB"
 
 
-def test_no_header_passes_the_bounds(server: Server) -> None:
+def test_the_json_bounds_hold_for_any_content_type(server: Server) -> None:
     headers = {"content-type": "multipart/form-data; boundary=x"}
     answer = httpx.post(f"{server.url}/v1/chat/completions", content=BODIES["depth"][0], headers=headers)
     assert answer.status_code == 413
 
 
-def test_many_faults_are_one_answer(server: Server) -> None:
-    """Within the bounds: the first fault ends the validation."""
+def test_validation_ends_at_the_first_error(server: Server) -> None:
+    """For JSON within the bounds."""
     for body in ({"messages": [1] * 19_000}, {"messages": [{"role": "user", "content": [{}] * 9_000}]}):
         answer = httpx.post(f"{server.url}/v1/chat/completions", json={"model": "text"} | body)
         assert answer.status_code == 400 and len(answer.text) < 500
@@ -78,20 +78,20 @@ def test_many_faults_are_one_answer(server: Server) -> None:
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}] * 65}]}, "messages.0.content.parts"),
     ],
 )
-def test_counts_are_bounded_and_named(server: Server, change: dict[str, Any], place: str) -> None:
+def test_the_error_for_too_many_items_names_the_list(server: Server, change: dict[str, Any], place: str) -> None:
     body = {"model": "text", "messages": [{"role": "user", "content": "a"}]} | change
     answer = httpx.post(f"{server.url}/v1/chat/completions", json=body)
     assert answer.status_code == 400 and answer.json()["error"]["message"].startswith(f"{place}: List should have at")
 
 
-def test_what_honest_clients_send_is_within_the_bounds(server: Server) -> None:
+def test_the_largest_valid_requests_are_within_the_bounds(server: Server) -> None:
     texts = [{"type": "text", "text": 'say "[{,}]" \\ '}] * 32
     full = [{"role": "user", "content": texts}] * 200
-    pictures = [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 13_000_000}}] * 4
-    for body in ({"messages": full}, {"messages": [{"role": "user", "content": pictures}]}):
+    images = [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 13_000_000}}] * 4
+    for body in ({"messages": full}, {"messages": [{"role": "user", "content": images}]}):
         for text in (json.dumps(body), json.dumps(body, ensure_ascii=True, separators=(",", ":"))):
             assert excess(text.encode(), BOUNDS) == ""
-    assert sum(len(part["text"]) for part in texts) * 200 > 80_000, "nearly all the text that a request may hold"
+    assert sum(len(part["text"]) for part in texts) * 200 > 80_000, "nearly the limit of text"
     assert excess(json.dumps({"messages": full[:40]}, indent=2).encode(), BOUNDS) == ""
     stops = {"model": "text", "messages": [{"role": "user", "content": "a"}], "stop": ["zz"] * 16, "max_tokens": 2}
     assert httpx.post(f"{server.url}/v1/chat/completions", json=stops).status_code == 200
@@ -109,7 +109,7 @@ def test_what_honest_clients_send_is_within_the_bounds(server: Server) -> None:
         (b'""', b""),
     ],
 )
-def test_strings_are_left_out(text: bytes, left: bytes) -> None:
+def test_outside_strings(text: bytes, left: bytes) -> None:
     assert outside_strings(text) == left
 
 
@@ -127,7 +127,7 @@ def connected(server: Server) -> socket.socket:
 
 
 def ended(connection: socket.socket, seconds: float = 3) -> bytes:
-    """What came until the server ended the connection."""
+    """The bytes received until the server closed the connection."""
     connection.settimeout(seconds)
     came = b""
     try:
@@ -141,7 +141,7 @@ def ended(connection: socket.socket, seconds: float = 3) -> bytes:
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 
 
-def test_a_silent_socket_is_let_go_of(impatient: Server) -> None:
+def test_a_silent_connection_is_closed(impatient: Server) -> None:
     for begun in (b"", HEAD):
         with connected(impatient) as connection:
             connection.sendall(begun)
@@ -152,24 +152,24 @@ def test_a_silent_socket_is_let_go_of(impatient: Server) -> None:
         while b'"ok"' not in came:
             came += connection.recv(65536)
         connection.sendall(b"GET /hea")
-        assert ended(connection) == b"", "a second request of the connection has to come too"
+        assert ended(connection) == b"", "the timeout holds for the second request too"
 
 
-def test_headers_a_byte_at_a_time_are_not_waited_for(impatient: Server) -> None:
+def test_slow_headers_time_out(impatient: Server) -> None:
     with connected(impatient) as connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
         for byte in HEAD * 4:
             connection.sendall(bytes([byte]))
             time.sleep(0.05)
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(impatient: Server) -> None:
+def test_a_slow_body_times_out(impatient: Server) -> None:
     with connected(impatient) as connection:
         connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
         came = ended(connection)
         assert b"408" in came.split(b"\r\n")[0] and b"the request was not complete within 0.4 s" in came
 
 
-def test_an_answer_that_nobody_takes_is_given_up(bananas: Path) -> None:
+def test_a_connection_whose_client_does_not_read_is_aborted(bananas: Path) -> None:
     app = web_app(ModelLibrary(bananas / "runs"), limits=IMPATIENT)
     with listening(app, IMPATIENT) as url:
         file = {"files": ("a.bin", bytes(9 * 2**20), "application/octet-stream")}
@@ -183,8 +183,8 @@ def test_an_answer_that_nobody_takes_is_given_up(bananas: Path) -> None:
             assert 0 < len(ended(connection)) < 9 * 2**20
 
 
-def test_what_a_proxy_passes_on_is_not_believed(server: Server) -> None:
-    """A visitor writes X-Forwarded-For, and the proxy that passes it on is on this machine."""
+def test_proxy_headers_are_not_trusted(server: Server) -> None:
+    """X-Forwarded-For may come from the visitor, through a proxy on this machine."""
     config = app_config(FastAPI(), "127.0.0.1", 0, DEFAULT)
     config.load()
     assert not config.proxy_headers and isinstance(config.loaded_app, FastAPI)
@@ -200,11 +200,11 @@ def test_what_a_proxy_passes_on_is_not_believed(server: Server) -> None:
         ("testclient", "testclient"),
     ],
 )
-def test_a_visitor_has_all_of_a_network(host: str, shared: str) -> None:
+def test_an_ipv6_network_counts_as_one_address(host: str, shared: str) -> None:
     assert shared_address(host) == shared
 
 
-def test_a_visitor_has_a_share_of_the_connections(impatient: Server) -> None:
+def test_a_visitor_gets_only_a_share_of_the_connections(impatient: Server) -> None:
     held = [connected(impatient) for _ in range(6)]
     try:
         with connected(impatient) as one_more:
@@ -235,14 +235,14 @@ def visit(app: FastAPI) -> Iterator[Visit]:
 
 
 def page_of(app: FastAPI) -> gr.Blocks:
-    """The page behind its gate."""
+    """The gradio page of an application."""
     page = app.user_middleware[-1].kwargs["page"]
     assert isinstance(page, gr.Blocks)
     return page
 
 
-def test_a_visitor_has_a_share_of_the_sessions(app: FastAPI, visit: Visit) -> None:
-    """More are not refused, since every reload is one: those used longest ago are forgotten."""
+def test_a_visitor_gets_only_a_share_of_the_sessions(app: FastAPI, visit: Visit) -> None:
+    """Every reload is a new session: the least recently used ones are dropped."""
     event = visit.event("run", "change")
     for number in range(8):
         assert "process_completed" in visit.fire(f"session{number}", event, ["banana", None])
@@ -251,9 +251,9 @@ def test_a_visitor_has_a_share_of_the_sessions(app: FastAPI, visit: Visit) -> No
     assert page_of(app).state_session_capacity == FEW.sessions
 
 
-def test_a_visitor_has_a_share_of_the_events(app: FastAPI, visit: Visit) -> None:
-    """Those that wait or run: what a closed page never fetched does not count."""
-    for number in range(6):  # completed, and their answers not fetched
+def test_a_visitor_gets_only_a_share_of_the_events(app: FastAPI, visit: Visit) -> None:
+    """Waiting and running events count; completed ones with unfetched answers do not."""
+    for number in range(6):  # completed, with unfetched answers
         visit.join(f"left{number}", visit.event("run", "change"), ["banana", None])
         time.sleep(0.2)
     event = visit.event("compare-question", "submit")
@@ -266,35 +266,35 @@ def test_a_visitor_has_a_share_of_the_events(app: FastAPI, visit: Visit) -> None
     assert refused.status_code == 429 and "2 of your requests are in progress" in refused.json()["detail"]
     last = time.monotonic() + 20
     while visit.client.post(f"{visit.url}/gradio_api/queue/join", json=body).status_code != 200:
-        assert time.monotonic() < last, "the share was not given back"
+        assert time.monotonic() < last, "the share was not released"
         time.sleep(0.2)
 
 
-def test_a_visitor_has_a_share_of_the_uploads(visit: Visit) -> None:
+def test_a_visitor_gets_only_a_share_of_the_uploads(visit: Visit) -> None:
     def upload(*files: bytes) -> int:
         sent = [("files", (f"{number}.png", data, "image/png")) for number, data in enumerate(files)]
         return visit.client.post(f"{visit.url}/gradio_api/upload", files=sent).status_code
 
-    small = [picture(seed) for seed in range(5)]
+    small = [noise_image(seed) for seed in range(5)]
     assert 4_000 < len(small[0]) < 6_000
-    assert upload(*[b"x"] * 17) == 413, "files at once"
+    assert upload(*[b"x"] * 17) == 413, "more files than allowed in one request"
     lower = b'--x\r\ncontent-disposition: form-data; name="files"; filename="a"\r\n\r\n\r\n' * 17
     headers = {"content-type": "multipart/form-data; boundary=x"}
     sent = visit.client.post(f"{visit.url}/gradio_api/upload", content=lower + b"--x--\r\n", headers=headers)
-    assert sent.status_code == 413, "headers in small letters are headers"
+    assert sent.status_code == 413, "lower-case headers count"
     assert [upload(data) for data in small] == [200] * 5
     assert upload(bytes(9_000)) == 429
 
 
-def test_all_uploads_have_a_bound(bananas: Path) -> None:
+def test_the_upload_folder_has_a_limit(bananas: Path) -> None:
     app = web_app(ModelLibrary(bananas / "runs"), limits=Limits(uploads=1))
     with listening(app) as url:
-        answer = httpx.post(f"{url}/gradio_api/upload", files={"files": ("a.png", picture(1), "image/png")})
+        answer = httpx.post(f"{url}/gradio_api/upload", files={"files": ("a.png", noise_image(1), "image/png")})
         assert answer.status_code == 429 and "full" in answer.json()["detail"]
 
 
-def test_a_body_that_breaks_off_is_no_upload(visit: Visit) -> None:
-    """gradio kept the part that came, and deleted it never."""
+def test_an_interrupted_upload_is_not_stored(visit: Visit) -> None:
+    """gradio would store the part that arrived and never delete it."""
     before = sorted(upload_folder().rglob("*"))
     host, port = visit.url.removeprefix("http://").split(":")
     head = "POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n"
@@ -306,12 +306,12 @@ def test_a_body_that_breaks_off_is_no_upload(visit: Visit) -> None:
     assert sorted(upload_folder().rglob("*")) == before
 
 
-def test_answers_that_nobody_fetches_are_bounded(app: FastAPI, visit: Visit) -> None:
+def test_unfetched_answers_are_limited(app: FastAPI, visit: Visit) -> None:
     few = app.user_middleware[-1].kwargs["visitors"]
     messages = page_of(app)._queue.pending_messages_per_session
     last = time.monotonic() + 20
     while [*few._in_progress()]:
-        assert time.monotonic() < last, "the events before were to end"
+        assert time.monotonic() < last, "earlier events did not end"
         time.sleep(0.2)
     visit.join("piled", visit.event("run", "change"), ["banana", None])
     while [*few._in_progress()]:
@@ -324,12 +324,12 @@ def test_answers_that_nobody_fetches_are_bounded(app: FastAPI, visit: Visit) -> 
     assert "piled" not in messages and "piled" not in page_of(app)._queue.pending_event_ids_session
 
 
-def test_an_event_has_a_size_of_its_own(visit: Visit) -> None:
+def test_the_size_limit_of_an_event(visit: Visit) -> None:
     body = {"data": ["x" * (2 * 2**20)], "fn_index": 1, "session_hash": "a"}
     assert visit.client.post(f"{visit.url}/gradio_api/run/predict", json=body).status_code == 413
 
 
-def test_on_this_machine_alone_nobody_has_shares() -> None:
+def test_a_local_server_has_no_shares() -> None:
     shares = {name for name in Limits.__dataclass_fields__ if name.startswith("share_")}
     assert len(shares) == 5
     assert {getattr(DEFAULT, name) for name in shares} == {0}
@@ -337,15 +337,15 @@ def test_on_this_machine_alone_nobody_has_shares() -> None:
 
 
 @pytest.mark.parametrize("token", ["a", "s" * 15])
-def test_a_token_that_is_guessed_is_refused(token: str) -> None:
+def test_a_short_token_is_rejected(token: str) -> None:
     for host, public in (("127.0.0.1", False), ("0.0.0.0", True)):
         with pytest.raises(ConfigError, match=f"--token: {len(token)} characters, at least 16"):
             allowed_hosts(host, public, token, "")
     assert allowed_hosts("0.0.0.0", True, "s" * 16, "")
 
 
-def test_what_is_old_is_swept_and_what_is_made_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of uploads that broke off too, which gradio does not know of; and the folders they lay in."""
+def test_old_uploads_are_deleted_and_downloads_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of interrupted uploads, which gradio does not know, and their folders are deleted too."""
     monkeypatch.setattr("demo.server.uploads.get_upload_folder", lambda: str(tmp_path))
     old, young = new_download_folder(100), new_download_folder(100)
     (old / "a.csv").write_text("x" * 60)
