@@ -129,7 +129,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "five images": ({"messages": looking(*[GOOD] * 5)}, "more than 4 images"),
     "too long": ({"messages": [{"role": "user", "content": "long " * 600}]}, "the model reads 2,048"),
     "very long": ({"messages": [{"role": "user", "content": "x" * 100_001}]}, "more than 100,000 characters"),
-    "an image for a text model": ({"model": "text", "messages": looking(GOOD)}, "sees no images"),
+    "an image for a text model": ({"model": "text", "messages": looking(GOOD)}, "accept no images"),
 }
 
 
