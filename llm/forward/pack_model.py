@@ -10,6 +10,7 @@ from llm.data.batch import PackedBatch
 from llm.data.batch_shard import BatchShard
 from llm.forward.chunked_loss import HeadLoss
 from llm.lean.decoder import run_decoder, unsupported
+from llm.model.causal_lm import as_decoder
 
 
 class PackModel(nn.Module):
@@ -34,9 +35,8 @@ class PackModel(nn.Module):
         """[T, H] embeddings -> [K, H]: the decoder's normed output at the target positions."""
         if self.lean and not unsupported(body):
             return run_decoder(body, embeds, text.position_ids, text.attention, text.target_indices, self.backend)
-        untyped: Any = body
-        hidden: Tensor = untyped(inputs_embeds=embeds[None], **self.attention_inputs(text)).last_hidden_state[0]
-        return hidden.index_select(0, text.target_indices)
+        output = as_decoder(body)(inputs_embeds=embeds[None], use_cache=False, **self.attention_inputs(text))
+        return output.last_hidden_state[0].index_select(0, text.target_indices)
 
     def attention_inputs(self, text: PackedBatch | BatchShard) -> dict[str, Any]:
         """The keyword arguments of transformers' models that packed attention needs."""
@@ -44,5 +44,4 @@ class PackModel(nn.Module):
             "position_ids": text.position_ids,
             "packed": text.attention,
             "backend": self.backend,
-            "use_cache": False,
         }

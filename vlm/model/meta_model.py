@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from torch import nn
-from transformers import PreTrainedModel
 
 from llm.config.schema import RunConfig
 from llm.model.activation_checkpointing import recompute
+from llm.model.causal_lm import head_of
 from llm.model.precision import dtype_of
 from llm.planning.step_forecast import Shape
 from llm.train.build_model import EarlierRun, build_text_model
@@ -35,7 +34,7 @@ def meta_tower(config: VlmRunConfig) -> Tower:
 
 def _text(config: RunConfig, earlier: Sequence[EarlierRun]) -> Shape:
     model, groups = build_text_model(config, earlier, weights=False)
-    heads, again = (_head(model.llm), model.head_loss), partial(recompute, model.llm, config)
+    heads, again = (head_of(model.llm), model.head_loss), partial(recompute, model.llm, config)
     return Shape(model, groups, {}, heads, recompute=again)
 
 
@@ -45,9 +44,3 @@ def _vision(config: VlmRunConfig, earlier: Sequence[EarlierRun]) -> Shape:
     parts: dict[str, nn.Module] = {"tower": vision.tower, "projector": vision.projector}
     images, again = (vision.tower, vision.projector), partial(recompute, vision.language_model, config)
     return Shape(model, groups, parts, (vision.lm_head, model.head_loss), images, again)
-
-
-def _head(llm: PreTrainedModel) -> nn.Module:
-    untyped: Any = llm
-    head: nn.Module = untyped.get_output_embeddings()
-    return head

@@ -18,6 +18,7 @@ from transformers import (
 
 from llm.encoding.segments import IMAGE_PLACEHOLDER
 from llm.errors import ModelError
+from llm.model.causal_lm import as_causal_lm, as_decoder, decoder_of, head_of, logits_of
 from llm.model.meta_model import on_meta_unless
 from llm.model.pretrained import find_tokenizer, load_llm, load_tokenizer
 from vlm.config import VlmModelConfig
@@ -210,9 +211,8 @@ def assemble(
 ) -> Assembled:
     """Put loaded parts in their places: nothing is copied, converted or quantised again."""
     hf_config = _config(config, llm, tower, image_id)
-    hf: Any = on_meta(hf_config)
-    whole: Any = llm
-    body = whole.base_model
+    hf = on_meta(hf_config)
+    body = decoder_of(llm)
     if type(hf.model.language_model) is not type(body):
         raise ModelError(
             f"{config.llm}: transformers would load its {llm.config.model_type} config as "
@@ -221,11 +221,10 @@ def assemble(
     hf.model.vision_tower = tower.module
     hf.model.language_model = body
     hf.model.multi_modal_projector = projector
-    hf.lm_head = whole.get_output_embeddings()
+    hf.lm_head = head_of(llm)
     hf.generation_config = llm.generation_config
-    hf.eval()
-    assembled: Assembled = hf
-    return assembled
+    hf.train(False)
+    return hf
 
 
 def on_meta(config: LlavaConfig | FastVlmConfig) -> Assembled:
@@ -278,9 +277,9 @@ def _grow(llm: PreTrainedModel, rows: int) -> None:
     """More rows for input and output embeddings, each the mean of the old ones."""
     before = _rows_of(llm.get_input_embeddings())
     llm.resize_token_embeddings(rows, mean_resizing=False)
-    whole: Any = llm
-    for module in (whole.get_input_embeddings(), whole.get_output_embeddings()):
-        module.weight[before:] = module.weight[:before].float().mean(0).to(module.weight.dtype)
+    for module in (llm.get_input_embeddings(), head_of(llm)):
+        weight = next(module.parameters())
+        weight[before:] = weight[:before].float().mean(0).to(weight.dtype)
 
 
 def _rows_of(embeddings: nn.Module) -> int:
@@ -290,11 +289,10 @@ def _rows_of(embeddings: nn.Module) -> int:
 @torch.no_grad()
 def _check_head(name: str, llm: PreTrainedModel) -> None:
     """Refuse an LLM whose logits are more than its head on its body: the assembled class would drop the rest."""
-    whole: Any = llm
-    head = whole.get_output_embeddings()
+    head = head_of(llm)
     ids = torch.arange(4, device=llm.device)[None]
-    expected = whole(input_ids=ids, use_cache=False).logits
-    got = head(whole.base_model(input_ids=ids, use_cache=False).last_hidden_state)
+    expected = as_causal_lm(llm)(input_ids=ids, use_cache=False).logits
+    got = logits_of(head, as_decoder(decoder_of(llm))(input_ids=ids, use_cache=False).last_hidden_state)
     if head.bias is not None or not torch.allclose(got.float(), expected.float(), rtol=1e-3, atol=1e-3):
         raise ModelError(
             f"{name}: a {llm.config.model_type} model changes the logits behind its head (a bias, a scale or a cap), "
