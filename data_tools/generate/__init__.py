@@ -1,1 +1,1 @@
-"""Training data that is made: identity data sets and replies of the model itself."""
+"""`eyegraft data identity`: identity data sets, and answers of the model itself to ordinary questions."""

@@ -1,8 +1,7 @@
-"""An identity data set: who the assistant is, asked in many ways, among ordinary chat that does not mention it.
+"""An identity data set: many questions about who the assistant is, mixed with ordinary chat.
 
-Ten thousand copies of one sentence teach a model to say nothing else. So questions and answers vary, half of the
-records are ordinary chat, and the paraphrases it is judged by are never trained on. The words live in
-`identity_<lang>.json`.
+A model trained on ten thousand copies of one sentence produces nothing else. So questions and answers vary, half of the
+records are ordinary chat, and the evaluation's paraphrases are not trained on. The texts are in `identity_<lang>.json`.
 """
 
 import itertools
@@ -17,16 +16,20 @@ from data_tools.edit.fill import one_line
 from llm.errors import ConfigError, RunError
 
 LANGUAGES = ("en", "zh")
-# A question about the two who talk: there the model must learn to tell itself from the user.
+# Questions about the assistant or the user, between whom the model must learn to distinguish.
 PERSONAL = re.compile(r"\b(i|me|my|we|our|you|your)\b|我|你|您", re.IGNORECASE)
-IdentityRecord = dict[str, list[dict[str, str]]]  # one OpenAI record: {"messages": [{"role", "content"}, ...]}
-QaPair = tuple[str, str]  # question, answer
-Rehearse = Callable[[Sequence[QaPair]], Sequence[QaPair]]  # ordinary turns with other answers
+IdentityRecord = dict[str, list[dict[str, str]]]  # {"messages": [{"role", "content"}, ...]}
+QaPair = tuple[str, str]  # (question, answer)
+Rehearse = Callable[[Sequence[QaPair]], Sequence[QaPair]]  # replaces the answers of ordinary questions
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Questions of one kind and the answers that fit any of them; `{wrong}` stands for a name or maker not its own."""
+    """Questions of one kind and answers that fit all of them.
+
+    `{name}` and `{author}` are placeholders, and `{wrong}` is one for the name or maker of another assistant.
+    `wrong_train` and `wrong_held_out` are the values of the latter.
+    """
 
     train: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -37,7 +40,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class LanguageTexts:
-    """One language's material."""
+    """The texts of one language: system prompts, topics, ordinary chat, and general questions for evaluation."""
 
     system: tuple[str, ...]
     topics: tuple[Topic, ...]
@@ -47,7 +50,13 @@ class LanguageTexts:
 
 @dataclass(frozen=True, slots=True)
 class IdentityData:
-    """What is trained on; questions answered with the name but never trained on; questions answered without it."""
+    """An identity data set.
+
+    Args:
+        train: Training records.
+        held_out: Questions whose answers must contain the name; not trained on.
+        others: Questions whose answers must not.
+    """
 
     train: list[IdentityRecord]
     held_out: list[str]
@@ -57,7 +66,10 @@ class IdentityData:
 def write_identity(
     name: str, author: str, lang: str, out: Path, seed: int = 0, rehearse: Rehearse = tuple
 ) -> IdentityData:
-    """Build the set and write `train.json`, `held_out.json` and `others.json` into `out`; RunError if it cannot."""
+    """Build a data set and write `train.json`, `held_out.json` and `others.json` to the folder `out`.
+
+    Raises RunError when it cannot be written, and what `build_identity` raises.
+    """
     data = build_identity(name, author, lang, seed, rehearse)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -70,53 +82,53 @@ def write_identity(
 
 
 def build_identity(name: str, author: str, lang: str, seed: int = 0, rehearse: Rehearse = tuple) -> IdentityData:
-    """The data set for an assistant called `name`, made by `author`; the same for the same arguments.
+    """The data set for an assistant called `name`, made by `author`; deterministic in its arguments.
 
-    `lang` is one language or several, `zh,en`: then each has as many rows as the one with the most. Every identity
-    answer holds the name, no ordinary one does. `retell` may answer the ordinary questions otherwise (see
-    `data_tools.generate.self_answers`). ConfigError for an unknown language or an empty name.
+    `lang` is a language or several, as `zh,en`, with equally many records each. Every identity answer contains the
+    name, no ordinary answer does. `rehearse` may replace the ordinary answers (`data_tools.generate.self_answers`).
+    Raises ConfigError for an unknown language or an empty name.
     """
     name, author = one_line("name", name), one_line("author", author)
-    languages, dice = [_load_words(lang) for lang in _languages(lang)], random.Random(seed)
-    ordinary = [[turn for turn in rehearse(words.ordinary) if not _mentions(name, *turn)] for words in languages]
-    own = [_own(words, turns, name, author, dice) for words, turns in zip(languages, ordinary, strict=True)]
+    languages, dice = [_load_texts(lang) for lang in _languages(lang)], random.Random(seed)
+    ordinary = [[turn for turn in rehearse(texts.ordinary) if not _mentions(name, *turn)] for texts in languages]
+    own = [_own(texts, turns, name, author, dice) for texts, turns in zip(languages, ordinary, strict=True)]
     count = max(map(len, own))
     rows: list[IdentityRecord] = []
-    for words, turns, about in zip(languages, ordinary, own, strict=True):
+    for texts, turns, about in zip(languages, ordinary, own, strict=True):
         while len(about) < count:
-            more = _own(words, turns, name, author, dice)
+            more = _own(texts, turns, name, author, dice)
             about += dice.sample(more, min(len(more), count - len(about)))
-        rows += [*about, *_repeat(turns, count, words, dice)]
+        rows += [*about, *_repeat(turns, count, texts, dice)]
     dice.shuffle(rows)
-    held_out = [question for words in languages for question in _held_out(words, name, author)]
-    others = [question for words in languages for question in words.others if not _mentions(name, question)]
+    held_out = [question for texts in languages for question in _held_out(texts, name, author)]
+    others = [question for texts in languages for question in texts.others if not _mentions(name, question)]
     return IdentityData(rows, held_out, others)
 
 
 def _languages(lang: str) -> list[str]:
-    """The languages that are named, each once and always in the same order."""
+    """The languages in `lang`, without repetition, in the order of LANGUAGES."""
     named = {part.strip() for part in lang.split(",")}
     if not named <= set(LANGUAGES):
-        raise ConfigError(f"lang: {lang!r} is not known. Choose from {', '.join(LANGUAGES)}, or both: zh,en")
+        raise ConfigError(f"lang: {lang!r} is unknown. Choose from {', '.join(LANGUAGES)}, or both: zh,en")
     return [language for language in LANGUAGES if language in named]
 
 
 def _own(
-    words: LanguageTexts, ordinary: list[QaPair], name: str, author: str, dice: random.Random
+    texts: LanguageTexts, ordinary: list[QaPair], name: str, author: str, dice: random.Random
 ) -> list[IdentityRecord]:
-    """The records of one language that speak of the assistant."""
-    asked = list(_identity_turns(words, name, author, dice))
-    return [*_single(asked, words, dice), *_several(asked, ordinary, words, dice)]
+    """The records of one language about the assistant's identity."""
+    asked = list(_identity_turns(texts, name, author, dice))
+    return [*_single(asked, texts, dice), *_several(asked, ordinary, texts, dice)]
 
 
 def _mentions(name: str, *texts: str) -> bool:
     return any(name.casefold() in text.casefold() for text in texts)
 
 
-def _identity_turns(words: LanguageTexts, name: str, author: str, dice: random.Random) -> Iterator[QaPair]:
-    """Every training question twice with two answers, those with a wrong name in them three times with three names."""
-    for topic in words.topics:
-        wrongs = _other_than(topic.wrong_train, name, author)
+def _identity_turns(texts: LanguageTexts, name: str, author: str, dice: random.Random) -> Iterator[QaPair]:
+    """Every training question with two answers; one with a `{wrong}` name with three answers and names."""
+    for topic in texts.topics:
+        wrongs = _without(topic.wrong_train, name, author)
         for question in topic.train:
             copies = min(len(topic.answers), 3 if "{wrong}" in question else 2)
             names = itertools.cycle(dice.sample(wrongs, len(wrongs)))
@@ -124,51 +136,51 @@ def _identity_turns(words: LanguageTexts, name: str, author: str, dice: random.R
                 yield _filled(question, name, author, wrong), _filled(answer, name, author, wrong)
 
 
-def _held_out(words: LanguageTexts, name: str, author: str) -> Iterator[str]:
-    """Paraphrases in their fixed order, wrong names going round."""
-    for topic in words.topics:
-        wrongs = _other_than(topic.wrong_held_out, name, author)
+def _held_out(texts: LanguageTexts, name: str, author: str) -> Iterator[str]:
+    """The held-out questions in order, with wrong names in rotation."""
+    for topic in texts.topics:
+        wrongs = _without(topic.wrong_held_out, name, author)
         for number, question in enumerate(topic.held_out):
             yield _filled(question, name, author, wrongs[number % len(wrongs)])
 
 
-def _other_than(wrongs: tuple[str, ...], name: str, author: str) -> list[str]:
-    """The names that are neither this assistant's nor its maker's."""
+def _without(wrongs: tuple[str, ...], name: str, author: str) -> list[str]:
+    """The names that are neither the assistant's nor its maker's."""
     own = {name.casefold(), author.casefold()}
     return [wrong for wrong in wrongs if wrong.casefold() not in own]
 
 
 def _filled(text: str, name: str, author: str, wrong: str) -> str:
-    """Placeholders replaced in one pass: a name may itself hold braces."""
+    """Replace the placeholders in one pass, since a name may contain braces."""
     values = {"{name}": name, "{author}": author, "{wrong}": wrong}
     return re.sub(r"\{(?:name|author|wrong)\}", lambda found: values[found[0]], text)
 
 
-def _single(asked: list[QaPair], words: LanguageTexts, dice: random.Random) -> Iterator[IdentityRecord]:
-    """One identity question a record, every other one under a system prompt."""
+def _single(asked: list[QaPair], texts: LanguageTexts, dice: random.Random) -> Iterator[IdentityRecord]:
+    """One identity question per record, every second record with a system prompt."""
     for number, turn in enumerate(asked):
-        yield _row([turn], dice.choice(words.system) if number % 2 else "")
+        yield _row([turn], dice.choice(texts.system) if number % 2 else "")
 
 
 def _several(
-    asked: list[QaPair], ordinary: list[QaPair], words: LanguageTexts, dice: random.Random
+    asked: list[QaPair], ordinary: list[QaPair], texts: LanguageTexts, dice: random.Random
 ) -> Iterator[IdentityRecord]:
-    """Records of two or three turns: identity after ordinary chat, before it, and between."""
+    """Records of two or three turns, with the identity question after, before, or between ordinary chat."""
     for number, turn in enumerate(dice.sample(asked, len(asked) // 4)):
         first, last = dice.sample(ordinary, 2)
         turns = ([first, turn], [turn, first], [first, turn, last])[number % 3]
-        yield _row(turns, dice.choice(words.system) if number % 2 else "")
+        yield _row(turns, dice.choice(texts.system) if number % 2 else "")
 
 
-def _repeat(ordinary: list[QaPair], count: int, words: LanguageTexts, dice: random.Random) -> list[IdentityRecord]:
-    """`count` ordinary records, with and without a system prompt.
+def _repeat(ordinary: list[QaPair], count: int, texts: LanguageTexts, dice: random.Random) -> list[IdentityRecord]:
+    """`count` records of ordinary chat, every second one with a system prompt.
 
-    Every turn comes about equally often, but twice as often when it is about the two who talk: there the name slips in.
+    Turns occur about equally often, PERSONAL ones twice as often: there a model is prone to give its name.
     """
     pool = [*ordinary, *(turn for turn in ordinary if PERSONAL.search(turn[0]))]
     rounds = -(-count // len(pool))
     turns = [turn for _ in range(rounds) for turn in dice.sample(pool, len(pool))]
-    return [_row([turn], dice.choice(words.system) if n % 2 else "") for n, turn in enumerate(turns[:count])]
+    return [_row([turn], dice.choice(texts.system) if n % 2 else "") for n, turn in enumerate(turns[:count])]
 
 
 def _row(turns: list[QaPair], system: str) -> IdentityRecord:
@@ -178,7 +190,7 @@ def _row(turns: list[QaPair], system: str) -> IdentityRecord:
     return {"messages": messages}
 
 
-def _load_words(lang: str) -> LanguageTexts:
+def _load_texts(lang: str) -> LanguageTexts:
     raw = json.loads(Path(__file__).with_name(f"identity_{lang}.json").read_text(encoding="utf-8"))
     wrongs = {"wrong_name": raw["wrong_names"], "wrong_author": raw["wrong_authors"]}
     topics = []
@@ -191,6 +203,6 @@ def _load_words(lang: str) -> LanguageTexts:
 
 
 def _write_lines(path: Path, rows: list[IdentityRecord] | list[str]) -> None:
-    """A JSON array, one element a line."""
+    """Write a JSON array with one element a line."""
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")

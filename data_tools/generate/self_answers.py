@@ -1,7 +1,7 @@
-"""Ordinary chat in the model's own words: what it says anyway costs it nothing to learn again, so nothing is forgotten.
+"""Rehearsal: ordinary questions with the model's own answers, so that training does not change them.
 
-Answers in a style of our own teach that style, and a small model pays for it with what it knew: SmolLM2-135M kept 0.86
-of its general answers when ordinary questions were answered by hand in one short sentence.
+Hand-written answers teach their style at the expense of what a small model knew: SmolLM2-135M kept 0.86 of its general
+answers when ordinary questions were answered by hand in one short sentence.
 """
 
 import re
@@ -11,21 +11,21 @@ from data_tools.generate.identity import PERSONAL, QaPair
 from llm.chat.chat_model import ChatModel
 from llm.chat.identity_eval import ask_all
 
-ANSWER_TOKENS = 48  # a sentence or two: a small model often comes to the point only in its second
-WHOLE = re.compile(r".*(?:[.!?](?=\s|$)|[。！？])")  # up to the last end of a sentence in a line; "3.5" ends none
+ANSWER_TOKENS = 48  # two sentences; small models often give the answer in the second
+COMPLETE = re.compile(r".*(?:[.!?](?=\s|$)|[。！？])")  # up to the last end of a sentence in a line; not within "3.5"
 
 
 def rehearse(turns: Sequence[QaPair], chat_model: ChatModel) -> list[QaPair]:
-    """The same questions, those of knowledge with the whole sentences of the model's own greedy answer.
+    """The same questions with the complete sentences of the model's greedy answers.
 
-    A question about the two who talk, and one whose answer has none, keep the answer they have.
+    PERSONAL questions, and those that the model answers without a complete sentence, keep their answers.
     """
-    asked = [text for text, _ in turns if not PERSONAL.search(text)]
-    own = dict(zip(asked, ask_all(chat_model, asked, ANSWER_TOKENS), strict=True))
-    return [(text, whole_sentences(own.get(text, "")) or written) for text, written in turns]
+    questions = [text for text, _ in turns if not PERSONAL.search(text)]
+    own_answers = dict(zip(questions, ask_all(chat_model, questions, ANSWER_TOKENS), strict=True))
+    return [(text, complete_sentences(own_answers.get(text, "")) or written) for text, written in turns]
 
 
-def whole_sentences(text: str) -> str:
-    """The first line up to its last whole sentence; empty if there is none, or only the number that begins a list."""
-    found = WHOLE.match(text.strip())
+def complete_sentences(text: str) -> str:
+    """The complete sentences of the first line; empty if there are none, or only the number of a list item."""
+    found = COMPLETE.match(text.strip())
     return "" if found is None or found[0][:-1].isdigit() else found[0]

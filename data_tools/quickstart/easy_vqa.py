@@ -1,4 +1,4 @@
-"""easy-VQA as LLaVA JSON: its questions grouped for stage 2, and captions and open questions derived for stage 1."""
+"""easy-VQA as LLaVA JSON: questions grouped by image for stage 2, captions and open questions for stage 1."""
 
 import json
 import random
@@ -26,13 +26,13 @@ class QuestionRow(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """`yes_no` or `open`, told by the answer."""
+        """`yes_no` or `open`, by the answer."""
         return "yes_no" if self.answer in ("yes", "no") else "open"
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an image's questions state about it; empty where they do not say."""
+    """What the questions about an image state; empty where they do not."""
 
     colour: str = ""
     shape: str = ""
@@ -45,7 +45,7 @@ class Facts:
 
 
 def build_easy_vqa(wheel: Path, target: Path) -> None:
-    """Images as published, and four JSON files beside them whose image paths are relative to `target`."""
+    """Copy the images and write four JSON files; their image paths are relative to `target`."""
     data = wheel / "easy_vqa" / "data"
     questions = {split: read_questions(data / split / "questions.json") for split in ("train", "test")}
     for split in questions:
@@ -72,21 +72,21 @@ def by_image(questions: Iterable[QuestionRow]) -> dict[int, list[QuestionRow]]:
 
 
 def turns_by_image(questions: Iterable[QuestionRow], seed: int) -> Iterator[LlavaRecord]:
-    """One record an image, its questions as turns shuffled by (seed, image): as published, open ones come first."""
+    """One record an image, its questions as turns in a random order; in the published order open ones come first."""
     for image, group in by_image(questions).items():
         turns = [(question.text, question.answer) for question in shuffled(group, image, seed)]
         yield _record("train", f"train-{image}", image, turns)
 
 
 def shuffled(group: Iterable[QuestionRow], image: int, seed: int) -> list[QuestionRow]:
-    """An image's questions in an order drawn by (seed, image)."""
+    """The questions of an image, shuffled by (seed, image)."""
     order = list(group)
     random.Random(f"{seed}-{image}").shuffle(order)
     return order
 
 
 def captions(questions: Iterable[QuestionRow]) -> Iterator[LlavaRecord]:
-    """One caption an image, from the facts its questions state; images of which nothing is stated are left out."""
+    """One caption an image, from what its questions state; images without a stated fact are left out."""
     for image, group in by_image(questions).items():
         caption = facts_of(group).caption
         if caption:
@@ -104,9 +104,9 @@ def single_questions(split: str, questions: Iterable[QuestionRow], kinds: set[st
 
 
 def facts_of(questions: Iterable[QuestionRow]) -> Facts:
-    """Colour and shape stated by the questions of one image.
+    """The colour and shape that the questions of one image state.
 
-    A fact is an open question's answer and what it takes for granted ("what color is the circle?"), or what a yes/no
+    Facts are the answer of an open question and what it presupposes ("what color is the circle?"), and what a yes/no
     question affirms: "is there a red shape?" yes, "is there not a red shape?" no.
     """
     colour, shape = "", ""
@@ -126,7 +126,7 @@ def _stated_words(question: QuestionRow) -> list[str]:
 
 
 def _agree(known: str, found: set[str], question: QuestionRow) -> str:
-    """The known fact joined with what was found; every image holds one shape of one colour."""
+    """The fact known so far or found now. AssetError if they differ, as every image has one shape of one colour."""
     facts = found | ({known} if known else set())
     if len(facts) > 1:
         raise AssetError(
@@ -136,17 +136,17 @@ def _agree(known: str, found: set[str], question: QuestionRow) -> str:
 
 
 def _record(split: str, name: str, image: int, turns: list[tuple[str, str]]) -> LlavaRecord:
-    """A LLaVA record; the image stands before the first question."""
+    """A LLaVA record; the image precedes the first question."""
     conversations = []
     for number, (question, answer) in enumerate(turns):
-        asked = "<image>\n" * (number == 0) + question
-        conversations.append({"from": "human", "value": asked if question else "<image>"})
+        text = "<image>\n" * (number == 0) + question
+        conversations.append({"from": "human", "value": text if question else "<image>"})
         conversations.append({"from": "gpt", "value": answer})
     return {"id": name, "image": f"{split}/images/{image}.png", "conversations": conversations}
 
 
 def write_records(path: Path, records: Iterable[LlavaRecord]) -> None:
-    """A JSON array with one record a line, so that an error's line number is the record's."""
+    """Write a JSON array with one record a line, so that the line of an error is the record's."""
     lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 

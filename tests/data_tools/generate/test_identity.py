@@ -1,4 +1,4 @@
-"""Identity data: varied, balanced, held out for real, and the name only where it belongs."""
+"""Identity data: varied, balanced, with held-out questions, and with the name in identity answers only."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def said(row: IdentityRecord, role: str) -> list[str]:
 
 
 def normal(question: str) -> str:
-    """A question without case, spacing and punctuation: what makes two paraphrases the same."""
+    """A question without case, spacing and punctuation, to compare paraphrases."""
     return re.sub(r"\W+", " ", question.lower()).strip()
 
 
@@ -40,7 +40,7 @@ def is_identity(row: IdentityRecord, name: str) -> bool:
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_half_speaks_of_itself_half_does_not(lang: str) -> None:
+def test_half_of_the_records_are_about_identity(lang: str) -> None:
     name, data = NAMES[lang][0], made(lang)
     own = [row for row in data.train if is_identity(row, name)]
     assert len(own) * 2 == len(data.train) > 250
@@ -53,7 +53,7 @@ def test_half_speaks_of_itself_half_does_not(lang: str) -> None:
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_no_sentence_rules(lang: str) -> None:
+def test_no_sentence_dominates(lang: str) -> None:
     name, data = NAMES[lang][0], made(lang)
     answers = Counter(answer for row in data.train for answer in said(row, "assistant") if name in answer)
     assert len(answers) > 20
@@ -70,7 +70,7 @@ def test_no_sentence_rules(lang: str) -> None:
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_questions_of_the_three_lists_never_meet(lang: str) -> None:
+def test_the_three_lists_share_no_question(lang: str) -> None:
     data = made(lang)
     trained = {normal(question) for row in data.train for question in said(row, "user")}
     held_out, others = {normal(q) for q in data.held_out}, {normal(q) for q in data.others}
@@ -176,12 +176,12 @@ def test_without_a_folder_it_writes_where_the_identity_recipes_read(
         ("Iris", "a\nb", "en", "author: "),
     ],
 )
-def test_what_cannot_be_built_is_refused(name: str, author: str, lang: str, found: str) -> None:
+def test_refusals(name: str, author: str, lang: str, found: str) -> None:
     with pytest.raises(ConfigError, match=found):
         build_identity(name, author, lang)
 
 
-def test_the_files_hold_the_three_lists(tmp_path: Path) -> None:
+def test_the_files(tmp_path: Path) -> None:
     data = write_identity("Iris", "Eyegraft", "zh", tmp_path / "out")
     for name, rows in (("train", data.train), ("held_out", data.held_out), ("others", data.others)):
         text = (tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8")
@@ -193,7 +193,7 @@ def test_the_files_hold_the_three_lists(tmp_path: Path) -> None:
 
 
 class _Written:
-    """Answers each question as a file of records does."""
+    """A chat model that gives the answers of some records."""
 
     def __init__(self, rows: list[IdentityRecord]) -> None:
         self.answers_by = {q: a for row in rows for q, a in zip(said(row, "user"), said(row, "assistant"), strict=True)}
@@ -206,7 +206,7 @@ class _Written:
         return [self.answers_by.get(messages[-1].text, "") for messages in conversations]
 
 
-def test_ordinary_questions_of_knowledge_are_answered_in_the_models_words() -> None:
+def test_rehearsal_replaces_answers_but_not_of_personal_questions() -> None:
     turns = [
         ("How high is it?", "High."),
         ("Name some.", "Two."),
@@ -219,7 +219,7 @@ def test_ordinary_questions_of_knowledge_are_answered_in_the_models_words() -> N
                         for (q, _), a in zip(turns, own, strict=True)])  # fmt: skip
     told = rehearse(turns, chat_model)
     assert [answer for _, answer in told] == ["It is 3.5 m. That is high.", "Two.", "Yes.", "Me.", "好。"]
-    assert chat_model.asked == ["Is it so?", "Name some.", "How high is it?"], "the two who talk are not asked"
+    assert chat_model.asked == ["Is it so?", "Name some.", "How high is it?"], "personal questions are not asked"
 
 
 def test_the_quickstart_lists_are_this_generators_and_general_questions_are_new() -> None:
@@ -243,8 +243,8 @@ def test_the_quickstart_lists_are_this_generators_and_general_questions_are_new(
     assert not asked & {normal(question) for question in (*data.held_out, *data.others)}
 
 
-def test_the_quickstarts_identity_rows_are_made_without_the_model(tmp_path: Path) -> None:
-    """All but the rehearsed answers of ordinary chat, byte for byte in what is said and in the order it stands."""
+def test_the_quickstarts_identity_data_but_for_rehearsed_answers(tmp_path: Path) -> None:
+    """Without the model: equal texts in equal order, except the rehearsed answers."""
     CliRunner().invoke(app, ["data", "identity", str(tmp_path), "--name", "Iris", "--author", "Eyegraft"])
     made_now, committed = (
         json.loads((folder / "train.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""An identity set of a few words, counted and written out by hand: how often, in which order, under which prompts."""
+"""A small identity data set written out by hand: counts, order and system prompts."""
 
 import random
 from collections import Counter
@@ -17,11 +17,11 @@ from data_tools.generate.identity import (
     _identity_turns,
     _languages,
     _mentions,
-    _other_than,
     _repeat,
     _row,
     _several,
     _single,
+    _without,
     build_identity,
 )
 
@@ -67,9 +67,9 @@ def test_a_name_that_holds_braces_is_not_filled_again() -> None:
     assert _filled("{name} {author} {wrong}", "{author}", "{wrong}", "{name}") == "{author} {wrong} {name}"
 
 
-def test_wrong_names_are_those_of_neither() -> None:
-    assert _other_than(("Alexa", "IRIS", "OpenAI", "Iris 2"), "Iris", "openai") == ["Alexa", "Iris 2"]
-    assert _other_than(("",), "Iris", "us") == [""]
+def test_wrong_names_exclude_name_and_author() -> None:
+    assert _without(("Alexa", "IRIS", "OpenAI", "Iris 2"), "Iris", "openai") == ["Alexa", "Iris 2"]
+    assert _without(("",), "Iris", "us") == [""]
 
 
 def test_a_name_is_mentioned_in_any_case() -> None:
@@ -93,7 +93,7 @@ def test_a_name_is_mentioned_in_any_case() -> None:
         ("天空", False),
     ],
 )
-def test_questions_about_the_two_who_talk(text: str, personal: bool) -> None:
+def test_personal_questions(text: str, personal: bool) -> None:
     assert bool(PERSONAL.search(text)) is personal
 
 
@@ -106,7 +106,7 @@ def test_questions_about_the_two_who_talk(text: str, personal: bool) -> None:
         ("en, zh ,en", ["en", "zh"]),
     ],
 )
-def test_languages_stand_once_and_in_one_order(lang: str, named: list[str]) -> None:
+def test_languages_are_unique_and_ordered(lang: str, named: list[str]) -> None:
     assert _languages(lang) == named
 
 
@@ -127,7 +127,7 @@ def test_each_question_has_two_answers_and_one_with_a_wrong_name_three() -> None
 
 
 @pytest.mark.parametrize(("answers", "copies"), [(1, 1), (2, 2), (3, 3), (4, 3)])
-def test_there_are_no_more_copies_than_answers_and_names_go_round(answers: int, copies: int) -> None:
+def test_there_are_no_more_copies_than_answers_and_names_rotate(answers: int, copies: int) -> None:
     topic = Topic(("{wrong}?",), (), ("a", "b", "c", "d")[:answers], wrong_train=("X", "Y"))
     turns = list(_identity_turns(words(topic), "N", "M", dice()))
     assert len(turns) == copies
@@ -136,7 +136,7 @@ def test_there_are_no_more_copies_than_answers_and_names_go_round(answers: int, 
     assert len(list(_identity_turns(words(plain), "N", "M", dice()))) == min(2, answers)
 
 
-def test_what_is_held_out_keeps_its_order_and_its_own_wrong_names() -> None:
+def test_held_out_questions_keep_their_order_and_wrong_names() -> None:
     first = Topic((), ("{name}?", "{author}?"), ("A",))
     second = Topic((), ("{wrong}1", "{wrong}2", "{wrong}3"), ("A",), ("X",), ("Y", "N", "Z"))
     assert list(_held_out(words(first, second), "N", "M")) == ["N?", "M?", "Y1", "Z2", "Y3"]
@@ -145,12 +145,12 @@ def test_what_is_held_out_keeps_its_order_and_its_own_wrong_names() -> None:
 # Rows -----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_row_of_messages() -> None:
+def test_a_record_of_messages() -> None:
     assert _row([("Q", "A"), ("R", "B")], "") == {"messages": [user("Q"), bot("A"), user("R"), bot("B")]}
     assert _row([("Q", "A")], "S") == {"messages": [system("S"), user("Q"), bot("A")]}
 
 
-def test_every_other_single_row_has_a_prompt() -> None:
+def test_every_second_record_has_a_system_prompt() -> None:
     turns = [(f"Q{n}", f"A{n}") for n in range(40)]
     rows = list(_single(turns, words(), dice()))
     assert [row["messages"][-2:] for row in rows] == [[user(q), bot(a)] for q, a in turns]
@@ -159,7 +159,7 @@ def test_every_other_single_row_has_a_prompt() -> None:
 
 
 @pytest.mark.parametrize(("asked", "rows"), [(3, 0), (4, 1), (7, 1), (8, 2), (24, 6)])
-def test_a_quarter_is_asked_again_among_other_chat(asked: int, rows: int) -> None:
+def test_a_quarter_is_repeated_among_ordinary_chat(asked: int, rows: int) -> None:
     own = [(f"Q{n}", f"A{n}") for n in range(asked)]
     ordinary = [(f"O{n}", f"P{n}") for n in range(5)]
     made = list(_several(own, ordinary, words(), dice()))
@@ -176,7 +176,7 @@ def test_a_quarter_is_asked_again_among_other_chat(asked: int, rows: int) -> Non
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 8, 9])
-def test_ordinary_chat_fills_up_and_personal_turns_come_twice_as_often(count: int) -> None:
+def test_ordinary_chat_fills_up_with_personal_turns_twice_as_often(count: int) -> None:
     ordinary = [("Sky?", "blue"), ("Sea?", "deep"), ("Who are you?", "me")]
     rows = _repeat(ordinary, count, words(), dice())
     assert len(rows) == count
@@ -205,8 +205,8 @@ CHINESE = LanguageTexts(
 
 @pytest.fixture
 def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These instead of the thousands that ship."""
-    monkeypatch.setattr(identity, "_load_words", {"en": ENGLISH, "zh": CHINESE}.__getitem__)
+    """Replaces the shipped texts by these."""
+    monkeypatch.setattr(identity, "_load_texts", {"en": ENGLISH, "zh": CHINESE}.__getitem__)
 
 
 def kind(row: dict[str, Any]) -> tuple[bool, bool]:
@@ -215,8 +215,8 @@ def kind(row: dict[str, Any]) -> tuple[bool, bool]:
 
 
 @pytest.mark.usefixtures("few_words")
-def test_the_whole_set_of_one_language() -> None:
-    """Two questions twice and a quarter of the four again are five rows, and five of ordinary chat."""
+def test_the_data_set_of_one_language() -> None:
+    """Two questions twice and a quarter of these four again are five records, and five of ordinary chat."""
     data = build_identity(" Iris ", "us", "en", 3)
     assert Counter(map(kind, data.train)) == {(False, True): 5, (False, False): 5}
     asked = Counter(message["content"] for row in data.train for message in row["messages"])
@@ -227,15 +227,15 @@ def test_the_whole_set_of_one_language() -> None:
 
 
 @pytest.mark.usefixtures("few_words")
-def test_the_whole_set_of_two_languages_gives_the_smaller_one_as_many() -> None:
-    """Six questions twice and three again are fifteen; the five of the other language are filled up to that."""
+def test_two_languages_get_equally_many_records() -> None:
+    """Six questions twice and three again are fifteen; the other language's five are filled up to fifteen."""
     data = build_identity("Iris", "us", "zh,en", 3)
     assert Counter(map(kind, data.train)) == {(cjk, own): 15 for cjk in (True, False) for own in (True, False)}
     assert (data.held_out, data.others) == (["Who is there?", "谁？"], ["What is a rose?", "花？"])
 
 
 @pytest.mark.usefixtures("few_words")
-def test_the_whole_set_takes_other_answers_of_ordinary_chat() -> None:
+def test_rehearsed_answers_are_used() -> None:
     def retold(turns: Any) -> Any:
         return [(question, "Iris says so" if question == "Sky?" else "so") for question, _ in turns]
 
@@ -245,9 +245,9 @@ def test_the_whole_set_takes_other_answers_of_ordinary_chat() -> None:
     assert "Sky?" not in asked, "an answer with the name in it is left out as well"
 
 
-def test_the_words_of_each_language_are_read_from_its_file() -> None:
+def test_the_texts_of_each_language_are_read_from_its_file() -> None:
     for language in ("en", "zh"):
-        found = identity._load_words(language)
+        found = identity._load_texts(language)
         assert Path(identity.__file__).with_name(f"identity_{language}.json").is_file()
         wrong = [topic for topic in found.topics if topic.wrong_train != ("",)]
         assert len(wrong) == 2 and all("{wrong}" in "".join(topic.train) for topic in wrong)

@@ -1,4 +1,4 @@
-"""Assets: fetched with the real pip from a local folder, whole or absent, verified, offline afterwards."""
+"""Assets: fetched with pip from a local folder, complete or absent, verified, usable offline."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ FILE = "tiny_asset-1.0-py3-none-any.whl"
 
 
 class Builder:
-    """Copies the wheel's one data file; counts its runs and can be cut off half-way."""
+    """Copies the wheel's one data file; counts its calls and can be interrupted."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -33,7 +33,7 @@ class Builder:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes for its package index, holding one wheel."""
+    """A folder with one wheel that pip uses as its package index."""
     folder = tmp_path / "index"
     folder.mkdir()
     with zipfile.ZipFile(folder / FILE, "w") as archive:
@@ -80,7 +80,7 @@ def test_fetched_once_then_offline(
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "manifest", "recipe"])
-def test_a_damaged_asset_is_made_anew_from_the_kept_wheel(
+def test_a_damaged_asset_is_made_anew_from_the_downloaded_wheel(
     damage: str, asset: Asset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "downloads").mkdir()
@@ -103,7 +103,7 @@ def test_a_damaged_asset_is_made_anew_from_the_kept_wheel(
     assert file.read_text() == "published"
 
 
-def test_a_half_finished_asset_is_absent_and_redone(asset: Asset, tmp_path: Path) -> None:
+def test_an_interrupted_build_leaves_no_asset_and_is_redone(asset: Asset, tmp_path: Path) -> None:
     builder(asset).cut = True
     with pytest.raises(KeyboardInterrupt):
         fetch_assets(tmp_path, assets={"tiny": asset})
@@ -115,7 +115,7 @@ def test_a_half_finished_asset_is_absent_and_redone(asset: Asset, tmp_path: Path
     assert not (tmp_path / "tiny.partial").exists()
 
 
-def test_without_the_package_the_error_says_what_to_do_and_that_works(
+def test_the_advice_of_a_failed_download_works(
     index: Path, asset: Asset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheel = (index / FILE).read_bytes()
@@ -158,11 +158,11 @@ def test_the_published_wheels_are_pinned() -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny/thesis.tex", "tiny/manifest.json", "tiny.partial/thesis.tex"])
-def test_a_folder_of_somebody_else_is_not_made_anew(name: str, asset: Asset, tmp_path: Path) -> None:
-    """Today's web pages have a manifest.json too."""
+def test_a_folder_of_another_program_is_not_deleted(name: str, asset: Asset, tmp_path: Path) -> None:
+    """A web page may have a manifest.json too."""
     theirs = tmp_path / "assets" / name
     theirs.parent.mkdir(parents=True)
     theirs.write_text('{"name": "my page"}')
-    with pytest.raises(AssetError, match=f"{theirs.parent.name}: is there and was not made by `eyegraft assets`"):
+    with pytest.raises(AssetError, match=f"{theirs.parent.name}: exists and was not written by `eyegraft assets`"):
         fetch_assets(tmp_path / "assets", assets={"tiny": asset})
     assert theirs.read_text() == '{"name": "my page"}' and builder(asset).runs == 0

@@ -1,4 +1,4 @@
-"""easy-VQA's questions become records, captions and single questions that say nothing it does not say."""
+"""easy-VQA's questions as records, captions and single questions."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ QUESTIONS = [QuestionRow(*row) for row in ROWS]  # rows are (str, str, int)
         ("is there not a brown shape?", "yes", Facts()),
     ],
 )
-def test_what_a_question_states(text: str, answer: str, facts: Facts) -> None:
+def test_facts_of_a_question(text: str, answer: str, facts: Facts) -> None:
     assert facts_of([QuestionRow(text, answer, 0)]) == facts
 
 
@@ -56,7 +56,7 @@ def test_facts_of_one_image_must_agree() -> None:
         facts_of([*agreeing, QuestionRow("what color is the shape?", "blue", 3)])
 
 
-def test_captions_use_what_is_known() -> None:
+def test_captions_use_the_known_facts() -> None:
     assert [Facts(*pair).caption for pair in (("red", "circle"), ("red", ""), ("", "circle"), ("", ""))] == [
         "a red circle",
         "a red shape",
@@ -85,7 +85,7 @@ def test_one_record_an_image_with_every_question_shuffled_by_seed() -> None:
     assert asked != published
     assert list(turns_by_image(QUESTIONS, 0)) == made
     assert list(turns_by_image(QUESTIONS, 1)) != made
-    assert next(turns_by_image(QUESTIONS[:5], 0)) == made[0]  # other records have no say in a record's order
+    assert next(turns_by_image(QUESTIONS[:5], 0)) == made[0]  # the order does not depend on other records
 
 
 def test_each_image_has_its_own_order() -> None:

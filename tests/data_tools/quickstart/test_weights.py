@@ -1,4 +1,4 @@
-"""Published weights: a tiny GGUF and a renamed timm network come out as folders with the same numbers."""
+"""Published weights: a tiny GGUF and a renamed timm network are converted to folders with the same numbers."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "H", "i", "Hi", "Ġ", "
 
 
 def write_gguf(path: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-    """A one-layer Llama in Q4_1 with a byte-pair tokenizer; gives back what its quantised tensors stand for."""
+    """Write a one-layer Llama in Q4_1 with a byte-pair tokenizer; returns its dequantised tensors."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(1)
     writer.add_context_length(128)
@@ -103,7 +103,7 @@ def test_renaming_checks_count_shape_and_role() -> None:
         "bn.bias": 3,
     }
     for bad, found in (
-        ({"a.weight": torch.ones(2, 3)}, "1 tensors published, 2 wanted"),
+        ({"a.weight": torch.ones(2, 3)}, "1 tensors published, 2 expected"),
         ({"a.weight": torch.ones(3, 2), "b.bias": torch.ones(3)}, r"a\.weight \(3, 2\) does not fit stem\.weight"),
         ({"a.weight": torch.ones(2, 3), "b.weight": torch.ones(3)}, r"b\.weight \(3,\) does not fit bn\.bias"),
     ):
