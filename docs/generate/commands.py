@@ -33,7 +33,9 @@ def _command(command: TyperCommand, title: str) -> str:
     records = [record for parameter in command.params if (record := parameter.get_help_record(context))]
     lines = [f"| `{_cell(names)}` | {_cell(text)} |" for names, text in records]
     about = (command.help or "").replace("\b", "").strip()
-    return "\n".join([f"## {title}", "", about, "", f"    {title} {usage}", "", *HEAD, *lines])
+    examples = [f"    {line.strip()}" for line in (command.epilog or "").splitlines() if line.startswith("  ")]
+    shown = ["", *(["Examples:", "", *examples, ""] if examples else [])]
+    return "\n".join([f"## {title}", "", about, "", f"    {title} {usage}", *shown, *HEAD, *lines])
 
 
 def _cell(text: str) -> str:

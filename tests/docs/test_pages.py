@@ -91,7 +91,7 @@ def test_references_hold_every_key_and_command() -> None:
     assert "`full`, `lora`, `qlora`, `frozen`" in keys
     for title in ("eyegraft train", "eyegraft export", "eyegraft data check"):
         assert f"## {title}\n" in text
-    assert "| `--anyway` |" in text
+    assert "| `--anyway` |" in text and "\n    eyegraft train quickstart/finetune\n" in text
 
 
 def test_the_workflow_runs_the_gate() -> None:
