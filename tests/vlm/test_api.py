@@ -262,7 +262,7 @@ def test_identity_data_is_written(text: api.TrainResult, tmp_path: Path) -> None
     files = api.make_identity_data("Kestrel", "Ana", tmp_path / "data")
     assert all("Kestrel" not in question for question in json.loads(files.others.read_text()))
     assert "Kestrel" in files.train.read_text() and json.loads(files.held_out.read_text())
-    with pytest.raises(api.ConfigError, match="'fr' is not known"):
+    with pytest.raises(api.ConfigError, match="'fr' is unknown"):
         api.make_identity_data("Kestrel", "Ana", tmp_path / "more", languages="fr")
 
 
