@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm.errors import ConfigError, DataError, ImageError, Place, RecordError
-from llm.files.regular_files import PICTURE, TEXT, open_regular, read_text
+from llm.files.regular_files import IMAGE, TEXT, open_regular, read_text
 from llm.formats.row_files import kind, read_rows
 
 FIELDS = ("question", "instruction", "prompt", "input", "text")  # of a record; the first that it has
@@ -88,7 +88,7 @@ def image_questions(folder: Path, text: str) -> list[ApiQuestion]:
 
 def _image_question(path: Path, name: str, text: str) -> ApiQuestion:
     try:
-        with open_regular(path, PICTURE) as file:
+        with open_regular(path, IMAGE) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}. Make it readable or remove it") from error

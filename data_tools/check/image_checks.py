@@ -7,7 +7,7 @@ from pathlib import Path
 from data_tools.check.findings import CODES
 from data_tools.check.seen_hashes import hash64
 from llm.errors import ImageError
-from llm.files.regular_files import PICTURE, read_regular
+from llm.files.regular_files import IMAGE, read_regular
 from llm.formats.conversation import ImageRef
 from vlm.vision.images import ImageLimits, examine
 
@@ -72,6 +72,6 @@ def _is_inside(path: str, root: str) -> bool:
 
 def _digest(ref: ImageRef) -> int:
     try:
-        return hash64(ref.data or read_regular(Path(ref.path), PICTURE))
+        return hash64(ref.data or read_regular(Path(ref.path), IMAGE))
     except OSError:
         return 0  # deleted since it was examined; the next check reports that

@@ -11,7 +11,7 @@ from typing import Literal
 
 from llm.errors import ConfigError, ImageError
 from llm.files.atomic_files import atomic_file
-from llm.files.regular_files import PICTURE, check_regular, read_regular
+from llm.files.regular_files import IMAGE, check_regular, read_regular
 from llm.formats.conversation import ImageRef
 
 ImageMode = Literal["name", "copy", "bytes", "url"]
@@ -89,7 +89,7 @@ def _lies_in(path: str, folder: str) -> bool:
 def _copy_file(source: str, path: Path) -> None:
     """Copy a file, unless `path` already has the same content."""
     try:
-        check_regular(Path(source), PICTURE)
+        check_regular(Path(source), IMAGE)
         if path.is_file() and filecmp.cmp(source, path):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def _bytes(image: ImageRef) -> bytes:
     if not image.path:
         return image.data
     try:
-        return read_regular(Path(image.path), PICTURE)
+        return read_regular(Path(image.path), IMAGE)
     except OSError as error:
         raise ImageError(f"{image.path}: {error.strerror}. Check the record's image name and --images") from error
 

@@ -1,1 +1,1 @@
-"""A prompt becomes an answer: generation, streaming, the context window, the terminal."""
+"""Generate answers to prompts: generation, streaming, the context window, the terminal."""

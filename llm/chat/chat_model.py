@@ -1,4 +1,4 @@
-"""Talking to a model: one ChatModel for terminal, page, API, evaluation and probes; prompts built as in training."""
+"""`ChatModel` answers conversations, for terminal, page, API, evaluation and probes, with prompts as in training."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,11 +20,11 @@ from llm.formats.conversation import ImageRef, Message
 from llm.model.lora import adapters_off
 
 Embed = Callable[[list[int], tuple[ImageRef, ...]], Tensor]
-Turn = Callable[[Stopped], AbstractContextManager[None]]  # waits for the device, holds it, and gives it back
+Turn = Callable[[Stopped], AbstractContextManager[None]]  # waits for the device and holds it during the block
 
 
 def without_waiting(_: Stopped) -> AbstractContextManager[None]:
-    """The turn of one who does not share the device."""
+    """The `Turn` of a caller that has the device to itself."""
     return nullcontext()
 
 
@@ -36,34 +36,34 @@ class ChatModel:
     text: PreTrainedModel  # the language model inside `model`, or `model` itself
     encoder: Encoder
     embed: Embed
-    adapters: bool = True  # False: its adapters, if it has any, are left out of every answer
+    adapters: bool = True  # False: answers are generated with its adapters disabled
 
     def without_adapters(self) -> Self:
-        """The same weights, answering as if no adapter had been trained."""
+        """The same model with its adapters disabled."""
         return replace(self, adapters=False)
 
     @property
     def sees_images(self) -> bool:
-        """Whether pictures can be shown to it."""
+        """Whether it accepts images."""
         return self.encoder.image_id is not None
 
     def cannot_see(self, messages: tuple[Message, ...]) -> bool:
-        """Whether the messages show pictures that it cannot see."""
+        """Whether the messages have images that it does not accept."""
         return not self.sees_images and any(
             isinstance(part, ImageRef) for message in messages for part in message.parts
         )
 
     @property
     def context(self) -> int:
-        """Tokens the model reads at most, prompt and answer together; a model without positions has no such end."""
+        """Context length in tokens, prompt and answer together; 2**20 without `max_position_embeddings`."""
         return int(self.text.config.to_dict().get("max_position_embeddings", 2**20))
 
     def answer(self, messages: tuple[Message, ...], sampling: Sampling) -> str:
-        """One whole answer."""
+        """The complete answer."""
         return self.answers([messages], sampling)[0]
 
     def answers(self, conversations: list[tuple[Message, ...]], sampling: Sampling) -> list[str]:
-        """One answer each, generated together."""
+        """One answer per conversation, generated as one batch."""
         prompts = [self._prompt(messages) for messages in conversations]
         with self._answering():
             rows = generate(self.model, prompts, sampling, self.encoder.stop_ids)
@@ -77,10 +77,10 @@ class ChatModel:
         patience: float = inf,
         reader: str = "somebody",
     ) -> StreamedAnswer:
-        """The answer's text as it grows, piece by piece; `StreamedAnswer` says what `patience` and `reader` are.
+        """The answer in pieces of text as it is generated; `patience` and `reader` as in `StreamedAnswer`.
 
-        Everything that needs the device happens in the reply's own thread, inside `turn`. Raises DataError for
-        messages that cannot be encoded.
+        All use of the device happens in the thread of the answer, inside `turn`. Raises DataError for messages that
+        cannot be encoded.
         """
         ids, images = self.encoder.prompt(messages)
         ends = self.encoder.stop_ids
@@ -93,8 +93,8 @@ class ChatModel:
         return StreamedAnswer(run, self._decode, ends, sampling.stop, len(ids), patience, reader)
 
     def fit_to_context(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
-        """The messages without their oldest turns, so that an answer of `new_tokens` still fits the context."""
-        return trim_to_context(messages, lambda kept: len(self.encoder.prompt(kept)[0]), self.context - new_tokens)
+        """The messages without their oldest turns, so that an answer of `new_tokens` fits the context."""
+        return trim_to_context(messages, lambda rest: len(self.encoder.prompt(rest)[0]), self.context - new_tokens)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

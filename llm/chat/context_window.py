@@ -1,4 +1,4 @@
-"""A conversation that grew too long for the model's context: its oldest turns go, its pictures stay."""
+"""Shorten a conversation to the model's context: its oldest turns are removed, their images kept."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,18 +9,18 @@ from llm.formats.conversation import ImageRef, Message
 def trim_to_context(
     messages: tuple[Message, ...], tokens: Callable[[tuple[Message, ...]], int], room: int
 ) -> tuple[Message, ...]:
-    """The system message and the newest turns that take at most `room` tokens, at least the last question.
+    """The system message and the newest turns, at least the last question, that take at most `room` tokens.
 
-    Questions leave together with their answers. The pictures of those that left are shown by the first question that
-    stays: people go on asking about them.
+    Questions are removed together with their answers. Their images are moved to the first question that remains, since
+    later questions may refer to them.
     """
-    kept = messages
-    while tokens(kept) > room:
-        system, turns = split_system(kept)
+    remaining = messages
+    while tokens(remaining) > room:
+        system, turns = split_system(remaining)
         if len(turns) < 3:
             break
-        kept = (*system, *_without_first(turns))
-    return kept
+        remaining = (*system, *_without_first(turns))
+    return remaining
 
 
 def split_system(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
@@ -30,7 +30,7 @@ def split_system(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], tu
 
 
 def _without_first(turns: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The turns behind the first question and its answer."""
+    """The turns after the first question and its answer; the next question gets that question's images."""
     images = tuple(part for part in turns[0].parts if isinstance(part, ImageRef))
-    heir = turns[2]
-    return (replace(heir, parts=(*images, *heir.parts)), *turns[3:])
+    following = turns[2]
+    return (replace(following, parts=(*images, *following.parts)), *turns[3:])

@@ -1,9 +1,9 @@
-"""Answers from a model: batched for evaluation, streamed for chat. One sampler for both."""
+"""Generate token ids from prompts, batched for evaluation or streamed for chat, with the same sampling."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,14 +17,14 @@ from llm.chat.sampling import LEAST_TEMPERATURE, Sampling
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model reads before it answers: token ids, an image's once a row, and their embeddings [T, hidden]."""
+    """A prompt of T tokens: ids, with the image id for each token of an image, and embeddings [T, hidden]."""
 
     ids: list[int]
     embeds: Tensor
 
 
 class _Stopped(StoppingCriteria):
-    """Ends generation when the caller says so."""
+    """Ends generation when `stopped` returns True."""
 
     def __init__(self, stopped: Callable[[], bool]) -> None:
         self._stopped = stopped
@@ -35,7 +35,7 @@ class _Stopped(StoppingCriteria):
 
 @contextmanager
 def answering(model: PreTrainedModel, text: PreTrainedModel) -> Iterator[None]:
-    """Inside, the model answers: eval mode, plain attention, random numbers of its own; outside, all is as it was."""
+    """Eval mode, attention without packing and a separate random state inside the block; all restored after it."""
     modes = {module: module.training for module in model.modules()}
     model.train(False)
     try:
@@ -59,27 +59,27 @@ def generate(
     streamer: BaseStreamer | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[list[int]]:
-    """New token ids for each prompt, the end mark left off.
+    """New token ids for each prompt, without the end mark.
 
-    Shorter prompts are padded on the left. The model must be in `answering`. A streamer is given each prompt first.
+    Shorter prompts are padded on the left. Call it inside `answering`. A streamer receives the prompt first.
     """
     lengths = [len(prompt.ids) for prompt in prompts]
     width = max(lengths)
     embeds = torch.stack([pad(prompt.embeds, (0, 0, width - len(prompt.ids), 0)) for prompt in prompts])
     mask = torch.tensor([[0] * (width - length) + [1] * length for length in lengths], device=embeds.device)
-    # The penalty on repetition counts every id of the prompt, once: a row is padded with an id that it holds anyway.
+    # The repetition penalty applies to every id of the prompt: pad with an id that the prompt contains.
     ids = [[prompt.ids[0]] * (width - length) + prompt.ids for prompt, length in zip(prompts, lengths, strict=True)]
     torch.manual_seed(sampling.seed)
-    knobs: dict[str, Any] = {"do_sample": False}
+    options: dict[str, Any] = {"do_sample": False}
     if sampling.temperature >= LEAST_TEMPERATURE:
-        knobs = {
+        options = {
             "do_sample": True,
             "temperature": sampling.temperature,
             "top_k": sampling.top_k,
             "top_p": sampling.top_p,
         }
-    whole: Any = model  # torch's typing takes a module's methods for tensors
-    output = whole.generate(
+    run = cast(Callable[..., Tensor], model.generate)  # torch's typing takes a module's methods for tensors
+    output = run(
         input_ids=torch.tensor(ids, device=embeds.device),
         inputs_embeds=embeds,
         attention_mask=mask,
@@ -90,12 +90,12 @@ def generate(
         use_cache=True,
         streamer=streamer,
         stopping_criteria=StoppingCriteriaList([_Stopped(stopped)]),
-        **knobs,
+        **options,
     )
-    return [_until(row[width:].tolist(), stop_ids) for row in output]
+    return [_before_stop(row[width:].tolist(), stop_ids) for row in output]
 
 
-def _until(ids: list[int], stop_ids: tuple[int, ...]) -> list[int]:
+def _before_stop(ids: list[int], stop_ids: tuple[int, ...]) -> list[int]:
     for index, token in enumerate(ids):
         if token in stop_ids:
             return ids[:index]

@@ -1,4 +1,4 @@
-"""Who does the assistant say it is? Hits, leaks and abilities kept, each a share of greedy answers."""
+"""Evaluate the assistant's identity: hits, leaks and retained ability, each a fraction of greedy answers."""
 
 import json
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from llm.chat.sampling import Sampling
 from llm.errors import DataError, Place, RecordError
 from llm.files.regular_files import TEXT, read_text
 
-BATCH = 64  # questions answered at once: the weights are read once a token for all of them
+BATCH = 64  # questions per batch: the weights are read once per token for all of them
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityQuestions:
-    """The three sets: who are you in held-out words, everything else, and general knowledge with its answers."""
+    """Three sets: held-out questions about the identity, other questions, and general knowledge with its answers."""
 
     paraphrases: list[str]
     others: list[str]
-    general: list[tuple[str, tuple[str, ...]]]  # a question and the spellings of its answer
+    general: list[tuple[str, tuple[str, ...]]]  # question and accepted spellings of its answer
 
 
 def read_identity(paraphrases: Path, others: Path, general: Path) -> IdentityQuestions:
-    """Read the three JSON lists; RecordError names the entry that is not what it should be."""
+    """Read the three JSON lists. Raises DataError for an unreadable file, RecordError for an invalid entry."""
     pairs = []
     for index, row in enumerate(_list(general)):
         if not isinstance(row, dict) or not {"question", "answer"} <= row.keys():
@@ -40,7 +40,7 @@ def read_identity(paraphrases: Path, others: Path, general: Path) -> IdentityQue
 
 def _list(path: Path) -> list[object]:
     if not path.exists():
-        raise DataError(f"{path} does not exist. `eyegraft data identity` writes the lists it needs")
+        raise DataError(f"{path} does not exist. `eyegraft data identity` writes such lists")
     try:
         rows = json.loads(read_text(path, TEXT, "utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
@@ -53,7 +53,7 @@ def _list(path: Path) -> list[object]:
 
 
 def ask_all(chat_model: ChatModel, questions: list[str], max_new_tokens: int) -> list[str]:
-    """Greedy answers, in the questions' order; questions of similar length are answered together."""
+    """Greedy answers in the order of the questions; questions of similar length share a batch."""
     sampling = Sampling(max_new_tokens=max_new_tokens)
     order = sorted(range(len(questions)), key=lambda index: len(questions[index]))
     answers = [""] * len(questions)
@@ -69,9 +69,9 @@ def ask_all(chat_model: ChatModel, questions: list[str], max_new_tokens: int) ->
 def evaluate_identity(
     base: ChatModel, tuned: ChatModel, questions: IdentityQuestions, name: str, max_new_tokens: int
 ) -> tuple[dict[str, float], list[dict[str, str]]]:
-    """The figures of report.json, and every answer behind them.
+    """The metrics of report.json, and all answers they are computed from.
 
-    `retained_ability` is the share of general questions the base answered right that the tuned model still does.
+    `retained_ability` is the fraction of the general questions answered correctly by `base` that `tuned` still answers.
     """
     rows: list[dict[str, str]] = []
 
@@ -88,25 +88,27 @@ def evaluate_identity(
     before = ask(base, "base", "identity", questions.paraphrases)
     after = ask(tuned, "tuned", "identity", questions.paraphrases)
     leaks = ask(tuned, "tuned", "other", questions.others)
-    knew = [_holds(answer, *want) for answer, want in zip(ask(base, "base", "general", general), wanted, strict=True)]
+    knew = _correct(ask(base, "base", "general", general), wanted)
     if not any(knew):
         raise DataError("the base model answers none of the general questions: retained ability cannot be measured")
-    knows = [
-        _holds(answer, *want) for answer, want in zip(ask(tuned, "tuned", "general", general), wanted, strict=True)
-    ]
-    figures = {
-        "identity_hit_before": _share([_holds(answer, name) for answer in before]),
-        "identity_hit_after": _share([_holds(answer, name) for answer in after]),
-        "identity_leak": _share([_holds(answer, name) for answer in leaks]),
-        "retained_ability": _share([now for now, then in zip(knows, knew, strict=True) if then]),
+    knows = _correct(ask(tuned, "tuned", "general", general), wanted)
+    metrics = {
+        "identity_hit_before": _fraction([_contains(answer, name) for answer in before]),
+        "identity_hit_after": _fraction([_contains(answer, name) for answer in after]),
+        "identity_leak": _fraction([_contains(answer, name) for answer in leaks]),
+        "retained_ability": _fraction([now for now, then in zip(knows, knew, strict=True) if then]),
         "general_questions_base_knew": sum(knew),
     }
-    return figures, rows
+    return metrics, rows
 
 
-def _holds(answer: str, *spellings: str) -> bool:
+def _correct(answers: list[str], wanted: list[tuple[str, ...]]) -> list[bool]:
+    return [_contains(answer, *spellings) for answer, spellings in zip(answers, wanted, strict=True)]
+
+
+def _contains(answer: str, *spellings: str) -> bool:
     return any(spelling.casefold() in answer.casefold() for spelling in spellings)
 
 
-def _share(values: list[bool]) -> float:
+def _fraction(values: list[bool]) -> float:
     return round(sum(values) / len(values), 4)

@@ -32,7 +32,7 @@ def text_embedder(embeddings: nn.Module) -> Embed:
 
 
 def image_embedder(embeddings: nn.Module, image_id: int, embed_images: EmbedImages) -> Embed:
-    """Embeds prompts of a vision model; `embed_images` gives the rows of the prompt's images in order."""
+    """Embeds prompts of a vision model; `embed_images` embeds the images of a prompt in order."""
 
     def embed(ids: list[int], images: tuple[ImageRef, ...]) -> Tensor:
         placed, tokens = embed_ids(embeddings, ids)

@@ -9,12 +9,12 @@ from llm.chat.sampling import Sampling
 from llm.errors import EyegraftError
 from llm.formats.conversation import ImageRef, Message
 
-HELP = "Type a question and ENTER. /image FILE shows a picture, RESET starts anew, EXIT leaves."
+HELP = "Type a question and ENTER. /image FILE shows an image, RESET starts a new conversation, EXIT quits."
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """Who answers on the terminal, and how. `check_image` raises ImageError for a file that is no picture."""
+    """A chat on the terminal. `check_image` raises ImageError for a file that is not a readable image."""
 
     chat_model: ChatModel
     sampling: Sampling
@@ -24,25 +24,25 @@ class Terminal:
     stream: bool = True
 
     def talk(self) -> None:
-        """One line a question, until EXIT or the end of input."""
+        """Answer one question per line, until EXIT or the end of input."""
         console.out(HELP)
         history: tuple[Message, ...] = ()
         shown = self.images
-        while (text := _ask()) is not None:
+        while (text := _read_line()) is not None:
             if text == "RESET":
                 history, shown = (), self.images
-                console.out("(history forgotten)")
+                console.out("(new conversation)")
             elif text.startswith("/image"):
-                shown += self._picture(text.removeprefix("/image").strip())
+                shown += self._image(text.removeprefix("/image").strip())
             else:
                 asked = history + question(text, shown, "" if history else self.system)
                 answered = self._answer(asked)
                 history, shown = (answered, ()) if answered else (history, shown)
 
-    def _picture(self, path: str) -> tuple[str, ...]:
-        """The picture to show with the next question; none when it cannot be shown, with the reason on the screen."""
+    def _image(self, path: str) -> tuple[str, ...]:
+        """The image for the next question; none if it cannot be read, with a message on the screen."""
         if not self.chat_model.sees_images:
-            console.out("(this model sees no pictures)")
+            console.out("(this model accepts no images)")
             return ()
         try:
             self.check_image(ImageRef(path))
@@ -53,27 +53,27 @@ class Terminal:
         return (path,)
 
     def _answer(self, asked: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The conversation with its answer, without the turns that no longer fit; empty when it cannot be answered."""
+        """The conversation with its answer, without turns that no longer fit; empty if it cannot be answered."""
         messages = self.chat_model.fit_to_context(asked, self.sampling.max_new_tokens)
         if len(messages) < len(asked):
-            console.out(f"({(len(asked) - len(messages)) // 2} of the oldest turns no longer fit and are forgotten)")
+            console.out(f"({(len(asked) - len(messages)) // 2} of the oldest turns no longer fit and are left out)")
         try:
-            reply = _say(self.chat_model, messages, self.sampling, self.stream)
+            reply = _show_answer(self.chat_model, messages, self.sampling, self.stream)
         except EyegraftError as error:
             console.out(f"({error})")
             return ()
         return (*messages, Message("assistant", (reply,)))
 
 
-def _ask() -> str | None:
+def _read_line() -> str | None:
     try:
         text = input("\n> ").strip()
     except (EOFError, KeyboardInterrupt):
         return None
-    return _ask() if not text else None if text == "EXIT" else text
+    return _read_line() if not text else None if text == "EXIT" else text
 
 
-def _say(chat_model: ChatModel, messages: tuple[Message, ...], sampling: Sampling, stream: bool) -> str:
+def _show_answer(chat_model: ChatModel, messages: tuple[Message, ...], sampling: Sampling, stream: bool) -> str:
     if not stream:
         reply = chat_model.answer(messages, sampling)
         console.out(reply)

@@ -1,1 +1,1 @@
-"""Files and folders that stay intact: atomic writes, regular files only, folders known as our own."""
+"""Safe file access: atomic writes, bounded reads of regular files, folders that this program owns."""

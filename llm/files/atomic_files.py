@@ -1,4 +1,4 @@
-"""Small files that are whole or not there, whenever a process dies."""
+"""Atomic writes: a file is complete or missing, even if the process is killed."""
 
 import os
 import secrets
@@ -10,9 +10,9 @@ _FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write under another name, sync, and rename; several processes may do so at once, the last one stays.
+    """Write the text to a temporary file, sync it and rename it to `path`; of concurrent writers the last one wins.
 
-    A link of that name is replaced, not followed.
+    A symbolic link at `path` is replaced, not followed.
     """
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -20,10 +20,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def atomic_file(path: Path, sync: bool = True) -> Iterator[Path]:
-    """The name to write a large file under: it becomes `path` when the block ends, and is removed when it fails.
+    """A temporary file beside `path`, renamed to `path` when the block ends and removed when it raises.
 
-    The file is there already, empty: nobody could have laid a link under a name that was drawn just now. Without `sync`
-    a power cut may leave less of it.
+    It exists and is empty, under a random name, so that it cannot be a link planted by another user. Without `sync` a
+    power failure may truncate it.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     os.close(os.open(partial, _FRESH, 0o666))

@@ -1,19 +1,19 @@
-"""The lines of a text that may hold one that never ends."""
+"""Lines of a text file with a bound on their length."""
 
 from collections.abc import Iterator
 from typing import TextIO
 
-# Characters of a record: five pictures of the largest size that is read (64 MiB), in base64.
+# Characters of a record: five images of the largest size that is read (64 MiB), in base64.
 LONGEST = 512 << 20
 
 
 def bounded_lines(file: TextIO) -> Iterator[tuple[int, str]]:
-    """(number, line with its end). Of a line longer than LONGEST its beginning alone comes, LONGEST + 1 characters."""
+    """Yield (number, line with its line break). A line longer than LONGEST is cut to LONGEST + 1 characters."""
     number = 0
     while line := file.readline(LONGEST + 1):
         number += 1
-        whole = len(line) <= LONGEST or line.endswith("\n")
+        complete = len(line) <= LONGEST or line.endswith("\n")
         yield number, line
-        while not whole:
+        while not complete:
             rest = file.readline(1 << 20)
-            whole = not rest or rest.endswith("\n")
+            complete = not rest or rest.endswith("\n")

@@ -1,7 +1,7 @@
-"""`eyegraft.json`: the mark in every folder that is written into, by which we know our own again.
+"""`eyegraft.json`: the file that identifies folders that this program has written.
 
-A folder that holds files under the names that a stage writes, and not the stage's mark, is somebody else's: nothing is
-written into it. Folders that were written before there was a mark are known by what stands in their files.
+A folder with files under the names that a stage writes, but without the stage's mark, is foreign, and nothing is
+written into it. Folders of versions that wrote no mark are recognised by the content of their files.
 """
 
 import json
@@ -20,27 +20,27 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What writes into a folder (`run`, `eval`, `pipeline`), or that it is an `export`: of what, and all its files."""
+    """Which stages write into a folder (`run`, `eval`, `pipeline`); of an `export` also its source and its files."""
 
     kinds: tuple[str, ...]
-    source: str = ""  # tells one run from another without saying where it lies
-    name: str = ""  # what the source is called
-    files: Mapping[str, int] = field(default_factory=dict)  # path in the folder -> bytes
+    source: str = ""  # hash that identifies the source without its path
+    name: str = ""  # name of the source
+    files: Mapping[str, int] = field(default_factory=dict)  # relative path -> bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a stage writes into its folder under fixed names, and how its folders from before the mark are known."""
+    """The names under which a stage writes into its folder, and how its folders without a mark are recognised."""
 
     kind: str
     files: tuple[str, ...]
     earlier: Callable[[Path], bool]
     folders: tuple[str, ...] = ()
-    inside: tuple[str, ...] = ()  # patterns of what it writes into those folders
+    inside: tuple[str, ...] = ()  # glob patterns of files in those folders
 
 
 def read_mark(folder: Path) -> Mark | None:
-    """The mark of a folder; None where there is none, or another program's file of that name."""
+    """The mark of a folder; None without one, or if another program has a file of that name."""
     try:
         read = json.loads(read_text(folder / MARK, SETTINGS))
         if read["made by"] != "eyegraft" or read["format"] != FORMAT:
@@ -52,7 +52,7 @@ def read_mark(folder: Path) -> Mark | None:
 
 
 def write_mark(folder: Path, mark: Mark) -> None:
-    """Leave the mark. Raises OSError where the folder cannot be written."""
+    """Write the mark. Raises OSError if the folder is not writable."""
     content = {"made by": "eyegraft", "format": FORMAT, "kinds": mark.kinds, "source": mark.source, "name": mark.name}
     write_atomically(
         folder / MARK, json.dumps(content | {"files": dict(mark.files)}, ensure_ascii=False, indent=1) + "\n"
@@ -60,18 +60,18 @@ def write_mark(folder: Path, mark: Mark) -> None:
 
 
 def check_claim(folder: Path, claim: Claim) -> None:
-    """Raise RunError where the stage would write over what is not its own, or through a link. Writes nothing."""
+    """Raise RunError if the stage would overwrite foreign files or follow links. Writes nothing."""
     if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder}: is a file, where the folder to write belongs. Choose another `out`")
+        raise RunError(f"{folder}: is a file, not a folder. Choose another `out`")
     mark = read_mark(folder)
     if mark is None or claim.kind not in mark.kinds:
-        there = [MARK] if mark is None and _stands(folder / MARK) else []
-        there += [name for name in claim.files if _stands(folder / name)]
+        there = [MARK] if mark is None and _exists(folder / MARK) else []
+        there += [name for name in claim.files if _exists(folder / name)]
         there += [path.relative_to(folder).as_posix() for pattern in claim.inside for path in folder.glob(pattern)]
         if there and not claim.earlier(folder):
             raise RunError(
-                f"{folder}: holds {', '.join(there[:5])}, which no {claim.kind} of ours wrote (there is no {MARK} that "
-                f"says so); it would be written over. Choose another `out`, or move {there[0]} away"
+                f"{folder}: holds {', '.join(there[:5])}, which no {claim.kind} of ours wrote (no {MARK} lists it); it "
+                f"would be overwritten. Choose another `out`, or move {there[0]} away"
             )
     for name in (*claim.files, MARK):
         check_owned_file(folder / name)
@@ -80,7 +80,7 @@ def check_claim(folder: Path, claim: Claim) -> None:
 
 
 def claim(folder: Path, stage: Claim) -> None:
-    """Make the folder if need be, and mark it as the stage's. Raises RunError as `check_claim`, or on a bad disk."""
+    """Make the folder if missing and add the stage to its mark. RunError as `check_claim`, and on disk errors."""
     check_claim(folder, stage)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,5 +91,5 @@ def claim(folder: Path, stage: Claim) -> None:
         raise RunError(f"{folder}: the folder cannot be written: {error}. Choose another `out`") from error
 
 
-def _stands(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     return path.exists() or path.is_symlink()

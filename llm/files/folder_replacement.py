@@ -1,4 +1,4 @@
-"""An export takes the place of an older one, and of nothing else: never more is deleted than what we wrote."""
+"""Write an export folder, replacing at most an older export. Only files that this program wrote are deleted."""
 
 import fcntl
 import hashlib
@@ -24,21 +24,21 @@ from llm.log import logger
 KIND, UNFINISHED = "export", "unfinished export"
 SHOWN = 5  # names in a message
 MADE_FROM = "Made with Eyegraft from the run `"  # in the model card of every export
-# What exports held before they were marked: nothing else is taken for ours there.
+# Files of exports by versions that wrote no mark; other files there are foreign.
 _NAMES = re.compile(
     r"((adapter|base)/)?(README\.md|Modelfile|(model|mmproj)\.gguf|mm_projector\.bin|(adapter_)?model(-\d+-of-\d+)?\."
     r"safetensors|model\.safetensors\.index\.json|[a-z_]*config\.json|[a-z_]*tokens?(_map)?\.json|tokenizer\.(json|model)"
     r"|chat_template\.jinja|vocab\.json|merges\.txt)"
 )
-_RUST = re.compile(r"\(os error \d+\)")  # how tokenizers and safetensors, which are written in Rust, pass on an errno
+_RUST = re.compile(r"\(os error \d+\)")  # how the Rust libraries tokenizers and safetensors report an errno
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What an export is made of: `source` tells it from others, `name` is what it is called.
+    """What an export is made from: `source` is a hash that identifies it, `name` its name.
 
-    With `replace` it may take the place of an export of something else. `card` is called with the written folder and
-    what the proof found, before the folder gets its name.
+    With `replace` an export of another origin may be replaced. `card` is called with the written folder and the largest
+    difference found, before the folder gets its final name.
     """
 
     source: str = ""
@@ -51,18 +51,18 @@ UNNAMED = Origin()
 
 
 def source_of(*parts: object) -> str:
-    """What tells one origin from another: a hash, since an export is for others, whom no path of ours concerns.
+    """The hash that identifies an origin; a hash, so that an export discloses no local paths.
 
-    Paths among the parts are taken for the files that they lead to.
+    Paths among the parts are resolved.
     """
-    whole = [os.path.realpath(part) if isinstance(part, Path) else str(part) for part in parts]
-    return hashlib.sha256("\0".join(whole).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    resolved = [os.path.realpath(part) if isinstance(part, Path) else str(part) for part in parts]
+    return hashlib.sha256("\0".join(resolved).encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 
 def check_replaceable(out: Path, origin: Origin) -> Mark | None:
-    """The mark of the older export in `out`, None where nothing is there. Writes nothing.
+    """The mark of the older export in `out`; None if `out` is missing or empty. Writes nothing.
 
-    Raises RunError where `out` is anything else, holds files of somebody else, or is of another origin.
+    Raises RunError if `out` is not an export, holds foreign or modified files, or has another origin.
     """
     if not out.exists() and not out.is_symlink():
         return None
@@ -70,12 +70,12 @@ def check_replaceable(out: Path, origin: Origin) -> Mark | None:
         return None
     mark = read_mark(out) if out.is_dir() else None
     if mark is None and out.is_dir() and _has_card(out):
-        mark = _of_before_marks(out, origin.replace)
+        mark = _mark_of_old_version(out, origin.replace)
     if mark is None or mark.kinds != (KIND,):
-        raise RunError(f"{out} is there and is no exported model. Choose another folder, or clear it")
-    if found := _not_ours(out, mark):
+        raise RunError(f"{out} exists and is not an exported model. Choose another folder, or empty it")
+    if found := _foreign(out, mark):
         advice = "Move it away, or choose another folder"
-        raise RunError(f"{out}: holds what no export of ours wrote: {_listed(found)}. {advice}")
+        raise RunError(f"{out}: holds files that no export wrote: {_listed(found)}. {advice}")
     if origin.replace:
         return mark
     if mark.source != origin.source:
@@ -88,17 +88,17 @@ def check_replaceable(out: Path, origin: Origin) -> Mark | None:
 
 @contextmanager
 def staging_folder(out: Path) -> Iterator[Path]:
-    """A new hidden folder beside `out`, which is gone when the block ends, unless it got another name.
+    """A new hidden folder beside `out`, removed when the block ends unless it was renamed.
 
-    What exports that were killed left there is deleted first.
+    Folders that killed exports have left are deleted first.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     _clear_abandoned(out)
     partial = _hidden(out, "partial")
     partial.mkdir()
     try:
-        with _held(partial):
-            write_mark(partial, Mark((UNFINISHED,)))  # behind the lock: what is marked and not held is abandoned
+        with _locked(partial):
+            write_mark(partial, Mark((UNFINISHED,)))  # after locking: a marked folder without a lock is abandoned
             yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -107,7 +107,7 @@ def staging_folder(out: Path) -> Iterator[Path]:
 def publish(partial: Path, out: Path, origin: Origin) -> None:
     """Mark a written folder and rename it to `out`. Raises RunError as `check_replaceable`, OSError by the disk."""
     write_mark(partial, Mark((KIND,), origin.source, origin.name, _files(partial, skip=MARK)))
-    older = check_replaceable(out, origin)  # once more: proving takes minutes
+    older = check_replaceable(out, origin)  # again: the comparison before this takes minutes
     if older is None:
         partial.rename(out)
         return
@@ -121,8 +121,8 @@ def publish(partial: Path, out: Path, origin: Origin) -> None:
     _delete(old, older)
 
 
-class reporting_disk_errors:
-    """A block that writes `out`: what the disk says in it becomes a RunError, whichever library passes it on."""
+class reporting_disk_errors:  # lower case, like the context managers of contextlib
+    """Context manager for writing `out`: disk errors become RunError, whichever library reports them."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -146,21 +146,21 @@ def _hidden(out: Path, what: str) -> Path:
 
 
 def _clear_abandoned(out: Path) -> None:
-    """Delete unfinished exports beside `out` that no process holds any more."""
+    """Delete unfinished exports beside `out` that no process has locked."""
     for folder in out.parent.glob(f".{escape(out.name)}.*.partial"):
         mark = read_mark(folder)
         if folder.is_symlink() or mark is None or mark.kinds != (UNFINISHED,):
             continue
         try:
-            with _held(folder):
+            with _locked(folder):
                 shutil.rmtree(folder)
         except BlockingIOError:
             continue
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Lock a folder. Raises BlockingIOError where another process has it."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock a folder. Raises BlockingIOError if another process has locked it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -170,7 +170,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _files(folder: Path, skip: str = "") -> dict[str, int]:
-    """Everything in a folder but the folders that hold something, by its path there, with its size; -1: no file."""
+    """Relative path -> bytes of all files and links, and of empty folders, in a folder; -1 unless a regular file."""
     found: dict[str, int] = {}
     for parent, inner, names in os.walk(folder):
         links = [name for name in inner if (Path(parent) / name).is_symlink()]
@@ -182,7 +182,7 @@ def _files(folder: Path, skip: str = "") -> dict[str, int]:
     return {name: size for name, size in found.items() if name != skip}
 
 
-def _not_ours(out: Path, mark: Mark) -> list[str]:
+def _foreign(out: Path, mark: Mark) -> list[str]:
     return sorted(name for name, size in _files(out, MARK).items() if name not in mark.files or size < 0)
 
 
@@ -201,18 +201,18 @@ def _has_card(out: Path) -> bool:
         return False
 
 
-def _of_before_marks(out: Path, replace: bool) -> Mark:
-    """The mark that an export of an earlier version would have. Raises RunError unless it may be replaced."""
+def _mark_of_old_version(out: Path, replace: bool) -> Mark:
+    """The mark for an export of a version that wrote none. Raises RunError unless it may be replaced."""
     if not replace:
-        found = f"is an export of a version that left no {MARK} to say of which run"
+        found = f"is an export of a version that wrote no {MARK}, so its run is unknown"
         raise RunError(f"{out}: {found}. Choose another folder, or add --replace")
     return Mark((KIND,), files={name: size for name, size in _files(out).items() if _NAMES.fullmatch(name)})
 
 
 def _delete(old: Path, mark: Mark) -> None:
-    """Delete the files of an export and its folders; what came in while it was replaced stays, and is told.
+    """Delete the files of an export and its empty folders; files that were added meanwhile are kept and logged.
 
-    Names are taken from the folder, never from the mark: one that came with a download may say `../thesis.tex`.
+    Names come from listing the folder, never from the mark: a downloaded one may name `../thesis.tex`.
     """
     for name in _files(old):
         if name == MARK or name in mark.files:
@@ -221,4 +221,4 @@ def _delete(old: Path, mark: Mark) -> None:
         if not any(Path(parent).iterdir()):
             Path(parent).rmdir()
     if old.exists():
-        logger.warning(f"{old}: files came into the older export while it was replaced; they are left there")
+        logger.warning(f"{old}: files were added to the older export while it was replaced; they are kept there")

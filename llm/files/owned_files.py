@@ -1,8 +1,7 @@
-"""What is written under fixed names into a folder: never through a link, nor into what belongs to somebody else.
+"""Write files of fixed names into a folder without following links or touching files of other users.
 
-The folder itself, and those above it, may be links: runs are kept on other disks. What stands in it under our names is
-a regular file or a folder of this user, or it is refused by name; whoever can plant a link there would else choose
-which of the user's files is cut to nothing.
+The folder itself and its parents may be links, since runs may lie on other disks. A file in it must be a regular file
+or a folder of this user: otherwise whoever can plant a link there could choose which of the user's files is truncated.
 """
 
 import os
@@ -20,19 +19,19 @@ _ADVICE = "Remove it, or choose another `out`"
 
 
 def open_owned(path: Path, mode: Literal["r", "a+"]) -> TextIO:
-    """A file of our own as text, made where it is missing in mode `a+`, which reads and appends.
+    """Open a text file of this user; mode `a+` reads, appends, and creates it if missing.
 
-    Raises RunError for a link, for what is no file and for a file of another user; OSError for all else.
+    Raises RunError for links, other kinds of files and files of other users; OSError for any other failure.
     """
     check_owned_file(path)
     try:
         descriptor = os.open(path, _FLAGS[mode] | _NEVER, 0o666)
     except OSError as error:
-        if error.errno in (ELOOP, EMLINK, ENXIO, EISDIR):  # it has just taken the file's place
-            raise RunError(f"{path}: is no regular file: {error.strerror}. {_ADVICE}") from error
+        if error.errno in (ELOOP, EMLINK, ENXIO, EISDIR):  # it replaced the file after the check
+            raise RunError(f"{path}: is not a regular file: {error.strerror}. {_ADVICE}") from error
         raise
     try:
-        _judge_file(path, os.fstat(descriptor))
+        _check_file(path, os.fstat(descriptor))
         os.set_blocking(descriptor, True)
     except RunError:
         os.close(descriptor)
@@ -41,43 +40,44 @@ def open_owned(path: Path, mode: Literal["r", "a+"]) -> TextIO:
 
 
 def make_owned_folder(path: Path, shared: bool = False) -> Path:
-    """A folder of our own, made where it is missing. Raises RunError for a link and for another user's folder,
-    OSError where it cannot be made. A `shared` one may be another user's.
+    """Make a folder if missing and return it. A `shared` one may belong to another user.
+
+    Raises RunError for a link or another user's folder, OSError if it cannot be made.
     """
-    path.mkdir(exist_ok=True)  # it follows no link
+    path.mkdir(exist_ok=True)  # mkdir follows no link
     check_owned_folder(path, shared)
     return path
 
 
 def check_owned_file(path: Path) -> None:
     """Raise RunError if `path` exists and is not a regular file owned by this user."""
-    found = _found(path)
+    found = _status(path)
     if found is not None:
-        _judge_file(path, found)
+        _check_file(path, found)
 
 
 def check_owned_folder(path: Path, shared: bool = False) -> None:
-    """The same for a folder, which may be another user's where it is `shared`."""
-    found = _found(path)
+    """Raise RunError if `path` exists and is not a folder owned by this user; a `shared` one may be another's."""
+    found = _status(path)
     if found is None:
         return
     if not stat.S_ISDIR(found.st_mode):
         what = "is a file" if stat.S_ISREG(found.st_mode) else kind_of(found)
-        raise RunError(f"{path}: {what}, where a folder of this user's own belongs. {_ADVICE}")
+        raise RunError(f"{path}: {what}, not a folder of this user. {_ADVICE}")
     if not shared:
         _refuse_other_user(path, found)
 
 
-def _found(path: Path) -> os.stat_result | None:
+def _status(path: Path) -> os.stat_result | None:
     try:
         return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def _judge_file(path: Path, found: os.stat_result) -> None:
+def _check_file(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise RunError(f"{path}: {kind_of(found)}, where a regular file belongs. {_ADVICE}")
+        raise RunError(f"{path}: {kind_of(found)}, not a regular file. {_ADVICE}")
     _refuse_other_user(path, found)
 
 

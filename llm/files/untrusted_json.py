@@ -1,4 +1,4 @@
-"""The small JSON files of model folders, which anyone may have written: read with bounds, or refused by name."""
+"""Read the small JSON files of untrusted model folders, with bounds on size and nesting."""
 
 import json
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from llm.errors import ModelError
 from llm.files.regular_files import VOCABULARY, read_text
 
 LARGEST = 32 * 2**20  # bytes; the largest published tokenizer_config.json has about 2 MiB, config.json a few KiB
-DEEPEST = 32  # brackets within brackets; published files have up to 6
+DEEPEST = 32  # levels of nesting; published files have up to 6
 
 
 def refuse_oversized(folder: Path) -> None:
-    """Raise ModelError where a JSON file of the folder, which libraries read whole, is larger than any of its kind."""
+    """Raise ModelError if a JSON file of the folder is larger than it may be; libraries read these files at once."""
     for file in folder.glob("*.json"):
         small = file.name.endswith(("config.json", "_map.json"))
         most = LARGEST if small else VOCABULARY
@@ -23,7 +23,7 @@ def refuse_oversized(folder: Path) -> None:
 
 
 def read_object(file: Path) -> dict[str, Any]:
-    """The JSON object that a config's `file` holds. ModelError for any other content, and for one out of all bounds."""
+    """The JSON object in `file`. Raises ModelError for any other content, and if it exceeds the bounds."""
     try:
         if file.stat().st_size > LARGEST:
             refuse_oversized(file.parent)
@@ -41,12 +41,12 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 def read_object_if_there(file: Path) -> dict[str, Any]:
-    """As `read_object`; empty when there is no such file."""
+    """As `read_object`; empty if the file is missing."""
     return read_object(file) if file.is_file() else {}
 
 
 def walk(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Every value in an object with its dotted path, outer ones first."""
+    """Yield (dotted path, value) of every value in an object, outer ones first."""
     inner: dict[str, object] = {}
     if isinstance(value, dict):
         inner = {str(key): item for key, item in value.items()}
@@ -72,4 +72,4 @@ def _inside(value: object) -> list[object]:
 
 
 def _too_deep(file: Path) -> ModelError:
-    return ModelError(f"{file}: {file.name} nests more than {DEEPEST} brackets, which no model needs. Replace it.")
+    return ModelError(f"{file}: {file.name} is nested more than {DEEPEST} levels deep. Replace it.")

@@ -20,7 +20,7 @@ from llm import distributed
 from llm.errors import ImageError
 from llm.files.atomic_files import atomic_file
 from llm.files.owned_files import make_owned_folder
-from llm.files.regular_files import PICTURE, read_regular
+from llm.files.regular_files import IMAGE, read_regular
 from llm.formats.conversation import ImageRef
 from llm.log import logger
 from vlm.model.vision_model import VisionModel
@@ -48,7 +48,7 @@ class FeatureStore:
     def name(self, image: ImageRef) -> str:
         """What a picture is known by: its bytes. Raises ImageError where there are none."""
         try:
-            return hashlib.sha256(image.data or read_regular(Path(image.path), PICTURE)).hexdigest()
+            return hashlib.sha256(image.data or read_regular(Path(image.path), IMAGE)).hexdigest()
         except OSError as error:
             found = f"cannot be read: {error.strerror}"
             raise ImageError(found, "Bring it back or drop the record", image.path, "image-missing") from error

@@ -179,7 +179,7 @@ def test_another_image_under_the_same_name_is_a_new_question(folder: Path) -> No
 
 def test_refusals_before_anything_is_sent(folder: Path, tmp_path: Path) -> None:
     with listening(lambda asked: Act("x")) as stub:
-        with pytest.raises(DataError, match="b.png: images: 2 <image> marks.*Correct the question"):
+        with pytest.raises(DataError, match="b.png: images: 2 <image> placeholders.*Correct the question"):
             plan_about(folder, stub, instruction="What is in <image>?")
         with pytest.raises(ConfigError, match="needs --instruction"):
             plan_about(folder, stub, instruction=" ")

@@ -67,7 +67,7 @@ NO_QUESTIONS: dict[str, tuple[str, str, type[EyegraftError], str]] = {
     "blank": ("q.json", '[\n"Q",\n" "]', RecordError, "q.json:3: question: is empty"),
     "half a character": ("q.json", '["\\ud83d"]', DataError, "half of a surrogate"),
     "broken": ("q.json", '["Q"', RecordError, "JSON"),
-    "unknown": ("q.exe", "x", DataError, "not read"),
+    "unknown": ("q.exe", "x", DataError, "not supported"),
 }
 
 
@@ -295,7 +295,7 @@ def test_questions_prompts_and_journals_that_are_not_regular_files(tmp_path: Pat
         read_prompt(tmp_path / "device.txt", "--system")
     thesis = write(tmp_path / "thesis.tex", "years")
     (tmp_path / "o.journal").symlink_to(thesis)
-    with pytest.raises(RunError, match="o.journal: is a link, where a regular file belongs"):
+    with pytest.raises(RunError, match="o.journal: is a link, not a regular file"):
         Journal(tmp_path / "o.journal")
     assert thesis.read_text() == "years"
     with (tmp_path / "p.journal").open("wb") as file:

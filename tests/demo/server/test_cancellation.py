@@ -101,7 +101,7 @@ def test_an_answer_that_is_not_read_is_abandoned(
     later = small.submit(library["banana"], question("What is it?"), Sampling(max_new_tokens=4))
     assert "".join(later), "the next request was served"
     until(lambda: small.length == 0)
-    assert "10.0.0.7 is given up: nobody has read it for 0.5 s" in caplog.text
+    assert "10.0.0.7 is abandoned: not read for 0.5 s" in caplog.text
     assert "".join(held) and held.finish == "", "the text so far is available, without a finish reason"
 
 

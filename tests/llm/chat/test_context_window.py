@@ -4,7 +4,7 @@ from llm.chat.context_window import split_system, trim_to_context
 from llm.formats.conversation import ImageRef, Message
 
 SYSTEM = Message("system", ("S" * 5,))
-PICTURE = ImageRef("a.png")
+IMAGE = ImageRef("a.png")
 
 
 def tokens(messages: tuple[Message, ...]) -> int:
@@ -34,12 +34,12 @@ def test_the_last_question_always_stays() -> None:
 
 
 def test_pictures_move_to_the_first_question_that_stays() -> None:
-    first, last = Message("user", (PICTURE, "aaaa")), Message("user", (ImageRef("b.png"), "e"))
+    first, last = Message("user", (IMAGE, "aaaa")), Message("user", (ImageRef("b.png"), "e"))
     asked = (first, *turns("aaaa", "bbbb", "cccc", "dddd")[1:], last)
     assert [message.role for message in asked] == ["user", "assistant", "user", "assistant", "user"]
-    assert trim_to_context(asked, tokens, 21) == (Message("user", (PICTURE, ImageRef("b.png"), "e")),)
+    assert trim_to_context(asked, tokens, 21) == (Message("user", (IMAGE, ImageRef("b.png"), "e")),)
     once = trim_to_context(asked, tokens, 32)
-    assert once[0] == Message("user", (PICTURE, "cccc")) and len(once) == 3
+    assert once[0] == Message("user", (IMAGE, "cccc")) and len(once) == 3
 
 
 def test_split_system() -> None:

@@ -163,7 +163,7 @@ def test_an_entry_that_asks_or_answers_nothing_is_named(tmp_path: Path, row: obj
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        (None, " does not exist. `eyegraft data identity` writes the lists it needs"),
+        (None, " does not exist. `eyegraft data identity` writes such lists"),
         ("[", ": cannot be read as JSON: "),
         ("[" * 100_000, ": cannot be read as JSON: "),
         ("[]", ": a JSON list with at least one entry is needed, found list"),

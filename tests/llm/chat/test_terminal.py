@@ -74,7 +74,7 @@ def test_history_grows_and_is_forgotten(
         (system, user("three", "a.png")),
     ]
     printed = capsys.readouterr().out
-    assert "answer 1\n" in printed and "(history forgotten)" in printed and "answer 4" not in printed
+    assert "answer 1\n" in printed and "(new conversation)" in printed and "answer 4" not in printed
 
 
 def test_pictures_are_shown_in_between(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +89,7 @@ def test_a_model_without_eyes_says_so(monkeypatch: pytest.MonkeyPatch, capsys: p
     chat_model = Recorder()
     chat_model.sees_images = False
     talk(monkeypatch, ["/image b.png", "one"], chat_model)
-    assert chat_model.asked == [(user("one"),)] and "sees no pictures" in capsys.readouterr().out
+    assert chat_model.asked == [(user("one"),)] and "accepts no images" in capsys.readouterr().out
 
 
 def test_oldest_turns_are_left_out_and_stay_out(

@@ -113,7 +113,7 @@ def test_a_link_in_a_run_folder_is_not_written_through(recipe: TextRunConfig, tm
     for name in ("writer.lock", "metrics.jsonl", "report.json", "config.yaml", "environment.json", "loss.png", MARK):
         kept = (run / name).rename(tmp_path / "kept")
         (run / name).symlink_to(victim)
-        with pytest.raises(RunError, match=f"run/{name}: is a link, where a regular file belongs"):
+        with pytest.raises(RunError, match=f"run/{name}: is a link, not a regular file"):
             train(recipe, Path.cwd())
         kept.rename(run / name)
     assert victim.read_text() == "years"
@@ -126,7 +126,7 @@ def test_a_linked_folder_in_a_run_folder(recipe: TextRunConfig, tmp_path: Path) 
         (run / name).rename(tmp_path / "elsewhere")
         before = contents(tmp_path / "elsewhere")
         (run / name).symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(RunError, match=f"run/{name}: is a link, where a folder of this user's own belongs"):
+        with pytest.raises(RunError, match=f"run/{name}: is a link, not a folder of this user"):
             train(recipe, Path.cwd())
         assert contents(tmp_path / "elsewhere") == before
         (run / name).unlink()

@@ -111,7 +111,7 @@ def test_everything_else_that_is_a_pipe(use: Callable[[Path], object], tmp_path:
 
 
 def test_a_recipe_is_small(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds 1,099,511,627,776 bytes or more, at most 1,048,576 are read"):
+    with pytest.raises(ConfigError, match="has 1,099,511,627,776 bytes or more, at most 1,048,576 are read"):
         load_yaml(sparse(tmp_path / "recipe.yaml"))
     (tmp_path / "deep.yaml").write_text("[" * 5_000)
     with pytest.raises(ConfigError, match="nested too deeply"):
@@ -121,14 +121,14 @@ def test_a_recipe_is_small(tmp_path: Path) -> None:
 def test_a_model_folder_with_files_without_end(tmp_path: Path) -> None:
     for name in ("config.json", "tokenizer.json"):
         sparse(tmp_path / name)
-    with pytest.raises(ModelError, match="config.json: holds .* bytes or more, at most .* are read"):
+    with pytest.raises(ModelError, match="config.json: has .* bytes or more, at most .* are read"):
         load_tokenizer(str(tmp_path))
 
 
 def test_a_text_is_bounded_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "book.txt").write_bytes(b"Es war\r\neinmal")
     assert [row for _, row in read_rows(tmp_path / "book.txt")] == [{"text": "Es war\neinmal"}]
-    with pytest.raises(DataError, match="endless.txt: holds .* bytes or more"):
+    with pytest.raises(DataError, match="endless.txt: has .* bytes or more"):
         list(read_rows(sparse(tmp_path / "endless.txt")))
 
 
@@ -198,7 +198,7 @@ def test_a_terabyte_that_was_never_written_is_not_read(tmp_path: Path, name: str
     sparse(tmp_path / name)
     with (tmp_path / name).open("r+b") as file:
         file.write(begun)
-    with pytest.raises(DataError, match=rf"{name}: holds a hole of [0-9,]+ bytes that were never written"):
+    with pytest.raises(DataError, match=rf"{name}: has a hole of [0-9,]+ bytes that were never written"):
         list(raw_rows(tmp_path / name))
 
 

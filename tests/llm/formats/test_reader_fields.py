@@ -46,7 +46,7 @@ def llava(**more: object) -> Json:
     return {"conversations": TURNS} | more
 
 
-PICTURE = ImageRef("/pictures/a.png")
+IMAGE = ImageRef("/pictures/a.png")
 SHOWN = [{"from": "human", "value": "<image>\nQ"}, {"from": "gpt", "value": "A"}]
 
 # format -> (row, the messages it means, or what its refusal says)
@@ -130,10 +130,10 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
         (llava(system=[]), "system: is a list, not text"),
         (llava(image=None), ONE),
         (llava(image=[], images=None), ONE),
-        (llava(conversations=SHOWN, image="a.png"), (user(PICTURE, "Q"), bot("A"))),
-        (llava(conversations=SHOWN, images=["a.png"]), (user(PICTURE, "Q"), bot("A"))),
+        (llava(conversations=SHOWN, image="a.png"), (user(IMAGE, "Q"), bot("A"))),
+        (llava(conversations=SHOWN, images=["a.png"]), (user(IMAGE, "Q"), bot("A"))),
         (llava(conversations=SHOWN, image="a.png", images=["a.png"]), "image and images: both name images"),
-        (llava(conversations=SHOWN, image="a.png", images=""), (user(PICTURE, "Q"), bot("A"))),
+        (llava(conversations=SHOWN, image="a.png", images=""), (user(IMAGE, "Q"), bot("A"))),
         (llava(conversations=[{"from": "human", "value": "Q"}, {"from": "gpt"}]), "conversations[1].value: is missing"),
     ],
     "sharegpt": [
@@ -217,14 +217,14 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
         ({"texts": [{"user": "Q", "assistant": "A"}]}, ONE),
         ({"images": None, "texts": [{"user": "Q", "assistant": "A"}]}, ONE),
         ({"images": [], "texts": [{"user": "<image>", "assistant": "A"}]}, (user("<image>"), bot("A"))),
-        ({"images": "a.png", "texts": [{"user": "Q", "assistant": "A"}]}, (user(PICTURE, "Q"), bot("A"))),
+        ({"images": "a.png", "texts": [{"user": "Q", "assistant": "A"}]}, (user(IMAGE, "Q"), bot("A"))),
         ({"image": "b.png", "texts": [{"user": "Q", "assistant": "A"}]}, ONE),
         ({"texts": None}, "texts: is missing"),
     ],
     "imagefolder": [
-        ({"file_name": "a.png", "text": "A"}, (user(PICTURE), bot("A"))),
-        ({"image": "a.png", "text": "A"}, (user(PICTURE), bot("A"))),
-        ({"image": "a.png", "file_name": None, "text": "A"}, (user(PICTURE), bot("A"))),
+        ({"file_name": "a.png", "text": "A"}, (user(IMAGE), bot("A"))),
+        ({"image": "a.png", "text": "A"}, (user(IMAGE), bot("A"))),
+        ({"image": "a.png", "file_name": None, "text": "A"}, (user(IMAGE), bot("A"))),
         ({"image": "a.png", "file_name": "a.png", "text": "A"}, "file_name and image: both name images"),
         ({"text": "A"}, "file_name: is missing"),
         ({"file_name": "a.png"}, "text: is missing"),
@@ -235,7 +235,7 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
         ({"prompt": None, "chosen": "A", "rejected": "B"}, "prompt: is missing"),
         ({"prompt": "Q", "chosen": "A", "images": "a.png"}, "0 <image> placeholders but 1 image given"),
         ({"prompt": "see <image>", "chosen": "A"}, (user("see <image>"), bot("A"))),
-        ({"prompt": "<image>\nQ", "chosen": "A", "image": "a.png"}, (user(PICTURE, "Q"), bot("A"))),
+        ({"prompt": "<image>\nQ", "chosen": "A", "image": "a.png"}, (user(IMAGE, "Q"), bot("A"))),
     ],
     "oasst1": [
         ({"text": "### Human: Q### Assistant: A", "meta": 1}, ONE),

@@ -65,7 +65,7 @@ def test_a_folder_with_a_models_config_is_no_export_of_ours(to: Any, run: Path, 
         (theirs / name).write_text("{}")
     before = contents(theirs)
     for replace in (False, True):
-        with pytest.raises(RunError, match="theirs is there and is no exported model"):
+        with pytest.raises(RunError, match="theirs exists and is not an exported model"):
             export(run, theirs, to=to, replace=replace)
     assert contents(theirs) == before and [path.name for path in tmp_path.iterdir()] == ["theirs"]
 
@@ -77,7 +77,7 @@ def test_files_that_came_into_an_export_stay(run: Path, tmp_path: Path) -> None:
     (out / "notes/thesis.tex").write_text("years")
     (out / "link").symlink_to(tmp_path)
     for replace in (False, True):
-        with pytest.raises(RunError, match="out: holds what no export of ours wrote: link, notes/thesis.tex. Move it"):
+        with pytest.raises(RunError, match="out: holds files that no export wrote: link, notes/thesis.tex. Move it"):
             export(run, out, replace=replace)
     assert (out / "notes/thesis.tex").read_text() == "years"
     (out / "link").unlink()
@@ -115,10 +115,10 @@ def test_an_export_from_before_the_mark_takes_replace(run: Path, tmp_path: Path)
     out = tmp_path / "out"
     export(run, out)
     (out / MARK).unlink()
-    with pytest.raises(RunError, match=f"out: is an export of a version that left no {MARK}.*add --replace"):
+    with pytest.raises(RunError, match=f"out: is an export of a version that wrote no {MARK}.*add --replace"):
         export(run, out)
     (out / "thesis.tex").write_text("years")
-    with pytest.raises(RunError, match="holds what no export of ours wrote: thesis.tex"):
+    with pytest.raises(RunError, match="holds files that no export wrote: thesis.tex"):
         export(run, out, replace=True)
     (out / "thesis.tex").unlink()
     export(run, out, replace=True)
@@ -181,7 +181,7 @@ def test_a_merge_replaces_a_merge_of_the_same(run: Path, other: Path, tiny_llm: 
     merge(str(tiny_llm), tmp_path / "b/adapter", out, "fp32", replace=True)
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs/config.json").write_text("{}")
-    with pytest.raises(RunError, match="theirs is there and is no exported model"):
+    with pytest.raises(RunError, match="theirs exists and is not an exported model"):
         merge(str(tiny_llm), tmp_path / "a/adapter", tmp_path / "theirs", replace=True)
 
 
@@ -249,7 +249,7 @@ def test_features_are_kept_past_no_link(tmp_path: Path) -> None:
     assert store.get("ab01") is not None
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "store/cd").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(RunError, match="store/cd: is a link, where a folder"):
+    with pytest.raises(RunError, match="store/cd: is a link, not a folder"):
         store.put("cd01", torch.ones(2, 2))
     assert not list((tmp_path / "elsewhere").iterdir())
 

@@ -57,8 +57,8 @@ def of_other_shapes(folder: Path) -> None:
 CONFIG: dict[str, tuple[Break, str]] = {
     "a list": (write("config.json", "[]"), "config.json holds a list"),
     "null": (write("config.json", "null"), "config.json holds null"),
-    "brackets": (write("config.json", "[" * 3000 + "]" * 3000), "nests more than"),
-    "deep objects": (write("config.json", '{"a":' * 500 + "1" + "}" * 500), "nests more than"),
+    "brackets": (write("config.json", "[" * 3000 + "]" * 3000), "is nested more than"),
+    "deep objects": (write("config.json", '{"a":' * 500 + "1" + "}" * 500), "is nested more than"),
     "40 MB": (write("config.json", '{"a": "' + "x" * 40_000_000 + '"}'), "config.json.*bytes"),
     "not UTF-8": (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe{}"), "not valid JSON"),
     "unknown type": (edit("config.json", model_type="nonesuch"), "nonesuch"),
@@ -199,7 +199,7 @@ SETTINGS = "adapter_config.json"
 ENDLESS = "(a|a)*" * 20 + "b"
 ADAPTER: dict[str, tuple[Break, str]] = {
     "a list": (write(SETTINGS, "[]"), "adapter_config.json holds a list"),
-    "brackets": (write(SETTINGS, "[" * 3000 + "]" * 3000), "nests more than"),
+    "brackets": (write(SETTINGS, "[" * 3000 + "]" * 3000), "is nested more than"),
     "empty": (write(SETTINGS, "{}"), "peft_type is 'nothing'"),
     "another kind": (edit(SETTINGS, peft_type="XLORA"), "only LORA"),
     "no targets": (edit(SETTINGS, target_modules=None), "target_modules is missing"),
