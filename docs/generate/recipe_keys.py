@@ -25,7 +25,7 @@ def _section(model: type[AnyConfig], stages: list[str]) -> str:
 
 
 def _keys(part: Schema, root: Schema, prefix: str) -> Iterator[tuple[str, Schema, Schema, bool]]:
-    """Dotted key, its schema, the document it refers into, and whether it is required; sections come apart."""
+    """Dotted key, its schema, the document it refers into, and whether it is required; sections are flattened."""
     for name, found in part["properties"].items():
         key, required = prefix + name, name in part.get("required", [])
         section, suffix = _section_of(found, root)
