@@ -3,10 +3,17 @@
 import re
 
 from docs.generate.commands import commands
+from docs.generate.lists import formats, recipes
 from docs.generate.recipe_keys import recipe_keys
 from docs.generate.rooms import table
 
-PARTS = {"commands": commands, "recipe keys": recipe_keys, "rooms": table}
+PARTS = {
+    "commands": commands,
+    "formats": formats,
+    "recipe keys": recipe_keys,
+    "recipes": recipes,
+    "rooms": table,
+}
 MARK = re.compile(r"^<!-- generate: (.+) -->$", re.MULTILINE)
 
 

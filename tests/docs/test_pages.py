@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from docs.generate import rooms
+from docs.generate import lists, rooms
 from docs.generate.commands import commands
 from docs.generate.recipe_keys import recipe_keys
 from tests.docs.blocks import ROOT, in_chinese, pages
@@ -91,6 +91,8 @@ def test_references_hold_every_key_and_command() -> None:
     assert "`full`, `lora`, `qlora`, `frozen`" in keys
     for title in ("eyegraft train", "eyegraft export", "eyegraft data check"):
         assert f"## {title}\n" in text
+    assert "| `llava` | conversations with from and value |" in lists.formats()
+    assert lists.recipes().count("\n") == 1 + len(list((ROOT / "configs").rglob("*.yaml")))
     assert "| `--anyway` |" in text and "\n    eyegraft train quickstart/finetune\n" in text
 
 
