@@ -1,9 +1,9 @@
 """Activation checkpointing: activations are computed again in the backward pass instead of saved."""
 
 from functools import partial
-from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 from transformers import PreTrainedModel
 
@@ -34,7 +34,7 @@ def recompute(llm: PreTrainedModel, config: RunConfig) -> None:
     llm.activation_checkpointing_enable(options)
 
 
-def selective_policy(_: object, operation: object, *inputs: Any, **__: object) -> CheckpointPolicy:
+def selective_policy(_: object, operation: object, *inputs: Tensor, **__: object) -> CheckpointPolicy:
     """The policy of `selective`: save wide matrix products and fused attention, recompute the rest.
 
     Norms, SwiGLU's product, rotary embeddings and adapters take little time and most of the memory. (Attention on a

@@ -51,9 +51,10 @@ def read_adapter_config(folder: Path, modules: Sequence[str]) -> LoraConfig:
     if settings.get("layer_replication") and isinstance(settings.get("target_modules"), str):
         raise ModelError(f"{file}: target_modules is a pattern beside layer_replication. Write the names as a list")
     targets = {key: _names(file, key, settings.get(key), modules) for key in ("target_modules", "exclude_modules")}
-    kind: Any = LoraConfig  # peft annotates none of this
-    known: LoraConfig = kind.from_peft_type(**kind.check_kwargs(**settings | targets))
-    return known
+    untyped: Any = LoraConfig
+    config = untyped.from_peft_type(**untyped.check_kwargs(**settings | targets))
+    assert isinstance(config, LoraConfig)
+    return config
 
 
 def save_adapter(

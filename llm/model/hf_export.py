@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -106,15 +105,14 @@ def plain_model(
         if "use_cache" in part.__dict__:
             part.use_cache = True  # training had it off
     with torch.device("meta"):
-        plain: Any = kind(config)
+        plain = kind(config)
     cast = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     try:
         plain.load_state_dict(cast, assign=True)
     except RuntimeError as error:
         raise ModelError(f"the trained weights do not fit {kind.__name__}: {error}") from error
     plain.tie_weights()
-    result: PreTrainedModel = plain
-    return result
+    return plain
 
 
 def dense_state(model: nn.Module) -> dict[str, Tensor]:
@@ -155,21 +153,20 @@ def proving(model: nn.Module) -> Iterator[None]:
 @torch.no_grad()
 def logits(model: PreTrainedModel, **inputs: Tensor) -> Tensor:
     """[1, T, V]: the logits of one unpadded sequence."""
-    network: Any = model
-    result: Tensor = network(**inputs, use_cache=False).logits
-    return result
+    output = model(**inputs, use_cache=False)
+    assert isinstance(output.logits, Tensor)
+    return output.logits
 
 
 def reload(auto: type[AutoModelForCausalLM | AutoModelForImageTextToText], folder: Path) -> PreTrainedModel:
     """The folder loaded by plain transformers, in fp32. ModelError when a weight is missing or unexpected."""
     with as_model_error(f"{folder}: the exported folder does not load again"):
-        model, info = hf_loaders.load_model(auto, folder, dtype=torch.float32, output_loading_info=True)
-    wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
+        model, report = hf_loaders.load_model_with_report(auto, folder, dtype=torch.float32)
+    wrong = (*report.missing, *report.unexpected, *report.mismatched)
     if wrong:
-        raise ModelError(f"the exported weights do not load again: {', '.join(map(str, wrong[:4]))}")
+        raise ModelError(f"the exported weights do not load again: {', '.join(wrong[:4])}")
     model.eval()
-    result: PreTrainedModel = model
-    return result
+    return model
 
 
 def difference(reloaded: Tensor, trained: Tensor, dtype: torch.dtype) -> float:
@@ -192,15 +189,14 @@ def generation_config(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]
 ) -> GenerationConfig:
     """Greedy decoding that ends at `stop_ids`, the LLM's own end tokens and the tokenizer's."""
-    own: Any = model.generation_config
-    before = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
+    assert model.generation_config is not None
+    before = model.generation_config.eos_token_id
+    before = before if isinstance(before, list) else [before]
     ends = [number for number in (*stop_ids, *before, tokenizer.eos_token_id) if number is not None]
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(ends), None)
-    fresh: Any = GenerationConfig
-    config: GenerationConfig = fresh(
+    return GenerationConfig(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=list(dict.fromkeys(ends)) or None, pad_token_id=pad
     )
-    return config
 
 
 def rename_tensors(folder: Path, rename: Callable[[str], str]) -> None:

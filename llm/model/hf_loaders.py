@@ -4,6 +4,7 @@ None of them runs a folder's own code (`trust_remote_code`). Folders that need t
 out of bounds, are refused before a loader reads them. `tests/test_pretrained.py` checks the calls in the syntax trees.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
     GenerationConfig,
@@ -31,12 +34,25 @@ from llm.model.size_limits import SizeLimit, enforce, refuse_absurd, size_limit_
 # code instead of asking on the terminal whether to run it.
 dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
 
+AUTO_CLASSES = (AutoModelForCausalLM, AutoModelForImageTextToText)
+ModelClass = type[AutoModelForCausalLM] | type[AutoModelForImageTextToText] | type[PreTrainedModel]
 
-def load_tokenizer(folder: Path, **options: Any) -> PreTrainedTokenizerBase:
+
+@dataclass(frozen=True, slots=True)
+class LoadingReport:
+    """Names of weights that the folder lacks, that the model lacks, and whose shapes differ."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+
+
+def load_tokenizer(folder: Path, **options: object) -> PreTrainedTokenizerBase:
     """The folder's tokenizer. Raises ModelError for one that needs its own code, and the libraries' errors."""
     _check_settings(folder)
     refuse_tokenizer_code(folder)
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, **options)
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, **options)
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
 
 
@@ -51,8 +67,7 @@ def image_processor_settings(folder: Path) -> dict[str, Any]:
     """The folder's image processor config; empty without one. Raises as `load_processor`."""
     _check_settings(folder)
     refuse_processor_code(folder)
-    settings: dict[str, Any] = get_image_processor_config(str(folder))
-    return settings
+    return dict(get_image_processor_config(str(folder)))
 
 
 def load_config(folder: Path, auto: str = "") -> PreTrainedConfig:
@@ -63,29 +78,39 @@ def load_config(folder: Path, auto: str = "") -> PreTrainedConfig:
     """
     _check_settings(folder)
     refuse_model_code(folder, auto)
-    config: PreTrainedConfig = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    assert isinstance(config, PreTrainedConfig)
     _forget_code(config)
     return config
 
 
-def load_model(
-    kind: Any, folder: Path, **options: Any
-) -> Any:  # an Auto or model class; a pair with output_loading_info
+def load_model(kind: ModelClass, folder: Path, **options: object) -> PreTrainedModel:
     """The folder's model, built by the class `kind`; `options` are those of its `from_pretrained`.
 
     Raises ModelError for a folder that needs its own code, has sizes that its weights cannot fill, or is an adapter,
     and the libraries' errors.
     """
+    return _model_of_folder(kind, folder, options)[0]
+
+
+def load_model_with_report(kind: ModelClass, folder: Path, **options: object) -> tuple[PreTrainedModel, LoadingReport]:
+    """As `load_model`, and which weights of the model and of the folder do not correspond."""
+    return _model_of_folder(kind, folder, options)
+
+
+def _model_of_folder(
+    kind: ModelClass, folder: Path, options: dict[str, object]
+) -> tuple[PreTrainedModel, LoadingReport]:
     if (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder}: holds an adapter, not a model. Merge it first and name the merged folder.")
     if "gguf_file" in options:  # the config is in that file
-        return kind.from_pretrained(str(folder), trust_remote_code=False, **options)
+        return _from_pretrained(kind, str(folder), options)
     file = folder / "config.json"
     config = load_config(folder, kind.__name__)
-    if not kind.__name__.startswith("Auto"):
+    if kind not in AUTO_CLASSES:
         config = _own_part(kind, config)
     with enforce(file, read_object(file), size_limit_of(folder)):
-        return kind.from_pretrained(str(folder), config=config, trust_remote_code=False, **options)
+        return _from_pretrained(kind, str(folder), options | {"config": config})
 
 
 def model_of_state(
@@ -93,23 +118,34 @@ def model_of_state(
     config: PreTrainedConfig,
     state: dict[str, Tensor],
     limit: SizeLimit | None,
-    **options: Any,
-) -> Any:  # a pair with output_loading_info
+    **options: object,
+) -> tuple[PreTrainedModel, LoadingReport]:
     """A model of transformers' class `kind` with the weights `state`, whose sizes must be within `limit`."""
-    untyped: Any = kind
     with enforce(Path("config.json"), config.to_dict(), limit):
-        return untyped.from_pretrained(None, config=config, state_dict=state, trust_remote_code=False, **options)
+        return _from_pretrained(kind, None, options | {"config": config, "state_dict": state})
 
 
-def empty_model(auto: Any, config: PreTrainedConfig, **options: Any) -> PreTrainedModel:
+def _from_pretrained(
+    kind: Any, source: str | None, options: dict[str, object]
+) -> tuple[PreTrainedModel, LoadingReport]:
+    """transformers' loader, whose annotations do not know that it returns a pair here."""
+    model, info = kind.from_pretrained(source, trust_remote_code=False, output_loading_info=True, **options)
+    assert isinstance(model, PreTrainedModel)
+    mismatched = tuple(name for name, *_ in info["mismatched_keys"])
+    return model, LoadingReport(tuple(info["missing_keys"]), tuple(info["unexpected_keys"]), mismatched)
+
+
+def empty_model(auto: Any, config: PreTrainedConfig, **options: object) -> PreTrainedModel:  # an Auto class
     """A model of a config with weights as its class initialises them, on torch's default device."""
-    model: PreTrainedModel = auto.from_config(config, trust_remote_code=False, **options)
+    model = auto.from_config(config, trust_remote_code=False, **options)
+    assert isinstance(model, PreTrainedModel)
     return model
 
 
 def generation_config(folder: Path) -> GenerationConfig:
     """The folder's generation config, which cannot refer to code."""
-    config: GenerationConfig = GenerationConfig.from_pretrained(str(folder))
+    config = GenerationConfig.from_pretrained(str(folder))
+    assert isinstance(config, GenerationConfig)
     return config
 
 
@@ -119,8 +155,8 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     Raises ModelError for adapters of other kinds and for settings out of bounds, and the libraries' errors.
     """
     config = read_adapter_config(folder, [name for name, _ in model.named_modules()])
-    untyped: Any = model  # peft annotates a torch module
-    adapted: PeftModel = PeftModel.from_pretrained(untyped, str(folder), config=config)
+    adapted = PeftModel.from_pretrained(model, str(folder), config=config)
+    assert isinstance(adapted, PeftModel)
     return adapted
 
 
@@ -131,10 +167,12 @@ def _check_settings(folder: Path) -> None:
     refuse_absurd(file, read_object_if_there(file), size_limit_of(folder))
 
 
-def _own_part(kind: Any, config: PreTrainedConfig) -> PreTrainedConfig:
+def _own_part(kind: ModelClass, config: PreTrainedConfig) -> PreTrainedConfig:
     """The part of a config with several models that belongs to class `kind`."""
+    assert issubclass(kind, PreTrainedModel) and kind.config_class is not None
+    wanted = kind.config_class
     parts = [config, *(part for part in vars(config).values() if isinstance(part, PreTrainedConfig))]
-    return next((part for part in parts if isinstance(part, kind.config_class)), config)
+    return next((part for part in parts if isinstance(part, wanted)), config)
 
 
 def _forget_code(config: PreTrainedConfig) -> None:

@@ -173,8 +173,7 @@ def read_pieces(file: Path) -> tuple[list[Piece], bool]:
     """The vocabulary of a sentencepiece BPE model, and whether a space is put before every text."""
     if not file.is_file():
         raise ModelError(f"{file}: not found. An InternLM2 folder needs its sentencepiece tokenizer.model.")
-    messages: Any = sentencepiece_model_pb2  # protobuf creates its classes at import
-    proto = messages.ModelProto()
+    proto = vars(sentencepiece_model_pb2)["ModelProto"]()  # protobuf creates its classes at import
     try:
         proto.ParseFromString(file.read_bytes())
     except DecodeError as cause:

@@ -4,11 +4,11 @@ What the modules would allocate, save for backward and multiply can be counted; 
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders, internlm2
@@ -35,7 +35,7 @@ def llm_on_meta(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTra
     refuse_absurd(folder / "config.json", settings, size_limit_of(folder))
     limit = enforce(folder / "config.json", settings, size_limit_of(folder))
     with as_model_error(f"{path}: config.json gives no causal language model"), META, limit:
-        config: Any = (
+        config = (
             internlm2.llama_config(settings)
             if settings["model_type"] == internlm2.MODEL_TYPE
             else hf_loaders.load_config(folder, AutoModelForCausalLM.__name__)
@@ -49,11 +49,11 @@ def llm_on_meta(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTra
     return model
 
 
-def use_plain_rope(config: Any) -> None:
+def use_plain_rope(config: PreTrainedConfig) -> None:
     """Replace rotary scalings that read the longest position, a value, by the default, which takes as much memory."""
     rope = vars(config).get("rope_parameters") or {}
     if rope.get("rope_type") in ("dynamic", "longrope"):
-        config.rope_parameters = {"rope_type": "default", "rope_theta": rope["rope_theta"]}
+        vars(config)["rope_parameters"] = {"rope_type": "default", "rope_theta": rope["rope_theta"]}
 
 
 def quantise(model: PreTrainedModel) -> None:
@@ -89,6 +89,12 @@ class Linear4bit(nn.Linear):
         return product
 
 
+class _WithShape(Protocol):
+    """autograd's context, which saves the shape [out, in] for backward."""
+
+    shape: tuple[int, int]
+
+
 class FourBitProduct(torch.autograd.Function):
     """bitsandbytes' MatMul4Bit (0.50.2, autograd/_functions.py): the weight is dequantised for each product.
 
@@ -96,12 +102,12 @@ class FourBitProduct(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, shape: tuple[int, int], bias: Tensor | None) -> Tensor:
+    def forward(ctx: _WithShape, x: Tensor, shape: tuple[int, int], bias: Tensor | None) -> Tensor:
         ctx.shape = shape
         return nn.functional.linear(x, x.new_empty(shape), bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: _WithShape, gradient: Tensor) -> tuple[Tensor, None, None]:
         return torch.matmul(gradient, gradient.new_empty(ctx.shape)), None, None
 
 

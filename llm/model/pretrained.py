@@ -15,6 +15,7 @@ from llm.errors import ModelError
 from llm.files.untrusted_json import read_object_if_there
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders, internlm2
+from llm.model.hf_loaders import LoadingReport
 from llm.model.meta_model import llm_on_meta
 from llm.model.model_folder import TEXT_FILES, TOKENIZER_FILES, local_folder, read_model_config
 from llm.model.quantization import forbid_repacking, quantization_config
@@ -56,29 +57,28 @@ def llm_with_weights(path: str, dtype: torch.dtype, bits: int) -> PreTrainedMode
     """As `load_llm`; `bits` 0, 4 or 8."""
     folder = local_folder(path, (*TEXT_FILES, "*.safetensors"))
     config = read_model_config(path, folder)
-    options = {"dtype": dtype, "quantization_config": quantization_config(bits, dtype)}
+    options: dict[str, object] = {
+        "quantization_config": quantization_config(bits, dtype),
+        "ignore_mismatched_sizes": True,  # `refuse_gaps` names them
+    }
     with as_model_error(f"{path}: cannot be loaded as a causal language model"):
-        model, report = load_with_report(folder, config, options | LOADING)
+        model, report = load_with_report(folder, config, dtype, options)
     refuse_gaps(path, report)
     forbid_repacking(model)
     return model
 
 
-# Tensors of other shapes are reported, so that `refuse_gaps` names them, instead of raised.
-LOADING: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-
-
 def load_with_report(
-    folder: Path, settings: dict[str, Any], options: dict[str, Any]
-) -> tuple[PreTrainedModel, dict[str, Any]]:
+    folder: Path, settings: dict[str, Any], dtype: torch.dtype, options: dict[str, object]
+) -> tuple[PreTrainedModel, LoadingReport]:
     """The model, and transformers' report of missing weights and other shapes. InternLM2 becomes a plain Llama."""
     if settings["model_type"] != internlm2.MODEL_TYPE:
-        model, report = hf_loaders.load_model(AutoModelForCausalLM, folder, **options)
-        return model, report
+        return hf_loaders.load_model_with_report(AutoModelForCausalLM, folder, dtype=dtype, **options)
     refuse_absurd(folder / "config.json", settings, size_limit_of(folder))
     config = internlm2.llama_config(settings)
-    state = internlm2.llama_state(folder, config, options["dtype"])
-    model, report = hf_loaders.model_of_state(LlamaForCausalLM, config, state, size_limit_of(folder), **options)
+    state = internlm2.llama_state(folder, config, dtype)
+    limit = size_limit_of(folder)
+    model, report = hf_loaders.model_of_state(LlamaForCausalLM, config, state, limit, dtype=dtype, **options)
     if (folder / "generation_config.json").is_file():
         model.generation_config = hf_loaders.generation_config(folder)
     return model, report
@@ -90,11 +90,10 @@ def is_internlm2(folder: Path) -> bool:
     return str(kind).startswith("InternLM2")
 
 
-def refuse_gaps(path: str, report: dict[str, Any]) -> None:
+def refuse_gaps(path: str, report: LoadingReport) -> None:
     """Raise ModelError for missing weights, which transformers leaves random, and for weights of other shapes."""
-    lacking = sorted(report["missing_keys"])
-    misfits = sorted(name for name, *_ in report["mismatched_keys"])
-    if lacking:
-        raise ModelError(f"{path}: {len(lacking)} weights are missing, such as {lacking[0]}. Download it again.")
-    if misfits:
-        raise ModelError(f"{path}: {len(misfits)} weights do not fit config.json, such as {misfits[0]}.")
+    missing, mismatched = sorted(report.missing), sorted(report.mismatched)
+    if missing:
+        raise ModelError(f"{path}: {len(missing)} weights are missing, such as {missing[0]}. Download it again.")
+    if mismatched:
+        raise ModelError(f"{path}: {len(mismatched)} weights do not fit config.json, such as {mismatched[0]}.")

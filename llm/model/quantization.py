@@ -1,6 +1,6 @@
 """bitsandbytes' 4-bit and 8-bit weights: how they are loaded, recognised and made dense again."""
 
-from typing import Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,15 @@ from transformers import BitsAndBytesConfig, PreTrainedModel
 
 from llm.errors import ModelError
 
+if TYPE_CHECKING:
+    from bitsandbytes.functional import QuantState
+
 
 class QuantisedWeight(Protocol):
     """bitsandbytes' Params4bit: packed values and what they are dequantised with."""
 
     data: Tensor
-    quant_state: Any  # bitsandbytes' QuantState, which is not imported where nothing is quantised
+    quant_state: "QuantState"
 
     @property
     def is_meta(self) -> bool: ...

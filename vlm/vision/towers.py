@@ -195,9 +195,9 @@ def _from_hub(spec: str, layer: int, image_size: int, weights: bool) -> Tower:
 def _loaded(kind: _Vit, folder: Path) -> tuple[PreTrainedModel, list[str]]:
     """The network in fp32 and the names of weights that the folder lacks."""
     with _no_report():
-        module, info = hf_loaders.load_model(kind.model, folder, output_loading_info=True, dtype=torch.float32)
+        module, report = hf_loaders.load_model_with_report(kind.model, folder, dtype=torch.float32)
     # A pooler stands behind every hidden state; checkpoints of classifiers have none.
-    return module, [key for key in info["missing_keys"] if not key.startswith("pooler.")]
+    return module, [key for key in report.missing if not key.startswith("pooler.")]
 
 
 @contextmanager
