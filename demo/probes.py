@@ -116,13 +116,13 @@ def summary(results: Sequence[ProbeResult]) -> list[list[str]]:
 
 
 def _hits(results: Sequence[ProbeResult], group: tuple[str, str], side: Literal["left", "right"]) -> str:
-    judged = [
+    scores = [
         result.probe.hit(result.left if side == "left" else result.right)
         for result in results
         if (result.probe.kind, result.probe.variant) == group
     ]
-    known = [hit for hit in judged if hit is not None]
-    return f"{sum(known)} / {len(known)}" if known else ""
+    scored = [hit for hit in scores if hit is not None]
+    return f"{sum(scored)} / {len(scored)}" if scored else ""
 
 
 def as_csv(results: Sequence[ProbeResult], left: str, right: str) -> str:

@@ -91,12 +91,25 @@ def chat_page(
     inputs = controls(library, limits)
 
     def reply(
-        asked: QuestionInput, history: list[ChatTurn], request: gr.Request, name: str | None, system: str, *values: Any
+        question: QuestionInput,
+        history: list[ChatTurn],
+        request: gr.Request,
+        name: str | None,
+        system: str,
+        *values: Any,
     ) -> Iterator[str]:
         recipient = recipient_of(page, request)
         with error_toasts(library.visible):
             yield from answer(
-                library, queue, limits, name, asked, history, system, sampling_of(limits.stop_words, *values), recipient
+                library,
+                queue,
+                limits,
+                name,
+                question,
+                history,
+                system,
+                sampling_of(limits.stop_words, *values),
+                recipient,
             )
 
     chat = gr.ChatInterface(
@@ -153,14 +166,14 @@ def answer(
     queue: GenerationQueue,
     limits: Limits,
     name: str | None,
-    asked: QuestionInput,
+    question: QuestionInput,
     history: list[ChatTurn],
     system: str,
     sampling: Sampling,
     recipient: Recipient = LOCAL_RECIPIENT,
 ) -> Iterator[str]:
     """Yield the answer so far. Closing the iterator stops the generation."""
-    messages = conversation(history, asked, system, limits)
+    messages = conversation(history, question, system, limits)
     chat_model = library.open(name)
     if chat_model.cannot_see(messages):
         raise DataError(

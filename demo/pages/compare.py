@@ -37,7 +37,7 @@ def compare_page(
     page: gr.Blocks, library: ModelLibrary, queue: GenerationQueue, limits: Limits, sources: dict[str, Source]
 ) -> tuple[gr.Dropdown, ...]:
     """Add the comparison to the page under construction; returns its two model dropdowns."""
-    asked = question_box("compare-question", label("ask_both"))
+    question_input = question_box("compare-question", label("ask_both"))
     with gr.Row():
         panes = [_pane(library, side, number) for number, side in enumerate(("left", "right"))]
     with gr.Accordion(label("settings"), open=False):
@@ -64,14 +64,14 @@ def compare_page(
             skipped = text("text_only", language(request))
             yield from answers(library, queue, messages, (left, right), sampling, skipped, recipient_of(page, request))
 
-    answering = asked.submit(
+    answer_event = question_input.submit(
         both,
-        [asked, *models, system, temperature, new_tokens, seed],
+        [question_input, *models, system, temperature, new_tokens, seed],
         outputs,
         concurrency_limit=1,
         api_visibility="private",
     )
-    asked.stop(None, cancels=[answering])
+    question_input.stop(None, cancels=[answer_event])
     _probe_table(library, queue, limits, sources, models)
     return tuple(models)
 
@@ -104,8 +104,8 @@ def answers(
     for side, name in enumerate(names):
         chat_model = library.open(name)
         shown[2 * side + 1] = library.weights[name].describe()
-        blind = chat_model.cannot_see(messages)
-        texts = iter([skipped]) if blind else queue.stream_text(chat_model, messages, sampling, recipient)
+        text_only = chat_model.cannot_see(messages)
+        texts = iter([skipped]) if text_only else queue.stream_text(chat_model, messages, sampling, recipient)
         for answer in texts:
             shown[2 * side] = answer
             yield list(shown)

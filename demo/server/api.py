@@ -36,7 +36,7 @@ class ApiError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
+class PendingCompletion:
     """A queued or running answer, and the name of the model that gives it."""
 
     name: str
@@ -78,11 +78,11 @@ def build_api(queue: GenerationQueue, hosts: frozenset[str], token: str = "", li
         return {"object": "list", "data": listed}
 
     @app.post("/v1/chat/completions", response_model=None)
-    async def completions(asked: ChatRequest, request: Request) -> Response:
+    async def completions(body: ChatRequest, request: Request) -> Response:
         """One answer, complete or as a stream of server-sent events."""
-        completion = await run_sync(_start, asked, queue, limits, visitor_of(request), limiter=threads)
-        if asked.stream:
-            usage = asked.stream_options is not None and asked.stream_options.include_usage
+        completion = await run_sync(_start, body, queue, limits, visitor_of(request), limiter=threads)
+        if body.stream:
+            usage = body.stream_options is not None and body.stream_options.include_usage
             return StreamingResponse(_events(completion, request, usage), media_type="text/event-stream")
         text = "".join([piece async for piece in _pieces(completion.reply, request)])
         if not completion.reply.finish:
@@ -93,20 +93,20 @@ def build_api(queue: GenerationQueue, hosts: frozenset[str], token: str = "", li
     return app
 
 
-def _start(asked: ChatRequest, queue: GenerationQueue, limits: Limits, visitor: str) -> Completion:
+def _start(body: ChatRequest, queue: GenerationQueue, limits: Limits, visitor: str) -> PendingCompletion:
     """Validate a request and queue it. All errors are raised here, before the response begins."""
     queue.check_capacity(visitor)
-    if asked.model not in queue.chat_models:
+    if body.model not in queue.chat_models:
         found = f"there is no model of that name; available: {', '.join(queue.chat_models)}"
         raise ApiError(ErrorResponse(404, found, code="model_not_found", param="model"))
-    chat_model = queue.chat_models[asked.model]
-    messages = messages_of(asked, limits)
+    chat_model = queue.chat_models[body.model]
+    messages = messages_of(body, limits)
     tokens = len(chat_model.encoder.prompt(messages)[0])
     if tokens >= chat_model.context:
         found = f"the conversation is {tokens:,} tokens long, the model reads {chat_model.context:,}"
         raise ApiError(ErrorResponse(400, found, code="context_length_exceeded", param="messages"))
-    sampling = sampling_of(asked, min(limits.new_tokens, chat_model.context - tokens))
-    return Completion(asked.model, queue.submit(chat_model, messages, sampling, visitor))
+    sampling = sampling_of(body, min(limits.new_tokens, chat_model.context - tokens))
+    return PendingCompletion(body.model, queue.submit(chat_model, messages, sampling, visitor))
 
 
 async def _pieces(reply: StreamedAnswer, request: Request) -> AsyncIterator[str]:
@@ -122,7 +122,7 @@ async def _pieces(reply: StreamedAnswer, request: Request) -> AsyncIterator[str]
         reply.stop()
 
 
-async def _events(completion: Completion, request: Request, usage: bool) -> AsyncIterator[str]:
+async def _events(completion: PendingCompletion, request: Request, usage: bool) -> AsyncIterator[str]:
     """Server-sent events: the role, the pieces, the finish reason, usage if wanted, [DONE]."""
     head = completion.head("chat.completion.chunk") | ({"usage": None} if usage else {})
     yield event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
@@ -141,7 +141,7 @@ async def _events(completion: Completion, request: Request, usage: bool) -> Asyn
     yield "data: [DONE]\n\n"
 
 
-def _complete(completion: Completion, text: str) -> dict[str, Any]:
+def _complete(completion: PendingCompletion, text: str) -> dict[str, Any]:
     message = {"role": "assistant", "content": text, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": completion.reply.finish}
     return {**completion.head("chat.completion"), "choices": [choice], "usage": _usage(completion.reply)}

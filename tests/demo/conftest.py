@@ -1,4 +1,4 @@
-"""A tiny vision model and a tiny text model behind the API, on a real port."""
+"""A tiny vision model and a tiny text model served by the API on a real port."""
 
 import base64
 import io

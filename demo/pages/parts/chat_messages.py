@@ -18,23 +18,23 @@ ChatTurn = dict[str, Any]  # of a Chatbot: {"role": str, "content": str or a lis
 
 
 def conversation(
-    history: Iterable[ChatTurn], asked: QuestionInput | str, system: str, limits: Limits
+    history: Iterable[ChatTurn], question: QuestionInput | str, system: str, limits: Limits
 ) -> tuple[Message, ...]:
     """The validated conversation up to the question. Raises RecordError and ImageError for what is not accepted."""
     messages = [Message("system", (system.strip(),))] if system.strip() else []
     for turn in history:
         role: Literal["user", "assistant"] = "assistant" if turn["role"] == "assistant" else "user"
         _add(messages, role, _parts(turn["content"]))
-    _add(messages, "user", parts_of_question(asked))
+    _add(messages, "user", parts_of_question(question))
     return validate_messages(tuple(messages), limits)
 
 
-def parts_of_question(asked: QuestionInput | str) -> tuple[MessagePart, ...]:
+def parts_of_question(question: QuestionInput | str) -> tuple[MessagePart, ...]:
     """Images, then the text. A retried question has its files in the Chatbot's form, an edited one is a plain text."""
-    if isinstance(asked, str):
-        return (asked.strip(),) if asked.strip() else ()
-    images = tuple(_image(file["path"] if isinstance(file, dict) else file) for file in asked.get("files") or ())
-    text = (asked.get("text") or "").strip()
+    if isinstance(question, str):
+        return (question.strip(),) if question.strip() else ()
+    images = tuple(_image(file["path"] if isinstance(file, dict) else file) for file in question.get("files") or ())
+    text = (question.get("text") or "").strip()
     return (*images, text) if text else images
 
 

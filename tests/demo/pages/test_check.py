@@ -184,11 +184,11 @@ def test_errors_are_those_of_the_command_line(tmp_path: Path) -> None:
 
     (tmp_path / "a.doc").write_text("x")
     for path, kind in ((tmp_path / "gone.json", ConfigError), (tmp_path / "a.doc", DataError)):
-        with pytest.raises(kind) as told:
+        with pytest.raises(kind) as raised:
             final(run_check(Source(path=str(path))))
         with pytest.raises(kind) as printed:
             run(CheckOptions(str(path)))
-        assert str(told.value) == str(printed.value) and str(path) in str(told.value)
+        assert str(raised.value) == str(printed.value) and str(path) in str(raised.value)
 
 
 # Texts ----------------------------------------------------------------------------------------------------------------

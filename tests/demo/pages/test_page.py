@@ -311,7 +311,7 @@ def test_supervised_and_image_tokens_are_highlighted(library: ModelLibrary, bana
     shown = view_record(record, library[ON].encoder)
     supervised = "".join(text for text, kind in shown.spans if kind == "supervised")
     assert supervised == "BANANA<|im_end|>" and shown.supervised == 7
-    assert [text for text, kind in shown.spans if kind == "image"] == ["16 rows"] and shown.image_tokens == 16
+    assert [text for text, kind in shown.spans if kind == "image"] == ["16 tokens"] and shown.image_tokens == 16
     assert shown.images == record.images
     read = "".join(text for text, kind in shown.spans if kind is None)
     assert read.startswith("<|im_start|>") and QUESTIONS[0] in read and "BANANA" not in read
@@ -411,12 +411,12 @@ def test_only_valid_parts_of_a_stored_chat_are_restored(tmp_path: Path, monkeypa
         {"role": "user", "content": [*shown, {"type": "text", "text": "What?"}]},
         {"role": "assistant", "content": "A"},
     ]
-    kept = restore(said, LIMITS)
-    assert kept == [
+    restored = restore(said, LIMITS)
+    assert restored == [
         {"role": "user", "content": [{"path": str(upload)}, "What?"]},
         {"role": "assistant", "content": ["A"]},
     ]
-    asked = conversation(kept, {"text": "And now?"}, "", LIMITS)
+    asked = conversation(restored, {"text": "And now?"}, "", LIMITS)
     assert [message.text for message in asked] == ["What?", "A", "And now?"]
     assert asked[0].parts[0] == ImageRef(data=noise_image(1))
     turns: list[Any] = [None, 3, "x", {"role": "user"}, [1, None, []], [{"role": "system", "content": "x"}]]

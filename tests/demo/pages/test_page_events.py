@@ -135,10 +135,10 @@ def test_the_error_for_an_invalid_event_names_its_part(visit: Visit, change: dic
 def test_a_deleted_image_does_not_lose_the_stored_chat(visit: Visit) -> None:
     """The uploads of an earlier server are deleted; the texts of the chat remain."""
     file = {"file": {"path": "/tmp/eyegraft-gone/1.png", "meta": META}, "type": "file"}
-    kept = [{"role": "user", "content": [file, {"text": "What is it?", "type": "text"}]}]
+    stored = [{"role": "user", "content": [file, {"text": "What is it?", "type": "text"}]}]
     kinds = {part["id"]: part["type"] for part in visit.config["components"]}
     event = next(event for event in visit.events if [kinds[one] for one in event["inputs"]] == ["browserstate"])
-    said = visit.fire(f"s{time.monotonic_ns()}", event, [kept])
+    said = visit.fire(f"s{time.monotonic_ns()}", event, [stored])
     assert "What is it?" in said and '"success":true' in said.replace(" ", "") and "gone" not in said
 
 

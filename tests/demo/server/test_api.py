@@ -51,16 +51,16 @@ def test_the_api_answers_as_the_chat_model_does(server: Server) -> None:
 
 def test_streamed_chunks_join_to_the_complete_answer(server: Server) -> None:
     asked = [{"role": "system", "content": "Be brief."}, *ASKED, {"role": "assistant", "content": "A dog."}, *ASKED]
-    whole = server.client.chat.completions.create(model="text", messages=asked)
+    complete = server.client.chat.completions.create(model="text", messages=asked)
     chunks = list(
         server.client.chat.completions.create(
             model="text", messages=asked, stream=True, stream_options={"include_usage": True}
         )
     )
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-    assert text == whole.choices[0].message.content and len(chunks) > 4
+    assert text == complete.choices[0].message.content and len(chunks) > 4
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "length"
-    assert chunks[-1].usage == whole.usage
+    assert chunks[-1].usage == complete.usage
     assert len({chunk.id for chunk in chunks}) == 1
 
 
@@ -84,10 +84,10 @@ def test_sampling(server: Server) -> None:
 
     assert say(temperature=1.5, seed=3) == say(temperature=1.5, seed=3)
     assert len({say(temperature=1.5) for _ in range(4)}) > 1, "without a seed every answer draws one"
-    whole = say()
-    assert say(stop=[whole[2:4], "never"]) == whole.split(whole[2:4])[0]
-    assert len(say(max_tokens=2)) < len(whole) and say(max_completion_tokens=2) == say(max_tokens=2)
-    assert say(top_p=0.01, temperature=1.0) == whole, "with the most likely token only, sampling is greedy"
+    complete = say()
+    assert say(stop=[complete[2:4], "never"]) == complete.split(complete[2:4])[0]
+    assert len(say(max_tokens=2)) < len(complete) and say(max_completion_tokens=2) == say(max_tokens=2)
+    assert say(top_p=0.01, temperature=1.0) == complete, "with the most likely token only, sampling is greedy"
 
 
 def bomb() -> bytes:

@@ -96,7 +96,7 @@ def chunk(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
 PIECES = [chunk({"role": "assistant", "content": ""}), chunk({"content": "Hé"}), chunk({"content": "llo"})]
 
 
-def told(text: str) -> list[Any]:
+def events_of(text: str) -> list[Any]:
     """The events of a stream."""
     assert text.endswith("\n\n")
     lines = [line.removeprefix("data: ") for line in text.removesuffix("\n\n").split("\n\n")]
@@ -110,13 +110,13 @@ def test_the_events_of_a_stream(finish: str) -> None:
 
     for options in ({}, {"stream_options": None}, {"stream_options": {"include_usage": False}}):
         said = ask(chat_model(), stream=True, **options)
-        assert told(said.text) == [*PIECES, chunk({}, finish), "[DONE]"]
+        assert events_of(said.text) == [*PIECES, chunk({}, finish), "[DONE]"]
         assert said.headers["content-type"].startswith("text/event-stream")
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
     said = ask(chat_model(), stream=True, stream_options={"include_usage": True})
     last = {**PIECES[0], "choices": [], "usage": usage}
     pieces = [{**piece, "usage": None} for piece in (*PIECES, chunk({}, finish))]
-    assert told(said.text) == [*pieces, last, "[DONE]"]
+    assert events_of(said.text) == [*pieces, last, "[DONE]"]
 
 
 def test_an_interrupted_answer_is_an_error_without_a_finish_reason() -> None:
@@ -129,9 +129,9 @@ def test_an_interrupted_answer_is_an_error_without_a_finish_reason() -> None:
     half = ask(ChatModel(answer=lambda: Answer("Hé", finish="")))
     assert (half.status_code, half.json()["error"]) == (503, stopped)
     half = ask(ChatModel(answer=lambda: Answer("Hé", finish="")), stream=True)
-    assert [piece.get("error") for piece in told(half.text)] == [None, None, stopped]
+    assert [piece.get("error") for piece in events_of(half.text)] == [None, None, stopped]
     failed = ask(ChatModel(answer=lambda: Answer("Hé", error=TrainingError("not finite"))), stream=True)
-    (*_, last) = told(failed.text)
+    (*_, last) = events_of(failed.text)
     assert (last["error"]["message"], last["error"]["type"]) == ("not finite", "invalid_request_error")
 
 

@@ -147,8 +147,8 @@ def test_a_stopped_answer_is_reported_as_an_error(visit: Visit, monkeypatch: pyt
     body = {"model": LONG, "messages": ASKED}
     said = visit.client.post(f"{visit.url}/v1/chat/completions", json={**body, "stream": True}).text
     assert "half" in said and '"code": "stopped"' in said and "[DONE]" not in said and '"finish_reason": ""' not in said
-    whole = visit.client.post(f"{visit.url}/v1/chat/completions", json=body)
-    assert whole.status_code == 503 and whole.json()["error"]["code"] == "stopped"
+    complete = visit.client.post(f"{visit.url}/v1/chat/completions", json=body)
+    assert complete.status_code == 503 and complete.json()["error"]["code"] == "stopped"
 
 
 def test_the_error_for_a_deleted_model(visit: Visit, library: ModelLibrary, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,16 +15,18 @@ from tests.demo.conftest import LIMITS, Server, noise_image
 
 def test_data_ask_gets_answers_from_our_own_server(server: Server, tmp_path: Path) -> None:
     """A model with random weights never ends an answer: the last characters of its answer become the stop word."""
-    told = server.queue.chat_models["text"].answer(question("谁？"), Sampling(max_new_tokens=LIMITS.new_tokens))
-    stop = told[-2:]
-    whole = told[: told.index(stop)]
-    assert whole.strip()
+    answer = server.queue.chat_models["text"].answer(question("谁？"), Sampling(max_new_tokens=LIMITS.new_tokens))
+    stop = answer[-2:]
+    expected = answer[: answer.index(stop)]
+    assert expected.strip()
     (tmp_path / "q.txt").write_text("谁？\n", encoding="utf-8")
     options = AskOptions("text", f"{server.url}/v1", set=(f"stop={json.dumps([stop])}",))
     outcome = ask(prepare(tmp_path / "q.txt", tmp_path / "text.jsonl", options))
     assert (outcome.exit_code, outcome.progress.retried) == (0, 0)
     (row,) = outcome.progress.rows.values()
-    assert row == {"messages": [{"role": "user", "content": "谁？"}, {"role": "assistant", "content": whole.strip()}]}
+    assert row == {
+        "messages": [{"role": "user", "content": "谁？"}, {"role": "assistant", "content": expected.strip()}]
+    }
     (tmp_path / "images").mkdir()
     for seed in range(3):
         (tmp_path / "images" / f"{seed}.png").write_bytes(noise_image(seed))
