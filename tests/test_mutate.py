@@ -82,7 +82,7 @@ def test_a_mutant_keeps_its_name_when_lines_come_before_it() -> None:
 def test_every_module_of_the_scope_is_there_and_drawn_from_alike() -> None:
     assert len(scope.modules(scope.CORE)) == len(scope.CORE)
     assert not set(scope.modules(scope.CORE)) & set(scope.modules(scope.OTHERS))
-    path = "llm/forward/loss.py"
+    path = "llm/forward/chunked_loss.py"
     source = Path(path).read_bytes()
     assert scope.sampled(path, source, 3) == scope.sampled(path, source, 3)
     assert set(scope.sampled(path, source, 3)) <= set(scope.sampled(path, source, 5))

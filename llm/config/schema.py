@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Lean = Literal["auto", "on", "off"]
 
 
 class Section(BaseModel):
@@ -175,10 +176,11 @@ class TrainConfig(Section):
         "work, far less memory; selective: all but matrix products and the attention kernel of a GPU, little more "
         "work, less memory",
     )
-    lean: Literal["auto", "off"] = Field(
+    lean: Lean = Field(
         "auto",
-        description="auto: decoder layers of Llama's family use our own backward pass, which saves fewer activations; "
-        "off: transformers' own",
+        description="on: decoder layers of Llama's family use our own backward pass, which saves fewer activations; "
+        "auto: on a CPU alone, no GPU was measured yet; off: transformers' own layers, as always with `recompute` and "
+        "under ZeRO-3",
     )
     save_every: Annotated[int, Field(ge=0)] = Field(
         500, description="optimizer steps between checkpoints; 0: only at the end"

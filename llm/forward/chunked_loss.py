@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from llm.config.schema import RunConfig
 from llm.encoding.encoder import IGNORED
-from llm.forward.loss import summed_loss
 
 # Bytes of a chunk's logits in their own dtype, and of those that are wide, in fp32, at a time. glibc maps blocks of 32
 # MiB anew whenever they are asked for: softmax of 190 rows took 133 us a row on two AVX512 cores, of 64 and 32 rows 33.
@@ -27,6 +27,16 @@ LEAST_ROWS = 64  # of a chunk, whatever the vocabulary: narrower products read t
 def in_chunks(config: RunConfig) -> bool:
     """Whether a run's head can be multiplied chunk by chunk. ZeRO-3 gathers its weight for a whole call only."""
     return config.parallel.zero != 3
+
+
+def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Sum of cross-entropies, fp32, of logits [K, V] in any dtype and targets [K]. A target of IGNORED counts 0."""
+    return cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum")
+
+
+def hits(logits: Tensor, targets: Tensor) -> Tensor:
+    """Whether the target is the most likely token: [K] bool."""
+    return torch.eq(logits.argmax(-1), targets)
 
 
 class HeadLoss(nn.Module):

@@ -6,21 +6,22 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from llm.attention.backend import TORCH, Backend
+from llm.config.schema import Lean
 from llm.data.batch import PackedBatch
 from llm.data.batch_shard import BatchShard
 from llm.forward.chunked_loss import HeadLoss
-from llm.lean.decoder import run_decoder, unsupported
+from llm.lean.decoder import run_decoder, runs_lean
 from llm.model.causal_lm import as_decoder
 
 
 class PackModel(nn.Module):
     """A model that is called with a pack and returns its summed loss.
 
-    `lean`: decoder layers run with our own backward pass where they can (`llm.lean.decoder`). `in_chunks`: the logits
+    `lean`: where decoder layers run with our own backward pass (`llm.lean.decoder`). `in_chunks`: the logits
     of a pack are computed chunk by chunk. `backend` is passed on to attention, lean layers and the loss.
     """
 
-    def __init__(self, lean: bool, in_chunks: bool) -> None:
+    def __init__(self, lean: Lean, in_chunks: bool) -> None:
         super().__init__()
         self.lean = lean
         self.head_loss = HeadLoss(in_chunks)
@@ -33,7 +34,7 @@ class PackModel(nn.Module):
 
     def hidden_at_targets(self, body: PreTrainedModel, embeds: Tensor, text: PackedBatch | BatchShard) -> Tensor:
         """[T, H] embeddings -> [K, H]: the decoder's normed output at the target positions."""
-        if self.lean and not unsupported(body):
+        if runs_lean(self.lean, body, self.backend.device_type(embeds)):
             return run_decoder(body, embeds, text.position_ids, text.attention, text.target_indices, self.backend)
         output = as_decoder(body)(inputs_embeds=embeds[None], use_cache=False, **self.attention_inputs(text))
         return output.last_hidden_state[0].index_select(0, text.target_indices)

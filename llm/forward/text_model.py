@@ -3,9 +3,10 @@
 from torch import Tensor
 from transformers import LlamaForCausalLM, MistralForCausalLM, PreTrainedModel, Qwen2ForCausalLM, Qwen3ForCausalLM
 
+from llm.config.schema import Lean
 from llm.data.batch import PackedBatch
 from llm.data.batch_shard import BatchShard
-from llm.forward.loss import summed_loss
+from llm.forward.chunked_loss import summed_loss
 from llm.forward.pack_model import PackModel
 from llm.model.causal_lm import as_causal_lm, decoder_of, logits_of
 
@@ -16,7 +17,7 @@ PLAIN_HEADS = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForC
 class TextModel(PackModel):
     """A causal LM on packs. `forward` returns the summed loss, `logits` those of the target positions."""
 
-    def __init__(self, llm: PreTrainedModel, lean: bool = False, in_chunks: bool = True) -> None:
+    def __init__(self, llm: PreTrainedModel, lean: Lean = "off", in_chunks: bool = True) -> None:
         super().__init__(lean, in_chunks)
         self.llm = llm
 

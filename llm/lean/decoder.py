@@ -24,7 +24,7 @@ from llm.attention.interface import NAME
 from llm.attention.layout import AttentionPlan
 from llm.attention.ulysses import Exchange
 from llm.autograd import Context
-from llm.config.schema import RunConfig
+from llm.config.schema import Lean, RunConfig
 from llm.lean.activation_budget import plan_activations
 from llm.lean.layer_ops import gated, gated_grads, rms_gradient, rms_scale, rms_weight_gradient, rotated, scaled
 from llm.lean.lora_linear import LinearGroup
@@ -72,9 +72,14 @@ class DecoderLayer(Protocol):
     mlp: Mlp
 
 
-def wanted(config: RunConfig) -> bool:
-    """Whether the recipe allows lean layers: not with activation checkpointing, nor under ZeRO-3."""
-    return config.train.lean == "auto" and not config.train.recompute and config.parallel.zero != 3
+def lean_mode(config: RunConfig) -> Lean:
+    """What the recipe says; off with activation checkpointing, and under ZeRO-3, which gathers weights by module."""
+    return "off" if config.train.recompute or config.parallel.zero == 3 else config.train.lean
+
+
+def runs_lean(mode: Lean, body: PreTrainedModel, device_type: str) -> bool:
+    """Whether a decoder runs here on a device of this type."""
+    return (mode == "on" or (mode == "auto" and device_type == "cpu")) and not unsupported(body)
 
 
 def unsupported(body: PreTrainedModel) -> str:

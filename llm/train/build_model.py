@@ -34,7 +34,7 @@ def build_text_model(
     """
     with on_meta_unless(weights):
         llm = load_llm(config.model.llm, dtype_of(config), config.tune.in_four_bits, weights=weights)
-        model = TextModel(llm, decoder.wanted(config), in_chunks(config))
+        model = TextModel(llm, decoder.lean_mode(config), in_chunks(config))
         merge_earlier_runs(model, earlier, lambda run: apply_tuning(llm, run.tune), weights)
         use_packed_attention(llm)
         llm.requires_grad_(False)

@@ -88,7 +88,7 @@ def _train(config: RunConfig, parts: RunParts[Batch], resolved: str, base: Path,
         logger.info(line)
     loader = training_loader(parts, data)
     parts.model.train()
-    if decoder.wanted(config):
+    if decoder.lean_mode(config) != "off":
         decoder.advance_dropout_seeds(parts.model)
     release_free_memory()
     if not done.step:

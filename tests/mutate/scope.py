@@ -13,7 +13,6 @@ EACH = 4
 # Loop, head, batch, encode, packing, prefix sharing and checkpoint: every survivor must be explained.
 CORE = (
     "llm/train/loop.py",
-    "llm/forward/loss.py",
     "llm/forward/chunked_loss.py",
     "llm/data/batch.py",
     "vlm/model/batch.py",

@@ -21,7 +21,7 @@ from llm.errors import DataError
 from llm.files.atomic_files import atomic_file
 from llm.formats.conversation import Conversation, ImageRef
 from llm.formats.readers import read
-from llm.forward.loss import hits
+from llm.forward.chunked_loss import hits
 from vlm.config import VqaEval
 from vlm.evaluate.run_eval import BLANK
 from vlm.model.batch import collate_vlm

@@ -25,7 +25,7 @@ def build_vision_model(
     stages = [(_vision_run(run, folder), folder) for run, folder in earlier]
     with on_meta_unless(weights):
         vision = build_vlm(config.model, dtype_of(config), config.tune.in_four_bits, weights)
-        model = VlmModel(vision, decoder.wanted(config), in_chunks(config))
+        model = VlmModel(vision, decoder.lean_mode(config), in_chunks(config))
         merge_earlier_runs(model, stages, lambda run: open_stage(vision, run), weights)
         use_packed_attention(vision.language_model)
         return model, open_stage(vision, config)

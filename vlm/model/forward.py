@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from llm.chat.prompt_embedding import insert_images
+from llm.config.schema import Lean
 from llm.errors import RunError
 from llm.forward.pack_model import PackModel
 from vlm.model.batch import VlmBatch
@@ -14,7 +15,7 @@ from vlm.model.vision_model import VisionModel
 class VlmModel(PackModel):
     """Pictures become rows of the pack, then the language model runs as on text."""
 
-    def __init__(self, vision: VisionModel, lean: bool = False, in_chunks: bool = True) -> None:
+    def __init__(self, vision: VisionModel, lean: Lean = "off", in_chunks: bool = True) -> None:
         super().__init__(lean, in_chunks)
         self.vision = vision
         self.store: FeatureStore | None = None  # keeps what a frozen tower makes of a picture

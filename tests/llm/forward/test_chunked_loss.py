@@ -215,7 +215,7 @@ def test_logits_that_are_more_than_the_heads_are_asked_of_the_model() -> None:
     logits = llm(input_ids=torch.from_numpy(ids)[None].long()).logits[0]
     expected = plain_loss(logits[:-1], torch.from_numpy(ids[1:]))
     use_packed_attention(llm)
-    loss = TextModel(llm, lean=True)(collate([Sample(ids, np.append(ids[1:], IGNORED).astype(np.int32))]))
+    loss = TextModel(llm, lean="on")(collate([Sample(ids, np.append(ids[1:], IGNORED).astype(np.int32))]))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from llm.encoding.encoder import IGNORED
-from llm.forward.loss import hits, summed_loss
+from llm.forward.chunked_loss import hits, summed_loss
 
 SHARES = [[0.5, 0.25, 0.25], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]]
 

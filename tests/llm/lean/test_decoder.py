@@ -22,14 +22,14 @@ from transformers import (
 
 from llm.attention.gather_index import filled
 from llm.attention.interface import plain_attention, use_packed_attention
-from llm.config.schema import TextRunConfig
+from llm.config.schema import Lean, TextRunConfig
 from llm.data.batch import PackedBatch, collate
 from llm.data.prefix_sharing import share_one_prefix
 from llm.encoding.encoder import IGNORED, Sample
 from llm.forward.text_model import TextModel
 from llm.lean import layer_ops
 from llm.lean.activation_budget import ActivationBudget, plan_activations
-from llm.lean.decoder import advance_dropout_seeds, unsupported, wanted
+from llm.lean.decoder import advance_dropout_seeds, lean_mode, runs_lean, unsupported
 from llm.lean.lora_linear import AdaptedLinear, LinearGroup, LoraFactors
 from llm.model.lora import LoraLinear, apply_tuning
 
@@ -65,7 +65,7 @@ def model_of(kind: str, tune: str, dtype: torch.dtype = torch.float32, rank: int
             if "norm" in name or "lora_B" in name or name.endswith("bias"):
                 parameter.add_(0.2 * torch.randn_like(parameter))
     use_packed_attention(llm)
-    return TextModel(llm, lean=True).train(), trained
+    return TextModel(llm, lean="auto").train(), trained
 
 
 def sample(length: int, seed: int, opening: int = 0) -> Sample:
@@ -94,11 +94,11 @@ def pack() -> PackedBatch:
 @contextmanager
 def transformers_layers(model: TextModel) -> Iterator[None]:
     """Inside, all of it is autograd's: the layers, and the loss of all logits at once."""
-    model.lean = model.head_loss.in_chunks = False
+    model.lean, model.head_loss.in_chunks = "off", False
     try:
         yield
     finally:
-        model.lean = model.head_loss.in_chunks = True
+        model.lean, model.head_loss.in_chunks = "auto", True
 
 
 def step(model: TextModel, trained: list[Tensor], batch: PackedBatch) -> tuple[float, list[Tensor]]:
@@ -218,7 +218,8 @@ def test_frozen_layers_pass_the_gradient_to_what_stands_before_them() -> None:
     """Stage 1: only the embeddings' rows train, as a projector's would."""
     model, _ = model_of("llama", "frozen")
     batch, results = pack(), []
-    for lean in (True, False):
+    modes: tuple[Lean, ...] = ("on", "off")
+    for lean in modes:
         model.lean = lean
         table: Any = model.llm.get_input_embeddings()
         table.weight.requires_grad_(True)
@@ -406,7 +407,7 @@ def test_what_cannot_run_here_says_why_and_runs_as_before() -> None:
     assert "Qwen3Model is none of" in unsupported(llm.model)
     batch = collate([sample(30, 1)])
     with torch.no_grad():
-        found = float(TextModel(llm, lean=True)(batch))
+        found = float(TextModel(llm, lean="auto")(batch))
         with plain_attention(llm):
             rows = llm(input_ids=batch.input_ids).logits[0, batch.target_indices]
     assert found == pytest.approx(float(cross_entropy(rows, batch.targets, reduction="sum")), rel=1e-5)
@@ -420,16 +421,24 @@ def test_what_cannot_run_here_says_why_and_runs_as_before() -> None:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({}, True),
-        ({"train": {"lean": "off"}}, False),
-        ({"train": {"recompute": True}}, False),
-        ({"parallel": "zero3"}, False),
-        ({"parallel": "zero2"}, True),
+        ({}, "auto"),
+        ({"train": {"lean": "off"}}, "off"),
+        ({"train": {"lean": "on"}}, "on"),
+        ({"train": {"recompute": True}}, "off"),
+        ({"train": {"lean": "on"}, "parallel": "zero3"}, "off"),
+        ({"parallel": "zero2"}, "auto"),
     ],
 )
-def test_a_recipe_decides(settings: dict[str, Any], expected: bool) -> None:
+def test_a_recipe_decides(settings: dict[str, Any], expected: str) -> None:
     recipe = {"name": "x", "model": {"llm": "x"}, "data": {"sources": [{"path": "x"}]}}
-    assert wanted(TextRunConfig.model_validate(recipe | settings)) is expected
+    assert lean_mode(TextRunConfig.model_validate(recipe | settings)) == expected
+
+
+@pytest.mark.parametrize(("mode", "cpu", "cuda"), [("auto", True, False), ("on", True, True), ("off", False, False)])
+def test_auto_means_a_cpu(mode: Lean, cpu: bool, cuda: bool) -> None:
+    body: Any = model_of("llama", "lora")[0].llm.base_model
+    assert (runs_lean(mode, body, "cpu"), runs_lean(mode, body, "cuda")) == (cpu, cuda)
+    assert not runs_lean("on", Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16)).model, "cpu")
 
 
 def test_the_rotation_is_transformers_own() -> None:
