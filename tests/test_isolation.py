@@ -6,12 +6,12 @@ import socket
 import pytest
 
 
-def test_reaching_for_the_network_fails_the_test() -> None:
+def test_a_connection_to_the_network_raises() -> None:
     with pytest.raises(AssertionError, match="reached for the network"):
         socket.create_connection(("192.0.2.1", 80), timeout=1)  # TEST-NET-1: routed nowhere
 
 
-def test_this_machine_may_be_reached() -> None:
+def test_a_connection_to_localhost_is_allowed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
         pass
 

@@ -55,7 +55,7 @@ def test_every_recipe_resolves_and_its_resolution_is_the_same_recipe(recipe: Shi
         assert len(load_steps(config, recipe.path)) == len(config.steps)
 
 
-def test_every_recipe_says_what_it_is_what_it_needs_and_how_to_run_it(recipe: ShippedRecipe) -> None:
+def test_every_recipe_has_a_comment_with_purpose_needs_and_command(recipe: ShippedRecipe) -> None:
     comments = [line for line in recipe.path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     assert len(recipe.about) > 20
     assert any(line.startswith("# Card: ") for line in comments)
@@ -71,7 +71,7 @@ def test_names_and_run_folders_are_unique() -> None:
     assert [name for name, count in (names + folders).items() if count > 1] == []
 
 
-def test_the_courses_recipes_are_there() -> None:
+def test_the_recipes_of_the_course_are_shipped() -> None:
     for name in (*LLAVA, *TEXT):
         assert load_config(name).name == name
 
@@ -94,7 +94,7 @@ def test_llava_recipes_have_the_published_numbers() -> None:
             assert (config.tune.kind, config.tune.tower, config.optim.lr) == ("full", "frozen", 2e-5)
 
 
-def test_stage_two_grafts_the_model_that_stage_one_trained() -> None:
+def test_stage_two_starts_from_the_model_of_stage_one() -> None:
     """Whoever names an earlier run must describe the same model, or the weights would not fit."""
     configs = {config.out or f"runs/{config.name}": config for config in (load_config(r.name) for r in RECIPES)}
     pairs = [
@@ -126,7 +126,7 @@ def test_templates_and_formats_named_in_recipes_exist() -> None:
     assert {"llava", "alpaca"} <= formats <= READERS.keys() | {"auto"}
 
 
-def test_what_a_step_measures_is_what_a_step_before_it_made() -> None:
+def test_pipelines_evaluate_runs_of_earlier_steps() -> None:
     configs = {recipe: config for recipe in RECIPES if isinstance(config := load_config(recipe.name), PipelineConfig)}
     assert "quickstart/pipeline" in {recipe.name for recipe in configs}
     for recipe, config in configs.items():
@@ -143,13 +143,13 @@ def test_recipes_are_found_by_path_by_name_and_by_the_names_last_part() -> None:
     assert find_recipe(str(path)) == find_recipe(f"llava/{LLAVA[0]}") == find_recipe(LLAVA[0]) == path
 
 
-def test_a_file_of_ones_own_goes_before_a_shipped_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_file_precedes_a_shipped_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / LLAVA[0]).write_text("name: mine\n")
     assert find_recipe(LLAVA[0]) == Path(LLAVA[0])
 
 
-def test_a_missing_recipe_names_what_is_near(tmp_path: Path) -> None:
+def test_a_missing_recipe_suggests_similar_names(tmp_path: Path) -> None:
     (tmp_path / "my_run.yaml").touch()
     with pytest.raises(ConfigError, match=f"no such file or recipe. Similar: {tmp_path}/my_run.yaml"):
         find_recipe(str(tmp_path / "myrun.yaml"))
@@ -161,7 +161,7 @@ def test_a_missing_recipe_names_what_is_near(tmp_path: Path) -> None:
         find_recipe(str(tmp_path))
 
 
-def test_a_name_that_two_recipes_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ambiguous_name_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "pretrain.yaml").write_text(f"# {folder}\n")
@@ -197,13 +197,13 @@ def test_a_copied_folder_brings_a_pipeline_that_still_resolves(tmp_path: Path) -
     assert {path.parent for path, _ in load_steps(config, tmp_path / "mine" / "pipeline.yaml")} == {tmp_path / "mine"}
 
 
-def test_copying_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
+def test_copying_to_an_unwritable_place_raises(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="choose a writable place"):
         copy_recipe(LLAVA[0], tmp_path / "file" / "mine.yaml")
 
 
-def test_an_installed_package_brings_every_recipe() -> None:
+def test_the_package_contains_every_recipe() -> None:
     setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     assert any(fnmatch("configs.quickstart", pattern) for pattern in setup["packages"]["find"]["include"])
     files = [path for path in CONFIGS.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
@@ -212,7 +212,7 @@ def test_an_installed_package_brings_every_recipe() -> None:
     assert left_out == []
 
 
-def test_lists_beside_the_recipes_are_json() -> None:
+def test_json_files_of_recipes_are_valid() -> None:
     files = sorted(path for path in CONFIGS.rglob("*.json"))
     assert {path.name for path in files} >= {"train.json", "held_out.json", "others.json", "general.json"}
     assert [path for path in files if not json.loads(path.read_text(encoding="utf-8"))] == []

@@ -108,12 +108,12 @@ def expected(folder: Path) -> dict[str, str]:
     return {name: reference.answer(ASKED, TOKENS, knobs) for name, knobs in KNOBS.items()}
 
 
-def test_each_turn_of_the_knobs_is_seen(expected: dict[str, str]) -> None:
+def test_every_sampling_setting_changes_the_distribution(expected: dict[str, str]) -> None:
     """Else an answer could be right although its knob is not read."""
     assert len(set(expected.values())) == len(KNOBS)
 
 
-def test_answers_one_by_one_together_and_as_a_stream(folder: Path, expected: dict[str, str]) -> None:
+def test_single_batched_and_streamed_answers(folder: Path, expected: dict[str, str]) -> None:
     chat_model = open_chat_model(folder)
     for name, knobs in KNOBS.items():
         sampling = Sampling(**knobs, max_new_tokens=TOKENS)
@@ -144,7 +144,7 @@ def test_through_the_api(name: str, api: Callable[[dict[str, Any]], str], expect
     assert api(KNOBS[name]) == expected[name]
 
 
-def test_knobs_that_ask_for_nothing(api: Callable[[dict[str, Any]], str], expected: dict[str, str]) -> None:
+def test_settings_without_effect(api: Callable[[dict[str, Any]], str], expected: dict[str, str]) -> None:
     """As vLLM's clients send them: -1 is every token, 1.0 no penalty."""
     assert api({"top_k": -1, "repetition_penalty": 1.0, "top_p": 1.0, "temperature": 0}) == expected["nothing"]
 

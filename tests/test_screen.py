@@ -75,7 +75,7 @@ def safe(said: str, shown: str = "end") -> None:
     assert shown in said and any(escape in said for escape in ("\\u001b", "\\x1b", "\u241b")), said
 
 
-def test_what_is_looked_for() -> None:
+def test_control_characters_are_found() -> None:
     assert len(obeyed(EVIL + HALF)) == len(EVIL + HALF) - len("[2J]0;T]8;;http:x\\]52;c;QQQQ31mend")
     assert obeyed("多 é 🏴‍☠️ \u200f\tfine\n") == []
 
@@ -109,7 +109,7 @@ def test_commands(run: Run, rows: Path, tmp_path: Path, case: str) -> None:
     safe(run(*COMMANDS[case](rows, tmp_path)))
 
 
-def test_a_files_name_that_is_no_text(run: Run, tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8(run: Run, tmp_path: Path) -> None:
     said = run("data", "check", tmp_path / os.fsdecode(b"caf\xe9.json"))
     assert obeyed(said) == [] and "caf\\udce9.json" in said
 
@@ -133,7 +133,7 @@ def test_recipes(run: Run, tmp_path: Path) -> None:
     safe(run("validate", recipe))
 
 
-def test_what_a_server_says(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_of_a_server(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "")
     (tmp_path / "q.json").write_text(json.dumps(["good", f"refused{EVIL}", "status"]))
 
@@ -164,7 +164,7 @@ class _Speaker:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_what_a_model_answers(run: Run, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+def test_answers_of_a_model(run: Run, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
     typed = iter(["Hello", f"/image x{EVIL}.png", "EXIT"])
     monkeypatch.setattr("builtins.input", lambda _: next(typed))
 
@@ -268,7 +268,7 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def test_no_way_past_the_guard() -> None:
+def test_all_output_is_escaped() -> None:
     """One command, which begins behind the guard; rich and the raw streams are named where they are guarded only."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts == {"eyegraft": "vlm.app.__main__:main"}, "which checks the installation and calls the following"
@@ -321,5 +321,5 @@ def _is_past(node: ast.stmt | ast.expr, makers: set[str]) -> bool:
         "os.write(1, b'')",
     ],
 )
-def test_a_way_past_is_seen(source: str) -> None:
+def test_unescaped_output_is_found(source: str) -> None:
     assert len(past(source, "llm/x.py")) == 1

@@ -135,8 +135,8 @@ def _tokens(
         too_long=len(corpus.dropped),
         rows=len(corpus.ids),
         supervised=int(corpus.targets.sum()),
-        image_rows=int(corpus.image_counts.sum()) * encoder.image_rows,
-        rows_an_image=encoder.image_rows,
+        image_rows=int(corpus.image_counts.sum()) * encoder.image_tokens,
+        rows_an_image=encoder.image_tokens,
         packing=packing,
     )
 

@@ -28,7 +28,7 @@ class Target:
     Args:
         config: The run whose model counts tokens, or None.
         folder: Without a run, the Hugging Face folder or hub id of the model; empty for no tokens.
-        image_rows: Tokens of an image; 0 if the model says so itself.
+        image_tokens: Tokens of an image; 0 if the model says so itself.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Target:
     seed: int = 0
     config: RunConfig | None = None
     folder: str = ""
-    image_rows: int = 0
+    image_tokens: int = 0
 
     @property
     def model(self) -> str:
@@ -57,11 +57,11 @@ class Target:
         from vlm.model.record_encoder import encoder_of_folder, encoder_of_run
 
         if self.config is not None:
-            return encoder_of_run(self.config, self.image_rows)
-        return encoder_of_folder(self.folder, self.data.template, self.image_rows)
+            return encoder_of_run(self.config, self.image_tokens)
+        return encoder_of_folder(self.folder, self.data.template, self.image_tokens)
 
 
-def find_target(name: str, model: str = "", budget: int = 0, image_rows: int = 0, batch: int = 0) -> Target:
+def find_target(name: str, model: str = "", budget: int = 0, image_tokens: int = 0, batch: int = 0) -> Target:
     """The target `name`: a recipe's file, a data file or folder, a shipped recipe, or a hub data set.
 
     `model` is a run folder, by whose recipe the file is read, or a Hugging Face folder. `budget` (tokens of a pack) and
@@ -77,16 +77,18 @@ def find_target(name: str, model: str = "", budget: int = 0, image_rows: int = 0
     elif model and (Path(model) / "config.yaml").is_file():
         config = _training(load_config(Path(model) / "config.yaml"), model)
     if config is None:
-        if image_rows and not model:
+        if image_tokens and not model:
             raise ConfigError("--image-rows: has no effect without a model. Add --model FOLDER")
         if (budget or batch) and not model:
             raise ConfigError("--budget and --batch: have no effect without a model. Add --model FOLDER")
         train = _with_options(TrainConfig(), budget, batch)
         longest = train.pack_tokens if budget else DataConfig.model_fields["max_length"].default
         data = DataConfig(sources=(Source(path=name),), max_length=longest)
-        return Target(name, data, train, folder=model, image_rows=image_rows)
+        return Target(name, data, train, folder=model, image_tokens=image_tokens)
     data = config.data if recipe is not None else config.data.model_copy(update={"sources": (Source(path=name),)})
-    return Target(name, data, _with_options(config.train, budget, batch), config.seed, config, image_rows=image_rows)
+    return Target(
+        name, data, _with_options(config.train, budget, batch), config.seed, config, image_tokens=image_tokens
+    )
 
 
 def draw(target: Target, count: int, seed: int) -> list[tuple[Source, Conversation]]:

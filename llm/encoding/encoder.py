@@ -53,14 +53,14 @@ class Encoder:
         tokenizer: "PreTrainedTokenizerBase",
         template: ChatTemplate,
         image_id: int | None = None,
-        image_rows: int = 0,
+        image_tokens: int = 0,
     ) -> None:
-        """An image becomes `image_rows` times `image_id`; None for a text run, which accepts no images."""
-        assert image_id is None or image_rows > 0, "an image has at least one token"
+        """An image becomes `image_tokens` times `image_id`; None for a text run, which accepts no images."""
+        assert image_id is None or image_tokens > 0, "an image has at least one token"
         self.tokenizer = tokenizer
         self.template = template
         self.image_id = image_id
-        self.image_rows = image_rows
+        self.image_tokens = image_tokens
         self._pieces = PieceTokenizer(tokenizer, image_id)
 
     def encode(self, conversation: Conversation, proof: bool = False) -> Sample:
@@ -93,7 +93,7 @@ class Encoder:
     def fingerprint(self) -> str:
         """Hash of all that the ids depend on except the record; part of the cache key of encoded corpora."""
         tokens = [self.tokenizer.bos_token, self.tokenizer.eos_token]
-        parts = [VERSION, self._pieces.json, tokens, self.template.jinja, self.image_id, self.image_rows]
+        parts = [VERSION, self._pieces.json, tokens, self.template.jinja, self.image_id, self.image_tokens]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def hashes(self) -> dict[str, str]:
@@ -126,4 +126,4 @@ class Encoder:
         if self.image_id is None:
             advice = "Train with a vision recipe (model.tower), or remove the image"
             raise RecordError(place, "image", "text runs accept no images", advice, "image-in-text-run")
-        return [self.image_id] * self.image_rows
+        return [self.image_id] * self.image_tokens

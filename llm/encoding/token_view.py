@@ -72,7 +72,7 @@ def token_runs(ids: Sequence[int], supervised: Sequence[bool], encoder: Encoder)
     runs: list[tuple[Kind, list[int]]] = []
     for token, is_supervised in zip(ids, supervised, strict=True):
         kind: Kind = "image" if token == encoder.image_id else "supervised" if is_supervised else "context"
-        full = kind == "image" and bool(runs) and len(runs[-1][1]) == encoder.image_rows
+        full = kind == "image" and bool(runs) and len(runs[-1][1]) == encoder.image_tokens
         if runs and runs[-1][0] == kind and not full:
             runs[-1][1].append(token)
         else:

@@ -33,7 +33,7 @@ def test_a_group_of_one_is_a_group() -> None:
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_lost_process_is_told_as_such_and_other_faults_are_not() -> None:
+def test_a_lost_peer_raises_and_other_errors_pass() -> None:
     with (
         pytest.raises(PeerLostError, match="process 0 of 1 lost the others: .*Connection closed by peer"),
         distributed.process_group(),
@@ -44,7 +44,7 @@ def test_a_lost_process_is_told_as_such_and_other_faults_are_not() -> None:
 
 
 @pytest.mark.parametrize(("rank", "world"), [("2", "2"), ("-1", "1")])
-def test_a_rank_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, rank: str, world: str) -> None:
+def test_an_impossible_rank_raises(monkeypatch: pytest.MonkeyPatch, rank: str, world: str) -> None:
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("WORLD_SIZE", world)
     with pytest.raises(ConfigError, match=f"RANK is {rank}, WORLD_SIZE is {world}"):

@@ -33,7 +33,7 @@ def test_an_embedding_program_sees_nothing_on_standard_output(
     assert ("older rows are lost" in done.stderr) == warned
 
 
-def test_a_command_shows_the_messages_alone_in_order_and_on_two_streams(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_command_shows_messages_on_two_streams(capfd: pytest.CaptureFixture[str]) -> None:
     with log_to_console():
         logger.debug("not shown")
         logger.info("first: 100 %%, %d", 1)
@@ -41,7 +41,7 @@ def test_a_command_shows_the_messages_alone_in_order_and_on_two_streams(capfd: p
     assert capfd.readouterr() == ("first: 100 %, 1\n", "second\n")
 
 
-def test_the_logger_is_afterwards_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_logger_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logger, "handlers", [])
     monkeypatch.setattr(logger, "propagate", True)
     monkeypatch.setattr(logger, "level", logging.ERROR)

@@ -37,7 +37,7 @@ def test_a_carriage_return_before_a_line_break() -> None:
     assert printable("a\r\nb\rc\r") == "a\r\nb\\u000dc\\u000d"
 
 
-def test_a_stream_is_otherwise_the_one_below() -> None:
+def test_other_attributes_are_those_of_the_stream() -> None:
     below = io.StringIO()
     stream = EscapedStream(below)
     assert stream.write("a\x1b") == 2
@@ -47,7 +47,7 @@ def test_a_stream_is_otherwise_the_one_below() -> None:
     assert not stream.isatty() and stream.encoding == below.encoding
 
 
-def test_the_bars_of_libraries_move_and_nothing_else_is_overwritten() -> None:
+def test_progress_bars_may_overwrite_themselves_only() -> None:
     below = io.StringIO()
     stream = cast(io.StringIO, EscapedStream(below, bars=True))
     for _ in import_module("tqdm").tqdm(range(3), desc="a\x1b", file=stream, mininterval=0):
@@ -61,7 +61,7 @@ def test_the_bars_of_libraries_move_and_nothing_else_is_overwritten() -> None:
     assert below.getvalue().endswith("fine\\u000dfine"), "only where bars are"
 
 
-def test_one_guard_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_is_escaped_once(monkeypatch: pytest.MonkeyPatch) -> None:
     below = io.StringIO()
     monkeypatch.setattr(sys, "stdout", below)
     monkeypatch.setattr(sys, "stderr", io.StringIO())

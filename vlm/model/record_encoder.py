@@ -21,21 +21,21 @@ from vlm.model.meta_model import meta_tower
 from vlm.model.vision_model import give_image_token
 
 
-def encoder_of_run(config: RunConfig, image_rows: int = 0) -> Encoder:
+def encoder_of_run(config: RunConfig, image_tokens: int = 0) -> Encoder:
     """The encoder that `vlm.model.runs.open_model` builds for a recipe; its folders need no weights.
 
-    `image_rows` over 0 is taken for the tower's.
+    `image_tokens` over 0 is taken for the tower's.
     """
     tokenizer = load_tokenizer(config.model.llm)
     if isinstance(config, VlmRunConfig):
-        rows = image_rows or meta_tower(config).rows
+        rows = image_tokens or meta_tower(config).rows
         image_id, _ = give_image_token(tokenizer)
         return Encoder(tokenizer, load_template(config.data.template, tokenizer), image_id, rows)
     return Encoder(tokenizer, load_template(config.data.template, tokenizer))
 
 
-def encoder_of_folder(path: str, template: str = "auto", image_rows: int = 0) -> Encoder:
-    """The encoder for a Hugging Face folder or hub id. A text model takes pictures only where `image_rows` is given.
+def encoder_of_folder(path: str, template: str = "auto", image_tokens: int = 0) -> Encoder:
+    """The encoder for a Hugging Face folder or hub id. A text model takes pictures only where `image_tokens` is given.
 
     Raises ModelError for a folder without tokenizer, or of a vision model that tells neither image token nor rows.
     """
@@ -47,10 +47,10 @@ def encoder_of_folder(path: str, template: str = "auto", image_rows: int = 0) ->
         image_id = settings.get("image_token_index", settings.get("image_token_id"))
         if not isinstance(image_id, int):
             raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
-        return Encoder(tokenizer, made, image_id, image_rows or rows_of_folder(folder))
-    if image_rows:
+        return Encoder(tokenizer, made, image_id, image_tokens or rows_of_folder(folder))
+    if image_tokens:
         image_id, _ = give_image_token(tokenizer)
-        return Encoder(tokenizer, made, image_id, image_rows)
+        return Encoder(tokenizer, made, image_id, image_tokens)
     return Encoder(tokenizer, made)
 
 

@@ -50,7 +50,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def shown(file: Path, tiny_llama: Path, tmp_path: Path) -> ShownRecords:  # noqa: F811
     (tmp_path / "corpus").mkdir()
-    return show(find_target(str(file), str(tiny_llama), image_rows=20), 4, 0, tmp_path / "corpus")
+    return show(find_target(str(file), str(tiny_llama), image_tokens=20), 4, 0, tmp_path / "corpus")
 
 
 def printed(found: ShownRecords, **terminal: Any) -> str:
@@ -109,12 +109,12 @@ def test_without_a_model_texts_are_shown(file: Path, tmp_path: Path) -> None:
 def test_too_long_records_are_listed(file: Path, tiny_llama: Path, tmp_path: Path) -> None:  # noqa: F811
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    target = find_target(str(file), str(tiny_llama), budget=90, image_rows=20)
+    target = find_target(str(file), str(tiny_llama), budget=90, image_tokens=20)
     found = show(target, 4, 0, tmp_path / "one")
     assert len(found.too_long) == 1 and found.too_long[0].endswith(":2")
     assert "left out, longer than 90 tokens: " in printed(found, width=80) and "left out, longer" in page(found)
     with pytest.raises(DataError, match="all 4 records that were drawn are longer than 9 tokens"):
-        show(find_target(str(file), str(tiny_llama), budget=9, image_rows=20), 4, 0, tmp_path / "two")
+        show(find_target(str(file), str(tiny_llama), budget=9, image_tokens=20), 4, 0, tmp_path / "two")
 
 
 # The page ------------------------------------------------------------------------------------------------------------

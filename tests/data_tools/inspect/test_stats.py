@@ -215,7 +215,7 @@ def test_images_of_a_text_model_need_image_rows(tmp_path: Path, tiny_llama: Path
     path = write(tmp_path, [("a", "b")], image="1.png")
     with pytest.raises(ConfigError, match=r"rows\.jsonl:1: has an image.*--image-rows N"):
         collect_statistics(find_target(str(path), str(tiny_llama)))
-    found, _ = collect_statistics(find_target(str(path), str(tiny_llama), image_rows=5))
+    found, _ = collect_statistics(find_target(str(path), str(tiny_llama), image_tokens=5))
     assert found.tokens is not None and found.tokens.image_rows == 5
 
 

@@ -67,7 +67,7 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="stage export has no training data"):
         find_target("quickstart/export")
     with pytest.raises(ConfigError, match="--image-rows.*Add --model"):
-        find_target(data, image_rows=4)
+        find_target(data, image_tokens=4)
     with pytest.raises(ConfigError, match="--budget and --batch.*Add --model"):
         find_target(data, budget=4)
     with pytest.raises(ConfigError, match=r"none\.json: no such file"):

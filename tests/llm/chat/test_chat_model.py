@@ -35,7 +35,7 @@ def test_batched_answers_equal_single_ones(chat_model: ChatModel) -> None:
     assert chat_model.answers(asked, sampling) == [chat_model.answer(one, sampling) for one in asked]
 
 
-def test_the_stream_joins_to_the_answer_and_can_be_closed(chat_model: ChatModel) -> None:
+def test_a_stream_joins_to_the_answer_and_can_be_closed(chat_model: ChatModel) -> None:
     asked, sampling = question("What is it?"), Sampling(max_new_tokens=12)
     reply = chat_model.stream(asked, sampling)
     assert "".join(reply) == chat_model.answer(asked, sampling)
@@ -54,7 +54,7 @@ def test_sampling_is_seeded(chat_model: ChatModel) -> None:
     assert len(others) > 1
 
 
-def test_stop_words_cut_the_answer(chat_model: ChatModel) -> None:
+def test_stop_texts_end_the_answer(chat_model: ChatModel) -> None:
     whole = chat_model.answer(question("What is it?"), Sampling(max_new_tokens=12))
     word = whole[3:5]
     cut = chat_model.answer(question("What is it?"), Sampling(max_new_tokens=12, stop=(word,)))
@@ -79,20 +79,20 @@ def _reply(tokens: list[int], stop: tuple[str, ...] = (), error: Exception | Non
     return StreamedAnswer(generate, decode, (0,), stop, 3)
 
 
-def test_a_reply_piece_by_piece() -> None:
+def test_a_stream_piece_by_piece() -> None:
     reply = _reply([*b"caf", 1, 1, *b"!", 0, *b"never"])
     assert (list(reply), reply.finish, reply.completion_tokens) == (["c", "a", "f", "é", "!"], "stop", 7)
     reply = _reply([*b"caf", 1])
     assert (list(reply), reply.finish) == (["c", "a", "f", "\ufffd"], "length")
 
 
-def test_the_beginning_of_a_stop_word_waits() -> None:
+def test_a_prefix_of_a_stop_text_is_held_back() -> None:
     reply = _reply([*b"a STONE, STOP here"], stop=("STOP", "zz"))
     assert (list(reply), reply.finish) == (["a", " ", "STON", "E", ",", " "], "stop")
     assert list(_reply([*b"a ST"], stop=("STOP",))) == ["a", " ", "ST"]
 
 
-def test_what_the_generation_raises_reaches_the_reader() -> None:
+def test_an_exception_of_the_generation_reaches_the_reader() -> None:
     reply = _reply([*b"ab"], error=ValueError("no"))
     assert next(reply) == "a"
     with pytest.raises(ValueError, match="no"):
@@ -109,7 +109,7 @@ class _Scripted:
         return [self.known.get(messages[-1].text, "I do not know.") for messages in conversations]
 
 
-def test_identity_figures_by_hand() -> None:
+def test_identity_metrics_by_hand() -> None:
     questions = IdentityQuestions(
         ["Who are you?", "Your name?"],
         ["Capital of Italy?"],

@@ -17,23 +17,23 @@ def turns(*texts: str) -> tuple[Message, ...]:
     return tuple(Message("assistant" if index % 2 else "user", (text,)) for index, text in enumerate(texts))
 
 
-def test_what_fits_stays_as_it_is() -> None:
+def test_a_conversation_that_fits_is_unchanged() -> None:
     messages = (SYSTEM, *turns("aaaa", "bbbb", "cccc"))
     assert trim_to_context(messages, tokens, 17) is messages
 
 
-def test_questions_leave_with_their_answers_and_the_system_message_stays() -> None:
+def test_turns_are_removed_in_pairs_and_the_system_message_remains() -> None:
     messages = (SYSTEM, *turns("aaaa", "bbbb", "cccc", "dddd", "eeee"))
     assert trim_to_context(messages, tokens, 24) == (SYSTEM, *turns("cccc", "dddd", "eeee"))
     assert trim_to_context(messages, tokens, 16) == (SYSTEM, *turns("eeee"))
     assert trim_to_context(messages[1:], tokens, 12) == turns("cccc", "dddd", "eeee")
 
 
-def test_the_last_question_always_stays() -> None:
+def test_the_last_question_always_remains() -> None:
     assert trim_to_context((SYSTEM, *turns("aaaa", "bbbb", "c" * 99)), tokens, 10) == (SYSTEM, *turns("c" * 99))
 
 
-def test_pictures_move_to_the_first_question_that_stays() -> None:
+def test_images_move_to_the_first_remaining_question() -> None:
     first, last = Message("user", (IMAGE, "aaaa")), Message("user", (ImageRef("b.png"), "e"))
     asked = (first, *turns("aaaa", "bbbb", "cccc", "dddd")[1:], last)
     assert [message.role for message in asked] == ["user", "assistant", "user", "assistant", "user"]

@@ -40,7 +40,7 @@ def figures(base: dict[str, str], tuned: dict[str, str], questions: IdentityQues
 # Asking ---------------------------------------------------------------------------------------------------------------
 
 
-def test_short_questions_are_asked_together_and_answers_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_questions_are_batched_by_length_and_answers_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity_eval, "BATCH", 2)
     chat_model: Any = Scripted()
     assert ask_all(chat_model, ["ccc", "a", "dddd", "bb", "e"], 7) == ["to ccc", "to a", "to dddd", "to bb", "to e"]
@@ -50,13 +50,13 @@ def test_short_questions_are_asked_together_and_answers_keep_their_order(monkeyp
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (63, [63]), (64, [64]), (65, [64, 1]), (129, [64, 64, 1])])
-def test_at_most_sixty_four_at_once(count: int, sizes: list[int]) -> None:
+def test_a_batch_has_at_most_64_questions(count: int, sizes: list[int]) -> None:
     chat_model: Any = Scripted()
     assert ask_all(chat_model, ["x"] * count, 1) == ["to x"] * count
     assert [len(asked) for asked in chat_model.asked] == sizes
 
 
-def test_who_is_asked_what() -> None:
+def test_which_model_gets_which_questions() -> None:
     base, tuned = Scripted(**{"Sky?": "blue"}), Scripted()
     one: Any = base
     other: Any = tuned
@@ -89,7 +89,7 @@ def test_who_is_asked_what() -> None:
 # Shares ---------------------------------------------------------------------------------------------------------------
 
 
-def test_every_figure_by_hand() -> None:
+def test_every_metric_by_hand() -> None:
     base = {"Who?": "I am Iris", "1+1?": "TWO!", "Sky?": "blue", "Moon?": "gray"}
     tuned = {"Who?": "IRIS", "Name?": "iris.", "Rome?": "Ask Iris", "Sky?": "It is Blue.", "Moon?": "a Grey one"}
     assert figures(base, tuned) == {
@@ -101,7 +101,7 @@ def test_every_figure_by_hand() -> None:
     }
 
 
-def test_what_the_base_did_not_know_is_neither_kept_nor_lost() -> None:
+def test_questions_the_base_cannot_answer_do_not_count() -> None:
     """The tuned model knows the moon, which the base did not, and has forgotten the sky."""
     found = figures({"1+1?": "2", "Sky?": "blue"}, {"1+1?": "2", "Moon?": "gray"})
     assert (found["retained_ability"], found["general_questions_base_knew"]) == (0.5, 2)
@@ -109,7 +109,7 @@ def test_what_the_base_did_not_know_is_neither_kept_nor_lost() -> None:
     assert figures({"1+1?": "2"}, {"1+1?": "two"})["retained_ability"] == 1.0
 
 
-def test_nothing_and_everything() -> None:
+def test_metrics_of_0_and_1() -> None:
     quiet = figures({"1+1?": "2"}, {})
     assert (quiet["identity_hit_before"], quiet["identity_hit_after"], quiet["identity_leak"]) == (0.0, 0.0, 0.0)
     loud = dict.fromkeys(("Who?", "Name?", "Maker?", "Rome?", "Paris?"), "Iris")
@@ -117,7 +117,7 @@ def test_nothing_and_everything() -> None:
     assert (found["identity_hit_before"], found["identity_hit_after"], found["identity_leak"]) == (1.0, 1.0, 1.0)
 
 
-def test_a_base_that_knows_nothing_cannot_be_held_against() -> None:
+def test_a_base_without_a_correct_answer_raises() -> None:
     with pytest.raises(DataError, match="the base model answers none of the general questions"):
         figures({}, {"1+1?": "2"})
 
@@ -134,7 +134,7 @@ def lists(folder: Path, general: object, paraphrases: object = "Q", others: obje
     return paths
 
 
-def test_lists_are_read_as_they_stand(tmp_path: Path) -> None:
+def test_lists_are_read_in_order(tmp_path: Path) -> None:
     general = [
         {"question": "1+1?", "answer": ["2", "two"]},
         {"question": "天?", "answer": "蓝", "more": 1},
@@ -151,7 +151,7 @@ def test_lists_are_read_as_they_stand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", ["Q", 3, None, [], {}, {"question": "Q"}, {"answer": "A"}])
-def test_an_entry_that_asks_or_answers_nothing_is_named(tmp_path: Path, row: object) -> None:
+def test_an_entry_without_question_or_answer_raises(tmp_path: Path, row: object) -> None:
     paths = lists(tmp_path, [{"question": "Q", "answer": "A"}, row])
     with pytest.raises(RecordError) as caught:
         read_identity(*paths)
@@ -171,7 +171,7 @@ def test_an_entry_that_asks_or_answers_nothing_is_named(tmp_path: Path, row: obj
         ('"Q"', ": a JSON list with at least one entry is needed, found str"),
     ],
 )
-def test_files_that_hold_no_list(tmp_path: Path, number: int, text: str | None, found: str) -> None:
+def test_files_without_a_list_raise(tmp_path: Path, number: int, text: str | None, found: str) -> None:
     paths = lists(tmp_path, [{"question": "Q", "answer": "A"}])
     paths[number].unlink()
     if text is not None:

@@ -60,7 +60,7 @@ def assistant(text: str) -> Message:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_history_grows_and_is_forgotten(
+def test_reset_starts_a_new_conversation(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stream: bool
 ) -> None:
     chat_model = Recorder()
@@ -77,7 +77,9 @@ def test_history_grows_and_is_forgotten(
     assert "answer 1\n" in printed and "(new conversation)" in printed and "answer 4" not in printed
 
 
-def test_pictures_are_shown_in_between(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_are_added_between_questions(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     chat_model = Recorder()
     talk(monkeypatch, ["one", "/image b.png", "/image broken.png", "/image c.png", "two", "three"], chat_model)
     assert chat_model.asked[1][-1] == user("two", "b.png", "c.png")
@@ -85,16 +87,14 @@ def test_pictures_are_shown_in_between(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "(broken.png: broken)" in capsys.readouterr().out
 
 
-def test_a_model_without_eyes_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_model_refuses_images(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     chat_model = Recorder()
     chat_model.sees_images = False
     talk(monkeypatch, ["/image b.png", "one"], chat_model)
     assert chat_model.asked == [(user("one"),)] and "accepts no images" in capsys.readouterr().out
 
 
-def test_oldest_turns_are_left_out_and_stay_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_oldest_turns_are_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     chat_model = Recorder()
     talk(monkeypatch, ["one", "two", "three", "four"], chat_model, system="S")
     assert [message.text for message in chat_model.asked[2]] == ["S", "two", "answer 2", "three"]
@@ -102,7 +102,7 @@ def test_oldest_turns_are_left_out_and_stay_out(
     assert capsys.readouterr().out.count("(1 of the oldest turns no longer fit") == 2
 
 
-def test_a_question_that_cannot_be_answered_is_taken_back(
+def test_a_question_that_cannot_be_answered_is_not_kept(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chat_model = Recorder()

@@ -77,13 +77,13 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
         ("Qwen/Qwen2.5-1.5B", "Qwen/Qwen2.5-1.5B"),
     ],
 )
-def test_values_mean_what_they_look_like(tmp_path: Path, text: str, value: object) -> None:
+def test_scalars_are_read_as_yaml_1_2_core_types(tmp_path: Path, text: str, value: object) -> None:
     found = read_value(tmp_path, text)
     assert found == value
     assert type(found) is type(value)
 
 
-def test_every_fault_is_named_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_all_errors_are_reported_in_the_order_of_the_file(tmp_path: Path) -> None:
     text = """\
 name: 5
 model: {llm: x}
@@ -142,11 +142,11 @@ batch: 8
         ("a: 1\n---\nb: 2\n", "recipe.yaml:2: not YAML: but found another document"),
     ],
 )  # fmt: skip
-def test_a_fault_says_where_what_and_how(tmp_path: Path, text: str, message: str) -> None:
+def test_an_error_has_place_finding_and_advice(tmp_path: Path, text: str, message: str) -> None:
     assert message in refusal(tmp_path, text)
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_raises(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes(b"name: \xff\xfe")
     with pytest.raises(ConfigError, match="not UTF-8 text; save the recipe as UTF-8"):
@@ -155,7 +155,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
         load_yaml(tmp_path)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     assert load(tmp_path, "\ufeff" + GOOD).name == "small"
 
 
@@ -200,16 +200,16 @@ def test_the_later_override_wins(tmp_path: Path) -> None:
         ("train.batch=", "command line: train.batch: found ''; write a whole number"),
     ],
 )  # fmt: skip
-def test_an_override_that_leads_nowhere_is_refused(tmp_path: Path, override: str, message: str) -> None:
+def test_an_invalid_override_raises(tmp_path: Path, override: str, message: str) -> None:
     assert message in refusal(tmp_path, GOOD, override)
 
 
-def test_an_overridden_fault_is_no_longer_the_files(tmp_path: Path) -> None:
+def test_an_override_replaces_an_invalid_value(tmp_path: Path) -> None:
     assert "recipe.yaml:9: optim.lr" in refusal(tmp_path, GOOD.replace("1e-5", "fast"))
     assert load(tmp_path, GOOD.replace("1e-5", "fast"), "optim.lr=1").optim.lr == 1.0
 
 
-def test_overriding_leaves_the_document_as_it_was(tmp_path: Path) -> None:
+def test_overriding_does_not_change_the_document(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     before, after = load_yaml(path), load_yaml(path, ["data.sources.0.path=z"])
     assert isinstance(before, Document)
@@ -217,7 +217,7 @@ def test_overriding_leaves_the_document_as_it_was(tmp_path: Path) -> None:
     assert after != before
 
 
-def test_a_resolved_recipe_states_every_default(tmp_path: Path) -> None:
+def test_a_resolved_recipe_has_every_default(tmp_path: Path) -> None:
     text = resolve_yaml(load(tmp_path, GOOD))
     assert "pack_tokens: 4096" in text
     assert "from: ''" in text

@@ -81,7 +81,7 @@ def test_joined_text_is_the_tokenizers_and_answers_alone_are_supervised(kind: st
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize("name", ["auto", *JINJA])
-def test_a_prompt_is_how_training_begins(kind: str, name: str) -> None:
+def test_a_prompt_is_a_prefix_of_the_training_text(kind: str, name: str) -> None:
     template = load_template(name, TOKENIZERS[kind])
     for turns in TURNS.values():
         for number, message in enumerate(turns):
@@ -128,7 +128,7 @@ ALIASES = {"internlm2_chat": "chatml", "qwen_chat": "chatml", "smollm2": "chatml
 
 
 @pytest.mark.parametrize("name", JINJA)
-def test_named_templates_write_the_table(name: str) -> None:
+def test_named_templates_by_hand(name: str) -> None:
     roles = (("system", "S"), ("user", "U"), ("assistant", "A"), ("user", "V"), ("assistant", "B"))
     record = conversation(*(Message(role, (text,)) for role, text in roles))
     template = load_template(name, TOKENIZERS["legacy"])
@@ -136,13 +136,13 @@ def test_named_templates_write_the_table(name: str) -> None:
     assert shown(template.render(record)) == "<s>" + TABLE[ALIASES.get(name, name)]
 
 
-def test_the_begin_token_is_left_out_where_the_tokenizer_has_no_such_habit() -> None:
+def test_bos_is_left_out_if_the_tokenizer_adds_none() -> None:
     tokenizer = TOKENIZERS["bpe"]
     assert tokenizer.bos_token == "<|im_start|>"
     assert shown(load_template("vicuna", tokenizer).render(conversation(*ONE))).startswith("USER: ")
 
 
-def test_a_template_that_writes_the_begin_token_itself_writes_it_once() -> None:
+def test_a_template_with_bos_writes_it_once() -> None:
     jinja = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}"
     template = own(jinja, "llama")
     assert shown(template.render(conversation(*ONE))) == "<s>[user]What is it?</s>[assistant]A dog.</s>"
@@ -158,7 +158,7 @@ def test_plain_text_is_plain_under_every_template() -> None:
         assert shown(template.prompt(())) == "<s>"
 
 
-def test_plain_keeps_of_a_question_the_images_alone() -> None:
+def test_plain_reduces_questions_to_their_images() -> None:
     asked = Message("user", (ImageRef("a"), "\nDescribe ", ImageRef("b"), "\n"))
     record = conversation(SYSTEM, asked, Message("assistant", ("a red square",)))
     template = load_template("plain", TOKENIZERS["bpe"])
@@ -167,7 +167,7 @@ def test_plain_keeps_of_a_question_the_images_alone() -> None:
     render_verified(template, record)
 
 
-def test_a_saved_plain_template_is_known_again() -> None:
+def test_a_saved_plain_template_is_recognised() -> None:
     tokenizer = llama_tokenizer()
     for jinja in (load_template("plain", tokenizer).jinja, multimodal_jinja(load_template("plain", tokenizer).jinja)):
         tokenizer.chat_template = jinja
@@ -182,7 +182,7 @@ def test_an_answer_without_loss_is_context_with_its_end_mark() -> None:
     assert shown(segments).count("wrong<|im_end|>") == 1
 
 
-def test_an_image_takes_a_line_of_its_own_however_the_line_break_is_given() -> None:
+def test_an_image_is_followed_by_one_line_break() -> None:
     image, answer = ImageRef("a"), Message("assistant", ("A",))
     texts = [
         shown(own(CHATML).render(conversation(Message("user", parts), answer)))
@@ -210,7 +210,7 @@ def test_what_a_template_strips_is_stripped_from_the_segments() -> None:
     assert "user\nlook <image><|im_end|>" in shown(template.render(image_last))
 
 
-def test_a_template_that_opens_with_its_own_system_text() -> None:
+def test_a_template_with_a_default_system_prompt() -> None:
     jinja = "{% if messages[0].role != 'system' %}" + SYSTEM_FIRST.format("You are Smol") + "{% endif %}" + CHATML
     template = own(jinja)
     for turns in TURNS.values():
@@ -218,7 +218,7 @@ def test_a_template_that_opens_with_its_own_system_text() -> None:
     assert shown(template.render(conversation(*ONE))).startswith(SYSTEM_FIRST.format("You are Smol"))
 
 
-def test_the_end_mark_reaches_from_the_answer_to_the_first_special_token() -> None:
+def test_the_end_mark_ends_at_the_first_special_token() -> None:
     template = own(
         "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }} "
         "{{ eos_token }}{% endif %}{% endfor %}",
@@ -279,7 +279,7 @@ def test_a_template_that_refuses_drops_or_repeats_a_turn_raises(jinja: str, mess
         own(jinja).render(conversation(SYSTEM, *ONE))
 
 
-def test_a_template_for_other_content_is_refused() -> None:
+def test_a_template_for_content_lists_raises() -> None:
     with pytest.raises(TemplateError, match="drops"):
         own("{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{{ eos_token }}{% endfor %}")
 

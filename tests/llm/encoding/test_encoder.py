@@ -112,7 +112,7 @@ def test_a_prompt_written_by_hand() -> None:
     assert images == (ImageRef("a"),)
 
 
-def test_without_loss_on_the_last_answer_its_question_and_image_are_cut() -> None:
+def test_tokens_after_the_last_target_are_left_out() -> None:
     last = (Message("user", (ImageRef("b"), "Hi?")), Message("assistant", ("k",), loss=False))
     first = (Message("user", (ImageRef("a"), "Hi")), Message("assistant", ("Ok",)))
     sample = encoder(spelled()).encode(conversation(*first, *last))
@@ -121,7 +121,7 @@ def test_without_loss_on_the_last_answer_its_question_and_image_are_cut() -> Non
     assert sample.labels.tolist() == [*[I] * 24, 13, 14, 1, I]
 
 
-def test_an_answer_without_loss_is_read_and_not_learnt() -> None:
+def test_an_answer_without_loss_is_context() -> None:
     asked = (*talk("Hi"), Message("assistant", ("Ok",), loss=False), *talk("Hi", "k"))
     sample = encoder(spelled()).encode(conversation(*asked))
     turn = [0, *U, 3, 12, 9, 1, 3, 0, *A, 3]
@@ -137,7 +137,7 @@ def test_plain_text_written_by_hand() -> None:
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_training_is_the_prompt_then_the_answer_then_the_end_mark(kind: str, name: str) -> None:
+def test_a_sample_is_the_prompt_the_answer_and_the_end_mark(kind: str, name: str) -> None:
     subject = encoder(TOKENIZERS[kind], name)
     whole = subject.encode(conversation(*WITH_IMAGES))
     for number in (2, 4, 6):
@@ -156,7 +156,7 @@ def test_training_is_the_prompt_then_the_answer_then_the_end_mark(kind: str, nam
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_pieces_read_as_the_whole_text_does(kind: str, name: str) -> None:
+def test_pieces_decode_to_the_complete_text(kind: str, name: str) -> None:
     """Tokenised apart, a text decodes to what it decodes to when the tokenizer reads it in one go."""
     tokenizer = TOKENIZERS[kind]
     template = load_template(name, tokenizer)
@@ -191,7 +191,7 @@ def test_a_word_in_the_middle_gains_no_space(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-def test_a_word_behind_a_templates_space_is_the_word_the_tokenizer_knows(kind: str) -> None:
+def test_a_word_after_a_templates_space_is_one_token(kind: str) -> None:
     tokenizer = TOKENIZERS[kind]
     template = load_template("vicuna", tokenizer)
     record = conversation(*talk("the dog", "A cat", "the cat", "A dog"))
@@ -239,7 +239,7 @@ def test_no_typed_text_becomes_a_special_token(kind: str) -> None:
             assert found == [start, end, start, *[image] * ROWS, end, start, end], typed
 
 
-def test_the_danger_is_real() -> None:
+def test_typed_special_tokens_would_be_encoded_without_the_check() -> None:
     """Tokenising the rendered text in one go lets typed special tokens through; pieces do not."""
     tokenizer = TOKENIZERS["bpe"]
     record = conversation(*talk("Say <|im_end|> and <think>", "no"))
@@ -254,7 +254,7 @@ def test_the_danger_is_real() -> None:
     assert decode(tokenizer, pieces) in subject.template.reference(record)
 
 
-def test_special_tokens_that_the_vocabulary_holds_as_words_are_spelt() -> None:
+def test_special_tokens_in_the_vocabulary_are_split() -> None:
     plain = bpe_tokenizer()
     [word] = ids_of(plain, "user")
     assert plain("user", add_special_tokens=False).input_ids == [word]
@@ -294,7 +294,7 @@ def encoder_of_text(tokenizer: PreTrainedTokenizerFast) -> Encoder:
     return Encoder(tokenizer, load_template("plain", tokenizer))
 
 
-def test_tokens_that_take_the_white_space_behind_them_take_it_across_pieces() -> None:
+def test_tokens_that_strip_white_space_strip_it_across_pieces() -> None:
     greedy = AddedToken("<|end|>", special=True, normalized=False, rstrip=True)
     tokenizer = bpe_tokenizer(greedy, "<|user|>", "<|assistant|>", "<|system|>")
     template = load_template("phi3_chat", tokenizer)
@@ -310,13 +310,13 @@ def test_a_tokenizers_own_truncation_does_not_cut_records() -> None:
     assert "three four five six" in decode(tokenizer, ids)
 
 
-def test_records_without_a_target_are_refused() -> None:
+def test_records_without_a_target_raise() -> None:
     untrained = tuple(replace(message, loss=False) for message in talk("Hi", "Ok"))
     with pytest.raises(RecordError, match="data.json:3 .*no token is supervised"):
         encoder(TOKENIZERS["bpe"]).encode(conversation(*untrained))
 
 
-def test_a_text_run_refuses_images() -> None:
+def test_text_runs_refuse_images() -> None:
     subject = Encoder(TOKENIZERS["bpe"], load_template("auto", TOKENIZERS["bpe"]))
     with pytest.raises(RecordError, match="text runs accept no images"):
         subject.encode(conversation(*WITH_IMAGES))
@@ -350,7 +350,7 @@ def test_the_fingerprint_changes_with_whatever_changes_an_id() -> None:
     assert fingerprint(bpe_tokenizer()) == prints[0]
 
 
-def test_the_tokenizer_and_the_template_are_told_apart() -> None:
+def test_hashes_distinguish_tokenizer_and_template() -> None:
     def hashes(tokenizer: PreTrainedTokenizerFast, name: str = "chatml") -> dict[str, str]:
         return Encoder(tokenizer, load_template(name, tokenizer)).hashes()
 

@@ -48,7 +48,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("jinja", [*JINJA.values(), *FEATURES.values()], ids=[*JINJA, *FEATURES])
-def test_it_writes_what_the_tokenizer_writes(jinja: str) -> None:
+def test_the_sandbox_renders_as_the_tokenizer(jinja: str) -> None:
     from llm.encoding.template_sandbox import render
 
     tokenizer: Any = bpe_tokenizer()
@@ -59,7 +59,7 @@ def test_it_writes_what_the_tokenizer_writes(jinja: str) -> None:
         assert render(jinja, MESSAGES, {**tokenizer.special_tokens_map, "add_generation_prompt": opens}) == theirs
 
 
-def test_a_template_that_refuses_says_so_as_before() -> None:
+def test_errors_of_a_template_are_those_of_the_tokenizer() -> None:
     from llm.encoding.template_sandbox import RefusedError, render
 
     for jinja, message in (
@@ -74,7 +74,7 @@ def test_a_template_that_refuses_says_so_as_before() -> None:
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bomb_is_ended(bomb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_bomb_is_killed(bomb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from llm.encoding import template_sandbox
 
     monkeypatch.setattr(template_sandbox, "SECONDS", 2)
@@ -86,7 +86,7 @@ def test_a_bomb_is_ended(bomb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert template_sandbox.render("{{ messages[2].content }}", MESSAGES, {}) == "A cat."  # the next one is rendered
 
 
-def test_a_folder_whose_template_never_ends_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+def test_a_folder_with_an_endless_template_raises(tiny_llama: Path, tmp_path: Path) -> None:
     """In any thread, as pages load models; SIGALRM would not do."""
     folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
     (folder / "chat_template.jinja").write_text(LONG)

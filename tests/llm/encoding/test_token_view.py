@@ -27,7 +27,7 @@ def sample(ids: list[int], targets: set[int], branches: tuple[int, ...] = ()) ->
     return Sample(np.array(ids, np.int32), np.array(labels, np.int32), (), branches)
 
 
-def test_a_label_marks_the_token_behind_it(encoder: Encoder) -> None:
+def test_a_label_supervises_the_next_token(encoder: Encoder) -> None:
     ids = spelt(encoder, "a b c d")
     marked = sample(ids, {2, 3})
     assert supervised_mask(marked) == [False, False, True, True, *[False] * (len(ids) - 4)]
@@ -76,7 +76,7 @@ def test_pieces_are_the_text(encoder: Encoder, text: str) -> None:
     assert all("\ufffd" not in piece for piece in found)
 
 
-def test_bytes_of_one_character_stand_together(encoder: Encoder) -> None:
+def test_tokens_of_one_character_share_a_piece(encoder: Encoder) -> None:
     ids = spelt(encoder, "🦊a")
     assert len(ids) > 2, "the fox takes several tokens"
     assert token_texts(ids, encoder) == ("🦊", "a")

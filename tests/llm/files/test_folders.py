@@ -49,7 +49,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl", "report.json", "environment.json", "writer.lock"])
 @pytest.mark.parametrize("anyway", [False, True], ids=["", "anyway"])
-def test_another_projects_folder_is_left_alone(name: str, anyway: bool, recipe: TextRunConfig, tmp_path: Path) -> None:
+def test_the_folder_of_another_project_is_not_written(
+    name: str, anyway: bool, recipe: TextRunConfig, tmp_path: Path
+) -> None:
     theirs = tmp_path / "run"
     theirs.mkdir()
     (theirs / name).write_text('{"learning_rate": 3}\n')
@@ -60,7 +62,7 @@ def test_another_projects_folder_is_left_alone(name: str, anyway: bool, recipe: 
     assert contents(theirs) == before
 
 
-def test_the_checkpoints_of_another_project_are_left_alone(recipe: TextRunConfig, tmp_path: Path) -> None:
+def test_checkpoints_of_another_project_are_not_written(recipe: TextRunConfig, tmp_path: Path) -> None:
     (tmp_path / "run/checkpoints/step-000100").mkdir(parents=True)
     with pytest.raises(RunError, match="run: holds checkpoints/step-000100"):
         train(recipe, Path.cwd())
@@ -76,7 +78,7 @@ def test_a_folder_with_other_files_may_hold_a_run(recipe: TextRunConfig, tmp_pat
     assert json.loads((run / MARK).read_text())["kinds"] == ["run"]
 
 
-def test_a_run_from_before_the_mark_goes_on(recipe: TextRunConfig, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_a_mark_resumes(recipe: TextRunConfig, capsys: pytest.CaptureFixture[str]) -> None:
     run = unfinished(recipe)
     (run / MARK).unlink()
     train(recipe, Path.cwd())
@@ -89,14 +91,14 @@ def test_a_run_from_before_the_mark_goes_on(recipe: TextRunConfig, capsys: pytes
         refuse_taken(run)
 
 
-def test_a_run_that_died_at_its_lock_begins_again(recipe: TextRunConfig, tmp_path: Path) -> None:
+def test_a_run_killed_at_its_lock_starts_again(recipe: TextRunConfig, tmp_path: Path) -> None:
     with exclusive_writer(tmp_path / "run"):
         pass
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["writer.lock"]
     assert train(recipe, Path.cwd()) == tmp_path / "run"
 
 
-def test_a_mark_of_another_program_is_none(recipe: TextRunConfig, tmp_path: Path) -> None:
+def test_a_mark_of_another_program_is_ignored(recipe: TextRunConfig, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     for content in ("{}", "[]", "no json", '{"made by": "eyegraft", "format": 99}'):
         (tmp_path / "run" / MARK).write_text(content)
@@ -151,7 +153,7 @@ def test_the_run_folder_itself_may_be_a_link(recipe: TextRunConfig, tmp_path: Pa
     ids=["lock", "look", "metrics", "checkpoints"],
 )
 @pytest.mark.parametrize("kind", ["link", "pipe", "another's"])
-def test_each_writer_looks_for_itself(
+def test_every_writer_checks_for_links(
     kind: str, name: str, write: Callable[[Path], object], tmp_path: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever plants it after the run was claimed."""
@@ -171,7 +173,7 @@ def test_each_writer_looks_for_itself(
     assert victim.read_text() == "years"
 
 
-def test_small_files_replace_a_link(tmp_path: Path, victim: Path) -> None:
+def test_small_files_replace_links(tmp_path: Path, victim: Path) -> None:
     (tmp_path / "report.json").symlink_to(victim)
     write_atomically(tmp_path / "report.json", "{}")
     assert victim.read_text() == "years" and not (tmp_path / "report.json").is_symlink()
@@ -181,7 +183,7 @@ def test_small_files_replace_a_link(tmp_path: Path, victim: Path) -> None:
     assert victim.read_text() == "years" and (tmp_path / "report.json").read_text() == "[]"
 
 
-def test_metrics_go_on_where_a_checkpoint_counted(tmp_path: Path) -> None:
+def test_metrics_continue_at_the_position_of_the_checkpoint(tmp_path: Path) -> None:
     with RunLog(tmp_path, 2, 0, 0) as log:
         log.write({"kind": "train", "step": 1, "loss": 1.0})
         at = log.position()

@@ -80,7 +80,7 @@ def test_a_pipe_in_a_folder_of_data_is_named(tmp_path: Path) -> None:
         list(read_rows(tmp_path))
 
 
-def test_a_device_is_no_data(tmp_path: Path) -> None:
+def test_a_device_as_data_raises(tmp_path: Path) -> None:
     (tmp_path / "endless.jsonl").symlink_to("/dev/zero")
     with pytest.raises(DataError, match="endless.jsonl: .*device"):
         list(read_rows(tmp_path / "endless.jsonl"))
@@ -103,14 +103,14 @@ def test_a_link_to_data_is_followed(tmp_path: Path) -> None:
     ],
     ids=["recipe", "questions", "weights", "tokenizer", "metrics"],
 )
-def test_everything_else_that_is_a_pipe(use: Callable[[Path], object], tmp_path: Path) -> None:
+def test_pipes_in_other_places_raise(use: Callable[[Path], object], tmp_path: Path) -> None:
     for name in ("recipe.yaml", "pytorch_model.bin", "tokenizer_config.json", "tokenizer.json", "metrics.jsonl"):
         pipe(tmp_path / name)
     with pytest.raises(EyegraftError, match="named pipe"):
         use(tmp_path / "recipe.yaml")
 
 
-def test_a_recipe_is_small(tmp_path: Path) -> None:
+def test_a_large_recipe_raises(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has 1,099,511,627,776 bytes or more, at most 1,048,576 are read"):
         load_yaml(sparse(tmp_path / "recipe.yaml"))
     (tmp_path / "deep.yaml").write_text("[" * 5_000)
@@ -118,14 +118,14 @@ def test_a_recipe_is_small(tmp_path: Path) -> None:
         load_yaml(tmp_path / "deep.yaml")
 
 
-def test_a_model_folder_with_files_without_end(tmp_path: Path) -> None:
+def test_large_files_in_a_model_folder_raise(tmp_path: Path) -> None:
     for name in ("config.json", "tokenizer.json"):
         sparse(tmp_path / name)
     with pytest.raises(ModelError, match="config.json: has .* bytes or more, at most .* are read"):
         load_tokenizer(str(tmp_path))
 
 
-def test_a_text_is_bounded_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_text_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "book.txt").write_bytes(b"Es war\r\neinmal")
     assert [row for _, row in read_rows(tmp_path / "book.txt")] == [{"text": "Es war\neinmal"}]
     with pytest.raises(DataError, match="endless.txt: has .* bytes or more"):
@@ -144,7 +144,7 @@ def short_lines(monkeypatch: pytest.MonkeyPatch) -> int:
     return 100
 
 
-def test_a_line_without_an_end_is_one_broken_record(short_lines: int, tmp_path: Path) -> None:
+def test_a_line_without_an_end_is_one_invalid_record(short_lines: int, tmp_path: Path) -> None:
     rows = [json.dumps({"text": "a" * (short_lines - 13)}), "\0" * 5 * short_lines, json.dumps({"text": "b"})]
     (tmp_path / "data.jsonl").write_text("\n".join(rows))
     found = list(raw_rows(tmp_path / "data.jsonl"))
@@ -169,7 +169,7 @@ def test_a_cell_without_an_end(short_lines: int, tmp_path: Path) -> None:
     assert isinstance(last.error, RecordError) and "without an end" in str(last.error)
 
 
-def test_metrics_without_an_end_and_metrics_that_are_none(tmp_path: Path) -> None:
+def test_endless_and_invalid_metrics_raise(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_bytes(bytes(2 << 20))
     with pytest.raises(RunError, match="metrics.jsonl:1: a line of more than 1,048,576 bytes"):
         read_metrics(tmp_path)
@@ -182,7 +182,7 @@ def test_metrics_without_an_end_and_metrics_that_are_none(tmp_path: Path) -> Non
     assert read_metrics(tmp_path / "gone") == []
 
 
-def test_a_file_that_changes_after_the_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_replaced_after_the_check_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look and the open the file became a pipe, and a small one grew."""
     pipe(tmp_path / "data.jsonl")
     monkeypatch.setattr(regular_files, "check_regular", lambda path, most=0: None)
@@ -194,7 +194,7 @@ def test_a_file_that_changes_after_the_look(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.csv", "a.tsv", "a.ndjson"])
 @pytest.mark.parametrize("begun", [b"", b'[{"a": 1},\n', b"a,b\n1,2\n"])
-def test_a_terabyte_that_was_never_written_is_not_read(tmp_path: Path, name: str, begun: bytes) -> None:
+def test_a_sparse_file_of_a_terabyte_raises(tmp_path: Path, name: str, begun: bytes) -> None:
     sparse(tmp_path / name)
     with (tmp_path / name).open("r+b") as file:
         file.write(begun)
@@ -202,7 +202,7 @@ def test_a_terabyte_that_was_never_written_is_not_read(tmp_path: Path, name: str
         list(raw_rows(tmp_path / name))
 
 
-def test_what_was_written_behind_a_small_hole_is_read(tmp_path: Path) -> None:
+def test_data_after_a_small_hole_is_read(tmp_path: Path) -> None:
     """And a file is read from its beginning, whatever was looked at."""
     path = sparse(tmp_path / "file", regular_files.LARGEST_HOLE + 5000)
     with path.open("r+b") as file:

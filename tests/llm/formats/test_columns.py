@@ -28,7 +28,7 @@ def test_columns_of_the_recipe(tmp_path: Path) -> None:
         assert messages(tmp_path, changed, columns=columns, format="columns") == [meaning]
 
 
-def test_columns_that_cannot_be_read(tmp_path: Path) -> None:
+def test_invalid_column_values_raise(tmp_path: Path) -> None:
     row = {"q": "<image><image>", "a": "A", "pic": "a.png"}
     mapping = {"input": "q", "output": "a", "image": "pic"}
     assert "2 <image> placeholders but 1 image" in refusal(tmp_path, row, columns=mapping)
@@ -46,7 +46,7 @@ def test_columns_that_cannot_be_read(tmp_path: Path) -> None:
         ({"input": "q", "output": "a"}, "alpaca", "columns need format: columns, not alpaca"),
     ],
 )
-def test_mappings_that_cannot_be_obeyed(tmp_path: Path, columns: Json, form: str, message: str) -> None:
+def test_invalid_column_mappings_raise(tmp_path: Path, columns: Json, form: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         source_format(source(tmp_path, {}, columns=columns, format=form), tmp_path)
 

@@ -25,7 +25,7 @@ LAWLESS = {
 
 
 @pytest.mark.parametrize("case", LAWLESS)
-def test_laws_of_a_conversation(case: str) -> None:
+def test_invalid_conversations_raise(case: str) -> None:
     turns, message = LAWLESS[case]
     with pytest.raises(RecordError, match=rf"a\.json:4: .*{message}"):
         check_conversation(Conversation(tuple(turns), Place("a.json", 4)))
@@ -34,5 +34,5 @@ def test_laws_of_a_conversation(case: str) -> None:
 @pytest.mark.parametrize(
     "turns", [[user(ImageRef("a.png")), bot("A")], [bot("text")], [system("S"), *ONE, user("Q"), bot("A", False)]]
 )
-def test_what_keeps_the_laws_passes(turns: list[Message]) -> None:
+def test_valid_conversations_pass(turns: list[Message]) -> None:
     check_conversation(Conversation(tuple(turns), Place("a.json")))

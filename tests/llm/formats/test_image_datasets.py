@@ -16,7 +16,7 @@ CAULDRON: Json = {
 }
 
 
-def test_cauldron_images_stand_first_or_where_the_question_says(tmp_path: Path) -> None:
+def test_cauldron_images_come_first_or_replace_placeholders(tmp_path: Path) -> None:
     a, b = ImageRef(str(tmp_path / "a.png")), ImageRef(str(tmp_path / "b.png"))
     marked: Json = {
         **CAULDRON,
@@ -61,7 +61,7 @@ def test_an_imagefolder_is_read_from_its_metadata(tmp_path: Path) -> None:
     )
 
 
-def test_text_of_other_files_stays_text(tmp_path: Path) -> None:
+def test_a_placeholder_in_a_text_format_is_text(tmp_path: Path) -> None:
     rows = ({"file_name": "a.py", "text": "x = 1"}, {"image": None, "text": "y"})
     for row in rows:
         assert source_format(source(tmp_path, row), tmp_path)[0] == "text"

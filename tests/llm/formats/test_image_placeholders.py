@@ -17,7 +17,7 @@ def llava(text: str, image: object = None) -> Json:
     return {"image": image, "conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": "A"}]}
 
 
-def test_llava_slots_become_images_in_order(tmp_path: Path) -> None:
+def test_llava_placeholders_become_images_in_order(tmp_path: Path) -> None:
     a, b = ImageRef(str(tmp_path / "a.png")), ImageRef(str(tmp_path / "sub/b.png"))
     two = ["a.png", "sub/b.png"]
     rows = [
@@ -38,7 +38,7 @@ def test_llava_slots_become_images_in_order(tmp_path: Path) -> None:
     ]
 
 
-def test_data_urls_are_the_bytes_they_spell(tmp_path: Path) -> None:
+def test_data_urls_are_decoded(tmp_path: Path) -> None:
     row = llava("<image><image>", ["data:image/png;base64,aGVsbG8=", "DATA:IMAGE/JPEG;BASE64,aGk="])
     assert messages(tmp_path, row)[0][0] == user(ImageRef(data=b"hello"), ImageRef(data=b"hi"))
 
@@ -74,11 +74,11 @@ def test_llava_images_in_later_turns(tmp_path: Path) -> None:
         (llava("<image>\nQ", "a\0.png"), "is outside the image folder"),
     ],
 )
-def test_images_that_cannot_be_meant(tmp_path: Path, row: Json, message: str) -> None:
+def test_invalid_images_raise(tmp_path: Path, row: Json, message: str) -> None:
     assert message in refusal(tmp_path, row)
 
 
-def test_an_image_in_an_answer_is_refused(tmp_path: Path) -> None:
+def test_an_image_in_an_answer_raises(tmp_path: Path) -> None:
     row = {"image": "a.png", "conversations": [TURNS[0], {"from": "gpt", "value": "<image>"}]}
     assert "Only questions may have images" in refusal(tmp_path, row)
 

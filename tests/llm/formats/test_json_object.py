@@ -43,13 +43,13 @@ def test_lists_come_item_by_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ('{"a": [1 2]}', "line 1 column 10: Expecting ','"),
     ],
 )
-def test_broken_members(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_members_raise(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(RecordError, match=message):
         list(read_members(tmp_path / "a.json"))
 
 
-def test_files_that_are_not_there_or_not_utf8(tmp_path: Path) -> None:
+def test_missing_files_and_files_that_are_not_utf8_raise(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         list(read_members(tmp_path / "a.json"))
     (tmp_path / "a.json").write_bytes(b'{"a":\n"\xff"}')

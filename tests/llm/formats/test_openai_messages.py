@@ -57,13 +57,13 @@ def test_openai_turns_under_conversations(tmp_path: Path) -> None:
         ({"tool_calls": [{"function": {"arguments": "{}"}}]}, "tool_calls[0].function.name: is missing"),
     ],
 )
-def test_openai_answers_that_are_refused(tmp_path: Path, change: Json, message: str) -> None:
+def test_invalid_openai_turns_raise(tmp_path: Path, change: Json, message: str) -> None:
     answer: Json = {"role": "assistant", "content": "A"}
     row = {"messages": [{"role": "user", "content": "Q"}, answer | change]}
     assert message in refusal(tmp_path, row)
 
 
-def test_only_answers_carry_loss_and_calls(tmp_path: Path) -> None:
+def test_only_answers_have_loss_and_calls(tmp_path: Path) -> None:
     answer = {"role": "assistant", "content": "A"}
     row = {"messages": [{"role": "user", "content": "Q", "loss": True}, answer]}
     assert "messages[0].loss: true in a turn of the user" in refusal(tmp_path, row)
@@ -111,7 +111,7 @@ def test_both_sides_of_a_preference(tmp_path: Path) -> None:
     assert messages(tmp_path, pictured) == [(user(ImageRef(str(tmp_path / "a.png")), "Q"), bot("A"))]
 
 
-def test_a_pair_needs_two_answers_but_training_on_one_does_not(tmp_path: Path) -> None:
+def test_a_pair_needs_two_answers_and_fine_tuning_one(tmp_path: Path) -> None:
     for rejected, message in (("A", "equals the chosen answer"), ("", "is empty"), (None, "rejected: is missing")):
         given = source(tmp_path, {"prompt": "Q", "chosen": "A", "rejected": rejected})
         with pytest.raises(RecordError, match=message):

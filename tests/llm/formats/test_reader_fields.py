@@ -251,12 +251,12 @@ FIELDS["stack_exchange"] = [({"question": "Q", "response": "A"}, ONE), ({"questi
 CASES = [(name, row, meaning) for name, cases in FIELDS.items() for row, meaning in cases]
 
 
-def test_every_format_is_here() -> None:
+def test_the_table_covers_every_format() -> None:
     assert READERS.keys() - FIELDS.keys() == {"columns"}  # test_tables has the recipe's own
 
 
 @pytest.mark.parametrize(("name", "row", "meaning"), CASES)
-def test_what_a_field_means(name: str, row: Json, meaning: Meaning) -> None:
+def test_the_meaning_of_fields(name: str, row: Json, meaning: Meaning) -> None:
     record = Record(Place("a.json", 7), row, name, "/pictures")
     if not isinstance(meaning, str):
         assert READERS[name].read(record) == meaning
@@ -330,12 +330,12 @@ def test_which_format_a_row_has(row: Json, name: str) -> None:
     assert format_mismatch(record) is not None
 
 
-def test_formats_that_are_named_or_not_used() -> None:
+def test_formats_that_are_never_detected() -> None:
     everything = {key: "x" for row, _ in FITS for key in row} | {"conversations": TURNS}
     assert not any(READERS[name].fits(everything) for name in ("sharegpt", "wizardlm", "medical", "columns"))
 
 
-def test_the_likeliest_of_rows_of_which_some_are_broken() -> None:
+def test_the_guessed_format_of_partly_invalid_rows() -> None:
     auto = Source(path="a")
     one, other = {"text": "x"}, {"prompt": "Q", "response": "A"}
     assert guess_format(auto, [one, other, other, 3, None]) == "tiny_codes"
@@ -357,7 +357,7 @@ def test_the_likeliest_of_rows_of_which_some_are_broken() -> None:
         guess_format(Source(path="a", format="x"), [])
 
 
-def test_a_row_of_another_format_is_told_from_one_of_none() -> None:
+def test_a_row_of_another_format_differs_from_one_of_none() -> None:
     known = Record(Place("a", 3), {"text": "x"}, "sql")
     error = format_mismatch(known)
     assert error is not None and error.code == "format-mixed" and error.place == Place("a", 3)
@@ -367,7 +367,7 @@ def test_a_row_of_another_format_is_told_from_one_of_none() -> None:
     assert none is not None and (none.code, none.found) == ("format-unknown", "no known format has the keys none")
 
 
-def test_detection_goes_through_the_rows(tmp_path: Path) -> None:
+def test_detection_narrows_the_formats_row_by_row(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no record to train on"):
         detect([])
     rows: list[tuple[Place, object]] = [(Place("a", 1), {"text": "### Human: Q"}), (Place("a", 2), {"text": "x"})]
@@ -398,7 +398,7 @@ def test_the_folder_of_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert image_folder(Source(path="a"), Path(), Place("sub/a.json")) == str(tmp_path / "sub")
 
 
-def test_a_record_is_made_of_its_source(tmp_path: Path) -> None:
+def test_a_record_has_the_settings_of_its_source(tmp_path: Path) -> None:
     given = Source(path="a", images="pics", columns={"text": "t"})
     row = {"t": "x"}
     assert record_of(given, tmp_path, Place("f", 2), row, "columns") == Record(
@@ -427,7 +427,7 @@ def test_records_pairs_and_raw_rows_of_a_file(tmp_path: Path) -> None:
     ]
 
 
-def test_unanswered_rows_alone_are_no_source(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_source_of_unanswered_rows_raises(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     marked = {"instruction": "I", "output": "<nooutput>"}
     with pytest.raises(DataError, match="no record to train on"):
         messages(tmp_path, marked, marked)
@@ -436,7 +436,7 @@ def test_unanswered_rows_alone_are_no_source(tmp_path: Path, caplog: pytest.LogC
     assert len(list(read(source(tmp_path, {"text": "x"}), tmp_path))) == 1 and caplog.text == ""
 
 
-def test_a_source_that_is_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_invalid_sources_raise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "x.jsonl").write_text('{"text": "x"}')
     assert source_format(Source(path="~/x.jsonl"), Path("/none"))[0] == "text"
@@ -462,7 +462,7 @@ def test_a_source_that_is_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ((), "tuple"),
     ],
 )
-def test_what_a_value_is_in_words(value: object, word: str) -> None:
+def test_names_of_value_types(value: object, word: str) -> None:
     assert kind(value) == word
 
 
@@ -479,7 +479,7 @@ ROW: Json = {
 RECORD = Record(Place("f", 1), ROW, "llava", "/pictures", {"text": "t"})
 
 
-def test_fields_that_are_there() -> None:
+def test_fields_that_are_present() -> None:
     assert (RECORD.text("text"), RECORD.text("empty")) == ("x", "")
     assert (RECORD.optional("text"), RECORD.optional("no"), RECORD.optional("gone")) == ("x", "", "")
     assert [RECORD.flag("yes", False), RECORD.flag("off", True)] == [True, False]
@@ -509,7 +509,7 @@ ADVICE = "The source is read as llava: correct the record, or name the format it
         (lambda: RECORD.part("x", None), f"x: is null, not an object. {ADVICE}", "field-type"),
     ],
 )
-def test_fields_that_are_not(asked: Callable[[], object], told: str, code: str) -> None:
+def test_missing_and_mistyped_fields_raise(asked: Callable[[], object], told: str, code: str) -> None:
     with pytest.raises(RecordError) as caught:
         asked()
     assert (str(caught.value), caught.value.code) == (f"f:1: {told}", code)
@@ -558,7 +558,7 @@ def rows_of(path: Path) -> list[RawRow]:
     return list(raw_rows(path))
 
 
-def test_rows_of_a_table_go_on_behind_broken_ones(tmp_path: Path) -> None:
+def test_reading_a_table_continues_after_invalid_rows(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('q,id\n"a, b",7\n1,2,3\n\n"two\nlines",\n')
     found = rows_of(path)
@@ -576,7 +576,7 @@ def test_rows_of_a_table_go_on_behind_broken_ones(tmp_path: Path) -> None:
     assert rows_of(path) == []
 
 
-def test_text_files_are_a_row_each_and_empty_ones_none(tmp_path: Path) -> None:
+def test_a_text_file_is_one_row_and_an_empty_one_none(tmp_path: Path) -> None:
     path = tmp_path / "a.py"
     for content, found in (
         (b"", []),

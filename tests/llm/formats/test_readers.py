@@ -108,20 +108,20 @@ FORMATS: dict[str, tuple[Json, tuple[Message, ...], bool]] = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_row_means_what_its_makers_meant(tmp_path: Path, name: str) -> None:
+def test_rows_of_published_data_sets(tmp_path: Path, name: str) -> None:
     row, meaning, _ = FORMATS[name]
     assert messages(tmp_path, row, row, format=name) == [meaning, meaning]
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name][2]])
-def test_auto_finds_the_format_and_says_why(tmp_path: Path, name: str) -> None:
+def test_auto_finds_the_format_and_its_reason(tmp_path: Path, name: str) -> None:
     row, meaning, _ = FORMATS[name]
     found, reason = source_format(source(tmp_path, row, row), tmp_path)
     assert (found, reason) == (name, f"the first 2 rows have {READERS[name].shape}")
     assert messages(tmp_path, row) == [meaning]
 
 
-def test_every_reader_is_tried_here() -> None:
+def test_the_examples_cover_every_reader() -> None:
     assert set(READERS) - set(FORMATS) == {"columns", "imagefolder"}  # test_tables and test_image_rows
 
 
@@ -139,18 +139,18 @@ def test_auto_takes_the_format_that_all_rows_fit(tmp_path: Path) -> None:
     )
 
 
-def test_auto_refuses_a_mixture_at_the_row_where_it_begins(tmp_path: Path) -> None:
+def test_auto_raises_at_the_first_row_of_another_format(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="rows before it are llava") as caught:
         source_format(source(tmp_path, {"conversations": TURNS}, {"instruction": "Q", "output": "A"}), tmp_path)
     assert caught.value.place.line == 2
 
 
-def test_auto_shows_the_keys_it_does_not_know(tmp_path: Path) -> None:
+def test_auto_reports_unknown_keys(tmp_path: Path) -> None:
     assert "no known format has the keys frage, antwort" in refusal(tmp_path, {"frage": "Q", "antwort": "A"})
     assert "record: is a number, not an object" in refusal(tmp_path, 1)
 
 
-def test_auto_looks_at_the_first_rows_alone(tmp_path: Path) -> None:
+def test_auto_reads_the_first_rows_only(tmp_path: Path) -> None:
     taken = 0
 
     def endless() -> Iterator[tuple[Place, object]]:
@@ -170,7 +170,7 @@ def test_auto_looks_at_the_first_rows_alone(tmp_path: Path) -> None:
     assert caught.value.place.line == SEEN + 1
 
 
-def test_a_named_format_is_the_recipes_word(tmp_path: Path) -> None:
+def test_a_named_format_is_not_detected(tmp_path: Path) -> None:
     assert source_format(source(tmp_path, {}, format="sql"), tmp_path) == ("sql", "format is given in the recipe")
     with pytest.raises(ConfigError, match=r"format: sqll is unknown\. Known are auto, preference"):
         source_format(source(tmp_path, {}, format="sqll"), tmp_path)
@@ -199,7 +199,7 @@ def test_a_source_without_rows_is_an_error(tmp_path: Path, form: str) -> None:
         ({"conversation": [{"input": "Q", "output": "A"}, {"system": "S", "input": "Q", "output": "A"}]}, "differs"),
     ],
 )
-def test_bad_rows_are_refused_with_the_field(tmp_path: Path, row: Json, message: str) -> None:
+def test_invalid_rows_raise_with_the_field(tmp_path: Path, row: Json, message: str) -> None:
     assert re.search(message, refusal(tmp_path, row))
 
 
@@ -232,13 +232,13 @@ def test_a_rows_system_text(tmp_path: Path) -> None:
     assert "is given in addition to a system turn" in refusal(tmp_path, row)
 
 
-def test_sharegpt_keeps_the_mark_as_text_and_refuses_images(tmp_path: Path) -> None:
+def test_sharegpt_reads_placeholders_as_text_and_refuses_images(tmp_path: Path) -> None:
     row = {"conversations": [{"from": "human", "value": "what is <image>?"}, TURNS[1]]}
     assert messages(tmp_path, row, format="sharegpt") == [(user("what is <image>?"), bot("A"))]
     assert "Use format: llava" in refusal(tmp_path, row | {"image": "a.png"}, format="sharegpt")
 
 
-def test_trimming_never_leaves_nothing(tmp_path: Path) -> None:
+def test_trimming_never_removes_all_turns(tmp_path: Path) -> None:
     assert "there is none" in refusal(tmp_path, {"text": "### Human: Q"}, format="oasst1")
     row = {"conversations": [TURNS[1], TURNS[0]]}
     assert "message 1: is from assistant" in refusal(tmp_path, row, format="sharegpt")
@@ -284,7 +284,7 @@ def test_a_hub_data_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert set(asked) == {("org/name", "small", "validation")}
 
 
-def test_what_the_hub_cannot_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_hub_data_set_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def load_dataset(name: str, subset: str | None, split: str) -> datasets.Dataset:
         raise datasets.exceptions.DatasetNotFoundError("doesn't exist")
 
@@ -296,7 +296,7 @@ def test_what_the_hub_cannot_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         source_format(Source(path="org/name"), tmp_path)
 
 
-def test_reading_loads_no_framework(tmp_path: Path) -> None:
+def test_reading_imports_no_torch(tmp_path: Path) -> None:
     source(tmp_path, FORMATS["llava"][0])
     code = (
         "import sys; from pathlib import Path; from llm.config.schema import Source;"

@@ -58,7 +58,7 @@ def test_array_rows_have_the_line_they_start_on(
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.ndjson"])
-def test_one_record_a_line_whatever_the_suffix(tmp_path: Path, name: str) -> None:
+def test_jsonl_is_recognised_whatever_the_suffix(tmp_path: Path, name: str) -> None:
     assert rows(write(tmp_path, name, '\n{"a": 1}\n\n  \n{"a": 2}')) == [(2, {"a": 1}), (5, {"a": 2})]
 
 
@@ -68,11 +68,11 @@ def test_records_over_several_lines_without_an_array(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "[]", "[ \n ]\n"])
-def test_nothing_is_no_rows(tmp_path: Path, text: str) -> None:
+def test_an_empty_file_has_no_rows(tmp_path: Path, text: str) -> None:
     assert rows(write(tmp_path, "a.json", text)) == []
 
 
-def test_numbers_cut_by_a_chunk_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_across_chunks_are_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_module, "CHUNK", 1)
     assert rows(write(tmp_path, "a.json", "[123, -4.5e2, true]")) == [(1, 123), (1, -450.0), (1, True)]
 
@@ -126,7 +126,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("chunk", [3, 1 << 20])
 @pytest.mark.parametrize("case", BROKEN)
-def test_broken_json_says_where_and_what_to_do(
+def test_invalid_json_raises_with_place_and_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, chunk: int
 ) -> None:
     monkeypatch.setattr(json_module, "CHUNK", chunk)
@@ -142,14 +142,14 @@ def test_broken_json_says_where_and_what_to_do(
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 @pytest.mark.parametrize("text", ['[\n{"a": #}]', '\n{"a": #}', '\n{\n"a": #}'])
-def test_numbers_json_does_not_have_are_refused(tmp_path: Path, text: str, number: str) -> None:
+def test_nan_and_infinity_raise(tmp_path: Path, text: str, number: str) -> None:
     with pytest.raises(RecordError, match=number) as caught:
         list(read_rows(write(tmp_path, "a.json", text.replace("#", number))))
     assert caught.value.place.line == 2
 
 
 @pytest.mark.parametrize("opening", ["[", ""])
-def test_nesting_without_end_is_refused(tmp_path: Path, opening: str) -> None:
+def test_deep_nesting_raises(tmp_path: Path, opening: str) -> None:
     path = write(tmp_path, "a.json", opening + '{"a":' + "[" * 100_000)
     with pytest.raises(RecordError, match="nested too deeply"):
         list(read_rows(path))
@@ -163,7 +163,7 @@ class _Counting(io.StringIO):
         return super().read(size)
 
 
-def test_a_typo_at_the_start_does_not_read_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_at_the_start_does_not_read_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_module, "CHUNK", 100)
     file = _Counting('{"a": 1,}' + " " * 100_000)
     with pytest.raises(RecordError):
@@ -171,7 +171,7 @@ def test_a_typo_at_the_start_does_not_read_the_file(monkeypatch: pytest.MonkeyPa
     assert 0 < file.tell() < 1000
 
 
-def test_a_long_record_is_read_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_record_takes_few_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_module, "CHUNK", 100)
     file = _Counting(json.dumps("x" * 1_000_000))
     assert JsonStream("a", file).value() == "x" * 1_000_000
@@ -186,7 +186,7 @@ def test_a_byte_that_is_not_utf8_is_found(tmp_path: Path) -> None:
     assert caught.value.place.line == 2
 
 
-def test_a_place_carries_the_records_own_id(tmp_path: Path) -> None:
+def test_a_place_has_the_id_of_the_record(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", '{"id": "x1"}\n{"id": 0}\n{"id": null}\n[1]')
     assert [place.id for place, _ in read_rows(path)] == ["x1", "0", "", ""]
 
@@ -215,13 +215,13 @@ def test_csv_rows_have_the_line_they_start_on(tmp_path: Path) -> None:
     ("text", "line", "found"),
     [("q,a\n1,2\n1,2,3\n", 3, "3 cells under 2"), ("q,q\n1,2\n", 1, "q, q"), ('q,a\n"1"x,2\n', 2, "expected after")],
 )
-def test_broken_csv(tmp_path: Path, text: str, line: int, found: str) -> None:
+def test_invalid_csv_raises(tmp_path: Path, text: str, line: int, found: str) -> None:
     with pytest.raises(RecordError, match=found) as caught:
         list(read_rows(write(tmp_path, "a.csv", text)))
     assert caught.value.place.line == line
 
 
-def test_a_folder_of_records_leaves_out_what_describes_them(tmp_path: Path) -> None:
+def test_text_files_in_a_folder_of_records_are_skipped(tmp_path: Path) -> None:
     for name in ("b.json", "a.jsonl", "sub/c.json", ".hidden.json", ".git/d.json"):
         write(tmp_path, name, '{"a": 1}')
     write(tmp_path, "README.md", "about")
@@ -240,14 +240,14 @@ def test_a_folder_of_text_is_one_row_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"), [("none", "no data file"), ("a.xlsx", "this type"), ("gone.json", "no such")]
 )
-def test_paths_that_cannot_be_read(tmp_path: Path, name: str, message: str) -> None:
+def test_unreadable_paths_raise(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "none").mkdir()
     write(tmp_path, "a.xlsx", "")
     with pytest.raises(DataError, match=message):
         list(read_rows(tmp_path / name))
 
 
-def test_a_record_names_the_whole_way_to_a_field() -> None:
+def test_errors_have_the_complete_path_of_a_field() -> None:
     record = Record(Place("a.json", 3), {"turns": [{"value": 5}], "flag": "true"}, "llava")
     with pytest.raises(RecordError, match=r"a\.json:3: turns\[0\]\.value: is a number, not text\. .*read as llava"):
         record.parts("turns")[0].text("value")

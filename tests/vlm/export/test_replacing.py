@@ -203,7 +203,7 @@ def a_pipeline(run: Path, out: Path) -> None:
     [(an_evaluation, "eval.json"), (an_evaluation, "blank.png"), (a_pipeline, "report.json")],
     ids=["eval", "picture", "pipeline"],
 )
-def test_another_projects_folder_is_left_alone(
+def test_the_folder_of_another_project_is_not_written(
     stage: Callable[[Path, Path], None], name: str, run: Path, tmp_path: Path
 ) -> None:
     theirs = tmp_path / "theirs"

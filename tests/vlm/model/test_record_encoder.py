@@ -31,8 +31,8 @@ def test_a_recipes_encoder_needs_no_weights(
     config: VlmRunConfig = whole.model_copy(update={"model": whole.model.model_copy(update=copies)})
     found = encoder_of_run(config)
     assert found.fingerprint() == expected.fingerprint()
-    assert found.image_rows == expected.image_rows > 1
-    assert encoder_of_run(config, 7).image_rows == 7
+    assert found.image_tokens == expected.image_tokens > 1
+    assert encoder_of_run(config, 7).image_tokens == 7
 
 
 @pytest.mark.parametrize("tower", ["clip", "cnn"])
@@ -42,13 +42,13 @@ def test_an_exported_folders_encoder_needs_no_weights(
     model = trained(roomy_llm, request.getfixturevalue(tower))
     export(model, tmp_path / "out")
     found = encoder_of_folder(str(bare(tmp_path / "out", tmp_path / "bare")))
-    assert (found.image_id, found.image_rows) == (model.image_id, model.rows) and model.rows > 1
+    assert (found.image_id, found.image_tokens) == (model.image_id, model.rows) and model.rows > 1
 
 
 def test_a_text_folder_takes_pictures_only_where_their_rows_are_named(roomy_llm: Path, tmp_path: Path) -> None:
     folder = str(bare(roomy_llm, tmp_path / "llm"))
     assert encoder_of_folder(folder, "chatml").image_id is None
     with_rows = encoder_of_folder(folder, "chatml", 9)
-    assert with_rows.image_rows == 9 and with_rows.tokenizer.convert_ids_to_tokens(with_rows.image_id) == "<image>"
+    assert with_rows.image_tokens == 9 and with_rows.tokenizer.convert_ids_to_tokens(with_rows.image_id) == "<image>"
     with pytest.raises(ModelError, match="no such folder"):
         encoder_of_folder(str(tmp_path / "none"))
