@@ -1,15 +1,15 @@
-"""DeepSpeed's ZeRO behind the four methods of an engine. Its dictionary is derived from the recipe and printed.
+"""The engine over DeepSpeed's ZeRO. DeepSpeed's config is derived from the recipe and logged.
 
-A checkpoint holds whole tensors under the same names as a run without DeepSpeed writes them: every stage, and any
-number of processes, goes on from any other's. DeepSpeed's own folders (pickles) are neither written nor read.
+A checkpoint holds full tensors under the names of a run without DeepSpeed, so a run can continue under every stage and
+with any number of processes. DeepSpeed's own checkpoints, which are pickles, are neither written nor read.
 """
 
 import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,14 @@ from llm.train.optimizer import LOW_PRECISION, ParamGroup, base_optimizer, torch
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
+class _Partitioned(Protocol):
+    """A parameter that ZeRO-3 partitioned."""
+
+    ds_shape: torch.Size
+
+
 def deepspeed_settings(config: RunConfig) -> dict[str, Any]:
-    """DeepSpeed's dictionary for a recipe. Packs, rates and accumulation stay ours: a step ends when we say so."""
+    """DeepSpeed's config for a recipe. Packing, learning rates and gradient accumulation are not left to DeepSpeed."""
     parallel = config.parallel
     zero: dict[str, Any] = {"stage": parallel.zero, "overlap_comm": False, "contiguous_gradients": True}
     if parallel.offload != "none":
@@ -34,7 +40,7 @@ def deepspeed_settings(config: RunConfig) -> dict[str, Any]:
         zero["offload_param"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     settings: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,  # one pack
-        "gradient_accumulation_steps": 1,  # how many packs make a step differs from step to step
+        "gradient_accumulation_steps": 1,  # the number of packs differs from step to step
         "managed_gradient_accumulation": False,
         "gradient_clipping": config.optim.clip,
         "zero_optimization": zero,
@@ -49,13 +55,13 @@ def deepspeed_settings(config: RunConfig) -> dict[str, Any]:
 
 
 class ZeroEngine:
-    """A model whose optimizer, gradients or weights are cut up among the processes."""
+    """A model whose optimizer states, gradients or weights are partitioned among the processes."""
 
     def __init__(self, model: nn.Module, groups: list[ParamGroup], config: RunConfig) -> None:
         if config.optim.name != "adamw":
             raise ConfigError(
-                f"optim.name: {config.optim.name} under parallel.zero: {config.parallel.zero}: ZeRO cuts the optimizer "
-                "up and cannot cut 8-bit blocks. Use adamw, whose states are shared out, or zero: 0"
+                f"optim.name: {config.optim.name} under parallel.zero: {config.parallel.zero}: ZeRO partitions the "
+                "optimizer and cannot partition 8-bit blocks. Use adamw, whose states are partitioned, or zero: 0"
             )
         settings = deepspeed_settings(config)
         logger.info(f"deepspeed: {json.dumps(settings)}")
@@ -63,7 +69,7 @@ class ZeroEngine:
         parameters = [group.parameters for group in self.groups]
         rates = [group.lr for group in self.groups]
         optimizer = base_optimizer(torch_groups(parameters, rates, config.optim.weight_decay), config.optim)
-        self._engine: Any = _initialize(model, optimizer, settings)
+        self._engine = _initialize(model, optimizer, settings)
         self.model: nn.Module = self._engine
         self.stage = config.parallel.zero
         self.rates = [group["lr"] for group in self._engine.optimizer.param_groups]
@@ -83,7 +89,7 @@ class ZeroEngine:
         return [*(float(figure) for figure in figures), norm]
 
     def weights(self, named: dict[str, nn.Parameter]) -> dict[str, Tensor]:
-        """The parameters, whole; under ZeRO-3 from their masters, of which they are the rounded copies."""
+        """The full parameters; under ZeRO-3 gathered from their masters, of which they are rounded copies."""
         if self.stage < 3:
             return dict(named)
         return {name: self._full(parameter).to(parameter.dtype) for name, parameter in named.items()}
@@ -121,26 +127,25 @@ class ZeroEngine:
                 self._place(parameter, state[f"{name}.{key}"], key)
 
     def _full(self, parameter: nn.Parameter, key: str = "") -> Tensor:
-        """A parameter's fp32 master, or a moment of it, put together from all processes."""
+        """A parameter's fp32 master, or a moment of it, gathered from all processes."""
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         found = safe_get_full_optimizer_state(parameter, key) if key else safe_get_full_fp32_param(parameter)
-        whole: Tensor = found.detach().clone()
-        cut: Any = parameter
-        return whole.view(cut.ds_shape if self.stage == 3 else parameter.shape)
+        full = cast(Tensor, found).detach().clone()
+        return full.view(cast(_Partitioned, parameter).ds_shape if self.stage == 3 else parameter.shape)
 
     def _place(self, parameter: nn.Parameter, value: Tensor, key: str = "") -> None:
-        """Put this process's part of a whole tensor in its place: a parameter's fp32 master, or a moment of it."""
+        """Set this process's part of a parameter's fp32 master, or of a moment, from the full tensor `value`."""
         from deepspeed import utils
 
         if self.stage < 3:
-            whole = value.to(parameter.device)
+            full = value.to(parameter.device)
             if key:
-                utils.safe_set_full_optimizer_state(parameter, whole, key)
+                utils.safe_set_full_optimizer_state(parameter, full, key)
             else:
-                utils.safe_set_full_fp32_param(parameter, whole)
+                utils.safe_set_full_fp32_param(parameter, full)
             return
-        # Not the setters of whole tensors: they fail where the processes' number does not divide the parameter.
+        # DeepSpeed's setters of full tensors fail where the number of processes does not divide the parameter.
         own = (
             utils.safe_get_local_optimizer_state(parameter, key) if key else utils.safe_get_local_fp32_param(parameter)
         )
@@ -155,11 +160,10 @@ class ZeroEngine:
 
     @property
     def _inner(self) -> torch.optim.Optimizer:
-        inner: torch.optim.Optimizer = self._engine.optimizer.optimizer
-        return inner
+        return cast(torch.optim.Optimizer, self._engine.optimizer.optimizer)
 
     def _make_moments(self, state: Mapping[str, Tensor]) -> None:
-        """Moments for every flat part that this process holds: torch makes them in its first step, which is past."""
+        """Allocate moments for the flat tensors of this process, which torch otherwise does in its first step."""
         step = next(value for key, value in state.items() if key.endswith(".step"))
         for flat in self._flats():
             zeros = {key: torch.zeros_like(flat) for key in MOMENTS}
@@ -167,7 +171,7 @@ class ZeroEngine:
         self._link_moments()
 
     def _link_moments(self) -> None:
-        """Under ZeRO 1 and 2, tell every parameter where its moments lie.
+        """Under ZeRO 1 and 2, link every parameter to its moments.
 
         DeepSpeed does so once, when the first group has made its step and the others have no moments yet (0.19.8,
         stage_1_and_2.py, _optimizer_step).
@@ -177,15 +181,15 @@ class ZeroEngine:
             self._engine.optimizer._lazy_init_hp_params_optimizer_state()
 
     def _flats(self) -> list[Tensor]:
-        """The fp32 tensors that the inner optimizer steps, under the names each of DeepSpeed's classes gives them."""
+        """The flat fp32 tensors that the inner optimizer steps; each of DeepSpeed's classes names them differently."""
         optimizer = self._engine.optimizer
         kind = type(optimizer).__name__
-        flats: list[Tensor] = {
+        flats: dict[str, Callable[[], list[Tensor]]] = {
             "DeepSpeedZeroOptimizer": lambda: optimizer.single_partition_of_fp32_groups,
             "BF16_Optimizer": lambda: optimizer.fp32_groups_flat_partition,
             "DeepSpeedZeroOptimizer_Stage3": lambda: optimizer.fp32_partitioned_groups_flat,
-        }[kind]()
-        return flats
+        }
+        return flats[kind]()
 
     def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
         for group in self.groups:

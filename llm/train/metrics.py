@@ -1,4 +1,4 @@
-"""What a run says of itself. `metrics.jsonl` is the one truth; console, plot and report are read from it."""
+"""metrics.jsonl: one JSON object a line. Console, plot, report and pages are made from it."""
 
 import json
 import logging

@@ -1,9 +1,9 @@
-"""AdamW in its four forms over groups with their own rates, with fp32 masters; and the rate's course over a run."""
+"""AdamW in four forms over parameter groups with their own learning rates, fp32 master weights, and the schedule."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +26,12 @@ class ParamGroup:
 
 
 def lr_factor(step: int, total: int, optim: OptimConfig) -> float:
-    """What every group's rate is multiplied by in the step numbered `step` (from 0) of `total`.
+    """The learning rate schedule: the factor of every group's rate in step `step` (from 0) of `total`.
 
-    Rises linearly over the first ceil(warmup * total) steps, the last of which has the full rate; then falls to 0,
-    which a step numbered `total` would have, along a cosine or a line, or stays.
+    Linear warmup over the first ceil(warmup * total) steps, the last of which has the full rate; then, by
+    `optim.schedule`, constant, or a cosine or linear decay that would reach 0 in step `total`.
     """
-    warm = math.ceil(round(optim.warmup * total, 6))  # 0.07 * 100 is a little more than 7
+    warm = math.ceil(round(optim.warmup * total, 6))  # 0.07 * 100 is slightly more than 7
     if step < warm:
         return (step + 1) / warm
     done = (step - warm) / max(1, total - warm)
@@ -52,16 +52,24 @@ def build_optimizer(groups: list[ParamGroup], optim: OptimConfig) -> "MasterOpti
     return MasterOptimizer(groups, optim)
 
 
-class MasterOptimizer:
-    """Steps fp32 copies of bf16 and fp16 parameters, and writes them back rounded.
+class _Bitsandbytes(Protocol):
+    """bitsandbytes' optimizers, whose methods are not annotated."""
 
-    bf16 has 8 bits of precision: an update below 2^-9 of a weight is lost when it is added to the weight itself.
-    Masters keep it until it counts. fp32 parameters are their own masters. Gradients are read from the parameters;
-    `clip` or `step` moves them to the masters, where norm and clipping are computed in fp32.
+    state: dict[nn.Parameter, dict[str, Any]]
+
+    def init_state(self, group: dict[str, Any], parameter: nn.Parameter, number: int, index: int) -> None: ...
+
+
+class MasterOptimizer:
+    """An optimizer over fp32 master copies of bf16 and fp16 parameters, which are then written back rounded.
+
+    bf16 has 8 bits of precision: an update below 2^-9 of a weight is lost when it is added to the weight itself, and
+    accumulates in a master. fp32 parameters are their own masters. Gradients are read from the parameters; `clip` or
+    `step` moves them to the masters, where norm and clipping are computed in fp32.
     """
 
     def __init__(self, groups: list[ParamGroup], optim: OptimConfig, make: MakeOptimizer | None = None) -> None:
-        """`make` builds the optimizer below from torch's groups; `base_optimizer` when it is None."""
+        """`make` builds the inner optimizer from torch's parameter groups; `base_optimizer` when it is None."""
         self.groups = [group for group in groups if group.parameters]
         self.masters = [[master_of(parameter) for parameter in group.parameters] for group in self.groups]
         self.pairs = [
@@ -78,9 +86,9 @@ class MasterOptimizer:
 
     @torch.no_grad()
     def collect(self) -> None:
-        """Move gradients of low-precision parameters to their masters, adding in fp32 to what is there.
+        """Add gradients of low-precision parameters to those of their masters, in fp32, and clear them.
 
-        Call it after each backward of an accumulated step to sum many packs in fp32 rather than in bf16.
+        Called after each backward pass of a step, it accumulates gradients in fp32 rather than in bf16.
         """
         fresh = [pair for pair in zip(self.low_parameters, self.low_masters, strict=True) if pair[0].grad is not None]
         for parameter, master in fresh:
@@ -91,9 +99,9 @@ class MasterOptimizer:
 
     @torch.no_grad()
     def clip(self, max_norm: float) -> Tensor:
-        """The norm of all gradients together, before they are scaled down to `max_norm` (0: left alone).
+        """Scale all gradients down to a common norm of `max_norm` (0: leave them); returns the norm before.
 
-        A 0-dim fp32 tensor on the gradients' device; nothing waits for it here.
+        A 0-dim fp32 tensor on the gradients' device, without a host sync.
         """
         self.collect()
         grads = [master.grad for _, master in self.pairs if master.grad is not None]
@@ -106,7 +114,7 @@ class MasterOptimizer:
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
-        """Move the masters at `factor` times each group's rate, and write them to the parameters."""
+        """Step the inner optimizer at `factor` times each group's rate, and write the masters to the parameters."""
         self.collect()
         for group, rate in zip(self.inner.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
@@ -114,15 +122,15 @@ class MasterOptimizer:
         self._write_back()
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
         for parameter, master in self.pairs:
             parameter.grad = None
             master.grad = None
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything the next step depends on besides the parameters: one flat table, ready for safetensors.
+        """Everything the next step depends on besides the parameters, as a flat dict of tensors.
 
-        Names are `<group>.<index in the group>.<what>`; `what` is `master` or a state of the inner optimizer.
+        Names are `<group>.<index in the group>.<what>`; `what` is `master` or a key of the inner optimizer's state.
         """
         state: dict[str, Tensor] = {}
         for name, parameter, master in self._named():
@@ -147,9 +155,9 @@ class MasterOptimizer:
         self._write_back()
 
     def _restore(self, name: str, parameter: nn.Parameter, master: nn.Parameter, saved: dict[str, Tensor]) -> None:
-        """Put one parameter's saved tensors in their places, which must be all there and of the same shapes."""
+        """Restore one parameter's tensors. Raises CheckpointError unless their names and shapes fit this optimizer."""
         self.inner.state.pop(master, None)
-        entry = {} if saved.keys() <= {"master"} else self._fresh_state(master)  # one never stepped has no state
+        entry = {} if saved.keys() <= {"master"} else self._fresh_state(master)  # no step yet: no state
         own = {key: value for key, value in entry.items() if key not in CONSTANTS}
         if master is not parameter:
             own["master"] = master
@@ -166,16 +174,15 @@ class MasterOptimizer:
             self.inner.state[master] = entry | {"step": like(entry["step"], saved["step"])}
 
     def _fresh_state(self, master: nn.Parameter) -> dict[str, Any]:
-        """One parameter's entry of the inner optimizer before its first step."""
+        """One parameter's state in the inner optimizer before its first step."""
         if isinstance(self.inner, torch.optim.AdamW):
             step = torch.zeros((), device=master.device)
             return {"step": step, "exp_avg": torch.zeros_like(master), "exp_avg_sq": torch.zeros_like(master)}
         # bitsandbytes makes its own buffers, so that paged ones are paged again.
-        inner: Any = self.inner
+        inner = cast(_Bitsandbytes, self.inner)
         group, number, index = next(place for place in places(self.inner) if place[0]["params"][place[2]] is master)
         inner.init_state(group, master, number, index)
-        entry: dict[str, Any] = inner.state[master]
-        return entry
+        return inner.state[master]
 
     def _named(self) -> list[tuple[str, nn.Parameter, nn.Parameter]]:
         """(name, parameter, master) of every parameter, in order."""
@@ -198,7 +205,7 @@ def master_of(parameter: nn.Parameter) -> nn.Parameter:
 
 
 def torch_groups(masters: list[list[nn.Parameter]], rates: list[float], decay: float) -> list[dict[str, Any]]:
-    """torch's form of the groups. Norms and biases are not decayed: pulling a norm's scale to 0 mutes its layer."""
+    """Parameter groups as torch takes them. No weight decay on vectors: a norm scale of 0 would silence its layer."""
     groups: list[dict[str, Any]] = []
     for parameters, lr in zip(masters, rates, strict=True):
         matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
@@ -208,7 +215,7 @@ def torch_groups(masters: list[list[nn.Parameter]], rates: list[float], decay: f
 
 
 def base_optimizer(groups: list[dict[str, Any]], optim: OptimConfig) -> torch.optim.Optimizer:
-    """AdamW as `optim.name` says, over torch's groups; for an engine that keeps its own masters (DeepSpeed)."""
+    """AdamW as `optim.name` says, without masters. Raises ConfigError where bitsandbytes is missing."""
     settings: dict[str, Any] = {"betas": optim.betas, "eps": optim.eps}
     if optim.name == "adamw":
         return torch.optim.AdamW(groups, fused=True, **settings)
@@ -216,17 +223,16 @@ def base_optimizer(groups: list[dict[str, Any]], optim: OptimConfig) -> torch.op
         from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW, PagedAdamW8bit
     except ImportError as cause:
         raise ConfigError(f"optim.name: {optim.name} needs bitsandbytes: pip install 'eyegraft[quant]'") from cause
-    kinds: dict[str, Any] = {
+    kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
         "adamw8bit": AdamW8bit,
         "paged_adamw": PagedAdamW,
         "paged_adamw8bit": PagedAdamW8bit,
     }
-    optimizer: torch.optim.Optimizer = kinds[optim.name](groups, **settings)
-    return optimizer
+    return kinds[optim.name](groups, **settings)
 
 
 def places(optimizer: torch.optim.Optimizer) -> Iterator[tuple[dict[str, Any], int, int]]:
-    """(group, its number, number in the group) of every parameter an optimizer holds."""
+    """(group, number of the group, number in the group) of every parameter of an optimizer."""
     for number, group in enumerate(optimizer.param_groups):
         for index in range(len(group["params"])):
             yield group, number, index
@@ -237,6 +243,6 @@ def shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(torch.as_tensor(state[key]).shape) for key in sorted(state)}
 
 
-def like(kind: Any, value: Tensor) -> Any:  # torch counts steps in a tensor, bitsandbytes in an int
-    """A saved step count in the type that the optimizer keeps."""
-    return value.to(kind.device, copy=True) if isinstance(kind, Tensor) else int(value)
+def like(own: Tensor | int, saved: Tensor) -> Tensor | int:
+    """A saved step count in the type of the optimizer's own: torch counts in a tensor, bitsandbytes in an int."""
+    return saved.to(own.device, copy=True) if isinstance(own, Tensor) else int(saved)

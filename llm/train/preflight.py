@@ -1,4 +1,4 @@
-"""Before step 1: one forward and backward on the largest pack, and a look at which gradients are there."""
+"""Checks before the first step: forward and backward on the largest pack, and which parameters get gradients."""
 
 import math
 
@@ -22,13 +22,13 @@ def preflight(
     must_move: tuple[str, ...],
     corpus: Corpus,
 ) -> None:
-    """Fail now rather than in hour nine, before there is an optimizer. Weights and random numbers stay as they were.
+    """Fail now rather than in hour nine, and before optimizer memory is allocated. Changes no weights or RNG states.
 
-    Raises DataError naming a record without targets, ModelError when the wrong parameters train, when the largest
-    pack's loss is not finite, or when a group that must learn gets no gradient.
+    Raises DataError naming a record without targets, ModelError when the parameters that train are not those of
+    `groups`, when the loss of the largest pack is not finite, or when a group in `must_move` gets no gradient.
     """
-    _refuse_silent_records(corpus)
-    _only_intended(model, groups)
+    _refuse_without_targets(corpus)
+    _refuse_other_parameters(model, groups)
     for largest in probed_packs(loader):
         pack, batch = loader.batch(largest)
         with torch.random.fork_rng():
@@ -46,30 +46,30 @@ def preflight(
     for name in must_move:
         if not norms.get(name, 0.0) > 0:
             raise ModelError(
-                f"the {name}'s gradient is zero on the largest pack: nothing would be learnt. "
+                f"the {name}'s gradient is zero on the largest pack: nothing would be learned. "
                 "Do the records hold images, and do answers follow them?"
             )
 
 
-def _refuse_silent_records(corpus: Corpus) -> None:
-    silent = np.flatnonzero(np.asarray(corpus.targets) == 0)
-    if len(silent):
+def _refuse_without_targets(corpus: Corpus) -> None:
+    empty = np.flatnonzero(np.asarray(corpus.targets) == 0)
+    if len(empty):
         raise DataError(
-            f"{corpus.places[int(silent[0])]}: no supervised token; its loss would be zero. Fix or remove it"
+            f"{corpus.places[int(empty[0])]}: no supervised token; its loss would be zero. Fix or remove it"
         )
 
 
-def _only_intended(model: nn.Module, groups: list[ParamGroup]) -> None:
+def _refuse_other_parameters(model: nn.Module, groups: list[ParamGroup]) -> None:
     intended = {id(parameter) for group in groups for parameter in group.parameters}
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     training = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     wrong = sorted(names[key] for key in intended ^ training if key in names)
     if wrong:
-        raise ModelError(f"parameters that train and parameters that should differ: {', '.join(wrong[:5])}")
+        raise ModelError(f"parameters that train and parameters that should train differ: {', '.join(wrong[:5])}")
 
 
 def probed_packs(loader: Loader[BatchT]) -> list[tuple[int, ...]]:
-    """The largest pack, and the largest with images where that has none: only there does a projector learn."""
+    """The largest pack and, where it has no images, the largest with images: only there a projector gets a gradient."""
     found, counts = largest_pack(loader), loader.corpus.image_counts
     if counts[list(found)].any() or not counts.any():
         return [found]
@@ -77,7 +77,7 @@ def probed_packs(loader: Loader[BatchT]) -> list[tuple[int, ...]]:
 
 
 def largest_pack(loader: Loader[BatchT], among: NDArray[np.bool_] | None = None) -> tuple[int, ...]:
-    """The pack with the most tokens of the first epoch; with `among`, of those that hold one of these records."""
+    """The pack of the first epoch with the most tokens; with `among`, a mask of records, of packs that hold one."""
     lengths = loader.corpus.lengths
     packs = [pack for step in loader.schedule.plans[0].steps for pack in step]
     sizes = [int(lengths[pack].sum()) * bool(among is None or among[pack].any()) for pack in packs]
@@ -85,7 +85,7 @@ def largest_pack(loader: Loader[BatchT], among: NDArray[np.bool_] | None = None)
 
 
 def _norm(parameters: list[nn.Parameter]) -> float:
-    """Of all processes' gradients: one whose rows of a shared pack lie behind all targets has none."""
+    """Norm over the gradients of all processes: one whose part of a shared pack has no target has none."""
     squares = [parameter.grad.float().square().sum() for parameter in parameters if parameter.grad is not None]
     total = float(distributed.all_reduce_sum(torch.stack(squares).sum() if squares else torch.zeros(())))
     return math.sqrt(total)

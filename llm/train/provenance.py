@@ -1,8 +1,8 @@
-"""What a run stands on besides its own weights: base models, tokenizer, template and recipe, kept in its checkpoints.
+"""Provenance of a run: hashes of the data, base models, tokenizer and template it was begun with, and its recipe.
 
-A resumed run goes on from numbers that only mean something on the same ground. Weights are hashed whole (a sample of
-their bytes would miss a flipped one): once, and again when a file's size, times or inode changed. What damages a file
-and leaves all of these as they were is not seen.
+Every checkpoint holds them, since its weights, moments and step number mean nothing with others. Files of weights are
+hashed completely (a sample of their bytes would miss a flipped one): once, and again when a file's size, times or inode
+changed. Damage that leaves all of these as they were is not noticed.
 """
 
 import hashlib
@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ValidationError
 
 from llm.config.schema import ParallelConfig, RunConfig
 from llm.config.yaml_loader import load_yaml, resolve_yaml, validate
+from llm.data.corpus import Corpus
+from llm.encoding.encoder import Encoder
 from llm.errors import CheckpointError, ConfigError, ModelError, RunError
 from llm.files.atomic_files import write_atomically
 from llm.files.regular_files import RECIPE, SETTINGS, open_regular, read_text
@@ -31,17 +33,22 @@ ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Hashes by what they are of (`data`, `model.llm`, `tokenizer`, ...), and the recipe."""
+    """Hashes by name (`data`, `model.llm`, `tokenizer`, ...), and the recipe."""
 
     hashes: dict[str, str]
     config: RunConfig
 
+    @classmethod
+    def of(cls, config: RunConfig, bases: dict[str, str], encoder: Encoder, corpus: Corpus) -> Self:
+        """That of a run: `bases` are the hashes of the models it starts from, by recipe key."""
+        return cls(bases | encoder.hashes() | {"data": corpus.digest()}, config)
+
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
+        """Its part of a checkpoint's state."""
         return {"ground": self.hashes, "recipe": self.config.model_dump(mode="json", by_alias=True)}
 
     def refuse_changed(self, checkpoint: Path, saved: Mapping[str, Any]) -> None:
-        """Raise CheckpointError naming what differs from the checkpoint's; what an old one did not keep may be any."""
+        """Raise CheckpointError naming what differs from a checkpoint's state; what an old one lacks is ignored."""
         before: dict[str, str] = {"data": saved["data"]} if "data" in saved else {}
         before |= saved.get("ground", {})
         for name, digest in self.hashes.items():
@@ -57,7 +64,7 @@ class Provenance:
             self._refuse_other_recipe(checkpoint, saved["recipe"])
 
     def same_data(self, saved: Mapping[str, Any]) -> bool:
-        """Whether the checkpoint's records are this run's; one that did not keep it is believed."""
+        """Whether the checkpoint is of this run's records; true for an old one without their hash."""
         return bool(saved.get("ground", saved).get("data", self.hashes["data"]) == self.hashes["data"])
 
     def _refuse_other_recipe(self, checkpoint: Path, saved: dict[str, Any]) -> None:
@@ -70,7 +77,7 @@ class Provenance:
 
 
 def comparable(config: RunConfig) -> str:
-    """A recipe as text, without what is free to change on the way: how many processes share the work, and how."""
+    """A recipe as text, without what may change during a run: `parallel`."""
     return resolve_yaml(config.model_copy(update={"parallel": ParallelConfig()}))
 
 
@@ -83,7 +90,7 @@ def changed_lines(old: str, new: str) -> str:
 
 
 def completed(recipe: Path, kind: type[RunConfig]) -> str:
-    """A kept recipe, comparable, options newer than it at their defaults; as it stands where that fails."""
+    """A run folder's recipe as `comparable` text, with defaults for newer options; its own text if it is invalid."""
     try:
         return comparable(validate(load_yaml(recipe), kind))
     except ConfigError:
@@ -95,10 +102,10 @@ def completed(recipe: Path, kind: type[RunConfig]) -> str:
 
 
 def base_digest(base: Path, cache: Path) -> str:
-    """A hash of a model folder's config and weights, or of one file of weights. What is known lies in `cache`."""
+    """A hash of a model folder's config and weights, or of one file of weights. Digests of files are cached."""
     files = [base] if base.is_file() else sorted({file for name in BASE_FILES for file in base.glob(name)})
     known = _known(cache / STORE)
-    with ThreadPoolExecutor(4) as pool:  # hashing leaves the interpreter's lock: shards at a time
+    with ThreadPoolExecutor(4) as pool:  # hashing releases the interpreter's lock
         fresh = dict(pool.map(lambda file: _entry(file, known), files))
     if fresh.items() - known.items():
         _remember(cache / STORE, known | fresh)
@@ -107,7 +114,7 @@ def base_digest(base: Path, cache: Path) -> str:
 
 
 def _entry(file: Path, known: Mapping[str, tuple[str, str]]) -> tuple[str, tuple[str, str]]:
-    """(where it lies, (its stamp, its sha256))."""
+    """(path, (stamp of size, times and inode, sha256))."""
     try:
         path, found = str(file.resolve()), file.stat()
         stamp = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
@@ -120,7 +127,7 @@ def _entry(file: Path, known: Mapping[str, tuple[str, str]]) -> tuple[str, tuple
 
 
 def _known(store: Path) -> dict[str, tuple[str, str]]:
-    """Earlier digests; none where there is no file, or a torn one: they are only made again."""
+    """Cached digests; none where the file is missing or invalid, since they can be computed again."""
     try:
         read = json.loads(read_text(store, SETTINGS))
         return {str(path): (str(stamp), str(digest)) for path, (stamp, digest) in read.items()}

@@ -1,4 +1,4 @@
-"""report.json and loss.png: what a run was and what came of it."""
+"""report.json and loss.png: facts and results of a finished run."""
 
 import json
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from llm.train.run_data import RunData
 
 
 def write_report(folder: Path, config: RunConfig, data: RunData, progress: Progress, seconds: float) -> None:
-    """report.json and loss.png: what the run was and what came of it."""
+    """Write report.json and loss.png. `seconds`: wall time of this process's part of the run."""
     train, validation = read_rows(folder, "train"), read_rows(folder, "validation")
     report = {
         "name": config.name,
@@ -34,7 +34,7 @@ def write_report(folder: Path, config: RunConfig, data: RunData, progress: Progr
         "progress": asdict(progress),
     }
     plot_loss(folder)
-    # Last and whole: a run that died before this line makes it up at its next start.
+    # Last and atomically: a run that was stopped before this line writes the report when it is started again.
     write_atomically(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1))
 
 

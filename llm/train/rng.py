@@ -1,4 +1,4 @@
-"""The random numbers of a run: each process draws its own, and a checkpoint holds all of them."""
+"""Random number generators of a run: each process has its own, and a checkpoint holds the states of all."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from llm import distributed
 
 
 def seed_process(seed: int, step: int = 0) -> None:
-    """Let this process draw numbers of its own; the first one draws those of a run in one process."""
+    """Seed this process; the first draws the numbers of a run in one process, each other one its own."""
     rank = distributed.ranks().rank
     torch.manual_seed(seed if rank == step == 0 else seed * 1_000_003 + step * 65_537 + rank)
 
 
 def rng_states() -> dict[str, Any]:
-    """The states of all processes, in the order of ranks."""
+    """The generator states of all processes, in the order of ranks. A collective."""
     states: dict[str, Any] = {"cpu": distributed.all_gather(torch.get_rng_state())}
     if torch.cuda.is_available():
         states["cuda"] = distributed.all_gather(torch.cuda.get_rng_state())
@@ -23,8 +23,8 @@ def rng_states() -> dict[str, Any]:
 
 
 def restore_rng_states(states: dict[str, Any], seed: int, step: int) -> bool:
-    """Go on with this process's numbers; with fresh ones, and False, where as many processes did not write them."""
-    # A run of before there were several processes has one tensor.
+    """Restore this process's generators. With another number of processes they are seeded anew; returns False then."""
+    # Old checkpoints of runs in one process hold one tensor.
     saved: dict[str, list[Tensor]] = {kind: [of] if isinstance(of, Tensor) else of for kind, of in states.items()}
     ranks = distributed.ranks()
     if len(saved["cpu"]) != ranks.world:

@@ -1,9 +1,9 @@
-"""A training run told as a story; text and vision share it and differ in their `RunParts`."""
+"""A training run from recipe to report. Text and vision runs differ in their `RunParts` alone."""
 
 import json
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from errno import EACCES, EDQUOT, EIO, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from llm import distributed
 from llm.attention.varlen_kernels import describe
-from llm.config.schema import Probe, RunConfig, run_folder
-from llm.data.loader import plan_run
+from llm.config.schema import RunConfig, run_folder
+from llm.data.loader import Loader, plan_run
 from llm.errors import RunError
 from llm.files.atomic_files import write_atomically
 from llm.files.folder_mark import check_claim
@@ -35,20 +35,19 @@ from llm.train.run_data import RunData, cache_folder, loader_for, read_run_data,
 from llm.train.run_folder import RUN, claim_folder, exclusive_writer, refuse_other_recipe
 from llm.train.run_parts import Batch, RunParts
 
-# What a disk says that is full, over quota, read-only, not ours or broken.
+# errno of a disk that is full, over quota, read-only, not ours or broken.
 DISK = (ENOSPC, EDQUOT, EROFS, EACCES, EPERM, EIO)
 
 
 def run_training(config: RunConfig, parts: RunParts[Batch], resolved: str, base: Path, anyway: bool = False) -> Path:
-    """Train what the recipe says, from the newest whole checkpoint if there is one; returns the run folder.
+    """Train a recipe from the newest intact checkpoint, if there is one; returns the run folder.
 
-    Running a finished run again does nothing and says so. Raises RunError when the folder holds another run or another
-    process writes to it, CheckpointError when the data changed since the run began; `anyway` lets a changed recipe and
-    changed data pass.
+    A finished run is left as it is. Raises RunError when the folder holds another run or another process trains there,
+    CheckpointError when what the run was begun with changed; `anyway` allows a changed recipe and changed data.
     """
     folder = run_folder(config)
     if distributed.ranks().first:
-        check_claim(folder, RUN)  # before the lock is written: the folder may be somebody's
+        check_claim(folder, RUN)  # before the lock file is written into a folder that may be someone's
     with exclusive_writer(folder) if distributed.ranks().first else nullcontext():
         try:
             return _train(config, parts, resolved, base, anyway)
@@ -63,25 +62,57 @@ def run_training(config: RunConfig, parts: RunParts[Batch], resolved: str, base:
 
 def _train(config: RunConfig, parts: RunParts[Batch], resolved: str, base: Path, anyway: bool) -> Path:
     folder = run_folder(config)
-    with distributed.first_rank_first():
-        refuse_other_recipe(folder, config, anyway)
-        newest, done = newest_intact(folder) or (None, Progress())
-        if distributed.ranks().first:
-            claim_folder(folder, resolved)
+    newest, done = _claim(folder, config, resolved, anyway)
     if done.finished and (folder / "report.json").exists():
         logger.info(f"{folder}: finished at step {done.step}; nothing to do")
         return folder
     began = time.perf_counter()
     seed_process(config.seed)
     data = read_run_data(config, parts, folder, base)
-    _tell(data)
-    if done.finished:  # it died between its last checkpoint and its report
-        if distributed.ranks().first:
-            write_report(folder, config, data, done, time.perf_counter() - began)
+    _log_data(data)
+    if done.finished:  # it was stopped between its last checkpoint and its report
+        _report(folder, config, data, done, began)
         return folder
-    if done.step >= data.schedule.total:  # only after --anyway: the plan became shorter than what is done
+    if done.step >= data.schedule.total:  # after --anyway: the new schedule is shorter than what is done
         logger.info(f"{folder}: is at step {done.step}, the new plan ends at {data.schedule.total}; nothing to do")
         return folder
+    loader = _prepare_model(config, parts, data, folder, fresh=not done.step)
+    with distributed.first_rank_first():  # the first hashes files, the others find the digests
+        provenance = Provenance.of(config, parts.bases(cache_folder(config, folder)), parts.encoder, data.train)
+    state = _load_checkpoint(newest, parts.model, provenance, data, anyway) if newest else {}
+    engine = build_engine(parts.model, parts.groups, config)  # after the weights are loaded: it may partition them
+    if newest:
+        engine.load(state["engine"])
+        same = restore_rng_states(state["random"], config.seed, done.step)
+        note = "" if same else "; as other processes, with other dropout"
+        logger.info(f"{folder}: going on after step {done.step}{note}")
+    run = TrainingRun(config, folder, parts, data, provenance, engine)
+    with _open_log(folder, data, done) as log:
+        if not done.step:
+            log.write({"kind": "plan", "step": 0, **data.facts, "time": now()})
+        done = fit(run.callbacks(), engine, loader, log, config.train, config.optim, done)
+    _report(folder, config, data, done, began)
+    distributed.barrier()
+    return folder
+
+
+def _claim(folder: Path, config: RunConfig, resolved: str, anyway: bool) -> tuple[Path | None, Progress]:
+    """Make the folder this run's; returns its newest intact checkpoint and how far that is."""
+    with distributed.first_rank_first():
+        refuse_other_recipe(folder, config, anyway)
+        newest, done = newest_intact(folder) or (None, Progress())
+        if distributed.ranks().first:
+            claim_folder(folder, resolved)
+    return newest, done
+
+
+def _prepare_model(
+    config: RunConfig, parts: RunParts[Batch], data: RunData, folder: Path, fresh: bool
+) -> Loader[Batch]:
+    """Place the model on this process's device, try it on the largest pack; returns the loader of the training steps.
+
+    `fresh`: before the first step of a new run.
+    """
     first = next(parts.model.to(distributed.device()).parameters())
     logger.info(f"attention: {describe(distributed.device(), first.dtype)}")
     if line := parts.ready(data.train, folder):
@@ -91,118 +122,111 @@ def _train(config: RunConfig, parts: RunParts[Batch], resolved: str, base: Path,
     if decoder.lean_mode(config) != "off":
         decoder.advance_dropout_seeds(parts.model)
     release_free_memory()
-    if not done.step:
+    if fresh:
         parts.prepare(data.train)
     preflight(parts.model, parts.groups, loader, parts.must_move, data.train)
-    with distributed.first_rank_first():  # it hashes; the others find that
-        provenance = _provenance_of(config, parts, data, cache_folder(config, folder))
-    state = _weights_of(newest, parts.model, provenance, data, anyway) if newest else {}
-    engine = build_engine(parts.model, parts.groups, config)  # it may partition the weights: after they are loaded
-    if newest:
-        engine.load(state["engine"])
-        same = restore_rng_states(state["random"], config.seed, done.step)
-        logger.info(
-            f"{folder}: going on after step {done.step}{'' if same else '; as other processes, with other dropout'}"
-        )
-    with _log_of(folder, data, done) as log:
-        if not done.step:
-            log.write({"kind": "plan", "step": 0, **data.facts, "time": now()})
-        callbacks = LoopCallbacks(
-            loss=engine.model,
-            place=lambda sample: data.train.places[sample],
-            save=lambda progress: _save(folder, progress, parts, engine, provenance, data, config.train.keep),
-            validate=lambda: _validation_loss(parts, data, config),
-            probe=lambda step: _probe(folder, step, config, parts.answer),
-        )
-        progress = fit(callbacks, engine, loader, log, config.train, config.optim, done)
-    if distributed.ranks().first:
-        write_report(folder, config, data, progress, time.perf_counter() - began)
-    distributed.barrier()
-    return folder
+    return loader
 
 
-def _log_of(folder: Path, data: RunData, done: Progress) -> RunLog | NullLog:
+def _load_checkpoint(
+    checkpoint: Path, model: nn.Module, provenance: Provenance, data: RunData, anyway: bool
+) -> dict[str, Any]:
+    """Load a checkpoint's weights; returns its state. Raises CheckpointError before that if its provenance differs."""
+    state = read_state(checkpoint)
+    if not anyway:
+        provenance.refuse_changed(checkpoint, state)
+    if provenance.same_data(state):  # indices of bad records mean nothing in other data
+        data.restore_bad_records(state.get("quarantine", {}))
+    load_weights(model, read_weights(checkpoint))
+    return state
+
+
+def _open_log(folder: Path, data: RunData, done: Progress) -> RunLog | NullLog:
+    """The log of the first process; that of the others writes nothing."""
     if not distributed.ranks().first:
         return NullLog()
-    (folder / "report.json").unlink(missing_ok=True)  # of an end that turned out damaged
+    (folder / "report.json").unlink(missing_ok=True)  # of a last checkpoint that turned out damaged
     return RunLog(folder, data.schedule.total, done.step, done.metrics)
 
 
-def _provenance_of(config: RunConfig, parts: RunParts[Batch], data: RunData, cache: Path) -> Provenance:
-    return Provenance(parts.bases(cache) | parts.encoder.hashes() | {"data": data.train.digest()}, config)
-
-
-def _tell(data: RunData) -> None:
+def _log_data(data: RunData) -> None:
     for line in data.train.sources:
         logger.info(line)
     for place in data.train.dropped[:5]:
         logger.info(f"dropped, too long: {place}")
 
 
+def _report(folder: Path, config: RunConfig, data: RunData, done: Progress, began: float) -> None:
+    if distributed.ranks().first:
+        write_report(folder, config, data, done, time.perf_counter() - began)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """A run whose model and data are ready: what the loop calls to save, validate and answer probes."""
+
+    config: RunConfig
+    folder: Path
+    parts: RunParts[Batch]
+    data: RunData
+    provenance: Provenance
+    engine: Engine
+
+    def callbacks(self) -> LoopCallbacks[Batch]:
+        """The functions that the loop calls."""
+        return LoopCallbacks(
+            loss=self.engine.model,
+            place=lambda record: self.data.train.places[record],
+            save=self.save,
+            validate=self.validation_loss,
+            probe=self.probe,
+        )
+
+    def save(self, progress: Progress) -> None:
+        """Write a checkpoint: collected from all processes, written by the first."""
+        collected = {"engine": self.engine.state(), "random": rng_states()}
+        weights = trainable_weights(self.parts.model, self.parts.saved_buffers, self.engine)
+        if distributed.ranks().first:
+            state = collected | {"quarantine": self.data.bad_records_state(), **self.provenance.state()}
+            save(self.folder, progress, weights, state, self.config.train.keep)
+        distributed.barrier()
+
+    def validation_loss(self) -> float | None:
+        """Mean loss over all targets of the validation records, in eval mode; None without such records."""
+        corpus, parts = self.data.held_corpus, self.parts
+        if corpus is None:
+            return None
+        one_epoch = self.config.train.model_copy(update={"epochs": 1.0, "max_steps": 0})
+        world = distributed.ranks().world // parts.sequence
+        schedule = plan_run(corpus, self.data.held, one_epoch, seed=0, world=world)
+        modes = {module: module.training for module in parts.model.modules()}
+        parts.model.eval()
+        total, targets = 0.0, 0
+        with torch.no_grad():
+            for step in loader_for(parts, corpus, schedule, self.data.held_bad_records).steps(0):
+                total += sum(float(parts.model(batch)) for batch in step.batches)
+                targets += step.targets
+        total = float(distributed.all_reduce_sum(torch.tensor(total, dtype=torch.float64)))
+        for module, training in modes.items():
+            module.training = training
+        return total / targets
+
+    def probe(self, step: int) -> None:
+        """Answer the recipe's probes into samples/step-N.json. Under ZeRO-3 all processes answer: each has a part."""
+        probes, first = self.config.train.probes, distributed.ranks().first
+        if not probes or not (first or self.config.parallel.zero == 3):
+            return
+        answer = self.parts.answer
+        answers = [{"prompt": probe.prompt, "image": probe.image, "answer": answer(probe)} for probe in probes]
+        if not first:
+            return
+        samples = make_owned_folder(self.folder / "samples")
+        write_atomically(samples / f"step-{step:06d}.json", json.dumps(answers, ensure_ascii=False, indent=1))
+        for answered in answers:
+            logger.info(f"     probe {step:>6}  {answered['prompt']!r} -> {answered['answer']!r}")
+
+
 def trainable_weights(model: nn.Module, buffers: tuple[str, ...], engine: Engine) -> dict[str, Tensor]:
-    """What a checkpoint keeps: the parameters that train and the buffers that belong to them."""
+    """The tensors of a checkpoint: parameters that train, and the named `buffers`."""
     weights = engine.weights({name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad})
     return weights | {name: tensor for name, tensor in model.named_buffers() if name in buffers}
-
-
-def _save(
-    folder: Path,
-    progress: Progress,
-    parts: RunParts[Batch],
-    engine: Engine,
-    provenance: Provenance,
-    data: RunData,
-    keep: int,
-) -> None:
-    """What all processes hold, written by the first."""
-    parallel = {"engine": engine.state(), "random": rng_states()}
-    weights = trainable_weights(parts.model, parts.saved_buffers, engine)
-    if distributed.ranks().first:
-        state = parallel | {"quarantine": data.bad_records_state(), **provenance.state()}
-        save(folder, progress, weights, state, keep)
-    distributed.barrier()
-
-
-def _weights_of(newest: Path, model: nn.Module, provenance: Provenance, data: RunData, anyway: bool) -> dict[str, Any]:
-    """Load a checkpoint's weights; returns its state. Raises CheckpointError first if its provenance differs."""
-    state = read_state(newest)
-    if not anyway:
-        provenance.refuse_changed(newest, state)
-    if provenance.same_data(state):  # other records have other numbers
-        data.restore_bad_records(state.get("quarantine", {}))
-    load_weights(model, read_weights(newest))
-    return state
-
-
-def _validation_loss(parts: RunParts[Batch], data: RunData, config: RunConfig) -> float | None:
-    """Mean loss over all held-out targets, in eval mode."""
-    corpus = data.held_corpus
-    if corpus is None:
-        return None
-    train = config.train.model_copy(update={"epochs": 1.0, "max_steps": 0})
-    schedule = plan_run(corpus, data.held, train, seed=0, world=distributed.ranks().world // parts.sequence)
-    modes = {module: module.training for module in parts.model.modules()}
-    parts.model.eval()
-    total, targets = 0.0, 0
-    with torch.no_grad():
-        for step in loader_for(parts, corpus, schedule, data.held_bad_records).steps(0):
-            total += sum(float(parts.model(batch)) for batch in step.batches)
-            targets += step.targets
-    total = float(distributed.all_reduce_sum(torch.tensor(total, dtype=torch.float64)))
-    for module, training in modes.items():
-        module.training = training
-    return total / targets
-
-
-def _probe(folder: Path, step: int, config: RunConfig, answer: Callable[[Probe], str]) -> None:
-    probes, first = config.train.probes, distributed.ranks().first
-    if not probes or not (first or config.parallel.zero == 3):
-        return
-    # Under ZeRO-3 all answer together: each holds a part of the weights.
-    answers = [{"prompt": probe.prompt, "image": probe.image, "answer": answer(probe)} for probe in probes]
-    if not first:
-        return
-    samples = make_owned_folder(folder / "samples")
-    write_atomically(samples / f"step-{step:06d}.json", json.dumps(answers, ensure_ascii=False, indent=1))
-    for row in answers:
-        logger.info(f"     probe {step:>6}  {row['prompt']!r} -> {row['answer']!r}")

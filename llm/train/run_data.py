@@ -1,4 +1,4 @@
-"""The data of a run: its corpora, what is held out, the schedule, and the batches that come of them."""
+"""The data of a run: encoded corpora, the validation split, the schedule of packs, and loaders of batches."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,15 +21,15 @@ from llm.train.run_parts import Batch, BatchT, RunParts
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """The data of a run: corpora and what is done with them."""
+    """The data of a run."""
 
     train: Corpus
-    chosen: NDArray[np.int64]
-    held_corpus: Corpus | None
-    held: NDArray[np.int64]
+    chosen: NDArray[np.int64]  # indices of its training records
+    held_corpus: Corpus | None  # the corpus of the validation records; None without any
+    held: NDArray[np.int64]  # indices of the validation records
     schedule: Schedule
-    facts: dict[str, Any] = field(default_factory=dict)
-    bad_records: BadRecords | None = None
+    facts: dict[str, Any] = field(default_factory=dict)  # counts, for metrics and report
+    bad_records: BadRecords | None = None  # None: a run without images
     held_bad_records: BadRecords | None = None
 
     def bad_records_state(self) -> dict[str, Any]:
@@ -38,23 +38,26 @@ class RunData:
         return {name: bad_records.state() for name, bad_records in both.items() if bad_records is not None}
 
     def restore_bad_records(self, state: dict[str, Any]) -> None:
-        """Go on from `bad_records_state()`."""
+        """Restore `bad_records_state()`."""
         for bad_records, name in ((self.bad_records, "train"), (self.held_bad_records, "held")):
             if bad_records is not None:
                 bad_records.restore(state.get(name, ()))
 
 
 def cache_folder(config: RunConfig, folder: Path) -> Path:
-    """Where encoded records lie, and digests of the base models."""
+    """The folder for encoded records and digests of the base models: `data.cache`, or one in the run folder."""
     return Path(config.data.cache) if config.data.cache else folder / "cache"
 
 
 def read_run_data(config: RunConfig, parts: RunParts[Batch], folder: Path, base: Path) -> RunData:
-    """Corpora, the held-out part and the schedule."""
+    """Encode the records, or find them in the cache, split off the validation part and plan the packs of all epochs.
+
+    Relative paths of sources begin at `base`. Raises DataError and RecordError for records that cannot be used.
+    """
     cache = cache_folder(config, folder)
 
     def corpus_of(sources: tuple[Source, ...]) -> Corpus:
-        with distributed.first_rank_first():  # it reads and encodes; the others find that
+        with distributed.first_rank_first():  # the first reads and encodes, the others find the result
             return build_corpus(sources, config.data, parts.encoder, cache, base, parts.check_image)
 
     train = corpus_of(config.data.sources)
@@ -63,7 +66,7 @@ def read_run_data(config: RunConfig, parts: RunParts[Batch], folder: Path, base:
     if config.data.validation_sources:
         held_corpus = corpus_of(config.data.validation_sources)
         held = np.arange(len(held_corpus))
-    groups = max(1, distributed.ranks().world // config.parallel.sequence)  # 1 where a dry run looks at it alone
+    groups = max(1, distributed.ranks().world // config.parallel.sequence)  # 1 in a dry run, which is one process
     schedule = plan_run(train, chosen, config.train, config.seed, groups)
     facts = {
         "records": len(train),
@@ -86,7 +89,7 @@ def _bad_records_of(config: RunConfig, parts: RunParts[Batch], corpus: Corpus | 
 
 
 def training_loader(parts: RunParts[BatchT], data: RunData) -> Loader[BatchT]:
-    """The training steps of this process."""
+    """The training steps, this process's packs as batches."""
     return loader_for(parts, data.train, data.schedule, data.bad_records)
 
 
@@ -115,6 +118,6 @@ def collate_text(
 
 
 def samples_of(corpus: Corpus, indices: tuple[int, ...], fold: bool, image_id: int | None = None) -> list[Sample]:
-    """The samples of a pack; with `fold`, as one tree of all that begin alike."""
+    """The samples of a pack; with `fold`, merged into one whose branches share their prefixes."""
     samples = [corpus.sample(index) for index in indices]
     return [share_prefixes(samples, image_id)[0]] if fold else samples
