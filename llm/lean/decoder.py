@@ -79,7 +79,12 @@ def lean_mode(config: RunConfig) -> Lean:
 
 def runs_lean(mode: Lean, body: PreTrainedModel, device_type: str) -> bool:
     """Whether a decoder runs here on a device of this type."""
-    return (mode == "on" or (mode == "auto" and device_type == "cpu")) and not unsupported(body)
+    return mode_on(mode, device_type) == "on" and not unsupported(body)
+
+
+def mode_on(mode: Lean, device_type: str) -> Lean:
+    """What a mode means on a device of this type: "on" or "off"."""
+    return "on" if mode == "on" or (mode == "auto" and device_type == "cpu") else "off"
 
 
 def unsupported(body: PreTrainedModel) -> str:

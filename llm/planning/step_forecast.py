@@ -20,15 +20,17 @@ from torch.utils.hooks import RemovableHandle
 
 from llm.attention.backend import TORCH, Sdpa
 from llm.attention.varlen_kernels import Call, Lengths
-from llm.config.schema import OptimConfig
+from llm.config.schema import Lean, OptimConfig
 from llm.data.batch import PackedBatch
 from llm.forward.pack_model import PackModel
+from llm.lean.decoder import mode_on
 from llm.model.lora import lora_layers
 from llm.model.meta_model import META
 from llm.planning.allocation_tracker import Ledger
 from llm.train.optimizer import MasterOptimizer, ParamGroup
 
 Kind = Literal["cpu", "card"]
+DEVICE_TYPES: dict[Kind, str] = {"cpu": "cpu", "card": "cuda"}
 SMALLEST_8BIT = 4096  # bitsandbytes 0.50.2, optim/optimizer.py: smaller tensors keep fp32 moments
 BLOCK_8BIT = 256
 
@@ -70,10 +72,10 @@ def measure(shape: Shape, optim: OptimConfig, batch: Batch, text: PackedBatch, p
     More than two packs hold what two do: the second finds the first one's gradients. `text` is the batch, or its
     text.
     """
-    flops, reached = rehearse(shape, batch, text)
+    flops, reached = rehearse(shape, batch, text, kind)
     shape.recompute()
     ledger = Ledger()
-    with backend_of(shape.model, ForecastBackend(kind, ledger)), META, Fused(ledger), ledger:
+    with backend_of(shape.model, ForecastBackend(kind, ledger), shape.model.lean), META, Fused(ledger), ledger:
         _weights(ledger, shape)
         with ledger.under("batch"):
             moved = batch.to(META)
@@ -182,7 +184,7 @@ def _told_apart(ledger: Ledger, shape: Shape) -> Iterator[None]:
 # Work ----------------------------------------------------------------------------------------------------------------
 
 
-def rehearse(shape: Shape, batch: Batch, text: PackedBatch) -> tuple[int, set[nn.Parameter]]:
+def rehearse(shape: Shape, batch: Batch, text: PackedBatch, kind: Kind) -> tuple[int, set[nn.Parameter]]:
     """Useful operations of one pack, and the parameters that its gradient reaches: the others never get moments.
 
     Operations are those of forward and backward pass, two a multiply-add, counted on the products that run before
@@ -191,8 +193,9 @@ def rehearse(shape: Shape, batch: Batch, text: PackedBatch) -> tuple[int, set[nn
     projected, are reached by nothing.
     """
     ledger = Ledger()
-    backend = ForecastBackend("card", ledger, visible_pairs(text))
-    with backend_of(shape.model, backend), META, Fused(ledger), ledger:
+    # A card's backend counts attention by the pairs, and has lean layers recompute no product.
+    backend, lean = ForecastBackend("card", ledger, visible_pairs(text)), mode_on(shape.model.lean, DEVICE_TYPES[kind])
+    with backend_of(shape.model, backend, lean), META, Fused(ledger), ledger:
         torch.autograd.backward(shape.model(batch.to(META)))
     trained = [parameter for group in shape.groups for parameter in group.parameters]
     reached = {parameter for parameter in trained if parameter.grad is not None}
@@ -230,7 +233,7 @@ class ForecastBackend:
 
     def device_type(self, states: Tensor) -> str:
         """The forecast device's, whatever the tensor's."""
-        return "cuda" if self.kind == "card" else "cpu"
+        return DEVICE_TYPES[self.kind]
 
     def varlen_kernel(self, query: Tensor, dropout: float) -> Call | None:
         """On a card always: in half precision or not, with dropout or without."""
@@ -243,13 +246,13 @@ class ForecastBackend:
 
 
 @contextmanager
-def backend_of(model: PackModel, backend: ForecastBackend) -> Iterator[None]:
-    """Inside, the model runs on this backend."""
-    model.backend = backend
+def backend_of(model: PackModel, backend: ForecastBackend, lean: Lean) -> Iterator[None]:
+    """Inside, the model runs on this backend, and its decoder in this mode."""
+    before, model.backend, model.lean = model.lean, backend, lean
     try:
         yield
     finally:
-        model.backend = TORCH
+        model.backend, model.lean = TORCH, before
 
 
 class FusedAttention(torch.autograd.Function):
