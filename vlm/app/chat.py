@@ -1,4 +1,4 @@
-"""`eyegraft chat`: a run's model, or a plain Hugging Face folder, in the terminal."""
+"""`eyegraft chat`: a run folder or a Hugging Face folder in the terminal."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def chat_terminal(
     """Talk to a run folder, or to a model folder, with an adapter that peft wrote or with fewer bits if asked."""
     chat_model = open_chat_model(Path(run), checkpoint, adapter, bits)
     if images and not chat_model.sees_images:
-        raise ConfigError(f"--image: {run} is a text model, which sees no pictures. Leave the option out")
+        raise ConfigError(f"--image: {run} is a text model, which takes no images. Leave the option out")
     for image in images:
         check_image(ImageRef(image))  # before the first question
     Terminal(chat_model, sampling, check_image, system, images, stream).talk()

@@ -92,17 +92,16 @@ def train(
 ) -> None:
     """Train a recipe, or resume it from its last checkpoint; a pipeline runs its steps in order."""
     overrides = [*(overrides or ()), *([f"parallel={deepspeed}"] if deepspeed else ())]
-    from vlm.app.launch import Start
+    from vlm.app.launch import TrainCommand
     from vlm.config import load_config
     from vlm.recipes import find_recipe
 
     config, path = load_config(file, overrides), find_recipe(file)
-    start = Start(path, tuple(overrides), anyway, nproc)
+    start = TrainCommand(path, tuple(overrides), anyway, nproc)
     if render:
-        from vlm.app.cluster_script import Job
-        from vlm.app.cluster_script import render as render_job
+        from vlm.app.cluster_script import ClusterJob, render_job
 
-        console.out(render_job(render, Job(config.name, start, nodes)), end="")
+        console.out(render_job(render, ClusterJob(config.name, start, nodes)), end="")
         return
     # Imported only now, so that a faulty recipe is reported before torch is loaded.
     if dry_run:

@@ -1,46 +1,46 @@
-"""`eyegraft train FILE --render slurm | sky`: a file that starts the run on several machines."""
+"""`eyegraft train FILE --render slurm | sky`: a job file that starts the run on several machines."""
 
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from llm.errors import ConfigError
-from vlm.app.launch import Start
+from vlm.app.launch import TrainCommand
 
-GPUS = 8  # a machine, where --nproc says nothing
+GPUS = 8  # per machine, without --nproc
 PORT = 29500
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A run by name, on so many machines."""
+class ClusterJob:
+    """A run by name, on a number of machines."""
 
     name: str
-    start: Start
+    train: TrainCommand
     nodes: int
 
     @property
     def gpus(self) -> int:
-        """Processes of each machine, one a GPU."""
-        return self.start.nproc or GPUS
+        """Processes per machine, one per GPU."""
+        return self.train.nproc or GPUS
 
     @property
     def command(self) -> str:
-        """What every process runs."""
-        return f"--no-python eyegraft {shlex.join(self.start.arguments)}"
+        """The command of every process."""
+        return f"--no-python eyegraft {shlex.join(self.train.arguments)}"
 
 
-def render(kind: str, job: Job) -> str:
-    """The file's text. Raises ConfigError for a scheduler we do not know."""
+def render_job(kind: str, job: ClusterJob) -> str:
+    """The text of the job file. Raises ConfigError for an unknown scheduler."""
     if kind not in KINDS:
         raise ConfigError(f"--render {kind}: choose {' or '.join(KINDS)}")
     return KINDS[kind](job)
 
 
-def _slurm(job: Job) -> str:
+def _slurm(job: ClusterJob) -> str:
     return f"""#!/bin/bash
-# sbatch this file; the folder it is sent from holds the recipe and is seen by all machines, as is the run folder.
-# Sent again after a failure or a time limit, it goes on from the last checkpoint.
+# Submit with sbatch from the folder of the recipe; all machines must see this folder and the run folder.
+# Submitted again after a failure or a time limit, the run resumes from its last checkpoint.
 #SBATCH --job-name={job.name}
 #SBATCH --nodes={job.nodes}
 #SBATCH --ntasks-per-node=1
@@ -56,9 +56,9 @@ srun --kill-on-bad-exit=1 torchrun --nnodes="$SLURM_NNODES" --nproc-per-node={jo
 """
 
 
-def _sky(job: Job) -> str:
-    return f"""# sky launch -c {job.name} this-file.yaml; set the accelerator, and mount the run folder to keep it:
-# checkpoints on a machine that is taken back are lost.
+def _sky(job: ClusterJob) -> str:
+    return f"""# sky launch -c {job.name} this-file.yaml; set the accelerator, and mount storage as the run folder:
+# checkpoints on the disk of a preempted machine are lost.
 name: {job.name}
 num_nodes: {job.nodes}
 resources:
@@ -74,4 +74,4 @@ run: |
 """
 
 
-KINDS: dict[str, Callable[[Job], str]] = {"slurm": _slurm, "sky": _sky}
+KINDS: dict[str, Callable[[ClusterJob], str]] = {"slurm": _slurm, "sky": _sky}

@@ -1,4 +1,4 @@
-"""What this machine and this installation offer, as pairs of name and finding."""
+"""`eyegraft env`: versions, hardware and optional packages, as pairs of name and value."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 NEEDED = ("eyegraft", "torch", "transformers", "peft", "tokenizers", "safetensors", "pillow", "numpy")
-# Distribution -> the extra that brings it.
+# Distribution -> the extra that installs it.
 OPTIONAL = {
     "bitsandbytes": "quant",
     "deepspeed": "deepspeed",
@@ -63,24 +63,24 @@ def _accelerators() -> Iterator[tuple[str, str]]:
 
 
 def _bf16_kernel() -> str:
-    """What oneDNN says it ran for one product of bf16 matrices: that AMX is there does not mean that it is used."""
+    """The kernel that oneDNN reports for one product of bf16 matrices; that a CPU has AMX does not mean it is used."""
     import torch
 
     if not torch.backends.mkldnn.is_available():
         return "torch's own loops, slow: this torch was built without oneDNN"
     matrix = torch.ones(64, 64, dtype=torch.bfloat16)
-    with tempfile.TemporaryFile() as heard:
+    with tempfile.TemporaryFile() as output:
         sys.stdout.flush()
-        screen = os.dup(1)
-        os.dup2(heard.fileno(), 1)  # oneDNN writes to the process's standard output
+        stdout = os.dup(1)
+        os.dup2(output.fileno(), 1)  # oneDNN writes to the process's standard output
         try:
             with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
                 torch.mm(matrix, matrix)
         finally:
-            os.dup2(screen, 1)
-            os.close(screen)
-        heard.seek(0)
-        lines = heard.read().decode(errors="replace").splitlines()
+            os.dup2(stdout, 1)
+            os.close(stdout)
+        output.seek(0)
+        lines = output.read().decode(errors="replace").splitlines()
     ran = [line.split(",") for line in lines if ",exec," in line and "matmul" in line]
     return f"oneDNN {ran[0][ran[0].index('matmul') + 1]}" if ran else "torch's own loops, slow: oneDNN was not called"
 

@@ -1,7 +1,7 @@
-"""`eyegraft train --nproc N`: N processes of this machine as one run. Over several machines torchrun does this.
+"""`eyegraft train --nproc N`: N processes of this machine as one run. For several machines use torchrun.
 
-When one ends badly the others, which wait for it in a collective, are ended too; when this process is killed, so are
-they. SIGTERM and Ctrl-C are passed on: all finish the same step, save, and exit as a single process would.
+When one process fails, the others, which wait for it in a collective, are ended too; when this process is killed, so
+are they. SIGTERM and Ctrl-C are forwarded: all finish the same step, save, and exit as a single process would.
 """
 
 import ctypes
@@ -21,8 +21,8 @@ from typing import IO
 from llm import console
 from llm.errors import PeerLostError, RunError
 
-GRACE_S = 5.0  # for the others to notice that one is gone
-STOPPING_GRACE_S = 60.0  # for the others to save, once one has stopped because it was asked to
+GRACE_S = 5.0  # for the others to exit after one has failed
+STOPPING_GRACE_S = 60.0  # for the others to save after one was stopped by a signal
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 POLL_S = 0.05
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -30,10 +30,14 @@ START = "from vlm.app.cli import main; main()"
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """How a recipe was started: its file and overrides, `anyway` though recipe or data changed, in `nproc` processes.
+class TrainCommand:
+    """What `eyegraft train` was called with.
 
-    0 processes: this one, which may be one of several that torchrun started.
+    Attributes:
+        recipe: The recipe's file.
+        overrides: `key.path=value` for keys of the recipe.
+        anyway: Resume although recipe or data changed.
+        nproc: Processes to start; 0 trains in this one, which may be one of several that torchrun started.
     """
 
     recipe: Path
@@ -41,31 +45,31 @@ class Start:
     anyway: bool = False
     nproc: int = 0
 
-    def of(self, recipe: Path) -> "Start":
-        """The same for a pipeline's step."""
+    def of(self, recipe: Path) -> "TrainCommand":
+        """The same options for the recipe of a pipeline's step."""
         return replace(self, recipe=recipe, overrides=())
 
     @property
     def command(self) -> list[str]:
-        """What one of several processes runs."""
+        """The command of one of several processes."""
         return [sys.executable, "-c", START, *self.arguments]
 
     @property
     def arguments(self) -> list[str]:
-        """The command line that trains this in one of several processes."""
+        """The arguments of that command."""
         return ["train", str(self.recipe), *self.overrides, *(["--anyway"] if self.anyway else [])]
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process and the file its errors go to; the first one's go to ours."""
+    """One process, and the file of its standard error; the first one writes to ours."""
 
     rank: int
     process: "subprocess.Popen[bytes]"
     errors: IO[bytes] | None
 
-    def told(self) -> str:
-        """What it wrote to its errors."""
+    def error_output(self) -> str:
+        """What it wrote to standard error."""
         if self.errors is None:
             return ""
         self.errors.seek(0)
@@ -73,14 +77,14 @@ class Worker:
 
 
 def launch(command: Sequence[str], count: int) -> int:
-    """Run a command in `count` processes; returns the exit code of the one that ended first, if not 0.
+    """Run a command in `count` processes; returns the exit code of the first that failed, or 0.
 
-    Raises RunError when a process was killed, with what it said last.
+    Raises RunError, with its standard error, when a process was killed.
     """
     with ExitStack() as stack:
         environment = _environment(count)
-        workers = [stack.enter_context(_started(command, environment, rank)) for rank in range(count)]
-        stack.enter_context(_passing_on(workers))
+        workers = [stack.enter_context(_start_worker(command, environment, rank)) for rank in range(count)]
+        stack.enter_context(_forward_signals(workers))
         return _watch(workers)
 
 
@@ -97,22 +101,21 @@ def _environment(count: int) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
+    """A free local port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
-def _started(command: Sequence[str], environment: dict[str, str], rank: int) -> Iterator[Worker]:
-    """One process, killed at the latest when the block ends."""
+def _start_worker(command: Sequence[str], environment: dict[str, str], rank: int) -> Iterator[Worker]:
+    """One process, killed on exit if it still runs."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command,
             env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=errors if rank else None,
-            start_new_session=True,  # a terminal's Ctrl-C reaches it through us, once
+            start_new_session=True,  # a terminal's Ctrl-C reaches it once, forwarded by us
             preexec_fn=_die_with_parent,
         )
         try:
@@ -127,16 +130,16 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _passing_on(workers: list[Worker]) -> Iterator[None]:
-    asked: list[int] = []
+def _forward_signals(workers: list[Worker]) -> Iterator[None]:
+    received: list[int] = []
 
-    def tell(number: int, _: object) -> None:
+    def forward(number: int, _: object) -> None:
         for worker in workers:
-            if worker.process.poll() is None:  # a second time at once: one that hangs in a collective hears nothing
-                worker.process.send_signal(signal.SIGKILL if asked else number)
-        asked.append(number)
+            if worker.process.poll() is None:  # SIGKILL the second time: a process in a collective handles no signal
+                worker.process.send_signal(signal.SIGKILL if received else number)
+        received.append(number)
 
-    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
@@ -145,7 +148,7 @@ def _passing_on(workers: list[Worker]) -> Iterator[None]:
 
 
 def _watch(workers: list[Worker]) -> int:
-    """Wait for all; after the first that ends badly the others have a moment. It is told once who was the first."""
+    """Wait for all; after the first failure the others get a grace period. The first failure is reported."""
     first: Worker | None = None
     until = float("inf")
     while any(worker.process.poll() is None for worker in workers) and time.monotonic() < until:
@@ -165,14 +168,14 @@ def _watch(workers: list[Worker]) -> int:
     name = f"process {first.rank} of {len(workers)}"
     if code < 0:
         how = f"{name} was killed by {signal.Signals(-code).name}; the others were ended"
-        raise RunError(f"{how}. The same command goes on from the last checkpoint\n{first.told()}".strip())
-    spoke_itself = workers[0].process.poll() not in (None, 0, PeerLostError.exit_code)
-    if not spoke_itself:
-        console.err(f"{name} ended with {code}:\n{first.told()}")
+        raise RunError(f"{how}. The same command resumes from the last checkpoint\n{first.error_output()}".strip())
+    first_reported = workers[0].process.poll() not in (None, 0, PeerLostError.exit_code)
+    if not first_reported:
+        console.err(f"{name} ended with {code}:\n{first.error_output()}")
     return int(code)
 
 
 def worker_output(rank: int) -> None:
-    """One process speaks for all."""
+    """Discard the standard output of all processes but the first."""
     if rank:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for the rest of the process

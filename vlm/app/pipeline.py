@@ -20,11 +20,11 @@ from llm.files.regular_files import SETTINGS, read_text
 from llm.log import logger
 from llm.train.report import read_report
 from llm.train.run_folder import refuse_taken
-from vlm.app.launch import Start, launch, worker_output
+from vlm.app.launch import TrainCommand, launch, worker_output
 from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, load_steps
 
 
-def run_pipeline(config: PipelineConfig, start: Start) -> Path:
+def run_pipeline(config: PipelineConfig, start: TrainCommand) -> Path:
     """Run every step and join their figures in `report.json`; finished steps are named and skipped."""
     if distributed.ranks_from_environment().world > 1:
         raise ConfigError("a pipeline is started once: with --nproc, or step by step under torchrun")
@@ -107,7 +107,7 @@ PIPELINE = Claim(kind="pipeline", files=("pipeline.json", "report.json"), earlie
 """What a pipeline writes into its folder."""
 
 
-def run_step(step: AnyConfig, start: Start) -> dict[str, Any]:
+def run_step(step: AnyConfig, start: TrainCommand) -> dict[str, Any]:
     """One recipe of any stage; returns the figures that belong in the pipeline's report."""
     if isinstance(step, EvalConfig):
         from vlm.evaluate.run_eval import evaluate
@@ -132,7 +132,7 @@ def run_step(step: AnyConfig, start: Start) -> dict[str, Any]:
     return {f"{step.name}_{key}": report[key] for key in ("steps", "final_loss", "tokens_per_s", "peak_memory_gib")}
 
 
-def _train_here(step: RunConfig, start: Start) -> None:
+def _train_here(step: RunConfig, start: TrainCommand) -> None:
     """Train in this process, as one of those that the environment names."""
     with distributed.process_group() as ranks:
         worker_output(ranks.rank)

@@ -1,4 +1,4 @@
-"""`eyegraft eval`: a run's figures, written to eval.json with the answers behind them."""
+"""`eyegraft eval`: metrics of a run in eval.json, and the answers they count."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ BLANK = "blank.png"  # the image of a question that is asked without its own
 
 
 def _of_an_evaluation(folder: Path) -> bool:
-    """Whether a folder without a mark is an evaluation's: by its figures, whose names nobody else has."""
+    """Whether a folder without a mark is an evaluation's: eval.json has metrics that only an evaluation has."""
     try:
         figures = json.loads(read_text(folder / "eval.json", SETTINGS))
     except (OSError, ValueError, RecursionError):
@@ -25,11 +25,11 @@ def _of_an_evaluation(folder: Path) -> bool:
 
 
 EVAL = Claim(kind="evaluation", files=("eval.json", "answers.json", BLANK), earlier=_of_an_evaluation)
-"""What an evaluation writes into its folder."""
+"""Files that an evaluation writes into its folder."""
 
 
 def evaluate(config: EvalConfig) -> dict[str, float]:
-    """Measure a run as the recipe says; returns the figures."""
+    """Evaluate a run as the recipe says; returns the metrics. ConfigError for image questions to a text run."""
     out = Path(config.out or Path(config.run) / config.name)
     claim(out, EVAL)
     opened = open_run(Path(config.run), config.checkpoint).placed()

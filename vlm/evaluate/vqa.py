@@ -1,8 +1,7 @@
-"""Image questions by greedy exact match, with the right picture, a blank one and another record's.
+"""Exact match of greedy answers to image questions, with the record's own image, a blank one, and another record's.
 
-The answers are not generated: an answer is exact when every one of its tokens is the argmax behind the tokens before
-it, which is what greedy decoding would have written (a test holds the two against each other). Questions about one
-picture share it, and whatever else they begin with.
+Answers are not generated: an answer is exact if each of its tokens is the argmax after the tokens before it, which is
+what greedy decoding writes (a test compares the two). Questions about one image share it, and any other prefix.
 """
 
 from collections.abc import Iterator
@@ -27,25 +26,25 @@ from vlm.evaluate.run_eval import BLANK
 from vlm.model.batch import collate_vlm
 from vlm.model.forward import VlmModel
 
-Picture = Literal["right", "blank", "shuffled"]
-CONTROLS: tuple[Picture, ...] = ("blank", "shuffled")
+ShownImage = Literal["right", "blank", "shuffled"]
+CONTROLS: tuple[ShownImage, ...] = ("blank", "shuffled")
 PACK_TOKENS = 1536  # of an evaluation pack
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One encoded question and what it asks for."""
+class VqaQuestion:
+    """One encoded question and the kind of its answer."""
 
     sample: Sample
     kind: Literal["open", "yes_no"]
 
 
 def evaluate_vqa(model: VlmModel, encoder: Encoder, plan: VqaEval, folder: Path, base: Path) -> dict[str, float]:
-    """Accuracies by question type and picture; keys as in report.json."""
+    """Accuracies by kind of question and image; keys as in report.json."""
     questions = read_questions(plan, encoder, base)
     controls = questions[: plan.controls or None]
     right = score(model, questions, "right", folder)
-    blank, shuffled = (score(model, controls, picture, folder) for picture in CONTROLS)
+    blank, shuffled = (score(model, controls, shown, folder) for shown in CONTROLS)
     kinds = np.array([question.kind for question in questions])
     return {
         "vqa_questions": len(questions),
@@ -62,14 +61,14 @@ def _mean(values: NDArray[np.bool_]) -> float:
     return round(float(values.mean()), 4) if len(values) else 0.0
 
 
-def read_questions(plan: VqaEval, encoder: Encoder, base: Path) -> list[Question]:
-    """Single questions with one image each; DataError when a record is something else."""
-    questions: list[Question] = []
+def read_questions(plan: VqaEval, encoder: Encoder, base: Path) -> list[VqaQuestion]:
+    """Read questions about one image each. Raises DataError for any other record."""
+    questions: list[VqaQuestion] = []
     for conversation in read(plan.source, base):
         _one_question(conversation)
         answer = conversation.messages[-1].text.strip().lower()
         kind: Literal["open", "yes_no"] = "yes_no" if answer in ("yes", "no") else "open"
-        questions.append(Question(encoder.encode(conversation), kind))
+        questions.append(VqaQuestion(encoder.encode(conversation), kind))
         if plan.limit and len(questions) == plan.limit:
             break
     return questions
@@ -80,55 +79,56 @@ def _one_question(conversation: Conversation) -> None:
     if answers != 1 or len(conversation.images) != 1:
         raise DataError(
             f"{conversation.place}: evaluation asks one question about one image; this record has {answers} answers "
-            f"and {len(conversation.images)} images. Split it with data.turns: apart or leave it out"
+            f"and {len(conversation.images)} images. Split it into single questions, or leave it out"
         )
 
 
 @torch.no_grad()
-def score(model: VlmModel, questions: list[Question], picture: Picture, folder: Path) -> NDArray[np.bool_]:
-    """Which questions are answered exactly when each sees the right, a blank or another picture."""
+def score(model: VlmModel, questions: list[VqaQuestion], shown: ShownImage, folder: Path) -> NDArray[np.bool_]:
+    """Which questions are answered exactly, each with its own, a blank or another image; bool [questions]."""
     model.eval()
-    shown = _pictures([question.sample.images[0] for question in questions], picture, folder)
-    asked = _asked([replace(question.sample, images=(shown[question.sample.images[0]],)) for question in questions])
+    instead = _shown_images([question.sample.images[0] for question in questions], shown, folder)
+    samples = [replace(question.sample, images=(instead[question.sample.images[0]],)) for question in questions]
+    unique = _deduplicated(samples)
     exact = np.zeros(len(questions), bool)
     vision = model.vision
-    for pack in _packs([sample for sample, _ in asked]):
-        tree, places = share_prefixes([asked[number][0] for number in pack], vision.image_id)
-        batch = collate_vlm([tree], vision.preprocess, vision.image_id, vision.rows, store=model.store)
+    for pack in _packs([sample for sample, _ in unique]):
+        tree, order = share_prefixes([unique[number][0] for number in pack], vision.image_id)
+        batch = collate_vlm([tree], vision.preprocess, vision.image_id, vision.image_tokens, cache=model.feature_cache)
         batch = batch.to(model.device)
         matched = hits(model.logits(batch), batch.text.targets).cpu().numpy()
-        answered = [asked[pack[place]] for place in places]
+        answered = [unique[pack[position]] for position in order]
         ends = np.cumsum([int((sample.labels != IGNORED).sum()) for sample, _ in answered])
         for (_, indices), found in zip(answered, np.split(matched, ends[:-1]), strict=True):
             exact[indices] = found.all()
     return exact
 
 
-def _asked(samples: list[Sample]) -> list[tuple[Sample, list[int]]]:
-    """Every distinct question, picture and answer once, with the places where it stands: a blank picture has many."""
+def _deduplicated(samples: list[Sample]) -> list[tuple[Sample, list[int]]]:
+    """Each distinct sample once, with its indices: with blank images many are equal."""
     found: dict[tuple[ImageRef, bytes, bytes], list[int]] = {}
     for index, sample in enumerate(samples):
         found.setdefault((sample.images[0], sample.ids.tobytes(), sample.labels.tobytes()), []).append(index)
     return [(samples[indices[0]], indices) for indices in found.values()]
 
 
-def _pictures(images: list[ImageRef], picture: Picture, folder: Path) -> dict[ImageRef, ImageRef]:
-    """Which picture is shown instead of each: itself, a white one, or the one half the list further on."""
+def _shown_images(images: list[ImageRef], shown: ShownImage, folder: Path) -> dict[ImageRef, ImageRef]:
+    """The image shown instead of each: itself, a white one, or the one half the list further on."""
     unique = list(dict.fromkeys(images))
-    if picture == "right":
+    if shown == "right":
         return {image: image for image in unique}
-    if picture == "blank":
+    if shown == "blank":
         blank = folder / BLANK
         with atomic_file(blank) as partial:
             Image.new("RGB", (64, 64), "white").save(partial, "PNG")
         return {image: ImageRef(str(blank)) for image in unique}
     if len(unique) < 2:
-        raise DataError("asking with another record's image needs questions about at least two images")
+        raise DataError("evaluation with another record's image needs questions about at least two images. Add some")
     return dict(zip(unique, np.roll(np.array(unique, object), len(unique) // 2), strict=True))
 
 
 def _packs(samples: list[Sample]) -> Iterator[list[int]]:
-    """Samples grouped by picture, groups packed to the budget in order; what a group shares counts once."""
+    """Indices of samples, grouped by image, groups packed in order up to PACK_TOKENS; shared prefixes count once."""
     groups: dict[ImageRef, list[int]] = {}
     for index, sample in enumerate(samples):
         groups.setdefault(sample.images[0], []).append(index)

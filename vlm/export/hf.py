@@ -1,6 +1,6 @@
-"""A trained vision model becomes a plain Hugging Face folder: model, processor, tokenizer and chat template.
+"""Export of a vision model to a Hugging Face folder: model, processor, tokenizer and chat template.
 
-Weights carry the names that hub files have and transformers 4, vLLM and llama.cpp expect.
+Weights have the names that files on the Hub have and transformers 4, vLLM and llama.cpp expect.
 """
 
 import copy
@@ -38,10 +38,10 @@ from llm.model.hf_export import (
 )
 from vlm.model.vision_model import VisionModel
 from vlm.vision.images import RESAMPLE, Preprocess
-from vlm.vision.projector import fold
+from vlm.vision.projector import fold_statistics
 from vlm.vision.towers import Tower
 
-# transformers 5 saves these towers as `vision_tower.embeddings...`; hub files have one level more.
+# transformers 5 saves these towers as `vision_tower.embeddings...`; files on the Hub have one level more.
 NESTED = {"clip_vision_model", "siglip_vision_model"}
 PROJECTOR = "model.multi_modal_projector."
 PIXEL_LIMIT = 1e-5
@@ -56,41 +56,40 @@ def export_vlm(
     stop_ids: Sequence[int] = (),
     origin: Origin = UNNAMED,
 ) -> float:
-    """Write a model whose adapters are merged, reload it through the Auto classes, and return the largest difference
-    of a logit at the text around a picture, both ways in fp32.
+    """Write a model whose adapters are merged, reload it through the Auto classes, and compare the two in fp32.
 
-    Raises ModelError when transformers' class cannot express the model or the reloaded folder differs (see
-    `llm.model.hf_export.difference`), RunError when `out` cannot be written.
+    Returns the largest difference of logits at the text around an image. Raises ModelError when transformers' class
+    does not support the model or the reloaded folder differs (see `llm.model.hf_export.difference`), RunError when
+    `out` cannot be written.
     """
-    if model.unexportable:
-        raise ModelError(f"this model cannot be exported: {model.unexportable}")
+    if model.export_obstacle:
+        raise ModelError(f"this model cannot be exported: {model.export_obstacle}")
 
     def write(folder: Path) -> None:
         plain = plain_model(type(model.hf), model.hf.config, plain_state(model), dtype)
         plain.generation_config = generation_config(model.hf, tokenizer, stop_ids)
         plain.save_pretrained(folder, max_shard_size=SHARD)
-        if model.vision.kind in NESTED:
+        if model.tower.kind in NESTED:
             rename_tensors(folder, lambda name: name.replace("vision_tower.", "vision_tower.vision_model.", 1))
-        processor = build_processor(model.vision, tokenizer, template_jinja)
+        processor = build_processor(model.tower, tokenizer, template_jinja)
         processor.save_pretrained(folder)
-        # Beside the nested copy in processor_config.json: what readers before transformers 5 look for.
+        # Besides the nested copy in processor_config.json: readers before transformers 5 need it.
         processor.image_processor.save_pretrained(folder)
 
     return write_and_prove(out, write, lambda folder: _prove(model, folder, dtype), origin)
 
 
 def plain_state(model: VisionModel) -> dict[str, Tensor]:
-    """State under the Hugging Face class's names, statistics folded into the projector."""
+    """State dict with the Hugging Face class's names; statistics are folded into the projector."""
     state = {name: tensor for name, tensor in dense_state(model.hf).items() if not name.startswith(PROJECTOR)}
-    return state | {PROJECTOR + name: tensor for name, tensor in fold(model.projector).items()}
+    return state | {PROJECTOR + name: tensor for name, tensor in fold_statistics(model.projector).items()}
 
 
 def build_processor(tower: Tower, tokenizer: PreTrainedTokenizerBase, template_jinja: str) -> LlavaProcessor:
-    """The processor that turns pictures and messages into what the model was trained on."""
+    """The processor that turns images and messages into the inputs that the model was trained on."""
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.chat_template = multimodal_jinja(template_jinja)
-    kind: Any = LlavaProcessor
-    processor: LlavaProcessor = kind(
+    return LlavaProcessor(
         image_processor=image_processor(tower.preprocess),
         tokenizer=tokenizer,
         patch_size=tower.stride,
@@ -99,14 +98,13 @@ def build_processor(tower: Tower, tokenizer: PreTrainedTokenizerBase, template_j
         image_token=IMAGE_PLACEHOLDER,
         chat_template=tokenizer.chat_template,
     )
-    return processor
 
 
 def image_processor(preprocess: Preprocess) -> CLIPImageProcessorPil | LlavaImageProcessorPil:
-    """transformers' processor for the same pixels. `crop_size` crops nothing: LlavaProcessor reads the size there.
+    """transformers' image processor that gives the same pixels. `crop_size` crops nothing: LlavaProcessor reads it.
 
-    Saved under the names without `Pil`: where torchvision is installed, AutoProcessor takes its resizing, which rounds
-    a few pixels in a thousand to the neighbouring of 256 levels; `backend="pil"` gives the training pixels exactly.
+    It is saved under the name without `Pil`: with torchvision installed AutoProcessor then resizes by it, which
+    moves a few pixels in a thousand by one of 256 levels; `backend="pil"` gives the training pixels exactly.
     """
     side = {"height": preprocess.size, "width": preprocess.size}
     settings: dict[str, Any] = {
@@ -124,36 +122,40 @@ def image_processor(preprocess: Preprocess) -> CLIPImageProcessorPil | LlavaImag
 
 
 def _prove(model: VisionModel, folder: Path, dtype: torch.dtype) -> float:
-    """A picture and a question through the folder as anyone loads it, against our own path through the same ids."""
+    """Largest difference of logits between the reloaded folder and our forward pass, for an image and a question."""
     size = model.preprocess.size
     noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
-    picture = Image.fromarray(noise)  # of the model's own size: no resizing, so any backend gives the same pixels
+    image = Image.fromarray(noise)  # of the model's own size: without resizing every backend gives the same pixels
     with as_model_error(f"{folder}: the exported processor does not load again"):
         processor = hf_loaders.load_processor(folder)
-    asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
+    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
     values = {**processor.tokenizer.special_tokens_map, "add_generation_prompt": True}
     try:
-        prompt = render(processor.chat_template, asked, values)
+        prompt = render(processor.chat_template, messages, values)
     except RefusedError as error:
-        raise ModelError(f"the exported chat template refuses a picture and a question: {error}") from error
-    inputs = processor(images=picture, text=prompt, return_tensors="pt", add_special_tokens=False)
-    pixels = torch.from_numpy(model.preprocess(picture))[None]
+        raise ModelError(
+            f"the exported chat template refuses an image and a question: {error}. Choose another data.template"
+        ) from error
+    inputs = processor(images=image, text=prompt, return_tensors="pt", add_special_tokens=False)
+    pixels = torch.from_numpy(model.preprocess(image))[None]
     _check_inputs(model, inputs, pixels)
     with proving(model):
         trained = _trained_logits(model, inputs["input_ids"], pixels).cpu()
     reloaded = logits(reload(AutoModelForImageTextToText, folder), **inputs)
-    read = inputs["input_ids"] != model.image_id  # nobody reads the logits at a picture's own rows
+    read = inputs["input_ids"] != model.image_id  # logits at the image tokens are never used
     return difference(reloaded[read], trained[read], dtype)
 
 
 def _check_inputs(model: VisionModel, inputs: Mapping[str, Tensor], pixels: Tensor) -> None:
-    """The saved processor makes the rows and the pixels that training saw."""
-    rows = int((inputs["input_ids"] == model.image_id).sum())
-    if rows != model.rows:
-        raise ModelError(f"the exported processor makes {rows} rows of an image, the model {model.rows}")
-    apart = float((inputs["pixel_values"] - pixels).abs().max())
-    if not apart <= PIXEL_LIMIT:
-        raise ModelError(f"the exported processor's pixels differ from training's by {apart:.2e}")
+    """Raise ModelError unless the saved processor gives the image tokens and pixels of training."""
+    count = int((inputs["input_ids"] == model.image_id).sum())
+    if count != model.image_tokens:
+        raise ModelError(
+            f"the exported processor gives an image {count} tokens, the model {model.image_tokens}. Please report this"
+        )
+    largest = float((inputs["pixel_values"] - pixels).abs().max())
+    if not largest <= PIXEL_LIMIT:
+        raise ModelError(f"the exported processor's pixels differ from training's by {largest:.2e}. Please report this")
 
 
 def _trained_logits(model: VisionModel, ids: Tensor, pixels: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""`eyegraft merge`: any LoRA adapter put into the weights of the model it belongs to."""
+"""`eyegraft merge`: merge a LoRA adapter into the weights of its model."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
@@ -23,11 +23,11 @@ def merge(
     shard: str = "5GB",
     replace: bool = False,
 ) -> float:
-    """Write BASE with ADAPTER merged, reload it by plain transformers, return the largest difference of a logit.
+    """Write `base` with `adapter` merged and reload it by transformers; returns the largest difference of a logit.
 
-    The sum is taken in fp32 and rounded once. Raises ConfigError for a folder that is no adapter, ModelError when the
-    base cannot be loaded or the adapter does not fit it, RunError where `out` holds anything but an older merge of the
-    same two; `replace` lets it be any export or merge.
+    The merge is computed in fp32 and rounded once. Raises ConfigError for a folder that is no adapter, ModelError when
+    the base cannot be loaded or the adapter does not fit it, RunError when `out` holds anything but an earlier merge of
+    the same two; with `replace`, anything but an export or merge.
     """
     if not (adapter / "adapter_config.json").is_file():
         raise ConfigError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
@@ -38,22 +38,22 @@ def merge(
     check_replaceable(out, origin)  # before the model is loaded
     folder = local_folder(base, (*TEXT_FILES, "*.safetensors"))
     sees = "vision_config" in read_model_config(base, folder)
-    auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-    words = hf_loaders.load_processor if sees else hf_loaders.load_tokenizer
-    with as_model_error(f"{adapter} cannot be put onto {base}"):
+    auto = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    load_inputs = hf_loaders.load_processor if sees else hf_loaders.load_tokenizer
+    with as_model_error(f"{adapter} cannot be loaded onto {base}"):
         model = hf_loaders.load_model(auto, folder, dtype=torch.float32)
-        adapted: Any = hf_loaders.load_adapter(model, adapter).eval()
-        reader = words(folder)
+        adapted = hf_loaders.load_adapter(model, adapter).eval()
+        inputs = load_inputs(folder)
     seed = torch.Generator().manual_seed(0)
     ids = torch.randint(0, model.config.get_text_config().vocab_size, (1, PROMPT_LENGTH), generator=seed)
     with torch.no_grad():
-        wanted = adapted(input_ids=ids, use_cache=False).logits
+        expected = adapted(input_ids=ids, use_cache=False).logits
 
     def write(target: Path) -> None:
         adapted.merge_and_unload().to(DTYPES[dtype]).save_pretrained(target, max_shard_size=shard)
-        reader.save_pretrained(target)
+        inputs.save_pretrained(target)
 
     def prove(target: Path) -> float:
-        return difference(logits(reload(auto, target), input_ids=ids), wanted, DTYPES[dtype])
+        return difference(logits(reload(auto, target), input_ids=ids), expected, DTYPES[dtype])
 
     return write_and_prove(out, write, prove, origin)

@@ -1,4 +1,4 @@
-"""The model card of an export: what it is, what it was made from, how far it was proved, how it is used."""
+"""The model card of an export: what it was made from, how it was checked, how to use it."""
 
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ USE = {
 from transformers import pipeline
 
 answer = pipeline("image-text-to-text", model="{name}")
-content = [{{"type": "image", "url": "picture.png"}}, {{"type": "text", "text": "What is it?"}}]
-said = answer(text=[{{"role": "user", "content": content}}], max_new_tokens=64)
-print(said[0]["generated_text"][-1]["content"])
+content = [{{"type": "image", "url": "image.png"}}, {{"type": "text", "text": "What is it?"}}]
+messages = answer(text=[{{"role": "user", "content": content}}], max_new_tokens=64)
+print(messages[0]["generated_text"][-1]["content"])
 ```""",
     "text": """```python
 from transformers import pipeline
@@ -39,36 +39,36 @@ base = {auto}.from_pretrained("{base}", dtype=torch.{dtype})
 model = PeftModel.from_pretrained(base, "{name}/adapter")
 ```""",
     "llava": "`mm_projector.bin` is what LLaVA's training scripts take as `--pretrain_mm_mlp_adapter`.",
-    "gguf": "```sh\nllama-server -m {name}/model.gguf{mmproj} --jinja\n```{eyes}",
-    "ollama": "```sh\ncd {name} && ollama create {model} -f Modelfile && ollama run {model}\n```{eyes}",
+    "gguf": "```sh\nllama-server -m {name}/model.gguf{mmproj} --jinja\n```{note}",
+    "ollama": "```sh\ncd {name} && ollama create {model} -f Modelfile && ollama run {model}\n```{note}",
 }
 LIBRARIES = {"peft": "peft", "gguf": "llama.cpp", "ollama": "llama.cpp"}
 _RELOADED = "reloaded from this folder ({dtype}), {what} differ from the trained model's by at most {difference:.2e}"
-_ASKED = (
-    "asked in llama.cpp ({dtype}), {what} differ from the trained model's by {difference:.2e} on average in the chat "
-    "where they differ most"
+_CHATTED = (
+    "in chats with llama.cpp ({dtype}), {what} differ from the trained model's by {difference:.2e} on average in the "
+    "chat where they differ most"
 )
 PROOFS = {
     "hf": (_RELOADED, "its logits"),
     "peft": (_RELOADED, "its logits"),
-    "llava": (_RELOADED, "the projected rows"),
-    "gguf": (_ASKED, "the log-probabilities of likely tokens"),
-    "ollama": (_ASKED, "the log-probabilities of likely tokens"),
+    "llava": (_RELOADED, "image embeddings"),
+    "gguf": (_CHATTED, "the log-probabilities of likely tokens"),
+    "ollama": (_CHATTED, "the log-probabilities of likely tokens"),
 }
-EYES = """
+IMAGE_SIZE = """
 
-A picture of {size} x {size} pixels is seen exactly as in training. llama.cpp resizes others itself: less smoothly than
-Pillow, and what is not square gets a grey margin."""
+An image of {size} x {size} pixels is processed exactly as in training. llama.cpp resizes others itself: with less
+smoothing than Pillow, and with a grey margin around images that are not square."""
 
 
 def proof(to: str, dtype: str, difference: float) -> str:
-    """What was compared, and how far it agreed."""
-    told, what = PROOFS[to]
-    return told.format(dtype=dtype, what=what, difference=difference)
+    """A sentence on what was compared and by how much it differs."""
+    sentence, what = PROOFS[to]
+    return sentence.format(dtype=dtype, what=what, difference=difference)
 
 
 def write_card(run: Path, checkpoint: str, opened: OpenedRun, folder: Path, name: str, to: str, proved: str) -> None:
-    """Write README.md into the export's folder, which will be called `name`; `proved` says how far it agreed."""
+    """Write README.md into an export's folder, which will be named `name`; `proved` is the sentence of `proof`."""
     config = opened.config
     sees = isinstance(opened.model, VlmModel)
     found = find_checkpoint(run, checkpoint)
@@ -102,7 +102,7 @@ def write_card(run: Path, checkpoint: str, opened: OpenedRun, folder: Path, name
 def _front_matter(llm: str, sees: bool, to: str) -> dict[str, Any]:
     matter: dict[str, Any] = {"library_name": LIBRARIES.get(to, "transformers")}
     matter["pipeline_tag"] = "image-text-to-text" if sees else "text-generation"
-    if not Path(llm).exists():  # a folder of this machine says nothing to others
+    if not Path(llm).exists():  # a local folder means nothing to others
         matter["base_model"] = llm
     return matter | {"tags": ["eyegraft", *(["llava"] if sees else [])]}
 
@@ -114,7 +114,7 @@ def _trained(opened: OpenedRun) -> str:
 
 
 def _figures(run: Path) -> dict[str, Any]:
-    """What the run's report says, as far as it goes: an unfinished run has none."""
+    """Figures of the run's report; none for an unfinished run."""
     found = read_report(run) or {}
     return {key.replace("_", " "): found[key] for key in SHOWN if found.get(key) is not None}
 
@@ -123,11 +123,11 @@ def _use(opened: OpenedRun, sees: bool, name: str, to: str) -> str:
     if to == "hf":
         return USE["vision" if sees else "text"].format(name=name)
     if to in ("gguf", "ollama"):
-        eyes = EYES.format(size=opened.model.vision.preprocess.size) if isinstance(opened.model, VlmModel) else ""
+        note = IMAGE_SIZE.format(size=opened.model.vision.preprocess.size) if isinstance(opened.model, VlmModel) else ""
         mmproj = f" --mmproj {name}/mmproj.gguf" if sees else ""
-        return USE[to].format(name=name, model=opened.config.name, mmproj=mmproj, eyes=eyes)
+        return USE[to].format(name=name, model=opened.config.name, mmproj=mmproj, note=note)
     auto = "AutoModelForImageTextToText" if sees else "AutoModelForCausalLM"
     own_base = sees or opened.config.start or opened.config.tune.kind == "qlora"
     base = f"{name}/base" if own_base else opened.config.model.llm
-    # An adapter answers as trained on weights of the dtype that it was trained on.
+    # An adapter gives its trained answers on weights of the dtype it was trained on.
     return USE[to].format(name=name, auto=auto, base=base, dtype=str(dtype_of(opened.config))[6:])

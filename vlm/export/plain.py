@@ -1,4 +1,4 @@
-"""An opened run without adapters, text or vision, as a plain Hugging Face folder."""
+"""Export of an opened text or vision run without adapters to a Hugging Face folder."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from vlm.model.runs import OpenedRun
 
 
 def export_plain(opened: OpenedRun, out: Path, dtype: torch.dtype, origin: Origin = UNNAMED) -> float:
-    """Write, reload and compare; returns the largest difference of a logit. Its adapters are merged or stripped."""
+    """Write, reload and compare; returns the largest difference of a logit. Adapters must be merged or removed."""
     encoder = opened.encoder
     rest = (encoder.tokenizer, encoder.template.jinja, out, dtype, encoder.stop_ids, origin)
     if isinstance(opened.model, VlmModel):

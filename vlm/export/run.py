@@ -1,4 +1,4 @@
-"""`eyegraft export`: a run's model in the form that others read, proved by reading it back."""
+"""`eyegraft export`: write a run's model in a form that other software reads, and check it by reading it back."""
 
 from dataclasses import replace as origin_with
 from importlib.util import find_spec
@@ -16,24 +16,24 @@ from vlm.export.peft import export_peft
 from vlm.export.plain import export_plain
 from vlm.model.runs import OpenedRun, open_run
 
-Format = Literal["hf", "peft", "llava", "gguf", "ollama"]
-Weights = Literal["fp32", "bf16", "q8_0"]
+ExportFormat = Literal["hf", "peft", "llava", "gguf", "ollama"]
+ExportDtype = Literal["fp32", "bf16", "q8_0"]
 
 
 def export(
     run: Path,
     out: Path,
-    dtype: Weights = "fp32",
+    dtype: ExportDtype = "fp32",
     checkpoint: str = "latest",
-    to: Format = "hf",
+    to: ExportFormat = "hf",
     force: bool = False,
     replace: bool = False,
 ) -> float:
-    """Write, reload, compare, and tell in a model card; returns the difference found, of the kind in `card.PROOFS`.
+    """Write, reload, compare, and document the result in a model card; returns the difference (`model_card.PROOFS`).
 
-    `force` writes GGUF files whatever the proof finds; `replace` takes the place of an export of another run. Raises
-    ConfigError for what the format cannot hold, ModelError when what was written answers differently, RunError where
-    `out` holds anything but an export that may be replaced.
+    `force` writes GGUF files whatever the comparison finds; `replace` replaces an export of another run. Raises
+    ConfigError for a model that the format does not support, ModelError when the export answers differently, RunError
+    when `out` holds anything but an export that may be replaced.
     """
     _check(to, dtype, force)
     origin = Origin(source_of("run", run), f"the run {run.name}", replace)
@@ -41,7 +41,7 @@ def export(
     opened = open_run(run, checkpoint)
 
     def proved(difference: float) -> str:
-        return proof(to, dtype, difference) + (" (written with --force, whatever the figure)" if force else "")
+        return proof(to, dtype, difference) + (" (written with --force, whatever the difference)" if force else "")
 
     def card(folder: Path, difference: float) -> None:
         write_card(run, checkpoint, opened, folder, out.name, to, proved(difference))
@@ -51,7 +51,7 @@ def export(
     return difference
 
 
-def _write(opened: OpenedRun, out: Path, dtype: Weights, to: Format, force: bool, origin: Origin) -> float:
+def _write(opened: OpenedRun, out: Path, dtype: ExportDtype, to: ExportFormat, force: bool, origin: Origin) -> float:
     if to == "peft":
         return export_peft(opened, out, DTYPES[dtype], origin)
     if to == "llava":
@@ -64,8 +64,8 @@ def _write(opened: OpenedRun, out: Path, dtype: Weights, to: Format, force: bool
     return export_gguf(opened, out, dtype, force, ollama=to == "ollama", origin=origin)
 
 
-def _check(to: Format, dtype: Weights, force: bool) -> None:
-    """Refuse before a model is opened what no format takes."""
+def _check(to: ExportFormat, dtype: ExportDtype, force: bool) -> None:
+    """Raise ConfigError for options that do not fit the format or lack a package, before a model is opened."""
     for_llama_cpp = to in ("gguf", "ollama")
     if dtype == "q8_0" and not for_llama_cpp:
         raise ConfigError("--dtype q8_0 is a type of GGUF files: use it with --to gguf or --to ollama")
@@ -74,6 +74,6 @@ def _check(to: Format, dtype: Weights, force: bool) -> None:
     missing = [name for name in ("gguf", "xllamacpp") if for_llama_cpp and find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"--to {to} writes with gguf and proves itself with xllamacpp, and {' and '.join(missing)} cannot be "
+            f"--to {to} writes with gguf and is checked with xllamacpp, but {' and '.join(missing)} cannot be "
             "imported: pip install 'eyegraft[gguf]'"
         )

@@ -45,7 +45,7 @@ def open_vision_model(config: VlmRunConfig, home: Path = CWD) -> OpenedVision:
     vision = model.vision
     recompute(vision.language_model, config)
     template = load_template(config.data.template, vision.tokenizer)
-    encoder = Encoder(vision.tokenizer, template, vision.image_id, vision.rows)
+    encoder = Encoder(vision.tokenizer, template, vision.image_id, vision.image_tokens)
     return OpenedVision(config, model, encoder, groups, _chat_model(vision, encoder))
 
 
@@ -56,5 +56,5 @@ def _chat_model(vision: VisionModel, encoder: Encoder) -> ChatModel:
 
 def embed_files(vision: VisionModel, images: tuple[ImageRef, ...]) -> Tensor:
     """I images -> [I * P, hidden of the LLM], on the model's device."""
-    pixels = read_pixels(list(images), vision.preprocess).to(vision.tower.device)
+    pixels = read_pixels(list(images), vision.preprocess).to(vision.tower.module.device)
     return vision.embed_images(vision.features(pixels))

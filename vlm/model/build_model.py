@@ -14,7 +14,7 @@ from llm.train.build_model import EarlierRun, merge_earlier_runs
 from llm.train.optimizer import ParamGroup
 from vlm.config import VlmRunConfig
 from vlm.model.forward import VlmModel
-from vlm.model.stages import open_stage
+from vlm.model.stages import apply_stage
 from vlm.model.vision_model import build_vlm
 
 
@@ -26,9 +26,9 @@ def build_vision_model(
     with on_meta_unless(weights):
         vision = build_vlm(config.model, dtype_of(config), config.tune.in_four_bits, weights)
         model = VlmModel(vision, decoder.lean_mode(config), in_chunks(config))
-        merge_earlier_runs(model, stages, lambda run: open_stage(vision, run), weights)
+        merge_earlier_runs(model, stages, lambda run: apply_stage(vision, run), weights)
         use_packed_attention(vision.language_model)
-        return model, open_stage(vision, config)
+        return model, apply_stage(vision, config)
 
 
 def _vision_run(run: RunConfig, folder: Path) -> VlmRunConfig:

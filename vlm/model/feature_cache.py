@@ -1,8 +1,8 @@
-"""What a frozen tower makes of a picture, computed once and kept on disk for every later step, stage and evaluation.
+"""Features of a frozen tower, computed once per image and cached on disk for later steps, stages and evaluations.
 
-One file a picture, `<tower key>/<first two digits>/<sha256 of the picture's bytes>`, holding the raw rows. A file is
-written under another name and then renamed, so writers at the same time and a kill leave whole files only; a file of
-any other length is computed again.
+One file per image, `<tower key>/<first two digits>/<sha256 of the image's bytes>`, holds the raw features. Files are
+written under another name and then renamed, so that concurrent writers and a kill leave complete files only; a file of
+another length is computed again.
 """
 
 import hashlib
@@ -28,120 +28,120 @@ from vlm.vision.images import read_image
 from vlm.vision.towers import Tower
 
 GIB = 2**30
-VERSION = 2  # raise when the same key would mean other rows
+VERSION = 2  # raise when the same key would mean other features
 
 
 @dataclass(slots=True)
-class FeatureStore:
-    """Features [rows, hidden] of one tower, by picture. `room` is how many bytes may still be written."""
+class FeatureCache:
+    """Features [image_tokens, hidden] of one tower by image. `free_bytes` may still be written."""
 
     folder: Path
-    rows: int
+    image_tokens: int
     hidden: int
     dtype: torch.dtype
-    room: int
+    free_bytes: int
     _length: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._length = self.rows * self.hidden * self.dtype.itemsize
+        self._length = self.image_tokens * self.hidden * self.dtype.itemsize
 
-    def name(self, image: ImageRef) -> str:
-        """What a picture is known by: its bytes. Raises ImageError where there are none."""
+    def key(self, image: ImageRef) -> str:
+        """The image's key: the sha256 of its bytes. Raises ImageError when they cannot be read."""
         try:
             return hashlib.sha256(image.data or read_regular(Path(image.path), IMAGE)).hexdigest()
         except OSError as error:
             found = f"cannot be read: {error.strerror}"
             raise ImageError(found, "Bring it back or drop the record", image.path, "image-missing") from error
 
-    def get(self, name: str) -> Tensor | None:
-        """The rows of a picture, mapped from the disk, or None where they are not there."""
-        path = self._path(name)
+    def get(self, key: str) -> Tensor | None:
+        """Features of an image, memory-mapped, or None if they are not cached."""
+        path = self._path(key)
         try:
             if path.stat().st_size != self._length:
                 return None
             raw = np.memmap(path, np.uint8, mode="c")  # copy on write: torch wants an array that may be written
         except OSError:
             return None
-        return torch.from_numpy(raw).view(self.dtype).view(self.rows, self.hidden)
+        return torch.from_numpy(raw).view(self.dtype).view(self.image_tokens, self.hidden)
 
-    def put(self, name: str, features: Tensor) -> None:
-        """Keep the rows of a picture while there is room; a full disk ends the keeping, not the run.
+    def put(self, key: str, features: Tensor) -> None:
+        """Cache the features of an image if they fit `free_bytes`; a full disk ends the caching, not the run.
 
-        Raises RunError for a link among the store's own folders.
+        Raises RunError for a link among the cache's own folders.
         """
-        path = self._path(name)
-        if self.room < self._length or path.exists():
+        path = self._path(key)
+        if self.free_bytes < self._length or path.exists():
             return
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             for folder in (self.folder, path.parent):
                 make_owned_folder(folder, shared=True)
-            with atomic_file(path, sync=False) as partial:  # what a power cut leaves has another length
+            with atomic_file(path, sync=False) as partial:  # after a power cut the length tells
                 partial.write_bytes(_raw(features.to(self.dtype)))
         except OSError as error:
-            logger.warning(f"features: no more are kept, {error}")
-            self.room = 0
+            logger.warning(f"features: no more are cached: {error}")
+            self.free_bytes = 0
             return
-        self.room -= self._length
+        self.free_bytes -= self._length
 
-    def _path(self, name: str) -> Path:
-        return self.folder / name[:2] / name
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / key
 
 
-def open_store(
+def open_feature_cache(
     vision: VisionModel, mode: Literal["auto", "on", "off"], folder: Path, images: Sequence[str], gib: float
-) -> tuple[FeatureStore | None, str]:
-    """The store for a run's pictures, or None, and why. `gib` bounds all that lies in `folder`.
+) -> tuple[FeatureCache | None, str]:
+    """The cache for a run's images, or None, and a line for the log that says why.
 
-    `auto` keeps features when the tower is frozen and those of all distinct pictures fit the bound and half of the free
-    disk; `on` keeps as many as fit.
+    `gib` bounds everything in `folder`. `auto` caches if the tower is frozen and the features of all distinct images
+    fit the bound and half of the free disk space; `on` caches as many as fit.
     """
     if mode == "off":
         return None, "features: computed in every step (data.cache_features: off)"
     if vision.tower_trains:
         return None, "features: computed in every step, the tower trains"
-    tower = vision.vision
-    each = tower.rows * tower.hidden * tower.module.dtype.itemsize
+    tower = vision.tower
+    each = tower.image_tokens * tower.hidden * tower.module.dtype.itemsize
     need = len(set(images)) * each
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return None, f"features: computed in every step, {folder} cannot be written: {error.strerror}"
-    there = sum(_size(file) for file in folder.rglob("*"))
-    room = min(int(gib * GIB) - there, shutil.disk_usage(folder).free // 2)
+    used = sum(_size(file) for file in folder.rglob("*"))
+    free = min(int(gib * GIB) - used, shutil.disk_usage(folder).free // 2)
     own = folder / tower_key(tower)
-    kept = sum(1 for file in own.rglob("*") if file.is_file()) if own.exists() else 0
-    if mode == "auto" and need - kept * each > room:
-        size = f"{need / GIB:.1f} GiB of them do not fit the {max(room, 0) / GIB:.1f} GiB that are left"
+    cached = sum(1 for file in own.rglob("*") if file.is_file()) if own.exists() else 0
+    if mode == "auto" and need - cached * each > free:
+        size = f"{need / GIB:.1f} GiB of them do not fit the {max(free, 0) / GIB:.1f} GiB that are left"
         return None, f"features: computed in every step, {size} (data.cache_gib)"
-    store = FeatureStore(own, tower.rows, tower.hidden, tower.module.dtype, max(room, 0))
-    return store, f"features: kept in {folder}, {each / 1024:.0f} KiB a picture; {kept:,} are there"
+    cache = FeatureCache(own, tower.image_tokens, tower.hidden, tower.module.dtype, max(free, 0))
+    return cache, f"features: cached in {folder}, {each / 1024:.0f} KiB an image; {cached:,} are there"
 
 
 @torch.no_grad()
-def fill(store: FeatureStore, vision: VisionModel, images: Sequence[str], lenient: bool = False) -> bool:
-    """Keep the features of all these pictures, each process its share; whether all are there now.
+def fill_cache(cache: FeatureCache, vision: VisionModel, images: Sequence[str], lenient: bool = False) -> bool:
+    """Cache the features of all these images, each process its share; whether all of them are cached now.
 
-    Raises ImageError for one that cannot be read; `lenient` leaves it out, as the steps will.
+    Raises ImageError for an image that cannot be read; with `lenient` it is skipped, as training will skip it.
     """
-    ranks, pictures = distributed.ranks(), [ImageRef(path) for path in dict.fromkeys(images)]
+    ranks, distinct = distributed.ranks(), [ImageRef(path) for path in dict.fromkeys(images)]
     missing = 0
-    for picture in pictures[ranks.rank :: ranks.world]:
+    for image in distinct[ranks.rank :: ranks.world]:
         try:
-            name = store.name(picture)
-            if store.get(name) is None:
-                pixels = torch.from_numpy(vision.preprocess(read_image(picture)))[None]
-                store.put(name, vision.apart(pixels.to(distributed.device()))[0])
+            key = cache.key(image)
+            if cache.get(key) is None:
+                pixels = torch.from_numpy(vision.preprocess(read_image(image)))[None]
+                cache.put(key, vision.exact_features(pixels.to(distributed.device()))[0])
         except ImageError:
             if not lenient:
                 raise
             continue
-        missing += store.get(name) is None
+        missing += cache.get(key) is None
     return not int(distributed.all_reduce_sum(torch.tensor(missing)))
 
 
 def tower_key(tower: Tower) -> str:
-    """A hash of everything the rows of a picture depend on besides the picture."""
+    """A hash of everything that features depend on besides the image."""
     digest = hashlib.sha256()
     facts = (VERSION, tower.kind, tower.layer, tower.dropped, tower.pool, tower.module.dtype)
     digest.update(f"{facts} {tower.preprocess.fingerprint()}".encode())
@@ -151,7 +151,7 @@ def tower_key(tower: Tower) -> str:
 
 
 def _size(file: Path) -> int:
-    """Bytes of a file; 0 for a folder, and for what another process has just renamed."""
+    """Bytes of a file; 0 for a folder and for a file that another process has just renamed."""
     try:
         return file.stat().st_size if file.is_file() else 0
     except OSError:

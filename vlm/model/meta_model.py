@@ -41,6 +41,6 @@ def _text(config: RunConfig, earlier: Sequence[EarlierRun]) -> Shape:
 def _vision(config: VlmRunConfig, earlier: Sequence[EarlierRun]) -> Shape:
     model, groups = build_vision_model(config, earlier, weights=False)
     vision = model.vision
-    parts: dict[str, nn.Module] = {"tower": vision.tower, "projector": vision.projector}
-    images, again = (vision.tower, vision.projector), partial(recompute, vision.language_model, config)
+    parts: dict[str, nn.Module] = {"tower": vision.tower.module, "projector": vision.projector}
+    images, again = (vision.tower.module, vision.projector), partial(recompute, vision.language_model, config)
     return Shape(model, groups, parts, (vision.lm_head, model.head_loss), images, again)

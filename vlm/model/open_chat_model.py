@@ -1,4 +1,4 @@
-"""A run folder or a Hugging Face folder as a model that answers."""
+"""A run folder or a Hugging Face folder as a ChatModel."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ from vlm.model.runs import open_run
 def open_chat_model(
     path: Path, checkpoint: str = "latest", adapter: str = "", bits: int = 0, home: Path = CWD
 ) -> ChatModel:
-    """The model of a run folder, or of a Hugging Face folder with the chat template it carries.
+    """Open a run folder, or a Hugging Face folder with the chat template that it holds.
 
     `adapter` and `bits` are for the latter: ConfigError for a run, which has its own adapters and precision. Relative
-    paths in a run's recipe begin at `home`.
+    paths in a run's recipe are relative to `home`.
     """
     if (path / "config.json").exists():
-        from vlm.model.hf_folder import open_exported  # here: a text run is opened without vision code
+        from vlm.model.hf_folder import open_hf_folder  # here: a text run is opened without vision code
 
-        return open_exported(path, adapter, bits)
+        return open_hf_folder(path, adapter, bits)
     if adapter or bits:
         raise ConfigError(f"--adapter and --bits are for model folders; {path} is a run. Export it first")
     return open_run(path, checkpoint, home=home).placed().chat_model

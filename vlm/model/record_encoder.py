@@ -1,4 +1,4 @@
-"""What encodes a run's records, made without loading a weight: tokenizer, template and the rows a picture takes."""
+"""The encoder of a run or model folder, made without loading weights."""
 
 from pathlib import Path
 from typing import Any
@@ -22,22 +22,23 @@ from vlm.model.vision_model import give_image_token
 
 
 def encoder_of_run(config: RunConfig, image_tokens: int = 0) -> Encoder:
-    """The encoder that `vlm.model.runs.open_model` builds for a recipe; its folders need no weights.
+    """The encoder that training builds for a recipe; its folders need no weights.
 
-    `image_tokens` over 0 is taken for the tower's.
+    `image_tokens`: tokens of an image; 0 takes the tower's.
     """
     tokenizer = load_tokenizer(config.model.llm)
     if isinstance(config, VlmRunConfig):
-        rows = image_tokens or meta_tower(config).rows
+        image_tokens = image_tokens or meta_tower(config).image_tokens
         image_id, _ = give_image_token(tokenizer)
-        return Encoder(tokenizer, load_template(config.data.template, tokenizer), image_id, rows)
+        return Encoder(tokenizer, load_template(config.data.template, tokenizer), image_id, image_tokens)
     return Encoder(tokenizer, load_template(config.data.template, tokenizer))
 
 
 def encoder_of_folder(path: str, template: str = "auto", image_tokens: int = 0) -> Encoder:
-    """The encoder for a Hugging Face folder or hub id. A text model takes pictures only where `image_tokens` is given.
+    """The encoder of a Hugging Face folder or hub id. A text model takes images only if `image_tokens` is given.
 
-    Raises ModelError for a folder without tokenizer, or of a vision model that tells neither image token nor rows.
+    Raises ModelError for a folder without tokenizer, or of a vision model whose image token or tokens per image cannot
+    be found.
     """
     tokenizer = load_tokenizer(path)
     folder = local_folder(path, TEXT_FILES)
@@ -47,19 +48,19 @@ def encoder_of_folder(path: str, template: str = "auto", image_tokens: int = 0) 
         image_id = settings.get("image_token_index", settings.get("image_token_id"))
         if not isinstance(image_id, int):
             raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
-        return Encoder(tokenizer, made, image_id, image_tokens or rows_of_folder(folder))
+        return Encoder(tokenizer, made, image_id, image_tokens or image_tokens_of_folder(folder))
     if image_tokens:
         image_id, _ = give_image_token(tokenizer)
         return Encoder(tokenizer, made, image_id, image_tokens)
     return Encoder(tokenizer, made)
 
 
-def rows_of_folder(folder: Path) -> int:
-    """Rows that a LLaVA-like model gives a square picture, found by running it on tensors without memory."""
+def image_tokens_of_folder(folder: Path) -> int:
+    """Tokens that a LLaVA-like model gives a square image, found by running it on the meta device."""
     import numpy as np
     from PIL import Image
 
-    advice = "Say how many rows an image takes: --image-rows"
+    advice = "Give the number of tokens of an image: --image-rows"
     with as_model_error(f"{folder}: its vision tower cannot be built", advice):
         processor = hf_loaders.load_processor(folder)
         config = hf_loaders.load_config(folder, AutoModelForImageTextToText.__name__)
@@ -68,5 +69,5 @@ def rows_of_folder(folder: Path) -> int:
         blank = Image.fromarray(np.zeros((64, 64, 3), np.uint8))
         pixels = processor.image_processor(images=[blank], return_tensors="pt")["pixel_values"]
         with torch.no_grad():
-            rows = model.get_image_features(pixel_values=pixels.to(META)).pooler_output
-        return len(rows[0])
+            features = model.get_image_features(pixel_values=pixels.to(META)).pooler_output
+        return len(features[0])

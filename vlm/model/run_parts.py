@@ -16,7 +16,7 @@ from llm.train.run_data import samples_of
 from llm.train.run_parts import RunParts
 from vlm.config import VlmRunConfig
 from vlm.model.batch import VlmBatch, collate_vlm, read_pixels
-from vlm.model.feature_cache import FeatureStore, fill, open_store
+from vlm.model.feature_cache import FeatureCache, fill_cache, open_feature_cache
 from vlm.model.forward import VlmModel
 from vlm.model.run_recipe import read_run_config
 from vlm.vision.images import check_header, read_image
@@ -42,7 +42,7 @@ def vision_parts(opened: OpenedVision) -> RunParts[VlmBatch]:
         collate=_collator(config, model),
         answer=probe_answerer(opened.chat_model),
         check_image=read_image if config.data.check_images == "decode" else check_header,
-        look=lambda image: read_unless_cached(image, model.store),
+        look=lambda image: read_unless_cached(image, model.feature_cache),
         bases=partial(_base_digests, config),
         prepare=partial(set_statistics, config, model),
         ready=partial(_open_features, config, model),
@@ -56,7 +56,9 @@ def _collator(config: VlmRunConfig, model: VlmModel) -> Callable[[Corpus, tuple[
 
     def collate(corpus: Corpus, indices: tuple[int, ...]) -> VlmBatch:
         samples = samples_of(corpus, indices, fold, vision.image_id)
-        return collate_vlm(samples, vision.preprocess, vision.image_id, vision.rows, indices, model.store)
+        return collate_vlm(
+            samples, vision.preprocess, vision.image_id, vision.image_tokens, indices, model.feature_cache
+        )
 
     return collate
 
@@ -68,10 +70,11 @@ def _open_features(config: VlmRunConfig, model: VlmModel, corpus: Corpus, folder
     """
     images = list(_paths(corpus))
     line = keep_features(model, config, images, folder)
-    model.together = config.parallel.zero > 0 and distributed.ranks().world > 1
+    model.lockstep = config.parallel.zero > 0 and distributed.ranks().world > 1
     lenient = config.data.on_bad_image == "quarantine"
-    if model.together and model.store is not None and not fill(model.store, model.vision, images, lenient):
-        model.store = None
+    cache = model.feature_cache if model.lockstep else None
+    if cache is not None and not fill_cache(cache, model.vision, images, lenient):
+        model.feature_cache = None
         return "features: computed in every step, there is no room for those of all images"
     return line
 
@@ -82,7 +85,9 @@ def keep_features(model: VlmModel, config: RunConfig, images: Sequence[str], run
     The cache is beside the run folder or in `data.cache`: both stages and their evaluation share it.
     """
     folder = Path(config.data.cache) / "features" if config.data.cache else run.parent / FEATURES
-    model.store, line = open_store(model.vision, config.data.cache_features, folder, images, config.data.cache_gib)
+    model.feature_cache, line = open_feature_cache(
+        model.vision, config.data.cache_features, folder, images, config.data.cache_gib
+    )
     return line
 
 
@@ -102,9 +107,9 @@ def _paths(corpus: Corpus) -> Iterable[str]:
     return (path for images in corpus.images for path in images)
 
 
-def read_unless_cached(image: ImageRef, store: FeatureStore | None) -> None:
+def read_unless_cached(image: ImageRef, cache: FeatureCache | None) -> None:
     """Read an image as a step does: completely, or only for its cache key where its features are cached. ImageError."""
-    if store is None or store.get(store.name(image)) is None:
+    if cache is None or cache.get(cache.key(image)) is None:
         read_image(image)
 
 

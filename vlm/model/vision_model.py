@@ -22,31 +22,38 @@ from llm.model.causal_lm import as_causal_lm, as_decoder, decoder_of, head_of, l
 from llm.model.meta_model import on_meta_unless
 from llm.model.pretrained import find_tokenizer, load_llm, load_tokenizer
 from vlm.config import VlmModelConfig
-from vlm.vision.exact_batching import Apart
+from vlm.vision.exact_batching import ExactBatches
 from vlm.vision.images import Preprocess
-from vlm.vision.projector import Projector, activation, build_projector, exportable, feature_statistics, load_llava
+from vlm.vision.projector import (
+    Projector,
+    activation,
+    build_projector,
+    export_obstacle,
+    feature_statistics,
+    load_llava_projector,
+)
 from vlm.vision.towers import CNN, Tower, load_tower
 
 Assembled = LlavaForConditionalGeneration | FastVlmForConditionalGeneration
 
-SPREAD_IDS = 8192  # embeddings looked at for their spread; all of a large vocabulary would take gigabytes
-STATISTICS_BATCH = 16  # images a forward when features are measured
-VOCABULARY_MULTIPLE = 64  # a grown vocabulary stays fast on tensor cores
+STD_IDS = 8192  # embeddings of which the std is taken; all of a large vocabulary would take gigabytes
+STATISTICS_BATCH = 16  # images per forward pass when statistics are measured
+VOCABULARY_MULTIPLE = 64  # keeps an enlarged vocabulary fast on tensor cores
 
 
 @dataclass(frozen=True, slots=True)
 class ImageToken:
-    """The id that holds an image's rows in a sequence, and where it came from."""
+    """The id of the image token, and a line for the log on where it came from."""
 
     id: int
     note: str
 
 
 class VisionModel(nn.Module):
-    """What a vision run trains: `hf` is the Hugging Face model, its parts are reachable by name.
+    """The model of a vision run: the Hugging Face model `hf`, with its parts by name.
 
-    `projector` stands inside `hf` as `multi_modal_projector`; being registered here first, its parameters are named
-    `projector.*`. Everything but the projector is frozen until a stage opens it.
+    `projector` is also `multi_modal_projector` inside `hf`; it is registered here first, so that its parameters are
+    named `projector.*`. Everything but the projector is frozen until a stage unfreezes it.
     """
 
     def __init__(
@@ -62,8 +69,8 @@ class VisionModel(nn.Module):
         self.projector = projector
         self.hf = hf
         self.config = config
-        self.vision = tower
-        self.apart = Apart(tower)
+        self.tower = tower
+        self.exact_features = ExactBatches(tower)
         self._tokenizer = tokenizer
         self.image = image
         hf.requires_grad_(False)
@@ -71,30 +78,24 @@ class VisionModel(nn.Module):
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The LLM's tokenizer with the image token; only a model without weights may lack one."""
+        """The LLM's tokenizer with the image token; only a model on the meta device may lack one."""
         assert self._tokenizer is not None, "a model without weights was built from a folder without a tokenizer"
         return self._tokenizer
 
     @property
-    def rows(self) -> int:
-        """Rows an image takes."""
-        return self.vision.rows
+    def image_tokens(self) -> int:
+        """Tokens of an image."""
+        return self.tower.image_tokens
 
     @property
     def image_id(self) -> int:
-        """The id that stands for an image's row."""
+        """The id of the image token."""
         return self.image.id
 
     @property
     def preprocess(self) -> Preprocess:
-        """What makes pixels of pictures."""
-        return self.vision.preprocess
-
-    @property
-    def tower(self) -> PreTrainedModel:
-        """The vision network, as it stands in `hf`."""
-        tower: PreTrainedModel = self.hf.model.vision_tower
-        return tower
+        """Turns images into pixel values."""
+        return self.tower.preprocess
 
     @property
     def language_model(self) -> PreTrainedModel:
@@ -111,25 +112,24 @@ class VisionModel(nn.Module):
     @property
     def embed_tokens(self) -> nn.Module:
         """The LLM's token embeddings."""
-        embeddings: nn.Module = self.language_model.get_input_embeddings()
-        return embeddings
+        return self.language_model.get_input_embeddings()
 
     @property
-    def unexportable(self) -> str | None:
-        """Why this model cannot become a plain Hugging Face folder, to be said before training; None if it can."""
-        return exportable(self.config, self.projector.hidden)
+    def export_obstacle(self) -> str | None:
+        """Why this model cannot be exported to a Hugging Face folder; None if it can. Logged before training."""
+        return export_obstacle(self.config, self.projector.hidden)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know before step 1, one line each."""
-        reason = self.unexportable
-        notes = (self.image.note, f"an image is {self.rows} rows of {self.vision.hidden} features")
+        """Lines for the log before step 1."""
+        reason = self.export_obstacle
+        notes = (self.image.note, f"an image is {self.image_tokens} tokens of {self.tower.hidden} features")
         return notes if reason is None else (*notes, f"this model cannot be exported: {reason}")
 
     def features(self, pixel_values: Tensor) -> Tensor:
-        """[I, 3, H, W] -> [I, P, C]: what the projector reads. No graph is kept for a frozen tower."""
+        """[I, 3, H, W] -> [I, P, C]: the projector's input. A frozen tower is run without gradients."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.tower_trains):
-            return self.vision.features(pixel_values)
+            return self.tower.features(pixel_values)
 
     def embed_images(self, features: Tensor) -> Tensor:
         """[I, P, C] -> [I * P, hidden of the LLM]."""
@@ -138,10 +138,10 @@ class VisionModel(nn.Module):
 
     @torch.no_grad()
     def standardise(self, pixel_values: Tensor) -> None:
-        """Fix the projector's statistics on sample images [N, 3, H, W] and its output's spread on the embeddings'.
+        """Set the projector's statistics from sample images [N, 3, H, W], and its output's std to the embeddings'.
 
-        Once, before a fresh model's first step. With `standardise: false` the spread alone is set; a projector that
-        was trained before stays as it is.
+        Called once, before a fresh model's first step. With `standardise: false` the std alone is set; a projector with
+        `projector_weights` stays as it is.
         """
         if self.config.projector_weights:
             return
@@ -149,33 +149,33 @@ class VisionModel(nn.Module):
         features = torch.cat([self.features(part) for part in parts])
         if self.config.standardise:
             self.projector.set_statistics(*feature_statistics(features))
-        self.projector.scale_to(embedding_spread(self.embed_tokens), features)
+        self.projector.scale_to(embedding_std(self.embed_tokens), features)
 
     def train(self, mode: bool = True) -> "VisionModel":
-        """A frozen tower stays in eval mode. BatchNorm always does: its batch statistics would tie images together."""
+        """A frozen tower stays in eval mode. BatchNorm always does: its batch statistics would couple images."""
         super().train(mode)
         frozen = not self.tower_trains
-        for module in self.tower.modules():
+        for module in self.tower.module.modules():
             if frozen or isinstance(module, nn.BatchNorm2d):
                 module.training = False
         return self
 
     @property
     def tower_trains(self) -> bool:
-        """Whether anything in the tower does."""
-        return any(parameter.requires_grad for parameter in self.tower.parameters())
+        """Whether any parameter of the tower is trained."""
+        return any(parameter.requires_grad for parameter in self.tower.module.parameters())
 
 
 def build_vlm(config: VlmModelConfig, dtype: torch.dtype, four_bit: bool = False, weights: bool = True) -> VisionModel:
-    """A fresh model as the recipe says. The projector's weights are drawn under the global seed.
+    """Build a recipe's model before any training. The projector's weights are drawn under the global seed.
 
-    Without `weights` all tensors are on the meta device; the folders need hold config.json only, a tokenizer is read
-    where there is one. Raises ModelError for folders that cannot be loaded or joined, ConfigError for settings that do
-    not fit them.
+    Without `weights` all tensors are on the meta device and the folders need to hold config.json only; a tokenizer is
+    read if there is one. Raises ModelError for folders that cannot be loaded or combined, ConfigError for settings that
+    do not fit them.
     """
     with on_meta_unless(weights):
         tokenizer = load_tokenizer(config.llm) if weights else find_tokenizer(config.llm)
-        # The larger first: a file and what is made of it lie in memory at once.
+        # The larger model first: a file and the tensors made of it are in memory at once.
         llm = load_llm(config.llm, dtype, four_bit, weights=weights)
         if weights:
             _check_head(config.llm, llm)
@@ -198,18 +198,18 @@ def build_tower(config: VlmModelConfig, dtype: torch.dtype, weights: bool = True
 
 
 def _initialise(projector: Projector, config: VlmModelConfig, llm: PreTrainedModel) -> None:
-    """Scale a fresh projector's output to the spread of the LLM's embeddings; then read `projector_weights`, if any."""
-    # Right for standardised features; `standardise` does it again on real ones.
+    """Scale a fresh projector's output to the std of the LLM's embeddings; then load `projector_weights`, if any."""
+    # Correct for standardised features; `standardise` repeats it on real ones.
     sample = torch.randn(256, len(projector.mean), generator=torch.Generator().manual_seed(0))
-    projector.scale_to(embedding_spread(llm.get_input_embeddings()), sample)
+    projector.scale_to(embedding_std(llm.get_input_embeddings()), sample)
     if config.projector_weights:
-        load_llava(projector, Path(config.projector_weights))
+        load_llava_projector(projector, Path(config.projector_weights))
 
 
 def assemble(
     config: VlmModelConfig, llm: PreTrainedModel, tower: Tower, projector: Projector, image_id: int
 ) -> Assembled:
-    """Put loaded parts in their places: nothing is copied, converted or quantised again."""
+    """Combine loaded parts into transformers' class; nothing is copied, converted or quantised again."""
     hf_config = _config(config, llm, tower, image_id)
     hf = on_meta(hf_config)
     body = decoder_of(llm)
@@ -228,7 +228,7 @@ def assemble(
 
 
 def on_meta(config: LlavaConfig | FastVlmConfig) -> Assembled:
-    """The class of a config, without any weights."""
+    """The model of a config on the meta device."""
     with torch.device("meta"):
         if isinstance(config, FastVlmConfig):
             return FastVlmForConditionalGeneration(config)
@@ -236,25 +236,25 @@ def on_meta(config: LlavaConfig | FastVlmConfig) -> Assembled:
 
 
 def place_image_token(tokenizer: PreTrainedTokenizerBase | None, llm: PreTrainedModel) -> ImageToken:
-    """Give the tokenizer an `<image>` token and the LLM a row for it, if they have none.
+    """Give the tokenizer an `<image>` token and the LLM an embedding for it, if they have none.
 
-    A row beyond the tokenizer's vocabulary is reused; else the embeddings grow by rows that are the mean of the
-    others, so that no new token can be the likeliest one. Without a tokenizer they are taken to have no row to spare,
-    as most vocabularies.
+    An unused embedding beyond the tokenizer's vocabulary is reused. Otherwise the embeddings are enlarged; new ones are
+    the mean of the others, so that no new token can be the likeliest. Without a tokenizer no embedding is taken to be
+    unused, as in most models.
     """
-    rows = _rows_of(llm.get_input_embeddings())
-    number, known = give_image_token(tokenizer) if tokenizer is not None else (rows, False)
-    if number >= rows:
-        _grow(llm, -(-(number + 1) // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE)
+    size = _vocabulary_size(llm.get_input_embeddings())
+    number, known = give_image_token(tokenizer) if tokenizer is not None else (size, False)
+    if number >= size:
+        _enlarge_vocabulary(llm, -(-(number + 1) // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE)
         return ImageToken(
-            number, f"{IMAGE_PLACEHOLDER} is the new token {number}; the embeddings grew from {rows} rows"
+            number, f"{IMAGE_PLACEHOLDER} is the new token {number}; the vocabulary was enlarged from {size} embeddings"
         )
-    origin = "the tokenizer's own" if known else "a spare row of the embeddings"
+    origin = "the tokenizer's own" if known else "an unused embedding"
     return ImageToken(number, f"{IMAGE_PLACEHOLDER} is token {number}, {origin}")
 
 
 def give_image_token(tokenizer: PreTrainedTokenizerBase) -> tuple[int, bool]:
-    """Give the tokenizer an `<image>` token if it has none; its id, and whether it was there."""
+    """Give the tokenizer an `<image>` token if it has none; returns its id and whether it existed."""
     known = IMAGE_PLACEHOLDER in tokenizer.get_added_vocab()
     if not known:
         tokenizer.add_tokens([AddedToken(IMAGE_PLACEHOLDER, special=True, normalized=False)], special_tokens=True)
@@ -264,49 +264,49 @@ def give_image_token(tokenizer: PreTrainedTokenizerBase) -> tuple[int, bool]:
 
 
 @torch.no_grad()
-def embedding_spread(embeddings: nn.Module) -> float:
-    """Standard deviation of what the embeddings give (some scale their weights), over evenly spaced ids."""
+def embedding_std(embeddings: nn.Module) -> float:
+    """Standard deviation of the embeddings' output (some scale their weights) over evenly spaced ids."""
     weight = next(embeddings.parameters())
-    step = max(1, len(weight) // SPREAD_IDS)
+    step = max(1, len(weight) // STD_IDS)
     ids = torch.arange(0, len(weight), step, device=weight.device)
     return float(embeddings(ids).float().std())
 
 
 @torch.no_grad()
-def _grow(llm: PreTrainedModel, rows: int) -> None:
-    """More rows for input and output embeddings, each the mean of the old ones."""
-    before = _rows_of(llm.get_input_embeddings())
-    llm.resize_token_embeddings(rows, mean_resizing=False)
+def _enlarge_vocabulary(llm: PreTrainedModel, size: int) -> None:
+    """Enlarge input and output embeddings; each new one is the mean of the old ones."""
+    before = _vocabulary_size(llm.get_input_embeddings())
+    llm.resize_token_embeddings(size, mean_resizing=False)
     for module in (llm.get_input_embeddings(), head_of(llm)):
         weight = next(module.parameters())
         weight[before:] = weight[:before].float().mean(0).to(weight.dtype)
 
 
-def _rows_of(embeddings: nn.Module) -> int:
+def _vocabulary_size(embeddings: nn.Module) -> int:
     return len(next(embeddings.parameters()))
 
 
 @torch.no_grad()
 def _check_head(name: str, llm: PreTrainedModel) -> None:
-    """Refuse an LLM whose logits are more than its head on its body: the assembled class would drop the rest."""
+    """Raise ModelError for an LLM that changes its head's logits: the assembled class would not."""
     head = head_of(llm)
     ids = torch.arange(4, device=llm.device)[None]
     expected = as_causal_lm(llm)(input_ids=ids, use_cache=False).logits
     got = logits_of(head, as_decoder(decoder_of(llm))(input_ids=ids, use_cache=False).last_hidden_state)
     if head.bias is not None or not torch.allclose(got.float(), expected.float(), rtol=1e-3, atol=1e-3):
         raise ModelError(
-            f"{name}: a {llm.config.model_type} model changes the logits behind its head (a bias, a scale or a cap), "
+            f"{name}: a {llm.config.model_type} model changes the logits after its head (a bias, a scale or a cap), "
             "which transformers' Llava and FastVlm leave out. Take another LLM"
         )
 
 
 def _config(config: VlmModelConfig, llm: PreTrainedModel, tower: Tower, image_id: int) -> LlavaConfig | FastVlmConfig:
-    """The assembled model's config. Tied embeddings are named in both places: readers look in either."""
+    """The assembled model's config. Tied embeddings are set in both places, since readers look in either."""
     shared: dict[str, Any] = {
         "vision_config": tower.module.config,
         "text_config": llm.config,
         "image_token_index": image_id,
-        "image_seq_length": tower.rows,
+        "image_seq_length": tower.image_tokens,
         "projector_hidden_act": activation(config),
         "tie_word_embeddings": llm.config.tie_word_embeddings,
     }

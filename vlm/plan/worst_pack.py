@@ -48,23 +48,25 @@ def picture_pack(config: RunConfig, tower: Tower, targets: float) -> Pack:
     Raises ConfigError when the pack cannot hold one picture.
     """
     budget = config.train.pack_tokens
-    if longest(config) <= tower.rows:
-        key, found = ("train.pack_tokens", budget) if budget <= tower.rows else ("data.max_length", longest(config))
-        raise ConfigError(f"{key}: {found} leaves no room beside a picture's {tower.rows} rows; raise it")
-    pictures = min(config.train.pack_images, budget // (tower.rows + 1), config.train.batch)
+    if longest(config) <= tower.image_tokens:
+        key, found = (
+            ("train.pack_tokens", budget) if budget <= tower.image_tokens else ("data.max_length", longest(config))
+        )
+        raise ConfigError(f"{key}: {found} leaves no room beside a picture's {tower.image_tokens} rows; raise it")
+    pictures = min(config.train.pack_images, budget // (tower.image_tokens + 1), config.train.batch)
     rows = min(budget, pictures * longest(config))
-    samples = [_sample(length, tower.rows, targets) for length in _shares(rows, pictures)]
+    samples = [_sample(length, tower.image_tokens, targets) for length in _shares(rows, pictures)]
     text = collate(samples)
     starts = text.cu_seqlens[:-1].long()
     size = tower.preprocess.size
     batch = VlmBatch(
         text=text,
-        known=torch.empty(0),
+        cached_features=torch.empty(0),
         pixel_values=torch.empty(pictures, 3, size, size),  # never written: no memory stands behind it
-        names=(),
-        order=torch.arange(pictures),
-        image_of=torch.arange(pictures),
-        image_rows=(starts[:, None] + torch.arange(tower.rows)).flatten(),
+        cache_keys=(),
+        feature_order=torch.arange(pictures),
+        image_index=torch.arange(pictures),
+        image_positions=(starts[:, None] + torch.arange(tower.image_tokens)).flatten(),
     )
     return Pack(about(batch), batch, text)
 
@@ -80,7 +82,7 @@ def about(batch: PackedBatch | VlmBatch) -> str:
     """What a batch holds, in words."""
     if isinstance(batch, PackedBatch):
         return f"{batch.tokens:,} rows, {len(batch.targets):,} of them targets"
-    return f"{about(batch.text)}, {len(batch.image_rows):,} rows of {batch.pictures} pictures"
+    return f"{about(batch.text)}, {len(batch.image_positions):,} rows of {batch.image_count} pictures"
 
 
 def _shares(rows: int, count: int) -> Iterator[int]:

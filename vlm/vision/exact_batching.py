@@ -1,15 +1,16 @@
-"""Several pictures in one call of a frozen tower, where that changes no bit of any of them.
+"""Features of a frozen tower in batches, where batching changes no bit of any image's features.
 
-What is kept of a picture must not depend on the company it was first seen in. Two things could make it so on a CPU, and
-a size of call is used only after both were looked for, once, on random pictures. Products and convolutions have other
-kernels for other shapes: one that adds in another order changes nearly every fp32 value, and of bf16 values some in ten
-thousand, of which a tower makes millions. And functions like gelu are rounded differently in a whole vector than value
-by value, which is how torch does what is left over behind the vectors of a thread: too rare for a trial to show, so no
-such function may have anything left over.
+Cached features must not depend on the batch in which an image was first seen. On a CPU a batch can change bits in two
+ways, and a batch size is used only after both were ruled out, once, on random images:
+
+- Matrix products and convolutions have different kernels for different shapes. One that sums in another order changes
+  nearly every fp32 value, and some in ten thousand bf16 values, of which a tower computes millions: a trial shows it.
+- Functions such as gelu round differently in a full SIMD vector than value by value, which is how torch computes what
+  a thread's share leaves over after its full vectors. That is too rare for a trial to show, so no such function may
+  leave a partial vector.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,18 +18,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vlm.vision.towers import CNN, Tower
 
-# Rows of one call: below that a product costs its call as much as its work. 8 pictures of 49 rows in one call took 45
-# ms, one by one 80 (a ViT of 22 M, bf16, two AVX512_BF16 cores); pictures of 577 rows gain nothing.
-ROWS = 512
-SIZES = (8, 4, 2)  # pictures of a call, where they are few enough rows
-# Maps of a convolutional network in fp32 leave the cache in larger calls: 8 pictures of Lite0 took 53 ms in twos, 80 in
+# Most tokens of one call: below that, a matrix product's overhead is as large as its work. 8 images of 49 tokens in one
+# call took 45 ms, one by one 80 (a ViT of 22 M, bf16, two AVX512_BF16 cores); images of 577 tokens gain nothing.
+MOST_TOKENS = 512
+SIZES = (8, 4, 2)  # images of a call, if they are few enough tokens
+# The fp32 maps of a convolutional network exceed the cache in larger calls: 8 images of Lite0 took 53 ms in twos, 80 in
 # fours, 98 in one call and 80 one by one.
 CNN_SIZES = (2,)
-VECTOR = 64  # values that torch takes at a time, or a multiple of them: two vectors of 32 bf16 values (AVX512)
-# Values for which torch takes one thread more for an elementwise operation (at::internal::GRAIN_SIZE). gelu has a rule
-# of its own: all threads from half as many values on.
+VECTOR = 64  # values of a full vector, or a multiple: torch takes two vectors of 32 bf16 values at a time (AVX512)
+# Values per thread of an elementwise operation in torch (at::internal::GRAIN_SIZE). gelu has a rule of its own: all
+# threads from half as many values on.
 GRAIN = 32768
-# Elementwise operations with one rounding, or none: the same in a vector and by itself.
+# Elementwise operations that round at most once: the same in a vector and value by value.
 EXACT = {
     "abs",
     "add",
@@ -45,15 +46,15 @@ EXACT = {
     "relu",
     "sub",
 }
-UNTAGGED = {"glu", "hardswish"}  # elementwise, though torch does not say so
+UNTAGGED = {"glu", "hardswish"}  # elementwise, though torch does not tag them
 
 
 @dataclass(slots=True)
-class Apart:
-    """A tower's features of pictures, each as by itself."""
+class ExactBatches:
+    """A tower's features of a batch of images, bit for bit those of each image by itself."""
 
     tower: Tower
-    # By what decides about kernels: device, dtype and threads.
+    # Batch sizes by what kernels depend on: device, dtype and number of threads.
     _sizes: dict[tuple[str, torch.dtype, int], tuple[int, ...]] = field(default_factory=dict)
 
     @torch.no_grad()
@@ -69,53 +70,59 @@ class Apart:
     def _call(self, pixels: Tensor) -> Tensor:
         if self.tower.kind != CNN or pixels.device.type != "cpu":
             return self.tower.features(pixels)
-        # A CPU's convolutions reorder maps unless channels come last, and are others for a batch of one: so a picture
-        # by itself goes with a copy.
-        shown = pixels if len(pixels) > 1 else pixels.expand(2, -1, -1, -1)
-        return self.tower.features(shown.contiguous(memory_format=torch.channels_last))[: len(pixels)]
+        # On a CPU convolutions reorder maps unless channels come last, and a batch of one has other kernels: a single
+        # image therefore goes with a copy.
+        batch = pixels if len(pixels) > 1 else pixels.expand(2, -1, -1, -1)
+        return self.tower.features(batch.contiguous(memory_format=torch.channels_last))[: len(pixels)]
 
     def _proven(self, pixels: Tensor) -> tuple[int, ...]:
-        """Sizes of call that change nothing, the largest first."""
+        """Batch sizes that change no bits, the largest first."""
         if len(pixels) < min(SIZES):
             return ()
         key = (str(pixels.device), self.tower.module.dtype, torch.get_num_threads())
         if key not in self._sizes:
-            rows = self.tower.grid**2 + self.tower.leading  # in the tower, before any pooling
-            tried = CNN_SIZES if self.tower.kind == CNN else [size for size in SIZES if size * rows <= ROWS]
+            tokens = self.tower.grid**2 + self.tower.leading  # in the tower, before pooling
+            tried = CNN_SIZES if self.tower.kind == CNN else [size for size in SIZES if size * tokens <= MOST_TOKENS]
             self._sizes[key] = tuple(size for size in tried if self._same(size, pixels))
         return self._sizes[key]
 
     def _same(self, size: int, like: Tensor) -> bool:
-        """Whether random pictures in one call have the features that each has by itself, bit for bit."""
+        """Whether random images in one call have the same bits as each by itself, and no partial vector was left."""
         drawn = torch.randn(size, *like.shape[1:], generator=torch.Generator().manual_seed(size))
-        pictures = drawn.to(like.device, like.dtype)
-        with Remainders() as remainders:
-            together = self._call(pictures)
-            alone = torch.cat([self._call(picture) for picture in pictures.split(1)])
-        whole_vectors = like.device.type != "cpu" or not remainders.found
-        return whole_vectors and torch.equal(together, alone)
+        images = drawn.to(like.device, like.dtype)
+        with PartialVectors() as partial:
+            batched = self._call(images)
+            single = torch.cat([self._call(image) for image in images.split(1)])
+        full_vectors = like.device.type != "cpu" or not partial.found
+        return full_vectors and torch.equal(batched, single)
 
 
-class Remainders(TorchDispatchMode):
-    """Notes whether an elementwise function of what runs inside leaves a thread values that fill no whole vector."""
+class PartialVectors(TorchDispatchMode):
+    """Notes whether an elementwise function that runs inside leaves a thread with a partly filled vector."""
 
     def __init__(self) -> None:
         TorchDispatchMode.__init__(self)  # by its name, as in llm/planning/allocation_tracker.py
         self.found = False
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, look at its result and at what it read."""
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        """Run an operation; check its result and its arguments."""
         options = kwargs or {}
         result = func(*args, **options)
         name = func.overloadpacket.__name__.rstrip("_")
-        exact = name in EXACT and "alpha" not in options  # x + alpha y is two operations
+        exact = name in EXACT and "alpha" not in options  # x + alpha y rounds twice
         if name in UNTAGGED or (torch.Tag.pointwise in func.tags and not exact):
-            self.found |= any(leaves_some(values) for values in (result, *args) if isinstance(values, Tensor))
+            self.found |= any(leaves_partial_vector(values) for values in (result, *args) if isinstance(values, Tensor))
         return result
 
 
-def leaves_some(values: Tensor) -> bool:
-    """Whether a thread that takes its share of these values comes to some that fill no whole vector."""
+def leaves_partial_vector(values: Tensor) -> bool:
+    """Whether any thread's share of these values ends in a partly filled vector."""
     count, most = values.numel(), torch.get_num_threads()
     dense = values.is_contiguous() or (values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last))
     shares = [-(-count // threads) for threads in (1, max(1, min(most, -(-count // GRAIN))), most)]

@@ -1,6 +1,6 @@
-"""An image reference becomes upright 8-bit RGB pixels, and those become the tower's input. No torch here.
+"""An image file becomes upright 8-bit RGB pixels, and those become the tower's input. No torch here.
 
-`check_header` judges a file before its pixels are decoded, `read_image` decodes, `Preprocess` shapes and normalises.
+`check_header` checks a file without decoding its pixels, `read_image` decodes it, `Preprocess` resizes and normalises.
 """
 
 import struct
@@ -22,7 +22,7 @@ from llm.formats.conversation import ImageRef
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
-# EXIF orientation -> what brings the picture upright (1 and unknown values: nothing).
+# EXIF orientation -> the transpose that makes the image upright (1 and unknown values: none).
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,8 +34,8 @@ UPRIGHT = {
 }
 RESAMPLE = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
-# What Pillow's readers raise on damaged bytes: OSError, SyntaxError and ValueError on 30,000 mutated files; the others
-# are what parsing code like theirs can raise.
+# Exceptions of Pillow's readers on damaged bytes: OSError, SyntaxError and ValueError on 30,000 mutated files; the
+# others are what such parsers can raise.
 _BROKEN = (
     OSError,
     SyntaxError,
@@ -54,7 +54,7 @@ _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What is refused from the header alone.
+    """Limits that are checked on the header alone.
 
     Pillow opens 89 M pixels without a warning: a PNG of 10,945 bytes then becomes 268 MB. 64 M pixels are 8000 x 8000,
     more than a 50 MP camera gives, and at most 256 MB decoded.
@@ -69,58 +69,58 @@ DEFAULT_LIMITS = ImageLimits()
 
 
 def check_header(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[int, int]:
-    """(width, height) as stored, pixels not decoded; ImageError if missing, empty, of an unknown kind or oversized."""
+    """(width, height) as stored, pixels not decoded. ImageError if missing, empty, of unknown type or too large."""
     with _open(ref, limits) as image:
         return image.size
 
 
 def read_image(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
-    """The first frame as RGB: upright by its EXIF orientation, transparency on white, 16 bits as `v >> 8`.
+    """The first frame as RGB: rotated by its EXIF orientation, transparency on white, 16-bit values as `v >> 8`.
 
-    The high byte is also what Pillow keeps of 16-bit colour PNGs, so grey and colour agree; 8-bit values stretched to
-    16 bits (v * 257) come back exactly. Unreadable EXIF counts as upright. Raises ImageError.
+    Pillow too takes the high byte of 16-bit colour PNGs, so grey and colour agree; 8-bit values stretched to 16 bits
+    (v * 257) come back exactly. An image with unreadable EXIF counts as upright. Raises ImageError.
     """
     with _open(ref, limits) as image:
         return _decoded(image, ref)
 
 
 @dataclass(frozen=True, slots=True)
-class Traits:
-    """What is worth saying of an image that can be read: its mode as stored, and what reading it changes."""
+class ImageProperties:
+    """Properties of a readable image: its mode as stored, and what reading it changes."""
 
     mode: str
     animated: bool
-    turned: bool  # by its EXIF orientation
+    rotated: bool  # by its EXIF orientation
 
 
-def examine(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS, decode: bool = True) -> Traits:
-    """What `read_image`, or without `decode` `check_header`, would raise; else the image's traits."""
+def inspect_image(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS, decode: bool = True) -> ImageProperties:
+    """The image's properties. Raises what `read_image` would or, without `decode`, `check_header`."""
     with _open(ref, limits) as image:
         mode = image.mode
         if decode:
             _decoded(image, ref)
-        # Pillow decodes a PNG to look for EXIF behind its pixels.
-        turned = (decode or image.format != "PNG") and _turn(image) is not None
-        return Traits(mode, _is_animated(image), turned)
+        # Pillow decodes a PNG to look for EXIF after its pixels.
+        rotated = (decode or image.format != "PNG") and _upright(image) is not None
+        return ImageProperties(mode, _is_animated(image), rotated)
 
 
 def _is_animated(image: Image.Image) -> bool:
     if image.format not in ("GIF", "PNG", "WEBP"):
-        return False  # the pages of a TIFF and the second picture of a phone's JPEG are no animation
+        return False  # pages of a TIFF and the second image of a phone's JPEG are no animation
     try:
         image.seek(1)
     except EOFError:
         return False
     except _BROKEN:
-        return True  # there is a second frame, which nobody reads
+        return True  # a second frame exists, though a damaged one; only the first is read
     return True
 
 
 def _decoded(image: Image.Image, ref: ImageRef) -> Image.Image:
     try:
         image.load()
-        turn, rgb = _turn(image), _to_rgb(image, ref)
-        return rgb if turn is None else rgb.transpose(turn)
+        upright, rgb = _upright(image), _to_rgb(image, ref)
+        return rgb if upright is None else rgb.transpose(upright)
     except _BROKEN as error:
         raise ImageError(
             f"broken or cut off ({error})", "Replace the file or drop the record", name_of(ref), "image-broken"
@@ -128,15 +128,15 @@ def _decoded(image: Image.Image, ref: ImageRef) -> Image.Image:
 
 
 def name_of(ref: ImageRef) -> str:
-    """How an image is called in messages."""
+    """Name of an image in messages."""
     return ref.path or f"<an image of {len(ref.data):,} bytes>"
 
 
 @contextmanager
 def _open(ref: ImageRef, limits: ImageLimits) -> Iterator[Image.Image]:
-    """Header parsed and judged; the format is told by content, never by the file's name."""
+    """Parse and check the header; the format is detected from content, never from the file's name."""
     with _source(ref) as source:
-        _judge_size(source, ref, limits)
+        _check_size(source, ref, limits)
         image = _parsed(source, ref, limits)
         with image:
             width, height = image.size
@@ -158,8 +158,8 @@ def _parsed(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> Image.Image
         ) from error
 
 
-def _judge_size(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> None:
-    """The checks that need no parsing."""
+def _check_size(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> None:
+    """Raise ImageError for an empty or too large file."""
     size = source.seek(0, SEEK_END)
     source.seek(0)
     if size == 0:
@@ -178,7 +178,7 @@ def _oversized(ref: ImageRef, found: str, limits: ImageLimits) -> ImageError:
 
 
 def _source(ref: ImageRef) -> BinaryIO:
-    """What Pillow reads; ImageError where there is no file, or a name that no file can have."""
+    """The stream that Pillow reads. Raises ImageError if there is no such file or the name is invalid."""
     if not ref.path:
         return BytesIO(ref.data)
     try:
@@ -193,7 +193,7 @@ def _source(ref: ImageRef) -> BinaryIO:
 
 
 def _unknown(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> ImageError:
-    """What a file is that no reader of images knows: often the error page of a download that failed."""
+    """The error for a file of unknown type: often the HTML page of a failed download."""
     source.seek(0)
     start = source.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(_WEB_PAGE):
@@ -205,12 +205,12 @@ def _unknown(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> ImageError
     return ImageError(found, advice, name_of(ref), code)
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """How to bring a loaded image upright. Pillow turns TIFFs itself on load and then reports no orientation."""
+def _upright(image: Image.Image) -> Image.Transpose | None:
+    """The transpose that makes a loaded image upright. Pillow rotates TIFFs on load and then reports no orientation."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except _BROKEN:
-        return None  # cameras write broken EXIF around good pixels
+        return None  # cameras write broken EXIF with good pixels
     return UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
@@ -227,7 +227,7 @@ def _to_rgb(image: Image.Image, ref: ImageRef) -> Image.Image:
 
 
 def _to_eight_bits(image: Image.Image, ref: ImageRef) -> Image.Image:
-    """Grey of 16 bits (mode I;16, or I holding no more) by its high byte; a transparent grey value turns white."""
+    """16-bit grey (mode I;16, or I within its range) by its high byte; the transparent grey value becomes white."""
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ImageError("pixels of more than 16 bits", BITS, name_of(ref), "image-pixels")
@@ -240,10 +240,10 @@ def _to_eight_bits(image: Image.Image, ref: ImageRef) -> Image.Image:
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """An RGB image becomes the tower's square input, equal to what transformers' PIL image processors make of it.
+    """Resizes and normalises an RGB image to the tower's square input, exactly as transformers' PIL processors do.
 
-    `resize` stretches to size x size. `pad` first centres the image on a square of the mean colour, `int(mean * 255)`:
-    LLaVA's expand2square truncates, and so does transformers' LlavaImageProcessor.
+    Mode `resize` stretches to size x size. `pad` first centres the image on a square of the mean colour,
+    `int(mean * 255)`: LLaVA's expand2square truncates, and so does transformers' LlavaImageProcessor.
     """
 
     size: int
@@ -267,18 +267,18 @@ class Preprocess:
         return red, green, blue
 
     def fingerprint(self) -> str:
-        """Equal for two settings exactly when they make the same pixels; part of every cache key."""
+        """Equal for two settings if and only if they give the same pixels; part of every cache key."""
         numbers = ",".join(repr(value) for value in (*self.mean, *self.std))
         return f"{self.mode}-{self.size}-{self.resample}-{numbers}"
 
     def _tables(self) -> NDArray[np.float32]:
-        """[3, 256]: the normalised value of every byte, so that no float pixel array is made on the way."""
+        """[3, 256]: the normalised value of each byte, which spares an intermediate float image."""
         mean, std = (np.asarray(values, dtype=np.float64)[:, None] for values in (self.mean, self.std))
         return ((np.arange(256) / 255 - mean) / std).astype(np.float32)
 
 
 def pad_to_square(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
-    """The image centred on a square of its longer side; an odd pixel goes below or to the right."""
+    """The image centred on a square of its longer side; an odd pixel is added below or to the right."""
     width, height = image.size
     if width == height:
         return image

@@ -23,10 +23,10 @@ from vlm.vision.images import RESAMPLE, Preprocess
 PREFIX = "visual."
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
-# Behind the hidden states: what turns them into one contrastive vector.
+# After the hidden states: what pools them into one contrastive vector.
 UNUSED = ("proj", "attn_pool.", "attn_pool_contrastive.", "ln_post.")
-# open_clip options that change the hidden states in ways CLIPVisionModel has no place for.
-FOREIGN = (
+# open_clip options that change the hidden states in ways that CLIPVisionModel does not support.
+UNSUPPORTED = (
     "ls_init_value",
     "no_ln_pre",
     "act_kwargs",
@@ -56,7 +56,7 @@ LAYER = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)")
 
 
 def load_open_clip(name: str, weights: bool = True) -> tuple[CLIPVisionModel, Preprocess]:
-    """The tower in fp32 and how its checkpoint wants pixels; its shape alone without `weights`. Raises ModelError."""
+    """The tower in fp32, without `weights` its shape alone, and its preprocessing. Raises ModelError."""
     config, pixels, file = _find(name, (CONFIG, WEIGHTS) if weights else (CONFIG,))
     vision = _vision_config(name, config)
     module = CLIPVisionModel(vision)
@@ -73,7 +73,7 @@ def load_open_clip(name: str, weights: bool = True) -> tuple[CLIPVisionModel, Pr
 
 
 def _find(name: str, files: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any], Path]:
-    """open_clip's model config, its pixel settings (empty: OpenAI's) and the weights' file; `files` are fetched."""
+    """open_clip's model config, its preprocessing (empty: OpenAI's) and the weights file; `files` are fetched."""
     known, _, file = name.partition("@")
     if file:
         return _known_config(known), {}, Path(file)
@@ -90,7 +90,7 @@ def _find(name: str, files: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, 
 
 
 def remap(visual: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names below `visual.` -> names of CLIPVisionModel; unknown names stay as they are, for the caller to refuse."""
+    """Rename weights under `visual.` to CLIPVisionModel's names; unknown names are left for the caller to refuse."""
     state: dict[str, Tensor] = {}
     for name, tensor in visual.items():
         layer = LAYER.fullmatch(name)
@@ -124,23 +124,22 @@ def _known_config(name: str) -> dict[str, Any]:
         ) from error
     if name not in open_clip.list_models():
         raise ModelError(f"tower open_clip:{name}: open_clip knows no model of this name. See open_clip.list_models()")
-    config: dict[str, Any] = open_clip.get_model_config(name)
-    return config
+    return dict(open_clip.get_model_config(name))
 
 
 def _vision_config(name: str, config: dict[str, Any]) -> CLIPVisionConfig:
-    """The same network as a CLIPVisionConfig, or ModelError for one that CLIPVisionModel cannot express."""
+    """The network as a CLIPVisionConfig. Raises ModelError for one that CLIPVisionModel does not support."""
     cfg = config["vision_cfg"]
     if cfg.get("timm_model_name"):
         raise ModelError(
             f"tower open_clip:{name} is timm's {cfg['timm_model_name']}. Name it timm:{cfg['timm_model_name']} "
             "if it is a CNN; for a ViT take the Hugging Face folder of the same tower"
         )
-    foreign = [key for key in FOREIGN if cfg.get(key)]
+    foreign = [key for key in UNSUPPORTED if cfg.get(key)]
     if isinstance(cfg["layers"], list) or foreign:
         found = ", ".join(foreign) or "a ResNet"
         raise ModelError(
-            f"tower open_clip:{name} has {found}, which CLIPVisionModel cannot express. Take another tower"
+            f"tower open_clip:{name} has {found}, which CLIPVisionModel does not support. Take another tower"
         )
     width = int(cfg["width"])
     return CLIPVisionConfig(
@@ -156,7 +155,7 @@ def _vision_config(name: str, config: dict[str, Any]) -> CLIPVisionConfig:
 
 
 def _visual(name: str, weights: Path) -> dict[str, Tensor]:
-    """The checkpoint's vision part, names without their prefix, fp32."""
+    """The checkpoint's vision weights in fp32, names without their prefix."""
     if weights.suffix != ".safetensors" or not weights.is_file():
         raise ModelError(f"tower open_clip:{name}: {weights} is no safetensors file. Give open_clip's {WEIGHTS}")
     try:
@@ -173,11 +172,11 @@ def _visual(name: str, weights: Path) -> dict[str, Tensor]:
 
 
 def _checked(name: str, state: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`state` without what the hidden states never read; ModelError unless the rest is exactly `expected`."""
+    """`state` without weights that hidden states do not depend on. ModelError if the rest is not exactly `expected`."""
     extra = [key for key in state if key not in expected and not key.startswith(UNUSED)]
     own = {key: state[key] for key in expected if key in state}
     for key, tensor in expected.items():
-        # The last norm stands behind every hidden state; pooled variants give it another width.
+        # The last norm comes after all hidden states; pooled variants give it another width.
         if key.startswith("post_layernorm.") and (key not in own or own[key].shape != tensor.shape):
             own[key] = torch.ones_like(tensor) if key.endswith("weight") else torch.zeros_like(tensor)
     wrong = [key for key in expected if key not in own or own[key].shape != expected[key].shape]

@@ -1,7 +1,7 @@
 """The projector: fixed standardisation of the tower's features, then linears with GELU between them.
 
-It stands where transformers' classes have `multi_modal_projector`, so the assembled model computes with it whichever
-way it is called; at export `fold` turns it into that class's own two linears, exactly.
+It is the `multi_modal_projector` of transformers' class, so the assembled model uses it whichever way it is called; at
+export `fold_statistics` turns it into that class's own two linears, exactly.
 """
 
 from collections.abc import Iterable
@@ -16,27 +16,27 @@ from llm.files.regular_files import check_regular
 from llm.library_errors import as_model_error
 from vlm.config import VlmModelConfig
 
-# A channel that hardly varies on the sample would be blown up where it does: its std counts as this share of the rms of
-# all. Measured on EfficientNet-Lite0, statistics of 64 easy-VQA images: the largest of 32,000 other rows has 90 times
-# the median norm at 0.01, 17 times at 0.1, and the median is the same.
+# Least std of a channel, as a share of the rms of all stds: a channel that hardly varies on the sample would be scaled
+# up too far. Measured on EfficientNet-Lite0 with statistics of 64 easy-VQA images: the largest of 32,000 other feature
+# vectors has 90 times the median norm at 0.01, 17 times at 0.1; the median is the same.
 STD_FLOOR = 0.1
 
 
 class Projector(nn.Module):
-    """[..., features] -> [..., llm hidden]. `mean` and `std` are fixed statistics: buffers, saved and never trained."""
+    """[..., features] -> [..., llm hidden]. `mean` and `std` are buffers: saved, never trained."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, widths: list[int]) -> None:
-        """`widths` are features, hidden layers and the LLM's hidden size: one linear between each two."""
+        """`widths`: channels of the features, of hidden layers, and of the LLM; a linear between each two."""
         super().__init__()
         self.linears = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
         self.register_buffer("mean", torch.zeros(widths[0]))
         self.register_buffer("std", torch.ones(widths[0]))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Standardised in fp32, projected in the linears' own dtype, whatever dtype the features come in."""
+        """Standardise in fp32, project in the linears' dtype, whatever the dtype of the features."""
         rows = ((features.float() - self.mean) / self.std).to(self.dtype)
         for index, linear in enumerate(self.linears):
             rows = linear(nn.functional.gelu(rows) if index else rows)
@@ -49,12 +49,12 @@ class Projector(nn.Module):
 
     @property
     def hidden(self) -> int:
-        """Width of the rows it gives: the LLM's."""
+        """Width of its output: the LLM's hidden size."""
         return len(list(self.linears.parameters())[-1])
 
     @torch.no_grad()
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Fix the standardisation. Only before training: the linears learn on what it gives."""
+        """Set the standardisation; before training only, since the linears are trained on its output."""
         self.mean.copy_(mean)
         self.std.copy_(std)
 
@@ -73,10 +73,10 @@ def build_projector(config: VlmModelConfig, features: int, hidden: int) -> Proje
     return Projector([features, *[middle] * (_depth(config) - 1), hidden])
 
 
-def exportable(config: VlmModelConfig, hidden: int) -> str | None:
-    """Why transformers' classes cannot express this projector over an LLM of width `hidden`; None if they can."""
+def export_obstacle(config: VlmModelConfig, hidden: int) -> str | None:
+    """Why transformers' classes do not support this projector for an LLM of width `hidden`; None if they do."""
     if config.pool > 1:
-        return f"model.pool is {config.pool}: transformers' Llava and FastVlm project every row of the grid"
+        return f"model.pool is {config.pool}: transformers' Llava and FastVlm project every patch of the grid"
     if _depth(config) > 2:
         return f"model.projector is {config.projector}: transformers' Llava and FastVlm have two linears"
     if _depth(config) == 2 and config.projector_hidden not in (0, hidden):
@@ -88,17 +88,17 @@ def exportable(config: VlmModelConfig, hidden: int) -> str | None:
 
 
 def activation(config: VlmModelConfig) -> str:
-    """transformers' `projector_hidden_act`. A single linear is one followed by the identity, without activation."""
+    """transformers' `projector_hidden_act`; a single linear is exported as one followed by the identity."""
     return "linear" if _depth(config) == 1 else "gelu"
 
 
-def fold(projector: Projector) -> dict[str, Tensor]:
-    """State of a plain Linear-act-Linear equal to the projector, computed in fp64, given in fp32.
+def fold_statistics(projector: Projector) -> dict[str, Tensor]:
+    """State dict of a plain Linear-activation-Linear that equals the projector; computed in fp64, returned in fp32.
 
-    W ((x - mean) / std) + b = (W / std) x + (b - W (mean / std)). Only for what `exportable` accepts.
+    W ((x - mean) / std) + b = (W / std) x + (b - W (mean / std)). For projectors without an `export_obstacle`.
     """
     linears = [linear for linear in projector.linears if isinstance(linear, nn.Linear)]
-    assert len(linears) <= 2, "exportable() comes first"
+    assert len(linears) <= 2, "check export_obstacle first"
     mean, std = projector.mean.double(), projector.std.double()
     weight, bias = linears[0].weight.detach().double(), linears[0].bias.detach().double()
     state = {"linear_1.weight": weight / std, "linear_1.bias": bias - weight @ (mean / std)}
@@ -110,11 +110,11 @@ def fold(projector: Projector) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def load_llava(projector: Projector, file: Path) -> None:
+def load_llava_projector(projector: Projector, file: Path) -> None:
     """Fill the linears from LLaVA's `mm_projector.bin`, or any file that holds its tensors among others.
 
-    Its names end in `mm_projector.0.weight` and `mm_projector.2.weight`, or `mm_projector.weight` of a single linear.
-    Raises ModelError when the file cannot be read or does not fit the projector of the recipe.
+    Their names end in `mm_projector.0.weight` and `mm_projector.2.weight`, or `mm_projector.weight` for a single
+    linear. Raises ModelError when the file cannot be read or does not fit the recipe's projector.
     """
     with as_model_error(f"{file}: no file of tensors can be read"):
         check_regular(file)
@@ -135,9 +135,9 @@ def load_llava(projector: Projector, file: Path) -> None:
 
 
 def feature_statistics(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation [C] of each channel over all rows of feature batches [..., C], one batch at a time.
+    """Mean and standard deviation [C] per channel over feature batches [..., C], read one at a time.
 
-    Sums in fp64 around the first batch's mean (sums of squares around zero would cancel); fp32 out, std floored.
+    Sums are in fp64, around the first batch's mean (sums of squares around zero would cancel); fp32 out, std floored.
     """
     count, shift, total, squares = 0, None, torch.zeros(()), torch.zeros(())
     for batch in batches:

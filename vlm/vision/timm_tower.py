@@ -22,8 +22,8 @@ from vlm.vision.images import RESAMPLE, Preprocess
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """Where a network's shape, weights and pixel settings come from; without weights timm fetches its own."""
+class _TimmSource:
+    """Where a network's architecture, weights and preprocessing come from; without `weights` timm fetches its own."""
 
     name: str
     architecture: str
@@ -33,7 +33,7 @@ class _Source:
 
 
 def is_timm_folder(path: Path) -> bool:
-    """True for a folder in timm's own format."""
+    """Whether a folder is in timm's own format."""
     config = path / "config.json"
     if config.is_file():
         refuse_special_files(path)
@@ -41,7 +41,7 @@ def is_timm_folder(path: Path) -> bool:
 
 
 def load_timm(name: str, weights: bool = True) -> tuple[TimmWrapperModel, Preprocess]:
-    """The network in fp32 and how its checkpoint wants pixels; its shape alone without `weights`. Raises ModelError."""
+    """The network in fp32, without `weights` its shape alone, and its preprocessing. Raises ModelError."""
     try:
         import timm
     except ImportError as error:
@@ -61,8 +61,8 @@ def load_timm(name: str, weights: bool = True) -> tuple[TimmWrapperModel, Prepro
 
 
 @torch.no_grad()
-def grid_of(module: TimmWrapperModel, name: str, size: int) -> int:
-    """Rows a side of the feature map that `size` pixels give. Raises ModelError for what is no square [C, g, g] map."""
+def feature_grid(module: TimmWrapperModel, name: str, size: int) -> int:
+    """Side g of the feature map [C, g, g] of an image of `size` pixels. ModelError for features of another shape."""
     shape = module(torch.zeros(1, 3, size, size)).last_hidden_state.shape
     if len(shape) != 4 or shape[1] != module.config.hidden_size or shape[2] != shape[3]:
         raise ModelError(
@@ -72,25 +72,25 @@ def grid_of(module: TimmWrapperModel, name: str, size: int) -> int:
     return int(shape[2])
 
 
-def _find(name: str) -> _Source:
-    """Resolve the three forms."""
+def _find(name: str) -> _TimmSource:
+    """Resolve the three forms of a name."""
     architecture, _, file = name.partition("@")
     if file:
-        return _Source(name, architecture, Path(file))
+        return _TimmSource(name, architecture, Path(file))
     folder = Path(name)
     if "/" in name and not folder.is_dir():
         folder = local_folder(name, ("config.json", "model.safetensors"))
     if not folder.is_dir():
-        return _Source(name, name)
+        return _TimmSource(name, name)
     if not is_timm_folder(folder):
         raise ModelError(f"tower timm:{name}: {folder}/config.json is missing or names no architecture")
     config = read_object(folder / "config.json")
     settings = {**config.get("pretrained_cfg", {}), **config}
-    return _Source(name, config["architecture"], folder / "model.safetensors", settings, config.get("model_args"))
+    return _TimmSource(name, config["architecture"], folder / "model.safetensors", settings, config.get("model_args"))
 
 
-def _state(source: _Source) -> dict[str, Tensor]:
-    """Weights under timm's names."""
+def _state(source: _TimmSource) -> dict[str, Tensor]:
+    """The weights under timm's names."""
     if source.weights is None:
         return _pretrained(source)
     if source.weights.suffix != ".safetensors" or not source.weights.is_file():
@@ -101,7 +101,7 @@ def _state(source: _Source) -> dict[str, Tensor]:
         raise ModelError(f"{source.weights}: broken ({error}). Fetch it again") from error
 
 
-def _pretrained(source: _Source) -> dict[str, Tensor]:
+def _pretrained(source: _TimmSource) -> dict[str, Tensor]:
     import timm
 
     try:
@@ -114,9 +114,9 @@ def _pretrained(source: _Source) -> dict[str, Tensor]:
     return state
 
 
-def _load(source: _Source, network: nn.Module, state: dict[str, Tensor]) -> None:
-    """Exact load; only the classifier, which a tower has not, may be left over."""
-    published: Any = network.pretrained_cfg  # timm sets it on every network it builds; torch's typing cannot see it
+def _load(source: _TimmSource, network: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load exactly; only the classifier, which a tower does not have, may be left over."""
+    published: Any = network.pretrained_cfg  # set by timm on every network, unknown to torch's types
     heads = published.get("classifier") or ()
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
     state = {key: value for key, value in state.items() if not key.startswith(tuple(f"{head}." for head in heads))}

@@ -38,7 +38,7 @@ from llm.model import hf_loaders
 from llm.model.model_folder import local_folder
 from vlm.vision.images import Preprocess
 from vlm.vision.open_clip import load_open_clip
-from vlm.vision.timm_tower import grid_of, is_timm_folder, load_timm
+from vlm.vision.timm_tower import feature_grid, is_timm_folder, load_timm
 
 CNN = "timm_wrapper"
 FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "*.safetensors")
@@ -46,7 +46,7 @@ FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "*.
 
 @dataclass(frozen=True, slots=True)
 class _Vit:
-    """What differs between kinds of ViT. `positions` is the tensor that fixes the image size, if one does."""
+    """A kind of ViT. `positions` names the position embeddings that fix its image size, if any do."""
 
     model: type[PreTrainedModel]
     class_token: bool
@@ -67,22 +67,31 @@ VITS = {
         "embeddings.position_embedding.weight",
     ),
     "vit": _Vit(ViTModel, True, IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD, "embeddings.position_embeddings"),
-    # These interpolate their positions to any size in every forward.
+    # These interpolate their positions to the image size in every forward pass.
     "dinov2": _Vit(Dinov2Model, True, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
     "dinov2_with_registers": _Vit(Dinov2WithRegistersModel, True, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
 }
-# Two-tower models whose vision half is taken.
-TWINS = {"clip", "siglip"}
+# Models of a vision and a text tower: the vision tower is used.
+TWO_TOWER = {"clip", "siglip"}
 RESAMPLE_NAMES: dict[int, Literal["bicubic", "bilinear"]] = {3: "bicubic", 2: "bilinear"}  # Pillow's numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Tower:
-    """A vision network, its geometry, and how it wants pixels.
+    """A vision network with its geometry and preprocessing.
 
-    The projected hidden state begins with `leading` rows that are no patches (class token, registers). The assembled
-    class drops the first of them, the class token, when `dropped` is 1; registers stay rows of the image, as
-    transformers' Llava has no way to drop them. Pooling, which is not exportable anyway, leaves them out.
+    The projected hidden state begins with `leading` tokens that are no patches (class token, registers). The assembled
+    class drops the first of them, the class token, if `dropped` is 1; registers remain among the image's tokens, since
+    transformers' Llava cannot drop them. Pooling, which cannot be exported anyway, drops all of them.
+
+    Attributes:
+        module: The Hugging Face vision model.
+        kind: Its model type, such as "clip_vision_model"; `CNN` for a timm network.
+        layer: Hidden state that is projected; -1 is the last.
+        grid: Patches, or cells of the feature map, per side.
+        stride: Pixels per patch or cell.
+        hidden: Channels of the features.
+        pool: Side of the windows that are averaged; 1 does not pool.
     """
 
     module: PreTrainedModel
@@ -97,24 +106,24 @@ class Tower:
     pool: int = 1
 
     @property
-    def rows(self) -> int:
-        """Rows an image takes in the language model."""
+    def image_tokens(self) -> int:
+        """Tokens of an image in the language model."""
         if self.pool > 1:
             return (self.grid // self.pool) ** 2
         return self.grid**2 + self.leading - self.dropped
 
     @property
     def strategy(self) -> Literal["default", "full"]:
-        """transformers' vision_feature_select_strategy: `default` drops one leading row."""
+        """transformers' vision_feature_select_strategy: `default` drops one leading token."""
         return "default" if self.dropped else "full"
 
     def features(self, pixel_values: Tensor) -> Tensor:
-        """[I, 3, H, W] -> [I, rows, hidden], in the tower's dtype."""
+        """[I, 3, H, W] -> [I, image_tokens, hidden] in the tower's dtype."""
         pixel_values = pixel_values.to(self.module.dtype)
         if self.kind == CNN:
             rows = self.module(pixel_values).last_hidden_state.flatten(2).transpose(1, 2)
         else:
-            # A list, not a number: transformers takes 0 and 1 for flags. Only this layer's states are kept.
+            # A list, not a number: transformers reads 0 and 1 as flags. Only this layer's states are returned.
             states = self.module(pixel_values, output_hidden_states=[self.layer]).hidden_states
             rows = states[self.layer][:, self.dropped :]
         return self._pooled(rows) if self.pool > 1 else rows
@@ -135,11 +144,21 @@ def load_tower(
     dtype: torch.dtype = torch.float32,
     weights: bool = True,
 ) -> Tower:
-    """The tower in `dtype`, in eval mode. Raises ModelError (a folder) or ConfigError (a setting).
+    """Load a tower in eval mode.
 
-    `image_size` 0 takes the checkpoint's own; another size resizes fixed position embeddings once, here, so that the
-    exported folder needs no interpolation. A network with BatchNorm stays fp32: bf16 would round its statistics.
-    Without `weights` the folder need not hold any, and the tensors are whatever torch's default device makes of them.
+    Args:
+        spec: A folder or hub id, `open_clip:...` or `timm:...`.
+        layer: Hidden state of a ViT that is projected.
+        image_size: Pixels per side; 0 takes the checkpoint's own. Another size resizes fixed position embeddings once,
+            here, so that the exported folder needs no interpolation.
+        image_mode: How images become square, see `Preprocess`.
+        pool: Side of the windows of features that are averaged.
+        dtype: Dtype of the weights; a network with BatchNorm stays in fp32, since bf16 would round its statistics.
+        weights: Without, the folder need not hold weights, and tensors are created on torch's default device.
+
+    Raises:
+        ModelError: The folder cannot be loaded or is no tower.
+        ConfigError: A setting does not fit the tower.
     """
     maker, _, name = spec.partition(":")
     if maker == "timm" or is_timm_folder(Path(spec)):
@@ -150,7 +169,7 @@ def load_tower(
         tower = _from_hub(spec, layer, image_size, weights)
     if tower.grid % pool:
         raise ConfigError(
-            f"model.pool: {pool} does not divide the tower's grid of {tower.grid} x {tower.grid} rows. "
+            f"model.pool: {pool} does not divide the tower's grid of {tower.grid} x {tower.grid} patches. "
             f"Take a divisor of {tower.grid}, or another model.image_size"
         )
     network: nn.Module = tower.module
@@ -160,7 +179,7 @@ def load_tower(
 
 
 def tower_files(spec: str) -> Path | None:
-    """The folder or file that a spec's weights are read from; None for a name that a library looks up by itself."""
+    """Folder or file of a spec's weights; None for a name that a library resolves itself."""
     kind, _, name = spec.partition(":")
     if kind not in ("timm", "open_clip"):
         return local_folder(spec, FILES)
@@ -171,17 +190,17 @@ def tower_files(spec: str) -> Path | None:
 
 
 def _from_hub(spec: str, layer: int, image_size: int, weights: bool) -> Tower:
-    """A folder or hub id that transformers knows."""
+    """A tower from a folder or hub id that transformers loads."""
     folder = local_folder(spec, FILES if weights else FILES[:-1])
     with as_model_error(f"tower {spec}: cannot be loaded as a vision tower"):
-        config: Any = hf_loaders.load_config(folder)
+        config = hf_loaders.load_config(folder)
         if config.model_type == CNN:
             return _cnn(str(folder), image_size, weights)
-        if config.model_type in TWINS:
+        if config.model_type in TWO_TOWER:
             config = config.vision_config
         if config.model_type not in VITS:
             raise ModelError(
-                f"tower {spec} is a {config.model_type} model. Towers are {', '.join([*TWINS, *VITS])}, "
+                f"tower {spec} is a {config.model_type} model. Towers are {', '.join([*TWO_TOWER, *VITS])}, "
                 "open_clip:... and timm:..."
             )
         kind = VITS[config.model_type]
@@ -196,13 +215,13 @@ def _loaded(kind: _Vit, folder: Path) -> tuple[PreTrainedModel, list[str]]:
     """The network in fp32 and the names of weights that the folder lacks."""
     with _no_report():
         module, report = hf_loaders.load_model_with_report(kind.model, folder, dtype=torch.float32)
-    # A pooler stands behind every hidden state; checkpoints of classifiers have none.
+    # A pooler comes after all hidden states; checkpoints of classifiers have none.
     return module, [key for key in report.missing if not key.startswith("pooler.")]
 
 
 @contextmanager
 def _no_report() -> Iterator[None]:
-    """Inside, transformers does not print its table of left-over keys: the text half of CLIP is meant to be left."""
+    """Silence transformers' table of unused keys: the text tower of CLIP is left out on purpose."""
     logger = logging.getLogger("transformers.modeling_utils")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -213,7 +232,7 @@ def _no_report() -> Iterator[None]:
 
 
 def _vit(spec: str, module: PreTrainedModel, own: Preprocess, layer: int, image_size: int) -> Tower:
-    """Geometry of a ViT whose class is one of VITS."""
+    """The tower of a ViT of one of the kinds in VITS."""
     config = module.config
     kind = VITS[config.model_type]
     layers = config.num_hidden_layers
@@ -239,14 +258,14 @@ def _vit(spec: str, module: PreTrainedModel, own: Preprocess, layer: int, image_
 
 
 def _cnn(name: str, image_size: int, weights: bool) -> Tower:
-    """Geometry of a timm network: what it really gives for this size, not what its stride promises."""
+    """The tower of a timm network. Its grid is measured: the nominal stride does not give it for every size."""
     module, own = load_timm(name, weights)
     size = image_size or own.size
-    grid = grid_of(module, name, size)
+    grid = feature_grid(module, name, size)
     stride = size // grid
     if size // stride != grid:
         raise ConfigError(
-            f"model.image_size: {size} pixels give {grid} rows a side in timm:{name}, which no whole stride explains. "
+            f"model.image_size: {size} pixels give {grid} cells per side in timm:{name}, which fits no integer stride. "
             f"Take a multiple of {grid}, such as {grid * round(size / grid)}"
         )
     return Tower(
@@ -263,7 +282,7 @@ def _cnn(name: str, image_size: int, weights: bool) -> Tower:
 
 
 def _resized(module: PreTrainedModel, positions: str, size: int) -> PreTrainedModel:
-    """The same tower for another image size: patch positions resized as a picture, everything else copied."""
+    """The same tower for another image size: patch positions are resized like an image, the rest is copied."""
     config = copy.deepcopy(module.config)
     config.image_size = size
     other: PreTrainedModel = type(module)(config)
@@ -276,19 +295,19 @@ def _resized(module: PreTrainedModel, positions: str, size: int) -> PreTrainedMo
 
 
 def _resize_positions(positions: Tensor, grid: int) -> Tensor:
-    """[(1,) n + c, C] -> [(1,) grid^2 + c, C]; c is 1 when n + c is no square, that is, with a class token."""
+    """[(1,) n + c, C] -> [(1,) grid^2 + c, C]; c is 1 with a class token, that is, where n + c is no square."""
     flat = positions.reshape(-1, positions.shape[-1])
     side = math.isqrt(len(flat))
     others = len(flat) - side**2
     image = flat[others:].T.reshape(1, -1, side, side)
-    # Upwards this is transformers' own interpolation; downwards that would alias.
+    # Enlarging is transformers' own interpolation; shrinking like that would alias.
     image = nn.functional.interpolate(image, (grid, grid), mode="bicubic", antialias=grid < side)
     resized = torch.cat([flat[:others], image[0].flatten(1).T])
     return resized.reshape(*positions.shape[:-2], *resized.shape)
 
 
 def _own_preprocess(spec: Path, kind: _Vit, config: PreTrainedConfig) -> Preprocess:
-    """What the folder's preprocessor says; for a tower of fixed size, that size."""
+    """Preprocessing by the folder's image processor; a tower of fixed size keeps that size."""
     settings = hf_loaders.image_processor_settings(spec)
     mean, std = settings.get("image_mean") or kind.mean, settings.get("image_std") or kind.std
     resample = settings.get("resample", 3)
@@ -299,7 +318,7 @@ def _own_preprocess(spec: Path, kind: _Vit, config: PreTrainedConfig) -> Preproc
 
 
 def _processor_size(settings: dict[str, Any]) -> int:
-    """Pixels a side that leave a saved image processor; 0 if it does not say."""
+    """Pixels per side of a saved image processor's output; 0 if it names none."""
     size = (settings.get("crop_size") if settings.get("do_center_crop") else None) or settings.get("size") or 0
     if isinstance(size, dict):
         return int(size.get("height") or size.get("shortest_edge") or 0)

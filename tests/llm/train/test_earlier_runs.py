@@ -8,7 +8,7 @@ import pytest
 
 from llm.errors import ConfigError
 from llm.train.earlier_runs import earlier_runs
-from vlm.app.launch import Start
+from vlm.app.launch import TrainCommand
 from vlm.app.pipeline import run_pipeline
 from vlm.config import PipelineConfig, load_config, load_steps
 from vlm.model.run_recipe import read_run_config
@@ -75,7 +75,7 @@ def test_pipelines_that_are_steps_of_themselves(length: int, tmp_path: Path) -> 
     file = tmp_path / names[0]
     config = load_config(file)
     assert isinstance(config, PipelineConfig)
-    for told in (in_time(lambda: load_steps(config, file)), in_time(lambda: run_pipeline(config, Start(file)))):
+    for told in (in_time(lambda: load_steps(config, file)), in_time(lambda: run_pipeline(config, TrainCommand(file)))):
         assert "the pipeline contains itself" in told and all(name in told for name in names)
 
 

@@ -12,7 +12,7 @@ from llm.errors import ConfigError
 from llm.train.engine import TorchEngine
 from llm.train.metrics import read_rows
 from tests.vlm.runs import recipe
-from vlm.app.launch import Start
+from vlm.app.launch import TrainCommand
 from vlm.app.pipeline import run_pipeline
 from vlm.config import PipelineConfig, load_config
 from vlm.plan.dry_run import dry_run
@@ -44,7 +44,7 @@ def pipeline(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> Path:
 def _run(file: Path) -> Path:
     config = load_config(file)
     assert isinstance(config, PipelineConfig)
-    return run_pipeline(config, Start(file))
+    return run_pipeline(config, TrainCommand(file))
 
 
 def test_it_goes_on_where_it_stopped(

@@ -1,4 +1,4 @@
-"""Image questions scored by hand: the pictures that are shown, what is asked once, what is packed, and the figures."""
+"""Image questions scored by hand: the images that are shown, what is asked once, what is packed, and the figures."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,16 @@ from llm.errors import DataError
 from llm.formats.conversation import Conversation, ImageRef
 from vlm.config import VqaEval
 from vlm.evaluate import vqa
-from vlm.evaluate.vqa import Question, _asked, _mean, _packs, _pictures, evaluate_vqa, read_questions, score
+from vlm.evaluate.vqa import (
+    VqaQuestion,
+    _deduplicated,
+    _mean,
+    _packs,
+    _shown_images,
+    evaluate_vqa,
+    read_questions,
+    score,
+)
 
 A, B, C, D, E = (ImageRef(f"/{name}.png") for name in "abcde")
 
@@ -29,17 +38,17 @@ def sample(image: ImageRef, *ids: int, learnt: int = 1) -> Sample:
     return Sample(np.array(ids, np.int32), np.array(labels, np.int32), (image,))
 
 
-# Which picture --------------------------------------------------------------------------------------------------------
+# Which image --------------------------------------------------------------------------------------------------------
 
 
-def test_each_sees_its_own_picture(tmp_path: Path) -> None:
-    assert _pictures([B, A, B], "right", tmp_path) == {A: A, B: B}
+def test_each_sees_its_own_image(tmp_path: Path) -> None:
+    assert _shown_images([B, A, B], "right", tmp_path) == {A: A, B: B}
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_blank_picture_is_white_and_the_same_for_all(tmp_path: Path) -> None:
+def test_a_blank_image_is_white_and_the_same_for_all(tmp_path: Path) -> None:
     blank = ImageRef(str(tmp_path / "blank.png"))
-    assert _pictures([A, B, A], "blank", tmp_path) == {A: blank, B: blank}
+    assert _shown_images([A, B, A], "blank", tmp_path) == {A: blank, B: blank}
     with Image.open(blank.path) as picture:
         assert (picture.size, picture.mode, picture.getcolors()) == ((64, 64), "RGB", [(4096, (255, 255, 255))])
 
@@ -54,14 +63,14 @@ def test_a_blank_picture_is_white_and_the_same_for_all(tmp_path: Path) -> None:
         ([A, A, B, C, D, E], {A: D, B: E, C: A, D: B, E: C}),
     ],
 )
-def test_another_picture_comes_from_half_the_list_away(images: list[ImageRef], shown: dict[ImageRef, ImageRef]) -> None:
-    assert _pictures(images, "shuffled", Path()) == shown
+def test_another_image_comes_from_half_the_list_away(images: list[ImageRef], shown: dict[ImageRef, ImageRef]) -> None:
+    assert _shown_images(images, "shuffled", Path()) == shown
 
 
 @pytest.mark.parametrize("images", [[], [A], [A, A, A]])
-def test_one_picture_has_no_other(images: list[ImageRef]) -> None:
+def test_one_image_has_no_other(images: list[ImageRef]) -> None:
     with pytest.raises(DataError, match="another record's image needs questions about at least two images"):
-        _pictures(images, "shuffled", Path())
+        _shown_images(images, "shuffled", Path())
 
 
 # What is asked once, and what together --------------------------------------------------------------------------------
@@ -70,14 +79,14 @@ def test_one_picture_has_no_other(images: list[ImageRef]) -> None:
 def test_what_differs_in_nothing_is_asked_once() -> None:
     one = sample(A, 1, 2, 3)
     others = [sample(B, 1, 2, 3), sample(A, 1, 2, 4), sample(A, 1, 2, 3, learnt=2)]
-    found = _asked([one, others[0], sample(A, 1, 2, 3), others[1], others[2], sample(A, 1, 2, 3)])
+    found = _deduplicated([one, others[0], sample(A, 1, 2, 3), others[1], others[2], sample(A, 1, 2, 3)])
     assert [indices for _, indices in found] == [[0, 2, 5], [1], [3], [4]]
     assert [kept for kept, _ in found] == [one, *others]
-    assert _asked([]) == []
+    assert _deduplicated([]) == []
 
 
-def test_packs_hold_whole_pictures_up_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two samples about one picture share their first two tokens: 4 + 4 - 2 rows, not 8."""
+def test_packs_hold_whole_images_up_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two samples about one image share their first two tokens: 4 + 4 - 2 rows, not 8."""
     monkeypatch.setattr(vqa, "PACK_TOKENS", 10)
     first, second = sample(A, 1, 2, 3, 4), sample(A, 1, 2, 5, 6)
     four = sample(B, 7, 8, 9, 9)
@@ -94,8 +103,8 @@ def test_packs_hold_whole_pictures_up_to_the_budget(monkeypatch: pytest.MonkeyPa
 class Model:
     """Writes after each token the next number, except after those in `wrong`: there it writes 0."""
 
-    device, store = torch.device("cpu"), "features"
-    vision = SimpleNamespace(image_id=99, preprocess="shaping", rows=1)
+    device, feature_cache = torch.device("cpu"), "features"
+    vision = SimpleNamespace(image_id=99, preprocess="shaping", image_tokens=1)
 
     def __init__(self, *wrong: int) -> None:
         self.wrong, self.evaluated, self.shown = wrong, False, list[ImageRef]()
@@ -113,8 +122,8 @@ class Model:
 class Batch:
     """What `Model` needs of a batch: the tokens before the targets, and the targets."""
 
-    def __init__(self, samples: list[Sample], preprocess: str, image_id: int, rows: int, store: str) -> None:
-        assert (preprocess, image_id, rows, store) == ("shaping", 99, 1, "features")
+    def __init__(self, samples: list[Sample], preprocess: str, image_id: int, image_tokens: int, cache: str) -> None:
+        assert (preprocess, image_id, image_tokens, cache) == ("shaping", 99, 1, "features")
         (grown,) = samples
         learnt = grown.labels != IGNORED
         self.before, self.shown = grown.ids[learnt].tolist(), list(grown.images)
@@ -125,7 +134,7 @@ class Batch:
 
 
 @pytest.fixture
-def questions() -> list[Question]:
+def questions() -> list[VqaQuestion]:
     """Answers of one and two tokens that count on from the question; the last asks what the first asked."""
     made = [
         sample(A, 99, 10, 11, 12, learnt=2),
@@ -134,7 +143,7 @@ def questions() -> list[Question]:
         sample(B, 99, 40, 77),
         sample(A, 99, 10, 11, 12, learnt=2),
     ]
-    return [Question(one, "open") for one in made]
+    return [VqaQuestion(one, "open") for one in made]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +158,11 @@ def questions() -> list[Question]:
 )
 @pytest.mark.parametrize("budget", [1, 8, 1536])
 def test_an_answer_is_exact_when_every_token_of_it_is(
-    questions: list[Question], wrong: tuple[int, ...], exact: list[bool], budget: int, monkeypatch: pytest.MonkeyPatch
+    questions: list[VqaQuestion],
+    wrong: tuple[int, ...],
+    exact: list[bool],
+    budget: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(vqa, "PACK_TOKENS", budget)
     monkeypatch.setattr(vqa, "collate_vlm", Batch)
@@ -158,8 +171,8 @@ def test_an_answer_is_exact_when_every_token_of_it_is(
     assert {image.path for image in model.shown} == {"/a.png", "/b.png"}
 
 
-def test_a_score_is_about_the_picture_that_was_shown(
-    questions: list[Question], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_score_is_about_the_image_that_was_shown(
+    questions: list[VqaQuestion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vqa, "collate_vlm", Batch)
     model: Any = Model()
@@ -188,10 +201,10 @@ def test_a_share_has_four_digits(values: list[int], mean: float) -> None:
 )
 def test_figures_by_hand(controls: int, few: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = ["open", "yes_no", "open", "open", "yes_no"]
-    asked: Any = [Question(sample(A, 1, 2), kind) for kind in kinds]
+    asked: Any = [VqaQuestion(sample(A, 1, 2), kind) for kind in kinds]
     told = {"right": [1, 0, 0, 1, 1], "blank": [1, 0, 1, 0, 0], "shuffled": [0, 1, 1, 1, 1]}
 
-    def scored(model: object, questions: list[Question], picture: str, folder: Path) -> Any:
+    def scored(model: object, questions: list[VqaQuestion], picture: str, folder: Path) -> Any:
         assert (model, folder) == ("model", Path("out"))
         return np.array(told[picture][: len(questions)], bool)
 
@@ -210,7 +223,7 @@ def test_figures_by_hand(controls: int, few: dict[str, float], monkeypatch: pyte
 
 def test_a_kind_that_nobody_asks_for_scores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vqa, "score", lambda model, questions, *_: np.ones(len(questions), bool))
-    monkeypatch.setattr(vqa, "read_questions", lambda *_: [Question(sample(A, 1, 2), "yes_no")])
+    monkeypatch.setattr(vqa, "read_questions", lambda *_: [VqaQuestion(sample(A, 1, 2), "yes_no")])
     model: Any = None
     figures = evaluate_vqa(model, model, VqaEval(source=Source(path="q.json")), Path(), Path())
     assert figures == {
@@ -280,10 +293,10 @@ def test_a_limit_ends_the_reading(tmp_path: Path, limit: int, count: int) -> Non
 def refused(answers: int, images: int) -> Iterator[None]:
     with pytest.raises(DataError) as caught:
         yield
-    assert f"this record has {answers} answers and {images} images. Split it with data.turns" in str(caught.value)
+    assert f"this record has {answers} answers and {images} images. Split it into single questions" in str(caught.value)
 
 
-def test_a_record_asks_one_question_about_one_picture(tmp_path: Path) -> None:
+def test_a_record_asks_one_question_about_one_image(tmp_path: Path) -> None:
     plan, encoder = rows(tmp_path, "a"), Encoding()
     (row,) = json.loads((tmp_path / "q.json").read_text())
     any_encoder: Any = encoder

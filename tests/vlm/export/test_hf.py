@@ -82,13 +82,13 @@ def test_the_processor_makes_trainings_pixels_and_rows(
     assert np.abs(exact["pixel_values"][0] - ours).max() <= 1e-6
     processor = auto.from_pretrained(tmp_path / "out")
     inputs = processor(images=[picture, picture], text="<image> and <image>", return_tensors="pt")
-    assert int((inputs["input_ids"] == model.image_id).sum()) == 2 * model.rows
+    assert int((inputs["input_ids"] == model.image_id).sum()) == 2 * model.image_tokens
     # torchvision's resizing, which AutoProcessor prefers, rounds some values to the neighbouring level.
     level = 1 / 255 / min(model.preprocess.std)
     apart = np.abs(inputs["pixel_values"][0].numpy() - ours)
     assert apart.max() <= level + 1e-5
     assert apart.mean() <= 0.05 * level
-    assert processor._get_num_multimodal_tokens([(50, 90)])["num_image_tokens"] == [model.rows]
+    assert processor._get_num_multimodal_tokens([(50, 90)])["num_image_tokens"] == [model.image_tokens]
 
 
 @pytest.mark.parametrize("tower", ["clip", "cnn"])
@@ -175,8 +175,8 @@ def test_an_export_that_differs_is_no_export(
     model = trained(tiny_llm, clip)
     unfolded = copy.deepcopy(model.projector)
     unfolded.set_statistics(torch.zeros(32), torch.ones(32))
-    real = vlm.export.hf.fold
-    monkeypatch.setattr(vlm.export.hf, "fold", lambda _: real(unfolded))
+    real = vlm.export.hf.fold_statistics
+    monkeypatch.setattr(vlm.export.hf, "fold_statistics", lambda _: real(unfolded))
     with pytest.raises(ModelError, match="logits differ"):
         export(model, tmp_path / "out")
     with pytest.raises(ModelError, match="logits differ"):

@@ -18,14 +18,14 @@ from llm.errors import ImageError, ModelError, RunError
 from llm.formats.conversation import ImageRef
 from tests.llm.text_runs import six_steps
 from tests.vlm.runs import recipe
-from vlm.app.launch import Start
+from vlm.app.launch import TrainCommand
 from vlm.app.pipeline import run_pipeline, run_step
 from vlm.config import EvalConfig, ExportConfig, PipelineConfig
 from vlm.evaluate.run_eval import evaluate
-from vlm.evaluate.vqa import _pictures
+from vlm.evaluate.vqa import _shown_images
 from vlm.export.merge import merge
 from vlm.export.run import export
-from vlm.model.feature_cache import FeatureStore
+from vlm.model.feature_cache import FeatureCache
 from vlm.model.runs import train
 from vlm.model.vision_model import build_vlm
 from vlm.vision.images import check_header, read_image
@@ -97,7 +97,7 @@ def test_another_runs_export_takes_replace(run: Path, other: Path, tmp_path: Pat
     export(other, out, replace=True)
     export(other, out)
     with pytest.raises(RunError, match="is an export of the run run"):
-        run_step(ExportConfig(name="e", stage="export", out=str(out), run=str(run)), Start(Path("e.yaml")))
+        run_step(ExportConfig(name="e", stage="export", out=str(out), run=str(run)), TrainCommand(Path("e.yaml")))
 
 
 def test_an_export_that_was_edited_takes_replace(run: Path, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def an_evaluation(run: Path, out: Path) -> None:
 def a_pipeline(run: Path, out: Path) -> None:
     step = run.parent / "e.yaml"
     step.write_text(f"name: e\nstage: eval\nrun: {run}\nout: {out / 'e'}\n")
-    run_pipeline(PipelineConfig(name="p", out=str(out), steps=("e.yaml",)), Start(step.with_name("p.yaml")))
+    run_pipeline(PipelineConfig(name="p", out=str(out), steps=("e.yaml",)), TrainCommand(step.with_name("p.yaml")))
 
 
 @pytest.mark.parametrize(
@@ -235,16 +235,16 @@ def test_a_link_in_an_output_folder(stage: Callable[[Path, Path], None], name: s
     assert (tmp_path / "thesis.tex").read_text() == "years"
 
 
-def test_the_blank_picture_replaces_a_link(tmp_path: Path) -> None:
+def test_the_blank_image_replaces_a_link(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years")
     (tmp_path / "blank.png").symlink_to(tmp_path / "thesis.tex")
-    _pictures([ImageRef("a.png")], "blank", tmp_path)
+    _shown_images([ImageRef("a.png")], "blank", tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years"
     assert read_image(ImageRef(str(tmp_path / "blank.png"))).size == (64, 64)
 
 
 def test_features_are_kept_past_no_link(tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path / "store", 2, 2, torch.float32, 1 << 20)
+    store = FeatureCache(tmp_path / "store", 2, 2, torch.float32, 1 << 20)
     store.put("ab01", torch.ones(2, 2))
     assert store.get("ab01") is not None
     (tmp_path / "elsewhere").mkdir()
@@ -257,7 +257,7 @@ def test_features_are_kept_past_no_link(tmp_path: Path) -> None:
 # Files that are named -------------------------------------------------------------------------------------------------
 
 
-def test_a_picture_that_is_a_pipe_a_device_or_a_link(tmp_path: Path) -> None:
+def test_an_image_that_is_a_pipe_a_device_or_a_link(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "device.png").symlink_to("/dev/zero")
     for name, told in (("pipe", "named pipe"), ("device", "a device")):

@@ -86,7 +86,7 @@ def test_evaluation_and_generation_agree(finetuned: Path, records: Path, tmp_pat
     assert figures["vqa_questions"] == 32 and figures["vqa_accuracy"] == round(float(np.mean(written)), 4)
     few = evaluate_vqa(opened.model, opened.encoder, plan.model_copy(update={"controls": 7}), tmp_path, Path.cwd())
     shuffled = score(opened.model, questions[:7], "shuffled", tmp_path)
-    assert few["vqa_accuracy"] == figures["vqa_accuracy"], "all questions are asked with their own pictures"
+    assert few["vqa_accuracy"] == figures["vqa_accuracy"], "all questions are asked with their own images"
     assert few["shuffled_image_accuracy"] == round(float(np.mean(shuffled)), 4) != figures["shuffled_image_accuracy"]
     blank = [bool(score(opened.model, [question], "blank", tmp_path)[0]) for question in questions]
     assert score(opened.model, questions * 2, "blank", tmp_path).tolist() == blank * 2, "asked once, told twice"
@@ -99,7 +99,7 @@ def _path(records: Path, row: dict[str, Any]) -> str:
     return str(records.with_name(row["image"]))
 
 
-def test_packed_pictures_equal_one_by_one(finetuned: Path, records: Path) -> None:
+def test_packed_images_equal_one_by_one(finetuned: Path, records: Path) -> None:
     opened = open_run(finetuned)
     assert isinstance(opened.model, VlmModel)
     plan = VqaEval.model_validate({"source": {"path": str(records.with_name("questions.json"))}})
@@ -107,7 +107,9 @@ def test_packed_pictures_equal_one_by_one(finetuned: Path, records: Path) -> Non
     vision = opened.model.vision
 
     def logits(*chosen: int) -> torch.Tensor:
-        batch = collate_vlm([samples[index] for index in chosen], vision.preprocess, vision.image_id, vision.rows)
+        batch = collate_vlm(
+            [samples[index] for index in chosen], vision.preprocess, vision.image_id, vision.image_tokens
+        )
         with torch.no_grad():
             return opened.model.logits(batch)
 
@@ -115,10 +117,10 @@ def test_packed_pictures_equal_one_by_one(finetuned: Path, records: Path) -> Non
     apart = torch.cat([logits(index) for index in range(7)])
     assert (together - apart).abs().max() < 1e-5
     swapped = logits(2, *range(1, 7))
-    assert (swapped[: len(logits(0))] - logits(0)).abs().max() > 1e-4, "the picture does not reach the logits"
+    assert (swapped[: len(logits(0))] - logits(0)).abs().max() > 1e-4, "the image does not reach the logits"
 
 
-def test_text_and_pictures_in_one_pack(pretrained: Path, records: Path) -> None:
+def test_text_and_images_in_one_pack(pretrained: Path, records: Path) -> None:
     pictured = ["image" in row for row in json.loads(records.read_text())]
     assert json.loads((pretrained / "report.json").read_text())["records"] == len(pictured) == 18
     opened = open_run(pretrained)
@@ -128,7 +130,7 @@ def test_text_and_pictures_in_one_pack(pretrained: Path, records: Path) -> None:
     kinds = [{pictured[record] for record in batch.text.samples} for batch in batches]
     assert {True, False} in kinds, "no pack holds both"
     for batch in batches:
-        assert len(batch.image_of) == sum(pictured[record] for record in batch.text.samples)
+        assert len(batch.image_index) == sum(pictured[record] for record in batch.text.samples)
 
 
 def test_stage_2_resumes_bit_for_bit(
@@ -295,7 +297,7 @@ def test_pretrain_on_a_four_bit_llm(tiny_llm: Path, clip: Path, records: Path, t
 def test_packs_of_text_alone_train_in_stage_1_even_as_the_largest(
     tiny_llm: Path, clip: Path, records: Path, tmp_path: Path
 ) -> None:
-    """Nothing that stage 1 trains is reached by them: their gradient is zero, and the pictures' packs decide."""
+    """Nothing that stage 1 trains is reached by them: their gradient is zero, and the images' packs decide."""
     rows = json.loads(records.read_text())
     rows[0]["conversations"][1]["value"] = "long " * 30
     file = records.with_name("long-text.json")

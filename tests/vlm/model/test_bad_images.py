@@ -1,4 +1,4 @@
-"""Pictures that turn bad after the check: the run stops by name, or leaves their records out."""
+"""Images that turn bad after the check: the run stops by name, or leaves their records out."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ HARMS: dict[str, Callable[[Path], object]] = {
 
 @pytest.fixture
 def pictures(records: Path, tmp_path: Path) -> Path:
-    """The records with pictures of their own, to be broken."""
+    """The records with images of their own, to be broken."""
     shutil.copytree(records.parent, tmp_path / "pictures")
     return tmp_path / "pictures" / records.name
 
@@ -103,11 +103,11 @@ def test_quarantine_leaves_the_record_out_and_counts_without_it(
     assert [entry[0] for entry in read_state(list_checkpoints(run)[-1])["quarantine"]["train"]] == [bad]
 
 
-def test_a_resumed_run_leaves_out_the_same_although_the_picture_was_mended(
+def test_a_resumed_run_leaves_out_the_same_although_the_image_was_mended(
     tiny_llm: Path, clip: Path, pictures: Path
 ) -> None:
     config = run_of(tiny_llm, clip, pictures, "run", "quarantine")
-    train(config.model_copy(update={"out": config.out + "-first"}), Path.cwd())  # checks the pictures
+    train(config.model_copy(update={"out": config.out + "-first"}), Path.cwd())  # checks the images
     kept = pictures.with_name("3.png").read_bytes()
     HARMS["text"](pictures.with_name("3.png"))
     run = train(config, Path.cwd())
@@ -140,7 +140,7 @@ class Images(list[list[str]]):
 
 
 class Records:
-    """Just enough of a corpus: record i has the picture `i`, i + 1 targets and 10 tokens."""
+    """Just enough of a corpus: record i has the image `i`, i + 1 targets and 10 tokens."""
 
     def __init__(self, count: int) -> None:
         self.images = Images([str(index)] for index in range(count))

@@ -1,4 +1,4 @@
-"""Packs with pictures, by hand: which is read, which is known, where each is shown and on which rows."""
+"""Packs with images, by hand: which is read, which is known, where each is shown and on which rows."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from llm.encoding.encoder import IGNORED, Sample
 from llm.formats.conversation import ImageRef
 from tests.llm.data.test_batch import blocking_copies, tensors_of
 from vlm.model.batch import VlmBatch, collate_vlm, read_pixels
-from vlm.model.feature_cache import FeatureStore
+from vlm.model.feature_cache import FeatureCache
 from vlm.vision.images import Preprocess
 
 SLOT, ROWS, SIDE = 77, 2, 4
@@ -37,73 +37,75 @@ def sample(ids: list[int], *images: ImageRef) -> Sample:
 
 
 def three(pictures: dict[str, ImageRef]) -> list[Sample]:
-    """Red and blue, no picture, and blue again between words."""
+    """Red and blue, no image, and blue again between words."""
     both = sample([1, SLOT, SLOT, SLOT, SLOT, 2], pictures["red"], pictures["blue"])
     return [both, sample([3, 4]), sample([5, SLOT, SLOT, 6], pictures["blue"])]
 
 
-def packed(samples: list[Sample], store: FeatureStore | None = None) -> VlmBatch:
-    return collate_vlm(samples, PLAIN, SLOT, ROWS, (0, 1, 2), store)
+def packed(samples: list[Sample], cache: FeatureCache | None = None) -> VlmBatch:
+    return collate_vlm(samples, PLAIN, SLOT, ROWS, (0, 1, 2), cache)
 
 
-def test_each_picture_is_read_once_and_shown_at_its_places(pictures: dict[str, ImageRef]) -> None:
+def test_each_image_is_read_once_and_shown_at_its_places(pictures: dict[str, ImageRef]) -> None:
     batch = packed(three(pictures))
-    assert batch.image_rows.tolist() == [1, 2, 3, 4, 9, 10]
-    assert batch.image_of.tolist() == [0, 1, 1] and batch.order.tolist() == [0, 1] and batch.pictures == 2
+    assert batch.image_positions.tolist() == [1, 2, 3, 4, 9, 10]
+    assert batch.image_index.tolist() == [0, 1, 1] and batch.feature_order.tolist() == [0, 1] and batch.image_count == 2
     assert batch.pixel_values.dtype == torch.float32 and batch.pixel_values.shape == (2, 3, SIDE, SIDE)
     assert batch.pixel_values[:, :, 1, 2].tolist() == [[1, 0, 0], [0, 0, 1]]
-    assert len(batch.known) == 0 and batch.names == () and batch.text.samples == (0, 1, 2)
+    assert len(batch.cached_features) == 0 and batch.cache_keys == () and batch.text.samples == (0, 1, 2)
     assert batch.text.input_ids.tolist() == [[1, SLOT, SLOT, SLOT, SLOT, 2, 3, 4, 5, SLOT, SLOT, 6]]
 
 
-def test_known_features_stand_before_pictures_that_are_read(pictures: dict[str, ImageRef], tmp_path: Path) -> None:
+def test_known_features_stand_before_images_that_are_read(pictures: dict[str, ImageRef], tmp_path: Path) -> None:
     """White and blue are known, red is not: `order` finds each among the known, then the others."""
-    store = FeatureStore(tmp_path / "kept", ROWS, 3, torch.float32, 1 << 20)
+    cache = FeatureCache(tmp_path / "kept", ROWS, 3, torch.float32, 1 << 20)
     features = {"white": torch.full((ROWS, 3), 1.0), "blue": torch.full((ROWS, 3), 2.0)}
     for name, rows in features.items():
-        store.put(store.name(pictures[name]), rows)
+        cache.put(cache.key(pictures[name]), rows)
     samples = [*three(pictures), sample([SLOT, SLOT, 8], pictures["white"])]
-    batch = packed(samples, store)
-    assert torch.equal(batch.known, torch.stack([features["blue"], features["white"]])), "as they are first shown"
-    assert batch.pixel_values[:, :, 0, 0].tolist() == [[1, 0, 0]] and batch.names == (store.name(pictures["red"]),)
-    assert batch.order.tolist() == [2, 0, 1], "red behind the two that are known"
-    assert batch.image_of.tolist() == [0, 1, 1, 2] and batch.pictures == 3
+    batch = packed(samples, cache)
+    assert torch.equal(batch.cached_features, torch.stack([features["blue"], features["white"]])), (
+        "as they are first shown"
+    )
+    assert batch.pixel_values[:, :, 0, 0].tolist() == [[1, 0, 0]] and batch.cache_keys == (cache.key(pictures["red"]),)
+    assert batch.feature_order.tolist() == [2, 0, 1], "red after the two that are cached"
+    assert batch.image_index.tolist() == [0, 1, 1, 2] and batch.image_count == 3
 
 
-def test_a_pack_of_text_has_no_pictures(pictures: dict[str, ImageRef]) -> None:
+def test_a_pack_of_text_has_no_images(pictures: dict[str, ImageRef]) -> None:
     batch = packed([sample([3, 4])])
-    assert batch.pictures == 0 and batch.pixel_values.shape == (0, 3, SIDE, SIDE)
-    for tensor in (batch.image_of, batch.image_rows, batch.order):
+    assert batch.image_count == 0 and batch.pixel_values.shape == (0, 3, SIDE, SIDE)
+    for tensor in (batch.image_index, batch.image_positions, batch.feature_order):
         assert tensor.shape == (0,) and tensor.dtype == torch.int64
     assert read_pixels([], PLAIN).shape == (0, 3, SIDE, SIDE)
 
 
-def test_rows_that_are_no_whole_pictures_are_refused(pictures: dict[str, ImageRef]) -> None:
-    with pytest.raises(AssertionError, match="3 image rows for 1 images of 2"):
+def test_rows_that_are_no_whole_images_are_refused(pictures: dict[str, ImageRef]) -> None:
+    with pytest.raises(AssertionError, match="3 image tokens for 1 images of 2"):
         packed([sample([SLOT, SLOT, SLOT, 4], pictures["red"])])
 
 
 def test_a_batch_that_breaks_a_law_does_not_exist(pictures: dict[str, ImageRef]) -> None:
     batch = packed(three(pictures))
     nowhere = torch.empty(0, dtype=torch.int64)
-    with pytest.raises(AssertionError, match="equally many rows"):
-        replace(batch, image_rows=batch.image_rows[:-1])
-    with pytest.raises(AssertionError, match="pictures without a place"):
-        replace(batch, image_of=nowhere, image_rows=nowhere)
-    with pytest.raises(AssertionError, match="a name for every picture"):
-        replace(batch, names=("one",))
+    with pytest.raises(AssertionError, match="as many positions"):
+        replace(batch, image_positions=batch.image_positions[:-1])
+    with pytest.raises(AssertionError, match="distinct images without a use"):
+        replace(batch, image_index=nowhere, image_positions=nowhere)
+    with pytest.raises(AssertionError, match="a key for every image"):
+        replace(batch, cache_keys=("one",))
 
 
-def test_a_muted_batch_keeps_its_pictures(pictures: dict[str, ImageRef]) -> None:
+def test_a_muted_batch_keeps_its_images(pictures: dict[str, ImageRef]) -> None:
     batch = packed(three(pictures))
     muted = batch.muted()
     assert muted.text.targets.tolist() == [IGNORED] * 3 and batch.text.targets.tolist() == [9] * 3
-    assert muted.pixel_values is batch.pixel_values and muted.image_rows is batch.image_rows
+    assert muted.pixel_values is batch.pixel_values and muted.image_positions is batch.image_positions
 
 
 def test_a_copy_to_a_card_does_not_wait(pictures: dict[str, ImageRef], monkeypatch: pytest.MonkeyPatch) -> None:
     batch = packed(three(pictures))
-    own = (batch.pixel_values, batch.order, batch.image_of, batch.image_rows)
+    own = (batch.pixel_values, batch.feature_order, batch.image_index, batch.image_positions)
     assert not blocking_copies(batch, monkeypatch) & {tensor.data_ptr() for tensor in own}
 
 

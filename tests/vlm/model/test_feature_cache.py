@@ -18,7 +18,7 @@ from tests.vlm.runs import recipe
 from vlm.config import VqaEval
 from vlm.evaluate.vqa import evaluate_vqa
 from vlm.model import feature_cache
-from vlm.model.feature_cache import FeatureStore, fill, open_store, tower_key
+from vlm.model.feature_cache import FeatureCache, fill_cache, open_feature_cache, tower_key
 from vlm.model.forward import VlmModel
 from vlm.model.run_parts import keep_features
 from vlm.model.runs import open_run, train
@@ -53,10 +53,10 @@ def test_losses_are_those_without(
     assert len(files(tmp_path / "on/.features")) == 16 and not (tmp_path / "off/.features").exists()
 
 
-def test_the_tower_runs_once_a_picture(
+def test_the_tower_runs_once_an_image(
     tiny_llm: Path, clip: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over both epochs, the second stage and the right pictures of the evaluation."""
+    """Over both epochs, the second stage and the right images of the evaluation."""
     shown: list[int] = []
     whole = Tower.features
 
@@ -77,7 +77,7 @@ def test_the_tower_runs_once_a_picture(
 
 
 @pytest.mark.parametrize("eyes", ["clip", "dinov2_registers", "cnn"])
-def test_known_pictures_change_no_bit(
+def test_known_images_change_no_bit(
     eyes: str, tiny_llm: Path, records: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """So a run that was killed and goes on with half of them known repeats what it would have been."""
@@ -109,17 +109,17 @@ def test_a_tower_that_trains_keeps_nothing(
 def test_auto_keeps_what_fits(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
     vision = built(tiny_llm, clip, records, tmp_path)
     names = [f"{number}.png" for number in range(1000)]
-    each = vision.vision.rows * vision.vision.hidden * 4
+    each = vision.tower.image_tokens * vision.tower.hidden * 4
     enough, less = 1000 * each / feature_cache.GIB, 999 * each / feature_cache.GIB
-    assert open_store(vision, "auto", tmp_path / "f", names, enough)[0] is not None
-    store, line = open_store(vision, "auto", tmp_path / "f", names, less)
-    assert store is None and "do not fit" in line and "data.cache_gib" in line
-    store, _ = open_store(vision, "on", tmp_path / "f", names, 2.5 * each / feature_cache.GIB)
-    assert store is not None
+    assert open_feature_cache(vision, "auto", tmp_path / "f", names, enough)[0] is not None
+    cache, line = open_feature_cache(vision, "auto", tmp_path / "f", names, less)
+    assert cache is None and "do not fit" in line and "data.cache_gib" in line
+    cache, _ = open_feature_cache(vision, "on", tmp_path / "f", names, 2.5 * each / feature_cache.GIB)
+    assert cache is not None
     for name in ("aa", "bb", "cc"):
-        store.put(name, torch.zeros(vision.vision.rows, vision.vision.hidden))
+        cache.put(name, torch.zeros(vision.tower.image_tokens, vision.tower.hidden))
     assert len(files(tmp_path / "f")) == 2, "no more than the bound"
-    assert open_store(vision, "off", tmp_path / "g", names, 1)[0] is None and not (tmp_path / "g").exists()
+    assert open_feature_cache(vision, "off", tmp_path / "g", names, 1)[0] is None and not (tmp_path / "g").exists()
 
 
 def test_whatever_changes_the_rows_changes_the_key(clip: Path, siglip: Path, tmp_path: Path) -> None:
@@ -140,35 +140,35 @@ def test_whatever_changes_the_rows_changes_the_key(clip: Path, siglip: Path, tmp
     assert tower_key(load_tower(str(clip))) == keys[0]
 
 
-def test_another_picture_under_the_same_name_is_another_picture(tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path / "f", 2, 3, torch.float32, 10**6)
+def test_another_image_under_the_same_name_is_another_image(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path / "f", 2, 3, torch.float32, 10**6)
     Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png")
-    red = store.name(ImageRef(str(tmp_path / "a.png")))
+    red = cache.key(ImageRef(str(tmp_path / "a.png")))
     shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
-    assert store.name(ImageRef(str(tmp_path / "b.png"))) == red
-    assert store.name(ImageRef(data=(tmp_path / "a.png").read_bytes())) == red
+    assert cache.key(ImageRef(str(tmp_path / "b.png"))) == red
+    assert cache.key(ImageRef(data=(tmp_path / "a.png").read_bytes())) == red
     Image.new("RGB", (4, 4), "blue").save(tmp_path / "a.png")
-    assert store.name(ImageRef(str(tmp_path / "a.png"))) != red
+    assert cache.key(ImageRef(str(tmp_path / "a.png"))) != red
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_rows_come_back_as_they_were(dtype: torch.dtype, tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path, 5, 7, dtype, 10**6)
+    cache = FeatureCache(tmp_path, 5, 7, dtype, 10**6)
     rows = torch.randn(5, 7).to(dtype)
-    assert store.get("ab12") is None
-    store.put("ab12", rows)
-    found = store.get("ab12")
+    assert cache.get("ab12") is None
+    cache.put("ab12", rows)
+    found = cache.get("ab12")
     assert found is not None and found.dtype == dtype and torch.equal(found, rows)
     (tmp_path / "ab/ab12").write_bytes(b"short")
-    assert store.get("ab12") is None, "a cut file is computed again"
+    assert cache.get("ab12") is None, "a cut file is computed again"
 
 
 def _write_forever(folder: Path) -> None:
-    store = FeatureStore(folder, 64, 256, torch.float32, 10**12)
+    cache = FeatureCache(folder, 64, 256, torch.float32, 10**12)
     number = 0
     while True:
-        store.put(f"{number % 50:04x}", torch.full((64, 256), float(number % 50)))
-        store.room += store.rows
+        cache.put(f"{number % 50:04x}", torch.full((64, 256), float(number % 50)))
+        cache.free_bytes += cache.rows
         (folder / f"{number % 50:04x}"[:2] / f"{number % 50:04x}").unlink(missing_ok=True) if number % 3 == 0 else None
         number += 1
 
@@ -178,10 +178,10 @@ def test_two_writers_and_a_kill_leave_whole_files_only(tmp_path: Path) -> None:
     writers = [context.Process(target=_write_forever, args=(tmp_path,)) for _ in range(2)]
     for writer in writers:
         writer.start()
-    store, read = FeatureStore(tmp_path, 64, 256, torch.float32, 0), 0
+    cache, read = FeatureCache(tmp_path, 64, 256, torch.float32, 0), 0
     while read < 300:
         for number in range(50):
-            found = store.get(f"{number:04x}")
+            found = cache.get(f"{number:04x}")
             if found is not None:
                 assert (found == float(number)).all(), "half a file"
                 read += 1
@@ -189,20 +189,20 @@ def test_two_writers_and_a_kill_leave_whole_files_only(tmp_path: Path) -> None:
         writer.kill()
         writer.join()
     for number in range(50):
-        found = store.get(f"{number:04x}")
+        found = cache.get(f"{number:04x}")
         assert found is None or (found == float(number)).all()
 
 
 def test_filling_keeps_all_or_says_that_it_could_not(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
     vision = built(tiny_llm, clip, records, tmp_path)
     images = [str(records.with_name(f"{number}.png")) for number in range(3)]
-    store, _ = open_store(vision, "on", tmp_path / "features", images, 1.0)
-    assert store is not None and fill(store, vision, [*images, images[0]])
+    cache, _ = open_feature_cache(vision, "on", tmp_path / "features", images, 1.0)
+    assert cache is not None and fill_cache(cache, vision, [*images, images[0]])
     assert len(files(tmp_path / "features")) == 3
     broken = tmp_path / "broken.png"
     broken.write_text("no picture")
     with pytest.raises(ImageError, match="broken.png"):
-        fill(store, vision, [*images, str(broken)])
-    assert fill(store, vision, [*images, str(broken), str(tmp_path / "gone.png")], lenient=True)
-    store.room = 0
-    assert not fill(store, vision, [str(records.with_name("9.png"))]), "there was no room for it"
+        fill_cache(cache, vision, [*images, str(broken)])
+    assert fill_cache(cache, vision, [*images, str(broken), str(tmp_path / "gone.png")], lenient=True)
+    cache.free_bytes = 0
+    assert not fill_cache(cache, vision, [str(records.with_name("9.png"))]), "there was no room for it"

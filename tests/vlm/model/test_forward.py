@@ -47,7 +47,7 @@ class Seen:
 
 def batch_of(model: VlmModel) -> VlmBatch:
     vision = model.vision
-    return collate_vlm([TEXT], vision.preprocess, vision.image_id, vision.rows)
+    return collate_vlm([TEXT], vision.preprocess, vision.image_id, vision.image_tokens)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_pack_of_text_has_a_gradient_of_zero_everywhere(
     model: VlmModel, monkeypatch: pytest.MonkeyPatch, together: bool, store: Any, tower: list[tuple[int, ...]]
 ) -> None:
     """The tower runs for it only where all processes run it in every step."""
-    monkeypatch.setattr(model, "together", together)
-    monkeypatch.setattr(model, "store", store)
+    monkeypatch.setattr(model, "lockstep", together)
+    monkeypatch.setattr(model, "feature_cache", store)
     seen = Seen(model, monkeypatch)
     batch = batch_of(model)
     model.zero_grad()
@@ -75,7 +75,7 @@ def test_a_pack_of_text_has_a_gradient_of_zero_everywhere(
 def test_without_gradients_only_company_brings_the_projector_in(
     model: VlmModel, monkeypatch: pytest.MonkeyPatch, together: bool
 ) -> None:
-    monkeypatch.setattr(model, "together", together)
+    monkeypatch.setattr(model, "lockstep", together)
     seen = Seen(model, monkeypatch)
     with torch.no_grad():
         model.embed(batch_of(model))

@@ -24,7 +24,7 @@ from vlm.config import VlmModelConfig
 from vlm.export.hf import export_vlm
 from vlm.export.merge import merge
 from vlm.model.open_chat_model import open_chat_model
-from vlm.vision.projector import build_projector, load_llava
+from vlm.vision.projector import build_projector, load_llava_projector
 from vlm.vision.towers import load_tower
 
 SOON = 5.0  # seconds; the loaders themselves take a tenth
@@ -211,12 +211,15 @@ ADAPTER: dict[str, tuple[Break, str]] = {
     "names that are numbers": (edit(SETTINGS, modules_to_save=[5]), "modules_to_save"),
     "rank 0": (edit(SETTINGS, r=0), "r is 0"),
     "a large rank": (edit(SETTINGS, r=10**9), "r is 1,000,000,000"),
-    "another rank": (edit(SETTINGS, r=2), "size mismatch|does not fit|cannot be put"),
-    "alpha in words": (edit(SETTINGS, lora_alpha="x"), "does not fit|cannot be put"),
+    "another rank": (edit(SETTINGS, r=2), "size mismatch|does not fit|cannot be loaded onto"),
+    "alpha in words": (edit(SETTINGS, lora_alpha="x"), "does not fit|be loaded onto"),
     "copies": (edit(SETTINGS, layer_replication=[[0, 10**9]]), "layer_replication"),
     "modules to import": (edit(SETTINGS, megatron_config={"a": 1}, megatron_core="megatron.evil"), "megatron_config"),
-    "other shapes": (of_other_shapes, "size mismatch|does not fit|cannot be put|ranks up to"),
-    "no weights": (lambda folder: (folder / "adapter_model.safetensors").unlink(), "does not fit|cannot be put"),
+    "other shapes": (of_other_shapes, "size mismatch|does not fit|cannot be loaded onto|ranks up to"),
+    "no weights": (
+        lambda folder: (folder / "adapter_model.safetensors").unlink(),
+        "does not fit|be loaded onto",
+    ),
 }
 
 
@@ -252,7 +255,7 @@ def test_a_projector_file_that_holds_something_else(content: object, tmp_path: P
     config = VlmModelConfig(llm="x", tower="y", projector="linear", standardise=False)
     torch.save(content, tmp_path / "mm_projector.bin")
     with pytest.raises(ModelError, match=r"mm_projector\.bin"):
-        load_llava(build_projector(config, 8, 16), tmp_path / "mm_projector.bin")
+        load_llava_projector(build_projector(config, 8, 16), tmp_path / "mm_projector.bin")
 
 
 def test_a_temperature_too_small_to_divide_by_is_greedy(roomy_llm: Path) -> None:

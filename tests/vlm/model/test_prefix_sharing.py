@@ -1,4 +1,4 @@
-"""`train.fold`: records of one step that share a picture or a system prompt, against the same records one by one."""
+"""`train.fold`: records of one step that share an image or a system prompt, against the same records one by one."""
 
 import json
 from dataclasses import dataclass, replace
@@ -51,7 +51,7 @@ def take_step(config: RunConfig, folder: Path) -> Took:
 
 @pytest.fixture(params=["pictures", "text"])
 def config(request: pytest.FixtureRequest, tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> RunConfig:
-    """Single questions, two a picture; or text under one system prompt."""
+    """Single questions, two an image; or text under one system prompt."""
     lora: dict[str, Any] = {"kind": "lora", "rank": 4, "alpha": 8}
     if request.param == "pictures":
         questions = records.with_name("questions.json")
@@ -102,10 +102,10 @@ def test_positions_that_run_on_would_show(config: RunConfig, tmp_path: Path, mon
     assert abs(take_step(config, tmp_path).loss / single.loss - 1) > 1e-5
 
 
-def test_pictures_behind_a_difference_or_an_answer_stay_with_their_record(
+def test_images_behind_a_difference_or_an_answer_stay_with_their_record(
     tiny_llm: Path, clip: Path, records: Path, tmp_path: Path
 ) -> None:
-    """The same two pictures, the second one asked about later or behind other words: nothing may be shared there."""
+    """The same two images, the second one asked about later or behind other words: nothing may be shared there."""
     rows = [_asked(f"<image>\nword {n} <image>\nwhich?", n) for n in range(3)]
     rows += [_asked("<image>\nwhat?", n, "<image>\nand this?") for n in range(3)]
     rows += [_asked("<image>\n<image>\nboth", n) for n in range(3)]

@@ -21,7 +21,7 @@ from vlm.model.batch import VlmBatch, collate_vlm
 from vlm.model.forward import VlmModel
 from vlm.model.runs import open_model, parts_of
 
-STEPS = 9  # three epochs: in the last, every picture is known
+STEPS = 9  # three epochs: in the last, every image is known
 LossOf = Callable[[VlmModel, Corpus, OptimizerStep[VlmBatch]], Tensor]
 
 
@@ -30,23 +30,23 @@ def fast(model: VlmModel, _: Corpus, step: OptimizerStep[VlmBatch]) -> Tensor:
 
 
 def slow(model: VlmModel, corpus: Corpus, step: OptimizerStep[VlmBatch]) -> Tensor:
-    """Every record alone, through transformers' own attention, its picture read and seen anew."""
-    vision, store = model.vision, model.store
-    model.store = None
+    """Every record alone, through transformers' own attention, its image read and seen anew."""
+    vision, store = model.vision, model.feature_cache
+    model.feature_cache = None
     total = torch.zeros(())
     with plain_attention(vision.language_model):
         for batch in step.batches:
             for index in batch.text.samples:
                 sample = corpus.sample(index)
                 assert not sample.branches
-                alone = collate_vlm([sample], vision.preprocess, vision.image_id, vision.rows, (index,))
+                alone = collate_vlm([sample], vision.preprocess, vision.image_id, vision.image_tokens, (index,))
                 total = total + model(alone)
-    model.store = store
+    model.feature_cache = store
     return total
 
 
 def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[float], Tensor, int, int]:
-    """Losses of the first steps, the first step's gradient, how many rows the packs saved and pictures were known."""
+    """Losses of the first steps, the first step's gradient, how many rows the packs saved and images were known."""
     torch.manual_seed(0)
     opened = open_model(config)
     parts: RunParts[Any] = parts_of(opened)
@@ -66,7 +66,7 @@ def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[flo
         engine.step(1.0)
         losses.append(float(loss.detach()))
         saved += step.tokens - sum(batch.text.tokens for batch in step.batches)
-        known += sum(len(batch.known) for batch in step.batches)
+        known += sum(len(batch.cached_features) for batch in step.batches)
         if len(losses) == STEPS:
             break
     return losses, gradient, saved, known

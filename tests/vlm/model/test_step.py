@@ -18,8 +18,8 @@ from vlm.model.runs import train
 
 SIDE, PATCHES, WIDTH = 32, 16, 32  # of the tiny CLIP: pixels a side, patches of 8 x 8 and channels
 MEAN, STD = (0.4, 0.5, 0.6), (0.26862954, 0.26130258, 0.27577711)  # its own mean, CLIP's deviation
-PICTURES = ((250, 20, 20), (20, 20, 240), (30, 200, 40))
-# (picture or None, turns): the first two ask about one picture, which folding shares.
+IMAGES = ((250, 20, 20), (20, 20, 240), (30, 200, 40))
+# (image or None, turns): the first two ask about one image, which folding shares.
 ASKED: tuple[tuple[int | None, Asked], ...] = (
     (0, (("what color is it, all in all?", "red"), ("sure?", "yes"))),
     (0, (("what color is it, all in all? tell", "red"),)),
@@ -44,11 +44,11 @@ PROJECTOR = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of the tower's own size, the records, and the projector's first weights."""
+    """Images of the tower's own size, the records, and the projector's first weights."""
     folder = tmp_path_factory.mktemp("step")
     rows = []
     noise = np.random.default_rng(0)
-    for index, colour in enumerate(PICTURES):
+    for index, colour in enumerate(IMAGES):
         pixels = np.clip(np.array(colour) + noise.integers(-20, 20, (SIDE, SIDE, 3)), 0, 255)
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
     for picture, turns in ASKED:
@@ -81,8 +81,8 @@ def expected(request: pytest.FixtureRequest, roomy_llm: Path, clip: Path, folder
     weights = {f"linears.{int(name[0]) // 2}.{name[2:]}": value.clone() for name, value in PROJECTOR.items()}
     for weight in weights.values():
         weight.requires_grad_(True)
-    features = [features_of(clip, folder, picture) for picture in range(len(PICTURES))]
-    mark = -1  # where a picture's rows stand
+    features = [features_of(clip, folder, picture) for picture in range(len(IMAGES))]
+    mark = -1  # where an image's rows stand
     rows = [
         (picture, chatml(tokenizer, turns, image=(mark, 0 if picture is None else PATCHES))) for picture, turns in ASKED
     ]

@@ -27,7 +27,7 @@ from llm.errors import ModelError
 from llm.model.pretrained import load_llm
 from tests.vlm.conftest import make_tokenizer, randomise
 from vlm.config import VlmModelConfig
-from vlm.model.vision_model import VisionModel, build_vlm, embedding_spread
+from vlm.model.vision_model import VisionModel, build_vlm, embedding_std
 
 TOWERS = ["clip", "siglip", "dinov2", "dinov2_registers", "vit", "cnn"]
 SMALL = {
@@ -57,13 +57,13 @@ def pixels(model: VisionModel, count: int = 2) -> Tensor:
 
 def prompt(model: VisionModel) -> Tensor:
     """[1, T]: two images with text around them."""
-    image = [model.image_id] * model.rows
+    image = [model.image_id] * model.image_tokens
     return torch.tensor([[5, 6, 7, *image, 8, 9, *image, 10]])
 
 
 @torch.no_grad()
 def our_logits(model: VisionModel, ids: Tensor) -> Tensor:
-    """Embeddings with the pictures in their rows, body, head: the training forward written out."""
+    """Embeddings with the images in their rows, body, head: the training forward written out."""
     tokens = model.embed_tokens(ids[0])
     pictures = model.embed_images(model.features(pixels(model)))
     tokens[ids[0] == model.image_id] = pictures
@@ -85,7 +85,7 @@ def test_our_forward_is_the_hugging_face_models(tower: str, tiny_llm: Path, requ
         expected = whole(input_ids=ids, pixel_values=pixels(model)).logits
         blind = whole(input_ids=ids, pixel_values=torch.zeros_like(pixels(model))).logits
     assert torch.allclose(our_logits(model, ids), expected, atol=1e-5)
-    assert float((expected - blind).abs().max()) > 1e-3  # the pictures are in it
+    assert float((expected - blind).abs().max()) > 1e-3  # the images are in it
 
 
 @pytest.mark.parametrize("folder", ["tiny_llm", "roomy_llm"])
@@ -127,7 +127,7 @@ def test_a_spare_row_is_reused(roomy_llm: Path, clip: Path) -> None:
     before = AutoModelForCausalLM.from_pretrained(roomy_llm).get_input_embeddings().weight
     assert model.image_id == 260
     assert torch.equal(model.embed_tokens.weight, before)
-    assert "spare row" in model.notes[0]
+    assert "an unused embedding" in model.notes[0]
 
 
 def test_the_tokenizers_own_image_token_is_kept(roomy_llm: Path, clip: Path, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_only_the_projector_trains_and_every_parameter_has_one_name(tiny_llm: Pa
 def test_a_frozen_tower_keeps_no_graph_and_an_open_one_does(tiny_llm: Path, clip: Path) -> None:
     model = build(tiny_llm, clip)
     assert not model.features(pixels(model)).requires_grad
-    model.tower.requires_grad_(True)
+    model.tower.module.requires_grad_(True)
     assert model.features(pixels(model)).requires_grad
     with torch.no_grad():
         assert not model.features(pixels(model)).requires_grad
@@ -163,15 +163,15 @@ def test_a_frozen_tower_keeps_no_graph_and_an_open_one_does(tiny_llm: Path, clip
 def test_batch_norm_never_moves(opened: bool, tiny_llm: Path, cnn: Path) -> None:
     """In train mode too: images of one batch would otherwise change each other's features."""
     model = build(tiny_llm, cnn)
-    model.tower.requires_grad_(opened)
+    model.tower.module.requires_grad_(opened)
     quiet = model.eval().features(pixels(model))
-    before = {name: buffer.clone() for name, buffer in model.tower.named_buffers()}
+    before = {name: buffer.clone() for name, buffer in model.tower.module.named_buffers()}
     assert any("running_mean" in name for name in before)
     model.train()
     assert torch.equal(model.features(pixels(model)), quiet)
-    assert all(torch.equal(buffer, before[name]) for name, buffer in model.tower.named_buffers())
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.tower.module.named_buffers())
     assert model.hf.training
-    assert model.tower.training is opened
+    assert model.tower.module.training is opened
 
 
 def test_standardise_fixes_statistics_and_spread(tiny_llm: Path, cnn: Path) -> None:
@@ -194,7 +194,7 @@ def test_without_standardise_the_spread_alone_is_set(tiny_llm: Path, clip: Path)
     model.standardise(sample)
     assert torch.equal(model.projector.mean, torch.zeros(32))
     assert torch.equal(model.projector.std, torch.ones(32))
-    spread = embedding_spread(model.embed_tokens)
+    spread = embedding_std(model.embed_tokens)
     assert float(model.embed_images(model.features(sample)).std()) == pytest.approx(spread, rel=1e-3)
 
 
@@ -205,10 +205,10 @@ def test_the_seed_decides_the_projector(tiny_llm: Path, clip: Path) -> None:
 
 def test_what_cannot_be_exported_is_said_before_training(tiny_llm: Path, clip: Path) -> None:
     model = build(tiny_llm, clip, pool=2)
-    assert model.rows == 4
+    assert model.image_tokens == 4
     assert model.features(pixels(model)).shape == (2, 4, 32)
     assert "cannot be exported: model.pool is 2" in model.notes[-1]
-    assert build(tiny_llm, clip).unexportable is None
+    assert build(tiny_llm, clip).export_obstacle is None
 
 
 def save(config: PreTrainedConfig, folder: Path) -> PreTrainedModel:
@@ -231,7 +231,7 @@ def test_any_causal_lm_takes_eyes(kind: type[PreTrainedConfig], clip: Path, tmp_
         expected = whole(input_ids=prompt(model), pixel_values=pixels(model)).logits
     assert torch.allclose(our_logits(model, prompt(model)), expected, atol=1e-5)
     given = llm.get_input_embeddings()(torch.arange(300)).std()  # Gemma's are scaled by the root of the width
-    assert embedding_spread(model.embed_tokens) == pytest.approx(float(given), rel=1e-4)
+    assert embedding_std(model.embed_tokens) == pytest.approx(float(given), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_an_llm_that_changes_its_logits_is_refused(config: PreTrainedConfig, cli
     llm: Any = save(config, tmp_path)
     if llm.lm_head.bias is not None:
         llm.lm_head.bias.data += 1
-    with pytest.raises(ModelError, match=r"changes the logits behind its head"):
+    with pytest.raises(ModelError, match=r"changes the logits after its head"):
         build(tmp_path, clip)
 
 

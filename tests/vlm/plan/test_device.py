@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from llm.train.run_data import read_run_data, training_loader
 from tests.vlm.runs import recipe
-from vlm.model.feature_cache import fill
+from vlm.model.feature_cache import fill_cache
 from vlm.model.forward import VlmModel
 from vlm.model.runs import open_model, parts_of
 
@@ -52,12 +52,12 @@ def test_a_batch_on_a_card_meets_nothing_that_stayed_behind(
     data = read_run_data(config, parts, tmp_path, Path.cwd())
     parts.ready(data.train, tmp_path / "run")
     assert isinstance(opened.model, VlmModel)
-    if opened.model.store is not None:
+    if opened.model.feature_cache is not None:
         images = [path for paths in data.train.images for path in paths]
-        assert fill(opened.model.store, opened.model.vision, images)
+        assert fill_cache(opened.model.feature_cache, opened.model.vision, images)
     batches = [batch for step in training_loader(parts, data).steps(0) for batch in step.batches]
     assert any(group.keys > group.queries for batch in batches for group in batch.text.attention.groups), "folded"
-    assert any(len(batch.known) for batch in batches) == kept
+    assert any(len(batch.cached_features) for batch in batches) == kept
     with FakeTensorMode() as mode:
         move(opened.model, mode)
         for batch in batches[:4]:

@@ -96,7 +96,7 @@ NAMES = (
 def pack_of(config: RunConfig, model: nn.Module) -> Pack:
     """The recipe's largest pack, a third of its text learnt."""
     if isinstance(model, VlmModel):
-        pack = picture_pack(config, model.vision.vision, 1 / 3)
+        pack = picture_pack(config, model.vision.tower, 1 / 3)
         assert isinstance(pack.batch, VlmBatch)
         pixels = torch.rand(pack.batch.pixel_values.shape)  # the plan's own are never written, and may be NaN
         return replace(pack, batch=replace(pack.batch, pixel_values=pixels))

@@ -1,4 +1,4 @@
-"""Several pictures in one call of a tower: never a bit of one that depends on the others."""
+"""Several images in one call of a tower: never a bit of one that depends on the others."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vlm.vision.exact_batching import Apart, Remainders, leaves_some
+from vlm.vision.exact_batching import ExactBatches, PartialVectors, leaves_partial_vector
 from vlm.vision.towers import CNN, Tower, load_tower
 
 
 class Eyes(nn.Module):
-    """A ViT of one layer that remembers how many pictures it was shown at a time."""
+    """A ViT of one layer that remembers how many images it was shown at a time."""
 
     def __init__(self, sociable: bool) -> None:
         super().__init__()
@@ -37,14 +37,14 @@ def tower_of(like: Tower, sociable: bool, **facts: Any) -> tuple[Tower, Eyes]:
 
 @pytest.mark.parametrize("eyes", ["clip", "siglip", "dinov2_registers", "cnn"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_picture_has_the_features_that_it_has_by_itself(
+def test_an_image_has_the_features_that_it_has_by_itself(
     eyes: str, dtype: torch.dtype, request: pytest.FixtureRequest
 ) -> None:
     tower = load_tower(str(request.getfixturevalue(eyes)), dtype=dtype)
     side = tower.preprocess.size
     pixels = torch.randn(11, 3, side, side, generator=torch.Generator().manual_seed(5))
-    alone = torch.cat([Apart(tower)(picture) for picture in pixels.split(1)])
-    apart = Apart(tower)
+    alone = torch.cat([ExactBatches(tower)(picture) for picture in pixels.split(1)])
+    apart = ExactBatches(tower)
     assert torch.equal(apart(pixels), alone)
     if eyes == "dinov2_registers":  # rows of the others' tiny sizes fill no whole vectors
         assert any(apart._sizes.values()), "never in company"
@@ -55,9 +55,9 @@ def test_a_picture_has_the_features_that_it_has_by_itself(
 
 def test_calls_are_as_large_as_was_proven(clip: Path) -> None:
     tower, eyes = tower_of(load_tower(str(clip)), sociable=False, grid=4)
-    apart, pixels = Apart(tower), torch.randn(11, 3, 4, 4)
+    apart, pixels = ExactBatches(tower), torch.randn(11, 3, 4, 4)
     apart(pixels[:1])
-    assert eyes.calls == [1], "one picture needs no proof"
+    assert eyes.calls == [1], "one image needs no proof"
     apart(pixels)
     proof = [8, *[1] * 8, 4, *[1] * 4, 2, *[1] * 2]
     assert eyes.calls[1:] == [*proof, 8, 2, 1]
@@ -68,7 +68,7 @@ def test_calls_are_as_large_as_was_proven(clip: Path) -> None:
 
 def test_company_that_changes_a_bit_is_not_kept(clip: Path) -> None:
     tower, eyes = tower_of(load_tower(str(clip)), sociable=True, grid=4)
-    apart, pixels = Apart(tower), torch.randn(5, 3, 4, 4)
+    apart, pixels = ExactBatches(tower), torch.randn(5, 3, 4, 4)
     together = tower.features(pixels)
     alone = torch.cat([tower.features(picture) for picture in pixels.split(1)])
     assert not torch.equal(together, alone)
@@ -79,39 +79,41 @@ def test_company_that_changes_a_bit_is_not_kept(clip: Path) -> None:
 
 
 def test_values_behind_whole_vectors_are_seen() -> None:
-    """They are rounded by another code: a picture's would depend on where its rows stand."""
-    with Remainders() as remainders:
+    """They are rounded by another code: an image's would depend on where its rows stand."""
+    with PartialVectors() as remainders:
         torch.nn.functional.gelu(torch.randn(50, 384))
         torch.randn(3, 5) + torch.randn(3, 5)  # one rounding, whoever makes it
     assert not remainders.found
     for run in (torch.nn.functional.gelu, torch.nn.functional.hardswish, lambda rows: torch.add(rows, rows, alpha=3)):
-        with Remainders() as remainders:
+        with PartialVectors() as remainders:
             run(torch.randn(17, 32))
         assert remainders.found
-    assert leaves_some(torch.empty(128, 3).t()[:, ::2]), "strided"
+    assert leaves_partial_vector(torch.empty(128, 3).t()[:, ::2]), "strided"
     maps = torch.empty(2, 64, 8, 8)
-    assert not leaves_some(maps) and not leaves_some(maps.contiguous(memory_format=torch.channels_last)), "both dense"
+    assert not leaves_partial_vector(maps) and not leaves_partial_vector(
+        maps.contiguous(memory_format=torch.channels_last)
+    ), "both dense"
     threads = torch.get_num_threads()
     try:
         for count, found in ((1, False), (2, False), (3, True), (16, False)):
             torch.set_num_threads(count)
-            assert leaves_some(torch.empty(1024, 128)) == found
+            assert leaves_partial_vector(torch.empty(1024, 128)) == found
         # Most functions share these among 3 threads, 400 vectors each; gelu among all 14.
         torch.set_num_threads(14)
-        assert leaves_some(torch.empty(50, 1536))
+        assert leaves_partial_vector(torch.empty(50, 1536))
     finally:
         torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("pool", [1, 17])
-def test_large_pictures_go_one_by_one(clip: Path, pool: int) -> None:
+def test_large_images_go_one_by_one(clip: Path, pool: int) -> None:
     """Their rows fill a product by themselves, pooled behind it or not, and a proof would cost seconds."""
     tower, eyes = tower_of(load_tower(str(clip)), sociable=False, grid=17, pool=pool)
-    Apart(tower)(torch.randn(3, 3, 17, 17))
+    ExactBatches(tower)(torch.randn(3, 3, 17, 17))
     assert eyes.calls == [1] * 3
 
 
-def test_convolutions_see_two_pictures_or_a_picture_twice(cnn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_convolutions_see_two_images_or_an_image_twice(cnn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tower = load_tower(str(cnn))
     assert tower.kind == CNN
     calls: list[int] = []
@@ -124,7 +126,7 @@ def test_convolutions_see_two_pictures_or_a_picture_twice(cnn: Path, monkeypatch
 
     monkeypatch.setattr(Tower, "features", counted)
     side = tower.preprocess.size
-    assert len(Apart(tower)(torch.randn(5, 3, side, side))) == 5
+    assert len(ExactBatches(tower)(torch.randn(5, 3, side, side))) == 5
     assert set(calls) == {2}
 
 
@@ -133,7 +135,7 @@ def test_images_of_a_call_by_the_rows_that_they_take(
     monkeypatch: pytest.MonkeyPatch, rows: int, sizes: tuple[int, ...]
 ) -> None:
     """4 x 4 patches and a class token: 17 rows an image."""
-    monkeypatch.setattr("vlm.vision.exact_batching.ROWS", rows)
-    monkeypatch.setattr(Apart, "_same", lambda *_: True)
+    monkeypatch.setattr("vlm.vision.exact_batching.MOST_TOKENS", rows)
+    monkeypatch.setattr(ExactBatches, "_same", lambda *_: True)
     tower: Any = SimpleNamespace(kind="clip_vision_model", grid=4, leading=1, module=SimpleNamespace(dtype=torch.half))
-    assert Apart(tower)._proven(torch.zeros(8, 3, 2, 2)) == sizes
+    assert ExactBatches(tower)._proven(torch.zeros(8, 3, 2, 2)) == sizes

@@ -223,7 +223,7 @@ def test_an_animation_gives_its_first_frame(kind: str) -> None:
     assert pixels(read_image(ref)) == [[RED] * 4] * 4
 
 
-def test_a_phone_photo_of_several_pictures_gives_the_first() -> None:
+def test_a_phone_photo_of_several_images_gives_the_first() -> None:
     frames = [Image.new("RGB", (16, 16), RED), Image.new("RGB", (16, 16), BLUE)]
     ref = encode(frames[0], "MPO", save_all=True, append_images=frames[1:])
     assert np.abs(np.asarray(read_image(ref), dtype=int) - RED).max() < 8
@@ -251,7 +251,7 @@ def test_a_cut_off_file_is_refused_with_its_name(kind: str, tmp_path: Path) -> N
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
-def test_damaged_bytes_give_a_picture_or_an_image_error() -> None:
+def test_damaged_bytes_give_an_image_or_an_image_error() -> None:
     dice, refused = random.Random(7), 0
     for kind in FORMATS:
         whole = encode(noise(24, 24), kind).data

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from vlm.config import VlmModelConfig
-from vlm.vision.projector import STD_FLOOR, Projector, activation, build_projector, exportable, feature_statistics, fold
+from vlm.vision.projector import (
+    STD_FLOOR,
+    Projector,
+    activation,
+    build_projector,
+    export_obstacle,
+    feature_statistics,
+    fold_statistics,
+)
 
 HIDDEN = 16
 
@@ -48,7 +56,7 @@ def test_a_folded_projector_is_the_plain_one(kind: str) -> None:
             projector_hidden_act=activation(config(projector=kind)),
         )
     )
-    plain.load_state_dict(fold(projector))
+    plain.load_state_dict(fold_statistics(projector))
     with torch.no_grad():
         found, expected = plain(rows()), projector(rows())
     assert expected.std() > 0.1
@@ -58,7 +66,7 @@ def test_a_folded_projector_is_the_plain_one(kind: str) -> None:
 def test_folding_changes_nothing_in_the_projector() -> None:
     projector = with_statistics()
     before = {name: tensor.clone() for name, tensor in projector.state_dict().items()}
-    fold(projector)
+    fold_statistics(projector)
     assert all(torch.equal(tensor, before[name]) for name, tensor in projector.state_dict().items())
 
 
@@ -136,5 +144,5 @@ def test_the_output_gets_the_spread_asked_for() -> None:
     ],
 )
 def test_what_transformers_can_express(settings: dict[str, object], reason: str | None) -> None:
-    found = exportable(config(**settings), HIDDEN)
+    found = export_obstacle(config(**settings), HIDDEN)
     assert (found is None) if reason is None else (found is not None and reason in found)

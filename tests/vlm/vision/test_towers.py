@@ -17,7 +17,7 @@ import vlm.vision.towers
 from llm.errors import ConfigError, ModelError
 from tests.vlm.conftest import CNN, OPEN_CLIP
 from vlm.vision.open_clip import load_open_clip
-from vlm.vision.timm_tower import _Source, _state
+from vlm.vision.timm_tower import _state, _TimmSource
 from vlm.vision.towers import Tower, load_tower
 
 
@@ -28,7 +28,7 @@ def pixels(size: int, count: int = 2) -> Tensor:
 @torch.no_grad()
 def features(tower: Tower, size: int) -> Tensor:
     found = tower.features(pixels(size))
-    assert found.shape == (2, tower.rows, tower.hidden)
+    assert found.shape == (2, tower.image_tokens, tower.hidden)
     return found
 
 
@@ -43,7 +43,7 @@ def test_clip_vision_half_of_a_whole_model(clip: Path) -> None:
     tower = load_tower(str(clip), layer=-2, image_mode="resize")
     network: Any = CLIPModel.from_pretrained(clip)
     assert torch.equal(features(tower, 32), hidden(network.vision_model, 32, -2)[:, 1:])
-    assert (tower.rows, tower.leading, tower.strategy, tower.stride) == (16, 1, "default", 8)
+    assert (tower.image_tokens, tower.leading, tower.strategy, tower.stride) == (16, 1, "default", 8)
     assert tower.preprocess.mean == (0.4, 0.5, 0.6)
     assert tower.preprocess.std == tuple(OPENAI_CLIP_STD)
     assert (tower.preprocess.size, tower.preprocess.resample, tower.preprocess.mode) == (32, "bicubic", "resize")
@@ -68,7 +68,7 @@ def test_siglip_has_no_class_token(siglip: Path) -> None:
     tower = load_tower(str(siglip))
     network: Any = SiglipModel.from_pretrained(siglip)
     assert torch.equal(features(tower, 32), hidden(network.vision_model, 32, -2))
-    assert (tower.rows, tower.leading, tower.strategy) == (16, 0, "full")
+    assert (tower.image_tokens, tower.leading, tower.strategy) == (16, 0, "full")
     assert tower.preprocess.mean == (0.5, 0.5, 0.5)
 
 
@@ -77,21 +77,25 @@ def test_dinov2_takes_any_size(dinov2: Path) -> None:
     for size, rows in ((0, 16), (42, 9)):
         tower = load_tower(str(dinov2), image_size=size)
         assert torch.equal(features(tower, size or 56), hidden(network, size or 56, -2)[:, 1:])
-        assert (tower.rows, tower.strategy, tower.preprocess.mean) == (rows, "default", tuple(IMAGENET_DEFAULT_MEAN))
+        assert (tower.image_tokens, tower.strategy, tower.preprocess.mean) == (
+            rows,
+            "default",
+            tuple(IMAGENET_DEFAULT_MEAN),
+        )
 
 
 def test_registers_stay_rows_because_llava_cannot_drop_them(dinov2_registers: Path) -> None:
     tower = load_tower(str(dinov2_registers))
     network: Any = Dinov2WithRegistersModel.from_pretrained(dinov2_registers)
     assert torch.equal(features(tower, 56), hidden(network, 56, -2)[:, 1:])
-    assert (tower.rows, tower.leading) == (3 + 16, 4)
+    assert (tower.image_tokens, tower.leading) == (3 + 16, 4)
 
 
 def test_vit_classifier_folder(vit: Path) -> None:
     tower = load_tower(str(vit))
     network: Any = ViTForImageClassification.from_pretrained(vit)
     assert torch.equal(features(tower, 32), hidden(network.vit, 32, -2)[:, 1:])
-    assert (tower.rows, tower.strategy) == (16, "default")
+    assert (tower.image_tokens, tower.strategy) == (16, "default")
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip", "vit"])
@@ -99,7 +103,7 @@ def test_another_image_size_resizes_positions_once(name: str, request: pytest.Fi
     """At 64 pixels the tower runs without being told to interpolate, and gives what interpolating gives."""
     folder = request.getfixturevalue(name)
     own, tower = load_tower(str(folder)), load_tower(str(folder), image_size=64)
-    assert (tower.rows, tower.module.config.image_size, tower.preprocess.size) == (64, 64, 64)
+    assert (tower.image_tokens, tower.module.config.image_size, tower.preprocess.size) == (64, 64, 64)
     found = features(tower, 64)
     plain: Any = own.module
     with torch.no_grad():
@@ -128,7 +132,7 @@ def test_timm_folder_gives_the_feature_map_row_by_row(cnn: Path) -> None:
     found = features(tower, 64)
     assert torch.equal(found[:, 1], expected[:, :, 0, 1])
     assert torch.equal(found[:, 2], expected[:, :, 1, 0])
-    assert (tower.rows, tower.stride, tower.hidden, tower.strategy, tower.leading) == (4, 32, 256, "full", 0)
+    assert (tower.image_tokens, tower.stride, tower.hidden, tower.strategy, tower.leading) == (4, 32, 256, "full", 0)
     assert tower.preprocess.mean == (0.5, 0.5, 0.5)
 
 
@@ -143,7 +147,7 @@ def test_odd_sizes_get_the_stride_that_gives_their_rows(cnn: Path, monkeypatch: 
     """80 pixels make 3 rows (80 / 32, rounded up); the processor counts 80 // stride, so stride is not 32."""
     tower = load_tower(str(cnn), image_size=80)
     assert (tower.grid, tower.stride, 80 // tower.stride) == (3, 26, 3)
-    monkeypatch.setattr(vlm.vision.towers, "grid_of", lambda *_: 20)  # a network of stride 2
+    monkeypatch.setattr(vlm.vision.towers, "feature_grid", lambda *_: 20)  # a network of stride 2
     with pytest.raises(ConfigError, match="Take a multiple of 20, such as 40"):
         load_tower(str(cnn), image_size=39)
 
@@ -172,7 +176,7 @@ def test_open_clip_remap_is_exact(open_clip_folder: Path) -> None:
     tower = load_tower(f"open_clip:{open_clip_folder}", layer=-2)
     assert tower.module.config.hidden_act == "quick_gelu"
     assert torch.allclose(features(tower, 32), open_clip_states(open_clip_folder, 2)[:, 1:], atol=1e-5)
-    assert (tower.kind, tower.rows, tower.preprocess.mean) == ("clip_vision_model", 16, (0.1, 0.2, 0.3))
+    assert (tower.kind, tower.image_tokens, tower.preprocess.mean) == ("clip_vision_model", 16, (0.1, 0.2, 0.3))
 
 
 def test_open_clip_by_name_and_file(open_clip_folder: Path, tmp_path: Path) -> None:
@@ -243,7 +247,7 @@ def test_timm_is_asked_for_trained_weights_without_a_classifier(monkeypatch: pyt
         return nn.Linear(1, 1, bias=False)
 
     monkeypatch.setattr(timm, "create_model", create)
-    assert list(_state(_Source("resnet10t", "resnet10t"))) == ["weight"]
+    assert list(_state(_TimmSource("resnet10t", "resnet10t"))) == ["weight"]
     assert asked == [("resnet10t", {"pretrained": True, "num_classes": 0})]
 
 

@@ -1,4 +1,4 @@
-"""A run as GGUF files for llama.cpp, LM Studio and Ollama, proved by chatting with them in llama.cpp."""
+"""Export of a run to GGUF files for llama.cpp, LM Studio and Ollama, checked by chatting with them in llama.cpp."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ from llm.log import logger
 from llm.model.hf_export import dense_state, logits, proving, write_and_prove
 from vlm.export.gguf.file import write_tensors, writer
 from vlm.export.gguf.language import add_language, architecture, language_entries
-from vlm.export.gguf.llama_cpp import Answer, Step, chat
+from vlm.export.gguf.llama_cpp import ChatAnswer, GeneratedToken, chat
 from vlm.export.gguf.ollama import modelfile
 from vlm.export.gguf.pre_tokenizer import find_pre_tokenizer
 from vlm.export.gguf.template import llama_cpp_jinja
@@ -32,37 +32,37 @@ from vlm.model.runs import OpenedRun
 from vlm.model.vision_model import VisionModel
 
 MODEL, MMPROJ = "model.gguf", "mmproj.gguf"
-# Mean absolute difference of a log-probability in any one chat. llama.cpp rounds inside too: measured on tiny models
-# 0.0005 with fp32 weights, 0.006 with q8_0.
+# Most mean absolute difference of log-probabilities in any one chat. llama.cpp rounds activations too: measured on tiny
+# models 0.0005 with fp32 weights, 0.006 with q8_0.
 LIMITS = {"fp32": 0.01, "bf16": 0.1, "q8_0": 0.1}
 ANSWER = 12  # tokens of each answer that are compared
-SAID = 0.01  # a token counts from this probability on
+LIKELY = 0.01  # probability from which a token counts
 BODY = "model.language_model."  # where transformers' Llava keeps the LLM without its head
 CHATS: tuple[tuple[str, ...], ...] = (("Who are you?",), ("What is 12 + 34?", "46.", "你是谁？ Who made you?"))
-SEEN: tuple[tuple[str, ...], ...] = (("What is this?",), ("What is this?", "A picture.", "Is it  red?"))
+IMAGE_CHATS: tuple[tuple[str, ...], ...] = (("What is this?",), ("What is this?", "A picture.", "Is it  red?"))
 
 
 @dataclass(frozen=True, slots=True)
-class _Language:
-    """The language model: a module with its config and positions, and its tensors as a causal LM names them."""
+class _LanguageTensors:
+    """The language model: its module, and its tensors under the names of a causal LM."""
 
     body: PreTrainedModel
     state: dict[str, Tensor]
 
     @property
-    def rows(self) -> int:
+    def vocabulary_size(self) -> int:
         return len(self.state["model.embed_tokens.weight"])
 
 
 def export_gguf(
     opened: OpenedRun, out: Path, dtype: str, force: bool = False, ollama: bool = False, origin: Origin = UNNAMED
 ) -> float:
-    """Write `model.gguf` and, for a model that sees, `mmproj.gguf`, of a run whose adapters are merged.
+    """Write `model.gguf` and, for a vision model, `mmproj.gguf` of a run whose adapters are merged.
 
-    Returns the mean absolute difference of the log-probabilities of the tokens that may be said, between llama.cpp's
-    answers and the trained model at the same places, in the chat where it is largest. Raises ConfigError for what
-    llama.cpp cannot run, ModelError when it answers differently; with `force` a CLIP tower is written, and whatever
-    the difference is. With `ollama` a Modelfile stands beside the files.
+    Returns the mean absolute difference of the log-probabilities of likely tokens, between llama.cpp's answers and the
+    trained model on the same tokens, in the chat where it is largest. `force` writes CLIP towers, and whatever the
+    difference; `ollama` adds a Modelfile. Raises ConfigError for a model that llama.cpp does not run, ModelError when
+    it answers differently.
     """
     vision = opened.model.vision if isinstance(opened.model, VlmModel) else None
     if vision is not None:
@@ -72,8 +72,8 @@ def export_gguf(
     files = [MODEL] if vision is None else [MODEL, MMPROJ]
     recipe = modelfile(opened.encoder, files) if ollama else ""
     llm = _language(opened)
-    architecture(llm.body.config)  # refused before the tokenizer is tried
-    vocabulary = read_vocabulary(opened.encoder.tokenizer, llm.rows)
+    architecture(llm.body.config)  # a ConfigError comes before the tokenizer is tried
+    vocabulary = read_vocabulary(opened.encoder.tokenizer, llm.vocabulary_size)
     pre = find_pre_tokenizer(vocabulary, opened.encoder)
 
     def write(folder: Path) -> None:
@@ -88,64 +88,65 @@ def export_gguf(
 
 
 def _write_model(
-    opened: OpenedRun, llm: _Language, vocabulary: Vocabulary, pre: PreTokenizer, target: Path, dtype: str
+    opened: OpenedRun, llm: _LanguageTensors, vocabulary: Vocabulary, pre: PreTokenizer, target: Path, dtype: str
 ) -> None:
     encoder = opened.encoder
     with writer(target, architecture(llm.body.config)) as file:
         file.add_name(opened.config.name)
-        add_language(file, llm.body.config, llm.rows)
+        add_language(file, llm.body.config, llm.vocabulary_size)
         add_vocabulary(file, vocabulary, pre, encoder.tokenizer)
         file.add_eos_token_id(encoder.stop_ids[0])
         file.add_chat_template(llama_cpp_jinja(encoder))
         write_tensors(file, list(language_entries(llm.body, llm.state)), dtype)
 
 
-def _language(opened: OpenedRun) -> _Language:
+def _language(opened: OpenedRun) -> _LanguageTensors:
     if not isinstance(opened.model, VlmModel):
-        return _Language(opened.model.llm, dense_state(opened.model.llm))
+        return _LanguageTensors(opened.model.llm, dense_state(opened.model.llm))
     hf = opened.model.vision.hf
     state = {
         name.replace(BODY, "model.", 1): tensor
         for name, tensor in dense_state(hf).items()
         if name.startswith((BODY, "lm_head."))
     }
-    return _Language(opened.model.vision.language_model, state)
+    return _LanguageTensors(opened.model.vision.language_model, state)
 
 
 def _prove(chat_model: ChatModel, vision: VisionModel | None, folder: Path, limit: float) -> float:
-    """Chats, with and without pictures: llama.cpp writes its answer, and we read the same tokens."""
+    """Largest difference over chats with and without images: llama.cpp generates, and we score the same tokens."""
     chats = [_messages(turns) for turns in CHATS]
     if vision is not None:
         # Of the tower's own size: llama.cpp resizes unlike Pillow.
-        picture = _noise(vision.preprocess.size, seed=0)
-        chats += [_messages(turns, picture) for turns in SEEN]
-    asked = [[_openai(message) for message in messages] for messages in chats]
-    answers = chat(folder / MODEL, folder / MMPROJ if vision is not None else None, asked, ANSWER)
+        image = _noise(vision.preprocess.size, seed=0)
+        chats += [_messages(turns, image) for turns in IMAGE_CHATS]
+    requests = [[_openai(message) for message in messages] for messages in chats]
+    answers = chat(folder / MODEL, folder / MMPROJ if vision is not None else None, requests, ANSWER)
     with proving(chat_model.model):
-        apart = max(_compare(chat_model, *pair) for pair in zip(chats, answers, strict=True))
+        largest = max(_compare(chat_model, *pair) for pair in zip(chats, answers, strict=True))
         if vision is not None:
-            _tell_what_is_seen(chat_model, vision, answers[len(CHATS) :])
-    if not apart <= limit:
+            _log_effect_of_image(chat_model, vision, answers[len(CHATS) :])
+    if not largest <= limit:
         raise ModelError(
-            f"llama.cpp's log-probabilities differ from the trained model's by {apart:.3f} on average, more than "
-            f"{limit}. Nothing was written. Please report this with the recipe, or write it all the same with --force"
+            f"llama.cpp's log-probabilities differ from the trained model's by {largest:.3f} on average, more than "
+            f"{limit}. Nothing was written. Please report this with the recipe, or write the files anyway with --force"
         )
-    return apart
+    return largest
 
 
-def _tell_what_is_seen(chat_model: ChatModel, vision: VisionModel, answers: list[Answer]) -> None:
-    """A model that says the same whatever it sees proves nothing about its tower: say how much a picture changes."""
+def _log_effect_of_image(chat_model: ChatModel, vision: VisionModel, answers: list[ChatAnswer]) -> None:
+    """Log how much another image changes: for a model that ignores images the check does not cover the tower."""
     other = _noise(vision.preprocess.size, seed=1)
     moved = max(
-        _compare(chat_model, _messages(turns, other), answer) for turns, answer in zip(SEEN, answers, strict=True)
+        _compare(chat_model, _messages(turns, other), answer)
+        for turns, answer in zip(IMAGE_CHATS, answers, strict=True)
     )
     logger.info(
-        f"another picture moves the log-probabilities by {moved:.2e}: the more, the better the proof sees the tower"
+        f"another image changes the log-probabilities by {moved:.2e}; if that is little, the tower is hardly checked"
     )
 
 
-def _compare(chat_model: ChatModel, messages: tuple[Message, ...], answer: Answer) -> float:
-    """The mean difference over every step of llama.cpp's answer."""
+def _compare(chat_model: ChatModel, messages: tuple[Message, ...], answer: ChatAnswer) -> float:
+    """Mean difference over the tokens of llama.cpp's answer."""
     ids, images = chat_model.encoder.prompt(messages)
     if answer.prompt != len(ids):
         raise ModelError(
@@ -159,25 +160,25 @@ def _compare(chat_model: ChatModel, messages: tuple[Message, ...], answer: Answe
     return float(torch.cat([_differences(step, row) for step, row in zip(answer.steps, logprobs, strict=True)]).mean())
 
 
-def _differences(step: Step, row: Tensor) -> Tensor:
-    """At the tokens that may be said: far below, rounding moves log-probabilities that nobody ever meets."""
+def _differences(step: GeneratedToken, row: Tensor) -> Tensor:
+    """Differences at likely tokens; those of unlikely ones change with rounding, without any effect on answers."""
     numbers = list(step.logprobs)
     theirs, ours = torch.tensor([step.logprobs[number] for number in numbers]), row[numbers]
     either = torch.maximum(theirs, ours)
-    return (theirs - ours).abs()[either >= min(math.log(SAID), float(either.max()))]
+    return (theirs - ours).abs()[either >= min(math.log(LIKELY), float(either.max()))]
 
 
-def _messages(turns: tuple[str, ...], picture: bytes = b"") -> tuple[Message, ...]:
-    """Questions and answers in turn; the picture stands in the first question."""
+def _messages(turns: tuple[str, ...], image: bytes = b"") -> tuple[Message, ...]:
+    """Questions and answers in turn; the image is shown in the first question."""
     messages = []
     for number, text in enumerate(turns):
-        parts: tuple[MessagePart, ...] = (ImageRef(data=picture), text) if picture and number == 0 else (text,)
+        parts: tuple[MessagePart, ...] = (ImageRef(data=image), text) if image and number == 0 else (text,)
         messages.append(Message("assistant" if number % 2 else "user", parts))
     return tuple(messages)
 
 
 def _openai(message: Message) -> dict[str, Any]:
-    """The message as llama.cpp's server takes it."""
+    """The message in the form of llama.cpp's server."""
     content: list[dict[str, Any]] = []
     for part in message.parts:
         if isinstance(part, ImageRef):

@@ -1,4 +1,4 @@
-"""A GGUF file, written one tensor at a time: a model larger than the memory that is left can be written too."""
+"""Writes a GGUF file one tensor at a time, so that a model larger than the free memory can be written."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,10 +25,10 @@ FILE_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class GgufTensor:
     """One tensor under llama.cpp's name. `exact` ones stay fp32, as vectors do: positions and the patch convolution.
 
-    `change` keeps the shape and is applied when the tensor is written: never are two changed ones in memory.
+    `change` keeps the shape and is applied while writing, so that at most one changed tensor is in memory.
     """
 
     name: str
@@ -37,15 +37,14 @@ class Entry:
     change: Callable[[Tensor], Tensor] | None = None
 
     def values(self) -> NDArray[np.float32]:
-        """What is written, before it is rounded."""
+        """The values to write, before rounding."""
         changed = self.tensor if self.change is None else self.change(self.tensor)
-        values: NDArray[np.float32] = changed.detach().float().cpu().contiguous().numpy()
-        return values
+        return np.asarray(changed.detach().float().cpu().contiguous().numpy(), np.float32)
 
 
 @contextmanager
 def writer(file: Path, architecture: str) -> Iterator[GGUFWriter]:
-    """A writer whose file is closed whatever happens."""
+    """A GGUF writer that is closed on exit."""
     opened = GGUFWriter(file, architecture)
     try:
         yield opened
@@ -53,8 +52,8 @@ def writer(file: Path, architecture: str) -> Iterator[GGUFWriter]:
         opened.close()
 
 
-def write_tensors(file: GGUFWriter, entries: list[Entry], dtype: str) -> None:
-    """The header, the fields added so far, and the tensors, matrices in `dtype` (`fp32`, `bf16` or `q8_0`)."""
+def write_tensors(file: GGUFWriter, entries: list[GgufTensor], dtype: str) -> None:
+    """Write the header, the fields added so far, and the tensors; matrices in `dtype` (`fp32`, `bf16` or `q8_0`)."""
     for entry in entries:
         kind = _kind(entry, dtype)
         block, size = GGML_QUANT_SIZES[kind]
@@ -69,8 +68,8 @@ def write_tensors(file: GGUFWriter, entries: list[Entry], dtype: str) -> None:
         file.write_tensor_data(quantize(entry.values(), _kind(entry, dtype)))
 
 
-def _kind(entry: Entry, dtype: str) -> GGMLQuantizationType:
-    """Rows that are no multiple of a block's length keep 16 bits."""
+def _kind(entry: GgufTensor, dtype: str) -> GGMLQuantizationType:
+    """Type of a tensor; matrices whose rows are no multiple of the block length are stored in 16 bits."""
     kind = KINDS[dtype]
     if entry.exact or entry.tensor.ndim < 2:
         return GGMLQuantizationType.F32

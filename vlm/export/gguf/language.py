@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from llm.errors import ConfigError
-from vlm.export.gguf.file import Entry
+from vlm.export.gguf.file import GgufTensor
 
 # transformers' model_type -> llama.cpp's architecture.
 ARCHITECTURES = {
@@ -24,26 +24,26 @@ SUFFIXES = (".weight", ".bias")
 
 
 def architecture(config: PreTrainedConfig) -> str:
-    """llama.cpp's name for this kind of model; ConfigError when it is none that is written here, with the reason."""
+    """llama.cpp's name of the architecture. Raises ConfigError with the reason for a model that is not supported."""
     kind = config.model_type
     if kind not in ARCHITECTURES:
-        raise ConfigError(f"--to gguf: a {kind} language model; {', '.join(ARCHITECTURES)} are written. Use --to hf")
+        raise ConfigError(f"--to gguf: a {kind} language model; {', '.join(ARCHITECTURES)} are supported. Use --to hf")
     if config.hidden_act != "silu":
-        raise ConfigError(f"--to gguf: a {kind} model with {config.hidden_act}; llama.cpp's have silu. Use --to hf")
+        raise ConfigError(f"--to gguf: a {kind} model with {config.hidden_act}; llama.cpp's use silu. Use --to hf")
     rope = _rope(config)
     known = ROPES if ARCHITECTURES[kind] == MODEL_ARCH.LLAMA else ROPES - {"llama3"}
     if rope["rope_type"] not in known:
-        raise ConfigError(f"--to gguf: {rope['rope_type']} positions in a {kind} model are not written. Use --to hf")
+        raise ConfigError(f"--to gguf: {rope['rope_type']} positions in a {kind} model are not supported. Use --to hf")
     window = getattr(config, "sliding_window", None)
     if window and getattr(config, "use_sliding_window", True) and window < config.max_position_embeddings:
-        raise ConfigError(f"--to gguf: a window of {window} tokens in the attention is not written. Use --to hf")
+        raise ConfigError(f"--to gguf: sliding-window attention of {window} tokens is not supported. Use --to hf")
     return MODEL_ARCH_NAMES[ARCHITECTURES[kind]]
 
 
-def add_language(file: GGUFWriter, config: PreTrainedConfig, rows: int) -> None:
-    """The fields that describe the network; `rows` is the number of embeddings."""
+def add_language(file: GGUFWriter, config: PreTrainedConfig, vocabulary_size: int) -> None:
+    """Add the fields that describe the network."""
     rope = _rope(config)
-    file.add_vocab_size(rows)
+    file.add_vocab_size(vocabulary_size)
     file.add_context_length(config.max_position_embeddings)
     file.add_embedding_length(config.hidden_size)
     file.add_block_count(config.num_hidden_layers)
@@ -60,8 +60,8 @@ def add_language(file: GGUFWriter, config: PreTrainedConfig, rows: int) -> None:
         file.add_rope_scaling_factor(float(rope["factor"]))
 
 
-def language_entries(model: PreTrainedModel, state: Mapping[str, Tensor]) -> Iterator[Entry]:
-    """The tensors of `state`, named as in transformers (`model.layers...`, `lm_head.weight`), of `model`'s kind."""
+def language_entries(model: PreTrainedModel, state: Mapping[str, Tensor]) -> Iterator[GgufTensor]:
+    """The tensors of `state`, which has transformers' names (`model.layers...`, `lm_head.weight`)."""
     config = model.config
     arch = ARCHITECTURES[config.model_type]
     names = get_tensor_name_map(arch, config.num_hidden_layers)
@@ -71,20 +71,20 @@ def language_entries(model: PreTrainedModel, state: Mapping[str, Tensor]) -> Ite
         ours = names.get_name(name, SUFFIXES)
         if ours is None:
             raise ConfigError(f"--to gguf: llama.cpp's {MODEL_ARCH_NAMES[arch]} has no tensor for {name}. Use --to hf")
-        turns = arch == MODEL_ARCH.LLAMA and (".q_proj." in name or ".k_proj." in name)
-        yield Entry(ours, tensor, change=partial(_interleaved, head=_head(config)) if turns else None)
+        rotated = arch == MODEL_ARCH.LLAMA and (".q_proj." in name or ".k_proj." in name)
+        yield GgufTensor(ours, tensor, change=partial(_interleaved, head=_head(config)) if rotated else None)
     if _rope(config)["rope_type"] == "llama3":
-        yield Entry("rope_freqs.weight", _frequency_factors(model, config))
+        yield GgufTensor("rope_freqs.weight", _frequency_factors(model, config))
 
 
 def _interleaved(tensor: Tensor, head: int) -> Tensor:
-    """llama.cpp's Llama rotates neighbouring channels of a head, transformers those half a head apart."""
+    """Reorder a head's channels: llama.cpp's Llama rotates adjacent pairs, transformers pairs half a head apart."""
     halves = tensor.reshape(-1, 2, head // 2, *tensor.shape[1:])
     return halves.transpose(1, 2).reshape(tensor.shape)
 
 
 def _frequency_factors(model: PreTrainedModel, config: PreTrainedConfig) -> Tensor:
-    """By how much each frequency of the positions is divided: plain ones over what the model's own module computes."""
+    """Divisor of each rotary frequency: the default frequency over that of the model's own module."""
     found = [buffer for name, buffer in model.named_buffers() if name.endswith("rotary_emb.inv_freq")]
     head = _head(config)
     plain = float(_rope(config)["rope_theta"]) ** -(torch.arange(0, head, 2).double() / head)
@@ -92,7 +92,7 @@ def _frequency_factors(model: PreTrainedModel, config: PreTrainedConfig) -> Tens
 
 
 def _rope(config: PreTrainedConfig) -> Mapping[str, Any]:
-    """transformers 5 has all of it in `rope_parameters`."""
+    """Rotary parameters with defaults."""
     return {"rope_type": "default", "rope_theta": 10000.0, **(config.rope_parameters or {})}
 
 

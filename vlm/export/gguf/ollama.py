@@ -1,4 +1,4 @@
-"""Ollama's Modelfile: the files to load, the chat template in Go's language, and where an answer ends."""
+"""Ollama's Modelfile: the files to load, the chat template in Go's template language, and the stop tokens."""
 
 import json
 
@@ -6,10 +6,10 @@ from llm.encoding.chat_template import ChatTemplate
 from llm.encoding.encoder import Encoder
 from llm.errors import ConfigError
 
-ROUNDS = 3  # questions and answers in which the template must repeat itself
+ROUNDS = 3  # question-answer pairs over which the template must not change
 
-# Ollama puts `[img-0]` for each picture before the message's text; training saw a picture on a line of its own.
-_PICTURES = """
+# Ollama writes `[img-0]` for each image before the message's text; in training an image is on a line of its own.
+_IMAGES = """
 {{- range $message.Images }}
 {{- if and (ge (len $text) 7) (eq (slice $text 0 5) "[img-") }}
 {{- $end := 8 }}{{ if eq (slice $text 6 7) "]" }}{{ $end = 7 }}{{ end }}
@@ -19,7 +19,7 @@ _PICTURES = """
 
 
 def modelfile(encoder: Encoder, files: list[str]) -> str:
-    """The Modelfile of `files`, the model first. Raises ConfigError for a template that counts its rounds."""
+    """The Modelfile for `files`, the model first. Raises ConfigError as `go_template`."""
     stops = [encoder.tokenizer.decode([number]) for number in encoder.stop_ids]
     lines = [f"FROM ./{file}" for file in files]
     lines += [f'TEMPLATE """{go_template(encoder.template, sees=encoder.image_id is not None)}"""']
@@ -28,9 +28,10 @@ def modelfile(encoder: Encoder, files: list[str]) -> str:
 
 
 def go_template(template: ChatTemplate, sees: bool) -> str:
-    """What stands between two turns depends on their roles alone: one branch for each pair that can follow.
+    """The chat template in Go's language: one branch for each pair of roles that can follow each other.
 
-    White space at the edges of a text stays, also where the chat template strips it: Ollama's language cannot.
+    White space at the ends of a text is kept even where the chat template strips it, since Go's language cannot.
+    Raises ConfigError for a template whose text between two turns depends on more than their roles.
     """
     with_system = template.between(("system", *("user", "assistant") * ROUNDS))
     without = template.between(("user", "assistant") * ROUNDS)
@@ -52,11 +53,11 @@ def go_template(template: ChatTemplate, sees: bool) -> str:
     return (
         '{{- $last := "" }}{{- range $message := .Messages }}'
         f"{{{{- {branches}{{{{- end }}}}"
-        f"{{{{- $text := .Content }}}}{_PICTURES if sees else ''}{{{{- $text }}}}{{{{- $last = .Role }}}}"
+        f"{{{{- $text := .Content }}}}{_IMAGES if sees else ''}{{{{- $text }}}}{{{{- $last = .Role }}}}"
         '{{- end }}{{- if ne $last "assistant" }}' + _text(last) + "{{- end }}"
     )
 
 
 def _text(text: str) -> str:
-    """A literal. JSON's escapes are Go's where no character is written as two halves."""
+    """A Go literal. JSON's escapes are valid in Go as long as no surrogate pairs are written."""
     return "{{- " + json.dumps(text, ensure_ascii=False) + " }}" if text else ""

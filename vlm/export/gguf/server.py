@@ -1,7 +1,8 @@
-"""llama.cpp's server answering one list of requests, as a process of its own: `python -P server.py FILE`.
+"""Answers one list of requests with llama.cpp's server: `python -P server.py FILE`.
 
-A process of its own because a model that llama.cpp does not like may end the process, and because taking the server
-down waits forever now and then (xllamacpp 2026.10): this one ends without. It imports nothing of ours.
+It runs in a process of its own because llama.cpp may end the process on a model that it cannot load, and because
+destroying the server sometimes never returns (xllamacpp 2026.10): this process exits without. It imports no module of
+ours.
 """
 
 import json
@@ -20,9 +21,9 @@ SECONDS = 600
 
 
 def main() -> None:
-    """Answer and leave, whatever happened."""
+    """Answer the requests, then exit without destroying the server."""
     sys.excepthook = _fail
-    server = _answer()  # held on to: the wait is in its end, which a return from there would be
+    server = _answer()  # kept alive: its destructor is what may never return
     os._exit(0 if server else 1)
 
 
@@ -36,7 +37,7 @@ def _answer() -> Any:
     with open(sys.argv[1], encoding="utf-8") as file:
         asked = json.load(file)
     answers = os.dup(1)
-    os.dup2(2, 1)  # what llama.cpp prints is no answer
+    os.dup2(2, 1)  # llama.cpp's own output goes to standard error
     key = secrets.token_hex(16)
     server = _serve(asked["model"], asked["mmproj"], key)
     answer = {
@@ -49,7 +50,7 @@ def _answer() -> Any:
 
 
 def _serve(model: str, mmproj: str, key: str) -> Any:
-    """A server on a free port of this machine, behind a key that nobody else knows."""
+    """A server on a free local port that requires a secret key."""
     params = CommonParams()
     params.model.path, params.mmproj.path = model, mmproj
     params.n_ctx, params.n_parallel, params.n_gpu_layers = CONTEXT, 1, 0
@@ -57,11 +58,11 @@ def _serve(model: str, mmproj: str, key: str) -> Any:
     return Server(params)
 
 
-def _tokenize(server: Any, key: str, text: str) -> list[int]:
-    """The ids of a text whose special tokens are read as such."""
+def _tokenize(server: Server, key: str, text: str) -> list[int]:
+    """Token ids of a text; special tokens in it are parsed."""
     body = json.dumps({"content": text, "parse_special": True, "add_special": False}).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-    straight = build_opener(ProxyHandler({}))  # no proxy between us and our own machine
+    straight = build_opener(ProxyHandler({}))  # a local address needs no proxy
     with straight.open(Request(server.listening_address + "/tokenize", body, headers), timeout=SECONDS) as answer:
         return list(json.load(answer)["tokens"])
 

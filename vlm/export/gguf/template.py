@@ -1,11 +1,11 @@
-"""The chat template as llama.cpp's server reads it."""
+"""The chat template in the form for llama.cpp's server."""
 
 import json
 
 from llm.encoding.encoder import Encoder
 
-# The server writes a picture as `<__media_...__>` straight before the text behind it, in one string; training saw a
-# picture on a line of its own.
+# The server writes an image as `<__media_...__>` directly before the text after it, in one string; in training an image
+# is on a line of its own.
 _LINES = r"""{%- set media = namespace(messages=[]) -%}
 {%- for message in messages -%}
 {%- if message['content'] is string and '<__media' in message['content'] -%}
@@ -20,11 +20,11 @@ _LINES = r"""{%- set media = namespace(messages=[]) -%}
 
 
 def llama_cpp_jinja(encoder: Encoder) -> str:
-    """The run's chat template; where it sees, for messages whose pictures are llama.cpp's marks.
+    """The run's chat template, for a vision model with llama.cpp's image marks.
 
-    Some templates open a new answer shorter than they write an old one (Qwen3: without its empty thoughts); training
-    saw the latter, so its rest is put behind.
+    Some templates begin the answer to generate with less text than an answer of the history has (Qwen3: without the
+    empty thoughts). Training uses the latter, so the rest is appended.
     """
     rest = json.dumps(encoder.template.generation_prompt_suffix, ensure_ascii=False)
-    behind = "{%- if add_generation_prompt -%}{{- " + rest + " -}}{%- endif -%}" if rest != '""' else ""
-    return ("" if encoder.image_id is None else _LINES) + encoder.template.jinja + behind
+    opening = "{%- if add_generation_prompt -%}{{- " + rest + " -}}{%- endif -%}" if rest != '""' else ""
+    return ("" if encoder.image_id is None else _LINES) + encoder.template.jinja + opening

@@ -1,4 +1,4 @@
-"""A tokenizer as llama.cpp's vocabulary: byte-level BPE (`gpt2`) or sentencepiece's BPE (`llama`)."""
+"""A tokenizer as llama.cpp's vocabulary: byte-level BPE (`gpt2`) or sentencepiece BPE (`llama`)."""
 
 import json
 import unicodedata
@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from llm.errors import ConfigError
 
-# llama.cpp knows by name only how a byte-level tokenizer cuts text into words.
+# llama.cpp's names of the rules by which a byte-level tokenizer splits text into words.
 BYTE_LEVEL = (
     *("smollm", "qwen2", "qwen35", "llama-bpe", "gpt-2", "tekken", "deepseek-llm", "deepseek-coder", "falcon3"),
     *("gpt-4o", "llama4", "stablelm2", "command-r", "default"),
@@ -23,13 +23,13 @@ _TEXTS = (
     "नमस्ते दुनिया, ไทยที่นี่ เก้าอี้, مُحَمَّد, ❤️ I❤️you, x̂ŷ",
     "🙂👩‍👩‍👧 é ½ x² — “quotes” … <b>&amp;</b> http://a.b/c?d=e&f=%20 \u200b\u3000end",
 )
-# Composed: Qwen's tokenizers compose what they read, llama.cpp does not.
-TELLING = tuple(unicodedata.normalize("NFC", text) for text in _TEXTS)
+# In composed form (NFC): Qwen's tokenizers compose their input, llama.cpp does not.
+PROBE_TEXTS = tuple(unicodedata.normalize("NFC", text) for text in _TEXTS)
 
 
 @dataclass(frozen=True, slots=True)
 class PreTokenizer:
-    """How text becomes words before it becomes tokens; `space_prefix` puts a space before each stretch of text."""
+    """How text is split into words; `space_prefix` adds a space before each text between special tokens."""
 
     name: str
     space_prefix: bool = False
@@ -37,7 +37,7 @@ class PreTokenizer:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What llama.cpp reads: `gpt2` has merges, `llama` has scores; both have every id's text and kind."""
+    """A vocabulary of llama.cpp: text and type of each id, and merges (`gpt2`) or scores (`llama`)."""
 
     model: str
     tokens: list[str]
@@ -47,39 +47,41 @@ class Vocabulary:
 
     @property
     def candidates(self) -> tuple[PreTokenizer, ...]:
-        """What a tokenizer of this kind may do."""
+        """The pre-tokenizers that a tokenizer of this model may have."""
         if self.model == "gpt2":
             return tuple(PreTokenizer(name) for name in BYTE_LEVEL)
         return PreTokenizer("default", space_prefix=True), PreTokenizer("default")
 
 
-def read_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int) -> Vocabulary:
-    """The vocabulary of a model with that many rows of embeddings; rows that no token uses are named so.
+def read_vocabulary(tokenizer: PreTrainedTokenizerBase, size: int) -> Vocabulary:
+    """The vocabulary of a model with `size` embeddings; unused ones are named so.
 
-    Raises ConfigError for a tokenizer that llama.cpp has no name for.
+    Raises ConfigError for a tokenizer that llama.cpp does not support.
     """
-    whole: Any = tokenizer
-    spec: dict[str, Any] = json.loads(whole.backend_tokenizer.to_str())
+    untyped: Any = tokenizer
+    spec: dict[str, Any] = json.loads(untyped.backend_tokenizer.to_str())
     kind = spec["model"]["type"]
     if kind != "BPE":
-        raise ConfigError(f"--to gguf: a {kind} tokenizer; llama.cpp's vocabularies that we write are BPE. Use --to hf")
+        raise ConfigError(f"--to gguf: a {kind} tokenizer; only BPE is supported. Use --to hf")
     most = max([*spec["model"]["vocab"].values(), *(added["id"] for added in spec["added_tokens"])])
-    if most >= rows:
-        raise ConfigError(f"--to gguf: the tokenizer has a token {most}, the model {rows} embeddings. Use --to hf")
+    if most >= size:
+        raise ConfigError(f"--to gguf: the tokenizer has a token {most}, the model {size} embeddings. Use --to hf")
     byte_level = any(part["type"] == "ByteLevel" for part in _parts(spec.get("pre_tokenizer")))
-    tokens, types = _tokens(spec, rows)
+    tokens, types = _tokens(spec, size)
     merges = [_pair(merge) for merge in spec["model"]["merges"]]
     if byte_level:
         return Vocabulary("gpt2", tokens, types, [" ".join(pair) for pair in merges], [])
     if not spec["model"].get("byte_fallback"):
-        raise ConfigError("--to gguf: a BPE tokenizer without bytes, which llama.cpp cannot read. Use --to hf")
+        raise ConfigError(
+            "--to gguf: a BPE tokenizer without byte fallback, which llama.cpp does not support. Use --to hf"
+        )
     return Vocabulary("llama", tokens, types, [], _scores(tokens, merges))
 
 
 def add_vocabulary(
     file: GGUFWriter, vocabulary: Vocabulary, pre: PreTokenizer, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    """The vocabulary's fields. No begin token is added to a text: the chat template writes it where there is one."""
+    """Add the vocabulary's fields. llama.cpp adds no begin token to a text: the chat template writes it, if any."""
     file.add_tokenizer_model(vocabulary.model)
     file.add_tokenizer_pre(pre.name)
     file.add_token_list(vocabulary.tokens)
@@ -100,9 +102,9 @@ def add_vocabulary(
             add(number)
 
 
-def _tokens(spec: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
-    tokens = [f"[UNUSED{number}]" for number in range(rows)]
-    types: list[int] = [TokenType.UNUSED] * rows
+def _tokens(spec: Mapping[str, Any], size: int) -> tuple[list[str], list[int]]:
+    tokens = [f"[UNUSED{number}]" for number in range(size)]
+    types: list[int] = [TokenType.UNUSED] * size
     unknown = spec["model"].get("unk_token")
     for text, number in spec["model"]["vocab"].items():
         is_byte = bool(spec["model"].get("byte_fallback")) and len(text) == 6 and text.startswith("<0x")
@@ -116,13 +118,13 @@ def _tokens(spec: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
 
 
 def _scores(tokens: list[str], merges: list[tuple[str, str]]) -> list[float]:
-    """llama.cpp merges the neighbours whose union has the highest score: the earlier a merge, the higher."""
+    """Scores by merge order: llama.cpp merges the adjacent tokens whose union has the highest score."""
     rank = {left + right: -float(number) for number, (left, right) in reversed(list(enumerate(merges)))}
     return [rank.get(token, -float(len(merges))) for token in tokens]
 
 
 def _parts(stage: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-    """The steps of a pre-tokenizer, sequences opened."""
+    """The steps of a pre-tokenizer, with nested sequences flattened."""
     if stage is None:
         return
     if stage["type"] != "Sequence":
@@ -132,6 +134,6 @@ def _parts(stage: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
         yield from _parts(part)
 
 
-def _pair(merge: Any) -> tuple[str, str]:
+def _pair(merge: str | list[str]) -> tuple[str, str]:
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return left, right
