@@ -1,12 +1,13 @@
-"""`make mutate` plants the faults that it says, and knows a test that detects one from a test that does not."""
+"""`make mutate`: the mutants of a module, the tests they are tried with, and killed and surviving mutants."""
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.mutate import cover, scope
+from tests.mutate import __main__, cover, scope, table
 from tests.mutate.campaign import Campaign, described
 from tests.mutate.cover import Cover
 from tests.mutate.operators import compiles, mutants_of
@@ -62,8 +63,8 @@ EXPECTED = {
 }
 
 
-def test_faults_by_kind() -> None:
-    """Docstrings, types, assertions, what an error says and `strict=` are left as they are."""
+def test_mutants_of_every_kind() -> None:
+    """Docstrings, types, assertions, error messages and `strict=` are not changed."""
     source = SOURCE.encode()
     found = mutants_of("m.py", source)
     assert {(mutant.kind, mutant.before, mutant.after) for mutant in found} == EXPECTED
@@ -74,12 +75,12 @@ def test_faults_by_kind() -> None:
     assert len({mutant.name for mutant in found}) == len(found)
 
 
-def test_a_mutant_keeps_its_name_when_lines_come_before_it() -> None:
+def test_lines_before_a_mutant_do_not_change_its_name() -> None:
     before = {mutant.name for mutant in mutants_of("m.py", SOURCE.encode())}
     assert {mutant.name for mutant in mutants_of("m.py", ("X = a\n" + SOURCE).encode())} == before
 
 
-def test_every_module_of_the_scope_is_there_and_drawn_from_alike() -> None:
+def test_modules_in_scope_exist_and_draws_are_reproducible() -> None:
     assert len(scope.modules(scope.CORE)) == len(scope.CORE)
     assert not set(scope.modules(scope.CORE)) & set(scope.modules(scope.OTHERS))
     path = "llm/forward/chunked_loss.py"
@@ -90,26 +91,24 @@ def test_every_module_of_the_scope_is_there_and_drawn_from_alike() -> None:
         scope.modules(("llm/gone.py",))
 
 
-def test_cheap_tests_come_first_and_those_of_the_line_before_others() -> None:
+def test_cheap_tests_and_tests_of_the_line_come_first() -> None:
     source = b"a = 1\nb = 2\n"
     first, second = mutants_of("m.py", source)
     seconds = {"t x.py::slow": 5.0, "t x.py::quick": 1.0, "t y.py::other": 0.1, "f x::made": 3.0}
     fixtures = {"x.py::slow": ["x::made"], "x.py::quick": ["x::made"], "y.py::other": []}
     lines = {"m.py": {1: ["x.py::slow", "x.py::quick"], 2: ["y.py::other"]}}
     tests = Cover(seconds, fixtures, lines, {"m.py": source.decode().splitlines()})
-    assert tests.tests_of(first, source, 100) == ["y.py::other", "x.py::quick", "x.py::slow"], (
-        "it costs next to nothing"
-    )
+    assert tests.tests_of(first, source, 100) == ["y.py::other", "x.py::quick", "x.py::slow"], "a cheap test first"
     assert tests.tests_of(first, source, 6) == ["y.py::other", "x.py::quick"]
-    assert tests.tests_of(first, source, 9.2) == ["y.py::other", "x.py::quick", "x.py::slow"], "a fixture is paid once"
-    assert tests.tests_of(first, source, 100, ["x.py::slow"])[0] == "x.py::slow", "it saw a fault here before"
+    assert tests.tests_of(first, source, 9.2) == ["y.py::other", "x.py::quick", "x.py::slow"], "a fixture counts once"
+    assert tests.tests_of(first, source, 100, ["x.py::slow"])[0] == "x.py::slow", "it killed a mutant here before"
     assert tests.tests_of(second, source, 0.1) == ["y.py::other"]
     moved = b"# new\n" + source
-    assert tests.tests_of(mutants_of("m.py", moved)[1], moved, 0.1) == ["y.py::other"], "lines are found again"
-    assert cover.restored(cover.kept(tests)) == tests
+    assert tests.tests_of(mutants_of("m.py", moved)[1], moved, 0.1) == ["y.py::other"], "moved lines are found"
+    assert cover.from_json(cover.to_json(tests)) == tests
 
 
-def test_test_files_are_traced_anew_beside_the_others() -> None:
+def test_a_new_trace_replaces_the_test_files_it_has() -> None:
     old = Cover(
         {"t x.py::a": 1.0, "t y.py::b": 1.0},
         {"x.py::a": [], "y.py::b": []},
@@ -132,7 +131,7 @@ def test_test_files_are_traced_anew_beside_the_others() -> None:
     assert both.sources == {"m.py": ["m"], "changed.py": ["new"], "other.py": ["o"]}
 
 
-def test_what_a_test_sees_is_killed_and_what_none_sees_lives(tmp_path: Path) -> None:
+def test_a_mutant_is_killed_if_a_test_fails_and_survives_otherwise(tmp_path: Path) -> None:
     for name in ("tests/__init__.py", *(f"tests/mutate/{file.name}" for file in Path("tests/mutate").glob("*.py"))):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(name, tmp_path / name)
@@ -149,7 +148,7 @@ def test_what_a_test_sees_is_killed_and_what_none_sees_lives(tmp_path: Path) -> 
     tests = ["tests/test_sums.py::test_add", "tests/test_sums.py::test_seen"]
     lines = (tmp_path / "sums.py").read_text().splitlines()
     known = Cover({}, {test: [] for test in tests}, {"sums.py": {2: tests[:1], 6: tests[1:]}}, {"sums.py": lines})
-    campaign.keep(known)
+    campaign.save_map(known)
     rows = campaign.run({"sums.py": 99}, seed=1)
     assert {(row["after"], row["status"]) for row in rows} == {
         ("((a) - (b))", "killed"),
@@ -157,9 +156,34 @@ def test_what_a_test_sees_is_killed_and_what_none_sees_lives(tmp_path: Path) -> 
         ("4", "survived"),
     }
     failed = next(row["failure"] for row in rows if row["after"] == "((a) - (b))")
-    assert failed["test"] == tests[0], "a process that a test starts runs the fault as well"
+    assert failed["test"] == tests[0], "a process that a test starts runs the mutant too"
     assert (tmp_path / "sums.py").read_text().splitlines() == lines
     before = campaign.tried_path.read_text()
     again = campaign.run({"sums.py": 99}, seed=1)
-    assert again == rows and campaign.tried_path.read_text() == before, "what is known is not tried again"
+    assert again == rows and campaign.tried_path.read_text() == before, "known results are not tried again"
     assert "survived" in described(again[-1])
+
+
+def test_reasons_for_mutants_that_do_not_exist_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = "llm/forward/loss.py"
+    mutant = mutants_of(path, Path(path).read_bytes())[0]
+    monkeypatch.setattr(table, "reasons", lambda: {mutant.name: "no change", "0123456789": "of older code"})
+    assert table.unknown_reasons() == ["0123456789"]
+
+
+@pytest.mark.parametrize(("names", "status"), [([], 1), (["llm/forward/loss.py"], 0)])
+def test_unknown_reasons_fail_a_complete_run_only(
+    names: list[str], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mutate", "run", *names])
+    monkeypatch.setattr(table, "unknown_reasons", lambda: ["0123456789"])
+    monkeypatch.setattr(table, "write", lambda results, command: 0)
+    monkeypatch.setattr(Campaign, "run", lambda *_: [])
+    monkeypatch.setattr(Campaign, "trace", lambda *_: None)
+    try:
+        __main__.main()
+        found = 0
+    except SystemExit as end:
+        found = int(end.code or 0)
+    assert found == status
+    assert "0123456789: no mutant has this name" in capsys.readouterr().out

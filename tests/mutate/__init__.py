@@ -1,1 +1,1 @@
-"""Faults planted into the core, and whether a test sees them: `make mutate`, docs/benchmarks/mutation.md."""
+"""Mutation testing of the core modules: `make mutate`, docs/benchmarks/mutation.md."""

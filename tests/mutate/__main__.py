@@ -1,14 +1,16 @@
-"""`make mutate`: plant faults into the core, one at a time, and see whether the tests that run their lines fail.
+"""`make mutate`: change one thing in a core module at a time, and see whether a test of the changed lines fails.
 
-    python -m tests.mutate                  trace if there is none, try what was not tried, write the table
-    python -m tests.mutate trace [TESTS]    which tests run which lines; of some test files anew
+    python -m tests.mutate                  trace if that was not done, try new mutants, write the table
+    python -m tests.mutate run MODULE...    the same for some modules, without the table
+    python -m tests.mutate trace [TESTS]    record which tests run which lines; for some test files again
     python -m tests.mutate list MODULE...   every mutant of a module
-    python -m tests.mutate try NAME...      these, again, and what their tests said
+    python -m tests.mutate try NAME...      these mutants again
 
-What was tried is kept in .mutate/tried.jsonl and taken up again after an interruption. A mutant that was killed is
-not tried again while its module is as it was; one that survived is, once tests were traced anew. The result is
-benchmarks/results/mutation.json and the table in docs/benchmarks/mutation.md; the status is 1 if a survivor has no
-reason in tests/mutate/equal.yaml.
+Results are appended to .mutate/tried.jsonl, so that an interrupted run continues. A killed mutant is tried again only
+when its module has changed, a survivor when tests were traced again. A complete run writes
+benchmarks/results/mutation.json and the table in docs/benchmarks/mutation.md. It exits with 1 if a survivor has no
+reason in tests/mutate/equal.yaml, or if that file has names of mutants that do not exist any more. Other runs report
+such names only.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from tests.mutate.operators import mutants_of
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """The command line."""
     options = _options()
     campaign = Campaign(Path.cwd(), options.jobs, options.limit)
     if options.action == "trace":
@@ -46,8 +48,14 @@ def main() -> None:
     for row in results:
         if row["status"] == "survived":
             print(described(row))
+    unknown = table.unknown_reasons()
+    for name in unknown:
+        print(
+            f"{table.REASONS}: {name}: no mutant has this name. Was its code changed? Give the new name, or remove it"
+        )
     if not options.names:
-        sys.exit(table.written(results, "python -m " + " ".join(["tests.mutate", *sys.argv[1:]])) > 0)
+        unexplained = table.write(results, "python -m " + " ".join(["tests.mutate", *sys.argv[1:]]))
+        sys.exit(unexplained > 0 or len(unknown) > 0)
 
 
 def _options() -> argparse.Namespace:

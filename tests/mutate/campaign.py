@@ -1,4 +1,4 @@
-"""All mutants of a run, shared out among processes of `tests.mutate.trial`; what was tried is kept at once."""
+"""A run over many mutants, by several processes of `tests.mutate.trial`; each result is written at once."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from tests.mutate import cover, scope
 from tests.mutate.cover import Cover
 from tests.mutate.operators import Mutant, mutants_of
 
-PRELOADED = (  # what takes long to import and is not ours
+PRELOADED = (  # packages that take long to import
     "torch",
     "torch.distributed",
     "torch._dynamo",
@@ -46,63 +46,63 @@ PRELOADED = (  # what takes long to import and is not ours
     "xdist",
     "typer.testing",
 )
-SLACK_S = 60  # beyond the traced time: a process starts, a machine is slow
-LIKELY = 12  # tests that saw most faults of a module and are tried first
-SLOWER = 3  # how much longer than traced tests may take before the fault is one of endless work
+SLACK_S = 60  # seconds beyond the traced time, for starting a process on a slow machine
+LIKELY = 12  # tests that killed most mutants of a module, which are tried first
+SLOWER = 3  # times the traced time after which a mutant counts as killed by time-out
 
 
 class Campaign:
-    """Traces, tries and remembers, in the folder .mutate of the tree `root`."""
+    """Traces tests and tries mutants of the tree `root`; its files are in the folder .mutate."""
 
     def __init__(self, root: Path, jobs: int, limit: float, preloaded: tuple[str, ...] = PRELOADED) -> None:
-        """`jobs` mutants at a time, tests of at most `limit` traced seconds for each."""
+        """`jobs` mutants at a time, each with tests that took at most `limit` seconds when traced."""
         self.root, self.folder, self.jobs, self.limit = root, root / ".mutate", jobs, limit
         self.preloaded = preloaded
-        self.explained: frozenset[str] = frozenset()  # survivors that need not be tried again
-        self.killers: dict[str, Counter[str]] = defaultdict(Counter)  # of each module: tests that saw a fault in it
+        self.explained: frozenset[str] = frozenset()  # survivors with a reason, which are not tried again
+        self.killers: dict[str, Counter[str]] = defaultdict(Counter)  # by module: tests that killed a mutant of it
         self.map_path = self.folder / "map.json"
         self.tried_path = self.folder / "tried.jsonl"
 
     def trace(self, tests: list[str]) -> None:
-        """Which tests run which lines: of all, or of some files anew beside what is known of the others."""
+        """Record which tests run which lines; with `tests`, for those files only, the rest of the map stays."""
         known = self._map() if tests and self.map_path.exists() else None
         modules = scope.modules(scope.CORE + scope.OTHERS)
         sources = {path: (self.root / path).read_text(encoding="utf-8").splitlines() for path in modules}
         folder = self.folder / ("part" if tests else "trace")
         cover.trace(folder, tests)
         fresh = cover.read(folder, self.root, sources)
-        self.keep(fresh if known is None else cover.merged(known, fresh))
+        self.save_map(fresh if known is None else cover.merged(known, fresh))
 
-    def keep(self, tests: Cover) -> None:
-        """The map to choose tests by from here on."""
-        self.map_path.write_text(json.dumps(cover.kept(tests)), encoding="utf-8")
+    def save_map(self, tests: Cover) -> None:
+        """Write the map by which tests are chosen."""
+        self.map_path.write_text(json.dumps(cover.to_json(tests)), encoding="utf-8")
 
     def _map(self) -> Cover:
-        return cover.restored(json.loads(self.map_path.read_text(encoding="utf-8")))
+        return cover.from_json(json.loads(self.map_path.read_text(encoding="utf-8")))
 
     def run(self, counts: dict[str, int], seed: int) -> list[dict[str, Any]]:
-        """Try what was drawn and is not known yet; what became of all that was drawn."""
+        """Try `counts` mutants of each module, unless their result is known; returns all results."""
         drawn = [mutant for path, count in counts.items() for mutant in self._sampled(path, count, seed)]
         known = self._known()
-        todo = [mutant for mutant in drawn if not self._settled(mutant, known.get(mutant.name))]
+        todo = [mutant for mutant in drawn if not self._is_known(mutant, known.get(mutant.name))]
         print(f"{len(drawn)} mutants of {len(counts)} modules, {len(drawn) - len(todo)} of them known", flush=True)
         self._try(todo)
         known = self._known()
         return [known[mutant.name] for mutant in drawn if mutant.name in known]
 
     def retry(self, names: list[str]) -> None:
-        """Try these again."""
+        """Try these mutants again."""
         paths = scope.modules(scope.CORE + scope.OTHERS)
         mutants = [mutant for path in paths for mutant in mutants_of(path, (self.root / path).read_bytes())]
         found = [mutant for mutant in mutants if mutant.name in names]
         for name in set(names) - {mutant.name for mutant in found}:
-            print(f"{name}: no mutant of this name; did its module change?")
+            print(f"{name}: no mutant has this name. Was its module changed?")
         self._try(found)
 
     def _sampled(self, path: str, count: int, seed: int) -> list[Mutant]:
         return scope.sampled(path, (self.root / path).read_bytes(), count, seed)
 
-    def _settled(self, mutant: Mutant, known: dict[str, Any] | None) -> bool:
+    def _is_known(self, mutant: Mutant, known: dict[str, Any] | None) -> bool:
         if known is None or known["module"] != digest((self.root / mutant.path).read_bytes()):
             return False
         return known["status"] != "survived" or known["map"] == self._stamp() or mutant.name in self.explained
@@ -112,7 +112,7 @@ class Campaign:
             self.killers[row["path"]][failure["test"]] += 1
 
     def _exists(self, test: str) -> bool:
-        """Whether a traced test was not renamed since: pytest would refuse to begin, which looks like a fault seen."""
+        """Whether a traced test still has its name: otherwise pytest would fail, as if the mutant were killed."""
         file, _, name = test.partition("::")
         path = self.root / file
         return path.is_file() and f"def {name.partition('[')[0]}(" in path.read_text(encoding="utf-8")
@@ -121,7 +121,7 @@ class Campaign:
         return int(self.map_path.stat().st_mtime)
 
     def _known(self) -> dict[str, dict[str, Any]]:
-        """By name, the last word on each."""
+        """The latest result of each mutant, by name."""
         if not self.tried_path.exists():
             return {}
         rows = map(json.loads, self.tried_path.read_text(encoding="utf-8").splitlines())
@@ -148,7 +148,7 @@ class Campaign:
                 thread.join()
 
     def _work(self, copy: Path, waiting: "queue.SimpleQueue[Mutant]", tests: Cover, progress: "_Progress") -> None:
-        copied(self.root, copy)
+        copy_tree(self.root, copy)
         with _process(copy, self.preloaded) as process:
             while True:
                 try:
@@ -161,7 +161,7 @@ class Campaign:
                     self.folder.mkdir(exist_ok=True)
                     with self.tried_path.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(row) + "\n")
-                    progress.say(row)
+                    progress.report(row)
 
     def _one(self, process: "subprocess.Popen[str]", mutant: Mutant, source: bytes, tests: Cover) -> dict[str, Any]:
         likely = [test for test, _ in self.killers[mutant.path].most_common(LIKELY)]
@@ -201,28 +201,28 @@ class _Progress:
         self.total, self.done, self.began = total, 0, time.monotonic()
         self.lock = threading.Lock()
 
-    def say(self, row: dict[str, Any]) -> None:
-        """One mutant is done."""
+    def report(self, row: dict[str, Any]) -> None:
+        """Report a finished mutant."""
         self.done += 1
         left = (time.monotonic() - self.began) / self.done * (self.total - self.done) / 60
         print(f"{self.done}/{self.total}, {left:.0f} min left: {described(row)}", flush=True)
 
 
 def digest(source: bytes) -> str:
-    """What a module was when a mutant of it was tried."""
+    """A hash of a module's source."""
     return hashlib.sha256(source).hexdigest()[:12]
 
 
 def described(row: dict[str, Any]) -> str:
-    """A mutant and what became of it, in a line."""
+    """A mutant and its result, in one line."""
     words = f"{row['before']!r} -> {row['after']!r}"
     test = (row.get("failure") or {}).get("test", "")
     where = f"{row['name']} {row['path']}:{row['line']} {row['kind']}"
     return f"{row['status']:8} {where} {words[:100]}  {row['seconds']} s of {row['tests']} tests  {test}"
 
 
-def copied(root: Path, copy: Path) -> None:
-    """The tree as it is now, without what git ignores."""
+def copy_tree(root: Path, copy: Path) -> None:
+    """Copy the tree without files that git ignores."""
     command = ["git", "ls-files", "-coz", "--exclude-standard"]
     listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
     for name in listed.split("\0"):
@@ -244,5 +244,5 @@ def _process(copy: Path, preloaded: tuple[str, ...]) -> "subprocess.Popen[str]":
     )
     assert process.stdout is not None
     if not process.stdout.readline():
-        raise RuntimeError(f"python -m tests.mutate.trial did not begin in {copy}")
+        raise RuntimeError(f"python -m tests.mutate.trial did not start in {copy}")
     return process

@@ -1,4 +1,4 @@
-"""Which tests run a line, cheapest first: read from what `tests.mutate.tracing` left."""
+"""Which tests run a line, cheapest first: from the files that `tests.mutate.tracing` wrote."""
 
 import json
 import os
@@ -17,13 +17,13 @@ import coverage
 
 from tests.mutate.operators import Mutant
 
-# A browser, and a test of what the sources look like: neither says anything about one line of the core.
 STARTED_BY = {
     "vlm/export/gguf/server.py": "vlm/export/gguf/llama_cpp.py"
-}  # a process that ends without a word to coverage
-PREPARED_S = 0.3  # a test of a file that runs anyway, once its fixtures are made: taken whatever was spent
-CHEAP_S = 1.0  # a test that is tried before all that take longer
+}  # run in a process that coverage does not see the end of
+PREPARED_S = 0.3  # further tests of a file that runs anyway are taken below this cost, whatever the limit
+CHEAP_S = 1.0  # tests below this are tried before others
 WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+# Browser tests, and tests that read the sources: they do not depend on what a line computes.
 LEFT_OUT = (
     "tests/demo/pages/test_browser.py",
     "tests/test_imports.py",
@@ -34,7 +34,7 @@ LEFT_OUT = (
 
 @dataclass
 class Cover:
-    """Tests by module and line, with what a test costs and which fixtures it uses."""
+    """Tests by module and line, the seconds of tests and fixtures, and the fixtures of each test."""
 
     seconds: dict[str, float] = field(default_factory=dict)  # of tests and of fixtures
     fixtures: dict[str, list[str]] = field(default_factory=dict)  # of each test
@@ -43,10 +43,10 @@ class Cover:
     _importers: dict[str, set[str]] = field(default_factory=dict, compare=False)  # files of tests, by module
 
     def tests_of(self, mutant: Mutant, source: bytes, limit: float, likely: Sequence[str] = ()) -> list[str]:
-        """Tests that run the mutant's lines, then others that run or import its module, of at most `limit` s in all.
+        """Tests of the mutant's lines, then other tests of its module, that take at most `limit` seconds together.
 
-        First those of `likely`, in their order; then the cheap ones; then the others. Values of a module that are read
-        and never run (a limit, a default) have no line in the trace.
+        Tests in `likely` come first, then cheap ones, then the others. Tests of files that import the module are
+        included: values that are read but not executed, such as a default, have no line in the trace.
         """
         lines = self.lines.get(mutant.path) or self.lines.get(STARTED_BY.get(mutant.path, ""), {})
         exact = {test for line in self._places(mutant, source) for test in lines.get(line, ())}
@@ -59,7 +59,7 @@ class Cover:
         return self._affordable([first, *map(self._by_file, (*cheap, *dear))], limit)
 
     def _importing(self, path: str) -> set[str]:
-        """Tests of the files that name the module."""
+        """Tests in files that import the module."""
         files = {test.partition("::")[0] for test in self.fixtures}
         if path not in self._importers:
             module = path.removesuffix(".py").replace("/", ".")
@@ -70,7 +70,7 @@ class Cover:
         return {test for test in self.fixtures if test.partition("::")[0] in self._importers[path]}
 
     def _places(self, mutant: Mutant, source: bytes) -> list[int]:
-        """The mutant's lines in the module as it was traced."""
+        """The numbers of the mutant's lines in the module as it was traced."""
         now, then = source.decode().splitlines(), self.sources.get(mutant.path, [])
         wanted = range(mutant.line - 1, mutant.last_line)
         if now == then:
@@ -102,7 +102,7 @@ class Cover:
         return chosen
 
     def cost(self, test: str) -> float:
-        """Seconds of a test that has to make its fixtures itself."""
+        """Seconds of a test with all its fixtures."""
         return self._own(test) + self._making(self.fixtures.get(test, ()))
 
     def _own(self, test: str) -> float:
@@ -112,7 +112,7 @@ class Cover:
         return sum(self.seconds.get(f"f {name}", 0.0) for name in fixtures)
 
     def _by_file(self, tests: set[str]) -> list[str]:
-        """A file's tests side by side, so that what a file prepares is prepared once."""
+        """Cheapest first, but all tests of a file together, so that its fixtures are made once."""
         files: dict[str, list[str]] = defaultdict(list)
         for test in sorted(tests, key=lambda test: (self.cost(test), test)):
             files[test.partition("::")[0]].append(test)
@@ -122,7 +122,7 @@ class Cover:
 def trace(folder: Path, tests: list[str]) -> None:
     """Run tests under `tests.mutate.tracing`, on two workers. Raises RuntimeError when pytest could not run them.
 
-    A test that fails may do so because it is watched; it is left to `make test`.
+    Failing tests are accepted: they may fail because of coverage, and `make test` finds the others.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*"):
@@ -135,9 +135,9 @@ def trace(folder: Path, tests: list[str]) -> None:
 
 
 def read(folder: Path, root: Path, sources: dict[str, list[str]]) -> Cover:
-    """The map of a folder that `trace` filled when the modules were `sources`.
+    """The map from a folder that `trace` filled, when the modules' lines were `sources`.
 
-    Raises FileNotFoundError for an empty one.
+    Raises FileNotFoundError for an empty folder.
     """
     workers = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     if not workers:
@@ -168,7 +168,7 @@ def _read_lines(
         try:
             data.read()
         except coverage.exceptions.DataError as error:
-            print(f"left out, of a process that was killed while it wrote: {error}")
+            print(f"skipped, the process was killed while writing: {error}")
             continue
         for measured in data.measured_files():
             module = os.path.relpath(measured, root)
@@ -181,8 +181,8 @@ def _read_lines(
         cover.sources[name] = sources[name]
 
 
-def kept(cover: Cover) -> dict[str, Any]:
-    """A map as a JSON document; lines name their tests by number."""
+def to_json(cover: Cover) -> dict[str, Any]:
+    """A map as a JSON document, in which lines refer to tests by number."""
     numbers = {test: number for number, test in enumerate(cover.fixtures)}
     lines = {
         path: {line: [numbers[test] for test in tests if test in numbers] for line, tests in found.items()}
@@ -191,8 +191,8 @@ def kept(cover: Cover) -> dict[str, Any]:
     return {"seconds": cover.seconds, "fixtures": cover.fixtures, "lines": lines, "sources": cover.sources}
 
 
-def restored(document: dict[str, Any]) -> Cover:
-    """The map of `kept`."""
+def from_json(document: dict[str, Any]) -> Cover:
+    """The map of `to_json`'s document."""
     tests = list(document["fixtures"])
     lines = {
         path: {int(line): [tests[number] for number in numbers] for line, numbers in found.items()}
@@ -202,16 +202,18 @@ def restored(document: dict[str, Any]) -> Cover:
 
 
 def merged(old: Cover, new: Cover) -> Cover:
-    """`old` with the test files of `new` taken from there; of a module that changed in between, only what `new` has."""
+    """`old` with the test files of `new` replaced; for modules that changed in between, the lines of `new` only."""
     again = {test.partition("::")[0] for test in new.fixtures}
     lines: dict[str, dict[int, list[str]]] = {}
     for path in old.lines.keys() | new.lines.keys():
         before, after = old.lines.get(path, {}), new.lines.get(path, {})
         if path in new.sources and old.sources.get(path) != new.sources[path]:
             before = {}
-        kept = {
+        unchanged = {
             line: [test for test in tests if test.partition("::")[0] not in again] for line, tests in before.items()
         }
-        lines[path] = {line: sorted({*kept.get(line, ()), *after.get(line, ())}) for line in kept.keys() | after.keys()}
+        lines[path] = {
+            line: sorted({*unchanged.get(line, ()), *after.get(line, ())}) for line in unchanged.keys() | after.keys()
+        }
     fixtures = {test: used for test, used in old.fixtures.items() if test.partition("::")[0] not in again}
     return Cover(old.seconds | new.seconds, fixtures | new.fixtures, lines, old.sources | new.sources)

@@ -1,4 +1,4 @@
-"""The modules in which a silent fault costs users days, and how many faults of each are tried."""
+"""The modules whose silent faults cost users most, and how many mutants of each are tried."""
 
 from itertools import islice
 from pathlib import Path
@@ -10,7 +10,7 @@ SEED = 21
 CORE_EACH = 10
 EACH = 4
 
-# Loop, head, batch, encode, packing, prefix sharing and checkpoint: every survivor must be explained.
+# Loop, loss, batch, encoding, packing, prefix sharing, attention and checkpoints.
 CORE = (
     "llm/train/loop.py",
     "llm/forward/chunked_loss.py",
@@ -90,18 +90,18 @@ OTHERS = (
 
 
 def modules(patterns: tuple[str, ...], root: Path = Path()) -> list[str]:
-    """Paths of the modules, those of a pattern in order. Raises FileNotFoundError for a pattern without any."""
+    """Paths of the modules by pattern, sorted within each. Raises FileNotFoundError for a pattern without one."""
     found: list[str] = []
     for pattern in patterns:
         paths = sorted(path for path in root.glob(pattern) if path.name != "__init__.py")
         if not paths:
-            raise FileNotFoundError(f"tests/mutate/scope.py: no module is called {pattern}")
+            raise FileNotFoundError(f"tests/mutate/scope.py: no module matches {pattern}")
         found += [path.relative_to(root).as_posix() for path in paths]
     return found
 
 
 def sampled(path: str, source: bytes, count: int, seed: int = SEED) -> list[Mutant]:
-    """`count` mutants of a module, or all of fewer: those that this seed draws from this text."""
+    """`count` mutants of a module, or all if there are fewer, drawn by seed and path."""
     mutants = mutants_of(path, source)
     order = Random(f"{seed} {path}").sample(range(len(mutants)), len(mutants))
     drawn = islice((index for index in order if compiles(mutants[index], source)), count)

@@ -8,18 +8,19 @@ from typing import Any
 import yaml
 
 from tests.mutate import scope
+from tests.mutate.operators import mutants_of
 from tests.soak.table import machine, revision
 
 RESULTS = Path("benchmarks/results/mutation.json")
 PAGES = (Path("docs/benchmarks/mutation.md"), Path("docs/benchmarks/mutation.zh.md"))
 REASONS = Path("tests/mutate/equal.yaml")
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
-KEPT = ("name", "path", "line", "scope", "kind", "before", "after", "status", "seconds", "tests")
+COLUMNS = ("name", "path", "line", "scope", "kind", "before", "after", "status", "seconds", "tests")
 Row = dict[str, Any]
 
 
-def written(results: list[Row], command: str) -> int:
-    """Write both files; how many survivors have no reason."""
+def write(results: list[Row], command: str) -> int:
+    """Write the results and the table of both pages; returns how many survivors have no reason."""
     known = reasons()
     rows = [_row(result, known) for result in results]
     document = {
@@ -38,13 +39,20 @@ def written(results: list[Row], command: str) -> int:
 
 
 def reasons() -> dict[str, str]:
-    """Why a mutant changes nothing, by its name."""
+    """Why a mutant changes no behaviour, by its name."""
     found: dict[str, str] = yaml.safe_load(REASONS.read_text(encoding="utf-8")) or {}
     return found
 
 
+def unknown_reasons(root: Path = Path()) -> list[str]:
+    """Names in equal.yaml that no mutant of the modules in scope has: their code was moved or changed."""
+    paths = scope.modules(scope.CORE + scope.OTHERS, root)
+    names = {mutant.name for path in paths for mutant in mutants_of(path, (root / path).read_bytes())}
+    return [name for name in reasons() if name not in names]
+
+
 def _row(result: Row, known: dict[str, str]) -> Row:
-    row = {key: result[key] for key in KEPT}
+    row = {key: result[key] for key in COLUMNS}
     if failure := result.get("failure"):
         row["failed"] = failure["test"]
     if row["status"] == "survived" and row["name"] in known:
@@ -53,13 +61,13 @@ def _row(result: Row, known: dict[str, str]) -> Row:
 
 
 def _words(facts: dict[str, Any]) -> str:
-    """A machine in a line: its CPU, cores and versions."""
+    """The machine in one line: CPU, cores and versions."""
     return ", ".join(f"{key} {value}" for key, value in facts.items())
 
 
 def _table(rows: list[Row]) -> list[str]:
     core = [path for path in dict.fromkeys(row["path"] for row in rows) if path in scope.modules(scope.CORE)]
-    lines = ["| module | mutants | killed | change nothing | live |", "|---|---:|---:|---:|---:|"]
+    lines = ["| module | mutants | killed | no change in behaviour | alive |", "|---|---:|---:|---:|---:|"]
     lines.append(_line("**core**", [row for row in rows if row["path"] in core]))
     lines += [_line(f"`{path}`", [row for row in rows if row["path"] == path]) for path in core]
     lines.append(_line("**others**", [row for row in rows if row["path"] not in core]))
@@ -67,7 +75,7 @@ def _table(rows: list[Row]) -> list[str]:
     lines += [_line(f"`{path}`", [row for row in rows if row["path"] == path]) for path in others]
     lines.append(_line("**all**", rows))
     survivors = [row for row in rows if row["status"] == "survived"]
-    return [*lines, "", "Those that live, and why:", "", *_survivors(survivors)]
+    return [*lines, "", "Survivors, and why:", "", *_survivors(survivors)]
 
 
 def _line(name: str, rows: list[Row]) -> str:

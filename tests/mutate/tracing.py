@@ -1,4 +1,4 @@
-"""A plugin of pytest that records which lines of the core each test and each fixture runs, and what they cost.
+"""A pytest plugin that records the lines that each test and fixture runs, and their time.
 
 `EYEGRAFT_TRACE=FOLDER pytest -p tests.mutate.tracing`: each worker leaves `FOLDER/<worker>.json` beside coverage's
 files. A fixture's lines count for every test that uses it, not only for the first, which happens to make it. Processes
@@ -27,7 +27,7 @@ sigterm = true
 
 
 class Tracer:
-    """One pytest process under coverage, in contexts: `t<n>` of a test, `f<n>` of a fixture, each with a worker."""
+    """Coverage of one pytest process, in contexts: `t<n>` for a test, `f<n>` for a fixture, with the worker's name."""
 
     def __init__(self, folder: Path, worker: str, root: Path) -> None:
         self.worker, self.folder = worker, folder
@@ -47,18 +47,18 @@ class Tracer:
         os.environ["COVERAGE_PROCESS_START"] = str(settings)
 
     def switch(self, key: str) -> None:
-        """What runs from here on counts for this test or fixture."""
+        """Lines that run from here on belong to this test or fixture."""
         context = self.contexts.setdefault(key, f"{self.worker}.{len(self.contexts)}") if key else ""
         os.environ["EYEGRAFT_CONTEXT"] = context
         self.coverage.switch_context(context)
 
     def spent(self, key: str, seconds: float) -> None:
-        """Add to a test's or fixture's cost."""
+        """Add to the cost of a test or fixture."""
         self.seconds[key] = self.seconds.get(key, 0.0) + seconds
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """One test, from its fixtures to their end."""
+        """One test with its fixtures."""
         definitions: dict[str, Any] = item._fixtureinfo.name2fixturedefs if _has_fixtures(item) else {}
         self.fixtures[item.nodeid] = [_named(each[-1]) for each in definitions.values()]
         self.switch(f"t {item.nodeid}")
@@ -68,7 +68,7 @@ class Tracer:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Iterator[None]:
-        """One fixture is made; what it needs was made before."""
+        """One fixture; those that it needs were made before."""
         key, before = f"f {_named(fixturedef)}", os.environ["EYEGRAFT_CONTEXT"]
         began = time.perf_counter()
         self.switch(key)
@@ -80,12 +80,12 @@ class Tracer:
             self.coverage.switch_context(before)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """The time of a test's own."""
+        """The time of a test without its fixtures."""
         if report.when == "call":
             self.spent(f"t {report.nodeid}", report.duration)
 
     def pytest_unconfigure(self) -> None:
-        """Leave what was found."""
+        """Write the results."""
         self.coverage.stop()
         self.coverage.save()
         document = {"contexts": self.contexts, "seconds": self.seconds, "fixtures": self.fixtures}
@@ -101,9 +101,9 @@ def _named(fixture: Any) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin, in a worker or in a pytest without workers."""
+    """Register the tracer, in a worker or in a pytest process without workers."""
     if getattr(config.option, "numprocesses", None):
-        return  # the process that hands tests out runs none
+        return  # the process that distributes tests runs none
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     folder = Path(os.environ["EYEGRAFT_TRACE"])
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """A process that tries mutants in a copy of the tree: `python -m tests.mutate.trial PACKAGE...`, started in that copy.
 
-It reads a JSON line for each mutant and answers with one. The packages are imported once; a fork per mutant
-imports ours, with the fault in, and runs the chosen tests until one fails. The fault is in the copy's file, so that
-processes that a test starts have it as well.
+It reads a JSON line for each mutant and answers with one. Packages are imported once; a fork for each mutant imports
+our modules, with the mutant's source, and runs the chosen tests until one fails. The source is written into the copy,
+so that processes that a test starts use it too.
 """
 
 import contextlib
@@ -18,21 +18,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MEMORY = 48 * 2**30  # bytes of addresses: DeepSpeed takes 26 GB of them; a fault may ask for more than there is
-MARK = "EYEGRAFT_MUTANT"  # by which processes that a trial left running are found
-FAILED = 70  # the exit status of a run in which a test failed
-BROKEN = 71  # of one that pytest could not run
+MEMORY = 48 * 2**30  # bytes of address space; DeepSpeed takes 26 GB, and a mutant might allocate without end
+MARK = "EYEGRAFT_MUTANT"  # marks the environment of started processes, to find those that are left running
+FAILED = 70  # exit status: a test failed
+BROKEN = 71  # exit status: pytest could not run the tests
 
 
 class Recorder:
-    """A plugin of pytest that keeps the first failure, and counts what passed."""
+    """A pytest plugin that records the first failure and counts passed tests."""
 
     def __init__(self) -> None:
         self.passed = 0
         self.failure: dict[str, str] = {}
 
     def pytest_collectreport(self, report: Any) -> None:
-        """A module that cannot be imported any more."""
+        """A test file that cannot be imported."""
         if report.failed:
             self._keep(report.nodeid, "collect", str(report.longrepr))
 
@@ -51,7 +51,7 @@ class Recorder:
 
 
 def main() -> None:
-    """Answer until standard input ends."""
+    """Answer every line of standard input."""
     sys.path.insert(0, str(Path.cwd()))
     for name in sys.argv[1:]:
         with contextlib.suppress(ImportError):
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def tried(task: dict[str, Any]) -> dict[str, Any]:
-    """What became of one task: `path`, `source` with the fault, `tests`, `limit` in seconds, `name`."""
+    """The result of a task, which has `path`, the mutant's `source`, `tests`, `limit` in seconds and `name`."""
     path = Path(task["path"])
     before = path.read_text(encoding="utf-8")
     scratch = Path.cwd().parent / f"{Path.cwd().name}-tmp"
@@ -93,7 +93,7 @@ _clock = int(time.time())
 
 
 def _write(path: Path, text: str) -> None:
-    """Each time with a new second of change: Python recognises compiled files by that and by the length."""
+    """Write with a new modification time in seconds, by which, with the length, Python finds compiled files stale."""
     global _clock
     _clock += 1
     path.write_text(text, encoding="utf-8")
@@ -101,13 +101,13 @@ def _write(path: Path, text: str) -> None:
 
 
 def _in_a_fork(task: dict[str, Any], scratch: Path) -> int | None:
-    """The exit status of the tests in a child of their own; None when they took longer than the limit."""
+    """The exit status of the tests, which run in a child process; None after the time limit."""
     child = os.fork()
     if child == 0:
         try:
             os._exit(_run_tests(task, scratch))
         finally:
-            os._exit(BROKEN)  # never back into the loop of its parent
+            os._exit(BROKEN)  # the child must not return into its parent's loop
     try:
         status = _waited(child, task["limit"])
     finally:
@@ -136,7 +136,7 @@ def _end_what_is_left(child: int, name: str) -> None:
 
 
 def _marked(words: bytes) -> Iterator[int]:
-    """Processes that were started with these words in their environment."""
+    """Processes with this entry in their environment."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
