@@ -58,7 +58,7 @@ NO_USAGE = TokenUsage()
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
+class ApiAnswer:
     """A text and its finish reason: `stop`, `length`, `content_filter`, or `refusal` if the model refuses to answer."""
 
     text: str
@@ -125,7 +125,7 @@ class ApiClient:
 
     async def send(
         self, model: str, messages: "list[ChatCompletionMessageParam]", settings: Mapping[str, object]
-    ) -> Completion:
+    ) -> ApiAnswer:
         """Send one request. Raises RequestFailed, RequestRefused, or an EyegraftError if every request would fail.
 
         The API key is redacted from all messages.
@@ -148,7 +148,7 @@ class ApiClient:
             raise RequestFailed(f"{error} and was not read", retry=False) from None
         return self._completion(raw.http_response.content)
 
-    def _completion(self, body: bytes) -> Completion:
+    def _completion(self, body: bytes) -> ApiAnswer:
         try:
             check_brackets(body)
             parsed = _CompletionBody.model_validate_json(body)
@@ -160,8 +160,8 @@ class ApiClient:
         choice, usage = parsed.choices[0], parsed.usage or _Usage()
         tokens = TokenUsage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
         if choice.message.refusal:
-            return Completion(choice.message.refusal, "refusal", tokens)
-        return Completion(choice.message.content or "", choice.finish_reason or "", tokens)
+            return ApiAnswer(choice.message.refusal, "refusal", tokens)
+        return ApiAnswer(choice.message.content or "", choice.finish_reason or "", tokens)
 
     def _status_error(self, error: "APIStatusError") -> RequestFailed | RequestRefused | EyegraftError:
         """The exception for an error status, with the server's message."""

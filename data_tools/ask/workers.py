@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from data_tools.ask.answer_rows import AnswerRow, InvalidAnswer
-from data_tools.ask.client import NO_USAGE, ApiClient, Completion, RequestFailed, RequestRefused, TokenUsage, shortened
+from data_tools.ask.client import NO_USAGE, ApiAnswer, ApiClient, RequestFailed, RequestRefused, TokenUsage, shortened
 from data_tools.ask.journal import Journal, JournalEntry
 from data_tools.ask.plan import AskPlan
 from data_tools.ask.questions import ApiQuestion
@@ -125,7 +125,7 @@ class WorkerPool:
             messages.append({"role": "system", "content": self._plan.system})
         return [*messages, {"role": "user", "content": content}]
 
-    def _store(self, question: ApiQuestion, completion: Completion) -> None:
+    def _store(self, question: ApiQuestion, completion: ApiAnswer) -> None:
         """Store a valid answer. Raises InvalidAnswer and RequestRefused; the tokens count in any case."""
         self.progress.tokens += completion.tokens
         if completion.finish == "length":

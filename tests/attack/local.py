@@ -1,4 +1,4 @@
-"""What a folder, a file or a server can do to somebody who names it to a command."""
+"""Attacks on the commands: hostile model folders, files and servers named on the command line."""
 
 import gzip
 import http.server
@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.attack.found import Found
+from tests.attack.result import AttackResult
 from tests.attack.target import Target
 
-SECONDS = 60  # for a command to end; starting one takes ten of them
-ENDED = (1, 2, 3, 4)  # exit codes of errors in words
+SECONDS = 60  # until a command must end; starting one takes ten
+ENDED = (1, 2, 3, 4)  # exit codes of reported errors
 Break = Callable[[Path], object]
 
 
-def attack_commands(target: Target) -> Iterator[Found]:
-    """Each command with each hostile thing."""
+def attack_commands(target: Target) -> Iterator[AttackResult]:
+    """Attack each command."""
     yield model_folders(target)
     yield foreign_folders(target)
     yield special_files(target)
@@ -76,8 +76,8 @@ FOLDERS: dict[str, Break] = {
 }
 
 
-def model_folders(target: Target) -> Found:
-    """Chatting with a folder that is not what it seems, somebody answering yes to everything."""
+def model_folders(target: Target) -> AttackResult:
+    """Chat with hostile model folders, answering yes to every question."""
     wrong, slowest = [], 0.0
     for name, spoil in FOLDERS.items():
         folder = target.folder / "hostile" / name.replace(" ", "-")
@@ -87,7 +87,7 @@ def model_folders(target: Target) -> Found:
         slowest = max(slowest, seconds)
         if code not in ENDED:
             wrong.append(f"{name}: exit code {code}")
-    return Found(
+    return AttackResult(
         "model folders", not wrong, f"{len(FOLDERS)} folders, slowest {slowest:.0f} s, wrong: {wrong or 'none'}"
     )
 
@@ -103,8 +103,8 @@ def _timed(target: Target, *words: str, yes: bool = False) -> tuple[int | str, f
     return "traceback" if traceback else done.returncode, time.monotonic() - began
 
 
-def foreign_folders(target: Target) -> Found:
-    """Training into, exporting over and merging onto somebody else's folder, and through links."""
+def foreign_folders(target: Target) -> AttackResult:
+    """Train into and export over a folder with other files, and write through links."""
     foreign, recipe = target.folder / "foreign", target.folder / "runs/sft/recipe.yaml"
     files = {"config.json": "{}", "config.yaml": "mine: 1", "metrics.jsonl": "mine", "notes.txt": "mine"}
     foreign.mkdir()
@@ -121,13 +121,13 @@ def foreign_folders(target: Target) -> Found:
         _timed(target, "train", str(recipe), f"out={foreign}", "train.max_steps=1")[0],
         _timed(target, "train", str(recipe), f"out={linked}", "train.max_steps=1", "--anyway")[0],
     ]
-    kept = {name: (foreign / name).read_text() for name in files if (foreign / name).exists()} == files
-    held = kept and victim.read_text() == "mine" and all(code in ENDED for code in codes)
-    return Found("foreign folders", held, f"exit codes {codes}, all files as they were: {kept}")
+    unchanged = {name: (foreign / name).read_text() for name in files if (foreign / name).exists()} == files
+    held = unchanged and victim.read_text() == "mine" and all(code in ENDED for code in codes)
+    return AttackResult("foreign folders", held, f"exit codes {codes}, all files unchanged: {unchanged}")
 
 
-def special_files(target: Target) -> Found:
-    """Data that is a pipe, a device, or a terabyte of nothing."""
+def special_files(target: Target) -> AttackResult:
+    """Data files that are a pipe, a device, or a sparse terabyte."""
     folder = target.folder / "special"
     folder.mkdir()
     os.mkfifo(folder / "pipe.jsonl")
@@ -135,10 +135,10 @@ def special_files(target: Target) -> Found:
     with (folder / "sparse.json").open("wb") as sparse:
         sparse.truncate(2**40)
     codes = {name: _timed(target, "data", "check", str(folder / name))[0] for name in os.listdir(folder)}
-    return Found("special files", all(code in ENDED for code in codes.values()), f"exit codes {codes}")
+    return AttackResult("special files", all(code in ENDED for code in codes.values()), f"exit codes {codes}")
 
 
-def servers(target: Target) -> Found:
+def servers(target: Target) -> AttackResult:
     """`data ask` against a server that sends gigabytes, plain and compressed."""
     (target.folder / "questions.txt").write_text("What?\n")
     codes = {}
@@ -146,13 +146,13 @@ def servers(target: Target) -> Found:
         for name in ("plain", "gzip"):
             words = ["data", "ask", str(target.folder / "questions.txt"), str(target.folder / f"{name}.jsonl")]
             codes[name] = _timed(target, *words, "--base-url", f"{url}/{name}", "--model", "m")[0]
-    return Found("servers", all(code in (0, *ENDED) for code in codes.values()), f"exit codes {codes}")
+    return AttackResult("servers", all(code in (0, *ENDED) for code in codes.values()), f"exit codes {codes}")
 
 
 @contextmanager
 def _flood() -> Iterator[str]:
-    """A server that answers with three gigabytes: as they are, or as a few megabytes of gzip."""
-    squeezed = gzip.compress(bytes(16 * 2**20), 9)
+    """A server that answers with three gigabytes, plain or as a few megabytes of gzip."""
+    compressed = gzip.compress(bytes(16 * 2**20), 9)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -165,12 +165,12 @@ def _flood() -> Iterator[str]:
             self.end_headers()
             try:
                 for _ in range(192):
-                    self.wfile.write(squeezed if packed else bytes(16 * 2**20))
+                    self.wfile.write(compressed if packed else bytes(16 * 2**20))
             except OSError:
                 self.close_connection = True
 
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""What a visitor, or a client of the API, can do to the server."""
+"""Attacks on the server by a visitor of the page or a client of the API."""
 
 import json
 import random
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 
-from tests.attack.found import Found
+from tests.attack.result import AttackResult
 from tests.attack.target import SECRET, TOKEN, Target
 from tests.demo.pages.test_page_events import hostile
 from tests.demo.payloads import bombs, image_urls, page_paths
@@ -33,22 +33,22 @@ BODIES: dict[str, bytes] = {
         {"model": "sft/run", "messages": [{"role": "user", "content": "a" * (8 * MIB)}]}
     ).encode(),
 }
-SLOWEST = 5.0  # seconds until a body is answered
+SLOWEST = 5.0  # seconds until a body must be answered
 
 
-def attack_server(target: Target, stops: int) -> Iterator[Found]:
-    """Everything over loopback, one after the other."""
+def attack_server(target: Target, stops: int) -> Iterator[AttackResult]:
+    """All attacks in order, over loopback."""
     yield stopped(target, stops)
     yield bodies(target)
-    yield pictures(target)
+    yield images(target)
     yield sockets(target)
     yield events(target)
     yield paths(target)
     yield run_folders(target)
 
 
-def stopped(target: Target, count: int) -> Found:
-    """Answers stopped or left at random moments, on Compare and the API in turns; now and then somebody asks."""
+def stopped(target: Target, count: int) -> AttackResult:
+    """Cancel answers at random moments, on Compare and the API in turn, and check that the server still answers."""
     chance, visit = random.Random(0), target.visit()
     compare, unanswered = visit.event("compare-question", "submit"), 0
     for number in range(count):
@@ -69,11 +69,13 @@ def stopped(target: Target, count: int) -> Found:
                 client.post(target.url + CHAT, json=asked)
         if number % 50 == 49:
             unanswered += not target.answers()
-    return Found("stops", not unanswered, f"{count} stops, {unanswered} of {count // 50} askers without an answer")
+    return AttackResult(
+        "stops", not unanswered, f"{count} stops, {unanswered} of {count // 50} checks without an answer"
+    )
 
 
-def bodies(target: Target) -> Found:
-    """Each is refused, soon, and memory does not grow by it."""
+def bodies(target: Target) -> AttackResult:
+    """Hostile request bodies must be refused in time."""
     slowest, wrong = 0.0, []
     for name, body in BODIES.items():
         for path in (CHAT, "/gradio_api/queue/join", "/gradio_api/run/predict"):
@@ -86,11 +88,13 @@ def bodies(target: Target) -> Found:
             if status not in (400, 404, 413, 422):
                 wrong.append(f"{name} at {path}: {status}")
     held = not wrong and slowest < SLOWEST
-    return Found("bodies", held, f"{3 * len(BODIES)} bodies, slowest {slowest:.1f} s, not refused: {wrong or 'none'}")
+    return AttackResult(
+        "bodies", held, f"{3 * len(BODIES)} bodies, slowest {slowest:.1f} s, not refused: {wrong or 'none'}"
+    )
 
 
-def pictures(target: Target) -> Found:
-    """Bombs, addresses and file names in the place of a picture."""
+def images(target: Target) -> AttackResult:
+    """Decompression bombs, addresses and file names as images."""
     from tests.demo.conftest import data_url
 
     urls = [*map(data_url, bombs().values()), *image_urls(str(target.secret), "http://127.0.0.1:1")]
@@ -100,21 +104,21 @@ def pictures(target: Target) -> Found:
         body = {"model": "pretrain/run", "messages": [{"role": "user", "content": content}]}
         answer = target.client.post(target.url + CHAT, json=body)
         wrong += answer.status_code != 400 or SECRET in answer.text
-    return Found("pictures", not wrong, f"{len(urls)} bombs and addresses, {wrong} not refused")
+    return AttackResult("pictures", not wrong, f"{len(urls)} bombs and addresses, {wrong} not refused")
 
 
-def sockets(target: Target) -> Found:
-    """Silent ones, headers that do not end, a body that does not come; meanwhile the server answers."""
+def sockets(target: Target) -> AttackResult:
+    """Silent connections, endless headers and missing bodies; the server must still answer."""
     begun = [b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n"]
     with ExitStack() as stack:
         held = [stack.enter_context(socket.create_connection(("127.0.0.1", target.port))) for _ in range(60)]
         for number, one in enumerate(held):
-            with suppress(OSError):  # more than a share: ended at once
+            with suppress(OSError):  # above the limit per client: closed at once
                 one.sendall(begun[number % 3])
         time.sleep(17)
         answers = target.ask(max_tokens=4).status_code == 200
         ended = sum(_is_ended(one) for one in held)
-    return Found("sockets", answers and ended == len(held), f"{ended} of {len(held)} silent sockets were let go of")
+    return AttackResult("sockets", answers and ended == len(held), f"{ended} of {len(held)} silent sockets were closed")
 
 
 def _is_ended(connection: socket.socket) -> bool:
@@ -127,8 +131,8 @@ def _is_ended(connection: socket.socket) -> bool:
         return True
 
 
-def events(target: Target) -> Found:
-    """Every event of the page with every hostile value in every place, and all again."""
+def events(target: Target) -> AttackResult:
+    """Fire every event of the page with every hostile value in every input, for two secret files."""
     visit, answers = target.visit(), list[str]()
     for secret in (target.secret, Path("/etc/passwd")):
         for number, value in enumerate(hostile(str(secret)).values()):
@@ -140,22 +144,22 @@ def events(target: Target) -> Found:
                     answers.append(visit.fire(session, event, [*idle[:place], value, *idle[place + 1 :]]))
     everything = "\n".join(answers)
     found = everything + visit.fetched(everything)
-    given = SECRET in found or "root:x:0" in found
-    return Found("events", not given, f"{len(answers)} events, a file given away: {given}")
+    disclosed = SECRET in found or "root:x:0" in found
+    return AttackResult("events", not disclosed, f"{len(answers)} events, a file disclosed: {disclosed}")
 
 
-def paths(target: Target) -> Found:
-    """Addresses of files, of other servers and of gradio's own doors."""
+def paths(target: Target) -> AttackResult:
+    """Paths of files, of other servers and of Gradio's own endpoints."""
     wrong = []
     for path in [*page_paths(str(target.secret), "http://127.0.0.1:1"), "/gradio_api/info", "/monitoring"]:
         answer = target.client.get(target.url + path)
         if SECRET in answer.text or (answer.status_code == 200 and "<html" not in answer.text):
             wrong.append(path)
-    return Found("addresses", not wrong, f"given: {wrong or 'none'}")
+    return AttackResult("addresses", not wrong, f"disclosed: {wrong or 'none'}")
 
 
-def run_folders(target: Target) -> Found:
-    """Broken runs beside the others: the page lists and shows those."""
+def run_folders(target: Target) -> AttackResult:
+    """Broken run folders: the page must still list and show the others."""
     runs = target.folder / "runs"
     for name, text in {"brackets": "[" * 3000, "long": f"model: {{llm: {'x' * 5000}}}", "binary": "\0"}.items():
         (runs / name).mkdir()
@@ -171,4 +175,6 @@ def run_folders(target: Target) -> Found:
     for name in ("brackets", "long", "binary"):
         shutil.rmtree(runs / name)
     held = shown == len(said) and loaded == len(loads) > 0
-    return Found("run folders", held, f"{shown} of {len(said)} shown, {loaded} of {len(loads)} loading events succeed")
+    return AttackResult(
+        "run folders", held, f"{shown} of {len(said)} shown, {loaded} of {len(loads)} loading events succeed"
+    )

@@ -1,4 +1,4 @@
-"""The server that is attacked, in a process of its own, over a folder of tiny runs with canaries around it."""
+"""The attacked server in a process of its own, with a folder of tiny runs and canary files."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ import httpx2 as httpx
 
 from tests.demo.visit import Visit
 from tests.soak.material import make_models, write_recipe
-from vlm.app.cli import main as _cli  # noqa: F401  # what the server starts; an import error shows here, not in its log
+from vlm.app.cli import main as _cli  # noqa: F401  # what the server runs; an import error then shows here
 
 TOKEN = "attack-attack-attack"
 SECRET = "the secret of this machine"
@@ -50,7 +50,7 @@ class Target:
             assert (out / "run/report.json").exists(), f"{out}: was not trained"
 
     def command(self, *words: str, seconds: float = 120, yes: bool = False) -> subprocess.CompletedProcess[str]:
-        """An eyegraft command in the folder; with `yes`, "y" is answered to whatever asks."""
+        """Run an eyegraft command in the folder; with `yes`, every question is answered with "y"."""
         return subprocess.run(
             [sys.executable, "-c", START, *words],
             cwd=self.folder,
@@ -97,11 +97,11 @@ class Target:
         return False
 
     def visit(self) -> Visit:
-        """The page."""
+        """A visit of the page."""
         return Visit(self.url, self.client.get(f"{self.url}/config").json(), self.client)
 
     def ask(self, model: str = "sft/run", **more: Any) -> httpx.Response:
-        """A question to the API."""
+        """Send a question to the API."""
         body = {"model": model, "messages": [{"role": "user", "content": "What is it?"}], **more}
         return self.client.post(f"{self.url}/v1/chat/completions", json=body)
 
@@ -116,7 +116,7 @@ class Target:
         return False
 
     def settled_bytes(self) -> int:
-        """Resident memory once the server has answered and rests."""
+        """Resident memory in bytes after the server has answered and is idle."""
         assert self.answers(), "the server does not answer"
         for _ in range(5):
             self.ask(max_tokens=CONTEXT_TOKENS)
@@ -125,12 +125,12 @@ class Target:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def canaries(self) -> list[str]:
-        """What was read or run that must not be."""
+        """The canaries that were read or run."""
         log = (self.folder / "server.log").read_text(errors="replace")
         return [*(["code of a folder"] if self.ran.exists() else []), *(["a secret"] if SECRET in log else [])]
 
     def end(self) -> tuple[bool, float]:
-        """Tell the server to end, with an answer and a page open; whether all its files are gone, and the seconds."""
+        """Send SIGTERM with a page open. Returns (whether the work folder is gone, seconds)."""
         working = Path(os.readlink(f"/proc/{self.server.pid}/cwd")).parent
         with self.client.stream("GET", f"{self.url}/gradio_api/heartbeat/attack"):
             began = time.monotonic()
