@@ -45,7 +45,7 @@ test: lint
 
 # The documentation as a site in build/site, English and Chinese; a fault in it fails (tests/docs holds the same).
 docs: $(READY)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Screenshots of the page for docs/, over the runs that `make quickstart` left.
 screens: $(READY)
