@@ -14,6 +14,7 @@ from demo.pages.compare import compare_page
 from demo.pages.data import data_page
 from demo.pages.i18n import I18N, label
 from demo.pages.page_gate import PageGate
+from demo.pages.parts.choices import update_choices
 from demo.pages.parts.finding_cards import CSS as CARDS
 from demo.pages.runs import runs_page
 from demo.server.generation_queue import GenerationQueue
@@ -54,7 +55,7 @@ def build_page(library: ModelLibrary, queue: GenerationQueue, limits: Limits, so
         def refresh(*chosen: str | None) -> list[gr.Dropdown]:
             """List the models that exist now; what is chosen stays chosen."""
             names = library.refresh()
-            return [gr.Dropdown(names, value=name if name in names else next(iter(names), None)) for name in chosen]
+            return [update_choices(names, name) for name in chosen]
 
         page.load(refresh, choices, choices, api_visibility="private", show_progress="hidden")
     page.queue(max_size=2 * limits.waiting, default_concurrency_limit=4, api_open=False)

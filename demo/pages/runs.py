@@ -7,6 +7,7 @@ import gradio as gr
 from demo.model_library import ModelLibrary
 from demo.pages.i18n import headers, label, language, skipped_text, state_text
 from demo.pages.parts.chat_messages import error_toasts
+from demo.pages.parts.choices import update_choices
 from demo.pages.parts.curves import draw_curves
 from demo.pages.parts.run_status import find_runs, read_run, stamp
 
@@ -33,8 +34,7 @@ def runs_page(page: gr.Blocks, library: ModelLibrary) -> None:
         found, skipped = find_runs(root)
         reasons = {name: library.visible(reason) for name, reason in (library.skipped | skipped).items()}
         skipped_lines = skipped_text(reasons, language(request))
-        chosen = gr.Dropdown(found, value=current if current in found else next(iter(found), None))
-        return [chosen, gr.Markdown(skipped_lines, visible=bool(skipped_lines))]
+        return [update_choices(found, current), gr.Markdown(skipped_lines, visible=bool(skipped_lines))]
 
     def refresh_run(name: str | None, shown: list[Any], request: gr.Request) -> list[Any]:
         folder = root / (name or "")

@@ -20,6 +20,7 @@ from demo.pages.compare import answers
 from demo.pages.i18n import HEADERS, LABELS, PROBE_CELLS, TEXTS, duration, probe_cells, state_text, text
 from demo.pages.parts.browser_state import restore
 from demo.pages.parts.chat_messages import conversation
+from demo.pages.parts.choices import update_choices
 from demo.pages.parts.curves import draw_curves
 from demo.pages.parts.records import find_sources, load_records, sample_records, view_record
 from demo.pages.parts.run_status import find_runs, read_report, read_run, stamp, state_of
@@ -207,6 +208,13 @@ def test_closing_the_chats_iterator_ends_the_generation(library: ModelLibrary, q
 def test_sampling_of_the_chat_page() -> None:
     made = sampling_of(2, 0.5, 0.9, 40.0, 1.1, 64.0, 7.0, "###, END ,")
     assert made == Sampling(0.5, 40, 0.9, 1.1, 64, 7, ("###", "END"))
+
+
+def test_refreshed_choices_leave_a_valid_selection_alone() -> None:
+    """The visitor may have selected another one meanwhile."""
+    assert "value" not in update_choices(["a", "b"], "b").constructor_args
+    assert update_choices(["a", "b"], "gone").value == update_choices(["a", "b"], None).value == "a"
+    assert update_choices([], "gone").constructor_args["value"] is None
 
 
 # Runs -----------------------------------------------------------------------------------------------------------------
