@@ -1,4 +1,4 @@
-"""Every knob of an answer does what transformers' own logits processors do for it, through every way in."""
+"""Sampling settings agree with the logits processors of transformers through API, page and terminal."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ from vlm.model.open_chat_model import open_chat_model
 
 ASKED = "Who are you? What is it? the fox, the fox, the dog"
 TOKENS = 14
-KNOBS: dict[str, dict[str, Any]] = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "nothing": {},
     "temperature": {"temperature": 1.7},
     "temperature, colder": {"temperature": 0.6, "seed": 3},
@@ -59,42 +59,42 @@ class Reference:
         self.model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
 
     @torch.no_grad()
-    def answer(self, asked: str, new: int, knobs: dict[str, Any]) -> str:
+    def answer(self, asked: str, new: int, settings: dict[str, Any]) -> str:
         text = f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
         ids = torch.tensor([self.tokenizer(text, add_special_tokens=False)["input_ids"]])
         start = ids.shape[1]
         ends = {self.tokenizer.eos_token_id, self.tokenizer.convert_tokens_to_ids("<|im_end|>")}
         with torch.random.fork_rng():
-            torch.manual_seed(knobs.get("seed", 0))
+            torch.manual_seed(settings.get("seed", 0))
             for _ in range(new):
-                token = self._next(ids, knobs)
+                token = self._next(ids, settings)
                 if int(token) in ends:
                     break
                 ids = torch.cat([ids, token.view(1, 1)], dim=1)
         return str(self.tokenizer.decode(ids[0, start:], skip_special_tokens=True))
 
-    def _next(self, ids: Tensor, knobs: dict[str, Any]) -> Tensor:
+    def _next(self, ids: Tensor, settings: dict[str, Any]) -> Tensor:
         scores = self.model(input_ids=ids, use_cache=False).logits[:, -1].float()
-        for processor in self._processors(knobs):
+        for processor in self._processors(settings):
             scores = processor(ids, scores)
-        if not knobs.get("temperature"):
+        if not settings.get("temperature"):
             return scores.argmax()
         return torch.multinomial(scores.softmax(-1), 1)
 
-    def _processors(self, knobs: dict[str, Any]) -> Iterator[LogitsProcessor]:
-        if "repetition_penalty" in knobs:
-            yield RepetitionPenaltyLogitsProcessor(knobs["repetition_penalty"])
-        if "temperature" in knobs:
-            yield TemperatureLogitsWarper(knobs["temperature"])
-        if "top_k" in knobs:
-            yield TopKLogitsWarper(knobs["top_k"])
-        if "top_p" in knobs:
-            yield TopPLogitsWarper(knobs["top_p"])
+    def _processors(self, settings: dict[str, Any]) -> Iterator[LogitsProcessor]:
+        if "repetition_penalty" in settings:
+            yield RepetitionPenaltyLogitsProcessor(settings["repetition_penalty"])
+        if "temperature" in settings:
+            yield TemperatureLogitsWarper(settings["temperature"])
+        if "top_k" in settings:
+            yield TopKLogitsWarper(settings["top_k"])
+        if "top_p" in settings:
+            yield TopPLogitsWarper(settings["top_p"])
 
 
 @pytest.fixture(scope="module")
 def folder(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
-    """The tiny Llama as a folder that says how it is talked to."""
+    """The tiny Llama in a folder with a chat template."""
     folder = tmp_path_factory.mktemp("chatting") / "llama"
     shutil.copytree(tiny_llama, folder)
     (folder / "chat_template.jinja").write_text(JINJA["chatml"], encoding="utf-8")
@@ -103,20 +103,20 @@ def folder(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path: 
 
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> dict[str, str]:
-    """An answer for each turn of the knobs, computed independently."""
+    """An answer for each combination of settings, computed independently."""
     reference = Reference(folder)
-    return {name: reference.answer(ASKED, TOKENS, knobs) for name, knobs in KNOBS.items()}
+    return {name: reference.answer(ASKED, TOKENS, settings) for name, settings in SETTINGS.items()}
 
 
 def test_every_sampling_setting_changes_the_distribution(expected: dict[str, str]) -> None:
-    """Else an answer could be right although its knob is not read."""
-    assert len(set(expected.values())) == len(KNOBS)
+    """Otherwise an answer could be right although a setting is ignored."""
+    assert len(set(expected.values())) == len(SETTINGS)
 
 
 def test_single_batched_and_streamed_answers(folder: Path, expected: dict[str, str]) -> None:
     chat_model = open_chat_model(folder)
-    for name, knobs in KNOBS.items():
-        sampling = Sampling(**knobs, max_new_tokens=TOKENS)
+    for name, settings in SETTINGS.items():
+        sampling = Sampling(**settings, max_new_tokens=TOKENS)
         assert chat_model.answer(question(ASKED), sampling) == expected[name], name
         assert "".join(chat_model.stream(question(ASKED), sampling)) == expected[name], name
     greedy = Sampling(repetition_penalty=1.6, max_new_tokens=TOKENS)
@@ -127,11 +127,11 @@ def test_single_batched_and_streamed_answers(folder: Path, expected: dict[str, s
 
 @pytest.fixture(scope="module")
 def api(folder: Path) -> Iterator[Callable[[dict[str, Any]], str]]:
-    """Asks through OpenAI's client; two of the knobs are not OpenAI's."""
+    """Asks through OpenAI's client; two of the settings are extensions."""
     with contextmanager(serve)(GenerationQueue({"text": open_chat_model(folder)}, LIMITS.waiting), LIMITS) as server:
 
-        def ask(knobs: dict[str, Any]) -> str:
-            given = {"max_tokens": TOKENS, "seed": 0} | knobs
+        def ask(settings: dict[str, Any]) -> str:
+            given = {"max_tokens": TOKENS, "seed": 0} | settings
             messages = [{"role": "user", "content": ASKED}]
             reply = server.client.chat.completions.create(model="text", messages=messages, extra_body=given)
             return reply.choices[0].message.content or ""
@@ -139,9 +139,9 @@ def api(folder: Path) -> Iterator[Callable[[dict[str, Any]], str]]:
         yield ask
 
 
-@pytest.mark.parametrize("name", KNOBS)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_through_the_api(name: str, api: Callable[[dict[str, Any]], str], expected: dict[str, str]) -> None:
-    assert api(KNOBS[name]) == expected[name]
+    assert api(SETTINGS[name]) == expected[name]
 
 
 def test_settings_without_effect(api: Callable[[dict[str, Any]], str], expected: dict[str, str]) -> None:
@@ -151,7 +151,7 @@ def test_settings_without_effect(api: Callable[[dict[str, Any]], str], expected:
 
 @pytest.fixture(scope="module")
 def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[dict[str, Any]], str]]:
-    """Asks through the page: the event of its question box, each knob's value where its label is."""
+    """Asks through the page: the event of its question box, values are placed by the labels of the inputs."""
     library = ModelLibrary(tmp_path_factory.mktemp("runs"), [str(folder)])
     with listening(web_app(library)) as url, httpx.Client(timeout=60) as client:
         visit = Visit(url, client.get(f"{url}/config").json(), client)
@@ -161,13 +161,13 @@ def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
             return [parts[number]["type"] for number in event["inputs"] if number in parts]
 
         event = next(one for one in visit.events if {"multimodaltextbox", "slider"} <= set(kinds(one)))
-        values = {"weights": str(folder), "system": "", "new_tokens": TOKENS, "stop": ""}
+        values = {"model": str(folder), "system": "", "new_tokens": TOKENS, "stop": ""}
         idle = {"temperature": 0, "top_p": 1, "top_k": 0, "penalty": 1, "seed": 0}
 
         numbers = count()
 
-        def ask(knobs: dict[str, Any]) -> str:
-            turned = {key.replace("repetition_", ""): value for key, value in knobs.items()}
+        def ask(settings: dict[str, Any]) -> str:
+            turned = {key.replace("repetition_", ""): value for key, value in settings.items()}
             given = values | idle | turned
             data: list[Any] = [{"text": ASKED, "files": []}, None]
             data += [given[_label(parts[number])] for number in event["inputs"][2:]]
@@ -177,7 +177,7 @@ def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
 
 
 def _label(part: dict[str, Any]) -> str:
-    """Which of the page's words a part is called by."""
+    """Key of the label of a component."""
     key: str = json.loads(part["props"]["label"].removeprefix("__i18n__"))["key"]
     return key.removeprefix("eyegraft_")
 
@@ -190,9 +190,9 @@ def _last_answer(events: str) -> str:
     return answer
 
 
-@pytest.mark.parametrize("name", KNOBS)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_through_the_page(name: str, page: Callable[[dict[str, Any]], str], expected: dict[str, str]) -> None:
-    assert page(KNOBS[name]) == expected[name]
+    assert page(SETTINGS[name]) == expected[name]
 
 
 @pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
@@ -207,7 +207,7 @@ def test_through_the_terminal(
 ) -> None:
     typed = iter([ASKED, "EXIT"])
     monkeypatch.setattr("builtins.input", lambda _: next(typed))
-    options = [text for key, value in KNOBS[name].items() for text in (f"--{key.replace('_', '-')}", str(value))]
+    options = [text for key, value in SETTINGS[name].items() for text in (f"--{key.replace('_', '-')}", str(value))]
     arguments = ["eyegraft", "chat", str(folder), "--max-new-tokens", str(TOKENS), stream, *options]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as ended:
