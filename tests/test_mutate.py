@@ -165,13 +165,13 @@ def test_a_mutant_is_killed_if_a_test_fails_and_survives_otherwise(tmp_path: Pat
 
 
 def test_reasons_for_mutants_that_do_not_exist_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = "llm/forward/loss.py"
+    path = "llm/data/packing.py"
     mutant = mutants_of(path, Path(path).read_bytes())[0]
     monkeypatch.setattr(table, "reasons", lambda: {mutant.name: "no change", "0123456789": "of older code"})
     assert table.unknown_reasons() == ["0123456789"]
 
 
-@pytest.mark.parametrize(("names", "status"), [([], 1), (["llm/forward/loss.py"], 0)])
+@pytest.mark.parametrize(("names", "status"), [([], 1), (["llm/data/packing.py"], 0)])
 def test_unknown_reasons_fail_a_complete_run_only(
     names: list[str], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,8 @@ OTHERS = (
     "llm/data/bad_images.py",
     "llm/model/precision.py",
     "llm/model/lora.py",
+    "llm/model/merge.py",
+    "llm/model/quantization.py",
     "llm/train/deepspeed.py",
     "llm/distributed.py",
     "llm/chat/generation.py",
