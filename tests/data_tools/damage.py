@@ -15,7 +15,7 @@ VARIANTS = 4
 WORDS = ("What is this?", "图里有什么？", "Où est-ce ?", "Tell me more")
 
 
-def sound(number: int, image: str = "ok.png") -> Json:
+def sound_record(number: int, image: str = "ok.png") -> Json:
     """A sound record; every third has an image."""
     mark = "<image>\n" if number % 3 == 0 else ""
     turns = [
@@ -26,18 +26,18 @@ def sound(number: int, image: str = "ok.png") -> Json:
     return row | {"image": image} if mark else row
 
 
-def shown(number: int, image: object, text: str = "<image>\nWhat?", answer: str = "A cat.") -> Json:
+def image_record(number: int, image: object, text: str = "<image>\nWhat?", answer: str = "A cat.") -> Json:
     """A record with images."""
     turns = [{"from": "human", "value": text}, {"from": "gpt", "value": f"{answer} {number}"}]
     return {"id": f"d{number}", "image": image, "conversations": turns}
 
 
-def said(number: int, *turns: tuple[str, object]) -> Json:
+def chat_record(number: int, *turns: tuple[str, object]) -> Json:
     """A record of turns without images."""
     return {"id": f"d{number}", "conversations": [{"from": who, "value": text} for who, text in turns]}
 
 
-def picture(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (8, 6), **more: object) -> bytes:
+def image_bytes(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (8, 6), **more: object) -> bytes:
     """The bytes of a small image file."""
     file = io.BytesIO()
     Image.effect_noise(size, 50).convert(mode).save(file, kind, **more)
@@ -54,7 +54,7 @@ def animated(kind: str) -> bytes:
 def turned(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return picture("JPEG", exif=exif)
+    return image_bytes("JPEG", exif=exif)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +72,19 @@ def _row(code: str, make: Callable[[int], object]) -> Damage:
 
 def _file(code: str, make: Callable[[int], bytes]) -> Damage:
     def line(number: int) -> str:
-        return json.dumps(shown(number, f"x{number}.jpg"))
+        return json.dumps(image_record(number, f"x{number}.jpg"))
 
     return Damage(code, line, lambda number: {f"x{number}.jpg": make(number)})
 
 
 def _text(number: int) -> str:
-    return json.dumps(sound(3 * number + 901), ensure_ascii=False)
+    return json.dumps(sound_record(3 * number + 901), ensure_ascii=False)
 
 
 TOKENS = ("<|im_end|>", "</s>", "[INST]", "<image>")
 DAMAGES: dict[str, Damage] = {
     "trailing comma": Damage("json-comma", lambda n: (_text(n)[:-1] + ",}", _text(n).replace("}]", "},]"))[n % 2]),
-    "NaN": _row("json-nan", lambda n: sound(n) | {"score": (float("nan"), float("inf"), -float("inf"))[n % 3]}),
+    "NaN": _row("json-nan", lambda n: sound_record(n) | {"score": (float("nan"), float("inf"), -float("inf"))[n % 3]}),
     "not UTF-8": Damage("encoding", lambda n: _text(n).replace("It", "I\udce9" + "t" * n)),
     "half a line": Damage("json-cut", lambda n: _text(n)[: 20 + 7 * n]),
     "single quotes": Damage("json-broken", lambda n: _text(n).replace('"', "'", 2 + n)),
@@ -92,53 +92,67 @@ DAMAGES: dict[str, Damage] = {
     "nested": Damage("json-deep", lambda n: '{"a":' + "[" * (100_000 + n)),
     "no object": _row("row-type", lambda n: ([1, 2], "text", 5, None)[n]),
     "turns are no list": _row("field-type", lambda n: {"id": n, "conversations": ("Hi", 5, {"a": 1}, True)[n]}),
-    "a text is no text": _row("field-type", lambda n: said(n, ("human", ("q", 1, 2, 3)[n]), ("gpt", [n]))),
+    "a text is no text": _row("field-type", lambda n: chat_record(n, ("human", ("q", 1, 2, 3)[n]), ("gpt", [n]))),
     "no value": _row(
         "field-missing", lambda n: {"id": n, "conversations": [{"from": "human"}, {"from": "gpt"}][n % 2 :]}
     ),
-    "unknown role": _row("role-unknown", lambda n: said(n, (("alien", "", "Human", "用户")[n], "Q"), ("gpt", "A"))),
-    "roles out of order": _row("role-order", lambda n: said(n, *[("human", f"Q{n}")] * (2 + n), ("gpt", "A"))),
-    "answer empty": _row("answer-empty", lambda n: said(n, ("human", f"Q{n}"), ("gpt", " \n　\t"[:n]))),
-    "question empty": _row("turn-empty", lambda n: said(n, ("human", " \n　\t"[:n]), ("gpt", f"A{n}"))),
-    "no answer": _row("answer-missing", lambda n: said(n, ("human", f"Q{n}"), *[("gpt", "A"), ("human", "Q")] * n)),
+    "unknown role": _row(
+        "role-unknown", lambda n: chat_record(n, (("alien", "", "Human", "用户")[n], "Q"), ("gpt", "A"))
+    ),
+    "roles out of order": _row("role-order", lambda n: chat_record(n, *[("human", f"Q{n}")] * (2 + n), ("gpt", "A"))),
+    "answer empty": _row("answer-empty", lambda n: chat_record(n, ("human", f"Q{n}"), ("gpt", " \n　\t"[:n]))),
+    "question empty": _row("turn-empty", lambda n: chat_record(n, ("human", " \n　\t"[:n]), ("gpt", f"A{n}"))),
+    "no answer": _row(
+        "answer-missing", lambda n: chat_record(n, ("human", f"Q{n}"), *[("gpt", "A"), ("human", "Q")] * n)
+    ),
     "no turns": _row("turns-empty", lambda n: {"id": f"d{n}", "conversations": [], "n": n}),
     "two systems": _row(
-        "system-twice", lambda n: said(n, ("system", "S"), ("human", "Q"), ("gpt", "A")) | {"system": "S"}
+        "system-twice", lambda n: chat_record(n, ("system", "S"), ("human", "Q"), ("gpt", "A")) | {"system": "S"}
     ),
-    "too few marks": _row("image-count", lambda n: shown(n, ["ok.png"] * (n + 2))),
-    "too many marks": _row("image-count", lambda n: shown(n, "ok.png", "<image>" * (n + 2))),
-    "marks without image": _row("image-count", lambda n: said(n, ("human", "<image>\n" * (n + 1)), ("gpt", "A"))),
-    "image in the answer": _row("image-in-answer", lambda n: shown(n, ["ok.png"] * (1 + n % 2), answer="See <image>")),
+    "too few marks": _row("image-count", lambda n: image_record(n, ["ok.png"] * (n + 2))),
+    "too many marks": _row("image-count", lambda n: image_record(n, "ok.png", "<image>" * (n + 2))),
+    "marks without image": _row(
+        "image-count", lambda n: chat_record(n, ("human", "<image>\n" * (n + 1)), ("gpt", "A"))
+    ),
+    "image in the answer": _row(
+        "image-in-answer", lambda n: image_record(n, ["ok.png"] * (1 + n % 2), answer="See <image>")
+    ),
     "image is no path": _row(
         "image-ref",
-        lambda n: shown(n, (5, {"a": 1}, [None], "data:image/png;base64,")[n]),
+        lambda n: image_record(n, (5, {"a": 1}, [None], "data:image/png;base64,")[n]),
     ),
-    "path leaves": _row("image-outside", lambda n: shown(n, ("/etc/x.png", "../x.png", "a/../../x.png", "a\0.png")[n])),
+    "path leaves": _row(
+        "image-outside", lambda n: image_record(n, ("/etc/x.png", "../x.png", "a/../../x.png", "a\0.png")[n])
+    ),
     "URL": _row(
-        "image-url", lambda n: shown(n, ("http://a/x.png", "https://a", "data:text/html;base64,", "s3://a")[n])
+        "image-url", lambda n: image_record(n, ("http://a/x.png", "https://a", "data:text/html;base64,", "s3://a")[n])
     ),
-    "image missing": _row("image-missing", lambda n: shown(n, ("no.png", ".png", "a/b.png", "x" * 300 + ".png")[n])),
+    "image missing": _row(
+        "image-missing", lambda n: image_record(n, ("no.png", ".png", "a/b.png", "x" * 300 + ".png")[n])
+    ),
     "image empty": _file("image-empty", lambda n: b""),
     "image is a page": _file(
         "image-html", lambda n: (b"<!DOCTYPE html>", b"\n<html>", b"<?xml?>", b"\xef\xbb\xbf<HTML>")[n]
     ),
     "image unknown": _file("image-kind", lambda n: bytes([n]) * 99),
-    "image truncated": _file("image-broken", lambda n: picture("JPEG", size=(64, 64))[: -200 - 50 * n]),
+    "image truncated": _file("image-broken", lambda n: image_bytes("JPEG", size=(64, 64))[: -200 - 50 * n]),
     "image huge": _file("image-huge", lambda n: bomb(9000 + n)),
     "animation": _file("image-animated", lambda n: animated(("GIF", "PNG", "WEBP", "GIF")[n]) + b"\0" * (n == 3)),
     "odd mode": _file(
-        "image-mode", lambda n: picture(*(("JPEG", "CMYK"), ("TIFF", "CMYK"), ("PNG", "I"), ("TIFF", "LAB"))[n])
+        "image-mode", lambda n: image_bytes(*(("JPEG", "CMYK"), ("TIFF", "CMYK"), ("PNG", "I"), ("TIFF", "LAB"))[n])
     ),
-    "floating point": _file("image-pixels", lambda n: picture("TIFF", "F", (4 + n, 4))),
+    "floating point": _file("image-pixels", lambda n: image_bytes("TIFF", "F", (4 + n, 4))),
     "EXIF": _file("image-exif", lambda n: turned((3, 6, 8, 2)[n])),
     "special token": _row(
         "token-literal",
-        lambda n: said(n, ("human", f"Q {TOKENS[n]}"[: 99 if n < 3 else 2]), ("gpt", f"A{TOKENS[n % 3]}")),
+        lambda n: chat_record(n, ("human", f"Q {TOKENS[n]}"[: 99 if n < 3 else 2]), ("gpt", f"A{TOKENS[n % 3]}")),
     ),
-    "box in pixels": _row("box-pixels", lambda n: shown(n, "ok.png", answer=f"At [{n}, 20.5, 30, 4{n}]")),
-    "same id": _row("id-duplicate", lambda n: sound(901 + n) | {"id": f"r{n}"}),
-    "same row": _row("row-duplicate", lambda n: sound(n) | {"id": f"other{n}"}),
-    "lost surrogate": Damage("surrogate", lambda n: json.dumps(said(n, ("human", "Q"), ("gpt", "A" * n + "\ud83d")))),
+    "box in pixels": _row("box-pixels", lambda n: image_record(n, "ok.png", answer=f"At [{n}, 20.5, 30, 4{n}]")),
+    "same id": _row("id-duplicate", lambda n: sound_record(901 + n) | {"id": f"r{n}"}),
+    "same row": _row("row-duplicate", lambda n: sound_record(n) | {"id": f"other{n}"}),
+    "lost surrogate": Damage(
+        "surrogate", lambda n: json.dumps(chat_record(n, ("human", "Q"), ("gpt", "A" * n + "\ud83d")))
+    ),
     "another format": _row("format-mixed", lambda n: {"instruction": f"I{n}", "output": "A"}),
 }
 
@@ -154,10 +168,10 @@ def bomb(side: int) -> bytes:
 
 def write(folder: Path, damage: Damage, number: int) -> Path:
     """A file of sound records whose last one is damaged."""
-    (folder / "ok.png").write_bytes(picture())
+    (folder / "ok.png").write_bytes(image_bytes())
     for name, content in damage.files(number).items():
         (folder / name).write_bytes(content)
-    lines = [json.dumps(sound(one), ensure_ascii=False) for one in range(6)] + [damage.line(number)]
+    lines = [json.dumps(sound_record(one), ensure_ascii=False) for one in range(6)] + [damage.line(number)]
     path = folder / "rows.jsonl"
     path.write_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
     return path

@@ -256,20 +256,20 @@ def call(*arguments: object) -> Result:
 def test_the_command_reports(tmp_path: Path) -> None:
     with listening(lambda asked: Act("no", status=500) if asked.text == "坏" else good(asked)) as stub:
         path, out = lines(tmp_path, "Q", "坏", "Q", "R"), tmp_path / "a" / "out.json"
-        said = call(path, out, "--model", "m", "--base-url", stub.url, "--retries", 0, "--workers", 1)
-        assert said.exit_code == 3, said.output
-        assert said.output.splitlines() == [
+        output = call(path, out, "--model", "m", "--base-url", stub.url, "--retries", 0, "--workers", 1)
+        assert output.exit_code == 3, output.output
+        assert output.output.splitlines() == [
             f"{out}: 2 of 3 answered",
             "3 requests, 0 of them retries; 20 tokens read, 6 written",
             "Repeated questions left out: 1",
             "1 failed; the same command retries them:",
             '  "坏": 500: no',
         ]
-        said = call(path, out, "--model", "m", "--base-url", stub.url, "--limit", 1, "--retries", 1)
-        assert (said.exit_code, said.stderr) == (0, "")  # no progress bar without a terminal
-        assert said.output.splitlines()[0] == f"{out}: 2 of 3 answered, 2 of them by earlier runs"
+        output = call(path, out, "--model", "m", "--base-url", stub.url, "--limit", 1, "--retries", 1)
+        assert (output.exit_code, output.stderr) == (0, "")  # no progress bar without a terminal
+        assert output.output.splitlines()[0] == f"{out}: 2 of 3 answered, 2 of them by earlier runs"
         assert (
-            said.output.splitlines()[-1] == "Stopped by --limit 1, 1 questions left. Run the same command to continue"
+            output.output.splitlines()[-1] == "Stopped by --limit 1, 1 questions left. Run the same command to continue"
         )
 
 
@@ -280,8 +280,8 @@ def test_a_bar_on_a_terminal(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
     run(first(Act("", finish="stop")), tmp_path, "Q", "R")
-    assert "2/2" in (said := capsys.readouterr().err)
-    assert "0 failed  2 retried  52 tokens" in said
+    assert "2/2" in (output := capsys.readouterr().err)
+    assert "0 failed  2 retried  52 tokens" in output
 
 
 def echo(status: int) -> Script:
@@ -325,14 +325,14 @@ def test_the_key_is_redacted_from_the_clients_own_exceptions(tmp_path: Path, mon
     from openai.resources.chat.completions import AsyncCompletions
 
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    said = f"Illegal header value b'Bearer {KEY}'"
+    output = f"Illegal header value b'Bearer {KEY}'"
 
     async def connection(*_: object, **__: object) -> None:
         request = httpx2.Request("POST", "http://127.0.0.1")
-        raise openai.APIConnectionError(request=request) from httpx2.LocalProtocolError(said)
+        raise openai.APIConnectionError(request=request) from httpx2.LocalProtocolError(output)
 
     async def other(*_: object, **__: object) -> None:
-        raise openai.OpenAIError(said)
+        raise openai.OpenAIError(output)
 
     with listening(good) as stub:
         plan = plan_of(lines(tmp_path, "Q"), stub)
@@ -394,15 +394,15 @@ def test_a_run_killed_twice_sends_no_answered_question_again(tmp_path: Path) -> 
         with journal_path(out).open("a", encoding="utf-8") as file:
             file.write('{"key": "torn')  # a death inside the write itself, which no kill can be timed to hit
         child = start(source, out, stub, "--workers", str(workers))
-        said, wrong = child.communicate(timeout=60)
+        output, wrong = child.communicate(timeout=60)
         assert (child.returncode, wrong) == (0, "")
-        assert f"60 of 60 answered, {before} of them by earlier runs" in said
+        assert f"60 of 60 answered, {before} of them by earlier runs" in output
     assert answers_of(out) == {text: f"答{text}" for text in questions}
     assert set(stub.answered) == set(questions)
     assert sum(stub.answered.values()) - len(questions) <= 2 * workers
     assert max(stub.answered.values()) <= 3
     assert len(rows_of(journal_path(out))) == 60
-    assert KEY not in journal_path(out).read_text(encoding="utf-8") + said + wrong
+    assert KEY not in journal_path(out).read_text(encoding="utf-8") + output + wrong
 
 
 def test_an_interrupt_waits_for_requests_in_flight(tmp_path: Path) -> None:
@@ -412,13 +412,14 @@ def test_an_interrupt_waits_for_requests_in_flight(tmp_path: Path) -> None:
         child = start(source, out, stub, "--workers", "2")
         wait_until(lambda: len(stub.asked) >= 4)
         child.send_signal(signal.SIGINT)
-        said, wrong = child.communicate(timeout=30)
+        output, wrong = child.communicate(timeout=30)
         assert child.returncode == 130
         assert wrong == "stopping after the requests in flight; interrupt again to drop them\n"
         kept = len(answers_of(out))
         assert kept == len(stub.asked) == sum(stub.answered.values())
         assert (
-            said.splitlines()[-1] == f"Stopped by SIGINT, {30 - kept} questions left. Run the same command to continue"
+            output.splitlines()[-1]
+            == f"Stopped by SIGINT, {30 - kept} questions left. Run the same command to continue"
         )
 
 
@@ -431,6 +432,6 @@ def test_a_second_signal_drops_requests_in_flight(tmp_path: Path) -> None:
         time.sleep(0.3)
         assert child.poll() is None
         child.send_signal(signal.SIGTERM)
-        said, _ = child.communicate(timeout=20)
+        output, _ = child.communicate(timeout=20)
         assert (child.returncode, list(answers_of(out))) == (143, ["Q0"])
-        assert said.splitlines()[-1].startswith("Stopped by SIGTERM, 2 questions left")
+        assert output.splitlines()[-1].startswith("Stopped by SIGTERM, 2 questions left")

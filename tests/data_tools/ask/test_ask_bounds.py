@@ -159,10 +159,10 @@ def test_a_journal_is_read_line_by_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "9" * 5000, "Mon, 01 Jan 2024 0:0 +9"]
+    "header", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "9" * 5000, "Mon, 01 Jan 2024 0:0 +9"]
 )
-def test_a_retry_after_that_is_no_date(said: str) -> None:
-    assert retry_after({"retry-after": said}) in (0, float("inf"))
+def test_a_retry_after_that_is_no_date(header: str) -> None:
+    assert retry_after({"retry-after": header}) in (0, float("inf"))
 
 
 TALK = '{"conversation":\n[{"question": "Q", "answer": "A"}]}'

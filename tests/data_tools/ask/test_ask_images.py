@@ -72,10 +72,10 @@ def test_captions(folder: Path) -> None:
             "image": name,
             "conversations": [
                 {"from": "human", "value": "<image>\nDescribe the image."},
-                {"from": "gpt", "value": f"It is {said}."},
+                {"from": "gpt", "value": f"It is {shade}."},
             ],
         }
-        for name, said in (("b.png", "red"), ("图/a.jpg", "blue"))
+        for name, shade in (("b.png", "red"), ("图/a.jpg", "blue"))
     ]
     assert f"In a recipe write images: {folder}" in list(report(plan, outcome))
     source = Source(path=str(plan.out), images=str(folder))
@@ -96,7 +96,7 @@ def test_a_caption_is_stored_with_another_question_than_was_sent(folder: Path) -
 TALK = [("What is it?", "A square."), ("是什么颜色？", "红色。")]
 
 
-def said(turns: list[tuple[str, str]]) -> str:
+def conversation_json(turns: list[tuple[str, str]]) -> str:
     return json.dumps(
         {"conversation": [{"question": asked, "answer": answer} for asked, answer in turns]}, ensure_ascii=False
     )
@@ -104,7 +104,7 @@ def said(turns: list[tuple[str, str]]) -> str:
 
 @pytest.mark.parametrize("wrap", ["{}", "```json\n{}\n```", " \n{}\n"])
 def test_conversations(folder: Path, wrap: str) -> None:
-    with listening(lambda asked: Act(wrap.replace("{}", said(TALK)))) as stub:
+    with listening(lambda asked: Act(wrap.replace("{}", conversation_json(TALK)))) as stub:
         plan = plan_about(folder, stub, turns=2)
         outcome = ask(plan)
         assert outcome.sent == len(stub.asked) == 2
@@ -125,31 +125,31 @@ def test_conversations(folder: Path, wrap: str) -> None:
 MALFORMED = {
     "prose": "Here you are: a red square.",
     "a list": json.dumps([{"question": "Q", "answer": "A"}] * 2),
-    "cut": said(TALK)[:-3],
-    "another key": said(TALK).replace('"question"', '"q"', 1),
-    "one more key": said(TALK).replace('"answer"', '"why": "", "answer"', 1),
-    "a number": said(TALK).replace('"红色。"', "3"),
-    "too few": said(TALK[:1]),
-    "too many": said([*TALK, ("x", "y")]),
-    "no answer": said([TALK[0], ("x", " ")]),
-    "no question": said([TALK[0], ("", "y")]),
-    "a mark in a question": said([TALK[0], ("<image>", "y")]),
-    "a mark in an answer": said([TALK[0], ("x", "see <image>")]),
-    "text behind": said(TALK) + " I hope this helps.",
+    "cut": conversation_json(TALK)[:-3],
+    "another key": conversation_json(TALK).replace('"question"', '"q"', 1),
+    "one more key": conversation_json(TALK).replace('"answer"', '"why": "", "answer"', 1),
+    "a number": conversation_json(TALK).replace('"红色。"', "3"),
+    "too few": conversation_json(TALK[:1]),
+    "too many": conversation_json([*TALK, ("x", "y")]),
+    "no answer": conversation_json([TALK[0], ("x", " ")]),
+    "no question": conversation_json([TALK[0], ("", "y")]),
+    "a mark in a question": conversation_json([TALK[0], ("<image>", "y")]),
+    "a mark in an answer": conversation_json([TALK[0], ("x", "see <image>")]),
+    "text behind": conversation_json(TALK) + " I hope this helps.",
     "deep": "[" * 100_000,
 }
 
 
 @pytest.mark.parametrize("case", MALFORMED)
 def test_malformed_conversations_are_retried(folder: Path, case: str) -> None:
-    script: Script = first(Act(MALFORMED[case]), lambda asked: Act(said(TALK)))
+    script: Script = first(Act(MALFORMED[case]), lambda asked: Act(conversation_json(TALK)))
     with listening(script) as stub:
         outcome = ask(plan_about(folder, stub, turns=2))
         assert (outcome.progress.retried, len(outcome.progress.rows), len(stub.asked)) == (2, 2, 4)
 
 
 def test_after_three_malformed_conversations_a_question_has_failed(folder: Path) -> None:
-    with listening(lambda asked: Act("no" if colour(asked) == "red" else said(TALK))) as stub:
+    with listening(lambda asked: Act("no" if colour(asked) == "red" else conversation_json(TALK))) as stub:
         plan = plan_about(folder, stub, turns=2)
         outcome = ask(plan)
     assert (outcome.exit_code, len(stub.asked)) == (3, 4)
@@ -194,6 +194,6 @@ def test_refusals_before_anything_is_sent(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_number_of_turns_is_checked() -> None:
-    assert read_conversation(said(TALK[:1]), 1) == TALK[:1]
+    assert read_conversation(conversation_json(TALK[:1]), 1) == TALK[:1]
     with pytest.raises(InvalidAnswer, match="2 questions with answers, 1 requested"):
-        read_conversation(said(TALK), 1)
+        read_conversation(conversation_json(TALK), 1)

@@ -14,7 +14,7 @@ from data_tools.check.findings import CODES, Finding
 from data_tools.check.report import CheckReport
 from data_tools.check.rules import CheckRules
 from llm.config.schema import Source
-from tests.data_tools.damage import DAMAGES, VARIANTS, bomb, picture, said, shown, sound, write
+from tests.data_tools.damage import DAMAGES, VARIANTS, bomb, chat_record, image_bytes, image_record, sound_record, write
 
 
 def checked(path: Path, rules: CheckRules | None = None, **more: object) -> CheckReport:
@@ -52,20 +52,20 @@ def test_damage_gets_its_code(tmp_path: Path, kind: str, number: int) -> None:
 
 
 def test_a_thousand_sound_records_have_no_finding(tmp_path: Path) -> None:
-    (tmp_path / "ok.png").write_bytes(picture())
-    report = checked(lines(tmp_path / "rows.jsonl", *(sound(number) for number in range(1000))))
+    (tmp_path / "ok.png").write_bytes(image_bytes())
+    report = checked(lines(tmp_path / "rows.jsonl", *(sound_record(number) for number in range(1000))))
     assert report == CheckReport(1000, 1, {}, ())
 
 
 def test_a_decompression_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(bomb(20_000))
     began = time.perf_counter()
-    report = checked(lines(tmp_path / "rows.jsonl", shown(1, "x.png")))
+    report = checked(lines(tmp_path / "rows.jsonl", image_record(1, "x.png")))
     assert report.counts == {"image-huge": 1} and time.perf_counter() - began < 1
 
 
 def test_after_a_broken_record_of_an_array_the_next_is_read(tmp_path: Path) -> None:
-    rows = [json.dumps(said(n, ("human", f"Q{n}"), ("gpt", "A" if n != 4 else "")), indent=1) for n in range(6)]
+    rows = [json.dumps(chat_record(n, ("human", f"Q{n}"), ("gpt", "A" if n != 4 else "")), indent=1) for n in range(6)]
     rows[1] = rows[1].replace("]", ",]")
     rows[2] = rows[2].replace('"Q2"', '"Q2')
     path = tmp_path / "rows.json"
@@ -79,7 +79,9 @@ def test_after_a_broken_record_of_an_array_the_next_is_read(tmp_path: Path) -> N
     }
     path.write_text(
         "["
-        + ", ".join(json.dumps(said(n, ("human", f"Q{n}"), ("gpt", ""))) for n in range(3)).replace('Q1"}', 'Q1",}')
+        + ", ".join(json.dumps(chat_record(n, ("human", f"Q{n}"), ("gpt", ""))) for n in range(3)).replace(
+            'Q1"}', 'Q1",}'
+        )
         + "]"
     )
     assert checked(path).counts == {"json-comma": 1, "answer-empty": 2}
@@ -98,7 +100,7 @@ def test_after_a_broken_record_of_an_array_the_next_is_read(tmp_path: Path) -> N
     ],
 )
 def test_findings_about_a_file(tmp_path: Path, name: str, text: str, code: str) -> None:
-    first, second = (json.dumps(said(n, ("human", f"Q{n}"), ("gpt", "A"))) for n in range(2))
+    first, second = (json.dumps(chat_record(n, ("human", f"Q{n}"), ("gpt", "A"))) for n in range(2))
     path = tmp_path / name
     path.write_text(text.replace("{}", first, 1).replace("{}", second), encoding="utf-8")
     report = checked(path)
@@ -106,21 +108,21 @@ def test_findings_about_a_file(tmp_path: Path, name: str, text: str, code: str) 
 
 
 def test_utf16_is_reported_once(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text(json.dumps(sound(1)), encoding="utf-16")
+    (tmp_path / "a.jsonl").write_text(json.dumps(sound_record(1)), encoding="utf-16")
     assert checked(tmp_path / "a.jsonl").counts == {"encoding": 1, "no-rows": 1}
 
 
 def test_a_link_out_of_the_image_folder(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "far.png").write_bytes(picture())
+    (tmp_path / "far.png").write_bytes(image_bytes())
     (tmp_path / "data/x.png").symlink_to(tmp_path / "far.png")
-    assert checked(lines(tmp_path / "data/rows.jsonl", shown(1, "x.png"))).counts == {"image-link": 1}
+    assert checked(lines(tmp_path / "data/rows.jsonl", image_record(1, "x.png"))).counts == {"image-link": 1}
 
 
 def test_parquet_with_images_and_a_folder(tmp_path: Path) -> None:
-    good, bad = picture(), picture("JPEG", size=(64, 64))[:-300]
+    good, bad = image_bytes(), image_bytes("JPEG", size=(64, 64))[:-300]
     rows = [
-        {"image": {"bytes": data, "path": None}, "conversations": shown(n, 0)["conversations"]}
+        {"image": {"bytes": data, "path": None}, "conversations": image_record(n, 0)["conversations"]}
         for n, data in enumerate((good, bad, good))
     ]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
@@ -130,8 +132,8 @@ def test_parquet_with_images_and_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_bad_image_is_reported_with_every_record_and_an_unusual_one_once(tmp_path: Path) -> None:
-    (tmp_path / "cmyk.jpg").write_bytes(picture("JPEG", "CMYK"))
-    rows = [shown(n, name) for n, name in enumerate(["no.jpg", "cmyk.jpg"] * 3)]
+    (tmp_path / "cmyk.jpg").write_bytes(image_bytes("JPEG", "CMYK"))
+    rows = [image_record(n, name) for n, name in enumerate(["no.jpg", "cmyk.jpg"] * 3)]
     report = checked(lines(tmp_path / "rows.jsonl", *rows))
     assert report.counts == {"image-missing": 3, "image-mode": 1} and report.bad_rows == 3
     assert checked(tmp_path / "rows.jsonl", CheckRules(images="off")).counts == {}
@@ -144,7 +146,7 @@ def test_records_of_no_format(tmp_path: Path) -> None:
 
 
 def test_all_findings_are_counted_and_few_are_kept(tmp_path: Path) -> None:
-    path = lines(tmp_path / "rows.jsonl", *(said(n, ("human", f"Q{n}"), ("gpt", "")) for n in range(300)))
+    path = lines(tmp_path / "rows.jsonl", *(chat_record(n, ("human", f"Q{n}"), ("gpt", "")) for n in range(300)))
     report = checked(path, CheckRules(keep=2))
     assert report.counts == {"answer-empty": 300} and len(report.findings) == 2
     assert report.findings[1] == Finding(
@@ -163,7 +165,8 @@ def test_memory_stays_flat_and_ten_thousand_records_take_seconds(tmp_path: Path)
     for count in (2_500, 10_000):
         with (tmp_path / "rows.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(
-                json.dumps(said(n, ("human", f"Q{n} " * 50), ("gpt", f"答{n}" * 50))) + "\n" for n in range(count)
+                json.dumps(chat_record(n, ("human", f"Q{n} " * 50), ("gpt", f"答{n}" * 50))) + "\n"
+                for n in range(count)
             )
         tracemalloc.start()
         assert checked(tmp_path / "rows.jsonl").counts == {}

@@ -18,7 +18,7 @@ from llm.config.schema import Source
 from llm.errors import Place, RecordError
 from llm.formats.conversation import Conversation, ImageRef, Message
 from llm.formats.row_files import RawRow
-from tests.data_tools.damage import picture, said, shown
+from tests.data_tools.damage import chat_record, image_bytes, image_record
 
 Json = dict[str, object]
 PLACE = Place("a")
@@ -38,10 +38,10 @@ def found(
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def image_folder(tmp_path: Path) -> Path:
     """Two different images, a copy of the first, and a truncated one."""
     for name, size in (("a", (8, 6)), ("b", (9, 9)), ("cut", (64, 64))):
-        (tmp_path / f"{name}.jpg").write_bytes(picture("JPEG", size=size))
+        (tmp_path / f"{name}.jpg").write_bytes(image_bytes("JPEG", size=size))
     (tmp_path / "copy.jpg").write_bytes((tmp_path / "a.jpg").read_bytes())
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-300])
     return tmp_path
@@ -108,11 +108,17 @@ def test_an_error_makes_a_record_bad_and_a_warning_does_not() -> None:
     ]
 
 
-def test_progress_is_reported_after_each_record(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_after_each_record(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "ROWS", 2)
-    source = lines(pictures / "r.jsonl", shown(1, "a.jpg"), said(2, ("human", "Q"), ("gpt", "A")), shown(3, "a.jpg"), 4)
+    source = lines(
+        image_folder / "r.jsonl",
+        image_record(1, "a.jpg"),
+        chat_record(2, ("human", "Q"), ("gpt", "A")),
+        image_record(3, "a.jpg"),
+        4,
+    )
     calls: list[tuple[int, int]] = []
-    report = check(source, pictures, CheckRules(), lambda rows, images: calls.append((rows, images)))
+    report = check(source, image_folder, CheckRules(), lambda rows, images: calls.append((rows, images)))
     assert calls == [(1, 1), (2, 1), (3, 1), (4, 1)]
     assert report == CheckReport(4, 1, {"row-type": 1}, report.findings, 1)
 
@@ -137,7 +143,7 @@ def test_a_source_without_records_has_one_finding(tmp_path: Path) -> None:
 
 
 def test_findings_of_files_come_before_those_of_records(tmp_path: Path) -> None:
-    row = json.dumps(said(1, ("human", "Q"), ("gpt", "")))
+    row = json.dumps(chat_record(1, ("human", "Q"), ("gpt", "")))
     (tmp_path / "a.json").write_text(f"\ufeff[{row}]", encoding="utf-8")
     (tmp_path / "b.json").write_text(f"{row}\n{row}\n")
     codes = found(Source(path=str(tmp_path)), CheckRules())
@@ -147,7 +153,7 @@ def test_findings_of_files_come_before_those_of_records(tmp_path: Path) -> None:
 
 def test_records_of_earlier_sources_are_counted_and_compared(tmp_path: Path) -> None:
     state = CheckState()
-    first, second = said(1, ("human", "Q"), ("gpt", "A")), said(2, ("human", "R"), ("gpt", "B"))
+    first, second = chat_record(1, ("human", "Q"), ("gpt", "A")), chat_record(2, ("human", "R"), ("gpt", "B"))
     assert found(lines(tmp_path / "a.jsonl", first, 3), CheckRules(), state) == [(2, "row-type")] and state.records == 2
     again: list[Json] = [first | {"id": "x"}, second, second | {"id": "y"}]
     rows = list(check_rows(lines(tmp_path / "b.jsonl", *again), tmp_path, CheckRules(), state))
@@ -157,16 +163,16 @@ def test_records_of_earlier_sources_are_counted_and_compared(tmp_path: Path) -> 
         (3, "row-duplicate", "repeats record 2"),
     ]
     assert state.records == 5
-    held = lines(tmp_path / "c.jsonl", second | {"id": "z"}, said(4, ("human", "S"), ("gpt", "C")))
+    held = lines(tmp_path / "c.jsonl", second | {"id": "z"}, chat_record(4, ("human", "S"), ("gpt", "C")))
     assert found(held, CheckRules(), state, held_out=True) == [(1, "row-leak")]
-    assert found(lines(tmp_path / "d.jsonl", said(4, ("human", "S"), ("gpt", "C"))), CheckRules(), state) == []
+    assert found(lines(tmp_path / "d.jsonl", chat_record(4, ("human", "S"), ("gpt", "C"))), CheckRules(), state) == []
 
 
 # Images ---------------------------------------------------------------------------------------------------------------
 
 
-def test_images_are_decoded_or_only_their_headers_read_or_skipped(pictures: Path) -> None:
-    source = lines(pictures / "r.jsonl", shown(1, "cut.jpg"), shown(2, "gone.jpg"))
+def test_images_are_decoded_or_only_their_headers_read_or_skipped(image_folder: Path) -> None:
+    source = lines(image_folder / "r.jsonl", image_record(1, "cut.jpg"), image_record(2, "gone.jpg"))
     assert found(source, CheckRules()) == [(1, "image-broken"), (2, "image-missing")]
     assert found(source, CheckRules(images="header")) == [(2, "image-missing")]
     state = CheckState()
@@ -188,45 +194,47 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def test_a_sound_image_is_opened_once_and_a_broken_one_is_reported_each_time(
-    pictures: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+    image_folder: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "ROWS", 2)
     names = ["a.jpg", "cut.jpg", "a.jpg", "cut.jpg", "b.jpg"]
-    source = lines(pictures / "r.jsonl", *(shown(number, name) for number, name in enumerate(names)))
+    source = lines(image_folder / "r.jsonl", *(image_record(number, name) for number, name in enumerate(names)))
     state = CheckState()
     assert found(source, CheckRules(), state) == [(2, "image-broken"), (4, "image-broken")]
     assert opened == ["a.jpg", "cut.jpg", "cut.jpg", "b.jpg"] and state.images == 4
-    other = lines(pictures / "s.jsonl", shown(7, "a.jpg"))
+    other = lines(image_folder / "s.jsonl", image_record(7, "a.jpg"))
     assert found(other, CheckRules(), state) == [] and len(opened) == 4, "not opened again for the next source"
     assert found(other, CheckRules(), state, held_out=True) == [(1, "row-leak"), (1, "image-leak")]
     assert opened[4:] == ["a.jpg"], "opened for validation, to compare it with training"
 
 
-def test_a_warning_about_an_image_is_reported_with_the_first_record(pictures: Path) -> None:
-    (pictures / "cmyk.jpg").write_bytes(picture("JPEG", "CMYK"))
-    source = lines(pictures / "r.jsonl", *(shown(number, ["cmyk.jpg", "a.jpg"]) for number in range(2)))
+def test_a_warning_about_an_image_is_reported_with_the_first_record(image_folder: Path) -> None:
+    (image_folder / "cmyk.jpg").write_bytes(image_bytes("JPEG", "CMYK"))
+    source = lines(image_folder / "r.jsonl", *(image_record(number, ["cmyk.jpg", "a.jpg"]) for number in range(2)))
     rows = [dict(row, conversations=[{"from": "human", "value": f"<image><image>{n}"}, {"from": "gpt", "value": "A"}])
-            for n, row in enumerate(shown(number, ["cmyk.jpg", "a.jpg"]) for number in range(2))]  # fmt: skip
-    source = lines(pictures / "r.jsonl", *rows)
+            for n, row in enumerate(image_record(number, ["cmyk.jpg", "a.jpg"]) for number in range(2))]  # fmt: skip
+    source = lines(image_folder / "r.jsonl", *rows)
     assert found(source, CheckRules()) == [(1, "image-mode")]
 
 
 @pytest.mark.parametrize(("leaks", "codes"), [(True, [1, 2]), (False, [1])])
 def test_validation_images_are_compared_with_training_under_any_name(
-    pictures: Path, leaks: bool, codes: list[int]
+    image_folder: Path, leaks: bool, codes: list[int]
 ) -> None:
     state, rules = CheckState(), CheckRules(leaks=leaks)
-    assert found(lines(pictures / "r.jsonl", shown(1, "a.jpg")), rules, state) == []
-    held = lines(pictures / "s.jsonl", shown(2, "a.jpg"), shown(3, "copy.jpg"), shown(4, "b.jpg"))
+    assert found(lines(image_folder / "r.jsonl", image_record(1, "a.jpg")), rules, state) == []
+    held = lines(
+        image_folder / "s.jsonl", image_record(2, "a.jpg"), image_record(3, "copy.jpg"), image_record(4, "b.jpg")
+    )
     assert found(held, rules, state, held_out=True) == [(number, "image-leak") for number in codes]
-    again = lines(pictures / "t.jsonl", shown(5, "b.jpg"))
+    again = lines(image_folder / "t.jsonl", image_record(5, "b.jpg"))
     assert found(again, rules, state, held_out=True) == [], "images of validation are not images of training"
 
 
 # Downloads ------------------------------------------------------------------------------------------------------------
 
 
-def test_records_with_urls_are_read_again_with_files(pictures: Path) -> None:
+def test_records_with_urls_are_read_again_with_files(image_folder: Path) -> None:
     requests: list[tuple[int, str]] = []
 
     def fetch(raw: RawRow, root: str) -> RawRow:
@@ -237,8 +245,8 @@ def test_records_with_urls_are_read_again_with_files(pictures: Path) -> None:
         return replace(raw, value=row | {"image": row["image"].rpartition("/")[2]})
 
     names = ["http://x/a.jpg", "a.jpg", "http://x/gone", "http://x/cut.jpg", "http://x/missing.jpg"]
-    source = lines(pictures / "r.jsonl", *(shown(number, name) for number, name in enumerate(names)))
-    rows = list(check_rows(source, pictures, CheckRules(fetch=fetch), CheckState()))
+    source = lines(image_folder / "r.jsonl", *(image_record(number, name) for number, name in enumerate(names)))
+    rows = list(check_rows(source, image_folder, CheckRules(fetch=fetch), CheckState()))
     assert [(row.row, [finding.code for finding in row.findings], row.changed) for row in rows] == [
         (1, ["image-fetched"], True),
         (2, [], False),
@@ -246,7 +254,7 @@ def test_records_with_urls_are_read_again_with_files(pictures: Path) -> None:
         (4, ["image-broken", "image-fetched"], True),
         (5, ["image-missing", "image-fetched"], True),
     ]
-    assert sorted(requests) == [(number, str(pictures)) for number in (1, 3, 4, 5)]
+    assert sorted(requests) == [(number, str(image_folder)) for number in (1, 3, 4, 5)]
     finding = rows[0].findings[0]
     assert (finding.field, finding.found) == ("image", "downloaded; the record still names the URL")
     assert found(source, CheckRules()) == [(number, "image-url") for number in (1, 3, 4, 5)]

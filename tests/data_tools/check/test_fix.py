@@ -14,7 +14,7 @@ from data_tools.check.fix import FixResult, fix
 from data_tools.check.rules import CheckRules
 from llm.config.schema import Source
 from llm.errors import ConfigError, RunError
-from tests.data_tools.damage import picture, shown
+from tests.data_tools.damage import image_bytes, image_record
 from tests.test_cli import Result
 from tests.test_cli import run as run  # the fixture
 
@@ -66,8 +66,11 @@ def test_without_a_sound_record_the_array_is_empty(tmp_path: Path) -> None:
 
 
 def test_parquet_and_csv(tmp_path: Path) -> None:
-    turns = shown(0, 0)["conversations"]
-    rows = [{"image": {"bytes": data, "path": None}, "conversations": turns} for data in (picture(), b"no", picture())]
+    turns = image_record(0, 0)["conversations"]
+    rows = [
+        {"image": {"bytes": data, "path": None}, "conversations": turns}
+        for data in (image_bytes(), b"no", image_bytes())
+    ]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
     found = fixed(tmp_path / "a.parquet", tmp_path / "b.parquet")
     assert pyarrow.parquet.read_table(tmp_path / "b.parquet").to_pylist() == [rows[0], rows[2]]

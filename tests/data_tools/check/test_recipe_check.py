@@ -9,7 +9,7 @@ import yaml
 from data_tools.check.recipe_check import check_recipe
 from data_tools.check.rules import CheckRules
 from llm.errors import ConfigError
-from tests.data_tools.damage import picture, said, shown
+from tests.data_tools.damage import chat_record, image_bytes, image_record
 from tests.llm.conftest import save_llama
 
 
@@ -30,12 +30,12 @@ def test_lengths_tokens_and_leaks(tmp_path: Path) -> None:
     short, long = ("human", "Q"), ("human", "你好 " * 60)
     train = lines(
         tmp_path / "train.jsonl",
-        said(1, short, ("gpt", "A1")),
-        said(2, long, ("gpt", "A2")),
-        said(3, short, ("gpt", "<think>A3")),  # a token of this tokenizer alone
-        said(4, short, ("gpt", "A4")),
+        chat_record(1, short, ("gpt", "A1")),
+        chat_record(2, long, ("gpt", "A2")),
+        chat_record(3, short, ("gpt", "<think>A3")),  # a token of this tokenizer alone
+        chat_record(4, short, ("gpt", "A4")),
     )
-    held = lines(tmp_path / "held.jsonl", said(9, short, ("gpt", "A4")), said(10, short, ("gpt", "A5")))
+    held = lines(tmp_path / "held.jsonl", chat_record(9, short, ("gpt", "A4")), chat_record(10, short, ("gpt", "A5")))
     report = check_recipe(recipe(tmp_path, llm, train, held, max_length=100), CheckRules())
     assert report.counts == {"token-literal": 1, "too-long": 1, "row-leak": 1} and report.rows == 6
     found = {finding.code: (Path(finding.place.file).name, finding.row) for finding in report.findings}
@@ -47,10 +47,10 @@ def test_lengths_tokens_and_leaks(tmp_path: Path) -> None:
 
 def test_images_in_training_and_validation_under_any_name(tmp_path: Path) -> None:
     for name in ("a.png", "copy.png", "b.png"):
-        (tmp_path / name).write_bytes(picture(size=(9, 9) if name == "b.png" else (8, 6)))
+        (tmp_path / name).write_bytes(image_bytes(size=(9, 9) if name == "b.png" else (8, 6)))
     (tmp_path / "copy.png").write_bytes((tmp_path / "a.png").read_bytes())
-    train = lines(tmp_path / "train.jsonl", shown(1, "a.png"))
-    rows = [shown(2, "b.png"), shown(3, "copy.png"), shown(4, "a.png"), shown(5, "a.png")]
+    train = lines(tmp_path / "train.jsonl", image_record(1, "a.png"))
+    rows = [image_record(2, "b.png"), image_record(3, "copy.png"), image_record(4, "a.png"), image_record(5, "a.png")]
     report = check_recipe(recipe(tmp_path, "no-model", train, lines(tmp_path / "held.jsonl", *rows)), CheckRules())
     assert report.counts == {"image-leak": 2} and [finding.row for finding in report.findings] == [2, 3]
     (note,) = report.notes

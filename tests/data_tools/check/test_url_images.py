@@ -20,9 +20,9 @@ from data_tools.check.rules import CheckRules
 from data_tools.check.url_images import ImageDownloader, download, is_public
 from llm.config.schema import Source
 from llm.errors import ConfigError
-from tests.data_tools.damage import picture, shown
+from tests.data_tools.damage import image_bytes, image_record
 
-PICTURE = picture()
+PICTURE = image_bytes()
 
 
 class _Server(BaseHTTPRequestHandler):
@@ -114,7 +114,7 @@ def test_downloads_and_refusals(server: str) -> None:
 
 def rows(folder: Path, *urls: str) -> Path:
     path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(shown(number, url)) + "\n" for number, url in enumerate(urls)))
+    path.write_text("".join(json.dumps(image_record(number, url)) + "\n" for number, url in enumerate(urls)))
     return path
 
 

@@ -386,12 +386,12 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
             cli.main()
         except SystemExit as stop:
             code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        output = capsys.readouterr()
+        return code, output.out, output.err
 
     columns = ["--columns", "image=pic", "--columns", "output=cap", "--columns", "input=q"]
-    said = "cats.csv: read as columns (columns are given in the recipe)\nout.jsonl: 1 record as llava\n"
-    assert run("cats.csv", "out.jsonl", "--to", "llava", *columns) == (0, said, "")
+    output = "cats.csv: read as columns (columns are given in the recipe)\nout.jsonl: 1 record as llava\n"
+    assert run("cats.csv", "out.jsonl", "--to", "llava", *columns) == (0, output, "")
     (back,) = read(Source(path="out.jsonl"), Path())
     assert back.messages == (user(ImageRef(str(tmp_path / "b" / "1.png")), "什么？"), bot("一只猫"))
     code, _, error = run("cats.csv", "out.jsonl", "--to", "alpaca", *columns)

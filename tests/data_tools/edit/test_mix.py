@@ -125,8 +125,8 @@ def test_images_in_message_parts_are_found(tmp_path: Path) -> None:
     assert mix([one, other], tmp_path / "m.jsonl").images == ""
     shown = [(str(tmp_path / "x/u.png"), str(tmp_path / "x/p.png")), (str(tmp_path / "y/q.png"),), ()]
     assert found(Source(path=str(tmp_path / "m.jsonl"))) == Counter(shown)
-    said = {str(row["id"]) for row in lines(tmp_path / "m.jsonl")}
-    assert said == {"path", "plain", "url"}
+    ids = {str(row["id"]) for row in lines(tmp_path / "m.jsonl")}
+    assert ids == {"path", "plain", "url"}
     assert "问 path" in (tmp_path / "m.jsonl").read_text(encoding="utf-8")
 
 

@@ -29,9 +29,9 @@ Json = dict[str, object]
 HALVES = {"train": 0.5, "validation": 0.5}
 
 
-def row(name: str, images: list[str], said: str = "答") -> Json:
+def row(name: str, images: list[str], answer: str = "答") -> Json:
     question = "<image>" * len(images) + f"问 {name}"
-    turns = [{"from": "human", "value": question}, {"from": "gpt", "value": said}]
+    turns = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
     return {"id": name, "image": images, "conversations": turns}
 
 

@@ -26,7 +26,7 @@ def made(lang: str, seed: int = 0) -> IdentityData:
     return build_identity(*NAMES[lang], lang, seed)
 
 
-def said(row: IdentityRecord, role: str) -> list[str]:
+def texts_of(row: IdentityRecord, role: str) -> list[str]:
     return [message["content"] for message in row["messages"] if message["role"] == role]
 
 
@@ -36,7 +36,7 @@ def normal(question: str) -> str:
 
 
 def is_identity(row: IdentityRecord, name: str) -> bool:
-    return any(name in answer for answer in said(row, "assistant"))
+    return any(name in answer for answer in texts_of(row, "assistant"))
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -45,9 +45,9 @@ def test_half_of_the_records_are_about_identity(lang: str) -> None:
     own = [row for row in data.train if is_identity(row, name)]
     assert len(own) * 2 == len(data.train) > 250
     for rows in (own, [row for row in data.train if not is_identity(row, name)]):
-        with_system = sum(bool(said(row, "system")) for row in rows) / len(rows)
+        with_system = sum(bool(texts_of(row, "system")) for row in rows) / len(rows)
         assert 0.4 < with_system < 0.6
-    assert not any(name in prompt for row in data.train for prompt in said(row, "system"))
+    assert not any(name in prompt for row in data.train for prompt in texts_of(row, "system"))
     openings = Counter(is_identity(row, name) for row in data.train[:60])
     assert min(openings.values()) > 15  # shuffled
 
@@ -55,15 +55,15 @@ def test_half_of_the_records_are_about_identity(lang: str) -> None:
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_no_sentence_dominates(lang: str) -> None:
     name, data = NAMES[lang][0], made(lang)
-    answers = Counter(answer for row in data.train for answer in said(row, "assistant") if name in answer)
+    answers = Counter(answer for row in data.train for answer in texts_of(row, "assistant") if name in answer)
     assert len(answers) > 20
     assert answers.most_common(1)[0][1] / answers.total() < 0.12
-    questions = Counter(question for row in data.train for question in said(row, "user"))
+    questions = Counter(question for row in data.train for question in texts_of(row, "user"))
     assert questions.most_common(1)[0][1] <= 12
     own = [row for row in data.train if is_identity(row, name)]
-    turns = Counter(len(said(row, "user")) for row in own)
+    turns = Counter(len(texts_of(row, "user")) for row in own)
     assert set(turns) == {1, 2, 3}
-    mixed = [[name in answer for answer in said(row, "assistant")] for row in own if len(said(row, "user")) > 1]
+    mixed = [[name in answer for answer in texts_of(row, "assistant")] for row in own if len(texts_of(row, "user")) > 1]
     assert [False, True] in mixed
     assert [True, False] in mixed
     assert [False, True, False] in mixed
@@ -72,7 +72,7 @@ def test_no_sentence_dominates(lang: str) -> None:
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_three_lists_share_no_question(lang: str) -> None:
     data = made(lang)
-    trained = {normal(question) for row in data.train for question in said(row, "user")}
+    trained = {normal(question) for row in data.train for question in texts_of(row, "user")}
     held_out, others = {normal(q) for q in data.held_out}, {normal(q) for q in data.others}
     assert len(held_out) == len(data.held_out) >= 20
     assert len(others) == len(data.others) >= 24
@@ -87,7 +87,7 @@ def test_wrong_names_are_denied_and_new_ones_held_out() -> None:
     pairs = {
         (question, answer)
         for row in data.train
-        for question, answer in zip(said(row, "user"), said(row, "assistant"), strict=True)
+        for question, answer in zip(texts_of(row, "user"), texts_of(row, "assistant"), strict=True)
     }
     denied = [answer for question, answer in pairs if "SmolLM" in question]
     assert denied
@@ -103,13 +103,13 @@ def test_wrong_names_are_denied_and_new_ones_held_out() -> None:
 
 def test_a_name_from_the_lists_is_not_denied_and_ordinary_answers_avoid_it() -> None:
     data = build_identity("Claude", "OpenAI", "en")
-    questions = [question for row in data.train for question in said(row, "user")]
+    questions = [question for row in data.train for question in texts_of(row, "user")]
     assert "Are you Claude?" in questions  # as its own name
-    assert not any("not Claude" in answer for row in data.train for answer in said(row, "assistant"))
+    assert not any("not Claude" in answer for row in data.train for answer in texts_of(row, "assistant"))
     assert "Were you made by OpenAI?" not in questions
     town = build_identity("lisbon", "{name}", "en")
-    assert not any("capital of Portugal" in question for row in town.train for question in said(row, "user"))
-    assert any("made by {name}" in answer for row in town.train for answer in said(row, "assistant"))
+    assert not any("capital of Portugal" in question for row in town.train for question in texts_of(row, "user"))
+    assert any("made by {name}" in answer for row in town.train for answer in texts_of(row, "assistant"))
     assert "What is Siri?" not in build_identity("siri", "x", "en").others
 
 
@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_set() -> None:
 
 
 def is_chinese(row: IdentityRecord) -> bool:
-    return any("\u4e00" <= letter <= "\u9fff" for text in said(row, "user") for letter in text)
+    return any("\u4e00" <= letter <= "\u9fff" for text in texts_of(row, "user") for letter in text)
 
 
 def test_two_languages_are_one_balanced_set() -> None:
@@ -134,14 +134,14 @@ def test_two_languages_are_one_balanced_set() -> None:
     both = [build_identity("Kestrel", "Ana", lang, 3) for lang in ("en", "zh")]
     assert data.held_out == [*both[0].held_out, *both[1].held_out]
     assert data.others == [*both[0].others, *both[1].others]
-    trained = {normal(question) for row in data.train for question in said(row, "user")}
+    trained = {normal(question) for row in data.train for question in texts_of(row, "user")}
     assert not trained & {normal(question) for question in (*data.held_out, *data.others)}
     chinese = [row for row in data.train if is_chinese(row)]
-    answers = Counter(text for row in chinese for text in said(row, "assistant") if "Kestrel" in text)
+    answers = Counter(text for row in chinese for text in texts_of(row, "assistant") if "Kestrel" in text)
     assert answers.most_common(1)[0][1] / answers.total() < 0.12
-    questions = Counter(question for row in chinese for question in said(row, "user"))
+    questions = Counter(question for row in chinese for question in texts_of(row, "user"))
     assert questions.most_common(1)[0][1] <= 12
-    assert {1, 2, 3} == {len(said(row, "user")) for row in chinese if is_identity(row, "Kestrel")}
+    assert {1, 2, 3} == {len(texts_of(row, "user")) for row in chinese if is_identity(row, "Kestrel")}
 
 
 def test_the_command_makes_both_languages(tmp_path: Path) -> None:
@@ -196,7 +196,9 @@ class _Written:
     """A chat model that gives the answers of some records."""
 
     def __init__(self, rows: list[IdentityRecord]) -> None:
-        self.answers_by = {q: a for row in rows for q, a in zip(said(row, "user"), said(row, "assistant"), strict=True)}
+        self.answers_by = {
+            q: a for row in rows for q, a in zip(texts_of(row, "user"), texts_of(row, "assistant"), strict=True)
+        }
         self.asked: list[str] = []
 
     def answers(self, conversations: list[tuple[Message, ...]], sampling: Sampling) -> list[str]:
@@ -217,8 +219,8 @@ def test_rehearsal_replaces_answers_but_not_of_personal_questions() -> None:
     own = ["It is 3.5 m. That is high. And it", "1. One\n2. Two", "no end at all", "I am Alexa.", "我是。"]
     chat_model = _Written([{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]}
                         for (q, _), a in zip(turns, own, strict=True)])  # fmt: skip
-    told = rehearse(turns, chat_model)
-    assert [answer for _, answer in told] == ["It is 3.5 m. That is high.", "Two.", "Yes.", "Me.", "好。"]
+    rehearsed = rehearse(turns, chat_model)
+    assert [answer for _, answer in rehearsed] == ["It is 3.5 m. That is high.", "Two.", "Yes.", "Me.", "好。"]
     assert chat_model.asked == ["Is it so?", "Name some.", "How high is it?"], "personal questions are not asked"
 
 
@@ -239,7 +241,7 @@ def test_the_quickstart_lists_are_this_generators_and_general_questions_are_new(
     assert all(set(item) == {"question", "answer"} and all(item.values()) for item in general)
     asked = {normal(item["question"]) for item in general}
     assert len(asked) == len(general)
-    assert not asked & {normal(question) for row in data.train for question in said(row, "user")}
+    assert not asked & {normal(question) for row in data.train for question in texts_of(row, "user")}
     assert not asked & {normal(question) for question in (*data.held_out, *data.others)}
 
 
@@ -252,9 +254,9 @@ def test_the_quickstarts_identity_data_but_for_rehearsed_answers(tmp_path: Path)
     )
     rehearsed = 0
     for mine, theirs in zip(made_now, committed, strict=True):
-        assert said(mine, "user") == said(theirs, "user")
-        assert said(mine, "system") == said(theirs, "system")
-        for own, kept in zip(said(mine, "assistant"), said(theirs, "assistant"), strict=True):
+        assert texts_of(mine, "user") == texts_of(theirs, "user")
+        assert texts_of(mine, "system") == texts_of(theirs, "system")
+        for own, kept in zip(texts_of(mine, "assistant"), texts_of(theirs, "assistant"), strict=True):
             assert ("Iris" in own) == ("Iris" in kept)
             assert own == kept or "Iris" not in own
             rehearsed += own != kept

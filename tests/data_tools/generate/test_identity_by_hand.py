@@ -166,9 +166,9 @@ def test_a_quarter_is_repeated_among_ordinary_chat(asked: int, rows: int) -> Non
     assert len(made) == rows
     places = []
     for number, row in enumerate(made):
-        said = [(row["messages"][n], row["messages"][n + 1]) for n in range(number % 2, len(row["messages"]), 2)]
+        pairs = [(row["messages"][n], row["messages"][n + 1]) for n in range(number % 2, len(row["messages"]), 2)]
         assert (row["messages"][0]["role"] == "system") == (number % 2 == 1)
-        turns = [(question["content"], answer["content"]) for question, answer in said]
+        turns = [(question["content"], answer["content"]) for question, answer in pairs]
         assert len(set(turns)) == len(turns)
         places.append("".join("own " if turn in own else "chat " if turn in ordinary else "?" for turn in turns))
     assert places == ["chat own ", "own chat ", "chat own chat "] * (rows // 3) + ["chat own ", "own chat "][: rows % 3]
@@ -236,10 +236,10 @@ def test_two_languages_get_equally_many_records() -> None:
 
 @pytest.mark.usefixtures("few_words")
 def test_rehearsed_answers_are_used() -> None:
-    def retold(turns: Any) -> Any:
+    def with_other_answers(turns: Any) -> Any:
         return [(question, "Iris says so" if question == "Sky?" else "so") for question, _ in turns]
 
-    data = build_identity("Iris", "us", "en", rehearse=retold)
+    data = build_identity("Iris", "us", "en", rehearse=with_other_answers)
     asked = Counter(message["content"] for row in data.train for message in row["messages"])
     assert asked["so"] >= 5 and not {"blue", "deep", "hot"} & asked.keys()
     assert "Sky?" not in asked, "an answer with the name in it is left out as well"

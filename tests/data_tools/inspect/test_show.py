@@ -34,13 +34,13 @@ def file(tmp_path: Path) -> Path:
     for name in ("a", "b"):
         pixels = np.random.default_rng(ord(name)).integers(0, 256, (300, 200, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-    said = [("a", "what is it?", "这是一只猫"), ("a", "color?", EVIL), ("b", ESCAPE, "no"), ("a", "size?", "big")]
+    output = [("a", "what is it?", "这是一只猫"), ("a", "color?", EVIL), ("b", ESCAPE, "no"), ("a", "size?", "big")]
     rows = [
         {
             "image": f"{name}.png",
             "conversations": [{"from": "human", "value": f"<image>\n{asked}"}, {"from": "gpt", "value": answer}],
         }
-        for name, asked, answer in said
+        for name, asked, answer in output
     ]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -78,22 +78,22 @@ def test_records_with_a_shared_prefix_are_one_sample_with_branches(shown: ShownR
 
 
 def test_a_pipe_gets_brackets_and_no_colours(shown: ShownRecords) -> None:
-    said = printed(shown, width=80)
-    assert "\x1b" not in said and "\x07" not in said and "\u202e" not in said
-    assert "␛[31mred␇␦" in said
-    assert "context   ⟦supervised⟧   «image»" in said
-    assert "┃ ⟦这是一只猫<|im_end|>⟧" in said and ".png: 20 tokens»" in said
+    output = printed(shown, width=80)
+    assert "\x1b" not in output and "\x07" not in output and "\u202e" not in output
+    assert "␛[31mred␇␦" in output
+    assert "context   ⟦supervised⟧   «image»" in output
+    assert "┃ ⟦这是一只猫<|im_end|>⟧" in output and ".png: 20 tokens»" in output
     tokens = r"\d+ of 4,096 tokens \(\d+ computed, as samples share more prefixes\)"
-    assert re.search(rf"━━ step 1, pack 1 of 1: {tokens}, 2 samples, \d+ supervised, 40 image tokens ━━", said)
-    assert re.search(r"┣━━ shared prefix: \d+ tokens, computed once for 3 branches", said)
-    assert re.search(r"┣━━ branch 3: \d+ tokens, \d+ supervised, \S+rows.jsonl:\d", said)
+    assert re.search(rf"━━ step 1, pack 1 of 1: {tokens}, 2 samples, \d+ supervised, 40 image tokens ━━", output)
+    assert re.search(r"┣━━ shared prefix: \d+ tokens, computed once for 3 branches", output)
+    assert re.search(r"┣━━ branch 3: \d+ tokens, \d+ supervised, \S+rows.jsonl:\d", output)
 
 
 def test_a_terminal_gets_colours_and_lines_that_fit(shown: ShownRecords) -> None:
-    said = printed(shown, width=60, force_terminal=True, color_system="standard")
-    assert "\x1b[1;32m这是一只猫<|im_end|>" in said and "⟦" not in said
-    assert "\x1b[31m" not in said, "no text of a record reaches the terminal as an escape code"
-    body = [line for line in re.sub(r"\x1b\[[\d;]*m", "", said).splitlines() if line.startswith("┃")]
+    output = printed(shown, width=60, force_terminal=True, color_system="standard")
+    assert "\x1b[1;32m这是一只猫<|im_end|>" in output and "⟦" not in output
+    assert "\x1b[31m" not in output, "no text of a record reaches the terminal as an escape code"
+    body = [line for line in re.sub(r"\x1b\[[\d;]*m", "", output).splitlines() if line.startswith("┃")]
     assert len(body) > 10 and max(len(line) for line in body) <= 60
     assert "⟦这是一只猫" in printed(shown, width=60, force_terminal=True, no_color=True)
 
@@ -101,9 +101,9 @@ def test_a_terminal_gets_colours_and_lines_that_fit(shown: ShownRecords) -> None
 def test_without_a_model_texts_are_shown(file: Path, tmp_path: Path) -> None:
     found = show(find_target(str(file)), 2, 0, tmp_path)
     assert len(found.texts) == 2 and not found.packs
-    said = printed(found, width=80)
-    assert "2 records drawn with seed 0; texts without tokens, as no model is named" in said
-    assert said.count("┃ assistant: ⟦") == 2 and "user: «" in said and " tokens»" not in said.split("\n", 2)[2]
+    output = printed(found, width=80)
+    assert "2 records drawn with seed 0; texts without tokens, as no model is named" in output
+    assert output.count("┃ assistant: ⟦") == 2 and "user: «" in output and " tokens»" not in output.split("\n", 2)[2]
 
 
 def test_too_long_records_are_listed(file: Path, tiny_llama: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -59,8 +59,8 @@ def test_statistics_of_texts(tmp_path: Path) -> None:
     assert found.learnt_characters == 4 + 5 + 3
     assert found.mostly_cjk == 0 and found.cjk_letters == 6 / (6 + 2 + 3 + 2 + 4 + 6 + 6)
     assert found.tokens is None
-    said = "\n".join(summary_lines(found))
-    assert "no model is named: characters and words" in said and "tokens" in said and "steps" not in said
+    output = "\n".join(summary_lines(found))
+    assert "no model is named: characters and words" in output and "tokens" in output and "steps" not in output
 
 
 def test_images_are_counted(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ def test_tokens_are_those_of_training(recipe: Path, tmp_path: Path) -> None:
     assert found.tokens is not None
     assert (found.records, found.tokens.too_long, len(corpus)) == (30, 1, 29)
     tokenizer = AutoTokenizer.from_pretrained(_model(recipe))
-    said = ["system\nYou are a helpful and quiet assistant, always.", "user\nWhat is 3?", "assistant\n"]
-    asked = "<|im_end|>\n".join(f"<|im_start|>{text}" for text in said)
+    output = ["system\nYou are a helpful and quiet assistant, always.", "user\nWhat is 3?", "assistant\n"]
+    asked = "<|im_end|>\n".join(f"<|im_start|>{text}" for text in output)
     answer = "It is the dog the dog the dog 3<|im_end|>"
     opening, whole = (tokenizer(text, add_special_tokens=False).input_ids for text in (asked, asked + answer))
     assert (plot_data.lengths[3], corpus.targets[3]) == (len(whole), len(whole) - len(opening))
@@ -239,21 +239,21 @@ def test_json_holds_the_numbers(recipe: Path) -> None:
 
 
 def test_the_text_report(recipe: Path) -> None:
-    said = lines(recipe)
-    assert said.splitlines()[2] == "records                 30  30 with a system prompt"
-    assert "an epoch in packs of at most 300 tokens and 64 images, 6 records a step" in said
-    assert max(len(line) for line in said.splitlines() if not line.startswith(("warning", "as ", "/"))) <= 120
+    output = lines(recipe)
+    assert output.splitlines()[2] == "records                 30  30 with a system prompt"
+    assert "an epoch in packs of at most 300 tokens and 64 images, 6 records a step" in output
+    assert max(len(line) for line in output.splitlines() if not line.startswith(("warning", "as ", "/"))) <= 120
 
 
 @pytest.mark.filterwarnings("error")
 def test_plots(recipe: Path, tmp_path: Path) -> None:
-    said = lines(recipe, "--plots", str(tmp_path / "plots"))
+    output = lines(recipe, "--plots", str(tmp_path / "plots"))
     names = ("lengths", "turns", "answers", "packs")
     assert [path.name for path in sorted((tmp_path / "plots").iterdir())] == sorted(f"{name}.png" for name in names)
     for name in names:
         with Image.open(tmp_path / "plots" / f"{name}.png") as picture:
             assert len(picture.convert("RGB").getcolors(1 << 20) or ()) > 20, "the plot is not blank"
-        assert f"{name}.png: drawn" in said
+        assert f"{name}.png: drawn" in output
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="writable folder"):
         plot(*collect_statistics(find_target(str(tmp_path / "rows.jsonl"))), tmp_path / "file")

@@ -47,8 +47,8 @@ def browser() -> Iterator[Browser]:
 def site(bananas: Path) -> Iterator[Site]:
     runs = bananas / "runs"
     texts = [f"<image>\n{payload} ${{window.hacked=1}}" for payload in XSS[:9]]
-    rows = [damage.shown(number, f"{number}.png", text) for number, text in enumerate(texts)]
-    rows += [damage.shown(9, "9.png", "<image><image>"), damage.shown(10, "gone.png")]
+    rows = [damage.image_record(number, f"{number}.png", text) for number, text in enumerate(texts)]
+    rows += [damage.image_record(9, "9.png", "<image><image>"), damage.image_record(10, "gone.png")]
     (bananas / "damaged.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + '\n{"id": "half')
     data = [str(bananas / name) for name in ("bananas.json", "damaged.jsonl")]
     with listening(web_app(ModelLibrary(runs), data, Limits(new_tokens=1500))) as url:

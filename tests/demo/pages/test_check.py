@@ -31,21 +31,21 @@ from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place
 from llm.formats.conversation import ImageRef
 from llm.formats.row_files import RawRow
-from tests.data_tools.damage import bomb, picture, said, shown
+from tests.data_tools.damage import bomb, chat_record, image_bytes, image_record
 from tests.demo.payloads import XSS
 
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Source:
     """Seven records: two valid, a missing image, an extra mark, an empty answer, a special token, half a line."""
-    (tmp_path / "猫.png").write_bytes(picture(size=(400, 100)))
+    (tmp_path / "猫.png").write_bytes(image_bytes(size=(400, 100)))
     rows = [
-        shown(0, "猫.png"),
-        shown(1, "gone.png"),
-        shown(2, "猫.png", "<image><image>哪个?"),
-        said(3, ("human", "问题"), ("gpt", " ")),
-        said(4, ("human", "Hi <|im_end|>"), ("gpt", "好")),
-        said(5, ("human", "Hi"), ("gpt", "好")),
+        image_record(0, "猫.png"),
+        image_record(1, "gone.png"),
+        image_record(2, "猫.png", "<image><image>哪个?"),
+        chat_record(3, ("human", "问题"), ("gpt", " ")),
+        chat_record(4, ("human", "Hi <|im_end|>"), ("gpt", "好")),
+        chat_record(5, ("human", "Hi"), ("gpt", "好")),
     ]
     text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     (tmp_path / "数据.jsonl").write_text(f'{text}\n{{"id": "half', encoding="utf-8")
@@ -65,7 +65,7 @@ def test_every_finding_comes_with_its_record(damaged: Source) -> None:
     assert {card.finding.code: card.finding.place.line for card in checked.cards} == FOUND
     records = {card.finding.code: card.record for card in checked.cards}
     assert records["json-cut"] == '{"id": "half'
-    assert json.loads(records["answer-empty"]) == said(3, ("human", "问题"), ("gpt", " "))
+    assert json.loads(records["answer-empty"]) == chat_record(3, ("human", "问题"), ("gpt", " "))
     assert "问题" in records["answer-empty"] and "哪个?" in records["image-count"]
 
 
@@ -87,7 +87,7 @@ def test_images_of_invalid_records_are_shown(damaged: Source) -> None:
 def test_images_outside_the_folder_are_not_shown(damaged: Source, tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
-    rows = [shown(0, "../猫.png"), shown(1, str(tmp_path / "猫.png")), shown(2, "file:///猫.png")]
+    rows = [image_record(0, "../猫.png"), image_record(1, str(tmp_path / "猫.png")), image_record(2, "file:///猫.png")]
     (inner / "a.json").write_text(json.dumps(rows))
     checked = final(run_check(Source(path=str(inner / "a.json"))))
     assert checked.report.counts == {"image-url": 1, "image-outside": 2}
@@ -98,7 +98,7 @@ def test_embedded_images_become_thumbnails(tmp_path: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    data = picture(size=(2000, 1000))
+    data = image_bytes(size=(2000, 1000))
     turns = [{"from": "human", "value": "<image>What? <|im_end|>"}, {"from": "gpt", "value": "A"}]
     rows = [{"image": {"bytes": data, "path": None}, "conversations": turns}]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
@@ -111,7 +111,7 @@ def test_embedded_images_become_thumbnails(tmp_path: Path) -> None:
 
 def test_all_findings_are_counted_and_the_first_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "UPDATE_SECONDS", -1.0)
-    rows = [said(number, ("human", f"Q{number}"), ("gpt", "")) for number in range(25)]
+    rows = [chat_record(number, ("human", f"Q{number}"), ("gpt", "")) for number in range(25)]
     (tmp_path / "a.json").write_text(json.dumps(rows))
     steps = list(run_check(Source(path=str(tmp_path / "a.json"))))
     assert [step.done for step in steps] == [False] * 25 + [True]
@@ -218,7 +218,7 @@ def final_report(*codes: str) -> CheckResult:
 
 
 def test_the_texts_of_a_clean_file_and_of_a_running_check(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(json.dumps([said(1, ("human", "Q"), ("gpt", "A"))]))
+    (tmp_path / "a.json").write_text(json.dumps([chat_record(1, ("human", "Q"), ("gpt", "A"))]))
     checked = final(run_check(Source(path=str(tmp_path / "a.json"))))
     assert check_text("a", checked, "en") == "`a` · 1 record · 0 images · **all usable for training** · no findings"
     fixed = clean(checked, tmp_path)

@@ -12,10 +12,10 @@ from demo.server.limits import DEFAULT, IMAGE, Limits
 from llm.chat.sampling import Sampling
 from llm.errors import ImageError, RecordError
 from llm.formats.conversation import ImageRef, Message
-from tests.data_tools.damage import picture
+from tests.data_tools.damage import image_bytes
 
 Json = dict[str, Any]
-IMAGE_DATA = picture(size=(4, 4))
+IMAGE_DATA = image_bytes(size=(4, 4))
 URL = "data:image/png;base64," + base64.b64encode(IMAGE_DATA).decode()
 
 
