@@ -29,7 +29,7 @@ RECIPE = "name: small\nmodel: {llm: x}\ndata: {sources: [{path: a.json}]}\n"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a command ended and what it said."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -55,7 +55,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Puts a light module in the place of a heavy one; its functions record their calls and return or raise."""
+    """Replaces a heavy module by a light one; its functions record their calls and return or raise."""
 
     def put(name: str, **results: object) -> dict[str, tuple[object, ...]]:
         calls: dict[str, tuple[object, ...]] = {}
@@ -237,7 +237,7 @@ def test_train_hands_over_the_recipe_and_its_file(
     assert (config.train.batch, config.optim.lr) == (4, 0.001)
 
 
-def test_train_shares_the_work_as_it_is_told(
+def test_train_passes_nproc_and_deepspeed_on(
     run: Callable[..., Result], fake: Callable[..., Any], recipe: Path
 ) -> None:
     fake("vlm.plan.dry_run", dry_run=None)
@@ -325,7 +325,7 @@ def test_eval_of_a_training_recipe_is_refused(run: Callable[..., Result], recipe
     assert "found stage sft; name a recipe with `stage: eval`, or add --data" in result.err
 
 
-def test_chat_passes_every_knob(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
+def test_chat_passes_every_option(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
     from llm.chat.sampling import Sampling
 
     calls = fake("vlm.app.chat", chat_terminal=None)

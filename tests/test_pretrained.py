@@ -1,4 +1,4 @@
-"""No folder's own code is run and nobody is asked about it, whichever way the folder is opened."""
+"""A folder's own code is never run, and no prompt asks about it, however the folder is opened."""
 
 import ast
 import io
@@ -49,7 +49,7 @@ def loader_calls(source: str) -> list[tuple[str, dict[str, object]]]:
     return found
 
 
-def test_every_loader_is_called_behind_one_door() -> None:
+def test_every_loader_is_called_in_one_module() -> None:
     packages = ("llm", "vlm", "data_tools", "demo", "benchmarks")
     files = {path.relative_to(ROOT).as_posix(): path for package in packages for path in (ROOT / package).rglob("*.py")}
     calls = {file: loader_calls(path.read_text(encoding="utf-8")) for file, path in files.items()}
@@ -150,7 +150,7 @@ WAYS: dict[str, tuple[str, Callable[[Path], None], Open, str]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_code_is_never_run_nor_asked_about(
+def test_code_is_never_run_and_no_prompt_is_shown(
     models: Path, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kind, give_code, opened, message = WAYS[way]

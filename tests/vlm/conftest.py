@@ -118,13 +118,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_llm(root: Path) -> Path:
-    """Tied embeddings, no spare row: `<image>` makes them grow."""
+    """Tied embeddings, none unused: `<image>` enlarges them."""
     return save_llm(root / "llm", 260, tied=True)
 
 
 @pytest.fixture(scope="session")
 def roomy_llm(root: Path) -> Path:
-    """Untied embeddings with rows that the tokenizer does not use."""
+    """Untied embeddings, some of them unused."""
     return save_llm(root / "roomy-llm", 300, tied=False)
 
 
@@ -139,7 +139,7 @@ def _saved(build: Callable[[], PreTrainedModel], folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def clip(root: Path) -> Path:
-    """A whole CLIPModel with its preprocessor."""
+    """A complete CLIPModel with its preprocessor."""
     folder = _saved(lambda: CLIPModel(CLIPConfig(vision_config=VISION, text_config=TEXT)), root / "clip")
     CLIPImageProcessor(crop_size={"height": 32, "width": 32}, image_mean=[0.4, 0.5, 0.6]).save_pretrained(folder)
     return folder

@@ -29,7 +29,7 @@ def other(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_nothing_is_wrong_here() -> None:
+def test_no_other_llm_is_installed_here() -> None:
     assert other_llm() == ""
     done = run(ROOT)
     assert (done.returncode, done.stderr) == (0, "") and "quickstart/finetune" in done.stdout

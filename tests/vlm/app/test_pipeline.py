@@ -1,4 +1,4 @@
-"""A pipeline is resumed at the step and the optimizer step where it stopped; finished, it does nothing and says so."""
+"""A pipeline resumes at the step and optimizer step where it stopped; when finished, running it again does nothing."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def _run(file: Path) -> Path:
     return run_pipeline(config, TrainCommand(file))
 
 
-def test_it_goes_on_where_it_stopped(
+def test_a_stopped_pipeline_resumes(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     step, taken = TorchEngine.step, []

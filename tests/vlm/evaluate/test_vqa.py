@@ -1,4 +1,4 @@
-"""Image questions scored by hand: the images that are shown, what is asked once, what is packed, and the figures."""
+"""Accuracy on image questions by hand: images shown, deduplication, packing and metrics."""
 
 import json
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ A, B, C, D, E = (ImageRef(f"/{name}.png") for name in "abcde")
 
 
 def sample(image: ImageRef, *ids: int, learnt: int = 1) -> Sample:
-    """Ids of which the last `learnt` are targets; a label stands a place before its token."""
+    """Ids of which the last `learnt` are targets; labels are shifted by one position."""
     labels = [IGNORED] * (len(ids) - 1 - learnt) + [*ids[len(ids) - learnt :], IGNORED]
     return Sample(np.array(ids, np.int32), np.array(labels, np.int32), (image,))
 
@@ -41,7 +41,7 @@ def sample(image: ImageRef, *ids: int, learnt: int = 1) -> Sample:
 # Which image --------------------------------------------------------------------------------------------------------
 
 
-def test_each_sees_its_own_image(tmp_path: Path) -> None:
+def test_each_question_is_shown_its_own_image(tmp_path: Path) -> None:
     assert _shown_images([B, A, B], "right", tmp_path) == {A: A, B: B}
     assert list(tmp_path.iterdir()) == []
 
@@ -63,12 +63,12 @@ def test_a_blank_image_is_white_and_the_same_for_all(tmp_path: Path) -> None:
         ([A, A, B, C, D, E], {A: D, B: E, C: A, D: B, E: C}),
     ],
 )
-def test_another_image_comes_from_half_the_list_away(images: list[ImageRef], shown: dict[ImageRef, ImageRef]) -> None:
+def test_the_other_image_is_half_the_list_away(images: list[ImageRef], shown: dict[ImageRef, ImageRef]) -> None:
     assert _shown_images(images, "shuffled", Path()) == shown
 
 
 @pytest.mark.parametrize("images", [[], [A], [A, A, A]])
-def test_one_image_has_no_other(images: list[ImageRef]) -> None:
+def test_a_single_image_has_no_other(images: list[ImageRef]) -> None:
     with pytest.raises(DataError, match="another record's image needs questions about at least two images"):
         _shown_images(images, "shuffled", Path())
 
@@ -76,7 +76,7 @@ def test_one_image_has_no_other(images: list[ImageRef]) -> None:
 # What is asked once, and what together --------------------------------------------------------------------------------
 
 
-def test_what_differs_in_nothing_is_asked_once() -> None:
+def test_equal_samples_are_scored_once() -> None:
     one = sample(A, 1, 2, 3)
     others = [sample(B, 1, 2, 3), sample(A, 1, 2, 4), sample(A, 1, 2, 3, learnt=2)]
     found = _deduplicated([one, others[0], sample(A, 1, 2, 3), others[1], others[2], sample(A, 1, 2, 3)])
@@ -85,8 +85,8 @@ def test_what_differs_in_nothing_is_asked_once() -> None:
     assert _deduplicated([]) == []
 
 
-def test_packs_hold_whole_images_up_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two samples about one image share their first two tokens: 4 + 4 - 2 rows, not 8."""
+def test_samples_of_an_image_share_a_pack_up_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two samples about one image share their first two tokens: 4 + 4 - 2 tokens, not 8."""
     monkeypatch.setattr(vqa, "PACK_TOKENS", 10)
     first, second = sample(A, 1, 2, 3, 4), sample(A, 1, 2, 5, 6)
     four = sample(B, 7, 8, 9, 9)
@@ -187,7 +187,7 @@ def test_a_score_is_about_the_image_that_was_shown(
 @pytest.mark.parametrize(
     ("values", "mean"), [([], 0.0), ([0], 0.0), ([1], 1.0), ([1, 0, 0], 0.3333), ([1, 1, 0], 0.6667), ([1] * 9, 1.0)]
 )
-def test_a_share_has_four_digits(values: list[int], mean: float) -> None:
+def test_accuracies_are_rounded_to_four_digits(values: list[int], mean: float) -> None:
     assert _mean(np.array(values, bool)) == mean
 
 
@@ -221,7 +221,7 @@ def test_figures_by_hand(controls: int, few: dict[str, float], monkeypatch: pyte
     }
 
 
-def test_a_kind_that_nobody_asks_for_scores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_without_questions_has_accuracy_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vqa, "score", lambda model, questions, *_: np.ones(len(questions), bool))
     monkeypatch.setattr(vqa, "read_questions", lambda *_: [VqaQuestion(sample(A, 1, 2), "yes_no")])
     model: Any = None

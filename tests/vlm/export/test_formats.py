@@ -1,4 +1,4 @@
-"""Adapters for plain peft, LLaVA's projector file, merged adapters, and the card: each read back as strangers do."""
+"""Adapters for plain peft, LLaVA's projector file, merged adapters, and the card: each read back by other software."""
 
 import json
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_a_text_runs_adapter_goes_onto_its_own_llm(text_run: Path, tiny_llm: Pat
 
 
 def test_a_bf16_runs_adapter_belongs_to_rounded_weights(text_run: Path, tiny_llm: Path, tmp_path: Path) -> None:
-    """The LLM's folder holds fp32, the run trained on bf16: told in the card, and proved on the rounded weights."""
+    """The LLM's folder holds fp32, the run trained on bf16: card and check use the rounded weights."""
     config = text_recipe(tiny_llm, text_run.parent, LORA, "rounded")
     run = train(config.model_copy(update={"train": config.train.model_copy(update={"dtype": "bf16"})}), Path())
     assert export(run, tmp_path / "out", to="peft") <= 1e-4
@@ -201,7 +201,7 @@ def test_a_projector_file_that_does_not_fit(roomy_llm: Path, clip: Path, records
         recipe(roomy_llm, clip, records, tmp_path / "run", "pretrain", model={"projector_weights": str(file)})
 
 
-def test_llava_knows_clip_alone(roomy_llm: Path, siglip: Path, text_run: Path, records: Path, tmp_path: Path) -> None:
+def test_llava_supports_clip_only(roomy_llm: Path, siglip: Path, text_run: Path, records: Path, tmp_path: Path) -> None:
     run = train(recipe(roomy_llm, siglip, records, tmp_path / "run", "pretrain", train={"max_steps": 1}), Path())
     with pytest.raises(ConfigError, match="LLaVA's code supports CLIP towers only, this is siglip_vision_model"):
         export(run, tmp_path / "out", to="llava")
@@ -209,7 +209,7 @@ def test_llava_knows_clip_alone(roomy_llm: Path, siglip: Path, text_run: Path, r
         export(text_run, tmp_path / "out", to="llava")
 
 
-def test_the_card_tells_what_it_is_and_how_it_is_used(lora_run: Path, tmp_path: Path) -> None:
+def test_the_model_card_documents_origin_and_use(lora_run: Path, tmp_path: Path) -> None:
     for to in ("hf", "peft"):
         out = tmp_path / to
         difference = export(lora_run, out, to=to)
@@ -274,7 +274,7 @@ def test_chat_with_a_foreign_adapter(foreign: Path, roomy_llm: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_fewer_bits_answer_nearly_alike(bits: int, roomy_llm: Path) -> None:
+def test_quantised_models_answer_almost_equally(bits: int, roomy_llm: Path) -> None:
     whole, small = open_chat_model(roomy_llm), open_chat_model(roomy_llm, bits=bits)
     kinds = {type(module).__name__ for module in small.model.modules()}
     assert {"Linear4bit", "Linear8bitLt"} & kinds == {{4: "Linear4bit", 8: "Linear8bitLt"}[bits]}

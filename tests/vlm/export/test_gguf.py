@@ -75,7 +75,7 @@ FAMILIES: dict[str, tuple[Any, PreTrainedConfig]] = {
 
 
 def save(kind: Any, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
-    """A random LLM whose vocabulary has rows to spare."""
+    """A random LLM with unused embeddings."""
     config.vocab_size = len(tokenizer) + 7
     torch.manual_seed(0)
     model = kind(config)
@@ -92,7 +92,7 @@ def opened_text(llm: Path, folder: Path, template: str = "chatml") -> OpenedRun:
 
 
 def opened_vision(llm: Path, eyes: Path, records: Path, folder: Path, **model: Any) -> OpenedRun:
-    """An untrained vision run whose images move the answers."""
+    """An untrained vision run whose answers depend on images."""
     torch.manual_seed(0)
     opened = open_model(recipe(llm, eyes, records, folder / "run", "finetune", model=model))
     assert isinstance(opened.model, VlmModel)
@@ -160,10 +160,10 @@ DAMAGE: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_a_damaged_file_is_not_kept(
+def test_a_wrong_conversion_is_found_and_not_written(
     what: str, tiny_llm: Path, siglip: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The proof sees what a converter gets wrong, and says how far off it is."""
+    """The check finds a converter's mistake and reports the difference."""
     import vlm.export.gguf.export as whole
 
     module, name, damage = DAMAGE[what]
@@ -185,7 +185,7 @@ def test_the_template_is_proved_too(
 
 
 def test_clip_is_refused_and_forced(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
-    """When llama.cpp mends its graph, the last line fails: then CLIP towers can be let in."""
+    """The last line fails once llama.cpp has fixed its graph: then CLIP towers can be allowed."""
     opened = opened_vision(tiny_llm, clip, records, tmp_path)
     with pytest.raises(ConfigError, match="llama.cpp misreads CLIP towers.*issue 25814.*--force"):
         export_gguf(opened, tmp_path / "out", "fp32")
@@ -214,8 +214,8 @@ def test_what_llama_cpp_cannot_run(
         export(tmp_path, tmp_path / "out", to="gguf")
 
 
-def test_a_tokenizer_that_cuts_otherwise(tmp_path: Path) -> None:
-    """Words cut at every o: no name in llama.cpp means that, and the model would read other tokens."""
+def test_a_tokenizer_that_llama_cpp_does_not_support(tmp_path: Path) -> None:
+    """Words cut at every o: no pre-tokenizer of llama.cpp does that, and the model would get other tokens."""
     tokenizer = bpe_tokenizer()
     cut = pre_tokenizers.Sequence([pre_tokenizers.Split("o", "isolated"), pre_tokenizers.ByteLevel(False)])
     tokenizer.backend_tokenizer.pre_tokenizer = cut
@@ -235,7 +235,7 @@ THINKS = (  # as Qwen3 does: the last answer is written with its thoughts, a new
 )
 
 
-def test_an_answer_is_opened_as_training_wrote_it(tmp_path: Path) -> None:
+def test_the_generation_prompt_is_that_of_training(tmp_path: Path) -> None:
     tokenizer = bpe_tokenizer()
     tokenizer.chat_template = THINKS
     llm = save(*FAMILIES["llama, untied, biased"], tokenizer, tmp_path / "llm")
@@ -249,13 +249,13 @@ def test_an_answer_is_opened_as_training_wrote_it(tmp_path: Path) -> None:
     assert (tmp_path / "out/Modelfile").read_text().count("<think>") == 1
 
 
-def test_a_template_that_opens_answers_as_it_writes_them_is_left_as_it_is() -> None:
+def test_a_template_whose_generation_prompt_is_complete_is_unchanged() -> None:
     tokenizer = bpe_tokenizer()
     template = load_template("chatml", tokenizer)
     assert llama_cpp_jinja(Encoder(tokenizer, template)) == template.jinja
 
 
-def test_what_opens_an_answer_is_written_as_it_is() -> None:
+def test_the_generation_prompt_is_escaped_for_jinja() -> None:
     """llama.cpp's Jinja knows fewer escapes than JSON."""
     template = SimpleNamespace(jinja="{{ x }}", generation_prompt_suffix='<想>\n"')
     encoder: Any = SimpleNamespace(template=template, image_id=None)
@@ -295,8 +295,8 @@ def test_tokenizers_that_are_refused() -> None:
         vocabulary.read_vocabulary(bare, 10)
 
 
-def test_the_child_answers_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the folder one stands in is run, and what goes wrong is told."""
+def test_the_server_process_is_isolated_and_reports_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No code of the working directory is run, and errors are reported."""
     (tmp_path / "secrets.py").write_text("raise SystemExit('mine')")
     (tmp_path / "model.gguf").write_bytes(b"GGUF, but no more")
     monkeypatch.chdir(tmp_path)
@@ -304,7 +304,7 @@ def test_the_child_answers_for_itself(tmp_path: Path, monkeypatch: pytest.Monkey
         llama_cpp.tokenize(tmp_path / "model.gguf", "x")
 
 
-def test_a_child_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_process_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "deaf.py").write_text("import time; time.sleep(60)")
     monkeypatch.setattr(llama_cpp, "SERVER", tmp_path / "deaf.py")
     monkeypatch.setattr(llama_cpp, "SECONDS", 0.3)
@@ -312,13 +312,13 @@ def test_a_child_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pyte
         llama_cpp.tokenize(tmp_path / "model.gguf", "x")
 
 
-def test_tensors_are_written_row_by_row_however_they_lie() -> None:
+def test_tensors_are_written_in_row_order_whatever_their_strides() -> None:
     entry = GgufTensor("a", torch.arange(6.0).reshape(2, 3).t(), change=lambda tensor: 2 * tensor.t().contiguous().t())
     values = entry.values()
     assert values.flags["C_CONTIGUOUS"] and values.tolist() == [[0.0, 6.0], [2.0, 8.0], [4.0, 10.0]]
 
 
-def test_questions_and_answers_in_turn() -> None:
+def test_messages_alternate_between_user_and_assistant() -> None:
     shown = ImageRef(data=b"png")
     assert _messages(("Q", "A", "R")) == (
         Message("user", ("Q",)),
@@ -328,12 +328,12 @@ def test_questions_and_answers_in_turn() -> None:
     assert _messages(("Q", "A"), b"png") == (Message("user", (shown, "Q")), Message("assistant", ("A",)))
 
 
-def test_literals_of_gos_template() -> None:
+def test_string_literals_of_go_templates() -> None:
     """Nothing is no literal: even an empty one would trim the white space before it."""
     assert [_text(text) for text in ("", 'a "é"\n')] == ["", '{{- "a \\"é\\"\\n" }}']
 
 
-def test_a_child_that_fails_says_why_and_waits_for_no_thread(tmp_path: Path) -> None:
+def test_a_failing_server_process_reports_why_and_waits_for_no_thread(tmp_path: Path) -> None:
     """vlm.export.gguf.server beside a stand-in whose thread sleeps for long, as llama.cpp's do."""
     (tmp_path / "xllamacpp.py").write_text(
         "import threading, time\nfrom types import SimpleNamespace\n"
@@ -348,7 +348,7 @@ def test_a_child_that_fails_says_why_and_waits_for_no_thread(tmp_path: Path) -> 
     assert done.returncode == 1 and done.stderr.endswith("RuntimeError: no such model\n")
 
 
-def test_what_llama_cpp_prints_is_no_answer(tmp_path: Path) -> None:
+def test_output_of_llama_cpp_is_not_taken_for_an_answer(tmp_path: Path) -> None:
     """The child, vlm.export.gguf.server, beside a stand-in that prints as a library in C does."""
     (tmp_path / "xllamacpp.py").write_text(
         "import os\nfrom types import SimpleNamespace\n"
@@ -370,7 +370,7 @@ def test_what_llama_cpp_prints_is_no_answer(tmp_path: Path) -> None:
 
 
 def test_a_run_for_ollama(tiny_llm: Path, siglip: Path, records: Path, tmp_path: Path) -> None:
-    """From the command's own function: adapters merged, files, Modelfile and card; and over an older export."""
+    """Through the command's own function: adapters merged, files, Modelfile and card; replacing an older export."""
     lora = {"kind": "lora", "rank": 4, "alpha": 8}
     run = train(recipe(tiny_llm, siglip, records, tmp_path / "run", "finetune", tune=lora), Path())
     out = tmp_path / "out"
@@ -384,7 +384,7 @@ def test_a_run_for_ollama(tiny_llm: Path, siglip: Path, records: Path, tmp_path:
     assert f"{difference:.2e} on average" in card and "ollama create tiny" in card and "32 x 32 pixels" in card
 
 
-def test_a_template_that_counts_rounds(tiny_llm: Path, tmp_path: Path) -> None:
+def test_a_template_that_depends_on_the_turn_number_is_refused(tiny_llm: Path, tmp_path: Path) -> None:
     template = load_template("chatglm2", bpe_tokenizer(*MARKS))
     with pytest.raises(ConfigError, match="depends on more than their roles"):
         go_template(template, sees=False)

@@ -1,4 +1,4 @@
-"""Exported folders through transformers' own doors: Auto classes, processors, pipeline."""
+"""Exported folders read by transformers: Auto classes, processors, pipeline."""
 
 import copy
 import json
@@ -71,7 +71,7 @@ def test_a_linear_projector_and_another_layer_and_size(tiny_llm: Path, clip: Pat
 
 @pytest.mark.parametrize("mode", ["resize", "pad"])
 @pytest.mark.parametrize("tower", ["clip", "cnn"])
-def test_the_processor_makes_trainings_pixels_and_rows(
+def test_the_processor_gives_pixels_and_image_tokens_of_training(
     tower: str, mode: str, tiny_llm: Path, tmp_path: Path, request: pytest.FixtureRequest, picture: Image.Image
 ) -> None:
     model = trained(tiny_llm, request.getfixturevalue(tower), image_mode=mode)
@@ -140,7 +140,7 @@ def test_weights_have_the_names_of_hub_files(roomy_llm: Path, tiny_llm: Path, cl
     assert not [name for name in keys(tmp_path / "tied") if "lm_head" in name]
 
 
-def test_the_folder_says_all_that_readers_look_for(tiny_llm: Path, clip: Path, tmp_path: Path) -> None:
+def test_the_folder_has_all_files_that_readers_need(tiny_llm: Path, clip: Path, tmp_path: Path) -> None:
     export(trained(tiny_llm, clip), tmp_path / "out")
 
     def read(name: str) -> dict[str, Any]:
@@ -162,16 +162,16 @@ def test_the_folder_says_all_that_readers_look_for(tiny_llm: Path, clip: Path, t
     assert CHATML in template
 
 
-def test_stop_marks_join_the_llms_own_ends(tiny_llm: Path, clip: Path, tmp_path: Path) -> None:
+def test_stop_tokens_are_added_to_the_llms_own(tiny_llm: Path, clip: Path, tmp_path: Path) -> None:
     model = trained(tiny_llm, clip)
     export_vlm(model, model.tokenizer, CHATML, tmp_path / "out", torch.float32, (258, 257))
     assert json.loads((tmp_path / "out" / "generation_config.json").read_text())["eos_token_id"] == [258, 257]
 
 
-def test_an_export_that_differs_is_no_export(
+def test_an_export_that_differs_is_refused(
     tiny_llm: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The proof sees a projector whose statistics were not folded in."""
+    """The check finds a projector whose statistics were not folded in."""
     model = trained(tiny_llm, clip)
     unfolded = copy.deepcopy(model.projector)
     unfolded.set_statistics(torch.zeros(32), torch.ones(32))
@@ -187,7 +187,7 @@ def test_an_export_that_differs_is_no_export(
 @pytest.mark.parametrize(
     "settings", [{"pool": 2}, {"projector": "mlp3x_gelu"}, {"projector_hidden": 8}], ids=["pool", "deep", "narrow"]
 )
-def test_what_the_class_cannot_express_is_refused(
+def test_models_that_the_class_does_not_support_are_refused(
     settings: dict[str, Any], tiny_llm: Path, clip: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match="cannot be exported"):
@@ -240,7 +240,7 @@ def test_a_four_bit_llm_is_exported_once_it_is_dense(roomy_llm: Path, clip: Path
     assert torch.allclose(our_logits(model, prompt(model)), before, atol=1e-4)
 
 
-def test_proving_is_undone_after_an_error(roomy_llm: Path, clip: Path) -> None:
+def test_proving_restores_the_model_after_an_error(roomy_llm: Path, clip: Path) -> None:
     model = build(roomy_llm, clip, dtype=torch.bfloat16).train()
     with pytest.raises(KeyError), proving(model):
         assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}

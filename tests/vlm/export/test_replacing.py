@@ -1,4 +1,4 @@
-"""What an export, a merge, an evaluation and a pipeline may replace or write into: their own, and never somebody's."""
+"""What an export, a merge, an evaluation and a pipeline may replace or write into: their own output only."""
 
 import fcntl
 import json
@@ -58,7 +58,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("to", ["hf", "peft"])
-def test_a_folder_with_a_models_config_is_no_export_of_ours(to: Any, run: Path, tmp_path: Path) -> None:
+def test_a_model_folder_of_others_is_not_replaced(to: Any, run: Path, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     (theirs / "adapter").mkdir(parents=True)
     for name in ("config.json", "adapter/adapter_config.json", "thesis.tex"):
@@ -70,7 +70,7 @@ def test_a_folder_with_a_models_config_is_no_export_of_ours(to: Any, run: Path, 
     assert contents(theirs) == before and [path.name for path in tmp_path.iterdir()] == ["theirs"]
 
 
-def test_files_that_came_into_an_export_stay(run: Path, tmp_path: Path) -> None:
+def test_files_added_to_an_export_are_kept(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     export(run, out)
     (out / "notes").mkdir()
@@ -126,7 +126,7 @@ def test_an_export_from_before_the_mark_takes_replace(run: Path, tmp_path: Path)
 
 
 def test_a_mark_that_names_files_elsewhere(run: Path, tmp_path: Path) -> None:
-    """A mark may have come with a download: nothing outside its folder is ours to delete."""
+    """A mark may come with a download: nothing outside its folder is deleted."""
     out = tmp_path / "out"
     export(run, out)
     (tmp_path / "thesis.tex").write_text("years")
@@ -138,7 +138,7 @@ def test_a_mark_that_names_files_elsewhere(run: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "thesis.tex"]
 
 
-def test_what_lies_beside_an_export_is_nobodys_to_delete(run: Path, tmp_path: Path) -> None:
+def test_files_beside_an_export_are_never_deleted(run: Path, tmp_path: Path) -> None:
     theirs = tmp_path / ".out.partial"
     theirs.mkdir()
     (theirs / "thesis.tex").write_text("years")
@@ -146,7 +146,7 @@ def test_what_lies_beside_an_export_is_nobodys_to_delete(run: Path, tmp_path: Pa
     assert (theirs / "thesis.tex").read_text() == "years"
 
 
-def test_what_a_killed_export_left_is_deleted_and_one_at_work_is_not(run: Path, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_export_are_deleted_and_a_running_one_is_not(run: Path, tmp_path: Path) -> None:
     mark = {"made by": "eyegraft", "format": 1, "kinds": ["unfinished export"], "source": "", "name": "", "files": {}}
     dead, alive = tmp_path / ".out.00000000.partial", tmp_path / ".out.11111111.partial"
     for folder in (dead, alive):
@@ -243,7 +243,7 @@ def test_the_blank_image_replaces_a_link(tmp_path: Path) -> None:
     assert read_image(ImageRef(str(tmp_path / "blank.png"))).size == (64, 64)
 
 
-def test_features_are_kept_past_no_link(tmp_path: Path) -> None:
+def test_features_are_not_cached_through_links(tmp_path: Path) -> None:
     store = FeatureCache(tmp_path / "store", 2, 2, torch.float32, 1 << 20)
     store.put("ab01", torch.ones(2, 2))
     assert store.get("ab01") is not None

@@ -41,7 +41,7 @@ def pretrained(tiny_llm: Path, tower: Path, records: Path, tmp_path_factory: pyt
 
 @pytest.fixture(scope="module")
 def finetuned(tiny_llm: Path, tower: Path, records: Path, pretrained: Path) -> Path:
-    """Stage 2, from stage 1, questions apart."""
+    """Stage 2 from stage 1, one question per sample."""
     out = pretrained.with_name("ft")
     changes: dict[str, Any] = {"from": str(pretrained), "data": {"turns": "apart"}}
     changes |= {"tune": {"kind": "full"}, "train": {"epochs": 16}, "optim": {"lr": 3e-3}}
@@ -68,7 +68,7 @@ def test_stage_2_starts_where_stage_1_ended_and_learns(pretrained: Path, finetun
 
 
 def test_evaluation_and_generation_agree(finetuned: Path, records: Path, tmp_path: Path) -> None:
-    """Teacher-forced exact match is what greedy decoding writes: the same verdict on every question."""
+    """Teacher-forced exact match equals greedy decoding on every question."""
     opened = open_run(finetuned)
     assert isinstance(opened.model, VlmModel)
     plan = VqaEval.model_validate({"source": {"path": str(records.with_name("questions.json"))}})
@@ -193,7 +193,7 @@ def test_adapters_are_merged_at_export(tiny_llm: Path, clip: Path, records: Path
 def test_a_tower_that_stays_frozen_keeps_its_statistics(
     tiny_llm: Path, cnn: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the model that was trained: a run saves no tower, and opens the folder's again."""
+    """The trained model's: a run saves no tower and loads it from its folder."""
     towers: list[Tower] = []
 
     def watched(self: Tower, pixels: torch.Tensor) -> torch.Tensor:
@@ -242,7 +242,9 @@ def test_bad_records_stop_before_training(
     assert not list_checkpoints(tmp_path / "bad")
 
 
-def test_too_long_is_counted_and_named(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
+def test_records_that_are_too_long_are_counted_and_named(
+    tiny_llm: Path, clip: Path, records: Path, tmp_path: Path
+) -> None:
     rows = json.loads(records.read_text())
     rows[4]["conversations"][1]["value"] = "long " * 200
     file = records.with_name("long.json")
@@ -261,7 +263,7 @@ def test_a_model_folder_without_weights(tiny_llm: Path, clip: Path, records: Pat
         train(recipe(empty, clip, records, tmp_path / "run", "pretrain"), Path.cwd())
 
 
-def test_another_model_s_stage_1_is_refused(
+def test_stage_1_of_another_model_is_refused(
     roomy_llm: Path, tower: Path, records: Path, pretrained: Path, tmp_path: Path
 ) -> None:
     config = recipe(roomy_llm, tower, records, tmp_path / "other", "finetune", **{"from": str(pretrained)})
@@ -275,7 +277,7 @@ def test_stage_1_refuses_to_tune_the_llm(tiny_llm: Path, clip: Path, records: Pa
         train(config, Path.cwd())
 
 
-def test_what_cannot_be_exported_says_so_before_training(
+def test_a_model_that_cannot_be_exported_is_reported_before_training(
     tiny_llm: Path, clip: Path, records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes: dict[str, Any] = {"model": {"pool": 2}, "train": {"max_steps": 1}}
@@ -294,10 +296,10 @@ def test_pretrain_on_a_four_bit_llm(tiny_llm: Path, clip: Path, records: Path, t
     assert len(read_rows(run, "train")) == 3
 
 
-def test_packs_of_text_alone_train_in_stage_1_even_as_the_largest(
+def test_stage_1_trains_with_text_packs_even_the_largest(
     tiny_llm: Path, clip: Path, records: Path, tmp_path: Path
 ) -> None:
-    """Nothing that stage 1 trains is reached by them: their gradient is zero, and the images' packs decide."""
+    """Their gradient of all that stage 1 trains is zero; packs with images decide."""
     rows = json.loads(records.read_text())
     rows[0]["conversations"][1]["value"] = "long " * 30
     file = records.with_name("long-text.json")

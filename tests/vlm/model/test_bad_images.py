@@ -1,4 +1,4 @@
-"""Images that turn bad after the check: the run stops by name, or leaves their records out."""
+"""Images that turn bad after the check: the run stops with the image's name, or quarantines their records."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def run_of(llm: Path, clip: Path, data: Path, name: str, mode: str, features: st
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_by_default_it_stops_with_the_record_s_and_the_file_s_name(
+def test_by_default_the_run_stops_and_names_record_and_file(
     harm: str, tiny_llm: Path, clip: Path, pictures: Path
 ) -> None:
     whole = run_of(tiny_llm, clip, pictures, "whole", "stop", "on" if harm in ("deleted", "text") else "off")
@@ -103,7 +103,7 @@ def test_quarantine_leaves_the_record_out_and_counts_without_it(
     assert [entry[0] for entry in read_state(list_checkpoints(run)[-1])["quarantine"]["train"]] == [bad]
 
 
-def test_a_resumed_run_leaves_out_the_same_although_the_image_was_mended(
+def test_a_resumed_run_quarantines_the_same_records_after_the_image_is_fixed(
     tiny_llm: Path, clip: Path, pictures: Path
 ) -> None:
     config = run_of(tiny_llm, clip, pictures, "run", "quarantine")
@@ -156,7 +156,7 @@ def muted(batch: Any) -> Any:
 
 
 def test_all_ranks_leave_out_the_same_and_run_equally_many_packs() -> None:
-    """Record 2 is bad and alone in its pack, on rank 1: rank 0 never reads it, yet both count without it."""
+    """Record 2 is bad and alone in its pack on rank 1: rank 0 never reads it, but both leave it out."""
     corpus: Any = Records(4000)
     plan = PackPlan(((np.array([0, 1, 3]), np.array([2])), (np.array([4, 5]), np.array([6, 2]))), 2)
     looked: list[str] = []

@@ -1,4 +1,4 @@
-"""Packs with images, by hand: which is read, which is known, where each is shown and on which rows."""
+"""Packs with images, by hand: which are read, which are cached, and at which positions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,7 @@ def packed(samples: list[Sample], cache: FeatureCache | None = None) -> VlmBatch
     return collate_vlm(samples, PLAIN, SLOT, ROWS, (0, 1, 2), cache)
 
 
-def test_each_image_is_read_once_and_shown_at_its_places(pictures: dict[str, ImageRef]) -> None:
+def test_each_image_is_read_once_and_has_all_its_positions(pictures: dict[str, ImageRef]) -> None:
     batch = packed(three(pictures))
     assert batch.image_positions.tolist() == [1, 2, 3, 4, 9, 10]
     assert batch.image_index.tolist() == [0, 1, 1] and batch.feature_order.tolist() == [0, 1] and batch.image_count == 2
@@ -56,8 +56,8 @@ def test_each_image_is_read_once_and_shown_at_its_places(pictures: dict[str, Ima
     assert batch.text.input_ids.tolist() == [[1, SLOT, SLOT, SLOT, SLOT, 2, 3, 4, 5, SLOT, SLOT, 6]]
 
 
-def test_known_features_stand_before_images_that_are_read(pictures: dict[str, ImageRef], tmp_path: Path) -> None:
-    """White and blue are known, red is not: `order` finds each among the known, then the others."""
+def test_cached_features_come_before_computed_ones(pictures: dict[str, ImageRef], tmp_path: Path) -> None:
+    """White and blue are cached, red is not: `feature_order` indexes the cached ones, then the others."""
     cache = FeatureCache(tmp_path / "kept", ROWS, 3, torch.float32, 1 << 20)
     features = {"white": torch.full((ROWS, 3), 1.0), "blue": torch.full((ROWS, 3), 2.0)}
     for name, rows in features.items():
@@ -80,12 +80,12 @@ def test_a_pack_of_text_has_no_images(pictures: dict[str, ImageRef]) -> None:
     assert read_pixels([], PLAIN).shape == (0, 3, SIDE, SIDE)
 
 
-def test_rows_that_are_no_whole_images_are_refused(pictures: dict[str, ImageRef]) -> None:
+def test_image_tokens_must_be_a_multiple_of_the_images(pictures: dict[str, ImageRef]) -> None:
     with pytest.raises(AssertionError, match="3 image tokens for 1 images of 2"):
         packed([sample([SLOT, SLOT, SLOT, 4], pictures["red"])])
 
 
-def test_a_batch_that_breaks_a_law_does_not_exist(pictures: dict[str, ImageRef]) -> None:
+def test_an_inconsistent_batch_cannot_be_made(pictures: dict[str, ImageRef]) -> None:
     batch = packed(three(pictures))
     nowhere = torch.empty(0, dtype=torch.int64)
     with pytest.raises(AssertionError, match="as many positions"):
@@ -109,7 +109,7 @@ def test_a_copy_to_a_card_does_not_wait(pictures: dict[str, ImageRef], monkeypat
     assert not blocking_copies(batch, monkeypatch) & {tensor.data_ptr() for tensor in own}
 
 
-def test_a_batch_moves_as_a_whole(pictures: dict[str, ImageRef]) -> None:
+def test_all_tensors_of_a_batch_move(pictures: dict[str, ImageRef]) -> None:
     batch = packed(three(pictures))
     moved = batch.to(torch.device("meta"))
     assert {tensor.device.type for tensor in tensors_of(moved)} == {"meta"}

@@ -1,4 +1,4 @@
-"""Kept features: the same training with and without, shared by stages and evaluation, whole after a kill."""
+"""Cached features: training is the same with and without; stages and evaluation share them; a kill breaks no file."""
 
 import multiprocessing
 import shutil
@@ -39,7 +39,7 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("eyes", ["clip", "siglip", "dinov2_registers", "cnn"])
-def test_losses_are_those_without(
+def test_losses_are_equal_with_and_without_cache(
     eyes: str, tiny_llm: Path, records: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     tower = request.getfixturevalue(eyes)
@@ -53,7 +53,7 @@ def test_losses_are_those_without(
     assert len(files(tmp_path / "on/.features")) == 16 and not (tmp_path / "off/.features").exists()
 
 
-def test_the_tower_runs_once_an_image(
+def test_the_tower_runs_once_per_image(
     tiny_llm: Path, clip: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over both epochs, the second stage and the right images of the evaluation."""
@@ -77,10 +77,10 @@ def test_the_tower_runs_once_an_image(
 
 
 @pytest.mark.parametrize("eyes", ["clip", "dinov2_registers", "cnn"])
-def test_known_images_change_no_bit(
+def test_a_partly_filled_cache_changes_no_bit(
     eyes: str, tiny_llm: Path, records: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """So a run that was killed and goes on with half of them known repeats what it would have been."""
+    """A run that is killed and resumes with half of the features cached repeats its losses."""
     tower = request.getfixturevalue(eyes)
     done: list[dict[str, torch.Tensor]] = []
     for name in ("none", "all", "half"):
@@ -96,7 +96,7 @@ def test_known_images_change_no_bit(
         assert all(torch.equal(tensor, other[key]) for key, tensor in done[0].items())
 
 
-def test_a_tower_that_trains_keeps_nothing(
+def test_features_of_a_trained_tower_are_not_cached(
     tiny_llm: Path, clip: Path, records: Path, tmp_path: Path, capsys: Any
 ) -> None:
     tune = {"kind": "lora", "rank": 4, "tower": "lora", "tower_rank": 2}
@@ -106,7 +106,7 @@ def test_a_tower_that_trains_keeps_nothing(
     assert "the tower trains" in capsys.readouterr().out and not (tmp_path / ".features").exists()
 
 
-def test_auto_keeps_what_fits(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
+def test_auto_caches_if_all_fit(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
     vision = built(tiny_llm, clip, records, tmp_path)
     names = [f"{number}.png" for number in range(1000)]
     each = vision.tower.image_tokens * vision.tower.hidden * 4
@@ -122,7 +122,7 @@ def test_auto_keeps_what_fits(tiny_llm: Path, clip: Path, records: Path, tmp_pat
     assert open_feature_cache(vision, "off", tmp_path / "g", names, 1)[0] is None and not (tmp_path / "g").exists()
 
 
-def test_whatever_changes_the_rows_changes_the_key(clip: Path, siglip: Path, tmp_path: Path) -> None:
+def test_whatever_changes_features_changes_the_key(clip: Path, siglip: Path, tmp_path: Path) -> None:
     towers = [
         load_tower(str(clip)),
         load_tower(str(siglip)),
@@ -152,7 +152,7 @@ def test_another_image_under_the_same_name_is_another_image(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_rows_come_back_as_they_were(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_cached_features_are_read_back_exactly(dtype: torch.dtype, tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, 5, 7, dtype, 10**6)
     rows = torch.randn(5, 7).to(dtype)
     assert cache.get("ab12") is None
@@ -168,12 +168,12 @@ def _write_forever(folder: Path) -> None:
     number = 0
     while True:
         cache.put(f"{number % 50:04x}", torch.full((64, 256), float(number % 50)))
-        cache.free_bytes += cache.rows
+        cache.free_bytes += cache.image_tokens
         (folder / f"{number % 50:04x}"[:2] / f"{number % 50:04x}").unlink(missing_ok=True) if number % 3 == 0 else None
         number += 1
 
 
-def test_two_writers_and_a_kill_leave_whole_files_only(tmp_path: Path) -> None:
+def test_two_writers_and_a_kill_leave_complete_files_only(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=_write_forever, args=(tmp_path,)) for _ in range(2)]
     for writer in writers:
@@ -193,7 +193,7 @@ def test_two_writers_and_a_kill_leave_whole_files_only(tmp_path: Path) -> None:
         assert found is None or (found == float(number)).all()
 
 
-def test_filling_keeps_all_or_says_that_it_could_not(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
+def test_fill_cache_reports_whether_all_are_cached(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
     vision = built(tiny_llm, clip, records, tmp_path)
     images = [str(records.with_name(f"{number}.png")) for number in range(3)]
     cache, _ = open_feature_cache(vision, "on", tmp_path / "features", images, 1.0)

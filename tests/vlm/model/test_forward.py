@@ -1,4 +1,4 @@
-"""Packs without an image: which parts of the model they go through all the same, alone and under ZeRO."""
+"""Packs without an image: which parts of the model run for them, with and without ZeRO."""
 
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def batch_of(model: VlmModel) -> VlmBatch:
 def test_a_pack_of_text_has_a_gradient_of_zero_everywhere(
     model: VlmModel, monkeypatch: pytest.MonkeyPatch, together: bool, store: Any, tower: list[tuple[int, ...]]
 ) -> None:
-    """The tower runs for it only where all processes run it in every step."""
+    """The tower runs for it only if all processes run it in every step."""
     monkeypatch.setattr(model, "lockstep", together)
     monkeypatch.setattr(model, "feature_cache", store)
     seen = Seen(model, monkeypatch)
@@ -72,7 +72,7 @@ def test_a_pack_of_text_has_a_gradient_of_zero_everywhere(
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_without_gradients_only_company_brings_the_projector_in(
+def test_without_gradients_the_projector_runs_only_in_lockstep(
     model: VlmModel, monkeypatch: pytest.MonkeyPatch, together: bool
 ) -> None:
     monkeypatch.setattr(model, "lockstep", together)

@@ -1,4 +1,4 @@
-"""Folders made to break their reader: each is refused in words, by file and key, before it costs time or memory."""
+"""Folders made to break their reader: each is refused with file and key, before it costs time or memory."""
 
 import json
 import re

@@ -21,7 +21,7 @@ from vlm.model.runs import open_model, parts_of
 
 @dataclass(frozen=True)
 class Took:
-    """One step before the optimizer: its loss, its gradient, the rows that were computed, and what it was made of."""
+    """One step before the optimizer: its loss, its gradient, the tokens that were computed, and its samples."""
 
     loss: float
     gradient: Tensor
@@ -80,10 +80,10 @@ def test_a_folded_step_is_the_same_step(
     assert torch.cosine_similarity(folded.gradient, single.gradient, 0) > cosine
 
 
-def test_branches_that_see_each_other_would_show(
+def test_branches_that_attend_to_each_other_are_detected(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Isolation broken on purpose: every branch sees all rows before it."""
+    """With isolation broken on purpose: every branch attends to all tokens before it."""
     single = take_step(changed(config, fold="off"), tmp_path)
     monkeypatch.setattr(llm.data.batch, "spans_of", lambda sample, start: [Span(start, len(sample.ids))])
     leaky = take_step(config, tmp_path)
@@ -91,7 +91,9 @@ def test_branches_that_see_each_other_would_show(
     assert torch.cosine_similarity(leaky.gradient, single.gradient, 0) < 0.9999
 
 
-def test_positions_that_run_on_would_show(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_positions_that_are_not_reset_are_detected(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     single = take_step(changed(config, fold="off"), tmp_path)
     positions = llm.data.batch.positions_of
 
@@ -102,10 +104,10 @@ def test_positions_that_run_on_would_show(config: RunConfig, tmp_path: Path, mon
     assert abs(take_step(config, tmp_path).loss / single.loss - 1) > 1e-5
 
 
-def test_images_behind_a_difference_or_an_answer_stay_with_their_record(
+def test_images_after_a_difference_or_an_answer_are_not_shared(
     tiny_llm: Path, clip: Path, records: Path, tmp_path: Path
 ) -> None:
-    """The same two images, the second one asked about later or behind other words: nothing may be shared there."""
+    """The same two images, the second asked about later or after other words: nothing may be shared there."""
     rows = [_asked(f"<image>\nword {n} <image>\nwhich?", n) for n in range(3)]
     rows += [_asked("<image>\nwhat?", n, "<image>\nand this?") for n in range(3)]
     rows += [_asked("<image>\n<image>\nboth", n) for n in range(3)]

@@ -45,7 +45,7 @@ def test_an_exported_folders_encoder_needs_no_weights(
     assert (found.image_id, found.image_tokens) == (model.image_id, model.image_tokens) and model.image_tokens > 1
 
 
-def test_a_text_folder_takes_images_only_where_their_rows_are_named(roomy_llm: Path, tmp_path: Path) -> None:
+def test_a_text_folder_takes_images_only_with_given_image_tokens(roomy_llm: Path, tmp_path: Path) -> None:
     folder = str(bare(roomy_llm, tmp_path / "llm"))
     assert encoder_of_folder(folder, "chatml").image_id is None
     with_rows = encoder_of_folder(folder, "chatml", 9)

@@ -1,4 +1,4 @@
-"""The whole fast road against the slow one: packed, folded, features kept; or record by record in plain SDPA."""
+"""All optimisations against none: packed, prefixes shared, features cached; or record by record in plain SDPA."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +30,7 @@ def fast(model: VlmModel, _: Corpus, step: OptimizerStep[VlmBatch]) -> Tensor:
 
 
 def slow(model: VlmModel, corpus: Corpus, step: OptimizerStep[VlmBatch]) -> Tensor:
-    """Every record alone, through transformers' own attention, its image read and seen anew."""
+    """Every record alone, through transformers' own attention, without caching its image."""
     vision, store = model.vision, model.feature_cache
     model.feature_cache = None
     total = torch.zeros(())
@@ -46,7 +46,7 @@ def slow(model: VlmModel, corpus: Corpus, step: OptimizerStep[VlmBatch]) -> Tens
 
 
 def train(config: VlmRunConfig, folder: Path, loss_of: LossOf) -> tuple[list[float], Tensor, int, int]:
-    """Losses of the first steps, the first step's gradient, how many rows the packs saved and images were known."""
+    """Losses of the first steps, the first step's gradient, the tokens that packs saved, the images cached."""
     torch.manual_seed(0)
     opened = open_model(config)
     parts: RunParts[Any] = parts_of(opened)

@@ -63,7 +63,7 @@ def prompt(model: VisionModel) -> Tensor:
 
 @torch.no_grad()
 def our_logits(model: VisionModel, ids: Tensor) -> Tensor:
-    """Embeddings with the images in their rows, body, head: the training forward written out."""
+    """The training forward pass written out: embeddings with image embeddings inserted, decoder, head."""
     tokens = model.embed_tokens(ids[0])
     pictures = model.embed_images(model.features(pixels(model)))
     tokens[ids[0] == model.image_id] = pictures
@@ -98,7 +98,7 @@ def test_text_alone_is_the_llm(folder: str, clip: Path, request: pytest.FixtureR
         assert torch.equal(whole(input_ids=ids).logits[..., :260], plain(input_ids=ids).logits[..., :260])
 
 
-def test_a_full_vocabulary_grows_by_rows_that_are_the_mean(tiny_llm: Path, clip: Path) -> None:
+def test_a_full_vocabulary_is_enlarged_by_mean_embeddings(tiny_llm: Path, clip: Path) -> None:
     model = build(tiny_llm, clip)
     assert (model.image_id, model.tokenizer.convert_tokens_to_ids("<image>")) == (260, 260)
     assert model.tokenizer.encode("a<image>b", add_special_tokens=False)[1] == 260
@@ -122,7 +122,7 @@ def test_tied_embeddings_stay_tied_and_are_named_in_both_configs(tiny_llm: Path,
         assert config.text_config.tie_word_embeddings is expected
 
 
-def test_a_spare_row_is_reused(roomy_llm: Path, clip: Path) -> None:
+def test_an_unused_embedding_is_reused(roomy_llm: Path, clip: Path) -> None:
     model = build(roomy_llm, clip)
     before = AutoModelForCausalLM.from_pretrained(roomy_llm).get_input_embeddings().weight
     assert model.image_id == 260
@@ -150,7 +150,7 @@ def test_only_the_projector_trains_and_every_parameter_has_one_name(tiny_llm: Pa
     assert model.hf.model.multi_modal_projector is model.projector
 
 
-def test_a_frozen_tower_keeps_no_graph_and_an_open_one_does(tiny_llm: Path, clip: Path) -> None:
+def test_a_frozen_tower_runs_without_gradients_and_a_trained_one_with(tiny_llm: Path, clip: Path) -> None:
     model = build(tiny_llm, clip)
     assert not model.features(pixels(model)).requires_grad
     model.tower.module.requires_grad_(True)
@@ -161,7 +161,7 @@ def test_a_frozen_tower_keeps_no_graph_and_an_open_one_does(tiny_llm: Path, clip
 
 @pytest.mark.parametrize("opened", [False, True])
 def test_batch_norm_never_moves(opened: bool, tiny_llm: Path, cnn: Path) -> None:
-    """In train mode too: images of one batch would otherwise change each other's features."""
+    """In train mode too: batch statistics would make images depend on each other."""
     model = build(tiny_llm, cnn)
     model.tower.module.requires_grad_(opened)
     quiet = model.eval().features(pixels(model))
@@ -174,7 +174,7 @@ def test_batch_norm_never_moves(opened: bool, tiny_llm: Path, cnn: Path) -> None
     assert model.tower.module.training is opened
 
 
-def test_standardise_fixes_statistics_and_spread(tiny_llm: Path, cnn: Path) -> None:
+def test_standardise_sets_statistics_and_output_std(tiny_llm: Path, cnn: Path) -> None:
     model = build(tiny_llm, cnn)
     sample = pixels(model, 20)
     model.standardise(sample)
@@ -188,7 +188,7 @@ def test_standardise_fixes_statistics_and_spread(tiny_llm: Path, cnn: Path) -> N
     assert float(model.embed_images(features).std()) == pytest.approx(spread, rel=0.02)
 
 
-def test_without_standardise_the_spread_alone_is_set(tiny_llm: Path, clip: Path) -> None:
+def test_without_standardise_the_output_std_alone_is_set(tiny_llm: Path, clip: Path) -> None:
     model = build(tiny_llm, clip, standardise=False)
     sample = pixels(model, 4)
     model.standardise(sample)
@@ -203,7 +203,7 @@ def test_the_seed_decides_the_projector(tiny_llm: Path, clip: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
-def test_what_cannot_be_exported_is_said_before_training(tiny_llm: Path, clip: Path) -> None:
+def test_models_that_cannot_be_exported_are_reported_before_training(tiny_llm: Path, clip: Path) -> None:
     model = build(tiny_llm, clip, pool=2)
     assert model.image_tokens == 4
     assert model.features(pixels(model)).shape == (2, 4, 32)
@@ -221,7 +221,7 @@ def save(config: PreTrainedConfig, folder: Path) -> PreTrainedModel:
 
 
 @pytest.mark.parametrize("kind", [Qwen2Config, Qwen3Config, MistralConfig, Phi3Config, GemmaConfig])
-def test_any_causal_lm_takes_eyes(kind: type[PreTrainedConfig], clip: Path, tmp_path: Path) -> None:
+def test_any_causal_lm_can_be_assembled(kind: type[PreTrainedConfig], clip: Path, tmp_path: Path) -> None:
     llm: Any = save(kind(**SMALL), tmp_path)
     model = build(tmp_path, clip).eval()
     ids = torch.tensor([[1, 2, 3, 4]])
@@ -249,8 +249,10 @@ def test_an_llm_that_changes_its_logits_is_refused(config: PreTrainedConfig, cli
         build(tmp_path, clip)
 
 
-def test_a_four_bit_llm_goes_in_as_it_is(roomy_llm: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its modules are the loaded ones, not copies quantised again; the projector learns through them."""
+def test_a_four_bit_llm_is_assembled_without_copies(
+    roomy_llm: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its modules are the loaded ones, not copies quantised again; gradients reach the projector through them."""
     from bitsandbytes.nn import Linear4bit
 
     seen: list[Any] = []
@@ -279,7 +281,7 @@ def test_a_four_bit_llm_goes_in_as_it_is(roomy_llm: Path, clip: Path, monkeypatc
     assert torch.isfinite(gradient).all()
 
 
-def test_a_four_bit_llm_grows_its_tied_embeddings(tiny_llm: Path, clip: Path) -> None:
+def test_the_tied_embeddings_of_a_four_bit_llm_are_enlarged(tiny_llm: Path, clip: Path) -> None:
     model = build(tiny_llm, clip, four_bit=True)
     weight = model.embed_tokens.weight
     assert isinstance(weight, Tensor)

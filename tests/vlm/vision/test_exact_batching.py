@@ -1,4 +1,4 @@
-"""Several images in one call of a tower: never a bit of one that depends on the others."""
+"""Several images in one call of a tower: no bit of one depends on the others."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from vlm.vision.towers import CNN, Tower, load_tower
 
 
 class Eyes(nn.Module):
-    """A ViT of one layer that remembers how many images it was shown at a time."""
+    """A ViT of one layer that records the batch sizes of its calls."""
 
     def __init__(self, sociable: bool) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ def tower_of(like: Tower, sociable: bool, **facts: Any) -> tuple[Tower, Eyes]:
 
 @pytest.mark.parametrize("eyes", ["clip", "siglip", "dinov2_registers", "cnn"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_an_image_has_the_features_that_it_has_by_itself(
+def test_features_in_a_batch_are_those_of_single_images(
     eyes: str, dtype: torch.dtype, request: pytest.FixtureRequest
 ) -> None:
     tower = load_tower(str(request.getfixturevalue(eyes)), dtype=dtype)
@@ -53,7 +53,7 @@ def test_an_image_has_the_features_that_it_has_by_itself(
     torch.testing.assert_close(tower.features(pixels), alone, rtol=1e-2, atol=1e-2 if dtype == torch.bfloat16 else 1e-4)
 
 
-def test_calls_are_as_large_as_was_proven(clip: Path) -> None:
+def test_batches_are_as_large_as_was_tested(clip: Path) -> None:
     tower, eyes = tower_of(load_tower(str(clip)), sociable=False, grid=4)
     apart, pixels = ExactBatches(tower), torch.randn(11, 3, 4, 4)
     apart(pixels[:1])
@@ -66,7 +66,7 @@ def test_calls_are_as_large_as_was_proven(clip: Path) -> None:
     assert eyes.calls == [4, 2, 1], "a size is tried once"
 
 
-def test_company_that_changes_a_bit_is_not_kept(clip: Path) -> None:
+def test_batch_sizes_that_change_a_bit_are_not_used(clip: Path) -> None:
     tower, eyes = tower_of(load_tower(str(clip)), sociable=True, grid=4)
     apart, pixels = ExactBatches(tower), torch.randn(5, 3, 4, 4)
     together = tower.features(pixels)
@@ -78,8 +78,8 @@ def test_company_that_changes_a_bit_is_not_kept(clip: Path) -> None:
     assert eyes.calls == [1] * 5
 
 
-def test_values_behind_whole_vectors_are_seen() -> None:
-    """They are rounded by another code: an image's would depend on where its rows stand."""
+def test_partial_vectors_are_detected() -> None:
+    """They are rounded by other code: an image's values would depend on its position in the batch."""
     with PartialVectors() as remainders:
         torch.nn.functional.gelu(torch.randn(50, 384))
         torch.randn(3, 5) + torch.randn(3, 5)  # one rounding, whoever makes it
@@ -106,14 +106,14 @@ def test_values_behind_whole_vectors_are_seen() -> None:
 
 
 @pytest.mark.parametrize("pool", [1, 17])
-def test_large_images_go_one_by_one(clip: Path, pool: int) -> None:
-    """Their rows fill a product by themselves, pooled behind it or not, and a proof would cost seconds."""
+def test_large_images_are_computed_one_by_one(clip: Path, pool: int) -> None:
+    """Their tokens fill a matrix product alone, pooled later or not, and a trial would cost seconds."""
     tower, eyes = tower_of(load_tower(str(clip)), sociable=False, grid=17, pool=pool)
     ExactBatches(tower)(torch.randn(3, 3, 17, 17))
     assert eyes.calls == [1] * 3
 
 
-def test_convolutions_see_two_images_or_an_image_twice(cnn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_convolutions_get_two_images_or_one_image_twice(cnn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tower = load_tower(str(cnn))
     assert tower.kind == CNN
     calls: list[int] = []
@@ -131,10 +131,10 @@ def test_convolutions_see_two_images_or_an_image_twice(cnn: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(("rows", "sizes"), [(33, ()), (34, (2,)), (67, (2,)), (68, (4, 2)), (136, (8, 4, 2))])
-def test_images_of_a_call_by_the_rows_that_they_take(
+def test_batch_sizes_depend_on_tokens_per_image(
     monkeypatch: pytest.MonkeyPatch, rows: int, sizes: tuple[int, ...]
 ) -> None:
-    """4 x 4 patches and a class token: 17 rows an image."""
+    """4 x 4 patches and a class token: 17 tokens per image."""
     monkeypatch.setattr("vlm.vision.exact_batching.MOST_TOKENS", rows)
     monkeypatch.setattr(ExactBatches, "_same", lambda *_: True)
     tower: Any = SimpleNamespace(kind="clip_vision_model", grid=4, leading=1, module=SimpleNamespace(dtype=torch.half))

@@ -1,4 +1,4 @@
-"""Images: judged by their header, decoded to exact pixels, shaped as transformers shapes them."""
+"""Images: checked by their header, decoded to exact pixels, resized as transformers does."""
 
 import random
 import struct
@@ -166,7 +166,7 @@ def test_a_turned_photo_is_upright_and_broken_exif_is_not_a_broken_photo() -> No
     assert broken.size == (64, 32)
 
 
-def test_alpha_lies_on_white() -> None:
+def test_alpha_is_composed_on_white() -> None:
     rgba = Image.new("RGBA", (3, 1))
     for x, pixel in enumerate([(10, 20, 30, 128), (10, 20, 30, 0), (10, 20, 30, 255)]):
         rgba.putpixel((x, 0), pixel)

@@ -1,4 +1,4 @@
-"""Standardisation, its exact folding, the spread of the output, and what can be exported."""
+"""Standardisation, its exact folding, the std of the output, and what can be exported."""
 
 import numpy as np
 import pytest
@@ -24,14 +24,14 @@ def config(**settings: object) -> VlmModelConfig:
 
 
 def rows(count: int = 400, channels: int = 6) -> Tensor:
-    """Features whose channels differ in mean and spread by orders of magnitude."""
+    """Features whose channels differ in mean and std by orders of magnitude."""
     generator = torch.Generator().manual_seed(0)
     spread = torch.logspace(-2, 1, channels)
     return torch.randn(count, channels, generator=generator) * spread + torch.linspace(-20, 30, channels) * spread
 
 
 def flat_rows(count: int = 240, channels: int = 6) -> Tensor:
-    """Features of like spread, none of which meets the floor."""
+    """Features of similar std, none below the floor."""
     return torch.randn(count, channels, generator=torch.Generator().manual_seed(1)) + torch.arange(channels)
 
 
@@ -91,7 +91,7 @@ def test_statistics_do_not_train_and_are_saved() -> None:
 
 
 def test_statistics_stay_fp32_when_the_linears_are_rounded() -> None:
-    """Features of mean 3000 and spread 1 would be equal after bf16 subtraction."""
+    """Features of mean 3000 and std 1 would be equal after bf16 subtraction."""
     projector = with_statistics()
     projector.set_statistics(torch.full((6,), 3000.0), torch.ones(6))
     projector.linears.to(torch.bfloat16)
@@ -111,13 +111,13 @@ def test_statistics_are_those_of_all_rows_however_they_are_cut() -> None:
 
 
 def test_statistics_survive_a_large_offset() -> None:
-    """A sum of squares around zero has no digits left for a spread of 1e-3 at 1e4."""
+    """A sum of squares around zero has no digits left for a std of 1e-3 at 1e4."""
     values = torch.tensor([10000.0, 10000.0009765625]).repeat(50)[:, None]
     _, std = feature_statistics([values])
     assert float(std) == pytest.approx(0.00048828125, rel=1e-3)
 
 
-def test_a_channel_that_hardly_varies_is_not_blown_up() -> None:
+def test_the_std_of_a_nearly_constant_channel_has_a_floor() -> None:
     features = torch.cat([rows(100, 3), torch.full((100, 1), 7.0)], 1)
     _, std = feature_statistics([features])
     rms = float(features.std(0, correction=0).square().mean().sqrt())
@@ -125,7 +125,7 @@ def test_a_channel_that_hardly_varies_is_not_blown_up() -> None:
     assert torch.equal(feature_statistics([torch.ones(5, 2)])[1], torch.ones(2))
 
 
-def test_the_output_gets_the_spread_asked_for() -> None:
+def test_the_output_gets_the_requested_std() -> None:
     projector = with_statistics()
     projector.scale_to(0.136, rows())
     assert float(projector(rows()).detach().std()) == pytest.approx(0.136, rel=1e-4)
@@ -143,6 +143,6 @@ def test_the_output_gets_the_spread_asked_for() -> None:
         ({"pool": 2}, "pool is 2"),
     ],
 )
-def test_what_transformers_can_express(settings: dict[str, object], reason: str | None) -> None:
+def test_projectors_that_transformers_supports(settings: dict[str, object], reason: str | None) -> None:
     found = export_obstacle(config(**settings), HIDDEN)
     assert (found is None) if reason is None else (found is not None and reason in found)

@@ -39,7 +39,7 @@ def hidden(network: nn.Module, size: int, layer: int) -> Tensor:
     return states
 
 
-def test_clip_vision_half_of_a_whole_model(clip: Path) -> None:
+def test_clip_vision_tower_of_a_complete_clip_model(clip: Path) -> None:
     tower = load_tower(str(clip), layer=-2, image_mode="resize")
     network: Any = CLIPModel.from_pretrained(clip)
     assert torch.equal(features(tower, 32), hidden(network.vision_model, 32, -2)[:, 1:])
@@ -84,7 +84,7 @@ def test_dinov2_takes_any_size(dinov2: Path) -> None:
         )
 
 
-def test_registers_stay_rows_because_llava_cannot_drop_them(dinov2_registers: Path) -> None:
+def test_registers_remain_tokens_because_llava_cannot_drop_them(dinov2_registers: Path) -> None:
     tower = load_tower(str(dinov2_registers))
     network: Any = Dinov2WithRegistersModel.from_pretrained(dinov2_registers)
     assert torch.equal(features(tower, 56), hidden(network, 56, -2)[:, 1:])
@@ -100,7 +100,7 @@ def test_vit_classifier_folder(vit: Path) -> None:
 
 @pytest.mark.parametrize("name", ["clip", "siglip", "vit"])
 def test_another_image_size_resizes_positions_once(name: str, request: pytest.FixtureRequest) -> None:
-    """At 64 pixels the tower runs without being told to interpolate, and gives what interpolating gives."""
+    """At 64 pixels the tower runs without interpolation and gives the same features as with it."""
     folder = request.getfixturevalue(name)
     own, tower = load_tower(str(folder)), load_tower(str(folder), image_size=64)
     assert (tower.image_tokens, tower.module.config.image_size, tower.preprocess.size) == (64, 64, 64)
@@ -121,7 +121,7 @@ def test_pooling_is_the_mean_of_windows_and_leaves_registers_out(dinov2_register
     assert torch.allclose(pooled[:, 1], top_right, atol=1e-6)
 
 
-def test_timm_folder_gives_the_feature_map_row_by_row(cnn: Path) -> None:
+def test_timm_folder_gives_the_feature_map_in_row_order(cnn: Path) -> None:
     import timm
 
     tower = load_tower(str(cnn), image_mode="resize")
@@ -144,7 +144,7 @@ def test_three_ways_to_name_a_timm_network(cnn: Path) -> None:
 
 
 def test_odd_sizes_get_the_stride_that_gives_their_rows(cnn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """80 pixels make 3 rows (80 / 32, rounded up); the processor counts 80 // stride, so stride is not 32."""
+    """80 pixels give 3 cells per side (80 / 32, rounded up); the processor takes 80 // stride: stride is not 32."""
     tower = load_tower(str(cnn), image_size=80)
     assert (tower.grid, tower.stride, 80 // tower.stride) == (3, 26, 3)
     monkeypatch.setattr(vlm.vision.towers, "feature_grid", lambda *_: 20)  # a network of stride 2
@@ -160,7 +160,7 @@ def test_batch_norm_stays_fp32_and_a_vit_does_not(cnn: Path, clip: Path) -> None
 
 
 def open_clip_states(folder: Path, layer: int) -> Tensor:
-    """What open_clip's own network has behind its first `layer` blocks."""
+    """The hidden states of open_clip's own network after its first `layer` blocks."""
     from open_clip.model import CLIP
 
     model = CLIP(**OPEN_CLIP).eval()
