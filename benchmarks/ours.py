@@ -14,7 +14,7 @@ from llm.attention.varlen_kernels import Lengths
 from llm.config.schema import Probe, RunConfig
 from llm.config.yaml_loader import resolve_yaml
 from llm.data.corpus import Corpus
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from llm.train.process_memory import limit_kernel_caches
 from llm.train.run import run_training
 from llm.train.run_parts import RunParts
@@ -50,7 +50,7 @@ def main() -> None:
         return ""
 
     run = run_training(config, replace(parts, collate=collate, answer=after_a_step), resolve_yaml(config), Path())
-    waited = [row["input_wait"] for row in read_rows(run, "train")[1:]]
+    waited = [row["input_wait"] for row in read_metrics(run, "train")[1:]]
     gate.turn(input_wait=sum(waited) / len(waited))
 
 

@@ -176,14 +176,14 @@ def train(recipe: RecipeSource, overrides: Mapping[str, object] | None = None, *
     config = load_recipe(recipe, overrides)
     if not isinstance(config, RunConfig):
         raise ConfigError(f"train: found stage {config.stage}; a recipe of stage sft, pretrain or finetune is trained")
-    from llm.train.metrics import read_rows
+    from llm.train.metrics import read_metrics
     from llm.train.report import read_report
     from vlm.app.launch import TrainCommand
     from vlm.app.pipeline import run_step
 
     run_step(config, TrainCommand(Path(config.name), anyway=anyway))
     folder = run_folder(config)
-    return TrainResult(folder, tuple(read_rows(folder)), read_report(folder) or {})
+    return TrainResult(folder, tuple(read_metrics(folder)), read_report(folder) or {})
 
 
 def run_pipeline(recipe: PathLike) -> PipelineResult:

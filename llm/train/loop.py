@@ -82,7 +82,7 @@ def fit(
             window.add(loss, norm, step.tokens, elapsed, waited=began - ready)
             log.advance(step.number)
             if step.number % train.log_every == 0 or progress.finished:
-                log.write(window.row(step, factor * optim.lr))
+                log.write(window.line(step, factor * optim.lr))
                 window = MetricsWindow()
             if due(step.number, train.validate_every) or progress.finished:
                 _validate(callbacks, log, step.number)
@@ -173,7 +173,7 @@ class MetricsWindow:
         self._seconds += seconds
         self._waited += waited
 
-    def row(self, step: OptimizerStep[BatchT], rate: float) -> dict[str, float | int | str]:
+    def line(self, step: OptimizerStep[BatchT], rate: float) -> dict[str, float | int | str]:
         """The line of metrics.jsonl for these steps, of which `step` is the last. Means are computed in fp32."""
         return {
             "kind": "train",

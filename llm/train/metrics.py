@@ -19,21 +19,21 @@ from llm.files.regular_files import open_regular
 from llm.log import logger
 from llm.rich_console import Bars, Screen
 
-Row = dict[str, Any]
+MetricsLine = dict[str, Any]  # `kind` (plan, train or validation), `step`, `time` and figures by name
 NAME = "metrics.jsonl"
-LONGEST = 1 << 20  # bytes of a row: a thousand times what one takes
-DAMAGED = "Remove what is no row, or the whole file: only curves are drawn from it"
+LONGEST = 1 << 20  # bytes of a line: a thousand times what one takes
+DAMAGED = "Remove the damaged lines, or the file: only curves and reports are made from it"
 
 
 class RunLog:
-    """Appends rows to metrics.jsonl and shows them: a progress bar on a terminal, plain lines elsewhere."""
+    """Appends to metrics.jsonl and shows the figures: beside a progress bar on a terminal, else as logged lines."""
 
     def __init__(self, folder: Path, total: int, done: int, keep_bytes: int) -> None:
-        """Rows behind `keep_bytes` belong to steps that a resume repeats; they are cut off."""
+        """`total` and `done` are steps. Lines after `keep_bytes` are of steps that are repeated; they are cut off."""
         self.path = folder / NAME
         self._stream = open_owned(self.path, "a+")
         self._stream.seek(0)
-        kept = _whole_rows(self._stream.buffer.read(keep_bytes), keep_bytes, self.path)
+        kept = _complete_lines(self._stream.buffer.read(keep_bytes), keep_bytes, self.path)
         self._stream.truncate(min(keep_bytes, kept))
         self._bar = Bars(
             TextColumn("{task.description}", markup=False),
@@ -58,28 +58,28 @@ class RunLog:
         self._bar.stop()
         self._stream.close()
 
-    def write(self, row: Row) -> None:
-        """Append one row and show it."""
-        self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    def write(self, line: MetricsLine) -> None:
+        """Append a line and show its figures."""
+        self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._stream.flush()
-        note = shown(row)
-        if self._bar.disable or row["kind"] != "train":
-            logger.info(f"{row['kind']:>10} {row['step']:>6}/{self.total}  {note}")
+        note = format_metrics(line)
+        if self._bar.disable or line["kind"] != "train":
+            logger.info(f"{line['kind']:>10} {line['step']:>6}/{self.total}  {note}")
         else:
             self._bar.update(self._task, note=note)
 
     def advance(self, step: int) -> None:
-        """Move the bar."""
+        """Move the progress bar."""
         self._bar.update(self._task, completed=step)
 
     def position(self) -> int:
-        """Bytes written so far: what a checkpoint remembers."""
+        """Bytes written and synced so far, for a checkpoint."""
         os.fsync(self._stream.fileno())
         return os.fstat(self._stream.fileno()).st_size
 
 
 class NullLog:
-    """The log of a process that does not speak for the run: the first one writes what all have done together."""
+    """The log of every process but the first: writes nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +87,7 @@ class NullLog:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def write(self, row: Row) -> None:
+    def write(self, line: MetricsLine) -> None:
         """Nothing."""
 
     def advance(self, step: int) -> None:
@@ -98,18 +98,18 @@ class NullLog:
         return 0
 
 
-def _whole_rows(found: bytes, expected: int, path: Path) -> int:
-    """Bytes up to the last whole row. Truncating a shorter file to `expected` would fill it with zeros."""
+def _complete_lines(found: bytes, expected: int, path: Path) -> int:
+    """Bytes up to the last complete line. Truncating a shorter file to `expected` would fill it with zeros."""
     if len(found) < expected:
         logger.warning(
-            f"{path}: holds {len(found):,} bytes of the {expected:,} that the checkpoint counts; older rows are lost"
+            f"{path}: holds {len(found):,} bytes of the {expected:,} that the checkpoint counts; older metrics are lost"
         )
     return found.rfind(b"\n") + 1
 
 
-def shown(row: Row) -> str:
-    """A row's figures in one line."""
-    return "  ".join(f"{key} {_short(value)}" for key, value in row.items() if key not in ("kind", "step", "time"))
+def format_metrics(line: MetricsLine) -> str:
+    """The figures of a line as text."""
+    return "  ".join(f"{key} {_short(value)}" for key, value in line.items() if key not in ("kind", "step", "time"))
 
 
 def _short(value: object) -> str:
@@ -118,50 +118,50 @@ def _short(value: object) -> str:
     return f"{value:.4g}"
 
 
-def read_rows(folder: Path, kind: str = "") -> list[Row]:
-    """The rows of a run, of one kind or all; also while it is being written. RunError for a damaged file."""
-    rows = []
-    for number, (line, row) in enumerate(each_row(folder), 1):
-        if row is None:
-            raise RunError(f"{folder / NAME}:{number}: is no row of a run: {line[:40]!r}. {DAMAGED}")
-        rows.append(row)
-    return [row for row in rows if not kind or row["kind"] == kind]
+def read_metrics(folder: Path, kind: str = "") -> list[MetricsLine]:
+    """The metrics of a run, of one kind or all; also while it is being trained. RunError for a damaged file."""
+    lines = []
+    for number, (text, line) in enumerate(iter_metrics(folder), 1):
+        if line is None:
+            raise RunError(f"{folder / NAME}:{number}: is not a line of metrics: {text[:40]!r}. {DAMAGED}")
+        lines.append(line)
+    return [line for line in lines if not kind or line["kind"] == kind]
 
 
-def each_row(folder: Path) -> Iterator[tuple[bytes, Row | None]]:
-    """Every line of a run's metrics and the row it is, None for what is none: it has to be an object with a kind.
+def iter_metrics(folder: Path) -> Iterator[tuple[bytes, MetricsLine | None]]:
+    """Every line of a run's metrics as bytes and as figures; None for a line that is not an object with a `kind`.
 
-    RunError for a file that cannot be read.
+    Raises RunError for a file that cannot be read.
     """
     path = folder / NAME
     try:
         with open_regular(path) as stream:
             yield from _lines(stream, path)
-    except (FileNotFoundError, NotADirectoryError):  # not begun, or deleted while somebody looked at it
+    except (FileNotFoundError, NotADirectoryError):  # no metrics yet, or deleted meanwhile
         return
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}. {DAMAGED}") from error
 
 
-def _lines(stream: BinaryIO, path: Path) -> Iterator[tuple[bytes, Row | None]]:
-    """Every complete line; what follows the last line break is still being written."""
+def _lines(stream: BinaryIO, path: Path) -> Iterator[tuple[bytes, MetricsLine | None]]:
+    """Every complete line; what follows the last line break is being written."""
     number = 0
     while (line := stream.readline(LONGEST)).endswith(b"\n"):
         number += 1
         try:
-            row = json.loads(line)
+            found = json.loads(line)
         except (ValueError, RecursionError):
-            row = None
-        yield line, row if isinstance(row, dict) and isinstance(row.get("kind"), str) else None
+            found = None
+        yield line, found if isinstance(found, dict) and isinstance(found.get("kind"), str) else None
     if len(line) == LONGEST:
-        raise RunError(f"{path}:{number + 1}: a line of more than {LONGEST:,} bytes is no row of a run. {DAMAGED}")
+        raise RunError(f"{path}:{number + 1}: a line of more than {LONGEST:,} bytes is not of metrics. {DAMAGED}")
 
 
 def plot_loss(folder: Path) -> None:
     """Write loss.png: training and validation loss and the learning rate over the steps."""
     from matplotlib.figure import Figure
 
-    train, validation = read_rows(folder, "train"), read_rows(folder, "validation")
+    train, validation = read_metrics(folder, "train"), read_metrics(folder, "validation")
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     loss = figure.add_subplot()
     loss.plot([row["step"] for row in train], [row["loss"] for row in train], label="training", linewidth=1.2)

@@ -10,14 +10,14 @@ from llm.errors import RunError
 from llm.files.atomic_files import write_atomically
 from llm.files.regular_files import SETTINGS, read_text
 from llm.train.checkpoint_state import Progress
-from llm.train.metrics import plot_loss, read_rows
+from llm.train.metrics import plot_loss, read_metrics
 from llm.train.process_memory import peak_memory_gib
 from llm.train.run_data import RunData
 
 
 def write_report(folder: Path, config: RunConfig, data: RunData, progress: Progress, seconds: float) -> None:
     """Write report.json and loss.png. `seconds`: wall time of this process's part of the run."""
-    train, validation = read_rows(folder, "train"), read_rows(folder, "validation")
+    train, validation = read_metrics(folder, "train"), read_metrics(folder, "validation")
     report = {
         "name": config.name,
         "stage": config.stage,

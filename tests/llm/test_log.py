@@ -30,7 +30,7 @@ def test_an_embedding_program_sees_nothing_on_standard_output(
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.json").exists()
     assert done.stdout == ""
-    assert ("older rows are lost" in done.stderr) == warned
+    assert ("older metrics are lost" in done.stderr) == warned
 
 
 def test_a_command_shows_messages_on_two_streams(capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import torch
 from llm.config.schema import TextRunConfig
 from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import read_weights
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from vlm.model.runs import train
 
 
@@ -39,7 +39,7 @@ def finished(config: TextRunConfig) -> tuple[list[float], dict[str, torch.Tensor
     """Losses and final weights of a run that is trained to its end."""
     run = train(config, Path.cwd())
     weights = read_weights(list_checkpoints(run)[-1])  # mapped from the file, which a test may damage
-    return [row["loss"] for row in read_rows(run, "train")], {name: value.clone() for name, value in weights.items()}
+    return [row["loss"] for row in read_metrics(run, "train")], {name: value.clone() for name, value in weights.items()}
 
 
 def unfinished(config: TextRunConfig) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llm.train.checkpoint import list_checkpoints
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from tests.parallel.watching import alive, started, until_step, workers_of
 from vlm.app.cli import main
 from vlm.config import TextRunConfig
@@ -57,7 +57,7 @@ def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None
     assert process.returncode == 143
     assert errors.count("stopped by SIGTERM after step") == 1, errors
     stopped = done(run)
-    assert stopped == read_rows(run, "train")[-1]["step"], "the step it stopped behind is saved"
+    assert stopped == read_metrics(run, "train")[-1]["step"], "the step it stopped behind is saved"
 
     with started(recipe) as process:  # one is killed: the other does not wait for it
         until_step(run, stopped + 10)
@@ -72,7 +72,7 @@ def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None
     assert "process 1 of 2 was killed by SIGKILL" in errors
     assert not any(map(alive, workers))
 
-    seen = read_rows(run, "train")[-1]["step"]  # the killed run wrote more than it saved
+    seen = read_metrics(run, "train")[-1]["step"]  # the killed run wrote more than it saved
     with started(recipe) as process:  # the command itself is killed: nobody is left behind
         until_step(run, seen)
         workers = workers_of(process.pid)
@@ -95,11 +95,11 @@ def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None
     with started(recipe) as process:
         output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
-    assert [row["step"] for row in read_rows(run, "train")] == list(range(1, STEPS + 1)), "none lost, none twice"
+    assert [row["step"] for row in read_metrics(run, "train")] == list(range(1, STEPS + 1)), "none lost, none twice"
 
     config = TextRunConfig.model_validate(json.loads(recipe.read_text()) | {"out": str(run.with_name("alone"))})
-    alone = read_rows(train(config, Path.cwd()), "train")
-    together = read_rows(run, "train")
+    alone = read_metrics(train(config, Path.cwd()), "train")
+    together = read_metrics(run, "train")
     worst = max(abs(one["loss"] - two["loss"]) / one["loss"] for one, two in zip(alone, together, strict=True))
     assert worst < 1e-4, "rounding of six hundred steps"
 

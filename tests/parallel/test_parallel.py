@@ -22,7 +22,7 @@ from llm.data.loader import OptimizerStep, plan_run
 from llm.train import loop
 from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import read_weights
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from llm.train.run_data import read_run_data
 from vlm.app.launch import launch
 from vlm.config import SCHEMAS
@@ -94,12 +94,14 @@ class Runs:
 
     def losses(self, name: str) -> torch.Tensor:
         """Training and validation losses, in order."""
-        rows = [row for row in read_rows(self.folder / name) if row["kind"] in ("train", "validation")]
+        rows = [row for row in read_metrics(self.folder / name) if row["kind"] in ("train", "validation")]
         return torch.tensor([row["loss"] for row in rows], dtype=torch.float64)
 
     def norms(self, name: str) -> torch.Tensor:
         """Gradient norms before clipping."""
-        return torch.tensor([row["grad_norm"] for row in read_rows(self.folder / name, "train")], dtype=torch.float64)
+        return torch.tensor(
+            [row["grad_norm"] for row in read_metrics(self.folder / name, "train")], dtype=torch.float64
+        )
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
         """What the run ended with."""
@@ -222,9 +224,9 @@ def test_two_processes_train_as_one(runs: Runs, kind: str, how: str) -> None:
 
 def test_a_rank_idled_in_these_runs(runs: Runs) -> None:
     """One process needs no company for the last record of an epoch; of two, one goes through it without targets."""
-    facts = read_rows(runs.folder / "text-lora-ddp", "plan")[0]
+    facts = read_metrics(runs.folder / "text-lora-ddp", "plan")[0]
     assert (facts["records"] - facts["validation_records"]) % 8 == 1
-    assert facts["steps"] == read_rows(runs.folder / "text-lora", "plan")[0]["steps"] == 9
+    assert facts["steps"] == read_metrics(runs.folder / "text-lora", "plan")[0]["steps"] == 9
 
 
 def test_kept_features_and_computed_ones_are_the_same_under_zero3(runs: Runs) -> None:

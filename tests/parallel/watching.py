@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def alive(number: int) -> bool:
 def until_step(run: Path, step: int) -> None:
     """Wait until the run has written a later step than that."""
     for _ in range(6000):
-        if any(row["step"] > step for row in read_rows(run, "train")):
+        if any(row["step"] > step for row in read_metrics(run, "train")):
             return
         time.sleep(0.05)
     raise AssertionError(f"no step behind {step} within five minutes")

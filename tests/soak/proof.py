@@ -9,7 +9,7 @@ from typing import Any
 from llm.errors import CheckpointError
 from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import MANIFEST, read_progress
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from tests.soak.child import LOG
 
 Line = dict[str, Any]
@@ -29,7 +29,7 @@ def course_of(folder: Path) -> Course:
     (last,) = list_checkpoints(folder / "run")[-1:]
     manifest = json.loads((last / MANIFEST).read_text(encoding="utf-8"))
     files = {name: entry["sha256"] for name, entry in manifest.items() if name.endswith(".safetensors")}
-    return Course([_hex(row) for row in read_rows(folder / "run")], files, trained_steps(folder / LOG))
+    return Course([_hex(row) for row in read_metrics(folder / "run")], files, trained_steps(folder / LOG))
 
 
 def _hex(row: dict[str, Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from llm.train.checkpoint import find_checkpoint
 from llm.train.checkpoint_state import weights_digest
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from tests.parallel.watching import alive, started, until_step, workers_of
 from tests.soak.material import make_models, write_recipe
 from tests.soak.table import machine
@@ -56,7 +56,7 @@ def main() -> None:
 def kill_one(recipe: Path, draw: random.Random) -> tuple[float, list[str]]:
     """Kill a random rank some steps on; seconds until all are gone, and what was not as promised."""
     run = recipe.parent / "run"
-    rows = read_rows(run, "train")
+    rows = read_metrics(run, "train")
     with started(recipe, *LONGER) as process:
         until_step(run, (rows[-1]["step"] if rows else 0) + draw.randrange(1, 12))
         workers = workers_of(process.pid)
@@ -82,7 +82,7 @@ def to_the_end(recipe: Path) -> None:
 
 def differences(whole: Path, killed: Path) -> list[str]:
     """What the interrupted run has otherwise: rows bit for bit, and the final weights."""
-    one, other = ([(row["step"], row["loss"].hex()) for row in read_rows(run, "train")] for run in (whole, killed))
+    one, other = ([(row["step"], row["loss"].hex()) for row in read_metrics(run, "train")] for run in (whole, killed))
     wrong = [] if one == other else ["the losses differ"]
     same = weights_digest(find_checkpoint(whole)) == weights_digest(find_checkpoint(killed))
     return wrong if same else [*wrong, "the final weights differ"]

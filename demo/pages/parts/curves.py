@@ -3,13 +3,13 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from llm.train.metrics import Row
+from llm.train.metrics import MetricsLine
 
 GREY, BLUE, ORANGE = "#8a94a6", "#3b82f6", "#f59e0b"
 PANELS = {"lr": "learning rate", "tokens_per_s": "tokens / s", "memory_gib": "memory, GiB"}
 
 
-def draw_curves(rows: list[Row]) -> Figure:
+def draw_curves(rows: list[MetricsLine]) -> Figure:
     """Loss over steps on a log scale, with validation loss if there is any; below it learning rate, speed and memory.
 
     Drawn with matplotlib: gradio 6.31's plots treat numbers as categories when the first value is empty, and then

@@ -9,7 +9,7 @@ from typing import Any
 
 from llm.errors import RunError
 from llm.files.regular_files import SETTINGS, read_text
-from llm.train.metrics import Row, each_row, shown
+from llm.train.metrics import MetricsLine, format_metrics, iter_metrics
 
 RECENT = 5  # metrics lines that the speed is computed from
 SILENT_SECONDS = 120.0  # without a new line a run may have stopped; more if its lines are further apart
@@ -37,7 +37,7 @@ class RunView:
     """Everything that the page shows of a run."""
 
     state: RunState
-    rows: list[Row]  # valid lines of metrics.jsonl
+    rows: list[MetricsLine]  # valid lines of metrics.jsonl
     samples: list[list[Any]]  # [step, question, answer], newest first
     report: list[list[str]]  # [metric, value]
     tail: str
@@ -60,21 +60,21 @@ def find_runs(root: Path) -> tuple[list[str], dict[str, str]]:
 def read_run(folder: Path) -> RunView:
     """Read the current status of a run. Raises RunError if its files cannot be read."""
     try:
-        found = [row for _, row in each_row(folder)]
+        found = [row for _, row in iter_metrics(folder)]
         rows = [row for row in found if row is not None and is_valid(row)]
         return RunView(
             state=state_of(folder, rows, time.time()),
             rows=rows,
             samples=read_samples(folder),
             report=read_report(folder),
-            tail="\n".join(f"{row['kind']:>10} {row['step']:>6}  {shown(row)}" for row in rows[-TAIL:]),
+            tail="\n".join(f"{row['kind']:>10} {row['step']:>6}  {format_metrics(row)}" for row in rows[-TAIL:]),
             odd_rows=len(found) - len(rows),
         )
     except (OSError, ValueError, RecursionError) as error:  # ValueError: invalid JSON
         raise RunError(f"{folder}: cannot be shown ({error})") from error
 
 
-def is_valid(row: Row) -> bool:
+def is_valid(row: MetricsLine) -> bool:
     """Whether training could have written the line: an integer step, the metrics of its kind, finite numbers."""
     if type(row.get("step")) is not int:
         return False
@@ -92,7 +92,7 @@ def stamp(folder: Path) -> list[int]:
     return times
 
 
-def state_of(folder: Path, rows: list[Row], now: float) -> RunState:
+def state_of(folder: Path, rows: list[MetricsLine], now: float) -> RunState:
     """The progress of a run, with the remaining time at the speed of its latest lines."""
     train = [row for row in rows if row["kind"] == "train"]
     step = train[-1]["step"] if train else 0

@@ -18,7 +18,7 @@ from llm.files.atomic_files import atomic_file, write_atomically
 from llm.model.hf_export import export_llm
 from llm.train.checkpoint import find_checkpoint, list_checkpoints, save
 from llm.train.checkpoint_state import Progress, read_state, read_weights
-from llm.train.metrics import RunLog, read_rows
+from llm.train.metrics import RunLog, read_metrics
 from llm.train.run_folder import exclusive_writer, refuse_running, refuse_taken
 from tests.llm.text_runs import six_steps, unfinished
 from vlm.model.runs import train
@@ -191,7 +191,7 @@ def test_metrics_continue_at_the_position_of_the_checkpoint(tmp_path: Path) -> N
     with RunLog(tmp_path, 2, 1, at) as log:
         log.write({"kind": "train", "step": 2, "loss": 3.0})
         assert log.position() == (tmp_path / "metrics.jsonl").stat().st_size > at
-    assert [row["loss"] for row in read_rows(tmp_path)] == [1.0, 3.0]
+    assert [row["loss"] for row in read_metrics(tmp_path)] == [1.0, 3.0]
 
 
 # Disks ----------------------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ def test_a_run_that_is_deleted_while_it_is_read(tmp_path: Path, monkeypatch: pyt
     shutil.rmtree(tmp_path / "run")
     with monkeypatch.context() as moment_ago:
         moment_ago.setattr(Path, "exists", lambda path: True)
-        assert read_rows(tmp_path / "run") == []
+        assert read_metrics(tmp_path / "run") == []
     for read in (read_weights, read_state):
         with pytest.raises(CheckpointError, match="cannot be read"):
             read(checkpoint)

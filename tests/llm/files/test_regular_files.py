@@ -22,7 +22,7 @@ from llm.formats.json_rows import json_records
 from llm.formats.readers import read
 from llm.formats.row_files import raw_rows, read_rows
 from llm.model.pretrained import load_tokenizer
-from llm.train.metrics import read_rows as read_metrics
+from llm.train.metrics import read_metrics
 from llm.train.provenance import base_digest
 
 SECONDS = 10  # nothing here takes one; an open that waits for a pipe takes all
@@ -175,7 +175,7 @@ def test_endless_and_invalid_metrics_raise(tmp_path: Path) -> None:
         read_metrics(tmp_path)
     for content in ("[1]\n", "{\n", '{"step": 1}\n', "\0\n"):
         (tmp_path / "metrics.jsonl").write_text('{"kind": "plan"}\n' + content)
-        with pytest.raises(RunError, match="metrics.jsonl:2: is no row of a run"):
+        with pytest.raises(RunError, match="metrics.jsonl:2: is not a line of metrics"):
             read_metrics(tmp_path)
     (tmp_path / "metrics.jsonl").write_text('{"kind": "plan"}\n{"kind": "tr')
     assert read_metrics(tmp_path) == [{"kind": "plan"}], "half a row is being written"

@@ -26,7 +26,7 @@ from llm.model.precision import (
 from llm.train.assembly import resolve_dtype
 from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import read_state, read_weights
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from llm.train.run_folder import begun_dtype
 from tests.llm.text_runs import six_steps, unfinished
 from vlm.app.launch import free_port
@@ -137,14 +137,14 @@ def test_a_run_resumed_under_auto_continues_in_its_dtype_on_any_machine(
     assert other.auto_dtype != begun, "left to itself this machine would take the other"
     monkeypatch.setattr("llm.train.assembly.this_machine", lambda: other)
     run = unfinished(with_dtype(recipe, begun))
-    expected = [row["loss"] for row in read_rows(run, "train")]
+    expected = [row["loss"] for row in read_metrics(run, "train")]
     assert begun_dtype(run, TextRunConfig) == begun
     capsys.readouterr()
     train(in_auto(recipe), Path.cwd())
     said = capsys.readouterr().out
     assert f"dtype: {begun} (auto: this run began with it)" in said and "going on after step 4" in said
     assert dtype_in(run) == begun
-    assert [row["loss"] for row in read_rows(run, "train")] == expected and len(expected) == 6
+    assert [row["loss"] for row in read_metrics(run, "train")] == expected and len(expected) == 6
 
 
 def decide(config: TextRunConfig, ranks: dict[str, str], out: Path) -> None:
@@ -232,7 +232,7 @@ def test_four_bit_weights_compute_in_fp32_too(recipe: TextRunConfig, monkeypatch
     optim = recipe.optim.model_copy(update={"lr": 1e-2})
     config = in_auto(recipe, epochs=4.0).model_copy(update={"tune": qlora, "optim": optim})
     run = train(config, Path.cwd())
-    losses = [row["loss"] for row in read_rows(run, "train")]
+    losses = [row["loss"] for row in read_metrics(run, "train")]
     assert len(losses) == 12 and losses[-1] < 0.95 * losses[0]
     model = open_run(run).model
     layers: list[Any] = [layer for layer in model.modules() if type(layer).__name__ == "Linear4bit"]

@@ -157,7 +157,7 @@ def test_a_row_is_the_mean_since_the_last_one(run: Recorder) -> None:
 def test_figures_are_rounded() -> None:
     window = MetricsWindow()
     window.add(1.0, 2.0, tokens=100, seconds=3.0, waited=4.0)
-    row = window.row(OptimizerStep(4, 1 / 3, [], 1, 1), rate=0.1)
+    row = window.line(OptimizerStep(4, 1 / 3, [], 1, 1), rate=0.1)
     assert (row["kind"], row["step"], row["epoch"], row["lr"]) == ("train", 4, 0.3333, 0.1)
     assert (row["tokens_per_s"], row["input_wait"]) == (33.3, 0.5714)
     assert type(row["loss"]) is float and type(row["grad_norm"]) is float, "JSON knows no tensors"

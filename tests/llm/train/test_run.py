@@ -19,7 +19,7 @@ from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import read_weights
 from llm.train.engine import TorchEngine
 from llm.train.loop import Interrupted
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from tests.by_hand import Row, chatml, mean_loss
 from tests.planted import planted
 from vlm.model.runs import train
@@ -61,7 +61,7 @@ def recipe(llm: Path, records: Path, out: Path, **changes: Any) -> TextRunConfig
 
 def losses(folder: Path) -> list[float]:
     """Every step's loss."""
-    return [row["loss"] for row in read_rows(folder, "train")]
+    return [row["loss"] for row in read_metrics(folder, "train")]
 
 
 def final_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -186,7 +186,7 @@ def test_fill_recompute_validation_and_probes(tiny_llama: Path, data: Path, tmp_
         },
     }
     folder = train(recipe(tiny_llama, data, tmp_path / "all", **changes), Path.cwd())
-    validation = [row["loss"] for row in read_rows(folder, "validation")]
+    validation = [row["loss"] for row in read_metrics(folder, "validation")]
     assert len(validation) == 2 and validation[1] < validation[0]
     answers = sorted(path.name for path in (folder / "samples").iterdir())
     assert answers == ["step-000000.json", "step-000002.json", "step-000004.json"]
@@ -220,7 +220,7 @@ def test_the_validation_loss_is_that_of_plain_transformers(tiny_llama: Path, dat
 
         tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
         expected = mean_loss(logits, [chatml(tokenizer, turns) for turns in talks])
-    (told,) = read_rows(folder, "validation")
+    (told,) = read_metrics(folder, "validation")
     assert told["step"] == 2 and told["loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 

@@ -22,7 +22,7 @@ from llm.train import checkpoint as checkpoints
 from llm.train import checkpoint_state
 from llm.train.checkpoint import find_checkpoint, list_checkpoints, newest_intact, save
 from llm.train.checkpoint_state import Progress, verify
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from llm.train.run_folder import exclusive_writer, refuse_running
 from tests.llm.text_runs import finished, flip, six_steps, unfinished, write_rows
 from tests.soak.damage import HARMS, damage, prints
@@ -217,9 +217,9 @@ def test_lost_rows_are_told_and_not_filled_with_zeros(
     rows = (run / "metrics.jsonl").read_bytes()
     (run / "metrics.jsonl").write_bytes(rows[: len(rows) // 3])
     train(recipe, Path.cwd())
-    assert "older rows are lost" in capsys.readouterr().err
+    assert "older metrics are lost" in capsys.readouterr().err
     assert b"\0" not in (run / "metrics.jsonl").read_bytes()
-    assert [row["step"] for row in read_rows(run, "train")][-2:] == [5, 6]
+    assert [row["step"] for row in read_metrics(run, "train")][-2:] == [5, 6]
 
 
 # A disk that refuses --------------------------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ def test_changed_data_is_refused_unless_asked_for(recipe: TextRunConfig, tmp_pat
         train(recipe, Path.cwd())
     assert (run / "metrics.jsonl").read_bytes() == before
     train(recipe, Path.cwd(), anyway=True)
-    assert read_rows(run, "train")[-1]["step"] == 8, "the new plan's end"
+    assert read_metrics(run, "train")[-1]["step"] == 8, "the new plan's end"
 
 
 def test_data_that_only_moved_is_the_same_data(recipe: TextRunConfig, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from llm.config.yaml_loader import resolve_yaml
 from llm.errors import ConfigError
 from llm.train.engine import TorchEngine
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from tests.vlm.runs import recipe
 from vlm.app.launch import TrainCommand
 from vlm.app.pipeline import run_pipeline
@@ -77,7 +77,7 @@ def test_a_stopped_pipeline_resumes(
     _run(pipeline)
     assert capsys.readouterr().out.count("done before") == 4
     assert (out.parent / "finetune" / "metrics.jsonl").read_bytes() == finished
-    assert len(read_rows(out.parent / "finetune", "train")) == 6
+    assert len(read_metrics(out.parent / "finetune", "train")) == 6
 
 
 def test_a_changed_step_is_done_again(pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from llm.chat.sampling import Sampling
 from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordError
 from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import read_weights
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from llm.train.run_data import read_run_data, training_loader
 from tests.vlm.runs import recipe
 from vlm.config import VqaEval
@@ -55,12 +55,12 @@ def _weights(run: Path) -> dict[str, torch.Tensor]:
 def test_stage_1_trains_the_projector_alone(pretrained: Path) -> None:
     names = {name.removeprefix("vision.projector.") for name in _weights(pretrained)}
     assert names and not any("language_model" in name or "tower" in name for name in names)
-    rows = read_rows(pretrained, "train")
+    rows = read_metrics(pretrained, "train")
     assert rows[-1]["loss"] < rows[0]["loss"]
 
 
 def test_stage_2_starts_where_stage_1_ended_and_learns(pretrained: Path, finetuned: Path) -> None:
-    first, last = read_rows(pretrained, "train"), read_rows(finetuned, "train")
+    first, last = read_metrics(pretrained, "train"), read_metrics(finetuned, "train")
     assert last[0]["loss"] < first[0]["loss"]
     assert last[-1]["loss"] < last[0]["loss"]
     assert any("language_model" in name for name in _weights(finetuned))
@@ -157,7 +157,7 @@ def test_stage_2_resumes_bit_for_bit(
         train(config, Path.cwd())
     monkeypatch.setattr(TorchEngine, "step", step)
     cut = train(config, Path.cwd())
-    assert [row["loss"] for row in read_rows(cut, "train")] == [row["loss"] for row in read_rows(whole, "train")]
+    assert [row["loss"] for row in read_metrics(cut, "train")] == [row["loss"] for row in read_metrics(whole, "train")]
     ours, theirs = _weights(cut), _weights(whole)
     assert any("lora" in name for name in ours) and all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -293,7 +293,7 @@ def test_a_model_that_cannot_be_exported_is_reported_before_training(
 def test_pretrain_on_a_four_bit_llm(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"tune": {"four_bit": True}, "train": {"max_steps": 3, "dtype": "bf16"}}
     run = train(recipe(tiny_llm, clip, records, tmp_path / "nf4", "pretrain", **changes), Path.cwd())
-    assert len(read_rows(run, "train")) == 3
+    assert len(read_metrics(run, "train")) == 3
 
 
 def test_stage_1_trains_with_text_packs_even_the_largest(
@@ -306,5 +306,5 @@ def test_stage_1_trains_with_text_packs_even_the_largest(
     file.write_text(json.dumps(rows))
     changes: dict[str, Any] = {"train": {"batch": 1, "max_steps": 18, "pack_tokens": 200}}
     run = train(recipe(tiny_llm, clip, file, tmp_path / "run", "pretrain", **changes), Path.cwd())
-    norms = [row["grad_norm"] for row in read_rows(run, "train")]
+    norms = [row["grad_norm"] for row in read_metrics(run, "train")]
     assert len(norms) == 18 and norms.count(0.0) == 2, "two records are text"

@@ -16,7 +16,7 @@ from llm.errors import DataError, ImageError
 from llm.train import loop
 from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import read_state
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from tests.vlm.runs import recipe
 from vlm.config import VlmRunConfig
 from vlm.model.runs import train
@@ -111,13 +111,13 @@ def test_a_resumed_run_quarantines_the_same_records_after_the_image_is_fixed(
     kept = pictures.with_name("3.png").read_bytes()
     HARMS["text"](pictures.with_name("3.png"))
     run = train(config, Path.cwd())
-    expected = [row["loss"].hex() for row in read_rows(run, "train")]
+    expected = [row["loss"].hex() for row in read_metrics(run, "train")]
     for folder in list_checkpoints(run)[3:]:  # back to step 6, behind the epoch's first sight of it
         shutil.rmtree(folder)
     pictures.with_name("3.png").write_bytes(kept)
     train(config, Path.cwd())
-    assert [row["loss"].hex() for row in read_rows(run, "train")] == expected
-    whole = read_rows(Path(config.out + "-first"), "train")
+    assert [row["loss"].hex() for row in read_metrics(run, "train")] == expected
+    whole = read_metrics(Path(config.out + "-first"), "train")
     assert [row["loss"].hex() for row in whole] != expected, "the record counts"
 
 

@@ -13,7 +13,7 @@ from llm.errors import ImageError
 from llm.formats.conversation import ImageRef
 from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import read_weights
-from llm.train.metrics import read_rows
+from llm.train.metrics import read_metrics
 from tests.vlm.runs import recipe
 from vlm.config import VqaEval
 from vlm.evaluate.vqa import evaluate_vqa
@@ -27,7 +27,7 @@ from vlm.vision.towers import Tower, load_tower
 
 
 def losses(run: Path) -> list[float]:
-    return [row["loss"] for row in read_rows(run, "train")]
+    return [row["loss"] for row in read_metrics(run, "train")]
 
 
 def built(llm: Path, tower: Path, records: Path, folder: Path, **model: Any) -> VisionModel:
