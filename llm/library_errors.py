@@ -17,13 +17,13 @@ UNREADABLE = (
 
 
 class as_model_error:  # lower case, like the context managers of contextlib
-    """Context manager that turns what a library raises into ModelError: `said`, the library's first line, `advice`.
+    """Context manager that turns what a library raises into ModelError: `problem`, the library's message, `advice`.
 
-    The block should hold the library's calls only, or errors of our own code would be reported as the file's.
+    The block should hold the library's calls only, or errors of our own code would be reported as errors of the files.
     """
 
-    def __init__(self, said: str, advice: str = "") -> None:
-        self.said, self.advice = said, advice
+    def __init__(self, problem: str, advice: str = "") -> None:
+        self.problem, self.advice = problem, advice
 
     def __enter__(self) -> None:
         return None
@@ -35,7 +35,7 @@ class as_model_error:  # lower case, like the context managers of contextlib
         if isinstance(error, UNREADABLE) or kind is Exception:
             assert error is not None
             advice = f". {self.advice}" if self.advice else ""
-            raise ModelError(f"{self.said}: {reason(error)}{advice}") from error
+            raise ModelError(f"{self.problem}: {reason(error)}{advice}") from error
 
 
 def reason(error: BaseException) -> str:

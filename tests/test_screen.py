@@ -1,4 +1,4 @@
-"""Whatever an id, a file, a refusal, an answer or a template holds, no command sends it to the terminal as it is."""
+"""Control characters in ids, files, refusals, answers and templates never reach the terminal."""
 
 import ast
 import json
@@ -32,8 +32,8 @@ HALF = "\ud800"  # no file of ours may hold it; a file's name may
 Run = Callable[..., str]
 
 
-def obeyed(text: str) -> list[str]:
-    """What a terminal would obey in a text."""
+def controls(text: str) -> list[str]:
+    """Control characters in a text."""
     return [
         f"U+{ord(one):04X}"
         for one in text
@@ -45,15 +45,15 @@ def obeyed(text: str) -> list[str]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `eyegraft` inside this process; returns what it said on both streams."""
+    """Runs `eyegraft` inside this process; returns the output of both streams."""
 
     def call(*arguments: object) -> str:
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["eyegraft", *map(str, arguments)])
         with suppress(SystemExit):
             cli.main()
-        said = capsys.readouterr()
-        return said.out + said.err
+        output = capsys.readouterr()
+        return output.out + output.err
 
     return call
 
@@ -69,15 +69,15 @@ def rows(tmp_path: Path) -> Path:
     return path
 
 
-def safe(said: str, shown: str = "end") -> None:
-    """Nothing is obeyed, and the hostile text was there."""
-    assert obeyed(said) == []
-    assert shown in said and any(escape in said for escape in ("\\u001b", "\\x1b", "\u241b")), said
+def safe(output: str, shown: str = "end") -> None:
+    """Assert that the hostile text is there, with its control characters escaped."""
+    assert controls(output) == []
+    assert shown in output and any(escape in output for escape in ("\\u001b", "\\x1b", "\u241b")), output
 
 
 def test_control_characters_are_found() -> None:
-    assert len(obeyed(EVIL + HALF)) == len(EVIL + HALF) - len("[2J]0;T]8;;http:x\\]52;c;QQQQ31mend")
-    assert obeyed("多 é 🏴‍☠️ \u200f\tfine\n") == []
+    assert len(controls(EVIL + HALF)) == len(EVIL + HALF) - len("[2J]0;T]8;;http:x\\]52;c;QQQQ31mend")
+    assert controls("多 é 🏴‍☠️ \u200f\tfine\n") == []
 
 
 COMMANDS: dict[str, Callable[[Path, Path], list[object]]] = {
@@ -110,14 +110,14 @@ def test_commands(run: Run, rows: Path, tmp_path: Path, case: str) -> None:
 
 
 def test_a_file_name_that_is_not_utf8(run: Run, tmp_path: Path) -> None:
-    said = run("data", "check", tmp_path / os.fsdecode(b"caf\xe9.json"))
-    assert obeyed(said) == [] and "caf\\udce9.json" in said
+    output = run("data", "check", tmp_path / os.fsdecode(b"caf\xe9.json"))
+    assert controls(output) == [] and "caf\\udce9.json" in output
 
 
 def test_json_stays_the_same_json(run: Run, rows: Path) -> None:
-    said = run("data", "check", rows, "--json")
-    assert obeyed(said) == []
-    (finding, *_) = json.loads(said)["findings"]
+    output = run("data", "check", rows, "--json")
+    assert controls(output) == []
+    (finding, *_) = json.loads(output)["findings"]
     assert finding["id"] == f"bad{EVIL}", "programs read what the file holds"
 
 
@@ -127,8 +127,8 @@ def test_recipes(run: Run, tmp_path: Path) -> None:
     safe(run("show", recipe))
     escaped = json.dumps(EVIL)
     recipe.write_text(f"name: small\nmodel: {{llm: {escaped}}}\ndata: {{sources: [{{path: a.json}}]}}\n")
-    said = run("validate", recipe)
-    assert obeyed(said) == [] and "end" in said
+    output = run("validate", recipe)
+    assert controls(output) == [] and "end" in output
     recipe.write_text(f"name: small\n{escaped}: 3\n")
     safe(run("validate", recipe))
 
@@ -144,12 +144,12 @@ def test_messages_of_a_server(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
 
     with listening(script) as stub:
         named = ("--model", "m", "--base-url", stub.url)
-        said = run("data", "ask", tmp_path / "q.json", tmp_path / f"o{EVIL}.jsonl", *named)
-    assert "2 failed" in said and "the model refused" in said and "400: status" in said
-    safe(said)
+        output = run("data", "ask", tmp_path / "q.json", tmp_path / f"o{EVIL}.jsonl", *named)
+    assert "2 failed" in output and "the model refused" in output and "400: status" in output
+    safe(output)
 
 
-class _Speaker:
+class _ChatModel:
     sees_images = True
 
     def fit_to_context(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
@@ -171,11 +171,11 @@ def test_answers_of_a_model(run: Run, monkeypatch: pytest.MonkeyPatch, stream: b
     def check(image: ImageRef) -> None:
         pass
 
-    terminal = Terminal(_Speaker(), Sampling(), check, stream=stream)
+    terminal = Terminal(_ChatModel(), Sampling(), check, stream=stream)
     monkeypatch.setattr("vlm.app.chat.chat_terminal", lambda *_: terminal.talk())
-    said = run("chat", "r")
-    safe(said.replace("\r\n", "\n"))
-    assert not stream or "\tfine\n多 é\U0001f642\r\n" in said
+    output = run("chat", "r")
+    safe(output.replace("\r\n", "\n"))
+    assert not stream or "\tfine\n多 é\U0001f642\r\n" in output
 
 
 def test_logs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,9 +188,9 @@ def test_logs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         return []
 
     monkeypatch.setattr("vlm.app.environment.describe", noisy)
-    said = run("env")
-    safe(said)
-    assert "log \\u001b" in said and "\\ud800" in said
+    output = run("env")
+    safe(output)
+    assert "log \\u001b" in output and "\\ud800" in output
 
 
 def test_a_warning_and_a_traceback() -> None:
@@ -205,9 +205,9 @@ sys.argv = ["eyegraft", "env"]
 vlm.app.cli.main()
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT)
-        said = done.stderr.decode()
-        assert done.returncode == 1 and "Traceback" in said and "warning \\u001b" in said
-        assert said.count("end") >= 2 and obeyed(said) == []
+        output = done.stderr.decode()
+        assert done.returncode == 1 and "Traceback" in output and "warning \\u001b" in output
+        assert output.count("end") >= 2 and controls(output) == []
 
 
 ON_A_TERMINAL = f"""
@@ -225,7 +225,7 @@ def describe():
         log.write({{"kind": "train", "step": 2, "note": evil}})
         log.advance(2)
         print("printed", evil)
-        sys.stderr.write("told " + evil + chr(10))
+        sys.stderr.write("stderr " + evil + chr(10))
     with ProgressBar("[/x][red]" + evil, 5, 0) as bar:
         bar.print("said " + evil)
         print("printed", evil, file=sys.stderr)
@@ -237,14 +237,14 @@ vlm.app.cli.main()
 
 
 def test_bars_on_a_terminal(tmp_path: Path) -> None:
-    """rich draws with escape codes of its own; what stands in the texts, or is printed meanwhile, is none of them."""
-    said = on_a_terminal([sys.executable, "-c", ON_A_TERMINAL, str(tmp_path)])
-    for shown in ("row", "note", "printed", "told", "said", "after"):
-        assert f"{shown} \\u001b[2J" in said or (shown == "after" and "after" in said), said
-    assert said.count("printed \\u001b[2J") == 2
-    assert "\x1b[" in said and "2/5" in said and "\\u001b[3" not in said, "rich's own codes are left"
+    """Only escape codes of rich reach the terminal, none of texts or of what is printed meanwhile."""
+    output = on_a_terminal([sys.executable, "-c", ON_A_TERMINAL, str(tmp_path)])
+    for shown in ("row", "note", "printed", "stderr", "said", "after"):
+        assert f"{shown} \\u001b[2J" in output or (shown == "after" and "after" in output), output
+    assert output.count("printed \\u001b[2J") == 2
+    assert "\x1b[" in output and "2/5" in output and "\\u001b[3" not in output, "rich's own codes remain"
     for sequence in ("\x1b[2J", "\x1b]", "\x07", "\x08", "\x9b", "\x7f", "\x85", "\u202e", "\u2066"):
-        assert sequence not in said, ascii(sequence)
+        assert sequence not in output, ascii(sequence)
 
 
 def on_a_terminal(command: list[str]) -> str:
@@ -253,23 +253,23 @@ def on_a_terminal(command: list[str]) -> str:
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "2000", "LINES": "50"}
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment, cwd=ROOT) as process:
         os.close(theirs)
-        said = b""
+        output = b""
         while block := _read(ours):
-            said += block
+            output += block
     os.close(ours)
-    assert process.returncode == 0, said.decode()
-    return said.decode()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
 
 
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 1 << 16)
-    except OSError:  # what Linux says when nobody is left at the other end
+    except OSError:  # Linux, after the other end was closed
         return b""
 
 
 def test_all_output_is_escaped() -> None:
-    """One command, which begins behind the guard; rich and the raw streams are named where they are guarded only."""
+    """The only command escapes its output first; rich and the raw streams are used only by the modules that escape."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts == {"eyegraft": "vlm.app.__main__:main"}, "which checks the installation and calls the following"
     files = {
@@ -290,7 +290,7 @@ RICH = {"Console", "Progress", "Live", "Status", "track", "get_console"}
 
 
 def past(source: str, file: str) -> list[str]:
-    """Where a file uses what writes past the guard."""
+    """Where a file uses what writes without escaping."""
     nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt | ast.expr)]
     imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and str(node.module).startswith("rich.")]
     makers = {name.asname or name.name for node in imports for name in node.names if name.name in RICH}

@@ -116,7 +116,7 @@ class VlmRunConfig(RunConfig):
     @field_validator("tune", mode="after")
     @classmethod
     def _stage_1_freezes_the_llm(cls, tune: VlmTuneConfig, info: ValidationInfo) -> VlmTuneConfig:
-        """Stage 1 trains the projector alone: its `tune.kind` is frozen unless the recipe says otherwise."""
+        """Stage 1 trains the projector alone: its `tune.kind` is frozen unless the recipe sets it."""
         if info.data.get("stage") == "pretrain" and "kind" not in tune.model_fields_set:
             return tune.model_copy(update={"kind": "frozen"})
         return tune
@@ -170,7 +170,7 @@ class ExportConfig(Section):
 
 
 class PipelineConfig(Section):
-    """A list of recipes that run in order; started again, it goes on with the first one that is not finished."""
+    """A list of recipes that run in order; when started again it resumes at the first one that is not finished."""
 
     name: str = Field(description="name of the pipeline")
     out: str = Field("", description="folder of report.json; runs/<name> when empty")

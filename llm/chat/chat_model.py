@@ -75,7 +75,7 @@ class ChatModel:
         sampling: Sampling,
         turn: Turn = without_waiting,
         patience: float = inf,
-        reader: str = "somebody",
+        reader: str = "a local caller",
     ) -> StreamedAnswer:
         """The answer in pieces of text as it is generated; `patience` and `reader` as in `StreamedAnswer`.
 

@@ -1,4 +1,4 @@
-"""Shorten a conversation to the model's context: its oldest turns are removed, their images kept."""
+"""Shorten a conversation to the model's context: its oldest turns are removed, but not their images."""
 
 from collections.abc import Callable
 from dataclasses import replace

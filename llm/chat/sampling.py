@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from llm.errors import ConfigError
 
 # Logits are divided by the temperature, and by a very small one they overflow. Long before, at this one, two logits
-# that differ in the fifth digit are a factor of e^10 apart: below it the likeliest token is taken.
+# that differ in the fifth digit are a factor of e^10 different in probability: below it the likeliest token is taken.
 LEAST_TEMPERATURE = 1e-6
 
 

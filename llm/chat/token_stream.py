@@ -41,7 +41,7 @@ class StreamedAnswer(Iterator[str]):
         stop: tuple[str, ...],
         prompt_tokens: int,
         patience: float = inf,
-        reader: str = "somebody",
+        reader: str = "a local caller",
     ) -> None:
         """`reader` is the name of the reader in the log message about an abandoned answer."""
         self.prompt_tokens = prompt_tokens

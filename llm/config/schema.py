@@ -30,7 +30,7 @@ class Source(Section):
     )
     images: str = Field("", description="folder that image paths are relative to; the data file's own when empty")
     weight: Rate = Field(
-        1.0, description="times each record is seen in an epoch; 0.5: a random half, drawn anew in each epoch"
+        1.0, description="times each record is seen in an epoch; 0.5: a random half, redrawn in each epoch"
     )
     split: str = Field("train", description="split of a hub data set")
     columns: dict[str, str] = Field(
@@ -100,9 +100,7 @@ class TuneConfig(Section):
     embeddings: bool = Field(
         True, description="full: train the token embeddings and the output head too; false freezes them"
     )
-    four_bit: bool = Field(
-        False, description="hold a frozen LLM in 4-bit NF4 to save memory; qlora always does, whatever this says"
-    )
+    four_bit: bool = Field(False, description="hold a frozen LLM in 4-bit NF4 to save memory; qlora always does")
 
     @property
     def in_four_bits(self) -> bool:

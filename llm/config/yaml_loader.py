@@ -122,13 +122,13 @@ def validate(document: Document, model: type[SectionT]) -> SectionT:
 
 def _error_lines(error: ValidationError, document: Document, model: type[Section]) -> list[str]:
     """One line per error, in the order of the file."""
-    faults = error.errors()
+    errors = error.errors()
     # A list whose only entry is invalid is also reported as "too short"; only the entry's own error helps.
-    inner = {fault["loc"][:length] for fault in faults for length in range(len(fault["loc"]))}
-    kept = [fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in inner]
+    inner = {found["loc"][:length] for found in errors for length in range(len(found["loc"]))}
+    shown = [found for found in errors if found["type"] != "too_short" or found["loc"] not in inner]
     order = list(dict.fromkeys(document.places.values()))
-    kept.sort(key=lambda fault: order.index(document.place(fault["loc"])))
-    return [f"{document.place(fault['loc'])}: {explain(fault, model)}" for fault in kept]
+    shown.sort(key=lambda found: order.index(document.place(found["loc"])))
+    return [f"{document.place(found['loc'])}: {explain(found, model)}" for found in shown]
 
 
 def resolve_yaml(config: Section) -> str:
@@ -237,9 +237,9 @@ def _with_value(document: Document, keys: Keys, value: object, source: str) -> D
     """The document with the value at `keys`, which came from `source`, replaced or added."""
     values = _replaced(document.values, keys, value, f"{source}: {'.'.join(keys)}")
     assert isinstance(values, dict)  # the root stays a mapping: `keys` is not empty
-    kept = {at: place for at, place in document.places.items() if at[: len(keys)] != keys}
+    others = {at: place for at, place in document.places.items() if at[: len(keys)] != keys}
     steps = [keys[:length] for length in range(1, len(keys) + 1)]
-    return Document(values, kept | {step: source for step in steps if step not in kept})
+    return Document(values, others | {step: source for step in steps if step not in others})
 
 
 def _replaced(node: object, keys: Keys, value: object, place: str) -> object:

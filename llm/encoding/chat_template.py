@@ -170,7 +170,7 @@ def _own_template(tokenizer: "PreTrainedTokenizerBase") -> ChatTemplate:
     jinja = own.get("default") if isinstance(own, dict) else own
     if not jinja:
         raise TemplateError(
-            "data.template is auto, but the tokenizer has no chat template of its own. "
+            "data.template is auto, but the tokenizer has no chat template. "
             f"Set data.template to the one the model was trained with, or to chatml; known: {', '.join(JINJA)}"
         )
     # A model that was trained on captions alone has the plain template as its own.

@@ -20,12 +20,12 @@ class NamedTemplate:
     def jinja(self) -> str:
         """The template in jinja, as transformers expects chat templates."""
         system = _expression(self.system)
-        said = "{%- set ns.system = " + system + " -%}" if self.inside else "{{- " + system + " -}}"
-        asked = _expression(self.user.replace("{u}", "{i}{u}" if self.inside else "{u}"))
+        system_part = "{%- set ns.system = " + system + " -%}" if self.inside else "{{- " + system + " -}}"
+        question = _expression(self.user.replace("{u}", "{i}{u}" if self.inside else "{u}"))
         return (
             "{%- set ns = namespace(system='', round=0) -%}{%- for message in messages -%}"
-            "{%- if message['role'] == 'system' -%}" + said + "{%- elif message['role'] == 'user' -%}"
-            "{%- set ns.round = ns.round + 1 -%}{{- " + asked + " -}}{%- set ns.system = '' -%}"
+            "{%- if message['role'] == 'system' -%}" + system_part + "{%- elif message['role'] == 'user' -%}"
+            "{%- set ns.round = ns.round + 1 -%}{{- " + question + " -}}{%- set ns.system = '' -%}"
             "{%- else -%}{{- " + _expression(f"{self.answer}{{u}}{self.stop}{self.after}") + " -}}"
             "{%- endif -%}{%- endfor -%}"
             "{%- if add_generation_prompt -%}{{- " + _quote(self.answer) + " -}}{%- endif -%}"

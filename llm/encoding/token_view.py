@@ -84,13 +84,13 @@ def token_runs(ids: Sequence[int], supervised: Sequence[bool], encoder: Encoder)
 
 def token_texts(tokens: list[int], encoder: Encoder) -> tuple[str, ...]:
     """The text of each token; one text for all where decoding one by one gives another result."""
-    whole = str(encoder.tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
+    text = str(encoder.tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
     parts: list[str] = []
     waiting: list[int] = []
     for token in tokens:
         waiting.append(token)
-        text = str(encoder.tokenizer.decode(waiting, clean_up_tokenization_spaces=False))
-        if _INCOMPLETE not in text:
-            parts.append(text)
+        piece = str(encoder.tokenizer.decode(waiting, clean_up_tokenization_spaces=False))
+        if _INCOMPLETE not in piece:
+            parts.append(piece)
             waiting = []
-    return tuple(parts) if "".join(parts) == whole else (whole,)
+    return tuple(parts) if "".join(parts) == text else (text,)

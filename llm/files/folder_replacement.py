@@ -135,7 +135,7 @@ class reporting_disk_errors:  # lower case, like the context managers of context
     ) -> None:
         if error is None or isinstance(error, EyegraftError):
             return
-        # tokenizers raises a plain Exception, safetensors a type of its own.
+        # tokenizers raises plain Exception, safetensors SafetensorError.
         if isinstance(error, OSError | SafetensorError) or _RUST.search(str(error)):
             advice = "Free space or check the rights"
             raise RunError(f"{self.out}: the model could not be written: {error}. {advice}") from error

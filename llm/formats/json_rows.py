@@ -119,11 +119,11 @@ def _lines(path: Path) -> Iterator[JsonRecord]:
 def _parse_line(place: Place, line: str) -> JsonRecord:
     try:
         return JsonRecord(place.line, line, DECODER.decode(line), find_encoding_error(place, line))
-    except json.JSONDecodeError as error:
-        fault = syntax_error(place, place.line, error.pos + 1, error.msg, line, error.pos)
-    except (ValueError, RecursionError) as error:
-        fault = unreadable_error(place, error)
-    return JsonRecord(place.line, line, error=find_encoding_error(place, line) or fault)
+    except json.JSONDecodeError as cause:
+        error = syntax_error(place, place.line, cause.pos + 1, cause.msg, line, cause.pos)
+    except (ValueError, RecursionError) as cause:
+        error = unreadable_error(place, cause)
+    return JsonRecord(place.line, line, error=find_encoding_error(place, line) or error)
 
 
 def json_layout(path: Path) -> Literal["array", "lines", "values"]:

@@ -1,4 +1,4 @@
-"""What one process is told of the others; several real ones are in tests/parallel."""
+"""Ranks and collectives in one process; tests/parallel has several."""
 
 import pytest
 import torch

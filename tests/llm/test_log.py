@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.llm.text_runs import six_steps, train, unfinished
 logging.getLogger("eyegraft").setLevel(sys.argv[3])
 config = six_steps(Path(sys.argv[1]), Path(sys.argv[2]))
-(unfinished(config) / "metrics.jsonl").write_text("")  # a warning when the run goes on
+(unfinished(config) / "metrics.jsonl").write_text("")  # causes a warning when the run resumes
 train(config, Path())
 """
 

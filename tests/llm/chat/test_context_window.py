@@ -1,4 +1,4 @@
-"""Long conversations lose their oldest turns, never a picture."""
+"""Long conversations lose their oldest turns, but no image."""
 
 from llm.chat.context_window import split_system, trim_to_context
 from llm.formats.conversation import ImageRef, Message

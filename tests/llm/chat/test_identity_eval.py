@@ -1,4 +1,4 @@
-"""Who the assistant says it is: the lists that are read, what is asked of whom, and the shares, all by hand."""
+"""Identity evaluation: reading the lists, the questions to each model, and the metrics, all by hand."""
 
 import json
 from pathlib import Path
@@ -126,7 +126,7 @@ def test_a_base_without_a_correct_answer_raises() -> None:
 
 
 def lists(folder: Path, general: object, paraphrases: object = "Q", others: object = "R") -> list[Path]:
-    """The three files; a text stands for a list of it."""
+    """Write the three files; a text is short for a list of it."""
     paths = []
     for name, rows in (("p", paraphrases), ("o", others), ("g", general)):
         paths.append(folder / f"{name}.json")

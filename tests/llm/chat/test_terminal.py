@@ -1,4 +1,4 @@
-"""The terminal's conversation, typed in from a list: pictures, forgetting, what does not fit."""
+"""The chat on the terminal with typed lines from a list: images, RESET, and a full context."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""A recipe means what it says or is refused with file, line, key, what was found and what to do."""
+"""Recipes are validated: errors have file, line, key, what was found and what to do."""
 
 import string
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Ids, labels and prompts: written by hand, by the tokenizer on the whole text, and safe from typed special tokens."""
+"""Ids, labels and prompts against hand-written ones and the tokenizer on the complete text; typed special tokens."""
 
 import hashlib
 import random
@@ -157,7 +157,7 @@ def test_a_sample_is_the_prompt_the_answer_and_the_end_mark(kind: str, name: str
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_pieces_decode_to_the_complete_text(kind: str, name: str) -> None:
-    """Tokenised apart, a text decodes to what it decodes to when the tokenizer reads it in one go."""
+    """Tokenised in pieces, a text decodes to the same text as tokenised at once."""
     tokenizer = TOKENIZERS[kind]
     template = load_template(name, tokenizer)
     subject = Encoder(tokenizer, template, ids_of(tokenizer, "<image>")[0], 1)
@@ -166,8 +166,8 @@ def test_pieces_decode_to_the_complete_text(kind: str, name: str) -> None:
     whole = tokenizer(text, add_special_tokens=False).input_ids
     ours = decode(tokenizer, subject.encode(record).ids)
     assert decode(tokenizer, whole).startswith(ours)
-    assert len(ours) >= len(text) - 1  # the line break behind the last end mark
-    if kind != "legacy":  # which writes a space behind its special tokens
+    assert len(ours) >= len(text) - 1  # the line break after the last end mark
+    if kind != "legacy":  # which writes a space after its special tokens
         assert text.startswith(ours)
 
 

@@ -22,7 +22,7 @@ def spelt(encoder: Encoder, text: str) -> list[int]:
 
 
 def sample(ids: list[int], targets: set[int], branches: tuple[int, ...] = ()) -> Sample:
-    """The tokens at `targets` are learnt: each is the label of the position before it."""
+    """The tokens at `targets` are supervised: each is the label of the position before it."""
     labels = [ids[place + 1] if place + 1 in targets else IGNORED for place in range(len(ids))]
     return Sample(np.array(ids, np.int32), np.array(labels, np.int32), (), branches)
 

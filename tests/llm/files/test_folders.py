@@ -1,4 +1,4 @@
-"""Whose a folder is: runs are written into new folders and their own, past no link, and disks that refuse are told."""
+"""Ownership of folders: runs write into new folders and their own, follow no links, and report disk errors."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def recipe(tiny_llama: Path, tmp_path: Path) -> TextRunConfig:
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
-    """A file of the user's that nobody may touch."""
+    """A file of the user that must not change."""
     file = tmp_path / "thesis.tex"
     file.write_text("years")
     return file
@@ -199,7 +199,7 @@ def test_metrics_continue_at_the_position_of_the_checkpoint(tmp_path: Path) -> N
 
 @contextmanager
 def no_file_over(size: int) -> Iterator[None]:
-    """Inside, the kernel refuses every byte behind the first `size` of a file, as a full disk does."""
+    """Inside, writes beyond the first `size` bytes of a file fail, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

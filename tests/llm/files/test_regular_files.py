@@ -148,7 +148,9 @@ def test_a_line_without_an_end_is_one_invalid_record(short_lines: int, tmp_path:
     rows = [json.dumps({"text": "a" * (short_lines - 13)}), "\0" * 5 * short_lines, json.dumps({"text": "b"})]
     (tmp_path / "data.jsonl").write_text("\n".join(rows))
     found = list(raw_rows(tmp_path / "data.jsonl"))
-    assert [row.error is None for row in found] == [True, False, True], "the longest that may be, and the one behind"
+    assert [row.error is None for row in found] == [True, False, True], (
+        "the longest line allowed, and the line after it"
+    )
     assert str(found[1].error).startswith(f"{tmp_path}/data.jsonl:2: record: more than 100 characters without an end")
     assert len(found[1].text) <= 1000 and found[2].place.line == 3
     (tmp_path / "first.jsonl").write_text("\0" * 5 * short_lines + "\n" + rows[2])
@@ -183,7 +185,7 @@ def test_endless_and_invalid_metrics_raise(tmp_path: Path) -> None:
 
 
 def test_a_file_replaced_after_the_check_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look and the open the file became a pipe, and a small one grew."""
+    """Between check and open the file became a pipe, or a small one grew."""
     pipe(tmp_path / "data.jsonl")
     monkeypatch.setattr(regular_files, "check_regular", lambda path, most=0: None)
     with pytest.raises(OSError, match="named pipe"):
@@ -203,7 +205,7 @@ def test_a_sparse_file_of_a_terabyte_raises(tmp_path: Path, name: str, begun: by
 
 
 def test_data_after_a_small_hole_is_read(tmp_path: Path) -> None:
-    """And a file is read from its beginning, whatever was looked at."""
+    """A file is read from its start after the check for holes."""
     path = sparse(tmp_path / "file", regular_files.LARGEST_HOLE + 5000)
     with path.open("r+b") as file:
         file.write(b"begun")

@@ -1,4 +1,4 @@
-"""Images of a record stand where its text says, inside the image folder, as many as there are slots."""
+"""Images of a record replace its placeholders, lie inside the image folder, and are as many as the placeholders."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A file that is one object of tables is read table by table, and what is broken in it is said with its line."""
+"""A JSON object of several lists is read item by item; errors have the line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rows come back with the line they start on, and a broken file says where and what to do."""
+"""Rows are read with the line they start on; errors of a file have place and advice."""
 
 import io
 import json
