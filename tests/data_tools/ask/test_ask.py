@@ -126,7 +126,7 @@ TEMPORARY = {
 
 @pytest.mark.parametrize("case", TEMPORARY)
 def test_a_temporary_failure_is_retried(tmp_path: Path, case: str) -> None:
-    outcome, stub = run(first(TEMPORARY[case]), tmp_path, "Q", timeout=0.5)
+    outcome, stub = run(first(TEMPORARY[case]), tmp_path, "Q", timeout=0.5 if case == "a stall" else 30)
     assert (outcome.exit_code, outcome.sent, outcome.progress.retried) == (0, 2, 1)
     assert answers_of(tmp_path / "out.jsonl") == {"Q": "答：Q"}
     assert stub.times("Q") == 2
@@ -139,7 +139,7 @@ def test_a_lasting_failure_is_reported_and_retried_by_the_next_run(tmp_path: Pat
 
     mended: list[bool] = []
     with listening(script) as stub:
-        plan = plan_of(lines(tmp_path, "坏", "Q"), stub, timeout=0.3)
+        plan = plan_of(lines(tmp_path, "坏", "Q"), stub, timeout=0.3 if case == "a stall" else 30)
         outcome = ask(plan)
         assert (outcome.exit_code, stub.times("坏"), stub.times("Q")) == (3, 3, 1)
         ((name, reason),) = outcome.progress.failed

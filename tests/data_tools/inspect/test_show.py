@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from data_tools.inspect.show import ShownRecords, ShownSample, show
 from data_tools.inspect.show_page import page, thumbnail
 from data_tools.inspect.show_text import print_shown
-from data_tools.inspect.target import find_target
+from data_tools.inspect.target import draw, find_target
 from llm.errors import DataError, ImageError
 from llm.formats.conversation import ImageRef
 from tests.llm.conftest import tiny_llama  # noqa: F401  # a fixture
@@ -75,6 +75,23 @@ def test_records_with_a_shared_prefix_are_one_sample_with_branches(shown: ShownR
     assert [image.path for image in shared.images] == [str(file.parent / "a.png")]
     answers = [run.text for block in shared.blocks for run in block.runs if run.kind == "supervised"]
     assert sorted(answers) == sorted(f"{text}<|im_end|>" for text in ("这是一只猫", EVIL, "big"))
+
+
+def test_packs_are_those_of_training(file: Path, tiny_llama: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Steps of `batch` records in the order of the draw, in packs within the budget of tokens."""
+    for name in ("steps", "packs"):
+        (tmp_path / name).mkdir()
+    order = [str(record.place) for _, record in draw(find_target(str(file)), 4, 0)]
+    steps = show(find_target(str(file), str(tiny_llama), image_tokens=20, batch=3), 4, 0, tmp_path / "steps").packs
+    assert [(pack.step, pack.number, pack.of) for pack in steps] == [(1, 1, 1), (2, 1, 1)]
+    assert [sorted(place for sample in pack.samples for place in sample.places) for pack in steps] == [
+        sorted(order[:3]),
+        order[3:],
+    ]
+    budget = max(sample.tokens for pack in steps for sample in pack.samples) + 1
+    tight = show(find_target(str(file), str(tiny_llama), budget, 20, batch=4), 4, 0, tmp_path / "packs").packs
+    assert len(tight) > 1 and all(pack.step == 1 and pack.computed <= budget for pack in tight)
+    assert sorted(place for pack in tight for sample in pack.samples for place in sample.places) == sorted(order)
 
 
 def test_a_pipe_gets_brackets_and_no_colours(shown: ShownRecords) -> None:
