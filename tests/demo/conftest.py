@@ -140,3 +140,9 @@ def noise_image(seed: int, kind: str = "PNG", side: int = 40) -> bytes:
 def data_url(data: bytes, kind: str = "png") -> str:
     """A file as a data URL."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+@pytest.fixture(scope="module")
+def library(bananas: Path, roomy_llm: Path) -> ModelLibrary:  # noqa: F811
+    """The banana run and its base LLM, as a named model."""
+    return ModelLibrary(bananas / "runs", [str(roomy_llm)])

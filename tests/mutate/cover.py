@@ -26,6 +26,8 @@ WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 # Browser tests, and tests that read the sources: they do not depend on what a line computes.
 LEFT_OUT = (
     "tests/demo/pages/test_browser.py",
+    "tests/demo/pages/test_browser_answers.py",
+    "tests/demo/pages/test_browser_data.py",
     "tests/test_imports.py",
     "tests/test_pretrained.py",
     "tests/test_mutate.py",

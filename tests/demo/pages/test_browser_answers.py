@@ -1,0 +1,142 @@
+"""Long and hostile answers in Chromium: cancellation, and markup that is shown as text."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from demo.model_library import ModelLibrary
+from llm.chat.chat_model import ChatModel, without_waiting
+from tests.demo.conftest import listening, noise_image, web_app
+from tests.demo.pages.steps import CHROMIUM, WAIT, ask, last_answer, own
+from tests.demo.payloads import XSS
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium")
+
+
+class Said:
+    """A fake reply that repeats the question, or never ends."""
+
+    def __init__(self, text: str, log: list[str], turn: AbstractContextManager[None]) -> None:
+        halves = [text[: len(text) // 2], text[len(text) // 2 :]]
+        self.pieces = slowly() if text == FOREVER else iter(halves)
+        self.log, self.turn = log, turn
+        turn.__enter__()
+
+    def piece(self, _: float | None = None) -> str | None:
+        """The next piece."""
+        return next(self.pieces, None)
+
+    def stop(self) -> None:
+        self.turn.__exit__(None, None, None)
+        self.log.append("closed")
+
+
+FOREVER = "Go on for ever."
+
+
+def slowly() -> Iterator[str]:
+    while True:
+        time.sleep(0.05)
+        yield "more "
+
+
+@dataclass(frozen=True)
+class Echo:
+    """A page whose model repeats the question: its URL and a log of closed replies."""
+
+    url: str
+    log: list[str]
+
+
+@pytest.fixture(scope="module")
+def echo(bananas: Path) -> Iterator[Echo]:
+    """A page with a model that answers with the question, so that every payload comes back as model output."""
+    library, log = ModelLibrary(bananas / "runs"), list[str]()
+    chat_model = library["banana"]
+
+    class Parrot(ChatModel):
+        def stream(self, messages: Any, sampling: Any, turn: Any = without_waiting, *_: Any) -> Any:
+            return Said(messages[-1].text, log, turn(lambda: False))
+
+    parrot = Parrot(chat_model.model, chat_model.text, chat_model.encoder, chat_model.embed)
+    weights = library.weights["banana"]
+    library._open[weights.source, weights.stamp()] = parrot
+    with listening(web_app(library)) as url:
+        yield Echo(url, log)
+
+
+def ask_for_ever(browser: Browser, echo: Echo) -> Page:
+    """A page with an answer that never ends."""
+    page = browser.new_context(locale="en-US").new_page()
+    page.goto(echo.url)
+    ask(page, FOREVER)
+    expect(last_answer(page)).to_contain_text("more more more", timeout=WAIT)
+    return page
+
+
+def test_a_long_answer_is_stopped(browser: Browser, echo: Echo) -> None:
+    page = ask_for_ever(browser, echo)
+    assert echo.log == []
+    page.locator("#question button.stop-button").click(timeout=WAIT)
+    until = time.monotonic() + 5
+    while echo.log != ["closed"]:
+        assert time.monotonic() < until, "the generation continued"
+        time.sleep(0.05)
+    length = len(last_answer(page).inner_text())
+    time.sleep(0.5)
+    assert len(last_answer(page).inner_text()) == length
+    ask(page, "And now?")
+    expect(last_answer(page)).to_contain_text("And now?", timeout=WAIT)
+    echo.log.clear()
+    page.context.close()
+
+
+def test_closing_the_page_stops_the_answer(browser: Browser, echo: Echo) -> None:
+    page = ask_for_ever(browser, echo)
+    page.context.close()
+    until = time.monotonic() + 30
+    while echo.log != ["closed"]:
+        assert time.monotonic() < until, "the generation continued without a reader"
+        time.sleep(0.05)
+    echo.log.clear()
+
+
+def test_markup_is_shown_as_text(browser: Browser, echo: Echo, tmp_path: Path) -> None:
+    """Forty payloads as questions and answers, and one as a file name: nothing is executed or loaded."""
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: asked.append("a dialog"))
+    page.goto(echo.url)
+    named = tmp_path / "<img src=x onerror=window.hacked=1>.png"
+    named.write_bytes(noise_image(1))
+    for start in range(0, len(XSS), 8):
+        files = [named] if start == 0 else []
+        ask(page, "\n\n".join(XSS[start : start + 8]), *files)
+        expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(start // 8 + 1, timeout=WAIT)
+        time.sleep(0.7)
+        for link in page.locator("#chatbot a").all():
+            assert not re.match(r"\s*(javascript|data):", link.get_attribute("href") or "", re.I)
+        assert page.evaluate("window.hacked") is None, XSS[start : start + 8]
+    live = page.evaluate(
+        """[...document.querySelectorAll('#chatbot .message *')].filter(e =>
+             ['SCRIPT','IFRAME','OBJECT','EMBED','META','LINK','BASE','STYLE'].includes(e.tagName)
+             || [...e.attributes].some(a => a.name.startsWith('on'))).map(e => e.outerHTML)"""
+    )
+    assert live == []
+    over = "[...document.querySelectorAll('.prose [style]')].map(e => getComputedStyle(e).position)"
+    assert set(page.evaluate(over)) == {"static"}
+    assert page.locator(".prose :is(form, input, button, select, textarea):visible").count() == 0
+    assert page.locator(".prose form").count() > 0, "they exist, but hidden"
+    # The browser requests an image with a javascript: URL, but does not execute it.
+    assert [url for url in asked if not own(url, echo.url) and not url.startswith("javascript:")] == []
+    assert page.evaluate("window.hacked") is None
+    context.close()

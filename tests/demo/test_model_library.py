@@ -1,0 +1,71 @@
+"""The model library: which models are listed, and how they are loaded and answer."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from demo.model_library import ModelLibrary, ModelWeights
+from llm.chat.chat_model import question
+from llm.chat.sampling import Sampling
+from llm.errors import ConfigError
+from llm.formats.conversation import ImageRef, Message
+from tests.demo.conftest import noise_image
+
+GREEDY = Sampling(max_new_tokens=12)
+
+ON, OFF = "banana", "banana, adapters off"
+
+
+def test_without_its_adapter_a_model_answers_as_its_base(library: ModelLibrary, bananas: Path) -> None:
+    """Token for token the answer of the model whose adapter was never trained."""
+    from vlm.model.runs import open_run
+
+    untuned = open_run(bananas / "runs" / "banana", base=True)
+    tuned = open_run(bananas / "runs" / "banana")
+    with_projector = dict(tuned.model.named_parameters()) | dict(tuned.model.named_buffers())
+    own = dict(untuned.model.named_parameters()) | dict(untuned.model.named_buffers())
+    for name, tensor in own.items():
+        if ".projector." in f".{name}" or "multi_modal_projector" in name:
+            tensor.data.copy_(with_projector[name])
+    for images in ((), (ImageRef(data=noise_image(5)),)):
+        asked = (Message("user", (*images, "Who are you?")),)
+        assert library[OFF].answer(asked, GREEDY) == untuned.chat_model.answer(asked, GREEDY)
+    assert library[ON].answer(question("Who are you?"), GREEDY) == "BANANA", "the adapter is on again afterwards"
+
+
+def test_the_library_lists_every_checkpoint_with_and_without_adapters(
+    library: ModelLibrary, bananas: Path, roomy_llm: Path
+) -> None:
+    steps = sorted(folder.name for folder in (bananas / "runs/banana/checkpoints").glob("step-*"))
+    older = f"banana @ {steps[0]}"
+    assert list(library) == [str(roomy_llm), ON, older, OFF, f"{older}, adapters off", f"{roomy_llm} (base)"]
+    assert library.weights[older] == ModelWeights(bananas / "runs/banana", steps[0])
+    described = {library.weights[name].describe() for name in library}
+    assert len(described) == len(library) - 1, "the base and the named model are the same; all others differ"
+    with pytest.raises(ConfigError, match="neither a run with a checkpoint nor a model folder"):
+        ModelLibrary(bananas / "runs", [str(bananas)])
+
+
+def test_one_model_in_memory_answers_with_and_without_adapters(library: ModelLibrary) -> None:
+    assert library[ON].model is library[OFF].model
+    assert len(library._open) <= 2
+
+
+def test_retrained_weights_are_loaded_again(library: ModelLibrary, roomy_llm: Path) -> None:
+    name = str(roomy_llm)
+    before = library[name]
+    assert library[name] is before
+    config = roomy_llm / "config.json"
+    os.utime(config, (time.time() + 5, time.time() + 5))
+    assert library[name] is not before
+
+
+def test_a_run_with_an_unknown_recipe_key_is_skipped(library: ModelLibrary, bananas: Path) -> None:
+    old = bananas / "runs" / "old"
+    old.mkdir()
+    (old / "config.yaml").write_text("name: old\nstage: sft\nno_such_key: 1\n")
+    assert ON in library.refresh() and not any(name.startswith("old") for name in library)
+    (old / "config.yaml").unlink()
+    old.rmdir()
