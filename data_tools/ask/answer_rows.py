@@ -100,7 +100,7 @@ def _image_row(question: ApiQuestion, turns: list[tuple[str, str]]) -> AnswerRow
 
 
 def read_conversation(text: str, turns: int) -> list[tuple[str, str]]:
-    """The (question, answer) pairs of a JSON conversation, alone or in a code fence. InvalidAnswer unless `turns`."""
+    """Exactly `turns` (question, answer) pairs from JSON, alone or in a code fence. InvalidAnswer otherwise."""
     try:
         body = _ConversationBody.model_validate_json(strip_code_fence(text))
     except ValidationError as error:

@@ -41,7 +41,7 @@ async def decoded(response: "Response", most: int) -> AsyncIterator[bytes]:
     yield bytes(block)
 
 
-def bounding(most: int = MOST) -> Hook:
+def body_limit_hook(most: int = MOST) -> Hook:
     """A response hook for an httpx2 client: bodies are then read through `decoded`."""
     import httpx2
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, Field, ValidationError
 
 from data_tools.ask.api_key import EMPTY_KEY, ApiKey
-from data_tools.ask.bounded_body import REDIRECTS, InvalidBody, bounding, check_brackets
+from data_tools.ask.bounded_body import REDIRECTS, InvalidBody, body_limit_hook, check_brackets
 from llm.errors import ConfigError, EyegraftError, RunError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class ApiClient:
         self._server, self._openai = server, openai
         key = server.key.value or PLACEHOLDER_KEY
         http = openai.DefaultAsyncHttpxClient(
-            timeout=server.timeout, max_redirects=REDIRECTS, event_hooks={"response": [bounding()]}
+            timeout=server.timeout, max_redirects=REDIRECTS, event_hooks={"response": [body_limit_hook()]}
         )
         self._client = openai.AsyncOpenAI(
             api_key=key,

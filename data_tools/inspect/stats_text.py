@@ -69,7 +69,7 @@ def _notes(found: Statistics) -> str:
 def _texts(found: Statistics) -> Iterator[str]:
     yield _line("supervised", f"{found.learnt_characters / max(1, found.characters.total):.1%}", "of the characters")
     yield ""
-    yield from _spreads({"characters": found.characters, "words": found.words})
+    yield from _distribution_table({"characters": found.characters, "words": found.words})
     yield "no model is named: characters and words (each CJK character is one) instead of tokens, and no packs."
     yield "Add --model FOLDER, or name a recipe"
 
@@ -80,7 +80,7 @@ def _tokens(found: Statistics, tokens: TokenStatistics) -> Iterator[str]:
         share = tokens.image_rows / tokens.rows
         yield _line("image tokens", tokens.image_rows, f"{share:.1%} of the tokens; {tokens.rows_an_image:,} an image")
     yield ""
-    yield from _spreads({"tokens": tokens.lengths})
+    yield from _distribution_table({"tokens": tokens.lengths})
     yield f"tokens of {tokens.model}, template {tokens.template}, image tokens included"
     yield ""
     first = tokens.packing[0]
@@ -123,7 +123,7 @@ def _histogram(counts: dict[int, int], noun: str) -> str:
     return f"records: {', '.join(listed)}{f' and {rest} other numbers' if rest > 0 else ''}"
 
 
-def _spreads(spreads: dict[str, Distribution]) -> Iterator[str]:
+def _distribution_table(spreads: dict[str, Distribution]) -> Iterator[str]:
     """A table of distributions over the records."""
     names = next(iter(spreads.values())).quantiles
     yield f"{'a record':<12} {'total':>13} {'mean':>9} " + " ".join(f"{name:>7}" for name in names)
