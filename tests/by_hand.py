@@ -1,6 +1,6 @@
-"""A training step computed independently of everything in llm/ and vlm/: cross-entropy, its mean, clipping and AdamW.
+"""A reference for training steps, independent of llm/ and vlm/: cross-entropy, its mean, clipping and AdamW.
 
-Models here are transformers' own, called a record at a time without packing, padding or a cache.
+Models are transformers' own and are called with one record at a time, without packing, padding or a cache.
 """
 
 import json
@@ -20,21 +20,23 @@ LR, BETAS, EPS, DECAY, CLIP = 3e-3, (0.8, 0.95), 1e-6, 0.1, 0.5
 FACTORS = (0.5, 1.0, 1.0, 0.5)
 OPTIM = {"lr": LR, "betas": BETAS, "eps": EPS, "weight_decay": DECAY, "clip": CLIP, "warmup": 0.5}
 
-Asked = tuple[tuple[str, str], ...]  # questions and their answers, in turn
+Turns = tuple[tuple[str, str], ...]  # questions and answers
 Step = tuple[float, float, dict[str, Tensor]]  # loss, gradient norm, weights afterwards
 
 
 @dataclass(frozen=True)
-class Row:
-    """Ids of one record, and at each whether the model is to write it."""
+class Record:
+    """Token ids of one record, and which of them the model is trained to write."""
 
     ids: list[int]
     written: list[bool]
 
 
-def chatml(tokenizer: PreTrainedTokenizerBase, turns: Asked, system: str = "", image: tuple[int, int] = (0, 0)) -> Row:
-    """A conversation in chatml, cut up by the offsets that the tokenizer itself gives; `image` is (id, its rows)."""
-    row = Row([], [])
+def chatml(
+    tokenizer: PreTrainedTokenizerBase, turns: Turns, system: str = "", image: tuple[int, int] = (0, 0)
+) -> Record:
+    """A conversation in ChatML, tokenized piece by piece; `image` is the image token and how often it is repeated."""
+    row = Record([], [])
     if system:
         _write(row, tokenizer, f"<|im_start|>system\n{system}<|im_end|>\n", False)
     for number, (question, answer) in enumerate(turns):
@@ -49,24 +51,24 @@ def chatml(tokenizer: PreTrainedTokenizerBase, turns: Asked, system: str = "", i
     return row
 
 
-def _write(row: Row, tokenizer: PreTrainedTokenizerBase, text: str, written: bool) -> None:
+def _write(row: Record, tokenizer: PreTrainedTokenizerBase, text: str, written: bool) -> None:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     row.ids.extend(ids)
     row.written.extend([written] * len(ids))
 
 
-def mean_loss(logits_of: Callable[[Row], Tensor], rows: Iterable[Row]) -> Tensor:
-    """Minus the mean log-probability over every id that the model is to write, in all rows together."""
+def mean_loss(logits_of: Callable[[Record], Tensor], records: Iterable[Record]) -> Tensor:
+    """Minus the mean log-probability of all written ids, over all records together."""
     losses: list[Tensor] = []
-    for row in rows:
-        shares = logits_of(row).double().log_softmax(-1)
-        losses += [-shares[at - 1, row.ids[at]] for at in range(1, len(row.ids)) if row.written[at]]
+    for record in records:
+        log_probs = logits_of(record).double().log_softmax(-1)
+        losses += [-log_probs[at - 1, record.ids[at]] for at in range(1, len(record.ids)) if record.written[at]]
     return torch.stack(losses).sum() / len(losses)
 
 
 @dataclass
 class Adam:
-    """Decoupled weight decay and Adam as in arXiv 1711.05101, algorithm 2, in fp64; matrices alone are decayed."""
+    """AdamW (arXiv 1711.05101, algorithm 2) in fp64; only matrices have weight decay."""
 
     weights: dict[str, Tensor]
     steps: int = 0
@@ -74,7 +76,7 @@ class Adam:
     second: dict[str, Tensor] = field(default_factory=dict)
 
     def move(self, factor: float) -> float:
-        """One step with the gradients that are there, clipped together; their norm before."""
+        """One step with the current gradients, clipped by their norm, which is returned."""
         grads = {name: weight.grad.double() for name, weight in self.weights.items() if weight.grad is not None}
         norm = math.sqrt(sum((grad * grad).sum().item() for grad in grads.values()))
         scale = min(1.0, CLIP / norm)
@@ -98,10 +100,10 @@ class Adam:
         weight.copy_(moved)
 
 
-def assert_alike(run: Path, steps: list[Step]) -> None:
-    """Every step that a run logged and saved, against the reference's: loss, norm, rate and each weight.
+def assert_equal_steps(run: Path, steps: list[Step]) -> None:
+    """Compare every step that a run logged and saved with the reference: loss, norm, learning rate and weights.
 
-    A weight's name in the checkpoint ends in the reference's name for it.
+    A weight's name in the checkpoint ends with the reference's name.
     """
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     logged = [line for line in lines if line["kind"] == "train"]

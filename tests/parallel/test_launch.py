@@ -1,4 +1,4 @@
-"""`eyegraft train --nproc 2` as a user meets it: stopped, killed in one process and in all, and gone on with."""
+"""`eyegraft train --nproc 2` as a command: stopped, killed in one process and in all, and resumed."""
 
 import json
 import os
@@ -22,7 +22,7 @@ STEPS = 600
 
 @pytest.fixture(scope="module")
 def recipe(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six hundred short steps, saved at every tenth."""
+    """Six hundred short steps with a checkpoint every tenth."""
     folder = tmp_path_factory.mktemp("launch")
     talks = [
         [{"role": "user", "content": f"What {n}?"}, {"role": "assistant", "content": f"{'fox ' * (n % 9)}{n}"}]
@@ -43,23 +43,23 @@ def recipe(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def done(run: Path) -> int:
-    """The newest saved step."""
+    """The step of the newest checkpoint."""
     found = list_checkpoints(run)
     return int(found[-1].name.removeprefix("step-")) if found else 0
 
 
-def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None:
+def test_a_run_of_two_processes_resumes_after_signals_and_kills(recipe: Path) -> None:
     run = recipe.with_name("run")
-    with started(recipe) as process:  # asked to stop: both finish the step, save, and say so once
+    with started(recipe) as process:  # stopped: both finish the step, one checkpoint and one message
         until_step(run, 0)
         process.terminate()
         _, errors = process.communicate(timeout=240)
     assert process.returncode == 143
     assert errors.count("stopped by SIGTERM after step") == 1, errors
     stopped = done(run)
-    assert stopped == read_metrics(run, "train")[-1]["step"], "the step it stopped behind is saved"
+    assert stopped == read_metrics(run, "train")[-1]["step"], "the last step is saved"
 
-    with started(recipe) as process:  # one is killed: the other does not wait for it
+    with started(recipe) as process:  # one is killed: the other ends too
         until_step(run, stopped + 10)
         workers = workers_of(process.pid)
         assert len(workers) == 2
@@ -73,12 +73,12 @@ def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None
     assert not any(map(alive, workers))
 
     seen = read_metrics(run, "train")[-1]["step"]  # the killed run wrote more than it saved
-    with started(recipe) as process:  # the command itself is killed: nobody is left behind
+    with started(recipe) as process:  # the command is killed: no process is left
         until_step(run, seen)
         workers = workers_of(process.pid)
         for worker in workers:  # held where they are: a second one may take longer to start than they to end
             os.kill(worker, signal.SIGSTOP)
-        with started(recipe) as second:  # and while it ran, a second one was told so
+        with started(recipe) as second:  # a second run in the same folder is refused
             _, errors = second.communicate(timeout=240)
             assert second.returncode == 1
             assert "is being trained by process" in errors
@@ -95,16 +95,16 @@ def test_a_run_of_two_processes_survives_what_one_survives(recipe: Path) -> None
     with started(recipe) as process:
         output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
-    assert [row["step"] for row in read_metrics(run, "train")] == list(range(1, STEPS + 1)), "none lost, none twice"
+    assert [row["step"] for row in read_metrics(run, "train")] == list(range(1, STEPS + 1)), "every step once"
 
     config = TextRunConfig.model_validate(json.loads(recipe.read_text()) | {"out": str(run.with_name("alone"))})
     alone = read_metrics(train(config, Path.cwd()), "train")
     together = read_metrics(run, "train")
     worst = max(abs(one["loss"] - two["loss"]) / one["loss"] for one, two in zip(alone, together, strict=True))
-    assert worst < 1e-4, "rounding of six hundred steps"
+    assert worst < 1e-4, "more than rounding over six hundred steps"
 
 
-def test_an_error_of_all_processes_is_told_once(
+def test_an_error_of_all_processes_is_reported_once(
     recipe: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = recipe.with_name("other")
@@ -119,8 +119,8 @@ def test_an_error_of_all_processes_is_told_once(
     assert capfd.readouterr().err.count("error: /nowhere: no such folder") == 1
 
 
-def test_processes_that_hear_nothing_are_ended_by_a_second_signal(tmp_path: Path) -> None:
-    """As those that hang in a collective, whose handlers never run."""
+def test_processes_that_ignore_a_signal_are_killed_by_a_second_one(tmp_path: Path) -> None:
+    """Signal handlers do not run in a process that hangs in a collective."""
     deaf = "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     deaf += "pathlib.Path(sys.argv[1], str(time.time_ns())).touch(); time.sleep(300)"
     code = "import sys; from vlm.app.launch import launch; launch([sys.executable, '-c', *sys.argv[1:]], 2)"

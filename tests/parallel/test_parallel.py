@@ -1,4 +1,4 @@
-"""One run, however many processes share it: the same losses from one process, DDP and ZeRO, and across a resume.
+"""The same losses with one process, DDP and ZeRO, and after a resume with another number of processes.
 
 All runs of several processes happen in one launched group of two; the references in this process.
 """
@@ -37,7 +37,7 @@ MIXED_STEPS = 60  # of both kinds together
 
 
 def text_recipe(llm: Path, rows: Path, kind: str, **train: Any) -> Recipe:
-    """Nine steps over conversations of very different lengths."""
+    """Nine steps on conversations of very different lengths."""
     return {
         "stage": "sft",
         "model": {"llm": str(llm)},
@@ -51,7 +51,7 @@ def text_recipe(llm: Path, rows: Path, kind: str, **train: Any) -> Recipe:
 
 
 def vision_recipe(llm: Path, tower: Path, records: Path, stage: str, tune: Recipe, **data: Any) -> Recipe:
-    """Six steps; text-only records stand among those with pictures."""
+    """Six steps on records with and without images."""
     return {
         "stage": stage,
         "model": {"llm": str(llm), "tower": str(tower), "image_mode": "resize"},
@@ -63,7 +63,7 @@ def vision_recipe(llm: Path, tower: Path, records: Path, stage: str, tune: Recip
 
 
 class Runs:
-    """Recipes by name, each trained once in this process or in the group; figures by name."""
+    """Recipes by name, trained once in this process or in a group of two, and their figures."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,17 +76,17 @@ class Runs:
         train(config, Path.cwd(), anyway=True)
 
     def together(self, name: str, recipe: Recipe, parallel: Recipe | None = None) -> None:
-        """Train in the group, later."""
+        """Add to the recipes that the group trains."""
         self.shared.append(self._placed(name, recipe) | {"parallel": parallel or {}})
 
     def launch(self) -> None:
-        """Train what `together` collected, in two processes."""
+        """Train the recipes added by `together` in two processes."""
         plan = self.folder / "plan.json"
         plan.write_text(json.dumps(self.shared))
         assert launch([sys.executable, "-m", "tests.parallel.worker", str(plan)], 2) == 0
 
     def half_done(self, name: str, source: str, step: int = 3) -> None:
-        """A copy of a run as it stood after a step."""
+        """A copy of a run as it was after a step."""
         shutil.copytree(self.folder / source, self.folder / name)
         for checkpoint in list_checkpoints(self.folder / name):
             if checkpoint.name > f"step-{step:06d}":
@@ -104,7 +104,7 @@ class Runs:
         )
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
-        """What the run ended with."""
+        """The final weights."""
         return read_weights(list_checkpoints(self.folder / name)[-1])
 
     def _placed(self, name: str, recipe: Recipe) -> Recipe:
@@ -127,7 +127,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(
     tiny_llama: Path, tiny_llm: Path, clip: Path, records: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runs]:
-    """Everything trained once."""
+    """All recipes, trained once."""
     runs = Runs(tmp_path_factory.mktemp("runs"))
     lora = {"kind": "lora", "rank": 4, "alpha": 8}
     whole = {"kind": "full", "tower": "full"}
@@ -185,7 +185,7 @@ def runs(
 
 
 def write_mixed(records: Path) -> Path:
-    """Records of no picture, one and three, in turns, small enough that many packs hold one kind alone."""
+    """Records with no image, one and three, in turns, so small that many packs have one kind only."""
     file = records.with_name("mixed.json")
     answer = {"from": "gpt", "value": "red and blue"}
     rows = [
@@ -202,7 +202,7 @@ def _data(recipe: Recipe, cache: str) -> Recipe:
     return {"data": recipe["data"] | {"cache_features": cache}}
 
 
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+def difference(one: torch.Tensor, other: torch.Tensor) -> float:
     """The largest relative difference."""
     assert len(one) == len(other) > 5
     return float(((one - other).abs() / one.abs()).max())
@@ -214,85 +214,85 @@ KINDS = ("text-lora", "text-full", "vision-pretrain", "vision-lora", "vision-ful
 @pytest.mark.parametrize("how", SHARED)
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_train_as_one(runs: Runs, kind: str, how: str) -> None:
-    assert apart(runs.losses(kind), runs.losses(f"{kind}-{how}")) < FP32
-    assert apart(runs.norms(kind), runs.norms(f"{kind}-{how}")) < 1e-5
+    assert difference(runs.losses(kind), runs.losses(f"{kind}-{how}")) < FP32
+    assert difference(runs.norms(kind), runs.norms(f"{kind}-{how}")) < 1e-5
     one, two = runs.weights(kind), runs.weights(f"{kind}-{how}")
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-4, msg=name)
 
 
-def test_a_rank_idled_in_these_runs(runs: Runs) -> None:
-    """One process needs no company for the last record of an epoch; of two, one goes through it without targets."""
+def test_a_rank_was_idle_in_these_runs(runs: Runs) -> None:
+    """The last record of an epoch: with two processes, one computes it with its targets ignored."""
     facts = read_metrics(runs.folder / "text-lora-ddp", "plan")[0]
     assert (facts["records"] - facts["validation_records"]) % 8 == 1
     assert facts["steps"] == read_metrics(runs.folder / "text-lora", "plan")[0]["steps"] == 9
 
 
-def test_kept_features_and_computed_ones_are_the_same_under_zero3(runs: Runs) -> None:
-    assert apart(runs.losses("vision-lora"), runs.losses("vision-uncached-zero3")) < FP32
+def test_cached_and_computed_features_give_the_same_losses_under_zero3(runs: Runs) -> None:
+    assert difference(runs.losses("vision-lora"), runs.losses("vision-uncached-zero3")) < FP32
 
 
 @pytest.mark.parametrize("how", ["ddp", "zero2", "zero3"])
 @pytest.mark.parametrize("packs", [1, 4])
-def test_how_a_step_is_cut_into_packs_changes_nothing(runs: Runs, packs: int, how: str) -> None:
-    assert apart(runs.losses("text-lora"), runs.losses(f"text-lora-{how}-packs{packs}")) < FP32
+def test_losses_do_not_depend_on_the_packs_of_a_step(runs: Runs, packs: int, how: str) -> None:
+    assert difference(runs.losses("text-lora"), runs.losses(f"text-lora-{how}-packs{packs}")) < FP32
 
 
 @pytest.mark.parametrize("how", ["zero2", "zero3"])
-def test_a_quantised_base_trains_as_in_one_process(runs: Runs, how: str) -> None:
-    assert apart(runs.losses("text-qlora"), runs.losses(f"text-qlora-{how}")) < QUANTISED
-    assert apart(runs.losses("text-lora"), runs.losses("text-qlora")) > QUANTISED, "it is another model than the whole"
+def test_qlora_on_two_processes_equals_one(runs: Runs, how: str) -> None:
+    assert difference(runs.losses("text-qlora"), runs.losses(f"text-qlora-{how}")) < QUANTISED
+    assert difference(runs.losses("text-lora"), runs.losses("text-qlora")) > QUANTISED, "another base, other losses"
 
 
 @pytest.mark.parametrize("how", ["ddp", "zero2"])
-def test_a_pack_that_two_processes_share_is_trained_as_by_one(runs: Runs, how: str) -> None:
-    assert apart(runs.losses("text-lora"), runs.losses(f"text-lora-sequence-{how}")) < FP32
-    assert apart(runs.norms("text-lora"), runs.norms(f"text-lora-sequence-{how}")) < 1e-5
+def test_sequence_parallelism_equals_one_process(runs: Runs, how: str) -> None:
+    assert difference(runs.losses("text-lora"), runs.losses(f"text-lora-sequence-{how}")) < FP32
+    assert difference(runs.norms("text-lora"), runs.norms(f"text-lora-sequence-{how}")) < 1e-5
     chat_model = open_run(runs.folder / f"text-lora-sequence-{how}").chat_model
-    assert chat_model.answer(question("What 3?"), Sampling(max_new_tokens=4)), "alone it answers all the same"
+    assert chat_model.answer(question("What 3?"), Sampling(max_new_tokens=4)), "it answers in one process"
 
 
-def test_recomputation_changes_nothing_under_zero3(runs: Runs) -> None:
-    assert apart(runs.losses("text-lora"), runs.losses("text-recompute-zero3")) < FP32
+def test_recomputation_does_not_change_losses_under_zero3(runs: Runs) -> None:
+    assert difference(runs.losses("text-lora"), runs.losses("text-recompute-zero3")) < FP32
 
 
-def test_offloading_changes_nothing(runs: Runs) -> None:
-    assert apart(runs.losses("text-full"), runs.losses("text-full-offload")) < FP32
+def test_offloading_does_not_change_losses(runs: Runs) -> None:
+    assert difference(runs.losses("text-full"), runs.losses("text-full-offload")) < FP32
 
 
 @pytest.mark.parametrize("how", SHARED)
-def test_bf16_stays_near_one_process_and_masters_are_kept(runs: Runs, how: str) -> None:
-    assert apart(runs.losses("text-bf16"), runs.losses(f"text-bf16-{how}")) < 1e-2
+def test_bf16_on_two_processes_is_close_to_one(runs: Runs, how: str) -> None:
+    assert difference(runs.losses("text-bf16"), runs.losses(f"text-bf16-{how}")) < 1e-2
     samples = runs.folder / f"text-bf16-{how}" / "samples"
-    assert len(list(samples.glob("step-*.json"))) == 2, "before and after, answered once"
+    assert len(list(samples.glob("step-*.json"))) == 2, "answered before and after, by one process"
 
 
 @pytest.mark.parametrize("how", SHARED)
-def test_a_checkpoint_of_one_process_goes_on_in_two_and_the_reverse(runs: Runs, how: str) -> None:
+def test_a_run_of_one_process_resumes_with_two_and_the_reverse(runs: Runs, how: str) -> None:
     expected = runs.losses("text-full")
-    assert apart(expected, runs.losses(f"one-then-{how}")) < FP32
-    assert apart(expected, runs.losses(f"{how}-then-one")) < FP32
+    assert difference(expected, runs.losses(f"one-then-{how}")) < FP32
+    assert difference(expected, runs.losses(f"{how}-then-one")) < FP32
 
 
 @pytest.mark.parametrize("value", ["inf", "nan"])
 @pytest.mark.parametrize("how", SHARED)
-def test_a_gradient_that_is_not_finite_stops_all_before_the_weights_move(runs: Runs, how: str, value: str) -> None:
-    """It is one process's alone; the loss of both is finite."""
+def test_a_gradient_that_is_not_finite_stops_all_before_weights_change(runs: Runs, how: str, value: str) -> None:
+    """In one process only; the loss is finite in both."""
     for rank in range(2):
         found = json.loads((runs.folder / f"spoilt-{how}-{value}" / f"spoilt-{rank}.json").read_text())
         assert re.match(r"step 2: loss [\d.]+, gradient norm (inf|nan); the weights were not changed", found["said"])
         assert found["moved"] == []
 
 
-def test_masters_of_one_process_go_on_in_two(runs: Runs) -> None:
-    assert apart(runs.losses("text-bf16"), runs.losses("bf16-one-then-zero2")) < 1e-2
+def test_master_weights_of_one_process_resume_with_two(runs: Runs) -> None:
+    assert difference(runs.losses("text-bf16"), runs.losses("bf16-one-then-zero2")) < 1e-2
 
 
-def test_a_mean_of_means_would_be_another_training(
+def test_a_mean_of_pack_means_gives_other_losses(
     runs: Runs, tiny_llama: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control: each pack's mean loss, averaged, as trainers do that do not count the step's targets."""
+    """A control: the average of the packs' mean losses, as in trainers that do not count the targets of a step."""
 
     def mean_of_means(work: Any, engine: Any, step: OptimizerStep[Any]) -> torch.Tensor:
         total = torch.zeros(())
@@ -304,12 +304,12 @@ def test_a_mean_of_means_would_be_another_training(
 
     monkeypatch.setattr(loop, "_accumulate", mean_of_means)
     runs.alone("mean-of-means", text_recipe(tiny_llama, rows, "lora", pack_tokens=150))
-    assert apart(runs.losses("text-lora"), runs.losses("mean-of-means")) > 100 * FP32
+    assert difference(runs.losses("text-lora"), runs.losses("mean-of-means")) > 100 * FP32
 
 
 @pytest.mark.parametrize("kind", ["vision-lora", "vision-full"])
-def test_packs_with_and_without_pictures_on_different_ranks_do_not_wait_for_each_other(runs: Runs, kind: str) -> None:
-    """The worker's watchdog would have ended the group; here is the proof that the ranks' packs did differ."""
+def test_ranks_with_and_without_images_in_a_step_do_not_deadlock(runs: Runs, kind: str) -> None:
+    """The worker's watchdog would have ended the group; this checks that the packs of the ranks did differ."""
     run = runs.folder / f"{kind}-mixed"
     assert json.loads((run / "report.json").read_text())["progress"]["step"] == MIXED_STEPS // 2
     opened = open_model(read_run_config(run))
@@ -320,6 +320,6 @@ def test_packs_with_and_without_pictures_on_different_ranks_do_not_wait_for_each
     pairs = {
         tuple(bool(images[pack].sum()) for pack in pair)
         for step in plan.plans[0].steps
-        for pair in zip(step[::2], step[1::2], strict=False)  # a rank that idles has none
+        for pair in zip(step[::2], step[1::2], strict=False)  # an idle rank has none
     }
     assert {(True, False), (True, True)} & pairs and {(True, False), (False, True)} & pairs

@@ -1,4 +1,4 @@
-"""`eyegraft train --nproc 2` as a process of its own, and a look at what it started."""
+"""`eyegraft train --nproc 2` in a process, and the processes that it started."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from llm.train.metrics import read_metrics
 
 @contextmanager
 def started(recipe: Path, *more: str) -> Iterator["subprocess.Popen[str]"]:
-    """The command, two processes under it, killed at the end whatever happens."""
+    """The command with two processes, killed at the end in any case."""
     command = [
         sys.executable,
         "-c",
@@ -37,7 +37,7 @@ def workers_of(parent: int) -> list[int]:
 
 
 def alive(number: int) -> bool:
-    """Whether a process runs; one that nobody has collected yet does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
@@ -45,9 +45,9 @@ def alive(number: int) -> bool:
 
 
 def until_step(run: Path, step: int) -> None:
-    """Wait until the run has written a later step than that."""
+    """Wait until the run has logged a step after `step`."""
     for _ in range(6000):
         if any(row["step"] > step for row in read_metrics(run, "train")):
             return
         time.sleep(0.05)
-    raise AssertionError(f"no step behind {step} within five minutes")
+    raise AssertionError(f"no step after {step} within five minutes")

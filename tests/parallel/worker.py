@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def spoil(config: RunConfig, value: float, rank: int) -> None:
-    """Train with a gradient of the second process spoilt; what each process says of it goes into the run folder."""
+    """Train with a gradient in the second process that is not finite; each process writes its error to a file."""
     with planted(value, rank=1) as spoiler:
         try:
             train(config, Path.cwd(), anyway=True)
@@ -55,7 +55,7 @@ def spoil(config: RunConfig, value: float, rank: int) -> None:
 
 
 def watched(end_of_step: Callable[..., Any]) -> Callable[..., Any]:
-    """The same; the next step has a minute from here."""
+    """As `advance`, and restart the watchdog: the next step has a minute."""
 
     def end(*args: Any) -> Any:
         ended = end_of_step(*args)

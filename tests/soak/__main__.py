@@ -1,4 +1,4 @@
-"""`make soak`: runs that are killed, stopped and damaged, each held against one that nobody interrupted.
+"""`make soak`: runs that are killed, stopped or damaged, each compared with an uninterrupted one.
 
 The parent imports everything once and forks; two workers with one child each use two cores. Nothing here computes in
 the parent, so that what is forked holds no thread and no tensor. Writes benchmarks/results/soak.json.
@@ -37,10 +37,10 @@ WORKERS = 2
 
 
 def main() -> None:
-    """Run all cases, write the results, print the table; the status is 1 if anything was not as promised."""
+    """Run all cases, write the results and print the table; exits with 1 if anything was wrong."""
     options = _options()
     if os.environ.get("OMP_NUM_THREADS") != "1":  # torch reads it when it is imported
-        sys.exit("tests.soak forks, which threads do not survive: run `make soak`, or set OMP_NUM_THREADS=1")
+        sys.exit("tests.soak forks, which does not work with threads: run `make soak`, or set OMP_NUM_THREADS=1")
     root = Path(tempfile.mkdtemp(prefix="eyegraft-soak-"))
     tried, began = revision(), time.perf_counter()
     _apart(lambda: make_models(root))
@@ -52,7 +52,7 @@ def main() -> None:
     full_disk = _fork(lambda: full.write_text(json.dumps(refusals())))
     statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (*workers, full_disk)]
     verdicts = [verdict for number in range(WORKERS) for verdict in _read(root / f"verdicts-{number}.jsonl")]
-    refused = json.loads(full.read_text()) if full.exists() else "not run: it ended early"
+    refused = json.loads(full.read_text()) if full.exists() else "not run: the soak ended early"
     found = document(verdicts, refused, tried, time.perf_counter() - began, options.scale)
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(table(found))
@@ -63,13 +63,13 @@ def main() -> None:
     if whole:
         shutil.rmtree(root)
     else:
-        print(f"{len(wrong)} of {len(cases)} cases went wrong, workers ended with {statuses}; see {root}")
+        print(f"{len(wrong)} of {len(cases)} cases are wrong, workers exited with {statuses}; see {root}")
     sys.exit(0 if whole else 1)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="part of the cases, to try the soak itself")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the cases, to test the soak itself")
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()
 

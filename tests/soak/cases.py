@@ -49,11 +49,11 @@ class Known:
     root: Path
     courses: dict[str, Course]
     seconds: dict[str, float]
-    victims: dict[str, Path] = field(default_factory=dict)  # finished runs to be damaged, and put back
+    victims: dict[str, Path] = field(default_factory=dict)  # finished runs to damage, which are restored
 
 
 def killed_after_step(case: Case, known: Known) -> Verdict:
-    """SIGKILL behind a step, before its row and its checkpoint are written."""
+    """SIGKILL after a step, before its metrics and checkpoint are written."""
     recipe = write_recipe(case.kind, known.root, known.root / case.name)
     end = Child(recipe, kill_after=case.number).end()
     wrong = [] if end.status == -signal.SIGKILL else [f"the process ended with {end.status} before it was killed"]
@@ -61,7 +61,7 @@ def killed_after_step(case: Case, known: Known) -> Verdict:
 
 
 def killed_somewhere(case: Case, known: Known) -> Verdict:
-    """SIGKILL at a random instant of the process's life, loading and reporting included."""
+    """SIGKILL at a random moment of the process, loading and report included."""
     draw = random.Random(case.name)
     for _ in range(TRIES):
         recipe = _fresh(case, known)
@@ -74,7 +74,7 @@ def killed_somewhere(case: Case, known: Known) -> Verdict:
 
 
 def killed_in_a_save(case: Case, known: Known) -> Verdict:
-    """SIGKILL while a checkpoint is being written: its folder under the temporary name is left behind."""
+    """SIGKILL while a checkpoint is written: its temporary folder is left."""
     draw = random.Random(case.name)
     for _ in range(TRIES):
         recipe = _fresh(case, known)
@@ -91,7 +91,7 @@ def killed_in_a_save(case: Case, known: Known) -> Verdict:
 
 
 def asked_to_stop(case: Case, known: Known) -> Verdict:
-    """SIGTERM (every fifth: SIGINT) while it trains: the step is finished and saved, and the status says so."""
+    """SIGTERM (every fifth: SIGINT) during training: the step is saved, the exit status is 128 + signal."""
     draw, number = random.Random(case.name), signal.SIGINT if case.number % 5 == 4 else signal.SIGTERM
     for _ in range(TRIES):
         recipe = _fresh(case, known)
@@ -102,7 +102,7 @@ def asked_to_stop(case: Case, known: Known) -> Verdict:
             end, took = child.end(), time.perf_counter() - began
             if end.status != 0:
                 return _asked(case, known, recipe, end, number, took)
-    return Verdict(case, [f"all of {TRIES} signals came behind the last step"], "")
+    return Verdict(case, [f"all of {TRIES} signals came after the last step"], "")
 
 
 def _lived(child: Child, seconds: float) -> bool:
@@ -124,19 +124,19 @@ def _asked(case: Case, known: Known, recipe: Path, end: End, number: int, took: 
 
 
 def all_damaged(case: Case, known: Known) -> Verdict:
-    """Every checkpoint of a run damaged: refused with status 1, and not a byte of the run folder changed."""
+    """Every checkpoint of a run damaged: refused with status 1, and the run folder does not change."""
     draw, folder = random.Random(case.name), _victim(case, known)
-    told = [f"{path.name}/{damage(path, draw)}" for path in list_checkpoints(folder / "run")]
+    damages = [f"{path.name}/{damage(path, draw)}" for path in list_checkpoints(folder / "run")]
     before, began = prints(folder / "run"), time.perf_counter()
     end = Child(folder / "recipe.yaml").end()
-    wrong = [] if end.status == 1 else [f"{told}: ended with {end.status}, not 1"]
-    wrong += [f"{told}: the run folder changed"] if prints(folder / "run") != before else []
-    wrong += [f"{told}: trained"] if [len(life) for life in lives(folder / LOG)] != [STEPS, 0] else []
-    return Verdict(case, wrong, "; ".join(told), time.perf_counter() - began)
+    wrong = [] if end.status == 1 else [f"{damages}: exited with {end.status}, not 1"]
+    wrong += [f"{damages}: the run folder changed"] if prints(folder / "run") != before else []
+    wrong += [f"{damages}: trained"] if [len(life) for life in lives(folder / LOG)] != [STEPS, 0] else []
+    return Verdict(case, wrong, "; ".join(damages), time.perf_counter() - began)
 
 
 def newest_damaged(case: Case, known: Known) -> Verdict:
-    """The newest checkpoint damaged: it is named and set aside, and the one before goes on to the same end."""
+    """The newest checkpoint damaged: it is reported and set aside, and the run resumes from the one before."""
     draw, folder = random.Random(case.name), _victim(case, known)
     newest = list_checkpoints(folder / "run")[-1]
     told, began = f"{newest.name}/{damage(newest, draw)}", time.perf_counter()
@@ -168,7 +168,7 @@ def _fresh(case: Case, known: Known) -> Path:
 
 
 def _victim(case: Case, known: Known) -> Path:
-    """A finished run of this worker's own, as it was before anything was damaged in it."""
+    """A finished run of this worker, restored."""
     folder = known.victims[case.kind]
     for name in ("run", LOG):
         target, source = folder / name, folder.with_name(f"{folder.name}-whole") / name
@@ -181,14 +181,14 @@ def _victim(case: Case, known: Known) -> Path:
 
 
 def _steps(folder: Path) -> int:
-    """Steps that were begun in the latest life."""
+    """Steps that the latest process started."""
     return lives(folder / LOG)[-1][-1]["step"] if (folder / LOG).exists() and any(lives(folder / LOG)[-1:]) else 0
 
 
 def _goes_on(case: Case, known: Known, recipe: Path, wrong: list[str], where: str) -> Verdict:
-    """The same command again, to the end, without help."""
+    """The same command again, to the end."""
     began, folder = time.perf_counter(), recipe.parent
-    wrong = wrong + [f"left behind: {name}" for name in torn(folder)]
+    wrong = wrong + [f"left: {name}" for name in torn(folder)]
     end = Child(recipe).end()
     if end.status != 0:
         tail = (folder / "output.txt").read_text(encoding="utf-8")[-400:]
@@ -200,7 +200,7 @@ def _goes_on(case: Case, known: Known, recipe: Path, wrong: list[str], where: st
 
 
 def _where(folder: Path) -> str:
-    """What a killed run was doing, as far as its folder tells."""
+    """What a killed run was doing, by its folder."""
     checkpoints, step = folder / "run" / "checkpoints", _steps(folder)
     partial = sorted(path.name for path in checkpoints.glob(".step-*.partial"))
     if partial:

@@ -29,7 +29,7 @@ PATIENCE = 180.0  # seconds until a child counts as hung
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a child ended: its exit status, or minus the signal that killed it; and how long it lived."""
+    """How a child ended: its exit status, or minus the signal that killed it; and its seconds."""
 
     status: int
     seconds: float
@@ -39,7 +39,7 @@ class Child:
     """A run of a recipe in its own process group."""
 
     def __init__(self, recipe: Path, kill_after: int = 0) -> None:
-        """`kill_after`: it kills itself with SIGKILL behind that step, before anything is logged or saved of it."""
+        """`kill_after`: it kills itself with SIGKILL after that step, before it is logged or saved."""
         self.began, self.folder = time.perf_counter(), recipe.parent
         self._end: End | None = None
         self.pid = os.fork()
@@ -47,15 +47,15 @@ class Child:
             _live(recipe, kill_after)
 
     def signal(self, number: int) -> None:
-        """To the whole group; one that has ended already is only found out by `wait`."""
+        """Send a signal to the process group."""
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:
-            if self.poll() is None:  # between fork and setsid: it leads no group yet
+            if self.poll() is None:  # between fork and setsid it has no group of its own yet
                 os.kill(self.pid, number)
 
     def poll(self) -> End | None:
-        """How it ended, or None while it lives."""
+        """How it ended, or None while it runs."""
         if self._end is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -63,7 +63,7 @@ class Child:
         return self._end
 
     def wait(self, until: Callable[[], bool] = lambda: False, pause: float = 0.002) -> End | None:
-        """Its end, or None as soon as `until` holds. A child that hangs is killed and told with the status of that."""
+        """How it ended, or None as soon as `until` holds. A child that hangs is killed."""
         while True:
             if (end := self.poll()) is not None:
                 return end
@@ -75,19 +75,19 @@ class Child:
             time.sleep(pause)
 
     def end(self) -> End:
-        """Wait to the end."""
+        """Wait until it ends."""
         end = self.wait()
         assert end is not None
         return end
 
 
 def end_with_parent() -> None:
-    """A soak that is stopped by hand leaves nothing behind that trains: prctl(PR_SET_PDEATHSIG, SIGKILL)."""
+    """End this process with its parent: prctl(PR_SET_PDEATHSIG, SIGKILL)."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _live(recipe: Path, kill_after: int) -> None:
-    """The child's life; never returns."""
+    """The child's work; never returns."""
     end_with_parent()
     os.setsid()
     out = os.open(recipe.parent / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -101,7 +101,7 @@ def _live(recipe: Path, kill_after: int) -> None:
         status = 0
     except SystemExit as error:
         status = int(error.code or 0)
-    except BaseException:  # noqa: BLE001  # told by the status; a forked child must not return into its parent's code
+    except BaseException:  # noqa: BLE001  # reported by the status; a forked child must not return into its parent's code
         traceback.print_exc()
     finally:
         sys.stdout.flush()

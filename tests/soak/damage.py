@@ -1,4 +1,4 @@
-"""Ways to damage a checkpoint. Each changes at least one byte, or is drawn again."""
+"""Ways to damage a file of a checkpoint; each changes at least one byte, or another is drawn."""
 
 import hashlib
 import random
@@ -16,7 +16,7 @@ def _flip(file: Path, draw: random.Random) -> None:
 
 
 def _zero(file: Path, draw: random.Random) -> None:
-    """A block that never reached the disk."""
+    """A block of zeros, as if it was never written."""
     data = bytearray(file.read_bytes())
     start = draw.randrange(len(data))
     data[start : start + 512] = bytes(len(data[start : start + 512]))
@@ -46,7 +46,7 @@ def _become_a_folder(file: Path, _: random.Random) -> None:
 
 
 def _swap(file: Path, draw: random.Random) -> None:
-    """With another file of the same checkpoint."""
+    """Swap contents with another file of the checkpoint."""
     other = draw.choice(sorted(path for path in file.parent.iterdir() if path != file))
     ours, theirs = file.read_bytes(), other.read_bytes()
     file.write_bytes(theirs)
@@ -54,14 +54,14 @@ def _swap(file: Path, draw: random.Random) -> None:
 
 
 def _exchange(file: Path, draw: random.Random) -> None:
-    """For the same file of another checkpoint."""
+    """Replace by the same file of another checkpoint."""
     others = [path / file.name for path in file.parent.parent.glob("step-*") if path != file.parent]
     if others and draw.choice(others).is_file():
         file.write_bytes(draw.choice(others).read_bytes())
 
 
 def _add(file: Path, draw: random.Random) -> None:
-    """A shard too many, which a reader that trusts names would read."""
+    """Add a shard, which a reader that lists files would read."""
     shutil.copy(file, file.with_name(f"state-{draw.randrange(100, 999)}.safetensors"))
 
 
@@ -90,7 +90,7 @@ def damage(checkpoint: Path, draw: random.Random) -> str:
 
 
 def prints(folder: Path) -> dict[str, str]:
-    """sha256 of every file below a folder, by its place; folders too. The lock names its last holder: left out."""
+    """sha256 of every file below a folder by its path, and the folders; without the lock file."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
         for path in sorted(folder.rglob("*"))

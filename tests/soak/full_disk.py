@@ -1,4 +1,4 @@
-"""Saves on a real disk that is full: a tmpfs of a few pages, a page larger at every try, until a save passes."""
+"""Checkpoints on a full disk: a tmpfs of a few pages, one page larger at each attempt, until a save succeeds."""
 
 import ctypes
 import os
@@ -14,14 +14,14 @@ from llm.train import checkpoint_state
 from llm.train.checkpoint import list_checkpoints, save
 from llm.train.checkpoint_state import Progress, verify
 
-NEW_MOUNTS = 0x00020000  # CLONE_NEWNS of unshare(2): nobody else sees the mount
+NEW_MOUNTS = 0x00020000  # CLONE_NEWNS of unshare(2): no other process has the mount
 PAGE = 4096
 WEIGHTS = {f"{name}.weight": torch.full((700,), 1.0) for name in "abc"}
 STATE: dict[str, Any] = {"engine": {"moments": [torch.ones(3000), torch.zeros(1)]}, "random": torch.ones(1200)}
 
 
 def refusals() -> int | str:
-    """How many saves the kernel refused before one passed, all with the checkpoint before them whole; or why not run.
+    """How many saves failed before one succeeded, each with the previous checkpoint intact; or why it was not run.
 
     To be called in a process that does nothing else afterwards.
     """
@@ -29,7 +29,7 @@ def refusals() -> int | str:
     if libc.unshare(NEW_MOUNTS):
         return f"not run: no mount of its own is allowed here ({os.strerror(ctypes.get_errno())})"
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-    setattr(checkpoint_state, "_require_room", lambda *_: None)  # noqa: B010  # it would refuse before the first byte
+    setattr(checkpoint_state, "_require_room", lambda *_: None)  # noqa: B010  # it would raise before the first byte
     folder = Path(tempfile.mkdtemp(prefix="eyegraft-full-"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=True)
     run = folder / "run"
@@ -48,8 +48,8 @@ def _passes(run: Path, first: Path, folder: Path, size: int) -> bool:
     except RunError as error:
         assert "step-000002: the checkpoint could not be written" in str(error), error
         assert first in list_checkpoints(run)
-        for checkpoint in list_checkpoints(run):  # the second stands there when only `latest` found no room
+        for checkpoint in list_checkpoints(run):  # the second is there when only `latest` had no space
             verify(checkpoint)
-        assert not list((run / "checkpoints").glob(".step-*")), "what was written stays and fills the disk"
+        assert not list((run / "checkpoints").glob(".step-*")), "what was written was not removed"
         return False
     return True

@@ -21,7 +21,7 @@ from vlm.config import VlmRunConfig
 
 KINDS = ("pretrain", "finetune", "sft")
 STEPS = 24
-RECORDS = 53  # 5 or so are held out
+RECORDS = 53  # about 5 are for validation
 LORA = {"kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.1}
 TRAIN: dict[str, Any] = {
     "epochs": 4,
@@ -36,7 +36,7 @@ TRAIN: dict[str, Any] = {
 
 
 def make_models(root: Path) -> None:
-    """An LLM with image rows to spare, a CLIP tower, a text LLM, pictures, and both data files."""
+    """An LLM with spare embedding rows, a CLIP tower, a text LLM, images, and both data files."""
     save_llm(root / "llm", 260, tied=True)
     torch.manual_seed(0)
     clip = CLIPModel(CLIPConfig(vision_config=VISION, text_config=TEXT))
@@ -49,7 +49,7 @@ def make_models(root: Path) -> None:
 
 
 def _write_pictures(root: Path) -> None:
-    """Every picture is asked about once or twice; some records are text alone."""
+    """One or two questions about each image; some records without an image."""
     draw, rows = np.random.default_rng(0), []
     for index in range(RECORDS):
         name = f"{index % 37}.png"

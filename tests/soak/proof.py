@@ -1,4 +1,4 @@
-"""What a run must have in common with the one that nobody interrupted."""
+"""What an interrupted run must have in common with an uninterrupted one."""
 
 import json
 from collections import Counter
@@ -17,7 +17,7 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A finished run: its rows with floats as hex, the sha256 of all it ended with, and what every step was made of."""
+    """A finished run: its metrics with floats as hex, the sha256 of its final files, and the records of every step."""
 
     rows: list[dict[str, str]]
     files: dict[str, str]
@@ -33,13 +33,13 @@ def course_of(folder: Path) -> Course:
 
 
 def _hex(row: dict[str, Any]) -> dict[str, str]:
-    """What the arithmetic decides; times and speeds are no part of it."""
+    """The metrics without times and speeds."""
     kept = {key: row[key] for key in ("kind", "step", "epoch", "loss", "lr", "grad_norm") if key in row}
     return {key: value.hex() if isinstance(value, float) else str(value) for key, value in kept.items()}
 
 
 def lives(log: Path) -> list[list[Line]]:
-    """The steps of each process that worked on a run, in order; a line torn by a kill is left out."""
+    """The steps of each process that worked on a run, in order; a line that a kill cut off is left out."""
     found: list[list[Line]] = []
     for text in log.read_text(encoding="utf-8").split("\n")[:-1]:
         line = json.loads(text)
@@ -51,7 +51,7 @@ def lives(log: Path) -> list[list[Line]]:
 
 
 def trained_steps(log: Path) -> list[Line]:
-    """What each step of the finished run was made of: the last time it was done counts, the ones before were undone.
+    """The records of each step of the finished run, by the last time that it was computed.
 
     Raises AssertionError when a process skips a step, begins behind what was done, or makes a step of other records.
     """
@@ -59,14 +59,14 @@ def trained_steps(log: Path) -> list[Line]:
     for life in lives(log):
         numbers = [line["step"] for line in life]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True, f"skipped: {numbers}"
-        assert not numbers or numbers[0] <= max(last, default=0) + 1, f"begins at {numbers[0]} behind {max(last)}"
+        assert not numbers or numbers[0] <= max(last, default=0) + 1, f"begins at {numbers[0]} after {max(last)}"
         for line in life:
-            assert last.setdefault(line["step"], line) == line, f"step {line['step']} was made of other records"
+            assert last.setdefault(line["step"], line) == line, f"step {line['step']} has other records"
     return [last[number] for number in sorted(last)]
 
 
 def differences(found: Course, expected: Course) -> list[str]:
-    """What differs, in words; empty where nothing does."""
+    """What differs, in words; empty if nothing does."""
     told = [f"{len(found.rows)} rows for {len(expected.rows)}"] if len(found.rows) != len(expected.rows) else []
     told += [f"row {a} for {b}" for a, b in zip(found.rows, expected.rows, strict=False) if a != b][:3]
     told += [f"{name} differs" for name in expected.files if found.files.get(name) != expected.files[name]]
@@ -75,17 +75,17 @@ def differences(found: Course, expected: Course) -> list[str]:
 
 
 def refuse_uneven(course: Course, steps: int) -> None:
-    """The reference itself: all steps, several packs in each, every record once before any stands twice."""
+    """Check the reference: all steps, several packs in each, every record once an epoch."""
     assert [line["step"] for line in course.steps] == list(range(1, steps + 1))
     assert sum(len(line["packs"]) > 1 for line in course.steps) > steps / 2, "too few steps of several packs"
     order = [index for line in course.steps for pack in line["packs"] for index in pack]
     records = len(set(order))
     for start in range(0, len(order), records):
-        assert max(Counter(order[start : start + records]).values()) == 1, "a record stands twice in an epoch"
+        assert max(Counter(order[start : start + records]).values()) == 1, "a record is twice in an epoch"
 
 
 def torn(folder: Path) -> list[str]:
-    """Folders that a kill left under a checkpoint's name although they are not whole: there may be none."""
+    """Folders with a checkpoint's name that are not complete; there must be none."""
     found: list[str] = []
     for checkpoint in list_checkpoints(folder / "run"):
         try:

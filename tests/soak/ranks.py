@@ -1,4 +1,4 @@
-"""`python -m tests.soak.ranks`: one of two processes is killed, twenty times; each time the other is gone in seconds.
+"""`python -m tests.soak.ranks`: one of two processes is killed, twenty times; each time the other must end in seconds.
 
 The run goes on from its last checkpoint each time, and ends as one of two processes that nobody interrupted. Writes
 benchmarks/results/ranks.json.
@@ -28,7 +28,7 @@ RESULTS = Path("benchmarks/results/ranks.json")
 
 
 def main() -> None:
-    """Kill, look, go on; the status is 1 if anything was not as promised."""
+    """Kill, check and resume; exits with 1 if anything was wrong."""
     root = Path(tempfile.mkdtemp(prefix="eyegraft-ranks-"))
     make_models(root)
     whole, killed = (write_recipe("sft", root, root / name) for name in ("whole", "killed"))
@@ -67,21 +67,21 @@ def kill_one(recipe: Path, draw: random.Random) -> tuple[float, list[str]]:
             _, errors = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
             return LIMIT_S, [f"still there after {LIMIT_S} s"]
-    wrong = [f"{pid} is left behind" for pid in workers if alive(pid)]
+    wrong = [f"{pid} is still running" for pid in workers if alive(pid)]
     if process.returncode != 1 or "was killed by SIGKILL" not in errors:
         wrong.append(f"it ended with {process.returncode}: {errors[-300:]}")
     return time.monotonic() - began, wrong
 
 
 def to_the_end(recipe: Path) -> None:
-    """Train on until the run is finished."""
+    """Resume until the run is finished."""
     with started(recipe, *LONGER) as process:
         _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
 
 
 def differences(whole: Path, killed: Path) -> list[str]:
-    """What the interrupted run has otherwise: rows bit for bit, and the final weights."""
+    """What differs in the interrupted run: metrics bit for bit, and the final weights."""
     one, other = ([(row["step"], row["loss"].hex()) for row in read_metrics(run, "train")] for run in (whole, killed))
     wrong = [] if one == other else ["the losses differ"]
     same = weights_digest(find_checkpoint(whole)) == weights_digest(find_checkpoint(killed))

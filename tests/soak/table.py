@@ -20,13 +20,13 @@ PROMISES = {
 
 
 def revision() -> str:
-    """The commit that is tried; with a plus where files differ from it."""
+    """The commit that is tested, with a plus if files differ from it."""
     asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
     return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def document(verdicts: list[Verdict], refusals: int | str, tried: str, seconds: float, scale: float) -> dict[str, Any]:
-    """What soak.json holds; `tried` is the revision at the start."""
+    """The content of soak.json; `tried` is the revision at the start."""
     return {
         "command": "make soak" if scale == 1 else f"python -m tests.soak --scale {scale:g}",
         "date": f"{date.today()}",
@@ -41,7 +41,7 @@ def document(verdicts: list[Verdict], refusals: int | str, tried: str, seconds: 
 
 
 def machine() -> dict[str, Any]:
-    """Where the results come from."""
+    """The machine and versions."""
     packages = ("torch", "transformers", "peft", "deepspeed", "safetensors", "numpy")
     cores = {"cpu": _cpu(), "cores": len(_cores()), "python": platform.python_version()}
     return cores | {name: version(name) for name in packages}
@@ -61,7 +61,7 @@ def _row(what: str, verdicts: list[Verdict]) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Markdown."""
+    """The results as a Markdown table."""
     where = found["machine"]
     versions = ", ".join(f"{name} {where[name]}" for name in where if name not in ("cpu", "cores"))
     lines = [

@@ -20,7 +20,7 @@ from llm.train.checkpoint_state import read_weights
 from llm.train.engine import TorchEngine
 from llm.train.loop import Interrupted
 from llm.train.metrics import read_metrics
-from tests.by_hand import Row, chatml, mean_loss
+from tests.by_hand import Record, chatml, mean_loss
 from tests.planted import planted
 from vlm.model.runs import train
 
@@ -215,7 +215,7 @@ def test_the_validation_loss_is_that_of_plain_transformers(tiny_llama: Path, dat
             (found,) = (other for other in saved if other.endswith("." + name.removeprefix("model.")))
             weight.copy_(saved[found])
 
-        def logits(row: Row) -> torch.Tensor:
+        def logits(row: Record) -> torch.Tensor:
             return plain(input_ids=torch.tensor([row.ids]), use_cache=False).logits[0]
 
         tokenizer = AutoTokenizer.from_pretrained(tiny_llama)

@@ -10,11 +10,11 @@ from torch import Tensor
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from llm.config.schema import TextRunConfig
-from tests.by_hand import FACTORS, OPTIM, Adam, Asked, Row, Step, assert_alike, chatml, mean_loss
+from tests.by_hand import FACTORS, OPTIM, Adam, Record, Step, Turns, assert_equal_steps, chatml, mean_loss
 from vlm.model.runs import train
 
 SYSTEM = "The quick dog says where the fox is."  # a beginning that folding shares
-TALKS: tuple[Asked, ...] = (
+TALKS: tuple[Turns, ...] = (
     (("Who are you?", "the fox"),),
     (("What is it?", "a quick quick quick fox"), ("Where is the dog?", "the dog is there"), ("Is it so?", "so")),
     (("Who are you?", "I"),),
@@ -44,7 +44,7 @@ def expected(tiny_llama: Path) -> list[Step]:
     model = LlamaForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32, attn_implementation="eager")
     talks = [chatml(tokenizer, turns, SYSTEM) for turns in TALKS]
 
-    def logits(row: Row) -> Tensor:
+    def logits(row: Record) -> Tensor:
         return model(input_ids=torch.tensor([row.ids]), use_cache=False).logits[0]
 
     adam = Adam(dict(model.named_parameters()))
@@ -83,4 +83,4 @@ def test_losses_gradients_and_updates_are_those_computed_independently(
             | WAYS[way],
         }
     )
-    assert_alike(train(config, Path.cwd()), expected)
+    assert_equal_steps(train(config, Path.cwd()), expected)

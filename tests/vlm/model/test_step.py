@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import gelu
 from transformers import AutoTokenizer, CLIPVisionModel, LlamaForCausalLM
 
-from tests.by_hand import FACTORS, OPTIM, Adam, Asked, Row, Step, assert_alike, chatml, mean_loss
+from tests.by_hand import FACTORS, OPTIM, Adam, Record, Step, Turns, assert_equal_steps, chatml, mean_loss
 from tests.vlm.runs import recipe
 from vlm.model.runs import train
 
@@ -20,7 +20,7 @@ SIDE, PATCHES, WIDTH = 32, 16, 32  # of the tiny CLIP: pixels a side, patches of
 MEAN, STD = (0.4, 0.5, 0.6), (0.26862954, 0.26130258, 0.27577711)  # its own mean, CLIP's deviation
 IMAGES = ((250, 20, 20), (20, 20, 240), (30, 200, 40))
 # (image or None, turns): the first two ask about one image, which folding shares.
-ASKED: tuple[tuple[int | None, Asked], ...] = (
+ASKED: tuple[tuple[int | None, Turns], ...] = (
     (0, (("what color is it, all in all?", "red"), ("sure?", "yes"))),
     (0, (("what color is it, all in all? tell", "red"),)),
     (1, (("what color?", "blue, I think"),)),
@@ -88,7 +88,7 @@ def expected(request: pytest.FixtureRequest, roomy_llm: Path, clip: Path, folder
     ]
     seen = {id(row): picture for picture, row in rows}
 
-    def logits(row: Row) -> Tensor:
+    def logits(row: Record) -> Tensor:
         ids = torch.tensor(row.ids)
         embeds = llm.get_input_embeddings()(ids.clamp(min=0))
         picture = seen[id(row)]
@@ -136,4 +136,4 @@ def test_losses_gradients_and_updates_are_those_computed_independently(
         train=train_part | WAYS[way],
     )
     statistics = {"projector.mean": torch.zeros(WIDTH), "projector.std": torch.ones(WIDTH)}  # standardise: false
-    assert_alike(train(config, Path.cwd()), [(loss, norm, weights | statistics) for loss, norm, weights in steps])
+    assert_equal_steps(train(config, Path.cwd()), [(loss, norm, weights | statistics) for loss, norm, weights in steps])
