@@ -179,10 +179,10 @@ RULES = {
     "functions over 60 lines": (long_functions, 0),
     "type: ignore": (type_ignores, 0),
     "except Exception": (broad_handlers, 0),
-    "module globals that change": (changing_globals, 1),  # the goal is 0
+    "module globals that change": (changing_globals, 0),
     PRINTS: (prints, 0),
-    "annotated exactly Any": (any_annotations, 101),  # the goal is 39
-    "annotated only to be returned": (annotated_returns, 35),  # the goal is 13
+    "annotated exactly Any": (any_annotations, 30),
+    "annotated only to be returned": (annotated_returns, 11),
 }
 
 

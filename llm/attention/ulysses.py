@@ -7,7 +7,7 @@ processes; where the key-value heads are not, they are repeated first, which sen
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -48,8 +48,7 @@ class Exchange:
 
 
 def _swap(states: Tensor, ranks: int) -> Tensor:
-    swapped: Tensor = _Swap.apply(states, ranks)
-    return swapped
+    return cast(Tensor, _Swap.apply(states, ranks))
 
 
 class _Swap(torch.autograd.Function):
@@ -63,7 +62,7 @@ class _Swap(torch.autograd.Function):
         return swapped
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return _swap(grads[0], ctx.ranks), None
 
 

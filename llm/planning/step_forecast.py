@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ BLOCK_8BIT = 256
 class Batch(Protocol):
     """A pack, text or vision."""
 
-    def to(self, device: torch.device) -> Any: ...
+    def to(self, device: torch.device) -> Self: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def adapter_of(layer: nn.Module) -> Iterator[Tensor]:
     return (parameter for name, parameter in layer.named_parameters() if name.startswith("lora_"))
 
 
-def _step(ledger: Ledger, shape: Shape, optimizer: MasterOptimizer, clip: float, batch: Any, packs: int) -> None:
+def _step(ledger: Ledger, shape: Shape, optimizer: MasterOptimizer, clip: float, batch: Batch, packs: int) -> None:
     """What `llm.train.engine.TorchEngine` and the loop do with a step's packs."""
     shape.model.train()
     with _told_apart(ledger, shape):
@@ -155,7 +155,7 @@ def _told_apart(ledger: Ledger, shape: Shape) -> Iterator[None]:
 
         return hook
 
-    def leave(_: nn.Module, __: Any, ___: Any) -> None:
+    def leave(_: nn.Module, __: object, ___: object) -> None:
         ledger.part = "activations"
 
     def into_head(_: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -241,8 +241,7 @@ class ForecastBackend:
 
     def _varlen(self, query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float) -> Tensor:
         self.ledger.flops += 3 * 4 * self.pairs * query.shape[1] * query.shape[2]
-        attended: Tensor = FusedAttention.apply(query, key, value)
-        return attended
+        return cast(Tensor, FusedAttention.apply(query, key, value))
 
 
 @contextmanager
@@ -270,12 +269,11 @@ class FusedAttention(torch.autograd.Function):
         return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
 
 
-def fused(ledger: Ledger, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+def fused(ledger: Ledger, query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> Tensor:
     """In SDPA's place; its work is told to the ledger."""
     passes = 3 if query.requires_grad else 1
     ledger.flops += passes * 4 * query.numel() * key.shape[-2]
-    attended: Tensor = FusedAttention.apply(query, key, value)
-    return attended
+    return cast(Tensor, FusedAttention.apply(query, key, value))
 
 
 class Fused(TorchFunctionMode):
@@ -288,7 +286,13 @@ class Fused(TorchFunctionMode):
         super().__init__()
         self.ledger = ledger
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         """Replace the call, or let it through."""
         options = kwargs or {}
         if func is scaled_dot_product_attention:

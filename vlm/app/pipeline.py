@@ -1,4 +1,4 @@
-"""Recipes in a row: each step is done once, and a stopped pipeline goes on where it stood."""
+"""Pipelines: recipes run in order, each step once; a stopped pipeline continues with the step it stopped in."""
 
 import gc
 import hashlib
@@ -25,7 +25,7 @@ from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, load
 
 
 def run_pipeline(config: PipelineConfig, start: TrainCommand) -> Path:
-    """Run every step and join their figures in `report.json`; finished steps are named and skipped."""
+    """Run every step and collect their figures in `report.json`; finished steps are skipped. Returns the folder."""
     if distributed.ranks_from_environment().world > 1:
         raise ConfigError("a pipeline is started once: with --nproc, or step by step under torchrun")
     folder = Path(config.out or f"runs/{config.name}")
@@ -47,19 +47,19 @@ def run_pipeline(config: PipelineConfig, start: TrainCommand) -> Path:
 
 
 class Record:
-    """What `pipeline.json` keeps of every step: its key, the seconds of all attempts, and its figures once done."""
+    """`pipeline.json`: for every step its key, the seconds of all attempts and, once done, its figures."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._steps = read_steps(path)
 
     def finished(self, name: str, key: str) -> bool:
-        """Whether the step was done under this key."""
+        """Whether the step was done with this key."""
         return name in self._steps and self._steps[name]["key"] == key and "figures" in self._steps[name]
 
     @contextmanager
     def timed(self, name: str, key: str) -> Iterator[None]:
-        """Count the attempt's seconds, whether it ends well or not; another key begins at 0."""
+        """Add the seconds of an attempt, even one that fails; with another key than before they begin at 0."""
         earlier = self._steps[name]["seconds"] if name in self._steps and self._steps[name]["key"] == key else 0.0
         self._steps[name] = {"name": name, "key": key, "seconds": earlier}
         began = time.perf_counter()
@@ -82,33 +82,33 @@ class Record:
 
 
 def read_steps(path: Path) -> dict[str, dict[str, Any]]:
-    """What `pipeline.json` keeps, by step; empty where there is none. RunError for a file that holds something else."""
+    """The entries of `pipeline.json` by step; empty where there is no file. RunError for a file of another form."""
     try:
-        steps: Any = json.loads(read_text(path, SETTINGS))
+        steps = json.loads(read_text(path, SETTINGS))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read: {error}. Remove it to run every step again") from error
     entries = list(steps.values()) if isinstance(steps, dict) else [steps]
     if not all(isinstance(entry, dict) and {"name", "key", "seconds"} <= entry.keys() for entry in entries):
-        raise RunError(f"{path}: is no record of a pipeline's steps. Choose another `out`, or remove it")
+        raise RunError(f"{path}: is not the record of a pipeline. Choose another `out`, or remove it")
     return dict(steps)
 
 
-def _of_a_pipeline(folder: Path) -> bool:
-    """Whether a folder without a mark is a pipeline's."""
+def _holds_pipeline(folder: Path) -> bool:
+    """Whether a folder without a mark is that of a pipeline."""
     try:
         return bool(read_steps(folder / "pipeline.json"))
     except RunError:
         return False
 
 
-PIPELINE = Claim(kind="pipeline", files=("pipeline.json", "report.json"), earlier=_of_a_pipeline)
+PIPELINE = Claim(kind="pipeline", files=("pipeline.json", "report.json"), earlier=_holds_pipeline)
 """What a pipeline writes into its folder."""
 
 
 def run_step(step: AnyConfig, start: TrainCommand) -> dict[str, Any]:
-    """One recipe of any stage; returns the figures that belong in the pipeline's report."""
+    """Run a recipe of any stage; returns its figures for the pipeline's report."""
     if isinstance(step, EvalConfig):
         from vlm.evaluate.run_eval import evaluate
 
@@ -133,7 +133,7 @@ def run_step(step: AnyConfig, start: TrainCommand) -> dict[str, Any]:
 
 
 def _train_here(step: RunConfig, start: TrainCommand) -> None:
-    """Train in this process, as one of those that the environment names."""
+    """Train in this process, as one of the ranks that the environment describes."""
     with distributed.process_group() as ranks:
         worker_output(ranks.rank)
         if ranks.first:
@@ -144,7 +144,7 @@ def _train_here(step: RunConfig, start: TrainCommand) -> None:
 
 
 def _key(steps: list[AnyConfig]) -> str:
-    """A step is done again when it or a step before it changed."""
+    """A hash of a step and of all before it: it is run again when one of them changes."""
     text = "\n".join(resolve_yaml(step) for step in steps)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

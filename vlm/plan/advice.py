@@ -141,5 +141,5 @@ def _rows(change: Change) -> int:
     return int(change.values["train.pack_tokens"])
 
 
-def _written(value: Any) -> str:
+def _written(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

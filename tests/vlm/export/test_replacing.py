@@ -217,7 +217,7 @@ def test_the_folder_of_another_project_is_not_written(
 
 def test_a_broken_record_of_a_pipeline(run: Path, tmp_path: Path) -> None:
     a_pipeline(run, tmp_path / "out")
-    for content, told in (("{", "cannot be read"), ("[1]", "is no record of a pipeline's steps")):
+    for content, told in (("{", "cannot be read"), ("[1]", "is not the record of a pipeline")):
         (tmp_path / "out/pipeline.json").write_text(content)
         with pytest.raises(RunError, match=f"pipeline.json: {told}"):
             a_pipeline(run, tmp_path / "out")
