@@ -173,7 +173,7 @@ def _probe_cell(cell: str, lang: Language) -> str:
     return PROBE_CELLS[cell][lang == "zh"] if cell in PROBE_CELLS else cell
 
 
-def state_text(state: RunState, lang: Language, odd_rows: int = 0) -> str:
+def state_text(state: RunState, lang: Language, skipped_lines: int = 0) -> str:
     """One line on the progress of a run, and on how many of its metrics lines are skipped."""
     total = f" / {state.total:,}" if state.total else ""
     status = "finished" if state.finished else "silent" if state.silent else "running"
@@ -184,8 +184,8 @@ def state_text(state: RunState, lang: Language, odd_rows: int = 0) -> str:
         parts.append(text("last", lang, duration(state.silent_seconds)))
         if state.left_seconds is not None and not state.silent:
             parts.append(text("left", lang, duration(state.left_seconds)))
-    if odd_rows:
-        parts.append(text("odd", lang, odd_rows))
+    if skipped_lines:
+        parts.append(text("odd", lang, skipped_lines))
     return " · ".join(parts)
 
 

@@ -44,12 +44,12 @@ def runs_page(page: gr.Blocks, library: ModelLibrary) -> None:
         with error_toasts(library.visible):
             view = read_run(folder)
         lang = language(request)
-        status = state_text(view.state, lang, view.odd_rows)
+        status = state_text(view.state, lang, view.skipped_lines)
         if now == shown:  # nothing but the time has changed: plots would flicker when drawn again
             return [shown, status, *[gr.skip()] * (len(outputs) - 2)]
         answers = gr.Dataframe(view.samples, headers=headers("samples", lang))
         metrics = gr.Dataframe(view.report, headers=headers("report", lang))
-        return [now, status, draw_curves(view.rows), answers, metrics, view.tail]
+        return [now, status, draw_curves(view.lines), answers, metrics, view.tail]
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     gr.Timer(REFRESH_SECONDS).tick(refresh_run, [chosen, shown], outputs, **quiet)

@@ -37,19 +37,19 @@ class RunView:
     """Everything that the page shows of a run."""
 
     state: RunState
-    rows: list[MetricsLine]  # valid lines of metrics.jsonl
+    lines: list[MetricsLine]  # valid lines of metrics.jsonl
     samples: list[list[Any]]  # [step, question, answer], newest first
     report: list[list[str]]  # [metric, value]
     tail: str
-    odd_rows: int = 0  # skipped lines of metrics.jsonl, in a form that training does not write
+    skipped_lines: int = 0  # skipped lines of metrics.jsonl, in a form that training does not write
 
 
 def find_runs(root: Path) -> tuple[list[str], dict[str, str]]:
     """Folders under `root` with metrics or a report, most recently written first; and unreadable ones with reasons."""
-    marks = [mark for name in ("metrics.jsonl", *REPORTS) for mark in root.rglob(name)]
+    files = [file for name in ("metrics.jsonl", *REPORTS) for file in root.rglob(name)]
     written: dict[Path, float] = {}
     skipped: dict[str, str] = {}
-    for folder in {mark.parent for mark in marks}:
+    for folder in {file.parent for file in files}:
         try:
             written[folder] = max(file.stat().st_mtime for file in folder.iterdir() if not file.is_symlink())
         except (OSError, ValueError) as error:  # deleted meanwhile, no permission, or only symbolic links
@@ -60,26 +60,26 @@ def find_runs(root: Path) -> tuple[list[str], dict[str, str]]:
 def read_run(folder: Path) -> RunView:
     """Read the current status of a run. Raises RunError if its files cannot be read."""
     try:
-        found = [row for _, row in iter_metrics(folder)]
-        rows = [row for row in found if row is not None and is_valid(row)]
+        found = [line for _, line in iter_metrics(folder)]
+        lines = [line for line in found if line is not None and is_valid(line)]
         return RunView(
-            state=state_of(folder, rows, time.time()),
-            rows=rows,
+            state=state_of(folder, lines, time.time()),
+            lines=lines,
             samples=read_samples(folder),
             report=read_report(folder),
-            tail="\n".join(f"{row['kind']:>10} {row['step']:>6}  {format_metrics(row)}" for row in rows[-TAIL:]),
-            odd_rows=len(found) - len(rows),
+            tail="\n".join(f"{line['kind']:>10} {line['step']:>6}  {format_metrics(line)}" for line in lines[-TAIL:]),
+            skipped_lines=len(found) - len(lines),
         )
     except (OSError, ValueError, RecursionError) as error:  # ValueError: invalid JSON
-        raise RunError(f"{folder}: cannot be shown ({error})") from error
+        raise RunError(f"{folder}: cannot be shown ({error}). Check the files in this folder") from error
 
 
-def is_valid(row: MetricsLine) -> bool:
+def is_valid(line: MetricsLine) -> bool:
     """Whether training could have written the line: an integer step, the metrics of its kind, finite numbers."""
-    if type(row.get("step")) is not int:
+    if type(line.get("step")) is not int:
         return False
-    numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
-    needed = NEEDED.get(row["kind"], ())
+    numbers = {key: value for key, value in line.items() if isinstance(value, int | float)}
+    needed = NEEDED.get(line["kind"], ())
     return all(key in numbers for key in needed) and all(abs(value) < HUGE for value in numbers.values())
 
 
@@ -92,16 +92,16 @@ def stamp(folder: Path) -> list[int]:
     return times
 
 
-def state_of(folder: Path, rows: list[MetricsLine], now: float) -> RunState:
+def state_of(folder: Path, lines: list[MetricsLine], now: float) -> RunState:
     """The progress of a run, with the remaining time at the speed of its latest lines."""
-    train = [row for row in rows if row["kind"] == "train"]
+    train = [line for line in lines if line["kind"] == "train"]
     step = train[-1]["step"] if train else 0
-    total = next((row["steps"] for row in rows if row["kind"] == "plan"), None) or _figure(folder, "steps")
+    total = next((line["steps"] for line in lines if line["kind"] == "plan"), None) or _metric(folder, "steps")
     finished = any((folder / name).exists() for name in REPORTS) and (total is None or step >= total)
-    latest = (folder / "metrics.jsonl") if rows else folder
+    latest = (folder / "metrics.jsonl") if lines else folder
     silent = now - latest.stat().st_mtime
     recent = train[-RECENT:]
-    if len(recent) < 2:
+    if len(recent) < 2 or recent[-1]["step"] <= recent[0]["step"]:
         return RunState(step, total, finished, silent, silent > SILENT_SECONDS, None)
     seconds = recent[-1]["time"] - recent[0]["time"]
     seconds_per_step = seconds / (recent[-1]["step"] - recent[0]["step"])
@@ -112,14 +112,14 @@ def state_of(folder: Path, rows: list[MetricsLine], now: float) -> RunState:
 def read_samples(folder: Path) -> list[list[Any]]:
     """The sample answers of all steps as [step, question, answer], newest first; invalid entries are skipped."""
     files = sorted((folder / "samples").glob("step-*.json"), reverse=True)
-    rows = [
-        [int(file.stem.removeprefix("step-")), row["prompt"], row["answer"]]
+    samples = [
+        [int(file.stem.removeprefix("step-")), entry["prompt"], entry["answer"]]
         for file in files
         if file.stem.removeprefix("step-").isdecimal()
-        for row in _list(json.loads(read_text(file, SETTINGS)))
-        if isinstance(row, dict) and isinstance(row.get("prompt"), str) and isinstance(row.get("answer"), str)
+        for entry in _list(json.loads(read_text(file, SETTINGS)))
+        if isinstance(entry, dict) and isinstance(entry.get("prompt"), str) and isinstance(entry.get("answer"), str)
     ]
-    return rows[:MAX_SAMPLES]
+    return samples[:MAX_SAMPLES]
 
 
 def _list(value: object) -> list[object]:
@@ -129,14 +129,14 @@ def _list(value: object) -> list[object]:
 def read_report(folder: Path) -> list[list[str]]:
     """The metrics of report.json and eval.json as [name, value]; nested ones have dotted names."""
     files = [folder / name for name in REPORTS if (folder / name).is_file()]
-    return [row for file in files for row in _flat(json.loads(read_text(file, SETTINGS)))]
+    return [metric for file in files for metric in _flat(json.loads(read_text(file, SETTINGS)))]
 
 
 def _flat(value: object, name: str = "") -> list[list[str]]:
     if isinstance(value, dict):
-        return [row for key, item in value.items() for row in _flat(item, f"{name}.{key}" if name else key)]
+        return [metric for key, item in value.items() for metric in _flat(item, f"{name}.{key}" if name else key)]
     return [] if isinstance(value, list) else [[name, str(value)]]
 
 
-def _figure(folder: Path, name: str) -> int | None:
+def _metric(folder: Path, name: str) -> int | None:
     return next((int(value) for key, value in read_report(folder) if key == name and value.isdigit()), None)

@@ -64,7 +64,7 @@ def test_unreadable_runs_are_skipped_with_a_reason(runs: Path) -> None:
         library.open("long-path")
     names, _ = find_runs(runs)
     assert "banana" in names and "dangling" in names
-    assert read_run(runs / "dangling").rows == []
+    assert read_run(runs / "dangling").lines == []
 
 
 def test_the_page_lists_skipped_folders(runs: Path) -> None:
@@ -106,13 +106,13 @@ def test_names_of_skipped_folders_are_not_markup(tmp_path: Path) -> None:
     ],
 )
 def test_invalid_metrics_lines_are_skipped_and_counted(tmp_path: Path, odd: Any) -> None:
-    rows = [TRAIN, odd, {**TRAIN, "step": 2, "time": 2.0}]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = [TRAIN, odd, {**TRAIN, "step": 2, "time": 2.0}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     view = read_run(tmp_path)
-    assert [row["step"] for row in view.rows] == [1, 2] and view.odd_rows == 1
+    assert [line["step"] for line in view.lines] == [1, 2] and view.skipped_lines == 1
     assert len(view.tail.splitlines()) == 2
-    draw_curves(view.rows).canvas.draw()
-    assert state_text(view.state, "en", view.odd_rows).endswith("metrics.jsonl not recognized and skipped: 1")
+    draw_curves(view.lines).canvas.draw()
+    assert state_text(view.state, "en", view.skipped_lines).endswith("metrics.jsonl not recognized and skipped: 1")
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "report.json", "samples/step-000001.json"])
@@ -121,7 +121,7 @@ def test_files_with_invalid_json_are_reported(tmp_path: Path, name: str, text: s
     (tmp_path / "samples").mkdir()
     (tmp_path / name).write_text(text + "\n")
     if name == "metrics.jsonl" and max(map(len, text.splitlines())) < 2**20:
-        assert read_run(tmp_path).odd_rows == len((text + "\n").splitlines())
+        assert read_run(tmp_path).skipped_lines == len((text + "\n").splitlines())
         return
     with pytest.raises(RunError, match="cannot be shown"):
         read_run(tmp_path)

@@ -17,14 +17,14 @@ def test_the_status_of_a_run_from_its_folder(bananas: Path) -> None:
     assert find_runs(bananas / "runs") == (["banana"], {})
     view = read_run(bananas / "runs" / "banana")
     assert view.state.finished and view.state.step == view.state.total == 80
-    drawn = draw_curves(view.rows).axes[0].lines[0].get_xydata()
-    rows = [row for row in view.rows if row["kind"] == "train"]
-    assert len(rows) == 16 and np.array_equal(drawn, [(row["step"], row["loss"]) for row in rows])
-    assert rows[-1]["loss"] < rows[0]["loss"]
+    drawn = draw_curves(view.lines).axes[0].lines[0].get_xydata()
+    lines = [line for line in view.lines if line["kind"] == "train"]
+    assert len(lines) == 16 and np.array_equal(drawn, [(line["step"], line["loss"]) for line in lines])
+    assert lines[-1]["loss"] < lines[0]["loss"]
     assert ["steps", "80"] in view.report and "plan" in view.tail
 
 
-def rows(*steps: tuple[int, float]) -> list[dict[str, Any]]:
+def lines(*steps: tuple[int, float]) -> list[dict[str, Any]]:
     plan = [{"kind": "plan", "step": 0, "steps": 100, "time": 0.0}]
     return plan + [{"kind": "train", "step": step, "loss": 1.0, "time": when} for step, when in steps]
 
@@ -33,14 +33,15 @@ def test_the_remaining_time_uses_the_latest_speed(tmp_path: Path) -> None:
     """Ten steps took 10 s at first and 20 s recently: the latter counts."""
     (tmp_path / "metrics.jsonl").write_text("{}\n")
     now = (tmp_path / "metrics.jsonl").stat().st_mtime + 7
-    lately = rows((10, 10.0), (20, 20.0), (30, 40.0), (40, 60.0), (50, 80.0), (60, 100.0))
+    lately = lines((10, 10.0), (20, 20.0), (30, 40.0), (40, 60.0), (50, 80.0), (60, 100.0))
     state = state_of(tmp_path, lately, now)
     assert (state.step, state.total, state.finished, state.silent) == (60, 100, False, False)
     assert state.left_seconds == pytest.approx(40 * 80 / 40)
     assert state.silent_seconds == pytest.approx(7, abs=0.1)
     assert state_of(tmp_path, lately, now + 1000).silent
-    assert state_of(tmp_path, rows((10, 0.0), (20, 500.0)), now + 1000).silent is False, "its lines are far apart"
-    assert state_of(tmp_path, rows(), now).left_seconds is None
+    assert state_of(tmp_path, lines((10, 0.0), (20, 500.0)), now + 1000).silent is False, "its lines are far apart"
+    assert state_of(tmp_path, lines(), now).left_seconds is None
+    assert state_of(tmp_path, lines((10, 0.0), (10, 5.0)), now).left_seconds is None, "no progress, no speed"
 
 
 def test_curves_with_validation_and_of_a_new_run() -> None:
