@@ -19,7 +19,7 @@ def chat_terminal(
     adapter: str = "",
     bits: int = 0,
 ) -> None:
-    """Talk to a run folder, or to a model folder, with an adapter that peft wrote or with fewer bits if asked."""
+    """Chat with a run folder, or with a model folder, optionally with a LoRA adapter or quantised to 4 or 8 bits."""
     chat_model = open_chat_model(Path(run), checkpoint, adapter, bits)
     if images and not chat_model.sees_images:
         raise ConfigError(f"--image: {run} is a text model, which takes no images. Leave the option out")

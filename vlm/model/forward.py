@@ -7,6 +7,7 @@ from llm.chat.prompt_embedding import insert_images
 from llm.config.schema import Lean
 from llm.errors import RunError
 from llm.forward.pack_model import PackModel
+from llm.model.causal_lm import logits_of
 from vlm.model.batch import VlmBatch
 from vlm.model.feature_cache import FeatureCache
 from vlm.model.vision_model import VisionModel
@@ -34,8 +35,7 @@ class VlmModel(PackModel):
 
     def logits(self, batch: VlmBatch) -> Tensor:
         """[K, V]: logits at the positions of targets only."""
-        logits: Tensor = self.vision.lm_head(self._hidden(batch))
-        return logits
+        return logits_of(self.vision.lm_head, self._hidden(batch))
 
     def _hidden(self, batch: VlmBatch) -> Tensor:
         return self.hidden_at_targets(self.vision.language_model, self.embed(batch), batch.text)

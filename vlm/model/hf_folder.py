@@ -1,7 +1,7 @@
 """A Hugging Face folder, exported by us or not, as a ChatModel."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -20,6 +20,7 @@ from llm.model import hf_loaders
 from llm.model.model_folder import refuse_special_files
 from llm.model.pretrained import load_llm, load_tokenizer
 from llm.model.quantization import quantization_config
+from vlm.model.image_features import image_features
 from vlm.vision.images import read_image
 
 
@@ -50,7 +51,7 @@ def open_hf_folder(folder: Path, adapter: str = "", bits: int = 0) -> ChatModel:
         image_tokens = len(vision.embed_images([Image.new("RGB", (64, 64))]))
     encoder = Encoder(tokenizer, template, image_id, image_tokens)
     embed = image_embedder(vision.model.get_input_embeddings(), image_id, vision.embed_files)
-    return ChatModel(vision.model, vision.model.model.language_model, encoder, embed)
+    return ChatModel(vision.model, vision.language_model, encoder, embed)
 
 
 def _image_token(folder: Path, config: dict[str, Any]) -> int:
@@ -78,14 +79,19 @@ class _HfVisionModel:
     def __init__(self, folder: Path, bits: int) -> None:
         options = {"dtype": torch.float32, "quantization_config": quantization_config(bits, torch.float32)}
         with as_model_error(f"{folder}: cannot be loaded as a vision model"):
-            self.model: Any = hf_loaders.load_model(AutoModelForImageTextToText, folder, **options)
-            self.prepare: Any = hf_loaders.load_processor(folder).image_processor
+            self.model = hf_loaders.load_model(AutoModelForImageTextToText, folder, **options)
+            self.prepare = hf_loaders.load_processor(folder).image_processor
+
+    @property
+    def language_model(self) -> PreTrainedModel:
+        """The LLM without its head."""
+        return cast(PreTrainedModel, self.model.get_submodule("model.language_model"))
 
     @torch.no_grad()
     def embed_images(self, images: list[Image.Image]) -> Tensor:
         """I images -> [I * P, hidden of the LLM]."""
         pixels = self.prepare(images=images, return_tensors="pt")["pixel_values"]
-        return torch.cat(list(self.model.get_image_features(pixel_values=pixels).pooler_output))
+        return torch.cat(image_features(self.model, pixels))
 
     def embed_files(self, images: tuple[ImageRef, ...]) -> Tensor:
         """The same for image files. Raises ImageError for one that cannot be read."""

@@ -1,7 +1,6 @@
 """The encoder of a run or model folder, made without loading weights."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText
@@ -17,6 +16,7 @@ from llm.model.meta_model import META
 from llm.model.model_folder import TEXT_FILES, local_folder
 from llm.model.pretrained import load_tokenizer
 from vlm.config import VlmRunConfig
+from vlm.model.image_features import image_features
 from vlm.model.meta_model import meta_tower
 from vlm.model.vision_model import give_image_token
 
@@ -65,9 +65,8 @@ def image_tokens_of_folder(folder: Path) -> int:
         processor = hf_loaders.load_processor(folder)
         config = hf_loaders.load_config(folder, AutoModelForImageTextToText.__name__)
         with META:
-            model: Any = hf_loaders.empty_model(AutoModelForImageTextToText, config)
+            model = hf_loaders.empty_model(AutoModelForImageTextToText, config)
         blank = Image.fromarray(np.zeros((64, 64, 3), np.uint8))
         pixels = processor.image_processor(images=[blank], return_tensors="pt")["pixel_values"]
         with torch.no_grad():
-            features = model.get_image_features(pixel_values=pixels.to(META)).pooler_output
-        return len(features[0])
+            return len(image_features(model, pixels.to(META))[0])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -100,14 +100,12 @@ class VisionModel(nn.Module):
     @property
     def language_model(self) -> PreTrainedModel:
         """The LLM without its head."""
-        body: PreTrainedModel = self.hf.model.language_model
-        return body
+        return cast(PreTrainedModel, self.hf.model.language_model)
 
     @property
-    def lm_head(self) -> nn.Module:
+    def lm_head(self) -> nn.Linear:
         """The LLM's head; its weight is the embeddings' when they are tied."""
-        head: nn.Module = self.hf.lm_head
-        return head
+        return cast(nn.Linear, self.hf.lm_head)
 
     @property
     def embed_tokens(self) -> nn.Module:
@@ -133,8 +131,7 @@ class VisionModel(nn.Module):
 
     def embed_images(self, features: Tensor) -> Tensor:
         """[I, P, C] -> [I * P, hidden of the LLM]."""
-        rows: Tensor = self.projector(features)
-        return rows.flatten(0, 1)
+        return torch.flatten(self.projector(features), 0, 1)
 
     @torch.no_grad()
     def standardise(self, pixel_values: Tensor) -> None:

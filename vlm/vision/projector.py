@@ -37,10 +37,10 @@ class Projector(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Standardise in fp32, project in the linears' dtype, whatever the dtype of the features."""
-        rows = ((features.float() - self.mean) / self.std).to(self.dtype)
+        hidden = ((features.float() - self.mean) / self.std).to(self.dtype)
         for index, linear in enumerate(self.linears):
-            rows = linear(nn.functional.gelu(rows) if index else rows)
-        return rows
+            hidden = linear(nn.functional.gelu(hidden) if index else hidden)
+        return hidden
 
     @property
     def dtype(self) -> torch.dtype:
@@ -141,11 +141,11 @@ def feature_statistics(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """
     count, shift, total, squares = 0, None, torch.zeros(()), torch.zeros(())
     for batch in batches:
-        rows = batch.detach().double().flatten(0, -2)
+        vectors = batch.detach().double().flatten(0, -2)
         if shift is None:
-            shift = rows.mean(0)
-        rows = rows - shift
-        count, total, squares = count + len(rows), total + rows.sum(0), squares + rows.square().sum(0)
+            shift = vectors.mean(0)
+        vectors = vectors - shift
+        count, total, squares = count + len(vectors), total + vectors.sum(0), squares + vectors.square().sum(0)
     assert shift is not None, "statistics need at least one batch"
     mean = total / count
     std = (squares / count - mean.square()).clamp_min(0).sqrt()

@@ -7,7 +7,7 @@ id with `config.json` ({"architecture": NAME, and optionally image_size, mean, s
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -116,7 +116,7 @@ def _pretrained(source: _TimmSource) -> dict[str, Tensor]:
 
 def _load(source: _TimmSource, network: nn.Module, state: dict[str, Tensor]) -> None:
     """Load exactly; only the classifier, which a tower does not have, may be left over."""
-    published: Any = network.pretrained_cfg  # set by timm on every network, unknown to torch's types
+    published = cast(dict[str, Any], network.pretrained_cfg)  # set by timm on every network, unknown to torch's types
     heads = published.get("classifier") or ()
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
     state = {key: value for key, value in state.items() if not key.startswith(tuple(f"{head}." for head in heads))}

@@ -121,17 +121,17 @@ class Tower:
         """[I, 3, H, W] -> [I, image_tokens, hidden] in the tower's dtype."""
         pixel_values = pixel_values.to(self.module.dtype)
         if self.kind == CNN:
-            rows = self.module(pixel_values).last_hidden_state.flatten(2).transpose(1, 2)
+            tokens = self.module(pixel_values).last_hidden_state.flatten(2).transpose(1, 2)
         else:
             # A list, not a number: transformers reads 0 and 1 as flags. Only this layer's states are returned.
             states = self.module(pixel_values, output_hidden_states=[self.layer]).hidden_states
-            rows = states[self.layer][:, self.dropped :]
-        return self._pooled(rows) if self.pool > 1 else rows
+            tokens = states[self.layer][:, self.dropped :]
+        return self._pooled(tokens) if self.pool > 1 else tokens
 
-    def _pooled(self, rows: Tensor) -> Tensor:
+    def _pooled(self, tokens: Tensor) -> Tensor:
         """Mean of pool x pool windows of the grid."""
-        patches = rows[:, self.leading - self.dropped :]
-        image = patches.transpose(1, 2).reshape(len(rows), -1, self.grid, self.grid)
+        patches = tokens[:, self.leading - self.dropped :]
+        image = patches.transpose(1, 2).reshape(len(tokens), -1, self.grid, self.grid)
         return nn.functional.avg_pool2d(image, self.pool).flatten(2).transpose(1, 2)
 
 

@@ -4,10 +4,10 @@ import json
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from gguf import GGUFWriter, TokenType
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from llm.errors import ConfigError
 
@@ -58,8 +58,7 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase, size: int) -> Vocabulary
 
     Raises ConfigError for a tokenizer that llama.cpp does not support.
     """
-    untyped: Any = tokenizer
-    spec: dict[str, Any] = json.loads(untyped.backend_tokenizer.to_str())
+    spec: dict[str, Any] = json.loads(cast(PreTrainedTokenizerFast, tokenizer).backend_tokenizer.to_str())
     kind = spec["model"]["type"]
     if kind != "BPE":
         raise ConfigError(f"--to gguf: a {kind} tokenizer; only BPE is supported. Use --to hf")
