@@ -164,6 +164,13 @@ def test_a_mutant_is_killed_if_a_test_fails_and_survives_otherwise(tmp_path: Pat
     assert "survived" in described(again[-1])
 
 
+def test_a_trace_without_tests_is_refused(tmp_path: Path) -> None:
+    """As pytest leaves it when its workers collect different tests, because a file changed meanwhile."""
+    (tmp_path / "gw0.json").write_text('{"seconds": {}, "fixtures": {}, "contexts": {}}')
+    with pytest.raises(RuntimeError, match="no test was traced"):
+        cover.read(tmp_path, tmp_path, {})
+
+
 def test_reasons_for_mutants_that_do_not_exist_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     path = "llm/data/packing.py"
     mutant = mutants_of(path, Path(path).read_bytes())[0]

@@ -139,7 +139,7 @@ def trace(folder: Path, tests: list[str]) -> None:
 def read(folder: Path, root: Path, sources: dict[str, list[str]]) -> Cover:
     """The map from a folder that `trace` filled, when the modules' lines were `sources`.
 
-    Raises FileNotFoundError for an empty folder.
+    Raises FileNotFoundError for an empty folder, RuntimeError where no test was run.
     """
     workers = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     if not workers:
@@ -149,6 +149,8 @@ def read(folder: Path, root: Path, sources: dict[str, list[str]]) -> Cover:
     for worker in workers:
         cover.seconds |= worker["seconds"]
         cover.fixtures |= worker["fixtures"]
+    if not cover.fixtures:
+        raise RuntimeError(f"{folder}: no test was traced: pytest could not collect them, see its output above")
     for worker in workers:
         for key, context in worker["contexts"].items():
             users[context] |= _users(key, cover.fixtures)
