@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # stand side by side and do not import each other. A module directly inside a package is a room of its own.
 ORDER = (
     ("llm.errors",),
-    ("llm.library_errors", "llm.printable", "llm.console", "llm.distributed", "llm.autograd"),
+    ("llm.library_errors", "llm.printable", "llm.console", "llm.distributed", "llm.autograd", "llm.machine_constants"),
     ("llm.log", "llm.rich_console"),
     ("llm.files",),
     ("llm.config",),

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from llm.attention.layout import AttentionPlan, Group
+from llm.machine_constants import ATTENTION_BLOCK, SOFTMAX_FILL, SOFTMAX_VECTOR_BYTES
 
-BLOCK = 128  # queries that are multiplied with their keys at a time: what lies behind a block is not computed
-# torch's softmax takes whole vectors and what is left over value by value: rows of 59 keys in bf16 took 130 us, of 64
-# 34, of 73 270 and of 96 170 (where products then took longer). So keys are filled up to whole vectors where few lack.
-VECTOR = {torch.bfloat16: 32, torch.float16: 32, torch.float32: 16}  # AVX512
-FILLED = 1.13
+BLOCK = ATTENTION_BLOCK.count
+FILLED_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +95,10 @@ def gathered_values(plan: AttentionPlan, heads: int, shared: int, width: int, dt
 
 
 def filled(keys: int, dtype: torch.dtype) -> int:
-    """The next whole number of vectors, if it is near."""
-    vector = VECTOR.get(dtype, 1)
-    whole = -(-keys // vector) * vector
-    return whole if whole <= keys * FILLED else keys
+    """The number of keys, or of those in full vectors if that is little more."""
+    vector = SOFTMAX_VECTOR_BYTES.count // dtype.itemsize if dtype in FILLED_DTYPES else 1
+    full = -(-keys // vector) * vector
+    return full if full <= keys * SOFTMAX_FILL.value else keys
 
 
 def _blocks(group: Group, dtype: torch.dtype) -> Iterator[Block]:

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llm.attention.varlen_kernels import Lengths
+from llm.machine_constants import ATTENTION_GROUP_PAIRS
 
-# Pairs of a query and a key that cost as much as a group of its own. On two AVX2 cores (fp32, 9/3 heads of 64, packs of
-# 600 rows) 15 groups instead of 1 made a step of 30 layers 0.5 s longer: 1.2 ms each; a pair is 9,216 operations.
-# On two AVX512 cores in bf16 16,384 instead of 8,192 made a step of conversations 2 % shorter, and others no longer.
-CALLS = 16384
+CALLS = ATTENTION_GROUP_PAIRS.count  # pairs of a query and a key that cost as much as a group of its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from llm.attention.backend import Sdpa
 from llm.attention.gather_index import Block, GroupPlaces, Places
 from llm.attention.layout import AttentionPlan, Group
+from llm.machine_constants import PLAIN_ATTENTION_KEYS
 
-# Keys up to which plain products beat SDPA on a CPU, forward and backward: 2 AMX cores, bf16, 9/3 heads of 64, about
-# 2,000 rows in spans of 128, 300, 512 and 700 took 14, 25, 38 and 46 ms, with SDPA 47, 57, 72 and 69; equal at 1,024.
-SHORT = 768
+SHORT = PLAIN_ATTENTION_KEYS.count  # keys up to which plain products beat SDPA on a CPU
 
 softmax_gradient = torch.ops.aten._softmax_backward_data
 

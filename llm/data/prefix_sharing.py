@@ -40,8 +40,9 @@ from numpy.typing import NDArray
 
 from llm.encoding.encoder import IGNORED, Sample
 from llm.formats.conversation import ImageRef
+from llm.machine_constants import SHARED_TOKENS
 
-LEAST = 4  # rows that a node of its own has to save: it costs attention some calls a layer
+LEAST = SHARED_TOKENS.count  # tokens that a node of its own has to save
 LEAD = 16  # tokens that samples of one prefix key have in common at least
 NO_PREFIX = 0  # the key of a sample that is planned by itself
 

@@ -14,14 +14,17 @@ from torch.nn.functional import cross_entropy
 
 from llm.config.schema import RunConfig
 from llm.encoding.encoder import IGNORED
+from llm.machine_constants import (
+    FP32_LOGITS_CPU,
+    FP32_LOGITS_CUDA,
+    LOGITS_CHUNK_CPU,
+    LOGITS_CHUNK_CUDA,
+    LOGITS_CHUNK_ROWS,
+)
 
-# Bytes of a chunk's logits in their own dtype, and of those that are wide, in fp32, at a time. glibc maps blocks of 32
-# MiB anew whenever they are asked for: softmax of 190 rows took 133 us a row on two AVX512 cores, of 64 and 32 rows 33.
-# But products of 125 rows read the head's weight twice as often as those of 250, and took 193 us a row instead of 160.
-# On a card 800 rows of a vocabulary of 150,000: not measured.
-CHUNK = {"cpu": 24 * 2**20, "cuda": 2**28}
-WIDE = {"cpu": 6 * 2**20, "cuda": 2**29}
-LEAST_ROWS = 64  # of a chunk, whatever the vocabulary: narrower products read the head's weight too often
+CHUNK = {"cpu": LOGITS_CHUNK_CPU.count, "cuda": LOGITS_CHUNK_CUDA.count}  # bytes of a chunk's logits
+WIDE = {"cpu": FP32_LOGITS_CPU.count, "cuda": FP32_LOGITS_CUDA.count}  # bytes of those that are in fp32 at a time
+LEAST_ROWS = LOGITS_CHUNK_ROWS.count  # of a chunk, whatever the vocabulary
 
 
 def in_chunks(config: RunConfig) -> bool:

@@ -28,12 +28,8 @@ from llm.config.schema import Lean, RunConfig
 from llm.lean.activation_budget import plan_activations
 from llm.lean.layer_ops import gated, gated_grads, rms_gradient, rms_scale, rms_weight_gradient, rotated, scaled
 from llm.lean.lora_linear import LinearGroup
+from llm.machine_constants import TRIMMED_SHARE
 
-# Share of a pack's positions up to which the last layer's feed-forward part runs at target positions alone on a CPU.
-# Products of so many rows want kernels of their own, some 20 of 0.4 ms, which is more than a few spared positions are
-# worth. Several processes always do it: DeepSpeed's buckets take gradients in the order they come in, which the graph
-# decides, so the graph must be the same in all of them however many targets each has.
-TRIMMED = 0.5
 FAMILY = (LlamaModel, MistralModel, Qwen2Model)  # Vicuna, InternLM2, SmolLM2 and Yi load as Llama
 
 
@@ -121,7 +117,9 @@ def run_decoder(
     """[K, H]: the normed output of `body` at the target positions."""
     decoder: Any = body
     cos, sin = (angles[0].unsqueeze(1) for angles in decoder.rotary_emb(embeds[None], position_ids))
-    few = len(target_indices) <= len(embeds) * TRIMMED
+    few = len(target_indices) <= len(embeds) * TRIMMED_SHARE.value
+    # Several processes always trim: DeepSpeed's buckets take gradients in the order they come in, which the graph
+    # decides, so the graph must be the same in all of them however many targets each has.
     x, trimmed = embeds, few or embeds.device.type != "cpu" or distributed.ranks().world > 1
     budget = plan_activations(body, embeds, packed, backend)
     for left, module in zip(reversed(range(len(decoder.layers))), decoder.layers, strict=True):

@@ -5,10 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-# Entries in the caches of compiled kernels, one per shape of a product. A step multiplies 60 to 110 shapes, nearly
-# every pack has its own, and each entry holds 0.3 to 1 MiB. torch's own cache in front of oneDNN's (1,024 entries by
-# default) gives no speed and keeps oneDNN from freeing what is in it.
-LIMITS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "96", "LRU_CACHE_CAPACITY": "1"}
+from llm.machine_constants import ONEDNN_KERNELS, TORCH_KERNELS
+
+# Entries in the caches of compiled kernels, oneDNN's and torch's own in front of it.
+LIMITS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": str(ONEDNN_KERNELS.count), "LRU_CACHE_CAPACITY": str(TORCH_KERNELS.count)}
 
 
 def limit_kernel_caches() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from llm.attention.padded_groups import SHORT
 from llm.config.schema import RunConfig
 from llm.data.loader import AHEAD
+from llm.machine_constants import HEAP_GIB, PROCESS_GIB_CPU, PROCESS_GIB_CUDA
 from llm.planning.step_forecast import Kind, Measure, measure
 from llm.train.build_model import EarlierRun
 from vlm.config import VlmRunConfig
@@ -13,12 +14,9 @@ from vlm.model.meta_model import meta_model, meta_tower
 from vlm.plan.device import GIB, Device, Speed
 from vlm.plan.worst_pack import Pack, longest, packs_a_step, picture_pack, text_pack, without_pictures
 
-# What a process holds beside its tensors (docs/benchmarks/plan.md, "What is measured"). CPU: a run of a model of 3
-# million parameters. Card: CUDA's context, kernels and workspaces, an assumption; no card was at hand.
-PROCESS: dict[Kind, int] = {"cpu": int(0.90 * GIB), "card": int(0.75 * GIB)}
-# What malloc keeps free between live blocks, and oneDNN its kernels in: the mean of nine shapes of 1.6 to 3.8 GiB (0.05
-# to 0.37), and no more than twice the blocks that come and go.
-HEAP = int(0.24 * GIB)
+# What a process holds beside its tensors, and what malloc keeps free between live blocks (docs/benchmarks/plan.md).
+PROCESS: dict[Kind, int] = {"cpu": int(PROCESS_GIB_CPU.value * GIB), "card": int(PROCESS_GIB_CUDA.value * GIB)}
+HEAP = int(HEAP_GIB.value * GIB)
 COME_AND_GO = ("activations", "pictures", "head", "backward")
 
 

@@ -16,16 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from llm.machine_constants import CNN_CALL_IMAGES, TOWER_CALL_POSITIONS
 from vlm.vision.towers import CNN, Tower
 
-# Most tokens of one call: below that, a matrix product's overhead is as large as its work. 8 images of 49 tokens in one
-# call took 45 ms, one by one 80 (a ViT of 22 M, bf16, two AVX512_BF16 cores); images of 577 tokens gain nothing.
-MOST_TOKENS = 512
+MOST_TOKENS = TOWER_CALL_POSITIONS.count  # of one call
 SIZES = (8, 4, 2)  # images of a call, if they are few enough tokens
-# The fp32 maps of a convolutional network exceed the cache in larger calls: 8 images of Lite0 took 53 ms in twos, 80 in
-# fours, 98 in one call and 80 one by one.
-CNN_SIZES = (2,)
-VECTOR = 64  # values of a full vector, or a multiple: torch takes two vectors of 32 bf16 values at a time (AVX512)
+CNN_SIZES = (CNN_CALL_IMAGES.count,)
+VECTOR = 64  # values of a full vector, or a multiple: torch takes two vectors of 512 bits in bf16 at a time
 # Values per thread of an elementwise operation in torch (at::internal::GRAIN_SIZE). gelu has a rule of its own: all
 # threads from half as many values on.
 GRAIN = 32768
