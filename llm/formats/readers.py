@@ -164,7 +164,7 @@ def source_format(source: Source, base: Path) -> tuple[str, str]:
     chosen = _choose(source)
     if chosen:
         return chosen
-    rows = list(islice(_whole_rows(source, base), SEEN))
+    rows = list(islice(_valid_rows(source, base), SEEN))
     if not rows:
         raise DataError(f"{source.path}: {NO_RECORD}")
     return detect(rows)
@@ -201,7 +201,7 @@ def read_pairs(source: Source, base: Path) -> Iterator[PreferencePair]:
 def source_records(source: Source, base: Path) -> Iterator[Record]:
     """Yield every row of a source as a Record."""
     name, _ = source_format(source, base)
-    for place, row in _whole_rows(source, base):
+    for place, row in _valid_rows(source, base):
         yield record_of(source, base, place, row, name)
 
 
@@ -227,7 +227,7 @@ def _choose(source: Source) -> tuple[str, str] | None:
     return None if source.format == "auto" else (source.format, "format is given in the recipe")
 
 
-def _whole_rows(source: Source, base: Path) -> Iterator[tuple[Place, object]]:
+def _valid_rows(source: Source, base: Path) -> Iterator[tuple[Place, object]]:
     for row in source_rows(source, base):
         if row.error is not None:
             raise row.error
