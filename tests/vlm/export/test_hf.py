@@ -257,7 +257,7 @@ def test_only_an_older_export_is_replaced(
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.tex").write_text("years")
-    with pytest.raises(RunError, match="no exported model"):
+    with pytest.raises(RunError, match="is not an exported model"):
         export(model, mine)
     assert (mine / "thesis.tex").read_text() == "years"
     out = tmp_path / "new" / "out"
