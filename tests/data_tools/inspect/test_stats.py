@@ -24,10 +24,10 @@ from llm.errors import ConfigError, DataError, RunError
 from tests.llm.conftest import tiny_llama  # noqa: F401  # a fixture
 from vlm.app.cli_data import data_app
 
-Turn = tuple[str, str]
+QaPair = tuple[str, str]
 
 
-def write(folder: Path, *records: Sequence[Turn], image: str = "", system: str = "") -> Path:
+def write(folder: Path, *records: Sequence[QaPair], image: str = "", system: str = "") -> Path:
     """LLaVA records of questions and answers; with `image`, each shows it first."""
     rows = []
     for turns in records:
