@@ -1,4 +1,4 @@
-"""Checkpoints are whole or absent, and say what is wrong with them."""
+"""Checkpoints are complete or absent; damage is named by file."""
 
 import hashlib
 import json
@@ -84,7 +84,7 @@ def test_checkpoints_are_numbers_and_nothing_else_counts(tmp_path: Path) -> None
 def test_weights_are_compared_with_the_manifest_before_they_are_used(tmp_path: Path) -> None:
     folder = _save(tmp_path, 1)
     assert torch.equal(verified_weights(folder)["a.weight"], WEIGHTS["a.weight"])
-    (folder / "state.json").write_text("{}")  # another file's damage is no matter
+    (folder / "state.json").write_text("{}")  # damage to another file is ignored
     verified_weights(folder)
     file = folder / "trainable.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\1")
@@ -95,8 +95,8 @@ def test_weights_are_compared_with_the_manifest_before_they_are_used(tmp_path: P
 def test_state_is_written_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many tensors, a large one and two that share their storage come back as they were."""
     monkeypatch.setattr("llm.train.checkpoint_state.SHARD", 150)
-    whole = torch.arange(64.0)  # 256 bytes
-    tensors = {"a": whole[:16], "b": whole[:16], "large": whole, "c": torch.ones(3), "none": torch.zeros(0)}
+    storage = torch.arange(64.0)  # 256 bytes
+    tensors = {"a": storage[:16], "b": storage[:16], "large": storage, "c": torch.ones(3), "none": torch.zeros(0)}
     folder = save(tmp_path, Progress(step=1), WEIGHTS, tensors, keep=1)
     shards = [sorted(load_file(file)) for file in sorted(folder.glob("state-*.safetensors"))]
     assert shards == [[".a", ".b"], [".large"], [".c", ".none"]], "64 and 64, 256, 12 and 0 bytes"

@@ -16,25 +16,25 @@ from vlm.plan.plan import chain
 
 
 def in_time(work: Callable[[], object], seconds: float = 5) -> str:
-    """What ConfigError says; a failure when it goes on for longer. A daemon thread: what never ends dies with us."""
-    told: list[str] = []
+    """The message of the ConfigError; fails after `seconds`. In a daemon thread, which ends with the process."""
+    messages: list[str] = []
 
     def run() -> None:
         try:
             work()
         except ConfigError as error:
-            told.append(str(error))
+            messages.append(str(error))
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
     assert not thread.is_alive(), "no end"
-    assert told, "no error"
-    return told[0]
+    assert messages, "no error"
+    return messages[0]
 
 
 def run_folder(folder: Path, start: Path | None) -> Path:
-    """A run folder that says which run it starts from."""
+    """A run folder whose recipe names the run it starts from."""
     folder.mkdir()
     begun = f"from: {start}\n" if start else ""
     (folder / "config.yaml").write_text(
@@ -49,9 +49,9 @@ def test_runs_that_start_from_each_other(length: int, tmp_path: Path) -> None:
     for number, folder in enumerate(names):
         run_folder(folder, names[(number + 1) % length])
     config = read_run_config(names[0])
-    for told in (in_time(lambda: earlier_runs(config, read_run_config)), in_time(lambda: chain(config, {}))):
-        assert "start from each other" in told
-        assert all(str(folder) in told for folder in names)
+    for message in (in_time(lambda: earlier_runs(config, read_run_config)), in_time(lambda: chain(config, {}))):
+        assert "start from each other" in message
+        assert all(str(folder) in message for folder in names)
 
 
 def test_a_chain_with_an_end_is_read_oldest_first(tmp_path: Path) -> None:
@@ -75,8 +75,11 @@ def test_pipelines_that_are_steps_of_themselves(length: int, tmp_path: Path) -> 
     file = tmp_path / names[0]
     config = load_config(file)
     assert isinstance(config, PipelineConfig)
-    for told in (in_time(lambda: load_steps(config, file)), in_time(lambda: run_pipeline(config, TrainCommand(file)))):
-        assert "the pipeline contains itself" in told and all(name in told for name in names)
+    for message in (
+        in_time(lambda: load_steps(config, file)),
+        in_time(lambda: run_pipeline(config, TrainCommand(file))),
+    ):
+        assert "the pipeline contains itself" in message and all(name in message for name in names)
 
 
 def test_a_pipeline_in_a_pipeline_is_read(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class Recorder:
         self.loss: Callable[[int], Tensor] = self.summed_loss
 
     def clock(self) -> float:
-        """A quarter of a second passes each time somebody looks."""
+        """A quarter of a second passes at every call."""
         self.ticks += 0.25
         return self.ticks
 

@@ -20,7 +20,7 @@ NAMES = ["adamw", "adamw8bit", "paged_adamw", "paged_adamw8bit"]
 
 @pytest.fixture(autouse=True)
 def paged_falls_back() -> Iterator[None]:
-    """bitsandbytes says that a CPU does not page; every other warning is an error."""
+    """bitsandbytes warns that a CPU does not page; every other warning is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message="Paged optimizers are not supported on CPU")
@@ -263,9 +263,9 @@ def two_groups(weights: list[nn.Parameter]) -> list[ParamGroup]:
 @pytest.mark.parametrize("name", NAMES)
 def test_resume_equals_the_uninterrupted_run_bit_for_bit(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
     config = optim(name=name, weight_decay=0.01)
-    whole = parameters(dtype)
-    one_go = build_optimizer(two_groups(whole), config)
-    run(one_go, whole, range(8))
+    uninterrupted = parameters(dtype)
+    one_go = build_optimizer(two_groups(uninterrupted), config)
+    run(one_go, uninterrupted, range(8))
 
     before = parameters(dtype)
     first = build_optimizer(two_groups(before), config)
@@ -277,7 +277,7 @@ def test_resume_equals_the_uninterrupted_run_bit_for_bit(name: str, dtype: torch
     second = build_optimizer(two_groups(after), config)
     second.load_state_dict(load_file(tmp_path / "state.safetensors"))
     run(second, after, range(4, 8))
-    for mine, other in zip(after, whole, strict=True):
+    for mine, other in zip(after, uninterrupted, strict=True):
         assert torch.equal(mine, other)
     ending, resumed = one_go.state_dict(), second.state_dict()
     assert ending.keys() == resumed.keys() and any(key.endswith("master") for key in ending) == (dtype != torch.float32)

@@ -20,7 +20,7 @@ def resident():
 
 torch.empty(2**20).fill_(1)  # malloc takes what is as large from its heap from now on
 blocks = [torch.ones(2**18) for _ in range(200)]
-kept = blocks[1::2]
+remaining = blocks[1::2]
 del blocks
 before = resident()
 release_free_memory()
@@ -68,8 +68,8 @@ def growth(*kinds: str) -> dict[str, float]:
     Each in a process of its own, as compiled kernels outlive everything else; torch is imported once for all.
     """
     clean = {name: value for name, value in os.environ.items() if name not in LIMITS}
-    told = subprocess.run([sys.executable, "-c", GROWTH, *kinds], env=clean, capture_output=True, text=True, check=True)
-    return {kind: float(grown) for kind, grown in (line.split() for line in told.stdout.splitlines())}
+    done = subprocess.run([sys.executable, "-c", GROWTH, *kinds], env=clean, capture_output=True, text=True, check=True)
+    return {kind: float(grown) for kind, grown in (line.split() for line in done.stdout.splitlines())}
 
 
 def test_new_shapes_take_no_more_memory() -> None:
@@ -81,5 +81,5 @@ def test_new_shapes_take_no_more_memory() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc")
 def test_free_memory_goes_back_to_the_system() -> None:
-    told = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
-    assert int(told.stdout) > 70, "MiB of 100"
+    done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 70, "MiB of 100"

@@ -1,4 +1,4 @@
-"""What a run stands on: what changed is named, and a resumed run refuses it."""
+"""Provenance: a resumed run names what changed since it began, and refuses it."""
 
 import os
 import shutil
@@ -64,11 +64,11 @@ def test_a_recipe_that_differs_from_the_checkpoint_s_is_named_line_by_line(recip
 def test_a_run_folder_of_an_older_version_goes_on(recipe: TextRunConfig) -> None:
     """Its recipe lacks an option that came later, whose default is what it did then."""
     run = unfinished(recipe)
-    kept = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(kept.replace("  on_bad_image: stop\n", ""))
-    assert (run / "config.yaml").read_text() != kept
+    recipe_text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(recipe_text.replace("  on_bad_image: stop\n", ""))
+    assert (run / "config.yaml").read_text() != recipe_text
     train(recipe, Path.cwd())
-    assert (run / "config.yaml").read_text() == kept
+    assert (run / "config.yaml").read_text() == recipe_text
 
 
 def test_a_base_is_hashed_again_only_when_its_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,23 +70,23 @@ def final_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_llama: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(tiny_llama: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run."""
-    return train(recipe(tiny_llama, data, tmp_path_factory.mktemp("runs") / "whole"), Path.cwd())
+    return train(recipe(tiny_llama, data, tmp_path_factory.mktemp("runs") / "uninterrupted"), Path.cwd())
 
 
-def test_it_learns_and_reports(whole: Path) -> None:
-    seen = losses(whole)
+def test_it_learns_and_reports(uninterrupted: Path) -> None:
+    seen = losses(uninterrupted)
     assert len(seen) == 8
     assert seen[-1] < 0.95 * seen[0], "nothing was learnt"
-    report = json.loads((whole / "report.json").read_text())
+    report = json.loads((uninterrupted / "report.json").read_text())
     assert report["records"] == 24 and report["progress"]["finished"]
-    assert (whole / "loss.png").read_bytes().startswith(b"\x89PNG")
-    assert "tiny" in (whole / "config.yaml").read_text()
+    assert (uninterrupted / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert "tiny" in (uninterrupted / "config.yaml").read_text()
 
 
 def test_resume_equals_uninterrupted_bit_for_bit(
-    tiny_llama: Path, data: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_llama: Path, data: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = recipe(tiny_llama, data, tmp_path / "cut")
     step, taken = TorchEngine.step, []
@@ -100,18 +100,18 @@ def test_resume_equals_uninterrupted_bit_for_bit(
     monkeypatch.setattr(TorchEngine, "step", dies_in_the_seventh)
     with pytest.raises(MemoryError):
         train(config, Path.cwd())
-    assert len(losses(tmp_path / "cut")) == 6, "rows behind the checkpoint exist and must be cut off"
+    assert len(losses(tmp_path / "cut")) == 6, "lines after the checkpoint exist and must be cut off"
     monkeypatch.setattr(TorchEngine, "step", step)
     train(config, Path.cwd())
-    assert losses(tmp_path / "cut") == losses(whole)
-    expected = final_weights(whole)
+    assert losses(tmp_path / "cut") == losses(uninterrupted)
+    expected = final_weights(uninterrupted)
     assert expected and all(
         torch.equal(tensor, expected[name]) for name, tensor in final_weights(tmp_path / "cut").items()
     )
 
 
 def test_a_signal_finishes_the_step_and_saves(
-    tiny_llama: Path, data: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_llama: Path, data: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = recipe(tiny_llama, data, tmp_path / "asked")
     step = TorchEngine.step
@@ -128,16 +128,16 @@ def test_a_signal_finishes_the_step_and_saves(
     assert [folder.name for folder in list_checkpoints(tmp_path / "asked")] == ["step-000003"]
     monkeypatch.setattr(TorchEngine, "step", step)
     train(config, Path.cwd())
-    assert losses(tmp_path / "asked") == losses(whole)
+    assert losses(tmp_path / "asked") == losses(uninterrupted)
 
 
 @pytest.mark.parametrize("tokens", [200, 300])
 def test_every_split_of_a_step_is_equal(tiny_llama: Path, data: Path, tmp_path: Path, tokens: int) -> None:
     """fp32, no dropout: micro-batches change rounding only."""
     plain = {"dropout": 0.0}
-    whole, less = ({"pack_tokens": size, "fold": "off"} for size in (2000, tokens))
-    one = train(recipe(tiny_llama, data, tmp_path / "one", tune=plain, train=whole), Path.cwd())
-    cut = train(recipe(tiny_llama, data, tmp_path / "cut", tune=plain, train=less), Path.cwd())
+    large, small = ({"pack_tokens": size, "fold": "off"} for size in (2000, tokens))
+    one = train(recipe(tiny_llama, data, tmp_path / "one", tune=plain, train=large), Path.cwd())
+    cut = train(recipe(tiny_llama, data, tmp_path / "cut", tune=plain, train=small), Path.cwd())
     assert losses(cut) == pytest.approx(losses(one), rel=1e-6)
     assert losses(cut) != [losses(cut)[0]] * 8
 
@@ -156,14 +156,14 @@ def test_the_packs_of_a_step_hold_unequal_numbers_of_targets(tiny_llama: Path, d
 
 
 def test_finished_runs_and_changed_recipes(
-    tiny_llama: Path, data: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+    tiny_llama: Path, data: Path, uninterrupted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = (whole / "metrics.jsonl").read_bytes()
-    train(recipe(tiny_llama, data, whole), Path.cwd())
+    before = (uninterrupted / "metrics.jsonl").read_bytes()
+    train(recipe(tiny_llama, data, uninterrupted), Path.cwd())
     assert "nothing to do" in capsys.readouterr().out
-    assert (whole / "metrics.jsonl").read_bytes() == before
+    assert (uninterrupted / "metrics.jsonl").read_bytes() == before
     with pytest.raises(RunError, match="lr: 0.5"):
-        train(recipe(tiny_llama, data, whole, optim={"lr": 0.5}), Path.cwd())
+        train(recipe(tiny_llama, data, uninterrupted, optim={"lr": 0.5}), Path.cwd())
 
 
 @pytest.mark.parametrize("kind", ["full", "qlora"])
@@ -193,7 +193,7 @@ def test_fill_recompute_validation_and_probes(tiny_llama: Path, data: Path, tmp_
 
 
 def test_the_validation_loss_is_that_of_plain_transformers(tiny_llama: Path, data: Path, tmp_path: Path) -> None:
-    """Over records of a file of their own, with the weights of the step at which it is told, whatever the packs."""
+    """Over the records of a file of their own, with the weights of its step, however the records are packed."""
     talks = [
         (("Who are you?", "the fox"),),
         (("What is it?", "a quick quick fox"), ("Is it so?", "so")),
@@ -220,15 +220,15 @@ def test_the_validation_loss_is_that_of_plain_transformers(tiny_llama: Path, dat
 
         tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
         expected = mean_loss(logits, [chatml(tokenizer, turns) for turns in talks])
-    (told,) = read_metrics(folder, "validation")
-    assert told["step"] == 2 and told["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    (line,) = read_metrics(folder, "validation")
+    assert line["step"] == 2 and line["loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_probes_leave_the_run_alone(tiny_llama: Path, data: Path, tmp_path: Path, whole: Path) -> None:
+def test_probes_leave_the_run_alone(tiny_llama: Path, data: Path, tmp_path: Path, uninterrupted: Path) -> None:
     """Generation in the middle of training must not move the random numbers that dropout reads."""
     probes = {"sample_every": 3, "probes": [{"prompt": "Who are you?", "max_new_tokens": 3}]}
     folder = train(recipe(tiny_llama, data, tmp_path / "probed", train=probes), Path.cwd())
-    assert losses(folder) == losses(whole)
+    assert losses(folder) == losses(uninterrupted)
 
 
 def test_a_loss_that_is_not_finite_names_the_records(tiny_llama: Path, data: Path, tmp_path: Path) -> None:
@@ -279,5 +279,5 @@ def test_a_pack_too_small_is_a_config_error(tiny_llama: Path, data: Path, tmp_pa
         train(recipe(tiny_llama, data, tmp_path / "small", train={"pack_tokens": 20}), Path.cwd())
 
 
-def test_the_recipe_in_the_folder_is_the_recipe(tiny_llama: Path, data: Path, whole: Path) -> None:
-    assert (whole / "config.yaml").read_text() == resolve_yaml(recipe(tiny_llama, data, whole))
+def test_the_recipe_in_the_folder_is_the_recipe(tiny_llama: Path, data: Path, uninterrupted: Path) -> None:
+    assert (uninterrupted / "config.yaml").read_text() == resolve_yaml(recipe(tiny_llama, data, uninterrupted))

@@ -13,7 +13,7 @@ from llm.config.schema import TextRunConfig
 from tests.by_hand import FACTORS, OPTIM, Adam, Record, Step, Turns, assert_equal_steps, chatml, mean_loss
 from vlm.model.runs import train
 
-SYSTEM = "The quick dog says where the fox is."  # a beginning that folding shares
+SYSTEM = "The quick dog says where the fox is."  # a prefix that folding shares
 TALKS: tuple[Turns, ...] = (
     (("Who are you?", "the fox"),),
     (("What is it?", "a quick quick quick fox"), ("Where is the dog?", "the dog is there"), ("Is it so?", "so")),

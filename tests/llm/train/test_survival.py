@@ -79,8 +79,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_goes_on_to_the_sam
     run = Path(recipe.out)
     flip(list_checkpoints(run)[-1] / "trainable.safetensors")
     found = finished(recipe)
-    told = capsys.readouterr().err
-    assert "trainable.safetensors: missing or changed" in told and "going on from step-000004" in told
+    output = capsys.readouterr().err
+    assert "trainable.safetensors: missing or changed" in output and "going on from step-000004" in output
     assert found[0] == expected[0]
     assert all(torch.equal(tensor, expected[1][name]) for name, tensor in found[1].items())
     assert (run / "checkpoints" / "damaged-step-000006").is_dir(), "nothing is thrown away"
@@ -99,20 +99,20 @@ def test_a_run_never_begins_anew_on_its_own(recipe: TextRunConfig) -> None:
 
 def test_200_damaged_checkpoints_are_all_detected_and_left_as_they_are(tmp_path: Path) -> None:
     """Ten kinds of damage at random places of random files; both checkpoints of a run have some."""
-    whole, told = tmp_path / "whole", set[str]()
+    intact, damages = tmp_path / "intact", set[str]()
     for step in (1, 2):
-        save(whole, Progress(step=step), WEIGHTS, {**STATE, "step": step}, keep=2)
+        save(intact, Progress(step=step), WEIGHTS, {**STATE, "step": step}, keep=2)
     for number in range(100):
         draw, run = random.Random(number), tmp_path / str(number)
-        shutil.copytree(whole, run)
-        told |= {damage(checkpoint, draw) for checkpoint in list_checkpoints(run)}
+        shutil.copytree(intact, run)
+        damages |= {damage(checkpoint, draw) for checkpoint in list_checkpoints(run)}
         before = prints(run)
         with pytest.raises(CheckpointError, match="no checkpoint is intact") as refused:
             newest_intact(run)
         assert "step-000001" in str(refused.value) and "step-000002" in str(refused.value)
         assert prints(run) == before
-    assert {line.split(": ")[0] for line in told} >= {"manifest.json", "progress.json", "state.json"}
-    assert {line.split(": ")[1] for line in told} == set(HARMS), "every kind of damage was done"
+    assert {line.split(": ")[0] for line in damages} >= {"manifest.json", "progress.json", "state.json"}
+    assert {line.split(": ")[1] for line in damages} == set(HARMS), "every kind of damage was done"
 
 
 def test_a_renamed_checkpoint_and_a_file_too_many_are_damage(tmp_path: Path) -> None:
@@ -237,11 +237,11 @@ def test_a_full_disk_is_seen_before_a_byte_is_written(tmp_path: Path, monkeypatc
 
 def test_no_room_at_any_write_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The k-th write of a save fails half done, for every k until a save passes."""
-    whole = tmp_path / "whole"
-    save(whole, Progress(step=1), WEIGHTS, STATE, keep=2)
+    intact = tmp_path / "intact"
+    save(intact, Progress(step=1), WEIGHTS, STATE, keep=2)
     for fails_at in range(1, 100):
         run = tmp_path / str(fails_at)
-        shutil.copytree(whole, run)
+        shutil.copytree(intact, run)
         with monkeypatch.context() as patch:
             calls = _fail(patch, fails_at)
             try:
@@ -303,8 +303,8 @@ try:
 except RunError as error:
     print(error)
 """
-    told = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert "could not be written" in told.stdout
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert "could not be written" in done.stdout
 
 
 # Other data -----------------------------------------------------------------------------------------------------------

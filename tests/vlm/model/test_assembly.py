@@ -89,7 +89,7 @@ def test_evaluation_and_generation_agree(finetuned: Path, records: Path, tmp_pat
     assert few["vqa_accuracy"] == figures["vqa_accuracy"], "all questions are asked with their own images"
     assert few["shuffled_image_accuracy"] == round(float(np.mean(shuffled)), 4) != figures["shuffled_image_accuracy"]
     blank = [bool(score(opened.model, [question], "blank", tmp_path)[0]) for question in questions]
-    assert score(opened.model, questions * 2, "blank", tmp_path).tolist() == blank * 2, "asked once, told twice"
+    assert score(opened.model, questions * 2, "blank", tmp_path).tolist() == blank * 2, "scored once, reported twice"
     assert list(opened.chat_model.stream(asked[0], Sampling(max_new_tokens=8))) and answers[0] == "".join(
         opened.chat_model.stream(asked[0], Sampling(max_new_tokens=8))
     )
@@ -114,8 +114,8 @@ def test_packed_images_equal_one_by_one(finetuned: Path, records: Path) -> None:
             return opened.model.logits(batch)
 
     together = logits(*range(7))
-    apart = torch.cat([logits(index) for index in range(7)])
-    assert (together - apart).abs().max() < 1e-5
+    separate = torch.cat([logits(index) for index in range(7)])
+    assert (together - separate).abs().max() < 1e-5
     swapped = logits(2, *range(1, 7))
     assert (swapped[: len(logits(0))] - logits(0)).abs().max() > 1e-4, "the image does not reach the logits"
 
@@ -142,7 +142,9 @@ def test_stage_2_resumes_bit_for_bit(
         "tune": {"kind": "full", "tower": "lora", "tower_rank": 2},
         "train": {"save_every": 2, "dtype": "bf16"},
     }
-    whole = train(recipe(tiny_llm, clip, records, tmp_path / "whole", "finetune", **changes), Path.cwd())
+    uninterrupted = train(
+        recipe(tiny_llm, clip, records, tmp_path / "uninterrupted", "finetune", **changes), Path.cwd()
+    )
     step, taken = TorchEngine.step, []
 
     def dies(self: TorchEngine, factor: float, figures: list[torch.Tensor]) -> list[float]:
@@ -157,8 +159,10 @@ def test_stage_2_resumes_bit_for_bit(
         train(config, Path.cwd())
     monkeypatch.setattr(TorchEngine, "step", step)
     cut = train(config, Path.cwd())
-    assert [row["loss"] for row in read_metrics(cut, "train")] == [row["loss"] for row in read_metrics(whole, "train")]
-    ours, theirs = _weights(cut), _weights(whole)
+    assert [row["loss"] for row in read_metrics(cut, "train")] == [
+        row["loss"] for row in read_metrics(uninterrupted, "train")
+    ]
+    ours, theirs = _weights(cut), _weights(uninterrupted)
     assert any("lora" in name for name in ours) and all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -171,14 +175,14 @@ def test_export_answers_through_plain_transformers(finetuned: Path, records: Pat
     assert export(finetuned, tmp_path / "export") < 1e-4
     ends = json.loads((tmp_path / "export" / "generation_config.json").read_text())["eos_token_id"]
     assert set(open_run(finetuned).encoder.stop_ids) <= set(ends if isinstance(ends, list) else [ends])
-    picture = str(records.with_name("0.png"))
-    ours = open_run(finetuned).chat_model.answer(question("what color?", (picture,)), Sampling(max_new_tokens=6))
-    asked = [{"type": "image", "image": Image.open(picture)}, {"type": "text", "text": "what color?"}]
+    image = str(records.with_name("0.png"))
+    ours = open_run(finetuned).chat_model.answer(question("what color?", (image,)), Sampling(max_new_tokens=6))
+    asked = [{"type": "image", "image": Image.open(image)}, {"type": "text", "text": "what color?"}]
     plain = pipeline("image-text-to-text", model=str(tmp_path / "export"))
     output = plain(text=[{"role": "user", "content": asked}], max_new_tokens=6, do_sample=False, return_full_text=False)
     assert output[0]["generated_text"] == ours
     reopened = open_chat_model(tmp_path / "export")
-    assert reopened.answer(question("what color?", (picture,)), Sampling(max_new_tokens=6)) == ours
+    assert reopened.answer(question("what color?", (image,)), Sampling(max_new_tokens=6)) == ours
 
 
 def test_adapters_are_merged_at_export(tiny_llm: Path, clip: Path, records: Path, tmp_path: Path) -> None:
