@@ -244,7 +244,8 @@ def test_the_table_holds_what_was_measured_and_says_what_was_not() -> None:
     assert any(line.startswith(f"| CPU, ViT: TRL, tuned | {cell(tuned)}: 10.0x | not") for line in lines)
     assert any(line.startswith("| CPU, ViT: peak GiB, in this order | 1.0, 2.5, -, -, - |") for line in lines)
     assert any("share of the peak | 50% of 0.01 TFLOP/s fp32 | not measured | not" in line for line in lines)
-    assert "| no folding | 10.67 (10.67 to 10.67) | 3.00x | 1.00 | 1.10 |" in lines
+    both = f"{cell(32 / 3)} | {cell(32)} | 3.00x"
+    assert f"| no folding | {both} | 1.00, 1.00 | 1.10, 1.10 |" in lines
     gpu = [line for line in lines if line.startswith("| GPU")]
     assert len(gpu) == 7 and all(line.count("not measured") + line.count("| -") == 4 for line in gpu)
     assert sum("| -" in line for line in gpu) == 1, "large micro-batches, where a step is more than 8 rows"
@@ -262,6 +263,18 @@ def test_the_table_holds_what_was_measured_and_says_what_was_not() -> None:
     assert "on 3 texts: the fewest packs possible are 100.00%" in told
     cells = {line.count("|") for line in lines if line.startswith("|") and "Eyegraft is" not in line}
     assert cells >= {6}, "as many cells in every row as works, and one"
+
+
+def test_every_factor_is_the_quotient_of_two_numbers_in_its_line() -> None:
+    """On the committed figures: groups that took turns at other times have another speed of Eyegraft's own."""
+    lines = table.markdown(*table.read_results(bench.RESULTS)).splitlines()
+    start = next(number for number, line in enumerate(lines) if f"{OURS} in the same turns" in line)
+    factors = [line.split(" | ") for line in lines[start + 2 : start + 2 + len(ABLATIONS)]]
+    assert [cells[0].removeprefix("| ") for cells in factors] == [entry.name for entry in ABLATIONS]
+    for _, changed, ours, factor, *_ in factors:
+        quotient = float(ours.split()[0]) / float(changed.split()[0])
+        assert float(factor.removesuffix("x")) == pytest.approx(quotient, abs=0.006)
+    assert len({ours for _, _, ours, *_ in factors}) == 2
 
 
 def test_a_card_has_rows_of_its_own() -> None:

@@ -1,6 +1,24 @@
-"""Who sees whom in a pack, laid out as index tensors in the loader.
+"""Which positions of a pack attend to which, as index tensors that are made in the loader.
 
-A span is one sequence of a pack, or one branch that also sees the beginnings it shares.
+A span is a run of positions that attend to themselves causally, and before that to the runs it continues. A pack of
+a plain sample (A), and of two samples (B, C) that share a prefix (P), which is computed once:
+
+    index         0  1  2  3  4  5  6  7  8
+    token         A  A  A  P  P  B  B  C  C
+    position_id   0  1  2  0  1  2  3  2  3     a branch continues after its prefix
+    target        .  .  t  .  .  t  t  t  t     in a prefix no position has one
+    span          0..2     3..4  5..6  7..8     before: none, none, ((3, 2),), ((3, 2),)
+
+    attends to    A  A  A  P  P  B  B  C  C
+             A    x  .  .  .  .  .  .  .  .
+             A    x  x  .  .  .  .  .  .  .
+             A    x  x  x  .  .  .  .  .  .
+             P    .  .  .  x  .  .  .  .  .
+             P    .  .  .  x  x  .  .  .  .
+             B    .  .  .  x  x  x  .  .  .
+             B    .  .  .  x  x  x  x  .  .
+             C    .  .  .  x  x  .  .  x  .
+             C    .  .  .  x  x  .  .  x  x
 """
 
 from collections.abc import Iterator
