@@ -1,7 +1,7 @@
 """Who holds how many bytes, and when they were most: every storage that torch makes and frees is written down.
 
 On meta tensors autograd builds, keeps and frees exactly what it would with values, so a training step that runs
-under a ledger tells the step's highest memory without having any.
+under a tracker tells the step's highest memory without having any.
 """
 
 import weakref
@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 
-class Ledger(TorchDispatchMode):
+class AllocationTracker(TorchDispatchMode):
     """Inside, new storages belong to `part`; `peak` and `at_peak` are the largest sum so far and what made it up.
 
     `flops` counts multiplications and additions of matrix products and convolutions, two a pair.

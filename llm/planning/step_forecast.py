@@ -26,7 +26,7 @@ from llm.forward.pack_model import PackModel
 from llm.lean.decoder import mode_on
 from llm.model.lora import lora_layers
 from llm.model.meta_model import META
-from llm.planning.allocation_tracker import Ledger
+from llm.planning.allocation_tracker import AllocationTracker
 from llm.train.optimizer import MasterOptimizer, ParamGroup
 
 Kind = Literal["cpu", "card"]
@@ -42,7 +42,7 @@ class Batch(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class MetaModel:
     """A model without weights, and which of its modules are told apart in a forecast."""
 
     model: PackModel
@@ -54,7 +54,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class StepForecast:
     """Bytes at the highest moment of a step, by part, and the useful operations of one pack."""
 
     parts: dict[str, int]
@@ -66,7 +66,9 @@ class Measure:
         return sum(self.parts.values())
 
 
-def measure(shape: Shape, optim: OptimConfig, batch: Batch, text: PackedBatch, packs: int, kind: Kind) -> Measure:
+def measure(
+    shape: MetaModel, optim: OptimConfig, batch: Batch, text: PackedBatch, packs: int, kind: Kind
+) -> StepForecast:
     """What a step over `packs` packs like `batch` holds at its highest moment, when the moments are already there.
 
     More than two packs hold what two do: the second finds the first one's gradients. `text` is the batch, or its
@@ -74,30 +76,30 @@ def measure(shape: Shape, optim: OptimConfig, batch: Batch, text: PackedBatch, p
     """
     flops, reached = rehearse(shape, batch, text, kind)
     shape.recompute()
-    ledger = Ledger()
-    with backend_of(shape.model, ForecastBackend(kind, ledger), shape.model.lean), META, Fused(ledger), ledger:
-        _weights(ledger, shape)
-        with ledger.under("batch"):
+    tracker = AllocationTracker()
+    with backend_of(shape.model, ForecastBackend(kind, tracker), shape.model.lean), META, Fused(tracker), tracker:
+        _weights(tracker, shape)
+        with tracker.under("batch"):
             moved = batch.to(META)
-        with ledger.under("masters"):
+        with tracker.under("masters"):
             optimizer = MasterOptimizer(shape.groups, optim, NoOptimizer)
-        with ledger.under("moments"):
+        with tracker.under("moments"):
             moments = [
                 moments_of(master, optim.name.endswith("8bit"))
                 for parameter, master in optimizer.pairs
                 if parameter in reached
             ]
-        _step(ledger, shape, optimizer, optim.clip, moved, min(packs, 2))
+        _step(tracker, shape, optimizer, optim.clip, moved, min(packs, 2))
     del moments  # alive until here
-    return Measure({part: size for part, size in ledger.at_peak.items() if size}, flops)
+    return StepForecast({part: size for part, size in tracker.at_peak.items() if size}, flops)
 
 
-def _weights(ledger: Ledger, shape: Shape) -> None:
+def _weights(tracker: AllocationTracker, shape: MetaModel) -> None:
     """Who the model's own tensors belong to."""
-    ledger.own(stored(shape.model), "weights")
+    tracker.own(stored(shape.model), "weights")
     for part, module in shape.parts.items():
-        ledger.own(stored(module), part)
-    ledger.own((tensor for _, layer in lora_layers(shape.model) for tensor in adapter_of(layer)), "adapters")
+        tracker.own(stored(module), part)
+    tracker.own((tensor for _, layer in lora_layers(shape.model) for tensor in adapter_of(layer)), "adapters")
 
 
 def stored(module: nn.Module) -> Iterator[Tensor]:
@@ -111,16 +113,18 @@ def adapter_of(layer: nn.Module) -> Iterator[Tensor]:
     return (parameter for name, parameter in layer.named_parameters() if name.startswith("lora_"))
 
 
-def _step(ledger: Ledger, shape: Shape, optimizer: MasterOptimizer, clip: float, batch: Batch, packs: int) -> None:
+def _step(
+    tracker: AllocationTracker, shape: MetaModel, optimizer: MasterOptimizer, clip: float, batch: Batch, packs: int
+) -> None:
     """What `llm.train.engine.TorchEngine` and the loop do with a step's packs."""
     shape.model.train()
-    with _told_apart(ledger, shape):
+    with _told_apart(tracker, shape):
         for _ in range(packs):
-            ledger.part = "activations"
+            tracker.part = "activations"
             torch.autograd.backward(shape.model(batch))
-            with ledger.under("gradients"):
+            with tracker.under("gradients"):
                 optimizer.collect()
-    with ledger.under("gradients"):
+    with tracker.under("gradients"):
         optimizer.clip(clip)
         optimizer.step(1.0)
     optimizer.zero_grad()
@@ -145,29 +149,29 @@ def moments_of(master: Tensor, eight_bit: bool) -> list[Tensor]:
 
 
 @contextmanager
-def _told_apart(ledger: Ledger, shape: Shape) -> Iterator[None]:
+def _told_apart(tracker: AllocationTracker, shape: MetaModel) -> Iterator[None]:
     """Inside, what pictures, head and backward pass make stands under their names, and gradients under theirs."""
     handles: list[RemovableHandle] = []
 
     def enter(part: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(_: nn.Module, __: tuple[Any, ...]) -> None:
-            ledger.part = part
+            tracker.part = part
 
         return hook
 
     def leave(_: nn.Module, __: object, ___: object) -> None:
-        ledger.part = "activations"
+        tracker.part = "activations"
 
     def into_head(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        ledger.part = "head"  # logits and loss follow, and their backward pass until it comes out here
+        tracker.part = "head"  # logits and loss follow, and their backward pass until it comes out here
         inputs[0].register_hook(out_of_head)
 
     def out_of_head(_: Tensor) -> None:
-        ledger.part = "backward"
+        tracker.part = "backward"
 
     def gradient(parameter: Tensor) -> None:
         assert parameter.grad is not None
-        ledger.own([parameter.grad], "gradients")
+        tracker.own([parameter.grad], "gradients")
 
     for module in shape.pictures:
         handles += [module.register_forward_pre_hook(enter("pictures")), module.register_forward_hook(leave)]
@@ -184,7 +188,7 @@ def _told_apart(ledger: Ledger, shape: Shape) -> Iterator[None]:
 # Work ----------------------------------------------------------------------------------------------------------------
 
 
-def rehearse(shape: Shape, batch: Batch, text: PackedBatch, kind: Kind) -> tuple[int, set[nn.Parameter]]:
+def rehearse(shape: MetaModel, batch: Batch, text: PackedBatch, kind: Kind) -> tuple[int, set[nn.Parameter]]:
     """Useful operations of one pack, and the parameters that its gradient reaches: the others never get moments.
 
     Operations are those of forward and backward pass, two a multiply-add, counted on the products that run before
@@ -192,16 +196,16 @@ def rehearse(shape: Shape, batch: Batch, text: PackedBatch, kind: Kind) -> tuple
     twice (Dao et al. 2022, arXiv 2205.14135, without its recomputation). A tower's last layers, behind the one that is
     projected, are reached by nothing.
     """
-    ledger = Ledger()
+    tracker = AllocationTracker()
     # A card's backend counts attention by the pairs, and has lean layers recompute no product.
-    backend, lean = ForecastBackend("card", ledger, visible_pairs(text)), mode_on(shape.model.lean, DEVICE_TYPES[kind])
-    with backend_of(shape.model, backend, lean), META, Fused(ledger), ledger:
+    backend, lean = ForecastBackend("card", tracker, visible_pairs(text)), mode_on(shape.model.lean, DEVICE_TYPES[kind])
+    with backend_of(shape.model, backend, lean), META, Fused(tracker), tracker:
         torch.autograd.backward(shape.model(batch.to(META)))
     trained = [parameter for group in shape.groups for parameter in group.parameters]
     reached = {parameter for parameter in trained if parameter.grad is not None}
     for parameter in trained:
         parameter.grad = None
-    return ledger.flops, reached
+    return tracker.flops, reached
 
 
 def visible_pairs(text: PackedBatch) -> int:
@@ -218,18 +222,18 @@ def visible_pairs(text: PackedBatch) -> int:
 class ForecastBackend:
     """The attention of a CPU, on padded groups, or of a card with a varlen kernel, on meta tensors.
 
-    A card's work on `pairs` of positions that attend to each other is added to the ledger: two products, forward once
+    A card's work on `pairs` of positions that attend to each other is added to the tracker: two products, forward once
     and backward twice.
     """
 
     kind: Kind
-    ledger: Ledger
+    tracker: AllocationTracker
     pairs: int = 0
 
     @property
     def sdpa(self) -> Sdpa:
         """Passed down, because a function mode does not reach into the backward pass, where attention runs again."""
-        return partial(fused, self.ledger)
+        return partial(fused, self.tracker)
 
     def device_type(self, states: Tensor) -> str:
         """The forecast device's, whatever the tensor's."""
@@ -240,7 +244,7 @@ class ForecastBackend:
         return self._varlen if self.kind == "card" else None
 
     def _varlen(self, query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float) -> Tensor:
-        self.ledger.flops += 3 * 4 * self.pairs * query.shape[1] * query.shape[2]
+        self.tracker.flops += 3 * 4 * self.pairs * query.shape[1] * query.shape[2]
         return cast(Tensor, FusedAttention.apply(query, key, value))
 
 
@@ -269,22 +273,22 @@ class FusedAttention(torch.autograd.Function):
         return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
 
 
-def fused(ledger: Ledger, query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> Tensor:
-    """In SDPA's place; its work is told to the ledger."""
+def fused(tracker: AllocationTracker, query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> Tensor:
+    """In SDPA's place; its work is told to the tracker."""
     passes = 3 if query.requires_grad else 1
-    ledger.flops += passes * 4 * query.numel() * key.shape[-2]
+    tracker.flops += passes * 4 * query.numel() * key.shape[-2]
     return cast(Tensor, FusedAttention.apply(query, key, value))
 
 
 class Fused(TorchFunctionMode):
-    """Inside, SDPA is the stand-in above; its work is told to the ledger.
+    """Inside, SDPA is the stand-in above; its work is told to the tracker.
 
     Dropout is left as a CPU has it, which keeps its mask in the input's dtype; a card's kernel keeps a byte a value.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, tracker: AllocationTracker) -> None:
         super().__init__()
-        self.ledger = ledger
+        self.tracker = tracker
 
     def __torch_function__(
         self,
@@ -296,5 +300,5 @@ class Fused(TorchFunctionMode):
         """Replace the call, or let it through."""
         options = kwargs or {}
         if func is scaled_dot_product_attention:
-            return fused(self.ledger, *args[:3])
+            return fused(self.tracker, *args[:3])
         return func(*args, **options)

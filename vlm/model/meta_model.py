@@ -9,7 +9,7 @@ from llm.config.schema import RunConfig
 from llm.model.activation_checkpointing import recompute
 from llm.model.causal_lm import head_of
 from llm.model.precision import dtype_of
-from llm.planning.step_forecast import Shape
+from llm.planning.step_forecast import MetaModel
 from llm.train.build_model import EarlierRun, build_text_model
 from vlm.config import VlmRunConfig
 from vlm.model.build_model import build_vision_model
@@ -17,7 +17,7 @@ from vlm.model.vision_model import build_tower
 from vlm.vision.towers import Tower
 
 
-def meta_model(config: RunConfig, earlier: Sequence[EarlierRun] = ()) -> Shape:
+def meta_model(config: RunConfig, earlier: Sequence[EarlierRun] = ()) -> MetaModel:
     """The recipe's model as training finds it, `earlier` being the runs it starts from, oldest first.
 
     The folders need hold config.json only. Raises ModelError and ConfigError as building the model does.
@@ -32,15 +32,15 @@ def meta_tower(config: VlmRunConfig) -> Tower:
     return build_tower(config.model, dtype_of(config), weights=False)
 
 
-def _text(config: RunConfig, earlier: Sequence[EarlierRun]) -> Shape:
+def _text(config: RunConfig, earlier: Sequence[EarlierRun]) -> MetaModel:
     model, groups = build_text_model(config, earlier, weights=False)
     heads, again = (head_of(model.llm), model.head_loss), partial(recompute, model.llm, config)
-    return Shape(model, groups, {}, heads, recompute=again)
+    return MetaModel(model, groups, {}, heads, recompute=again)
 
 
-def _vision(config: VlmRunConfig, earlier: Sequence[EarlierRun]) -> Shape:
+def _vision(config: VlmRunConfig, earlier: Sequence[EarlierRun]) -> MetaModel:
     model, groups = build_vision_model(config, earlier, weights=False)
     vision = model.vision
     parts: dict[str, nn.Module] = {"tower": vision.tower.module, "projector": vision.projector}
     images, again = (vision.tower.module, vision.projector), partial(recompute, vision.language_model, config)
-    return Shape(model, groups, parts, (vision.lm_head, model.head_loss), images, again)
+    return MetaModel(model, groups, parts, (vision.lm_head, model.head_loss), images, again)

@@ -7,7 +7,7 @@ from llm.attention.padded_groups import SHORT
 from llm.config.schema import RunConfig
 from llm.data.loader import AHEAD
 from llm.machine_constants import HEAP_GIB, PROCESS_GIB_CPU, PROCESS_GIB_CUDA
-from llm.planning.step_forecast import Kind, Measure, measure
+from llm.planning.step_forecast import Kind, StepForecast, measure
 from llm.train.build_model import EarlierRun
 from vlm.config import VlmRunConfig
 from vlm.model.meta_model import meta_model, meta_tower
@@ -65,7 +65,7 @@ def forecast(config: RunConfig, earlier: Sequence[EarlierRun], pack: Pack, packs
     return Plan(pack.about, packs, _parts(found, packs, kind) | beside(found, kind), found.flops)
 
 
-def beside(found: Measure, kind: Kind) -> dict[str, int]:
+def beside(found: StepForecast, kind: Kind) -> dict[str, int]:
     """What the process holds beside its tensors."""
     if kind == "card":
         return {"process": PROCESS[kind]}
@@ -73,7 +73,7 @@ def beside(found: Measure, kind: Kind) -> dict[str, int]:
     return {"process": PROCESS[kind], "heap": min(HEAP, 2 * come_and_go)}
 
 
-def _parts(found: Measure, packs: int, kind: Kind) -> dict[str, int]:
+def _parts(found: StepForecast, packs: int, kind: Kind) -> dict[str, int]:
     """In the order they are told."""
     ahead = packs * (AHEAD + 1) if kind == "cpu" else 1  # the loader makes steps ahead, in the host's memory
     sizes = {part: size * ahead if part == "batch" else size for part, size in found.parts.items()}

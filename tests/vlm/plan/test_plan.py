@@ -18,8 +18,8 @@ from llm.errors import ConfigError, ModelError
 from llm.forward import chunked_loss as heads
 from llm.model.lora import lora_layers
 from llm.model.precision import Hardware
-from llm.planning.allocation_tracker import Ledger
-from llm.planning.step_forecast import Kind, Measure, measure
+from llm.planning.allocation_tracker import AllocationTracker
+from llm.planning.step_forecast import Kind, StepForecast, measure
 from llm.train.engine import TorchEngine
 from llm.train.optimizer import build_optimizer
 from tests.vlm.runs import recipe
@@ -103,7 +103,7 @@ def pack_of(config: RunConfig, model: nn.Module) -> Pack:
     return text_pack(config, 1 / 3)
 
 
-def planned(config: RunConfig, packs: int) -> Measure:
+def planned(config: RunConfig, packs: int) -> StepForecast:
     """The forecast of a step on a CPU."""
     shape = meta_model(config)
     pack = pack_of(config, shape.model)
@@ -136,11 +136,11 @@ def test_weights_adapters_gradients_and_optimizer_are_those_of_the_real_model(re
     config = recipes[name]
     opened = open_model(config)
     shape = meta_model(config)
-    ledger = Ledger()
-    with ledger:
-        ledger.own([*shape.model.parameters(), *shape.model.buffers()], "all")
+    tracker = AllocationTracker()
+    with tracker:
+        tracker.own([*shape.model.parameters(), *shape.model.buffers()], "all")
     tables = 4 * (16 + 256) * len([m for m in shape.model.modules() if type(m).__name__ == "Linear4bit"])
-    surplus = ledger.live["all"] - bytes_of(stored(opened.model))
+    surplus = tracker.live["all"] - bytes_of(stored(opened.model))
     assert 0 <= surplus <= tables, "only 4-bit tables, which real layers may share, are counted twice"
     assert {group.name: [p.numel() for p in group.parameters] for group in shape.groups} == {
         group.name: [p.numel() for p in group.parameters] for group in opened.groups
@@ -168,7 +168,7 @@ def test_weights_adapters_gradients_and_optimizer_are_those_of_the_real_model(re
 @pytest.mark.parametrize("packs", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_highest_memory_of_a_step_is_that_of_a_real_step(recipes: Recipes, name: str, packs: int) -> None:
-    """The same ledger under real weights, real kernels and the real optimizer."""
+    """The same tracker under real weights, real kernels and the real optimizer."""
     config = recipes[name]
     opened = open_model(config)
     pack = pack_of(config, opened.model)
@@ -183,17 +183,17 @@ def test_the_highest_memory_of_a_step_is_that_of_a_real_step(recipes: Recipes, n
     step()
     assert len(engine.optimizer.inner.state) > 0, "moments are there from now on"
     pack = pack_of(config, opened.model)  # a step's pack is new: what attention keeps for all layers is made in it
-    ledger = Ledger()
-    with ledger:
-        ledger.own(stored(opened.model), "weights")
-        ledger.own(engine.optimizer.low_masters, "masters")
+    tracker = AllocationTracker()
+    with tracker:
+        tracker.own(stored(opened.model), "weights")
+        tracker.own(engine.optimizer.low_masters, "masters")
         states = engine.optimizer.inner.state.values()
-        ledger.own([t for state in states for t in state.values() if isinstance(t, torch.Tensor)], "moments")
+        tracker.own([t for state in states for t in state.values() if isinstance(t, torch.Tensor)], "moments")
         if isinstance(pack.batch, VlmBatch):
-            ledger.own([pack.batch.pixel_values], "batch")
+            tracker.own([pack.batch.pixel_values], "batch")
         step()
     found = planned(config, packs)
-    assert found.total == pytest.approx(ledger.peak, rel=0.03)
+    assert found.total == pytest.approx(tracker.peak, rel=0.03)
 
 
 # The shapes of known models ------------------------------------------------------------------------------------------
