@@ -11,7 +11,8 @@ from demo.server.input_checks import request_error, validate_messages
 from demo.server.limits import DEFAULT, Limits
 from llm.chat.sampling import Sampling
 from llm.errors import ImageError
-from llm.formats.conversation import ROLES, ImageRef, Message
+from llm.formats.chat_turns import ROLES
+from llm.formats.conversation import ImageRef, Message
 
 
 class StrictModel(BaseModel):

@@ -3,9 +3,20 @@
 import re
 from collections.abc import Sequence
 
-from llm.formats.conversation import ROLES, Message, Role
+from llm.formats.conversation import Message, Role
 from llm.formats.image_placeholders import PLACEHOLDER, fill_placeholders, record_images, split_placeholders
 from llm.formats.row_files import Record, Row
+
+ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "bot": "assistant",
+}
+"""Names that data sets use for the three roles."""
 
 _OASST_TURN = re.compile(r"### ?(Human|Assistant):")
 

@@ -7,17 +7,6 @@ from llm.errors import Place, RecordError
 
 Role = Literal["system", "user", "assistant"]
 
-ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "bot": "assistant",
-}
-"""Names that data sets use for the three roles."""
-
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:

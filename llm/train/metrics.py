@@ -13,7 +13,6 @@ from typing import Any, BinaryIO, Self
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from llm.errors import RunError
-from llm.files.atomic_files import atomic_file
 from llm.files.owned_files import open_owned
 from llm.files.regular_files import open_regular
 from llm.log import logger
@@ -155,29 +154,6 @@ def _lines(stream: BinaryIO, path: Path) -> Iterator[tuple[bytes, MetricsLine | 
         yield line, found if isinstance(found, dict) and isinstance(found.get("kind"), str) else None
     if len(line) == LONGEST:
         raise RunError(f"{path}:{number + 1}: a line of more than {LONGEST:,} bytes is not of metrics. {DAMAGED}")
-
-
-def plot_loss(folder: Path) -> None:
-    """Write loss.png: training and validation loss and the learning rate over the steps."""
-    from matplotlib.figure import Figure
-
-    train, validation = read_metrics(folder, "train"), read_metrics(folder, "validation")
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    loss = figure.add_subplot()
-    loss.plot([row["step"] for row in train], [row["loss"] for row in train], label="training", linewidth=1.2)
-    if validation:
-        steps = [row["step"] for row in validation]
-        loss.plot(steps, [row["loss"] for row in validation], "o-", label="validation", markersize=4)
-    loss.set(xlabel="optimizer step", ylabel="loss per target", title=folder.name)
-    if train and min(row["loss"] for row in train) > 0:
-        loss.set_yscale("log")
-    loss.grid(alpha=0.3)
-    loss.legend(loc="upper right")
-    rate = loss.twinx()
-    rate.plot([row["step"] for row in train], [row["lr"] for row in train], color="grey", alpha=0.4, linewidth=1)
-    rate.set_ylabel("learning rate", color="grey")
-    with atomic_file(folder / "loss.png") as partial:
-        figure.savefig(partial, dpi=120, format="png")
 
 
 def now() -> float:

@@ -7,10 +7,10 @@ from typing import Any
 
 from llm.config.schema import RunConfig
 from llm.errors import RunError
-from llm.files.atomic_files import write_atomically
+from llm.files.atomic_files import atomic_file, write_atomically
 from llm.files.regular_files import SETTINGS, read_text
 from llm.train.checkpoint_state import Progress
-from llm.train.metrics import plot_loss, read_metrics
+from llm.train.metrics import read_metrics
 from llm.train.process_memory import peak_memory_gib
 from llm.train.run_data import RunData
 
@@ -36,6 +36,29 @@ def write_report(folder: Path, config: RunConfig, data: RunData, progress: Progr
     plot_loss(folder)
     # Last and atomically: a run that was stopped before this line writes the report when it is started again.
     write_atomically(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1))
+
+
+def plot_loss(folder: Path) -> None:
+    """Write loss.png: training and validation loss and the learning rate over the steps."""
+    from matplotlib.figure import Figure
+
+    train, validation = read_metrics(folder, "train"), read_metrics(folder, "validation")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    loss = figure.add_subplot()
+    loss.plot([row["step"] for row in train], [row["loss"] for row in train], label="training", linewidth=1.2)
+    if validation:
+        steps = [row["step"] for row in validation]
+        loss.plot(steps, [row["loss"] for row in validation], "o-", label="validation", markersize=4)
+    loss.set(xlabel="optimizer step", ylabel="loss per target", title=folder.name)
+    if train and min(row["loss"] for row in train) > 0:
+        loss.set_yscale("log")
+    loss.grid(alpha=0.3)
+    loss.legend(loc="upper right")
+    rate = loss.twinx()
+    rate.plot([row["step"] for row in train], [row["lr"] for row in train], color="grey", alpha=0.4, linewidth=1)
+    rate.set_ylabel("learning rate", color="grey")
+    with atomic_file(folder / "loss.png") as partial:
+        figure.savefig(partial, dpi=120, format="png")
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:

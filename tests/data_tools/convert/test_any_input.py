@@ -17,7 +17,8 @@ from data_tools.check.findings import CODES
 from data_tools.check.rules import CheckRules
 from llm.config.schema import Source
 from llm.errors import Place, RecordError
-from llm.formats.conversation import ROLES, Conversation, Message, check_conversation
+from llm.formats.chat_turns import ROLES
+from llm.formats.conversation import Conversation, Message, check_conversation
 from llm.formats.readers import READERS
 from llm.formats.row_files import SUFFIXES, Record, raw_rows
 from tests.llm.formats.test_readers import FORMATS
