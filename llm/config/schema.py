@@ -177,8 +177,8 @@ class TrainConfig(Section):
     lean: Lean = Field(
         "auto",
         description="on: decoder layers of Llama's family use our own backward pass, which saves fewer activations; "
-        "auto: on a CPU alone, no GPU was measured yet; off: transformers' own layers, as always with `recompute` and "
-        "under ZeRO-3",
+        "auto: on a CPU alone, no GPU was measured yet, and off with `recompute` and under ZeRO-3, where `on` is an "
+        "error; off: transformers' own layers",
     )
     save_every: Annotated[int, Field(ge=0)] = Field(
         500, description="optimizer steps between checkpoints; 0: only at the end"
@@ -192,6 +192,13 @@ class TrainConfig(Section):
         0, description="optimizer steps between answers to the probes; 0: at the start and the end"
     )
     probes: tuple[Probe, ...] = Field((), description="questions whose answers are written to the folder samples/")
+
+    @field_validator("lean", mode="after")
+    @classmethod
+    def _lean_excludes_recompute(cls, lean: Lean, info: ValidationInfo) -> Lean:
+        if lean == "on" and info.data.get("recompute"):
+            raise ValueError("train.lean: on cannot be combined with train.recompute; set one of them")
+        return lean
 
 
 ZERO_NAMES: dict[str, dict[str, object]] = {  # the names of the configurations that XTuner ships
@@ -260,10 +267,14 @@ class RunConfig(Section):
 
     @field_validator("parallel", mode="after")
     @classmethod
-    def _zero3_excludes_selective_recompute(cls, parallel: ParallelConfig, info: ValidationInfo) -> ParallelConfig:
+    def _zero3_gathers_weights_by_layer(cls, parallel: ParallelConfig, info: ValidationInfo) -> ParallelConfig:
         train = info.data.get("train")
-        if parallel.zero == 3 and isinstance(train, TrainConfig) and train.recompute == "selective":
+        if parallel.zero < 3 or not isinstance(train, TrainConfig):
+            return parallel
+        if train.recompute == "selective":
             raise ValueError("zero: 3 gathers weights a layer at a time: use train.recompute: true, not selective")
+        if train.lean == "on":
+            raise ValueError("train.lean: on cannot be combined with parallel.zero: 3; set one of them")
         return parallel
 
 

@@ -69,7 +69,10 @@ class DecoderLayer(Protocol):
 
 
 def lean_mode(config: RunConfig) -> Lean:
-    """What the recipe says; off with activation checkpointing, and under ZeRO-3, which gathers weights by module."""
+    """`train.lean`; `auto` is off with activation checkpointing, and under ZeRO-3, which gathers weights by module.
+
+    With these the schema refuses `on`.
+    """
     return "off" if config.train.recompute or config.parallel.zero == 3 else config.train.lean
 
 

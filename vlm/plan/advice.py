@@ -84,10 +84,13 @@ def together(
 def changes(config: RunConfig) -> Iterator[Change]:
     """What may be changed, the least harm first."""
     tune, optim = config.tune, config.optim
+    without_lean: dict[str, Any] = {}
+    if config.train.lean == "on":  # which excludes recomputation
+        without_lean = {"train.lean": "auto"}
     if not config.train.recompute and config.parallel.zero < 3:
-        yield Change({"train.recompute": "selective"})
+        yield Change({"train.recompute": "selective"} | without_lean)
     if config.train.recompute is not True:
-        yield Change({"train.recompute": True})
+        yield Change({"train.recompute": True} | without_lean)
     if not optim.name.endswith("8bit"):
         yield Change({"optim.name": "adamw8bit"})
     if tune.kind == "frozen" and not tune.four_bit:

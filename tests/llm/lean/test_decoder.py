@@ -1,5 +1,6 @@
 """Layers with our own backward pass against the same layers as transformers runs them."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,9 +24,11 @@ from transformers import (
 from llm.attention.gather_index import filled
 from llm.attention.interface import plain_attention, use_packed_attention
 from llm.config.schema import Lean, TextRunConfig
+from llm.config.yaml_loader import from_mapping, validate
 from llm.data.batch import PackedBatch, collate
 from llm.data.prefix_sharing import share_one_prefix
 from llm.encoding.encoder import IGNORED, Sample
+from llm.errors import ConfigError
 from llm.forward.text_model import TextModel
 from llm.lean import layer_ops
 from llm.lean.activation_budget import ActivationBudget, plan_activations
@@ -425,13 +428,28 @@ def test_what_cannot_run_here_says_why_and_runs_as_before() -> None:
         ({"train": {"lean": "off"}}, "off"),
         ({"train": {"lean": "on"}}, "on"),
         ({"train": {"recompute": True}}, "off"),
-        ({"train": {"lean": "on"}, "parallel": "zero3"}, "off"),
+        ({"parallel": "zero3"}, "off"),
         ({"parallel": "zero2"}, "auto"),
     ],
 )
 def test_a_recipe_decides(settings: dict[str, Any], expected: str) -> None:
     recipe = {"name": "x", "model": {"llm": "x"}, "data": {"sources": [{"path": "x"}]}}
     assert lean_mode(TextRunConfig.model_validate(recipe | settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "other"),
+    [
+        ({"train": {"lean": "on", "recompute": True}}, "train.recompute"),
+        ({"train": {"lean": "on", "recompute": "selective"}}, "train.recompute"),
+        ({"train": {"lean": "on"}, "parallel": "zero3"}, "parallel.zero: 3"),
+    ],
+)
+def test_lean_layers_are_refused_where_they_cannot_run(settings: dict[str, Any], other: str) -> None:
+    recipe = {"name": "x", "model": {"llm": "x"}, "data": {"sources": [{"path": "x"}]}}
+    message = f"train.lean: on cannot be combined with {other}; set one of them"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        validate(from_mapping(recipe | settings), TextRunConfig)
 
 
 @pytest.mark.parametrize(("mode", "cpu", "cuda"), [("auto", True, False), ("on", True, True), ("off", False, False)])

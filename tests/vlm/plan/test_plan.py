@@ -28,7 +28,7 @@ from vlm.model.batch import VlmBatch
 from vlm.model.forward import VlmModel
 from vlm.model.meta_model import meta_model
 from vlm.model.runs import open_model
-from vlm.plan.advice import Change
+from vlm.plan.advice import Change, changes
 from vlm.plan.device import GIB, Device, find_device
 from vlm.plan.memory_report import forecast_run
 from vlm.plan.plan import plan
@@ -277,6 +277,16 @@ def test_lean_layers_keep_less(large: Path) -> None:
     config = text(large / "short")
     lean, plain = (forecast_run(Change({"train.lean": kind}).of(config), (), "cpu", 0.1) for kind in ("auto", "off"))
     assert lean.parts["activations"] < 0.6 * plain.parts["activations"]
+
+
+def test_advice_to_recompute_leaves_lean_to_the_run(tiny_llm: Path) -> None:
+    config = text(tiny_llm, train={"lean": "on"})
+    advised = [change for change in changes(config) if "train.recompute" in change.values]
+    assert [str(change) for change in advised] == [
+        "train.recompute=selective train.lean=auto",
+        "train.recompute=true train.lean=auto",
+    ]
+    assert [change.of(config).train.lean for change in advised] == ["auto", "auto"]
 
 
 def attention_tables(config: TextRunConfig) -> int:
