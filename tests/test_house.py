@@ -181,8 +181,8 @@ RULES = {
     "except Exception": (broad_handlers, 0),
     "module globals that change": (changing_globals, 0),
     PRINTS: (prints, 0),
-    "annotated exactly Any": (any_annotations, 30),
-    "annotated only to be returned": (annotated_returns, 11),
+    "annotated exactly Any": (any_annotations, 25),
+    "annotated only to be returned": (annotated_returns, 8),
 }
 
 
