@@ -1,4 +1,4 @@
-"""What to change in a recipe that does not fit: each change with the figure that comes of it."""
+"""Changes to a recipe that does not fit, each with its own forecast."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ from llm.config.schema import RunConfig
 from llm.errors import ConfigError
 from vlm.config import VlmRunConfig
 from vlm.plan.device import GIB, Device
-from vlm.plan.memory_report import Plan
+from vlm.plan.memory_report import RunForecast
 
-Replan = Callable[[RunConfig], Plan]
-ROWS = 256  # pack_tokens are advised in multiples of this
+Replan = Callable[[RunConfig], RunForecast]
+MULTIPLE = 256  # advised values of pack_tokens are multiples of this
 SMALL_RANK = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Overrides as they are written on the command line."""
+    """Overrides of recipe keys; `str()` writes them as on the command line."""
 
     values: dict[str, Any]
 
     def __str__(self) -> str:
-        return " ".join(f"{key}={_written(value)}" for key, value in self.values.items())
+        return " ".join(f"{key}={_to_text(value)}" for key, value in self.values.items())
 
     def __add__(self, other: "Change") -> "Change":
         return Change(self.values | other.values)
 
     def of(self, config: RunConfig) -> RunConfig:
-        """The recipe with this change."""
+        """A copy of the recipe with this change, validated."""
         values = config.model_dump(by_alias=True)
         for key, value in self.values.items():
             section, name = key.split(".")
@@ -36,41 +36,41 @@ class Change:
         return type(config).model_validate(values)
 
 
-def advise(config: RunConfig, found: Plan, device: Device, replan: Replan) -> Iterator[str]:
-    """Lines: every change by itself and, if none is enough, as many together as it takes; each is forecast anew."""
-    replan = remembered(replan)
-    yield "  what would help, each forecast anew:"
+def advise(config: RunConfig, found: RunForecast, device: Device, replan: Replan) -> Iterator[str]:
+    """Lines of advice: each change alone and, if none of them fits, several together, each with its own forecast."""
+    replan = with_cache(replan)
+    yield "  changes that reduce memory, each with its own forecast:"
     tried = [(change, replan(change.of(config))) for change in changes(config)]
     single = [(change, plan) for change, plan in tried if plan.total < found.total]
     packs = smaller_packs(config, found, device, replan)
-    told = [*single, packs] if packs else single
-    if not any(plan.total <= device.bytes for _, plan in told):
-        told = [*told, together([change for change, _ in single], config, found, device, replan)]
-    for change, plan in told:
+    forecasts = [*single, packs] if packs else single
+    if not any(plan.total <= device.bytes for _, plan in forecasts):
+        forecasts = [*forecasts, combined([change for change, _ in single], config, found, device, replan)]
+    for change, plan in forecasts:
         verdict = "fits" if plan.total <= device.bytes else "does not fit"
         yield f"    {plan.total / GIB:>7.2f} GiB, {verdict}: {change}"
     if found.offloadable:
         left = found.total - found.offloadable
-        yield f"    {left / GIB:>7.2f} GiB would be left with masters and moments on the host (ZeRO offload)"
+        yield f"    {left / GIB:>7.2f} GiB would remain with masters and moments on the host (ZeRO offload)"
 
 
-def remembered(replan: Replan) -> Replan:
-    """The same, for each recipe once: a forecast takes seconds."""
-    plans: dict[str, Plan] = {}
+def with_cache(replan: Replan) -> Replan:
+    """`replan` with a cache by recipe: a forecast takes seconds."""
+    plans: dict[str, RunForecast] = {}
 
-    def once(config: RunConfig) -> Plan:
+    def cached(config: RunConfig) -> RunForecast:
         key = config.model_dump_json()
         if key not in plans:
             plans[key] = replan(config)
         return plans[key]
 
-    return once
+    return cached
 
 
-def together(
-    steps: list[Change], config: RunConfig, found: Plan, device: Device, replan: Replan
-) -> tuple[Change, Plan]:
-    """Change after change until it fits, smaller packs last."""
+def combined(
+    steps: list[Change], config: RunConfig, found: RunForecast, device: Device, replan: Replan
+) -> tuple[Change, RunForecast]:
+    """`steps` combined one after the other until the recipe fits, smaller packs last; all of them if it never does."""
     change, plan = Change({}), found
     for step in steps:
         change += step
@@ -82,7 +82,7 @@ def together(
 
 
 def changes(config: RunConfig) -> Iterator[Change]:
-    """What may be changed, the least harm first."""
+    """Changes that the recipe allows, those with the least effect on training first."""
     tune, optim = config.tune, config.optim
     without_lean: dict[str, Any] = {}
     if config.train.lean == "on":  # which excludes recomputation
@@ -105,44 +105,46 @@ def changes(config: RunConfig) -> Iterator[Change]:
         yield Change({"tune.kind": "qlora"})
 
 
-def smaller_packs(config: RunConfig, found: Plan, device: Device, replan: Replan) -> tuple[Change, Plan] | None:
-    """The largest pack_tokens with which the recipe fits, by a line through two forecasts; None if none does."""
+def smaller_packs(
+    config: RunConfig, found: RunForecast, device: Device, replan: Replan
+) -> tuple[Change, RunForecast] | None:
+    """The largest pack_tokens that fits, interpolated between two forecasts and verified; None if none fits."""
     if found.total <= device.bytes:
         return None
-    low = _least(config, replan)
+    low = _smallest_packs(config, replan)
     if low is None or low[1].total > device.bytes:
         return None
-    slope = (found.total - low[1].total) / max(1, config.train.pack_tokens - _rows(low[0]))
-    rows = _rows(low[0]) + int((device.bytes - low[1].total) / max(slope, 1e-9)) // ROWS * ROWS
-    while rows > _rows(low[0]):
-        change = shorter(config, rows)
+    slope = (found.total - low[1].total) / max(1, config.train.pack_tokens - _pack_tokens(low[0]))
+    tokens = _pack_tokens(low[0]) + int((device.bytes - low[1].total) / max(slope, 1e-9)) // MULTIPLE * MULTIPLE
+    while tokens > _pack_tokens(low[0]):
+        change = shorter(config, tokens)
         plan = replan(change.of(config))
         if plan.total <= device.bytes:
             return change, plan
-        rows -= ROWS
+        tokens -= MULTIPLE
     return low
 
 
-def _least(config: RunConfig, replan: Replan) -> tuple[Change, Plan] | None:
-    """The smallest pack that can be: 256 rows, or the first multiple of it that holds a picture."""
-    for rows in range(ROWS, config.train.pack_tokens, ROWS):
-        change = shorter(config, rows)
+def _smallest_packs(config: RunConfig, replan: Replan) -> tuple[Change, RunForecast] | None:
+    """The smallest possible pack: 256 tokens, or the first multiple of it that holds an image; None without one."""
+    for tokens in range(MULTIPLE, config.train.pack_tokens, MULTIPLE):
+        change = shorter(config, tokens)
         try:
             return change, replan(change.of(config))
-        except ConfigError:  # no room for a picture
+        except ConfigError:  # the pack cannot hold an image
             continue
     return None
 
 
-def shorter(config: RunConfig, rows: int) -> Change:
-    """Packs of `rows` rows, and records that fit them."""
-    change = Change({"train.pack_tokens": rows})
-    return change + Change({"data.max_length": rows}) if config.data.max_length > rows else change
+def shorter(config: RunConfig, tokens: int) -> Change:
+    """Packs of `tokens` tokens, and records no longer than these."""
+    change = Change({"train.pack_tokens": tokens})
+    return change + Change({"data.max_length": tokens}) if config.data.max_length > tokens else change
 
 
-def _rows(change: Change) -> int:
+def _pack_tokens(change: Change) -> int:
     return int(change.values["train.pack_tokens"])
 
 
-def _written(value: object) -> str:
+def _to_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""Where a run is to fit, and how fast that is."""
+"""The device that a run is planned for: its memory and its speed."""
 
 import re
 import time
@@ -15,13 +15,13 @@ from llm.planning.step_forecast import Kind
 GIB = 2**30
 UNITS = {"": 1, "B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": GIB, "TIB": 2**40}
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
-SIDE = 2048  # of the matrices whose product tells a CPU's speed
-SECONDS = 0.5
+SIDE = 2048  # of the square matrices whose product measures a CPU's speed
+SECONDS = 0.5  # of measuring
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a run is to fit."""
+    """A kind of device and its memory in bytes."""
 
     kind: Kind
     bytes: int
@@ -32,18 +32,21 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Operations a second, and whose word that is."""
+    """Floating-point operations a second, and where the figure comes from."""
 
     flops_per_s: float
     source: str
 
 
 def find_device(text: str) -> Device:
-    """`8GiB` is a card of that memory, `cpu` this machine; empty: its first card or, without one, its CPU."""
+    """The device that `--device` names: `8GiB` is a card with that memory, `cpu` this machine's CPU.
+
+    Empty: this machine's first card or, without one, its CPU. Raises ConfigError for other text.
+    """
     if not text and torch.cuda.is_available():
         return Device("card", torch.cuda.get_device_properties(0).total_memory)
     if text in ("", "cpu"):
-        return Device("cpu", _memory())
+        return Device("cpu", _memory_bytes())
     match = SIZE.fullmatch(text.strip())
     if match is None or match[2].upper() not in UNITS:
         raise ConfigError(f"--device: found {text!r}; write a card's memory as 8GiB or 24GB, or cpu")
@@ -51,29 +54,29 @@ def find_device(text: str) -> Device:
 
 
 def find_hardware(text: str) -> Hardware:
-    """Who multiplies on the device of that text: this machine, or a card as they are today."""
+    """The dtypes that the device named by `--device` supports; a named card is assumed to be of a current kind."""
     if not text:
         return this_machine()
     return this_cpu() if text == "cpu" else ANY_CARD
 
 
-def _memory() -> int:
-    """Bytes of this machine's memory."""
+def _memory_bytes() -> int:
+    """This machine's memory in bytes."""
     first = Path("/proc/meminfo").read_text(encoding="ascii").partition("\n")[0]  # MemTotal:  24610000 kB
     return int(first.split()[1]) * 1024
 
 
 def speed_of(device: Device, tflops: float, config: RunConfig) -> Speed | None:
-    """What was stated; on a CPU else what it reaches now; None for a card that nobody told about."""
+    """The speed given by `--tflops`; without it a CPU is measured, and a card's speed is unknown: None."""
     if tflops:
-        return Speed(tflops * 1e12, "which is assumed (--tflops)")
+        return Speed(tflops * 1e12, "assumed (--tflops)")
     if device.kind == "card":
         return None
-    return Speed(products_a_second(dtype_of(config)), f"which {SIDE} x {SIDE} products reach here now")
+    return Speed(measure_flops_per_s(dtype_of(config)), f"measured here with {SIDE} x {SIDE} matrix products")
 
 
-def products_a_second(dtype: torch.dtype) -> float:
-    """Operations a second of this CPU's matrix products, the best of half a second."""
+def measure_flops_per_s(dtype: torch.dtype) -> float:
+    """Operations a second of this CPU's matrix product in `dtype`: the fastest call within SECONDS."""
     left, right = torch.ones(2, SIDE, SIDE, dtype=dtype)
     best, until = float("inf"), time.perf_counter() + SECONDS
     while time.perf_counter() < until:

@@ -1,4 +1,4 @@
-"""`eyegraft train FILE --dry-run`: what would train, on what, for how many steps, in how much memory."""
+"""`eyegraft train FILE --dry-run`: data, trained parameters, steps, memory and time of a run, without training."""
 
 import tempfile
 from pathlib import Path
@@ -16,19 +16,22 @@ from vlm.config import AnyConfig, PipelineConfig, load_steps
 from vlm.model.batch import VlmBatch
 from vlm.model.runs import open_model, parts_of
 from vlm.plan.device import find_device, speed_of
-from vlm.plan.memory_report import forecast, told, work
-from vlm.plan.worst_pack import Pack, about
+from vlm.plan.memory_report import forecast, memory_lines, work_lines
+from vlm.plan.worst_pack import Pack, describe_batch
 
 
 def dry_run(config: AnyConfig, source: Path) -> None:
-    """Build the model, read the data, plan the steps and print it all; nothing is written or trained."""
+    """Build the model, read the data, plan the steps and print the result; nothing is trained, no file is left.
+
+    Raises ConfigError for a recipe that trains nothing.
+    """
     if isinstance(config, PipelineConfig):
         for path, step in load_steps(config, source):
             console.out(f"\n{path}")
             if isinstance(step, RunConfig):
                 _describe(step)
             else:
-                console.out(f"  {step.stage}: nothing trains")
+                console.out(f"  {step.stage}: trains nothing")
         return
     if not isinstance(config, RunConfig):
         raise ConfigError(f"--dry-run: stage {config.stage} trains nothing; `eyegraft validate` checks it")
@@ -50,16 +53,16 @@ def _describe(config: RunConfig) -> None:
             count = sum(parameter.numel() for parameter in group.parameters)
             console.out(f"  trains {group.name:<15} {count:>14,} parameters at {group.lr:g}")
         device = find_device("")
-        pack, packs = _heaviest(parts, data)
+        pack, packs = _largest_pack(parts, data)
         found = forecast(config, (), pack, packs, device.kind)
     console.out(f"  memory on {device}; the largest pack: {found.pack}")
-    for line in (*told(found, device), *work(found, speed_of(device, 0.0, config))):
+    for line in (*memory_lines(found, device), *work_lines(found, speed_of(device, 0.0, config))):
         console.out(line)
 
 
-def _heaviest(parts: RunParts[Any], data: RunData) -> tuple[Pack, int]:
-    """The run's largest pack, and the most packs of a step."""
+def _largest_pack(parts: RunParts[Any], data: RunData) -> tuple[Pack, int]:
+    """The run's largest pack, and the most packs in a step of the first epoch."""
     loader = training_loader(parts, data)
     batch: PackedBatch | VlmBatch = loader.make(largest_pack(loader))
     text = batch if isinstance(batch, PackedBatch) else batch.text
-    return Pack(about(batch), batch, text), max(len(step) for step in data.schedule.plans[0].steps)
+    return Pack(describe_batch(batch), batch, text), max(len(step) for step in data.schedule.plans[0].steps)

@@ -1,4 +1,4 @@
-"""One run's forecast: what its heaviest pack holds, part by part, and how it is told."""
+"""The memory and work of a run's heaviest pack, part by part, and the lines that report them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,70 +12,74 @@ from llm.train.build_model import EarlierRun
 from vlm.config import VlmRunConfig
 from vlm.model.meta_model import meta_model, meta_tower
 from vlm.plan.device import GIB, Device, Speed
-from vlm.plan.worst_pack import Pack, longest, packs_a_step, picture_pack, text_pack, without_pictures
+from vlm.plan.worst_pack import Pack, image_pack, longest_record, packs_a_step, text_pack, without_images
 
-# What a process holds beside its tensors, and what malloc keeps free between live blocks (docs/benchmarks/plan.md).
+# Memory of a process besides its tensors, and free memory that malloc holds between live blocks
+# (docs/benchmarks/plan.md).
 PROCESS: dict[Kind, int] = {"cpu": int(PROCESS_GIB_CPU.value * GIB), "card": int(PROCESS_GIB_CUDA.value * GIB)}
 HEAP = int(HEAP_GIB.value * GIB)
-COME_AND_GO = ("activations", "pictures", "head", "backward")
+TRANSIENT = ("activations", "pictures", "head", "backward")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One run's forecast: bytes by part at the highest moment of a step, and operations."""
+class RunForecast:
+    """Memory by part at the peak of a step, and operations."""
 
-    pack: str
-    packs: int  # a step
-    parts: dict[str, int]
-    flops: int  # a pack
+    pack: str  # description
+    packs: int  # per step
+    parts: dict[str, int]  # bytes
+    flops: int  # per pack
 
     @property
     def total(self) -> int:
-        """Bytes in all."""
+        """Sum of the parts in bytes."""
         return sum(self.parts.values())
 
     @property
     def offloadable(self) -> int:
-        """Bytes that an optimizer on the host would take from a card."""
+        """Bytes that move to the host when the optimizer states are offloaded."""
         return self.parts.get("masters", 0) + self.parts.get("moments", 0)
 
 
-def forecast_run(config: RunConfig, earlier: Sequence[EarlierRun], kind: Kind, targets: float) -> Plan:
-    """The forecast of the heaviest pack that the recipe allows."""
-    plans = [forecast(config, earlier, pack, packs_a_step(config), kind) for pack in candidates(config, targets, kind)]
-    return max(plans, key=lambda found: found.total)
+def forecast_run(config: RunConfig, earlier: Sequence[EarlierRun], kind: Kind, targets: float) -> RunForecast:
+    """The forecast of the heaviest pack that the recipe allows; `targets` is the share of text tokens with a loss."""
+    forecasts = [
+        forecast(config, earlier, pack, packs_a_step(config), kind) for pack in candidates(config, targets, kind)
+    ]
+    return max(forecasts, key=lambda found: found.total)
 
 
 def candidates(config: RunConfig, targets: float, kind: Kind) -> list[Pack]:
-    """The packs that may be the heaviest: full of pictures or, in a finetune, of text alone, with more targets.
+    """The packs that may be the heaviest: full of images or, in a finetune, of text alone, which has more targets.
 
-    A CPU keeps attention's rows and weights of short records alone (llm/lean/activation_budget.py).
+    A CPU saves attention's inputs and weights for backward only when records are short
+    (llm/lean/activation_budget.py), so a text run on a CPU has a second candidate.
     """
     text = text_pack(config, targets)
     if not isinstance(config, VlmRunConfig):
-        shorter = [text_pack(config, targets, SHORT)] if kind == "cpu" and longest(config) > SHORT else []
+        shorter = [text_pack(config, targets, SHORT)] if kind == "cpu" and longest_record(config) > SHORT else []
         return [text, *shorter]
-    pictures = picture_pack(config, meta_tower(config), targets)
-    return [pictures] if config.stage == "pretrain" else [pictures, without_pictures(text)]
+    images = image_pack(config, meta_tower(config), targets)
+    return [images] if config.stage == "pretrain" else [images, without_images(text)]
 
 
-def forecast(config: RunConfig, earlier: Sequence[EarlierRun], pack: Pack, packs: int, kind: Kind) -> Plan:
-    """What a step of `packs` packs like this one holds; on a CPU the batches made ahead as well."""
+def forecast(config: RunConfig, earlier: Sequence[EarlierRun], pack: Pack, packs: int, kind: Kind) -> RunForecast:
+    """The forecast of a step of `packs` packs like this one; on a CPU with the batches that the loader makes ahead."""
     found = measure(meta_model(config, earlier), config.optim, pack.batch, pack.text, packs, kind)
-    return Plan(pack.about, packs, _parts(found, packs, kind) | beside(found, kind), found.flops)
+    return RunForecast(pack.description, packs, _parts(found, packs, kind) | process_parts(found, kind), found.flops)
 
 
-def beside(found: StepForecast, kind: Kind) -> dict[str, int]:
-    """What the process holds beside its tensors."""
+def process_parts(found: StepForecast, kind: Kind) -> dict[str, int]:
+    """Bytes of the process besides its tensors."""
     if kind == "card":
         return {"process": PROCESS[kind]}
-    come_and_go = sum(found.parts.get(part, 0) for part in COME_AND_GO)
-    return {"process": PROCESS[kind], "heap": min(HEAP, 2 * come_and_go)}
+    transient = sum(found.parts.get(part, 0) for part in TRANSIENT)
+    return {"process": PROCESS[kind], "heap": min(HEAP, 2 * transient)}
 
 
 def _parts(found: StepForecast, packs: int, kind: Kind) -> dict[str, int]:
-    """In the order they are told."""
-    ahead = packs * (AHEAD + 1) if kind == "cpu" else 1  # the loader makes steps ahead, in the host's memory
+    """The parts in the order in which they are printed."""
+    ahead = packs * (AHEAD + 1) if kind == "cpu" else 1  # batches made ahead lie in the host's memory
     sizes = {part: size * ahead if part == "batch" else size for part, size in found.parts.items()}
     return {part: sizes[part] for part in ORDER if part in sizes}
 
@@ -86,21 +90,24 @@ ORDER = (
 )
 
 
-def told(found: Plan, device: Device) -> Iterator[str]:
-    """Lines: the parts, their sum, and whether it fits."""
+def memory_lines(found: RunForecast, device: Device) -> Iterator[str]:
+    """Lines: each part, the sum, and whether it fits the device."""
     for part, size in found.parts.items():
         yield f"  {part:<12} {size / GIB:>8.2f} GiB"
     verdict = "fits" if found.total <= device.bytes else f"does not fit {device}"
     yield f"  {'in all':<12} {found.total / GIB:>8.2f} GiB: {verdict}"
 
 
-def work(found: Plan, speed: Speed | None, bound: str = "") -> Iterator[str]:
-    """Operations of a pack and of a step, and the time of a step where a speed is known."""
+def work_lines(found: RunForecast, speed: Speed | None, bound: str = "") -> Iterator[str]:
+    """Lines: operations of a pack and of a step, and the time of a step at a known speed.
+
+    `bound`: `at most ` or empty, printed before upper bounds.
+    """
     step = found.flops * found.packs
     pack = f"{found.flops / 1e12:>8.2f} TFLOP a pack"
     yield f"  work         {pack}, {bound}{found.packs} packs and {step / 1e12:.2f} TFLOP a step"
     if speed is None:
-        yield "  time         not said: state what the card reaches, `eyegraft plan --tflops`"
+        yield "  time         unknown: give the speed of the card with `eyegraft plan --tflops`"
         return
     seconds = step / speed.flops_per_s
     yield f"  time         {bound}{seconds:.2f} s a step at {speed.flops_per_s / 1e12:.2f} TFLOP/s, {speed.source}"

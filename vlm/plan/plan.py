@@ -1,4 +1,4 @@
-"""`eyegraft plan FILE`: how much memory and work a run takes, before anything is downloaded, loaded or trained."""
+"""`eyegraft plan FILE`: memory and work of a training step, from configuration files alone, without weights or data."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,11 +13,14 @@ from vlm.config import AnyConfig, PipelineConfig, load_steps
 from vlm.model.run_recipe import read_run_config
 from vlm.plan.advice import advise
 from vlm.plan.device import Device, Speed, find_device, find_hardware, speed_of
-from vlm.plan.memory_report import forecast_run, told, work
+from vlm.plan.memory_report import forecast_run, memory_lines, work_lines
 
 
 def plan(config: AnyConfig, source: Path, device: str, tflops: float, targets: float) -> None:
-    """Print the forecast of a recipe, or of every training step of a pipeline."""
+    """Print the forecast of a recipe, or of each training step of a pipeline.
+
+    `device`: as `--device`; `tflops`: the assumed speed, 0 if unknown; `targets`: share of text tokens with a loss.
+    """
     where = find_device(device)
     known: dict[Path, RunConfig] = {}
     for name, step in training_steps(config, source):
@@ -33,7 +36,7 @@ def plan(config: AnyConfig, source: Path, device: str, tflops: float, targets: f
 
 
 def training_steps(config: AnyConfig, source: Path) -> Iterator[tuple[str, RunConfig]]:
-    """The runs that a recipe holds, each with its name. Raises ConfigError for a recipe that trains nothing."""
+    """The training runs of a recipe, each with its name. Raises ConfigError for a recipe that trains nothing."""
     if isinstance(config, PipelineConfig):
         steps = [(path.stem, step) for path, step in load_steps(config, source)]
         yield from ((name, step) for name, step in steps if isinstance(step, RunConfig))
@@ -44,9 +47,10 @@ def training_steps(config: AnyConfig, source: Path) -> Iterator[tuple[str, RunCo
 
 
 def chain(config: RunConfig, known: dict[Path, RunConfig]) -> tuple[list[EarlierRun], str]:
-    """The runs that this one starts from, oldest first, of a pipeline or on disk; and what could not be found.
+    """The runs that this one starts from, oldest first, and a note on a run that was not found, or empty.
 
-    Raises ConfigError for runs that start from each other.
+    `known`: earlier steps of the pipeline by run folder; other runs are read from disk. Raises ConfigError
+    for runs that start from each other.
     """
 
     def read(folder: Path) -> RunConfig | None:
@@ -55,17 +59,17 @@ def chain(config: RunConfig, known: dict[Path, RunConfig]) -> tuple[list[Earlier
         return read_run_config(folder) if (folder / "config.yaml").is_file() else None
 
     found, missing = lineage(config, read)
-    note = f"{missing} is not there: planned as if the LLM had no adapters before" if missing else ""
+    note = f"{missing} does not exist: planned as if no earlier run had trained the LLM" if missing else ""
     return found, note
 
 
 def describe_run(
     config: RunConfig, earlier: Sequence[EarlierRun], device: Device, speed: Speed | None, targets: float
 ) -> None:
-    """Print one run's forecast, and what would help if it does not fit."""
+    """Print one run's forecast and, if it does not fit, changes that reduce its memory."""
     found = forecast_run(config, earlier, device.kind, targets)
     console.out(f"  no data was read; the largest pack: {found.pack}")
-    for line in (*told(found, device), *work(found, speed, "at most ")):
+    for line in (*memory_lines(found, device), *work_lines(found, speed, "at most ")):
         console.out(line)
     if found.total > device.bytes:
         for line in advise(config, found, device, lambda changed: forecast_run(changed, earlier, device.kind, targets)):

@@ -1,4 +1,4 @@
-"""The largest pack that a recipe allows, made up without any data."""
+"""The largest pack that a recipe allows, built without data."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,83 +16,85 @@ from vlm.vision.towers import Tower
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """A pack without content: what it is called, its batch, and its text, which is the batch of a text run."""
+    """A pack without content: its description, its batch, and the batch's text (in a text run the batch itself)."""
 
-    about: str
+    description: str
     batch: PackedBatch | VlmBatch
     text: PackedBatch
 
 
 def packs_a_step(config: RunConfig) -> int:
-    """Packs of an optimizer step when every record is as long as it may be."""
-    return max(1, -(-config.train.batch * longest(config) // config.train.pack_tokens))
+    """Packs of an optimizer step whose records all have the largest allowed length."""
+    return max(1, -(-config.train.batch * longest_record(config) // config.train.pack_tokens))
 
 
-def longest(config: RunConfig) -> int:
-    """Rows of the longest record that a pack can hold."""
+def longest_record(config: RunConfig) -> int:
+    """Tokens of the longest record that a pack can hold."""
     return min(config.data.max_length, config.train.pack_tokens)
 
 
 def text_pack(config: RunConfig, targets: float, most: int = 0) -> Pack:
-    """Records of text as long as they may be, or of `most` rows; `targets` is the share of rows that are learnt."""
-    length = min(longest(config), most or longest(config))
-    rows = min(config.train.pack_tokens, config.train.batch * length)
-    count = -(-rows // length)
-    text = collate([_sample(length, 0, targets) for length in _shares(rows, count)])
-    return Pack(about(text), text, text)
+    """A full pack of text records of the largest allowed length, or of at most `most` tokens if that is not 0.
+
+    `targets`: share of the tokens that have a loss.
+    """
+    length = min(longest_record(config), most or longest_record(config))
+    tokens = min(config.train.pack_tokens, config.train.batch * length)
+    count = -(-tokens // length)
+    text = collate([_sample(length, 0, targets) for length in _equal_lengths(tokens, count)])
+    return Pack(describe_batch(text), text, text)
 
 
-def picture_pack(config: RunConfig, tower: Tower, targets: float) -> Pack:
-    """As many pictures as the budgets allow, one a record, and text in all the other rows.
+def image_pack(config: RunConfig, tower: Tower, targets: float) -> Pack:
+    """A pack of as many images as the budgets allow, one per record, filled up with text.
 
-    Raises ConfigError when the pack cannot hold one picture.
+    `targets`: share of the text tokens that have a loss. Raises ConfigError when the pack cannot hold one image.
     """
     budget = config.train.pack_tokens
-    if longest(config) <= tower.image_tokens:
-        key, found = (
-            ("train.pack_tokens", budget) if budget <= tower.image_tokens else ("data.max_length", longest(config))
-        )
-        raise ConfigError(f"{key}: {found} leaves no room beside a picture's {tower.image_tokens} rows; raise it")
-    pictures = min(config.train.pack_images, budget // (tower.image_tokens + 1), config.train.batch)
-    rows = min(budget, pictures * longest(config))
-    samples = [_sample(length, tower.image_tokens, targets) for length in _shares(rows, pictures)]
+    longest = longest_record(config)
+    if longest <= tower.image_tokens:
+        key, found = ("train.pack_tokens", budget) if budget <= tower.image_tokens else ("data.max_length", longest)
+        raise ConfigError(f"{key}: {found} leaves no room besides an image's {tower.image_tokens} tokens; raise it")
+    images = min(config.train.pack_images, budget // (tower.image_tokens + 1), config.train.batch)
+    tokens = min(budget, images * longest)
+    samples = [_sample(length, tower.image_tokens, targets) for length in _equal_lengths(tokens, images)]
     text = collate(samples)
     starts = text.cu_seqlens[:-1].long()
     size = tower.preprocess.size
     batch = VlmBatch(
         text=text,
         cached_features=torch.empty(0),
-        pixel_values=torch.empty(pictures, 3, size, size),  # never written: no memory stands behind it
+        pixel_values=torch.empty(images, 3, size, size),  # never written, so it takes no physical memory
         cache_keys=(),
-        feature_order=torch.arange(pictures),
-        image_index=torch.arange(pictures),
+        feature_order=torch.arange(images),
+        image_index=torch.arange(images),
         image_positions=(starts[:, None] + torch.arange(tower.image_tokens)).flatten(),
     )
-    return Pack(about(batch), batch, text)
+    return Pack(describe_batch(batch), batch, text)
 
 
-def without_pictures(pack: Pack) -> Pack:
-    """A vision run's pack of text alone."""
+def without_images(pack: Pack) -> Pack:
+    """The batch of a vision run whose pack holds text alone."""
     empty, none = torch.empty(0, dtype=torch.int64), torch.empty(0)
     batch = VlmBatch(pack.text, none, none, (), empty, empty, empty)
-    return Pack(about(batch), batch, pack.text)
+    return Pack(describe_batch(batch), batch, pack.text)
 
 
-def about(batch: PackedBatch | VlmBatch) -> str:
-    """What a batch holds, in words."""
+def describe_batch(batch: PackedBatch | VlmBatch) -> str:
+    """A batch's numbers of tokens, targets and images, for messages."""
     if isinstance(batch, PackedBatch):
-        return f"{batch.tokens:,} rows, {len(batch.targets):,} of them targets"
-    return f"{about(batch.text)}, {len(batch.image_positions):,} rows of {batch.image_count} pictures"
+        return f"{batch.tokens:,} tokens, {len(batch.targets):,} of them targets"
+    return f"{describe_batch(batch.text)}, {len(batch.image_positions):,} of them from {batch.image_count} images"
 
 
-def _shares(rows: int, count: int) -> Iterator[int]:
-    """`count` lengths, as equal as can be, that sum to `rows`."""
-    ends = np.linspace(0, rows, count + 1).astype(int)
+def _equal_lengths(total: int, count: int) -> Iterator[int]:
+    """`count` lengths that differ by at most 1 and sum to `total`."""
+    ends = np.linspace(0, total, count + 1).astype(int)
     return (int(length) for length in np.diff(ends))
 
 
-def _sample(length: int, picture: int, targets: float) -> Sample:
-    """A record whose first `picture` rows are a picture's and of whose others the last `targets` are learnt."""
+def _sample(length: int, image_tokens: int, targets: float) -> Sample:
+    """A record of `length` tokens: those of an image, then text; of the text the last share `targets` has a loss."""
     labels = np.full(length, IGNORED, np.int32)
-    labels[length - max(1, round((length - picture) * targets)) :] = 0
+    labels[length - max(1, round((length - image_tokens) * targets)) :] = 0
     return Sample(np.zeros(length, np.int32), labels)

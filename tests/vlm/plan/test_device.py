@@ -1,4 +1,4 @@
-"""A card is not there; whether everything would be on it is checked with tensors that have a device and no memory."""
+"""All tensors of a step move to the GPU, checked without one: fake tensors have a device and no memory."""
 
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -18,19 +18,19 @@ from vlm.model.runs import open_model, parts_of
 CARD = torch.device("cuda", 0)
 
 
-def placed(value: Any, mode: FakeTensorMode) -> Any:
-    """A batch of fake tensors, still on the CPU."""
+def to_fake(value: Any, mode: FakeTensorMode) -> Any:
+    """`value`, a batch or part of one, with its tensors replaced by fake tensors on the CPU."""
     if isinstance(value, torch.Tensor):
         return mode.from_tensor(value)
     if isinstance(value, tuple):
-        return tuple(placed(item, mode) for item in value)
+        return tuple(to_fake(item, mode) for item in value)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: placed(getattr(value, field.name), mode) for field in fields(value)})
+        return replace(value, **{field.name: to_fake(getattr(value, field.name), mode) for field in fields(value)})
     return value
 
 
 def move(model: nn.Module, mode: FakeTensorMode) -> None:
-    """Put fake copies of a model's tensors on the card."""
+    """Replace a model's tensors by fake copies on the card."""
     for module in model.modules():
         for name, tensor in module._parameters.items():
             if tensor is not None:
@@ -41,11 +41,11 @@ def move(model: nn.Module, mode: FakeTensorMode) -> None:
                 module._buffers[name] = mode.from_tensor(buffer).to(CARD)
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_a_batch_on_a_card_meets_nothing_that_stayed_behind(
-    tiny_llm: Path, clip: Path, records: Path, tmp_path: Path, kept: bool
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_batch_on_a_card_meets_no_tensor_on_the_cpu(
+    tiny_llm: Path, clip: Path, records: Path, tmp_path: Path, cached: bool
 ) -> None:
-    keys = {"turns": "apart", "cache_features": "on" if kept else "off"}
+    keys = {"turns": "apart", "cache_features": "on" if cached else "off"}
     config = recipe(tiny_llm, clip, records, tmp_path / "run", "finetune", data=keys)
     opened = open_model(config)
     parts = parts_of(opened)
@@ -56,12 +56,14 @@ def test_a_batch_on_a_card_meets_nothing_that_stayed_behind(
         images = [path for paths in data.train.images for path in paths]
         assert fill_cache(opened.model.feature_cache, opened.model.vision, images)
     batches = [batch for step in training_loader(parts, data).steps(0) for batch in step.batches]
-    assert any(group.keys > group.queries for batch in batches for group in batch.text.attention.groups), "folded"
-    assert any(len(batch.cached_features) for batch in batches) == kept
+    assert any(group.keys > group.queries for batch in batches for group in batch.text.attention.groups), (
+        "a shared prefix"
+    )
+    assert any(len(batch.cached_features) for batch in batches) == cached
     with FakeTensorMode() as mode:
         move(opened.model, mode)
         for batch in batches[:4]:
-            fake = placed(batch, mode)
+            fake = to_fake(batch, mode)
             assert opened.model(fake.to(CARD)).device == CARD
-        with pytest.raises(RuntimeError, match="device"):  # the control: mixed devices are seen
+        with pytest.raises(RuntimeError, match="device"):  # the control: fake tensors detect mixed devices
             opened.model(fake)

@@ -1,4 +1,4 @@
-"""The plan against really built models and real steps, on tiny ones; docs/benchmarks/plan.md has the larger shapes."""
+"""Forecasts against built models and real steps of tiny models; docs/benchmarks/plan.md has larger shapes."""
 
 import json
 from collections.abc import Iterator
@@ -32,9 +32,9 @@ from vlm.plan.advice import Change, changes
 from vlm.plan.device import GIB, Device, find_device
 from vlm.plan.memory_report import forecast_run
 from vlm.plan.plan import plan
-from vlm.plan.worst_pack import Pack, packs_a_step, picture_pack, text_pack
+from vlm.plan.worst_pack import Pack, image_pack, packs_a_step, text_pack
 
-# Rows of a record whose attention goes through SDPA, through blocks of plain products, and through one block.
+# Tokens of a record whose attention uses SDPA, several blocks of plain products, and one block.
 LONGEST, LONG, SHORT = 800, 320, 60
 
 
@@ -53,7 +53,7 @@ def text(llm: Path, **changes: Any) -> TextRunConfig:
 
 
 def vision(llm: Path, tower: Path, stage: str, **changes: Any) -> VlmRunConfig:
-    """A small vision run whose data is not there."""
+    """A small vision run whose data does not exist."""
     return recipe(llm, tower, Path("not-there.json"), Path("not-there"), stage, **changes)
 
 
@@ -62,15 +62,15 @@ Recipes = dict[str, RunConfig]
 
 @pytest.fixture(scope="module")
 def recipes(tiny_llm: Path, roomy_llm: Path, clip: Path, siglip: Path, cnn: Path) -> Recipes:
-    """Every way to train, on tied and untied embeddings and towers of several kinds."""
+    """Each way to train, with tied and untied embeddings and several kinds of towers."""
     bf16 = {"dtype": "bf16"}
     return {
         "full fp32": text(roomy_llm, tune={"kind": "full"}, train={"dtype": "fp32"}),
         "full bf16, no embeddings": text(tiny_llm, tune={"kind": "full", "embeddings": False}),
         "full bf16, 8 bit": text(roomy_llm, tune={"kind": "full"}, optim={"name": "adamw8bit"}),
-        "full bf16, few rows": text(
+        "full bf16, few tokens": text(
             roomy_llm, tune={"kind": "full"}, data={"max_length": 8}, train={"pack_tokens": 8}
-        ),  # gradients weigh more than activations
+        ),  # gradients take more memory than activations
         "lora": text(tiny_llm, data={"max_length": SHORT}),
         "lora, fused attention": text(tiny_llm, data={"max_length": LONGEST}, train={"pack_tokens": 2 * LONGEST}),
         "lora, dropout, some targets": text(tiny_llm, tune={"dropout": 0.1, "targets": ["q_proj", "down_proj"]}),
@@ -87,18 +87,18 @@ def recipes(tiny_llm: Path, roomy_llm: Path, clip: Path, siglip: Path, cnn: Path
 
 
 NAMES = (
-    *("full fp32", "full bf16, no embeddings", "full bf16, 8 bit", "full bf16, few rows"),
+    *("full fp32", "full bf16, no embeddings", "full bf16, 8 bit", "full bf16, few tokens"),
     *("lora", "lora, fused attention", "lora, dropout, some targets", "lora, recompute", "lora, selective", "qlora"),
     *("pretrain", "pretrain, four bit", "finetune, lora", "finetune, full"),
 )
 
 
 def pack_of(config: RunConfig, model: nn.Module) -> Pack:
-    """The recipe's largest pack, a third of its text learnt."""
+    """The recipe's largest pack; a third of its text tokens are targets."""
     if isinstance(model, VlmModel):
-        pack = picture_pack(config, model.vision.tower, 1 / 3)
+        pack = image_pack(config, model.vision.tower, 1 / 3)
         assert isinstance(pack.batch, VlmBatch)
-        pixels = torch.rand(pack.batch.pixel_values.shape)  # the plan's own are never written, and may be NaN
+        pixels = torch.rand(pack.batch.pixel_values.shape)  # the forecast's are never written and may be NaN
         return replace(pack, batch=replace(pack.batch, pixel_values=pixels))
     return text_pack(config, 1 / 3)
 
@@ -111,7 +111,7 @@ def planned(config: RunConfig, packs: int) -> StepForecast:
 
 
 def stored(module: nn.Module) -> list[torch.Tensor]:
-    """A real module's tensors, the scales and tables of 4-bit weights included."""
+    """The tensors of a built module, with the scales and tables of 4-bit weights."""
     tensors = [*module.parameters(), *module.buffers()]
     for parameter in module.parameters():
         if type(parameter).__name__ == "Params4bit":
@@ -122,17 +122,17 @@ def stored(module: nn.Module) -> list[torch.Tensor]:
 
 
 def bytes_of(tensors: list[torch.Tensor]) -> int:
-    """What their storages take, each once."""
+    """Bytes of the tensors' storages, each counted once."""
     return sum({tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}.values())
 
 
 def bytes_of_meta(tensors: list[torch.Tensor]) -> int:
-    """The same of tensors that share nothing."""
+    """Bytes of tensors that share no storage."""
     return sum(tensor.nbytes for tensor in tensors)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_adapters_gradients_and_optimizer_are_those_of_the_real_model(recipes: Recipes, name: str) -> None:
+def test_weights_adapters_and_optimizer_states_equal_those_of_a_built_model(recipes: Recipes, name: str) -> None:
     config = recipes[name]
     opened = open_model(config)
     shape = meta_model(config)
@@ -153,7 +153,7 @@ def test_weights_adapters_gradients_and_optimizer_are_those_of_the_real_model(re
     pack = pack_of(config, opened.model)
     torch.autograd.backward(opened.model(pack.batch))
     unreached = [parameter for parameter in trained if parameter.grad is None]
-    assert bool(unreached) == (name in ("finetune, lora", "finetune, full")), "a tower's last layer is never projected"
+    assert bool(unreached) == (name in ("finetune, lora", "finetune, full")), "a tower's last layer is not used"
     optimizer.step(1.0)
     state = optimizer.state_dict()
     masters = sum(tensor.nbytes for key, tensor in state.items() if key.endswith(".master"))
@@ -167,8 +167,8 @@ def test_weights_adapters_gradients_and_optimizer_are_those_of_the_real_model(re
 
 @pytest.mark.parametrize("packs", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_highest_memory_of_a_step_is_that_of_a_real_step(recipes: Recipes, name: str, packs: int) -> None:
-    """The same tracker under real weights, real kernels and the real optimizer."""
+def test_the_peak_of_a_forecast_is_that_of_a_real_step(recipes: Recipes, name: str, packs: int) -> None:
+    """The reference: the same tracker on built weights, real kernels and the real optimizer."""
     config = recipes[name]
     opened = open_model(config)
     pack = pack_of(config, opened.model)
@@ -181,8 +181,8 @@ def test_the_highest_memory_of_a_step_is_that_of_a_real_step(recipes: Recipes, n
         engine.step(1.0)
 
     step()
-    assert len(engine.optimizer.inner.state) > 0, "moments are there from now on"
-    pack = pack_of(config, opened.model)  # a step's pack is new: what attention keeps for all layers is made in it
+    assert len(engine.optimizer.inner.state) > 0, "the first step allocated the moments"
+    pack = pack_of(config, opened.model)  # each step has a new pack, and attention builds its index tables in it
     tracker = AllocationTracker()
     with tracker:
         tracker.own(stored(opened.model), "weights")
@@ -206,9 +206,9 @@ CLIP_L = CLIPVisionConfig(hidden_size=1024, intermediate_size=4096, num_hidden_l
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders that hold config.json and nothing else: InternLM2.5-7B's shape as a Llama's, and CLIP ViT-L/14-336's.
+    """Folders that hold config.json alone: a Llama of InternLM2.5-7B's shape, and CLIP ViT-L/14-336.
 
-    `short` is the same LLM with 2 of its 32 layers: a forecast of all takes some 10 s.
+    `short` is the same LLM with 2 of its 32 layers: a forecast of all 32 takes some 10 s.
     """
     folder = tmp_path_factory.mktemp("large")
     LlamaConfig(**WIDTHS, num_hidden_layers=32).save_pretrained(folder / "llm")
@@ -219,12 +219,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def qlora(llm: Path) -> TextRunConfig:
-    """QLoRA as recipes have it."""
+    """A QLoRA run of 7B scale."""
     train = {"pack_tokens": 2048, "batch": 64, "recompute": False}
     return text(llm, data={"max_length": 2048}, tune={"kind": "qlora", "rank": 64}, train=train)
 
 
-def test_a_7b_model_weighs_what_its_shape_says(large: Path) -> None:
+def test_a_7b_models_weights_take_what_its_shape_gives(large: Path) -> None:
     linears = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
     dense = 2 * 92544 * 4096 + 65 * 4096
     shape = meta_model(qlora(large / "llm"))
@@ -237,22 +237,22 @@ def test_a_7b_model_weighs_what_its_shape_says(large: Path) -> None:
     assert bytes_of_meta(adapters) == 2 * 32 * each
 
 
-def test_qlora_is_told_how_to_fit(large: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_advice_for_qlora_fits(large: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = qlora(large / "short")
     plan(config, tmp_path, "3GiB", 0.0, 0.5)
-    said = capsys.readouterr().out
-    assert "does not fit a card of 3.00 GiB" in said and "time         not said" in said
-    line = next(line for line in said.splitlines() if line.endswith(": train.recompute=true"))
+    output = capsys.readouterr().out
+    assert "does not fit a card of 3.00 GiB" in output and "time         unknown" in output
+    line = next(line for line in output.splitlines() if line.endswith(": train.recompute=true"))
     again = forecast_run(Change({"train.recompute": True}).of(config), (), "card", 0.5)
-    assert f"{again.total / GIB:.2f} GiB" in line, "the advice's figure is the forecast of the changed recipe"
-    fitting = next(line for line in said.splitlines() if "GiB, fits: " in line and "train.pack_tokens=" in line)
+    assert f"{again.total / GIB:.2f} GiB" in line, "advice prints the forecast of the changed recipe"
+    fitting = next(line for line in output.splitlines() if "GiB, fits: " in line and "train.pack_tokens=" in line)
     values = dict(word.split("=") for word in fitting.partition("fits: ")[2].split())
-    rows = int(values.pop("train.pack_tokens"))
-    assert values == {"data.max_length": str(rows)} and rows < 2048
-    shorter = Change({"train.pack_tokens": rows, "data.max_length": rows})
+    tokens = int(values.pop("train.pack_tokens"))
+    assert values == {"data.max_length": str(tokens)} and tokens < 2048
+    shorter = Change({"train.pack_tokens": tokens, "data.max_length": tokens})
     assert forecast_run(shorter.of(config), (), "card", 0.5).total <= 3 * GIB
-    longer = Change({"train.pack_tokens": rows + 256, "data.max_length": rows + 256})
-    assert forecast_run(longer.of(config), (), "card", 0.5).total > 3 * GIB, "no larger pack would have fitted"
+    longer = Change({"train.pack_tokens": tokens + 256, "data.max_length": tokens + 256})
+    assert forecast_run(longer.of(config), (), "card", 0.5).total > 3 * GIB, "no larger pack fits"
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
@@ -263,17 +263,17 @@ def test_both_stages_of_a_llava_are_planned(
     train = {"batch": 128, "pack_tokens": 4096, "pack_images": 6, "dtype": "bf16", "recompute": True}
     config = vision(large / "short", large / "tower", stage, data={"max_length": 2048}, tune=tune, train=train)
     plan(config, tmp_path, "20GiB", 100.0, 0.25)
-    said = capsys.readouterr().out
-    assert "20.00 GiB" in said and "s a step at 100.00 TFLOP/s, which is assumed" in said
-    assert "GiB: fits" in said
+    output = capsys.readouterr().out
+    assert "20.00 GiB" in output and "s a step at 100.00 TFLOP/s, assumed" in output
+    assert "GiB: fits" in output
     parts = ["weights", "tower", "projector", "masters", "moments"]
-    assert [part for part in parts if f"\n  {part}" not in said] == []
+    assert [part for part in parts if f"\n  {part}" not in output] == []
 
 
 # What the parts depend on --------------------------------------------------------------------------------------------
 
 
-def test_lean_layers_keep_less(large: Path) -> None:
+def test_lean_layers_save_less_for_backward(large: Path) -> None:
     config = text(large / "short")
     lean, plain = (forecast_run(Change({"train.lean": kind}).of(config), (), "cpu", 0.1) for kind in ("auto", "off"))
     assert lean.parts["activations"] < 0.6 * plain.parts["activations"]
@@ -290,7 +290,7 @@ def test_advice_to_recompute_leaves_lean_to_the_run(tiny_llm: Path) -> None:
 
 
 def attention_tables(config: TextRunConfig) -> int:
-    """Bytes that attention keeps for all layers of a pack, lean or not: they do not shrink with a tiny model."""
+    """Bytes of attention's index tables of a pack, built once for all layers: they do not shrink with a tiny model."""
     shape = json.loads((Path(config.model.llm) / "config.json").read_text())
     query, key = (torch.empty(1, shape[f"num_{kind}_heads"], 1) for kind in ("attention", "key_value"))
     made = Places.of(text_pack(config, 0.1).text.attention, query, key, PLAIN)
@@ -300,40 +300,40 @@ def attention_tables(config: TextRunConfig) -> int:
     return sum(table.nbytes for table in tables)
 
 
-def test_recomputation_and_targets_move_what_they_should(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recomputation_and_targets_change_activations_and_work(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "llm.model.activation_checkpointing.NARROW", 8
-    )  # the tiny model's products are all narrower than what is kept
+    )  # the tiny model's products are all narrower than the limit
     config = text(tiny_llm)
     full, few = forecast_run(config, (), "cpu", 1.0), forecast_run(config, (), "cpu", 0.1)
-    assert full.parts.get("head", 0) < 4 * 100, "not a row of logits is left at the highest moment"
-    assert full.flops > few.flops, "the head multiplies rows with a target alone"
+    assert full.parts.get("head", 0) < 4 * 100, "no logits are allocated at the peak"
+    assert full.flops > few.flops, "the head runs at target positions alone"
     recomputed = forecast_run(Change({"train.recompute": True}).of(config), (), "cpu", 0.1)
     assert recomputed.parts["activations"] < few.parts["activations"]
     plain = forecast_run(Change({"train.lean": "off"}).of(config), (), "cpu", 0.1)
-    assert recomputed.flops == plain.flops, "what is computed twice is useful once"
-    assert few.flops < plain.flops, "the last layer's rows without a target are no work"
+    assert recomputed.flops == plain.flops, "recomputed work is counted once"
+    assert few.flops < plain.flops, "the last layer's positions without a target are not computed"
     tables = attention_tables(config)
     assert few.parts["activations"] - tables < 0.6 * (plain.parts["activations"] - tables)
     selective = forecast_run(Change({"train.recompute": "selective"}).of(config), (), "cpu", 0.1)
     assert recomputed.total < selective.total < plain.total and selective.flops == plain.flops
 
 
-def test_zero_3_holds_all_logits(tiny_llm: Path) -> None:
+def test_zero_3_allocates_all_logits_at_once(tiny_llm: Path) -> None:
     config = text(tiny_llm, parallel={"zero": 3})
     full, few = forecast_run(config, (), "cpu", 1.0), forecast_run(config, (), "cpu", 0.1)
     assert full.parts["head"] > 5 * few.parts["head"]
 
 
-def test_a_card_and_a_cpu_have_chunks_of_their_own(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_and_a_cpu_use_their_own_chunk_sizes(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     chunks, vocabulary = heads._chunks, json.loads((tiny_llm / "config.json").read_text())["vocab_size"]
 
-    def see(count: int, most: int) -> Iterator[slice]:
+    def record(count: int, most: int) -> Iterator[slice]:
         seen.append(most)
         return chunks(count, most)
 
-    monkeypatch.setattr(heads, "_chunks", see)
+    monkeypatch.setattr(heads, "_chunks", record)
     pairs: list[tuple[Kind, str]] = [("card", "cuda"), ("cpu", "cpu")]
     for kind, name in pairs:
         forecast_run(text(tiny_llm, train={"dtype": "bf16"}), (), kind, 1.0)
@@ -341,7 +341,7 @@ def test_a_card_and_a_cpu_have_chunks_of_their_own(tiny_llm: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp32"])
-def test_useful_operations_are_those_counted_by_hand(roomy_llm: Path, dtype: str) -> None:
+def test_operations_equal_a_count_by_hand(roomy_llm: Path, dtype: str) -> None:
     train = {"pack_tokens": 100, "dtype": dtype}
     config = text(roomy_llm, tune={"kind": "full"}, data={"max_length": 100}, train=train)
     linears = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64)
@@ -350,7 +350,7 @@ def test_useful_operations_are_those_counted_by_hand(roomy_llm: Path, dtype: str
     assert forecast_run(config, (), "card", 1.0).flops == by_hand
 
 
-def test_a_step_holds_as_many_packs_as_its_longest_records_fill(tiny_llm: Path) -> None:
+def test_a_step_has_as_many_packs_as_its_longest_records_fill(tiny_llm: Path) -> None:
     config = text(tiny_llm, data={"max_length": 100}, train={"batch": 5, "pack_tokens": 200})
     assert packs_a_step(config) == 3
     small = text(tiny_llm, data={"max_length": 100}, train={"batch": 1, "pack_tokens": 200})
@@ -358,7 +358,7 @@ def test_a_step_holds_as_many_packs_as_its_longest_records_fill(tiny_llm: Path) 
     assert text_pack(small, 1.0).text.tokens == 100, "one record does not fill the pack"
 
 
-def test_a_qlora_run_before_leaves_dense_linears(roomy_llm: Path) -> None:
+def test_after_an_earlier_qlora_run_linears_are_dense(roomy_llm: Path) -> None:
     config = text(roomy_llm, tune={"kind": "qlora"})
     fresh, later = forecast_run(config, (), "cpu", 1.0), forecast_run(config, [(config, Path("unused"))], "cpu", 1.0)
     layers: list[Any] = [inner for inner in meta_model(config).model.modules() if type(inner).__name__ == "Linear4bit"]
@@ -367,7 +367,7 @@ def test_a_qlora_run_before_leaves_dense_linears(roomy_llm: Path) -> None:
     assert len(layers) == 14 and later.parts["weights"] - fresh.parts["weights"] == dense - four_bit
 
 
-def test_a_pipelines_training_steps_are_planned(
+def test_each_training_step_of_a_pipeline_is_planned(
     tiny_llm: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for stage in ("pretrain", "finetune"):
@@ -379,11 +379,11 @@ def test_a_pipelines_training_steps_are_planned(
     pipeline = tmp_path / "pipeline.yaml"
     pipeline.write_text("name: all\nsteps: [pretrain.yaml, finetune.yaml, eval.yaml]\n")
     plan(load_config(pipeline), pipeline, "1GB", 0.0, 1.0)
-    said = capsys.readouterr().out
-    assert said.count("in all") == 2 and "is not there" not in said
+    output = capsys.readouterr().out
+    assert output.count("in all") == 2 and "does not exist" not in output
     finetune = tmp_path / "finetune.yaml"
     plan(load_config(finetune), finetune, "1GB", 0.0, 1.0)
-    assert "is not there: planned as if" in capsys.readouterr().out
+    assert "does not exist: planned as if" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="trains nothing"):
         plan(load_config(tmp_path / "eval.yaml"), pipeline, "", 0.0, 1.0)
 
@@ -396,21 +396,21 @@ def test_a_pipelines_training_steps_are_planned(
         ("", "bf16", "Card X multiplies bf16"),
     ],
 )
-def test_an_open_dtype_is_planned_as_the_device_has_it(
+def test_dtype_auto_is_chosen_for_the_device(
     tiny_llm: Path, tmp_path: Path, device: str, dtype: str, why: str, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("vlm.plan.device.this_cpu", lambda: Hardware())
     monkeypatch.setattr("vlm.plan.device.this_machine", lambda: Hardware("Card X", card_bf16=True))
-    said = []
-    for asked in ("auto", dtype):
-        plan(text(tiny_llm, train={"dtype": asked}), tmp_path, device, 1.0, 0.5)
-        said.append(capsys.readouterr().out.splitlines())
-    assert said[0][1].startswith(f"  dtype: {dtype} (auto: {why}")
-    assert said[0][:1] + said[0][2:] == said[1], "but for that line it is the plan of the recipe that names the dtype"
+    output = []
+    for wanted in ("auto", dtype):
+        plan(text(tiny_llm, train={"dtype": wanted}), tmp_path, device, 1.0, 0.5)
+        output.append(capsys.readouterr().out.splitlines())
+    assert output[0][1].startswith(f"  dtype: {dtype} (auto: {why}")
+    assert output[0][:1] + output[0][2:] == output[1], "the other lines are those of a recipe that names the dtype"
 
 
-def test_a_slow_dtype_is_told_in_a_plan(
+def test_a_slow_dtype_is_reported(
     tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vlm.plan.device.this_cpu", lambda: Hardware())
@@ -422,17 +422,17 @@ def test_a_slow_dtype_is_told_in_a_plan(
 
 
 @pytest.mark.parametrize(("written", "size"), [("8GiB", 8 * GIB), ("24GB", 24 * 10**9), ("1.5 gib", 3 * GIB // 2)])
-def test_a_cards_memory_is_read(written: str, size: int) -> None:
+def test_device_reads_a_cards_memory(written: str, size: int) -> None:
     assert find_device(written) == Device("card", size)
 
 
-def test_the_cpu_is_a_device_and_nonsense_is_not() -> None:
+def test_device_reads_cpu_and_refuses_other_text() -> None:
     assert find_device("cpu").kind == "cpu" and find_device("cpu").bytes > GIB
     with pytest.raises(ConfigError, match="--device: found 'eight'; write a card's memory as 8GiB"):
         find_device("eight")
 
 
-def test_rotary_frequencies_that_grow_with_the_text_are_planned(tmp_path: Path) -> None:
+def test_dynamic_rotary_frequencies_are_planned(tmp_path: Path) -> None:
     settings = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     rope = {"rope_type": "dynamic", "rope_theta": 1e6, "factor": 2.0}
     for name, rotary in (("plain", None), ("dynamic", rope)):
@@ -441,9 +441,9 @@ def test_rotary_frequencies_that_grow_with_the_text_are_planned(tmp_path: Path) 
     assert plain == dynamic
 
 
-def test_a_pack_without_room_for_a_picture_is_refused(tiny_llm: Path, clip: Path) -> None:
+def test_a_pack_without_room_for_an_image_is_refused(tiny_llm: Path, clip: Path) -> None:
     config = vision(tiny_llm, clip, "pretrain", train={"pack_tokens": 16})
-    with pytest.raises(ConfigError, match="train.pack_tokens: 16 leaves no room beside a picture's 16 rows"):
+    with pytest.raises(ConfigError, match="train.pack_tokens: 16 leaves no room besides an image's 16 tokens"):
         forecast_run(config, (), "cpu", 1.0)
 
 
