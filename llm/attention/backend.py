@@ -1,6 +1,6 @@
 """The kernels of packed attention, and the device type whose memory limits a step follows.
 
-`TorchBackend` reads both off the tensors. A model passes its backend down with every pack, so that a step can run
+`TorchBackend` derives both from the tensors. A model passes its backend down with every pack, so that a step can run
 with other kernels, or within another device's limits, than those of the device that its tensors are on.
 """
 
@@ -16,17 +16,17 @@ Sdpa = Callable[..., Tensor]  # called as torch's scaled_dot_product_attention
 
 
 class Backend(Protocol):
-    """What packed attention, lean layers and the chunked loss ask about the device."""
+    """The properties of a device that packed attention, lean layers and the chunked loss depend on."""
 
     @property
     def sdpa(self) -> Sdpa:
-        """Fused attention of one rectangular group."""
+        """Fused attention of one padded group."""
 
     def device_type(self, states: Tensor) -> str:
-        """Whose limits hold for tensors like this one, such as "cpu" or "cuda"."""
+        """The device type, such as "cpu" or "cuda", whose limits apply to tensors like this one."""
 
     def varlen_kernel(self, query: Tensor, dropout: float) -> Call | None:
-        """The varlen kernel for these queries; None: attention runs on padded groups."""
+        """The varlen kernel for these queries; None where attention is to run on padded groups."""
 
 
 class TorchBackend:
@@ -34,15 +34,15 @@ class TorchBackend:
 
     @property
     def sdpa(self) -> Sdpa:
-        """torch's own."""
+        """torch's own function."""
         return scaled_dot_product_attention
 
     def device_type(self, states: Tensor) -> str:
-        """The tensor's."""
+        """The type of the tensor's device."""
         return states.device.type
 
     def varlen_kernel(self, query: Tensor, dropout: float) -> Call | None:
-        """On CUDA, in bf16 or fp16 and without dropout: the fastest that can be imported."""
+        """The fastest kernel that can be imported; None except on CUDA, in bf16 or fp16 and without dropout."""
         kernel = find_kernel() if query.is_cuda and query.dtype in HALF and dropout == 0 else None
         return None if kernel is None else kernel.call
 

@@ -1,7 +1,7 @@
-"""Attention for packs: matrix products run on the flat pack, attention on re-padded groups of similar spans.
+"""Attention for packs, registered through transformers' `AttentionInterface`; no model is patched.
 
-Registered through transformers' `AttentionInterface`; no model is patched. On CUDA a varlen kernel takes the spans as
-they are, where one is installed; elsewhere they are re-padded (llm/attention/padded_groups.py).
+On CUDA a varlen kernel computes it without padding, where one is installed; elsewhere it runs on padded groups of spans
+of similar length (llm/attention/padded_groups.py).
 """
 
 from collections.abc import Iterator
@@ -35,8 +35,8 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """transformers' attention signature; `packed` and `backend` arrive through the model's keyword arguments.
 
-    Returns [1, T, heads, D]. With `save`, padded groups save their gathered rows and attention weights for backward
-    instead of computing them again. Without a plan (one unpadded sequence, with or without a cache) plain SDPA runs.
+    Returns [1, T, heads, D]. With `save`, padded groups save their gathered heads and attention weights for backward
+    instead of recomputing them. Without a plan (one unpadded sequence, with or without a cache) plain SDPA runs.
     """
     if packed is None:
         output: tuple[Tensor, None] = sdpa_attention_forward(
@@ -45,11 +45,11 @@ def packed_attention(
         return output
     if isinstance(packed, Exchange):
         heads = query.shape[1]
-        query, key, value = (packed.whole(states, heads) for states in (query, key, value))
+        query, key, value = (packed.gather_positions(states, heads) for states in (query, key, value))
         attended, _ = packed_attention(
             module, query, key, value, attention_mask, scaling, dropout, packed.plan, backend
         )
-        return packed.own(attended), None
+        return packed.gather_heads(attended), None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     kernel = backend.varlen_kernel(query, dropout)
     if kernel is not None:
@@ -61,14 +61,14 @@ def packed_attention(
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:
-    """Make the model's text attention take an `AttentionPlan`. No mask function is registered: packs need none."""
+    """Make the model's text attention accept an `AttentionPlan`. No mask function is registered: packs need none."""
     AttentionInterface.register(NAME, packed_attention)
     model.set_attn_implementation(NAME)
 
 
 @contextmanager
 def plain_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Inside, the model runs transformers' own SDPA with masks: what batched generation needs."""
+    """Inside, the model runs transformers' own SDPA attention with masks, as batched generation needs."""
     model.set_attn_implementation("sdpa")
     try:
         yield

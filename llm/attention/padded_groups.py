@@ -1,8 +1,8 @@
-"""Attention over padded groups of a pack: heads are gathered span by span, and a group is one batched product.
+"""Attention over padded groups of a pack: heads are gathered span by span, and each group is one batched product.
 
-`padded_attention` leaves the backward pass to autograd. `PaddedAttention`, for CPUs, saves its inputs alone and gathers
-and multiplies again in the backward pass: little work, against attention weights and padded copies that would lie in
-memory until then. Where there is room for these they are saved instead.
+`padded_attention` leaves the backward pass to autograd. `PaddedAttention`, for CPUs, saves only its inputs and
+recomputes the gathered heads and attention weights in the backward pass: little work, and much less memory. Where there
+is room for them they are saved instead.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from llm.attention.backend import Sdpa
-from llm.attention.gather_index import Block, GroupPlaces, Places
+from llm.attention.gather_index import Block, GatherIndex, GroupIndex
 from llm.attention.layout import AttentionPlan, Group
 from llm.machine_constants import PLAIN_ATTENTION_KEYS
 
-SHORT = PLAIN_ATTENTION_KEYS.count  # keys up to which plain products beat SDPA on a CPU
+SHORT = PLAIN_ATTENTION_KEYS.count  # keys up to which plain products are faster than SDPA on a CPU
 
 softmax_gradient = torch.ops.aten._softmax_backward_data
 
@@ -34,17 +34,18 @@ def padded_attention(
     sdpa: Sdpa = scaled_dot_product_attention,
 ) -> Tensor:
     """[T, heads, D]: one SDPA call a group."""
-    places = Places.of(plan, query, key)
+    index = GatherIndex.of(plan, query, key)
     outputs = []
-    for group, where in zip(plan.groups, places.groups, strict=True):
+    for group, where in zip(plan.groups, index.groups, strict=True):
         outputs.append(_fused(Gathered.of(query, key, value, group, where), group, scale, sdpa, dropout))
-    return _back(outputs, places.back, query.shape)
+    return _scatter(outputs, index.outputs, query.shape)
 
 
 class PaddedAttention(torch.autograd.Function):
-    """The same without dropout, by plain products where a group's spans are short.
+    """`padded_attention` without dropout, by plain products in groups of at most `SHORT` keys.
 
-    `keeps`: gathered rows and weights for the backward pass, if all groups are short; else the inputs.
+    With `save`, and if all groups are that short, the gathered heads and attention weights are saved for backward;
+    otherwise the inputs.
     """
 
     @staticmethod
@@ -56,191 +57,195 @@ class PaddedAttention(torch.autograd.Function):
         plan: AttentionPlan,
         scale: float,
         sdpa: Sdpa,
-        keeps: bool = False,
+        save: bool = False,
     ) -> Tensor:
-        places = Places.of(plan, query, key, SHORT)
-        ctx.plan, ctx.places, ctx.scale, ctx.sdpa = plan, places, scale, sdpa
-        ctx.keeps = keeps and all(where.blocks for where in places.groups)
+        index = GatherIndex.of(plan, query, key, SHORT)
+        ctx.plan, ctx.index, ctx.scale, ctx.sdpa = plan, index, scale, sdpa
+        ctx.save = save and all(where.blocks for where in index.groups)
         outputs: list[Tensor] = []
-        kept: list[Tensor] = []
-        for group, where in zip(plan.groups, places.groups, strict=True):
-            rows = Gathered.of(query, key, value, group, where)
+        saved: list[Tensor] = []
+        for group, where in zip(plan.groups, index.groups, strict=True):
+            heads = Gathered.of(query, key, value, group, where)
             if not where.blocks:
-                outputs.append(_fused(rows, group, scale, sdpa))
+                outputs.append(_fused(heads, group, scale, sdpa))
                 continue
-            weights: list[Tensor] | None = [] if ctx.keeps else None
-            outputs.append(_plain(rows, where.blocks, places.nothing, scale, weights))
-            kept += [rows.queries, rows.keys, rows.values, *weights] if weights is not None else []
-        ctx.save_for_backward(*(kept if ctx.keeps else (query, key, value)))
-        return _back(outputs, places.back, query.shape)
+            weights: list[Tensor] | None = [] if ctx.save else None
+            outputs.append(_plain(heads, where.blocks, index.zero, scale, weights))
+            saved += [heads.queries, heads.keys, heads.values, *weights] if weights is not None else []
+        ctx.save_for_backward(*(saved if ctx.save else (query, key, value)))
+        return _scatter(outputs, index.outputs, query.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         plan: AttentionPlan = ctx.plan
-        places: Places = ctx.places
-        saved = ctx.saved_tensors  # once: layers that are computed again unpack them a single time
-        kept = iter(saved)
+        index: GatherIndex = ctx.index
+        saved = ctx.saved_tensors  # read once: under activation checkpointing they can be unpacked a single time
+        remaining = iter(saved)
         found = []
-        for group, where in zip(plan.groups, places.groups, strict=True):
+        for group, where in zip(plan.groups, index.groups, strict=True):
             weights: list[Tensor] = []
-            if ctx.keeps:
-                rows = Gathered(next(kept), next(kept), next(kept))
-                weights = list(islice(kept, len(where.blocks)))
+            if ctx.save:
+                heads = Gathered(next(remaining), next(remaining), next(remaining))
+                weights = list(islice(remaining, len(where.blocks)))
             else:
                 query, key, value = saved
-                rows = Gathered.of(query, key, value, group, where)
-            gradient = _of_group(grads[0], group, where)
+                heads = Gathered.of(query, key, value, group, where)
+            gradient = _gather_gradient(grads[0], group, where)
             if where.blocks:
-                found.append(_plain_gradients(rows, gradient, where.blocks, places.nothing, ctx.scale, weights))
+                found.append(_plain_gradients(heads, gradient, where.blocks, index.zero, ctx.scale, weights))
             else:
-                found.append(_fused_gradients(rows, gradient, group, ctx.scale, ctx.sdpa))
-        of_queries = _back([part.queries for part in found], places.back, grads[0].shape)
-        of_keys = _keys_back([part.keys for part in found], plan, places)
-        of_values = _keys_back([part.values for part in found], plan, places)
+                found.append(_fused_gradients(heads, gradient, group, ctx.scale, ctx.sdpa))
+        of_queries = _scatter([part.queries for part in found], index.outputs, grads[0].shape)
+        of_keys = _scatter_keys([part.keys for part in found], plan, index)
+        of_values = _scatter_keys([part.values for part in found], plan, index)
         return of_queries, of_keys, of_values, None, None, None, None
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """A group's rows, or their gradients."""
+    """The gathered heads of a group, or their gradients."""
 
     queries: Tensor  # [n, heads, queries, D]
     keys: Tensor  # [n, key_value_heads, keys, D]
     values: Tensor
 
     @classmethod
-    def of(cls, query: Tensor, key: Tensor, value: Tensor, group: Group, where: GroupPlaces) -> "Gathered":
-        """From the rows of the pack."""
-        keys, values = (_taken(states, where.keys, group.count, where.width) for states in (key, value))
-        return cls(_taken(query, where.queries, group.count, group.queries), keys, values)
+    def of(cls, query: Tensor, key: Tensor, value: Tensor, group: Group, where: GroupIndex) -> "Gathered":
+        """Gather from a pack's queries [T, heads, D], keys and values [T, key_value_heads, D]."""
+        keys, values = (_gather(states, where.keys, group.count, where.width) for states in (key, value))
+        return cls(_gather(query, where.queries, group.count, group.queries), keys, values)
 
 
-# Rows and heads ------------------------------------------------------------------------------------------------------
+# Gather and scatter --------------------------------------------------------------------------------------------------
 
 
 def _table(states: Tensor) -> Tensor:
-    """[..., D] -> [all rows and heads, D]."""
+    """[..., D] -> [product of the other dimensions, D]."""
     return states.reshape(-1, states.shape[-1])
 
 
-def _taken(states: Tensor, places: Tensor, count: int, rows: int) -> Tensor:
-    """[T, heads, D] -> [n, heads, rows, D]."""
-    return _table(states).index_select(0, places).view(count, states.shape[1], rows, -1)
+def _gather(states: Tensor, index: Tensor, count: int, length: int) -> Tensor:
+    """[T, heads, D] -> [n, heads, length, D]."""
+    return _table(states).index_select(0, index).view(count, states.shape[1], length, -1)
 
 
-def _back(outputs: list[Tensor], places: Tensor, shape: Sequence[int]) -> Tensor:
-    """The groups' [n, heads, rows, D] -> [T, heads, D], each row's from its place."""
+def _scatter(outputs: list[Tensor], index: Tensor, shape: Sequence[int]) -> Tensor:
+    """The groups' [n, heads, length, D] -> [T, heads, D]; padding is left out."""
     tables = [_table(output) for output in outputs]
     joined = tables[0] if len(tables) == 1 else torch.cat(tables)
-    return joined.index_select(0, places).view(shape)
+    return joined.index_select(0, index).view(shape)
 
 
-def _keys_back(outputs: list[Tensor], plan: AttentionPlan, places: Places) -> Tensor:
-    """The groups' [n, key_value_heads, width, D] -> [T, key_value_heads, D]: the sum over all who read a row.
+def _scatter_keys(outputs: list[Tensor], plan: AttentionPlan, index: GatherIndex) -> Tensor:
+    """The groups' gradients [n, key_value_heads, width, D] -> [T, key_value_heads, D], summed over all uses of a key.
 
-    Every row is one span's own; those before it are added.
+    Each position is in exactly one span's own keys; its uses as a key before other spans are added.
     """
     own = [output[:, :, group.prefix : group.keys] for output, group in zip(outputs, plan.groups, strict=True)]
-    total = _back(own, places.keys_back, (-1, *own[0].shape[1::2]))
-    for output, group, where in zip(outputs, plan.groups, places.groups, strict=True):
+    total = _scatter(own, index.own_keys, (-1, *own[0].shape[1::2]))
+    for output, group, where in zip(outputs, plan.groups, index.groups, strict=True):
         if where.before is not None:
             _table(total).index_add_(0, where.before, _table(output[:, :, : group.prefix]))
     return total
 
 
-def _of_group(gradient: Tensor, group: Group, where: GroupPlaces) -> Tensor:
-    """[T, heads, D] -> [n, heads, queries, D]: nothing for padding, which repeats a row."""
-    taken = _taken(gradient, where.queries, group.count, group.queries)
+def _gather_gradient(gradient: Tensor, group: Group, where: GroupIndex) -> Tensor:
+    """[T, heads, D] -> [n, heads, queries, D], with zeros for padding, which repeats a position."""
+    gathered = _gather(gradient, where.queries, group.count, group.queries)
     if where.padding is not None:
-        _table(taken).index_fill_(0, where.padding, 0)
-    return taken
+        _table(gathered).index_fill_(0, where.padding, 0)
+    return gathered
 
 
 # Plain products ------------------------------------------------------------------------------------------------------
 
 
-def _stacked(states: Tensor, shared: int, block: slice) -> Tensor:
-    """[n, heads, queries, D] -> [n * key_value_heads, rows, D]: the heads of one key-value head over one another.
+def _stacked(states: Tensor, key_value_heads: int, block: slice) -> Tensor:
+    """A block of [n, heads, queries, D] -> [n * key_value_heads, heads / key_value_heads * queries in block, D].
 
-    So keys and values need not be repeated.
+    Query heads that share a key-value head are stacked, so keys and values need not be repeated.
     """
-    return states[:, :, block].reshape(len(states) * shared, -1, states.shape[-1])
+    return states[:, :, block].reshape(len(states) * key_value_heads, -1, states.shape[-1])
 
 
-def _weights(queries: Tensor, keys: Tensor, block: Block, nothing: Tensor, scale: float) -> Tensor:
-    """[n * key_value_heads, rows, keys]. torch's softmax adds in fp32 inside and rounds once, as transformers' does."""
-    scores = torch.baddbmm(nothing, queries, keys.transpose(1, 2), beta=0, alpha=scale)
-    scores.view(len(block.hidden), -1, *block.hidden.shape[2:]).add_(block.hidden)
+def _weights(queries: Tensor, keys: Tensor, block: Block, zero: Tensor, scale: float) -> Tensor:
+    """Attention weights [n * key_value_heads, stacked queries, keys].
+
+    torch's softmax sums in fp32 and rounds once, as transformers' does.
+    """
+    scores = torch.baddbmm(zero, queries, keys.transpose(1, 2), beta=0, alpha=scale)
+    scores.view(len(block.mask), -1, *block.mask.shape[2:]).add_(block.mask)
     return torch.softmax(scores, -1)
 
 
 def _plain(
-    rows: Gathered, blocks: tuple[Block, ...], nothing: Tensor, scale: float, kept: list[Tensor] | None
+    heads: Gathered, blocks: tuple[Block, ...], zero: Tensor, scale: float, saved: list[Tensor] | None
 ) -> Tensor:
-    """[n, heads, queries, D]; the weights of each block are `kept`, if asked for."""
-    shared = rows.keys.shape[1]
-    keys, values = rows.keys.flatten(0, 1), rows.values.flatten(0, 1)
+    """[n, heads, queries, D]; the attention weights of each block are appended to `saved`, if given."""
+    key_value_heads = heads.keys.shape[1]
+    keys, values = heads.keys.flatten(0, 1), heads.values.flatten(0, 1)
     parts = []
     for block in blocks:
-        queries = _stacked(rows.queries, shared, block.queries)
-        weights = _weights(queries, keys[:, : block.keys], block, nothing, scale)
-        if kept is not None:
-            kept.append(weights)
+        queries = _stacked(heads.queries, key_value_heads, block.queries)
+        weights = _weights(queries, keys[:, : block.keys], block, zero, scale)
+        if saved is not None:
+            saved.append(weights)
         attended = torch.bmm(weights, values[:, : block.keys])
-        parts.append(attended.view(*rows.queries.shape[:2], -1, attended.shape[-1]))
+        parts.append(attended.view(*heads.queries.shape[:2], -1, attended.shape[-1]))
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
 def _plain_gradients(
-    rows: Gathered, gradient: Tensor, blocks: tuple[Block, ...], nothing: Tensor, scale: float, kept: list[Tensor]
+    heads: Gathered, gradient: Tensor, blocks: tuple[Block, ...], zero: Tensor, scale: float, saved: list[Tensor]
 ) -> Gathered:
-    """Of the gathered rows, for that of `_plain`'s output. What was `kept` is used up, the last block's first."""
-    shared = rows.keys.shape[1]
-    keys, values = rows.keys.flatten(0, 1), rows.values.flatten(0, 1)
+    """Gradients of the gathered heads for that of `_plain`'s output. Weights are popped off `saved`."""
+    key_value_heads = heads.keys.shape[1]
+    keys, values = heads.keys.flatten(0, 1), heads.values.flatten(0, 1)
     parts: list[Tensor] = []
     of_keys = of_values = torch.empty(0)
-    for block in reversed(blocks):  # the last block sees all keys
-        queries, passed = _stacked(rows.queries, shared, block.queries), _stacked(gradient, shared, block.queries)
-        seen, end = keys[:, : block.keys], block.keys
-        weights = kept.pop() if kept else _weights(queries, seen, block, nothing, scale)
-        of_weights = torch.bmm(passed, values[:, :end].transpose(1, 2))
+    for block in reversed(blocks):  # the last block attends to all keys
+        queries = _stacked(heads.queries, key_value_heads, block.queries)
+        of_output = _stacked(gradient, key_value_heads, block.queries)
+        block_keys, end = keys[:, : block.keys], block.keys
+        weights = saved.pop() if saved else _weights(queries, block_keys, block, zero, scale)
+        of_weights = torch.bmm(of_output, values[:, :end].transpose(1, 2))
         of_scores = softmax_gradient(of_weights, weights, -1, weights.dtype)
         del of_weights
         if not parts:
-            of_values = torch.bmm(weights.transpose(1, 2), passed)
-            of_keys = torch.baddbmm(nothing, of_scores.transpose(1, 2), queries, beta=0, alpha=scale)
+            of_values = torch.bmm(weights.transpose(1, 2), of_output)
+            of_keys = torch.baddbmm(zero, of_scores.transpose(1, 2), queries, beta=0, alpha=scale)
         else:
-            of_values[:, :end].baddbmm_(weights.transpose(1, 2), passed)
+            of_values[:, :end].baddbmm_(weights.transpose(1, 2), of_output)
             of_keys[:, :end].baddbmm_(of_scores.transpose(1, 2), queries, alpha=scale)
         del weights
-        of_queries = torch.baddbmm(nothing, of_scores, seen, beta=0, alpha=scale)
-        parts.insert(0, of_queries.view(*rows.queries.shape[:2], -1, of_queries.shape[-1]))
+        of_queries = torch.baddbmm(zero, of_scores, block_keys, beta=0, alpha=scale)
+        parts.insert(0, of_queries.view(*heads.queries.shape[:2], -1, of_queries.shape[-1]))
     of_queries = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
-    return Gathered(of_queries, of_keys.view_as(rows.keys), of_values.view_as(rows.values))
+    return Gathered(of_queries, of_keys.view_as(heads.keys), of_values.view_as(heads.values))
 
 
 # Fused products ------------------------------------------------------------------------------------------------------
 
 
-def _fused(rows: Gathered, group: Group, scale: float, sdpa: Sdpa, dropout: float = 0.0) -> Tensor:
+def _fused(heads: Gathered, group: Group, scale: float, sdpa: Sdpa, dropout: float = 0.0) -> Tensor:
     """[n, heads, queries, D] by one SDPA call."""
-    repeat = rows.queries.shape[1] // rows.keys.shape[1]
-    keys, values = (states.repeat_interleave(repeat, 1) for states in (rows.keys, rows.values))
-    mask = _visible(group) if group.prefix else None
-    return sdpa(rows.queries, keys, values, mask, dropout_p=dropout, is_causal=mask is None, scale=scale)
+    repeat = heads.queries.shape[1] // heads.keys.shape[1]
+    keys, values = (states.repeat_interleave(repeat, 1) for states in (heads.keys, heads.values))
+    mask = _attention_mask(group) if group.prefix else None
+    return sdpa(heads.queries, keys, values, mask, dropout_p=dropout, is_causal=mask is None, scale=scale)
 
 
-def _fused_gradients(rows: Gathered, gradient: Tensor, group: Group, scale: float, sdpa: Sdpa) -> Gathered:
+def _fused_gradients(heads: Gathered, gradient: Tensor, group: Group, scale: float, sdpa: Sdpa) -> Gathered:
     with torch.enable_grad():
-        inputs = [states.detach().requires_grad_() for states in (rows.queries, rows.keys, rows.values)]
+        inputs = [states.detach().requires_grad_() for states in (heads.queries, heads.keys, heads.values)]
         attended = _fused(Gathered(*inputs), group, scale, sdpa)
     return Gathered(*torch.autograd.grad(attended, inputs, gradient))
 
 
-def _visible(group: Group) -> Tensor:
-    """[1 or n, 1, queries, keys]: everyone sees what is before its span, and itself."""
-    device = group.query_rows.device
+def _attention_mask(group: Group) -> Tensor:
+    """[1 or n, 1, queries, keys] bool: True for the keys before a span, without padding, and causally for its own."""
+    device = group.query_positions.device
     causal = torch.ones(group.queries, group.keys, dtype=torch.bool, device=device).tril(group.prefix)[None, None]
-    if group.pads is None:
+    if group.left_padding is None:
         return causal
-    return causal & (torch.arange(group.keys, device=device) >= group.pads[:, None])[:, None, None]
+    return causal & (torch.arange(group.keys, device=device) >= group.left_padding[:, None])[:, None, None]

@@ -1,7 +1,7 @@
-"""Kernels for attention over sequences of many lengths, on CUDA: which one is installed, behind one call.
+"""Variable-length attention kernels on CUDA, with one call signature for all, and the choice of the installed one.
 
-Not run on this project's own machines, which have no GPU: the tests hold the plan, the call's arguments and the choice
-to a slow reference, and skip what needs a card.
+The project's own machines have no GPU: tests compare the plan, the arguments of the call and the choice with a slow
+reference, and skip what needs a GPU.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,26 +13,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-HALF = (torch.bfloat16, torch.float16)  # what the kernels take
+HALF = (torch.bfloat16, torch.float16)  # the dtypes that the kernels accept
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """n spans in the pack's order: span i's queries are rows cu_queries[i] to cu_queries[i + 1] of the pack.
+    """n spans in the pack's order: the queries of span i are the positions cu_queries[i] to cu_queries[i + 1].
 
-    Its keys stand as many rows behind `key_rows`, or are the same rows where that is None. Causal from the bottom
-    right: a span's last query sees all its keys, so a branch sees its whole prefix and itself.
+    Its keys are the positions key_positions[cu_keys[i] : cu_keys[i + 1]], or its queries' positions where that is None.
+    The causal mask is aligned to the bottom right: the last query of a span attends to all its keys, so a branch
+    attends to all of its prefix and causally to itself.
     """
 
     cu_queries: Tensor  # [n + 1], int32
     cu_keys: Tensor  # [n + 1], int32
     max_queries: int
     max_keys: int
-    key_rows: Tensor | None  # [all keys]
+    key_positions: Tensor | None  # [all keys]
 
     def to(self, device: torch.device) -> "Lengths":
         """The same lengths on another device."""
-        rows = None if self.key_rows is None else self.key_rows.to(device)
+        rows = None if self.key_positions is None else self.key_positions.to(device)
         return Lengths(self.cu_queries.to(device), self.cu_keys.to(device), self.max_queries, self.max_keys, rows)
 
 
@@ -42,30 +43,30 @@ Call = Callable[[Tensor, Tensor, Tensor, Lengths, float], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel and the name it is told by."""
+    """A kernel and its name in messages."""
 
     name: str
     call: Call
 
 
 def varlen_attention(query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float, call: Call) -> Tensor:
-    """[1, heads, T, D] and [1, kv_heads, T, D] twice -> [1, T, heads, D]."""
+    """Queries [1, heads, T, D], keys and values [1, kv_heads, T, D] -> [1, T, heads, D], by the kernel `call`."""
     queries, keys, values = (states[0].transpose(0, 1) for states in (query, key, value))
-    if lengths.key_rows is not None:
-        keys, values = keys.index_select(0, lengths.key_rows), values.index_select(0, lengths.key_rows)
+    if lengths.key_positions is not None:
+        keys, values = keys.index_select(0, lengths.key_positions), values.index_select(0, lengths.key_positions)
     return call(queries.contiguous(), keys.contiguous(), values.contiguous(), lengths, scale)[None]
 
 
 @cache
 def find_kernel() -> Kernel | None:
-    """The first that can be imported: flash-attn 4, 3, 2, then torch's own; None without CUDA."""
+    """The first kernel that can be imported of flash-attn 4, 3 and 2 and torch's own; None without CUDA."""
     if not torch.cuda.is_available():
         return None
     return next(kernels(), None)
 
 
 def kernels() -> Iterator[Kernel]:
-    """All that can be imported, the fastest first."""
+    """All kernels that can be imported, the fastest first."""
     for name, module, wrap in KNOWN:
         try:
             found = import_module(module)
@@ -87,7 +88,7 @@ def _flash(module: Any) -> Call:
             softmax_scale=scale,
             causal=True,
         )
-        attended: Tensor = output[0] if isinstance(output, tuple) else output  # 3 and 4 may give the sums as well
+        attended: Tensor = output[0] if isinstance(output, tuple) else output  # 3 and 4 may also return the log-sum-exp
         return attended
 
     return call
@@ -104,7 +105,7 @@ def _torch(module: Any) -> Call:
             lengths.max_queries,
             lengths.max_keys,
             scale=scale,
-            window_size=(-1, 0),  # torch's way to say causal
+            window_size=(-1, 0),  # causal
             enable_gqa=True,
         )
         return attended
@@ -121,12 +122,12 @@ KNOWN: tuple[tuple[str, str, Callable[[Any], Call]], ...] = (
 
 
 def describe(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> str:
-    """Which attention packs get on a device in a dtype, and why."""
+    """The attention that runs on a device in a dtype, and why; for logs."""
     if device.type != "cuda":
-        return f"re-padded groups; varlen kernels need CUDA, this is {device.type}"
+        return f"padded groups; varlen kernels need CUDA, this is {device.type}"
     if dtype not in HALF:
-        return f"re-padded groups through SDPA; varlen kernels take bf16 and fp16, this is {dtype}"
+        return f"padded groups through SDPA; varlen kernels support bf16 and fp16, this is {dtype}"
     kernel = find_kernel()
     if kernel is None:
-        return "re-padded groups through SDPA; no varlen kernel can be imported (pip install flash-attn)"
+        return "padded groups through SDPA; no varlen kernel can be imported (pip install flash-attn)"
     return f"{kernel.name}, the first of {', '.join(name for name, _, _ in KNOWN)} that can be imported"

@@ -1,4 +1,4 @@
-"""Packed = one by one, against transformers' own attention; and the test goes red when isolation is broken."""
+"""Packed attention equals transformers' own, one sample at a time, and dense attention with a mask."""
 
 import time
 
@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from llm.attention import padded_groups
-from llm.attention.gather_index import BLOCK, filled
+from llm.attention.gather_index import BLOCK, padded_width
 from llm.attention.interface import plain_attention, use_packed_attention
 from llm.attention.layout import AttentionPlan, Span, plan_attention
 from llm.attention.padded_groups import PaddedAttention, padded_attention
@@ -49,13 +49,13 @@ SAMPLES = [_random_sample(length, length) for length in (3, 40, 7, 21, 38, 1, 22
 
 
 def _reference(model: TextModel, sample: Sample) -> torch.Tensor:
-    """transformers alone: one unpacked sequence through its own SDPA, full head, then the target rows."""
+    """transformers alone: one unpacked sequence, its own SDPA, all logits, of which those at targets are returned."""
     with torch.no_grad(), plain_attention(model.llm):
         logits = model.llm(input_ids=torch.from_numpy(sample.ids.astype(np.int64))[None]).logits[0]
     return logits[torch.from_numpy(np.flatnonzero(sample.labels != IGNORED))]
 
 
-def test_packed_equals_one_by_one(model: TextModel) -> None:
+def test_packed_logits_equal_those_of_separate_samples(model: TextModel) -> None:
     with torch.no_grad():
         packed = model.logits(collate(SAMPLES))
     separate = torch.cat([_reference(model, sample) for sample in SAMPLES])
@@ -63,29 +63,29 @@ def test_packed_equals_one_by_one(model: TextModel) -> None:
 
 
 def dense(query: Tensor, key: Tensor, value: Tensor, spans: list[Span], scale: float) -> Tensor:
-    """Every row against every other, and a mask of who sees whom."""
-    rows, heads, _ = query.shape
-    seen = torch.zeros(rows, rows, dtype=torch.bool)
+    """Attention over all pairs of positions, with a mask made from the spans."""
+    positions, heads, _ = query.shape
+    mask = torch.zeros(positions, positions, dtype=torch.bool)
     for span in spans:
         own = slice(span.start, span.start + span.length)
-        seen[own, own] = torch.ones(span.length, span.length, dtype=torch.bool).tril()
+        mask[own, own] = torch.ones(span.length, span.length, dtype=torch.bool).tril()
         for start, length in span.before:
-            seen[own, start : start + length] = True
+            mask[own, start : start + length] = True
     keys, values = (states.repeat_interleave(heads // states.shape[1], 1) for states in (key, value))
     scores = torch.einsum("qhd,khd->hqk", query, keys) * scale
-    return torch.einsum("hqk,khd->qhd", scores.masked_fill(~seen, -torch.inf).softmax(-1), values)
+    return torch.einsum("hqk,khd->qhd", scores.masked_fill(~mask, -torch.inf).softmax(-1), values)
 
 
 LONG = 2 * BLOCK + 37
-FORESTS = {
-    "keys that are filled up to whole vectors": [Span(0, 60), Span(60, 31), Span(91, 29, ((60, 31),)), Span(120, 46)],
+LAYOUTS = {
+    "keys padded to full vectors": [Span(0, 60), Span(60, 31), Span(91, 29, ((60, 31),)), Span(120, 46)],
     "spans of several blocks": [Span(0, LONG), Span(LONG, LONG - 7), Span(2 * LONG - 7, BLOCK)],
-    "branches behind a prefix": [
+    "branches of one prefix": [
         Span(0, 150),
         Span(150, LONG, ((0, 150),)),
         Span(150 + LONG, LONG - 9, ((0, 150),)),
     ],
-    "branches behind beginnings of many lengths": [
+    "branches of prefixes of many lengths": [
         Span(0, 30),
         Span(30, 12, ((0, 30),)),
         Span(42, 9, ((0, 30), (30, 12))),
@@ -96,37 +96,38 @@ FORESTS = {
 }
 
 
-def test_keys_are_filled_up_to_whole_vectors_where_few_lack() -> None:
-    assert [filled(keys, torch.bfloat16) for keys in (59, 64, 73, 131, 241)] == [64, 64, 73, 131, 256]
-    assert [filled(keys, torch.float32) for keys in (46, 60, 33)] == [48, 64, 33]
+def test_keys_are_padded_to_full_vectors_where_that_adds_few() -> None:
+    assert [padded_width(keys, torch.bfloat16) for keys in (59, 64, 73, 131, 241)] == [64, 64, 73, 131, 256]
+    assert [padded_width(keys, torch.float32) for keys in (46, 60, 33)] == [48, 64, 33]
 
 
-@pytest.mark.parametrize("spans", FORESTS.values(), ids=FORESTS)
-@pytest.mark.parametrize("way", ["plain", "kept", "mixed", "fused", "autograd"])
-def test_regrouped_is_dense_attention(spans: list[Span], way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values and gradients: by plain products made again or kept, by SDPA for long groups, for all, by autograd."""
+@pytest.mark.parametrize("spans", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("way", ["plain", "saved", "mixed", "fused", "autograd"])
+def test_padded_groups_equal_dense_attention(spans: list[Span], way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs and gradients of plain products, recomputed or saved; of SDPA for long groups or for all; of autograd."""
     torch.manual_seed(0)
-    rows = sum(span.length for span in spans)
-    plan = plan_attention(spans, rows)
+    positions = sum(span.length for span in spans)
+    plan = plan_attention(spans, positions)
     shortest = min(group.keys for group in plan.groups)
     monkeypatch.setattr(padded_groups, "SHORT", {"fused": 0, "mixed": shortest}.get(way, 10_000))
-    assert any(group.behind is not None for group in plan.groups), "no padding on the right"
-    inputs = query, key, value = [torch.randn(rows, heads, 8, requires_grad=True) for heads in (6, 2, 2)]
-    weigh = torch.randn(rows, 6, 8)
+    assert any(group.query_padding is not None for group in plan.groups), "no queries are padded"
+    inputs = query, key, value = [torch.randn(positions, heads, 8, requires_grad=True) for heads in (6, 2, 2)]
+    weights = torch.randn(positions, 6, 8)
     if way == "autograd":
         mine = padded_attention(query, key, value, plan, 0.3, 0.0)
     else:
         mine = PaddedAttention.apply(query, key, value, plan, 0.3, scaled_dot_product_attention, way != "plain")
     truth = dense(query, key, value, spans, 0.3)
-    found, expected = ((attended, *torch.autograd.grad((attended * weigh).sum(), inputs)) for attended in (mine, truth))
+    found, expected = (
+        (attended, *torch.autograd.grad((attended * weights).sum(), inputs)) for attended in (mine, truth)
+    )
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
-def test_broken_isolation_is_seen(model: TextModel) -> None:
+def test_attention_between_samples_changes_logits(model: TextModel) -> None:
     batch = collate(SAMPLES)
-    rows = batch.tokens
-    leaking = plan_attention([Span(0, rows)], rows)  # one span: every sample sees those before it
+    leaking = plan_attention([Span(0, batch.tokens)], batch.tokens)  # one span: samples attend to those before them
     with torch.no_grad():
         isolated = model.logits(batch)
         object.__setattr__(batch, "attention", leaking)
@@ -134,7 +135,7 @@ def test_broken_isolation_is_seen(model: TextModel) -> None:
     assert (isolated - leaked).abs().max() > 1e-2
 
 
-def test_similar_spans_share_a_call_and_padding_is_bounded() -> None:
+def test_similar_spans_share_a_group_and_padding_is_bounded() -> None:
     spans, start = [], 0
     for length in (100, 95, 70, 20, 19, 5):
         spans.append(Span(start, length))
@@ -144,8 +145,8 @@ def test_similar_spans_share_a_call_and_padding_is_bounded() -> None:
     assert sum(group.count * group.queries for group in plan.groups) < 1.2 * start
 
 
-def test_little_by_little_padding_never_adds_up() -> None:
-    """A thousand spans, each hardly shorter than the one before: one group would be padded four times over."""
+def test_small_differences_in_length_do_not_add_up_to_much_padding() -> None:
+    """1,000 spans of 20 to 200 positions in equal steps; all in one group would be mostly padding."""
     lengths = np.linspace(20, 200, 1000).astype(int).tolist()
     starts = np.concatenate([[0], np.cumsum(lengths)]).tolist()
     began = time.process_time()

@@ -55,8 +55,8 @@ def test_a_pack_by_hand() -> None:
     assert {tensor.dtype for tensor in tensors} == {torch.int64}
     seen = batch.attention.lengths
     assert seen.cu_queries.tolist() == [0, 3, 5, 7, 8, 11] and seen.cu_keys.tolist() == [0, 3, 5, 9, 14, 19]
-    assert seen.key_rows is not None
-    assert seen.key_rows.tolist() == [0, 1, 2, 3, 4, 3, 4, 5, 6, 3, 4, 5, 6, 7, 3, 4, 8, 9, 10]
+    assert seen.key_positions is not None
+    assert seen.key_positions.tolist() == [0, 1, 2, 3, 4, 3, 4, 5, 6, 3, 4, 5, 6, 7, 3, 4, 8, 9, 10]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_copy_to_a_gpu_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_tensors_of_a_batch_move() -> None:
     batch = collate([PLAIN, TREE], (7, 9))
     (group,) = batch.attention.groups
-    assert group.pads is not None and group.behind is not None, "every optional tensor is there"
+    assert group.left_padding is not None and group.query_padding is not None, "every optional tensor is there"
     before, after = list(tensors_of(batch)), list(tensors_of(batch.to(torch.device("meta"))))
     assert len(after) == len(before) == 15
     assert {tensor.device.type for tensor in before} == {"cpu"} and {tensor.device.type for tensor in after} == {"meta"}

@@ -53,7 +53,7 @@ class Processes:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent: list[Tensor] = []
         self.receives: int | None = None  # the rank that is given its parts; None: notes are taken
-        monkeypatch.setattr(ulysses, "_swap", self.swap)
+        monkeypatch.setattr(ulysses, "_all_to_all", self.swap)
 
     def swap(self, states: Tensor, ranks: int) -> Tensor:
         assert len(states) == ranks, "a part for each process"
@@ -83,13 +83,13 @@ def test_rows_are_exchanged_for_heads_and_back(
     exchange = Exchange(None, ranks, rows, total)
     states = torch.randn(1, heads, ranks * rows, width)
     parts = [states[:, :, rank * rows : (rank + 1) * rows] for rank in range(ranks)]
-    found = processes.of_all(lambda part: exchange.whole(part, heads), parts)
+    found = processes.of_all(lambda part: exchange.gather_positions(part, heads), parts)
     for rank, got in enumerate(found):
         assert torch.equal(got, states[:, 2 * rank : 2 * rank + 2, :total])
 
     attended = torch.randn(1, total, heads, width)
     shares = [attended[:, :, 2 * rank : 2 * rank + 2] for rank in range(ranks)]
-    for rank, got in enumerate(processes.of_all(exchange.own, shares)):
+    for rank, got in enumerate(processes.of_all(exchange.gather_heads, shares)):
         expected = torch.zeros(1, ranks * rows, heads, width)
         expected[:, :total] = attended
         assert torch.equal(got, expected[:, rank * rows : (rank + 1) * rows])
@@ -100,7 +100,7 @@ def test_key_heads_that_the_processes_do_not_divide_are_repeated(monkeypatch: py
     processes, exchange = Processes(monkeypatch), Exchange(None, 2, 2, 4)
     keys = torch.randn(1, 1, 4, 3)
     parts = [keys[:, :, :2], keys[:, :, 2:]]
-    for got in processes.of_all(lambda part: exchange.whole(part, 4), parts):
+    for got in processes.of_all(lambda part: exchange.gather_positions(part, 4), parts):
         assert torch.equal(got, keys.expand(1, 2, 4, 3))
 
 
@@ -116,7 +116,7 @@ def test_parts_go_to_the_processes_of_their_number_and_gradients_come_back_the_s
     monkeypatch.setattr(ulysses.group, "all_to_all_single", exchanged)
     monkeypatch.setattr(ulysses, "_group_of", lambda ranks: {3: "three"}[ranks])
     states = torch.arange(6.0).reshape(2, 3).t().requires_grad_()
-    swapped = ulysses._swap(states, 3)
+    swapped = ulysses._all_to_all(states, 3)
     assert torch.equal(swapped, 10 * states)
     swapped.backward(torch.tensor([[1.0, 2.0]] * 3))
     assert states.grad is not None and states.grad.tolist() == [[10.0, 20.0]] * 3
@@ -135,12 +135,12 @@ def test_attention_says_how_many_heads_the_queries_have(monkeypatch: pytest.Monk
     """Four of queries, two of keys, three rows: the exchange repeats keys by these numbers."""
     asked: list[int] = []
 
-    def whole(exchange: Exchange, states: Tensor, heads: int) -> Tensor:
+    def gather_positions(exchange: Exchange, states: Tensor, heads: int) -> Tensor:
         asked.append(heads)
         return states
 
-    monkeypatch.setattr(Exchange, "whole", whole)
-    monkeypatch.setattr(Exchange, "own", lambda exchange, attended: attended)
+    monkeypatch.setattr(Exchange, "gather_positions", gather_positions)
+    monkeypatch.setattr(Exchange, "gather_heads", lambda exchange, attended: attended)
     plan = collate([sample(11, 12, 13)]).attention
     query, key = torch.randn(1, 4, 3, 8), torch.randn(1, 2, 3, 8)
     shared, _ = packed_attention(torch.nn.Identity(), query, key, key, None, packed=Exchange(plan, 1, 3, 3))

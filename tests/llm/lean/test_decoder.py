@@ -21,7 +21,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from llm.attention.gather_index import filled
+from llm.attention.gather_index import padded_width
 from llm.attention.interface import plain_attention, use_packed_attention
 from llm.config.schema import Lean, TextRunConfig
 from llm.config.yaml_loader import from_mapping, validate
@@ -343,7 +343,7 @@ def test_a_pack_keeps_no_more_values_than_the_decoder_has() -> None:
             ActivationBudget(3, 3, 3),
             ActivationBudget(1, 2, 0),
         ):
-            rows, keys = batch.tokens, filled(batch.tokens, torch.float32)
+            rows, keys = batch.tokens, padded_width(batch.tokens, torch.float32)
             attended = rows * 6 * keys + 2 * 2 * (keys - rows) * 8
             expected = kept.gate_up * rows * 2 * 80 + kept.silu * rows * 80 + kept.attention * attended
             assert kept_values(model, batch, kept) - always == expected

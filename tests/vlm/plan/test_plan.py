@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, LlamaConfig
 
-from llm.attention.gather_index import Places
+from llm.attention.gather_index import GatherIndex
 from llm.attention.padded_groups import SHORT as PLAIN
 from llm.config.schema import RunConfig, TextRunConfig
 from llm.errors import ConfigError, ModelError
@@ -293,10 +293,10 @@ def attention_tables(config: TextRunConfig) -> int:
     """Bytes of attention's index tables of a pack, built once for all layers: they do not shrink with a tiny model."""
     shape = json.loads((Path(config.model.llm) / "config.json").read_text())
     query, key = (torch.empty(1, shape[f"num_{kind}_heads"], 1) for kind in ("attention", "key_value"))
-    made = Places.of(text_pack(config, 0.1).text.attention, query, key, PLAIN)
-    tables = [made.back, made.keys_back]
+    made = GatherIndex.of(text_pack(config, 0.1).text.attention, query, key, PLAIN)
+    tables = [made.outputs, made.own_keys]
     tables += [table for group in made.groups for table in (group.queries, group.keys)]
-    tables += [block.hidden for group in made.groups for block in group.blocks]
+    tables += [block.mask for group in made.groups for block in group.blocks]
     return sum(table.nbytes for table in tables)
 
 
