@@ -105,7 +105,7 @@ class AttentionPlan:
 
 
 def plan_attention(spans: list[Span], positions: int) -> AttentionPlan:
-    """Sort the spans of a pack of `positions` into groups and make their index tensors. Called by the loader, not in a step."""
+    """Sort a pack's spans into groups and make their index tensors. Called by the loader, not in a step."""
     before, within, padded = np.full((3, positions), -1, np.int64)
     groups: list[Group] = []
     base = 0
