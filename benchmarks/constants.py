@@ -1,9 +1,9 @@
 """Measure the constants of llm/machine_constants.py again: `python -m benchmarks.constants [NAME ...]`, some minutes.
 
-Prints each value in use, the value that this machine would choose, and the figures behind it, and writes them to
-benchmarks/results/constants.json. What takes a GPU, a fresh process or a complete run is listed with its own command.
-All seconds are CPU time on one thread, which other processes disturb least. Shapes are those of SmolLM2-135M: 9 heads
-and 3 key-value heads of 64, hidden size 576, a vocabulary of 49,152.
+Prints each value in use, the best value on this machine, and the figures it is chosen by, and writes them to
+benchmarks/results/constants.json. Constants that need a GPU, a new process or a complete run are listed with
+their command. All seconds are CPU time on one thread, which other processes affect least. Shapes are those of
+SmolLM2-135M: 9 heads and 3 key-value heads of 64, hidden size 576, a vocabulary of 49,152.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from vlm.vision.towers import load_tower
 RESULTS = Path("benchmarks/results/constants.json")
 LITE0 = Path("assets/lite0")
 HEADS, SHARED, WIDTH, HIDDEN, VOCABULARY = 9, 3, 64, 576, 49_152
-Figures = dict[str, float]  # seconds, or a rate, by what was tried
+Figures = dict[str, float]  # seconds or a ratio, by the value tried
 Found = tuple[float, Figures]
 
 
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def record(name: str, names: list[str]) -> dict[str, Any]:
-    """One constant's provenance with the value found; a line of it is printed."""
+    """Measure and print one constant; returns its provenance with the value found."""
     constant = dict(machine_constants())[name]
     entry: dict[str, Any] = asdict(constant)
     if name not in MEASURED or (names and name not in names):
@@ -64,12 +64,12 @@ def record(name: str, names: list[str]) -> dict[str, Any]:
 
 
 def fastest(seconds: dict[float, float]) -> Found:
-    """The value of the shortest time."""
+    """The value with the shortest time, and all times."""
     return min(seconds, key=lambda value: seconds[value]), {f"{value:g}": took for value, took in seconds.items()}
 
 
 def best_seconds(work: Callable[[], object], times: int, within: float) -> float:
-    """CPU seconds of one call: the shortest of three or more rounds of `times` calls, `within` so many seconds."""
+    """CPU seconds of one call: the shortest of rounds of `times` calls, at least three and for `within` seconds."""
     found: list[float] = []
     until = time.process_time() + within
     while len(found) < 3 or time.process_time() < until:
@@ -82,7 +82,7 @@ def best_seconds(work: Callable[[], object], times: int, within: float) -> float
 
 @contextmanager
 def replaced(module: ModuleType, name: str, value: object) -> Iterator[None]:
-    """Inside, a module's constant has another value."""
+    """A context in which a module's constant has another value."""
     before = vars(module)[name]
     setattr(module, name, value)
     try:
@@ -108,7 +108,7 @@ def attention_seconds(lengths: list[int], dtype: torch.dtype = torch.bfloat16) -
 
 
 def group_pairs(_: str) -> Found:
-    """Seconds of a group that holds next to nothing, over seconds of a pair in a large group."""
+    """Seconds of a nearly empty group divided by seconds per (query, key) pair of a large group."""
     group, one, two = attention_seconds([2]), attention_seconds([256] * 2), attention_seconds([256] * 4)
     pair = (two - one) / (2 * 256 * 256)
     return round(group / pair), {"a group, s": group, "a pair, s": pair}
@@ -130,7 +130,7 @@ def softmax_seconds(keys: int) -> float:
 
 
 def vector_bytes(_: str) -> Found:
-    """The smallest vector of which a multiple is as fast as 64 keys, by seconds a key."""
+    """The smallest vector width whose multiples are as fast as 64 keys, in seconds per key."""
     seconds = {keys: softmax_seconds(keys) / keys for keys in (59, 72, 80, 64)}
     best = seconds[64]
     found = 2 * next(vector for vector, keys in ((8, 72), (16, 80), (32, 64)) if seconds[keys] < 1.15 * best)
@@ -148,7 +148,7 @@ def fill_ratio(_: str) -> Found:
 
 
 class Unbounded:
-    """In the place of the largest ratio: there is none."""
+    """Replaces the largest ratio by infinity."""
 
     value = float("inf")
 
@@ -187,7 +187,7 @@ def logits_bytes(name: str) -> Found:
 
 
 def product_rows(tried: tuple[int, ...], inputs: int, outputs: int) -> Found:
-    """The fewest rows of a product with at most a tenth more seconds a row than the best."""
+    """The fewest rows of a product with at most 10 % more seconds per row than the best."""
     weight = torch.randn(outputs, inputs).to(torch.bfloat16)
     seconds = {}
     for rows in tried:

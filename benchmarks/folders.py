@@ -1,4 +1,4 @@
-"""The weights that both sides train: the parts of our recipe, and the same model as one Hugging Face folder."""
+"""The weights that all contenders train: the parts of our recipe, and the same model as one Hugging Face folder."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ SIZES = {"vit": 224, "lite0": 224}
 
 
 def make_folder(work: Work, tower: str, folder: Path) -> dict[str, Any]:
-    """The keys of a spec that name weights; what is there already is taken."""
+    """Build the weights of a work, unless they exist; returns the keys of a spec that name them."""
     llm = str(ASSETS / "smollm2")
     tokenizer = load_tokenizer(llm)
     jinja = load_template("chatml", tokenizer).jinja

@@ -1,6 +1,6 @@
-"""How contenders take turns: each is a process of its own that imports, loads, warms up, and trains a step when told.
+"""How contenders take turns: each is a process that imports, loads, warms up, and trains one step per request.
 
-The parent writes a line, the contender answers with one: JSON with what it did and the seconds it took.
+The parent writes a line as a request; the contender replies with a line of JSON: the facts of its step and its seconds.
 """
 
 import json
@@ -17,13 +17,13 @@ from llm.train.process_memory import resident_peak_gib
 
 
 def finish() -> None:
-    """Wait for what was given to the card: nothing of it may fall into the next turn's seconds."""
+    """Synchronise the GPU, so that no kernel of this turn runs in the next turn's time."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def peak_gib() -> float:
-    """The most memory: what torch held on the card since the last turn, or this process's resident memory so far."""
+    """Peak memory in GiB: allocated by torch on the GPU since the last turn or, without one, this process's VmHWM."""
     if not torch.cuda.is_available():
         return resident_peak_gib()
     most = torch.cuda.max_memory_allocated() / 2**30
@@ -32,9 +32,9 @@ def peak_gib() -> float:
 
 
 class Gate:
-    """A contender's side. `turn` ends a step and waits for the next; waiting is never part of a step's seconds.
+    """The contender's end of the pipes. `turn` ends a step and waits, outside any step's time, for the next request.
 
-    To have one is a turn already: all is imported.
+    Construction is the first turn: all modules are imported by then.
     """
 
     def __init__(self, reads: int, writes: int) -> None:
@@ -43,47 +43,47 @@ class Gate:
         self.turn()
 
     def turn(self, **facts: Any) -> None:
-        """Tell what was done since the last turn; returns when the parent says go on, ends the process at its end."""
+        """Send the facts since the last turn and return at the next request; end the process at the end of requests."""
         finish()
         seconds = time.perf_counter() - self._began
         self._write.write(json.dumps(facts | {"seconds": seconds, "peak_gib": peak_gib()}) + "\n")
         self._write.flush()
         if not self._read.readline():
-            os._exit(0)  # the parent has enough; a trainer's own shutdown would only take time
+            os._exit(0)  # no more requests: skip the trainer's own shutdown
         self._began = time.perf_counter()
 
 
 class Contender:
-    """The parent's side of one process, `python -m benchmarks.MODULE SPEC READS WRITES`."""
+    """The parent's end of one process, `python -m benchmarks.MODULE SPEC READS WRITES`."""
 
     def __init__(self, module: str, spec: dict[str, Any], folder: Path) -> None:
         folder.mkdir(parents=True)
         self._log = folder / "log.txt"
         (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-        (reads, told), (heard, writes) = os.pipe(), os.pipe()
+        (reads, requests), (replies, writes) = os.pipe(), os.pipe()
         arguments = [sys.executable, "-m", f"benchmarks.{module}", str(folder / "spec.json"), str(reads), str(writes)]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(arguments, pass_fds=(reads, writes), stdout=log, stderr=log)
         os.close(reads)
         os.close(writes)
-        self._tell, self._hear = os.fdopen(told, "w"), os.fdopen(heard)
+        self._requests, self._replies = os.fdopen(requests, "w"), os.fdopen(replies)
 
-    def hear(self) -> dict[str, Any]:
-        """What the step that is under way came to; SystemExit with the process's last words when it died."""
-        line = self._hear.readline()
+    def receive(self) -> dict[str, Any]:
+        """Wait for the reply of the current step. Raises SystemExit with the end of the process's log when it died."""
+        line = self._replies.readline()
         if not line:
             raise SystemExit(f"{self._log}: ended with {self._process.wait()}:\n{self._log.read_text()[-3000:]}")
-        told: dict[str, Any] = json.loads(line)
-        return told
+        facts: dict[str, Any] = json.loads(line)
+        return facts
 
     def step(self) -> dict[str, Any]:
-        """Have one more step done."""
-        self._tell.write("go\n")
-        self._tell.flush()
-        return self.hear()
+        """Request one more step and return its facts."""
+        self._requests.write("go\n")
+        self._requests.flush()
+        return self.receive()
 
     def end(self) -> None:
-        """No more steps."""
-        self._tell.close()
+        """End the process."""
+        self._requests.close()
         self._process.wait()
-        self._hear.close()
+        self._replies.close()

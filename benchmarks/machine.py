@@ -1,4 +1,4 @@
-"""Where figures come from: the hardware and the versions."""
+"""Hardware and package versions, recorded with results."""
 
 import os
 import platform
@@ -14,19 +14,19 @@ PACKAGES = ("torch", "transformers", "peft", "trl")
 
 
 def machine() -> dict[str, Any]:
-    """The processor, the card where there is one, and the versions of what trains."""
+    """CPU, GPU if there is one, and the versions of Python and PACKAGES."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
     card = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     versions = {name: installed(name) for name in PACKAGES}
     cores = len(os.sched_getaffinity(0))
-    # CPUs of one name differ in this, and figures with them: one "AMD EPYC" multiplies bf16, another does not.
+    # CPUs of one name can differ in this: one "AMD EPYC" has bf16 instructions, another does not.
     units = this_cpu().bf16_units or "none"
     return card | {"cpu": cpu, "bf16_units": units, "cores": cores, "python": platform.python_version()} | versions
 
 
 def installed(package: str) -> str:
-    """Its version. TRL is an extra of its own: what needs none of it runs without."""
+    """The version of a package, or `not installed`: TRL is an optional extra."""
     try:
         return version(package)
     except PackageNotFoundError:

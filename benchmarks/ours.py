@@ -1,4 +1,4 @@
-"""Eyegraft's side: `python -m benchmarks.ours SPEC READS WRITES`, one training run as a user starts it."""
+"""Eyegraft as a contender: `python -m benchmarks.ours SPEC READS WRITES`, one training run as a user starts it."""
 
 import json
 import re
@@ -27,24 +27,24 @@ FEED_FORWARD = re.compile(r"(?:^|\.)layers\.(\d+)\.mlp\.")
 
 
 def main() -> None:
-    """Train until the parent has enough."""
+    """Train until the parent ends the process."""
     limit_kernel_caches()  # as the command does
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     config = SCHEMAS[spec["work"]["stage"]].model_validate(recipe(spec))
     assert isinstance(config, RunConfig), "every work trains"
     gate = Gate(int(sys.argv[2]), int(sys.argv[3]))
     opened = open_model(config)
-    parts = having_seen(opened, parts_of(opened)) if spec["seen"] else parts_of(opened)
-    held = Count(opened.model)
+    parts = with_filled_cache(opened, parts_of(opened)) if spec["prefilled"] else parts_of(opened)
+    counts = StepCounts(opened.model)
 
     def collate(corpus: Corpus, indices: tuple[int, ...]) -> Any:
-        held.lengths |= {index: int(corpus.lengths[index]) for index in indices}
+        counts.lengths |= {index: int(corpus.lengths[index]) for index in indices}
         return parts.collate(corpus, indices)
 
     turns = not spec["free"]
 
-    def after_a_step(_: Probe) -> str:  # the loop asks its probe before the first step, and then after every one
-        facts = held.taken()
+    def after_a_step(_: Probe) -> str:  # the loop answers its probe before the first step and after each step
+        facts = counts.taken()
         if turns:
             gate.turn(**facts)
         return ""
@@ -54,79 +54,81 @@ def main() -> None:
     gate.turn(input_wait=sum(waited) / len(waited))
 
 
-def having_seen(opened: OpenedRun, parts: RunParts[Any]) -> RunParts[Any]:
-    """Parts that cache the features of all pictures before the first step, as an earlier stage leaves them."""
+def with_filled_cache(opened: OpenedRun, parts: RunParts[Any]) -> RunParts[Any]:
+    """Parts that cache the features of all images before the first step, as after an earlier stage."""
 
     def ready(corpus: Corpus, folder: Path) -> str:
         line, model = parts.ready(corpus, folder), opened.model
-        assert isinstance(model, VlmModel) and model.feature_cache is not None, "nowhere to keep them"
+        assert isinstance(model, VlmModel) and model.feature_cache is not None, "the run has no feature cache"
         assert fill_cache(model.feature_cache, model.vision, [path for images in corpus.images for path in images]), (
-            "no room"
+            "the cache is full"
         )
         return line
 
     return replace(parts, ready=ready)
 
 
-class Count:
-    """What the batches of a step hold, and the operations that no trainer could leave out."""
+class StepCounts:
+    """Counts the contents of a step's batches, and the operations that every trainer needs."""
 
     def __init__(self, model: nn.Module) -> None:
         self.lengths: dict[int, int] = {}
         self.samples = self.tokens = self.rows = self.targets = self.pairs = 0
-        whole: Any = model
-        llm = whole.llm if hasattr(whole, "llm") else whole.vision.hf
+        wrapper: Any = model
+        llm = wrapper.llm if hasattr(wrapper, "llm") else wrapper.vision.hf
         head = llm.get_output_embeddings().weight.numel()
-        language = llm if hasattr(whole, "llm") else whole.vision.language_model
+        language = llm if hasattr(wrapper, "llm") else wrapper.vision.language_model
         linears = {name: inner for name, inner in language.named_modules() if isinstance(inner, nn.Linear)}
         linears = {name: inner for name, inner in linears.items() if inner is not llm.get_output_embeddings()}
         ends = last_feed_forward(list(linears))
-        self.a_row = sum(operations(inner) for name, inner in linears.items() if name not in ends)
-        self.a_target = 4 * head + sum(operations(linears[name]) for name in ends)
-        self.a_pair = attention(llm.config.get_text_config())
-        model.register_forward_pre_hook(self._see)
+        self.flops_per_token = sum(linear_flops(inner) for name, inner in linears.items() if name not in ends)
+        self.flops_per_target = 4 * head + sum(linear_flops(linears[name]) for name in ends)
+        self.flops_per_pair = attention_flops(llm.config.get_text_config())
+        model.register_forward_pre_hook(self._add)
 
-    def _see(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _add(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
         batch = getattr(inputs[0], "text", inputs[0])
         self.samples += len(batch.samples)
         self.tokens += sum(self.lengths[index] for index in batch.samples)
         self.rows += batch.tokens
         self.targets += len(batch.targets)
-        self.pairs += pairs(batch.attention.lengths)
+        self.pairs += attended_pairs(batch.attention.lengths)
 
     def taken(self) -> dict[str, float]:
-        """The counts since the last time."""
-        flops = self.a_row * self.rows + self.a_target * self.targets + self.a_pair * self.pairs
+        """Return the counts since the last call and reset them."""
+        flops = (
+            self.flops_per_token * self.rows + self.flops_per_target * self.targets + self.flops_per_pair * self.pairs
+        )
         facts = {"samples": self.samples, "tokens": self.tokens, "rows": self.rows, "flops": flops}
         self.samples = self.tokens = self.rows = self.targets = self.pairs = 0
         return facts
 
 
-def operations(linear: nn.Linear) -> int:
-    """Forward and the gradient of the input, 2 a weight and row each; the gradient of the weight where it trains."""
+def linear_flops(linear: nn.Linear) -> int:
+    """FLOP per token: 2 per weight each in forward, input gradient and, if the weight trains, weight gradient."""
     return (6 if linear.weight.requires_grad else 4) * linear.weight.numel()
 
 
-def attention(config: Any) -> int:
-    """Of a query and a key that it sees, in all layers: a product for the score, one for the value, each and its two
-    gradients 2 operations a dimension of a head."""
+def attention_flops(config: Any) -> int:
+    """FLOP per attended (query, key) pair in all layers: two products (score, value), each with two gradients, of
+    2 FLOP per head dimension."""
     return 12 * int(config.head_dim * config.num_attention_heads * config.num_hidden_layers)
 
 
-def pairs(lengths: Lengths) -> int:
-    """Queries times the keys that they see: a causal half of a span's own rows, and all that is before."""
+def attended_pairs(lengths: Lengths) -> int:
+    """Attended (query, key) pairs: each query attends to its span's earlier keys, to itself and to prefixes."""
     queries, keys = lengths.cu_queries.diff().long(), lengths.cu_keys.diff().long()
     return int((queries * (keys - queries) + queries * (queries + 1) // 2).sum())
 
 
 def last_feed_forward(names: list[str]) -> set[str]:
-    """The linears behind the last attention: only rows that have a target need them."""
+    """The linears after the last attention, which only positions with a target need."""
     found = {name: int(match[1]) for name in names if (match := FEED_FORWARD.search(name))}
     return {name for name, number in found.items() if number == max(found.values())}
 
 
 def recipe(spec: dict[str, Any]) -> dict[str, Any]:
-    """The work as a recipe."""
+    """The work of a spec as a recipe."""
     work = spec["work"]
     model: dict[str, Any] = {"llm": spec["llm"]}
     tune: dict[str, Any] = {"kind": "lora", "rank": 16, "alpha": 32}
@@ -140,7 +142,7 @@ def recipe(spec: dict[str, Any]) -> dict[str, Any]:
         "order": "by_image",
         "dtype": spec["dtype"],
     }
-    train |= {"log_every": 1, "save_every": 0, "sample_every": 1, "probes": [{"prompt": "the turn's end"}]}
+    train |= {"log_every": 1, "save_every": 0, "sample_every": 1, "probes": [{"prompt": "end of turn"}]}
     return {
         "name": work["name"],
         "out": spec["out"],

@@ -1,6 +1,6 @@
-"""What this machine can do at best: products of 2048 x 2048 matrices, and in which dtype training is faster.
+"""The machine's peak FLOP/s in products of 2048 x 2048 matrices, and the dtype in which training is faster.
 
-`python -m benchmarks.peak SPEC READS WRITES` measures `spec["dtype"]` a turn; without one it measures both, once.
+`python -m benchmarks.peak SPEC READS WRITES` measures `spec["dtype"]` in each turn; if it is empty, both dtypes once.
 """
 
 import json
@@ -15,12 +15,12 @@ import torch
 from benchmarks.gate import Gate, finish
 
 SIDE = 2048
-DECIDING = {"cuda": SIDE, "cpu": 512}  # g @ W in bf16 takes a minute at 2048 on a CPU that has no units for it
+DECIDING = {"cuda": SIDE, "cpu": 512}  # at 2048 g @ W in bf16 takes a minute on a CPU without bf16 instructions
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def main() -> None:
-    """Measure, and measure again whenever asked."""
+    """Measure once per turn."""
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     gate = Gate(int(sys.argv[2]), int(sys.argv[3]))
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -42,7 +42,7 @@ def faster(speeds: dict[str, float]) -> str:
 
 
 def product(dtype: str, device: str, side: int) -> float:
-    """FLOP/s of x @ W.t(), as a linear layer has it."""
+    """FLOP/s of x @ W.t(), the product of a linear layer."""
     rows, weight = torch.randn(2, side, side, device=device).to(DTYPES[dtype])
     return 2 * side**3 / best_seconds(lambda: rows @ weight.t(), 20 if device == "cuda" else 1)
 
@@ -56,8 +56,10 @@ def training(dtype: str, device: str, side: int) -> float:
 
 
 def best_seconds(multiply: Callable[[], object], times: int, within: float = 0.5) -> float:
-    """Of one call, the shortest of the rounds of `times` calls that begin `within` so many seconds; the first is left
-    out where there are more."""
+    """Seconds of one call: the shortest of rounds of `times` calls that begin within `within` seconds.
+
+    The first round is a warm-up and counts only if it is the only one.
+    """
     found: list[float] = []
     until = time.perf_counter() + within
     while not found or time.perf_counter() < until:

@@ -1,6 +1,6 @@
-"""The peers' side: `python -m benchmarks.peers SPEC READS WRITES`, TRL's SFTTrainer or transformers' Trainer.
+"""The peers as contenders: `python -m benchmarks.peers SPEC READS WRITES`, TRL's SFTTrainer or transformers' Trainer.
 
-Both train the same weights on the same rows in the file's order; `spec["trainer"]` says which.
+Both train the same weights on the same records in the file's order; `spec["trainer"]` names the trainer.
 """
 
 import json
@@ -26,7 +26,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from benchmarks.gate import Gate
-from benchmarks.work import PICTURES
+from benchmarks.work import IMAGES
 from llm.model import hf_loaders
 
 LINEARS = r"(?!.*vision_tower).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -35,7 +35,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def main() -> None:
-    """Train until the parent has enough."""
+    """Train until the parent ends the process."""
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     turns = Turns(Gate(int(sys.argv[2]), int(sys.argv[3])), arguments(spec)["gradient_accumulation_steps"])
     build = with_trl if spec["trainer"] == "trl" else with_transformers
@@ -43,18 +43,18 @@ def main() -> None:
 
 
 class Turns(TrainerCallback):
-    """Counts what micro-batches hold and ends a turn behind as many as make a step.
+    """Counts the contents of micro-batches and ends a turn after those of one step.
 
-    Before that come a turn without any, when all is loaded, and one of a single micro-batch, to warm up. A later turn
-    is therefore a step later by a micro-batch: it holds a step's samples and one optimizer step all the same.
+    The first turn ends when all is loaded, the second after one micro-batch as a warm-up. Later turns are therefore
+    shifted by one micro-batch against the optimizer's steps: each still has a step's samples and one optimizer step.
     """
 
     def __init__(self, gate: Gate, micro_batches: int) -> None:
         self.gate, self.micro_batches, self.left = gate, micro_batches, 1
         self.facts = dict.fromkeys(("samples", "tokens", "rows"), 0)
 
-    def see(self, inputs: dict[str, Any]) -> None:
-        """One micro-batch: padding is no token, and a packed row holds as many samples as positions begin anew."""
+    def count(self, inputs: dict[str, Any]) -> None:
+        """Count one micro-batch: tokens without padding; samples of a packed row by the number of positions 0."""
         ids: Tensor = inputs["input_ids"]
         positions, mask = inputs.get("position_ids"), inputs.get("attention_mask")
         self.facts["samples"] += len(ids) if positions is None else int((positions == 0).sum())
@@ -66,7 +66,7 @@ class Turns(TrainerCallback):
         self.gate.turn()
 
     def on_substep_end(self, *_: Any, **__: Any) -> None:
-        """Called by the trainer behind a micro-batch that does not end a step."""
+        """Called by the trainer after a micro-batch that does not end a step."""
         self.left -= 1
         if not self.left:
             facts, self.left = self.facts, self.micro_batches
@@ -74,12 +74,12 @@ class Turns(TrainerCallback):
             self.gate.turn(**facts)
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Called by the trainer behind one that does."""
+        """Called by the trainer after a micro-batch that ends a step."""
         self.on_substep_end()
 
 
 class Ordered(Trainer):
-    """Rows in the file's order, as everyone gets them; every micro-batch is counted."""
+    """A trainer that reads records in the file's order and counts each micro-batch."""
 
     turns: Turns
 
@@ -88,18 +88,18 @@ class Ordered(Trainer):
         return SequentialSampler(rows)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any) -> Tensor:
-        """One micro-batch."""
-        self.turns.see(inputs)
+        """Count and train one micro-batch."""
+        self.turns.count(inputs)
         loss: Tensor = super().training_step(model, inputs, *args)
         return loss
 
 
 class OrderedTrl(Ordered, SFTTrainer):
-    """The same of TRL's trainer."""
+    """TRL's trainer with the same order and counts."""
 
 
 def arguments(spec: dict[str, Any]) -> dict[str, Any]:
-    """What both trainers are told alike. Packed text: a step is so many rows of max_length, one micro-batch."""
+    """Arguments that both trainers share. With packed text a step is one micro-batch of rows of max_length tokens."""
     work, packs = spec["work"], spec["options"].get("packing", False)
     micro = max(1, work["batch"] // 4) if packs else spec["micro_batch"]
     settings: dict[str, Any] = {
@@ -119,10 +119,10 @@ def arguments(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_trl(spec: dict[str, Any], turns: Turns) -> Trainer:
-    """TRL as its documentation has it."""
+    """TRL's trainer, set up as in its documentation."""
     model, reader, rows, lora = load(spec)
-    alone = len(rows[0].get("conversations", ())) <= 2
-    settings = arguments(spec) | {"max_length": spec["work"]["max_length"], "completion_only_loss": alone}
+    one_question = len(rows[0].get("conversations", ())) <= 2
+    settings = arguments(spec) | {"max_length": spec["work"]["max_length"], "completion_only_loss": one_question}
     trainer = OrderedTrl(
         model=model,
         args=SFTConfig(**settings),
@@ -136,7 +136,7 @@ def with_trl(spec: dict[str, Any], turns: Turns) -> Trainer:
 
 
 def with_transformers(spec: dict[str, Any], turns: Turns) -> Trainer:
-    """transformers' Trainer with a padding collator, as LLaVA's scripts have it."""
+    """transformers' Trainer with a padding collator, as in LLaVA's scripts."""
     model, reader, rows, lora = load(spec)
     if lora is not None:
         model = get_peft_model(model, lora)
@@ -152,35 +152,35 @@ def with_transformers(spec: dict[str, Any], turns: Turns) -> Trainer:
 
 
 def load(spec: dict[str, Any]) -> tuple[Any, Any, list[dict[str, Any]], LoraConfig | None]:
-    """Model, processor or tokenizer, rows, and the adapters, None where the projector alone trains."""
-    sees = spec["work"]["stage"] != "sft"
-    auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    """Model, processor or tokenizer, records, and the LoRA configuration, None where the projector alone trains."""
+    has_images = spec["work"]["stage"] != "sft"
+    auto: Any = AutoModelForImageTextToText if has_images else AutoModelForCausalLM
     folder = Path(spec["folder"])
     model = hf_loaders.load_model(auto, folder, dtype=DTYPES[spec["dtype"]])
-    reader: Any = hf_loaders.load_processor(folder) if sees else hf_loaders.load_tokenizer(folder)
+    reader: Any = hf_loaders.load_processor(folder) if has_images else hf_loaders.load_tokenizer(folder)
     rows = json.loads(Path(spec["data"]).read_text(encoding="utf-8"))
     lora = None
     if spec["work"]["stage"] == "pretrain":
         for name, parameter in model.named_parameters():
             parameter.requires_grad_("multi_modal_projector" in name)
     else:
-        keeps = ["multi_modal_projector"] if sees else None
-        lora = LoraConfig(r=16, lora_alpha=32, target_modules=LINEARS, modules_to_save=keeps, task_type="CAUSAL_LM")
+        saved = ["multi_modal_projector"] if has_images else None
+        lora = LoraConfig(r=16, lora_alpha=32, target_modules=LINEARS, modules_to_save=saved, task_type="CAUSAL_LM")
     return model, reader, rows, lora
 
 
 def prompt_and_completion(row: dict[str, Any]) -> dict[str, Any]:
-    """One question as prompt and completion, so that it carries no loss; several turns as messages."""
+    """One question as prompt and completion, so that the prompt has no loss; several turns as messages."""
     turns = messages_of(row)
     if "messages" in row or len(turns) <= 2:
-        said = {"prompt": turns[:-1], "completion": turns[-1:]}
+        example = {"prompt": turns[:-1], "completion": turns[-1:]}
     else:
-        said = {"messages": turns}
-    return said if "messages" in row else said | {"images": [picture(row)]}
+        example = {"messages": turns}
+    return example if "messages" in row else example | {"images": [load_image(row)]}
 
 
 def messages_of(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Roles and texts, image marks left out."""
+    """Roles and texts of a record, without image placeholders."""
     if "messages" in row:
         return list(row["messages"])
     return [
@@ -192,32 +192,38 @@ def messages_of(row: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def picture(row: dict[str, Any]) -> Image.Image:
-    """The row's picture, decoded."""
-    return Image.open(PICTURES / row["image"]).convert("RGB")
+def load_image(row: dict[str, Any]) -> Image.Image:
+    """The decoded image of a record."""
+    return Image.open(IMAGES / row["image"]).convert("RGB")
 
 
 def padding(reader: Any) -> Callable[[list[dict[str, Any]]], dict[str, Tensor]]:
-    """A collator: rows padded to the longest of the micro-batch; the last answer, or every token of several turns."""
+    """A collator that pads to the longest record of the micro-batch.
+
+    Labels: the last answer of records with one question, all tokens of others.
+    """
     tokenizer = getattr(reader, "tokenizer", reader)
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        talks = [messages_of(row) for row in rows]
+        conversations = [messages_of(row) for row in rows]
         options: dict[str, Any] = {"padding": True, "return_tensors": "pt"}
         if "messages" in rows[0]:
-            batch = tokenizer([tokenizer.apply_chat_template(talk, tokenize=False) for talk in talks], **options)
+            batch = tokenizer(
+                [tokenizer.apply_chat_template(conversation, tokenize=False) for conversation in conversations],
+                **options,
+            )
         else:
-            for talk in talks:
-                first = talk[0]["content"]
-                talk[0] = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": first}]}
-            texts = [reader.apply_chat_template(talk, tokenize=False) for talk in talks]
-            batch = reader(text=texts, images=[[picture(row)] for row in rows], **options)
+            for conversation in conversations:
+                first = conversation[0]["content"]
+                conversation[0] = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": first}]}
+            texts = [reader.apply_chat_template(conversation, tokenize=False) for conversation in conversations]
+            batch = reader(text=texts, images=[[load_image(row)] for row in rows], **options)
         labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
-        if len(talks[0]) <= 2:
-            for row, talk in zip(labels, talks, strict=True):
-                answer = len(tokenizer(talk[-1]["content"], add_special_tokens=False)["input_ids"]) + 2
-                told = (row != IGNORED).nonzero()[:, 0]
-                row[told[:-answer]] = IGNORED
+        if len(conversations[0]) <= 2:
+            for row, conversation in zip(labels, conversations, strict=True):
+                answer = len(tokenizer(conversation[-1]["content"], add_special_tokens=False)["input_ids"]) + 2
+                labelled = (row != IGNORED).nonzero()[:, 0]
+                row[labelled[:-answer]] = IGNORED
         image_id = getattr(reader, "image_token_id", None)
         if image_id is not None:
             labels = labels.masked_fill(batch["input_ids"] == image_id, IGNORED)

@@ -1,9 +1,9 @@
 """`eyegraft plan` against real runs: `python -m benchmarks.plan [--forecast] [NAME ...]`, minutes a shape on one core.
 
-Every shape is a recipe whose packs are full, as the plan assumes: trained for a few real steps in a process of its
-own, whose highest resident memory (VmHWM, libraries and all) is compared with the forecast. Results are kept in
-benchmarks/results/plan.json; a shape that is named is measured again, without names all are. With --forecast the
-measurements that are there stay, and are compared with what the plan says now.
+Each shape is a recipe whose packs are full, as the forecast assumes. It is trained for a few steps in a process of its
+own, whose peak resident memory (VmHWM, which includes libraries) is compared with the forecast. Results:
+benchmarks/results/plan.json. Shapes that are named, without names all, are measured again; with --forecast the stored
+measurements are compared with new forecasts.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from typing import Any
 from llm.train.process_memory import resident_peak_gib
 
 SMOLLM2 = Path("assets/smollm2").absolute()  # 135 million parameters, fp32 on disk, real weights
-PICTURES = Path("assets/easy_vqa").absolute()
+IMAGES = Path("assets/easy_vqa").absolute()
 RESULTS = Path("benchmarks/results/plan.json")
-STEPS = 2  # the second finds the moments that the first one made
-PACKS = 2  # a step
-# One token each in SmolLM2's vocabulary when a space stands before it.
+STEPS = 2  # the first allocates the moments, the second begins with them
+PACKS = 2  # per step
+# Each is one token of SmolLM2's vocabulary after a space.
 WORDS = "time year people way day man thing woman life child world school state family student group country problem"
 WIDE = {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 12, "num_attention_heads": 16}
 SLIM = {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 8, "num_attention_heads": 8}
@@ -36,8 +36,8 @@ VIT_S: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 1536, "num_hid
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """One shape: a recipe's sections, and the random models that it names."""
+class Shape:
+    """A recipe's sections and the random models that it trains."""
 
     title: str
     stage: str
@@ -47,46 +47,46 @@ class Work:
     tower: dict[str, Any] = field(default_factory=dict)
 
 
-WORKS = {
-    "process": Work(
-        "text, a model of 3 M: what the process holds without one",
+SHAPES = {
+    "process": Shape(
+        "text, a model of 3 M: the memory of the process itself",
         "sft",
         64,
         {"tune": {"kind": "lora", "rank": 4}, "train": {"pack_tokens": 64}},
         llm={"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2},
     ),
-    "text-full-fp32": Work(
+    "text-full-fp32": Shape(
         "text, full, fp32", "sft", 256, {"tune": {"kind": "full"}, "train": {"pack_tokens": 512, "dtype": "fp32"}}
     ),
-    "text-full-8bit": Work(
+    "text-full-8bit": Shape(
         "text, full, bf16, adamw8bit",
         "sft",
         256,
         {"tune": {"kind": "full"}, "train": {"pack_tokens": 512}, "optim": {"name": "adamw8bit"}},
     ),
-    "text-lora": Work(
+    "text-lora": Shape(
         "text, LoRA 16, bf16", "sft", 512, {"tune": {"kind": "lora", "rank": 16}, "train": {"pack_tokens": 1024}}
     ),
-    "text-lora-dropout": Work(
+    "text-lora-dropout": Shape(
         "text, LoRA 64 with dropout, bf16",
         "sft",
         512,
         {"tune": {"kind": "lora", "rank": 64, "dropout": 0.05}, "train": {"pack_tokens": 512}},
     ),
-    "text-lora-recompute": Work(
+    "text-lora-recompute": Shape(
         "text, LoRA 16, bf16, recompute",
         "sft",
         512,
         {"tune": {"kind": "lora", "rank": 16}, "train": {"pack_tokens": 2048, "recompute": True}},
     ),
-    "text-qlora": Work(
+    "text-qlora": Shape(
         "text, QLoRA 64, bf16, random Llama of 192 M",
         "sft",
         512,
         {"tune": {"kind": "qlora", "rank": 64}, "train": {"pack_tokens": 1024}},
         llm={**WIDE, "num_key_value_heads": 8},
     ),
-    "vision-pretrain": Work(
+    "vision-pretrain": Shape(
         "vision, pretrain, bf16, random ViT-B/16 and Llama of 192 M",
         "pretrain",
         320,
@@ -94,14 +94,14 @@ WORKS = {
         llm={**WIDE, "num_key_value_heads": 8},
         tower={**VIT_B, "patch_size": 16},
     ),
-    "vision-finetune": Work(
+    "vision-finetune": Shape(
         "vision, finetune, LoRA on LLM and tower, bf16, random ViT-S/16",
         "finetune",
         320,
         {"tune": {"kind": "lora", "rank": 16, "tower": "lora"}, "train": {"pack_tokens": 640}},
         tower={**VIT_S, "patch_size": 16, "num_attention_heads": 6},
     ),
-    "vision-full": Work(
+    "vision-full": Shape(
         "vision, finetune, full LLM and tower, fp32, random ViT-S/16 and Llama of 51 M",
         "finetune",
         320,
@@ -113,43 +113,47 @@ WORKS = {
 
 
 def main() -> None:
-    """Measure the shapes that are named, keep the figures, print them all."""
+    """Measure the named shapes, store the figures and print all of them."""
     if sys.argv[1:2] == ["--train"]:
         train(Path(sys.argv[2]))
         return
-    asked = argparse.ArgumentParser(prog="python -m benchmarks.plan")
-    asked.add_argument("names", nargs="*", help="shapes; empty: all")
-    asked.add_argument("--forecast", action="store_true", help="measure nothing, compare with what was measured")
-    asked.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16", help="of the shapes that are not of fp32")
-    args = asked.parse_args()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.plan")
+    parser.add_argument("names", nargs="*", help="shapes; empty: all")
+    parser.add_argument(
+        "--forecast", action="store_true", help="measure nothing; compare new forecasts with stored measurements"
+    )
+    parser.add_argument(
+        "--dtype", choices=("bf16", "fp32"), default="bf16", help="of the shapes that are not fp32 themselves"
+    )
+    args = parser.parse_args()
     results = RESULTS if args.dtype == "bf16" else RESULTS.with_stem("plan-fp32")
     figures: dict[str, Any] = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {"shapes": {}}
     figures |= {"machine": machine()}
-    for name in args.names or WORKS:
+    for name in args.names or SHAPES:
         before = figures["shapes"].get(name) if args.forecast else None
-        figures["shapes"][name] = compare(in_dtype(WORKS[name], args.dtype), before)
+        figures["shapes"][name] = compare(in_dtype(SHAPES[name], args.dtype), before)
         results.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         print(row(figures["shapes"][name]), flush=True)
     print("\n".join(table(figures)))
 
 
-def in_dtype(work: Work, dtype: str) -> Work:
-    """A shape of bf16 in another dtype: a CPU without bf16 products takes hours for those."""
-    train = {"dtype": dtype} | work.sections["train"]
-    return replace(work, title=work.title.replace("bf16", dtype), sections=work.sections | {"train": train})
+def in_dtype(shape: Shape, dtype: str) -> Shape:
+    """A bf16 shape in another dtype: a CPU without bf16 instructions takes hours for bf16."""
+    train = {"dtype": dtype} | shape.sections["train"]
+    return replace(shape, title=shape.title.replace("bf16", dtype), sections=shape.sections | {"train": train})
 
 
-def compare(work: Work, before: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Forecast a shape, train it or take what was measured before, and say how far they are apart."""
+def compare(shape: Shape, before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Forecast a shape and compare it with a measurement: `before`, or a new one."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        file = write_recipe(work, folder)
+        file = write_recipe(shape, folder)
         forecast = forecast_of(file)
-        measured = before or measure(work, file)
+        measured = before or measure(shape, file)
     peak, parts = measured["measured_gib"], forecast["parts"]
     total = sum(parts.values())
     return {
-        "title": work.title,
+        "title": shape.title,
         "forecast_gib": round(total, 3),
         "measured_gib": peak,
         "error": round(total / peak - 1, 4),
@@ -161,19 +165,19 @@ def compare(work: Work, before: dict[str, Any] | None = None) -> dict[str, Any]:
     }
 
 
-def measure(work: Work, file: Path) -> dict[str, Any]:
-    """Train the shape in a process of its own."""
+def measure(shape: Shape, file: Path) -> dict[str, Any]:
+    """Train the shape in a new process; returns its peak memory and seconds."""
     began = time.perf_counter()
     command = [sys.executable, "-m", "benchmarks.plan", "--train", str(file)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{work.title}: {done.stderr}")
+        sys.exit(f"{shape.title}: {done.stderr}")
     seconds = round(time.perf_counter() - began, 1)
     return {"measured_gib": round(float(done.stdout.splitlines()[-1]), 3), "seconds": seconds}
 
 
 def forecast_of(file: Path) -> dict[str, Any]:
-    """What `eyegraft plan FILE --device cpu` forecasts, in GiB."""
+    """The forecast of `eyegraft plan FILE --device cpu`: the pack and GiB by part."""
     from llm.config.schema import RunConfig
     from vlm.config import load_config
     from vlm.plan.device import GIB
@@ -186,7 +190,7 @@ def forecast_of(file: Path) -> dict[str, Any]:
 
 
 def train(file: Path) -> None:
-    """One run as a user starts it, and its highest memory."""
+    """Train a recipe as a user does, and print the peak memory in GiB."""
     from llm.config.schema import RunConfig
     from vlm.config import load_config
     from vlm.model.runs import train
@@ -197,55 +201,55 @@ def train(file: Path) -> None:
     print(resident_peak_gib())
 
 
-def write_recipe(work: Work, folder: Path) -> Path:
-    """The shape's models, data and recipe in a folder."""
-    model: dict[str, Any] = {"llm": str(make_llm(work.llm, folder) if work.llm else SMOLLM2)}
-    if work.tower:
-        model |= {"tower": str(make_tower(work.tower, folder)), "image_mode": "resize"}
+def write_recipe(shape: Shape, folder: Path) -> Path:
+    """Write the shape's models, data and recipe to a folder; returns the recipe's file."""
+    model: dict[str, Any] = {"llm": str(make_llm(shape.llm, folder) if shape.llm else SMOLLM2)}
+    if shape.tower:
+        model |= {"tower": str(make_tower(shape.tower, folder)), "image_mode": "resize"}
     sections: dict[str, dict[str, Any]] = {
-        "data": {"sources": [write_data(work, folder)], "max_length": work.length, "cache_features": "off"},
+        "data": {"sources": [write_data(shape, folder)], "max_length": shape.length, "cache_features": "off"},
         "train": {"max_steps": STEPS, "epochs": 1, "fold": "off", "save_every": 0},
         "optim": {"lr": 1e-4},
     }
-    for name, values in work.sections.items():
+    for name, values in shape.sections.items():
         sections[name] = sections.get(name, {}) | values
-    sections["train"]["batch"] = batch_of(work)
-    sections["data"]["template"] = "chatml" if work.tower else "plain"
-    recipe = {"name": "shape", "out": str(folder / "run"), "stage": work.stage, "model": model, **sections}
+    sections["train"]["batch"] = batch_of(shape)
+    sections["data"]["template"] = "chatml" if shape.tower else "plain"
+    recipe = {"name": "shape", "out": str(folder / "run"), "stage": shape.stage, "model": model, **sections}
     file = folder / "recipe.yaml"
     file.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
     return file
 
 
-def write_data(work: Work, folder: Path) -> dict[str, Any]:
-    """Records that fill their length to a few tokens, all but a few of them targets."""
+def write_data(shape: Shape, folder: Path) -> dict[str, Any]:
+    """Write records of almost `shape.length` tokens, almost all text tokens targets; returns the recipe's source."""
     draw, rows = random.Random(0), []
-    pictures = sorted((PICTURES / "train").rglob("*.png"))
-    for number in range(batch_of(work) * STEPS):
-        if work.tower:
-            words = work.length - picture_rows(work) - 24
-            said = [{"from": "human", "value": "<image>\nwhat?"}, {"from": "gpt", "value": spoken(draw, words)}]
-            rows.append({"id": str(number), "image": str(pictures[number]), "conversations": said})
+    images = sorted((IMAGES / "train").rglob("*.png"))
+    for number in range(batch_of(shape) * STEPS):
+        if shape.tower:
+            words = shape.length - image_tokens(shape) - 24
+            turns = [{"from": "human", "value": "<image>\nwhat?"}, {"from": "gpt", "value": random_words(draw, words)}]
+            rows.append({"id": str(number), "image": str(images[number]), "conversations": turns})
         else:
-            rows.append({"text": spoken(draw, work.length - 3)})
+            rows.append({"text": random_words(draw, shape.length - 3)})
     file = folder / "data.json"
     file.write_text(json.dumps(rows), encoding="utf-8")
-    return {"path": str(file), "format": "llava" if work.tower else "text", "images": str(PICTURES / "train")}
+    return {"path": str(file), "format": "llava" if shape.tower else "text", "images": str(IMAGES / "train")}
 
 
-def batch_of(work: Work) -> int:
-    """Records of a step."""
-    return PACKS * int(work.sections["train"]["pack_tokens"]) // work.length
+def batch_of(shape: Shape) -> int:
+    """Records per step."""
+    return PACKS * int(shape.sections["train"]["pack_tokens"]) // shape.length
 
 
-def spoken(draw: random.Random, count: int) -> str:
-    """`count` words."""
+def random_words(draw: random.Random, count: int) -> str:
+    """`count` random words."""
     return " ".join(draw.choices(WORDS.split(), k=count))
 
 
-def picture_rows(work: Work) -> int:
-    """Rows of one picture."""
-    return int((224 // int(work.tower["patch_size"])) ** 2)
+def image_tokens(shape: Shape) -> int:
+    """Tokens of one image."""
+    return int((224 // int(shape.tower["patch_size"])) ** 2)
 
 
 def make_llm(settings: dict[str, Any], folder: Path) -> Path:
@@ -266,7 +270,7 @@ def make_llm(settings: dict[str, Any], folder: Path) -> Path:
 
 
 def make_tower(settings: dict[str, Any], folder: Path) -> Path:
-    """A random CLIP-like ViT for pictures of 224 pixels, fp32 on disk."""
+    """A random CLIP-like ViT for images of 224 pixels, fp32 on disk."""
     import torch
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
@@ -276,7 +280,7 @@ def make_tower(settings: dict[str, Any], folder: Path) -> Path:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The machine and package versions of the figures."""
     packages = ("torch", "transformers", "peft", "bitsandbytes")
     return {
         "cores": os.cpu_count(),

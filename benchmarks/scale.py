@@ -1,7 +1,7 @@
-"""Data at scale: `python -m benchmarks.scale [RECORDS]`, a million short chats written, indexed and planned.
+"""Data at scale: `python -m benchmarks.scale [RECORDS]` writes, indexes and plans a million short chats.
 
-Every phase is a process of its own, whose VmHWM counts from behind the imports; a tenth of the records go through the
-same, for what grows with them. Results of a million are kept in benchmarks/results/scale.json.
+Each phase runs in a process of its own, whose VmHWM is reset after the imports. A tenth of the records is measured as
+well, for the growth per record. Results of a million: benchmarks/results/scale.json.
 """
 
 import json
@@ -37,7 +37,7 @@ PHASES = ("write", "index", "flatten", "fill")
 
 
 def main() -> None:
-    """A tenth of the records, then all; or one phase, when the parent asks for it."""
+    """Measure a tenth of the records, then all; with `--phase`, as a subprocess, one phase."""
     if sys.argv[1:2] == ["--phase"]:
         print(json.dumps(timed(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))))
         return
@@ -46,20 +46,20 @@ def main() -> None:
     result: dict[str, Any] = {"machine": machine(), "command": command, "day": str(date.today()), "sizes": {}}
     for size in (count // 10, count):
         with tempfile.TemporaryDirectory() as folder:
-            result["sizes"][str(size)] = {phase: in_a_process(phase, Path(folder), size) for phase in PHASES}
+            result["sizes"][str(size)] = {phase: run_phase(phase, Path(folder), size) for phase in PHASES}
     result["growth"] = growth(result["sizes"][str(count // 10)], result["sizes"][str(count)], count - count // 10)
     if count >= RECORDS:
         RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result["growth"], indent=1))
 
 
-def growth(tenth: dict[str, Any], whole: dict[str, Any], more: int) -> dict[str, float]:
-    """Bytes that a phase's peak grows a record."""
-    return {phase: round((whole[phase]["peak_gib"] - tenth[phase]["peak_gib"]) * 2**30 / more, 1) for phase in PHASES}
+def growth(tenth: dict[str, Any], full: dict[str, Any], more: int) -> dict[str, float]:
+    """Growth of each phase's peak memory in bytes per record, over `more` records."""
+    return {phase: round((full[phase]["peak_gib"] - tenth[phase]["peak_gib"]) * 2**30 / more, 1) for phase in PHASES}
 
 
-def in_a_process(phase: str, folder: Path, count: int) -> dict[str, Any]:
-    """What a phase came to."""
+def run_phase(phase: str, folder: Path, count: int) -> dict[str, Any]:
+    """Run a phase in a process of its own; returns its figures."""
     command = [sys.executable, "-m", "benchmarks.scale", "--phase", phase, str(folder), str(count)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -68,10 +68,10 @@ def in_a_process(phase: str, folder: Path, count: int) -> dict[str, Any]:
 
 
 def timed(phase: str, folder: Path, count: int) -> dict[str, Any]:
-    """Seconds of a phase, the process's memory before it (libraries, tokenizer) and at its highest, and its facts.
+    """Seconds of a phase, the process's memory before it (libraries, tokenizer) and at its peak, and its facts.
 
-    The highest counts mapped pages of the corpus too, which the kernel takes back when it needs them; `own_growth_gib`
-    is what the process itself holds more at the end, the plan in it.
+    The peak includes mapped pages of the corpus, which the kernel can reclaim; `own_growth_gib` is the growth of the
+    process's anonymous memory, including the plan.
     """
     encoder = chatml()
     forget_peak()
@@ -89,18 +89,18 @@ def timed(phase: str, folder: Path, count: int) -> dict[str, Any]:
 
 
 def forget_peak() -> None:
-    """Let VmHWM begin anew: importing and building the tokenizer took more for a moment than they keep (proc(5))."""
+    """Reset VmHWM (proc(5)): imports and the tokenizer's construction take more memory than they leave allocated."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def chatml() -> Encoder:
-    """SmolLM2's tokenizer behind ChatML."""
+    """SmolLM2's tokenizer with the ChatML template."""
     tokenizer = load_tokenizer(LLM)
     return Encoder(tokenizer, load_template("chatml", tokenizer))
 
 
 def write(folder: Path, count: int) -> int:
-    """`count` chats of one to three questions, a line each, always the same; returns the bytes."""
+    """Write `count` chats of one to three questions, one per line, from a fixed seed; returns the file's bytes."""
     draw, words = random.Random(0), WORDS.split()
     file = folder / "chats.jsonl"
     with file.open("w", encoding="utf-8") as stream:
@@ -118,14 +118,14 @@ def write(folder: Path, count: int) -> int:
 
 
 def indexed(folder: Path, encoder: Encoder) -> Corpus:
-    """The corpus, as a run builds it, or finds it once it is built."""
+    """The corpus, built as in a run or, if it exists, opened."""
     source = Source(path=str(folder / "chats.jsonl"))
     data = DataConfig(sources=(source,), template="chatml", max_length=LENGTH)
     return build_corpus(data.sources, data, encoder, folder / "cache", folder)
 
 
 def planned(mode: str, folder: Path, encoder: Encoder) -> dict[str, Any]:
-    """An epoch planned as a run does; what `fill` came to beside the fewest packs there could be."""
+    """Plan an epoch as a run does; of `fill` also the number of packs against its lower bounds."""
     began = time.perf_counter()
     corpus = indexed(folder, encoder)
     train = TrainConfig.model_validate({"packing": mode, "batch": BATCH, "pack_tokens": BUDGET})

@@ -1,4 +1,4 @@
-"""The table of docs/benchmarks/speed.md, made of the result files: no figure is typed by hand."""
+"""The tables of docs/benchmarks/speed.md, generated from the result files."""
 
 import json
 from pathlib import Path
@@ -16,24 +16,24 @@ Row = dict[str, Any]
 
 
 def write_between(file: Path, text: str) -> None:
-    """Put `text` between the file's marks, in place of what is there. SystemExit where they are not, in this order."""
+    """Replace the text between the file's marks. Raises SystemExit if they are missing or out of order."""
     before = file.read_text(encoding="utf-8")
     head, begin, rest = before.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise SystemExit(f"{file}: no {BEGIN} with {END} behind it. Put both where the table shall stand")
+        raise SystemExit(f"{file}: no {BEGIN} with {END} after it. Put both where the table belongs")
     file.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
 
 
 def read_results(folder: Path) -> tuple[Result, Result]:
-    """The CPU's and the GPU's results; empty where there are none."""
+    """The results of the CPU and of the GPU, each empty if its file does not exist."""
     files = folder / "cpu.json", folder / "gpu.json"
     cpu, gpu = (json.loads(file.read_text(encoding="utf-8")) if file.exists() else {} for file in files)
     return cpu, gpu
 
 
 def markdown(cpu: Result, gpu: Result) -> str:
-    """Speeds by work, each saving off alone, and what all of it was measured with."""
+    """Three parts: speeds by work, ablations, and how the figures were measured."""
     parts = ["\n".join([*_head(), *_side("CPU", cpu), *_side("GPU", gpu)])]
     parts += ["\n".join(_ablations(name, result)) for name, result in (("CPU", cpu), ("GPU", gpu)) if _off(result)]
     parts += [_made_with(name, result) for name, result in (("CPU", cpu), ("GPU", gpu)) if result]
@@ -50,7 +50,7 @@ def _unit(stage: str) -> str:
 
 
 def _side(device: str, result: Result) -> list[str]:
-    """A line a contender and tower, then memory and the share of the peak; one of `not measured` without figures."""
+    """One line per contender and tower, then memory and the share of the peak; `not measured` without figures."""
     lines = []
     for tower in TOWERS:
         names = [entry.name for entry in contenders(WORKS["questions"], tower == TOWERS[0])]
@@ -68,7 +68,7 @@ def _side(device: str, result: Result) -> list[str]:
 
 
 def _row(result: Result, kind: str, work: str, tower: str, name: str) -> Row:
-    """The row, empty where it was not measured. Text has no tower: it stands beside the first."""
+    """The result row, empty if it was not measured. Text has no tower and is listed with the first."""
     wanted = (kind, work, "" if WORKS[work].stage == "sft" and tower == TOWERS[0] else tower, name)
     rows = [row for row in result.get("rows", []) if (row["kind"], row["work"], row["tower"], row["who"]) == wanted]
     return rows[0] if rows else {}
@@ -92,24 +92,24 @@ def _share(row: Row) -> str:
 
 
 def _off(result: Result) -> list[Row]:
-    """The ablations' rows, each with the median speed of the group that it took turns in."""
+    """The result rows of ablations."""
     return [row for row in result.get("rows", []) if row["kind"] == "ablation"]
 
 
 def _ablations(device: str, result: Result) -> list[str]:
-    """A line for each saving that was off, with the speed of Eyegraft in the same turns; a factor is their quotient."""
+    """One line per saving that was off, with Eyegraft's speed in the same turns; the factor is their quotient."""
     rows = _off(result)
     work, tower = WORKS[rows[0]["work"]], NAMES[rows[0]["tower"]]
     head = [
         f"{device}, {tower}, {work.title}",
-        f"so changed, {_unit(work.stage)} a second",
+        f"with the change, {_unit(work.stage)} a second",
         f"{OURS} in the same turns",
         f"{OURS} is",
-        "peak GiB, changed and not",
-        "rows a token, changed and not",
+        "peak GiB, with and without the change",
+        "positions per token, with and without the change",
     ]
     lines, ours = [_line(*head), "|" + "---|" * len(head)], rows[0]
-    for row in rows:  # a group's own row of Eyegraft comes first
+    for row in rows:  # Eyegraft is the first row of a group
         if row["who"] == OURS:
             ours = row
             continue
@@ -120,7 +120,7 @@ def _ablations(device: str, result: Result) -> list[str]:
 
 
 def _made_with(device: str, result: Result) -> str:
-    """The command, the machine, the versions, the dtype, and the figures that belong to no single row."""
+    """Command, machine, versions and dtype, and the figures that belong to no single row."""
     here, waits = result["machine"], [row["input_wait"] for row in result["rows"] if "input_wait" in row]
     hardware = f"{here['gpu']}, {here['cpu']}" if "gpu" in here else f"{here['cores']} cores of {here['cpu']}"
     hardware += f" (bf16 units: {here['bf16_units']})" if "bf16_units" in here else ""
@@ -134,11 +134,12 @@ def _made_with(device: str, result: Result) -> str:
     lines += [f"Waiting for input: {share:.1%} of {OURS}'s time." for share in waits]
     if packed := result.get("packing"):
         lines.append(
-            f"`fill` on {packed['samples']:,} texts: the fewest packs possible are {packed['of_possible']:.2%} of its."
+            f"`fill` on {packed['samples']:,} texts: the lower bound on packs is {packed['of_possible']:.2%} "
+            "of the packs planned."
         )
     lines.append(
-        f"Median (range) of the steps; a factor is {OURS}'s median over it; {TUNED}: no recomputation, text packed, "
-        "micro-batches of up to 8 rows."
+        f"Median (range) of the steps; a factor is {OURS}'s median divided by the entry's; {TUNED}: no recomputation, "
+        "text packed, micro-batches of up to 8 rows."
     )
     if result.get("left_out"):
         lines.append(f"Left out for time: {', '.join(result['left_out'])}.")

@@ -1,4 +1,4 @@
-"""What is trained in the benchmark: four kinds of work, each as one file that every contender reads in its own way."""
+"""The four kinds of work of the benchmark, each one data file that all contenders read."""
 
 import json
 import random
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 SEED = 0
 ASSETS = Path("assets")
-PICTURES = ASSETS / "easy_vqa"
+IMAGES = ASSETS / "easy_vqa"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +22,27 @@ class Work:
     batch: int
     max_length: int
     steps: int = 10
-    blocks: int = 2  # turns that Eyegraft and TRL, tuned take: more where a step is short, and a moment's noise long
+    blocks: int = 2  # of Eyegraft and TRL, tuned: more where steps are short and noise matters more
 
     @property
-    def rows(self) -> int:
-        """Samples of the whole run."""
+    def samples(self) -> int:
+        """Samples of all steps."""
         return self.batch * self.steps
 
 
 WORKS = {
     work.name: work
     for work in (
-        Work("questions", "easy-VQA, one question a row, LoRA", "finetune", batch=64, max_length=256, blocks=3),
+        Work("questions", "easy-VQA, one question per record, LoRA", "finetune", batch=64, max_length=256, blocks=3),
         Work("captions", "captions, projector alone", "pretrain", batch=8, max_length=256, blocks=5),
-        Work("turns", "all questions of a picture in one record, LoRA", "finetune", batch=4, max_length=1024),
+        Work("turns", "all questions of an image in one record, LoRA", "finetune", batch=4, max_length=1024),
         Work("text", "text of 20 to 700 tokens, LoRA", "sft", batch=4, max_length=1024),
     )
 }
 
 
 def write_data(work: Work, folder: Path) -> Path:
-    """The work's rows as LLaVA JSON (OpenAI messages for text), pictures relative to `PICTURES`, in their own order."""
+    """Write the work's records in order as LLaVA JSON (text: OpenAI messages); image paths are relative to `IMAGES`."""
     file = folder / f"{work.name}.json"
     file.write_text(json.dumps(_rows(work), ensure_ascii=False), encoding="utf-8")
     (folder / f"{work.name}.work.json").write_text(json.dumps(asdict(work)), encoding="utf-8")
@@ -51,55 +51,55 @@ def write_data(work: Work, folder: Path) -> Path:
 
 def _rows(work: Work) -> list[dict[str, Any]]:
     if work.name == "text":
-        return _texts(work.rows)
+        return _texts(work.samples)
     if work.name == "captions":
-        return _load("captions.json")[: work.rows]
+        return _load("captions.json")[: work.samples]
     records = _load("train.json")
     if work.name == "turns":
-        return records[: work.rows]
-    return list(islice((row for record in records for row in _apart(record)), work.rows))
+        return records[: work.samples]
+    return list(islice((row for record in records for row in _one_question_each(record)), work.samples))
 
 
 def _load(name: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads((PICTURES / name).read_text(encoding="utf-8"))
+    rows: list[dict[str, Any]] = json.loads((IMAGES / name).read_text(encoding="utf-8"))
     return rows
 
 
-def _apart(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every question of a record as a row of its own: what most people's files look like."""
+def _one_question_each(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each question of a record as a record of its own, as in most data files."""
     turns = record["conversations"]
     rows = []
     for number in range(0, len(turns), 2):
-        asked = turns[number]["value"]
-        shown = asked if asked.startswith("<image>") else f"<image>\n{asked}"
-        pair = [turns[number] | {"value": shown}, turns[number + 1]]
+        question = turns[number]["value"]
+        with_image = question if question.startswith("<image>") else f"<image>\n{question}"
+        pair = [turns[number] | {"value": with_image}, turns[number + 1]]
         rows.append({"id": f"{record['id']}-{number}", "image": record["image"], "conversations": pair})
     return rows
 
 
 def _texts(count: int) -> list[dict[str, Any]]:
-    """Conversations whose answers are 20 to 700 words' worth of easy-VQA's own sentences, log-uniform in length."""
+    """Conversations of 20 to 700 words from sentences of easy-VQA, log-uniform in length."""
     draw = random.Random(SEED)
-    said = [
+    sentences = [
         turn["value"].replace("<image>\n", "") for row in _load("train.json")[:400] for turn in row["conversations"]
     ]
     rows = []
     for _ in range(count):
-        length = _drawn(draw)
+        length = _draw_length(draw)
         words: list[str] = []
         while len(words) < length:
-            words += draw.choice(said).split()
+            words += draw.choice(sentences).split()
         question, answer = " ".join(words[:12]), " ".join(words[12:length])
         rows.append({"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]})
     return rows
 
 
 def lengths(count: int) -> list[int]:
-    """Lengths as the texts have them, a token a word."""
+    """Lengths in words of `count` texts from the same distribution and seed."""
     draw = random.Random(SEED)
-    return [_drawn(draw) for _ in range(count)]
+    return [_draw_length(draw) for _ in range(count)]
 
 
-def _drawn(draw: random.Random) -> int:
+def _draw_length(draw: random.Random) -> int:
     drawn: float = 20 * 35 ** draw.random()
     return round(drawn)

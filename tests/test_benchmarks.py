@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic: what is counted, what is left out, and how rows are made of records."""
+"""The arithmetic of the benchmarks: counts, groups that are left out, result rows, tables and data."""
 
 import json
 import subprocess
@@ -16,14 +16,14 @@ from transformers import LlamaConfig
 
 from benchmarks import bench, scale, table
 from benchmarks.entries import ABLATIONS, AT_ONCE, OURS, TUNED, Entry, Group, contenders, groups
-from benchmarks.figures import assert_whole, rows_of
+from benchmarks.figures import check_samples, result_rows
 from benchmarks.folders import TOWERS
 from benchmarks.gate import Contender
 from benchmarks.machine import installed
-from benchmarks.ours import Count, pairs, recipe
+from benchmarks.ours import StepCounts, attended_pairs, recipe
 from benchmarks.packed import fullness, rated
 from benchmarks.peak import best_seconds, faster, product, training
-from benchmarks.work import WORKS, _apart, lengths
+from benchmarks.work import WORKS, _one_question_each, lengths
 from llm.attention.layout import Span, plan_attention
 from llm.config.schema import RunConfig
 from llm.encoding.chat_template import load_template
@@ -34,16 +34,16 @@ from vlm.config import SCHEMAS
 FACTS = {"dtype": "fp32", "command": "python -m benchmarks.bench"}
 
 
-def test_every_question_becomes_a_row_about_its_picture() -> None:
-    said = [("human", "<image>\na?"), ("gpt", "1"), ("human", "b?"), ("gpt", "2")]
-    record = {"id": "7", "image": "7.png", "conversations": [{"from": who, "value": text} for who, text in said]}
-    rows = _apart(record)
+def test_each_question_becomes_a_record_with_its_image() -> None:
+    turns = [("human", "<image>\na?"), ("gpt", "1"), ("human", "b?"), ("gpt", "2")]
+    record = {"id": "7", "image": "7.png", "conversations": [{"from": who, "value": text} for who, text in turns]}
+    rows = _one_question_each(record)
     assert [row["conversations"][0]["value"] for row in rows] == ["<image>\na?", "<image>\nb?"]
     assert [row["conversations"][1]["value"] for row in rows] == ["1", "2"]
     assert {row["image"] for row in rows} == {"7.png"} and len({row["id"] for row in rows}) == 2
 
 
-def test_all_takes_turns_in_groups_that_fit_the_memory_and_what_matters_most_is_first() -> None:
+def test_groups_fit_the_memory_and_the_most_important_come_first() -> None:
     found = groups(list(WORKS), list(TOWERS))
     peers = [(group.work.name, group.tower) for group in found if group.kind == "peers"]
     first = [("questions", "vit"), ("captions", "vit"), ("turns", "vit"), ("text", "")]
@@ -58,23 +58,23 @@ def test_all_takes_turns_in_groups_that_fit_the_memory_and_what_matters_most_is_
 
 
 @pytest.mark.parametrize("group", groups(list(WORKS), list(TOWERS)), ids=lambda group: f"{group.work.name}{group.kind}")
-def test_recipes_are_recipes_and_batches_divide(group: Group, tmp_path: Path) -> None:
+def test_recipes_are_valid_and_micro_batches_divide_batches(group: Group, tmp_path: Path) -> None:
     work = group.work
     spec = {"work": asdict(work), "llm": "x", "tower": "y", "image_size": 224, "data": "d", "images": "", **FACTS}
     spec |= {"pack_tokens": 768}
     for entry in group.entries:
         steps = 1 + entry.blocks * entry.steps
         if entry.module == "ours":
-            config = SCHEMAS[work.stage].model_validate(recipe(spec | bench.told(entry, tmp_path)))
+            config = SCHEMAS[work.stage].model_validate(recipe(spec | bench.entry_settings(entry, tmp_path)))
             assert config.name == work.name and steps <= work.steps
             assert isinstance(config, RunConfig) and config.train.pack_tokens == entry.train.get("pack_tokens", 768)
         else:
             assert work.batch % entry.micro_batch == 0 and steps + 1 <= work.steps
 
 
-def test_a_contender_steps_when_told_and_waiting_does_not_count(tmp_path: Path) -> None:
+def test_a_contender_steps_on_request_and_waiting_does_not_count(tmp_path: Path) -> None:
     process = Contender("peak", {"dtype": "fp32"}, tmp_path / "peak")
-    assert "flops_per_s" not in process.hear(), "imported, no more"
+    assert "flops_per_s" not in process.receive(), "imported only"
     first = process.step()
     time.sleep(0.5)
     asked = time.perf_counter()
@@ -82,36 +82,36 @@ def test_a_contender_steps_when_told_and_waiting_does_not_count(tmp_path: Path) 
     answered = time.perf_counter() - asked
     process.end()
     assert first["flops_per_s"] > 0 and second["peak_gib"] > 0
-    assert 0.5 <= second["seconds"] <= answered, "the pause belongs to nobody's step"
+    assert 0.5 <= second["seconds"] <= answered, "the pause counts in no step"
 
 
 DYING = """#!/bin/sh
 [ $# = 5 ] && [ "$1 $2" = "-m benchmarks.peers" ] && [ "$(cat "$3")" = '{"trainer": "trl"}' ] || exit 9
 echo '{"seconds": 1}' >"/dev/fd/$5"
-read -r told <"/dev/fd/$4"
-echo "$told: no room for the step" >&2
+read -r request <"/dev/fd/$4"
+echo "$request: no room for the step" >&2
 exit 7
 """
 
 
-def test_a_contender_that_dies_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One whose module is missing dies before its first word; one in a step, which a shell plays here."""
+def test_the_log_of_a_contender_that_dies_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose module does not exist dies before its first reply; another, a shell script here, within a step."""
     process = Contender("no_such_module", {}, tmp_path / "missing")
     with pytest.raises(
         SystemExit, match=r"missing/log.txt: ended with 1:\n.*No module named benchmarks.no_such_module"
     ):
-        process.hear()
+        process.receive()
     python = tmp_path / "python"
     python.write_text(DYING)
     python.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(python))
     process = Contender("peers", {"trainer": "trl"}, tmp_path / "dying")
-    assert process.hear() == {"seconds": 1}
+    assert process.receive() == {"seconds": 1}
     with pytest.raises(SystemExit, match=r"dying/log.txt: ended with 7:\ngo: no room for the step$"):
         process.step()
 
 
-def test_operations_are_those_nobody_can_leave_out() -> None:
+def test_operations_are_those_that_every_trainer_needs() -> None:
     frozen, head = nn.Linear(8, 4, bias=False).requires_grad_(False), nn.Linear(8, 100, bias=False)
     llm: Any = nn.ModuleDict(
         {"body": frozen, "adapter": nn.Linear(8, 2, bias=False), "head": head.requires_grad_(False)}
@@ -120,23 +120,27 @@ def test_operations_are_those_nobody_can_leave_out() -> None:
     whole.llm = llm
     llm.get_output_embeddings = lambda: head
     llm.config = LlamaConfig(hidden_size=8, num_attention_heads=2, head_dim=4, num_hidden_layers=3)
-    count = Count(whole)
-    assert count.a_row == 4 * 32 + 6 * 16, "forward and the input's gradient; the weight's only where it trains"
-    assert count.a_target == 4 * 800
-    assert count.a_pair == 3 * 2 * (2 * 4) * 2 * 3, "layers, heads, both products; forward and two gradients"
+    count = StepCounts(whole)
+    assert count.flops_per_token == 4 * 32 + 6 * 16, (
+        "forward and the input's gradient; the weight's only where it trains"
+    )
+    assert count.flops_per_target == 4 * 800
+    assert count.flops_per_pair == 3 * 2 * (2 * 4) * 2 * 3, "layers, heads, both products; forward and two gradients"
     spans = [Span(0, 3), Span(3, 2, ((0, 3),)), Span(5, 4)]
-    assert pairs(plan_attention(spans, 9).lengths) == (1 + 2 + 3) + (4 + 5) + (1 + 2 + 3 + 4)
+    assert attended_pairs(plan_attention(spans, 9).lengths) == (1 + 2 + 3) + (4 + 5) + (1 + 2 + 3 + 4)
     llm["layers"] = nn.ModuleList(nn.ModuleDict({"mlp": nn.ModuleDict({"up": nn.Linear(3, 5)})}) for _ in range(11))
-    deeper = Count(whole)
-    assert deeper.a_row == count.a_row + 10 * 6 * 15, "ten layers of eleven"
-    assert deeper.a_target == count.a_target + 6 * 15, "behind the last attention only targets matter"
+    deeper = StepCounts(whole)
+    assert deeper.flops_per_token == count.flops_per_token + 10 * 6 * 15, "ten layers of eleven"
+    assert deeper.flops_per_target == count.flops_per_target + 6 * 15, (
+        "after the last attention only positions with a target count"
+    )
 
 
-def test_a_product_is_timed_by_its_best_round_and_the_first_does_not_count() -> None:
+def test_a_product_takes_its_fastest_round_without_the_first() -> None:
     naps = iter((0.0, 0.05, 0.02, 0.05))
     seconds = best_seconds(lambda: time.sleep(next(naps)), times=1, within=0.1)
     assert 0.02 <= seconds < 0.05, "neither the first, which would be shortest, nor the slow ones"
-    assert best_seconds(lambda: time.sleep(0.02), times=1, within=0.0) >= 0.02, "once at least"
+    assert best_seconds(lambda: time.sleep(0.02), times=1, within=0.0) >= 0.02, "at least one round"
 
 
 def test_the_faster_dtype_is_measured_forward_and_backward(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,19 +162,19 @@ print(resident_peak_gib() - before)
 """
 
 
-def test_resident_memory_is_the_most_that_a_process_held() -> None:
-    """In a process of its own: what this one held before hides half a GiB."""
-    told = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True).stdout
-    holding, behind = map(float, told.split())
-    assert 0.4 < holding < 0.7 and behind > 0.4
+def test_peak_memory_stays_after_memory_is_freed() -> None:
+    """In a new process: an earlier peak of this one could exceed half a GiB."""
+    printed = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True).stdout
+    allocated, freed = map(float, printed.split())
+    assert 0.4 < allocated < 0.7 and freed > 0.4
 
 
-def test_what_is_not_installed_is_no_error() -> None:
+def test_a_missing_package_is_no_error() -> None:
     assert installed("torch")[0].isdigit() and installed("no-such-package-anywhere") == "not installed"
 
 
 def step_of(samples: int, seconds: float, gib: float, **more: float) -> dict[str, float]:
-    """What a contender tells: ten tokens a sample, padded to eleven rows."""
+    """The facts of a step: ten tokens per sample, padded to eleven."""
     return {
         "samples": samples,
         "tokens": 10 * samples,
@@ -180,51 +184,51 @@ def step_of(samples: int, seconds: float, gib: float, **more: float) -> dict[str
     } | more
 
 
-def test_rows_compare_medians_and_shares() -> None:
+def test_result_rows_hold_ratios_of_medians_and_shares_of_the_peak() -> None:
     group = Group("peers", WORKS["questions"], "vit", contenders(WORKS["questions"], False))
-    # The machine was half as fast behind the second step: that one is no worse.
+    # The machine was half as fast after the second step, whose share of the peak is therefore not lower.
     paces = ((1.0, 1e10), (2.0, 5e9), (1.0, 2e10))
     ours = [step_of(8, seconds, 1.0, rows=40, flops=5e9, best=best) for seconds, best in paces]
     steps = {OURS: ours, TUNED: [step_of(8, 8.0, 2.0), step_of(8, 16.0, 3.0)]}
-    rows = rows_of(group, steps, "fp32", FACTS)
+    rows = result_rows(group, steps, "fp32", FACTS)
     assert [row["ours_is_faster"] for row in rows] == [1.0, 10.67]
     assert (rows[0]["share_of_peak"], rows[0]["peak_tflops"], rows[0]["peak_dtype"]) == (0.5, 0.01, "fp32")
-    assert (rows[0]["rows_a_token"], rows[1]["rows_a_token"]) == (0.5, 1.1), "folded, and padded"
+    assert (rows[0]["rows_a_token"], rows[1]["rows_a_token"]) == (0.5, 1.1), "a shared prefix, and padding"
     assert rows[1]["per_s"] == {"median": 0.75, "min": 0.5, "max": 1.0} and rows[1]["peak_gib"] == 3.0
     assert all(row["dtype"] == "fp32" and row["samples_a_step"] == 8 for row in rows)
     assert "share_of_peak" not in rows[1] and "note" not in rows[1]
 
 
-def test_packed_text_is_compared_by_tokens_and_says_so() -> None:
+def test_packed_text_is_compared_by_tokens_with_a_note() -> None:
     group = Group("peers", WORKS["text"], "", contenders(WORKS["text"], False))
     steps = {OURS: [step_of(4, 1.0, 1.0, flops=1e9, best=1e10)], TUNED: [step_of(5, 2.0, 1.0), step_of(7, 2.0, 1.0)]}
-    rows = rows_of(group, steps, "bf16", FACTS)
+    rows = result_rows(group, steps, "bf16", FACTS)
     assert rows[1]["unit"] == "tokens" and rows[1]["per_s"]["median"] == 30 and rows[1]["samples_a_step"] == 6
     assert "compare tokens" in rows[1]["note"]
 
 
-def test_a_step_of_other_samples_is_no_comparison() -> None:
-    assert_whole(Entry("TRL"), {"samples": 32}, 32)
-    assert_whole(Entry(TUNED, packs=True), {"samples": 5}, 4)
+def test_a_step_with_another_number_of_samples_is_refused() -> None:
+    check_samples(Entry("TRL"), {"samples": 32}, 32)
+    check_samples(Entry(TUNED, packs=True), {"samples": 5}, 4)
     with pytest.raises(AssertionError, match="TRL trained 24 samples in a step, not 32"):
-        assert_whole(Entry("TRL"), {"samples": 24}, 32)
+        check_samples(Entry("TRL"), {"samples": 24}, 32)
 
 
 def result(works: tuple[str, ...] = ("questions",)) -> dict[str, Any]:
-    """A result file of tuned TRL and an ablation, everyone at a sample or token a second, ours at ten."""
+    """Results of Eyegraft, tuned TRL, ten times slower, and an ablation, three times slower."""
     rows: list[dict[str, Any]] = []
     for name in works:
         work = WORKS[name]
         tower = "" if work.stage == "sft" else "vit"
         group = Group("peers", work, tower, contenders(work, False))
         steps = {OURS: [step_of(work.batch, 1.0, 1.0, flops=5e9, best=1e10)], TUNED: [step_of(work.batch, 10.0, 2.5)]}
-        rows += rows_of(group, steps, "fp32", FACTS)
+        rows += result_rows(group, steps, "fp32", FACTS)
     off = Group("ablation", WORKS["questions"], "vit", (Entry(OURS), ABLATIONS[0]))
     steps = {
         OURS: [step_of(32, 1.0, 1.0, flops=5e9, best=1e10)],
         ABLATIONS[0].name: [step_of(32, 3.0, 1.0, flops=5e9, best=1e10)],
     }
-    rows += rows_of(off, steps, "fp32", FACTS)
+    rows += result_rows(off, steps, "fp32", FACTS)
     rows[0]["input_wait"] = 0.001
     versions = dict.fromkeys(("python", "torch", "transformers", "peft", "trl"), "1.2")
     here = {"cpu": "Abacus", "cores": 2, **versions}
@@ -233,11 +237,11 @@ def result(works: tuple[str, ...] = ("questions",)) -> dict[str, Any]:
 
 
 def cell(speed: float) -> str:
-    """Median and range of a speed that never changed."""
+    """Median and range of a constant speed."""
     return f"{speed:.2f} ({speed:.2f} to {speed:.2f})"
 
 
-def test_the_table_holds_what_was_measured_and_says_what_was_not() -> None:
+def test_the_table_holds_the_results_and_names_what_was_not_measured() -> None:
     lines = table.markdown(result(), {}).splitlines()
     ours, tuned = WORKS["questions"].batch, WORKS["questions"].batch / 10
     assert f"| CPU, ViT: Eyegraft | {cell(ours)} | not measured | not measured | not measured |" in lines
@@ -249,7 +253,7 @@ def test_the_table_holds_what_was_measured_and_says_what_was_not() -> None:
     gpu = [line for line in lines if line.startswith("| GPU")]
     assert len(gpu) == 7 and all(line.count("not measured") + line.count("| -") == 4 for line in gpu)
     assert sum("| -" in line for line in gpu) == 1, "large micro-batches, where a step is more than 8 rows"
-    told = "\n".join(lines)
+    page = "\n".join(lines)
     for fact in (
         "`python -m benchmarks.bench`",
         "2 cores of Abacus",
@@ -258,15 +262,15 @@ def test_the_table_holds_what_was_measured_and_says_what_was_not() -> None:
         "fp32 is the faster",
         "10 m",
     ):
-        assert fact in told
-    assert "Waiting for input: 0.1%" in told and "Left out for time: turns lite0 peers" in told
-    assert "on 3 texts: the fewest packs possible are 100.00%" in told
+        assert fact in page
+    assert "Waiting for input: 0.1%" in page and "Left out for time: turns lite0 peers" in page
+    assert "on 3 texts: the lower bound on packs is 100.00%" in page
     cells = {line.count("|") for line in lines if line.startswith("|") and "Eyegraft is" not in line}
-    assert cells >= {6}, "as many cells in every row as works, and one"
+    assert cells >= {6}, "each line has a cell per work and its name"
 
 
-def test_every_factor_is_the_quotient_of_two_numbers_in_its_line() -> None:
-    """On the committed figures: groups that took turns at other times have another speed of Eyegraft's own."""
+def test_each_factor_is_the_quotient_of_two_numbers_in_its_line() -> None:
+    """On the committed results, whose two groups were measured at different times and speeds of Eyegraft."""
     lines = table.markdown(*table.read_results(bench.RESULTS)).splitlines()
     start = next(number for number, line in enumerate(lines) if f"{OURS} in the same turns" in line)
     factors = [line.split(" | ") for line in lines[start + 2 : start + 2 + len(ABLATIONS)]]
@@ -277,7 +281,7 @@ def test_every_factor_is_the_quotient_of_two_numbers_in_its_line() -> None:
     assert len({ours for _, _, ours, *_ in factors}) == 2
 
 
-def test_a_card_has_rows_of_its_own() -> None:
+def test_a_gpu_has_its_own_lines() -> None:
     card = result(("questions", "text"))
     card["machine"] |= {"gpu": "Blitter"}
     lines = table.markdown(result(), card).splitlines()
@@ -286,7 +290,7 @@ def test_a_card_has_rows_of_its_own() -> None:
     assert any(line.startswith("GPU: `python") and "Blitter, Abacus" in line for line in lines)
 
 
-def test_the_table_stands_between_its_marks_and_nowhere_else(tmp_path: Path) -> None:
+def test_only_the_text_between_the_marks_is_replaced(tmp_path: Path) -> None:
     file = tmp_path / "README.md"
     file.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nbehind\n", encoding="utf-8")
     table.write_between(file, "new")
@@ -297,7 +301,9 @@ def test_the_table_stands_between_its_marks_and_nowhere_else(tmp_path: Path) -> 
         table.write_between(file, "new")
 
 
-def test_a_run_keeps_other_works_of_this_machine_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_of_other_works_are_kept_for_the_same_machine_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
     monkeypatch.setattr(bench, "machine", lambda: {"cpu": "Abacus"})
     rows = [
@@ -313,11 +319,11 @@ def test_a_run_keeps_other_works_of_this_machine_only(tmp_path: Path, monkeypatc
     assert len(json.loads(file.read_text(encoding="utf-8"))["rows"]) == 1
 
 
-def test_a_group_that_would_end_behind_the_limit_is_left_out_and_named(
+def test_a_group_that_would_end_after_the_limit_is_left_out_and_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(bench, "settled", lambda _: {"dtype": "fp32", "peak_dtype": "fp32"})
+    monkeypatch.setattr(bench, "choose_dtype", lambda _: {"dtype": "fp32", "peak_dtype": "fp32"})
     clock, taken = [5.0], []
     monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
 
@@ -335,7 +341,7 @@ def test_a_group_that_would_end_behind_the_limit_is_left_out_and_named(
     assert found["seconds"] == 600
 
 
-def test_fullness_is_against_what_is_possible() -> None:
+def test_fullness_is_relative_to_the_lower_bound() -> None:
     assert rated(np.array([3, 3]), 4, 2) == {
         "samples": 2, "budget": 4, "packs": 2, "at_least": 2, "martello_toth": 2, "full": 0.75, "of_possible": 1.0
     }  # fmt: skip
@@ -345,7 +351,7 @@ def test_fullness_is_against_what_is_possible() -> None:
     assert min(drawn) >= 20 and max(drawn) <= 700 and fullness(np.array(drawn), 2048)["of_possible"] > 0.98
 
 
-def test_data_at_scale_goes_through_every_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_at_scale_runs_each_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = bpe_tokenizer()
     monkeypatch.setattr(scale, "chatml", lambda: Encoder(tokenizer, load_template("chatml", tokenizer)))
     found = {phase: scale.timed(phase, tmp_path, 60) for phase in scale.PHASES}
@@ -355,7 +361,7 @@ def test_data_at_scale_goes_through_every_phase(tmp_path: Path, monkeypatch: pyt
     assert all(abs(phase["own_growth_gib"]) < 0.1 and "own_gib" not in phase for phase in found.values())
 
 
-def test_growth_is_bytes_a_record() -> None:
+def test_growth_is_in_bytes_per_record() -> None:
     tenth = {phase: {"peak_gib": 1.0} for phase in scale.PHASES}
     whole = tenth | {"fill": {"peak_gib": 2.0}}
     assert scale.growth(tenth, whole, 2**20) == {"write": 0.0, "index": 0.0, "flatten": 0.0, "fill": 1024.0}
