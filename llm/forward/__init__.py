@@ -1,1 +1,1 @@
-"""A pack becomes a summed loss, the logits a few rows at a time."""
+"""The forward pass of a pack and its summed loss, with logits computed in chunks."""

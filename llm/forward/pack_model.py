@@ -1,4 +1,4 @@
-"""What text and vision models share: a pack's embeddings in, hidden states at its targets and their loss out."""
+"""The base of text and vision models: from a pack's embeddings to the hidden states at its targets and their loss."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ from llm.model.causal_lm import as_decoder
 class PackModel(nn.Module):
     """A model that is called with a pack and returns its summed loss.
 
-    `lean`: where decoder layers run with our own backward pass (`llm.lean.decoder`). `in_chunks`: the logits
-    of a pack are computed chunk by chunk. `backend` is passed on to attention, lean layers and the loss.
+    `lean`: on which devices decoder layers run with our own backward pass (`llm.lean.decoder`). `in_chunks`: the logits
+    of a pack are computed in chunks. `backend` is passed on to attention, lean layers and the loss.
     """
 
     def __init__(self, lean: Lean, in_chunks: bool) -> None:
@@ -33,14 +33,14 @@ class PackModel(nn.Module):
         return loss
 
     def hidden_at_targets(self, body: PreTrainedModel, embeds: Tensor, text: PackedBatch | BatchShard) -> Tensor:
-        """[T, H] embeddings -> [K, H]: the decoder's normed output at the target positions."""
+        """Embeddings [T, H] -> [K, H]: the decoder's output at the target positions, after its final norm."""
         if runs_lean(self.lean, body, self.backend.device_type(embeds)):
             return run_decoder(body, embeds, text.position_ids, text.attention, text.target_indices, self.backend)
         output = as_decoder(body)(inputs_embeds=embeds[None], use_cache=False, **self.attention_inputs(text))
         return output.last_hidden_state[0].index_select(0, text.target_indices)
 
     def attention_inputs(self, text: PackedBatch | BatchShard) -> dict[str, Any]:
-        """The keyword arguments of transformers' models that packed attention needs."""
+        """The keyword arguments that transformers' models pass on to packed attention."""
         return {
             "position_ids": text.position_ids,
             "packed": text.attention,

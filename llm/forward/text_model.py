@@ -1,4 +1,4 @@
-"""The training forward of a text model: a pack in, a summed loss out."""
+"""The forward pass of a text model: from a pack to its summed loss."""
 
 from torch import Tensor
 from transformers import LlamaForCausalLM, MistralForCausalLM, PreTrainedModel, Qwen2ForCausalLM, Qwen3ForCausalLM
@@ -15,7 +15,7 @@ PLAIN_HEADS = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForC
 
 
 class TextModel(PackModel):
-    """A causal LM on packs. `forward` returns the summed loss, `logits` those of the target positions."""
+    """A causal LM that is called with packs. `forward` returns the summed loss, `logits` those at target positions."""
 
     def __init__(self, llm: PreTrainedModel, lean: Lean = "off", in_chunks: bool = True) -> None:
         super().__init__(lean, in_chunks)
@@ -28,7 +28,7 @@ class TextModel(PackModel):
         return self.loss(self._hidden(batch), as_causal_lm(self.llm).lm_head, batch.targets)
 
     def logits(self, batch: PackedBatch | BatchShard) -> Tensor:
-        """[K, V]: the LM head runs at target positions only."""
+        """[K, V], at the target positions only."""
         llm = as_causal_lm(self.llm)
         if type(self.llm) in PLAIN_HEADS:
             return logits_of(llm.lm_head, self._hidden(batch))

@@ -1,7 +1,8 @@
 """How many activations of a pack a CPU saves for backward: up to as many values as the decoder has weights.
 
-Saved activations cost memory, recomputed ones time. Attention's gathered heads and weights save the most time for their
-size, then silu(gate); gate and up are half of what a layer saves, and recomputing them costs an eighth of its products.
+Saving activations costs memory, recomputing them time. Attention's gathered heads and weights save the most time for
+their size, then silu(gate). Gate and up are half of what a layer saves; recomputing them costs an eighth of its
+products.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from llm.attention.ulysses import Exchange
 
 @dataclass(frozen=True, slots=True)
 class ActivationBudget:
-    """In how many layers, counted from the last, each kind of activation is saved in addition to what always is."""
+    """In how many layers, counted from the last, a kind of activation is saved in addition to those that always are."""
 
     attention: int  # gathered heads and attention weights
     silu: int  # silu(gate)
@@ -29,7 +30,7 @@ class ActivationBudget:
 def plan_activations(
     body: PreTrainedModel, embeds: Tensor, packed: AttentionPlan | Exchange, backend: Backend = TORCH
 ) -> ActivationBudget:
-    """For a pack of embeddings [T, H]. Other devices than a CPU save gate and up in all layers, and nothing else."""
+    """The budget for a pack of embeddings [T, H]. On other devices than a CPU, gate and up are saved in all layers."""
     config: Any = body.config
     count, inner = config.num_hidden_layers, config.intermediate_size
     if backend.device_type(embeds) != "cpu":

@@ -1,9 +1,10 @@
 """Llama's decoder layers with a backward pass of our own: fewer passes over memory, and fewer saved activations.
 
-transformers' modules hold the weights. A layer saves its input, queries, keys and values, the sum after attention, and
-gate and up. Norms and SwiGLU's product are recomputed from these, which is cheap. A CPU also recomputes attention
-(llm/attention/padded_groups.py), and gate and up of large packs; for small ones it saves more (activation_budget.py).
-The last layer's feed-forward part runs at target positions only where that saves much: no other output is read.
+transformers' modules hold the weights. A layer saves its input, queries, keys and values, the residual sum after
+attention, and gate and up. Norms and SwiGLU's product are recomputed from these, which is cheap. A CPU also recomputes
+attention (llm/attention/padded_groups.py), and gate and up of large packs; for small ones it saves more
+(activation_budget.py).
+The last layer's feed-forward part runs at target positions only where that saves much: other outputs are not used.
 
 Why: in plain autograd a token of SmolLM2-135M saves 10,100 values a layer with LoRA and 6,700 where the layer is
 frozen, here 5,800 and 5,200.
@@ -77,19 +78,19 @@ def lean_mode(config: RunConfig) -> Lean:
 
 
 def runs_lean(mode: Lean, body: PreTrainedModel, device_type: str) -> bool:
-    """Whether a decoder runs here on a device of this type."""
+    """Whether `run_decoder` runs this decoder on a device of this type."""
     return mode_on(mode, device_type) == "on" and not unsupported(body)
 
 
 def mode_on(mode: Lean, device_type: str) -> Lean:
-    """What a mode means on a device of this type: "on" or "off"."""
+    """Resolve a mode for a device type: "on" or "off"; "auto" is on for a CPU."""
     return "on" if mode == "on" or (mode == "auto" and device_type == "cpu") else "off"
 
 
 def unsupported(body: PreTrainedModel) -> str:
-    """Why a decoder cannot run here, in a few words; empty when it can."""
+    """Why `run_decoder` does not support a decoder, as a phrase for logs; empty if it does."""
     if type(body) not in FAMILY:
-        return f"{type(body).__name__} is none of {', '.join(kind.__name__ for kind in FAMILY)}"
+        return f"{type(body).__name__} is not one of {', '.join(kind.__name__ for kind in FAMILY)}"
     config: Any = body.config
     if config.hidden_act != "silu" or config.attention_dropout:
         return "its activation is not silu, or attention has dropout"
@@ -117,12 +118,12 @@ def run_decoder(
     target_indices: Tensor,  # [K]
     backend: Backend = TORCH,
 ) -> Tensor:
-    """[K, H]: the normed output of `body` at the target positions."""
+    """[K, H]: the output of `body` at the target positions, after its final norm."""
     decoder: Any = body
     cos, sin = (angles[0].unsqueeze(1) for angles in decoder.rotary_emb(embeds[None], position_ids))
     few = len(target_indices) <= len(embeds) * TRIMMED_SHARE.value
-    # Several processes always trim: DeepSpeed's buckets take gradients in the order they come in, which the graph
-    # decides, so the graph must be the same in all of them however many targets each has.
+    # Several processes always trim: DeepSpeed fills its buckets in the order in which gradients arrive, which depends
+    # on the graph, so the graph must be the same in all of them however many targets each has.
     x, trimmed = embeds, few or embeds.device.type != "cpu" or distributed.ranks().world > 1
     budget = plan_activations(body, embeds, packed, backend)
     for left, module in zip(reversed(range(len(decoder.layers))), decoder.layers, strict=True):
@@ -145,7 +146,7 @@ def _attend(
     backend: Backend,
     save: bool,
 ) -> Tensor:
-    """[T, heads * D], by the attention that the model's config names."""
+    """[T, heads * D], by the attention function that the model's config names."""
     attention = ALL_ATTENTION_FUNCTIONS[module.config._attn_implementation]
     by_head = [part.transpose(0, 1)[None] for part in states]
     options = {"scaling": module.scaling, "packed": packed, "backend": backend, "save": save}
@@ -167,7 +168,7 @@ class Layer:
 
     @classmethod
     def of(cls, module: DecoderLayer) -> "Layer":
-        """With dropout seeds that are drawn here."""
+        """A view of a layer, with newly drawn dropout seeds."""
         attention, mlp = module.self_attn, module.mlp
         return cls(
             first_norm=module.input_layernorm,
@@ -181,12 +182,12 @@ class Layer:
 
     @property
     def trained_before(self) -> tuple[Tensor, ...]:
-        """What trains before attention, in the order of its gradients."""
+        """The trained parameters before attention, in the order of their gradients."""
         return _trained_of(self.first_norm) + self.qkv.trained
 
     @property
     def trained_after(self) -> tuple[Tensor, ...]:
-        """What trains after attention, in the order of its gradients."""
+        """The trained parameters after attention, in the order of their gradients."""
         return _trained_of(self.second_norm) + self.output.trained + self.gate_up.trained + self.down.trained
 
 
@@ -195,7 +196,7 @@ def _trained_of(norm: Norm) -> tuple[Tensor, ...]:
 
 
 class LayerContext(Context, Protocol):
-    """The layer stays until the backward pass."""
+    """A context that holds the layer for the backward pass."""
 
     layer: Layer
 

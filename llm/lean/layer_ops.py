@@ -1,6 +1,6 @@
 """RMSNorm, rotary embeddings and SwiGLU with their gradients, in as few passes over memory as torch's kernels allow.
 
-They round where transformers' own do, or less often.
+They round at the same points as transformers' own, or at fewer.
 """
 
 import torch
@@ -35,7 +35,7 @@ def rms_weight_gradient(dy: Tensor, x: Tensor, scale: Tensor) -> Tensor:
 
 
 def _wide(x: Tensor) -> Tensor:
-    """A copy in fp32. Torch's product of mixed dtypes takes a third longer than this and one in place."""
+    """A copy in fp32. torch's product of mixed dtypes takes a third longer than this copy and an in-place product."""
     return x.to(torch.float32, copy=True)
 
 

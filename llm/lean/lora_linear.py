@@ -1,6 +1,6 @@
-"""Linears with LoRA adapters: outputs, the gradient of their input, and the gradients of what trains in them.
+"""Linears with LoRA adapters: outputs, the gradient of their input, and the gradients of their trained parameters.
 
-All of it runs inside autograd functions, where no graph is built.
+It all runs inside autograd functions, where no graph is built.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Gradients = tuple[Tensor | None, ...]
 class LoraFactors:
     """The adapter of one linear, which adds scale dropout(x) A^T B^T to its output.
 
-    `seed` draws the dropout mask, the same one in the forward and in the backward pass: no mask is saved.
+    The dropout mask is drawn from `seed` in the forward and again in the backward pass, so no mask is saved.
     """
 
     down: Tensor  # A [rank, in]
@@ -60,7 +60,7 @@ class LoraFactors:
 
 @dataclass(frozen=True, slots=True)
 class AdaptedLinear:
-    """y = x W^T + b, plus an adapter's part where there is one. W is dense or in 4 bits."""
+    """y = x W^T + b, plus the output of an adapter if there is one. W is dense or in 4 bits."""
 
     linear: nn.Linear  # bitsandbytes' Linear4bit is a subclass
     adapter: LoraFactors | None = None
@@ -77,7 +77,7 @@ class AdaptedLinear:
 
     @property
     def trained(self) -> tuple[Tensor, ...]:
-        """What trains here: the weight, the bias, A and B."""
+        """The trained ones of weight, bias, A and B, in this order."""
         factors = (self.adapter.down, self.adapter.up) if self.adapter else ()
         parts = (self.linear.weight, self.linear.bias, *factors)
         return tuple(part for part in parts if part is not None and part.requires_grad)
@@ -92,12 +92,12 @@ class AdaptedLinear:
 class LinearGroup:
     """Linears with the same input x [T, in]: one narrow product serves the adapters of all of them.
 
-    Short products cost their calls, not their operations: an adapter alone makes seven of them in a step, the three of
+    The cost of small products is that of their calls: one adapter alone makes seven of them in a step, the three of
     queries, keys and values together make thirteen.
 
-    In half precision, without dropout, adapters come first and the wide products are added to theirs: a product sums in
-    fp32 and rounds once. Added to a rounded wide product, most of what a young adapter contributes would be below its
-    last bit.
+    In half precision, without dropout, adapters are multiplied first and the products with W are added to the result: a
+    product sums in fp32 and rounds once. Added to a rounded product with W, most of the output of an adapter at the
+    beginning of training would be below its last bit.
     """
 
     parts: tuple[AdaptedLinear, ...]
@@ -109,12 +109,12 @@ class LinearGroup:
 
     @cached_property
     def trained(self) -> tuple[Tensor, ...]:
-        """What trains here, in the order of the gradients."""
+        """The trained parameters of all parts, in the order of their gradients."""
         return tuple(tensor for part in self.parts for tensor in part.trained)
 
     @cached_property
     def adapters(self) -> list[LoraFactors]:
-        """Those that there are, in the order of their parts."""
+        """The adapters of the parts that have one, in the order of the parts."""
         return [part.adapter for part in self.parts if part.adapter is not None]
 
     @cached_property
@@ -123,7 +123,7 @@ class LinearGroup:
         return any(adapter.drop for adapter in self.adapters)
 
     def outputs(self, x: Tensor, residual: Tensor | None = None) -> list[Tensor]:
-        """[T, out] of each part; `residual` [T, out] is added to the output of an only part."""
+        """The output [T, out] of each part; `residual` [T, out] is added, in a group of one part."""
         weights, separate = self.weights_for(len(x))
         narrow = self._narrow(x) if separate else None
         addends: list[Tensor | None] = [part.linear.bias if residual is None else residual for part in self.parts]
@@ -144,9 +144,9 @@ class LinearGroup:
         return found
 
     def backward(self, grads: Sequence[Tensor], x: Tensor | None) -> tuple[Tensor, Gradients]:
-        """The gradient of x, and those of what trains in the order of `trained`; `grads` are those of the outputs.
+        """From gradients of the outputs to those of x and of the parameters in `trained`.
 
-        `x` may be None where nothing trains.
+        `x` may be None if `trained` is empty.
         """
         narrow_grads = self._narrow_grads(grads)
         return self._input_grad(grads, narrow_grads), self._parameter_grads(grads, x, narrow_grads)
@@ -236,7 +236,7 @@ class LinearGroup:
         return tuple(found)
 
     def _adapter_grads(self, grads: Sequence[Tensor], narrow_grads: Tensor, x: Tensor) -> dict[int, list[Tensor]]:
-        """Of A and B, those that train, by the part's index."""
+        """The gradients of the trained ones of A and B, by the index of the part."""
         narrow = self._narrow(x)
         downs = None if self.drops else torch.mm(narrow_grads.t(), x)
         found: dict[int, list[Tensor]] = {}

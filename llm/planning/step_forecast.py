@@ -1,9 +1,9 @@
-"""How much memory and work a training step takes: the step itself is run, on a model without weights.
+"""Forecast of a training step's peak memory and operations: the step itself runs on meta tensors.
 
-The forward pass, the loss, the backward pass with whatever it recomputes, the sum of gradients in fp32 and the
-optimizer's step are the ones that train; `llm.planning.allocation_tracker` writes down what they hold. So no formula
-per layer is needed, and any architecture that transformers can build is counted alike. Fused kernels, which meta
-tensors do not have, are replaced by what they save and return.
+The forward pass, the loss, the backward pass with its recomputation, the accumulation of gradients in fp32 and the
+optimizer's step run the code of training; `llm.planning.allocation_tracker` records their allocations. So no formula
+per layer is needed, and any architecture that transformers can build is covered. Fused kernels, which meta tensors do
+not have, are replaced by functions that save and return tensors of the same sizes.
 """
 
 from collections.abc import Callable, Iterator
@@ -43,85 +43,85 @@ class Batch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MetaModel:
-    """A model without weights, and which of its modules are told apart in a forecast."""
+    """A model without weights, and its modules that a forecast lists separately."""
 
     model: PackModel
     groups: list[ParamGroup]
-    parts: dict[str, nn.Module]  # whose weights are listed by themselves
-    heads: tuple[nn.Module, ...]  # the LM head and the loss behind it, whichever is called
-    pictures: tuple[nn.Module, ...] = ()  # whose activations are listed by themselves
-    recompute: Callable[[], None] = lambda: None  # has the layers do it; until then they keep everything
+    parts: dict[str, nn.Module]  # modules whose weights are a part of their own, by its name
+    heads: tuple[nn.Module, ...]  # the LM head and the loss module; the first that is called starts part "head"
+    image_modules: tuple[nn.Module, ...] = ()  # modules whose activations are part "pictures"
+    recompute: Callable[[], None] = lambda: None  # switches activation checkpointing on, as the recipe has it
 
 
 @dataclass(frozen=True, slots=True)
 class StepForecast:
-    """Bytes at the highest moment of a step, by part, and the useful operations of one pack."""
+    """A step's peak memory in bytes, by part, and the operations of one pack without recomputation."""
 
     parts: dict[str, int]
     flops: int
 
     @property
     def total(self) -> int:
-        """All parts together."""
+        """The sum of all parts, in bytes."""
         return sum(self.parts.values())
 
 
 def measure(
-    shape: MetaModel, optim: OptimConfig, batch: Batch, text: PackedBatch, packs: int, kind: Kind
+    meta: MetaModel, optim: OptimConfig, batch: Batch, text: PackedBatch, packs: int, kind: Kind
 ) -> StepForecast:
-    """What a step over `packs` packs like `batch` holds at its highest moment, when the moments are already there.
+    """The peak memory of a step over `packs` packs like `batch`, after the optimizer has allocated its moments.
 
-    More than two packs hold what two do: the second finds the first one's gradients. `text` is the batch, or its
-    text.
+    More than two packs need what two do: from the second on, gradients are allocated. `text` is the batch itself, or
+    the text of a vision batch.
     """
-    flops, reached = rehearse(shape, batch, text, kind)
-    shape.recompute()
+    flops, reached = count_operations(meta, batch, text, kind)
+    meta.recompute()
     tracker = AllocationTracker()
-    with backend_of(shape.model, ForecastBackend(kind, tracker), shape.model.lean), META, Fused(tracker), tracker:
-        _weights(tracker, shape)
+    with backend_of(meta.model, ForecastBackend(kind, tracker), meta.model.lean), META, ReplaceSdpa(tracker), tracker:
+        _weights(tracker, meta)
         with tracker.under("batch"):
             moved = batch.to(META)
         with tracker.under("masters"):
-            optimizer = MasterOptimizer(shape.groups, optim, NoOptimizer)
+            optimizer = MasterOptimizer(meta.groups, optim, NoOptimizer)
         with tracker.under("moments"):
             moments = [
                 moments_of(master, optim.name.endswith("8bit"))
                 for parameter, master in optimizer.pairs
                 if parameter in reached
             ]
-        _step(tracker, shape, optimizer, optim.clip, moved, min(packs, 2))
-    del moments  # alive until here
+        _step(tracker, meta, optimizer, optim.clip, moved, min(packs, 2))
+    del moments  # allocated during the step
     return StepForecast({part: size for part, size in tracker.at_peak.items() if size}, flops)
 
 
-def _weights(tracker: AllocationTracker, shape: MetaModel) -> None:
-    """Who the model's own tensors belong to."""
-    tracker.own(stored(shape.model), "weights")
-    for part, module in shape.parts.items():
+def _weights(tracker: AllocationTracker, meta: MetaModel) -> None:
+    """Assign the model's parameters and buffers to their parts."""
+    tracker.own(stored(meta.model), "weights")
+    for part, module in meta.parts.items():
         tracker.own(stored(module), part)
-    tracker.own((tensor for _, layer in lora_layers(shape.model) for tensor in adapter_of(layer)), "adapters")
+    tracker.own((tensor for _, layer in lora_layers(meta.model) for tensor in adapter_of(layer)), "adapters")
 
 
 def stored(module: nn.Module) -> Iterator[Tensor]:
-    """Parameters and buffers, saved or not."""
+    """Parameters and buffers, persistent or not."""
     yield from module.parameters()
     yield from module.buffers()
 
 
 def adapter_of(layer: nn.Module) -> Iterator[Tensor]:
-    """An adapted linear's own parameters, without those of the linear below."""
+    """The parameters of a linear's adapter, without those of its base layer."""
     return (parameter for name, parameter in layer.named_parameters() if name.startswith("lora_"))
 
 
 def _step(
-    tracker: AllocationTracker, shape: MetaModel, optimizer: MasterOptimizer, clip: float, batch: Batch, packs: int
+    tracker: AllocationTracker, meta: MetaModel, optimizer: MasterOptimizer, clip: float, batch: Batch, packs: int
 ) -> None:
-    """What `llm.train.engine.TorchEngine` and the loop do with a step's packs."""
-    shape.model.train()
-    with _told_apart(tracker, shape):
+    """One step over the packs, as `llm.train.engine.TorchEngine` and the loop run it."""
+    meta.model.train()
+    with _parts_by_module(tracker, meta):
         for _ in range(packs):
             tracker.part = "activations"
-            torch.autograd.backward(shape.model(batch))
+            torch.autograd.backward(meta.model(batch))
             with tracker.under("gradients"):
                 optimizer.collect()
     with tracker.under("gradients"):
@@ -131,17 +131,17 @@ def _step(
 
 
 class NoOptimizer(torch.optim.Optimizer):
-    """Holds parameters and does nothing: fused AdamW needs no memory of its own, and meta tensors no arithmetic."""
+    """An optimizer whose step does nothing: fused AdamW allocates no memory in its step."""
 
     def __init__(self, groups: list[dict[str, Any]], _: OptimConfig) -> None:
         super().__init__(groups, {})
 
     def step(self, closure: Any = None) -> Any:
-        """Nothing moves."""
+        """Change no parameter."""
 
 
 def moments_of(master: Tensor, eight_bit: bool) -> list[Tensor]:
-    """AdamW's two moments of one parameter; in 8 bits a byte a value and four each 256, except for small tensors."""
+    """AdamW's two moments of a parameter: in fp32, or, of large ones, in 8 bits with an fp32 scale a block of 256."""
     if not eight_bit or master.numel() < SMALLEST_8BIT:
         return [torch.empty_like(master, dtype=torch.float32) for _ in range(2)]
     scales = [master.new_empty(-(-master.numel() // BLOCK_8BIT), dtype=torch.float32) for _ in range(2)]
@@ -149,8 +149,8 @@ def moments_of(master: Tensor, eight_bit: bool) -> list[Tensor]:
 
 
 @contextmanager
-def _told_apart(tracker: AllocationTracker, shape: MetaModel) -> Iterator[None]:
-    """Inside, what pictures, head and backward pass make stands under their names, and gradients under theirs."""
+def _parts_by_module(tracker: AllocationTracker, meta: MetaModel) -> Iterator[None]:
+    """Inside, hooks assign allocations to the parts pictures, head, backward and gradients."""
     handles: list[RemovableHandle] = []
 
     def enter(part: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
@@ -163,7 +163,7 @@ def _told_apart(tracker: AllocationTracker, shape: MetaModel) -> Iterator[None]:
         tracker.part = "activations"
 
     def into_head(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        tracker.part = "head"  # logits and loss follow, and their backward pass until it comes out here
+        tracker.part = "head"  # logits, loss and their backward pass, until it reaches these inputs
         inputs[0].register_hook(out_of_head)
 
     def out_of_head(_: Tensor) -> None:
@@ -173,10 +173,10 @@ def _told_apart(tracker: AllocationTracker, shape: MetaModel) -> Iterator[None]:
         assert parameter.grad is not None
         tracker.own([parameter.grad], "gradients")
 
-    for module in shape.pictures:
+    for module in meta.image_modules:
         handles += [module.register_forward_pre_hook(enter("pictures")), module.register_forward_hook(leave)]
-    handles += [head.register_forward_pre_hook(into_head) for head in shape.heads]
-    for group in shape.groups:
+    handles += [head.register_forward_pre_hook(into_head) for head in meta.heads]
+    for group in meta.groups:
         handles += [parameter.register_post_accumulate_grad_hook(gradient) for parameter in group.parameters]
     try:
         yield
@@ -185,23 +185,23 @@ def _told_apart(tracker: AllocationTracker, shape: MetaModel) -> Iterator[None]:
             handle.remove()
 
 
-# Work ----------------------------------------------------------------------------------------------------------------
+# Operations ----------------------------------------------------------------------------------------------------------
 
 
-def rehearse(shape: MetaModel, batch: Batch, text: PackedBatch, kind: Kind) -> tuple[int, set[nn.Parameter]]:
-    """Useful operations of one pack, and the parameters that its gradient reaches: the others never get moments.
+def count_operations(meta: MetaModel, batch: Batch, text: PackedBatch, kind: Kind) -> tuple[int, set[nn.Parameter]]:
+    """The operations of one pack, and the parameters that received a gradient: the optimizer has no moments of others.
 
-    Operations are those of forward and backward pass, two a multiply-add, counted on the products that run before
-    `shape.recompute` repeats any. The text's attention counts the pairs that see each other, forward once and backward
-    twice (Dao et al. 2022, arXiv 2205.14135, without its recomputation). A tower's last layers, behind the one that is
-    projected, are reached by nothing.
+    Operations are those of the forward and the backward pass, two a multiply-add, without recomputation: call this
+    before `meta.recompute`. Attention of the text counts the pairs of positions that attend to each other, once in the
+    forward and twice in the backward pass (Dao et al. 2022, arXiv 2205.14135, without its recomputation). Layers of a
+    tower after the one that is projected receive no gradient.
     """
     tracker = AllocationTracker()
-    # A card's backend counts attention by the pairs, and has lean layers recompute no product.
-    backend, lean = ForecastBackend("card", tracker, visible_pairs(text)), mode_on(shape.model.lean, DEVICE_TYPES[kind])
-    with backend_of(shape.model, backend, lean), META, Fused(tracker), tracker:
-        torch.autograd.backward(shape.model(batch.to(META)))
-    trained = [parameter for group in shape.groups for parameter in group.parameters]
+    # The GPU's backend counts attention by the pairs, and lean layers recompute no product on it.
+    backend, lean = ForecastBackend("card", tracker, visible_pairs(text)), mode_on(meta.model.lean, DEVICE_TYPES[kind])
+    with backend_of(meta.model, backend, lean), META, ReplaceSdpa(tracker), tracker:
+        torch.autograd.backward(meta.model(batch.to(META)))
+    trained = [parameter for group in meta.groups for parameter in group.parameters]
     reached = {parameter for parameter in trained if parameter.grad is not None}
     for parameter in trained:
         parameter.grad = None
@@ -209,7 +209,7 @@ def rehearse(shape: MetaModel, batch: Batch, text: PackedBatch, kind: Kind) -> t
 
 
 def visible_pairs(text: PackedBatch) -> int:
-    """Pairs of rows of which one sees the other, or itself."""
+    """The number of pairs of a query and a key that it attends to."""
     lengths = text.attention.lengths
     queries, keys = lengths.cu_queries.diff().long(), lengths.cu_keys.diff().long()
     return int((queries * keys - queries * (queries - 1) // 2).sum())
@@ -220,10 +220,10 @@ def visible_pairs(text: PackedBatch) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ForecastBackend:
-    """The attention of a CPU, on padded groups, or of a card with a varlen kernel, on meta tensors.
+    """Attention on meta tensors: of a CPU, on padded groups, or of a GPU ("card"), with a varlen kernel.
 
-    A card's work on `pairs` of positions that attend to each other is added to the tracker: two products, forward once
-    and backward twice.
+    For a GPU the operations on `pairs` pairs of a query and a key are added to the tracker: two products, once in the
+    forward and twice in the backward pass.
     """
 
     kind: Kind
@@ -232,15 +232,15 @@ class ForecastBackend:
 
     @property
     def sdpa(self) -> Sdpa:
-        """Passed down, because a function mode does not reach into the backward pass, where attention runs again."""
+        """Passed to attention: a function mode is not active in the backward pass, where attention is recomputed."""
         return partial(fused, self.tracker)
 
     def device_type(self, states: Tensor) -> str:
-        """The forecast device's, whatever the tensor's."""
+        """The device type that the forecast is for, whatever the tensor's."""
         return DEVICE_TYPES[self.kind]
 
     def varlen_kernel(self, query: Tensor, dropout: float) -> Call | None:
-        """On a card always: in half precision or not, with dropout or without."""
+        """Always a kernel on a GPU, with any dtype and dropout; None on a CPU."""
         return self._varlen if self.kind == "card" else None
 
     def _varlen(self, query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float) -> Tensor:
@@ -259,7 +259,7 @@ def backend_of(model: PackModel, backend: ForecastBackend, lean: Lean) -> Iterat
 
 
 class FusedAttention(torch.autograd.Function):
-    """Any fused attention: it keeps its inputs, its output and one fp32 number a query and head."""
+    """The allocations of fused attention: it saves its inputs, its output and an fp32 log-sum-exp a query and head."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -274,16 +274,16 @@ class FusedAttention(torch.autograd.Function):
 
 
 def fused(tracker: AllocationTracker, query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> Tensor:
-    """In SDPA's place; its work is told to the tracker."""
+    """Replaces scaled_dot_product_attention; adds its operations to the tracker."""
     passes = 3 if query.requires_grad else 1
     tracker.flops += passes * 4 * query.numel() * key.shape[-2]
     return cast(Tensor, FusedAttention.apply(query, key, value))
 
 
-class Fused(TorchFunctionMode):
-    """Inside, SDPA is the stand-in above; its work is told to the tracker.
+class ReplaceSdpa(TorchFunctionMode):
+    """Inside, calls of scaled_dot_product_attention run `fused` instead.
 
-    Dropout is left as a CPU has it, which keeps its mask in the input's dtype; a card's kernel keeps a byte a value.
+    Dropout is not replaced: a CPU saves its mask in the input's dtype, the kernels of a GPU one byte a value.
     """
 
     def __init__(self, tracker: AllocationTracker) -> None:
@@ -297,7 +297,7 @@ class Fused(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> object:
-        """Replace the call, or let it through."""
+        """Replace a call of SDPA; run any other unchanged."""
         options = kwargs or {}
         if func is scaled_dot_product_attention:
             return fused(self.tracker, *args[:3])

@@ -1,4 +1,4 @@
-"""Layers with our own backward pass against the same layers as transformers runs them."""
+"""Lean layers against transformers' own layers with the same weights."""
 
 import re
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ KINDS: dict[str, Any] = {
 
 
 def model_of(kind: str, tune: str, dtype: torch.dtype = torch.float32, rank: int = 4) -> tuple[TextModel, list[Tensor]]:
-    """A random model in train mode with what trains in it; norms and adapters are no longer as they are born."""
+    """A random model in train mode and its trained parameters; norms, biases and adapters are moved off their init."""
     torch.manual_seed(0)
     build, config = KINDS[kind]
     llm = build(config).to(dtype)
@@ -72,7 +72,7 @@ def model_of(kind: str, tune: str, dtype: torch.dtype = torch.float32, rank: int
 
 
 def sample(length: int, seed: int, opening: int = 0) -> Sample:
-    """Random tokens, the first `opening` of which all samples share; half of the others have targets."""
+    """Random tokens after `opening` tokens that all samples share; half of the positions after those have targets."""
     random = np.random.default_rng(seed)
     ids = random.integers(0, VOCAB, length).astype(np.int32)
     ids[:opening] = np.arange(opening)
@@ -96,7 +96,7 @@ def pack() -> PackedBatch:
 
 @contextmanager
 def transformers_layers(model: TextModel) -> Iterator[None]:
-    """Inside, all of it is autograd's: the layers, and the loss of all logits at once."""
+    """Inside, layers run with autograd's backward pass, and the loss is that of all logits at once."""
     model.lean, model.head_loss.in_chunks = "off", False
     try:
         yield
@@ -108,14 +108,14 @@ def step(model: TextModel, trained: list[Tensor], batch: PackedBatch) -> tuple[f
     loss = model(batch)
     loss.backward()
     gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
-    assert len(gradients) == len(trained), "something that trains got no gradient"
+    assert len(gradients) == len(trained), "a trained parameter received no gradient"
     for parameter in trained:
         parameter.grad = None
     return float(loss.detach()), gradients
 
 
 def assert_as_transformers(model: TextModel, trained: list[Tensor], batch: PackedBatch, times: int = 1) -> None:
-    """Loss and gradients are those of transformers' own layers; `times` the tolerance."""
+    """Assert that loss and gradients equal those of transformers' layers, with `times` the usual tolerance."""
     loss, gradients = step(model, trained, batch)
     with transformers_layers(model):
         expected, reference = step(model, trained, batch)
@@ -134,14 +134,14 @@ def test_loss_and_gradients_are_those_of_transformers_layers(kind: str, tune: st
 
 
 def adapted(model: TextModel) -> tuple[LinearGroup, AdaptedLinear]:
-    """A group of the first adapted linear, 48 x 48, alone; and that linear."""
+    """A group of only the first adapted linear, 48 x 48, and that linear."""
     group = LinearGroup.of(next(inner for inner in model.modules() if isinstance(inner, LoraLinear)))
     return group, group.parts[0]
 
 
 @torch.no_grad()
-def test_adapters_of_wide_packs_go_into_the_weight_and_of_narrow_ones_beside_it() -> None:
-    """Both roads were taken by the fp32 test above: 90 rows, matrices of 48 x 80, 80 x 48 and 48 x 32."""
+def test_adapters_are_merged_for_large_packs_and_multiplied_separately_for_small_ones() -> None:
+    """The fp32 test above has both: 90 positions, weights of 48 x 80, 80 x 48 and 48 x 32."""
     group, linear = adapted(model_of("llama", "lora")[0])
     adapter = linear.adapter
     assert adapter is not None
@@ -156,10 +156,10 @@ def test_adapters_of_wide_packs_go_into_the_weight_and_of_narrow_ones_beside_it(
     assert low.weights_for(200)[1], "bf16 would round a small adapter away"
 
 
-def test_dropped_values_are_the_same_in_both_passes() -> None:
-    """Against autograd over the mask that the seed draws: rows, the input's gradient and the adapter's."""
+def test_dropout_mask_is_the_same_in_both_passes() -> None:
+    """Output and gradients of the input and the adapter, against autograd with the mask that the seed draws."""
     model, _ = model_of("llama", "lora")
-    dropping(model, 0.4)
+    set_dropout(model, 0.4)
     torch.manual_seed(3)
     (group, linear), (_, other) = adapted(model), adapted(model)
     adapter = linear.adapter
@@ -172,18 +172,18 @@ def test_dropped_values_are_the_same_in_both_passes() -> None:
     expected = torch.nn.functional.linear(x, linear.linear.weight, linear.linear.bias) + added
     wanted_gradients = torch.autograd.grad(expected, (x, adapter.down, adapter.up), dy)
     with torch.no_grad():
-        (rows,) = group.outputs(x)
+        (outputs,) = group.outputs(x)
         d_x, found = group.backward((dy,), x)
-    assert torch.allclose(rows, expected, atol=1e-5) and (added.abs() > 0.01).any()
+    assert torch.allclose(outputs, expected, atol=1e-5) and (added.abs() > 0.01).any()
     for one, reference in zip((d_x, *found), wanted_gradients, strict=True):
         assert one is not None and torch.allclose(one, reference, atol=1e-4)
 
 
-def test_a_model_that_drops_moves_with_the_seed_alone() -> None:
+def test_dropout_depends_on_the_seed_only() -> None:
     model, trained = model_of("llama", "lora")
     batch = pack()
     plain, _ = step(model, trained, batch)
-    dropping(model, 0.3)
+    set_dropout(model, 0.3)
     results = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
@@ -201,7 +201,7 @@ def test_the_first_steps_masks_come_after_one_seed_for_each_adapted_linear() -> 
     torch.manual_seed(5)
     advance_dropout_seeds(model)
     without_dropout = torch.get_rng_state()
-    dropping(model, 0.3)
+    set_dropout(model, 0.3)
     advance_dropout_seeds(model)
     advanced = torch.get_rng_state()
     torch.manual_seed(5)
@@ -211,14 +211,14 @@ def test_the_first_steps_masks_come_after_one_seed_for_each_adapted_linear() -> 
     assert torch.equal(torch.get_rng_state(), advanced)
 
 
-def dropping(model: TextModel, share: float) -> None:
+def set_dropout(model: TextModel, share: float) -> None:
     for inner in model.modules():
         if isinstance(inner, LoraLinear):
             inner.lora_dropout["default"] = nn.Dropout(share)
 
 
-def test_frozen_layers_pass_the_gradient_to_what_stands_before_them() -> None:
-    """Stage 1: only the embeddings' rows train, as a projector's would."""
+def test_frozen_layers_pass_the_gradient_on_to_embeddings() -> None:
+    """As in pretraining of a projector: only the embeddings train."""
     model, _ = model_of("llama", "frozen")
     batch, results = pack(), []
     modes: tuple[Lean, ...] = ("on", "off")
@@ -234,7 +234,7 @@ def test_frozen_layers_pass_the_gradient_to_what_stands_before_them() -> None:
 
 
 @pytest.mark.parametrize("tune", ["full", "lora"])
-def test_in_bf16_it_is_as_near_to_fp32_as_transformers_layers_are(tune: str) -> None:
+def test_bf16_gradients_are_as_close_to_fp32_as_those_of_transformers(tune: str) -> None:
     """The same weights, rounded to bf16; distances of the gradients from those of the same weights in fp32."""
     low, trained = model_of("llama", tune, torch.bfloat16)
     exact, all_of_it = model_of("llama", tune, torch.float32)
@@ -247,38 +247,38 @@ def test_in_bf16_it_is_as_near_to_fp32_as_transformers_layers_are(tune: str) -> 
         theirs_loss, theirs = step(low, trained, batch)
     joined = [torch.cat([grad.float().flatten() for grad in grads]) for grads in (truth, ours, theirs)]
     own, other = ((joined[0] - one).norm() / joined[0].norm() for one in joined[1:])
-    assert own < 1.3 * other and other > 1e-4, "no rounding to be seen"
+    assert own < 1.3 * other and other > 1e-4, "the reference is not rounded"
     assert loss == pytest.approx(truth_loss, rel=2e-3) and theirs_loss == pytest.approx(truth_loss, rel=2e-3)
 
 
-def kept_bytes(model: TextModel, batch: PackedBatch) -> int:
-    """What autograd keeps between the two passes, parameters left out, each storage once."""
+def saved_bytes(model: TextModel, batch: PackedBatch) -> int:
+    """The bytes that autograd saves for the backward pass, without parameters, each storage once."""
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept: dict[int, int] = {}
+    saved: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def record(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
         loss = model(batch)
     assert loss.requires_grad
-    return sum(kept.values())
+    return sum(saved.values())
 
 
-def test_less_is_kept() -> None:
+def test_lean_layers_save_fewer_bytes() -> None:
     model, _ = model_of("llama", "lora")
     batch = collate([sample(150, 1), sample(140, 2)])
-    lean = kept_bytes(model, batch)
+    lean = saved_bytes(model, batch)
     with transformers_layers(model):
-        plain = kept_bytes(model, batch)
+        plain = saved_bytes(model, batch)
     assert lean < 0.6 * plain
 
 
 @pytest.mark.parametrize("targets", [20, 60])
-def test_the_last_layer_feeds_forward_at_target_rows_only_where_they_are_few(targets: int) -> None:
+def test_last_feed_forward_runs_at_targets_only_if_they_are_few(targets: int) -> None:
     model, _ = model_of("llama", "frozen")
     labels = np.full(100, IGNORED, np.int32)
     labels[-targets:] = 5
@@ -298,7 +298,7 @@ def test_the_last_layer_feeds_forward_at_target_rows_only_where_they_are_few(tar
 
 
 def test_small_adapters_are_not_rounded_away() -> None:
-    """In bf16 a sum of two rounded products loses what is below half of the larger one's last bit."""
+    """In bf16 a sum of two rounded products loses what is below half the last bit of the larger one."""
     torch.manual_seed(0)
     linear = nn.Linear(48, 48).to(torch.bfloat16).requires_grad_(False)
     down, up = torch.randn(4, 48).to(torch.bfloat16), torch.full((48, 4), 2**-12, dtype=torch.bfloat16)
@@ -314,11 +314,11 @@ def test_small_adapters_are_not_rounded_away() -> None:
     assert (dx.float() - back - exact_back).norm() < (rounded_back - back - exact_back).norm()
 
 
-# What is kept ---------------------------------------------------------------------------------------------------------
+# Saved activations ----------------------------------------------------------------------------------------------------
 
 
-def test_a_pack_keeps_no_more_values_than_the_decoder_has() -> None:
-    """Small packs keep what spares most time, large ones make gate and up again; the results are the same bits."""
+def test_a_pack_saves_no_more_values_than_the_decoder_has_weights() -> None:
+    """Small packs save attention and silu(gate), large ones recompute gate and up; results are equal bit for bit."""
     model, trained = model_of("llama", "lora")
     body: Any = model.llm.base_model
     weights = sum(parameter.numel() for name, parameter in body.named_parameters() if "lora" not in name)
@@ -333,29 +333,29 @@ def test_a_pack_keeps_no_more_values_than_the_decoder_has() -> None:
         ActivationBudget(0, 0, 0),
     ]
     for batch in (tiny, small, large):
-        assert kept_values(model, batch) < weights * 1.1, "the tenth is for angles, masks and norms' scales"
-        always = kept_values(model, batch, ActivationBudget(0, 0, 0))
+        assert saved_values(model, batch) < weights * 1.1, "a tenth for angles, masks and the scales of norms"
+        always = saved_values(model, batch, ActivationBudget(0, 0, 0))
         loss, gradients = step(model, trained, batch)
-        for kept in (
+        for budget in (
             ActivationBudget(0, 0, 0),
             ActivationBudget(0, 0, 2),
             ActivationBudget(3, 0, 3),
             ActivationBudget(3, 3, 3),
             ActivationBudget(1, 2, 0),
         ):
-            rows, keys = batch.tokens, padded_width(batch.tokens, torch.float32)
-            attended = rows * 6 * keys + 2 * 2 * (keys - rows) * 8
-            expected = kept.gate_up * rows * 2 * 80 + kept.silu * rows * 80 + kept.attention * attended
-            assert kept_values(model, batch, kept) - always == expected
+            queries, keys = batch.tokens, padded_width(batch.tokens, torch.float32)
+            attended = queries * 6 * keys + 2 * 2 * (keys - queries) * 8
+            expected = budget.gate_up * queries * 2 * 80 + budget.silu * queries * 80 + budget.attention * attended
+            assert saved_values(model, batch, budget) - always == expected
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("llm.lean.decoder.plan_activations", lambda *_, kept=kept: kept)
+                patch.setattr("llm.lean.decoder.plan_activations", lambda *_, budget=budget: budget)
                 other, reference = step(model, trained, batch)
             assert loss == other and all(torch.equal(*pair) for pair in zip(gradients, reference, strict=True))
-    on_a_card = plan_activations(body, torch.empty(900, 48, device="meta"), huge.attention)
-    assert on_a_card == ActivationBudget(0, 0, 3), "a card's memory is planned"
+    on_cuda = plan_activations(body, torch.empty(900, 48, device="meta"), huge.attention)
+    assert on_cuda == ActivationBudget(0, 0, 3)
 
 
-def test_attention_of_long_samples_is_not_kept() -> None:
+def test_attention_of_long_samples_is_not_saved() -> None:
     model, _ = model_of("llama", "lora")
     batch = collate([sample(30, 1)])
     with pytest.MonkeyPatch.context() as patch:
@@ -364,15 +364,15 @@ def test_attention_of_long_samples_is_not_kept() -> None:
     assert planned == ActivationBudget(0, 3, 3)
 
 
-def kept_values(model: TextModel, batch: PackedBatch, kept: ActivationBudget | None = None) -> int:
-    """What `kept_bytes` says, in fp32 values; as `kept` says, if it does."""
+def saved_values(model: TextModel, batch: PackedBatch, budget: ActivationBudget | None = None) -> int:
+    """As `saved_bytes` returns, in fp32 values; with `budget` instead of the planned one, if given."""
     with pytest.MonkeyPatch.context() as patch:
-        if kept is not None:
-            patch.setattr("llm.lean.decoder.plan_activations", lambda *_: kept)
-        return kept_bytes(model, batch) // 4
+        if budget is not None:
+            patch.setattr("llm.lean.decoder.plan_activations", lambda *_: budget)
+        return saved_bytes(model, batch) // 4
 
 
-def test_a_switched_off_adapter_counts_as_none() -> None:
+def test_a_disabled_adapter_adds_nothing() -> None:
     model, _ = model_of("llama", "lora")
     batch = pack()
     with torch.no_grad():
@@ -386,7 +386,7 @@ def test_a_switched_off_adapter_counts_as_none() -> None:
     assert off == pytest.approx(expected, rel=1e-6) and abs(on - off) > 1e-3
 
 
-def test_four_bit_layers_give_the_same_gradients() -> None:
+def test_four_bit_layers_have_the_same_gradients() -> None:
     from bitsandbytes.nn import Linear4bit
 
     model, trained = model_of("llama", "lora")
@@ -400,25 +400,25 @@ def test_four_bit_layers_give_the_same_gradients() -> None:
 def in_four_bits(linear: nn.Linear, kind: Any) -> nn.Module:
     quantised = kind(linear.in_features, linear.out_features, bias=True, compute_dtype=torch.float32)
     quantised.load_state_dict({"weight": linear.weight, "bias": linear.bias})
-    made: nn.Module = quantised.to("cpu").requires_grad_(False)
-    return made
+    module: nn.Module = quantised.to("cpu").requires_grad_(False)
+    return module
 
 
-def test_what_cannot_run_here_says_why_and_runs_as_before() -> None:
+def test_unsupported_models_have_a_reason_and_run_in_transformers_layers() -> None:
     llm = Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16))
     use_packed_attention(llm)
-    assert "Qwen3Model is none of" in unsupported(llm.model)
+    assert "Qwen3Model is not one of" in unsupported(llm.model)
     batch = collate([sample(30, 1)])
     with torch.no_grad():
         found = float(TextModel(llm, lean="auto")(batch))
         with plain_attention(llm):
-            rows = llm(input_ids=batch.input_ids).logits[0, batch.target_indices]
-    assert found == pytest.approx(float(cross_entropy(rows, batch.targets, reduction="sum")), rel=1e-5)
+            logits = llm(input_ids=batch.input_ids).logits[0, batch.target_indices]
+    assert found == pytest.approx(float(cross_entropy(logits, batch.targets, reduction="sum")), rel=1e-5)
     model, _ = model_of("llama", "lora")
-    whole: Any = model.llm
-    assert unsupported(whole.model) == ""
+    llama: Any = model.llm
+    assert unsupported(llama.model) == ""
     with plain_attention(model.llm):
-        assert "sdpa" in unsupported(whole.model)
+        assert "sdpa" in unsupported(llama.model)
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_what_cannot_run_here_says_why_and_runs_as_before() -> None:
         ({"parallel": "zero2"}, "auto"),
     ],
 )
-def test_a_recipe_decides(settings: dict[str, Any], expected: str) -> None:
+def test_mode_of_a_recipe(settings: dict[str, Any], expected: str) -> None:
     recipe = {"name": "x", "model": {"llm": "x"}, "data": {"sources": [{"path": "x"}]}}
     assert lean_mode(TextRunConfig.model_validate(recipe | settings)) == expected
 
@@ -453,13 +453,13 @@ def test_lean_layers_are_refused_where_they_cannot_run(settings: dict[str, Any],
 
 
 @pytest.mark.parametrize(("mode", "cpu", "cuda"), [("auto", True, False), ("on", True, True), ("off", False, False)])
-def test_auto_means_a_cpu(mode: Lean, cpu: bool, cuda: bool) -> None:
+def test_auto_is_on_for_a_cpu_only(mode: Lean, cpu: bool, cuda: bool) -> None:
     body: Any = model_of("llama", "lora")[0].llm.base_model
     assert (runs_lean(mode, body, "cpu"), runs_lean(mode, body, "cuda")) == (cpu, cuda)
     assert not runs_lean("on", Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16)).model, "cpu")
 
 
-def test_the_rotation_is_transformers_own() -> None:
+def test_rotation_equals_that_of_transformers() -> None:
     from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
     x, angles = torch.randn(7, 3, 8), torch.randn(7, 4)
@@ -474,8 +474,8 @@ def test_the_rotation_is_transformers_own() -> None:
 
 @pytest.mark.parametrize("drop", [0.0, 0.4])
 @pytest.mark.parametrize("count", [3, 200])
-def test_linears_that_read_the_same_rows_are_those_that_read_them_alone(count: int, drop: float) -> None:
-    """Three of unlike widths and ranks, the second without an adapter, the third's A frozen: against autograd."""
+def test_group_of_linears_equals_separate_linears(count: int, drop: float) -> None:
+    """Against autograd: three linears of different widths and ranks, one without adapter, one with A frozen."""
     torch.manual_seed(5)
     linears = [nn.Linear(12, width) for width in (10, 6, 8)]
     linears[1].requires_grad_(False)

@@ -105,9 +105,9 @@ def pack_of(config: RunConfig, model: nn.Module) -> Pack:
 
 def planned(config: RunConfig, packs: int) -> StepForecast:
     """The forecast of a step on a CPU."""
-    shape = meta_model(config)
-    pack = pack_of(config, shape.model)
-    return measure(shape, config.optim, pack.batch, pack.text, packs, "cpu")
+    meta = meta_model(config)
+    pack = pack_of(config, meta.model)
+    return measure(meta, config.optim, pack.batch, pack.text, packs, "cpu")
 
 
 def stored(module: nn.Module) -> list[torch.Tensor]:
@@ -135,17 +135,17 @@ def bytes_of_meta(tensors: list[torch.Tensor]) -> int:
 def test_weights_adapters_and_optimizer_states_equal_those_of_a_built_model(recipes: Recipes, name: str) -> None:
     config = recipes[name]
     opened = open_model(config)
-    shape = meta_model(config)
+    meta = meta_model(config)
     tracker = AllocationTracker()
     with tracker:
-        tracker.own([*shape.model.parameters(), *shape.model.buffers()], "all")
-    tables = 4 * (16 + 256) * len([m for m in shape.model.modules() if type(m).__name__ == "Linear4bit"])
+        tracker.own([*meta.model.parameters(), *meta.model.buffers()], "all")
+    tables = 4 * (16 + 256) * len([m for m in meta.model.modules() if type(m).__name__ == "Linear4bit"])
     surplus = tracker.live["all"] - bytes_of(stored(opened.model))
     assert 0 <= surplus <= tables, "only 4-bit tables, which real layers may share, are counted twice"
-    assert {group.name: [p.numel() for p in group.parameters] for group in shape.groups} == {
+    assert {group.name: [p.numel() for p in group.parameters] for group in meta.groups} == {
         group.name: [p.numel() for p in group.parameters] for group in opened.groups
     }
-    assert all(p.dtype == q.dtype for a, b in zip(shape.groups, opened.groups, strict=True)
+    assert all(p.dtype == q.dtype for a, b in zip(meta.groups, opened.groups, strict=True)
                for p, q in zip(a.parameters, b.parameters, strict=True))  # fmt: skip
 
     trained = [parameter for group in opened.groups for parameter in group.parameters]
@@ -227,11 +227,11 @@ def qlora(llm: Path) -> TextRunConfig:
 def test_a_7b_models_weights_take_what_its_shape_gives(large: Path) -> None:
     linears = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
     dense = 2 * 92544 * 4096 + 65 * 4096
-    shape = meta_model(qlora(large / "llm"))
-    adapters = [parameter for group in shape.groups for parameter in group.parameters]
+    meta = meta_model(qlora(large / "llm"))
+    adapters = [parameter for group in meta.groups for parameter in group.parameters]
     four_bit = linears // 2 + linears // 64 + linears // 64 // 256 * 4
     small = 2 * 64 * 4 + 7 * 32 * 4 * (16 + 256 + 1)  # rotary frequencies and the tables of 4-bit layers
-    everything = bytes_of_meta([*shape.model.parameters(), *shape.model.buffers()])
+    everything = bytes_of_meta([*meta.model.parameters(), *meta.model.buffers()])
     assert everything == four_bit + 2 * dense + small + bytes_of_meta(adapters)
     each = 64 * (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336))
     assert bytes_of_meta(adapters) == 2 * 32 * each
