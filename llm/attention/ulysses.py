@@ -20,32 +20,32 @@ from llm.attention.layout import AttentionPlan
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """How `ranks` processes split a pack of `total` positions: `rows` to each, the last ones padded."""
+    """How `ranks` processes split a pack of `total` positions: `shard` consecutive ones to each, the last padded."""
 
     plan: AttentionPlan  # of the complete pack
     ranks: int
-    rows: int
+    shard: int
     total: int
 
     def to(self, device: torch.device) -> "Exchange":
         """The same on another device."""
-        return Exchange(self.plan.to(device), self.ranks, self.rows, self.total)
+        return Exchange(self.plan.to(device), self.ranks, self.shard, self.total)
 
     def gather_positions(self, states: Tensor, heads: int) -> Tensor:
-        """[1, heads of this tensor, rows, D] -> [1, heads / ranks, total, D]; `heads` is the number of query heads."""
+        """[1, heads of this tensor, shard, D] -> [1, heads / ranks, total, D]; `heads` is the number of query heads."""
         if states.shape[1] % self.ranks:
             states = states.repeat_interleave(heads // states.shape[1], 1)
         width = states.shape[-1]
-        by_rank = states[0].reshape(self.ranks, -1, self.rows, width)  # one share of the heads for each process
-        received = _all_to_all(by_rank, self.ranks)  # [ranks, heads / ranks, rows, D]: our heads from each process
-        return received.transpose(0, 1).reshape(1, -1, self.ranks * self.rows, width)[:, :, : self.total]
+        by_rank = states[0].reshape(self.ranks, -1, self.shard, width)  # one share of the heads for each process
+        received = _all_to_all(by_rank, self.ranks)  # [ranks, heads / ranks, shard, D]: our heads from each process
+        return received.transpose(0, 1).reshape(1, -1, self.ranks * self.shard, width)[:, :, : self.total]
 
     def gather_heads(self, attended: Tensor) -> Tensor:
-        """[1, total, heads / ranks, D] -> [1, rows, heads, D]."""
+        """[1, total, heads / ranks, D] -> [1, shard, heads, D]."""
         heads, width = attended.shape[-2:]
-        padded = torch.nn.functional.pad(attended[0], (0, 0, 0, 0, 0, self.ranks * self.rows - self.total))
-        received = _all_to_all(padded.reshape(self.ranks, self.rows, heads, width), self.ranks)
-        return received.transpose(0, 1).reshape(1, self.rows, self.ranks * heads, width)
+        padded = torch.nn.functional.pad(attended[0], (0, 0, 0, 0, 0, self.ranks * self.shard - self.total))
+        received = _all_to_all(padded.reshape(self.ranks, self.shard, heads, width), self.ranks)
+        return received.transpose(0, 1).reshape(1, self.shard, self.ranks * heads, width)
 
 
 def _all_to_all(states: Tensor, ranks: int) -> Tensor:

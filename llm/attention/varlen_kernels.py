@@ -33,8 +33,8 @@ class Lengths:
 
     def to(self, device: torch.device) -> "Lengths":
         """The same lengths on another device."""
-        rows = None if self.key_positions is None else self.key_positions.to(device)
-        return Lengths(self.cu_queries.to(device), self.cu_keys.to(device), self.max_queries, self.max_keys, rows)
+        positions = None if self.key_positions is None else self.key_positions.to(device)
+        return Lengths(self.cu_queries.to(device), self.cu_keys.to(device), self.max_queries, self.max_keys, positions)
 
 
 # Queries [T, heads, D], keys and values [all keys, kv_heads, D], lengths, scale -> [T, heads, D]

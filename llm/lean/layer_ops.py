@@ -23,9 +23,9 @@ def scaled(x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
 
 def rms_gradient(dy: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
     """The gradient of RMSNorm's input. With g = dy * weight: scale * g - x * scale^3 * mean(g x)."""
-    wide, rows = torch.mul(dy, weight).float(), x.float()
-    inner = torch.linalg.vecdot(wide, rows).unsqueeze_(-1)
-    wide.mul_(scale).addcmul_(rows, inner.mul_(scale.pow(3)), value=-1.0 / x.shape[-1])
+    wide, x_wide = torch.mul(dy, weight).float(), x.float()
+    inner = torch.linalg.vecdot(wide, x_wide).unsqueeze_(-1)
+    wide.mul_(scale).addcmul_(x_wide, inner.mul_(scale.pow(3)), value=-1.0 / x.shape[-1])
     return wide.to(x.dtype)
 
 

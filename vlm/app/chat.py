@@ -22,7 +22,7 @@ def chat_terminal(
     """Chat with a run folder, or with a model folder, optionally with a LoRA adapter or quantised to 4 or 8 bits."""
     chat_model = open_chat_model(Path(run), checkpoint, adapter, bits)
     if images and not chat_model.sees_images:
-        raise ConfigError(f"--image: {run} is a text model, which takes no images. Leave the option out")
+        raise ConfigError(f"--image: {run} is a text model, which accepts no images. Leave the option out")
     for image in images:
         check_image(ImageRef(image))  # before the first question
     Terminal(chat_model, sampling, check_image, system, images, stream).talk()

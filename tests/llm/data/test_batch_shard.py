@@ -1,4 +1,4 @@
-"""A pack on several processes: the tokens of each, and the heads that it exchanges them for."""
+"""Sequence parallelism: the shard of a pack for each process, and the exchange of positions for heads."""
 
 from typing import Any
 
@@ -48,14 +48,14 @@ def test_a_shard_may_have_no_target() -> None:
 
 
 class Processes:
-    """In the place of the exchange between processes: what each sent is noted, then handed out."""
+    """Replaces the all-to-all exchange: a first call for each process records what it sends, a second one receives."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent: list[Tensor] = []
-        self.receives: int | None = None  # the rank that is given its parts; None: notes are taken
-        monkeypatch.setattr(ulysses, "_all_to_all", self.swap)
+        self.receives: int | None = None  # the rank that receives; None: calls are recorded
+        monkeypatch.setattr(ulysses, "_all_to_all", self.all_to_all)
 
-    def swap(self, states: Tensor, ranks: int) -> Tensor:
+    def all_to_all(self, states: Tensor, ranks: int) -> Tensor:
         assert len(states) == ranks, "a part for each process"
         if self.receives is None:
             self.sent.append(states)
@@ -73,16 +73,16 @@ class Processes:
         return found
 
 
-@pytest.mark.parametrize(("ranks", "rows", "total"), [(2, 3, 5), (3, 2, 6), (2, 4, 8)])
+@pytest.mark.parametrize(("ranks", "shard", "total"), [(2, 3, 5), (3, 2, 6), (2, 4, 8)])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_rows_are_exchanged_for_heads_and_back(
-    monkeypatch: pytest.MonkeyPatch, ranks: int, rows: int, total: int, groups: int
+def test_positions_are_exchanged_for_heads_and_back(
+    monkeypatch: pytest.MonkeyPatch, ranks: int, shard: int, total: int, groups: int
 ) -> None:
-    """Every process gets all real rows of its share of the heads; attention's output goes the other way."""
+    """Each process receives all positions of its heads, without padding; attention's output is exchanged back."""
     processes, heads, width = Processes(monkeypatch), 2 * ranks, 3
-    exchange = Exchange(None, ranks, rows, total)
-    states = torch.randn(1, heads, ranks * rows, width)
-    parts = [states[:, :, rank * rows : (rank + 1) * rows] for rank in range(ranks)]
+    exchange = Exchange(None, ranks, shard, total)
+    states = torch.randn(1, heads, ranks * shard, width)
+    parts = [states[:, :, rank * shard : (rank + 1) * shard] for rank in range(ranks)]
     found = processes.of_all(lambda part: exchange.gather_positions(part, heads), parts)
     for rank, got in enumerate(found):
         assert torch.equal(got, states[:, 2 * rank : 2 * rank + 2, :total])
@@ -90,13 +90,13 @@ def test_rows_are_exchanged_for_heads_and_back(
     attended = torch.randn(1, total, heads, width)
     shares = [attended[:, :, 2 * rank : 2 * rank + 2] for rank in range(ranks)]
     for rank, got in enumerate(processes.of_all(exchange.gather_heads, shares)):
-        expected = torch.zeros(1, ranks * rows, heads, width)
+        expected = torch.zeros(1, ranks * shard, heads, width)
         expected[:, :total] = attended
-        assert torch.equal(got, expected[:, rank * rows : (rank + 1) * rows])
+        assert torch.equal(got, expected[:, rank * shard : (rank + 1) * shard])
 
 
-def test_key_heads_that_the_processes_do_not_divide_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One key head for four query heads on two processes: both attend to the same keys."""
+def test_key_heads_are_repeated_if_processes_do_not_divide_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key head, four query heads, two processes: both receive the same keys."""
     processes, exchange = Processes(monkeypatch), Exchange(None, 2, 2, 4)
     keys = torch.randn(1, 1, 4, 3)
     parts = [keys[:, :, :2], keys[:, :, 2:]]
@@ -104,10 +104,10 @@ def test_key_heads_that_the_processes_do_not_divide_are_repeated(monkeypatch: py
         assert torch.equal(got, keys.expand(1, 2, 4, 3))
 
 
-def test_parts_go_to_the_processes_of_their_number_and_gradients_come_back_the_same_way(
+def test_all_to_all_and_its_gradients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One process of three, whose neighbours send back ten times what they were sent."""
+    """One process of three; the others send back ten times what they received."""
 
     def exchanged(out: Tensor, states: Tensor, group: object) -> None:
         assert group == "three" and states.is_contiguous()
@@ -116,13 +116,13 @@ def test_parts_go_to_the_processes_of_their_number_and_gradients_come_back_the_s
     monkeypatch.setattr(ulysses.group, "all_to_all_single", exchanged)
     monkeypatch.setattr(ulysses, "_group_of", lambda ranks: {3: "three"}[ranks])
     states = torch.arange(6.0).reshape(2, 3).t().requires_grad_()
-    swapped = ulysses._all_to_all(states, 3)
-    assert torch.equal(swapped, 10 * states)
-    swapped.backward(torch.tensor([[1.0, 2.0]] * 3))
+    received = ulysses._all_to_all(states, 3)
+    assert torch.equal(received, 10 * states)
+    received.backward(torch.tensor([[1.0, 2.0]] * 3))
     assert states.grad is not None and states.grad.tolist() == [[10.0, 20.0]] * 3
 
 
-def test_processes_that_share_a_pack_are_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_share_a_pack_are_consecutive(monkeypatch: pytest.MonkeyPatch) -> None:
     from llm.distributed import Ranks
 
     monkeypatch.setattr(ulysses.group, "new_group", lambda members: members)
@@ -131,8 +131,8 @@ def test_processes_that_share_a_pack_are_neighbours(monkeypatch: pytest.MonkeyPa
     assert ulysses._group_of.__wrapped__(3) == [3, 4, 5]
 
 
-def test_attention_says_how_many_heads_the_queries_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four of queries, two of keys, three rows: the exchange repeats keys by these numbers."""
+def test_exchange_gets_the_number_of_query_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four query heads and two key heads: the exchange repeats keys by this number."""
     asked: list[int] = []
 
     def gather_positions(exchange: Exchange, states: Tensor, heads: int) -> Tensor:

@@ -17,15 +17,15 @@ from llm.forward import chunked_loss as heads
 from llm.forward.chunked_loss import HeadLoss, hits, summed_loss
 from llm.forward.text_model import TextModel
 
-WIDTH, VOCABULARY, ROWS = 16, 300, 200
+WIDTH, VOCABULARY, POSITIONS = 16, 300, 200
 
 
 def problem(dtype: torch.dtype, bias: bool, trains: bool) -> tuple[nn.Linear, Tensor, Tensor]:
     """A head, hidden states [200, 16] and targets, four of them ignored."""
     torch.manual_seed(0)
     head = nn.Linear(WIDTH, VOCABULARY, bias=bias).to(dtype).requires_grad_(trains)
-    hidden = torch.randn(ROWS, WIDTH).to(dtype).requires_grad_()
-    targets = torch.randint(VOCABULARY, (ROWS,))
+    hidden = torch.randn(POSITIONS, WIDTH).to(dtype).requires_grad_()
+    targets = torch.randint(VOCABULARY, (POSITIONS,))
     targets[5:9] = IGNORED
     return head, hidden, targets
 
@@ -144,7 +144,7 @@ def test_no_tensor_is_as_large_as_all_logits(monkeypatch: pytest.MonkeyPatch) ->
     assert most.numel == 50 * VOCABULARY
     with Largest() as full:
         nn.functional.cross_entropy(head(hidden), targets).backward()
-    assert full.numel == ROWS * VOCABULARY, "the measurement misses logits"
+    assert full.numel == POSITIONS * VOCABULARY, "the measurement misses logits"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -248,12 +248,12 @@ class Products(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize(("device", "rows"), [("cpu", 256), ("cuda", 2730)])
-def test_chunks_are_24_mib_of_logits_on_a_cpu_and_256_mib_on_cuda(device: str, rows: int) -> None:
+@pytest.mark.parametrize(("device", "positions"), [("cpu", 256), ("cuda", 2730)])
+def test_chunks_are_24_mib_of_logits_on_a_cpu_and_256_mib_on_cuda(device: str, positions: int) -> None:
     """In positions, for SmolLM2's vocabulary in bf16. The CPU's size was measured (docs/benchmarks/speed.md)."""
     head = nn.Linear(1, 49_152, bias=False, dtype=torch.bfloat16, device="meta")
     loss = HeadLoss()
-    for count, chunks in ((rows, 1), (rows + 1, 2)):
+    for count, chunks in ((positions, 1), (positions + 1, 2)):
         hidden = torch.zeros(count, 1, dtype=torch.bfloat16, device="meta")
         with torch.no_grad(), Products() as products:
             loss(hidden, head, torch.zeros(count, dtype=torch.long, device="meta"), device)
