@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
@@ -192,7 +193,7 @@ def product_rows(tried: tuple[int, ...], inputs: int, outputs: int) -> Found:
     seconds = {}
     for rows in tried:
         x = torch.randn(rows, inputs).to(torch.bfloat16)
-        seconds[rows] = best_seconds(lambda x=x: torch.mm(x, weight.t()), 1, 0.4) / rows
+        seconds[rows] = best_seconds(partial(torch.mm, x, weight.t()), 1, 0.4) / rows
     best = min(seconds.values())
     found = next(rows for rows in tried if seconds[rows] <= 1.1 * best)
     return found, {f"{rows} rows, s a row": took for rows, took in seconds.items()}
@@ -218,7 +219,7 @@ def cnn_images(_: str) -> Found:
         for part in pixels.split(size):
             tower.features(part)
 
-    return fastest({float(size): best_seconds(lambda size=size: call(size), 1, 1.0) for size in (1, 2, 4, 8)})
+    return fastest({float(size): best_seconds(partial(call, size), 1, 1.0) for size in (1, 2, 4, 8)})
 
 
 MEASURED: dict[str, Callable[[str], Found]] = {
