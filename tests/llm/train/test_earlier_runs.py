@@ -63,7 +63,7 @@ def test_a_chain_with_an_end_is_read_oldest_first(tmp_path: Path) -> None:
     assert [run.name for run, _ in chain(config, {})[0]] == ["first", "second"]
     (first / "config.yaml").unlink()
     known, note = chain(config, {})
-    assert [run.name for run, _ in known] == ["second"] and note.startswith(f"{first} is not there")
+    assert [run.name for run, _ in known] == ["second"] and note.startswith(f"{first} does not exist")
 
 
 @pytest.mark.parametrize("length", [1, 3])
