@@ -1,6 +1,6 @@
 """Rules of style that hold for all package code, counted in the syntax trees.
 
-Bounds that are not zero may only go down: whoever brings a count below its bound lowers the bound.
+Bounds that are not zero may only go down: a change that brings a count below its bound lowers the bound.
 """
 
 import ast

@@ -95,7 +95,7 @@ def test_llava_recipes_have_the_published_numbers() -> None:
 
 
 def test_stage_two_starts_from_the_model_of_stage_one() -> None:
-    """Whoever names an earlier run must describe the same model, or the weights would not fit."""
+    """A recipe that names an earlier run describes the same model; other weights would not fit."""
     configs = {config.out or f"runs/{config.name}": config for config in (load_config(r.name) for r in RECIPES)}
     pairs = [
         (config, configs[config.start]) for config in configs.values() if isinstance(config, RunConfig) and config.start

@@ -18,7 +18,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from llm.chat.chat_session import Chat, Model
 from llm.chat.sampling import Sampling
@@ -37,6 +37,7 @@ from llm.errors import (
 from llm.formats.conversation import ImageRef, Message
 from llm.log import log_to_console
 from vlm.config import AnyConfig, EvalConfig, PipelineConfig, VlmRunConfig, parse_config, questions_for_run
+from vlm.export.formats import ExportDtype, ExportFormat
 from vlm.recipes import find_recipe
 
 __all__ = [
@@ -81,8 +82,6 @@ Recipe = AnyConfig
 PathLike = str | os.PathLike[str]
 RecipeSource = PathLike | Mapping[str, object] | Recipe
 """A recipe file, the name of a shipped recipe (`eyegraft ls`), a mapping of keys, or a validated recipe."""
-ExportFormat = Literal["hf", "peft", "llava", "gguf", "ollama"]
-ExportDtype = Literal["fp32", "bf16", "q8_0"]
 Metrics = dict[str, Any]
 """One line of metrics.jsonl, such as `{"kind": "train", "step": 10, "loss": 0.71, "lr": 2e-5, ...}`."""
 

@@ -1,7 +1,8 @@
 """Write files of fixed names into a folder without following links or touching files of other users.
 
 The folder itself and its parents may be links, since runs may lie on other disks. A file in it must be a regular file
-or a folder of this user: otherwise whoever can plant a link there could choose which of the user's files is truncated.
+or a folder of this user: otherwise anyone who can create a link there could choose which of the user's files is
+truncated.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Record the golden figures: `python -m tests.golden.record`. When to do so is told in test_golden."""
+"""Record the golden figures: `python -m tests.golden.record`. test_golden describes when."""
 
 import json
 import tempfile

@@ -17,7 +17,7 @@ from tests.golden.work import OLD_LOSSES, Found, differences, make_workspace, tr
 pytestmark = pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the recorded bits are those of x86-64 Linux"
 )
-STOPPED = {"lora": 13, "identity": 4}  # behind which step
+STOPPED = {"lora": 13, "identity": 4}  # after which step
 TOTALS = {"lora": 24, "identity": 8}
 
 

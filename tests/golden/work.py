@@ -56,7 +56,7 @@ class Found:
 
     @classmethod
     def of(cls, workspace: Path, *runs: str) -> Self:
-        """What stands in the folders of these runs, and of both evaluations."""
+        """The figures in the folders of these runs and of both evaluations."""
         packages = ("torch", "transformers", "peft", "bitsandbytes", "numpy", "pillow")
         versions = {name: version(name) for name in packages} | {"libc": " ".join(platform.libc_ver())}
         return cls(versions, {run: _figures(workspace / "out" / run) for run in runs}, _answers(workspace / "out"))
@@ -113,7 +113,7 @@ def _figures(run: Path) -> dict[str, str]:
         for key in ("loss", "grad_norm"):
             if key in row:
                 name = f"{row['kind']} {row['step']} {key}"
-                assert name not in figures, f"{run}: {name} stands twice in the metrics"
+                assert name not in figures, f"{run}: {name} occurs twice in the metrics"
                 figures[name] = float(row[key]).hex()
     return figures
 

@@ -1,4 +1,4 @@
-"""Tiny models that stand for real ones: random weights, two layers, made once a session."""
+"""Tiny models in place of real ones: random weights, two layers, made once a session."""
 
 from pathlib import Path
 

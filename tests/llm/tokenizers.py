@@ -118,3 +118,15 @@ def _without_byte_tokens(backend: Tokenizer) -> str:
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     return rebuilt.to_str()
+
+
+def chatml_tokenizers() -> dict[str, PreTrainedTokenizerFast]:
+    """One tokenizer of every kind with the tokens of all named templates and a ChatML template, by its kind."""
+    tokenizers = {
+        "bpe": bpe_tokenizer(*MARKS),
+        "legacy": llama_tokenizer(*MARKS),
+        "first": llama_tokenizer(*MARKS, scheme="first"),
+    }
+    for tokenizer in tokenizers.values():
+        tokenizer.chat_template = CHATML
+    return tokenizers

@@ -16,6 +16,7 @@ from llm.printable import escape_output
 from llm.train.process_memory import limit_kernel_caches
 from vlm.app.cli_data import data_app
 from vlm.app.help_format import CommandGroups, example
+from vlm.export.formats import ExportDtype, ExportFormat
 
 TRAIN, USE, DATA, LOOK = "Train", "Use", "Data", "Look"
 
@@ -59,7 +60,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A shipped recipe (see
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and its own exit code."""
     escape_output()
-    # The bars and advice of libraries would drown our own lines; whoever wants them sets these.
+    # Progress bars and advice of libraries would hide our own lines; users who want them set these variables.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     limit_kernel_caches()
@@ -220,11 +221,9 @@ def web(
 def export(
     run: Run,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
-    dtype: Annotated[
-        Literal["fp32", "bf16", "q8_0"], typer.Option(help="Type of the weights; q8_0 is for gguf and ollama.")
-    ] = "fp32",
+    dtype: Annotated[ExportDtype, typer.Option(help="Type of the weights; q8_0 is for gguf and ollama.")] = "fp32",
     checkpoint: Checkpoint = "latest",
-    to: Annotated[Literal["hf", "peft", "llava", "gguf", "ollama"], typer.Option(help=EXPORTS)] = "hf",
+    to: Annotated[ExportFormat, typer.Option(help=EXPORTS)] = "hf",
     force: Annotated[bool, typer.Option("--force", help="gguf: allow CLIP towers and any difference.")] = False,
     replace: Replace = False,
 ) -> None:

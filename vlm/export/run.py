@@ -3,21 +3,18 @@
 from dataclasses import replace as origin_with
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from llm.errors import ConfigError
 from llm.files.folder_replacement import Origin, check_replaceable, source_of
 from llm.log import logger
 from llm.model.merge import merge_adapters
 from llm.model.precision import DTYPES
+from vlm.export.formats import ExportDtype, ExportFormat
 from vlm.export.llava import export_llava
 from vlm.export.model_card import proof, write_card
 from vlm.export.peft import export_peft
 from vlm.export.plain import export_plain
 from vlm.model.runs import OpenedRun, open_run
-
-ExportFormat = Literal["hf", "peft", "llava", "gguf", "ollama"]
-ExportDtype = Literal["fp32", "bf16", "q8_0"]
 
 
 def export(

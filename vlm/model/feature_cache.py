@@ -76,7 +76,7 @@ class FeatureCache:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             for folder in (self.folder, path.parent):
                 make_owned_folder(folder, shared=True)
-            with atomic_file(path, sync=False) as partial:  # after a power cut the length tells
+            with atomic_file(path, sync=False) as partial:  # after a power cut a wrong length shows it
                 partial.write_bytes(_raw(features.to(self.dtype)))
         except OSError as error:
             logger.warning(f"features: no more are cached: {error}")

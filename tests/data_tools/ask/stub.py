@@ -1,4 +1,4 @@
-"""A server that implements chat completions and fails as a script tells it to."""
+"""A server that implements chat completions and fails in the way a script asks for."""
 
 import json
 import socket

@@ -12,15 +12,9 @@ from llm.encoding.named_templates import JINJA
 from llm.encoding.segments import IMAGE_PLACEHOLDER, Segment
 from llm.errors import ConfigError, Place, TemplateError
 from llm.formats.conversation import Conversation, ImageRef, Message
-from tests.llm.tokenizers import CHATML, MARKS, bpe_tokenizer, llama_tokenizer
+from tests.llm.tokenizers import CHATML, bpe_tokenizer, chatml_tokenizers, llama_tokenizer
 
-TOKENIZERS = {
-    "bpe": bpe_tokenizer(*MARKS),
-    "legacy": llama_tokenizer(*MARKS),
-    "first": llama_tokenizer(*MARKS, scheme="first"),
-}
-for tokenizer in TOKENIZERS.values():
-    tokenizer.chat_template = CHATML
+TOKENIZERS = chatml_tokenizers()
 
 SYSTEM = Message("system", ("Be kind.",))
 ONE = (Message("user", ("What is it?",)), Message("assistant", ("A dog.",)))

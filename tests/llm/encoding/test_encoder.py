@@ -14,15 +14,9 @@ from llm.encoding.encoder import IGNORED, Encoder, Sample
 from llm.encoding.named_templates import JINJA
 from llm.errors import Place, RecordError
 from llm.formats.conversation import Conversation, ImageRef, Message, Role
-from tests.llm.tokenizers import CHATML, MARKS, bpe_tokenizer, decode, ids_of, llama_tokenizer, wrap
+from tests.llm.tokenizers import CHATML, bpe_tokenizer, chatml_tokenizers, decode, ids_of, llama_tokenizer, wrap
 
-TOKENIZERS = {
-    "bpe": bpe_tokenizer(*MARKS),
-    "legacy": llama_tokenizer(*MARKS),
-    "first": llama_tokenizer(*MARKS, scheme="first"),
-}
-for tokenizer in TOKENIZERS.values():
-    tokenizer.chat_template = CHATML
+TOKENIZERS = chatml_tokenizers()
 TEMPLATES = ["auto", *JINJA]
 PLACE = Place("data.json", 3, "r1")
 ROWS = 3

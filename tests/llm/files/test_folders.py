@@ -156,7 +156,7 @@ def test_the_run_folder_itself_may_be_a_link(recipe: TextRunConfig, tmp_path: Pa
 def test_every_writer_checks_for_links(
     kind: str, name: str, write: Callable[[Path], object], tmp_path: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever plants it after the run was claimed."""
+    """A link that is created after the run has claimed its folder."""
     place = tmp_path / name
     told = {"link": "is a link", "pipe": "is a named pipe", "another's": "belongs to user"}[kind]
     if kind == "link":

@@ -493,7 +493,7 @@ ADVICE = "The source is read as llava: correct the record, or name the format it
 
 
 @pytest.mark.parametrize(
-    ("asked", "told", "code"),
+    ("read", "message", "code"),
     [
         (lambda: RECORD.text("no"), f"no: is missing. {ADVICE}", "field-missing"),
         (lambda: RECORD.text("zero"), f"zero: is a number, not text. {ADVICE}", "field-type"),
@@ -509,10 +509,10 @@ ADVICE = "The source is read as llava: correct the record, or name the format it
         (lambda: RECORD.part("x", None), f"x: is null, not an object. {ADVICE}", "field-type"),
     ],
 )
-def test_missing_and_mistyped_fields_raise(asked: Callable[[], object], told: str, code: str) -> None:
+def test_missing_and_mistyped_fields_raise(read: Callable[[], object], message: str, code: str) -> None:
     with pytest.raises(RecordError) as caught:
-        asked()
-    assert (str(caught.value), caught.value.code) == (f"f:1: {told}", code)
+        read()
+    assert (str(caught.value), caught.value.code) == (f"f:1: {message}", code)
     plain = RECORD.error("x", "odd")
     assert (plain.code, plain.advice) == ("record", ADVICE)
 

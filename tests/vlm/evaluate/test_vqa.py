@@ -202,11 +202,11 @@ def test_accuracies_are_rounded_to_four_digits(values: list[int], mean: float) -
 def test_figures_by_hand(controls: int, few: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = ["open", "yes_no", "open", "open", "yes_no"]
     asked: Any = [VqaQuestion(sample(A, 1, 2), kind) for kind in kinds]
-    told = {"right": [1, 0, 0, 1, 1], "blank": [1, 0, 1, 0, 0], "shuffled": [0, 1, 1, 1, 1]}
+    hits = {"right": [1, 0, 0, 1, 1], "blank": [1, 0, 1, 0, 0], "shuffled": [0, 1, 1, 1, 1]}
 
     def scored(model: object, questions: list[VqaQuestion], picture: str, folder: Path) -> Any:
         assert (model, folder) == ("model", Path("out"))
-        return np.array(told[picture][: len(questions)], bool)
+        return np.array(hits[picture][: len(questions)], bool)
 
     monkeypatch.setattr(vqa, "score", scored)
     monkeypatch.setattr(vqa, "read_questions", lambda *_: asked)

@@ -217,9 +217,9 @@ def test_the_folder_of_another_project_is_not_written(
 
 def test_a_broken_record_of_a_pipeline(run: Path, tmp_path: Path) -> None:
     a_pipeline(run, tmp_path / "out")
-    for content, told in (("{", "cannot be read"), ("[1]", "is not the record of a pipeline")):
+    for content, message in (("{", "cannot be read"), ("[1]", "is not the record of a pipeline")):
         (tmp_path / "out/pipeline.json").write_text(content)
-        with pytest.raises(RunError, match=f"pipeline.json: {told}"):
+        with pytest.raises(RunError, match=f"pipeline.json: {message}"):
             a_pipeline(run, tmp_path / "out")
 
 
@@ -260,8 +260,8 @@ def test_features_are_not_cached_through_links(tmp_path: Path) -> None:
 def test_an_image_that_is_a_pipe_a_device_or_a_link(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "device.png").symlink_to("/dev/zero")
-    for name, told in (("pipe", "named pipe"), ("device", "a device")):
-        with pytest.raises(ImageError, match=f"{name}.png: cannot be opened \\(is {told}|{name}.png: .*{told}"):
+    for name, kind in (("pipe", "named pipe"), ("device", "a device")):
+        with pytest.raises(ImageError, match=f"{name}.png: cannot be opened \\(is {kind}|{name}.png: .*{kind}"):
             check_header(ImageRef(str(tmp_path / f"{name}.png")))
     Image.new("RGB", (8, 8)).save(tmp_path / "there.png")
     (tmp_path / "here.png").symlink_to("there.png")

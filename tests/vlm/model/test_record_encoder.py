@@ -26,7 +26,7 @@ def test_a_recipes_encoder_needs_no_weights(
     eyes: Path = request.getfixturevalue(tower)
     whole = recipe(roomy_llm, eyes, tmp_path / "none.json", tmp_path / "run", "finetune")
     expected = open_model(whole).encoder
-    # A timm folder is told by its config alone.
+    # A timm folder is recognised by its config alone.
     copies = {"llm": str(bare(roomy_llm, tmp_path / "llm")), "tower": str(bare(eyes, tmp_path / "eyes"))}
     config: VlmRunConfig = whole.model_copy(update={"model": whole.model.model_copy(update=copies)})
     found = encoder_of_run(config)

@@ -82,7 +82,7 @@ def test_partial_vectors_are_detected() -> None:
     """They are rounded by other code: an image's values would depend on its position in the batch."""
     with PartialVectors() as remainders:
         torch.nn.functional.gelu(torch.randn(50, 384))
-        torch.randn(3, 5) + torch.randn(3, 5)  # one rounding, whoever makes it
+        torch.randn(3, 5) + torch.randn(3, 5)  # one rounding on any thread
     assert not remainders.found
     for run in (torch.nn.functional.gelu, torch.nn.functional.hardswish, lambda rows: torch.add(rows, rows, alpha=3)):
         with PartialVectors() as remainders:
