@@ -249,8 +249,6 @@ def open_model(path: PathLike, *, checkpoint: str = "latest", adapter: PathLike 
         ModelError: The folder cannot be loaded.
         RunError: The folder is no run, or has no such checkpoint.
     """
-    if bits not in (0, 4, 8):
-        raise ConfigError(f"bits: found {bits}; choose 4 or 8, or leave it out")
     from vlm.model.open_chat_model import open_chat_model
 
     return Model(open_chat_model(Path(path), checkpoint, os.fspath(adapter), bits))
@@ -316,13 +314,9 @@ def make_identity_data(
 
     out = Path(folder)
     if rehearse:
-        from functools import partial
+        from data_tools.generate.self_answers import rehearsal
 
-        from data_tools.generate.self_answers import rehearse as own_answers
-        from vlm.model.open_chat_model import open_chat_model
-
-        retell = partial(own_answers, chat_model=open_chat_model(Path(rehearse)))
-        write_identity(name, author, languages, out, seed, retell)
+        write_identity(name, author, languages, out, seed, rehearsal(Path(rehearse)))
     else:
         write_identity(name, author, languages, out, seed)
     return IdentityFiles(out / "train.json", out / "held_out.json", out / "others.json")

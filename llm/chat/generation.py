@@ -13,6 +13,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from llm.attention.interface import NAME, plain_attention
 from llm.chat.sampling import LEAST_TEMPERATURE, Sampling
+from llm.model.eval_mode import eval_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,8 @@ class _Stopped(StoppingCriteria):
 @contextmanager
 def answering(model: PreTrainedModel, text: PreTrainedModel) -> Iterator[None]:
     """Eval mode, attention without packing and a separate random state inside the block; all restored after it."""
-    modes = {module: module.training for module in model.modules()}
-    model.train(False)
-    try:
-        with torch.random.fork_rng(), plain_attention(text) if _packed(text) else nullcontext():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with eval_mode(model), torch.random.fork_rng(), plain_attention(text) if _packed(text) else nullcontext():
+        yield
 
 
 def _packed(text: PreTrainedModel) -> bool:

@@ -34,6 +34,7 @@ from llm.files.folder_replacement import (
 )
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders
+from llm.model.eval_mode import eval_mode
 
 SHARD = "5GB"
 LIMIT = 1e-4  # largest difference of a logit with weights written in fp32
@@ -136,18 +137,14 @@ def proving(model: nn.Module) -> Iterator[None]:
         for tensor in tensors.values()
         if tensor.is_floating_point() and tensor.dtype != torch.float32
     ]
-    modes = {module: module.training for module in model.modules()}
     try:
-        model.eval()
         for tensor, _ in rounded:
             tensor.data = tensor.data.float()
-        with torch.no_grad():
+        with eval_mode(model), torch.no_grad():
             yield
     finally:
         for tensor, dtype in rounded:
             tensor.data = tensor.data.to(dtype)
-        for module, training in modes.items():
-            module.training = training
 
 
 @torch.no_grad()

@@ -32,9 +32,10 @@ def llm_on_meta(path: str, dtype: torch.dtype, four_bit: bool = False) -> PreTra
     """
     folder = local_folder(path, (CONFIG_FILE,))
     settings = read_model_config(path, folder, weights=False)
-    refuse_absurd(folder / "config.json", settings, size_limit_of(folder))
-    limit = enforce(folder / "config.json", settings, size_limit_of(folder))
-    with as_model_error(f"{path}: config.json gives no causal language model"), META, limit:
+    limit = size_limit_of(folder)
+    refuse_absurd(folder / "config.json", settings, limit)
+    limited = enforce(folder / "config.json", settings, limit)
+    with as_model_error(f"{path}: config.json gives no causal language model"), META, limited:
         config = (
             internlm2.llama_config(settings)
             if settings["model_type"] == internlm2.MODEL_TYPE

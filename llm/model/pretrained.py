@@ -74,10 +74,10 @@ def load_with_report(
     """The model, and transformers' report of missing weights and other shapes. InternLM2 becomes a plain Llama."""
     if settings["model_type"] != internlm2.MODEL_TYPE:
         return hf_loaders.load_model_with_report(AutoModelForCausalLM, folder, dtype=dtype, **options)
-    refuse_absurd(folder / "config.json", settings, size_limit_of(folder))
+    limit = size_limit_of(folder)
+    refuse_absurd(folder / "config.json", settings, limit)
     config = internlm2.llama_config(settings)
     state = internlm2.llama_state(folder, config, dtype)
-    limit = size_limit_of(folder)
     model, report = hf_loaders.model_of_state(LlamaForCausalLM, config, state, limit, dtype=dtype, **options)
     if (folder / "generation_config.json").is_file():
         model.generation_config = hf_loaders.generation_config(folder)

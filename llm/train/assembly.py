@@ -98,11 +98,6 @@ def open_text_model(config: TextRunConfig, home: Path = CWD) -> OpenedText:
     return OpenedText(config, model, encoder, groups, _chat_model(model.llm, encoder))
 
 
-def open_text_run(folder: Path, checkpoint: str = "latest", home: Path = CWD) -> OpenedText:
-    """The model as a text run left it at a checkpoint. Relative paths in its recipe begin at `home`."""
-    return open_text_model(read_text_run(folder, home), home).at_checkpoint(folder, checkpoint)
-
-
 def text_parts(opened: OpenedText) -> RunParts[PackedBatch | BatchShard]:
     """What the training loop needs of an opened text model."""
     train, sequence = opened.config.train, opened.config.parallel.sequence

@@ -79,14 +79,20 @@ class ZeroEngine:
         self._engine.backward(loss * distributed.ranks().world, scale_wrt_gas=False)
 
     def step(self, factor: float, figures: Sequence[Tensor] = ()) -> list[float]:
-        """As `Engine.step`, but of the figures the norm alone decides. DeepSpeed syncs with the host itself."""
+        """As `Engine.step`. DeepSpeed syncs with the host itself, and finds an infinite norm by itself.
+
+        Where a figure is not finite the norm is not computed and returned as infinite: the run ends there.
+        """
+        read = [float(figure) for figure in figures]  # the same on every process
+        if not all(map(math.isfinite, read)):
+            return [*read, math.inf]
         for group, rate in zip(self._engine.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self._engine.step()
         if self._engine.optimizer.overflow:
-            return [*(float(figure) for figure in figures), math.inf]
+            return [*read, math.inf]
         norm = float(torch.as_tensor(self._engine.get_global_grad_norm()))
-        return [*(float(figure) for figure in figures), norm]
+        return [*read, norm]
 
     def weights(self, named: dict[str, nn.Parameter]) -> dict[str, Tensor]:
         """The full parameters; under ZeRO-3 gathered from their masters, of which they are rounded copies."""

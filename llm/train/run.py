@@ -21,6 +21,7 @@ from llm.files.folder_mark import check_claim
 from llm.files.owned_files import make_owned_folder
 from llm.lean import decoder
 from llm.log import logger
+from llm.model.eval_mode import eval_mode
 from llm.train.checkpoint import newest_intact, save
 from llm.train.checkpoint_state import Progress, load_weights, read_state, read_weights
 from llm.train.engine import Engine, build_engine
@@ -199,16 +200,12 @@ class TrainingRun:
         one_epoch = self.config.train.model_copy(update={"epochs": 1.0, "max_steps": 0})
         world = distributed.ranks().world // parts.sequence
         schedule = plan_run(corpus, self.data.held, one_epoch, seed=0, world=world)
-        modes = {module: module.training for module in parts.model.modules()}
-        parts.model.eval()
         total, targets = 0.0, 0
-        with torch.no_grad():
+        with eval_mode(parts.model), torch.no_grad():
             for step in loader_for(parts, corpus, schedule, self.data.held_bad_records).steps(0):
                 total += sum(float(parts.model(batch)) for batch in step.batches)
                 targets += step.targets
         total = float(distributed.all_reduce_sum(torch.tensor(total, dtype=torch.float64)))
-        for module, training in modes.items():
-            module.training = training
         return total / targets
 
     def probe(self, step: int) -> None:

@@ -27,8 +27,7 @@ START_S = 600  # a model is loaded; DeepSpeed compiles a library in its first st
 def main() -> None:
     """Train every recipe of the list."""
     loop._over_processes = watched(loop._over_processes)
-    with distributed.process_group() as ranks:
-        worker_output(ranks.rank)
+    with distributed.process_group() as ranks, worker_output(ranks.rank):
         for recipe in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
             value = recipe.pop("planted", None)
             config = SCHEMAS[recipe["stage"]].model_validate(recipe)

@@ -163,7 +163,7 @@ def chat(
     bits: Annotated[int, typer.Option(help="For a model folder: 4 or 8 quantises it while loading.")] = 0,
 ) -> None:
     """Chat with a model in the terminal; /image FILE adds an image, RESET clears the history, EXIT leaves."""
-    if bits not in (0, 4, 8):
+    if bits not in (0, 4, 8):  # before the second that importing torch takes
         raise ConfigError(f"--bits {bits}: choose 4 or 8, or leave it out")
     from llm.chat.sampling import Sampling
     from vlm.app.chat import chat_terminal

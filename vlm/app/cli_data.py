@@ -273,20 +273,15 @@ def identity(
     """Generate training data for an assistant that knows its name, and questions to evaluate it."""
     from data_tools.generate.identity import write_identity
 
-    data = write_identity(name, author, lang, folder, seed, _rehearsal(rehearse) if rehearse else tuple)
+    own_answers: Rehearse = tuple
+    if rehearse:
+        from data_tools.generate.self_answers import rehearsal  # only then is torch needed
+
+        own_answers = rehearsal(Path(rehearse))
+    data = write_identity(name, author, lang, folder, seed, own_answers)
     console.out(f"{folder / 'train.json'}: {len(data.train)} conversations, half about it, half ordinary chat")
     console.out(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
     console.out(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
-
-
-def _rehearsal(model: str) -> "Rehearse":
-    """What lets the model answer; only here, since the rest of the command needs no torch."""
-    from functools import partial
-
-    from data_tools.generate.self_answers import rehearse
-    from vlm.model.open_chat_model import open_chat_model
-
-    return partial(rehearse, chat_model=open_chat_model(Path(model)))
 
 
 @data_app.command(rich_help_panel=EDIT, epilog=example("eyegraft data rename Iris Vega old.json new.json"))

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -175,7 +175,11 @@ def _watch(workers: list[Worker]) -> int:
     return int(code)
 
 
-def worker_output(rank: int) -> None:
-    """Discard the standard output of all processes but the first."""
-    if rank:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for the rest of the process
+@contextmanager
+def worker_output(rank: int) -> Iterator[None]:
+    """Inside the context the standard output of all processes but the first is discarded."""
+    if not rank:
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as sink, redirect_stdout(sink):
+        yield

@@ -134,8 +134,7 @@ def run_step(step: AnyConfig, start: TrainCommand) -> dict[str, Any]:
 
 def _train_here(step: RunConfig, start: TrainCommand) -> None:
     """Train in this process, as one of the ranks that the environment describes."""
-    with distributed.process_group() as ranks:
-        worker_output(ranks.rank)
+    with distributed.process_group() as ranks, worker_output(ranks.rank):
         if ranks.first:
             refuse_taken(run_folder(step))
         from vlm.model.runs import train

@@ -16,10 +16,12 @@ def open_chat_model(
     `adapter` and `bits` are for the latter: ConfigError for a run, which has its own adapters and precision. Relative
     paths in a run's recipe are relative to `home`.
     """
+    if bits not in (0, 4, 8):
+        raise ConfigError(f"bits: found {bits}; choose 4 or 8, or leave it out")
     if (path / "config.json").exists():
         from vlm.model.hf_folder import open_hf_folder  # here: a text run is opened without vision code
 
         return open_hf_folder(path, adapter, bits)
     if adapter or bits:
-        raise ConfigError(f"--adapter and --bits are for model folders; {path} is a run. Export it first")
+        raise ConfigError(f"adapter and bits are for model folders; {path} is a run. Export it first")
     return open_run(path, checkpoint, home=home).placed().chat_model

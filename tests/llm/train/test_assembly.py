@@ -10,9 +10,10 @@ import torch
 import yaml
 
 from llm.errors import ConfigError
-from llm.train.assembly import open_text_model, open_text_run
+from llm.train.assembly import open_text_model
 from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import read_weights
+from llm.train.earlier_runs import read_text_run
 from tests.llm.text_runs import six_steps, unfinished
 
 # Runs several commands, separated by ";", in a process in which `import vlm.vision` raises ModuleNotFoundError.
@@ -69,7 +70,7 @@ def test_the_same_process_cannot_open_a_vision_run(tmp_path: Path) -> None:
 def test_a_text_run_is_opened_at_its_checkpoint(tiny_llama: Path, tmp_path: Path) -> None:
     run = unfinished(six_steps(tiny_llama, tmp_path))
     saved = read_weights(list_checkpoints(run)[0])
-    opened = open_text_run(run, list_checkpoints(run)[0].name)
+    opened = open_text_model(read_text_run(run)).at_checkpoint(run, list_checkpoints(run)[0].name)
     own = dict(opened.model.named_parameters())
     assert saved and all(torch.equal(own[name], tensor) for name, tensor in saved.items())
     assert not opened.model.training

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from llm.config.schema import OptimConfig
 from llm.train import engine as module
+from llm.train.deepspeed import ZeroEngine
 from llm.train.engine import TorchEngine, _runs
 from llm.train.optimizer import ParamGroup, build_optimizer
 
@@ -129,3 +130,19 @@ def test_128_mib_are_summed_at_once() -> None:
 def test_weights_are_given_as_they_are() -> None:
     model = Two()
     assert engine_of(model).weights({"x": model.x}) == {"x": model.x}
+
+
+@pytest.mark.parametrize("figure", [math.nan, math.inf])
+def test_zero_steps_for_finite_figures_alone(figure: float) -> None:
+    """A loss that is not finite, with a gradient that is, would move the weights: DeepSpeed looks at the norm only."""
+    steps: list[float] = []
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.0}], overflow=False)
+    library = SimpleNamespace(
+        optimizer=optimizer,
+        step=lambda: steps.append(optimizer.param_groups[0]["lr"]),
+        get_global_grad_norm=lambda: 3.0,
+    )
+    engine = SimpleNamespace(_engine=library, rates=(0.5,))
+    assert ZeroEngine.step(engine, 0.1, [torch.tensor(2.0)]) == [2.0, 3.0] and steps == [0.05]
+    read = ZeroEngine.step(engine, 0.1, [torch.tensor(figure)])
+    assert not math.isfinite(read[0]) and read[1] == math.inf and steps == [0.05]
