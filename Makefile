@@ -7,10 +7,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SMALL  := $(VENV)/ready-quickstart
 READY  := $(VENV)/ready
-STARTED := torch transformers peft bitsandbytes accelerate deepspeed sympy numpy pydantic
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: quickstart test lint install docs screens bench soak attack mutate
+# Images of containers set it; then each of a hundred processes would compile all that it imports, which takes 2 s.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: quickstart test lint install docs screens bench soak attack mutate clients clusters trackers
 .DEFAULT_GOAL := test
 
 install: $(READY)
@@ -24,9 +26,7 @@ $(SMALL): pyproject.toml constraints.txt
 	@touch $@
 
 $(READY): $(SMALL)
-	$(INSTALL) -e '.[quant,deepspeed,towers,quickstart,gguf,hub,web,ask,docs,dev]'
-	@# Tests start some sixty processes; where PYTHONDONTWRITEBYTECODE is set each would compile these again.
-	$(BIN)/python -m compileall -q -j 0 $(addprefix $(VENV)/lib/python3.*/site-packages/,$(STARTED)) > /dev/null || true
+	$(INSTALL) -e '.[quant,deepspeed,towers,quickstart,gguf,hub,excel,heic,web,ask,docs,dev]'
 	@touch $@
 
 quickstart: $(SMALL)
@@ -50,6 +50,7 @@ docs: $(READY)
 # Screenshots of the page for docs/, over the runs that `make quickstart` left.
 screens: $(READY)
 	$(BIN)/python -m tests.demo.screens
+	$(BIN)/python -m tests.demo.service_screens
 
 # Against TRL on this machine, about 20 minutes; nothing else should run beside it.
 bench: $(READY)
@@ -61,11 +62,36 @@ bench: $(READY)
 soak: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.soak
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.soak.ranks
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.soak.service
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.soak.gangs
 
-# Hostile visitors, folders, files and servers against the page, the API and the commands: SECURITY.md. Ten minutes.
+# Hostile visitors, folders, files and servers against the page, the API, the training service and the commands:
+# SECURITY.md. Fifteen minutes.
 attack: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.attack
 
 # Faults planted into the core, one at a time, and whether a test fails for each: docs/benchmarks/mutation.md. About an hour.
 mutate: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.mutate
+
+# Clients of others, in an environment of their own, talk to the API: docs/reference/clients.md. Minutes.
+CLIENTS := build/clients
+clients: $(READY)
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check openai litellm langchain-openai inspect-ai lm-eval transformers
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.clients $(CLIENTS)/bin/python
+
+# Every experiment tracker, fed for real and read back, in an environment of their own (SwanLab needs an older protobuf,
+# Trackio changes what uvicorn runs on): docs/how-to/runs/track.md. Two minutes. MLflow without its server and page.
+TRACKERS := build/trackers
+trackers: $(READY)
+	$(PYTHON) -m venv $(TRACKERS)
+	$(TRACKERS)/bin/python -m pip install --quiet --disable-pip-version-check tensorboard wandb swanlab mlflow-skinny sqlalchemy alembic trackio pytest hypothesis pydantic PyYAML pillow rich
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m tests.trackers $(TRACKERS)/bin/python
+
+# Job files for SkyPilot, Kubeflow and Ray against what these publish, and Ray's on a cluster of this machine. A minute.
+CLUSTERS := build/clusters
+clusters: $(READY)
+	$(PYTHON) -m venv $(CLUSTERS)
+	$(CLUSTERS)/bin/python -m pip install --quiet --disable-pip-version-check skypilot kubeflow-trainer-api 'ray[default]'
+	$(BIN)/python -m tests.clusters $(CLUSTERS)/bin/python

@@ -20,7 +20,8 @@ from benchmarks.figures import status_gib
 from benchmarks.machine import machine
 from benchmarks.packed import rated
 from llm.config.schema import DataConfig, Source, TrainConfig
-from llm.data.corpus import Corpus, build_corpus, hold_out
+from llm.data.corpus import Corpus, build_corpus
+from llm.data.hold_out import hold_out
 from llm.data.loader import plan_run
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder

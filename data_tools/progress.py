@@ -6,15 +6,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
+from llm.console import localized
 from llm.rich_console import Bars, Screen
 
 ItemT = TypeVar("ItemT")
@@ -25,19 +17,8 @@ class ProgressBar:
     """A bar with a note for `total` items, which stays when it ends; without `total` a spinner, which is erased."""
 
     def __init__(self, title: str, total: int | None = None, completed: int = 0) -> None:
-        known = total is not None
         self._console = Screen(stderr=True, soft_wrap=True)
-        self._bars = Bars(
-            *([] if known else [SpinnerColumn()]),
-            TextColumn("{task.description}", markup=False),
-            *([BarColumn(), MofNCompleteColumn()] if known else []),
-            TextColumn("{task.fields[note]}", markup=False),
-            TimeElapsedColumn(),
-            *([TimeRemainingColumn()] if known else []),
-            console=self._console,
-            transient=not known,
-            disable=not sys.stderr.isatty(),
-        )
+        self._bars = Bars(self._console, transient=total is None, disable=not sys.stderr.isatty())
         self._task = self._bars.add_task(title, total=total, completed=completed, note="")
         self._latest = (completed, "")
         self._drawn_at = float("-inf")
@@ -60,7 +41,7 @@ class ProgressBar:
 
     def print(self, text: str) -> None:
         """Write a line above the bar; where there is none, to standard error."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(localized(text), markup=False, highlight=False)
 
     def _draw(self) -> None:
         completed, note = self._latest

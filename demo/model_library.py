@@ -6,18 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from demo.visible_paths import hide_folders
-from llm.chat.chat_model import ChatModel
 from llm.config.rebased_paths import CWD
 from llm.config.schema import RunConfig
 from llm.errors import ConfigError, EyegraftError, RunError
 from llm.files.regular_files import exists
-from llm.train.checkpoint import find_checkpoint, list_checkpoints
-from llm.train.checkpoint_state import weights_digest
+from llm.files.saved_checkpoints import find_checkpoint, list_checkpoints, weights_digest
+from llm.files.untrusted_json import read_object
+from llm.model.model_folder import ADAPTER_FILE
 from vlm.config import VlmRunConfig
-from vlm.model.open_chat_model import open_chat_model
+from vlm.model.adapter_folder import ADAPTER, find_adapter
 from vlm.model.run_recipe import read_run_config
+
+if TYPE_CHECKING:
+    from llm.chat.chat_model import ChatModel
 
 MAX_OPEN = 2  # models in memory: a comparison needs two
 MAX_DEPTH = 3  # levels of folders below the root in which runs are searched
@@ -25,12 +29,14 @@ MAX_DEPTH = 3  # levels of folders below the root in which runs are searched
 
 @dataclass(frozen=True, slots=True)
 class ModelWeights:
-    """The weights of one model: a checkpoint of a run, or a Hugging Face folder (`checkpoint` is empty)."""
+    """The weights of one model: a run's checkpoint, or a Hugging Face or adapter's folder (`checkpoint` is empty)."""
 
     path: Path
     checkpoint: str = ""
     adapters: bool = True
     home: Path = CWD  # the folder that relative paths of the run's recipe start from
+    sees_images: bool = False  # by its recipe or config.json: nothing is loaded for it
+    origins: tuple[Path, ...] = ()  # what a run was trained from: the run named by `from`, then the LLM
 
     @property
     def source(self) -> "ModelWeights":
@@ -41,7 +47,7 @@ class ModelWeights:
         """Identifies the contents: the digest of a checkpoint, or the modification time of a folder."""
         if self.checkpoint:
             return f"sha256 {weights_digest(find_checkpoint(self.path, self.checkpoint))[:12]}"
-        written = datetime.fromtimestamp((self.path / "config.json").stat().st_mtime)
+        written = datetime.fromtimestamp(_config_of(self.path).stat().st_mtime)
         return f"written {written:%Y-%m-%d %H:%M:%S}"
 
     def describe(self) -> str:
@@ -54,20 +60,62 @@ class ModelWeights:
         ]
         return " · ".join(part for part in parts if part)
 
-    def open(self) -> ChatModel:
+    def open(self) -> "ChatModel":
         """Load the model, with its adapters if it has any."""
-        return open_chat_model(self.path, self.checkpoint or "latest", home=self.home)
+        from vlm.model.open_chat_model import open_chat_model  # imports torch: a server lists models without it
+
+        return open_chat_model(self.path, self.checkpoint or "latest", home=self.home).remembering()
 
 
-class ModelLibrary(Mapping[str, ChatModel]):
-    """Models by name. The MAX_OPEN most recently used stay in memory. Thread-safe."""
+class OpenModels:
+    """The MAX_OPEN most recently used models, in memory. Thread-safe."""
 
-    def __init__(self, root: Path, named: Sequence[str] = (), home: Path = CWD) -> None:
-        """List the folders in `named`, then the models found under `root`. Relative paths start from `home`."""
-        self.root, self.home, self._named = home / root, home, named
+    def __init__(self) -> None:
         self._open: OrderedDict[tuple[ModelWeights, str], ChatModel] = OrderedDict()
         self._opened = threading.Lock()  # held briefly: an open model answers while another is loaded
         self._loading = threading.Lock()
+
+    def get(self, weights: ModelWeights) -> "ChatModel":
+        """The model of these weights, loaded if it is not; written anew since, it is loaded again.
+
+        Raises OSError when its files are gone.
+        """
+        key = (weights.source, weights.stamp())
+        chat_model = self._cached(key)
+        if chat_model is None:
+            with self._loading:
+                chat_model = self._cached(key) or self._load(key)
+        return chat_model if weights.adapters else chat_model.without_adapters()
+
+    def _cached(self, key: tuple[ModelWeights, str]) -> "ChatModel | None":
+        with self._opened:
+            chat_model = self._open.get(key)
+            if chat_model is not None:
+                self._open.move_to_end(key)
+            return chat_model
+
+    def _load(self, key: tuple[ModelWeights, str]) -> "ChatModel":
+        with self._opened:
+            while len(self._open) >= MAX_OPEN:
+                self._open.popitem(last=False)  # before the next one is loaded: memory may not hold both
+        chat_model = key[0].open()
+        with self._opened:
+            self._open[key] = chat_model
+        return chat_model
+
+
+class ModelLibrary(Mapping[str, "ChatModel"]):
+    """Models by name, opened when they are first used."""
+
+    def __init__(
+        self, root: Path, named: Sequence[str] = (), home: Path = CWD, opened: OpenModels | None = None
+    ) -> None:
+        """List the folders in `named`, then the models found under `root`. Relative paths start from `home`.
+
+        `opened`: the models in memory, when they are shared with another library.
+        """
+        self.root, self.home, self._named = home / root, home, named
+        self._opened = opened or OpenModels()
         self.weights: dict[str, ModelWeights] = {}
         self.skipped: dict[str, str] = {}
         self.refresh()
@@ -77,44 +125,37 @@ class ModelLibrary(Mapping[str, ChatModel]):
         self.weights, self.skipped = find_weights(self.root, self._named, self.home)
         return list(self.weights)
 
-    def __getitem__(self, name: str) -> ChatModel:
+    def __getitem__(self, name: str) -> "ChatModel":
         weights = self.weights[name]
         try:
-            key = (weights.source, weights.stamp())
+            return self._opened.get(weights)
         except OSError as error:
             raise RunError(f"{name} no longer exists ({error}). Reload the page") from error
-        chat_model = self._cached(key)
-        if chat_model is None:
-            with self._loading:
-                chat_model = self._cached(key) or self._load(key)
-        return chat_model if weights.adapters else chat_model.without_adapters()
 
-    def open(self, name: str | None) -> ChatModel:
+    def open(self, name: str | None) -> "ChatModel":
         """The model of that name. Raises RunError when there is none, or when its folder has been deleted."""
         if name is None or name not in self.weights:
             root = display_path(self.root, self.home)
             raise RunError(f"{name or 'no model'}: not found under {root}. Train one, then reload the page")
         return self[name]
 
+    def comparison(self) -> tuple[str | None, str | None]:
+        """(base, tuned): the first run that has a base among the models, and that base; else the first two models.
+
+        The base has the adapters off, or is the run that training started from, or the LLM.
+        """
+        names = {weights.path: name for name, weights in reversed(self.weights.items()) if weights.adapters}
+        for name, weights in self.weights.items():
+            bases = [off_name(name), *(names.get(origin, "") for origin in weights.origins)]
+            base = next((base for base in bases if base in self.weights), None) if weights.adapters else None
+            if base:
+                return base, name
+        first, second = [*self.weights, None, None][:2]
+        return first, second or first
+
     def visible(self, text: str) -> str:
         """A message for visitors: without the folders above the library's own."""
         return hide_folders(text, self.home, self.root)
-
-    def _cached(self, key: tuple[ModelWeights, str]) -> ChatModel | None:
-        with self._opened:
-            chat_model = self._open.get(key)
-            if chat_model is not None:
-                self._open.move_to_end(key)
-            return chat_model
-
-    def _load(self, key: tuple[ModelWeights, str]) -> ChatModel:
-        with self._opened:
-            while len(self._open) >= MAX_OPEN:
-                self._open.popitem(last=False)  # before the next one is loaded: memory may not hold both
-        chat_model = key[0].open()
-        with self._opened:
-            self._open[key] = chat_model
-        return chat_model
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.weights)
@@ -125,7 +166,7 @@ class ModelLibrary(Mapping[str, ChatModel]):
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A readable folder: a run with its recipe, or an exported model (`config` is None)."""
+    """A readable folder: a run with its recipe, or an exported model or adapter (`config` is None)."""
 
     path: Path
     config: RunConfig | None
@@ -148,13 +189,15 @@ def find_weights(root: Path, named: Iterable[str], home: Path = CWD) -> tuple[di
     runs: list[ModelFolder] = []
     for name in named:
         path = home / name
-        if not is_model(path) and not list_checkpoints(path):
-            raise ConfigError(f"{name}: neither a run with a checkpoint nor a model folder with config.json")
-        runs.append(_read(path, home))
-        weights |= _weights_of(runs[-1], name, home)
+        if not is_model(path) and not is_adapter(path) and not list_checkpoints(path):
+            raise ConfigError(
+                f"{name}: neither a run with a checkpoint nor a model folder with config.json or adapter_config.json"
+            )
+        runs.append(read_model_folder(path, home))
+        weights |= weights_of(runs[-1], name, home)
     found, skipped = read_folders(folders(root), home)
     for folder in sorted(found, key=lambda folder: folder.sort_key):
-        weights |= _weights_of(folder, folder.path.relative_to(root).as_posix(), home)
+        weights |= weights_of(folder, folder.path.relative_to(root).as_posix(), home)
     reasons = {path.relative_to(root).as_posix(): hide_folders(text, home, root) for path, text in skipped.items()}
     return weights | _bases([*runs, *found], home), reasons
 
@@ -168,7 +211,7 @@ def read_folders(paths: Iterable[Path], home: Path) -> tuple[list[ModelFolder], 
     skipped: dict[Path, str] = {}
     for path in paths:
         try:
-            found.append(_read(path, home))
+            found.append(read_model_folder(path, home))
         except RunError:
             continue
         except (EyegraftError, OSError) as error:
@@ -176,15 +219,27 @@ def read_folders(paths: Iterable[Path], home: Path) -> tuple[list[ModelFolder], 
     return found, skipped
 
 
-def _read(folder: Path, home: Path) -> ModelFolder:
-    config = None if is_model(folder) else read_run_config(folder, home)
+def read_model_folder(folder: Path, home: Path) -> ModelFolder:
+    """What a folder holds; relative paths of a run's recipe start from `home`. Raises RunError, ConfigError."""
+    config = None if is_model(folder) or is_adapter(folder) else read_run_config(folder, home)
     return ModelFolder(folder, config, folder.stat().st_mtime)
 
 
 def _bases(runs: Iterable[ModelFolder], home: Path) -> dict[str, ModelWeights]:
     """The base LLMs of runs with checkpoints, where they are folders on this machine."""
     named = [Path(run.config.model.llm) for run in runs if run.config and list_checkpoints(run.path)]
-    return {f"{display_path(base, home)} (base)": ModelWeights(base, home=home) for base in named if exists(base)}
+    return {f"{display_path(base, home)} (base)": _exported(base, home) for base in named if exists(base)}
+
+
+def _exported(folder: Path, home: Path) -> ModelWeights:
+    """The weights of a Hugging Face folder or of an adapter. A vision model names its tower in its config.json."""
+    try:
+        adapter = None if is_model(folder) else find_adapter(folder)
+        base = adapter.base() if adapter else folder
+        sees_images = "vision_config" in read_object(base / "config.json")
+    except EyegraftError:  # reported when the model is opened
+        sees_images = False
+    return ModelWeights(folder, home=home, sees_images=sees_images)
 
 
 def display_path(path: Path, home: Path) -> str:
@@ -193,10 +248,22 @@ def display_path(path: Path, home: Path) -> str:
 
 
 def folders(root: Path) -> list[Path]:
-    """The folders of runs and exported models under `root`."""
+    """The folders of runs, exported models and adapters under `root`, without those that are parts of another."""
     patterns = ["/".join(["*"] * depth) for depth in range(1, MAX_DEPTH + 1)]
     inside = [folder for pattern in patterns for folder in root.glob(pattern) if folder.is_dir()]
-    return [folder for folder in inside if not folder.name.startswith(".") and (is_run(folder) or is_model(folder))]
+    return [folder for folder in inside if not folder.name.startswith(".") and _is_listed(folder, root)]
+
+
+def _is_listed(folder: Path, root: Path) -> bool:
+    if is_run(folder) or is_model(folder):
+        return not _is_beside_an_adapter(folder)
+    above = [folder.parents[depth] for depth in range(len(folder.relative_to(root).parts) - 1)]
+    return is_adapter(folder) and not any(map(is_run, above)) and not _is_beside_an_adapter(folder)
+
+
+def _is_beside_an_adapter(folder: Path) -> bool:
+    """Whether it is a part of what our export wrote: an adapter and its base."""
+    return (folder.parent / ADAPTER / ADAPTER_FILE).is_file()
 
 
 def is_run(folder: Path) -> bool:
@@ -209,18 +276,37 @@ def is_model(folder: Path) -> bool:
     return (folder / "config.json").is_file()
 
 
-def _weights_of(found: ModelFolder, name: str, home: Path) -> dict[str, ModelWeights]:
+def is_adapter(folder: Path) -> bool:
+    """Whether peft wrote an adapter into it, or our export one and its base beside each other."""
+    return any((folder / inner / ADAPTER_FILE).is_file() for inner in ("", ADAPTER)) and not is_run(folder)
+
+
+def _config_of(folder: Path) -> Path:
+    """The file that a model or adapter folder is known by."""
+    names = ("config.json", ADAPTER_FILE, f"{ADAPTER}/{ADAPTER_FILE}")
+    return next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
+
+
+def weights_of(found: ModelFolder, name: str, home: Path) -> dict[str, ModelWeights]:
     """The weights in a folder by name. A run has one entry per checkpoint; the newest has the run's own name."""
     if found.config is None:
-        return {name: ModelWeights(found.path, home=home)}
+        return {name: _exported(found.path, home)}
     steps = [step.name for step in reversed(list_checkpoints(found.path))]
     if not steps:
         return {}
-    weights = {name: ModelWeights(found.path, steps[0], home=home)}
-    weights |= {f"{name} @ {step}": ModelWeights(found.path, step, home=home) for step in steps[1:]}
+    origins = tuple(Path(origin) for origin in (found.config.start, found.config.model.llm) if origin)
+    newest = ModelWeights(
+        found.path, steps[0], home=home, sees_images=isinstance(found.config, VlmRunConfig), origins=origins
+    )
+    weights = {name: newest} | {f"{name} @ {step}": replace(newest, checkpoint=step) for step in steps[1:]}
     if _has_adapters(found.config):
-        weights |= {f"{key}, adapters off": replace(one, adapters=False) for key, one in weights.items()}
+        weights |= {off_name(key): replace(one, adapters=False) for key, one in weights.items()}
     return weights
+
+
+def off_name(name: str) -> str:
+    """The name of a run with its adapters off."""
+    return f"{name}, adapters off"
 
 
 def _has_adapters(config: RunConfig) -> bool:

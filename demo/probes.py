@@ -4,23 +4,26 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 
-from llm.chat.chat_model import ChatModel
 from llm.chat.sampling import Sampling
 from llm.formats.conversation import Conversation, ImageRef, Message, MessagePart
+
+if TYPE_CHECKING:
+    from llm.chat.chat_model import ChatModel
 
 Kind = Literal["identity", "leading", "general", "image"]
 ImageVariant = Literal["", "right", "blank", "other"]  # which image an image question is asked with
 TEXT_QUESTIONS = Path(__file__).with_name("probes.json")
 HEADERS = ("kind", "question", "image", "expected", "left", "left hit", "right", "right hit")
-HIT = {True: "yes", False: "no", None: ""}
-IMAGE_QUESTIONS = 3  # each asked with its own image, a blank one and another one
+NOT_JUDGED, NOT_ASKED = "not judged", "not asked"  # without an expected answer; a text model about an image
+HIT = {True: "yes", False: "no", None: NOT_JUDGED}
+IMAGE_QUESTIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,8 @@ class ProbeQuestion:
         return Message("user", parts)
 
     def hit(self, answer: str) -> bool | None:
-        """Whether the answer contains an expected word; None without expectation or answer."""
-        if not self.expect or not answer:
+        """Whether the answer contains an expected word; None without expectation."""
+        if not self.expect:
             return None
         return any(_contains_word(answer.casefold(), word.casefold()) for word in self.expect)
 
@@ -58,19 +61,67 @@ def text_probes(name: str) -> list[ProbeQuestion]:
     return [ProbeQuestion(entry["kind"], entry["question"], tuple(entry.get("expect", own))) for entry in entries]
 
 
-def image_probes(records: Sequence[Conversation]) -> list[ProbeQuestion]:
-    """The first question of the first records with one image, asked with that image, a blank one and another one."""
-    chosen = [record for record in records if len(record.images) == 1][:IMAGE_QUESTIONS]
+@dataclass(frozen=True, slots=True)
+class ImageQuestion:
+    """The first question of a record with one image, its answer and the image."""
+
+    question: str
+    answer: str
+    image: ImageRef
+
+
+def image_probes(records: Iterable[Conversation]) -> list[ProbeQuestion]:
+    """A few image questions, each asked with its own image, a blank one and another one.
+
+    They have different images and, where the file has them, different answers. The other image is that of a record with
+    another answer, best to the same question; of a record with the same answer if there is no other. A file with one
+    image gives no third variant. What is expected is always the answer for the own image.
+    """
+    asked = _image_questions(records)
     probes = []
-    for index, record in enumerate(chosen):
+    for one in _varied(asked):
+        images: dict[ImageVariant, ImageRef] = {"right": one.image, "blank": blank()}
+        others = [other for other in asked if other.image != one.image]
+        if others:
+            images["other"] = max(others, key=lambda other: _contrast(one, other)).image
+        probes += [
+            ProbeQuestion("image", one.question, (one.answer,), variant, image) for variant, image in images.items()
+        ]
+    return probes
+
+
+def _contrast(one: ImageQuestion, other: ImageQuestion) -> tuple[bool, bool]:
+    """The larger, the more the other image shows: another answer, and to the same question."""
+    return one.answer.casefold() != other.answer.casefold(), one.question == other.question
+
+
+def _image_questions(records: Iterable[Conversation]) -> list[ImageQuestion]:
+    found = []
+    for record in records:
+        if len(record.images) != 1 or record.is_plain:
+            continue
         first = next(number for number, message in enumerate(record.messages) if message.role == "user")
         question, answer = record.messages[first].text.strip(), record.messages[first + 1].text.strip()
-        others = [other.images[0] for other in chosen if other.images != record.images]
-        images: dict[ImageVariant, ImageRef] = {"right": record.images[0], "blank": blank()}
-        if others:
-            images["other"] = others[index % len(others)]
-        probes += [ProbeQuestion("image", question, (answer,), variant, image) for variant, image in images.items()]
-    return probes
+        if answer:
+            found.append(ImageQuestion(question, answer, record.images[0]))
+    return found
+
+
+def _varied(asked: Sequence[ImageQuestion]) -> list[ImageQuestion]:
+    """IMAGE_QUESTIONS of them at most: first those whose image, question and answer are all new, then any new image."""
+    chosen: list[ImageQuestion] = []
+    tests: tuple[Callable[[ImageQuestion, ImageQuestion], bool], ...] = (
+        lambda one, other: one.question == other.question or one.answer.casefold() == other.answer.casefold(),
+        lambda one, other: one.answer.casefold() == other.answer.casefold(),
+        lambda one, other: False,
+    )
+    for alike in tests:
+        for one in asked:
+            if len(chosen) == IMAGE_QUESTIONS:
+                return chosen
+            if not any(one.image == other.image or alike(one, other) for other in chosen):
+                chosen.append(one)
+    return chosen
 
 
 def blank() -> ImageRef:
@@ -82,30 +133,33 @@ def blank() -> ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """A question and both answers."""
+    """A question and both answers; None for a model that was not asked."""
 
     probe: ProbeQuestion
-    left: str
-    right: str
+    left: str | None
+    right: str | None
 
     def cells(self) -> list[str]:
         """In the order of HEADERS."""
         probe = self.probe
-        scored = [self.left, HIT[probe.hit(self.left)], self.right, HIT[probe.hit(self.right)]]
+        scored = [cell for answer in (self.left, self.right) for cell in (answer or "", self._score(answer))]
         return [probe.kind, probe.question, probe.variant, " / ".join(probe.expect), *scored]
+
+    def _score(self, answer: str | None) -> str:
+        return NOT_ASKED if answer is None else HIT[self.probe.hit(answer)]
 
 
 def ask(
-    left: ChatModel, right: ChatModel, probes: Sequence[ProbeQuestion], sampling: Sampling
+    left: "ChatModel", right: "ChatModel", probes: Sequence[ProbeQuestion], sampling: Sampling
 ) -> Iterator[ProbeResult]:
-    """Ask both models each question. The answer of a text model to an image question is empty."""
+    """Ask both models each question, except a text model about images."""
     for probe in probes:
         yield ProbeResult(probe, *(_answer(chat_model, probe, sampling) for chat_model in (left, right)))
 
 
-def _answer(chat_model: ChatModel, probe: ProbeQuestion, sampling: Sampling) -> str:
+def _answer(chat_model: "ChatModel", probe: ProbeQuestion, sampling: Sampling) -> str | None:
     if probe.image is not None and not chat_model.sees_images:
-        return ""
+        return None
     return chat_model.answer((probe.message,), sampling).strip()
 
 
@@ -116,13 +170,13 @@ def summary(results: Sequence[ProbeResult]) -> list[list[str]]:
 
 
 def _hits(results: Sequence[ProbeResult], group: tuple[str, str], side: Literal["left", "right"]) -> str:
-    scores = [
-        result.probe.hit(result.left if side == "left" else result.right)
-        for result in results
-        if (result.probe.kind, result.probe.variant) == group
-    ]
-    scored = [hit for hit in scores if hit is not None]
-    return f"{sum(scored)} / {len(scored)}" if scored else ""
+    asked = [result for result in results if (result.probe.kind, result.probe.variant) == group]
+    answers = [(result.probe, result.left if side == "left" else result.right) for result in asked]
+    given = [(probe, answer) for probe, answer in answers if answer is not None]
+    if not given:
+        return NOT_ASKED
+    scored = [hit for probe, answer in given if (hit := probe.hit(answer)) is not None]
+    return f"{sum(scored)} / {len(scored)}" if scored else NOT_JUDGED
 
 
 def as_csv(results: Sequence[ProbeResult], left: str, right: str) -> str:

@@ -1,6 +1,7 @@
 """The exceptions. Every mistake of a user raises one of these; `assert` is for programming errors.
 
 EyegraftError                exit 1   base: message says what was found, where, and what to do
+├── Stopped                  exit 130 the user stopped the program: no error
 ├── ConfigError              exit 2   an invalid recipe, override or command line
 ├── DataError                exit 3   data that cannot be trained on
 │   ├── RecordError          exit 3   one record of one file
@@ -11,7 +12,8 @@ EyegraftError                exit 1   base: message says what was found, where, 
 ├── RunError                 exit 1   a run folder that is unwritable, in use or of another run
 │   ├── PeerLostError        exit 4   another process of the run ended or lost its connection
 │   └── CheckpointError      exit 1   a checkpoint that is incomplete, modified or of another model
-└── TrainingError            exit 1   a loss or gradient that is not finite
+├── TrainingError            exit 1   a loss or gradient that is not finite
+└── ServiceError             exit 1   the training service: its database, engines, files or a request to it
 """
 
 from dataclasses import dataclass
@@ -21,6 +23,14 @@ class EyegraftError(Exception):
     """Base of every error a user may see; `exit_code` is what the process returns."""
 
     exit_code = 1
+    label = "error: "  # before the message on a terminal
+
+
+class Stopped(EyegraftError):
+    """The user stopped the program: no error. The message says what was saved and how to go on."""
+
+    exit_code = 130  # 128 + SIGINT, as shells count
+    label = ""
 
 
 class ConfigError(EyegraftError):
@@ -45,8 +55,13 @@ class Place:
 
     def __str__(self) -> str:
         line = f":{self.line}" if self.line else ""
-        name = f" (record {self.id})" if self.id else ""
-        return f"{self.file}{line}{name}"
+        name = f" (record {_one_line(self.id)})" if self.id else ""
+        return f"{_one_line(self.file)}{line}{name}"
+
+
+def _one_line(text: str) -> str:
+    """The text with its line breaks written out: an id must not pass for a line of the log."""
+    return text.replace("\r", "\\r").replace("\n", "\\n")
 
 
 class RecordError(DataError):
@@ -90,9 +105,19 @@ class PeerLostError(RunError):
     exit_code = 4
 
 
+class DiskError(RunError):
+    """The disk refused what a run writes: it is full or read-only. The checkpoints before it are unchanged."""
+
+    exit_code = 5
+
+
 class CheckpointError(RunError):
     """A checkpoint that is incomplete, modified or of another model."""
 
 
 class TrainingError(EyegraftError):
     """A loss or gradient that is not finite."""
+
+
+class ServiceError(EyegraftError):
+    """The training service: its database, engines or files, or a request that it refuses."""

@@ -15,6 +15,8 @@ UNREADABLE = (
     *(ImportError, EOFError, MemoryError, SafetensorError, StrictDataclassError, UnpicklingError),
 )
 
+MOST_LINES, LONGEST = 4, 400  # lines and characters of a library's message
+
 
 class as_model_error:  # lower case, like the context managers of contextlib
     """Context manager that turns what a library raises into ModelError: `problem`, the library's message, `advice`.
@@ -39,7 +41,10 @@ class as_model_error:  # lower case, like the context managers of contextlib
 
 
 def reason(error: BaseException) -> str:
-    """The first line of a library's message, without the long advice that may follow; else the exception's type."""
+    """The first line of a library's message that says something, without the long advice that may follow.
+
+    The exception's type follows, or is all there is, where the text alone does not name the problem.
+    """
     line = first_line(error)
     if isinstance(error, KeyError):
         return f"{line} is missing or unknown"
@@ -47,5 +52,13 @@ def reason(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a message."""
-    return str(error).strip().split("\n", 1)[0]
+    """The first line of a message, and those after it, up to MOST_LINES, where it only announces them by a colon."""
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    said: list[str] = []
+    for line in lines[:MOST_LINES]:
+        said.append(line)
+        if not line.endswith(":"):
+            break
+    text = " ".join(said)
+    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return shown.removesuffix(":")

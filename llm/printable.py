@@ -5,9 +5,11 @@ line above, set the window's title, fill the clipboard or reverse the direction 
 both output streams once, so that code that prints need not escape.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, TextIO, cast
 
 # C0 and C1 controls except tab, line feed and the carriage return before one; DEL; line and paragraph separators;
@@ -58,3 +60,10 @@ def escaped_stream(below: TextIO, screen: TextIO | None = None, bars: bool = Fal
 def escape_output() -> None:
     """Replace standard output and error of this process by escaped streams, for tracebacks too."""
     sys.stdout, sys.stderr = escaped_stream(sys.stdout), escaped_stream(sys.stderr, bars=True)
+
+
+def notify_from_signal_handler(text: str) -> None:
+    """Write a line to standard error at once, where it is a terminal. `print` may not be called in a signal handler."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        with suppress(OSError):
+            os.write(2, f"\n{printable(text)}\n".encode())

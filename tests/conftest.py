@@ -6,7 +6,10 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["EYEGRAFT_LANG"] = "en"  # also on a machine whose locale is Chinese
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes that tests start would compile all they import
 
+import gc
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -15,11 +18,24 @@ import pytest
 from hypothesis import settings
 
 from llm.log import log_to_console, logger
+from tests.plots import draw_each_kind_once
 
 settings.register_profile("ours", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ours")
 
 LOCAL = ("127.0.0.1", "::1", "localhost", "")
+
+
+def pytest_configure() -> None:
+    """No garbage is collected while modules are imported and tests collected: what these make stays."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but never among these million objects."""
+    draw_each_kind_once()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,10 +19,11 @@ import yaml
 from typer.core import TyperGroup
 
 from llm.config.schema import RunConfig
+from llm.config.validation_messages import _paths
 from llm.errors import ConfigError, EyegraftError, Place, RecordError, RunError
 from vlm.app import cli
 from vlm.app.launch import TrainCommand
-from vlm.config import EvalConfig, PipelineConfig
+from vlm.config import SCHEMAS, EvalConfig, PipelineConfig
 from vlm.recipes import find_recipe
 
 RECIPE = "name: small\nmodel: {llm: x}\ndata: {sources: [{path: a.json}]}\n"
@@ -73,7 +75,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 def _recorder(function: str, result: object, calls: dict[str, tuple[object, ...]]) -> Callable[..., object]:
     def record(*arguments: object) -> object:
         calls[function] = arguments
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             raise result
         return result
 
@@ -90,6 +92,7 @@ def recipe(tmp_path: Path) -> Path:
 GROUPS = {
     "Train": "train eval plan",
     "Use": "chat serve web export merge",
+    "Service": "service jobs",
     "Data": "assets data",
     "Look": "ls cp show validate schema env",
 }
@@ -108,7 +111,7 @@ def test_help_lists_every_command_in_its_group(
     assert result.code == 0
     sections = re.split(r"^(\w+):\n", result.out, flags=re.MULTILINE)[1:]
     listed = dict(zip(sections[::2], sections[1::2], strict=True))
-    assert listed.pop("Options").strip().startswith("--help")
+    assert "--help" in listed.pop("Options")
     assert {title: set(re.findall(r"^  ([a-z]+) ", text, re.MULTILINE)) for title, text in listed.items()} == {
         title: set(names.split()) for title, names in groups.items()
     }
@@ -119,9 +122,9 @@ def commands() -> list[tuple[str, Any]]:
     """Every command with its full name."""
     root = typer.main.get_command(cli.app)
     assert isinstance(root, TyperGroup)
-    data = root.commands["data"]
-    assert isinstance(data, TyperGroup)
-    return [*root.commands.items(), *((f"data {name}", command) for name, command in data.commands.items())]
+    groups = {name: group for name, group in root.commands.items() if isinstance(group, TyperGroup)}
+    inner = [(f"{name} {one}", command) for name, group in groups.items() for one, command in group.commands.items()]
+    return [*root.commands.items(), *inner]
 
 
 @pytest.mark.parametrize(("name", "command"), commands())
@@ -131,7 +134,7 @@ def test_every_command_has_examples_that_parse(name: str, command: Any) -> None:
     for line in lines:
         _, *words = shlex.split(line)
         assert " ".join(words).startswith(name)
-        if name == "data":
+        if isinstance(command, TyperGroup):
             continue  # its examples are those of its commands
         arguments = words[len(name.split()) :]
         context = command.make_context(name, list(arguments))
@@ -150,7 +153,7 @@ def test_every_command_and_option_is_explained(run: Callable[..., Result]) -> No
 @pytest.mark.parametrize("module", ["vlm.app", "vlm.app.cli"])
 def test_the_command_runs_as_a_module_too(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "ls", "quickstart/finetune"], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, "next: eyegraft show quickstart/finetune")
     assert done.stdout.startswith("quickstart/finetune ")
 
 
@@ -164,15 +167,38 @@ def test_light_commands_load_neither_torch_nor_numpy(arguments: tuple[str, ...])
         "main()"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "set()\n")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "set()")
     assert done.stdout
 
 
 def test_validate_prints_the_resolved_recipe(run: Callable[..., Result], recipe: Path) -> None:
     result = run("validate", str(recipe), "train.batch=4")
-    assert (result.code, result.err) == (0, "")
+    assert result.code == 0
     assert "  batch: 4\n" in result.out
     assert "  pack_tokens: 4096\n" in result.out
+    assert yaml.safe_load(result.out)["name"] == "small", "standard output is the recipe alone"
+
+
+def test_validate_ends_with_a_verdict_and_what_is_missing(
+    run: Callable[..., Result], recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(recipe.parent)
+    lines = run("validate", "small.yaml", "train.batch=4").err.splitlines()
+    assert lines == [
+        "model.llm: x: not here; . holds nothing of this name",
+        "data.sources.0.path: a.json: not here; . holds nothing of this name",
+        "small.yaml: the recipe is valid; of the files that it names, 2 are not here",
+        "next: eyegraft plan small.yaml train.batch=4",
+        "      eyegraft train small.yaml train.batch=4",
+    ]
+    assert run("validate", "small.yaml", "--strict").code == 3
+    (recipe.parent / "x").mkdir()
+    (recipe.parent / "a.json").write_text("[]")
+    result = run("validate", "small.yaml", "--strict")
+    assert (result.code, result.err.splitlines()[0]) == (
+        0,
+        "small.yaml: the recipe is valid, and every file that it names is here",
+    )
 
 
 def test_a_faulty_recipe_is_one_message_and_exit_code_two(run: Callable[..., Result], recipe: Path) -> None:
@@ -273,7 +299,9 @@ def test_train_writes_a_file_for_several_machines(run: Callable[..., Result], re
     for script in (slurm, sky["run"]):
         words = shlex.split(script.replace("\\\n", " ").splitlines()[-1])
         assert words[words.index("--no-python") :] == shlex.split(command)
-    assert run("train", str(recipe), "--render", "k8s") == Result(2, "", "error: --render k8s: choose slurm or sky\n")
+    assert run("train", str(recipe), "--render", "k8s") == Result(
+        2, "", "error: --render k8s: choose slurm, sky, kubeflow or ray\n"
+    )
 
 
 def test_train_runs_a_pipeline_by_its_file(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
@@ -344,41 +372,58 @@ def test_chat_passes_every_option(run: Callable[..., Result], fake: Callable[...
 def test_serve_passes_its_options(
     run: Callable[..., Result], fake: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = fake("demo.server.serve", serve=None)
+    calls = fake("demo.api.serve", serve=None)
     assert run("serve", "runs/x", "b=out", "--port", "9", "--token", "t", "--host", "0.0.0.0", "--public").code == 0
-    assert calls["serve"] == (["runs/x", "b=out"], "latest", "0.0.0.0", 9, True, "t", "")
+    assert calls["serve"] == (["runs/x", "b=out"], "latest", "0.0.0.0", 9, True, "t", "", 8, [], "", 0, 8)
     monkeypatch.setenv("EYEGRAFT_TOKEN", "from the environment")
     assert run("serve", "runs/x").code == 0
-    assert calls["serve"] == (["runs/x"], "latest", "127.0.0.1", 8000, False, "from the environment", "")
+    assert calls["serve"] == (
+        ["runs/x"],
+        "latest",
+        "127.0.0.1",
+        8000,
+        False,
+        "from the environment",
+        "",
+        8,
+        [],
+        "",
+        0,
+        8,
+    )
+    assert run("serve", "out", "--adapter", "lora", "--bits", "4", "--together", "3").code == 0
+    assert calls["serve"][-3:] == ("lora", 4, 3)
+    assert run("serve", "out", "--bits", "3") == Result(2, "", "error: --bits 3: choose 4 or 8, or leave it out\n")
 
 
 def test_web_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
     calls = fake("demo.pages.web", web=None)
     options = ["--root", "r", "--data", "a.json", "--data", "b.json", "--port", "9", "--name", "n"]
     assert run("web", "runs/x", *options).code == 0
-    assert calls["web"] == (["runs/x"], Path("r"), ["a.json", "b.json"], "127.0.0.1", 9, False, "", "n")
+    assert calls["web"] == (["runs/x"], Path("r"), ["a.json", "b.json"], "127.0.0.1", 9, False, "", "n", 8, [], 8)
     assert run("web").code == 0
-    assert calls["web"] == ([], Path("runs"), [], "127.0.0.1", 7860, False, "", "")
+    assert calls["web"] == ([], Path("runs"), [], "127.0.0.1", 7860, False, "", "", 8, [], 8)
 
 
 def test_merge_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
     calls = fake("vlm.export.merge", merge=1e-6)
-    result = run("merge", "org/base", "lora", "out", "--dtype", "fp32", "--shard", "1GB")
+    assert run("merge", "org/base", "lora", "out", "--dtype", "fp32", "--shard", "1GB") == Result(0, "", "")
     assert calls["merge"] == ("org/base", Path("lora"), Path("out"), "fp32", "1GB", False)
     assert run("merge", "org/base", "lora", "out", "--replace").code == 0
     assert calls["merge"] == ("org/base", Path("lora"), Path("out"), "bf16", "5GB", True)
-    assert result == Result(0, "out: merged, logits differ by at most 1.00e-06\n", "")
 
 
 def test_export_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
     calls = fake("vlm.export.run", export=1.25e-6)
     result = run("export", "runs/x", "out", "--dtype", "bf16", "--checkpoint", "step-000005")
     assert result.code == 0
-    assert calls["export"] == (Path("runs/x"), Path("out"), "bf16", "step-000005", "hf", False, False)
+    assert calls["export"] == (Path("runs/x"), Path("out"), "bf16", "step-000005", "hf", False, False, "")
     assert run("export", "runs/x", "out", "--to", "peft", "--replace").code == 0
-    assert calls["export"] == (Path("runs/x"), Path("out"), "fp32", "latest", "peft", False, True)
+    assert calls["export"] == (Path("runs/x"), Path("out"), "fp32", "latest", "peft", False, True, "")
     assert run("export", "runs/x", "out", "--to", "gguf", "--dtype", "q8_0", "--force").code == 0
-    assert calls["export"] == (Path("runs/x"), Path("out"), "q8_0", "latest", "gguf", True, False)
+    assert calls["export"] == (Path("runs/x"), Path("out"), "q8_0", "latest", "gguf", True, False, "")
+    assert run("export", "runs/x", "out", "--to", "peft", "--base-name", "org/base").code == 0
+    assert calls["export"][-1] == "org/base"
     assert run("export", "runs/x", "out", "--dtype", "fp16").code == 2
 
 
@@ -388,6 +433,8 @@ def test_recipes_are_listed_shown_and_copied(run: Callable[..., Result], tmp_pat
     name = listed.out.split()[0]
     copied = run("cp", name, str(tmp_path / "mine.yaml"))
     assert (copied.code, copied.out) == (0, f"{tmp_path / 'mine.yaml'}\n")
+    assert copied.err.startswith(f"next: eyegraft validate {tmp_path / 'mine.yaml'}\n")
+    assert f"next: eyegraft show {name}\n" in listed.err
     assert run("show", name).out == (tmp_path / "mine.yaml").read_text()
     assert run("cp", name, str(tmp_path / "mine.yaml")).code == 2
     assert run("ls", "xyzzy") == Result(2, "", "error: xyzzy: no recipe's name matches; `eyegraft ls` lists them all\n")
@@ -401,6 +448,16 @@ def test_schema_is_that_of_the_stage(run: Callable[..., Result]) -> None:
     assert len(json.loads(run("schema").out)["anyOf"]) == 5
     result = run("schema", "finetun")
     assert (result.code, result.err.split("; ")[-1]) == (2, "did you mean finetune?\n")
+
+
+def test_the_schema_asks_for_a_model_or_a_run_to_start_from(run: Callable[..., Result]) -> None:
+    start = {"required": ["from"], "properties": {"from": {"minLength": 1}}}
+    for stage, keys in (("sft", ["llm"]), ("finetune", ["llm", "tower"])):
+        schema = json.loads(run("schema", stage).out)
+        own = {"required": ["model"], "properties": {"model": {"required": keys}}}
+        assert schema["anyOf"] == [own, start] and "model" not in schema["required"] and "name" in schema["required"]
+    every = json.loads(run("schema").out)["$defs"]
+    assert start in every["TextRunConfig"]["anyOf"] and start in every["VlmRunConfig"]["anyOf"]
 
 
 def test_env_names_what_is_there_and_what_would_bring_the_rest(
@@ -435,6 +492,114 @@ def test_identity_data_is_made_and_renamed(run: Callable[..., Result], tmp_path:
     assert "Kestrel" in before
     assert "Kestrel" not in after
     assert f"new.json: {after.count('Osprey')} replaced in " in renamed.out
+
+
+def test_version(run: Callable[..., Result]) -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    assert run("--version") == Result(0, f"eyegraft {project['version']}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "ours"),
+    [
+        ("list-cfg", "`eyegraft ls`"),
+        ("list_cfg -p llava", "`eyegraft ls`"),
+        ("copy-cfg a b", "`eyegraft cp NAME my.yaml`"),
+        ("convert pth_to_hf a.py b.pth out", "`eyegraft export RUN DIR`"),
+        ("convert merge a b c", "`eyegraft merge BASE ADAPTER DIR`"),
+        ("sft --model x --dataset y", "`eyegraft train FILE`"),
+        ("swift sft", "`eyegraft train FILE`"),
+        ("infer", "`eyegraft chat RUN`"),
+        ("deploy", "`eyegraft serve RUN`"),
+        ("webui", "`eyegraft web`"),
+        ("llamafactory-cli webchat x", "`eyegraft web`"),
+        ("llamafactory-cli train x.yaml", "eyegraft train x.yaml"),
+        ("xtuner", "eyegraft train FILE"),
+        ("dpo", "no counterpart"),
+        ("version", "`eyegraft --version`"),
+        ("train a.yaml --work-dir w", "here: out=VALUE"),
+        ("train a.yaml --learning_rate=1e-4", "here: optim.lr=VALUE"),
+        ("train a.yaml --resume", "not needed: the same command resumes"),
+        ("train a.yaml --lora-rank 8", "here: tune.rank=VALUE"),
+        ("train a.yaml --nproc_per_node 8", "here: --nproc N"),
+        ("export runs/a out --adapter x", "here: `eyegraft merge BASE ADAPTER DIR` writes an adapter and its model"),
+        ("export --adapter_name_or_path=x --export_dir y", "here: `eyegraft merge BASE ADAPTER DIR`"),
+        ("export --export-dir y", "here: `eyegraft export RUN DIR`, without an option"),
+        ("train a.yaml --train.batch=8", "written without dashes: train.batch=8"),
+        ("validate a.yaml --optim.lr 1", "written without dashes: optim.lr=VALUE"),
+        ("plan a.yaml --lora_rank 8", "here: tune.rank=VALUE"),
+    ],
+)
+def test_commands_and_options_of_other_trainers_are_answered(run: Callable[..., Result], words: str, ours: str) -> None:
+    result = run(*words.split())
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("error: ") and ours in result.err and result.err.count("\n") == 1
+
+
+def test_every_answer_names_a_command_that_exists(run: Callable[..., Result]) -> None:
+    from llm.config.other_keys import OTHER_KEYS
+    from vlm.app.other_tools import COMMANDS, EXPORT_OPTIONS
+
+    ours = [name for name, _ in commands()]
+    answers = [*(answer.ours for answer in COMMANDS.values()), *EXPORT_OPTIONS.values()]
+    named = [word for answer in answers for word in re.findall(r"`eyegraft ([^`]*)`", answer)]
+    assert len(named) > 20
+    for words in named:
+        assert words.startswith(("--", *ours)), words
+    assert not set(COMMANDS) & set(ours), "a command of ours is never refused"
+    keys = {name for kind in SCHEMAS.values() for name in _paths(kind)}
+    for key in OTHER_KEYS.values():
+        path = re.match(r"[a-z_0-9.]+", key)
+        assert key.startswith(("not needed", "--nproc", "KEY=", "the recipe")) or (path and path[0] in keys), key
+    assert not set(OTHER_KEYS) & {path.split(".")[-1] for path in keys}, "a key of ours is never taken for another's"
+
+
+def test_a_recipe_of_another_trainer_is_answered_key_by_key(run: Callable[..., Result], tmp_path: Path) -> None:
+    recipe = tmp_path / "factory.yaml"
+    recipe.write_text("model_name_or_path: q\nstage: sft\nlora_rank: 8\ntrain: {per_device_train_batch_size: 1}\n")
+    told = run("validate", str(recipe)).err
+    assert f"{recipe}:1: model_name_or_path: unknown key, a setting of another trainer; here: model.llm\n" in told
+    assert f"{recipe}:3: lora_rank: unknown key, a setting of another trainer; here: tune.rank\n" in told
+    assert "train.per_device_train_batch_size: unknown key, a setting of another trainer; here: train.batch" in told
+
+
+@pytest.mark.parametrize("name", ["deepspeed_zero2", "zero2"])
+def test_xtuners_names_of_deepspeed_are_read(
+    run: Callable[..., Result], fake: Callable[..., Any], recipe: Path, name: str
+) -> None:
+    calls = fake("vlm.app.pipeline", run_step={})
+    assert run("train", str(recipe), "--deepspeed", name).code == 0
+    assert calls["run_step"][0].parallel.zero == 2
+    for wrong in ("ds_z2_config.json", "zero_stage2"):
+        assert "did you mean zero2?" in run("train", str(recipe), "--deepspeed", wrong).err
+
+
+def test_a_stopped_command_is_no_error(run: Callable[..., Result], fake: Callable[..., Any], recipe: Path) -> None:
+    fake("vlm.app.pipeline", run_step=KeyboardInterrupt())
+    result = run("train", str(recipe))
+    assert (result.code, result.out) == (130, "")
+    assert result.err.startswith("stopped. The same command goes on from the last checkpoint")
+    fake("vlm.plan.plan", plan=KeyboardInterrupt())
+    assert run("plan", str(recipe)) == Result(130, "", "stopped. The same command starts again\n")
+
+
+def test_training_ends_with_the_run_and_the_next_commands(
+    run: Callable[..., Result], fake: Callable[..., Any], recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake("vlm.app.pipeline", run_step={})
+    folder = recipe.parent / "my runs" / "a"
+    folder.mkdir(parents=True)
+    report = {"steps": 8, "final_loss": 1.23456, "train_seconds": 90.0}
+    (folder / "report.json").write_text(json.dumps(report))
+    result = run("train", str(recipe), f"out={folder}")
+    assert result.out.splitlines() == [
+        f"{folder}: 8 steps, final loss 1.235, 1.5 minutes of training; report.json, loss.png, checkpoints/",
+        f"next: eyegraft chat '{folder}'",
+        f"      eyegraft export '{folder}' DIR",
+    ]
+    assert run("train", str(recipe), f"out={folder}", "--nproc", "2").out == "", "its first process has said it"
+    monkeypatch.setenv("RANK", "1")
+    assert run("train", str(recipe), f"out={folder}").out == ""
 
 
 def test_a_wrong_command_line_is_exit_code_two(run: Callable[..., Result]) -> None:

@@ -18,10 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # stand side by side and do not import each other. A module directly inside a package is a room of its own.
 ORDER = (
     ("llm.errors",),
+    ("llm.i18n",),
     ("llm.library_errors", "llm.printable", "llm.console", "llm.distributed", "llm.autograd", "llm.machine_constants"),
-    ("llm.log", "llm.rich_console"),
+    ("llm.log", "llm.rich_console", "llm.plot_fonts"),
+    ("llm.activity", "llm.hub_access"),
     ("llm.files",),
     ("llm.config",),
+    ("llm.records", "llm.rows"),
     ("llm.formats",),
     ("llm.encoding",),
     ("llm.attention",),
@@ -29,7 +32,9 @@ ORDER = (
     ("llm.model",),
     ("llm.lean",),
     ("llm.forward",),
+    ("llm.decoding",),
     ("llm.chat",),
+    ("llm.track",),
     ("llm.train",),
     ("llm.planning",),
     ("vlm.recipes",),
@@ -38,6 +43,11 @@ ORDER = (
     ("vlm.model",),
     ("vlm.evaluate", "vlm.plan", "vlm.export.gguf"),
     ("vlm.export",),
+    ("vlm.run_folders",),
+    ("vlm.service.store",),
+    ("vlm.service.attempts", "vlm.service.webhooks"),
+    ("vlm.service.engines",),
+    ("vlm.service",),
     ("data_tools.progress", "data_tools.rows"),
     ("data_tools.quickstart", "data_tools.check", "data_tools.ask"),
     ("data_tools.convert", "data_tools.edit", "data_tools.inspect"),
@@ -45,8 +55,14 @@ ORDER = (
     ("demo.visible_paths",),
     ("demo.model_library", "demo.probes"),
     ("demo.server",),
+    ("demo.api",),
+    ("demo.jobs.gate",),
+    ("demo.jobs",),
     ("demo.pages.parts",),
     ("demo.pages",),
+    ("demo.job_pages.parts",),
+    ("demo.job_pages.train",),
+    ("demo.job_pages",),
     ("vlm.app",),
     ("vlm.api",),
 )  # fmt: skip
@@ -64,22 +80,33 @@ TORCH_FREE = (
     "llm.encoding.chat_template",
     "llm.data.packing",
     "llm.chat.sampling",
+    "llm.track",
     "vlm.config",
     "vlm.recipes",
     "vlm.app.cli",
     "vlm.app.cli_data",
     "vlm.api",
+    "vlm.service",
+    "demo.model_library",
+    "demo.server",
+    "demo.api",
+    "demo.jobs.launch",  # the gate is a program of its own, which imports torch
+    "demo.jobs.client",
+    "demo.pages",
+    "demo.job_pages",
 )
 HEAVY = {"torch", "transformers", "peft"}
 OPTIONAL = {"deepspeed", "bitsandbytes", "flash_attn", "open_clip", "timm", "torchvision", "gguf", "xllamacpp",
-            "datasets", "gradio", "fastapi", "uvicorn", "openai"}  # fmt: skip
+            "datasets", "openpyxl", "pillow_heif", "gradio", "fastapi", "uvicorn", "openai", "httpx2", "tensorboard",
+            "wandb", "swanlab", "mlflow", "trackio"}  # fmt: skip
 OPTIONAL_HOME = {
-    "demo": {"gradio", "fastapi", "uvicorn"},
+    "demo": {"gradio", "fastapi", "uvicorn", "httpx2"},
     "vlm/export/gguf": {"gguf", "xllamacpp"},
 }  # the packages that exist for them
 
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "pillow_heif": "pillow-heif",
     "yaml": "PyYAML",
     "jinja2": "Jinja2",
     "open_clip": "open_clip_torch",
@@ -87,7 +114,7 @@ DISTRIBUTIONS = {
 }
 # Hard dependencies of our dependencies whose types we name, and packages found, never required.
 IMPLIED = {"pydantic_core", "tokenizers", "huggingface_hub", "_typeshed"}
-NEVER_REQUIRED = {"flash_attn"}
+NEVER_REQUIRED = {"flash_attn", "ray"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +257,20 @@ def test_the_command_starts_without_torch() -> None:
     code = "import sys, vlm.app.cli, vlm.config; sys.exit(', '.join(set(sys.argv[1:]) & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", code, *HEAVY, "numpy"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("file", ["vlm/app/cli.py", "vlm/app/cli_data.py"])
+def test_a_command_that_imports_torch_says_so(file: str) -> None:
+    """Importing takes 5 seconds and more, in which nothing else would be shown."""
+    sources = {_module(name): source for name, source in _files().items()}
+    commands = [node for node in ast.parse(_files()[file]).body if isinstance(node, ast.FunctionDef)]
+    nodes = [node for command in commands for node in ast.walk(command)]
+    said = [node for node in nodes if isinstance(node, ast.With) and ast.unparse(node.items[0]) == "importing()"]
+    shown = {id(inner) for node in said for inner in ast.walk(node)}
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module in sources]
+    assert len(imports) > 10
+    silent = [node.module for node in imports if id(node) not in shown]
+    assert [chain for module in silent if module and (chain := heavy_chain(module, sources))] == []
 
 
 def test_every_import_is_a_declared_dependency() -> None:

@@ -14,7 +14,7 @@ import torch
 from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-from demo.server.serve import open_models
+from demo.api.serve import open_models
 from llm.encoding.named_templates import JINJA
 from llm.errors import ModelError
 from llm.model.pretrained import load_llm, load_tokenizer

@@ -159,6 +159,9 @@ def test_a_missing_recipe_suggests_similar_names(tmp_path: Path) -> None:
         find_recipe("xyzzy")
     with pytest.raises(ConfigError, match=f"is a folder; name one of its recipes: {tmp_path}/my_run.yaml"):
         find_recipe(str(tmp_path))
+    (tmp_path / "my_run.yaml").unlink()
+    with pytest.raises(ConfigError, match="is a folder without recipes; name a YAML file"):
+        find_recipe(str(tmp_path))
 
 
 def test_an_ambiguous_name_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

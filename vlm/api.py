@@ -36,7 +36,8 @@ from llm.errors import (
 )
 from llm.formats.conversation import ImageRef, Message
 from llm.log import log_to_console
-from vlm.config import AnyConfig, EvalConfig, PipelineConfig, VlmRunConfig, parse_config, questions_for_run
+from vlm.config import AnyConfig, EvalConfig, PipelineConfig, VlmRunConfig, parse_config
+from vlm.evaluate.data_eval import evaluation_of
 from vlm.export.formats import ExportDtype, ExportFormat
 from vlm.recipes import find_recipe
 
@@ -226,12 +227,12 @@ def evaluate_questions(
 
     Args:
         run: A run folder.
-        questions: Single questions about one image each, in any format that training reads.
+        questions: Questions about one image each, one or several a record, in any format that training reads.
         images: Folder that their image paths are relative to; empty: the folder of the file.
         limit: Number of questions; 0: all.
         checkpoint: A checkpoint's name, such as "step-000500", or "latest".
     """
-    plan = questions_for_run(os.fspath(run), checkpoint, os.fspath(questions), os.fspath(images), limit)
+    plan = evaluation_of(os.fspath(run), checkpoint, os.fspath(questions), os.fspath(images), limit)
     return evaluate(plan)
 
 
@@ -239,13 +240,14 @@ def open_model(path: PathLike, *, checkpoint: str = "latest", adapter: PathLike 
     """Load a model to chat with.
 
     Args:
-        path: A run folder, or a Hugging Face folder of a causal LM or a LLaVA-like model with its processor.
+        path: A run folder, a Hugging Face folder of a causal LM or a LLaVA-like model with its processor, or the folder
+            of a LoRA adapter, which opens on the base that it names.
         checkpoint: For a run: name of a checkpoint, or "latest".
-        adapter: For a Hugging Face folder: a LoRA adapter that peft saved.
-        bits: For a Hugging Face folder: 4 or 8 quantises the weights while loading.
+        adapter: For a Hugging Face folder: a LoRA adapter that peft or `export(to="peft")` wrote.
+        bits: 4 or 8 quantises the weights; the adapters of a run stay above them.
 
     Raises:
-        ConfigError: `adapter` or `bits` with a run folder, or other `bits`.
+        ConfigError: `adapter` with a run folder or an adapter's, other `bits`, or 8 for a run on 4-bit weights.
         ModelError: The folder cannot be loaded.
         RunError: The folder is no run, or has no such checkpoint.
     """
@@ -263,6 +265,7 @@ def export(
     checkpoint: str = "latest",
     force: bool = False,
     replace: bool = False,
+    base_name: str = "",
 ) -> ExportResult:
     """Write a run in a form that other software reads, then read it back and compare the two.
 
@@ -274,7 +277,8 @@ def export(
         dtype: Type of the weights; "q8_0" is for gguf and ollama.
         checkpoint: Name of a checkpoint, or "latest".
         force: gguf and ollama: allow CLIP towers, and any difference.
-        replace: Replace an export of another run in `folder`.
+        replace: Replace an export of another run or form in `folder`.
+        base_name: peft: the hub id or absolute path by which the adapter names its base; "": where it is now.
 
     Raises:
         ConfigError: The form does not support this model, or a package is missing.
@@ -284,7 +288,7 @@ def export(
     from vlm.export.run import export
 
     written = Path(folder)
-    return ExportResult(written, export(Path(run), written, dtype, checkpoint, to, force, replace))
+    return ExportResult(written, export(Path(run), written, dtype, checkpoint, to, force, replace, base_name))
 
 
 def make_identity_data(
@@ -301,7 +305,7 @@ def make_identity_data(
     Args:
         name: Name of the assistant.
         author: Who made it.
-        folder: The folder to write.
+        folder: The folder to write; files of an earlier call are replaced.
         languages: "en", "zh", or "zh,en".
         seed: Seed of the draws.
         rehearse: The model to be tuned: other questions then get its own answers, so that it forgets less.
@@ -316,9 +320,9 @@ def make_identity_data(
     if rehearse:
         from data_tools.generate.self_answers import rehearsal
 
-        write_identity(name, author, languages, out, seed, rehearsal(Path(rehearse)))
+        write_identity(name, author, languages, out, seed, rehearsal(Path(rehearse)), replace=True)
     else:
-        write_identity(name, author, languages, out, seed)
+        write_identity(name, author, languages, out, seed, replace=True)
     return IdentityFiles(out / "train.json", out / "held_out.json", out / "others.json")
 
 

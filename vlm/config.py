@@ -17,9 +17,10 @@ from llm.config.schema import (
     Source,
     TextRunConfig,
     TuneConfig,
+    run_folder,
 )
 from llm.config.validation_messages import did_you_mean
-from llm.config.yaml_loader import Document, load_yaml, validate
+from llm.config.yaml_loader import Document, Keys, load_yaml, validate
 from llm.config.yaml_loader import resolve_yaml as resolve_yaml
 from llm.errors import ConfigError
 from vlm.recipes import find_recipe
@@ -102,7 +103,7 @@ class VlmRunConfig(RunConfig):
     stage: Literal["pretrain", "finetune"] = Field(
         description="pretrain: the projector alone is trained; finetune: the projector and what `tune` says"
     )
-    model: VlmModelConfig
+    model: VlmModelConfig = Field(description="the models; keys that are left out are those of the run in `from`")
     tune: VlmTuneConfig = Field(VlmTuneConfig(), validate_default=True)
     optim: VlmOptimConfig = VlmOptimConfig()
 
@@ -139,8 +140,12 @@ class IdentityEval(Section):
 
     name: str = Field(description="the assistant's name")
     paraphrases: str = Field(description="file: JSON list of held-out questions whose answers must contain the name")
-    others: str = Field(description="file: JSON list of questions whose answers must not contain the name")
-    general: str = Field(description="file: JSON list of {question, answer} that the base model may know")
+    others: str = Field(
+        "", description="file: JSON list of questions whose answers must not contain the name; left out: not measured"
+    )
+    general: str = Field(
+        "", description="file: JSON list of {question, answer} that the base model may know; left out: not measured"
+    )
     max_new_tokens: Positive = Field(48, description="longest answer, in tokens")
 
 
@@ -198,9 +203,44 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AnyConfig:
     return parse_config(load_yaml(find_recipe(str(path)), overrides))
 
 
-def parse_config(document: Document) -> AnyConfig:
-    """The document as a recipe of its stage. Raises one ConfigError that lists every error with its place and key."""
-    return validate(document, SCHEMAS[_stage(document)])
+def parse_config(document: Document, earlier: Sequence[RunConfig] = ()) -> AnyConfig:
+    """The document as a recipe of its stage. Raises one ConfigError that lists every error with its place and key.
+
+    Keys of `model` that it leaves out are those of the run in `from`: one of `earlier`, or a run folder.
+    """
+    complete = _with_model_of_start(document, earlier)
+    return validate(complete, SCHEMAS[_stage(complete)])
+
+
+def _with_model_of_start(document: Document, earlier: Sequence[RunConfig]) -> Document:
+    """The document with the keys of `model` that it leaves out taken from the run in `from`, if that is found."""
+    start, own = document.values.get("from"), document.values.get("model", {})
+    if not isinstance(start, str) or not start or not isinstance(own, dict):
+        return document
+    found = _model_of(Path(start), earlier)
+    if not found and "model" not in document.values and not (Path(start) / "config.yaml").is_file():
+        raise ConfigError(
+            f"{document.place(['from'])}: from: {start} is no run, and `model` is left out; train that run first, "
+            "correct the folder, or write `model`"
+        )
+    if document.values.get("stage") == TextRunConfig.model_fields["stage"].default:
+        found = {key: value for key, value in found.items() if key in ModelConfig.model_fields}
+    if not found.keys() - own.keys():
+        return document
+    place = f"{start}/config.yaml"
+    keys: list[Keys] = [("model", key) for key in found]
+    places: dict[Keys, str] = {("model",): place, **dict.fromkeys(keys, place), **document.places}
+    return Document({**document.values, "model": {**found, **own}}, places)
+
+
+def _model_of(start: Path, earlier: Sequence[RunConfig]) -> dict[str, object]:
+    """The `model` section of a run: of an earlier step of the same pipeline, or of a run folder; empty without one."""
+    for run in earlier:
+        if run_folder(run).absolute() == start.absolute():
+            return run.model.model_dump(by_alias=True)
+    recipe = start / "config.yaml"
+    model = load_yaml(recipe).values.get("model") if recipe.is_file() else None
+    return model if isinstance(model, dict) else {}
 
 
 def load_steps(
@@ -212,31 +252,43 @@ def load_steps(
     itself, directly or through others.
     """
     inside = (*outer, source.resolve())
-    steps = tuple((path, load_config(path)) for path in (source.parent / step for step in pipeline.steps))
+    steps: list[tuple[Path, AnyConfig]] = []
+    for path in (source.parent / step for step in pipeline.steps):
+        earlier = [step for _, step in steps if isinstance(step, RunConfig)]
+        steps.append((path, parse_config(load_yaml(find_recipe(str(path))), earlier)))
     for path, step in steps:
         if path.resolve() in inside:
             way = " -> ".join(str(file) for file in (*inside[inside.index(path.resolve()) :], path.resolve()))
             raise ConfigError(f"{source}: steps: {way}: the pipeline contains itself. Remove the step")
         if isinstance(step, PipelineConfig):
             load_steps(step, path, inside)
-    return steps
-
-
-def questions_for_run(run: str, checkpoint: str, data: str, images: str = "", limit: int = 0) -> EvalConfig:
-    """The evaluation of one run on the image questions of one file, without a recipe; written inside the run folder."""
-    vqa = VqaEval(source=Source(path=data, images=images), limit=limit)
-    folder = Path(run)
-    out = folder / f"eval-{Path(data).stem}"
-    return EvalConfig(name=f"{folder.name}-eval", out=str(out), stage="eval", run=run, checkpoint=checkpoint, vqa=vqa)
+    return tuple(steps)
 
 
 def json_schema(stage: str = "") -> dict[str, Any]:
-    """JSON schema of the recipes of one stage, or of all stages when empty. Raises ConfigError for an unknown stage."""
+    """JSON schema of the recipes of one stage, or of all stages when empty. Raises ConfigError for an unknown stage.
+
+    As in `parse_config`, `model` and its keys may be left out beside `from`.
+    """
     if stage and stage not in SCHEMAS:
         raise ConfigError(f"{stage}: unknown stage; choose {', '.join(SCHEMAS)}{did_you_mean(stage, list(SCHEMAS))}")
     if stage:
-        return SCHEMAS[stage].model_json_schema()
-    return TypeAdapter[AnyConfig](AnyConfig).json_schema()
+        return _model_beside_start(SCHEMAS[stage].model_json_schema())
+    return _model_beside_start(TypeAdapter[AnyConfig](AnyConfig).json_schema())
+
+
+def _model_beside_start(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema in which a run needs either `from`, or `model` with the keys that have no default."""
+    definitions = schema.get("$defs", {})
+    for run in (schema, *definitions.values()):
+        if not {"model", "from"} <= run.get("properties", {}).keys():
+            continue
+        model = definitions[run["properties"]["model"]["$ref"].rpartition("/")[2]]
+        keys = model.pop("required")
+        run["required"].remove("model")
+        own = {"required": ["model"], "properties": {"model": {"required": keys}}}
+        run["anyOf"] = [own, {"required": ["from"], "properties": {"from": {"minLength": 1}}}]
+    return schema
 
 
 def _stage(document: Document) -> str:

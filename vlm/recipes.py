@@ -43,7 +43,9 @@ def find_recipe(name: str) -> Path:
         return path
     if path.is_dir():
         inside = _names(sorted(path.glob("*.yaml")))
-        raise ConfigError(f"{name}: is a folder; name one of its recipes{': ' + inside if inside else ''}")
+        if not inside:
+            raise ConfigError(f"{name}: is a folder without recipes; name a YAML file, or one that `eyegraft ls` lists")
+        raise ConfigError(f"{name}: is a folder; name one of its recipes: {inside}")
     recipes = list_recipes()
     wanted = [recipe.path for recipe in recipes if name in (recipe.name, Path(recipe.name).name)]
     if len(wanted) > 1:

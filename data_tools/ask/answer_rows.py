@@ -7,10 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_tools.ask.questions import ApiQuestion
 from llm.errors import Place, RecordError
-from llm.formats.conversation import Conversation, check_conversation
 from llm.formats.image_placeholders import PLACEHOLDER
-from llm.formats.readers import READERS
-from llm.formats.row_files import Record
+from llm.formats.readers import interpret
+from llm.records.record import Record
 
 AnswerRow = dict[str, object]
 """A training record as JSON: OpenAI messages for texts, LLaVA's form for images."""
@@ -78,7 +77,7 @@ class AnswerFormat:
         row = _image_row(question, turns) if question.image else self._text_row(question, turns)
         record = Record(Place(""), row, name, images=os.sep)
         try:
-            check_conversation(Conversation(READERS[name].read(record), record.place))
+            interpret(record)
         except RecordError as error:
             raise InvalidAnswer(f"{error.field}: {error.found}") from error
         return row

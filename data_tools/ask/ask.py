@@ -16,6 +16,7 @@ from data_tools.ask.plan import AskPlan
 from data_tools.ask.rate_limit import RateLimiter
 from data_tools.ask.workers import AskProgress, WorkerPool
 from data_tools.progress import ProgressBar
+from data_tools.rows.json_array import write_array
 from llm.errors import RunError
 from llm.files.atomic_files import write_atomically
 
@@ -125,15 +126,13 @@ def _stop_on_signals(limiter: RateLimiter, bar: ProgressBar, caught: list[int]) 
 
 def _write(plan: AskPlan, rows: list[AnswerRow]) -> None:
     """Write OUT, unless nothing was ever answered."""
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    if plan.out.suffix.lower() == ".json":
-        text = "[\n" + ",\n".join(lines) + "\n]\n"
-    else:
-        text = "".join(f"{line}\n" for line in lines)
     if not rows and not plan.out.exists():
         return
     try:
-        write_atomically(plan.out, text)
+        if plan.out.suffix.lower() == ".json":
+            write_array(plan.out, rows)
+        else:
+            write_atomically(plan.out, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
     except OSError as error:
         advice = f"Every answer is in {journal_path(plan.out)}: free disk space and run the same command"
         raise RunError(f"{plan.out}: {error.strerror}. {advice}") from error

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from llm.errors import ConfigError, DataError, ImageError, Place, RecordError
 from llm.files.regular_files import IMAGE, TEXT, open_regular, read_text
-from llm.formats.row_files import kind, read_rows
+from llm.records.record import kind
+from llm.rows.files import read_rows
 
 FIELDS = ("question", "instruction", "prompt", "input", "text")  # of a record; the first that it has
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})

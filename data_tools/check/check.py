@@ -3,6 +3,7 @@
 Records are read as a stream and their images checked in threads, so memory does not grow with the file.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from data_tools.check.file_checks import check_file
 from data_tools.check.findings import Finding
 from data_tools.check.image_checks import ImageFindings, check_image
+from data_tools.check.repair import Change, add_placeholders, repair_paths, without_trailing_commas
 from data_tools.check.report import CheckReport, FindingCounter
 from data_tools.check.row_checks import ParsedRow, RowChecker
 from data_tools.check.rules import CheckRules, CheckState
@@ -20,7 +22,9 @@ from llm.config.schema import Source
 from llm.errors import Place, RecordError
 from llm.formats.conversation import ImageRef
 from llm.formats.readers import NO_RECORD, SEEN, guess_format, source_rows
-from llm.formats.row_files import RawRow, data_files
+from llm.formats.reading_notes import FILL, unfilled
+from llm.rows.files import data_files
+from llm.rows.raw_row import RawRow
 
 ROWS = 256  # records whose images are checked in one batch of threads
 BYTES = 32 << 20  # of images embedded in records that a batch holds at most
@@ -32,13 +36,14 @@ ProgressCallback = Callable[[int, int], None]
 class RowFindings:
     """One record and its findings. `row` counts from 1; 0 is used for a file, and for text between its records.
 
-    `changed`: `raw` names downloaded files where the record in the data file names URLs.
+    `changed`: `raw` is not the record of the data file: it names downloaded files, or was repaired by `changes`.
     """
 
     row: int
     raw: RawRow
     findings: tuple[Finding, ...]
     changed: bool = False
+    changes: tuple[Change, ...] = ()
 
     @property
     def bad(self) -> bool:
@@ -66,25 +71,31 @@ def check_rows(
 
     `held_out`: the source is for validation; its records and images are compared with those in `state`.
     """
-    rows = source_rows(source, base)
+    unread: list[str] = []
+    rows = source_rows(source, base, unread.append)
     first = list(islice(rows, SEEN))
-    checker = RowChecker(source, base, guess_format(source, [row.value for row in first]), rules, state, held_out)
+    checker = RowChecker(source, base, guess_format(source, [_readable(row) for row in first]), rules, state, held_out)
     yield from _check_files(source, base)
-    count = 0
+    count = usable = 0
     with ThreadPoolExecutor() as pool:
         for batch in _batches(checker.read(number, row) for number, row in _numbered(chain(first, rows))):
             yield from _check_batch(batch, checker, pool)
             count += sum(parsed.row > 0 for parsed in batch)
+            usable += sum(parsed.row > 0 and not parsed.left_out for parsed in batch)
     state.records += count
-    if not count:
-        place = Place(source.path)
+    place = Place(source.path)
+    for line in unread:
+        advice = "Give split (--split) to read another one"
+        finding = Finding("split-unread", place, 0, "split", line.partition(": ")[2], advice)
+        yield RowFindings(0, RawRow(place), (finding,))
+    if not usable:
         found, advice = NO_RECORD.split(". ", 1)
         yield RowFindings(0, RawRow(place), (Finding("no-rows", place, 0, "file", found, advice),))
 
 
 def _check_files(source: Source, base: Path) -> Iterator[RowFindings]:
     local = base / Path(source.path).expanduser()
-    for file in data_files(local) if local.exists() else []:
+    for file in data_files(local, source.split) if local.exists() else []:
         findings = tuple(check_file(file))
         if findings:
             yield RowFindings(0, RawRow(Place(str(file))), findings)
@@ -117,14 +128,61 @@ def _check_batch(rows: list[ParsedRow], checker: RowChecker, pool: ThreadPoolExe
     """Download images where that is allowed, check all images, and add their findings to the records'."""
     fetched = _fetch_images(rows, checker, pool) if checker.rules.fetch else {}
     rows = [fetched.get(id(row), row) for row in rows]
-    images = _check_images(rows, checker, pool) if checker.rules.images != "off" else {}
     changed = {id(row) for row in fetched.values() if row.conversation}
-    for row in rows:
+    repaired = [_repair(row, checker) for row in rows]
+    changed = {id(new) for row, (new, _) in zip(rows, repaired, strict=True) if id(row) in changed}
+    rows, repairs = [row for row, _ in repaired], [changes for _, changes in repaired]
+    images = _check_images(rows, checker, pool) if checker.rules.images != "off" else {}
+    for row, changes in zip(rows, repairs, strict=True):
         findings = [*row.findings, *_image_findings(row, checker, images)]
+        for change in changes:
+            findings.append(_finding(row, "repaired", f"{change.before!r} -> {change.after!r}", "changed by --fix"))
+        findings += [] if changes else _respelled(row)
+        findings += _unfilled(row)
         if id(row) in changed:
             advice = "--fix OUT writes the record with the file's name"
             findings.append(_finding(row, "image-fetched", "downloaded; the record still names the URL", advice))
-        yield RowFindings(row.row, row.raw, tuple(findings), id(row) in changed)
+        yield RowFindings(row.row, row.raw, tuple(findings), id(row) in changed or bool(changes), changes)
+
+
+def _respelled(row: ParsedRow) -> Iterator[Finding]:
+    """Findings about image paths that name their file in another way."""
+    for image in row.images:
+        if image.written:
+            found = f"{image.written!r} is read as {os.path.relpath(image.path, row.root)}"
+            yield _finding(row, "image-path", found, "--fix OUT writes the path of the file")
+
+
+def _unfilled(row: ParsedRow) -> Iterator[Finding]:
+    """Findings about placeholders of a template that was not filled in."""
+    for field, placeholder in unfilled(row.conversation) if row.conversation else ():
+        advice = f"Fill it in: {FILL}"
+        yield Finding("placeholder", row.raw.place, row.row, field, f"{placeholder} is left in the text", advice)
+
+
+def _readable(row: RawRow) -> object:
+    """The value of a row; of one that only has commas too many, its value without them."""
+    comma = row.error is not None and row.error.code == "json-comma"
+    return without_trailing_commas(row.text) if comma else row.value
+
+
+def _repair(row: ParsedRow, checker: RowChecker) -> tuple[ParsedRow, tuple[Change, ...]]:
+    """The record with its repairs; as it is where they do not make it one that can be read."""
+    if checker.rules.repair and row.raw.error is not None and row.raw.error.code == "json-comma":
+        raw = RawRow(row.raw.place, _readable(row.raw))
+        again = checker.read(row.row, raw)
+        return (again, (Change("JSON", row.raw.error.found, "without the comma"),)) if again.conversation else (row, ())
+    if not checker.rules.repair or not isinstance(row.raw.value, dict):
+        return row, ()
+    value, changes = repair_paths(row.raw.value, row.root)
+    if any(finding.code == "image-count" and finding.found.startswith("0 ") for finding in row.findings):
+        value, added = add_placeholders(value)
+        raw = replace(row.raw, value=value)
+        again = checker.read(row.row, raw) if added else row
+        return (again, (*changes, *added)) if again.conversation else (row, ())
+    if not changes or not row.conversation:
+        return row, ()
+    return replace(row, raw=replace(row.raw, value=value)), tuple(changes)
 
 
 def _fetch_images(rows: list[ParsedRow], checker: RowChecker, pool: ThreadPoolExecutor) -> dict[int, ParsedRow]:

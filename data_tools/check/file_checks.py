@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_tools.check.findings import Finding
 from llm.errors import Place
-from llm.files.regular_files import open_data
+from llm.rows.compressed import open_rows, suffix_of
 
 _LINES = (".jsonl", ".ndjson")
 _START = 1 << 16  # bytes at the start of a file that are checked
@@ -14,11 +14,14 @@ _START = 1 << 16  # bytes at the start of a file that are checked
 
 def check_file(path: Path) -> Iterator[Finding]:
     """Findings about a JSON or JSONL file; none for other kinds of file."""
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if suffix not in (".json", *_LINES):
         return
-    with open_data(path) as file:
-        start = file.read(_START)
+    try:
+        with open_rows(path) as file:
+            start = file.read(_START)
+    except OSError:  # compressed data that ends early, which reading its rows reports
+        return
     if start.startswith(b"\xef\xbb\xbf"):
         advice = "It is ignored here, but other programs refuse it: save the file as UTF-8 without it"
         yield Finding("json-bom", Place(str(path), 1), 0, "file", "starts with a byte order mark", advice)

@@ -12,6 +12,11 @@ from llm.formats.conversation import ImageRef
 from vlm.vision.images import ImageLimits, inspect_image
 
 USUAL_MODES = ("RGB", "L", "P", "RGBA", "LA", "1")
+MORE = {
+    "frames": "an animation; its first frame is read",
+    "cut frames": "an animation that is cut off; its first frame is read",
+    "pages": "several pages; the first is read",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,9 @@ def check_image(ref: ImageRef, root: str, limits: ImageLimits, decode: bool, dig
     if traits.mode not in USUAL_MODES:
         advice = "Save it as RGB if its colours look wrong"
         problems.append(ImageProblem("image-mode", _with_path(ref, f"colour mode {traits.mode}, read as RGB"), advice))
-    if traits.animated:
-        advice = "Save the frame that is meant"
-        problems.append(
-            ImageProblem("image-animated", _with_path(ref, "an animation; its first frame is read"), advice)
-        )
+    if traits.more:
+        code = "image-pages" if traits.more == "pages" else "image-animated"
+        problems.append(ImageProblem(code, _with_path(ref, MORE[traits.more]), "Save the one that is meant"))
     if traits.rotated:
         advice = "Write boxes for the upright image, or save it upright"
         found = _with_path(ref, "rotated upright by its EXIF orientation")

@@ -88,10 +88,8 @@ class LengthCheck:
         """Encode one conversation."""
         from llm.data.corpus_writer import encode, prompted
 
-        sample = encode(prompted(conversation, self.data.system), self.encoder, self.data.turns)
-        if conversation.is_plain and not conversation.images:
-            return  # training cuts plain text into windows
-        length, most = len(sample.ids), self.data.max_length
+        samples = encode(prompted(conversation, self.data.system), self.encoder, self.data)
+        length, most = max(len(sample.ids) for sample in samples), self.data.max_length
         if length > most:
             found = f"{length:,} tokens with its images, data.max_length is {most:,}"
             advice = "Raise data.max_length or shorten the record; training leaves it out"

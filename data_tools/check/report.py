@@ -5,8 +5,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from data_tools.check.findings import CODES, Finding
+from llm.i18n.translate import MARKS, Language, translated
 
 KEPT = 20  # findings of a code that a report holds
+TEXTS = {
+    "record": ("1 record", "1 条记录"),
+    "records": ("{:,} records", "{:,} 条记录"),
+    "image": ("1 image", "1 张图片"),
+    "images": ("{:,} images", "{:,} 张图片"),
+    "clean": ("clean", "没有发现问题"),
+    "error": ("error  ", "错误"),
+    "warning": ("warning", "警告"),
+    "more": ("and {:,} more", "另有 {:,} 处"),
+    "bad": ("{:,} cannot be trained on", "其中 {:,} 条不能用于训练"),
+    "stop": ("training stops with the error above", "训练会因上述错误而停止"),
+    "good": ("all can be trained on", "全部可以用于训练"),
+}
+"""The summary's own texts, in English and Chinese."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +43,11 @@ class CheckReport:
     def clean(self) -> bool:
         """True when nothing was found."""
         return not self.counts
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether something keeps a record, or the source, from being trained on."""
+        return any(CODES[code].level == "error" for code in self.counts)
 
     def as_json(self) -> dict[str, object]:
         """The report as JSON."""
@@ -64,21 +84,49 @@ class FindingCounter:
         return CheckReport(self.rows, images, counts, findings, self.bad_rows, tuple(notes))
 
 
-def summary_lines(report: CheckReport, shown: int = 3) -> Iterator[str]:
+def summary_lines(report: CheckReport, shown: int = 3, lang: Language = "en") -> Iterator[str]:
     """The report as text: totals, the count of every code, then the first `shown` findings of each."""
-    yield f"{report.rows:,} records, {report.images:,} images"
-    yield from report.notes
+    yield f"{_counted('record', report.rows, lang)}{_mark(', ', lang)}{_counted('image', report.images, lang)}"
+    yield from (translated(note, lang) for note in report.notes)
     if report.clean:
-        yield "clean"
+        yield _text("clean", lang)
         return
     for code, count in report.counts.items():
-        yield f"  {count:>9,}  {CODES[code].level:<7}  {code:<18}  {CODES[code].title}"
+        yield f"  {count:>9,}  {_text(CODES[code].level, lang)}  {code:<18}  {_title(code, lang)}"
     for code, count in report.counts.items():
         first = [finding for finding in report.findings if finding.code == code][:shown]
-        yield f"\n{code}: {CODES[code].title}"
-        for finding in first:
-            yield f"  {finding.place}: {finding.field}: {finding.found}. {finding.advice}"
+        yield f"\n{code}{_mark(': ', lang)}{_title(code, lang)}"
+        yield from (f"  {_finding_text(finding, lang)}" for finding in first)
         if count > len(first):
-            yield f"  and {count - len(first):,} more"
-    verdict = f"{report.bad_rows:,} cannot be trained on" if report.bad_rows else "all can be trained on"
-    yield f"\n{report.rows:,} records: {verdict}"
+            yield f"  {_text('more', lang, count - len(first))}"
+    yield f"\n{_counted('record', report.rows, lang)}{_mark(': ', lang)}{_verdict(report, lang)}"
+
+
+def _finding_text(finding: Finding, lang: Language) -> str:
+    """The place as it is, then the field, what was found and what to do."""
+    field, found, advice = (translated(text, lang) for text in (finding.field, finding.found, finding.advice))
+    colon = _mark(": ", lang)
+    return f"{finding.place}{colon}{field}{colon}{found}{_mark('. ', lang)}{advice}"
+
+
+def _title(code: str, lang: Language) -> str:
+    return CODES[code].title_zh if lang == "zh" else CODES[code].title
+
+
+def _mark(english: str, lang: Language) -> str:
+    return MARKS[english] if lang == "zh" else english
+
+
+def _verdict(report: CheckReport, lang: Language) -> str:
+    if report.bad_rows:
+        return _text("bad", lang, report.bad_rows)
+    # Errors of a file, such as one without records or one that ends early.
+    return _text("stop" if report.has_errors else "good", lang)
+
+
+def _counted(noun: str, count: int, lang: Language) -> str:
+    return _text(noun, lang) if count == 1 else _text(f"{noun}s", lang, count)
+
+
+def _text(key: str, lang: Language, *values: int) -> str:
+    return TEXTS[key][lang == "zh"].format(*values)

@@ -11,9 +11,13 @@ from data_tools.check.seen_hashes import SeenHashes, hash64
 from data_tools.check.text_checks import literal_tokens, pixel_boxes, token_pattern
 from llm.config.schema import Source
 from llm.errors import RecordError, TemplateError
-from llm.formats.conversation import Conversation, ImageRef, check_conversation
-from llm.formats.readers import READERS, SEEN, format_mismatch, image_folder, record_of
-from llm.formats.row_files import RawRow
+from llm.formats.conversation import Conversation, ImageRef
+from llm.formats.readers import SEEN, format_mismatch, image_folder, interpret, record_of
+from llm.formats.reading import UNANSWERED, Reading
+from llm.records.unread_fields import UnreadField
+from llm.rows.raw_row import RawRow
+
+LEFT_OUT = ("unanswered", "bad-answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,11 @@ class ParsedRow:
     root: str
     findings: tuple[Finding, ...] = ()
     conversation: Conversation | None = None
+
+    @property
+    def left_out(self) -> bool:
+        """Whether training leaves the record out without an error."""
+        return any(finding.code in LEFT_OUT for finding in self.findings)
 
     @property
     def images(self) -> tuple[ImageRef, ...]:
@@ -60,36 +69,32 @@ class RowChecker:
         if raw.error is not None:
             return replace(parsed, findings=(of_error(raw.error, row),))
         try:
-            conversation = self._conversation(row, raw)
+            reading = self._reading(row, raw)
         except RecordError as error:
             return replace(parsed, findings=(of_error(error, row),))
-        if conversation is None:
-            advice = "Training leaves the record out: write the answer to train on it"
-            unanswered = Finding("unanswered", raw.place, row, "answer", "marked as having no answer", advice)
-            return replace(parsed, findings=(unanswered,))
-        return replace(parsed, findings=tuple(self._warnings(row, raw, conversation)), conversation=conversation)
+        if reading.conversation is None:
+            return replace(parsed, findings=(_left_out(row, raw, reading.reason),))
+        unread = (_unread(row, raw, one) for one in reading.unread if one.kind != "label")
+        warnings = (*unread, *self._warnings(row, raw, reading.conversation))
+        return replace(parsed, findings=warnings, conversation=reading.conversation)
 
-    def _conversation(self, row: int, raw: RawRow) -> Conversation | None:
-        """Read a record as `llm.formats.readers` does, and encode it if the rules say how; None without an answer."""
+    def _reading(self, row: int, raw: RawRow) -> Reading:
+        """Read a record as training does, and encode it if the rules say how."""
         record = record_of(self.source, self.base, raw.place, raw.value, self.format)
         other = format_mismatch(record) if self.source.format == "auto" and not self.source.columns else None
         if other and (row <= SEEN or not self.format):
             raise other
         try:
-            messages = READERS[self.format].read(record)
+            reading = interpret(record)
         except RecordError as error:
             raise other or error from None
-        if not messages:
-            return None
-        conversation = Conversation(messages, raw.place)
-        check_conversation(conversation)
-        if self.rules.encode is not None:
+        if reading.conversation is not None and self.rules.encode is not None:
             try:
-                self.rules.encode(conversation)
+                self.rules.encode(reading.conversation)
             except TemplateError as error:
                 advice = "Change the text, or choose another data.template"
                 raise RecordError(raw.place, "template", str(error), advice, "template") from error
-        return conversation
+        return reading
 
     def _warnings(self, row: int, raw: RawRow, conversation: Conversation) -> Iterator[Finding]:
         for field_, token in literal_tokens(conversation, self.pattern):
@@ -120,6 +125,20 @@ class RowChecker:
             where = f"record {earlier}" if earlier > 0 else "a record of an earlier source"
             advice = "Remove it, unless it is to be trained on twice"
             yield Finding("row-duplicate", raw.place, row, "record", f"repeats {where}", advice)
+
+
+def _left_out(row: int, raw: RawRow, reason: str) -> Finding:
+    if reason == UNANSWERED:
+        advice = "Training leaves the record out: write the answer to train on it"
+        return Finding("unanswered", raw.place, row, "answer", "marked as having no answer", advice)
+    advice = "Training leaves the record out: remove the label to train on it"
+    return Finding("bad-answer", raw.place, row, "label", reason, advice)
+
+
+def _unread(row: int, raw: RawRow, field_: UnreadField) -> Finding:
+    found = f"holds {field_.media}, and is not read" if field_.media else "is not read"
+    advice = "It is not trained on: move it to a field that the format reads, or remove it"
+    return Finding("field-unread", raw.place, row, field_.path, found, advice)
 
 
 def _key(conversation: Conversation) -> int:

@@ -7,7 +7,7 @@ from typing import Literal
 from data_tools.check.report import KEPT
 from data_tools.check.seen_hashes import SeenHashes
 from llm.formats.conversation import Conversation
-from llm.formats.row_files import RawRow
+from llm.rows.raw_row import RawRow
 from vlm.vision.images import DEFAULT_LIMITS, ImageLimits
 
 CheckEncoding = Callable[[Conversation], object]
@@ -28,6 +28,7 @@ class CheckRules:
         tokens: The tokenizer's own special tokens, which are reported when typed as text.
         encode: The encoding of a run; without it lengths are not checked.
         fetch: Downloads images given as URLs; without it they are errors.
+        repair: Whether records are changed as `data_tools.check.repair` does, for `--fix`.
         leaks: Whether images of training and validation are compared by content as well as by name.
     """
 
@@ -37,6 +38,7 @@ class CheckRules:
     tokens: tuple[str, ...] = ()
     encode: CheckEncoding | None = None
     fetch: FetchImages | None = None
+    repair: bool = False
     leaks: bool = False
 
 

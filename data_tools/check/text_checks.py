@@ -7,7 +7,22 @@ from llm.formats.conversation import Conversation, Message
 
 # Special tokens of the templates in `llm.encoding.named_templates` and of vision models whose data sets are common.
 _SPECIAL = (
-    *("<image>", "<video>", "<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<eoh>", "<eoa>"),
+    *(
+        "<image>",
+        "<video>",
+        "<audio>",
+        "<IMG_CONTEXT>",
+        "<bbox>",
+        "<ref-object>",
+        "<s>",
+        "</s>",
+        "<unk>",
+        "<pad>",
+        "<bos>",
+        "<eos>",
+        "<eoh>",
+        "<eoa>",
+    ),
     *("<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<im_start>", "<im_end>"),
 )
 _NUMBER = r"\s*-?\d+(?:\.\d+)?\s*"

@@ -17,7 +17,7 @@ from data_tools.check.public_addresses import is_public
 from llm.errors import ConfigError, ImageError, Place, RecordError
 from llm.files.atomic_files import atomic_file
 from llm.formats.conversation import ImageRef
-from llm.formats.row_files import RawRow
+from llm.rows.raw_row import RawRow
 from vlm.vision.images import DEFAULT_LIMITS, ImageLimits, check_header
 
 AddressRule = Callable[[str], bool]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from data_tools.convert.record import Id, InputRecord, TableFiles, as_record, id_of, image_conversation, table
 from llm.errors import ConfigError, DataError
-from llm.formats.row_files import Record, kind, read_rows
+from llm.records.record import Record, kind
+from llm.rows.files import read_rows
 
 PICKLES = frozenset({".p", ".pkl", ".pickle"})
 POINT = "Please provide the bounding box coordinate of the region this sentence describes: {}"  # LLaVA 1.5's words

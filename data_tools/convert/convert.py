@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_tools.convert.image_output import ImageMode, ImageWriter
 from data_tools.convert.output_files import check_suffix, write_rows
-from data_tools.convert.readers import ConvertInput, UnansweredCount, open_input
+from data_tools.convert.readers import ConvertInput, open_input
 from data_tools.convert.writers import FEATURES, WRITERS, join_texts
 from data_tools.progress import count_items
 from llm.config.schema import Source
@@ -41,11 +41,12 @@ class ConvertReport:
     reason: str  # why the input is taken for that format
     written: int = 0
     image_advice: str = ""  # how the file finds its images, if that takes an option
+    missing_images: str = ""
     lost: Counter[str] = field(default_factory=Counter)  # feature -> how often written records lost it
     refused: Counter[str] = field(default_factory=Counter)  # feature -> records left out because of it
     first_refused: Place | None = None
     fields: Counter[str] = field(default_factory=Counter)  # unknown field -> written records that had it
-    unanswered: UnansweredCount = field(default_factory=UnansweredCount)
+    left_out: Counter[str] = field(default_factory=Counter)  # why training leaves a record out -> how many
 
     def lines(self) -> list[str]:
         """The report as text."""
@@ -62,9 +63,8 @@ class ConvertReport:
         ]
         if self.first_refused:
             lines.append(f"the first record left out: {self.first_refused}")
-        if self.unanswered.count:
-            lines.append(f"left out: {_count(self.unanswered.count, 'record')} marked as unanswered")
-        return lines + [line for line in (self.image_advice, self._reader_advice()) if line]
+        lines += [f"left out: {_count(count, 'record')} {reason}" for reason, count in _most_common(self.left_out)]
+        return lines + [line for line in (self.missing_images, self.image_advice, self._reader_advice()) if line]
 
     def _reader_advice(self) -> str:
         """How to read the file if `auto` would take it for another format."""
@@ -83,9 +83,9 @@ def convert(options: ConvertOptions) -> ConvertReport:
     mode = _check(options)
     source = open_input(options.source, options.annotations)
     report = ConvertReport(options, source.format, source.reason)
-    images = ImageWriter(options.out, source.images, mode)
+    images = ImageWriter(options.out, source.images, mode, required=bool(options.source.images))
     report.written = write_rows(options.out, _rows(source, report, images), options.to)
-    report.image_advice = images.advice
+    report.image_advice, report.missing_images = images.advice, images.missing_line
     return report
 
 
@@ -112,7 +112,7 @@ def _check(options: ConvertOptions) -> ImageMode:
 def _rows(source: ConvertInput, report: ConvertReport, images: ImageWriter) -> Iterator[dict[str, object]]:
     """The records to write; counts are added to the report."""
     writer, written = WRITERS[report.options.to], 0
-    for record in count_items(source.records(report.unanswered), report.options.source.path):
+    for record in count_items(source.records(report.left_out), report.options.source.path):
         conversation = join_texts(record.conversation)
         if features := _count_features(conversation, writer.refuses):
             _refuse(conversation, report, next(iter(features)))

@@ -13,6 +13,7 @@ from llm.errors import ConfigError, ImageError
 from llm.files.atomic_files import atomic_file
 from llm.files.regular_files import IMAGE, check_regular, read_regular
 from llm.formats.conversation import ImageRef
+from llm.formats.image_paths import missing_advice
 
 ImageMode = Literal["name", "copy", "bytes", "url"]
 """Reference the file, copy it beside the output, or embed it as bytes or as a data URL."""
@@ -29,11 +30,18 @@ _FORMATS = (
 
 @dataclass(slots=True)
 class ImageWriter:
-    """Makes the image entries of the records of `out`. `root` is the absolute folder of the source's images."""
+    """Makes the image entries of the records of `out`. `root` is the absolute folder of the source's images.
+
+    With `required` an image that is only named must exist, as one that is copied or embedded has to anyway; otherwise
+    those that do not are counted.
+    """
 
     out: Path
     root: str
     mode: ImageMode
+    required: bool = False
+    missing: int = 0
+    first_missing: str = ""
     named: int = 0
     copied: int = 0
 
@@ -47,6 +55,8 @@ class ImageWriter:
             return self._copy(image)
         self.named += 1
         self._check_folder()
+        if not os.path.isfile(image.path):
+            self._miss(image.path)
         return os.path.relpath(image.path, self.folder)
 
     @property
@@ -62,6 +72,20 @@ class ImageWriter:
             return ""
         found = f"its image paths start in another folder; in a recipe write images: {self.folder}"
         return f"{found}, or convert with --copy-images"
+
+    @property
+    def missing_line(self) -> str:
+        """What to do about images that are named and not there; empty if all are."""
+        if not self.missing:
+            return ""
+        many = "1 image is" if self.missing == 1 else f"{self.missing:,} images are"
+        return f"{many} not there, such as {self.first_missing}. Give their folder with --images"
+
+    def _miss(self, path: str) -> None:
+        if self.required:
+            raise ImageError(f"{path}: no such file. {missing_advice(path)}")
+        self.missing += 1
+        self.first_missing = self.first_missing or path
 
     def _copy(self, image: ImageRef) -> str:
         name = os.path.relpath(image.path, self.root) if image.path else _name_by_content(image.data)

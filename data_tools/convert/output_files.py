@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_tools.rows.json_array import array_writer
 from llm.errors import ConfigError, RunError
 from llm.files.atomic_files import atomic_file
 
@@ -35,14 +36,11 @@ def check_suffix(path: Path) -> None:
 
 
 def _json(path: Path, rows: Rows, _format: str) -> int:
-    """An array with one record a line, so that the line of an error is the record's."""
     count = 0
-    with path.open("w", encoding="utf-8") as file:
-        file.write("[")
+    with path.open("wb") as file, array_writer(file) as add:
         for row in rows:
-            file.write((",\n" if count else "\n") + _dumped(row))
+            add(_dumped(row).encode())
             count += 1
-        file.write("\n]\n")
     return count
 
 

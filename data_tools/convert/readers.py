@@ -1,8 +1,9 @@
 """The inputs of `data convert`: the formats of llm.formats.readers, and data sets of several tables."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_tools.convert.coco import read_coco_captions, read_refcoco
@@ -11,9 +12,9 @@ from data_tools.convert.vqa import read_easy_vqa, read_vqav2
 from llm.config.schema import Source
 from llm.errors import ConfigError, RecordError
 from llm.files.regular_files import open_data
-from llm.formats.conversation import Conversation, check_conversation
-from llm.formats.readers import READERS, source_format, source_records
-from llm.formats.row_files import Record, Row, read_members, read_rows
+from llm.formats.readers import READERS, interpret, source_format, source_records
+from llm.records.record import Record
+from llm.rows.files import read_members, read_rows
 
 TABLES: dict[str, Callable[[TableFiles], Iterator[InputRecord]]] = {
     "coco": read_coco_captions,
@@ -26,21 +27,14 @@ TABLES: dict[str, Callable[[TableFiles], Iterator[InputRecord]]] = {
 _NEEDS_ANNOTATIONS = ("vqav2", "refcoco")
 
 
-@dataclass(slots=True)
-class UnansweredCount:
-    """How many records are marked as having no answer."""
-
-    count: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class ConvertInput:
-    """An input whose format is known; `records` reads it once and counts unanswered ones."""
+    """An input whose format is known; `records` reads it once and counts by reason what training leaves out."""
 
     format: str
     reason: str
     images: str  # the absolute folder that holds all its images
-    records: Callable[[UnansweredCount], Iterator[InputRecord]]
+    records: Callable[[Counter[str]], Iterator[InputRecord]]
 
 
 def open_input(source: Source, annotations: Path | None) -> ConvertInput:
@@ -55,7 +49,7 @@ def open_input(source: Source, annotations: Path | None) -> ConvertInput:
     if source.format not in (*READERS, "auto"):
         known = ", ".join((*READERS, *TABLES))
         raise ConfigError(f"{source.path}: format {source.format} is not an input format. Choose from auto, {known}")
-    return ConvertInput(*source_format(source, Path()), images, lambda unanswered: _read(source, unanswered))
+    return ConvertInput(*source_format(source, Path()), images, lambda left_out: _read(source, left_out))
 
 
 def _image_root(source: Source, name: str) -> str:
@@ -99,44 +93,16 @@ def _format_of_member(member: tuple[str, object]) -> str:
     return "coco" if name == "annotations" and {"image_id", "caption"} <= set(value) else ""
 
 
-def _read(source: Source, unanswered: UnansweredCount) -> Iterator[InputRecord]:
+def _read(source: Source, left_out: Counter[str]) -> Iterator[InputRecord]:
     for record in source_records(source, Path()):
-        row = _TrackedRow(record.row)
-        messages = READERS[record.format].read(replace(record, row=row))
-        if not messages:
-            unanswered.count += 1
+        reading = interpret(record)
+        if reading.conversation is None:
+            left_out[reading.reason] += 1
             continue
-        conversation = Conversation(messages, record.place)
-        check_conversation(conversation)
-        yield InputRecord(conversation, _id(record), row.unread())
+        unread = tuple({field.name: None for field in reading.unread})
+        yield InputRecord(reading.conversation, _id(record), unread)
 
 
 def _id(record: Record) -> Id | None:
     value = record.row.get("id")
     return value if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
-
-
-class _TrackedRow(Mapping[str, object]):
-    """A record that remembers which of its fields were read."""
-
-    def __init__(self, row: Row) -> None:
-        self._row = row
-        self._read = {"id"}
-
-    def __getitem__(self, key: str) -> object:
-        self._read.add(key)
-        return self._row[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._row
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._row)
-
-    def __len__(self) -> int:
-        return len(self._row)
-
-    def unread(self) -> tuple[str, ...]:
-        """Fields with a value that were not read."""
-        filled = (key for key, value in self._row.items() if value not in (None, "", [], {}))
-        return tuple(key for key in filled if key not in self._read)

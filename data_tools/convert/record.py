@@ -7,7 +7,8 @@ from pathlib import Path
 from llm.errors import DataError, Place, RecordError
 from llm.formats.conversation import Conversation, Message, MessagePart, check_conversation
 from llm.formats.image_placeholders import image_ref
-from llm.formats.row_files import Record, kind, read_members
+from llm.records.record import Record, kind
+from llm.rows.files import read_members
 
 Id = str | int
 
@@ -16,7 +17,7 @@ Id = str | int
 class InputRecord:
     """A checked conversation with the id of its record, None if it had none.
 
-    `unread` names fields of the record that have a value and belong to no format.
+    `unread` names fields of the record that have a value and were not read.
     """
 
     conversation: Conversation

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from data_tools.convert.record import Id, InputRecord, TableFiles, id_of, image_conversation, table
 from data_tools.quickstart.easy_vqa import SEED, QuestionRow, by_image, shuffled
 from llm.errors import ConfigError, RecordError
-from llm.formats.row_files import Record, read_members, read_rows
+from llm.records.record import Record
+from llm.rows.files import read_members, read_rows
 
 
 def read_vqav2(tables: TableFiles) -> Iterator[InputRecord]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_tools.edit.text_edits import edit_texts
-from llm.errors import ConfigError, Place, RecordError
+from llm.errors import ConfigError, Place, RecordError, RunError
 
 # Any case, with or without spaces; text with inner braces, such as code, is no placeholder.
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
@@ -27,8 +27,8 @@ class FillResult:
 def fill(file: Path, out: Path, name: str, author: str) -> FillResult:
     """Write `file` to `out` with every placeholder replaced.
 
-    Raises RecordError for an unknown placeholder, ConfigError for a name that is empty or has several lines, and what
-    `edit_texts` raises.
+    Raises RunError when there is none, RecordError for an unknown placeholder, ConfigError for a name that is empty or
+    has several lines, and what `edit_texts` raises.
     """
     values = {"NAME": one_line("name", name), "AUTHOR": one_line("author", author)}
     counts: Counter[str] = Counter(dict.fromkeys(values, 0))
@@ -44,7 +44,12 @@ def fill(file: Path, out: Path, name: str, author: str) -> FillResult:
 
         return _PLACEHOLDER.sub(value, text)
 
-    edited = edit_texts(file, out, edit)
+    def check() -> None:
+        if not counts.total():
+            advice = "Older templates have NAME without braces: use eyegraft data rename. Nothing was written"
+            raise RunError(f"{file}: no text has {{{{NAME}}}} or {{{{AUTHOR}}}}. {advice}")
+
+    edited = edit_texts(file, out, edit, check=check)
     return FillResult(dict(counts), edited.rows, edited.changed)
 
 

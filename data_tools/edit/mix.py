@@ -18,7 +18,8 @@ from llm.data.memmap_columns import ColumnWriter, TextColumn
 from llm.data.packing import epoch_order
 from llm.errors import ConfigError, DataError, Place, RecordError, RunError
 from llm.formats.readers import image_folder, source_format, source_records
-from llm.formats.row_files import data_files, kind
+from llm.records.record import kind
+from llm.rows.files import data_files
 
 _BYTES = "bytes in base64"  # the only key of an object that stands for bytes in the temporary file
 
@@ -64,7 +65,7 @@ def mix(sources: Sequence[Source], out: Path, seed: int = 0, size: int = 0) -> M
     Records are unchanged except for image paths if the image folders differ. Raises what reading raises, ConfigError
     for sources of several formats or records that `out` cannot hold, DataError when no record is drawn.
     """
-    files = [file for source in sources for file in data_files(Path(source.path))]
+    files = [file for source in sources for file in data_files(Path(source.path), source.split)]
     check_output(out, files)
     name = _one_format(sources)
     folders = _folders(sources)
@@ -126,7 +127,7 @@ def _one_format(sources: Sequence[Source]) -> str:
 
 def _folders(sources: Sequence[Source]) -> list[str]:
     """The distinct image folders of all files as absolute paths."""
-    files = ((source, file) for source in sources for file in data_files(Path(source.path)))
+    files = ((source, file) for source in sources for file in data_files(Path(source.path), source.split))
     return list(dict.fromkeys(image_folder(source, Path(), Place(str(file))) for source, file in files))
 
 

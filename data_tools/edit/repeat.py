@@ -9,7 +9,7 @@ from data_tools.rows.row_output import check_output, row_writer
 from llm.config.schema import Source
 from llm.errors import ConfigError
 from llm.formats.readers import read, source_format
-from llm.formats.row_files import data_files, read_rows
+from llm.rows.files import data_files, read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ def repeat(source: Source, copies: int, out: Path) -> RepeatResult:
     if copies < 2:
         raise ConfigError(f"repeat: {copies} copies. Give 2 or more")
     file = Path(source.path)
-    files = data_files(file)
+    files = data_files(file, source.split)
     check_output(out, files)
     name, _ = source_format(source, Path())
     answers, has_files = _answers(source)
     rows = 0
     with row_writer(out, files) as write:
         for _ in range(copies):
-            for place, row in read_rows(file):
+            for place, row in read_rows(file, source.split):
                 write(place, row)
                 rows += 1
     commonest, times = max(answers.items(), key=lambda item: item[1])

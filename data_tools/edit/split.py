@@ -6,14 +6,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_tools.edit.leak_groups import draw_order, group, record_keys
-from data_tools.edit.split_sizes import assign
+from data_tools.edit.record_keys import record_keys
 from data_tools.rows.image_root import recipe_image_folder
 from data_tools.rows.row_output import check_output, output_suffix, row_writer
 from llm.config.schema import Source
+from llm.data.group_shares import assign
+from llm.data.leak_groups import draw_order, group
 from llm.errors import ConfigError
 from llm.formats.readers import source_format
-from llm.formats.row_files import data_files, read_rows
+from llm.rows.files import data_files, read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def split(
     part would overwrite the data, DataError when a part would be empty.
     """
     file = Path(source.path)
-    files = data_files(file)
+    files = data_files(file, source.split)
     paths = {name: out / f"{name}{output_suffix(files)}" for name in shares}
     _check(file, files, paths)
     kind, _ = source_format(source, Path())
@@ -63,7 +64,7 @@ def split(
     sides = [side_of[index] for index in found.of]
     with ExitStack() as stack:
         writers = {name: stack.enter_context(row_writer(path, files)) for name, path in paths.items()}
-        for side, (place, row) in zip(sides, read_rows(file), strict=True):
+        for side, (place, row) in zip(sides, read_rows(file, source.split), strict=True):
             writers[side](place, row)
     counts = Counter(sides)
     written = tuple(SplitFile(path, counts[n], counts[n] / len(sides), shares[n]) for n, path in paths.items())

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_tools.edit.fill import one_line
+from data_tools.rows.json_array import write_array
 from llm.errors import ConfigError, RunError
 
 LANGUAGES = ("en", "zh")
+FILES = ("train.json", "held_out.json", "others.json", "about.json")
 # Questions about the assistant or the user, between whom the model must learn to distinguish.
 PERSONAL = re.compile(r"\b(i|me|my|we|our|you|your)\b|我|你|您", re.IGNORECASE)
 IdentityRecord = dict[str, list[dict[str, str]]]  # {"messages": [{"role", "content"}, ...]}
@@ -64,18 +66,25 @@ class IdentityData:
 
 
 def write_identity(
-    name: str, author: str, lang: str, out: Path, seed: int = 0, rehearse: Rehearse = tuple
+    name: str, author: str, lang: str, out: Path, seed: int = 0, rehearse: Rehearse = tuple, replace: bool = False
 ) -> IdentityData:
-    """Build a data set and write `train.json`, `held_out.json` and `others.json` to the folder `out`.
+    """Build a data set and write `train.json`, `held_out.json`, `others.json` and `about.json` to the folder `out`.
 
-    Raises RunError when it cannot be written, and what `build_identity` raises.
+    Raises ConfigError when one of them exists, unless it is to be replaced, RunError when they cannot be written, and
+    what `build_identity` raises.
     """
+    there = [file for file in FILES if (out / file).exists()]
+    if there and not replace:
+        found = f"{out}: holds {', '.join(there)} already"
+        raise ConfigError(f"{found}. Choose another folder, or add --replace to write over it")
     data = build_identity(name, author, lang, seed, rehearse)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _write_lines(out / "train.json", data.train)
-        _write_lines(out / "held_out.json", data.held_out)
-        _write_lines(out / "others.json", data.others)
+        write_array(out / "train.json", data.train)
+        write_array(out / "held_out.json", data.held_out)
+        write_array(out / "others.json", data.others)
+        about = json.dumps({"name": name, "author": author}, ensure_ascii=False)
+        (out / "about.json").write_text(about + "\n", encoding="utf-8")
     except OSError as error:
         raise RunError(f"{out}: {error.strerror}. Choose a writable folder") from error
     return data
@@ -98,7 +107,7 @@ def build_identity(name: str, author: str, lang: str, seed: int = 0, rehearse: R
         while len(about) < count:
             more = _own(texts, turns, name, author, dice)
             about += dice.sample(more, min(len(more), count - len(about)))
-        rows += [*about, *_repeat(turns, count, texts, dice)]
+        rows += _distinct([*about, *_repeat(turns, count, texts, dice)], turns)
     dice.shuffle(rows)
     held_out = [question for texts in languages for question in _held_out(texts, name, author)]
     others = [question for texts in languages for question in texts.others if not _mentions(name, question)]
@@ -183,10 +192,32 @@ def _repeat(ordinary: list[QaPair], count: int, texts: LanguageTexts, dice: rand
     return [_row([turn], dice.choice(texts.system) if n % 2 else "") for n, turn in enumerate(turns[:count])]
 
 
+def _distinct(rows: list[IdentityRecord], ordinary: list[QaPair]) -> list[IdentityRecord]:
+    """The records, each once: one that occurs again continues with an ordinary question, another one each time."""
+    seen: set[str] = set()
+    kept: list[IdentityRecord] = []
+    for number, row in enumerate(rows):
+        later = (row, *({"messages": [*row["messages"], *_asked(*turn)]} for turn in _from(ordinary, number)))
+        fresh = next((one for one in later if json.dumps(one) not in seen), row)
+        seen.add(json.dumps(fresh))
+        kept.append(fresh)
+    return kept
+
+
+def _from(ordinary: list[QaPair], start: int) -> list[QaPair]:
+    """The questions and answers from one of them on, around the end of the list."""
+    start %= len(ordinary)
+    return [*ordinary[start:], *ordinary[:start]]
+
+
+def _asked(question: str, answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
 def _row(turns: list[QaPair], system: str) -> IdentityRecord:
     messages = [{"role": "system", "content": system}] if system else []
     for question, answer in turns:
-        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        messages += _asked(question, answer)
     return {"messages": messages}
 
 
@@ -200,9 +231,3 @@ def _load_texts(lang: str) -> LanguageTexts:
         topics.append(Topic(*(tuple(values) for values in lists)))
     ordinary = tuple((question, answer) for question, answer in raw["ordinary"])
     return LanguageTexts(tuple(raw["system"]), tuple(topics), ordinary, tuple(raw["others"]))
-
-
-def _write_lines(path: Path, rows: list[IdentityRecord] | list[str]) -> None:
-    """Write a JSON array with one element a line."""
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")

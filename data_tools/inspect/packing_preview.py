@@ -11,6 +11,7 @@ from llm.config.schema import TrainConfig
 from llm.data.corpus import Corpus
 from llm.data.loader import order_epoch, plan_epoch
 from llm.data.prefix_sharing import NO_PREFIX
+from llm.encoding.encoder import Sample
 
 Mode = Literal["flatten", "fill"]
 Order = Literal["random", "by_image"]
@@ -97,4 +98,12 @@ def _repeated_prefixes(corpus: Corpus) -> NDArray[np.int64]:
     folded = branches > 0
     prefix = corpus.branches[corpus.branch_offsets[:-1][folded]]
     repeated[folded] = (branches[folded] - 1) * prefix
+    owners = np.repeat(np.arange(len(corpus)), branches)
+    for index in np.unique(owners[corpus.parents > 0]).tolist():  # trees of more than one level
+        repeated[index] = _repeated(corpus.sample(index))
     return repeated
+
+
+def _repeated(sample: Sample) -> int:
+    lengths = [end - start for start, end, _ in sample.nodes()]
+    return sum(lengths[node] for path in sample.paths() for node in path) - len(sample.ids)

@@ -80,6 +80,7 @@ class ShownRecords:
     too_long: tuple[str, ...] = ()
     packs: tuple[ShownPack, ...] = ()
     texts: tuple[ShownSample, ...] = ()
+    note: str = ""  # about the chat template
 
 
 def show(target: Target, count: int, seed: int, folder: Path) -> ShownRecords:
@@ -106,7 +107,8 @@ def show(target: Target, count: int, seed: int, folder: Path) -> ShownRecords:
         )
     writer.seal()
     corpus = open_corpus(folder)
-    return result(too_long=tuple(corpus.dropped), packs=tuple(_packs(corpus, target, encoder, count)))
+    packs = tuple(_packs(corpus, target, encoder, count))
+    return result(too_long=tuple(corpus.dropped), packs=packs, note=encoder.template.note)
 
 
 def _packs(corpus: Corpus, target: Target, encoder: Encoder, count: int) -> Iterator[ShownPack]:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from data_tools.inspect.show import ShownPack, ShownRecords, ShownSample
 from data_tools.inspect.show_style import STYLE
-from data_tools.inspect.show_text import about_block, about_pack, about_sample, title, too_long
+from data_tools.inspect.show_text import about_block, about_pack, about_sample, drawn, too_long
+from llm.console import localized
 from llm.encoding.token_view import SampleBlock, TokenRun
 from llm.errors import ImageError, RunError
 from llm.files.atomic_files import write_atomically
 from llm.formats.conversation import ImageRef
+from llm.i18n.language import language
 from vlm.vision.images import name_of, read_image
 
 SIDE = 160  # pixels of a thumbnail
@@ -23,17 +25,18 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 def page(shown: ShownRecords) -> str:
     """The document. In place of an image that cannot be read is the error."""
-    heading = escape(shown.name)
+    heading, tag = escape(shown.name), {"zh": "zh-CN"}.get(language(), "en")
     return "".join(
         chain(
             [
-                '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
+                f'<!doctype html>\n<html lang="{tag}">\n<head>\n<meta charset="utf-8">\n',
                 f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n',
                 '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
                 f"<title>{heading}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<header>\n",
-                f"<h1>{heading}</h1>\n<p>{escape(title(shown).removeprefix(shown.name + ': '))}</p>\n",
+                f"<h1>{heading}</h1>\n<p>{escape(drawn(shown))}</p>\n",
                 f'<p class="legend">{_legend(shown)}</p>\n',
                 f'<p class="warning">{escape(too_long(shown))}</p>\n' if shown.too_long else "",
+                f'<p class="warning">{escape(localized(shown.note))}</p>\n' if shown.note else "",
                 "</header>\n<main>\n",
             ],
             *(_pack(pack) for pack in shown.packs),
@@ -44,15 +47,17 @@ def page(shown: ShownRecords) -> str:
 
 
 def _legend(shown: ShownRecords) -> str:
-    tokens = " thin lines separate tokens" if shown.packs else ""
-    return f"<span>context</span> <mark>supervised</mark> <b>image</b>{tokens}"
+    context, supervised, image = map(localized, ("context", "supervised", "image"))
+    tokens = f" {localized('thin lines separate tokens')}" if shown.packs else ""
+    return f"<span>{context}</span> <mark>{supervised}</mark> <b>{image}</b>{tokens}"
 
 
 def _pack(pack: ShownPack) -> Iterator[str]:
-    yield f'<section>\n<h2>{escape(about_pack(pack))}</h2>\n<div class="bar" role="img" aria-label="budget used">'
+    bar = f'<div class="bar" role="img" aria-label="{localized("budget used")}">'
+    yield f"<section>\n<h2>{escape(about_pack(pack))}</h2>\n{bar}"
     for number, sample in enumerate(pack.samples, 1):
         share = 100 * sample.tokens / pack.budget
-        yield f'<i style="width:{share:.2f}%" title="sample {number}: {sample.tokens:,} tokens"></i>'
+        yield f'<i style="width:{share:.2f}%" title="{localized(f"sample {number}: {sample.tokens:,} tokens")}"></i>'
     yield "</div>\n"
     for number, sample in enumerate(pack.samples, 1):
         yield from _sample(number, sample)
@@ -86,12 +91,12 @@ def _pieces(run: TokenRun) -> str:
 
 
 def _image(run: TokenRun, image: ImageRef) -> str:
-    tokens = f"{run.tokens:,} tokens" if run.tokens else "image"
+    tokens = localized(f"{run.tokens:,} tokens" if run.tokens else "image")
     name = escape(name_of(image))
     try:
         source, size = thumbnail(image)
     except ImageError as error:
-        return f"<b>{tokens} <small>{escape(str(error))}</small></b>"
+        return f"<b>{tokens} <small>{escape(localized(error))}</small></b>"
     return f'<b title="{name}"><img src="{source}" alt="{name}"> {tokens} <small>{size[0]}×{size[1]} px</small></b>'
 
 

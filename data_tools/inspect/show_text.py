@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from data_tools.inspect.show import ShownPack, ShownRecords, ShownSample
+from llm.console import localized
 from llm.encoding.token_view import Kind, SampleBlock, TokenRun
 from llm.formats.conversation import ImageRef
 from vlm.vision.images import name_of
@@ -29,13 +30,22 @@ def print_shown(shown: ShownRecords, console: Console) -> None:
 
 
 def title(shown: ShownRecords) -> str:
+    """The data's name and what was drawn."""
+    return localized(f"{shown.name}: {_drawn(shown)}")
+
+
+def drawn(shown: ShownRecords) -> str:
     """The number of records, the seed and the model."""
+    return localized(_drawn(shown))
+
+
+def _drawn(shown: ShownRecords) -> str:
     model = (
         f"tokens of {shown.model}, template {shown.template}"
         if shown.model
         else "texts without tokens, as no model is named"
     )
-    return f"{shown.name}: {shown.records} records drawn with seed {shown.seed}; {model}"
+    return f"{shown.records} records drawn with seed {shown.seed}; {model}"
 
 
 def about_pack(pack: ShownPack) -> str:
@@ -43,7 +53,7 @@ def about_pack(pack: ShownPack) -> str:
     several = "sample" if len(pack.samples) == 1 else "samples"
     images = f", {pack.count('image'):,} image tokens" if pack.count("image") else ""
     computed = f" ({pack.computed:,} computed, as samples share more prefixes)" if pack.computed < pack.tokens else ""
-    return (
+    return localized(
         f"step {pack.step}, pack {pack.number} of {pack.of}: {pack.tokens:,} of {pack.budget:,} tokens{computed}, "
         f"{len(pack.samples)} {several}, {pack.count('supervised'):,} supervised{images}"
     )
@@ -52,20 +62,28 @@ def about_pack(pack: ShownPack) -> str:
 def about_block(sample: ShownSample, block: SampleBlock) -> str:
     """The heading of a prefix or a branch."""
     if block.is_prefix:
-        return f"shared prefix: {block.tokens:,} tokens, computed once for {len(sample.blocks) - 1} branches"
+        return localized(f"shared prefix: {block.tokens:,} tokens, computed once for {block.sequences} branches")
+    after = f" after branch {block.parent}" if block.parent else ""
+    if block.sequences > 1:
+        return localized(
+            f"branch {block.branch}{after}: {block.tokens:,} tokens, computed once for {block.sequences} branches"
+        )
     place = f", {sample.places[block.branch - 1]}" if len(sample.places) > 1 else ""
-    return f"branch {block.branch}: {block.tokens:,} tokens, {block.count('supervised'):,} supervised{place}"
+    return localized(
+        f"branch {block.branch}{after}: {block.tokens:,} tokens, {block.count('supervised'):,} supervised{place}"
+    )
 
 
 def about_sample(sample: ShownSample) -> str:
     """The place of a sample, and its size if tokens are counted."""
     place = sample.places[0] if len(sample.places) == 1 else f"{len(sample.places)} records with a shared prefix"
-    return f"{place}: {sample.tokens:,} tokens, {sample.count('supervised'):,} supervised" if sample.tokens else place
+    size = f": {sample.tokens:,} tokens, {sample.count('supervised'):,} supervised" if sample.tokens else ""
+    return localized(f"{place}{size}")
 
 
 def too_long(shown: ShownRecords) -> str:
     """The drawn records that training leaves out."""
-    return f"left out, longer than {shown.max_length:,} tokens: {', '.join(shown.too_long)}"
+    return localized(f"left out, longer than {shown.max_length:,} tokens: {', '.join(shown.too_long)}")
 
 
 def _lines(shown: ShownRecords, plain: bool, width: int, console: Console) -> Iterator[Text]:
@@ -73,6 +91,8 @@ def _lines(shown: ShownRecords, plain: bool, width: int, console: Console) -> It
     yield _legend(plain)
     if shown.too_long:
         yield Text(visible(too_long(shown)))
+    if shown.note:
+        yield Text(visible(localized(shown.note)))
     for pack in shown.packs:
         yield Text()
         yield Text(f"━━ {about_pack(pack)} ━━", "bold")
@@ -85,8 +105,11 @@ def _lines(shown: ShownRecords, plain: bool, width: int, console: Console) -> It
 
 def _legend(plain: bool) -> Text:
     gap = Text("   ")
-    supervised, image = _marked("supervised", "supervised", plain), _marked("image", "image", plain)
-    return gap.join([Text("context"), supervised, image])
+    supervised, image = (
+        _marked("supervised", localized("supervised"), plain),
+        _marked("image", localized("image"), plain),
+    )
+    return gap.join([Text(localized("context")), supervised, image])
 
 
 def _sample(sample: ShownSample, plain: bool, width: int, console: Console) -> Iterator[Text]:
@@ -107,7 +130,7 @@ def _text_of(run: TokenRun, image: ImageRef | None) -> str:
     if image is None:
         return visible(run.text)
     name = name_of(image).removeprefix(os.getcwd() + os.sep)
-    return visible(f"{name}: {run.tokens:,} tokens" if run.tokens else name)
+    return visible(localized(f"{name}: {run.tokens:,} tokens") if run.tokens else name)
 
 
 def _marked(kind: Kind, text: str, plain: bool) -> Text:

@@ -13,8 +13,9 @@ from data_tools.inspect.counters import RecordCounter
 from data_tools.inspect.packing_preview import EpochPacking, preview_packing
 from data_tools.inspect.target import BASE, Target, refuse_images
 from data_tools.progress import count_items
-from llm.data.corpus import Corpus, hold_out, open_corpus
+from llm.data.corpus import Corpus, open_corpus
 from llm.data.corpus_writer import CorpusWriter
+from llm.data.hold_out import hold_out
 from llm.formats.readers import source_format
 
 if TYPE_CHECKING:

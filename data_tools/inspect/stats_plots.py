@@ -9,6 +9,7 @@ import numpy as np
 from data_tools.inspect.stats import Numbers, PlotData, Statistics
 from llm.errors import RunError
 from llm.files.atomic_files import atomic_file
+from llm.plot_fonts import PlotFonts, fonts_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,12 +18,12 @@ BLUE, ORANGE, GREY = "#3b82f6", "#f59e0b", "#8a94a6"
 BINS = 60
 LABEL = 36  # characters of an answer
 DPI = 120
-# Matplotlib's own font has no Chinese characters; the first of these fonts on the machine supplies them.
-CJK_FONTS = (
-    *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
-    *("Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS", "Droid Sans Fallback"),
+TITLES = {"lengths": "length", "turns": "turns", "answers": "most common answers", "packs": "packs of an epoch"}
+
+LABELS = (
+    *("records", "packs", "median", "answer 1", "tokens of a pack", "share of all answers"),
+    "questions and answers of a record",
 )
-CJK_FILES = ("notosanscjk", "notosanssc", "sourcehansans", "wqy-", "msyh", "simhei", "pingfang", "droidsansfallback")
 
 
 def plot(found: Statistics, plot_data: PlotData, folder: Path) -> list[Path]:
@@ -31,28 +32,38 @@ def plot(found: Statistics, plot_data: PlotData, folder: Path) -> list[Path]:
     Raises RunError when the folder cannot be written.
     """
     plots: dict[str, Callable[[Axes], None]] = {
-        "lengths": lambda axes: _lengths(axes, found, plot_data),
-        "turns": lambda axes: _turns(axes, found),
+        "lengths": lambda axes: _lengths(axes, found, plot_data, fonts),
+        "turns": lambda axes: _turns(axes, found, fonts),
     }
+    unit = f"{plot_data.unit} of a record"
+    fonts = fonts_for([_name(found), *(text for text, _ in found.common_answers)], (*TITLES.values(), *LABELS, unit))
     if found.answers:
-        plots["answers"] = lambda axes: _answers(axes, found)
+        plots["answers"] = lambda axes: _answers(axes, found, fonts)
     if found.tokens is not None:
-        plots["packs"] = lambda axes: _packs(axes, found, plot_data)
+        plots["packs"] = lambda axes: _packs(axes, found, plot_data, fonts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [_save(folder / f"{name}.png", draw) for name, draw in plots.items()]
+        return [_save(folder / f"{name}.png", draw, fonts, _name(found)) for name, draw in plots.items()]
     except OSError as error:
         raise RunError(f"{folder}: {error.strerror or error}. Choose a writable folder") from error
 
 
-def _save(path: Path, draw: "Callable[[Axes], None]") -> Path:
+def _name(found: Statistics) -> str:
+    return Path(found.name).name
+
+
+def _save(path: Path, draw: "Callable[[Axes], None]", fonts: PlotFonts, name: str) -> Path:
+    """Draw and write one plot; its title is the data's name, where a font has the characters, and what is plotted."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context({"font.family": ["DejaVu Sans", *cjk_fonts()]}):
+    with rc_context({"font.family": fonts.families}):
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
+        axes.set_title(
+            ": ".join(part for part in (fonts.drawn(name), fonts.label(TITLES[path.stem])) if part), parse_math=False
+        )
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
         with atomic_file(path) as partial:
@@ -60,58 +71,47 @@ def _save(path: Path, draw: "Callable[[Axes], None]") -> Path:
     return path
 
 
-def cjk_fonts() -> list[str]:
-    """The name of a font of this machine with Chinese characters, or nothing."""
-    from matplotlib.font_manager import findSystemFonts, fontManager
-
-    there = {font.name for font in fontManager.ttflist}
-    known = [name for name in CJK_FONTS if name in there]
-    if known:
-        return known[:1]
-    # Matplotlib's list is a cache that lacks fonts installed since it was written.
-    files = [file for file in sorted(findSystemFonts()) if Path(file).stem.lower().startswith(CJK_FILES)]
-    for file in files[:1]:
-        fontManager.addfont(file)
-        return [fontManager.ttflist[-1].name]
-    return []
-
-
-def _lengths(axes: "Axes", found: Statistics, plot_data: PlotData) -> None:
+def _lengths(axes: "Axes", found: Statistics, plot_data: PlotData, fonts: PlotFonts) -> None:
     axes.hist(plot_data.lengths, bins=_bins(plot_data.lengths), color=BLUE)
-    axes.set(xlabel=f"{plot_data.unit} of a record", ylabel="records", title=f"{Path(found.name).name}: length")
+    axes.set(xlabel=fonts.label(f"{plot_data.unit} of a record"), ylabel=fonts.label("records"))
     quantiles = (found.characters if found.tokens is None else found.tokens.lengths).quantiles
     for name in ("median", "95%"):
         axes.axvline(quantiles[name], color=GREY, linewidth=1)
-        axes.annotate(name, (quantiles[name], 0.97), xycoords=("data", "axes fraction"), fontsize=8, rotation=90,
-                      va="top", ha="right", color=GREY)  # fmt: skip
+        place = (quantiles[name], 0.97)
+        label, where = fonts.label(name), ("data", "axes fraction")
+        axes.annotate(label, place, xycoords=where, fontsize=8, rotation=90, va="top", ha="right", color=GREY)
     if found.tokens is not None and found.tokens.max_length <= 1.5 * quantiles["max"]:
         axes.axvline(found.tokens.max_length, color=ORANGE, linewidth=1.5, label="data.max_length")
         axes.legend()
 
 
-def _turns(axes: "Axes", found: Statistics) -> None:
+def _turns(axes: "Axes", found: Statistics, fonts: PlotFonts) -> None:
     axes.bar(list(found.turns), list(found.turns.values()), color=BLUE, width=0.8)
-    axes.set(xlabel="questions and answers of a record", ylabel="records", title=f"{Path(found.name).name}: turns")
+    axes.set(xlabel=fonts.label("questions and answers of a record"), ylabel=fonts.label("records"))
     axes.locator_params(axis="x", integer=True)
 
 
-def _answers(axes: "Axes", found: Statistics) -> None:
+def _answers(axes: "Axes", found: Statistics, fonts: PlotFonts) -> None:
     shares = [count / found.answers for _, count in found.common_answers]
     places = np.arange(len(shares))[::-1]
     axes.barh(places, shares, color=[ORANGE if share > 0.2 else BLUE for share in shares])
-    axes.set_yticks(places, [_label(text) for text, _ in found.common_answers], parse_math=False)
+    labels = [
+        _label(fonts.drawn(text, fonts.label(f"answer {place}")))
+        for place, (text, _) in enumerate(found.common_answers, 1)
+    ]
+    axes.set_yticks(places, labels, parse_math=False)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.set(xlabel="share of all answers", title=f"{Path(found.name).name}: most common answers")
+    axes.set(xlabel=fonts.label("share of all answers"))
 
 
-def _packs(axes: "Axes", found: Statistics, plot_data: PlotData) -> None:
+def _packs(axes: "Axes", found: Statistics, plot_data: PlotData, fonts: PlotFonts) -> None:
     assert found.tokens is not None
     budget = found.tokens.packing[0].budget
     bins = _bins(np.array([0, budget]))
     for name, tokens in plot_data.loads.items():
         axes.hist(tokens, bins=bins, histtype="step", linewidth=1.5, label=name)
     axes.axvline(budget, color=GREY, linestyle="--", linewidth=1.5, label="train.pack_tokens")
-    axes.set(xlabel="tokens of a pack", ylabel="packs", title=f"{Path(found.name).name}: packs of an epoch")
+    axes.set(xlabel=fonts.label("tokens of a pack"), ylabel=fonts.label("packs"))
     axes.legend()
 
 
@@ -123,5 +123,4 @@ def _bins(values: Numbers) -> list[int]:
 
 
 def _label(text: str) -> str:
-    line = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
-    return line if len(line) <= LABEL else f"{line[: LABEL - 1]}…"
+    return text if len(text) <= LABEL else f"{text[: LABEL - 1]}…"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from data_tools.inspect.stats import Distribution, Statistics, TokenStatistics
+from llm.console import listed
 
 MUCH = 0.2  # share of all answers from which a single answer is warned of
 ENOUGH = 20  # answers, at least, for that warning
@@ -118,9 +119,9 @@ def _quoted(text: str) -> str:
 def _histogram(counts: dict[int, int], noun: str) -> str:
     """`records: 4,000 of 9 turns, ...`, the most common first."""
     ordered = sorted(counts.items(), key=lambda pair: -pair[1])
-    listed = [f"{count:,} of {number} {noun}{'' if number == 1 else 's'}" for number, count in ordered[:TURNS]]
+    shown = listed(f"{count:,} of {number} {noun}{'' if number == 1 else 's'}" for number, count in ordered[:TURNS])
     rest = len(ordered) - TURNS
-    return f"records: {', '.join(listed)}{f' and {rest} other numbers' if rest > 0 else ''}"
+    return f"records: {shown}{f' and {rest} other numbers' if rest > 0 else ''}"
 
 
 def _distribution_table(spreads: dict[str, Distribution]) -> Iterator[str]:

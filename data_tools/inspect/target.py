@@ -61,7 +61,9 @@ class Target:
         return encoder_of_folder(self.folder, self.data.template, self.image_tokens)
 
 
-def find_target(name: str, model: str = "", budget: int = 0, image_tokens: int = 0, batch: int = 0) -> Target:
+def find_target(
+    name: str, model: str = "", budget: int = 0, image_tokens: int = 0, batch: int = 0, split: str = "train"
+) -> Target:
     """The target `name`: a recipe's file, a data file or folder, a shipped recipe, or a hub data set.
 
     `model` is a run folder, by whose recipe the file is read, or a Hugging Face folder. `budget` (tokens of a pack) and
@@ -73,6 +75,8 @@ def find_target(name: str, model: str = "", budget: int = 0, image_tokens: int =
     if recipe is not None:
         if model:
             raise ConfigError(f"--model: the recipe {name} names its model. Leave the option out, or name a data file")
+        if split != "train":
+            raise ConfigError(f"--split: the recipe {name} names its splits. Leave the option out, or name a data file")
         config = _training(recipe, name)
     elif model and (Path(model) / "config.yaml").is_file():
         config = _training(load_config(Path(model) / "config.yaml"), model)
@@ -83,9 +87,13 @@ def find_target(name: str, model: str = "", budget: int = 0, image_tokens: int =
             raise ConfigError("--budget and --batch: have no effect without a model. Add --model FOLDER")
         train = _with_options(TrainConfig(), budget, batch)
         longest = train.pack_tokens if budget else DataConfig.model_fields["max_length"].default
-        data = DataConfig(sources=(Source(path=name),), max_length=longest)
+        data = DataConfig(sources=(Source(path=name, split=split),), max_length=longest)
         return Target(name, data, train, folder=model, image_tokens=image_tokens)
-    data = config.data if recipe is not None else config.data.model_copy(update={"sources": (Source(path=name),)})
+    data = (
+        config.data
+        if recipe is not None
+        else config.data.model_copy(update={"sources": (Source(path=name, split=split),)})
+    )
     return Target(
         name, data, _with_options(config.train, budget, batch), config.seed, config, image_tokens=image_tokens
     )

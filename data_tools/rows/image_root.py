@@ -8,8 +8,10 @@ from pathlib import Path
 from llm.config.schema import Source
 from llm.errors import ConfigError
 from llm.formats.conversation import ImageRef
+from llm.formats.image_paths import find_image
 from llm.formats.readers import READERS
-from llm.formats.row_files import Record, data_files
+from llm.records.record import Record, Row
+from llm.rows.files import data_files
 
 _PATH_KEYS = frozenset(
     {"image", "images", "image_url", "path", "url", "file_name"}
@@ -27,7 +29,11 @@ def recipe_image_folder(source: Source, out: Path) -> str:
 
     ConfigError when the source has several image folders.
     """
-    folders = {Path(source.images)} if source.images else {file.parent for file in data_files(Path(source.path))}
+    folders = (
+        {Path(source.images)}
+        if source.images
+        else {file.parent for file in data_files(Path(source.path), source.split)}
+    )
     if len(folders) > 1:
         advice = "Take its files one by one, or name the folder with --images"
         raise ConfigError(f"{source.path}: image paths are relative to {len(folders)} folders. {advice}")
@@ -50,19 +56,28 @@ def rebase_images(record: Record, root: str) -> object:
     prefix = os.path.relpath(record.images, root)
     if not files or prefix == os.curdir:
         return record.row
-    row = {
-        key: _rebase(value, key in _PATH_KEYS, lambda path: os.path.join(prefix, path))
-        for key, value in record.row.items()
-    }
+
+    def moved(path: str) -> str:
+        here = os.path.lexists(os.path.join(record.images, path))
+        found = "" if here else find_image(record.images, path)
+        return os.path.relpath(found, root) if found else os.path.join(prefix, path)
+
+    row = map_image_paths(record.row, moved)
     if image_files(replace(record, row=row, images=root)) != files:
         advice = "Put the images of all sources in one folder and name it with --images"
         raise record.error("images", f"could not be made relative to {root}", advice)
     return row
 
 
+def map_image_paths(row: Row, change: Callable[[str], str]) -> dict[str, object]:
+    """The record with every path that it has under a key of images changed; URLs and embedded images are not paths."""
+    return {key: _rebase(value, key in _PATH_KEYS, change) for key, value in row.items()}
+
+
 def _rebase(value: object, is_path: bool, rebase: Callable[[str], str]) -> object:
     if isinstance(value, str):
-        return rebase(value) if is_path and "://" not in value and not value.startswith("data:") else value
+        is_url = "://" in value and not value.lower().startswith("file:")
+        return rebase(value) if is_path and not is_url and not value.startswith("data:") else value
     if isinstance(value, list):
         return [_rebase(item, is_path, rebase) for item in value]
     if isinstance(value, dict):

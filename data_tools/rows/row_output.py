@@ -4,13 +4,16 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
+from data_tools.rows.json_array import array_writer
 from llm.errors import ConfigError, Place, RecordError, RunError
 from llm.files.atomic_files import atomic_file
-from llm.formats.row_files import PARQUET_BATCH, kind
+from llm.records.record import kind
+from llm.rows.compressed import suffix_of
+from llm.rows.csv_rows import csv_delimiter
+from llm.rows.parquet_rows import PARQUET_BATCH
 
 
 class WriteRow(Protocol):
@@ -24,7 +27,7 @@ JSON_FORMS = (".json", ".jsonl", ".ndjson")
 
 def output_suffix(files: Sequence[Path]) -> str:
     """The suffix of a file for the records of `files`: their own if they share one, otherwise .jsonl."""
-    suffixes = {file.suffix.lower() for file in files}
+    suffixes = {suffix_of(file) for file in files}
     return suffixes.pop() if len(suffixes) == 1 and suffixes <= set(_WRITERS) else ".jsonl"
 
 
@@ -32,7 +35,7 @@ def check_output(out: Path, files: Sequence[Path]) -> None:
     """ConfigError if the suffix of `out` cannot hold the records of `files`, or if `out` is one of them."""
     if any(out.exists() and out.samefile(file) for file in files):
         raise ConfigError(f"{out}: is the input, which is never written over. Name another file")
-    form, own = out.suffix.lower(), {file.suffix.lower() for file in files}
+    form, own = out.suffix.lower(), {suffix_of(file) for file in files}
     if form not in _WRITERS:
         raise ConfigError(f"{out}: an unknown suffix. Use {' '.join(_WRITERS)}")
     if form not in JSON_FORMS and own != {form}:
@@ -98,33 +101,25 @@ def _lines(path: Path, files: Sequence[Path]) -> Iterator[WriteRow]:
 
         def write(place: Place, row: object, text: str = "") -> None:
             one_line = text and "\n" not in text
-            _put(file, (text.encode() if one_line else json_bytes(place, row)) + b"\n")
+            file.write((text.encode() if one_line else json_bytes(place, row)) + b"\n")
 
         yield write
 
 
 @contextmanager
 def _json(path: Path, files: Sequence[Path]) -> Iterator[WriteRow]:
-    """An array with one record a line, so that the line of an error is the record's."""
-    before = b"[\n"
-    with path.open("wb") as file:
+    with path.open("wb") as file, array_writer(file) as add:
 
         def write(place: Place, row: object, text: str = "") -> None:
-            nonlocal before
-            _put(file, before + (text.encode() if text else json_bytes(place, row)))
-            before = b",\n"
+            add(text.encode() if text else json_bytes(place, row))
 
         yield write
-        _put(file, b"\n]\n" if before == b",\n" else b"[]\n")
-
-
-def _put(file: BinaryIO, content: bytes) -> None:
-    file.write(content)
 
 
 @contextmanager
-def _csv(path: Path, files: Sequence[Path], delimiter: str = ",") -> Iterator[WriteRow]:
+def _csv(path: Path, files: Sequence[Path]) -> Iterator[WriteRow]:
     header: list[str] = []
+    delimiter, _ = csv_delimiter(files[0])
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, delimiter=delimiter, lineterminator="\n")
 
@@ -174,6 +169,6 @@ _WRITERS: dict[str, Callable[[Path, Sequence[Path]], AbstractContextManager[Writ
     ".jsonl": _lines,
     ".ndjson": _lines,
     ".csv": _csv,
-    ".tsv": partial(_csv, delimiter="\t"),
+    ".tsv": _csv,
     ".parquet": _parquet,
 }

@@ -1,26 +1,31 @@
 """The Chat page: questions and images in, a streamed answer out."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import gradio as gr
+from gradio.components.chatbot import ExampleMessage
 
 from demo.model_library import ModelLibrary
-from demo.pages.i18n import label
+from demo.pages.i18n import label, language, text
 from demo.pages.parts.browser_state import restore
-from demo.pages.parts.chat_messages import ChatTurn, QuestionInput, conversation, error_toasts
+from demo.pages.parts.chat_messages import ChatTurn, QuestionInput, conversation, refusal, refusal_text
+from demo.pages.parts.escaping import escaped_markdown
 from demo.server.generation_queue import LOCAL_RECIPIENT, GenerationQueue, Recipient
-from demo.server.input_checks import request_error
 from demo.server.limits import Limits
+from demo.server.visitor_errors import RequestError
 from demo.server.visitors import recipient_of
 from llm.chat.sampling import Sampling
-from llm.errors import DataError
+from llm.errors import DataError, EyegraftError
 from llm.formats.conversation import Conversation
 
 EXAMPLES = 4
 MAX_SEED = 2**53  # the largest integer that a browser represents exactly
-FILE_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"]
+# Whatever may be an image: what cannot be read is named after it was sent, in the visitor's language.
+FILE_TYPES = ["image", ".heic", ".heif", ".avif", ".webp"]
 
 
 def question_box(name: str, submit: str | bool = True) -> gr.MultimodalTextbox:
@@ -30,6 +35,7 @@ def question_box(name: str, submit: str | bool = True) -> gr.MultimodalTextbox:
         file_count="multiple",
         sources=["upload"],
         placeholder=label("ask"),
+        label=label("question"),
         show_label=False,
         submit_btn=submit,
         stop_btn=True,
@@ -76,11 +82,11 @@ def sampling_of(
     seed: float,
     stop: str,
 ) -> Sampling:
-    """The sampling parameters of the page. Raises RecordError for more than `stop_words` stop sequences in `stop`."""
+    """The sampling parameters of the page. Raises RequestError for more than `stop_words` stop sequences in `stop`."""
     words = tuple(word.strip() for word in stop.split(",") if word.strip())
     if len(words) > stop_words:
         found = f"{len(words):,} of them, at most {stop_words} are accepted"
-        raise request_error("stop sequences", found, "Remove some")
+        raise RequestError("stop sequences", found, "Remove some")
     return Sampling(temperature, int(top_k), top_p, penalty, int(new_tokens), int(seed), words)
 
 
@@ -97,20 +103,13 @@ def chat_page(
         name: str | None,
         system: str,
         *values: Any,
-    ) -> Iterator[str]:
-        recipient = recipient_of(page, request)
-        with error_toasts(library.visible):
-            yield from answer(
-                library,
-                queue,
-                limits,
-                name,
-                question,
-                history,
-                system,
-                sampling_of(limits.stop_words, *values),
-                recipient,
-            )
+    ) -> Iterator[str | ChatTurn]:
+        recipient, lang = recipient_of(page, request), language(request)
+        try:
+            sampling = sampling_of(limits.stop_words, *values)
+            yield from answer(library, queue, limits, name, question, history, system, sampling, recipient)
+        except EyegraftError as error:
+            yield refusal(text("refused", lang, escaped_markdown(refusal_text(error, lang, library.visible))))
 
     chat = gr.ChatInterface(
         reply,
@@ -120,6 +119,7 @@ def chat_page(
             buttons=["copy"],
             sanitize_html=True,
             allow_tags=False,
+            label=label("conversation"),
             show_label=False,
             elem_id="chatbot",
             placeholder=None if len(library) else label("no_models"),
@@ -138,7 +138,51 @@ def chat_page(
         show_progress="minimal",
     )
     _store_in_browser(page, chat, limits)
+    _adapt_to_model(page, library, chat, inputs.model, examples)
     return inputs.model
+
+
+def _adapt_to_model(
+    page: gr.Blocks, library: ModelLibrary, chat: gr.ChatInterface, model: gr.Dropdown, examples: list[Conversation]
+) -> None:
+    """A text model shows no examples with images and takes no image."""
+    prepared = chat.examples_messages  # gradio has copied their images to where it serves files from
+
+    for one, record in zip(prepared, examples, strict=True):
+        _is_shown(one, record, True)  # gradio's copies are as old as the data, and would be deleted at once
+
+    def adapt(name: str | None, before: bool) -> list[Any]:
+        """Nothing changes between two vision models: a new textbox would lose what the visitor has typed."""
+        sees_images = name not in library.weights or library.weights[name].sees_images
+        shown = [one for one, record in zip(prepared, examples, strict=True) if _is_shown(one, record, sees_images)]
+        # Without gradio's own icon of a text, which has no path: in an update it would be taken for a file.
+        plain = [ExampleMessage(text=one["text"], files=one.get("files", [])) for one in shown]
+        sources: list[Literal["upload", "microphone"]] = ["upload"] if sees_images else []
+        placeholder = label("ask" if sees_images else "ask_text")
+        if sees_images == before:
+            return [before, gr.skip(), gr.skip()]
+        box = gr.MultimodalTextbox(sources=sources, placeholder=placeholder)
+        return [sees_images, gr.Chatbot(examples=plain), box]
+
+    adapted = gr.State(True)  # the page is made for a model that sees images
+    outputs = [adapted, chat.chatbot, chat.textbox]
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    for event in (page.load, model.change):
+        event(adapt, [model, adapted], outputs, **quiet)
+
+
+def _is_shown(prepared: ExampleMessage, record: Conversation, sees_images: bool) -> bool:
+    """Whether an example is shown. Its images are copied again: the page's copies are deleted with old uploads."""
+    files = [file["path"] for file in prepared.get("files", []) if isinstance(file, dict)]
+    if len(files) < len(record.images) or (files and not sees_images):  # images inside a data file have no path
+        return False
+    try:
+        for image, copy in zip(record.images, files, strict=True):
+            Path(copy).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(image.path, copy)
+    except OSError:  # the data has been moved
+        return False
+    return True
 
 
 def _store_in_browser(page: gr.Blocks, chat: gr.ChatInterface, limits: Limits) -> None:

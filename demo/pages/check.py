@@ -1,6 +1,6 @@
 """The check of a data file, as `eyegraft data check`: findings by code, their records, and the cleaned file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,10 @@ import gradio as gr
 
 from demo.model_library import ModelLibrary, display_path
 from demo.pages.i18n import (
-    Language,
     cards_text,
     check_text,
     cleaned_text,
-    code_table,
-    headers,
+    code_choices,
     label,
     language,
     text,
@@ -26,17 +24,16 @@ from demo.server.limits import Limits
 from demo.server.uploads import new_download_folder
 from llm.config.schema import Source
 from llm.errors import EyegraftError
-
-CODE = 3  # the column of the table with the code
+from llm.i18n.translate import Language
 
 
 @dataclass(frozen=True, slots=True)
 class CheckComponents:
-    """The components that a check updates: summary, table, cards of the selected code, and downloads."""
+    """The components that a check updates: summary, codes, cards of the selected code, and downloads."""
 
     view: gr.Column
     summary: gr.Markdown
-    table: gr.Dataframe
+    codes: gr.Radio
     cards: tuple[gr.Markdown, gr.HTML]
     write: gr.Button
     files: tuple[gr.Markdown, gr.DownloadButton, gr.DownloadButton]
@@ -45,7 +42,7 @@ class CheckComponents:
     @property
     def outputs(self) -> list[gr.blocks.Block]:
         """In the order of what `_shown` returns."""
-        return [self.summary, self.table, *self.cards, self.write, *self.files, self.checked]
+        return [self.summary, self.codes, *self.cards, self.write, *self.files, self.checked]
 
 
 def check_page(
@@ -54,7 +51,7 @@ def check_page(
     file: gr.Dropdown,
     start: gr.Button,
     stop: gr.Button,
-    sources: dict[str, Source],
+    sources: Mapping[str, Source],
 ) -> gr.Column:
     """Add the check of the file chosen in `file` to the page under construction.
 
@@ -64,10 +61,10 @@ def check_page(
     events: dict[str, Any] = {"concurrency_id": "check", "concurrency_limit": 1, "api_visibility": "private"}
 
     def check(path: str | None, request: gr.Request) -> Iterator[list[Any]]:
-        if path not in sources:
+        if path is None or path not in sources:
             return
         yield _empty("...")  # the previous findings may be of another file
-        with error_toasts(library.visible):
+        with error_toasts(library.visible, language(request)):
             try:
                 for checked in run_check(sources[path]):
                     yield _shown(checked, library, language(request))
@@ -75,15 +72,14 @@ def check_page(
                 yield _empty()
                 raise
 
-    def choose(checked: CheckResult | None, event: gr.SelectData, request: gr.Request) -> list[Any]:
-        code = event.row_value[CODE] if event.row_value else ""
-        return _cards(checked, str(code), library.visible, language(request))
+    def choose(checked: CheckResult | None, code: str | None, request: gr.Request) -> list[Any]:
+        return _cards(checked, code or "", library.visible, language(request))
 
     def write(checked: CheckResult | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
         if checked is None:
             return [gr.skip()] * len(view.files)
         lang, total = language(request), checked.report.rows
-        with error_toasts(library.visible):
+        with error_toasts(library.visible, language(request)):
             folder = new_download_folder(limits.uploads)
             fixed = clean(checked, folder, lambda rows, _: progress((rows, total), unit=text("unit", lang)))
         images = display_path(Path(images_folder(checked.source)), library.home) if fixed.report.images else ""
@@ -93,7 +89,9 @@ def check_page(
     started = start.click(lambda: gr.Column(visible=True), None, view.view, api_visibility="private")
     checks = started.then(check, file, view.outputs, show_progress="hidden", **events)
     stop.click(None, cancels=[checks])
-    view.table.select(choose, view.checked, [*view.cards], show_progress="hidden", api_visibility="private")
+    view.codes.input(
+        choose, [view.checked, view.codes], [*view.cards], show_progress="hidden", api_visibility="private"
+    )
     view.write.click(write, view.checked, [*view.files], **events)
     return view.view
 
@@ -106,42 +104,28 @@ def _view() -> CheckComponents:
             files = [gr.DownloadButton(label(name), visible=False, elem_id=name) for name in ("cleaned", "quarantine")]
         written = gr.Markdown(elem_id="check-written")
         with gr.Row():
-            with gr.Column(scale=5, min_width=360):
-                table = _table()
-            with gr.Column(scale=6, min_width=360):
+            with gr.Column(scale=5, min_width=300):
+                codes = gr.Radio([], label=label("codes"), visible=False, elem_id="check-codes")
+            with gr.Column(scale=6, min_width=300):
                 head, found = gr.Markdown(), gr.HTML(elem_id="check-cards")
-    return CheckComponents(column, summary, table, (head, found), write, (written, files[0], files[1]), gr.State(None))
-
-
-def _table() -> gr.Dataframe:
-    return gr.Dataframe(
-        headers=headers("codes", "en"),
-        datatype=["number", "str", "str", "str"],
-        column_widths=["19%", "19%", "34%", "28%"],
-        label=label("codes"),
-        buttons=[],
-        interactive=False,
-        wrap=True,
-        visible=False,
-        max_height=900,
-        elem_id="check-codes",
-    )
+    return CheckComponents(column, summary, codes, (head, found), write, (written, files[0], files[1]), gr.State(None))
 
 
 def _shown(checked: CheckResult, library: ModelLibrary, lang: Language) -> list[Any]:
     """The outputs for a running check, or for a finished one with the cards of its first code."""
-    rows = code_table(checked, lang)
-    table = gr.Dataframe(value=rows, headers=headers("codes", lang), visible=bool(rows))
-    found = _cards(checked, str(rows[0][CODE]), library.visible, lang) if rows and checked.done else ["", ""]
+    choices = code_choices(checked, lang)
+    first = choices[0][1] if choices and checked.done else None
+    codes = gr.Radio(choices, value=first, visible=bool(choices))
+    found = _cards(checked, first, library.visible, lang) if first else ["", ""]
     name = display_path(Path(checked.source.path), library.home)
     button = gr.Button(visible=checked.done and checked.report.rows > 0 and not checked.report.clean)
-    return [check_text(name, checked, lang), table, *found, button, *_empty()[5:8], checked if checked.done else None]
+    return [check_text(name, checked, lang), codes, *found, button, *_empty()[5:8], checked if checked.done else None]
 
 
 def _empty(summary: str = "") -> list[Any]:
     """The outputs without a check, or for one that has just started."""
     hidden = gr.DownloadButton(visible=False)
-    return [summary, gr.Dataframe(visible=False), "", "", gr.Button(visible=False), "", hidden, hidden, None]
+    return [summary, gr.Radio(visible=False), "", "", gr.Button(visible=False), "", hidden, hidden, None]
 
 
 def _cards(checked: CheckResult | None, code: str, visible: Callable[[str], str], lang: Language) -> list[Any]:
@@ -149,4 +133,4 @@ def _cards(checked: CheckResult | None, code: str, visible: Callable[[str], str]
     if checked is None or code not in checked.report.counts:
         return [gr.skip(), gr.skip()]
     shown = checked.of(code)
-    return [cards_text(code, len(shown), checked.report.counts[code], lang), cards(shown, visible)]
+    return [cards_text(code, len(shown), checked.report.counts[code], lang), cards(shown, visible, lang)]

@@ -1,6 +1,6 @@
 """The Compare page: one question to two models side by side, and a table of probe questions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,19 +9,21 @@ import gradio as gr
 from demo import probes
 from demo.model_library import ModelLibrary
 from demo.pages.chat import MAX_SEED, question_box
-from demo.pages.i18n import Language, headers, label, language, probe_cells, text
+from demo.pages.i18n import label, language, probe_cells, table, text
 from demo.pages.parts.chat_messages import QuestionInput, conversation, error_toasts
+from demo.pages.parts.choices import file_choice
 from demo.pages.parts.records import load_records
 from demo.server.generation_queue import LOCAL_RECIPIENT, GenerationQueue, Recipient
 from demo.server.limits import Limits
 from demo.server.uploads import new_download_folder
 from demo.server.visitors import recipient_of
+from llm.chat.chat_errors import chat_text
 from llm.chat.sampling import Sampling
 from llm.config.schema import Source
 from llm.formats.conversation import Message
+from llm.i18n.translate import Language
 
 PROBE_TOKENS = 64
-COLUMN_WIDTHS = (90, 200, 80, 120, 220, 70, 220, 70)  # pixels, of the probe table
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,13 @@ class Pane:
 
 
 def compare_page(
-    page: gr.Blocks, library: ModelLibrary, queue: GenerationQueue, limits: Limits, sources: dict[str, Source]
+    page: gr.Blocks, library: ModelLibrary, queue: GenerationQueue, limits: Limits, sources: Mapping[str, Source]
 ) -> tuple[gr.Dropdown, ...]:
     """Add the comparison to the page under construction; returns its two model dropdowns."""
+    gr.Markdown(label("compare_heading"), elem_classes="eg-hidden")
     question_input = question_box("compare-question", label("ask_both"))
     with gr.Row():
-        panes = [_pane(library, side, number) for number, side in enumerate(("left", "right"))]
+        panes = [_pane(library, *chosen) for chosen in zip(("left", "right"), library.comparison(), strict=True)]
     with gr.Accordion(label("settings"), open=False):
         system = gr.Textbox("", label=label("system"), lines=2, max_length=limits.text)
         temperature = gr.Slider(0, 2, 0, step=0.05, label=label("temperature"))
@@ -58,7 +61,7 @@ def compare_page(
         seed: float,
         request: gr.Request,
     ) -> Iterator[list[str]]:
-        with error_toasts(library.visible):
+        with error_toasts(library.visible, language(request), chat_text):
             messages = conversation([], question, system, limits)
             sampling = Sampling(temperature, max_new_tokens=int(new_tokens), seed=int(seed))
             skipped = text("text_only", language(request))
@@ -72,18 +75,16 @@ def compare_page(
         api_visibility="private",
     )
     question_input.stop(None, cancels=[answer_event])
-    _probe_table(library, queue, limits, sources, models)
+    _probe_table(page, library, queue, limits, sources, models)
     return tuple(models)
 
 
-def _pane(library: ModelLibrary, side: str, number: int) -> Pane:
-    names = list(library)
-    first = names[min(number, len(names) - 1)] if names else None
+def _pane(library: ModelLibrary, side: str, chosen: str | None) -> Pane:
     with gr.Column():
         return Pane(
-            gr.Dropdown(names, value=first, label=label(side), elem_id=f"{side}-weights"),
+            gr.Dropdown(list(library), value=chosen, label=label(side), elem_id=f"{side}-weights"),
             gr.Textbox(label=label("answer"), lines=6, interactive=False, elem_id=f"{side}-answer"),
-            gr.Textbox(show_label=False, container=False, interactive=False, elem_id=f"{side}-author"),
+            gr.Textbox(label=label("author"), interactive=False, elem_id=f"{side}-author"),
         )
 
 
@@ -112,28 +113,27 @@ def answers(
 
 
 def _probe_table(
+    page: gr.Blocks,
     library: ModelLibrary,
     queue: GenerationQueue,
     limits: Limits,
-    sources: dict[str, Source],
+    sources: Mapping[str, Source],
     models: list[gr.Dropdown],
 ) -> None:
     """The probe questions below the panes, with the results as tables and files."""
     gr.Markdown(label("probes_about"))
     with gr.Row():
         own_name = gr.Textbox("", label=label("name"), max_length=100, elem_id="own-name")
-        file = gr.Dropdown(list(sources), value=next(iter(sources), None), label=label("file"))
+        file = file_choice(page, sources, label("file"), "probe-file")
         start = gr.Button(label("run_probes"), variant="primary", elem_id="run-probes")
-    hits = gr.Dataframe(interactive=False, visible=False, elem_id="hits")
-    table = gr.Dataframe(
-        interactive=False, visible=False, wrap=True, column_widths=[*COLUMN_WIDTHS], elem_id="probe-table"
-    )
+    hits = gr.HTML(elem_id="hits")
+    all_answers = gr.HTML(elem_id="probe-table")
     with gr.Row():
         csv = gr.DownloadButton(label("csv"), visible=False)
         markdown = gr.DownloadButton(label("markdown"), visible=False)
 
     def run(name: str, path: str, left: str, right: str, request: gr.Request) -> Iterator[list[Any]]:
-        with error_toasts(library.visible):
+        with error_toasts(library.visible, language(request)):
             records = load_records(sources[path]) if path in sources else ()
             listed = [*probes.text_probes(name), *probes.image_probes(records)]
             chat_models = library.open(left), library.open(right)
@@ -146,18 +146,19 @@ def _probe_table(
                 yield [*_tables(done, language(request)), *files]
 
     start.click(
-        run, [own_name, file, *models], [hits, table, csv, markdown], concurrency_limit=1, api_visibility="private"
+        run,
+        [own_name, file, *models],
+        [hits, all_answers, csv, markdown],
+        concurrency_limit=1,
+        api_visibility="private",
     )
 
 
-def _tables(results: list[probes.ProbeResult], lang: Language) -> tuple[gr.Dataframe, gr.Dataframe]:
+def _tables(results: list[probes.ProbeResult], lang: Language) -> tuple[str, str]:
     """Hits by kind of question, and all answers."""
     hits = probe_cells(probes.summary(results), lang)
     answers = probe_cells([result.cells() for result in results], lang)
-    return (
-        gr.Dataframe(hits, headers=headers("hits", lang), visible=True),
-        gr.Dataframe(answers, headers=headers("probes", lang), visible=True),
-    )
+    return table("hits", hits, lang), table("probes", answers, lang)
 
 
 def _files(

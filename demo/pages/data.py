@@ -1,26 +1,30 @@
 """The Data page: random records as the model reads them, or the check of a complete file."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
 from demo.model_library import ModelLibrary
 from demo.pages.check import check_page
-from demo.pages.i18n import Language, label, language, record_text
+from demo.pages.i18n import label, language, record_text
 from demo.pages.parts.chat_messages import error_toasts
+from demo.pages.parts.choices import file_choice
 from demo.pages.parts.records import IMAGE, SUPERVISED, RecordView, sample_records, view_record
 from demo.server.limits import Limits
 from llm.config.schema import Source
+from llm.i18n.translate import Language
 from vlm.vision.images import read_image
 
 SHOWN = 3  # records at a time
 COLOURS = {SUPERVISED: "#16a34a", IMAGE: "#2563eb"}
 
 
-def data_page(library: ModelLibrary, limits: Limits, sources: dict[str, Source]) -> gr.Dropdown:
+def data_page(page: gr.Blocks, library: ModelLibrary, limits: Limits, sources: Mapping[str, Source]) -> gr.Dropdown:
     """Add the data view to the page under construction; returns the dropdown of the model that tokenizes records."""
+    gr.Markdown(label("data_heading"), elem_classes="eg-hidden")
     with gr.Row():
-        file = gr.Dropdown(list(sources), value=next(iter(sources), None), label=label("file"), elem_id="data-file")
+        file = file_choice(page, sources, label("file"), "data-file")
         names = list(library)
         model = gr.Dropdown(names, value=names[0] if names else None, label=label("model"))
         with gr.Column(min_width=200):
@@ -33,15 +37,15 @@ def data_page(library: ModelLibrary, limits: Limits, sources: dict[str, Source])
             with gr.Column():
                 outputs += [
                     gr.Markdown(padding=True),
-                    gr.Gallery(show_label=False, columns=8, height=140, fit_columns=False, buttons=[], visible=False),
+                    _gallery(),
                     gr.HighlightedText(label=label("marked"), color_map=COLOURS, show_inline_category=False),
                 ]
     checks = check_page(library, limits, file, check, draw, sources)
 
     def show_records(path: str | None, name: str | None, seed: int, request: gr.Request) -> list[Any]:
-        if path not in sources:
+        if path is None or path not in sources:
             return [seed, *[gr.skip()] * len(outputs)]
-        with error_toasts(library.visible):
+        with error_toasts(library.visible, language(request)):
             encoder = library.open(name).encoder
             records = [view_record(record, encoder) for record in sample_records(sources[path], SHOWN, seed)]
         cells = [cell for record in records for cell in _cells(record, library, language(request))]
@@ -55,6 +59,12 @@ def data_page(library: ModelLibrary, limits: Limits, sources: dict[str, Source])
     check.click(lambda: only(checks)[0], None, records, api_visibility="private")
     draw.click(show_records, [file, model, seed], [seed, *outputs], api_visibility="private", concurrency_limit=1)
     return model
+
+
+def _gallery() -> gr.Gallery:
+    return gr.Gallery(
+        label=label("images"), show_label=False, columns=8, height=140, fit_columns=False, buttons=[], visible=False
+    )
 
 
 def _cells(record: RecordView, library: ModelLibrary, lang: Language) -> list[Any]:

@@ -1,17 +1,21 @@
 """All texts of the pages, in English and Chinese, and the lines made from them."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import gradio as gr
 
 from data_tools.check.findings import CODES
 from data_tools.check.fix import FixResult
+from demo.pages.language import preferred_language
 from demo.pages.parts.check_session import CheckResult
+from demo.pages.parts.curves import PANELS
+from demo.pages.parts.html_table import html_table
 from demo.pages.parts.records import RecordView
 from demo.pages.parts.run_status import RunState
+from demo.probes import NOT_ASKED, NOT_JUDGED
+from llm.i18n.translate import Language
 
-Language = Literal["en", "zh"]
 MAX_SKIPPED, MAX_REASON = 10, 300  # skipped folders that are listed; characters of a name or reason
 
 # Labels, which gradio's frontend chooses by the browser's language.
@@ -32,22 +36,38 @@ LABELS = {
     "seed": ("Seed", "随机种子"),
     "stop": ("Stop sequences, comma-separated", "停止词（用逗号分隔）"),
     "ask": ("Ask a question or add an image", "输入问题，或添加图片"),
+    "ask_text": ("Ask a question (this model reads text only)", "输入问题（该模型只能读文本）"),
+    "chat_heading": ("## Chat", "## 对话"),
+    "compare_heading": ("## Compare two models", "## 对比两个模型"),
+    "runs_heading": ("## Runs", "## 训练任务"),
+    "data_heading": ("## Training data", "## 训练数据"),
+    "question": ("Question", "问题"),
+    "conversation": ("Conversation", "对话记录"),
+    "author": ("Weights that answered", "作答的权重"),
+    "images": ("Images of the record", "记录中的图片"),
     "ask_both": ("Ask both", "同时提问"),
     "left": ("Left model", "左侧模型"),
     "right": ("Right model", "右侧模型"),
     "answer": ("Answer", "回答"),
     "probes_about": (
-        "Ask both models a list of probe questions: identity, leading questions, general knowledge, and questions "
-        "about images of the data file below. Each image question is asked again with a blank image and with another "
-        "image; a model that uses the image gets those two wrong.",
-        "用同一组探针问题测试两个模型：身份、诱导性提问、常识，以及下方数据文件中的图片问题。每个图片问题还会分别换成空白图片"
-        "和另一张图片再问一遍，真正看图的模型这两次应当答错。",
+        "### Probe questions\n\n"
+        "Ask both models the same questions: identity, leading questions, general knowledge, and questions about "
+        "images of the data file below. Each image question is asked with its own image, a blank one, and one of "
+        "another record, which has a different answer if the file has one. A hit is always the answer for the own "
+        "image: a model that uses the image has more hits with it than with the other two.",
+        "### 探针问题\n\n"
+        "向两个模型提同样的问题：身份、诱导性提问、常识，以及下方数据文件中的图片问题。每个图片问题分别配原图、空白图片"
+        "和另一条记录的图片各问一次；只要文件中有，就选答案不同的记录。命中始终以原图的答案为准：真正看图的模型，"
+        "配原图时的命中数应高于另外两种情况。",
     ),
-    "name": ("Expected assistant name", "助手应自称的名字"),
+    "name": (
+        "Expected assistant name (empty: identity is not judged)",
+        "助手应自称的名字（留空则不评判身份问题）",
+    ),
     "run_probes": ("Run probes", "运行探针问题"),
     "csv": ("Download CSV", "下载 CSV"),
     "markdown": ("Download Markdown", "下载 Markdown"),
-    "run": ("Run", "训练任务"),
+    "run": ("Run", "任务"),
     "samples": ("Sample answers during training", "训练过程中的回答"),
     "report": ("Report", "报告"),
     "log": ("Latest log lines", "最近的日志"),
@@ -58,7 +78,7 @@ LABELS = {
         "模型的输入（监督 token 和图片 token 已高亮）",
     ),
     "check": ("Check file", "检查文件"),
-    "codes": ("Findings by type; select one to see its records", "按类型汇总的问题，点击一行查看相关记录"),
+    "codes": ("Findings by type; select one to see its records", "按类型汇总的问题，选择一项查看相关记录"),
     "clean": ("Create cleaned file", "生成清洗后的文件"),
     "cleaned": ("Download cleaned file", "下载清洗后的文件"),
     "quarantine": ("Download removed records", "下载剔除的记录"),
@@ -70,7 +90,24 @@ LABELS = {
 
 # Texts made on the server, in the language of the request.
 TEXTS = {
-    "text_only": ("(text-only model: not asked about images)", "（纯文本模型，不回答图片问题）"),
+    "text_only": ("(text-only model: not asked about images)", "（纯文本模型，未提问图片问题）"),
+    "refused": (
+        "Not answered: {}\n\nThe question is not part of the conversation.",
+        "未能回答：{}\n\n该问题不会计入对话。",
+    ),
+    "code": ("{:,} x {}: {} ({})", "{:,} 处{} · {}（{}）"),
+    "loss": ("loss", "损失"),
+    "lr": ("learning rate", "学习率"),
+    "tokens_per_s": ("tokens per second", "每秒 token 数"),
+    "memory_gib": ("memory, GiB", "内存（GiB）"),
+    "training": ("training", "训练"),
+    "validation": ("validation", "验证"),
+    "described": ("{}: {} at step {}, {} at step {}", "{0}：第 {2} 步为 {1}，第 {4} 步为 {3}"),
+    "samples_table": ("Sample answers during training", "训练过程中的回答"),
+    "report_table": ("Report", "报告"),
+    "hits_table": ("Hits by kind of question", "各类问题的命中数"),
+    "probes_table": ("All probe questions and answers", "全部探针问题与回答"),
+    "log_lines": ("Latest log lines", "最近的日志"),
     "finished": ("finished", "已完成"),
     "running": ("running", "运行中"),
     "silent": (
@@ -78,8 +115,11 @@ TEXTS = {
         "暂无新输出：可能已停止，或正在执行耗时操作",
     ),
     "step": ("step {}", "第 {} 步"),
-    "last": ("last update {} ago", "{} 前更新"),
+    "last": ("last update {} ago", "{}前更新"),
     "left": ("about {} left", "预计还需 {}"),
+    "hours": ("{} h {} min", "{} 小时 {} 分"),
+    "minutes": ("{} min {} s", "{} 分 {} 秒"),
+    "seconds": ("{} s", "{} 秒"),
     "odd": (
         "lines of metrics.jsonl not recognized and skipped: {:,}",
         "metrics.jsonl 中有 {:,} 行无法识别，已跳过",
@@ -105,19 +145,20 @@ TEXTS = {
     "removed": ("`{}`: {} not usable for training, with the findings", "`{}`：{}不能用于训练，附有具体问题"),
     "image_folder": (
         "Image files are not copied. A recipe that reads the cleaned file needs `images: {}`",
-        "图片文件不会复制。用清洗后的文件训练时，需要在训练配置中设置 `images: {}`",
+        "图片文件不会复制。用清洗后的文件训练时，需要在配方中设置 `images: {}`",
     ),
 }
 HEADERS: dict[str, tuple[list[str], list[str]]] = {
-    "codes": (["count", "level", "finding", "code"], ["数量", "级别", "问题", "代码"]),
     "samples": (["step", "question", "answer"], ["步数", "问题", "回答"]),
     "report": (["metric", "value"], ["指标", "数值"]),
-    "hits": (["kind", "image", "left", "right"], ["类别", "图片", "左侧", "右侧"]),
+    "hits": (["kind", "image", "left", "right"], ["类别", "图片", "左侧命中", "右侧命中"]),
     "probes": (
         ["kind", "question", "image", "expected", "left", "left hit", "right", "right hit"],
-        ["类别", "问题", "图片", "期望", "左侧", "左侧命中", "右侧", "右侧命中"],
+        ["类别", "问题", "图片", "期望回答", "左侧回答", "左侧命中", "右侧回答", "右侧命中"],
     ),
 }
+# Widths of the tables' columns in percent.
+WIDTHS = {"samples": (8, 36, 56), "report": (40, 60), "hits": (25,) * 4, "probes": (9, 19, 8, 12, 19, 7, 19, 7)}
 # Values in the cells of the probe tables, by their value in the downloads.
 PROBE_CELLS = {
     "identity": ("identity", "身份"),
@@ -129,6 +170,8 @@ PROBE_CELLS = {
     "other": ("other", "另一张"),
     "yes": ("yes", "是"),
     "no": ("no", "否"),
+    NOT_JUDGED: ("not judged", "未评判"),
+    NOT_ASKED: ("not asked", "未提问"),
 }
 ANSWER_COLUMNS = (1, 3, 4, 6)  # of the probe table: question, expectation and answers are not translated
 
@@ -150,12 +193,22 @@ def label(key: str) -> Any:
 
 def language(request: gr.Request) -> Language:
     """`zh` for a browser whose preferred language is Chinese, else `en`."""
-    return "zh" if request.headers.get("accept-language", "").lower().startswith("zh") else "en"
+    return preferred_language(request.headers)
 
 
 def text(key: str, lang: Language, *values: object) -> str:
     """A text of TEXTS with its values filled in."""
     return TEXTS[key][lang == "zh"].format(*values)
+
+
+def captions(lang: Language) -> dict[str, str]:
+    """The texts of the charts."""
+    return {key: TEXTS[key][lang == "zh"] for key in (*PANELS, "training", "validation", "described")}
+
+
+def table(name: str, rows: Sequence[Sequence[object]], lang: Language) -> str:
+    """A table of HEADERS as HTML, empty without rows."""
+    return html_table(text(f"{name}_table", lang), headers(name, lang), rows, WIDTHS[name])
 
 
 def headers(table: str, lang: Language) -> list[str]:
@@ -181,9 +234,9 @@ def state_text(state: RunState, lang: Language, skipped_lines: int = 0) -> str:
     if state.step or state.total:
         parts.append(text("step", lang, f"{state.step:,}{total}"))
     if not state.finished:
-        parts.append(text("last", lang, duration(state.silent_seconds)))
+        parts.append(text("last", lang, duration(state.silent_seconds, lang)))
         if state.left_seconds is not None and not state.silent:
-            parts.append(text("left", lang, duration(state.left_seconds)))
+            parts.append(text("left", lang, duration(state.left_seconds, lang)))
     if skipped_lines:
         parts.append(text("odd", lang, skipped_lines))
     return " · ".join(parts)
@@ -208,11 +261,13 @@ def record_text(record: RecordView, lang: Language) -> str:
     return f"`{record.place}` · {size}"
 
 
-def duration(seconds: float) -> str:
-    """Seconds as `2:05:07` or `3:20`."""
+def duration(seconds: float, lang: Language) -> str:
+    """Seconds as `2 h 5 min`, `3 min 20 s` or `7 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    if hours:
+        return text("hours", lang, f"{hours:,}", minutes)
+    return text("minutes", lang, minutes, rest) if minutes else text("seconds", lang, rest)
 
 
 def check_text(name: str, checked: CheckResult, lang: Language) -> str:
@@ -231,11 +286,14 @@ def count(key: str, number: int, lang: Language) -> str:
     return text(key, lang) if number == 1 else text(f"{key}s", lang, number)
 
 
-def code_table(checked: CheckResult, lang: Language) -> list[list[str | int]]:
-    """[count, level, title, code] of each finding code, errors first, in the order of CODES within a level."""
+def code_choices(checked: CheckResult, lang: Language) -> list[tuple[str, str]]:
+    """(count, level and title, code) of each finding code, errors first, in the order of CODES within a level."""
     counts = checked.report.counts
     order = sorted(counts, key=lambda code: CODES[code].level)
-    return [[counts[code], text(CODES[code].level, lang), code_title(code, lang), code] for code in order]
+    return [
+        (text("code", lang, counts[code], text(CODES[code].level, lang), code_title(code, lang), code), code)
+        for code in order
+    ]
 
 
 def code_title(code: str, lang: Language) -> str:
@@ -246,7 +304,7 @@ def code_title(code: str, lang: Language) -> str:
 def cards_text(code: str, shown: int, total: int, lang: Language) -> str:
     """The heading above the cards of a code, with how many of how many are shown."""
     more = f" · {text('shown', lang, shown, total)}" if total > shown else ""
-    return f"**{code_title(code, lang).replace('<', '&lt;')}**{more}"
+    return f"### {code_title(code, lang).replace('<', '&lt;')}{more}"
 
 
 def cleaned_text(fixed: FixResult, images: str, lang: Language) -> str:

@@ -1,6 +1,6 @@
 """The complete page: Chat, Compare, Runs and Data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -13,9 +13,13 @@ from demo.pages.chat import EXAMPLES, chat_page
 from demo.pages.compare import compare_page
 from demo.pages.data import data_page
 from demo.pages.i18n import I18N, label
+from demo.pages.language import SWITCH, LanguageChoice
 from demo.pages.page_gate import PageGate
 from demo.pages.parts.choices import update_choices
+from demo.pages.parts.curves import CSS as CHARTS
 from demo.pages.parts.finding_cards import CSS as CARDS
+from demo.pages.parts.html_table import CSS as TABLES
+from demo.pages.runs import CSS as LOG
 from demo.pages.runs import runs_page
 from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import Limits
@@ -36,31 +40,86 @@ footer { display: none !important; }
 button:is([title="Share"], [title="分享"]) { display: none !important; }  /* would post the chat to another site */
 .prose :is(form, input, button, select, textarea) { display: none !important; }
 .prose [style] { position: static !important; }  /* an answer cannot show forms or cover the page */
+.eg-hidden { position: absolute !important; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+#head .eg-head { display: flex; width: 100%; align-items: baseline; justify-content: space-between; }
+#head h1 { font-size: 1.25em; font-weight: 600; margin: 0; }
+#head nav a { margin-inline-start: 16px; color: var(--body-text-color); text-decoration: underline; }
+/* gradio's blue of a selected tab has a contrast of 3.7 on white */
+button[role=tab][aria-selected=true] { color: var(--link-text-color) !important; }
 """
+# gradio shows the label of a question's box beside it, but does not tie it to the text field.
+NAME_FIELDS = """() => {
+  const name = () => document.querySelectorAll('[role=group] textarea:not([aria-label])').forEach(field => {
+    const label = field.closest('[role=group]').querySelector('[data-testid=block-info]');
+    if (label && label.textContent.trim()) field.setAttribute('aria-label', label.textContent.trim());
+  });
+  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+  name();
+}"""
+HEAD = f'<div class="eg-head"><h1>Eyegraft</h1>{SWITCH}</div>'
 
 
-def build_page(library: ModelLibrary, queue: GenerationQueue, limits: Limits, sources: dict[str, Source]) -> gr.Blocks:
-    """Build all four pages. `sources` are the data files that visitors may view."""
-    examples = _examples(sources.values())
+def theme() -> gr.themes.Base:
+    """System fonts, and colours whose texts have a contrast of 4.5 or more on light and on dark pages."""
+    base = gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=FONT, font_mono=MONO)
+    return base.set(
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_title_text_color="*neutral_700",
+        block_label_text_color="*neutral_700",
+        block_info_text_color="*neutral_600",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
+        link_text_color="*primary_700",
+        link_text_color_dark="*primary_400",
+    )
+
+
+def build_page(
+    library: ModelLibrary, queue: GenerationQueue, limits: Limits, sources: Mapping[str, Source], alone: bool = True
+) -> gr.Blocks:
+    """Build all four pages. `sources` are the data files that visitors may view.
+
+    `alone`: the page is all there is. In a service it has neither a head nor runs, which the service's pages have, and
+    no examples: their images are copied to where the page serves files from, and a client of the service wrote the
+    paths.
+    """
+    examples = _examples(sources.values()) if alone else []
     with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=(SWEEP_SECONDS, UPLOAD_LIFETIME)) as page:
-        with gr.Tab(label("chat"), id="chat"):
+        if alone:
+            gr.HTML(HEAD, elem_id="head")
+        with gr.Tab(label("chat"), id="chat", elem_id="tab-chat"):
+            gr.Markdown(label("chat_heading"), elem_classes="eg-hidden")
             choices = [chat_page(page, library, queue, limits, examples)]
-        with gr.Tab(label("compare"), id="compare"):
+        with gr.Tab(label("compare"), id="compare", elem_id="tab-compare"):
             choices += compare_page(page, library, queue, limits, sources)
-        with gr.Tab(label("runs"), id="runs"):
-            runs_page(page, library)
-        with gr.Tab(label("data"), id="data"):
-            choices.append(data_page(library, limits, sources))
-
-        def refresh(*chosen: str | None) -> list[gr.Dropdown]:
-            """List the models that exist now; what is chosen stays chosen."""
-            names = library.refresh()
-            return [update_choices(names, name) for name in chosen]
-
-        page.load(refresh, choices, choices, api_visibility="private", show_progress="hidden")
+        if alone:
+            with gr.Tab(label("runs"), id="runs"):
+                runs_page(page, library)
+        with gr.Tab(label("data"), id="data", elem_id="tab-data"):
+            choices.append(data_page(page, library, limits, sources))
+        _refresh_choices(page, library, choices)
     page.queue(max_size=2 * limits.waiting, default_concurrency_limit=4, api_open=False)
     assert isinstance(page, gr.Blocks)  # gradio does not annotate `__enter__`
     return page
+
+
+def _refresh_choices(page: gr.Blocks, library: ModelLibrary, choices: list[gr.Dropdown]) -> None:
+    """List the models that exist when the page is loaded; `?model=NAME` chooses one for the chat."""
+    wanted = gr.Textbox(visible=False)
+
+    def refresh(wanted: str | None, *chosen: str | None) -> list[gr.Dropdown]:
+        """What is chosen stays chosen."""
+        names = library.refresh()
+        updates = [update_choices(names, name) for name in chosen]
+        return [gr.Dropdown(names, value=wanted), *updates[1:]] if wanted in names else updates
+
+    asked = "(_, ...chosen) => [new URLSearchParams(location.search).get('model') || '', ...chosen]"
+    page.load(refresh, [wanted, *choices], choices, js=asked, api_visibility="private", show_progress="hidden")
 
 
 def _examples(sources: Iterable[Source]) -> list[Conversation]:
@@ -81,6 +140,7 @@ def mount(app: FastAPI, page: gr.Blocks, limits: Limits) -> None:
     page.state_session_capacity = limits.sessions
     # The innermost middleware: it runs after the guard and directly before the application.
     visitors = Visitors(page, limits)
+    app.user_middleware.append(Middleware(LanguageChoice))
     app.user_middleware.append(Middleware(PageGate, page=page, limits=limits, visitors=visitors))
     gr.mount_gradio_app(
         app,
@@ -95,6 +155,7 @@ def mount(app: FastAPI, page: gr.Blocks, limits: Limits) -> None:
         mcp_server=False,
         enable_monitoring=False,
         i18n=I18N,
-        theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=FONT, font_mono=MONO),
-        css=CSS + CARDS,
+        theme=theme(),
+        js=NAME_FIELDS,
+        css=CSS + CARDS + CHARTS + TABLES + LOG,
     )

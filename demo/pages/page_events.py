@@ -95,12 +95,18 @@ class TurnFile(EventPart):
     alt_text: NameValue | None = None
 
 
+class TurnMetadata(EventPart):
+    """The mark of a refusal; gradio would also show titles, which only a model that thinks has."""
+
+    id: Literal["refused"]
+
+
 class TurnValue(EventPart):
     """A turn of the chat. gradio would also accept descriptions of components; they are rejected."""
 
     role: Literal["user", "assistant"]
     content: Annotated[list[TurnText | TurnFile], at_most(lambda limits: limits.parts)]
-    metadata: None = None
+    metadata: TurnMetadata | None = None
     options: Annotated[list[Any], Field(max_length=0)] | None = None
 
 
@@ -114,6 +120,7 @@ VALUES: dict[type, TypeAdapter[Any]] = {
     gr.State: TypeAdapter(Discarded),  # held by the server
     gr.BrowserState: TypeAdapter(StoredChat),
     gr.Dropdown: TypeAdapter(NameValue | None),
+    gr.Radio: TypeAdapter(NameValue | None),
     gr.Textbox: TypeAdapter(TextValue | None),
     gr.Slider: TypeAdapter(NumberValue | None),
     gr.Number: TypeAdapter(NumberValue | None),

@@ -8,6 +8,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from demo.pages.page_events import InvalidEvent, parse_event
+from demo.pages.page_paths import EVENTS, FILE, GET_PATHS, GET_PREFIXES, POST_PATHS
 from demo.server.guard import UPLOAD, ErrorResponse, read_body, replay, send_error, too_large, visitor_of
 from demo.server.limits import Limits
 from demo.server.uploads import uploaded_file
@@ -15,24 +16,6 @@ from demo.server.visitors import Visitors
 from llm.errors import ImageError
 
 API = frozenset({"/healthz", "/openapi.json"})
-FILE = "/gradio_api/file="
-EVENTS = frozenset({"/gradio_api/queue/join", "/gradio_api/run/predict"})
-POST_PATHS = EVENTS | {UPLOAD, "/gradio_api/cancel", "/gradio_api/reset"}
-# gradio has some sixty more, which fetch URLs, serve files of other folders and call functions by name.
-GET_PATHS = frozenset(
-    {
-        "/",
-        "/config",
-        "/theme.css",
-        "/gradio_api/theme.css",
-        "/favicon.ico",
-        "/robots.txt",
-        "/gradio_api/app_id",
-        "/gradio_api/queue/data",
-        "/gradio_api/upload_progress",
-    }
-)
-GET_PREFIXES = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/")
 MAX_FILES = 16  # per request
 MAX_QUERY = 300  # bytes; gradio stores the names of sessions and uploads, which have a dozen letters
 

@@ -8,28 +8,43 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from demo.api.app import build_api
+from demo.api.serve import allowed_hosts, allowed_origins
 from demo.model_library import ModelLibrary
 from demo.pages.parts.records import find_sources
-from demo.server.api import build_api
 from demo.server.generation_queue import GenerationQueue
-from demo.server.limits import DEFAULT, Limits, public_limits
-from demo.server.serve import allowed_hosts
+from demo.server.limits import DEFAULT, Limits, limits_of
 from demo.server.sockets import ended_by_signal, listen
 from llm import console
 from llm.errors import DataError
 
 
 def web(
-    named: list[str], root: Path, data: list[str], host: str, port: int, public: bool, token: str, name: str
+    named: list[str],
+    root: Path,
+    data: list[str],
+    host: str,
+    port: int,
+    public: bool,
+    token: str,
+    name: str,
+    waiting: int,
+    origins: list[str],
+    together: int = DEFAULT.together,
 ) -> None:
-    """Serve until stopped. Raises ConfigError for an address open to others without `public`."""
-    hosts = allowed_hosts(host, public, token, name)
-    limits = public_limits() if public else DEFAULT
+    """Serve until stopped; the API serves pages of `origins` too.
+
+    Up to `together` requests for one model are answered at once, and at most `waiting` more wait for their turn.
+
+    Raises ConfigError for an address open to others without `public`, and for an origin that is not one.
+    """
+    hosts, sites = allowed_hosts(host, public, token, name), allowed_origins(origins)
+    limits = limits_of(waiting, public, together)
     library = ModelLibrary(root, named, Path.cwd())
-    queue = GenerationQueue(library, limits.waiting, limits.share_waiting)
+    queue = GenerationQueue(library, limits.waiting, limits.share_waiting, together=limits.together)
     with ended_by_signal(), private_folders():
-        app = open_web(library, queue, data, hosts, token, limits)
-        console.out(f"http://{host}:{port}/{'?token=' + token if token else ''}")
+        app = open_web(library, queue, data, hosts, token, limits, sites)
+        console.raw(f"http://{host}:{port}/{'?token=' + token if token else ''}")
         listen(app, host, port, limits, queue.close)
 
 
@@ -61,13 +76,17 @@ def open_web(
     hosts: frozenset[str],
     token: str,
     limits: Limits = DEFAULT,
+    origins: frozenset[str] = frozenset(),
 ) -> FastAPI:
-    """The application: the page at /, the API at /v1. Raises DataError for a missing data file."""
+    """The application: the page at /, the API at /v1, which pages of `origins` may use too.
+
+    Raises DataError for a missing data file.
+    """
     from demo.pages.page import build_page, mount  # not before GRADIO_TEMP_DIR is set: gradio reads it when imported
 
     for path in data:
         if not (library.home / path).exists():
             raise DataError(f"--data {path}: there is no such file. Correct the path")
-    app = build_api(queue, hosts, token, limits)
+    app = build_api(queue, hosts, token, limits, origins)
     mount(app, build_page(library, queue, limits, find_sources(library, data)), limits)
     return app

@@ -1,1 +1,1 @@
-"""The HTTP server: OpenAI's chat API, access control, limits and the generation queue."""
+"""The HTTP server: access control, limits, checks of messages and the generation queue."""

@@ -10,7 +10,9 @@ import hashlib
 import hmac
 import ipaddress
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -32,6 +34,16 @@ SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 ]
+# What a page of an allowed origin may send. `*` does not cover authorization. Chrome asks for the third before requests
+# from public sites to private addresses.
+PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", b"authorization, *"),
+    (b"access-control-allow-private-network", b"true"),
+    (b"access-control-max-age", b"600"),
+]
+NO_STREAMS: Mapping[str, int] = MappingProxyType({})
+USUAL_PORTS = {"http": 80, "https": 443}
 COOKIE = "eyegraft"
 TOO_SLOW = 408
 UPLOAD = "/gradio_api/upload"  # the only request whose body is not JSON
@@ -55,26 +67,51 @@ class ErrorResponse:
 
 
 class Guard:
-    """ASGI middleware that rejects foreign hosts and origins (403), wrong tokens (401), bodies that are too large (413)
-    or too slow (408), and JSON that exceeds its bounds (413).
+    """ASGI middleware that rejects foreign hosts and origins (403), wrong tokens (401), bodies that are too large
+    (413), compressed (415) or too slow (408), and JSON that exceeds its bounds (413).
     """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str], token: str, limits: Limits) -> None:
-        self.app, self.hosts, self.token, self.limits = app, hosts, token, limits
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: frozenset[str],
+        token: str,
+        limits: Limits,
+        origins: frozenset[str] = frozenset(),
+        streams: Mapping[str, int] = NO_STREAMS,
+    ) -> None:
+        """`origins` are the addresses of other sites whose pages may send requests, with the token as all.
+
+        `streams`: paths whose bodies are not JSON and are read as they arrive, with their most bytes.
+        """
+        self.app, self.hosts, self.token, self.limits, self.origins = app, hosts, token, limits, origins
+        self.streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
+        origin = Headers(scope=scope).get("origin", "")
+        if origin.lower() in self.origins:
+            send = with_headers(send, cors_headers(origin))
         if self._is_token_link(scope):
             await send({"type": "http.response.start", "status": 303, "headers": self._cookie_headers()})
             await send({"type": "http.response.body", "body": b""})
             return
-        error = self._check_headers(Headers(scope=scope), scope["path"])
+        open_to_all = scope["path"] in OPEN_PATHS or self._is_preflight(scope)
+        most = self.streams.get(scope["path"], self.limits.body)
+        error = self._check_headers(Headers(scope=scope), open_to_all, most)
         if error is None and scope["type"] != "http":
             error = ErrorResponse(404, "this server only speaks HTTP")
         if error is not None:
             await send_error(error, scope, send)
+            return
+        if self._is_preflight(scope):
+            await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        if scope["path"] in self.streams:
+            await self.app(scope, bounded(receive, most), with_headers(send, SECURITY_HEADERS))
             return
         await self._pass_on(scope, receive, send)
 
@@ -105,19 +142,32 @@ class Guard:
         found = excess(body, self.limits.json)
         return ErrorResponse(413, f"the request has {found}") if found else None
 
-    def _check_headers(self, headers: Headers, path: str) -> ErrorResponse | None:
+    def _check_headers(self, headers: Headers, open_to_all: bool, most: int) -> ErrorResponse | None:
         if host_of(f"//{headers.get('host', '')}") not in self.hosts:
             return ErrorResponse(403, "this server does not answer to that Host", code="host")
         origin = headers.get("origin")
-        if origin is not None and not same_origin(origin, headers.get("host", ""), self.hosts):
+        if origin is not None and not self._is_allowed(origin, headers.get("host", "")):
             return ErrorResponse(403, "requests from pages of other sites are not accepted", code="origin")
-        if self.token and path not in OPEN_PATHS and not self._has_token(headers):
+        if self.token and not open_to_all and not self._has_token(headers):
             found = "wrong or missing token: send Authorization: Bearer TOKEN, or open /?token=TOKEN in a browser"
             return ErrorResponse(401, found, "authentication_error")
+        coding = headers.get("content-encoding", "").strip().lower()
+        if coding not in ("", "identity"):
+            return ErrorResponse(415, f"the body is compressed (Content-Encoding: {coding[:40]}). Send it as it is")
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             return ErrorResponse(400, "Content-Length is not a number")
-        return too_large(self.limits.body) if int(length) > self.limits.body else None
+        return too_large(most) if int(length) > most else None
+
+    def _is_preflight(self, scope: Scope) -> bool:
+        """Whether a browser asks what a page of an allowed site may send: without a token, and it gets no data."""
+        if scope["type"] != "http" or scope["method"] != "OPTIONS":
+            return False
+        headers = Headers(scope=scope)
+        return headers.get("origin", "").lower() in self.origins and "access-control-request-method" in headers
+
+    def _is_allowed(self, origin: str, host: str) -> bool:
+        return origin.lower() in self.origins or same_origin(origin, host, self.hosts)
 
     def _has_token(self, headers: Headers) -> bool:
         given = headers.get("authorization", "").removeprefix("Bearer ")
@@ -139,6 +189,11 @@ class Guard:
         """A cookie out of reach of scripts and other sites, and a redirect to the URL without the token."""
         cookie = f"{COOKIE}={cookie_of(self.token)}; HttpOnly; SameSite=Strict; Path=/"
         return [(b"location", b"/"), (b"set-cookie", cookie.encode()), (b"content-length", b"0")]
+
+
+def cors_headers(origin: str) -> list[tuple[bytes, bytes]]:
+    """The headers that let a page of another origin read the response; cookies are not for it."""
+    return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
 
 
 def too_large(limit: int) -> ErrorResponse:
@@ -169,7 +224,7 @@ def same_origin(origin: str, host: str, hosts: frozenset[str]) -> bool:
     """
     try:
         page, server = urlsplit(origin), urlsplit(f"//{host}")
-        usual = {"http": 80, "https": 443}[page.scheme]
+        usual = USUAL_PORTS[page.scheme]
         same_port = (page.port or usual) == (server.port or usual)
     except (KeyError, ValueError):
         return False
@@ -233,6 +288,19 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
         parts.append(part)
         more = message.get("more_body", False)
     return b"".join(parts)
+
+
+def bounded(receive: Receive, limit: int) -> Receive:
+    """A `receive` that ends the connection once the body exceeds `limit` bytes, which its headers did not announce."""
+    size = 0
+
+    async def receiving() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if size > limit else message
+
+    return receiving
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

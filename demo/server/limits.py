@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 
 from vlm.vision.images import ImageLimits
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-IMAGE = ImageLimits(max_pixels=20_000_000, max_bytes=10 * 2**20, formats=FORMATS)
+IMAGE = ImageLimits(max_bytes=10 * 2**20)  # pixels, shapes and formats as in training: one verdict on an image
 SHORTEST_TOKEN = 16  # characters of an access token; a shorter one can be guessed
 
 
@@ -36,6 +35,7 @@ class Limits:
     event: int = 2 * 2**20  # bytes of a page event, whose images are uploaded before it: a chat, with a margin
     json: JsonBounds = JsonBounds()
     waiting: int = 8  # requests waiting for their turn
+    together: int = 8  # requests for one model that are answered at once
     new_tokens: int = 4096
     head_seconds: float = 15.0  # time for the headers of a request to arrive
     body_seconds: float = 120.0  # time for the complete body of a request to arrive
@@ -48,6 +48,11 @@ class Limits:
     share_uploads: int = 0  # per visitor: bytes uploaded within the lifetime of an upload
     share_sessions: int = 0  # per visitor: open pages
     share_connections: int = 0  # per visitor: connections
+
+    @property
+    def requests(self) -> int:
+        """Requests that are answered or wait at once."""
+        return self.waiting + self.together
 
 
 DEFAULT = Limits()
@@ -66,3 +71,9 @@ def public_limits(limits: Limits = DEFAULT) -> Limits:
         share_sessions=limits.sessions // 16,
         share_connections=64,
     )
+
+
+def limits_of(waiting: int, public: bool, together: int = DEFAULT.together) -> Limits:
+    """The limits of a server where so many requests may wait and so many are answered at once."""
+    limits = replace(DEFAULT, waiting=waiting, together=together)
+    return public_limits(limits) if public else limits

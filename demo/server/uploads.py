@@ -26,7 +26,7 @@ def uploaded_file(path: str) -> Path:
     except (OSError, ValueError):  # not a possible file name
         known = False
     if not known:
-        raise ImageError("an image that was not uploaded to this server. Upload it again")
+        raise ImageError("it was not uploaded to this server", "Upload it again", "the image", "image-not-uploaded")
     return file
 
 

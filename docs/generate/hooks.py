@@ -2,16 +2,20 @@
 
 import re
 
+from docs.generate.clients import clients
 from docs.generate.commands import commands
 from docs.generate.lists import formats, recipes
 from docs.generate.recipe_keys import recipe_keys
+from docs.generate.request_keys import request_keys
 from docs.generate.rooms import table
 
 PARTS = {
+    "clients": clients,
     "commands": commands,
     "formats": formats,
     "recipe keys": recipe_keys,
     "recipes": recipes,
+    "request keys": request_keys,
     "rooms": table,
 }
 MARK = re.compile(r"^<!-- generate: (.+) -->$", re.MULTILINE)

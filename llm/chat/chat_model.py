@@ -2,30 +2,52 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
+from threading import Lock
 from typing import Self
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.generation.streamers import BaseStreamer
 
+from llm.chat.answer_row import AnswerRequest, Embed
 from llm.chat.context_window import trim_to_context
+from llm.chat.decode_loop import DecodeLoop
 from llm.chat.generation import Prompt, answering, generate
 from llm.chat.sampling import Sampling
-from llm.chat.token_stream import Stopped, StreamedAnswer, cut_at_stop
+from llm.chat.token_stream import Stopped, StreamedAnswer, TokenSink, cut_at_stop
+from llm.chat.turn import Then, Turn, do_nothing, without_waiting
+from llm.decoding.device_thread import DeviceThread
+from llm.decoding.prefix_cache import ROOM, PrefixCache
 from llm.encoding.encoder import Encoder
 from llm.formats.conversation import ImageRef, Message
 from llm.model.lora import adapters_off
 
-Embed = Callable[[list[int], tuple[ImageRef, ...]], Tensor]
-Turn = Callable[[Stopped], AbstractContextManager[None]]  # waits for the device and holds it during the block
+
+class Decoding:
+    """The decode loops of a model, one with its adapters and one without, on one thread. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.room = 0  # bytes of the prompts that each loop remembers
+        self._device, self._lock = DeviceThread(), Lock()
+        self._loops: dict[bool, DecodeLoop] = {}
+
+    def loop(self, model: PreTrainedModel, text: PreTrainedModel, adapters: bool, image_id: int | None) -> DecodeLoop:
+        """The loop that the model's answers share, made when it is first asked for."""
+        with self._lock:
+            if adapters not in self._loops:
+                prefixes = PrefixCache(model, self.room, image_id)
+                ready = partial(_ready, model, text, adapters)
+                self._loops[adapters] = DecodeLoop(model, ready, self._device, prefixes)
+            return self._loops[adapters]
 
 
-def without_waiting(_: Stopped) -> AbstractContextManager[None]:
-    """The `Turn` of a caller that has the device to itself."""
-    return nullcontext()
+@contextmanager
+def _ready(model: PreTrainedModel, text: PreTrainedModel, adapters: bool) -> Iterator[None]:
+    """The model as it answers inside the block."""
+    with answering(model, text), nullcontext() if adapters else adapters_off(model):
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +59,15 @@ class ChatModel:
     encoder: Encoder
     embed: Embed
     adapters: bool = True  # False: answers are generated with its adapters disabled
+    _decoding: Decoding = field(default_factory=Decoding, compare=False)
+
+    def remembering(self, room: int = ROOM) -> Self:
+        """The same model, which from its first stream on remembers prompts in at most `room` bytes.
+
+        For a model whose weights no longer change: what later prompts begin alike with is not read again.
+        """
+        self._decoding.room = room
+        return self
 
     def without_adapters(self) -> Self:
         """The same model with its adapters disabled."""
@@ -82,28 +113,55 @@ class ChatModel:
         All use of the device happens in the thread of the answer, inside `turn`. Raises DataError for messages that
         cannot be encoded.
         """
-        ids, images = self.encoder.prompt(messages)
-        ends = self.encoder.stop_ids
+        return self._streamed(
+            *self.encoder.prompt(messages), sampling, turn, patience, reader, do_nothing, self._decode
+        )
 
-        def run(streamer: BaseStreamer, stopped: Stopped) -> None:
-            with turn(stopped), self._answering():
-                prompt = self._embedded(ids, images)
-                generate(self.model, [prompt], sampling, ends, streamer, stopped)
+    def stream_after(
+        self,
+        ids: list[int],
+        images: tuple[ImageRef, ...],
+        sampling: Sampling,
+        turn: Turn,
+        patience: float = inf,
+        reader: str = "a local caller",
+        then: Then = do_nothing,
+    ) -> StreamedAnswer:
+        """What follows these ids, as `stream`; `then` is called inside the turn with the ids and those generated.
 
-        return StreamedAnswer(run, self._decode, ends, sampling.stop, len(ids), patience, reader)
+        They need not be a chat's, so nothing that the model writes is taken for the template's.
+        """
+        return self._streamed(ids, images, sampling, turn, patience, reader, then, self._plain_text)
+
+    def _streamed(
+        self,
+        ids: list[int],
+        images: tuple[ImageRef, ...],
+        sampling: Sampling,
+        turn: Turn,
+        patience: float,
+        reader: str,
+        then: Then,
+        decode: Callable[[list[int]], str],
+    ) -> StreamedAnswer:
+        ends, some = self.encoder.stop_ids, sampling.max_new_tokens > 0
+
+        def run(streamer: TokenSink, stopped: Stopped) -> None:
+            request = AnswerRequest(ids, images, self.embed, sampling, ends, streamer, stopped)
+            with turn(stopped):
+                loop = self._decoding.loop(self.model, self.text, self.adapters, self.encoder.image_id)
+                new = loop.answer(request) if some else []
+                if then is not do_nothing:
+                    loop.run(partial(then, [*ids, *new]))
+
+        return StreamedAnswer(run, decode, ends, sampling.stop, len(ids), patience, reader)
 
     def fit_to_context(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
         """The messages without their oldest turns, so that an answer of `new_tokens` fits the context."""
         return trim_to_context(messages, lambda rest: len(self.encoder.prompt(rest)[0]), self.context - new_tokens)
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        with answering(self.model, self.text):
-            if self.adapters:
-                yield
-                return
-            with adapters_off(self.model):
-                yield
+    def _answering(self) -> AbstractContextManager[None]:
+        return _ready(self.model, self.text, self.adapters)
 
     def _prompt(self, messages: tuple[Message, ...]) -> Prompt:
         with self._answering():  # a tower may have adapters too
@@ -114,6 +172,11 @@ class ChatModel:
         return Prompt(ids, self.embed(ids, images))
 
     def _decode(self, ids: list[int]) -> str:
+        """The text of an answer. What the chat template would write before it is left out, also where it is cut off."""
+        text, opening = self._plain_text(ids), self.encoder.opening
+        return "" if opening.startswith(text) else text.removeprefix(opening)
+
+    def _plain_text(self, ids: list[int]) -> str:
         return str(self.encoder.tokenizer.decode(ids, skip_special_tokens=True))
 
 

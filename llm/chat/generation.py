@@ -8,12 +8,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
-from transformers.generation.streamers import BaseStreamer
+from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
 from llm.attention.interface import NAME, plain_attention
 from llm.chat.sampling import LEAST_TEMPERATURE, Sampling
-from llm.model.eval_mode import eval_mode
+from llm.chat.token_stream import TokenSink
+from llm.model.eval_mode import arguments_alone, eval_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def generate(
     prompts: list[Prompt],
     sampling: Sampling,
     stop_ids: tuple[int, ...],
-    streamer: BaseStreamer | None = None,
+    streamer: TokenSink | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[list[int]]:
     """New token ids for each prompt, without the end mark.
@@ -65,6 +65,21 @@ def generate(
     # The repetition penalty applies to every id of the prompt: pad with an id that the prompt contains.
     ids = [[prompt.ids[0]] * (width - length) + prompt.ids for prompt, length in zip(prompts, lengths, strict=True)]
     torch.manual_seed(sampling.seed)
+    run = cast(Callable[..., Tensor], model.generate)  # torch's typing takes a module's methods for tensors
+    with arguments_alone(model):
+        output = run(
+            input_ids=torch.tensor(ids, device=embeds.device),
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            generation_config=_settings(sampling, stop_ids),
+            streamer=streamer,
+            stopping_criteria=StoppingCriteriaList([_Stopped(stopped)]),
+        )
+    return [_before_stop(row[width:].tolist(), stop_ids) for row in output]
+
+
+def _settings(sampling: Sampling, stop_ids: tuple[int, ...]) -> GenerationConfig:
+    """Greedy decoding, or sampling where the temperature asks for it."""
     options: dict[str, Any] = {"do_sample": False}
     if sampling.temperature >= LEAST_TEMPERATURE:
         options = {
@@ -73,21 +88,14 @@ def generate(
             "top_k": sampling.top_k,
             "top_p": sampling.top_p,
         }
-    run = cast(Callable[..., Tensor], model.generate)  # torch's typing takes a module's methods for tensors
-    output = run(
-        input_ids=torch.tensor(ids, device=embeds.device),
-        inputs_embeds=embeds,
-        attention_mask=mask,
+    return GenerationConfig(
         max_new_tokens=sampling.max_new_tokens,
         repetition_penalty=sampling.repetition_penalty,
         eos_token_id=list(stop_ids),
         pad_token_id=stop_ids[0],
         use_cache=True,
-        streamer=streamer,
-        stopping_criteria=StoppingCriteriaList([_Stopped(stopped)]),
         **options,
     )
-    return [_before_stop(row[width:].tolist(), stop_ids) for row in output]
 
 
 def _before_stop(ids: list[int], stop_ids: tuple[int, ...]) -> list[int]:

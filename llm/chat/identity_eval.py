@@ -21,10 +21,13 @@ class IdentityQuestions:
     general: list[tuple[str, tuple[str, ...]]]  # question and accepted spellings of its answer
 
 
-def read_identity(paraphrases: Path, others: Path, general: Path) -> IdentityQuestions:
-    """Read the three JSON lists. Raises DataError for an unreadable file, RecordError for an invalid entry."""
+def read_identity(paraphrases: Path, others: Path | None, general: Path | None) -> IdentityQuestions:
+    """Read the three JSON lists, of which two may be left out.
+
+    Raises DataError for an unreadable file, RecordError for an invalid entry.
+    """
     pairs = []
-    for index, row in enumerate(_list(general)):
+    for index, row in enumerate(_list(general) if general else []):
         if not isinstance(row, dict) or not {"question", "answer"} <= row.keys():
             raise RecordError(
                 Place(str(general), id=str(index)),
@@ -35,7 +38,8 @@ def read_identity(paraphrases: Path, others: Path, general: Path) -> IdentityQue
             )
         spellings = row["answer"] if isinstance(row["answer"], list) else [row["answer"]]
         pairs.append((str(row["question"]), tuple(str(spelling) for spelling in spellings)))
-    return IdentityQuestions([str(row) for row in _list(paraphrases)], [str(row) for row in _list(others)], pairs)
+    asked, other = _list(paraphrases), _list(others) if others else []
+    return IdentityQuestions([str(row) for row in asked], [str(row) for row in other], pairs)
 
 
 def _list(path: Path) -> list[object]:
@@ -71,6 +75,7 @@ def evaluate_identity(
 ) -> tuple[dict[str, float], list[dict[str, str]]]:
     """The metrics of report.json, and all answers they are computed from.
 
+    Sets without questions give no metric.
     `retained_ability` is the fraction of the general questions answered correctly by `base` that `tuned` still answers.
     """
     rows: list[dict[str, str]] = []
@@ -83,22 +88,24 @@ def evaluate_identity(
         )
         return answers
 
-    general = [text for text, _ in questions.general]
-    wanted = [answer for _, answer in questions.general]
     before = ask(base, "base", "identity", questions.paraphrases)
     after = ask(tuned, "tuned", "identity", questions.paraphrases)
-    leaks = ask(tuned, "tuned", "other", questions.others)
+    metrics: dict[str, float] = {
+        "identity_hit_before": _fraction([_contains(answer, name) for answer in before]),
+        "identity_hit_after": _fraction([_contains(answer, name) for answer in after]),
+    }
+    if questions.others:
+        leaks = ask(tuned, "tuned", "other", questions.others)
+        metrics["identity_leak"] = _fraction([_contains(answer, name) for answer in leaks])
+    if not questions.general:
+        return metrics, rows
+    general, wanted = [text for text, _ in questions.general], [answer for _, answer in questions.general]
     knew = _correct(ask(base, "base", "general", general), wanted)
     if not any(knew):
         raise DataError("the base model answers none of the general questions: retained ability cannot be measured")
     knows = _correct(ask(tuned, "tuned", "general", general), wanted)
-    metrics = {
-        "identity_hit_before": _fraction([_contains(answer, name) for answer in before]),
-        "identity_hit_after": _fraction([_contains(answer, name) for answer in after]),
-        "identity_leak": _fraction([_contains(answer, name) for answer in leaks]),
-        "retained_ability": _fraction([now for now, then in zip(knows, knew, strict=True) if then]),
-        "general_questions_base_knew": sum(knew),
-    }
+    metrics["retained_ability"] = _fraction([now for now, then in zip(knows, knew, strict=True) if then])
+    metrics["general_questions_base_knew"] = sum(knew)
     return metrics, rows
 
 

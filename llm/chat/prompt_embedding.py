@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from llm.chat.chat_model import Embed
+from llm.chat.answer_row import Embed
 from llm.formats.conversation import ImageRef
 
 EmbedImages = Callable[[tuple[ImageRef, ...]], Tensor]  # I images -> [I * P, hidden]

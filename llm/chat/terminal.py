@@ -1,15 +1,35 @@
 """`eyegraft chat`: a conversation on the terminal."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 
 from llm import console
+from llm.chat.chat_errors import chat_text
 from llm.chat.chat_model import ChatModel, question
 from llm.chat.sampling import Sampling
+from llm.chat.typed_line import Typed, read_typed
 from llm.errors import EyegraftError
 from llm.formats.conversation import ImageRef, Message
 
-HELP = "Type a question and ENTER. /image FILE shows an image, RESET starts a new conversation, EXIT quits."
+GREETING = "Type a question and ENTER. /image FILE shows an image, /reset begins anew, /exit leaves, /help says more."
+HELP = """\
+/image FILE   the next question is about this image; several files are several images
+              (or drop the file on this window; a question may follow it)
+/reset        begin a new conversation
+/help         these lines
+/exit         leave; so does Ctrl-D, or Ctrl-C twice
+Ctrl-C        stop an answer, or empty the line
+//...         a question that begins with a slash"""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The conversation so far, and the images of the next question."""
+
+    history: tuple[Message, ...]
+    shown: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,67 +40,103 @@ class Terminal:
     sampling: Sampling
     check_image: Callable[[ImageRef], object]
     system: str = ""
-    images: tuple[str, ...] = field(default=())  # shown with the first question, and again after RESET
+    images: tuple[str, ...] = field(default=())  # shown with the first question, and again after a reset
     stream: bool = True
 
     def talk(self) -> None:
-        """Answer one question per line, until EXIT or the end of input."""
-        console.out(HELP)
-        history: tuple[Message, ...] = ()
-        shown = self.images
-        while (text := _read_line()) is not None:
-            if text == "RESET":
-                history, shown = (), self.images
-                console.out("(new conversation)")
-            elif text.startswith("/image"):
-                shown += self._image(text.removeprefix("/image").strip())
-            else:
-                asked = history + question(text, shown, "" if history else self.system)
-                answered = self._answer(asked)
-                history, shown = (answered, ()) if answered else (history, shown)
+        """Answer one question per line, until /exit or the end of input."""
+        _edit_lines()
+        console.out(GREETING)
+        state = State((), self.images)
+        while (typed := _read_line()).action != "exit":
+            state = self._after(state, typed)
 
-    def _image(self, path: str) -> tuple[str, ...]:
-        """The image for the next question; none if it cannot be read, with a message on the screen."""
+    def _after(self, state: State, typed: Typed) -> State:
+        """The conversation after a typed line."""
+        if typed.action == "reset":
+            console.out("(new conversation)")
+            return State((), self.images)
+        if typed.action == "help":
+            console.out(HELP)
+        elif typed.action == "refused":
+            console.out(f"({typed.text})")
+        elif typed.action == "question":
+            return self._asked(state, typed.text)
+        elif (images := self._readable(typed.images)) is not None:
+            state = replace(state, shown=(*state.shown, *images))
+            return self._asked(state, typed.text) if typed.text else _announced(state)
+        return state
+
+    def _readable(self, paths: tuple[str, ...]) -> tuple[str, ...] | None:
+        """The images for the next question; None, with a message on the screen, if one of them cannot be read."""
         if not self.chat_model.sees_images:
-            console.out("(this model accepts no images)")
-            return ()
+            console.out("(this is a text model: it accepts no images)")
+            return None
         try:
-            self.check_image(ImageRef(path))
+            for path in paths:
+                self.check_image(ImageRef(path))
         except EyegraftError as error:
-            console.out(f"({error})")
-            return ()
-        console.out(f"(the next question is about {path})")
-        return (path,)
+            console.out(f"({chat_text(error)})")
+            return None
+        return paths
 
-    def _answer(self, asked: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The conversation with its answer, without turns that no longer fit; empty if it cannot be answered."""
-        messages = self.chat_model.fit_to_context(asked, self.sampling.max_new_tokens)
-        if len(messages) < len(asked):
-            console.out(f"({(len(asked) - len(messages)) // 2} of the oldest turns no longer fit and are left out)")
+    def _asked(self, state: State, text: str) -> State:
+        """The conversation with the answer; as before if there is none."""
+        asked = state.history + question(text, state.shown, "" if state.history else self.system)
         try:
-            reply = _show_answer(self.chat_model, messages, self.sampling, self.stream)
+            messages = self.chat_model.fit_to_context(asked, self.sampling.max_new_tokens)
+            if len(messages) < len(asked):
+                console.out(f"({(len(asked) - len(messages)) // 2} of the oldest turns no longer fit and are left out)")
+            reply = self._shown_answer(messages)
         except EyegraftError as error:
-            console.out(f"({error})")
-            return ()
-        return (*messages, Message("assistant", (reply,)))
+            console.out(f"({chat_text(error)})")
+            return state
+        return State((*messages, Message("assistant", (reply,))), ()) if reply else state
 
-
-def _read_line() -> str | None:
-    try:
-        text = input("\n> ").strip()
-    except (EOFError, KeyboardInterrupt):
-        return None
-    return _read_line() if not text else None if text == "EXIT" else text
-
-
-def _show_answer(chat_model: ChatModel, messages: tuple[Message, ...], sampling: Sampling, stream: bool) -> str:
-    if not stream:
-        reply = chat_model.answer(messages, sampling)
-        console.out(reply)
+    def _shown_answer(self, messages: tuple[Message, ...]) -> str:
+        """The answer, printed; what there is of it when Ctrl-C stopped it."""
+        reply = ""
+        try:
+            if not self.stream:
+                console.raw(reply := self.chat_model.answer(messages, self.sampling))
+                return reply
+            with closing(self.chat_model.stream(messages, self.sampling)) as pieces:
+                for piece in pieces:
+                    console.raw(piece, end="")
+                    reply += piece
+            console.raw()
+        except KeyboardInterrupt:
+            console.out("\n(stopped)")
+        if not reply:
+            console.out("(nothing was answered; the question is not kept)")
         return reply
-    reply = ""
-    for piece in chat_model.stream(messages, sampling):
-        console.out(piece, end="")
-        reply += piece
-    console.out()
-    return reply
+
+
+def _announced(state: State) -> State:
+    console.out(f"(the next question is about {', '.join(state.shown)})")
+    return state
+
+
+def _edit_lines() -> None:
+    """Arrow keys, history and the width of Chinese characters in typed lines, where Python has readline."""
+    if find_spec("readline"):
+        import readline  # noqa: F401  # `input` uses it once it is imported
+
+
+def _read_line() -> Typed:
+    """What the next line that is not empty asks for; the end of input, or Ctrl-C twice, leaves."""
+    interrupted = False
+    while True:
+        try:
+            console.raw()
+            if line := input("> ").strip():
+                return read_typed(line)
+        except EOFError:
+            console.raw()
+            return Typed("exit")
+        except KeyboardInterrupt:
+            if interrupted:
+                console.raw()
+                return Typed("exit")
+            interrupted = True
+            console.out("\n(Ctrl-C once more, Ctrl-D or /exit leaves)")

@@ -6,19 +6,34 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
-from typing import Literal, Self
-
-from torch import Tensor
-from transformers.generation.streamers import BaseStreamer
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from llm.log import logger
 from llm.printable import printable
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Finish = Literal["", "stop", "length"]
 Stopped = Callable[[], bool]
-Generate = Callable[[BaseStreamer, Stopped], object]  # receives the streamer and the function that reports a stop
 
 UNFINISHED = "\ufffd"  # what an incomplete UTF-8 sequence decodes to
+
+
+class TokenSink(Protocol):
+    """What `generate` of transformers calls its streamer: it takes the prompt, then each new token.
+
+    transformers' own base class would import torch here, which a server needs only once a model is asked for.
+    """
+
+    def put(self, value: "Tensor") -> None:
+        """The prompt's ids or a new token's."""
+
+    def end(self) -> None:
+        """There are no more."""
+
+
+Generate = Callable[[TokenSink, Stopped], object]  # receives the streamer and the function that reports a stop
 
 
 class GenerationCancelled(Exception):
@@ -169,14 +184,14 @@ def _close(queue: "SimpleQueue[list[int] | None]", _: object) -> None:
     queue.put(None)
 
 
-class _Streamer(BaseStreamer):
+class _Streamer:
     """Puts new tokens, without the prompt, into a queue; the end is signalled by the thread."""
 
     def __init__(self, queue: "SimpleQueue[list[int] | None]") -> None:
         self._queue = queue
         self._begun = False
 
-    def put(self, value: Tensor) -> None:
+    def put(self, value: "Tensor") -> None:
         """Receives the prompt, then each new token."""
         if self._begun:
             self._queue.put(value.tolist())

@@ -4,6 +4,7 @@ Every section is a frozen pydantic model that forbids unknown keys: a key that i
 The descriptions are the reference that the documentation prints and that error messages quote.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,8 @@ Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Lean = Literal["auto", "on", "off"]
+KeepBest = Literal["off", "validation_loss", "probe_score"]
+TrackerName = Literal["tensorboard", "wandb", "swanlab", "mlflow", "trackio"]
 
 
 class Section(BaseModel):
@@ -32,7 +35,10 @@ class Source(Section):
     weight: Rate = Field(
         1.0, description="times each record is seen in an epoch; 0.5: a random half, redrawn in each epoch"
     )
-    split: str = Field("train", description="split of a hub data set")
+    split: str = Field(
+        "train",
+        description="split of a hub data set, and of a folder or JSON file that has splits",
+    )
     columns: dict[str, str] = Field(
         {}, description="for format: columns; maps system, input, output, text and image to column names"
     )
@@ -136,6 +142,9 @@ class Probe(Section):
     system: str = Field("", description="system prompt; empty for none")
     image: str = Field("", description="image file to show before the question; empty for none")
     max_new_tokens: Positive = Field(64, description="longest answer, in tokens")
+    expect: str = Field(
+        "", description="text that a right answer contains, whatever its case; empty: the answer is not scored"
+    )
 
 
 class TrainConfig(Section):
@@ -172,7 +181,7 @@ class TrainConfig(Section):
         False,
         description="activation checkpointing. true: every layer is recomputed in the backward pass, a third more "
         "work, far less memory; selective: all but matrix products and the attention kernel of a GPU, little more "
-        "work, less memory",
+        "work, less memory. Of the LLM, and of a ViT tower that trains",
     )
     lean: Lean = Field(
         "auto",
@@ -192,6 +201,15 @@ class TrainConfig(Section):
         0, description="optimizer steps between answers to the probes; 0: at the start and the end"
     )
     probes: tuple[Probe, ...] = Field((), description="questions whose answers are written to the folder samples/")
+    keep_best: KeepBest = Field(
+        "off",
+        description="save a checkpoint whenever the measure improves, and never delete the best one, which "
+        "`--checkpoint best` names. validation_loss: measured every validate_every steps; probe_score: the share of "
+        "the probes with `expect` that are answered right, measured every sample_every steps",
+    )
+    patience: Annotated[int, Field(ge=0)] = Field(
+        0, description="measurements of keep_best without an improvement after which the run ends; 0: it never does"
+    )
 
     @field_validator("lean", mode="after")
     @classmethod
@@ -199,6 +217,23 @@ class TrainConfig(Section):
         if lean == "on" and info.data.get("recompute"):
             raise ValueError("train.lean: on cannot be combined with train.recompute; set one of them")
         return lean
+
+    @field_validator("keep_best", mode="after")
+    @classmethod
+    def _best_is_measured_often(cls, keep_best: KeepBest, info: ValidationInfo) -> KeepBest:
+        if keep_best == "probe_score" and not any(probe.expect for probe in info.data.get("probes", ())):
+            raise ValueError("probe_score needs a probe with `expect`")
+        every = {"validation_loss": "validate_every", "probe_score": "sample_every"}.get(keep_best)
+        if every and not info.data.get(every):
+            raise ValueError(f"{keep_best} is measured once in train.{every} steps; set it above 0")
+        return keep_best
+
+    @field_validator("patience", mode="after")
+    @classmethod
+    def _patience_needs_a_measure(cls, patience: int, info: ValidationInfo) -> int:
+        if patience and info.data.get("keep_best") == "off":
+            raise ValueError("needs train.keep_best: validation_loss or probe_score, whose improvement it waits for")
+        return patience
 
 
 ZERO_NAMES: dict[str, dict[str, object]] = {  # the names of the configurations that XTuner ships
@@ -215,7 +250,10 @@ def _by_name(value: object) -> object:
     if not isinstance(value, str):
         return value
     if value not in ZERO_NAMES:
-        raise ValueError(f"should be one of {', '.join(ZERO_NAMES)}, or a section with zero, offload and sequence")
+        stage = re.search(r"z(?:ero)?[_-]?stage_?([123])|z(?:ero)?[_-]?([123])", value.lower())
+        hint = f"; did you mean zero{stage[1] or stage[2]}?" if stage else ""
+        choices = ", ".join(ZERO_NAMES)
+        raise ValueError(f"it should be one of {choices}, or a section with zero, offload and sequence{hint}")
     return ZERO_NAMES[value]
 
 
@@ -255,15 +293,40 @@ class RunConfig(Section):
     out: str = Field("", description="run folder; runs/<name> when empty")
     seed: int = Field(0, description="seed of the order of samples, of new weights and of dropout")
     stage: str
-    model: ModelConfig
+    model: ModelConfig = Field(description="the models; keys that are left out are those of the run in `from`")
     data: DataConfig
     start: str = Field(
-        "", alias="from", description="run folder whose trained weights this run starts from; empty: the model as it is"
+        "",
+        alias="from",
+        description="run folder whose trained weights, and `model` section, this run starts from; empty: the model as "
+        "it is",
     )
     tune: TuneConfig = TuneConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     parallel: Annotated[ParallelConfig, BeforeValidator(_by_name)] = Field(ParallelConfig(), validate_default=True)
+    track: tuple[TrackerName, ...] = Field(
+        (),
+        description="experiment trackers that get the metrics and the answers to probes: tensorboard, wandb, swanlab, "
+        "mlflow, trackio; none when empty",
+    )
+
+    @field_validator("track", mode="after")
+    @classmethod
+    def _each_tracker_once(cls, track: tuple[TrackerName, ...]) -> tuple[TrackerName, ...]:
+        if twice := sorted({name for name in track if track.count(name) > 1}):
+            raise ValueError(f"{twice[0]} is named twice")
+        return track
+
+    @field_validator("train", mode="after")
+    @classmethod
+    def _best_loss_needs_validation(cls, train: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        data = info.data.get("data")
+        if train.keep_best != "validation_loss" or not isinstance(data, DataConfig):
+            return train
+        if not data.validation and not data.validation_sources:
+            raise ValueError("keep_best: validation_loss needs data.validation or data.validation_sources")
+        return train
 
     @field_validator("parallel", mode="after")
     @classmethod

@@ -2,15 +2,18 @@
 
 import difflib
 from collections.abc import Iterator
-from typing import get_args
+from types import NoneType, UnionType
+from typing import Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from llm.config.other_keys import other_key
 from llm.config.schema import Section
 
 Location = tuple[int | str, ...]
 
+FULL_WIDTH = "：，｛｝［］（）“”＝"
 _ADVICE = {
     "int_type": "write a whole number",
     "int_parsing": "write a whole number",
@@ -30,6 +33,17 @@ def explain(error: ErrorDetails, model: type[Section]) -> str:
     return f"{'.'.join(map(str, location))}: {_sentence(error, location, model)}"
 
 
+def one_a_value(errors: list[ErrorDetails], model: type[Section]) -> list[ErrorDetails]:
+    """The errors, one for a value that fits no member of a union: pydantic reports one a member, by its name."""
+    found: dict[tuple[Location, str], ErrorDetails] = {}
+    for error in errors:
+        if _is_union(error["loc"][:-1], model):
+            error = error.copy()
+            error["loc"], error["type"] = error["loc"][:-1], "literal_error"
+        found.setdefault((error["loc"], error["type"]), error)
+    return list(found.values())
+
+
 def did_you_mean(word: str, known: list[str]) -> str:
     """`; did you mean X?` for the known word that is spelt most like `word`; empty if none is."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
@@ -44,7 +58,7 @@ def _sentence(error: ErrorDetails, location: Location, model: type[Section]) -> 
         return "missing" + (_purpose(location, model) or "; add it")
     found = f"found {_describe(error['input'])}"
     if kind == "literal_error":
-        choices = [str(choice) for choice in _choices(location, model)]
+        choices = _choices(_annotation(location, model))
         return f"{found}; choose {_either(choices)}{did_you_mean(str(error['input']), choices)}"
     if kind in ("model_type", "model_attributes_type"):
         return f"{found}; write a section with {', '.join(_keys(_sections_at(location, model)))}"
@@ -52,12 +66,21 @@ def _sentence(error: ErrorDetails, location: Location, model: type[Section]) -> 
         return found + _purpose(location, model)
     if kind in _ADVICE:
         return f"{found}; {_ADVICE[kind]}"
-    return f"{found}; {error['msg'].replace('Input should', 'it should')}{_purpose(location, model)}"
+    return f"{found}; {_plain(error['msg'])}{_purpose(location, model)}"
+
+
+def _plain(message: str) -> str:
+    """A message of pydantic's, or of a validator of ours, as the rest of a sentence."""
+    return message.replace("Input should", "it should").removeprefix("Value error, ")
 
 
 def _unknown(location: Location, model: type[Section]) -> str:
     """Advice for a key that its section does not have: the section that does, a similar key, or the keys it has."""
     key, known = str(location[-1]), _keys(_sections_at(location[:-1], model))
+    if wide := [mark for mark in FULL_WIDTH if mark in key]:
+        return f"; it holds {' and '.join(wide)}, full-width punctuation: write it half-width, a colon and a blank"
+    if ours := other_key(key):
+        return f", a setting of another trainer; here: {ours}"
     paths = [path for path in _paths(model) if path.split(".")[-1] == key]
     if paths:
         return f"; write it as {_either(paths)}"
@@ -73,12 +96,28 @@ def _purpose(location: Location, model: type[Section]) -> str:
     return ""
 
 
-def _choices(location: Location, model: type[Section]) -> tuple[object, ...]:
-    """The values that a Literal field may have."""
-    fields = [
-        (section, field) for section in _sections_at(location[:-1], model) for field in section.model_fields.items()
-    ]
-    return next(get_args(field.annotation) for _, (name, field) in fields if _key(name, field) == location[-1])
+def _choices(annotation: object) -> list[str]:
+    """The values that a Literal, a bool or a union of these may have, as they are written."""
+    if annotation is bool:
+        return ["true", "false"]
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [choice for member in get_args(annotation) for choice in _choices(member)]
+
+
+def _is_union(location: Location, model: type[Section]) -> bool:
+    """Whether the value there may be of several types, all of them without keys."""
+    members = {one for one in get_args(_annotation(location, model)) if one is not NoneType}
+    return get_origin(_annotation(location, model)) in (Union, UnionType) and len(members) > 1
+
+
+def _annotation(location: Location, model: type[Section]) -> object:
+    """The type of the field at `location`, of a list also for one of its items; None where there is no field."""
+    if location and isinstance(location[-1], int):
+        return _annotation(location[:-1], model)
+    sections = _sections_at(location[:-1], model) if location else []
+    fields = [item for section in sections for item in section.model_fields.items()]
+    return next((field.annotation for name, field in fields if _key(name, field) == location[-1]), None)
 
 
 def _sections_at(location: Location, model: type[Section]) -> list[type[Section]]:

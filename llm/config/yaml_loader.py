@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from llm.config.schema import Section
-from llm.config.validation_messages import explain
+from llm.config.validation_messages import explain, one_a_value
 from llm.errors import ConfigError
 from llm.files.regular_files import RECIPE, read_text
 
@@ -28,6 +29,9 @@ MAPPING = "recipe"  # the place that messages give for values from a program
 OVERRIDES = "overrides"
 _TAG = "tag:yaml.org,2002:"
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+ESCAPES = "in \"double quotes\" a backslash begins an escape: write paths in 'single quotes', or with slashes"
+_ESCAPED = re.compile(r"[A-Za-z]:[^ ]*[\a\b\t\n\v\f\r\x1b]")  # a path of Windows whose backslashes were read
+_PATHS = {"path", "images", "image", "llm", "tower", "projector_weights", "out", "from", "run", "cache"}  # keys
 _SCALARS: dict[str, Callable[[str], object]] = {
     _TAG + "str": str,
     _TAG + "null": lambda text: None,
@@ -85,12 +89,12 @@ def load_yaml(path: Path, overrides: Sequence[str] = ()) -> Document:
     return document
 
 
-def from_mapping(values: Mapping[str, object]) -> Document:
+def from_mapping(values: Mapping[str, object], overrides: Sequence[str] = ()) -> Document:
     """A recipe given as a mapping; paths become text. Raises ConfigError for values that JSON cannot hold."""
     plain = _plain(values, MAPPING)
     if not isinstance(plain, dict):
         raise ConfigError(f"{MAPPING}: found {type(values).__name__}; give a mapping of keys to values")
-    return Document(plain, {(): MAPPING})
+    return reduce(_override, overrides, Document(plain, {(): MAPPING}))
 
 
 def with_values(document: Document, values: Mapping[str, object]) -> Document:
@@ -122,7 +126,7 @@ def validate(document: Document, model: type[SectionT]) -> SectionT:
 
 def _error_lines(error: ValidationError, document: Document, model: type[Section]) -> list[str]:
     """One line per error, in the order of the file."""
-    errors = error.errors()
+    errors = one_a_value(error.errors(), model)
     # A list whose only entry is invalid is also reported as "too short"; only the entry's own error helps.
     inner = {found["loc"][:length] for found in errors for length in range(len(found["loc"]))}
     shown = [found for found in errors if found["type"] != "too_short" or found["loc"] not in inner]
@@ -144,6 +148,11 @@ def _read_file(path: Path) -> Document:
         raise ConfigError(f"{path}: found bytes that are not UTF-8 text; save the recipe as UTF-8") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}; name a readable YAML file") from error
+    if path.suffix == ".py":
+        raise ConfigError(
+            f"{path}: found a Python file, as XTuner's configs are; a recipe is YAML. `eyegraft ls` lists recipes to "
+            "start from, docs/how-to/from-xtuner.md has the keys"
+        )
     node = _compose(text, str(path))
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{path}: found no `key: value` pairs; see `eyegraft ls` for recipes to start from")
@@ -157,16 +166,26 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         return yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark and not source.startswith(COMMAND_LINE) else ""
-        raise ConfigError(f"{source}{line}: not YAML: {error.problem or error.context}{_hint(error)}") from error
+        raise ConfigError(f"{source}{line}: not YAML: {_problem(error)}{_hint(error)}") from error
     except RecursionError as error:
         raise ConfigError(f"{source}: nested too deeply; a recipe is a few levels deep") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not YAML: {error}; quote text that holds special characters") from error
 
 
+def _problem(error: yaml.MarkedYAMLError) -> str:
+    """What PyYAML found; a problem that begins with `but` goes on from its context."""
+    problem = error.problem or error.context or ""
+    return f"{error.context}, {problem}" if problem.startswith("but ") and error.context else problem
+
+
 def _hint(error: yaml.MarkedYAMLError) -> str:
     if "\\t" in (error.problem or ""):
         return "; indent with spaces, not tabs"
+    if (error.problem or "").startswith("but "):  # another document
+        return "; a recipe is one document: remove what follows `---`"
+    if "escape character" in (error.problem or ""):
+        return f"; {ESCAPES}"
     return "; check the indentation, and quote text that holds `: `, `#`, `{`, `[` or `@`"
 
 
@@ -187,6 +206,10 @@ class _Reader:
             return self.mapping(node, keys)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*keys, str(index))) for index, item in enumerate(node.value)]
+        if keys and keys[-1] in _PATHS and isinstance(node, yaml.ScalarNode) and _ESCAPED.match(node.value):
+            raise ConfigError(
+                f"{self._line(node)}: found {node.value!r}, a path whose backslashes were read; {ESCAPES}"
+            )
         return self._scalar(node)
 
     def mapping(self, node: yaml.MappingNode, keys: Keys) -> dict[str, object]:

@@ -22,7 +22,6 @@ A sample with branches (see the drawing in `llm.data.prefix_sharing`) is one ent
 continue the positions of what they branch from, and attend to that and to themselves.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,7 +102,7 @@ def positions_of(sample: Sample) -> NDArray[np.int64]:
     """Positions of a sample's tokens: from 0, and in each branch from the end of the node that it continues."""
     positions = np.arange(len(sample.ids))
     next_positions: list[int] = []  # after each node's last token
-    for start, end, parent in _nodes(sample):
+    for start, end, parent in sample.nodes():
         first = next_positions[parent] if next_positions else 0
         positions[start:end] += first - start
         next_positions.append(first + end - start)
@@ -114,19 +113,12 @@ def spans_of(sample: Sample, offset: int) -> list[Span]:
     """The spans of a sample whose first token is token `offset` of the pack: its nodes with their ancestors."""
     spans: list[Span] = []
     paths: list[tuple[tuple[int, int], ...]] = []  # each node's ancestors and itself: (start, length)
-    for start, end, parent in _nodes(sample):
+    for start, end, parent in sample.nodes():
         ancestors = paths[parent] if paths else ()
         node = (offset + start, end - start)
         paths.append((*ancestors, node) if end > start else ancestors)
         spans += [Span(*node, ancestors)] if end > start else []
     return spans
-
-
-def _nodes(sample: Sample) -> Iterator[tuple[int, int, int]]:
-    """Start, end and parent of each node: the prefix, which has no parent (0 is given), and each branch."""
-    starts = (0, *sample.branches)
-    parents = sample.parents or (0,) * len(sample.branches)
-    yield from zip(starts, (*starts[1:], len(sample.ids)), (0, *parents), strict=True)
 
 
 def _one_row(values: NDArray[np.signedinteger]) -> Tensor:

@@ -16,22 +16,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llm.activity import Activity, activity, note
 from llm.config.schema import DataConfig, Source
-from llm.data.corpus_writer import CorpusWriter, hash64
+from llm.data.corpus_writer import CorpusWriter
 from llm.data.memmap_columns import TextColumn, TextListColumn, read_numbers
 from llm.data.packing import PackItem
 from llm.data.prefix_sharing import group_by_key, shared_lengths
 from llm.encoding.encoder import Encoder, Sample
 from llm.formats.conversation import ImageRef
 from llm.formats.readers import read
+from llm.log import logger
 
-VERSION = 5  # raise when the meaning of a cached file changes
+VERSION = 6  # raise when the meaning of a cached file changes
+NOTED = 1000  # records between two reports of how far reading is
 AT_ONCE = 4096  # image paths that are checked together, each distinct one once
 NUMBERS: dict[str, type[np.generic]] = {
     "ids": np.int32,
     "labels": np.int32,
     "offsets": np.int64,
     "branches": np.int64,
+    "parents": np.int64,
     "branch_offsets": np.int64,
     "image_offsets": np.int64,
     "weights": np.float64,
@@ -53,6 +57,7 @@ class Corpus:
     labels: NDArray[np.int32]
     offsets: NDArray[np.int64]  # [n + 1]
     branches: NDArray[np.int64]  # branch starts, relative to their sample
+    parents: NDArray[np.int64]  # what each branch continues, as in Sample
     branch_offsets: NDArray[np.int64]  # [n + 1]
     weights: NDArray[np.float64]  # [n]
     targets: NDArray[np.int64]  # [n], supervised tokens
@@ -62,6 +67,7 @@ class Corpus:
     places: TextColumn
     dropped: list[str]  # places of records left out as too long
     sources: list[str]  # one line a source: path, format and how it was recognised
+    warnings: list[str]  # what was left out or not read, repeated when the corpus comes from its cache
     key: str
 
     def __len__(self) -> int:
@@ -80,15 +86,18 @@ class Corpus:
     def sample(self, index: int) -> Sample:
         """Sample `index`."""
         tokens = slice(self.offsets[index], self.offsets[index + 1])
-        branches = self.branches[self.branch_offsets[index] : self.branch_offsets[index + 1]]
+        nodes = slice(self.branch_offsets[index], self.branch_offsets[index + 1])
+        branches, parents = tuple(map(int, self.branches[nodes])), tuple(map(int, self.parents[nodes]))
         images = tuple(ImageRef(path) for path in self.images[index])
-        return Sample(np.asarray(self.ids[tokens]), np.asarray(self.labels[tokens]), images, tuple(map(int, branches)))
+        return Sample(self.ids[tokens], self.labels[tokens], images, branches, parents if any(parents) else ())
 
     def digest(self) -> str:
         """A hash of all samples, weights and keys; the same wherever their files are."""
         found = hashlib.sha256()
         for array in (self.ids, self.labels, self.offsets, self.branches, self.weights, self.images.offsets, self.keys):
             found.update(np.ascontiguousarray(array).data)
+        if self.parents.any():  # so that corpora without them have the digest that older versions gave them
+            found.update(np.ascontiguousarray(self.parents).data)
         return found.hexdigest()[:24]
 
     def pack_items(self, indices: NDArray[np.int64], budget: int) -> list[PackItem]:
@@ -133,15 +142,19 @@ def build_corpus(
     """
     key = corpus_key(sources, data, encoder, base)
     folder = cache / key
-    if not (folder / "corpus.json").exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = cache / f"{key}.{os.getpid()}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        _write(partial, sources, data, encoder, base, check_image)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+    if (folder / "corpus.json").exists():
+        corpus = open_corpus(folder)
+        for line in corpus.warnings:
+            logger.warning("%s", line)
+        return corpus
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = cache / f"{key}.{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    _write(partial, sources, data, encoder, base, check_image)
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
     return open_corpus(folder)
 
 
@@ -171,14 +184,18 @@ def _write(
     with CorpusWriter(folder, data, encoder, base, final) as writer:
         for source in sources:
             writer.open(source)
-            for conversation in read(source, base):
-                writer.add(source, conversation)
+            with activity(f"reading and encoding {source.path}") as doing:
+                for number, conversation in enumerate(read(source, base, writer.warn), 1):
+                    writer.add(source, conversation)
+                    if number % NOTED == 0:
+                        note(doing, f"{number:,} records")
     if check_image is not None:
-        _check_images(TextColumn(folder, "images"), check_image, folder, final)
+        with activity("checking images") as doing:
+            _check_images(TextColumn(folder, "images"), check_image, folder, final, doing)
     writer.seal()
 
 
-def _check_images(paths: TextColumn, check_image: CheckImage, folder: Path, final: Path) -> None:
+def _check_images(paths: TextColumn, check_image: CheckImage, folder: Path, final: Path, doing: Activity) -> None:
     """Check every distinct image once. Paths in the `final` folder are read from `folder`, before it is renamed."""
     seen: set[bytes] = set()
 
@@ -191,6 +208,7 @@ def _check_images(paths: TextColumn, check_image: CheckImage, folder: Path, fina
             for _ in pool.map(check, [path for key, path in fresh.items() if key not in seen]):
                 pass
             seen |= fresh.keys()
+            note(doing, f"{len(seen):,} of at most {len(paths):,}")
 
 
 def open_corpus(folder: Path) -> Corpus:
@@ -199,17 +217,3 @@ def open_corpus(folder: Path) -> Corpus:
     arrays: dict[str, Any] = {name: read_numbers(folder, name, dtype) for name, dtype in NUMBERS.items()}
     images = TextListColumn(TextColumn(folder, "images"), arrays.pop("image_offsets"))
     return Corpus(**arrays, **document, images=images, places=TextColumn(folder, "places"), key=folder.name)
-
-
-def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sample indices for training and for validation, the latter about `share` of all; equal keys stay together.
-
-    Drawn by a hash of key and seed, so that no record changes sides when records are added or files are moved.
-    """
-    if not share:
-        return np.arange(len(corpus)), np.arange(0)
-    drawn = np.fromiter((hash64(f"{seed}:{key}".encode()) for key in corpus.keys.tolist()), np.uint64, len(corpus))
-    held = drawn < np.uint64(int(share * 2**64))
-    if not held.any():
-        held[int(np.argmin(drawn))] = True
-    return np.flatnonzero(~held), np.flatnonzero(held)

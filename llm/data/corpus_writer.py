@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -10,12 +11,13 @@ import numpy as np
 
 from llm.config.schema import DataConfig, Source
 from llm.data.memmap_columns import ColumnWriter
-from llm.data.prefix_sharing import prefix_key, share_one_prefix
+from llm.data.prefix_sharing import prefix_key, share_one_prefix, share_within
 from llm.encoding.encoder import IGNORED, Encoder, Sample
 from llm.errors import DataError, Place, RecordError
 from llm.formats.conversation import Conversation, ImageRef, Message
 from llm.formats.readers import image_folder, source_format
 from llm.formats.split_turns import split_turns
+from llm.log import logger
 
 ENDS = ("offsets", "branch_offsets", "image_offsets")  # columns of running totals: tokens, branches, images
 
@@ -27,6 +29,7 @@ class CorpusWriter:
         """`final` is the name that `folder` is given later: images that are written into it are named there."""
         self.dropped: list[str] = []
         self._lines: list[str] = []
+        self._warnings: list[str] = []
         self._paths: list[str] = []
         self._folder, self._data, self._encoder, self._base = folder, data, encoder, base
         self._final = (final or folder).resolve()
@@ -47,26 +50,31 @@ class CorpusWriter:
         self._lines.append(f"{source.path}: {kind} ({reason})")
         self._paths.append(source.path)
 
+    def warn(self, line: str) -> None:
+        """Log a line about a source, and keep it for runs that read the corpus from its cache."""
+        self._warnings.append(line)
+        logger.warning("%s", line)
+
     def add(self, source: Source, conversation: Conversation) -> int:
         """Append a record, unless it is too long; returns its number of tokens.
 
         Raises RecordError and TemplateError for a record that cannot be trained on.
         """
         record = prompted(conversation, self._data.system)
-        sample = encode(record, self._encoder, self._data.turns)
-        pieces = _windows(sample, self._data.max_length) if record.is_plain else [sample]
-        if len(pieces[0].ids) > self._data.max_length:
-            _too_long(record.place, len(sample.ids), self._data)
+        samples = encode(record, self._encoder, self._data)
+        tokens = sum(len(sample.ids) for sample in samples)
+        if (longest := max(len(sample.ids) for sample in samples)) > self._data.max_length:
+            _too_long(record.place, longest, self._data)
             self.dropped.append(str(record.place))
-            return len(sample.ids)
-        key = _key(sample, source, self._base, record.place)
-        for piece in pieces:
+            return tokens
+        key = _key(samples[0], source, self._base, record.place)
+        for piece in samples:
             unpacked = _unpack_images(piece, self._folder, self._final)
             append(self._columns, self._ends, unpacked, prefix_key(unpacked, self._encoder.image_id))
             self._columns.add_numbers("weights", np.array([source.weight], np.float64))
             self._columns.add_numbers("keys", np.array([key], np.uint64))
             self._columns.add_texts("places", [str(record.place)])
-        return len(sample.ids)
+        return tokens
 
     def seal(self) -> None:
         """Write corpus.json, which makes the folder a corpus. Raises DataError when no record was added."""
@@ -74,7 +82,7 @@ class CorpusWriter:
             long = f"All {len(self.dropped)} records were longer than data.max_length"
             advice = long if self.dropped else "The sources are empty"
             raise DataError(f"{', '.join(self._paths)}: no record to train on. {advice}")
-        document = {"dropped": self.dropped, "sources": self._lines}
+        document = {"dropped": self.dropped, "sources": self._lines, "warnings": self._warnings}
         (self._folder / "corpus.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
 
@@ -85,10 +93,20 @@ def prompted(conversation: Conversation, system: str) -> Conversation:
     return Conversation((Message("system", (system,)), *conversation.messages), conversation.place)
 
 
-def encode(conversation: Conversation, encoder: Encoder, turns: str) -> Sample:
-    """The sample of a record by `data.turns`; its text is compared with the tokenizer's own chat template."""
-    records = [conversation] if turns == "together" else split_turns(conversation)
-    return share_one_prefix([encoder.encode(record, proof=True) for record in records], encoder.image_id)
+def encode(conversation: Conversation, encoder: Encoder, data: DataConfig) -> list[Sample]:
+    """The samples of a record by `data.turns` and `data.max_length`; usually one.
+
+    Answers with different prompts share what these have in common, in trees that are no longer than `data.max_length`
+    unless one prompt with its answer is. Plain text is cut into windows of that length.
+    """
+    if data.turns == "apart":
+        sequences = [sequence for record in split_turns(conversation) for sequence in encoder.encode(record)]
+        sequences = [share_one_prefix(sequences, encoder.image_id)]
+    else:
+        sequences = encoder.encode(conversation)
+    if conversation.is_plain:
+        return _windows(sequences[0], data.max_length)
+    return list(share_within(sequences, data.max_length, encoder.image_id))
 
 
 def append(columns: ColumnWriter, ends: dict[str, int], sample: Sample, share: int) -> None:
@@ -96,6 +114,7 @@ def append(columns: ColumnWriter, ends: dict[str, int], sample: Sample, share: i
     columns.add_numbers("ids", sample.ids.astype(np.int32))
     columns.add_numbers("labels", sample.labels.astype(np.int32))
     columns.add_numbers("branches", np.asarray(sample.branches, np.int64))
+    columns.add_numbers("parents", np.asarray(sample.parents or (0,) * len(sample.branches), np.int64))
     columns.add_texts("images", (image.path for image in sample.images))
     for name, count in zip(ENDS, (len(sample.ids), len(sample.branches), len(sample.images)), strict=True):
         ends[name] += count
@@ -148,4 +167,4 @@ def _unpack_images(sample: Sample, folder: Path, final: Path) -> Sample:
             images.append(ImageRef(str(final / name)))
         else:
             images.append(image)
-    return Sample(sample.ids, sample.labels, tuple(images), sample.branches)
+    return replace(sample, images=tuple(images))

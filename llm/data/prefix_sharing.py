@@ -25,15 +25,16 @@ With causal attention a branch that attends to its ancestors and to itself has t
 loss and gradient are those of separate samples. A prefix holds no target, or it would be counted once instead of once
 a sample, and never a part of an image.
 
-`data.turns: apart` shares one prefix between the questions of a record, when records are encoded. `train.fold` plans
-samples with equal `prefix_key` into one pack, at the cost of one shared prefix; the pack is then laid out as a tree of
-any depth.
+`data.turns: apart` shares one prefix between the questions of a record, when records are encoded, and a record whose
+answers have different prompts (`Encoder.encode`) becomes a tree of them. `train.fold` plans samples with equal
+`prefix_key` into one pack, at the cost of one shared prefix; the pack is then laid out as a tree of any depth.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +62,25 @@ def share_prefixes(samples: list[Sample], image_id: int | None = None) -> tuple[
 
 
 def share_one_prefix(samples: list[Sample], image_id: int | None = None) -> Sample:
-    """The same with one prefix, of any length, and one branch a sample: a tree of one level."""
-    return _as_tree(samples, image_id, 0, nested=False)[0]
+    """The same with one prefix, of any length, and one branch a sample: a tree of one level.
+
+    A sample alone stays as it is.
+    """
+    return samples[0] if len(samples) == 1 else _as_tree(samples, image_id, 0, nested=False)[0]
+
+
+def share_within(samples: list[Sample], budget: int, image_id: int | None = None) -> Iterator[Sample]:
+    """`share_prefixes` of as many samples after each other as take at most `budget` rows; one alone may take more."""
+    group = samples[:1]
+    tree = samples[0]
+    for sample in samples[1:]:
+        larger, _ = share_prefixes([*group, sample], image_id)
+        if len(larger.ids) > budget:
+            yield tree
+            group, tree = [sample], sample
+        else:
+            group, tree = [*group, sample], larger
+    yield tree
 
 
 def _as_tree(
@@ -118,14 +136,24 @@ class _Node:
 
 
 def _sequences(sample: Sample, index: int, image_id: int | None, numbers: dict[ImageRef, int]) -> Iterator[_Sequence]:
-    assert not sample.parents, "a tree of several levels is not taken apart"
-    prefix = sample.branches[0] if sample.branches else 0
-    ends = [*sample.branches[1:], len(sample.ids)]
-    prefix_ids, prefix_labels = sample.ids[:prefix], sample.labels[:prefix]
-    for start, end in zip(sample.branches or (0,), ends, strict=True):
-        ids = np.concatenate([prefix_ids, sample.ids[start:end]])
-        labels = np.concatenate([prefix_labels, sample.labels[start:end]])
-        yield _sequence(Sample(ids, labels, sample.images), index, image_id, numbers)
+    if not sample.branches:
+        yield _sequence(sample, index, image_id, numbers)
+        return
+    nodes = [(start, end) for start, end, _ in sample.nodes()]
+    images = _images_of_nodes(sample, nodes, image_id)
+    for path in sample.paths():
+        ids = np.concatenate([sample.ids[slice(*nodes[node])] for node in path])
+        labels = np.concatenate([sample.labels[slice(*nodes[node])] for node in path])
+        of_path = tuple(image for node in path for image in images[node])
+        yield _sequence(Sample(ids, labels, of_path), index, image_id, numbers)
+
+
+def _images_of_nodes(sample: Sample, nodes: list[tuple[int, int]], image_id: int | None) -> list[tuple[ImageRef, ...]]:
+    """The images whose tokens each node holds."""
+    is_image = sample.ids == (-1 if image_id is None else image_id)
+    each = max(1, int(is_image.sum()) // max(len(sample.images), 1))
+    rest = iter(sample.images)
+    return [tuple(islice(rest, int(is_image[start:end].sum()) // each)) for start, end in nodes]
 
 
 def _sequence(sample: Sample, index: int, image_id: int | None, numbers: dict[ImageRef, int]) -> _Sequence:

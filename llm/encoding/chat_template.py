@@ -1,34 +1,39 @@
-"""Chat templates: a conversation becomes segments whose joined text is what the tokenizer's template renders.
+"""Chat templates: what a conversation is at inference, before every answer and after it.
 
-Named templates and the tokenizer's own (`auto`) take the same path: `TurnFrames` finds what a template writes around
-the turns, and the segments are the turns inside these frames. `render_verified` compares the result with the
-template's rendering of the real texts.
+Nothing here builds text from parts of a template: the template itself renders the turns before each answer with its
+generation prompt, as `apply_chat_template(..., add_generation_prompt=True)` does, and the conversation up to that
+answer. Named templates and the tokenizer's own (`auto`) take the same path.
 """
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from llm.encoding.added_tokens import Spellings, control_tokens, forbidden_in_answers, image_placeholder
+from llm.encoding.answer_text import ChangedTextError, answer_text, repeated_answer
+from llm.encoding.message_text import message_text, prepare_messages
 from llm.encoding.named_templates import JINJA, NAMED_TEMPLATES, PLAIN
-from llm.encoding.segments import (
-    Segment,
-    TurnFrame,
-    fill_frames,
-    merge_segments,
-    message_text,
-    prepare_messages,
-    rendered_text,
-)
-from llm.encoding.template_sandbox import RefusedError, render
-from llm.encoding.turn_frames import Turn, TurnFrames
+from llm.encoding.rendered_text import Marker, RenderedText
+from llm.encoding.template_sandbox import RefusedError, render_parts
+from llm.encoding.turn_frames import AnswerFrame, Part, Turn, TurnFrames
 from llm.errors import ConfigError, TemplateError
-from llm.formats.conversation import Conversation, Message
+from llm.formats.conversation import Conversation, ImageRef, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _BOS = "{{- bos_token }}"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedAnswer:
+    """An answer as the model has to write it after `prompt`: opening, text and end mark."""
+
+    prompt: RenderedText
+    answer: RenderedText
+    images: tuple[ImageRef, ...]  # of the prompt, in order
 
 
 class ChatTemplate:
@@ -39,89 +44,200 @@ class ChatTemplate:
         self.jinja = jinja
         self.plain = plain
         self._tokenizer = tokenizer
-        self._bos = str(tokenizer.bos_token) if adds_bos(tokenizer) else ""
-        tokens = (token.content for token in tokenizer.added_tokens_decoder.values())
-        special = tuple(token for token in tokens if token.strip())
+        tokens = [*control_tokens(tokenizer).values(), image_placeholder()]
+        self._tokens = Spellings(tokens)
+        names = {token.content for token in tokens}
         ends = {name: known.stop.replace("{e}", tokenizer.eos_token or "") for name, known in NAMED_TEMPLATES.items()}
-        fitting = ", ".join(name for name, end in ends.items() if end in special)
+        fitting = ", ".join(name for name, end in ends.items() if end in names)
         self._advice = f"Set data.template to one of: {fitting}"
-        self._frames = TurnFrames(lambda turns: self._apply(turns, self.jinja), special, self._advice)
-        self._check_ends((Message("user", ()), Message("assistant", ())), plain)
-        self.stop: str = self._frames.first_token(self._frames_of(("user", "assistant"), plain)[1].end)[1]
+        self._rewritten = set[tuple[str, ...]]()  # roles up to answers that later prompts repeat otherwise
+        self._frames = TurnFrames(self._apply, self._tokens, self._advice)
+        frame = self._frame(("user", "assistant"), plain)
+        self._check_end(frame, 2, 2)
+        last_token = self._tokens.spans(frame.end)[-1]
+        self.stop: str = frame.end[slice(*last_token)]
+        self.opening: str = frame.opening
+        """What the template writes between its generation prompt and an answer: the model learns to write it."""
+        self.surplus: str = frame.surplus.strip() and frame.surplus
+        """The end of the generation prompt where finished conversations go on differently; usually nothing."""
 
-    def render(self, conversation: Conversation) -> list[Segment]:
-        """The conversation as segments. Supervised are answers with loss and their end marks, nothing else.
+    def prompt(self, messages: tuple[Message, ...]) -> RenderedText:
+        """The text before the next answer; without messages the start of a plain text.
 
-        A plain text is rendered as such by every template. Raises TemplateError when the template does not write every
-        turn once, or when an answer with loss has no end mark.
-        """
-        plain = self.plain or conversation.is_plain
-        messages = prepare_messages(conversation.messages, plain)
-        try:
-            self._check_ends(messages, plain)
-            frames = self._frames_of(tuple(message.role for message in messages), plain)
-        except TemplateError as error:
-            raise TemplateError(f"{conversation.place}: {error}") from error
-        return merge_segments([*fill_frames(messages, frames), Segment(frames[-1].before, False)])
-
-    def prompt(self, messages: tuple[Message, ...]) -> list[Segment]:
-        """The segments before the next answer: by construction a prefix of what `render` gives for the conversation.
-
-        Without messages it is the start of a plain text.
+        Raises TemplateError when the template does not write every turn once.
         """
         plain = self.plain or not messages
-        asked = [replace(message, loss=False) for message in prepare_messages(messages, plain)]
-        frames = self._frames_of((*(message.role for message in asked), "assistant"), plain)
-        return merge_segments([*fill_frames(asked, frames), Segment(frames[len(asked)].before, False)])
+        turns = prepare_messages(messages, plain)
+        if not plain:
+            self._frames.generation_prompt(tuple(message.role for message in turns))
+        [text] = self._rendered(turns, [(len(turns), True)], plain)
+        self._check_texts(turns, text, plain)
+        return text
+
+    def answers(self, conversation: Conversation) -> list[RenderedAnswer]:
+        """The answers with loss, each after its own prompt, in their order.
+
+        A plain text is rendered as such by every template. Raises TemplateError when the template does not write every
+        turn once, changes a text, or writes no end mark after an answer.
+        """
+        plain = self.plain or conversation.is_plain
+        turns = prepare_messages(conversation.messages, plain)
+        try:
+            return self._answers(turns, plain)
+        except TemplateError as error:
+            raise TemplateError(f"{conversation.place}: {error}") from error
+
+    @property
+    def note(self) -> str:
+        """What has to be known about how answers begin; usually nothing."""
+        if self.surplus:
+            return (
+                f"the chat template's prompts end in {self.surplus!r}, which finished conversations do not have: "
+                "answers are learnt directly after it. Give them what follows there, such as thoughts and the tag that "
+                "closes them"
+            )
+        if self.opening.strip():
+            return (
+                f"the chat template writes {self.opening!r} before an answer, but not in its prompts: the model learns "
+                "to write it itself. Eyegraft leaves it out of answers; other software may show it"
+            )
+        return ""
 
     def between(self, roles: tuple[str, ...]) -> list[str]:
         """What the template writes before, between and after turns of these roles."""
         return self._frames.between(roles)
 
-    @property
-    def generation_prompt_suffix(self) -> str:
-        """What training has between the template's own generation prompt and an answer; usually nothing."""
-        generation_prompt = self._apply([("user", "?")], self.jinja, add_generation_prompt=True)
-        trained = rendered_text(self.prompt((Message("user", ("?",)),)))
-        if not trained.startswith(generation_prompt):
-            found = "the chat template's generation prompt differs from what it writes before an answer"
-            raise TemplateError(f"{found}. Set data.template")
-        return trained[len(generation_prompt) :]
+    def generation_prompt(self, roles: tuple[str, ...]) -> str:
+        """What the template writes after turns of these roles for a model to answer."""
+        return self._frames.generation_prompt(roles)
 
-    def reference(self, conversation: Conversation) -> str:
-        """The template's rendering of the real texts, an image written as `<image>`."""
-        jinja = _plain_jinja(self._tokenizer) if conversation.is_plain and not self.plain else self.jinja
-        messages = prepare_messages(conversation.messages, plain=False)
-        return self._apply([(message.role, message_text(message)) for message in messages], jinja)
+    def _answers(self, turns: tuple[Message, ...], plain: bool) -> list[RenderedAnswer]:
+        learnt = [number for number, turn in enumerate(turns) if turn.role == "assistant" and turn.loss]
+        if not learnt:
+            return []
+        roles = tuple(message.role for message in turns)
+        frames = [self._frame(roles[: number + 1], plain) for number in learnt]
+        for number, frame in zip(learnt, frames, strict=True):
+            self._check_end(frame, number + 1, len(turns))
+        finished = [number for number in learnt[:-1] if roles[: number + 1] in self._rewritten] + learnt[-1:]
+        parts = [*((number, True) for number in learnt), *((number + 1, False) for number in finished)]
+        texts = self._rendered(turns, parts, plain)
+        self._check_texts(turns[: learnt[-1]], texts[-1], plain)
+        prompts, last = texts[: len(learnt)], dict(zip(finished, texts[len(learnt) :], strict=True))
+        answers = []
+        for number, frame, prompt, later in zip(learnt, frames, prompts, [*prompts[1:], None], strict=True):
+            answer = repeated_answer(prompt, later, turns[number].text, frame) if later and number not in last else None
+            if answer is None:
+                answer = self._answer(turns, number, frame, prompt, last.get(number), plain)
+            answers.append(RenderedAnswer(prompt, answer, _images(turns[:number])))
+        return answers
 
-    def _check_ends(self, messages: Sequence[Message], plain: bool) -> None:
-        frames = self._frames_of(tuple(message.role for message in messages), plain)
-        for number, (message, frame) in enumerate(zip(messages, frames, strict=False), 1):
-            if message.role == "assistant" and message.loss and not frame.end:
-                raise TemplateError(
-                    f"no end mark follows the answer in turn {number} of {len(messages)}: the template writes "
-                    f"{frames[number].before!r} after it, without a special token of the tokenizer that is always "
-                    f"there. A model trained so would never stop. {self._advice}"
-                )
+    def _answer(
+        self,
+        turns: tuple[Message, ...],
+        number: int,
+        frame: AnswerFrame,
+        prompt: RenderedText,
+        finished: RenderedText | None,
+        plain: bool,
+    ) -> RenderedText:
+        if finished is None:  # an answer that later prompts repeat otherwise
+            self._rewritten.add(tuple(turn.role for turn in turns[: number + 1]))
+            [finished] = self._rendered(turns, [(number + 1, False)], plain)
+        text = turns[number].text
+        typed = RenderedText(text, tuple(self._forbidden.spans(text)))
+        try:
+            return answer_text(prompt, finished, typed, frame)
+        except ChangedTextError as error:
+            raise _changed(error.has, error.writes) from error
 
-    def _frames_of(self, roles: tuple[str, ...], plain: bool) -> tuple[TurnFrame, ...]:
-        return self._plain_frames(roles) if plain else self._frames.of(roles)
+    def _frame(self, roles: tuple[str, ...], plain: bool) -> AnswerFrame:
+        return self._plain_frame() if plain else self._frames.answer(roles)
 
-    def _plain_frames(self, roles: tuple[str, ...]) -> tuple[TurnFrame, ...]:
-        """Frames of plain text: BOS where the tokenizer adds it, and EOS after each answer."""
+    def _plain_frame(self) -> AnswerFrame:
+        """The frame of plain text: EOS follows each answer."""
         eos = str(self._tokenizer.eos_token or "")
         if not eos:
             raise TemplateError("the tokenizer has no eos_token, so plain text would have no end. Give it one")
-        frames = [TurnFrame("", eos if role == "assistant" else "") for role in roles]
-        return (replace(frames[0], before=self._bos), *frames[1:], TurnFrame(""))
+        return AnswerFrame("", "", eos, eos)
 
-    def _apply(self, turns: list[Turn], jinja: str, add_generation_prompt: bool = False) -> str:
+    def _check_end(self, frame: AnswerFrame, number: int, turns: int) -> None:
+        if not frame.end:
+            raise TemplateError(
+                f"no end mark follows the answer in turn {number} of {turns}: the template writes {frame.tail!r} "
+                f"after it, without a special token of the tokenizer. A model trained so would never stop. "
+                f"{self._advice}"
+            )
+
+    def _check_texts(self, turns: Sequence[Message], rendered: RenderedText, plain: bool) -> None:
+        """Raise TemplateError for a system prompt or question whose text the template changes inside."""
+        for turn in turns:
+            text = message_text(turn).strip()
+            if turn.role != "assistant" and not plain and text not in rendered.text:
+                raise _changed(text, rendered.text)
+
+    def _refuse_joined(self, texts: Sequence[str]) -> None:
+        """Raise TemplateError for a text that completes a token which the template begins, such as `<` and `s>`."""
+        heads, ends = self._completions
+        for text in texts:
+            if text.startswith(heads) or text.endswith(ends):
+                raise TemplateError(
+                    f"the chat template and the text {text[:40]!r} beside it spell a special token together. "
+                    "Change the text or choose another data.template"
+                )
+
+    @cached_property
+    def _completions(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """How a text begins or ends that completes a token with what the template writes before or after texts."""
+        pieces = [text.split("\ue000") for text in self._shown("\ue000")]
+        befores = {before for text in pieces for before in text[:-1]}
+        afters = {after for text in pieces for after in text[1:]}
+        names = [token.content for token in control_tokens(self._tokenizer).values()]
+        cuts = [(name[:at], name[at:]) for name in names for at in range(1, len(name))]
+        last = {before[-1:] for before in befores}, {after[:1] for after in afters}
+        heads = [b for a, b in cuts if a[-1] in last[0] and any(before.endswith(a) for before in befores)]
+        ends = [a for a, b in cuts if b[0] in last[1] and any(after.startswith(b) for after in afters)]
+        return tuple(heads), tuple(ends)
+
+    @cached_property
+    def _forbidden(self) -> Spellings:
+        """The tokens that answers cannot hold."""
+        names = {text[start:end] for text in self._shown("x") for start, end in self._tokens.spans(text)}
+        return Spellings([*forbidden_in_answers(self._tokenizer, names), image_placeholder()])
+
+    def _shown(self, content: str) -> list[str]:
+        """What the template writes around turns of all roles, as far as it accepts them, and `content` for each."""
+        texts = []
+        for roles in (("user", "assistant"), ("user", "assistant") * 2, ("system", "user", "assistant")):
+            try:
+                turns = [(role, content) for role in roles]
+                texts += self._apply(turns, [(len(turns), False), (len(turns) - 1, True)])
+            except TemplateError:
+                continue
+        return texts
+
+    def _rendered(self, turns: tuple[Message, ...], parts: list[Part], plain: bool) -> list[RenderedText]:
+        """The parts of the conversation as the template renders them, with the typed tokens that stay text."""
+        jinja = _plain_jinja(self._tokenizer) if plain and not self.plain else self.jinja
+        contents = [(turn.role, message_text(turn)) for turn in turns]
+        texts = self._apply(contents, parts, jinja)
+        typed = [turn.text for turn in turns]
+        self._refuse_joined(typed)
+        spellings = [self._forbidden if turn.role == "assistant" else self._tokens for turn in turns]
+        if not any(found.any_in(text) for found, text in zip(spellings, typed, strict=True)):
+            return [RenderedText(text) for text in texts]
+        marker = Marker(typed)
+        marked = [(turn.role, _marked(turn, marker, found)) for turn, found in zip(turns, spellings, strict=True)]
+        rendered = [marker.unmark(text) for text in self._apply(marked, parts, jinja)]
+        for text, other in zip(texts, rendered, strict=True):
+            if text != other.text:
+                raise _changed(text, other.text)
+        return rendered
+
+    def _apply(self, turns: Sequence[Turn], parts: Sequence[Part], jinja: str | None = None) -> list[str]:
         messages = [{"role": role, "content": content} for role, content in turns]
-        if not messages:
-            raise TemplateError("a conversation without a turn has nothing to render")
-        values = {**self._tokenizer.special_tokens_map, "add_generation_prompt": add_generation_prompt}
         try:
-            return render(jinja, messages, values)
+            return render_parts(jinja or self.jinja, messages, self._tokenizer.special_tokens_map, parts)
         except RefusedError as error:
             roles = ", ".join(role for role, _ in turns)
             raise TemplateError(f"the chat template refuses the turns {roles}: {error}. {self._advice}") from error
@@ -141,23 +257,6 @@ def load_template(name: str, tokenizer: "PreTrainedTokenizerBase") -> ChatTempla
     if name == "plain":
         return ChatTemplate(tokenizer, _plain_jinja(tokenizer), plain=True)
     return ChatTemplate(tokenizer, _with_bos(JINJA[name], tokenizer))
-
-
-def render_verified(template: ChatTemplate, conversation: Conversation) -> list[Segment]:
-    """The segments of `render`. Raises TemplateError unless their text equals the template's rendering of the texts.
-
-    They differ when a template changes texts, for instance removes `<think>` blocks from earlier answers.
-    """
-    segments = template.render(conversation)
-    ours, theirs = rendered_text(segments), template.reference(conversation)
-    if ours == theirs:
-        return segments
-    at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
-    near = slice(max(0, at - 20), at + 40)
-    raise TemplateError(
-        f"{conversation.place}: the chat template changes this record's text. At character {at} the record has "
-        f"{ours[near]!r}, the template writes {theirs[near]!r}. Change the text there or choose another data.template"
-    )
 
 
 def adds_bos(tokenizer: "PreTrainedTokenizerBase") -> bool:
@@ -183,3 +282,24 @@ def _plain_jinja(tokenizer: "PreTrainedTokenizerBase") -> str:
 
 def _with_bos(jinja: str, tokenizer: "PreTrainedTokenizerBase") -> str:
     return _BOS + jinja if adds_bos(tokenizer) else jinja
+
+
+def _images(turns: Sequence[Message]) -> tuple[ImageRef, ...]:
+    return tuple(part for turn in turns for part in turn.parts if isinstance(part, ImageRef))
+
+
+def _marked(turn: Message, marker: Marker, spellings: Spellings) -> str:
+    """The text of a turn with marks beside its typed tokens; the placeholders of its images have none."""
+    marked = (part if isinstance(part, ImageRef) else marker.mark(part, spellings) for part in turn.parts)
+    return message_text(replace(turn, parts=tuple(marked)))
+
+
+def _changed(has: str, writes: str) -> TemplateError:
+    """The error for a text that the template changes, with the first place where it does."""
+    at = max((size for size in range(len(has) + 1) if has[:size] in writes), default=0)
+    there = writes.rindex(has[:at]) + at
+    near, other = has[max(0, at - 20) : at + 40], writes[max(0, there - 20) : there + 40]
+    return TemplateError(
+        f"the chat template changes a text. At character {at} it has {near!r}, the template writes {other!r}. "
+        "Change the text there or choose another data.template"
+    )

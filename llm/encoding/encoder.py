@@ -1,24 +1,26 @@
-"""Segments become token ids and labels; no other module makes labels."""
+"""Conversations become token ids and labels; no other module makes labels."""
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.encoding.chat_template import ChatTemplate, render_verified
-from llm.encoding.segments import Segment
-from llm.encoding.tokenization import PieceTokenizer
-from llm.errors import Place, RecordError
+from llm.encoding.chat_template import ChatTemplate
+from llm.encoding.rendered_text import RenderedText
+from llm.encoding.tokenization import TextTokenizer
+from llm.errors import Place, RecordError, TemplateError
 from llm.formats.conversation import Conversation, ImageRef, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
-VERSION = 1
+VERSION = 2
 """To be raised when the ids of a record change although nothing in `Encoder.fingerprint` does."""
 
 
@@ -30,7 +32,7 @@ class Sample:
         ids: Token ids [n]. An image is P times `image_id`, in the order of `images`. Tokens after the last target are
             left out, since no loss depends on them.
         labels: Targets [n], already shifted: `labels[i]` is the token at i + 1 if that is supervised, else `IGNORED`.
-        images: The images of the record in reading order.
+        images: The images in the order of their tokens.
         branches: Start indices of branches that share the tokens before the first of them as a prefix (system prompt,
             images). A branch attends to the prefix and to itself, and its position ids continue those of the prefix.
             Empty: one plain sequence.
@@ -43,6 +45,22 @@ class Sample:
     images: tuple[ImageRef, ...] = ()
     branches: tuple[int, ...] = ()
     parents: tuple[int, ...] = ()
+
+    def nodes(self) -> Iterator[tuple[int, int, int]]:
+        """Start, end and parent of each node: the prefix, which has no parent (0 is given), and each branch."""
+        starts = (0, *self.branches)
+        parents = self.parents or (0,) * len(self.branches)
+        yield from zip(starts, (*starts[1:], len(self.ids)), (0, *parents), strict=True)
+
+    def paths(self) -> Iterator[tuple[int, ...]]:
+        """The nodes of each sequence in the sample, from the prefix to its end."""
+        parents = [parent for _, _, parent in self.nodes()]
+        for node in range(len(parents)):
+            if node not in parents[1:]:
+                path = [node]
+                while path[0]:
+                    path.insert(0, parents[path[0]])
+                yield tuple(path)
 
 
 class Encoder:
@@ -61,69 +79,103 @@ class Encoder:
         self.template = template
         self.image_id = image_id
         self.image_tokens = image_tokens
-        self._pieces = PieceTokenizer(tokenizer, image_id)
+        self._texts = TextTokenizer(tokenizer, image_id)
 
-    def encode(self, conversation: Conversation, proof: bool = False) -> Sample:
-        """Ids and labels of a record; with `proof` its text is compared with the template's own rendering.
+    def encode(self, conversation: Conversation) -> list[Sample]:
+        """The sequences of a record, each with ids and labels; usually one.
+
+        The ids before an answer are those of its prompt at inference: of the template's rendering of the turns before
+        it with the generation prompt, as `apply_chat_template(..., add_generation_prompt=True)` encodes it. An answer
+        whose prompt does not begin with the sequence so far begins another one: templates that remove thoughts from
+        earlier answers write other ids there than the model was trained to write.
 
         Raises RecordError when no token is supervised, when a text run gets an image, or when a text cannot be encoded
-        without a special token; TemplateError when the template cannot render it, or with `proof` changes its text.
+        without a special token; TemplateError when the template cannot render the record, or changes its text.
         """
-        segments = render_verified(self.template, conversation) if proof else self.template.render(conversation)
-        end = max((number for number, segment in enumerate(segments, 1) if segment.supervised), default=0)
-        ids, supervised, images = self._ids(segments[:end], conversation.place)
-        labels = np.full(len(ids), IGNORED, np.int32)
-        labels[:-1][supervised[1:]] = ids[1:][supervised[1:]]
-        if not supervised[1:].any():
+        self._refuse_images(conversation.images, conversation.place)
+        answers = self.template.answers(conversation)
+        ids = self._texts.continued([(answer.prompt, answer.answer) for answer in answers], conversation.place)
+        sequences: list[_Sequence] = []
+        for answer, (prompt, after) in zip(answers, ids, strict=True):
+            earlier = next((one for one in reversed(sequences) if prompt[: len(one.ids)] == one.ids), None)
+            if earlier is None:
+                sequences.append(earlier := _Sequence([], [], ()))
+            earlier.grow(prompt, after, answer.images)
+        samples = [self._sample(sequence, conversation.place) for sequence in sequences]
+        if not any((sample.labels != IGNORED).any() for sample in samples):
             advice = "Give one answer loss, or remove the record"
             raise RecordError(conversation.place, "answers", "no token is supervised", advice, "no-target")
-        return Sample(ids, labels, images)
+        return samples
 
     def prompt(self, messages: tuple[Message, ...]) -> tuple[list[int], tuple[ImageRef, ...]]:
-        """Ids and images up to the next answer: a prefix of what `encode` gives for the answered conversation."""
-        ids, _, images = self._ids(self.template.prompt(messages), Place("prompt"))
-        return ids.tolist(), images
+        """Ids and images up to the next answer: those before this answer in what `encode` gives for the record."""
+        images = tuple(part for message in messages for part in message.parts if isinstance(part, ImageRef))
+        place = Place("prompt")
+        self._refuse_images(images, place)
+        ids = self._texts.ids(self.template.prompt(messages), place)
+        return self._with_images(np.array(ids, np.int32), len(images)).tolist(), images
+
+    @cached_property
+    def opening(self) -> str:
+        """The text with which an answer of the model opens because the template does; it is not part of the answer."""
+        ids = self._texts.ids(RenderedText(self.template.opening), Place("template"))
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
         """The ids that end an answer: the template's end mark and the tokenizer's EOS token."""
-        ends = [self._pieces.template(self.template.stop, None)[-1], self.tokenizer.eos_token_id]
+        ends = [self._texts.ids(RenderedText(self.template.stop), Place("template"))[-1], self.tokenizer.eos_token_id]
         return tuple(dict.fromkeys(int(end) for end in ends if end is not None))
 
     def fingerprint(self) -> str:
         """Hash of all that the ids depend on except the record; part of the cache key of encoded corpora."""
         tokens = [self.tokenizer.bos_token, self.tokenizer.eos_token]
-        parts = [VERSION, self._pieces.json, tokens, self.template.jinja, self.image_id, self.image_tokens]
+        parts = [VERSION, self._texts.json, tokens, self.template.jinja, self.image_id, self.image_tokens]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def hashes(self) -> dict[str, str]:
         """Hashes of the tokenizer and of the chat template by name, to report which of them changed."""
-        tokenizer = json.dumps([self._pieces.json, self.tokenizer.bos_token, self.tokenizer.eos_token])
+        tokenizer = json.dumps([self._texts.json, self.tokenizer.bos_token, self.tokenizer.eos_token])
         texts = {"tokenizer": tokenizer, "template": self.template.jinja}
         return {name: hashlib.sha256(text.encode()).hexdigest()[:24] for name, text in texts.items()}
 
-    def _ids(
-        self, segments: list[Segment], place: Place
-    ) -> tuple[NDArray[np.int32], NDArray[np.bool_], tuple[ImageRef, ...]]:
-        ids: list[int] = []
-        supervised: list[bool] = []
-        images: list[ImageRef] = []
-        for segment in segments:
-            last = ids[-1] if ids else None
-            if segment.image is not None:
-                ids += self._image_ids(place)
-                images.append(segment.image)
-            elif segment.typed:
-                # Plain text starts after BOS, as in tokenizer(text).
-                plain = segment.supervised and len(ids) <= 1 and not images
-                ids += self._pieces.typed(segment.text, None if plain else last, place)
-            else:
-                ids += self._pieces.template(segment.text, last)
-            supervised += [segment.supervised] * (len(ids) - len(supervised))
-        return np.array(ids, np.int32), np.array(supervised, np.bool_), tuple(images)
-
-    def _image_ids(self, place: Place) -> list[int]:
+    def _sample(self, sequence: "_Sequence", place: Place) -> Sample:
+        ids, supervised = np.array(sequence.ids, np.int32), np.array(sequence.supervised, np.bool_)
+        labels = np.full(len(ids), IGNORED, np.int32)
+        labels[:-1][supervised[1:]] = ids[1:][supervised[1:]]
         if self.image_id is None:
+            return Sample(ids, labels)
+        # The last token of an image has its label: nothing before it is an answer.
+        spread = np.full(len(repeated := self._with_images(ids, len(sequence.images))), IGNORED, np.int32)
+        spread[np.cumsum(np.where(ids == self.image_id, self.image_tokens, 1)) - 1] = labels
+        return Sample(repeated, spread, sequence.images)
+
+    def _with_images(self, ids: NDArray[np.int32], images: int) -> NDArray[np.int32]:
+        """The ids with each image's id as often as an image has tokens."""
+        if self.image_id is None:
+            return ids
+        found = int((ids == self.image_id).sum())
+        if found != images:
+            raise TemplateError(
+                f"the chat template writes {found} of {images} images. Set data.template to another template"
+            )
+        return np.repeat(ids, np.where(ids == self.image_id, self.image_tokens, 1))
+
+    def _refuse_images(self, images: tuple[ImageRef, ...], place: Place) -> None:
+        if images and self.image_id is None:
             advice = "Train with a vision recipe (model.tower), or remove the image"
             raise RecordError(place, "image", "text runs accept no images", advice, "image-in-text-run")
-        return [self.image_id] * self.image_tokens
+
+
+@dataclass(slots=True)
+class _Sequence:
+    """A sequence of a record while its answers are added; an image is one id."""
+
+    ids: list[int]
+    supervised: list[bool]
+    images: tuple[ImageRef, ...]
+
+    def grow(self, prompt: list[int], after: list[int], images: tuple[ImageRef, ...]) -> None:
+        """Add a prompt that begins with the ids so far, and what follows it."""
+        self.supervised += [False] * (len(prompt) - len(self.ids)) + [True] * len(after)
+        self.ids, self.images = prompt + after, images

@@ -28,7 +28,8 @@ class NamedTemplate:
             "{%- set ns.round = ns.round + 1 -%}{{- " + question + " -}}{%- set ns.system = '' -%}"
             "{%- else -%}{{- " + _expression(f"{self.answer}{{u}}{self.stop}{self.after}") + " -}}"
             "{%- endif -%}{%- endfor -%}"
-            "{%- if add_generation_prompt -%}{{- " + _quote(self.answer) + " -}}{%- endif -%}"
+            # A space before an answer is its own: tokenizers join the two.
+            "{%- if add_generation_prompt -%}{{- " + _quote(self.answer.rstrip(" ")) + " -}}{%- endif -%}"
         )
 
 

@@ -26,6 +26,12 @@ MEMORY = 2**29  # bytes of address space
 COMPILED = 32  # compiled templates in the cache
 
 
+class Clock:
+    """The time as templates see it: the same for all renderings of one request."""
+
+    now = datetime.min  # set at the start of each request
+
+
 class Generation(Extension):
     """`{% generation %}`: in transformers it marks answers for a loss mask; here its body is rendered unchanged."""
 
@@ -76,7 +82,7 @@ def make_environment() -> Environment:
     environment.filters["tojson"] = _to_json
     environment.globals |= {
         "raise_exception": _raise,
-        "strftime_now": lambda form: datetime.now().strftime(form),
+        "strftime_now": lambda form: Clock.now.strftime(form),
         "dict": PlainDict(),
         "namespace": PlainNamespace,
     }
@@ -92,8 +98,9 @@ def main(seconds: int, longest: int, out: TextIO) -> None:
     _send("ready", out)
     for line in sys.stdin:
         asked = json.loads(line)
+        Clock.now = datetime.now()
         signal.alarm(seconds)
-        reply = _reply(asked["template"], asked["values"], longest + 4 * len(line))
+        reply = _reply(**asked, longest=longest + 4 * len(line))
         signal.alarm(0)
         _send(reply, out)
 
@@ -103,9 +110,15 @@ def _send(line: str, out: TextIO) -> None:
     out.flush()
 
 
-def _reply(source: str, values: dict[str, Any], longest: int) -> str:
+def _reply(
+    template: str, messages: list[Any], values: dict[str, Any], parts: list[tuple[int, bool]], longest: int
+) -> str:
+    """One text for each of `parts`: of the first messages, with or without a generation prompt."""
     try:
-        text = compiled(source).render(**values)
+        ready = compiled(template)
+        texts = [
+            ready.render(messages=messages[:count], add_generation_prompt=prompts, **values) for count, prompts in parts
+        ]
     except MemoryError:
         return json.dumps({"limit": "takes more memory than it may"})
     except RecursionError:
@@ -114,9 +127,11 @@ def _reply(source: str, values: dict[str, Any], longest: int) -> str:
         return json.dumps({"refused": str(error)})
     except (ValueError, LookupError, ArithmeticError, AttributeError, SyntaxError, AssertionError) as error:
         return json.dumps({"refused": f"{type(error).__name__}: {error}"})
-    if len(text) > longest:
-        return json.dumps({"limit": f"writes {len(text):,} characters, more than {longest:,}"})
-    return json.dumps({"text": text})
+    most = max(texts, key=len)
+    if len(most) > longest:
+        return json.dumps({"limit": f"writes {len(most):,} characters, more than {longest:,}"})
+    # As a rule they are beginnings of the longest, of which the number of characters is enough.
+    return json.dumps({"longest": most, "texts": [len(text) if most.startswith(text) else text for text in texts]})
 
 
 @lru_cache(COMPILED)

@@ -36,17 +36,34 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], values: Mapping
     `values` are special tokens and settings by name. Raises RefusedError where the template raises an error,
     TemplateError where the template or its output is too long, or rendering takes too much time or memory.
     """
+    prompts = bool(values.get("add_generation_prompt"))
+    rest = {name: value for name, value in values.items() if name != "add_generation_prompt"}
+    return render_parts(template, messages, rest, [(len(messages), prompts)])[0]
+
+
+def render_parts(
+    template: str,
+    messages: Sequence[Mapping[str, Any]],
+    values: Mapping[str, Any],
+    parts: Sequence[tuple[int, bool]],
+) -> list[str]:
+    """`render` for several beginnings of the messages, at the cost of one request to the child process.
+
+    Each of `parts` is a number of messages, and whether they are followed by a generation prompt.
+    """
     if len(template) > LONGEST_TEMPLATE:
         raise TemplateError(
             f"the chat template has {len(template):,} characters, more than {LONGEST_TEMPLATE:,}. Set data.template"
         )
-    given = {"messages": list(messages), "tools": None, "documents": None, **values}
-    reply = _process.ask({"template": template, "values": given})
+    given = {"tools": None, "documents": None, **values}
+    request = {"template": template, "messages": list(messages), "values": given, "parts": list(parts)}
+    reply = _process.ask(request)
     if "refused" in reply:
         raise RefusedError(reply["refused"])
     if "limit" in reply:
         raise TemplateError(f"the chat template {reply['limit']}. Do not trust its folder, or set data.template")
-    return reply["text"]
+    longest = reply["longest"]
+    return [longest[:text] if isinstance(text, int) else text for text in reply["texts"]]
 
 
 class _Process:
@@ -56,7 +73,7 @@ class _Process:
         self._lock = threading.Lock()
         self._running: subprocess.Popen[str] | None = None
 
-    def ask(self, request: dict[str, Any]) -> dict[str, str]:
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to a request; one with `limit` when the system has killed the process."""
         line = json.dumps(request) + "\n"
         with self._lock:
@@ -67,7 +84,7 @@ class _Process:
                 running.stdin.flush()
             answer = running.stdout.readline()
             if answer.endswith("\n"):
-                return {str(key): str(value) for key, value in json.loads(answer).items()}
+                return dict(json.loads(answer))
             self.end()
         return {"limit": f"takes longer than {SECONDS} seconds, or more memory than it may"}
 

@@ -1,7 +1,8 @@
 """An encoded record for display: its tokens as text, grouped by how training uses them. Imports no torch."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from llm.encoding.encoder import IGNORED, Encoder, Sample
@@ -29,11 +30,16 @@ class TokenRun:
 
 @dataclass(frozen=True, slots=True)
 class SampleBlock:
-    """A part of a sample: all of it, the prefix that branches share, or one branch (numbered from 1)."""
+    """A part of a sample: all of it, the prefix that branches share, or one branch (numbered from 1).
+
+    `parent` is the branch that a branch continues, 0 for the prefix; `sequences` is how many sequences hold the block.
+    """
 
     runs: tuple[TokenRun, ...]
     branch: int = 0
     is_prefix: bool = False
+    parent: int = 0
+    sequences: int = 1
 
     @property
     def tokens(self) -> int:
@@ -53,18 +59,13 @@ def supervised_mask(sample: Sample) -> list[bool]:
 def sample_blocks(sample: Sample, encoder: Encoder) -> tuple[SampleBlock, ...]:
     """The sample in one block, or its prefix (where there is one) and its branches."""
     ids, marks = sample.ids.tolist(), supervised_mask(sample)
-    starts = sample.branches or (0,)
-    cuts = [(start, end) for start, end in zip(starts, [*starts[1:], len(ids)], strict=True)]
-    made = [
-        SampleBlock(token_runs(ids[start:end], marks[start:end], encoder), number if sample.branches else 0)
-        for number, (start, end) in enumerate(cuts, 1)
-    ]
-    shared = starts[0]
-    return (
-        (SampleBlock(token_runs(ids[:shared], marks[:shared], encoder), is_prefix=True), *made)
-        if shared
-        else tuple(made)
+    sequences = Counter(node for path in sample.paths() for node in path)
+    blocks = tuple(
+        SampleBlock(token_runs(ids[start:end], marks[start:end], encoder), node, not node, parent, sequences[node])
+        for node, (start, end, parent) in enumerate(sample.nodes())
+        if end > start
     )
+    return blocks if sample.branches else (replace(blocks[0], is_prefix=False),)
 
 
 def token_runs(ids: Sequence[int], supervised: Sequence[bool], encoder: Encoder) -> tuple[TokenRun, ...]:

@@ -1,27 +1,30 @@
-"""Token ids of rendered text, piece by piece: the tokenizer's own ids, but no special token from typed text."""
+"""Token ids of rendered text: those that the tokenizer gives the complete text, but no token from typed text."""
 
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from llm.errors import ModelError, Place, RecordError, TemplateError
+from llm.encoding.added_tokens import Spellings, control_tokens, image_placeholder
+from llm.encoding.message_text import IMAGE_PLACEHOLDER
+from llm.encoding.rendered_text import RenderedText
+from llm.encoding.tokenizer_backend import Guard, LeakError, Reader, SplitReader, exact_backend
+from llm.errors import ModelError, Place, RecordError
 
 if TYPE_CHECKING:
-    from tokenizers import AddedToken, Tokenizer
     from transformers import PreTrainedTokenizerBase
 
-# Texts put before a piece so that the tokenizer does not treat it as the start of a text; the first that is not merged
-# with the piece is used.
-_GUARDS = ("\n", "\ue000", "a")
+Pair = tuple[RenderedText, RenderedText]  # a prompt and what follows it
+PairIds = tuple[list[int], list[int]]
 
 
-class PieceTokenizer:
-    """Tokenises the pieces of one text separately, each as the tokenizer would in that place of the text.
+class TextTokenizer:
+    """Tokenises rendered texts.
 
-    Typed text goes through a second tokenizer without the added tokens. Two kinds of added token count as ordinary
-    text and are kept there: white space alone, and single characters that are not special (an extended vocabulary).
-    A special token of one character that is also in the vocabulary has no other encoding: typing it is an error.
+    A text in which no typed text spells a token has exactly the ids that the tokenizer gives it as a whole. Otherwise
+    the tokens that the template wrote are replaced by others that nobody can type (`Guard`), and what was typed is
+    tokenised with the text around it. A special token of one character that is also in the vocabulary has no other
+    encoding: typing it is an error.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", image_id: int | None = None) -> None:
@@ -33,75 +36,65 @@ class PieceTokenizer:
             raise ModelError(f"{found}. Convert it to a tokenizer.json first")
         self.json: str = tokenizer.backend_tokenizer.to_str()
         self._tokenizer = tokenizer
-        self._added: dict[int, AddedToken] = dict(tokenizer.added_tokens_decoder)
-        text_like = {number for number, token in self._added.items() if _is_text(token)}
-        self._reserved = self._added.keys() - text_like - self._unknown_ids(json.loads(self.json)["model"])
+        self._bos = str(tokenizer.bos_token or "")
+        self._control = control_tokens(tokenizer)
+        self._spellings = Spellings([*self._control.values(), image_placeholder()])
+        self._ids = {token.content: number for number, token in self._control.items()}
+        # An image is written `<image>`, which need not be the name of a model's image token.
+        self._named_images = image_id is None or self._ids.get(IMAGE_PLACEHOLDER) == image_id
         if image_id is not None:
-            self._reserved |= {image_id}
-        self._plain = _without_added_tokens(self.json, text_like)
-        self._template_ids: dict[tuple[str, int | None], list[int]] = {}
-        start = self._encode("a")
-        self._adds_prefix_space = self._encode(_GUARDS[0] + "a") != self._encode(_GUARDS[0]) + start
-        self._restarts_after_special = any(
-            self._encode(t.content + "a")[1:] == start for t in self._added.values() if t.special
-        )
+            self._ids[IMAGE_PLACEHOLDER] = image_id
+        # Typed text may become the id of unknown characters.
+        unknown = self._unknown_ids(json.loads(self.json)["model"])
+        self._reserved = {content: number for content, number in self._ids.items() if number not in unknown}
+        self._exact = exact_backend(self.json, self._control, self._reserved, self._spellings)
 
-    def template(self, text: str, last: int | None) -> list[int]:
-        """Ids of template text after the id `last` (None: at the start of a text)."""
-        before = last if last is None or last in self._added else -1
-        if (text, before) not in self._template_ids:
-            # A token that strips the white space to its right strips it from the next piece as well.
-            strips = last in self._added and self._added[last].rstrip
-            piece = text.lstrip() if strips else text
-            self._template_ids[text, before] = self._piece(piece, self._starts_text(last), self._encode)
-        return self._template_ids[text, before]
-
-    def typed(self, text: str, last: int | None, place: Place) -> list[int]:
-        """Ids of typed text after the id `last`, none of them of an added token.
-
-        Raises RecordError when the text cannot be encoded without one.
-        """
-        ids = self._piece(text, self._starts_text(last), self._encode_plain)
-        if self._reserved.isdisjoint(ids):
-            return ids
-        ids = self._encode_split(text, last)
-        if self._reserved.isdisjoint(ids):
-            return ids
-        token = self._tokenizer.convert_ids_to_tokens(next(number for number in ids if number in self._reserved))
-        found = f"its text becomes the special token {token!r} however it is split"
-        raise RecordError(place, "text", found, "Rephrase that passage or remove the record", "token-reserved")
-
-    def _encode_split(self, text: str, last: int | None) -> list[int]:
-        """Ids of the text split inside every special token it spells, for vocabularies that have it as a word too."""
-        contents = (self._added[number].content for number in self._reserved if number in self._added)
-        spelled = "|".join(re.escape(content) for content in contents if len(content) > 1)
-        cuts = [match.start() + 1 for match in re.finditer(f"(?={spelled})", text)] if spelled else []
-        ids: list[int] = []
-        for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-            ids += self._piece(text[start:end], self._starts_text(ids[-1] if ids else last), self._encode_plain)
+    def ids(self, rendered: RenderedText, place: Place) -> list[int]:
+        """Ids of one text. Raises RecordError when typed text cannot be encoded without a special token."""
+        [(ids, _)] = self.continued([(rendered, RenderedText(""))], place)
         return ids
 
-    def _piece(self, text: str, starts: bool, encode: Callable[[str], list[int]]) -> list[int]:
-        """Ids of one piece, without the space that some tokenizers add unless it begins a text."""
-        if starts or not self._adds_prefix_space or not text:
-            return encode(text)
-        for guard in _GUARDS:
-            head, ids = encode(guard), encode(guard + text)
-            if ids[: len(head)] == head:
-                return ids[len(head) :]
-        raise TemplateError(
-            f"the tokenizer merges {text[:40]!r} with any text before it, so labels cannot be placed. Use another model"
-        )
+    def continued(self, pairs: Sequence[Pair], place: Place) -> list[PairIds]:
+        """Ids of prompts, and of the texts that follow them.
 
-    def _starts_text(self, last: int | None) -> bool:
-        """Whether the tokenizer treats text after the id `last` as the start of a text."""
-        return last is None or (self._restarts_after_special and last in self._added)
+        The ids of a prompt are those of the prompt alone, which is all that a model sees at inference. Those of what
+        follows are the rest of the ids of both together. Where the tokenizer joins the two across the border
+        (`Assistant: ` and `Hi` with the token ` Hi`), they are the ids of the second alone: the prompt's last token is
+        there already, so that is what a model generates. Raises RecordError when typed text cannot be encoded without
+        a special token.
+        """
+        typed = any(text.typed for pair in pairs for text in pair)
+        unnamed = not self._named_images and any(IMAGE_PLACEHOLDER in prompt.text for prompt, _ in pairs)
+        if typed or unnamed:
+            return self._guarded(pairs, place)
+        try:
+            return _read(Reader(self._exact), [(prompt.text, after.text) for prompt, after in pairs], self._bos)
+        except LeakError:  # typed text that a normalizer turns into a token, such as wide letters
+            return self._guarded(pairs, place)
 
-    def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False).input_ids)
+    def _guarded(self, pairs: Sequence[Pair], place: Place) -> list[PairIds]:
+        try:
+            return self._read_guarded(pairs, split=False)
+        except LeakError:
+            pass  # a token that is a word of the vocabulary, too
+        try:
+            return self._read_guarded(pairs, split=True)
+        except LeakError as error:
+            token = self._tokenizer.convert_ids_to_tokens(error.token)
+            found = f"its text becomes the special token {token!r} however it is split"
+            advice = "Rephrase that passage or remove the record"
+            raise RecordError(place, "text", found, advice, "token-reserved") from error
 
-    def _encode_plain(self, text: str) -> list[int]:
-        return list(self._plain.encode(text, add_special_tokens=False).ids)
+    def _read_guarded(self, pairs: Sequence[Pair], split: bool) -> list[PairIds]:
+        guard = self._guard
+        reader = SplitReader(guard.backend, guard.split_mark) if split else Reader(guard.backend)
+        texts = [(guard.text(prompt, split), guard.text(after, split)) for prompt, after in pairs]
+        found = _read(reader, texts, guard.text(RenderedText(self._bos), split))
+        return [(guard.original(ids), guard.original(after)) for ids, after in found]
+
+    @cached_property
+    def _guard(self) -> Guard:
+        return Guard(self.json, self._control, self._ids, self._spellings, self._reserved.values())
 
     def _unknown_ids(self, model: dict[str, Any]) -> set[int]:
         """The id of unknown characters, which typed text may contain, unless it is the BOS or EOS token as well."""
@@ -110,29 +103,23 @@ class PieceTokenizer:
             name = model["vocab"][model["unk_id"]][0]
         if name in (None, self._tokenizer.bos_token, self._tokenizer.eos_token):
             return set()
-        return {number for number, token in self._added.items() if token.content == name}
+        return {number for number, token in self._control.items() if token.content == name}
 
 
-def _is_text(token: "AddedToken") -> bool:
-    """Whether a token is white space alone (▁ is sentencepiece's space), or one character that is not special."""
-    return not token.content.replace("▁", " ").strip() or (len(token.content) == 1 and not token.special)
+def _read(reader: Reader | SplitReader, texts: Sequence[tuple[str, str]], bos: str) -> list[PairIds]:
+    """Ids of each prompt and of what follows it."""
+    if texts and texts[-1][0] not in ("", bos):
+        reader.ids("".join(texts[-1]))  # the longest text, of which the others are beginnings as a rule
+    return [_pair(reader, prompt, after, bos) for prompt, after in texts]
 
 
-def _without_added_tokens(description: str, kept: set[int]) -> "Tokenizer":
-    """The tokenizer without its added tokens except `kept`; all ids are unchanged."""
-    from tokenizers import Tokenizer
-
-    spec = json.loads(description)
-    vocab = spec["model"]["vocab"]
-    words = vocab.keys() if isinstance(vocab, dict) else {word for word, _ in vocab}
-    tokens = [token for token in spec["added_tokens"] if token["id"] in kept or token["content"] not in words]
-    # Ids are assigned in order: a removed token before a kept one is replaced by private-use characters.
-    replaced = [
-        token if token["id"] in kept else token | {"content": f"\uf8ff\ue000{token['id']}\ue000\uf8ff"}
-        for token in tokens
-    ]
-    spec |= {"added_tokens": replaced if kept else [], "truncation": None, "padding": None}
-    plain = Tokenizer.from_str(json.dumps(spec))
-    old = [(token["content"], token["id"]) for token in replaced if token["id"] in kept]
-    assert all(plain.token_to_id(content) == number for content, number in old), "an added token's id moved"
-    return plain
+def _pair(reader: Reader | SplitReader, prompt: str, after: str, bos: str) -> PairIds:
+    ids = reader.ids(prompt)
+    if not after:
+        return ids, []
+    if prompt in ("", bos):  # plain text, which is tokenised as such after the begin token
+        return ids, reader.ids(after)
+    complete = reader.ids(prompt + after)
+    if complete[: len(ids)] == ids:
+        return ids, complete[len(ids) :]
+    return ids, reader.continuation(after)

@@ -1,87 +1,133 @@
-"""The frames of a chat template, found by rendering sentinels in place of the texts of the turns.
+"""What a chat template writes around turns, found by rendering sentinels in place of their texts.
 
-What the template writes between two sentinels is its own. No template has to be parsed for that.
+No template has to be parsed for that. An answer is learnt as the last turn of a finished conversation, after the
+template's generation prompt:
+
+    <|user|>Hi<|assistant|>                              the prompt
+    <|user|>Hi<|assistant|><think></think>Hello.<|end|>  the finished conversation
+                           ^--- opening -^      ^-end-^
+
+The opening is part of what the model has to write: nothing writes it at inference.
 """
 
 import re
-from collections.abc import Callable
-from itertools import product
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-from llm.encoding.segments import TurnFrame
+from llm.encoding.added_tokens import Spellings
 from llm.errors import TemplateError
 
 Turn = tuple[str, str]  # role and text
+Part = tuple[int, bool]  # number of turns, and whether a generation prompt follows
+Render = Callable[[list[Turn], Sequence[Part]], list[str]]
 
-# Sentinels are private-use characters. The white space around them differs from side to side, so that what a template
-# leaves of it shows which side it has stripped.
+# Sentinels are private-use characters.
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _SENTINEL = re.compile(f"{_OPEN}[0-9]+{_CLOSE}")
-_LEFT, _RIGHT = "\n ", "\t\n"
-_WHITE = "".join(filter(str.isspace, map(chr, range(0x3001))))  # what str.strip() removes
-_STRIPS = ("", _WHITE, "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFrame:
+    """What a template writes around an answer that is the last turn."""
+
+    opening: str  # between the generation prompt and the answer
+    surplus: str  # the end of the generation prompt where a finished conversation goes on differently: R1's `<think>\n`
+    end: str  # after the answer, up to and including its end mark; empty without one
+    tail: str  # after the answer to the end of the text; begins with `end`
 
 
 class TurnFrames:
     """The frames of one chat template by the roles of the turns; each sequence of roles is rendered once."""
 
-    def __init__(self, render: Callable[[list[Turn]], str], special_tokens: tuple[str, ...], advice: str) -> None:
-        """`render` applies the template to turns; `advice` ends the message of errors."""
-        self._render, self._special_tokens, self._advice = render, special_tokens, advice
-        self._frames: dict[tuple[str, ...], tuple[TurnFrame, ...]] = {}
+    def __init__(self, render: Render, marks: Spellings, advice: str) -> None:
+        """`render` applies the template to parts of turns, `marks` finds tokens; `advice` ends messages of errors."""
+        self._render, self._marks, self._advice = render, marks, advice
+        self._frames: dict[tuple[str, ...], AnswerFrame] = {}
+        self._prompts: dict[tuple[str, ...], str] = {}
 
-    def of(self, roles: tuple[str, ...]) -> tuple[TurnFrame, ...]:
-        """One frame per turn, and one whose `before` is what the template writes after the last turn."""
+    def answer(self, roles: tuple[str, ...]) -> AnswerFrame:
+        """The frame of the answer that is the last of `roles`. Raises TemplateError unless each text is written once.
+
+        A text may be moved: Mistral's templates put the system prompt into the last question.
+        """
         if roles not in self._frames:
-            self._frames[roles] = self._find(roles)
+            count = len(roles)
+            prompt, finished = self._texts(roles, [(count - 1, True), (count, False)])
+            self._check(roles[:-1], prompt)
+            self._check(roles, finished)
+            self._frames[roles] = self._frame(prompt, finished)
         return self._frames[roles]
 
-    def between(self, roles: tuple[str, ...], left: str = "", right: str = "") -> list[str]:
-        """What the template writes before, between and after turns whose texts are put between `left` and `right`.
+    def generation_prompt(self, roles: tuple[str, ...]) -> str:
+        """What the template writes at the end, for a model to answer after turns of these roles."""
+        if roles not in self._prompts:
+            [prompt] = self._texts(roles, [(len(roles), True)])
+            self._check(roles, prompt)
+            self._prompts[roles] = _SENTINEL.split(prompt)[-1]
+        return self._prompts[roles]
+
+    def between(self, roles: tuple[str, ...]) -> list[str]:
+        """What the template writes before, between and after turns of these roles.
 
         Raises TemplateError when it does not write every text once and in order.
         """
-        sentinels = [f"{_OPEN}{number}{_CLOSE}" for number in range(len(roles))]
-        text = self._render([(role, left + mark + right) for role, mark in zip(roles, sentinels, strict=True)])
-        if _SENTINEL.findall(text) != sentinels:
-            found = f"the chat template drops, repeats or moves the text of one of the turns {', '.join(roles)}"
-            raise TemplateError(f"{found}. {self._advice}")
+        [text] = self._texts(roles, [(len(roles), False)])
+        if _SENTINEL.findall(text) != _sentinels(roles):
+            raise self._wrong(roles)
         return _SENTINEL.split(text)
 
-    def first_token(self, text: str) -> tuple[int, str]:
-        """(index, token) of the first special token in the text, the longest of those that start there; (0, "")."""
-        found = [(text.index(token), -len(token), token) for token in self._special_tokens if token in text]
-        start, _, token = min(found, default=(0, 0, ""))
-        return start, token
+    def first_token(self, text: str) -> str:
+        """The first token in the text, with those that follow it at once; empty without any."""
+        start, end = self._first(text)
+        return text[start:end]
 
-    def _find(self, roles: tuple[str, ...]) -> tuple[TurnFrame, ...]:
-        between = self.between(roles)
-        strips = _stripped_characters(between, self.between(roles, _LEFT, _RIGHT))
-        frames, end = [], ""
-        for number, (before, (left, right)) in enumerate(zip(between, strips, strict=True)):
-            rest = before.removeprefix(end)
-            end = self._end(roles[: number + 1], between) if roles[number : number + 1] == ("assistant",) else ""
-            frames.append(TurnFrame(rest, end, left, right))
-        return tuple(frames)
+    def _texts(self, roles: tuple[str, ...], parts: list[Part]) -> list[str]:
+        return self._render(list(zip(roles, _sentinels(roles), strict=True)), parts)
 
-    def _end(self, roles: tuple[str, ...], between: list[str]) -> str:
-        """What ends the last turn of `roles`, up to its end mark; empty unless also written where a turn follows."""
-        last = self.between(roles)[-1]
-        start, token = self.first_token(last)
-        end = last[: start + len(token)]
-        return end if between[len(roles)].startswith(end) else ""
+    def _check(self, roles: tuple[str, ...], text: str) -> None:
+        found = _SENTINEL.findall(text)
+        last = _sentinels(roles)[-1:] if roles[-1:] == ("assistant",) else found[-1:]
+        if sorted(found) != sorted(_sentinels(roles)) or found[-1:] != last:
+            raise self._wrong(roles)
+
+    def _wrong(self, roles: Iterable[str]) -> TemplateError:
+        found = f"the chat template drops, repeats or moves the text of one of the turns {', '.join(roles)}"
+        return TemplateError(f"{found}. {self._advice}")
+
+    def _frame(self, prompt: str, finished: str) -> AnswerFrame:
+        tail = _SENTINEL.split(finished)[-1]
+        before = finished[: finished.rindex(_OPEN)]
+        end = tail[: self._first(tail)[1]]
+        at = len(prompt) - len(surplus_of(prompt, before))
+        if not prompt[at:].strip():
+            return AnswerFrame(before[at:], prompt[at:], end, tail)
+        begun = (first for first, last in self._marks.spans(prompt) if first < at < last)  # tokens that begin alike
+        return AnswerFrame("", prompt[next(begun, at) :], end, tail)
+
+    def _first(self, text: str) -> tuple[int, int]:
+        """Start and end of the first token and those directly after it."""
+        spans = self._marks.spans(text)
+        if not spans:
+            return 0, 0
+        (start, end), *rest = spans
+        for first, last in rest:
+            if first != end:
+                break
+            end = last
+        return start, end
 
 
-def _stripped_characters(between: list[str], padded: list[str]) -> list[tuple[str, str]]:
-    """Characters that the template strips from the left and right of each turn, from two renderings."""
-    lefts, rights = [], []
-    for plain, wide in zip(between, padded, strict=True):
-        fits = (
-            (left, right)
-            for left, right in product(_STRIPS, _STRIPS)
-            if _RIGHT.rstrip(right) + plain + _LEFT.lstrip(left) == wide
-        )
-        # A template that does something else to white space: strip nothing, `render_verified` finds records it changes.
-        left, right = next(fits, ("", ""))
-        lefts.append(left)
-        rights.append(right)
-    return list(zip(lefts, [*rights[1:], ""], strict=True))
+def surplus_of(prompt: str, finished: str) -> str:
+    """What a prompt has and the finished conversation has not; white space alone does not keep one from the other."""
+    return prompt[common_length(prompt, finished) :]
+
+
+def common_length(one: str, other: str) -> int:
+    """The number of characters that both begin with."""
+    if other.startswith(one):
+        return len(one)
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _sentinels(roles: Sequence[str]) -> list[str]:
+    return [f"{_OPEN}{number}{_CLOSE}" for number in range(len(roles))]

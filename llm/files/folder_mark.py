@@ -26,6 +26,7 @@ class Mark:
     source: str = ""  # hash that identifies the source without its path
     name: str = ""  # name of the source
     files: Mapping[str, int] = field(default_factory=dict)  # relative path -> bytes
+    merged: str = ""  # the kind of adapter that is merged into the weights: lora or qlora
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ def read_mark(folder: Path) -> Mark | None:
         if read["made by"] != "eyegraft" or read["format"] != FORMAT:
             return None
         files = {str(name): int(size) for name, size in read["files"].items()}
-        return Mark(tuple(map(str, read["kinds"])), str(read["source"]), str(read["name"]), files)
+        merged = str(read.get("merged", ""))  # marks of earlier versions have none
+        return Mark(tuple(map(str, read["kinds"])), str(read["source"]), str(read["name"]), files, merged)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -54,6 +56,7 @@ def read_mark(folder: Path) -> Mark | None:
 def write_mark(folder: Path, mark: Mark) -> None:
     """Write the mark. Raises OSError if the folder is not writable."""
     content = {"made by": "eyegraft", "format": FORMAT, "kinds": mark.kinds, "source": mark.source, "name": mark.name}
+    content |= {"merged": mark.merged} if mark.merged else {}
     write_atomically(
         folder / MARK, json.dumps(content | {"files": dict(mark.files)}, ensure_ascii=False, indent=1) + "\n"
     )

@@ -38,13 +38,14 @@ class Origin:
     """What an export is made from: `source` is a hash that identifies it, `name` its name.
 
     With `replace` an export of another origin may be replaced. `card` is called with the written folder and the largest
-    difference found, before the folder gets its final name.
+    difference found, before the folder gets its final name. `merged` is the kind of adapter merged into the weights.
     """
 
     source: str = ""
     name: str = ""
     replace: bool = False
     card: Callable[[Path, float], None] | None = None
+    merged: str = ""
 
 
 UNNAMED = Origin()
@@ -106,7 +107,7 @@ def staging_folder(out: Path) -> Iterator[Path]:
 
 def publish(partial: Path, out: Path, origin: Origin) -> None:
     """Mark a written folder and rename it to `out`. Raises RunError as `check_replaceable`, OSError by the disk."""
-    write_mark(partial, Mark((KIND,), origin.source, origin.name, _files(partial, skip=MARK)))
+    write_mark(partial, Mark((KIND,), origin.source, origin.name, _files(partial, skip=MARK), origin.merged))
     older = check_replaceable(out, origin)  # again: the comparison before this takes minutes
     if older is None:
         partial.rename(out)
@@ -119,6 +120,7 @@ def publish(partial: Path, out: Path, origin: Origin) -> None:
         old.rename(out)
         raise
     _delete(old, older)
+    logger.info(f"{out}: replaces the older export" + (f" of {older.name}" if older.name else ""))
 
 
 class reporting_disk_errors:  # lower case, like the context managers of contextlib

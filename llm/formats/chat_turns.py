@@ -1,29 +1,26 @@
-"""Formats of conversations with several turns: XTuner, LLaVA, ShareGPT, oasst1; and plain text."""
+"""Formats of conversations with several turns: XTuner, ms-swift, LLaVA, ShareGPT, oasst1; and plain text."""
 
 import re
 from collections.abc import Sequence
 
-from llm.formats.conversation import Message, Role
-from llm.formats.image_placeholders import PLACEHOLDER, fill_placeholders, record_images, split_placeholders
-from llm.formats.row_files import Record, Row
-
-ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "bot": "assistant",
-}
-"""Names that data sets use for the three roles."""
+from llm.formats.conversation import ImageRef, Message
+from llm.formats.image_placeholders import PLACEHOLDER, fill_placeholders, record_images
+from llm.formats.refused_formats import is_yolo
+from llm.formats.turns.message_turns import FROM_VALUE, ROLES, read_turns, trim_unpaired
+from llm.formats.turns.table_turns import read_history, show_images, table_conversation
+from llm.records.record import Record, Row
+from llm.records.unread_fields import is_blank
 
 _OASST_TURN = re.compile(r"### ?(Human|Assistant):")
 
 
 def read_text(record: Record) -> tuple[Message, ...]:
     """`{"text"}`, or a text file: plain text, all of it supervised."""
-    return (Message("assistant", (record.text("text"),)),)
+    text = record.text("text")
+    if is_yolo(text):
+        advice = "Name a file of records rather than a folder of label files"
+        raise record.error("text", "boxes of YOLO, which cannot be trained on", advice, "format-refused")
+    return (Message("assistant", (text,)),)
 
 
 def fits_text(row: Row) -> bool:
@@ -34,28 +31,54 @@ def fits_text(row: Row) -> bool:
 def read_xtuner(record: Record) -> tuple[Message, ...]:
     """`{"conversation": [{"system", "input", "output", "output_with_loss"?}, ...]}`, or one such turn.
 
-    A single turn without system and input is plain text. Later turns may repeat the system prompt of the first.
+    A single turn without system and input is plain text. Later turns may repeat the system prompt of the first. Images
+    and a history of the record are read as those of tables.
     """
     turns = record.parts("conversation") if "conversation" in record.row else [record]
     system = turns[0].optional("system")
-    messages = [Message("system", (system,))] if system.strip() else []
+    messages = read_history(record)
     for turn in turns:
         if turn.optional("system") not in ("", system):
             advice = "Give the system prompt on the first turn"
             raise turn.error("system", "differs from the first turn's", advice, "system-twice")
         answer = Message("assistant", (turn.text("output"),), turn.flag("output_with_loss", True))
-        if len(turns) == 1 and not messages and not turn.optional("input").strip():
+        if len(turns) == 1 and not messages and not system.strip() and _is_plain(record, turn):
             return (answer,)
         messages += [Message("user", (turn.optional("input"),)), answer]
-    return tuple(messages)
+    if system.strip():
+        messages.insert(0, Message("system", (system,)))
+    return show_images(record, messages if turns[0] is record else with_system(record, messages))
+
+
+def _is_plain(record: Record, turn: Record) -> bool:
+    return not turn.optional("input").strip() and all(is_blank(record.row.get(name)) for name in ("image", "images"))
 
 
 def fits_xtuner(row: Row) -> bool:
     """Whether the row has a list of turns with an output, or is one turn of input and output."""
-    turns = row.get("conversation")
-    if isinstance(turns, list):
-        return bool(turns) and isinstance(turns[0], dict) and "output" in turns[0]
+    if "conversation" in row:
+        return "output" in _first_turn(row, "conversation")
     return isinstance(row.get("input"), str) and isinstance(row.get("output"), str) and "instruction" not in row
+
+
+def read_swift(record: Record) -> tuple[Message, ...]:
+    """`{"system"?, "conversation": [{"human", "assistant"}, ...], "images"?}`, which ms-swift calls ShareGPT."""
+    messages: list[Message] = []
+    for turn in record.parts("conversation"):
+        messages += [Message("user", (turn.text("human"),)), Message("assistant", (turn.text("assistant"),))]
+    return show_images(record, with_system(record, messages))
+
+
+def fits_swift(row: Row) -> bool:
+    """Whether the row has a list of turns with human and assistant."""
+    return {"human", "assistant"} <= set(_first_turn(row, "conversation"))
+
+
+def _first_turn(row: Row, name: str) -> Row:
+    """The first turn of a list; empty if there is none."""
+    turns = row.get(name)
+    first = turns[0] if isinstance(turns, list) and turns else None
+    return first if isinstance(first, dict) else {}
 
 
 def read_llava(record: Record) -> tuple[Message, ...]:
@@ -70,31 +93,27 @@ def read_llava(record: Record) -> tuple[Message, ...]:
 
 def fits_llava(row: Row) -> bool:
     """Whether the row has a list of turns with from and value."""
-    turns = row.get("conversations")
-    first = turns[0] if isinstance(turns, list) and turns else None
-    return isinstance(first, dict) and "from" in first and "value" in first
+    return {"from", "value"} <= set(_first_turn(row, "conversations"))
 
 
 def read_sharegpt(record: Record) -> tuple[Message, ...]:
     """As LLaVA without images: `<image>` is text. Answers without a question and vice versa are left out."""
-    if record_images(record):
+    messages = _from_value(record, marks=False)
+    if record_images(record) or any(isinstance(part, ImageRef) for turn in messages for part in turn.parts):
         raise record.error("image", "this format has no images", "Use format: llava", "image-in-text-run")
-    return trim_unpaired(_from_value(record, marks=False))
+    return trim_unpaired(messages)
 
 
 def read_wizardlm(record: Record) -> tuple[Message, ...]:
     """The two releases of WizardLM: ShareGPT turns, or instruction and output."""
     if "conversations" in record.row:
         return read_sharegpt(record)
-    return Message("user", (record.text("instruction"),)), Message("assistant", (record.text("output"),))
+    record.ignore("input")  # WizardLM's is empty
+    return table_conversation(record, record.text("instruction"), record.text("output"))
 
 
 def _from_value(record: Record, marks: bool) -> tuple[Message, ...]:
-    messages = []
-    for turn in record.parts("conversations"):
-        text = turn.text("value")
-        messages.append(Message(role_of(turn, "from"), split_placeholders(text) if marks else (text,)))
-    return with_system(record, messages)
+    return with_system(record, read_turns(record, "conversations", FROM_VALUE, marks))
 
 
 def with_system(record: Record, messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -108,29 +127,6 @@ def with_system(record: Record, messages: Sequence[Message]) -> tuple[Message, .
     if messages[0].role == "system":
         raise record.error("system", "is given in addition to a system turn", "Keep one of the two", "system-twice")
     return (Message("system", (system,)), *messages)
-
-
-def role_of(turn: Record, name: str) -> Role:
-    """The role of a turn, by any of its names."""
-    found = turn.text(name)
-    role = ROLES.get(found)
-    if role is None:
-        raise turn.error(name, f"{found!r} is not a role", f"Known are {', '.join(ROLES)}", "role-unknown")
-    return role
-
-
-def trim_unpaired(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The messages without leading answers and without trailing questions, which have no counterpart.
-
-    If nothing would be left they are returned unchanged, for `check_conversation` to refuse.
-    """
-    opening = tuple(messages[:1]) if messages and messages[0].role == "system" else ()
-    turns = list(messages[len(opening) :])
-    while turns and turns[0].role == "assistant":
-        del turns[0]
-    while turns and turns[-1].role == "user":
-        del turns[-1]
-    return (*opening, *turns) if turns else tuple(messages)
 
 
 def read_oasst1(record: Record) -> tuple[Message, ...]:

@@ -1,22 +1,19 @@
 """Formats with a question and an answer in named columns, and the column mapping of a recipe."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llm.config.schema import Source
 from llm.errors import ConfigError
 from llm.formats.conversation import Message
-from llm.formats.image_placeholders import SHOW_ADVICE, place_images, record_images, split_placeholders
-from llm.formats.row_files import Record, Row
+from llm.formats.image_placeholders import SHOW_ADVICE, place_images, record_images
+from llm.formats.turns.content_parts import split_text
+from llm.formats.turns.table_turns import question_and_answer, table_conversation
+from llm.records.record import Record, Row
 
 NO_OUTPUT = "<nooutput>"  # what Alpaca has where the teacher model gave no answer
 
 _ROLES_OF_COLUMNS = ("system", "input", "output", "text", "image")
-
-
-def question_and_answer(question: str, answer: str, system: str = "") -> tuple[Message, ...]:
-    """A conversation of one question and one answer; without a system message if `system` is blank."""
-    opening = (Message("system", (system,)),) if system.strip() else ()
-    return (*opening, Message("user", (question,)), Message("assistant", (answer,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,31 +23,41 @@ class ColumnFormat:
     questions: tuple[str, ...]
     answer: str
     optional: tuple[str, ...] = ()  # columns that may be missing
-    system: str = ""
-    also: tuple[str, ...] = ()  # columns that identify the format but are not read
+    system: str = "system"
+    also: tuple[str, ...] = ()  # columns that identify the format
+    rendered: str = ""  # a column of the published data set that repeats the record as one text
 
     def fits(self, row: Row) -> bool:
         """Whether the row has this format's columns, and text in those that are read."""
-        needed = [name for name in (*self.questions, self.answer, self.system) if name and name not in self.optional]
+        needed = [name for name in self._names if name not in self.optional]
         return all(isinstance(row.get(name), str) for name in needed) and all(name in row for name in self.also)
 
     def read(self, record: Record) -> tuple[Message, ...]:
         """A question and an answer; nothing when the row is marked as having no answer."""
+        record.ignore(*self.also)
         answer = record.text(self.answer)
+        if answer and answer in str(record.row.get(self.rendered)):
+            record.repeats(self.rendered)
         if answer.strip() == NO_OUTPUT:
             return ()
         pieces = [record.optional(name) if name in self.optional else record.text(name) for name in self.questions]
         question = "\n".join(piece for piece in pieces if piece.strip())
-        return question_and_answer(question, answer, record.optional(self.system) if self.system else "")
+        return table_conversation(record, question, answer, self.system)
 
     @property
     def shape(self) -> str:
         """The columns as text, for messages."""
-        names = (self.system, *self.questions, *self.also, self.answer)
-        return "columns " + ", ".join(name for name in names if name and name not in self.optional)
+        names = (*self._names[:-1], *self.also, self.answer)
+        return "columns " + ", ".join(name for name in names if name not in self.optional)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The columns that are read; `system` is optional in every table that does not name another."""
+        system = () if self.system == "system" else (self.system,)
+        return (*system, *self.questions, self.answer)
 
 
-ALPACA = ColumnFormat(("instruction", "input"), "output", optional=("input",))
+ALPACA = ColumnFormat(("instruction", "input"), "output", optional=("input",), rendered="text")
 ALPACA_ZH = ColumnFormat(("instruction_zh", "input_zh"), "output_zh", optional=("input_zh",))
 OPENORCA = ColumnFormat(("question",), "response", system="system_prompt")
 CODE_ALPACA = ColumnFormat(("prompt",), "completion")
@@ -62,6 +69,9 @@ STACK_EXCHANGE = ColumnFormat(("question",), "response")
 TINY_CODES = ColumnFormat(("prompt",), "response")
 
 
+QUERY = ColumnFormat(("query",), "response")
+
+
 def read_law(record: Record) -> tuple[Message, ...]:
     """The two law data sets: question and answer with references, or input and output."""
     return (LAW_REFERENCE if "question" in record.row else LAW_CRIMES).read(record)
@@ -70,7 +80,7 @@ def read_law(record: Record) -> tuple[Message, ...]:
 def read_colors(record: Record) -> tuple[Message, ...]:
     """A colour's code from its description, without the colour's name at its start."""
     name, colon, description = record.text("description").partition(":")
-    return question_and_answer((description if colon else name).strip(), record.text("color"))
+    return table_conversation(record, (description if colon else name).strip(), record.text("color"))
 
 
 def check_columns(source: Source) -> None:
@@ -88,6 +98,15 @@ def check_columns(source: Source) -> None:
         raise ConfigError(f"{source.path}: columns: map output with input or image or both, or text alone")
 
 
+def check_column_names(source: Source, rows: Sequence[object]) -> None:
+    """Raise ConfigError when none of the first rows has a column that the recipe names."""
+    there = list(dict.fromkeys(key for row in rows if isinstance(row, dict) for key in row))
+    for role, name in source.columns.items():
+        if there and name not in there:
+            found = f"{source.path}: columns: {role}: there is no column {name}"
+            raise ConfigError(f"{found}. The data has {', '.join(map(str, there))}")
+
+
 def read_columns(record: Record) -> tuple[Message, ...]:
     """The column mapping of a recipe. Images replace `<image>` in the input, or precede it."""
     columns = record.columns
@@ -100,4 +119,5 @@ def read_columns(record: Record) -> tuple[Message, ...]:
         return question_and_answer(question, answer, system)
     images = record_images(record, (columns["image"],))
     *opening, _, last = question_and_answer(question, answer, system)
-    return place_images(record, (*opening, Message("user", split_placeholders(question)), last), images, SHOW_ADVICE)
+    asked = Message("user", split_text(record, columns.get("input", ""), question, marks=True))
+    return place_images(record, (*opening, asked, last), images, SHOW_ADVICE)

@@ -10,10 +10,14 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """One image of a record: an absolute file path, or the encoded bytes of an image file."""
+    """One image of a record: an absolute file path, or the encoded bytes of an image file.
+
+    `written` is the path in the record where it names no file as it is, and `path` the file that it means.
+    """
 
     path: str = ""
     data: bytes = field(default=b"", repr=False)
+    written: str = field(default="", compare=False, repr=False)
 
 
 MessagePart = str | ImageRef
@@ -33,7 +37,9 @@ class Message:
     @property
     def text(self) -> str:
         """The text without the images."""
-        return "".join(part for part in self.parts if isinstance(part, str))
+        if len(self.parts) == 1 and isinstance(self.parts[0], str):
+            return self.parts[0]
+        return "".join([part for part in self.parts if isinstance(part, str)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class Conversation:
     @property
     def images(self) -> tuple[ImageRef, ...]:
         """Every image in reading order."""
-        return tuple(part for message in self.messages for part in message.parts if isinstance(part, ImageRef))
+        return tuple([part for message in self.messages for part in message.parts if isinstance(part, ImageRef)])
 
     @property
     def is_plain(self) -> bool:
@@ -68,7 +74,8 @@ def check_conversation(conversation: Conversation) -> None:
     if not conversation.is_plain:
         _check_order(conversation, turns)
     for number, message in enumerate(conversation.messages, 1):
-        _check_message(conversation, f"message {number} ({message.role})", message)
+        if fault := _fault(message):
+            raise _broken(conversation, f"message {number} ({message.role})", *fault)
     if not any(message.loss for message in turns if message.role == "assistant"):
         advice = "Give one answer loss or remove the record"
         raise _broken(conversation, "loss", "no answer has loss", advice, "no-target")
@@ -88,26 +95,28 @@ def _check_order(conversation: Conversation, turns: tuple[Message, ...]) -> None
         raise _broken(conversation, where, "a question without an answer", advice, "answer-missing")
 
 
-def _check_message(conversation: Conversation, where: str, message: Message) -> None:
+def _fault(message: Message) -> tuple[str, str, str] | None:
+    """(what was found, what to do, code) of a message that is not valid by itself."""
     images = [part for part in message.parts if isinstance(part, ImageRef)]
     if images and message.role != "user":
         code = "image-in-answer" if message.role == "assistant" else "image-place"
-        raise _broken(
-            conversation, where, "holds an image", "Only questions may have images: move it to a question", code
-        )
+        return "holds an image", "Only questions may have images: move it to a question", code
     if any(not image.path and not image.data for image in images):
-        raise _broken(conversation, where, "an image without a path", "Give every image a path", "image-ref")
+        return "an image without a path", "Give every image a path", "image-ref"
     text = message.text
     if not images and not text.strip():
         code = "answer-empty" if message.role == "assistant" else "turn-empty"
-        raise _broken(conversation, where, "is empty", "Write its text or remove the record", code)
+        return "is empty", "Write its text or remove the record", code
     if not _is_unicode(text):
         advice = "An escape such as \\ud83d lost its other half: write the character itself"
-        raise _broken(conversation, where, "half of a surrogate pair, which is not a character", advice, "surrogate")
+        return "half of a surrogate pair, which is not a character", advice, "surrogate"
+    return None
 
 
 def _is_unicode(text: str) -> bool:
     """Whether the text has no lone surrogate, which JSON can hold but no tokenizer can read."""
+    if text.isascii():
+        return True
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -2,13 +2,15 @@
 
 from pathlib import PurePath
 
-from llm.formats.conversation import Message, MessagePart
-from llm.formats.image_placeholders import SHOW_ADVICE, place_images, record_images, split_placeholders
-from llm.formats.row_files import Record, Row
+from llm.formats.conversation import Message
+from llm.formats.image_placeholders import SHOW_ADVICE, place_images, record_images
+from llm.formats.turns.content_parts import split_text
+from llm.records.record import Record, Row
+from llm.records.unread_fields import is_base64_image, is_blank
 
 # By these a table of images differs from one of other files with a `file_name`, such as source code.
 _IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-_IMAGE_KEYS = ("file_name", "image")
+_IMAGE_KEYS = ("file_name", "image", "images")
 
 
 def read_cauldron(record: Record) -> tuple[Message, ...]:
@@ -20,7 +22,7 @@ def read_cauldron(record: Record) -> tuple[Message, ...]:
     messages: list[Message] = []
     for turn in record.parts("texts"):
         asked = turn.text("user")
-        parts: tuple[MessagePart, ...] = split_placeholders(asked) if images else (asked,)
+        parts = split_text(turn, "user", asked, bool(images))
         messages += [Message("user", parts), Message("assistant", (turn.text("assistant"),))]
     return place_images(record, messages, images, SHOW_ADVICE)
 
@@ -47,6 +49,13 @@ def fits_imagefolder(row: Row) -> bool:
 
 
 def _is_image(value: object) -> bool:
+    if isinstance(value, list):
+        return bool(value) and _is_image(value[0])
     if isinstance(value, dict):
-        return bool(value.get("bytes")) or _is_image(value.get("path"))
-    return isinstance(value, str) and PurePath(value).suffix.lower() in _IMAGE_SUFFIXES
+        return any(not is_blank(value.get(key)) for key in ("bytes", "base64")) or any(
+            _is_image(value.get(key)) for key in ("path", "url")
+        )
+    if not isinstance(value, str):
+        return isinstance(value, bytes) and bool(value)
+    is_file = PurePath(value).suffix.lower() in _IMAGE_SUFFIXES
+    return is_file or value.startswith("data:image/") or is_base64_image(value)

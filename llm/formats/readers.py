@@ -11,14 +11,17 @@ from pathlib import Path
 
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place, RecordError
+from llm.files.windows_paths import windows_advice
 from llm.formats.chat_turns import (
     fits_llava,
     fits_oasst1,
+    fits_swift,
     fits_text,
     fits_xtuner,
     read_llava,
     read_oasst1,
     read_sharegpt,
+    read_swift,
     read_text,
     read_wizardlm,
     read_xtuner,
@@ -27,38 +30,60 @@ from llm.formats.columns import (
     ALPACA,
     ALPACA_ZH,
     ARXIV,
-    CODE_ALPACA,
     LAW_REFERENCE,
     OPENORCA,
+    QUERY,
     SQL,
     STACK_EXCHANGE,
     TINY_CODES,
     ColumnFormat,
+    check_column_names,
     check_columns,
     read_colors,
     read_columns,
     read_law,
 )
 from llm.formats.conversation import Conversation, Message, check_conversation
-from llm.formats.hub import is_hub_name, read_hub
 from llm.formats.image_datasets import fits_cauldron, fits_imagefolder, read_cauldron, read_imagefolder
 from llm.formats.openai_messages import fits_openai, read_openai
-from llm.formats.preference_pairs import PreferencePair, fits_preference, read_pair, read_preference
-from llm.formats.row_files import SUFFIXES, RawRow, Record, Row, kind, raw_rows
-from llm.formats.tool_calls import read_moss
+from llm.formats.preference_pairs import (
+    PreferencePair,
+    fits_preference,
+    fits_prompt_completion,
+    read_pair,
+    read_preference,
+    read_prompt_completion,
+)
+from llm.formats.question_rows import fits_qa, read_qa
+from llm.formats.reading import Reading, ReadingReport, why_left_out
+from llm.formats.refused_formats import refused_format
+from llm.formats.tool_calls import read_moss, with_tools
+from llm.formats.turns.grounding import with_objects
 from llm.log import logger
+from llm.records.record import Record, Row, kind
+from llm.records.unread_fields import media_error, unread_fields
+from llm.rows.files import SUFFIXES, Report, raw_rows
+from llm.rows.hub import is_hub_name, read_hub
+from llm.rows.raw_row import RawRow
 
 SEEN = 100  # rows from which `auto` detects the format
 NO_RECORD = "no record to train on. Correct the path or remove the source"
+
+
+Messages = tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
     """One format: how a row becomes messages (none for a row marked as unanswered), and which rows fit it."""
 
-    read: Callable[[Record], tuple[Message, ...]]
+    messages: Callable[[Record], Messages]
     shape: str
     fits: Callable[[Row], bool]
+
+    def read(self, record: Record) -> Messages:
+        """The messages, with what any format may have beside them: tools in the system prompt, and boxes in texts."""
+        return with_objects(record, with_tools(record, self.messages(record)))
 
 
 def _never(row: Row) -> bool:
@@ -81,6 +106,7 @@ READERS: dict[str, Reader] = {
     "openai": Reader(read_openai, "messages with role and content", fits_openai),
     "llava": Reader(read_llava, "conversations with from and value", fits_llava),
     "cauldron": Reader(read_cauldron, "texts with user and assistant", fits_cauldron),
+    "swift": Reader(read_swift, "conversation turns with human and assistant", fits_swift),
     "xtuner": Reader(read_xtuner, "conversation turns with input and output", fits_xtuner),
     "moss": Reader(read_moss, "a chat with turn_1 and Human", _fits_moss),
     "alpaca": _table(ALPACA),
@@ -88,9 +114,11 @@ READERS: dict[str, Reader] = {
     "openorca": _table(OPENORCA),
     "sql": _table(SQL),
     "law": Reader(read_law, LAW_REFERENCE.shape, LAW_REFERENCE.fits),
-    "code_alpaca": _table(CODE_ALPACA),
+    "code_alpaca": Reader(read_prompt_completion, "columns prompt, completion", fits_prompt_completion),
     "tiny_codes": _table(TINY_CODES),
     "stack_exchange": _table(STACK_EXCHANGE),
+    "query": _table(QUERY),
+    "qa": Reader(read_qa, "columns question, answer", fits_qa),
     "arxiv": _table(ARXIV),
     "colors": Reader(read_colors, "columns description, color", lambda row: {"description", "color"} <= set(row)),
     "imagefolder": Reader(read_imagefolder, "an image's name and text", fits_imagefolder),
@@ -123,7 +151,7 @@ def detect(rows: Iterable[tuple[Place, object]]) -> tuple[str, str]:
     fitting = list(READERS)
     seen = 0
     for place, row in islice(rows, SEEN):
-        row = _object(place, row)
+        row = as_object(place, row)
         left = [name for name in fitting if READERS[name].fits(row)]
         if not left:
             raise _unknown(place, row, fitting if seen else [])
@@ -141,8 +169,9 @@ def guess_format(source: Source, rows: Sequence[object]) -> str:
     """
     chosen = _choose(source)
     if chosen:
+        check_column_names(source, rows)
         return chosen[0]
-    objects = [row for row in rows if isinstance(row, dict)]
+    objects = [found for row in rows if (found := _object_or_none(row)) is not None]
     counts = {name: sum(reader.fits(row) for row in objects) for name, reader in READERS.items()}
     best = max(counts, key=lambda name: counts[name])  # the first of equals, as in `detect`
     if counts[best]:
@@ -162,34 +191,49 @@ def format_mismatch(record: Record) -> RecordError | None:
 def source_format(source: Source, base: Path) -> tuple[str, str]:
     """(format, reason) of a source, for the log. Raises what `read` raises before its first conversation."""
     chosen = _choose(source)
-    if chosen:
+    if chosen and not source.columns:
         return chosen
-    rows = list(islice(_valid_rows(source, base), SEEN))
+    rows = list(islice(_valid_rows(source, base, report=_ignore), SEEN))
     if not rows:
         raise DataError(f"{source.path}: {NO_RECORD}")
-    return detect(rows)
+    if chosen:
+        check_column_names(source, [row for _, row in rows])
+    return chosen or detect(rows)
 
 
-def read(source: Source, base: Path) -> Iterator[Conversation]:
+def interpret(record: Record) -> Reading:
+    """The record as training reads it: the one place where a record becomes a conversation, in any command.
+
+    Raises RecordError for an invalid record, and for one with media in a field that its reader does not take.
+    """
+    messages = READERS[record.format].read(record)
+    reason = why_left_out(record, messages)
+    if reason:
+        return Reading(None, reason=reason)
+    conversation = Conversation(messages, record.place)
+    unread = unread_fields(record, (image.path for image in conversation.images))
+    media = next((field for field in unread if field.kind == "media"), None)
+    if media is not None and "image" not in record.columns:  # a recipe that maps an image chooses among several
+        raise media_error(record, media)
+    check_conversation(conversation)
+    return Reading(conversation, unread)
+
+
+def read(source: Source, base: Path, warn: Report = logger.warning) -> Iterator[Conversation]:
     """Yield every conversation of a source, checked; relative paths are resolved against `base`.
 
     Raises ConfigError for an invalid source, DataError when it has no record, RecordError at the first invalid row.
-    Rows marked as unanswered are left out and counted in the log. Weights are not applied here.
+    Rows that are left out, and fields with text that no reader took, are counted; `warn` gets a line on each at the
+    end. Weights are not applied here.
     """
-    skipped: list[Place] = []
-    count = 0
-    for record in source_records(source, base):
-        messages = READERS[record.format].read(record)
-        if not messages:
-            skipped.append(record.place)
-            continue
-        conversation = Conversation(messages, record.place)
-        check_conversation(conversation)
-        count += 1
-        yield conversation
-    if skipped:
-        logger.warning("%s: left out %d rows marked as unanswered, first %s", source.path, len(skipped), skipped[0])
-    if not count:
+    report = ReadingReport(source.path)
+    for record in source_records(source, base, warn):
+        reading = interpret(record)
+        report.add(record, reading)
+        if reading.conversation is not None:
+            yield reading.conversation
+    report.log(warn)
+    if not report.conversations:
         raise DataError(f"{source.path}: {NO_RECORD}")
 
 
@@ -198,16 +242,19 @@ def read_pairs(source: Source, base: Path) -> Iterator[PreferencePair]:
     return (read_pair(record) for record in source_records(source, base))
 
 
-def source_records(source: Source, base: Path) -> Iterator[Record]:
-    """Yield every row of a source as a Record."""
+def source_records(source: Source, base: Path, warn: Report = logger.warning) -> Iterator[Record]:
+    """Yield every row of a source as a Record; `warn` as in `raw_rows`."""
     name, _ = source_format(source, base)
-    for place, row in _valid_rows(source, base):
-        yield record_of(source, base, place, row, name)
+    file = folder = ""
+    for place, row in _valid_rows(source, base, warn):
+        if place.file != file:
+            file, folder = place.file, image_folder(source, base, place)
+        yield Record(place, as_object(place, row), name, folder, source.columns)
 
 
 def record_of(source: Source, base: Path, place: Place, row: object, name: str) -> Record:
     """A row as a Record of the format `name`. Raises RecordError for a row that is not an object."""
-    return Record(place, _object(place, row), name, image_folder(source, base, place), source.columns)
+    return Record(place, as_object(place, row), name, image_folder(source, base, place), source.columns)
 
 
 def image_folder(source: Source, base: Path, place: Place) -> str:
@@ -227,33 +274,53 @@ def _choose(source: Source) -> tuple[str, str] | None:
     return None if source.format == "auto" else (source.format, "format is given in the recipe")
 
 
-def _valid_rows(source: Source, base: Path) -> Iterator[tuple[Place, object]]:
-    for row in source_rows(source, base):
+def _ignore(line: str) -> None:
+    """For rows that are read to find the format: reading them for training reports."""
+
+
+def _valid_rows(source: Source, base: Path, report: Report = logger.warning) -> Iterator[tuple[Place, object]]:
+    for row in source_rows(source, base, report):
         if row.error is not None:
             raise row.error
         yield row.place, row.value
 
 
-def source_rows(source: Source, base: Path) -> Iterator[RawRow]:
-    """Yield every row of a source, valid or not. Raises ConfigError if the source does not exist."""
+def source_rows(source: Source, base: Path, report: Report = logger.warning) -> Iterator[RawRow]:
+    """Yield every row of a source, valid or not; `report` as in `raw_rows`. Raises ConfigError without the source."""
     local = base / Path(source.path).expanduser()
     if source.path.strip() and local.exists():
-        return raw_rows(local)
+        return raw_rows(local, source.split, report)
     first = base / source.path.partition("/")[0]
     # A name in an existing folder, or with the suffix of a data file, is a mistyped path and not looked up on the hub.
     if is_hub_name(source.path) and not first.is_dir() and local.suffix.lower() not in SUFFIXES:
         return (RawRow(place, row) for place, row in read_hub(source.path, source.split))
-    raise ConfigError(f"{source.path}: no such file or folder ({local}). Correct the path")
+    advice = windows_advice(source.path) or "Correct the path"
+    raise ConfigError(f"{source.path}: no such file or folder ({local}). {advice}")
 
 
-def _object(place: Place, row: object) -> Row:
+def _object_or_none(row: object) -> Row | None:
+    """A row as an object; None for one that cannot be read as such."""
     if isinstance(row, dict):
         return row
-    advice = 'Write every record as {"name": value, ...}'
+    first = row[0] if isinstance(row, list) and row else None
+    if isinstance(first, dict) and "role" in first:
+        return {"messages": row}
+    return {"conversations": row} if isinstance(first, dict) and "from" in first else None
+
+
+def as_object(place: Place, row: object) -> Row:
+    """A row as an object: a list of turns is a conversation. RecordError for anything else."""
+    found = _object_or_none(row)
+    if found is not None:
+        return found
+    advice = 'Write every record as {"name": value, ...}, or as a list of messages'
     raise RecordError(place, "record", f"is {kind(row)}, not an object", advice, "row-type")
 
 
 def _unknown(place: Place, row: Row, before: list[str]) -> RecordError:
+    refused = refused_format(row)
+    if refused:
+        return RecordError(place, "format", *refused, "format-refused")
     keys = ", ".join(row) if row else "none"
     if before:
         found = f"keys {keys}, while the rows before it are {before[0]}"

@@ -1,4 +1,4 @@
-"""Tool calls as text: a call is part of an answer and supervised, its result is a user turn and is not.
+"""Tools and their calls as text: a call is part of an answer and supervised, its result is a user turn and is not.
 
 Both have the tags of Hermes and Qwen models. The system prompt lists the tools, so a chat with tools must use the same
 prompt.
@@ -8,7 +8,11 @@ import json
 import re
 
 from llm.formats.conversation import Message
-from llm.formats.row_files import Record, kind
+from llm.records.record import Record, kind
+from llm.records.unread_fields import is_blank
+
+Messages = tuple[Message, ...]
+_JSON_ADVICE = "Correct the JSON inside the text"
 
 _MOSS_OPENING = re.compile(r"\s*<\|[A-Za-z ]+\|>:")
 _MOSS_END = re.compile(r"<eo[a-z]>\s*$")
@@ -26,20 +30,17 @@ def call(text: str) -> str:
 
 
 def result(text: str) -> str:
-    """The text of one result in the turn after the call."""
-    return f"<tool_response>\n{text}\n</tool_response>"
+    """The text of one result in the turn after the call; unchanged if it has the tags already."""
+    return text if text.lstrip().startswith("<tool_response>") else f"<tool_response>\n{text}\n</tool_response>"
 
 
 def read_call(record: Record) -> str:
-    """One entry of OpenAI's `tool_calls`: a function's name and its arguments, as an object or as JSON text."""
-    function = record.part("function", record.row.get("function"))
-    arguments = function.row.get("arguments")
+    """One entry of OpenAI's `tool_calls`, or its `function`: a name and arguments, as an object or as JSON text."""
+    nested = "function" in record.row or "name" not in record.row
+    function = record.part("function", record.take("function")) if nested else record
+    arguments = function.take("arguments")
     if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError) as error:  # broken, a number of thousands of digits, or nested too deeply
-            advice = "Correct the JSON inside the text"
-            raise function.error("arguments", f"broken JSON ({error})", advice, "tool-call") from None
+        arguments = function.parsed("arguments", arguments, _JSON_ADVICE, "tool-call")
     if not isinstance(arguments, dict):
         raise function.error(
             "arguments", f"is {kind(arguments)}, not an object", "Write the arguments as an object", "tool-call"
@@ -52,17 +53,66 @@ def read_call(record: Record) -> str:
         raise function.error("arguments", "nested too deeply", advice, "tool-call") from None
 
 
+def parse_calls(turn: Record, name: str) -> list[str]:
+    """The calls in the text of a ShareGPT turn `function_call`: JSON of one call or a list, or text with the tags."""
+    value = turn.take(name)
+    if isinstance(value, str) and value.lstrip().startswith("<tool_call>"):
+        return [value]
+    found = turn.parsed(name, value, _JSON_ADVICE, "tool-call") if isinstance(value, str) else value
+    calls = found if isinstance(found, list) else [found]
+    return [read_call(turn.part(name, one)) for one in calls]
+
+
+def with_tools(record: Record, messages: Messages) -> Messages:
+    """The messages with the row's `tools`, or OpenAI's older `functions`, appended to the system prompt.
+
+    Tools that the system prompt lists already, as Hermes' data sets do, are not repeated.
+    """
+    name = next((name for name in ("tools", "functions") if not is_blank(record.row.get(name))), "")
+    if not name or not messages or messages[0].role == "assistant":
+        return messages
+    tools = _tools(record, name)
+    first = messages[0]
+    try:
+        offered = offer(tools)
+    except RecursionError:
+        raise record.error(name, "nested too deeply", "Tools are a few levels deep", "field-type") from None
+    if first.role != "system":
+        return (Message("system", (offered,)), *messages)
+    if "<tools>" in first.text and all(tool in first.text for tool in map(_tool_name, tools)):
+        return messages
+    return (Message("system", (f"{first.text}\n\n{offered}",)), *messages[1:])
+
+
+def _tools(record: Record, name: str) -> list[object]:
+    """The tools as a list; from JSON text too, for all of them or for each, as parquet files have them."""
+    tools = record.take(name)
+    if isinstance(tools, str):
+        tools = record.parsed(name, tools, _JSON_ADVICE, "tool-call")
+    if isinstance(tools, dict):
+        return [tools]
+    if not isinstance(tools, list):
+        raise record.error(name, f"is {kind(tools)}, not a list", "Write the tools as a list of objects", "field-type")
+    return [record.parsed(name, tool, _JSON_ADVICE, "tool-call") if isinstance(tool, str) else tool for tool in tools]
+
+
+def _tool_name(tool: object) -> str:
+    inside = tool.get("function", tool) if isinstance(tool, dict) else tool
+    name = inside.get("name") if isinstance(inside, dict) else None
+    return name if isinstance(name, str) else json.dumps(tool, ensure_ascii=False)
+
+
 def read_moss(record: Record) -> tuple[Message, ...]:
     """`{"meta_instruction", "chat": {"turn_1": {"Human", "Inner Thoughts", "Commands", "Tool Responses", "MOSS"}}}`.
 
     A turn with commands becomes a question, an answer with the call, a turn of results, and the final answer. Thoughts
     are part of the answer. MOSS's own control tokens are removed, since the chat template marks the roles.
     """
-    chat = record.part("chat", record.row.get("chat"))
+    chat = record.part("chat", record.take("chat"))
     system = record.optional("meta_instruction").strip()
     messages = [Message("system", (system,))] if system else []
     for name in _turn_names(chat):
-        messages += _moss_turn(chat.part(name, chat.row[name]))
+        messages += _moss_turn(chat.part(name, chat.take(name)))
     return tuple(messages)
 
 

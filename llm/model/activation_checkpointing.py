@@ -19,8 +19,8 @@ ATTENTION = (
 NARROW = 256  # a product over at most so many terms is recomputed: an adapter's second one has `rank`
 
 
-def recompute(llm: PreTrainedModel, config: RunConfig) -> None:
-    """Checkpoint every decoder layer as `train.recompute` says; nothing where it is off.
+def recompute(model: PreTrainedModel, config: RunConfig) -> None:
+    """Checkpoint every layer of an LLM or a tower as `train.recompute` says; nothing where it is off.
 
     ZeRO-3 gathers weights in backward hooks of each layer, which run with the reentrant implementation only.
     """
@@ -29,9 +29,11 @@ def recompute(llm: PreTrainedModel, config: RunConfig) -> None:
     options: dict[str, object] = {"use_reentrant": config.parallel.zero == 3}
     if config.train.recompute == "selective":
         options["context_fn"] = partial(create_selective_checkpoint_contexts, selective_policy)
-    # This also makes the embeddings' output require a gradient; otherwise a reentrant layer with frozen inputs would
-    # have no backward pass.
-    llm.activation_checkpointing_enable(options)
+    model.activation_checkpointing_enable(options)
+    # A reentrant layer whose inputs need no gradient would have no backward pass. The call above makes the output of
+    # an LLM's embeddings need one, of a tower's it does not.
+    if options["use_reentrant"] and model.main_input_name != "input_ids":
+        model.enable_input_require_grads()
 
 
 def selective_policy(_: object, operation: object, *inputs: Tensor, **__: object) -> CheckpointPolicy:

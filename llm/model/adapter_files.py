@@ -1,4 +1,4 @@
-"""Adapter folders in peft's format: written, and their adapter_config.json checked before peft reads it.
+"""Adapter folders in peft's format: written, and checked before peft reads them: settings and vocabulary.
 
 Anyone may have written that file. peft takes several of its strings for regular expressions and matches them with
 `re`, which takes exponential time for some. Target patterns are therefore matched here and passed on as names; where
@@ -8,25 +8,26 @@ peft itself writes plain names, nothing else is accepted.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from peft import LoraConfig
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from llm.config.schema import TuneConfig
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object
 from llm.model.lora import LoraSettings, decoder_and_head, last_parts, lora_layers, peft_config
+from llm.model.model_folder import ADAPTER_FILE
 from llm.model.name_pattern import UnknownPatternError, compile_pattern
 
-FILE = "adapter_config.json"
 NAME = re.compile(r"[\w-]+(\.[\w-]+)*")
 EVERY_LINEAR = "all-linear"  # peft's keyword
 # Keys whose strings peft may take for regular expressions, in lists or as keys of an object.
 NAMES = ("modules_to_save", "layers_pattern", "rank_pattern", "alpha_pattern", "target_parameters")
 MOST_COPIES = 1000  # layers that `layer_replication` may make
+SHAPES = re.compile(rb'"([^"]+)":\{[^{}]*?"shape":\[([\d,]+)\]')
 SIZES = re.compile(rb'lora_(?:embedding_)?A[^}]*?"shape":\[([\d,]+)\]')
 
 
@@ -35,9 +36,9 @@ def read_adapter_config(folder: Path, modules: Sequence[str]) -> LoraConfig:
 
     Raises ModelError that names file and key for anything but a LoRA adapter, and for sizes out of bounds.
     """
-    file = folder / FILE
+    file = folder / ADAPTER_FILE
     if not file.is_file():
-        raise ModelError(f"{folder}: {FILE} is missing. Name the folder that peft's save wrote")
+        raise ModelError(f"{folder}: {ADAPTER_FILE} is missing. Name the folder that peft's save wrote")
     settings = read_object(file)
     if settings.get("peft_type") != "LORA":
         found = settings.get("peft_type", "nothing")
@@ -84,6 +85,55 @@ def save_adapter(
     folder.mkdir(parents=True, exist_ok=True)
     save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config.save_pretrained(str(folder))
+
+
+def grow_vocabulary(model: PreTrainedModel, folder: Path) -> int:
+    """Resize the model's embeddings, in place, to the rows that an adapter has for them; returns the rows added.
+
+    An adapter that was trained with added tokens holds complete embeddings. Raises ModelError, with both sizes, where
+    it has fewer rows than the model, or rows for only one of an embedding and an untied head.
+    """
+    parts = {"embeddings": model.get_input_embeddings(), "LM head": model.get_output_embeddings()}
+    have = vocabulary_rows(model)
+    shapes = _tensor_shapes(folder / "adapter_model.safetensors")
+    found = {part: shape[0] for part, module in parts.items() if (shape := _dense_shape(model, module, shapes))}
+    narrow = [rows for rows in found.values() if rows < have]
+    if narrow:
+        raise ModelError(
+            f"{folder}: holds embeddings of {narrow[0]:,} tokens, the model has {have:,}: it belongs to another model"
+        )
+    rows = max(found.values(), default=have)
+    if rows == have:
+        return 0
+    head = parts["LM head"]
+    tied = head is None or weight_of(head) is weight_of(model.get_input_embeddings())
+    lacking = [part for part in parts if found.get(part) != rows]
+    if lacking and not tied:
+        raise ModelError(
+            f"{folder}: was trained on {rows:,} tokens, the model has {have:,}, and the adapter holds no {lacking[0]} "
+            "for the added ones. Train it with modules_to_save: [embed_tokens, lm_head]"
+        )
+    model.resize_token_embeddings(rows, mean_resizing=False)  # the adapter's own rows replace the new ones
+    return rows - have
+
+
+def vocabulary_rows(model: PreTrainedModel) -> int:
+    """The number of token embeddings of a model."""
+    return len(weight_of(model.get_input_embeddings()))
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """The weight of an embedding or a head."""
+    return cast(nn.Linear, module).weight
+
+
+def _dense_shape(
+    model: nn.Module, module: nn.Module | None, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[int, ...] | None:
+    """The shape of the complete weight that an adapter holds for a module of the model; None where it holds none."""
+    names = [name for name, inner in model.named_modules() if inner is module]
+    wanted = {f"base_model.model.{name}{part}.weight" for name in names for part in ("", ".base_layer")}
+    return next((shape for name, shape in shapes.items() if name in wanted and len(shape) == 2), None)
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
@@ -167,13 +217,23 @@ def _refuse_sizes(file: Path, settings: Mapping[str, Any], largest: int | None) 
 
 def _ranks(folder: Path) -> int | None:
     """The largest rank among the tensors of a safetensors file; None without one."""
-    file = folder / "adapter_model.safetensors"
+    header = _header(folder / "adapter_model.safetensors")
+    return max((int(shape.split(b",")[0]) for shape in SIZES.findall(header)), default=None)
+
+
+def _tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a safetensors file by name; empty without the file or with a broken header."""
+    found = SHAPES.findall(_header(file))
+    return {name.decode("utf-8", "replace"): tuple(int(size) for size in sizes.split(b",")) for name, sizes in found}
+
+
+def _header(file: Path) -> bytes:
+    """The JSON header of a safetensors file, 128 MiB of it at most; empty without one."""
     if not file.is_file():
-        return None
+        return b""
     with file.open("rb") as content:
         length = int.from_bytes(content.read(8), "little")
-        shapes = SIZES.findall(content.read(min(length, 2**27)))
-    return max((int(shape.split(b",")[0]) for shape in shapes), default=None)
+        return content.read(min(length, 2**27))
 
 
 def _short(found: object) -> str:

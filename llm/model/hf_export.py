@@ -34,7 +34,10 @@ from llm.files.folder_replacement import (
 )
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders
+from llm.model.batch_proof import prove_text_batch
 from llm.model.eval_mode import eval_mode
+from llm.model.exported_tokenizer import inference_tokenizer
+from llm.model.quantization import is_four_bit
 
 SHARD = "5GB"
 LIMIT = 1e-4  # largest difference of a logit with weights written in fp32
@@ -55,22 +58,24 @@ def export_llm(
     """Write a causal LM whose adapters are merged, reload it, and return the largest difference of a logit.
 
     `stop_ids`, the template's end tokens, are added to the LLM's own end tokens. Raises ModelError when the reloaded
-    model differs or the folder cannot be made, RunError when `out` cannot be written.
+    model differs, when it answers a batch of unequal prompts otherwise than one by one, or when the folder cannot be
+    made; RunError when `out` cannot be written.
     """
 
     def write(folder: Path) -> None:
         plain = plain_model(type(model), model.config, dense_state(model), dtype)
         plain.generation_config = generation_config(model, tokenizer, stop_ids)
         plain.save_pretrained(folder, max_shard_size=SHARD)
-        saved_tokenizer = copy.deepcopy(tokenizer)
-        saved_tokenizer.chat_template = template_jinja
-        saved_tokenizer.save_pretrained(folder)
+        inference_tokenizer(tokenizer, template_jinja, plain.generation_config.pad_token_id).save_pretrained(folder)
 
     def prove(folder: Path) -> float:
         ids = torch.randint(0, model.config.vocab_size, (1, PROMPT_LENGTH), generator=torch.Generator().manual_seed(0))
         with proving(model):
             trained = logits(model, input_ids=ids.to(model.device)).cpu()
-        return difference(logits(reload(AutoModelForCausalLM, folder), input_ids=ids), trained, dtype)
+        reloaded = reload(AutoModelForCausalLM, folder)
+        found = difference(logits(reloaded, input_ids=ids), trained, dtype)
+        prove_text_batch(reloaded, reload_tokenizer(folder))
+        return found
 
     return write_and_prove(out, write, prove, origin)
 
@@ -119,7 +124,8 @@ def plain_model(
 def dense_state(model: nn.Module) -> dict[str, Tensor]:
     """The model's state dict. Raises ModelError while it has adapters or 4-bit weights."""
     state = model.state_dict()
-    left = [name for name in state if "lora_" in name or ".base_layer." in name or ".quant_state." in name]
+    left = [name for name in state if "lora_" in name or ".base_layer." in name]
+    left += [name for name, module in model.named_modules() if is_four_bit(module)]
     if left:
         raise ModelError(f"adapters or 4-bit weights are not merged yet, such as {left[0]}. Merge before the export")
     return state
@@ -164,6 +170,12 @@ def reload(auto: type[AutoModelForCausalLM | AutoModelForImageTextToText], folde
         raise ModelError(f"the exported weights do not load again: {', '.join(wrong[:4])}")
     model.eval()
     return model
+
+
+def reload_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The folder's tokenizer, loaded by plain transformers."""
+    with as_model_error(f"{folder}: the exported tokenizer does not load again"):
+        return hf_loaders.load_tokenizer(folder)
 
 
 def difference(reloaded: Tensor, trained: Tensor, dtype: torch.dtype) -> float:

@@ -4,10 +4,13 @@ None of them runs a folder's own code (`trust_remote_code`). Folders that need t
 out of bounds, are refused before a loader reads them. `tests/test_pretrained.py` checks the calls in the syntax trees.
 """
 
+import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
 from torch import Tensor
 from transformers import (
@@ -26,13 +29,17 @@ from transformers.models.auto.image_processing_auto import get_image_processor_c
 
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object, read_object_if_there, refuse_oversized
-from llm.model.adapter_files import read_adapter_config
+from llm.model.adapter_files import grow_vocabulary, read_adapter_config
 from llm.model.remote_code import refuse_model_code, refuse_processor_code, refuse_tokenizer_code
 from llm.model.size_limits import SizeLimit, enforce, refuse_absurd, size_limit_of
 
 # Some loaders call others without passing `trust_remote_code` on. With a time-out of 0 transformers then refuses the
 # code instead of asking on the terminal whether to run it.
 dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+
+# transformers imports deepspeed, where it is installed, to save a model; without a card deepspeed warns about that.
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 AUTO_CLASSES = (AutoModelForCausalLM, AutoModelForImageTextToText)
 ModelClass = type[AutoModelForCausalLM] | type[AutoModelForImageTextToText] | type[PreTrainedModel]
@@ -152,10 +159,15 @@ def generation_config(folder: Path) -> GenerationConfig:
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """`model` with the LoRA adapter of a folder that peft wrote; the model is changed in place.
 
-    Raises ModelError for adapters of other kinds and for settings out of bounds, and the libraries' errors.
+    Its embeddings grow where the adapter has more. Raises ModelError for adapters of other kinds or vocabularies and
+    for settings out of bounds, and the libraries' errors.
     """
     config = read_adapter_config(folder, [name for name, _ in model.named_modules()])
-    adapted = PeftModel.from_pretrained(model, str(folder), config=config)
+    grow_vocabulary(model, folder)
+    with warnings.catch_warnings():
+        # peft 0.21 reads a name that transformers 5.23 will drop; no one here can change that.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        adapted = PeftModel.from_pretrained(model, str(folder), config=config)
     assert isinstance(adapted, PeftModel)
     return adapted
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear as PeftLinear
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -180,7 +182,7 @@ def last_parts(names: list[str]) -> list[str]:
 @contextmanager
 def adapters_off(module: nn.Module) -> Iterator[None]:
     """Inside, `module` computes without its adapters; afterwards the same parameters are trainable as before."""
-    layers = [layer for _, layer in lora_layers(module)]
+    layers = [inner for inner in module.modules() if isinstance(inner, BaseTunerLayer | AuxiliaryTrainingWrapper)]
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     was_on = [layer for layer in layers if not layer.disable_adapters]
     try:

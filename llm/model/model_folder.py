@@ -6,16 +6,20 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 
+from llm.activity import activity
 from llm.errors import ModelError
 from llm.files.regular_files import check_folder, exists
 from llm.files.untrusted_json import read_object
+from llm.files.windows_paths import windows_advice
+from llm.hub_access import hub_host, other_ways, why_unreachable
 from llm.library_errors import first_line
-from llm.model.size_limits import WEIGHT_FILES
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 CONFIG_FILE = "config.json"
+ADAPTER_FILE = "adapter_config.json"  # of peft
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 NESTED_OR_OTHER = ("*/*", "consolidated*")  # original/, onnx/ and Mistral's second copy would double the download
 
 
@@ -29,20 +33,41 @@ def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
         refuse_special_files(folder)
         return folder
     if not HUB_ID.fullmatch(path):
-        raise ModelError(
-            f"{path}: no such folder, and not a hub id (org/name). Give the folder that holds config.json."
-        )
-    try:
-        copy = Path(snapshot_download(path, allow_patterns=[*patterns], ignore_patterns=[*NESTED_OR_OTHER]))
-        if "*.safetensors" in patterns and not has_weights(copy):
-            snapshot_download(path, allow_patterns=["pytorch_model*"], ignore_patterns=[*NESTED_OR_OTHER])
-    except (OSError, ValueError) as cause:
-        raise ModelError(
-            f"{path}: no such folder, and as a hub id it could not be fetched: {first_line(cause)} "
-            f"Where the hub can be reached, run `hf download {path} --local-dir models/{path.split('/')[1]}`, "
-            "then name that folder here."
-        ) from cause
+        advice = windows_advice(path) or "Give the folder that holds config.json."
+        raise ModelError(f"{path}: no such folder, and not a hub id (org/name). {advice}")
+    with activity(f"asking {hub_host()} for {path}"):
+        problem = why_unreachable()
+        try:
+            return _hub_copy(path, patterns, cached=bool(problem))
+        except (OSError, ValueError) as cause:
+            found = problem or first_line(cause).rstrip(". ")
+            raise ModelError(
+                f"{path}: no such folder, and as a hub id it could not be fetched from {hub_host()}: {found}. "
+                f"{_needed(patterns)}{other_ways('model', path, _hf_arguments(patterns))}"
+            ) from cause
+
+
+def _hub_copy(path: str, patterns: tuple[str, ...], cached: bool) -> Path:
+    """The local copy of a hub id's files, downloaded if needed; with `cached` only what is here already."""
+    ignored = [*NESTED_OR_OTHER]
+    copy = Path(snapshot_download(path, allow_patterns=[*patterns], ignore_patterns=ignored, local_files_only=cached))
+    if "*.safetensors" in patterns and not has_weights(copy):
+        others = ["pytorch_model*"]
+        snapshot_download(path, allow_patterns=others, ignore_patterns=ignored, local_files_only=cached)
     return copy
+
+
+def _needed(patterns: tuple[str, ...]) -> str:
+    return "Only config.json is needed here. " if patterns == (CONFIG_FILE,) else ""
+
+
+def _hf_arguments(patterns: tuple[str, ...]) -> str:
+    """Arguments of `hf download` for the files that match; empty where weights are among them: all are wanted."""
+    if any("safetensors" in pattern for pattern in patterns):
+        return ""
+    files = [pattern for pattern in patterns if "*" not in pattern]
+    globs = [f"'{pattern}'" for pattern in patterns if "*" in pattern]
+    return "".join(f" {word}" for word in (*files, *(["--include", *globs] if globs else [])))
 
 
 def refuse_special_files(folder: Path) -> None:

@@ -11,6 +11,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from llm.activity import activity
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object_if_there
 from llm.library_errors import as_model_error
@@ -18,7 +19,7 @@ from llm.model import hf_loaders, internlm2
 from llm.model.hf_loaders import LoadingReport
 from llm.model.meta_model import llm_on_meta
 from llm.model.model_folder import TEXT_FILES, TOKENIZER_FILES, local_folder, read_model_config
-from llm.model.quantization import forbid_repacking, quantization_config
+from llm.model.quantization import forbid_repacking, quantization_config, read_rows_exactly
 from llm.model.size_limits import refuse_absurd, size_limit_of
 
 
@@ -61,9 +62,11 @@ def llm_with_weights(path: str, dtype: torch.dtype, bits: int) -> PreTrainedMode
         "quantization_config": quantization_config(bits, dtype),
         "ignore_mismatched_sizes": True,  # `refuse_gaps` names them
     }
-    with as_model_error(f"{path}: cannot be loaded as a causal language model"):
+    quantised = f", in {bits} bits" if bits else ""
+    with activity(f"loading {path}{quantised}"), as_model_error(f"{path}: cannot be loaded as a causal language model"):
         model, report = load_with_report(folder, config, dtype, options)
     refuse_gaps(path, report)
+    read_rows_exactly(model)
     forbid_repacking(model)
     return model
 

@@ -1,6 +1,8 @@
 """bitsandbytes' 4-bit and 8-bit weights: how they are loaded, recognised and made dense again."""
 
-from typing import TYPE_CHECKING, Protocol, TypeGuard
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,9 @@ from llm.errors import ModelError
 
 if TYPE_CHECKING:
     from bitsandbytes.functional import QuantState
+
+
+BNB_LINEAR = "Linear4bit"
 
 
 class QuantisedWeight(Protocol):
@@ -55,7 +60,84 @@ def quantization_config(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig | N
     )
 
 
-def forbid_repacking(model: PreTrainedModel) -> None:
+class _WithLayer(Protocol):
+    """autograd's context, which saves the layer for backward."""
+
+    layer: FourBitLinear
+
+
+class _ExactProduct(torch.autograd.Function):
+    """x W' with the weight dequantised for each product, in backward too: nothing of its size is saved."""
+
+    @staticmethod
+    def forward(ctx: _WithLayer, x: Tensor, layer: FourBitLinear, bias: Tensor | None) -> Tensor:
+        ctx.layer = layer
+        return nn.functional.linear(x, dense_weight(layer), bias)
+
+    @staticmethod
+    def backward(ctx: _WithLayer, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return torch.matmul(gradient, dense_weight(ctx.layer)), None, None
+
+
+class ExactLinear4bit(nn.Linear):
+    """A 4-bit linear whose product is that of `dense_weight`, in place of bitsandbytes' where that reads rows wrongly.
+
+    bitsandbytes 0.50.2 restores NF4 wrongly on CPUs with AVX-512 where a weight's rows are a multiple of 16 and none
+    of its block of 64: measured, by up to the largest weight of a block. Over one row of all values it is exact.
+    """
+
+    def __init__(self, layer: FourBitLinear) -> None:
+        nn.Module.__init__(self)  # the weight is the layer's: nn.Linear's own would be allocated for nothing
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.compute_dtype, self.support_avx512bf16_for_cpu = layer.compute_dtype, False
+        self.weight, self.bias = cast(nn.Parameter, layer.weight), cast(nn.Parameter, layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] -> [..., out] in the input's dtype."""
+        bias = None if self.bias is None else self.bias.to(self.compute_dtype)
+        product: Tensor = _ExactProduct.apply(x.to(self.compute_dtype), self, bias)
+        return product.to(x.dtype)
+
+
+def read_rows_exactly(model: nn.Module) -> None:
+    """Replace, in place, 4-bit linears that bitsandbytes would compute wrongly on this CPU."""
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return
+    for name, module in list(model.named_modules()):
+        if type(module).__name__ == BNB_LINEAR and is_four_bit(module) and misreads_rows(module.in_features):
+            model.set_submodule(name, ExactLinear4bit(module))
+
+
+def misreads_rows(width: int) -> bool:
+    """Whether bitsandbytes' AVX-512 kernel restores a weight with rows of `width` values wrongly."""
+    return width % 16 == 0 and width % 64 != 0
+
+
+def quantise(module: nn.Module, bits: int, dtype: torch.dtype) -> None:
+    """Round the plain linears of a module's repeated layers to 4 or 8 bits, in place, also those below adapters.
+
+    4-bit linears stay. Raises ModelError where bitsandbytes is not installed.
+    """
+    quantization_config(bits, dtype)  # for its message
+    for name, linear in list(module.named_modules()):
+        if type(linear) is nn.Linear and any(part.isdigit() for part in name.split(".")) and "lora_" not in name:
+            module.set_submodule(name, _rounded(linear, bits, dtype))
+    read_rows_exactly(module)
+    forbid_repacking(module)
+
+
+def _rounded(linear: nn.Linear, bits: int, dtype: torch.dtype) -> nn.Module:
+    """bitsandbytes' layer with the values of a linear."""
+    from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
+
+    options = {"has_fp16_weights": False} if bits == 8 else {"compute_dtype": dtype, "quant_type": "nf4"}
+    kind = cast(Callable[..., nn.Module], Linear8bitLt if bits == 8 else Linear4bit)
+    layer = kind(linear.in_features, linear.out_features, bias=linear.bias is not None, **options)
+    layer.load_state_dict(linear.state_dict())
+    return layer.to(linear.weight.device).requires_grad_(False).eval()  # `to` rounds
+
+
+def forbid_repacking(model: nn.Module) -> None:
     """Stop bitsandbytes from rewriting 4-bit weights in the first forward pass in eval mode on a CPU.
 
     Where the CPU has AVX512-BF16, its Linear4bit then repacks the weight in place and rounds the scales to bf16: an
@@ -68,8 +150,8 @@ def forbid_repacking(model: PreTrainedModel) -> None:
 
 
 def is_four_bit(module: nn.Module) -> TypeGuard[FourBitLinear]:
-    """Whether this is bitsandbytes' layer; known by its name, so that models without one need no bitsandbytes."""
-    return type(module).__name__ == "Linear4bit"
+    """Whether this is a 4-bit layer; bitsandbytes' is known by its name, so that others need no bitsandbytes."""
+    return isinstance(module, ExactLinear4bit) or type(module).__name__ == BNB_LINEAR
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -89,8 +171,10 @@ def dense_weight(quantised: FourBitLinear) -> Tensor:
         return torch.empty(quantised.out_features, quantised.in_features, dtype=dtype, device="meta")
     from bitsandbytes.functional import dequantize_4bit
 
-    dense: Tensor = dequantize_4bit(weight.data, weight.quant_state)
-    return dense.to(dtype)
+    one_row = copy.copy(weight.quant_state)
+    one_row.shape = torch.Size((1, quantised.out_features * quantised.in_features))  # see ExactLinear4bit
+    dense: Tensor = dequantize_4bit(weight.data, one_row)
+    return dense.reshape(quantised.out_features, quantised.in_features).to(dtype)
 
 
 def dense_linear(quantised: FourBitLinear) -> nn.Linear:

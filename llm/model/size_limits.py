@@ -17,8 +17,8 @@ from torch.nn.modules import module as hooks
 
 from llm.errors import ModelError
 from llm.files.untrusted_json import walk
+from llm.model.model_folder import WEIGHT_FILES
 
-WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 REPEATED = re.compile(r"layer|depth|block|expert|head|stage|repeat|group|register")  # keys of numbers of modules
 WIDE = re.compile(r"(size|dim|width|ids?|idx|theta|length|positions|seed)$")  # keys of other numbers
 UNBOUNDED = re.compile(r"(theta|length|seed|_ids?|base)$")  # keys of numbers that are no sizes

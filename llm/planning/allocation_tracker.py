@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -39,7 +40,8 @@ class AllocationTracker(TorchDispatchMode):
     ) -> object:
         """Run an operation and record the storages and the operations of its result."""
         options = kwargs or {}
-        result = func(*args, **options)
+        with torch._C.DisableTorchFunction():  # python kernels of meta tensors would pass every mode at every call
+            result = func(*args, **options)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._record(leaf)

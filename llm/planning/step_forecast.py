@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
@@ -121,13 +122,21 @@ def _step(
     with _parts_by_module(tracker, meta):
         for _ in range(packs):
             tracker.part = "activations"
-            torch.autograd.backward(meta.model(batch))
+            backward(meta.model(batch))
             with tracker.under("gradients"):
                 optimizer.collect()
     with tracker.under("gradients"):
         optimizer.clip(clip)
         optimizer.step(1.0)
     optimizer.zero_grad()
+
+
+def backward(loss: Tensor) -> None:
+    """The backward pass, with function modes active in layers that it recomputes.
+
+    Modes intercept `torch.autograd.backward` of a tensor and are inactive inside it; they do not of a graph's edge.
+    """
+    torch.autograd.backward(get_gradient_edge(loss), torch.ones_like(loss))
 
 
 class NoOptimizer(torch.optim.Optimizer):
@@ -200,7 +209,7 @@ def count_operations(meta: MetaModel, batch: Batch, text: PackedBatch, kind: Kin
     # The GPU's backend counts attention by the pairs, and lean layers recompute no product on it.
     backend, lean = ForecastBackend("card", tracker, visible_pairs(text)), mode_on(meta.model.lean, DEVICE_TYPES[kind])
     with backend_of(meta.model, backend, lean), META, ReplaceSdpa(tracker), tracker:
-        torch.autograd.backward(meta.model(batch.to(META)))
+        backward(meta.model(batch.to(META)))
     trained = [parameter for group in meta.groups for parameter in group.parameters]
     reached = {parameter for parameter in trained if parameter.grad is not None}
     for parameter in trained:
@@ -232,7 +241,7 @@ class ForecastBackend:
 
     @property
     def sdpa(self) -> Sdpa:
-        """Passed to attention: a function mode is not active in the backward pass, where attention is recomputed."""
+        """Passed to the text's attention; `ReplaceSdpa` finds the towers' calls."""
         return partial(fused, self.tracker)
 
     def device_type(self, states: Tensor) -> str:

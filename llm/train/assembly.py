@@ -25,16 +25,17 @@ from llm.data.batch_shard import BatchShard
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from llm.errors import ConfigError
+from llm.files.saved_checkpoints import find_checkpoint, weights_digest
 from llm.forward.text_model import TextModel
 from llm.log import logger
 from llm.model.activation_checkpointing import recompute
 from llm.model.model_folder import local_folder
 from llm.model.precision import SomeRun, choose_dtype, this_machine, with_dtype
 from llm.model.pretrained import load_tokenizer
-from llm.train.build_model import EarlierRun, build_text_model
-from llm.train.checkpoint import find_checkpoint
-from llm.train.checkpoint_state import load_weights, verified_weights, weights_digest
-from llm.train.earlier_runs import earlier_runs, read_text_run
+from llm.track.check import check_trackers
+from llm.train.build_model import build_text_model
+from llm.train.checkpoint_state import load_weights, verified_weights
+from llm.train.earlier_runs import EarlierRun, earlier_runs, read_text_run
 from llm.train.optimizer import ParamGroup
 from llm.train.provenance import base_digest
 from llm.train.run import run_training
@@ -79,11 +80,18 @@ def train_text(config: TextRunConfig, base: Path, anyway: bool = False) -> Path:
 
     Relative paths of its data begin at `base`. `anyway`: continue although recipe or data changed since it began.
     """
+    check_tracking(config)
     config = resolve_dtype(config)
     torch.manual_seed(config.seed)  # adapters are initialized below
     opened = open_text_model(config)
     _refuse_uneven(opened.model.llm, config.parallel.sequence)
     return run_training(config, text_parts(opened), resolve_yaml(config), base, anyway)
+
+
+def check_tracking(config: RunConfig) -> None:
+    """Raise ConfigError, in the first process, where a tracker of the recipe cannot be used."""
+    if config.track and distributed.ranks().first:
+        check_trackers(config.track)
 
 
 def open_text_model(config: TextRunConfig, home: Path = CWD) -> OpenedText:

@@ -8,6 +8,7 @@ from torch import nn
 
 from llm.attention.interface import use_packed_attention
 from llm.config.schema import RunConfig
+from llm.files.saved_checkpoints import find_checkpoint
 from llm.forward.chunked_loss import in_chunks
 from llm.forward.text_model import TextModel
 from llm.lean import decoder
@@ -16,12 +17,11 @@ from llm.model.merge import merge_adapters
 from llm.model.meta_model import on_meta_unless
 from llm.model.precision import dtype_of
 from llm.model.pretrained import load_llm
-from llm.train.checkpoint import find_checkpoint
 from llm.train.checkpoint_state import load_weights, verified_weights
+from llm.train.earlier_runs import EarlierRun
 from llm.train.optimizer import ParamGroup
 
 Run = TypeVar("Run", bound=RunConfig)
-EarlierRun = tuple[RunConfig, Path]  # a run that another starts from, and its folder
 
 
 def build_text_model(

@@ -1,12 +1,13 @@
 """The checkpoints of a run: saved under a temporary name, synced, renamed, named in `latest`; old ones are pruned.
 
+`checkpoints/best` names the best one of `train.keep_best`, which is not pruned.
+
 A folder named `step-000500` is therefore complete unless something damaged it later. `checkpoints/latest` names the
 newest for people and for tools that copy runs. It is written last and may name an older one after a kill, so readers
 take the newest folder, and resuming takes the newest whose files match their manifest. `latest` does prove that a
 checkpoint was once saved.
 """
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,26 +15,24 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
-from llm.errors import CheckpointError, RunError
+from llm.errors import CheckpointError, DiskError, RunError
 from llm.files.atomic_files import write_atomically
 from llm.files.owned_files import make_owned_folder
-from llm.files.regular_files import SETTINGS, read_text
+from llm.files.saved_checkpoints import BEST, LATEST, checkpoint_folder, list_checkpoints, named_checkpoint, step_of
 from llm.log import logger
-from llm.train.checkpoint_state import Progress, read_progress, step_of, sync, write_files
+from llm.train.checkpoint_state import Progress, read_progress, sync, write_files
 
-LATEST = "latest"
-NAME = re.compile(r"step-(\d{6,})")
 LEAST = 2  # intact checkpoints that are not pruned whatever `keep` is: one may turn out to be damaged
 
 
 def save(run: Path, progress: Progress, weights: dict[str, Tensor], state: dict[str, Any], keep: int) -> Path:
     """Write `checkpoints/step-N`, name it in `latest` and prune all but the `keep` newest intact ones.
 
-    `state` is any nesting of dicts and lists over tensors and JSON values. Raises RunError when the disk refuses: then
+    `state` is any nesting of dicts and lists over tensors and JSON values. Raises DiskError when the disk refuses: then
     there is no folder of that name, and the checkpoints before it are unchanged.
     """
-    folder = run / "checkpoints"
-    final = folder / f"step-{progress.step:06d}"
+    final = checkpoint_folder(run, progress.step)
+    folder = final.parent
     partial = _temporary(final)
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -43,14 +42,17 @@ def save(run: Path, progress: Progress, weights: dict[str, Tensor], state: dict[
         partial.mkdir()
         write_files(partial, progress, weights, state)
         _publish(partial, final)
-        _name_latest(folder, final.name)
+        _name(folder, LATEST, final.name)
+        best = checkpoint_folder(run, progress.best_step).name
+        if progress.best_step and named_checkpoint(folder, BEST) != best:  # also after a kill between the two
+            _name(folder, BEST, best)
     except (OSError, SafetensorError) as error:  # safetensors raises its own error when the disk is full
         shutil.rmtree(partial, ignore_errors=True)
-        raise RunError(
+        raise DiskError(
             f"{final}: the checkpoint could not be written: {error}. Free space or check the rights, then run the same "
             "command to go on from the checkpoint before"
         ) from error
-    _prune(run, final, max(keep, LEAST))
+    _prune(run, final, max(keep, LEAST), progress.best_step)
     return final
 
 
@@ -70,18 +72,20 @@ def _publish(partial: Path, final: Path) -> None:
         sync(parent)
 
 
-def _name_latest(folder: Path, name: str) -> None:
-    write_atomically(folder / LATEST, f"{name}\n")
+def _name(folder: Path, mark: str, name: str) -> None:
+    write_atomically(folder / mark, f"{name}\n")
     sync(folder)
 
 
-def _prune(run: Path, newest: Path, keep: int) -> None:
-    """Delete what is older than the `keep` newest intact checkpoints.
+def _prune(run: Path, newest: Path, keep: int, best: int) -> None:
+    """Delete what is older than the `keep` newest intact checkpoints, but the one of step `best`.
 
     Each but `newest` is hashed again: one that was intact a day ago may since have been damaged.
     """
     intact = 0
     for checkpoint in reversed(list_checkpoints(run)):
+        if step_of(checkpoint) == best:
+            continue
         if intact == keep:
             _delete(checkpoint)
         elif checkpoint == newest or _is_intact(checkpoint):
@@ -104,24 +108,6 @@ def _delete(checkpoint: Path) -> None:
         shutil.rmtree(_temporary(checkpoint))
     except OSError as error:
         logger.warning(f"{checkpoint}: an old checkpoint could not be deleted, {error}")
-
-
-def list_checkpoints(run: Path) -> list[Path]:
-    """The checkpoint folders of a run, oldest first. Their files are not looked at."""
-    return sorted((path for path in (run / "checkpoints").glob("step-*") if NAME.fullmatch(path.name)), key=step_of)
-
-
-def find_checkpoint(run: Path, name: str = "latest") -> Path:
-    """The folder of `latest` (the newest), `step-000500` or `500`. Raises CheckpointError naming those that exist."""
-    found = list_checkpoints(run)
-    if name == "latest" and found:
-        return found[-1]
-    wanted = f"step-{int(name):06d}" if name.isdigit() else name
-    for folder in found:
-        if folder.name == wanted:
-            return folder
-    have = ", ".join(folder.name for folder in found) or "none"
-    raise CheckpointError(f"{run}: no checkpoint {name!r}; there are: {have}")
 
 
 def newest_intact(run: Path) -> tuple[Path, Progress] | None:
@@ -148,7 +134,7 @@ def newest_intact(run: Path) -> tuple[Path, Progress] | None:
 
 def _set_aside(damaged: list[tuple[Path, str]], intact: Path) -> None:
     """Rename damaged folders, with a warning, and name the `intact` one in `latest`."""
-    named = _latest(intact.parent)
+    named = named_checkpoint(intact.parent, LATEST)
     if named and not (intact.parent / named).exists():
         logger.warning(f"{intact.parent / LATEST} names {named}, which is gone; going on from {intact.name}")
     try:
@@ -158,7 +144,7 @@ def _set_aside(damaged: list[tuple[Path, str]], intact: Path) -> None:
             folder.rename(aside)
             logger.warning(f"{reason}\n  set aside as {aside.name}; going on from {intact.name}")
         if named != intact.name:
-            _name_latest(intact.parent, intact.name)
+            _name(intact.parent, LATEST, intact.name)
     except OSError as error:
         raise RunError(f"{intact.parent}: cannot be written: {error}. Check the rights and the free space") from error
 
@@ -168,15 +154,8 @@ def _refuse_lost(run: Path) -> None:
     folder = run / "checkpoints"
     aside = ", ".join(sorted(path.name for path in folder.glob("damaged-step-*")))
     if aside or (folder / LATEST).exists():
-        found = f"only {aside}" if aside else f"none of the checkpoints, though {LATEST} names {_latest(folder)!r}"
+        lost = f"none of the checkpoints, though {LATEST} names {named_checkpoint(folder, LATEST)!r}"
+        found = f"only {aside}" if aside else lost
         raise CheckpointError(f"{folder}: found {found}. Bring one back, or delete {run} to begin anew")
     if (run / "metrics.jsonl").exists() or folder.exists():
         logger.warning(f"{run}: was stopped before its first checkpoint was complete; beginning at step 1")
-
-
-def _latest(folder: Path) -> str:
-    """The name that the marker holds; empty where there is none."""
-    try:
-        return read_text(folder / LATEST, SETTINGS, errors="replace").strip()
-    except OSError:
-        return ""

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from errno import ENOSPC
 from pathlib import Path
 from typing import Any
@@ -21,24 +21,70 @@ from torch import Tensor
 
 from llm.errors import CheckpointError
 from llm.files.regular_files import SETTINGS, TEXT, check_regular, open_regular, read_text
+from llm.files.saved_checkpoints import ADVICE, MANIFEST, read_manifest, step_of
 
-MANIFEST = "manifest.json"
-NEEDED = {"trainable.safetensors", "progress.json", "state.json"}  # files that every manifest names
-ADVICE = "Choose another checkpoint; training again sets this one aside"
 MARGIN = 16 * 2**20  # bytes for headers, progress and rounding up to blocks
 STATE = TEXT  # most bytes of state.json, which names every tensor of the optimizer
 SHARD = 256 * 2**20  # bytes of a state file: safetensors copies what it writes, and a copy of all may not fit in memory
 
 
 @dataclass(frozen=True, slots=True)
+class OpenWindow:
+    """The steps since the last line of metrics: a resumed run writes the next line over them, too.
+
+    Attributes:
+        losses: Of each step; `norms`: the gradient norms.
+        tokens: Of all of them.
+        seconds: Of computing; `waited`: without a batch; `wall`: of both and all else.
+    """
+
+    losses: tuple[float, ...] = ()
+    norms: tuple[float, ...] = ()
+    tokens: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    wall: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: optimizer steps done, tokens seen, seconds trained, bytes of metrics.jsonl written."""
+    """How far a run is.
+
+    Attributes:
+        step: Optimizer steps done.
+        tokens: Tokens seen.
+        seconds: Seconds trained.
+        metrics: Bytes of metrics.jsonl written.
+        finished: Whether this is the end of the run.
+        best_step: Step of the best measurement of `train.keep_best`; 0 before the first.
+        best: That measurement.
+        waited: Measurements since then.
+        window: The steps that no line of metrics has yet.
+    """
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
     metrics: int = 0
     finished: bool = False
+    best_step: int = 0
+    best: float | None = None
+    waited: int = 0
+    window: OpenWindow = OpenWindow()
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> "Progress":
+        """The progress of `asdict`, after it was JSON; earlier versions wrote no window."""
+        window = OpenWindow(**values.get("window", {}))
+        window = replace(window, losses=tuple(window.losses), norms=tuple(window.norms))
+        return cls(**{**values, "window": window})
+
+    def measured(self, value: float, larger_is_better: bool) -> "Progress":
+        """The progress after a measurement at this step; an equal one is no improvement."""
+        best = self.best
+        if best is None or (value > best if larger_is_better else value < best):
+            return replace(self, best_step=self.step, best=value, waited=0)
+        return replace(self, waited=self.waited + 1)
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
@@ -120,15 +166,10 @@ def _write_json(path: Path, value: object) -> None:
 def read_progress(checkpoint: Path) -> Progress:
     """How far the run was, after checking every file against the manifest. Raises CheckpointError."""
     verify(checkpoint)
-    progress = Progress(**json.loads(read_text(checkpoint / "progress.json", SETTINGS)))
+    progress = Progress.parse(json.loads(read_text(checkpoint / "progress.json", SETTINGS)))
     if progress.step != step_of(checkpoint):
         raise CheckpointError(f"{checkpoint}: holds step {progress.step}; the folder was renamed. {ADVICE}")
     return progress
-
-
-def step_of(checkpoint: Path) -> int:
-    """The step that a checkpoint folder is named after."""
-    return int(checkpoint.name.removeprefix("step-"))
 
 
 def read_weights(checkpoint: Path) -> dict[str, Tensor]:
@@ -139,7 +180,7 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
 def verified_weights(checkpoint: Path) -> dict[str, Tensor]:
     """The same after checking their file against the manifest. Raises CheckpointError."""
     file = checkpoint / "trainable.safetensors"
-    _compare(file, _manifest(checkpoint)[file.name])
+    _compare(file, read_manifest(checkpoint)[file.name])
     return read_weights(checkpoint)
 
 
@@ -192,33 +233,12 @@ def load_weights(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
 
 def verify(checkpoint: Path) -> None:
     """Raise CheckpointError naming the first file that is missing, unlisted or differs from the manifest."""
-    manifest = _manifest(checkpoint)
+    manifest = read_manifest(checkpoint)
     for name, expected in manifest.items():
         _compare(checkpoint / name, expected)
     for file in checkpoint.iterdir():
         if file.name not in manifest and file.name != MANIFEST:
             raise CheckpointError(f"{file}: is no part of the checkpoint, {MANIFEST} does not name it. {ADVICE}")
-
-
-def weights_digest(checkpoint: Path) -> str:
-    """The sha256 of `trainable.safetensors`, as the manifest has it. Raises CheckpointError."""
-    return str(_manifest(checkpoint)["trainable.safetensors"]["sha256"])
-
-
-def _manifest(checkpoint: Path) -> dict[str, dict[str, int | str]]:
-    """Size and sha256 of every file."""
-    path = checkpoint / MANIFEST
-    try:
-        manifest = json.loads(read_text(path, SETTINGS))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(f"{checkpoint}: {MANIFEST} is missing; the checkpoint is incomplete. {ADVICE}") from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}. {ADVICE}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path}: changed since it was written. {ADVICE}") from error
-    if not isinstance(manifest, dict) or not manifest.keys() >= NEEDED:
-        raise CheckpointError(f"{path}: changed since it was written, it names too few files. {ADVICE}")
-    return manifest
 
 
 def _compare(file: Path, expected: dict[str, int | str]) -> None:

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any, Protocol, cast
 
 import torch
@@ -216,5 +217,15 @@ def _initialize(model: nn.Module, optimizer: torch.optim.Optimizer, settings: di
     if not torch.distributed.is_initialized():
         raise ConfigError("parallel.zero needs processes to share: start it with --nproc N (1 is enough) or torchrun")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    _skip_shared_memory_library()
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
     return engine
+
+
+def _skip_shared_memory_library() -> None:
+    """Keep DeepSpeed from compiling an all-reduce over shared memory on machines without a GPU.
+
+    Only its inference calls it (0.19.8, comm/torch.py, inference_all_reduce); the compilation takes a C++ compiler and
+    up to a minute. `deepspeed.comm.torch` as an attribute is torch itself.
+    """
+    vars(import_module("deepspeed.comm.torch"))["build_shm_op"] = lambda: None

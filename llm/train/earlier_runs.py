@@ -7,9 +7,9 @@ from llm.config.rebased_paths import CWD, rebased
 from llm.config.schema import ModelConfig, RunConfig, TextRunConfig
 from llm.config.yaml_loader import Document, load_yaml, validate
 from llm.errors import ConfigError, RunError
-from llm.train.build_model import EarlierRun
 
 TEXT_STAGE = "sft"
+EarlierRun = tuple[RunConfig, Path]  # a run that another starts from, and its folder
 
 
 def lineage(config: RunConfig, read: Callable[[Path], RunConfig | None]) -> tuple[list[EarlierRun], Path | None]:

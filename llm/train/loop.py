@@ -15,12 +15,17 @@ from llm import distributed
 from llm.config.schema import OptimConfig, TrainConfig
 from llm.data.loader import Loader, OptimizerStep
 from llm.errors import RunError, TrainingError
-from llm.train.checkpoint_state import Progress
+from llm.log import logger
+from llm.printable import notify_from_signal_handler
+from llm.train.checkpoint_state import OpenWindow, Progress
 from llm.train.engine import Engine
 from llm.train.metrics import NullLog, RunLog, now
 from llm.train.optimizer import lr_factor
 from llm.train.process_memory import peak_memory_gib
 from llm.train.run_parts import BatchT
+
+NO_STEPS = OpenWindow()
+SAVING = "finishing this step, then saving; once more stops at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +36,21 @@ class LoopCallbacks(Generic[BatchT]):
     place: Callable[[int], str]  # file and line of a record of the corpus, for errors
     save: Callable[[Progress], None]
     validate: Callable[[], float | None]  # mean loss over the validation targets; None without such data
-    probe: Callable[[int], None]
+    probe: Callable[[int], float | None]  # share of right answers; None where no probe has an expected one
 
 
 class Interrupted(RunError):
     """SIGINT or SIGTERM arrived: the step was finished and saved."""
 
-    def __init__(self, number: int, step: int) -> None:
+    label = ""  # no error
+
+    def __init__(self, number: int, step: int, checkpoint: str = "") -> None:
+        """`number`: of the signal; `checkpoint`: the folder that was saved."""
+        where = f" in {checkpoint}" if checkpoint else ""
         super().__init__(
-            f"stopped by {signal.Signals(number).name} after step {step}; saved. Run the same command to go on"
+            f"stopped by {signal.Signals(number).name} after step {step}; saved{where}. Run the same command to go on"
         )
+        self.number, self.step = number, step
         self.exit_code = 128 + number
 
 
@@ -59,11 +69,12 @@ def fit(
     weights change when one of them is not finite, and Interrupted after the step was saved when SIGINT or SIGTERM came.
     """
     total = loader.schedule.total
-    progress, window = start, MetricsWindow()
+    progress = start
     if start.step == 0:
-        callbacks.probe(0)
+        _probe(callbacks, log, 0)
     with _stop_signals() as signals:
         ready = time.perf_counter()
+        window = MetricsWindow(ready, start.window)
         for step in loader.steps(start.step):
             began = time.perf_counter()
             factor = lr_factor(step.number - 1, total, optim)
@@ -82,16 +93,18 @@ def fit(
             window.add(loss, norm, step.tokens, elapsed, waited=began - ready)
             log.advance(step.number)
             if step.number % train.log_every == 0 or progress.finished:
-                log.write(window.line(step, factor * optim.lr))
-                window = MetricsWindow()
-            if due(step.number, train.validate_every) or progress.finished:
-                _validate(callbacks, log, step.number)
-            if due(step.number, train.sample_every) or progress.finished:
-                callbacks.probe(step.number)
-            if due(step.number, train.save_every) or progress.finished or stopping:
-                progress = replace(progress, metrics=log.position())
+                log.write(window.line(step, factor * optim.lr, began + elapsed))
+                window = MetricsWindow(began + elapsed)
+            progress = _measure(callbacks, log, train, progress)
+            if progress.finished and window:
+                log.write(window.line(step, factor * optim.lr, began + elapsed))
+            is_best = progress.best_step == step.number
+            if due(step.number, train.save_every) or progress.finished or stopping or is_best:
+                progress = replace(progress, metrics=log.position(), window=window.open(began + elapsed))
                 callbacks.save(progress)
-            if stopping and not progress.finished:
+            if progress.finished:
+                break
+            if stopping:
                 raise Interrupted(signals[0] if signals else signal.SIGTERM, step.number)
             ready = time.perf_counter()
     return progress
@@ -151,19 +164,56 @@ def _refuse_infinite(loss: float, norm: float, step: OptimizerStep[BatchT], call
     )
 
 
-def _validate(callbacks: LoopCallbacks[BatchT], log: RunLog | NullLog, step: int) -> None:
-    loss = callbacks.validate()
-    if loss is not None:
-        log.write({"kind": "validation", "step": step, "loss": loss, "time": now()})
+def _measure(
+    callbacks: LoopCallbacks[BatchT], log: RunLog | NullLog, train: TrainConfig, progress: Progress
+) -> Progress:
+    """Validate and answer the probes where they are due; finished where `train.keep_best` has not improved for long.
+
+    A run that ends so answers its probes at its end as any other.
+    """
+    step, found = progress.step, dict[str, float | None]()
+    if due(step, train.validate_every) or progress.finished:
+        loss = found["validation_loss"] = callbacks.validate()
+        if loss is not None:
+            log.write({"kind": "validation", "step": step, "loss": loss, "time": now()})
+    if due(step, train.sample_every) or progress.finished:
+        found["probe_score"] = _probe(callbacks, log, step)
+    value = found.get(train.keep_best)
+    if value is None:
+        return progress
+    progress = progress.measured(value, larger_is_better=train.keep_best == "probe_score")
+    if progress.finished or not train.patience or progress.waited < train.patience:
+        return progress
+    logger.info(
+        f"{train.keep_best} has not improved for {progress.waited} measurements; the run ends, "
+        f"its best checkpoint is step {progress.best_step}"
+    )
+    if "probe_score" not in found:
+        _probe(callbacks, log, step)
+    return replace(progress, finished=True)
+
+
+def _probe(callbacks: LoopCallbacks[BatchT], log: RunLog | NullLog, step: int) -> float | None:
+    score = callbacks.probe(step)
+    if score is not None:
+        log.write({"kind": "probe", "step": step, "score": score, "time": now()})
+    return score
 
 
 class MetricsWindow:
     """The steps since the last line of metrics."""
 
-    def __init__(self) -> None:
-        self._losses: list[float] = []
-        self._norms: list[float] = []
-        self._tokens, self._seconds, self._waited = 0, 0.0, 0.0
+    def __init__(self, began: float, before: OpenWindow = NO_STEPS) -> None:
+        """`began`: when the last step before these ended, or this process was ready for its first, in seconds.
+
+        `before`: steps of the window that another process has done.
+        """
+        self._began = began - before.wall
+        self._losses, self._norms = list(before.losses), list(before.norms)
+        self._tokens, self._seconds, self._waited = before.tokens, before.seconds, before.waited
+
+    def __bool__(self) -> bool:
+        return bool(self._losses)
 
     def add(self, loss: float, norm: float, tokens: int, seconds: float, waited: float) -> None:
         """One step: `seconds` of computing, after `waited` seconds without a batch."""
@@ -173,8 +223,19 @@ class MetricsWindow:
         self._seconds += seconds
         self._waited += waited
 
-    def line(self, step: OptimizerStep[BatchT], rate: float) -> dict[str, float | int | str]:
-        """The line of metrics.jsonl for these steps, of which `step` is the last. Means are computed in fp32."""
+    def open(self, ended: float) -> OpenWindow:
+        """The same for a checkpoint; `ended`: when its last step ended."""
+        if not self:
+            return OpenWindow()
+        sums = (self._tokens, self._seconds, self._waited, ended - self._began)
+        return OpenWindow(tuple(self._losses), tuple(self._norms), *sums)
+
+    def line(self, step: OptimizerStep[BatchT], rate: float, ended: float) -> dict[str, float | int | str]:
+        """The line of metrics.jsonl for these steps, of which `step` is the last. Means are computed in fp32.
+
+        `ended`: when that step ended. `step_seconds` is the wall time of a step with all that happened before the next
+        one, validation and saving included; the time in which the run was paused is not part of it.
+        """
         return {
             "kind": "train",
             "step": step.number,
@@ -184,6 +245,7 @@ class MetricsWindow:
             "grad_norm": float(torch.tensor(self._norms, dtype=torch.float32).mean()),
             "tokens_per_s": round(self._tokens / self._seconds, 1),
             "input_wait": round(self._waited / (self._waited + self._seconds), 4),  # share of the time
+            "step_seconds": round((ended - self._began) / len(self._losses), 6),
             "memory_gib": round(peak_memory_gib(), 2),
             "time": now(),
         }
@@ -198,6 +260,7 @@ def _stop_signals() -> Iterator[list[int]]:
         if signals:
             raise KeyboardInterrupt
         signals.append(number)
+        notify_from_signal_handler(SAVING)  # at once: a step may take minutes
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

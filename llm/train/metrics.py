@@ -5,46 +5,45 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
-
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typing import BinaryIO, Self
 
 from llm.errors import RunError
 from llm.files.owned_files import open_owned
 from llm.files.regular_files import open_regular
 from llm.log import logger
-from llm.rich_console import Bars, Screen
+from llm.rich_console import Bars, Screen, TimeLeft, clock
+from llm.track.metrics_tail import METRICS
+from llm.track.metrics_tail import MetricsLine as MetricsLine
 
-MetricsLine = dict[str, Any]  # `kind` (plan, train or validation), `step`, `time` and figures by name
-NAME = "metrics.jsonl"
+NAME = METRICS
+NOT_SHOWN = ("kind", "step", "step_seconds", "time")  # the speed is there as tokens_per_s
 LONGEST = 1 << 20  # bytes of a line: a thousand times what one takes
 DAMAGED = "Remove the damaged lines, or the file: only curves and reports are made from it"
 
 
 class RunLog:
-    """Appends to metrics.jsonl and shows the figures: beside a progress bar on a terminal, else as logged lines."""
+    """Appends to metrics.jsonl and logs the figures; on a terminal a progress bar stays below these lines."""
 
-    def __init__(self, folder: Path, total: int, done: int, keep_bytes: int) -> None:
-        """`total` and `done` are steps. Lines after `keep_bytes` are of steps that are repeated; they are cut off."""
+    def __init__(
+        self, folder: Path, total: int, done: int, keep_bytes: int, written: Callable[[], None] | None = None
+    ) -> None:
+        """`total` and `done` are steps. Lines after `keep_bytes` are of steps that are repeated; they are cut off.
+
+        `written` is called after every line.
+        """
         self.path = folder / NAME
         self._stream = open_owned(self.path, "a+")
         self._stream.seek(0)
         kept = _complete_lines(self._stream.buffer.read(keep_bytes), keep_bytes, self.path)
         self._stream.truncate(min(keep_bytes, kept))
-        self._bar = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=Screen(soft_wrap=True),
-            disable=not (sys.stdout.isatty() and logger.isEnabledFor(logging.INFO)),
-        )
-        self._task = self._bar.add_task(folder.name, total=total, completed=done, note="")
+        shown = sys.stdout.isatty() and logger.isEnabledFor(logging.INFO)
+        self._bar = Bars(Screen(soft_wrap=True), noun="step", disable=not shown)
+        self._task = self._bar.add_task(folder.name, total=total, completed=done)
+        self._left = TimeLeft(done)
+        self._written = written
         self.total = total
 
     def __enter__(self) -> Self:
@@ -61,14 +60,14 @@ class RunLog:
         """Append a line and show its figures."""
         self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._stream.flush()
-        note = format_metrics(line)
-        if self._bar.disable or line["kind"] != "train":
-            logger.info(f"{line['kind']:>10} {line['step']:>6}/{self.total}  {note}")
-        else:
-            self._bar.update(self._task, note=note)
+        if self._written:
+            self._written()
+        left = f"  left {clock(self._left.seconds(self.total))}" if line["kind"] == "train" else ""
+        logger.info(f"{line['kind']:>10} {line['step']:>6}/{self.total}  {format_metrics(line)}{left}")
 
     def advance(self, step: int) -> None:
-        """Move the progress bar."""
+        """Move the progress bar, and estimate the time left anew."""
+        self._left.update(step)
         self._bar.update(self._task, completed=step)
 
     def position(self) -> int:
@@ -108,7 +107,7 @@ def _complete_lines(found: bytes, expected: int, path: Path) -> int:
 
 def format_metrics(line: MetricsLine) -> str:
     """The figures of a line as text."""
-    return "  ".join(f"{key} {_short(value)}" for key, value in line.items() if key not in ("kind", "step", "time"))
+    return "  ".join(f"{key} {_short(value)}" for key, value in line.items() if key not in NOT_SHOWN)
 
 
 def _short(value: object) -> str:

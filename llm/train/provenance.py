@@ -30,6 +30,8 @@ ADVICE = (
     "to go on"
 )
 
+ENCODED = ", or another version of Eyegraft encoded its records to other ids"
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -53,9 +55,10 @@ class Provenance:
         before |= saved.get("ground", {})
         for name, digest in self.hashes.items():
             if before.get(name, digest) != digest:
-                what = "the training data" if name == "data" else name
+                what, why = ("the training data", ENCODED) if name == "data" else (name, "")
                 raise CheckpointError(
-                    f"{checkpoint}: {what} changed since the run began ({before[name]} then, {digest} now): {ADVICE}"
+                    f"{checkpoint}: {what} changed since the run began ({before[name]} then, {digest} now){why}: "
+                    f"{ADVICE}"
                 )
         lost = sorted(before.keys() - self.hashes.keys())
         if lost:
@@ -77,8 +80,8 @@ class Provenance:
 
 
 def comparable(config: RunConfig) -> str:
-    """A recipe as text, without what may change during a run: `parallel`."""
-    return resolve_yaml(config.model_copy(update={"parallel": ParallelConfig()}))
+    """A recipe as text, without what may change during a run: `parallel` and `track`."""
+    return resolve_yaml(config.model_copy(update={"parallel": ParallelConfig(), "track": ()}))
 
 
 def changed_lines(old: str, new: str) -> str:

@@ -3,16 +3,22 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm.config.schema import RunConfig
 from llm.errors import RunError
 from llm.files.atomic_files import atomic_file, write_atomically
 from llm.files.regular_files import SETTINGS, read_text
+from llm.plot_fonts import PlotFonts, fonts_for
 from llm.train.checkpoint_state import Progress
 from llm.train.metrics import read_metrics
 from llm.train.process_memory import peak_memory_gib
 from llm.train.run_data import RunData
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LABELS = ("training", "validation", "optimizer step", "loss per target", "learning rate")  # of loss.png
 
 
 def write_report(folder: Path, config: RunConfig, data: RunData, progress: Progress, seconds: float) -> None:
@@ -32,33 +38,55 @@ def write_report(folder: Path, config: RunConfig, data: RunData, progress: Progr
         "seconds": round(seconds, 1),
         "peak_memory_gib": round(peak_memory_gib(), 2),
         "progress": asdict(progress),
+        **_best(config, data, progress),
     }
     plot_loss(folder)
     # Last and atomically: a run that was stopped before this line writes the report when it is started again.
     write_atomically(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1))
 
 
+def _best(config: RunConfig, data: RunData, progress: Progress) -> dict[str, Any]:
+    """The best checkpoint, and whether the run ended early; empty where the recipe keeps none."""
+    if config.train.keep_best == "off":
+        return {}
+    return {
+        "best_step": progress.best_step,
+        f"best_{config.train.keep_best}": progress.best,
+        "ended_early": progress.step < data.schedule.total,
+    }
+
+
 def plot_loss(folder: Path) -> None:
     """Write loss.png: training and validation loss and the learning rate over the steps."""
+    from matplotlib import rc_context
+
+    fonts = fonts_for([folder.name], LABELS)
+    with rc_context({"font.family": fonts.families}), atomic_file(folder / "loss.png") as partial:
+        _loss_figure(folder, fonts).savefig(partial, dpi=120, format="png")
+
+
+def _loss_figure(folder: Path, fonts: PlotFonts) -> "Figure":
     from matplotlib.figure import Figure
 
     train, validation = read_metrics(folder, "train"), read_metrics(folder, "validation")
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     loss = figure.add_subplot()
-    loss.plot([row["step"] for row in train], [row["loss"] for row in train], label="training", linewidth=1.2)
+    loss.plot(
+        [row["step"] for row in train], [row["loss"] for row in train], label=fonts.label("training"), linewidth=1.2
+    )
     if validation:
         steps = [row["step"] for row in validation]
-        loss.plot(steps, [row["loss"] for row in validation], "o-", label="validation", markersize=4)
-    loss.set(xlabel="optimizer step", ylabel="loss per target", title=folder.name)
+        loss.plot(steps, [row["loss"] for row in validation], "o-", label=fonts.label("validation"), markersize=4)
+    loss.set(xlabel=fonts.label("optimizer step"), ylabel=fonts.label("loss per target"))
+    loss.set_title(fonts.drawn(folder.name), parse_math=False)
     if train and min(row["loss"] for row in train) > 0:
         loss.set_yscale("log")
     loss.grid(alpha=0.3)
     loss.legend(loc="upper right")
     rate = loss.twinx()
     rate.plot([row["step"] for row in train], [row["lr"] for row in train], color="grey", alpha=0.4, linewidth=1)
-    rate.set_ylabel("learning rate", color="grey")
-    with atomic_file(folder / "loss.png") as partial:
-        figure.savefig(partial, dpi=120, format="png")
+    rate.set_ylabel(fonts.label("learning rate"), color="grey")
+    return figure
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:

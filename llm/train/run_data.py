@@ -8,14 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm import distributed
+from llm.activity import activity
 from llm.config.schema import RunConfig, Source
 from llm.data.bad_images import BadRecords
 from llm.data.batch import PackedBatch, collate
 from llm.data.batch_shard import BatchShard, shard_batch
-from llm.data.corpus import Corpus, build_corpus, hold_out
+from llm.data.corpus import Corpus, build_corpus
+from llm.data.hold_out import hold_out
 from llm.data.loader import Loader, Schedule, plan_run
 from llm.data.prefix_sharing import share_prefixes
 from llm.encoding.encoder import Sample
+from llm.errors import ConfigError
 from llm.train.run_parts import Batch, BatchT, RunParts
 
 
@@ -60,6 +63,11 @@ def read_run_data(config: RunConfig, parts: RunParts[Batch], folder: Path, base:
         with distributed.first_rank_first():  # the first reads and encodes, the others find the result
             return build_corpus(sources, config.data, parts.encoder, cache, base, parts.check_image)
 
+    if config.data.validation and config.data.validation_sources:
+        raise ConfigError(
+            f"data.validation: {config.data.validation:g}: data.validation_sources are given too, and the records held "
+            "out would be used for nothing. Set one of the two"
+        )
     train = corpus_of(config.data.sources)
     chosen, held = hold_out(train, config.data.validation, config.seed)
     held_corpus: Corpus | None = train if len(held) else None
@@ -67,7 +75,8 @@ def read_run_data(config: RunConfig, parts: RunParts[Batch], folder: Path, base:
         held_corpus = corpus_of(config.data.validation_sources)
         held = np.arange(len(held_corpus))
     groups = max(1, distributed.ranks().world // config.parallel.sequence)  # 1 in a dry run, which is one process
-    schedule = plan_run(train, chosen, config.train, config.seed, groups)
+    with activity("planning the packs of all steps"):
+        schedule = plan_run(train, chosen, config.train, config.seed, groups)
     facts = {
         "records": len(train),
         "dropped_too_long": len(train.dropped),

@@ -1,6 +1,5 @@
 """A run folder belongs to one recipe and has one writer: how it is recognized, claimed and locked."""
 
-import fcntl
 import json
 import os
 import platform
@@ -19,12 +18,12 @@ from llm.files.atomic_files import write_atomically
 from llm.files.folder_mark import Claim, check_claim, claim
 from llm.files.owned_files import open_owned
 from llm.files.regular_files import RECIPE, read_text
+from llm.files.saved_checkpoints import list_checkpoints
+from llm.files.writer_lock import LOCK, UNNAMED, take_lock
 from llm.model.precision import Dtype
-from llm.train.checkpoint import list_checkpoints
 from llm.train.provenance import changed_lines, comparable, completed
 
 SECTIONS = {"name", "out", "stage", "seed", "model", "data", "train"}  # of the recipe in every run folder
-LOCK = "writer.lock"
 _WRITER = re.compile(r"(process \d+ on .*, since [\d: -]+ UTC)?")  # content of the lock file; empty: not written yet
 
 
@@ -70,6 +69,15 @@ def claim_folder(folder: Path, resolved: str) -> None:
         write_atomically(folder / "environment.json", json.dumps(_environment(), indent=1))
     except OSError as error:
         raise RunError(f"{folder}: the run folder cannot be written: {error}. Choose another `out`") from error
+
+
+def require_folder(folder: Path) -> None:
+    """Raise RunError when the run folder was deleted while it is trained: a checkpoint without it is none."""
+    if not (folder / "config.yaml").exists():
+        raise RunError(
+            f"{folder}: the run folder was deleted or emptied while it was trained; nothing more is written there. "
+            "Train again"
+        )
 
 
 def begun_before_marks(folder: Path) -> bool:
@@ -142,21 +150,18 @@ def refuse_running(folder: Path) -> None:
 
 
 def _lock(stream: TextIO, folder: Path) -> None:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not take_lock(stream):
         stream.seek(0)
         raise RunError(
-            f"{folder} is being trained by {stream.read() or 'another process'}. Wait for it, stop it, or choose "
-            "another `out`"
-        ) from error
+            f"{folder} is being trained by {stream.read() or UNNAMED}. Wait for it, stop it, or choose another `out`"
+        )
 
 
 RUN = Claim(
     kind="run",
     files=(LOCK, "config.yaml", "environment.json", "metrics.jsonl", "report.json", "loss.png"),
     earlier=begun_before_marks,
-    folders=("checkpoints", "samples", "cache"),
-    inside=("checkpoints/step-*", "checkpoints/latest", "samples/step-*.json"),
+    folders=("checkpoints", "samples", "cache", "track"),
+    inside=("checkpoints/step-*", "checkpoints/latest", "checkpoints/best", "samples/step-*.json", "track/*.json"),
 )
 """What training writes into its folder."""

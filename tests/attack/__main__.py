@@ -1,7 +1,8 @@
-"""`make attack`: every known attack on a real `eyegraft web --public` and on the commands; takes some minutes.
+"""`make attack`: every known attack on a real `eyegraft web --public`, `eyegraft service` and the commands.
 
 Cancellations, bodies, sockets and events against the server over loopback; hostile folders, data and servers against
-the commands. Afterwards the server must answer and use at most 200 MB more than after its first answers, and no canary
+the commands; hostile texts, archives and requests against the training service. It takes about fifteen minutes.
+Afterwards the server must answer and use at most 200 MB more than after its first answers, and no canary
 may have been read or run. Writes benchmarks/results/attack.json; the exit code is 1 if a guarantee did not hold.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 from tests.attack.local import attack_commands
 from tests.attack.remote import BODIES, attack_server
 from tests.attack.result import AttackResult
+from tests.attack.service import attack_service
 from tests.attack.target import Target
 from tests.soak.table import revision
 
@@ -30,7 +32,7 @@ def main() -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="eyegraft-attack-") as folder, Target(Path(folder)) as target:
         settled = target.settled_bytes()
-        found = [*attack_server(target, options.stops), *attack_commands(target)]
+        found = [*attack_server(target, options.stops), *attack_commands(target), *attack_service()]
         grown = target.settled_bytes() - settled
         found.append(AttackResult("the server answers", target.answers(), "a question is answered afterwards"))
         found.append(AttackResult("memory", grown < GROWTH, f"{grown / 1e6:+.0f} MB of at most {GROWTH / 1e6:+.0f}"))

@@ -97,7 +97,7 @@ DAMAGES: dict[str, Damage] = {
         "field-missing", lambda n: {"id": n, "conversations": [{"from": "human"}, {"from": "gpt"}][n % 2 :]}
     ),
     "unknown role": _row(
-        "role-unknown", lambda n: chat_record(n, (("alien", "", "Human", "用户")[n], "Q"), ("gpt", "A"))
+        "role-unknown", lambda n: chat_record(n, (("alien", "", "Humans", "用户")[n], "Q"), ("gpt", "A"))
     ),
     "roles out of order": _row("role-order", lambda n: chat_record(n, *[("human", f"Q{n}")] * (2 + n), ("gpt", "A"))),
     "answer empty": _row("answer-empty", lambda n: chat_record(n, ("human", f"Q{n}"), ("gpt", " \n　\t"[:n]))),
@@ -119,7 +119,7 @@ DAMAGES: dict[str, Damage] = {
     ),
     "image is no path": _row(
         "image-ref",
-        lambda n: image_record(n, (5, {"a": 1}, [None], "data:image/png;base64,")[n]),
+        lambda n: image_record(n, (5, {"a": 1}, [7], "data:image/png;base64,")[n]),
     ),
     "path leaves": _row(
         "image-outside", lambda n: image_record(n, ("/etc/x.png", "../x.png", "a/../../x.png", "a\0.png")[n])
@@ -137,6 +137,8 @@ DAMAGES: dict[str, Damage] = {
     "image unknown": _file("image-kind", lambda n: bytes([n]) * 99),
     "image truncated": _file("image-broken", lambda n: image_bytes("JPEG", size=(64, 64))[: -200 - 50 * n]),
     "image huge": _file("image-huge", lambda n: bomb(9000 + n)),
+    "image is a line": _file("image-thin", lambda n: image_bytes("PNG", "1", ((201, 1), (1, 60_000))[n % 2])),
+    "pages": _file("image-pages", lambda n: animated("TIFF")),
     "animation": _file("image-animated", lambda n: animated(("GIF", "PNG", "WEBP", "GIF")[n]) + b"\0" * (n == 3)),
     "odd mode": _file(
         "image-mode", lambda n: image_bytes(*(("JPEG", "CMYK"), ("TIFF", "CMYK"), ("PNG", "I"), ("TIFF", "LAB"))[n])

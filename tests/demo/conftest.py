@@ -19,9 +19,9 @@ from fastapi import FastAPI
 from openai import OpenAI
 from PIL import Image
 
+from demo.api.app import build_api
 from demo.model_library import ModelLibrary
 from demo.pages.web import open_web
-from demo.server.api import build_api
 from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import LOOPBACK
 from demo.server.limits import Limits
@@ -95,7 +95,7 @@ def listening(app: FastAPI, limits: Limits = LIMITS) -> Iterator[str]:
 
 def web_app(library: ModelLibrary, data: Sequence[str] = (), limits: Limits = LIMITS, token: str = "") -> FastAPI:
     """The page and the API for a model library."""
-    queue = GenerationQueue(library, limits.waiting, limits.share_waiting)
+    queue = GenerationQueue(library, limits.waiting, limits.share_waiting, together=limits.together)
     return open_web(library, queue, [*data], LOOPBACK, token, limits)
 
 

@@ -98,6 +98,15 @@ def bmp(width: int, height: int) -> bytes:
     return bytes(data)
 
 
+def tiff(width: int, height: int) -> bytes:
+    """A TIFF with this size in its directory, as values of 32 bits."""
+    data = bytearray(saved("TIFF"))
+    for tag, value in ((256, width), (257, height)):  # ImageWidth, ImageLength; 3: 16 bits, 4: 32 bits
+        at = max(data.find(struct.pack("<HHI", tag, kind, 1)) for kind in (3, 4))
+        data[at : at + 12] = struct.pack("<HHII", tag, 4, 1, value)
+    return bytes(data)
+
+
 def webp(width: int, height: int) -> bytes:
     """A WEBP with this canvas size in its extended header."""
     canvas = b"\x02\0\0\0" + struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
@@ -127,15 +136,16 @@ SVG = b"<svg xmlns='http://www.w3.org/2000/svg'>"
 # None of these may be decoded. They are made on demand: all of them take seconds.
 BOMBS: dict[str, Callable[[], bytes]] = {
     "png header": lambda: png(60_000, 60_000),
-    "png just over": lambda: png(5_001, 4_000),
-    "png of real pixels": lambda: real_png(6_000),
-    "png text": lambda: png(8, 8, (b"zTXt", b"c\0\0" + zlib.compress(b"\0" * 80_000_000))),
-    "png profile": lambda: png(20_000, 2_000, (b"iCCP", b"c\0\0" + zlib.compress(b"\0" * 80_000_000))),
+    "png just over": lambda: png(8_001, 8_000),
+    "png of real pixels": lambda: real_png(8_100),
+    "png line": lambda: png(64_000, 300),
+    "png text": lambda: png(9_000, 9_000, (b"zTXt", b"c\0\0" + zlib.compress(b"\0" * 80_000_000))),
+    "png profile": lambda: png(20_000, 4_000, (b"iCCP", b"c\0\0" + zlib.compress(b"\0" * 80_000_000))),
     "jpeg header": lambda: jpeg(65_000, 65_000),
     "gif screen": lambda: gif(65_000, 65_000),
     "bmp header": lambda: bmp(100_000, 100_000),
     "webp canvas": lambda: webp(16_383, 16_383),
-    "tiff": lambda: saved("TIFF"),
+    "tiff header": lambda: tiff(60_000, 60_000),
     "svg": lambda: gzip.compress(SVG + b"<use href='#a'/>" * 1_000_000 + b"</svg>"),
     "zip": zipped,
 }

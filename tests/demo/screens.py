@@ -132,7 +132,7 @@ def take_check(page: Page, name: str) -> None:
     page.locator("#check").click()
     page.locator("#check-cards .eg-card").first.wait_for(timeout=WAIT)
     time.sleep(1)  # until the table has its final size
-    page.locator("#check-codes").get_by_text("image-count").first.click(timeout=WAIT)
+    page.locator("#check-codes label").filter(has_text="image-count").click(timeout=WAIT)
     page.locator("#check-cards img").first.wait_for(timeout=WAIT)
     page.locator("#clean").click()
     page.locator("#check-written code").first.wait_for(timeout=WAIT)

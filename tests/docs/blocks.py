@@ -64,6 +64,7 @@ def commands_of(text: str) -> list[Command]:
 
 def _command(line: str) -> Command:
     may_fail = line.endswith(" || true")
-    words = shlex.split(line.removesuffix(" || true"), comments=True) if line.startswith("eyegraft ") else []
+    ours = line.startswith("eyegraft ") and "$(" not in line
+    words = shlex.split(line.removesuffix(" || true"), comments=True) if ours else []
     out = words[words.index(">") + 1] if ">" in words else ""
     return Command(line, tuple(words[1 : words.index(">") if out else None]), out, may_fail)

@@ -1,16 +1,22 @@
 """Every command of the README, the tutorials and the how-to pages runs, or has a mark with the reason why it does not.
 
-Models and data are tiny; the test appends `train.max_steps` to training commands and nothing else.
+Models and data are tiny; the test appends `train.max_steps` to training commands, and lets a service listen on a free
+port. It changes nothing else.
 """
 
 import io
+import os
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs.blocks import ROOT, Block, Command, blocks_of, commands_of, in_chinese, pages
+from tests.vlm.service.slurm_cluster import free_port
 from vlm.app import cli
 
 RUN = ("sh", "python")
@@ -20,22 +26,58 @@ PAGES = pages("tutorials/*.md", "how-to/**/*.md")
 WITH_COMMANDS = [page for page in PAGES if any(block.language == "sh" and not block.why for block in blocks_of(page))]
 
 
+SERVICE_PORT = ":8000"
+WAIT_S = 120.0
+
+
+@pytest.fixture
+def serve(clone: Path) -> Iterator[Callable[[tuple[str, ...]], None]]:
+    """Starts `eyegraft service` as a program beside the page's other commands, and stops it after the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(words: tuple[str, ...]) -> None:
+        started.append(subprocess.Popen([sys.executable, "-m", "vlm.app", *words], cwd=clone))
+        until = time.monotonic() + WAIT_S
+        while not (clone / "service/address").exists() or not _listens((clone / "service/address").read_text()):
+            assert started[-1].poll() is None and time.monotonic() < until
+            time.sleep(0.1)
+
+    yield start
+    for process in started:
+        process.terminate()
+        assert process.wait(WAIT_S) in (0, 143)
+
+
+def _listens(url: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0
+
+
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_commands_of_a_page_run_in_order(
-    page: Path, clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: Path,
+    clone: Path,
+    serve: Callable[[tuple[str, ...]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    port, names = free_port(), dict[str, object]()
     for block in blocks_of(page):
         if block.language == "python" and not block.why:
-            exec(compile(block.text, str(page), "exec"), {})
+            exec(compile(block.text.replace(SERVICE_PORT, f":{port}"), str(page), "exec"), names)
         for command in commands_of(block.text) if block.language == "sh" and not block.why else []:
-            run(command, clone, monkeypatch, capsys)
+            if command.words[:1] == ("service",):
+                serve((*command.words, "--port", str(port)))
+            else:
+                run(command, clone, monkeypatch, capsys)
 
 
 def run(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """An eyegraft command in this process, since importing torch takes longer than running it; others in bash."""
     if not command.words:
         bash = ["bash", "-euo", "pipefail", "-c", command.shell]
-        done = subprocess.run(bash, cwd=folder, capture_output=True, text=True)
+        path = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        done = subprocess.run(bash, cwd=folder, capture_output=True, text=True, env=path)
         assert done.returncode == 0, f"{command.shell}\n{done.stderr}"
         return
     monkeypatch.setattr(sys, "argv", ["eyegraft", *short(command.words)])

@@ -25,6 +25,7 @@ TOTALS = {"lora": 24, "identity": 8}
 class Resumed:
     """A workspace in which the old runs went on."""
 
+    out: Path
     said: str
     before: dict[str, int]  # its caches
     after: dict[str, int]
@@ -37,7 +38,9 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Resumed:
     workspace = make_workspace(tmp_path_factory.mktemp("old"), "old")
     before = _caches(workspace / "out")
     said = train(workspace, "old")
-    return Resumed(said, before, _caches(workspace / "out"), Found.of(workspace, "pretrain", *STOPPED))
+    return Resumed(
+        workspace / "out", said, before, _caches(workspace / "out"), Found.of(workspace, "pretrain", *STOPPED)
+    )
 
 
 def _caches(out: Path) -> dict[str, int]:
@@ -70,10 +73,22 @@ def test_they_answer_as_recorded_when_stopped_and_at_their_end(resumed: Resumed)
     assert resumed.found.answers == Found.recorded(OLD_LOSSES).answers
 
 
-def test_their_records_and_features_are_used_and_not_made_again(resumed: Resumed) -> None:
-    """An evaluation may add the features of its blank picture."""
+def test_their_records_are_encoded_anew_with_the_same_ids_and_their_features_are_used(resumed: Resumed) -> None:
+    """Cache keys hold the version of the encoder. Other ids would be other training data, with which no run goes on.
+
+    An evaluation may add the features of its blank picture.
+    """
     assert {name.split("/")[0] for name in resumed.before} == {"pretrain", *STOPPED, ".features"}
     assert resumed.before.items() <= resumed.after.items()
     added = resumed.after.keys() - resumed.before.keys()
-    assert [name for name in added if not name.startswith(".features/")] == []
-    assert len(added) <= 1
+    made = {name for name in added if not name.startswith(".features/")}
+    assert {name.split("/")[0] for name in made} == set(STOPPED)
+    for name in made:
+        run, _, key, file = name.split("/")
+        [old] = {
+            known.split("/")[2] for known in resumed.before if known.startswith(f"{run}/cache/") and "/ids" in known
+        }
+        assert key != old
+        if file in ("ids", "labels", "offsets", "branches", "keys"):
+            assert (resumed.out / name).read_bytes() == (resumed.out / run / "cache" / old / file).read_bytes()
+    assert len(added) - len(made) <= 1

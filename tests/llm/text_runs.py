@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from llm.config.schema import TextRunConfig
-from llm.train.checkpoint import list_checkpoints
+from llm.files.saved_checkpoints import list_checkpoints
 from llm.train.checkpoint_state import read_weights
 from llm.train.metrics import read_metrics
 from vlm.model.runs import train

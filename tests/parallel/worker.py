@@ -1,44 +1,52 @@
-"""One of several processes that train a list of recipes, one after the other: `python -m tests.parallel.worker LIST`.
+"""One of several processes that train a list of recipes, one after the other; its argument is the list's file.
 
 Starting a process costs more than all these runs, so one launched group does them all. A watchdog ends a process, with
 the stack it hangs in, when no step has ended for a minute.
 """
 
 import faulthandler
+import gc
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from llm import distributed
 from llm.config.schema import RunConfig
 from llm.errors import TrainingError
 from llm.train import loop
 from tests.planted import planted
+from tests.plots import draw_each_kind_once
 from vlm.app.launch import worker_output
 from vlm.config import SCHEMAS
 from vlm.model.runs import train
 
 STEP_S = 60
-START_S = 600  # a model is loaded; DeepSpeed compiles a library in its first start
+START_S = 600  # a model is loaded
 
 
 def main() -> None:
     """Train every recipe of the list."""
     loop._over_processes = watched(loop._over_processes)
+    draw_each_kind_once()
     with distributed.process_group() as ranks, worker_output(ranks.rank):
         for recipe in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
             value = recipe.pop("planted", None)
             config = SCHEMAS[recipe["stage"]].model_validate(recipe)
             assert isinstance(config, RunConfig)
             print(f"== {config.name}", flush=True)
+            gc.freeze()  # ZeRO 3 collects garbage at each start: not among all that was imported
+            gc.enable()
             faulthandler.dump_traceback_later(START_S, exit=True)
             if value is None:
                 train(config, Path.cwd(), anyway=True)
             else:
                 spoil(config, float(value), ranks.rank)
             faulthandler.cancel_dump_traceback_later()
+    assert not hasattr(torch.ops.deepspeed, "inference_all_reduce_"), "DeepSpeed compiled what training does not use"
 
 
 def spoil(config: RunConfig, value: float, rank: int) -> None:
@@ -62,7 +70,3 @@ def watched(end_of_step: Callable[..., Any]) -> Callable[..., Any]:
         return ended
 
     return end
-
-
-if __name__ == "__main__":
-    main()

@@ -20,7 +20,7 @@ from typing import Any
 import matplotlib.figure  # noqa: F401  # imported once for all children, as is what run_step imports
 import peft  # noqa: F401
 
-from llm.train.checkpoint import list_checkpoints
+from llm.files.saved_checkpoints import list_checkpoints
 from tests.soak.cases import CASES, Case, Known, Verdict
 from tests.soak.child import LOG, Child, end_with_parent
 from tests.soak.full_disk import refusals

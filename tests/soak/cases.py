@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from llm.train.checkpoint import list_checkpoints
+from llm.files.saved_checkpoints import list_checkpoints
 from tests.soak.child import LOG, Child, End
 from tests.soak.damage import damage, prints
 from tests.soak.material import STEPS, write_recipe

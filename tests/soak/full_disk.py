@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from llm.errors import RunError
+from llm.files.saved_checkpoints import list_checkpoints
 from llm.train import checkpoint_state
-from llm.train.checkpoint import list_checkpoints, save
+from llm.train.checkpoint import save
 from llm.train.checkpoint_state import Progress, verify
 
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS of unshare(2): no other process has the mount

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from llm.errors import CheckpointError
-from llm.train.checkpoint import list_checkpoints
-from llm.train.checkpoint_state import MANIFEST, read_progress
+from llm.files.saved_checkpoints import MANIFEST, list_checkpoints
+from llm.train.checkpoint_state import read_progress
 from llm.train.metrics import read_metrics
 from tests.soak.child import LOG
 

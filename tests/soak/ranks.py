@@ -14,8 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from llm.train.checkpoint import find_checkpoint
-from llm.train.checkpoint_state import weights_digest
+from llm.files.saved_checkpoints import find_checkpoint, weights_digest
 from llm.train.metrics import read_metrics
 from tests.parallel.watching import alive, started, until_step, workers_of
 from tests.soak.material import make_models, write_recipe

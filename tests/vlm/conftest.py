@@ -32,6 +32,7 @@ from transformers import (
 )
 
 from llm.encoding.named_templates import JINJA
+from llm.model.precision import Hardware
 
 CHATML = JINJA["chatml"]
 CNN = "test_efficientnet"  # timm's own tiny network with BatchNorm, 256 channels at stride 32
@@ -110,6 +111,12 @@ def save_llm(folder: Path, vocab: int, tied: bool) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def folders_open_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any machine: what is compared with a run in fp32 is not rounded to bf16."""
+    monkeypatch.setattr("vlm.model.hf_folder.this_machine", Hardware)
+
+
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of everything below."""
@@ -137,12 +144,17 @@ def _saved(build: Callable[[], PreTrainedModel], folder: Path) -> Path:
     return folder
 
 
+def save_clip(folder: Path) -> Path:
+    """A complete CLIPModel with its preprocessor."""
+    _saved(lambda: CLIPModel(CLIPConfig(vision_config=VISION, text_config=TEXT)), folder)
+    CLIPImageProcessor(crop_size={"height": 32, "width": 32}, image_mean=[0.4, 0.5, 0.6]).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def clip(root: Path) -> Path:
     """A complete CLIPModel with its preprocessor."""
-    folder = _saved(lambda: CLIPModel(CLIPConfig(vision_config=VISION, text_config=TEXT)), root / "clip")
-    CLIPImageProcessor(crop_size={"height": 32, "width": 32}, image_mean=[0.4, 0.5, 0.6]).save_pretrained(folder)
-    return folder
+    return save_clip(root / "clip")
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from llm.chat.chat_errors import chat_text
 from llm.chat.sampling import Sampling
 from llm.chat.terminal import Terminal
-from llm.errors import ConfigError
+from llm.chat.typed_line import local_path
+from llm.errors import ConfigError, ImageError
 from llm.formats.conversation import ImageRef
 from vlm.model.open_chat_model import open_chat_model
 
@@ -20,16 +22,20 @@ def chat_terminal(
     bits: int = 0,
 ) -> None:
     """Chat with a run folder, or with a model folder, optionally with a LoRA adapter or quantised to 4 or 8 bits."""
+    images = tuple(map(local_path, images))
+    for image in images:
+        check_image(ImageRef(image))  # before the seconds that opening a model takes
     chat_model = open_chat_model(Path(run), checkpoint, adapter, bits)
     if images and not chat_model.sees_images:
         raise ConfigError(f"--image: {run} is a text model, which accepts no images. Leave the option out")
-    for image in images:
-        check_image(ImageRef(image))  # before the first question
     Terminal(chat_model, sampling, check_image, system, images, stream).talk()
 
 
 def check_image(image: ImageRef) -> None:
-    """Raise ImageError for a file that is not an image."""
+    """Raise ImageError, in the words of a chat, for a file that is not an image."""
     from vlm.vision.images import read_image  # here: a text model is opened without vision code
 
-    read_image(image)
+    try:
+        read_image(image)
+    except ImageError as error:
+        raise ImageError(chat_text(error)) from error

@@ -1,24 +1,31 @@
 """The command `eyegraft`. Each command imports what it needs when it runs: help and validation answer at once."""
 
-import json
 import logging
 import os
+import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from llm import console
-from llm.errors import ConfigError, EyegraftError
+from llm.activity import importing
+from llm.config.other_keys import ZERO_ALIASES
+from llm.errors import ConfigError, EyegraftError, Stopped
+from llm.i18n.language import language
+from llm.i18n.translate import Language, translated, translated_error
 from llm.log import log_to_console
 from llm.printable import escape_output
 from llm.train.process_memory import limit_kernel_caches
 from vlm.app.cli_data import data_app
-from vlm.app.help_format import CommandGroups, example
+from vlm.app.cli_jobs import jobs_app
+from vlm.app.cli_look import File, Overrides, look_app
+from vlm.app.help_format import CommandGroups, ExportCommand, RunCommand, example, show_usage_error
 from vlm.export.formats import ExportDtype, ExportFormat
 
-TRAIN, USE, DATA, LOOK = "Train", "Use", "Data", "Look"
+TRAIN, USE, SERVICE, DATA = "Train", "Use", "Service", "Data"
 
 app = typer.Typer(
     cls=CommandGroups,
@@ -35,12 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="A recipe file, or the name of a shipped recipe.")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Replace keys of the recipe: train.batch=8.")
-]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")]
-Checkpoint = Annotated[str, typer.Option(help="Name of a checkpoint, such as step-000500.")]
+Checkpoint = Annotated[str, typer.Option(help="Name of a checkpoint, such as step-000500, latest or best.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 Public = Annotated[bool, typer.Option("--public", help="Allow an address that other machines can reach.")]
@@ -48,13 +51,27 @@ Token = Annotated[
     str, typer.Option(envvar="EYEGRAFT_TOKEN", help="Secret that clients send: as API key, or once as /?token=.")
 ]
 HostName = Annotated[str, typer.Option(help="Host name under which a reverse proxy serves it, if any.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Replace an export of another run in DIR.")]
+Queue = Annotated[int, typer.Option(min=0, max=200, help="Requests that may wait; further ones get 429.")]
+Together = Annotated[int, typer.Option(min=1, max=64, help="Requests for one model that are answered at once.")]
+Origins = Annotated[
+    list[str] | None, typer.Option(help="Site whose pages may use the API: https://chat.example; may be repeated.")
+]
+Adapter = Annotated[
+    str, typer.Option(help="For a model folder: a LoRA adapter, as peft or `export --to peft` wrote it.")
+]
+Bits = Annotated[int, typer.Option(help="4 or 8 quantises the weights; adapters of runs stay above them.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace an export of another run or form in DIR.")]
 EXPORTS = (
     "hf: one merged Hugging Face folder. peft: a LoRA adapter, and its base where that was trained too. "
     "llava: mm_projector.bin. gguf: files for llama.cpp (SigLIP towers; Llama and Qwen LLMs). "
     "ollama: those and a Modelfile."
 )
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A shipped recipe (see ls), or for cp a folder of them.")]
+
+
+def check_bits(bits: int) -> None:
+    """Raise ConfigError for a number of bits that weights cannot have; before the second that importing torch takes."""
+    if bits not in (0, 4, 8):
+        raise ConfigError(f"--bits {bits}: choose 4 or 8, or leave it out")
 
 
 def main() -> None:
@@ -65,15 +82,48 @@ def main() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     limit_kernel_caches()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    lang: Language = "en"
     try:
+        lang = language()
         with log_to_console():
-            app(prog_name="eyegraft")
+            code = app(prog_name="eyegraft", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except typer.TyperException as error:
+        show_usage_error(error)
+        sys.exit(error.exit_code)
+    except typer.Abort:  # the end of input
+        sys.exit(1)
     except EyegraftError as error:
-        console.err(f"error: {error}")
+        interrupted = not error.label and sys.stderr.isatty()  # after the terminal's ^C
+        with suppress(OSError):  # a log on the disk that is full
+            console.raw_err(("\n" if interrupted else "") + _error_text(error, lang))
         sys.exit(error.exit_code)
 
 
+def _error_text(error: EyegraftError, lang: Language) -> str:
+    text = translated_error(str(error), lang)
+    return f"{error.label if text == str(error) else translated(error.label, lang)}{text}"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        console.raw(f"eyegraft {version('eyegraft')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Train, evaluate, chat with and export vision-language models: a vision tower on any Hugging Face causal LM."""
+
+
 @app.command(
+    cls=RunCommand,
     rich_help_panel=TRAIN,
     epilog=example(
         "eyegraft train quickstart/finetune",
@@ -88,11 +138,14 @@ def train(
     anyway: Annotated[bool, typer.Option("--anyway", help="Resume although recipe or data changed.")] = False,
     nproc: Annotated[int, typer.Option(min=0, help="Processes on this machine; 0: only this one.")] = 0,
     deepspeed: Annotated[str, typer.Option(help="zero1, zero2, zero2_offload, zero3 or zero3_offload.")] = "",
-    render: Annotated[str, typer.Option(help="slurm or sky: print a job file for --nodes machines.")] = "",
+    render: Annotated[
+        str, typer.Option(help="slurm, sky, kubeflow or ray: print a job file for --nodes machines; nothing is run.")
+    ] = "",
     nodes: Annotated[int, typer.Option(min=1, help="Machines of the job file.")] = 2,
 ) -> None:
     """Train a recipe, or resume it from its last checkpoint; a pipeline runs its steps in order."""
-    overrides = [*(overrides or ()), *([f"parallel={deepspeed}"] if deepspeed else ())]
+    zero = ZERO_ALIASES.get(deepspeed, deepspeed)
+    overrides = [*(overrides or ()), *([f"parallel={zero}"] if zero else ())]
     from vlm.app.launch import TrainCommand
     from vlm.config import load_config
     from vlm.recipes import find_recipe
@@ -100,52 +153,73 @@ def train(
     config, path = load_config(file, overrides), find_recipe(file)
     start = TrainCommand(path, tuple(overrides), anyway, nproc)
     if render:
-        from vlm.app.cluster_script import ClusterJob, render_job
+        from vlm.app.cluster.job import ClusterJob
+        from vlm.app.cluster.render import render_job
 
-        console.out(render_job(render, ClusterJob(config.name, start, nodes)), end="")
+        console.raw(render_job(render, ClusterJob(config.name, start, nodes, Path.cwd())), end="")
         return
     # Imported only now, so that a faulty recipe is reported before torch is loaded.
     if dry_run:
-        from vlm.plan.dry_run import dry_run as describe
+        with importing():
+            from vlm.plan.dry_run import dry_run as describe
 
         describe(config, path)
+        console.next_commands(f"eyegraft train {shlex.join([file, *overrides])}")
         return
-    from vlm.app.pipeline import run_step
+    from vlm.app.endings import after_training
 
-    run_step(config, start)
+    with importing():
+        from vlm.app.pipeline import run_step
+
+    try:
+        run_step(config, start)
+    except KeyboardInterrupt as interrupt:  # while the model is loaded, or a second Ctrl-C
+        raise Stopped(
+            "stopped. The same command goes on from the last checkpoint, or begins where there is none"
+        ) from interrupt
+    if not nproc and os.environ.get("RANK", "0") == "0":  # of several processes the first one reports
+        after_training(config, path)
 
 
 @app.command(
     "eval",
+    cls=RunCommand,
     rich_help_panel=TRAIN,
     epilog=example("eyegraft eval quickstart/eval", "eyegraft eval runs/my-run --data questions.json --limit 500"),
 )
 def evaluate(
     target: Annotated[str, typer.Argument(metavar="FILE|RUN", help="An eval recipe, or a run folder with --data.")],
     overrides: Overrides = None,
-    data: Annotated[str, typer.Option(help="Image questions, in any format that training reads.")] = "",
+    data: Annotated[
+        str, typer.Option(help="Image questions in any format that training reads, or held_out.json of an identity.")
+    ] = "",
     images: Annotated[str, typer.Option(help="Folder of their images; by default the file's own.")] = "",
     limit: Annotated[int, typer.Option(min=0, help="Number of questions; 0: all.")] = 0,
     checkpoint: Checkpoint = "latest",
 ) -> None:
-    """Evaluate a run: by an eval recipe, or a run folder on the image questions of --data."""
-    from vlm.config import EvalConfig, load_config, questions_for_run
+    """Evaluate a run: by an eval recipe, or a run folder on the image or identity questions of --data."""
+    from vlm.config import EvalConfig, load_config
+    from vlm.evaluate.data_eval import evaluation_of
 
     if data:
-        config = questions_for_run(target, checkpoint, data, images, limit)
+        config = evaluation_of(target, checkpoint, data, images, limit, overrides or ())
     else:
         loaded = load_config(target, overrides or ())
         if not isinstance(loaded, EvalConfig):
             raise ConfigError(f"{target}: found stage {loaded.stage}; name a recipe with `stage: eval`, or add --data")
         config = loaded
-    from vlm.evaluate.run_eval import evaluate
+    with importing():
+        from vlm.evaluate.run_eval import evaluate
 
     evaluate(config)
+    console.next_commands(f"eyegraft chat {config.run}", "eyegraft web")
 
 
 @app.command(rich_help_panel=USE, epilog=example("eyegraft chat runs/my-run --image photo.jpg"))
 def chat(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a Hugging Face model folder.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run folder, a Hugging Face folder, or an adapter's folder.")
+    ],
     image: Annotated[list[Path] | None, typer.Option(help="Image of the first question; may be repeated.")] = None,
     checkpoint: Checkpoint = "latest",
     system: Annotated[str, typer.Option(help="System prompt.")] = "",
@@ -159,14 +233,15 @@ def chat(
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer; may be repeated.")] = None,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Print the answer as it is generated.")] = True,
-    adapter: Annotated[str, typer.Option(help="For a model folder: a LoRA adapter saved by peft.")] = "",
-    bits: Annotated[int, typer.Option(help="For a model folder: 4 or 8 quantises it while loading.")] = 0,
+    adapter: Adapter = "",
+    bits: Bits = 0,
 ) -> None:
-    """Chat with a model in the terminal; /image FILE adds an image, RESET clears the history, EXIT leaves."""
-    if bits not in (0, 4, 8):  # before the second that importing torch takes
-        raise ConfigError(f"--bits {bits}: choose 4 or 8, or leave it out")
+    """Chat with a model in the terminal; /image FILE adds an image, /reset begins anew, /help says more."""
+    check_bits(bits)
     from llm.chat.sampling import Sampling
-    from vlm.app.chat import chat_terminal
+
+    with importing():
+        from vlm.app.chat import chat_terminal
 
     sampling = Sampling(temperature, top_k, top_p, repetition_penalty, max_new_tokens, seed, tuple(stop or ()))
     chat_terminal(run, checkpoint, tuple(str(path) for path in image or ()), system, sampling, stream, adapter, bits)
@@ -178,7 +253,7 @@ def chat(
 def serve(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="[NAME=]RUN...", help="Run or model folders, each with its model name."),
+        typer.Argument(metavar="[NAME=]RUN...", help="Run, model or adapter folders, each with its model name."),
     ],
     checkpoint: Checkpoint = "latest",
     host: Host = "127.0.0.1",
@@ -186,13 +261,20 @@ def serve(
     public: Public = False,
     token: Token = "",
     name: HostName = "",
+    queue: Queue = 8,
+    origin: Origins = None,
+    adapter: Adapter = "",
+    bits: Bits = 0,
+    together: Together = 8,
 ) -> None:
-    """Serve models over HTTP with OpenAI's API: /v1/chat/completions and /v1/models."""
+    """Serve models over HTTP with OpenAI's API: chat and text completions, and the list of models."""
+    check_bits(bits)
     try:
-        from demo.server.serve import serve
+        with importing():
+            from demo.api.serve import serve
     except ModuleNotFoundError as cause:
         raise ConfigError("eyegraft serve needs fastapi and uvicorn: pip install 'eyegraft[serve]'") from cause
-    serve(runs, checkpoint, host, port, public, token, name)
+    serve(runs, checkpoint, host, port, public, token, name, queue, origin or [], adapter, bits, together)
 
 
 @app.command(rich_help_panel=USE, epilog=example("eyegraft web --root runs --data my-data.json"))
@@ -205,16 +287,73 @@ def web(
     public: Public = False,
     token: Token = "",
     name: HostName = "",
+    queue: Queue = 8,
+    origin: Origins = None,
+    together: Together = 8,
 ) -> None:
     """Open the web page: chat, compare models, follow runs and browse data; it serves the API of `serve` too."""
     try:
-        from demo.pages.web import web
+        with importing():
+            from demo.pages.web import web
     except ModuleNotFoundError as cause:
         raise ConfigError("eyegraft web needs gradio and fastapi: pip install 'eyegraft[web]'") from cause
-    web(runs or [], root, data or [], host, port, public, token, name)
+    web(runs or [], root, data or [], host, port, public, token, name, queue, origin or [], together)
 
 
 @app.command(
+    rich_help_panel=SERVICE,
+    epilog=example("eyegraft service --models assets", "eyegraft service --root /data/jobs --models /data/models"),
+)
+def service(
+    models: Annotated[
+        list[Path], typer.Option(help="Folder with models and runs that jobs may start from; may be repeated.")
+    ],
+    root: Annotated[
+        Path, typer.Option(envvar="EYEGRAFT_SERVICE", help="Folder of the service: its jobs, files and secret.")
+    ] = Path("service"),
+    engine: Annotated[
+        Literal["local", "slurm"], typer.Option(help="Where jobs run that name no engine: here, or under Slurm.")
+    ] = "local",
+    allow_hub: Annotated[
+        list[str] | None, typer.Option(help="Hub id that jobs may start from; may be repeated.")
+    ] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder whose runs, started by hand, are listed; may be repeated. Default: runs and --models."
+        ),
+    ] = None,
+    slurm_option: Annotated[
+        list[str] | None, typer.Option(help="Option of sbatch, such as --partition=gpu; may be repeated.")
+    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    public: Public = False,
+    name: HostName = "",
+) -> None:
+    """Take training jobs by OpenAI's fine-tuning API, queue and run them, and serve the models that they train."""
+    try:
+        with importing():
+            from demo.job_pages.mount import mount_pages
+            from demo.jobs.launch import serve_jobs
+    except ModuleNotFoundError as cause:
+        raise ConfigError("eyegraft service needs fastapi and uvicorn: pip install 'eyegraft[service]'") from cause
+    from vlm.service.trainable_models import find_models
+
+    trainable, watched = find_models(models, allow_hub or []), _run_roots(runs, models)
+    serve_jobs(root, trainable, engine, slurm_option or [], host, port, public, name, mount_pages, watched)
+
+
+def _run_roots(given: list[Path] | None, models: list[Path]) -> list[Path]:
+    """The folders in which runs are looked for. Raises ConfigError for a given one that is not there."""
+    for root in given or ():
+        if not root.is_dir():
+            raise ConfigError(f"--runs {root}: there is no such folder")
+    return [Path("runs"), *models] if given is None else given
+
+
+@app.command(
+    cls=ExportCommand,
     rich_help_panel=USE,
     epilog=example("eyegraft export runs/my-run exports/my-run", "eyegraft export runs/my-run exports/gguf --to gguf"),
 )
@@ -226,11 +365,15 @@ def export(
     to: Annotated[ExportFormat, typer.Option(help=EXPORTS)] = "hf",
     force: Annotated[bool, typer.Option("--force", help="gguf: allow CLIP towers and any difference.")] = False,
     replace: Replace = False,
+    base_name: Annotated[
+        str, typer.Option(help="peft: the base's hub id or absolute path that the adapter names; default: where it is.")
+    ] = "",
 ) -> None:
     """Write a run in a form that other software reads, and prove that it gives the same answers."""
-    from vlm.export.run import export
+    with importing():
+        from vlm.export.run import export
 
-    export(Path(run), folder, dtype, checkpoint, to, force, replace)
+    export(Path(run), folder, dtype, checkpoint, to, force, replace, base_name)
 
 
 @app.command(rich_help_panel=USE, epilog=example("eyegraft merge Qwen/Qwen2.5-0.5B adapters/mine merged/mine"))
@@ -243,10 +386,10 @@ def merge(
     replace: Replace = False,
 ) -> None:
     """Merge any LoRA adapter into the weights of its model, and prove the result."""
-    from vlm.export.merge import merge
+    with importing():
+        from vlm.export.merge import merge
 
-    difference = merge(base, adapter, folder, dtype, shard, replace)
-    console.out(f"{folder}: merged, logits differ by at most {difference:.2e}")
+    merge(base, adapter, folder, dtype, shard, replace)
 
 
 @app.command(rich_help_panel=DATA, epilog=example("eyegraft assets"))
@@ -262,71 +405,17 @@ def assets(
     fetch_assets(folder, names or ())
 
 
-@app.command("ls", rich_help_panel=LOOK, epilog=example("eyegraft ls", "eyegraft ls 'llava*'"))
-def list_recipes(pattern: Annotated[str, typer.Argument(help="Part of a name, or a glob pattern.")] = "") -> None:
-    """List the shipped recipes."""
-    from vlm.recipes import list_recipes
-
-    found = list_recipes(pattern)
-    if not found:
-        raise ConfigError(f"{pattern}: no recipe's name matches; `eyegraft ls` lists them all")
-    width = max(len(recipe.name) for recipe in found)
-    for recipe in found:
-        console.out(f"{recipe.name:<{width}}  {recipe.about}")
-
-
 @app.command(
-    "cp",
-    rich_help_panel=LOOK,
-    epilog=example("eyegraft cp quickstart/finetune my-run.yaml", "eyegraft cp quickstart ."),
-)
-def copy_recipe(name: Name, dest: Annotated[Path, typer.Argument(metavar="DEST", help="File or folder.")]) -> None:
-    """Copy a shipped recipe, or a folder of them, to edit it."""
-    from vlm.recipes import copy_recipe
-
-    for path in copy_recipe(name, dest):
-        console.out(path)
-
-
-@app.command(rich_help_panel=LOOK, epilog=example("eyegraft show quickstart/finetune"))
-def show(name: Name) -> None:
-    """Print a shipped recipe with its comments."""
-    from vlm.recipes import read_recipe
-
-    console.out(read_recipe(name), end="")
-
-
-@app.command(rich_help_panel=LOOK, epilog=example("eyegraft validate my-run.yaml train.batch=8"))
-def validate(file: File, overrides: Overrides = None) -> None:
-    """Check a recipe, or every step of a pipeline, and print it with all defaults filled in."""
-    from llm.config.yaml_loader import resolve_yaml
-    from vlm.config import PipelineConfig, load_config, load_steps
-    from vlm.recipes import find_recipe
-
-    config = load_config(file, overrides or ())
-    if isinstance(config, PipelineConfig):
-        load_steps(config, find_recipe(file))
-    console.out(resolve_yaml(config), end="")
-
-
-@app.command(rich_help_panel=LOOK, epilog=example("eyegraft schema finetune"))
-def schema(
-    stage: Annotated[str, typer.Argument(help="A stage; without it, all stages.")] = "",
-) -> None:
-    """Print the JSON schema of recipes, for editors and forms."""
-    from vlm.config import json_schema
-
-    console.out(json.dumps(json_schema(stage), indent=2))
-
-
-@app.command(
+    cls=RunCommand,
     rich_help_panel=TRAIN,
     epilog=example("eyegraft plan quickstart/finetune", "eyegraft plan my-run.yaml --device 24GiB --tflops 150"),
 )
 def plan(
     file: File,
     overrides: Overrides = None,
-    device: Annotated[str, typer.Option(help="A card's memory, such as 24GiB, or cpu; default: this machine.")] = "",
+    device: Annotated[
+        str, typer.Option(help="A card's memory in GiB, such as 24 or 24GiB, or cpu; default: this machine.")
+    ] = "",
     tflops: Annotated[float, typer.Option(min=0, help="TFLOP/s it reaches; without it a CPU is measured.")] = 0.0,
     targets: Annotated[float, typer.Option(min=0, max=1, help="Share of text tokens that are trained on.")] = 1.0,
 ) -> None:
@@ -334,22 +423,19 @@ def plan(
     from vlm.config import load_config
     from vlm.recipes import find_recipe
 
-    config, path = load_config(file, overrides or ()), find_recipe(file)
-    from vlm.plan.plan import plan
+    overrides = overrides or []
+    config, path = load_config(file, overrides), find_recipe(file)
+    with importing():
+        from vlm.plan.plan import plan
 
     plan(config, path, device, tflops, targets)
+    recipe = shlex.join([file, *overrides])
+    console.next_commands(f"eyegraft train {recipe} --dry-run", f"eyegraft train {recipe}")
 
 
-@app.command(rich_help_panel=LOOK, epilog=example("eyegraft env"))
-def env() -> None:
-    """Print versions, hardware and optional packages of this installation."""
-    from vlm.app.environment import describe
-
-    for name, finding in describe():
-        console.out(f"{name:<18} {finding}")
-
-
+app.add_typer(jobs_app, name="jobs", rich_help_panel=SERVICE)
 app.add_typer(data_app, name="data", rich_help_panel=DATA)
+app.add_typer(look_app)
 
 if __name__ == "__main__":
     main()

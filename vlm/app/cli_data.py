@@ -1,12 +1,15 @@
 """The commands `eyegraft data ...`. Each imports what it needs when it runs."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from llm import console
+from llm.activity import importing
+from llm.i18n.language import language
 from vlm.app.help_format import CommandGroups, example
 
 if TYPE_CHECKING:
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 Format = Annotated[str, typer.Option(help="Format of the records; auto: detected from the first ones.")]
 Images = Annotated[str, typer.Option(help="Folder of the images; by default the file's own.")]
 Subject = Annotated[str, typer.Argument(metavar="FILE|RECIPE", help="A data file or folder, or a recipe.")]
+Columns = Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, such as output=caption; may be repeated.")]
+Split = Annotated[str, typer.Option(help="Split to read where the data has several.")]
 Model = Annotated[str, typer.Option(help="For a data file: the model folder or run whose tokenizer counts.")]
 Budget = Annotated[int, typer.Option(min=0, help="Tokens of a pack; 0: the recipe's train.pack_tokens, or 4096.")]
 ImageRows = Annotated[
@@ -56,18 +61,30 @@ def check(
         Path | None, typer.Option(metavar="DIR", help="Download images given as URLs into this folder.")
     ] = None,
     first: Annotated[int, typer.Option(min=0, help="Findings shown of each kind.")] = 3,
+    columns: Columns = None,
+    split: Split = "train",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 for warnings too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Check every record and every image. Exit code 0: no findings, 3: findings."""
+    """Check every record and every image. Exit code 0: all can be trained on, 3: errors."""
     from data_tools.check.command import CheckOptions, run
 
-    report, lines = run(CheckOptions(file, images, format, look, fix, allow_urls, first))
+    options = CheckOptions(
+        file, images, format, look, fix, allow_urls, first, split, _mapping(columns or []), language()
+    )
+    outcome = run(options)
     if as_json:
-        console.out(json.dumps(report, ensure_ascii=False, indent=1))
+        console.raw(json.dumps(outcome.json, ensure_ascii=False, indent=1))
     else:
-        console.out("\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))
-    if report["counts"]:
+        console.raw("\n".join(outcome.lines).encode("utf-8", "backslashreplace").decode("utf-8"))
+        _say_next(*outcome.next)
+    if outcome.report.has_errors or (strict and not outcome.report.clean):
         raise typer.Exit(3)
+
+
+def _say_next(*commands: str) -> None:
+    """Print the commands that may come next; names of files may hold bytes that are not UTF-8."""
+    console.next_commands(*(text.encode("utf-8", "backslashreplace").decode("utf-8") for text in commands))
 
 
 @data_app.command(
@@ -86,10 +103,8 @@ def convert(
     ] = "auto",
     images: Annotated[str, typer.Option(help="Folder that IN's image paths are relative to.")] = "",
     annotations: Annotated[Path | None, typer.Option(help="Second file of vqav2 and refcoco.")] = None,
-    columns: Annotated[
-        list[str] | None, typer.Option(help="ROLE=COLUMN, such as output=caption; may be repeated.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Split of a Hub data set or of refcoco.")] = "train",
+    columns: Columns = None,
+    split: Split = "train",
     copy_images: Annotated[bool, typer.Option("--copy-images", help="Copy the images beside OUT.")] = False,
     data_urls: Annotated[bool, typer.Option("--data-urls", help="openai: embed the images in OUT.")] = False,
     skip: Annotated[bool, typer.Option("--skip", help="Skip and count records the format cannot hold.")] = False,
@@ -102,6 +117,7 @@ def convert(
     given = Source(path=source, format=format, images=images, split=split, columns=mapping)
     for line in convert(ConvertOptions(given, out, to, annotations, copy_images, data_urls, skip)).lines():
         console.out(line)
+    _say_next(f"eyegraft data check {shlex.quote(str(out))}", f"eyegraft data show {shlex.quote(str(out))}")
 
 
 def _mapping(texts: list[str]) -> dict[str, str]:
@@ -126,6 +142,7 @@ def stats(
     budget: Budget = 0,
     batch: Annotated[int, typer.Option(min=0, help="Records of a step; 0: the recipe's train.batch, or 16.")] = 0,
     image_rows: ImageRows = 0,
+    split: Split = "train",
     plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Write plots as PNG files to this folder.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the statistics as one JSON object.")] = False,
 ) -> None:
@@ -134,19 +151,20 @@ def stats(
     from data_tools.inspect.stats_text import as_json, summary_lines
     from data_tools.inspect.target import find_target
 
-    found, plot_data = collect_statistics(find_target(file, model, budget, image_rows, batch))
+    found, plot_data = collect_statistics(find_target(file, model, budget, image_rows, batch, split))
     written = []
     if plots is not None:
         from data_tools.inspect.stats_plots import plot
 
         written = plot(found, plot_data, plots)
     if json_:
-        console.out(
+        console.raw(
             json.dumps(as_json(found) | {"plots": [str(path) for path in written]}, ensure_ascii=False, indent=1)
         )
         return
     for line in (*summary_lines(found), *(f"{path}: drawn" for path in written)):
         console.out(line)
+    _say_next(f"eyegraft data show {shlex.quote(file)}")
 
 
 @data_app.command(
@@ -160,18 +178,20 @@ def show(
     model: Model = "",
     budget: Budget = 0,
     image_rows: ImageRows = 0,
+    split: Split = "train",
     html: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a self-contained HTML page.")] = None,
 ) -> None:
     """Show records as the model sees them: tokens, which of them are trained on, images, and packs."""
     import tempfile
 
-    from data_tools.inspect.show import show as draw
-    from data_tools.inspect.show_page import write_page
-    from data_tools.inspect.show_text import print_shown
+    with importing():
+        from data_tools.inspect.show import show as draw
+        from data_tools.inspect.show_page import write_page
+        from data_tools.inspect.show_text import print_shown
     from data_tools.inspect.target import find_target
     from llm.rich_console import Screen
 
-    subject = find_target(file, model, budget, image_rows)
+    subject = find_target(file, model, budget, image_rows, split=split)
     with tempfile.TemporaryDirectory(prefix="eyegraft-show-") as folder:
         shown = draw(subject, n, seed, Path(folder))
         if html is None:
@@ -179,6 +199,7 @@ def show(
         else:
             write_page(shown, html)
             console.out(f"{html}: {shown.records} records")
+        _say_next(f"eyegraft data stats {shlex.quote(file)}")
 
 
 @data_app.command(
@@ -206,11 +227,14 @@ def split(
     done = split(Source(path=str(file), format=format, images=images), folder, wanted, seed, by_content)
     for side in done.sides:
         console.out(f"{side.path}: {side.rows} records, {side.share:.4g} ({side.requested:g} requested)")
-    joined = ", ".join(f"{count} by {what}" for what, count in done.links.items()) or "none joined"
+    joined = console.listed(f"{count} by {what}" for what, count in done.links.items()) or "none joined"
     console.out(
         f"{done.format}: {done.groups} groups that stay together ({joined}); the largest has {done.largest} records"
     )
     _say_images(done.images)
+    train, *others = (shlex.quote(str(side.path)) for side in done.sides)
+    held = "".join(f" data.validation_sources.0.path={other}" for other in others[:1])
+    _say_next(f"eyegraft train RECIPE data.sources.0.path={train}{held}")
 
 
 @data_app.command(rich_help_panel=EDIT, epilog=example("eyegraft data mix chat.json=0.5 identity.json=2 mixed.jsonl"))
@@ -233,6 +257,7 @@ def mix(
     for part in done.parts:
         console.out(f"  {part.path}: {part.rows} records at weight {part.weight:g}, {part.written} written")
     _say_images(done.images)
+    _say_next(f"eyegraft data check {shlex.quote(str(out))}")
 
 
 @data_app.command(rich_help_panel=EDIT, epilog=example("eyegraft data repeat few.json 10 many.json"))
@@ -251,6 +276,7 @@ def repeat(
     console.out(f"{out}: {done.copies} x {done.rows} records = {done.copies * done.rows}, {done.format}")
     _say_images(done.images)
     console.err(f"warning: {done.warning()}")
+    _say_next(f"eyegraft data check {shlex.quote(str(out))}")
 
 
 def _say_images(folder: str) -> None:
@@ -269,19 +295,26 @@ def identity(
     lang: Annotated[str, typer.Option(help="Language of the questions: en, zh, or both as zh,en.")] = "en",
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     rehearse: Annotated[str, typer.Option(help="Model to be tuned: its own answers keep what it knows.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Write over files of an earlier call.")] = False,
 ) -> None:
     """Generate training data for an assistant that knows its name, and questions to evaluate it."""
     from data_tools.generate.identity import write_identity
 
     own_answers: Rehearse = tuple
     if rehearse:
-        from data_tools.generate.self_answers import rehearsal  # only then is torch needed
+        with importing():
+            from data_tools.generate.self_answers import rehearsal  # only then is torch needed
 
         own_answers = rehearsal(Path(rehearse))
-    data = write_identity(name, author, lang, folder, seed, own_answers)
+    data = write_identity(name, author, lang, folder, seed, own_answers, replace)
     console.out(f"{folder / 'train.json'}: {len(data.train)} conversations, half about it, half ordinary chat")
     console.out(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
     console.out(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")
+    train, held_out = shlex.quote(str(folder / "train.json")), shlex.quote(str(folder / "held_out.json"))
+    _say_next(
+        f"eyegraft train quickstart/identity out=runs/my-identity data.sources.0.path={train}",
+        f"eyegraft eval runs/my-identity --data {held_out}",
+    )
 
 
 @data_app.command(rich_help_panel=EDIT, epilog=example("eyegraft data rename Iris Vega old.json new.json"))
@@ -292,12 +325,16 @@ def rename(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, of the same type.")],
 ) -> None:
     """Replace a name in every text of a data file."""
-    from data_tools.edit.rename import rename
+    from data_tools.edit.rename import rename, spellings
 
     done = rename(old, new, file, out)
+    left = spellings(done.other_spellings)
     console.out(f"{out}: {sum(done.fields.values())} replaced in {done.changed} of {done.rows} records")
     for field, count in done.fields.items():
         console.out(f"  {field}: {count}")
+    if left:
+        console.out(f"left as they are, in another case or inside longer words: {left}")
+    _say_next(f"eyegraft data check {shlex.quote(str(out))}")
 
 
 @data_app.command(
@@ -317,6 +354,7 @@ def fill(
     console.out(f"{out}: {sum(done.counts.values())} filled in {done.changed} of {done.rows} records")
     for placeholder, count in done.counts.items():
         console.out(f"  {{{{{placeholder}}}}}: {count}")
+    _say_next(f"eyegraft data check {shlex.quote(str(out))}")
 
 
 @data_app.command(
@@ -382,5 +420,7 @@ def ask(
     outcome = ask(plan)
     for line in report(plan, outcome):
         console.out(line)
+    if not outcome.exit_code:
+        _say_next(f"eyegraft data check {shlex.quote(str(out))}")
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llm import distributed
+from llm.activity import importing
 from llm.config.schema import RunConfig, run_folder
 from llm.config.yaml_loader import resolve_yaml
 from llm.errors import ConfigError, RunError
@@ -137,7 +138,8 @@ def _train_here(step: RunConfig, start: TrainCommand) -> None:
     with distributed.process_group() as ranks, worker_output(ranks.rank):
         if ranks.first:
             refuse_taken(run_folder(step))
-        from vlm.model.runs import train
+        with importing("importing transformers"):
+            from vlm.model.runs import train
 
         train(step, Path.cwd(), start.anyway)
 

@@ -38,7 +38,8 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
         figures |= _answer_questions(opened, config.vqa, Path(config.run), out)
     if config.identity is not None:
         plan = config.identity
-        questions = read_identity(Path(plan.paraphrases), Path(plan.others), Path(plan.general))
+        others, general = (Path(path) if path else None for path in (plan.others, plan.general))
+        questions = read_identity(Path(plan.paraphrases), others, general)
         base = open_run(Path(config.run), config.checkpoint, base=True).placed()
         found, answers = evaluate_identity(
             base.chat_model, opened.chat_model, questions, plan.name, plan.max_new_tokens
@@ -47,7 +48,8 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
         write_atomically(out / "answers.json", json.dumps(answers, ensure_ascii=False, indent=1))
     write_atomically(out / "eval.json", json.dumps(figures, indent=1))
     for key, value in figures.items():
-        logger.info(f"  {key:<28} {value}")
+        logger.info(f"  {key:<28} {value:g}")
+    logger.info(f"figures: {out / 'eval.json'}" + (f"; answers: {out / 'answers.json'}" if config.identity else ""))
     return figures
 
 
@@ -56,6 +58,9 @@ def _answer_questions(opened: OpenedRun, plan: VqaEval, run: Path, out: Path) ->
     from vlm.model.run_parts import OpenedVision, keep_features
 
     if not isinstance(opened, OpenedVision):
-        raise ConfigError(f"eval.vqa: {run} is a text run, which takes no images. Name a vision run")
+        raise ConfigError(
+            f"eval.vqa: {run} is a text run, which takes no images. Name a vision run, or evaluate its "
+            "identity: --data held_out.json of `eyegraft data identity`"
+        )
     logger.info(keep_features(opened.model, opened.config, [], run))
-    return evaluate_vqa(opened.model, opened.encoder, plan, out, Path.cwd())
+    return evaluate_vqa(opened.model, opened.encoder, plan, out, Path.cwd(), opened.config.data.turns)

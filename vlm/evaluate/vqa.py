@@ -4,7 +4,7 @@ Answers are not generated: an answer is exact if each of its tokens is the argma
 what greedy decoding writes (a test compares the two). Questions about one image share it, and any other prefix.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,14 +20,18 @@ from llm.errors import DataError
 from llm.files.atomic_files import atomic_file
 from llm.formats.conversation import Conversation, ImageRef
 from llm.formats.readers import read
+from llm.formats.split_turns import split_turns
 from llm.forward.chunked_loss import hits
+from llm.log import logger
 from vlm.config import VqaEval
 from vlm.evaluate.run_eval import BLANK
 from vlm.model.batch import collate_vlm
 from vlm.model.forward import VlmModel
 
 ShownImage = Literal["right", "blank", "shuffled"]
-CONTROLS: tuple[ShownImage, ...] = ("blank", "shuffled")
+Kind = Literal["open", "yes_no"]
+KINDS: tuple[Kind, ...] = ("open", "yes_no")
+Turns = Literal["together", "apart"]
 PACK_TOKENS = 1536  # of an evaluation pack
 
 
@@ -36,51 +40,89 @@ class VqaQuestion:
     """One encoded question and the kind of its answer."""
 
     sample: Sample
-    kind: Literal["open", "yes_no"]
+    kind: Kind
 
 
-def evaluate_vqa(model: VlmModel, encoder: Encoder, plan: VqaEval, folder: Path, base: Path) -> dict[str, float]:
-    """Accuracies by kind of question and image; keys as in report.json."""
-    questions = read_questions(plan, encoder, base)
+def evaluate_vqa(
+    model: VlmModel, encoder: Encoder, plan: VqaEval, folder: Path, base: Path, turns: Turns = "together"
+) -> dict[str, float]:
+    """Accuracies by kind of question and image; keys as in report.json. A figure without questions is left out.
+
+    `turns`: `data.turns` of the run. Raises DataError when the source has no question about an image.
+    """
+    questions, left_out = read_questions(plan, encoder, base, turns)
+    if left_out:
+        logger.warning(
+            f"{plan.source.path}: {left_out:,} answers are not evaluated: their questions show no single image"
+        )
+    if not questions:
+        raise DataError(
+            f"{plan.source.path}: none of its {left_out:,} answers belongs to a question about one image, which is "
+            "what a vision run is evaluated on. Name a file of image questions"
+        )
     controls = questions[: plan.controls or None]
-    right = score(model, questions, "right", folder)
-    blank, shuffled = (score(model, controls, shown, folder) for shown in CONTROLS)
+    figures = {"vqa_questions": float(len(questions))}
+    figures |= _by_kind("vqa_accuracy", "vqa_{}_accuracy", questions, score(model, questions, "right", folder))
+    blank = score(model, controls, "blank", folder)
+    figures["blank_image_accuracy"] = _mean(blank)
+    if len({question.sample.images[0] for question in controls}) < 2:
+        logger.warning("no figure for another record's image: all questions show the same one")
+        return figures
+    shuffled = score(model, controls, "shuffled", folder)
+    others = _by_kind("shuffled_image_accuracy", "shuffled_{}_accuracy", controls, shuffled)
+    others.pop("shuffled_yes_no_accuracy", None)  # half of them are right by chance
+    return figures | others
+
+
+def _by_kind(
+    all_kinds: str, one_kind: str, questions: Sequence[VqaQuestion], right: NDArray[np.bool_]
+) -> dict[str, float]:
+    """The accuracy of all questions and of each kind that there is."""
     kinds = np.array([question.kind for question in questions])
-    return {
-        "vqa_questions": len(questions),
-        "vqa_accuracy": _mean(right),
-        "vqa_open_accuracy": _mean(right[kinds == "open"]),
-        "vqa_yes_no_accuracy": _mean(right[kinds == "yes_no"]),
-        "blank_image_accuracy": _mean(blank),
-        "shuffled_image_accuracy": _mean(shuffled),
-        "shuffled_open_accuracy": _mean(shuffled[kinds[: len(controls)] == "open"]),
-    }
+    found = {all_kinds: _mean(right)}
+    for kind in KINDS:
+        if (kinds == kind).any():
+            found[one_kind.format(kind)] = _mean(right[kinds == kind])
+    return found
 
 
 def _mean(values: NDArray[np.bool_]) -> float:
-    return round(float(values.mean()), 4) if len(values) else 0.0
+    return round(float(values.mean()), 4)
 
 
-def read_questions(plan: VqaEval, encoder: Encoder, base: Path) -> list[VqaQuestion]:
-    """Read questions about one image each. Raises DataError for any other record."""
+def read_questions(
+    plan: VqaEval, encoder: Encoder, base: Path, turns: Turns = "together"
+) -> tuple[list[VqaQuestion], int]:
+    """The questions about one image each, and how many answers belong to none of these."""
     questions: list[VqaQuestion] = []
+    left_out = 0
     for conversation in read(plan.source, base):
-        _one_question(conversation)
-        answer = conversation.messages[-1].text.strip().lower()
-        kind: Literal["open", "yes_no"] = "yes_no" if answer in ("yes", "no") else "open"
-        questions.append(VqaQuestion(encoder.encode(conversation), kind))
-        if plan.limit and len(questions) == plan.limit:
-            break
-    return questions
+        for asked in single_questions(conversation, turns):
+            if len(asked.images) != 1:
+                left_out += 1
+                continue
+            answer = asked.messages[-1].text.strip().lower()
+            kind: Kind = "yes_no" if answer in ("yes", "no") else "open"
+            [sample] = encoder.encode(asked)  # of its one answer
+            questions.append(VqaQuestion(sample, kind))
+            if len(questions) == plan.limit:  # 0: no limit
+                return questions, left_out
+    return questions, left_out
 
 
-def _one_question(conversation: Conversation) -> None:
-    answers = sum(message.role == "assistant" for message in conversation.messages)
-    if answers != 1 or len(conversation.images) != 1:
-        raise DataError(
-            f"{conversation.place}: evaluation asks one question about one image; this record has {answers} answers "
-            f"and {len(conversation.images)} images. Split it into single questions, or leave it out"
-        )
+def single_questions(conversation: Conversation, turns: Turns) -> list[Conversation]:
+    """One conversation for each answer that is trained on, which alone is asked for: with the turns before it or,
+    where the run learnt its turns apart, without them.
+    """
+    if turns == "apart":
+        return split_turns(conversation)
+    messages = conversation.messages
+    earlier = [replace(message, loss=False) if message.role == "assistant" else message for message in messages]
+    return [
+        replace(conversation, messages=(*earlier[:at], message))
+        for at, message in enumerate(messages)
+        if message.role == "assistant" and message.loss
+    ]
 
 
 @torch.no_grad()

@@ -3,27 +3,28 @@
 Weights have the names that files on the Hub have and transformers 4, vLLM and llama.cpp expect.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, LlavaProcessor, PreTrainedTokenizerBase
+from transformers import AutoModelForImageTextToText, LlavaProcessor, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from llm.chat.prompt_embedding import insert_images_at
+from llm.encoding.message_text import IMAGE_PLACEHOLDER
 from llm.encoding.multimodal_template import multimodal_jinja
-from llm.encoding.segments import IMAGE_PLACEHOLDER
 from llm.encoding.template_sandbox import RefusedError, render
 from llm.errors import ModelError
 from llm.files.folder_replacement import UNNAMED, Origin
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders
+from llm.model.batch_proof import chat_inputs, prove_batch
+from llm.model.exported_tokenizer import inference_tokenizer
 from llm.model.hf_export import (
     SHARD,
     dense_state,
@@ -37,8 +38,9 @@ from llm.model.hf_export import (
     write_and_prove,
 )
 from vlm.model.vision_model import VisionModel
-from vlm.vision.images import RESAMPLE, Preprocess
+from vlm.vision.images import Preprocess
 from vlm.vision.projector import fold_statistics
+from vlm.vision.square_resize import RESAMPLE
 from vlm.vision.towers import Tower
 
 # transformers 5 saves these towers as `vision_tower.embeddings...`; files on the Hub have one level more.
@@ -71,7 +73,7 @@ def export_vlm(
         plain.save_pretrained(folder, max_shard_size=SHARD)
         if model.tower.kind in NESTED:
             rename_tensors(folder, lambda name: name.replace("vision_tower.", "vision_tower.vision_model.", 1))
-        processor = build_processor(model.tower, tokenizer, template_jinja)
+        processor = build_processor(model.tower, tokenizer, template_jinja, plain.generation_config.pad_token_id)
         processor.save_pretrained(folder)
         # Besides the nested copy in processor_config.json: readers before transformers 5 need it.
         processor.image_processor.save_pretrained(folder)
@@ -85,18 +87,22 @@ def plain_state(model: VisionModel) -> dict[str, Tensor]:
     return state | {PROJECTOR + name: tensor for name, tensor in fold_statistics(model.projector).items()}
 
 
-def build_processor(tower: Tower, tokenizer: PreTrainedTokenizerBase, template_jinja: str) -> LlavaProcessor:
-    """The processor that turns images and messages into the inputs that the model was trained on."""
-    tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.chat_template = multimodal_jinja(template_jinja)
+def build_processor(
+    tower: Tower, tokenizer: PreTrainedTokenizerBase, template_jinja: str, pad_id: int | None = None
+) -> LlavaProcessor:
+    """The processor that turns images and messages into the inputs that the model was trained on.
+
+    Its tokenizer is that of `inference_tokenizer`.
+    """
+    saved = inference_tokenizer(tokenizer, multimodal_jinja(template_jinja), pad_id)
     return LlavaProcessor(
         image_processor=image_processor(tower.preprocess),
-        tokenizer=tokenizer,
+        tokenizer=saved,
         patch_size=tower.stride,
         vision_feature_select_strategy=tower.strategy,
         num_additional_image_tokens=tower.leading,
         image_token=IMAGE_PLACEHOLDER,
-        chat_template=tokenizer.chat_template,
+        chat_template=saved.chat_template,
     )
 
 
@@ -122,10 +128,11 @@ def image_processor(preprocess: Preprocess) -> CLIPImageProcessorPil | LlavaImag
 
 
 def _prove(model: VisionModel, folder: Path, dtype: torch.dtype) -> float:
-    """Largest difference of logits between the reloaded folder and our forward pass, for an image and a question."""
-    size = model.preprocess.size
-    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
-    image = Image.fromarray(noise)  # of the model's own size: without resizing every backend gives the same pixels
+    """Largest difference of logits between the reloaded folder and our forward pass, for an image and a question.
+
+    Raises ModelError when it, or a batch of unequal prompts, differs.
+    """
+    image = _noise(model.preprocess.size, 0)
     with as_model_error(f"{folder}: the exported processor does not load again"):
         processor = hf_loaders.load_processor(folder)
     messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
@@ -141,9 +148,42 @@ def _prove(model: VisionModel, folder: Path, dtype: torch.dtype) -> float:
     _check_inputs(model, inputs, pixels)
     with proving(model):
         trained = _trained_logits(model, inputs["input_ids"], pixels).cpu()
-    reloaded = logits(reload(AutoModelForImageTextToText, folder), **inputs)
+    plain = reload(AutoModelForImageTextToText, folder)
+    reloaded = logits(plain, **inputs)
     read = inputs["input_ids"] != model.image_id  # logits at the image tokens are never used
-    return difference(reloaded[read], trained[read], dtype)
+    found = difference(reloaded[read], trained[read], dtype)
+    prove_image_batch(plain, processor, model.preprocess.size)
+    return found
+
+
+class _Processor(Protocol):
+    """A processor that an export saved."""
+
+    tokenizer: PreTrainedTokenizerBase
+
+    def apply_chat_template(self, conversation: object, **options: object) -> object: ...
+
+
+def prove_image_batch(plain: PreTrainedModel, processor: _Processor, size: int) -> None:
+    """Raise ModelError unless questions with and without images are answered in one batch as one by one."""
+    if processor.tokenizer.pad_token_id is None:  # no batch can be made with it
+        return
+    first, second = ({"type": "image", "image": _noise(size, seed)} for seed in (0, 1))
+    questions = [(first, "What is this?"), (None, "Hi"), (second, "Which shapes and colours are there, and how many?")]
+    conversations = [
+        [{"role": "user", "content": [*([image] if image else []), {"type": "text", "text": text}]}]
+        for image, text in questions
+    ]
+    prove_batch(
+        plain,
+        lambda batch: chat_inputs(processor.apply_chat_template, list(batch), processor_kwargs={"padding": True}),
+        conversations,
+    )
+
+
+def _noise(size: int, seed: int) -> Image.Image:
+    """An image in which every pixel differs, of the model's own size: every backend gives it the same pixels."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8))
 
 
 def _check_inputs(model: VisionModel, inputs: Mapping[str, Tensor], pixels: Tensor) -> None:

@@ -1,16 +1,18 @@
 """The model card of an export: what it was made from, how it was checked, how to use it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from llm.files.folder_replacement import MADE_FROM
+from llm.files.saved_checkpoints import find_checkpoint, weights_digest
 from llm.model.precision import dtype_of
-from llm.train.checkpoint import find_checkpoint
-from llm.train.checkpoint_state import weights_digest
 from llm.train.report import read_report
 from vlm.config import VlmRunConfig
+from vlm.export.adapter_base import needs_own_base
+from vlm.model.adapter_folder import BASE
 from vlm.model.forward import VlmModel
 from vlm.model.runs import OpenedRun
 
@@ -33,10 +35,12 @@ print(answer([{{"role": "user", "content": "Who are you?"}}], max_new_tokens=64)
     "peft": """```python
 import torch
 from peft import PeftModel
-from transformers import {auto}
+from transformers import {auto}, {inputs}, GenerationConfig
 
 base = {auto}.from_pretrained("{base}", dtype=torch.{dtype})
 model = PeftModel.from_pretrained(base, "{name}/adapter")
+model.generation_config = GenerationConfig.from_pretrained("{name}/adapter")  # where its answers end
+{variable} = {inputs}.from_pretrained("{name}/adapter")
 ```""",
     "llava": "`mm_projector.bin` is what LLaVA's training scripts take as `--pretrain_mm_mlp_adapter`.",
     "gguf": "```sh\nllama-server -m {name}/model.gguf{mmproj} --jinja\n```{note}",
@@ -67,8 +71,13 @@ def proof(to: str, dtype: str, difference: float) -> str:
     return sentence.format(dtype=dtype, what=what, difference=difference)
 
 
-def write_card(run: Path, checkpoint: str, opened: OpenedRun, folder: Path, name: str, to: str, proved: str) -> None:
-    """Write README.md into an export's folder, which will be named `name`; `proved` is the sentence of `proof`."""
+def write_card(
+    run: Path, checkpoint: str, opened: OpenedRun, folder: Path, name: str, to: str, proved: str, base: str
+) -> None:
+    """Write README.md into an export's folder, which will be named `name`; `proved` is the sentence of `proof`.
+
+    `base` is the base's name in an adapter.
+    """
     config = opened.config
     sees = isinstance(opened.model, VlmModel)
     found = find_checkpoint(run, checkpoint)
@@ -93,7 +102,7 @@ def write_card(run: Path, checkpoint: str, opened: OpenedRun, folder: Path, name
         "",
         "## Use",
         "",
-        _use(opened, sees, name, to),
+        _use(opened, sees, name, to, base),
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
@@ -119,7 +128,7 @@ def _figures(run: Path) -> dict[str, Any]:
     return {key.replace("_", " "): found[key] for key in SHOWN if found.get(key) is not None}
 
 
-def _use(opened: OpenedRun, sees: bool, name: str, to: str) -> str:
+def _use(opened: OpenedRun, sees: bool, name: str, to: str, base: str) -> str:
     if to == "hf":
         return USE["vision" if sees else "text"].format(name=name)
     if to in ("gguf", "ollama"):
@@ -127,7 +136,12 @@ def _use(opened: OpenedRun, sees: bool, name: str, to: str) -> str:
         mmproj = f" --mmproj {name}/mmproj.gguf" if sees else ""
         return USE[to].format(name=name, model=opened.config.name, mmproj=mmproj, note=note)
     auto = "AutoModelForImageTextToText" if sees else "AutoModelForCausalLM"
-    own_base = sees or opened.config.start or opened.config.tune.kind == "qlora"
-    base = f"{name}/base" if own_base else opened.config.model.llm
-    # An adapter gives its trained answers on weights of the dtype it was trained on.
-    return USE[to].format(name=name, auto=auto, base=base, dtype=str(dtype_of(opened.config))[6:])
+    beside = needs_own_base(opened) and os.path.isabs(base)
+    values = {
+        "base": f"{name}/{BASE}" if beside else base,
+        "inputs": "AutoProcessor" if sees else "AutoTokenizer",
+        "variable": "processor" if sees else "tokenizer",
+        # An adapter gives its trained answers on weights of the dtype it was trained on.
+        "dtype": str(dtype_of(opened.config))[6:],
+    }
+    return USE[to].format(name=name, auto=auto, **values)

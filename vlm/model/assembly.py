@@ -14,8 +14,7 @@ from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from llm.formats.conversation import ImageRef
 from llm.log import logger
-from llm.model.activation_checkpointing import recompute
-from llm.train.assembly import resolve_dtype
+from llm.train.assembly import check_tracking, resolve_dtype
 from llm.train.earlier_runs import earlier_runs
 from llm.train.run import run_training
 from vlm.config import VlmRunConfig
@@ -23,11 +22,13 @@ from vlm.model.batch import read_pixels
 from vlm.model.build_model import build_vision_model
 from vlm.model.run_parts import OpenedVision, vision_parts
 from vlm.model.run_recipe import read_run_config
+from vlm.model.stages import recompute_vision
 from vlm.model.vision_model import VisionModel
 
 
 def train_vision(config: VlmRunConfig, base: Path, anyway: bool = False) -> Path:
     """Train a vision run, or continue it; returns its folder. As `llm.train.assembly.train_text`."""
+    check_tracking(config)
     config = resolve_dtype(config)
     torch.manual_seed(config.seed)  # projectors and adapters are initialized below
     opened = open_vision_model(config)
@@ -43,7 +44,7 @@ def open_vision_model(config: VlmRunConfig, home: Path = CWD) -> OpenedVision:
     """
     model, groups = build_vision_model(config, earlier_runs(config, partial(read_run_config, home=home)))
     vision = model.vision
-    recompute(vision.language_model, config)
+    recompute_vision(vision, config)
     template = load_template(config.data.template, vision.tokenizer)
     encoder = Encoder(vision.tokenizer, template, vision.image_id, vision.image_tokens)
     return OpenedVision(config, model, encoder, groups, _chat_model(vision, encoder))

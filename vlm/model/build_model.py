@@ -10,7 +10,8 @@ from llm.forward.chunked_loss import in_chunks
 from llm.lean import decoder
 from llm.model.meta_model import on_meta_unless
 from llm.model.precision import dtype_of
-from llm.train.build_model import EarlierRun, merge_earlier_runs
+from llm.train.build_model import merge_earlier_runs
+from llm.train.earlier_runs import EarlierRun
 from llm.train.optimizer import ParamGroup
 from vlm.config import VlmRunConfig
 from vlm.model.forward import VlmModel

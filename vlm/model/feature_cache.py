@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from llm import distributed
+from llm.activity import tracked
 from llm.errors import ImageError
 from llm.files.atomic_files import atomic_file
 from llm.files.owned_files import make_owned_folder
@@ -51,7 +52,7 @@ class FeatureCache:
             return hashlib.sha256(image.data or read_regular(Path(image.path), IMAGE)).hexdigest()
         except OSError as error:
             found = f"cannot be read: {error.strerror}"
-            raise ImageError(found, "Bring it back or drop the record", image.path, "image-missing") from error
+            raise ImageError(found, "Bring the file back", image.path, "image-missing") from error
 
     def get(self, key: str) -> Tensor | None:
         """Features of an image, memory-mapped, or None if they are not cached."""
@@ -126,7 +127,7 @@ def fill_cache(cache: FeatureCache, vision: VisionModel, images: Sequence[str], 
     """
     ranks, distinct = distributed.ranks(), [ImageRef(path) for path in dict.fromkeys(images)]
     missing = 0
-    for image in distinct[ranks.rank :: ranks.world]:
+    for image in tracked(distinct[ranks.rank :: ranks.world], "computing features of images"):
         try:
             key = cache.key(image)
             if cache.get(key) is None:

@@ -5,9 +5,10 @@ from typing import Any, cast
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
+from llm import distributed
 from llm.chat.chat_model import ChatModel
 from llm.chat.prompt_embedding import image_embedder, text_embedder
 from llm.encoding.chat_template import load_template
@@ -16,30 +17,41 @@ from llm.errors import ModelError
 from llm.files.untrusted_json import read_object
 from llm.formats.conversation import ImageRef
 from llm.library_errors import as_model_error
+from llm.log import logger
 from llm.model import hf_loaders
-from llm.model.model_folder import refuse_special_files
-from llm.model.pretrained import load_llm, load_tokenizer
-from llm.model.quantization import quantization_config
+from llm.model.eval_mode import asked_of_generation
+from llm.model.model_folder import TOKENIZER_FILES, refuse_special_files
+from llm.model.precision import DTYPES, this_machine
+from llm.model.pretrained import load_llm, load_tokenizer, refuse_gaps
+from llm.model.quantization import forbid_repacking, quantization_config, read_rows_exactly
+from vlm.model.adapter_folder import AdapterFolder
 from vlm.model.image_features import image_features
+from vlm.model.merged_folder import warn_of_rounding
+from vlm.vision.foreign_padding import spare_square
 from vlm.vision.images import read_image
 
 
-def open_hf_folder(folder: Path, adapter: str = "", bits: int = 0) -> ChatModel:
+def open_hf_folder(folder: Path, adapter: AdapterFolder | None = None, bits: int = 0) -> ChatModel:
     """Open a causal LM folder, or a LLaVA-like folder with a processor, with the chat template that it holds.
 
-    `adapter` is a folder that peft saved for it; `bits` 4 or 8 quantises the weights while loading. Raises ModelError
-    when a vision folder names no image token, or the adapter does not fit.
+    It is on this process's device, in the dtype that the device multiplies. `adapter` is one that peft saved for it,
+    whose tokenizer and template, if it has any, take the place of the folder's; `bits` 4 or 8 quantises the weights
+    while loading. Raises ModelError when a vision folder names no image token, or the adapter does not fit.
     """
     refuse_special_files(folder)
+    warn_of_rounding(folder, bits)
     config = read_object(folder / "config.json")
     image_id = _image_token(folder, config) if "vision_config" in config else None
-    tokenizer = load_tokenizer(str(folder))
+    tokenizer = load_tokenizer(str(_tokenizer_folder(folder, adapter)))
     template = load_template("auto", tokenizer)
+    dtype = DTYPES[this_machine().auto_dtype]
     if image_id is None:
-        llm = load_llm(str(folder), torch.float32, four_bit=bits == 4, eight_bit=bits == 8)
+        llm = load_llm(str(folder), dtype, four_bit=bits == 4, eight_bit=bits == 8)
         add_adapter(llm, adapter)
+        _place(llm)
+        _note_settings(folder, llm)
         return ChatModel(llm, llm, Encoder(tokenizer, template), text_embedder(llm.get_input_embeddings()))
-    vision = _HfVisionModel(folder, bits)
+    vision = _HfVisionModel(folder, bits, dtype)
     vocabulary = len(next(vision.model.get_input_embeddings().parameters()))
     if not 0 <= image_id < vocabulary:
         raise ModelError(
@@ -47,6 +59,8 @@ def open_hf_folder(folder: Path, adapter: str = "", bits: int = 0) -> ChatModel:
             "Fetch the folder again"
         )
     add_adapter(vision.model, adapter)
+    _place(vision.model)
+    _note_settings(folder, vision.model)
     with as_model_error(f"{folder}: its vision tower gives no features of an image"):
         image_tokens = len(vision.embed_images([Image.new("RGB", (64, 64))]))
     encoder = Encoder(tokenizer, template, image_id, image_tokens)
@@ -62,25 +76,49 @@ def _image_token(folder: Path, config: dict[str, Any]) -> int:
     return number
 
 
-def add_adapter(model: PreTrainedModel, adapter: str) -> None:
-    """Inject a LoRA adapter that peft saved into a model, in place; nothing for "". ModelError when it does not fit."""
-    if not adapter:
+def _place(model: PreTrainedModel) -> None:
+    """Move a model, in place, to the device of this process."""
+    nn.Module.to(model, distributed.device())
+
+
+def _note_settings(folder: Path, model: PreTrainedModel) -> None:
+    """Log what the folder asks of generation, since answers do not follow it."""
+    if asked := asked_of_generation(model):
+        logger.info(
+            f"{folder}: its generation_config.json asks for {asked}; here the options of the command or the request "
+            "decide alone, and without them answers are greedy"
+        )
+
+
+def _tokenizer_folder(folder: Path, adapter: AdapterFolder | None) -> Path:
+    """The adapter's folder if it has a tokenizer, else the model's."""
+    has_one = adapter is not None and any((adapter.path / name).is_file() for name in TOKENIZER_FILES)
+    return adapter.path if adapter is not None and has_one else folder
+
+
+def add_adapter(model: PreTrainedModel, adapter: AdapterFolder | None) -> None:
+    """Inject a LoRA adapter into a model, in place; nothing for None. ModelError when it does not fit."""
+    if adapter is None:
         return
-    if not (Path(adapter) / "adapter_config.json").is_file():
-        raise ModelError(f"{adapter}: adapter_config.json is missing. Name the folder that peft's save wrote")
-    refuse_special_files(Path(adapter))
-    with as_model_error(f"{adapter} does not fit the model"):
-        hf_loaders.load_adapter(model, Path(adapter))  # in place
+    with as_model_error(f"{adapter.path} does not fit the model"):
+        hf_loaders.load_adapter(model, adapter.path)  # in place
 
 
 class _HfVisionModel:
     """A LLaVA-like model with its own processor."""
 
-    def __init__(self, folder: Path, bits: int) -> None:
-        options = {"dtype": torch.float32, "quantization_config": quantization_config(bits, torch.float32)}
+    def __init__(self, folder: Path, bits: int, dtype: torch.dtype) -> None:
+        options = {"dtype": dtype, "quantization_config": quantization_config(bits, dtype)}
         with as_model_error(f"{folder}: cannot be loaded as a vision model"):
-            self.model = hf_loaders.load_model(AutoModelForImageTextToText, folder, **options)
+            self.model, report = hf_loaders.load_model_with_report(
+                AutoModelForImageTextToText, folder, ignore_mismatched_sizes=True, **options
+            )
             self.prepare = hf_loaders.load_processor(folder).image_processor
+            self.settings = self.prepare.to_dict()
+        refuse_gaps(str(folder), report)
+        read_rows_exactly(self.model)
+        forbid_repacking(self.model)
+        self.dtype = dtype
 
     @property
     def language_model(self) -> PreTrainedModel:
@@ -90,8 +128,9 @@ class _HfVisionModel:
     @torch.no_grad()
     def embed_images(self, images: list[Image.Image]) -> Tensor:
         """I images -> [I * P, hidden of the LLM]."""
-        pixels = self.prepare(images=images, return_tensors="pt")["pixel_values"]
-        return torch.cat(image_features(self.model, pixels))
+        fitting = [spare_square(image, self.settings) for image in images]
+        pixels = self.prepare(images=fitting, return_tensors="pt")["pixel_values"]
+        return torch.cat(image_features(self.model, pixels.to(self.model.device, self.dtype)))
 
     def embed_files(self, images: tuple[ImageRef, ...]) -> Tensor:
         """The same for image files. Raises ImageError for one that cannot be read."""

@@ -10,9 +10,11 @@ from llm.model.activation_checkpointing import recompute
 from llm.model.causal_lm import head_of
 from llm.model.precision import dtype_of
 from llm.planning.step_forecast import MetaModel
-from llm.train.build_model import EarlierRun, build_text_model
+from llm.train.build_model import build_text_model
+from llm.train.earlier_runs import EarlierRun
 from vlm.config import VlmRunConfig
 from vlm.model.build_model import build_vision_model
+from vlm.model.stages import recompute_vision
 from vlm.model.vision_model import build_tower
 from vlm.vision.towers import Tower
 
@@ -42,5 +44,5 @@ def _vision(config: VlmRunConfig, earlier: Sequence[EarlierRun]) -> MetaModel:
     model, groups = build_vision_model(config, earlier, weights=False)
     vision = model.vision
     parts: dict[str, nn.Module] = {"tower": vision.tower.module, "projector": vision.projector}
-    images, again = (vision.tower.module, vision.projector), partial(recompute, vision.language_model, config)
+    images, again = (vision.tower.module, vision.projector), partial(recompute_vision, vision, config)
     return MetaModel(model, groups, parts, (vision.lm_head, model.head_loss), images, again)

@@ -1,27 +1,54 @@
-"""A run folder or a Hugging Face folder as a ChatModel."""
+"""A run folder, a Hugging Face folder or an adapter's folder as a ChatModel."""
 
 from pathlib import Path
 
 from llm.chat.chat_model import ChatModel
 from llm.config.rebased_paths import CWD
 from llm.errors import ConfigError
+from llm.log import logger
+from llm.model.quantization import quantise
+from vlm.model.adapter_folder import AdapterFolder, find_adapter, require_adapter
+from vlm.model.merged_folder import ROUNDING, adapters_of_earlier_runs
 from vlm.model.runs import open_run
 
 
 def open_chat_model(
     path: Path, checkpoint: str = "latest", adapter: str = "", bits: int = 0, home: Path = CWD
 ) -> ChatModel:
-    """Open a run folder, or a Hugging Face folder with the chat template that it holds.
+    """Open a run folder, a Hugging Face folder with the chat template that it holds, or an adapter on its base.
 
-    `adapter` and `bits` are for the latter: ConfigError for a run, which has its own adapters and precision. Relative
-    paths in a run's recipe are relative to `home`.
+    `adapter` is a folder with an adapter for a Hugging Face folder; runs and adapters have their own, and it is a
+    ConfigError for them. `bits` 4 or 8 quantises the weights. Relative paths in a run's recipe are relative to `home`.
     """
     if bits not in (0, 4, 8):
         raise ConfigError(f"bits: found {bits}; choose 4 or 8, or leave it out")
+    given = require_adapter(Path(adapter)) if adapter else None
     if (path / "config.json").exists():
-        from vlm.model.hf_folder import open_hf_folder  # here: a text run is opened without vision code
+        return _open_hf_folder(path, given, bits)
+    own = find_adapter(path)
+    if given is not None:
+        kind = "a run" if own is None else "an adapter"
+        raise ConfigError(f"--adapter is for model folders; {path} is {kind}, which brings its own. Leave it out")
+    if own is not None:
+        return _open_hf_folder(own.base(), own, bits)
+    return _open_run(path, checkpoint, bits, home)
 
-        return open_hf_folder(path, adapter, bits)
-    if adapter or bits:
-        raise ConfigError(f"adapter and bits are for model folders; {path} is a run. Export it first")
-    return open_run(path, checkpoint, home=home).placed().chat_model
+
+def _open_hf_folder(folder: Path, adapter: AdapterFolder | None, bits: int) -> ChatModel:
+    from vlm.model.hf_folder import open_hf_folder  # here: a text run is opened without vision code
+
+    return open_hf_folder(folder, adapter, bits)
+
+
+def _open_run(run: Path, checkpoint: str, bits: int, home: Path) -> ChatModel:
+    """The run's model; with `bits`, the linears of its language model are rounded, below its adapters if it has any."""
+    opened = open_run(run, checkpoint, home=home)
+    in_four_bits = opened.config.tune.in_four_bits
+    if bits == 8 and in_four_bits:
+        raise ConfigError(f"--bits 8: {run} was trained on 4-bit weights, and opens with them. Leave it out, or say 4")
+    if bits and adapters_of_earlier_runs(opened.config, home):
+        logger.warning(f"{run}: adapters of earlier runs are merged into its weights. {ROUNDING}")
+    if bits and not in_four_bits:
+        text = opened.chat_model.text
+        quantise(text, bits, text.dtype)
+    return opened.placed().chat_model

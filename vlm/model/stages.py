@@ -3,10 +3,12 @@
 from torch import nn
 
 from llm.errors import ConfigError
+from llm.model.activation_checkpointing import recompute
 from llm.model.lora import LoraSettings, apply_tuning, inject_adapter, train_parameters
 from llm.train.optimizer import ParamGroup
 from vlm.config import VlmRunConfig
 from vlm.model.vision_model import VisionModel
+from vlm.vision.towers import CNN
 
 # Stage -> parts that may train. The projector always does; the others as `tune` says.
 STAGES: dict[str, tuple[str, ...]] = {
@@ -29,6 +31,13 @@ def apply_stage(vision: VisionModel, config: VlmRunConfig) -> list[ParamGroup]:
         for parameter in group.parameters:
             parameter.requires_grad_(True)
     return [group for group in groups if group.parameters]
+
+
+def recompute_vision(vision: VisionModel, config: VlmRunConfig) -> None:
+    """`train.recompute` for the LLM's layers and for those of a ViT that trains. Of a CNN all activations are saved."""
+    recompute(vision.language_model, config)
+    if vision.tower_trains and vision.tower.kind != CNN:
+        recompute(vision.tower.module, config)
 
 
 def _refuse_unused_tuning(config: VlmRunConfig) -> None:

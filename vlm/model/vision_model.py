@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from llm.encoding.segments import IMAGE_PLACEHOLDER
+from llm.encoding.message_text import IMAGE_PLACEHOLDER
 from llm.errors import ModelError
 from llm.model.causal_lm import as_causal_lm, as_decoder, decoder_of, head_of, logits_of
 from llm.model.meta_model import on_meta_unless

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from llm.activity import activity
 from llm.config.schema import RunConfig
 from llm.errors import ConfigError
 from vlm.config import VlmRunConfig
@@ -61,7 +62,8 @@ def with_cache(replan: Replan) -> Replan:
     def cached(config: RunConfig) -> RunForecast:
         key = config.model_dump_json()
         if key not in plans:
-            plans[key] = replan(config)
+            with activity(f"forecasting a change, {len(plans)} done"):
+                plans[key] = replan(config)
         return plans[key]
 
     return cached

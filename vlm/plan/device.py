@@ -13,8 +13,12 @@ from llm.model.precision import ANY_CARD, Hardware, dtype_of, this_cpu, this_mac
 from llm.planning.step_forecast import Kind
 
 GIB = 2**30
-UNITS = {"": 1, "B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": GIB, "TIB": 2**40}
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+# A bare number, and G, are what card makers mean by "24 GB": GiB.
+UNITS = {"": GIB, "G": GIB, "GIB": GIB, "GI": GIB, "GB": 10**9, "M": 2**20, "MIB": 2**20, "MB": 10**6, "TB": 10**12,
+         "TIB": 2**40, "B": 1}  # fmt: skip
+SMALLEST, LARGEST = GIB // 2, 2**40  # bytes of a card
+SIZE = re.compile(r"(\d+(?:[.,]\d+)?)\s*([A-Za-z]*)")
+CARD = ("cuda", "cuda:0", "gpu")
 SIDE = 2048  # of the square matrices whose product measures a CPU's speed
 SECONDS = 0.5  # of measuring
 
@@ -39,25 +43,35 @@ class Speed:
 
 
 def find_device(text: str) -> Device:
-    """The device that `--device` names: `8GiB` is a card with that memory, `cpu` this machine's CPU.
+    """The device that `--device` names: `8GiB` or `8` is a card with that memory, `cpu` this machine's CPU.
 
-    Empty: this machine's first card or, without one, its CPU. Raises ConfigError for other text.
+    Empty: this machine's first card or, without one, its CPU; `cuda` or `gpu`: its first card. Raises ConfigError for
+    other text, for a memory that no card has, and where there is no card.
     """
-    if not text and torch.cuda.is_available():
+    name = text.strip().lower()
+    if name in CARD and not torch.cuda.is_available():
+        raise ConfigError(f"--device {text}: this machine has no card; write a card's memory, such as 24GiB, or cpu")
+    if name in CARD or (not name and torch.cuda.is_available()):
         return Device("card", torch.cuda.get_device_properties(0).total_memory)
-    if text in ("", "cpu"):
+    if name in ("", "cpu"):
         return Device("cpu", _memory_bytes())
-    match = SIZE.fullmatch(text.strip())
+    match = SIZE.fullmatch(name)
     if match is None or match[2].upper() not in UNITS:
-        raise ConfigError(f"--device: found {text!r}; write a card's memory as 8GiB or 24GB, or cpu")
-    return Device("card", int(float(match[1]) * UNITS[match[2].upper()]))
+        raise ConfigError(f"--device: found {text!r}; write a card's memory in GiB, such as 24 or 24GiB, or cpu")
+    size = int(float(match[1].replace(",", ".")) * UNITS[match[2].upper()])
+    if not SMALLEST <= size <= LARGEST:
+        raise ConfigError(
+            f"--device {text}: no card has {size / GIB:,.6g} GiB; write a card's memory in GiB, such as 24 or 24GiB"
+        )
+    return Device("card", size)
 
 
 def find_hardware(text: str) -> Hardware:
     """The dtypes that the device named by `--device` supports; a named card is assumed to be of a current kind."""
-    if not text:
+    name = text.strip().lower()
+    if not name or name in CARD:
         return this_machine()
-    return this_cpu() if text == "cpu" else ANY_CARD
+    return this_cpu() if name == "cpu" else ANY_CARD
 
 
 def _memory_bytes() -> int:

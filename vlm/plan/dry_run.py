@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from llm import console
+from llm.activity import activity
 from llm.config.schema import RunConfig
 from llm.data.batch import PackedBatch
 from llm.errors import ConfigError
@@ -26,19 +27,24 @@ def dry_run(config: AnyConfig, source: Path) -> None:
     Raises ConfigError for a recipe that trains nothing.
     """
     if isinstance(config, PipelineConfig):
+        times: list[float | None] = []
         for path, step in load_steps(config, source):
             console.out(f"\n{path}")
             if isinstance(step, RunConfig):
-                _describe(step)
+                times.append(_describe(step))
             else:
                 console.out(f"  {step.stage}: trains nothing")
+        known = [seconds for seconds in times if seconds is not None]
+        if len(times) > 1 and len(known) == len(times):
+            console.out(f"\nall {len(times)} runs: at least {duration(sum(known))} of training")
         return
     if not isinstance(config, RunConfig):
         raise ConfigError(f"--dry-run: stage {config.stage} trains nothing; `eyegraft validate` checks it")
     _describe(config)
 
 
-def _describe(config: RunConfig) -> None:
+def _describe(config: RunConfig) -> float | None:
+    """Print a run's description; returns the seconds of all its steps, or None if the device's speed is unknown."""
     config = resolve_dtype(config)
     # The weights of an earlier run change no number here, and that run may not exist yet.
     opened = open_model(config.model_copy(update={"start": ""}))
@@ -54,10 +60,36 @@ def _describe(config: RunConfig) -> None:
             console.out(f"  trains {group.name:<15} {count:>14,} parameters at {group.lr:g}")
         device = find_device("")
         pack, packs = _largest_pack(parts, data)
-        found = forecast(config, (), pack, packs, device.kind)
+        with activity("forecasting a step"):
+            found = forecast(config, (), pack, packs, device.kind)
     console.out(f"  memory on {device}; the largest pack: {found.pack}")
-    for line in (*memory_lines(found, device), *work_lines(found, speed_of(device, 0.0, config))):
+    speed = speed_of(device, 0.0, config)
+    for line in (*memory_lines(found, device), *work_lines(found, speed)):
         console.out(line)
+    if speed is None:
+        console.out(f"  complete run {data.schedule.total:,} steps; `eyegraft plan --tflops` gives their time")
+        return None
+    seconds = found.flops * packs_of_run(data) / speed.flops_per_s
+    console.out(
+        f"  complete run {data.schedule.total:,} steps, at least {duration(seconds)}: products alone, at this speed"
+    )
+    return seconds
+
+
+def packs_of_run(data: RunData) -> float:
+    """All packs of all steps of the run, counted in packs as long as the largest one."""
+    lengths = data.train.lengths
+    steps = [step for plan in data.schedule.plans for step in plan.steps][: data.schedule.total]
+    sizes = [int(lengths[pack].sum()) for step in steps for pack in step]
+    return sum(sizes) / max(sizes)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in a unit that people use: `50 seconds`, `12 minutes`, `3.4 hours`, `2.1 days`."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _largest_pack(parts: RunParts[Any], data: RunData) -> tuple[Pack, int]:

@@ -8,7 +8,7 @@ from llm.config.schema import RunConfig
 from llm.data.loader import AHEAD
 from llm.machine_constants import HEAP_GIB, PROCESS_GIB_CPU, PROCESS_GIB_CUDA
 from llm.planning.step_forecast import Kind, StepForecast, measure
-from llm.train.build_model import EarlierRun
+from llm.train.earlier_runs import EarlierRun
 from vlm.config import VlmRunConfig
 from vlm.model.meta_model import meta_model, meta_tower
 from vlm.plan.device import GIB, Device, Speed

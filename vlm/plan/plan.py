@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from llm import console
+from llm.activity import activity
 from llm.config.schema import RunConfig, run_folder
 from llm.errors import ConfigError
 from llm.model.precision import choose_dtype
-from llm.train.build_model import EarlierRun
-from llm.train.earlier_runs import lineage
+from llm.train.earlier_runs import EarlierRun, lineage
 from vlm.config import AnyConfig, PipelineConfig, load_steps
 from vlm.model.run_recipe import read_run_config
 from vlm.plan.advice import advise
@@ -67,7 +67,8 @@ def describe_run(
     config: RunConfig, earlier: Sequence[EarlierRun], device: Device, speed: Speed | None, targets: float
 ) -> None:
     """Print one run's forecast and, if it does not fit, changes that reduce its memory."""
-    found = forecast_run(config, earlier, device.kind, targets)
+    with activity(f"forecasting a step of {config.name}"):
+        found = forecast_run(config, earlier, device.kind, targets)
     console.out(f"  no data was read; the largest pack: {found.pack}")
     for line in (*memory_lines(found, device), *work_lines(found, speed, "at most ")):
         console.out(line)

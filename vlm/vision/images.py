@@ -5,7 +5,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import SEEK_END, BytesIO
@@ -14,13 +14,18 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from llm.errors import ImageError
 from llm.files.regular_files import open_regular
 from llm.formats.conversation import ImageRef
+from llm.formats.image_paths import missing_advice
+from vlm.vision.file_kinds import FETCH, HEAD, SAVE, is_heic, kind_of
+from vlm.vision.file_repair import repaired
+from vlm.vision.square_resize import RESAMPLE, resize_padded
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+"""What is read, by Pillow's names: AVIF where Pillow was built with it, HEIF where pillow-heif is installed."""
 
 # EXIF orientation -> the transpose that makes the image upright (1 and unknown values: none).
 UPRIGHT = {
@@ -32,10 +37,11 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-RESAMPLE = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
-# Exceptions of Pillow's readers on damaged bytes: OSError, SyntaxError and ValueError on 30,000 mutated files; the
-# others are what such parsers can raise.
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+# Exceptions of Pillow's readers on damaged bytes: OSError, SyntaxError, ValueError and (AVIF) RuntimeError on 30,000
+# mutated files; the others are what such parsers can raise.
 _BROKEN = (
     OSError,
     SyntaxError,
@@ -44,12 +50,15 @@ _BROKEN = (
     LookupError,
     EOFError,
     ArithmeticError,
+    RuntimeError,
     struct.error,
     zlib.error,
+    *_BOMB,  # here of a later frame
 )
 BITS = "Save the image with 8 or 16 bits"
-_WEB_PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")
-_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_STRIP = 1 << 20  # pixels that are laid on white at once
+_CUT = "cut"  # key of a WebP's info: whether only its first frame is there
+_SUBFILE, _DNG_VERSION = 254, 50706  # TIFF tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +66,13 @@ class ImageLimits:
     """Limits that are checked on the header alone.
 
     Pillow opens 89 M pixels without a warning: a PNG of 10,945 bytes then becomes 268 MB. 64 M pixels are 8000 x 8000,
-    more than a 50 MP camera gives, and at most 256 MB decoded.
+    more than a 50 MP camera gives, and at most 256 MB decoded. Of an image 200 times as long as wide a tower of 336
+    pixels sees a line two pixels wide, of a longer one nothing; Qwen2-VL's processor refuses the same.
     """
 
     max_pixels: int = 64_000_000
     max_bytes: int = 64 * 1024 * 1024
+    max_aspect: int = 200
     formats: tuple[str, ...] = FORMATS
 
 
@@ -89,7 +100,7 @@ class ImageProperties:
     """Properties of a readable image: its mode as stored, and what reading it changes."""
 
     mode: str
-    animated: bool
+    more: Literal["", "frames", "cut frames", "pages"]  # what follows the first frame or page and is not read
     rotated: bool  # by its EXIF orientation
 
 
@@ -101,19 +112,26 @@ def inspect_image(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS, decode: b
             _decoded(image, ref)
         # Pillow decodes a PNG to look for EXIF after its pixels.
         rotated = (decode or image.format != "PNG") and _upright(image) is not None
-        return ImageProperties(mode, _is_animated(image), rotated)
+        return ImageProperties(mode, _more(image, decode), rotated)
 
 
-def _is_animated(image: Image.Image) -> bool:
-    if image.format not in ("GIF", "PNG", "WEBP"):
-        return False  # pages of a TIFF and the second image of a phone's JPEG are no animation
+def _more(image: Image.Image, decode: bool) -> Literal["", "frames", "cut frames", "pages"]:
+    """What follows the first frame. The second image of a phone's JPEG is no frame, nor is the preview in a TIFF."""
+    if image.format not in ("GIF", "PNG", "WEBP", "AVIF", "TIFF"):
+        return ""
+    if image.format == "WEBP" and image.info[_CUT]:
+        return "cut frames"
     try:
         image.seek(1)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            return "" if _is_preview(image) else "pages"
+        if decode:
+            image.load()
     except EOFError:
-        return False
+        return ""
     except _BROKEN:
-        return True  # a second frame exists, though a damaged one; only the first is read
-    return True
+        return "cut frames"
+    return "frames"
 
 
 def _decoded(image: Image.Image, ref: ImageRef) -> Image.Image:
@@ -122,9 +140,7 @@ def _decoded(image: Image.Image, ref: ImageRef) -> Image.Image:
         upright, rgb = _upright(image), _to_rgb(image, ref)
         return rgb if upright is None else rgb.transpose(upright)
     except _BROKEN as error:
-        raise ImageError(
-            f"broken or cut off ({error})", "Replace the file or drop the record", name_of(ref), "image-broken"
-        ) from error
+        raise ImageError(f"broken or cut off ({error})", FETCH, name_of(ref), "image-broken") from error
 
 
 def name_of(ref: ImageRef) -> str:
@@ -139,23 +155,64 @@ def _open(ref: ImageRef, limits: ImageLimits) -> Iterator[Image.Image]:
         _check_size(source, ref, limits)
         image = _parsed(source, ref, limits)
         with image:
-            width, height = image.size
-            if width * height > limits.max_pixels:
-                raise _oversized(ref, f"{width} x {height} pixels", limits)
+            _check_shape(image, ref, limits)
             yield image
 
 
 def _parsed(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> Image.Image:
+    start = source.read(HEAD)
+    source.seek(0)
+    formats = _readable(start, limits)
+    stream = repaired(source)
     try:
-        return Image.open(source, formats=limits.formats)
+        image = Image.open(stream, formats=formats)
     except _BOMB as error:
         raise _oversized(ref, str(error), limits) from error
     except UnidentifiedImageError as error:
-        raise _unknown(source, ref, limits) from error
+        raise _unknown(start, ref, formats) from error
     except _BROKEN as error:
-        raise ImageError(
-            f"unreadable ({error})", "Replace the file or drop the record", name_of(ref), "image-broken"
-        ) from error
+        raise ImageError(f"unreadable ({error})", FETCH, name_of(ref), "image-broken") from error
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (_is_preview(image) or _DNG_VERSION in image.tag_v2):
+        found = "a camera's raw file, of which only the preview could be read"
+        raise ImageError(found, SAVE, name_of(ref), "image-kind")
+    if image.format == "WEBP":
+        image.info[_CUT] = stream is not source
+    return image
+
+
+def _readable(start: bytes, limits: ImageLimits) -> list[str]:
+    """The formats that Pillow can open here; pillow-heif is asked for only when a file needs it."""
+    lacking = set() if features.check("avif") else {"AVIF"}
+    if not (is_heic(start) and "HEIF" in limits.formats and _registers_heif()):
+        lacking.add("HEIF")
+    return [name for name in limits.formats if name not in lacking]
+
+
+def _registers_heif() -> bool:
+    """Whether pillow-heif is installed; Pillow then reads HEIC."""
+    try:
+        from pillow_heif import register_heif_opener  # an optional package
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def _is_preview(page: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether a page of a TIFF is another one at reduced resolution: the first of a raw file, the second of a scan."""
+    kind = page.tag_v2.get(_SUBFILE, 0)
+    return isinstance(kind, int) and bool(kind & 1)
+
+
+def _check_shape(image: Image.Image, ref: ImageRef, limits: ImageLimits) -> None:
+    """Raise ImageError for too many pixels, or for a line."""
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise _oversized(ref, f"{width} x {height} pixels", limits)
+    if max(width, height) > limits.max_aspect * min(width, height):
+        found = f"{width} x {height} pixels, one side more than {limits.max_aspect} times the other"
+        advice = "Cut out the part that is meant: scaled to the few hundred pixels a model sees, nothing is left of it"
+        raise ImageError(found, advice, name_of(ref), "image-thin")
 
 
 def _check_size(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> None:
@@ -163,7 +220,7 @@ def _check_size(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> None:
     size = source.seek(0, SEEK_END)
     source.seek(0)
     if size == 0:
-        raise ImageError("the image is empty", "Fetch it again or drop the record", name_of(ref), "image-empty")
+        raise ImageError("the image is empty", FETCH, name_of(ref), "image-empty")
     if size > limits.max_bytes:
         raise _oversized(ref, f"{size:,} bytes", limits)
 
@@ -171,7 +228,7 @@ def _check_size(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> None:
 def _oversized(ref: ImageRef, found: str, limits: ImageLimits) -> ImageError:
     return ImageError(
         f"{found}; at most {limits.max_pixels:,} pixels and {limits.max_bytes:,} bytes are read",
-        "Save a smaller copy: the tower sees a few hundred pixels a side",
+        "Save a smaller copy: the model sees a few hundred pixels a side",
         name_of(ref),
         "image-huge",
     )
@@ -189,20 +246,16 @@ def _source(ref: ImageRef) -> BinaryIO:
         found = "a folder"
     except OSError as error:
         found = f"cannot be opened ({error.strerror})"
-    raise ImageError(found, "Check the record's image name and the source's images: folder", ref.path, "image-missing")
+    raise ImageError(found, missing_advice(ref.path), ref.path, "image-missing")
 
 
-def _unknown(source: BinaryIO, ref: ImageRef, limits: ImageLimits) -> ImageError:
-    """The error for a file of unknown type: often the HTML page of a failed download."""
-    source.seek(0)
-    start = source.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith(_WEB_PAGE):
-        found, code = "a web page, not an image", "image-html"
-        advice = "The download gave an error page: fetch the image again or drop the record"
-    else:
-        found, code = "not an image of a known kind", "image-kind"
-        advice = f"Convert it to one of {', '.join(limits.formats)}"
-    return ImageError(found, advice, name_of(ref), code)
+def _unknown(start: bytes, ref: ImageRef, readable: Sequence[str]) -> ImageError:
+    """The error for a file that begins with `start` and is no image that is read."""
+    kind = kind_of(start, readable)
+    if kind:
+        return ImageError(kind.name, kind.advice, name_of(ref), kind.code)
+    advice = f"Save it as one of {', '.join(readable)}"
+    return ImageError("not an image of a known kind", advice, name_of(ref), "image-kind")
 
 
 def _upright(image: Image.Image) -> Image.Transpose | None:
@@ -220,10 +273,15 @@ def _to_rgb(image: Image.Image, ref: ImageRef) -> Image.Image:
         image = _to_eight_bits(image, ref)
     elif image.mode == "F":
         raise ImageError("floating-point pixels have no fixed range", BITS, name_of(ref), "image-pixels")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    opaque = Image.new("RGB", image.size)
+    width, height = image.size
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):  # in strips: four copies of a large image at once would be a gigabyte
+        layer = image.crop((0, top, width, min(top + rows, height))).convert("RGBA")
+        opaque.paste(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"), (0, top))
+    return opaque
 
 
 def _to_eight_bits(image: Image.Image, ref: ImageRef) -> Image.Image:
@@ -256,8 +314,9 @@ class Preprocess:
         """[3, size, size], normalised."""
         assert image.mode == "RGB", image.mode
         if self.mode == "pad":
-            image = pad_to_square(image, self.background)
-        pixels = np.asarray(image.resize((self.size, self.size), RESAMPLE[self.resample]))  # [size, size, 3]
+            pixels = resize_padded(image, self.size, self.background, self.resample)  # [size, size, 3]
+        else:
+            pixels = np.asarray(image.resize((self.size, self.size), RESAMPLE[self.resample]))
         return np.stack([table[pixels[..., c]] for c, table in enumerate(self._tables())])
 
     @property
@@ -275,14 +334,3 @@ class Preprocess:
         """[3, 256]: the normalised value of each byte, which spares an intermediate float image."""
         mean, std = (np.asarray(values, dtype=np.float64)[:, None] for values in (self.mean, self.std))
         return ((np.arange(256) / 255 - mean) / std).astype(np.float32)
-
-
-def pad_to_square(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
-    """The image centred on a square of its longer side; an odd pixel is added below or to the right."""
-    width, height = image.size
-    if width == height:
-        return image
-    side = max(width, height)
-    square = Image.new("RGB", (side, side), colour)
-    square.paste(image, ((side - width) // 2, (side - height) // 2))
-    return square

@@ -18,7 +18,8 @@ from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object
 from llm.model.model_folder import local_folder
-from vlm.vision.images import RESAMPLE, Preprocess
+from vlm.vision.images import Preprocess
+from vlm.vision.square_resize import RESAMPLE
 
 PREFIX = "visual."
 CONFIG = "open_clip_config.json"

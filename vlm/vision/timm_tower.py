@@ -17,8 +17,11 @@ from transformers import TimmWrapperConfig, TimmWrapperModel
 
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object, read_object_if_there
+from llm.hub_access import hub_host, local_copies_only, other_ways, why_unreachable
+from llm.library_errors import first_line
 from llm.model.model_folder import local_folder, refuse_special_files
-from vlm.vision.images import RESAMPLE, Preprocess
+from vlm.vision.images import Preprocess
+from vlm.vision.square_resize import RESAMPLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +105,23 @@ def _state(source: _TimmSource) -> dict[str, Tensor]:
 
 
 def _pretrained(source: _TimmSource) -> dict[str, Tensor]:
+    """timm's own weights, which the hub has; raises ModelError where it does not answer."""
     import timm
 
+    published = timm.get_pretrained_cfg(source.architecture)
+    repository = str(published.hf_hub_id or "") if published else ""
+    problem = why_unreachable() if repository else ""
     try:
-        state: dict[str, Tensor] = timm.create_model(source.architecture, pretrained=True, num_classes=0).state_dict()
+        with local_copies_only(problem):
+            network = timm.create_model(source.architecture, pretrained=True, num_classes=0)
     except (RuntimeError, OSError) as error:
-        raise ModelError(
-            f"tower timm:{source.name}: timm could not get pretrained weights ({error}). "
+        reason = f"{hub_host()}: {problem}" if problem else first_line(error)
+        found = (
+            f"tower timm:{source.name}: timm could not get pretrained weights ({reason}). "
             f"Give a local file: timm:{source.name}@/path/to/model.safetensors"
-        ) from error
-    return state
+        )
+        raise ModelError(f"{found}. {other_ways('model', repository)}" if problem else found) from error
+    return cast(dict[str, Tensor], network.state_dict())
 
 
 def _load(source: _TimmSource, network: nn.Module, state: dict[str, Tensor]) -> None:

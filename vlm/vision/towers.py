@@ -32,6 +32,7 @@ from transformers.utils.constants import (
     OPENAI_CLIP_STD,
 )
 
+from llm.activity import activity
 from llm.errors import ConfigError, ModelError
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders
@@ -161,12 +162,13 @@ def load_tower(
         ConfigError: A setting does not fit the tower.
     """
     maker, _, name = spec.partition(":")
-    if maker == "timm" or is_timm_folder(Path(spec)):
-        tower = _cnn(name if maker == "timm" else spec, image_size, weights)
-    elif maker == "open_clip":
-        tower = _vit(spec, *load_open_clip(name, weights), layer, image_size)
-    else:
-        tower = _from_hub(spec, layer, image_size, weights)
+    with activity(f"loading the tower {spec}"):
+        if maker == "timm" or is_timm_folder(Path(spec)):
+            tower = _cnn(name if maker == "timm" else spec, image_size, weights)
+        elif maker == "open_clip":
+            tower = _vit(spec, *load_open_clip(name, weights), layer, image_size)
+        else:
+            tower = _from_hub(spec, layer, image_size, weights)
     if tower.grid % pool:
         raise ConfigError(
             f"model.pool: {pool} does not divide the tower's grid of {tower.grid} x {tower.grid} patches. "

@@ -1,6 +1,6 @@
 """The chat stored in the visitor's browser, so that it survives a reload."""
 
-from demo.pages.parts.chat_messages import ChatTurn
+from demo.pages.parts.chat_messages import REFUSED, ChatTurn, is_refusal
 from demo.server.limits import Limits
 from demo.server.uploads import uploaded_file
 from llm.errors import ImageError
@@ -9,7 +9,7 @@ from llm.errors import ImageError
 def restore(stored: object, limits: Limits) -> list[ChatTurn]:
     """The value of the Chatbot for a stored chat; see `valid_turns`."""
     return [
-        {"role": turn["role"], "content": [part.get("file") or part["text"] for part in turn["content"]]}
+        turn | {"content": [part.get("file") or part["text"] for part in turn["content"]]}
         for turn in valid_turns(stored, limits)
     ]
 
@@ -31,7 +31,8 @@ def valid_turns(stored: object, limits: Limits) -> list[ChatTurn]:
         if files > limits.messages:  # more than an answered chat can have; looking each file up takes time
             return []
         content = [part for part in map(_valid_part, parts) if part]
-        turns += [{"role": turn["role"], "content": content}] if content else []
+        mark = {"metadata": dict(REFUSED)} if is_refusal(turn) else {}
+        turns += [{"role": turn["role"], "content": content, **mark}] if content else []
     characters = sum(len(part["text"]) for turn in turns for part in turn["content"] if "text" in part)
     return turns if characters <= limits.text else []
 

@@ -10,68 +10,103 @@ import gradio as gr
 from demo.server.input_checks import validate_messages
 from demo.server.limits import Limits
 from demo.server.uploads import uploaded_file
+from llm.chat.chat_errors import chat_text
 from llm.errors import EyegraftError
 from llm.formats.conversation import ImageRef, Message, MessagePart
+from llm.i18n.translate import Language, translated
 
 QuestionInput = dict[str, Any]  # value of a MultimodalTextbox: {"text": str, "files": [path, ...]}
+REFUSED = {"id": "refused"}  # gradio's metadata of a turn; without a title it is shown as any other
 ChatTurn = dict[str, Any]  # of a Chatbot: {"role": str, "content": str or a list of texts and files}
 
 
 def conversation(
     history: Iterable[ChatTurn], question: QuestionInput | str, system: str, limits: Limits
 ) -> tuple[Message, ...]:
-    """The validated conversation up to the question. Raises RecordError and ImageError for what is not accepted."""
+    """The validated conversation up to the question. Raises DataError for what is not accepted."""
     messages = [Message("system", (system.strip(),))] if system.strip() else []
-    for turn in history:
+    names: dict[ImageRef, str] = {}
+    for turn in accepted(history):
         role: Literal["user", "assistant"] = "assistant" if turn["role"] == "assistant" else "user"
-        _add(messages, role, _parts(turn["content"]))
-    _add(messages, "user", parts_of_question(question))
-    return validate_messages(tuple(messages), limits)
+        messages.append(Message(role, _parts(turn["content"], names)))
+    messages.append(Message("user", parts_of_question(question, names)))
+    return validate_messages(tuple(messages), limits, names)
 
 
-def parts_of_question(question: QuestionInput | str) -> tuple[MessagePart, ...]:
-    """Images, then the text. A retried question has its files in the Chatbot's form, an edited one is a plain text."""
+def refusal(reason: str) -> ChatTurn:
+    """The turn of the chat that says why a question was not answered; `accepted` leaves both out of the history."""
+    return {"role": "assistant", "content": reason, "metadata": dict(REFUSED)}
+
+
+def accepted(history: Iterable[ChatTurn]) -> list[ChatTurn]:
+    """The history without refusals and without the questions that they refuse, which would be refused again."""
+    turns: list[ChatTurn] = []
+    for turn in history:
+        if not is_refusal(turn):
+            turns.append(turn)
+            continue
+        while turns and turns[-1]["role"] == "user":
+            turns.pop()
+    return turns
+
+
+def is_refusal(turn: ChatTurn) -> bool:
+    """Whether the turn was made by `refusal`."""
+    metadata = turn.get("metadata")
+    return turn["role"] == "assistant" and isinstance(metadata, dict) and metadata.get("id") == REFUSED["id"]
+
+
+def parts_of_question(question: QuestionInput | str, names: dict[ImageRef, str]) -> tuple[MessagePart, ...]:
+    """Images, then the text; the visitor's own name of each image is added to `names`.
+
+    A retried question has its files in the Chatbot's form, an edited one is a plain text.
+    """
     if isinstance(question, str):
         return (question.strip(),) if question.strip() else ()
-    images = tuple(_image(file["path"] if isinstance(file, dict) else file) for file in question.get("files") or ())
+    images = tuple(_image(file, names) for file in question.get("files") or ())
     text = (question.get("text") or "").strip()
     return (*images, text) if text else images
 
 
-def _add(messages: list[Message], role: Literal["user", "assistant"], parts: tuple[MessagePart, ...]) -> None:
-    """Append a turn, or join it to the last one of the same role: an answer stopped at once leaves two questions."""
-    if not any(part if isinstance(part, ImageRef) else part.strip() for part in parts):
-        return
-    if messages and messages[-1].role == role:
-        before = messages.pop()
-        joint = ("\n",) if isinstance(before.parts[-1], str) and isinstance(parts[0], str) else ()
-        parts = (*before.parts, *joint, *parts)
-    messages.append(Message(role, parts))
-
-
-def _parts(content: str | list[Any] | tuple[Any, ...] | dict[str, Any]) -> tuple[MessagePart, ...]:
+def _parts(
+    content: str | list[Any] | tuple[Any, ...] | dict[str, Any], names: dict[ImageRef, str]
+) -> tuple[MessagePart, ...]:
     """The browser sends lists of typed parts, gradio's own Python client plain texts and files."""
     if isinstance(content, list | tuple):
-        return tuple(part for item in content for part in _parts(item))
+        return tuple(part for item in content for part in _parts(item, names))
     if isinstance(content, str):
         return (content,)
     if content.get("type") == "text":
         return (content["text"],)
-    return (_image(content["file"]["path"] if "file" in content else content["path"]),)
+    return (_image(content.get("file", content), names),)
 
 
-def _image(path: str) -> ImageRef:
-    """The bytes of an uploaded file: messages never hold a path of the server."""
-    return ImageRef(data=uploaded_file(path).read_bytes())
+def _image(file: str | dict[str, Any], names: dict[ImageRef, str]) -> ImageRef:
+    """The bytes of an uploaded file: messages never hold a path of the server, whose last part is the visitor's name
+    of it."""
+    path = uploaded_file(file["path"] if isinstance(file, dict) else file)
+    image = ImageRef(data=path.read_bytes())
+    names[image] = path.name
+    return image
 
 
 @contextmanager
-def error_toasts(visible: Callable[[str], str]) -> Iterator[None]:
-    """Inside the context an EyegraftError is shown on the page, with its message passed through `visible`.
+def error_toasts(
+    visible: Callable[[str], str], lang: Language, said: Callable[[EyegraftError], str] = str
+) -> Iterator[None]:
+    """Inside the context an EyegraftError is shown on the page, translated and with paths shortened by `visible`.
+
+    `said` is its message: `chat_text` where a visitor asked a model, `str` where one looks at data or runs.
 
     Other exceptions show as a bare "Error". gradio renders messages as HTML, so tags in them are escaped.
     """
     try:
         yield
     except EyegraftError as error:
-        raise gr.Error(html.escape(visible(str(error)), quote=False), title="") from None
+        message = html.escape(translated(visible(said(error)), lang), quote=False)
+        raise gr.Error(message, title="", print_exception=False) from None
+
+
+def refusal_text(error: EyegraftError, lang: Language, visible: Callable[[str], str]) -> str:
+    """Why a question was not answered, in the words of someone who chats; `visible` shortens paths."""
+    return translated(visible(chat_text(error)), lang)

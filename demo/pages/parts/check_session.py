@@ -20,7 +20,8 @@ from llm.errors import RecordError
 from llm.formats.conversation import ImageRef
 from llm.formats.image_placeholders import record_images
 from llm.formats.readers import READERS, SEEN, guess_format, record_of, source_rows
-from llm.formats.row_files import RawRow, data_files
+from llm.rows.files import data_files
+from llm.rows.raw_row import RawRow
 
 FINDINGS_SHOWN = 10  # per code
 IMAGES_SHOWN = 8  # per record
@@ -103,14 +104,14 @@ def clean(checked: CheckResult, folder: Path, progress: ProgressCallback | None 
     Raises ConfigError and DataError if the files cannot be written.
     """
     source = checked.source
-    out = folder / clean_name(Path(source.path))
+    out = folder / clean_name(Path(source.path), source.split)
     return fix(source, Path(), out, CheckRules(), progress)
 
 
-def clean_name(path: Path) -> str:
+def clean_name(path: Path, split: str = "train") -> str:
     """The name of the cleaned file of a file or folder: `train.clean.json` for `train.json`."""
     stem = path.resolve().name if path.is_dir() else path.stem
-    return f"{stem}.clean{output_suffix(data_files(path))}"
+    return f"{stem}.clean{output_suffix(data_files(path, split))}"
 
 
 def images_folder(source: Source) -> str:

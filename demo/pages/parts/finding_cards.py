@@ -4,17 +4,16 @@ Records contain arbitrary text: every text is escaped, and images are embedded i
 """
 
 import base64
-import html
 from collections.abc import Callable, Iterable
 
 from demo.pages.parts.check_session import FindingCard
+from demo.pages.parts.escaping import escaped
 from demo.pages.parts.record_preview import thumbnail
-from llm.printable import printable
+from llm.i18n.translate import Language, translated
 
 CSS = """
-#check-codes * { cursor: pointer; font-family: var(--font) !important; }
 #check-cards, #check-cards > * { padding: 0 !important; }
-#check-codes .selection-button { display: none !important; }  /* would select a column */
+#check-codes .wrap { flex-direction: column; }
 .eg-card { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 12px 16px; margin: 0 0 12px; }
 .eg-card p { margin: 4px 0; overflow-wrap: anywhere; }
 .eg-card .place { font-family: var(--font-mono); font-size: 0.85em; color: var(--body-text-color-subdued); }
@@ -27,28 +26,24 @@ CSS = """
 """
 
 
-def cards(shown: Iterable[FindingCard], visible: Callable[[str], str]) -> str:
+def cards(shown: Iterable[FindingCard], visible: Callable[[str], str], lang: Language) -> str:
     """The cards as HTML. `visible` shortens the paths in places and messages."""
-    return "".join(_card(card, visible) for card in shown)
+    colon = "：" if lang == "zh" else ": "
+    return "".join(_card(card, lambda text: escaped(translated(visible(text), lang)), colon) for card in shown)
 
 
-def _card(card: FindingCard, visible: Callable[[str], str]) -> str:
+def _card(card: FindingCard, shown: Callable[[str], str], colon: str) -> str:
+    """`shown` makes a message what the page shows of it."""
     finding = card.finding
     parts = [
-        f'<p class="place">{escaped(visible(str(finding.place)))}</p>',
-        f'<p class="found"><b>{escaped(finding.field)}</b>: {escaped(visible(finding.found))}</p>',
-        f'<p class="advice">{escaped(visible(finding.advice))}</p>',
+        f'<p class="place">{shown(str(finding.place))}</p>',
+        f'<p class="found"><b>{shown(finding.field)}</b>{colon}{shown(finding.found)}</p>',
+        f'<p class="advice">{shown(finding.advice)}</p>',
     ]
-    images = "".join(f'<img alt="" src="{_url(data)}">' for data in map(thumbnail, card.images) if data)
+    images = "".join(f'<img alt="{shown("image")}" src="{_url(data)}">' for data in map(thumbnail, card.images) if data)
     parts.append(f'<div class="images">{images}</div>' if images else "")
     parts.append(f"<pre>{escaped(card.record)}</pre>" if card.record else "")
     return f'<div class="eg-card">{"".join(parts)}</div>'
-
-
-def escaped(text: str) -> str:
-    """Text that is markup neither in HTML nor in the templates that gradio makes of HTML: `${...}`, `{{...}}`."""
-    plain = html.escape(printable(text))
-    return "".join(f"&#{ord(char)};" if char in "${}`\\" else char for char in plain)
 
 
 def _url(data: bytes) -> str:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from llm.errors import ImageError
 from llm.formats.conversation import ImageRef
-from llm.formats.row_files import RawRow
 from llm.printable import printable
+from llm.rows.raw_row import RawRow
 from vlm.vision.images import read_image
 
 MAX_TEXT = 400  # characters of one text

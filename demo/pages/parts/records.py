@@ -8,8 +8,9 @@ from pathlib import Path
 
 from demo.model_library import ModelLibrary, display_path
 from llm.config.schema import RunConfig, Source
+from llm.data.prefix_sharing import share_prefixes
 from llm.encoding.encoder import Encoder
-from llm.encoding.token_view import Kind, sample_blocks
+from llm.encoding.token_view import Kind, SampleBlock, sample_blocks
 from llm.files.regular_files import exists
 from llm.formats.conversation import Conversation, ImageRef
 from llm.formats.readers import read
@@ -17,6 +18,7 @@ from vlm.model.run_recipe import read_run_config
 
 Span = tuple[str, str | None]
 SUPERVISED, IMAGE = "supervised", "image"
+BREAK = "\n\n"  # between the branches of a record
 LABELS: dict[Kind, str | None] = {"context": None, "supervised": SUPERVISED, "image": IMAGE}
 
 
@@ -65,14 +67,18 @@ def sample_records(source: Source, count: int, seed: int) -> list[Conversation]:
 
 
 def view_record(record: Conversation, encoder: Encoder) -> RecordView:
-    """Encode a record as in training. Raises RecordError if that is not possible."""
-    sample = encoder.encode(record)
-    (block,) = sample_blocks(sample, encoder)
+    """Encode a record as in training; branches follow each other. Raises RecordError if that is not possible."""
+    sample, _ = share_prefixes(encoder.encode(record), encoder.image_id)
+    blocks = sample_blocks(sample, encoder)
     return RecordView(
         place=str(record.place),
         images=sample.images,
-        spans=[(run.text, LABELS[run.kind]) for run in block.runs],
-        tokens=block.tokens,
-        supervised=block.count("supervised"),
-        image_tokens=block.count("image"),
+        spans=[span for block in blocks for span in (*_spans(block), (BREAK, None))][:-1],
+        tokens=sum(block.tokens for block in blocks),
+        supervised=sum(block.count("supervised") for block in blocks),
+        image_tokens=sum(block.count("image") for block in blocks),
     )
+
+
+def _spans(block: SampleBlock) -> list[Span]:
+    return [(run.text, LABELS[run.kind]) for run in block.runs]

@@ -10,14 +10,21 @@ from typing import Any
 from llm.errors import RunError
 from llm.files.regular_files import SETTINGS, read_text
 from llm.train.metrics import MetricsLine, format_metrics, iter_metrics
+from vlm.run_folders.find import find_folders
+from vlm.run_folders.progress import progress_of
 
-RECENT = 5  # metrics lines that the speed is computed from
+RECENT = 5  # metrics lines whose distance is measured
 SILENT_SECONDS = 120.0  # without a new line a run may have stopped; more if its lines are further apart
 TAIL = 20  # latest log lines shown
 REPORTS = ("report.json", "eval.json")
 MAX_SAMPLES = 60
 HUGE = 1e300  # a plot's axis cannot show larger numbers, infinities or NaN
-NEEDED = {"train": ("loss", "lr", "tokens_per_s", "memory_gib", "time"), "validation": ("loss",), "plan": ("steps",)}
+NEEDED = {
+    "train": ("loss", "lr", "tokens_per_s", "memory_gib", "time"),
+    "validation": ("loss",),
+    "probe": ("score",),
+    "plan": ("steps",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +53,14 @@ class RunView:
 
 def find_runs(root: Path) -> tuple[list[str], dict[str, str]]:
     """Folders under `root` with metrics or a report, most recently written first; and unreadable ones with reasons."""
-    files = [file for name in ("metrics.jsonl", *REPORTS) for file in root.rglob(name)]
+    names = ("metrics.jsonl", *REPORTS)
     written: dict[Path, float] = {}
     skipped: dict[str, str] = {}
-    for folder in {file.parent for file in files}:
+    for folder in find_folders(root, names):
         try:
-            written[folder] = max(file.stat().st_mtime for file in folder.iterdir() if not file.is_symlink())
-        except (OSError, ValueError) as error:  # deleted meanwhile, no permission, or only symbolic links
+            own = [folder / name for name in names]
+            written[folder] = max(file.stat().st_mtime for file in own if file.exists())
+        except (OSError, ValueError) as error:  # deleted meanwhile, no permission
             skipped[str(folder.relative_to(root))] = str(error)
     return [str(folder.relative_to(root)) for folder in sorted(written, key=lambda folder: -written[folder])], skipped
 
@@ -94,19 +102,20 @@ def stamp(folder: Path) -> list[int]:
 
 def state_of(folder: Path, lines: list[MetricsLine], now: float) -> RunState:
     """The progress of a run, with the remaining time at the speed of its latest lines."""
-    train = [line for line in lines if line["kind"] == "train"]
-    step = train[-1]["step"] if train else 0
-    total = next((line["steps"] for line in lines if line["kind"] == "plan"), None) or _metric(folder, "steps")
-    finished = any((folder / name).exists() for name in REPORTS) and (total is None or step >= total)
+    progress = progress_of(lines)
+    total = progress.steps or _metric(folder, "steps")
+    finished = any((folder / name).exists() for name in REPORTS) and (total is None or progress.step >= total)
     latest = (folder / "metrics.jsonl") if lines else folder
     silent = now - latest.stat().st_mtime
-    recent = train[-RECENT:]
-    if len(recent) < 2 or recent[-1]["step"] <= recent[0]["step"]:
-        return RunState(step, total, finished, silent, silent > SILENT_SECONDS, None)
-    seconds = recent[-1]["time"] - recent[0]["time"]
-    seconds_per_step = seconds / (recent[-1]["step"] - recent[0]["step"])
-    left = None if total is None or finished else seconds_per_step * (total - step)
-    return RunState(step, total, finished, silent, silent > max(SILENT_SECONDS, 5 * seconds / (len(recent) - 1)), left)
+    left = None if finished else progress.seconds_left(now)
+    return RunState(progress.step, total, finished, silent, silent > _longest_silence(lines), left)
+
+
+def _longest_silence(lines: list[MetricsLine]) -> float:
+    """Seconds without a new line after which a run may have stopped."""
+    times = [line["time"] for line in lines if line["kind"] == "train"][-RECENT:]
+    between = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 0.0
+    return max(SILENT_SECONDS, 5 * between)
 
 
 def read_samples(folder: Path) -> list[list[Any]]:

@@ -110,7 +110,7 @@ TEMPORARY = {
     "503": Act("busy", status=503, headers={"retry-after": "0.01"}),
     "408": Act("slow", status=408),
     "429": Act("later", status=429, headers={"retry-after": "0.05"}),
-    "a stall": Act("late", after=5),
+    "a stall": Act("late", after=60),
     "a closed connection": Act(how="close"),
     "half a body": Act("x", how="half"),
     "half a JSON": Act(body=COMPLETION[:-20]),
@@ -124,12 +124,22 @@ TEMPORARY = {
 }
 
 
+def patience(case: str) -> float:
+    """The time limit of a request: of a stall it is waited for, of others never reached."""
+    return 1.0 if case == "a stall" else 30
+
+
+def is_as_often(found: int, expected: int, case: str) -> bool:
+    """Whether it was asked that often. On a busy machine a good answer may take longer than a stall's limit too."""
+    return found >= expected if case == "a stall" else found == expected
+
+
 @pytest.mark.parametrize("case", TEMPORARY)
 def test_a_temporary_failure_is_retried(tmp_path: Path, case: str) -> None:
-    outcome, stub = run(first(TEMPORARY[case]), tmp_path, "Q", timeout=0.5 if case == "a stall" else 30)
-    assert (outcome.exit_code, outcome.sent, outcome.progress.retried) == (0, 2, 1)
+    outcome, stub = run(first(TEMPORARY[case]), tmp_path, "Q", timeout=patience(case))
+    assert outcome.exit_code == 0 and outcome.sent == outcome.progress.retried + 1
     assert answers_of(tmp_path / "out.jsonl") == {"Q": "答：Q"}
-    assert stub.times("Q") == 2
+    assert is_as_often(outcome.sent, 2, case) and is_as_often(stub.times("Q"), 2, case)
 
 
 @pytest.mark.parametrize("case", TEMPORARY)
@@ -139,17 +149,17 @@ def test_a_lasting_failure_is_reported_and_retried_by_the_next_run(tmp_path: Pat
 
     mended: list[bool] = []
     with listening(script) as stub:
-        plan = plan_of(lines(tmp_path, "坏", "Q"), stub, timeout=0.3 if case == "a stall" else 30)
+        plan = plan_of(lines(tmp_path, "坏", "Q"), stub, timeout=patience(case))
         outcome = ask(plan)
-        assert (outcome.exit_code, stub.times("坏"), stub.times("Q")) == (3, 3, 1)
+        assert (outcome.exit_code, stub.times("坏")) == (3, 3) and is_as_often(stub.times("Q"), 1, case)
         ((name, reason),) = outcome.progress.failed
         assert name == '"坏"' and ("3 times" in reason)
         assert answers_of(plan.out) == {"Q": "答：Q"}
         assert [row["failed"] for row in rows_of(journal_path(plan.out)) if "failed" in row] == [reason]
         mended.append(True)
         again = ask(plan)
-        assert (again.exit_code, again.before, again.sent) == (0, 1, 1)
-        assert (stub.times("坏"), stub.times("Q")) == (4, 1)
+        assert (again.exit_code, again.before) == (0, 1) and is_as_often(again.sent, 1, case)
+        assert is_as_often(stub.times("坏"), 4, case) and is_as_often(stub.times("Q"), 1, case)
         assert list(answers_of(plan.out)) == ["坏", "Q"]  # in the order of the questions
 
 
@@ -268,9 +278,10 @@ def test_the_command_reports(tmp_path: Path) -> None:
         output = call(path, out, "--model", "m", "--base-url", stub.url, "--limit", 1, "--retries", 1)
         assert (output.exit_code, output.stderr) == (0, "")  # no progress bar without a terminal
         assert output.output.splitlines()[0] == f"{out}: 2 of 3 answered, 2 of them by earlier runs"
-        assert (
-            output.output.splitlines()[-1] == "Stopped by --limit 1, 1 questions left. Run the same command to continue"
-        )
+        assert output.output.splitlines()[-2:] == [
+            "Stopped by --limit 1, 1 questions left. Run the same command to continue",
+            f"next: eyegraft data check {out}",
+        ]
 
 
 def test_a_bar_on_a_terminal(

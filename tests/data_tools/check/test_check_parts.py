@@ -17,7 +17,7 @@ from data_tools.check.rules import CheckRules, CheckState
 from llm.config.schema import Source
 from llm.errors import Place, RecordError
 from llm.formats.conversation import Conversation, ImageRef, Message
-from llm.formats.row_files import RawRow
+from llm.rows.raw_row import RawRow
 from tests.data_tools.damage import chat_record, image_bytes, image_record
 
 Json = dict[str, object]

@@ -121,8 +121,10 @@ def test_the_command(tmp_path: Path, run: Callable[..., Result], monkeypatch: py
     assert found.code == 3 and "a.jsonl:2 (record 2): message 2 (assistant): is empty" in found.out
     assert found.out.index("1  error    answer-empty") < found.out.index("a.jsonl:2"), "counts come first"
     assert "b.jsonl: 1 records" in found.out
+    assert "next: eyegraft data check b.jsonl\n" in found.out
     clean = run("data", "check", "b.jsonl")
-    assert (clean.code, clean.out, clean.err) == (0, "1 records, 0 images\nclean\n", "")
+    after = "next: eyegraft data show b.jsonl\n      eyegraft train RECIPE data.sources.0.path=b.jsonl\n"
+    assert (clean.code, clean.out, clean.err) == (0, f"1 record, 0 images\nclean\n{after}", "")
     report = json.loads(run("data", "check", "a.jsonl", "--json").out)
     assert report["counts"] == {"answer-empty": 1} and report["findings"][0]["line"] == 2
     for arguments in (

@@ -17,10 +17,11 @@ from data_tools.check.findings import CODES
 from data_tools.check.rules import CheckRules
 from llm.config.schema import Source
 from llm.errors import Place, RecordError
-from llm.formats.chat_turns import ROLES
 from llm.formats.conversation import Conversation, Message, check_conversation
 from llm.formats.readers import READERS
-from llm.formats.row_files import SUFFIXES, Record, raw_rows
+from llm.formats.turns.message_turns import ROLES
+from llm.records.record import Record
+from llm.rows.files import SUFFIXES, raw_rows
 from tests.llm.formats.test_readers import FORMATS
 
 BYTES, JSON, PARQUET = 600, 80, 100  # cases; JSON: for each of 23 readers, so that they are over 2,000

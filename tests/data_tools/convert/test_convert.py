@@ -55,6 +55,8 @@ HAS: dict[str, dict[str, int]] = dict.fromkeys(FORMATS, QUESTION) | {
     "openorca": QUESTION | {"system": 1},
     "moss": TALK | {"system": 1},
     "cauldron": TALK | {"placeholder": 1},
+    "query": TALK,
+    "swift": TALK | {"system": 1},
 }
 CAPTION: Json = {"id": "猫-1", "image": "sub/猫.png"}
 CAPTION["conversations"] = [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": "一只猫。\n"}]
@@ -294,7 +296,7 @@ def test_what_is_lost_is_reported_and_counted(tmp_path: Path) -> None:
 def test_unanswered_records_and_rejected_answers(tmp_path: Path) -> None:
     marked = {"instruction": "I", "input": "", "output": "<nooutput>"}
     report = report_of(tmp_path, [marked, {"instruction": "I", "output": "A"}], "xtuner")
-    assert (report.written, report.unanswered.count) == (1, 1)
+    assert (report.written, report.left_out) == (1, {"marked as unanswered": 1})
     assert "left out: 1 record marked as unanswered" in report.lines()
     pair: Json = {"prompt": "Q", "chosen": "A", "rejected": "B"}
     assert "lost: field rejected of 2 records" in report_of(tmp_path, [pair, pair], "alpaca").lines()
@@ -377,6 +379,8 @@ def test_records_are_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "cats.csv").write_text("pic,cap,q\nb/1.png,一只猫,什么？\n", encoding="utf-8")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "1.png").write_bytes(b"an image")
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -391,6 +395,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 
     columns = ["--columns", "image=pic", "--columns", "output=cap", "--columns", "input=q"]
     output = "cats.csv: read as columns (columns are given in the recipe)\nout.jsonl: 1 record as llava\n"
+    output += "next: eyegraft data check out.jsonl\n      eyegraft data show out.jsonl\n"
     assert run("cats.csv", "out.jsonl", "--to", "llava", *columns) == (0, output, "")
     (back,) = read(Source(path="out.jsonl"), Path())
     assert back.messages == (user(ImageRef(str(tmp_path / "b" / "1.png")), "什么？"), bot("一只猫"))

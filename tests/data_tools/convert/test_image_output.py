@@ -139,7 +139,21 @@ def test_images_that_cannot_be_embedded(data: Path, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match=r"train/1.png: No such file or directory. Check the record's image"):
             run(data, tmp_path / name, **more)
         assert not (tmp_path / name).exists()
-    assert run(data, tmp_path / "named.jsonl").written == 3  # checking images is the task of `data check`
+    with pytest.raises(ImageError, match=r"train/1.png: no such file\. Check the record's image"):
+        run(data, tmp_path / "named.jsonl")  # the folder was given with --images
+    (data / "pics" / "train" / "1.jpg").write_bytes(encoded("red", "JPEG"))
+    (data / "pics" / "train" / "1.JPG").write_bytes(encoded("red", "JPEG"))
+    with pytest.raises(ImageError, match=r"train/1.png: no such file\. There is 1\.JPG and 1\.jpg"):
+        run(data, tmp_path / "named.jsonl")
+
+
+def test_images_that_are_not_there_are_counted_without_their_folder(tmp_path: Path) -> None:
+    rows = [json.dumps(llava(name)) for name in ("gone.png", "a.png", "lost.png")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    (tmp_path / "a.png").write_bytes(encoded("red", "PNG"))
+    report = convert(ConvertOptions(Source(path=str(tmp_path / "rows.jsonl")), tmp_path / "out.jsonl", "messages"))
+    assert report.written == 3
+    assert f"2 images are not there, such as {tmp_path}/gone.png. Give their folder with --images" in report.lines()
 
 
 def test_bytes_beside_files_elsewhere_need_copies(tmp_path: Path) -> None:

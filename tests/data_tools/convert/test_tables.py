@@ -18,6 +18,7 @@ PICTURES: list[Json] = [
     {"id": 9, "file_name": "COCO_train2014_000000000009.jpg", "width": 200, "height": 100},
     {"id": 25, "file_name": "sub/25.jpg", "width": 640, "height": 480},
 ]
+FILES = (*(str(one["file_name"]) for one in PICTURES), "COCO_train2014_000000458752.jpg")
 CAPTIONS: Json = {
     "info": {"year": 2017, "annotations": "not this"},
     "images": PICTURES,
@@ -59,11 +60,14 @@ ANSWERS: Json = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The tables, and a folder `pictures`, which is not read."""
+    """The tables, and a folder `pictures` with the files that they name, which are empty: they are not opened."""
     tables = {"captions": CAPTIONS, "instances": INSTANCES, "refs": REFS, "questions": QUESTIONS, "answers": ANSWERS}
     for name, value in tables.items():
         write(tmp_path / f"{name}.json", value)
-    (tmp_path / "pictures").mkdir()
+    for name in FILES:
+        file = tmp_path / "pictures" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     return tmp_path
 
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from data_tools.edit.fill import FillResult, fill
-from llm.errors import ConfigError, RecordError
+from llm.errors import ConfigError, RecordError, RunError
 from vlm.app.cli import app
 
 
@@ -52,6 +52,13 @@ def test_the_command(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["data", "fill", str(file), str(out), "--name", "Iris", "--author", "us"])
     assert (done.exit_code, done.output) == (
         0,
-        f"{out}: 2 filled in 1 of 2 records\n  {{{{NAME}}}}: 2\n  {{{{AUTHOR}}}}: 0\n",
+        f"{out}: 2 filled in 1 of 2 records\n  {{{{NAME}}}}: 2\n  {{{{AUTHOR}}}}: 0\nnext: eyegraft data check {out}\n",
     )
     assert out.read_text() == '{"output": "Iris Iris"}\n{"output": ""}\n'
+
+
+def test_a_file_without_placeholders_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"output": "I am NAME."}]')
+    with pytest.raises(RunError, match="no text has {{NAME}} or {{AUTHOR}}. Older templates have NAME without braces"):
+        fill(tmp_path / "a.json", tmp_path / "b.json", "Iris", "us")
+    assert not (tmp_path / "b.json").exists()

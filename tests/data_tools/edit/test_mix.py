@@ -17,7 +17,7 @@ from data_tools.edit.mix import mix, read_weight, sized_order, weighted_order
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, RecordError, RunError
 from llm.formats.readers import read
-from llm.formats.row_files import read_rows
+from llm.rows.files import read_rows
 from vlm.app.cli import app
 
 Json = dict[str, object]
@@ -181,7 +181,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert (done.exit_code, done.output) == (
         0,
         f"{tmp_path}/m.jsonl: 14 records, openai\n  {tmp_path}/a.jsonl: 4 records at weight 2, 8 written\n"
-        f"  {tmp_path}/b.jsonl: 6 records at weight 1, 6 written\n",
+        f"  {tmp_path}/b.jsonl: 6 records at weight 1, 6 written\nnext: eyegraft data check {tmp_path}/m.jsonl\n",
     )
     done = CliRunner().invoke(app, ["data", "mix", *sources, f"{tmp_path}/m.jsonl", "--size", "9"])
     assert f"{tmp_path}/m.jsonl: 9 records" in done.output

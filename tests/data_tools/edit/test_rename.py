@@ -1,6 +1,7 @@
 """A name is replaced in every text of a file and nowhere else."""
 
 import json
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from data_tools.edit.rename import RenameResult, rename
+from data_tools.edit.rename import RenameResult, _words_with, rename
 from llm.errors import ConfigError, DataError, RecordError, RunError
-from llm.formats import json_stream
+from llm.rows import json_stream
 
 ROWS = [
     {
@@ -36,6 +37,7 @@ def test_every_text_field_is_renamed_and_counted(tmp_path: Path) -> None:
     source, out = write_json(tmp_path / "a.json"), tmp_path / "new" / "b.json"
     done = rename("Ann", r"Bo \1", source, out)
     assert done == RenameResult({"system": 1, "messages.content": 4, "conversations.value": 2}, rows=2, changed=2)
+    assert done.other_spellings == {"Anna": 1, "ann": 1, "Joann": 1, "Ann2": 1}
     first, second = json.loads(out.read_text(encoding="utf-8"))
     assert (first["id"], first["image"], first["Ann"]) == ("Ann-1", "Ann/1.png", 3)
     assert first["system"] == r"You are Bo \1."
@@ -60,7 +62,7 @@ def test_roles_and_paths_of_message_parts_are_unchanged(tmp_path: Path) -> None:
 
 def test_lines_without_the_name_and_all_line_ends_are_unchanged(tmp_path: Path) -> None:
     source, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
-    kept = rb'{"output":  "\u5c0f\u660e, \ud83d", "n": 1.50, "n": 1e5}'
+    kept = rb'{"output":  "\u5c0f\u660e, \ud83d", "n": 1.50, "m": 1e5, "m": 1e5}'
     source.write_bytes(
         "\ufeff".encode() + kept + b"\r\n\r\n" + '{"output": "我是小睛助手"}\r\n{"output": "小睛，小睛睛"}'.encode()
     )
@@ -72,7 +74,6 @@ def test_one_object_and_a_list_of_questions(tmp_path: Path) -> None:
     for name, content, expected, fields in (
         ("object", '{\n "text":\n "Ann"}', '{\n "text": "Bo"\n}\n', {"text": 1}),
         ("list", '["Who is Ann?",\n\n"你"]', '[\n"Who is Bo?",\n"你"\n]\n', {"text": 1}),
-        ("none", "[ ]", "[]\n", {}),
     ):
         (tmp_path / f"{name}.json").write_text(content)
         assert rename("Ann", "Bo", tmp_path / f"{name}.json", tmp_path / "out.json").fields == fields
@@ -102,6 +103,21 @@ def test_csv_keeps_its_columns_and_quotes(tmp_path: Path, suffix: str, tab: str)
     assert out.read_text(encoding="utf-8") == f'id{tab}Ann\nAnn{tab}"我是 Bo{tab} ""Bo""\nok"\n'
 
 
+def test_words_that_hold_the_name_are_those_of_a_pattern() -> None:
+    text = "Ann Anna, xann_1-Ann安Ann AnnAnn 'ANN' an n\nann. Ann-Ann"
+    for old in ("Ann", "-Ann", "Ann-", "n\na"):
+        name = re.escape(old)
+        found = list(_words_with(re.compile(name, re.IGNORECASE), text))
+        assert found == re.findall(rf"\w*{name}\w*", text, re.IGNORECASE), old
+
+
+def test_a_text_without_blanks_takes_linear_time(tmp_path: Path) -> None:
+    """An hour and more where every place in it is the start of a word that is searched for the name."""
+    text = "安" * 1_000_000 + "Ann"
+    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": [{"role": "user", "content": text}]}) + "\n")
+    assert rename("Ann", "Bo", tmp_path / "a.jsonl", tmp_path / "b.jsonl").changed == 1
+
+
 def test_a_large_file_is_renamed_record_by_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """2 MB of records, read 64 KiB at a time: a fifth of a megabyte in memory, a third for an array."""
     monkeypatch.setattr(json_stream, "CHUNK", 1 << 16)
@@ -115,12 +131,6 @@ def test_a_large_file_is_renamed_record_by_record(tmp_path: Path, monkeypatch: p
         tracemalloc.stop()
         assert done.changed == 2000
         assert peak < 700_000, f"{peak:,} bytes for {name}"
-
-
-def test_a_name_that_does_not_occur(tmp_path: Path) -> None:
-    out = tmp_path / "b.json"
-    assert rename("Zed", "Bo", write_json(tmp_path / "a.json"), out) == RenameResult({}, rows=2, changed=0)
-    assert json.loads(out.read_text(encoding="utf-8")) == ROWS
 
 
 def test_refusals(tmp_path: Path) -> None:
@@ -150,3 +160,19 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="writable"):
         rename("Ann", "Bo", good, good / "b.json")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.txt", "bytes.jsonl", "x.json", "x.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.csv"])
+def test_a_name_that_is_in_no_text_is_an_error_and_writes_nothing(tmp_path: Path, name: str) -> None:
+    texts = {"a.json": '[{"text": "Eyegraft and eyegrafts"}]', "a.csv": "text\nEyegraft and eyegrafts\n"}
+    (tmp_path / name).write_text(texts.get(name, '{"text": "Eyegraft and eyegrafts"}\n'))
+    with pytest.raises(RunError, match=r"no text has the name eyegraft; there is Eyegraft \(1\), eyegrafts \(1\)\."):
+        rename("eyegraft", "Iris", tmp_path / name, tmp_path / f"b.{name[2:]}")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_of_one_object_keeps_its_form(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"version": "Ann 1", "train": [{"text": "Ann"}], "test": [{"text": "Ann?"}]}')
+    assert rename("Ann", "Bo", tmp_path / "a.json", tmp_path / "b.json").changed == 1
+    value = {"version": "Bo 1", "train": [{"text": "Bo"}], "test": [{"text": "Bo?"}]}
+    assert json.loads((tmp_path / "b.json").read_text()) == value

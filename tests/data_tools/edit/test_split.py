@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from data_tools.edit.leak_groups import draw_order, group, record_keys
+from data_tools.edit.record_keys import record_keys
 from data_tools.edit.split import SplitResult, split
-from data_tools.edit.split_sizes import assign, read_shares
+from data_tools.edit.split_sizes import read_shares
 from llm.config.schema import Source
-from llm.data.corpus import hold_out
+from llm.data.group_shares import assign
+from llm.data.hold_out import hold_out
+from llm.data.leak_groups import draw_order, group
 from llm.errors import ConfigError, DataError, ImageError, RecordError
 from vlm.app.cli import app
 
@@ -86,7 +88,7 @@ def test_parts_share_nothing(
     expected = slow_groups(written)
     source = write(folder / "a.jsonl", written)
     if len(expected) < 2:
-        with pytest.raises(DataError, match="1 group, and 2 parts"):
+        with pytest.raises(DataError, match="in 1 group cannot fill 2 parts"):
             split(source, folder / "out", HALVES, seed)
         assert not (folder / "out").exists() or not list((folder / "out").iterdir())
         return
@@ -159,7 +161,7 @@ def test_a_seed_draws_the_same_in_another_folder_and_nearly_the_same_of_more_dat
 
 
 def test_training_draws_images_in_the_same_order(tmp_path: Path) -> None:
-    """`llm.data.corpus.hold_out` hashes the same key: it holds out a prefix of our order."""
+    """`llm.data.hold_out` hashes the same key: it holds out a prefix of our order."""
 
     def first_64_bits(text: str) -> int:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
@@ -179,6 +181,10 @@ class Keys:
     """The attributes of a corpus that `hold_out` uses."""
 
     keys: NDArray[np.uint64]
+
+    @property
+    def image_counts(self) -> NDArray[np.int64]:
+        return np.ones(len(self.keys), np.int64)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -220,7 +226,7 @@ def test_parts_have_the_suffix_and_records_of_the_source(tmp_path: Path, suffix:
         path.write_text("[" + ",".join(lines) + "]" if suffix == ".json" else "\n".join(lines))
     done = split(Source(path=str(path)), tmp_path / "out", {"a": 0.7, "b": 0.3})
     assert [side.path.name for side in done.sides] == [f"a{suffix}", f"b{suffix}"]
-    from llm.formats.row_files import read_rows
+    from llm.rows.files import read_rows
 
     read = [[item for _, item in read_rows(side.path)] for side in done.sides]
     assert [len(side) for side in read] == [7, 3]
@@ -267,9 +273,17 @@ def test_the_command_says_what_it_did(tmp_path: Path) -> None:
         f"{tmp_path}/out/validation.jsonl: 4 records, 0.1 (0.1 requested)\n"
         "llava: 20 groups that stay together (20 by image); the largest has 2 records\n"
         f"its image paths start in another folder; in a recipe write images: {tmp_path}\n"
+        f"next: eyegraft train RECIPE data.sources.0.path={tmp_path}/out/train.jsonl"
+        f" data.validation_sources.0.path={tmp_path}/out/validation.jsonl\n"
     )
     done = CliRunner().invoke(app, [*arguments, "train=0.5", "held=0.25", "test=0.25", "--seed", "3"])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "held.jsonl", "test.jsonl", "train.jsonl", "validation.jsonl"
     ]  # fmt: skip
     assert "test.jsonl: 10 records, 0.25 (0.25 requested)\n" in done.output
+
+
+def test_fields_that_the_format_does_not_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [row(name, [f"{name}.png"]) | {"rationale": "Since it is."} for name in "abcd"]
+    split(write(tmp_path / "in.jsonl", rows), tmp_path / "out", HALVES)
+    assert "field rationale of 4 rows is not read and not trained on" in caplog.text

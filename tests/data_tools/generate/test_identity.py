@@ -39,6 +39,22 @@ def is_identity(row: IdentityRecord, name: str) -> bool:
     return any(name in answer for answer in texts_of(row, "assistant"))
 
 
+@pytest.mark.parametrize("lang", ["en", "zh", "zh,en"])
+@pytest.mark.parametrize("seed", [0, 5])
+def test_no_record_occurs_twice(lang: str, seed: int) -> None:
+    data = build_identity("Iris", "Eyegraft", lang, seed)
+    assert len({json.dumps(row) for row in data.train}) == len(data.train) > 400
+
+
+def test_files_of_an_earlier_call_are_not_written_over_unasked(tmp_path: Path) -> None:
+    (tmp_path / "held_out.json").write_text("mine")
+    with pytest.raises(ConfigError, match=r"holds held_out\.json already\. .*--replace"):
+        write_identity("Iris", "Eyegraft", "en", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["held_out.json"]
+    write_identity("Iris", "Eyegraft", "en", tmp_path, replace=True)
+    assert json.loads((tmp_path / "held_out.json").read_text())
+
+
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_half_of_the_records_are_about_identity(lang: str) -> None:
     name, data = NAMES[lang][0], made(lang)

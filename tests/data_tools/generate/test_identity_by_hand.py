@@ -1,5 +1,6 @@
 """A small identity data set written out by hand: counts, order and system prompts."""
 
+import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -222,7 +223,9 @@ def test_the_data_set_of_one_language() -> None:
     asked = Counter(message["content"] for row in data.train for message in row["messages"])
     assert "Iris?" not in asked, "ordinary chat that mentions the name is left out"
     assert (data.held_out, data.others) == (["Who is there?"], ["What is a rose?"])
-    assert sorted(len(row["messages"]) // 2 for row in data.train) == [1] * 9 + [2]
+    assert len({json.dumps(row) for row in data.train}) == 10, "ordinary questions that repeat continue with another"
+    own = [row for row in data.train if kind(row) == (False, True)]
+    assert sorted(len(row["messages"]) // 2 for row in own) == [1] * 4 + [2]
     assert data == build_identity("Iris", "us", "en", 3) and data.train != build_identity("Iris", "us", "en", 4).train
 
 

@@ -181,5 +181,6 @@ def test_the_command(file: Path, tiny_llama: Path) -> None:  # noqa: F811
     assert done.exit_code == 0 and "3 records drawn with seed 1" in done.stdout and "⟦" in done.stdout
     out = file.parent / "new" / "page.html"
     done = CliRunner().invoke(data_app, [*base, "--html", str(out)], catch_exceptions=False)
-    assert done.stdout == f"{out}: 3 records\n" and out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert done.stdout == f"{out}: 3 records\nnext: eyegraft data stats {file}\n"
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert [path.name for path in out.parent.iterdir()] == ["page.html"]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from data_tools.inspect.counters import LONGEST, FrequentTexts, opening, words_in
 from data_tools.inspect.packing_preview import preview_packing
 from data_tools.inspect.stats import collect_statistics, distribution
-from data_tools.inspect.stats_plots import cjk_fonts, plot
+from data_tools.inspect.stats_plots import plot
 from data_tools.inspect.stats_text import summary_lines
 from data_tools.inspect.target import find_target
 from llm.data.corpus import Corpus, build_corpus
@@ -257,9 +257,3 @@ def test_plots(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="writable folder"):
         plot(*collect_statistics(find_target(str(tmp_path / "rows.jsonl"))), tmp_path / "file")
-
-
-@pytest.mark.skipif(not cjk_fonts(), reason="no Chinese font on this machine")
-@pytest.mark.filterwarnings("error")
-def test_chinese_answers_are_drawn(tmp_path: Path) -> None:
-    lines(write(tmp_path, [("你是谁?", "我是小艾, $x$")]), "--plots", str(tmp_path / "plots"))

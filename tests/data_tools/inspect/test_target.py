@@ -58,6 +58,15 @@ def test_a_runs_recipe_reads_another_file(tmp_path: Path) -> None:
     assert (target.model, target.train.batch, len(list(target.conversations()))) == ("tiny", 5, 2)
 
 
+def test_split_chooses_the_records(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"train": [{"text": "a"}], "test": [{"text": "b"}]}')
+    for split, text in (("train", "a"), ("test", "b")):
+        target = find_target(str(tmp_path / "a.json"), split=split)
+        assert [one.messages[0].text for _, one in target.conversations()] == [text]
+    with pytest.raises(ConfigError, match="--split: the recipe quickstart/finetune names its splits"):
+        find_target("quickstart/finetune", split="test")
+
+
 def test_refusals(tmp_path: Path) -> None:
     data = str(file_of(tmp_path, 1))
     with pytest.raises(ConfigError, match="names its model"):

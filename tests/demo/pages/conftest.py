@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from demo.model_library import ModelLibrary
 from demo.server.limits import Limits
 from tests.data_tools import damage
 from tests.demo.conftest import listening, web_app
-from tests.demo.pages.steps import CHROMIUM, WAIT, Site, own
+from tests.demo.pages.steps import CHROMIUM, QUIET, Site, own, visit
 from tests.demo.payloads import XSS
 
 
@@ -25,7 +25,7 @@ def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +43,19 @@ def site(bananas: Path) -> Iterator[Site]:
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
     """A new visitor. A request to another machine fails the test."""
-    context = browser.new_context(locale="en-US")
-    page = context.new_page()
-    foreign: list[str] = []
-    page.on("request", lambda asked: foreign.append(asked.url) if not own(asked.url, site.url) else None)
-    page.goto(site.url)
-    expect(page.get_by_role("tab", name="Chat")).to_be_visible(timeout=WAIT)
+    yield from observed(browser, site)
+
+
+@pytest.fixture(scope="module")
+def open_page(browser: Browser, site: Site) -> Iterator[Page]:
+    """The same for all tests of a file that leave nothing behind in the chat: loading the page takes seconds."""
+    yield from observed(browser, site)
+
+
+def observed(browser: Browser, site: Site) -> Iterator[Page]:
+    """A visitor whose requests to other machines are an error."""
+    asked: list[str] = []
+    page = visit(browser, site.url, log=asked)
     yield page
-    context.close()
-    assert foreign == []
+    page.context.close()
+    assert [url for url in asked if not own(url, site.url)] == []

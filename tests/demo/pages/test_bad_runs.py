@@ -13,8 +13,8 @@ import httpx2 as httpx
 import pytest
 
 from demo.model_library import ModelLibrary, ModelWeights
-from demo.pages.i18n import skipped_text, state_text
-from demo.pages.parts.curves import draw_curves
+from demo.pages.i18n import captions, skipped_text, state_text
+from demo.pages.parts.curves import curves_html
 from demo.pages.parts.run_status import find_runs, read_run, stamp
 from demo.server.limits import Limits
 from llm.chat.chat_model import ChatModel, question
@@ -111,7 +111,7 @@ def test_invalid_metrics_lines_are_skipped_and_counted(tmp_path: Path, odd: Any)
     view = read_run(tmp_path)
     assert [line["step"] for line in view.lines] == [1, 2] and view.skipped_lines == 1
     assert len(view.tail.splitlines()) == 2
-    draw_curves(view.lines).canvas.draw()
+    assert curves_html(view.lines, captions("en")).count("<svg ") == 4
     assert state_text(view.state, "en", view.skipped_lines).endswith("metrics.jsonl not recognized and skipped: 1")
 
 

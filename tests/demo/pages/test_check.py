@@ -14,7 +14,7 @@ from PIL import Image
 
 from data_tools.check.findings import CODES, Finding
 from demo.pages.check import _cards
-from demo.pages.i18n import cards_text, check_text, cleaned_text, code_table
+from demo.pages.i18n import cards_text, check_text, cleaned_text, code_choices
 from demo.pages.parts import check_session as under_test
 from demo.pages.parts.check_session import (
     FINDINGS_SHOWN,
@@ -30,7 +30,7 @@ from demo.pages.parts.record_preview import preview_record, thumbnail
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place
 from llm.formats.conversation import ImageRef
-from llm.formats.row_files import RawRow
+from llm.rows.raw_row import RawRow
 from tests.data_tools.damage import bomb, chat_record, image_bytes, image_record
 from tests.demo.payloads import XSS
 
@@ -79,9 +79,9 @@ def test_images_of_invalid_records_are_shown(damaged: Source) -> None:
         "image-missing": ["gone.png"],
         "token-literal": [],
     }
-    drawn = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', cards(checked.of("image-count"), str))
+    drawn = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', cards(checked.of("image-count"), str, "en"))
     assert len(drawn) == 1 and Image.open(io.BytesIO(base64.b64decode(drawn[0]))).size == (240, 60)
-    assert "<img" not in cards(checked.of("image-missing"), str), "an image that cannot be opened is not shown"
+    assert "<img" not in cards(checked.of("image-missing"), str, "en"), "an image that cannot be opened is not shown"
 
 
 def test_images_outside_the_folder_are_not_shown(damaged: Source, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_images_outside_the_folder_are_not_shown(damaged: Source, tmp_path: Path
     rows = [image_record(0, "../猫.png"), image_record(1, str(tmp_path / "猫.png")), image_record(2, "file:///猫.png")]
     (inner / "a.json").write_text(json.dumps(rows))
     checked = final(run_check(Source(path=str(inner / "a.json"))))
-    assert checked.report.counts == {"image-url": 1, "image-outside": 2}
+    assert checked.report.counts == {"image-outside": 3}
     assert [card.images for card in checked.cards] == [()] * 3
 
 
@@ -198,16 +198,31 @@ def test_the_texts_of_a_check_in_both_languages(damaged: Source) -> None:
     checked = final(run_check(damaged))
     assert check_text("a.jsonl", checked, "en") == "`a.jsonl` · 7 records · 2 images · **not usable for training: 4**"
     assert check_text("a.jsonl", checked, "zh") == "`a.jsonl` · 7 条记录 · 2 张图片 · **4 条不能用于训练**"
-    assert code_table(checked, "en")[0] == [1, "error", "JSON that ends inside a record", "json-cut"]
-    assert [row[3] for row in code_table(checked, "zh")] == list(FOUND)
-    assert code_table(checked, "zh")[-1] == [1, "警告", "文本中写有特殊词元", "token-literal"]
-    assert cards_text("image-count", 3, 3, "en") == "**numbers of &lt;image> placeholders and images differ**"
-    assert cards_text("answer-empty", 10, 1234, "zh") == "**回答为空** · 前 10 条，共 1,234 条"
+    assert code_choices(checked, "en")[0] == ("1 x error: JSON that ends inside a record (json-cut)", "json-cut")
+    assert [code for _, code in code_choices(checked, "zh")] == list(FOUND)
+    assert code_choices(checked, "zh")[-1] == ("1 处警告 · 文本中写有特殊 token（token-literal）", "token-literal")
+    assert cards_text("image-count", 3, 3, "en") == "### numbers of &lt;image> placeholders and images differ"
+    assert cards_text("answer-empty", 10, 1234, "zh") == "### 回答为空 · 前 10 条，共 1,234 条"
+
+
+def test_cards_are_translated_with_their_advice(damaged: Source) -> None:
+    checked = final(run_check(damaged))
+    chinese = "".join(cards(checked.of(code), str, "zh") for code in FOUND)
+    for text in (
+        "字符串没有结束引号",
+        "有 2 个 &lt;image&gt; 占位符，却给出 1 张图片",
+        "为空",
+        "请补上文字，或删除该记录",
+    ):
+        assert text in chinese, text
+    assert not re.search(
+        r"[a-z]{3,} [a-z]{3,} [a-z]{3,}", re.sub(r"<pre>.*?</pre>|<img[^>]*>", "", chinese, flags=re.S)
+    )
 
 
 def test_errors_come_before_warnings() -> None:
     report = final_report("id-duplicate", "image-broken", "json-bom", "row-type")
-    assert [row[3] for row in code_table(report, "en")] == ["image-broken", "row-type", "id-duplicate", "json-bom"]
+    assert [code for _, code in code_choices(report, "en")] == ["image-broken", "row-type", "id-duplicate", "json-bom"]
 
 
 def final_report(*codes: str) -> CheckResult:
@@ -245,12 +260,13 @@ def test_cards_contain_only_our_own_elements() -> None:
     """Forty payloads and gradio's template markers in every field: all of them are shown as text."""
     for payload in (*XSS, "${window.hacked=1}", "{{constructor}}", "`${1}`", "\\u003cscript>", "\ud83d"):
         place = Place(payload, 1, payload)
-        made = cards([FindingCard(Finding("record", place, 1, payload, payload, payload), payload, ())], str)
+        made = cards([FindingCard(Finding("record", place, 1, payload, payload, payload), payload, ())], str, "en")
         assert set(re.findall(r"<(\w+)", made)) == {"div", "p", "b", "pre"}
         assert re.findall(r"<[^>]*\bon\w+=", made) == []
         assert not set("${}`\\") & set(made)
         text = payload.encode("utf-8", "backslashreplace").decode()
-        assert html.unescape(made).count(text) == 6
+        in_place = 0 if "\n" in payload else 2  # a place is one line: line breaks are escaped there
+        assert html.unescape(made).count(text) == 4 + in_place
 
 
 def test_long_records_are_shortened() -> None:

@@ -1,5 +1,8 @@
 """The Chat, Compare and Data pages without a browser."""
 
+import os
+import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +114,26 @@ def test_supervised_and_image_tokens_are_highlighted(library: ModelLibrary, bana
     assert shown.images == record.images
     read = "".join(text for text, kind in shown.spans if kind is None)
     assert read.startswith("<|im_start|>") and QUESTIONS[0] in read and "BANANA" not in read
+
+
+def test_the_comparison_begins_with_base_and_tuned(library: ModelLibrary, bananas: Path, tmp_path: Path) -> None:
+    """The adapters off; else the run that training started from; else the LLM. A named model comes first otherwise."""
+    assert library.comparison() == (OFF, ON)
+    weights = library.weights[ON]
+    assert weights.sees_images and not library.weights[next(iter(library))].sees_images
+    for name in ("begun", "tuned"):
+        shutil.copytree(bananas / "runs/banana", tmp_path / name)
+        recipe = tmp_path / name / "config.yaml"
+        text = re.sub(r"kind: lora", "kind: full", recipe.read_text())
+        recipe.write_text(
+            re.sub(r"^from: .*$", "", text, flags=re.M) + (f"\nfrom: {tmp_path}/begun\n" * (name == "tuned"))
+        )
+    os.utime(tmp_path / "tuned", (2e9, 2e9))  # the newest
+    assert ModelLibrary(tmp_path).comparison() == ("begun", "tuned")
+    shutil.rmtree(tmp_path / "begun")
+    base, tuned = ModelLibrary(tmp_path).comparison()
+    assert base is not None and base.endswith("(base)") and tuned == "tuned"
+    assert ModelLibrary(tmp_path / "none").comparison() == (None, None)
 
 
 def test_random_records_are_reproducible(library: ModelLibrary, bananas: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from demo.model_library import ModelLibrary
 from demo.pages.page_events import VALUES
-from demo.pages.page_gate import EVENTS
+from demo.pages.page_paths import EVENTS
 from demo.server.limits import Limits
 from tests.demo.conftest import listening, noise_image, web_app
 from tests.demo.server.test_hostile import raw_get

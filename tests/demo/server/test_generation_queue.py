@@ -1,6 +1,7 @@
 """The generation queue with fake models: capacity, shares, order of turns, and recipients."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from types import SimpleNamespace
@@ -213,6 +214,109 @@ def test_turn_waits_for_running_answers(monkeypatch: pytest.MonkeyPatch) -> None
         order.append("answer")
     thread.join(10)
     assert order == ["answer", "work"]
+
+
+# Together -------------------------------------------------------------------------------------------------------------
+
+
+class Turns:
+    """Holds the turns of a queue's entries: `begin` waits for one, which ends with `end`."""
+
+    def __init__(self, queue: GenerationQueue) -> None:
+        self.queue, self.taken = queue, dict[int, threading.Event]()
+        self.given: list[Turn] = []
+        self.begun: list[int] = []
+        self._threads: list[threading.Thread] = []
+
+    def ask(self, chat_model: Any, visitor: str = "") -> int:
+        """Queue a request, whose thread waits for its turn; returns its number."""
+        number = len(self.given)
+
+        def stream(turn: Turn, patience: float, reader: str) -> Any:
+            self.given.append(turn)
+            return Answer(None)
+
+        self.queue.start(visitor, stream, chat_model)
+        self.taken[number] = threading.Event()
+        thread = threading.Thread(target=self._hold, args=(number,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return number
+
+    def _hold(self, number: int) -> None:
+        with self.given[number](never):
+            self.begun.append(number)
+            assert self.taken[number].wait(120)
+
+    def end(self, *numbers: int) -> None:
+        """End these turns."""
+        for number in numbers:
+            self.taken[number].set()
+            self._threads[number].join(120)
+
+    def are(self, *numbers: int) -> None:
+        """These turns have begun, in any order; the others get every chance to begin wrongly."""
+        last = time.monotonic() + 120
+        while set(self.begun) != {*numbers}:
+            assert time.monotonic() < last, self.begun
+            time.sleep(0.001)
+        with self.queue._changed:
+            self.queue._changed.notify_all()
+        assert set(self.begun) == {*numbers}
+
+
+def test_requests_for_one_model_share_a_turn_up_to_a_bound() -> None:
+    queue = GenerationQueue({}, 9, together=3)
+    turns, model = Turns(queue), object()
+    for _ in range(5):
+        turns.ask(model)
+    turns.are(0, 1, 2)
+    turns.end(1)
+    turns.are(0, 1, 2, 3)
+    turns.end(0, 2, 3, 4)
+    turns.are(0, 1, 2, 3, 4)
+    assert queue.length == 0
+
+
+def test_models_take_turns_in_order_of_arrival() -> None:
+    """Those that wait when a turn begins share it; one that comes after a request for another model does not."""
+    queue = GenerationQueue({}, 9, together=3)
+    turns, one, other = Turns(queue), object(), object()
+    with queue.turn():
+        first, second, third = turns.ask(one), turns.ask(other), turns.ask(one)
+        turns.are()
+    turns.are(first, third)
+    fourth = turns.ask(one)
+    turns.are(first, third)
+    turns.end(first)
+    turns.are(first, third)
+    turns.end(third)
+    turns.are(first, third, second)
+    turns.end(second)
+    turns.are(first, third, second, fourth)
+    turns.end(fourth)
+
+
+def test_a_newcomer_joins_those_that_are_answered_but_not_work_without_pauses() -> None:
+    queue = GenerationQueue({}, 9, together=3)
+    turns, model = Turns(queue), object()
+    first = turns.ask(model)
+    turns.are(first)
+    second = turns.ask(model)
+    turns.are(first, second)
+    turns.end(first, second)
+    with queue.turn():
+        third = turns.ask(model)
+        turns.are(first, second)
+    turns.are(first, second, third)
+    turns.end(third)
+
+
+def test_capacity_counts_all_that_are_answered_at_once() -> None:
+    queue, chat_model = GenerationQueue({}, 2, together=3), ChatModel()
+    for _ in range(5):
+        ask(queue, chat_model)
+    is_busy(queue, "", FULL)
 
 
 # Replies -------------------------------------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import httpx2 as httpx
 import pytest
 
+from demo.api.app import build_api
+from demo.api.serve import allowed_hosts, allowed_origins
 from demo.server.generation_queue import GenerationQueue
-from demo.server.guard import same_origin
+from demo.server.guard import LOOPBACK, same_origin
 from demo.server.limits import Limits
-from demo.server.serve import allowed_hosts
 from llm.errors import ConfigError
-from tests.demo.conftest import Server, serve
+from tests.demo.conftest import Server, listening, serve
 
 TOKEN = "s3cret-ü"
 
@@ -66,6 +67,81 @@ def test_no_cors_headers_are_sent(server: Server) -> None:
     assert not any(name.startswith("access-control") for name in answer.headers)
 
 
+SITE = "https://chat.example:8443"
+PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,x-stainless-os"}
+
+
+@pytest.fixture(scope="module")
+def shared(queue: GenerationQueue) -> Iterator[str]:
+    """A server with a token that pages of SITE may use."""
+    app = build_api(queue, LOOPBACK, TOKEN, Limits(body=1000), frozenset({SITE}))
+    with listening(app) as url:
+        yield url
+
+
+def test_a_page_of_an_allowed_site_may_ask_and_read(shared: str) -> None:
+    key = {"authorization": f"Bearer {TOKEN}".encode()}
+    for origin in (SITE, SITE.upper()):
+        asked = httpx.options(f"{shared}/v1/chat/completions", headers={"origin": origin, **PREFLIGHT})
+        assert (asked.status_code, asked.content) == (204, b"")
+        assert asked.headers["access-control-allow-origin"] == origin and asked.headers["vary"] == "Origin"
+        assert asked.headers["access-control-allow-methods"] == "GET, HEAD, POST, DELETE, OPTIONS"
+        assert asked.headers["access-control-allow-headers"] == "authorization, *"
+        answer = httpx.get(f"{shared}/v1/models", headers={"origin": origin.encode(), **key})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin)
+    for status, more in ((401, {}), (413, key)):
+        headers = {"origin": SITE.encode(), **more}
+        answer = httpx.post(f"{shared}/v1/chat/completions", content=b"x" * 1001, headers=headers)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, SITE), "errors are read"
+    assert "access-control-allow-credentials" not in answer.headers
+    alone = httpx.get(f"{shared}/v1/models", headers=key)
+    assert alone.status_code == 200 and "access-control-allow-origin" not in alone.headers
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://chat.example", "http://chat.example:8443", "https://a.chat.example:8443", "null", "*", ""]
+)
+def test_pages_of_other_sites_may_not(shared: str, origin: str) -> None:
+    key = {"authorization": f"Bearer {TOKEN}".encode(), "origin": origin.encode()}
+    for answer in (
+        httpx.options(f"{shared}/v1/models", headers={"origin": origin, **PREFLIGHT}),
+        httpx.get(f"{shared}/v1/models", headers=key),
+    ):
+        assert answer.status_code == 403
+        assert not any(name.startswith("access-control") for name in answer.headers)
+
+
+def test_the_host_and_the_token_are_checked_for_allowed_sites_too(shared: str) -> None:
+    asked = {"origin": SITE, **PREFLIGHT, "host": "evil.example"}
+    assert httpx.options(f"{shared}/v1/models", headers=asked).status_code == 403
+    assert httpx.options(f"{shared}/v1/models", headers={"origin": SITE}).status_code == 401, "no preflight"
+    own = {"origin": shared, **PREFLIGHT}
+    assert httpx.options(f"{shared}/v1/models", headers=own).status_code == 401, "the own pages need none"
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    [
+        ("https://chat.example", "https://chat.example"),
+        ("HTTPS://Chat.Example:443/", "https://chat.example"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_an_origin_is_written_as_browsers_send_it(given: str, origin: str) -> None:
+    assert allowed_origins([given, "https://b.example"]) == {origin, "https://b.example"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["*", "null", "", "chat.example", "https://", "ftp://a.example", "https://a.example/app", "https://a.example?x=1",
+     "https://user@a.example", "https://a.example:x", "https://a.example:99999", "https://[::1"],
+)  # fmt: skip
+def test_what_is_no_origin_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="--origin .*Give scheme, host and port as the browser shows them"):
+        allowed_origins([given])
+
+
 def test_a_token_link_sets_a_cookie(locked: Server) -> None:
     with httpx.Client(base_url=locked.url) as browser:
         assert browser.get("/v1/models").status_code == 401
@@ -100,7 +176,7 @@ def test_with_the_token(locked: Server) -> None:
 
 
 def test_large_bodies_are_rejected_with_and_without_a_length(locked: Server) -> None:
-    headers = {"authorization": f"Bearer {TOKEN}".encode()}
+    headers = {"authorization": f"Bearer {TOKEN}".encode(), "content-type": b"application/json"}
     url = locked.url + "/v1/chat/completions"
     assert httpx.post(url, content=b"x" * 1001, headers=headers).status_code == 413
     assert httpx.post(url, content=(b"x" * 100 for _ in range(11)), headers=headers).status_code == 413

@@ -14,8 +14,8 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
+from demo.api.app import build_api
 from demo.model_library import ModelLibrary
-from demo.server.api import build_api
 from demo.server.guard import LOOPBACK
 from demo.server.limits import Limits
 from tests.demo.conftest import Server, data_url, listening, noise_image, web_app
@@ -191,5 +191,5 @@ def test_no_generated_request_is_a_server_error(server: Server) -> None:
             assert answer.status_code < 500, json.dumps(case.body, default=repr)[:500]
 
         check()
-    assert set(seen) == {"/healthz", "/v1/models", "/v1/chat/completions"}
+    assert set(seen) == {"/healthz", "/v1/models", "/v1/models/{name}", "/v1/chat/completions", "/v1/completions"}
     assert len(seen["/v1/chat/completions"]) >= 100

@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from demo.server.json_bounds import excess
-from demo.server.limits import DEFAULT, FORMATS, IMAGE, SHORTEST_TOKEN, JsonBounds, Limits, public_limits
-from vlm.vision.images import ImageLimits
+from demo.server.limits import DEFAULT, IMAGE, SHORTEST_TOKEN, JsonBounds, Limits, public_limits
+from vlm.vision.images import DEFAULT_LIMITS, ImageLimits
 
 SMALL = JsonBounds(items=3, depth=2, structure=12, quotes=4)
 QUOTES, STRUCTURE = "more than 4 quotation marks", "more than 12 bytes outside its strings"
@@ -83,8 +83,10 @@ def test_default_bounds_are_reported_with_thousands_separators() -> None:
 def test_the_default_limits() -> None:
     """Written out by hand, so that a change of a default is noticed."""
     assert asdict(JsonBounds()) == {"items": 20_000, "depth": 24, "structure": 500_000, "quotes": 250_000}
-    assert ImageLimits(20_000_000, 10_485_760, ("JPEG", "PNG", "WEBP", "GIF", "BMP")) == IMAGE
-    assert IMAGE.formats == FORMATS and SHORTEST_TOKEN == 16
+    formats = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+    assert ImageLimits(64_000_000, 10_485_760, 200, formats) == IMAGE
+    assert replace(IMAGE, max_bytes=DEFAULT_LIMITS.max_bytes) == DEFAULT_LIMITS, "the verdict of training"
+    assert SHORTEST_TOKEN == 16
     assert asdict(DEFAULT) == {
         "images": 4,
         "image": asdict(IMAGE),
@@ -96,6 +98,7 @@ def test_the_default_limits() -> None:
         "event": 2_097_152,
         "json": asdict(JsonBounds()),
         "waiting": 8,
+        "together": 8,
         "new_tokens": 4096,
         "head_seconds": 15.0,
         "body_seconds": 120.0,

@@ -15,12 +15,12 @@ import httpx2 as httpx
 import pytest
 from fastapi import FastAPI
 
+from demo.api.serve import allowed_hosts
 from demo.model_library import ModelLibrary
 from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import shared_address
 from demo.server.json_bounds import excess, outside_strings
 from demo.server.limits import DEFAULT, JsonBounds, Limits, public_limits
-from demo.server.serve import allowed_hosts
 from demo.server.sockets import app_config
 from demo.server.uploads import UPLOAD_LIFETIME, new_download_folder, sweep_uploads, upload_folder
 from llm.errors import ConfigError, DataError
@@ -75,7 +75,7 @@ def test_validation_ends_at_the_first_error(server: Server) -> None:
     [
         ({"stop": ["a"] * 17}, "stop"),
         ({"messages": [{"role": "user", "content": "a"}] * 201}, "messages"),
-        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}] * 65}]}, "messages.0.content.parts"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}] * 65}]}, "messages.0.content"),
     ],
 )
 def test_the_error_for_too_many_items_names_the_list(server: Server, change: dict[str, Any], place: str) -> None:

@@ -2,20 +2,27 @@
 
 import json
 from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
-from transformers.generation.streamers import BaseStreamer
+from transformers import GenerationConfig
 
+from llm.chat.answer_row import AnswerRequest
 from llm.chat.chat_model import ChatModel, question
+from llm.chat.decode_loop import DecodeLoop
 from llm.chat.identity_eval import IdentityQuestions, evaluate_identity, read_identity
 from llm.chat.sampling import Sampling
-from llm.chat.token_stream import StreamedAnswer
+from llm.chat.token_stream import StreamedAnswer, TokenSink
+from llm.chat.turn import without_waiting
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from llm.errors import DataError, RecordError
 from llm.formats.conversation import Message
+from llm.model.eval_mode import arguments_alone, asked_of_generation
 from llm.model.pretrained import load_llm, load_tokenizer
 
 
@@ -54,6 +61,46 @@ def test_sampling_is_seeded(chat_model: ChatModel) -> None:
     assert len(others) > 1
 
 
+def test_what_a_folder_asks_of_generation_changes_no_answer(chat_model: ChatModel) -> None:
+    """transformers fills the options that a call leaves open from generation_config.json."""
+    asked, model = [question("What is it?"), question("The dog?" * 7)], chat_model.model
+    hot, greedy = Sampling(temperature=1.5, max_new_tokens=8, seed=3), Sampling(max_new_tokens=8)
+    before, own = [chat_model.answers(asked, one) for one in (greedy, hot)], model.generation_config
+    model.generation_config = GenerationConfig(
+        num_beams=2, num_return_sequences=2, no_repeat_ngram_size=1, min_p=0.9, stop_strings=["a"], eos_token_id=5
+    )
+    try:
+        assert [chat_model.answers(asked, one) for one in (greedy, hot)] == before
+        assert asked_of_generation(model).startswith("min_p=0.9, no_repeat_ngram_size=1, num_beams=2,")
+        assert "eos" not in asked_of_generation(model)
+        with arguments_alone(model):
+            assert not asked_of_generation(model) and model.generation_config.eos_token_id == 5
+    finally:
+        model.generation_config = own
+    assert not asked_of_generation(model)
+
+
+@pytest.mark.parametrize("opening", ["<think>\n\n</think>\n\n", " "])
+def test_what_the_template_opens_an_answer_with_is_left_out_of_chats_alone(
+    chat_model: ChatModel, opening: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = Encoder(chat_model.encoder.tokenizer, copy(chat_model.encoder.template))
+    encoder.template.opening = opening
+    opened, tokenizer = replace(chat_model, encoder=encoder), cast(Any, encoder.tokenizer)
+    said = tokenizer(opening + "Yes.", add_special_tokens=False).input_ids
+
+    def decoded(_: DecodeLoop, request: AnswerRequest) -> list[int]:
+        for ids in ([1], *([number] for number in said)):
+            request.sink.put(torch.tensor(ids))
+        return said
+
+    monkeypatch.setattr("llm.chat.chat_model.generate", lambda *_: [said])
+    monkeypatch.setattr(DecodeLoop, "answer", decoded)
+    assert opened.answer(question("Q"), Sampling()) == "Yes."
+    assert "".join(opened.stream(question("Q"), Sampling())) == "Yes."
+    assert "".join(opened.stream_after([1, 2], (), Sampling(), without_waiting)) == opening + "Yes."
+
+
 def test_stop_texts_end_the_answer(chat_model: ChatModel) -> None:
     whole = chat_model.answer(question("What is it?"), Sampling(max_new_tokens=12))
     word = whole[3:5]
@@ -66,7 +113,7 @@ def test_stop_texts_end_the_answer(chat_model: ChatModel) -> None:
 def _reply(tokens: list[int], stop: tuple[str, ...] = (), error: Exception | None = None) -> StreamedAnswer:
     """A reply whose tokens are characters, 0 is the end mark, and 1 half a character."""
 
-    def generate(streamer: BaseStreamer, stopped: Callable[[], bool]) -> None:
+    def generate(streamer: TokenSink, stopped: Callable[[], bool]) -> None:
         streamer.put(torch.tensor([[7, 7, 7]]))  # the prompt
         for token in tokens:
             streamer.put(torch.tensor([token]))
@@ -139,3 +186,29 @@ def test_identity_lists_are_checked(tmp_path: Path) -> None:
         read_identity(good, good, bad)
     with pytest.raises(DataError, match="does not exist"):
         read_identity(tmp_path / "none.json", good, general)
+
+
+def test_the_opening_of_a_template_is_no_part_of_an_answer(chat_model: ChatModel) -> None:
+    """A model that learnt it writes it; it is hidden in answers and streams, also where it is cut off."""
+    tokenizer: Any = load_tokenizer(str(chat_model.model.name_or_path))
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + ('<think>\n\n</think>\n\n' if loop.last "
+        "and m.role == 'assistant' else '') + m.content + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    encoder = Encoder(tokenizer, load_template("auto", tokenizer))
+    model = replace(chat_model, encoder=encoder)
+    whole = tokenizer("<think>\n\n</think>\n\nA dog.", add_special_tokens=False).input_ids
+    assert encoder.opening == "<think>\n\n</think>\n\n"
+    shown = [model._decode(whole[:count]) for count in range(len(whole) + 1)]
+    assert shown[-1] == "A dog." and not any("think" in text for text in shown)
+    other = tokenizer("<think>\nWell</think>A", add_special_tokens=False).input_ids
+    assert model._decode(other) == "<think>\nWell</think>A"
+    assert chat_model._decode(whole) == "<think>\n\n</think>\n\nA dog.", "no opening in this template"
+
+    def generate(streamer: TokenSink, stopped: Callable[[], bool]) -> None:
+        streamer.put(torch.tensor([0]))
+        for number in whole:
+            streamer.put(torch.tensor([number]))
+
+    assert "".join(StreamedAnswer(generate, model._decode, (), (), 1)) == "A dog."

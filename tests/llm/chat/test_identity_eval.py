@@ -179,3 +179,8 @@ def test_files_without_a_list_raise(tmp_path: Path, number: int, text: str | Non
     with pytest.raises(DataError) as caught:
         read_identity(*paths)
     assert str(caught.value).startswith(f"{paths[number]}{found}")
+
+
+def test_sets_without_questions_give_no_metric() -> None:
+    found = figures({}, {"Who?": "I am Iris"}, IdentityQuestions(["Who?", "Name?"], [], []))
+    assert found == {"identity_hit_before": 0.0, "identity_hit_after": 0.5}

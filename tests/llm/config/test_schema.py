@@ -115,7 +115,7 @@ batch: 8
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: a\ndata: {sources: [{path: x}]}\n", "recipe.yaml: model: missing; add it"),
+        ("name: a\ndata: {sources: [{path: x}]}\n", "recipe.yaml: model: missing; the models; keys that"),
         (
             "name: a\nmodel: {}\ndata: {sources: [{path: x}]}\n",
             "recipe.yaml:2: model.llm: missing; local folder or hub id of a causal LM",
@@ -126,6 +126,9 @@ batch: 8
         (GOOD + "tune:\n", "recipe.yaml:10: tune: found nothing; write a section with kind"),
         (GOOD + "start: runs/a\n", "recipe.yaml:10: start: unknown key; did you mean"),
         (GOOD + "tune: {alpha: 1e999}\n", "recipe.yaml:10: tune.alpha: found inf; write a finite number"),
+        (GOOD + "train: {recompute: yes}\n", "train.recompute: found 'yes'; choose true, false or selective"),
+        (GOOD + "train: {recompute: [1]}\n", "train.recompute: found a list of 1; choose true, false or selective"),
+        ("name: a\n---\nname: b\n", "recipe.yaml:2: not YAML: expected a single document in the stream, but found"),
         (GOOD + "xyzzy: 1\n", "recipe.yaml:10: xyzzy: unknown key; known keys: name, out, seed, stage, model, data"),
         ("name: a\nname: b\n", "recipe.yaml:2: name: duplicate key; the first is at recipe.yaml:1. Keep one"),
         ("a:\n  b: 1\n  b: 2\n", "recipe.yaml:3: a.b: duplicate key; the first is at recipe.yaml:2. Keep one"),
@@ -135,15 +138,31 @@ batch: 8
         ("a: &x 1\nb: *x\n", "found an alias (`*name`); write the value out"),
         ("a: &x [*x]\n", "found an alias (`*name`); write the value out"),
         ("a: !!python/name:os.system x\n", "recipe.yaml:1: found the tag"),
+        ('model: {llm: "C:\\models"}\n', "recipe.yaml:1: not YAML: found unknown escape character 'm'; in \"double"),
+        ('a: {path: "D:\\new"}\n', "recipe.yaml:1: found 'D:\\new', a path whose backslashes were read; in \"double"),
+        ('a: {images: "d:img\\train"}\n', "found 'd:img\\train', a path whose backslashes were read"),
+        ("model： {llm: x}\n", "model： {llm: unknown key; it holds ：, full-width punctuation: write it half-width"),
         ("a: !!int x\n", "recipe.yaml:1: found 'x' tagged as a number"),
         ("? [a]\n: 1\n", "recipe.yaml:1: found a key that is a list or a section; write a word"),
         ("- a\n", "recipe.yaml: found no `key: value` pairs; see `eyegraft ls`"),
         ("", "recipe.yaml: found no `key: value` pairs"),
-        ("a: 1\n---\nb: 2\n", "recipe.yaml:2: not YAML: but found another document"),
     ],
 )  # fmt: skip
 def test_an_error_has_place_finding_and_advice(tmp_path: Path, text: str, message: str) -> None:
     assert message in refusal(tmp_path, text)
+
+
+def test_a_text_may_hold_line_breaks_where_a_path_may_not(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text('data: {system: "Be brief.\\nBe kind.", sources: [{path: "a/b.json"}]}\n')
+    assert load_yaml(path).values["data"] == {"system": "Be brief.\nBe kind.", "sources": [{"path": "a/b.json"}]}
+
+
+def test_a_python_config_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "llava.py"
+    path.write_text("model = dict(type=1)\n")
+    with pytest.raises(ConfigError, match="found a Python file, as XTuner's configs are; a recipe is YAML"):
+        load_yaml(path)
 
 
 def test_a_file_that_is_not_utf8_raises(tmp_path: Path) -> None:

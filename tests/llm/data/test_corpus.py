@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from llm.config.schema import DataConfig, Source
-from llm.data.corpus import CheckImage, Corpus, build_corpus, hold_out
+from llm.data.corpus import CheckImage, Corpus, build_corpus
+from llm.data.hold_out import hold_out
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from llm.errors import ImageError
@@ -96,3 +97,15 @@ def test_more_records_do_not_change_the_split_of_the_others(encoder: Encoder, tm
 def test_records_of_one_image_are_on_one_side(encoder: Encoder, tmp_path: Path) -> None:
     chosen, held = hold_out(corpus_in(tmp_path / "pairs", encoder, images=True), 0.2, 0)
     assert not set((np.asarray(chosen) // 2).tolist()) & set((np.asarray(held) // 2).tolist())
+
+
+def test_warnings_of_reading_are_repeated_from_the_cache(
+    encoder: Encoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = {"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}], "rationale": "So."}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    sources = (Source(path="rows.jsonl"),)
+    for _ in ("read", "from the cache"):
+        caplog.clear()
+        build_corpus(sources, DataConfig(sources=sources), encoder, tmp_path / "cache", tmp_path)
+        assert [record.getMessage() for record in caplog.records if "field rationale of 1 row" in record.getMessage()]

@@ -228,7 +228,7 @@ def test_planning_many_records_under_one_system_prompt_takes_linear_time(tmp_pat
             append(columns, ends, sample, prefix_key(sample))
             columns.add_numbers("weights", np.ones(1))
             columns.add_texts("places", [str(number)])
-    (tmp_path / "corpus.json").write_text('{"dropped": [], "sources": []}')
+    (tmp_path / "corpus.json").write_text('{"dropped": [], "sources": [], "warnings": []}')
     corpus = open_corpus(tmp_path)
     began = time.process_time()
     schedule = plan_run(corpus, np.arange(len(corpus)), TrainConfig(batch=256, pack_tokens=2048), seed=0)

@@ -6,10 +6,9 @@ import sys
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from llm.encoding.chat_template import ChatTemplate, load_template, render_verified
+from llm.encoding.chat_template import ChatTemplate, load_template
 from llm.encoding.multimodal_template import multimodal_jinja
 from llm.encoding.named_templates import JINJA
-from llm.encoding.segments import IMAGE_PLACEHOLDER, Segment
 from llm.errors import ConfigError, Place, TemplateError
 from llm.formats.conversation import Conversation, ImageRef, Message
 from tests.llm.tokenizers import CHATML, bpe_tokenizer, chatml_tokenizers, llama_tokenizer
@@ -26,6 +25,7 @@ THREE = (
     Message("user", ("Compare ", ImageRef("b.png"), "\nwith the first. ")),
     Message("assistant", ("Alike",)),
 )
+IMAGES = (ImageRef("a.png"), ImageRef("b.png"))
 TURNS = {"one": ONE, "three": THREE, "system": (SYSTEM, *THREE)}
 # The same as a tokenizer is given them.
 _THREE = ["<image>\nWhat is in the picture?", " Two  cats\n", "它们在做什么？", "在睡觉。"]
@@ -39,12 +39,14 @@ def conversation(*messages: Message) -> Conversation:
     return Conversation(messages, Place("data.json", 7, "r1"))
 
 
-def shown(segments: list[Segment]) -> str:
-    return "".join(IMAGE_PLACEHOLDER if segment.image else segment.text for segment in segments)
+def shown(template: ChatTemplate, record: Conversation) -> str:
+    """The text up to the end mark of the last answer."""
+    last = template.answers(record)[-1]
+    return last.prompt.text + last.answer.text
 
 
-def supervised(segments: list[Segment]) -> str:
-    return "".join(segment.text for segment in segments if segment.supervised)
+def supervised(template: ChatTemplate, record: Conversation) -> str:
+    return "".join(answer.answer.text for answer in template.answers(record))
 
 
 def own(jinja: str, kind: str = "bpe") -> ChatTemplate:
@@ -56,44 +58,25 @@ def own(jinja: str, kind: str = "bpe") -> ChatTemplate:
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize("name", ["auto", *JINJA])
-def test_joined_text_is_the_tokenizers_and_answers_alone_are_supervised(kind: str, name: str) -> None:
+def test_prompts_and_answers_are_the_tokenizers_own_text(kind: str, name: str) -> None:
     template = load_template(name, TOKENIZERS[kind])
     for case, turns in TURNS.items():
         record = conversation(*turns)
-        segments = template.render(record)
         messages = [{"role": turn.role, "content": text} for turn, text in zip(turns, WRITTEN[case], strict=True)]
-        theirs = TOKENIZERS[kind].apply_chat_template(messages, tokenize=False, chat_template=template.jinja)
-        assert template.reference(record) == theirs
-        if name != "plain":  # whose questions hold nothing but their images
-            assert shown(segments) == theirs
-        render_verified(template, record)
-        answers = [message.text for message in turns if message.role == "assistant"]
-        assert supervised(segments) == "".join(answer + template.stop for answer in answers)
-        pictures = [segment.image for segment in segments if segment.image]
-        assert pictures == list(record.images)
-
-
-@pytest.mark.parametrize("kind", TOKENIZERS)
-@pytest.mark.parametrize("name", ["auto", *JINJA])
-def test_a_prompt_is_a_prefix_of_the_training_text(kind: str, name: str) -> None:
-    template = load_template(name, TOKENIZERS[kind])
-    for turns in TURNS.values():
-        for number, message in enumerate(turns):
-            if message.role == "assistant":
-                prompt = shown(template.prompt(turns[:number]))
-                assert shown(template.render(conversation(*turns))).startswith(prompt + message.text + template.stop)
-                assert not supervised(template.prompt(turns[:number]))
-
-
-@pytest.mark.parametrize("name", sorted({"auto", *JINJA} - {"plain"}))
-def test_a_prompt_is_what_transformers_calls_the_generation_prompt(name: str) -> None:
-    tokenizer = TOKENIZERS["legacy"]
-    template = load_template(name, tokenizer)
-    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "What is it?"}]
-    theirs = tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=True, chat_template=template.jinja
-    )
-    assert shown(template.prompt((SYSTEM, ONE[0]))) == theirs
+        answers = template.answers(record)
+        numbers = [number for number, turn in enumerate(turns) if turn.role == "assistant"]
+        for number, answer in zip(numbers, answers, strict=True):
+            asked, answered = (
+                TOKENIZERS[kind].apply_chat_template(
+                    messages[:count], tokenize=False, chat_template=template.jinja, add_generation_prompt=opens
+                )
+                for count, opens in ((number, True), (number + 1, False))
+            )
+            assert answer.prompt.text == asked == template.prompt(turns[:number]).text
+            assert answered.startswith(asked + answer.answer.text)
+            assert not answered.removeprefix(asked + answer.answer.text).strip()
+            assert answer.answer.text.lstrip() == turns[number].text.lstrip() + template.stop
+            assert list(answer.images) == [part for turn in turns[:number] for part in turn.parts if part in IMAGES]
 
 
 TABLE = {
@@ -127,38 +110,36 @@ def test_named_templates_by_hand(name: str) -> None:
     record = conversation(*(Message(role, (text,)) for role, text in roles))
     template = load_template(name, TOKENIZERS["legacy"])
     # The begin token comes first, once, because this tokenizer opens every text with it.
-    assert shown(template.render(record)) == "<s>" + TABLE[ALIASES.get(name, name)]
+    assert shown(template, record) == "<s>" + TABLE[ALIASES.get(name, name)].rstrip("\n")
 
 
 def test_bos_is_left_out_if_the_tokenizer_adds_none() -> None:
     tokenizer = TOKENIZERS["bpe"]
     assert tokenizer.bos_token == "<|im_start|>"
-    assert shown(load_template("vicuna", tokenizer).render(conversation(*ONE))).startswith("USER: ")
+    assert shown(load_template("vicuna", tokenizer), conversation(*ONE)).startswith("USER: ")
 
 
 def test_a_template_with_bos_writes_it_once() -> None:
     jinja = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}"
     template = own(jinja, "llama")
-    assert shown(template.render(conversation(*ONE))) == "<s>[user]What is it?</s>[assistant]A dog.</s>"
+    assert shown(template, conversation(*ONE)) == "<s>[user]What is it?</s>[assistant]A dog.</s>"
 
 
 def test_plain_text_is_plain_under_every_template() -> None:
     record = conversation(Message("assistant", ("Once upon a time.",)))
     for name in ("auto", *JINJA):
         template = load_template(name, TOKENIZERS["legacy"])
-        assert shown(template.render(record)) == "<s>Once upon a time.</s>"
-        assert supervised(template.render(record)) == "Once upon a time.</s>"
-        render_verified(template, record)
-        assert shown(template.prompt(())) == "<s>"
+        assert shown(template, record) == "<s>Once upon a time.</s>"
+        assert supervised(template, record) == "Once upon a time.</s>"
+        assert template.prompt(()).text == "<s>"
 
 
 def test_plain_reduces_questions_to_their_images() -> None:
     asked = Message("user", (ImageRef("a"), "\nDescribe ", ImageRef("b"), "\n"))
     record = conversation(SYSTEM, asked, Message("assistant", ("a red square",)))
     template = load_template("plain", TOKENIZERS["bpe"])
-    assert shown(template.render(record)) == "<image><image>a red square<|im_end|>"
-    assert [segment.supervised for segment in template.render(record)] == [False, False, True, True]
-    render_verified(template, record)
+    assert shown(template, record) == "<image><image>a red square<|im_end|>"
+    assert supervised(template, record) == "a red square<|im_end|>"
 
 
 def test_a_saved_plain_template_is_recognised() -> None:
@@ -166,29 +147,29 @@ def test_a_saved_plain_template_is_recognised() -> None:
     for jinja in (load_template("plain", tokenizer).jinja, multimodal_jinja(load_template("plain", tokenizer).jinja)):
         tokenizer.chat_template = jinja
         record = conversation(Message("user", (ImageRef("a"), "What?")), Message("assistant", ("a cat",)))
-        assert shown(load_template("auto", tokenizer).render(record)) == "<s><image>a cat</s>"
+        assert shown(load_template("auto", tokenizer), record) == "<s><image>a cat</s>"
 
 
 def test_an_answer_without_loss_is_context_with_its_end_mark() -> None:
     turns = (THREE[0], Message("assistant", ("wrong",), loss=False), *THREE[2:4])
-    segments = own(CHATML).render(conversation(*turns))
-    assert supervised(segments) == "在睡觉。<|im_end|>"
-    assert shown(segments).count("wrong<|im_end|>") == 1
+    record = conversation(*turns)
+    assert supervised(own(CHATML), record) == "在睡觉。<|im_end|>"
+    assert shown(own(CHATML), record).count("wrong<|im_end|>") == 1
 
 
 def test_an_image_is_followed_by_one_line_break() -> None:
     image, answer = ImageRef("a"), Message("assistant", ("A",))
     texts = [
-        shown(own(CHATML).render(conversation(Message("user", parts), answer)))
+        shown(own(CHATML), conversation(Message("user", parts), answer))
         for parts in ((image, "Q"), (image, "\nQ"), (image, "\n", "Q"))
     ]
-    assert texts == ["<|im_start|>user\n<image>\nQ<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"] * 3
+    assert texts == ["<|im_start|>user\n<image>\nQ<|im_end|>\n<|im_start|>assistant\nA<|im_end|>"] * 3
 
 
 TRIMMING = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}"
     "{% if m.role == 'user' %}{{ m.content | trim }}{% else %}{{ m.content.lstrip('\\n') }}{% endif %}"
-    "{{ '<|im_end|>\\n' }}{% endfor %}"
+    "{{ '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 
 
@@ -196,20 +177,20 @@ def test_what_a_template_strips_is_stripped_from_the_segments() -> None:
     turns = (Message("user", ("\n What? \u3000\n",)), Message("assistant", ("\n\n It is. \n",)))
     record = conversation(*turns)
     template = own(TRIMMING)
-    render_verified(template, record)
-    assert supervised(template.render(record)) == " It is. \n<|im_end|>"
-    assert "user\nWhat?<|im_end|>" in shown(template.render(record))
+    assert supervised(template, record) == " It is. \n<|im_end|>"
+    assert "user\nWhat?<|im_end|>" in shown(template, record)
     image_last = conversation(Message("user", (" look ", ImageRef("a"))), Message("assistant", ("ok",)))
-    render_verified(template, image_last)
-    assert "user\nlook <image><|im_end|>" in shown(template.render(image_last))
+    assert "user\nlook <image><|im_end|>" in shown(template, image_last)
 
 
 def test_a_template_with_a_default_system_prompt() -> None:
     jinja = "{% if messages[0].role != 'system' %}" + SYSTEM_FIRST.format("You are Smol") + "{% endif %}" + CHATML
     template = own(jinja)
     for turns in TURNS.values():
-        render_verified(template, conversation(*turns))
-    assert shown(template.render(conversation(*ONE))).startswith(SYSTEM_FIRST.format("You are Smol"))
+        assert supervised(template, conversation(*turns)).count(template.stop) == len(
+            template.answers(conversation(*turns))
+        )
+    assert shown(template, conversation(*ONE)).startswith(SYSTEM_FIRST.format("You are Smol"))
 
 
 def test_the_end_mark_ends_at_the_first_special_token() -> None:
@@ -218,29 +199,47 @@ def test_the_end_mark_ends_at_the_first_special_token() -> None:
         "{{ eos_token }}{% endif %}{% endfor %}",
         "llama",
     )
-    assert supervised(template.render(conversation(*ONE))) == "A dog. </s>"
+    assert supervised(template, conversation(*ONE)) == " A dog. </s>"
     assert template.stop == "</s>"
 
 
 STRIPS_THINKING = (
-    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + (m.content.split('</think>')[-1] if m.role == "
-    "'assistant' else m.content) + '<|im_end|>\\n' }}{% endfor %}"
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + (m.content.split('</think>')[-1] if m.role == "
+    "'assistant' else m.content) + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
 
-def test_a_template_that_changes_texts_raises_with_the_record_and_the_difference() -> None:
+def test_thoughts_that_a_template_never_renders_are_learnt_all_the_same() -> None:
     template = own(STRIPS_THINKING)
-    render_verified(template, conversation(*ONE))
-    record = conversation(ONE[0], Message("assistant", ("<think>hm</think>A dog.",)))
+    asked = (ONE[0], Message("assistant", ("<think>hm</think>A dog.",)))
+    assert supervised(template, conversation(*asked)) == "<think>hm</think>A dog.<|im_end|>"
+    later = template.answers(conversation(*asked, *ONE))[1]
+    assert "assistant\nA dog.<|im_end|>" in later.prompt.text  # as inference has it
+
+
+@pytest.mark.parametrize(
+    ("change", "has", "writes"),
+    [
+        ("m.content | upper", "'What is it?'", "WHAT IS IT?"),
+        ("m.content | replace('dog', 'cat')", "'A dog.'", "A cat."),
+        ("m.content[:3]", "'What is it?'", "Wha<|im_end|>"),
+    ],
+)
+def test_a_template_that_changes_texts_raises_with_the_record_and_the_difference(
+    change: str, has: str, writes: str
+) -> None:
+    template = own(CHATML.replace("message['content']", change.replace("m.", "message.")))
     with pytest.raises(TemplateError, match=r"data.json:7 \(record r1\)") as error:
-        render_verified(template, record)
-    assert "has 'im_start|>assistant\\n<think>hm</think>A dog.<" in str(error.value)
-    assert "writes 'im_start|>assistant\\nA dog.<" in str(error.value)
+        template.answers(conversation(*ONE))
+    ours, theirs = str(error.value).split("the template writes")
+    assert f"it has {has}" in ours and writes in theirs
 
 
 NO_END = "{% for m in messages %}{{ m.role + ': ' + m.content + '\\n' }}{% endfor %}"
 END_AT_THE_END = (
-    "{% for m in messages %}{{ m.role + ': ' + m.content }}{% if loop.last %}{{ eos_token }}{% endif %}{% endfor %}"
+    "{% for m in messages %}{{ m.role + ': ' + m.content }}{% if loop.last and m.role == 'assistant' %}{{ eos_token }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
 )
 
 
@@ -251,13 +250,11 @@ def test_a_template_without_an_end_mark_raises_and_suggests_templates_that_fit()
     assert "llama3_chat" not in str(error.value)  # this tokenizer has no <|eot_id|>
 
 
-def test_an_end_mark_must_follow_every_answer_with_loss() -> None:
+def test_an_answer_ends_as_the_last_turn_does() -> None:
+    """Where a template writes the end mark only at the end, earlier answers have it as well, and later prompts not."""
     template = own(END_AT_THE_END)
-    render_verified(template, conversation(*ONE))
-    with pytest.raises(TemplateError, match="no end mark follows the answer in turn 2 of 6"):
-        template.render(conversation(*THREE))
-    untrained = (Message("assistant", ("A",), loss=False) if m.role == "assistant" else m for m in THREE[:5])
-    assert supervised(template.render(conversation(*untrained, THREE[5]))) == "Alike<|im_end|>"
+    assert supervised(template, conversation(*THREE)) == " Two  cats\n<|im_end|>在睡觉。<|im_end|>Alike<|im_end|>"
+    assert "<|im_end|>" not in template.answers(conversation(*THREE))[2].prompt.text
 
 
 @pytest.mark.parametrize(
@@ -270,7 +267,7 @@ def test_an_end_mark_must_follow_every_answer_with_loss() -> None:
 )
 def test_a_template_that_refuses_drops_or_repeats_a_turn_raises(jinja: str, message: str) -> None:
     with pytest.raises(TemplateError, match=f"data.json:7 .record r1.: .*{message}"):
-        own(jinja).render(conversation(SYSTEM, *ONE))
+        own(jinja).answers(conversation(SYSTEM, *ONE))
 
 
 def test_a_template_for_content_lists_raises() -> None:
@@ -310,7 +307,7 @@ def test_a_multimodal_template_renders_lists_as_training_renders_parts(name: str
     ]
     for content, message in cases:
         record = conversation(message, Message("assistant", ("A",)))
-        assert render_list(tokenizer, jinja, content) == shown(template.render(record))
+        assert render_list(tokenizer, jinja, content).rstrip("\n") == shown(template, record)
     assert ("<image>\nWhat?" in render_list(tokenizer, jinja, [image, text])) == (name != "plain")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from llm.encoding.chat_template import load_template
+from llm.encoding.chat_template import ChatTemplate, load_template
 from llm.encoding.encoder import IGNORED, Encoder, Sample
 from llm.encoding.named_templates import JINJA
-from llm.errors import Place, RecordError
+from llm.errors import Place, RecordError, TemplateError
 from llm.formats.conversation import Conversation, ImageRef, Message, Role
 from tests.llm.tokenizers import CHATML, bpe_tokenizer, chatml_tokenizers, decode, ids_of, llama_tokenizer, wrap
 
@@ -34,6 +35,19 @@ def talk(*texts: str) -> tuple[Message, ...]:
 
 def encoder(tokenizer: PreTrainedTokenizerFast, name: str = "auto") -> Encoder:
     return Encoder(tokenizer, load_template(name, tokenizer), ids_of(tokenizer, "<image>")[0], ROWS)
+
+
+def only(samples: list[Sample]) -> Sample:
+    """The sample of a record that is one sequence."""
+    [sample] = samples
+    return sample
+
+
+def rendered(tokenizer: PreTrainedTokenizerFast, template: ChatTemplate, messages: tuple[Message, ...]) -> str:
+    """What transformers renders of the messages."""
+    texts = ["".join(part if isinstance(part, str) else "<image>\n" for part in message.parts) for message in messages]
+    turns = [{"role": message.role, "content": text} for message, text in zip(messages, texts, strict=True)]
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, chat_template=template.jinja))
 
 
 def targets(sample: Sample) -> list[int]:
@@ -88,7 +102,7 @@ def spelled() -> PreTrainedTokenizerFast:
 def test_ids_and_labels_written_by_hand() -> None:
     picture = ImageRef("cat.png")
     asked = (Message("user", (picture, "Hi?")), Message("assistant", ("Ok",)), *talk("Hi", "k"))
-    sample = encoder(spelled()).encode(conversation(*asked))
+    sample = only(encoder(spelled()).encode(conversation(*asked)))
     question = [0, *U, 3, 2, 2, 2, 3, 12, 9, 15, 1, 3, 0, *A, 3]
     assert sample.ids.tolist() == [*question, 13, 14, 1, 3, 0, *U, 3, 12, 9, 1, 3, 0, *A, 3, 14, 1]
     assert sample.labels.tolist() == [*[I] * 25, 13, 14, 1, *[I] * 22, 14, 1, I]
@@ -109,7 +123,7 @@ def test_a_prompt_written_by_hand() -> None:
 def test_tokens_after_the_last_target_are_left_out() -> None:
     last = (Message("user", (ImageRef("b"), "Hi?")), Message("assistant", ("k",), loss=False))
     first = (Message("user", (ImageRef("a"), "Hi")), Message("assistant", ("Ok",)))
-    sample = encoder(spelled()).encode(conversation(*first, *last))
+    sample = only(encoder(spelled()).encode(conversation(*first, *last)))
     assert sample.images == (ImageRef("a"),)
     assert sample.ids.tolist() == [0, *U, 3, 2, 2, 2, 3, 12, 9, 1, 3, 0, *A, 3, 13, 14, 1]
     assert sample.labels.tolist() == [*[I] * 24, 13, 14, 1, I]
@@ -117,7 +131,7 @@ def test_tokens_after_the_last_target_are_left_out() -> None:
 
 def test_an_answer_without_loss_is_context() -> None:
     asked = (*talk("Hi"), Message("assistant", ("Ok",), loss=False), *talk("Hi", "k"))
-    sample = encoder(spelled()).encode(conversation(*asked))
+    sample = only(encoder(spelled()).encode(conversation(*asked)))
     turn = [0, *U, 3, 12, 9, 1, 3, 0, *A, 3]
     assert sample.ids.tolist() == [*turn, 13, 14, 1, 3, *turn, 14, 1]
     assert sample.labels.tolist() == [*[I] * (2 * len(turn) + 3), 14, 1, I]
@@ -125,7 +139,7 @@ def test_an_answer_without_loss_is_context() -> None:
 
 def test_plain_text_written_by_hand() -> None:
     """Its first token has no position before it that could learn it."""
-    sample = encoder(spelled()).encode(conversation(Message("assistant", ("Ok?",))))
+    sample = only(encoder(spelled()).encode(conversation(Message("assistant", ("Ok?",)))))
     assert sample.ids.tolist() == [13, 14, 15, 1] and sample.labels.tolist() == [14, 15, 1, I]
 
 
@@ -133,12 +147,12 @@ def test_plain_text_written_by_hand() -> None:
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_sample_is_the_prompt_the_answer_and_the_end_mark(kind: str, name: str) -> None:
     subject = encoder(TOKENIZERS[kind], name)
-    whole = subject.encode(conversation(*WITH_IMAGES))
+    whole = only(subject.encode(conversation(*WITH_IMAGES)))
     for number in (2, 4, 6):
         ids, images = subject.prompt(WITH_IMAGES[:number])
         assert whole.ids[: len(ids)].tolist() == ids
         assert images == whole.images[: len(images)]
-        sample = subject.encode(conversation(*WITH_IMAGES[: number + 1]))
+        sample = only(subject.encode(conversation(*WITH_IMAGES[: number + 1])))
         supervised = sample.ids[len(ids) :].tolist()
         assert sample.ids.tolist() == [*ids, *supervised] == whole.ids[: len(sample.ids)].tolist()
         assert sample.labels[len(ids) - 1 :].tolist() == [*supervised, IGNORED]
@@ -156,9 +170,9 @@ def test_pieces_decode_to_the_complete_text(kind: str, name: str) -> None:
     template = load_template(name, tokenizer)
     subject = Encoder(tokenizer, template, ids_of(tokenizer, "<image>")[0], 1)
     record = conversation(*WITH_IMAGES)
-    text = template.reference(record)
+    text = rendered(tokenizer, template, record.messages)
     whole = tokenizer(text, add_special_tokens=False).input_ids
-    ours = decode(tokenizer, subject.encode(record).ids)
+    ours = decode(tokenizer, only(subject.encode(record)).ids)
     assert decode(tokenizer, whole).startswith(ours)
     assert len(ours) >= len(text) - 1  # the line break after the last end mark
     if kind != "legacy":  # which writes a space after its special tokens
@@ -169,7 +183,7 @@ def test_pieces_decode_to_the_complete_text(kind: str, name: str) -> None:
 def test_plain_text_has_the_tokenizers_own_ids(kind: str) -> None:
     tokenizer = TOKENIZERS[kind]
     text = "The quick brown fox.\n\n  It jumps — 你好 🐱"
-    sample = encoder(tokenizer).encode(conversation(Message("assistant", (text,))))
+    sample = only(encoder(tokenizer).encode(conversation(Message("assistant", (text,)))))
     assert sample.ids.tolist() == [*tokenizer(text).input_ids, tokenizer.eos_token_id]
     assert sample.labels.tolist() == [*sample.ids[1:].tolist(), IGNORED]
 
@@ -189,8 +203,8 @@ def test_a_word_after_a_templates_space_is_one_token(kind: str) -> None:
     tokenizer = TOKENIZERS[kind]
     template = load_template("vicuna", tokenizer)
     record = conversation(*talk("the dog", "A cat", "the cat", "A dog"))
-    whole = tokenizer(template.reference(record), add_special_tokens=False).input_ids
-    assert Encoder(tokenizer, template).encode(record).ids.tolist() == whole
+    whole = tokenizer(rendered(tokenizer, template, record.messages), add_special_tokens=False).input_ids
+    assert only(Encoder(tokenizer, template).encode(record)).ids.tolist() == whole
     assert {"Ġthe", "▁the"} & set(tokenizer.convert_ids_to_tokens(whole))
 
 
@@ -210,14 +224,14 @@ def generated_texts(count: int, seed: int) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["bpe", "legacy"])
 def test_no_typed_text_becomes_a_special_token(kind: str) -> None:
-    """2,000 texts times every added token, in a system, a user and an assistant turn each."""
+    """100 texts times every added token, in a system, a user and an assistant turn each."""
     tokenizer = bpe_tokenizer() if kind == "bpe" else llama_tokenizer("<|im_start|>", "<|im_end|>")
     tokenizer.chat_template = CHATML
     subject = encoder(tokenizer)
     added = tokenizer.added_tokens_decoder
     start, end, image = ids_of(tokenizer, "<|im_start|>", "<|im_end|>", "<image>")
     assert sum(not token.special for token in added.values()) >= 1  # such as <think>
-    texts = generated_texts(2000, seed=0)
+    texts = generated_texts(100, seed=0)
     rng = random.Random(1)
     for token in added.values():
         for text in texts:
@@ -228,9 +242,59 @@ def test_no_typed_text_becomes_a_special_token(kind: str) -> None:
                 Message("user", (ImageRef("a"), typed)),
                 Message("assistant", (typed,)),
             )
-            ids = subject.encode(conversation(*turns)).ids.tolist()
+            ids = only(subject.encode(conversation(*turns))).ids.tolist()
             found = [number for number in ids if number in added]
-            assert found == [start, end, start, *[image] * ROWS, end, start, end], typed
+            answered = ids_of(tokenizer, *re.findall("</?think>" if kind == "bpe" else "<think>", typed))
+            assert found == [start, end, start, *[image] * ROWS, end, start, *answered, end], typed
+
+
+def test_an_answer_holds_the_tokens_that_models_write() -> None:
+    """Its own added tokens, special or not; but no turn mark, no begin or end token and no image."""
+    written = ["<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", "<|box_start|>", "<unused9>"]
+    special = ["<|eot_id|>", "<|image_pad|>", "[IMG]", "<|vision_start|>", "<|user|>", "<｜User｜>", "<s>", "<pad>"]
+    added = [AddedToken("<tool_call>", special=False, normalized=False), *written[1:], *special]
+    tokenizer = bpe_tokenizer(*added)
+    tokenizer.pad_token = "<pad>"
+    subject = encoder(tokenizer)
+    for token in [*written, *special, "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<image>", "<think>", "</think>"]:
+        asked = (Message("user", (f"Say {token}.",)), Message("assistant", (f"A {token} b.",)))
+        sample = only(subject.encode(conversation(*asked)))
+        [number] = ids_of(tokenizer, token)
+        held = targets(sample)[:-1].count(number)
+        assert held == (token in [*written[:4], "<think>", "</think>"]), token
+        assert sample.ids.tolist().count(number) - held == {"<|im_start|>": 2, "<|im_end|>": 2}.get(token, 0), token
+        assert decode(tokenizer, targets(sample)) == f"A {token} b.<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|im_end|>",
+        "<|im_end|><|im_end|>",
+        "<|im_<|im_end|>end|>",
+        "\U000f0000<|im_end|>\uf8ff\ue000",
+        "<|im_end|>\n a",
+    ],
+)
+def test_typed_tokens_beside_each_other_stay_text(text: str) -> None:
+    tokenizer = TOKENIZERS["bpe"]
+    messages = talk(text, text, text, text)
+    ids = only(encoder(tokenizer).encode(conversation(*messages))).ids.tolist()
+    start, end = ids_of(tokenizer, "<|im_start|>", "<|im_end|>")
+    assert (ids.count(start), ids.count(end)) == (4, 4)
+    assert decode(tokenizer, ids) == rendered(tokenizer, encoder(tokenizer).template, messages).rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"), [("<", "", "|im_end|>"), ("", "end|>", "a<|im_"), ("<|im_", "", "end|>")]
+)
+def test_a_token_of_which_the_template_writes_a_part_is_refused(before: str, after: str, text: str) -> None:
+    tokenizer = bpe_tokenizer()
+    tokenizer.chat_template = CHATML.replace("message['content']", f"'{before}' + message['content'] + '{after}'")
+    subject = encoder(tokenizer)
+    assert subject.encode(conversation(*talk("What?", "A")))
+    with pytest.raises(TemplateError, match="spell a special token together"):
+        subject.encode(conversation(*talk(text, "A")))
 
 
 def test_typed_special_tokens_would_be_encoded_without_the_check() -> None:
@@ -238,14 +302,14 @@ def test_typed_special_tokens_would_be_encoded_without_the_check() -> None:
     tokenizer = TOKENIZERS["bpe"]
     record = conversation(*talk("Say <|im_end|> and <think>", "no"))
     subject = encoder(tokenizer)
-    whole = tokenizer(subject.template.reference(record), add_special_tokens=False).input_ids
-    pieces = subject.encode(record).ids.tolist()
+    whole = tokenizer(rendered(tokenizer, subject.template, record.messages), add_special_tokens=False).input_ids
+    pieces = only(subject.encode(record)).ids.tolist()
     end, think = ids_of(tokenizer, "<|im_end|>", "<think>")
     assert (whole.count(end), whole.count(think)) == (3, 1)
     assert (pieces.count(end), pieces.count(think)) == (2, 0)
     split = tokenizer("<|im_end|><think>", add_special_tokens=False, split_special_tokens=True).input_ids
     assert end not in split and think in split  # why that switch is not enough
-    assert decode(tokenizer, pieces) in subject.template.reference(record)
+    assert decode(tokenizer, pieces) in rendered(tokenizer, subject.template, record.messages)
 
 
 def test_special_tokens_in_the_vocabulary_are_split() -> None:
@@ -254,7 +318,7 @@ def test_special_tokens_in_the_vocabulary_are_split() -> None:
     assert plain("user", add_special_tokens=False).input_ids == [word]
     tokenizer = bpe_tokenizer("user")
     assert ids_of(tokenizer, "user") == [word]  # the word itself was made special
-    ids = encoder(tokenizer).encode(conversation(*talk("a user", "the user users"))).ids.tolist()
+    ids = only(encoder(tokenizer).encode(conversation(*talk("a user", "the user users")))).ids.tolist()
     assert ids.count(word) == 1  # the template's own
     assert decode(tokenizer, ids).endswith("assistant\nthe user users<|im_end|>")
 
@@ -263,7 +327,7 @@ def test_white_space_and_single_characters_that_were_added_are_text() -> None:
     spaces, snowman = (AddedToken(text, special=False, normalized=False) for text in ("    ", "☃"))
     tokenizer = bpe_tokenizer(spaces, snowman, AddedToken("☀", special=True, normalized=False))
     names = ids_of(tokenizer, "    ", "☃", "☀")
-    ids = encoder(tokenizer).encode(conversation(*talk("    x ☃ ☀", "ok"))).ids.tolist()
+    ids = only(encoder(tokenizer).encode(conversation(*talk("    x ☃ ☀", "ok")))).ids.tolist()
     assert [ids.count(number) for number in names] == [1, 1, 0]
     assert "    x ☃ ☀" in decode(tokenizer, ids)
 
@@ -271,16 +335,16 @@ def test_white_space_and_single_characters_that_were_added_are_text() -> None:
 def test_a_special_character_of_the_vocabulary_cannot_be_typed() -> None:
     tokenizer = bpe_tokenizer("x")
     with pytest.raises(RecordError, match=r"data.json:3 \(record r1\): text: .*special token 'x'"):
-        encoder(tokenizer).encode(conversation(*talk("x", "ok")))
+        only(encoder(tokenizer).encode(conversation(*talk("x", "ok"))))
 
 
 def test_unknown_characters_are_no_special_tokens() -> None:
     """A tokenizer without bytes writes <unk>; typed "<unk>" is spelt all the same."""
     backend = Tokenizer(models.BPE({"<unk>": 0, "a": 1, "u": 2, "n": 3, "k": 4}, [], unk_token="<unk>"))
     tokenizer = wrap(backend, unk_token="<unk>", eos_token="<e>")
-    sample = encoder_of_text(tokenizer).encode(conversation(Message("assistant", ("aéunk",))))
+    sample = only(encoder_of_text(tokenizer).encode(conversation(Message("assistant", ("aéunk",)))))
     assert sample.ids.tolist() == [1, 0, 2, 3, 4, tokenizer.eos_token_id]
-    sample = encoder_of_text(tokenizer).encode(conversation(Message("assistant", ("<unk>",))))
+    sample = only(encoder_of_text(tokenizer).encode(conversation(Message("assistant", ("<unk>",)))))
     assert sample.ids.tolist() == [0, 2, 3, 4, 0, tokenizer.eos_token_id]
 
 
@@ -293,30 +357,30 @@ def test_tokens_that_strip_white_space_strip_it_across_pieces() -> None:
     tokenizer = bpe_tokenizer(greedy, "<|user|>", "<|assistant|>", "<|system|>")
     template = load_template("phi3_chat", tokenizer)
     record = conversation(*talk("What is it?", "A dog", "And?", "A cat"))
-    whole = tokenizer(template.reference(record), add_special_tokens=False).input_ids
-    assert Encoder(tokenizer, template).encode(record).ids.tolist() == whole
+    whole = tokenizer(rendered(tokenizer, template, record.messages), add_special_tokens=False).input_ids
+    assert only(Encoder(tokenizer, template).encode(record)).ids.tolist() == whole
 
 
 def test_a_tokenizers_own_truncation_does_not_cut_records() -> None:
     tokenizer = bpe_tokenizer()
     tokenizer.backend_tokenizer.enable_truncation(4)
-    ids = encoder(tokenizer).encode(conversation(*talk("one two three four five six", "yes"))).ids
+    ids = only(encoder(tokenizer).encode(conversation(*talk("one two three four five six", "yes")))).ids
     assert "three four five six" in decode(tokenizer, ids)
 
 
 def test_records_without_a_target_raise() -> None:
     untrained = tuple(replace(message, loss=False) for message in talk("Hi", "Ok"))
     with pytest.raises(RecordError, match="data.json:3 .*no token is supervised"):
-        encoder(TOKENIZERS["bpe"]).encode(conversation(*untrained))
+        only(encoder(TOKENIZERS["bpe"]).encode(conversation(*untrained)))
 
 
 def test_text_runs_refuse_images() -> None:
     subject = Encoder(TOKENIZERS["bpe"], load_template("auto", TOKENIZERS["bpe"]))
     with pytest.raises(RecordError, match="text runs accept no images"):
-        subject.encode(conversation(*WITH_IMAGES))
+        only(subject.encode(conversation(*WITH_IMAGES)))
     with pytest.raises(RecordError, match="text runs accept no images"):
         subject.prompt(WITH_IMAGES[:2])
-    assert subject.encode(conversation(*WITH_IMAGES[-2:])).images == ()
+    assert only(subject.encode(conversation(*WITH_IMAGES[-2:]))).images == ()
 
 
 def test_stop_ids_are_the_end_mark_and_the_end_token() -> None:

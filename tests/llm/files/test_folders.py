@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from llm.config.schema import TextRunConfig
 from llm.errors import CheckpointError, RunError
 from llm.files.atomic_files import atomic_file, write_atomically
+from llm.files.saved_checkpoints import find_checkpoint, list_checkpoints
 from llm.model.hf_export import export_llm
-from llm.train.checkpoint import find_checkpoint, list_checkpoints, save
+from llm.train.checkpoint import save
 from llm.train.checkpoint_state import Progress, read_state, read_weights
 from llm.train.metrics import RunLog, read_metrics
 from llm.train.run_folder import exclusive_writer, refuse_running, refuse_taken

@@ -18,10 +18,10 @@ from llm.config.yaml_loader import load_yaml
 from llm.errors import ConfigError, DataError, EyegraftError, ModelError, RecordError, RunError
 from llm.files import bounded_lines, regular_files
 from llm.files.untrusted_json import read_object
-from llm.formats.json_rows import json_records
 from llm.formats.readers import read
-from llm.formats.row_files import raw_rows, read_rows
 from llm.model.pretrained import load_tokenizer
+from llm.rows.files import raw_rows, read_rows
+from llm.rows.json_rows import json_records
 from llm.train.metrics import read_metrics
 from llm.train.provenance import base_digest
 
@@ -137,7 +137,7 @@ def short_lines(monkeypatch: pytest.MonkeyPatch) -> int:
     """The longest record of these tests: the rule is the same for any length."""
     for module in (
         "files.bounded_lines",
-        *(f"formats.{name}" for name in ("json_rows", "json_stream", "json_errors", "row_files")),
+        *(f"rows.{name}" for name in ("json_rows", "json_stream", "json_errors", "csv_rows")),
     ):
         monkeypatch.setattr(f"llm.{module}.LONGEST", 100)
     assert bounded_lines.LONGEST == 100
@@ -158,7 +158,7 @@ def test_a_line_without_an_end_is_one_invalid_record(short_lines: int, tmp_path:
 
 
 def test_a_record_without_an_end_in_an_array(short_lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llm.formats.json_stream.CHUNK", 50)
+    monkeypatch.setattr("llm.rows.json_stream.CHUNK", 50)
     (tmp_path / "data.json").write_text('[{"text": "b"}, {"text": "' + "a" * 1000 + '"}]')
     errors = [str(record.error) for record in json_records(tmp_path / "data.json") if record.error is not None]
     assert "more than 100 characters without an end" in errors[0]

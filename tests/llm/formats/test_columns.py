@@ -13,12 +13,14 @@ from tests.llm.rows import ONE, Json, bot, messages, refusal, source, system, us
 
 def test_columns_of_the_recipe(tmp_path: Path) -> None:
     row: Json = {"s": "S", "q": "Q", "a": "A", "pic": "a.png", "t": "text"}
+    shown = row
+    row = {key: value for key, value in shown.items() if key != "pic"}
     a = ImageRef(str(tmp_path / "a.png"))
     cases: list[tuple[Json, dict[str, str], tuple[Message, ...]]] = [
         (row, {"system": "s", "input": "q", "output": "a"}, (system("S"), user("Q"), bot("A"))),
-        (row, {"input": "q", "output": "a", "image": "pic"}, (user(a, "Q"), bot("A"))),
-        (row, {"output": "a", "image": "pic"}, (user(a), bot("A"))),
-        (row | {"q": "Q <image>"}, {"input": "q", "output": "a", "image": "pic"}, (user("Q ", a), bot("A"))),
+        (shown, {"input": "q", "output": "a", "image": "pic"}, (user(a, "Q"), bot("A"))),
+        (shown, {"output": "a", "image": "pic"}, (user(a), bot("A"))),
+        (shown | {"q": "Q <image>"}, {"input": "q", "output": "a", "image": "pic"}, (user("Q ", a), bot("A"))),
         (row | {"q": "Q <image>"}, {"input": "q", "output": "a"}, (user("Q <image>"), bot("A"))),
         (row | {"pic": None}, {"input": "q", "output": "a", "image": "pic"}, ONE),
         (row, {"text": "t"}, (bot("text"),)),
@@ -28,11 +30,23 @@ def test_columns_of_the_recipe(tmp_path: Path) -> None:
         assert messages(tmp_path, changed, columns=columns, format="columns") == [meaning]
 
 
+def test_a_column_of_images_that_is_not_mapped_raises(tmp_path: Path) -> None:
+    row: Json = {"q": "Q", "a": "A", "pic": "a.png"}
+    mapping = {"input": "q", "output": "a"}
+    assert "pic: holds an image, which format columns does not read" in refusal(tmp_path, row, columns=mapping)
+    other = row | {"depth": "d.png"}
+    assert messages(tmp_path, other, columns=mapping | {"image": "pic"}) == [
+        (user(ImageRef(str(tmp_path / "a.png")), "Q"), bot("A"))
+    ], "a recipe that maps an image chooses among several"
+
+
 def test_invalid_column_values_raise(tmp_path: Path) -> None:
     row = {"q": "<image><image>", "a": "A", "pic": "a.png"}
     mapping = {"input": "q", "output": "a", "image": "pic"}
     assert "2 <image> placeholders but 1 image" in refusal(tmp_path, row, columns=mapping)
-    assert "gone: is missing" in refusal(tmp_path, row, columns=mapping | {"output": "gone"})
+    for role in mapping:  # optional ones too: a misspelt image column would train on questions without images
+        with pytest.raises(ConfigError, match=f"columns: {role}: there is no column gone. The data has q, a, pic"):
+            refusal(tmp_path, row, columns=mapping | {role: "gone"})
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from llm.errors import RecordError
+from llm.errors import Place, RecordError
 from llm.formats.conversation import ImageRef
 from llm.formats.readers import read, read_pairs, source_format
+from llm.formats.turns.message_turns import ROLE_CONTENT, read_turns
+from llm.records.record import Record
 from tests.llm.rows import ONE, Json, bot, messages, refusal, source, system, user
 
 
@@ -51,7 +53,7 @@ def test_openai_turns_under_conversations(tmp_path: Path) -> None:
         ({"loss": False}, "no answer has loss"),
         ({"weight": 0.5}, "messages[1].weight: 0.5 is neither 0 nor 1"),
         ({"weight": 0}, "no answer has loss"),
-        ({"function_call": {"name": "f"}}, "Write it as tool_calls"),
+        ({"function_call": {"name": "f"}}, "messages[1].function_call.arguments: is null, not an object"),
         ({"tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}, "tool_calls[0].function.arguments: broken"),
         ({"tool_calls": [{"function": {"name": "f", "arguments": "[]"}}]}, "arguments: is a list, not an object"),
         ({"tool_calls": [{"function": {"arguments": "{}"}}]}, "tool_calls[0].function.name: is missing"),
@@ -117,3 +119,32 @@ def test_a_pair_needs_two_answers_and_fine_tuning_one(tmp_path: Path) -> None:
         with pytest.raises(RecordError, match=message):
             list(read_pairs(given, tmp_path))
         assert [found.messages for found in read(given, tmp_path)] == [ONE]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "What is <image> this?",
+        "<IMG_CONTEXT>\nWhat?",
+        [{"type": "text", "text": "<image>What?"}],
+        [{"type": "image", "image": "a.png"}, {"type": "text", "text": "<IMG_CONTEXT>What?"}],
+        [{"type": "text", "text": ""}, {"type": "image", "image": "a.png"}],
+    ],
+)
+@pytest.mark.parametrize("marks", [True, False])
+def test_plain_turns_are_read_as_all_others(content: object, marks: bool) -> None:
+    """Turns of a role and a text are read without a Record; a field that asks for nothing takes them the other way."""
+    record = Record(Place("a.json", 1), {"messages": [{"role": "user", "content": content}]}, "openai", "/images")
+    longer = Record(
+        record.place, {"messages": [{"role": "user", "content": content, "name": None}]}, "openai", "/images"
+    )
+    plain = read_turns(record, "messages", ROLE_CONTENT, marks)
+    assert plain == read_turns(longer, "messages", ROLE_CONTENT, marks)
+    assert not record.inside and longer.inside
+
+
+def test_a_single_answer_is_plain_text(tmp_path: Path) -> None:
+    """So ms-swift has texts for continued pretraining; beside a system prompt a question is missing."""
+    assert messages(tmp_path, {"messages": [{"role": "assistant", "content": "Once."}]}) == [(bot("Once."),)]
+    row = {"system": "S", "messages": [{"role": "assistant", "content": "Once."}]}
+    assert "question: there is none" in refusal(tmp_path, row)

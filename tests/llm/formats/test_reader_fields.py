@@ -22,7 +22,9 @@ from llm.formats.readers import (
     source_records,
     source_rows,
 )
-from llm.formats.row_files import RawRow, Record, data_files, kind, read_rows
+from llm.records.record import Record, kind
+from llm.rows.files import data_files, read_rows
+from llm.rows.raw_row import RawRow
 from tests.llm.rows import ONE, TURNS, Json, bot, messages, source, system, user
 
 Meaning = tuple[Message, ...] | str
@@ -51,6 +53,17 @@ SHOWN = [{"from": "human", "value": "<image>\nQ"}, {"from": "gpt", "value": "A"}
 
 # format -> (row, the messages it means, or what its refusal says)
 FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
+    "qa": [
+        ({"question": "Q", "answer": "A"}, ONE),
+        ({"question": "Q", "answer": "A", "A": "only one"}, ONE),
+        ({"question": "Q", "answer": "A", "A": "x", "C": "z"}, ONE),
+        ({"question": "Q", "answer": "A", "system": "S", "hint": None}, (system("S"), *ONE)),
+        ({"question": "Q", "answer": "A", "image": "a.png"}, (user(IMAGE, "Q"), bot("A"))),
+        ({"question": "Q A. x (B) y", "answer": "A", "A": "x", "B": "y"}, (user("Q A. x (B) y"), bot("A"))),
+        ({"question": "Q", "answer": 1, "choices": ["x", "y"]}, (user("Q\nA. x\nB. y"), bot("B"))),
+        ({"question": "Q", "answer": 2, "options": ["x", "y"]}, "answer: is a number, and there are 2 choices"),
+        ({"question": "Q", "answer": None}, "answer: is null, and there are 0 choices"),
+    ],
     "xtuner": [
         (xtuner(), ONE),
         (xtuner(system=None), ONE),
@@ -91,6 +104,8 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
         (openai(answer={"loss": None}), ONE),
         (openai(answer={"loss": False}), (user("Q"), bot("A", False))),
         (openai(answer={"loss": True, "weight": 0}), ONE),
+        (openai(answer={"loss": 0}), (user("Q"), bot("A", False))),
+        (openai(answer={"loss": 1.0}), ONE),
         (openai(answer={"weight": None}), ONE),
         (openai(answer={"weight": 1}), ONE),
         (openai(answer={"weight": 0}), (user("Q"), bot("A", False))),
@@ -107,7 +122,9 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
         (openai(tools=None), ONE),
         (openai(tools=[]), ONE),
         (openai(tools=""), ONE),
-        (openai(tools="f"), "tools: is text, not a list"),
+        (openai(tools="f"), "tools: broken JSON"),
+        (openai(tools=3), "tools: is a number, not a list"),
+        (openai(tools='[{"f": "é"}]'), (system('You may call these tools:\n<tools>\n{"f": "é"}\n</tools>'), *ONE)),
         (openai(tools=[{"f": "é"}]), (system('You may call these tools:\n<tools>\n{"f": "é"}\n</tools>'), *ONE)),
         (openai(system="S", tools=[1, 2]), (system("S\n\nYou may call these tools:\n<tools>\n1\n2\n</tools>"), *ONE)),
         (openai(image=None, images=[]), ONE),
@@ -119,7 +136,8 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
         ),
         (openai(answer={"content": []}), "messages[1].content: is an empty list"),
         (openai(answer={"content": [{"type": "text"}]}), "messages[1].content[0].text: is missing"),
-        (openai(answer={"content": [{"text": "A"}]}), "messages[1].content[0].type: is missing"),
+        (openai(answer={"content": [{"text": "A"}]}), ONE),
+        (openai(answer={"content": [{"words": "A"}]}), "messages[1].content[0].type: is missing"),
     ],
     "llava": [
         (llava(), ONE),
@@ -233,7 +251,7 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
         ({"prompt": "Q", "chosen": "A", "rejected": None}, ONE),
         ({"prompt": "Q", "chosen": "A", "rejected": "B", "system": "S"}, (system("S"), *ONE)),
         ({"prompt": None, "chosen": "A", "rejected": "B"}, "prompt: is missing"),
-        ({"prompt": "Q", "chosen": "A", "images": "a.png"}, "0 <image> placeholders but 1 image given"),
+        ({"prompt": "Q", "chosen": "A", "images": "a.png"}, (user(IMAGE, "Q"), bot("A"))),
         ({"prompt": "see <image>", "chosen": "A"}, (user("see <image>"), bot("A"))),
         ({"prompt": "<image>\nQ", "chosen": "A", "image": "a.png"}, (user(IMAGE, "Q"), bot("A"))),
     ],
@@ -246,6 +264,38 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
     ],
     "text": [({"text": "A"}, (bot("A"),)), ({"text": 3}, "text: is a number, not text"), ({}, "text: is missing")],
 }
+FIELDS["query"] = [
+    ({"query": "Q", "response": "A"}, ONE),
+    ({"query": "Q", "response": "A", "system": "S"}, (system("S"), *ONE)),
+    ({"query": "Q", "response": "A", "history": []}, ONE),
+    ({"query": "Q", "response": "A", "history": [["P", "B"]]}, (user("P"), bot("B"), *ONE)),
+    ({"query": "Q", "response": "A", "history": '[["P", "B"]]'}, (user("P"), bot("B"), *ONE)),
+    ({"query": "Q", "response": "A", "history": [{"human": "P", "assistant": "B"}]}, (user("P"), bot("B"), *ONE)),
+    (
+        {
+            "query": "Q",
+            "response": "A",
+            "history": [{"role": "user", "content": "P"}, {"role": "assistant", "content": "B"}],
+        },
+        (user("P"), bot("B"), *ONE),
+    ),
+    ({"query": "Q", "response": "A", "history": "P"}, "history: broken JSON"),
+    ({"query": "Q", "response": "A", "history": {"P": "B"}}, "history: is an object, not a list"),
+    ({"query": "Q", "response": "A", "history": [["P"]]}, "history[0]: is not a question and an answer"),
+    ({"query": "Q", "response": "A", "images": "a.png"}, (user(IMAGE, "Q"), bot("A"))),
+    ({"query": "Q <image>", "response": "A", "images": ["a.png"]}, (user("Q ", IMAGE), bot("A"))),
+    (
+        {"query": "Q", "response": "A", "images": ["a.png"], "history": [["<image>P", "B"]]},
+        (user(IMAGE, "P"), bot("B"), *ONE),
+    ),
+    ({"query": "Q"}, "response: is missing"),
+]
+FIELDS["swift"] = [
+    ({"conversation": [{"human": "Q", "assistant": "A"}]}, ONE),
+    ({"system": "S", "conversation": [{"human": "Q", "assistant": "A"}]}, (system("S"), *ONE)),
+    ({"images": ["a.png"], "conversation": [{"human": "<image>Q", "assistant": "A"}]}, (user(IMAGE, "Q"), bot("A"))),
+    ({"conversation": [{"human": "Q"}]}, "conversation[0].assistant: is missing"),
+]
 FIELDS["medical"], FIELDS["tiny_codes"] = FIELDS["alpaca"], [({"prompt": "Q", "response": "A"}, ONE)]
 FIELDS["stack_exchange"] = [({"question": "Q", "response": "A"}, ONE), ({"question": "Q"}, "response: is missing")]
 CASES = [(name, row, meaning) for name, cases in FIELDS.items() for row, meaning in cases]
@@ -286,8 +336,15 @@ FITS: list[tuple[Json, str]] = [
     ({"context": "C", "question": "Q", "answer": "A"}, "sql"),
     ({"reference": None, "question": "Q", "answer": "A"}, "law"),
     ({"prompt": "Q", "completion": "A"}, "code_alpaca"),
+    ({"prompt": [{"role": "user", "content": "Q"}], "completion": "A"}, "code_alpaca"),
+    ({"prompt": [], "completion": "A"}, ""),
+    ({"query": "Q", "response": "A"}, "query"),
+    ({"query": "Q", "response": "A", "rejected_response": "B"}, "preference"),
+    ({"conversation": [{"human": "Q", "assistant": "A"}]}, "swift"),
     ({"prompt": "Q", "response": "A"}, "tiny_codes"),
     ({"question": "Q", "response": "A"}, "stack_exchange"),
+    ({"question": "Q", "answer": "A"}, "qa"),
+    ({"question": "Q", "answer": 1, "choices": ["x", "y"]}, "qa"),
     ({"abstract": "Q", "title": "A"}, "arxiv"),
     ({"description": 1, "color": 2}, "colors"),
     ({"file_name": "a.TIFF", "text": "A"}, "imagefolder"),
@@ -309,7 +366,8 @@ FITS: list[tuple[Json, str]] = [
     ({"instruction": None, "input": "Q", "output": "A"}, ""),
     ({"chat": {"turn_1": {}}}, ""),
     ({"chat": [1]}, ""),
-    ({"question": "Q", "answer": "A"}, ""),
+    ({"question": "Q", "answer": None}, ""),
+    ({"question": "Q", "answer": 1}, ""),
     ({"description": "x"}, ""),
     ({"text": None}, ""),
 ]
@@ -553,7 +611,7 @@ def test_which_files_of_a_folder_are_data(tmp_path: Path) -> None:
 
 
 def rows_of(path: Path) -> list[RawRow]:
-    from llm.formats.row_files import raw_rows
+    from llm.rows.files import raw_rows
 
     return list(raw_rows(path))
 

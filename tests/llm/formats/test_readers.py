@@ -4,17 +4,20 @@ import io
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
 import pytest
+from huggingface_hub import constants
 from PIL import Image
 
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place, RecordError
 from llm.formats.conversation import ImageRef, Message
 from llm.formats.readers import READERS, SEEN, detect, read, source_format
+from llm.rows import hub
 from tests.llm.rows import ONE, TURNS, Json, bot, messages, refusal, source, system, user
 
 MOSS: Json = {
@@ -81,6 +84,17 @@ FORMATS: dict[str, tuple[Json, tuple[Message, ...], bool]] = {
     "colors": ({"color": "#00f", "description": "Blue: as: sky"}, (user("as: sky"), bot("#00f")), True),
     "arxiv": ({"id": "1", "abstract": "Q", "title": "A"}, ONE, True),
     "stack_exchange": ({"qid": 1, "question": "Q", "response": "A"}, ONE, True),
+    "query": ({"query": "Q", "response": "A", "history": [["P", "B"]]}, (user("P"), bot("B"), *ONE), True),
+    "qa": (
+        {"index": 0, "hint": "H", "question": "Q", "A": "x", "B": "y", "C": "", "answer": "A"},
+        (user("H\nQ\nA. x\nB. y"), bot("A")),
+        True,
+    ),
+    "swift": (
+        {"system": "S", "conversation": [{"human": "Q", "assistant": "A"}, {"human": "Q2", "assistant": "A2"}]},
+        (system("S"), *ONE, user("Q2"), bot("A2")),
+        True,
+    ),
     "tiny_codes": ({"prompt": "Q", "response": "A", "topic": "x"}, ONE, True),
     "moss": (
         MOSS,
@@ -289,11 +303,27 @@ def test_a_missing_hub_data_set_raises(tmp_path: Path, monkeypatch: pytest.Monke
         raise datasets.exceptions.DatasetNotFoundError("doesn't exist")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(hub, "why_unreachable", lambda: "")
     with pytest.raises(DataError, match=r"org/name: the hub gave no split 'train'.*doesn't exist.*No local file"):
         source_format(Source(path="org/name"), tmp_path)
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=r"pip install 'eyegraft\[hub\]'"):
         source_format(Source(path="org/name"), tmp_path)
+
+
+def test_a_hub_that_does_not_answer_is_not_asked_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`datasets` itself would try for a minute."""
+    monkeypatch.setattr(hub, "why_unreachable", lambda: "no answer within 2 s")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    began = time.monotonic()
+    advice = "fetched from huggingface.co: no answer.*hf download org/name --repo-type dataset.*modelscope download"
+    with pytest.raises(DataError, match=advice):
+        source_format(Source(path="org/name"), tmp_path)
+    assert time.monotonic() - began < 2
+    assert not datasets.config.HF_HUB_OFFLINE and not constants.HF_HUB_OFFLINE
 
 
 def test_reading_imports_no_torch(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from llm.errors import ModelError
 from llm.model.pretrained import load_llm, load_tokenizer
+from llm.model.quantization import is_four_bit
 
 HIDDEN, HEADS, KV_HEADS, INNER, LAYERS, VOCABULARY = 48, 4, 2, 80, 2, 120
 DIM = HIDDEN // HEADS
@@ -212,7 +213,7 @@ def test_four_bit_loading(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "internlm2", random_state(False))
     llm = load_llm(str(folder), torch.bfloat16, four_bit=True)
     layer: Any = llm.get_submodule("model.layers.1.self_attn.k_proj")
-    assert type(layer).__name__ == "Linear4bit" and layer.weight.dtype == torch.uint8
+    assert is_four_bit(layer) and layer.weight.dtype == torch.uint8
     assert llm(input_ids=torch.arange(9)[None]).logits.isfinite().all()
 
 

@@ -13,6 +13,7 @@ from llm.config.schema import TextRunConfig
 from llm.config.yaml_loader import load_yaml, validate
 from llm.distributed import process_group
 from llm.errors import RunError
+from llm.files.saved_checkpoints import list_checkpoints
 from llm.model.precision import (
     ANY_CARD,
     Dtype,
@@ -23,8 +24,8 @@ from llm.model.precision import (
     this_machine,
     with_dtype,
 )
+from llm.model.quantization import is_four_bit
 from llm.train.assembly import resolve_dtype
-from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import read_state, read_weights
 from llm.train.metrics import read_metrics
 from llm.train.run_folder import begun_dtype
@@ -235,6 +236,6 @@ def test_four_bit_weights_compute_in_fp32_too(recipe: TextRunConfig, monkeypatch
     losses = [row["loss"] for row in read_metrics(run, "train")]
     assert len(losses) == 12 and losses[-1] < 0.95 * losses[0]
     model = open_run(run).model
-    layers: list[Any] = [layer for layer in model.modules() if type(layer).__name__ == "Linear4bit"]
+    layers: list[Any] = [layer for layer in model.modules() if is_four_bit(layer)]
     assert layers and {layer.compute_dtype for layer in layers} == {torch.float32}
     assert {p.dtype for p in model.parameters() if p.is_floating_point()} == {torch.float32}

@@ -10,8 +10,8 @@ import torch
 import yaml
 
 from llm.errors import ConfigError
+from llm.files.saved_checkpoints import list_checkpoints
 from llm.train.assembly import open_text_model
-from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import read_weights
 from llm.train.earlier_runs import read_text_run
 from tests.llm.text_runs import six_steps, unfinished

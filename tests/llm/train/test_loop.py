@@ -1,9 +1,11 @@
 """The training loop over parts of the test's own: what it calls at which step, what it writes, and when it stops."""
 
+import json
 import math
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +18,7 @@ from llm.config.schema import OptimConfig, TrainConfig
 from llm.data.loader import OptimizerStep
 from llm.errors import TrainingError
 from llm.train import loop
-from llm.train.checkpoint_state import Progress
+from llm.train.checkpoint_state import OpenWindow, Progress
 from llm.train.loop import Interrupted, LoopCallbacks, MetricsWindow, due, fit
 
 TOTAL = 7
@@ -150,16 +152,29 @@ def test_a_row_is_the_mean_since_the_last_one(run: Recorder) -> None:
     assert [row["epoch"] for row in rows] == [1.0, 2.0, 2.3333]
     assert [row["tokens_per_s"] for row in rows] == [60 / 0.75, 150 / 0.75, 70 / 0.25]
     assert [row["input_wait"] for row in rows] == [0.5, 0.5, 0.5]
+    assert [row["step_seconds"] for row in rows] == [0.666667, 0.75, 0.75], "the first begins when its process is ready"
     assert run.log.bar == [1, 2, 3, 4, 5, 6, 7]
     assert all(0 < row["memory_gib"] < 1000 and row["time"] > 1.7e9 for row in rows)
 
 
+def test_a_row_that_an_interruption_cuts_is_the_same(run: Recorder) -> None:
+    """Steps 1 and 2 were done by another process; the time between the two is part of no row."""
+    run.run(log_every=3, save_every=2)
+    rows, saved = run.trained(), Progress.parse(json.loads(json.dumps(asdict(run.saved[0]))))
+    assert saved == run.saved[0] and saved.step == 2 and len(saved.window.losses) == 2
+    run.log.rows, run.engine = [], Engine()
+    run.engine.factors = [0.0, 0.0]  # its norms follow from the steps that it has done
+    run.run(saved, log_every=3, save_every=2)
+    figures = ("step", "epoch", "loss", "lr", "grad_norm", "tokens_per_s", "input_wait")
+    assert [[row[key] for key in figures] for row in run.trained()] == [[row[key] for key in figures] for row in rows]
+
+
 def test_figures_are_rounded() -> None:
-    window = MetricsWindow()
+    window = MetricsWindow(began=10.0)
     window.add(1.0, 2.0, tokens=100, seconds=3.0, waited=4.0)
-    row = window.line(OptimizerStep(4, 1 / 3, [], 1, 1), rate=0.1)
+    row = window.line(OptimizerStep(4, 1 / 3, [], 1, 1), rate=0.1, ended=19.1234567)
     assert (row["kind"], row["step"], row["epoch"], row["lr"]) == ("train", 4, 0.3333, 0.1)
-    assert (row["tokens_per_s"], row["input_wait"]) == (33.3, 0.5714)
+    assert (row["tokens_per_s"], row["input_wait"], row["step_seconds"]) == (33.3, 0.5714, 9.123457)
     assert type(row["loss"]) is float and type(row["grad_norm"]) is float, "JSON knows no tensors"
 
 
@@ -173,7 +188,8 @@ def test_what_is_done_now_and_then(run: Recorder) -> None:
     assert run.probed == [0, 2, 4, 6, 7]
     assert run.saved[-1] == last and [progress.finished for progress in run.saved] == [False, False, True]
     assert last == Progress(step=7, tokens=280, seconds=7 * 0.25, metrics=200, finished=True)
-    assert run.saved[0] == Progress(step=3, tokens=60, seconds=0.75, metrics=0)
+    window = OpenWindow((4.5, 9.0, 13.5), (0.5, 1.0, 1.5), tokens=60, seconds=0.75, waited=0.75, wall=2.0)
+    assert run.saved[0] == Progress(step=3, tokens=60, seconds=0.75, metrics=0, window=window)
 
 
 def test_nothing_is_done_now_and_then_unless_asked(run: Recorder) -> None:

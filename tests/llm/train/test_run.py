@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 from llm.config.schema import TextRunConfig
 from llm.config.yaml_loader import resolve_yaml
 from llm.errors import ConfigError, RunError, TrainingError
-from llm.train.checkpoint import list_checkpoints
+from llm.files.saved_checkpoints import list_checkpoints
 from llm.train.checkpoint_state import read_weights
 from llm.train.engine import TorchEngine
 from llm.train.loop import Interrupted
@@ -108,6 +108,31 @@ def test_resume_equals_uninterrupted_bit_for_bit(
     assert expected and all(
         torch.equal(tensor, expected[name]) for name, tensor in final_weights(tmp_path / "cut").items()
     )
+
+
+def test_lines_of_several_steps_are_the_same_after_a_signal(
+    tiny_llama: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight steps, three a line; a stop after step 4 cuts the second line."""
+    alone, cut = (
+        recipe(tiny_llama, data, tmp_path / name, train={"log_every": 3, "save_every": 0}) for name in ("alone", "cut")
+    )
+    train(alone, Path.cwd())
+    step, taken = TorchEngine.step, []
+
+    def stopped_in_the_fourth(self: TorchEngine, factor: float, figures: list[torch.Tensor]) -> list[float]:
+        taken.append(factor)
+        if len(taken) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, factor, figures)
+
+    monkeypatch.setattr(TorchEngine, "step", stopped_in_the_fourth)
+    with pytest.raises(Interrupted):
+        train(cut, Path.cwd())
+    train(cut, Path.cwd())
+    rows, expected = ([(row["step"], row["loss"], row["grad_norm"]) for row in read_metrics(tmp_path / name, "train")]
+                      for name in ("cut", "alone"))  # fmt: skip
+    assert rows == expected and [row[0] for row in rows][:2] == [3, 6]
 
 
 def test_a_signal_finishes_the_step_and_saves(

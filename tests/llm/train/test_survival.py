@@ -18,9 +18,10 @@ from safetensors import SafetensorError
 
 from llm.config.schema import TextRunConfig
 from llm.errors import CheckpointError, RunError
+from llm.files.saved_checkpoints import find_checkpoint, list_checkpoints
 from llm.train import checkpoint as checkpoints
 from llm.train import checkpoint_state
-from llm.train.checkpoint import find_checkpoint, list_checkpoints, newest_intact, save
+from llm.train.checkpoint import newest_intact, save
 from llm.train.checkpoint_state import Progress, verify
 from llm.train.metrics import read_metrics
 from llm.train.run_folder import exclusive_writer, refuse_running
@@ -168,7 +169,7 @@ def test_latest_is_moved_last_and_never_believed(tmp_path: Path, monkeypatch: py
     save(tmp_path, Progress(step=1), WEIGHTS, STATE, keep=2)
     assert latest.read_text() == "step-000001\n"
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "_name_latest", _no_room)
+        patch.setattr(checkpoints, "_name", _no_room)
         with pytest.raises(RunError, match="No space left"):
             save(tmp_path, Progress(step=2), WEIGHTS, STATE, keep=2)
     assert latest.read_text() == "step-000001\n", "killed between the rename and the marker"
@@ -314,7 +315,7 @@ def test_changed_data_is_refused_unless_asked_for(recipe: TextRunConfig, tmp_pat
     run = unfinished(recipe)
     before = (run / "metrics.jsonl").read_bytes()
     write_rows(tmp_path / "chat.jsonl", 16)
-    with pytest.raises(CheckpointError, match="training data changed since the run began"):
+    with pytest.raises(CheckpointError, match="training data changed since the run began .*, or another version"):
         train(recipe, Path.cwd())
     assert (run / "metrics.jsonl").read_bytes() == before
     train(recipe, Path.cwd(), anyway=True)
@@ -335,6 +336,16 @@ def test_a_changed_recipe_goes_on_when_asked(recipe: TextRunConfig) -> None:
         train(changed, Path.cwd())
     train(changed, Path.cwd(), anyway=True)
     assert "lr: 1.0e-05" in (run / "config.yaml").read_text()
+    assert len(read_metrics(run, "plan")) == 1, "it has as many steps as before"
+
+
+def test_a_changed_length_is_a_new_plan(recipe: TextRunConfig) -> None:
+    """Who watches the run counts the steps that are left by it."""
+    run = unfinished(recipe)
+    longer = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_steps": 7, "epochs": 99.0})})
+    train(longer, Path.cwd(), anyway=True)
+    (before, _), (after, steps) = ((line["step"], line["steps"]) for line in read_metrics(run, "plan"))
+    assert (before, after, steps) == (0, 4, 7) and read_metrics(run, "train")[-1]["step"] == 7
 
 
 def test_a_plan_that_became_shorter_than_what_is_done_says_so(

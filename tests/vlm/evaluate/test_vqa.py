@@ -1,8 +1,6 @@
 """Accuracy on image questions by hand: images shown, deduplication, packing and metrics."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -185,7 +183,7 @@ def test_a_score_is_about_the_image_that_was_shown(
 
 
 @pytest.mark.parametrize(
-    ("values", "mean"), [([], 0.0), ([0], 0.0), ([1], 1.0), ([1, 0, 0], 0.3333), ([1, 1, 0], 0.6667), ([1] * 9, 1.0)]
+    ("values", "mean"), [([0], 0.0), ([1], 1.0), ([1, 0, 0], 0.3333), ([1, 1, 0], 0.6667), ([1] * 9, 1.0)]
 )
 def test_accuracies_are_rounded_to_four_digits(values: list[int], mean: float) -> None:
     assert _mean(np.array(values, bool)) == mean
@@ -201,7 +199,7 @@ def test_accuracies_are_rounded_to_four_digits(values: list[int], mean: float) -
 )
 def test_figures_by_hand(controls: int, few: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = ["open", "yes_no", "open", "open", "yes_no"]
-    asked: Any = [VqaQuestion(sample(A, 1, 2), kind) for kind in kinds]
+    asked: Any = [VqaQuestion(sample(image, 1, 2), kind) for image, kind in zip([A, B, A, B, A], kinds, strict=True)]
     hits = {"right": [1, 0, 0, 1, 1], "blank": [1, 0, 1, 0, 0], "shuffled": [0, 1, 1, 1, 1]}
 
     def scored(model: object, questions: list[VqaQuestion], picture: str, folder: Path) -> Any:
@@ -209,7 +207,7 @@ def test_figures_by_hand(controls: int, few: dict[str, float], monkeypatch: pyte
         return np.array(hits[picture][: len(questions)], bool)
 
     monkeypatch.setattr(vqa, "score", scored)
-    monkeypatch.setattr(vqa, "read_questions", lambda *_: asked)
+    monkeypatch.setattr(vqa, "read_questions", lambda *_: (asked, 0))
     plan = VqaEval(source=Source(path="q.json"), controls=controls)
     model: Any = "model"
     assert evaluate_vqa(model, model, plan, Path("out"), Path()) == {
@@ -221,20 +219,26 @@ def test_figures_by_hand(controls: int, few: dict[str, float], monkeypatch: pyte
     }
 
 
-def test_a_kind_without_questions_has_accuracy_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kinds", "images", "keys"),
+    [
+        (["yes_no"], [A], {"vqa_yes_no_accuracy"}),
+        (["open", "open"], [A, A], {"vqa_open_accuracy"}),
+        (["open", "open"], [A, B], {"vqa_open_accuracy", "shuffled_image_accuracy", "shuffled_open_accuracy"}),
+        (["yes_no", "yes_no"], [A, B], {"vqa_yes_no_accuracy", "shuffled_image_accuracy"}),
+    ],
+)
+def test_what_is_not_there_has_no_figure(
+    kinds: list[Any], images: list[ImageRef], keys: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vqa, "score", lambda model, questions, *_: np.ones(len(questions), bool))
-    monkeypatch.setattr(vqa, "read_questions", lambda *_: [VqaQuestion(sample(A, 1, 2), "yes_no")])
+    asked = [VqaQuestion(sample(image, 1, 2), kind) for image, kind in zip(images, kinds, strict=True)]
+    monkeypatch.setattr(vqa, "read_questions", lambda *_: (asked, 0))
     model: Any = None
     figures = evaluate_vqa(model, model, VqaEval(source=Source(path="q.json")), Path(), Path())
-    assert figures == {
-        "vqa_questions": 1,
-        "vqa_accuracy": 1.0,
-        "vqa_open_accuracy": 0.0,
-        "vqa_yes_no_accuracy": 1.0,
-        "blank_image_accuracy": 1.0,
-        "shuffled_image_accuracy": 1.0,
-        "shuffled_open_accuracy": 0.0,
-    }
+    assert figures.keys() == {"vqa_questions", "vqa_accuracy", "blank_image_accuracy"} | keys
+    assert figures.pop("vqa_questions") == len(kinds)
+    assert set(figures.values()) == {1.0}
 
 
 # Questions ------------------------------------------------------------------------------------------------------------
@@ -246,9 +250,9 @@ class Encoding:
     def __init__(self) -> None:
         self.given: list[Conversation] = []
 
-    def encode(self, conversation: Conversation) -> int:
+    def encode(self, conversation: Conversation) -> list[int]:
         self.given.append(conversation)
-        return len(self.given)
+        return [len(self.given)]
 
 
 def rows(folder: Path, *answers: str, **more: object) -> VqaEval:
@@ -270,14 +274,15 @@ def test_yes_and_no_are_one_kind_and_all_else_is_open(tmp_path: Path) -> None:
         "yes no": "open",
     }
     encoder: Any = Encoding()
-    found: list[Any] = read_questions(rows(tmp_path, *answers), encoder, tmp_path)
+    found: list[Any]
+    found, _ = read_questions(rows(tmp_path, *answers), encoder, tmp_path)
     assert [question.kind for question in found] == list(answers.values())
-    assert [question.sample for question in found] == list(range(1, 9))
+    samples: list[Any] = [question.sample for question in found]
+    assert samples == list(range(1, 9))
     (row, *_) = json.loads((tmp_path / "q.json").read_text())
     (tmp_path / "q.json").write_text(json.dumps([row | {"system": "no"}]))
-    assert [question.kind for question in read_questions(VqaEval(source=Source(path="q.json")), encoder, tmp_path)] == [
-        "yes_no"
-    ], "its answer counts, wherever that stands"
+    (found, _) = read_questions(VqaEval(source=Source(path="q.json")), encoder, tmp_path)
+    assert [question.kind for question in found] == ["yes_no"], "its answer counts, wherever it is"
     encoder.given.pop()
     assert [one.images for one in encoder.given] == [(ImageRef(str(tmp_path / f"{n}.png")),) for n in range(8)]
 
@@ -285,30 +290,55 @@ def test_yes_and_no_are_one_kind_and_all_else_is_open(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("limit", "count"), [(0, 3), (1, 1), (2, 2), (3, 3), (4, 3)])
 def test_a_limit_ends_the_reading(tmp_path: Path, limit: int, count: int) -> None:
     encoder: Any = Encoding()
-    assert len(read_questions(rows(tmp_path, "a", "b", "c", limit=limit), encoder, tmp_path)) == count
+    assert len(read_questions(rows(tmp_path, "a", "b", "c", limit=limit), encoder, tmp_path)[0]) == count
     assert len(encoder.given) == count
 
 
-@contextmanager
-def refused(answers: int, images: int) -> Iterator[None]:
-    with pytest.raises(DataError) as caught:
-        yield
-    assert f"this record has {answers} answers and {images} images. Split it into single questions" in str(caught.value)
+def turns_of(conversation: Conversation) -> list[tuple[str, str, bool]]:
+    return [(message.role, message.text.strip(), message.loss) for message in conversation.messages]
 
 
-def test_a_record_asks_one_question_about_one_image(tmp_path: Path) -> None:
+README_FORM = {
+    "image": "0.png",
+    "system": "S",
+    "conversations": [
+        {"from": "human", "value": "<image>\nWhat is it?"},
+        {"from": "gpt", "value": "It is Iris."},
+        {"from": "human", "value": "Is it red?"},
+        {"from": "gpt", "value": "yes"},
+    ],
+}
+
+
+def test_every_answer_of_a_record_is_asked_for_after_the_turns_before_it(tmp_path: Path) -> None:
+    (tmp_path / "q.json").write_text(json.dumps([README_FORM]))
+    plan, encoder = VqaEval(source=Source(path="q.json")), Encoding()
+    any_encoder: Any = encoder
+    found, left_out = read_questions(plan, any_encoder, tmp_path)
+    assert [question.kind for question in found] == ["open", "yes_no"] and left_out == 0
+    first = [("system", "S", True), ("user", "What is it?", True)]
+    assert [turns_of(one) for one in encoder.given] == [
+        [*first, ("assistant", "It is Iris.", True)],
+        [*first, ("assistant", "It is Iris.", False), ("user", "Is it red?", True), ("assistant", "yes", True)],
+    ]
+    encoder.given.clear()
+    read_questions(plan, any_encoder, tmp_path, "apart")
+    assert [turns_of(one) for one in encoder.given] == [
+        [*first, ("assistant", "It is Iris.", True)],
+        [("system", "S", True), ("user", "Is it red?", True), ("assistant", "yes", True)],
+    ]
+    assert [len(one.images) for one in encoder.given] == [1, 1]
+
+
+def test_answers_without_a_single_image_are_counted_and_left_out(tmp_path: Path) -> None:
     plan, encoder = rows(tmp_path, "a"), Encoding()
     (row,) = json.loads((tmp_path / "q.json").read_text())
     any_encoder: Any = encoder
-    turns = row["conversations"]
-    plain = [{"from": "human", "value": "Q"}, turns[1]]
-    for changed, answers, images in (
-        ({"image": "0.png", "conversations": [*turns, *plain]}, 2, 1),
-        ({"conversations": plain}, 1, 0),
-        ({"image": ["0.png"] * 2, "conversations": [{"from": "human", "value": "<image><image>"}, turns[1]]}, 1, 2),
-        ({"conversations": plain * 2}, 2, 0),
-    ):
-        (tmp_path / "q.json").write_text(json.dumps([changed]))
-        with refused(answers, images):
-            read_questions(plan, any_encoder, tmp_path)
-    assert encoder.given == []
+    plain = [{"from": "human", "value": "Q"}, row["conversations"][1]]
+    two = {"image": ["0.png"] * 2, "conversations": [{"from": "human", "value": "<image><image>"}, plain[1]]}
+    (tmp_path / "q.json").write_text(json.dumps([row, {"conversations": plain * 2}, two]))
+    found, left_out = read_questions(plan, any_encoder, tmp_path)
+    assert (len(found), left_out) == (1, 3)
+    (tmp_path / "q.json").write_text(json.dumps([two]))
+    with pytest.raises(DataError, match="none of its 1 answers belongs to a question about one image"):
+        evaluate_vqa(any_encoder, any_encoder, plan, tmp_path, tmp_path)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,7 +27,6 @@ from transformers import (
 )
 
 from llm.encoding.chat_template import load_template
-from llm.encoding.encoder import Encoder
 from llm.encoding.named_templates import NAMED_TEMPLATES
 from llm.errors import ConfigError, ModelError
 from llm.formats.conversation import ImageRef, Message
@@ -41,7 +39,6 @@ from vlm.export.gguf import language, llama_cpp, tower, vocabulary
 from vlm.export.gguf.export import LIMITS, _messages, export_gguf
 from vlm.export.gguf.file import GgufTensor
 from vlm.export.gguf.ollama import _text, go_template
-from vlm.export.gguf.template import llama_cpp_jinja
 from vlm.export.run import export
 from vlm.model.forward import VlmModel
 from vlm.model.runs import OpenedRun, open_model, train
@@ -235,32 +232,19 @@ THINKS = (  # as Qwen3 does: the last answer is written with its thoughts, a new
 )
 
 
-def test_the_generation_prompt_is_that_of_training(tmp_path: Path) -> None:
+def test_the_template_is_that_of_training(tmp_path: Path) -> None:
+    """Training follows its generation prompt, so nothing is added to it: the model writes the rest."""
     tokenizer = bpe_tokenizer()
     tokenizer.chat_template = THINKS
     llm = save(*FAMILIES["llama, untied, biased"], tokenizer, tmp_path / "llm")
     opened = opened_text(llm, tmp_path, "auto")
-    assert opened.encoder.template.generation_prompt_suffix == "<think>\n\n</think>\n\n"
+    assert opened.encoder.opening == "<think>\n\n</think>\n\n"
     assert export_gguf(opened, tmp_path / "out", "fp32", ollama=True) < 0.005
     fields = GGUFReader(tmp_path / "out/model.gguf").fields
     assert [fields[f"tokenizer.ggml.add_{mark}_token"].contents() for mark in ("bos", "eos")] == [False, False]
-    template = fields["tokenizer.chat_template"].contents()
-    assert template.startswith(THINKS) and template != THINKS
-    assert (tmp_path / "out/Modelfile").read_text().count("<think>") == 1
-
-
-def test_a_template_whose_generation_prompt_is_complete_is_unchanged() -> None:
-    tokenizer = bpe_tokenizer()
-    template = load_template("chatml", tokenizer)
-    assert llama_cpp_jinja(Encoder(tokenizer, template)) == template.jinja
-
-
-def test_the_generation_prompt_is_escaped_for_jinja() -> None:
-    """llama.cpp's Jinja knows fewer escapes than JSON."""
-    template = SimpleNamespace(jinja="{{ x }}", generation_prompt_suffix='<想>\n"')
-    encoder: Any = SimpleNamespace(template=template, image_id=None)
-    expected = '{{ x }}{%- if add_generation_prompt -%}{{- "<想>\\n\\"" -}}{%- endif -%}'
-    assert llama_cpp_jinja(encoder) == expected
+    assert fields["tokenizer.chat_template"].contents() == THINKS
+    modelfile = (tmp_path / "out/Modelfile").read_text()
+    assert "<think>" not in modelfile and modelfile.count("<|im_start|>assistant\\n") == 2  # earlier answers, the next
 
 
 def test_blocks_by_the_number_of_the_layer() -> None:
@@ -429,7 +413,7 @@ def test_gos_template_writes_our_prompts(tmp_path: Path) -> None:
                 chats.append({"Template": go_template(template, sees=True), "Messages": turns})
                 texts[first] = "".join(tag + "\n" for tag in tags) + texts[first]
                 asked = tuple(Message(role, (text,)) for role, text in zip(roles, texts, strict=True))
-                wanted.append("".join(segment.text for segment in template.prompt(asked)))
+                wanted.append(template.prompt(asked).text)
     (tmp_path / "main.go").write_text(GO)
     environment = os.environ | {"GO111MODULE": "off", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
     done = subprocess.run(

@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import AutoModelForCausalLM
 
 from llm.config.schema import TextRunConfig
-from llm.errors import ImageError, ModelError, RunError
+from llm.errors import ConfigError, ImageError, ModelError, RunError
 from llm.formats.conversation import ImageRef
 from tests.llm.text_runs import six_steps
 from tests.vlm.runs import recipe
@@ -98,6 +98,25 @@ def test_another_runs_export_takes_replace(run: Path, other: Path, tmp_path: Pat
     export(other, out)
     with pytest.raises(RunError, match="is an export of the run run"):
         run_step(ExportConfig(name="e", stage="export", out=str(out), run=str(run)), TrainCommand(Path("e.yaml")))
+
+
+def test_another_forms_export_takes_replace(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path / "a", to="peft")
+    before = contents(tmp_path / "a")
+    found = f"is an export of the run {run.name} as peft\\. Choose another folder, or add --replace"
+    with pytest.raises(RunError, match=found):
+        export(run, tmp_path / "a")
+    assert contents(tmp_path / "a") == before
+    export(run, tmp_path / "a", replace=True)
+    assert (tmp_path / "a/config.json").is_file() and not (tmp_path / "a/adapter").exists()
+
+
+def test_an_adapters_folder_is_answered_with_the_command_that_merges_it(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path / "a", to="peft")
+    base = json.loads((tmp_path / "a/adapter/adapter_config.json").read_text())["base_model_name_or_path"]
+    for adapter in (tmp_path / "a", tmp_path / "a/adapter"):
+        with pytest.raises(ConfigError, match=f"is an adapter, not a run.* eyegraft merge {base} {adapter} "):
+            export(adapter, tmp_path / "b")
 
 
 def test_an_export_that_was_edited_takes_replace(run: Path, tmp_path: Path) -> None:

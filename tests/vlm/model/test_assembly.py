@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
 from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordError
-from llm.train.checkpoint import list_checkpoints
+from llm.files.saved_checkpoints import list_checkpoints
 from llm.train.checkpoint_state import read_weights
 from llm.train.metrics import read_metrics
 from llm.train.run_data import read_run_data, training_loader
@@ -72,7 +72,8 @@ def test_evaluation_and_generation_agree(finetuned: Path, records: Path, tmp_pat
     opened = open_run(finetuned)
     assert isinstance(opened.model, VlmModel)
     plan = VqaEval.model_validate({"source": {"path": str(records.with_name("questions.json"))}})
-    questions = read_questions(plan, opened.encoder, Path.cwd())
+    questions, left_out = read_questions(plan, opened.encoder, Path.cwd())
+    assert left_out == 0
     forced = score(opened.model, questions, "right", tmp_path)
     rows = json.loads(records.with_name("questions.json").read_text())
     asked = [
@@ -103,7 +104,7 @@ def test_packed_images_equal_one_by_one(finetuned: Path, records: Path) -> None:
     opened = open_run(finetuned)
     assert isinstance(opened.model, VlmModel)
     plan = VqaEval.model_validate({"source": {"path": str(records.with_name("questions.json"))}})
-    samples = [asked.sample for asked in read_questions(plan, opened.encoder, Path.cwd())[:7]]
+    samples = [asked.sample for asked in read_questions(plan, opened.encoder, Path.cwd())[0][:7]]
     vision = opened.model.vision
 
     def logits(*chosen: int) -> torch.Tensor:

@@ -13,8 +13,8 @@ from llm.data.bad_images import BadRecords
 from llm.data.loader import Loader, OptimizerStep, Schedule
 from llm.data.packing import PackPlan
 from llm.errors import DataError, ImageError
+from llm.files.saved_checkpoints import list_checkpoints
 from llm.train import loop
-from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import read_state
 from llm.train.metrics import read_metrics
 from tests.vlm.runs import recipe

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from llm.errors import ImageError
+from llm.files.saved_checkpoints import list_checkpoints
 from llm.formats.conversation import ImageRef
-from llm.train.checkpoint import list_checkpoints
 from llm.train.checkpoint_state import read_weights
 from llm.train.metrics import read_metrics
 from tests.vlm.runs import recipe

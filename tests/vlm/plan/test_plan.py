@@ -1,11 +1,14 @@
 """Forecasts against built models and real steps of tiny models; docs/benchmarks/plan.md has larger shapes."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,6 +17,8 @@ from transformers import CLIPVisionConfig, LlamaConfig
 from llm.attention.gather_index import GatherIndex
 from llm.attention.padded_groups import SHORT as PLAIN
 from llm.config.schema import RunConfig, TextRunConfig
+from llm.data.loader import Schedule
+from llm.data.packing import PackPlan
 from llm.errors import ConfigError, ModelError
 from llm.forward import chunked_loss as heads
 from llm.model.lora import lora_layers
@@ -30,6 +35,7 @@ from vlm.model.meta_model import meta_model
 from vlm.model.runs import open_model
 from vlm.plan.advice import Change, changes
 from vlm.plan.device import GIB, Device, find_device
+from vlm.plan.dry_run import duration, packs_of_run
 from vlm.plan.memory_report import forecast_run
 from vlm.plan.plan import plan
 from vlm.plan.worst_pack import Pack, image_pack, packs_a_step, text_pack
@@ -421,15 +427,41 @@ def test_a_slow_dtype_is_reported(
 # What cannot be planned ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("written", "size"), [("8GiB", 8 * GIB), ("24GB", 24 * 10**9), ("1.5 gib", 3 * GIB // 2)])
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        *(("8GiB", 8 * GIB), ("24GB", 24 * 10**9), ("1.5 gib", 3 * GIB // 2), ("24", 24 * GIB), (" 24 ", 24 * GIB)),
+        *(
+            ("23.5", 47 * GIB // 2),
+            ("23,5", 47 * GIB // 2),
+            ("80G", 80 * GIB),
+            ("40gi", 40 * GIB),
+            ("24000MB", 24 * 10**9),
+        ),
+    ],
+)
 def test_device_reads_a_cards_memory(written: str, size: int) -> None:
     assert find_device(written) == Device("card", size)
 
 
 def test_device_reads_cpu_and_refuses_other_text() -> None:
     assert find_device("cpu").kind == "cpu" and find_device("cpu").bytes > GIB
-    with pytest.raises(ConfigError, match="--device: found 'eight'; write a card's memory as 8GiB"):
-        find_device("eight")
+    assert find_device("CPU") == find_device("cpu")
+    for text in ("eight", "24 apples", "A100", "-24", "24GiB extra"):
+        with pytest.raises(ConfigError, match=f"--device: found '{text}'; write a card's memory in GiB, such as 24 or"):
+            find_device(text)
+
+
+@pytest.mark.parametrize(("written", "found"), [("4090", "4,090 GiB"), ("0", "0 GiB"), ("24000000000", "2.4e+10 GiB")])
+def test_device_refuses_a_memory_that_no_card_has(written: str, found: str) -> None:
+    with pytest.raises(ConfigError, match=f"--device {written}: no card has {re.escape(found)}; write"):
+        find_device(written)
+
+
+def test_device_cuda_needs_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="--device gpu: this machine has no card"):
+        find_device("gpu")
 
 
 def test_dynamic_rotary_frequencies_are_planned(tmp_path: Path) -> None:
@@ -450,3 +482,21 @@ def test_a_pack_without_room_for_an_image_is_refused(tiny_llm: Path, clip: Path)
 def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no config.json in it"):
         forecast_run(text(tmp_path), (), "cpu", 1.0)
+
+
+# The complete run -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(50, "50 seconds"), (150, "2.5 minutes"), (3600, "60 minutes"), (12240, "3.4 hours"), (180000, "2.1 days")],
+)
+def test_a_duration_is_in_a_unit_that_people_use(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_the_packs_of_a_run_are_counted_by_length() -> None:
+    plan = PackPlan(steps=tuple((np.array([record]),) for record in (0, 1, 2, 3)), world=1)
+    lengths = np.array([10, 20, 5, 5])
+    data = SimpleNamespace(train=SimpleNamespace(lengths=lengths), schedule=Schedule((plan, plan), total=6))
+    assert packs_of_run(data) == (40 + 30) / 20, "two epochs, of the second only two steps"

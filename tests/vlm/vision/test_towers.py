@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel, CLIPModel, Dinov2WithRegistersModel, SiglipModel, ViTForImageClassification
@@ -234,6 +236,18 @@ def test_random_timm_weights_are_never_used() -> None:
     """Without the hub a bare name has no weights."""
     with pytest.raises(ModelError, match="could not get pretrained weights"):
         load_tower("timm:resnet10t")
+
+
+def test_timm_does_not_wait_for_a_hub_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlm.vision.timm_tower.why_unreachable", lambda: "no answer within 2 s")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    began = time.monotonic()
+    advice = (
+        r"(?s)\(huggingface.co: no answer.*Give a local file: timm:resnet10t@.*hf download timm/resnet10t.*modelscope"
+    )
+    with pytest.raises(ModelError, match=advice):
+        load_tower("timm:resnet10t")
+    assert time.monotonic() - began < 2 and not constants.HF_HUB_OFFLINE
 
 
 def test_timm_is_asked_for_trained_weights_without_a_classifier(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def go_template(template: ChatTemplate, sees: bool) -> str:
     with_system = template.between(("system", *("user", "assistant") * ROUNDS))
     without = template.between(("user", "assistant") * ROUNDS)
     turns = without[1:]
-    earlier, last = turns[:-2:2], turns[-2]
+    earlier, last = turns[:-2:2], template.generation_prompt(("user", *("assistant", "user") * (ROUNDS - 1)))
     if with_system[2:] != turns or earlier != turns[:1] * (ROUNDS - 1) or turns[1:-1:2] != turns[1:2] * (ROUNDS - 1):
         raise ConfigError(
             "--to ollama: what the chat template writes between two turns depends on more than their roles, which "

@@ -26,7 +26,7 @@ def find_pre_tokenizer(vocabulary: Vocabulary, encoder: Encoder) -> PreTokenizer
     """
     turns = zip(cycle(("user", "assistant")), PROBE_TEXTS, strict=False)
     chat = tuple(Message("assistant" if role == "assistant" else "user", (text,)) for role, text in turns)
-    text = "".join(segment.text for segment in encoder.template.prompt(chat))
+    text = encoder.template.prompt(chat).text
     expected = encoder.prompt(chat)[0]
     with tempfile.TemporaryDirectory() as folder:
         for number, pre in enumerate(vocabulary.candidates):

@@ -1,7 +1,5 @@
 """The chat template in the form for llama.cpp's server."""
 
-import json
-
 from llm.encoding.encoder import Encoder
 
 # The server writes an image as `<__media_...__>` directly before the text after it, in one string; in training an image
@@ -20,11 +18,5 @@ _LINES = r"""{%- set media = namespace(messages=[]) -%}
 
 
 def llama_cpp_jinja(encoder: Encoder) -> str:
-    """The run's chat template, for a vision model with llama.cpp's image marks.
-
-    Some templates begin the answer to generate with less text than an answer of the history has (Qwen3: without the
-    empty thoughts). Training uses the latter, so the rest is appended.
-    """
-    rest = json.dumps(encoder.template.generation_prompt_suffix, ensure_ascii=False)
-    opening = "{%- if add_generation_prompt -%}{{- " + rest + " -}}{%- endif -%}" if rest != '""' else ""
-    return ("" if encoder.image_id is None else _LINES) + encoder.template.jinja + opening
+    """The run's chat template, for a vision model with llama.cpp's image marks."""
+    return ("" if encoder.image_id is None else _LINES) + encoder.template.jinja

@@ -2,14 +2,15 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from demo.pages.i18n import state_text
-from demo.pages.parts.curves import draw_curves
+from demo.pages.i18n import captions, state_text
+from demo.pages.parts.curves import Curve, curves_html, curves_of, draw
 from demo.pages.parts.run_status import find_runs, read_report, read_run, stamp, state_of
 
 
@@ -17,38 +18,70 @@ def test_the_status_of_a_run_from_its_folder(bananas: Path) -> None:
     assert find_runs(bananas / "runs") == (["banana"], {})
     view = read_run(bananas / "runs" / "banana")
     assert view.state.finished and view.state.step == view.state.total == 80
-    drawn = draw_curves(view.lines).axes[0].lines[0].get_xydata()
+    drawn = draw(curves_of(view.lines)["loss"], log=True).axes[0].lines[0].get_xydata()
     lines = [line for line in view.lines if line["kind"] == "train"]
     assert len(lines) == 16 and np.array_equal(drawn, [(line["step"], line["loss"]) for line in lines])
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert ["steps", "80"] in view.report and "plan" in view.tail
 
 
+def test_the_newest_run_is_the_one_whose_metrics_or_report_are_newest(tmp_path: Path) -> None:
+    """Other files of a folder do not count: a copied or opened file makes no run newer."""
+    for age, (run, name) in enumerate([("new", "metrics.jsonl"), ("eval", "eval.json"), ("old", "report.json")]):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / name).write_text("{}")
+        os.utime(tmp_path / run / name, (10_000 - age, 10_000 - age))
+    (tmp_path / "old" / "loss.png").write_bytes(b"written now")
+    assert find_runs(tmp_path)[0] == ["new", "eval", "old"]
+
+
 def lines(*steps: tuple[int, float]) -> list[dict[str, Any]]:
     plan = [{"kind": "plan", "step": 0, "steps": 100, "time": 0.0}]
-    return plan + [{"kind": "train", "step": step, "loss": 1.0, "time": when} for step, when in steps]
+    train = {"kind": "train", "loss": 1.0, "step_seconds": 2.0}
+    return plan + [{**train, "step": step, "time": when} for step, when in steps]
 
 
-def test_the_remaining_time_uses_the_latest_speed(tmp_path: Path) -> None:
-    """Ten steps took 10 s at first and 20 s recently: the latter counts."""
+def test_the_remaining_time_of_a_run_and_its_silence(tmp_path: Path) -> None:
+    """40 steps of 2 s are left, of which 7 s have gone by since the last line."""
     (tmp_path / "metrics.jsonl").write_text("{}\n")
-    now = (tmp_path / "metrics.jsonl").stat().st_mtime + 7
-    lately = lines((10, 10.0), (20, 20.0), (30, 40.0), (40, 60.0), (50, 80.0), (60, 100.0))
-    state = state_of(tmp_path, lately, now)
+    written = (tmp_path / "metrics.jsonl").stat().st_mtime
+    lately = lines(*((10 * number, written - 120 + 20 * number) for number in range(1, 7)))
+    state = state_of(tmp_path, lately, written + 7)
     assert (state.step, state.total, state.finished, state.silent) == (60, 100, False, False)
-    assert state.left_seconds == pytest.approx(40 * 80 / 40)
+    assert state.left_seconds == pytest.approx(73, abs=0.01)
     assert state.silent_seconds == pytest.approx(7, abs=0.1)
-    assert state_of(tmp_path, lately, now + 1000).silent
-    assert state_of(tmp_path, lines((10, 0.0), (20, 500.0)), now + 1000).silent is False, "its lines are far apart"
-    assert state_of(tmp_path, lines(), now).left_seconds is None
-    assert state_of(tmp_path, lines((10, 0.0), (10, 5.0)), now).left_seconds is None, "no progress, no speed"
+    assert state_of(tmp_path, lately, written + 1000).silent
+    assert not state_of(tmp_path, lines((10, 0.0), (20, 500.0)), written + 1000).silent, "its lines are far apart"
+    assert state_of(tmp_path, lines(), written).left_seconds is None
 
 
 def test_curves_with_validation_and_of_a_new_run() -> None:
     train = {"kind": "train", "step": 1, "loss": 0.0, "lr": 1e-3, "tokens_per_s": 9.0, "memory_gib": 1.0}
-    axes = draw_curves([train, {"kind": "validation", "step": 1, "loss": 2.0}]).axes[0]
+    axes = draw(curves_of([train, {"kind": "validation", "step": 1, "loss": 2.0}])["loss"], log=True).axes[0]
     assert [len(line.get_xydata()) for line in axes.lines] == [1, 1] and axes.get_yscale() == "linear"
-    assert draw_curves([{"kind": "plan", "step": 0}]).axes[0].lines[0].get_xydata().shape == (0, 2)
+    assert curves_of([{"kind": "plan", "step": 0}]) == {} and curves_html([], captions("en")) == ""
+
+
+@pytest.mark.parametrize("steps", [[1, 2], [1, 2, 3, 4], [7], [0, 1], [90_000, 90_001]])
+def test_steps_on_the_axis_are_whole_numbers(steps: list[int]) -> None:
+    figure = draw(Curve(steps, [1.0] * len(steps)), log=True)
+    figure.canvas.draw()
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    shown = [int(label.replace(",", "").replace("\u2212", "-")) for label in labels]
+    assert len(set(shown)) == len(shown) and set(steps) & set(shown), labels
+
+
+def test_charts_have_names_and_no_text_that_needs_a_font_of_the_server() -> None:
+    """Also in Chinese: titles are the page's own text."""
+    train = [{"kind": "train", "step": step, "loss": 2.5 / step, "lr": 1e-3, "tokens_per_s": 24000.0, "memory_gib": 1.0}
+             for step in (10, 20)]  # fmt: skip
+    made = curves_html([*train, {"kind": "validation", "step": 20, "loss": 0.5}], captions("zh"))
+    names = re.findall(r'role="img" aria-label="([^"]*)"', made)
+    assert names[0] == "损失：第 10 步为 0.25，第 20 步为 0.125" and len(names) == 4
+    assert re.findall(r"<figcaption>([^<]*)", made) == ["损失", "学习率", "每秒 token 数", "内存（GiB）"]
+    drawn = "".join(re.findall(r"<text[^>]*>([^<]*)</text>", made))
+    assert drawn and not re.search(r"[^0-9.,e\u2212+-]", drawn), drawn
+    assert "<style" not in made and made.count("验证") == 1
 
 
 def test_the_status_of_a_finished_evaluation(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""OpenAI's API: requests as clients send them, answers, and errors in words for a chat user."""

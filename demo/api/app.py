@@ -1,0 +1,182 @@
+"""OpenAI's API over the models of a queue."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from demo.api.addresses import PlainAddresses
+from demo.api.chat_request import ChatRequest, messages_of, sampling_of
+from demo.api.completion import CLIENT_CLOSED_REQUEST, ChatForm, Completion, Responder
+from demo.api.errors import ApiError, answer_errors
+from demo.api.openapi_document import DescribedApi, errors, types
+from demo.api.text_completion import CompletionRequest, form_of, prompt_ids
+from demo.api.waiting_client import WaitingClient
+from demo.server.generation_queue import GenerationQueue
+from demo.server.guard import NO_STREAMS, ErrorResponse, Guard, visitor_of
+from demo.server.limits import DEFAULT, Limits
+from demo.server.turns import for_template
+from demo.server.visitor_errors import RequestError
+from llm.chat.token_stream import StreamedAnswer
+from llm.chat.turn import Turn, do_nothing
+
+if TYPE_CHECKING:
+    from llm.chat.chat_model import ChatModel
+
+NO_EFFECT = "eyegraft-no-effect"  # header that names the keys of a request that change nothing
+MOST_NAMES = 20  # of models in a message
+Handler = Callable[..., object]
+COMPLETION = {**types("application/json", "text/event-stream"), **errors(404, 429, 503)}
+Start = Callable[[str, WaitingClient], Completion]  # of a visitor's request
+
+
+def build_api(
+    queue: GenerationQueue,
+    hosts: frozenset[str],
+    token: str = "",
+    limits: Limits = DEFAULT,
+    origins: frozenset[str] = frozenset(),
+    streams: Mapping[str, int] = NO_STREAMS,
+) -> FastAPI:
+    """The application. `hosts` are the accepted Host names; with a token, every path but /healthz requires it.
+
+    `origins` are the addresses of other sites whose pages may use it; `streams`: paths of uploads, with their most
+    bytes.
+    """
+    app = _new_app()
+    app.add_middleware(Guard, hosts=hosts, token=token, limits=limits, origins=origins, streams=streams)  # outermost
+    _add_models(app, queue)
+    # Threads of their own: opening models may block them for long.
+    threads, responder = CapacityLimiter(limits.requests), Responder(CapacityLimiter(limits.requests))
+
+    async def answer(start: Start, body: ChatRequest | CompletionRequest, request: Request) -> Response:
+        """Queue the request and send its answer, complete or as a stream of server-sent events."""
+        visitor, client = visitor_of(request), WaitingClient(request)
+        queue.check_capacity(visitor)
+        completion = await run_sync(start, visitor, client, limiter=threads)
+        client.on_leave(lambda: queue.leave(completion.reply))
+        headers = {NO_EFFECT: ", ".join(names)} if (names := body.without_effect()) else {}
+        if body.stream:
+            return responder.stream(completion, client, body.includes_usage, headers)
+        return await responder.complete(completion, client, headers)
+
+    @app.post("/v1/chat/completions", response_model=None, responses=COMPLETION)
+    async def chat_completions(body: ChatRequest, request: Request) -> Response:
+        """The answer to a conversation."""
+        return await answer(partial(_start_chat, body, queue, limits), body, request)
+
+    @app.post("/v1/completions", response_model=None, responses=COMPLETION)
+    async def completions(body: CompletionRequest, request: Request) -> Response:
+        """What follows a text."""
+        return await answer(partial(_start_text, body, queue, limits), body, request)
+
+    return app
+
+
+def _new_app() -> FastAPI:
+    """An application without addresses yet, whose errors are those of OpenAI's API."""
+    app = DescribedApi(
+        title="Eyegraft", openapi_url="/openapi.json", docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    app.add_middleware(PlainAddresses)
+    answer_errors(app)
+    return app
+
+
+def _add_models(app: FastAPI, queue: GenerationQueue) -> None:
+    """The routes that tell whether the server is up, and which models it has."""
+    created = int(time.time())
+
+    def model_of(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": created, "owned_by": "eyegraft"}
+
+    @_readable(app, "/healthz")
+    async def healthz() -> dict[str, str]:
+        """Whether the server is up."""
+        return {"status": "ok"}
+
+    @_readable(app, "/v1/models")
+    def models() -> JSONResponse:
+        """The available models; in a thread, since they may be in a database."""
+        return JSONResponse({"object": "list", "data": [model_of(name) for name in queue.chat_models]})
+
+    @_readable(app, "/v1/models/{name:path}", 404)
+    def model(name: str) -> dict[str, Any]:
+        """One model."""
+        if name not in queue.chat_models:
+            raise _unknown_model(queue)
+        return model_of(name)
+
+
+def _readable(app: FastAPI, path: str, *statuses: int) -> Callable[[Handler], Handler]:
+    """Answer GET with the decorated function, and HEAD with its headers alone."""
+
+    def add(handler: Handler) -> Handler:
+        app.get(path, responses=errors(*statuses))(handler)
+        app.head(path, include_in_schema=False)(handler)
+        return handler
+
+    return add
+
+
+def _start_chat(
+    body: ChatRequest, queue: GenerationQueue, limits: Limits, visitor: str, client: WaitingClient
+) -> Completion:
+    """Validate a request and queue it. All errors are raised here, before the response begins."""
+    chat_model = _open(body.model, queue, client)
+    messages = messages_of(body, limits)
+    if chat_model.cannot_see(messages):
+        raise RequestError(body.model, "reads text only", "Choose a model that sees images, or leave them out")
+    messages = for_template(messages, chat_model.encoder.prompt)
+    room = _room(len(chat_model.encoder.prompt(messages)[0]), chat_model, limits, "messages")
+    reply = queue.submit(chat_model, messages, sampling_of(body, room), visitor)
+    return Completion(body.model, reply, ChatForm())
+
+
+def _start_text(
+    body: CompletionRequest, queue: GenerationQueue, limits: Limits, visitor: str, client: WaitingClient
+) -> Completion:
+    """The same for a text to continue."""
+    chat_model = _open(body.model, queue, client)
+    ids = prompt_ids(body, chat_model, limits)
+    form = form_of(body, chat_model, ids)
+    sampling = body.sampling(body.wanted or 1, _room(len(ids), chat_model, limits, "prompt"))
+    sampling = sampling if body.wanted else replace(sampling, max_new_tokens=0)
+    then = do_nothing if body.logprobs is None else partial(form.score, body.logprobs)
+
+    def stream(turn: Turn, patience: float, reader: str) -> StreamedAnswer:
+        return chat_model.stream_after(ids, (), sampling, turn, patience, reader, then)
+
+    return Completion(body.model, queue.start(visitor, stream, chat_model), form)
+
+
+def _room(tokens: int, chat_model: "ChatModel", limits: Limits, param: str) -> int:
+    """The most tokens of an answer to a prompt of `tokens`. Raises ApiError when there is no room for one."""
+    if tokens >= chat_model.context:
+        found = f"the conversation is {tokens:,} tokens long, the model reads {chat_model.context:,}"
+        raise ApiError(ErrorResponse(400, found, code="context_length_exceeded", param=param))
+    return min(limits.new_tokens, chat_model.context - tokens)
+
+
+def _open(name: str, queue: GenerationQueue, client: WaitingClient) -> "ChatModel":
+    """The model of that name, loaded if it is not; the client may leave meanwhile."""
+    if name not in queue.chat_models:
+        raise _unknown_model(queue)
+    chat_model = queue.chat_models[name]
+    if client.has_left():
+        raise ApiError(ErrorResponse(CLIENT_CLOSED_REQUEST, "the client has left"))
+    return chat_model
+
+
+def _unknown_model(queue: GenerationQueue) -> ApiError:
+    names, more = [*islice(queue.chat_models, MOST_NAMES)], len(queue.chat_models) - MOST_NAMES
+    beyond = f" and {more} more: see /v1/models" if more > 0 else ""
+    found = f"there is no model of that name; available: {', '.join(names)}{beyond}"
+    return ApiError(ErrorResponse(404, found, code="model_not_found", param="model"))

@@ -1,0 +1,108 @@
+"""`eyegraft serve`: OpenAI's chat API over run folders and exported models."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from demo.api.app import build_api
+from demo.server.generation_queue import GenerationQueue
+from demo.server.guard import LOOPBACK, USUAL_PORTS
+from demo.server.limits import DEFAULT, SHORTEST_TOKEN, limits_of
+from demo.server.sockets import ended_by_signal, listen
+from llm import console
+from llm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from llm.chat.chat_model import ChatModel
+
+
+def serve(
+    runs: list[str],
+    checkpoint: str,
+    host: str,
+    port: int,
+    public: bool,
+    token: str,
+    name: str,
+    waiting: int,
+    origins: list[str],
+    adapter: str = "",
+    bits: int = 0,
+    together: int = DEFAULT.together,
+) -> None:
+    """Load the models and serve until stopped: up to `together` requests are answered at once, `waiting` more wait.
+
+    Raises ConfigError for an address open to others without `public`, and for an origin that is not one.
+    """
+    hosts, sites = allowed_hosts(host, public, token, name), allowed_origins(origins)
+    limits = limits_of(waiting, public, together)
+    queue = GenerationQueue(
+        open_models(runs, checkpoint, adapter, bits), limits.waiting, limits.share_waiting, together=limits.together
+    )
+    app = build_api(queue, hosts, token, limits, sites)
+    console.raw(f"http://{host}:{port}/v1")
+    with ended_by_signal():
+        listen(app, host, port, limits, queue.close)
+
+
+def open_models(runs: list[str], checkpoint: str, adapter: str = "", bits: int = 0) -> dict[str, "ChatModel"]:
+    """Load the models of run folders, exported folders and adapters, by name, with `bits` 4 or 8 quantised.
+
+    `adapter` is for a single model folder: ConfigError beside several.
+    """
+    from vlm.model.open_chat_model import open_chat_model  # imports torch, which a service does when it opens a model
+
+    named = model_folders(runs)
+    if adapter and len(named) > 1:
+        raise ConfigError(
+            f"--adapter: for one model, found {len(named)}. Name the folders of adapters, which know their base"
+        )
+    return {name: open_chat_model(path, checkpoint, adapter, bits).remembering() for name, path in named.items()}
+
+
+def model_folders(runs: list[str]) -> dict[str, Path]:
+    """Folders by model name, from `NAME=FOLDER` or a folder's own name. Raises ConfigError for a name used twice."""
+    named: dict[str, Path] = {}
+    for run in runs:
+        name, given, folder = run.partition("=")
+        path = Path(folder if given else run)
+        name = name if given else path.resolve().name
+        if name in named:
+            raise ConfigError(f"two models are named {name}. Give one another name: another-name={path}")
+        named[name] = path
+    return named
+
+
+def allowed_hosts(host: str, public: bool, token: str, name: str) -> frozenset[str]:
+    """The Host names to accept. Raises ConfigError for a short token, or for an address open to others without one."""
+    if token and len(token) < SHORTEST_TOKEN:
+        raise ConfigError(
+            f"--token: {len(token)} characters, at least {SHORTEST_TOKEN} are needed so that it cannot be guessed. "
+            "Generate one: python -c 'import secrets; print(secrets.token_urlsafe(24))'"
+        )
+    if host not in LOOPBACK and not (public and token):
+        raise ConfigError(
+            f"--host {host}: other machines can reach this address. To allow them, add --public and --token SECRET"
+        )
+    return (LOOPBACK | {host.lower(), name.lower()}) - {""}
+
+
+def allowed_origins(given: list[str]) -> frozenset[str]:
+    """The origins as browsers send them. Raises ConfigError for anything but scheme://host[:port]."""
+    return frozenset(map(_origin, given))
+
+
+def _origin(address: str) -> str:
+    """The origin in lower case without the scheme's usual port."""
+    advice = (
+        "Give scheme, host and port as the browser shows them, such as https://chat.example or http://localhost:3000"
+    )
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"--origin {address}: {error}. {advice}") from error
+    if parts.scheme not in USUAL_PORTS or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
+        raise ConfigError(f"--origin {address}: not the address of a site. {advice}")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, USUAL_PORTS[parts.scheme]) else "")

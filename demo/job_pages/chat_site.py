@@ -1,0 +1,148 @@
+"""Chat, Compare and Data: gradio's page, which is imported and built when someone first opens one of them.
+
+gradio takes 120 MiB and many seconds. A service that only trains spends neither.
+"""
+
+import asyncio
+import os
+import shutil
+from enum import Enum
+
+from anyio.to_thread import run_sync
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from demo.job_pages.parts.context import PageContext
+from demo.job_pages.parts.markup import tag
+from demo.job_pages.parts.shell import asset_url, document, header
+from demo.job_pages.parts.words import CHAT, FRAME, text
+from demo.job_pages.stored_data import StoredSources
+from demo.jobs.service_library import ServiceLibrary
+from demo.pages.language import preferred_language
+from demo.pages.page_paths import FILE, GET_PATHS, GET_PREFIXES, POST_PATHS
+from demo.server.generation_queue import GenerationQueue
+from demo.server.guard import ErrorResponse, send_error
+from demo.server.limits import Limits
+from llm.log import logger
+
+PLACES = ("/chat", "/compare", "/data")
+OURS = {"/", "/robots.txt"}
+NOT_LOADED = "open /chat first"  # for a page that was opened before the service started again
+REFRESH_S = 2  # while the page is being built
+
+
+class Build(Enum):
+    """Whether the page is there."""
+
+    NONE = "none"
+    RUNNING = "running"
+    DONE = "done"
+    MISSING = "missing"
+
+
+class ChatSite:
+    """ASGI middleware that passes gradio's addresses to its page, and everything else on."""
+
+    def __init__(
+        self, app: ASGIApp, context: PageContext, library: ServiceLibrary, queue: GenerationQueue, limits: Limits
+    ) -> None:
+        self.app, self._context, self._library, self._queue, self._limits = app, context, library, queue, limits
+        self._build, self._site = Build.NONE, FastAPI()
+        self._lifespan: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _is_gradios(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        place = scope["path"] if scope["path"] in PLACES else ""
+        if place and self._build is Build.NONE:
+            self._build, self._lifespan = Build.RUNNING, asyncio.create_task(self._live())
+            self._lifespan.add_done_callback(self._ended)
+        if self._build is Build.DONE:
+            await self._answer(place, scope, receive, send)
+        elif place:
+            await self._waiting_page(place, scope)(scope, receive, send)
+        else:
+            await send_error(ErrorResponse(503, NOT_LOADED), scope, send)
+
+    async def _live(self) -> None:
+        """Build the page, then keep what it does in the background alive until the server ends."""
+        try:
+            await run_sync(self._make)
+        except ModuleNotFoundError:
+            self._build = Build.MISSING
+            return
+        async with self._site.router.lifespan_context(self._site):
+            self._build = Build.DONE
+            await asyncio.Event().wait()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """After a failure the next visitor tries again."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._build = Build.NONE
+            logger.error(f"the page of chats could not be built: {error}")
+
+    def _make(self) -> None:
+        uploads = self._context.service.layout.root / "page-uploads"
+        shutil.rmtree(uploads, ignore_errors=True)  # of an earlier start: browsers upload again
+        uploads.mkdir(mode=0o700)
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads)  # before gradio is imported, which reads it then
+        from demo.pages.page import build_page, mount
+
+        page = build_page(self._library, self._queue, self._limits, StoredSources(self._context.service), alone=False)
+        mount(self._site, page, self._limits)
+
+    async def _answer(self, place: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if place and scope["method"] == "GET":
+            lang = preferred_language(Headers(scope=scope))
+            style = tag("link", rel="stylesheet", href=asset_url("header.css"))
+            script = tag("script", src=asset_url("page.js"), defer=True)
+            top = header(place.strip("/"), lang, self._context.machine(lang))
+            lost = tag("p", text(FRAME, "lost", lang), id="lost", role="status", hidden=True)
+            send = FramedResponse(send, style + script, top + lost).send
+        path = "/" if place else scope["path"]
+        await self._site({**scope, "path": path, "raw_path": path.encode()}, receive, send)
+
+    def _waiting_page(self, place: str, scope: Scope) -> HTMLResponse:
+        lang = preferred_language(Headers(scope=scope))
+        key = "missing" if self._build is Build.MISSING else "loading"
+        body = tag("div", tag("p", text(CHAT, key, lang)), class_="card empty", role="status")
+        active = place.strip("/")
+        refresh = 0 if self._build is Build.MISSING else REFRESH_S
+        machine = self._context.machine(lang)
+        return HTMLResponse(document(text(FRAME, active, lang), active, body, lang, machine, refresh))
+
+
+class FramedResponse:
+    """Sends gradio's page with the service's header above it."""
+
+    def __init__(self, send: Send, head: str, top: str) -> None:
+        self._send, self._head, self._top = send, head.encode(), top.encode()
+        self._start: Message = {}
+        self._body = b""
+
+    async def send(self, message: Message) -> None:
+        """Collect the response and send it when it is complete."""
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        self._body += message.get("body", b"")
+        if message.get("more_body", False):
+            return
+        body = self._body.replace(b"</head>", self._head + b"</head>", 1)
+        start = body.find(b"<body")
+        end = body.find(b">", start) + 1
+        if start >= 0 and end:
+            body = body[:end] + self._top + body[end:]
+        headers = MutableHeaders(raw=list(self._start["headers"]))
+        headers["content-length"] = str(len(body))
+        await self._send({**self._start, "headers": headers.raw})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _is_gradios(path: str) -> bool:
+    if path in PLACES or path.startswith((*GET_PREFIXES, FILE)):
+        return True
+    return path in (GET_PATHS | POST_PATHS) - OURS

@@ -1,0 +1,165 @@
+"""One job: its state in words, what can be done with it, its figures and what it has left."""
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+from demo.job_pages.job_actions import buttons
+from demo.job_pages.job_log import error_card, event_list
+from demo.job_pages.parts.context import PageContext
+from demo.job_pages.parts.job_kind import kind_text
+from demo.job_pages.parts.job_table import (
+    RowContext,
+    job_name,
+    moment,
+    place_of,
+    progress_bar,
+    seconds_left,
+    state_badge,
+)
+from demo.job_pages.parts.markup import Markup, joined, tag
+from demo.job_pages.parts.words import MEANINGS, VIEW, ago, span, text
+from llm.files.saved_checkpoints import BEST, checkpoint_folder, named_checkpoint
+from llm.i18n.translate import Language
+from vlm.service.store.event_table import list_checkpoints
+from vlm.service.store.file_table import find_file
+from vlm.service.store.rows import Job, JobCheckpoint
+from vlm.service.store.states import State
+
+
+def view_parts(context: PageContext, job: Job, lang: Language, first: bool = False) -> dict[str, Markup]:
+    """The parts of the page by the ids of their elements. `first`: curves are drawn when they are asked for again."""
+    row = context.rows(lang)
+    return {
+        "machine": context.machine(lang),
+        "job-head": _head(job, lang),
+        "job-error": error_card(context.service, job, lang),
+        "job-facts": _facts(context, job, row),
+        "job-curves": _curves(context, job, lang, first),
+        "job-checkpoints": _checkpoints(context, job, row),
+        "job-recipe": tag("pre", job.recipe) if job.recipe else tag("p", text(VIEW, "no_recipe", lang), class_="quiet"),
+        "job-events": event_list(context.service, job, lang),
+    }
+
+
+def _curves(context: PageContext, job: Job, lang: Language, first: bool) -> Markup:
+    found = context.curves.drawn(job.id, lang) if first else context.curves.of(job.id, lang)
+    if found:
+        return found
+    key = "drawing" if first and job.progress.step else "no_curves"
+    return tag("p", text(VIEW, key, lang), class_=f"quiet {key}")
+
+
+def view_body(job: Job, parts: dict[str, Markup], lang: Language) -> Markup:
+    """The page around its parts."""
+    links = [
+        tag("a", text(VIEW, key, lang), href=f"/pages/jobs/{job.id}/{file}", download=f"{job_name(job)}-{file}")
+        for key, file in (("csv", "metrics.csv"), ("recipe_file", "recipe.yaml"))
+    ]
+    aside = tag("div", _card("checkpoints", parts["job-checkpoints"], lang), _card("events", parts["job-events"], lang))
+    recipe = tag("div", parts["job-recipe"], id="job-recipe")
+    return tag(
+        "div",
+        tag("p", tag("a", f"← {text(VIEW, 'all_jobs', lang)}", href="/jobs"), class_="back"),
+        tag("div", parts["job-head"], id="job-head", class_="page-head"),
+        tag("p", id="notice", class_="notice", role="alert", hidden=True),
+        tag("div", parts["job-error"], id="job-error"),
+        _card("facts", parts["job-facts"], lang),
+        _card("curves", parts["job-curves"], lang, tag("p", *links, class_="links")),
+        tag("div", aside, class_="two"),
+        tag("details", tag("summary", text(VIEW, "recipe", lang)), recipe, class_="card"),
+        data_poll=f"/pages/jobs/{job.id}",
+    )
+
+
+def _card(name: str, inner: Markup, lang: Language, *more: Markup) -> Markup:
+    head = tag("h2", text(VIEW, name, lang), id=f"head-{name}")
+    part = tag("div", inner, id=f"job-{name}")
+    return tag("section", head, part, *more, class_="card", aria_labelledby=f"head-{name}")
+
+
+def _head(job: Job, lang: Language) -> Markup:
+    title = tag("h1", job_name(job), state_badge(job.state, lang))
+    meaning = tag("p", text(MEANINGS, job.state.value, lang), class_="quiet")
+    chat = tag("a", text(VIEW, "chat", lang), href=chat_link(str(job.fine_tuned_model)), class_="button primary")
+    again = tag("a", text(VIEW, "again", lang), href=f"/train?{urlencode({'like': job.id})}", class_="button")
+    made = job.state is State.SUCCEEDED
+    actions = tag("div", chat if made else None, again if job.is_final else None, *buttons(job, lang), class_="actions")
+    return joined([tag("div", title, meaning), actions])
+
+
+def chat_link(model: str) -> str:
+    """The chat with a model."""
+    return f"/chat?{urlencode({'model': model})}"
+
+
+def _facts(context: PageContext, job: Job, row: RowContext) -> Markup:
+    lang, left = row.lang, seconds_left(job, row)
+    tokens = f"{job.trained_tokens:,}" if job.trained_tokens else ""
+    facts: list[tuple[str, str]] = [
+        ("steps", progress_bar(job.progress, job.state is State.SUCCEEDED)),
+        ("left", "" if left is None else span(left, lang)),
+        ("took", _took(job, row)),
+        ("kind", kind_text(job, lang)),
+        ("model", job.model),
+        ("data", _file_name(context, job.training_file)),
+        ("validation", _file_name(context, job.validation_file)),
+        ("images", _file_name(context, job.request["x_eyegraft"].get("images"))),
+        ("place", place_of(job, row.slots)),
+        ("seed", str(job.request.get("seed", ""))),
+        ("tokens", tokens),
+        ("submitted", moment(job.created_at, ago(row.now - job.created_at, lang))),
+        ("trained", tag("code", str(job.fine_tuned_model)) if job.state is State.SUCCEEDED else ""),
+    ]
+    return tag("dl", *(_fact(key, value, lang) for key, value in facts if value), class_="facts")
+
+
+def _fact(key: str, value: str, lang: Language) -> Markup:
+    return tag("div", tag("dt", text(VIEW, key, lang)), tag("dd", value), class_=f"fact {key}")
+
+
+def _took(job: Job, row: RowContext) -> str:
+    """From the first start to the end, pauses included."""
+    if job.started_at is None:
+        return ""
+    return span((job.finished_at or row.now) - job.started_at, row.lang)
+
+
+def _file_name(context: PageContext, name: str | None) -> str:
+    file = find_file(context.service.database, name) if name else None
+    return (file.filename or file.id) if file else (name or "")
+
+
+def _checkpoints(context: PageContext, job: Job, row: RowContext) -> Markup:
+    found, lang = list_checkpoints(context.service.database, job.id), row.lang
+    if not found:
+        return tag("p", text(VIEW, "no_checkpoints", lang), class_="quiet")
+    run = context.service.layout.run(job.id)
+    best = named_checkpoint(run / "checkpoints", BEST)
+    heads = ("step", "train_loss", "valid_loss", "saved")
+    head = tag("tr", *(tag("th", text(VIEW, key, lang), scope="col") for key in heads), tag("td", "", class_="act"))
+    rows = [_checkpoint(job, one, run, best, row) for one in found]
+    label = text(VIEW, "checkpoints", lang)
+    return tag("table", tag("thead", head), tag("tbody", *rows), class_="plain", aria_label=label)
+
+
+def _checkpoint(job: Job, one: JobCheckpoint, run: Path, best: str, row: RowContext) -> Markup:
+    folder, lang = checkpoint_folder(run, one.step), row.lang
+    mark = tag("span", text(VIEW, "best", lang), class_="badge succeeded") if folder.name == best else None
+    gone = tag("span", text(VIEW, "gone", lang), class_="quiet")
+    name = f"{job.fine_tuned_model}:ckpt-step-{one.step}"
+    label = text(VIEW, "chat_with", lang, one.step)
+    chat = tag("a", text(VIEW, "chat", lang), href=chat_link(name), aria_label=label)
+    last = chat if job.state is State.SUCCEEDED else None
+    return tag(
+        "tr",
+        tag("td", f"{one.step:,} ", mark),
+        tag("td", _figure(one.metrics.get("train_loss"))),
+        tag("td", _figure(one.metrics.get("valid_loss"))),
+        tag("td", moment(one.created_at, ago(row.now - one.created_at, lang))),
+        tag("td", last if folder.is_dir() else gone, class_="act"),
+        id=f"step-{one.step}",
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -1,0 +1,37 @@
+"""The pages are added to the application of the service."""
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from demo.job_pages.chat_site import ChatSite
+from demo.job_pages.job_page_routes import job_page_routes, run_page_routes
+from demo.job_pages.page_routes import page_routes
+from demo.job_pages.parts.context import PageContext
+from demo.job_pages.parts.job_curves import JobCurves
+from demo.job_pages.parts.loss_cache import LossCache
+from demo.job_pages.train.routes import train_routes
+from demo.jobs.launch import ServedModels, ServiceOptions
+from demo.jobs.service_library import ServiceLibrary
+from demo.pages.language import LanguageChoice
+from vlm.service.service import Service
+
+
+def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served: ServedModels) -> None:
+    """Jobs and Train at their addresses; Chat, Compare and Data, gradio's, are built when one is first opened."""
+    losses, curves = LossCache(service.database, service.outside), JobCurves(service.database)
+    context = PageContext(service, options.models, options.slots, losses, curves)
+    app.include_router(page_routes(context))
+    app.include_router(job_page_routes(context))
+    app.include_router(run_page_routes(context))
+    app.include_router(train_routes(context))
+    library = ServiceLibrary(service, options.models, served.opened)
+    # The innermost middleware: it runs after the guard. Not HTML: gradio's page has a language of its own.
+    app.user_middleware.append(Middleware(LanguageChoice, pages=is_page))
+    app.user_middleware.append(
+        Middleware(ChatSite, context=context, library=library, queue=served.queue, limits=options.limits)
+    )
+
+
+def is_page(path: str) -> bool:
+    """Whether a person opens the address, who may have chosen a language."""
+    return path == "/" or path.strip("/").partition("/")[0] in ("jobs", "runs", "train", "chat", "compare", "data")

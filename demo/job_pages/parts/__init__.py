@@ -1,0 +1,1 @@
+"""Parts of the pages: markup, texts, the frame, rows, curves."""

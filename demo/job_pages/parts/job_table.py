@@ -1,0 +1,169 @@
+"""The table of jobs and of runs that were started by hand: a row says what one is, where it is and how it goes."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from demo.job_pages.parts.job_kind import kind_text
+from demo.job_pages.parts.loss_cache import LossCache
+from demo.job_pages.parts.markup import Markup, joined, tag
+from demo.job_pages.parts.spark_line import spark_line
+from demo.job_pages.parts.words import RUN_STATES, STATES, TABLE, ago, span, text
+from llm.i18n.translate import Language
+from vlm.run_folders.progress import RunProgress
+from vlm.service.outside_runs import OutsideRun
+from vlm.service.store.rows import Job
+from vlm.service.store.states import ACTIVE, State
+
+COLUMNS = ("name", "state", "progress", "loss", "left", "slot", "submitted")
+COMMAND = "eyegraft jobs submit MODEL DATA.jsonl"
+BADGES = {"finished": "succeeded", "stopped": "cancelled"}  # how the states of runs look
+
+
+@dataclass(frozen=True, slots=True)
+class RowContext:
+    """What a row needs beside its job: its losses, when it ends, its slots, the time, the language."""
+
+    losses: LossCache
+    finish: Callable[[Job], int | None]
+    slots: Mapping[str, str]
+    now: float
+    lang: Language
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; `left`: seconds, None where unknown."""
+
+    id: str
+    address: str
+    name: str
+    about: str
+    badge: Markup
+    progress: Markup
+    loss: float | None
+    losses: list[float]
+    left: float | None
+    place: str
+    created_at: int
+
+
+def job_table(jobs: list[Job], runs: list[OutsideRun], most: int, context: RowContext) -> Markup:
+    """The newest of both, or, without any, what to do next."""
+    both: list[Job | OutsideRun] = [*jobs, *runs]
+    if not both:
+        return empty_table(context.lang)
+    newest = sorted(both, key=lambda one: -one.created_at)[:most]  # stable: jobs of one second stay in their order
+    rows = [_of_job(one, context) if isinstance(one, Job) else _of_run(one, context) for one in newest]
+    heads = [tag("th", text(TABLE, name, context.lang), scope="col", role="columnheader") for name in COLUMNS]
+    head = tag("thead", tag("tr", *heads, role="row"), role="rowgroup")
+    body = tag("tbody", *(_line(row, context) for row in rows), role="rowgroup")
+    return tag("table", head, body, class_="jobs", role="table", aria_label=text(TABLE, "caption", context.lang))
+
+
+def empty_table(lang: Language) -> Markup:
+    """What to do first."""
+    return tag(
+        "div",
+        tag("h2", text(TABLE, "empty_title", lang)),
+        tag("p", text(TABLE, "empty_text", lang)),
+        tag("p", tag("a", text(TABLE, "empty_button", lang), href="/train", class_="button primary")),
+        tag("p", text(TABLE, "empty_command", lang), class_="quiet"),
+        tag("pre", COMMAND),
+        class_="card empty first",
+    )
+
+
+def job_name(job: Job) -> str:
+    """What a job is called: the suffix that its model was given, or the end of its id."""
+    return str(job.request.get("suffix") or "") or job.id.removeprefix("ftjob-")[:8]
+
+
+def state_badge(state: State, lang: Language) -> Markup:
+    """The state of a job as a coloured word."""
+    return tag("span", text(STATES, state.value, lang), class_=f"badge {state.value}")
+
+
+def run_badge(run: OutsideRun, lang: Language) -> Markup:
+    """The state of a run."""
+    return tag("span", text(RUN_STATES, run.state, lang), class_=f"badge {BADGES.get(run.state, run.state)}")
+
+
+def progress_bar(progress: RunProgress, done: bool) -> Markup:
+    """Steps done and to do, with a bar, full for what is `done`; empty before the first."""
+    if not progress.step and not progress.steps:
+        return Markup("")
+    total = f" / {progress.steps:,}" if progress.steps else ""
+    share = 1.0 if done else min(1.0, progress.step / progress.steps) if progress.steps else 0.0
+    bar = tag("span", tag("span", style=f"width: {100 * share:.1f}%"), class_="bar", aria_hidden="true")
+    return joined([f"{progress.step:,}{total}", bar])
+
+
+def seconds_left(job: Job, context: RowContext) -> float | None:
+    """Until the job is expected to end, waiting included; None where nothing is known."""
+    finish = context.finish(job)
+    return None if finish is None else max(0.0, finish - context.now)
+
+
+def place_of(job: Job, slots: Mapping[str, str]) -> str:
+    """The engine, and the slots that the job has now."""
+    held = slots.get(job.id, "") if job.state in ACTIVE else ""
+    return " · ".join(part for part in (job.engine, held) if part)
+
+
+def moment(seconds: int, shown: str) -> Markup:
+    """A point in time; without a text of its own the browser shows it in the reader's zone."""
+    exact = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    return tag("time", shown or exact[11:19], datetime=exact, class_="local" if shown else "local clock")
+
+
+def _of_job(job: Job, context: RowContext) -> Row:
+    return Row(
+        id=job.id,
+        address=f"/jobs/{job.id}",
+        name=job_name(job),
+        about=" · ".join(part for part in (kind_text(job, context.lang), job.model) if part),
+        badge=state_badge(job.state, context.lang),
+        progress=progress_bar(job.progress, job.state is State.SUCCEEDED),
+        loss=job.progress.loss,
+        losses=context.losses.of_job(job.id) if job.progress.step else [],
+        left=seconds_left(job, context),
+        place=place_of(job, context.slots),
+        created_at=job.created_at,
+    )
+
+
+def _of_run(run: OutsideRun, context: RowContext) -> Row:
+    running = run.state == "running"
+    return Row(
+        id=run.id,
+        address=f"/runs/{run.id}",
+        name=run.name,
+        about=text(TABLE, "by_hand", context.lang),
+        badge=run_badge(run, context.lang),
+        progress=progress_bar(run.progress, run.state == "finished"),
+        loss=run.progress.loss,
+        losses=context.losses.of_run(run) if run.progress.step else [],
+        left=run.progress.seconds_left(context.now) if running else None,
+        place=run.writer if running else "",
+        created_at=run.created_at,
+    )
+
+
+def _line(row: Row, context: RowContext) -> Markup:
+    lang = context.lang
+    name = tag("a", row.name, href=row.address, class_="row-link")
+    loss = "" if row.loss is None else f"{row.loss:.4g}"
+    line = spark_line(row.losses, text(TABLE, "loss_line", lang, loss))
+    cells: list[Markup] = [
+        joined([name, tag("span", row.about, class_="quiet")]),
+        row.badge,
+        row.progress,
+        joined([line, tag("span", loss) if loss else None]),
+        joined(["" if row.left is None else span(row.left, lang)]),
+        joined([row.place]),
+        moment(row.created_at, ago(context.now - row.created_at, lang)),
+    ]
+    named = zip(COLUMNS, cells, strict=True)
+    shown = [tag("td", cell, class_=key, data_head=text(TABLE, key, lang), role="cell") for key, cell in named]
+    return tag("tr", *shown, id=f"row-{row.id}", role="row")

@@ -1,0 +1,94 @@
+"""The frame of every page: header with the pages, the machine and the languages; style sheet and script."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlencode
+
+from demo.job_pages.parts.markup import Markup, joined, tag
+from demo.job_pages.parts.words import FRAME, VIEW, text
+from llm.i18n.translate import Language
+
+STATIC = Path(__file__).parent.with_name("static")
+ASSETS = {"header.css": "text/css", "page.css": "text/css", "page.js": "text/javascript"}
+PAGES = {"jobs": "/jobs", "train": "/train", "chat": "/chat", "compare": "/compare", "data": "/data"}
+TAGS: dict[Language, str] = {"en": "en", "zh": "zh-CN"}
+ICON = (
+    "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><path d='M2 16c6-11 22-11 28 0-6 "
+    "11-22 11-28 0Z' fill='%232f5fd0'/><circle cx='16' cy='16' r='6' fill='white'/></svg>"
+)
+
+
+@cache
+def asset(name: str) -> tuple[bytes, str]:
+    """The content of a static file and its digest, which is part of its address."""
+    content = (STATIC / name).read_bytes()
+    return content, hashlib.sha256(content).hexdigest()[:12]
+
+
+def asset_url(name: str) -> str:
+    """The address of a static file; it changes with the content, so that browsers may keep it."""
+    return f"/pages/static/{name}?{urlencode({'v': asset(name)[1]})}"
+
+
+def document(title: str, active: str, body: Markup, lang: Language, machine: Markup, refresh: int = 0) -> str:
+    """A complete page. `active` is its key in PAGES; `refresh`: seconds after which the browser loads it again."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", http_equiv="refresh", content=refresh) if refresh else None,
+        tag("title", f"{title} · Eyegraft"),
+        Markup(f'<link rel="icon" href="{ICON}">'),
+        tag("link", rel="stylesheet", href=asset_url("header.css")),
+        tag("link", rel="stylesheet", href=asset_url("page.css")),
+        tag("script", src=asset_url("page.js"), defer=True),
+    )
+    skip = tag("a", text(FRAME, "skip", lang), href="#main", class_="skip")
+    main = tag("main", body, id="main", tabindex="-1")
+    lost = tag("p", text(FRAME, "lost", lang), id="lost", role="status", hidden=True)
+    body = tag("body", skip, header(active, lang, machine), lost, main, _question(lang))
+    page = tag("html", head, body, lang=TAGS[lang])
+    return f"<!doctype html>\n{page}"
+
+
+def _question(lang: Language) -> Markup:
+    """What is asked before something is lost; the script fills it in."""
+    keep = tag("button", text(VIEW, "keep", lang), type="button", value="no", class_="button", autofocus=True)
+    yes = tag("button", "", type="button", value="yes", class_="button danger", id="ask-yes")
+    inner = (tag("p", "", id="ask-text"), tag("div", keep, yes, class_="actions"))
+    return tag("dialog", *inner, id="ask", aria_labelledby="ask-text")
+
+
+def header(active: str, lang: Language, machine: Markup) -> Markup:
+    """Name, pages, machine, languages."""
+    links = [
+        tag("a", text(FRAME, key, lang), href=address, aria_current="page" if key == active else None, data_page=key)
+        for key, address in PAGES.items()
+    ]
+    languages = [
+        tag("a", name, href=f"?lang={key}", lang=TAGS[key], hreflang=TAGS[key], class_="on" if key == lang else None)
+        for key, name in LANGUAGES.items()
+    ]
+    return tag(
+        "header",
+        tag("a", "Eyegraft", href="/", class_="brand"),
+        tag("p", text(FRAME, "tagline", lang), class_="tagline"),
+        tag("nav", *links, class_="pages", aria_label=text(FRAME, "pages", lang)),
+        tag("div", machine, id="machine"),
+        tag("nav", *languages, class_="languages", aria_label="Language, 语言"),
+        class_="top",
+    )
+
+
+LANGUAGES: dict[Language, str] = {"en": "English", "zh": "中文"}
+
+
+def machine_line(slots: int, busy: int, waiting: int, devices: str, lang: Language) -> Markup:
+    """What the service runs on and how much of it is in use."""
+    state = text(FRAME, "busy", lang, busy, slots) if busy else text(FRAME, "idle", lang)
+    queue = text(FRAME, "queue_length", lang, waiting) if waiting else None
+    dot = tag("span", class_="dot on" if busy else "dot", aria_hidden="true")
+    parts = [part for part in (devices, state, queue) if part]
+    return joined([dot, tag("span", " · ".join(parts), title=text(FRAME, "slots", lang))])

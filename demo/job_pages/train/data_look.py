@@ -1,0 +1,113 @@
+"""A look at uploaded data for the Train page: `python -m demo.job_pages.train.data_look FOLDER`.
+
+A program of its own, as the gate of jobs is: a file of a stranger may take all memory or never end. It stops after
+LONGEST_S seconds with what it has seen; the gate looks again before the job waits.
+"""
+
+import base64
+import json
+import shutil
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from demo.pages.parts.check_session import CheckResult, FindingCard, run_check
+from demo.pages.parts.record_preview import thumbnail
+from llm.config.schema import Source
+from llm.errors import EyegraftError
+from llm.files.atomic_files import write_atomically
+from llm.files.regular_files import SETTINGS, TEXT, read_text
+from vlm.service.archives import unpack
+
+QUESTION, ANSWER = "question.json", "answer.json"
+LONGEST_S = 60.0
+CARDS, IMAGES = 3, 3  # of a code, of a record: the page embeds them
+
+
+@dataclass(frozen=True, slots=True)
+class LookQuestion:
+    """The file to look at, and the archive of its images; absolute paths, the archive's empty where there is none."""
+
+    file: str
+    archive: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookAnswer:
+    """What was seen so far, or in all of it once `done`; `cut` where it stopped before the end.
+
+    `cards` are findings as JSON with a preview of the record and thumbnails in base64.
+    """
+
+    state: str = "running"
+    rows: int = 0
+    images: int = 0
+    bad_rows: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    cards: list[dict[str, Any]] = field(default_factory=list)
+    cut: bool = False
+    error: str = ""
+    done: bool = False
+
+
+def main(folder: Path) -> None:
+    """Answer the question of a folder."""
+    question = LookQuestion(**json.loads(read_text(folder / QUESTION, SETTINGS)))
+    images = folder / "images"
+    try:
+        if question.archive:
+            write(folder, LookAnswer("unpacking"))
+            unpack(Path(question.archive), images)
+        _look(folder, Source(path=question.file, images=str(images) if question.archive else ""))
+    except EyegraftError as error:
+        write(folder, LookAnswer(error=str(error), done=True))
+    finally:
+        shutil.rmtree(images, ignore_errors=True)
+
+
+def _look(folder: Path, source: Source) -> None:
+    ends = time.monotonic() + LONGEST_S
+    answer = LookAnswer()
+    for found in run_check(source):
+        answer = _answer(found, time.monotonic() > ends)
+        write(folder, answer)
+        if answer.done:
+            return
+
+
+def _answer(found: CheckResult, late: bool) -> LookAnswer:
+    report, done = found.report, found.done or late
+    shown = [card for code in report.counts for card in found.of(code)[:CARDS]] if done else []
+    return LookAnswer(
+        rows=report.rows,
+        images=report.images,
+        bad_rows=report.bad_rows,
+        counts=dict(report.counts),
+        cards=[_card(card) for card in shown],
+        cut=done and not found.done,
+        done=done,
+    )
+
+
+def _card(card: FindingCard) -> dict[str, Any]:
+    images = [base64.b64encode(data).decode() for image in card.images[:IMAGES] if (data := thumbnail(image))]
+    return {"finding": card.finding.as_json(), "record": card.record, "images": images}
+
+
+def write(folder: Path, answer: LookAnswer) -> None:
+    """Write the answer so far."""
+    write_atomically(folder / ANSWER, json.dumps(asdict(answer)))
+
+
+def read(folder: Path) -> LookAnswer | None:
+    """The answer so far; None before the first, and where it is damaged."""
+    with suppress(OSError, ValueError, TypeError):
+        return LookAnswer(**json.loads(read_text(folder / ANSWER, TEXT)))
+    return None
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""OpenAI's files and fine-tuning API over the training service."""

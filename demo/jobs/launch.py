@@ -1,0 +1,250 @@
+"""`eyegraft service`: jobs, chat API and page in one process."""
+
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from demo.api.app import build_api
+from demo.api.serve import allowed_hosts
+from demo.jobs.client import ADDRESS
+from demo.jobs.errors import answer_service_errors
+from demo.jobs.file_routes import file_routes
+from demo.jobs.job_routes import action_routes, job_routes, record_routes
+from demo.jobs.outside_routes import outside_routes
+from demo.jobs.service_library import OfferedModels
+from demo.jobs.trained_models import TrainedModels
+from demo.jobs.webhook_routes import webhook_action_routes, webhook_routes
+from demo.model_library import OpenModels
+from demo.server.generation_queue import GenerationQueue
+from demo.server.limits import DEFAULT, Limits, public_limits
+from demo.server.sockets import ended_by_signal, listen
+from llm import console
+from llm.files.atomic_files import write_atomically
+from vlm.service.engines.engine import Engine, Slot, Start
+from vlm.service.engines.local import LocalEngine
+from vlm.service.engines.slurm import SlurmEngine
+from vlm.service.estimates import Estimates
+from vlm.service.file_storage import FileStorage
+from vlm.service.gate import Gate
+from vlm.service.gate_record import GateQuestion
+from vlm.service.layout import Layout
+from vlm.service.outside_runs import OutsideRuns
+from vlm.service.service import Service
+from vlm.service.slots import LiveSlots, find_slots
+from vlm.service.store.database import Database
+from vlm.service.store.job_table import model_job
+from vlm.service.store.rows import Attempt, Job
+from vlm.service.supervisor import Supervisor, lock_root
+from vlm.service.trainable_models import TrainableModels
+from vlm.service.webhooks.deliverer import Deliverer
+
+ROUTES = (
+    file_routes,
+    job_routes,
+    action_routes,
+    record_routes,
+    webhook_routes,
+    webhook_action_routes,
+    outside_routes,
+)
+SECRETS = ("EYEGRAFT_TOKEN", "OPENAI_API_KEY")  # variables that only other commands read
+FILE_BYTES, ALL_BYTES = 32 * 2**30, 256 * 2**30  # quotas of one upload, and of all
+UPLOADS = {"/v1/files": FILE_BYTES, "/pages/files": FILE_BYTES}  # of the API and of the page
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """What the service is started with."""
+
+    root: Path
+    models: TrainableModels
+    slots: tuple[Slot, ...]
+    token: str
+    hosts: frozenset[str]
+    limits: Limits = DEFAULT
+    engine: str = "local"
+    slurm_options: tuple[str, ...] = ()
+    public: bool = False
+    runs: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModels:
+    """The models in memory, and the queue of requests for all that can be named."""
+
+    opened: OpenModels
+    queue: GenerationQueue
+
+
+AddPages = Callable[[FastAPI, ServiceOptions, Service, ServedModels], None]
+
+
+def serve_jobs(
+    root: Path,
+    models: TrainableModels,
+    engine: str,
+    slurm_options: Sequence[str],
+    host: str,
+    port: int,
+    public: bool,
+    name: str,
+    add_pages: AddPages,
+    runs: Sequence[Path],
+) -> None:
+    """Run the service until it is stopped; its jobs go on, and are found again at the next start.
+
+    `runs`: folders whose runs, started by hand, are listed. Raises ConfigError for an address open to others without
+    `public`, and ServiceError for a folder that another service uses.
+    """
+    for name_of_secret in SECRETS:
+        os.environ.pop(name_of_secret, None)  # else every trainer would inherit it
+    token = read_token(root)
+    limits = public_limits() if public else DEFAULT
+    hosts = allowed_hosts(host, public, token, name)
+    slurm = tuple(slurm_options)
+    options = ServiceOptions(root, models, find_slots(), token, hosts, limits, engine, slurm, public, tuple(runs))
+    with ended_by_signal(), running(options, add_pages) as (app, close):
+        write_atomically(root / ADDRESS, f"http://{host}:{port}")
+        secret_is_seen = sys.stdout.isatty()  # it has no place in a log
+        console.raw(f"http://{host}:{port}/{f'?token={token}' if secret_is_seen else ''}")
+        console.out(f"http://{host}:{port}/v1  api key: {token if secret_is_seen else root / 'token'}")
+        console.out(f"models: {', '.join(sorted(models.names))}")
+        console.next_commands("eyegraft jobs submit MODEL DATA", "eyegraft jobs ls")
+        listen(app, host, port, limits, close)
+
+
+@contextmanager
+def running(options: ServiceOptions, add_pages: AddPages | None = None) -> Iterator[tuple[FastAPI, Callable[[], None]]]:
+    """The application and what ends its answers, with the loop that moves jobs in a thread. Jobs outlive it.
+
+    `add_pages` adds what people open in a browser.
+
+    Raises ServiceError when another service uses the folder, or its database cannot be used.
+    """
+    options.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = lock_root(options.root)
+    try:
+        with _running(options, add_pages) as started:
+            yield started
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _running(options: ServiceOptions, add_pages: AddPages | None) -> Iterator[tuple[FastAPI, Callable[[], None]]]:
+    layout = Layout(options.root.resolve())
+    database = Database(layout.database)
+    stop = threading.Event()
+    service = _service(options, database, layout)
+    loops = {"supervisor": service.supervisor.run, "webhooks": service.webhooks.run}
+    threads = [threading.Thread(target=loop, args=[stop], name=name, daemon=True) for name, loop in loops.items()]
+    for thread in threads:
+        thread.start()
+    try:
+        yield _app(options, service, add_pages)
+    finally:
+        stop.set()
+        service.supervisor.wake()
+        for thread in threads:
+            thread.join()
+        database.close()
+
+
+def read_token(root: Path) -> str:
+    """The service's secret, made at its first start; its owner alone can read it."""
+    file = root / "token"
+    if not file.exists():
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        before = os.umask(0o077)
+        write_atomically(file, secrets.token_urlsafe(32))
+        os.umask(before)
+    return file.read_text(encoding="ascii").strip()
+
+
+def _service(options: ServiceOptions, database: Database, layout: Layout) -> Service:
+    engines: dict[str, Engine] = {"local": LocalEngine(layout.attempt, LiveSlots(options.slots))}
+    if options.engine == "slurm":
+        engines["slurm"] = SlurmEngine(layout.attempt, options.slurm_options)
+    largest = max(options.slots, key=lambda slot: slot.memory)
+
+    def question_of(job: Job) -> GateQuestion:
+        return _question(options, database, layout, files, largest, job)
+
+    def command_of(folder: Path) -> list[str]:
+        return [sys.executable, "-m", "demo.jobs.gate.job_gate", str(folder)]
+
+    def start_of(job: Job, attempt: Attempt) -> Start:
+        return _start(layout, job, attempt)
+
+    def look_after() -> None:
+        gate.tick()
+        files.sweep()
+
+    files = FileStorage(database, layout, FILE_BYTES, ALL_BYTES)
+    files.remove_partial()
+    gate = Gate(database, layout, question_of, command_of, options.engine)
+    supervisor = Supervisor(database, layout, engines, start_of, look_after)
+    webhooks = Deliverer(database, options.public)
+    estimates = Estimates(database, engines)
+    outside = OutsideRuns(options.runs, layout.root)
+    models, names = options.models.names, tuple(engines)
+    return Service(database, layout, files, supervisor, models, names, webhooks, estimates, outside)
+
+
+def _app(options: ServiceOptions, service: Service, add_pages: AddPages | None) -> tuple[FastAPI, Callable[[], None]]:
+    opened = OpenModels()
+    offered = OfferedModels(service.layout.root, options.models, opened)
+    models = TrainedModels(service.database, service.layout, opened, offered)
+    limits = options.limits
+    queue = GenerationQueue(models, limits.waiting, limits.share_waiting, together=limits.together)
+    app = build_api(queue, options.hosts, options.token, limits, streams=UPLOADS)
+    answer_service_errors(app)
+    for routes in ROUTES:
+        app.include_router(routes(service))
+    if add_pages is not None:
+        add_pages(app, options, service, ServedModels(opened, queue))
+    return app, queue.close
+
+
+def _question(
+    options: ServiceOptions, database: Database, layout: Layout, files: FileStorage, slot: Slot, job: Job
+) -> GateQuestion:
+    start = model_job(database, job.model)
+    wanted = {"training": job.training_file, "validation": job.validation_file}
+    paths = {role: _path(files, name) for role, name in wanted.items()}
+    return GateQuestion(
+        job=job.id,
+        request=job.request,
+        run=str(layout.run(job.id)),
+        training=paths["training"] or "",
+        validation=paths["validation"],
+        archive=_path(files, job.request["x_eyegraft"]["images"]),
+        start=str(layout.run(start.id)) if start is not None else None,
+        models={name: str(folder) for name, folder in options.models.folders.items()},
+        hub_ids=sorted(options.models.hub_ids),
+        device=slot.device,
+        memory=slot.memory,
+    )
+
+
+def _path(files: FileStorage, name: str | None) -> str | None:
+    file = files.entry(name) if name else None
+    return str(files.path(file)) if file is not None else None
+
+
+def _start(layout: Layout, job: Job, attempt: Attempt) -> Start:
+    recipe = layout.job(job.id) / "recipe.yaml"
+    if not recipe.exists():
+        recipe.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(recipe, job.recipe)
+    one = (sys.executable, "-m", "vlm.app", "train", str(recipe))
+    all_here = (*one, "--nproc", str(job.processes)) if job.processes > 1 else one
+    environment = {"EYEGRAFT_LANG": "en", "PYTHONUNBUFFERED": "1"}
+    return Start(attempt, layout.attempt(attempt), all_here, one, environment, layout.root, job.processes)

@@ -1,0 +1,70 @@
+"""What a request does to the store: one way for the API and for the page."""
+
+from demo.api.errors import ApiError
+from demo.jobs.job_request import JobRequest
+from demo.server.guard import ErrorResponse
+from vlm.service import requests
+from vlm.service.service import Service
+from vlm.service.store.job_table import NewJob, key_job, remove_job, submit
+from vlm.service.store.rows import Job
+
+
+def submit_job(service: Service, body: JobRequest, key: str | None) -> Job:
+    """Store a job; requests with one key are one job.
+
+    Raises ApiError for files, models and engines that do not exist, and KeyConflictError for a key of another request.
+    """
+    if key_job(service.database, key) is None:  # else it is the same job again, whatever has become of its files
+        _check_references(service, body)
+    new = NewJob(
+        request=body.completed(key),
+        model=body.model,
+        metadata=body.metadata or {},
+        training_file=body.training_file,
+        validation_file=body.validation_file,
+        priority=body.x_eyegraft.priority,
+        key=key,
+        needs=tuple(_files(body).values()),
+        engine=body.x_eyegraft.engine or "",
+        processes=body.x_eyegraft.processes,
+    )
+    job, _ = submit(service.database, new)
+    service.supervisor.wake()
+    return job
+
+
+def remove_completely(service: Service, name: str) -> None:
+    """Remove a job that has ended, with all that it wrote. Raises UnknownJobError and StateConflictError."""
+    requests.find(service.database, name)
+    remove_job(service.database, name)
+    service.remove_folder(name)
+
+
+def _check_references(service: Service, body: JobRequest) -> None:
+    """Raise ApiError for files, models and engines that do not exist."""
+    if not service.offers(body.model):
+        offered = ", ".join(sorted(service.models)) or "none"
+        found = f"model: {body.model[:80]!r} cannot be trained here; offered: {offered}, and models trained here"
+        raise ApiError(ErrorResponse(400, found, code="model_not_found", param="model"))
+    check_engine(service, body.x_eyegraft.engine)
+    for param, name in _files(body).items():
+        file, purpose = service.files.find(name), "vision" if param == "x_eyegraft.images" else "fine-tune"
+        if file is None:
+            raise ApiError(ErrorResponse(400, f"{param}: there is no file {name}. Upload it", param=param))
+        if file.purpose != purpose:
+            found = f"{param}: {name} was uploaded for {file.purpose}. Upload it again with purpose {purpose}"
+            raise ApiError(ErrorResponse(400, found, param=param))
+
+
+def _files(body: JobRequest) -> dict[str, str]:
+    """The files that a job needs, by the field that names each."""
+    wanted = {"training_file": body.training_file, "validation_file": body.validation_file}
+    named = {**wanted, "x_eyegraft.images": body.x_eyegraft.images}
+    return {param: name for param, name in named.items() if name is not None}
+
+
+def check_engine(service: Service, engine: str | None) -> None:
+    """Raise ApiError for an engine that the service does not have."""
+    if engine is not None and engine not in service.engines:
+        found = f"x_eyegraft.engine: {engine[:80]!r} is not one of {', '.join(service.engines)}"
+        raise ApiError(ErrorResponse(400, found, param="x_eyegraft.engine"))

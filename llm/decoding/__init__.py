@@ -1,0 +1,1 @@
+"""Decoding several answers of a model together: their cache, the steps, and prompts that are remembered."""

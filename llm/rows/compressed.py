@@ -1,0 +1,30 @@
+"""Data files that are compressed: read as a stream, never unpacked on disk."""
+
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from llm.files.regular_files import open_data
+
+_CODECS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_PLAIN = frozenset({".json", ".jsonl", ".ndjson", ".jsonlines", ".jl", ".csv", ".tsv"})
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that says how a file is read: `.jsonl` for `a.jsonl.gz`. That of other files in lower case."""
+    inner = Path(path.stem).suffix.lower()
+    return inner if path.suffix.lower() in _CODECS and inner in _PLAIN else path.suffix.lower()
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether `open_rows` decompresses the file."""
+    return path.suffix.lower() in _CODECS
+
+
+def open_rows(path: Path) -> BinaryIO:
+    """Open a data file for reading, decompressed. Raises DataError; reading damaged data raises OSError."""
+    file = open_data(path)
+    if not is_compressed(path):
+        return file
+    import pyarrow
+
+    return cast(BinaryIO, pyarrow.CompressedInputStream(file, _CODECS[path.suffix.lower()]))

@@ -1,0 +1,1 @@
+"""The metrics of a run, handed on to experiment trackers by processes of their own."""

@@ -1,0 +1,129 @@
+"""The page of one job: what it shows in each state, which buttons it has, and what they do."""
+
+import json
+import re
+
+import pytest
+from starlette.testclient import TestClient
+
+from demo.job_pages.job_actions import OFFERED
+from tests.demo.job_pages.stories import add_job, every_state, finished, started, trained, validated
+from tests.demo.payloads import XSS
+from vlm.service.service import Service
+from vlm.service.store.job_table import Note, find_job, move
+from vlm.service.store.rows import JobError
+from vlm.service.store.states import FINAL, NEXT, State
+
+CHINESE = {"accept-language": "zh-CN"}
+
+
+def shown_buttons(html: str) -> set[str]:
+    return set(re.findall(r'id="act-(\w+)"', html))
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_buttons_follow_the_state(visitor: TestClient, service: Service, state: State) -> None:
+    """Those that are offered do what they say, and the others are conflicts, which are said in words."""
+    job = add_job(service, "one")
+    with service.database.transaction() as connection:
+        connection.execute("UPDATE jobs SET state = ? WHERE id = ?", (state, job.id))
+    offered = shown_buttons(visitor.get(f"/jobs/{job.id}").text)
+    assert offered == {action for action, states in OFFERED.items() if state in states}
+    assert ("remove" in offered) == (state in FINAL)
+    for action in ("pause", "resume", "cancel"):
+        with service.database.transaction() as connection:
+            connection.execute("UPDATE jobs SET state = ? WHERE id = ?", (state, job.id))
+        answer = visitor.post(f"/pages/jobs/{job.id}/{action}", json={})
+        found = find_job(service.database, job.id)
+        assert found is not None
+        if action in offered:
+            assert answer.status_code == 200 and found.state in NEXT[state], (action, answer.text)
+        elif answer.status_code != 200:  # cancelling again changes nothing
+            assert answer.status_code == 409 and job.id in answer.json()["error"] and found.state is state
+
+
+def test_a_conflict_is_said_in_the_language_of_the_page(visitor: TestClient, service: Service) -> None:
+    job = add_job(service, "one")
+    answer = visitor.post(f"/pages/jobs/{job.id}/resume", json={}, headers=CHINESE)
+    assert answer.status_code == 409 and "不能恢复" in answer.json()["error"]
+    assert visitor.post(f"/pages/jobs/{job.id}/delete_all", json={}).status_code == 404
+    assert visitor.post("/pages/jobs/ftjob-none/pause", json={}).status_code == 404
+
+
+def test_removing_is_asked_once_and_ends_at_the_table(visitor: TestClient, service: Service) -> None:
+    job = add_job(service, "one")
+    move(service.database, job.id, {State.VALIDATING}, State.CANCELLED, Note())
+    folder = service.layout.job(job.id)
+    folder.mkdir(parents=True)
+    page = visitor.get(f"/jobs/{job.id}").text
+    assert re.search(r'id="act-remove"[^>]*data-ask="Remove this job', page) and '<dialog id="ask"' in page
+    assert visitor.post(f"/pages/jobs/{job.id}/remove", json={}).json() == {"go": "/jobs"}
+    assert find_job(service.database, job.id) is None and not folder.exists()
+    gone = visitor.get(f"/jobs/{job.id}")
+    assert gone.status_code == 404 and "no such job" in gone.text
+
+
+def test_a_running_job_shows_curves_checkpoints_and_events(visitor: TestClient, service: Service) -> None:
+    jobs = every_state(service)
+    running = jobs["running"]
+    page = visitor.get(f"/jobs/{running.id}").text
+    assert "Drawing" in page and "41 / 120" in page and "Checkpoint created at step 40" in page
+    assert "kind: lora" in page and "local · cpu" in page
+    chinese = visitor.get(f"/jobs/{running.id}", headers=CHINESE).text
+    assert "已在第 40 步保存检查点" in chinese and "模型正在训练。" in chinese
+    first = visitor.get(f"/pages/jobs/{running.id}").json()
+    assert first["parts"]["job-curves"].count("<figure>") == 4
+    assert visitor.get(f"/jobs/{running.id}").text.count("<figure>") == 4, "drawn once"
+    assert set(first["parts"]) == set(re.findall(r'id="((?:job-|machine)[\w-]*)"', page))
+    paused = f"/pages/jobs/{jobs['paused'].id}"  # whose time left does not change
+    assert visitor.get(paused, params={"stamp": visitor.get(paused).json()["stamp"]}).status_code == 204
+
+
+def test_a_finished_job_links_to_its_chat_and_files(visitor: TestClient, service: Service) -> None:
+    jobs = every_state(service)
+    job = jobs["done"]
+    folder = service.layout.run(job.id) / "checkpoints"
+    for step in (20, 60):
+        (folder / f"step-{step:06d}").mkdir(parents=True)
+    (folder / "best").write_text("step-000020\n")
+    page = visitor.get(f"/jobs/{job.id}").text
+    name = f"ft%3Atiny%3Asupport-v1%3A{job.id[6:]}"
+    assert f'href="/chat?model={name}"' in page and f'href="/chat?model={name}%3Ackpt-step-20"' in page
+    rows = re.findall(r'<tr id="step-(\d+)">(.*?)</tr>', page)
+    assert [step for step, row in rows if "best" in row] == ["20"]
+    assert [step for step, row in rows if "deleted since" in row] == ["40"]
+    table = visitor.get(f"/pages/jobs/{job.id}/metrics.csv").text.splitlines()
+    assert table[0].startswith("step,train_loss") and len(table) == 61
+    assert "kind: lora" in visitor.get(f"/pages/jobs/{job.id}/recipe.yaml").text
+
+
+def test_a_failed_job_says_why(visitor: TestClient, service: Service) -> None:
+    job = validated(service, add_job(service, "one"))
+    attempt = started(service, job)
+    finished(service, attempt, State.FAILED, JobError("training_failed", "the attempt ended with exit code 3"))
+    folder = service.layout.attempt(attempt)
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_text("early\n" * 2000 + f"{XSS[0]}\n/home/me/x.py failed\n")
+    page = visitor.get(f"/jobs/{job.id}").text
+    assert "the attempt ended with exit code 3" in page and "x.py failed" in page and "/home/me" not in page
+    assert XSS[0] not in page and page.count("early") < 1500
+    assert "退出码 3" in visitor.get(f"/jobs/{job.id}", headers=CHINESE).text
+
+
+def test_the_planners_advice_is_shown(visitor: TestClient, service: Service) -> None:
+    page = visitor.get(f"/jobs/{every_state(service)['refused'].id}", headers=CHINESE).text
+    assert "任务需要 96.0 GiB，而最大的槽位只有 16.0 GiB" in page and "14.20 GiB，放得下：tune.kind=qlora" in page
+
+
+def test_nothing_that_a_client_names_is_markup(visitor: TestClient, service: Service) -> None:
+    for payload in XSS:
+        job = validated(service, add_job(service, payload, model=payload))
+        with service.database.transaction() as connection:
+            recipe = f"stage: sft\nname: {json.dumps(payload)}\n"
+            connection.execute("UPDATE jobs SET recipe = ?, training_file = ? WHERE id = ?", (recipe, payload, job.id))
+        attempt = started(service, job)
+        trained(service, job, 2, 4)
+        finished(service, attempt, State.FAILED, JobError("x", payload))
+        page = visitor.get(f"/jobs/{job.id}").text
+        assert "<" not in payload or payload not in page
+        assert "<script>" not in page and "<img" not in page

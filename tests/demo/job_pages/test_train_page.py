@@ -1,0 +1,161 @@
+"""The Train page: uploads, the look at the data, the request as it is filled in, and the button."""
+
+import json
+import re
+import time
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from demo.job_pages.train import data_look
+from demo.job_pages.train.data_look import LookQuestion, read
+from llm.files.atomic_files import write_atomically
+from tests.demo.conftest import noise_image
+from tests.demo.job_pages.stories import add_job, validated
+from tests.demo.payloads import XSS
+from vlm.service.service import Service
+from vlm.service.store.job_table import list_jobs
+
+CHINESE = {"accept-language": "zh-CN"}
+WAIT_S = 120.0
+
+
+def chat(question: str, answer: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def upload(visitor: TestClient, content: bytes, name: str = "chat.jsonl", purpose: str = "fine-tune") -> str:
+    answer = visitor.post("/pages/files", data={"purpose": purpose}, files={"file": (name, content)})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def lines(*rows: dict[str, Any]) -> bytes:
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
+def seen(visitor: TestClient, **values: str) -> dict[str, str]:
+    """The parts of the page once the look at the data is over."""
+    until = time.monotonic() + WAIT_S
+    while (found := visitor.get("/pages/train", params=values).json())["more"]:
+        assert time.monotonic() < until, found
+        time.sleep(0.1)
+    return dict(found["parts"])
+
+
+def test_data_is_looked_at_at_once(visitor: TestClient, service: Service) -> None:
+    """In a process of its own; the verdict and the findings name the file as its owner does, and nothing is markup."""
+    file = upload(visitor, lines(chat("Hi", "Ho"), chat(XSS[0], ""), chat("What?", "A fox.")))
+    assert "Waiting" in visitor.get("/train", params={"file": file}).text
+    look = seen(visitor, file=file)["train-look"]
+    assert "3 records" in look and "1 of them cannot be trained on" in look and "an empty answer" in look
+    assert XSS[0] not in look and "chat.jsonl:2" in look and str(service.layout.root) not in look
+    chinese = visitor.get("/pages/train", params={"file": file}, headers=CHINESE).json()["parts"]["train-look"]
+    assert "3 条记录" in chinese and "其中 1 条不能用于训练" in chinese
+    good = upload(visitor, lines(chat("Hi", "Ho")))
+    assert "1 record</b> All of them can be trained on." in seen(visitor, file=good)["train-look"]
+
+
+def test_images_of_an_archive_are_found_and_a_hint_says_what_is_missing(tmp_path: Path) -> None:
+    archive = BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("a.png", noise_image(1))
+    (tmp_path / "i.zip").write_bytes(archive.getvalue())
+    turns = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "Noise."}]
+    row = {"image": "a.png", "conversations": turns}
+    (tmp_path / "d.jsonl").write_bytes(lines(row))
+    for name, packed_name in (("with", str(tmp_path / "i.zip")), ("without", "")):
+        folder = tmp_path / name
+        folder.mkdir()
+        question = LookQuestion(str(tmp_path / "d.jsonl"), packed_name)
+        write_atomically(folder / data_look.QUESTION, json.dumps({"file": question.file, "archive": question.archive}))
+        data_look.main(folder)
+        found = read(folder)
+        assert found is not None and found.done and found.images == 1, found
+        assert found.counts.get("image-missing", 0) == (not packed_name) and not (folder / "images").exists()
+
+
+def test_hints_follow_data_and_model(visitor: TestClient, service: Service) -> None:
+    """The look is written by hand: what it finds has a test of its own."""
+    file = upload(visitor, lines(chat("Hi", "Ho")))
+    folder = service.layout.root / "looks" / file.removeprefix("file-")
+    folder.mkdir(parents=True)
+    data_look.write(folder, data_look.LookAnswer(rows=1, bad_rows=1, counts={"image-missing": 1}, done=True))
+    hint = seen(visitor, file=file, model="tiny")["train-hint"]
+    assert "tiny reads text only" in hint and "Upload the archive" in hint
+    assert "reads text only" not in seen(visitor, file=file, model="tiny", tower="clip")["train-hint"]
+    data_look.write(folder, data_look.LookAnswer(rows=1, done=True))
+    assert "nothing to see" in seen(visitor, file=file, model="tiny", tower="clip")["train-hint"]
+
+
+def test_a_look_that_dies_is_said(visitor: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("demo.job_pages.train.data_looks.sys.executable", "/bin/false")
+    file = upload(visitor, lines(chat("Hi", "Ho")))
+    assert "exit code 1" in seen(visitor, file=file)["train-look"]
+
+
+def test_the_page_shows_what_its_address_says(visitor: TestClient, service: Service) -> None:
+    file = upload(visitor, lines(chat("Hi", "Ho")), XSS[0].replace("/", "") + ".jsonl")
+    page = visitor.get("/train", params={"file": file, "model": "tiny", "epochs": "3", "method": "full"}).text
+    assert re.search(rf'<option value="{file}" selected>', page) and XSS[0] not in page
+    assert 'name="epochs"' in page and 'value="3"' in page and 'value="full" checked' in page
+    assert '<option value="tiny" selected>' in page and '<option value="clip">' in page
+    assert re.search(r'<optgroup label="Models of this service">.*org/hub', page)
+    for name in re.findall(r'<(?:input type="text"|select|textarea)[^>]* id="([\w-]+)"', page):
+        assert f'for="{name}"' in page, f"{name} has no label"
+
+
+def test_again_fills_in_what_a_job_had(visitor: TestClient, service: Service) -> None:
+    job = validated(service, add_job(service, "fox"))
+    page = visitor.get("/train", params={"like": job.id}).text
+    assert 'value="fox"' in page and '<option value="tiny" selected>' in page
+
+
+def test_a_job_is_submitted_once(visitor: TestClient, service: Service) -> None:
+    file = upload(visitor, lines(chat("Hi", "Ho")))
+    body = {"file": file, "model": "tiny", "epochs": "2", "suffix": "fox", "method": "lora", "nonce": "n-1"}
+    first, second = (visitor.post("/pages/train", json=body).json() for _ in range(2))
+    assert first == second and re.fullmatch(r"/jobs/ftjob-[0-9a-f]{24}", first["go"])
+    jobs, _ = list_jobs(service.database, 10)
+    assert len(jobs) == 1 and jobs[0].request["method"]["supervised"]["hyperparameters"]["n_epochs"] == 2
+    assert visitor.get(first["go"]).status_code == 200
+    other = visitor.post("/pages/train", json={**body, "suffix": "dog"})
+    assert other.status_code == 409 and "Idempotency-Key" in other.json()["error"]
+
+
+REFUSED = [
+    ({}, {"file", "model"}, 400),
+    ({"model": "/etc"}, {"model"}, 400),
+    ({"model": "tiny", "epochs": "none"}, {"epochs"}, 400),
+    ({"model": "tiny", "file": "file-" + "0" * 24}, {"file"}, 400),
+    ({"model": "tiny", "images": "file-" + "0" * 24}, {"images"}, 400),
+    ({"model": "tiny", "engine": "docker"}, {"engine"}, 400),
+]
+
+
+@pytest.mark.parametrize(("changes", "fields", "status"), REFUSED)
+def test_what_is_refused_is_said_at_its_field(
+    visitor: TestClient, service: Service, changes: dict[str, str], fields: set[str], status: int
+) -> None:
+    file = upload(visitor, lines(chat("Hi", "Ho"))) if changes else ""
+    for headers in ({}, CHINESE):
+        answer = visitor.post("/pages/train", json={"file": file, **changes}, headers=headers)
+        found = answer.json()
+        assert answer.status_code == status and set(found["mistakes"]) == fields and found["error"], found
+        assert bool(re.search("[\u4e00-\u9fff]", "".join(found["mistakes"].values()))) == bool(headers), found
+    assert list_jobs(service.database, 1)[0] == []
+
+
+def test_uploads_are_refused_in_words(visitor: TestClient) -> None:
+    answer = visitor.post(
+        "/pages/files", data={"purpose": "fine-tune"}, files={"file": ("a.exe", b"x")}, headers=CHINESE
+    )
+    assert answer.status_code == 400 and ".jsonl" in answer.json()["error"]
+    assert re.search("[\u4e00-\u9fff]", answer.json()["error"])
+    assert (
+        visitor.post("/pages/files", data={"purpose": "results"}, files={"file": ("a.jsonl", b"x")}).status_code >= 400
+    )

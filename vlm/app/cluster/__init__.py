@@ -1,0 +1,1 @@
+"""Job files for schedulers of several machines: Slurm, SkyPilot, Kubeflow Trainer, Ray. Written, not submitted."""

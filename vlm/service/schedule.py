@@ -1,0 +1,96 @@
+"""Which queued jobs start now, and on which slots."""
+
+from collections.abc import Callable, Mapping
+
+from llm.errors import ServiceError
+from vlm.service.attempts.verdict import lost_run as lost_verdict
+from vlm.service.engines.engine import Engine, Health, Start
+from vlm.service.follow import lost_run
+from vlm.service.layout import Layout
+from vlm.service.reconcile import engine_of
+from vlm.service.run_progress import newest_step
+from vlm.service.store.attempt_table import begin_attempt, leased_slots, name_attempt
+from vlm.service.store.database import Database
+from vlm.service.store.event_table import note_once, troubles_noted
+from vlm.service.store.job_table import Note, move, queued_engines, queued_jobs, unnoted_jobs
+from vlm.service.store.rows import Attempt, Job
+from vlm.service.store.states import State
+
+StartOf = Callable[[Job, Attempt], Start]
+UNBOUNDED = 1 << 62
+LOOKED_AT = 50  # jobs of an engine that are read, beyond those that no slots are enough for
+NUMBER = "%d"  # in a message, for SQLite's printf
+MOST_AT_ONCE = 20  # starts in one look: the other jobs are looked after in between
+
+
+def schedule(database: Database, layout: Layout, engines: Mapping[str, Engine], start_of: StartOf) -> None:
+    """Start queued jobs while there are slots: by priority, then in order of submission.
+
+    The first job of an engine that has to wait holds back those after it: a job of many slots is not starved by small
+    ones. One that no slots are enough for holds back nothing. Only the first jobs of each engine are read: the rest of
+    a long queue costs nothing.
+    """
+    left = MOST_AT_ONCE
+    for name in queued_engines(database):
+        engine = engine_of(engines, layout, name)
+        health, slots = _probe(engine), UNBOUNDED
+        if health.usable and not engine.queues:
+            slots = len(health.slots)
+            _note_impossible(database, name, slots)
+        for job in queued_jobs(database, name, slots, LOOKED_AT):
+            with troubles_noted(database, job.id):
+                if not health.usable:
+                    note_once(database, job.id, health.reason)
+                    break
+                if _is_lost(database, layout, job):
+                    continue
+                attempt = _begin(database, layout, engine, health, job) if left else None
+                if attempt is None:
+                    break
+                left -= 1
+                submit(database, engine, attempt, start_of(job, attempt))
+
+
+def submit(database: Database, engine: Engine, attempt: Attempt, start: Start) -> None:
+    """Hand an attempt to its engine; while that cannot be asked, a later tick does."""
+    try:
+        native_id = engine.submit(start)
+    except ServiceError as error:
+        note_once(database, attempt.job, f"{engine.name} cannot be asked, and nothing is done meanwhile: {error}")
+        return
+    name_attempt(database, attempt, native_id)
+
+
+def _probe(engine: Engine) -> Health:
+    try:
+        return engine.probe()
+    except ServiceError as error:
+        return Health(False, f"{engine.name} cannot be asked, and nothing is done meanwhile: {error}", ())
+
+
+def _note_impossible(database: Database, engine: str, slots: int) -> None:
+    """Say once of jobs that need more slots than there are what they wait for."""
+    message = f"the job waits for {NUMBER} slots, and {engine} has {slots}. Add cards, or cancel the job"
+    for job, processes in unnoted_jobs(database, engine, slots, message):
+        note_once(database, job, message % processes)
+
+
+def _is_lost(database: Database, layout: Layout, job: Job) -> bool:
+    """Whether the run folder of a job is gone with its checkpoints: then the job ends."""
+    run = lost_run(database, layout, job.id)
+    if not run:
+        return False
+    verdict = lost_verdict(run)
+    assert verdict.error is not None
+    note = Note(verdict.message, verdict.level)
+    move(database, job.id, {State.QUEUED}, verdict.target, note, error=verdict.error)
+    return True
+
+
+def _begin(database: Database, layout: Layout, engine: Engine, health: Health, job: Job) -> Attempt | None:
+    taken = leased_slots(database)
+    free = [slot.name for slot in health.slots if slot.name not in taken]
+    wanted = 0 if engine.queues else job.processes
+    if len(free) < wanted:
+        return None
+    return begin_attempt(database, job.id, engine.name, tuple(free[:wanted]), newest_step(layout.run(job.id)))

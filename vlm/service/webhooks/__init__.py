@@ -1,0 +1,1 @@
+"""What becomes of jobs is sent to the addresses that users name, signed as Standard Webhooks asks."""
