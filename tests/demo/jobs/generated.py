@@ -84,13 +84,14 @@ def check_generated(app: FastAPI, root: Path, count: int) -> dict[str, Counter[i
     """
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers=HEADERS)
     database = Database(root / "service.db")
+    there = Objects(database, root)
     seen: dict[str, Counter[int]] = {}
     for found in schema.get_all_operations():
         operation = found.ok()
         statuses = seen.setdefault(f"{operation.method.upper()} {operation.path}", Counter())
         takes_nothing = not list(operation.iter_parameters()) and not operation.body  # then nothing can be invalid
         for mode in [GenerationMode.POSITIVE] if takes_nothing else GenerationMode:
-            _check(operation, mode, Objects(database, root), count, statuses)
+            _check(operation, mode, there, count, statuses)
     database.close()
     return seen
 
@@ -104,7 +105,7 @@ class Objects:
     def file(self) -> str:
         """The id of a file."""
         self._number += 1
-        name = f"file-{id(self) % 16**8:08x}{self._number:016x}"
+        name = f"file-{self._number:024x}"
         (self._root / "files" / f"{name}.jsonl").write_text("{}")
         add_file(self._database, StoredFile(name, "ä.jsonl", "fine-tune", 2, "0" * 64, f"{name}.jsonl", 1))
         return name
