@@ -85,6 +85,7 @@ TORCH_FREE = (
     "vlm.recipes",
     "vlm.app.cli",
     "vlm.app.cli_data",
+    "vlm.app.cli_serve",
     "vlm.api",
     "vlm.service",
     "demo.model_library",
@@ -259,8 +260,10 @@ def test_the_command_starts_without_torch() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("file", ["vlm/app/cli.py", "vlm/app/cli_data.py"])
-def test_a_command_that_imports_torch_says_so(file: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "fewest"), [("vlm/app/cli.py", 10), ("vlm/app/cli_data.py", 10), ("vlm/app/cli_serve.py", 5)]
+)
+def test_a_command_that_imports_torch_says_so(file: str, fewest: int) -> None:
     """Importing takes 5 seconds and more, in which nothing else would be shown."""
     sources = {_module(name): source for name, source in _files().items()}
     commands = [node for node in ast.parse(_files()[file]).body if isinstance(node, ast.FunctionDef)]
@@ -268,7 +271,7 @@ def test_a_command_that_imports_torch_says_so(file: str) -> None:
     said = [node for node in nodes if isinstance(node, ast.With) and ast.unparse(node.items[0]) == "importing()"]
     shown = {id(inner) for node in said for inner in ast.walk(node)}
     imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module in sources]
-    assert len(imports) > 10
+    assert len(imports) >= fewest
     silent = [node.module for node in imports if id(node) not in shown]
     assert [chain for module in silent if module and (chain := heavy_chain(module, sources))] == []
 

@@ -17,7 +17,9 @@ def commands() -> str:
 
 def _group(group: TyperGroup, prefix: str) -> list[str]:
     found = []
-    for name, command in group.commands.items():
+    context = group.context_class(group, info_name=prefix)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         title = f"{prefix} {name}"
         if isinstance(command, TyperGroup):
             found += _group(command, title)

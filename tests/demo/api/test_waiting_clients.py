@@ -23,7 +23,7 @@ from demo.server.guard import LOOPBACK
 from demo.server.limits import DEFAULT, Limits
 from llm.chat.token_stream import Stopped, StreamedAnswer
 from tests.demo.conftest import listening
-from vlm.app.cli import serve, web
+from vlm.app.cli_serve import serve, web
 
 WAITING = 8
 LIMITS = Limits(waiting=WAITING, together=1)

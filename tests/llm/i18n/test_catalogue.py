@@ -205,9 +205,7 @@ def longest_part(key: str) -> str:
 
 def test_no_chinese_is_left_over() -> None:
     source = "\n".join(text for said in package_texts().values() for text in said)
-    pages = "".join(
-        (ROOT / f"vlm/app/{name}.py").read_text("utf-8") for name in ("cli", "cli_data", "cli_jobs", "cli_look")
-    )
+    pages = "".join(path.read_text("utf-8") for path in sorted((ROOT / "vlm/app").glob("cli*.py")))
     source += re.sub(r"\s+", " ", pages)  # docstrings are help pages
     source += "\n".join(recipe.about for recipe in list_recipes())
     known = {*TYPER_MESSAGES, *SYSTEM_MESSAGES, *PARSER_MESSAGES, *COMPOSED}
