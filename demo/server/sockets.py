@@ -52,6 +52,7 @@ def app_config(app: FastAPI, host: str, port: int, limits: Limits) -> uvicorn.Co
         host=host,
         port=port,
         http=protocol,
+        loop="asyncio",  # uvloop, which other packages bring, has transports that this protocol does not know
         ws="none",
         log_level="warning",
         limit_concurrency=CONNECTIONS,

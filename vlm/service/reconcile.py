@@ -10,7 +10,7 @@ from vlm.service.attempts.stop_file import ask_to_stop
 from vlm.service.attempts.verdict import Observed, Verdict, judge
 from vlm.service.attempts.wrapper import LOG
 from vlm.service.engines.absent import AbsentEngine
-from vlm.service.engines.engine import Engine, NativeState
+from vlm.service.engines.engine import Engine, NativeState, unreachable
 from vlm.service.follow import lost_run
 from vlm.service.layout import Layout
 from vlm.service.run_progress import newest_step
@@ -68,7 +68,7 @@ def _poll(
             found |= engine.poll(own) if own else {}
         except ServiceError as error:
             for attempt in own:
-                note_once(database, attempt.job, f"{name} cannot be asked, and nothing is done meanwhile: {error}")
+                note_once(database, attempt.job, unreachable(name, error))
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from llm.errors import ServiceError
 from vlm.service.attempts.verdict import lost_run as lost_verdict
-from vlm.service.engines.engine import Engine, Health, Start
+from vlm.service.engines.engine import Engine, Health, Start, unreachable
 from vlm.service.follow import lost_run
 from vlm.service.layout import Layout
 from vlm.service.reconcile import engine_of
@@ -56,7 +56,7 @@ def submit(database: Database, engine: Engine, attempt: Attempt, start: Start) -
     try:
         native_id = engine.submit(start)
     except ServiceError as error:
-        note_once(database, attempt.job, f"{engine.name} cannot be asked, and nothing is done meanwhile: {error}")
+        note_once(database, attempt.job, unreachable(engine.name, error))
         return
     name_attempt(database, attempt, native_id)
 
@@ -65,7 +65,7 @@ def _probe(engine: Engine) -> Health:
     try:
         return engine.probe()
     except ServiceError as error:
-        return Health(False, f"{engine.name} cannot be asked, and nothing is done meanwhile: {error}", ())
+        return Health(False, unreachable(engine.name, error), ())
 
 
 def _note_impossible(database: Database, engine: str, slots: int) -> None:

@@ -143,6 +143,7 @@ def test_uvicorns_configuration() -> None:
     assert (config.host, config.port, config.ws, config.log_level) == ("::1", 7860, "none", "warning")
     assert (config.limit_concurrency, config.timeout_graceful_shutdown) == (256, 1)
     assert (config.server_header, config.proxy_headers, config.use_colors) == (False, False, False)
+    assert config.loop == "asyncio", "uvloop, which other packages bring, has transports of another type"
     protocol: Any = config.http
     assert issubclass(protocol, LimitedProtocol) and protocol.limits == LIMITS and LimitedProtocol.limits == DEFAULT
 

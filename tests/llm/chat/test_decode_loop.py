@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
+from transformers import GenerationConfig, MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from llm.chat import decode_loop
 from llm.chat.answer_row import AnswerRequest
@@ -30,16 +29,9 @@ LIMIT = 120.0  # seconds that a state is waited for
 GREEDY = Sampling(max_new_tokens=12)
 
 
-@pytest.fixture(scope="module")
-def model(tiny_llama: Path) -> PreTrainedModel:
-    """A Llama whose attention is far from uniform, so that a wrong position or mask changes its answers."""
-    model = LlamaForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32).eval()
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(1)
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(0, 0.3)
-    return model
+@pytest.fixture
+def model(uneven_llama: PreTrainedModel) -> PreTrainedModel:
+    return uneven_llama
 
 
 class Reader:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import DynamicCache, LlamaForCausalLM, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from llm.decoding.model_steps import PromptReader
 from llm.decoding.prefix_cache import SHORTEST, PrefixCache
@@ -20,15 +20,9 @@ SEEN = [IMAGE] * 4  # an image is four tokens
 ROOM = 2**24
 
 
-@pytest.fixture(scope="module")
-def model(tiny_llama: Path) -> PreTrainedModel:
-    model = LlamaForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32).eval()
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(1)
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(0, 0.3)
-    return model
+@pytest.fixture
+def model(uneven_llama: PreTrainedModel) -> PreTrainedModel:
+    return uneven_llama
 
 
 @dataclass

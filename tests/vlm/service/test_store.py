@@ -237,6 +237,20 @@ def test_a_change_and_its_event_are_one(database: Database) -> None:
     )
 
 
+def test_a_job_has_started_with_its_first_attempt(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = submit(database, new_job())[0].id
+    assert move(database, job, {State.VALIDATING}, State.QUEUED)
+    for now, last in ((1000, State.INTERRUPTED), (2000, State.SUCCEEDED)):
+        found = find_job(database, job)
+        assert found is not None and found.started_at == (None if now == 1000 else 1000)
+        monkeypatch.setattr("vlm.service.store.attempt_table.time.time", lambda now=now: float(now))
+        attempt = begin_attempt(database, job, "local", SLOTS[:1], 0)
+        assert attempt is not None and attempt.started_at == now
+        assert end_attempt(database, attempt, last, Note(), then=State.QUEUED if last is State.INTERRUPTED else None)
+    found = find_job(database, job)
+    assert found is not None and found.started_at == 1000
+
+
 def test_nothing_is_half_written(database: Database) -> None:
     """A failure inside a transaction leaves nothing of it, and the next one works."""
     job = submit(database, new_job())[0].id

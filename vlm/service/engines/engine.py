@@ -17,6 +17,11 @@ class EngineDownError(ServiceError):
     """An engine that cannot be asked now, such as Slurm while its controller restarts: nothing is known meanwhile."""
 
 
+def unreachable(engine: str, error: ServiceError) -> str:
+    """What jobs are informed of while their engine cannot be asked."""
+    return f"{engine} cannot be asked, and nothing is done meanwhile: {error}"
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A place where one process can train: a GPU by its UUID, or the CPUs of a machine.

@@ -30,6 +30,9 @@ def begin_attempt(database: Database, job: str, engine: str, slots: tuple[str, .
         connection.executemany(
             "INSERT INTO leases(slot, job, number) VALUES (?, ?, ?)", [(slot, job, attempt.number) for slot in slots]
         )
+        connection.execute(
+            "UPDATE jobs SET started_at = coalesce(started_at, ?) WHERE id = ?", (attempt.started_at, job)
+        )
         return attempt
 
 

@@ -41,7 +41,6 @@ class JobChanges(TypedDict, total=False):
     processes: int
     model: str
     fine_tuned_model: str
-    started_at: int
     planned_seconds: float | None
     trained_tokens: int
     error: JobError

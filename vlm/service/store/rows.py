@@ -47,6 +47,7 @@ class Job:
         priority: Higher ones start first.
         stalled: Attempts in a row that ended without a verdict and without a new checkpoint.
         planned_seconds: Of the complete run by its plan; None where the speed of the device is unknown.
+        started_at: When its first attempt began.
         progress: How far the run is.
     """
 
