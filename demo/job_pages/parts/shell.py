@@ -1,6 +1,7 @@
 """The frame of every page: header with the pages, the machine and the languages; style sheet and script."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlencode
@@ -10,7 +11,13 @@ from demo.job_pages.parts.words import FRAME, VIEW, text
 from llm.i18n.translate import Language
 
 STATIC = Path(__file__).parent.with_name("static")
-ASSETS = {"header.css": "text/css", "page.css": "text/css", "page.js": "text/javascript"}
+ASSETS = {
+    "header.css": "text/css",
+    "page.css": "text/css",
+    "train.css": "text/css",
+    "page.js": "text/javascript",
+    "train.js": "text/javascript",
+}
 PAGES = {"jobs": "/jobs", "train": "/train", "chat": "/chat", "compare": "/compare", "data": "/data"}
 TAGS: dict[Language, str] = {"en": "en", "zh": "zh-CN"}
 ICON = (
@@ -31,8 +38,20 @@ def asset_url(name: str) -> str:
     return f"/pages/static/{name}?{urlencode({'v': asset(name)[1]})}"
 
 
-def document(title: str, active: str, body: Markup, lang: Language, machine: Markup, refresh: int = 0) -> str:
-    """A complete page. `active` is its key in PAGES; `refresh`: seconds after which the browser loads it again."""
+def document(
+    title: str,
+    active: str,
+    body: Markup,
+    lang: Language,
+    machine: Markup,
+    refresh: int = 0,
+    more: Sequence[str] = (),
+) -> str:
+    """A complete page. `active` is its key in PAGES; `refresh`: seconds after which the browser loads it again.
+
+    `more`: style sheets and scripts of the page's own, after those of all pages.
+    """
+    files = ("header.css", "page.css", "page.js", *more)
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -41,9 +60,8 @@ def document(title: str, active: str, body: Markup, lang: Language, machine: Mar
         tag("meta", http_equiv="refresh", content=refresh) if refresh else None,
         tag("title", f"{title} · Eyegraft"),
         Markup(f'<link rel="icon" href="{ICON}">'),
-        tag("link", rel="stylesheet", href=asset_url("header.css")),
-        tag("link", rel="stylesheet", href=asset_url("page.css")),
-        tag("script", src=asset_url("page.js"), defer=True),
+        *(tag("link", rel="stylesheet", href=asset_url(name)) for name in files if name.endswith(".css")),
+        *(tag("script", src=asset_url(name), defer=True) for name in files if name.endswith(".js")),
     )
     skip = tag("a", text(FRAME, "skip", lang), href="#main", class_="skip")
     main = tag("main", body, id="main", tabindex="-1")

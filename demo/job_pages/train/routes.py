@@ -35,6 +35,7 @@ from llm.i18n.translate import Language
 from vlm.service.store.job_table import find_job
 
 UPLOADS = "/pages/files"
+ASSETS = ("train.css", "train.js")
 CHUNK = 1 << 20
 
 
@@ -51,7 +52,7 @@ def train_routes(context: PageContext) -> APIRouter:
         form = TrainForm(context, model_choices(context), values, lang)
         body = form_body(form, live.parts(values, lang, str(request.base_url)), secrets.token_urlsafe(12))
         title = text(FRAME, "train", lang)
-        return HTMLResponse(document(title, "train", body, lang, context.machine(lang)))
+        return HTMLResponse(document(title, "train", body, lang, context.machine(lang), more=ASSETS))
 
     @routes.get("/pages/train")
     def preview(request: Request) -> JSONResponse:
