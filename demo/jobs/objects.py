@@ -141,7 +141,10 @@ def checkpoint_object(job: Job, checkpoint: JobCheckpoint) -> CheckpointObject:
 
 
 def webhook_object(endpoint: WebhookEndpoint, deliveries: Mapping[str, int]) -> WebhookObject:
-    """An endpoint of webhooks; `x_deliveries` says what became of what was sent to it."""
+    """An endpoint of webhooks; `x_deliveries` says what became of what was sent to it.
+
+    `x_switched_off_at`: when it answered 410, after which nothing is sent there; null while it is on.
+    """
     return {
         "id": endpoint.id,
         "object": "webhook_endpoint",
@@ -152,6 +155,7 @@ def webhook_object(endpoint: WebhookEndpoint, deliveries: Mapping[str, int]) -> 
         "event_types": list(endpoint.event_types),
         "signing_secret_hint": f"whsec_...{endpoint.secret_end}",
         "x_deliveries": {**deliveries, "last_error": endpoint.last_error},
+        "x_switched_off_at": endpoint.gone_at,
     }
 
 

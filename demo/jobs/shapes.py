@@ -128,6 +128,7 @@ class WebhookObject(TypedDict):
     event_types: list[str]
     signing_secret_hint: str
     x_deliveries: JsonObject
+    x_switched_off_at: int | None
     signing_secret: NotRequired[str]
 
 
@@ -139,6 +140,14 @@ class SampleObject(TypedDict):
     event_type: str
     success: bool
     status_code: int
+
+
+class ResendObject(TypedDict):
+    """How many deliveries begin again."""
+
+    object: Literal["webhook_endpoint.resend"]
+    webhook_endpoint_id: str
+    deliveries: int
 
 
 class EventTypes(TypedDict):

@@ -35,9 +35,11 @@ def submit_job(service: Service, body: JobRequest, key: str | None) -> Job:
 
 def remove_completely(service: Service, name: str) -> None:
     """Remove a job that has ended, with all that it wrote. Raises UnknownJobError and StateConflictError."""
-    requests.find(service.database, name)
+    job = requests.find(service.database, name)
     remove_job(service.database, name)
     service.remove_folder(name)
+    for file in job.result_files:
+        service.files.remove(file)
 
 
 def _check_references(service: Service, body: JobRequest) -> None:

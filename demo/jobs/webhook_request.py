@@ -54,6 +54,12 @@ class Rotation(RequestPart):
     keep_old_secret_active_for_24_hours: StrictBool = False
 
 
+class Resend(RequestPart):
+    """What is sent again: all that was given up, or that of one job."""
+
+    job: Annotated[str, StringConstraints(pattern=r"^ftjob-[0-9a-f]{24}$")] | None = None
+
+
 class SampleRequest(RequestPart):
     """A sample to be sent."""
 

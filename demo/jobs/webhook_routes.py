@@ -1,5 +1,6 @@
 """/v1/webhook_endpoints: who is informed of what becomes of jobs."""
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -8,12 +9,12 @@ from demo.api.errors import ApiError
 from demo.api.openapi_document import errors
 from demo.jobs.known_query import known_query
 from demo.jobs.objects import list_object, webhook_object
-from demo.jobs.shapes import Deleted, EventTypes, Page, SampleObject, WebhookObject
-from demo.jobs.webhook_request import SENT, ChangedEndpoint, NewEndpoint, Rotation, SampleRequest
+from demo.jobs.shapes import Deleted, EventTypes, Page, ResendObject, SampleObject, WebhookObject
+from demo.jobs.webhook_request import SENT, ChangedEndpoint, NewEndpoint, Resend, Rotation, SampleRequest
 from demo.server.guard import ErrorResponse
 from vlm.service.service import Service
 from vlm.service.store.database import Database
-from vlm.service.store.delivery_table import count_deliveries
+from vlm.service.store.delivery_table import count_deliveries, send_again
 from vlm.service.store.rows import WebhookEndpoint
 from vlm.service.store.webhook_table import (
     EndpointChanges,
@@ -31,7 +32,7 @@ PREFIX = "/v1/webhook_endpoints"
 ENDPOINT = r"^we_[0-9a-f]{24}$"
 EndpointName = Annotated[str, Path(json_schema_extra={"pattern": ENDPOINT})]
 After = Annotated[str | None, Query(json_schema_extra={"pattern": ENDPOINT})]
-AT_ONCE = Rotation()  # a request without a body
+AT_ONCE, EVERYTHING = Rotation(), Resend()  # requests without a body
 
 
 def webhook_routes(service: Service) -> APIRouter:
@@ -67,7 +68,10 @@ def webhook_routes(service: Service) -> APIRouter:
 
     @routes.post(f"{PREFIX}/{{name}}", responses=errors(404, 503))
     def update(name: EndpointName, body: ChangedEndpoint) -> WebhookObject:
-        """Change what the body has; what waits to be delivered goes to the new address."""
+        """Change what the body has; what waits to be delivered goes to the new address.
+
+        An endpoint that was switched off is on again when its url is given.
+        """
         changes: EndpointChanges = {}
         if "name" in body.model_fields_set:
             changes["name"] = body.name
@@ -88,7 +92,7 @@ def webhook_routes(service: Service) -> APIRouter:
 
 
 def webhook_action_routes(service: Service) -> APIRouter:
-    """A new secret, and a sample."""
+    """A new secret, a sample, and what was given up sent again."""
     routes = APIRouter(prefix=f"{PREFIX}/{{name}}", tags=["webhooks"], dependencies=[Depends(known_query)])
     database = service.database
 
@@ -110,6 +114,13 @@ def webhook_action_routes(service: Service) -> APIRouter:
             "success": True,
             "status_code": answer.status,
         }
+
+    @routes.post("/x_resend", responses=errors(404, 503))
+    def resend(name: EndpointName, body: Resend = EVERYTHING) -> ResendObject:
+        """Send again what was given up, with the ids and bodies that it had. An endpoint that was off is on again."""
+        find_endpoint(database, name)
+        count = send_again(database, name, body.job, time.time())
+        return {"object": "webhook_endpoint.resend", "webhook_endpoint_id": name, "deliveries": count}
 
     return routes
 

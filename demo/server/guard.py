@@ -20,8 +20,9 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, HTTPConnection, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.server.json_bounds import excess
+from demo.server.json_bounds import excess, repeated_key
 from demo.server.limits import Limits
+from demo.server.sign_in import PAGE, wants_page
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Whatever text the page shows, it loads nothing from other sites, and no other page may frame it.
@@ -45,7 +46,7 @@ PREFLIGHT = [
 NO_STREAMS: Mapping[str, int] = MappingProxyType({})
 USUAL_PORTS = {"http": 80, "https": 443}
 COOKIE = "eyegraft"
-TOO_SLOW = 408
+NO_TOKEN, TOO_SLOW = 401, 408
 UPLOAD = "/gradio_api/upload"  # the only request whose body is not JSON
 OPEN_PATHS = frozenset({"/healthz"})  # answered without a token
 
@@ -68,7 +69,7 @@ class ErrorResponse:
 
 class Guard:
     """ASGI middleware that rejects foreign hosts and origins (403), wrong tokens (401), bodies that are too large
-    (413), compressed (415) or too slow (408), and JSON that exceeds its bounds (413).
+    (413), compressed (415) or too slow (408), JSON that exceeds its bounds (413), and keys given twice (400).
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Guard:
         if error is None and scope["type"] != "http":
             error = ErrorResponse(404, "this server only speaks HTTP")
         if error is not None:
-            await send_error(error, scope, send)
+            await _refuse(error, scope, send)
             return
         if self._is_preflight(scope):
             await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
@@ -139,8 +140,12 @@ class Guard:
         """The bounds hold whatever the content type claims; uploads are checked by the page's own gate."""
         if not body or path == UPLOAD:
             return None
-        found = excess(body, self.limits.json)
-        return ErrorResponse(413, f"the request has {found}") if found else None
+        if found := excess(body, self.limits.json):
+            return ErrorResponse(413, f"the request has {found}")
+        key = repeated_key(body)
+        if key is None:
+            return None
+        return ErrorResponse(400, f"the key {key[:80]!r} is given twice in one object. Keep one", param=key[:80])
 
     def _check_headers(self, headers: Headers, open_to_all: bool, most: int) -> ErrorResponse | None:
         if host_of(f"//{headers.get('host', '')}") not in self.hosts:
@@ -150,7 +155,7 @@ class Guard:
             return ErrorResponse(403, "requests from pages of other sites are not accepted", code="origin")
         if self.token and not open_to_all and not self._has_token(headers):
             found = "wrong or missing token: send Authorization: Bearer TOKEN, or open /?token=TOKEN in a browser"
-            return ErrorResponse(401, found, "authentication_error")
+            return ErrorResponse(NO_TOKEN, found, "authentication_error")
         coding = headers.get("content-encoding", "").strip().lower()
         if coding not in ("", "identity"):
             return ErrorResponse(415, f"the body is compressed (Content-Encoding: {coding[:40]}). Send it as it is")
@@ -313,6 +318,17 @@ def replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return again
+
+
+async def _refuse(error: ErrorResponse, scope: Scope, send: Send) -> None:
+    """Send an error; a browser without a valid token gets a page that says how to sign in."""
+    if error.status != NO_TOKEN or not wants_page(scope):
+        await send_error(error, scope, send)
+        return
+    headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", str(len(PAGE)).encode())]
+    headers += [(b"cache-control", b"no-store"), *SECURITY_HEADERS]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else PAGE})
 
 
 async def send_error(error: ErrorResponse, scope: Scope, send: Send) -> None:

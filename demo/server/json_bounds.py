@@ -1,5 +1,6 @@
 """Limits on JSON, checked before it is parsed: 4 MiB of `[1,1,1...` become gigabytes of objects and errors."""
 
+import json
 import re
 
 from demo.server.limits import JsonBounds
@@ -20,6 +21,32 @@ def excess(body: bytes, bounds: JsonBounds) -> str:
     if _depth(structure) > bounds.depth:
         return f"lists and objects nested more than {bounds.depth} deep"
     return ""
+
+
+class _RepeatedKey(Exception):
+    """A key that one object gives twice."""
+
+
+def repeated_key(body: bytes) -> str | None:
+    """The first key that an object of a JSON text gives twice, of which parsers keep the last silently.
+
+    None where there is none, and for what is no JSON: its reader names the fault.
+    """
+    try:
+        json.loads(body, object_pairs_hook=_check_keys)
+    except _RepeatedKey as error:
+        return str(error)
+    except (ValueError, RecursionError):
+        return None
+    return None
+
+
+def _check_keys(pairs: list[tuple[str, object]]) -> None:
+    seen = set[str]()
+    for key, _ in pairs:
+        if key in seen:
+            raise _RepeatedKey(key)
+        seen.add(key)
 
 
 def outside_strings(body: bytes) -> bytes:

@@ -234,7 +234,17 @@ SERVICE_HELP = {
     ),
     "Put a paused job back into the queue.": "将已暂停的任务放回队列。",
     "End a job for good; its checkpoints stay.": "终止任务；保留检查点。",
-    "Remove a job that has ended, with its checkpoints and its model.": "删除已结束的任务，连同检查点和模型。",
+    "Remove a job that has ended, with its checkpoints, its model and its result file.": (
+        "删除已结束的任务，连同检查点、模型和结果文件。"
+    ),
+    "List the addresses that are informed when a job ends, and how many deliveries wait, arrived or were given up.": (
+        "列出任务结束时会通知的地址，以及等待、已送达和已放弃的投递数。"
+    ),
+    "Send again what was given up for a webhook; one that was switched off is on again.": (
+        "重新投递某个 webhook 已放弃的事件；已停用的会重新启用。"
+    ),
+    "Its id, as `eyegraft jobs webhooks` lists it.": "它的 id，见 `eyegraft jobs webhooks`。",
+    "Only what reports this job.": "只重新投递这个任务的事件。",
     "Name of a checkpoint, such as step-000500, latest or best.": "检查点名称，例如 step-000500、latest 或 best。",
     "Folder with models and runs that jobs may start from; may be repeated.": (
         "任务可以使用的模型和训练所在的文件夹；可重复。"
@@ -307,6 +317,11 @@ BEST_MESSAGES = {
 WEBHOOK_MESSAGES = {
     "webhooks: {}": "Webhook：{}",
     "Webhook {}: {} was given up at try {}: {}": "Webhook {}：{} 在第 {} 次尝试后放弃投递：{}",
+    "Webhook {}: was switched off: {}. Deliveries to it are given up until it is on again": (
+        "Webhook {}：已停用：{}。重新启用前不再向它投递"
+    ),
+    "no webhooks yet": "还没有 webhook",
+    "{}: {} deliveries are sent again": "{}：重新投递 {} 个事件",
     "the endpoint answered {}": "端点返回 {}",
     "the endpoint answered {}, a redirect, which is not followed": "端点返回 {}，这是重定向，不会跟随",
     "no answer in time": "没有及时得到响应",

@@ -16,7 +16,7 @@ from vlm.app.help_format import CommandGroups, example
 if TYPE_CHECKING:
     from demo.jobs.client import ServiceClient
 
-JOBS, RUNS = "/v1/fine_tuning/jobs", "/v1/x_runs"
+JOBS, RUNS, HOOKS = "/v1/fine_tuning/jobs", "/v1/x_runs", "/v1/webhook_endpoints"
 
 jobs_app = typer.Typer(
     cls=CommandGroups,
@@ -191,11 +191,37 @@ def cancel(job: Job, root: Root = ROOT, url: Url = "", token: Token = "") -> Non
 
 @jobs_app.command(epilog=example("eyegraft jobs rm ftjob-1a2b"))
 def rm(job: Job, root: Root = ROOT, url: Url = "", token: Token = "") -> None:
-    """Remove a job that has ended, with its checkpoints and its model."""
+    """Remove a job that has ended, with its checkpoints, its model and its result file."""
     client = _client(root, url, token)
     name = _find(client, job)
     client.delete(f"{JOBS}/{name}")
     console.out(f"{name}: removed")
+
+
+@jobs_app.command(epilog=example("eyegraft jobs webhooks"))
+def webhooks(root: Root = ROOT, url: Url = "", token: Token = "") -> None:
+    """List the addresses that are informed when a job ends, and how many deliveries wait, arrived or were given up."""
+    found = _client(root, url, token).get(HOOKS, limit=100)["data"]
+    if not found:
+        console.out("no webhooks yet")
+        return
+    for line in webhook_lines(found):
+        console.out(line)
+
+
+@jobs_app.command(epilog=example("eyegraft jobs resend we_1a2b", "eyegraft jobs resend we_1a2b --job last"))
+def resend(
+    webhook: Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its id, as `eyegraft jobs webhooks` lists it.")],
+    job: Annotated[str, typer.Option(help="Only what reports this job.")] = "",
+    root: Root = ROOT,
+    url: Url = "",
+    token: Token = "",
+) -> None:
+    """Send again what was given up for a webhook; one that was switched off is on again."""
+    client = _client(root, url, token)
+    body = {"job": _find(client, job)} if job else {}
+    found = client.post(f"{HOOKS}/{webhook}/x_resend", body)
+    console.out(f"{webhook}: {found['deliveries']} deliveries are sent again")
 
 
 def _client(root: Path, url: str, token: str) -> "ServiceClient":
@@ -253,6 +279,19 @@ def job_lines(jobs: Sequence[dict[str, Any]]) -> list[str]:
         state = job["x_state"] if is_job else f"outside, {job['x_state']}"
         model = (job["fine_tuned_model"] or job["model"]) if is_job else job["name"]
         rows.append((job["id"], state, step, left, model, _clock(job)))
+    return _table(rows)
+
+
+def webhook_lines(endpoints: Sequence[dict[str, Any]]) -> list[str]:
+    """Endpoints of webhooks as the lines of a table."""
+    rows = [("webhook", "state", "waiting", "delivered", "given_up", "address")]
+    for one in endpoints:
+        counts = [str(one["x_deliveries"][state]) for state in ("waiting", "delivered", "given_up")]
+        rows.append((one["id"], "on" if one["x_switched_off_at"] is None else "off", *counts, one["url"]))
+    return _table(rows)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

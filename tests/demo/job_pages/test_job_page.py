@@ -9,7 +9,9 @@ from starlette.testclient import TestClient
 from demo.job_pages.job_actions import OFFERED
 from tests.demo.job_pages.stories import add_job, every_state, finished, started, trained, validated
 from tests.demo.payloads import XSS
+from vlm.service.results import results
 from vlm.service.service import Service
+from vlm.service.store.attempt_table import end_attempt
 from vlm.service.store.job_table import Note, find_job, move
 from vlm.service.store.rows import JobError
 from vlm.service.store.states import FINAL, NEXT, State
@@ -61,6 +63,23 @@ def test_removing_is_asked_once_and_ends_at_the_table(visitor: TestClient, servi
     assert find_job(service.database, job.id) is None and not folder.exists()
     gone = visitor.get(f"/jobs/{job.id}")
     assert gone.status_code == 404 and "no such job" in gone.text
+
+
+def test_what_a_removed_job_has_written_is_gone_with_it(visitor: TestClient, service: Service) -> None:
+    job = validated(service, add_job(service, "a"))
+    attempt = started(service, job)
+    trained(service, job, 3, 3)
+    run = service.layout.run(job.id)
+    run.mkdir(parents=True)
+    (run / "report.json").write_text('{"tokens_seen": 7}')
+    end = results(service.database, service.layout, job)
+    assert end_attempt(service.database, attempt, State.SUCCEEDED, Note("done"), end)
+    (file,) = end["result_files"]
+    found = service.files.entry(file)
+    assert found is not None and service.files.path(found).is_file()
+    assert visitor.delete(f"/v1/fine_tuning/jobs/{job.id}").json()["deleted"]
+    assert visitor.get(f"/v1/files/{file}").status_code == 404
+    assert not service.files.path(found).exists() and not run.exists()
 
 
 def test_a_running_job_shows_curves_checkpoints_and_events(visitor: TestClient, service: Service) -> None:

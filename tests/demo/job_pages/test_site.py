@@ -49,6 +49,18 @@ def test_every_page_wants_token_host_and_origin(still: tuple[FastAPI, Service], 
         assert visitor.request(method, path).status_code not in (401, 403, 405, 500), path
 
 
+def test_a_browser_whose_session_has_ended_is_shown_how_to_sign_in(still: tuple[FastAPI, Service]) -> None:
+    browser = TestClient(still[0], base_url="http://127.0.0.1", headers={"accept": "text/html,*/*;q=0.8"})
+    for path in ("/", "/jobs", "/chat", "/v1/models"):
+        answer = browser.get(path)
+        assert answer.status_code == 401 and answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "/?token=TOKEN" in answer.text and "This browser is not signed in" in answer.text
+        assert "此浏览器尚未登录" in answer.text and "default-src" in answer.headers["content-security-policy"]
+        assert browser.head(path).content == b""
+    assert browser.post("/pages/train").json()["error"]["type"] == "authentication_error"
+    assert browser.get("/jobs", headers={"accept": "*/*"}).json()["error"]["type"] == "authentication_error"
+
+
 def test_a_page_may_load_nothing_from_elsewhere(visitor: TestClient) -> None:
     answer = visitor.get("/jobs")
     assert "default-src 'self'" in answer.headers["content-security-policy"]

@@ -20,6 +20,7 @@ from tests.demo.conftest import LIMITS, listening
 from tests.demo.jobs.conftest import RunningService
 from tests.docs.blocks import ROOT, blocks_of
 from tests.vlm.service.webhook_receiver import Receiver, receiving
+from vlm.app.cli_jobs import jobs_app
 from vlm.service.engines.engine import Slot
 from vlm.service.trainable_models import TrainableModels
 
@@ -168,6 +169,33 @@ def test_a_sample_is_sent_at_once(client: OpenAI, receiver: Receiver) -> None:
     with pytest.raises(BadRequestError, match="no connection: Connection refused"):
         client.webhooks.test(hook.id, event_type="fine_tuning.job.failed")
     assert client.webhooks.retrieve(hook.id).updated_at is not None and len(receiver.received) == 1
+
+
+def test_what_was_given_up_is_sent_again(
+    client: OpenAI, service: RunningService, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a call and by the command; an endpoint that answers 410 is shown as switched off until then."""
+    hook = client.webhooks.create(name="a", url=receiver.url, event_types=["fine_tuning.job.cancelled"])
+    receiver.statuses, where = [410, 410], ["--url", service.url, "--token", service.token]
+    job = submit(client)
+    client.fine_tuning.jobs.cancel(job)
+
+    def is_off() -> bool:
+        return (client.webhooks.retrieve(hook.id).model_extra or {})["x_switched_off_at"] is not None
+
+    wait_for(is_off)
+    jobs_app(["webhooks", *where], standalone_mode=False)
+    assert capsys.readouterr().out.split()[-6:] == [hook.id, "off", "0", "0", "1", receiver.url]
+    path = f"{service.url}/v1/webhook_endpoints/{hook.id}/x_resend"
+    right = {"authorization": f"Bearer {service.token}"}
+    assert httpx2.post(path, json={"job": "ftjob-" + "0" * 24}, headers=right).json()["deliveries"] == 0
+    assert not is_off()
+    assert httpx2.post(path, headers=right).json()["deliveries"] == 1
+    wait_for(is_off)
+    jobs_app(["resend", hook.id, "--job", job, *where], standalone_mode=False)
+    assert capsys.readouterr().out == f"{hook.id}: 1 deliveries are sent again\n"
+    wait_for(lambda: len(receiver.received) == 3 and extra(client, hook.id)["delivered"] == 1)
+    assert httpx2.post(path, json={"all": True}, headers=right).json()["error"]["param"] == "all"
 
 
 REFUSED = [

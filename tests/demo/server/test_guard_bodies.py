@@ -12,6 +12,7 @@ from demo.server.guard import (
     read_body,
     replay,
 )
+from demo.server.limits import Limits
 from tests.demo.server.guarded import CHAT, HOSTS, LIMITS, TOKEN, App, ask, body_of, receiving
 
 LARGE = "the request is larger than 10 bytes"
@@ -93,6 +94,26 @@ def test_json_bounds_hold_for_all_bodies_except_uploads(path: str, body: bytes, 
     assert answer.status == status and answer.seen == ([body] if status == 200 else [])
     if status == 413 and len(body) <= 10:
         assert answer.error["message"] == "the request has more than 3 values"
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        (b'{"a": 1, "b": {"a": 2}}', None),
+        (b'{"a": 1, "a": 1}', "a"),
+        (b'[{"b": {"\\u0061": 1, "a": 2}}]', "a"),
+        (b'{"b": [{"\xc3\xbc": 1, "\xc3\xbc": 2}]}', "ü"),
+        (b'{"a": 1, "a"', None),  # no JSON: its reader says so
+        (b'{"a": "\xff", "a": 2}', None),
+        (b'{"a": 1, "b": ' + b"9" * 5000 + b"}", None),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_by_name(body: bytes, key: str | None) -> None:
+    answer = ask("/v1/anything", body=body_of(body), limits=Limits())
+    assert answer.seen == ([body] if key is None else [])
+    if key is not None:
+        assert (answer.status, answer.error["param"]) == (400, key)
+        assert answer.error["message"] == f"the key {key!r} is given twice in one object. Keep one"
 
 
 def test_security_headers_are_added_to_every_response() -> None:

@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from llm.errors import ServiceError
 from vlm.service.store.attempt_table import begin_attempt, end_attempt, leased_slots, living_attempts
-from vlm.service.store.database import VERSION, Database
+from vlm.service.store.database import STEPS, VERSION, Database
 from vlm.service.store.event_table import add_checkpoint, list_checkpoints, list_events
 from vlm.service.store.file_table import add_file, find_file, list_files, remove_file
 from vlm.service.store.job_table import (
@@ -297,6 +297,23 @@ def test_other_databases_are_refused(tmp_path: Path) -> None:
         Database(other)
     with pytest.raises(ServiceError, match="cannot be used: file is not a database"):
         Database(text)
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "service.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(f"{STEPS[0]} PRAGMA user_version = 1")
+    connection.execute(
+        "INSERT INTO jobs(id, state, created_at, request, model, metadata) VALUES ('a', 'queued', 1, '{}', 'm', '{}')"
+    )
+    connection.commit()
+    connection.close()
+    for _ in range(2):
+        database = Database(path)
+        job = find_job(database, "a")
+        assert job is not None and job.planned_bytes is None
+        database.close()
+    assert begin_attempt(Database(path), "a", "local", SLOTS, 0) is not None
 
 
 def test_only_its_owner_reads_the_database(tmp_path: Path) -> None:

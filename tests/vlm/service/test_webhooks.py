@@ -19,7 +19,7 @@ from openai import InvalidWebhookSignatureError, OpenAI
 
 from tests.vlm.service.webhook_receiver import Receiver, receiving
 from vlm.service.store.database import Database
-from vlm.service.store.delivery_table import count_deliveries
+from vlm.service.store.delivery_table import count_deliveries, send_again
 from vlm.service.store.event_table import list_events
 from vlm.service.store.job_table import NewJob, Note, move, remove_job, submit
 from vlm.service.store.rows import WebhookEndpoint
@@ -226,7 +226,37 @@ def test_gone_is_not_tried_again(database: Database, receiver: Receiver, deliver
     job = cancelled(database)
     receiver.statuses = [410]
     deliverer.tick()
-    assert "given up at try 1: the endpoint answered 410" in list_events(database, job, 1)[0][0].message
+    assert "was switched off: the endpoint answered 410" in list_events(database, job, 1)[0][0].message
+
+
+def test_an_endpoint_that_is_gone_is_switched_off_until_it_is_wanted_again(
+    database: Database, receiver: Receiver, deliverer: Deliverer, clock: Clock
+) -> None:
+    hook = endpoint(database, receiver.url)
+    jobs = [cancelled(database) for _ in range(3)]
+    receiver.statuses = [410, 410]
+    deliverer.tick()
+    jobs.append(cancelled(database))
+    clock.now += 100
+    deliverer.tick()
+    assert len(receiver.received) == 1 and find_endpoint(database, hook.id).gone_at is not None
+    assert count_deliveries(database, hook.id) == {"waiting": 0, "delivered": 0, "given_up": 4}
+    off = ["switched off" in list_events(database, job, 1)[0][0].message for job in jobs]
+    assert off == [True, True, True, False]  # the last ended later
+    assert send_again(database, hook.id, jobs[1], clock.now) == 1
+    deliverer.tick()
+    assert len(receiver.received) == 2 and find_endpoint(database, hook.id).gone_at is not None
+    update_endpoint(database, hook.id, name="new")
+    assert find_endpoint(database, hook.id).gone_at is not None
+    update_endpoint(database, hook.id, url=hook.url)
+    assert find_endpoint(database, hook.id).gone_at is None
+    deliverer.tick()
+    assert len(receiver.received) == 2  # what was given up waits to be asked for
+    assert send_again(database, hook.id, None, clock.now) == 4
+    deliverer.tick()
+    assert [verify(receiver, SECRET, number) for number in range(2, 6)] == jobs
+    assert receiver.ids[2] == receiver.ids[0] and receiver.ids[3] == receiver.ids[1]
+    assert count_deliveries(database, hook.id) == {"waiting": 0, "delivered": 4, "given_up": 0}
 
 
 def test_an_endpoint_may_ask_for_a_longer_wait(

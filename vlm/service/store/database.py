@@ -8,7 +8,6 @@ from pathlib import Path
 
 from llm.errors import ServiceError
 
-VERSION = 1
 TABLES = """
 CREATE TABLE files(
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, filename TEXT NOT NULL, purpose TEXT NOT NULL,
@@ -88,6 +87,18 @@ CREATE INDEX deliveries_due ON webhook_deliveries(endpoint, next_try_at, waits_s
 CREATE INDEX deliveries_by_state ON webhook_deliveries(endpoint, state);
 CREATE INDEX deliveries_by_job ON webhook_deliveries(job);
 """
+# When an endpoint that answered 410 was switched off; memory that a job's plan takes of a slot; when an attempt's
+# training began.
+SECOND = """
+ALTER TABLE webhook_endpoints ADD COLUMN gone_at INTEGER;
+ALTER TABLE jobs ADD COLUMN planned_bytes INTEGER;
+CREATE INDEX jobs_large ON jobs(engine, planned_bytes) WHERE state = 'queued' AND planned_bytes IS NOT NULL;
+ALTER TABLE attempts ADD COLUMN trained_at REAL;
+CREATE INDEX attempts_trained ON attempts(engine, trained_at) WHERE trained_at IS NOT NULL;
+"""
+STEPS = (TABLES, SECOND)
+VERSION = len(STEPS)
+"""A database of an older version is brought up to date when it is opened, step by step."""
 
 
 class Database:
@@ -147,10 +158,11 @@ class Database:
                     f"{self.path}: was written by a newer Eyegraft (its tables are version {version}, this one reads "
                     f"{VERSION}). Upgrade Eyegraft, or choose another --root"
                 )
-            if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            if version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                 raise ServiceError(f"{self.path}: is the database of another program. Choose another --root")
-            for statement in filter(str.strip, TABLES.split(";\n")):
-                connection.execute(statement)
+            for step in STEPS[version:]:
+                for statement in filter(str.strip, step.split(";\n")):
+                    connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
 
 

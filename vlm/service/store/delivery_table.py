@@ -25,11 +25,15 @@ def event_body(event_type: str, job: str, now: int) -> str:
 
 
 def add_deliveries(connection: sqlite3.Connection, job: str, target: State, now: int) -> None:
-    """Add a delivery to every endpoint that wants the event of a job that ended, as a part of a transaction."""
+    """Add a delivery to every endpoint that wants the event of a job that ended, as a part of a transaction.
+
+    To one that is switched off it is given up at once, and can be sent again later.
+    """
     event_type = EVENT_TYPES[target]
     connection.execute(
-        "INSERT INTO webhook_deliveries(id, endpoint, job, event_type, body, waits_since, next_try_at) "
-        "SELECT 'wh_' || lower(hex(randomblob(16))), id, ?, ?, ?, ?, ? FROM webhook_endpoints "
+        "INSERT INTO webhook_deliveries(id, endpoint, job, event_type, body, waits_since, next_try_at, state) "
+        "SELECT 'wh_' || lower(hex(randomblob(16))), id, ?, ?, ?, ?, ?, "
+        "CASE WHEN gone_at IS NULL THEN 'waiting' ELSE 'given_up' END FROM webhook_endpoints "
         "WHERE EXISTS (SELECT 1 FROM json_each(event_types) WHERE value = ?)",
         (job, event_type, event_body(event_type, job, now), now, now, event_type),
     )
@@ -93,6 +97,41 @@ def give_up(database: Database, delivery: Delivery, error: str) -> None:
         _settle(connection, delivery, "given_up", error)
         if connection.execute("SELECT 1 FROM jobs WHERE id = ?", (delivery.job,)).fetchone():
             add_event(connection, delivery.job, what, "warn", data=data)
+
+
+def switch_off(database: Database, delivery: Delivery, error: str, now: float) -> None:
+    """Give up a delivery and all others that wait for its endpoint, which gets nothing more until it is switched on.
+
+    It is an event of each of their jobs that is still there.
+    """
+    what = f"Webhook {delivery.endpoint}: was switched off: {error}. Deliveries to it are given up until it is on again"
+    with database.transaction() as connection:
+        _settle(connection, delivery, "given_up", error)
+        waiting = "SELECT job FROM webhook_deliveries WHERE endpoint = ? AND (state = 'waiting' OR id = ?)"
+        rows = connection.execute(
+            f"SELECT id FROM jobs WHERE id IN ({waiting})", (delivery.endpoint, delivery.id)
+        ).fetchall()
+        for row in rows:
+            add_event(connection, row["id"], what, "warn", data={"endpoint_name": delivery.endpoint_name})
+        connection.execute("UPDATE webhook_endpoints SET gone_at = ? WHERE id = ?", (int(now), delivery.endpoint))
+        connection.execute(
+            "UPDATE webhook_deliveries SET state = 'given_up' WHERE endpoint = ? AND state = 'waiting'",
+            (delivery.endpoint,),
+        )
+
+
+def send_again(database: Database, endpoint: str, job: str | None, now: float) -> int:
+    """Let deliveries to an endpoint that were given up, or those of one job, begin again; returns how many.
+
+    An endpoint that was switched off is on again, whether there were any or not.
+    """
+    with database.transaction() as connection:
+        connection.execute("UPDATE webhook_endpoints SET gone_at = NULL WHERE id = ?", (endpoint,))
+        return connection.execute(
+            "UPDATE webhook_deliveries SET state = 'waiting', tries = 0, waits_since = ?, next_try_at = ? "
+            "WHERE endpoint = ? AND state = 'given_up' AND (? IS NULL OR job = ?)",
+            (int(now), int(now), endpoint, job, job),
+        ).rowcount
 
 
 def count_deliveries(database: Database, endpoint: str) -> dict[str, int]:

@@ -42,6 +42,7 @@ class JobChanges(TypedDict, total=False):
     model: str
     fine_tuned_model: str
     planned_seconds: float | None
+    planned_bytes: int | None
     trained_tokens: int
     error: JobError
     result_files: tuple[str, ...]

@@ -47,6 +47,7 @@ class Job:
         priority: Higher ones start first.
         stalled: Attempts in a row that ended without a verdict and without a new checkpoint.
         planned_seconds: Of the complete run by its plan; None where the speed of the device is unknown.
+        planned_bytes: Memory that its plan takes of a slot at most; None where there is no plan.
         started_at: When its first attempt began.
         progress: How far the run is.
     """
@@ -73,6 +74,7 @@ class Job:
     result_files: tuple[str, ...] = ()
     stalled: int = 0
     planned_seconds: float | None = None
+    planned_bytes: int | None = None
     progress: RunProgress = field(default_factory=RunProgress)
 
     @property
@@ -83,7 +85,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One start of a job on an engine. `native_id` is the engine's own name for it, empty until it has one."""
+    """One start of a job on an engine. `native_id` is the engine's own name for it, empty until it has one.
+
+    `trained_at`: when its first step of training began; None before that.
+    """
 
     job: str
     number: int
@@ -93,6 +98,7 @@ class Attempt:
     started_at: int
     native_id: str = ""
     ended_at: int | None = None
+    trained_at: float | None = None
 
     @property
     def name(self) -> str:
@@ -131,6 +137,7 @@ class WebhookEndpoint:
         secret_end: The last characters of the secret that signs; the secret itself is read by the sender alone.
         updated_at: When its name, address, events or secret last changed.
         last_error: Why the newest delivery did not arrive; None after one that did.
+        gone_at: When it answered 410 and was switched off: nothing is sent there; None while it is on.
     """
 
     id: str
@@ -141,6 +148,7 @@ class WebhookEndpoint:
     updated_at: int
     secret_end: str
     last_error: str | None = None
+    gone_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

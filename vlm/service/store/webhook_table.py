@@ -64,13 +64,19 @@ def list_endpoints(database: Database, limit: int, after: str | None = None) -> 
 
 
 def update_endpoint(database: Database, identity: str, **changes: Unpack[EndpointChanges]) -> WebhookEndpoint:
-    """Change an endpoint; values that it has already change nothing. Raises UnknownEndpointError."""
+    """Change an endpoint; values that it has already change nothing. Raises UnknownEndpointError.
+
+    One that was switched off is on again when its address is given, the same one too.
+    """
     given = {key: json.dumps(value) if key == "event_types" else value for key, value in changes.items()}
     with database.transaction() as connection:
         row = connection.execute("SELECT * FROM webhook_endpoints WHERE id = ?", (identity,)).fetchone()
         if row is None:
             raise _unknown(identity)
-        if columns := {key: value for key, value in given.items() if row[key] != value}:
+        columns: dict[str, object] = {key: value for key, value in given.items() if row[key] != value}
+        if "url" in given and row["gone_at"] is not None:
+            columns["gone_at"] = None
+        if columns:
             columns["updated_at"] = int(time.time())
             marks = ", ".join(f"{column} = ?" for column in columns)
             connection.execute(f"UPDATE webhook_endpoints SET {marks} WHERE id = ?", (*columns.values(), identity))

@@ -21,6 +21,7 @@ from vlm.service.store.delivery_table import (
     next_delivery,
     postpone,
     settle_delivered,
+    switch_off,
 )
 from vlm.service.store.rows import Delivery, WebhookEndpoint
 from vlm.service.store.webhook_table import MOST_ENDPOINTS, UnknownEndpointError, signing_secrets
@@ -94,7 +95,10 @@ class Deliverer:
         return False
 
     def _failed(self, delivery: Delivery, error: str, answer: Answer) -> None:
-        if delivery.tries == len(WAITS_S) or answer.status == GONE:
+        if answer.status == GONE:
+            switch_off(self._database, delivery, error, self._clock())
+            return
+        if delivery.tries == len(WAITS_S):
             give_up(self._database, delivery, error)
             return
         wait = WAITS_S[delivery.tries] * random.uniform(1, 1 + JITTER)
