@@ -91,7 +91,7 @@ def cider_scores(answers: Sequence[Words], references: Sequence[Sequence[Words]]
         given = _vector(_grams(answer), weights, everything)
         scores.append(10 * sum(_agreement(given, _vector(one, weights, everything)) for one in of_image))
     counts = np.array([max(1, len(of_image)) for of_image in references], float)
-    return np.array(scores, float) / counts
+    return np.asarray(np.array(scores, float) / counts, np.float64)
 
 
 _Vector = tuple[dict[_Gram, float], list[float], int]

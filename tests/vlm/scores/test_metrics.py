@@ -1,5 +1,6 @@
 """Metrics as sums over questions, by hand; intervals against a slow bootstrap and the theory of means."""
 
+from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
@@ -99,7 +100,7 @@ def _f1_metric() -> Metric:
 
 
 @pytest.mark.parametrize("make", [_bleu_metric, _grouped_metric, _f1_metric])
-def test_an_interval_is_that_of_the_slow_bootstrap(make) -> None:
+def test_an_interval_is_that_of_the_slow_bootstrap(make: Callable[[], Metric]) -> None:
     metric = make()
     found = interval(metric, resamples=4000)
     low, high = slow_interval(metric)
