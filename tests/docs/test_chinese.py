@@ -83,6 +83,7 @@ def strings(source: str) -> Iterator[str]:
 
 PAGES = pages()
 DATA = ("demo/probes.json", "data_tools/generate/identity_zh.json")  # what users write: many leave out the spaces
+PATTERNS = ("vlm/scores/answer_reading.py", "vlm/scores/refusals.py")  # regular expressions of what models answer
 MODULES = {
     str(file.relative_to(ROOT)): found
     for package in PACKAGES
@@ -98,6 +99,8 @@ def test_pages(page: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_texts_in_code(module: str) -> None:
+    if module in PATTERNS:
+        return
     users = module == "llm/records/field_names.py"  # words that users write
     found = [fault for text in MODULES[module] for fault in faults(text)]
     assert [fault for fault in found if not (users and fault.startswith("term"))] == []

@@ -53,6 +53,7 @@ def _line_has(line: str) -> bool:
 
 
 PROGRAMS = "answers to programs are English, as OpenAI's are"
+PATTERNS = "patterns of what models answer"
 MARKUP = "code, markup and templates"
 EXCEPTIONS = {
     "llm/encoding/multimodal_template.py": MARKUP,
@@ -71,6 +72,11 @@ EXCEPTIONS = {
     "vlm/export/gguf/vocabulary.py": "texts that tokenizers are compared by",
     "vlm/export/model_card.py": "a card that is published",
     "vlm/export/next_commands.py": MARKUP,
+    "vlm/scores/answer_reading.py": PATTERNS,
+    "vlm/scores/caption_words.py": PATTERNS,
+    "vlm/scores/refusals.py": PATTERNS,
+    "vlm/scores/verdict.py": "each has its Chinese beside it",
+    "vlm/scores/vqa_text.py": PATTERNS,
     "data_tools/ask/answer_rows.py": "what a model is asked",
     "data_tools/check/findings.py": "each has its Chinese beside it",
     "data_tools/check/report.py": "each has its Chinese beside it",
