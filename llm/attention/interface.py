@@ -74,3 +74,14 @@ def plain_attention(model: PreTrainedModel) -> Iterator[None]:
         yield
     finally:
         model.set_attn_implementation(NAME)
+
+
+@contextmanager
+def packed_attention_on(model: PreTrainedModel) -> Iterator[None]:
+    """Inside, the model's text attention accepts an `AttentionPlan`; after it the model attends as before."""
+    before = model.config._attn_implementation
+    use_packed_attention(model)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)

@@ -96,7 +96,7 @@ class ChatModel:
     def answers(self, conversations: list[tuple[Message, ...]], sampling: Sampling) -> list[str]:
         """One answer per conversation, generated as one batch."""
         prompts = [self._prompt(messages) for messages in conversations]
-        with self._answering():
+        with self.answering():
             rows = generate(self.model, prompts, sampling, self.encoder.stop_ids)
         return [cut_at_stop(self._decode(row), sampling.stop) for row in rows]
 
@@ -160,11 +160,12 @@ class ChatModel:
         """The messages without their oldest turns, so that an answer of `new_tokens` fits the context."""
         return trim_to_context(messages, lambda rest: len(self.encoder.prompt(rest)[0]), self.context - new_tokens)
 
-    def _answering(self) -> AbstractContextManager[None]:
+    def answering(self) -> AbstractContextManager[None]:
+        """The model as it answers inside the block: in eval mode, with or without its adapters, attention unpacked."""
         return _ready(self.model, self.text, self.adapters)
 
     def _prompt(self, messages: tuple[Message, ...]) -> Prompt:
-        with self._answering():  # a tower may have adapters too
+        with self.answering():  # a tower may have adapters too
             return self._embedded(*self.encoder.prompt(messages))
 
     @torch.no_grad()

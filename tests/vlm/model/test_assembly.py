@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from llm.chat.chat_model import question
+from llm.chat.next_token import NextToken
 from llm.chat.sampling import Sampling
 from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordError
 from llm.files.saved_checkpoints import list_checkpoints
@@ -94,6 +95,28 @@ def test_evaluation_and_generation_agree(finetuned: Path, records: Path, tmp_pat
     assert list(opened.chat_model.stream(asked[0], Sampling(max_new_tokens=8))) and answers[0] == "".join(
         opened.chat_model.stream(asked[0], Sampling(max_new_tokens=8))
     )
+
+
+def test_prompts_in_packs_have_the_log_probabilities_of_prompts_alone(finetuned: Path, records: Path) -> None:
+    """Questions share their image; the reference is the model's own forward pass of each prompt."""
+    chat = open_run(finetuned).chat_model
+    rows = json.loads(records.with_name("questions.json").read_text())[:12]
+    texts = ("what is it?", "what color?", "is it red?")
+    asked = [question(text, (_path(records, row),)) for row in rows for text in texts]
+    asked.append(question("which differs?", (_path(records, rows[0]), _path(records, rows[1]))))
+    asked.append(question("what color?"))
+    prompts = [chat.encoder.prompt(messages) for messages in asked]
+    found = np.full((len(prompts), 40), np.nan, np.float32)
+    packs = 0
+    for numbers, scores in NextToken(chat).logprobs(prompts, range(40)):
+        found[numbers] = scores
+        packs += 1
+    assert packs < len(prompts) / 4
+    model: Any = chat.model
+    for (ids, images), ours in zip(prompts, found, strict=True):
+        with torch.no_grad(), chat.answering():
+            plain = model(inputs_embeds=chat.embed(ids, images)[None], use_cache=False).logits[0, -1]
+        np.testing.assert_allclose(ours, plain.log_softmax(-1)[:40].numpy(), atol=1e-4)
 
 
 def _path(records: Path, row: dict[str, Any]) -> str:
