@@ -41,6 +41,8 @@ TEMPLATE_MESSAGES = {
     ),
     "this model answers one request at a time: {}": "该模型一次只回答一个请求：{}",
     "its cache has layers of {}": "其缓存含有 {} 层",
+    "this model reads one prompt at a time: {}": "该模型一次只读取一个提示：{}",
+    "a pack gives other logits than its prompts alone ({})": "打包后的 logits 与单独计算各提示的结果不同（{}）",
     "its cache has no layers": "其缓存没有层",
     "it takes no positions": "它不接受位置参数",
     "two prompts together give other logits than one by one ({})": "两个提示词一起计算的 logits 与逐个计算的不同（{}）",
