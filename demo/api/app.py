@@ -1,7 +1,7 @@
 """OpenAI's API over the models of a queue."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -20,7 +20,7 @@ from demo.api.openapi_document import DescribedApi, errors, types
 from demo.api.text_completion import CompletionRequest, form_of, prompt_ids
 from demo.api.waiting_client import WaitingClient
 from demo.server.generation_queue import GenerationQueue
-from demo.server.guard import NO_STREAMS, ErrorResponse, Guard, visitor_of
+from demo.server.guard import NO_STREAMS, ErrorResponse, Guard, Streams, visitor_of
 from demo.server.limits import DEFAULT, Limits
 from demo.server.turns import for_template
 from demo.server.visitor_errors import RequestError
@@ -43,12 +43,12 @@ def build_api(
     token: str = "",
     limits: Limits = DEFAULT,
     origins: frozenset[str] = frozenset(),
-    streams: Mapping[str, int] = NO_STREAMS,
+    streams: Streams = NO_STREAMS,
 ) -> FastAPI:
     """The application. `hosts` are the accepted Host names; with a token, every path but /healthz requires it.
 
-    `origins` are the addresses of other sites whose pages may use it; `streams`: paths of uploads, with their most
-    bytes.
+    `origins` are the addresses of other sites whose pages may use it; `streams`: paths of uploads, with what
+    finds out how much room there is.
     """
     app = _new_app()
     app.add_middleware(Guard, hosts=hosts, token=token, limits=limits, origins=origins, streams=streams)  # outermost

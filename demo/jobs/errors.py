@@ -38,6 +38,11 @@ def answer_service_errors(app: FastAPI) -> None:
 
 async def _service_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
+    return json_response(error_response(error))
+
+
+def error_response(error: ServiceError) -> ErrorResponse:
+    """An error of the service in OpenAI's format."""
     status, code = KINDS.get(type(error), (503, "service_unavailable"))
     kind = "server_error" if status == 503 else "invalid_request_error"
-    return json_response(ErrorResponse(status, hide_folders(str(error)), kind, code))
+    return ErrorResponse(status, hide_folders(str(error)), kind, code)

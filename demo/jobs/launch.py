@@ -2,7 +2,9 @@
 
 import os
 import secrets
+import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from fastapi import FastAPI
 from demo.api.app import build_api
 from demo.api.serve import allowed_hosts
 from demo.jobs.client import ADDRESS
-from demo.jobs.errors import answer_service_errors
+from demo.jobs.errors import answer_service_errors, error_response
 from demo.jobs.file_routes import file_routes
 from demo.jobs.job_routes import action_routes, job_routes, record_routes
 from demo.jobs.outside_routes import outside_routes
@@ -23,6 +25,7 @@ from demo.jobs.trained_models import TrainedModels
 from demo.jobs.webhook_routes import webhook_action_routes, webhook_routes
 from demo.model_library import OpenModels
 from demo.server.generation_queue import GenerationQueue
+from demo.server.guard import BodyRoom, Streams
 from demo.server.limits import DEFAULT, Limits, public_limits
 from demo.server.sockets import ended_by_signal, listen
 from llm import console
@@ -56,7 +59,8 @@ ROUTES = (
 )
 SECRETS = ("EYEGRAFT_TOKEN", "OPENAI_API_KEY")  # variables that only other commands read
 FILE_BYTES, ALL_BYTES = 32 * 2**30, 256 * 2**30  # quotas of one upload, and of all
-UPLOADS = {"/v1/files": FILE_BYTES, "/pages/files": FILE_BYTES}  # of the API and of the page
+UPLOADS = ("/v1/files", "/pages/files")  # of the API and of the page
+FORM_BYTES = 1 << 16  # of an upload beside its file
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,7 @@ def serve_jobs(
     slurm = tuple(slurm_options)
     options = ServiceOptions(root, models, find_slots(), token, hosts, limits, engine, slurm, public, tuple(runs))
     with ended_by_signal(), running(options, add_pages) as (app, close):
+        receive_uploads_in(Layout(root.resolve()).arriving)
         write_atomically(root / ADDRESS, f"http://{host}:{port}")
         secret_is_seen = sys.stdout.isatty()  # it has no place in a log
         console.raw(f"http://{host}:{port}/{f'?token={token}' if secret_is_seen else ''}")
@@ -204,13 +209,34 @@ def _app(options: ServiceOptions, service: Service, add_pages: AddPages | None) 
     models = TrainedModels(service.database, service.layout, opened, offered)
     limits = options.limits
     queue = GenerationQueue(models, limits.waiting, limits.share_waiting, together=limits.together)
-    app = build_api(queue, options.hosts, options.token, limits, streams=UPLOADS)
+    app = build_api(queue, options.hosts, options.token, limits, streams=upload_streams(service.files))
     answer_service_errors(app)
     for routes in ROUTES:
         app.include_router(routes(service))
     if add_pages is not None:
         add_pages(app, options, service, ServedModels(opened, queue))
     return app, queue.close
+
+
+def receive_uploads_in(folder: Path) -> None:
+    """Let this process write uploads there as they arrive: on the disk whose room is looked at, not in /tmp.
+
+    What a killed service has left there is deleted.
+    """
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "gradio"))  # of the page, as before
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    tempfile.tempdir = str(folder)
+
+
+def upload_streams(files: FileStorage) -> Streams:
+    """The addresses of uploads, with the room that there is for one: what is larger is refused before it is read."""
+
+    def room() -> BodyRoom:
+        most, error = files.room()
+        return BodyRoom(most + FORM_BYTES, error_response(error))
+
+    return dict.fromkeys(UPLOADS, room)
 
 
 def _question(

@@ -10,12 +10,13 @@ import hashlib
 import hmac
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from anyio.to_thread import run_sync
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, HTTPConnection, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,7 +44,6 @@ PREFLIGHT = [
     (b"access-control-allow-private-network", b"true"),
     (b"access-control-max-age", b"600"),
 ]
-NO_STREAMS: Mapping[str, int] = MappingProxyType({})
 USUAL_PORTS = {"http": 80, "https": 443}
 COOKIE = "eyegraft"
 NO_TOKEN, TOO_SLOW = 401, 408
@@ -67,6 +67,18 @@ class ErrorResponse:
         return {"error": error, "detail": self.message}
 
 
+@dataclass(frozen=True, slots=True)
+class BodyRoom:
+    """The most bytes of a body that is read as it arrives, and the error for a larger one."""
+
+    most: int
+    refusal: ErrorResponse
+
+
+Streams = Mapping[str, Callable[[], BodyRoom]]
+NO_STREAMS: Streams = MappingProxyType({})
+
+
 class Guard:
     """ASGI middleware that rejects foreign hosts and origins (403), wrong tokens (401), bodies that are too large
     (413), compressed (415) or too slow (408), JSON that exceeds its bounds (413), and keys given twice (400).
@@ -79,11 +91,12 @@ class Guard:
         token: str,
         limits: Limits,
         origins: frozenset[str] = frozenset(),
-        streams: Mapping[str, int] = NO_STREAMS,
+        streams: Streams = NO_STREAMS,
     ) -> None:
         """`origins` are the addresses of other sites whose pages may send requests, with the token as all.
 
-        `streams`: paths whose bodies are not JSON and are read as they arrive, with their most bytes.
+        `streams`: paths to which bodies are posted that are not JSON and are read as they arrive, with what finds out
+        how much room there is; it is asked in a thread.
         """
         self.app, self.hosts, self.token, self.limits, self.origins = app, hosts, token, limits, origins
         self.streams = streams
@@ -100,8 +113,10 @@ class Guard:
             await send({"type": "http.response.body", "body": b""})
             return
         open_to_all = scope["path"] in OPEN_PATHS or self._is_preflight(scope)
-        most = self.streams.get(scope["path"], self.limits.body)
-        error = self._check_headers(Headers(scope=scope), open_to_all, most)
+        room_of = self.streams.get(scope["path"]) if scope.get("method") == "POST" else None
+        error = self._check_headers(Headers(scope=scope), open_to_all)
+        if error is None and room_of is None:
+            error = _check_length(scope, BodyRoom(self.limits.body, too_large(self.limits.body)))
         if error is None and scope["type"] != "http":
             error = ErrorResponse(404, "this server only speaks HTTP")
         if error is not None:
@@ -111,10 +126,25 @@ class Guard:
             await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
             await send({"type": "http.response.body", "body": b""})
             return
-        if scope["path"] in self.streams:
-            await self.app(scope, bounded(receive, most), with_headers(send, SECURITY_HEADERS))
+        if room_of is not None:
+            await self._pass_stream(await run_sync(room_of), scope, receive, send)
             return
         await self._pass_on(scope, receive, send)
+
+    async def _pass_stream(self, room: BodyRoom, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the application with a body that is counted while it is read: one that is too large ends there."""
+        error = _check_length(scope, room)
+        if error is not None:
+            await send_error(error, scope, send)
+            return
+        counted = CountedBody(receive, send, room.most)
+        try:
+            await self.app(scope, counted.receive, with_headers(counted.send, SECURITY_HEADERS))
+        except ClientDisconnect:
+            if not counted.is_over:
+                raise
+        if counted.is_over:
+            await send_error(room.refusal, scope, send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the complete body and call the application with it, or send an error."""
@@ -147,7 +177,7 @@ class Guard:
             return None
         return ErrorResponse(400, f"the key {key[:80]!r} is given twice in one object. Keep one", param=key[:80])
 
-    def _check_headers(self, headers: Headers, open_to_all: bool, most: int) -> ErrorResponse | None:
+    def _check_headers(self, headers: Headers, open_to_all: bool) -> ErrorResponse | None:
         if host_of(f"//{headers.get('host', '')}") not in self.hosts:
             return ErrorResponse(403, "this server does not answer to that Host", code="host")
         origin = headers.get("origin")
@@ -160,9 +190,7 @@ class Guard:
         if coding not in ("", "identity"):
             return ErrorResponse(415, f"the body is compressed (Content-Encoding: {coding[:40]}). Send it as it is")
         length = headers.get("content-length", "0")
-        if not length.isdecimal():
-            return ErrorResponse(400, "Content-Length is not a number")
-        return too_large(most) if int(length) > most else None
+        return None if length.isdecimal() else ErrorResponse(400, "Content-Length is not a number")
 
     def _is_preflight(self, scope: Scope) -> bool:
         """Whether a browser asks what a page of an allowed site may send: without a token, and it gets no data."""
@@ -295,17 +323,37 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
     return b"".join(parts)
 
 
-def bounded(receive: Receive, limit: int) -> Receive:
-    """A `receive` that ends the connection once the body exceeds `limit` bytes, which its headers did not announce."""
-    size = 0
+def _check_length(scope: Scope, room: BodyRoom) -> ErrorResponse | None:
+    """The error for a body whose headers announce more than there is room for."""
+    return room.refusal if int(Headers(scope=scope).get("content-length", "0")) > room.most else None
 
-    async def receiving() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if size > limit else message
 
-    return receiving
+class CountedBody:
+    """A body that seems broken off to its reader once it exceeds `most` bytes, which its headers did not announce.
+
+    What the reader answers then is not sent.
+    """
+
+    def __init__(self, receive: Receive, send: Send, most: int) -> None:
+        self._receive, self._send, self._left = receive, send, most
+        self._answers = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was too large, and nothing has been answered."""
+        return self._left < 0 and not self._answers
+
+    async def receive(self) -> Message:
+        """The next part, or the end of the connection."""
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        return {"type": "http.disconnect"} if self._left < 0 else message
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer, unless the body is too large."""
+        if not self.is_over:
+            self._answers = True
+            await self._send(message)
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

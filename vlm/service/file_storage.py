@@ -5,11 +5,10 @@ import secrets
 import time
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
 
 from llm.errors import ServiceError
 from llm.files.atomic_files import atomic_file
-from llm.files.disk_space import is_nearly_full
+from llm.files.disk_space import LEAST_FREE, free_bytes, is_nearly_full
 from vlm.service.layout import Layout
 from vlm.service.store.database import Database
 from vlm.service.store.file_table import add_file, find_file, remove_expired, remove_file, stored_bytes
@@ -18,6 +17,7 @@ from vlm.service.store.rows import Purpose, StoredFile
 DATA = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".arrow", ".xlsx")
 PACKED = (".gz", ".zst", ".bz2", ".xz")
 SWEEP_S = 60.0
+NEARLY_FULL = "the service's disk is nearly full. Delete files or jobs, then upload again"
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
 
@@ -66,8 +66,17 @@ class FileStorage:
         file = StoredFile(name, shown, purpose, size, digest.hexdigest(), path.name, now, expires)
         if not add_file(self._database, file, self._most_all):
             path.unlink(missing_ok=True)
-            self._refuse(self._most_all - stored_bytes(self._database))
+            raise _over_quota(self._most_all - stored_bytes(self._database))
         return file
+
+    def room(self) -> tuple[int, FileTooLargeError]:
+        """The most bytes of an upload now, and the error for a larger one.
+
+        It is on the disk twice until it is stored: as it arrives, and in its file.
+        """
+        quota = min(self._most_file, self._most_all - stored_bytes(self._database))
+        disk = max(0, free_bytes(self._layout.files) - LEAST_FREE) // 2
+        return (quota, _over_quota(quota)) if quota < disk else (disk, FileTooLargeError(NEARLY_FULL))
 
     def path(self, file: StoredFile) -> Path:
         """Where the content of a file is."""
@@ -102,17 +111,17 @@ class FileStorage:
         for path in self._layout.files.glob(".file-*.partial"):
             path.unlink(missing_ok=True)
 
-    def _refuse(self, left: int) -> NoReturn:
-        raise FileTooLargeError(
-            f"the file is larger than the {max(0, left):,} bytes that are left of the quota. Delete files that no job "
-            "needs"
-        )
-
     def _check_size(self, size: int, most: int) -> None:
         if size > most:
-            self._refuse(most)
+            raise _over_quota(most)
         if is_nearly_full(self._layout.files):
-            raise FileTooLargeError("the service's disk is nearly full. Delete files or jobs, then upload again")
+            raise FileTooLargeError(NEARLY_FULL)
+
+
+def _over_quota(left: int) -> FileTooLargeError:
+    return FileTooLargeError(
+        f"the file is larger than the {max(0, left):,} bytes that are left of the quota. Delete files that no job needs"
+    )
 
 
 def suffix_of(filename: str, purpose: Purpose) -> str:

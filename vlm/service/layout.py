@@ -2,6 +2,7 @@
 
 ROOT/service.db  service.lock  token
      files/file-…                    contents of uploaded files
+     arriving/                       uploads as they arrive, without names
      jobs/ftjob-…/recipe.yaml        the resolved recipe
                   running.lock       held while something of the job is alive
                   run/               the run folder: config.yaml, metrics.jsonl, checkpoints/, report.json
@@ -29,6 +30,11 @@ class Layout:
     def files(self) -> Path:
         """The folder of uploaded files."""
         return self.root / "files"
+
+    @property
+    def arriving(self) -> Path:
+        """The folder of uploads as they arrive, before they are stored."""
+        return self.root / "arriving"
 
     def job(self, name: str) -> Path:
         """The folder of a job."""

@@ -15,7 +15,7 @@ from demo.job_pages.mount import mount_pages
 from demo.jobs.errors import answer_service_errors
 from demo.jobs.file_routes import file_routes
 from demo.jobs.job_routes import action_routes, job_routes, record_routes
-from demo.jobs.launch import FILE_BYTES, UPLOADS, ServedModels, ServiceOptions
+from demo.jobs.launch import FILE_BYTES, ServedModels, ServiceOptions, upload_streams
 from demo.jobs.service_library import OfferedModels
 from demo.jobs.trained_models import TrainedModels
 from demo.model_library import OpenModels
@@ -77,7 +77,7 @@ def still_service(
     options = ServiceOptions(root, models, SLOTS, token, LOOPBACK)
     opened = OpenModels()
     queue = GenerationQueue(TrainedModels(database, layout, opened, OfferedModels(root, models, opened)), 4)
-    app = build_api(queue, LOOPBACK, token, streams=UPLOADS)
+    app = build_api(queue, LOOPBACK, token, streams=upload_streams(files))
     answer_service_errors(app)
     for routes in (file_routes, job_routes, action_routes, record_routes):
         app.include_router(routes(service))
