@@ -4,7 +4,8 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_OURS = re.compile(r"/+(v1/+models|v1/+chat/+completions|v1/+completions|healthz)/*")  # names of models may have any
+# Not the addresses of single models, whose names may have slashes.
+_OURS = re.compile(r"/+(v1/+models|v1/+chat/+completions|v1/+completions|healthz|metrics)/*")
 _SLASHES = re.compile("/+")
 
 
@@ -16,5 +17,5 @@ class PlainAddresses:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _OURS.fullmatch(scope["path"]):
-            scope = {**scope, "path": _SLASHES.sub("/", scope["path"]).rstrip("/")}
+            scope["path"] = _SLASHES.sub("/", scope["path"]).rstrip("/")
         await self.app(scope, receive, send)

@@ -13,15 +13,17 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from demo.api.addresses import PlainAddresses
-from demo.api.chat_request import ChatRequest, messages_of, sampling_of
-from demo.api.completion import CLIENT_CLOSED_REQUEST, ChatForm, Completion, Responder
-from demo.api.errors import ApiError, answer_errors
-from demo.api.openapi_document import DescribedApi, errors, types
+from demo.api.chat_request import ChatRequest, messages_of, sampling_of, wanted_of
+from demo.api.completion import ChatForm, Completion, Responder
+from demo.api.errors import CLIENT_CLOSED_REQUEST, ApiError, answer_errors
+from demo.api.metrics import CountedRequests, add_metrics
+from demo.api.openapi_document import DescribedApi, errors, readable, types
 from demo.api.text_completion import CompletionRequest, form_of, prompt_ids
 from demo.api.waiting_client import WaitingClient
 from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import NO_STREAMS, ErrorResponse, Guard, Streams, visitor_of
 from demo.server.limits import DEFAULT, Limits
+from demo.server.serving_metrics import ServingMetrics
 from demo.server.turns import for_template
 from demo.server.visitor_errors import RequestError
 from llm.chat.token_stream import StreamedAnswer
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
 NO_EFFECT = "eyegraft-no-effect"  # header that names the keys of a request that change nothing
 MOST_NAMES = 20  # of models in a message
-Handler = Callable[..., object]
 COMPLETION = {**types("application/json", "text/event-stream"), **errors(404, 429, 503)}
 Start = Callable[[str, WaitingClient], Completion]  # of a visitor's request
 
@@ -50,11 +51,15 @@ def build_api(
     `origins` are the addresses of other sites whose pages may use it; `streams`: paths of uploads, with what
     finds out how much room there is.
     """
-    app = _new_app()
-    app.add_middleware(Guard, hosts=hosts, token=token, limits=limits, origins=origins, streams=streams)  # outermost
+    metrics = queue.metrics
+    app = _new_app(metrics)
+    count = metrics.limits.refused
+    app.add_middleware(Guard, hosts=hosts, token=token, limits=limits, origins=origins, streams=streams, refused=count)
+    app.add_middleware(CountedRequests, metrics=metrics)  # outermost: it counts what the guard rejects, too
     _add_models(app, queue)
+    add_metrics(app, metrics)
     # Threads of their own: opening models may block them for long.
-    threads, responder = CapacityLimiter(limits.requests), Responder(CapacityLimiter(limits.requests))
+    threads, responder = CapacityLimiter(limits.requests), Responder(CapacityLimiter(limits.requests), metrics)
 
     async def answer(start: Start, body: ChatRequest | CompletionRequest, request: Request) -> Response:
         """Queue the request and send its answer, complete or as a stream of server-sent events."""
@@ -80,13 +85,13 @@ def build_api(
     return app
 
 
-def _new_app() -> FastAPI:
+def _new_app(metrics: ServingMetrics) -> FastAPI:
     """An application without addresses yet, whose errors are those of OpenAI's API."""
     app = DescribedApi(
         title="Eyegraft", openapi_url="/openapi.json", docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.add_middleware(PlainAddresses)
-    answer_errors(app)
+    answer_errors(app, metrics.limits)
     return app
 
 
@@ -97,33 +102,22 @@ def _add_models(app: FastAPI, queue: GenerationQueue) -> None:
     def model_of(name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": created, "owned_by": "eyegraft"}
 
-    @_readable(app, "/healthz")
+    @readable(app, "/healthz")
     async def healthz() -> dict[str, str]:
         """Whether the server is up."""
         return {"status": "ok"}
 
-    @_readable(app, "/v1/models")
+    @readable(app, "/v1/models")
     def models() -> JSONResponse:
         """The available models; in a thread, since they may be in a database."""
         return JSONResponse({"object": "list", "data": [model_of(name) for name in queue.chat_models]})
 
-    @_readable(app, "/v1/models/{name:path}", 404)
+    @readable(app, "/v1/models/{name:path}", 404)
     def model(name: str) -> dict[str, Any]:
         """One model."""
         if name not in queue.chat_models:
             raise _unknown_model(queue)
         return model_of(name)
-
-
-def _readable(app: FastAPI, path: str, *statuses: int) -> Callable[[Handler], Handler]:
-    """Answer GET with the decorated function, and HEAD with its headers alone."""
-
-    def add(handler: Handler) -> Handler:
-        app.get(path, responses=errors(*statuses))(handler)
-        app.head(path, include_in_schema=False)(handler)
-        return handler
-
-    return add
 
 
 def _start_chat(
@@ -136,6 +130,7 @@ def _start_chat(
         raise RequestError(body.model, "reads text only", "Choose a model that sees images, or leave them out")
     messages = for_template(messages, chat_model.encoder.prompt)
     room = _room(len(chat_model.encoder.prompt(messages)[0]), chat_model, limits, "messages")
+    _note_cut(wanted_of(body), limits, queue)
     reply = queue.submit(chat_model, messages, sampling_of(body, room), visitor)
     return Completion(body.model, reply, ChatForm())
 
@@ -147,6 +142,7 @@ def _start_text(
     chat_model = _open(body.model, queue, client)
     ids = prompt_ids(body, chat_model, limits)
     form = form_of(body, chat_model, ids)
+    _note_cut(body.wanted, limits, queue)
     sampling = body.sampling(body.wanted or 1, _room(len(ids), chat_model, limits, "prompt"))
     sampling = sampling if body.wanted else replace(sampling, max_new_tokens=0)
     then = do_nothing if body.logprobs is None else partial(form.score, body.logprobs)
@@ -163,6 +159,12 @@ def _room(tokens: int, chat_model: "ChatModel", limits: Limits, param: str) -> i
         found = f"the conversation is {tokens:,} tokens long, the model reads {chat_model.context:,}"
         raise ApiError(ErrorResponse(400, found, code="context_length_exceeded", param=param))
     return min(limits.new_tokens, chat_model.context - tokens)
+
+
+def _note_cut(wanted: int | None, limits: Limits, queue: GenerationQueue) -> None:
+    """Log where an answer may be shorter than its client wants because of the server's limit."""
+    if (wanted or 0) > limits.new_tokens:
+        queue.metrics.limits.reached("new_tokens", limits.new_tokens)
 
 
 def _open(name: str, queue: GenerationQueue, client: WaitingClient) -> "ChatModel":

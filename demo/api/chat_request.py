@@ -17,7 +17,7 @@ from demo.api.request_keys import (
     without_effect,
 )
 from demo.server.input_checks import validate_messages
-from demo.server.limits import DEFAULT, Limits
+from demo.server.limits import DEFAULT, MOST_MESSAGES, Limits
 from llm.chat.sampling import Sampling
 from llm.formats.conversation import Message, MessagePart
 from llm.formats.turns.message_turns import ROLES
@@ -64,7 +64,7 @@ StopWords = Annotated[
     Field(max_length=DEFAULT.stop_words, fail_fast=True),
     BeforeValidator(_stop_words, json_schema_input_type=str | list[str | None]),
 ]
-Messages = Annotated[list[ChatMessage], Field(min_length=1, max_length=DEFAULT.messages, fail_fast=True)]
+Messages = Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)]
 
 
 class SamplingRequest(RequestPart):
@@ -160,8 +160,12 @@ def messages_of(request: ChatRequest, limits: Limits) -> tuple[Message, ...]:
 
 def sampling_of(request: ChatRequest, room: int) -> Sampling:
     """The sampling parameters, for an answer of at most `room` tokens."""
-    wanted = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
-    return request.sampling(wanted, room)
+    return request.sampling(wanted_of(request), room)
+
+
+def wanted_of(request: ChatRequest) -> int | None:
+    """The most tokens of the answer that the request asks for; None where it does not say."""
+    return request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
 
 
 def _message(number: int, message: ChatMessage, limits: Limits) -> Message:

@@ -11,14 +11,14 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from demo.api.errors import error_of_data, json_response
+from demo.api.errors import CLIENT_CLOSED_REQUEST, error_of_data, json_response
 from demo.api.waiting_client import WaitingClient
 from demo.server.guard import ErrorResponse
+from demo.server.serving_metrics import ServingMetrics
 from llm.chat.token_stream import StreamedAnswer
 from llm.errors import EyegraftError
 
 POLL_SECONDS = 0.5  # how often a reading thread looks whether its request was cancelled
-CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that has disconnected; nobody receives it
 STOPPED = ErrorResponse(503, "the answer was stopped before its end. Ask again", "server_error", "stopped")
 Choice = dict[str, Any]
 
@@ -88,9 +88,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Responder:
-    """Sends answers; `readers` bounds the threads that wait for their pieces."""
+    """Sends answers; `readers` bounds the threads that wait for their pieces, `metrics` counts their tokens."""
 
     readers: CapacityLimiter
+    metrics: ServingMetrics
 
     async def complete(
         self, completion: Completion, client: WaitingClient, headers: Mapping[str, str] | None = None
@@ -118,14 +119,17 @@ class Responder:
 
     async def _pieces(self, reply: StreamedAnswer, client: WaitingClient) -> AsyncIterator[str]:
         """The pieces of a reply until it ends or its client has left."""
+        meter = self.metrics.follow(reply)
         try:
             while not client.has_left():
                 piece = await run_sync(reply.piece, POLL_SECONDS, limiter=self.readers)
+                meter.update()
                 if piece is None:
                     return
                 if piece:
                     yield piece
         finally:
+            meter.update()
             reply.stop()
 
     async def _events(self, completion: Completion, client: WaitingClient, usage: bool) -> AsyncIterator[str]:

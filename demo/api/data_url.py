@@ -5,6 +5,7 @@ import binascii
 from urllib.parse import unquote_to_bytes
 
 from demo.server.limits import Limits
+from demo.server.refusals import Limit
 from demo.server.visitor_errors import RequestError
 from llm.formats.conversation import ImageRef
 
@@ -32,7 +33,9 @@ def image_of(url: str, where: str, limits: Limits) -> ImageRef:
     encoded = unquote_to_bytes(encoded) if b"%" in encoded else encoded
     encoded = encoded.translate(_URL_SAFE, _BLANKS).rstrip(b"=")
     if len(encoded) > limits.image.max_bytes * 4 // 3 + 4:
-        raise RequestError(where, f"the image is larger than {limits.image.max_bytes:,} bytes", "Send a smaller copy")
+        most = limits.image.max_bytes
+        found = f"the image is larger than {most:,} bytes"
+        raise RequestError(where, found, "Send a smaller copy", limit=Limit("image_bytes", most))
     try:
         data = base64.b64decode(encoded + b"=" * (-len(encoded) % 4), validate=True)
     except binascii.Error as error:

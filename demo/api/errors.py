@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from demo.server.generation_queue import Busy
 from demo.server.guard import ErrorResponse
+from demo.server.refusals import LimitLog
 from demo.server.visitor_errors import RequestError
 from demo.visible_paths import hide_folders
 from llm.chat.chat_errors import chat_text
@@ -28,6 +29,7 @@ WORDS = {
 }
 NO_UPLOAD = "Expected UploadFile"  # in the message of fastapi's error
 ADDRESSES = ("/v1/models", "/v1/chat/completions", "/v1/completions")
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that has disconnected; nobody receives it
 LONGEST_PATH = 100  # characters of a path or header in a message
 SEND_FORM = "Send multipart/form-data as HTTP libraries write it"
 SEND_JSON = "Send one, with the header Content-Type: application/json"
@@ -41,8 +43,9 @@ class ApiError(Exception):
         self.response = response
 
 
-def answer_errors(app: FastAPI) -> None:
-    """Make the application answer every exception in OpenAI's format."""
+def answer_errors(app: FastAPI, refusals: LimitLog) -> None:
+    """Make the application answer every exception in OpenAI's format, and count the refusals."""
+    app.state.refusals = refusals
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(Busy, _busy)
     app.add_exception_handler(DataError, _data_error)
@@ -64,31 +67,45 @@ def error_of_data(error: EyegraftError) -> ErrorResponse:
     return ErrorResponse(400, hide_folders(chat_text(error)), param=param)
 
 
-async def _api_error(_: Request, error: Exception) -> Response:
+def refusals_of(request: Request) -> LimitLog:
+    """What counts the refusals of the application that a request was sent to."""
+    found = request.app.state.refusals
+    assert isinstance(found, LimitLog)
+    return found
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
+    if error.response.status < CLIENT_CLOSED_REQUEST:
+        refusals_of(request).refused(error.response.reason)
     return json_response(error.response)
 
 
-async def _busy(_: Request, error: Exception) -> Response:
+async def _busy(request: Request, error: Exception) -> Response:
     assert isinstance(error, Busy)
+    refusals_of(request).refused_by(error)
     response = json_response(ErrorResponse(429, str(error), "rate_limit_error", "busy"))
     response.headers["retry-after"] = str(error.seconds)
     return response
 
 
-async def _data_error(_: Request, error: Exception) -> Response:
+async def _data_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, DataError)
+    refusals_of(request).refused_by(error)
     return json_response(error_of_data(error))
 
 
-async def _unavailable(_: Request, error: Exception) -> Response:
+async def _unavailable(request: Request, error: Exception) -> Response:
     """A model that cannot be opened, such as a run that has been deleted."""
+    assert isinstance(error, EyegraftError)
+    refusals_of(request).refused_by(error, "unavailable")
     return json_response(ErrorResponse(503, hide_folders(str(error)), "server_error", param="model"))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     """A body that is not JSON or does not match the schema: the first error with its place."""
     assert isinstance(error, RequestValidationError)
+    refusals_of(request).refused("request")
     first = error.errors()[0]
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if first["loc"] == ("body",) and kind.rpartition("/")[2].rpartition("+")[2] != "json" and error.body:
@@ -117,6 +134,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     allowed = (error.headers or {}).get("Allow", "").replace("GET", "GET, HEAD")
     if error.status_code == 405 and request.method == "OPTIONS":
         return Response(status_code=204, headers={"allow": f"{allowed}, OPTIONS"})
+    refusals_of(request).refused("request")
     response = json_response(_not_offered(request, error, allowed))
     if allowed:
         response.headers["allow"] = f"{allowed}, OPTIONS"
@@ -145,6 +163,7 @@ def _not_offered(request: Request, error: HTTPException, allowed: str) -> ErrorR
     return ErrorResponse(error.status_code, str(error.detail))
 
 
-async def _internal_error(_: Request, error: Exception) -> Response:
+async def _internal_error(request: Request, error: Exception) -> Response:
     """The traceback is in the server's log; the client gets nothing of it."""
+    refusals_of(request).refused("failed")
     return json_response(ErrorResponse(500, "the server failed on this request; see its log", "server_error"))

@@ -1,10 +1,12 @@
 """The OpenAPI document of the API: what FastAPI derives from the routes, with the errors as they are really sent."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
 
 JsonObject = dict[str, Any]
+Handler = Callable[..., object]
 REASONS = {
     400: "the request cannot be used: `param` names the part, `message` says what to change",
     401: "wrong or missing token",
@@ -22,6 +24,7 @@ OPEN = "/healthz"  # answered without a token
 TYPES: dict[str, JsonObject] = {
     "application/json": {"type": "object"},
     "application/octet-stream": {"type": "string", "format": "binary"},
+    "text/plain": {"type": "string"},
     "text/event-stream": {
         "type": "object",
         "description": "one server-sent event",
@@ -62,6 +65,19 @@ def errors(*statuses: int) -> dict[int | str, JsonObject]:
     """The responses of a route that answers with these errors, besides those of every route."""
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {status: {"description": REASONS[status], "content": content} for status in statuses}
+
+
+def readable(
+    app: FastAPI, path: str, *statuses: int, responses: dict[int | str, JsonObject] | None = None
+) -> Callable[[Handler], Handler]:
+    """Answer GET with the decorated function, and HEAD with its headers alone."""
+
+    def add(handler: Handler) -> Handler:
+        app.get(path, responses={**(responses or {}), **errors(*statuses)})(handler)
+        app.head(path, include_in_schema=False)(handler)
+        return handler
+
+    return add
 
 
 def types(*names: str) -> dict[int | str, JsonObject]:

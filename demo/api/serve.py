@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from demo.api.app import build_api
 from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import LOOPBACK, USUAL_PORTS
-from demo.server.limits import DEFAULT, SHORTEST_TOKEN, limits_of
+from demo.server.limits import SHORTEST_TOKEN, Limits
 from demo.server.sockets import ended_by_signal, listen
 from llm import console
 from llm.errors import ConfigError
@@ -24,18 +24,16 @@ def serve(
     public: bool,
     token: str,
     name: str,
-    waiting: int,
+    limits: Limits,
     origins: list[str],
     adapter: str = "",
     bits: int = 0,
-    together: int = DEFAULT.together,
 ) -> None:
-    """Load the models and serve until stopped: up to `together` requests are answered at once, `waiting` more wait.
+    """Load the models and serve until stopped, within `limits`.
 
     Raises ConfigError for an address open to others without `public`, and for an origin that is not one.
     """
     hosts, sites = allowed_hosts(host, public, token, name), allowed_origins(origins)
-    limits = limits_of(waiting, public, together)
     queue = GenerationQueue(
         open_models(runs, checkpoint, adapter, bits), limits.waiting, limits.share_waiting, together=limits.together
     )

@@ -10,6 +10,7 @@ from demo.api.chat_request import SamplingRequest
 from demo.api.completion import Choice
 from demo.api.request_keys import CHAT_KEYS, KnownKeys, Wish, refused, without_effect
 from demo.server.limits import Limits
+from demo.server.refusals import Limit
 from demo.server.visitor_errors import RequestError
 from llm.chat.token_stream import UNFINISHED
 
@@ -154,7 +155,8 @@ def prompt_ids(request: CompletionRequest, chat_model: "ChatModel", limits: Limi
 
 def _checked(prompt: str, limits: Limits) -> str:
     if len(prompt) > limits.text:
-        raise _refused(f"more than {limits.text:,} characters", "Shorten it")
+        found = f"more than {limits.text:,} characters"
+        raise RequestError("prompt", found, "Shorten it", "prompt", Limit("characters", limits.text))
     try:
         prompt.encode("utf-8")
     except UnicodeEncodeError:

@@ -19,6 +19,7 @@ from demo.jobs.client import ADDRESS
 from demo.jobs.errors import answer_service_errors, error_response
 from demo.jobs.file_routes import file_routes
 from demo.jobs.job_routes import action_routes, job_routes, record_routes
+from demo.jobs.metrics import add_job_metrics
 from demo.jobs.outside_routes import outside_routes
 from demo.jobs.service_library import OfferedModels
 from demo.jobs.trained_models import TrainedModels
@@ -26,7 +27,7 @@ from demo.jobs.webhook_routes import webhook_action_routes, webhook_routes
 from demo.model_library import OpenModels
 from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import BodyRoom, Streams
-from demo.server.limits import DEFAULT, Limits, public_limits
+from demo.server.limits import DEFAULT, Limits
 from demo.server.sockets import ended_by_signal, listen
 from llm import console
 from llm.files.atomic_files import write_atomically
@@ -99,6 +100,7 @@ def serve_jobs(
     port: int,
     public: bool,
     name: str,
+    limits: Limits,
     add_pages: AddPages,
     runs: Sequence[Path],
 ) -> None:
@@ -110,7 +112,6 @@ def serve_jobs(
     for name_of_secret in SECRETS:
         os.environ.pop(name_of_secret, None)  # else every trainer would inherit it
     token = read_token(root)
-    limits = public_limits() if public else DEFAULT
     hosts = allowed_hosts(host, public, token, name)
     slurm = tuple(slurm_options)
     options = ServiceOptions(root, models, find_slots(), token, hosts, limits, engine, slurm, public, tuple(runs))
@@ -211,6 +212,7 @@ def _app(options: ServiceOptions, service: Service, add_pages: AddPages | None) 
     queue = GenerationQueue(models, limits.waiting, limits.share_waiting, together=limits.together)
     app = build_api(queue, options.hosts, options.token, limits, streams=upload_streams(service.files))
     answer_service_errors(app)
+    add_job_metrics(queue.metrics, service.database, [slot.name for slot in options.slots])
     for routes in ROUTES:
         app.include_router(routes(service))
     if add_pages is not None:

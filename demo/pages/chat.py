@@ -109,6 +109,7 @@ def chat_page(
             sampling = sampling_of(limits.stop_words, *values)
             yield from answer(library, queue, limits, name, question, history, system, sampling, recipient)
         except EyegraftError as error:
+            queue.metrics.limits.refused_by(error)
             yield refusal(text("refused", lang, escaped_markdown(refusal_text(error, lang, library.visible))))
 
     chat = gr.ChatInterface(

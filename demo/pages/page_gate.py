@@ -15,7 +15,7 @@ from demo.server.uploads import uploaded_file
 from demo.server.visitors import Visitors
 from llm.errors import ImageError
 
-API = frozenset({"/healthz", "/openapi.json"})
+API = frozenset({"/healthz", "/metrics", "/openapi.json"})
 MAX_FILES = 16  # per request
 MAX_QUERY = 300  # bytes; gradio stores the names of sessions and uploads, which have a dozen letters
 

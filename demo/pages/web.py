@@ -13,7 +13,7 @@ from demo.api.serve import allowed_hosts, allowed_origins
 from demo.model_library import ModelLibrary
 from demo.pages.parts.records import find_sources
 from demo.server.generation_queue import GenerationQueue
-from demo.server.limits import DEFAULT, Limits, limits_of
+from demo.server.limits import DEFAULT, Limits
 from demo.server.sockets import ended_by_signal, listen
 from llm import console
 from llm.errors import DataError
@@ -28,18 +28,14 @@ def web(
     public: bool,
     token: str,
     name: str,
-    waiting: int,
+    limits: Limits,
     origins: list[str],
-    together: int = DEFAULT.together,
 ) -> None:
-    """Serve until stopped; the API serves pages of `origins` too.
-
-    Up to `together` requests for one model are answered at once, and at most `waiting` more wait for their turn.
+    """Serve until stopped, within `limits`; the API serves pages of `origins` too.
 
     Raises ConfigError for an address open to others without `public`, and for an origin that is not one.
     """
     hosts, sites = allowed_hosts(host, public, token, name), allowed_origins(origins)
-    limits = limits_of(waiting, public, together)
     library = ModelLibrary(root, named, Path.cwd())
     queue = GenerationQueue(library, limits.waiting, limits.share_waiting, together=limits.together)
     with ended_by_signal(), private_folders():

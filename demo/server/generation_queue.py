@@ -12,10 +12,11 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 from weakref import ref
 
+from demo.server.refusals import Limit, OverLimit
+from demo.server.serving_metrics import ServingMetrics
 from llm.chat.sampling import Sampling
 from llm.chat.token_stream import GenerationCancelled, Stopped, StreamedAnswer
 from llm.chat.turn import Turn
-from llm.errors import EyegraftError
 from llm.formats.conversation import Message
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ MEASURED = 16  # answers whose mean is the pace
 LONGEST_RETRY = 600  # seconds
 
 
-class Busy(EyegraftError):
+class Busy(OverLimit):
     """The queue is full, or the visitor's share of it is used up; in `seconds` a place is expected to be free."""
 
-    def __init__(self, message: str, seconds: int = 1) -> None:
+    def __init__(self, message: str, seconds: int = 1, limit: Limit | None = None) -> None:
         super().__init__(message)
-        self.seconds = seconds
+        self.seconds, self.limit = seconds, limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,14 @@ class GenerationQueue:
         share: int = 0,
         patience: float = READ_TIMEOUT,
         together: int = 1,
+        metrics: ServingMetrics | None = None,
     ) -> None:
         """Up to `waiting` requests may wait, at most `share` of all entries belong to one visitor (0: no bound).
 
-        An answer that is not read for `patience` seconds is abandoned.
+        An answer that is not read for `patience` seconds is abandoned. `metrics` counts what is asked and answered.
         """
+        self.metrics = metrics or ServingMetrics()
+        self.metrics.add_queue(lambda: self.waiting, lambda: self.running)
         self.chat_models = chat_models
         self._capacity, self._share = waiting + together, share  # the requests being answered, and those waiting
         self._patience, self._together = patience, together
@@ -126,12 +130,15 @@ class GenerationQueue:
         text = ""
         fitting = chat_model.fit_to_context(messages, sampling.max_new_tokens)
         reply = self.submit(chat_model, fitting, sampling, recipient.name)
+        meter = self.metrics.follow(reply)
         try:
             while (piece := reply.piece(POLL_SECONDS)) is not None and not recipient.left():
+                meter.update()
                 text += piece
                 yield text
             yield text  # also an empty answer is one value
         finally:
+            meter.update()
             self.leave(reply)
 
     def leave(self, reply: StreamedAnswer) -> None:
@@ -147,6 +154,18 @@ class GenerationQueue:
     def length(self) -> int:
         """Number of requests that are waiting or being answered."""
         return len(self._entries)
+
+    @property
+    def waiting(self) -> int:
+        """Number of requests that wait for their turn."""
+        with self._changed:
+            return sum(entry.began is None for entry in self._entries)
+
+    @property
+    def running(self) -> int:
+        """Number of requests that are being answered."""
+        with self._changed:
+            return sum(entry.began is not None for entry in self._entries)
 
     def check_capacity(self, visitor: str = "") -> None:
         """Raise Busy where `submit` would, before a request is parsed."""
@@ -174,11 +193,12 @@ class GenerationQueue:
 
     def _check(self, visitor: str) -> None:
         if len(self._entries) >= self._capacity:
-            raise Busy("the queue is full. Try again in a moment", self._seconds_until(0))
+            full = "the queue is full. Try again in a moment"
+            raise Busy(full, self._seconds_until(0), Limit("queue", self._capacity - self._together))
         own = [place for place, entry in enumerate(self._entries) if entry.visitor == visitor]
         if visitor and self._share and len(own) >= self._share:
             found = f"{len(own)} of your questions are waiting already. Try again when one of them is answered"
-            raise Busy(found, self._seconds_until(own[0]))
+            raise Busy(found, self._seconds_until(own[0]), Limit("share", self._share))
 
     def _seconds_until(self, place: int) -> int:
         """Expected time until the entry at `place` is answered, from the pace of the last answers."""

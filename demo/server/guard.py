@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.server.json_bounds import excess, repeated_key
 from demo.server.limits import Limits
+from demo.server.refusals import Reason
 from demo.server.sign_in import PAGE, wants_page
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -51,6 +52,10 @@ UPLOAD = "/gradio_api/upload"  # the only request whose body is not JSON
 OPEN_PATHS = frozenset({"/healthz"})  # answered without a token
 
 
+def ignore(_: Reason, __: int) -> None:
+    """Count no refusals."""
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
     """An error in the format of OpenAI's API."""
@@ -60,6 +65,7 @@ class ErrorResponse:
     kind: str = "invalid_request_error"
     code: str | None = None
     param: str | None = None
+    reason: Reason = "request"  # by which it is counted
 
     def body(self) -> dict[str, Any]:
         """The JSON body; gradio's frontend shows `detail`."""
@@ -92,14 +98,16 @@ class Guard:
         limits: Limits,
         origins: frozenset[str] = frozenset(),
         streams: Streams = NO_STREAMS,
+        refused: Callable[[Reason, int], None] = ignore,
     ) -> None:
         """`origins` are the addresses of other sites whose pages may send requests, with the token as all.
 
         `streams`: paths to which bodies are posted that are not JSON and are read as they arrive, with what finds out
-        how much room there is; it is asked in a thread.
+        how much room there is; it is asked in a thread. `refused` is called with the reason of each rejected request,
+        and with the most bytes of one.
         """
         self.app, self.hosts, self.token, self.limits, self.origins = app, hosts, token, limits, origins
-        self.streams = streams
+        self.streams, self._refused = streams, refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -120,7 +128,7 @@ class Guard:
         if error is None and scope["type"] != "http":
             error = ErrorResponse(404, "this server only speaks HTTP")
         if error is not None:
-            await _refuse(error, scope, send)
+            await self._refuse(error, scope, send)
             return
         if self._is_preflight(scope):
             await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
@@ -135,6 +143,7 @@ class Guard:
         """Call the application with a body that is counted while it is read: one that is too large ends there."""
         error = _check_length(scope, room)
         if error is not None:
+            self._refused("upload", room.most)
             await send_error(error, scope, send)
             return
         counted = CountedBody(receive, send, room.most)
@@ -144,6 +153,7 @@ class Guard:
             if not counted.is_over:
                 raise
         if counted.is_over:
+            self._refused("upload", room.most)
             await send_error(room.refusal, scope, send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -153,25 +163,29 @@ class Guard:
                 body = await read_body(receive, self.limits.body)
         except TimeoutError:
             found = f"the request was not complete within {self.limits.body_seconds:g} s"
-            await send_error(ErrorResponse(TOO_SLOW, found), scope, send)
+            await self._refuse(ErrorResponse(TOO_SLOW, found, reason="slow"), scope, send)
             return
         except ClientDisconnect:
             return
         if body is None:
-            await send_error(too_large(self.limits.body), scope, send)
+            await self._refuse(too_large(self.limits.body), scope, send)
             return
         error = self._check_json(scope["path"], body)
         if error is not None:
-            await send_error(error, scope, send)
+            await self._refuse(error, scope, send)
             return
         await self.app(scope, replay(body, receive), with_headers(send, SECURITY_HEADERS))
+
+    async def _refuse(self, error: ErrorResponse, scope: Scope, send: Send) -> None:
+        self._refused(error.reason, self.limits.body)
+        await _send_refusal(error, scope, send)
 
     def _check_json(self, path: str, body: bytes) -> ErrorResponse | None:
         """The bounds hold whatever the content type claims; uploads are checked by the page's own gate."""
         if not body or path == UPLOAD:
             return None
         if found := excess(body, self.limits.json):
-            return ErrorResponse(413, f"the request has {found}")
+            return ErrorResponse(413, f"the request has {found}", reason="structure")
         key = repeated_key(body)
         if key is None:
             return None
@@ -179,18 +193,20 @@ class Guard:
 
     def _check_headers(self, headers: Headers, open_to_all: bool) -> ErrorResponse | None:
         if host_of(f"//{headers.get('host', '')}") not in self.hosts:
-            return ErrorResponse(403, "this server does not answer to that Host", code="host")
+            return ErrorResponse(403, "this server does not answer to that Host", code="host", reason="host")
         origin = headers.get("origin")
         if origin is not None and not self._is_allowed(origin, headers.get("host", "")):
-            return ErrorResponse(403, "requests from pages of other sites are not accepted", code="origin")
+            found = "requests from pages of other sites are not accepted"
+            return ErrorResponse(403, found, code="origin", reason="origin")
         if self.token and not open_to_all and not self._has_token(headers):
             found = "wrong or missing token: send Authorization: Bearer TOKEN, or open /?token=TOKEN in a browser"
-            return ErrorResponse(NO_TOKEN, found, "authentication_error")
+            return ErrorResponse(NO_TOKEN, found, "authentication_error", reason="token")
         coding = headers.get("content-encoding", "").strip().lower()
         if coding not in ("", "identity"):
-            return ErrorResponse(415, f"the body is compressed (Content-Encoding: {coding[:40]}). Send it as it is")
+            found = f"the body is compressed (Content-Encoding: {coding[:40]}). Send it as it is"
+            return ErrorResponse(415, found, reason="encoding")
         length = headers.get("content-length", "0")
-        return None if length.isdecimal() else ErrorResponse(400, "Content-Length is not a number")
+        return None if length.isdecimal() else ErrorResponse(400, "Content-Length is not a number", reason="header")
 
     def _is_preflight(self, scope: Scope) -> bool:
         """Whether a browser asks what a page of an allowed site may send: without a token, and it gets no data."""
@@ -231,7 +247,7 @@ def cors_headers(origin: str) -> list[tuple[bytes, bytes]]:
 
 def too_large(limit: int) -> ErrorResponse:
     """The error for a body of more than `limit` bytes."""
-    return ErrorResponse(413, f"the request is larger than {limit:,} bytes")
+    return ErrorResponse(413, f"the request is larger than {limit:,} bytes", reason="body")
 
 
 def with_headers(send: Send, more: list[tuple[bytes, bytes]]) -> Send:
@@ -368,7 +384,7 @@ def replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _refuse(error: ErrorResponse, scope: Scope, send: Send) -> None:
+async def _send_refusal(error: ErrorResponse, scope: Scope, send: Send) -> None:
     """Send an error; a browser without a valid token gets a page that says how to sign in."""
     if error.status != NO_TOKEN or not wants_page(scope):
         await send_error(error, scope, send)

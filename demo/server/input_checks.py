@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from demo.server.limits import Limits
+from demo.server.refusals import Limit
 from demo.server.turns import in_turns
 from demo.server.visitor_errors import RefusedImage, RequestError
 from llm.errors import ImageError
@@ -28,9 +29,11 @@ def validate_messages(
     """
     if len(messages) > limits.messages:
         found = f"{len(messages)} of them, at most {limits.messages} are accepted"
-        raise RequestError("messages", found, "Start a new chat")
+        raise RequestError("messages", found, "Start a new chat", limit=Limit("messages", limits.messages))
     if sum(len(message.text) for message in messages) > limits.text:
-        raise RequestError("messages", f"more than {limits.text:,} characters", "Start a new chat, or shorten them")
+        found = f"more than {limits.text:,} characters"
+        limit = Limit("characters", limits.text)
+        raise RequestError("messages", found, "Start a new chat, or shorten them", limit=limit)
     for number, message in enumerate(messages, 1):
         _check_message(f"message {number}", message, limits)
     turns = in_turns(tuple(replace(message, parts=_images_first(message.parts)) for message in messages))
@@ -44,7 +47,9 @@ def _check_message(where: str, message: Message, limits: Limits) -> None:
     if images and message.role != "user":
         raise RequestError(where, "holds an image", "Only questions may have images")
     if len(images) > limits.images:
-        raise RequestError(where, f"more than {limits.images} images", "Send the others in another message")
+        found = f"more than {limits.images} images"
+        limit = Limit("images", limits.images)
+        raise RequestError(where, found, "Send the others in another message", limit=limit)
     try:
         message.text.encode("utf-8")
     except UnicodeEncodeError:

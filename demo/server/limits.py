@@ -6,6 +6,7 @@ from vlm.vision.images import ImageLimits
 
 IMAGE = ImageLimits(max_bytes=10 * 2**20)  # pixels, shapes and formats as in training: one verdict on an image
 SHORTEST_TOKEN = 16  # characters of an access token; a shorter one can be guessed
+MOST_MESSAGES = 2000  # that an operator may allow; beyond them a request is refused while it is parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,13 @@ def public_limits(limits: Limits = DEFAULT) -> Limits:
     )
 
 
-def limits_of(waiting: int, public: bool, together: int = DEFAULT.together) -> Limits:
-    """The limits of a server where so many requests may wait and so many are answered at once."""
-    limits = replace(DEFAULT, waiting=waiting, together=together)
-    return public_limits(limits) if public else limits
+def fitting(limits: Limits) -> Limits:
+    """The limits with room in a request, and in an event of the page, for the text and the images that are allowed."""
+    json = replace(
+        limits.json,
+        items=max(limits.json.items, 100 * limits.messages),
+        quotes=max(limits.json.quotes, 5 * limits.text // 2),
+    )
+    images = limits.images * (limits.image.max_bytes * 4 // 3 + 4)  # in base64
+    body = max(limits.body, images + 4 * limits.text + 2**20)
+    return replace(limits, body=body, event=max(limits.event, 20 * limits.text), json=json)

@@ -68,6 +68,16 @@ class StreamedAnswer(Iterator[str]):
         self._over = False
         self._tokens = Tokens(generate, patience, f"an answer to {prompt_tokens:,} tokens for {reader}")
 
+    @property
+    def began(self) -> float:
+        """When it was asked for, on `time.monotonic`."""
+        return self._tokens.began
+
+    @property
+    def token_times(self) -> list[float]:
+        """When each token was generated, on `time.monotonic`; it grows while the answer does."""
+        return self._tokens.times
+
     def __next__(self) -> str:
         piece = self.piece()
         if piece is None:
@@ -143,9 +153,10 @@ class Tokens:
         self._queue: SimpleQueue[list[int] | None] = SimpleQueue()
         self._stop = False  # no Event: a signal handler or garbage collection could call stop() while its lock is held
         self._patience, self._name = patience, name
-        self._reading, self._read = False, time.monotonic()
+        self.began, self.times = time.monotonic(), list[float]()
+        self._reading, self._read = False, self.began
         thread = ThreadPoolExecutor(1, "answer")
-        self._done = thread.submit(generate, _Streamer(self._queue), self.stopped)
+        self._done = thread.submit(generate, _Streamer(self._queue, self.times), self.stopped)
         self._done.add_done_callback(partial(_close, self._queue))
         thread.shutdown(wait=False)
 
@@ -187,14 +198,16 @@ def _close(queue: "SimpleQueue[list[int] | None]", _: object) -> None:
 class _Streamer:
     """Puts new tokens, without the prompt, into a queue; the end is signalled by the thread."""
 
-    def __init__(self, queue: "SimpleQueue[list[int] | None]") -> None:
-        self._queue = queue
+    def __init__(self, queue: "SimpleQueue[list[int] | None]", times: list[float]) -> None:
+        self._queue, self._times = queue, times
         self._begun = False
 
     def put(self, value: "Tensor") -> None:
         """Receives the prompt, then each new token."""
         if self._begun:
-            self._queue.put(value.tolist())
+            tokens = value.tolist()
+            self._times += [time.monotonic()] * len(tokens)
+            self._queue.put(tokens)
         self._begun = True
 
     def end(self) -> None:

@@ -40,6 +40,31 @@ TERMINAL_MESSAGES = {
 """The terminal."""
 
 SERVER_MESSAGES = {
+    "limit reached: a request was refused, {} wait already. --queue raises it": (
+        "已到上限：拒绝了一个请求，已有 {} 个在排队。可用 --queue 调高"
+    ),
+    "limit reached: a request was refused, its visitor has {} waiting, a third of the queue. --queue raises it": (
+        "已到上限：拒绝了一个请求，该访客已有 {} 个在排队，即队列的三分之一。可用 --queue 调高"
+    ),
+    "limit reached: a conversation of more than {} messages was refused. --max-messages raises it": (
+        "已到上限：拒绝了超过 {} 条消息的对话。可用 --max-messages 调高"
+    ),
+    "limit reached: a text of more than {} characters was refused. --max-characters raises it": (
+        "已到上限：拒绝了超过 {} 个字符的文本。可用 --max-characters 调高"
+    ),
+    "limit reached: a message with more than {} images was refused. --max-images raises it": (
+        "已到上限：拒绝了超过 {} 张图片的消息。可用 --max-images 调高"
+    ),
+    "limit reached: an image of more than {} bytes was refused. --max-image-mib raises it": (
+        "已到上限：拒绝了超过 {} 字节的图片。可用 --max-image-mib 调高"
+    ),
+    "limit reached: a longer answer than {} tokens was asked for. --max-new-tokens raises it": (
+        "已到上限：有请求想要超过 {} 个 token 的回答。可用 --max-new-tokens 调高"
+    ),
+    "limit reached: a request of more than {} bytes was refused. It grows with --max-images, --max-image-mib and "
+    "--max-characters": (
+        "已到上限：拒绝了超过 {} 字节的请求。该上限随 --max-images、--max-image-mib 与 --max-characters 增大"
+    ),
     "Give scheme, host and port as the browser shows them, such as https://chat.example or http://localhost:3000": (
         "请按浏览器中显示的写出协议、主机和端口，例如 https://chat.example 或 http://localhost:3000"
     ),

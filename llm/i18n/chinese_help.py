@@ -113,6 +113,11 @@ USE_HELP = {
     "Host name under which a reverse proxy serves it, if any": "反向代理对外使用的主机名（如有）",
     "Requests that may wait; further ones get 429": "最多可排队的请求数，超出的返回 429",
     "Requests for one model that are answered at once": "同一模型同时回答的请求数",
+    "Tokens of an answer; a request may ask for fewer": "一个回答最多的 token 数，请求可以要求更少",
+    "Messages of a conversation": "一段对话最多的消息数",
+    "Characters of a conversation or of a text to continue": "一段对话或待续写文本最多的字符数",
+    "Images of a message": "一条消息最多的图片数",
+    "MiB of an image as it is sent": "一张图片发送时最多的 MiB 数",
     "Site whose pages may use the API: https://chat.example; may be repeated": (
         "允许哪个网站的页面使用 API，例如 https://chat.example；可以多次给出"
     ),

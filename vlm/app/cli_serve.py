@@ -8,8 +8,10 @@ import typer
 from llm.activity import importing
 from llm.errors import ConfigError
 from vlm.app.help_format import CommandGroups, example
+from vlm.app.limit_options import LimitOptions, with_limits
 
 USE, SERVICE = "Use", "Service"
+LIMITS = LimitOptions()
 serve_app = typer.Typer(cls=CommandGroups, rich_markup_mode=None)
 
 Checkpoint = Annotated[str, typer.Option(help="Name of a checkpoint, such as step-000500, latest or best.")]
@@ -20,8 +22,6 @@ Token = Annotated[
     str, typer.Option(envvar="EYEGRAFT_TOKEN", help="Secret that clients send: as API key, or once as /?token=.")
 ]
 HostName = Annotated[str, typer.Option(help="Host name under which a reverse proxy serves it, if any.")]
-Queue = Annotated[int, typer.Option(min=0, max=200, help="Requests that may wait; further ones get 429.")]
-Together = Annotated[int, typer.Option(min=1, max=64, help="Requests for one model that are answered at once.")]
 Origins = Annotated[
     list[str] | None, typer.Option(help="Site whose pages may use the API: https://chat.example; may be repeated.")
 ]
@@ -40,6 +40,7 @@ def check_bits(bits: int) -> None:
 @serve_app.command(
     rich_help_panel=USE, epilog=example("eyegraft serve runs/my-run", "eyegraft serve small=runs/a large=exports/b")
 )
+@with_limits
 def serve(
     runs: Annotated[
         list[str],
@@ -51,11 +52,10 @@ def serve(
     public: Public = False,
     token: Token = "",
     name: HostName = "",
-    queue: Queue = 8,
     origin: Origins = None,
     adapter: Adapter = "",
     bits: Bits = 0,
-    together: Together = 8,
+    limits: LimitOptions = LIMITS,
 ) -> None:
     """Serve models over HTTP with OpenAI's API: chat and text completions, and the list of models."""
     check_bits(bits)
@@ -64,10 +64,11 @@ def serve(
             from demo.api.serve import serve
     except ModuleNotFoundError as cause:
         raise ConfigError("eyegraft serve needs fastapi and uvicorn: pip install 'eyegraft[serve]'") from cause
-    serve(runs, checkpoint, host, port, public, token, name, queue, origin or [], adapter, bits, together)
+    serve(runs, checkpoint, host, port, public, token, name, limits.limits(public), origin or [], adapter, bits)
 
 
 @serve_app.command(rich_help_panel=USE, epilog=example("eyegraft web --root runs --data my-data.json"))
+@with_limits
 def web(
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Run folders to list first.")] = None,
     root: Annotated[Path, typer.Option(help="Folder in which runs are found.")] = Path("runs"),
@@ -77,9 +78,8 @@ def web(
     public: Public = False,
     token: Token = "",
     name: HostName = "",
-    queue: Queue = 8,
     origin: Origins = None,
-    together: Together = 8,
+    limits: LimitOptions = LIMITS,
 ) -> None:
     """Open the web page: chat, compare models, follow runs and browse data; it serves the API of `serve` too."""
     try:
@@ -87,13 +87,14 @@ def web(
             from demo.pages.web import web
     except ModuleNotFoundError as cause:
         raise ConfigError("eyegraft web needs gradio and fastapi: pip install 'eyegraft[web]'") from cause
-    web(runs or [], root, data or [], host, port, public, token, name, queue, origin or [], together)
+    web(runs or [], root, data or [], host, port, public, token, name, limits.limits(public), origin or [])
 
 
 @serve_app.command(
     rich_help_panel=SERVICE,
     epilog=example("eyegraft service --models assets", "eyegraft service --root /data/jobs --models /data/models"),
 )
+@with_limits
 def service(
     models: Annotated[
         list[Path], typer.Option(help="Folder with models and runs that jobs may start from; may be repeated.")
@@ -120,6 +121,7 @@ def service(
     port: Port = 8000,
     public: Public = False,
     name: HostName = "",
+    limits: LimitOptions = LIMITS,
 ) -> None:
     """Take training jobs by OpenAI's fine-tuning API, queue and run them, and serve the models that they train."""
     try:
@@ -131,7 +133,19 @@ def service(
     from vlm.service.trainable_models import find_models
 
     trainable, watched = find_models(models, allow_hub or []), _run_roots(runs, models)
-    serve_jobs(root, trainable, engine, slurm_option or [], host, port, public, name, mount_pages, watched)
+    serve_jobs(
+        root,
+        trainable,
+        engine,
+        slurm_option or [],
+        host,
+        port,
+        public,
+        name,
+        limits.limits(public),
+        mount_pages,
+        watched,
+    )
 
 
 def _run_roots(given: list[Path] | None, models: list[Path]) -> list[Path]:

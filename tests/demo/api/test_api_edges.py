@@ -12,6 +12,7 @@ from demo.api.app import build_api
 from demo.api.completion import event
 from demo.server.generation_queue import Busy, GenerationQueue
 from demo.server.limits import Limits
+from demo.server.serving_metrics import ServingMetrics
 from llm.chat.sampling import Sampling
 from llm.errors import ModelError, TrainingError
 
@@ -24,6 +25,7 @@ class Answer:
     """A fake reply with these pieces and this end."""
 
     prompt_tokens, completion_tokens = 7, 3
+    began, token_times = 0.0, ()
 
     def __init__(self, *pieces: str, finish: str = "stop", error: Exception | None = None) -> None:
         self.pieces, self.finish, self.error = iter(pieces), finish, error
@@ -348,7 +350,10 @@ def test_options_lists_the_methods(path: str, methods: str) -> None:
 
 
 def test_a_full_queue_is_reported_before_the_request_is_parsed() -> None:
-    full: Any = SimpleNamespace(check_capacity=lambda visitor: raising(Busy(f"full for {visitor}"))(), chat_models={})
+    def refuse(visitor: str) -> None:
+        raise Busy(f"full for {visitor}")
+
+    full: Any = SimpleNamespace(check_capacity=refuse, chat_models={}, metrics=ServingMetrics())
     answer = client(queue=full).post(CHAT, json={"model": "none", "messages": [*ASKED, *ASKED]})
     assert (answer.status_code, answer.json()["detail"]) == (429, "full for testclient")
 

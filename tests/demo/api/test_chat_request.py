@@ -60,7 +60,7 @@ BOUNDS: dict[str, tuple[list[object], list[object]]] = {
     "stream_options": ([None, {}, {"include_usage": True}, {"include_usage": None}], [{"include_usage": "maybe"}, 3]),
     "messages": (
         [[said("Q")], [said("Q")] * 200, [said([text("Q")] * 64)], [said(None)], [said([])], [said("Q") | {"x": None}]],
-        [[], [said("Q")] * 201, [said([text("Q")] * 65)], [{"role": "user"}], [{"content": "Q"}], ["Q"], "Q", None],
+        [[], [said("Q")] * 2001, [said([text("Q")] * 65)], [{"role": "user"}], [{"content": "Q"}], ["Q"], "Q", None],
     ),
 }
 

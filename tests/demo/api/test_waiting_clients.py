@@ -23,7 +23,7 @@ from demo.server.guard import LOOPBACK
 from demo.server.limits import DEFAULT, Limits
 from llm.chat.token_stream import Stopped, StreamedAnswer
 from tests.demo.conftest import listening
-from vlm.app.cli_serve import serve, web
+from vlm.app.cli_serve import serve, service, web
 
 WAITING = 8
 LIMITS = Limits(waiting=WAITING, together=1)
@@ -209,7 +209,7 @@ def test_the_response_to_a_full_queue(queue: GenerationQueue, url: str) -> None:
     assert 1 <= int(answer.headers["retry-after"]) <= FIRST_PACE
 
 
-@pytest.mark.parametrize("command", [serve, web])
+@pytest.mark.parametrize("command", [serve, web, service])
 def test_the_commands_let_as_many_wait_as_the_limits(command: Callable[..., None]) -> None:
     given = inspect.signature(command).parameters
     assert (given["queue"].default, given["together"].default) == (DEFAULT.waiting, DEFAULT.together)

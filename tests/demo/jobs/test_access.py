@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from demo.jobs import launch
 from demo.jobs.launch import read_token
+from demo.server.limits import DEFAULT
 from tests.demo.jobs.conftest import RunningService
 from vlm.service.engines.engine import Slot
 from vlm.service.trainable_models import TrainableModels
@@ -261,7 +262,7 @@ def test_the_secret_is_shown_on_terminals_alone(
     for shown in (False, True):
         monkeypatch.setattr("sys.stdout.isatty", lambda shown=shown: shown)
         models = TrainableModels({}, frozenset())
-        launch.serve_jobs(tmp_path, models, "local", (), "127.0.0.1", 1, False, "", no_pages, ())
+        launch.serve_jobs(tmp_path, models, "local", (), "127.0.0.1", 1, False, "", DEFAULT, no_pages, ())
         assert (read_token(tmp_path) in capsys.readouterr().out) == shown
         assert not {*launch.SECRETS} & os.environ.keys()
 

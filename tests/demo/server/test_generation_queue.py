@@ -23,6 +23,8 @@ Turn = Callable[[Callable[[], bool]], AbstractContextManager[None]]
 class Answer:
     """A fake reply with these pieces (None: its end) that counts calls of `stop`."""
 
+    prompt_tokens, began, token_times = 1, 0.0, ()
+
     def __init__(self, *pieces: str | None) -> None:
         self.pieces = iter(pieces)
         self.waits: list[float | None] = []

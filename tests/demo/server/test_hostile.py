@@ -191,5 +191,6 @@ def test_no_generated_request_is_a_server_error(server: Server) -> None:
             assert answer.status_code < 500, json.dumps(case.body, default=repr)[:500]
 
         check()
-    assert set(seen) == {"/healthz", "/v1/models", "/v1/models/{name}", "/v1/chat/completions", "/v1/completions"}
+    models = {"/v1/models", "/v1/models/{name}"}
+    assert set(seen) == {"/healthz", "/metrics", "/v1/chat/completions", "/v1/completions"} | models
     assert len(seen["/v1/chat/completions"]) >= 100

@@ -74,7 +74,7 @@ def test_validation_ends_at_the_first_error(server: Server) -> None:
     ("change", "place"),
     [
         ({"stop": ["a"] * 17}, "stop"),
-        ({"messages": [{"role": "user", "content": "a"}] * 201}, "messages"),
+        ({"messages": [{"role": "user", "content": "a"}] * 2001}, "messages"),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}] * 65}]}, "messages.0.content"),
     ],
 )

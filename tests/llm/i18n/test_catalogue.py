@@ -107,11 +107,13 @@ EXCEPTIONS = {
     "demo/job_pages/train/words.py": "each has its Chinese beside it",
     "demo/job_pages/parts/shell.py": MARKUP,
     "demo/job_pages/parts/words.py": "each has its Chinese beside it",
+    "demo/jobs/metrics.py": PROGRAMS,
     "demo/pages/i18n.py": "each has its Chinese beside it",
     "demo/pages/page_events.py": PROGRAMS,
     "demo/pages/page_gate.py": PROGRAMS,
     "demo/server/guard.py": PROGRAMS,
     "demo/server/json_bounds.py": PROGRAMS,
+    "demo/server/serving_metrics.py": PROGRAMS,
     "demo/server/sign_in.py": "each has its Chinese beside it",
 }
 """Files whose texts have no Chinese here, and why."""

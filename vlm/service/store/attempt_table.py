@@ -84,6 +84,12 @@ def attempts_of(database: Database, job: str) -> list[Attempt]:
     return [_attempt(row) for row in database.rows("SELECT * FROM attempts WHERE job = ? ORDER BY number", (job,))]
 
 
+def count_attempts(database: Database) -> dict[tuple[str, bool], int]:
+    """The number of attempts by engine and whether they are alive."""
+    query = "SELECT engine, ended_at IS NULL AS alive, count(*) AS count FROM attempts GROUP BY 1, 2"
+    return {(row["engine"], bool(row["alive"])): row["count"] for row in database.rows(query)}
+
+
 def leased_slots(database: Database) -> dict[str, str]:
     """The slots that are taken, and the job that has each."""
     return {row["slot"]: row["job"] for row in database.rows("SELECT slot, job FROM leases")}

@@ -192,6 +192,13 @@ def count_jobs(database: Database, states: Collection[State]) -> int:
     return int(database.rows(f"SELECT count(*) AS found FROM jobs WHERE state IN ({marks})", list(states))[0]["found"])
 
 
+def count_by_state(database: Database) -> dict[State, int]:
+    """The number of jobs in each state, also where it is 0."""
+    rows = database.rows("SELECT state, count(*) AS count FROM jobs GROUP BY state")
+    found = {row["state"]: row["count"] for row in rows}
+    return {state: found.get(state.value, 0) for state in State}
+
+
 def jobs_in(database: Database, states: Collection[State]) -> list[Job]:
     """The jobs in one of the states: those of higher priority first, then in order of submission."""
     marks = ", ".join("?" * len(states))
