@@ -5,7 +5,7 @@ from llm.i18n.chinese_commands import COMMAND_MESSAGES
 from llm.i18n.chinese_data import DATA_MESSAGES
 from llm.i18n.chinese_exports import EXPORT_MESSAGES
 from llm.i18n.chinese_fields import FIELD_MESSAGES, FORM_MESSAGES
-from llm.i18n.chinese_files import FILE_MESSAGES
+from llm.i18n.chinese_files import FILE_MESSAGES, QUESTION_MESSAGES
 from llm.i18n.chinese_help import HELP_MESSAGES
 from llm.i18n.chinese_models import MODEL_MESSAGES
 from llm.i18n.chinese_recipes import RECIPE_MESSAGES
@@ -27,6 +27,7 @@ TABLES = {
     "forms": FORM_MESSAGES,
     "help": HELP_MESSAGES,
     "models": MODEL_MESSAGES,
+    "questions": QUESTION_MESSAGES,
     "recipes": RECIPE_MESSAGES,
     "requests": REQUEST_MESSAGES,
     "schema": SCHEMA_MESSAGES,
