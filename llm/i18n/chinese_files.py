@@ -50,7 +50,7 @@ QUESTION_MESSAGES = {
     "image, question and answers with a confidence": "图片、问题和带置信度的回答",
     "question, answers and an image_id that is a name": "问题、回答，以及作为文件名的 image_id",
     "question, image and a list of answers": "问题、图片和回答列表",
-    "question and options A, B, ... or a list of them": "问题，以及 A、B 等选项列或选项列表",
+    "question and options A and B, or a list of them": "问题，以及 A、B 等选项列或选项列表",
     "question and options, without images and index": "问题和选项，没有图片和 index",
     "image, bbox and the expression for it": "图片、bbox 和对应的描述",
     "image and its captions or references": "图片及其描述或参考文本",

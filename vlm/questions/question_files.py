@@ -23,7 +23,7 @@ from vlm.questions.yes_no_rows import ROWS as YES_NO
 from vlm.questions.yes_no_rows import is_mme_folder, mme_rows
 from vlm.scores.boxes import BoxConvention
 
-LETTERS = RowForm("letters", "question and options A, B, ... or a list of them", has_options, read_letter_row)
+LETTERS = RowForm("letters", "question and options A and B, or a list of them", has_options, read_letter_row)
 EXAMINATION = RowForm("mmlu", "question and options, without images and index", is_examination, read_letter_row)
 ROW_FORMS = {one.name: one for one in (*YES_NO, EXAMINATION, LETTERS, *REGIONS[:1], *OPEN, *REGIONS[1:])}
 FORM_NAMES = (*ROW_FORMS, "exact")

@@ -136,7 +136,8 @@ INTERNAL = {
     "nable to contact", "ocket timed out", "not responding", "nexpected message",
     # parts of sentences that are translated when they are complete
     " or more", "{} records that stay together in {} group{}", "{} cannot fill {} parts. {}", "the only row has",
-    "the first {} rows have", "its only row has", "its first {} rows have", "multiplies bf16", "has no bf16 products", "at most ", "{}; it looks like {}",
+    "the first {} rows have", "its only row has",
+    "its first {} rows have", "multiplies bf16", "has no bf16 products", "at most ", "{}; it looks like {}",
     "{} of them changed", ", but {}: choose another `out` to start again in fp32", "{}: {} of {} answered{}",
     "tower open_clip:{}: {} {}", "{} that can be read. {}", "does not fit {}", "{}, {} of them from {} images",
     ", a setting of another trainer; here: {}", "{} requests, {} of them retries; {} tokens read, ",
