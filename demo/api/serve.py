@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from demo.api.app import build_api
+from demo.api.vllm_advice import Served, vllm_advice
 from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import LOOPBACK, USUAL_PORTS
 from demo.server.limits import SHORTEST_TOKEN, Limits
@@ -38,9 +39,18 @@ def serve(
         open_models(runs, checkpoint, adapter, bits), limits.waiting, limits.share_waiting, together=limits.together
     )
     app = build_api(queue, hosts, token, limits, sites)
+    for line in vllm_advice(model_folders(runs), _served(host, port, token, limits, adapter, bits)):
+        console.out(line)
     console.raw(f"http://{host}:{port}/v1")
     with ended_by_signal():
         listen(app, host, port, limits, queue.close)
+
+
+def _served(host: str, port: int, token: str, limits: Limits, adapter: str, bits: int) -> Served:
+    from llm.model.precision import this_machine  # imports torch, as the models have
+
+    machine = this_machine()
+    return Served(machine.card, machine.auto_dtype, host, port, bool(token), bits, adapter, limits.images)
 
 
 def open_models(runs: list[str], checkpoint: str, adapter: str = "", bits: int = 0) -> dict[str, "ChatModel"]:

@@ -40,6 +40,13 @@ TERMINAL_MESSAGES = {
 """The terminal."""
 
 SERVER_MESSAGES = {
+    "vLLM is made for {} and many clients, and serves this too: {}": "vLLM 专为 {} 与大量客户端设计，也能提供这个模型：{}",
+    "vLLM is made for {} and many clients; it needs an export of this run: {}": (
+        "vLLM 专为 {} 与大量客户端设计，需要先导出这次训练：{}"
+    ),
+    "vLLM is made for {} and many clients; it needs this adapter merged: {}": (
+        "vLLM 专为 {} 与大量客户端设计，需要先合并这个适配器：{}"
+    ),
     "limit reached: a request was refused, {} wait already. --queue raises it": (
         "已到上限：拒绝了一个请求，已有 {} 个在排队。可用 --queue 调高"
     ),
