@@ -33,6 +33,9 @@ JOB_MESSAGES = {
         "检查任务数据时 {} 次没有得到结果：内存不足，或耗时过长"
     ),
     "{}: was validated, and is not waiting for it any more": "{}：检查完成时任务已不再等待",
+    "the job waits for {} slots of {} GiB, and {} has too few. Add cards, or cancel the job": (
+        "任务等待 {} 个至少 {} GiB 的槽位，而 {} 没有足够多。请增加显卡，或取消任务"
+    ),
     "{} cannot be asked, and nothing is done meanwhile: {}": "{} 暂时无法访问，期间不做任何操作：{}",
     "this service runs without the engine {}. Start it with --engine {}, or pause the job and resume it on another "
     "engine": "本服务启动时没有引擎 {}。请以 --engine {} 启动，或暂停任务后在其他引擎上恢复",
