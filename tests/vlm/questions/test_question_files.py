@@ -122,6 +122,17 @@ def test_science_qa_asks_its_test_split(tmp_path: Path) -> None:
         read(tmp_path / "problems.json", split="val")
 
 
+def test_tables_of_the_hub(tmp_path: Path) -> None:
+    [bench] = read(files.hub_mmbench(tmp_path))
+    assert (bench.hint, dict(bench.options), bench.answers, bench.category) == ("", {"A": "p", "B": "q"}, ("B",), "x")
+    assert read(files.hub_ai2d(tmp_path))[0].answers == ("A",)
+    first, second = read(files.hub_mme(tmp_path))
+    assert first.group == second.group and first.id != second.id
+    assert [one.category for one in read(files.hub_pope(tmp_path))] == ["random", "popular"]
+    assert read(files.hub_chartqa(tmp_path))[0].category == "human"
+    assert read(files.karpathy(tmp_path), split="test")[0].answers == ("A red dog.", "The dog.")
+
+
 def test_own_turns(tmp_path: Path) -> None:
     first, second = read(files.own_conversations(tmp_path))
     assert (first.answers, second.answers, second.text) == (("A dog",), ("red",), "Which colour?")
@@ -226,7 +237,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
         read_questions([tmp_path / "v" / "v2_mscoco_val2014_annotations.json"])
 
 
-TEXT_FILES = [name for name in WRITERS if name not in ("mme_folder", "mmlu", "ceval", "mmlu_parquet")]
+FOLDERS = ("mme_folder", "mmlu", "ceval")
+TEXT_FILES = [name for name in WRITERS if name not in (*FOLDERS, "mmlu_parquet") and not name.startswith("hub_")]
 
 
 @pytest.mark.parametrize("name", TEXT_FILES)
