@@ -76,18 +76,22 @@ def run_benchmarks(
     if not any(one.questions for one in sets):
         raise DataError("no question is left to ask. Name other files, or another split")
     claim(out, BENCHMARK)
-    wanted = [[_prompts(one, asking, blind=False), _prompts(one, asking, blind=True)] for one in sets]
+    wanted = [(_prompts(one, asking, blind=False), _prompts(one, asking, blind=True)) for one in sets]
     every = list(dict.fromkeys(prompt for pair in wanted for prompts in pair for prompt in prompts))
     with AnswerJournal(out / JOURNAL, _key(model, every)) as journal:
         found = ask_all(answerer, every, journal, show)
         numbers = {prompt: number for number, prompt in enumerate(every)}
         results = [
-            _result(one, *([found[numbers[prompt]] for prompt in prompts] for prompts in pair), asking)
-            for one, pair in zip(sets, wanted, strict=True)
+            _result(one, _of(seen, found, numbers), _of(blind, found, numbers), asking)
+            for one, (seen, blind) in zip(sets, wanted, strict=True)
         ]
         write_report(answerer.name, results, out)
         journal.remove()
     return results
+
+
+def _of(prompts: Sequence[Prompt], found: Mapping[int, Answer], numbers: Mapping[Prompt, int]) -> list[Answer]:
+    return [found[numbers[prompt]] for prompt in prompts]
 
 
 def ask_all(answerer: Answerer, prompts: Sequence[Prompt], journal: AnswerJournal, show: Show) -> Mapping[int, Answer]:
