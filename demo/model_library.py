@@ -1,13 +1,12 @@
 """The model library: runs and exported models on disk, named, and loaded when first used."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from demo.open_models import OpenModels
 from demo.visible_paths import hide_folders
 from llm.config.rebased_paths import CWD
 from llm.config.schema import RunConfig
@@ -22,8 +21,9 @@ from vlm.model.run_recipe import read_run_config
 
 if TYPE_CHECKING:
     from llm.chat.chat_model import ChatModel
+    from vlm.model.memory_need import MemoryNeed
+    from vlm.model.shared_tensors import OnModel
 
-MAX_OPEN = 2  # models in memory: a comparison needs two
 MAX_DEPTH = 3  # levels of folders below the root in which runs are searched
 
 
@@ -37,6 +37,8 @@ class ModelWeights:
     home: Path = CWD  # the folder that relative paths of the run's recipe start from
     sees_images: bool = False  # by its recipe or config.json: nothing is loaded for it
     origins: tuple[Path, ...] = ()  # what a run was trained from: the run named by `from`, then the LLM
+    adapter: str = ""  # the folder of an adapter for a Hugging Face folder
+    bits: int = 0  # 4 or 8 quantises the weights
 
     @property
     def source(self) -> "ModelWeights":
@@ -60,48 +62,18 @@ class ModelWeights:
         ]
         return " · ".join(part for part in parts if part)
 
-    def open(self) -> "ChatModel":
-        """Load the model, with its adapters if it has any."""
+    def need(self, together: int, new_tokens: int) -> "MemoryNeed":
+        """What it takes in memory, for so many answers at once of so many tokens."""
+        from vlm.model.memory_need import memory_need
+
+        return memory_need(self.path, together, new_tokens, self.adapter, self.bits, self.home)
+
+    def open(self, complete: "OnModel") -> "ChatModel":
+        """Load the model, with its adapters if it has any; `complete` as for `open_chat_model`."""
         from vlm.model.open_chat_model import open_chat_model  # imports torch: a server lists models without it
 
-        return open_chat_model(self.path, self.checkpoint or "latest", home=self.home).remembering()
-
-
-class OpenModels:
-    """The MAX_OPEN most recently used models, in memory. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._open: OrderedDict[tuple[ModelWeights, str], ChatModel] = OrderedDict()
-        self._opened = threading.Lock()  # held briefly: an open model answers while another is loaded
-        self._loading = threading.Lock()
-
-    def get(self, weights: ModelWeights) -> "ChatModel":
-        """The model of these weights, loaded if it is not; written anew since, it is loaded again.
-
-        Raises OSError when its files are gone.
-        """
-        key = (weights.source, weights.stamp())
-        chat_model = self._cached(key)
-        if chat_model is None:
-            with self._loading:
-                chat_model = self._cached(key) or self._load(key)
-        return chat_model if weights.adapters else chat_model.without_adapters()
-
-    def _cached(self, key: tuple[ModelWeights, str]) -> "ChatModel | None":
-        with self._opened:
-            chat_model = self._open.get(key)
-            if chat_model is not None:
-                self._open.move_to_end(key)
-            return chat_model
-
-    def _load(self, key: tuple[ModelWeights, str]) -> "ChatModel":
-        with self._opened:
-            while len(self._open) >= MAX_OPEN:
-                self._open.popitem(last=False)  # before the next one is loaded: memory may not hold both
-        chat_model = key[0].open()
-        with self._opened:
-            self._open[key] = chat_model
-        return chat_model
+        checkpoint = self.checkpoint or "latest"
+        return open_chat_model(self.path, checkpoint, self.adapter, self.bits, self.home, complete).remembering()
 
 
 class ModelLibrary(Mapping[str, "ChatModel"]):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NO_EFFECT = "eyegraft-no-effect"  # header that names the keys of a request that change nothing
 MOST_NAMES = 20  # of models in a message
-COMPLETION = {**types("application/json", "text/event-stream"), **errors(404, 429, 503)}
+COMPLETION = {**types("application/json", "text/event-stream"), **errors(404, 429, 503, 507)}
 Start = Callable[[str, WaitingClient], Completion]  # of a visitor's request
 
 

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from demo.open_models import NoRoomError
 from demo.server.generation_queue import Busy
 from demo.server.guard import ErrorResponse
 from demo.server.refusals import LimitLog
@@ -15,6 +16,7 @@ from demo.server.visitor_errors import RequestError
 from demo.visible_paths import hide_folders
 from llm.chat.chat_errors import chat_text
 from llm.errors import DataError, EyegraftError
+from llm.log import logger
 
 NO_JSON = "the body is not a JSON object"
 # pydantic's kinds of errors in the words of JSON.
@@ -30,6 +32,7 @@ WORDS = {
 NO_UPLOAD = "Expected UploadFile"  # in the message of fastapi's error
 ADDRESSES = ("/v1/models", "/v1/chat/completions", "/v1/completions")
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that has disconnected; nobody receives it
+NO_ROOM_S = "10"  # until a model in use may be idle
 LONGEST_PATH = 100  # characters of a path or header in a message
 SEND_FORM = "Send multipart/form-data as HTTP libraries write it"
 SEND_JSON = "Send one, with the header Content-Type: application/json"
@@ -50,6 +53,7 @@ def answer_errors(app: FastAPI, refusals: LimitLog) -> None:
     app.add_exception_handler(Busy, _busy)
     app.add_exception_handler(DataError, _data_error)
     app.add_exception_handler(EyegraftError, _unavailable)
+    app.add_exception_handler(NoRoomError, _no_room)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _internal_error)
@@ -100,6 +104,18 @@ async def _unavailable(request: Request, error: Exception) -> Response:
     assert isinstance(error, EyegraftError)
     refusals_of(request).refused_by(error, "unavailable")
     return json_response(ErrorResponse(503, hide_folders(str(error)), "server_error", param="model"))
+
+
+async def _no_room(request: Request, error: Exception) -> Response:
+    """A model that memory has no room for: now, or at all, which no client should ask again."""
+    assert isinstance(error, NoRoomError)
+    refusals_of(request).refused("memory")
+    logger.warning(str(error))
+    response = json_response(
+        ErrorResponse(503 if error.for_now else 507, str(error), "server_error", "insufficient_memory", "model")
+    )
+    response.headers.update({"retry-after": NO_ROOM_S} if error.for_now else {"x-should-retry": "false"})
+    return response
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

@@ -17,6 +17,7 @@ REASONS = {
     413: "the request is larger than the server reads, or than the space that is left",
     415: "a body of another type, or a compressed one",
     429: "as many requests wait as may; `Retry-After` says for how long",
+    507: "the model does not fit into the memory of the server",
     503: "the disk, the database or the model cannot be used now",
 }
 ALWAYS = (400, 401, 403, 408, 413, 415)  # the guard's answers and those to parameters: possible on every route

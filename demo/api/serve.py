@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from demo.api.app import build_api
 from demo.api.vllm_advice import Served, vllm_advice
+from demo.model_library import ModelWeights
+from demo.open_models import OpenModels
 from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import LOOPBACK, USUAL_PORTS
 from demo.server.limits import SHORTEST_TOKEN, Limits
@@ -35,9 +37,10 @@ def serve(
     Raises ConfigError for an address open to others without `public`, and for an origin that is not one.
     """
     hosts, sites = allowed_hosts(host, public, token, name), allowed_origins(origins)
-    queue = GenerationQueue(
-        open_models(runs, checkpoint, adapter, bits), limits.waiting, limits.share_waiting, together=limits.together
-    )
+    opened = OpenModels(limits.together, limits.new_tokens, limits.model_memory)
+    models = open_models(runs, checkpoint, adapter, bits, opened)
+    queue = GenerationQueue(models, limits.waiting, limits.share_waiting, together=limits.together)
+    queue.metrics.add_models(opened.sizes)
     app = build_api(queue, hosts, token, limits, sites)
     for line in vllm_advice(model_folders(runs), _served(host, port, token, limits, adapter, bits)):
         console.out(line)
@@ -53,19 +56,22 @@ def _served(host: str, port: int, token: str, limits: Limits, adapter: str, bits
     return Served(machine.card, machine.auto_dtype, host, port, bool(token), bits, adapter, limits.images)
 
 
-def open_models(runs: list[str], checkpoint: str, adapter: str = "", bits: int = 0) -> dict[str, "ChatModel"]:
+def open_models(
+    runs: list[str], checkpoint: str, adapter: str = "", bits: int = 0, opened: OpenModels | None = None
+) -> dict[str, "ChatModel"]:
     """Load the models of run folders, exported folders and adapters, by name, with `bits` 4 or 8 quantised.
 
-    `adapter` is for a single model folder: ConfigError beside several.
+    They stay in memory, equal weights of theirs once. `adapter` is for a single model folder: ConfigError beside
+    several. Raises NoRoomError where memory has no room.
     """
-    from vlm.model.open_chat_model import open_chat_model  # imports torch, which a service does when it opens a model
-
     named = model_folders(runs)
     if adapter and len(named) > 1:
         raise ConfigError(
             f"--adapter: for one model, found {len(named)}. Name the folders of adapters, which know their base"
         )
-    return {name: open_chat_model(path, checkpoint, adapter, bits).remembering() for name, path in named.items()}
+    opened = opened or OpenModels()
+    weights = {name: ModelWeights(path, checkpoint, adapter=adapter, bits=bits) for name, path in named.items()}
+    return {name: opened.open_now(one) for name, one in weights.items()}
 
 
 def model_folders(runs: list[str]) -> dict[str, Path]:

@@ -4,7 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from demo.model_library import ModelLibrary, ModelWeights, OpenModels, read_model_folder, weights_of
+from demo.model_library import ModelLibrary, ModelWeights, read_model_folder, weights_of
+from demo.open_models import OpenModels
 from llm.config.rebased_paths import CWD
 from llm.errors import EyegraftError
 from llm.files.regular_files import SETTINGS, read_text

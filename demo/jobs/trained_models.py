@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from demo.model_library import ModelWeights, OpenModels
+from demo.model_library import ModelWeights
+from demo.open_models import OpenModels
 from llm.errors import RunError
 from vlm.service.layout import Layout
 from vlm.service.store.database import Database

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from demo.api.app import build_api
 from demo.api.serve import allowed_hosts, allowed_origins
 from demo.model_library import ModelLibrary
+from demo.open_models import OpenModels
 from demo.pages.parts.records import find_sources
 from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import DEFAULT, Limits
@@ -36,8 +37,10 @@ def web(
     Raises ConfigError for an address open to others without `public`, and for an origin that is not one.
     """
     hosts, sites = allowed_hosts(host, public, token, name), allowed_origins(origins)
-    library = ModelLibrary(root, named, Path.cwd())
+    opened = OpenModels(limits.together, limits.new_tokens, limits.model_memory)
+    library = ModelLibrary(root, named, Path.cwd(), opened)
     queue = GenerationQueue(library, limits.waiting, limits.share_waiting, together=limits.together)
+    queue.metrics.add_models(opened.sizes)
     with ended_by_signal(), private_folders():
         app = open_web(library, queue, data, hosts, token, limits, sites)
         console.raw(f"http://{host}:{port}/{'?token=' + token if token else ''}")

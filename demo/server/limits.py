@@ -38,6 +38,7 @@ class Limits:
     waiting: int = 8  # requests waiting for their turn
     together: int = 8  # requests for one model that are answered at once
     new_tokens: int = 4096
+    model_memory: int = 0  # bytes that all models may take; 0: what the device has free
     head_seconds: float = 15.0  # time for the headers of a request to arrive
     body_seconds: float = 120.0  # time for the complete body of a request to arrive
     send_seconds: float = 60.0  # time for a client to read a full write buffer

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from demo.open_models import NoRoomError
 from llm.errors import EyegraftError
 from llm.log import logger
 
@@ -64,6 +65,7 @@ class LimitLog:
     def refused_by(self, error: EyegraftError, otherwise: Reason = "request") -> None:
         """A request was refused with this error; `otherwise` is the reason where it exceeds no limit."""
         limit = error.limit if isinstance(error, OverLimit) else None
+        otherwise = "memory" if isinstance(error, NoRoomError) else otherwise
         self.refused(limit.reason, limit.most) if limit else self.refused(otherwise)
 
     def refused(self, reason: Reason, most: int = 0) -> None:

@@ -48,6 +48,13 @@ class ServingMetrics:
             Reader("gauge", "eyegraft_answers_running", "Answers that are being generated.", running),
         )
 
+    def add_models(self, sizes: Callable[[], tuple[int, int]]) -> None:
+        """Show how many models are in memory, and their bytes."""
+        self.add(
+            Reader("gauge", "eyegraft_models_loaded", "Models in memory.", lambda: sizes()[0]),
+            Reader("gauge", "eyegraft_models_bytes", "Bytes of their weights, shared ones once.", lambda: sizes()[1]),
+        )
+
     def text(self) -> str:
         """All metrics in Prometheus' format."""
         return exposition(self._families)

@@ -50,7 +50,7 @@ def _ready(model: PreTrainedModel, text: PreTrainedModel, adapters: bool) -> Ite
         yield
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class ChatModel:
     """A model that answers conversations. `embed` turns prompt ids and their images into [T, hidden]."""
 

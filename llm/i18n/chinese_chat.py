@@ -40,6 +40,13 @@ TERMINAL_MESSAGES = {
 """The terminal."""
 
 SERVER_MESSAGES = {
+    "the model needs {} for its weights and {} for answers; {} has room for {} while {} of its models are in use. Ask "
+    "again in a moment": ("该模型的权重需要 {}，回答需要 {}；{} 只剩 {} 的空间，其上有 {} 个模型正在使用。请稍后再试"),
+    "the model needs {} for its weights and {} for answers; {} has room for {} with every other model put away. Take "
+    "a larger machine, fewer bits or lower limits": (
+        "该模型的权重需要 {}，回答需要 {}；即使移出所有其他模型，{} 也只有 {} 的空间。请换更大的机器，减少位数，或调低各项上限"
+    ),
+    "the card": "显卡",
     "vLLM is made for {} and many clients, and serves this too: {}": "vLLM 专为 {} 与大量客户端设计，也能提供这个模型：{}",
     "vLLM is made for {} and many clients; it needs an export of this run: {}": (
         "vLLM 专为 {} 与大量客户端设计，需要先导出这次训练：{}"

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from llm.machine_constants import ONEDNN_KERNELS, TORCH_KERNELS
@@ -21,6 +22,43 @@ def release_free_memory() -> None:
     """Return free pages of malloc's heap to the system, such as loading a model leaves. glibc only."""
     if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@dataclass(frozen=True, slots=True)
+class FreeMemory:
+    """Bytes that can be allocated now: of the machine, and of the card; without a card `card` is None."""
+
+    machine: int
+    card: int | None = None
+
+    @property
+    def device(self) -> int:
+        """Those of the device that computes."""
+        return self.machine if self.card is None else self.card
+
+
+def free_memory() -> FreeMemory:
+    """What is free now, within this process's control group (a container's limit); torch's cache is emptied first."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return FreeMemory(_free_bytes())
+    torch.cuda.empty_cache()
+    return FreeMemory(_free_bytes(), torch.cuda.mem_get_info()[0])
+
+
+def _free_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of the machine; where there is no /proc, the memory that it has."""
+    meminfo = proc / "meminfo"
+    if not meminfo.is_file():
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
+    free = int(lines["MemAvailable"].split()[0]) * 1024
+    most, used = cgroup / "memory.max", cgroup / "memory.current"
+    if not most.is_file() or not used.is_file() or not (limit := most.read_text().strip()).isdecimal():
+        return free
+    reclaimed = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+    return min(free, int(limit) - int(used.read_text()) + int(reclaimed["inactive_file"]))
 
 
 def peak_memory_gib() -> float:

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from demo.server.limits import Limits
 
-MIB = 2**20
+MIB, GIB = 2**20, 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,9 @@ class LimitOptions:
     ] = 100_000
     max_images: Annotated[int, typer.Option(min=0, max=32, help="Images of a message.")] = 4
     max_image_mib: Annotated[int, typer.Option(min=1, max=64, help="MiB of an image as it is sent.")] = 10
+    model_memory: Annotated[
+        float, typer.Option(min=0, help="GiB that all models may take; 0: what the device has free.")
+    ] = 0.0
 
     def limits(self, public: bool) -> "Limits":
         """The limits of a server; of a public one, where no visitor gets more than a share."""
@@ -41,6 +44,7 @@ class LimitOptions:
             waiting=self.queue,
             together=self.together,
             new_tokens=self.max_new_tokens,
+            model_memory=int(self.model_memory * GIB),
             messages=self.max_messages,
             text=self.max_characters,
             images=self.max_images,

@@ -27,16 +27,20 @@ from llm.model.quantization import forbid_repacking, quantization_config, read_r
 from vlm.model.adapter_folder import AdapterFolder
 from vlm.model.image_features import image_features
 from vlm.model.merged_folder import warn_of_rounding
+from vlm.model.shared_tensors import OnModel, ignore
 from vlm.vision.foreign_padding import spare_square
 from vlm.vision.images import read_image
 
 
-def open_hf_folder(folder: Path, adapter: AdapterFolder | None = None, bits: int = 0) -> ChatModel:
+def open_hf_folder(
+    folder: Path, adapter: AdapterFolder | None = None, bits: int = 0, complete: OnModel = ignore
+) -> ChatModel:
     """Open a causal LM folder, or a LLaVA-like folder with a processor, with the chat template that it holds.
 
     It is on this process's device, in the dtype that the device multiplies. `adapter` is one that peft saved for it,
     whose tokenizer and template, if it has any, take the place of the folder's; `bits` 4 or 8 quantises the weights
-    while loading. Raises ModelError when a vision folder names no image token, or the adapter does not fit.
+    while loading. `complete` is called with the model before it is moved to the device. Raises ModelError when a vision
+    folder names no image token, or the adapter does not fit.
     """
     refuse_special_files(folder)
     warn_of_rounding(folder, bits)
@@ -48,6 +52,7 @@ def open_hf_folder(folder: Path, adapter: AdapterFolder | None = None, bits: int
     if image_id is None:
         llm = load_llm(str(folder), dtype, four_bit=bits == 4, eight_bit=bits == 8)
         add_adapter(llm, adapter)
+        complete(llm)
         _place(llm)
         _note_settings(folder, llm)
         return ChatModel(llm, llm, Encoder(tokenizer, template), text_embedder(llm.get_input_embeddings()))
@@ -59,6 +64,7 @@ def open_hf_folder(folder: Path, adapter: AdapterFolder | None = None, bits: int
             "Fetch the folder again"
         )
     add_adapter(vision.model, adapter)
+    complete(vision.model)
     _place(vision.model)
     _note_settings(folder, vision.model)
     with as_model_error(f"{folder}: its vision tower gives no features of an image"):

@@ -114,7 +114,6 @@ class Gate:
             Note("Files validated, moving job to queued state"),
             recipe=answer.recipe,
             engine=engine,
-            planned_bytes=answer.bytes or None,
             planned_seconds=answer.seconds if engine == "local" else None,  # of this machine's speed
         )
         if not moved:

@@ -18,7 +18,7 @@ from demo.jobs.job_routes import action_routes, job_routes, record_routes
 from demo.jobs.launch import FILE_BYTES, ServedModels, ServiceOptions, upload_streams
 from demo.jobs.service_library import OfferedModels
 from demo.jobs.trained_models import TrainedModels
-from demo.model_library import OpenModels
+from demo.open_models import OpenModels
 from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import LOOPBACK
 from llm.train.metrics import RunLog

@@ -11,7 +11,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
 from demo.jobs.service_library import OfferedModels, ServiceLibrary, is_tower
-from demo.model_library import OpenModels
+from demo.open_models import OpenModels
 from tests.demo.job_pages.stories import add_job, finished, started, validated
 from vlm.service.service import Service
 from vlm.service.store.states import State

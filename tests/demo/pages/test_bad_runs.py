@@ -25,6 +25,7 @@ from llm.errors import ModelError, RunError
 from tests.demo.conftest import listening, web_app
 from tests.demo.visit import Visit
 from vlm.config import VlmRunConfig
+from vlm.model.shared_tensors import OnModel
 
 GREEDY = Sampling(max_new_tokens=12)
 TRAIN = {"kind": "train", "step": 1, "loss": 1.0, "lr": 1e-3, "tokens_per_s": 9.0, "memory_gib": 1.0, "time": 1.0}
@@ -149,10 +150,10 @@ def test_an_open_model_answers_while_another_is_loaded(runs: Path, roomy_llm: Pa
     assert library["banana"]
     loading, go_on, original = threading.Event(), threading.Event(), ModelWeights.open
 
-    def slow(weights: ModelWeights) -> ChatModel:
+    def slow(weights: ModelWeights, complete: OnModel) -> ChatModel:
         loading.set()
         assert go_on.wait(20)
-        return original(weights)
+        return original(weights, complete)
 
     monkeypatch.setattr(ModelWeights, "open", slow)
     got: list[ChatModel] = []

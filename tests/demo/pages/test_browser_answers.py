@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from demo.model_library import ModelLibrary
+from demo.open_models import OpenModel
 from llm.chat.chat_model import ChatModel
 from llm.chat.turn import without_waiting
 from tests.demo.conftest import listening, noise_image, web_app
@@ -68,7 +69,7 @@ def echo(bananas: Path) -> Iterator[Echo]:
 
     parrot = Parrot(chat_model.model, chat_model.text, chat_model.encoder, chat_model.embed)
     weights = library.weights["banana"]
-    library._opened._open[weights.source, weights.stamp()] = parrot
+    library._opened._open[weights.source, weights.stamp()] = OpenModel(parrot, parrot.model)
     with listening(web_app(library)) as url:
         yield Echo(url, log)
 

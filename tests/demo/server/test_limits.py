@@ -100,6 +100,7 @@ def test_the_default_limits() -> None:
         "waiting": 8,
         "together": 8,
         "new_tokens": 4096,
+        "model_memory": 0,
         "head_seconds": 15.0,
         "body_seconds": 120.0,
         "send_seconds": 60.0,

@@ -12,13 +12,14 @@ from vlm.app.limit_options import LimitOptions
 
 COMMANDS = {"serve": ["x"], "web": [], "service": ["--models", "x"]}
 # Option, a value, the field of the limits that it sets, and the values beyond its bounds.
-OPTIONS: list[tuple[str, int, dict[str, Any], tuple[int, ...]]] = [
+OPTIONS: list[tuple[str, int, dict[str, Any], tuple[Any, ...]]] = [
     ("queue", 3, {"waiting": 3}, (-1, 201)),
     ("together", 2, {"together": 2}, (0, 65)),
     ("max-new-tokens", 7, {"new_tokens": 7}, (0, 2**20 + 1)),
     ("max-messages", 9, {"messages": 9}, (0, MOST_MESSAGES + 1)),
     ("max-characters", 11, {"text": 11}, (0, 10_000_001)),
     ("max-images", 0, {"images": 0}, (-1, 33)),
+    ("model-memory", 2, {"model_memory": 2**31}, (-1, "much")),
     ("max-image-mib", 1, {"image": asdict(replace(IMAGE, max_bytes=2**20))}, (0, 65)),
 ]
 
@@ -36,7 +37,7 @@ def test_each_option_sets_its_limit_and_refuses_what_is_beyond(
     option: str,
     value: int,
     field: dict[str, Any],
-    wrong: tuple[int, ...],
+    wrong: tuple[Any, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found: list[Any] = []

@@ -91,7 +91,7 @@ def test_a_run_opens_in_few_bits_below_its_adapters(bits: int, text_run: Path) -
     with torch.no_grad():
         found, wanted = (model.model(input_ids=ids, use_cache=False).logits for model in (opened, exact))
         plain = exact.without_adapters()
-        with plain._answering():
+        with plain.answering():
             without = plain.model(input_ids=ids, use_cache=False).logits
     assert 0 < (found - wanted).norm() < 0.5 * (without - wanted).norm(), "the adapter's part is not rounded"
 

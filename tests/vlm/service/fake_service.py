@@ -22,10 +22,7 @@ SLOTS = (Slot("cpu-0", "cpu", 0), Slot("cpu-1", "cpu", 0))
 
 
 def build(
-    root: Path,
-    *engines: str,
-    slots: Callable[[bool], tuple[Slot, ...]] = lambda _: SLOTS,
-    grace_s: float = supervisor.GRACE_S,
+    root: Path, *engines: str, slots: Callable[[bool], tuple[Slot, ...]] = lambda _: SLOTS
 ) -> tuple[Database, supervisor.Supervisor]:
     """The store and supervisor of a folder; jobs that name no engine run on the first."""
     names = engines or ("local",)
@@ -43,7 +40,7 @@ def build(
 
     both: dict[str, Engine] = {"local": LocalEngine(layout.attempt, slots), "slurm": SlurmEngine(layout.attempt)}
     known = {name: both[name] for name in names}
-    return database, supervisor.Supervisor(database, layout, known, start_of, validate, grace_s)
+    return database, supervisor.Supervisor(database, layout, known, start_of, validate)
 
 
 def command_of(job: Job, run: Path) -> tuple[str, ...]:
