@@ -16,6 +16,7 @@ from demo.api.addresses import PlainAddresses
 from demo.api.chat_request import ChatRequest, messages_of, sampling_of, wanted_of
 from demo.api.completion import ChatForm, Completion, Responder
 from demo.api.errors import CLIENT_CLOSED_REQUEST, ApiError, answer_errors
+from demo.api.logprobs import Scoring
 from demo.api.metrics import CountedRequests, add_metrics
 from demo.api.openapi_document import DescribedApi, errors, readable, types
 from demo.api.text_completion import CompletionRequest, form_of, prompt_ids
@@ -129,10 +130,15 @@ def _start_chat(
     if chat_model.cannot_see(messages):
         raise RequestError(body.model, "reads text only", "Choose a model that sees images, or leave them out")
     messages = for_template(messages, chat_model.encoder.prompt)
-    room = _room(len(chat_model.encoder.prompt(messages)[0]), chat_model, limits, "messages")
+    ids, images = chat_model.encoder.prompt(messages)
+    room = _room(len(ids), chat_model, limits, "messages")
     _note_cut(wanted_of(body), limits, queue)
-    reply = queue.submit(chat_model, messages, sampling_of(body, room), visitor)
-    return Completion(body.model, reply, ChatForm())
+    sampling = sampling_of(body, room)
+    if not body.logprobs:
+        return Completion(body.model, queue.submit(chat_model, messages, sampling, visitor), ChatForm())
+    scoring = Scoring(chat_model, body.top_logprobs or 0, len(ids), images)
+    stream = partial(chat_model.stream, messages, sampling, then=scoring.score)
+    return Completion(body.model, queue.start(visitor, stream, chat_model), ChatForm(scoring))
 
 
 def _start_text(
@@ -145,7 +151,7 @@ def _start_text(
     _note_cut(body.wanted, limits, queue)
     sampling = body.sampling(body.wanted or 1, _room(len(ids), chat_model, limits, "prompt"))
     sampling = sampling if body.wanted else replace(sampling, max_new_tokens=0)
-    then = do_nothing if body.logprobs is None else partial(form.score, body.logprobs)
+    then = do_nothing if form.scoring is None else form.scoring.score
 
     def stream(turn: Turn, patience: float, reader: str) -> StreamedAnswer:
         return chat_model.stream_after(ids, (), sampling, turn, patience, reader, then)

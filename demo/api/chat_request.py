@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from demo.api.chat_message import ChatMessage, ContentPart, RequestPart
 from demo.api.data_url import image_of
+from demo.api.logprobs import MOST_LIKELIEST
 from demo.api.request_keys import (
     CHAT_KEYS,
     OTHER_NAMES,
@@ -128,9 +129,17 @@ class ChatRequest(SamplingRequest):
 
     messages: Messages
     max_completion_tokens: Annotated[int, Field(ge=-1)] | None = Field(None, description="the newer name of max_tokens")
+    logprobs: bool | None = Field(None, description="log probability of each token of the answer")
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_LIKELIEST)] | None = Field(
+        None, description="with logprobs: and of so many likeliest ones"
+    )
 
     @model_validator(mode="after")
     def _review(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise refused("top_logprobs", "is given without logprobs: true. Add it, or leave it out", "invalid_value")
+        if self.logprobs and self.stop:
+            raise refused("logprobs", "is not offered together with stop. Leave one out", "invalid_value")
         return self.reviewed(CHAT_KEYS, self._idle(CHAT_KEYS))
 
     def _idle(self, known: KnownKeys) -> list[str]:

@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from demo.api.errors import CLIENT_CLOSED_REQUEST, error_of_data, json_response
+from demo.api.logprobs import Scoring
 from demo.api.waiting_client import WaitingClient
 from demo.server.guard import ErrorResponse
 from demo.server.serving_metrics import ServingMetrics
@@ -43,15 +44,25 @@ class AnswerForm(Protocol):
     def end(self, finish: str) -> Choice:
         """The choice of the last event."""
 
+    def scores(self) -> list[Choice]:
+        """The choices of the events with the scores of a streamed answer, before the last event."""
+
     def complete(self, text: str, finish: str) -> Choice:
         """The choice of a complete answer."""
 
 
+@dataclass(frozen=True, slots=True)
 class ChatForm:
-    """The choices of /v1/chat/completions."""
+    """The choices of /v1/chat/completions; with `scoring` they are scored when the answer has been generated."""
+
+    scoring: Scoring | None = None
 
     id_prefix, object, chunk = "chatcmpl-", "chat.completion", "chat.completion.chunk"
-    needs_end = False
+
+    @property
+    def needs_end(self) -> bool:
+        """Whether it is scored after its last token."""
+        return self.scoring is not None
 
     def begin(self) -> list[Choice]:
         """The role."""
@@ -65,10 +76,15 @@ class ChatForm:
         """An empty delta with the finish reason."""
         return _delta({}, finish)
 
+    def scores(self) -> list[Choice]:
+        """An empty delta with the scores of all tokens."""
+        return [_delta({}) | {"logprobs": self.scoring.of_chat()}] if self.scoring else []
+
     def complete(self, text: str, finish: str) -> Choice:
-        """A message."""
+        """A message, and what it was scored with."""
         message = {"role": "assistant", "content": text, "refusal": None}
-        return {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+        scores = self.scoring.of_chat() if self.scoring else None
+        return {"index": 0, "message": message, "logprobs": scores, "finish_reason": finish}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +163,10 @@ class Responder:
         if not reply.finish:  # without [DONE] clients know that the answer is incomplete
             yield event(STOPPED.body())
             return
+        if form.needs_end:
+            await run_sync(reply.close, limiter=self.readers)
+        for choice in form.scores():
+            yield event({**head, "choices": [choice]})
         yield event({**head, "choices": [form.end(reply.finish)]})
         if usage:
             yield event({**head, "choices": [], "usage": _usage(reply)})

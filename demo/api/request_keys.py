@@ -72,8 +72,6 @@ CHAT_KEYS = KnownKeys(
         "response_format": Wish(_SCHEMA, ({"type": "text"}, "text")),
         "prompt": Wish("Send it to /v1/completions, or as a message of the user"),
         "n": Wish("Send the request again for another answer", (1,), strict=True),
-        "logprobs": Wish("/v1/completions gives log probabilities"),
-        "top_logprobs": Wish("/v1/completions gives log probabilities"),
         "frequency_penalty": Wish(_PENALTY),
         "presence_penalty": Wish(_PENALTY),
         "logit_bias": Wish(_DRAWN),

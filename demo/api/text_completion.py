@@ -1,29 +1,26 @@
 """POST /v1/completions: a text is continued as it is, without a chat template."""
 
-from dataclasses import dataclass, field
-from itertools import accumulate
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from demo.api.chat_request import SamplingRequest
 from demo.api.completion import Choice
+from demo.api.logprobs import MOST_LIKELIEST, Scoring
 from demo.api.request_keys import CHAT_KEYS, KnownKeys, Wish, refused, without_effect
 from demo.server.limits import Limits
 from demo.server.refusals import Limit
 from demo.server.visitor_errors import RequestError
-from llm.chat.token_stream import UNFINISHED
 
 if TYPE_CHECKING:
     from llm.chat.chat_model import ChatModel
-    from llm.chat.token_scores import TokenScore
 
 DEFAULT_TOKENS = 16  # of OpenAI's API
-MOST_LIKELIEST = 20  # tokens with their log probabilities at each place
-_FORBIDDEN = ("logprobs", "top_logprobs")
 COMPLETION_KEYS = KnownKeys(
     {
-        **{name: wish for name, wish in CHAT_KEYS.wishes.items() if name not in _FORBIDDEN},
+        **CHAT_KEYS.wishes,
+        "top_logprobs": Wish("logprobs is the number of likeliest tokens"),
         "messages": Wish("Send it to /v1/chat/completions"),
         "suffix": Wish("Texts are continued at their end"),
     },
@@ -61,9 +58,8 @@ class CompletionRequest(SamplingRequest):
 
     @model_validator(mode="after")
     def _review(self) -> Self:
-        for name, asked in (("stream", self.stream), ("stop", self.stop)):
-            if asked and self.logprobs is not None:
-                raise refused("logprobs", f"is not offered together with {name}. Leave one out", "invalid_value")
+        if self.stop and self.logprobs is not None:
+            raise refused("logprobs", "is not offered together with stop. Leave one out", "invalid_value")
         return self.reviewed(COMPLETION_KEYS, self._idle(COMPLETION_KEYS))
 
     @property
@@ -78,15 +74,17 @@ class CompletionRequest(SamplingRequest):
 
 @dataclass(frozen=True, slots=True)
 class TextForm:
-    """The choices of /v1/completions; `scores` are filled when the answer has been generated."""
+    """The choices of /v1/completions; they are scored when the answer has been generated."""
 
-    chat_model: "ChatModel"
-    needs_end: bool  # scored after its last token
+    scoring: Scoring | None = None
     echo: str = ""  # the text before the answer
-    skipped: int = 0  # tokens of the prompt that the scores leave out
-    scores: list["TokenScore"] = field(default_factory=list)
 
     id_prefix, object, chunk = "cmpl-", "text_completion", "text_completion"
+
+    @property
+    def needs_end(self) -> bool:
+        """Whether it is scored after its last token."""
+        return self.scoring is not None
 
     def begin(self) -> list[Choice]:
         """The prompt, where it is wanted."""
@@ -100,32 +98,13 @@ class TextForm:
         """An empty text with the finish reason."""
         return _choice("", finish)
 
+    def scores(self) -> list[Choice]:
+        """The scores, after a streamed answer."""
+        return [_choice("", None) | {"logprobs": self.scoring.of_text()}] if self.scoring else []
+
     def complete(self, text: str, finish: str) -> Choice:
         """The text, and what it was scored with."""
-        return _choice(self.echo + text, finish) | {"logprobs": self._logprobs() if self.scores else None}
-
-    def score(self, top: int, ids: list[int]) -> None:
-        """Score the tokens of prompt and answer. Called in the answer's turn."""
-        from llm.chat.token_scores import token_scores  # imports torch, as the model has
-
-        model = self.chat_model
-        self.scores.extend(token_scores(model.model, ids, model.embed(ids, ()), top)[self.skipped :])
-
-    def _logprobs(self) -> dict[str, Any]:
-        tokens = [self._text(score.id) for score in self.scores]
-        tops = [{self._text(token): logprob for token, logprob in score.top} or None for score in self.scores]
-        return {
-            "tokens": tokens,
-            "token_logprobs": [score.logprob for score in self.scores],
-            "top_logprobs": tops,
-            "text_offset": [*accumulate(map(len, tokens), initial=0)][:-1],
-        }
-
-    def _text(self, token: int) -> str:
-        """A token's text; its name in the vocabulary where it is a part of a character, which has no text."""
-        tokenizer = self.chat_model.encoder.tokenizer
-        text = str(tokenizer.decode([token]))
-        return str(tokenizer.convert_ids_to_tokens(token)) if UNFINISHED in text else text
+        return _choice(self.echo + text, finish) | {"logprobs": self.scoring.of_text() if self.scoring else None}
 
 
 def _choice(text: str, finish: str | None) -> Choice:
@@ -175,4 +154,5 @@ def form_of(request: CompletionRequest, chat_model: "ChatModel", ids: list[int])
     if request.echo:
         prompt = request.prompt
         echo = prompt if isinstance(prompt, str) else str(chat_model.encoder.tokenizer.decode(prompt))
-    return TextForm(chat_model, request.logprobs is not None, echo, 0 if request.echo else len(ids))
+    skipped = 0 if request.echo else len(ids)
+    return TextForm(None if request.logprobs is None else Scoring(chat_model, request.logprobs, skipped), echo)

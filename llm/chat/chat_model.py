@@ -107,15 +107,16 @@ class ChatModel:
         turn: Turn = without_waiting,
         patience: float = inf,
         reader: str = "a local caller",
+        then: Then = do_nothing,
     ) -> StreamedAnswer:
         """The answer in pieces of text as it is generated; `patience` and `reader` as in `StreamedAnswer`.
+
+        `then` is called inside the turn with the ids of the prompt and of the answer.
 
         All use of the device happens in the thread of the answer, inside `turn`. Raises DataError for messages that
         cannot be encoded.
         """
-        return self._streamed(
-            *self.encoder.prompt(messages), sampling, turn, patience, reader, do_nothing, self._decode
-        )
+        return self._streamed(*self.encoder.prompt(messages), sampling, turn, patience, reader, then, self._decode)
 
     def stream_after(
         self,

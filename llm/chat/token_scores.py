@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.modeling_outputs import CausalLMOutputWithPast
 
+NEVER = -9999.0  # OpenAI's log probability of what a model never says; JSON has no infinity
 CHUNK = 256  # tokens whose logits are held at once: [CHUNK, vocabulary]
 
 
@@ -40,7 +41,7 @@ def token_scores(model: "PreTrainedModel", ids: list[int], embeds: Tensor, top: 
         assert output.logits is not None
         cache = output.past_key_values
         targets = ids[start + 1 : start + CHUNK + 1]
-        logprobs = output.logits[0, : len(targets)].float().log_softmax(-1)  # [targets, vocabulary]
+        logprobs = output.logits[0, : len(targets)].float().log_softmax(-1).clamp(min=NEVER)  # [targets, vocabulary]
         scores += _scores(logprobs, targets, top)
     return scores
 

@@ -106,8 +106,6 @@ WISHES: list[tuple[str, object, str]] = [
     ("response_format", {"type": "json_schema", "json_schema": {"name": "a"}}, "Describe the form"),
     ("n", 2, "2 is not offered here. Send the request again for another answer"),
     ("n", 0, "0 is not offered here"),
-    ("logprobs", True, "True is not offered here. /v1/completions gives log probabilities"),
-    ("top_logprobs", 5, "5 is not offered here"),
     ("frequency_penalty", 0.5, "0.5 is not offered here. Set it to 0; repetition_penalty is offered"),
     ("presence_penalty", -1, "-1 is not offered here"),
     ("logit_bias", {"50256": -100}, "an object is not offered here"),

@@ -136,7 +136,7 @@ def test_what_asks_for_nothing_is_accepted(server: Server) -> None:
         ({"prompt": "x" * 100_001}, "prompt", "more than 100,000 characters"),
         ({"prompt": "long " * 3000}, "prompt", "the model reads 2,048"),
         ({"logprobs": 21}, "logprobs", "less than or equal to 20"),
-        ({"logprobs": 1, "stream": True}, "logprobs", "is not offered together with stream"),
+        ({"top_logprobs": 3}, "top_logprobs", "3 is not offered here. logprobs is the number of likeliest tokens"),
         ({"logprobs": 1, "stop": "a"}, "logprobs", "is not offered together with stop"),
         ({"messages": [{"role": "user", "content": "Q"}]}, "messages", "Send it to /v1/chat/completions"),
         ({"top_p": 3}, "top_p", "less than or equal to 1"),
