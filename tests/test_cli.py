@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,7 @@ import typer
 import yaml
 from typer.core import TyperGroup
 
+from demo.server.limits import Limits, public_limits
 from llm.config.schema import RunConfig
 from llm.config.validation_messages import _paths
 from llm.errors import ConfigError, EyegraftError, Place, RecordError, RunError
@@ -90,7 +91,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 GROUPS = {
-    "Train": "train eval plan",
+    "Train": "train eval compare plan",
     "Use": "chat serve web export merge",
     "Service": "service jobs",
     "Data": "assets data",
@@ -350,7 +351,7 @@ def test_eval_takes_a_recipe_or_a_run_with_questions(
 def test_eval_of_a_training_recipe_is_refused(run: Callable[..., Result], recipe: Path) -> None:
     result = run("eval", str(recipe))
     assert result.code == 2
-    assert "found stage sft; name a recipe with `stage: eval`, or add --data" in result.err
+    assert "found stage sft; name a recipe with `stage: eval`, or add --on FILE" in result.err
 
 
 def test_chat_passes_every_option(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
@@ -374,25 +375,25 @@ def test_serve_passes_its_options(
 ) -> None:
     calls = fake("demo.api.serve", serve=None)
     assert run("serve", "runs/x", "b=out", "--port", "9", "--token", "t", "--host", "0.0.0.0", "--public").code == 0
-    assert calls["serve"] == (["runs/x", "b=out"], "latest", "0.0.0.0", 9, True, "t", "", 8, [], "", 0, 8)
-    monkeypatch.setenv("EYEGRAFT_TOKEN", "from the environment")
-    assert run("serve", "runs/x").code == 0
     assert calls["serve"] == (
-        ["runs/x"],
+        ["runs/x", "b=out"],
         "latest",
-        "127.0.0.1",
-        8000,
-        False,
-        "from the environment",
+        "0.0.0.0",
+        9,
+        True,
+        "t",
         "",
-        8,
+        public_limits(Limits()),
         [],
         "",
         0,
-        8,
     )
+    monkeypatch.setenv("EYEGRAFT_TOKEN", "from the environment")
+    assert run("serve", "runs/x").code == 0
+    local = ("127.0.0.1", 8000, False, "from the environment", "")
+    assert calls["serve"] == (["runs/x"], "latest", *local, Limits(), [], "", 0)
     assert run("serve", "out", "--adapter", "lora", "--bits", "4", "--together", "3").code == 0
-    assert calls["serve"][-3:] == ("lora", 4, 3)
+    assert calls["serve"][-4:] == (replace(Limits(), together=3), [], "lora", 4)
     assert run("serve", "out", "--bits", "3") == Result(2, "", "error: --bits 3: choose 4 or 8, or leave it out\n")
 
 
@@ -400,9 +401,9 @@ def test_web_passes_its_options(run: Callable[..., Result], fake: Callable[..., 
     calls = fake("demo.pages.web", web=None)
     options = ["--root", "r", "--data", "a.json", "--data", "b.json", "--port", "9", "--name", "n"]
     assert run("web", "runs/x", *options).code == 0
-    assert calls["web"] == (["runs/x"], Path("r"), ["a.json", "b.json"], "127.0.0.1", 9, False, "", "n", 8, [], 8)
+    assert calls["web"] == (["runs/x"], Path("r"), ["a.json", "b.json"], "127.0.0.1", 9, False, "", "n", Limits(), [])
     assert run("web").code == 0
-    assert calls["web"] == ([], Path("runs"), [], "127.0.0.1", 7860, False, "", "", 8, [], 8)
+    assert calls["web"] == ([], Path("runs"), [], "127.0.0.1", 7860, False, "", "", Limits(), [])
 
 
 def test_merge_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:

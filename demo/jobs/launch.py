@@ -45,7 +45,7 @@ from vlm.service.slots import LiveSlots, find_slots
 from vlm.service.store.database import Database
 from vlm.service.store.job_table import model_job
 from vlm.service.store.rows import Attempt, Job
-from vlm.service.supervisor import Supervisor, lock_root
+from vlm.service.supervisor import GRACE_S, Supervisor, lock_root
 from vlm.service.trainable_models import TrainableModels
 from vlm.service.webhooks.deliverer import Deliverer
 
@@ -78,6 +78,7 @@ class ServiceOptions:
     slurm_options: tuple[str, ...] = ()
     public: bool = False
     runs: tuple[Path, ...] = ()
+    cancel_grace_s: float = GRACE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +104,22 @@ def serve_jobs(
     limits: Limits,
     add_pages: AddPages,
     runs: Sequence[Path],
+    cancel_grace_s: float = GRACE_S,
 ) -> None:
     """Run the service until it is stopped; its jobs go on, and are found again at the next start.
 
-    `runs`: folders whose runs, started by hand, are listed. Raises ConfigError for an address open to others without
-    `public`, and ServiceError for a folder that another service uses.
+    `runs`: folders whose runs, started by hand, are listed. `cancel_grace_s` as of the supervisor.
+    Raises ConfigError for an address open to others without `public`, and ServiceError for a folder that another
+    service uses.
     """
     for name_of_secret in SECRETS:
         os.environ.pop(name_of_secret, None)  # else every trainer would inherit it
     token = read_token(root)
     hosts = allowed_hosts(host, public, token, name)
     slurm = tuple(slurm_options)
-    options = ServiceOptions(root, models, find_slots(), token, hosts, limits, engine, slurm, public, tuple(runs))
+    options = ServiceOptions(
+        root, models, find_slots(), token, hosts, limits, engine, slurm, public, tuple(runs), cancel_grace_s
+    )
     with ended_by_signal(), running(options, add_pages) as (app, close):
         receive_uploads_in(Layout(root.resolve()).arriving)
         write_atomically(root / ADDRESS, f"http://{host}:{port}")
@@ -196,7 +201,7 @@ def _service(options: ServiceOptions, database: Database, layout: Layout) -> Ser
     files = FileStorage(database, layout, FILE_BYTES, ALL_BYTES)
     files.remove_partial()
     gate = Gate(database, layout, question_of, command_of, options.engine)
-    supervisor = Supervisor(database, layout, engines, start_of, look_after)
+    supervisor = Supervisor(database, layout, engines, start_of, look_after, options.cancel_grace_s)
     webhooks = Deliverer(database, options.public)
     estimates = Estimates(database, engines)
     outside = OutsideRuns(options.runs, layout.root)

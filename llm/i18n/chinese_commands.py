@@ -16,6 +16,20 @@ CHECK_MESSAGES = {
 FRAME_MESSAGES = {
     "error: ": "错误：",
     "next": "下一步",
+    "--on and --data are two ways to name questions. Give one of them": "--on 和 --data 都用来指定问题，请只用一个",
+    "{}: keys of a recipe have no place beside --on. Use the options": "{}：使用 --on 时不能写配方的键，请使用选项",
+    "compare needs --on FILE, the questions that both models answer": "compare 需要 --on FILE，即两个模型都要回答的问题",
+    "{}: {}. Choose another `out`": "{}：{}。请另选 `out`",
+    "{} of {} questions are asked": "提问其中的 {} 个问题，共 {} 个",
+    "{} questions have no answer: {}": "{} 个问题没有回答：{}",
+    "no question is left to ask. Name other files, or another split": "没有可问的问题。请指定其他文件或其他划分",
+    "a prompt of {} tokens does not fit the model's context of {}": "{} 个 token 的提示超出模型 {} 的上下文长度",
+    "{} is a text model, and the questions have images. Name a vision model": (
+        "{} 是纯文本模型，而问题含有图片。请指定视觉模型"
+    ),
+    "{}: no such folder. Name a run, a model folder or an adapter's folder": (
+        "{}：没有该文件夹。请指定训练目录、模型文件夹或适配器文件夹"
+    ),
 }
 """What surrounds messages."""
 

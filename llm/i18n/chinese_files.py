@@ -109,6 +109,9 @@ QUESTION_MESSAGES = {
     "Write the question, a tab, and Yes or No": "请依次写问题、制表符和 Yes 或 No",
     "Put the image of the same name into the folder of the category": "请把同名图片放进该类别的文件夹",
     "has no tab before an answer": "答案前没有制表符",
+    "Name a file of answers that an evaluation wrote, or evaluate again": "请指定评测写出的回答文件，或重新评测",
+    "is not an answer": "不是一条回答",
+    "is missing or of another type": "缺失或类型不对",
     "there is none named {}": "没有名为 {} 的图片",
 }
 """Files of benchmark questions."""

@@ -59,10 +59,27 @@ RUN_HELP = {
         "slurm、sky、kubeflow 或 ray：输出供 --nodes 台机器使用的作业文件；不运行任何东西"
     ),
     "Machines of the job file": "作业文件使用的机器数",
-    "Evaluate a run: by an eval recipe, or a run folder on the image or identity questions of --data": (
-        "评测训练结果：用评测配方，或指定训练目录并用 --data 给出图片问题或身份问题"
+    "Evaluate a model on benchmark files, or a run by an eval recipe or on the questions of --data": (
+        "在评测文件上评测模型；或用评测配方、用 --data 的问题评测训练结果"
     ),
-    "An eval recipe, or a run folder with --data": "评测配方；或训练目录，并加上 --data",
+    "An eval recipe, or a model with --on, or a run with --data": "评测配方；或模型加 --on；或训练目录加 --data",
+    "Compare two models on the same questions by a paired bootstrap, with the verdict in a sentence": (
+        "用配对自助法在相同问题上比较两个模型，并用一句话给出结论"
+    ),
+    "A run, a model folder or an adapter's folder": "训练目录、模型文件夹或适配器文件夹",
+    "The model that it is compared with": "与之比较的模型",
+    "Benchmark file or folder, or your own questions; may be repeated": "评测文件或文件夹，或自己的问题；可多次使用",
+    "Form of the files, such as pope or letters; auto: found from their content": (
+        "文件的形式，如 pope 或 letters；auto：根据内容判断"
+    ),
+    "Ask the questions of this split only": "只问该划分的问题",
+    "Ask again without the images, for the blind score": "去掉图片再问一遍，得到不看图片的得分",
+    "Write letters and yes or no as texts, too": "字母和是非题也用生成文本的方式回答",
+    "How the model writes boxes: shares of the sides, these times 1000, or pixels": (
+        "模型如何写边界框：占边长的比例、该比例乘以 1000，或像素"
+    ),
+    "Leave out rows that cannot be read, and count them": "跳过无法读取的行，并统计数量",
+    "Folder of the report; by default inside the model's folder": "报告所在的文件夹；默认在模型文件夹内",
     "Image questions in any format that training reads, or held_out.json of an identity": (
         "图片问题，格式与训练数据相同；或身份数据的 held_out.json"
     ),

@@ -99,8 +99,8 @@ COMMAND_LINE_MESSAGES = {
     ),
     "--bits {}: choose 4 or 8, or leave it out": "--bits {}：请选择 4 或 8，或去掉该选项",
     "--columns {}: write ROLE=COLUMN, such as output=caption": "--columns {}：请写成 ROLE=COLUMN，例如 output=caption",
-    "{}: found stage {}; name a recipe with `stage: eval`, or add --data": (
-        "{}：stage 为 {}；请指定 `stage: eval` 的配方，或加上 --data"
+    "{}: found stage {}; name a recipe with `stage: eval`, or add --on FILE": (
+        "{}：stage 为 {}；请指定 `stage: eval` 的配方，或加上 --on FILE"
     ),
     "eyegraft serve needs fastapi and uvicorn: pip install 'eyegraft[serve]'": (
         "eyegraft serve 需要 fastapi 和 uvicorn：pip install 'eyegraft[serve]'"

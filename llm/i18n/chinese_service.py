@@ -6,6 +6,11 @@ JOB_MESSAGES = {
     "Fine-tuning job started": "任务开始训练",
     "The job has successfully completed": "任务已完成",
     "Fine-tuning job cancelled": "任务已取消",
+    "Fine-tuning job cancelled. Training did not stop by itself and was killed; {}": (
+        "任务已取消。训练没有自行停止，已被强制终止；{}"
+    ),
+    "its last checkpoint is of step {}": "最后的检查点是第 {} 步",
+    "it had saved no checkpoint": "没有保存过检查点",
     "Fine-tuning job paused": "任务已暂停",
     "Fine-tuning job paused after step {}": "任务已在第 {} 步后暂停",
     "Fine-tuning job resumed": "任务已恢复",
@@ -28,6 +33,9 @@ JOB_MESSAGES = {
         "检查任务数据时 {} 次没有得到结果：内存不足，或耗时过长"
     ),
     "{}: was validated, and is not waiting for it any more": "{}：检查完成时任务已不再等待",
+    "the job waits for {} slots of {} GiB, and {} has too few. Add cards, or cancel the job": (
+        "任务等待 {} 个至少 {} GiB 的槽位，而 {} 没有足够多。请增加显卡，或取消任务"
+    ),
     "{} cannot be asked, and nothing is done meanwhile: {}": "{} 暂时无法访问，期间不做任何操作：{}",
     "this service runs without the engine {}. Start it with --engine {}, or pause the job and resume it on another "
     "engine": "本服务启动时没有引擎 {}。请以 --engine {} 启动，或暂停任务后在其他引擎上恢复",
@@ -231,6 +239,9 @@ SERVICE_HELP = {
     ),
     "Stop a job after the step that runs, until it is resumed; it goes on exactly where it was.": (
         "在当前这一步后停止任务，直到恢复；恢复后从原处精确继续。"
+    ),
+    "Seconds in which the training of a cancelled job must stop; then it is killed.": (
+        "已取消任务的训练必须在多少秒内停止；之后强制终止。"
     ),
     "Put a paused job back into the queue.": "将已暂停的任务放回队列。",
     "End a job for good; its checkpoints stay.": "终止任务；保留检查点。",

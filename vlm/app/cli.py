@@ -13,13 +13,14 @@ import typer
 from llm import console
 from llm.activity import importing
 from llm.config.other_keys import ZERO_ALIASES
-from llm.errors import ConfigError, EyegraftError, Stopped
+from llm.errors import EyegraftError, Stopped
 from llm.i18n.language import language
 from llm.i18n.translate import Language, translated, translated_error
 from llm.log import log_to_console
 from llm.printable import escape_output
 from llm.train.process_memory import limit_kernel_caches
 from vlm.app.cli_data import data_app
+from vlm.app.cli_eval import TRAIN, eval_app
 from vlm.app.cli_jobs import jobs_app
 from vlm.app.cli_look import File, Overrides, look_app
 from vlm.app.cli_serve import SERVICE, USE, Adapter, Bits, Checkpoint, check_bits, serve_app
@@ -29,9 +30,23 @@ from vlm.export.formats import ExportDtype, ExportFormat
 if TYPE_CHECKING:
     from typer._click import Context
 
-TRAIN, DATA = "Train", "Data"
+DATA = "Data"
 # Of the help page, whose groups have the order of their first command.
-ORDER = ("train", "eval", "chat", "serve", "web", "service", "export", "merge", "assets", "plan", "jobs", "data")
+ORDER = (
+    "train",
+    "eval",
+    "compare",
+    "chat",
+    "serve",
+    "web",
+    "service",
+    "export",
+    "merge",
+    "assets",
+    "plan",
+    "jobs",
+    "data",
+)
 
 
 class Commands(CommandGroups):
@@ -174,40 +189,6 @@ def train(
         after_training(config, path)
 
 
-@app.command(
-    "eval",
-    cls=RunCommand,
-    rich_help_panel=TRAIN,
-    epilog=example("eyegraft eval quickstart/eval", "eyegraft eval runs/my-run --data questions.json --limit 500"),
-)
-def evaluate(
-    target: Annotated[str, typer.Argument(metavar="FILE|RUN", help="An eval recipe, or a run folder with --data.")],
-    overrides: Overrides = None,
-    data: Annotated[
-        str, typer.Option(help="Image questions in any format that training reads, or held_out.json of an identity.")
-    ] = "",
-    images: Annotated[str, typer.Option(help="Folder of their images; by default the file's own.")] = "",
-    limit: Annotated[int, typer.Option(min=0, help="Number of questions; 0: all.")] = 0,
-    checkpoint: Checkpoint = "latest",
-) -> None:
-    """Evaluate a run: by an eval recipe, or a run folder on the image or identity questions of --data."""
-    from vlm.config import EvalConfig, load_config
-    from vlm.evaluate.data_eval import evaluation_of
-
-    if data:
-        config = evaluation_of(target, checkpoint, data, images, limit, overrides or ())
-    else:
-        loaded = load_config(target, overrides or ())
-        if not isinstance(loaded, EvalConfig):
-            raise ConfigError(f"{target}: found stage {loaded.stage}; name a recipe with `stage: eval`, or add --data")
-        config = loaded
-    with importing():
-        from vlm.evaluate.run_eval import evaluate
-
-    evaluate(config)
-    console.next_commands(f"eyegraft chat {config.run}", "eyegraft web")
-
-
 @app.command(rich_help_panel=USE, epilog=example("eyegraft chat runs/my-run --image photo.jpg"))
 def chat(
     run: Annotated[
@@ -323,6 +304,7 @@ def plan(
 
 app.add_typer(jobs_app, name="jobs", rich_help_panel=SERVICE)
 app.add_typer(data_app, name="data", rich_help_panel=DATA)
+app.add_typer(eval_app)
 app.add_typer(serve_app)
 app.add_typer(look_app)
 

@@ -1,6 +1,5 @@
 """The rows of a benchmark file: records one by one, or those in the lists of one JSON object."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from llm.records.record import Row, kind
 from llm.rows.compressed import suffix_of
 from llm.rows.files import raw_rows
 from llm.rows.json_object import members
-from llm.rows.json_rows import open_json, wide_error
+from llm.rows.json_rows import array_records, open_json, wide_error
 from llm.rows.json_stream import JsonStream
 
 _JSON = frozenset({".json", ".jsonl", ".ndjson", ".jsonlines"})
@@ -68,36 +67,41 @@ def _object_rows(path: Path) -> FileRows | None:
         stream = JsonStream(str(path), file)
         if stream.peek() != "{":
             return None
+        found = FileRows(path)
         try:
-            values = list(_values(stream))
+            lines = _read_members(stream, found)
         except RecordError:
             if _is_one_object(path):
                 raise
             return None
         if stream.peek():
             return None  # records one after the other
-    found = FileRows(path)
-    lists = {name: value for name, (_, value) in values if name in _LISTS and isinstance(value, list)}
-    if lists:
-        found.about = {name: value for name, (_, value) in values if name not in lists}
-        for name, (line, value) in values:
-            if name in lists and isinstance(value, list):
-                _add(found, path, name, line, value)
+    if found.items:
         return found
-    if len(values) > 1 and all(isinstance(value, dict) for _, (_, value) in values):
-        found.is_keyed = True
-        for name, (line, value) in values:
-            if isinstance(value, dict):
-                found.items.append(Item(Place(str(path), line, name), value, name))
-        return found
-    return None
+    keyed = {name: value for name, value in found.about.items() if isinstance(value, dict)}
+    if len(keyed) < 2 or len(keyed) < len(found.about):
+        return None
+    items = [Item(Place(str(path), lines[name], name), value, name) for name, value in keyed.items()]
+    return FileRows(path, items, is_keyed=True)
 
 
-def _values(stream: JsonStream) -> Iterator[tuple[str, tuple[int, object]]]:
+def _read_members(stream: JsonStream, found: FileRows) -> dict[str, int]:
+    """Read an object into `found`: the items of its lists as rows, other values as `about`; returns their lines."""
+    lines: dict[str, int] = {}
     for name in members(stream):
-        stream.peek()
-        line = stream.line
-        yield name, (line, stream.value())
+        if stream.peek() == "[" and name in _LISTS:
+            for number, record in enumerate(array_records(stream), 1):
+                place = Place(stream.path, record.line, f"{name} {number}")
+                if record.error is not None:
+                    found.lost.append(record.error)
+                elif isinstance(record.value, dict):
+                    found.items.append(Item(place, record.value, name))
+                else:
+                    found.lost.append(_no_object(place, record.value))
+        else:
+            lines[name] = stream.line
+            found.about[name] = stream.value()
+    return lines
 
 
 def _is_one_object(path: Path) -> bool:
@@ -106,12 +110,3 @@ def _is_one_object(path: Path) -> bool:
         start = file.read(4096)
     first, _, rest = start.strip().partition("\n")
     return not rest.lstrip().startswith("{") and any(f'"{name}"' in first + rest for name in _LISTS)
-
-
-def _add(found: FileRows, path: Path, name: str, line: int, rows: list[object]) -> None:
-    for number, row in enumerate(rows, 1):
-        place = Place(str(path), line, f"{name} {number}")
-        if isinstance(row, dict):
-            found.items.append(Item(place, row, name))
-        else:
-            found.lost.append(_no_object(place, row))

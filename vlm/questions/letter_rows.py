@@ -25,7 +25,7 @@ from vlm.questions.row_reading import (
 
 REFERENCE = 64  # characters of a cell that names another row, as VLMEvalKit has it
 _LISTS = ("options", "choices")
-_CATEGORIES = ("l2-category", "l2_category", "category", "subject", "topic")
+_CATEGORIES = ("l2-category", "L2-category", "l2_category", "category", "subject", "topic")
 _QUESTION_FILE = re.compile(r"image\.(?:png|jpg|jpeg)")
 _LETTER = re.compile(r"[\s(（]*([A-Za-z])[\s).）：:]*")
 
@@ -59,7 +59,7 @@ def read_letter_row(record: Record, context: Context) -> Question:
         answers=_answer(record, options),
         category=word(record, *_CATEGORIES),
         split=word(record, "split"),
-        hint=word(record, "hint"),
+        hint="" if _is_empty(record.row.get("hint")) else word(record, "hint"),
         place=record.place,
     )
 
@@ -125,6 +125,8 @@ def _answer(record: Record, options: dict[str, str]) -> tuple[str, ...]:
     else:
         found = _LETTER.fullmatch(str(value))
         letter = found[1].upper() if found else _same_text(str(value), options)
+        if not letter and "A" not in record.row and re.fullmatch("[0-9]{1,2}", str(value)):
+            letter = ascii_uppercase[int(str(value))] if int(str(value)) < len(options) else ""
     if letter not in options:
         found_text = f"{str(value)[:40]!r} is none of the options {', '.join(options)}"
         raise record.error("answer", found_text, "Write the letter of an option", "field-type")

@@ -159,9 +159,12 @@ def read_chartqa(record: Record, context: Context) -> Question:
         text=needed(record, "query"),
         images=images,
         answers=texts_of(record, "label"),
-        category=word(record, "human_or_machine") or kind,
+        category=_MADE_BY.get(word(record, "human_or_machine"), kind),
         place=record.place,
     )
+
+
+_MADE_BY = {"0": "human", "1": "augmented"}  # the hub's numbers
 
 
 def fits_docvqa(row: Row) -> bool:

@@ -10,7 +10,7 @@ from vlm.questions.row_reading import Context, RowForm, group_of, images_of, nam
 from vlm.scores.boxes import Box, BoxConvention
 from vlm.vision.images import check_header
 
-_EXPRESSIONS = ("sent", "expression", "caption", "text", "question", "ref")
+_EXPRESSIONS = ("sent", "expression", "caption", "text", "ref")
 _REFERENCES = ("references", "captions", "caption")
 
 
@@ -92,20 +92,32 @@ def convention_of(items: Sequence[Item], file: str) -> BoxConvention:
 
 
 def fits_caption(row: Row) -> bool:
-    """Whether a row has an image and its references."""
+    """Whether a row has an image and its references; or a file name and `sentences`, as Karpathy's splits have."""
+    if _sentences(row):
+        return True
     if "image" not in row and "file_name" not in row:
         return False
     value = next((row[name] for name in _REFERENCES if name in row), None)
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
 
 
+def _sentences(row: Row) -> list[str]:
+    """The sentences of Karpathy's files: `{"filename", "sentences": [{"raw": text}, ...], "split"}`."""
+    listed = row.get("sentences")
+    if not isinstance(row.get("filename"), str) or not isinstance(listed, list):
+        return []
+    return [raw for one in listed if isinstance(one, dict) and isinstance(raw := one.get("raw"), str)]
+
+
 def read_caption(record: Record, context: Context) -> Question:
     """An image and its references."""
-    images = images_of(record, context, "image", "file_name")
+    images = images_of(record, context, "image", "file_name", "filename")
     if not images:
         raise record.error("image", "is missing", "Complete the row or remove it", "field-missing")
-    name = name_of(record, "image_id", "id")
-    references = texts_of(record, next((one for one in _REFERENCES if one in record.row), "references"))
+    name = name_of(record, "image_id", "imgid", "id")
+    references: Sequence[str] = _sentences(record.row)
+    if not references:
+        references = texts_of(record, next((one for one in _REFERENCES if one in record.row), "references"))
     if not any(one.strip() for one in references):
         raise record.error("references", "are empty", "Write at least one caption", "answer-missing")
     return Question(
@@ -114,8 +126,9 @@ def read_caption(record: Record, context: Context) -> Question:
         form="captions",
         text="",
         images=images,
-        answers=references,
+        answers=tuple(references),
         category=word(record, "category", "domain"),
+        split=word(record, "split"),
         place=record.place,
     )
 
@@ -141,6 +154,7 @@ def coco_caption_rows(file: FileRows) -> FileRows:
         number = str(item.row.get("id"))
         if number in captions:
             row = {"image": item.row.get("file_name"), "image_id": number, "references": captions[number]}
+            row |= {"domain": item.row["domain"]} if "domain" in item.row else {}  # NoCaps
             joined.items.append(Item(item.place, row))
         else:
             advice = "Add its captions or remove the image"

@@ -29,8 +29,13 @@ def _truth(record: Record, name: str) -> str:
 
 
 def fits_pope(row: Row) -> bool:
-    """Whether a row is POPE's: an image, a text and a label that is yes or no."""
-    return isinstance(row.get("image"), str) and isinstance(row.get("text"), str) and _is_yes_no(row.get("label"))
+    """Whether a row is POPE's: an image, a text and a label that is yes or no; or the hub's, with its three kinds."""
+    lines = isinstance(row.get("image"), str) and isinstance(row.get("text"), str) and _is_yes_no(row.get("label"))
+    return lines or (_is_of_pope(row) and isinstance(row.get("question"), str) and _is_yes_no(row.get("answer")))
+
+
+def _is_of_pope(row: Row) -> bool:
+    return row.get("category") in _POPE_KINDS
 
 
 def read_pope(record: Record, context: Context) -> Question:
@@ -42,9 +47,9 @@ def read_pope(record: Record, context: Context) -> Question:
         id=f"{kind}-{name}" if kind else name,
         group=group_of(images, name),
         form="pope",
-        text=needed(record, "text"),
+        text=needed(record, "text", "question"),
         images=images,
-        answers=(_truth(record, "label"),),
+        answers=(_truth(record, "label" if "label" in record.row else "answer"),),
         category=kind,
         place=record.place,
     )
@@ -53,13 +58,14 @@ def read_pope(record: Record, context: Context) -> Question:
 def fits_mme(row: Row) -> bool:
     """Whether a row is of MME's table: question, category, an image, and an answer that is yes or no."""
     named = {"question", "category"} <= set(row) and ("image" in row or "image_path" in row)
-    return named and "A" not in row and _is_yes_no(row.get("answer"))
+    return named and not _is_of_pope(row) and "A" not in row and _is_yes_no(row.get("answer"))
 
 
 def read_mme(record: Record, context: Context) -> Question:
     """One question of MME. Two of the same category and image are one pair of acc+."""
     images = images_of(record, context, "image") or images_of(record, context, "image_path")
-    category, name = needed(record, "category"), name_of(record, "index", "question_id", "id")
+    category = needed(record, "category")
+    name = word(record, "index") or f"{word(record, 'question_id', 'id')}-{record.place.id or record.place.line}"
     pair = word(record, "image_path", "question_id") or group_of(images, "") or _digest(images)
     return Question(
         id=name,

@@ -13,6 +13,7 @@ from vlm.scores.metric import Array, Metric
 
 RESAMPLES = 1000
 LEVEL = 0.95
+FEWEST = 6  # groups of a comparison: of fewer, even if all favour one model, chance does so in one case of 20 or more
 _CHUNK = 100  # resamples drawn at once: [100, groups] counts are held
 
 
@@ -28,7 +29,7 @@ class Interval:
 class Comparison:
     """A metric of two models on the same questions; `difference` is second minus first, with its interval.
 
-    `interval` is None where the questions are of a single group: nothing can be resampled.
+    `interval` is None where the questions are of fewer than FEWEST groups: nothing can be said.
     """
 
     name: str
@@ -49,17 +50,17 @@ class Comparison:
 
 
 def interval(metric: Metric, resamples: int = RESAMPLES, seed: int = 0) -> Interval | None:
-    """The 95 % interval of a metric; None where its questions are of a single group.
+    """The 95 % interval of a metric; None where resamples do not differ, as those of a single group.
 
-    Where all groups score 0, or all score 1, resamples do not differ; the interval is then the exact binomial one of
-    that many groups.
+    Where all groups score 0, or all score 1, the interval is the exact binomial one of that many groups.
     """
     [table] = _by_group([metric])
     if len(table) < 2:
         return None
     if metric.is_fraction and metric.value in (0.0, 1.0):
         return _one_sided(metric.value, len(table))
-    return _percentiles(metric.formula(_resampled_sums(table, resamples, seed)))
+    values = metric.formula(_resampled_sums(table, resamples, seed))
+    return None if np.ptp(values) == 0 else _percentiles(values)
 
 
 def compare(first: Metric, second: Metric, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
@@ -70,7 +71,7 @@ def compare(first: Metric, second: Metric, resamples: int = RESAMPLES, seed: int
     assert first.name == second.name and np.array_equal(first.groups, second.groups), "metrics of different questions"
     one, other = _by_group([first, second])
     bounds = None
-    if len(one) > 1:
+    if len(one) >= FEWEST:
         sums = _resampled_sums(np.concatenate([one, other], 1), resamples, seed)
         columns = one.shape[1]
         bounds = _percentiles(second.formula(sums[:, columns:]) - first.formula(sums[:, :columns]))

@@ -30,12 +30,15 @@ def _grams(words: Words) -> Counter[_Gram]:
 
 def bleu_statistics(answer: Words, references: Sequence[Words]) -> list[float]:
     """Matching n-grams of 1 to 4 words, n-grams, length of the answer, and the closest reference's."""
-    most: Counter[_Gram] = Counter()
-    for reference in references:
-        most |= _grams(reference)
+    return _bleu_row(answer, references, _grams(answer), [_grams(reference) for reference in references])
+
+
+def _bleu_row(
+    answer: Words, references: Sequence[Words], given: Counter[_Gram], wanted: Sequence[Counter[_Gram]]
+) -> list[float]:
     matching = [0.0] * _LONGEST
-    for gram, count in _grams(answer).items():
-        matching[len(gram) - 1] += min(count, most[gram])
+    for gram, count in given.items():
+        matching[len(gram) - 1] += min(count, max([one.get(gram, 0) for one in wanted]))
     total = [float(max(0, len(answer) - length)) for length in range(_LONGEST)]
     _, closest = min((abs(len(reference) - len(answer)), len(reference)) for reference in references)
     return [*matching, *total, float(len(answer)), float(closest)]
@@ -81,16 +84,20 @@ def cider_scores(answers: Sequence[Words], references: Sequence[Sequence[Words]]
     The weights belong to the references, not to the answers: a bootstrap keeps them and resamples these scores.
     """
     cooked = [[_grams(reference) for reference in of_image] for of_image in references]
+    return _cider([_grams(answer) for answer in answers], cooked)
+
+
+def _cider(answers: Sequence[Counter[_Gram]], cooked: Sequence[Sequence[Counter[_Gram]]]) -> NDArray[np.float64]:
     images: Counter[_Gram] = Counter()
     for of_image in cooked:
         images.update(set().union(*of_image))
-    everything = log(max(1, len(references)))
+    everything = log(max(1, len(cooked)))
     weights = {gram: everything - log(count) for gram, count in images.items()}
     scores = []
     for answer, of_image in zip(answers, cooked, strict=True):
-        given = _vector(_grams(answer), weights, everything)
+        given = _vector(answer, weights, everything)
         scores.append(10 * sum(_agreement(given, _vector(one, weights, everything)) for one in of_image))
-    counts = np.array([max(1, len(of_image)) for of_image in references], float)
+    counts = np.array([max(1, len(of_image)) for of_image in cooked], float)
     return np.asarray(np.array(scores, float) / counts, np.float64)
 
 
@@ -124,11 +131,13 @@ def caption_metrics(
     answers: Sequence[Words], references: Sequence[Sequence[Words]], groups: NDArray[np.int64]
 ) -> list[Metric]:
     """CIDEr-D, BLEU-4 (of the corpus) and ROUGE-L."""
-    table = np.array([bleu_statistics(*pair) for pair in zip(answers, references, strict=True)]).reshape(-1, 10)
+    given = [_grams(answer) for answer in answers]
+    cooked = [[_grams(reference) for reference in of_image] for of_image in references]
+    table = [_bleu_row(*row) for row in zip(answers, references, given, cooked, strict=True)]
     rouge = [rouge_l(*pair) for pair in zip(answers, references, strict=True)]
     return [
-        _mean("cider", cider_scores(answers, references), groups),
-        Metric("bleu_4", table, bleu_of, groups),
+        _mean("cider", _cider(given, cooked), groups),
+        Metric("bleu_4", np.array(table), bleu_of, groups),
         _mean("rouge_l", rouge, groups),
     ]
 

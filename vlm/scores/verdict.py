@@ -7,7 +7,7 @@ from vlm.scores.bootstrap import Comparison
 def verdict(found: Comparison, first: str, second: str, lang: Language = "en") -> str:
     """Whether the second model is better than the first in a metric of which more is better, with the interval."""
     if found.interval is None:
-        return _UNKNOWN[lang].format(first=first, second=second, metric=found.name)
+        return _UNKNOWN[lang].format(first=first, second=second, metric=found.name, groups=found.groups)
     sign = 1 if found.difference >= 0 else -1
     better, worse = (second, first) if sign > 0 else (first, second)
     low, high = sorted((sign * found.interval.low, sign * found.interval.high))
@@ -29,6 +29,6 @@ _UNCLEAR = {
     "而差值的 95% 置信区间 {low} 到 {high} 包含 0",
 }
 _UNKNOWN = {
-    "en": "Nothing can be said about {metric} of {first} and {second}: all questions are of a single group",
-    "zh": "无法比较 {first} 与 {second} 的 {metric}：所有问题属于同一组",
+    "en": "Nothing can be said about {metric} of {first} and {second}: too few independent questions ({groups})",
+    "zh": "无法比较 {first} 与 {second} 的 {metric}：相互独立的问题太少（{groups}）",
 }

@@ -114,6 +114,7 @@ class Gate:
             Note("Files validated, moving job to queued state"),
             recipe=answer.recipe,
             engine=engine,
+            planned_bytes=answer.bytes or None,
             planned_seconds=answer.seconds if engine == "local" else None,  # of this machine's speed
         )
         if not moved:

@@ -6,7 +6,7 @@ from pathlib import Path
 from llm.errors import EyegraftError, ServiceError
 from llm.files.regular_files import open_regular
 from vlm.service.attempts.exit_record import close_attempt, is_over, read_exit
-from vlm.service.attempts.stop_file import ask_to_stop
+from vlm.service.attempts.stop_file import ask_to_end, ask_to_stop, cancelled_for, is_ended
 from vlm.service.attempts.verdict import Observed, Verdict, judge
 from vlm.service.attempts.wrapper import LOG
 from vlm.service.engines.absent import AbsentEngine
@@ -25,11 +25,16 @@ LAST_WORDS = 4096  # bytes of the log in which the reason of a failure is looked
 
 
 def reconcile(
-    database: Database, layout: Layout, engines: Mapping[str, Engine], results: Callable[[Job], JobChanges]
+    database: Database,
+    layout: Layout,
+    engines: Mapping[str, Engine],
+    results: Callable[[Job], JobChanges],
+    grace_s: float,
 ) -> None:
     """Judge every living attempt. An engine that cannot be asked changes nothing.
 
-    `results` reads what an attempt that is over has written, before its job moves on.
+    `results` reads what an attempt that is over has written, before its job moves on. `grace_s`: seconds in which the
+    training of a cancelled job must stop; then its processes are killed.
     """
     attempts = living_attempts(database)
     states = _poll(database, layout, attempts, engines)
@@ -41,6 +46,8 @@ def reconcile(
         with troubles_noted(database, job.id):
             if job.state in (State.PAUSING, State.CANCELLING):
                 ask_to_stop(layout.attempt(attempt))
+            if job.state is State.CANCELLING and cancelled_for(layout.attempt(attempt)) > grace_s:
+                ask_to_end(layout.attempt(attempt))
             if attempt.engine not in engines:
                 note_once(database, job.id, engine.probe().reason)
             native = states.get(attempt.name)
@@ -85,6 +92,8 @@ def _settle(
     if verdict is None:
         if native.life == "pending" and job.state in (State.PAUSING, State.CANCELLING):
             engine.withdraw(attempt)
+        elif is_ended(layout.attempt(attempt)):
+            engine.kill(attempt)
     elif verdict.target is State.RUNNING:
         move(database, job.id, {State.STARTING}, State.RUNNING, Note(verdict.message))
     elif close_attempt(layout.attempt(attempt), attempt.name):
@@ -113,6 +122,7 @@ def _observe(
         reason=_last_words(folder) if gone else "",
         fault=fault,
         lost=lost_run(database, layout, job.id) if gone else "",
+        killed=is_ended(folder),
     )
 
 

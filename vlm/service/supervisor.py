@@ -22,6 +22,8 @@ from vlm.service.store.rows import Job
 from vlm.service.store.states import State
 
 PAUSE_S = 1.0
+GRACE_S = 120.0
+"""In which a step is finished and a checkpoint of some tens of GB is saved."""
 
 
 class Supervisor:
@@ -34,10 +36,14 @@ class Supervisor:
         engines: Mapping[str, Engine],
         start_of: StartOf,
         validate: Callable[[], None],
+        grace_s: float = GRACE_S,
     ) -> None:
-        """`start_of` makes the command of an attempt; `validate` moves jobs from validating to queued or failed."""
+        """`start_of` makes the command of an attempt; `validate` moves jobs from validating to queued or failed.
+
+        `grace_s`: seconds in which the training of a cancelled job must stop before it is killed.
+        """
         self._database, self._layout, self._engines = database, layout, engines
-        self._start_of, self._validate = start_of, validate
+        self._start_of, self._validate, self._grace_s = start_of, validate, grace_s
         self._followers = Followers(database, layout)
         self._wake = threading.Event()
 
@@ -45,7 +51,7 @@ class Supervisor:
         """Look at everything once."""
         self._submit_again()
         self._followers.follow(attempt.job for attempt in living_attempts(self._database))
-        reconcile(self._database, self._layout, self._engines, self._results)
+        reconcile(self._database, self._layout, self._engines, self._results, self._grace_s)
         self._validate()
         schedule(self._database, self._layout, self._engines, self._start_of)
 

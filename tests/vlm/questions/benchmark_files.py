@@ -254,6 +254,63 @@ def science_qa(folder: Path) -> Path:
     return save_json(folder / "problems.json", problems)
 
 
+def hub_pope(folder: Path) -> Path:
+    """The hub's table of POPE: numbers of questions repeat for each kind."""
+    rows = [
+        {
+            "question_id": "1",
+            "question": "Is there a dog?",
+            "answer": "yes",
+            "image": {"bytes": image_bytes()},
+            "category": kind,
+        }
+        for kind in ("random", "popular")
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "pope.parquet")
+    return folder / "pope.parquet"
+
+
+def hub_mme(folder: Path) -> Path:
+    """The hub's table of MME: both questions of a pair have the same question_id."""
+    rows = [
+        {"question_id": "count/1.png", "question": f"Is it {n}?", "answer": ["Yes", "No"][n],
+         "image": {"bytes": image_bytes()}, "category": "count"}
+        for n in range(2)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), folder / "mme.parquet")
+    return folder / "mme.parquet"
+
+
+def hub_mmbench(folder: Path) -> Path:
+    """The hub's table of MMBench: pandas' nan for what is empty."""
+    row = {"index": 3, "question": "Which?", "hint": "nan", "A": "p", "B": "q", "C": "nan", "D": "nan", "answer": "B",
+           "L2-category": "x", "image": {"bytes": image_bytes(), "path": None}}  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([row]), folder / "mmbench.parquet")
+    return folder / "mmbench.parquet"
+
+
+def hub_ai2d(folder: Path) -> Path:
+    """The hub's table of AI2D: the place of the answer as text."""
+    row = {"question": "Which?", "options": ["p", "q", "1"], "answer": "0", "image": {"bytes": image_bytes()}}
+    pq.write_table(pa.Table.from_pylist([row, row]), folder / "ai2d.parquet")
+    return folder / "ai2d.parquet"
+
+
+def hub_chartqa(folder: Path) -> Path:
+    """The hub's table of ChartQA."""
+    row = {"image": {"bytes": image_bytes()}, "query": "How many?", "label": ["14"], "human_or_machine": 0}
+    pq.write_table(pa.Table.from_pylist([row]), folder / "chartqa.parquet")
+    return folder / "chartqa.parquet"
+
+
+def karpathy(folder: Path) -> Path:
+    """dataset_flickr30k.json."""
+    save_images(folder, "a.jpg")
+    sentences = [{"raw": "A red dog."}, {"raw": "The dog."}]
+    row = {"filename": "a.jpg", "imgid": 0, "sentences": sentences, "split": "test"}
+    return save_json(folder / "dataset_flickr30k.json", {"dataset": "flickr30k", "images": [row]})
+
+
 def own_conversations(folder: Path) -> Path:
     """LLaVA's format, with two turns."""
     save_images(folder, "a.jpg")
@@ -283,6 +340,12 @@ WRITERS: dict[str, tuple[Callable[[Path], Path], str, int]] = {
     "cmmlu": (cmmlu, "mmlu", 1),
     "mmlu_parquet": (mmlu_parquet, "mmlu", 3),
     "science_qa": (science_qa, "letters", 2),
+    "hub_pope": (hub_pope, "pope", 2),
+    "hub_mme": (hub_mme, "mme", 2),
+    "hub_mmbench": (hub_mmbench, "letters", 1),
+    "hub_ai2d": (hub_ai2d, "letters", 2),
+    "hub_chartqa": (hub_chartqa, "chartqa", 1),
+    "karpathy": (karpathy, "captions", 1),
     "own_conversations": (own_conversations, "exact", 2),
 }
 """Name -> (writer, form, questions)."""

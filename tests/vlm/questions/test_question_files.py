@@ -122,6 +122,32 @@ def test_science_qa_asks_its_test_split(tmp_path: Path) -> None:
         read(tmp_path / "problems.json", split="val")
 
 
+def test_one_record_with_a_list_of_images_is_a_record(tmp_path: Path) -> None:
+    files.save_images(tmp_path, "a.jpg")
+    turns = [{"role": "user", "content": "<image>What is it?"}, {"role": "assistant", "content": "A dog"}]
+    path = files.save_json(tmp_path / "one.json", {"images": ["a.jpg"], "messages": turns})
+    [found] = read_questions([path])
+    assert (found.form, found.questions[0].answers) == ("exact", ("A dog",))
+
+
+def test_a_broken_item_of_a_list_is_lost_alone(tmp_path: Path) -> None:
+    path = files.docvqa(tmp_path)
+    path.write_text(path.read_text().replace('"questionId": 9,', '"questionId" 9,'), "utf-8")
+    [found] = read_questions([path], on_bad_row="skip")
+    assert [one.id for one in found.questions] == ["10"] and "Expecting ':' delimiter" in str(found.lost[0])
+
+
+def test_tables_of_the_hub(tmp_path: Path) -> None:
+    [bench] = read(files.hub_mmbench(tmp_path))
+    assert (bench.hint, dict(bench.options), bench.answers, bench.category) == ("", {"A": "p", "B": "q"}, ("B",), "x")
+    assert read(files.hub_ai2d(tmp_path))[0].answers == ("A",)
+    first, second = read(files.hub_mme(tmp_path))
+    assert first.group == second.group and first.id != second.id
+    assert [one.category for one in read(files.hub_pope(tmp_path))] == ["random", "popular"]
+    assert read(files.hub_chartqa(tmp_path))[0].category == "human"
+    assert read(files.karpathy(tmp_path), split="test")[0].answers == ("A red dog.", "The dog.")
+
+
 def test_own_turns(tmp_path: Path) -> None:
     first, second = read(files.own_conversations(tmp_path))
     assert (first.answers, second.answers, second.text) == (("A dog",), ("red",), "Which colour?")
@@ -226,7 +252,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
         read_questions([tmp_path / "v" / "v2_mscoco_val2014_annotations.json"])
 
 
-TEXT_FILES = [name for name in WRITERS if name not in ("mme_folder", "mmlu", "ceval", "mmlu_parquet")]
+FOLDERS = ("mme_folder", "mmlu", "ceval")
+TEXT_FILES = [name for name in WRITERS if name not in (*FOLDERS, "mmlu_parquet") and not name.startswith("hub_")]
 
 
 @pytest.mark.parametrize("name", TEXT_FILES)

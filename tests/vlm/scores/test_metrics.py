@@ -120,6 +120,7 @@ def test_groups_widen_an_interval() -> None:
 
 def test_nothing_is_drawn_of_one_group_and_bounds_have_a_width() -> None:
     assert interval(mean_metric("accuracy", [1, 0], numbered([0, 0]))) is None
+    assert interval(mean_metric("accuracy", [1, 0, 1, 0], numbered([0, 0, 1, 1]))) is None
     sure = interval(mean_metric("accuracy", [1] * 10, numbered(range(10))))
     assert sure == Interval(pytest.approx(0.025 ** (1 / 10)), 1.0)
     none = interval(mean_metric("accuracy", [0] * 10, numbered(range(10))))
@@ -161,6 +162,14 @@ def test_a_comparison_of_equals_is_not_clear() -> None:
     assert not compare(one, one).is_clear
     alone = compare(mean_metric("x", [1], numbered([0])), mean_metric("x", [0], numbered([0])))
     assert alone.interval is None and "Nothing can be said" in verdict(alone, "a", "b")
+
+
+def test_a_few_questions_prove_nothing() -> None:
+    """All of five favour one model: of two equal ones chance does so in one case of 16, on one side or the other."""
+    for count, clear in ((5, False), (6, True)):
+        groups = numbered(range(count))
+        found = compare(mean_metric("x", [0] * count, groups), mean_metric("x", [1] * count, groups))
+        assert (found.interval is not None, found.is_clear) == (clear, clear)
 
 
 def test_intervals_cover_the_truth() -> None:

@@ -22,7 +22,10 @@ SLOTS = (Slot("cpu-0", "cpu", 0), Slot("cpu-1", "cpu", 0))
 
 
 def build(
-    root: Path, *engines: str, slots: Callable[[bool], tuple[Slot, ...]] = lambda _: SLOTS
+    root: Path,
+    *engines: str,
+    slots: Callable[[bool], tuple[Slot, ...]] = lambda _: SLOTS,
+    grace_s: float = supervisor.GRACE_S,
 ) -> tuple[Database, supervisor.Supervisor]:
     """The store and supervisor of a folder; jobs that name no engine run on the first."""
     names = engines or ("local",)
@@ -40,7 +43,7 @@ def build(
 
     both: dict[str, Engine] = {"local": LocalEngine(layout.attempt, slots), "slurm": SlurmEngine(layout.attempt)}
     known = {name: both[name] for name in names}
-    return database, supervisor.Supervisor(database, layout, known, start_of, validate)
+    return database, supervisor.Supervisor(database, layout, known, start_of, validate, grace_s)
 
 
 def command_of(job: Job, run: Path) -> tuple[str, ...]:

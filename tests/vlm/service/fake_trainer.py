@@ -3,7 +3,8 @@
 It finishes its step and saves at SIGTERM (exit 143), goes on from its newest checkpoint, and its loss depends on every
 step before. Two of them in one folder leave a file DOUBLED. While there is a file HOLD beside the run folder, it waits
 before its last step: a job lasts as long as a test needs it, however fast the machine is. A file FAIL makes it fail
-once. A disk that refuses, and a run folder that was deleted, end it as they end training.
+once; with a file DEAF it does not stop. A disk that refuses, and a run folder that was deleted, end it as they end
+training.
 """
 
 import fcntl
@@ -16,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 SAVE_EVERY = 3
-HOLD, FAIL = "hold", "fail"
+HOLD, FAIL, DEAF = "hold", "fail", "deaf"
 DISK = 5  # the exit code of llm.errors.DiskError
 OWN = "config.yaml"
 
@@ -37,7 +38,7 @@ def losses(steps: int) -> list[int]:
 def main(run: Path, steps: int, seconds: float) -> int:
     """Train; returns the exit code."""
     stops: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: stops.append(number))
+    signal.signal(signal.SIGTERM, lambda number, _: None if (run.parent / DEAF).exists() else stops.append(number))
     run.mkdir(parents=True, exist_ok=True)
     lock = os.open(run / "writer.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -48,6 +48,9 @@ class Machine:
     def withdraw(self, attempt: Attempt) -> None:
         raise AssertionError
 
+    def kill(self, attempt: Attempt) -> None:
+        raise AssertionError
+
 
 def live(name: str, state: str, left: float | None, processes: int = 1) -> LiveJob:
     started = None if state == "queued" else NOW
@@ -119,6 +122,7 @@ def database(tmp_path: Path) -> Database:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets the time of the estimates; each is computed anew."""
     monkeypatch.setattr(estimates, "FRESH_S", 0.0)
+    monkeypatch.setattr(estimates, "STARTUP_S", 0.0)
     return lambda now: monkeypatch.setattr(time, "time", lambda: now)
 
 
@@ -179,6 +183,48 @@ def test_a_job_from_its_plan_to_its_end(database: Database, clock: Callable[[flo
     assert found.finish(job_of(database, first)) is None
     assert end_attempt(database, attempts_of(database, first)[1], State.CANCELLED, Note())
     assert both() == (None, 6017)
+
+
+@pytest.mark.parametrize(
+    ("state", "progress", "left"),
+    [
+        ("queued", RunProgress(), 112.0),
+        ("queued", RunProgress(6, 10, 1.0, 1.0, 3.0, NOW - 90), 42.0),  # 12 s, then 10 steps of 3 s
+        ("running", RunProgress(steps=10), 107.0),  # it began 5 s ago
+        ("running", RunProgress(6, 10, 1.0, 1.0, 3.0, NOW - 90), 37.0),  # no line of this attempt yet
+        ("running", RunProgress(6, 10, 1.0, 1.0, 3.0, NOW), 12.0),  # it has begun: 4 steps of 3 s
+    ],
+)
+def test_what_is_left_with_a_start_up_of_12_s(state: str, progress: RunProgress, left: float) -> None:
+    started = None if state == "queued" else NOW - 5
+    job = LiveJob("a", State(state), "local", 1, 100.0, progress, 0, started)
+    assert seconds_left(job, NOW, 12.0) == pytest.approx(left)
+
+
+def test_the_start_up_is_that_of_earlier_attempts(
+    database: Database, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny model's steps take milliseconds, and the process before them seconds."""
+    found = Estimates(database, {"local": Machine(1)})
+    clock(NOW)
+    monkeypatch.setattr(estimates, "STARTUP_S", 20.0)
+    waiting = queue(database, 0.5)
+    assert found.finish(job_of(database, waiting)) == 1021, "none has begun yet"
+    for startup in (5.0, 7.0, 90.0):
+        clock(NOW)
+        done = queue(database, 1.0, priority=1)
+        begin(database, done)
+        (attempt,) = attempts_of(database, done)
+        validation = {"kind": "validation", "step": 0, "loss": 2.0, "time": NOW + 1}
+        early = {"kind": "train", "step": 1, "time": NOW - 50, "step_seconds": 2.0}  # of an earlier attempt
+        add_metrics(database, done, [validation, early], RunProgress())
+        assert attempts_of(database, done)[0].trained_at is None
+        first = {"kind": "train", "step": 1, "time": NOW + startup + 2, "step_seconds": 2.0}
+        add_metrics(database, done, [first, {**first, "step": 2, "time": NOW + 100}], RunProgress())
+        assert attempts_of(database, done)[0].trained_at == NOW + startup
+        assert end_attempt(database, attempt, State.SUCCEEDED, Note())
+    clock(NOW)
+    assert found.finish(job_of(database, waiting)) == 1008, "the median: 7 s"
 
 
 def test_priority_decides_who_waits(database: Database, clock: Callable[[float], None]) -> None:

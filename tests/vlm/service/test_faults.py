@@ -180,6 +180,41 @@ def test_a_slot_that_disappears_moves_its_job(tmp_path: Path) -> None:
         check_exact(tmp_path, database, name, attempts)
 
 
+def test_jobs_start_on_slots_in_which_they_fit(tmp_path: Path) -> None:
+    """A large job waits for the one large slot; those after it that fit the small one start there, the others wait."""
+    slots = (Slot("GPU-large", "card", 80), Slot("GPU-small", "card", 24))
+    database, supervisor = build(tmp_path, slots=lambda _: slots)
+    sizes = {"first": 10, "second": 10, "large": 60, "medium": 30, "small": 24, "pair": 24, "wide": 60}
+    names = {what: add(database, steps=STEPS, processes=2 if what in ("pair", "wide") else 1) for what in sizes}
+    held = {what: hold(tmp_path, name) for what, name in names.items()}
+    for what, size in sizes.items():
+        with database.transaction() as connection:
+            connection.execute("UPDATE jobs SET planned_bytes = ? WHERE id = ?", (size, names[what]))
+
+    def running() -> set[str]:
+        return {what for what, name in names.items() if job_of(database, name).state is State.RUNNING}
+
+    def slot(what: str) -> tuple[str, ...]:
+        return attempts_of(database, names[what])[0].slots
+
+    tick_until(supervisor, lambda: running() == {"first", "second"}, "two run")
+    assert (slot("first"), slot("second")) == (("GPU-small",), ("GPU-large",)), "the smallest that is free"
+    held["first"].unlink()
+    tick_until(supervisor, lambda: running() == {"second", "small"}, "the small one overtakes")
+    for _ in range(3):
+        supervisor.tick()
+    assert "waits for 2 slots of 0.0 GiB, and local has too few" in messages(database, names["wide"])[-1]
+    held["second"].unlink()
+    tick_until(supervisor, lambda: running() == {"large", "small"}, "the large one has its slot")
+    for what in ("large", "small", "medium"):
+        held[what].unlink()
+    tick_until(supervisor, lambda: running() == {"pair"}, "both slots are free for the pair")
+    assert (slot("large"), slot("medium")) == (("GPU-large",), ("GPU-large",))
+    held["pair"].unlink()
+    wait_for(supervisor, database, names["pair"], State.SUCCEEDED)
+    assert job_of(database, names["wide"]).state is State.QUEUED
+
+
 def test_a_later_service_without_the_slot_keeps_the_job(tmp_path: Path) -> None:
     database, supervisor = build(tmp_path, slots=lambda _: (Slot("GPU-a", "card", 1),))
     name = add(database, steps=STEPS)

@@ -46,6 +46,10 @@ class BusyEngine:
         """Not called: nothing is pending."""
         raise AssertionError(attempt)
 
+    def kill(self, attempt: Attempt) -> None:
+        """Not called: nothing is cancelled."""
+        raise AssertionError(attempt)
+
 
 class Steps:
     """Counts steps of a database's connection."""
@@ -113,7 +117,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         lambda database: list_checkpoints(database, name(1), 100),
         lambda database: list_files(database, 100),
         lambda database: list_files(database, 100, after=f"file-{5000:024x}"),
-        lambda database: queued_jobs(database, "local", 1, 50),
+        lambda database: queued_jobs(database, "local", [1], 50),
         lambda database: find_job(database, name(9999)),
         lambda database: model_job(database, "ft:7"),
     ],
@@ -128,7 +132,7 @@ def test_what_is_listed(large: Database) -> None:
     assert [job.id for job in jobs[:2]] == [name(4999), name(4997)] and len(jobs) == 100 and more
     assert [job.id for job in list_jobs(large, 9, metadata={"name": "77", "team": "1"})[0]] == [name(77)]
     assert list_jobs(large, 9, metadata={"name": "77", "team": "0"}) == ([], False)
-    assert [job.id for job in queued_jobs(large, "local", 1, 2)] == [name(0), name(2)]
+    assert [job.id for job in queued_jobs(large, "local", [1], 2)] == [name(0), name(2)]
     assert trained_names(large)[:2] == ["ft:9999", "ft:9997"] and len(trained_names(large)) == COUNT // 2
 
 

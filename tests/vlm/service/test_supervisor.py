@@ -24,7 +24,7 @@ from tests.vlm.service.driving import (
     written_losses,
 )
 from tests.vlm.service.fake_service import build
-from tests.vlm.service.fake_trainer import losses
+from tests.vlm.service.fake_trainer import DEAF, losses
 from tests.vlm.service.slurm_cluster import SlurmCluster
 from vlm.service.attempts.verdict import MOST_STALLED
 from vlm.service.layout import Layout
@@ -87,6 +87,23 @@ def test_cancelled_jobs_save_and_stay_so(tmp_path: Path, engine: str) -> None:
     assert cancel(database, running).state is State.CANCELLED
     with pytest.raises(UnknownJobError, match="ftjob-none"):
         cancel(database, "ftjob-none")
+
+
+def test_a_cancelled_job_whose_training_hangs_is_killed(tmp_path: Path, engine: str) -> None:
+    database, supervisor = build(tmp_path, engine, grace_s=0.5)
+    name = add(database, steps=5)
+    hold(tmp_path, name)
+    (Layout(tmp_path).job(name) / DEAF).touch()
+    tick_until(supervisor, lambda: list_checkpoints(database, name), "it has saved")
+    cancel(database, name)
+    began = time.monotonic()
+    wait_for(supervisor, database, name, State.CANCELLED)
+    assert time.monotonic() - began > 0.5
+    assert messages(database, name)[-1] == (
+        "Fine-tuning job cancelled. Training did not stop by itself and was killed; its last checkpoint is of step 3"
+    )
+    assert not kill_trainer(tmp_path, name), "nothing of it is alive"
+    assert not living_attempts(database) and not leased_slots(database)
 
 
 def test_a_failure_tells_the_error_of_training(tmp_path: Path, engine: str) -> None:

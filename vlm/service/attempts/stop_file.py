@@ -1,17 +1,20 @@
 """`stop` in an attempt's folder: its job is pausing or being cancelled. The processes that run it look there.
 
 A file reaches an attempt that has not begun yet, one on another machine, and one whose engine does not answer; it may
-be written twice. A signal would be lost, or a second one would not let the trainer save.
+be written twice. A signal would be lost, or a second one would not let the trainer save. `cancel` is there since the
+job is being cancelled; `kill` when it has not stopped for so long that its processes are killed.
 """
 
 import ctypes
+import os
 import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
-NAME = "stop"
+NAME, CANCEL, KILL = "stop", "cancel", "kill"
 LOOK_S = 0.25
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -27,15 +30,45 @@ def is_asked(folder: Path) -> bool:
     return (folder / NAME).exists()
 
 
+def cancelled_for(folder: Path) -> float:
+    """Seconds since this was first asked: it is to be asked while the job is being cancelled."""
+    mark = folder / CANCEL
+    if not mark.exists():
+        mark.touch()
+    return abs(time.time() - mark.stat().st_mtime)  # the clock may have been set back
+
+
+def ask_to_end(folder: Path) -> None:
+    """Let the processes of an attempt be killed, which has not stopped when it was asked to."""
+    (folder / KILL).touch()
+
+
+def is_ended(folder: Path) -> bool:
+    """Whether the processes of the attempt were to be killed."""
+    return (folder / KILL).exists()
+
+
 def stop_when_asked(folder: Path, child: "subprocess.Popen[bytes]") -> None:
-    """Send the child SIGTERM once, as soon as the file is there; returns at once."""
+    """Send the child SIGTERM once, as soon as the file is there, and kill it when that is asked; returns at once."""
 
     def watch() -> None:
         while not is_asked(folder):
             time.sleep(LOOK_S)
         child.send_signal(signal.SIGTERM)
+        while not is_ended(folder):
+            time.sleep(LOOK_S)
+        _kill(child)
 
     threading.Thread(target=watch, name="stop", daemon=True).start()
+
+
+def _kill(child: "subprocess.Popen[bytes]") -> None:
+    """Kill the child with its process group, where it has one of its own."""
+    with suppress(ProcessLookupError):
+        if child.poll() is None and os.getpgid(child.pid) == child.pid:
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
 
 
 def die_with_parent() -> None:

@@ -34,6 +34,7 @@ class Observed:
         reason: The last words of the attempt's log.
         fault: What is wrong besides: its exit.json is damaged, or a slot of it has disappeared.
         lost: The run folder of the job if it is gone with its checkpoints.
+        killed: The attempt did not stop when its job was cancelled, and its processes were killed.
     """
 
     state: State
@@ -45,6 +46,7 @@ class Observed:
     reason: str = ""
     fault: str = ""
     lost: str = ""
+    killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def _disk_refused(seen: Observed) -> Verdict:
 def _gone(seen: Observed, how: str) -> Verdict:
     """The attempt is over and the job is not: it goes where its user wanted it, or is tried again."""
     if seen.state is State.CANCELLING:
-        return Verdict(State.CANCELLED, "Fine-tuning job cancelled")
+        return _cancelled(seen)
     if seen.lost:
         return lost_run(seen.lost)
     if seen.state is State.PAUSING:
@@ -113,6 +115,14 @@ def _gone(seen: Observed, how: str) -> Verdict:
         return Verdict(State.INTERRUPTED, message, "warn", stalled=stalled)
     message = f"{MOST_STALLED} attempts in a row ended without a new checkpoint; the last time, {how}. {seen.reason}"
     return Verdict(State.FAILED, message.strip(), "error", JobError("interrupted", message.strip()), stalled)
+
+
+def _cancelled(seen: Observed) -> Verdict:
+    if not seen.killed:
+        return Verdict(State.CANCELLED, "Fine-tuning job cancelled")
+    saved = f"its last checkpoint is of step {seen.step}" if seen.step else "it had saved no checkpoint"
+    message = f"Fine-tuning job cancelled. Training did not stop by itself and was killed; {saved}"
+    return Verdict(State.CANCELLED, message, "warn")
 
 
 def lost_run(run: str) -> Verdict:

@@ -38,6 +38,9 @@ class AbsentEngine:
     def withdraw(self, attempt: Attempt) -> None:
         """Nothing: it cannot be reached."""
 
+    def kill(self, attempt: Attempt) -> None:
+        """Nothing: it cannot be reached."""
+
     def _state(self, folder: Path) -> NativeState:
         if is_locked(folder.parent):
             return NativeState("running")

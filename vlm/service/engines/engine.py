@@ -88,3 +88,6 @@ class Engine(Protocol):
 
     def withdraw(self, attempt: Attempt) -> None:
         """Take an attempt that has not begun out of the engine's queue; nothing happens to any other."""
+
+    def kill(self, attempt: Attempt) -> None:
+        """Kill the processes of an attempt that its own wrapper has not killed: on a machine that it does not reach."""

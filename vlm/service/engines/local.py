@@ -59,6 +59,9 @@ class LocalEngine:
     def withdraw(self, attempt: Attempt) -> None:
         """Nothing: there is no queue."""
 
+    def kill(self, attempt: Attempt) -> None:
+        """Nothing: the wrapper is on this machine, and kills its process group."""
+
     def _state(self, attempt: Attempt) -> NativeState:
         folder, host = self._folder(attempt), os.uname().nodename
         if is_locked(folder.parent):

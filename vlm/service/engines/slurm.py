@@ -89,6 +89,10 @@ class SlurmEngine:
         """Cancel a job that waits."""
         self._run("scancel", "--state=PENDING", f"--name={_job_name(attempt)}")
 
+    def kill(self, attempt: Attempt) -> None:
+        """Kill the ranks on all machines; the wrapper lives on and writes how they ended."""
+        self._run("scancel", "--signal=KILL", f"--name={_job_name(attempt)}")
+
     def _is_ghost(self, attempt: Attempt) -> bool:
         """Whether Slurm holds a dead job for running: a controller that is killed forgets its last five seconds.
 

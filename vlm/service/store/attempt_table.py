@@ -2,12 +2,15 @@
 
 import json
 import sqlite3
+import statistics
 import time
 
 from vlm.service.store.database import Database
 from vlm.service.store.job_table import JobChanges, Note, move_within
 from vlm.service.store.rows import Attempt
 from vlm.service.store.states import ACTIVE, NEXT, State
+
+STARTUPS = 9  # attempts whose start-up is looked at
 
 
 def begin_attempt(database: Database, job: str, engine: str, slots: tuple[str, ...], start_step: int) -> Attempt | None:
@@ -88,6 +91,16 @@ def count_attempts(database: Database) -> dict[tuple[str, bool], int]:
     """The number of attempts by engine and whether they are alive."""
     query = "SELECT engine, ended_at IS NULL AS alive, count(*) AS count FROM attempts GROUP BY 1, 2"
     return {(row["engine"], bool(row["alive"])): row["count"] for row in database.rows(query)}
+
+
+def startup_seconds(database: Database, engine: str) -> float | None:
+    """Seconds from an attempt's start to its first step, the median of an engine's newest; None before the first."""
+    rows = database.rows(
+        "SELECT trained_at - started_at AS seconds FROM attempts WHERE engine = ? AND trained_at IS NOT NULL "
+        "ORDER BY trained_at DESC LIMIT ?",
+        (engine, STARTUPS),
+    )
+    return statistics.median(row["seconds"] for row in rows) if rows else None
 
 
 def leased_slots(database: Database) -> dict[str, str]:

@@ -83,10 +83,22 @@ def add_metrics(database: Database, job: str, lines: Sequence[MetricsLine], prog
     """Add lines of metrics.jsonl as events, and store how far the run is."""
     with database.transaction() as connection:
         connection.execute("UPDATE jobs SET progress = ? WHERE id = ?", (json.dumps(asdict(progress)), job))
+        if (began := _training_began(lines)) is not None:
+            connection.execute(
+                "UPDATE attempts SET trained_at = ? WHERE job = ? AND ended_at IS NULL AND trained_at IS NULL "
+                "AND started_at <= ?",
+                (began, job, began),
+            )
         for line in lines:
             message, data = metrics_event(line)
             add_event(connection, job, message, kind="metrics", data=data)
         _thin(connection, job)
+
+
+def _training_began(lines: Sequence[MetricsLine]) -> float | None:
+    """When the first step of these lines began; None where none of them is of a step."""
+    times = ((number_of(line, "time"), number_of(line, "step_seconds")) for line in lines if line["kind"] == "train")
+    return next((time - (seconds or 0.0) for time, seconds in times if time is not None), None)
 
 
 def _thin(connection: sqlite3.Connection, job: str) -> None:

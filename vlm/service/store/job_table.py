@@ -5,7 +5,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypedDict, Unpack
 
@@ -18,6 +18,8 @@ from vlm.service.store.rows import Job, JobError, Level
 from vlm.service.store.states import FINAL, NEXT, State
 
 _TRAINED = "SELECT fine_tuned_model FROM jobs INDEXED BY jobs_trained WHERE state = 'succeeded' ORDER BY sequence DESC"
+# The smallest of the slots that a job gets at best is large enough; NULL, which is false, where there are too few.
+_FITS = "(coalesce(planned_bytes, 0) <= coalesce(json_extract(?, '$[' || (processes - 1) || ']'), -1))"
 _JSON = frozenset({"request", "metadata", "error", "result_files", "progress"})
 
 
@@ -222,13 +224,34 @@ def queued_engines(database: Database) -> list[str]:
     return found
 
 
-def queued_jobs(database: Database, engine: str, most: int, limit: int) -> list[Job]:
-    """The first jobs that wait for an engine in the order in which they start, those of at most `most` processes."""
+def queued_jobs(database: Database, engine: str, sizes: Sequence[int] | None, limit: int) -> list[Job]:
+    """The first jobs that wait for an engine, in the order in which they start.
+
+    `sizes`: bytes of slots, the largest first: only jobs that so many slots of these are enough for; None for all.
+    """
     query = (
-        "SELECT * FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' AND engine = ? AND processes <= ? "
+        f"SELECT * FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' AND engine = ? AND (? IS NULL OR {_FITS}) "
         "ORDER BY priority DESC, sequence LIMIT ?"
     )
-    return [_job(row) for row in database.rows(query, (engine, most, limit))]
+    given = None if sizes is None else json.dumps(list(sizes))
+    return [_job(row) for row in database.rows(query, (engine, given, given, limit))]
+
+
+def unfit_jobs(database: Database, engine: str, sizes: Sequence[int], message: str) -> list[tuple[str, str]]:
+    """The jobs that wait for an engine with enough slots, of which too few are large enough, and have not `message`.
+
+    In it are %d, which is their number of processes, and %.1f, the GiB that each takes. Returns their ids, and the
+    message of each. `sizes` as of `queued_jobs`.
+    """
+    query = (
+        "SELECT id, said FROM (SELECT *, printf(?, processes, planned_bytes / 1073741824.0) AS said "
+        "FROM jobs INDEXED BY jobs_large WHERE state = 'queued' AND engine = ? AND planned_bytes > ?) AS large "
+        f"WHERE processes <= ? AND NOT {_FITS} AND NOT EXISTS "
+        "(SELECT 1 FROM events WHERE job = large.id AND message = said)"
+    )
+    least = min(sizes, default=0)
+    values = (message, engine, least, len(sizes), json.dumps(list(sizes)))
+    return [(row["id"], row["said"]) for row in database.rows(query, values)]
 
 
 def unnoted_jobs(database: Database, engine: str, most: int, message: str) -> list[tuple[str, int]]:
