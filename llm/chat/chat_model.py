@@ -1,6 +1,6 @@
 """`ChatModel` answers conversations, for terminal, page, API, evaluation and probes, with prompts as in training."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,12 +12,11 @@ import torch
 from transformers import PreTrainedModel
 
 from llm.chat.answer_row import AnswerRequest, Embed
-from llm.chat.answer_text import AnswerText, cut_at_stop, without_opening
 from llm.chat.context_window import trim_to_context
 from llm.chat.decode_loop import DecodeLoop
 from llm.chat.generation import Prompt, answering, generate
 from llm.chat.sampling import Sampling
-from llm.chat.token_stream import Stopped, StreamedAnswer, TokenSink
+from llm.chat.token_stream import Stopped, StreamedAnswer, TokenSink, cut_at_stop
 from llm.chat.turn import Then, Turn, do_nothing, without_waiting
 from llm.decoding.device_thread import DeviceThread
 from llm.decoding.prefix_cache import ROOM, PrefixCache
@@ -117,9 +116,7 @@ class ChatModel:
         All use of the device happens in the thread of the answer, inside `turn`. Raises DataError for messages that
         cannot be encoded.
         """
-        return self._streamed(
-            *self.encoder.prompt(messages), sampling, turn, patience, reader, then, self.encoder.opening
-        )
+        return self._streamed(*self.encoder.prompt(messages), sampling, turn, patience, reader, then, self._decode)
 
     def stream_after(
         self,
@@ -135,7 +132,7 @@ class ChatModel:
 
         They need not be a chat's, so nothing that the model writes is taken for the template's.
         """
-        return self._streamed(ids, images, sampling, turn, patience, reader, then, "")
+        return self._streamed(ids, images, sampling, turn, patience, reader, then, self._plain_text)
 
     def _streamed(
         self,
@@ -146,7 +143,7 @@ class ChatModel:
         patience: float,
         reader: str,
         then: Then,
-        opening: str,
+        decode: Callable[[list[int]], str],
     ) -> StreamedAnswer:
         ends, some = self.encoder.stop_ids, sampling.max_new_tokens > 0
 
@@ -158,8 +155,7 @@ class ChatModel:
                 if then is not do_nothing:
                     loop.run(partial(then, [*ids, *new]))
 
-        text = AnswerText(self._plain_text, sampling.stop, opening, self.encoder.byte_ids)
-        return StreamedAnswer(run, text, ends, len(ids), patience, reader)
+        return StreamedAnswer(run, decode, ends, sampling.stop, len(ids), patience, reader)
 
     def fit_to_context(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
         """The messages without their oldest turns, so that an answer of `new_tokens` fits the context."""
@@ -179,7 +175,8 @@ class ChatModel:
 
     def _decode(self, ids: list[int]) -> str:
         """The text of an answer. What the chat template would write before it is left out, also where it is cut off."""
-        return without_opening(self._plain_text(ids), self.encoder.opening)
+        text, opening = self._plain_text(ids), self.encoder.opening
+        return "" if opening.startswith(text) else text.removeprefix(opening)
 
     def _plain_text(self, ids: list[int]) -> str:
         return str(self.encoder.tokenizer.decode(ids, skip_special_tokens=True))
