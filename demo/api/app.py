@@ -132,7 +132,7 @@ def _start_chat(
     messages = for_template(messages, chat_model.encoder.prompt)
     ids, images = chat_model.encoder.prompt(messages)
     room = _room(len(ids), chat_model, limits, "messages")
-    _note_cut(wanted_of(body), limits, queue)
+    _note_cut(wanted_of(body), room, limits, queue)
     sampling = sampling_of(body, room)
     if not body.logprobs:
         return Completion(body.model, queue.submit(chat_model, messages, sampling, visitor), ChatForm())
@@ -148,8 +148,9 @@ def _start_text(
     chat_model = _open(body.model, queue, client)
     ids = prompt_ids(body, chat_model, limits)
     form = form_of(body, chat_model, ids)
-    _note_cut(body.wanted, limits, queue)
-    sampling = body.sampling(body.wanted or 1, _room(len(ids), chat_model, limits, "prompt"))
+    room = _room(len(ids), chat_model, limits, "prompt")
+    _note_cut(body.wanted, room, limits, queue)
+    sampling = body.sampling(body.wanted or 1, room)
     sampling = sampling if body.wanted else replace(sampling, max_new_tokens=0)
     then = do_nothing if form.scoring is None else form.scoring.score
 
@@ -167,9 +168,9 @@ def _room(tokens: int, chat_model: "ChatModel", limits: Limits, param: str) -> i
     return min(limits.new_tokens, chat_model.context - tokens)
 
 
-def _note_cut(wanted: int | None, limits: Limits, queue: GenerationQueue) -> None:
-    """Log where an answer may be shorter than its client wants because of the server's limit."""
-    if (wanted or 0) > limits.new_tokens:
+def _note_cut(wanted: int | None, room: int, limits: Limits, queue: GenerationQueue) -> None:
+    """Log where an answer may be shorter than its client wants because of the server's limit, not of the context."""
+    if (wanted or 0) > limits.new_tokens == room:
         queue.metrics.limits.reached("new_tokens", limits.new_tokens)
 
 

@@ -17,6 +17,7 @@ from demo.api.app import build_api
 from demo.model_library import ModelLibrary, ModelWeights
 from demo.open_models import GIB, LEAST_LEFT, NoRoomError, OpenModels
 from demo.server.generation_queue import GenerationQueue
+from demo.server.serving_metrics import ServingMetrics
 from llm.chat.chat_model import ChatModel, question
 from llm.chat.sampling import Sampling
 from llm.train.process_memory import FreeMemory
@@ -90,6 +91,9 @@ def test_the_least_recently_used_is_put_away_when_memory_is_needed(three: Memory
     assert three.names == ["c", "a", "d"]
     three.models.get(Fake("big", 2))
     assert three.names == ["d", "big"] and three.models.sizes() == (2, 3 * UNIT)
+    metrics = ServingMetrics()
+    metrics.add_models(three.models.sizes)
+    assert "eyegraft_models_loaded 2\n" in metrics.text() and f"eyegraft_models_bytes {3 * UNIT}\n" in metrics.text()
 
 
 def test_a_model_in_use_is_never_put_away(three: Memory) -> None:

@@ -151,11 +151,12 @@ def test_a_full_queue_is_a_refusal_whose_option_is_logged(caplog: pytest.LogCapt
 
 
 def test_an_answer_that_the_limit_cuts_is_logged_and_not_refused(
-    client: TestClient, caplog: pytest.LogCaptureFixture
+    client: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for wanted in (50, 51, None):
+    for wanted, context in ((50, 100), (51, 54), (51, 55), (None, 100)):
+        monkeypatch.setattr(Model, "context", context)  # of which the prompt takes five
         assert client.post("/v1/chat/completions", json=ASKED | {"max_tokens": wanted}).status_code == 200
-        assert ("--max-new-tokens raises it" in caplog.text) == (wanted != 50)
+        assert ("--max-new-tokens raises it" in caplog.text) == ((wanted, context) not in ((50, 100), (51, 54)))
     assert not any("refusals" in name for name in samples(client))
 
 

@@ -80,5 +80,6 @@ def test_cleaned_files_are_bounded_by_the_servers_limit(bananas: Path) -> None:
         names = {part["id"]: part["props"].get("elem_id") for part in visit.config["components"]}
         outputs = [[names.get(part) for part in event["outputs"]] for event in visit.events]
         check = next(event for event, parts in zip(visit.events, outputs, strict=True) if "check-summary" in parts)
+        assert "eyegraft_http_requests_total" in client.get(f"{url}/metrics").text, "the gate lets it pass"
         assert "24 records" in visit.fire("abc", check, [data])
         assert "space for files is full" in visit.fire("abc", visit.event("clean", "click"), [None])
