@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from llm.chat.token_stream import UNFINISHED
+from llm.chat.answer_text import UNFINISHED
 from llm.formats.conversation import ImageRef
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """`ChatModel` answers conversations, for terminal, page, API, evaluation and probes, with prompts as in training."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,11 +12,12 @@ import torch
 from transformers import PreTrainedModel
 
 from llm.chat.answer_row import AnswerRequest, Embed
+from llm.chat.answer_text import AnswerText, cut_at_stop, without_opening
 from llm.chat.context_window import trim_to_context
 from llm.chat.decode_loop import DecodeLoop
 from llm.chat.generation import Prompt, answering, generate
 from llm.chat.sampling import Sampling
-from llm.chat.token_stream import Stopped, StreamedAnswer, TokenSink, cut_at_stop
+from llm.chat.token_stream import Stopped, StreamedAnswer, TokenSink
 from llm.chat.turn import Then, Turn, do_nothing, without_waiting
 from llm.decoding.device_thread import DeviceThread
 from llm.decoding.prefix_cache import ROOM, PrefixCache
@@ -116,7 +117,9 @@ class ChatModel:
         All use of the device happens in the thread of the answer, inside `turn`. Raises DataError for messages that
         cannot be encoded.
         """
-        return self._streamed(*self.encoder.prompt(messages), sampling, turn, patience, reader, then, self._decode)
+        return self._streamed(
+            *self.encoder.prompt(messages), sampling, turn, patience, reader, then, self.encoder.opening
+        )
 
     def stream_after(
         self,
@@ -132,7 +135,7 @@ class ChatModel:
 
         They need not be a chat's, so nothing that the model writes is taken for the template's.
         """
-        return self._streamed(ids, images, sampling, turn, patience, reader, then, self._plain_text)
+        return self._streamed(ids, images, sampling, turn, patience, reader, then, "")
 
     def _streamed(
         self,
@@ -143,7 +146,7 @@ class ChatModel:
         patience: float,
         reader: str,
         then: Then,
-        decode: Callable[[list[int]], str],
+        opening: str,
     ) -> StreamedAnswer:
         ends, some = self.encoder.stop_ids, sampling.max_new_tokens > 0
 
@@ -155,7 +158,8 @@ class ChatModel:
                 if then is not do_nothing:
                     loop.run(partial(then, [*ids, *new]))
 
-        return StreamedAnswer(run, decode, ends, sampling.stop, len(ids), patience, reader)
+        text = AnswerText(self._plain_text, sampling.stop, opening, self.encoder.byte_ids)
+        return StreamedAnswer(run, text, ends, len(ids), patience, reader)
 
     def fit_to_context(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
         """The messages without their oldest turns, so that an answer of `new_tokens` fits the context."""
@@ -175,8 +179,7 @@ class ChatModel:
 
     def _decode(self, ids: list[int]) -> str:
         """The text of an answer. What the chat template would write before it is left out, also where it is cut off."""
-        text, opening = self._plain_text(ids), self.encoder.opening
-        return "" if opening.startswith(text) else text.removeprefix(opening)
+        return without_opening(self._plain_text(ids), self.encoder.opening)
 
     def _plain_text(self, ids: list[int]) -> str:
         return str(self.encoder.tokenizer.decode(ids, skip_special_tokens=True))

@@ -8,6 +8,7 @@ from math import inf
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
+from llm.chat.answer_text import AnswerText
 from llm.log import logger
 from llm.printable import printable
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 Finish = Literal["", "stop", "length"]
 Stopped = Callable[[], bool]
-
-UNFINISHED = "\ufffd"  # what an incomplete UTF-8 sequence decodes to
 
 
 class TokenSink(Protocol):
@@ -51,9 +50,8 @@ class StreamedAnswer(Iterator[str]):
     def __init__(
         self,
         generate: Generate,
-        decode: Callable[[list[int]], str],
+        text: AnswerText,
         ends: tuple[int, ...],
-        stop: tuple[str, ...],
         prompt_tokens: int,
         patience: float = inf,
         reader: str = "a local caller",
@@ -62,9 +60,7 @@ class StreamedAnswer(Iterator[str]):
         self.prompt_tokens = prompt_tokens
         self.completion_tokens = 0
         self.finish: Finish = ""
-        self._decode, self._ends, self._stop = decode, ends, stop
-        self._ids: list[int] = []
-        self._shown = 0
+        self._text, self._ends = text, ends
         self._over = False
         self._tokens = Tokens(generate, patience, f"an answer to {prompt_tokens:,} tokens for {reader}")
 
@@ -119,21 +115,11 @@ class StreamedAnswer(Iterator[str]):
 
     def _grown(self, tokens: list[int]) -> str:
         """The text that can be shown after these tokens."""
-        text = ""
         for token in tokens:
             self.completion_tokens += 1
-            if token in self._ends:
+            if token in self._ends or self._text.add(token):
                 return self._ended("stop")
-            self._ids.append(token)
-            text = self._decode(self._ids)
-            if cut_at_stop(text, self._stop) != text:
-                return self._ended("stop")
-        ready = len(text) - stop_prefix_length(text, self._stop)
-        # An incomplete character decodes to the replacement character: wait for the rest of it.
-        if ready <= self._shown or text.endswith(UNFINISHED):
-            return ""
-        shown, self._shown = self._shown, ready
-        return text[shown:ready]
+        return self._text.ready()
 
     def _end_of_thread(self) -> str:
         self._over = True
@@ -143,7 +129,7 @@ class StreamedAnswer(Iterator[str]):
         """The rest of the text."""
         self.finish = finish
         self.stop()
-        return cut_at_stop(self._decode(self._ids), self._stop)[self._shown :]
+        return self._text.last()
 
 
 class Tokens:
@@ -212,15 +198,3 @@ class _Streamer:
 
     def end(self) -> None:
         """Does nothing: the queue is closed when the thread ends, also after an exception."""
-
-
-def cut_at_stop(text: str, stop: tuple[str, ...]) -> str:
-    """The text before the first stop text."""
-    for word in stop:
-        text = text.split(word)[0]
-    return text
-
-
-def stop_prefix_length(text: str, stop: tuple[str, ...]) -> int:
-    """Number of characters at the end that may be the start of a stop text, and are not shown yet."""
-    return max((size for word in stop for size in range(1, len(word)) if text.endswith(word[:size])), default=0)

@@ -121,6 +121,12 @@ class Encoder:
         ids = self._texts.ids(RenderedText(self.template.opening), Place("template"))
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
+    @cached_property
+    def byte_ids(self) -> frozenset[int]:
+        """The ids of SentencePiece's byte tokens; empty for a tokenizer that has none."""
+        vocabulary, names = self.tokenizer.get_vocab(), [f"<0x{number:02X}>" for number in range(256)]
+        return frozenset(vocabulary[name] for name in names if name in vocabulary)
+
     @property
     def stop_ids(self) -> tuple[int, ...]:
         """The ids that end an answer: the template's end mark and the tokenizer's EOS token."""

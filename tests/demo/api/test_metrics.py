@@ -18,6 +18,7 @@ from demo.api.app import build_api
 from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import Limits
 from demo.server.refusals import OPTIONS
+from llm.chat.answer_text import AnswerText
 from llm.chat.token_stream import Stopped, StreamedAnswer
 from tests.demo.conftest import listening
 
@@ -45,7 +46,7 @@ class Model:
                     time.sleep(self.pause)
                     streamer.put(torch.tensor([token]))
 
-        return StreamedAnswer(run, lambda ids: "a" * len(ids), (99,), (), 5, patience, reader)
+        return StreamedAnswer(run, AnswerText(lambda ids: "a" * len(ids)), (99,), 5, patience, reader)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from demo.api.app import build_api
 from demo.server.generation_queue import FIRST_PACE, LONGEST_RETRY, Busy, GenerationQueue, QueueEntry
 from demo.server.guard import LOOPBACK
 from demo.server.limits import DEFAULT, Limits
+from llm.chat.answer_text import AnswerText
 from llm.chat.token_stream import Stopped, StreamedAnswer
 from tests.demo.conftest import listening
 from vlm.app.cli_serve import serve, service, web
@@ -46,7 +47,7 @@ class SlowModel:
                 for token in (1, 2):
                     streamer.put(torch.tensor([token]))
 
-        return StreamedAnswer(run, lambda ids: "a" * len(ids), (99,), (), 5, patience, reader)
+        return StreamedAnswer(run, AnswerText(lambda ids: "a" * len(ids)), (99,), 5, patience, reader)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import torch
 from transformers import GenerationConfig
 
 from llm.chat.answer_row import AnswerRequest
+from llm.chat.answer_text import AnswerText
 from llm.chat.chat_model import ChatModel, question
 from llm.chat.decode_loop import DecodeLoop
 from llm.chat.identity_eval import IdentityQuestions, evaluate_identity, read_identity
@@ -123,7 +124,7 @@ def _reply(tokens: list[int], stop: tuple[str, ...] = (), error: Exception | Non
     def decode(ids: list[int]) -> str:
         return "".join(map(chr, ids)).replace("\x01\x01", "é").replace("\x01", "\ufffd")
 
-    return StreamedAnswer(generate, decode, (0,), stop, 3)
+    return StreamedAnswer(generate, AnswerText(decode, stop), (0,), 3)
 
 
 def test_a_stream_piece_by_piece() -> None:
@@ -211,4 +212,4 @@ def test_the_opening_of_a_template_is_no_part_of_an_answer(chat_model: ChatModel
         for number in whole:
             streamer.put(torch.tensor([number]))
 
-    assert "".join(StreamedAnswer(generate, model._decode, (), (), 1)) == "A dog."
+    assert "".join(StreamedAnswer(generate, AnswerText(model._plain_text, opening=encoder.opening), (), 1)) == "A dog."
