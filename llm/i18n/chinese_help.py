@@ -176,6 +176,14 @@ LOOK_HELP = {
         "下载快速开始所用的模型和数据：只需一次，并校验；之后不再需要网络"
     ),
     "Names of assets; default: all": "要下载的内容，默认全部",
+    "File of images and names to fit": "用于拟合的图片和名称文件",
+    "File of images and names to measure": "用于测量的图片和名称文件",
+    "The tower, as in model.tower": "视觉塔，与 model.tower 相同",
+    "Pixels per side, as in model.image_size": "每边像素数，与 model.image_size 相同",
+    "The mean of an image's tokens, or all of them": "取一张图片各 token 的均值，或全部",
+    "Make a data set of images from npm packages; without names, nothing else is fetched": (
+        "由 npm 软件包生成图片数据集；不写名称时不下载其他内容"
+    ),
     "List the shipped recipes": "列出自带的配方",
     "Part of a name, or a glob pattern": "名称的一部分，或通配符",
     "Copy a shipped recipe, or a folder of them, to edit it": "复制自带的配方或整个文件夹，以便修改",

@@ -1,6 +1,21 @@
 """Chinese texts of what shipped recipes are for, by the English patterns of their first comment lines."""
 
 SHIPPED_MESSAGES = {
+    "Names of drawings by a hand that was never trained on, in English, with the right, a blank and another record's image.": (
+        "未训练过的画风的图的英文名称：分别配原图、空白图片和其他记录的图片。"
+    ),
+    "Names of drawings by a hand that was never trained on, in Chinese, with the right, a blank and another record's image.": (
+        "未训练过的画风的图的中文名称：分别配原图、空白图片和其他记录的图片。"
+    ),
+    "Stage 2: the LLM and the projector, on names, categories, choices, scenes and several images in both languages.": (
+        "第二阶段：用中英文的名称、类别、选择题、场景和多图问题训练语言模型和投影器。"
+    ),
+    "The emoji world: both stages in English and Chinese, then names in a style that was never trained on.": (
+        "emoji 世界：中英文两个阶段的训练，然后评测未训练过的画风的名称。"
+    ),
+    "Stage 1: the projector alone learns to caption drawings in English and Chinese, with the LLM frozen.": (
+        "第一阶段：冻结语言模型，只让投影器学会用中英文描述图。"
+    ),
     "Accuracy on easy-VQA's official test split, with the right, a blank and another record's picture.": (
         "在 easy-VQA 官方测试集上的准确率：分别配原图、空白图片和其他记录的图片。"
     ),

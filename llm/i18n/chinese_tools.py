@@ -599,6 +599,31 @@ ASSET_MESSAGES = {
     ),
     "{}: complete in {}": "{}：已完整，位于 {}",
     "{}. Move it away, or choose another --folder": "{}。请移走它，或换一个 --folder",
+    "{}: npm could not download it: {}. Check the network and npm's registry (npm config get registry), or put {} at {} "
+    "by hand and run `eyegraft assets` again": (
+        "{}：npm 无法下载：{}。请检查网络和 npm 的软件源（npm config get registry）；或手动把 {} 放到 {}，再运行 `eyegraft assets`"
+    ),
+    "downloading {} with npm": "正在用 npm 下载 {}",
+    "drawing {} concepts": "正在绘制 {} 个概念",
+    "computing the features of {} images": "正在计算 {} 张图片的特征",
+    "{}: fetching it needs npm. Install Node.js, or put {} at {} by hand and run `eyegraft assets` again": (
+        "{}：下载需要 npm。请安装 Node.js；或手动把 {} 放到 {}，再运行 `eyegraft assets`"
+    ),
+    "{}: cannot be unpacked: {}. Delete the file and run again": "{}：无法解包：{}。请删除该文件再运行",
+    "{}: not as published ({}). Delete downloads/ and run again": "{}：与发布的内容不同（{}）。请删除 downloads/ 再运行",
+    "{} {}: cannot be drawn ({}). Delete downloads/ and run again": "{} {}：无法绘制（{}）。请删除 downloads/ 再运行",
+    "nothing is drawn": "图中没有内容",
+    "emoji: drawing SVG needs resvg-py: pip install 'eyegraft[emoji]'": (
+        "emoji：绘制 SVG 需要 resvg-py：pip install 'eyegraft[emoji]'"
+    ),
+    "emoji: the packages have no concept in common. Delete downloads/ and run again": (
+        "emoji：这些软件包没有共同的概念。请删除 downloads/ 再运行"
+    ),
+    "{}: a record has no image, so its answer cannot be probed. Name a file of images": (
+        "{}：有一条记录没有图片，无法用探针测量其答案。请指定含图片的文件"
+    ),
+    "emoji: {}, {}: {}": "emoji：{}，{}：{}",
+    "emoji: {} concepts; licences in {}/{}": "emoji：{} 个概念；许可证见 {}/{}",
     "its manifest is broken": "其清单已损坏",
     "{} is missing": "缺少 {}",
     "{} has changed": "{} 有改动",

@@ -261,17 +261,25 @@ def merge(
     merge(base, adapter, folder, dtype, shard, replace)
 
 
-@app.command(rich_help_panel=DATA, epilog=example("eyegraft assets"))
+@app.command(rich_help_panel=DATA, epilog=example("eyegraft assets", "eyegraft assets smollm2 lite0 --world emoji"))
 def assets(
     folder: Annotated[Path, typer.Option(help="Folder to write.")] = Path("assets"),
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of assets; default: all.")
     ] = None,
+    world: Annotated[
+        Literal["", "emoji"],
+        typer.Option(help="Make a data set of images from npm packages; without names, nothing else is fetched."),
+    ] = "",
 ) -> None:
     """Fetch models and data of the quickstart: once, with checksums; afterwards no network is needed."""
+    from data_tools.emoji.world import WORLDS
     from data_tools.quickstart.assets import fetch_assets
 
-    fetch_assets(folder, names or ())
+    if names or not world:
+        fetch_assets(folder, names or ())
+    if world:
+        fetch_assets(folder, [world], WORLDS)
 
 
 @app.command(

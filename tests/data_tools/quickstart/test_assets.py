@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from data_tools.quickstart.assets import ASSETS, Asset, Wheel, fetch_assets, sha256_of
+from data_tools.quickstart.assets import ASSETS, Asset, fetch_assets
+from data_tools.quickstart.wheels import Wheel, sha256_of
 from llm.errors import AssetError, ConfigError
 
 FILE = "tiny_asset-1.0-py3-none-any.whl"
@@ -152,9 +153,9 @@ def test_unknown_names_and_unwritable_folders_are_refused(asset: Asset, tmp_path
 def test_the_published_wheels_are_pinned() -> None:
     assert set(ASSETS) == {"smollm2", "lite0", "easy_vqa"}
     for asset in ASSETS.values():
-        name, version = asset.wheel.requirement.split("==")
-        assert asset.wheel.file.startswith(f"{name.replace('-', '_')}-{version}-py")
-        assert len(asset.wheel.sha256) == 64
+        name, version = asset.package.requirement.split("==")
+        assert asset.package.file.startswith(f"{name.replace('-', '_')}-{version}-py")
+        assert len(asset.package.sha256) == 64
 
 
 @pytest.mark.parametrize("name", ["tiny/thesis.tex", "tiny/manifest.json", "tiny.partial/thesis.tex"])
