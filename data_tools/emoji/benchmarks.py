@@ -134,10 +134,15 @@ def _scene_questions(
 
 
 def _several(condition: Condition, shown: Shown, language: Language) -> Iterator[Record]:
-    """About images of the other tests, and second images of some of their concepts."""
+    """About images of the other tests, and second images of some of their concepts; no images are asked about twice."""
+    known: set[str] = set()
     for number in range(condition.sizes.several):
         rng = condition.rng("several", number, language)
-        yield several_record(f"several-{number:05}-{language}", shown, language, "test", rng)
+        record = several_record(f"several-{number:05}-{language}", shown, language, "test", rng)
+        images = str(record["image"])
+        if images not in known:
+            known.add(images)
+            yield record
 
 
 def _write_choices(condition: Condition, shown: Shown, language: Language) -> None:

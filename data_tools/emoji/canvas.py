@@ -104,5 +104,4 @@ def _background(side: int, rng: random.Random) -> NDArray[np.uint8]:
     else:
         weight = 255 * (((x % period - period // 2) ** 2 + (y % period - period // 2) ** 2) <= (period // 4) ** 2)
     mixed = (first * (255 - weight[..., None]) + second * weight[..., None]) // 255
-    pixels: NDArray[np.uint8] = mixed.astype(np.uint8)
-    return pixels
+    return np.asarray(mixed, np.uint8)

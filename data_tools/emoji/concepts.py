@@ -36,19 +36,17 @@ class Concept:
 
     def category(self, language: Language) -> str:
         """The subgroup in words."""
-        return _labels()["subgroups"][self.subgroup][LANGUAGES.index(language)]
+        return str(_labels()["subgroups"][self.subgroup][LANGUAGES.index(language)])
 
     def broad_group(self, language: Language) -> str:
         """The group in words."""
-        return _labels()["groups"][self.group][LANGUAGES.index(language)]
+        return str(_labels()["groups"][self.group][LANGUAGES.index(language)])
 
 
 @cache
-def _labels() -> dict[str, dict[str, list[str]]]:
-    loaded: dict[str, dict[str, list[str]]] = json.loads(
-        Path(__file__).with_name("labels.json").read_text(encoding="utf-8")
-    )
-    return loaded
+def _labels() -> Any:
+    """{"groups" and "subgroups": {Unicode's name: [English, Chinese]}}."""
+    return json.loads(Path(__file__).with_name("labels.json").read_text(encoding="utf-8"))
 
 
 def read_concepts(unpacked: Path, drawn: Callable[[str], bool], seed: str) -> tuple[Concept, ...]:
