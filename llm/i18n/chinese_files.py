@@ -58,6 +58,7 @@ QUESTION_MESSAGES = {
     "question, category, image and an answer that is yes or no": "问题、类别、图片，以及 yes 或 no 的答案",
     "records of a conversation format": "对话格式的记录",
     "questions of VQAv2": "VQAv2 的问题",
+    "captions of TextCaps": "TextCaps 的描述",
     "images and captions of COCO": "COCO 的图片和描述",
     "is left out: {}": "被跳过：{}",
     "Add its answer or remove it": "请补上回答，或删除该记录",

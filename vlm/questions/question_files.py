@@ -16,7 +16,7 @@ from vlm.questions.open_rows import is_vqa_annotations, is_vqa_questions, joined
 from vlm.questions.own_rows import is_own_format, own_questions
 from vlm.questions.question import Question, QuestionSet
 from vlm.questions.region_rows import ROWS as REGIONS
-from vlm.questions.region_rows import coco_caption_rows, convention_of, is_coco_captions
+from vlm.questions.region_rows import coco_caption_rows, convention_of, is_coco_captions, is_textcaps, textcaps_rows
 from vlm.questions.row_reading import Context, RowForm, record_of
 from vlm.questions.science_qa import chosen_split, is_splits_file
 from vlm.questions.yes_no_rows import ROWS as YES_NO
@@ -110,6 +110,9 @@ def _read_all(paths: list[Path], wanted: _Wanted) -> Iterator[_Read]:
         if is_coco_captions(file):
             joined = coco_caption_rows(file)
             yield path, "captions", "images and captions of COCO", _rows(joined, ROW_FORMS["captions"], wanted)
+            continue
+        if is_textcaps(file):
+            yield path, "captions", "captions of TextCaps", _rows(textcaps_rows(file), ROW_FORMS["captions"], wanted)
             continue
         name, reason = (wanted.form, "named") if wanted.form != "auto" else _detect(file, path)
         if name == "exact":

@@ -162,6 +162,25 @@ def coco_caption_rows(file: FileRows) -> FileRows:
     return joined
 
 
+def is_textcaps(file: FileRows) -> bool:
+    """Whether a file is TextCaps', with a row for each caption that repeats all references of its image."""
+    items = file.members("data")
+    return bool(items) and {"image_id", "reference_strs"} <= set(items[0].row)
+
+
+def textcaps_rows(file: FileRows) -> FileRows:
+    """A row for each image of TextCaps with its references."""
+    joined = FileRows(file.path, about=file.about, lost=list(file.lost))
+    known: set[str] = set()
+    for item in file.members("data"):
+        name = str(item.row.get("image_id"))
+        if name not in known:
+            known.add(name)
+            row = {"image": f"{name}.jpg", "image_id": name, "references": item.row.get("reference_strs")}
+            joined.items.append(Item(item.place, row))
+    return joined
+
+
 ROWS = (
     RowForm("refcoco", "image, bbox and the expression for it", fits_region, read_region),
     RowForm("captions", "image and its captions or references", fits_caption, read_caption),

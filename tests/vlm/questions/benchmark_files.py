@@ -303,6 +303,22 @@ def hub_chartqa(folder: Path) -> Path:
     return folder / "chartqa.parquet"
 
 
+def textcaps(folder: Path) -> Path:
+    """TextCaps_0.1_val.json: a row for each caption."""
+    save_images(folder, "ab.jpg", "cd.jpg")
+    rows = [
+        {
+            "image_id": name,
+            "caption_str": f"a red dog {n}",
+            "caption_id": n,
+            "reference_strs": ["a red dog 0", "a red dog 1"],
+        }
+        for name in ("ab", "cd")
+        for n in range(2)
+    ]
+    return save_json(folder / "TextCaps_0.1_val.json", {"dataset_name": "textcaps", "data": rows})
+
+
 def karpathy(folder: Path) -> Path:
     """dataset_flickr30k.json."""
     save_images(folder, "a.jpg")
@@ -345,6 +361,7 @@ WRITERS: dict[str, tuple[Callable[[Path], Path], str, int]] = {
     "hub_mmbench": (hub_mmbench, "letters", 1),
     "hub_ai2d": (hub_ai2d, "letters", 2),
     "hub_chartqa": (hub_chartqa, "chartqa", 1),
+    "textcaps": (textcaps, "captions", 2),
     "karpathy": (karpathy, "captions", 1),
     "own_conversations": (own_conversations, "exact", 2),
 }

@@ -78,6 +78,12 @@ def test_pope_by_kind_and_an_unreadable_answer(tmp_path: Path) -> None:
     assert values == {"accuracy": 0.5, "f1": 1.0, "precision": 1.0, "recall": 1.0, "yes_share": 0.5}
 
 
+def test_an_apology_with_an_answer_is_no_refusal(tmp_path: Path) -> None:
+    [found] = read_questions([files.mmbench(tmp_path)])
+    judged = judge(found.questions, ["I'm sorry, but the answer is A.", "I'm sorry.", "A", "B"])
+    assert judged.refusals == (False, True, False, False) and judged.unparsed == 1
+
+
 def test_mme_points_and_pairs(tmp_path: Path) -> None:
     [found] = read_questions([files.mme_folder(tmp_path)])
     values = {one.name: one.value for one in judge(found.questions, ["Yes", "No", "Yes", "Yes"]).metrics}

@@ -99,6 +99,19 @@ def test_mme_pairs(tmp_path: Path) -> None:
         assert all(len(one.images) == 1 for one in questions)
 
 
+def test_lines_of_mme_without_answer_or_image_are_lost(tmp_path: Path) -> None:
+    folder = files.mme_folder(tmp_path)
+    (folder / "color/2.txt").write_text("Is it red?\tYes\n\nIs it blue?\n")
+    (folder / "color/3.txt").write_text("Is it green?\tNo\n")
+    [found] = read_questions([folder], on_bad_row="skip")
+    assert len(found.questions) == 3
+    assert [str(one).partition("color/")[2].partition(". ")[0] for one in found.lost] == [
+        "2.txt:3: line: has no tab before an answer", "3.txt:1: image: there is none named 3",
+    ]  # fmt: skip
+    with pytest.raises(RecordError, match="2 of 5 rows cannot be read"):
+        read_questions([folder])
+
+
 def test_mmlu_shots_are_of_the_subject(tmp_path: Path) -> None:
     questions = read(files.mmlu(tmp_path))
     assert [one.category for one in questions] == ["anatomy"] * 3 + ["law"] * 3

@@ -183,6 +183,14 @@ def test_intervals_cover_the_truth() -> None:
     assert 178 <= covered <= 199
 
 
+def test_both_bounds_are_those_of_a_mean_of_many() -> None:
+    metric = mean_metric("accuracy", [1.0] * 300 + [0.0] * 700, numbered(range(1000)))
+    found = interval(metric, resamples=8000)
+    half = 1.96 * (0.3 * 0.7 / 1000) ** 0.5
+    assert found is not None
+    assert (0.3 - found.low, found.high - 0.3) == (pytest.approx(half, rel=0.06), pytest.approx(half, rel=0.06))
+
+
 def test_ten_thousand_questions_take_a_moment() -> None:
     random = np.random.default_rng(9)
     metric = mean_metric("accuracy", random.random(10_000) < 0.7, numbered(range(10_000)))
