@@ -15,6 +15,7 @@ from llm.chat.generation import Prompt, generate
 from llm.chat.token_stream import GenerationCancelled
 from llm.decoding.batch_check import why_alone
 from llm.decoding.device_thread import DeviceThread
+from llm.decoding.few_rows import FewRows
 from llm.decoding.model_steps import PromptReader, step_logits
 from llm.decoding.prefix_cache import PrefixCache
 from llm.decoding.slot_cache import SlotCache
@@ -42,6 +43,7 @@ class DecodeLoop:
         self._rows: list[AnswerRow] = []  # in the order of the cache's rows
         self._cache: SlotCache | None = None
         self._stepping = False
+        self._few_rows: FewRows | None = None  # of a model that is batched
         self._checking = Lock()
         self._alone_because: str | None = None  # empty for a model that is batched
 
@@ -76,8 +78,11 @@ class DecodeLoop:
             return bool(self._alone_because)
 
     def _check(self) -> str:
-        with self._answering():
-            return why_alone(self._model)
+        few_rows = FewRows(self._model)
+        with self._answering(), few_rows.applied():
+            reason = why_alone(self._model)
+        self._few_rows = None if reason else few_rows
+        return reason
 
     def _answer_alone(self, request: AnswerRequest) -> list[int]:
         if request.stopped():
@@ -140,8 +145,9 @@ class DecodeLoop:
 
     def _steps(self) -> None:
         """Decode until a row ends or other work waits. Rows end when the model is as it was: then others may use it."""
+        assert self._few_rows is not None
         ended: list[AnswerRow] = []
-        with self._answering():
+        with self._answering(), self._few_rows.applied():
             while self._rows and not ended:
                 ended = self._leave([row for row in self._rows if row.request.stopped()])
                 if self._rows:
