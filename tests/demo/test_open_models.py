@@ -20,7 +20,9 @@ from demo.server.generation_queue import GenerationQueue
 from demo.server.serving_metrics import ServingMetrics
 from llm.chat.chat_model import ChatModel, question
 from llm.chat.sampling import Sampling
+from llm.model.quantization import is_four_bit
 from llm.train.process_memory import FreeMemory
+from vlm.model import shared_tensors
 from vlm.model.memory_need import MemoryNeed
 from vlm.model.open_chat_model import open_chat_model
 from vlm.model.shared_tensors import OnModel, stored_bytes
@@ -232,3 +234,15 @@ def test_checkpoints_and_the_base_of_a_vision_run_share_what_is_equal(library: M
     for model, same in ((old, alone), (new, library[on])):
         assert model.answer(question("Who are you?"), GREEDY) == same.answer(question("Who are you?"), GREEDY)
     assert fresh._opened.sizes()[1] < 1.5 * stored_bytes([alone.model])
+
+
+def test_weights_of_four_bits_are_shared_too(
+    adapters: dict[str, Path], open_models: OpenModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_tensors, "SMALLEST", 64)  # a linear of this base is 512 bytes
+    one, two = (open_models.get(ModelWeights(adapters[name], bits=4)) for name in ("one", "two"))
+    places = [{one.weight.data.data_ptr() for one in model.model.modules() if is_four_bit(one)} for model in (one, two)]
+    assert len(places[0]) == 14 and places[0] == places[1]
+    for name, model in (("one", one), ("two", two)):
+        alone = open_chat_model(adapters[name], bits=4)
+        assert model.answer(question("Who are you?"), GREEDY) == alone.answer(question("Who are you?"), GREEDY)
