@@ -78,7 +78,7 @@ class ServiceOptions:
     slurm_options: tuple[str, ...] = ()
     public: bool = False
     runs: tuple[Path, ...] = ()
-    cancel_grace_s: float = GRACE_S
+    stop_grace_s: float = GRACE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,11 @@ def serve_jobs(
     limits: Limits,
     add_pages: AddPages,
     runs: Sequence[Path],
-    cancel_grace_s: float = GRACE_S,
+    stop_grace_s: float = GRACE_S,
 ) -> None:
     """Run the service until it is stopped; its jobs go on, and are found again at the next start.
 
-    `runs`: folders whose runs, started by hand, are listed. `cancel_grace_s` as of the supervisor.
+    `runs`: folders whose runs, started by hand, are listed. `stop_grace_s` as of the supervisor.
     Raises ConfigError for an address open to others without `public`, and ServiceError for a folder that another
     service uses.
     """
@@ -118,7 +118,7 @@ def serve_jobs(
     hosts = allowed_hosts(host, public, token, name)
     slurm = tuple(slurm_options)
     options = ServiceOptions(
-        root, models, find_slots(), token, hosts, limits, engine, slurm, public, tuple(runs), cancel_grace_s
+        root, models, find_slots(), token, hosts, limits, engine, slurm, public, tuple(runs), stop_grace_s
     )
     with ended_by_signal(), running(options, add_pages) as (app, close):
         receive_uploads_in(Layout(root.resolve()).arriving)
@@ -201,7 +201,7 @@ def _service(options: ServiceOptions, database: Database, layout: Layout) -> Ser
     files = FileStorage(database, layout, FILE_BYTES, ALL_BYTES)
     files.remove_partial()
     gate = Gate(database, layout, question_of, command_of, options.engine)
-    supervisor = Supervisor(database, layout, engines, start_of, look_after, options.cancel_grace_s)
+    supervisor = Supervisor(database, layout, engines, start_of, look_after, options.stop_grace_s)
     webhooks = Deliverer(database, options.public)
     estimates = Estimates(database, engines)
     outside = OutsideRuns(options.runs, layout.root)

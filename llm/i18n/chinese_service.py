@@ -9,6 +9,9 @@ JOB_MESSAGES = {
     "Fine-tuning job cancelled. Training did not stop by itself and was killed; {}": (
         "任务已取消。训练没有自行停止，已被强制终止；{}"
     ),
+    "Fine-tuning job paused. Training did not stop by itself and was killed; {}": (
+        "任务已暂停。训练没有自行停止，已被强制终止；{}"
+    ),
     "its last checkpoint is of step {}": "最后的检查点是第 {} 步",
     "it had saved no checkpoint": "没有保存过检查点",
     "Fine-tuning job paused": "任务已暂停",
@@ -240,8 +243,8 @@ SERVICE_HELP = {
     "Stop a job after the step that runs, until it is resumed; it goes on exactly where it was.": (
         "在当前这一步后停止任务，直到恢复；恢复后从原处精确继续。"
     ),
-    "Seconds in which the training of a cancelled job must stop; then it is killed.": (
-        "已取消任务的训练必须在多少秒内停止；之后强制终止。"
+    "Seconds in which the training of a paused or cancelled job must stop; then it is killed.": (
+        "被暂停或取消的任务，其训练必须在多少秒内停止；之后强制终止。"
     ),
     "Put a paused job back into the queue.": "将已暂停的任务放回队列。",
     "End a job for good; its checkpoints stay.": "终止任务；保留检查点。",

@@ -117,9 +117,11 @@ def service(
     slurm_option: Annotated[
         list[str] | None, typer.Option(help="Option of sbatch, such as --partition=gpu; may be repeated.")
     ] = None,
-    cancel_grace: Annotated[
+    stop_grace: Annotated[
         float,
-        typer.Option(min=0, help="Seconds in which the training of a cancelled job must stop; then it is killed."),
+        typer.Option(
+            min=0, help="Seconds in which the training of a paused or cancelled job must stop; then it is killed."
+        ),
     ] = 120,
     host: Host = "127.0.0.1",
     port: Port = 8000,
@@ -149,7 +151,7 @@ def service(
         limits.limits(public),
         mount_pages,
         watched,
-        cancel_grace,
+        stop_grace,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from llm.errors import EyegraftError, ServiceError
 from llm.files.regular_files import open_regular
 from vlm.service.attempts.exit_record import close_attempt, is_over, read_exit
-from vlm.service.attempts.stop_file import ask_to_end, ask_to_stop, cancelled_for, is_ended
+from vlm.service.attempts.stop_file import ask_to_end, ask_to_stop, is_ended
 from vlm.service.attempts.verdict import Observed, Verdict, judge
 from vlm.service.attempts.wrapper import LOG
 from vlm.service.engines.absent import AbsentEngine
@@ -34,7 +34,7 @@ def reconcile(
     """Judge every living attempt. An engine that cannot be asked changes nothing.
 
     `results` reads what an attempt that is over has written, before its job moves on. `grace_s`: seconds in which the
-    training of a cancelled job must stop; then its processes are killed.
+    training of a job must stop that is being paused or cancelled; then its processes are killed.
     """
     attempts = living_attempts(database)
     states = _poll(database, layout, attempts, engines)
@@ -44,10 +44,9 @@ def reconcile(
             continue
         engine = engine_of(engines, layout, attempt.engine)
         with troubles_noted(database, job.id):
-            if job.state in (State.PAUSING, State.CANCELLING):
-                ask_to_stop(layout.attempt(attempt))
-            if job.state is State.CANCELLING and cancelled_for(layout.attempt(attempt)) > grace_s:
-                ask_to_end(layout.attempt(attempt))
+            folder = layout.attempt(attempt)
+            if job.state in (State.PAUSING, State.CANCELLING) and ask_to_stop(folder) > grace_s:
+                ask_to_end(folder)
             if attempt.engine not in engines:
                 note_once(database, job.id, engine.probe().reason)
             native = states.get(attempt.name)

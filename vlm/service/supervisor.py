@@ -40,7 +40,7 @@ class Supervisor:
     ) -> None:
         """`start_of` makes the command of an attempt; `validate` moves jobs from validating to queued or failed.
 
-        `grace_s`: seconds in which the training of a cancelled job must stop before it is killed.
+        `grace_s`: seconds in which the training of a paused or cancelled job must stop before it is killed.
         """
         self._database, self._layout, self._engines = database, layout, engines
         self._start_of, self._validate, self._grace_s = start_of, validate, grace_s

@@ -3,6 +3,7 @@
 import os
 import random
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from vlm.service.store.attempt_table import attempts_of, leased_slots, living_at
 from vlm.service.store.database import Database
 from vlm.service.store.event_table import list_checkpoints
 from vlm.service.store.job_table import NewJob, StateConflictError, list_jobs, submit
+from vlm.service.store.rows import Job
 from vlm.service.store.states import State
 from vlm.service.supervisor import lock_root
 
@@ -89,21 +91,30 @@ def test_cancelled_jobs_save_and_stay_so(tmp_path: Path, engine: str) -> None:
         cancel(database, "ftjob-none")
 
 
-def test_a_cancelled_job_whose_training_hangs_is_killed(tmp_path: Path, engine: str) -> None:
+@pytest.mark.parametrize(("ask", "end"), [(cancel, State.CANCELLED), (pause, State.PAUSED)])
+def test_a_job_whose_training_does_not_stop_is_killed(
+    tmp_path: Path, engine: str, ask: Callable[[Database, str], Job], end: State
+) -> None:
+    """A paused one goes on from its last checkpoint."""
     database, supervisor = build(tmp_path, engine, grace_s=0.5)
     name = add(database, steps=5)
-    hold(tmp_path, name)
-    (Layout(tmp_path).job(name) / DEAF).touch()
+    held, deaf = hold(tmp_path, name), Layout(tmp_path).job(name) / DEAF
+    deaf.touch()
     tick_until(supervisor, lambda: list_checkpoints(database, name), "it has saved")
-    cancel(database, name)
+    ask(database, name)
     began = time.monotonic()
-    wait_for(supervisor, database, name, State.CANCELLED)
+    wait_for(supervisor, database, name, end)
     assert time.monotonic() - began > 0.5
     assert messages(database, name)[-1] == (
-        "Fine-tuning job cancelled. Training did not stop by itself and was killed; its last checkpoint is of step 3"
+        f"Fine-tuning job {end}. Training did not stop by itself and was killed; its last checkpoint is of step 3"
     )
     assert not kill_trainer(tmp_path, name), "nothing of it is alive"
     assert not living_attempts(database) and not leased_slots(database)
+    if end is State.PAUSED:
+        held.unlink()
+        resume(database, name)
+        wait_for(supervisor, database, name, State.SUCCEEDED)
+        assert seen_losses(database, name) == losses(5) == written_losses(tmp_path, name)
 
 
 def test_a_failure_tells_the_error_of_training(tmp_path: Path, engine: str) -> None:

@@ -209,6 +209,9 @@ def test_the_last_try_is_an_event_of_the_job(
     assert event.data == {"webhook_id": receiver.ids[0], "endpoint_name": "ci"}
     assert "abc" not in event.message and SECRET not in str(event)
     assert count_deliveries(database, hook.id) == {"waiting": 0, "delivered": 0, "given_up": 1}
+    assert send_again(database, hook.id, job, clock.now) == 1
+    deliverer.tick()
+    assert count_deliveries(database, hook.id) == {"waiting": 1, "delivered": 0, "given_up": 0}  # ten tries again
 
 
 def test_giving_up_on_a_removed_job_leaves_no_event(
@@ -244,6 +247,7 @@ def test_an_endpoint_that_is_gone_is_switched_off_until_it_is_wanted_again(
     off = ["switched off" in list_events(database, job, 1)[0][0].message for job in jobs]
     assert off == [True, True, True, False]  # the last ended later
     assert send_again(database, hook.id, jobs[1], clock.now) == 1
+    assert find_endpoint(database, hook.id).gone_at is None
     deliverer.tick()
     assert len(receiver.received) == 2 and find_endpoint(database, hook.id).gone_at is not None
     update_endpoint(database, hook.id, name="new")
@@ -256,6 +260,7 @@ def test_an_endpoint_that_is_gone_is_switched_off_until_it_is_wanted_again(
     deliverer.tick()
     assert [verify(receiver, SECRET, number) for number in range(2, 6)] == jobs
     assert receiver.ids[2] == receiver.ids[0] and receiver.ids[3] == receiver.ids[1]
+    assert send_again(database, hook.id, None, clock.now) == 0
     assert count_deliveries(database, hook.id) == {"waiting": 0, "delivered": 4, "given_up": 0}
 
 

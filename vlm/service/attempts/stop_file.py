@@ -1,8 +1,8 @@
 """`stop` in an attempt's folder: its job is pausing or being cancelled. The processes that run it look there.
 
 A file reaches an attempt that has not begun yet, one on another machine, and one whose engine does not answer; it may
-be written twice. A signal would be lost, or a second one would not let the trainer save. `cancel` is there since the
-job is being cancelled; `kill` when it has not stopped for so long that its processes are killed.
+be asked for twice. A signal would be lost, or a second one would not let the trainer save. `kill` is there when it
+has not stopped for so long that its processes are killed.
 """
 
 import ctypes
@@ -14,28 +14,23 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-NAME, CANCEL, KILL = "stop", "cancel", "kill"
+NAME, KILL = "stop", "kill"
 LOOK_S = 0.25
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def ask_to_stop(folder: Path) -> None:
-    """Write the file. Raises OSError where the disk refuses."""
-    folder.mkdir(parents=True, exist_ok=True)  # where someone has deleted it, its processes still look there
-    (folder / NAME).touch()
+def ask_to_stop(folder: Path) -> float:
+    """Write the file, once; returns the seconds since then. Raises OSError where the disk refuses."""
+    mark = folder / NAME
+    if not mark.exists():
+        folder.mkdir(parents=True, exist_ok=True)  # where someone has deleted it, its processes still look there
+        mark.touch()
+    return abs(time.time() - mark.stat().st_mtime)  # the clock may have been set back
 
 
 def is_asked(folder: Path) -> bool:
     """Whether the attempt is to stop."""
     return (folder / NAME).exists()
-
-
-def cancelled_for(folder: Path) -> float:
-    """Seconds since this was first asked: it is to be asked while the job is being cancelled."""
-    mark = folder / CANCEL
-    if not mark.exists():
-        mark.touch()
-    return abs(time.time() - mark.stat().st_mtime)  # the clock may have been set back
 
 
 def ask_to_end(folder: Path) -> None:

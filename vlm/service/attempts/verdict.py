@@ -34,7 +34,7 @@ class Observed:
         reason: The last words of the attempt's log.
         fault: What is wrong besides: its exit.json is damaged, or a slot of it has disappeared.
         lost: The run folder of the job if it is gone with its checkpoints.
-        killed: The attempt did not stop when its job was cancelled, and its processes were killed.
+        killed: The attempt did not stop when its job was paused or cancelled, and its processes were killed.
     """
 
     state: State
@@ -82,7 +82,7 @@ def _ended(seen: Observed, code: int) -> Verdict:
         return _gone(seen, "the attempt was stopped from outside, and saved")
     if code in _AGAIN:
         return _gone(seen, _how(code))
-    if seen.state is State.CANCELLING or seen.fault:
+    if seen.state is State.CANCELLING or seen.killed or seen.fault:
         return _gone(seen, seen.fault)
     if seen.lost:
         return lost_run(seen.lost)
@@ -107,7 +107,7 @@ def _gone(seen: Observed, how: str) -> Verdict:
     if seen.lost:
         return lost_run(seen.lost)
     if seen.state is State.PAUSING:
-        return Verdict(State.PAUSED, f"Fine-tuning job paused after step {seen.step}")
+        return _paused(seen)
     stalled = 0 if seen.step > seen.start_step else seen.stalled + 1
     if stalled < MOST_STALLED:
         why = f" ({seen.reason})" if seen.reason else ""
@@ -120,9 +120,19 @@ def _gone(seen: Observed, how: str) -> Verdict:
 def _cancelled(seen: Observed) -> Verdict:
     if not seen.killed:
         return Verdict(State.CANCELLED, "Fine-tuning job cancelled")
-    saved = f"its last checkpoint is of step {seen.step}" if seen.step else "it had saved no checkpoint"
-    message = f"Fine-tuning job cancelled. Training did not stop by itself and was killed; {saved}"
+    message = f"Fine-tuning job cancelled. Training did not stop by itself and was killed; {_saved(seen)}"
     return Verdict(State.CANCELLED, message, "warn")
+
+
+def _paused(seen: Observed) -> Verdict:
+    if not seen.killed:
+        return Verdict(State.PAUSED, f"Fine-tuning job paused after step {seen.step}")
+    message = f"Fine-tuning job paused. Training did not stop by itself and was killed; {_saved(seen)}"
+    return Verdict(State.PAUSED, message, "warn")
+
+
+def _saved(seen: Observed) -> str:
+    return f"its last checkpoint is of step {seen.step}" if seen.step else "it had saved no checkpoint"
 
 
 def lost_run(run: str) -> Verdict:
