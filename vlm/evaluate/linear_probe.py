@@ -20,7 +20,7 @@ from llm.config.schema import Source
 from llm.errors import DataError, EyegraftError
 from llm.formats.conversation import ImageRef
 from llm.formats.readers import read
-from llm.log import logger
+from llm.log import log_to_console, logger
 from vlm.vision.images import read_image
 from vlm.vision.towers import Tower, load_tower
 
@@ -146,4 +146,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with log_to_console():
+        typer.run(main)
