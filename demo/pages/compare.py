@@ -46,7 +46,7 @@ def compare_page(
     with gr.Accordion(label("settings"), open=False):
         system = gr.Textbox("", label=label("system"), lines=2, max_length=limits.text)
         temperature = gr.Slider(0, 2, 0, step=0.05, label=label("temperature"))
-        new_tokens = gr.Slider(1, limits.new_tokens, 128, step=1, label=label("new_tokens"))
+        new_tokens = gr.Slider(1, limits.new_tokens, min(128, limits.new_tokens), step=1, label=label("new_tokens"))
         seed = gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, label=label("seed"))
     outputs = [part for pane in panes for part in (pane.answer, pane.author)]
     models = [pane.model for pane in panes]

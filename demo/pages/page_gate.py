@@ -8,7 +8,8 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from demo.pages.page_events import InvalidEvent, parse_event
-from demo.pages.page_paths import EVENTS, FILE, GET_PATHS, GET_PREFIXES, POST_PATHS
+from demo.pages.page_paths import EVENTS, FILE, GET_PATHS, GET_PREFIXES, POST_PATHS, STREAM
+from demo.pages.stream_ends import StreamEnds
 from demo.server.guard import UPLOAD, ErrorResponse, read_body, replay, send_error, too_large, visitor_of
 from demo.server.limits import Limits
 from demo.server.uploads import uploaded_file
@@ -25,18 +26,23 @@ class PageGate:
 
     def __init__(self, app: ASGIApp, page: gr.Blocks, limits: Limits, visitors: Visitors) -> None:
         self.app, self.page, self.limits, self.visitors = app, page, limits, visitors
+        self._ends = StreamEnds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in API or scope["path"].startswith("/v1/"):
             await self.app(scope, receive, send)
             return
         error = self._check_path(scope["method"], scope["path"], scope["query_string"])
+        session = ""
         if error is None and scope["method"] == "POST":
-            receive, error = await self._check_body(scope, receive)
+            receive, session, error = await self._check_body(scope, receive)
         if error is not None:
             await send_error(error, scope, send)
             return
-        await self.app(scope, receive, send)
+        if scope["path"] == STREAM:
+            await self._ends.stream(self.app, scope, receive, send)
+            return
+        await self.app(scope, receive, self._ends.after(session, send) if session else send)
 
     def _check_path(self, method: str, path: str, query: bytes) -> ErrorResponse | None:
         if len(query) > MAX_QUERY:
@@ -51,24 +57,25 @@ class PageGate:
             return None
         return ErrorResponse(404, "there is nothing at this path")
 
-    async def _check_body(self, scope: Scope, receive: Receive) -> tuple[Receive, ErrorResponse | None]:
-        """The request to pass on, or the error to send."""
+    async def _check_body(self, scope: Scope, receive: Receive) -> tuple[Receive, str, ErrorResponse | None]:
+        """The request to pass on with the session of an event, or the error to send."""
         visitor, path = visitor_of(HTTPConnection(scope)), scope["path"]
         limit = self.limits.body if path == UPLOAD else self.limits.event
         body = await read_body(receive, limit)
         if body is None:
-            return receive, too_large(limit)
+            return receive, "", too_large(limit)
         if path == UPLOAD:
-            return replay(body, receive), await run_sync(self._check_upload, visitor, body)
+            return replay(body, receive), "", await run_sync(self._check_upload, visitor, body)
         if path not in EVENTS:
-            return replay(body, receive), None
+            return replay(body, receive), "", None
         try:
             event = await run_sync(parse_event, body, self.page.fns, self.limits)
         except InvalidEvent as error:
-            return receive, ErrorResponse(422, str(error))
+            return receive, "", ErrorResponse(422, str(error))
         found = self.visitors.event(visitor, event.session_hash)
         # Content-Length is still that of the original body; gradio does not read it.
-        return replay(json.dumps(event.model_dump()).encode(), receive), ErrorResponse(429, found) if found else None
+        passed_on = replay(json.dumps(event.model_dump()).encode(), receive)
+        return passed_on, event.session_hash, ErrorResponse(429, found) if found else None
 
     def _check_upload(self, visitor: str, body: bytes) -> ErrorResponse | None:
         if body.lower().count(b"content-disposition:") > MAX_FILES:

@@ -6,6 +6,7 @@ Known without gradio: a service builds the page when it is first opened.
 from demo.server.guard import UPLOAD
 
 FILE = "/gradio_api/file="
+STREAM = "/gradio_api/queue/data"
 EVENTS = frozenset({"/gradio_api/queue/join", "/gradio_api/run/predict"})
 POST_PATHS = EVENTS | {UPLOAD, "/gradio_api/cancel", "/gradio_api/reset"}
 # The others fetch URLs, serve files of other folders and call functions by name.
@@ -18,7 +19,7 @@ GET_PATHS = frozenset(
         "/favicon.ico",
         "/robots.txt",
         "/gradio_api/app_id",
-        "/gradio_api/queue/data",
+        STREAM,
         "/gradio_api/upload_progress",
     }
 )
