@@ -7,19 +7,18 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from demo.api.errors import ApiError
 from demo.job_pages.parts.context import PageContext
-from demo.job_pages.parts.job_table import job_table
-from demo.job_pages.parts.markup import Markup, tag
+from demo.job_pages.parts.disk_note import disk_note
+from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.refresh import refreshed
 from demo.job_pages.parts.shell import ASSETS, asset, document
 from demo.job_pages.parts.words import FRAME, TABLE, text
-from demo.job_pages.table_query import MOST_SHOWN, SHOWN, TableQuery, filter_form, table_query
+from demo.job_pages.table_query import TableQuery, filter_form, table_query
+from demo.job_pages.table_view import marks_bar, table_of
 from demo.pages.language import preferred_language
 from demo.server.guard import ErrorResponse
 from llm.i18n.translate import Language
-from vlm.service.store.job_table import search_jobs
 
 Asked = Annotated[TableQuery, Depends(table_query)]
-LONG_TABLE_MS = 10_000  # between two requests for a table of hundreds of rows, which takes a quarter of a second
 YEAR_S = 365 * 24 * 3600
 
 
@@ -39,9 +38,10 @@ def page_routes(context: PageContext) -> APIRouter:
         title, parts = text(FRAME, "jobs", lang), table_parts(context, query, lang)
         new = tag("a", text(TABLE, "new_job", lang), href="/train", class_="button primary")
         head = tag("div", tag("h1", title), filter_form(query, lang), new, class_="page-head")
-        every = LONG_TABLE_MS if query.limit > 4 * SHOWN else None
-        table = tag("div", parts["jobs"], id="jobs", data_poll=f"/pages/jobs?{query.query()}", data_every=every)
-        return HTMLResponse(document(title, "jobs", Markup(head + table), lang, parts["machine"]))
+        disk = tag("div", parts["jobs-disk"], id="jobs-disk")
+        table = tag("div", parts["jobs"], id="jobs", data_poll=f"/pages/jobs?{query.query()}")
+        body = joined([head, disk, marks_bar(lang), table])
+        return HTMLResponse(document(title, "jobs", body, lang, parts["machine"], more=("jobs.css", "jobs.js")))
 
     @routes.get("/pages/jobs")
     def jobs_parts(request: Request, query: Asked, stamp: str = "") -> Response:
@@ -61,13 +61,8 @@ def page_routes(context: PageContext) -> APIRouter:
 
 def table_parts(context: PageContext, query: TableQuery, lang: Language) -> dict[str, Markup]:
     """The parts of the table's page by the ids of their elements."""
-    jobs, more = search_jobs(context.service.database, query.limit, query.states, query.words)
-    runs = [run for run in context.service.outside.all() if query.shows(run)]
-    if query.is_filter and not jobs and not runs:
-        table = tag("p", text(TABLE, "no_match", lang), class_="card empty", role="status")
-    else:
-        table = job_table(jobs, runs, query.limit, context.rows(lang))
-    if (more or len(jobs) + len(runs) > query.limit) and query.limit < MOST_SHOWN:
-        address = f"/jobs?{query.query(limit=min(MOST_SHOWN, 4 * query.limit))}"
-        table = Markup(table + tag("p", tag("a", text(TABLE, "more", lang), href=address), class_="more"))
-    return {"machine": context.machine(lang), "jobs": table}
+    return {
+        "machine": context.machine(lang),
+        "jobs-disk": disk_note(context.service.layout.root, lang),
+        "jobs": table_of(context, query, lang),
+    }

@@ -1,4 +1,4 @@
-"""The table of jobs and of runs that were started by hand: a row says what one is, where it is and how it goes."""
+"""A row of the table, of a job or of a run that was started by hand: what it is, where it is and how it goes."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,6 +8,7 @@ from demo.job_pages.parts.job_kind import kind_text
 from demo.job_pages.parts.loss_cache import LossCache
 from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.spark_line import spark_line
+from demo.job_pages.parts.table_words import COLUMN, MARKS
 from demo.job_pages.parts.words import RUN_STATES, STATES, TABLE, ago, span, text
 from llm.i18n.translate import Language
 from vlm.run_folders.progress import RunProgress
@@ -15,7 +16,7 @@ from vlm.service.outside_runs import OutsideRun
 from vlm.service.store.rows import Job
 from vlm.service.store.states import ACTIVE, State
 
-COLUMNS = ("name", "state", "progress", "loss", "left", "slot", "submitted")
+CELLS = ("mark", "name", "state", "progress", "loss", "best", "speed", "left", "slot", "submitted")
 COMMAND = "eyegraft jobs submit MODEL DATA.jsonl"
 BADGES = {"finished": "succeeded", "stopped": "cancelled"}  # how the states of runs look
 
@@ -41,24 +42,21 @@ class Row:
     about: str
     badge: Markup
     progress: Markup
-    loss: float | None
+    figures: RunProgress
     losses: list[float]
     left: float | None
     place: str
     created_at: int
 
 
-def job_table(jobs: list[Job], runs: list[OutsideRun], most: int, context: RowContext) -> Markup:
-    """The newest of both, or, without any, what to do next."""
-    both: list[Job | OutsideRun] = [*jobs, *runs]
-    if not both:
-        return empty_table(context.lang)
-    newest = sorted(both, key=lambda one: -one.created_at)[:most]  # stable: jobs of one second stay in their order
-    rows = [_of_job(one, context) if isinstance(one, Job) else _of_run(one, context) for one in newest]
-    heads = [tag("th", text(TABLE, name, context.lang), scope="col", role="columnheader") for name in COLUMNS]
-    head = tag("thead", tag("tr", *heads, role="row"), role="rowgroup")
-    body = tag("tbody", *(_line(row, context) for row in rows), role="rowgroup")
-    return tag("table", head, body, class_="jobs", role="table", aria_label=text(TABLE, "caption", context.lang))
+def row_of(one: Job | OutsideRun, context: RowContext) -> Row:
+    """The row of a job or run."""
+    return _of_job(one, context) if isinstance(one, Job) else _of_run(one, context)
+
+
+def column_name(column: str, lang: Language) -> str:
+    """What a column is called."""
+    return text(COLUMN if column in COLUMN else TABLE, column, lang)
 
 
 def empty_table(lang: Language) -> Markup:
@@ -125,7 +123,7 @@ def _of_job(job: Job, context: RowContext) -> Row:
         about=" · ".join(part for part in (kind_text(job, context.lang), job.model) if part),
         badge=state_badge(job.state, context.lang),
         progress=progress_bar(job.progress, job.state is State.SUCCEEDED),
-        loss=job.progress.loss,
+        figures=job.progress,
         losses=context.losses.of_job(job.id) if job.progress.step else [],
         left=seconds_left(job, context),
         place=place_of(job, context.slots),
@@ -142,7 +140,7 @@ def _of_run(run: OutsideRun, context: RowContext) -> Row:
         about=text(TABLE, "by_hand", context.lang),
         badge=run_badge(run, context.lang),
         progress=progress_bar(run.progress, run.state == "finished"),
-        loss=run.progress.loss,
+        figures=run.progress,
         losses=context.losses.of_run(run) if run.progress.step else [],
         left=run.progress.seconds_left(context.now) if running else None,
         place=run.writer if running else "",
@@ -150,20 +148,47 @@ def _of_run(run: OutsideRun, context: RowContext) -> Row:
     )
 
 
-def _line(row: Row, context: RowContext) -> Markup:
+def best_of(progress: RunProgress, lang: Language) -> Markup:
+    """The best measurements of a run; empty before the first."""
+    loss, score = progress.best_loss, progress.best_score
+    parts = [
+        None if loss is None else tag("span", f"{loss:.4g}", title=text(COLUMN, "best_loss", lang)),
+        None if score is None else _probes(score, loss is None, lang),
+    ]
+    return joined(parts)
+
+
+def _probes(score: float, alone: bool, lang: Language) -> Markup:
+    found = text(COLUMN, "probes", lang, f"{score:.3g}")
+    return tag("span", found, title=text(COLUMN, "best_score", lang), class_=None if alone else "quiet")
+
+
+def speed_of(progress: RunProgress, lang: Language) -> str:
+    """Tokens a second at the newest line; empty before the first."""
+    speed = progress.tokens_per_s
+    return "" if speed is None else text(COLUMN, "per_second", lang, f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}")
+
+
+def line_of(row: Row, number: int, context: RowContext) -> Markup:
+    """A row as a line of the table; `number`: its place there, from 1."""
     lang = context.lang
     name = tag("a", row.name, href=row.address, class_="row-link")
-    loss = "" if row.loss is None else f"{row.loss:.4g}"
+    loss = "" if row.figures.loss is None else f"{row.figures.loss:.4g}"
     line = spark_line(row.losses, text(TABLE, "loss_line", lang, loss))
+    marked = text(MARKS, "mark", lang, row.name)
     cells: list[Markup] = [
+        tag("input", type="checkbox", class_="mark", value=row.id, aria_label=marked, autocomplete="off"),
         joined([name, tag("span", row.about, class_="quiet")]),
         row.badge,
         row.progress,
         joined([line, tag("span", loss) if loss else None]),
+        best_of(row.figures, lang),
+        joined([speed_of(row.figures, lang)]),
         joined(["" if row.left is None else span(row.left, lang)]),
         joined([row.place]),
         moment(row.created_at, ago(context.now - row.created_at, lang)),
     ]
-    named = zip(COLUMNS, cells, strict=True)
-    shown = [tag("td", cell, class_=key, data_head=text(TABLE, key, lang), role="cell") for key, cell in named]
-    return tag("tr", *shown, id=f"row-{row.id}", role="row")
+    named = zip(CELLS[1:], cells[1:], strict=True)
+    shown = [tag("td", cell, class_=key, data_head=column_name(key, lang), role="cell") for key, cell in named]
+    mark = tag("td", cells[0], class_="marks", role="cell")
+    return tag("tr", mark, *shown, id=f"row-{row.id}", role="row", aria_rowindex=number + 1)

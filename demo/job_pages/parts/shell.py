@@ -15,8 +15,10 @@ ASSETS = {
     "header.css": "text/css",
     "page.css": "text/css",
     "train.css": "text/css",
+    "jobs.css": "text/css",
     "page.js": "text/javascript",
     "train.js": "text/javascript",
+    "jobs.js": "text/javascript",
 }
 PAGES = {"jobs": "/jobs", "train": "/train", "chat": "/chat", "compare": "/compare", "data": "/data"}
 TAGS: dict[Language, str] = {"en": "en", "zh": "zh-CN"}

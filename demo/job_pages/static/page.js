@@ -2,7 +2,11 @@
 'use strict';
 
 const EVERY_MS = 2000;
-let refreshNow = () => {};
+let wanted = false, wake = () => {};
+const refreshNow = () => {
+  wanted = true; // also while an answer is under way, which may be too old
+  wake();
+};
 const $ = (query, within = document) => within.querySelector(query);
 const $$ = (query, within = document) => [...within.querySelectorAll(query)];
 
@@ -56,11 +60,13 @@ function show(parts) {
     localTimes(next);
     morphChildren(old, next);
   }
+  document.dispatchEvent(new CustomEvent('eg:shown'));
 }
 
 async function poll(element) {
   let stamp = '';
   for (;;) {
+    wanted = false;
     if (!document.hidden) {
       try {
         const url = new URL(element.dataset.poll, location.href);
@@ -77,8 +83,9 @@ async function poll(element) {
         $('#lost').hidden = false;
       }
     }
+    if (wanted) continue;
     await new Promise(done => {
-      refreshNow = done;
+      wake = done;
       setTimeout(done, Number(element.dataset.every) || EVERY_MS);
     });
   }

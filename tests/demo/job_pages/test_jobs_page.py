@@ -35,6 +35,7 @@ def test_a_row_says_what_a_job_is_and_how_it_goes(visitor: TestClient, service: 
     assert len(found) == len(jobs) and found[0].startswith(jobs["new"].id[6:14])
     running = next(row for row in found if row.startswith("support-v2 "))
     assert "text · LoRA · tiny running 41 / 120 0.4" in running, "79 steps of 90 s each are left"
+    assert " 0.5899 5,186 tokens/s 1 h 5" in running, "the lowest validation loss, and the newest speed"
     assert re.search(r"1 h 5[89] min local · cpu just now$", running), running
     assert sum(" failed " in row for row in found) == 2
     chinese = rows(visitor.get("/jobs", headers=CHINESE).text)
@@ -61,12 +62,18 @@ def test_only_what_changed_is_sent(visitor: TestClient, service: Service) -> Non
     assert "3 / 9" in second["parts"]["jobs"] and second["stamp"] != first["stamp"]
 
 
-def test_more_jobs_are_shown_when_asked_for(visitor: TestClient, service: Service) -> None:
-    for _ in range(60):
-        add_job(service, None)
+def test_only_the_rows_that_are_looked_at_are_made(visitor: TestClient, service: Service) -> None:
+    """The table knows all of them, and the others take one row a chunk."""
+    jobs = [add_job(service, f"n{number:03}") for number in range(130)]
     first = visitor.get("/jobs").text
-    assert len(rows(first)) == 50 and "/jobs?limit=200" in first
-    assert len(rows(visitor.get("/jobs?limit=200").text)) == 60
+    assert [row.split()[0] for row in rows(first)] == [f"n{number:03}" for number in range(129, 79, -1)]
+    assert first.count('class="unread"') == 4 and 'aria-rowcount="131"' in first and "--rows: 5" in first
+    later = visitor.get("/pages/jobs", params={"chunk": ["3", "5"]}).json()["parts"]["jobs"]
+    wanted = (*range(54, 29, -1), *range(4, -1, -1))
+    assert [row.split()[0] for row in rows(later)] == [f"n{number:03}" for number in wanted]
+    assert f'id="row-{jobs[4].id}" role="row" aria-rowindex="127"' in later
+    assert len(rows(visitor.get("/pages/jobs", params={"chunk": "7"}).json()["parts"]["jobs"])) == 0
+    assert visitor.get("/pages/jobs", params={"chunk": ["1"] * 41}).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -122,6 +129,39 @@ def test_the_table_is_filtered_by_state_and_words(visitor: TestClient, service: 
         page = visitor.get("/jobs", params={"words": none}).text
         assert rows(page) == [] and "No job matches" in page and XSS[0] not in page
     assert visitor.get("/jobs", params={"show": "x"}).status_code == 400
-    assert visitor.get("/jobs", params={"limit": "1"}).text.count("show=") == 0
-    page = visitor.get("/jobs", params={"limit": "1", "show": "done", "words": "support"}).text
-    assert "/jobs?limit=4&amp;show=done&amp;words=support" in page
+    page = visitor.get("/jobs", params={"show": "done", "words": "support"}).text
+    assert "/jobs?show=done&amp;words=support&amp;sort=name" in page, "a sorted table is filtered as before"
+
+
+def test_heads_sort_and_say_so(visitor: TestClient, service: Service, tmp_path: Path) -> None:
+    every_state(service)
+    run_by_hand(tmp_path / "runs" / "by-hand", 12, 40)
+
+    def table(sort: str) -> tuple[list[str], str]:
+        page = visitor.get("/jobs", params={"sort": sort}).text
+        return [row.split()[0] for row in rows(page)], page
+
+    by_step, page = table("-progress")
+    assert by_step[:3] == ["support-v1", "support-v2", "receipts"]
+    assert set(by_step[3:5]) == {"runs/by-hand", "shapes"}, "twelve steps each"
+    assert re.search(r'aria-sort="descending"><a href="/jobs\?sort=progress"', page) and page.count("aria-sort=") == 1
+    by_step, page = table("progress")
+    assert by_step[3:5] == ["support-v2", "support-v1"], "those without a step are last in both directions"
+    assert re.search(r'aria-sort="ascending"><a href="/jobs\?sort=-progress"', page)
+    by_name, _ = table("name")
+    assert by_name == sorted(by_name, key=str.lower)
+    assert table("submitted")[0] == table("-submitted")[0][::-1]
+    for sort in ("loss", "best", "speed", "slot", "state", "left"):
+        assert sorted(table(sort)[0]) == sorted(table(f"-{sort}")[0]) == sorted(by_name)
+    assert table("left")[0][0] == "support-v2" and table("-left")[0][0] == "support-v2"
+    assert table("best")[0][0] == "support-v1" and table("loss")[0][0] == "runs/by-hand"
+    assert visitor.get("/jobs", params={"sort": "created_at; DROP"}).status_code == 400
+
+
+def test_a_full_disk_is_said_above_the_table(
+    visitor: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 'id="jobs-disk"></div>' in visitor.get("/jobs").text
+    monkeypatch.setattr("demo.job_pages.parts.disk_note.is_nearly_full", lambda folder: folder == service.layout.root)
+    assert "nearly full" in visitor.get("/jobs").text
+    assert "磁盘快满了" in visitor.get("/pages/jobs", headers=CHINESE).json()["parts"]["jobs-disk"]

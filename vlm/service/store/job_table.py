@@ -20,6 +20,7 @@ from vlm.service.store.states import FINAL, NEXT, State
 _TRAINED = "SELECT fine_tuned_model FROM jobs INDEXED BY jobs_trained WHERE state = 'succeeded' ORDER BY sequence DESC"
 # The smallest of the slots that a job gets at best is large enough; NULL, which is false, where there are too few.
 _FITS = "(coalesce(planned_bytes, 0) <= coalesce(json_extract(?, '$[' || (processes - 1) || ']'), -1))"
+MOST_NAMES = 500  # in one statement
 _JSON = frozenset({"request", "metadata", "error", "result_files", "progress"})
 
 
@@ -172,20 +173,14 @@ def list_jobs(
     return [_job(row) for row in rows[:limit]], len(rows) > limit
 
 
-def search_jobs(database: Database, limit: int, states: Collection[State], words: str) -> tuple[list[Job], bool]:
-    """Jobs in one of the states, newest first, whose name, id or model has `words`; and whether there are more.
-
-    Capitals do not matter.
-    """
-    marks = ", ".join("?" * len(states))
-    named = "coalesce(json_extract(request, '$.suffix'), '') || ' ' || id || ' ' || model"
-    # By its order alone: the index of states would sort all that it finds.
-    query = (
-        f"SELECT * FROM jobs NOT INDEXED WHERE state IN ({marks}) AND instr(lower({named}), lower(?)) "
-        "ORDER BY sequence DESC LIMIT ?"
-    )
-    rows = database.rows(query, [*states, words, limit + 1])
-    return [_job(row) for row in rows[:limit]], len(rows) > limit
+def jobs_named(database: Database, names: Collection[str]) -> dict[str, Job]:
+    """The jobs of these ids, by their ids; those that are gone are left out."""
+    wanted, found = list(names), dict[str, Job]()
+    for start in range(0, len(wanted), MOST_NAMES):
+        some = wanted[start : start + MOST_NAMES]
+        rows = database.rows(f"SELECT * FROM jobs WHERE id IN ({', '.join('?' * len(some))})", some)
+        found |= {row["id"]: _job(row) for row in rows}
+    return found
 
 
 def count_jobs(database: Database, states: Collection[State]) -> int:
