@@ -46,7 +46,12 @@ SCROLL = """async () => {
 REFRESH = """async count => {
   const found = [];
   const shown = show;
-  show = parts => { const at = performance.now(); shown(parts); document.body.offsetHeight; found.push(performance.now() - at); };
+  show = parts => {
+    const at = performance.now();
+    shown(parts);
+    document.body.offsetHeight;
+    found.push(performance.now() - at);
+  };
   while (found.length < count) await new Promise(done => setTimeout(done, 200));
   show = shown;
   return found;
