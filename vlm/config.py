@@ -149,6 +149,17 @@ class IdentityEval(Section):
     max_new_tokens: Positive = Field(48, description="longest answer, in tokens")
 
 
+class BenchmarkEval(Section):
+    """Benchmark files that a run is measured on; the report is written into `out`."""
+
+    files: tuple[str, ...] = Field(min_length=1, description="benchmark files or folders, or your own questions")
+    form: str = Field("auto", description="form of the files, such as pope; auto: found from their content")
+    images: str = Field("", description="folder of their images; the file's own when empty")
+    split: str = Field("", description="ask the questions of this split only")
+    limit: int = Field(0, ge=0, description="number of questions of each form; 0: all")
+    blind: bool = Field(True, description="ask again without the images, for the blind score")
+
+
 class EvalConfig(Section):
     """`stage: eval`: evaluates a run and writes eval.json into `out`."""
 
@@ -161,6 +172,7 @@ class EvalConfig(Section):
     identity: IdentityEval | None = Field(
         None, description="questions about the assistant's name; left out: not measured"
     )
+    benchmarks: BenchmarkEval | None = Field(None, description="benchmark files; left out: not measured")
 
 
 class ExportConfig(Section):

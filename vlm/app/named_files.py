@@ -68,6 +68,9 @@ def _named(config: AnyConfig) -> Iterator[Named]:
         if config.identity is not None:
             for key, path in config.identity.model_dump(include={"paraphrases", "others", "general"}).items():
                 yield Named(f"identity.{key}", path)
+        if config.benchmarks is not None:
+            for number, path in enumerate(config.benchmarks.files):
+                yield Named(f"benchmarks.files.{number}", path)
     elif isinstance(config, ExportConfig):
         yield Named("run", config.run)
 

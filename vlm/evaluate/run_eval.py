@@ -9,7 +9,11 @@ from llm.files.atomic_files import write_atomically
 from llm.files.folder_mark import Claim, claim
 from llm.files.regular_files import SETTINGS, read_text
 from llm.log import logger
-from vlm.config import EvalConfig, VqaEval
+from vlm.config import BenchmarkEval, EvalConfig, VqaEval
+from vlm.evaluate.benchmark_files import BenchmarkFiles
+from vlm.evaluate.benchmark_run import Asking, run_benchmarks
+from vlm.evaluate.local_answerer import LocalAnswerer
+from vlm.evaluate.model_identity import model_identity
 from vlm.model.runs import OpenedRun, open_run
 
 BLANK = "blank.png"  # the image of a question that is asked without its own
@@ -46,11 +50,26 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
         )
         figures |= found
         write_atomically(out / "answers.json", json.dumps(answers, ensure_ascii=False, indent=1))
+    if config.benchmarks is not None:
+        figures |= _ask_benchmarks(opened, config, config.benchmarks, out)
     write_atomically(out / "eval.json", json.dumps(figures, indent=1))
     for key, value in figures.items():
         logger.info(f"  {key:<28} {value:g}")
     logger.info(f"figures: {out / 'eval.json'}" + (f"; answers: {out / 'answers.json'}" if config.identity else ""))
     return figures
+
+
+def _ask_benchmarks(opened: OpenedRun, config: EvalConfig, plan: BenchmarkEval, out: Path) -> dict[str, float]:
+    """The main metric of each form of the files, by the form's name; the report is in the folder."""
+    files = BenchmarkFiles(tuple(Path(one) for one in plan.files), plan.form, plan.images, plan.split, plan.limit)
+    identity = model_identity(Path(config.run), config.checkpoint)
+    answerer = LocalAnswerer(config.run, opened.chat_model)
+    results = run_benchmarks(answerer, identity, files.read(), out, Asking(blind=plan.blind))
+    return {
+        f"{one.asked.form}_{line.name}": round(line.value, 4)
+        for one in results
+        if (line := one.benchmark.main_line) is not None
+    }
 
 
 def _answer_questions(opened: OpenedRun, plan: VqaEval, run: Path, out: Path) -> dict[str, float]:

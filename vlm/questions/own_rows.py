@@ -13,9 +13,10 @@ from vlm.questions.question import Question
 def own_questions(path: Path, images: str) -> Iterator[Question | RecordError]:
     """A question for each answer that training would learn, with the turns before it; the errors of invalid records.
 
-    Raises DataError for a file of no known format.
+    A record whose id an earlier one has, which training accepts, is named by its number too. Raises DataError for a file of no known format.
     """
     source = Source(path=str(path.absolute()), images=images)
+    names: set[str] = set()
     for record in source_records(source, Path.cwd(), lambda line: None):
         try:
             reading = interpret(record)
@@ -29,12 +30,15 @@ def own_questions(path: Path, images: str) -> Iterator[Question | RecordError]:
         elif reading.conversation.is_plain:
             yield record.error("record", "is a text without a question", "Add the question or remove it", "turn-empty")
         else:
-            yield from _of(reading.conversation)
+            place = reading.conversation.place
+            name = place.id or str(place.line)
+            name = f"{name}@{place.line}" if name in names else name
+            names.add(name)
+            yield from _of(reading.conversation, name)
 
 
-def _of(conversation: Conversation) -> Iterator[Question]:
-    place = conversation.place
-    name = place.id or str(place.line)
+def _of(conversation: Conversation, name: str) -> Iterator[Question]:
+    """Questions about one image are resampled together, whichever records they are from."""
     for number, message in enumerate(conversation.messages):
         if message.role != "assistant" or not message.loss:
             continue
@@ -42,13 +46,13 @@ def _of(conversation: Conversation) -> Iterator[Question]:
         images = tuple(part for one in asked for part in one.parts if not isinstance(part, str))
         yield Question(
             id=f"{name}-{number}",
-            group=name,
+            group=images[0].path if images and images[0].path else name,
             form="exact",
             text=asked[-1].text,
             images=images,
             answers=(message.text,),
             asked=asked,
-            place=place,
+            place=conversation.place,
         )
 
 

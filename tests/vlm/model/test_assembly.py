@@ -19,7 +19,8 @@ from llm.train.checkpoint_state import read_weights
 from llm.train.metrics import read_metrics
 from llm.train.run_data import read_run_data, training_loader
 from tests.vlm.runs import recipe
-from vlm.config import VqaEval
+from vlm.config import EvalConfig, VqaEval
+from vlm.evaluate.run_eval import evaluate
 from vlm.evaluate.vqa import evaluate_vqa, read_questions, score
 from vlm.model.batch import collate_vlm
 from vlm.model.forward import VlmModel
@@ -95,6 +96,24 @@ def test_evaluation_and_generation_agree(finetuned: Path, records: Path, tmp_pat
     assert list(opened.chat_model.stream(asked[0], Sampling(max_new_tokens=8))) and answers[0] == "".join(
         opened.chat_model.stream(asked[0], Sampling(max_new_tokens=8))
     )
+
+
+def test_a_recipe_evaluates_benchmark_files(finetuned: Path, records: Path, tmp_path: Path) -> None:
+    """Exact match of written answers is that of teacher forcing; the blind pass and the report are there."""
+    own = str(records.with_name("questions.json"))
+    values = {
+        "name": "e",
+        "stage": "eval",
+        "run": str(finetuned),
+        "out": str(tmp_path / "e"),
+        "vqa": {"source": {"path": own}},
+    }
+    config = EvalConfig.model_validate(values | {"benchmarks": {"files": [own]}})
+    figures = evaluate(config)
+    assert figures["exact_exact_match"] == figures["vqa_accuracy"]
+    report = json.loads((tmp_path / "e" / "report.json").read_text())["benchmarks"][0]
+    [line] = [one for one in report["metrics"] if one["name"] == "exact_match"]
+    assert line["questions"] == 32 and line["low"] <= line["value"] <= line["high"] and line["blind"] < line["value"]
 
 
 def test_prompts_in_packs_have_the_log_probabilities_of_prompts_alone(finetuned: Path, records: Path) -> None:
