@@ -13,7 +13,8 @@ from vlm.questions.question import Question
 def own_questions(path: Path, images: str) -> Iterator[Question | RecordError]:
     """A question for each answer that training would learn, with the turns before it; the errors of invalid records.
 
-    A record whose id an earlier one has, which training accepts, is named by its number too. Raises DataError for a file of no known format.
+    A record whose id an earlier one has, which training accepts, is named by its number too. Raises DataError for a
+    file of no known format.
     """
     source = Source(path=str(path.absolute()), images=images)
     names: set[str] = set()
