@@ -10,10 +10,13 @@ from demo.job_pages.parts.context import PageContext
 from demo.job_pages.parts.job_curves import JobCurves
 from demo.job_pages.parts.loss_cache import LossCache
 from demo.job_pages.train.routes import train_routes
+from demo.job_pages.webhook_page import webhook_page_routes
 from demo.jobs.launch import ServedModels, ServiceOptions
 from demo.jobs.service_library import ServiceLibrary
 from demo.pages.language import LanguageChoice
 from vlm.service.service import Service
+
+OPENED = frozenset({"jobs", "runs", "train", "webhooks", "chat", "compare", "data"})
 
 
 def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served: ServedModels) -> None:
@@ -24,6 +27,7 @@ def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served:
     app.include_router(job_page_routes(context))
     app.include_router(run_page_routes(context))
     app.include_router(train_routes(context))
+    app.include_router(webhook_page_routes(context))
     library = ServiceLibrary(service, options.models, served.opened)
     # The innermost middleware: it runs after the guard. Not HTML: gradio's page has a language of its own.
     app.user_middleware.append(Middleware(LanguageChoice, pages=is_page))
@@ -34,4 +38,4 @@ def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served:
 
 def is_page(path: str) -> bool:
     """Whether a person opens the address, who may have chosen a language."""
-    return path == "/" or path.strip("/").partition("/")[0] in ("jobs", "runs", "train", "chat", "compare", "data")
+    return path == "/" or path.strip("/").partition("/")[0] in OPENED

@@ -11,7 +11,7 @@ from demo.job_pages.parts.disk_note import disk_note
 from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.refresh import refreshed
 from demo.job_pages.parts.shell import ASSETS, asset, document
-from demo.job_pages.parts.words import FRAME, TABLE, text
+from demo.job_pages.parts.words import FRAME, TABLE, WEBHOOKS, text
 from demo.job_pages.table_query import TableQuery, filter_form, table_query
 from demo.job_pages.table_view import marks_bar, table_of
 from demo.pages.language import preferred_language
@@ -40,7 +40,8 @@ def page_routes(context: PageContext) -> APIRouter:
         head = tag("div", tag("h1", title), filter_form(query, lang), new, class_="page-head")
         disk = tag("div", parts["jobs-disk"], id="jobs-disk")
         table = tag("div", parts["jobs"], id="jobs", data_poll=f"/pages/jobs?{query.query()}")
-        body = joined([head, disk, marks_bar(lang), table])
+        hooks = tag("p", tag("a", text(WEBHOOKS, "title", lang), href="/webhooks"), class_="more quiet")
+        body = joined([head, disk, marks_bar(lang), table, hooks])
         return HTMLResponse(document(title, "jobs", body, lang, parts["machine"], more=("jobs.css", "jobs.js")))
 
     @routes.get("/pages/jobs")

@@ -181,6 +181,21 @@ CURVES: Words = {
     "described": ("{}: {} at step {}, {} at step {}", "{0}：第 {2} 步为 {1}，第 {4} 步为 {3}"),
 }
 
+WEBHOOKS: Words = {
+    "title": ("Webhooks", "Webhook 通知"),
+    "empty": ("No webhooks. They are added by the API.", "还没有 webhook，可通过 API 添加。"),
+    "on": ("on", "已启用"),
+    "off": ("switched off", "已停用"),
+    "waiting": ("waiting", "等待发送"),
+    "delivered": ("delivered", "已送达"),
+    "given_up": ("given up", "已放弃"),
+    "newest": ("Newest event", "最新事件"),
+    "of_job": ("job {}: {}, {}", "任务 {}：{}，{}"),
+    "error": ("Last error", "最近的错误"),
+    "resend": ("Send again what was given up", "重新发送已放弃的通知"),
+    "switch_on": ("Switch on", "启用"),
+}
+
 CHAT: Words = {
     "loading": ("The chat is being loaded. This takes some seconds...", "正在加载对话页面，需要几秒钟……"),
     "missing": (

@@ -101,6 +101,7 @@ EXCEPTIONS = {
     "demo/job_pages/job_actions.py": MARKUP,
     "demo/job_pages/job_log.py": MARKUP,
     "demo/job_pages/job_page_routes.py": MARKUP,
+    "demo/job_pages/webhook_page.py": MARKUP,
     "demo/job_pages/parts/job_table.py": MARKUP,
     "demo/job_pages/job_view.py": MARKUP,
     "demo/job_pages/page_routes.py": MARKUP,

@@ -3,6 +3,7 @@
 import json
 import secrets
 import sqlite3
+from dataclasses import dataclass
 
 from vlm.service.store.database import Database
 from vlm.service.store.event_table import add_event
@@ -16,6 +17,15 @@ EVENT_TYPES = {
 }
 """The events that are sent, as OpenAI names them."""
 SLACK_S = 60  # by which clocks are set without anything else having gone wrong
+
+
+@dataclass(frozen=True, slots=True)
+class NewestDelivery:
+    """What an endpoint was last to be informed of; `state`: waiting, delivered or given_up."""
+
+    event_type: str
+    job: str
+    state: str
 
 
 def event_body(event_type: str, job: str, now: int) -> str:
@@ -140,6 +150,15 @@ def count_deliveries(database: Database, endpoint: str) -> dict[str, int]:
         "SELECT state, count(*) AS number FROM webhook_deliveries WHERE endpoint = ? GROUP BY state", (endpoint,)
     )
     return {"waiting": 0, "delivered": 0, "given_up": 0} | {row["state"]: row["number"] for row in rows}
+
+
+def newest_delivery(database: Database, endpoint: str) -> NewestDelivery | None:
+    """The newest event for an endpoint; None before the first."""
+    rows = database.rows(
+        "SELECT event_type, job, state FROM webhook_deliveries WHERE endpoint = ? ORDER BY sequence DESC LIMIT 1",
+        (endpoint,),
+    )
+    return NewestDelivery(**dict(rows[0])) if rows else None
 
 
 def _settle(connection: sqlite3.Connection, delivery: Delivery, state: str, error: str | None) -> None:
