@@ -220,7 +220,9 @@ def test_the_start_up_is_that_of_earlier_attempts(
         add_metrics(database, done, [validation, early], RunProgress())
         assert attempts_of(database, done)[0].trained_at is None
         first = {"kind": "train", "step": 1, "time": NOW + startup + 2, "step_seconds": 2.0}
-        add_metrics(database, done, [first, {**first, "step": 2, "time": NOW + 100}], RunProgress())
+        later = {**first, "step": 2, "time": NOW + 100}
+        for lines in ([first, later], [later]):
+            add_metrics(database, done, lines, RunProgress())
         assert attempts_of(database, done)[0].trained_at == NOW + startup
         assert end_attempt(database, attempt, State.SUCCEEDED, Note())
     clock(NOW)
