@@ -104,7 +104,7 @@ class ApiClient:
         try:
             import openai
         except ImportError as error:
-            raise ConfigError("data ask needs the package openai: pip install 'eyegraft[ask]'") from error
+            raise ConfigError("asking an API needs the package openai: pip install 'eyegraft[ask]'") from error
         self._server, self._openai = server, openai
         key = server.key.value or PLACEHOLDER_KEY
         http = openai.DefaultAsyncHttpxClient(

@@ -70,17 +70,17 @@ def check_out(out: Path, source: Path) -> Path:
     return out
 
 
-def check_url(url: str) -> str:
-    """The server's address. ConfigError when it is no URL or contains a password."""
+def check_url(url: str, option: str = "--base-url") -> str:
+    """The server's address. ConfigError, which names the option, when it is no URL or contains a password."""
     try:
         parts = urlsplit(url)
         found = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
     except ValueError:
         found = False
     if not found:
-        raise ConfigError(f"--base-url {url}: is not a URL. Give one such as http://localhost:8000/v1")
+        raise ConfigError(f"{option} {url}: is not a URL. Give one such as http://localhost:8000/v1")
     if parts.username or parts.password or parts.query:
-        raise ConfigError("--base-url: contains a password or a query. Put the key into a variable: see --key-env")
+        raise ConfigError(f"{option}: contains a password or a query. Put the key into a variable: see --key-env")
     return url
 
 

@@ -22,6 +22,17 @@ FRAME_MESSAGES = {
     "{}: {}. Choose another `out`": "{}：{}。请另选 `out`",
     "{} of {} questions are asked": "提问其中的 {} 个问题，共 {} 个",
     "{} questions have no answer: {}": "{} 个问题没有回答：{}",
+    "{} is for questions that --on names. Add --on FILE, or leave it out": (
+        "{} 用于 --on 指定的问题。请加上 --on FILE，或去掉该选项"
+    ),
+    "{} is for models of this machine, not for one at --endpoint. Leave it out": (
+        "{} 用于本机的模型，不能用于 --endpoint 的模型。请去掉该选项"
+    ),
+    "the server refused it: {}": "服务器拒绝：{}",
+    "the server gave no answer: {}": "服务器没有回答：{}",
+    "{} consecutive questions got no answer; the last: {}. Check the server, then run the same command": (
+        "连续 {} 个问题没有回答，最后一个：{}。请检查服务器，再运行同一命令"
+    ),
     "no question is left to ask. Name other files, or another split": "没有可问的问题。请指定其他文件或其他划分",
     "a prompt of {} tokens does not fit the model's context of {}": "{} 个 token 的提示超出模型 {} 的上下文长度",
     "{} is a text model, and the questions have images. Name a vision model": (

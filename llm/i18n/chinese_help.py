@@ -79,6 +79,9 @@ RUN_HELP = {
         "模型如何写边界框：占边长的比例、该比例乘以 1000，或像素"
     ),
     "Leave out rows that cannot be read, and count them": "跳过无法读取的行，并统计数量",
+    "Address of an OpenAI-compatible API, usually ending in /v1; MODEL is its name there": (
+        "OpenAI 兼容 API 的地址，通常以 /v1 结尾；MODEL 为该处的模型名"
+    ),
     "Folder of the report; by default inside the model's folder": "报告所在的文件夹；默认在模型文件夹内",
     "Image questions in any format that training reads, or held_out.json of an identity": (
         "图片问题，格式与训练数据相同；或身份数据的 held_out.json"

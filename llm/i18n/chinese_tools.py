@@ -514,8 +514,8 @@ ASK_MESSAGES = {
     "Correct --model, or --base-url, which usually ends in /v1": "请改正 --model，或 --base-url（通常以 /v1 结尾）",
     "{}: the account has no quota left ({}). Top it up and run again": "{}：账户额度已用完（{}）。请充值后再运行",
     "{}: asks to wait {} s ({}). Run again after that": "{}：要求等待 {} 秒（{}）。请稍后再运行",
-    "data ask needs the package openai: pip install 'eyegraft[ask]'": (
-        "data ask 需要 openai：pip install 'eyegraft[ask]'"
+    "asking an API needs the package openai: pip install 'eyegraft[ask]'": (
+        "访问 API 需要 openai：pip install 'eyegraft[ask]'"
     ),
     "no answer within {} s": "{} 秒内没有响应",
     "{} and was not read": "{}，没有读取",
@@ -539,11 +539,11 @@ ASK_MESSAGES = {
     "{}: exists and was not written by `data ask`. Choose another OUT": (
         "{}：已存在，且不是由 `data ask` 写出的。请换一个 OUT"
     ),
-    "--base-url {}: is not a URL. Give one such as http://localhost:8000/v1": (
-        "--base-url {}：不是 URL。请写成例如 http://localhost:8000/v1"
+    "{} {}: is not a URL. Give one such as http://localhost:8000/v1": (
+        "{} {}：不是 URL。请写成例如 http://localhost:8000/v1"
     ),
-    "--base-url: contains a password or a query. Put the key into a variable: see --key-env": (
-        "--base-url：含有密码或查询参数。请把密钥写入环境变量：见 --key-env"
+    "{}: contains a password or a query. Put the key into a variable: see --key-env": (
+        "{}：含有密码或查询参数。请把密钥写入环境变量：见 --key-env"
     ),
     "{} {}: the file is empty. Write the prompt into it, or leave the option out": (
         "{} {}：文件为空。请写入提示词，或去掉该选项"

@@ -10,6 +10,7 @@ import typer
 from llm import console
 from llm.activity import importing
 from llm.errors import ConfigError
+from llm.log import logger
 from vlm.app.benchmark_table import print_table
 from vlm.app.cli_look import Overrides
 from vlm.app.cli_serve import Adapter, Bits, Checkpoint, check_bits
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from vlm.evaluate.answerer import Answerer
     from vlm.evaluate.benchmark_files import BenchmarkFiles
     from vlm.evaluate.benchmark_run import Asking, BenchmarkResult, Show
+    from vlm.questions.question import QuestionSet
 
 TRAIN = "Train"
 eval_app = typer.Typer(cls=CommandGroups, rich_markup_mode=None)
@@ -39,6 +41,10 @@ Boxes = Annotated[
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be read, and count them.")]
 Out = Annotated[str, typer.Option(help="Folder of the report; by default inside the model's folder.")]
+Endpoint = Annotated[
+    str, typer.Option(help="Address of an OpenAI-compatible API, usually ending in /v1; MODEL is its name there.")
+]
+KeyEnv = Annotated[str, typer.Option(help="Environment variable that holds the API key.")]
 
 
 @eval_app.command(
@@ -72,18 +78,32 @@ def evaluate(
     checkpoint: Checkpoint = "latest",
     adapter: Adapter = "",
     bits: Bits = 0,
+    endpoint: Endpoint = "",
+    key_env: KeyEnv = "OPENAI_API_KEY",
 ) -> None:
     """Evaluate a model on benchmark files, or a run by an eval recipe or on the questions of --data."""
     check_bits(bits)
     if on and data:
         raise ConfigError("--on and --data are two ways to name questions. Give one of them")
+    needs_on = {
+        "--form": form != "auto", "--split": bool(split), "--no-blind": not blind, "--generate": generate,
+        "--boxes": boxes != "unit", "--skip-bad-rows": skip_bad_rows, "--out": bool(out), "--endpoint": bool(endpoint),
+        "--adapter": bool(adapter), "--bits": bool(bits),
+    }  # fmt: skip
     if not on:
+        _refuse(needs_on, "is for questions that --on names. Add --on FILE, or leave it out")
         _by_recipe(target, overrides, data, images, limit, checkpoint)
         return
     if overrides:
         raise ConfigError(f"{overrides[0]}: keys of a recipe have no place beside --on. Use the options")
-    files = _files(on, form, images, split, limit, skip_bad_rows)
-    results = _measured(target, checkpoint, adapter, bits, generate, files, _asking(blind, boxes), out)
+    files, asking = _files(on, form, images, split, limit, skip_bad_rows), _asking(blind, boxes)
+    if endpoint:
+        here = {"--generate": generate, "--adapter": bool(adapter), "--bits": bool(bits)}
+        here["--checkpoint"] = checkpoint != "latest"
+        _refuse(here, "is for models of this machine, not for one at --endpoint. Leave it out")
+        results = _measured_there(target, endpoint, key_env, files, asking, out)
+    else:
+        results = _measured(target, checkpoint, adapter, bits, generate, files, asking, out)
     print_table([(target, results)])
 
 
@@ -119,6 +139,13 @@ def compare(
         for found in compare_judgements(one.judged, other.judged):
             if main is not None and found.name == main.name:
                 console.raw(f"{one.benchmark.name}: {verdict(found, first, second, language())}")
+
+
+def _refuse(given: dict[str, bool], why: str) -> None:
+    """Raise ConfigError for the first option that was given although it would do nothing."""
+    for option, is_given in given.items():
+        if is_given:
+            raise ConfigError(f"{option} {why}")
 
 
 def _by_recipe(target: str, overrides: Overrides, data: str, images: str, limit: int, checkpoint: str) -> None:
@@ -165,19 +192,48 @@ def _measured(
     out: str,
 ) -> "list[BenchmarkResult]":
     """Ask one model. The questions are read, and refused, before the model is loaded."""
-    from vlm.evaluate.benchmark_run import run_benchmarks
     from vlm.evaluate.model_identity import model_identity
 
-    sets = files.read()
-    for one in sets:
-        console.raw(f"{len(one.questions):,} questions, {one.form}: {one.reason}")
+    sets = _read(files)
     identity = model_identity(Path(model), checkpoint, adapter, bits, generate)
-    folder = Path(out or Path(model) / "benchmarks" / "-".join(dict.fromkeys(path.stem for path in files.files)))
+    folder = Path(out or Path(model) / "benchmarks" / files.name)
     with importing():
         from vlm.evaluate.local_answerer import LocalAnswerer
         from vlm.model.open_chat_model import open_chat_model
 
-    answerer: Answerer = LocalAnswerer(model, open_chat_model(Path(model), checkpoint, adapter, bits), generate)
+    answerer = LocalAnswerer(model, open_chat_model(Path(model), checkpoint, adapter, bits), generate)
+    return _asked(answerer, identity, sets, folder, asking)
+
+
+def _measured_there(
+    model: str, endpoint: str, key_env: str, files: "BenchmarkFiles", asking: "Asking", out: str
+) -> "list[BenchmarkResult]":
+    """Ask a model behind an API. What it answers with is not known, so its name and address identify it."""
+    from data_tools.ask.api_key import read_api_key
+    from data_tools.ask.client import ApiServer
+    from data_tools.ask.endpoint_answerer import EndpointAnswerer
+    from data_tools.ask.options import check_url, is_unencrypted
+
+    server = ApiServer(check_url(endpoint, "--endpoint"), read_api_key(key_env), key_env)
+    if server.key.value and is_unencrypted(server.url):
+        logger.warning(f"{server.url}: the key is sent unencrypted. Use https")
+    named = "".join(one if one.isalnum() or one in "-_." else "-" for one in model)
+    folder = Path(out or Path("evaluations") / named.lstrip(".") / files.name)
+    return _asked(EndpointAnswerer(server, model), f"{model} {server.url}", _read(files), folder, asking)
+
+
+def _read(files: "BenchmarkFiles") -> "tuple[QuestionSet, ...]":
+    sets = files.read()
+    for one in sets:
+        console.raw(f"{len(one.questions):,} questions, {one.form}: {one.reason}")
+    return sets
+
+
+def _asked(
+    answerer: "Answerer", identity: str, sets: "tuple[QuestionSet, ...]", folder: Path, asking: "Asking"
+) -> "list[BenchmarkResult]":
+    from vlm.evaluate.benchmark_run import run_benchmarks
+
     with _progress() as show:
         results = run_benchmarks(answerer, identity, sets, folder, asking, show)
     console.raw(f"report: {folder / 'report.html'}")

@@ -19,6 +19,11 @@ class BenchmarkFiles:
     limit: int = 0
     on_bad_row: OnBadRow = "stop"
 
+    @property
+    def name(self) -> str:
+        """The names of the files without suffixes, for the folder of their report."""
+        return "-".join(dict.fromkeys(path.stem for path in self.files))
+
     def read(self) -> tuple[QuestionSet, ...]:
         """The questions. Raises as `read_questions`."""
         sets = read_questions(self.files, self.form, self.images, self.split, on_bad_row=self.on_bad_row)

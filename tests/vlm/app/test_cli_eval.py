@@ -8,6 +8,7 @@ from shutil import copytree
 
 import pytest
 
+from tests.data_tools.ask.stub import Act, listening
 from tests.vlm.conftest import save_llm
 from vlm.app import cli
 
@@ -70,15 +71,31 @@ def test_two_models_compared(run: Run, roomy_llm: Path, letters: Path, tmp_path:
         assert "<table" in report.read_text()
 
 
+def test_a_model_at_an_endpoint(run: Run, letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its report is beside those of other models, and its answers are texts that are read."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with listening(lambda request: Act("The answer is A.")) as stub:
+        code, out, _ = run("eval", "org/big", "--on", letters, "--endpoint", stub.url)
+    assert code == 0 and "evaluations/org-big/letters/report.html" in out
+    report = json.loads((tmp_path / "evaluations" / "org-big" / "letters" / "report.json").read_text())
+    found = {line["name"]: line["value"] for line in report["benchmarks"][0]["metrics"]}
+    assert (found["accuracy"], found["circular_accuracy"]) == (0.5, 0.0), "always A is right in one pass of two"
+    assert len(stub.asked) == 12 and report["model"] == f"org/big at {stub.url}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
         (["eval", "{model}", "--on", "{letters}", "--data", "x.json"], "Give one of them"),
         (["eval", "{model}", "vqa.limit=3", "--on", "{letters}"], "keys of a recipe"),
         (["compare", "{model}", "{model}"], "compare needs --on"),
+        (["eval", "{model}", "--data", "x.json", "--generate"], "--generate is for questions that --on names"),
+        (["eval", "gpt", "--on", "{letters}", "--endpoint", "http://x/v1", "--bits", "4"], "--bits is for models of"),
         (["eval", "{model}/none", "--on", "{letters}"], "no such folder"),
         (["eval", "{model}", "--on", "{letters}", "--form", "pop"], "form pop is unknown"),
         (["eval", "{model}", "--on", "{letters}.gz"], "no such file"),
+        (["eval", "gpt", "--on", "{letters}", "--endpoint", "somewhere"], "--endpoint somewhere: is not a URL"),
     ],
 )
 def test_mistakes_are_explained(run: Run, roomy_llm: Path, letters: Path, arguments: list[str], found: str) -> None:
