@@ -91,7 +91,8 @@ def evaluate(
         "--adapter": bool(adapter), "--bits": bool(bits),
     }  # fmt: skip
     if not on:
-        _refuse(needs_on, "is for questions that --on names. Add --on FILE, or leave it out")
+        if option := _first(needs_on):
+            raise ConfigError(f"{option} is for questions that --on names. Add --on FILE, or leave it out")
         _by_recipe(target, overrides, data, images, limit, checkpoint)
         return
     if overrides:
@@ -100,7 +101,8 @@ def evaluate(
     if endpoint:
         here = {"--generate": generate, "--adapter": bool(adapter), "--bits": bool(bits)}
         here["--checkpoint"] = checkpoint != "latest"
-        _refuse(here, "is for models of this machine, not for one at --endpoint. Leave it out")
+        if option := _first(here):
+            raise ConfigError(f"{option} is for models of this machine, not for one at --endpoint. Leave it out")
         results = _measured_there(target, endpoint, key_env, files, asking, out)
     else:
         results = _measured(target, checkpoint, adapter, bits, generate, files, asking, out)
@@ -141,11 +143,9 @@ def compare(
                 console.raw(f"{one.benchmark.name}: {verdict(found, first, second, language())}")
 
 
-def _refuse(given: dict[str, bool], why: str) -> None:
-    """Raise ConfigError for the first option that was given although it would do nothing."""
-    for option, is_given in given.items():
-        if is_given:
-            raise ConfigError(f"{option} {why}")
+def _first(given: dict[str, bool]) -> str:
+    """The first option that was given; empty without any."""
+    return next((option for option, is_given in given.items() if is_given), "")
 
 
 def _by_recipe(target: str, overrides: Overrides, data: str, images: str, limit: int, checkpoint: str) -> None:
