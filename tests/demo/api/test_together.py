@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from data_tools.ask.client import ApiServer
+from data_tools.ask.endpoint_answerer import EndpointAnswerer
 from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import Limits
 from llm.chat import decode_loop
@@ -15,6 +17,8 @@ from llm.chat.chat_model import Decoding, question
 from llm.chat.sampling import Sampling
 from llm.formats.conversation import ImageRef, Message
 from tests.demo.conftest import Server, data_url, noise_image, serve
+from vlm.evaluate.answerer import Prompt
+from vlm.evaluate.local_answerer import LocalAnswerer
 
 LIMITS = Limits(new_tokens=16, waiting=4, together=8)
 QUESTIONS = [f"What is it? {'really ' * (number % 5)}" for number in range(12)]
@@ -76,3 +80,16 @@ def test_twelve_clients_at_once_get_the_answers_that_they_get_alone(
             asked = (Message("user", (ImageRef(data=image), QUESTIONS[number])),)
         assert found[number] == model.answer(asked, Sampling(max_new_tokens=16)), number
     assert together.queue.length == 0
+
+
+@pytest.mark.parametrize("name", ["text", "eyes"])
+def test_an_evaluation_over_the_api_is_that_of_the_model(together: Server, name: str) -> None:
+    """To the question: the endpoint's answers are those of `eval` on the model itself, images included."""
+    asked = []
+    for number in range(12):
+        image = (ImageRef(data=noise_image(number % 5)),) if name == "eyes" and number % 3 else ()
+        asked.append(Prompt((Message("user", (*image, QUESTIONS[number])),), new_tokens=16))
+    there = dict(EndpointAnswerer(ApiServer(f"{together.url}/v1"), name, workers=12).answers(asked))
+    here = dict(LocalAnswerer(name, together.queue.chat_models[name], generate=True).answers(asked))
+    assert there == here
+    assert any(answer.text for answer in there.values())
