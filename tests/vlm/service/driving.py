@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.vlm.service import fake_trainer
 from tests.vlm.service.slurm_cluster import SlurmCluster
 from vlm.service.attempts.process_identity import living_process
+from vlm.service.engines.slurm import RANK
 from vlm.service.layout import Layout
 from vlm.service.store.attempt_table import living_attempts
 from vlm.service.store.database import Database
@@ -126,6 +127,18 @@ def kill_wrapper(root: Path, attempt: Attempt) -> bool:
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
             return True
+    return False
+
+
+def signal_rank(root: Path, name: str, number: int) -> bool:
+    """Send a signal to the process around the trainer of a Slurm job; returns whether there was one."""
+    folder = str(Layout(root).job(name)).encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if words[1:3] == [b"-m", RANK.encode()] and words[3].startswith(folder):
+                os.kill(int(process.name), number)
+                return True
     return False
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from tests.vlm.service.driving import (
     kill_trainer,
     messages,
     seen_losses,
+    signal_rank,
     start_service,
     tick_until,
     wait_for,
@@ -115,6 +117,21 @@ def test_a_job_whose_training_does_not_stop_is_killed(
         resume(database, name)
         wait_for(supervisor, database, name, State.SUCCEEDED)
         assert seen_losses(database, name) == losses(5) == written_losses(tmp_path, name)
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_rank_that_hangs_itself_is_killed_by_slurm(tmp_path: Path) -> None:
+    """The process around the trainer looks for no file any more, as on a machine whose shared disk hangs."""
+    database, supervisor = build(tmp_path, "slurm", grace_s=0.5)
+    name = add(database, steps=5)
+    hold(tmp_path, name)
+    (Layout(tmp_path).job(name) / DEAF).touch()
+    tick_until(supervisor, lambda: list_checkpoints(database, name), "it has saved")
+    assert signal_rank(tmp_path, name, signal.SIGSTOP)
+    cancel(database, name)
+    wait_for(supervisor, database, name, State.CANCELLED)
+    tick_until(supervisor, lambda: not signal_rank(tmp_path, name, 0), "the rank has ended")
+    assert not kill_trainer(tmp_path, name), "and the trainer with it"
 
 
 def test_a_failure_tells_the_error_of_training(tmp_path: Path, engine: str) -> None:

@@ -90,7 +90,7 @@ class SlurmEngine:
         self._run("scancel", "--state=PENDING", f"--name={_job_name(attempt)}")
 
     def kill(self, attempt: Attempt) -> None:
-        """Kill the ranks on all machines; the wrapper lives on and writes how they ended."""
+        """Let Slurm end the ranks and the wrapper: it continues them, sends SIGTERM, and SIGKILL after its KillWait."""
         self._run("scancel", "--signal=KILL", f"--name={_job_name(attempt)}")
 
     def _is_ghost(self, attempt: Attempt) -> bool:
