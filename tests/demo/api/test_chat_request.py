@@ -58,6 +58,8 @@ BOUNDS: dict[str, tuple[list[object], list[object]]] = {
     ),
     "stream": ([None, True, False], ["maybe"]),
     "stream_options": ([None, {}, {"include_usage": True}, {"include_usage": None}], [{"include_usage": "maybe"}, 3]),
+    "logprobs": ([None, True, False], ["maybe", 3]),
+    "top_logprobs": ([None, 0], [-1, 21, 1.5]),
     "messages": (
         [[said("Q")], [said("Q")] * 200, [said([text("Q")] * 64)], [said(None)], [said([])], [said("Q") | {"x": None}]],
         [[], [said("Q")] * 2001, [said([text("Q")] * 65)], [{"role": "user"}], [{"content": "Q"}], ["Q"], "Q", None],
