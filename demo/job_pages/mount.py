@@ -10,11 +10,14 @@ from demo.job_pages.parts.context import PageContext
 from demo.job_pages.parts.job_curves import JobCurves
 from demo.job_pages.parts.loss_cache import LossCache
 from demo.job_pages.train.routes import train_routes
+from demo.job_pages.train.upload_routes import upload_routes
 from demo.job_pages.webhook_page import webhook_page_routes
-from demo.jobs.launch import ServedModels, ServiceOptions
+from demo.jobs.launch import ServedModels, ServiceOptions, gate_question, largest_slot
 from demo.jobs.service_library import ServiceLibrary
 from demo.pages.language import LanguageChoice
+from vlm.service.gate_record import GateQuestion
 from vlm.service.service import Service
+from vlm.service.store.rows import Job
 
 OPENED = frozenset({"jobs", "runs", "train", "webhooks", "chat", "compare", "data"})
 
@@ -22,12 +25,17 @@ OPENED = frozenset({"jobs", "runs", "train", "webhooks", "chat", "compare", "dat
 def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served: ServedModels) -> None:
     """Jobs and Train at their addresses; Chat, Compare and Data, gradio's, are built when one is first opened."""
     losses, curves = LossCache(service.database, service.outside), JobCurves(service.database)
-    context = PageContext(service, options.models, options.slots, losses, curves)
+
+    def question_of(job: Job) -> GateQuestion:
+        return gate_question(options, service.database, service.layout, service.files, largest_slot(options), job)
+
+    context = PageContext(service, options.models, options.slots, losses, curves, question_of)
     app.include_router(page_routes(context))
     app.include_router(job_page_routes(context))
     app.include_router(run_page_routes(context))
     app.include_router(train_routes(context))
     app.include_router(webhook_page_routes(context))
+    app.include_router(upload_routes(context))
     library = ServiceLibrary(service, options.models, served.opened)
     # The innermost middleware: it runs after the guard. Not HTML: gradio's page has a language of its own.
     app.user_middleware.append(Middleware(LanguageChoice, pages=is_page))

@@ -83,6 +83,9 @@ class Extension(RequestPart):
     processes: Annotated[int, Field(ge=1, le=4096)] = 1
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     images: FileId | None = Field(None, description="an uploaded archive with the images that records name")
+    training_files: Annotated[list[FileId], Field(max_length=100)] = Field(
+        [], description="further uploads that are trained on, each in a format of its own"
+    )
     stage: Literal["sft", "finetune", "pretrain"] | None = None
     recipe: dict[str, dict[str, Any] | list[str]] = Field(
         {}, description="sections of a recipe and their keys, and `track`"

@@ -183,10 +183,9 @@ def _service(options: ServiceOptions, database: Database, layout: Layout) -> Ser
     engines: dict[str, Engine] = {"local": LocalEngine(layout.attempt, LiveSlots(options.slots))}
     if options.engine == "slurm":
         engines["slurm"] = SlurmEngine(layout.attempt, options.slurm_options)
-    largest = max(options.slots, key=lambda slot: slot.memory)
 
     def question_of(job: Job) -> GateQuestion:
-        return _question(options, database, layout, files, largest, job)
+        return gate_question(options, database, layout, files, largest_slot(options), job)
 
     def command_of(folder: Path) -> list[str]:
         return [sys.executable, "-m", "demo.jobs.gate.job_gate", str(folder)]
@@ -247,9 +246,15 @@ def upload_streams(files: FileStorage) -> Streams:
     return dict.fromkeys(UPLOADS, room)
 
 
-def _question(
+def largest_slot(options: ServiceOptions) -> Slot:
+    """The slot that a job must fit."""
+    return max(options.slots, key=lambda slot: slot.memory)
+
+
+def gate_question(
     options: ServiceOptions, database: Database, layout: Layout, files: FileStorage, slot: Slot, job: Job
 ) -> GateQuestion:
+    """What the look at a job needs to know of it."""
     start = model_job(database, job.model)
     wanted = {"training": job.training_file, "validation": job.validation_file}
     paths = {role: _path(files, name) for role, name in wanted.items()}
@@ -265,6 +270,7 @@ def _question(
         hub_ids=sorted(options.models.hub_ids),
         device=slot.device,
         memory=slot.memory,
+        more=[_path(files, name) or "" for name in job.request["x_eyegraft"].get("training_files", [])],
     )
 
 

@@ -61,7 +61,8 @@ def _check_references(service: Service, body: JobRequest) -> None:
 def _files(body: JobRequest) -> dict[str, str]:
     """The files that a job needs, by the field that names each."""
     wanted = {"training_file": body.training_file, "validation_file": body.validation_file}
-    named = {**wanted, "x_eyegraft.images": body.x_eyegraft.images}
+    more = {f"x_eyegraft.training_files.{number}": one for number, one in enumerate(body.x_eyegraft.training_files)}
+    named = {**wanted, **more, "x_eyegraft.images": body.x_eyegraft.images}
     return {param: name for param, name in named.items() if name is not None}
 
 

@@ -1,6 +1,7 @@
 """Error messages for recipes, made from pydantic's: the key, what was found, what to do."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Literal, Union, get_args, get_origin
@@ -25,6 +26,8 @@ _ADVICE = {
     "too_short": "give at least one",
     "finite_number": "write a finite number",
 }
+
+SUBJECT = re.compile(r"\b(Input|List|Tuple|Dictionary|String) should")
 
 
 def explain(error: ErrorDetails, model: type[Section]) -> str:
@@ -71,7 +74,7 @@ def _sentence(error: ErrorDetails, location: Location, model: type[Section]) -> 
 
 def _plain(message: str) -> str:
     """A message of pydantic's, or of a validator of ours, as the rest of a sentence."""
-    return message.replace("Input should", "it should").removeprefix("Value error, ")
+    return SUBJECT.sub("it should", message).removeprefix("Value error, ")
 
 
 def _unknown(location: Location, model: type[Section]) -> str:

@@ -17,7 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from llm.config.schema import Section
-from llm.config.validation_messages import explain, one_a_value
+from llm.config.validation_messages import Location, explain, one_a_value
 from llm.errors import ConfigError
 from llm.files.regular_files import RECIPE, read_text
 
@@ -121,24 +121,38 @@ def validate(document: Document, model: type[SectionT]) -> SectionT:
         # Through JSON, whose strict mode accepts a list for a tuple but neither "16" nor true for a number.
         return model.model_validate_json(json.dumps(document.values), strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise ConfigError("\n".join(_error_lines(error, document, model))) from error
+        lines = [f"{document.place(place)}: {message}" for place, message in _explained(error, document, model)]
+        raise ConfigError("\n".join(lines)) from error
 
 
-def _error_lines(error: ValidationError, document: Document, model: type[Section]) -> list[str]:
-    """One line per error, in the order of the file."""
+def mistakes(document: Document, model: type[Section]) -> list[tuple[Location, str]]:
+    """What `validate` would refuse, in the order of the recipe: where it is, and `key: what was found; what to do`."""
+    try:
+        model.model_validate_json(json.dumps(document.values), strict=True, by_alias=True, by_name=False)
+    except ValidationError as error:
+        return _explained(error, document, model)
+    return []
+
+
+def _explained(error: ValidationError, document: Document, model: type[Section]) -> list[tuple[Location, str]]:
+    """The errors, in the order of the file."""
     errors = one_a_value(error.errors(), model)
     # A list whose only entry is invalid is also reported as "too short"; only the entry's own error helps.
     inner = {found["loc"][:length] for found in errors for length in range(len(found["loc"]))}
     shown = [found for found in errors if found["type"] != "too_short" or found["loc"] not in inner]
     order = list(dict.fromkeys(document.places.values()))
     shown.sort(key=lambda found: order.index(document.place(found["loc"])))
-    return [f"{document.place(found['loc'])}: {explain(found, model)}" for found in shown]
+    return [(found["loc"], explain(found, model)) for found in shown]
 
 
 def resolve_yaml(config: Section) -> str:
     """The recipe with all defaults as YAML, from which `load_yaml` and `validate` make an equal recipe."""
-    values = config.model_dump(mode="json", by_alias=True)
-    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return yaml_text(config.model_dump(mode="json", by_alias=True))
+
+
+def yaml_text(values: Mapping[str, object]) -> str:
+    """Plain values as YAML; text that the loader would read as another type is quoted."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _read_file(path: Path) -> Document:

@@ -260,6 +260,8 @@ RULE_MESSAGES = {
         "{}：缺少 stage；有视觉塔时需要 `stage: pretrain` 或 `finetune`"
     ),
     "{}: steps: {}: the pipeline contains itself. Remove the step": "{}：steps：{}：流水线包含了自己。请删除这一步",
+    "it should have at most {} item after validation, not {}": "最多 {} 项，现有 {} 项",
+    "it should have at most {} items after validation, not {}": "最多 {} 项，现有 {} 项",
     "it should have at least {} item after validation, not {}": "至少应有 {} 项，现有 {} 项",
     "it should have at least {} items after validation, not {}": "至少应有 {} 项，现有 {} 项",
 }

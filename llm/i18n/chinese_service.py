@@ -32,6 +32,9 @@ JOB_MESSAGES = {
         "连续 {} 次运行都没有保存新的检查点就结束；最后一次：{}。{}"
     ),
     "training ended with exit code {}; see the job's log": "训练以退出码 {} 结束；请查看任务日志",
+    "the plan ended without an answer (exit code {}): out of memory, or too long": (
+        "计划没有得出结果就结束了（退出码 {}）：内存不足，或用时过长"
+    ),
     "the look at the job's data ended without an answer {} times: out of memory, or too long": (
         "检查任务数据时 {} 次没有得到结果：内存不足，或耗时过长"
     ),
@@ -119,6 +122,7 @@ REQUEST_MESSAGES = {
     "recipe.{} {}; the sections are {}": "recipe.{} {}；可用的部分有 {}",
     "follows from the job": "由任务决定",
     "is no section of a recipe": "不是配方中的部分",
+    "further uploads that are trained on, each in a format of its own": "另外用于训练的上传文件，格式可各不相同",
     "an uploaded archive with the images that records name": "已上传的压缩包，其中是记录引用的图片",
     "sections of a recipe and their keys, and `track`": "配方的各部分及其键，以及 `track`",
     "the older place of method's": "method 中同名项的旧位置",
@@ -284,6 +288,7 @@ SERVICE_HELP = {
     "Records, in any format that training reads.": "数据文件，训练能读的任何格式。",
     "Keys of the recipe: train.epochs=2": "配方的键：train.epochs=2",
     "Records that are not trained on.": "不用于训练的数据。",
+    "Further file of records that are trained on; may be repeated.": "另一个训练数据文件；可以重复。",
     "zip or tar file of the images that records name.": "记录所引用图片的 zip 或 tar 文件。",
     "Part of the trained model's name.": "训练出的模型名称的一部分。",
     "Seed; default: drawn.": "随机种子；默认随机抽取。",

@@ -48,6 +48,9 @@ def submit(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys of the recipe: train.epochs=2")
     ] = None,
+    also: Annotated[
+        list[Path] | None, typer.Option(help="Further file of records that are trained on; may be repeated.")
+    ] = None,
     validation: Annotated[Path | None, typer.Option(help="Records that are not trained on.")] = None,
     images: Annotated[Path | None, typer.Option(help="zip or tar file of the images that records name.")] = None,
     suffix: Annotated[str, typer.Option(help="Part of the trained model's name.")] = "",
@@ -73,6 +76,8 @@ def submit(
         **({"stage": stage} if stage else {}),
         **({"images": client.upload(images, "vision")} if images else {}),
     }
+    if also:
+        extension["training_files"] = [client.upload(file, "fine-tune") for file in also]
     body: dict[str, Any] = {
         "model": model,
         "training_file": client.upload(data, "fine-tune"),

@@ -1,6 +1,6 @@
 """Changes to a recipe that does not fit, each with its own forecast."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,15 +39,27 @@ class Change:
 
 def advise(config: RunConfig, found: RunForecast, device: Device, replan: Replan) -> Iterator[str]:
     """Lines of advice: each change alone and, if none of them fits, several together, each with its own forecast."""
+    yield from advice_lines(lighter_runs(config, found, device, replan), found, device)
+
+
+def lighter_runs(
+    config: RunConfig, found: RunForecast, device: Device, replan: Replan
+) -> list[tuple[Change, RunForecast]]:
+    """Each change that needs less memory alone and, if none of them fits, several together, with their forecasts."""
     replan = with_cache(replan)
-    yield "  changes that reduce memory, each with its own forecast:"
     tried = [(change, replan(change.of(config))) for change in changes(config)]
     single = [(change, plan) for change, plan in tried if plan.total < found.total]
     packs = smaller_packs(config, found, device, replan)
     forecasts = [*single, packs] if packs else single
     if not any(plan.total <= device.bytes for _, plan in forecasts):
         forecasts = [*forecasts, combined([change for change, _ in single], config, found, device, replan)]
-    for change, plan in forecasts:
+    return forecasts
+
+
+def advice_lines(lighter: Sequence[tuple[Change, RunForecast]], found: RunForecast, device: Device) -> Iterator[str]:
+    """The changes as lines of text."""
+    yield "  changes that reduce memory, each with its own forecast:"
+    for change, plan in lighter:
         verdict = "fits" if plan.total <= device.bytes else "does not fit"
         yield f"    {plan.total / GIB:>7.2f} GiB, {verdict}: {change}"
     if found.offloadable:

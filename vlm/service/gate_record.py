@@ -15,7 +15,10 @@ QUESTION, ANSWER = "gate-request.json", "gate.json"
 
 @dataclass(frozen=True, slots=True)
 class GateQuestion:
-    """What the program looks at. Paths are absolute; `memory`: bytes of the largest slot, 0 where unknown."""
+    """What the program looks at. Paths are absolute; `memory`: bytes of the largest slot, 0 where unknown.
+
+    `more`: further files that are trained on.
+    """
 
     job: str
     request: dict[str, Any]
@@ -28,13 +31,23 @@ class GateQuestion:
     hub_ids: list[str]
     device: str
     memory: int
+    more: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """A change of the recipe that needs less memory: values by the keys of the recipe, and the bytes with it."""
+
+    values: dict[str, Any]
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class GateAnswer:
     """The recipe, or why the job cannot run; with what was noticed on the way.
 
-    `seconds`: of the complete run at the device's speed, at least; None where that is unknown.
+    `bytes`: at the peak of a step, also of a job that does not fit; 0 where nothing was planned. `seconds`: of the
+    complete run at the device's speed, at least; None where that is unknown. `changes`: for a job that does not fit.
     """
 
     recipe: str = ""
@@ -42,6 +55,7 @@ class GateAnswer:
     notes: list[str] = field(default_factory=list)
     bytes: int = 0
     seconds: float | None = None
+    changes: list[PlannedChange] = field(default_factory=list)
 
 
 def write_question(folder: Path, question: GateQuestion) -> None:
@@ -65,7 +79,8 @@ def read_answer(folder: Path) -> GateAnswer | None:
     try:
         found = json.loads(read_text(folder / ANSWER, SETTINGS))
         error = JobError(**found["error"]) if found["error"] else None
-        return GateAnswer(**{**found, "error": error})
+        changes = [PlannedChange(**one) for one in found.get("changes", [])]
+        return GateAnswer(**{**found, "error": error, "changes": changes})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

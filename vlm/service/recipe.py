@@ -20,13 +20,14 @@ PATHS = {("data", "cache"), ("model", "projector_weights")}
 
 @dataclass(frozen=True, slots=True)
 class JobData:
-    """The files of a job, and what a look at them found."""
+    """The files of a job, and what a look at them found. `more`: files that are trained on beside the first."""
 
     training: Path
     validation: Path | None
     images: Path | None
     records: int
     sees_images: bool
+    more: tuple[Path, ...] = ()
 
 
 def job_recipe(
@@ -101,7 +102,8 @@ def _stage_of(start: Path | None) -> str | None:
 def _sources(data: JobData, no_images: Path) -> dict[str, Any]:
     """The files of the job. Without an archive images are looked for where there is none, not beside the upload."""
     images = {"images": str(data.images or no_images)}
-    found: dict[str, Any] = {"sources": [{"path": str(data.training), **images}]}
+    paths = (data.training, *data.more)
+    found: dict[str, Any] = {"sources": [{"path": str(path), **images} for path in paths]}
     if data.validation is not None:
         found["validation_sources"] = [{"path": str(data.validation), **images}]
     return found

@@ -1,6 +1,7 @@
 """What the pages know of the service."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from demo.job_pages.parts.job_curves import JobCurves
@@ -10,9 +11,11 @@ from demo.job_pages.parts.markup import Markup
 from demo.job_pages.parts.shell import machine_line
 from llm.i18n.translate import Language
 from vlm.service.engines.engine import Slot
+from vlm.service.gate_record import GateQuestion
 from vlm.service.service import Service
 from vlm.service.store.attempt_table import leased_slots
 from vlm.service.store.job_table import count_jobs
+from vlm.service.store.rows import Job
 from vlm.service.store.states import State
 from vlm.service.trainable_models import TrainableModels
 
@@ -21,13 +24,17 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """The service, the models that it offers, its slots, and what was read of its jobs."""
+    """The service, the models that it offers, its slots, and what was read of its jobs.
+
+    `question_of`: what the look at a job, stored or not, needs to know.
+    """
 
     service: Service
     models: TrainableModels
     slots: tuple[Slot, ...]
     losses: LossCache
     curves: JobCurves
+    question_of: Callable[[Job], GateQuestion]
 
     def rows(self, lang: Language) -> RowContext:
         """What rows of the table need."""

@@ -1,27 +1,52 @@
 // The Train page. It is loaded after page.js, whose functions it uses.
 'use strict';
 
+const idOf = name => name.replaceAll('.', '-');
+
 // The form's values are in the address: a reload, a bookmark and another browser show the same.
 function valuesOf(form) {
   const found = {};
   for (const [key, value] of new FormData(form)) {
-    if (key !== 'request-form' && typeof value === 'string' && value.trim()) found[key] = value;
+    if (key === 'request-form' || typeof value !== 'string' || !value.trim()) continue;
+    found[key] = found[key] ? `${found[key]},${value}` : value;
   }
   return found;
 }
 
-function mark(form, mistakes) {
+// A mistake is said at its field, and what holds the field is opened.
+function mark(form, mistakes, open) {
   for (const place of $$('.mistake[id]', form)) {
     const name = place.id.slice('mistake-'.length);
-    place.textContent = mistakes[name] ?? '';
-    place.hidden = !mistakes[name];
-    form.elements[name]?.setAttribute?.('aria-invalid', String(Boolean(mistakes[name])));
+    if (name === 'identity') continue;
+    const key = Object.keys(mistakes).find(one => idOf(one) === name);
+    place.textContent = key === undefined ? '' : mistakes[key];
+    place.hidden = key === undefined;
+    document.getElementById(`field-${name}`)?.setAttribute('aria-invalid', String(key !== undefined));
+    for (let at = place.parentElement; open && key !== undefined && at; at = at.parentElement) {
+      if (at.nodeName === 'DETAILS') at.open = true;
+    }
   }
 }
 
+// What an empty setting is: the recipe of these values says it.
+function showAutomatic(form, auto) {
+  for (const [name, value] of Object.entries(auto)) {
+    const control = document.getElementById(`field-${idOf(name)}`);
+    if (!control) continue;
+    const first = control.options?.[0];
+    if (first) first.textContent = value ? `${first.dataset.auto} (${value})` : first.dataset.auto;
+    else control.placeholder = value;
+  }
+}
+
+// Fields that only runs with images have are shown for these, and where one is filled in.
 function showStage(form) {
-  const sees = form.elements.model.selectedOptions[0]?.dataset.sees !== undefined;
-  $('#part-stage').hidden = !sees && !form.elements.tower.value;
+  const sees = form.elements.model.selectedOptions[0]?.dataset.sees !== undefined || form.elements.tower.value;
+  $('#part-stage').hidden = !sees && !form.elements.stage.value;
+  for (const part of $$('[data-vision]', form)) {
+    const filled = $$('input, select, textarea', part).some(one => one.value);
+    part.hidden = !sees && !filled;
+  }
 }
 
 function trainForm(form) {
@@ -37,12 +62,13 @@ function trainForm(form) {
     const query = new URLSearchParams(valuesOf(form));
     history.replaceState(null, '', `/train?${query}`);
     try {
-      const answer = await fetch(`${form.dataset.train}?${query}`);
+      const answer = await fetch(`${form.dataset.train}?${query}&form=${form.dataset.nonce}`);
       const found = await answer.json();
       if (mine !== asked) return;
       $('#lost').hidden = answer.ok;
       show(found.parts);
       mark(form, found.mistakes);
+      showAutomatic(form, found.auto);
       if (found.more) later(EVERY_MS / 2);
     } catch {
       $('#lost').hidden = false;
@@ -57,7 +83,8 @@ function trainForm(form) {
   };
 
   form.addEventListener('input', event => {
-    if (event.target.name !== 'request-form' && event.target.type !== 'file') changed();
+    const { name, type } = event.target;
+    if (name && name !== 'request-form' && type !== 'file') changed();
   });
 
   form.addEventListener('submit', async event => {
@@ -71,7 +98,7 @@ function trainForm(form) {
         location.assign(answer.go);
         return;
       }
-      mark(form, answer.mistakes ?? {});
+      mark(form, answer.mistakes ?? {}, true);
       notice(answer.error?.message ?? answer.error);
       $('[aria-invalid=true]', form)?.focus();
     } catch {
@@ -81,28 +108,96 @@ function trainForm(form) {
   });
 
   for (const input of $$('[data-upload]', form)) uploads(form, input, changed);
+  chosenFiles(form, changed);
+  identity(form, changed);
+  planChanges(form, changed);
+  findSettings();
   showStage(form);
   preview();
 }
 
+// Files --------------------------------------------------------------------------------------------------------------
+
+function chosenFiles(form, changed) {
+  const list = $('#chosen-file');
+  list.addEventListener('click', event => {
+    if (!event.target.closest('[data-leave-out]')) return;
+    event.target.closest('li').remove();
+    $('#upload-file').focus();
+    changed();
+  });
+  $('#stored-file')?.addEventListener('change', event => {
+    const { value, selectedOptions } = event.target;
+    if (value) addFile({ id: value, name: selectedOptions[0].textContent, size: '' });
+    event.target.value = '';
+    changed();
+  });
+}
+
+function addFile({ id, name, size }) {
+  const list = $('#chosen-file');
+  if ($$('input', list).some(one => one.value === id)) return;
+  const item = document.createElement('li');
+  const leave = list.dataset.leave.replace('{}', () => name);
+  item.innerHTML = '<input type="hidden" name="file"><span></span> <span class="quiet"></span> ' +
+    '<button type="button" class="button small" data-leave-out>×</button>';
+  $('input', item).value = id;
+  [$('span', item).textContent, $('.quiet', item).textContent] = [name, size];
+  [$('button', item).title, $('button', item).ariaLabel] = [leave, leave];
+  list.append(item);
+}
+
+// A file that is here now is chosen: for the field on which it was dropped, or as images if it is an archive.
+function choose(form, answer) {
+  if (answer.into === 'file') {
+    addFile(answer);
+    return;
+  }
+  form.elements[answer.into].add(new Option(answer.name, answer.id, true, true), 1);
+  $('#more-data').open = true;
+}
+
 function uploads(form, input, changed) {
   const drop = input.closest('.drop');
-  input.addEventListener('change', () => input.files[0] && upload(form, input, input.files[0], changed));
+  const several = files => uploadAll(form, input, [...files], changed);
+  input.addEventListener('change', () => several(input.files));
   for (const kind of ['dragover', 'dragleave', 'drop']) {
     drop.addEventListener(kind, event => {
       event.preventDefault();
       drop.classList.toggle('over', kind === 'dragover');
-      const file = event.dataTransfer?.files[0];
-      if (kind === 'drop' && file) upload(form, input, file, changed);
+      if (kind === 'drop') several(event.dataTransfer.files);
     });
   }
 }
 
-function upload(form, input, file, changed) {
-  const { into, progress } = input.dataset;
-  const status = $(`#status-${into}`), select = form.elements[into];
+async function uploadAll(form, input, files, changed) {
+  const status = $(`#status-${input.dataset.upload}`);
+  const kept = input.multiple ? files : files.slice(0, 1);
+  const problems = [];
+  mark(form, {});
+  status.classList.remove('mistake');
+  for (const file of kept) {
+    const problem = tooLarge(input, file) || await upload(form, input, file, status);
+    if (problem) problems.push(problem);
+    else changed();
+  }
+  input.value = '';
+  if (problems.length) [status.textContent, status.hidden] = [problems.join('\n'), false];
+  status.classList.toggle('mistake', problems.length > 0);
+}
+
+function tooLarge(input, file) {
+  const most = Number(input.dataset.most);
+  if (file.size <= most) return '';
+  const mib = size => `${Math.round(size / 2 ** 20).toLocaleString()} MiB`;
+  return [file.name, mib(file.size), mib(most)].reduce((text, value) => text.replace('{}', () => value), input.dataset.large);
+}
+
+// Resolves to why it was refused, or to nothing.
+function upload(form, input, file, status) {
+  const { upload: into, progress, here } = input.dataset;
   const body = new FormData();
-  body.append('purpose', input.dataset.upload);
+  body.append('into', into);
   body.append('file', file);
   const request = new XMLHttpRequest();
   request.open('POST', '/pages/files');
@@ -112,20 +207,71 @@ function upload(form, input, file, changed) {
     status.textContent = progress.replace('{}', () => file.name).replace('{}', () => share);
     status.hidden = false;
   });
-  request.addEventListener('loadend', () => {
-    const answer = request.response;
-    input.value = '';
-    status.hidden = request.status === 200;
-    if (request.status === 200) {
-      select.add(new Option(answer.name, answer.id, true, true), 1);
-      changed();
-    } else {
-      status.textContent = answer?.error?.message ?? answer?.error ?? $('#lost').textContent;
-    }
-    mark(form, {});
+  return new Promise(done => {
+    request.addEventListener('loadend', () => {
+      const answer = request.response;
+      if (request.status !== 200) {
+        done(`${file.name}: ${answer?.error?.message ?? answer?.error ?? $('#lost').textContent}`);
+        return;
+      }
+      choose(form, answer);
+      status.textContent = here.replace('{}', () => answer.name);
+      done('');
+    });
+    request.send(body);
   });
-  mark(form, {});
-  request.send(body);
+}
+
+function identity(form, changed) {
+  const place = $('#mistake-identity');
+  $('#make-identity').addEventListener('click', async event => {
+    const body = Object.fromEntries($$('[data-identity]', form).map(one => [one.dataset.identity, one.value]));
+    event.target.disabled = true;
+    try {
+      const [ok, answer] = await sent('/pages/identity', body);
+      place.textContent = ok ? '' : answer.error?.message ?? answer.error;
+      place.hidden = ok;
+      if (ok) {
+        choose(form, answer);
+        changed();
+      }
+    } catch {
+      $('#lost').hidden = false;
+    }
+    event.target.disabled = false;
+  });
+}
+
+// The plan and the settings ------------------------------------------------------------------------------------------
+
+// A change that the plan proposes is written into the form.
+function planChanges(form, changed) {
+  form.addEventListener('click', event => {
+    const button = event.target.closest('[data-change]');
+    if (!button) return;
+    for (const [name, value] of Object.entries(JSON.parse(button.dataset.change))) {
+      const control = form.elements[name];
+      control.value = value;
+      for (let at = document.getElementById(`part-${idOf(name)}`); at; at = at.parentElement) {
+        if (at.nodeName === 'DETAILS') at.open = true;
+      }
+    }
+    changed();
+  });
+}
+
+function findSettings() {
+  const find = $('#find-setting');
+  find.addEventListener('keydown', event => event.key === 'Enter' && event.preventDefault());
+  find.addEventListener('input', () => {
+    const words = find.value.trim().toLowerCase();
+    for (const group of $$('#all-settings .group')) {
+      const fields = $$('.field', group);
+      for (const field of fields) field.classList.toggle('other', !field.textContent.toLowerCase().includes(words));
+      group.classList.toggle('other', fields.every(field => field.classList.contains('other')));
+      if (words) group.open = true;
+    }
+  });
 }
 
 for (const form of $$('[data-train]')) trainForm(form);

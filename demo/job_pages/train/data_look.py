@@ -10,20 +10,24 @@ import shutil
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from data_tools.inspect.counters import RecordCounter
 from demo.pages.parts.check_session import CheckResult, FindingCard, run_check
 from demo.pages.parts.record_preview import thumbnail
 from llm.config.schema import Source
 from llm.errors import EyegraftError
 from llm.files.atomic_files import write_atomically
 from llm.files.regular_files import SETTINGS, TEXT, read_text
+from llm.formats.readers import read as read_records
 from vlm.service.archives import unpack
 
 QUESTION, ANSWER = "question.json", "answer.json"
 LONGEST_S = 60.0
+DESCRIBED = 20_000  # records whose turns and languages are counted
 CARDS, IMAGES = 3, 3  # of a code, of a record: the page embeds them
 
 
@@ -39,7 +43,8 @@ class LookQuestion:
 class LookAnswer:
     """What was seen so far, or in all of it once `done`; `cut` where it stopped before the end.
 
-    `cards` are findings as JSON with a preview of the record and thumbnails in base64.
+    `cards` are findings as JSON with a preview of the record and thumbnails in base64. `answers`: of the assistant in
+    all records; `cjk`: the share of records most of whose letters are Chinese, Japanese or Korean.
     """
 
     state: str = "running"
@@ -48,6 +53,8 @@ class LookAnswer:
     bad_rows: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     cards: list[dict[str, Any]] = field(default_factory=list)
+    answers: int = 0
+    cjk: float = 0.0
     cut: bool = False
     error: str = ""
     done: bool = False
@@ -73,6 +80,8 @@ def _look(folder: Path, source: Source) -> None:
     answer = LookAnswer()
     for found in run_check(source):
         answer = _answer(found, time.monotonic() > ends)
+        if answer.done and not answer.bad_rows:
+            answer = _described(answer, source, ends)
         write(folder, answer)
         if answer.done:
             return
@@ -90,6 +99,22 @@ def _answer(found: CheckResult, late: bool) -> LookAnswer:
         cut=done and not found.done,
         done=done,
     )
+
+
+def _described(answer: LookAnswer, source: Source, ends: float) -> LookAnswer:
+    """The answer with what its records are, of which all can be read; nothing more where the time is over."""
+    counter = RecordCounter()
+    for conversation in islice(read_records(source, Path(), _ignore), DESCRIBED):
+        counter.add(conversation)
+        if time.monotonic() > ends:
+            break
+    seen = max(1, len(counter))
+    answers = sum(number * count for number, count in counter.turns.items())
+    return replace(answer, answers=round(answers * answer.rows / seen), cjk=counter.mostly_cjk / seen)
+
+
+def _ignore(_: str) -> None:
+    """Warnings of the reader: the check has them as findings."""
 
 
 def _card(card: FindingCard) -> dict[str, Any]:

@@ -43,9 +43,12 @@ def _line(key: str, lang: Language, *values: object) -> Markup:
 
 
 def _summary(answer: LookAnswer, lang: Language) -> Markup:
-    counts = counted("record", answer.rows, lang)
-    if answer.images:
-        counts += f" · {counted('image', answer.images, lang)}"
+    parts = [counted("record", answer.rows, lang)]
+    parts += [counted("image", answer.images, lang)] if answer.images else []
+    parts += [counted("answer", answer.answers, lang)] if answer.answers > answer.rows else []
+    if answer.cjk:
+        parts.append(text(LOOK, "chinese_share", lang, round(100 * answer.cjk)))
+    counts = " · ".join(parts)
     said = text(LOOK, "some_bad", lang, answer.bad_rows) if answer.bad_rows else text(LOOK, "all_good", lang)
     cut = tag("p", text(LOOK, "cut", lang), class_="quiet") if answer.cut else None
     line = tag("p", tag("b", counts), " ", said, class_="verdict bad" if answer.bad_rows else "verdict")

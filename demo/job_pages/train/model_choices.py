@@ -20,6 +20,7 @@ class ModelChoices:
     """Names in the order in which they are shown; `seeing` are those that read images already."""
 
     offered: tuple[str, ...]
+    hub: tuple[str, ...]
     trained: tuple[str, ...]
     towers: tuple[str, ...]
     seeing: frozenset[str]
@@ -33,7 +34,8 @@ def model_choices(context: PageContext) -> ModelChoices:
     seeing = {str(job.fine_tuned_model) for job in jobs if kind_of(job)[0] in WITH_IMAGES}
     seeing |= {name for name in models.folders if models.is_run(name) and _stage(models, name) in WITH_IMAGES}
     return ModelChoices(
-        offered=(*sorted(models.folders.keys() - towers), *hub),
+        offered=tuple(sorted(models.folders.keys() - towers)),
+        hub=tuple(hub),
         trained=tuple(str(job.fine_tuned_model) for job in jobs),
         towers=(*sorted(towers), *hub),
         seeing=frozenset(seeing),

@@ -2,14 +2,16 @@
 
 import json
 import shlex
+from contextlib import suppress
 from typing import Any
 
-from vlm.service.recipe import BASE_RATE
+from demo.job_pages.train.schema_fields import TRACK
+from llm.config.yaml_loader import from_mapping
+from llm.errors import ConfigError
 
 JOBS = "/v1/fine_tuning/jobs"
 TOKEN = "EYEGRAFT_TOKEN"  # the variable of the environment that holds the secret
 OPENAI = ("model", "training_file", "validation_file", "method", "suffix", "seed")
-FLAGS = {"n_epochs": "train.epochs", "batch_size": "train.batch"}
 
 
 def as_json(body: dict[str, Any]) -> str:
@@ -39,7 +41,6 @@ def as_python(body: dict[str, Any], base: str) -> str:
 def as_command(body: dict[str, Any], files: dict[str, str]) -> str:
     """`eyegraft jobs submit`, which uploads the files: `files` are their names by their ids."""
     extension: dict[str, Any] = body["x_eyegraft"]
-    chosen = ((body.get("method") or {}).get("supervised") or {}).get("hyperparameters", {})
     options = {
         "--validation": files.get(body.get("validation_file", ""), ""),
         "--images": files.get(extension.get("images", ""), ""),
@@ -47,15 +48,13 @@ def as_command(body: dict[str, Any], files: dict[str, str]) -> str:
         "--seed": body.get("seed", ""),
         "--stage": extension.get("stage", ""),
         "--engine": extension.get("engine", ""),
+        "--processes": extension.get("processes", ""),
     }
-    sections: dict[str, dict[str, Any]] = extension["recipe"]
-    keys = [f"{name}.{key}={_value(value)}" for name, own in sections.items() for key, value in own.items()]
-    keys += [f"{FLAGS[key]}={value}" for key, value in chosen.items() if key in FLAGS]
-    times = chosen.get("learning_rate_multiplier")
-    if isinstance(times, int | float):
-        kind = extension["recipe"].get("tune", {}).get("kind", "frozen")
-        keys.append(f"optim.lr={BASE_RATE.get(kind, BASE_RATE['lora']) * times:g}")
+    recipe: dict[str, Any] = dict(extension["recipe"])
+    keys = [f"{TRACK}={_value(recipe.pop(TRACK))}"] if TRACK in recipe else []
+    keys += [f"{name}.{key}={_value(value)}" for name, own in recipe.items() for key, value in own.items()]
     words = [body["model"] or "MODEL", files.get(body["training_file"], "DATA")]
+    words += [part for name in extension.get("training_files", []) for part in ("--also", files.get(name, "DATA"))]
     words += [part for flag, value in options.items() if value != "" for part in (flag, str(value))]
     return " ".join(["eyegraft jobs submit", *map(shlex.quote, [*words, *keys])])
 
@@ -66,4 +65,8 @@ def _literal(value: object) -> str:
 
 
 def _value(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    """A value as the command line reads it again: text that would be another type is quoted."""
+    with suppress(ConfigError):
+        if isinstance(value, str) and from_mapping({}, [f"value={value}"]).values["value"] == value:
+            return value
+    return json.dumps(value, ensure_ascii=False)

@@ -37,7 +37,7 @@ def main(folder: Path) -> None:
         answer = look(question, folder)
     except GateError as error:
         message = _without_folders(error.error.message, question, folder)
-        answer = GateAnswer(error=replace(error.error, message=message))
+        answer = replace(error.plan, error=replace(error.error, message=message))
     except EyegraftError as error:
         answer = GateAnswer(error=JobError("validation_failed", _without_folders(str(error), question, folder)))
     notes = [_without_folders(note, question, folder) for note in answer.notes]
@@ -48,6 +48,7 @@ def _without_folders(text: str, question: GateQuestion, folder: Path) -> str:
     """A message for the client: images have their names inside the archive, files and models those of the request."""
     images, files = folder / "images", Path(question.training).parent
     shown = {f"{images}/": "", str(images): "x_eyegraft.images", question.training: "training_file"}
+    shown |= {path: f"x_eyegraft.training_files.{number}" for number, path in enumerate(question.more)}
     if question.validation:
         shown[question.validation] = "validation_file"
     shown |= {f"{folder}/": "", f"{files}/": "", str(files): "x_eyegraft.images"}
@@ -82,11 +83,19 @@ def look(question: GateQuestion, folder: Path) -> GateAnswer:
 def _read(question: GateQuestion, folder: Path, notes: list[str]) -> JobData:
     """The files of the job, its archive unpacked into a folder."""
     images = _unpacked(question, folder)
-    records, sees_images = _look_at(Path(question.training), folder, "training_file", notes)
+    looks = [_look_at(Path(path), folder, param, notes) for param, path in _training(question).items()]
+    records, sees_images = sum(count for count, _ in looks), any(sees for _, sees in looks)
     validation = Path(question.validation) if question.validation else None
     if validation is not None:
         _look_at(validation, folder, "validation_file", notes)
-    return JobData(Path(question.training), validation, images, records, sees_images)
+    more = tuple(map(Path, question.more))
+    return JobData(Path(question.training), validation, images, records, sees_images, more)
+
+
+def _training(question: GateQuestion) -> dict[str, str]:
+    """The files that are trained on, by the field of the request."""
+    more = {f"x_eyegraft.training_files.{number}": path for number, path in enumerate(question.more)}
+    return {"training_file": question.training, **more}
 
 
 def _check_files(question: GateQuestion) -> None:
@@ -96,6 +105,9 @@ def _check_files(question: GateQuestion) -> None:
         "validation_file": (question.request.get("validation_file"), question.validation),
         "x_eyegraft.images": (question.request["x_eyegraft"].get("images"), question.archive),
     }
+    names = question.request["x_eyegraft"].get("training_files", [])
+    pairs = enumerate(zip(names, question.more, strict=True))
+    named |= {f"x_eyegraft.training_files.{number}": pair for number, pair in pairs}
     for param, (name, path) in named.items():
         if name and not (path and Path(path).is_file()):
             raise GateError(
@@ -124,13 +136,17 @@ def _look_at(file: Path, images: Path, param: str, notes: list[str]) -> tuple[in
             looked = max(looked, row.row)
             for finding in row.findings:
                 if finding.level == "error":
-                    raise GateError(f"invalid_{param}", _words(finding), param)
+                    raise GateError(_code(param), _words(finding), param)
                 warned.setdefault(finding.code, finding)
         notes += [_words(finding) for finding in warned.values() if finding.level == "warning"]
         records = looked if looked < SAMPLE else sum(1 for _ in source_rows(source, Path.cwd()))
     except (ConfigError, DataError) as error:
-        raise GateError(f"invalid_{param}", str(error), param) from error
+        raise GateError(_code(param), str(error), param) from error
     return records, state.images > 0
+
+
+def _code(param: str) -> str:
+    return "invalid_validation_file" if param == "validation_file" else "invalid_training_file"
 
 
 def _words(finding: Finding) -> str:

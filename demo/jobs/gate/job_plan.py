@@ -9,12 +9,12 @@ from llm.config.yaml_loader import resolve_yaml
 from llm.errors import ConfigError, EyegraftError
 from llm.model.precision import choose_dtype
 from llm.train.earlier_runs import EarlierRun
-from vlm.plan.advice import advise
+from vlm.plan.advice import advice_lines, lighter_runs
 from vlm.plan.device import GIB, Device, find_hardware, speed_of
 from vlm.plan.memory_report import forecast_run
 from vlm.plan.plan import chain
 from vlm.plan.run_time import TypicalRecord, run_seconds, sample_records
-from vlm.service.gate_record import GateAnswer, GateQuestion
+from vlm.service.gate_record import GateAnswer, GateQuestion, PlannedChange
 from vlm.service.recipe import JobData
 
 TARGETS = 0.5  # share of text tokens with a loss, as `eyegraft plan` assumes
@@ -31,9 +31,11 @@ def plan_job(question: GateQuestion, config: RunConfig, data: JobData, notes: li
     except EyegraftError as error:
         raise GateError("invalid_model", str(error), "model") from error
     if device.bytes and found.total > device.bytes:
-        lines = advise(planned, found, device, lambda other: forecast_run(other, earlier, device.kind, TARGETS))
+        lighter = lighter_runs(planned, found, device, lambda other: forecast_run(other, earlier, device.kind, TARGETS))
         needed = f"the job needs {found.total / GIB:.1f} GiB and the largest slot has {device.bytes / GIB:.1f} GiB"
-        raise GateError("does_not_fit", "\n".join([needed, *lines]))
+        lines = [needed, *advice_lines(lighter, found, device)]
+        changes = [PlannedChange(change.values, plan.total) for change, plan in lighter]
+        raise GateError("does_not_fit", "\n".join(lines), plan=GateAnswer(bytes=found.total, changes=changes))
     typical = _typical(planned)
     seconds = None if typical is None else _seconds(planned, earlier, device, data, typical)
     return GateAnswer(recipe=resolve_yaml(config), notes=notes, bytes=found.total, seconds=seconds)

@@ -21,7 +21,7 @@ from vlm.service.trainable_models import TrainableModels
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium")
 LONG = 4 * WAIT  # two starts of torch
-KEYS = "data.template=chatml\ndata.max_length=200\ntrain.dtype=fp32\ntrain.save_every=3\ntune.rank=4"
+KEYS = {"data.template": "chatml", "train.save_every": "3", "tune.rank": "4"}  # of All settings
 WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
@@ -65,8 +65,8 @@ def test_from_an_empty_service_to_a_chat(
         page.get_by_role("link", name="Train a model").click()
         fill_in(page, data)
         page.reload()  # nothing is lost: the address has the form
-        expect(page.get_by_label("Training data")).to_have_value(re.compile("file-"))
-        expect(page.get_by_label("Name")).to_have_value("fox")
+        expect(page.locator("#chosen-file li")).to_contain_text("chat.jsonl")
+        expect(page.get_by_label("Name", exact=True)).to_have_value("fox")
         page.get_by_role("button", name="Start training").click()
         finished(page)
         chatted(page)
@@ -81,13 +81,21 @@ def fill_in(page: Page, data: Path) -> None:
     expect(page.locator("#train-look")).to_contain_text("All of them can be trained on.", timeout=LONG)
     page.get_by_label("Base model").select_option("tiny")
     page.get_by_label("Epochs").fill("none")
-    expect(page.locator("#mistake-epochs")).to_be_visible()
+    expect(page.locator("#mistake-train-epochs")).to_be_visible()
     page.get_by_label("Epochs").fill("1")
-    expect(page.locator("#mistake-epochs")).to_be_hidden()
-    page.get_by_label("Name").fill("fox")
-    page.get_by_text("More settings").click()
-    page.get_by_label("Other keys of the recipe").fill(KEYS)
-    expect(page.locator("[data-form=as_json]")).to_contain_text('"save_every": 3')
+    expect(page.locator("#mistake-train-epochs")).to_be_hidden()
+    page.get_by_label("Name", exact=True).fill("fox")
+    page.get_by_label("Longest record, tokens").fill("200")
+    page.get_by_role("heading", name="All settings").click()
+    for key, value in KEYS.items():
+        page.get_by_role("searchbox", name="Find a setting").fill(key)  # opens its group, hides the others
+        page.get_by_label(key, exact=True).fill(value)
+    page.get_by_role("searchbox", name="Find a setting").fill("train.dtype")
+    page.get_by_label("train.dtype", exact=True).select_option("fp32")
+    expect(page.locator("[data-form=as_yaml]")).to_contain_text("save_every: 3")
+    expect(page.locator("#train-plan")).to_contain_text("It fits:", timeout=LONG)
+    expect(page.locator("#train-plan")).to_contain_text("Padding avoided", timeout=LONG)
+    expect(page.locator("#first-records mark")).to_have_count(3)
     page.get_by_text("Python", exact=True).click()
     expect(page.locator("[data-form=as_python]")).to_contain_text("OpenAI(")
 
@@ -126,7 +134,7 @@ def test_every_page_is_legible(browser: Browser, tmp_path: Path, width: int, loc
         page.goto(f"{url}/jobs")
         measure(page, "empty")
         jobs = every_state(service)
-        for path in ("/jobs", "/train?method=full&epochs=x", *(f"/jobs/{job.id}" for job in jobs.values())):
+        for path in ("/jobs", "/train?tune.kind=full&train.epochs=x", *(f"/jobs/{job.id}" for job in jobs.values())):
             page.goto(url + path)
             for part in page.locator("details").all():
                 part.evaluate("one => { one.open = true; }")

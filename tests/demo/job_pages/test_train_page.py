@@ -28,8 +28,8 @@ def chat(question: str, answer: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
 
 
-def upload(visitor: TestClient, content: bytes, name: str = "chat.jsonl", purpose: str = "fine-tune") -> str:
-    answer = visitor.post("/pages/files", data={"purpose": purpose}, files={"file": (name, content)})
+def upload(visitor: TestClient, content: bytes, name: str = "chat.jsonl", into: str = "file") -> str:
+    answer = visitor.post("/pages/files", data={"into": into}, files={"file": (name, content)})
     assert answer.status_code == 200, answer.text
     return str(answer.json()["id"])
 
@@ -100,9 +100,9 @@ def test_a_look_that_dies_is_said(visitor: TestClient, service: Service, monkeyp
 
 def test_the_page_shows_what_its_address_says(visitor: TestClient, service: Service) -> None:
     file = upload(visitor, lines(chat("Hi", "Ho")), XSS[0].replace("/", "") + ".jsonl")
-    page = visitor.get("/train", params={"file": file, "model": "tiny", "epochs": "3", "method": "full"}).text
-    assert re.search(rf'<option value="{file}" selected>', page) and XSS[0] not in page
-    assert 'name="epochs"' in page and 'value="3"' in page and 'value="full" checked' in page
+    page = visitor.get("/train", params={"file": file, "model": "tiny", "train.epochs": "3", "tune.kind": "full"}).text
+    assert re.search(rf'<input type="hidden" name="file" value="{file}">', page) and XSS[0] not in page
+    assert 'name="train.epochs"' in page and 'value="3"' in page and 'value="full" checked' in page
     assert '<option value="tiny" selected>' in page and '<option value="clip">' in page
     assert re.search(r'<optgroup label="Models of this service">.*org/hub', page)
     for name in re.findall(r'<(?:input type="text"|select|textarea)[^>]* id="([\w-]+)"', page):
@@ -117,11 +117,11 @@ def test_again_fills_in_what_a_job_had(visitor: TestClient, service: Service) ->
 
 def test_a_job_is_submitted_once(visitor: TestClient, service: Service) -> None:
     file = upload(visitor, lines(chat("Hi", "Ho")))
-    body = {"file": file, "model": "tiny", "epochs": "2", "suffix": "fox", "method": "lora", "nonce": "n-1"}
+    body = {"file": file, "model": "tiny", "train.epochs": "2", "suffix": "fox", "tune.kind": "lora", "nonce": "n-1"}
     first, second = (visitor.post("/pages/train", json=body).json() for _ in range(2))
     assert first == second and re.fullmatch(r"/jobs/ftjob-[0-9a-f]{24}", first["go"])
     jobs, _ = list_jobs(service.database, 10)
-    assert len(jobs) == 1 and jobs[0].request["method"]["supervised"]["hyperparameters"]["n_epochs"] == 2
+    assert len(jobs) == 1 and jobs[0].request["x_eyegraft"]["recipe"]["train"] == {"epochs": 2}
     assert visitor.get(first["go"]).status_code == 200
     other = visitor.post("/pages/train", json={**body, "suffix": "dog"})
     assert other.status_code == 409 and "Idempotency-Key" in other.json()["error"]
@@ -130,7 +130,7 @@ def test_a_job_is_submitted_once(visitor: TestClient, service: Service) -> None:
 REFUSED = [
     ({}, {"file", "model"}, 400),
     ({"model": "/etc"}, {"model"}, 400),
-    ({"model": "tiny", "epochs": "none"}, {"epochs"}, 400),
+    ({"model": "tiny", "train.epochs": "none"}, {"train.epochs"}, 400),
     ({"model": "tiny", "file": "file-" + "0" * 24}, {"file"}, 400),
     ({"model": "tiny", "images": "file-" + "0" * 24}, {"images"}, 400),
     ({"model": "tiny", "engine": "docker"}, {"engine"}, 400),
@@ -151,11 +151,6 @@ def test_what_is_refused_is_said_at_its_field(
 
 
 def test_uploads_are_refused_in_words(visitor: TestClient) -> None:
-    answer = visitor.post(
-        "/pages/files", data={"purpose": "fine-tune"}, files={"file": ("a.exe", b"x")}, headers=CHINESE
-    )
+    answer = visitor.post("/pages/files", data={"into": "file"}, files={"file": ("a.exe", b"x")}, headers=CHINESE)
     assert answer.status_code == 400 and ".jsonl" in answer.json()["error"]
     assert re.search("[\u4e00-\u9fff]", answer.json()["error"])
-    assert (
-        visitor.post("/pages/files", data={"purpose": "results"}, files={"file": ("a.jsonl", b"x")}).status_code >= 400
-    )

@@ -7,12 +7,13 @@ import pytest
 from demo.job_pages.parts import job_kind, table_words, words
 from demo.job_pages.parts.job_kind import METHODS
 from demo.job_pages.parts.words import ago, span
+from demo.job_pages.plan import plan_words
 from demo.job_pages.train import words as train_words
 from vlm.service.store.states import State
 
 TABLES = {
     f"{module.__name__}.{name}": table
-    for module in (words, job_kind, table_words, train_words)
+    for module in (words, job_kind, table_words, train_words, plan_words)
     for name, table in vars(module).items()
     if name.isupper() and isinstance(table, dict)
 }

@@ -109,6 +109,10 @@ def submit(database: Database, new: NewJob) -> tuple[Job, bool]:
                 new.processes,
             ),
         )
+        kept = (
+            "INSERT OR IGNORE INTO job_files SELECT ?, sequence FROM jobs WHERE id = ?"  # beside those of the trigger
+        )
+        connection.executemany(kept, [(file, name) for file in new.needs])
         add_event(connection, name, "Created fine-tuning job")
         return _job(connection.execute("SELECT * FROM jobs WHERE id = ?", (name,)).fetchone()), True
 

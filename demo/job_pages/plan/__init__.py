@@ -1,0 +1,1 @@
+"""Plans on the Train page: made one at a time, remembered, and shown."""

@@ -1,0 +1,72 @@
+"""Where the Train page gets its data: uploads, and identity data that is written here."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, BinaryIO, Literal
+
+from fastapi import APIRouter, Form, Request, UploadFile
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_tools.generate.identity import build_identity
+from demo.job_pages.parts.context import PageContext
+from demo.job_pages.parts.messages import said
+from demo.job_pages.parts.value_text import size_text
+from demo.pages.language import preferred_language
+from llm.errors import ConfigError, ServiceError
+from vlm.service.file_storage import ARCHIVES
+from vlm.service.store.rows import Purpose, StoredFile
+
+UPLOADS = "/pages/files"
+CHUNK = 1 << 20
+
+
+class IdentityBody(BaseModel):
+    """Who the assistant is, and in which languages it is asked."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(max_length=100)
+    author: str = Field(max_length=100)
+    languages: Literal["en", "zh", "zh,en"]
+
+
+def upload_routes(context: PageContext) -> APIRouter:
+    """The routes; no part of the API. All run in threads, since they wait for the disk."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.post(UPLOADS)
+    def upload(request: Request, file: UploadFile, into: Annotated[str, Form()] = "file") -> JSONResponse:
+        """Store a file as /v1/files does; what is refused is said in the language of the page.
+
+        An archive holds images, whatever field it was dropped on.
+        """
+        name = file.filename or ""
+        purpose: Purpose = "vision" if into == "images" or name.lower().endswith(ARCHIVES) else "fine-tune"
+        try:
+            stored = context.service.files.add(_chunks(file.file), name, purpose)
+        except ServiceError as error:
+            return JSONResponse({"error": said(str(error), preferred_language(request.headers))}, 400)
+        return _stored(stored, "images" if purpose == "vision" else into)
+
+    @routes.post("/pages/identity")
+    def identity(request: Request, body: IdentityBody) -> JSONResponse:
+        """Write an identity data set and store it as an upload."""
+        lang = preferred_language(request.headers)
+        try:
+            data = build_identity(body.name, body.author, body.languages)
+            lines = [f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in data.train]
+            stored = context.service.files.add(lines, "identity.jsonl", "fine-tune")
+        except (ConfigError, ServiceError) as error:
+            return JSONResponse({"error": said(str(error), lang)}, 400)
+        return _stored(stored, "file")
+
+    return routes
+
+
+def _stored(file: StoredFile, into: str) -> JSONResponse:
+    return JSONResponse({"id": file.id, "name": file.filename, "size": size_text(file.bytes), "into": into})
+
+
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK):
+        yield chunk
