@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 # Images of containers set it; then each of a hundred processes would compile all that it imports, which takes 2 s.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: quickstart test lint install docs screens bench soak attack mutate clients clusters trackers
+.PHONY: quickstart test lint install docs screens bench soak attack mutate clients clusters trackers axe
 .DEFAULT_GOAL := test
 
 install: $(READY)
@@ -51,6 +51,11 @@ docs: $(READY)
 screens: $(READY)
 	$(BIN)/python -m tests.demo.screens
 	$(BIN)/python -m tests.demo.service_screens
+
+# axe-core over every view of the service, in both languages, themes and widths; page weight and first paint of each.
+# Needs npm once. Minutes.
+axe: $(READY)
+	$(BIN)/python -m tests.demo.axe
 
 # Against TRL on this machine, about 20 minutes; nothing else should run beside it.
 bench: $(READY)

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.job_pages.parts.context import PageContext
-from demo.job_pages.parts.markup import tag
+from demo.job_pages.parts.markup import joined, tag
 from demo.job_pages.parts.shell import asset_url, document, header
 from demo.job_pages.parts.words import CHAT, FRAME, text
 from demo.job_pages.stored_data import StoredSources
@@ -97,7 +97,8 @@ class ChatSite:
     async def _answer(self, place: str, scope: Scope, receive: Receive, send: Send) -> None:
         if place and scope["method"] == "GET":
             lang = preferred_language(Headers(scope=scope))
-            style = tag("link", rel="stylesheet", href=asset_url("header.css"))
+            sheets = [tag("link", rel="stylesheet", href=asset_url(name)) for name in ("tokens.css", "header.css")]
+            style = joined(sheets)
             script = tag("script", src=asset_url("page.js"), defer=True)
             top = header(place.strip("/"), lang, self._context.machine(lang))
             lost = tag("p", text(FRAME, "lost", lang), id="lost", role="status", hidden=True)

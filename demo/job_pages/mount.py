@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from demo.job_pages.chat_site import ChatSite
+from demo.job_pages.home import home_routes
 from demo.job_pages.job_page_routes import job_page_routes, run_page_routes
 from demo.job_pages.page_routes import page_routes
 from demo.job_pages.parts.context import PageContext
@@ -15,11 +16,12 @@ from demo.job_pages.webhook_page import webhook_page_routes
 from demo.jobs.launch import ServedModels, ServiceOptions, gate_question, largest_slot
 from demo.jobs.service_library import ServiceLibrary
 from demo.pages.language import LanguageChoice
+from demo.pages.theme import ThemeChoice
 from vlm.service.gate_record import GateQuestion
 from vlm.service.service import Service
 from vlm.service.store.rows import Job
 
-OPENED = frozenset({"jobs", "runs", "train", "webhooks", "chat", "compare", "data"})
+PLACES = frozenset({"jobs", "runs", "train", "webhooks", "chat", "compare", "data", "help"})
 
 
 def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served: ServedModels) -> None:
@@ -30,6 +32,7 @@ def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served:
         return gate_question(options, service.database, service.layout, service.files, largest_slot(options), job)
 
     context = PageContext(service, options.models, options.slots, losses, curves, question_of)
+    app.include_router(home_routes(context))
     app.include_router(page_routes(context))
     app.include_router(job_page_routes(context))
     app.include_router(run_page_routes(context))
@@ -38,6 +41,7 @@ def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served:
     app.include_router(upload_routes(context))
     library = ServiceLibrary(service, options.models, served.opened)
     # The innermost middleware: it runs after the guard. Not HTML: gradio's page has a language of its own.
+    app.user_middleware.append(Middleware(ThemeChoice, pages=is_page))
     app.user_middleware.append(Middleware(LanguageChoice, pages=is_page))
     app.user_middleware.append(
         Middleware(ChatSite, context=context, library=library, queue=served.queue, limits=options.limits)
@@ -46,4 +50,4 @@ def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served:
 
 def is_page(path: str) -> bool:
     """Whether a person opens the address, who may have chosen a language."""
-    return path == "/" or path.strip("/").partition("/")[0] in OPENED
+    return path == "/" or path.strip("/").partition("/")[0] in PLACES

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from demo.api.errors import ApiError
 from demo.job_pages.parts.context import PageContext
@@ -25,11 +25,6 @@ YEAR_S = 365 * 24 * 3600
 def page_routes(context: PageContext) -> APIRouter:
     """The routes; no part of the API. All run in threads, since they wait for the disk."""
     routes = APIRouter(include_in_schema=False)
-
-    @routes.get("/")
-    def home() -> RedirectResponse:
-        """The newest work, or how to begin."""
-        return RedirectResponse("/jobs", 303)
 
     @routes.get("/jobs")
     def jobs(request: Request, query: Asked) -> HTMLResponse:

@@ -14,6 +14,8 @@ from demo.job_pages.parts.words import TABLE, text
 from demo.job_pages.table_query import CHUNK, COLUMNS, Column, TableQuery
 from demo.job_pages.table_rows import FoundRows, find_rows
 from llm.i18n.translate import Language
+from vlm.service.outside_runs import OutsideRun
+from vlm.service.store.rows import Job
 
 MOST_MARKED = 10  # runs whose curves are legible in one chart
 
@@ -31,6 +33,23 @@ def table_of(context: PageContext, query: TableQuery, lang: Language) -> Markup:
     bodies = [_chunk(context, found, number, query.chunks, rows) for number in range(-(-total // CHUNK))]
     label = text(TABLE, "caption", lang)
     return tag("table", head, *bodies, class_="jobs", role="table", aria_label=label, aria_rowcount=total + 1)
+
+
+def newest_table(found: Sequence[Job | OutsideRun], most: int, rows: RowContext) -> Markup:
+    """The newest of these jobs and runs, without sorting and marks; without any, what to do next."""
+    if not found:
+        return empty_table(rows.lang)
+    newest = sorted(found, key=lambda one: -one.created_at)[:most]  # stable: jobs of one second stay in their order
+    names = ("", *(column_name(column, rows.lang) for column in COLUMNS))
+    classes = (None, *COLUMNS)
+    heads = [
+        tag("th", name, class_=column, scope="col", role="columnheader")
+        for name, column in zip(names, classes, strict=True)
+    ]
+    head = tag("thead", tag("tr", *heads, role="row"), role="rowgroup")
+    lines = [line_of(row_of(one, rows), place, rows, marks=False) for place, one in enumerate(newest, 1)]
+    label = text(TABLE, "caption", rows.lang)
+    return tag("table", head, tag("tbody", *lines, role="rowgroup"), class_="jobs", role="table", aria_label=label)
 
 
 def _no_match(lang: Language) -> Markup:

@@ -21,6 +21,7 @@ from demo.pages.parts.finding_cards import CSS as CARDS
 from demo.pages.parts.html_table import CSS as TABLES
 from demo.pages.runs import CSS as LOG
 from demo.pages.runs import runs_page
+from demo.pages.theme import ThemeChoice
 from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import Limits
 from demo.server.uploads import UPLOAD_LIFETIME
@@ -140,6 +141,7 @@ def mount(app: FastAPI, page: gr.Blocks, limits: Limits) -> None:
     page.state_session_capacity = limits.sessions
     # The innermost middleware: it runs after the guard and directly before the application.
     visitors = Visitors(page, limits)
+    app.user_middleware.append(Middleware(ThemeChoice))
     app.user_middleware.append(Middleware(LanguageChoice))
     app.user_middleware.append(Middleware(PageGate, page=page, limits=limits, visitors=visitors))
     gr.mount_gradio_app(

@@ -3,18 +3,20 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from demo.job_pages.parts.job_curves import JobCurves
-from demo.job_pages.parts.job_table import RowContext
+from demo.job_pages.parts.job_table import RowContext, job_name
 from demo.job_pages.parts.loss_cache import LossCache
 from demo.job_pages.parts.markup import Markup
 from demo.job_pages.parts.shell import machine_line
+from demo.job_pages.parts.words import FRAME, text
 from llm.i18n.translate import Language
 from vlm.service.engines.engine import Slot
 from vlm.service.gate_record import GateQuestion
 from vlm.service.service import Service
 from vlm.service.store.attempt_table import leased_slots
-from vlm.service.store.job_table import count_jobs
+from vlm.service.store.job_table import count_jobs, find_job
 from vlm.service.store.rows import Job
 from vlm.service.store.states import State
 from vlm.service.trainable_models import TrainableModels
@@ -46,9 +48,12 @@ class PageContext:
 
     def machine(self, lang: Language) -> Markup:
         """The line of the header."""
-        busy = len(leased_slots(self.service.database))
+        leased = leased_slots(self.service.database)
         waiting = count_jobs(self.service.database, {State.VALIDATING, State.QUEUED})
-        return machine_line(len(self.slots), busy, waiting, devices(self.slots), lang)
+        running = next((job for name in leased.values() if (job := find_job(self.service.database, name))), None)
+        link = (job_name(running), f"/jobs/{running.id}") if running else None
+        words = [devices(self.slots), memory_in_use(lang)]
+        return machine_line(len(self.slots), len(leased), waiting, " · ".join(filter(None, words)), lang, link)
 
 
 def devices(slots: tuple[Slot, ...]) -> str:
@@ -59,6 +64,16 @@ def devices(slots: tuple[Slot, ...]) -> str:
         return ", ".join(part for part in ("CPU", memory) if part)
     count = f"{len(slots)} GPUs" if len(slots) > 1 else "GPU"
     return ", ".join(part for part in (count, memory) if part)
+
+
+def memory_in_use(lang: Language, table: Path = Path("/proc/meminfo")) -> str:
+    """The machine's main memory; empty where the kernel does not say."""
+    try:
+        lines = dict(line.split(":", 1) for line in table.read_text("ascii").splitlines())
+        total, free = (int(lines[key].split()[0]) * 1024 / GIB for key in ("MemTotal", "MemAvailable"))
+    except (OSError, KeyError, ValueError, IndexError):
+        return ""
+    return text(FRAME, "memory", lang, f"{total - free:,.0f}", f"{total:,.0f}")
 
 
 def _short(slot: str) -> str:

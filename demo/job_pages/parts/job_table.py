@@ -169,15 +169,16 @@ def speed_of(progress: RunProgress, lang: Language) -> str:
     return "" if speed is None else text(COLUMN, "per_second", lang, f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}")
 
 
-def line_of(row: Row, number: int, context: RowContext) -> Markup:
-    """A row as a line of the table; `number`: its place there, from 1."""
+def line_of(row: Row, number: int, context: RowContext, marks: bool = True) -> Markup:
+    """A row as a line of the table; `number`: its place there, from 1. `marks`: it can be marked."""
     lang = context.lang
     name = tag("a", row.name, href=row.address, class_="row-link")
     loss = "" if row.figures.loss is None else f"{row.figures.loss:.4g}"
     line = spark_line(row.losses, text(TABLE, "loss_line", lang, loss))
     marked = text(MARKS, "mark", lang, row.name)
+    box = tag("input", type="checkbox", class_="mark", value=row.id, aria_label=marked, autocomplete="off")
     cells: list[Markup] = [
-        tag("input", type="checkbox", class_="mark", value=row.id, aria_label=marked, autocomplete="off"),
+        box if marks else Markup(""),
         joined([name, tag("span", row.about, class_="quiet")]),
         row.badge,
         row.progress,

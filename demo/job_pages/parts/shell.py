@@ -8,12 +8,14 @@ from urllib.parse import urlencode
 
 from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.words import FRAME, VIEW, text
+from demo.pages.theme import THEMES
 from llm.i18n.translate import Language
 
 STATIC = Path(__file__).parent.with_name("static")
+SHEETS = ("tokens.css", "header.css", "page.css")  # of every page
 ASSETS = {
-    "header.css": "text/css",
-    "page.css": "text/css",
+    **dict.fromkeys(SHEETS, "text/css"),
+    "home.css": "text/css",
     "train.css": "text/css",
     "jobs.css": "text/css",
     "page.js": "text/javascript",
@@ -53,7 +55,7 @@ def document(
 
     `more`: style sheets and scripts of the page's own, after those of all pages.
     """
-    files = ("header.css", "page.css", "page.js", *more)
+    files = (*SHEETS, "page.js", *more)
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -82,7 +84,7 @@ def _question(lang: Language) -> Markup:
 
 
 def header(active: str, lang: Language, machine: Markup) -> Markup:
-    """Name, pages, machine, languages."""
+    """Name, pages, machine, themes, languages, help."""
     links = [
         tag("a", text(FRAME, key, lang), href=address, aria_current="page" if key == active else None, data_page=key)
         for key, address in PAGES.items()
@@ -91,13 +93,19 @@ def header(active: str, lang: Language, machine: Markup) -> Markup:
         tag("a", name, href=f"?lang={key}", lang=TAGS[key], hreflang=TAGS[key], class_="on" if key == lang else None)
         for key, name in LANGUAGES.items()
     ]
+    themes = [
+        tag("a", text(FRAME, key, lang), href=f"?theme={key}", data_choice=key, title=text(FRAME, f"{key}_title", lang))
+        for key in THEMES
+    ]
     return tag(
         "header",
         tag("a", "Eyegraft", href="/", class_="brand"),
         tag("p", text(FRAME, "tagline", lang), class_="tagline"),
         tag("nav", *links, class_="pages", aria_label=text(FRAME, "pages", lang)),
         tag("div", machine, id="machine"),
+        tag("nav", *themes, class_="themes", aria_label=text(FRAME, "theme", lang)),
         tag("nav", *languages, class_="languages", aria_label="Language, 语言"),
+        tag("a", text(FRAME, "help", lang), href="/help", class_="help", data_page="help"),
         class_="top",
     )
 
@@ -105,10 +113,13 @@ def header(active: str, lang: Language, machine: Markup) -> Markup:
 LANGUAGES: dict[Language, str] = {"en": "English", "zh": "中文"}
 
 
-def machine_line(slots: int, busy: int, waiting: int, devices: str, lang: Language) -> Markup:
-    """What the service runs on and how much of it is in use."""
+def machine_line(
+    slots: int, busy: int, waiting: int, devices: str, lang: Language, running: tuple[str, str] | None = None
+) -> Markup:
+    """What the service runs on, how much of it is in use, and the job that runs: its name and address."""
     state = text(FRAME, "busy", lang, busy, slots) if busy else text(FRAME, "idle", lang)
     queue = text(FRAME, "queue_length", lang, waiting) if waiting else None
     dot = tag("span", class_="dot on" if busy else "dot", aria_hidden="true")
     parts = [part for part in (devices, state, queue) if part]
-    return joined([dot, tag("span", " · ".join(parts), title=text(FRAME, "slots", lang))])
+    link = tag("a", running[0], href=running[1], title=text(FRAME, "runs_now", lang)) if running else None
+    return joined([dot, tag("span", " · ".join(parts), title=text(FRAME, "slots", lang)), link])

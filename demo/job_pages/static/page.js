@@ -180,6 +180,20 @@ function tableFilter(form) {
   });
 }
 
+// The theme -----------------------------------------------------------------------------------------------------------
+
+// The server sets the theme of a page that it sends; this changes it in place. Without a script the links do it.
+for (const link of $$('.top .themes a')) {
+  link.addEventListener('click', event => {
+    event.preventDefault();
+    const choice = link.dataset.choice;
+    document.cookie = `eyegraft_theme=${choice}; Path=/; Max-Age=31536000; SameSite=Strict`;
+    document.documentElement.dataset.theme = choice;
+    const dark = choice === 'dark' || (choice === 'system' && matchMedia('(prefers-color-scheme: dark)').matches);
+    if ($('gradio-app')) document.body.classList.toggle('dark', dark);
+  });
+}
+
 // Gradio's page ------------------------------------------------------------------------------------------------------
 
 const PLACES = ['chat', 'compare', 'data'];

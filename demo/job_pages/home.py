@@ -1,0 +1,129 @@
+"""The first page: the road from data to a chat with what is done, the newest work; and the help."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from demo.job_pages.parts.context import PageContext
+from demo.job_pages.parts.home_words import HELP, HOME
+from demo.job_pages.parts.markup import Markup, joined, tag
+from demo.job_pages.parts.refresh import refreshed
+from demo.job_pages.parts.shell import PAGES, document
+from demo.job_pages.parts.words import FRAME, text
+from demo.job_pages.table_view import newest_table
+from demo.pages.language import preferred_language
+from llm.i18n.translate import Language
+from vlm.service.store.file_table import list_files
+from vlm.service.store.job_table import list_jobs, trained_jobs
+
+NEWEST = 5  # rows
+SHEETS = ("jobs.css", "home.css")
+STEPS = {"data": "/train", "train": "/train", "watch": "/jobs", "chat": "/chat"}
+DONE_LINKS = {"data": "/data"}  # where another place is of use once the step is done
+KEYS = {"key_tab": "Tab", "key_enter": "Enter", "key_space": "Space", "key_escape": "Esc"}
+
+
+def home_routes(context: PageContext) -> APIRouter:
+    """The routes; no part of the API."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/")
+    def home(request: Request) -> HTMLResponse:
+        """The road and the newest work."""
+        lang = preferred_language(request.headers)
+        parts = home_parts(context, lang)
+        head = tag("div", tag("h1", text(HOME, "title", lang)), class_="page-head")
+        body = tag("div", parts["home"], id="home", data_poll="/pages/home")
+        title = text(FRAME, "home", lang)
+        return HTMLResponse(document(title, "home", Markup(head + body), lang, parts["machine"], more=SHEETS))
+
+    @routes.get("/pages/home")
+    def parts(request: Request, stamp: str = "") -> Response:
+        """What the first page is now."""
+        return refreshed(home_parts(context, preferred_language(request.headers)), stamp)
+
+    @routes.get("/help")
+    def help_page(request: Request) -> HTMLResponse:
+        """What each page does, the keyboard, and where the documentation is."""
+        lang = preferred_language(request.headers)
+        title = text(HELP, "title", lang)
+        return HTMLResponse(document(title, "help", help_body(lang), lang, context.machine(lang), more=SHEETS))
+
+    return routes
+
+
+def home_parts(context: PageContext, lang: Language) -> dict[str, Markup]:
+    """The parts of the first page by the ids of their elements."""
+    return {"machine": context.machine(lang), "home": Markup(road(context, lang) + newest(context, lang))}
+
+
+def steps_done(context: PageContext) -> frozenset[str]:
+    """The steps of the road that someone has taken: a file or a job is there, a job, a trained model."""
+    service = context.service
+    files, _ = list_files(service.database, 1, purpose="fine-tune")
+    jobs, _ = list_jobs(service.database, 1)
+    runs = service.outside.all()
+    taken = {
+        "data": bool(files or jobs or runs),
+        "train": bool(jobs or runs),
+        "watch": bool(trained_jobs(service.database, 1)),
+    }
+    return frozenset(name for name, is_taken in taken.items() if is_taken)
+
+
+def road(context: PageContext, lang: Language) -> Markup:
+    """The four steps; the first that is not done is the next one."""
+    done = steps_done(context)
+    following = next(name for name in STEPS if name not in done)
+    return tag("ol", *(_step(name, name in done, name == following, lang) for name in STEPS), class_="road")
+
+
+def _step(name: str, done: bool, following: bool, lang: Language) -> Markup:
+    mark = "done" if done else "next" if following else ""
+    badge = tag("span", text(HOME, mark, lang), class_=f"badge {'succeeded' if done else 'running'}") if mark else None
+    ready = done or (name == "chat" and following)  # there is a trained model to talk to
+    address = DONE_LINKS.get(name, STEPS[name]) if done else STEPS[name]
+    style = "button primary" if following else "button"
+    link = tag("a", text(HOME, f"{name}_{'done' if ready else 'open'}", lang), href=address, class_=style)
+    head = tag("h2", text(HOME, name, lang), badge)
+    return tag("li", head, tag("p", text(HOME, f"{name}_about", lang), class_="quiet"), link, class_=f"card {mark}")
+
+
+def newest(context: PageContext, lang: Language) -> Markup:
+    """The newest jobs and runs, or what to do without any."""
+    jobs, _ = list_jobs(context.service.database, NEWEST)
+    table = newest_table([*jobs, *context.service.outside.all()], NEWEST, context.rows(lang))
+    link = tag("a", text(HOME, "all", lang), href="/jobs")
+    return joined([tag("div", tag("h2", text(HOME, "newest", lang)), link, class_="page-head"), table])
+
+
+def help_body(lang: Language) -> Markup:
+    """The help, in sections."""
+    places = {"home": "/", **PAGES}
+    pages = [
+        part
+        for name, address in places.items()
+        for part in (
+            tag("dt", tag("a", text(FRAME, name, lang), href=address)),
+            tag("dd", text(HELP, f"{name}_about", lang)),
+        )
+    ]
+    keys = [
+        part for key, name in KEYS.items() for part in (tag("dt", tag("kbd", name)), tag("dd", text(HELP, key, lang)))
+    ]
+    docs = [
+        tag("p", text(HELP, "docs_about", lang)),
+        tag("pre", "make docs && python -m http.server --directory build/site"),
+        tag("p", text(HELP, "docs_command", lang)),
+        tag("pre", "eyegraft --help"),
+        tag("p", text(HELP, "api", lang), " ", tag("a", "/openapi.json", href="/openapi.json")),
+    ]
+    return joined(
+        [
+            tag("div", tag("h1", text(HELP, "title", lang)), class_="page-head"),
+            tag("section", tag("h2", text(HELP, "pages", lang)), tag("dl", *pages, class_="help-list"), class_="card"),
+            tag(
+                "section", tag("h2", text(HELP, "keyboard", lang)), tag("dl", *keys, class_="help-list"), class_="card"
+            ),
+            tag("section", tag("h2", text(HELP, "docs", lang)), *docs, class_="card"),
+        ]
+    )
