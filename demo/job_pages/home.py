@@ -89,9 +89,12 @@ def _step(name: str, done: bool, following: bool, lang: Language) -> Markup:
 
 
 def newest(context: PageContext, lang: Language) -> Markup:
-    """The newest jobs and runs, or what to do without any."""
+    """The newest jobs and runs; nothing without any: the road says what to do."""
     jobs, _ = list_jobs(context.service.database, NEWEST)
-    table = newest_table([*jobs, *context.service.outside.all()], NEWEST, context.rows(lang))
+    runs = context.service.outside.all()
+    if not jobs and not runs:
+        return Markup("")
+    table = newest_table([*jobs, *runs], NEWEST, context.rows(lang))
     link = tag("a", text(HOME, "all", lang), href="/jobs")
     return joined([tag("div", tag("h2", text(HOME, "newest", lang)), link, class_="page-head"), table])
 

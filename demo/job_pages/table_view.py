@@ -26,7 +26,7 @@ def table_of(context: PageContext, query: TableQuery, lang: Language) -> Markup:
     found = find_rows(context, query, rows.now)
     if not found.ids:
         return _no_match(lang) if query.is_filter else empty_table(lang)
-    heads = [tag("th", tag("span", text(MARKS, "marks", lang), class_="eg-hidden"), scope="col", role="columnheader")]
+    heads = [tag("th", scope="col", role="columnheader", aria_label=text(MARKS, "marks", lang))]
     heads += [_head(column, query, lang) for column in COLUMNS]
     head = tag("thead", tag("tr", *heads, role="row", aria_rowindex=1), role="rowgroup")
     total = len(found.ids)
@@ -36,9 +36,7 @@ def table_of(context: PageContext, query: TableQuery, lang: Language) -> Markup:
 
 
 def newest_table(found: Sequence[Job | OutsideRun], most: int, rows: RowContext) -> Markup:
-    """The newest of these jobs and runs, without sorting and marks; without any, what to do next."""
-    if not found:
-        return empty_table(rows.lang)
+    """The newest of these jobs and runs, without sorting and marks."""
     newest = sorted(found, key=lambda one: -one.created_at)[:most]  # stable: jobs of one second stay in their order
     names = ("", *(column_name(column, rows.lang) for column in COLUMNS))
     classes = (None, *COLUMNS)

@@ -60,9 +60,9 @@ def test_from_an_empty_service_to_a_chat(
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{url}/?token={token}")
-        expect(page.get_by_text("No jobs yet")).to_be_visible()
+        expect(page.get_by_role("heading", name="1. Bring data next")).to_be_visible()
         assert token not in page.url
-        page.get_by_role("link", name="Train a model").click()
+        page.get_by_role("link", name="Upload a file").click()
         fill_in(page, data)
         page.reload()  # nothing is lost: the address has the form
         expect(page.locator("#chosen-file li")).to_contain_text("chat.jsonl")
