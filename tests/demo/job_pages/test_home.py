@@ -22,7 +22,7 @@ def test_the_road_says_what_is_done_and_what_is_next(visitor: TestClient, servic
     empty = visitor.get("/").text
     assert road(empty) == [("next", "/train"), ("", "/train"), ("", "/jobs"), ("", "/chat")]
     assert "<table" not in empty and "<figure" not in empty and "Chat with a base model" in empty
-    assert "还没有任务" in visitor.get("/", headers=CHINESE).text
+    assert "1. 准备数据" in visitor.get("/", headers=CHINESE).text
     service.files.add([b"{}\n"], "mine.jsonl", "fine-tune")
     assert road(visitor.get("/").text)[:2] == [("done", "/data"), ("next", "/train")]
     first = visitor.get("/pages/home").json()
