@@ -24,7 +24,7 @@ def rows(html: str) -> list[str]:
 
 
 def test_an_empty_service_says_what_to_do(visitor: TestClient) -> None:
-    found = visitor.get("/")
+    found = visitor.get("/jobs")
     assert found.status_code == 200 and "eyegraft jobs submit" in found.text and 'href="/train"' in found.text
     assert "还没有任务" in visitor.get("/jobs", headers=CHINESE).text
 
