@@ -92,7 +92,7 @@ def avoided(corpus: Corpus, chosen: np.ndarray, config: RunConfig, packing: Epoc
 
 def _spans(view: RecordView) -> RecordSpans:
     images = [base64.b64encode(data).decode() for image in view.images[:IMAGES] if (data := thumbnail(image))]
-    return RecordSpans([(text, kind or "") for text, kind in view.spans[:MOST_SPANS]], images, view.image_tokens)
+    return RecordSpans([[text, kind or ""] for text, kind in view.spans[:MOST_SPANS]], images, view.image_tokens)
 
 
 def _ignore(_: str) -> None:

@@ -15,7 +15,7 @@ FORECAST = "forecast.json"
 class RecordSpans:
     """A record as the model reads it: texts with their kind (`supervised`, `image` or empty), thumbnails in base64."""
 
-    spans: list[tuple[str, str]]
+    spans: list[list[str]]
     images: list[str]
     image_tokens: int
 

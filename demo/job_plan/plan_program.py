@@ -37,7 +37,8 @@ def main(folder: Path, images: Path | None) -> None:
     try:
         write_forecast(folder, forecast_data(config))
     except EyegraftError as error:  # of a record after those that the gate has looked at, or of all being too long
-        write_answer(folder, GateAnswer(error=JobError("invalid_training_file", str(error), "training_file")))
+        message = job_gate.without_folders(str(error), read_question(folder), folder)
+        write_answer(folder, GateAnswer(error=JobError("invalid_training_file", message, "training_file")))
 
 
 def _linked(folder: Path, images: Path) -> bool:

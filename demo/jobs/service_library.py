@@ -83,5 +83,7 @@ def is_tower(folder: Path) -> bool:
         found = json.loads(read_text(folder / "config.json", SETTINGS))
     except (OSError, ValueError):
         return False
+    if isinstance(found, dict) and "architecture" in found:  # as timm names it
+        return True
     names = found.get("architectures") if isinstance(found, dict) else None
     return isinstance(names, list) and bool(names) and not any(str(name).endswith(ANSWERING) for name in names)

@@ -14,6 +14,8 @@ from llm.config.schema import RunConfig
 from llm.i18n.translate import Language
 from vlm.service.gate_record import GateAnswer, PlannedChange
 
+MINUTE_S = 60  # below it no more is said than that
+
 
 def plan_line(key: str, lang: Language) -> Markup:
     """What is shown where there is no plan."""
@@ -66,9 +68,7 @@ def _change(change: PlannedChange, memory: int, lang: Language) -> Markup:
 def _facts(
     answer: GateAnswer, forecast: DataForecast | None, config: RunConfig | None, records: int, lang: Language
 ) -> list[Markup]:
-    seconds = answer.seconds
-    time = text(PLAN, "unknown_time", lang) if seconds is None else text(PLAN, "at_least", lang, span(seconds, lang))
-    facts = [_fact("time", time, lang)]
+    facts = [_fact("time", _time(answer.seconds, lang), lang)]
     if config is not None and records:
         facts.append(_fact("steps", f"{steps_of(config, records):,}", lang))
         facts.append(_fact("records", f"{config.train.batch:,}", lang))
@@ -85,6 +85,13 @@ def _facts(
     if records > forecast.sampled:
         facts.append(tag("p", text(PLAN, "sampled", lang, forecast.sampled), class_="quiet"))
     return facts
+
+
+def _time(seconds: float | None, lang: Language) -> str:
+    if seconds is None:
+        return text(PLAN, "unknown_time", lang)
+    least = span(seconds, lang)
+    return least if seconds < MINUTE_S else text(PLAN, "at_least", lang, least)
 
 
 def steps_of(config: RunConfig, records: int) -> int:

@@ -173,24 +173,25 @@ function uploads(form, input, changed) {
 async function uploadAll(form, input, files, changed) {
   const status = $(`#status-${input.dataset.upload}`);
   const kept = input.multiple ? files : files.slice(0, 1);
-  const problems = [];
+  const problems = new Map();
   mark(form, {});
   status.classList.remove('mistake');
   for (const file of kept) {
     const problem = tooLarge(input, file) || await upload(form, input, file, status);
-    if (problem) problems.push(problem);
+    if (problem) problems.set(problem, [...problems.get(problem) ?? [], file.name]);  // one line for all that it holds for
     else changed();
   }
   input.value = '';
-  if (problems.length) [status.textContent, status.hidden] = [problems.join('\n'), false];
-  status.classList.toggle('mistake', problems.length > 0);
+  const lines = [...problems].map(([problem, names]) => `${names.join(', ')}: ${problem}`);
+  if (lines.length) [status.textContent, status.hidden] = [lines.join('\n'), false];
+  status.classList.toggle('mistake', lines.length > 0);
 }
 
 function tooLarge(input, file) {
   const most = Number(input.dataset.most);
   if (file.size <= most) return '';
   const mib = size => `${Math.round(size / 2 ** 20).toLocaleString()} MiB`;
-  return [file.name, mib(file.size), mib(most)].reduce((text, value) => text.replace('{}', () => value), input.dataset.large);
+  return [mib(file.size), mib(most)].reduce((text, value) => text.replace('{}', () => value), input.dataset.large);
 }
 
 // Resolves to why it was refused, or to nothing.
@@ -211,7 +212,7 @@ function upload(form, input, file, status) {
     request.addEventListener('loadend', () => {
       const answer = request.response;
       if (request.status !== 200) {
-        done(`${file.name}: ${answer?.error?.message ?? answer?.error ?? $('#lost').textContent}`);
+        done(answer?.error?.message ?? answer?.error ?? $('#lost').textContent);
         return;
       }
       choose(form, answer);

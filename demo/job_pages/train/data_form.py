@@ -75,7 +75,7 @@ def _drop(form: Form, name: str, accepted: str, several: bool = False) -> Markup
         data_most=form.context.service.files.room()[0],
         data_progress=form.said("uploading", "{}", "{}"),
         data_here=form.said("uploaded", "{}"),
-        data_large=form.said("too_large", "{}", "{}", "{}"),
+        data_large=form.said("too_large", "{}", "{}"),
     )
     shown = (tag("span", form.said("upload"), class_="button"), tag("span", form.said("or_drop"), class_="quiet"))
     return tag("label", hidden, *shown, class_="drop")

@@ -12,6 +12,8 @@ from data_tools.generate.identity import build_identity
 from demo.job_pages.parts.context import PageContext
 from demo.job_pages.parts.messages import said
 from demo.job_pages.parts.value_text import size_text
+from demo.job_pages.parts.words import text
+from demo.job_pages.train.words import FORM
 from demo.pages.language import preferred_language
 from llm.errors import ConfigError, ServiceError
 from vlm.service.file_storage import ARCHIVES
@@ -19,6 +21,7 @@ from vlm.service.store.rows import Purpose, StoredFile
 
 UPLOADS = "/pages/files"
 CHUNK = 1 << 20
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".tif", ".tiff")
 
 
 class IdentityBody(BaseModel):
@@ -41,6 +44,8 @@ def upload_routes(context: PageContext) -> APIRouter:
         An archive holds images, whatever field it was dropped on.
         """
         name = file.filename or ""
+        if name.lower().endswith(IMAGES):
+            return JSONResponse({"error": text(FORM, "image_file", preferred_language(request.headers))}, 400)
         purpose: Purpose = "vision" if into == "images" or name.lower().endswith(ARCHIVES) else "fine-tune"
         try:
             stored = context.service.files.add(_chunks(file.file), name, purpose)

@@ -25,7 +25,12 @@ FORM: Words = {
         "以及记录所引用图片的 zip 或 tar 压缩包。可以同时使用多个文件。",
     ),
     "limit": ("At most {} a file.", "每个文件最多 {}。"),
-    "too_large": ("{} has {}; at most {} fit.", "{} 大小为 {}，最多 {}。"),
+    "too_large": ("it has {}; at most {} fit.", "大小为 {}，最多 {}。"),
+    "image_file": (
+        "An image alone is no training data. Put the images into one zip file, and upload it with the file of records "
+        "that names them.",
+        "单独的图片不是训练数据。请把图片放进一个 zip 压缩包，与引用这些图片的数据文件一起上传。",
+    ),
     "upload": ("Upload files", "上传文件"),
     "or_drop": ("or drop them here", "或拖放到这里"),
     "uploading": ("Uploading {}: {} %", "正在上传 {}：{}%"),

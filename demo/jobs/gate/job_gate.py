@@ -36,15 +36,15 @@ def main(folder: Path) -> None:
     try:
         answer = look(question, folder)
     except GateError as error:
-        message = _without_folders(error.error.message, question, folder)
+        message = without_folders(error.error.message, question, folder)
         answer = replace(error.plan, error=replace(error.error, message=message))
     except EyegraftError as error:
-        answer = GateAnswer(error=JobError("validation_failed", _without_folders(str(error), question, folder)))
-    notes = [_without_folders(note, question, folder) for note in answer.notes]
+        answer = GateAnswer(error=JobError("validation_failed", without_folders(str(error), question, folder)))
+    notes = [without_folders(note, question, folder) for note in answer.notes]
     write_answer(folder, replace(answer, notes=notes))
 
 
-def _without_folders(text: str, question: GateQuestion, folder: Path) -> str:
+def without_folders(text: str, question: GateQuestion, folder: Path) -> str:
     """A message for the client: images have their names inside the archive, files and models those of the request."""
     images, files = folder / "images", Path(question.training).parent
     shown = {f"{images}/": "", str(images): "x_eyegraft.images", question.training: "training_file"}

@@ -146,6 +146,7 @@ def test_a_model_that_is_gone_is_skipped_with_the_reason(service: Service, llm: 
         ('{"architectures": ["GPT2LMHeadModel"]}', False),
         ('{"architectures": ["SiglipModel"]}', True),
         ('{"architectures": ["ViTForImageClassification"]}', True),
+        ('{"architecture": "tf_efficientnet_lite0"}', True),  # timm's
         ('{"architectures": null}', False),
         ("[]", False),
         ("no json", False),

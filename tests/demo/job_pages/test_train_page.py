@@ -150,7 +150,28 @@ def test_what_is_refused_is_said_at_its_field(
     assert list_jobs(service.database, 1)[0] == []
 
 
+def test_archives_are_images_and_an_identity_is_data(visitor: TestClient, service: Service) -> None:
+    """Whatever field an archive was dropped on."""
+    archive = BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("a.png", noise_image(1))
+    files = {"file": ("photos.ZIP", archive.getvalue())}
+    found = visitor.post("/pages/files", data={"into": "file"}, files=files).json()
+    stored = service.files.find(found["id"])
+    assert found["into"] == "images" and stored is not None and stored.purpose == "vision"
+    who = {"name": "小狐", "author": "Fox Lab", "languages": "zh"}
+    made = visitor.post("/pages/identity", json=who).json()
+    data = service.files.find(made["id"])
+    assert made["into"] == "file" and data is not None
+    rows = service.files.path(data).read_text("utf-8").splitlines()
+    assert len(rows) > 100 and any("小狐" in row for row in rows) and all("messages" in json.loads(row) for row in rows)
+    lacking = visitor.post("/pages/identity", json={**who, "name": " "}, headers=CHINESE)
+    assert lacking.status_code == 400 and re.search("[\u4e00-\u9fff]", lacking.json()["error"])
+
+
 def test_uploads_are_refused_in_words(visitor: TestClient) -> None:
     answer = visitor.post("/pages/files", data={"into": "file"}, files={"file": ("a.exe", b"x")}, headers=CHINESE)
     assert answer.status_code == 400 and ".jsonl" in answer.json()["error"]
     assert re.search("[\u4e00-\u9fff]", answer.json()["error"])
+    photo = visitor.post("/pages/files", data={"into": "file"}, files={"file": ("a.JPG", noise_image(1))})
+    assert photo.status_code == 400 and "into one zip file" in photo.json()["error"]
