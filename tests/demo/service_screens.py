@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.demo.conftest import listening
 from tests.demo.job_pages.stories import every_state, run_by_hand, still_service
+from tests.demo.job_pages.test_browser_plan import foreseen, seen
+from tests.demo.job_pages.test_plans import TOO_LARGE
 from tests.demo.pages.steps import CHROMIUM, QUIET, WAIT
 from vlm.service.service import Service
 from vlm.service.store.rows import Job
@@ -69,6 +72,8 @@ def take(page: Page, out: Path, name: str) -> None:
             shoot(page, out / f"service-jobs-{name}.png")
             fill_in(page, url, root)
             shoot(page, out / f"service-train-{name}.png")
+            fill_in_plan(page, url, service)
+            shoot(page, out / f"service-plan-{name}.png")
 
 
 def age(service: Service, jobs: dict[str, Job]) -> None:
@@ -94,11 +99,22 @@ def fill_in(page: Page, url: str, folder: Path) -> None:
     rows[80]["messages"][0]["content"] = ""
     file = folder / "support.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
-    page.goto(f"{url}/train?model=qwen3-0.6b&epochs=3&rate=fast&suffix=support-v3")
+    page.goto(f"{url}/train?model=qwen3-0.6b&train.epochs=3&optim.lr=fast&suffix=support-v3")
     page.locator("#upload-file").set_input_files(file)
     expect(page.locator("#train-look details")).to_have_count(2)
     page.locator("#train-look details").first.evaluate("one => { one.open = true; }")
-    expect(page.locator("#mistake-rate")).to_be_visible()
+    expect(page.locator("#mistake-optim-lr")).to_be_visible()
+
+
+def fill_in_plan(page: Page, url: str, service: Service) -> None:
+    """The form with a plan that does not fit."""
+    values = {"file": seen(service, 4000), "model": "qwen3-0.6b", "tune.kind": "full", "suffix": "support-v3"}
+    foreseen(service, TOO_LARGE, values)
+    page.goto(f"{url}/train?{urlencode(values)}")
+    expect(page.locator("[data-change]")).to_have_count(2)
+    page.locator("#first-records").evaluate("one => { one.open = true; }")
+    page.locator("#all-settings").evaluate("one => { one.open = true; }")
+    page.locator("#group-optim").evaluate("one => { one.open = true; }")
 
 
 def shoot(page: Page, file: Path) -> None:

@@ -26,7 +26,7 @@ PLAN: Words = {
     "pack_tokens": ("{:,}, {:,} tokens each on average", "{:,}，平均每个 {:,} 个 token"),
     "length": ("Record length", "记录长度"),
     "tokens": ("{:,} tokens in the middle, {:,} at most", "中位数 {:,} 个 token，最长 {:,}"),
-    "padding": ("Padding avoided", "省去的填充"),
+    "padding": ("Saved by packing", "打包省去的计算"),
     "supervised": ("Tokens with a loss", "计算损失的 token"),
     "too_long": ("Left out as too long", "因过长而跳过"),
     "sampled": ("From the first {:,} records.", "根据前 {:,} 条记录。"),

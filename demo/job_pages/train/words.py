@@ -111,7 +111,10 @@ FORM: Words = {
     "as_curl": ("curl", "curl"),
     "as_python": ("Python", "Python"),
     "as_command": ("Command line", "命令行"),
-    "no_yaml": ("The recipe is shown once data and model are chosen.", "选择数据和模型之后显示配方。"),
+    "no_yaml": (
+        "# Shown when data and model are chosen\n# and no field is marked.",
+        "# 选择了数据和模型，\n# 并且没有标出的项时显示。",
+    ),
     "not_submitted": ("This cannot be submitted yet. See the fields that are marked.", "还不能提交，请查看标出的项。"),
 }
 

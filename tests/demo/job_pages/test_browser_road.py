@@ -94,7 +94,7 @@ def fill_in(page: Page, data: Path) -> None:
     page.get_by_label("train.dtype", exact=True).select_option("fp32")
     expect(page.locator("[data-form=as_yaml]")).to_contain_text("save_every: 3")
     expect(page.locator("#train-plan")).to_contain_text("It fits:", timeout=LONG)
-    expect(page.locator("#train-plan")).to_contain_text("Padding avoided", timeout=LONG)
+    expect(page.locator("#train-plan")).to_contain_text("Saved by packing", timeout=LONG)
     expect(page.locator("#first-records mark")).to_have_count(3)
     page.get_by_text("Python", exact=True).click()
     expect(page.locator("[data-form=as_python]")).to_contain_text("OpenAI(")

@@ -34,10 +34,8 @@ WAIT_S = 60.0
 FORECAST = DataForecast(
     2000, 3, 75, 212, 54, 619, 0.46, 0.36, 0, [RecordSpans([["Hi", ""], ["Ho", "supervised"]], [], 0)]
 )
-CHANGES = [
-    PlannedChange({"tune.kind": "qlora", "train.recompute": True}, 2 * GIB),
-    PlannedChange({"tune.rank": 16}, 9 * GIB),
-]
+FITTING = PlannedChange({"tune.kind": "qlora", "train.recompute": True}, 2 * GIB)
+CHANGES = [FITTING, PlannedChange({"tune.rank": 16}, 9 * GIB)]
 TOO_LARGE = GateAnswer(error=JobError("does_not_fit", "the job needs 20.0 GiB"), bytes=20 * GIB, changes=CHANGES)
 
 
