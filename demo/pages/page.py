@@ -48,12 +48,19 @@ button:is([title="Share"], [title="分享"]) { display: none !important; }  /* w
 /* gradio's blue of a selected tab has a contrast of 3.7 on white */
 button[role=tab][aria-selected=true] { color: var(--link-text-color) !important; }
 """
-# gradio shows the label of a question's box beside it, but does not tie it to the text field.
+# What gradio's frontend leaves out for screen readers: the label of a question's box is beside it, but not tied to the
+# text field; a button with a text has another name; an empty image has a name, but no role that may have one.
 NAME_FIELDS = """() => {
-  const name = () => document.querySelectorAll('[role=group] textarea:not([aria-label])').forEach(field => {
-    const label = field.closest('[role=group]').querySelector('[data-testid=block-info]');
-    if (label && label.textContent.trim()) field.setAttribute('aria-label', label.textContent.trim());
-  });
+  const name = () => {
+    document.querySelectorAll('[role=group] textarea:not([aria-label])').forEach(field => {
+      const label = field.closest('[role=group]').querySelector('[data-testid=block-info]');
+      if (label && label.textContent.trim()) field.setAttribute('aria-label', label.textContent.trim());
+    });
+    document.querySelectorAll('button.submit-button[aria-label]').forEach(button => {
+      if (button.textContent.trim()) button.removeAttribute('aria-label');
+    });
+    document.querySelectorAll('div.empty[aria-label]:not([role])').forEach(empty => empty.setAttribute('role', 'img'));
+  };
   new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
   name();
 }"""
