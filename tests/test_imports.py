@@ -66,7 +66,7 @@ ORDER = (
     ("demo.pages",),
     ("demo.job_plan",),
     ("demo.job_pages.parts",),
-    ("demo.job_pages.plan",),
+    ("demo.job_pages.plan", "demo.job_pages.curves"),
     ("demo.job_pages.train",),
     ("demo.job_pages",),
     ("vlm.app",),

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from demo.job_pages.chat_site import ChatSite
+from demo.job_pages.curves.routes import curve_routes
 from demo.job_pages.home import home_routes
 from demo.job_pages.job_page_routes import job_page_routes, run_page_routes
 from demo.job_pages.page_routes import page_routes
@@ -21,7 +22,7 @@ from vlm.service.gate_record import GateQuestion
 from vlm.service.service import Service
 from vlm.service.store.rows import Job
 
-PLACES = frozenset({"jobs", "runs", "train", "webhooks", "chat", "compare", "data", "help"})
+PLACES = frozenset({"jobs", "runs", "curves", "train", "webhooks", "chat", "compare", "data", "help"})
 
 
 def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served: ServedModels) -> None:
@@ -36,6 +37,7 @@ def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served:
     app.include_router(page_routes(context))
     app.include_router(job_page_routes(context))
     app.include_router(run_page_routes(context))
+    app.include_router(curve_routes(context))
     app.include_router(train_routes(context))
     app.include_router(webhook_page_routes(context))
     app.include_router(upload_routes(context))

@@ -6,6 +6,7 @@ the height of a row is measured there: a table of any length is scrolled as one,
 
 from collections.abc import Sequence
 
+from demo.job_pages.curves.marked_runs import MOST_RUNS
 from demo.job_pages.parts.context import PageContext
 from demo.job_pages.parts.job_table import CELLS, RowContext, column_name, empty_table, line_of, row_of
 from demo.job_pages.parts.markup import Markup, joined, tag
@@ -16,8 +17,6 @@ from demo.job_pages.table_rows import FoundRows, find_rows
 from llm.i18n.translate import Language
 from vlm.service.outside_runs import OutsideRun
 from vlm.service.store.rows import Job
-
-MOST_MARKED = 10  # runs whose curves are legible in one chart
 
 
 def table_of(context: PageContext, query: TableQuery, lang: Language) -> Markup:
@@ -80,10 +79,10 @@ def marks_bar(lang: Language) -> Markup:
     compare = tag("a", text(MARKS, "compare", lang), href="/curves", class_="button primary", id="marks-compare")
     clear = tag("button", text(MARKS, "clear", lang), type="button", class_="button", id="marks-clear")
     count = tag("span", "", id="marks-count", role="status")
-    words = {"data_marked": text(MARKS, "marked", lang, "{}"), "data_most": text(MARKS, "most", lang, MOST_MARKED)}
+    words = {"data_marked": text(MARKS, "marked", lang, "{}"), "data_most": text(MARKS, "most", lang, MOST_RUNS)}
     label = text(MARKS, "marks", lang)
     inner = joined([count, compare, clear])
     return tag(
         "div", inner, id="marks", class_="marks-bar", role="group", aria_label=label, hidden=True,
-        data_limit=MOST_MARKED, **words,
+        data_limit=MOST_RUNS, **words,
     )  # fmt: skip

@@ -83,7 +83,17 @@ def views(service: Service) -> list[str]:
     """The addresses of all views of a service with jobs in every state."""
     jobs = every_state(service)
     opened = [f"/jobs/{jobs[key].id}" for key in ("running", "failed", "refused", "done", "new")]
-    return ["/", "/jobs", *opened, "/train", "/train?model=qwen3-0.6b&epochs=3&rate=fast", "/webhooks", "/help", *GRADIO]
+    return [
+        "/",
+        "/jobs",
+        *opened,
+        f"/curves?run={jobs['running'].id}&run={jobs['done'].id}",
+        "/train",
+        "/train?model=qwen3-0.6b&epochs=3&rate=fast",
+        "/webhooks",
+        "/help",
+        *GRADIO,
+    ]
 
 
 def looked_at(browser: Browser, url: str, view: str, look: tuple[str, str, int], script: str) -> Look:

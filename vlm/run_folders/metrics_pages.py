@@ -1,5 +1,6 @@
 """metrics.jsonl of a run in pages, from either end, however long it is. A line is known by the byte after it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +24,14 @@ def lines_after(run: Path, place: int, limit: int) -> list[Numbered]:
         return []
     except OSError as error:
         raise RunError(f"{run / NAME}: cannot be read: {error.strerror}. Check the disk") from error
+
+
+def every_line(run: Path) -> Iterator[MetricsLine]:
+    """All lines, oldest first, read as they are asked for. Raises RunError for a file that cannot be read."""
+    place = 0
+    while page := lines_after(run, place, MOST_BYTES):
+        yield from (line for _, line in page)
+        place = page[-1][0]
 
 
 def lines_before(run: Path, place: int | None, limit: int) -> tuple[list[Numbered], bool]:

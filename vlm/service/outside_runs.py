@@ -24,6 +24,7 @@ from vlm.service.store.rows import Event
 PREFIX = "xrun-"
 RunState = Literal["running", "finished", "stopped"]
 FRESH_S = 2.0  # for so long a list of folders is believed
+READ_S = 1.0  # for so long new lines are read at a call; of longer ones the rest is read at the next calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ class OutsideRuns:
         """Every run, those that began last first."""
         with self._lock:
             self._search()
-            found = [self._look(folder) for folder in self._names]
+            until = time.monotonic() + READ_S
+            found = [self._look(folder, until) for folder in self._names]
         return sorted(found, key=lambda run: (-run.created_at, run.name))
 
     def find(self, name: str) -> OutsideRun:
@@ -72,7 +74,7 @@ class OutsideRuns:
             self._search()
             folder = next((folder for folder in self._names if _id(folder) == name), None)
             if folder is not None:
-                return self._look(folder)
+                return self._look(folder, time.monotonic() + READ_S)
         raise UnknownJobError(f"there is no run {name[:80]!r}; `eyegraft jobs ls` lists them")
 
     def refuse(self, name: str) -> None:
@@ -105,11 +107,11 @@ class OutsideRuns:
         self._names, self._until = found, time.monotonic() + FRESH_S
         self._tails = {folder: tail for folder, tail in self._tails.items() if folder in found}
 
-    def _look(self, folder: Path) -> OutsideRun:
+    def _look(self, folder: Path, until: float) -> OutsideRun:
         tail = self._tails.setdefault(folder, MetricsTail(folder, {}))
         writer = note = ""
         try:
-            while tail.read():
+            while tail.read() and time.monotonic() < until:
                 pass
             writer = writer_of(folder)
         except RunError as error:

@@ -13,7 +13,7 @@ from llm.errors import RunError, ServiceError
 from llm.files.atomic_files import atomic_file
 from llm.files.regular_files import SETTINGS, read_text
 from llm.train.metrics import NAME, MetricsLine
-from vlm.run_folders.metrics_pages import lines_after
+from vlm.run_folders.metrics_pages import every_line
 from vlm.service.layout import Layout
 from vlm.service.store.database import Database
 from vlm.service.store.event_table import stored_metrics
@@ -21,7 +21,6 @@ from vlm.service.store.file_table import add_file, find_file
 from vlm.service.store.job_table import JobChanges
 from vlm.service.store.rows import Job, StoredFile
 
-PAGE = 10_000  # lines
 COLUMNS = ("step", "train_loss", "learning_rate", "grad_norm", "valid_loss")
 NAMES = {("train", "loss"): "train_loss", ("train", "lr"): "learning_rate", ("train", "grad_norm"): "grad_norm",
          ("validation", "loss"): "valid_loss"}  # fmt: skip
@@ -57,11 +56,8 @@ def metrics_csv(database: Database, layout: Layout, job: str) -> bytes:
 
 def _lines(run: Path) -> Iterator[MetricsLine]:
     """The lines of metrics.jsonl: the store has only some of a long run's, and is asked when the folder is gone."""
-    place = 0
     try:
-        while page := lines_after(run, place, PAGE):
-            yield from (line for _, line in page)
-            place = page[-1][0]
+        yield from every_line(run)
     except RunError as error:
         raise ServiceError(str(error)) from error
 

@@ -18,9 +18,12 @@ ASSETS = {
     "home.css": "text/css",
     "train.css": "text/css",
     "jobs.css": "text/css",
+    "curves.css": "text/css",
     "page.js": "text/javascript",
     "train.js": "text/javascript",
     "jobs.js": "text/javascript",
+    "curve_chart.js": "text/javascript",
+    "curves.js": "text/javascript",
 }
 PAGES = {"jobs": "/jobs", "train": "/train", "chat": "/chat", "compare": "/compare", "data": "/data"}
 TAGS: dict[Language, str] = {"en": "en", "zh": "zh-CN"}

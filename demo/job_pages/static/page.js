@@ -158,6 +158,16 @@ document.addEventListener('click', async event => {
   setTimeout(() => { button.textContent = before; }, EVERY_MS);
 });
 
+// Another language of the same address ---------------------------------------------------------------------------------
+
+document.addEventListener('click', event => {
+  const link = event.target.closest('.languages a');
+  if (!link) return;
+  const query = new URLSearchParams(location.search);
+  query.set('lang', link.hreflang.slice(0, 2));
+  link.href = `?${query}`;
+}, { capture: true });
+
 // The table's filter -------------------------------------------------------------------------------------------------
 
 function tableFilter(form) {

@@ -134,7 +134,15 @@ def test_every_page_is_legible(browser: Browser, tmp_path: Path, width: int, loc
         page.goto(f"{url}/jobs")
         measure(page, "empty")
         jobs = every_state(service)
-        for path in ("/jobs", "/train?tune.kind=full&train.epochs=x", *(f"/jobs/{job.id}" for job in jobs.values())):
+        overlaid = f"/curves?run={jobs['running'].id}&run={jobs['done'].id}"
+        for path in (
+            "/jobs",
+            "/",
+            "/help",
+            overlaid,
+            "/train?tune.kind=full&train.epochs=x",
+            *(f"/jobs/{job.id}" for job in jobs.values()),
+        ):
             page.goto(url + path)
             for part in page.locator("details").all():
                 part.evaluate("one => { one.open = true; }")

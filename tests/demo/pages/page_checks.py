@@ -3,9 +3,12 @@
 # Cells and labels of three or more lines with fewer than four letters each: [text, number of lines].
 CELLS = "td, th, .eg-card p, label span"
 STACKED = f"""() => [...document.querySelectorAll({CELLS!r})].filter(e => e.offsetParent).map(e => {{
-  const range = document.createRange();
-  range.selectNodeContents(e);
-  const lines = new Set([...range.getClientRects()].map(r => Math.round(r.top))).size;
+  const range = document.createRange(), texts = document.createTreeWalker(e, NodeFilter.SHOW_TEXT), tops = new Set();
+  while (texts.nextNode()) {{
+    range.selectNodeContents(texts.currentNode);
+    for (const box of range.getClientRects()) tops.add(Math.round(box.top));
+  }}
+  const lines = tops.size;
   const clipped = e.closest('thead') && getComputedStyle(e.closest('thead')).position === 'absolute';
   return [e.innerText, clipped ? 0 : lines];
 }}).filter(([text, lines]) => lines > 2 && text.length / lines < 4)"""

@@ -98,6 +98,8 @@ EXCEPTIONS = {
     "demo/api/text_completion.py": PROGRAMS,
     "demo/job_pages/chat_site.py": MARKUP,
     "demo/job_pages/parts/job_kind.py": "each has its Chinese beside it",
+    "demo/job_pages/curves/curves_view.py": MARKUP,
+    "demo/job_pages/curves/words.py": "each has its Chinese beside it",
     "demo/job_pages/home.py": MARKUP,
     "demo/job_pages/job_actions.py": MARKUP,
     "demo/job_pages/job_log.py": MARKUP,
