@@ -20,7 +20,7 @@ CURVES_PAGE: Words = {
     "help": (
         "Drag over steps to zoom, double-click to show all. With the keyboard: arrows move the cursor, + and - zoom, 0 "
         "shows all.",
-        "拖动选择步数范围可放大，双击显示全部。键盘：方向键移动光标，+ 和 - 缩放，0 显示全部。",
+        "拖动选择步数范围可放大，双击显示全部。键盘：方向键移动光标，加号与减号键缩放，0 显示全部。",
     ),
     "step_axis": ("Step", "步"),
     "at_step": ("Step {}", "第 {} 步"),
