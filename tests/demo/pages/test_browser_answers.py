@@ -23,12 +23,16 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machin
 
 
 class Said:
-    """A fake reply that repeats the question, or never ends."""
+    """A fake reply that repeats the question, or never ends; of a server's metrics it has no tokens."""
+
+    prompt_tokens = completion_tokens = 0
+    finish = ""
 
     def __init__(self, text: str, log: list[str], turn: AbstractContextManager[None]) -> None:
         halves = [text[: len(text) // 2], text[len(text) // 2 :]]
         self.pieces = slowly() if text == FOREVER else iter(halves)
         self.log, self.turn = log, turn
+        self.began, self.token_times = time.monotonic(), list[float]()
         turn.__enter__()
 
     def piece(self, _: float | None = None) -> str | None:
