@@ -10,10 +10,6 @@ from llm.files.folder_mark import Claim, claim
 from llm.files.regular_files import SETTINGS, read_text
 from llm.log import logger
 from vlm.config import BenchmarkEval, EvalConfig, VqaEval
-from vlm.evaluate.benchmark_files import BenchmarkFiles
-from vlm.evaluate.benchmark_run import Asking, run_benchmarks
-from vlm.evaluate.local_answerer import LocalAnswerer
-from vlm.evaluate.model_identity import model_identity
 from vlm.model.runs import OpenedRun, open_run
 
 BLANK = "blank.png"  # the image of a question that is asked without its own
@@ -61,6 +57,12 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
 
 def _ask_benchmarks(opened: OpenedRun, config: EvalConfig, plan: BenchmarkEval, out: Path) -> dict[str, float]:
     """The main metric of each form of the files, by the form's name; the report is in the folder."""
+    # here: a text run is evaluated without vision code
+    from vlm.evaluate.benchmark_files import BenchmarkFiles
+    from vlm.evaluate.benchmark_run import Asking, run_benchmarks
+    from vlm.evaluate.local_answerer import LocalAnswerer
+    from vlm.evaluate.model_identity import model_identity
+
     files = BenchmarkFiles(tuple(Path(one) for one in plan.files), plan.form, plan.images, plan.split, plan.limit)
     identity = model_identity(Path(config.run), config.checkpoint)
     answerer = LocalAnswerer(config.run, opened.chat_model)
