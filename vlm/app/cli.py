@@ -273,12 +273,13 @@ def assets(
     ] = "",
 ) -> None:
     """Fetch models and data of the quickstart: once, with checksums; afterwards no network is needed."""
-    from data_tools.emoji.world import WORLDS
     from data_tools.quickstart.assets import fetch_assets
 
     if names or not world:
         fetch_assets(folder, names or ())
     if world:
+        from data_tools.emoji.world import WORLDS
+
         fetch_assets(folder, [world], WORLDS)
 
 
