@@ -127,7 +127,7 @@ def _reached(client: httpx2.Client) -> bool:
 
 
 def idle(process: int) -> dict[str, float]:
-    """The share of one core and the memory of a process that nobody asks for a minute."""
+    """The share of one core and the memory of a process that gets no request for a minute."""
     time.sleep(3)
     began, before = time.perf_counter(), _cpu_s(process)
     time.sleep(IDLE_S)

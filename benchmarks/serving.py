@@ -127,7 +127,7 @@ class Bench:
         assert all(len(clock.times) == self.tokens for clock in clocks)
         return count * self.tokens / (time.perf_counter() - began)
 
-    def behind(self) -> float:
+    def while_answering(self) -> float:
         """Seconds to the first token of a short question during a long answer, less those that it takes alone."""
         long = Clock()
         thread = threading.Thread(target=self.asked, args=(long, 4000, self.prompt))
@@ -197,7 +197,7 @@ def main() -> None:
         one: lambda: bench.clients(1),
         several: lambda: bench.clients(given.clients),
         f"{several}, plain products": lambda: bench.clients(given.clients, bench.plain),
-        "short question during a long answer, seconds more": bench.behind,
+        "short question during a long answer, seconds more": bench.while_answering,
         f"longest gap between tokens while {LONG_PROMPT:,} tokens are read, seconds": bench.gap,
     }
     found: dict[str, list[float]] = {name: [] for name in ways}

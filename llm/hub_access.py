@@ -27,7 +27,7 @@ def why_unreachable() -> str:
         return "HF_HUB_OFFLINE is set"
     found: list[str] = []
     seconds = _patience()
-    # A thread, since looking up a name knows no time limit. It is left behind where it hangs.
+    # A thread, since looking up a name knows no time limit. It is abandoned where it hangs.
     asking = threading.Thread(target=lambda: found.append(_ask(constants.ENDPOINT, seconds)), daemon=True)
     asking.start()
     asking.join(seconds)

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible API answers benchmark questions, so that models elsewhere stand in the same table."""
+"""An OpenAI-compatible API answers benchmark questions, so that models elsewhere can be compared."""
 
 import asyncio
 import base64

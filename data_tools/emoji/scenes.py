@@ -88,7 +88,7 @@ def counting(scene: Scene, language: Language, part: Part, rng: random.Random) -
 
 
 def left_right(scene: Scene, language: Language, part: Part, rng: random.Random) -> list[Turn]:
-    """Which of two is further left, and whether one is left of the other; none where no two can be told apart."""
+    """Which of two is further left, and whether one is left of the other; none where no two can be distinguished."""
     pairs = scene.side_by_side()
     if not pairs:
         return []

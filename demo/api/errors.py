@@ -31,7 +31,7 @@ WORDS = {
 }
 NO_UPLOAD = "Expected UploadFile"  # in the message of fastapi's error
 ADDRESSES = ("/v1/models", "/v1/chat/completions", "/v1/completions")
-CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that has disconnected; nobody receives it
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that has disconnected; no one receives it
 NO_ROOM_S = "10"  # until a model in use may be idle
 LONGEST_PATH = 100  # characters of a path or header in a message
 SEND_FORM = "Send multipart/form-data as HTTP libraries write it"

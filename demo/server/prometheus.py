@@ -4,6 +4,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
 import threading
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -13,15 +14,15 @@ Labels = tuple[str, ...]  # values of a metric's labels, in the order of their n
 Reading = float | Mapping[Labels, float]
 
 
-class Family:
+class Family(ABC):
     """Samples of one name. Labels have few values, and none that a user writes: each combination is kept for good."""
 
     def __init__(self, kind: str, name: str, about: str, labels: Sequence[str] = ()) -> None:
         self.kind, self.name, self.about, self.labels = kind, name, about, tuple(labels)
 
+    @abstractmethod
     def samples(self) -> Iterator[str]:
         """The lines with values."""
-        raise NotImplementedError
 
     def lines(self) -> Iterator[str]:
         """All lines: what it is, its type, its samples."""

@@ -2,7 +2,7 @@
 
 Multiple choice needs no generation: the letter with the largest log-probability after the prompt is the answer. The
 questions of an image, the rotations of a question's options and the shots before a question are then one prefix of
-many prompts. Prompts are sorted, so that those with the longest common beginnings are neighbours, and packed as trees
+many prompts. Prompts are sorted, so that those with the longest common prefixes are neighbours, and packed as trees
 (the drawing is in `llm.data.prefix_sharing`).
 """
 
@@ -108,7 +108,7 @@ class _Packs(PackModel):
 
 
 def pack_by_prefix(keys: Sequence[NDArray[np.int64]], rows: int = PACK_ROWS) -> Iterator[list[int]]:
-    """Numbers of prompts in packs, those with the longest common beginnings together; `keys` are equal for equal rows.
+    """Numbers of prompts in packs, those with the longest common prefixes together; `keys` are equal for equal rows.
 
     A pack has at most `rows` rows, common ones counted once, or `PREFIX_SHARE` times as many as all its prompts share.
     """

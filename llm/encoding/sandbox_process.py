@@ -130,7 +130,7 @@ def _reply(
     most = max(texts, key=len)
     if len(most) > longest:
         return json.dumps({"limit": f"writes {len(most):,} characters, more than {longest:,}"})
-    # As a rule they are beginnings of the longest, of which the number of characters is enough.
+    # As a rule they are prefixes of the longest, of which the number of characters is enough.
     return json.dumps({"longest": most, "texts": [len(text) if most.startswith(text) else text for text in texts]})
 
 

@@ -47,7 +47,7 @@ def render_parts(
     values: Mapping[str, Any],
     parts: Sequence[tuple[int, bool]],
 ) -> list[str]:
-    """`render` for several beginnings of the messages, at the cost of one request to the child process.
+    """`render` for several prefixes of the messages, at the cost of one request to the child process.
 
     Each of `parts` is a number of messages, and whether they are followed by a generation prompt.
     """

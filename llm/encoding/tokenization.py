@@ -22,7 +22,7 @@ class TextTokenizer:
     """Tokenises rendered texts.
 
     A text in which no typed text spells a token has exactly the ids that the tokenizer gives it as a whole. Otherwise
-    the tokens that the template wrote are replaced by others that nobody can type (`Guard`), and what was typed is
+    the tokens that the template wrote are replaced by others that cannot be typed (`Guard`), and what was typed is
     tokenised with the text around it. A special token of one character that is also in the vocabulary has no other
     encoding: typing it is an error.
     """
@@ -109,7 +109,7 @@ class TextTokenizer:
 def _read(reader: Reader | SplitReader, texts: Sequence[tuple[str, str]], bos: str) -> list[PairIds]:
     """Ids of each prompt and of what follows it."""
     if texts and texts[-1][0] not in ("", bos):
-        reader.ids("".join(texts[-1]))  # the longest text, of which the others are beginnings as a rule
+        reader.ids("".join(texts[-1]))  # the longest text, of which the others are prefixes as a rule
     return [_pair(reader, prompt, after, bos) for prompt, after in texts]
 
 

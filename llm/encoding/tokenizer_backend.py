@@ -100,7 +100,7 @@ class Backend:
 
 
 class Reader:
-    """Tokenises texts that have beginnings in common: what is before a control token is not tokenised again.
+    """Tokenises texts that have prefixes in common: what is before a control token is not tokenised again.
 
     A control token separates the texts on its sides, so the ids are those of the complete text.
     """
@@ -168,7 +168,7 @@ def exact_backend(
 
 
 class Guard:
-    """A tokenizer whose control tokens have names that nobody can type, and texts written with these names."""
+    """A tokenizer whose control tokens have names that cannot be typed, and texts written with these names."""
 
     def __init__(
         self,

@@ -25,9 +25,9 @@ def take_lock(stream: IO[str]) -> bool:
 
 
 def writer_of(folder: Path) -> str:
-    """Who trains in a run folder now, such as `process 7 on host, since 2026-01-31 12:00 UTC`; empty where nobody does.
+    """Who trains in a run folder now, such as `process 7 on host, since 2026-01-31 12:00 UTC`; empty for none.
 
-    Nothing is written, and whoever starts meanwhile is not refused. Raises RunError for a file that cannot be read.
+    Nothing is written, and a run that starts meanwhile is not refused. Raises RunError for a file that cannot be read.
     """
     try:
         with open_regular(folder / LOCK) as stream:

@@ -34,7 +34,7 @@ def prove_text_batch(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
 
     They pass through its chat template with a generation prompt, or are plain text where it has none that takes them.
     """
-    if tokenizer.pad_token_id is None:  # nobody can make a batch with it
+    if tokenizer.pad_token_id is None:  # no batch can be made with it
         return
     chat = takes_questions(tokenizer)
 

@@ -208,7 +208,7 @@ def _measured(
 def _measured_there(
     model: str, endpoint: str, key_env: str, files: "BenchmarkFiles", asking: "Asking", out: str
 ) -> "list[BenchmarkResult]":
-    """Ask a model behind an API. What it answers with is not known, so its name and address identify it."""
+    """Ask a model by an API. Its weights are not known, so its name and address identify it."""
     from data_tools.ask.api_key import read_api_key
     from data_tools.ask.client import ApiServer
     from data_tools.ask.endpoint_answerer import EndpointAnswerer

@@ -22,7 +22,7 @@ from vlm.reports.html_page import html_page
 from vlm.reports.markdown import markdown
 from vlm.reports.summary import Benchmark, as_json, summarise
 from vlm.reports.worst_cases import worst_cases
-from vlm.scores.boxes import BoxConvention
+from vlm.scores.boxes import UNIT, BoxConvention
 
 JOURNAL, REPORT, MARKDOWN, CHINESE, PAGE = ("partial.jsonl", "report.json", "report.md", "report.zh.md", "report.html")
 BENCHMARK = Claim(
@@ -31,7 +31,6 @@ BENCHMARK = Claim(
     earlier=lambda folder: False,
 )
 """Files that an evaluation on benchmarks writes into its folder."""
-UNIT = BoxConvention()
 Show = Callable[[int, int], None]
 """Called with the prompts that are answered, and all."""
 

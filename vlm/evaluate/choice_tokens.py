@@ -21,7 +21,7 @@ class ChoiceTokens:
 
 
 def choice_tokens(encoder: Encoder, choices: Sequence[str]) -> ChoiceTokens | None:
-    """How answers of exactly these choices begin; None where the tokenizer has no token that tells them apart."""
+    """How answers of exactly these choices begin; None where the tokenizer has no token that distinguishes them."""
     answers = {choice: [_answer(encoder, text) for text in SPELLINGS.get(choice, (choice,))] for choice in choices}
     every = [ids for spelled in answers.values() for ids in spelled]
     length = next((at for at in range(min(map(len, every))) if len({ids[at] for ids in every}) > 1), None)

@@ -8,7 +8,7 @@ import numpy as np
 
 from vlm.questions.question import Question
 from vlm.scores.answer_reading import read_box, read_letter, read_number, read_presence, read_yes_no
-from vlm.scores.boxes import BoxConvention, overlap
+from vlm.scores.boxes import UNIT, BoxConvention, overlap
 from vlm.scores.caption_words import caption_words
 from vlm.scores.captions import caption_metrics
 from vlm.scores.metric import Metric, all_right_metric, by_category, macro_metric, mean_metric, numbered
@@ -18,7 +18,6 @@ from vlm.scores.yes_no import mme_metrics, pope_metrics
 
 AnsweredBy = Literal["letter", "yes_no", "text", "box"]
 """What a model is asked for. Letters, and yes or no, can be found from logits, without generation."""
-_UNIT = BoxConvention()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def choices(question: Question) -> tuple[str, ...]:
     return ("Yes", "No") if kind == "yes_no" else ()
 
 
-def judge(questions: Sequence[Question], answers: Sequence[str], boxes: BoxConvention = _UNIT) -> Judgement:
+def judge(questions: Sequence[Question], answers: Sequence[str], boxes: BoxConvention = UNIT) -> Judgement:
     """Read and score the answers to the questions of one form, in order; `boxes` is how the model writes boxes."""
     form = FORMS[questions[0].form]
     assert len(questions) == len(answers) and all(one.form == form.name for one in questions)

@@ -5,7 +5,7 @@ import re
 from llm.formats.conversation import Message
 from llm.i18n.translate import Language
 from vlm.questions.question import Question
-from vlm.scores.boxes import BoxConvention
+from vlm.scores.boxes import UNIT, BoxConvention
 
 _HAN = re.compile("[\u4e00-\u9fff]")
 
@@ -48,7 +48,6 @@ SUBJECT: dict[Language, str] = {
     "zh": "以下是关于{}的单项选择题及其答案。",
 }
 ANSWER: dict[Language, str] = {"en": "Answer:", "zh": "答案："}
-_UNIT = BoxConvention()
 
 
 def language_of(question: Question) -> Language:
@@ -56,7 +55,7 @@ def language_of(question: Question) -> Language:
     return "zh" if _HAN.search(question.text + "".join(question.options.values())) else "en"
 
 
-def prompt(question: Question, lang: Language | None = None, boxes: BoxConvention = _UNIT) -> str:
+def prompt(question: Question, lang: Language | None = None, boxes: BoxConvention = UNIT) -> str:
     """The text of one question; `lang` of the instruction is the question's own by default.
 
     `boxes` is how the model writes boxes: other conventions than LLaVA's, shares of the sides, are asked for in words.
@@ -92,7 +91,7 @@ def _with_answer(question: Question, lang: Language, answer: str = "") -> str:
 
 
 def messages(
-    question: Question, lang: Language | None = None, boxes: BoxConvention = _UNIT, blind: bool = False
+    question: Question, lang: Language | None = None, boxes: BoxConvention = UNIT, blind: bool = False
 ) -> tuple[Message, ...]:
     """The messages of one question: its images before the prompt, or where the user's own record has them.
 

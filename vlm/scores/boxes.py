@@ -38,6 +38,10 @@ class BoxConvention:
         return (left, top, right - left, bottom - top) if self.layout == "size" else (left, top, right, bottom)
 
 
+UNIT = BoxConvention()
+"""Corners as shares of the sides, as LLaVA writes them."""
+
+
 def overlap(one: Box, other: Box) -> float:
     """Intersection over union; 0 for boxes without area."""
     areas = [max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]) for box in (one, other)]

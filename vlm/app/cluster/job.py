@@ -39,7 +39,7 @@ class ClusterJob:
 
     @property
     def command(self) -> str:
-        """The same behind torchrun's options, for a shell."""
+        """The same after torchrun's options, for a shell."""
         return f"--no-python {shlex.join(self.training)}"
 
     @property

@@ -110,7 +110,7 @@ class Database:
         Raises ServiceError for a file of a newer version or of another program, and when the disk refuses.
         """
         self.path = path
-        self.changes = 0  # transactions so far: whoever has seen this number has nothing new to read
+        self.changes = 0  # transactions so far: a reader that has seen this number has nothing new to read
         self._lock = threading.RLock()
         with _disk_errors(path):
             path.touch(mode=0o600)
