@@ -111,7 +111,7 @@ def build_page(
         with gr.Tab(label("data"), id="data", elem_id="tab-data"):
             choices.append(data_page(page, library, limits, sources))
         _refresh_choices(page, library, choices)
-    page.queue(max_size=2 * limits.waiting, default_concurrency_limit=4, api_open=False)
+    page.queue(max_size=limits.events, default_concurrency_limit=4, api_open=False)
     assert isinstance(page, gr.Blocks)  # gradio does not annotate `__enter__`
     return page
 

@@ -37,6 +37,7 @@ class Limits:
     json: JsonBounds = JsonBounds()
     waiting: int = 8  # requests waiting for their turn
     together: int = 8  # requests for one model that are answered at once
+    events: int = 1024  # page events in gradio's queue; a page that is opened sends six at once
     new_tokens: int = 4096
     model_memory: int = 0  # bytes that all models may take; 0: what the device has free
     head_seconds: float = 15.0  # time for the headers of a request to arrive
@@ -63,12 +64,13 @@ DEFAULT = Limits()
 def public_limits(limits: Limits = DEFAULT) -> Limits:
     """The limits of a public server, where no visitor gets more than a share.
 
-    A browser opens six connections, and each open page holds one of them.
+    A browser opens six connections, and each open page holds one of them. The share of events lets a visitor open
+    several pages at once: an event beyond it is refused, and a page that is being opened does not repeat it.
     """
     return replace(
         limits,
         share_waiting=max(1, limits.waiting // 3),
-        share_events=limits.waiting,
+        share_events=limits.events // 32,
         share_uploads=256 * 2**20,
         share_sessions=limits.sessions // 16,
         share_connections=64,

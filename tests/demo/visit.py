@@ -1,5 +1,6 @@
 """A client of the page's server without a browser."""
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,18 @@ class Visit:
                 if any(end in line for end in ("process_completed", "close_stream", "unexpected_error")):
                     break
         return said
+
+    def completed(self, session: str) -> set[str]:
+        """The ids of all events whose results come before the end of the stream."""
+        address, found = f"{self.url}/gradio_api/queue/data", set()
+        with self.client.stream("GET", address, params={"session_hash": session}) as stream:
+            for line in filter(None, stream.iter_lines()):
+                message = json.loads(line.removeprefix("data: "))
+                if message["msg"] == "close_stream":
+                    break
+                if message["msg"] == "process_completed" and message["success"]:
+                    found.add(message["event_id"])
+        return found
 
     def fetched(self, answers: str) -> str:
         """The contents of all files that are linked in the answers."""

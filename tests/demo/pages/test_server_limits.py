@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,6 +71,23 @@ def test_probe_downloads_are_bounded_by_the_servers_limit() -> None:
     result = probes.ProbeResult(probes.ProbeQuestion("general", "?"), "a", "b")
     with pytest.raises(DataError, match="space for files is full"):
         _files([result], ("left", "right"), Limits(uploads=-1))
+
+
+def test_pages_opened_at_once_get_every_answer_whatever_the_queue_of_questions(bananas: Path) -> None:
+    """Found: gradio's queue held twice as many events as questions may wait, and dropped the others of an opened page.
+
+    The page then listed no model, or never showed an answer that it had asked for.
+    """
+    app = web_app(ModelLibrary(bananas / "runs"), [str(bananas / "bananas.json")], Limits(waiting=0))
+    with listening(app) as url, httpx.Client(timeout=30) as client:
+        visit = Visit(url, client.get(f"{url}/config").json(), client)
+        of_load = [one for one in visit.events if one["queue"] and [name for _, name in one["targets"]] == ["load"]]
+        assert len(of_load) > 2
+        sessions = [f"page{number}" for number in range(20)]
+        with ThreadPoolExecutor(len(sessions)) as pool:
+            opened = pool.map(lambda page: {visit.join(page, one, visit.idle(one)) for one in of_load}, sessions)
+        joined = dict(zip(sessions, opened, strict=True))
+        assert {page: visit.completed(page) for page in sessions} == joined
 
 
 def test_cleaned_files_are_bounded_by_the_servers_limit(bananas: Path) -> None:

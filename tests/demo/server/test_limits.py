@@ -99,6 +99,7 @@ def test_the_default_limits() -> None:
         "json": asdict(JsonBounds()),
         "waiting": 8,
         "together": 8,
+        "events": 1024,
         "new_tokens": 4096,
         "model_memory": 0,
         "head_seconds": 15.0,
@@ -124,7 +125,7 @@ def test_four_images_of_maximum_size_fit_in_a_request() -> None:
 def test_public_limits_set_the_shares_and_nothing_else() -> None:
     shares = {
         "share_waiting": 2,
-        "share_events": 8,
+        "share_events": 32,
         "share_uploads": 268_435_456,
         "share_sessions": 16,
         "share_connections": 64,
@@ -135,5 +136,5 @@ def test_public_limits_set_the_shares_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(("waiting", "share"), [(0, 1), (1, 1), (3, 1), (5, 1), (6, 2), (8, 2), (9, 3)])
 def test_a_visitors_share_is_a_third_of_the_queue_and_at_least_one(waiting: int, share: int) -> None:
-    shared = public_limits(Limits(waiting=waiting, sessions=32))
-    assert (shared.share_waiting, shared.share_events, shared.share_sessions) == (share, waiting, 2)
+    shared = public_limits(Limits(waiting=waiting, sessions=32, events=640))
+    assert (shared.share_waiting, shared.share_events, shared.share_sessions) == (share, 20, 2)
