@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from demo.job_pages.parts.context import PageContext
+from demo.job_pages.parts.disk_note import disk_note
 from demo.job_pages.parts.home_words import HELP, HOME
 from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.refresh import refreshed
@@ -53,7 +54,8 @@ def home_routes(context: PageContext) -> APIRouter:
 
 def home_parts(context: PageContext, lang: Language) -> dict[str, Markup]:
     """The parts of the first page by the ids of their elements."""
-    return {"machine": context.machine(lang), "home": Markup(road(context, lang) + newest(context, lang))}
+    parts = [disk_note(context.service.layout.root, lang), road(context, lang), newest(context, lang)]
+    return {"machine": context.machine(lang), "home": joined(parts)}
 
 
 def steps_done(context: PageContext) -> frozenset[str]:

@@ -4,8 +4,9 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from demo.job_pages.job_actions import buttons
-from demo.job_pages.job_log import error_card, event_list
+from demo.job_pages.job_log import event_list, trouble_card
 from demo.job_pages.parts.context import PageContext
+from demo.job_pages.parts.disk_note import disk_note
 from demo.job_pages.parts.job_kind import kind_text
 from demo.job_pages.parts.job_table import (
     RowContext,
@@ -32,7 +33,8 @@ def view_parts(context: PageContext, job: Job, lang: Language, first: bool = Fal
     return {
         "machine": context.machine(lang),
         "job-head": _head(job, lang),
-        "job-error": error_card(context.service, job, lang),
+        "job-disk": Markup("") if job.is_final else disk_note(context.service.layout.root, lang),
+        "job-error": trouble_card(context.service, job, lang),
         "job-facts": _facts(context, job, row),
         "job-curves": _curves(context, job, lang, first),
         "job-checkpoints": _checkpoints(context, job, row),
@@ -55,6 +57,7 @@ def view_body(job: Job, parts: dict[str, Markup], lang: Language) -> Markup:
         tag("a", text(VIEW, key, lang), href=f"/pages/jobs/{job.id}/{file}", download=f"{job_name(job)}-{file}")
         for key, file in (("csv", "metrics.csv"), ("recipe_file", "recipe.yaml"))
     ]
+    overlay = tag("a", text(VIEW, "overlay", lang), href=f"/curves?{urlencode({'run': job.id})}")
     aside = tag("div", _card("checkpoints", parts["job-checkpoints"], lang), _card("events", parts["job-events"], lang))
     recipe = tag("div", parts["job-recipe"], id="job-recipe")
     return tag(
@@ -62,9 +65,10 @@ def view_body(job: Job, parts: dict[str, Markup], lang: Language) -> Markup:
         tag("p", tag("a", f"← {text(VIEW, 'all_jobs', lang)}", href="/jobs"), class_="back"),
         tag("div", parts["job-head"], id="job-head", class_="page-head"),
         tag("p", id="notice", class_="notice", role="alert", hidden=True),
+        tag("div", parts["job-disk"], id="job-disk"),
         tag("div", parts["job-error"], id="job-error"),
         _card("facts", parts["job-facts"], lang),
-        _card("curves", parts["job-curves"], lang, tag("p", *links, class_="links")),
+        _card("curves", parts["job-curves"], lang, tag("p", overlay, *links, class_="links")),
         tag("div", aside, class_="two"),
         tag("details", tag("summary", text(VIEW, "recipe", lang)), recipe, class_="card"),
         data_poll=f"/pages/jobs/{job.id}",

@@ -1,5 +1,7 @@
 """One run that was started by hand: what its folder says. The service only watches it."""
 
+from urllib.parse import urlencode
+
 from demo.job_pages.parts.context import PageContext
 from demo.job_pages.parts.job_curves import curves_of_lines
 from demo.job_pages.parts.job_table import moment, progress_bar, run_badge
@@ -22,10 +24,12 @@ def run_parts(context: PageContext, run: OutsideRun, lang: Language) -> dict[str
         trouble = tag("section", tag("p", said(str(error), lang)), class_="card bad")
         return {"machine": context.machine(lang), "run-head": joined([title, about]), "run-body": trouble}
     curves = curves_of_lines(view.lines, lang)
+    overlay = tag("a", text(VIEW, "overlay", lang), href=f"/curves?{urlencode({'run': run.id})}")
+    links = tag("p", overlay, class_="links")
     report = tag("dl", *(_pair(name, value) for name, value in view.report), class_="facts")
     cards = [
         _card("facts", _facts(context, run, lang), lang),
-        _card("curves", curves, lang) if curves else None,
+        _card("curves", joined([curves, links]), lang) if curves else None,
         _card("report", report, lang) if view.report else None,
         _card("log", tag("pre", view.tail), lang) if view.tail else None,
     ]

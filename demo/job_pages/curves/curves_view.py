@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from demo.job_pages.curves.curve_cache import ReadCurves
-from demo.job_pages.curves.marked_runs import MarkedRun
+from demo.job_pages.curves.marked_runs import MOST_RUNS, MarkedRun
 from demo.job_pages.curves.words import CURVES_PAGE, VALUES
 from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.messages import said
@@ -17,14 +17,15 @@ COLOURS, DASHES = 5, 4  # in curves.css; together as many lines as differ in bot
 BEST = {"train_loss": "lowest", "valid_loss": "lowest", "grad_norm": "highest", "tokens_per_s": "highest",
         "memory_gib": "highest"}  # fmt: skip
 Shown = Sequence[tuple[MarkedRun, ReadCurves]]
+Others = Sequence[tuple[str, str]]
 
 
-def curves_body(ids: Sequence[str], runs: Shown, gone: Sequence[str], lang: Language) -> Markup:
-    """The page; without a run, how to come to one."""
-    back = tag("p", tag("a", f"← {text(VIEW, 'all_jobs', lang)}", href="/jobs"), class_="back")
-    head = tag("div", tag("h1", text(CURVES_PAGE, "title", lang)), class_="page-head")
+def curves_body(ids: Sequence[str], runs: Shown, gone: Sequence[str], others: Others, lang: Language) -> Markup:
+    """The page; without a run, how to come to one. `others`: ids and names of what can be laid over these."""
+    adder = _adder(ids, others, lang) if others and len(ids) < MOST_RUNS else None
+    head = tag("div", tag("h1", text(CURVES_PAGE, "title", lang)), adder, class_="page-head")
     if not runs:
-        return joined([back, head, _none(lang)])
+        return joined([_back(runs, lang), head, _none(lang)])
     query = urlencode([("run", name) for name in ids])
     held = [tag("div", "", id=f"curve-{run.id}", hidden=True, data_run=run.id, data_number=run.number,
                 data_name=run.name) for run, _ in runs]  # fmt: skip
@@ -32,11 +33,28 @@ def curves_body(ids: Sequence[str], runs: Shown, gone: Sequence[str], lang: Lang
     values = tag("section", tag("div", values_table(runs, lang), id="curves-values", class_="scroll", tabindex="0",
                                 role="region", aria_label=text(VALUES, "caption", lang)), class_="card")  # fmt: skip
     return tag(
-        "div", back, head, missing, tag("div", notes(runs, lang), id="curves-notes"), values, _settings(query, lang),
+        "div", _back(runs, lang), head, missing, tag("div", notes(runs, lang), id="curves-notes"),
+        values, _settings(query, lang),
         tag("div", *(_figure(key, lang) for key in SHOWN), class_="curves"), *held,
         id="curves", data_poll=f"/pages/curves?{query}", data_step=text(CURVES_PAGE, "at_step", lang, "{}"),
         data_axis=text(CURVES_PAGE, "step_axis", lang), data_colours=COLOURS, data_dashes=DASHES,
     )  # fmt: skip
+
+
+def _back(runs: Shown, lang: Language) -> Markup:
+    """Where a reader may have come from: the table, and the pages of these runs."""
+    links = [(text(VIEW, "all_jobs", lang), "/jobs"), *((run.name, run.address) for run, _ in runs)]
+    return tag("p", *(tag("a", f"← {name}", href=address) for name, address in links), class_="back")
+
+
+def _adder(ids: Sequence[str], others: Others, lang: Language) -> Markup:
+    """Lays one more run over these; it needs no script."""
+    held = [tag("input", type="hidden", name="run", value=name) for name in ids]
+    offered = [tag("option", name, value=key) for key, name in others]
+    label = text(CURVES_PAGE, "add", lang)
+    select = tag("select", *offered, name="run", aria_label=label)
+    button = tag("button", label, type="submit", class_="button")
+    return tag("form", *held, select, button, class_="adder", method="get", action="/curves")
 
 
 def _none(lang: Language) -> Markup:

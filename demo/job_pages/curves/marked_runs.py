@@ -17,9 +17,10 @@ from vlm.run_folders.metrics_pages import every_line
 from vlm.run_folders.progress import RunProgress
 from vlm.service.service import Service
 from vlm.service.store.event_table import stored_metrics
-from vlm.service.store.job_table import jobs_named
+from vlm.service.store.job_table import jobs_named, list_jobs
 
 MOST_RUNS = 10  # whose curves are legible in one chart
+OFFERED = 50  # to be laid over those that are shown
 RunId = Annotated[str, StringConstraints(pattern=r"^(ftjob|xrun)-[0-9a-f]{24}$")]
 Runs = Annotated[list[RunId] | None, Query(alias="run", max_length=MOST_RUNS)]
 
@@ -52,6 +53,15 @@ def marked_runs(service: Service, ids: list[str], lang: Language) -> tuple[list[
             found.append(MarkedRun(number, name, run.name, f"/runs/{name}", run.folder, badge, run.progress))
     there = {run.id for run in found}
     return found, [name for name in wanted if name not in there]
+
+
+def other_runs(service: Service, ids: list[str]) -> list[tuple[str, str]]:
+    """Ids and names of the newest jobs and runs that have begun to train, those of `ids` left out, newest first."""
+    jobs, _ = list_jobs(service.database, OFFERED)
+    found = [(job.created_at, job.id, job_name(job)) for job in jobs if job.progress.step]
+    found += [(run.created_at, run.id, run.name) for run in service.outside.all() if run.progress.step]
+    newest = sorted(found, key=lambda one: -one[0])[:OFFERED]  # stable: jobs of one second stay in their order
+    return [(name, shown) for _, name, shown in newest if name not in ids]
 
 
 def lines_of(service: Service, run: MarkedRun) -> Iterator[MetricsLine]:

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from demo.job_pages.curves.csv_rows import csv_pieces
 from demo.job_pages.curves.curve_cache import CurveCache
 from demo.job_pages.curves.curves_view import Shown, curves_body, notes, values_table
-from demo.job_pages.curves.marked_runs import MOST_RUNS, MarkedRun, Runs, lines_of, marked_runs
+from demo.job_pages.curves.marked_runs import MOST_RUNS, MarkedRun, Runs, lines_of, marked_runs, other_runs
 from demo.job_pages.curves.words import CURVES_PAGE
 from demo.job_pages.parts.context import PageContext
 from demo.job_pages.parts.markup import Markup, tag
@@ -37,7 +37,7 @@ def curve_routes(context: PageContext) -> APIRouter:
         """The page."""
         lang = preferred_language(request.headers)
         found, gone = marked_runs(service, ids or [], lang)
-        body = curves_body(ids or [], read(found), gone, lang)
+        body = curves_body(ids or [], read(found), gone, other_runs(service, ids or []), lang)
         title, machine = text(CURVES_PAGE, "title", lang), context.machine(lang)
         return HTMLResponse(
             document(title, "jobs", body, lang, machine, more=("curves.css", "curve_chart.js", "curves.js"))

@@ -6,10 +6,11 @@ CURVES_PAGE: Words = {
     "title": ("Curves", "曲线"),
     "none_title": ("No runs to compare", "没有要对比的训练"),
     "none_text": (
-        "Mark jobs in the table, then press Compare curves.",
-        "请在任务列表中勾选任务，然后点击“对比曲线”。",
+        "Mark jobs in the table, then press Compare curves; or choose one above.",
+        "请在任务列表中勾选任务，然后点击“对比曲线”；也可以在上面选择一个。",
     ),
     "gone": ("Not shown, since they were removed: {}", "未显示，因为已被删除：{}"),
+    "add": ("Add this run", "添加该训练"),
     "settings": ("Settings of the curves", "曲线设置"),
     "smoothing": ("Smoothing", "平滑"),
     "log": ("Logarithmic axis", "对数坐标"),

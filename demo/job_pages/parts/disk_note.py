@@ -1,4 +1,4 @@
-"""A disk that is nearly full, said on the pages where jobs are looked at."""
+"""A disk that is nearly full, said on the pages where jobs are begun and looked at."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from demo.job_pages.parts.markup import Markup, tag
 from demo.job_pages.parts.table_words import DISK
 from demo.job_pages.parts.words import text
-from llm.files.disk_space import is_nearly_full
+from llm.files.disk_space import LEAST_FREE, is_nearly_full
 from llm.i18n.translate import Language
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -18,7 +18,8 @@ def disk_note(folder: Path, lang: Language) -> Markup:
         return Markup("")
     found = os.statvfs(folder)
     free = bytes_text(found.f_bavail * found.f_frsize)
-    return tag("p", text(DISK, "full", lang, free), class_="notice", role="alert")
+    link = tag("a", text(DISK, "finished", lang), href="/jobs?show=done")
+    return tag("p", text(DISK, "full", lang, free, bytes_text(LEAST_FREE)), " ", link, class_="notice", role="alert")
 
 
 def bytes_text(size: float) -> str:

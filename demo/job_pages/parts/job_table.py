@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from demo.job_pages.parts.failure_words import reason_text
 from demo.job_pages.parts.job_kind import kind_text
 from demo.job_pages.parts.loss_cache import LossCache
 from demo.job_pages.parts.markup import Markup, joined, tag
+from demo.job_pages.parts.messages import said
 from demo.job_pages.parts.spark_line import spark_line
 from demo.job_pages.parts.table_words import COLUMN, MARKS
 from demo.job_pages.parts.words import RUN_STATES, STATES, TABLE, ago, span, text
@@ -82,6 +84,14 @@ def state_badge(state: State, lang: Language) -> Markup:
     return tag("span", text(STATES, state.value, lang), class_=f"badge {state.value}")
 
 
+def failure_of(job: Job, lang: Language) -> Markup | None:
+    """Why a job failed, in a few words, its message as a title; None for any other job."""
+    if job.state is not State.FAILED or job.error is None:
+        return None
+    first = said(job.error.message, lang).partition("\n")[0]
+    return tag("span", reason_text(job.error, lang), class_="reason", title=first)
+
+
 def run_badge(run: OutsideRun, lang: Language) -> Markup:
     """The state of a run."""
     return tag("span", text(RUN_STATES, run.state, lang), class_=f"badge {BADGES.get(run.state, run.state)}")
@@ -121,7 +131,7 @@ def _of_job(job: Job, context: RowContext) -> Row:
         address=f"/jobs/{job.id}",
         name=job_name(job),
         about=" · ".join(part for part in (kind_text(job, context.lang), job.model) if part),
-        badge=state_badge(job.state, context.lang),
+        badge=joined([state_badge(job.state, context.lang), failure_of(job, context.lang)]),
         progress=progress_bar(job.progress, job.state is State.SUCCEEDED),
         figures=job.progress,
         losses=context.losses.of_job(job.id) if job.progress.step else [],

@@ -23,8 +23,10 @@ MARKS: Words = {
 
 DISK: Words = {
     "full": (
-        "The disk of this service is nearly full: {} are free. Uploads are refused, and a job that cannot save is "
-        "paused. Remove jobs or exports that are not needed.",
-        "本服务的磁盘快满了：剩余 {}。上传会被拒绝，无法保存的任务会暂停。请删除不需要的任务或导出。",
+        "The disk of this service is nearly full: {} are free, and it needs {}. Uploads are refused, and a job that "
+        "cannot save is paused. Remove jobs, exports or files that are not needed, then resume what is paused.",
+        "本服务的磁盘快满了：剩余 {}，至少需要 {}。上传会被拒绝，无法保存的任务会暂停。"
+        "请删除不需要的任务、导出或文件，然后继续已暂停的任务。",
     ),
+    "finished": ("Jobs that are done", "已完成的任务"),
 }

@@ -1,6 +1,7 @@
 """The step of the data: files are dropped or chosen, an identity is written, and what was found is shown below."""
 
 from demo.job_pages.parts.markup import Markup, joined, tag
+from demo.job_pages.parts.messages import said
 from demo.job_pages.parts.value_text import size_text
 from demo.job_pages.train.controls import Form, card, labelled, mistake_place, options, select
 from vlm.service.store.file_table import list_files
@@ -63,6 +64,13 @@ def _one_file(form: Form, name: str, purpose: Purpose) -> Markup:
     return labelled(form, name, joined([drop, control, _status(name)]), about=True)
 
 
+def _too_large(form: Form) -> str:
+    """What is said of a file that is too large: with its bytes and the most that fit, or why nothing fits."""
+    most, error = form.context.service.files.room()
+    sizes = form.said("too_large", "{}", "{}")
+    return sizes if most else said(str(error), form.lang)
+
+
 def _drop(form: Form, name: str, accepted: str, several: bool = False) -> Markup:
     hidden = tag(
         "input",
@@ -75,7 +83,7 @@ def _drop(form: Form, name: str, accepted: str, several: bool = False) -> Markup
         data_most=form.context.service.files.room()[0],
         data_progress=form.said("uploading", "{}", "{}"),
         data_here=form.said("uploaded", "{}"),
-        data_large=form.said("too_large", "{}", "{}"),
+        data_large=_too_large(form),
     )
     shown = (tag("span", form.said("upload"), class_="button"), tag("span", form.said("or_drop"), class_="quiet"))
     return tag("label", hidden, *shown, class_="drop")

@@ -32,7 +32,8 @@ def form_body(form: Form, parts: Mapping[str, Markup], nonce: str) -> Markup:
     steps = tag("div", data, _model(form, parts["train-hint"]), _method(form), _settings(form))
     head = tag("div", tag("h1", form.said("title")), class_="page-head")
     address = {"data_train": "/pages/train", "data_nonce": nonce}
-    return joined([head, tag("form", steps, _aside(form, parts), class_="train", novalidate=True, **address)])
+    disk = tag("div", parts["train-disk"], id="train-disk")
+    return joined([head, disk, tag("form", steps, _aside(form, parts), class_="train", novalidate=True, **address)])
 
 
 def _model(form: Form, hint: Markup) -> Markup:

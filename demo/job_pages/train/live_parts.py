@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from demo.job_pages.parts.context import PageContext
+from demo.job_pages.parts.disk_note import disk_note
 from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.words import text
 from demo.job_pages.plan.plan_view import plan_line, plan_view, records_view
@@ -59,6 +60,7 @@ class LiveParts:
         wrong = _plan_mistake(plan, lang)
         parts = {
             "machine": self._context.machine(lang),
+            "train-disk": disk_note(self._context.service.layout.root, lang),
             "train-look": self._look_parts(values, looks, lang),
             "train-records": records_view(plan.forecast, lang) if plan and plan.forecast else Markup(""),
             "train-hint": self._hint(values, looks, lang),

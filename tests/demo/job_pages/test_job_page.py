@@ -2,11 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from demo.job_pages.job_actions import OFFERED
+from demo.job_pages.parts import disk_note
+from demo.job_pages.parts.failure_words import REASON, WHAT_TO_DO
 from tests.demo.job_pages.stories import add_job, every_state, finished, started, trained, validated
 from tests.demo.payloads import XSS
 from vlm.service.results import results
@@ -126,7 +129,47 @@ def test_a_failed_job_says_why(visitor: TestClient, service: Service) -> None:
     page = visitor.get(f"/jobs/{job.id}").text
     assert "the attempt ended with exit code 3" in page and "x.py failed" in page and "/home/me" not in page
     assert XSS[0] not in page and page.count("early") < 1500
+    assert "training_failed</code>" in page and "What to do" in page and f'href="/train?like={job.id}"' in page
+    shown = page.partition('class="log"')[2].partition("</pre>")[0]
+    assert shown.count("early") == 10 and "x.py failed" in shown, "the last lines are visible without a click"
+    table = visitor.get("/pages/jobs").json()["parts"]["jobs"]
+    assert re.search(r'class="reason" title="the attempt ended with exit code 3">training ended with an error<', table)
     assert "退出码 3" in visitor.get(f"/jobs/{job.id}", headers=CHINESE).text
+
+
+def test_every_code_of_an_error_has_its_reason_and_its_advice() -> None:
+    """The codes that the service's own modules write; another one is answered in general."""
+    written = re.compile(r'(?:JobError|GateError)\(\s*"(\w+)"|return "(\w+)" if param .* else "(\w+)"')
+    found = {
+        code
+        for folder in ("vlm/service", "demo/jobs/gate", "demo/job_plan")
+        for file in Path(folder).rglob("*.py")
+        for codes in written.findall(file.read_text())
+        for code in codes
+        if code
+    }
+    assert len(found) >= 10 and found <= REASON.keys() and REASON.keys() == WHAT_TO_DO.keys()
+
+
+def test_a_full_disk_is_shown_where_it_happens(
+    visitor: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the first page, before a job is submitted, on a job that runs, and at the job that it has paused."""
+    job, ended = validated(service, add_job(service, "one")), add_job(service, "two")
+    move(service.database, ended.id, {State.VALIDATING}, State.CANCELLED, Note())
+    shown = ("/", "/train", "/jobs", f"/jobs/{job.id}")
+    assert not any("nearly full" in visitor.get(path).text for path in shown)
+    monkeypatch.setattr(disk_note, "is_nearly_full", lambda folder: True)
+    for path in shown:
+        page = visitor.get(path).text
+        assert "nearly full" in page and "Remove jobs" in page and 'href="/jobs?show=done"' in page, path
+        assert "磁盘快满了" in visitor.get(path, headers=CHINESE).text
+    assert "nearly full" not in visitor.get(f"/jobs/{ended.id}").text, "it needs no more of the disk"
+    attempt = started(service, job)
+    message = "the disk is full. The job is paused after step 20: free space, then resume it"
+    end_attempt(service.database, attempt, State.INTERRUPTED, Note(message, "error"), then=State.PAUSED)
+    page = visitor.get(f"/jobs/{job.id}").text
+    assert "Why it is paused" in page and f"<p>{message}</p>" in page
 
 
 def test_the_planners_advice_is_shown(visitor: TestClient, service: Service) -> None:
