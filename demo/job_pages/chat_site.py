@@ -22,6 +22,7 @@ from demo.job_pages.stored_data import StoredSources
 from demo.jobs.service_library import ServiceLibrary
 from demo.pages.language import preferred_language
 from demo.pages.page_paths import FILE, GET_PATHS, GET_PREFIXES, POST_PATHS
+from demo.pages.service_parts import ServiceParts
 from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import ErrorResponse, send_error
 from demo.server.limits import Limits
@@ -91,7 +92,9 @@ class ChatSite:
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)  # before gradio is imported, which reads it then
         from demo.pages.page import build_page, mount
 
-        page = build_page(self._library, self._queue, self._limits, StoredSources(self._context.service), alone=False)
+        sources = StoredSources(self._context.service)
+        parts = ServiceParts(sources.train_address)
+        page = build_page(self._library, self._queue, self._limits, sources, parts)
         mount(self._site, page, self._limits)
 
     async def _answer(self, place: str, scope: Scope, receive: Receive, send: Send) -> None:

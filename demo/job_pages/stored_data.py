@@ -1,13 +1,20 @@
 """The data files of the service, as the pages of data read them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlencode
 
 from llm.config.schema import Source
 from vlm.service.service import Service
 from vlm.service.store.file_table import list_files
 from vlm.service.store.job_table import list_jobs
+from vlm.service.store.rows import StoredFile
 
 MOST = 100  # files and jobs, the newest ones
+
+
+def listed_name(file: StoredFile) -> str:
+    """The name under which the page lists a file; `/data?file=ID` finds it by its end."""
+    return f"{file.filename} ({file.id})"
 
 
 class StoredSources(Mapping[str, Source]):
@@ -25,14 +32,19 @@ class StoredSources(Mapping[str, Source]):
     def __len__(self) -> int:
         return len(self._found())
 
+    def train_address(self, name: str) -> str:
+        """The address of the Train page with the file of that name chosen; empty without one."""
+        known = {listed_name(file): file.id for file in self._files()}
+        return f"/train?{urlencode({'file': known[name]})}" if name in known else ""
+
+    def _files(self) -> Sequence[StoredFile]:
+        return list_files(self._service.database, MOST, purpose="fine-tune")[0]
+
     def _found(self) -> dict[str, Source]:
-        files, _ = list_files(self._service.database, MOST, purpose="fine-tune")
         images = self._images()
         return {
-            f"{file.filename} ({file.id})": Source(
-                path=str(self._service.files.path(file)), images=images.get(file.id, "")
-            )
-            for file in files
+            listed_name(file): Source(path=str(self._service.files.path(file)), images=images.get(file.id, ""))
+            for file in self._files()
         }
 
     def _images(self) -> dict[str, str]:

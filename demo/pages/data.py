@@ -7,10 +7,12 @@ import gradio as gr
 
 from demo.model_library import ModelLibrary
 from demo.pages.check import check_page
-from demo.pages.i18n import label, language, record_text
+from demo.pages.i18n import label, language, record_text, text
 from demo.pages.parts.chat_messages import error_toasts
 from demo.pages.parts.choices import file_choice
+from demo.pages.parts.escaping import escaped
 from demo.pages.parts.records import IMAGE, SUPERVISED, RecordView, sample_records, view_record
+from demo.pages.service_parts import ServiceParts
 from demo.server.limits import Limits
 from llm.config.schema import Source
 from llm.i18n.translate import Language
@@ -20,7 +22,13 @@ SHOWN = 3  # records at a time
 COLOURS = {SUPERVISED: "#16a34a", IMAGE: "#2563eb"}
 
 
-def data_page(page: gr.Blocks, library: ModelLibrary, limits: Limits, sources: Mapping[str, Source]) -> gr.Dropdown:
+def data_page(
+    page: gr.Blocks,
+    library: ModelLibrary,
+    limits: Limits,
+    sources: Mapping[str, Source],
+    service: ServiceParts | None = None,
+) -> gr.Dropdown:
     """Add the data view to the page under construction; returns the dropdown of the model that tokenizes records."""
     gr.Markdown(label("data_heading"), elem_classes="eg-hidden")
     with gr.Row():
@@ -30,6 +38,8 @@ def data_page(page: gr.Blocks, library: ModelLibrary, limits: Limits, sources: M
         with gr.Column(min_width=200):
             draw = gr.Button(label("draw"), variant="primary", elem_id="draw")
             check = gr.Button(label("check"), elem_id="check")
+            if service is not None:
+                _train_link(page, file, service)
     seed = gr.State(0)
     outputs: list[gr.components.Component] = []
     with gr.Column() as records:
@@ -59,6 +69,19 @@ def data_page(page: gr.Blocks, library: ModelLibrary, limits: Limits, sources: M
     check.click(lambda: only(checks)[0], None, records, api_visibility="private")
     draw.click(show_records, [file, model, seed], [seed, *outputs], api_visibility="private", concurrency_limit=1)
     return model
+
+
+def _train_link(page: gr.Blocks, file: gr.Dropdown, service: ServiceParts) -> None:
+    """A link to the Train page with the chosen file."""
+    link = gr.HTML(elem_id="train-on")
+
+    def linked(name: str | None, request: gr.Request) -> str:
+        address = service.train_address(name) if name else ""
+        return f'<a href="{escaped(address)}">{escaped(text("train_on", language(request)))}</a>' if address else ""
+
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    for event in (page.load, file.change):
+        event(linked, file, link, **quiet)
 
 
 def _gallery() -> gr.Gallery:

@@ -130,6 +130,7 @@ TEXTS = {
         "{:,} 个 token（监督 {:,} 个，图片 {:,} 个）",
     ),
     "unit": ("records", "条记录"),
+    "train_on": ("Train on this file", "用此文件训练"),
     "so_far": ("checking", "正在检查"),
     "record": ("1 record", "1 条记录"),
     "records": ("{:,} records", "{:,} 条记录"),

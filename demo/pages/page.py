@@ -21,6 +21,7 @@ from demo.pages.parts.finding_cards import CSS as CARDS
 from demo.pages.parts.html_table import CSS as TABLES
 from demo.pages.runs import CSS as LOG
 from demo.pages.runs import runs_page
+from demo.pages.service_parts import ServiceParts
 from demo.pages.theme import ThemeChoice
 from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import Limits
@@ -88,14 +89,18 @@ def theme() -> gr.themes.Base:
 
 
 def build_page(
-    library: ModelLibrary, queue: GenerationQueue, limits: Limits, sources: Mapping[str, Source], alone: bool = True
+    library: ModelLibrary,
+    queue: GenerationQueue,
+    limits: Limits,
+    sources: Mapping[str, Source],
+    service: ServiceParts | None = None,
 ) -> gr.Blocks:
     """Build all four pages. `sources` are the data files that visitors may view.
 
-    `alone`: the page is all there is. In a service it has neither a head nor runs, which the service's pages have, and
-    no examples: their images are copied to where the page serves files from, and a client of the service wrote the
-    paths.
+    In a `service` it has neither a head nor runs, which the service's pages have, and no examples: their images are
+    copied to where the page serves files from, and a client of the service wrote the paths.
     """
+    alone = service is None
     examples = _examples(sources.values()) if alone else []
     with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=(SWEEP_SECONDS, UPLOAD_LIFETIME)) as page:
         if alone:
@@ -109,7 +114,7 @@ def build_page(
             with gr.Tab(label("runs"), id="runs"):
                 runs_page(page, library)
         with gr.Tab(label("data"), id="data", elem_id="tab-data"):
-            choices.append(data_page(page, library, limits, sources))
+            choices.append(data_page(page, library, limits, sources, service))
         _refresh_choices(page, library, choices)
     page.queue(max_size=limits.events, default_concurrency_limit=4, api_open=False)
     assert isinstance(page, gr.Blocks)  # gradio does not annotate `__enter__`

@@ -139,10 +139,13 @@ function addFile({ id, name, size }) {
   if ($$('input', list).some(one => one.value === id)) return;
   const item = document.createElement('li');
   const leave = list.dataset.leave.replace('{}', () => name);
-  item.innerHTML = '<input type="hidden" name="file"><span></span> <span class="quiet"></span> ' +
+  const records = list.dataset.recordsOf.replace('{}', () => name);
+  item.innerHTML = '<input type="hidden" name="file"><span></span> <span class="quiet"></span> <a></a> ' +
     '<button type="button" class="button small" data-leave-out>×</button>';
   $('input', item).value = id;
   [$('span', item).textContent, $('.quiet', item).textContent] = [name, size];
+  [$('a', item).textContent, $('a', item).href] = [list.dataset.records, `/data?file=${encodeURIComponent(id)}`];
+  [$('a', item).title, $('a', item).ariaLabel] = [records, records];
   [$('button', item).title, $('button', item).ariaLabel] = [leave, leave];
   list.append(item);
 }

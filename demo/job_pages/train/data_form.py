@@ -1,5 +1,7 @@
 """The step of the data: files are dropped or chosen, an identity is written, and what was found is shown below."""
 
+from urllib.parse import urlencode
+
 from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.messages import said
 from demo.job_pages.parts.value_text import size_text
@@ -39,21 +41,31 @@ def _files(form: Form) -> Markup:
     earlier = tag("label", said, kept, class_="earlier", for_="stored-file") if stored else None
     about = tag("p", f"{form.said('file_about')} {_limit(form)}", class_="quiet", id="help-file")
     title = tag("h3", form.said("file"), id="label-file")
-    listed = tag("ul", *chosen, id="chosen-file", class_="chosen", data_leave=form.said("leave_out", "{}"))
+    listed = tag(
+        "ul",
+        *chosen,
+        id="chosen-file",
+        class_="chosen",
+        data_leave=form.said("leave_out", "{}"),
+        data_records=form.said("records"),
+        data_records_of=form.said("records_of", "{}"),
+    )
     drop = _drop(form, "file", f"{ACCEPTED['fine-tune']},{ACCEPTED['vision']}", several=True)
     inner = (title, about, listed, drop, _status("file"), mistake_place("file"), earlier)
     return tag("div", *inner, class_="field", id="part-file", role="group", aria_labelledby="label-file")
 
 
 def chosen_file(file: StoredFile | None, name: str, form: Form) -> Markup:
-    """A file that is trained on, with the button that leaves it out."""
+    """A file that is trained on, with a link to its records and the button that leaves it out."""
     shown = file.filename if file is not None and file.filename else name
     leave = form.said("leave_out", shown)
     button = tag(
         "button", "×", type="button", class_="button small", data_leave_out=True, aria_label=leave, title=leave
     )
     size = tag("span", size_text(file.bytes), class_="quiet") if file is not None else None
-    return tag("li", tag("input", type="hidden", name="file", value=name), tag("span", shown), size, button)
+    title = form.said("records_of", shown)
+    records = tag("a", form.said("records"), href=f"/data?{urlencode({'file': name})}", aria_label=title, title=title)
+    return tag("li", tag("input", type="hidden", name="file", value=name), tag("span", shown), size, records, button)
 
 
 def _one_file(form: Form, name: str, purpose: Purpose) -> Markup:

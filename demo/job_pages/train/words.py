@@ -37,6 +37,8 @@ FORM: Words = {
     "uploaded": ("{} is here.", "{} 已上传。"),
     "stored": ("Or one that was uploaded earlier", "或选择以前上传的文件"),
     "leave_out": ("Leave out {}", "去掉 {}"),
+    "records": ("Records", "查看记录"),
+    "records_of": ("Records of {} as the model reads them", "按模型读取的样子查看 {} 的记录"),
     "validation": ("Validation data", "验证数据"),
     "validation_about": (
         "Records that are not trained on, to see whether the model learns more than its data.",

@@ -70,6 +70,7 @@ def test_from_an_empty_service_to_a_chat(
         page.get_by_role("button", name="Start training").click()
         finished(page)
         chatted(page)
+        looked_at(page)
         assert [one for one in asked if not one.startswith((url, "data:", "blob:"))] == []
         page.context.close()
 
@@ -123,6 +124,16 @@ def chatted(page: Page) -> None:
     page.get_by_role("link", name="Compare").click()
     expect(page.locator("#left-weights")).to_be_visible()
     assert page.url.endswith("/compare")
+
+
+def looked_at(page: Page) -> None:
+    """From the form to the records of its file, and back with the file chosen."""
+    page.get_by_role("link", name="Data", exact=True).click()
+    expect(page.locator("#data-file input")).to_have_value(re.compile(r"^chat\.jsonl \(file-\w+\)$"))
+    page.get_by_role("link", name="Train on this file").click()
+    expect(page.locator("#chosen-file li")).to_contain_text("chat.jsonl")
+    page.get_by_role("link", name="Records of chat.jsonl as the model reads them").click()
+    expect(page.locator("#data-file input")).to_have_value(re.compile(r"^chat\.jsonl \("))
 
 
 @pytest.mark.parametrize(("width", "locale", "dark"), [(1280, "en-US", False), (390, "zh-CN", True)])

@@ -14,7 +14,7 @@ from demo.model_library import ModelLibrary
 from demo.pages.chat import answer, sampling_of
 from demo.pages.compare import answers
 from demo.pages.i18n import text
-from demo.pages.parts.choices import update_choices
+from demo.pages.parts.choices import named_choice, update_choices
 from demo.pages.parts.records import find_sources, load_records, sample_records, view_record
 from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import Limits
@@ -142,3 +142,9 @@ def test_random_records_are_reproducible(library: ModelLibrary, bananas: Path) -
     assert first == [record.place for record in sample_records(source, 3, 0)] and len(set(first)) == 3
     assert first != [record.place for record in sample_records(source, 3, 1)]
     assert len(sample_records(source, 99, 0)) == 24
+
+
+def test_an_address_names_a_file_by_its_name_or_its_id() -> None:
+    names = ["a.jsonl (file-1)", "b.jsonl (file-2)"]
+    assert named_choice(names, "file-2") == named_choice(names, "b.jsonl (file-2)") == names[1]
+    assert [named_choice(names, wanted) for wanted in ("", "file", "le-1", "2)", "gone")] == [None] * 5
