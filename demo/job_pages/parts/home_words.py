@@ -22,7 +22,7 @@ HOME: Words = {
     "chat": ("4. Chat and compare", "4. 对话和对比"),
     "chat_about": ("Ask your model, beside the one it began as.", "向模型提问，并与训练前的模型对比。"),
     "chat_open": ("Chat with a base model", "与基础模型对话"),
-    "chat_done": ("Chat with your model", "与你的模型对话"),
+    "chat_done": ("Chat with your model", "与您的模型对话"),
     "done": ("done", "已完成"),
     "next": ("next", "下一步"),
     "newest": ("Newest work", "最近的工作"),
