@@ -145,9 +145,9 @@ class Bench:
         cache, embed = SlotCache(self.model.config.num_hidden_layers), self.model.get_input_embeddings()
         for number in range(answers):
             ids = torch.randint(VOCABULARY, (self.prompt + number,))
-            reader = PromptReader(self.model, embed(ids), DynamicCache(config=self.model.config))
-            while reader.read() is None:
-                pass
+            reader = PromptReader(self.model, DynamicCache(config=self.model.config), len(ids))
+            reader.give(embed(ids))
+            reader.read(len(ids))
             cache.join(reader.cache)
         found = []
         for way in (self.loop._few_rows.applied(), nullcontext()):

@@ -24,7 +24,10 @@ Embed = Callable[[list[int], tuple[ImageRef, ...]], Tensor]  # ids and images ->
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
-    """What an answer is made of. `embed` embeds ids and their images; sink and `stopped` are those of its reader."""
+    """What an answer is made of. `embed` embeds ids and their images; sink and `stopped` are those of its reader.
+
+    `image_id` is the token at the places of images, None for a model without.
+    """
 
     ids: list[int]
     images: tuple[ImageRef, ...]
@@ -33,6 +36,7 @@ class AnswerRequest:
     stop_ids: tuple[int, ...]
     sink: TokenSink
     stopped: Stopped
+    image_id: int | None = None
 
 
 class TokenChoice:
@@ -83,7 +87,7 @@ class AnswerRow:
     ended: Future[list[int]] = field(default_factory=Future)
     new: list[int] = field(default_factory=list)
     choice: TokenChoice | None = None
-    error: RuntimeError | None = None
+    error: BaseException | None = None
 
     def begin(self, device: torch.device) -> None:
         """Begin to choose, on the device of the logits."""

@@ -151,9 +151,10 @@ class ChatModel:
         ends, some = self.encoder.stop_ids, sampling.max_new_tokens > 0
 
         def run(streamer: TokenSink, stopped: Stopped) -> None:
-            request = AnswerRequest(ids, images, self.embed, sampling, ends, streamer, stopped)
+            image_id = self.encoder.image_id
+            request = AnswerRequest(ids, images, self.embed, sampling, ends, streamer, stopped, image_id)
             with turn(stopped):
-                loop = self._decoding.loop(self.model, self.text, self.adapters, self.encoder.image_id)
+                loop = self._decoding.loop(self.model, self.text, self.adapters, image_id)
                 new = loop.answer(request) if some else []
                 if then is not do_nothing:
                     loop.run(partial(then, [*ids, *new]))

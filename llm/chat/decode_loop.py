@@ -1,5 +1,6 @@
 """The answers of a model that are wanted at the same time are decoded together, a token each a step."""
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -12,11 +13,13 @@ from transformers import DynamicCache, PreTrainedModel
 
 from llm.chat.answer_row import AnswerRequest, AnswerRow
 from llm.chat.generation import Prompt, generate
+from llm.chat.prompt_reading import PromptReading
 from llm.chat.token_stream import GenerationCancelled
 from llm.decoding.batch_check import why_alone
 from llm.decoding.device_thread import DeviceThread
 from llm.decoding.few_rows import FewRows
-from llm.decoding.model_steps import PromptReader, step_logits
+from llm.decoding.model_steps import step_logits
+from llm.decoding.piece_size import PieceSize
 from llm.decoding.prefix_cache import PrefixCache
 from llm.decoding.slot_cache import SlotCache
 from llm.log import logger
@@ -25,9 +28,10 @@ from llm.log import logger
 class DecodeLoop:
     """Decodes the answers of one model in steps of a token each (continuous batching). Thread-safe.
 
-    A new request's prompt is read alone, a piece between two steps, then its row joins the others. Rows leave when they
-    end or are stopped. All of it happens on the device's thread: a piece of a prompt, or steps until something else
-    waits. Models whose cache has no rows of unequal length answer one request after another.
+    A new request's prompt is read alone, then its row joins the others. Between two steps at most one image of one
+    prompt is embedded or one piece of one prompt read, of the prompts in turn. Rows leave when they end or are stopped.
+    All of it happens on the device's thread, which does other work in between. Models whose cache has no rows
+    of unequal length answer one request after another.
     """
 
     def __init__(
@@ -42,7 +46,10 @@ class DecodeLoop:
         self._model, self._answering, self._device = model, answering, device
         self._rows: list[AnswerRow] = []  # in the order of the cache's rows
         self._cache: SlotCache | None = None
-        self._stepping = False
+        self._readings: deque[PromptReading] = deque()  # the first is the next one's turn
+        self._size = PieceSize()
+        self._going = False  # whether a piece or steps are posted or run
+        self._steps_next = False
         self._few_rows: FewRows | None = None  # of a model that is batched
         self._checking = Lock()
         self._alone_because: str | None = None  # empty for a model that is batched
@@ -55,7 +62,7 @@ class DecodeLoop:
         if self._is_alone():
             return self._device.post(partial(self._answer_alone, request)).result()
         row = AnswerRow(request)
-        self._post(partial(self._begin, row), [row])
+        self._device.post(partial(self._begin, row)).add_done_callback(partial(_failed, row))
         return row.ended.result()
 
     def run(self, work: Callable[[], None]) -> None:
@@ -88,63 +95,64 @@ class DecodeLoop:
         if request.stopped():
             raise GenerationCancelled
         with self._answering():
-            prompts = [Prompt(request.ids, _embedded(request, 0, 0))]
+            prompts = [Prompt(request.ids, _embedded(request))]
             return generate(self._model, prompts, request.sampling, request.stop_ids, request.sink, request.stopped)[0]
 
     # On the device's thread -----------------------------------------------------------------------------------------
 
-    def _post(self, work: Callable[[], None], rows: list[AnswerRow]) -> None:
-        """Do it later; its exception ends the `rows` that there are then."""
-        self._device.post(work).add_done_callback(partial(self._failed, rows))
-
-    def _failed(self, rows: list[AnswerRow], done: Future[None]) -> None:
-        error = done.exception()
-        if error is None:
-            return
-        ended, rows[:] = [*rows], []
-        if rows is self._rows:
-            self._cache, self._stepping = None, False
-        for row in ended:
-            row.ended.set_exception(error)
-
     def _begin(self, row: AnswerRow) -> None:
-        if row.request.stopped():
-            raise GenerationCancelled
-        request = row.request
-        with self._answering():
-            prefix = self._prefixes.find(request.ids, request.images)
-            embeds = _embedded(request, prefix.length, prefix.images)
-        row.begin(embeds.device)
-        self._read(row, PromptReader(self._model, embeds, prefix.cache))
+        """Put its prompt in line."""
+        self._readings.append(PromptReading(self._model, row, self._prefixes, self._size))
+        self._go()
 
-    def _read(self, row: AnswerRow, reader: PromptReader) -> None:
-        """Read a piece of the prompt; after the last, the row joins."""
+    def _go(self) -> None:
+        """Post what comes next, unless it is posted already: steps after a piece of a prompt, a piece after steps."""
+        if self._going or not (self._rows or self._readings):
+            return
+        self._going = True
+        if self._readings and not (self._rows and self._steps_next):
+            reading = self._readings.popleft()
+            self._device.post(partial(self._read, reading)).add_done_callback(partial(self._was_read, reading.row))
+        else:
+            self._device.post(self._steps).add_done_callback(self._stepped)
+
+    def _went(self, steps_next: bool, ended: list[AnswerRow], error: BaseException | None) -> None:
+        """Go on. Rows end now, when the model is as it was, because their threads may use it next."""
+        self._going, self._steps_next = False, steps_next
+        self._go()
+        for row in ended:
+            row.error = row.error or error
+            row.end()
+
+    def _read(self, reading: PromptReading) -> list[AnswerRow]:
+        """Go on with a prompt; after its last piece, its row joins. Returns the row if it ends."""
+        row = reading.row
         if row.request.stopped():
             raise GenerationCancelled
         with self._answering():
-            logits = reader.read()
-            if logits is not None:
-                row.extend(logits, int(logits.argmax()))
-        if logits is None:
-            self._post(partial(self._read, row, reader), [row])
-            return
-        self._prefixes.store(row.request.ids, row.request.images, reader.cache)
+            logits = reading.go_on(others_wait=bool(self._rows))
+            if logits is None:
+                self._readings.append(reading)
+                return []
+            row.begin(logits.device)
+            row.extend(logits, int(logits.argmax()))
         if row.complete:
-            row.end()
-        else:
-            self._join(row, reader.cache)
+            return [row]
+        self._join(row, reading.cache)
+        return []
+
+    def _was_read(self, row: AnswerRow, done: Future[list[AnswerRow]]) -> None:
+        error = done.exception()
+        self._went(True, [row] if error else done.result(), error)
 
     def _join(self, row: AnswerRow, prompt: DynamicCache) -> None:
         if self._cache is None:
             self._cache = SlotCache(len(prompt.layers))
         self._cache.join(prompt)
         self._rows.append(row)
-        if not self._stepping:
-            self._stepping = True
-            self._post(self._steps, self._rows)
 
-    def _steps(self) -> None:
-        """Decode until a row ends or other work waits. Rows end when the model is as it was: then others may use it."""
+    def _steps(self) -> list[AnswerRow]:
+        """Decode until a row ends, or after a step if a prompt or other work waits. Returns the rows that ended."""
         assert self._few_rows is not None
         ended: list[AnswerRow] = []
         with self._answering(), self._few_rows.applied():
@@ -152,14 +160,19 @@ class DecodeLoop:
                 ended = self._leave([row for row in self._rows if row.request.stopped()])
                 if self._rows:
                     ended += self._step()
-                if self._device.waiting:
+                if self._device.waiting or self._readings:
                     break
-        if self._rows:
-            self._post(self._steps, self._rows)
-        else:
-            self._cache, self._stepping = None, False
-        for row in ended:
-            row.end()
+        if not self._rows:
+            self._cache = None
+        return ended
+
+    def _stepped(self, done: Future[list[AnswerRow]]) -> None:
+        error = done.exception()
+        if error is None:
+            self._went(False, done.result(), None)
+            return
+        ended, self._rows, self._cache = self._rows, [], None  # every row took part
+        self._went(False, ended, error)
 
     def _step(self) -> list[AnswerRow]:
         """A token for each row; returns those that ended."""
@@ -180,7 +193,13 @@ class DecodeLoop:
         return rows
 
 
+def _failed(row: AnswerRow, done: Future[None]) -> None:
+    """An answer that could not begin ends with the reason."""
+    if error := done.exception():
+        row.ended.set_exception(error)
+
+
 @torch.no_grad()
-def _embedded(request: AnswerRequest, read: int, images: int) -> Tensor:
-    """The embeddings of the prompt's tokens [T - read, hidden] after those that were read with their images."""
-    return request.embed(request.ids[read:], request.images[images:])
+def _embedded(request: AnswerRequest) -> Tensor:
+    """The embeddings of the prompt's tokens [T, hidden], with its images."""
+    return request.embed(request.ids, request.images)

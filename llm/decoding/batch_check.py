@@ -14,6 +14,7 @@ from llm.decoding.model_steps import PromptReader, step_logits
 from llm.decoding.slot_cache import SlotCache
 
 LENGTHS = (5, 9)  # tokens of the two prompts that are tried
+PIECE = 4  # tokens of a prompt that are read at once
 NEW = (3, 7)  # tokens that follow each
 # The greatest difference of two logits, in standard deviations of the logits: rounding stays far below, a wrong
 # position or a column of another row does not.
@@ -69,10 +70,11 @@ def _together(model: PreTrainedModel, prompts: list[Tensor]) -> list[Tensor]:
     cache = SlotCache(len(DynamicCache(config=model.config).layers))
     logits: list[list[Tensor]] = []
     for embeds in prompts:
-        reader = PromptReader(model, embeds, DynamicCache(config=model.config), piece=4)
+        reader = PromptReader(model, DynamicCache(config=model.config), len(embeds))
+        reader.give(embeds)
         first = None
         while first is None:
-            first = reader.read()
+            first = reader.read(PIECE)
         cache.join(reader.cache)
         logits.append([first])
     for row, scores in enumerate(step_logits(model, cache, [NEW[0], NEW[0]])):

@@ -21,6 +21,7 @@ from llm.chat.token_stream import GenerationCancelled
 from llm.decoding import model_steps
 from llm.decoding.batch_check import why_alone
 from llm.decoding.device_thread import DeviceThread
+from llm.decoding.piece_size import PieceSize
 from llm.decoding.prefix_cache import PrefixCache
 from llm.formats.conversation import ImageRef
 
@@ -130,31 +131,23 @@ def test_two_hundred_prompts_answered_together_are_those_answered_one_by_one(
     assert any(len(row) < one.max_new_tokens for row, one in zip(expected, settings, strict=True)), "some end early"
 
 
-@pytest.mark.parametrize("piece", [1, 3, 256])
-def test_a_prompt_is_read_in_pieces(model: PreTrainedModel, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_steps.PromptReader.__init__, "__defaults__", (piece,))
-    prompts = random_prompts(8)
-    asked = [asking(model, ids, GREEDY, Reader()) for ids in prompts]
-    assert answers(loop_of(model), asked) == [one_by_one(model, ids, GREEDY) for ids in prompts]
-
-
 def test_remembered_beginnings_change_no_answer(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two system prompts, half of the questions asked twice: with draws, answers are as without memory."""
-    read: list[int] = []
-    begin = model_steps.PromptReader.__init__
+    pieces: list[int] = []
+    read = model_steps.PromptReader.read
 
-    def counted(reader: model_steps.PromptReader, model: PreTrainedModel, embeds: Tensor, *more: Any) -> None:
-        read.append(len(embeds))
-        begin(reader, model, embeds, *more)
+    def counted(reader: model_steps.PromptReader, tokens: int) -> Tensor | None:
+        pieces.append(min(tokens, reader.left))
+        return read(reader, tokens)
 
-    monkeypatch.setattr(model_steps.PromptReader, "__init__", counted)
+    monkeypatch.setattr(model_steps.PromptReader, "read", counted)
     systems, questions = ([*range(20, 60)], [*range(20, 40), *range(70, 95)]), random_prompts(40, 12)
     prompts = [systems[number % 2] + questions[number % 30] for number in range(40)]
     settings = [Sampling(max_new_tokens=10, temperature=number % 3 * 0.7, seed=number) for number in range(40)]
     asked = [asking(model, ids, one, Reader()) for ids, one in zip(prompts, settings, strict=True)]
     found = answers(loop_of(model, room=2**24), asked)
     assert found == [one_by_one(model, ids, one) for ids, one in zip(prompts, settings, strict=True)]
-    assert sum(read) < sum(map(len, prompts)) / 2
+    assert sum(pieces) < sum(map(len, prompts)) / 2
 
 
 MIXED = [
@@ -214,14 +207,14 @@ def test_a_short_question_is_answered_during_a_long_answer_and_a_long_prompt(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The long answer ends only when the short one has; the long prompt waits for its last piece until then."""
-    monkeypatch.setattr(model_steps.PromptReader.__init__, "__defaults__", (4,))
+    monkeypatch.setattr(PieceSize, "tokens", lambda *_: 4)
     answered, loop = threading.Event(), loop_of(model)
     long, short, prompt = Reader(leaves=answered.is_set), Reader(), Reader()
     read = model_steps.PromptReader.read
 
-    def piece_by_piece(reader: model_steps.PromptReader) -> Tensor | None:
-        logits = read(reader)
-        if logits is not None and len(reader._embeds) > 150:
+    def piece_by_piece(reader: model_steps.PromptReader, tokens: int) -> Tensor | None:
+        logits = read(reader, tokens)
+        if logits is not None and reader.cache.get_seq_length() > 150:
             assert answered.is_set(), "the short question waited for the long prompt"
         return logits
 

@@ -48,8 +48,9 @@ def _read(model: Any, ids: list[int], images: tuple[ImageRef, ...], cache: Dynam
         for number, image in enumerate(images):  # what a tower would put there
             place = [place for place, token in enumerate(ids) if token == IMAGE][4 * number]
             embeds[place : place + 4] = float(len(image.data or image.path)) / 3
-    reader = PromptReader(model, embeds, cache)
-    logits = reader.read()
+    reader = PromptReader(model, cache, len(ids))
+    reader.give(embeds)
+    logits = reader.read(len(ids))
     assert logits is not None
     return logits, reader.cache
 
