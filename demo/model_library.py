@@ -112,18 +112,24 @@ class ModelLibrary(Mapping[str, "ChatModel"]):
         return self[name]
 
     def comparison(self) -> tuple[str | None, str | None]:
-        """(base, tuned): the first run that has a base among the models, and that base; else the first two models.
-
-        The base has the adapters off, or is the run that training started from, or the LLM.
-        """
-        names = {weights.path: name for name, weights in reversed(self.weights.items()) if weights.adapters}
+        """(base, tuned): the first run that has a base among the models, and that base; else the first two models."""
         for name, weights in self.weights.items():
-            bases = [off_name(name), *(names.get(origin, "") for origin in weights.origins)]
-            base = next((base for base in bases if base in self.weights), None) if weights.adapters else None
+            base = self.base_of(name) if weights.adapters else None
             if base:
                 return base, name
         first, second = [*self.weights, None, None][:2]
         return first, second or first
+
+    def base_of(self, name: str) -> str | None:
+        """The model that a run is compared with: it with the adapters off, the run that it started from, or the LLM.
+
+        None where none of these is among the models.
+        """
+        weights = self.weights[name]
+        newest = {one.path: found for found, one in reversed(self.weights.items()) if one.adapters}
+        own = newest.get(weights.path, "")
+        bases = [off_name(name), off_name(own), *(newest.get(origin, "") for origin in weights.origins)]
+        return next((base for base in bases if base in self.weights and base != name), None)
 
     def visible(self, text: str) -> str:
         """A message for visitors: without the folders above the library's own."""

@@ -25,6 +25,7 @@ OPEN = "/healthz"  # answered without a token
 TYPES: dict[str, JsonObject] = {
     "application/json": {"type": "object"},
     "application/octet-stream": {"type": "string", "format": "binary"},
+    "application/x-tar": {"type": "string", "format": "binary"},
     "text/plain": {"type": "string"},
     "text/event-stream": {
         "type": "object",

@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import urlencode
 
+from demo.job_pages.export_view import export_card
 from demo.job_pages.job_actions import buttons
 from demo.job_pages.job_log import event_list, trouble_card
 from demo.job_pages.parts.context import PageContext
@@ -10,6 +11,8 @@ from demo.job_pages.parts.disk_note import disk_note
 from demo.job_pages.parts.job_kind import kind_text
 from demo.job_pages.parts.job_table import (
     RowContext,
+    chat_link,
+    compare_link,
     job_name,
     moment,
     place_of,
@@ -18,7 +21,7 @@ from demo.job_pages.parts.job_table import (
     state_badge,
 )
 from demo.job_pages.parts.markup import Markup, joined, tag
-from demo.job_pages.parts.words import MEANINGS, VIEW, ago, span, text
+from demo.job_pages.parts.words import FRAME, MEANINGS, VIEW, ago, span, text
 from llm.files.saved_checkpoints import BEST, checkpoint_folder, named_checkpoint
 from llm.i18n.translate import Language
 from vlm.service.store.event_table import list_checkpoints
@@ -38,6 +41,7 @@ def view_parts(context: PageContext, job: Job, lang: Language, first: bool = Fal
         "job-facts": _facts(context, job, row),
         "job-curves": _curves(context, job, lang, first),
         "job-checkpoints": _checkpoints(context, job, row),
+        "job-exports": export_card(context, job, lang, row.now),
         "job-recipe": tag("pre", job.recipe) if job.recipe else tag("p", text(VIEW, "no_recipe", lang), class_="quiet"),
         "job-events": event_list(context.service, job, lang),
     }
@@ -70,6 +74,7 @@ def view_body(job: Job, parts: dict[str, Markup], lang: Language) -> Markup:
         _card("facts", parts["job-facts"], lang),
         _card("curves", parts["job-curves"], lang, tag("p", overlay, *links, class_="links")),
         tag("div", aside, class_="two"),
+        tag("div", parts["job-exports"], id="job-exports"),
         tag("details", tag("summary", text(VIEW, "recipe", lang)), recipe, class_="card"),
         data_poll=f"/pages/jobs/{job.id}",
     )
@@ -85,15 +90,12 @@ def _head(job: Job, lang: Language) -> Markup:
     title = tag("h1", job_name(job), state_badge(job.state, lang))
     meaning = tag("p", text(MEANINGS, job.state.value, lang), class_="quiet")
     chat = tag("a", text(VIEW, "chat", lang), href=chat_link(str(job.fine_tuned_model)), class_="button primary")
+    against = tag("a", text(VIEW, "against", lang), href=compare_link(str(job.fine_tuned_model)), class_="button")
     again = tag("a", text(VIEW, "again", lang), href=f"/train?{urlencode({'like': job.id})}", class_="button")
     made = job.state is State.SUCCEEDED
-    actions = tag("div", chat if made else None, again if job.is_final else None, *buttons(job, lang), class_="actions")
+    tried = [chat, against] if made else []
+    actions = tag("div", *tried, again if job.is_final else None, *buttons(job, lang), class_="actions")
     return joined([tag("div", title, meaning), actions])
-
-
-def chat_link(model: str) -> str:
-    """The chat with a model."""
-    return f"/chat?{urlencode({'model': model})}"
 
 
 def _facts(context: PageContext, job: Job, row: RowContext) -> Markup:
@@ -153,7 +155,9 @@ def _checkpoint(job: Job, one: JobCheckpoint, run: Path, best: str, row: RowCont
     name = f"{job.fine_tuned_model}:ckpt-step-{one.step}"
     label = text(VIEW, "chat_with", lang, one.step)
     chat = tag("a", text(VIEW, "chat", lang), href=chat_link(name), aria_label=label)
-    last = chat if job.state is State.SUCCEEDED else None
+    label = text(VIEW, "compare_step", lang, one.step)
+    against = tag("a", text(FRAME, "compare", lang), href=compare_link(name), aria_label=label)
+    last = joined([chat, " ", against]) if job.state is State.SUCCEEDED else None
     return tag(
         "tr",
         tag("td", f"{one.step:,} ", mark),

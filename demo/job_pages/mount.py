@@ -5,6 +5,7 @@ from starlette.middleware import Middleware
 
 from demo.job_pages.chat_site import ChatSite
 from demo.job_pages.curves.routes import curve_routes
+from demo.job_pages.export_page_routes import export_page_routes
 from demo.job_pages.home import home_routes
 from demo.job_pages.job_page_routes import job_page_routes, run_page_routes
 from demo.job_pages.page_routes import page_routes
@@ -35,6 +36,7 @@ def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served:
     context = PageContext(service, options.models, options.slots, losses, curves, question_of)
     app.include_router(home_routes(context))
     app.include_router(page_routes(context))
+    app.include_router(export_page_routes(context))  # before those of a job, which take any action
     app.include_router(job_page_routes(context))
     app.include_router(run_page_routes(context))
     app.include_router(curve_routes(context))

@@ -8,6 +8,7 @@ from demo.server.guard import ErrorResponse
 from demo.visible_paths import hide_folders
 from llm.errors import ServiceError
 from vlm.service.archives import ArchiveError
+from vlm.service.exports.exports import NoDiskRoomError, UnknownCheckpointError, UnknownExportError
 from vlm.service.file_storage import FileTooLargeError, UnknownKindError
 from vlm.service.requests import UnknownJobError
 from vlm.service.store.job_table import KeyConflictError, MissingFileError, StateConflictError
@@ -24,6 +25,9 @@ KINDS: dict[type[ServiceError], tuple[int, str]] = {
     FileTooLargeError: (413, "file_too_large"),
     UnknownKindError: (400, "unsupported_file"),
     ArchiveError: (400, "invalid_archive"),
+    UnknownExportError: (404, "not_found"),
+    UnknownCheckpointError: (400, "unsupported_export"),
+    NoDiskRoomError: (400, "no_room"),  # not 5xx, as below
     UnknownEndpointError: (404, "not_found"),
     WebhookLimitError: (400, "limit_reached"),
     UrlError: (400, "invalid_url"),

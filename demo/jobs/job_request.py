@@ -8,9 +8,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from vlm.export.formats import ExportDtype, ExportFormat
+
 Auto = Literal["auto"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 FileId = Annotated[str, StringConstraints(pattern=r"^file-[0-9a-f]{24}$")]
+EXPORTED = r"^(latest|best|ftckpt-[0-9a-f]{24}-[0-9]{1,9})$"
 # The sections of a recipe that a request may set; the service itself sets the others.
 SECTIONS = ("model", "data", "tune", "optim", "train", "parallel")
 NO_TEXT = frozenset(map(chr, {*range(32)} - {9, 10, 13}))  # tabs and line ends may be part of a template
@@ -117,6 +120,16 @@ class ResumeRequest(RequestPart):
     """The body of POST /v1/fine_tuning/jobs/{id}/resume, which OpenAI's clients send without one."""
 
     x_eyegraft: ResumeExtension = ResumeExtension()
+
+
+class ExportRequest(RequestPart):
+    """The body of POST /v1/fine_tuning/jobs/{id}/x_exports: which checkpoint, and in which form."""
+
+    checkpoint: Annotated[str, StringConstraints(pattern=EXPORTED)] = Field(
+        "latest", description="`latest`, `best`, or the id of a checkpoint of the job"
+    )
+    format: ExportFormat = "hf"
+    dtype: ExportDtype | None = Field(None, description="fp32 when left out; q8_0 is for gguf and ollama")
 
 
 Metadata = Annotated[

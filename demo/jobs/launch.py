@@ -17,6 +17,7 @@ from demo.api.app import build_api
 from demo.api.serve import allowed_hosts
 from demo.jobs.client import ADDRESS
 from demo.jobs.errors import answer_service_errors, error_response
+from demo.jobs.export_routes import export_routes
 from demo.jobs.file_routes import file_routes
 from demo.jobs.job_routes import action_routes, job_routes, record_routes
 from demo.jobs.metrics import add_job_metrics
@@ -31,19 +32,22 @@ from demo.server.limits import DEFAULT, Limits
 from demo.server.sockets import ended_by_signal, listen
 from llm import console
 from llm.files.atomic_files import write_atomically
-from vlm.service.engines.engine import Engine, Slot, Start
+from llm.train.process_memory import free_machine_bytes
+from vlm.service.engines.engine import Engine, Slot, Start, is_card
 from vlm.service.engines.local import LocalEngine
 from vlm.service.engines.slurm import SlurmEngine
 from vlm.service.estimates import Estimates
+from vlm.service.exports.exports import Exports
 from vlm.service.file_storage import FileStorage
 from vlm.service.gate import Gate
 from vlm.service.gate_record import GateQuestion
 from vlm.service.layout import Layout
 from vlm.service.outside_runs import OutsideRuns
 from vlm.service.service import Service
-from vlm.service.slots import LiveSlots, find_slots
+from vlm.service.slots import LiveSlots, find_slots, memory_bytes
+from vlm.service.store.attempt_table import leased_slots
 from vlm.service.store.database import Database
-from vlm.service.store.job_table import model_job
+from vlm.service.store.job_table import find_job, model_job
 from vlm.service.store.rows import Attempt, Job
 from vlm.service.supervisor import GRACE_S, Supervisor, lock_root
 from vlm.service.trainable_models import TrainableModels
@@ -54,12 +58,14 @@ ROUTES = (
     job_routes,
     action_routes,
     record_routes,
+    export_routes,
     webhook_routes,
     webhook_action_routes,
     outside_routes,
 )
 SECRETS = ("EYEGRAFT_TOKEN", "OPENAI_API_KEY")  # variables that only other commands read
 FILE_BYTES, ALL_BYTES = 32 * 2**30, 256 * 2**30  # quotas of one upload, and of all
+EXPORT_BYTES = 256 * 2**30  # quota of all exports
 UPLOADS = ("/v1/files", "/pages/files")  # of the API and of the page
 FORM_BYTES = 1 << 16  # of an upload beside its file
 
@@ -196,6 +202,7 @@ def _service(options: ServiceOptions, database: Database, layout: Layout) -> Ser
     def look_after() -> None:
         gate.tick()
         files.sweep()
+        exports.tick()
 
     files = FileStorage(database, layout, FILE_BYTES, ALL_BYTES)
     files.remove_partial()
@@ -204,8 +211,22 @@ def _service(options: ServiceOptions, database: Database, layout: Layout) -> Ser
     webhooks = Deliverer(database, options.public)
     estimates = Estimates(database, engines)
     outside = OutsideRuns(options.runs, layout.root)
+    exports = Exports(layout.jobs, EXPORT_BYTES, lambda: memory_beside_jobs(database))
     models, names = options.models.names, tuple(engines)
-    return Service(database, layout, files, supervisor, models, names, webhooks, estimates, outside)
+    return Service(database, layout, files, supervisor, models, names, webhooks, estimates, outside, exports)
+
+
+def memory_beside_jobs(database: Database) -> int | None:
+    """Bytes of main memory that the plans of the jobs that run on this machine leave; None while none runs.
+
+    A job on a card counts by what it takes of the main memory now.
+    """
+    leased = leased_slots(database)
+    if not leased:
+        return None
+    on_cpu = {job for slot, job in leased.items() if not is_card(slot)}
+    planned = [job.planned_bytes or 0 for name in on_cpu if (job := find_job(database, name)) is not None]
+    return max(0, min(free_machine_bytes(), memory_bytes() - sum(planned)))
 
 
 def _app(options: ServiceOptions, service: Service, add_pages: AddPages | None) -> tuple[FastAPI, Callable[[], None]]:

@@ -10,6 +10,7 @@ from demo.jobs.shapes import (
     CheckpointObject,
     ErrorObject,
     EventObject,
+    ExportObject,
     FileObject,
     JobObject,
     JsonObject,
@@ -21,6 +22,8 @@ from demo.jobs.shapes import (
 )
 from demo.visible_paths import hide_folders
 from vlm.run_folders.progress import RunProgress
+from vlm.service.exports.export_form import ExportForm
+from vlm.service.exports.export_state import Export
 from vlm.service.outside_runs import OutsideRun
 from vlm.service.store.rows import Event, Job, JobCheckpoint, StoredFile, WebhookEndpoint
 from vlm.service.store.states import State, openai_status
@@ -138,6 +141,31 @@ def checkpoint_object(job: Job, checkpoint: JobCheckpoint) -> CheckpointObject:
         "step_number": checkpoint.step,
         "metrics": _finite(checkpoint.metrics),
     }
+
+
+def export_object(job: str, export: Export) -> ExportObject:
+    """An export; its id is unique in the service."""
+    form, message = export.form, hide_folders(export.error)
+    error: ErrorObject | None = {"code": "export_failed", "message": message, "param": None} if message else None
+    return {
+        "id": export_id(job, form),
+        "object": "x_export",
+        "created_at": export.created_at,
+        "finished_at": export.finished_at,
+        "fine_tuning_job_id": job,
+        "step_number": form.step,
+        "format": form.format,
+        "dtype": form.dtype,
+        "status": export.status,
+        "bytes": export.bytes,
+        "filename": None if export.out is None else f"{export.out.name}.tar",
+        "error": error,
+    }
+
+
+def export_id(job: str, form: ExportForm) -> str:
+    """The id of a job's export of that form."""
+    return f"ftexport-{job.removeprefix('ftjob-')}-{form.key}"
 
 
 def webhook_object(endpoint: WebhookEndpoint, deliveries: Mapping[str, int]) -> WebhookObject:

@@ -4,6 +4,8 @@ from typing import Any, Generic, Literal, NotRequired, TypeVar
 
 from typing_extensions import TypedDict
 
+from vlm.export.formats import ExportDtype, ExportFormat
+from vlm.service.exports.export_state import Status as ExportStatus
 from vlm.service.outside_runs import RunState
 from vlm.service.store.rows import Level, Purpose
 from vlm.service.store.states import State, Status
@@ -116,6 +118,23 @@ class CheckpointObject(TypedDict):
     metrics: dict[str, int | float | None]
 
 
+class ExportObject(TypedDict):
+    """An export of a job's checkpoint; `bytes` and `filename` of the download are there once it has succeeded."""
+
+    id: str
+    object: Literal["x_export"]
+    created_at: int
+    finished_at: int | None
+    fine_tuning_job_id: str
+    step_number: int
+    format: ExportFormat
+    dtype: ExportDtype
+    status: ExportStatus
+    bytes: int | None
+    filename: str | None
+    error: ErrorObject | None
+
+
 class WebhookObject(TypedDict):
     """An endpoint of webhooks; the secret is there once, in the answer to the request that made it."""
 
@@ -157,7 +176,9 @@ class EventTypes(TypedDict):
     data: list[str]
 
 
-Listed = TypeVar("Listed", FileObject, JobObject, OutsideObject, EventObject, CheckpointObject, WebhookObject)
+Listed = TypeVar(
+    "Listed", FileObject, JobObject, OutsideObject, EventObject, CheckpointObject, ExportObject, WebhookObject
+)
 
 
 class Page(TypedDict, Generic[Listed]):
@@ -174,5 +195,5 @@ class Deleted(TypedDict):
     """What was deleted."""
 
     id: str
-    object: Literal["file", "fine_tuning.job", "webhook_endpoint.deleted"]
+    object: Literal["file", "fine_tuning.job", "x_export", "webhook_endpoint.deleted"]
     deleted: bool

@@ -1,11 +1,15 @@
 """What a request does to the store: one way for the API and for the page."""
 
+import re
+
 from demo.api.errors import ApiError
 from demo.jobs.job_request import JobRequest
 from demo.server.guard import ErrorResponse
+from vlm.export.formats import ExportDtype, ExportFormat
 from vlm.service import requests
+from vlm.service.exports.export_state import Export
 from vlm.service.service import Service
-from vlm.service.store.job_table import NewJob, key_job, remove_job, submit
+from vlm.service.store.job_table import NewJob, StateConflictError, key_job, remove_job, submit
 from vlm.service.store.rows import Job
 
 
@@ -40,6 +44,22 @@ def remove_completely(service: Service, name: str) -> None:
     service.remove_folder(name)
     for file in job.result_files:
         service.files.remove(file)
+
+
+def export_job(
+    service: Service, name: str, checkpoint: str, to: ExportFormat, dtype: ExportDtype | None = None
+) -> Export:
+    """Let a checkpoint of a job that has ended be exported; the same request again is the same export.
+
+    Raises UnknownJobError, StateConflictError, UnknownCheckpointError and NoDiskRoomError.
+    """
+    job = requests.find(service.database, name)
+    if not job.is_final:
+        raise StateConflictError(f"{name} is {job.state} and cannot be exported yet; wait until it has ended")
+    title = re.sub(r"[^A-Za-z0-9_-]+", "-", str(job.request.get("suffix") or "")).strip("-")
+    found = service.exports.create(name, checkpoint, to, dtype, title or name.removeprefix("ftjob-")[:8])
+    service.supervisor.wake()
+    return found
 
 
 def _check_references(service: Service, body: JobRequest) -> None:

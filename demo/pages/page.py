@@ -33,6 +33,7 @@ from llm.formats.conversation import Conversation
 from llm.formats.readers import read
 
 SWEEP_SECONDS = 60  # how often old uploads are deleted
+BASE = "base"  # in an address: what a model was trained from
 # System fonts: gradio's themes would fetch fonts from Google.
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Noto Sans CJK SC", "sans-serif"]
 MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
@@ -122,17 +123,31 @@ def build_page(
 
 
 def _refresh_choices(page: gr.Blocks, library: ModelLibrary, choices: list[gr.Dropdown]) -> None:
-    """List the models that exist when the page is loaded; `?model=NAME` chooses one for the chat."""
-    wanted = gr.Textbox(visible=False)
+    """List the models that exist when the page is loaded; `choices`: of the chat, of both sides of Compare, of Data.
 
-    def refresh(wanted: str | None, *chosen: str | None) -> list[gr.Dropdown]:
+    `?model=A` chooses one for the chat; `?model=A&against=B` compares two as well, and `against=base` A with its base.
+    """
+    wanted, against = gr.Textbox(visible=False), gr.Textbox(visible=False)
+
+    def refresh(wanted: str | None, against: str | None, *chosen: str | None) -> list[gr.Dropdown]:
         """What is chosen stays chosen."""
         names = library.refresh()
         updates = [update_choices(names, name) for name in chosen]
-        return [gr.Dropdown(names, value=wanted), *updates[1:]] if wanted in names else updates
+        if wanted not in names:
+            return updates
+        other = library.base_of(wanted) if against == BASE else against
+        asked = [wanted, wanted, other] if other in names else [wanted]
+        return [*(gr.Dropdown(names, value=name) for name in asked), *updates[len(asked) :]]
 
-    asked = "(_, ...chosen) => [new URLSearchParams(location.search).get('model') || '', ...chosen]"
-    page.load(refresh, [wanted, *choices], choices, js=asked, api_visibility="private", show_progress="hidden")
+    parameters = ", ".join(f"new URLSearchParams(location.search).get('{key}') || ''" for key in ("model", "against"))
+    page.load(
+        refresh,
+        [wanted, against, *choices],
+        choices,
+        js=f"(_, __, ...chosen) => [{parameters}, ...chosen]",
+        api_visibility="private",
+        show_progress="hidden",
+    )
 
 
 def _examples(sources: Iterable[Source]) -> list[Conversation]:

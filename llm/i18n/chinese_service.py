@@ -380,6 +380,35 @@ WEBHOOK_MESSAGES = {
 }
 """Webhooks: what is refused, and why a delivery did not arrive."""
 
+EXPORTED_MESSAGES = {
+    "{} is {} and cannot be exported yet; wait until it has ended": "{} 现为 {}，还不能导出；请等任务结束",
+    "{} has no weights in {}; it has {}": "{} 没有 {} 类型的权重；可用的有 {}",
+    "{} has no export {}; it may have been removed": "{} 没有导出 {}；它可能已被删除",
+    "the export takes about {} bytes, and {} are left of the quota and the disk. Remove exports or jobs that are not "
+    "needed, then export again": ("导出约需 {} 字节，配额和磁盘只剩 {} 字节。请删除不需要的导出或任务，然后重新导出"),
+    "{}: the export did not end within {} s. Remove it again": "{}：导出未能在 {} 秒内结束。请再次删除",
+    "the export was interrupted, as when the machine goes down. Export again": "导出被中断，例如机器停机。请重新导出",
+    "the export was killed: out of memory? Export when no job runs, or on a machine with more memory": (
+        "导出进程被强制结束，可能是内存不足。请在没有任务运行时导出，或换用内存更大的机器"
+    ),
+    "the export ended with exit code {}; see the log in its folder": "导出以退出码 {} 结束；请查看其文件夹中的日志",
+    "{}: cannot be started: {}": "{}：无法启动：{}",
+    "the export is {}; only one that has succeeded can be downloaded": "导出现为 {}；只有成功的导出可以下载",
+    "the files of the export cannot be read: {}. Remove it and export again": (
+        "无法读取导出的文件：{}。请删除后重新导出"
+    ),
+    "checkpoint: {} is not one of {}": "checkpoint：{} 不属于 {}",
+    "{} became shorter while it was sent": "{} 在发送时变短了",
+}
+"""Exports of jobs: what is refused, and why one has failed."""
+
 SERVICE_MESSAGES = (
-    JOB_MESSAGES | REQUEST_MESSAGES | UPLOAD_MESSAGES | START_MESSAGES | SERVICE_HELP | BEST_MESSAGES | WEBHOOK_MESSAGES
+    EXPORTED_MESSAGES
+    | JOB_MESSAGES
+    | REQUEST_MESSAGES
+    | UPLOAD_MESSAGES
+    | START_MESSAGES
+    | SERVICE_HELP
+    | BEST_MESSAGES
+    | WEBHOOK_MESSAGES
 )

@@ -42,12 +42,12 @@ def free_memory() -> FreeMemory:
     import torch
 
     if not torch.cuda.is_available():
-        return FreeMemory(_free_bytes())
+        return FreeMemory(free_machine_bytes())
     torch.cuda.empty_cache()
-    return FreeMemory(_free_bytes(), torch.cuda.mem_get_info()[0])
+    return FreeMemory(free_machine_bytes(), torch.cuda.mem_get_info()[0])
 
 
-def _free_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+def free_machine_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes of the machine; where there is no /proc, the memory that it has."""
     meminfo = proc / "meminfo"
     if not meminfo.is_file():

@@ -7,6 +7,7 @@ ROOT/service.db  service.lock  token
                   running.lock       held while something of the job is alive
                   run/               the run folder: config.yaml, metrics.jsonl, checkpoints/, report.json
                   attempt-1/         start.json, process.json, log.txt, exit.json
+                  exports/           what was exported of its checkpoints (vlm.service.exports)
 """
 
 from dataclasses import dataclass
@@ -36,9 +37,14 @@ class Layout:
         """The folder of uploads as they arrive, before they are stored."""
         return self.root / "arriving"
 
+    @property
+    def jobs(self) -> Path:
+        """The folder of the jobs' folders."""
+        return self.root / "jobs"
+
     def job(self, name: str) -> Path:
         """The folder of a job."""
-        return self.root / "jobs" / name
+        return self.jobs / name
 
     def run(self, job: str) -> Path:
         """The run folder of a job, the same for all of its attempts."""

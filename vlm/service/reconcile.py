@@ -1,14 +1,12 @@
 """Living attempts are compared with their engines and folders, and their jobs moved on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
-from llm.errors import EyegraftError, ServiceError
-from llm.files.regular_files import open_regular
+from llm.errors import ServiceError
 from vlm.service.attempts.exit_record import close_attempt, is_over, read_exit
+from vlm.service.attempts.last_words import last_words
 from vlm.service.attempts.stop_file import ask_to_end, ask_to_stop, is_ended
 from vlm.service.attempts.verdict import Observed, Verdict, judge
-from vlm.service.attempts.wrapper import LOG
 from vlm.service.engines.absent import AbsentEngine
 from vlm.service.engines.engine import Engine, NativeState, unreachable
 from vlm.service.follow import lost_run
@@ -20,8 +18,6 @@ from vlm.service.store.event_table import note_once, troubles_noted
 from vlm.service.store.job_table import JobChanges, Note, find_job, move
 from vlm.service.store.rows import Attempt, Job
 from vlm.service.store.states import State
-
-LAST_WORDS = 4096  # bytes of the log in which the reason of a failure is looked for
 
 
 def reconcile(
@@ -118,7 +114,7 @@ def _observe(
         start_step=attempt.start_step,
         step=newest_step(layout.run(job.id)),
         stalled=job.stalled,
-        reason=_last_words(folder) if gone else "",
+        reason=last_words(folder) if gone else "",
         fault=fault,
         lost=lost_run(database, layout, job.id) if gone else "",
         killed=is_ended(folder),
@@ -139,15 +135,3 @@ def _end(database: Database, attempt: Attempt, verdict: Verdict, changes: JobCha
     if verdict.target is State.INTERRUPTED:
         then = State.PAUSED if verdict.waits else State.QUEUED
     end_attempt(database, attempt, verdict.target, Note(verdict.message, verdict.level), changes, then)
-
-
-def _last_words(folder: Path) -> str:
-    """The error that the attempt's log ends with, as `eyegraft` prints it; empty where it ends with none."""
-    try:
-        with open_regular(folder / LOG) as stream:
-            stream.seek(max(0, stream.seek(0, 2) - LAST_WORDS))
-            text = stream.read().decode(errors="replace")
-    except OSError:
-        return ""
-    _, found, message = text.rpartition(EyegraftError.label)
-    return message.strip() if found else ""

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 
 from vlm.service.estimates import Estimates
+from vlm.service.exports.exports import Exports
 from vlm.service.file_storage import FileStorage
 from vlm.service.layout import Layout
 from vlm.service.outside_runs import OutsideRuns
@@ -29,11 +30,13 @@ class Service:
     webhooks: Deliverer
     estimates: Estimates
     outside: OutsideRuns
+    exports: Exports
 
     def offers(self, model: str) -> bool:
         """Whether a job may train it: a model of the service, or one that a job of it has trained."""
         return model in self.models or model_job(self.database, model) is not None
 
     def remove_folder(self, job: str) -> None:
-        """Delete what a job has written."""
+        """Delete what a job has written, and what was exported of it; an export that is written now is ended."""
+        self.exports.remove_all(job)
         shutil.rmtree(self.layout.job(job), ignore_errors=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from demo.job_pages.parts.failure_words import reason_text
 from demo.job_pages.parts.job_kind import kind_text
@@ -49,6 +50,7 @@ class Row:
     left: float | None
     place: str
     created_at: int
+    model: str = ""  # the trained one, once there is one
 
 
 def row_of(one: Job | OutsideRun, context: RowContext) -> Row:
@@ -125,6 +127,23 @@ def moment(seconds: int, shown: str) -> Markup:
     return tag("time", shown or exact[11:19], datetime=exact, class_="local" if shown else "local clock")
 
 
+def _compare(row: Row, lang: Language) -> Markup | None:
+    if not row.model:
+        return None
+    label = text(TABLE, "against_of", lang, row.name)
+    return tag("a", text(TABLE, "against", lang), href=compare_link(row.model), class_="row-more", aria_label=label)
+
+
+def chat_link(model: str) -> str:
+    """The address of the chat with a model."""
+    return f"/chat?{urlencode({'model': model})}"
+
+
+def compare_link(model: str) -> str:
+    """The address at which a model is compared with what it was trained from."""
+    return f"/compare?{urlencode({'model': model, 'against': 'base'})}"
+
+
 def _of_job(job: Job, context: RowContext) -> Row:
     return Row(
         id=job.id,
@@ -138,6 +157,7 @@ def _of_job(job: Job, context: RowContext) -> Row:
         left=seconds_left(job, context),
         place=place_of(job, context.slots),
         created_at=job.created_at,
+        model=str(job.fine_tuned_model) if job.state is State.SUCCEEDED else "",
     )
 
 
@@ -189,7 +209,7 @@ def line_of(row: Row, number: int, context: RowContext, marks: bool = True) -> M
     box = tag("input", type="checkbox", class_="mark", value=row.id, aria_label=marked, autocomplete="off")
     cells: list[Markup] = [
         box if marks else Markup(""),
-        joined([name, tag("span", row.about, class_="quiet")]),
+        joined([name, tag("span", row.about, class_="quiet"), _compare(row, lang)]),
         row.badge,
         row.progress,
         joined([line, tag("span", loss) if loss else None]),

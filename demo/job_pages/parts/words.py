@@ -62,6 +62,8 @@ TABLE: Words = {
     "show_open": ("Running and waiting", "训练中和等待中"),
     "show_done": ("Done", "已完成"),
     "show_ended": ("Failed, cancelled, stopped", "失败、取消和停止"),
+    "against": ("Compare with its base", "与基础模型对比"),
+    "against_of": ("Compare {} with its base", "将 {} 与基础模型对比"),
     "no_match": ("No job matches.", "没有符合条件的任务。"),
 }
 
@@ -137,6 +139,8 @@ VIEW: Words = {
     "remove": ("Remove", "删除"),
     "chat": ("Chat", "对话"),
     "chat_with": ("Chat with step {}", "与第 {} 步对话"),
+    "against": ("Compare with its base", "与基础模型对比"),
+    "compare_step": ("Compare step {} with its base", "将第 {} 步与基础模型对比"),
     "again": ("Train again", "再次训练"),
     "ask_remove": (
         "Remove this job with its checkpoints, its model and its log? This cannot be undone.",

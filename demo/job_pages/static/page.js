@@ -104,8 +104,7 @@ function localTimes(within = document) {
 
 // Buttons ------------------------------------------------------------------------------------------------------------
 
-function notice(message) {
-  const place = $('#notice');
+function notice(message, place = $('#notice')) {
   if (!place) return;
   place.textContent = message;
   place.hidden = !message;
@@ -130,11 +129,13 @@ async function sent(address, body) {
 document.addEventListener('click', async event => {
   const button = event.target.closest('[data-act]');
   if (!button || (button.dataset.ask && !(await asked(button.dataset.ask, button.textContent)))) return;
+  const place = $(button.dataset.notice || '#notice');
+  const fields = button.dataset.fields ? $$('select', $(button.dataset.fields)) : [];
   button.disabled = true;
-  notice('');
+  notice('', place);
   try {
-    const [ok, answer] = await sent(button.dataset.act);
-    if (!ok) notice(answer.error?.message ?? answer.error);
+    const [ok, answer] = await sent(button.dataset.act, Object.fromEntries(fields.map(one => [one.name, one.value])));
+    if (!ok) notice(answer.error?.message ?? answer.error, place);
     else if (answer.go) location.assign(answer.go);
     else refreshNow();
   } catch {

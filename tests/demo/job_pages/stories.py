@@ -13,9 +13,10 @@ from fastapi import FastAPI
 from demo.api.app import build_api
 from demo.job_pages.mount import mount_pages
 from demo.jobs.errors import answer_service_errors
+from demo.jobs.export_routes import export_routes
 from demo.jobs.file_routes import file_routes
 from demo.jobs.job_routes import action_routes, job_routes, record_routes
-from demo.jobs.launch import FILE_BYTES, ServedModels, ServiceOptions, upload_streams
+from demo.jobs.launch import EXPORT_BYTES, FILE_BYTES, ServedModels, ServiceOptions, upload_streams
 from demo.jobs.service_library import OfferedModels
 from demo.jobs.trained_models import TrainedModels
 from demo.open_models import OpenModels
@@ -25,6 +26,7 @@ from llm.train.metrics import RunLog
 from vlm.run_folders.progress import progress_of
 from vlm.service.engines.engine import Slot
 from vlm.service.estimates import Estimates
+from vlm.service.exports.exports import Exports
 from vlm.service.file_storage import FileStorage
 from vlm.service.layout import Layout
 from vlm.service.outside_runs import OutsideRuns
@@ -73,13 +75,16 @@ def still_service(
     supervisor = cast(Supervisor, StillSupervisor())
     webhooks, estimates = Deliverer(database, public=False), Estimates(database, {})
     outside = OutsideRuns(runs, root)
-    service = Service(database, layout, files, supervisor, models.names, ("local",), webhooks, estimates, outside)
+    exports = Exports(layout.jobs, EXPORT_BYTES, lambda: None)
+    service = Service(
+        database, layout, files, supervisor, models.names, ("local",), webhooks, estimates, outside, exports
+    )
     options = ServiceOptions(root, models, SLOTS, token, LOOPBACK)
     opened = OpenModels()
     queue = GenerationQueue(TrainedModels(database, layout, opened, OfferedModels(root, models, opened)), 4)
     app = build_api(queue, LOOPBACK, token, streams=upload_streams(files))
     answer_service_errors(app)
-    for routes in (file_routes, job_routes, action_routes, record_routes):
+    for routes in (file_routes, job_routes, action_routes, record_routes, export_routes):
         app.include_router(routes(service))
     mount_pages(app, options, service, ServedModels(opened, queue))
     try:

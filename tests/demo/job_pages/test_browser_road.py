@@ -70,6 +70,7 @@ def test_from_an_empty_service_to_a_chat(
         page.get_by_role("button", name="Start training").click()
         finished(page)
         chatted(page)
+        compared(page)
         looked_at(page)
         assert [one for one in asked if not one.startswith((url, "data:", "blob:"))] == []
         page.context.close()
@@ -110,7 +111,7 @@ def finished(page: Page) -> None:
     expect(page.locator("#job-checkpoints tbody tr")).not_to_have_count(0)
     page.get_by_role("link", name="All jobs").click()
     expect(page.locator("table.jobs tbody tr")).to_contain_text("done")
-    page.get_by_role("link", name="fox").click()
+    page.get_by_role("link", name="fox", exact=True).click()
 
 
 def chatted(page: Page) -> None:
@@ -134,6 +135,14 @@ def looked_at(page: Page) -> None:
     expect(page.locator("#chosen-file li")).to_contain_text("chat.jsonl")
     page.get_by_role("link", name="Records of chat.jsonl as the model reads them").click()
     expect(page.locator("#data-file input")).to_have_value(re.compile(r"^chat\.jsonl \("))
+
+
+def compared(page: Page) -> None:
+    """From the table: the model on the left, what it was trained from on the right."""
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    page.get_by_role("link", name="Compare fox with its base").click()
+    expect(page.locator("#left-weights input")).to_have_value(re.compile(r"^ft:tiny:fox:[0-9a-f]{24}$"), timeout=LONG)
+    expect(page.locator("#right-weights input")).to_have_value(re.compile(r"^ft:tiny:fox:\w+, adapters off$"))
 
 
 @pytest.mark.parametrize(("width", "locale", "dark"), [(1280, "en-US", False), (390, "zh-CN", True)])

@@ -111,6 +111,8 @@ def test_a_finished_job_links_to_its_chat_and_files(visitor: TestClient, service
     page = visitor.get(f"/jobs/{job.id}").text
     name = f"ft%3Atiny%3Asupport-v1%3A{job.id[6:]}"
     assert f'href="/chat?model={name}"' in page and f'href="/chat?model={name}%3Ackpt-step-20"' in page
+    against = [f'href="/compare?model={one}&amp;against=base"' for one in (name, f"{name}%3Ackpt-step-20")]
+    assert all(link in page for link in against) and against[0] in visitor.get("/jobs").text
     rows = re.findall(r'<tr id="step-(\d+)">(.*?)</tr>', page)
     assert [step for step, row in rows if "best" in row] == ["20"]
     assert [step for step, row in rows if "deleted since" in row] == ["40"]

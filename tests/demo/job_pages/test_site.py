@@ -126,6 +126,12 @@ def test_a_finished_jobs_model_is_listed_at_the_next_refresh(service: Service, l
     steps = [f"{name}:ckpt-step-6", f"{name}:ckpt-step-3"]
     assert library.refresh() == [name, f"{name}, adapters off", *steps, "tiny"]
     assert library.comparison() == (f"{name}, adapters off", name)
+    bases = {one: library.base_of(one) for one in (name, f"{name}, adapters off", *steps, "tiny")}
+    assert bases == {
+        **dict.fromkeys((name, *steps), f"{name}, adapters off"),
+        f"{name}, adapters off": "tiny",
+        "tiny": None,
+    }
     assert library.weights[steps[1]].checkpoint == "step-000003" and library.skipped == {}
 
 

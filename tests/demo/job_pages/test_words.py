@@ -5,7 +5,7 @@ import re
 import pytest
 
 from demo.job_pages.curves import words as curve_words
-from demo.job_pages.parts import failure_words, home_words, job_kind, table_words, words
+from demo.job_pages.parts import export_words, failure_words, home_words, job_kind, table_words, words
 from demo.job_pages.parts.job_kind import METHODS
 from demo.job_pages.parts.words import ago, span
 from demo.job_pages.plan import plan_words
@@ -14,7 +14,17 @@ from vlm.service.store.states import State
 
 TABLES = {
     f"{module.__name__}.{name}": table
-    for module in (words, failure_words, home_words, job_kind, table_words, train_words, plan_words, curve_words)
+    for module in (
+        words,
+        export_words,
+        failure_words,
+        home_words,
+        job_kind,
+        table_words,
+        train_words,
+        plan_words,
+        curve_words,
+    )
     for name, table in vars(module).items()
     if name.isupper() and isinstance(table, dict)
 }

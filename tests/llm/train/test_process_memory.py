@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm.model.precision import this_cpu
-from llm.train.process_memory import LIMITS, _free_bytes, free_memory, limit_kernel_caches
+from llm.train.process_memory import LIMITS, free_machine_bytes, free_memory, limit_kernel_caches
 
 FREED = """
 import os
@@ -92,11 +92,11 @@ def test_free_memory_is_what_the_control_group_leaves(tmp_path: Path) -> None:
     proc.mkdir()
     group.mkdir()
     (proc / "meminfo").write_text("MemTotal:  100 kB\nMemAvailable:  50 kB\n")
-    assert _free_bytes(proc, group) == 50 * 1024
+    assert free_machine_bytes(proc, group) == 50 * 1024
     for name, text in {"memory.current": "9000", "memory.stat": "anon 1\ninactive_file 500\n"}.items():
         (group / name).write_text(text)
     for limit, free in {"max": 50 * 1024, "10000": 1500, "999999": 50 * 1024}.items():
         (group / "memory.max").write_text(limit)
-        assert _free_bytes(proc, group) == free
-    assert _free_bytes(tmp_path / "nowhere", group) > 2**28, "of another system, what the machine has"
+        assert free_machine_bytes(proc, group) == free
+    assert free_machine_bytes(tmp_path / "nowhere", group) > 2**28, "of another system, what the machine has"
     assert free_memory().device > 0

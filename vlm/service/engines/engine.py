@@ -34,6 +34,11 @@ class Slot:
     memory: int
 
 
+def is_card(slot: str) -> bool:
+    """Whether a slot of this name is a GPU, or a part of one."""
+    return slot.startswith(("GPU-", "MIG-"))
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """Whether an engine can be used now, and why not; the slots that it has."""

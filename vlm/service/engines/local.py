@@ -11,7 +11,7 @@ from vlm.service.attempts.job_lock import is_locked
 from vlm.service.attempts.process_identity import NAME as IDENTITY
 from vlm.service.attempts.process_identity import ProcessIdentity, identify
 from vlm.service.attempts.wrapper import START
-from vlm.service.engines.engine import Health, NativeState, Slot, Start
+from vlm.service.engines.engine import Health, NativeState, Slot, Start, is_card
 from vlm.service.engines.start_file import write_start
 from vlm.service.store.rows import Attempt
 
@@ -89,4 +89,4 @@ def _age(file: Path) -> float:
 
 
 def _devices(slots: Sequence[str]) -> list[str]:
-    return [slot for slot in slots if slot.startswith(("GPU-", "MIG-"))]
+    return [slot for slot in slots if is_card(slot)]
