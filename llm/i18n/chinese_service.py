@@ -398,6 +398,9 @@ EXPORTED_MESSAGES = {
         "无法读取导出的文件：{}。请删除后重新导出"
     ),
     "checkpoint: {} is not one of {}": "checkpoint：{} 不属于 {}",
+    "there is no such checkpoint or format": "没有这个检查点或格式",
+    "`latest`, `best`, or the id of a checkpoint of the job": "`latest`、`best`，或该任务某个检查点的 id",
+    "fp32 when left out; q8_0 is for gguf and ollama": "省略时为 fp32；q8_0 用于 gguf 和 ollama",
     "{} became shorter while it was sent": "{} 在发送时变短了",
 }
 """Exports of jobs: what is refused, and why one has failed."""

@@ -41,6 +41,6 @@ FORMATS: Words = {
     "hf": ("Hugging Face folder, {}", "Hugging Face 文件夹，{}"),
     "peft": ("LoRA adapter for peft, {}", "LoRA 适配器（peft），{}"),
     "llava": ("mm_projector.bin for LLaVA, {}", "LLaVA 的 mm_projector.bin，{}"),
-    "gguf": ("GGUF for llama.cpp, {}", "GGUF（llama.cpp），{}"),
-    "ollama": ("GGUF with an Ollama Modelfile, {}", "GGUF 和 Ollama Modelfile，{}"),
+    "gguf": ("GGUF for llama.cpp, {}", "llama.cpp 的 GGUF 文件，{}"),
+    "ollama": ("GGUF with an Ollama Modelfile, {}", "GGUF 文件和 Ollama 的 Modelfile，{}"),
 }
