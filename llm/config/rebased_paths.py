@@ -30,6 +30,8 @@ def _places(values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], tuple[str,
         yield source, SOURCE
     for probe in values["train"]["probes"]:
         yield probe, ("image",)
+    if evaluate := values["train"]["evaluate"]:
+        yield evaluate, ("images",)
 
 
 def _absolute(value: str, home: Path) -> str:

@@ -14,7 +14,7 @@ Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Lean = Literal["auto", "on", "off"]
-KeepBest = Literal["off", "validation_loss", "probe_score"]
+KeepBest = Literal["off", "validation_loss", "probe_score", "evaluation"]
 TrackerName = Literal["tensorboard", "wandb", "swanlab", "mlflow", "trackio"]
 
 
@@ -147,6 +147,21 @@ class Probe(Section):
     )
 
 
+class Evaluation(Section):
+    """Benchmark files of which some questions are asked during training; keys as in an eval recipe's `benchmarks`."""
+
+    every: Positive = Field(500, description="optimizer steps between evaluations; the last step is followed by one")
+    files: tuple[str, ...] = Field(min_length=1, description="benchmark files or folders, or your own questions")
+    form: str = Field("auto", description="form of the files, such as pope; auto: found from their content")
+    images: str = Field("", description="folder of their images; the file's own when empty")
+    split: str = Field("", description="ask the questions of this split only")
+    limit: Annotated[int, Field(ge=0)] = Field(
+        200,
+        description="questions of each form that are asked, spread evenly over the files, the same ones every time; "
+        "0: all",
+    )
+
+
 class TrainConfig(Section):
     """The training loop: length, batches, precision, memory, and what is logged and saved."""
 
@@ -201,11 +216,17 @@ class TrainConfig(Section):
         0, description="optimizer steps between answers to the probes; 0: at the start and the end"
     )
     probes: tuple[Probe, ...] = Field((), description="questions whose answers are written to the folder samples/")
+    evaluate: Evaluation | None = Field(
+        None,
+        description="benchmark files of which some questions are asked every so many steps: every, files, form, "
+        "images, split, limit; left out: none",
+    )
     keep_best: KeepBest = Field(
         "off",
         description="save a checkpoint whenever the measure improves, and never delete the best one, which "
         "`--checkpoint best` names. validation_loss: measured every validate_every steps; probe_score: the share of "
-        "the probes with `expect` that are answered right, measured every sample_every steps",
+        "the probes with `expect` that are answered right, measured every sample_every steps; evaluation: the main "
+        "metric of the first form of `evaluate`, measured every evaluate.every steps",
     )
     patience: Annotated[int, Field(ge=0)] = Field(
         0, description="measurements of keep_best without an improvement after which the run ends; 0: it never does"
@@ -223,6 +244,8 @@ class TrainConfig(Section):
     def _best_is_measured_often(cls, keep_best: KeepBest, info: ValidationInfo) -> KeepBest:
         if keep_best == "probe_score" and not any(probe.expect for probe in info.data.get("probes", ())):
             raise ValueError("probe_score needs a probe with `expect`")
+        if keep_best == "evaluation" and info.data.get("evaluate") is None:
+            raise ValueError("evaluation needs train.evaluate with the files that are asked")
         every = {"validation_loss": "validate_every", "probe_score": "sample_every"}.get(keep_best)
         if every and not info.data.get(every):
             raise ValueError(f"{keep_best} is measured once in train.{every} steps; set it above 0")
@@ -232,7 +255,7 @@ class TrainConfig(Section):
     @classmethod
     def _patience_needs_a_measure(cls, patience: int, info: ValidationInfo) -> int:
         if patience and info.data.get("keep_best") == "off":
-            raise ValueError("needs train.keep_best: validation_loss or probe_score, whose improvement it waits for")
+            raise ValueError("needs train.keep_best: a measure whose improvement it waits for")
         return patience
 
 

@@ -312,18 +312,37 @@ BEST_MESSAGES = {
     ),
     "save a checkpoint whenever the measure improves, and never delete the best one, which `--checkpoint best` names. "
     "validation_loss: measured every validate_every steps; probe_score: the share of the probes with `expect` that are "
-    "answered right, measured every sample_every steps": (
+    "answered right, measured every sample_every steps; evaluation: the main metric of the first form of `evaluate`, "
+    "measured every evaluate.every steps": (
         "指标每次变好时都保存检查点，且从不删除最好的一个，可用 `--checkpoint best` 指定。validation_loss：每 "
-        "validate_every 步测量一次；probe_score：带 `expect` 的探针中回答正确的比例，每 sample_every 步测量一次"
+        "validate_every 步测量一次；probe_score：带 `expect` 的探针中回答正确的比例，每 sample_every 步测量一次；"
+        "evaluation：`evaluate` 中第一种形式的主要指标，每 evaluate.every 步测量一次"
     ),
     "measurements of keep_best without an improvement after which the run ends; 0: it never does": (
         "keep_best 的指标连续多少次没有变好就结束训练；0：从不"
     ),
     "probe_score needs a probe with `expect`": "probe_score 需要带 `expect` 的探针",
     "{} is measured once in train.{} steps; set it above 0": "{} 每 train.{} 步测量一次；请将其设为大于 0",
-    "needs train.keep_best: validation_loss or probe_score, whose improvement it waits for": (
-        "需要 train.keep_best: validation_loss 或 probe_score，它等待的就是该指标变好"
+    "evaluation needs train.evaluate with the files that are asked": "evaluation 需要 train.evaluate 及其中要测的文件",
+    "optimizer steps between evaluations; the last step is followed by one": (
+        "两次评测之间的优化步数；最后一步之后也评测一次"
     ),
+    "questions of each form that are asked, spread evenly over the files, the same ones every time; 0: all": (
+        "每种形式提问的题数，在文件中均匀选取，每次都是相同的题；0：全部"
+    ),
+    "benchmark files of which some questions are asked every so many steps: every, files, form, images, split, limit; "
+    "left out: none": (
+        "训练中每隔若干步提问其中部分题目的评测文件，键为 every、files、form、images、split、limit；不填：不评测"
+    ),
+    "train.evaluate.files: a text model is trained, and the questions have images. Name others": (
+        "train.evaluate.files：训练的是纯文本模型，而这些题目带有图像。请换用其他文件"
+    ),
+    "train.evaluate.files: {}; its answers are hidden. Name a file that has them": (
+        "train.evaluate.files：{}；该文件不公开答案。请换用带答案的文件"
+    ),
+    "the model in training": "训练中的模型",
+    "evaluation: {} questions, {}: {}": "评测：{} 道题，{}：{}",
+    "needs train.keep_best: a measure whose improvement it waits for": ("需要 train.keep_best：它等待的就是该指标变好"),
     "keep_best: validation_loss needs data.validation or data.validation_sources": (
         "keep_best: validation_loss 需要 data.validation 或 data.validation_sources"
     ),

@@ -8,7 +8,7 @@ from typing import Any
 from llm.errors import RunError
 from llm.files.regular_files import open_regular
 
-MetricsLine = dict[str, Any]  # `kind` (plan, train, validation or probe), `step`, `time` and figures by name
+MetricsLine = dict[str, Any]  # `kind` (plan, train, validation, evaluation, probe), `step`, `time`, figures by name
 METRICS = "metrics.jsonl"
 MOST_BYTES = 1 << 22  # read at a time
 MOST_STEPS = 1 << 53  # beyond which a float cannot count

@@ -30,7 +30,7 @@ class WandbRun:
             allow_val_change=True,
             settings=_settings(),
         )
-        for kind in ("train", "validation", "probe", "probes"):
+        for kind in ("train", "validation", "probe", "evaluation", "probes"):
             self._run.define_metric(f"{kind}/step", hidden=True)
             self._run.define_metric(f"{kind}/*", step_metric=f"{kind}/step")
 

@@ -3,8 +3,8 @@
 What vision runs share with text runs is here too; `vlm.model.assembly` adds the rest.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Generic, Self, TypeVar
@@ -18,7 +18,7 @@ from llm.chat.chat_model import ChatModel, question
 from llm.chat.prompt_embedding import text_embedder
 from llm.chat.sampling import Sampling
 from llm.config.rebased_paths import CWD
-from llm.config.schema import Probe, RunConfig, TextRunConfig, run_folder
+from llm.config.schema import Evaluation, Probe, RunConfig, TextRunConfig, run_folder
 from llm.config.yaml_loader import resolve_yaml
 from llm.data.batch import PackedBatch
 from llm.data.batch_shard import BatchShard
@@ -41,8 +41,10 @@ from llm.train.provenance import base_digest
 from llm.train.run import run_training
 from llm.train.run_data import collate_text
 from llm.train.run_folder import begun_dtype
-from llm.train.run_parts import RunParts
+from llm.train.run_parts import BatchT, RunParts
 
+MakeEvaluation = Callable[[Evaluation, ChatModel, bool], Callable[[], Mapping[str, float]]]
+"""(plan, model, whether every process has to take part in every answer) -> what is called at each evaluation."""
 ConfigT_co = TypeVar("ConfigT_co", bound=RunConfig, covariant=True)
 ModelT_co = TypeVar("ModelT_co", bound=nn.Module, covariant=True)
 
@@ -75,17 +77,32 @@ class OpenedText(OpenedModel[TextRunConfig, TextModel]):
     __slots__ = ()
 
 
-def train_text(config: TextRunConfig, base: Path, anyway: bool = False) -> Path:
+def train_text(
+    config: TextRunConfig, base: Path, anyway: bool = False, evaluation: MakeEvaluation | None = None
+) -> Path:
     """Train a text run, or continue it; returns its folder.
 
     Relative paths of its data begin at `base`. `anyway`: continue although recipe or data changed since it began.
+    `evaluation` makes what evaluates the run where the recipe has `train.evaluate`.
     """
     check_tracking(config)
     config = resolve_dtype(config)
     torch.manual_seed(config.seed)  # adapters are initialized below
     opened = open_text_model(config)
     _refuse_uneven(opened.model.llm, config.parallel.sequence)
-    return run_training(config, text_parts(opened), resolve_yaml(config), base, anyway)
+    parts = evaluated(text_parts(opened), opened, evaluation)
+    return run_training(config, parts, resolve_yaml(config), base, anyway)
+
+
+def evaluated(
+    parts: RunParts[BatchT], opened: OpenedModel[ConfigT_co, ModelT_co], evaluation: MakeEvaluation | None
+) -> RunParts[BatchT]:
+    """The parts with what evaluates the run, if its recipe says so. Raises as `evaluation`, before the first step."""
+    plan = opened.config.train.evaluate
+    if plan is None:
+        return parts
+    assert evaluation is not None, "a recipe with train.evaluate is trained by vlm.evaluate.train_run"
+    return replace(parts, evaluate=evaluation(plan, opened.chat_model, opened.config.parallel.zero == 3))
 
 
 def check_tracking(config: RunConfig) -> None:

@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Generic
@@ -25,6 +25,7 @@ from llm.train.process_memory import peak_memory_gib
 from llm.train.run_parts import BatchT
 
 NO_STEPS = OpenWindow()
+SCORE = "score"  # of a line of metrics: what `train.keep_best` follows
 SAVING = "finishing this step, then saving; once more stops at once"
 
 
@@ -37,6 +38,7 @@ class LoopCallbacks(Generic[BatchT]):
     save: Callable[[Progress], None]
     validate: Callable[[], float | None]  # mean loss over the validation targets; None without such data
     probe: Callable[[int], float | None]  # share of right answers; None where no probe has an expected one
+    evaluate: Callable[[], Mapping[str, float]]  # metrics of `train.evaluate`, `score` first; empty without it
 
 
 class Interrupted(RunError):
@@ -167,30 +169,40 @@ def _refuse_infinite(loss: float, norm: float, step: OptimizerStep[BatchT], call
 def _measure(
     callbacks: LoopCallbacks[BatchT], log: RunLog | NullLog, train: TrainConfig, progress: Progress
 ) -> Progress:
-    """Validate and answer the probes where they are due; finished where `train.keep_best` has not improved for long.
+    """Validate, evaluate and answer the probes where due; finished where `train.keep_best` has not improved for long.
 
-    A run that ends so answers its probes at its end as any other.
+    A run that ends so is evaluated and answers its probes at its end as any other.
     """
     step, found = progress.step, dict[str, float | None]()
     if due(step, train.validate_every) or progress.finished:
         loss = found["validation_loss"] = callbacks.validate()
         if loss is not None:
             log.write({"kind": "validation", "step": step, "loss": loss, "time": now()})
+    if train.evaluate is not None and (due(step, train.evaluate.every) or progress.finished):
+        found["evaluation"] = _evaluate(callbacks, log, step)
     if due(step, train.sample_every) or progress.finished:
         found["probe_score"] = _probe(callbacks, log, step)
     value = found.get(train.keep_best)
     if value is None:
         return progress
-    progress = progress.measured(value, larger_is_better=train.keep_best == "probe_score")
+    progress = progress.measured(value, larger_is_better=train.keep_best != "validation_loss")
     if progress.finished or not train.patience or progress.waited < train.patience:
         return progress
     logger.info(
         f"{train.keep_best} has not improved for {progress.waited} measurements; the run ends, "
         f"its best checkpoint is step {progress.best_step}"
     )
+    if train.evaluate is not None and "evaluation" not in found:
+        _evaluate(callbacks, log, step)
     if "probe_score" not in found:
         _probe(callbacks, log, step)
     return replace(progress, finished=True)
+
+
+def _evaluate(callbacks: LoopCallbacks[BatchT], log: RunLog | NullLog, step: int) -> float:
+    figures = callbacks.evaluate()
+    log.write({"kind": "evaluation", "step": step, **figures, "time": now()})
+    return figures[SCORE]
 
 
 def _probe(callbacks: LoopCallbacks[BatchT], log: RunLog | NullLog, step: int) -> float | None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from errno import EACCES, EDQUOT, EIO, ENOSPC, EPERM, EROFS
@@ -211,6 +211,7 @@ class TrainingRun:
             save=self.save,
             validate=self.validation_loss,
             probe=self.probe,
+            evaluate=self.evaluate,
         )
 
     def save(self, progress: Progress) -> None:
@@ -241,6 +242,13 @@ class TrainingRun:
                 targets += step.targets
         total = float(distributed.all_reduce_sum(torch.tensor(total, dtype=torch.float64)))
         return total / targets
+
+    def evaluate(self) -> Mapping[str, float]:
+        """The metrics of `train.evaluate`; the memory that they took is free afterwards."""
+        assert self.parts.evaluate is not None, "checked when the run began"
+        figures = self.parts.evaluate()
+        release_free_memory()
+        return figures
 
     def probe(self, step: int) -> float | None:
         """Answer the recipe's probes into samples/step-N.json, and score those with an expected answer.

@@ -1,6 +1,6 @@
 """What the training loop needs of a run, and what it needs of a batch. Text and vision runs differ in nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
@@ -49,6 +49,7 @@ class RunParts(Generic[BatchT_co]):
     collate: Callable[[Corpus, tuple[int, ...]], BatchT_co]  # the batch of one pack, as this process computes it
     answer: Callable[[Probe], str]
     check_image: CheckImage | None = None  # reads an image's header when the corpus is built
+    evaluate: Callable[[], Mapping[str, float]] | None = None  # `train.evaluate`; on all processes, each the same
     look: CheckImage | None = None  # reads an image completely, as a step does; None: a text run
     bases: Callable[[Path], dict[str, str]] = lambda cache: {}  # hashes of what the run starts from, by recipe key
     prepare: Callable[[Corpus], None] = lambda corpus: None  # once, before the first step of a new run

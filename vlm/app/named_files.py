@@ -90,6 +90,9 @@ def _of_run(config: RunConfig) -> Iterator[Named]:
     for number, probe in enumerate(config.train.probes):
         if probe.image:
             yield Named(f"train.probes.{number}.image", probe.image)
+    if config.train.evaluate is not None:
+        for number, path in enumerate(config.train.evaluate.files):
+            yield Named(f"train.evaluate.files.{number}", path)
 
 
 def _of_tower(spec: str) -> Iterator[Named]:

@@ -139,7 +139,7 @@ def _train_here(step: RunConfig, start: TrainCommand) -> None:
         if ranks.first:
             refuse_taken(run_folder(step))
         with importing("importing transformers"):
-            from vlm.model.runs import train
+            from vlm.evaluate.train_run import train
 
         train(step, Path.cwd(), start.anyway)
 

@@ -75,7 +75,7 @@ def run_benchmarks(
     if not any(one.questions for one in sets):
         raise DataError("no question is left to ask. Name other files, or another split")
     claim(out, BENCHMARK)
-    wanted = [(_prompts(one, asking, blind=False), _prompts(one, asking, blind=True)) for one in sets]
+    wanted = [(prompts_of(one, asking), prompts_of(one, asking, blind=True)) for one in sets]
     every = list(dict.fromkeys(prompt for pair in wanted for prompts in pair for prompt in prompts))
     with AnswerJournal(out / JOURNAL, _key(model, every)) as journal:
         found = ask_all(answerer, every, journal, show)
@@ -117,7 +117,7 @@ def write_report(name: str, results: Sequence[BenchmarkResult], out: Path) -> No
     write_atomically(out / REPORT, as_json(name, benchmarks))
 
 
-def _prompts(asked: QuestionSet, asking: Asking, blind: bool) -> list[Prompt]:
+def prompts_of(asked: QuestionSet, asking: Asking = AS_WRITTEN, blind: bool = False) -> list[Prompt]:
     """The prompts of a set; blind ones only where the question has images, and is scored."""
     if blind and not _is_asked_blind(asked, asking):
         return []

@@ -18,11 +18,16 @@ TOGETHER = 8  # texts that are decoded together
 
 
 class LocalAnswerer:
-    """Prompts that begin alike share what they have in common; `generate`: choices are decoded as texts too."""
+    """Prompts that begin alike share what they have in common; `generate`: choices are decoded as texts too.
 
-    def __init__(self, name: str, chat: ChatModel, generate: bool = False, together: int = TOGETHER) -> None:
-        self._name, self._chat = name, chat.remembering()
-        self._generate, self._together = generate, together
+    `trains`: the weights change between calls. Nothing is remembered then, and this thread decodes batches itself.
+    """
+
+    def __init__(
+        self, name: str, chat: ChatModel, generate: bool = False, together: int = TOGETHER, trains: bool = False
+    ) -> None:
+        self._name, self._chat = name, chat if trains else chat.remembering()
+        self._generate, self._together, self._trains = generate, together, trains
         self._next = NextToken(chat)
 
     @property
@@ -47,7 +52,7 @@ class LocalAnswerer:
                 compared.append((numbers, found))
         for numbers, tokens in compared:
             yield from self._choose(prompts, numbers, tokens)
-        yield from self._write(prompts, texts)
+        yield from self._write_batches(prompts, texts) if self._trains else self._write(prompts, texts)
 
     def _choose(
         self, prompts: Sequence[Prompt], numbers: list[int], tokens: ChoiceTokens
@@ -76,10 +81,30 @@ class LocalAnswerer:
             finally:
                 pool.shutdown(cancel_futures=True)
 
+    def _write_batches(self, prompts: Sequence[Prompt], numbers: list[int]) -> Iterator[tuple[int, Answer]]:
+        """Prompts of one length at a time, the longest last: a batch is padded to its longest one."""
+        fitting: dict[int, list[tuple[int, int]]] = {}
+        for number in numbers:
+            length = self._length(prompts[number])
+            if length + prompts[number].new_tokens > self._chat.context:
+                yield number, _too_long(length, self._chat.context)
+            else:
+                fitting.setdefault(prompts[number].new_tokens, []).append((length, number))
+        for new_tokens, found in fitting.items():
+            ordered = [number for _, number in sorted(found)]
+            for start in range(0, len(ordered), self._together):
+                batch = ordered[start : start + self._together]
+                messages = [prompts[number].messages for number in batch]
+                texts = self._chat.answers(messages, Sampling(max_new_tokens=new_tokens))
+                yield from ((number, Answer(text)) for number, text in zip(batch, texts, strict=True))
+
+    def _length(self, prompt: Prompt) -> int:
+        return len(self._chat.encoder.prompt(prompt.messages)[0])
+
     def _text(self, prompt: Prompt) -> Answer:
-        ids, _ = self._chat.encoder.prompt(prompt.messages)
-        if len(ids) + prompt.new_tokens > self._chat.context:
-            return _too_long(len(ids), self._chat.context)
+        length = self._length(prompt)
+        if length + prompt.new_tokens > self._chat.context:
+            return _too_long(length, self._chat.context)
         stream = self._chat.stream(prompt.messages, Sampling(max_new_tokens=prompt.new_tokens))
         return Answer("".join(stream))
 

@@ -14,7 +14,7 @@ from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from llm.formats.conversation import ImageRef
 from llm.log import logger
-from llm.train.assembly import check_tracking, resolve_dtype
+from llm.train.assembly import MakeEvaluation, check_tracking, evaluated, resolve_dtype
 from llm.train.earlier_runs import earlier_runs
 from llm.train.run import run_training
 from vlm.config import VlmRunConfig
@@ -26,7 +26,9 @@ from vlm.model.stages import recompute_vision
 from vlm.model.vision_model import VisionModel
 
 
-def train_vision(config: VlmRunConfig, base: Path, anyway: bool = False) -> Path:
+def train_vision(
+    config: VlmRunConfig, base: Path, anyway: bool = False, evaluation: MakeEvaluation | None = None
+) -> Path:
     """Train a vision run, or continue it; returns its folder. As `llm.train.assembly.train_text`."""
     check_tracking(config)
     config = resolve_dtype(config)
@@ -34,7 +36,8 @@ def train_vision(config: VlmRunConfig, base: Path, anyway: bool = False) -> Path
     opened = open_vision_model(config)
     for note in opened.model.vision.notes:  # such as that the model cannot be exported: before step 1
         logger.info(note)
-    return run_training(config, vision_parts(opened), resolve_yaml(config), base, anyway)
+    parts = evaluated(vision_parts(opened), opened, evaluation)
+    return run_training(config, parts, resolve_yaml(config), base, anyway)
 
 
 def open_vision_model(config: VlmRunConfig, home: Path = CWD) -> OpenedVision:

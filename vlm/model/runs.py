@@ -7,7 +7,7 @@ from llm.config.rebased_paths import CWD
 from llm.config.schema import RunConfig, TextRunConfig
 from llm.data.batch import PackedBatch
 from llm.data.batch_shard import BatchShard
-from llm.train.assembly import OpenedText, open_text_model, text_parts, train_text
+from llm.train.assembly import MakeEvaluation, OpenedText, open_text_model, text_parts, train_text
 from llm.train.run_parts import RunParts
 from vlm.config import VlmRunConfig
 from vlm.model.run_recipe import read_run_config
@@ -20,16 +20,16 @@ OpenedRun = Union[OpenedText, "OpenedVision"]
 AnyBatch = Union[PackedBatch, BatchShard, "VlmBatch"]
 
 
-def train(config: RunConfig, base: Path, anyway: bool = False) -> Path:
-    """Train a run, or continue it; returns its folder.
+def train(config: RunConfig, base: Path, anyway: bool = False, evaluation: MakeEvaluation | None = None) -> Path:
+    """Train a run, or continue it; returns its folder. Recipes with `train.evaluate`: `vlm.evaluate.train_run`.
 
     Relative paths of its data begin at `base`. `anyway`: continue although recipe or data changed since it began.
     """
     if isinstance(config, TextRunConfig):
-        return train_text(config, base, anyway)
+        return train_text(config, base, anyway, evaluation)
     from vlm.model.assembly import train_vision
 
-    return train_vision(_vision(config), base, anyway)
+    return train_vision(_vision(config), base, anyway, evaluation)
 
 
 def open_model(config: RunConfig, home: Path = CWD) -> OpenedRun:

@@ -17,6 +17,7 @@ SHOWN: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "train_loss": ("train", "loss"),
         "valid_loss": ("validation", "loss"),
+        "evaluation": ("evaluation", "score"),
         "lr": ("train", "lr"),
         "grad_norm": ("train", "grad_norm"),
         "tokens_per_s": ("train", "tokens_per_s"),

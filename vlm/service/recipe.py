@@ -14,7 +14,7 @@ BASE_RATE = {"lora": 2e-4, "qlora": 2e-4, "full": 2e-5, "frozen": 1e-3}
 """Learning rates that learning_rate_multiplier multiplies; the first two are those of the QLoRA paper (Dettmers et al.,
 2023), the others LLaVA-1.5's of its two stages."""
 NO_IMAGES = "images"  # the folder beside the run in which an archive would be
-PATHS = {("data", "cache"), ("model", "projector_weights")}
+PATHS = {("data", "cache"), ("model", "projector_weights"), ("train", "evaluate")}
 """Keys of a recipe that name files, which a request must not."""
 
 

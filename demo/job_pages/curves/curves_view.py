@@ -14,8 +14,8 @@ from vlm.run_folders.curve_points import Curve
 from vlm.run_folders.run_curves import SHOWN
 
 COLOURS, DASHES = 5, 4  # in curves.css; together as many lines as differ in both
-BEST = {"train_loss": "lowest", "valid_loss": "lowest", "grad_norm": "highest", "tokens_per_s": "highest",
-        "memory_gib": "highest"}  # fmt: skip
+BEST = {"train_loss": "lowest", "valid_loss": "lowest", "evaluation": "highest", "grad_norm": "highest",
+        "tokens_per_s": "highest", "memory_gib": "highest"}  # fmt: skip
 Shown = Sequence[tuple[MarkedRun, ReadCurves]]
 Others = Sequence[tuple[str, str]]
 

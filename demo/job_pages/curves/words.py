@@ -40,6 +40,7 @@ VALUES: Words = {
     "steps": ("Step", "步"),
     "train_loss": ("Training loss", "训练损失"),
     "valid_loss": ("Validation loss", "验证损失"),
+    "evaluation": ("Evaluation score", "评测得分"),
     "lr": ("Learning rate", "学习率"),
     "grad_norm": ("Gradient norm", "梯度范数"),
     "tokens_per_s": ("Tokens per second", "每秒 token 数"),

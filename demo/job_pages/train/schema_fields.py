@@ -15,7 +15,10 @@ SECTIONS = ("data", "model", "tune", "optim", "train", "parallel")
 TRACK = "track"  # the one setting that is in no section
 # What the form has elsewhere, or the service itself sets: files, models.
 ELSEWHERE = frozenset(
-    {"model.llm", "model.tower", "model.projector_weights", "data.sources", "data.validation_sources", "data.cache"}
+    {
+        *("model.llm", "model.tower", "model.projector_weights"),
+        *("data.sources", "data.validation_sources", "data.cache", "train.evaluate"),
+    }
 )
 LONG = frozenset({"data.system", "train.probes"})  # several lines
 BOUNDS = {"minimum": "≥ ", "exclusiveMinimum": "> ", "maximum": "≤ ", "exclusiveMaximum": "< "}

@@ -23,6 +23,7 @@ NEEDED = {
     "train": ("loss", "lr", "tokens_per_s", "memory_gib", "time"),
     "validation": ("loss",),
     "probe": ("score",),
+    "evaluation": ("score",),
     "plan": ("steps",),
 }
 

@@ -9,6 +9,7 @@ import re
 from fastapi.testclient import TestClient
 
 from tests.demo.job_pages.stories import every_state
+from vlm.run_folders.run_curves import SHOWN
 from vlm.service.service import Service
 
 CHINESE = {"accept-language": "zh-CN"}
@@ -22,7 +23,7 @@ def test_marked_runs_are_overlaid(visitor: TestClient, service: Service) -> None
     jobs = every_state(service)
     ids = (jobs["running"].id, jobs["done"].id)
     page = visitor.get(f"/curves?{address(*ids)}")
-    assert page.status_code == 200 and page.text.count("<canvas") == 6
+    assert page.status_code == 200 and page.text.count("<canvas") == len(SHOWN) == 7
     assert re.findall(r'data-run="([^"]+)"', page.text) == list(ids)
     assert all(f'href="/jobs/{name}">← ' in page.text for name in ids), "back to the pages of the jobs"
     (adder,) = re.findall(r'<form class="adder".*?</form>', page.text)

@@ -92,6 +92,7 @@ def test_images_need_a_tower(question: GateQuestion, tmp_path: Path) -> None:
     [
         ({"data": {"cache": "/etc"}}, "names no files"),
         ({"model": {"projector_weights": "/etc/passwd"}}, "names no files"),
+        ({"train": {"evaluate": {"files": ["/etc/passwd"]}}}, "names no files"),
         ({"model": {"tower": "/etc"}}, "none of the service's models"),
         ({"model": {"llm": "clip"}}, "follows from the job's model"),
         ({"data": {"template": "/etc/passwd"}}, "unknown template"),

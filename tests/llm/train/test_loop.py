@@ -4,7 +4,7 @@ import json
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,7 +76,7 @@ class Recorder:
     def __init__(self) -> None:
         self.engine, self.log = Engine(), Log()
         self.saved: list[Progress] = []
-        self.validated = 0
+        self.validated = self.evaluated = 0
         self.probed: list[int] = []
         self.first = 0
         self.signal_in = 0  # the step in which the process is asked to stop
@@ -102,6 +102,10 @@ class Recorder:
         self.validated += 1
         return 0.25 if self.validated == 1 else None
 
+    def evaluate(self) -> Mapping[str, float]:
+        self.evaluated += 1
+        return {"score": [0.2, 0.6, 0.4][self.evaluated - 1], "pope_f1": 0.5}
+
     def work(self) -> LoopCallbacks[Any]:
         return LoopCallbacks(
             loss=self.loss,
@@ -109,6 +113,7 @@ class Recorder:
             save=self.saved.append,
             validate=self.validate,
             probe=self.probed.append,
+            evaluate=self.evaluate,
         )
 
     def run(self, start: Progress | None = None, **train: Any) -> Progress:
@@ -197,6 +202,19 @@ def test_nothing_is_done_now_and_then_unless_asked(run: Recorder) -> None:
     assert ([progress.step for progress in run.saved], run.validated, run.probed) == ([7], 1, [0, 7])
     assert [due(step, 2) for step in (1, 2, 3, 4)] == [False, True, False, True]
     assert not due(4, 0) and not due(4, -2) and due(4, 1)
+
+
+def test_an_evaluation_is_a_line_of_metrics_and_may_choose_the_best(run: Recorder) -> None:
+    plan = {"every": 3, "files": ("pope.jsonl",)}
+    last = run.run(log_every=100, save_every=0, evaluate=plan, keep_best="evaluation")
+    rows = [row for row in run.log.rows if row["kind"] == "evaluation"]
+    assert [(row["step"], row["score"], row["pope_f1"]) for row in rows] == [
+        (3, 0.2, 0.5),
+        (6, 0.6, 0.5),
+        (7, 0.4, 0.5),
+    ]
+    assert [progress.step for progress in run.saved] == [3, 6, 7], "each improvement is saved"
+    assert (last.best_step, last.best) == (6, 0.6), "the larger one is the better one"
 
 
 def test_it_goes_on_after_what_is_done(run: Recorder) -> None:
