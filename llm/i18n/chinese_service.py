@@ -335,7 +335,7 @@ BEST_MESSAGES = {
         "训练中每隔若干步提问其中部分题目的评测文件，键为 every、files、form、images、split、limit；不填：不评测"
     ),
     "train.evaluate.files: a text model is trained, and the questions have images. Name others": (
-        "train.evaluate.files：训练的是纯文本模型，而这些题目带有图像。请换用其他文件"
+        "train.evaluate.files：训练的是纯文本模型，而这些题目带有图片。请换用其他文件"
     ),
     "train.evaluate.files: {}; its answers are hidden. Name a file that has them": (
         "train.evaluate.files：{}；该文件不公开答案。请换用带答案的文件"
