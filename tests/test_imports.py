@@ -49,7 +49,7 @@ ORDER = (
     ("vlm.run_folders",),
     ("vlm.service.store",),
     ("vlm.service.attempts", "vlm.service.webhooks"),
-    ("vlm.service.engines", "vlm.service.exports"),
+    ("vlm.service.engines", "vlm.service.exports", "vlm.service.downloads"),
     ("vlm.service",),
     ("data_tools.progress", "data_tools.rows"),
     ("data_tools.quickstart", "data_tools.check", "data_tools.ask"),

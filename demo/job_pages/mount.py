@@ -12,6 +12,7 @@ from demo.job_pages.page_routes import page_routes
 from demo.job_pages.parts.context import PageContext
 from demo.job_pages.parts.job_curves import JobCurves
 from demo.job_pages.parts.loss_cache import LossCache
+from demo.job_pages.train.download_routes import page_download_routes
 from demo.job_pages.train.routes import train_routes
 from demo.job_pages.train.upload_routes import upload_routes
 from demo.job_pages.webhook_page import webhook_page_routes
@@ -41,6 +42,7 @@ def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served:
     app.include_router(run_page_routes(context))
     app.include_router(curve_routes(context))
     app.include_router(train_routes(context))
+    app.include_router(page_download_routes(context))
     app.include_router(webhook_page_routes(context))
     app.include_router(upload_routes(context))
     library = ServiceLibrary(service, options.models, served.opened)

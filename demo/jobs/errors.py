@@ -8,6 +8,8 @@ from demo.server.guard import ErrorResponse
 from demo.visible_paths import hide_folders
 from llm.errors import ServiceError
 from vlm.service.archives import ArchiveError
+from vlm.service.downloads.permission import DownloadsOffError, HubNameError
+from vlm.service.downloads.record import DownloadStateError, HubError, NoRoomError, UnknownDownloadError
 from vlm.service.exports.exports import NoDiskRoomError, UnknownCheckpointError, UnknownExportError
 from vlm.service.file_storage import FileTooLargeError, UnknownKindError
 from vlm.service.requests import UnknownJobError
@@ -31,6 +33,12 @@ KINDS: dict[type[ServiceError], tuple[int, str]] = {
     UnknownEndpointError: (404, "not_found"),
     WebhookLimitError: (400, "limit_reached"),
     UrlError: (400, "invalid_url"),
+    DownloadsOffError: (403, "downloads_off"),
+    HubNameError: (400, "invalid_model_name"),
+    HubError: (400, "hub_refused"),
+    NoRoomError: (413, "no_room"),
+    UnknownDownloadError: (404, "not_found"),
+    DownloadStateError: (409, "invalid_state"),
     NoAnswerError: (400, "no_answer"),  # not 5xx, which OpenAI's clients send again by themselves
 }
 

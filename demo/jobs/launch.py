@@ -8,7 +8,8 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from fastapi import FastAPI
 from demo.api.app import build_api
 from demo.api.serve import allowed_hosts
 from demo.jobs.client import ADDRESS
+from demo.jobs.download_routes import download_routes
 from demo.jobs.errors import answer_service_errors, error_response
 from demo.jobs.export_routes import export_routes
 from demo.jobs.file_routes import file_routes
@@ -27,12 +29,15 @@ from demo.jobs.trained_models import TrainedModels
 from demo.jobs.webhook_routes import webhook_action_routes, webhook_routes
 from demo.open_models import OpenModels
 from demo.server.generation_queue import GenerationQueue
-from demo.server.guard import BodyRoom, Streams
+from demo.server.guard import LOOPBACK, BodyRoom, Streams
 from demo.server.limits import DEFAULT, Limits
 from demo.server.sockets import ended_by_signal, listen
 from llm import console
 from llm.files.atomic_files import write_atomically
 from llm.train.process_memory import free_machine_bytes
+from vlm.service.downloads.downloads import Downloads
+from vlm.service.downloads.permission import NO_DOWNLOADS, HubPermission, read_permission
+from vlm.service.downloads.users import jobs_of_model
 from vlm.service.engines.engine import Engine, Slot, Start, is_card
 from vlm.service.engines.local import LocalEngine
 from vlm.service.engines.slurm import SlurmEngine
@@ -62,6 +67,7 @@ ROUTES = (
     webhook_routes,
     webhook_action_routes,
     outside_routes,
+    download_routes,
 )
 SECRETS = ("EYEGRAFT_TOKEN", "OPENAI_API_KEY")  # variables that only other commands read
 FILE_BYTES, ALL_BYTES = 32 * 2**30, 256 * 2**30  # quotas of one upload, and of all
@@ -85,6 +91,7 @@ class ServiceOptions:
     public: bool = False
     runs: tuple[Path, ...] = ()
     stop_grace_s: float = GRACE_S
+    hub: HubPermission = NO_DOWNLOADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +118,12 @@ def serve_jobs(
     add_pages: AddPages,
     runs: Sequence[Path],
     stop_grace_s: float = GRACE_S,
+    hub: str = "",
 ) -> None:
     """Run the service until it is stopped; its jobs go on, and are found again at the next start.
 
-    `runs`: folders whose runs, started by hand, are listed. `stop_grace_s` as of the supervisor.
+    `runs`: folders whose runs, started by hand, are listed. `stop_grace_s` as of the supervisor. `hub`: which models
+    may be downloaded, as `read_permission` reads it.
     Raises ConfigError for an address open to others without `public`, and ServiceError for a folder that another
     service uses.
     """
@@ -122,9 +131,10 @@ def serve_jobs(
         os.environ.pop(name_of_secret, None)  # else every trainer would inherit it
     token = read_token(root)
     hosts = allowed_hosts(host, public, token, name)
+    permission = read_permission(hub, reachable=public or bool(name) or host not in LOOPBACK)
     slurm = tuple(slurm_options)
     options = ServiceOptions(
-        root, models, find_slots(), token, hosts, limits, engine, slurm, public, tuple(runs), stop_grace_s
+        root, models, find_slots(), token, hosts, limits, engine, slurm, public, tuple(runs), stop_grace_s, permission
     )
     with ended_by_signal(), running(options, add_pages) as (app, close):
         receive_uploads_in(Layout(root.resolve()).arriving)
@@ -159,8 +169,10 @@ def _running(options: ServiceOptions, add_pages: AddPages | None) -> Iterator[tu
     layout = Layout(options.root.resolve())
     database = Database(layout.database)
     stop = threading.Event()
-    service = _service(options, database, layout)
-    loops = {"supervisor": service.supervisor.run, "webhooks": service.webhooks.run}
+    downloads = Downloads(layout.models, options.hub, partial(jobs_of_model, database))
+    options = replace(options, models=replace(options.models, downloaded=downloads.ready))
+    service = _service(options, database, layout, downloads)
+    loops = {"supervisor": service.supervisor.run, "webhooks": service.webhooks.run, "downloads": downloads.run}
     threads = [threading.Thread(target=loop, args=[stop], name=name, daemon=True) for name, loop in loops.items()]
     for thread in threads:
         thread.start()
@@ -185,7 +197,7 @@ def read_token(root: Path) -> str:
     return file.read_text(encoding="ascii").strip()
 
 
-def _service(options: ServiceOptions, database: Database, layout: Layout) -> Service:
+def _service(options: ServiceOptions, database: Database, layout: Layout, downloads: Downloads) -> Service:
     engines: dict[str, Engine] = {"local": LocalEngine(layout.attempt, LiveSlots(options.slots))}
     if options.engine == "slurm":
         engines["slurm"] = SlurmEngine(layout.attempt, options.slurm_options)
@@ -212,8 +224,8 @@ def _service(options: ServiceOptions, database: Database, layout: Layout) -> Ser
     estimates = Estimates(database, engines)
     outside = OutsideRuns(options.runs, layout.root)
     exports = Exports(layout.jobs, EXPORT_BYTES, lambda: memory_beside_jobs(database))
-    models, names = options.models.names, tuple(engines)
-    return Service(database, layout, files, supervisor, models, names, webhooks, estimates, outside, exports)
+    models, names = options.models, tuple(engines)
+    return Service(database, layout, files, supervisor, models, names, webhooks, estimates, outside, exports, downloads)
 
 
 def memory_beside_jobs(database: Database) -> int | None:

@@ -5,6 +5,7 @@ from typing import Any, Generic, Literal, NotRequired, TypeVar
 from typing_extensions import TypedDict
 
 from vlm.export.formats import ExportDtype, ExportFormat
+from vlm.service.downloads.record import DownloadState
 from vlm.service.exports.export_state import Status as ExportStatus
 from vlm.service.outside_runs import RunState
 from vlm.service.store.rows import Level, Purpose
@@ -169,6 +170,21 @@ class ResendObject(TypedDict):
     deliveries: int
 
 
+class DownloadObject(TypedDict):
+    """A model of the hub that is, was or will be downloaded. `bytes`: what is here of `total_bytes`."""
+
+    id: str
+    object: Literal["x_download"]
+    created_at: int
+    model: str
+    commit: str
+    status: DownloadState
+    kind: Literal["model", "tower"] | None
+    bytes: int
+    total_bytes: int
+    error: ErrorObject | None
+
+
 class EventTypes(TypedDict):
     """The events that are sent."""
 
@@ -177,7 +193,15 @@ class EventTypes(TypedDict):
 
 
 Listed = TypeVar(
-    "Listed", FileObject, JobObject, OutsideObject, EventObject, CheckpointObject, ExportObject, WebhookObject
+    "Listed",
+    FileObject,
+    JobObject,
+    OutsideObject,
+    EventObject,
+    CheckpointObject,
+    ExportObject,
+    WebhookObject,
+    DownloadObject,
 )
 
 
@@ -195,5 +219,5 @@ class Deleted(TypedDict):
     """What was deleted."""
 
     id: str
-    object: Literal["file", "fine_tuning.job", "x_export", "webhook_endpoint.deleted"]
+    object: Literal["file", "fine_tuning.job", "x_export", "x_download", "webhook_endpoint.deleted"]
     deleted: bool

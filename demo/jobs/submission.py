@@ -65,7 +65,7 @@ def export_job(
 def _check_references(service: Service, body: JobRequest) -> None:
     """Raise ApiError for files, models and engines that do not exist."""
     if not service.offers(body.model):
-        offered = ", ".join(sorted(service.models)) or "none"
+        offered = ", ".join(sorted(service.models.names)) or "none"
         found = f"model: {body.model[:80]!r} cannot be trained here; offered: {offered}, and models trained here"
         raise ApiError(ErrorResponse(400, found, code="model_not_found", param="model"))
     check_engine(service, body.x_eyegraft.engine)

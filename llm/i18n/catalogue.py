@@ -9,7 +9,7 @@ from llm.i18n.chinese_files import FILE_MESSAGES, QUESTION_MESSAGES
 from llm.i18n.chinese_help import HELP_MESSAGES
 from llm.i18n.chinese_models import MODEL_MESSAGES
 from llm.i18n.chinese_recipes import RECIPE_MESSAGES
-from llm.i18n.chinese_requests import REQUEST_MESSAGES
+from llm.i18n.chinese_requests import DOWNLOAD_MESSAGES, REQUEST_MESSAGES
 from llm.i18n.chinese_schema import SCHEMA_MESSAGES
 from llm.i18n.chinese_service import SERVICE_MESSAGES
 from llm.i18n.chinese_shipped import SHIPPED_MESSAGES
@@ -21,6 +21,7 @@ TABLES = {
     "chat": CHAT_MESSAGES,
     "commands": COMMAND_MESSAGES,
     "data": DATA_MESSAGES,
+    "downloads": DOWNLOAD_MESSAGES,
     "exports": EXPORT_MESSAGES,
     "fields": FIELD_MESSAGES,
     "files": FILE_MESSAGES,

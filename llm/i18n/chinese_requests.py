@@ -58,3 +58,100 @@ REQUEST_MESSAGES = {
     "this model's chat format cannot hold these turns": "该模型的对话格式放不下这些轮次",
     "Start with a question, or leave the system prompt out": "请以问题开始，或去掉系统提示词",
 }
+
+DOWNLOAD_MESSAGES = {
+    "downloads are switched off. The operator allows them by starting the service with --hub on, or with --hub and the "
+    "owners whose models may be downloaded": (
+        "下载功能未开启。管理员可以用 --hub on 启动服务来开启，或用 --hub 指定允许下载哪些所有者的模型"
+    ),
+    "{}: only models of {} may be downloaded. The operator adds owners with --hub": (
+        "{}：只允许下载 {} 的模型。管理员可以用 --hub 增加所有者"
+    ),
+    "--hub {}: write off, on, or owners such as Qwen,HuggingFaceTB": (
+        "--hub {}：请写 off、on 或所有者的名称，例如 Qwen,HuggingFaceTB"
+    ),
+    "{} is no model of the hub. Write owner/name, such as Qwen/Qwen2.5-0.5B-Instruct; a revision follows after @": (
+        "{} 不是 Hugging Face 上的模型 id。请写“所有者/名称”，例如 Qwen/Qwen2.5-0.5B-Instruct；版本写在 @ 之后"
+    ),
+    "{}: it could not be fetched from {}: {}. {}": "{}：无法从 {} 下载：{}。{}",
+    "{}: its owner gives it only to those who have accepted its conditions. Accept them at {}/{}, and start the service "
+    "with HF_TOKEN set to that account's token": (
+        "{}：需要先接受使用条款才能下载。请在 {}/{} 接受条款，并把 HF_TOKEN 设为该账号的 token，然后重新启动服务"
+    ),
+    "{}: {} has no revision {} of it. Leave out what follows after @": (
+        "{}：{} 上没有它的版本 {}。请去掉 @ 及其后的内容"
+    ),
+    "{}: {} has no such model, or it is private. Check the spelling; for a private one, start the service with HF_TOKEN": (
+        "{}：{} 上没有这个模型，或者它是私有的。请检查拼写；若是私有模型，请设置 HF_TOKEN 后启动服务"
+    ),
+    "{}: HF_HUB_OFFLINE is set, so nothing is downloaded. Start the service without it, or copy the model's folder below "
+    "one of --models": (
+        "{}：设置了 HF_HUB_OFFLINE，因此不会下载。请去掉这个变量后启动服务，或把模型文件夹复制到某个 --models 目录下"
+    ),
+    "{}: {} does not say which commit it is. Use another mirror, such as {}": (
+        "{}：{} 没有给出提交号。请换一个镜像，例如 {}"
+    ),
+    "{}: {} does not say how large {} is. Use another mirror: {}": "{}：{} 没有给出 {} 的大小。请换一个镜像：{}",
+    "{}: it has {} files, at most {} are read. Is it a data set?": (
+        "{}：有 {} 个文件，最多支持 {} 个。请确认它不是数据集"
+    ),
+    "{}: it has no {}. Choose a model in the format of transformers": "{}：其中没有 {}。请选择 transformers 格式的模型",
+    "only as {}": "只有 {} 格式",
+    "nowhere": "没有任何权重",
+    "{}: it has no weights as safetensors ({}), and other formats may hold programs. Choose a model that has them, or "
+    "convert it and copy its folder below one of --models": (
+        "{}：没有 safetensors 格式的权重（{}），而其他格式可能含有程序。请选择带 safetensors 权重的模型，"
+        "或自行转换后把文件夹复制到某个 --models 目录下"
+    ),
+    "{}: it lists a file outside its folder, {}. Its owner means harm: do not use it": (
+        "{}：文件列表中有指向目录之外的文件 {}，可能是恶意模型，请不要使用"
+    ),
+    "{}: it is an adapter, not a model. Merge it into its base, and train that": (
+        "{}：这是适配器，不是模型。请先把它合并到基础模型，再训练合并后的模型"
+    ),
+    "{}: {} arrived damaged: it is not what the hub has listed. Download it again": (
+        "{}：{} 下载后已损坏，与 Hugging Face 列出的内容不一致。请重新下载"
+    ),
+    "{}: the service's disk has no room for {}. Delete files or jobs, then download it again: it goes on where it was": (
+        "{}：服务的磁盘放不下 {}。请删除文件或任务后再次下载，会从中断处继续"
+    ),
+    "{}: {} GiB are to be downloaded, and the service's disk has room for {} GiB. Delete models, files or jobs first": (
+        "{}：需要下载 {} GiB，而服务的磁盘只能再放 {} GiB。请先删除模型、文件或任务"
+    ),
+    "{}: it has {} GiB, and the quota of downloaded models has {} GiB left. Delete models first": (
+        "{}：大小为 {} GiB，而下载模型的配额只剩 {} GiB。请先删除模型"
+    ),
+    "{}: the process that fetches it ended with exit code {}. Download it again": (
+        "{}：下载进程以退出码 {} 结束。请再次下载"
+    ),
+    "{}: its download is {}, there is nothing to cancel": "{}：下载状态为 {}，没有可取消的内容",
+    "{}: jobs need it, or have trained a model that does: {}. Cancel or remove them first": (
+        "{}：有任务需要它，或有训练出的模型依赖它：{}。请先取消或删除这些任务"
+    ),
+    "the service's disk refuses the download: {}": "服务的磁盘无法写入下载内容：{}",
+    "there is no download {}": "没有下载 {}",
+    "after: there is no download {}": "after：没有下载 {}",
+    "{}: {} is no state of a download. Delete the folder": "{}：{} 不是下载的状态。请删除该文件夹",
+    "{}: cannot be read ({}). Delete the folder": "{}：无法读取（{}）。请删除该文件夹",
+    "--cancel and --delete: give one of them": "--cancel 和 --delete：只能用其中一个",
+    "no downloads yet": "还没有下载",
+    "{}: the service has no such download; `eyegraft jobs downloads` lists them": (
+        "{}：服务中没有这个下载；`eyegraft jobs downloads` 会列出全部下载"
+    ),
+    "A model of the hub: owner/name or owner/name@revision.": (
+        "Hugging Face 上的模型：“所有者/名称”或“所有者/名称@版本”。"
+    ),
+    "End its download; what is there already stays.": "取消它的下载；已下载的部分会保留。",
+    "Delete it from the service.": "从服务中删除它。",
+    "Let the service download a model from the hub, and wait for it; a download that has ended early goes on.": (
+        "让服务从 Hugging Face 下载模型并等待完成；中断的下载会继续。"
+    ),
+    "List the models that the service has downloaded from the hub, and those that are under way.": (
+        "列出服务已下载和正在下载的模型。"
+    ),
+    "Models that may be downloaded from the hub: off, on, or owners (Qwen,google). Default: on, and off where other "
+    "machines can reach the service.": (
+        "允许从 Hugging Face 下载的模型：off、on 或所有者（Qwen,google）。默认为 on；其他机器能访问服务时为 off。"
+    ),
+}
+"""Models that the training service downloads from the hub."""

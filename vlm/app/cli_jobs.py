@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from demo.jobs.client import ServiceClient
 
 JOBS, RUNS, HOOKS = "/v1/fine_tuning/jobs", "/v1/x_runs", "/v1/webhook_endpoints"
+DOWNLOADS, UNDER_WAY = "/v1/x_downloads", ("queued", "downloading")
+LOOK_S, STEP = 1.0, 10  # seconds between two looks at a download; percent between two lines
+GIB = 2**30
 
 jobs_app = typer.Typer(
     cls=CommandGroups,
@@ -229,6 +232,49 @@ def resend(
     console.out(f"{webhook}: {found['deliveries']} deliveries are sent again")
 
 
+@jobs_app.command(
+    epilog=example(
+        "eyegraft jobs download Qwen/Qwen2.5-0.5B-Instruct",
+        "eyegraft jobs download Qwen/Qwen2.5-0.5B-Instruct --delete",
+    )
+)
+def download(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model of the hub: owner/name or owner/name@revision.")
+    ],
+    cancel: Annotated[bool, typer.Option("--cancel", help="End its download; what is there already stays.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it from the service.")] = False,
+    root: Root = ROOT,
+    url: Url = "",
+    token: Token = "",
+) -> None:
+    """Let the service download a model from the hub, and wait for it; a download that has ended early goes on."""
+    if cancel and delete:
+        raise ConfigError("--cancel and --delete: give one of them")
+    client = _client(root, url, token)
+    if cancel or delete:
+        found = [one for one in client.get(DOWNLOADS, limit=100)["data"] if model in (one["model"], one["id"])]
+        if not found:
+            raise ConfigError(f"{model}: the service has no such download; `eyegraft jobs downloads` lists them")
+        path = f"{DOWNLOADS}/{found[0]['id']}"
+        client.delete(path) if delete else client.post(f"{path}/cancel")
+        console.out(f"{model}: {'deleted' if delete else 'cancelled'}")
+        return
+    _follow_download(client, client.post(DOWNLOADS, {"model": model}))
+
+
+@jobs_app.command(epilog=example("eyegraft jobs downloads"))
+def downloads(root: Root = ROOT, url: Url = "", token: Token = "") -> None:
+    """List the models that the service has downloaded from the hub, and those that are under way."""
+    found = _client(root, url, token).get(DOWNLOADS, limit=100)["data"]
+    if not found:
+        console.out("no downloads yet")
+        console.next_commands("eyegraft jobs download MODEL")
+        return
+    for line in download_lines(found):
+        console.out(line)
+
+
 def _client(root: Path, url: str, token: str) -> "ServiceClient":
     try:
         from demo.jobs.client import ServiceClient, find_service
@@ -293,6 +339,32 @@ def webhook_lines(endpoints: Sequence[dict[str, Any]]) -> list[str]:
     for one in endpoints:
         counts = [str(one["x_deliveries"][state]) for state in ("waiting", "delivered", "given_up")]
         rows.append((one["id"], "on" if one["x_switched_off_at"] is None else "off", *counts, one["url"]))
+    return _table(rows)
+
+
+def _follow_download(client: "ServiceClient", found: dict[str, Any]) -> None:
+    """Print how far a download is until it has ended. Raises ServiceError with the reason where it has failed."""
+    shown = -STEP
+    while found["status"] in UNDER_WAY:
+        percent = 100 * found["bytes"] // max(1, found["total_bytes"])
+        if percent >= shown + STEP:
+            shown = percent
+            console.out(f"{found['model']}: {percent}% of {found['total_bytes'] / GIB:.2f} GiB")
+        time.sleep(LOOK_S)
+        found = client.get(f"{DOWNLOADS}/{found['id']}")
+    if found["error"] is not None:
+        raise ServiceError(found["error"]["message"])
+    console.out(f"{found['model']}: {found['status']}")
+    if found["kind"] == "model":
+        console.next_commands(f"eyegraft jobs submit {found['model']} DATA")
+
+
+def download_lines(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Downloads as the lines of a table."""
+    rows = [("model", "state", "here", "GiB", "kind")]
+    for one in found:
+        percent = f"{100 * one['bytes'] // max(1, one['total_bytes'])}%"
+        rows.append((one["model"], one["status"], percent, f"{one['total_bytes'] / GIB:.2f}", one["kind"] or ""))
     return _table(rows)
 
 

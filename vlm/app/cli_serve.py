@@ -25,6 +25,13 @@ HostName = Annotated[str, typer.Option(help="Host name under which a reverse pro
 Origins = Annotated[
     list[str] | None, typer.Option(help="Site whose pages may use the API: https://chat.example; may be repeated.")
 ]
+Hub = Annotated[
+    str,
+    typer.Option(
+        help="Models that may be downloaded from the hub: off, on, or owners (Qwen,google). Default: on, and off where "
+        "other machines can reach the service."
+    ),
+]
 Adapter = Annotated[
     str, typer.Option(help="For a model folder: a LoRA adapter, as peft or `export --to peft` wrote it.")
 ]
@@ -108,6 +115,7 @@ def service(
     allow_hub: Annotated[
         list[str] | None, typer.Option(help="Hub id that jobs may start from; may be repeated.")
     ] = None,
+    hub: Hub = "",
     runs: Annotated[
         list[Path] | None,
         typer.Option(
@@ -152,6 +160,7 @@ def service(
         mount_pages,
         watched,
         stop_grace,
+        hub,
     )
 
 

@@ -3,6 +3,7 @@
 ROOT/service.db  service.lock  token
      files/file-…                    contents of uploaded files
      arriving/                       uploads as they arrive, without names
+     models/                         downloaded models; vlm/service/downloads/record.py has what is in it
      jobs/ftjob-…/recipe.yaml        the resolved recipe
                   running.lock       held while something of the job is alive
                   run/               the run folder: config.yaml, metrics.jsonl, checkpoints/, report.json
@@ -41,6 +42,11 @@ class Layout:
     def jobs(self) -> Path:
         """The folder of the jobs' folders."""
         return self.root / "jobs"
+
+    @property
+    def models(self) -> Path:
+        """The folder of downloaded models."""
+        return self.root / "models"
 
     def job(self, name: str) -> Path:
         """The folder of a job."""

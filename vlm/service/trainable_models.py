@@ -1,6 +1,6 @@
-"""The models that jobs may start from: folders below the ones that the service was given, and listed hub ids."""
+"""The models that jobs may start from: folders below the ones that the service was given, downloads, listed hub ids."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,17 @@ DEEPEST = 3  # folders below a given one that are searched
 class TrainableModels:
     """Model folders and run folders by name, and the hub ids that are allowed.
 
-    A request names one of them, never a path.
+    A request names one of them, never a path. `downloaded`: the folders of what was downloaded so far.
     """
 
-    folders: dict[str, Path]
+    given: Mapping[str, Path]
     hub_ids: frozenset[str]
+    downloaded: Callable[[], Mapping[str, Path]] = dict
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders as they are now; one that was given comes before a download of its name."""
+        return {**self.downloaded(), **self.given}
 
     @property
     def names(self) -> frozenset[str]:
@@ -26,8 +32,9 @@ class TrainableModels:
 
     def path(self, name: str) -> str:
         """The folder or hub id of a name. Raises ConfigError for any other."""
-        if name in self.folders:
-            return str(self.folders[name])
+        folders = self.folders
+        if name in folders:
+            return str(folders[name])
         if name in self.hub_ids:
             return name
         kind, found, inner = name.partition(":")
@@ -37,7 +44,8 @@ class TrainableModels:
 
     def is_run(self, name: str) -> bool:
         """Whether it is a run folder, which training starts `from`."""
-        return name in self.folders and (self.folders[name] / "config.yaml").is_file()
+        folder = self.folders.get(name)
+        return folder is not None and (folder / "config.yaml").is_file()
 
 
 def find_models(roots: Sequence[Path], hub_ids: Sequence[str]) -> TrainableModels:

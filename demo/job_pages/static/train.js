@@ -17,7 +17,7 @@ function valuesOf(form) {
 function mark(form, mistakes, open) {
   for (const place of $$('.mistake[id]', form)) {
     const name = place.id.slice('mistake-'.length);
-    if (name === 'identity') continue;
+    if (name === 'identity' || name === 'hub') continue;
     const key = Object.keys(mistakes).find(one => idOf(one) === name);
     place.textContent = key === undefined ? '' : mistakes[key];
     place.hidden = key === undefined;
@@ -110,6 +110,7 @@ function trainForm(form) {
   for (const input of $$('[data-upload]', form)) uploads(form, input, changed);
   chosenFiles(form, changed);
   identity(form, changed);
+  hubModels(form, changed, () => later(0));
   planChanges(form, changed);
   findSettings();
   showStage(form);
@@ -243,6 +244,67 @@ function identity(form, changed) {
       $('#lost').hidden = false;
     }
     event.target.disabled = false;
+  });
+}
+
+// Models of the hub --------------------------------------------------------------------------------------------------
+
+function hubModels(form, changed, refresh) {
+  const box = $('#field-hub'), place = $('#mistake-hub'), wanted = new Set();
+
+  async function act(button, body) {
+    button.disabled = true;
+    try {
+      const [ok, answer] = await sent(button.dataset.hubAct ?? box.dataset.hub, body);
+      const problem = ok ? '' : answer.error?.message ?? answer.error;
+      if (place) [place.textContent, place.hidden] = [problem, ok];
+      else notice(problem);
+      if (ok) refresh();
+      button.disabled = false;
+      return ok && answer.model;
+    } catch {
+      $('#lost').hidden = false;
+    }
+    button.disabled = false;
+    return '';
+  }
+
+  const download = async () => {
+    const model = await act($('#hub-download'), { model: box.value });
+    box.setAttribute('aria-invalid', String(!model));
+    if (!model) return;
+    wanted.add(model);
+    box.value = '';
+  };
+  $('#hub-download')?.addEventListener('click', download);
+  box?.addEventListener('keydown', event => {
+    if (event.key !== 'Enter') return;
+    event.preventDefault();
+    if (!$('#hub-download').disabled) download();
+  });
+
+  $('#train-downloads').addEventListener('click', async event => {
+    const button = event.target.closest('[data-hub-act]');
+    if (!button || (button.dataset.hubAsk && !(await asked(button.dataset.hubAsk, button.textContent)))) return;
+    const { model, here } = button.closest('li').dataset;
+    const done = await act(button, button.dataset.hubAct === box?.dataset.hub ? { model } : {});
+    if (!done) return;
+    if (button.dataset.hubAct === box?.dataset.hub) wanted.add(model);
+    if (!here) return;
+    [...form.elements[here].options].find(one => one.value === model)?.remove();
+    changed();
+  });
+
+  // What has arrived can be chosen, and is where nothing else was.
+  document.addEventListener('eg:shown', () => {
+    for (const { dataset: { here, model } } of $$('#train-downloads [data-here]')) {
+      const choice = form.elements[here];
+      if ([...choice.options].some(one => one.value === model)) continue;
+      choice.add(new Option(model, model));
+      if (choice.value || !wanted.has(model)) continue;
+      choice.value = model;
+      changed();
+    }
   });
 }
 

@@ -16,6 +16,7 @@ from demo.job_pages.train.controls import (
     select,
 )
 from demo.job_pages.train.data_form import data_card
+from demo.job_pages.train.hub_view import hub_field
 from demo.job_pages.train.schema_fields import setting_fields
 from demo.job_pages.train.settings_form import BASIC, setting, settings_groups
 from demo.job_pages.train.values import KIND, METHOD
@@ -29,14 +30,16 @@ STAGES = ("finetune", "pretrain")
 def form_body(form: Form, parts: Mapping[str, Markup], nonce: str) -> Markup:
     """The page. `parts` are refreshed while it is filled in; `nonce` makes pressing the button twice one job."""
     data = data_card(form, parts["train-look"], parts["train-records"])
-    steps = tag("div", data, _model(form, parts["train-hint"]), _method(form), _settings(form))
+    steps = tag(
+        "div", data, _model(form, parts["train-hint"], parts["train-downloads"]), _method(form), _settings(form)
+    )
     head = tag("div", tag("h1", form.said("title")), class_="page-head")
     address = {"data_train": "/pages/train", "data_nonce": nonce}
     disk = tag("div", parts["train-disk"], id="train-disk")
     return joined([head, disk, tag("form", steps, _aside(form, parts), class_="train", novalidate=True, **address)])
 
 
-def _model(form: Form, hint: Markup) -> Markup:
+def _model(form: Form, hint: Markup, downloads: Markup) -> Markup:
     groups = [
         _group(form, form.said("offered"), form.choices.offered),
         _group(form, form.said("hub"), form.choices.hub),
@@ -54,6 +57,7 @@ def _model(form: Form, hint: Markup) -> Markup:
         "model_part",
         labelled(form, "model", model, about=True),
         labelled(form, "tower", tower, about=True),
+        hub_field(form.context, downloads, form.lang),
         labelled(form, "stage", stage),
         tag("div", hint, id="train-hint", aria_live="polite"),
     )

@@ -12,6 +12,7 @@ from demo.job_pages.plan.plans import Plans, PlanState
 from demo.job_pages.train.data_look import LookAnswer
 from demo.job_pages.train.data_looks import DataLooks
 from demo.job_pages.train.form import request_tabs
+from demo.job_pages.train.hub_view import download_list, is_downloading
 from demo.job_pages.train.look_view import look_view
 from demo.job_pages.train.model_choices import model_choices
 from demo.job_pages.train.recipe_preview import preview_recipe, recipe_yaml, resolved_settings
@@ -63,13 +64,14 @@ class LiveParts:
             "train-disk": disk_note(self._context.service.layout.root, lang),
             "train-look": self._look_parts(values, looks, lang),
             "train-records": records_view(plan.forecast, lang) if plan and plan.forecast else Markup(""),
+            "train-downloads": download_list(self._context, lang),
             "train-hint": self._hint(values, looks, lang),
             "train-plan": self._plan_part(values, plan, config, mistakes, problem, looks, lang),
             "train-request": self._request(values, config, files, lang, base.rstrip("/")),
         }
         auto = resolved_settings(config) if config is not None else {}
         planning = bool(form) and plan is not None and not plan.done
-        return Live(parts, wrong | mistakes, auto, looking or planning)
+        return Live(parts, wrong | mistakes, auto, looking or planning or is_downloading(self._context))
 
     def sees(self, values: TrainValues) -> bool:
         """Whether the model reads images already."""

@@ -173,3 +173,23 @@ LOOK: Words = {
         "记录中没有图片，视觉塔没有可看的内容。",
     ),
 }
+
+HUB: Words = {
+    "hub": ("Another model from the hub", "从 Hugging Face 下载其他模型"),
+    "hub_about": (
+        "Its id, as owner/name. It is downloaded into this service and can be chosen as soon as it is here.",
+        "填写模型的 id，格式为“所有者/名称”。模型会下载到本服务，完成后即可选用。",
+    ),
+    "download": ("Download", "下载"),
+    "queued": ("waits: {} of {}", "等待下载：{} / {}"),
+    "downloading": ("arriving: {} of {}", "正在下载：{} / {}"),
+    "checking": ("{} of {}, being checked", "{} / {}，正在校验"),
+    "ready": ("here, {}", "已下载，{}"),
+    "failed": ("stopped at {} of {}", "下载中断：{} / {}"),
+    "cancelled": ("cancelled at {} of {}", "已取消：{} / {}"),
+    "progress": ("Download of {}", "{} 的下载进度"),
+    "cancel": ("Cancel", "取消"),
+    "again": ("Go on", "继续下载"),
+    "delete": ("Delete", "删除"),
+    "ask_delete": ("Delete {} from this service?", "从本服务删除 {}？"),
+}

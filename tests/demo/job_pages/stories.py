@@ -5,6 +5,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +14,7 @@ from fastapi import FastAPI
 
 from demo.api.app import build_api
 from demo.job_pages.mount import mount_pages
+from demo.jobs.download_routes import download_routes
 from demo.jobs.errors import answer_service_errors
 from demo.jobs.export_routes import export_routes
 from demo.jobs.file_routes import file_routes
@@ -24,6 +27,9 @@ from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import LOOPBACK
 from llm.train.metrics import RunLog
 from vlm.run_folders.progress import progress_of
+from vlm.service.downloads.downloads import Downloads
+from vlm.service.downloads.permission import NO_DOWNLOADS, HubPermission
+from vlm.service.downloads.users import jobs_of_model
 from vlm.service.engines.engine import Slot
 from vlm.service.estimates import Estimates
 from vlm.service.exports.exports import Exports
@@ -65,7 +71,11 @@ class StillSupervisor:
 
 @contextmanager
 def still_service(
-    root: Path, models: TrainableModels, token: str = "", runs: Sequence[Path] = ()
+    root: Path,
+    models: TrainableModels,
+    token: str = "",
+    runs: Sequence[Path] = (),
+    hub: HubPermission = NO_DOWNLOADS,
 ) -> Iterator[tuple[FastAPI, Service]]:
     """The application with pages and API over a store in which nothing moves by itself."""
     root.mkdir(parents=True, exist_ok=True)
@@ -76,15 +86,17 @@ def still_service(
     webhooks, estimates = Deliverer(database, public=False), Estimates(database, {})
     outside = OutsideRuns(runs, root)
     exports = Exports(layout.jobs, EXPORT_BYTES, lambda: None)
+    downloads = Downloads(layout.models, hub, partial(jobs_of_model, database))
+    models = replace(models, downloaded=downloads.ready)
     service = Service(
-        database, layout, files, supervisor, models.names, ("local",), webhooks, estimates, outside, exports
+        database, layout, files, supervisor, models, ("local",), webhooks, estimates, outside, exports, downloads
     )
     options = ServiceOptions(root, models, SLOTS, token, LOOPBACK)
     opened = OpenModels()
     queue = GenerationQueue(TrainedModels(database, layout, opened, OfferedModels(root, models, opened)), 4)
     app = build_api(queue, LOOPBACK, token, streams=upload_streams(files))
     answer_service_errors(app)
-    for routes in (file_routes, job_routes, action_routes, record_routes, export_routes):
+    for routes in (file_routes, job_routes, action_routes, record_routes, export_routes, download_routes):
         app.include_router(routes(service))
     mount_pages(app, options, service, ServedModels(opened, queue))
     try:

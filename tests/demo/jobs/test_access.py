@@ -74,7 +74,7 @@ def test_every_route_wants_the_token(client: httpx2.Client, service: RunningServ
 def test_the_token_opens_every_route_of_the_service(client: httpx2.Client, service: RunningService) -> None:
     """So that the refusals above are those of the guard."""
     for method, path in routes_of(service.app.routes):
-        if path.startswith(("/v1/files", "/v1/fine_tuning", "/v1/webhook", "/v1/x_runs")):
+        if path.startswith(("/v1/files", "/v1/fine_tuning", "/v1/webhook", "/v1/x_runs", "/v1/x_downloads")):
             answer = client.request(method, path, headers=bearer(service.token))
             assert answer.status_code not in (401, 403, 405), (method, path)
 
@@ -173,7 +173,16 @@ def test_bad_data_fails_before_it_waits(client: httpx2.Client, service: RunningS
 
 def test_nothing_lies_outside(service: RunningService) -> None:
     names = {path.name for path in Path(service.root).iterdir()}
-    assert names <= {"token", "service.db", "service.db-wal", "service.db-shm", "service.lock", "files", "jobs"}
+    assert names <= {
+        "token",
+        "service.db",
+        "service.db-wal",
+        "service.db-shm",
+        "service.lock",
+        "files",
+        "jobs",
+        "models",
+    }
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ EXCEPTIONS = {
     "demo/job_pages/plan/plan_words.py": "each has its Chinese beside it",
     "demo/job_pages/train/data_form.py": MARKUP,
     "demo/job_pages/train/form.py": MARKUP,
+    "demo/job_pages/train/hub_view.py": MARKUP,
     "demo/job_pages/train/live_parts.py": MARKUP,
     "demo/job_pages/train/look_view.py": MARKUP,
     "demo/job_pages/train/recipe_preview.py": "comments of a recipe",
