@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 
 from llm.errors import ConfigError, ServiceError
+from llm.files.atomic_files import atomic_file
 from llm.files.regular_files import SETTINGS, read_text
 
 TIMEOUT_S = 60.0
@@ -79,6 +80,21 @@ class ServiceClient:
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read: {error.strerror}. Correct the path") from error
         return str(found["id"])
+
+    def download(self, path: str, file: Path) -> None:
+        """Write what is at an address into a file, which is complete or not there."""
+        try:
+            with self._http.stream("GET", path, timeout=None) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                    raise _refusal(answer)
+                with atomic_file(file) as partial, partial.open("wb") as output:
+                    for chunk in answer.iter_bytes():
+                        output.write(chunk)
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be written: {error.strerror}. Choose another place") from error
 
     def events(self, path: str) -> Iterator[JsonObject]:
         """The events of the job or run at an address from the first on, until it has ended.

@@ -231,9 +231,18 @@ SERVICE_HELP = {
     "Take training jobs by OpenAI's fine-tuning API, queue and run them, and serve the models that they train.": (
         "通过 OpenAI 的微调 API 接收训练任务，排队运行，并提供训练出的模型。"
     ),
-    "Training jobs of a service: submit, list, follow, pause, resume, cancel, remove.": (
-        "服务的训练任务：提交、列出、跟踪、暂停、恢复、取消、删除。"
+    "Training jobs of a service: submit, list, follow, pause, resume, cancel, export, remove.": (
+        "服务的训练任务：提交、列出、跟踪、暂停、恢复、取消、导出、删除。"
     ),
+    "Export a checkpoint of a job that has ended, wait for it, and download it as a tar file.": (
+        "导出已结束任务的检查点，等待完成，并下载为 tar 文件。"
+    ),
+    "tar file to write; default: its name in the service.": "要写入的 tar 文件；默认使用服务中的名字。",
+    "Form of the export, as for `eyegraft export`.": "导出的形式，与 `eyegraft export` 相同。",
+    "Type of the weights; default: fp32. q8_0 is for gguf and ollama.": (
+        "权重的类型；默认为 fp32。q8_0 用于 gguf 和 ollama。"
+    ),
+    "latest, best, or a step of the job.": "latest、best，或任务的某一步。",
     "Upload data and submit a job; it is validated, planned, and waits for a free slot.": (
         "上传数据并提交任务；任务经过检查和规划，然后等待空闲槽位。"
     ),
@@ -402,6 +411,7 @@ WEBHOOK_MESSAGES = {
 EXPORTED_MESSAGES = {
     "{} is {} and cannot be exported yet; wait until it has ended": "{} 现为 {}，还不能导出；请等任务结束",
     "{} has no weights in {}; it has {}": "{} 没有 {} 类型的权重；可用的有 {}",
+    "{}: cannot be written: {}. Choose another place": "{}：无法写入：{}。请换一个位置",
     "{} has no export {}; it may have been removed": "{} 没有导出 {}；它可能已被删除",
     "the export takes about {} bytes, and {} are left of the quota and the disk. Remove exports or jobs that are not "
     "needed, then export again": ("导出约需 {} 字节，配额和磁盘只剩 {} 字节。请删除不需要的导出或任务，然后重新导出"),

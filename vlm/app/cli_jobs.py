@@ -12,6 +12,7 @@ import typer
 from llm import console
 from llm.errors import ConfigError, ServiceError
 from vlm.app.help_format import CommandGroups, example
+from vlm.export.formats import ExportDtype, ExportFormat
 
 if TYPE_CHECKING:
     from demo.jobs.client import ServiceClient
@@ -23,7 +24,7 @@ GIB = 2**30
 
 jobs_app = typer.Typer(
     cls=CommandGroups,
-    help="Training jobs of a service: submit, list, follow, pause, resume, cancel, remove.",
+    help="Training jobs of a service: submit, list, follow, pause, resume, cancel, export, remove.",
     epilog=example("eyegraft jobs submit my-model chat.jsonl", "eyegraft jobs ls"),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -195,6 +196,46 @@ def resume(
 def cancel(job: Job, root: Root = ROOT, url: Url = "", token: Token = "") -> None:
     """End a job for good; its checkpoints stay."""
     _act("cancel", job, _client(root, url, token), "eyegraft jobs show")
+
+
+@jobs_app.command(
+    epilog=example("eyegraft jobs export last", "eyegraft jobs export ftjob-1a2b --to gguf --dtype q8_0 model.tar")
+)
+def export(
+    job: Job,
+    out: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="tar file to write; default: its name in the service.")
+    ] = None,
+    to: Annotated[ExportFormat, typer.Option(help="Form of the export, as for `eyegraft export`.")] = "hf",
+    dtype: Annotated[
+        ExportDtype | None, typer.Option(help="Type of the weights; default: fp32. q8_0 is for gguf and ollama.")
+    ] = None,
+    checkpoint: Annotated[str, typer.Option(help="latest, best, or a step of the job.")] = "latest",
+    root: Root = ROOT,
+    url: Url = "",
+    token: Token = "",
+) -> None:
+    """Export a checkpoint of a job that has ended, wait for it, and download it as a tar file."""
+    client = _client(root, url, token)
+    name = _find(client, job)
+    number = checkpoint.removeprefix("step-")
+    wanted = f"ftckpt-{name.removeprefix('ftjob-')}-{int(number)}" if number.isdecimal() else checkpoint
+    body = {"checkpoint": wanted, "format": to, **({"dtype": dtype} if dtype else {})}
+    found = client.post(f"{JOBS}/{name}/x_exports", body)
+    address = f"{JOBS}/{name}/x_exports/{found['id']}"
+    status = ""
+    while found["status"] in ("queued", "running"):
+        if found["status"] != status:
+            status = found["status"]
+            console.out(f"{found['id']}: {status}")
+        time.sleep(1)
+        found = client.get(address)
+    if found["error"] is not None:
+        raise ServiceError(found["error"]["message"])
+    file = out or Path(found["filename"])
+    client.download(f"{address}/content", file)
+    console.out(f"{file}: {found['bytes']:,} bytes")
+    console.next_commands(f"tar -xf {shlex.quote(str(file))}")
 
 
 @jobs_app.command(epilog=example("eyegraft jobs rm ftjob-1a2b"))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tarfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -69,6 +70,7 @@ def test_from_an_empty_service_to_a_chat(
         expect(page.get_by_label("Name", exact=True)).to_have_value("fox")
         page.get_by_role("button", name="Start training").click()
         finished(page)
+        exported(page)
         chatted(page)
         compared(page)
         looked_at(page)
@@ -112,6 +114,18 @@ def finished(page: Page) -> None:
     page.get_by_role("link", name="All jobs").click()
     expect(page.locator("table.jobs tbody tr")).to_contain_text("done")
     page.get_by_role("link", name="fox", exact=True).click()
+
+
+def exported(page: Page) -> None:
+    """By the button; the table follows it to its end, and the download is the folder."""
+    page.get_by_label("Format").select_option("hf-bf16")
+    page.get_by_role("button", name="Export", exact=True).click()
+    expect(page.locator("#job-exports tr.export .badge")).to_have_text("done", timeout=LONG)
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Download step").click()
+    with tarfile.open(started.value.path()) as tar:
+        folder = started.value.suggested_filename.removesuffix(".tar")
+        assert f"{folder}/model.safetensors" in tar.getnames() and folder.endswith("-hf-bf16")
 
 
 def chatted(page: Page) -> None:

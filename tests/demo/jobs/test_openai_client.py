@@ -3,19 +3,26 @@
 import base64
 import io
 import json
+import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from openai import ConflictError, NotFoundError, OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from PIL import Image
+from transformers import AutoModelForCausalLM
 
+from llm.errors import ServiceError
 from tests.demo.jobs.conftest import RunningService
 from tests.vlm.service.slurm_cluster import unavailable
 from tests.vlm.service.webhook_receiver import Receiver, receiving
+from vlm.app import cli_jobs
 
 WAIT_S = 240.0
 STEPS = 6
@@ -202,6 +209,20 @@ def test_the_finished_model_answers(service: RunningService, finished: Finished,
         assert name is not None
         answer = client.chat.completions.create(model=name, messages=asked[:1], max_tokens=8)
         assert answer.model == name and answer.usage is not None and answer.usage.completion_tokens
+
+
+def test_a_checkpoint_is_exported_and_downloaded(service: RunningService, finished: Finished, tmp_path: Path) -> None:
+    """By the command line, over the API: a folder that transformers opens. The same again is there already."""
+    where: dict[str, Any] = {"root": service.root, "url": service.url, "token": service.token}
+    job, file = finished("text", "local").id, tmp_path / "fox.tar"
+    for _ in range(2):
+        cli_jobs.export(job, file, to="hf", dtype="bf16", checkpoint="step-3", **where)
+    with tarfile.open(file) as tar:
+        tar.extractall(tmp_path, filter="data")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "fox-step-000003-hf-bf16", dtype="auto")
+    assert model.dtype is torch.bfloat16
+    with pytest.raises(ServiceError, match="no checkpoint '4'"):
+        cli_jobs.export(job, file, to="hf", checkpoint="4", **where)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
