@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from threading import Lock
 
@@ -155,7 +155,8 @@ class DecodeLoop:
         """Decode until a row ends, or after a step if a prompt or other work waits. Returns the rows that ended."""
         assert self._few_rows is not None
         ended: list[AnswerRow] = []
-        with self._answering(), self._few_rows.applied():
+        products = self._few_rows.applied() if len(self._rows) > 1 else nullcontext()  # rows do not become more below
+        with self._answering(), products:
             while self._rows and not ended:
                 ended = self._leave([row for row in self._rows if row.request.stopped()])
                 if self._rows:

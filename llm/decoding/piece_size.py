@@ -1,7 +1,7 @@
 """How many tokens of a prompt are read at once: few enough that the answers in progress do not wait long."""
 
 SECONDS = 0.2  # that a piece may take while answers wait: a reader sees a pause of 0.3 s
-LEAST, MOST = 64, 1024  # tokens; smaller pieces read the weights too often: see `python -m benchmarks.serving --pieces`
+LEAST, MOST = 64, 1024  # tokens; smaller pieces read the weights too often: see `python -m benchmarks.serving_steps`
 ALONE = 256  # tokens at least where no answer waits; larger pieces are no faster on a CPU
 STEP = 32  # a multiple of which a piece has: products of other numbers of rows are slower
 

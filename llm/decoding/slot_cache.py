@@ -19,8 +19,7 @@ SPARE = 64  # columns beyond those needed at least
 class Step:
     """Where the tokens of one step go: row i to column `columns[i]`; `width` columns are read."""
 
-    rows: Tensor  # [n], 0 to n - 1
-    columns: Tensor  # [n]
+    columns: Tensor  # [n, 1, 1, 1]
     width: int
 
 
@@ -50,9 +49,9 @@ class SlotLayer(CacheLayerMixin):
         """Store keys and values [n, heads, 1, D] of a step; returns all [n, heads, width, D]."""
         step = self._lengths.step
         assert step is not None and self.keys is not None and self.values is not None
-        self.keys[step.rows, :, step.columns] = key_states[:, :, 0]
-        self.values[step.rows, :, step.columns] = value_states[:, :, 0]
-        count = len(step.rows)
+        count = len(step.columns)
+        for states, new in ((self.keys, key_states), (self.values, value_states)):
+            states[:count].scatter_(2, step.columns.expand_as(new), new)  # faster than an assignment by index
         return self.keys[:count, :, : step.width], self.values[:count, :, : step.width]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -145,7 +144,7 @@ class SlotCache(Cache):
         for layer in self._slot_layers:
             layer.reserve(self._slots, self._width)
         columns = torch.tensor(lengths, device=keys.device)
-        self._lengths.step = Step(torch.arange(len(lengths), device=keys.device), columns, width)
+        self._lengths.step = Step(columns[:, None, None, None], width)
         if min(lengths) == width - 1:
             return columns[:, None], None
         hidden = torch.arange(width, device=keys.device) > columns[:, None]
