@@ -41,7 +41,7 @@ LONG_PROMPT = 2_000  # tokens
 MANY_TOKENS = 16  # of each of twelve answers
 TRIES = 8  # of a figure during a long answer, which the model may end early
 STORY = """Chapter one. Once upon a time there was a miller in a village by the river, who had three sons and a donkey.
-Every morning the eldest son went down to the water, and every evening he came back and told what he had seen. One day"""
+Every morning the eldest son went down to the water, and every evening he came back and said what he had seen. One"""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
