@@ -398,7 +398,7 @@ def test_serve_passes_its_options(
 
 
 def test_web_passes_its_options(run: Callable[..., Result], fake: Callable[..., Any]) -> None:
-    calls = fake("demo.pages.web", web=None)
+    calls = fake("demo.web.web", web=None)
     options = ["--root", "r", "--data", "a.json", "--data", "b.json", "--port", "9", "--name", "n"]
     assert run("web", "runs/x", *options).code == 0
     assert calls["web"] == (["runs/x"], Path("r"), ["a.json", "b.json"], "127.0.0.1", 9, False, "", "n", Limits(), [])

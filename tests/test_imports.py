@@ -69,6 +69,7 @@ ORDER = (
     ("demo.job_pages.plan", "demo.job_pages.curves"),
     ("demo.job_pages.train",),
     ("demo.job_pages",),
+    ("demo.web",),
     ("vlm.app",),
     ("vlm.api",),
 )  # fmt: skip
@@ -105,6 +106,7 @@ TORCH_FREE = (
     "demo.jobs.client",
     "demo.pages",
     "demo.job_pages",
+    "demo.web",
 )
 HEAVY = {"torch", "transformers", "peft"}
 OPTIONAL = {"deepspeed", "bitsandbytes", "flash_attn", "open_clip", "timm", "torchvision", "gguf", "xllamacpp",

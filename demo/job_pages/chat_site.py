@@ -11,12 +11,13 @@ from enum import Enum
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from demo.job_pages.parts.context import PageContext
-from demo.job_pages.parts.markup import joined, tag
-from demo.job_pages.parts.shell import asset_url, document, header
+from demo.job_pages.parts.framed_page import framed
+from demo.job_pages.parts.markup import tag
+from demo.job_pages.parts.shell import document
 from demo.job_pages.parts.words import CHAT, FRAME, text
 from demo.job_pages.stored_data import StoredSources
 from demo.jobs.service_library import ServiceLibrary
@@ -100,12 +101,7 @@ class ChatSite:
     async def _answer(self, place: str, scope: Scope, receive: Receive, send: Send) -> None:
         if place and scope["method"] == "GET":
             lang = preferred_language(Headers(scope=scope))
-            sheets = [tag("link", rel="stylesheet", href=asset_url(name)) for name in ("tokens.css", "header.css")]
-            style = joined(sheets)
-            script = tag("script", src=asset_url("page.js"), defer=True)
-            top = header(place.strip("/"), lang, self._context.machine(lang))
-            lost = tag("p", text(FRAME, "lost", lang), id="lost", role="status", hidden=True)
-            send = FramedResponse(send, style + script, top + lost).send
+            send = framed(send, place.strip("/"), lang, self._context.machine(lang))
         path = "/" if place else scope["path"]
         await self._site({**scope, "path": path, "raw_path": path.encode()}, receive, send)
 
@@ -117,33 +113,6 @@ class ChatSite:
         refresh = 0 if self._build is Build.MISSING else REFRESH_S
         machine = self._context.machine(lang)
         return HTMLResponse(document(text(FRAME, active, lang), active, body, lang, machine, refresh))
-
-
-class FramedResponse:
-    """Sends gradio's page with the service's header above it."""
-
-    def __init__(self, send: Send, head: str, top: str) -> None:
-        self._send, self._head, self._top = send, head.encode(), top.encode()
-        self._start: Message = {}
-        self._body = b""
-
-    async def send(self, message: Message) -> None:
-        """Collect the response and send it when it is complete."""
-        if message["type"] == "http.response.start":
-            self._start = message
-            return
-        self._body += message.get("body", b"")
-        if message.get("more_body", False):
-            return
-        body = self._body.replace(b"</head>", self._head + b"</head>", 1)
-        start = body.find(b"<body")
-        end = body.find(b">", start) + 1
-        if start >= 0 and end:
-            body = body[:end] + self._top + body[end:]
-        headers = MutableHeaders(raw=list(self._start["headers"]))
-        headers["content-length"] = str(len(body))
-        await self._send({**self._start, "headers": headers.raw})
-        await self._send({"type": "http.response.body", "body": body})
 
 
 def _is_gradios(path: str) -> bool:

@@ -1,5 +1,7 @@
 """The first page: the road from data to a chat with what is done, the newest work; and the help."""
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
@@ -47,7 +49,9 @@ def home_routes(context: PageContext) -> APIRouter:
         """What each page does, the keyboard, and where the documentation is."""
         lang = preferred_language(request.headers)
         title = text(HELP, "title", lang)
-        return HTMLResponse(document(title, "help", help_body(lang), lang, context.machine(lang), more=SHEETS))
+        return HTMLResponse(
+            document(title, "help", help_body(lang, {"home": "/", **PAGES}), lang, context.machine(lang), more=SHEETS)
+        )
 
     return routes
 
@@ -101,9 +105,8 @@ def newest(context: PageContext, lang: Language) -> Markup:
     return joined([tag("div", tag("h2", text(HOME, "newest", lang)), link, class_="page-head"), table])
 
 
-def help_body(lang: Language) -> Markup:
-    """The help, in sections."""
-    places = {"home": "/", **PAGES}
+def help_body(lang: Language, places: Mapping[str, str]) -> Markup:
+    """The help, in sections; `places`: the pages by their names in FRAME and HELP."""
     pages = [
         part
         for name, address in places.items()

@@ -5,21 +5,19 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response
 
-from demo.api.errors import ApiError
 from demo.job_pages.parts.context import PageContext
 from demo.job_pages.parts.disk_note import disk_note
+from demo.job_pages.parts.framed_page import MACHINE
 from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.refresh import refreshed
-from demo.job_pages.parts.shell import ASSETS, asset, document
+from demo.job_pages.parts.shell import document, static_file
 from demo.job_pages.parts.words import FRAME, TABLE, WEBHOOKS, text
 from demo.job_pages.table_query import TableQuery, filter_form, table_query
 from demo.job_pages.table_view import marks_bar, table_of
 from demo.pages.language import preferred_language
-from demo.server.guard import ErrorResponse
 from llm.i18n.translate import Language
 
 Asked = Annotated[TableQuery, Depends(table_query)]
-YEAR_S = 365 * 24 * 3600
 
 
 def page_routes(context: PageContext) -> APIRouter:
@@ -47,10 +45,12 @@ def page_routes(context: PageContext) -> APIRouter:
     @routes.get("/pages/static/{name}")
     def static(name: str) -> Response:
         """Style sheets and the script."""
-        if name not in ASSETS:
-            raise ApiError(ErrorResponse(404, "there is no such file", code="not_found"))
-        headers = {"cache-control": f"public, max-age={YEAR_S}, immutable"}
-        return Response(asset(name)[0], media_type=ASSETS[name], headers=headers)
+        return static_file(name)
+
+    @routes.get(MACHINE)
+    def machine(request: Request, stamp: str = "") -> Response:
+        """What the machine does now, for gradio's page."""
+        return refreshed({"machine": context.machine(preferred_language(request.headers))}, stamp)
 
     return routes
 

@@ -17,10 +17,6 @@ from llm.i18n.translate import Language
 COOKIE = "eyegraft_language"
 TAGS = {"en": "en-US", "zh": "zh-CN"}  # by the value of ?lang= and of the cookie
 YEAR = 365 * 24 * 3600  # seconds
-SWITCH = (
-    '<nav aria-label="Language, 语言"><a href="?lang=en" lang="en" hreflang="en">English</a>'
-    '<a href="?lang=zh" lang="zh-CN" hreflang="zh-CN">中文</a></nav>'
-)
 
 
 def preferred_language(headers: Mapping[str, str]) -> Language:

@@ -1,6 +1,6 @@
 """The complete page: Chat, Compare, Runs and Data."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from demo.pages.chat import EXAMPLES, chat_page
 from demo.pages.compare import compare_page
 from demo.pages.data import data_page
 from demo.pages.i18n import I18N, label
-from demo.pages.language import SWITCH, LanguageChoice
+from demo.pages.language import LanguageChoice, is_root
 from demo.pages.page_gate import PageGate
 from demo.pages.parts.choices import update_choices
 from demo.pages.parts.curves import CSS as CHARTS
@@ -44,9 +44,6 @@ button:is([title="Share"], [title="分享"]) { display: none !important; }  /* w
 .prose :is(form, input, button, select, textarea) { display: none !important; }
 .prose [style] { position: static !important; }  /* an answer cannot show forms or cover the page */
 .eg-hidden { position: absolute !important; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-#head .eg-head { display: flex; width: 100%; align-items: baseline; justify-content: space-between; }
-#head h1 { font-size: 1.25em; font-weight: 600; margin: 0; }
-#head nav a { margin-inline-start: 16px; color: var(--body-text-color); text-decoration: underline; }
 /* gradio's blue of a selected tab has a contrast of 3.7 on white */
 button[role=tab][aria-selected=true] { color: var(--link-text-color) !important; }
 """
@@ -66,7 +63,6 @@ NAME_FIELDS = """() => {
   new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
   name();
 }"""
-HEAD = f'<div class="eg-head"><h1>Eyegraft</h1>{SWITCH}</div>'
 
 
 def theme() -> gr.themes.Base:
@@ -98,14 +94,13 @@ def build_page(
 ) -> gr.Blocks:
     """Build all four pages. `sources` are the data files that visitors may view.
 
-    In a `service` it has neither a head nor runs, which the service's pages have, and no examples: their images are
+    In a `service` it has no runs, which the service's pages have, and no examples: their images are
     copied to where the page serves files from, and a client of the service wrote the paths.
     """
     alone = service is None
     examples = _examples(sources.values()) if alone else []
     with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=(SWEEP_SECONDS, UPLOAD_LIFETIME)) as page:
-        if alone:
-            gr.HTML(HEAD, elem_id="head")
+        gr.Markdown("# Eyegraft", elem_classes="eg-hidden")
         with gr.Tab(label("chat"), id="chat", elem_id="tab-chat"):
             gr.Markdown(label("chat_heading"), elem_classes="eg-hidden")
             choices = [chat_page(page, library, queue, limits, examples)]
@@ -160,17 +155,26 @@ def _examples(sources: Iterable[Source]) -> list[Conversation]:
     return []
 
 
-def mount(app: FastAPI, page: gr.Blocks, limits: Limits) -> None:
-    """Mount the page at / of an application; the application's own routes take precedence."""
+def mount(
+    app: FastAPI,
+    page: gr.Blocks,
+    limits: Limits,
+    own: Callable[[str], bool] = lambda path: False,
+    pages: Callable[[str], bool] = is_root,
+) -> None:
+    """Mount the page at / of an application; the application's own routes take precedence.
+
+    `own`: whether a path beside those of the API is such a route; `pages`: whether a person opens it.
+    """
     # gradio 6.31 checks that a named file is an upload only after `launch` (processing_utils._check_allowed), which
     # mounting does not call: without this line a visitor could name any file of the machine.
     page.has_launched = True
     page.state_session_capacity = limits.sessions
     # The innermost middleware: it runs after the guard and directly before the application.
     visitors = Visitors(page, limits)
-    app.user_middleware.append(Middleware(ThemeChoice))
-    app.user_middleware.append(Middleware(LanguageChoice))
-    app.user_middleware.append(Middleware(PageGate, page=page, limits=limits, visitors=visitors))
+    app.user_middleware.append(Middleware(ThemeChoice, pages=pages))
+    app.user_middleware.append(Middleware(LanguageChoice, pages=pages))
+    app.user_middleware.append(Middleware(PageGate, page=page, limits=limits, visitors=visitors, own=own))
     gr.mount_gradio_app(
         app,
         page,

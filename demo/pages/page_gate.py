@@ -1,6 +1,7 @@
 """The gate in front of gradio: only the paths that the page uses, valid events, and uploaded files pass."""
 
 import json
+from collections.abc import Callable
 
 import gradio as gr
 from anyio.to_thread import run_sync
@@ -24,12 +25,15 @@ MAX_QUERY = 300  # bytes; gradio stores the names of sessions and uploads, which
 class PageGate:
     """ASGI middleware between the guard and gradio. Requests to the API pass unchanged."""
 
-    def __init__(self, app: ASGIApp, page: gr.Blocks, limits: Limits, visitors: Visitors) -> None:
-        self.app, self.page, self.limits, self.visitors = app, page, limits, visitors
+    def __init__(
+        self, app: ASGIApp, page: gr.Blocks, limits: Limits, visitors: Visitors, own: Callable[[str], bool]
+    ) -> None:
+        """`own`: whether a path beside those of the API is the application's own, which pass unchanged as well."""
+        self.app, self.page, self.limits, self.visitors, self._own = app, page, limits, visitors, own
         self._ends = StreamEnds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in API or scope["path"].startswith("/v1/"):
+        if scope["type"] != "http" or self._is_own(scope["path"]):
             await self.app(scope, receive, send)
             return
         error = self._check_path(scope["method"], scope["path"], scope["query_string"])
@@ -43,6 +47,9 @@ class PageGate:
             await self._ends.stream(self.app, scope, receive, send)
             return
         await self.app(scope, receive, self._ends.after(session, send) if session else send)
+
+    def _is_own(self, path: str) -> bool:
+        return path in API or path.startswith("/v1/") or self._own(path)
 
     def _check_path(self, method: str, path: str, query: bytes) -> ErrorResponse | None:
         if len(query) > MAX_QUERY:

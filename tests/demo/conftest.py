@@ -21,11 +21,11 @@ from PIL import Image
 
 from demo.api.app import build_api
 from demo.model_library import ModelLibrary
-from demo.pages.web import open_web
 from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import LOOPBACK
 from demo.server.limits import Limits
 from demo.server.sockets import app_config
+from demo.web.web import open_web
 from llm.chat.chat_model import ChatModel
 from tests.vlm.conftest import clip, roomy_llm, root  # noqa: F401  # fixtures
 from tests.vlm.runs import recipe

@@ -91,7 +91,7 @@ def web(
     """Open the web page: chat, compare models, follow runs and browse data; it serves the API of `serve` too."""
     try:
         with importing():
-            from demo.pages.web import web
+            from demo.web.web import web
     except ModuleNotFoundError as cause:
         raise ConfigError("eyegraft web needs gradio and fastapi: pip install 'eyegraft[web]'") from cause
     web(runs or [], root, data or [], host, port, public, token, name, limits.limits(public), origin or [])

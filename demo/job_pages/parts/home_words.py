@@ -49,6 +49,10 @@ HELP: Words = {
         "One question to two models side by side, and a fixed set of probe questions to both.",
         "同一个问题同时问两个模型，也可以对两个模型运行一组固定的探针问题。",
     ),
+    "runs_about": (
+        "The runs in the folder of `eyegraft web`, while they train and later: curves, report, sample answers, log.",
+        "`eyegraft web` 所用文件夹中的运行：训练期间和训练之后的曲线、报告、示例回答和日志。",
+    ),
     "data_about": (
         "Records as the model reads them, and the check of a complete file with the fix for each finding.",
         "按模型读取的样子查看记录，或检查整个文件并给出每个问题的修复方法。",

@@ -219,9 +219,9 @@ def test_the_commands_let_as_many_wait_as_the_limits(command: Callable[..., None
 def test_the_page_takes_the_options_of_a_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`web` serves the API too: as many may wait, and the same sites may ask."""
     found: dict[str, Any] = {}
-    monkeypatch.setattr("demo.pages.web.open_web", lambda *given: found.update(limits=given[5], origins=given[6]))
-    monkeypatch.setattr("demo.pages.web.listen", lambda *given: found.update(heard=given[3]))
-    monkeypatch.setattr("demo.pages.web.private_folders", nullcontext)
+    monkeypatch.setattr("demo.web.web.open_web", lambda *given: found.update(limits=given[5], origins=given[6]))
+    monkeypatch.setattr("demo.web.web.listen", lambda *given: found.update(heard=given[3]))
+    monkeypatch.setattr("demo.web.web.private_folders", nullcontext)
     web([], tmp_path, queue=3, origin=["https://Chat.example"], together=2)
     assert found["limits"].waiting == found["heard"].waiting == 3
     assert found["limits"].together == 2

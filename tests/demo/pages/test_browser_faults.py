@@ -1,6 +1,7 @@
 """The page in Chromium when something goes wrong, and for visitors on phones, with readers, and of both languages."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -230,6 +231,11 @@ def test_names_headings_and_contrast(browser: Browser, mixed: Site, dark: bool) 
 
 def test_the_language_switch_holds_over_reloads(visitor: Page, mixed: Site) -> None:
     page = visitor
+    expect(page.locator("header .tagline")).to_have_text("Train and try models that read text and images")
+    expect(page.locator("#machine")).to_contain_text("GiB")
+    page.get_by_role("link", name="Dark", exact=True).click()
+    expect(page.locator("body")).to_have_class(re.compile(r"\bdark\b"))
+    page.get_by_role("link", name="Auto", exact=True).click()
     page.get_by_role("link", name="中文").click()
     expect(page.get_by_role("tab", name="对话")).to_be_visible(timeout=WAIT)
     page.goto(mixed.url)

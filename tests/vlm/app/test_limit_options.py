@@ -42,7 +42,7 @@ def test_each_option_sets_its_limit_and_refuses_what_is_beyond(
 ) -> None:
     found: list[Any] = []
     monkeypatch.setattr("demo.api.serve.serve", lambda *given: found.append(given[7]))
-    monkeypatch.setattr("demo.pages.web.web", lambda *given: found.append(given[8]))
+    monkeypatch.setattr("demo.web.web.web", lambda *given: found.append(given[8]))
     monkeypatch.setattr("demo.jobs.launch.serve_jobs", lambda *given: found.append(given[8]))
     monkeypatch.setattr("vlm.service.trainable_models.find_models", lambda *_: None)
     run = CliRunner()

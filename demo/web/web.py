@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from demo.api.app import build_api
 from demo.api.serve import allowed_hosts, allowed_origins
@@ -16,8 +17,12 @@ from demo.pages.parts.records import find_sources
 from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import DEFAULT, Limits
 from demo.server.sockets import ended_by_signal, listen
+from demo.web.head import WebHead, WebMachine, head_routes, is_own, is_page
 from llm import console
-from llm.errors import DataError
+from llm.errors import DataError, ServiceError
+from llm.log import logger
+from vlm.service.engines.engine import Slot
+from vlm.service.slots import find_slots
 
 
 def web(
@@ -87,5 +92,17 @@ def open_web(
         if not (library.home / path).exists():
             raise DataError(f"--data {path}: there is no such file. Correct the path")
     app = build_api(queue, hosts, token, limits, origins)
-    mount(app, build_page(library, queue, limits, find_sources(library, data)), limits)
+    machine = WebMachine(queue, library.root, slots())
+    app.include_router(head_routes(machine))
+    mount(app, build_page(library, queue, limits, find_sources(library, data)), limits, is_own, is_page)
+    app.user_middleware.append(Middleware(WebHead, machine=machine))  # innermost: the language has been chosen
     return app
+
+
+def slots() -> tuple[Slot, ...]:
+    """The devices of this machine; none where the driver does not answer, which is no reason to show no page."""
+    try:
+        return find_slots()
+    except ServiceError as error:
+        logger.warning(str(error))
+        return ()

@@ -1,0 +1,1 @@
+"""`eyegraft web`: the page without a service, and the API, in one process."""
