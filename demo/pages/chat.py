@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.components.chatbot import ExampleMessage
 
 from demo.model_library import ModelLibrary
+from demo.pages.chat_notes import ChatNotes, boxes_of_answer, boxes_of_chat, chat_notes
 from demo.pages.i18n import label, language, text
 from demo.pages.parts.browser_state import restore
 from demo.pages.parts.chat_messages import ChatTurn, QuestionInput, conversation, refusal, refusal_text
@@ -94,7 +95,7 @@ def chat_page(
     page: gr.Blocks, library: ModelLibrary, queue: GenerationQueue, limits: Limits, examples: list[Conversation]
 ) -> gr.Dropdown:
     """Add the chat to the page under construction; returns its model dropdown."""
-    inputs = controls(library, limits)
+    inputs, notes = controls(library, limits), chat_notes()
 
     def reply(
         question: QuestionInput,
@@ -103,14 +104,19 @@ def chat_page(
         name: str | None,
         system: str,
         *values: Any,
-    ) -> Iterator[str | ChatTurn]:
-        recipient, lang = recipient_of(page, request), language(request)
+    ) -> Iterator[tuple[str | ChatTurn, str]]:
+        """The answer as it grows, and in the end the figure with its boxes."""
+        recipient, lang, shown = recipient_of(page, request), language(request), ""
         try:
             sampling = sampling_of(limits.stop_words, *values)
-            yield from answer(library, queue, limits, name, question, history, system, sampling, recipient)
+            for shown in answer(library, queue, limits, name, question, history, system, sampling, recipient):
+                yield shown, ""
         except EyegraftError as error:
             queue.metrics.limits.refused_by(error)
-            yield refusal(text("refused", lang, escaped_markdown(refusal_text(error, lang, library.visible))))
+            yield refusal(text("refused", lang, escaped_markdown(refusal_text(error, lang, library.visible)))), ""
+            return
+        if figure := boxes_of_answer(shown, history, question, lang):
+            yield shown, figure
 
     chat = gr.ChatInterface(
         reply,
@@ -127,6 +133,7 @@ def chat_page(
         ),
         textbox=question_box("question"),
         additional_inputs=[inputs.model, inputs.system, *inputs.sampling],
+        additional_outputs=[notes.boxes],
         additional_inputs_accordion=gr.Accordion(label("settings"), open=False, render=False),
         editable=True,
         examples=[[example(record)] for record in examples] or None,
@@ -138,7 +145,7 @@ def chat_page(
         api_visibility="private",
         show_progress="minimal",
     )
-    _store_in_browser(page, chat, limits)
+    notes.add_to(chat, _store_in_browser(page, chat, notes, limits))
     _adapt_to_model(page, library, chat, inputs.model, examples)
     return inputs.model
 
@@ -186,8 +193,8 @@ def _is_shown(prepared: ExampleMessage, record: Conversation, sees_images: bool)
     return True
 
 
-def _store_in_browser(page: gr.Blocks, chat: gr.ChatInterface, limits: Limits) -> None:
-    """Store the chat in the visitor's browser and restore it when the page is loaded.
+def _store_in_browser(page: gr.Blocks, chat: gr.ChatInterface, notes: ChatNotes, limits: Limits) -> gr.BrowserState:
+    """Store the chat in the visitor's browser and restore it when the page is loaded; returns where it is stored.
 
     gradio's `save_history` would trust file names from the browser, and needs another click to restore the chat.
     """
@@ -197,13 +204,14 @@ def _store_in_browser(page: gr.Blocks, chat: gr.ChatInterface, limits: Limits) -
     chat.chatbot.change(None, [chat.chatbot, stored], stored, js=store, api_visibility="private")
     for emptied in (chat.chatbot.clear, chat.chatbot.undo):  # the change event of an undo stores what is left
         emptied(None, None, stored, js="() => [[]]", api_visibility="private")
-    page.load(
-        lambda found: (turns := restore(found, limits), turns),
-        stored,
-        [chat.chatbot, chat.chatbot_state],
-        api_visibility="private",
-        show_progress="hidden",
-    )
+
+    def restored(found: object, request: gr.Request) -> tuple[list[ChatTurn], list[ChatTurn], str]:
+        turns = restore(found, limits)
+        return turns, turns, boxes_of_chat(turns, language(request))
+
+    outputs = [chat.chatbot, chat.chatbot_state, notes.boxes]
+    page.load(restored, stored, outputs, api_visibility="private", show_progress="hidden")
+    return stored
 
 
 def answer(

@@ -15,6 +15,7 @@ from demo.pages.data import data_page
 from demo.pages.i18n import I18N, label
 from demo.pages.language import LanguageChoice, is_root
 from demo.pages.page_gate import PageGate
+from demo.pages.parts.answer_boxes import CSS as BOXES
 from demo.pages.parts.choices import update_choices
 from demo.pages.parts.curves import CSS as CHARTS
 from demo.pages.parts.finding_cards import CSS as CARDS
@@ -190,5 +191,5 @@ def mount(
         i18n=I18N,
         theme=theme(),
         js=NAME_FIELDS,
-        css=CSS + CARDS + CHARTS + TABLES + LOG,
+        css=CSS + BOXES + CARDS + CHARTS + TABLES + LOG,
     )

@@ -26,11 +26,27 @@ def conversation(
     """The validated conversation up to the question. Raises DataError for what is not accepted."""
     messages = [Message("system", (system.strip(),))] if system.strip() else []
     names: dict[ImageRef, str] = {}
+    messages += _turns(history, names)
+    messages.append(Message("user", parts_of_question(question, names)))
+    return validate_messages(tuple(messages), limits, names)
+
+
+def _turns(history: Iterable[ChatTurn], names: dict[ImageRef, str]) -> list[Message]:
+    messages: list[Message] = []
     for turn in accepted(history):
         role: Literal["user", "assistant"] = "assistant" if turn["role"] == "assistant" else "user"
         messages.append(Message(role, _parts(turn["content"], names)))
-    messages.append(Message("user", parts_of_question(question, names)))
-    return validate_messages(tuple(messages), limits, names)
+    return messages
+
+
+def last_image(history: Iterable[ChatTurn], question: QuestionInput | str = "") -> ImageRef | None:
+    """The newest image of the chat, to which an answer's boxes belong; None without one.
+
+    Raises ImageError for a file that was not uploaded.
+    """
+    parts = [part for message in _turns(history, {}) for part in message.parts]
+    parts += parts_of_question(question, {})
+    return next((part for part in reversed(parts) if isinstance(part, ImageRef)), None)
 
 
 def refusal(reason: str) -> ChatTurn:

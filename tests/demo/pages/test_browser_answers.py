@@ -16,7 +16,7 @@ from demo.open_models import OpenModel
 from llm.chat.chat_model import ChatModel
 from llm.chat.turn import without_waiting
 from tests.demo.conftest import listening, noise_image, web_app
-from tests.demo.pages.steps import CHROMIUM, WAIT, ask, last_answer, own, steady, visit
+from tests.demo.pages.steps import CHROMIUM, WAIT, ask, last_answer, own, settled, steady, visit
 from tests.demo.payloads import XSS
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium")
@@ -98,6 +98,35 @@ def test_a_long_answer_is_stopped(browser: Browser, echo: Echo) -> None:
     ask(page, "And now?")
     expect(last_answer(page)).to_contain_text("And now?")
     echo.log.clear()
+    page.context.close()
+
+
+def test_boxes_are_drawn_and_an_earlier_image_is_noted(browser: Browser, echo: Echo, tmp_path: Path) -> None:
+    """Also after a reload; a new chat starts without image and boxes."""
+    (tmp_path / "a.png").write_bytes(noise_image(1))
+    page = visit(browser, echo.url, width=390, locale="zh-CN")
+    note = page.locator("#still-counts")
+    ask(page, "a cat [0.1, 0.2, 0.5, 0.6]", tmp_path / "a.png")
+    drawn = page.locator("#boxes figure")
+    expect(drawn.locator("li")).to_have_text("a cat：左 4，上 8，右 20，下 24（像素）")
+    image, overlay = (drawn.locator(part).bounding_box() for part in ("img", "svg"))
+    assert image and image["width"] > 0 and image == overlay
+    expect(note).to_contain_text("之前消息中的图片对下一个回答仍然有效")
+    places = [page.locator(part).bounding_box() for part in ("#chatbot", "#boxes", "#still-counts", "#question")]
+    tops = [place["y"] for place in places if place]
+    assert len(tops) == 4 and tops == sorted(tops), "between the conversation and the question"
+    assert not page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    settled(page)
+    page.reload()
+    expect(drawn.locator("li")).to_have_count(1)
+    expect(note).to_be_visible()
+    page.get_by_role("button", name="不带图片重新开始：新对话").click()
+    expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(0)
+    expect(drawn).to_have_count(0)
+    expect(note).to_be_hidden()
+    ask(page, "Hi")
+    expect(last_answer(page)).to_contain_text("Hi")
+    expect(note).to_be_hidden()
     page.context.close()
 
 
