@@ -23,7 +23,6 @@ from demo.job_pages.stored_data import StoredSources
 from demo.jobs.service_library import ServiceLibrary
 from demo.pages.language import preferred_language
 from demo.pages.page_paths import FILE, GET_PATHS, GET_PREFIXES, POST_PATHS
-from demo.pages.service_parts import ServiceParts
 from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import ErrorResponse, send_error
 from demo.server.limits import Limits
@@ -91,10 +90,12 @@ class ChatSite:
         shutil.rmtree(uploads, ignore_errors=True)  # of an earlier start: browsers upload again
         uploads.mkdir(mode=0o700)
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)  # before gradio is imported, which reads it then
+        from demo.job_pages.chat_examples import JobExamples
         from demo.pages.page import build_page, mount
+        from demo.pages.service_parts import ServiceParts
 
         sources = StoredSources(self._context.service)
-        parts = ServiceParts(sources.train_address)
+        parts = ServiceParts(sources.train_address, JobExamples(self._context.service, self._library))
         page = build_page(self._library, self._queue, self._limits, sources, parts)
         mount(self._site, page, self._limits)
 

@@ -1,6 +1,7 @@
 """The data files of the service, as the pages of data read them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from urllib.parse import urlencode
 
 from llm.config.schema import Source
@@ -15,6 +16,11 @@ MOST = 100  # files and jobs, the newest ones
 def listed_name(file: StoredFile) -> str:
     """The name under which the page lists a file; `/data?file=ID` finds it by its end."""
     return f"{file.filename} ({file.id})"
+
+
+def stored_source(service: Service, file: StoredFile, images: Path | str) -> Source:
+    """A stored file with the folder of its images."""
+    return Source(path=str(service.files.path(file)), images=str(images))
 
 
 class StoredSources(Mapping[str, Source]):
@@ -43,8 +49,7 @@ class StoredSources(Mapping[str, Source]):
     def _found(self) -> dict[str, Source]:
         images = self._images()
         return {
-            listed_name(file): Source(path=str(self._service.files.path(file)), images=images.get(file.id, ""))
-            for file in self._files()
+            listed_name(file): stored_source(self._service, file, images.get(file.id, "")) for file in self._files()
         }
 
     def _images(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from demo.pages.i18n import label, language, text
 from demo.pages.parts.browser_state import restore
 from demo.pages.parts.chat_messages import ChatTurn, QuestionInput, conversation, refusal, refusal_text
 from demo.pages.parts.escaping import escaped_markdown
+from demo.pages.service_parts import ServiceParts
 from demo.server.generation_queue import LOCAL_RECIPIENT, GenerationQueue, Recipient
 from demo.server.limits import Limits
 from demo.server.visitor_errors import RequestError
@@ -92,9 +93,17 @@ def sampling_of(
 
 
 def chat_page(
-    page: gr.Blocks, library: ModelLibrary, queue: GenerationQueue, limits: Limits, examples: list[Conversation]
+    page: gr.Blocks,
+    library: ModelLibrary,
+    queue: GenerationQueue,
+    limits: Limits,
+    examples: list[Conversation],
+    service: ServiceParts | None = None,
 ) -> gr.Dropdown:
-    """Add the chat to the page under construction; returns its model dropdown."""
+    """Add the chat to the page under construction; returns its model dropdown.
+
+    `examples` are the same for all models; those of a `service` are the chosen model's.
+    """
     inputs, notes = controls(library, limits), chat_notes()
 
     def reply(
@@ -147,7 +156,22 @@ def chat_page(
     )
     notes.add_to(chat, _store_in_browser(page, chat, notes, limits))
     _adapt_to_model(page, library, chat, inputs.model, examples)
+    if service is not None:
+        _show_examples(page, chat, inputs.model, service)
     return inputs.model
+
+
+def _show_examples(page: gr.Blocks, chat: gr.ChatInterface, model: gr.Dropdown, service: ServiceParts) -> None:
+    """The examples of the chosen model; a click on one fills in the question."""
+
+    def shown(name: str | None) -> gr.Chatbot:
+        found = service.examples(name)
+        return gr.Chatbot(examples=[ExampleMessage(text=one["text"], files=one["files"]) for one in found])
+
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    for event in (page.load, model.change):
+        event(shown, model, chat.chatbot, **quiet)
+    chat.chatbot.example_select(chat.example_populated, None, chat.textbox, **quiet)
 
 
 def _adapt_to_model(
@@ -170,7 +194,7 @@ def _adapt_to_model(
         if sees_images == before:
             return [before, gr.skip(), gr.skip()]
         box = gr.MultimodalTextbox(sources=sources, placeholder=placeholder)
-        return [sees_images, gr.Chatbot(examples=plain), box]
+        return [sees_images, gr.Chatbot(examples=plain) if prepared else gr.skip(), box]
 
     adapted = gr.State(True)  # the page is made for a model that sees images
     outputs = [adapted, chat.chatbot, chat.textbox]

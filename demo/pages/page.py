@@ -95,8 +95,8 @@ def build_page(
 ) -> gr.Blocks:
     """Build all four pages. `sources` are the data files that visitors may view.
 
-    In a `service` it has no runs, which the service's pages have, and no examples: their images are
-    copied to where the page serves files from, and a client of the service wrote the paths.
+    In a `service` it has no runs, which the service's pages have, and only the examples that the service chooses:
+    images of examples are copied to where the page serves files from, and a client of the service wrote the paths.
     """
     alone = service is None
     examples = _examples(sources.values()) if alone else []
@@ -104,7 +104,7 @@ def build_page(
         gr.Markdown("# Eyegraft", elem_classes="eg-hidden")
         with gr.Tab(label("chat"), id="chat", elem_id="tab-chat"):
             gr.Markdown(label("chat_heading"), elem_classes="eg-hidden")
-            choices = [chat_page(page, library, queue, limits, examples)]
+            choices = [chat_page(page, library, queue, limits, examples, service)]
         with gr.Tab(label("compare"), id="compare", elem_id="tab-compare"):
             choices += compare_page(page, library, queue, limits, sources)
         if alone:

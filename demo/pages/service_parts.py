@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from demo.pages.parts.chat_messages import QuestionInput
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceParts:
@@ -11,6 +13,8 @@ class ServiceParts:
     Attributes:
         train_address: The address of the Train page with a data file chosen, by the name that the page lists it under;
             empty for a file that is no longer there.
+        examples: Questions to begin a chat with, by the name of the model; their files are in the upload folder.
     """
 
     train_address: Callable[[str], str]
+    examples: Callable[[str | None], list[QuestionInput]]

@@ -132,6 +132,8 @@ def chatted(page: Page) -> None:
     """The chat is loaded now, and opens with the model."""
     page.locator("#job-head").get_by_role("link", name="Chat").click()
     expect(page.locator("#weights input")).to_have_value(re.compile(r"^ft:tiny:fox:[0-9a-f]{24}$"), timeout=LONG)
+    page.get_by_role("button", name="Select example 2").click()  # of its own data
+    expect(page.locator("#question textarea")).to_have_value("What 1?")
     page.locator("#question textarea").fill("What 3?")
     page.keyboard.press("Enter")
     expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(1, timeout=LONG)
