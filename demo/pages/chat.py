@@ -138,7 +138,7 @@ def chat_page(
             label=label("conversation"),
             show_label=False,
             elem_id="chatbot",
-            placeholder=None if len(library) else label("no_models"),
+            placeholder=None if len(library) or service is not None else label("no_models"),
         ),
         textbox=question_box("question"),
         additional_inputs=[inputs.model, inputs.system, *inputs.sampling],

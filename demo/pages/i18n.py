@@ -141,6 +141,17 @@ TEXTS = {
         "{}：左 {:,}，上 {:,}，右 {:,}，下 {:,}（像素）",
     ),
     "box_number": ("box {}", "方框 {}"),
+    "only_bases": (
+        "No model has been trained yet: base models answer here. Once one has been trained, the newest opens here.",
+        "还没有训练好的模型，这里由基础模型作答。训练完成后，这里会打开最新的模型。",
+    ),
+    "no_model": ("No model here can answer yet.", "这里还没有可以作答的模型。"),
+    "train_one": ("Train a model", "训练模型"),
+    "train_here": (
+        "No model is here yet. Run <code>make quickstart</code> or <code>eyegraft train RECIPE</code>, then reload the "
+        "page.",
+        "这里还没有模型。请运行 <code>make quickstart</code> 或 <code>eyegraft train RECIPE</code>，然后刷新页面。",
+    ),
     "train_on": ("Train on this file", "用此文件训练"),
     "so_far": ("checking", "正在检查"),
     "record": ("1 record", "1 条记录"),
@@ -211,6 +222,14 @@ def language(request: gr.Request) -> Language:
 def text(key: str, lang: Language, *values: object) -> str:
     """A text of TEXTS with its values filled in."""
     return TEXTS[key][lang == "zh"].format(*values)
+
+
+def missing_text(any_model: bool, in_service: bool, lang: Language) -> str:
+    """What to do where no model has been trained, as HTML; empty where a base model alone is nothing to point out."""
+    if in_service:
+        about = text("only_bases" if any_model else "no_model", lang)
+        return f'{about} <a href="/train">{text("train_one", lang)}</a>'
+    return "" if any_model else text("train_here", lang)
 
 
 def captions(lang: Language) -> dict[str, str]:

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.events import Dependency
 from starlette.middleware import Middleware
 
 from demo.model_library import ModelLibrary
 from demo.pages.chat import EXAMPLES, chat_page
 from demo.pages.compare import compare_page
 from demo.pages.data import data_page
-from demo.pages.i18n import I18N, label
+from demo.pages.i18n import I18N, label, language, missing_text
 from demo.pages.language import LanguageChoice, is_root
 from demo.pages.page_gate import PageGate
 from demo.pages.parts.answer_boxes import CSS as BOXES
-from demo.pages.parts.choices import update_choices
+from demo.pages.parts.choices import opened_choices
 from demo.pages.parts.curves import CSS as CHARTS
 from demo.pages.parts.finding_cards import CSS as CARDS
 from demo.pages.parts.html_table import CSS as TABLES
@@ -44,6 +45,7 @@ footer { display: none !important; }
 button:is([title="Share"], [title="分享"]) { display: none !important; }  /* would post the chat to another site */
 .prose :is(form, input, button, select, textarea) { display: none !important; }
 .prose [style] { position: static !important; }  /* an answer cannot show forms or cover the page */
+.eg-note { padding: 12px 16px !important; border: 1px solid var(--border-color-primary); border-radius: 8px; }
 .eg-hidden { position: absolute !important; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 /* gradio's blue of a selected tab has a contrast of 3.7 on white */
 button[role=tab][aria-selected=true] { color: var(--link-text-color) !important; }
@@ -104,31 +106,34 @@ def build_page(
         gr.Markdown("# Eyegraft", elem_classes="eg-hidden")
         with gr.Tab(label("chat"), id="chat", elem_id="tab-chat"):
             gr.Markdown(label("chat_heading"), elem_classes="eg-hidden")
+            notes = [gr.HTML(visible=False, elem_classes="eg-note", elem_id="no-model-chat")]
             choices = [chat_page(page, library, queue, limits, examples, service)]
         with gr.Tab(label("compare"), id="compare", elem_id="tab-compare"):
+            notes.append(gr.HTML(visible=False, elem_classes="eg-note", elem_id="no-model-compare"))
             choices += compare_page(page, library, queue, limits, sources)
         if alone:
             with gr.Tab(label("runs"), id="runs"):
                 runs_page(page, library)
         with gr.Tab(label("data"), id="data", elem_id="tab-data"):
             choices.append(data_page(page, library, limits, sources, service))
-        _refresh_choices(page, library, choices)
+        _note_missing_models(_refresh_choices(page, library, choices), library, notes, service)
     page.queue(max_size=limits.events, default_concurrency_limit=4, api_open=False)
     assert isinstance(page, gr.Blocks)  # gradio does not annotate `__enter__`
     return page
 
 
-def _refresh_choices(page: gr.Blocks, library: ModelLibrary, choices: list[gr.Dropdown]) -> None:
+def _refresh_choices(page: gr.Blocks, library: ModelLibrary, choices: list[gr.Dropdown]) -> Dependency:
     """List the models that exist when the page is loaded; `choices`: of the chat, of both sides of Compare, of Data.
 
+    Chat opens on the newest model, Compare on it and its base; what a visitor has chosen stays chosen.
     `?model=A` chooses one for the chat; `?model=A&against=B` compares two as well, and `against=base` A with its base.
     """
     wanted, against = gr.Textbox(visible=False), gr.Textbox(visible=False)
+    built = [choice.value for choice in choices]
 
     def refresh(wanted: str | None, against: str | None, *chosen: str | None) -> list[gr.Dropdown]:
-        """What is chosen stays chosen."""
         names = library.refresh()
-        updates = [update_choices(names, name) for name in chosen]
+        updates = [opened_choices(names, *three) for three in zip(chosen, built, _opened_first(library), strict=True)]
         if wanted not in names:
             return updates
         other = library.base_of(wanted) if against == BASE else against
@@ -136,7 +141,7 @@ def _refresh_choices(page: gr.Blocks, library: ModelLibrary, choices: list[gr.Dr
         return [*(gr.Dropdown(names, value=name) for name in asked), *updates[len(asked) :]]
 
     parameters = ", ".join(f"new URLSearchParams(location.search).get('{key}') || ''" for key in ("model", "against"))
-    page.load(
+    return page.load(
         refresh,
         [wanted, against, *choices],
         choices,
@@ -144,6 +149,25 @@ def _refresh_choices(page: gr.Blocks, library: ModelLibrary, choices: list[gr.Dr
         api_visibility="private",
         show_progress="hidden",
     )
+
+
+def _note_missing_models(
+    loaded: Dependency, library: ModelLibrary, notes: list[gr.HTML], service: ServiceParts | None
+) -> None:
+    """Say what to do next where nothing has been trained; without a service, where there is no model at all."""
+
+    def note(request: gr.Request) -> list[gr.HTML]:
+        trained = any(weights.checkpoint for weights in library.weights.values())
+        missing = "" if trained else missing_text(bool(library), service is not None, language(request))
+        return [gr.HTML(missing, visible=bool(missing))] * len(notes)
+
+    loaded.then(note, None, notes, queue=False, show_progress="hidden", api_visibility="private")
+
+
+def _opened_first(library: ModelLibrary) -> list[str | None]:
+    """What the choices of Chat, of both sides of Compare and of Data are at first: the newest, its base and it."""
+    newest = next(iter(library), None)
+    return [newest, *library.comparison(), newest]
 
 
 def _examples(sources: Iterable[Source]) -> list[Conversation]:

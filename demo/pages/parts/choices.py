@@ -15,6 +15,15 @@ def update_choices(names: Sequence[str], current: str | None) -> gr.Dropdown:
     return gr.Dropdown(names) if current in names else gr.Dropdown(names, value=next(iter(names), None))
 
 
+def opened_choices(names: Sequence[str], current: str | None, built: str | None, first: str | None) -> gr.Dropdown:
+    """New choices for a dropdown that was built with `built` selected: `first` instead, unless a visitor has chosen.
+
+    The page is built once and lives for days: what was the newest then need not be it now.
+    """
+    by_visitor = current in names and current != built
+    return gr.Dropdown(names) if by_visitor or current == first else gr.Dropdown(names, value=first)
+
+
 def named_choice(names: Sequence[str], wanted: str) -> str | None:
     """The choice that an address names: by its name, or by the id in brackets at its end; None if there is none."""
     return next((name for name in names if wanted and (name == wanted or name.endswith(f"({wanted})"))), None)

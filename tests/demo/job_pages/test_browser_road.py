@@ -63,7 +63,10 @@ def test_from_an_empty_service_to_a_chat(
         page.goto(f"{url}/?token={token}")
         expect(page.get_by_role("heading", name="1. Bring data next")).to_be_visible()
         assert token not in page.url
-        page.get_by_role("link", name="Upload a file").click()
+        page.goto(f"{url}/chat")  # it opens on the base, and later on the model
+        expect(page.locator("#no-model-chat")).to_contain_text("No model has been trained yet", timeout=LONG)
+        expect(page.locator("#weights input")).to_have_value("tiny")
+        page.locator("#no-model-chat").get_by_role("link", name="Train a model").click()
         fill_in(page, data)
         page.reload()  # nothing is lost: the address has the form
         expect(page.locator("#chosen-file li")).to_contain_text("chat.jsonl")
@@ -74,6 +77,7 @@ def test_from_an_empty_service_to_a_chat(
         chatted(page)
         compared(page)
         looked_at(page)
+        opened_on_the_newest(page, url)
         assert [one for one in asked if not one.startswith((url, "data:", "blob:"))] == []
         page.context.close()
 
@@ -141,6 +145,16 @@ def chatted(page: Page) -> None:
     page.get_by_role("link", name="Compare").click()
     expect(page.locator("#left-weights")).to_be_visible()
     assert page.url.endswith("/compare")
+
+
+def opened_on_the_newest(page: Page, url: str) -> None:
+    """Without a name in the address."""
+    page.goto(f"{url}/chat")
+    expect(page.locator("#weights input")).to_have_value(re.compile(r"^ft:tiny:fox:[0-9a-f]{24}$"))
+    expect(page.locator("#no-model-chat")).to_be_hidden()
+    page.get_by_role("link", name="Compare", exact=True).click()
+    expect(page.locator("#left-weights input")).to_have_value(re.compile(r"^ft:tiny:fox:[0-9a-f]{24}, adapters off$"))
+    expect(page.locator("#right-weights input")).to_have_value(re.compile(r"^ft:tiny:fox:[0-9a-f]{24}$"))
 
 
 def looked_at(page: Page) -> None:

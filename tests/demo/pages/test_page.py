@@ -13,8 +13,8 @@ import pytest
 from demo.model_library import ModelLibrary
 from demo.pages.chat import answer, sampling_of
 from demo.pages.compare import answers
-from demo.pages.i18n import text
-from demo.pages.parts.choices import named_choice, update_choices
+from demo.pages.i18n import missing_text, text
+from demo.pages.parts.choices import named_choice, opened_choices, update_choices
 from demo.pages.parts.records import find_sources, load_records, sample_records, view_record
 from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import Limits
@@ -142,6 +142,25 @@ def test_random_records_are_reproducible(library: ModelLibrary, bananas: Path) -
     assert first == [record.place for record in sample_records(source, 3, 0)] and len(set(first)) == 3
     assert first != [record.place for record in sample_records(source, 3, 1)]
     assert len(sample_records(source, 99, 0)) == 24
+
+
+def test_a_dropdown_opens_on_the_newest_unless_a_visitor_has_chosen() -> None:
+    names = ["newest", "older", "base"]
+    assert opened_choices(names, "base", "base", "newest").value == "newest", "as the page was built"
+    assert opened_choices(names, "gone", "gone", "newest").value == "newest"
+    assert opened_choices(names, None, None, "newest").value == "newest"
+    for current, built in (("older", "base"), ("newest", "newest"), ("newest", "base")):
+        assert "value" not in opened_choices(names, current, built, "newest").constructor_args
+    assert "value" not in opened_choices([], None, None, None).constructor_args
+
+
+def test_what_to_do_without_a_trained_model() -> None:
+    assert missing_text(True, False, "en") == "", "eyegraft web was given a model"
+    assert "make quickstart" in missing_text(False, False, "en")
+    for any_model in (True, False):
+        for lang, words in (("en", "Train a model"), ("zh", "训练模型")):
+            assert f'<a href="/train">{words}</a>' in missing_text(any_model, True, lang)
+    assert missing_text(True, True, "en") != missing_text(False, True, "en")
 
 
 def test_an_address_names_a_file_by_its_name_or_its_id() -> None:
