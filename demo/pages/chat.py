@@ -130,16 +130,7 @@ def chat_page(
     chat = gr.ChatInterface(
         reply,
         multimodal=True,
-        chatbot=gr.Chatbot(
-            height="62vh",
-            buttons=["copy"],
-            sanitize_html=True,
-            allow_tags=False,
-            label=label("conversation"),
-            show_label=False,
-            elem_id="chatbot",
-            placeholder=None if len(library) or service is not None else label("no_models"),
-        ),
+        chatbot=_conversation_box(says_no_models=not library and service is None),
         textbox=question_box("question"),
         additional_inputs=[inputs.model, inputs.system, *inputs.sampling],
         additional_outputs=[notes.boxes],
@@ -159,6 +150,20 @@ def chat_page(
     if service is not None:
         _show_examples(page, chat, inputs.model, service)
     return inputs.model
+
+
+def _conversation_box(says_no_models: bool) -> gr.Chatbot:
+    """The conversation, whose texts are no markup of the page."""
+    return gr.Chatbot(
+        height="62vh",
+        buttons=["copy"],
+        sanitize_html=True,
+        allow_tags=False,
+        label=label("conversation"),
+        show_label=False,
+        elem_id="chatbot",
+        placeholder=label("no_models") if says_no_models else None,
+    )
 
 
 def _show_examples(page: gr.Blocks, chat: gr.ChatInterface, model: gr.Dropdown, service: ServiceParts) -> None:
