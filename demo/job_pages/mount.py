@@ -29,7 +29,7 @@ PLACES = frozenset({"jobs", "runs", "curves", "train", "webhooks", "chat", "comp
 
 def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served: ServedModels) -> None:
     """Jobs and Train at their addresses; Chat, Compare and Data, gradio's, are built when one is first opened."""
-    losses, curves = LossCache(service.database, service.outside), JobCurves(service.database)
+    losses, curves = LossCache(service.database), JobCurves(service.database)
 
     def question_of(job: Job) -> GateQuestion:
         return gate_question(options, service.database, service.layout, service.files, largest_slot(options), job)

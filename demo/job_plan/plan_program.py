@@ -24,7 +24,7 @@ def main(folder: Path, images: Path | None) -> None:
     """Answer the question of a folder. `images`: where its archive is unpacked, or will be; other plans share it."""
     if images is not None and not _linked(folder, images):
         return
-    job_gate.main(folder)
+    job_gate.main(folder, lambda found: write_answer(folder, found))
     answer = read_answer(folder)
     if answer is None or answer.error is not None:
         return

@@ -46,14 +46,25 @@ def lighter_runs(
     config: RunConfig, found: RunForecast, device: Device, replan: Replan
 ) -> list[tuple[Change, RunForecast]]:
     """Each change that needs less memory alone and, if none of them fits, several together, with their forecasts."""
-    replan = with_cache(replan)
-    tried = [(change, replan(change.of(config))) for change in changes(config)]
-    single = [(change, plan) for change, plan in tried if plan.total < found.total]
-    packs = smaller_packs(config, found, device, replan)
-    forecasts = [*single, packs] if packs else single
-    if not any(plan.total <= device.bytes for _, plan in forecasts):
-        forecasts = [*forecasts, combined([change for change, _ in single], config, found, device, replan)]
-    return forecasts
+    return list(each_lighter_run(config, found, device, replan))
+
+
+def each_lighter_run(
+    config: RunConfig, found: RunForecast, device: Device, replan: Replan
+) -> Iterator[tuple[Change, RunForecast]]:
+    """Those of `lighter_runs` one by one, as they are found: each takes a forecast, that is seconds."""
+    replan, fits, single = with_cache(replan), False, list[Change]()
+    for change in changes(config):
+        plan = replan(change.of(config))
+        if plan.total < found.total:
+            single.append(change)
+            fits = fits or plan.total <= device.bytes
+            yield change, plan
+    if packs := smaller_packs(config, found, device, replan):
+        fits = fits or packs[1].total <= device.bytes
+        yield packs
+    if not fits:
+        yield combined(single, config, found, device, replan)
 
 
 def advice_lines(lighter: Sequence[tuple[Change, RunForecast]], found: RunForecast, device: Device) -> Iterator[str]:

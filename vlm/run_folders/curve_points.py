@@ -38,8 +38,10 @@ class _Bucket:
 class Curve:
     """Points are added in the order of their steps; a step that is repeated takes back what came at it and after."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_BUCKETS) -> None:
+        """`most`: buckets."""
         self.width = 1
+        self._most = most
         self.first: Point | None = None
         self.last: Point | None = None
         self._buckets: list[_Bucket] = []
@@ -65,11 +67,11 @@ class Curve:
             bucket.values += value
             return
         self._buckets.append(_Bucket(place, point, point, 1, step, value))
-        while len(self._buckets) > MOST_BUCKETS:
+        while len(self._buckets) > self._most:
             self._widen()
 
     def points(self) -> list[Point]:
-        """At most 2 * MOST_BUCKETS + 2 points in the order of their steps."""
+        """At most two for each bucket, and two more, in the order of their steps."""
         if self.first is None or self.last is None:
             return []
         found = {self.first, self.last}

@@ -11,11 +11,13 @@ from pathlib import Path
 from llm.errors import RunError
 from llm.train.metrics import NAME
 from vlm.run_folders.curve_points import Curve
+from vlm.run_folders.curve_range import CurveRange
 from vlm.run_folders.run_curves import CurveFile, RunCurves
 from vlm.service.store.database import Database
 from vlm.service.store.event_table import list_events
 
 REMEMBERED = 40  # runs; each takes about 2 MiB
+RANGES = 4  # ranges of steps that are remembered of each, as large
 PAGE = 1000  # events read at a time
 DIGITS = 7  # of the values that browsers get: more than a chart shows
 
@@ -39,6 +41,9 @@ class ReadCurves:
     trouble: str = ""
 
 
+Steps = tuple[int, int]  # the first and the last
+
+
 @dataclass(slots=True)
 class _Known:
     """What was read of a run: of its file, or, where that is gone, of the store's events."""
@@ -49,6 +54,7 @@ class _Known:
     born: int = field(default_factory=time.time_ns)
     made: ReadCurves | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    ranges: OrderedDict[Steps, CurveRange] = field(default_factory=OrderedDict)
 
 
 class CurveCache:
@@ -72,6 +78,26 @@ class CurveCache:
                 return _made(known, known.file.run, stamp, known.file.share, trouble)
             self._read_events(known, run)
             return _made(known, known.stored, f"{known.born:x}-e{known.sequence}", 1.0, trouble)
+
+    def read_range(self, run: str, folder: Path, steps: Steps, until: float) -> ReadCurves | None:
+        """The curves of some steps in finer buckets, as `read`, which has to come before; None without the run's file.
+
+        A run whose folder is gone has no more points than the store, which are all shown.
+        """
+        known = self._find(run, folder)
+        with known.lock:
+            if not (folder / NAME).exists():
+                return None
+            found = known.ranges.setdefault(steps, CurveRange(known.file, *steps))
+            known.ranges.move_to_end(steps)
+            while len(known.ranges) > RANGES:
+                known.ranges.popitem(last=False)
+            try:
+                found.read(until)
+            except RunError:  # `read` says so
+                return None
+            stamp = f"{known.born:x}-{found.generation}-{found.offset}-{steps[0]}-{steps[1]}"
+            return ReadCurves(_content(found.run, stamp, steps), stamp, found.share, found.run.curves)
 
     def _read_events(self, known: _Known, run: str) -> None:
         more = True
@@ -101,8 +127,12 @@ def _made(known: _Known, run: RunCurves, stamp: str, share: float, trouble: str)
     return made
 
 
-def _content(run: RunCurves, stamp: str) -> str:
-    """`x` and `y`: the points; `mx`, `my`: where buckets are several steps, their means, which are smoothed."""
+def _content(run: RunCurves, stamp: str, steps: Steps | None = None) -> str:
+    """What a browser draws.
+
+    `range`: the steps, where these are not all; `x` and `y`: the points; `mx`, `my`: where buckets are several steps,
+    their means, which are smoothed.
+    """
     curves: dict[str, dict[str, Sequence[float]]] = {}
     for name, curve in run.curves.items():
         points = curve.points()
@@ -112,7 +142,8 @@ def _content(run: RunCurves, stamp: str) -> str:
         if curve.width > 1:
             means = curve.means()
             curves[name] |= {"mx": [_short(step) for step, _ in means], "my": [_short(value) for _, value in means]}
-    return json.dumps({"stamp": stamp, "curves": curves}, separators=(",", ":"))
+    within = {"range": steps} if steps else {}
+    return json.dumps({"stamp": stamp, **within, "curves": curves}, separators=(",", ":"))
 
 
 def _short(value: float) -> float:

@@ -29,6 +29,7 @@ def curves_body(ids: Sequence[str], runs: Shown, gone: Sequence[str], others: Ot
     query = urlencode([("run", name) for name in ids])
     held = [tag("div", "", id=f"curve-{run.id}", hidden=True, data_run=run.id, data_number=run.number,
                 data_name=run.name) for run, _ in runs]  # fmt: skip
+    held += [tag("div", "", id=f"range-{run.id}", hidden=True, data_range=run.id) for run, _ in runs]
     missing = tag("p", text(CURVES_PAGE, "gone", lang, ", ".join(gone)), class_="notice") if gone else None
     values = tag("section", tag("div", values_table(runs, lang), id="curves-values", class_="scroll", tabindex="0",
                                 role="region", aria_label=text(VALUES, "caption", lang)), class_="card")  # fmt: skip

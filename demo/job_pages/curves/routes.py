@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
 from demo.job_pages.curves.csv_rows import csv_pieces
-from demo.job_pages.curves.curve_cache import CurveCache
+from demo.job_pages.curves.curve_cache import CurveCache, Steps
 from demo.job_pages.curves.curves_view import Shown, curves_body, notes, values_table
 from demo.job_pages.curves.marked_runs import MOST_RUNS, MarkedRun, Runs, lines_of, marked_runs, other_runs
 from demo.job_pages.curves.words import CURVES_PAGE
@@ -21,7 +21,9 @@ from demo.pages.language import preferred_language
 from llm.i18n.translate import Language
 
 READ_S = 0.6  # for so long a request reads metrics; of longer ones the rest comes with the next
-Have = Annotated[list[str] | None, Query(max_length=MOST_RUNS)]  # stamps of the curves that a browser has
+From = Annotated[int | None, Query(alias="from", ge=0, le=2**53)]
+To = Annotated[int | None, Query(alias="to", ge=0, le=2**53)]
+Have = Annotated[list[str] | None, Query(max_length=2 * MOST_RUNS)]  # stamps of the curves that a browser has
 
 
 def curve_routes(context: PageContext) -> APIRouter:
@@ -31,6 +33,15 @@ def curve_routes(context: PageContext) -> APIRouter:
     def read(runs: Sequence[MarkedRun]) -> Shown:
         until = time.monotonic() + READ_S
         return [(run, cache.read(run.id, run.folder, until)) for run in runs]
+
+    def in_range(runs: Sequence[MarkedRun], steps: Steps, have: set[str]) -> dict[str, Markup]:
+        until = time.monotonic() + READ_S
+        finer = [(run, cache.read_range(run.id, run.folder, steps, until)) for run in runs]
+        return {
+            f"range-{run.id}": tag("data", read.content, value="", data_share=round(read.share, 3))
+            for run, read in finer
+            if read is not None and read.stamp not in have
+        }
 
     @routes.get("/curves")
     def curves(request: Request, ids: Runs = None) -> HTMLResponse:
@@ -44,11 +55,18 @@ def curve_routes(context: PageContext) -> APIRouter:
         )
 
     @routes.get("/pages/curves")
-    def parts(request: Request, ids: Runs = None, have: Have = None, stamp: str = "") -> Response:
-        """What the page is now; curves that the browser has already are left out."""
+    def parts(
+        request: Request, ids: Runs = None, have: Have = None, stamp: str = "", first: From = None, last: To = None
+    ) -> Response:
+        """What the page is now; curves that the browser has already are left out.
+
+        `from` and `to`: steps of which there are finer curves too.
+        """
         lang = preferred_language(request.headers)
         found, _ = marked_runs(service, ids or [], lang)
-        return refreshed(curve_parts(context, read(found), set(have or []), lang), stamp)
+        shown, had = read(found), set(have or [])
+        ranges = {} if first is None or last is None or first >= last else in_range(found, (first, last), had)
+        return refreshed(curve_parts(context, shown, had, lang) | ranges, stamp)
 
     @routes.get("/pages/curves.csv")
     def metrics(request: Request, ids: Runs = None) -> StreamingResponse:

@@ -2,11 +2,14 @@
 
 import math
 import threading
+import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from llm.errors import ServiceError
-from vlm.service.outside_runs import OutsideRun, OutsideRuns
+from llm.errors import RunError
+from vlm.run_folders.run_curves import CurveFile
+from vlm.service.outside_runs import OutsideRun
 from vlm.service.store.database import Database
 from vlm.service.store.event_table import list_events, sampled_metrics
 from vlm.service.store.rows import Event
@@ -14,6 +17,8 @@ from vlm.service.store.rows import Event
 POINTS = 48  # at least so many are shown of a long run, and at most twice as many
 REMEMBERED = 1000  # jobs and runs
 PAGE = 500  # events read at a time
+READ_S = 0.1  # for so long a call reads a file of metrics
+LOSS = "train_loss"
 
 
 @dataclass(slots=True)
@@ -50,9 +55,10 @@ class _Losses:
 class LossCache:
     """The training losses of what was looked at last. Thread-safe."""
 
-    def __init__(self, database: Database, outside: OutsideRuns) -> None:
-        self._database, self._outside, self._lock = database, outside, threading.Lock()
+    def __init__(self, database: Database) -> None:
+        self._database, self._lock = database, threading.Lock()
         self._known: OrderedDict[str, _Losses] = OrderedDict()
+        self._files: OrderedDict[str, tuple[CurveFile, threading.Lock]] = OrderedDict()
 
     def of_job(self, job: str) -> list[float]:
         """The losses of a job up to now, thinned out."""
@@ -70,15 +76,21 @@ class LossCache:
             return found.values
 
     def of_run(self, run: OutsideRun) -> list[float]:
-        """The losses of a run that is no job; those that were read where the rest cannot be."""
+        """The losses of a run that is no job, of a very long one as far as it was read: the rest at the next calls.
+
+        Those that were read where the rest cannot be. Others wait for this run's file alone.
+        """
         with self._lock:
-            found = self._find(run.id)
-            try:
-                while events := self._outside.events_after(run, found.place, PAGE):
-                    found.take(events)
-            except ServiceError:
-                pass
-            return found.values
+            file, lock = self._files.setdefault(run.id, (CurveFile(run.folder, (LOSS,), POINTS), threading.Lock()))
+            self._files.move_to_end(run.id)
+            while len(self._files) > REMEMBERED:
+                self._files.popitem(last=False)
+        with lock:
+            with suppress(RunError):
+                file.read(time.monotonic() + READ_S)
+            curve = file.run.curves[LOSS]
+            means = [value for _, value in curve.means()]
+            return [*means[:-1], curve.last[1]] if curve.last is not None else []
 
     def _find(self, name: str) -> _Losses:
         found = self._known.setdefault(name, _Losses())

@@ -3,12 +3,14 @@
 import json
 import math
 
+from demo.job_pages.parts.failure_words import reason_text
 from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.messages import said
 from demo.job_pages.parts.value_text import size_text, written
 from demo.job_pages.parts.words import span, text
 from demo.job_pages.plan.plan_words import PLAN
 from demo.job_pages.plan.plans import PlanState
+from demo.job_pages.train.words import FORM
 from demo.job_plan.forecast_record import DataForecast, RecordSpans
 from llm.config.schema import RunConfig
 from llm.i18n.translate import Language
@@ -19,23 +21,58 @@ MINUTE_S = 60  # below it no more is said than that
 
 def plan_line(key: str, lang: Language) -> Markup:
     """What is shown where there is no plan."""
-    return tag("p", text(PLAN, key, lang), class_="quiet busy" if key == "working" else "quiet")
+    return tag("p", text(PLAN, key, lang), class_="quiet")
 
 
-def plan_view(state: PlanState, memory: int, config: RunConfig | None, records: int, lang: Language) -> Markup:
-    """The plan. `memory`: bytes of the slot, 0 where unknown; `records`: of the data, 0 where unknown."""
+def working_line(key: str, waited: float, lang: Language) -> Markup:
+    """That it is being worked on, and for how many seconds; screen readers are not interrupted by every one."""
+    return tag("p", text(PLAN, key, lang, waited), class_="quiet busy", aria_live="off")
+
+
+def plan_view(
+    state: PlanState, memory: int, config: RunConfig | None, records: int, lang: Language, least: int = 0
+) -> Markup:
+    """The plan. `memory`: bytes of the slot, 0 where unknown; `records`: of the data, 0 where unknown.
+
+    `least`: bytes that the base model takes at any rate, which is shown until there is a forecast; 0 where unknown.
+    """
     answer = state.answer
     if answer is None:
-        return plan_line("working", lang)
+        return joined([_first(least, memory, lang), working_line("working", state.waited, lang)])
     if answer.error is not None and not answer.bytes:
         message = text(PLAN, "refused", lang, said(answer.error.message, lang))
         return tag("p", message, class_="verdict bad")
     facts = _facts(answer, state.forecast, config, records, lang) if answer.error is None else []
-    working = None if state.done or answer.error is not None else plan_line("working", lang)
+    key = "working" if answer.error is None else "advising"
+    working = None if state.done else working_line(key, state.waited, lang)
     listed = tag("dl", *facts, class_="facts") if facts else None
     return joined(
         [_verdict(answer, memory, lang), _changes(answer, memory, lang), listed, working, *_notes(answer, lang)]
     )
+
+
+def _first(least: int, memory: int, lang: Language) -> Markup | None:
+    """The least that the job takes, before there is a forecast."""
+    if not least:
+        return None
+    if memory and least > memory:
+        shown = text(PLAN, "least_too_large", lang, size_text(least), size_text(memory))
+        return tag("p", tag("b", shown), class_="verdict bad")
+    return tag("p", text(PLAN, "least", lang, size_text(least)))
+
+
+def start_part(state: PlanState | None, lang: Language) -> Markup:
+    """The button that starts the job; not where its plan says that the service would refuse it, and why not."""
+    refusal = state.refusal if state is not None else None
+    why = None
+    if refusal is not None:
+        message = text(PLAN, "start_refused", lang, reason_text(refusal, lang))
+        why = tag("p", message, class_="refused", id="start-refused")
+    button = tag(
+        "button", text(FORM, "submit", lang), type="submit", class_="button primary wide", disabled=why is not None,
+        aria_describedby="start-refused" if why else None,
+    )  # fmt: skip
+    return joined([button, why])
 
 
 def _verdict(answer: GateAnswer, memory: int, lang: Language) -> Markup:

@@ -9,7 +9,26 @@ PLAN: Words = {
     ),
     "looking": ("The plan follows when the data has been looked at.", "数据检查完之后开始计划。"),
     "mistakes": ("The plan is made when the marked fields are right.", "改正标出的项之后，开始计划。"),
-    "working": ("Planning: the data is read and a step is forecast...", "正在计划：读取数据，预测一步的内存……"),
+    "working": (
+        "Planning for {:.0f} s: the data is read and a step is forecast...",
+        "正在计划，已用 {:.0f} 秒：读取数据，预测一步的内存……",
+    ),
+    "advising": (
+        "Looking for changes that need less memory, for {:.0f} s so far...",
+        "正在寻找占用更少内存的改动，已用 {:.0f} 秒……",
+    ),
+    "least": (
+        "The base model alone takes at least {}. What a step takes beside it is being forecast.",
+        "仅基础模型至少需要 {}，一步训练另外需要的内存正在预测。",
+    ),
+    "least_too_large": (
+        "It does not fit: the base model alone takes at least {}, of {}",
+        "放不下：仅基础模型至少需要 {}，共 {}",
+    ),
+    "start_refused": (
+        "The service would refuse this job: {}. Change what is named above; then it can be started.",
+        "服务会拒绝该任务：{}。请先修改上面指出的内容，然后才能开始。",
+    ),
     "fits": ("It fits: {} of {}", "放得下：{}，共 {}"),
     "needs": ("It needs {}", "需要 {}"),
     "too_large": ("It does not fit: {} of {}", "放不下：{}，共 {}"),

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,21 @@ UNPLANNED = ("suffix", "metadata")  # keys of a request that change no plan
 
 @dataclass(frozen=True, slots=True)
 class PlanState:
-    """What is known of a plan: the gate's answer and the forecast as soon as they are there, and whether it is over."""
+    """What is known of a plan: the gate's answer and the forecast as soon as they are there, and whether it is over.
+
+    `waited`: seconds since the form that asks wants it.
+    """
 
     answer: GateAnswer | None
     forecast: DataForecast | None
     done: bool
+    waited: float = 0.0
+
+    @property
+    def refusal(self) -> JobError | None:
+        """Why the service would refuse the job; None while that is open, and where another try may go well."""
+        error = self.answer.error if self.answer is not None else None
+        return None if error is None or error.code in PASSING else error
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,7 @@ class _Wanted:
     question: GateQuestion
     images: Path | None
     asked: float
+    began: float
 
 
 class Plans:
@@ -75,13 +86,14 @@ class Plans:
             if before is None or before.name != name:
                 self._wanted[form] = self._new(name, body)
             else:
-                self._wanted[form] = _Wanted(name, before.question, before.images, time.monotonic())
+                self._wanted[form] = replace(before, asked=time.monotonic())
+            waited = time.monotonic() - self._wanted[form].began
             if self._thread is None:
                 # One thread for all: a process that is to end with its parent ends with the thread that started it.
                 self._thread = threading.Thread(target=self._work, name="plans", daemon=True)
                 self._thread.start()
             self._changed.notify()
-        return state
+        return replace(state, waited=waited)
 
     def cancel(self, form: str) -> None:
         """The form wants no plan any more."""
@@ -103,7 +115,8 @@ class Plans:
         )
         archive = body["x_eyegraft"].get("images")
         images = self._root / f"images-{archive}" if archive else None
-        return _Wanted(name, self._question_of(job), images, time.monotonic())
+        now = time.monotonic()
+        return _Wanted(name, self._question_of(job), images, asked=now, began=now)
 
     def _state(self, folder: Path) -> PlanState:
         try:

@@ -39,6 +39,16 @@ function niceTicks(low, high, most) {
   return found;
 }
 
+// At least three steps, however narrow the chart, where there are as many.
+function stepTicks(low, high, width) {
+  const integers = most => niceTicks(low, high, most).filter(tick => high - low <= 4 || Number.isInteger(tick));
+  for (let most = Math.max(2, Math.floor(width / 90)); most < 8; most += 1) {
+    const found = integers(most);
+    if (found.length >= 3) return found;
+  }
+  return integers(Math.max(8, Math.floor(width / 90)));
+}
+
 function logTicks(low, high, most) {
   const found = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
@@ -111,8 +121,7 @@ function drawAxes(context, at, box, paint) {
   }
   context.textAlign = 'center';
   context.textBaseline = 'top';
-  for (const tick of niceTicks(...at.steps, Math.max(2, Math.floor(box.width / 90)))) {
-    if (at.steps[1] - at.steps[0] > 4 && !Number.isInteger(tick)) continue;
+  for (const tick of stepTicks(...at.steps, box.width)) {
     context.fillText(tick.toLocaleString('en-US'), at.x(tick), box.top + box.height + 6);
   }
 }

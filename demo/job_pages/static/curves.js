@@ -34,6 +34,7 @@ function changed() {
   keepAddress();
   showControls();
   drawSoon();
+  if (askFor()) refreshNow();
 }
 
 // Data ---------------------------------------------------------------------------------------------------------------
@@ -46,12 +47,42 @@ function takeData() {
     const known = runs.get(id);
     if (known && known.content === content) continue;
     const look = [number % page.dataset.colours, number % page.dataset.dashes];
-    runs.set(id, { id, name, number: Number(number), look, content, ...JSON.parse(content) });
+    const finer = known?.finer;
+    runs.set(id, { id, name, number: Number(number), look, content, finer, ...JSON.parse(content) });
   }
+  for (const element of $$('[data-range]', page)) {
+    const run = runs.get(element.dataset.range), content = element.textContent;
+    if (!run || !content || run.finer?.content === content) continue;
+    if (Number(element.firstElementChild.dataset.share) < 1) setTimeout(refreshNow, 100); // the rest of a long file
+    else run.finer = { content, ...JSON.parse(content) };
+  }
+  askFor();
+}
+
+const MARGIN = 0.25; // of the steps that are seen, on either side: lines reach the edge, means have their past
+
+// What is asked for at the next refresh: of steps that are zoomed and whose buckets are wider than a step, finer ones.
+function askFor() {
   const query = new URLSearchParams(page.dataset.poll.split('?')[1]);
-  query.delete('have');
-  for (const { stamp } of runs.values()) query.append('have', stamp);
+  for (const key of ['have', 'from', 'to']) query.delete(key);
+  for (const { stamp, finer } of runs.values()) {
+    query.append('have', stamp);
+    if (finer) query.append('have', finer.stamp);
+  }
+  const coarse = [...runs.values()].some(run => Object.values(run.curves).some(curve => curve.mx));
+  if (view.from !== null && coarse) {
+    const room = MARGIN * (view.to - view.from);
+    query.set('from', Math.max(0, Math.floor(view.from - room)));
+    query.set('to', Math.ceil(view.to + room));
+  }
   page.dataset.poll = `/pages/curves?${query}`;
+  return query.has('from');
+}
+
+// The finest curves that there are of the steps that are seen.
+function curvesOf(run) {
+  const [low, high] = run.finer?.range ?? [Infinity, 0];
+  return view.from !== null && low <= Math.max(0, view.from) && high >= view.to ? run.finer.curves : run.curves;
 }
 
 // The exponential moving average, without the pull of its start towards 0 (Kingma and Ba 2014, section 3).
@@ -68,7 +99,7 @@ function smoothed(values, weight) {
 function linesOf(key) {
   const found = [];
   for (const run of [...runs.values()].sort((one, other) => one.number - other.number)) {
-    const curve = run.curves[key];
+    const curve = curvesOf(run)[key];
     if (!curve || view.hidden.has(run.id)) continue;
     const line = { run, x: curve.x, y: curve.y, raw: null };
     if (view.smooth) {

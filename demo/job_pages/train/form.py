@@ -113,7 +113,7 @@ def _of_job(form: Form) -> list[Markup]:
 
 
 def _aside(form: Form, parts: Mapping[str, Markup]) -> Markup:
-    button = tag("button", form.said("submit"), type="submit", class_="button primary wide")
+    button = tag("div", parts["train-start"], id="train-start")
     notice = tag("p", id="notice", class_="notice", role="alert", hidden=True)
     plan = tag("div", parts["train-plan"], id="train-plan", aria_live="polite")
     about = tag("p", form.said("request_about"), class_="quiet")

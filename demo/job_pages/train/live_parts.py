@@ -7,7 +7,8 @@ from demo.job_pages.parts.context import PageContext
 from demo.job_pages.parts.disk_note import disk_note
 from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.words import text
-from demo.job_pages.plan.plan_view import plan_line, plan_view, records_view
+from demo.job_pages.plan.first_estimate import least_bytes
+from demo.job_pages.plan.plan_view import plan_line, plan_view, records_view, start_part
 from demo.job_pages.plan.plans import Plans, PlanState
 from demo.job_pages.train.data_look import LookAnswer
 from demo.job_pages.train.data_looks import DataLooks
@@ -67,6 +68,7 @@ class LiveParts:
             "train-downloads": download_list(self._context, lang),
             "train-hint": self._hint(values, looks, lang),
             "train-plan": self._plan_part(values, plan, config, mistakes, problem, looks, lang),
+            "train-start": start_part(plan, lang),
             "train-request": self._request(values, config, files, lang, base.rstrip("/")),
         }
         auto = resolved_settings(config) if config is not None else {}
@@ -141,7 +143,8 @@ class LiveParts:
             looking = any(look is None or not look.done for look in looks.values())
             return plan_line("mistakes" if mistakes else "looking" if looking and values.model else "nothing", lang)
         memory = max(slot.memory for slot in self._context.slots)
-        return plan_view(plan, memory, config, _records(values, looks), lang)
+        least = least_bytes(config) if config is not None and plan.answer is None else 0
+        return plan_view(plan, memory, config, _records(values, looks), lang, least)
 
     def _hint(self, values: TrainValues, looks: dict[str, LookAnswer | None], lang: Language) -> Markup:
         """What data and model do not have of each other."""

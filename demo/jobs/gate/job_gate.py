@@ -5,6 +5,7 @@ looks at.
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -30,11 +31,11 @@ SAMPLE = 1000
 """Records whose images are decoded here; training looks at all of them before its first step."""
 
 
-def main(folder: Path) -> None:
-    """Answer the question of a job's folder."""
+def main(folder: Path, early: Callable[[GateAnswer], None] | None = None) -> None:
+    """Answer the question of a job's folder. `early` gets what is known of a job that does not fit, before the end."""
     question = read_question(folder)
     try:
-        answer = look(question, folder)
+        answer = look(question, folder, early)
     except GateError as error:
         message = without_folders(error.error.message, question, folder)
         answer = replace(error.plan, error=replace(error.error, message=message))
@@ -58,7 +59,7 @@ def without_folders(text: str, question: GateQuestion, folder: Path) -> str:
     return text
 
 
-def look(question: GateQuestion, folder: Path) -> GateAnswer:
+def look(question: GateQuestion, folder: Path, early: Callable[[GateAnswer], None] | None = None) -> GateAnswer:
     """The recipe and what it needs. Raises GateError for a job that cannot run."""
     _check_files(question)
     notes: list[str] = []
@@ -77,7 +78,7 @@ def look(question: GateQuestion, folder: Path) -> GateAnswer:
     with importing():  # what was refused above is refused in a second
         from demo.jobs.gate.job_plan import plan_job
 
-    return plan_job(question, config, data, notes)
+    return plan_job(question, config, data, notes, early)
 
 
 def _read(question: GateQuestion, folder: Path, notes: list[str]) -> JobData:

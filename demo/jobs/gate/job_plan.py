@@ -1,6 +1,7 @@
 """What a job needs of the largest slot, by the planner; it imports torch, unlike the rest of the gate."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from demo.jobs.gate.gate_error import GateError
@@ -9,19 +10,27 @@ from llm.config.yaml_loader import resolve_yaml
 from llm.errors import ConfigError, EyegraftError
 from llm.model.precision import choose_dtype
 from llm.train.earlier_runs import EarlierRun
-from vlm.plan.advice import advice_lines, lighter_runs
+from vlm.plan.advice import Change, Replan, advice_lines, each_lighter_run
 from vlm.plan.device import GIB, Device, find_hardware, speed_of
-from vlm.plan.memory_report import forecast_run
+from vlm.plan.memory_report import RunForecast, forecast_run
 from vlm.plan.plan import chain
 from vlm.plan.run_time import TypicalRecord, run_seconds, sample_records
 from vlm.service.gate_record import GateAnswer, GateQuestion, PlannedChange
 from vlm.service.recipe import JobData
+from vlm.service.store.rows import JobError
 
+Early = Callable[[GateAnswer], None]
+ADVICE_S = 40.0  # of looking for changes that need less memory; a forecast takes seconds
 TARGETS = 0.5  # share of text tokens with a loss, as `eyegraft plan` assumes
 
 
-def plan_job(question: GateQuestion, config: RunConfig, data: JobData, notes: list[str]) -> GateAnswer:
-    """The answer for a job that fits the largest slot. Raises GateError with the planner's advice for any other."""
+def plan_job(
+    question: GateQuestion, config: RunConfig, data: JobData, notes: list[str], early: Early | None = None
+) -> GateAnswer:
+    """The answer for a job that fits the largest slot. Raises GateError with the planner's advice for any other.
+
+    `early` gets what is known so far of a job that does not fit: its verdict, and then each change as it is found.
+    """
     device = Device("card" if question.device == "card" else "cpu", question.memory)
     hardware = find_hardware("cpu" if device.kind == "cpu" else f"{max(1, device.bytes // GIB)}GiB")
     try:
@@ -31,14 +40,32 @@ def plan_job(question: GateQuestion, config: RunConfig, data: JobData, notes: li
     except EyegraftError as error:
         raise GateError("invalid_model", str(error), "model") from error
     if device.bytes and found.total > device.bytes:
-        lighter = lighter_runs(planned, found, device, lambda other: forecast_run(other, earlier, device.kind, TARGETS))
-        needed = f"the job needs {found.total / GIB:.1f} GiB and the largest slot has {device.bytes / GIB:.1f} GiB"
-        lines = [needed, *advice_lines(lighter, found, device)]
-        changes = [PlannedChange(change.values, plan.total) for change, plan in lighter]
-        raise GateError("does_not_fit", "\n".join(lines), plan=GateAnswer(bytes=found.total, changes=changes))
+        raise too_large_error(
+            planned, found, device, lambda other: forecast_run(other, earlier, device.kind, TARGETS), early
+        )
     typical = _typical(planned)
     seconds = None if typical is None else _seconds(planned, earlier, device, data, typical)
     return GateAnswer(recipe=resolve_yaml(config), notes=notes, bytes=found.total, seconds=seconds)
+
+
+def too_large_error(
+    config: RunConfig, found: RunForecast, device: Device, replan: Replan, early: Early | None
+) -> GateError:
+    """The error of a job that does not fit. After ADVICE_S seconds one change that fits is enough."""
+    needed = f"the job needs {found.total / GIB:.1f} GiB and the largest slot has {device.bytes / GIB:.1f} GiB"
+    lighter, changes = list[tuple[Change, RunForecast]](), list[PlannedChange]()
+    ends = time.monotonic() + ADVICE_S
+    if early:
+        early(GateAnswer(error=JobError("does_not_fit", needed), bytes=found.total))
+    for change, plan in each_lighter_run(config, found, device, replan):
+        lighter.append((change, plan))
+        changes.append(PlannedChange(change.values, plan.total))
+        if early:
+            early(GateAnswer(error=JobError("does_not_fit", needed), bytes=found.total, changes=list(changes)))
+        if time.monotonic() > ends and any(one.bytes <= device.bytes for one in changes):
+            break
+    lines = [needed, *advice_lines(lighter, found, device)]
+    return GateError("does_not_fit", "\n".join(lines), plan=GateAnswer(bytes=found.total, changes=list(changes)))
 
 
 def _typical(config: RunConfig) -> TypicalRecord | None:

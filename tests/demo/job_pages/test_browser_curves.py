@@ -21,6 +21,9 @@ INK = """canvas => {
   return data.reduce((count, value, at) => count + (at % 4 === 3 && value > 0), 0);
 }"""
 
+FEWEST_TICKS = """() => Math.min(...[3, 7, 40, 60, 120, 999, 12345, 1e6].flatMap(
+  high => [[0, high], [1, high]].map(([low, high]) => stepTicks(low, high, 240).length)))"""
+
 
 def test_two_jobs_overlaid_and_exported(browser: Browser, tmp_path: Path) -> None:
     models = TrainableModels({"tiny": tmp_path}, frozenset())
@@ -37,6 +40,7 @@ def test_two_jobs_overlaid_and_exported(browser: Browser, tmp_path: Path) -> Non
         plain = canvas.evaluate(INK)
         page.locator("#smooth").fill("0.8")
         expect(page).to_have_url(re.compile("smooth=0.8"))
+        assert page.evaluate(FEWEST_TICKS) >= 3, "an axis on a phone says how long a step is"
         zoomed(page)
         page.reload()
         expect(page.locator("#smooth")).to_have_value("0.8")

@@ -38,6 +38,25 @@ def test_marked_runs_are_overlaid(visitor: TestClient, service: Service) -> None
     assert f"curve-{ids[0]}" not in again and f"curve-{ids[1]}" in again, "what the browser has is left out"
 
 
+def test_steps_that_are_zoomed_have_finer_curves(visitor: TestClient, service: Service) -> None:
+    name = every_state(service)["running"].id
+    lines = [json.dumps({"kind": "train", "step": step, "loss": 1.0 + step % 7}) for step in range(5000)]
+    service.layout.run(name).mkdir(parents=True, exist_ok=True)
+    (service.layout.run(name) / "metrics.jsonl").write_text("\n".join([*lines, ""]))
+    zoomed = f"/pages/curves?{address(name)}&from=1000&to=1200"
+    parts = visitor.get(zoomed).json()["parts"]
+    every, some = (
+        json.loads(html.unescape(re.sub(r"<[^>]+>", "", parts[f"{key}-{name}"]))) for key in ("curve", "range")
+    )
+    assert 'data-share="1.0"' in parts[f"range-{name}"] and some["range"] == [1000, 1200]
+    assert some["curves"]["train_loss"]["x"] == list(range(1000, 1201)), "every step of the file"
+    assert len([step for step in every["curves"]["train_loss"]["x"] if 1000 <= step <= 1200]) < 70
+    again = visitor.get(f"{zoomed}&have={every['stamp']}&have={some['stamp']}").json()["parts"]
+    assert f"range-{name}" not in again and f"curve-{name}" not in again
+    assert f"range-{name}" not in visitor.get(f"/pages/curves?{address(name)}").json()["parts"]
+    assert visitor.get(f"/pages/curves?{address(name)}&from=-1&to=x").status_code in (400, 422)
+
+
 def test_every_line_is_in_the_csv_file(visitor: TestClient, service: Service) -> None:
     jobs = every_state(service)
     found = visitor.get(f"/pages/curves.csv?{address(jobs['running'].id)}")

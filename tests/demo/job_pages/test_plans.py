@@ -14,7 +14,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from demo.job_pages.plan import plans as plans_module
-from demo.job_pages.plan.plan_view import plan_view
+from demo.job_pages.plan.first_estimate import least_bytes, parameters_of
+from demo.job_pages.plan.plan_view import plan_view, start_part
 from demo.job_pages.plan.plans import DONE, Plans, PlanState, digest_of
 from demo.job_pages.train.schema_fields import setting_fields
 from demo.job_pages.train.values import TrainValues, read_values, request_of
@@ -131,7 +132,9 @@ def recipe() -> RunConfig:
 
 
 def test_every_state_of_a_plan_is_shown() -> None:
-    assert "Planning" in shown(PlanState(None, None, False)) and "正在计划" in shown(PlanState(None, None, False), "zh")
+    assert "Planning for 12 s" in shown(PlanState(None, None, False, 12.3)) and "正在计划" in shown(
+        PlanState(None, None, False), "zh"
+    )
     fits = GateAnswer(bytes=GIB + GIB // 2, seconds=90.0, notes=["a note"])
     first = shown(PlanState(fits, None, False))
     assert "It fits: 1.5 GiB of 16 GiB" in first and "at least 2 min" in first and "Planning" in first
@@ -143,8 +146,39 @@ def test_every_state_of_a_plan_is_shown() -> None:
     )
     assert "known once it runs" in shown(PlanState(replace(fits, seconds=None), FORECAST, True))
     assert "It needs 1.5 GiB" in shown(PlanState(fits, FORECAST, True), memory=0)
+    sought = shown(PlanState(TOO_LARGE, None, False, 30.0))
+    assert "It does not fit: 20 GiB of 16 GiB" in sought and "need less memory, for 30 s so far" in sought
     refused = GateAnswer(error=JobError("invalid_training_file", "line 2: an empty answer", "training_file"))
     assert "would be refused: line 2" in shown(PlanState(refused, None, True))
+
+
+def test_the_base_model_is_sized_at_once_by_its_files(tmp_path: Path) -> None:
+    """Before any forecast, and without torch: the shapes of its tensors; a damaged file says nothing."""
+    header = json.dumps({"__metadata__": {}, "a": {"shape": [1000, 4000]}, "b": {"shape": [2000, 3000]}}).encode()
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header)
+    values = {"name": "n", "stage": "sft", "model": {"llm": str(tmp_path)}, "data": {"sources": [{"path": "d"}]}}
+    sizes = {}
+    for kind in ("lora", "qlora", "full"):
+        config = parse_config(from_mapping({**values, "tune": {"kind": kind}}))
+        assert isinstance(config, RunConfig)
+        sizes[kind] = least_bytes(config)
+    assert sizes == {"lora": 20_000_000, "qlora": 5_000_000, "full": 160_000_000}
+    state, memory = PlanState(None, None, False), 100 * 2**20
+    small, large = (plan_view(state, memory, recipe(), 9, "en", sizes[kind]) for kind in ("lora", "full"))
+    assert "takes at least 19.1 MiB" in small and "does not fit" not in small
+    assert "It does not fit: the base model alone takes at least 152.6 MiB, of 100 MiB" in large
+    file.write_bytes((1 << 40).to_bytes(8, "little"))
+    assert parameters_of(tmp_path) == 0 == parameters_of(tmp_path / "none")
+
+
+def test_a_job_that_would_be_refused_cannot_be_started() -> None:
+    """It says why beside the button; what may go well at another try is not held up."""
+    assert "disabled" not in start_part(None, "en") and "disabled" not in start_part(PlanState(None, None, False), "en")
+    refused = start_part(PlanState(TOO_LARGE, None, False), "en")
+    assert " disabled" in refused and "would refuse this job: needs more memory." in refused
+    passing = GateAnswer(error=JobError("validation_failed", "out of memory"))
+    assert "disabled" not in start_part(PlanState(passing, None, True), "en")
 
 
 def test_changes_are_buttons_with_what_they_write_into_the_form() -> None:
@@ -178,6 +212,7 @@ def test_the_page_has_the_plan_and_marks_the_field_that_it_names(visitor: TestCl
     assert read_forecast(folder) == FORECAST
     found = visitor.get("/pages/train", params=values).json()
     assert "It does not fit" in found["parts"]["train-plan"] and not found["mistakes"] and not found["more"]
+    assert " disabled" in found["parts"]["train-start"]
     assert "<mark>Ho</mark>" in found["parts"]["train-records"] and found["auto"]["train.batch"] == "1"
     write_answer(folder, GateAnswer(error=JobError("invalid_model", "the model has no weights", "model")))
     assert visitor.get("/pages/train", params=values).json()["mistakes"] == {"model": "the model has no weights"}

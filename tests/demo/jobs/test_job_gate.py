@@ -11,11 +11,16 @@ from typing import Any
 
 import pytest
 
+from demo.jobs.gate import job_plan
 from demo.jobs.gate.gate_error import GateError
 from demo.jobs.gate.job_gate import look, main
-from llm.config.yaml_loader import load_yaml
+from llm.config.schema import RunConfig
+from llm.config.yaml_loader import from_mapping, load_yaml
 from tests.vlm.conftest import clip, roomy_llm, root  # noqa: F401  # fixtures
-from vlm.service.gate_record import GateQuestion, read_answer, write_question
+from vlm.config import parse_config
+from vlm.plan.device import Device
+from vlm.plan.memory_report import RunForecast
+from vlm.service.gate_record import GateAnswer, GateQuestion, read_answer, write_question
 from vlm.service.recipe import default_batch, default_epochs
 
 ROW = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}
@@ -32,6 +37,7 @@ SEEN: dict[str, list[dict[str, object]]] = {
         {"role": "assistant", "content": "A dot."},
     ]
 }
+RECIPE = {"name": "n", "stage": "sft", "model": {"llm": "m"}, "data": {"sources": [{"path": "d"}]}}
 
 
 @pytest.fixture
@@ -136,9 +142,25 @@ def test_probes_ask_about_images_of_the_archive(question: GateQuestion, tmp_path
 
 
 def test_what_does_not_fit_fails_with_advice(question: GateQuestion, tmp_path: Path) -> None:
+    early = list[GateAnswer]()
     with pytest.raises(GateError, match="the largest slot has") as error:
-        look(replace(question, memory=2**20), tmp_path)
+        look(replace(question, memory=2**20), tmp_path, early.append)
     assert error.value.error.code == "does_not_fit" and "train." in error.value.error.message
+    assert error.value.plan is not None and len(early) > 2
+    assert [len(one.changes) for one in early] == list(range(len(early))), "the verdict, then each change"
+    assert early[0].bytes == error.value.plan.bytes and early[-1].changes == error.value.plan.changes
+
+
+def test_the_advice_ends_with_a_change_that_fits_once_it_has_taken_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = parse_config(from_mapping(RECIPE))
+    assert isinstance(config, RunConfig)
+    sizes = iter((9, 7, 3, 2, 1))
+    found, device = RunForecast("", 1, {"weights": 10}, 0), Device("cpu", 5)
+    monkeypatch.setattr(job_plan, "ADVICE_S", -1.0)
+    error = job_plan.too_large_error(
+        config, found, device, lambda _: RunForecast("", 1, {"weights": next(sizes)}, 0), None
+    )
+    assert [change.bytes for change in error.plan.changes] == [9, 7, 3] and error.error.code == "does_not_fit"
 
 
 def test_bad_records_are_named_by_their_line(question: GateQuestion, tmp_path: Path) -> None:

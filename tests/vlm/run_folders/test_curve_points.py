@@ -5,17 +5,15 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlm.run_folders import curve_points
 from vlm.run_folders.curve_points import MOST_BUCKETS, Curve, Point
 from vlm.run_folders.run_curves import CurveFile
 
 
-def curve_of(points: list[Point]) -> Curve:
-    curve = Curve()
+def curve_of(points: list[Point], most: int = MOST_BUCKETS) -> Curve:
+    curve = Curve(most)
     for step, value in points:
         curve.add(step, value)
     return curve
@@ -38,9 +36,7 @@ def kept(points: list[Point], width: int) -> list[Point]:
 )
 def test_kept_points_are_those_of_the_final_buckets(steps: list[int], values: list[int], most: int) -> None:
     points = [(step, float(value)) for step, value in zip(steps, values, strict=False)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curve_points, "MOST_BUCKETS", most)
-        curve = curve_of(points)
+    curve = curve_of(points, most)
     assert curve.points() == kept(points, curve.width)
     assert len(curve.points()) <= 2 * most + 2
     buckets: dict[int, list[Point]] = {}
