@@ -22,8 +22,9 @@ from llm.config.schema import Source
 from llm.errors import EyegraftError
 from llm.files.atomic_files import write_atomically
 from llm.files.regular_files import SETTINGS, TEXT, read_text
+from llm.formats.readers import NO_RECORD
 from llm.formats.readers import read as read_records
-from vlm.service.archives import unpack
+from vlm.service.archives import ArchiveError, unpack
 
 QUESTION, ANSWER = "question.json", "answer.json"
 LONGEST_S = 60.0
@@ -45,6 +46,7 @@ class LookAnswer:
 
     `cards` are findings as JSON with a preview of the record and thumbnails in base64. `answers`: of the assistant in
     all records; `cjk`: the share of records most of whose letters are Chinese, Japanese or Korean.
+    `place`: of an error: `images` for one of the archive, `empty` for a file without a record, else empty.
     """
 
     state: str = "running"
@@ -57,6 +59,7 @@ class LookAnswer:
     cjk: float = 0.0
     cut: bool = False
     error: str = ""
+    place: str = ""
     done: bool = False
 
 
@@ -69,8 +72,11 @@ def main(folder: Path) -> None:
             write(folder, LookAnswer("unpacking"))
             unpack(Path(question.archive), images)
         _look(folder, Source(path=question.file, images=str(images) if question.archive else ""))
+    except ArchiveError as error:
+        write(folder, LookAnswer(error=str(error), place="images", done=True))
     except EyegraftError as error:
-        write(folder, LookAnswer(error=str(error), done=True))
+        place = "empty" if str(error).endswith(NO_RECORD) else ""
+        write(folder, LookAnswer(error=str(error), place=place, done=True))
     finally:
         shutil.rmtree(images, ignore_errors=True)
 

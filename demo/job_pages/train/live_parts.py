@@ -14,7 +14,7 @@ from demo.job_pages.train.data_look import LookAnswer
 from demo.job_pages.train.data_looks import DataLooks
 from demo.job_pages.train.form import request_tabs
 from demo.job_pages.train.hub_view import download_list, is_downloading
-from demo.job_pages.train.look_view import look_view
+from demo.job_pages.train.look_view import archive_mistake, look_view
 from demo.job_pages.train.model_choices import model_choices
 from demo.job_pages.train.recipe_preview import preview_recipe, recipe_yaml, resolved_settings
 from demo.job_pages.train.request_text import as_command, as_curl, as_json, as_python
@@ -59,7 +59,7 @@ class LiveParts:
         config, problem = self._recipe(values, mistakes, looks, files)
         looking = any(look is None or not look.done for look in looks.values())
         plan = self._plan(values, mistakes, problem or looking, form)
-        wrong = _plan_mistake(plan, lang)
+        wrong = _plan_mistake(plan, lang) | _archive_mistake(looks, lang)
         parts = {
             "machine": self._context.machine(lang),
             "train-disk": disk_note(self._context.service.layout.root, lang),
@@ -169,7 +169,7 @@ class LiveParts:
             body: dict[str, Any] = request_of(values)
         except FieldMistake as mistake:
             return tag("p", translated(mistake.message, lang), class_="mistake")
-        yaml = recipe_yaml(config, body, files) if config is not None else text(FORM, "no_yaml", lang)
+        yaml = recipe_yaml(config, body, files, lang) if config is not None else text(FORM, "no_yaml", lang)
         shown = {
             "as_yaml": yaml,
             "as_command": as_command(body, {name: file.filename or name for name, file in files.items()}),
@@ -183,6 +183,12 @@ class LiveParts:
 def _records(values: TrainValues, looks: dict[str, LookAnswer | None]) -> int:
     """The records of the data files, as far as they were seen."""
     return sum(look.rows for name in values.files if (look := looks.get(name)) is not None)
+
+
+def _archive_mistake(looks: dict[str, LookAnswer | None], lang: Language) -> dict[str, str]:
+    """What is wrong with the archive of images, at its field."""
+    found = [mistake for look in looks.values() if look is not None and (mistake := archive_mistake(look, lang))]
+    return {"images": found[0]} if found else {}
 
 
 def _plan_mistake(plan: PlanState | None, lang: Language) -> dict[str, str]:

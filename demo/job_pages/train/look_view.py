@@ -17,6 +17,13 @@ from llm.formats.conversation import ImageRef
 from llm.i18n.translate import Language, translated_error
 from vlm.service.store.rows import StoredFile
 
+ERRORS = {"images": "images_failed", "empty": "empty_file"}
+
+
+def archive_mistake(answer: LookAnswer, lang: Language) -> str:
+    """What is wrong with the archive of images; empty where nothing is."""
+    return translated_error(hide_folders(answer.error), lang) if answer.place == "images" else ""
+
 
 def look_view(answer: LookAnswer | None, file: StoredFile, lang: Language) -> Markup:
     """A line while the look runs, then a summary and the findings by code."""
@@ -28,8 +35,8 @@ def look_view(answer: LookAnswer | None, file: StoredFile, lang: Language) -> Ma
         return _line("running", lang, counted("record", answer.rows, lang))
     visible = _visible(file)
     if answer.error:
-        message = text(LOOK, "failed", lang, translated_error(visible(answer.error), lang))
-        return tag("p", message, class_="notice")
+        key = ERRORS.get(answer.place, "failed")
+        return tag("p", text(LOOK, key, lang, translated_error(visible(answer.error), lang)), class_="notice")
     return joined([_summary(answer, lang), *(_code(code, answer, visible, lang) for code in _ordered(answer))])
 
 

@@ -6,10 +6,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from demo.job_pages.parts.value_text import written
+from demo.job_pages.parts.words import text
 from demo.job_pages.train.schema_fields import TRACK, setting_fields
+from demo.job_pages.train.words import FORM
 from demo.jobs.job_request import JobRequest
 from llm.config.schema import RunConfig
 from llm.config.yaml_loader import yaml_text
+from llm.i18n.translate import Language
 from vlm.service.recipe import JobData, job_recipe
 from vlm.service.store.rows import StoredFile
 from vlm.service.trainable_models import TrainableModels
@@ -45,8 +48,8 @@ def preview_recipe(
     return job_recipe(name, request, Path("runs") / name, start, data, models)
 
 
-def recipe_yaml(config: RunConfig, body: dict[str, Any], files: Mapping[str, StoredFile]) -> str:
-    """The recipe with the keys that are not defaults, and above it how it is run."""
+def recipe_yaml(config: RunConfig, body: dict[str, Any], files: Mapping[str, StoredFile], lang: Language) -> str:
+    """The recipe with the keys that are not defaults, and above it, in the language of the page, how it is run."""
     values = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
     extension: dict[str, Any] = body["x_eyegraft"]
     archive = extension.get("images", "")
@@ -57,14 +60,15 @@ def recipe_yaml(config: RunConfig, body: dict[str, Any], files: Mapping[str, Sto
     probes = extension["recipe"].get("train", {}).get("probes", [])
     for own, given in zip(values["train"].get("probes", []), probes, strict=True):
         own |= {"image": str(PurePosixPath(folder) / given["image"])} if given.get("image") else {}
-    lines = [f"# Run: eyegraft train {config.name}.yaml"]
-    names = [str(source["path"]) for source in values["data"]["sources"]]
-    lines.append(f"# in the folder of {', '.join(names)}")
-    if archive:
-        lines.append(f"# after {_shown(files, archive)} was unpacked into {folder}")
     processes = extension.get("processes", 1)
-    if processes != 1:
-        lines[0] += f" --nproc {processes}"
+    several = f" --nproc {processes}" if processes != 1 else ""
+    names = [str(source["path"]) for source in values["data"]["sources"]]
+    lines = [
+        text(FORM, "yaml_run", lang, f"{config.name}.yaml{several}"),
+        text(FORM, "yaml_folder", lang, ", ".join(names)),
+    ]
+    if archive:
+        lines.append(text(FORM, "yaml_unpacked", lang, _shown(files, archive), folder))
     return "\n".join([*lines, yaml_text(values)])
 
 

@@ -113,6 +113,9 @@ FORM: Words = {
     "as_curl": ("curl", "curl"),
     "as_python": ("Python", "Python"),
     "as_command": ("Command line", "命令行"),
+    "yaml_run": ("# Run: eyegraft train {}", "# 运行：eyegraft train {}"),
+    "yaml_folder": ("# in the folder of {}", "# 请在 {} 所在的文件夹中运行"),
+    "yaml_unpacked": ("# after {} was unpacked into {}", "# 并先把 {} 解压到 {}"),
     "no_yaml": (
         "# Shown when data and model are chosen\n# and no field is marked.",
         "# 选择了数据和模型，\n# 并且没有标出的项时显示。",
@@ -158,6 +161,11 @@ LOOK: Words = {
         "只检查了开头部分；任务开始前会再次检查数据。",
     ),
     "findings": ("{:,} x {}", "{:,} 处{}"),
+    "images_failed": ("The images cannot be used: {}", "图片不能使用：{}"),
+    "empty_file": (
+        "This file has no record. Check that it is the right one and was saved to its end, then upload it again.",
+        "文件中没有记录。请确认选对了文件并且已完整保存，然后重新上传。",
+    ),
     "failed": ("The look at the data failed: {}", "检查数据失败：{}"),
     "needs_tower": (
         "The records have images and {} reads text only. Choose a vision tower, or a model that was trained with "

@@ -1,5 +1,6 @@
 """The Train page: uploads, the look at the data, the request as it is filled in, and the button."""
 
+import html
 import json
 import re
 import time
@@ -13,12 +14,15 @@ from starlette.testclient import TestClient
 
 from demo.job_pages.train import data_look
 from demo.job_pages.train.data_look import LookQuestion, read
+from demo.job_pages.train.look_view import archive_mistake, look_view
 from llm.files.atomic_files import write_atomically
+from llm.i18n.translate import Language
 from tests.demo.conftest import noise_image
 from tests.demo.job_pages.stories import add_job, validated
 from tests.demo.payloads import XSS
 from vlm.service.service import Service
 from vlm.service.store.job_table import list_jobs
+from vlm.service.store.rows import StoredFile
 
 CHINESE = {"accept-language": "zh-CN"}
 WAIT_S = 120.0
@@ -77,6 +81,38 @@ def test_images_of_an_archive_are_found_and_a_hint_says_what_is_missing(tmp_path
         found = read(folder)
         assert found is not None and found.done and found.images == 1, found
         assert found.counts.get("image-missing", 0) == (not packed_name) and not (folder / "images").exists()
+
+
+SEES = {"image": "a.png", "conversations": [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": "N"}]}
+# What is wrong with a file, its name and content, the name in its archive, and what is found with its fix.
+LANGS: tuple[Language, ...] = ("en", "zh")
+WRONG: dict[str, tuple[str, bytes, str, tuple[str, ...]]] = {
+    "not JSON": ("a.jsonl", b"hello\n", "", ("broken JSON", "a.jsonl:1", "Correct the JSON there")),
+    "empty": ("a.jsonl", b"\n", "", ("no record", "upload it again")),
+    "columns": ("a.csv", b"foo,bar\n1,2\n", "", ("a.csv:2", "the keys foo, bar", "or map the columns")),
+    "no image": ("a.jsonl", json.dumps(SEES).encode(), "b.png", ("a.png: no such file", "Check the record's image")),
+    "hostile": ("a.jsonl", json.dumps(SEES).encode(), "../../x.png", ("images cannot be used", "Pack it from inside")),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_file_is_shown_with_its_fix(tmp_path: Path, wrong: str) -> None:
+    """In both languages, without a folder of the service."""
+    name, content, packed_name, expected = WRONG[wrong]
+    (tmp_path / name).write_bytes(content)
+    archive = ""
+    if packed_name:
+        archive = str(tmp_path / "i.zip")
+        with zipfile.ZipFile(archive, "w") as packed:
+            packed.writestr(packed_name, noise_image(1))
+    write_atomically(tmp_path / data_look.QUESTION, json.dumps({"file": str(tmp_path / name), "archive": archive}))
+    data_look.main(tmp_path)
+    answer, file = read(tmp_path), StoredFile("file-1", name, "fine-tune", 1, "", name, 0)
+    english, chinese = (html.unescape(look_view(answer, file, lang)) for lang in LANGS)
+    assert all(part in english for part in expected), english
+    assert str(tmp_path) not in english + chinese and "Pack it" not in chinese and "no record" not in chinese
+    assert re.search("[\u4e00-\u9fff]", chinese)
+    assert answer is not None and bool(archive_mistake(answer, "en")) == (wrong == "hostile")
 
 
 def test_hints_follow_data_and_model(visitor: TestClient, service: Service) -> None:

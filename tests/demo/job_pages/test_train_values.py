@@ -186,7 +186,7 @@ def test_the_yaml_is_the_recipe_of_the_job(tmp_path: Path) -> None:
     files = {name: StoredFile(name, shown, "fine-tune", 1, "", "", 0, None) for name, shown in names.items()}
     body = request_of(FULL)
     config = preview_recipe(body, files, None, MODELS, 500)
-    (tmp_path / "recipe.yaml").write_text(recipe_yaml(config, body, files))
+    (tmp_path / "recipe.yaml").write_text(recipe_yaml(config, body, files, "en"))
     again = parse_config(load_yaml(tmp_path / "recipe.yaml"))
     assert isinstance(again, RunConfig)
     (tmp_path / "images" / "a").mkdir(parents=True)
