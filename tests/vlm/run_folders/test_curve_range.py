@@ -65,9 +65,12 @@ def test_steps_before_and_after_the_range_are_not_read(tmp_path: Path, monkeypat
     found = CurveRange(file, 9_000, 9_400)
     read: list[tuple[int, int]] = []
     original = CurveRange._read
-    monkeypatch.setattr(
-        CurveRange, "_read", lambda own, path, start, end: (read.append((start, end)), original(own, path, start, end))
-    )
+
+    def noted(own: CurveRange, path: Path, start: int, end: int) -> None:
+        read.append((start, end))
+        original(own, path, start, end)
+
+    monkeypatch.setattr(CurveRange, "_read", noted)
     found.read(time.monotonic() + 9)
     assert file.run.curves["train_loss"].width > 16 and found.run.curves["train_loss"].width == 1
     assert len(found.run.curves["train_loss"].points()) == 401 and len(read) <= 4 < len(file.blocks) / 10
