@@ -1,47 +1,65 @@
-"""`make screens`: screenshots of the service's pages, with jobs in every state and a file with findings.
+"""`make screens`: every view of the service in both languages and themes, on desks and the main ones on phones.
 
 `python -m tests.demo.service_screens FOLDER` writes them elsewhere. Not part of `make test`.
 """
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlencode
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from demo.job_plan.forecast_record import RecordSpans
 from tests.demo.conftest import listening
 from tests.demo.job_pages.stories import every_state, run_by_hand, still_service
 from tests.demo.job_pages.test_browser_plan import foreseen, seen
-from tests.demo.job_pages.test_plans import TOO_LARGE
+from tests.demo.job_pages.test_plans import FORECAST, TOO_LARGE
 from tests.demo.pages.steps import CHROMIUM, QUIET, WAIT
 from vlm.service.service import Service
+from vlm.service.store.attempt_table import attempts_of
 from vlm.service.store.rows import Job
 from vlm.service.trainable_models import TrainableModels
 
 OUT = Path("docs/images")
-LOOKS = (("en", "en-US", "light"), ("zh", "zh-CN", "dark"))
-WIDTHS = (1280, 390)
+LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
+THEMES = ("light", "dark")
+DESK, PHONE = (1280, 860), (390, 844)
+HIGHEST = 1300  # pixels of a desk's view; of a phone's its window
+ON_PHONES = ("home", "jobs", "job-failed", "plan", "curves")
+COLOURS = 96  # of an image in the documentation
 NAMES = ("qwen3-0.6b", "smollm2-135m", "siglip-base")
+LOG = """\
+step 11/60  loss 0.1818  lr 1.0e-04  812 tokens/s
+step 12/60  loss 0.1667  lr 1.0e-04  805 tokens/s
+error: shapes/0412.png: cannot be decoded: image file is truncated (11 bytes not processed). Replace the image, or \
+set data.bad_images to skip
+"""
 
 
 def main(out: Path) -> None:
-    """Take them all."""
-    with sync_playwright() as playwright:
+    """Take them all: a sheet for each view and language, light above dark, and one of phones."""
+    with sync_playwright() as playwright, TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        for lang, locale, scheme in LOOKS:
-            for width in WIDTHS:
-                with visited(browser, locale, scheme, width) as page:
-                    take(page, out, f"{lang}-{width}")
+        for lang, locale in LANGUAGES.items():
+            for theme in THEMES:
+                for width, height in (DESK, PHONE):
+                    with visited(browser, locale, theme, width, height) as page:
+                        wanted = ON_PHONES if width == PHONE[0] else None
+                        take(page, Path(folder), f"{lang}-{theme}-{width}", wanted)
+        for lang in LANGUAGES:
+            make_sheets(Path(folder), out, lang)
 
 
 @contextmanager
-def visited(browser: Browser, locale: str, scheme: str, width: int) -> Iterator[Page]:
-    """A visitor of this language, colour scheme and width."""
-    context = browser.new_context(locale=locale, viewport={"width": width, "height": 860})
+def visited(browser: Browser, locale: str, scheme: str, width: int, height: int) -> Iterator[Page]:
+    """A visitor of this language, colour scheme and window."""
+    context = browser.new_context(locale=locale, viewport={"width": width, "height": height})
     context.set_default_timeout(WAIT)
     page = context.new_page()
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
@@ -49,8 +67,8 @@ def visited(browser: Browser, locale: str, scheme: str, width: int) -> Iterator[
     context.close()
 
 
-def take(page: Page, out: Path, name: str) -> None:
-    """Every view of a new service and of one with jobs."""
+def take(page: Page, out: Path, name: str, wanted: Sequence[str] | None) -> None:
+    """Every view of a new service and of one with jobs, or those that are wanted, as `VIEW-NAME.png`."""
     with TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "models").mkdir()
@@ -59,21 +77,65 @@ def take(page: Page, out: Path, name: str) -> None:
         models = TrainableModels(folders, frozenset())
         run_by_hand(root / "runs" / "first-try", 30, 80)
         with still_service(root / "empty", models) as (app, _), listening(app) as url:
-            page.goto(f"{url}/jobs")
-            shoot(page, out / f"service-empty-{name}.png")
+            visit(page, url, {"first": "/", "empty": "/jobs"}, out, name, wanted)
         with still_service(root / "service", models, runs=[root / "runs"]) as (app, service), listening(app) as url:
-            jobs = every_state(service)
-            age(service, jobs)
-            saved(service.layout.run(jobs["done"].id) / "checkpoints")
-            for key in ("done", "running", "refused"):
-                page.goto(f"{url}/jobs/{jobs[key].id}")
-                shoot(page, out / f"service-job-{key}-{name}.png")
-            page.goto(f"{url}/jobs")
-            shoot(page, out / f"service-jobs-{name}.png")
-            fill_in(page, url, root)
-            shoot(page, out / f"service-train-{name}.png")
+            visit(page, url, addresses(service), out, name, wanted)
+            if wanted is None:
+                fill_in(page, url, root)
+                shoot(page, out / f"train-{name}.png")
             fill_in_plan(page, url, service)
-            shoot(page, out / f"service-plan-{name}.png")
+            shoot(page, out / f"plan-{name}.png")
+
+
+def visit(page: Page, url: str, views: Mapping[str, str], out: Path, name: str, wanted: Sequence[str] | None) -> None:
+    """Take the views that are wanted."""
+    for view, address in views.items():
+        if wanted is None or view in wanted:
+            page.goto(f"{url}{address}")
+            shoot(page, out / f"{view}-{name}.png")
+
+
+def addresses(service: Service) -> dict[str, str]:
+    """The views of a service with a job in every state."""
+    jobs = every_state(service)
+    age(service, jobs)
+    saved(service.layout.run(jobs["done"].id) / "checkpoints")
+    attempt = service.layout.attempt(attempts_of(service.database, jobs["failed"].id)[-1])
+    attempt.mkdir(parents=True, exist_ok=True)
+    (attempt / "log.txt").write_text(LOG)
+    opened = {f"job-{key}": f"/jobs/{jobs[key].id}" for key in ("done", "running", "failed", "refused")}
+    overlaid = "&".join(f"run={jobs[key].id}" for key in ("running", "done", "paused"))
+    return {"home": "/", "jobs": "/jobs", **opened, "curves": f"/curves?{overlaid}&smooth=0.5", "help": "/help"}
+
+
+def make_sheets(folder: Path, out: Path, lang: str) -> None:
+    """The images of a language for the documentation, in few colours."""
+    views = sorted(file.name.removesuffix(f"-{lang}-light-{DESK[0]}.png") for file in
+                   folder.glob(f"*-{lang}-light-{DESK[0]}.png"))  # fmt: skip
+    for view in views:
+        both = [Image.open(folder / f"{view}-{lang}-{theme}-{DESK[0]}.png").convert("RGB") for theme in THEMES]
+        column([one.crop((0, 0, one.width, min(one.height, HIGHEST))) for one in both]).save(
+            out / f"service-{view}-{lang}.png", optimize=True
+        )
+    rows = []
+    for theme in THEMES:
+        phones = [Image.open(folder / f"{view}-{lang}-{theme}-{PHONE[0]}.png").convert("RGB") for view in ON_PHONES]
+        rows.append([one.crop((0, 0, one.width, PHONE[1])) for one in phones])
+    sheet = Image.new("RGB", (len(ON_PHONES) * PHONE[0], 2 * PHONE[1]))
+    for line, row in enumerate(rows):
+        for place, one in enumerate(row):
+            sheet.paste(one, (place * PHONE[0], line * PHONE[1]))
+    sheet.quantize(COLOURS).save(out / f"service-phone-{lang}.png", optimize=True)
+
+
+def column(images: Sequence[Image.Image]) -> Image.Image:
+    """One below the other."""
+    sheet = Image.new("RGB", (images[0].width, sum(one.height for one in images)))
+    top = 0
+    for one in images:
+        sheet.paste(one, (0, top))
+        top += one.height
+    return sheet.quantize(COLOURS)
 
 
 def age(service: Service, jobs: dict[str, Job]) -> None:
@@ -109,17 +171,19 @@ def fill_in(page: Page, url: str, folder: Path) -> None:
 def fill_in_plan(page: Page, url: str, service: Service) -> None:
     """The form with a plan that does not fit."""
     values = {"file": seen(service, 4000), "model": "qwen3-0.6b", "tune.kind": "full", "suffix": "support-v3"}
-    foreseen(service, TOO_LARGE, values)
+    spans = [["<|im_start|>user\nWhere is order 17?<|im_end|>\n<|im_start|>assistant\n", ""],
+             ["It left our warehouse on Monday.<|im_end|>", "supervised"]]  # fmt: skip
+    foreseen(service, TOO_LARGE, values, replace(FORECAST, records=[RecordSpans(spans, [], 0)]))
     page.goto(f"{url}/train?{urlencode(values)}")
     expect(page.locator("[data-change]")).to_have_count(2)
     page.locator("#first-records").evaluate("one => { one.open = true; }")
-    page.locator("#all-settings").evaluate("one => { one.open = true; }")
-    page.locator("#group-optim").evaluate("one => { one.open = true; }")
 
 
 def shoot(page: Page, file: Path) -> None:
     """The complete page as it stays."""
     page.wait_for_load_state("networkidle")
+    drawing = page.locator(".drawing")  # the charts come with the first refresh
+    expect(drawing).to_have_count(0)
     page.screenshot(path=file, full_page=True)
 
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from demo.job_pages.plan.plans import DONE, digest_of
 from demo.job_pages.train import data_look
 from demo.job_pages.train.values import read_values, request_of
-from demo.job_plan.forecast_record import write_forecast
+from demo.job_plan.forecast_record import DataForecast, write_forecast
 from tests.demo.conftest import listening
 from tests.demo.job_pages.stories import still_service
 from tests.demo.job_pages.test_plans import FITTING, FORECAST, GIB, TOO_LARGE
@@ -41,12 +41,12 @@ def seen(service: Service, rows: int = 1) -> str:
     return file
 
 
-def foreseen(service: Service, answer: GateAnswer, values: dict[str, str]) -> None:
+def foreseen(service: Service, answer: GateAnswer, values: dict[str, str], forecast: DataForecast = FORECAST) -> None:
     """A plan of these values that is over."""
     folder = service.layout.root / "plans" / digest_of(request_of(read_values(values)))
     folder.mkdir(parents=True)
     write_answer(folder, answer)
-    write_forecast(folder, FORECAST)
+    write_forecast(folder, forecast)
     (folder / DONE).touch()
 
 
