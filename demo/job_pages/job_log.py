@@ -52,7 +52,7 @@ def trouble_card(service: Service, job: Job, lang: Language) -> Markup:
         tag("h2", text(VIEW, "why" if attempts else "why_before", lang), " ", code),
         tag("p", first),
         tag("pre", rest) if rest else None,  # the planner's advice is a table
-        tag("p", tag("b", text(FAILURE, "what", lang)), ": ", what_to_do(job.error, lang)),
+        tag("p", tag("b", text(FAILURE, "what", lang)), " ", what_to_do(job.error, lang)),
         _log(_tail(file), lang),
         tag("p", form),
         class_="card bad",

@@ -177,14 +177,15 @@ def fill_in_plan(page: Page, url: str, service: Service) -> None:
     page.goto(f"{url}/train?{urlencode(values)}")
     expect(page.locator("[data-change]")).to_have_count(2)
     page.locator("#first-records").evaluate("one => { one.open = true; }")
+    page.locator("#head-plan_part").evaluate("one => one.scrollIntoView({ block: 'start' })")
 
 
 def shoot(page: Page, file: Path) -> None:
-    """The complete page as it stays."""
+    """The page as it stays: on a desk the complete one, on a phone what its window shows."""
     page.wait_for_load_state("networkidle")
     drawing = page.locator(".drawing")  # the charts come with the first refresh
     expect(drawing).to_have_count(0)
-    page.screenshot(path=file, full_page=True)
+    page.screenshot(path=file, full_page=page.viewport_size is not None and page.viewport_size["width"] > PHONE[0])
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ WHAT_TO_DO: Words = {
 }
 
 FAILURE: Words = {
-    "what": ("What to do", "怎么办"),
+    "what": ("What to do:", "怎么办："),
     "code": ("Code of the error", "错误代码"),
     "form": ("Change it and train again", "修改后再次训练"),
     "log": ("The last lines of its log", "日志的最后几行"),
