@@ -26,7 +26,7 @@ from vlm.service.store.attempt_table import attempts_of
 from vlm.service.store.rows import Job
 from vlm.service.trainable_models import TrainableModels
 
-OUT = Path("docs/images")
+OUT = Path("docs/images/service")
 LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
 THEMES = ("light", "dark")
 DESK, PHONE = (1280, 860), (390, 844)
@@ -53,6 +53,7 @@ def main(out: Path) -> None:
                         wanted = ON_PHONES if width == PHONE[0] else None
                         take(page, Path(folder), f"{lang}-{theme}-{width}", wanted)
         for lang in LANGUAGES:
+            (out / lang).mkdir(parents=True, exist_ok=True)
             make_sheets(Path(folder), out, lang)
 
 
@@ -115,7 +116,7 @@ def make_sheets(folder: Path, out: Path, lang: str) -> None:
     for view in views:
         both = [Image.open(folder / f"{view}-{lang}-{theme}-{DESK[0]}.png").convert("RGB") for theme in THEMES]
         column([one.crop((0, 0, one.width, min(one.height, HIGHEST))) for one in both]).save(
-            out / f"service-{view}-{lang}.png", optimize=True
+            out / lang / f"{view}.png", optimize=True
         )
     rows = []
     for theme in THEMES:
@@ -125,7 +126,7 @@ def make_sheets(folder: Path, out: Path, lang: str) -> None:
     for line, row in enumerate(rows):
         for place, one in enumerate(row):
             sheet.paste(one, (place * PHONE[0], line * PHONE[1]))
-    sheet.quantize(COLOURS).save(out / f"service-phone-{lang}.png", optimize=True)
+    sheet.quantize(COLOURS).save(out / lang / "phone.png", optimize=True)
 
 
 def column(images: Sequence[Image.Image]) -> Image.Image:

@@ -63,7 +63,7 @@ def test_the_road_in_chinese_on_a_phone(
         filled_in(page, tmp_path / "对话.jsonl")
         page.reload()
         expect(page.locator("#chosen-file li")).to_contain_text("对话.jsonl")
-        page.get_by_role("button", name=said(FORM, "submit")).click()
+        page.get_by_role("button", name=said(PLAN, "start")).click()
         trained(page)
         overlaid(page)
         chatted(page)
@@ -72,7 +72,7 @@ def test_the_road_in_chinese_on_a_phone(
 
 def filled_in(page: Page, data: Path) -> None:
     """The form, with a mistake on the way, up to a plan that fits."""
-    page.get_by_role("button", name=said(FORM, "submit")).click()
+    page.get_by_role("button", name=said(PLAN, "start")).click()
     expect(page.locator("#mistake-file")).to_have_text(said(MISTAKES, "file"))
     page.locator("#upload-file").set_input_files(data)
     expect(page.locator("#train-look")).to_contain_text(said(LOOK, "all_good"), timeout=LONG)

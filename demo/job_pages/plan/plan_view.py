@@ -10,7 +10,6 @@ from demo.job_pages.parts.value_text import size_text, written
 from demo.job_pages.parts.words import span, text
 from demo.job_pages.plan.plan_words import PLAN
 from demo.job_pages.plan.plans import PlanState
-from demo.job_pages.train.words import FORM
 from demo.job_plan.forecast_record import DataForecast, RecordSpans
 from llm.config.schema import RunConfig
 from llm.i18n.translate import Language
@@ -69,7 +68,7 @@ def start_part(state: PlanState | None, lang: Language) -> Markup:
         message = text(PLAN, "start_refused", lang, reason_text(refusal, lang))
         why = tag("p", message, class_="refused", id="start-refused")
     button = tag(
-        "button", text(FORM, "submit", lang), type="submit", class_="button primary wide", disabled=why is not None,
+        "button", text(PLAN, "start", lang), type="submit", class_="button primary wide", disabled=why is not None,
         aria_describedby="start-refused" if why else None,
     )  # fmt: skip
     return joined([button, why])

@@ -25,6 +25,7 @@ PLAN: Words = {
         "It does not fit: the base model alone takes at least {}, of {}",
         "放不下：仅基础模型至少需要 {}，共 {}",
     ),
+    "start": ("Start training", "开始训练"),
     "start_refused": (
         "The service would refuse this job: {}. Change what is named above; then it can be started.",
         "服务会拒绝该任务：{}。请先修改上面指出的内容，然后才能开始。",

@@ -13,7 +13,6 @@ FORM: Words = {
         "The recipe for eyegraft train, and what this form sends. By the API or the command line it is the same job.",
         "供 eyegraft train 使用的配方，以及本表单提交的内容。通过 API 或命令行提交，得到同样的任务。",
     ),
-    "submit": ("Start training", "开始训练"),
     "choose": ("Choose...", "请选择……"),
     "none": ("None", "无"),
     "auto": ("automatic", "自动"),
