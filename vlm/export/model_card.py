@@ -81,10 +81,10 @@ def write_card(
     config = opened.config
     sees = isinstance(opened.model, VlmModel)
     found = find_checkpoint(run, checkpoint)
-    made_of = {"language model": config.model.llm, "stage": config.stage, "trained": _trained(opened)}
+    made_of = {"language model": _public(config.model.llm), "stage": config.stage, "trained": _trained(opened)}
     if isinstance(config, VlmRunConfig):
-        made_of |= {"vision tower": config.model.tower, "projector": config.model.projector}
-    made_of |= {"data": ", ".join(source.path for source in config.data.sources)}
+        made_of |= {"vision tower": _public(config.model.tower), "projector": config.model.projector}
+    made_of |= {"data": ", ".join(_public(source.path) for source in config.data.sources)}
     made_of |= {"checkpoint": f"{found.name}, sha256 {weights_digest(found)[:12]}"}
     lines = [
         "---",
@@ -106,6 +106,11 @@ def write_card(
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _public(path: str) -> str:
+    """An absolute path without its folders, which show others how this machine is laid out; any other as it is."""
+    return Path(path).name if os.path.isabs(path) else path
 
 
 def _front_matter(llm: str, sees: bool, to: str) -> dict[str, Any]:

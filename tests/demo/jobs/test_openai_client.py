@@ -221,6 +221,7 @@ def test_a_checkpoint_is_exported_and_downloaded(service: RunningService, finish
         tar.extractall(tmp_path, filter="data")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "fox-step-000003-hf-bf16", dtype="auto")
     assert model.dtype is torch.bfloat16
+    assert str(service.root) not in (tmp_path / "fox-step-000003-hf-bf16" / "README.md").read_text()
     with pytest.raises(ServiceError, match="no checkpoint '4'"):
         cli_jobs.export(job, file, to="hf", checkpoint="4", **where)
 
