@@ -24,6 +24,7 @@ ASSETS = {
     "jobs.css": "text/css",
     "curves.css": "text/css",
     "page.js": "text/javascript",
+    "find_settings.js": "text/javascript",
     "train.js": "text/javascript",
     "jobs.js": "text/javascript",
     "curve_chart.js": "text/javascript",

@@ -1,6 +1,7 @@
 // The Train page. It is loaded after page.js, whose functions it uses.
 'use strict';
 
+const NEEDED = ['file', 'model'];  // fields without which there is no job
 const idOf = name => name.replaceAll('.', '-');
 
 // The form's values are in the address: a reload, a bookmark and another browser show the same.
@@ -50,7 +51,7 @@ function showStage(form) {
 }
 
 function trainForm(form) {
-  let timer = 0, asked = 0, edits = 0;
+  let timer = 0, asked = 0, edits = 0, refused = null;
 
   const later = wait => {
     clearTimeout(timer);
@@ -59,7 +60,7 @@ function trainForm(form) {
 
   async function preview() {
     const mine = ++asked;
-    const query = new URLSearchParams(valuesOf(form));
+    const values = valuesOf(form), query = new URLSearchParams(values);
     history.replaceState(null, '', `/train?${query}`);
     try {
       const answer = await fetch(`${form.dataset.train}?${query}&form=${form.dataset.nonce}`);
@@ -67,13 +68,24 @@ function trainForm(form) {
       if (mine !== asked) return;
       $('#lost').hidden = answer.ok;
       show(found.parts);
-      mark(form, found.mistakes);
+      stillWrong(values, found.mistakes);
       showAutomatic(form, found.auto);
       if (found.more) later(EVERY_MS / 2);
     } catch {
       $('#lost').hidden = false;
       later(EVERY_MS);
     }
+  }
+
+  // The marks of these values. Of a form that was refused, an empty field that a job needs stays marked until it is
+  // filled in, and the reason beside the button goes when the form is another one and nothing is wrong any more.
+  function stillWrong(values, mistakes) {
+    const lacking = Object.entries(refused?.mistakes ?? {}).filter(([name]) => NEEDED.includes(name) && !values[name]);
+    const left = { ...Object.fromEntries(lacking), ...mistakes };
+    mark(form, left);
+    if (!refused || Object.keys(left).length || JSON.stringify(values) === refused.values) return;
+    refused = null;
+    notice('');
   }
 
   const changed = () => {
@@ -92,13 +104,15 @@ function trainForm(form) {
     const button = $('[type=submit]', form);
     button.disabled = true;
     notice('');
+    const values = valuesOf(form);
     try {
-      const [ok, answer] = await sent(form.dataset.train, { ...valuesOf(form), nonce: `${form.dataset.nonce}-${edits}` });
+      const [ok, answer] = await sent(form.dataset.train, { ...values, nonce: `${form.dataset.nonce}-${edits}` });
       if (ok) {
         location.assign(answer.go);
         return;
       }
-      mark(form, answer.mistakes ?? {}, true);
+      refused = { mistakes: answer.mistakes ?? {}, values: JSON.stringify(values) };
+      mark(form, refused.mistakes, true);
       notice(answer.error?.message ?? answer.error);
       $('[aria-invalid=true]', form)?.focus();
     } catch {
@@ -121,11 +135,16 @@ function trainForm(form) {
 
 function chosenFiles(form, changed) {
   const list = $('#chosen-file');
-  list.addEventListener('click', event => {
-    if (!event.target.closest('[data-leave-out]')) return;
-    event.target.closest('li').remove();
+  const leaveOut = item => {
+    item.remove();
     $('#upload-file').focus();
     changed();
+  };
+  list.addEventListener('click', async event => {
+    const button = event.target.closest('button');
+    if (!button) return;
+    const item = button.closest('li');
+    if (button.dataset.leaveOut !== undefined || await deleted(item, button)) leaveOut(item);
   });
   $('#stored-file')?.addEventListener('change', event => {
     const { value, selectedOptions } = event.target;
@@ -135,19 +154,43 @@ function chosenFiles(form, changed) {
   });
 }
 
+// Whether an upload was deleted, after a question; else its reason is said.
+async function deleted(item, button) {
+  const { value } = $('input', item), status = $('#status-file');
+  const question = $('#chosen-file').dataset.ask.replace('{}', () => $('span', item).textContent);
+  if (!(await asked(question, button.textContent))) return false;
+  button.disabled = true;
+  try {
+    const [ok, answer] = await sent(`/pages/files/${encodeURIComponent(value)}/delete`);
+    [status.textContent, status.hidden] = [ok ? '' : answer.error?.message ?? answer.error, ok];
+    status.classList.toggle('mistake', !ok);
+    for (const one of $$('#stored-file option, #field-validation option')) if (ok && one.value === value) one.remove();
+    return ok;
+  } catch {
+    $('#lost').hidden = false;
+    return false;
+  } finally {
+    button.disabled = false;
+  }
+}
+
 function addFile({ id, name, size }) {
   const list = $('#chosen-file');
   if ($$('input', list).some(one => one.value === id)) return;
   const item = document.createElement('li');
   const leave = list.dataset.leave.replace('{}', () => name);
   const records = list.dataset.recordsOf.replace('{}', () => name);
+  const deletion = list.dataset.deleteOf.replace('{}', () => name);
   item.innerHTML = '<input type="hidden" name="file"><span></span> <span class="quiet"></span> <a></a> ' +
+    '<button type="button" class="button small" data-delete-file></button>' +
     '<button type="button" class="button small" data-leave-out>×</button>';
   $('input', item).value = id;
   [$('span', item).textContent, $('.quiet', item).textContent] = [name, size];
   [$('a', item).textContent, $('a', item).href] = [list.dataset.records, `/data?file=${encodeURIComponent(id)}`];
   [$('a', item).title, $('a', item).ariaLabel] = [records, records];
-  [$('button', item).title, $('button', item).ariaLabel] = [leave, leave];
+  const [gone, left] = $$('button', item);
+  [gone.textContent, gone.title, gone.ariaLabel] = [list.dataset.delete, deletion, deletion];
+  [left.title, left.ariaLabel] = [leave, leave];
   list.append(item);
 }
 
@@ -228,7 +271,14 @@ function upload(form, input, file, status) {
 }
 
 function identity(form, changed) {
-  const place = $('#mistake-identity');
+  const place = $('#mistake-identity'), status = $('#status-identity');
+  for (const box of $$('#identity input')) {
+    box.addEventListener('keydown', event => {
+      if (event.key !== 'Enter') return;
+      event.preventDefault();  // it would start the job
+      $('#make-identity').click();
+    });
+  }
   $('#make-identity').addEventListener('click', async event => {
     const body = Object.fromEntries($$('[data-identity]', form).map(one => [one.dataset.identity, one.value]));
     event.target.disabled = true;
@@ -236,6 +286,8 @@ function identity(form, changed) {
       const [ok, answer] = await sent('/pages/identity', body);
       place.textContent = ok ? '' : answer.error?.message ?? answer.error;
       place.hidden = ok;
+      status.textContent = ok ? status.dataset.made.replace('{}', () => answer.name) : '';
+      status.hidden = !ok;
       if (ok) {
         choose(form, answer);
         changed();
@@ -323,20 +375,6 @@ function planChanges(form, changed) {
       }
     }
     changed();
-  });
-}
-
-function findSettings() {
-  const find = $('#find-setting');
-  find.addEventListener('keydown', event => event.key === 'Enter' && event.preventDefault());
-  find.addEventListener('input', () => {
-    const words = find.value.trim().toLowerCase();
-    for (const group of $$('#all-settings .group')) {
-      const fields = $$('.field', group);
-      for (const field of fields) field.classList.toggle('other', !field.textContent.toLowerCase().includes(words));
-      group.classList.toggle('other', fields.every(field => field.classList.contains('other')));
-      if (words) group.open = true;
-    }
   });
 }
 

@@ -10,6 +10,8 @@ from vlm.service.store.file_table import list_files
 from vlm.service.store.rows import Purpose, StoredFile
 
 SHOWN_FILES = 100
+GIB = 1 << 30
+MANY_GIB = 10 * GIB
 ACCEPTED: dict[Purpose, str] = {
     "fine-tune": ".jsonl,.json,.csv,.tsv,.parquet,.arrow,.xlsx,.txt,.gz,.zst,.bz2,.xz",
     "vision": ".zip,.tar,.gz,.tgz,.xz,.bz2",
@@ -49,6 +51,9 @@ def _files(form: Form) -> Markup:
         data_leave=form.said("leave_out", "{}"),
         data_records=form.said("records"),
         data_records_of=form.said("records_of", "{}"),
+        data_delete=form.said("delete"),
+        data_delete_of=form.said("delete_of", "{}"),
+        data_ask=form.said("ask_delete", "{}"),
     )
     drop = _drop(form, "file", f"{ACCEPTED['fine-tune']},{ACCEPTED['vision']}", several=True)
     inner = (title, about, listed, drop, _status("file"), mistake_place("file"), earlier)
@@ -56,7 +61,7 @@ def _files(form: Form) -> Markup:
 
 
 def chosen_file(file: StoredFile | None, name: str, form: Form) -> Markup:
-    """A file that is trained on, with a link to its records and the button that leaves it out."""
+    """A file that is trained on, with a link to its records, and the buttons that delete it and leave it out."""
     shown = file.filename if file is not None and file.filename else name
     leave = form.said("leave_out", shown)
     button = tag(
@@ -65,7 +70,13 @@ def chosen_file(file: StoredFile | None, name: str, form: Form) -> Markup:
     size = tag("span", size_text(file.bytes), class_="quiet") if file is not None else None
     title = form.said("records_of", shown)
     records = tag("a", form.said("records"), href=f"/data?{urlencode({'file': name})}", aria_label=title, title=title)
-    return tag("li", tag("input", type="hidden", name="file", value=name), tag("span", shown), size, records, button)
+    gone = form.said("delete_of", shown)
+    delete = tag(
+        "button", form.said("delete"), type="button", class_="button small", data_delete_file=True, aria_label=gone,
+        title=gone,
+    )  # fmt: skip
+    held = tag("input", type="hidden", name="file", value=name)
+    return tag("li", held, tag("span", shown), size, records, delete, button)
 
 
 def _one_file(form: Form, name: str, purpose: Purpose) -> Markup:
@@ -118,8 +129,12 @@ def _identity(form: Form) -> Markup:
     button = tag("button", form.said("identity_make"), type="button", class_="button", id="make-identity")
     about = tag("p", form.said("identity_about"), class_="quiet")
     mistake = tag("p", "", class_="mistake", id="mistake-identity", role="alert", hidden=True)
+    made = tag(
+        "p", "", class_="quiet status", role="status", id="status-identity", hidden=True,
+        data_made=form.said("identity_made", "{}"),
+    )  # fmt: skip
     head = tag("summary", form.said("identity"))
-    return tag("details", head, about, tag("div", *fields, class_="grid"), mistake, button, id="identity")
+    return tag("details", head, about, tag("div", *fields, class_="grid"), mistake, button, made, id="identity")
 
 
 def _made(name: str) -> Markup:
@@ -136,4 +151,6 @@ def _labelled_file(file: StoredFile) -> str:
 
 
 def _limit(form: Form) -> str:
-    return form.said("limit", size_text(form.context.service.files.room()[0]))
+    """The most that fits; of many GiB the complete ones, since the disk's free space changes all the time."""
+    most = form.context.service.files.room()[0]
+    return form.said("limit", size_text(most // GIB * GIB if most >= MANY_GIB else most))

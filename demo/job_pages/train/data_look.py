@@ -6,6 +6,7 @@ LONGEST_S seconds with what it has seen; the gate looks again before the job wai
 
 import base64
 import json
+import re
 import shutil
 import sys
 import time
@@ -29,6 +30,7 @@ from vlm.service.archives import ArchiveError, unpack
 QUESTION, ANSWER = "question.json", "answer.json"
 LONGEST_S = 60.0
 DESCRIBED = 20_000  # records whose turns and languages are counted
+KANA_OR_HANGUL = re.compile("[\u3041-\u30fa\u30fc-\u30ff\uac00-\ud7a3]")
 CARDS, IMAGES = 3, 3  # of a code, of a record: the page embeds them
 
 
@@ -46,6 +48,7 @@ class LookAnswer:
 
     `cards` are findings as JSON with a preview of the record and thumbnails in base64. `answers`: of the assistant in
     all records; `cjk`: the share of records most of whose letters are Chinese, Japanese or Korean.
+    `han`: these have no letter of Japanese's own scripts or Korean, so they are Chinese.
     `place`: of an error: `images` for one of the archive, `empty` for a file without a record, else empty.
     """
 
@@ -57,6 +60,7 @@ class LookAnswer:
     cards: list[dict[str, Any]] = field(default_factory=list)
     answers: int = 0
     cjk: float = 0.0
+    han: bool = False
     cut: bool = False
     error: str = ""
     place: str = ""
@@ -109,14 +113,15 @@ def _answer(found: CheckResult, late: bool) -> LookAnswer:
 
 def _described(answer: LookAnswer, source: Source, ends: float) -> LookAnswer:
     """The answer with what its records are, of which all can be read; nothing more where the time is over."""
-    counter = RecordCounter()
+    counter, han = RecordCounter(), True
     for conversation in islice(read_records(source, Path(), _ignore), DESCRIBED):
         counter.add(conversation)
+        han = han and not any(KANA_OR_HANGUL.search(message.text) for message in conversation.messages)
         if time.monotonic() > ends:
             break
     seen = max(1, len(counter))
     answers = sum(number * count for number, count in counter.turns.items())
-    return replace(answer, answers=round(answers * answer.rows / seen), cjk=counter.mostly_cjk / seen)
+    return replace(answer, answers=round(answers * answer.rows / seen), cjk=counter.mostly_cjk / seen, han=han)
 
 
 def _ignore(_: str) -> None:

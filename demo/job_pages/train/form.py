@@ -91,13 +91,14 @@ def _settings(form: Form) -> Markup:
         "input", type="search", id="find-setting", aria_label=form.said("find_setting"),
         placeholder=form.said("find_setting"),
     )  # fmt: skip
+    none = tag("p", form.said("none_found"), class_="quiet", id="none-found", role="status", hidden=True)
     own = tag("summary", form.said("group_job"))
     job = tag("details", own, tag("div", *_of_job(form), class_="settings"), class_="group", id="group-job",
               open=bool(values.seed or values.engine or values.processes))  # fmt: skip
     head = tag("summary", tag("h2", form.said("all_settings")))
     opened = any(key not in BASIC for key in values.settings) or bool(values.seed or values.engine)
     return tag(
-        "details", head, about, find, job, settings_groups(values, form.lang), class_="card all", id="all-settings",
+        "details", head, about, find, none, job, settings_groups(values, form.lang), class_="card all", id="all-settings",
         open=opened,
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from llm.formats.conversation import ImageRef
 from llm.i18n.translate import Language, translated_error
 from vlm.service.store.rows import StoredFile
 
+JOINT: dict[Language, str] = {"en": " ", "zh": "，"}  # between what there is and the verdict on it
 ERRORS = {"images": "images_failed", "empty": "empty_file"}
 
 
@@ -54,11 +55,11 @@ def _summary(answer: LookAnswer, lang: Language) -> Markup:
     parts += [counted("image", answer.images, lang)] if answer.images else []
     parts += [counted("answer", answer.answers, lang)] if answer.answers > answer.rows else []
     if answer.cjk:
-        parts.append(text(LOOK, "chinese_share", lang, round(100 * answer.cjk)))
+        parts.append(text(LOOK, "han_share" if answer.han else "chinese_share", lang, round(100 * answer.cjk)))
     counts = " · ".join(parts)
     said = text(LOOK, "some_bad", lang, answer.bad_rows) if answer.bad_rows else text(LOOK, "all_good", lang)
     cut = tag("p", text(LOOK, "cut", lang), class_="quiet") if answer.cut else None
-    line = tag("p", tag("b", counts), " ", said, class_="verdict bad" if answer.bad_rows else "verdict")
+    line = tag("p", tag("b", counts), JOINT[lang], said, class_="verdict bad" if answer.bad_rows else "verdict")
     return joined([line, cut])
 
 

@@ -6,7 +6,7 @@ from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.words import text
 from demo.job_pages.train.schema_fields import LONG, SECTIONS, TRACK, SettingField, setting_fields
 from demo.job_pages.train.values import KIND, TrainValues
-from demo.job_pages.train.words import FORM
+from demo.job_pages.train.words import FORM, SOUGHT, TITLES
 from llm.i18n.translate import Language, translated
 
 BASIC = (KIND, "train.epochs", "train.batch", "optim.lr", "data.max_length")
@@ -18,7 +18,7 @@ def settings_groups(values: TrainValues, lang: Language) -> Markup:
     groups: dict[str, list[Markup]] = {section: [] for section in (*SECTIONS, TRACK)}
     for key, field in setting_fields().items():
         if key not in BASIC:
-            groups[field.section].append(setting(field, values.text(key), lang, key))
+            groups[field.section].append(setting(field, values.text(key), lang))
     return joined(_group(section, fields, values, lang) for section, fields in groups.items())
 
 
@@ -30,15 +30,23 @@ def _group(section: str, fields: list[Markup], values: TrainValues, lang: Langua
     return tag("details", head, inner, open=filled, id=f"group-{section}", class_="group", data_vision=vision)
 
 
-def setting(field: SettingField, value: str, lang: Language, label: str, first: str = "") -> Markup:
-    """One field. `first`: what an empty one is, where that is not the schema's default."""
+def setting(field: SettingField, value: str, lang: Language, label: str = "", first: str = "") -> Markup:
+    """One field. `label`: what it is called, where that is not its title and its key beside it.
+
+    `first`: what an empty one is, where that is not the schema's default.
+    """
     name = element_id(field.key)
     default = first or field.default
     hint = [tag("p", translated(field.about, lang), class_="quiet", id=f"help-{name}")] if field.about else []
     mistake = tag("p", "", class_="mistake", id=f"mistake-{name}", hidden=True)
-    shown = tag("label", label, for_=f"field-{name}", class_="key" if label == field.key else None)
+    titled = [text(TITLES, field.key, lang), " ", tag("code", field.key, class_="quiet")]
+    shown = tag("label", *([label] if label else titled), for_=f"field-{name}")
     control = _control(field, value, default, lang)
-    return tag("div", shown, *hint, control, mistake, class_="field", id=f"part-{name}", data_vision=field.vision)
+    sought = " ".join(SOUGHT[field.key]) if field.key in SOUGHT else None
+    return tag(
+        "div", shown, *hint, control, mistake, class_="field", id=f"part-{name}", data_vision=field.vision,
+        data_sought=sought,
+    )  # fmt: skip
 
 
 def element_id(name: str) -> str:

@@ -85,6 +85,7 @@ def test_from_an_empty_service_to_a_chat(
 def fill_in(page: Page, data: Path) -> None:
     page.get_by_role("button", name="Start training").click()
     expect(page.locator("#mistake-file")).to_have_text("Upload a file or choose one.")
+    expect(page.locator("#notice")).to_contain_text("cannot be submitted yet")
     page.locator("#upload-file").set_input_files(data)
     expect(page.locator("#train-look")).to_contain_text("All of them can be trained on.", timeout=LONG)
     page.get_by_label("Base model").select_option("tiny")
@@ -97,9 +98,13 @@ def fill_in(page: Page, data: Path) -> None:
     page.get_by_role("heading", name="All settings").click()
     for key, value in KEYS.items():
         page.get_by_role("searchbox", name="Find a setting").fill(key)  # opens its group, hides the others
-        page.get_by_label(key, exact=True).fill(value)
-    page.get_by_role("searchbox", name="Find a setting").fill("train.dtype")
-    page.get_by_label("train.dtype", exact=True).select_option("fp32")
+        page.get_by_label(key).fill(value)
+    page.get_by_role("searchbox", name="Find a setting").fill("no such word")
+    expect(page.locator("#none-found")).to_be_visible()
+    page.get_by_role("searchbox", name="Find a setting").fill("bf16 number")
+    expect(page.locator("#none-found")).to_be_hidden()
+    page.get_by_label("train.dtype").select_option("fp32")
+    expect(page.locator("#notice")).to_be_hidden()
     expect(page.locator("[data-form=as_yaml]")).to_contain_text("save_every: 3")
     expect(page.locator("#train-plan")).to_contain_text("It fits:", timeout=LONG)
     expect(page.locator("#train-plan")).to_contain_text("Saved by packing", timeout=LONG)

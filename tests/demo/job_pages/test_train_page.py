@@ -201,8 +201,32 @@ def test_archives_are_images_and_an_identity_is_data(visitor: TestClient, servic
     assert made["into"] == "file" and data is not None
     rows = service.files.path(data).read_text("utf-8").splitlines()
     assert len(rows) > 100 and any("小狐" in row for row in rows) and all("messages" in json.loads(row) for row in rows)
-    lacking = visitor.post("/pages/identity", json={**who, "name": " "}, headers=CHINESE)
-    assert lacking.status_code == 400 and re.search("[\u4e00-\u9fff]", lacking.json()["error"])
+    assert made["name"] == "identity-小狐.jsonl"
+    assert visitor.post("/pages/identity", json={**who, "name": "../"}).json()["name"] == "identity.jsonl"
+    for lacking in ({"name": " "}, {"author": "a\nb"}):
+        refused = visitor.post("/pages/identity", json={**who, **lacking}, headers=CHINESE)
+        assert (
+            refused.status_code == 400 and "写成一行" in refused.json()["error"] and "--" not in refused.json()["error"]
+        )
+
+
+def test_an_upload_is_deleted_unless_a_job_needs_it(visitor: TestClient, service: Service) -> None:
+    """The reason of a refusal is in the language of the page."""
+    file = upload(visitor, lines(chat("Hi", "Ho")))
+    assert visitor.post(f"/pages/files/{file}/delete").status_code == 200 and service.files.find(file) is None
+    assert visitor.post(f"/pages/files/{file}/delete").status_code == 404
+    job = add_job(service, "fox")
+    kept = visitor.post(f"/pages/files/{job.training_file}/delete", headers=CHINESE)
+    assert kept.status_code == 409 and "请先取消该任务" in kept.json()["error"]
+
+
+@pytest.mark.parametrize(("said", "language"), [("你好，世界", "中文"), ("こんにちは世界", "中文、日文或韩文")])
+def test_chinese_is_said_only_of_chinese(tmp_path: Path, said: str, language: str) -> None:
+    (tmp_path / "d.jsonl").write_bytes(lines(chat(said, said)))
+    write_atomically(tmp_path / data_look.QUESTION, json.dumps({"file": str(tmp_path / "d.jsonl"), "archive": ""}))
+    data_look.main(tmp_path)
+    shown = look_view(read(tmp_path), StoredFile("file-1", "d.jsonl", "fine-tune", 1, "", "d.jsonl", 0), "zh")
+    assert f"100% 为{language}</b>，全部可以用于训练。" in shown
 
 
 def test_uploads_are_refused_in_words(visitor: TestClient) -> None:

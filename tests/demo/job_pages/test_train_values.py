@@ -15,6 +15,7 @@ from demo.job_pages.parts.value_text import written
 from demo.job_pages.train.recipe_preview import preview_recipe, recipe_yaml, resolved_settings
 from demo.job_pages.train.request_text import as_command, as_curl, as_json, as_python
 from demo.job_pages.train.schema_fields import LONG, SECTIONS, SettingField, setting_fields
+from demo.job_pages.train.settings_form import BASIC, settings_groups
 from demo.job_pages.train.values import (
     KIND,
     FieldMistake,
@@ -25,6 +26,7 @@ from demo.job_pages.train.values import (
     request_of,
     values_of,
 )
+from demo.job_pages.train.words import SOUGHT, TITLES
 from demo.jobs.job_request import JobRequest
 from llm.config.schema import RunConfig
 from llm.config.yaml_loader import from_mapping, load_yaml
@@ -276,3 +278,11 @@ def test_hostile_text_stays_inside_its_quotes() -> None:
     assert shlex.split(as_curl(body, "http://h").replace("\\\n", ""))[0] == "curl"
     assert json.loads(shlex.split(as_curl(body, "http://h").replace("\\\n", ""))[-1]) == body
     assert len([node for node in ast.walk(ast.parse(as_python(body, "http://h"))) if isinstance(node, ast.Call)]) == 3
+
+
+def test_every_setting_is_titled_in_the_language_of_the_page() -> None:
+    """Its key stands beside the title; other words for it belong to settings that there are."""
+    assert TITLES.keys() == setting_fields().keys() and SOUGHT.keys() <= TITLES.keys()
+    shown = str(settings_groups(TrainValues(), "zh"))
+    for key in TITLES.keys() - set(BASIC):
+        assert f'{TITLES[key][1]} <code class="quiet">{key}</code></label>' in shown
