@@ -98,8 +98,8 @@ def _settings(form: Form) -> Markup:
     head = tag("summary", tag("h2", form.said("all_settings")))
     opened = any(key not in BASIC for key in values.settings) or bool(values.seed or values.engine)
     return tag(
-        "details", head, about, find, none, job, settings_groups(values, form.lang), class_="card all", id="all-settings",
-        open=opened,
+        "details", head, about, find, none, job, settings_groups(values, form.lang), class_="card all",
+        id="all-settings", open=opened,
     )  # fmt: skip
 
 
