@@ -59,10 +59,7 @@ FORM: Words = {
     "identity_author": ("Who made it", "作者"),
     "identity_languages": ("Languages", "语言"),
     "identity_make": ("Make this data", "生成数据"),
-    "identity_made": (
-        "{} was made and is among the files above. Choose a model next.",
-        "已生成 {}，并加入了上面的文件列表。接下来请选择模型。",
-    ),
+    "identity_made": ("{} was made and is among the files above.", "已生成 {}，并加入了上面的文件列表。"),
     "delete": ("Delete", "删除"),
     "delete_of": ("Delete {} from this service", "从本服务删除 {}"),
     "ask_delete": (
@@ -319,7 +316,7 @@ SOUGHT: Words = {
     "train.lean": ("memory", "显存"),
     "train.save_every": ("", "多久保存 每隔几步"),
     "train.log_every": ("", "多久记录 每隔几步"),
-    "train.validate_every": ("eval", "评估 每隔几步"),
+    "train.validate_every": ("eval", "评测 每隔几步"),
     "train.sample_every": ("", "每隔几步"),
     "train.probes": ("", "测试问题"),
     "train.patience": ("", "早停"),
