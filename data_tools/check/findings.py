@@ -58,6 +58,7 @@ CODES: dict[str, FindingCode] = {
     "csv-broken": FindingCode("broken CSV", "CSV 格式错误"),
     "parquet-broken": FindingCode("broken parquet file", "Parquet 文件损坏"),
     "file-broken": FindingCode("a file that cannot be read to its end", "文件无法读完"),
+    "file-kind": FindingCode("a file of another kind than its name says", "文件内容与扩展名不符"),
     "sheet-broken": FindingCode("a broken Excel workbook", "Excel 工作簿有误"),
     "split-unread": FindingCode("data of other splits, which is not read", "其他划分的数据未被读取", "warning"),
     "encoding": FindingCode("not UTF-8", "不是 UTF-8 编码"),

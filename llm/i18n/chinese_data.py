@@ -29,6 +29,7 @@ WORDS = {
 
 JSON_MESSAGES = {
     "broken at line {} column {}: {}": "第 {} 行第 {} 列出错：{}",
+    "the record that begins here is broken at line {} column {}: {}": "从这里开始的记录在第 {} 行第 {} 列出错：{}",
     "Unterminated string starting at": "字符串没有结束引号",
     "Expecting value": "此处应为一个值",
     "Expecting ',' delimiter": "此处应为逗号",
@@ -100,6 +101,34 @@ ROW_MESSAGES = {
     "{} in the row that begins here": "从这里开始的一行有误：{}",
     "only a pointer of git-lfs, not the data": "只是 git-lfs 的指针，不是数据本身",
     "Run git lfs pull": "请运行 git lfs pull",
+    "its content is a PDF document": "内容其实是 PDF 文档",
+    "its content is a Word document": "内容其实是 Word 文档",
+    "its content is an Excel workbook": "内容其实是 Excel 工作簿",
+    "its content is a zip archive, or a file of an office program": "内容其实是 zip 压缩包或办公软件的文件",
+    "its content is a file of an older office program": "内容其实是旧版办公软件的文件",
+    "its content is an image": "内容其实是图片",
+    "its content is compressed with gzip": "内容其实是 gzip 压缩数据",
+    "its content is compressed with bzip2": "内容其实是 bzip2 压缩数据",
+    "its content is compressed with zstd": "内容其实是 zstd 压缩数据",
+    "its content is a compressed archive": "内容其实是压缩包",
+    "its content is a parquet file": "内容其实是 Parquet 文件",
+    "its content is an Arrow file": "内容其实是 Arrow 文件",
+    "its content is a web page (HTML)": "内容其实是网页（HTML）",
+    "Training reads records: write its text as questions and answers in JSON, JSONL, CSV or Excel": (
+        "训练读取的是一条条记录：请把其中的文字整理成问答，保存为 JSON、JSONL、CSV 或 Excel"
+    ),
+    "An image alone is no training data: put the images into one zip file, beside a file of records": (
+        "单独的图片不是训练数据：请把图片放进一个 zip 压缩包，另外准备一个数据文件"
+    ),
+    "Unpack it, then use the file of records that is in it": "请先解压，再使用其中的数据文件",
+    "Download the file itself, not the page that shows it": "请下载文件本身，而不是显示它的网页",
+    "Save it as .xlsx or CSV": "请另存为 .xlsx 或 CSV",
+    "Name it .xlsx": "请改用 .xlsx 扩展名",
+    "Name it .parquet": "请改用 .parquet 扩展名",
+    "Name it .arrow": "请改用 .arrow 扩展名",
+    "Add .gz to its name": "请在文件名末尾加上 .gz",
+    "Add .bz2 to its name": "请在文件名末尾加上 .bz2",
+    "Add .zst to its name": "请在文件名末尾加上 .zst",
     "cannot be read to its end: {}": "无法读到末尾：{}",
     "Download or copy it again": "请重新下载或复制",
     "pip install 'eyegraft[excel]', or save the sheet as CSV": (

@@ -3,6 +3,7 @@
 The formats (`llm.formats.readers`) interpret the rows.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from llm.errors import DataError, Place, RecordError
 from llm.files.regular_files import open_data
 from llm.log import logger
 from llm.rows.arrow_rows import arrow_rows
-from llm.rows.compressed import suffix_of
+from llm.rows.compressed import open_rows, suffix_of
 from llm.rows.csv_rows import csv_rows
 from llm.rows.folder_files import FolderFiles, choose_files
 from llm.rows.json_object import json_members
@@ -55,6 +56,8 @@ def _rows_of(file: Path, split: str, report: Report) -> Iterator[RawRow]:
     try:
         if pointer := _lfs_pointer(file):
             yield broken(pointer)
+        elif read in (_json, csv_rows, text_rows) and (other := _other_kind(file, read is text_rows)):
+            yield broken(other)
         elif read is _json and is_wrapped(file):
             yield from _json_rows(file, read_wrapped(file, split, report))
         else:
@@ -74,6 +77,16 @@ def _lfs_pointer(file: Path) -> RecordError | None:
     return RecordError(
         Place(str(file)), "file", "only a pointer of git-lfs, not the data", "Run git lfs pull", "file-broken"
     )
+
+
+def _other_kind(file: Path, is_text: bool) -> RecordError | None:
+    """The error of a file that is named as text and is of another kind by its first bytes; `is_text`: HTML may be."""
+    with open_rows(file) as opened:
+        start = opened.read(_SEEN)
+    found = next(((kind, advice) for first, kind, advice in _KINDS if re.match(first, start, re.DOTALL)), None)
+    if found is None and not is_text and _HTML.match(start):
+        found = ("its content is a web page (HTML)", "Download the file itself, not the page that shows it")
+    return RecordError(Place(str(file)), "file", *found, "file-kind") if found else None
 
 
 def read_members(path: Path) -> Iterator[tuple[str, Place, object]]:
@@ -166,5 +179,25 @@ _ADVICE = (
     | dict.fromkeys((".xls", ".ods", ".numbers"), _SHEET)
     | dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz"), _PICKLE)
 )
+_WRITTEN = "Training reads records: write its text as questions and answers in JSON, JSONL, CSV or Excel"
+_PICTURE = "An image alone is no training data: put the images into one zip file, beside a file of records"
+_UNPACK = "Unpack it, then use the file of records that is in it"
+# The first bytes of files that are not text, what they are, and what to do. Office's files are zip archives.
+_KINDS = (
+    (rb"%PDF-", "its content is a PDF document", _WRITTEN),
+    (rb"PK\x03\x04.*word/", "its content is a Word document", _WRITTEN),
+    (rb"PK\x03\x04.*xl/", "its content is an Excel workbook", "Name it .xlsx"),
+    (rb"PK\x03\x04", "its content is a zip archive, or a file of an office program", _UNPACK),
+    (rb"\xd0\xcf\x11\xe0", "its content is a file of an older office program", "Save it as .xlsx or CSV"),
+    (rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP", "its content is an image", _PICTURE),
+    (rb"\x1f\x8b", "its content is compressed with gzip", "Add .gz to its name"),
+    (rb"BZh[1-9]1AY&SY", "its content is compressed with bzip2", "Add .bz2 to its name"),
+    (rb"\x28\xb5\x2f\xfd", "its content is compressed with zstd", "Add .zst to its name"),
+    (rb"\xfd7zXZ\0|7z\xbc\xaf|Rar!\x1a", "its content is a compressed archive", _UNPACK),
+    (rb"PAR1\x15", "its content is a parquet file", "Name it .parquet"),
+    (rb"ARROW1\0\0", "its content is an Arrow file", "Name it .arrow"),
+)
+_HTML = re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE)
+_SEEN = 4096  # bytes
 _POINTER_SIZE = 1024  # bytes
 _POINTER = b"version https://git-lfs.github.com/spec/"

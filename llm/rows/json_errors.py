@@ -34,6 +34,8 @@ def too_long_error(place: Place) -> RecordError:
 def syntax_error(place: Place, line: int, column: int, message: str, text: str, position: int) -> RecordError:
     """The error of a record, from the parser's message; `position` is the index in `text` where it failed."""
     found = f"broken at line {line} column {column}: {message}"
+    if line != place.line:  # the place is that of the record, on whose later line the error is
+        found = f"the record that begins here is broken at line {line} column {column}: {message}"
     code, advice = _advice(message, text, position)
     return RecordError(place, "JSON", found, advice, code)
 

@@ -1,6 +1,7 @@
 """Previews of records and images, which may hold anything: shortened JSON and thumbnails."""
 
 import json
+import re
 from collections.abc import Mapping
 from io import BytesIO
 
@@ -16,14 +17,26 @@ MAX_TEXT = 400  # characters of one text
 MAX_RECORD = 4000  # characters of a record
 MAX_ITEMS = 20  # of one list or object
 MAX_DEPTH = 8  # nested lists and objects
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+FEW = 8  # control characters of a short text
 THUMBNAIL_SIDE = 240  # pixels
 
 
 def preview_record(raw: RawRow) -> str:
     """A record as JSON with long texts and lists shortened; text that is not JSON as it is, shortened."""
     if raw.value is None:
-        return _limited(raw.text.strip())
+        return f"(binary, {_size(raw.text):,} bytes)" if _is_binary(raw.text) else _limited(raw.text.strip())
     return _limited(json.dumps(shortened(raw.value), ensure_ascii=False, indent=2))
+
+
+def _is_binary(text: str) -> bool:
+    """Whether it has far more control characters than text, in whatever encoding, that is damaged in places."""
+    start = text[:MAX_RECORD]
+    return len(CONTROL.findall(start)) > FEW + len(start) // 50
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogateescape"))
 
 
 def _limited(text: str) -> str:

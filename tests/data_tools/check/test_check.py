@@ -32,7 +32,7 @@ ELSEWHERE = {
     *("format-unknown", "text-form", "record", "turn-gap", "question-missing", "part-type", "tool-call", "loss-flag"),
     *("no-target", "unanswered", "pair-same", "token-reserved", "template", "too-long", "row-leak", "image-leak"),
     *("format-refused", "field-media", "field-unread", "bad-answer", "thoughts-twice", "objects"),  # tests/llm/records
-    *("sheet-broken", "file-broken", "split-unread"),  # tests/llm/rows
+    *("sheet-broken", "file-broken", "file-kind", "split-unread"),  # tests/llm/rows
     *("image-path", "repaired", "placeholder"),  # test_repair
     *("image-place", "image-in-text-run", "image-twice", "image-fetch", "image-fetched", "image-link"),
 }

@@ -88,6 +88,7 @@ SEES = {"image": "a.png", "conversations": [{"from": "human", "value": "<image>"
 LANGS: tuple[Language, ...] = ("en", "zh")
 WRONG: dict[str, tuple[str, bytes, str, tuple[str, ...]]] = {
     "not JSON": ("a.jsonl", b"hello\n", "", ("broken JSON", "a.jsonl:1", "Correct the JSON there")),
+    "a PDF": ("a.json", b"%PDF-1.7\n%\xe2\xe3\xcf", "", ("a.json", "a PDF document", "questions and answers")),
     "empty": ("a.jsonl", b"\n", "", ("no record", "upload it again")),
     "columns": ("a.csv", b"foo,bar\n1,2\n", "", ("a.csv:2", "the keys foo, bar", "or map the columns")),
     "no image": ("a.jsonl", json.dumps(SEES).encode(), "b.png", ("a.png: no such file", "Check the record's image")),

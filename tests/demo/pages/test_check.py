@@ -278,6 +278,10 @@ def test_long_records_are_shortened() -> None:
     assert made["half"] == "\ud83d", "escaped in the preview, as JSON does"
     assert len(preview_record(RawRow(Place("a"), {str(n): "x" * 900 for n in range(999)}))) < 4100
     assert preview_record(RawRow(Place("a"), None, " x" * 5000)).endswith("... (9,999 characters)")
+    noise = (bytes(range(256)) * 40).decode("utf-8", "surrogateescape")
+    assert preview_record(RawRow(Place("a"), None, noise)) == "(binary, 10,240 bytes)"
+    chinese = '{"a": "中文"'.encode("gb18030").decode("utf-8", "surrogateescape")
+    assert preview_record(RawRow(Place("a"), None, chinese)).startswith('{"a": "')
 
 
 def test_an_image_that_is_too_large_has_no_thumbnail() -> None:

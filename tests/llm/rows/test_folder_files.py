@@ -1,5 +1,7 @@
 """Folders with splits, as `datasets` saves them, as the hub has them and as people name files."""
 
+import bz2
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -10,6 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from llm.errors import DataError, RecordError
+from llm.i18n.translate import translated_error
 from llm.rows.files import data_files, raw_rows, read_rows
 from llm.rows.split_names import split_of
 
@@ -157,6 +160,38 @@ def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12345\n")
     with pytest.raises(RecordError, match=r"only a pointer of git-lfs, not the data\. Run git lfs pull"):
         texts(tmp_path / "a.parquet")
+
+
+KINDS = {
+    "PDF": b"%PDF-1.7\n",
+    "Word": b"PK\x03\x04\x14\0[Content_Types].xml\n..word/document.xml",
+    "Excel": b"PK\x03\x04\x14\0[Content_Types].xml..xl/workbook.xml",
+    "zip": b"PK\x03\x04\x14\0a.json",
+    "older office": b"\xd0\xcf\x11\xe0\xa1\xb1",
+    "image": b"\x89PNG\r\n\x1a\n",
+    "gzip": gzip.compress(b"{}"),
+    "bzip2": bz2.compress(b"{}"),
+    "zstd": b"\x28\xb5\x2f\xfd\x04",
+    "parquet": b"PAR1\x15\x04",
+    "Arrow": b"ARROW1\0\0",
+    "HTML": b"\n<!DOCTYPE html><p>Log in</p>",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl.gz", "a.csv"])
+def test_a_file_of_another_kind_than_its_name_is_named(tmp_path: Path, name: str, kind: str) -> None:
+    content = KINDS[kind]
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    row, *others = raw_rows(tmp_path / name)
+    assert others == [] and row.error is not None and row.error.code == "file-kind" and row.text == ""
+    assert kind in str(row.error) and translated_error(str(row.error), "zh") != str(row.error)
+
+
+@pytest.mark.parametrize("text", ["<html> is a tag", "PAR1 of 2", "BZh", "%PDF is a format"])
+def test_text_that_begins_alike_is_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    assert texts(tmp_path / "a.txt") == [text]
 
 
 def test_arrow_files_of_both_formats(tmp_path: Path) -> None:
