@@ -18,6 +18,7 @@ OFFERED: dict[str, frozenset[State]] = {
     "remove": FINAL,
 }
 """The states in which an action is offered. The store decides: a state may change before a button is pressed."""
+ASKED = frozenset({"cancel", "remove"})  # what cannot be undone is asked first
 
 
 def act(service: Service, name: str, action: str) -> None:
@@ -38,7 +39,7 @@ def buttons(job: Job, lang: Language) -> list[Markup]:
 
 
 def _button(job: Job, action: str, lang: Language) -> Markup:
-    asked = text(VIEW, "ask_remove", lang) if action == "remove" else None
+    asked = text(VIEW, f"ask_{action}", lang) if action in ASKED else None
     style = {"resume": "button primary", "cancel": "button danger", "remove": "button danger"}.get(action, "button")
     address = f"/pages/jobs/{job.id}/{action}"
     return tag(

@@ -44,7 +44,6 @@ def trouble_card(service: Service, job: Job, lang: Language) -> Markup:
         return Markup("")
     attempts = attempts_of(service.database, job.id)
     first, _, rest = said(job.error.message, lang).partition("\n")
-    file = service.layout.attempt(attempts[-1]) / "log.txt" if attempts else service.layout.job(job.id) / GATE_LOG
     code = tag("code", job.error.code, class_="badge failed", title=text(FAILURE, "code", lang))
     form = tag("a", text(FAILURE, "form", lang), href=f"/train?{urlencode({'like': job.id})}", class_="button")
     return tag(
@@ -53,7 +52,7 @@ def trouble_card(service: Service, job: Job, lang: Language) -> Markup:
         tag("p", first),
         tag("pre", rest) if rest else None,  # the planner's advice is a table
         tag("p", tag("b", text(FAILURE, "what", lang)), " ", what_to_do(job.error, lang)),
-        _log(_tail(file), lang),
+        _log(_tail(_log_file(service, job)), lang),
         tag("p", form),
         class_="card bad",
     )
@@ -79,6 +78,22 @@ def _log(tail: str, lang: Language) -> Markup | None:
     more = tag("summary", text(FAILURE, "more_log", lang))
     older = tag("details", more, tag("pre", tail)) if len(lines) > LAST_LINES else None
     return joined([head, last, older])
+
+
+def log_end(service: Service, job: Job, lang: Language) -> Markup:
+    """The end of the newest log: of the trainer, or of the look at the data where training has not begun."""
+    if job.state is State.FAILED and job.error is not None:  # `trouble_card` has it
+        return tag("p", text(VIEW, "log_above", lang), class_="quiet")
+    found = _tail(_log_file(service, job))
+    label = text(VIEW, "log", lang)
+    if not found:
+        return tag("p", text(VIEW, "no_log", lang), class_="quiet")
+    return tag("pre", found, class_="log", tabindex="0", role="region", aria_label=label)
+
+
+def _log_file(service: Service, job: Job) -> Path:
+    attempts = attempts_of(service.database, job.id)
+    return service.layout.attempt(attempts[-1]) / "log.txt" if attempts else service.layout.job(job.id) / GATE_LOG
 
 
 def _tail(file: Path) -> str:

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from demo.job_pages.export_view import export_card
 from demo.job_pages.job_actions import buttons
-from demo.job_pages.job_log import event_list, trouble_card
+from demo.job_pages.job_log import event_list, log_end, trouble_card
 from demo.job_pages.parts.context import PageContext
 from demo.job_pages.parts.disk_note import disk_note
 from demo.job_pages.parts.job_kind import kind_text
@@ -13,12 +13,13 @@ from demo.job_pages.parts.job_table import (
     RowContext,
     chat_link,
     compare_link,
+    job_badge,
     job_name,
     moment,
     place_of,
     progress_bar,
-    seconds_left,
-    state_badge,
+    state_of,
+    time_left,
 )
 from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.words import FRAME, MEANINGS, VIEW, ago, span, text
@@ -44,6 +45,7 @@ def view_parts(context: PageContext, job: Job, lang: Language, first: bool = Fal
         "job-exports": export_card(context, job, lang, row.now),
         "job-recipe": tag("pre", job.recipe) if job.recipe else tag("p", text(VIEW, "no_recipe", lang), class_="quiet"),
         "job-events": event_list(context.service, job, lang),
+        "job-log": log_end(context.service, job, lang),
     }
 
 
@@ -64,6 +66,7 @@ def view_body(job: Job, parts: dict[str, Markup], lang: Language) -> Markup:
     overlay = tag("a", text(VIEW, "overlay", lang), href=f"/curves?{urlencode({'run': job.id})}")
     aside = tag("div", _card("checkpoints", parts["job-checkpoints"], lang), _card("events", parts["job-events"], lang))
     recipe = tag("div", parts["job-recipe"], id="job-recipe")
+    log = tag("div", parts["job-log"], id="job-log")
     return tag(
         "div",
         tag("p", tag("a", f"← {text(VIEW, 'all_jobs', lang)}", href="/jobs"), class_="back"),
@@ -75,6 +78,7 @@ def view_body(job: Job, parts: dict[str, Markup], lang: Language) -> Markup:
         _card("curves", parts["job-curves"], lang, tag("p", overlay, *links, class_="links")),
         tag("div", aside, class_="two"),
         tag("div", parts["job-exports"], id="job-exports"),
+        tag("details", tag("summary", text(VIEW, "log", lang)), log, class_="card"),
         tag("details", tag("summary", text(VIEW, "recipe", lang)), recipe, class_="card"),
         data_poll=f"/pages/jobs/{job.id}",
     )
@@ -87,8 +91,8 @@ def _card(name: str, inner: Markup, lang: Language, *more: Markup) -> Markup:
 
 
 def _head(job: Job, lang: Language) -> Markup:
-    title = tag("h1", job_name(job), state_badge(job.state, lang))
-    meaning = tag("p", text(MEANINGS, job.state.value, lang), class_="quiet")
+    title = tag("h1", job_name(job), job_badge(job, lang))
+    meaning = tag("p", text(MEANINGS, state_of(job), lang), class_="quiet")
     chat = tag("a", text(VIEW, "chat", lang), href=chat_link(str(job.fine_tuned_model)), class_="button primary")
     against = tag("a", text(VIEW, "against", lang), href=compare_link(str(job.fine_tuned_model)), class_="button")
     again = tag("a", text(VIEW, "again", lang), href=f"/train?{urlencode({'like': job.id})}", class_="button")
@@ -99,11 +103,11 @@ def _head(job: Job, lang: Language) -> Markup:
 
 
 def _facts(context: PageContext, job: Job, row: RowContext) -> Markup:
-    lang, left = row.lang, seconds_left(job, row)
+    lang = row.lang
     tokens = f"{job.trained_tokens:,}" if job.trained_tokens else ""
     facts: list[tuple[str, str]] = [
         ("steps", progress_bar(job.progress, job.state is State.SUCCEEDED)),
-        ("left", "" if left is None else span(left, lang)),
+        ("left", time_left(job, row)),
         ("took", _took(job, row)),
         ("kind", kind_text(job, lang)),
         ("model", job.model),

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import StringConstraints
 
-from demo.job_pages.parts.job_table import job_name, run_badge, state_badge
+from demo.job_pages.parts.job_table import job_badge, job_name, run_badge
 from demo.job_pages.parts.markup import Markup
 from llm.errors import RunError, ServiceError
 from llm.i18n.translate import Language
@@ -46,7 +46,7 @@ def marked_runs(service: Service, ids: list[str], lang: Language) -> tuple[list[
     found: list[MarkedRun] = []
     for number, name in enumerate(wanted):
         if job := jobs.get(name):
-            folder, badge = service.layout.run(name), state_badge(job.state, lang)
+            folder, badge = service.layout.run(name), job_badge(job, lang)
             found.append(MarkedRun(number, name, job_name(job), f"/jobs/{name}", folder, badge, job.progress))
         elif run := outside.get(name):
             badge = run_badge(run, lang)

@@ -12,9 +12,10 @@ from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.messages import said
 from demo.job_pages.parts.spark_line import spark_line
 from demo.job_pages.parts.table_words import COLUMN, MARKS
-from demo.job_pages.parts.words import RUN_STATES, STATES, TABLE, ago, span, text
+from demo.job_pages.parts.words import RUN_STATES, STATES, TABLE, ago, least, span, text
 from llm.i18n.translate import Language
 from vlm.run_folders.progress import RunProgress
+from vlm.service.estimates import AT_WORK
 from vlm.service.outside_runs import OutsideRun
 from vlm.service.store.rows import Job
 from vlm.service.store.states import ACTIVE, State
@@ -37,7 +38,7 @@ class RowContext:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; `left`: seconds, None where unknown."""
+    """One line of the table; `left`: in words, empty where unknown."""
 
     id: str
     address: str
@@ -47,7 +48,7 @@ class Row:
     progress: Markup
     figures: RunProgress
     losses: list[float]
-    left: float | None
+    left: str
     place: str
     created_at: int
     model: str = ""  # the trained one, once there is one
@@ -81,9 +82,14 @@ def job_name(job: Job) -> str:
     return str(job.request.get("suffix") or "") or job.id.removeprefix("ftjob-")[:8]
 
 
-def state_badge(state: State, lang: Language) -> Markup:
+def state_of(job: Job) -> str:
+    """The key of a job's state in the texts: one that runs and has done no step is preparing."""
+    return "preparing" if job.state is State.RUNNING and not job.progress.step else job.state.value
+
+
+def job_badge(job: Job, lang: Language) -> Markup:
     """The state of a job as a coloured word."""
-    return tag("span", text(STATES, state.value, lang), class_=f"badge {state.value}")
+    return tag("span", text(STATES, state_of(job), lang), class_=f"badge {job.state.value}")
 
 
 def failure_of(job: Job, lang: Language) -> Markup | None:
@@ -109,10 +115,16 @@ def progress_bar(progress: RunProgress, done: bool) -> Markup:
     return joined([f"{progress.step:,}{total}", bar])
 
 
-def seconds_left(job: Job, context: RowContext) -> float | None:
-    """Until the job is expected to end, waiting included; None where nothing is known."""
+def time_left(job: Job, context: RowContext) -> str:
+    """Until the job is expected to end, waiting included; empty where nothing is known.
+
+    Before the first step there is only a plan, which a machine with other work exceeds many times.
+    """
     finish = context.finish(job)
-    return None if finish is None else max(0.0, finish - context.now)
+    left = None if finish is None else max(0.0, finish - context.now)
+    if not job.progress.step and (left is not None or job.state in AT_WORK):
+        return least(left, context.lang)
+    return "" if left is None else span(left, context.lang)
 
 
 def place_of(job: Job, slots: Mapping[str, str]) -> str:
@@ -150,11 +162,11 @@ def _of_job(job: Job, context: RowContext) -> Row:
         address=f"/jobs/{job.id}",
         name=job_name(job),
         about=" · ".join(part for part in (kind_text(job, context.lang), job.model) if part),
-        badge=joined([state_badge(job.state, context.lang), failure_of(job, context.lang)]),
+        badge=joined([job_badge(job, context.lang), failure_of(job, context.lang)]),
         progress=progress_bar(job.progress, job.state is State.SUCCEEDED),
         figures=job.progress,
         losses=context.losses.of_job(job.id) if job.progress.step else [],
-        left=seconds_left(job, context),
+        left=time_left(job, context),
         place=place_of(job, context.slots),
         created_at=job.created_at,
         model=str(job.fine_tuned_model) if job.state is State.SUCCEEDED else "",
@@ -163,6 +175,7 @@ def _of_job(job: Job, context: RowContext) -> Row:
 
 def _of_run(run: OutsideRun, context: RowContext) -> Row:
     running = run.state == "running"
+    left = run.progress.seconds_left(context.now) if running else None
     return Row(
         id=run.id,
         address=f"/runs/{run.id}",
@@ -172,7 +185,7 @@ def _of_run(run: OutsideRun, context: RowContext) -> Row:
         progress=progress_bar(run.progress, run.state == "finished"),
         figures=run.progress,
         losses=context.losses.of_run(run) if run.progress.step else [],
-        left=run.progress.seconds_left(context.now) if running else None,
+        left="" if left is None else span(left, context.lang),
         place=run.writer if running else "",
         created_at=run.created_at,
     )
@@ -215,7 +228,7 @@ def line_of(row: Row, number: int, context: RowContext, marks: bool = True) -> M
         joined([line, tag("span", loss) if loss else None]),
         best_of(row.figures, lang),
         joined([speed_of(row.figures, lang)]),
-        joined(["" if row.left is None else span(row.left, lang)]),
+        joined([row.left]),
         joined([row.place]),
         moment(row.created_at, ago(context.now - row.created_at, lang)),
     ]

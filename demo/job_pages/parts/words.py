@@ -28,7 +28,7 @@ FRAME: Words = {
     "memory": ("{} of {} GiB in use", "已用 {0} / {1} GiB"),
     "lost": ("The service does not answer. Trying again...", "服务没有响应，正在重试……"),
     "idle": ("idle", "空闲"),
-    "busy": ("{} of {} in use", "{1} 个中有 {0} 个在用"),
+    "busy": ("{} of {} in use", "槽位占用 {0}/{1}"),
     "queue_length": ("{} waiting", "{} 个在等待"),
     "answering": ("answers being written: {}", "正在生成的回答：{}"),
     "trains": ("training {}", "正在训练 {}"),
@@ -93,6 +93,7 @@ STATES: Words = {
     "queued": ("waiting", "排队中"),
     "starting": ("starting", "正在启动"),
     "running": ("running", "训练中"),
+    "preparing": ("preparing", "准备训练"),
     "pausing": ("pausing", "正在暂停"),
     "paused": ("paused", "已暂停"),
     "cancelling": ("cancelling", "正在取消"),
@@ -113,6 +114,10 @@ MEANINGS: Words = {
     ),
     "starting": ("The trainer is loading the model.", "训练程序正在加载模型。"),
     "running": ("The model is being trained.", "模型正在训练。"),
+    "preparing": (
+        "No step is done yet: the trainer loads the model and tries the largest pack. On a CPU this takes minutes.",
+        "还没有完成任何一步：训练程序正在加载模型，并试跑最大的数据包。在 CPU 上需要几分钟。",
+    ),
     "pausing": (
         "The running step is finished and saved; then the slot is free.",
         "正在完成并保存当前这一步，随后释放槽位。",
@@ -149,6 +154,10 @@ VIEW: Words = {
         "Remove this job with its checkpoints, its model and its log? This cannot be undone.",
         "删除该任务及其检查点、模型和日志？此操作无法撤销。",
     ),
+    "ask_cancel": (
+        "Cancel this job for good? What was saved stays, but the job cannot be resumed. Pause lets it go on later.",
+        "确定取消该任务？已保存的内容会保留，但任务不能再继续。如果以后还要继续训练，请用“暂停”。",
+    ),
     "keep": ("Keep it", "保留"),
     "why": ("Why it failed", "失败原因"),
     "why_before": ("Why it cannot be trained", "无法训练的原因"),
@@ -184,6 +193,9 @@ VIEW: Words = {
     "best": ("best", "最佳"),
     "gone": ("deleted since", "已被删除"),
     "events": ("Events", "事件"),
+    "log": ("Log of the trainer", "训练程序的日志"),
+    "log_above": ("It is above, at the reason of the failure.", "见上方的失败原因。"),
+    "no_log": ("Nothing is written yet.", "还没有内容。"),
     "unknown_title": ("There is no such job", "没有这个任务"),
     "unknown_text": ("It may have been removed.", "它可能已被删除。"),
 }
@@ -231,6 +243,8 @@ TIMES: Words = {
     "days": ("{} d {} h", "{} 天 {} 小时"),
     "ago": ("{} ago", "{}前"),
     "under_a_minute": ("under a minute", "不到一分钟"),
+    "at_least": ("at least {}", "至少 {}"),
+    "later": ("known after the first steps", "完成前几步后可知"),
 }
 
 
@@ -250,6 +264,13 @@ def span(seconds: float, lang: Language) -> str:
     if hours < 24:
         return text(TIMES, "hours", lang, hours, rest)
     return text(TIMES, "days", lang, *divmod(hours, 24))
+
+
+def least(seconds: float | None, lang: Language) -> str:
+    """A time that only a plan knows, before a step was measured: nothing shorter than a minute is promised."""
+    if seconds is None or round(seconds / 60) < 1:
+        return text(TIMES, "later", lang)
+    return text(TIMES, "at_least", lang, span(seconds, lang))
 
 
 def ago(seconds: float, lang: Language) -> str:

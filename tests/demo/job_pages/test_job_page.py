@@ -10,11 +10,14 @@ from starlette.testclient import TestClient
 from demo.job_pages.job_actions import OFFERED
 from demo.job_pages.parts import disk_note
 from demo.job_pages.parts.failure_words import REASON, WHAT_TO_DO
+from demo.job_pages.parts.words import least
 from tests.demo.job_pages.stories import add_job, every_state, finished, started, trained, validated
 from tests.demo.payloads import XSS
+from vlm.run_folders.progress import RunProgress
 from vlm.service.results import results
 from vlm.service.service import Service
 from vlm.service.store.attempt_table import end_attempt
+from vlm.service.store.event_table import add_metrics
 from vlm.service.store.job_table import Note, find_job, move
 from vlm.service.store.rows import JobError
 from vlm.service.store.states import FINAL, NEXT, State
@@ -66,6 +69,39 @@ def test_removing_is_asked_once_and_ends_at_the_table(visitor: TestClient, servi
     assert find_job(service.database, job.id) is None and not folder.exists()
     gone = visitor.get(f"/jobs/{job.id}")
     assert gone.status_code == 404 and "no such job" in gone.text
+
+
+def test_cancelling_is_asked(visitor: TestClient, service: Service) -> None:
+    page = visitor.get(f"/jobs/{add_job(service, 'one').id}").text
+    assert re.search(r'id="act-cancel"[^>]*data-ask="Cancel this job for good', page)
+    assert not re.search(r'id="act-pause"[^>]*data-ask', page), "it can be resumed"
+
+
+def test_a_job_without_a_step_prepares_and_promises_no_time(visitor: TestClient, service: Service) -> None:
+    job = validated(service, add_job(service, "one"))
+    attempt = started(service, job)
+    add_metrics(service.database, job.id, [], RunProgress(steps=30))
+    log = service.layout.attempt(attempt) / "log.txt"
+    log.parent.mkdir(parents=True)
+    log.write_text("loading the <model>\n")
+    for headers, state, left in (({}, "preparing", "known after the first"), (CHINESE, "准备训练", "完成前几步后可知")):
+        for address in ("/jobs", f"/jobs/{job.id}"):
+            page = visitor.get(address, headers=headers).text
+            assert f">{state}</span>" in page and left in page, address
+            assert address != "/jobs" or not re.search("under a minute|不到一分钟", page)
+    page = visitor.get(f"/jobs/{job.id}").text
+    assert "tries the largest pack" in page and "loading the &lt;model&gt;" in page.split('id="job-log"')[1]
+    trained(service, job, 2, 30)
+    page = visitor.get(f"/jobs/{job.id}").text
+    assert ">running</span>" in page and "known after" not in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, "known after the first steps"), (29, "known after the first steps"), (600, "at least 10 min")],
+)
+def test_a_planned_time_is_a_lower_bound(seconds: float | None, shown: str) -> None:
+    assert least(seconds, "en") == shown
 
 
 def test_what_a_removed_job_has_written_is_gone_with_it(visitor: TestClient, service: Service) -> None:

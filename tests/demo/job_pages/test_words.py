@@ -42,7 +42,7 @@ def test_every_text_has_both_languages(name: str) -> None:
 
 
 def test_every_state_has_a_word_and_a_meaning() -> None:
-    names = {state.value for state in State}
+    names = {state.value for state in State} | {"preparing"}  # runs, without a step
     assert len(TABLES) >= 7 and words.STATES.keys() == words.MEANINGS.keys() == names
 
 

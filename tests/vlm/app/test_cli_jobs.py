@@ -31,6 +31,14 @@ def test_steps_and_the_time_left() -> None:
     ]
 
 
+def test_before_the_first_step_the_time_left_is_a_lower_bound() -> None:
+    lines = [job(f"ftjob-{name}", State.RUNNING, RunProgress(steps=30)) for name in "ab"]
+    for line, seconds in zip(lines, (4.0, 1800.0), strict=True):
+        line["x_progress"]["seconds_left"] = seconds
+    shown = job_lines(lines)
+    assert "after first steps" in shown[1] and ">= 0:30:00" in shown[2]
+
+
 def test_the_progress_of_a_job() -> None:
     running = job("ftjob-b", State.RUNNING, RunProgress(6, 60, 1.25, 30.5, 2.0, 5.0), finish=1 << 40)
     assert running["estimated_finish"] == 1 << 40 and running["x_progress"].pop("seconds_left") > 1e9
