@@ -12,11 +12,12 @@ from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.refresh import refreshed
 from demo.job_pages.parts.shell import PAGES, document
 from demo.job_pages.parts.words import FRAME, text
+from demo.job_pages.stored_data import has_usable_file
 from demo.job_pages.table_view import newest_table
 from demo.pages.language import preferred_language
 from llm.i18n.translate import Language
-from vlm.service.store.file_table import list_files
-from vlm.service.store.job_table import list_jobs, trained_jobs
+from vlm.service.store.job_table import count_jobs, list_jobs, trained_jobs
+from vlm.service.store.states import FINAL, State
 
 NEWEST = 5  # rows
 SHEETS = ("jobs.css", "home.css")
@@ -63,29 +64,40 @@ def home_parts(context: PageContext, lang: Language) -> dict[str, Markup]:
 
 
 def steps_done(context: PageContext) -> frozenset[str]:
-    """The steps of the road that someone has taken: a file or a job is there, a job, a trained model."""
+    """The steps of the road that someone has taken: a file that can be trained on is there, a model is trained."""
     service = context.service
-    files, _ = list_files(service.database, 1, purpose="fine-tune")
-    jobs, _ = list_jobs(service.database, 1)
+    trained = bool(trained_jobs(service.database, 1))
     runs = service.outside.all()
     taken = {
-        "data": bool(files or jobs or runs),
-        "train": bool(jobs or runs),
-        "watch": bool(trained_jobs(service.database, 1)),
+        "data": trained or bool(runs) or has_usable_file(service),
+        "train": trained or any(run.state == "finished" for run in runs),
+        "watch": trained,
     }
     return frozenset(name for name, is_taken in taken.items() if is_taken)
 
 
+def is_training(context: PageContext) -> bool:
+    """Whether a job or run is on its way to a model."""
+    live = count_jobs(context.service.database, set(State) - FINAL)
+    return bool(live) or any(run.state == "running" for run in context.service.outside.all())
+
+
 def road(context: PageContext, lang: Language) -> Markup:
-    """The four steps; the first that is not done is the next one."""
-    done = steps_done(context)
-    following = next(name for name in STEPS if name not in done)
-    return tag("ol", *(_step(name, name in done, name == following, lang) for name in STEPS), class_="road")
+    """The four steps; the first that is neither done nor under way is the next one."""
+    marks = dict.fromkeys(steps_done(context), "done")
+    if "train" not in marks and is_training(context):
+        marks |= {"data": "done", "train": "running"}
+    marks[next(name for name in STEPS if name not in marks)] = "next"
+    return tag("ol", *(_step(name, marks.get(name, ""), lang) for name in STEPS), class_="road")
 
 
-def _step(name: str, done: bool, following: bool, lang: Language) -> Markup:
-    mark = "done" if done else "next" if following else ""
-    badge = tag("span", text(HOME, mark, lang), class_=f"badge {'succeeded' if done else 'running'}") if mark else None
+def _step(name: str, mark: str, lang: Language) -> Markup:
+    done, following = mark in ("done", "running"), mark == "next"
+    badge = (
+        tag("span", text(HOME, mark, lang), class_=f"badge {'succeeded' if mark == 'done' else 'running'}")
+        if mark
+        else None
+    )
     ready = done or (name == "chat" and following)  # there is a trained model to talk to
     address = DONE_LINKS.get(name, STEPS[name]) if done else STEPS[name]
     style = "button primary" if following else "button"
@@ -120,9 +132,8 @@ def help_body(lang: Language, places: Mapping[str, str]) -> Markup:
     ]
     docs = [
         tag("p", text(HELP, "docs_about", lang)),
-        tag("pre", "make docs && python -m http.server --directory build/site"),
         tag("p", text(HELP, "docs_command", lang)),
-        tag("pre", "eyegraft --help"),
+        tag("pre", "eyegraft --help\neyegraft jobs submit --help"),
         tag("p", text(HELP, "api", lang), " ", tag("a", "/openapi.json", href="/openapi.json")),
     ]
     return joined(

@@ -1,16 +1,22 @@
 """The data files of the service, as the pages of data read them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from urllib.parse import urlencode
 
 from llm.config.schema import Source
+from llm.errors import EyegraftError
+from llm.formats.readers import read as read_records
 from vlm.service.service import Service
 from vlm.service.store.file_table import list_files
 from vlm.service.store.job_table import list_jobs
 from vlm.service.store.rows import StoredFile
 
 MOST = 100  # files and jobs, the newest ones
+LOOKED_AT = 20  # files for which the first page says whether data is there
+MOST_READ = 64 << 20  # bytes of one of these
 
 
 def listed_name(file: StoredFile) -> str:
@@ -21,6 +27,27 @@ def listed_name(file: StoredFile) -> str:
 def stored_source(service: Service, file: StoredFile, images: Path | str) -> Source:
     """A stored file with the folder of its images."""
     return Source(path=str(service.files.path(file)), images=str(images))
+
+
+def has_usable_file(service: Service) -> bool:
+    """Whether one of the newest uploads can be trained on, as far as its first record says."""
+    files, _ = list_files(service.database, LOOKED_AT, purpose="fine-tune")
+    return any(_begins_well(str(service.files.path(file)), file.sha256) for file in files)
+
+
+@lru_cache(maxsize=500)
+def _begins_well(path: str, _content: str) -> bool:
+    """Whether the first record of a file can be read; of a large file that is left to the look on the Train page."""
+    if Path(path).is_file() and Path(path).stat().st_size > MOST_READ:
+        return True
+    try:
+        return any(True for _ in islice(read_records(Source(path=path), Path(), _ignore), 1))
+    except (EyegraftError, OSError):
+        return False
+
+
+def _ignore(_: str) -> None:
+    """Warnings of the reader are for the look on the Train page."""
 
 
 class StoredSources(Mapping[str, Source]):

@@ -21,7 +21,6 @@ JOBS, RUNS, HOOKS = "/v1/fine_tuning/jobs", "/v1/x_runs", "/v1/webhook_endpoints
 DOWNLOADS, UNDER_WAY = "/v1/x_downloads", ("queued", "downloading")
 LOOK_S, STEP = 1.0, 10  # seconds between two looks at a download; percent between two lines
 GIB = 2**30
-MINUTE_S = 60
 
 jobs_app = typer.Typer(
     cls=CommandGroups,
@@ -369,7 +368,7 @@ def job_lines(jobs: Sequence[dict[str, Any]]) -> list[str]:
         step = f"{progress['step']}{total}" if progress["step"] or total else ""
         left = "" if progress["seconds_left"] is None else clock(progress["seconds_left"])
         if left and not progress["step"]:  # only a plan, which a machine with other work exceeds many times
-            left = f">= {left}" if progress["seconds_left"] >= MINUTE_S else "after first steps"
+            left = f">= {left}"
         is_job = job["object"] == "fine_tuning.job"
         state = job["x_state"] if is_job else f"outside, {job['x_state']}"
         model = (job["fine_tuned_model"] or job["model"]) if is_job else job["name"]

@@ -24,6 +24,7 @@ HOME: Words = {
     "chat_open": ("Chat with a base model", "与基础模型对话"),
     "chat_done": ("Chat with your model", "与您的模型对话"),
     "done": ("done", "已完成"),
+    "running": ("under way", "进行中"),
     "next": ("next", "下一步"),
     "newest": ("Newest work", "最近的工作"),
     "all": ("All jobs", "全部任务"),
@@ -42,8 +43,9 @@ HELP: Words = {
         "由数据文件和基础模型创建任务。表单同时给出对应的 JSON、curl、Python 和命令行请求。",
     ),
     "chat_about": (
-        "A conversation with any model or checkpoint, with images where the model reads them.",
-        "与任意模型或检查点对话，支持图片的模型可以发送图片。",
+        "A conversation with a base model, a model that is trained, or one of its checkpoints, with images where the "
+        "model reads them.",
+        "与基础模型、训练好的模型或它的某个检查点对话，支持图片的模型可以发送图片。",
     ),
     "compare_about": (
         "One question to two models side by side, and a fixed set of probe questions to both.",
@@ -67,10 +69,11 @@ HELP: Words = {
     "key_escape": ("Close a question without doing anything", "关闭确认框，不做任何操作"),
     "docs": ("Documentation", "文档"),
     "docs_about": (
-        "It is in the folder docs of the repository: docs/tutorials/service.md begins with an empty service, "
-        "docs/how-to has one page a task, docs/reference has every key. As a site:",
-        "文档在代码仓库的 docs 目录：docs/tutorials/service.zh.md 从空的服务开始，docs/how-to 每个任务一页，"
-        "docs/reference 列出全部字段。生成网站：",
+        "It is in the folder docs of the source code, which an installed package does not have: "
+        "docs/tutorials/service.md begins with an empty service, docs/how-to has one page a task, docs/reference has "
+        "every key.",
+        "文档在源代码的 docs 目录中，安装包里不包含：docs/tutorials/service.zh.md 从空的服务开始，"
+        "docs/how-to 每个任务一页，docs/reference 列出全部字段。",
     ),
     "docs_command": ("On the command line, every command explains itself:", "命令行中每个命令都有说明："),
     "api": ("The API of this service, for programs:", "本服务面向程序的 API："),

@@ -10,6 +10,7 @@ from demo.job_pages.parts.context import memory_in_use
 from tests.demo.job_pages.stories import add_job, every_state, started, trained, validated
 from vlm.service.service import Service
 
+RECORD = b'{"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}\n'
 CHINESE = {"accept-language": "zh-CN"}
 
 
@@ -23,10 +24,15 @@ def test_the_road_says_what_is_done_and_what_is_next(visitor: TestClient, servic
     assert road(empty) == [("next", "/train"), ("", "/train"), ("", "/jobs"), ("", "/chat")]
     assert "<table" not in empty and "<figure" not in empty and "Chat with a base model" in empty
     assert "1. 准备数据" in visitor.get("/", headers=CHINESE).text
-    service.files.add([b"{}\n"], "mine.jsonl", "fine-tune")
+    service.files.add([b"{}\n"], "refused.jsonl", "fine-tune")
+    assert road(visitor.get("/").text)[0] == ("next", "/train"), "jobs refuse that file"
+    service.files.add([RECORD], "mine.jsonl", "fine-tune")
     assert road(visitor.get("/").text)[:2] == [("done", "/data"), ("next", "/train")]
     first = visitor.get("/pages/home").json()
     assert visitor.get("/pages/home", params={"stamp": first["stamp"]}).status_code == 204
+    add_job(service, "first")
+    page = visitor.get("/").text
+    assert road(page)[1:3] == [("running", "/train"), ("next", "/jobs")] and "under way" in page
     every_state(service)
     page = visitor.get("/").text
     assert road(page) == [("done", "/data"), ("done", "/train"), ("done", "/jobs"), ("next", "/chat")]
