@@ -79,11 +79,14 @@ def _field(name: str, options: list[Markup], lang: Language) -> Markup:
 
 
 def _table(job: Job, found: list[Export], lang: Language, now: float) -> Markup:
-    heads = [tag("th", text(EXPORT, key, lang), scope="col") for key in HEADS]
-    act = tag("th", tag("span", text(EXPORT, "actions", lang), class_="eg-hidden"), scope="col", class_="act")
+    heads = [tag("th", text(EXPORT, key, lang), scope="col", role="columnheader") for key in HEADS]
+    about = tag("span", text(EXPORT, "actions", lang), class_="eg-hidden")
+    act = tag("th", about, scope="col", role="columnheader", class_="act")
     rows = [_row(job, one, lang, now) for one in found]
     label = text(EXPORT, "title", lang)
-    table = tag("table", tag("thead", tag("tr", *heads, act)), tag("tbody", *rows), class_="plain", aria_label=label)
+    head = tag("thead", tag("tr", *heads, act, role="row"), role="rowgroup")
+    body = tag("tbody", *rows, role="rowgroup")
+    table = tag("table", head, body, class_="plain stack", role="table", aria_label=label)
     return tag("div", table, class_="wide", tabindex="0", role="region", aria_label=label)
 
 
@@ -101,8 +104,13 @@ def _row(job: Job, one: Export, lang: Language, now: float) -> Markup:
         moment(one.created_at, ago(now - one.created_at, lang)),
         _actions(job, one, lang),
     ]
-    shown = [tag("td", cell) for cell in cells[:-1]]
-    return tag("tr", *shown, tag("td", cells[-1], class_="act"), id=f"export-{form.key}", class_=f"export {one.status}")
+    named = zip(HEADS, cells[:-1], strict=True)
+    shown = [
+        tag("td", tag("div", cell) if cell else "", role="cell", data_head=text(EXPORT, key, lang))
+        for key, cell in named
+    ]
+    shown.append(tag("td", cells[-1], role="cell", class_="act"))
+    return tag("tr", *shown, role="row", id=f"export-{form.key}", class_=f"export {one.status}")
 
 
 def _actions(job: Job, one: Export, lang: Language) -> Markup:

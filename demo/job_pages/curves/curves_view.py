@@ -103,10 +103,11 @@ def notes(runs: Shown, lang: Language) -> Markup:
 
 def values_table(runs: Shown, lang: Language) -> Markup:
     """A row a run: its line in the charts, and its last and best values."""
-    heads = [tag("th", text(VALUES, key, lang), scope="col") for key in ("run", "steps", *SHOWN)]
+    heads = [tag("th", text(VALUES, key, lang), scope="col", role="columnheader") for key in ("run", "steps", *SHOWN)]
     rows = [_row(run, read, lang) for run, read in runs]
-    head = tag("thead", tag("tr", *heads))
-    return tag("table", head, tag("tbody", *rows), class_="plain", aria_label=text(VALUES, "caption", lang))
+    head = tag("thead", tag("tr", *heads, role="row"), role="rowgroup")
+    body = tag("tbody", *rows, role="rowgroup")
+    return tag("table", head, body, class_="plain stack", role="table", aria_label=text(VALUES, "caption", lang))
 
 
 def _row(run: MarkedRun, read: ReadCurves, lang: Language) -> Markup:
@@ -116,11 +117,15 @@ def _row(run: MarkedRun, read: ReadCurves, lang: Language) -> Markup:
     line = tag(
         "svg", tag("polyline", points="1,6 39,6", class_=look), viewBox="0 0 40 12", class_="line", aria_hidden="true"
     )
-    name = tag("th", box, line, tag("a", run.name, href=run.address), " ", run.badge, scope="row")
+    name = tag("th", box, line, tag("a", run.name, href=run.address), " ", run.badge, scope="row", role="rowheader")
     total = f" / {run.progress.steps:,}" if run.progress.steps else ""
-    cells = [tag("td", f"{run.progress.step:,}{total}")]
-    cells += [tag("td", _values(key, read.values[key], lang)) for key in SHOWN]
-    return tag("tr", name, *cells, id=f"values-{run.id}")
+    shown = {"steps": Markup(f"{run.progress.step:,}{total}")}
+    shown |= {key: _values(key, read.values[key], lang) for key in SHOWN}
+    cells = [
+        tag("td", tag("div", value) if value else "", role="cell", data_head=text(VALUES, key, lang))
+        for key, value in shown.items()
+    ]
+    return tag("tr", name, *cells, role="row", id=f"values-{run.id}")
 
 
 def _values(key: str, curve: Curve, lang: Language) -> Markup:

@@ -61,10 +61,18 @@ function logTicks(low, high, most) {
   return found.filter((_, index) => index % Math.ceil(found.length / most) === 0);
 }
 
-function shortNumber(value) {
+function shortNumber(value, digits = 4) {
   const size = Math.abs(value);
-  if (size && (size < 1e-3 || size >= 1e7)) return value.toExponential(2).replace(/\.?0+e/, 'e').replace('e+', 'e');
-  return Number(value.toPrecision(4)).toLocaleString('en-US', { maximumFractionDigits: 6 });
+  if (size && (size < 1e-3 || size >= 1e7)) return value.toExponential(digits - 2).replace(/\.?0+e/, 'e').replace('e+', 'e');
+  return Number(value.toPrecision(digits)).toLocaleString('en-US', { maximumFractionDigits: digits + 2 });
+}
+
+// With as many digits as it takes that no two are equal.
+function tickTexts(ticks) {
+  for (let digits = 4; ; digits += 1) {
+    const found = ticks.map(tick => shortNumber(tick, digits));
+    if (digits === 12 || new Set(found).size === ticks.length) return found;
+  }
 }
 
 // Drawing ------------------------------------------------------------------------------------------------------------
@@ -111,13 +119,14 @@ function drawAxes(context, at, box, paint) {
   context.textBaseline = 'middle';
   const most = Math.max(2, Math.floor(box.height / 44));
   const ticks = view.log ? logTicks(at.range.low, at.range.high, most + 2) : niceTicks(at.range.low, at.range.high, most);
-  for (const tick of ticks) {
+  const texts = tickTexts(ticks);
+  for (const [index, tick] of ticks.entries()) {
     const y = Math.round(at.y(tick)) + 0.5;
     context.beginPath();
     context.moveTo(box.left, y);
     context.lineTo(box.left + box.width, y);
     context.stroke();
-    context.fillText(shortNumber(tick), box.left - 6, y);
+    context.fillText(texts[index], box.left - 6, y);
   }
   context.textAlign = 'center';
   context.textBaseline = 'top';

@@ -69,7 +69,7 @@ def _figure(key: str, curve: Curve, captions: Mapping[str, str]) -> str:
 
 
 def draw(curve: Curve, log: bool) -> "Figure":
-    """One chart; `log`: on a log scale if all values are positive. Steps are whole numbers.
+    """One chart; `log`: on a log scale if all values are positive. Steps are whole numbers; a single one is a dot.
 
     Drawn with matplotlib: gradio 6.31's plots treat numbers as categories when the first value is empty, and then
     put the largest loss at the bottom.
@@ -79,13 +79,28 @@ def draw(curve: Curve, log: bool) -> "Figure":
     figure = Figure(figsize=SIZE, layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
-    axes.plot(curve.steps, curve.values, color=BLUE, linewidth=1.5)
+    alone = len(set(curve.steps)) == 1
+    axes.plot(curve.steps, curve.values, "o" if alone else "-", color=BLUE, linewidth=1.5, markersize=5)
     if curve.validation:
         axes.plot(curve.validation_steps, curve.validation, "o-", color=ORANGE, markersize=4)
-    if log and min(curve.values) > 0:
-        axes.set_yscale("log")
+    _scale(axes, [*curve.values, *curve.validation] if log else [])
     _style(axes)
     return figure
+
+
+def _scale(axes: "Axes", logged: Sequence[float]) -> None:
+    """The scale of the values, and few enough marks that their numbers do not overlap. `logged`: on a log scale."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    if not logged or min(logged) <= 0 or len(set(logged)) == 1:
+        return
+    axes.set_yscale("log")
+    ratio = max(logged) / min(logged)
+    subs = (1,) if ratio > 2_000 else (1, 2, 5)
+    even = MaxNLocator(nbins=5, steps=[1, 2, 5, 10])
+    axes.yaxis.set_major_locator(even if ratio < 10 else LogLocator(subs=subs, numticks=9))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _style(axes: "Axes") -> None:
@@ -98,7 +113,6 @@ def _style(axes: "Axes") -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_formatter(number)
-    axes.yaxis.set_minor_formatter(number)
     for spine in axes.spines.values():
         spine.set_color(TEXT)
         spine.set_alpha(0.4)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,25 @@ def test_the_remaining_time_of_a_run_and_its_silence(tmp_path: Path) -> None:
     assert state_of(tmp_path, lately, written + 1000).silent
     assert not state_of(tmp_path, lines((10, 0.0), (20, 500.0)), written + 1000).silent, "its lines are far apart"
     assert state_of(tmp_path, lines(), written).left_seconds is None
+
+
+def test_one_step_is_a_dot_and_the_numbers_of_an_axis_do_not_overlap() -> None:
+    dot = draw(Curve([1], [4.072]), log=True).axes[0]
+    assert dot.lines[0].get_marker() == "o" and dot.get_yscale() == "linear"
+    for values in ([4.072], [4.1, 2.4, 3.0], [3.0, 3.0], [4.1, 2.4, 0.3, 0.02], [12_000.0, 3.0, 1e-3]):
+        figure = draw(Curve(range(1, len(values) + 1), values), log=True)
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        texts = [text for text in axes.get_yticklabels(which="both") if text.get_text()]
+        low, high = axes.get_ylim()
+        boxes = sorted(
+            (box.y0, box.y1)
+            for text in texts
+            if low <= text.get_position()[1] <= high and (box := text.get_window_extent())
+        )
+        assert len(boxes) >= 2 and all(above[0] > below[1] - 2 for below, above in pairwise(boxes)), values
+        shown = [text.get_text() for text in texts]
+        assert len(set(shown)) == len(shown), values
 
 
 def test_curves_with_validation_and_of_a_new_run() -> None:
