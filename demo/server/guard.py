@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from demo.server.json_bounds import excess, repeated_key
 from demo.server.limits import Limits
 from demo.server.refusals import Reason
-from demo.server.sign_in import PAGE, wants_page
+from demo.server.sign_in import SIGN_IN, sign_in_page, wants_page
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Whatever text the page shows, it loads nothing from other sites, and no other page may frame it.
@@ -132,6 +132,11 @@ class Guard:
             return
         if self._is_preflight(scope):
             await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        if self.token and scope["path"] == SIGN_IN and scope["method"] == "POST":
+            cookie = [pair for pair in self._cookie_headers() if pair[0] == b"set-cookie"]
+            await send({"type": "http.response.start", "status": 204, "headers": cookie})
             await send({"type": "http.response.body", "body": b""})
             return
         if room_of is not None:
@@ -389,10 +394,11 @@ async def _send_refusal(error: ErrorResponse, scope: Scope, send: Send) -> None:
     if error.status != NO_TOKEN or not wants_page(scope):
         await send_error(error, scope, send)
         return
-    headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", str(len(PAGE)).encode())]
+    page = sign_in_page(scope)
+    headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", str(len(page)).encode())]
     headers += [(b"cache-control", b"no-store"), *SECURITY_HEADERS]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else PAGE})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else page})
 
 
 async def send_error(error: ErrorResponse, scope: Scope, send: Send) -> None:

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from demo.jobs.service_library import OfferedModels, ServiceLibrary, is_tower
 from demo.open_models import OpenModels
+from tests.demo.job_pages.conftest import TOKEN
 from tests.demo.job_pages.stories import add_job, finished, started, validated
 from vlm.service.service import Service
 from vlm.service.store.states import State
@@ -59,6 +60,20 @@ def test_a_browser_whose_session_has_ended_is_shown_how_to_sign_in(still: tuple[
         assert browser.head(path).content == b""
     assert browser.post("/pages/train").json()["error"]["type"] == "authentication_error"
     assert browser.get("/jobs", headers={"accept": "*/*"}).json()["error"]["type"] == "authentication_error"
+
+
+def test_a_key_typed_on_the_page_signs_in(still: tuple[FastAPI, Service]) -> None:
+    browser = TestClient(still[0], base_url="http://127.0.0.1", headers={"accept": "text/html"})
+    page = browser.get("/jobs", headers={"accept-language": "zh-CN"}).text
+    assert '<html lang="zh-CN">' in page and page.index("尚未登录") < page.index("not signed in")
+    assert page.count('name="key"') == 2 and 'fetch("/sign-in"' in page
+    key = {"authorization": f"Bearer {TOKEN}"}
+    assert browser.post("/sign-in", headers={"authorization": "Bearer wrong"}).status_code == 401
+    assert browser.post("/sign-in", headers=key | {"origin": "https://evil.example"}).status_code == 403
+    assert not browser.cookies and browser.get("/jobs").status_code == 401
+    answer = browser.post("/sign-in", headers=key)
+    assert answer.status_code == 204 and "HttpOnly; SameSite=Strict" in answer.headers["set-cookie"]
+    assert TOKEN not in answer.headers["set-cookie"] and browser.get("/jobs").status_code == 200
 
 
 def test_a_page_may_load_nothing_from_elsewhere(visitor: TestClient) -> None:
