@@ -1,18 +1,19 @@
 """The Chat page: questions and images in, a streamed answer out."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
 from gradio.components.chatbot import ExampleMessage
+from gradio.events import Dependency
 
 from demo.model_library import ModelLibrary
-from demo.pages.chat_notes import ChatNotes, boxes_of_answer, boxes_of_chat, chat_notes
+from demo.pages.chat_notes import boxes_of_answer, chat_notes
+from demo.pages.chat_store import store_chats
 from demo.pages.i18n import label, language, text
-from demo.pages.parts.browser_state import restore
 from demo.pages.parts.chat_messages import ChatTurn, QuestionInput, conversation, refusal, refusal_text
 from demo.pages.parts.escaping import escaped_markdown
 from demo.pages.service_parts import ServiceParts
@@ -58,7 +59,9 @@ def controls(library: ModelLibrary, limits: Limits) -> Controls:
     """The model, the system prompt and the sampling parameters."""
     names = list(library)
     return Controls(
-        gr.Dropdown(names, value=names[0] if names else None, label=label("model"), elem_id="weights"),
+        gr.Dropdown(
+            names, value=names[0] if names else None, label=label("model"), info=label("own_chat"), elem_id="weights"
+        ),
         gr.Textbox("", label=label("system"), lines=2, max_length=limits.text, render=False),
         (
             gr.Slider(0, 2, 0, step=0.05, label=label("temperature"), render=False),
@@ -99,8 +102,10 @@ def chat_page(
     limits: Limits,
     examples: list[Conversation],
     service: ServiceParts | None = None,
-) -> gr.Dropdown:
-    """Add the chat to the page under construction; returns its model dropdown.
+) -> tuple[gr.Dropdown, Callable[[Dependency], None]]:
+    """Add the chat to the page under construction.
+
+    Returns its model dropdown, and what restores the chat after the event that chooses the model at first.
 
     `examples` are the same for all models; those of a `service` are the chosen model's.
     """
@@ -145,11 +150,12 @@ def chat_page(
         api_visibility="private",
         show_progress="minimal",
     )
-    notes.add_to(chat, _store_in_browser(page, chat, notes, limits))
+    stored, restore_after = store_chats(page, chat, inputs.model, notes, limits)
+    notes.add_to(chat, stored.forget_after)
     _adapt_to_model(page, library, chat, inputs.model, examples)
     if service is not None:
         _show_examples(page, chat, inputs.model, service)
-    return inputs.model
+    return inputs.model, restore_after
 
 
 def _conversation_box(says_no_models: bool) -> gr.Chatbot:
@@ -220,27 +226,6 @@ def _is_shown(prepared: ExampleMessage, record: Conversation, sees_images: bool)
     except OSError:  # the data has been moved
         return False
     return True
-
-
-def _store_in_browser(page: gr.Blocks, chat: gr.ChatInterface, notes: ChatNotes, limits: Limits) -> gr.BrowserState:
-    """Store the chat in the visitor's browser and restore it when the page is loaded; returns where it is stored.
-
-    gradio's `save_history` would trust file names from the browser, and needs another click to restore the chat.
-    """
-    stored = gr.BrowserState([], storage_key="eyegraft-chat")
-    # An empty chat is not stored: a page that is being loaded starts with one.
-    store = "(chat, stored) => [chat.length ? chat : stored]"
-    chat.chatbot.change(None, [chat.chatbot, stored], stored, js=store, api_visibility="private")
-    for emptied in (chat.chatbot.clear, chat.chatbot.undo):  # the change event of an undo stores what is left
-        emptied(None, None, stored, js="() => [[]]", api_visibility="private")
-
-    def restored(found: object, request: gr.Request) -> tuple[list[ChatTurn], list[ChatTurn], str]:
-        turns = restore(found, limits)
-        return turns, turns, boxes_of_chat(turns, language(request))
-
-    outputs = [chat.chatbot, chat.chatbot_state, notes.boxes]
-    page.load(restored, stored, outputs, api_visibility="private", show_progress="hidden")
-    return stored
 
 
 def answer(

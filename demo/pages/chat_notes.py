@@ -1,11 +1,12 @@
 """What the chat shows beside the conversation: the boxes of the last answer, and that an earlier image still counts."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
+from gradio.events import Dependency
 
 from demo.pages.i18n import TEXTS, label, text
 from demo.pages.parts.answer_boxes import boxes_html
@@ -35,8 +36,11 @@ class ChatNotes:
     note: gr.Row
     restart: gr.Button
 
-    def add_to(self, chat: gr.ChatInterface, stored: gr.BrowserState) -> None:
-        """Put the notes above the question and connect them; `stored` is the chat in the visitor's browser."""
+    def add_to(self, chat: gr.ChatInterface, forget_after: Callable[[Callable[..., Dependency]], None]) -> None:
+        """Put the notes above the question and connect them.
+
+        `forget_after` makes an event delete the shown chat from the visitor's browser.
+        """
         for part in (self.boxes, self.note):
             _move_above(part, chat.textbox)
         quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -45,7 +49,7 @@ class ChatNotes:
             emptied(lambda: "", None, self.boxes, **quiet)
         values = [chat.chatbot, chat.chatbot_state, chat.chatbot_value, self.boxes]
         emptied = self.restart.click(lambda: [[], [], [], ""], None, values, **quiet)
-        emptied.then(None, None, stored, js="() => [[]]", api_visibility="private")
+        forget_after(emptied.then)
 
 
 def _move_above(part: Block, box: Block) -> None:

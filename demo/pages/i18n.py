@@ -26,6 +26,7 @@ LABELS = {
     "runs": ("Runs", "训练"),
     "data": ("Data", "数据"),
     "model": ("Model", "模型"),
+    "own_chat": ("Each model has a conversation of its own.", "每个模型的对话各自独立。"),
     "settings": ("Settings", "设置"),
     "system": ("System prompt", "系统提示词"),
     "temperature": ("Temperature (0: greedy)", "温度（0 为贪心解码）"),

@@ -107,7 +107,8 @@ def build_page(
         with gr.Tab(label("chat"), id="chat", elem_id="tab-chat"):
             gr.Markdown(label("chat_heading"), elem_classes="eg-hidden")
             notes = [gr.HTML(visible=False, elem_classes="eg-note", elem_id="no-model-chat")]
-            choices = [chat_page(page, library, queue, limits, examples, service)]
+            model, restore_after = chat_page(page, library, queue, limits, examples, service)
+            choices = [model]
         with gr.Tab(label("compare"), id="compare", elem_id="tab-compare"):
             notes.append(gr.HTML(visible=False, elem_classes="eg-note", elem_id="no-model-compare"))
             choices += compare_page(page, library, queue, limits, sources)
@@ -116,7 +117,9 @@ def build_page(
                 runs_page(page, library)
         with gr.Tab(label("data"), id="data", elem_id="tab-data"):
             choices.append(data_page(page, library, limits, sources, service))
-        _note_missing_models(_refresh_choices(page, library, choices), library, notes, service)
+        refreshed = _refresh_choices(page, library, choices)
+        restore_after(refreshed)
+        _note_missing_models(refreshed, library, notes, service)
     page.queue(max_size=limits.events, default_concurrency_limit=4, api_open=False)
     assert isinstance(page, gr.Blocks)  # gradio does not annotate `__enter__`
     return page

@@ -18,7 +18,10 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machin
 
 
 def test_a_chat_with_an_image_survives_reloads(page: Page, site: Site) -> None:
-    """With its images; the next question continues it, and an emptied chat stays empty and takes an example."""
+    """With its images; the next question continues it, and an emptied chat stays empty and takes an example.
+
+    Another model does not continue it: it has a chat of its own.
+    """
     ask(page, "What is it?", site.folder / "1.png")
     expect(last_answer(page)).to_contain_text("BANANA")
     shown = page.locator("#chatbot [data-testid=user] img").first
@@ -30,8 +33,12 @@ def test_a_chat_with_an_image_survives_reloads(page: Page, site: Site) -> None:
     expect(last_answer(page)).to_contain_text("BANANA")
     expect(shown).to_be_visible()
     assert shown.evaluate("image => image.naturalWidth") > 0
-    ask(page, "Who are you?")
     answers = page.locator("#chatbot [data-testid=bot]")
+    choose(page, "weights", "banana, adapters off")
+    expect(answers).to_have_count(0)
+    choose(page, "weights", "banana")
+    expect(answers).to_have_count(1)
+    ask(page, "Who are you?")
     expect(answers).to_have_count(2)
     for left in (1, 0):
         expect(page.locator("#question textarea")).to_be_enabled()

@@ -137,8 +137,10 @@ def test_a_deleted_image_does_not_lose_the_stored_chat(visit: Visit) -> None:
     file = {"file": {"path": "/tmp/eyegraft-gone/1.png", "meta": META}, "type": "file"}
     stored = [{"role": "user", "content": [file, {"text": "What is it?", "type": "text"}]}]
     kinds = {part["id"]: part["type"] for part in visit.config["components"]}
-    event = next(event for event in visit.events if [kinds[one] for one in event["inputs"]] == ["browserstate"])
-    said = visit.fire(f"s{time.monotonic_ns()}", event, [stored])
+    event = next(
+        event for event in visit.events if [kinds[one] for one in event["inputs"]] == ["browserstate", "dropdown"]
+    )
+    said = visit.fire(f"s{time.monotonic_ns()}", event, [stored, None])
     assert "What is it?" in said and '"success":true' in said.replace(" ", "") and "gone" not in said
 
 
