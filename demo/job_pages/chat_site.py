@@ -109,8 +109,9 @@ class ChatSite:
     def _waiting_page(self, place: str, scope: Scope) -> HTMLResponse:
         lang = preferred_language(Headers(scope=scope))
         key = "missing" if self._build is Build.MISSING else "loading"
-        body = tag("div", tag("p", text(CHAT, key, lang)), class_="card empty", role="status")
         active = place.strip("/")
+        said = text(CHAT, key, lang, text(FRAME, active, lang))
+        body = tag("div", tag("p", said), class_="card empty", role="status")
         refresh = 0 if self._build is Build.MISSING else REFRESH_S
         machine = self._context.machine(lang)
         return HTMLResponse(document(text(FRAME, active, lang), active, body, lang, machine, refresh))

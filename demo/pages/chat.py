@@ -103,9 +103,7 @@ def chat_page(
     examples: list[Conversation],
     service: ServiceParts | None = None,
 ) -> tuple[gr.Dropdown, Callable[[Dependency], None]]:
-    """Add the chat to the page under construction.
-
-    Returns its model dropdown, and what restores the chat after the event that chooses the model at first.
+    """Add the chat; returns its model dropdown, and what restores the chat after the event that first chooses a model.
 
     `examples` are the same for all models; those of a `service` are the chosen model's.
     """

@@ -77,5 +77,6 @@ def store_chats(
 def _answers(page: gr.Blocks, chat: gr.ChatInterface) -> list[Any]:
     """The events that write an answer: those that the stop button of the chat cancels."""
     stop = (chat.textbox._id, "stop")
-    stopped = [number for one in page.fns.values() if stop in one.targets for number in one.cancels]
-    return [page.fns[number].get_config() for number in stopped]  # type: ignore[no-untyped-call]  # not annotated
+    functions: dict[int, Any] = dict(page.fns)  # gradio does not annotate `get_config`
+    stopped = [number for one in functions.values() if stop in one.targets for number in one.cancels]
+    return [functions[number].get_config() for number in stopped]

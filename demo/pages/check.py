@@ -67,13 +67,14 @@ def check_page(
         with error_toasts(library.visible, language(request)):
             try:
                 for checked in run_check(sources[path]):
-                    yield _shown(checked, library, language(request))
+                    yield _shown(checked, path, _naming(library, checked, path), language(request))
             except EyegraftError:
                 yield _empty()
                 raise
 
-    def choose(checked: CheckResult | None, code: str | None, request: gr.Request) -> list[Any]:
-        return _cards(checked, code or "", library.visible, language(request))
+    def choose(checked: CheckResult | None, code: str | None, path: str | None, request: gr.Request) -> list[Any]:
+        visible = _naming(library, checked, path or "") if checked else library.visible
+        return _cards(checked, code or "", visible, language(request))
 
     def write(checked: CheckResult | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
         if checked is None:
@@ -90,7 +91,7 @@ def check_page(
     checks = started.then(check, file, view.outputs, show_progress="hidden", **events)
     stop.click(None, cancels=[checks])
     view.codes.input(
-        choose, [view.checked, view.codes], [*view.cards], show_progress="hidden", api_visibility="private"
+        choose, [view.checked, view.codes, file], [*view.cards], show_progress="hidden", api_visibility="private"
     )
     view.write.click(write, view.checked, [*view.files], **events)
     return view.view
@@ -111,13 +112,17 @@ def _view() -> CheckComponents:
     return CheckComponents(column, summary, codes, (head, found), write, (written, files[0], files[1]), gr.State(None))
 
 
-def _shown(checked: CheckResult, library: ModelLibrary, lang: Language) -> list[Any]:
+def _naming(library: ModelLibrary, checked: CheckResult, name: str) -> Callable[[str], str]:
+    """Messages for visitors, with the file under the name that they chose it by: a service stores it under its id."""
+    return lambda message: library.visible(message.replace(checked.source.path, name))
+
+
+def _shown(checked: CheckResult, name: str, visible: Callable[[str], str], lang: Language) -> list[Any]:
     """The outputs for a running check, or for a finished one with the cards of its first code."""
     choices = code_choices(checked, lang)
     first = choices[0][1] if choices and checked.done else None
     codes = gr.Radio(choices, value=first, visible=bool(choices))
-    found = _cards(checked, first, library.visible, lang) if first else ["", ""]
-    name = display_path(Path(checked.source.path), library.home)
+    found = _cards(checked, first, visible, lang) if first else ["", ""]
     button = gr.Button(visible=checked.done and checked.report.rows > 0 and not checked.report.clean)
     return [check_text(name, checked, lang), codes, *found, button, *_empty()[5:8], checked if checked.done else None]
 

@@ -9,9 +9,11 @@ import gradio as gr
 from demo import probes
 from demo.model_library import ModelLibrary
 from demo.pages.chat import MAX_SEED, question_box
-from demo.pages.i18n import label, language, probe_cells, table, text
+from demo.pages.i18n import LABELS, label, language, probe_cells, table, text
 from demo.pages.parts.chat_messages import QuestionInput, conversation, error_toasts
 from demo.pages.parts.choices import file_choice
+from demo.pages.parts.escaping import escaped
+from demo.pages.parts.model_names import shown_author
 from demo.pages.parts.records import load_records
 from demo.server.generation_queue import LOCAL_RECIPIENT, GenerationQueue, Recipient
 from demo.server.limits import Limits
@@ -24,6 +26,7 @@ from llm.formats.conversation import Message
 from llm.i18n.translate import Language
 
 PROBE_TOKENS = 64
+SIDES = ("left", "right")  # as they stand on a wide screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +38,36 @@ class Pane:
     author: gr.Textbox
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Both answers so far.
+
+    Attributes:
+        side: The model that works now: 0 or 1 of SIDES.
+        state: What it does: `opening`, `reading` or `writing`.
+        cells: Left answer, left author, right answer, right author.
+    """
+
+    side: int
+    state: str
+    cells: tuple[str, ...]
+
+
 def compare_page(
     page: gr.Blocks, library: ModelLibrary, queue: GenerationQueue, limits: Limits, sources: Mapping[str, Source]
 ) -> tuple[gr.Dropdown, ...]:
     """Add the comparison to the page under construction; returns its two model dropdowns."""
     gr.Markdown(label("compare_heading"), elem_classes="eg-hidden")
     question_input = question_box("compare-question", label("ask_both"))
+    state = gr.HTML(elem_id="compare-state")
     with gr.Row():
-        panes = [_pane(library, *chosen) for chosen in zip(("left", "right"), library.comparison(), strict=True)]
+        panes = [_pane(library, *chosen) for chosen in zip(SIDES, library.comparison(), strict=True)]
     with gr.Accordion(label("settings"), open=False):
         system = gr.Textbox("", label=label("system"), lines=2, max_length=limits.text)
         temperature = gr.Slider(0, 2, 0, step=0.05, label=label("temperature"))
         new_tokens = gr.Slider(1, limits.new_tokens, min(128, limits.new_tokens), step=1, label=label("new_tokens"))
         seed = gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, label=label("seed"))
-    outputs = [part for pane in panes for part in (pane.answer, pane.author)]
+    outputs = [state, *(part for pane in panes for part in (pane.answer, pane.author))]
     models = [pane.model for pane in panes]
 
     def both(
@@ -61,11 +80,14 @@ def compare_page(
         seed: float,
         request: gr.Request,
     ) -> Iterator[list[str]]:
+        lang = language(request)
         with error_toasts(library.visible, language(request), chat_text):
             messages = conversation([], question, system, limits)
             sampling = Sampling(temperature, max_new_tokens=int(new_tokens), seed=int(seed))
-            skipped = text("text_only", language(request))
-            yield from answers(library, queue, messages, (left, right), sampling, skipped, recipient_of(page, request))
+            skipped, recipient = text("text_only", lang), recipient_of(page, request)
+            for shown in answers(library, queue, messages, (left, right), sampling, skipped, recipient):
+                yield [_state_html(shown, lang), *_cells(shown, lang)]
+            yield ["", *_cells(shown, lang)]
 
     answer_event = question_input.submit(
         both,
@@ -73,7 +95,9 @@ def compare_page(
         outputs,
         concurrency_limit=1,
         api_visibility="private",
+        show_progress="hidden",  # `state` says more, in the language of the page
     )
+    answer_event.then(lambda: "", None, state, queue=False, api_visibility="private", show_progress="hidden")
     question_input.stop(None, cancels=[answer_event])
     _probe_table(page, library, queue, limits, sources, models)
     return tuple(models)
@@ -96,20 +120,32 @@ def answers(
     sampling: Sampling,
     skipped: str,
     recipient: Recipient = LOCAL_RECIPIENT,
-) -> Iterator[list[str]]:
-    """Yield [left answer, left author, right answer, right author] as they grow, the left answer first.
+) -> Iterator[Comparison]:
+    """Yield the comparison as it grows, the left answer first.
 
     The answer of a text-only model to images is `skipped`.
     """
     shown = ["", "", "", ""]
     for side, name in enumerate(names):
+        yield Comparison(side, "opening", tuple(shown))
         chat_model = library.open(name)
         shown[2 * side + 1] = library.weights[name].describe()
         text_only = chat_model.cannot_see(messages)
         texts = iter([skipped]) if text_only else queue.stream_text(chat_model, messages, sampling, recipient)
+        yield Comparison(side, "reading", tuple(shown))
         for answer in texts:
             shown[2 * side] = answer
-            yield list(shown)
+            yield Comparison(side, "writing", tuple(shown))
+
+
+def _state_html(shown: Comparison, lang: Language) -> str:
+    """What is being done, for readers and screen readers."""
+    model = LABELS[SIDES[shown.side]][lang == "zh"]
+    return f'<p role="status">{escaped(text(shown.state, lang, model))}</p>'
+
+
+def _cells(shown: Comparison, lang: Language) -> list[str]:
+    return [shown_author(cell, lang) if number % 2 else cell for number, cell in enumerate(shown.cells)]
 
 
 def _probe_table(

@@ -15,7 +15,6 @@ from demo.pages.parts.records import IMAGE, SUPERVISED, RecordView, sample_recor
 from demo.pages.service_parts import ServiceParts
 from demo.server.limits import Limits
 from llm.config.schema import Source
-from llm.i18n.translate import Language
 from vlm.vision.images import read_image
 
 SHOWN = 3  # records at a time
@@ -58,7 +57,9 @@ def data_page(
         with error_toasts(library.visible, language(request)):
             encoder = library.open(name).encoder
             records = [view_record(record, encoder) for record in sample_records(sources[path], SHOWN, seed)]
-        cells = [cell for record in records for cell in _cells(record, library, language(request))]
+        shown = [(record, record_text(record, language(request))) for record in records]
+        named = [(record, library.visible(said.replace(sources[path].path, path))) for record, said in shown]
+        cells = [cell for record, said in named for cell in _cells(record, said)]
         return [seed + 1, *cells, *[gr.skip()] * (len(outputs) - len(cells))]
 
     def only(shown: gr.Column) -> list[gr.Column]:
@@ -90,7 +91,7 @@ def _gallery() -> gr.Gallery:
     )
 
 
-def _cells(record: RecordView, library: ModelLibrary, lang: Language) -> list[Any]:
+def _cells(record: RecordView, said: str) -> list[Any]:
     # Images are decoded here: gradio does not serve files from outside the folder it was started in.
     images = gr.Gallery(value=[read_image(image) for image in record.images], visible=bool(record.images))
-    return [library.visible(record_text(record, lang)), images, record.spans]
+    return [said, images, record.spans]

@@ -52,8 +52,8 @@ LABELS = {
     "author": ("Weights that answered", "作答的权重"),
     "images": ("Images of the record", "记录中的图片"),
     "ask_both": ("Ask both", "同时提问"),
-    "left": ("Left model", "左侧模型"),
-    "right": ("Right model", "右侧模型"),
+    "left": ("Model A", "模型 A"),
+    "right": ("Model B", "模型 B"),
     "answer": ("Answer", "回答"),
     "probes_about": (
         "### Probe questions\n\n"
@@ -94,8 +94,28 @@ LABELS = {
     ),
 }
 
+# What gradio's frontend has in English only, for screen readers.
+OF_GRADIO = {
+    "Copy message": "复制消息",
+    "Copied message": "已复制消息",
+    "Submit": "提交",
+    "Stop": "停止",
+    "More tabs": "更多标签页",
+    "Loading content": "正在加载",
+    "Loading response": "正在生成回答",
+    "Upload a file": "上传文件",
+    "Remove this file": "移除此文件",
+    "Multimedia input field": "问题和图片",
+}
+
 # Texts made on the server, in the language of the request.
 TEXTS = {
+    "opening": ("{}: loading the model...", "{}：正在加载模型……"),
+    "reading": (
+        "{}: waiting for the first words. Others may be answered before...",
+        "{}：正在等待第一个字，可能需要排队……",
+    ),
+    "writing": ("{}: writing...", "{}：正在回答……"),
     "text_only": ("(text-only model: not asked about images)", "（纯文本模型，未提问图片问题）"),
     "refused": (
         "Not answered: {}\n\nThe question is not part of the conversation.",
@@ -175,10 +195,10 @@ TEXTS = {
 HEADERS: dict[str, tuple[list[str], list[str]]] = {
     "samples": (["step", "question", "answer"], ["步数", "问题", "回答"]),
     "report": (["metric", "value"], ["指标", "数值"]),
-    "hits": (["kind", "image", "left", "right"], ["类别", "图片", "左侧命中", "右侧命中"]),
+    "hits": (["kind", "image", "model A", "model B"], ["类别", "图片", "模型 A 命中", "模型 B 命中"]),
     "probes": (
-        ["kind", "question", "image", "expected", "left", "left hit", "right", "right hit"],
-        ["类别", "问题", "图片", "期望回答", "左侧回答", "左侧命中", "右侧回答", "右侧命中"],
+        ["kind", "question", "image", "expected", "model A", "A hit", "model B", "B hit"],
+        ["类别", "问题", "图片", "期望回答", "模型 A 回答", "A 命中", "模型 B 回答", "B 命中"],
     ),
 }
 # Widths of the tables' columns in percent.

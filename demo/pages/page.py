@@ -1,5 +1,6 @@
 """The complete page: Chat, Compare, Runs and Data."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -13,14 +14,15 @@ from demo.model_library import ModelLibrary
 from demo.pages.chat import EXAMPLES, chat_page
 from demo.pages.compare import compare_page
 from demo.pages.data import data_page
-from demo.pages.i18n import I18N, label, language, missing_text
+from demo.pages.i18n import I18N, OF_GRADIO, label, language, missing_text
 from demo.pages.language import LanguageChoice, is_root
 from demo.pages.page_gate import PageGate
 from demo.pages.parts.answer_boxes import CSS as BOXES
-from demo.pages.parts.choices import opened_choices
+from demo.pages.parts.choices import named_pairs, opened_choices
 from demo.pages.parts.curves import CSS as CHARTS
 from demo.pages.parts.finding_cards import CSS as CARDS
 from demo.pages.parts.html_table import CSS as TABLES
+from demo.pages.parts.model_names import shown_names
 from demo.pages.runs import CSS as LOG
 from demo.pages.runs import runs_page
 from demo.pages.service_parts import ServiceParts
@@ -47,12 +49,20 @@ button:is([title="Share"], [title="分享"]) { display: none !important; }  /* w
 .prose [style] { position: static !important; }  /* an answer cannot show forms or cover the page */
 .eg-note { padding: 12px 16px !important; border: 1px solid var(--border-color-primary); border-radius: 8px; }
 .eg-hidden { position: absolute !important; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+/* the arrow of a dropdown is drawn over the end of a long name, and its list is as narrow as the box */
+.gradio-container .wrap-inner input { padding-inline-end: 28px; text-overflow: ellipsis; }
+@media (max-width: 640px) {
+  ul.options { left: 8px !important; right: 8px !important; width: auto !important; max-width: none !important; }
+  ul.options li { overflow-wrap: anywhere; }
+}
 /* gradio's blue of a selected tab has a contrast of 3.7 on white */
 button[role=tab][aria-selected=true] { color: var(--link-text-color) !important; }
 """
 # What gradio's frontend leaves out for screen readers: the label of a question's box is beside it, but not tied to the
 # text field; a button with a text has another name; an empty image has a name, but no role that may have one.
+# On a Chinese page, what gradio has in English only: texts for screen readers, and the state of an event.
 NAME_FIELDS = """() => {
+  const CHINESE = TEXTS_IN_CHINESE;
   const name = () => {
     document.querySelectorAll('[role=group] textarea:not([aria-label])').forEach(field => {
       const label = field.closest('[role=group]').querySelector('[data-testid=block-info]');
@@ -62,8 +72,21 @@ NAME_FIELDS = """() => {
       if (button.textContent.trim()) button.removeAttribute('aria-label');
     });
     document.querySelectorAll('div.empty[aria-label]:not([role])').forEach(empty => empty.setAttribute('role', 'img'));
+    if (!navigator.language.startsWith('zh')) return;
+    for (const key of ['aria-label', 'title']) document.querySelectorAll(`[${key}]`).forEach(part => {
+      const chinese = CHINESE[part.getAttribute(key)];
+      if (chinese) part.setAttribute(key, chinese);
+    });
+    const states = document.querySelectorAll('.progress-text, .meta-text, .meta-text-center');
+    states.forEach(part => part.childNodes.forEach(node => {
+      const said = node.nodeType === Node.TEXT_NODE ? node.data : '';
+      const chinese = said.replace('processing |', '正在处理 |').replace('queue: ', '排队：');
+      if (chinese !== said) node.data = chinese;
+    }));
   };
-  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+  new MutationObserver(name).observe(document.body, {
+    childList: true, subtree: true, attributes: true, attributeFilter: ['aria-label', 'title'],
+  });
   name();
 }"""
 
@@ -134,14 +157,14 @@ def _refresh_choices(page: gr.Blocks, library: ModelLibrary, choices: list[gr.Dr
     wanted, against = gr.Textbox(visible=False), gr.Textbox(visible=False)
     built = [choice.value for choice in choices]
 
-    def refresh(wanted: str | None, against: str | None, *chosen: str | None) -> list[gr.Dropdown]:
-        names = library.refresh()
+    def refresh(wanted: str | None, against: str | None, request: gr.Request, *chosen: str | None) -> list[gr.Dropdown]:
+        names = shown_names(library.refresh(), language(request))
         updates = [opened_choices(names, *three) for three in zip(chosen, built, _opened_first(library), strict=True)]
         if wanted not in names:
             return updates
         other = library.base_of(wanted) if against == BASE else against
         asked = [wanted, wanted, other] if other in names else [wanted]
-        return [*(gr.Dropdown(names, value=name) for name in asked), *updates[len(asked) :]]
+        return [*(gr.Dropdown(named_pairs(names), value=name) for name in asked), *updates[len(asked) :]]
 
     parameters = ", ".join(f"new URLSearchParams(location.search).get('{key}') || ''" for key in ("model", "against"))
     return page.load(
@@ -217,6 +240,6 @@ def mount(
         enable_monitoring=False,
         i18n=I18N,
         theme=theme(),
-        js=NAME_FIELDS,
+        js=NAME_FIELDS.replace("TEXTS_IN_CHINESE", json.dumps(OF_GRADIO, ensure_ascii=False)),
         css=CSS + BOXES + CARDS + CHARTS + TABLES + LOG,
     )

@@ -227,7 +227,7 @@ WEBHOOKS: Words = {
 }
 
 CHAT: Words = {
-    "loading": ("The chat is being loaded. This takes some seconds...", "正在加载对话页面，需要几秒钟……"),
+    "loading": ("{} is being loaded. This takes some seconds...", "正在加载{}页面，需要几秒钟……"),
     "missing": (
         "Chat, Compare and Data need gradio: pip install 'eyegraft[web]', then start the service again.",
         "对话、对比和数据页面需要 gradio：请运行 pip install 'eyegraft[web]'，然后重新启动服务。",

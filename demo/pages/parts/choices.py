@@ -15,13 +15,20 @@ def update_choices(names: Sequence[str], current: str | None) -> gr.Dropdown:
     return gr.Dropdown(names) if current in names else gr.Dropdown(names, value=next(iter(names), None))
 
 
-def opened_choices(names: Sequence[str], current: str | None, built: str | None, first: str | None) -> gr.Dropdown:
+def opened_choices(shown: Mapping[str, str], current: str | None, built: str | None, first: str | None) -> gr.Dropdown:
     """New choices for a dropdown that was built with `built` selected: `first` instead, unless a visitor has chosen.
 
-    The page is built once and lives for days: what was the newest then need not be it now.
+    `shown`: what is shown for each name. The page is built once and lives for days: what was the newest then need not
+    be it now.
     """
-    by_visitor = current in names and current != built
-    return gr.Dropdown(names) if by_visitor or current == first else gr.Dropdown(names, value=first)
+    by_visitor = current in shown and current != built
+    pairs = named_pairs(shown)
+    return gr.Dropdown(pairs) if by_visitor or current == first else gr.Dropdown(pairs, value=first)
+
+
+def named_pairs(shown: Mapping[str, str]) -> list[tuple[str, str | int | float]]:
+    """The choices of a dropdown for names with what is shown for each."""
+    return [(label, name) for name, label in shown.items()]
 
 
 def named_choice(names: Sequence[str], wanted: str) -> str | None:

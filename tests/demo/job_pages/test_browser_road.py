@@ -23,6 +23,8 @@ from vlm.service.trainable_models import TrainableModels
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium")
 LONG = 4 * WAIT  # two starts of torch
 KEYS = {"data.template": "chatml", "train.save_every": "3", "tune.rank": "4"}  # of All settings
+TRAINED = r"^fox \(trained\) \u00b7 tiny \u00b7 [0-9a-f]{6}$"  # as the dropdowns show it
+BASE = r"^fox, adapters off \u00b7 tiny \u00b7 [0-9a-f]{6}$"
 WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
@@ -140,7 +142,7 @@ def exported(page: Page) -> None:
 def chatted(page: Page) -> None:
     """The chat is loaded now, and opens with the model."""
     page.locator("#job-head").get_by_role("link", name="Chat").click()
-    expect(page.locator("#weights input")).to_have_value(re.compile(r"^ft:tiny:fox:[0-9a-f]{24}$"), timeout=LONG)
+    expect(page.locator("#weights input")).to_have_value(re.compile(TRAINED), timeout=LONG)
     page.get_by_role("button", name="Select example 2").click()  # of its own data
     expect(page.locator("#question textarea")).to_have_value("What 1?")
     page.locator("#question textarea").fill("What 3?")
@@ -155,11 +157,11 @@ def chatted(page: Page) -> None:
 def opened_on_the_newest(page: Page, url: str) -> None:
     """Without a name in the address."""
     page.goto(f"{url}/chat")
-    expect(page.locator("#weights input")).to_have_value(re.compile(r"^ft:tiny:fox:[0-9a-f]{24}$"))
+    expect(page.locator("#weights input")).to_have_value(re.compile(TRAINED))
     expect(page.locator("#no-model-chat")).to_be_hidden()
     page.get_by_role("link", name="Compare", exact=True).click()
-    expect(page.locator("#left-weights input")).to_have_value(re.compile(r"^ft:tiny:fox:[0-9a-f]{24}, adapters off$"))
-    expect(page.locator("#right-weights input")).to_have_value(re.compile(r"^ft:tiny:fox:[0-9a-f]{24}$"))
+    expect(page.locator("#left-weights input")).to_have_value(re.compile(BASE))
+    expect(page.locator("#right-weights input")).to_have_value(re.compile(TRAINED))
 
 
 def looked_at(page: Page) -> None:
@@ -176,8 +178,8 @@ def compared(page: Page) -> None:
     """From the table: the model on the left, what it was trained from on the right."""
     page.get_by_role("link", name="Jobs", exact=True).click()
     page.get_by_role("link", name="Compare fox with its base").click()
-    expect(page.locator("#left-weights input")).to_have_value(re.compile(r"^ft:tiny:fox:[0-9a-f]{24}$"), timeout=LONG)
-    expect(page.locator("#right-weights input")).to_have_value(re.compile(r"^ft:tiny:fox:\w+, adapters off$"))
+    expect(page.locator("#left-weights input")).to_have_value(re.compile(TRAINED), timeout=LONG)
+    expect(page.locator("#right-weights input")).to_have_value(re.compile(BASE))
 
 
 @pytest.mark.parametrize(("width", "locale", "dark"), [(1280, "en-US", False), (390, "zh-CN", True)])

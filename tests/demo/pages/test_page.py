@@ -15,6 +15,7 @@ from demo.pages.chat import answer, sampling_of
 from demo.pages.compare import answers
 from demo.pages.i18n import missing_text, text
 from demo.pages.parts.choices import named_choice, opened_choices, update_choices
+from demo.pages.parts.model_names import shown_author, shown_names
 from demo.pages.parts.records import find_sources, load_records, sample_records, view_record
 from demo.server.generation_queue import GenerationQueue
 from demo.server.limits import Limits
@@ -49,7 +50,7 @@ def test_each_pane_shows_the_answer_of_its_own_model(
 ) -> None:
     for words in QUESTIONS:
         asked = (Message("user", (*(ImageRef(data=data) for data in shown), words)),)
-        said = last(answers(library, queue, asked, names, GREEDY, SKIPPED))
+        said = last(answers(library, queue, asked, names, GREEDY, SKIPPED)).cells
         by = dict(zip(names, (said[0], said[2]), strict=True))
         assert by[ON] == "BANANA"
         assert "BANANA" not in by[OFF] and by[OFF]
@@ -58,7 +59,7 @@ def test_each_pane_shows_the_answer_of_its_own_model(
 
 def test_a_text_model_is_not_asked_about_images(library: ModelLibrary, queue: GenerationQueue, roomy_llm: Path) -> None:
     asked = (Message("user", (ImageRef(data=noise_image(1)), "What is it?")),)
-    said = last(answers(library, queue, asked, (str(roomy_llm), ON), GREEDY, SKIPPED))
+    said = last(answers(library, queue, asked, (str(roomy_llm), ON), GREEDY, SKIPPED)).cells
     assert said[0] == SKIPPED and said[2] == "BANANA"
     assert str(roomy_llm) in said[1]
 
@@ -145,13 +146,13 @@ def test_random_records_are_reproducible(library: ModelLibrary, bananas: Path) -
 
 
 def test_a_dropdown_opens_on_the_newest_unless_a_visitor_has_chosen() -> None:
-    names = ["newest", "older", "base"]
+    names = {name: name for name in ("newest", "older", "base")}
     assert opened_choices(names, "base", "base", "newest").value == "newest", "as the page was built"
     assert opened_choices(names, "gone", "gone", "newest").value == "newest"
     assert opened_choices(names, None, None, "newest").value == "newest"
     for current, built in (("older", "base"), ("newest", "newest"), ("newest", "base")):
         assert "value" not in opened_choices(names, current, built, "newest").constructor_args
-    assert "value" not in opened_choices([], None, None, None).constructor_args
+    assert "value" not in opened_choices({}, None, None, None).constructor_args
 
 
 def test_what_to_do_without_a_trained_model() -> None:
@@ -167,3 +168,22 @@ def test_an_address_names_a_file_by_its_name_or_its_id() -> None:
     names = ["a.jsonl (file-1)", "b.jsonl (file-2)"]
     assert named_choice(names, "file-2") == named_choice(names, "b.jsonl (file-2)") == names[1]
     assert [named_choice(names, wanted) for wanted in ("", "file", "le-1", "2)", "gone")] == [None] * 5
+
+
+def test_what_tells_models_apart_comes_first() -> None:
+    """A phone shows only the beginning; the steps and adapters of one job, and jobs of one name, differ."""
+    job = "ft:smollm2:xiaotu-2:561641ff8c96"
+    names = [job, f"{job}, adapters off", f"{job}:ckpt-step-10", "runs/a", "runs/a, adapters off"]
+    assert list(shown_names(names, "en").values()) == [
+        "xiaotu-2 (trained) \u00b7 smollm2 \u00b7 ff8c96",
+        "xiaotu-2, adapters off \u00b7 smollm2 \u00b7 ff8c96",
+        "xiaotu-2 (step 10) \u00b7 smollm2 \u00b7 ff8c96",
+        *names[3:],
+    ]
+    chinese = shown_names(names, "zh")
+    assert chinese[names[1]].startswith("xiaotu-2，不带适配器（基座） ") and chinese[names[0]].startswith(
+        "xiaotu-2（训练后） "
+    )
+    alike = [f"{job}:ckpt-step-10, adapters off", names[1]]
+    assert list(shown_names(alike, "en")) == list(shown_names(alike, "en").values()) == alike
+    assert shown_author("a \u00b7 adapters off", "zh") == "a \u00b7 不带适配器（基座）"

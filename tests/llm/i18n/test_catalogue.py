@@ -130,6 +130,7 @@ EXCEPTIONS = {
     "demo/job_pages/parts/table_words.py": "each has its Chinese beside it",
     "demo/job_pages/parts/words.py": "each has its Chinese beside it",
     "demo/jobs/metrics.py": PROGRAMS,
+    "demo/pages/chat_store.py": "a script",
     "demo/pages/i18n.py": "each has its Chinese beside it",
     "demo/pages/page_events.py": PROGRAMS,
     "demo/pages/page_gate.py": PROGRAMS,
