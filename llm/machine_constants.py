@@ -88,6 +88,16 @@ SHARED_TOKENS = MachineConstant(
     4, "tokens", AVX512, "2026-11-28", "how many tokens a node of its own in a prefix tree has to save",
     "A node costs attention some calls in every layer.", "python -m benchmarks.bench, with this value changed",
 )  # fmt: skip
+PROMPT_PIECE_ALONE = MachineConstant(
+    256, "tokens", AVX2, "2026-12-01", "how many tokens of a prompt are read at once, at least, where no answer waits",
+    "1,024 tokens took 4.5 s of CPU time in pieces of 256, 4.7 of 128, 6.0 in one.",
+    "python -m benchmarks.serving_steps",
+)  # fmt: skip
+PROMPT_PIECE_STEP = MachineConstant(
+    32, "tokens", AVX2, "2026-12-01", "of which number a piece of a prompt has a multiple",
+    "Products of other numbers of rows take longer: 1,024 tokens took 7.5 s in pieces of 32, 10.6 of 16.",
+    "python -m benchmarks.serving_steps",
+)  # fmt: skip
 TOWER_CALL_POSITIONS = MachineConstant(
     512, "positions", AVX512, "2026-11-28", "how many positions of several images a frozen tower takes in one call",
     "8 images of 49 positions in one call took 45 ms, one by one 80 (a ViT of 22 M parameters); images of 577 "

@@ -1,9 +1,10 @@
 """How many tokens of a prompt are read at once: few enough that the answers in progress do not wait long."""
 
+from llm.machine_constants import PROMPT_PIECE_ALONE, PROMPT_PIECE_STEP
+
 SECONDS = 0.2  # that a piece may take while answers wait: a reader sees a pause of 0.3 s
 LEAST, MOST = 64, 1024  # tokens; smaller pieces read the weights too often: see `python -m benchmarks.serving_steps`
-ALONE = 256  # tokens at least where no answer waits; larger pieces are no faster on a CPU
-STEP = 32  # a multiple of which a piece has: products of other numbers of rows are slower
+ALONE, STEP = PROMPT_PIECE_ALONE.count, PROMPT_PIECE_STEP.count
 
 
 class PieceSize:

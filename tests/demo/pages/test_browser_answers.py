@@ -127,7 +127,9 @@ def test_boxes_are_drawn_and_an_earlier_image_is_noted(browser: Browser, echo: E
     ask(page, "Hi")
     expect(last_answer(page)).to_contain_text("Hi")
     expect(note).to_be_hidden()
+    settled(page)
     page.context.close()
+    echo.log.clear()
 
 
 def test_closing_the_page_stops_the_answer(browser: Browser, echo: Echo) -> None:
