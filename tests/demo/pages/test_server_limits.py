@@ -82,7 +82,7 @@ def test_pages_opened_at_once_get_every_answer_whatever_the_queue_of_questions(b
     with listening(app) as url, httpx.Client(timeout=30) as client:
         visit = Visit(url, client.get(f"{url}/config").json(), client)
         of_load = [one for one in visit.events if one["queue"] and [name for _, name in one["targets"]] == ["load"]]
-        assert len(of_load) > 2
+        assert len(of_load) > 1
         sessions = [f"page{number}" for number in range(20)]
         with ThreadPoolExecutor(len(sessions)) as pool:
             opened = pool.map(lambda page: {visit.join(page, one, visit.idle(one)) for one in of_load}, sessions)
