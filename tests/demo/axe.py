@@ -142,7 +142,7 @@ def worst(violations: list[dict[str, Any]]) -> list[str]:
 
 
 def main(wanted: Sequence[str]) -> int:
-    """Print a line for each view and every fault; 1 if there is one. `wanted`: beginnings of addresses; none: all."""
+    """Print a line for each view and every fault; 1 if there is one. `wanted`: prefixes of addresses; none: all."""
     script = axe_script()
     everything: list[Look] = []
     with TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -164,8 +164,8 @@ def main(wanted: Sequence[str]) -> int:
 
 def chosen(addresses: Sequence[str], wanted: Sequence[str]) -> list[str]:
     """The addresses that begin with one of `wanted`; the first page only where it is named itself."""
-    beginnings = tuple(key for key in wanted if key != "/")
-    return [one for one in addresses if not wanted or one in wanted or one.startswith(beginnings)]
+    prefixes = tuple(key for key in wanted if key != "/")
+    return [one for one in addresses if not wanted or one in wanted or one.startswith(prefixes)]
 
 
 def report(everything: list[Look]) -> int:

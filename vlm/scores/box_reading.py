@@ -35,7 +35,7 @@ def read_boxes(answer: str, size: tuple[int, int]) -> list[NamedBox]:
     Known forms: `[0.1, 0.2, 0.5, 0.6]` as shares of the sides (LLaVA); `<ref>cat</ref><box>(100,200),(500,600)</box>`
     and `<box>[[100, 200, 500, 600]]</box>` in thousandths (Qwen-VL, InternVL), Qwen2-VL's tokens around the same, or
     neither tags nor tokens; `{"bbox_2d": [10, 20, 50, 60], "label": "cat"}` in pixels (Qwen2.5-VL).
-    Four whole numbers in a list of nothing else are no box: an answer may list numbers. What lies outside the image or
+    Four integers in a list of nothing else are no box: an answer may list numbers. What lies outside the image or
     has no area is left out.
     """
     found: list[NamedBox] = []
@@ -67,7 +67,7 @@ def _written(answer: str) -> Iterator[tuple[str, Box, BoxConvention]]:
 
 
 def _convention(numbers: Box, written: str, before: str) -> BoxConvention | None:
-    """How the numbers are meant; None for a list of whole numbers without a tag, which may be anything."""
+    """How the numbers are meant; None for a list of integers without a tag, which may be anything."""
     if max(numbers) <= 1 and "." in written:
         return UNIT
     tagged = written.startswith("(") or "<box>" in before or "box_start" in before

@@ -225,7 +225,7 @@ HUB: Words = {
     "ask_delete": ("Delete {} from this service?", "从本服务删除 {}？"),
 }
 
-# What a setting is called; its key stands beside it.
+# The title of a setting; its key is beside it.
 TITLES: Words = {
     "data.template": ("Chat template", "对话模板"),
     "data.system": ("System prompt", "系统提示词"),

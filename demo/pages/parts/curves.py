@@ -69,7 +69,7 @@ def _figure(key: str, curve: Curve, captions: Mapping[str, str]) -> str:
 
 
 def draw(curve: Curve, log: bool) -> "Figure":
-    """One chart; `log`: on a log scale if all values are positive. Steps are whole numbers; a single one is a dot.
+    """One chart; `log`: on a log scale if all values are positive. Steps are integers; a single one is a dot.
 
     Drawn with matplotlib: gradio 6.31's plots treat numbers as categories when the first value is empty, and then
     put the largest loss at the bottom.

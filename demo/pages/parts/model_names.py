@@ -1,4 +1,4 @@
-"""How the pages name models: what tells them apart comes first, since a phone shows only the beginning."""
+"""How the pages name models: what differs comes first, since a phone shows only the beginning."""
 
 import re
 from collections.abc import Iterable

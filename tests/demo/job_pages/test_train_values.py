@@ -281,7 +281,7 @@ def test_hostile_text_stays_inside_its_quotes() -> None:
 
 
 def test_every_setting_is_titled_in_the_language_of_the_page() -> None:
-    """Its key stands beside the title; other words for it belong to settings that there are."""
+    """Its key is beside the title; other words for it belong to settings that there are."""
     assert TITLES.keys() == setting_fields().keys() and SOUGHT.keys() <= TITLES.keys()
     shown = str(settings_groups(TrainValues(), "zh"))
     for key in TITLES.keys() - set(BASIC):

@@ -153,8 +153,8 @@ def test_the_need_follows_from_the_weights(jobs: Path, roomy_llm: Path) -> None:
     (run / "config.yaml").write_text(recipe + "train: {epochs: 1, batch: 1}\noptim: {lr: 0.1}\n")
     own = sum(file.stat().st_size for file in roomy_llm.glob("*.safetensors"))
     rest = disk_need(run, ExportForm(6, "peft", "fp32"))
-    whole, half = (disk_need(run, ExportForm(6, "hf", dtype)) - rest for dtype in DTYPES["hf"])
-    assert whole == 2 * half and abs(whole - own) < 100_000 and memory_need(run) > 2 * whole
+    full, half = (disk_need(run, ExportForm(6, "hf", dtype)) - rest for dtype in DTYPES["hf"])
+    assert full == 2 * half and abs(full - own) < 100_000 and memory_need(run) > 2 * full
 
 
 def test_a_tar_file_is_as_long_as_it_says_and_holds_no_links(tmp_path: Path) -> None:

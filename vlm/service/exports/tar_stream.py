@@ -24,7 +24,7 @@ class _Entry:
 class TarStream:
     """The regular files below a folder under its own name; links and other special files are left out.
 
-    Entries belong to nobody (0) and can be read by everyone: whoever unpacks them becomes their owner.
+    Entries have owner 0 and can be read by all: the user who unpacks them becomes their owner.
     """
 
     def __init__(self, folder: Path) -> None:
