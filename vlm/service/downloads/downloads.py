@@ -36,7 +36,7 @@ from vlm.service.downloads.record import (
 ALL_BYTES = 512 * 2**30  # of all downloaded models
 LOOK_S = 0.25
 GIB = 2**30
-# Xet's own protocol keeps what it has of a file in a cache that is never cleared; parts of plain HTTP lie in the folder.
+# Xet's own protocol keeps parts of files in a cache that is never cleared; parts of plain HTTP lie in the folder.
 ENVIRONMENT = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 UNDER_WAY: tuple[DownloadState, ...] = ("queued", "downloading")
 UsersOf = Callable[[str, Path], list[str]]
