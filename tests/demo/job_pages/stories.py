@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fastapi import FastAPI
+from starlette.testclient import TestClient
 
 from demo.api.app import build_api
 from demo.job_pages.mount import mount_pages
@@ -172,6 +173,18 @@ def run_by_hand(folder: Path, steps: int, total: int, done: bool = False) -> Non
             log.write({"kind": "train", "step": step, "time": time.time(), **figures})
     if done:
         (folder / "report.json").write_text(json.dumps({"steps": total, "final_loss": 0.1}))
+
+
+def is_unchanged(visitor: TestClient, address: str) -> bool:
+    """Whether a page's parts are not sent again.
+
+    Ages and the room on the disk may change between two requests, so some pairs of requests are made.
+    """
+    for _ in range(5):
+        stamp = visitor.get(address).json()["stamp"]
+        if visitor.get(address, params={"stamp": stamp}).status_code == 204:
+            return True
+    return False
 
 
 def every_state(service: Service) -> dict[str, Job]:

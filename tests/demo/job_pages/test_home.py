@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from demo.job_pages.parts.context import memory_in_use
-from tests.demo.job_pages.stories import add_job, every_state, started, trained, validated
+from tests.demo.job_pages.stories import add_job, every_state, is_unchanged, started, trained, validated
 from vlm.service.service import Service
 
 RECORD = b'{"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}\n'
@@ -28,8 +28,7 @@ def test_the_road_says_what_is_done_and_what_is_next(visitor: TestClient, servic
     assert road(visitor.get("/").text)[0] == ("next", "/train"), "jobs refuse that file"
     service.files.add([RECORD], "mine.jsonl", "fine-tune")
     assert road(visitor.get("/").text)[:2] == [("done", "/data"), ("next", "/train")]
-    first = visitor.get("/pages/home").json()
-    assert visitor.get("/pages/home", params={"stamp": first["stamp"]}).status_code == 204
+    assert is_unchanged(visitor, "/pages/home")
     add_job(service, "first")
     page = visitor.get("/").text
     assert road(page)[1:3] == [("running", "/train"), ("next", "/jobs")] and "under way" in page
