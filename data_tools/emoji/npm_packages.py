@@ -50,7 +50,8 @@ class NpmPackage:
                 f"{self.requirement}: fetching it needs npm. Install Node.js, or put {self.file} at {wanted} "
                 "by hand and run `eyegraft assets` again"
             )
-        command = [npm, "pack", "--json", "--ignore-scripts", "--loglevel=silent", f"--pack-destination={into}"]
+        # npm reads a relative destination from its own working folder, which is `into`.
+        command = [npm, "pack", "--json", "--ignore-scripts", "--loglevel=silent", "--pack-destination=."]
         with activity(f"downloading {self.requirement} with npm"):
             done = subprocess.run([*command, self.requirement], capture_output=True, text=True, check=False, cwd=into)
         if done.returncode == 0 and (into / self.file).is_file():

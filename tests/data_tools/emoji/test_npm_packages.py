@@ -43,7 +43,8 @@ def answers(monkeypatch: pytest.MonkeyPatch, code: int, said: str, made: bytes |
     def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         calls.append(command)
         if made is not None:
-            (Path(options["cwd"]) / FILE).write_bytes(made)
+            [into] = [part.partition("=")[2] for part in command if part.startswith("--pack-destination=")]
+            (Path(options["cwd"]) / into / FILE).write_bytes(made)  # npm reads a relative path from its own folder
         return subprocess.CompletedProcess(command, code, said, "")
 
     monkeypatch.setattr(subprocess, "run", run)
@@ -68,13 +69,18 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("out.txt"))
 
 
-def test_fetched_once_with_npm(package: NpmPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("relative", [True, False])
+def test_fetched_once_with_npm(
+    relative: bool, package: NpmPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "downloads" / FILE
     published = file.read_bytes()
     file.unlink()
     calls = answers(monkeypatch, 0, "[]", published)
+    monkeypatch.chdir(tmp_path)
+    downloads = Path("downloads") if relative else tmp_path / "downloads"
     for _ in range(2):
-        assert package.obtain(tmp_path / "downloads") == file
+        assert package.obtain(downloads).resolve() == file
     [command] = calls
     assert command[:2] == ["/bin/npm", "pack"] and command[-1] == "@maker/tiny@1.0.0"
     assert "--ignore-scripts" in command
