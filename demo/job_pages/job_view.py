@@ -22,7 +22,7 @@ from demo.job_pages.parts.job_table import (
     time_left,
 )
 from demo.job_pages.parts.markup import Markup, joined, tag
-from demo.job_pages.parts.words import FRAME, MEANINGS, VIEW, ago, span, text
+from demo.job_pages.parts.words import FRAME, MEANINGS, VIEW, ago, elapsed, span, text
 from llm.files.saved_checkpoints import BEST, checkpoint_folder, named_checkpoint
 from llm.i18n.translate import Language
 from vlm.service.store.event_table import list_checkpoints
@@ -36,7 +36,7 @@ def view_parts(context: PageContext, job: Job, lang: Language, first: bool = Fal
     row = context.rows(lang)
     return {
         "machine": context.machine(lang),
-        "job-head": _head(job, lang),
+        "job-head": _head(job, row),
         "job-disk": Markup("") if job.is_final else disk_note(context.service.layout.root, lang),
         "job-error": trouble_card(context.service, job, lang),
         "job-facts": _facts(context, job, row),
@@ -90,9 +90,12 @@ def _card(name: str, inner: Markup, lang: Language, *more: Markup) -> Markup:
     return tag("section", head, part, *more, class_="card", aria_labelledby=f"head-{name}")
 
 
-def _head(job: Job, lang: Language) -> Markup:
+def _head(job: Job, row: RowContext) -> Markup:
+    lang = row.lang
     title = tag("h1", job_name(job), job_badge(job, lang))
-    meaning = tag("p", text(MEANINGS, state_of(job), lang), class_="quiet")
+    passed = elapsed(max(0, int(row.now - job.created_at)), lang)
+    looked_at = text(VIEW, "so_far", lang, passed) if job.state is State.VALIDATING else ""
+    meaning = tag("p", text(MEANINGS, state_of(job), lang), looked_at, class_="quiet")
     chat = tag("a", text(VIEW, "chat", lang), href=chat_link(str(job.fine_tuned_model)), class_="button primary")
     against = tag("a", text(VIEW, "against", lang), href=compare_link(str(job.fine_tuned_model)), class_="button")
     again = tag("a", text(VIEW, "again", lang), href=f"/train?{urlencode({'like': job.id})}", class_="button")

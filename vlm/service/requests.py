@@ -55,8 +55,8 @@ def resume(database: Database, name: str, engine: str | None = None, processes: 
     if engine is not None and engine != job.engine:
         note = Note(f"Fine-tuning job resumed on {engine}")
     if not move(database, name, {State.PAUSED}, target, note, **changes):
-        advice = ": wait until it is paused" if job.state is State.PAUSING else ""
-        raise StateConflictError(f"{name} is {job.state} and cannot be resumed; only a paused job can{advice}")
+        found = f"{name} is {job.state} and cannot be resumed; only a paused job can"
+        raise StateConflictError(f"{found}. Wait until it is paused" if job.state is State.PAUSING else found)
     return find(database, name)
 
 

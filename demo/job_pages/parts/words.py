@@ -141,6 +141,7 @@ MEANINGS: Words = {
 
 VIEW: Words = {
     "all_jobs": ("All jobs", "全部任务"),
+    "so_far": (" {} so far.", "已用 {}。"),
     "pause": ("Pause", "暂停"),
     "resume": ("Resume", "继续"),
     "cancel": ("Cancel", "取消任务"),
@@ -236,6 +237,8 @@ CHAT: Words = {
 
 TIMES: Words = {
     "now": ("just now", "刚刚"),
+    "seconds": ("{} s", "{} 秒"),
+    "minutes_seconds": ("{} min {} s", "{} 分 {} 秒"),
     "minutes": ("{} min", "{} 分钟"),
     "hour": ("{} h", "{} 小时"),
     "day": ("{} d", "{} 天"),
@@ -264,6 +267,13 @@ def span(seconds: float, lang: Language) -> str:
     if hours < 24:
         return text(TIMES, "hours", lang, hours, rest)
     return text(TIMES, "days", lang, *divmod(hours, 24))
+
+
+def elapsed(seconds: int, lang: Language) -> str:
+    """A time that is being watched, to the second below an hour."""
+    if seconds < 60:
+        return text(TIMES, "seconds", lang, seconds)
+    return text(TIMES, "minutes_seconds", lang, *divmod(seconds, 60)) if seconds < 3600 else span(seconds, lang)
 
 
 def least(seconds: float | None, lang: Language) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from starlette.testclient import TestClient
 from demo.job_pages.job_actions import OFFERED
 from demo.job_pages.parts import disk_note
 from demo.job_pages.parts.failure_words import REASON, WHAT_TO_DO
-from demo.job_pages.parts.words import least
+from demo.job_pages.parts.words import STATES, elapsed, least
 from tests.demo.job_pages.stories import add_job, every_state, finished, is_unchanged, started, trained, validated
 from tests.demo.payloads import XSS
 from vlm.run_folders.progress import RunProgress
@@ -53,9 +54,40 @@ def test_buttons_follow_the_state(visitor: TestClient, service: Service, state: 
 def test_a_conflict_is_said_in_the_language_of_the_page(visitor: TestClient, service: Service) -> None:
     job = add_job(service, "one")
     answer = visitor.post(f"/pages/jobs/{job.id}/resume", json={}, headers=CHINESE)
-    assert answer.status_code == 409 and "不能恢复" in answer.json()["error"]
+    assert answer.status_code == 409
+    assert answer.json()["error"] == f"{job.id} 现为 正在检查数据，不能恢复；只有已暂停的任务可以恢复"
     assert visitor.post(f"/pages/jobs/{job.id}/delete_all", json={}).status_code == 404
     assert visitor.post("/pages/jobs/ftjob-none/pause", json={}).status_code == 404
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_a_state_has_its_chinese_name_in_every_message(visitor: TestClient, service: Service, state: State) -> None:
+    """Of buttons, and of a file that a job needs; in English it is named as the API names it."""
+    file = service.files.add([b"{}\n"], "a.jsonl", "fine-tune").id
+    job = add_job(service, "one", file=file)
+    with service.database.transaction() as connection:
+        connection.execute("UPDATE jobs SET state = ? WHERE id = ?", (state, job.id))
+    asked = [f"/pages/jobs/{job.id}/{action}" for action, states in OFFERED.items() if state not in states]
+    asked += [] if state in FINAL else [f"/pages/files/{file}/delete"]
+    said = [
+        answer.json()["error"]
+        for address in asked
+        if (answer := visitor.post(address, json={}, headers=CHINESE)).status_code == 409
+    ]
+    assert said and all(f"现为 {STATES[state][1]}" in one or f"（{STATES[state][1]}）" in one for one in said), said
+    english = [visitor.post(address, json={}).json().get("error", "") for address in asked]
+    assert any(f"is {state}" in one for one in english)
+
+
+def test_a_look_at_data_shows_the_time_that_it_takes(visitor: TestClient, service: Service) -> None:
+    job = add_job(service, "one")
+    with service.database.transaction() as connection:
+        connection.execute("UPDATE jobs SET created_at = ? WHERE id = ?", (int(time.time()) - 72, job.id))
+    assert re.search(r"waits for a slot\. 1 min 1\d s so far\.</p>", visitor.get(f"/jobs/{job.id}").text)
+    assert re.search(r"进入队列。已用 1 分 1\d 秒。</p>", visitor.get(f"/jobs/{job.id}", headers=CHINESE).text)
+    validated(service, job)
+    assert "so far" not in visitor.get(f"/jobs/{job.id}").text
+    assert (elapsed(7, "en"), elapsed(3700, "zh")) == ("7 s", "1 小时 2 分")
 
 
 def test_removing_is_asked_once_and_ends_at_the_table(visitor: TestClient, service: Service) -> None:

@@ -62,7 +62,7 @@ def test_paused_and_resumed_is_the_same_run(tmp_path: Path, engine: str) -> None
     for _ in range(2):
         wait_for(supervisor, database, name, State.RUNNING)
         assert pause(database, name).state is State.PAUSING  # at once: the trainer may not have begun
-        with pytest.raises(StateConflictError, match="wait until it is paused"):
+        with pytest.raises(StateConflictError, match="Wait until it is paused"):
             resume(database, name)
         wait_for(supervisor, database, name, State.PAUSED)
         assert pause(database, name).state is State.PAUSED and not leased_slots(database)
