@@ -8,6 +8,7 @@ many prompts. Prompts are sorted, so that those with the longest common prefixes
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from llm.attention.interface import packed_attention_on
 from llm.chat.chat_model import ChatModel
+from llm.config.schema import Lean
 from llm.data.batch import PackedBatch, collate
 from llm.data.prefix_sharing import common_prefix, share_prefixes
 from llm.decoding.batch_check import HALF_TOLERANCE, TOLERANCE
@@ -41,9 +43,10 @@ Prompt = tuple[list[int], tuple[ImageRef, ...]]
 class NextToken:
     """Reads prompts with a chat model. Packs are tried once; a model that they do not suit reads prompts one by one."""
 
-    def __init__(self, chat: ChatModel) -> None:
+    def __init__(self, chat: ChatModel, lean: Lean = "auto") -> None:
+        """`lean`: as in `PackModel`; "off" under ZeRO-3, which gathers weights for calls of modules alone."""
         self._chat = chat
-        self._packs = _Packs(chat)
+        self._packs = _Packs(chat, lean)
 
     def logprobs(
         self, prompts: Sequence[Prompt], tokens: Sequence[int]
@@ -89,8 +92,8 @@ class NextToken:
 class _Packs(PackModel):
     """The chat model's language model over packs."""
 
-    def __init__(self, chat: ChatModel) -> None:
-        super().__init__("auto", in_chunks=False)
+    def __init__(self, chat: ChatModel, lean: Lean) -> None:
+        super().__init__(lean, in_chunks=False)
         self._model = [chat.model]  # in a list: the weights are not this module's to move or to save
         self._text = [chat.text]
 
@@ -126,6 +129,15 @@ def pack_by_prefix(keys: Sequence[NDArray[np.int64]], rows: int = PACK_ROWS) -> 
         yield pack
 
 
+def packs_of(prompts: Sequence[Prompt], image_id: int | None) -> Iterator[tuple[list[int], int]]:
+    """The packs in which prompts are read: their numbers, and rows with common ones counted once."""
+    numbers: dict[ImageRef, int] = {}
+    keys = [_keys(_ending(prompt), image_id, numbers) for prompt in prompts]
+    for pack in pack_by_prefix(keys):
+        shared = sum(len(common_prefix(keys[one], keys[other])) for one, other in pairwise(pack))
+        yield pack, sum(len(keys[number]) for number in pack) - shared
+
+
 def _ending(prompt: Prompt) -> Sample:
     """A prompt as a sample whose last token has a label, so that its logits are computed."""
     ids, images = prompt
@@ -151,8 +163,7 @@ def _why_not_packed(chat: ChatModel, packs: _Packs) -> str:
     others = sorted({type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer})
     if others:  # such as a sliding window, which a short trial would not reach
         return f"its cache has layers of {', '.join(others)}"
-    embed = chat.model.get_input_embeddings()
-    vocabulary = len(next(embed.parameters()))
+    vocabulary = int(chat.text.config.get_text_config().vocab_size)  # ZeRO-3 leaves weights without a shape
     prefix, *ends = (np.arange(3 + length, 3 + 8 * length, 7, dtype=np.int32) % vocabulary for length in TRIED)
     samples = [_ending((np.concatenate([prefix, end]).tolist(), ())) for end in ends]
     tree, _ = share_prefixes(samples)

@@ -150,7 +150,10 @@ class Probe(Section):
 class Evaluation(Section):
     """Benchmark files of which some questions are asked during training; keys as in an eval recipe's `benchmarks`."""
 
-    every: Positive = Field(500, description="optimizer steps between evaluations; the last step is followed by one")
+    every: Positive = Field(
+        500,
+        description="optimizer steps between evaluations, at most those of the run; the last step is followed by one",
+    )
     files: tuple[str, ...] = Field(min_length=1, description="benchmark files or folders, or your own questions")
     form: str = Field("auto", description="form of the files, such as pope; auto: found from their content")
     images: str = Field("", description="folder of their images; the file's own when empty")

@@ -260,8 +260,18 @@ FORECAST_MESSAGES = {
     "{} GiB would remain with masters and moments on the host (ZeRO offload)": (
         "{} GiB：把主权重和优化器动量放到内存之后（ZeRO offload）"
     ),
+    "to submit to the server that has the answers: {}": "可提交到保存答案的服务器：{}",
     "work": "计算量",
     "time": "时间",
+    "evaluation": "评测",
+    "reading what train.evaluate asks": "读取 train.evaluate 的题目",
+    "{} prompts of {} tokens, {} written at most, every {} steps": "{} 条提示共 {} 个 token，最多生成 {} 个，每 {} 步一次",
+    "{} prompts of {} tokens, {} written at most, every {} steps, {} times": (
+        "{} 条提示共 {} 个 token，最多生成 {} 个，每 {} 步一次，共 {} 次"
+    ),
+    "{} TFLOP and {} GiB besides model and optimizer": "每次 {} TFLOP，模型与优化器之外占 {} GiB",
+    "at least {} s each time: products alone, at this speed": "每次至少 {} 秒：按此速度仅计矩阵乘法",
+    "not planned: {}": "未规划：{}",
     "{} TFLOP a pack, {} packs and {} TFLOP a step": "每包 {} TFLOP，每步 {} 包、{} TFLOP",
     "{} TFLOP a pack, at most {} packs and {} TFLOP a step": "每包 {} TFLOP，每步最多 {} 包、{} TFLOP",
     "{} s a step at {} TFLOP/s, {}": "每步 {} 秒（{} TFLOP/s，{}）",

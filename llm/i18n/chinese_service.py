@@ -333,8 +333,8 @@ BEST_MESSAGES = {
     "probe_score needs a probe with `expect`": "probe_score 需要带 `expect` 的探针",
     "{} is measured once in train.{} steps; set it above 0": "{} 每 train.{} 步测量一次；请将其设为大于 0",
     "evaluation needs train.evaluate with the files that are asked": "evaluation 需要 train.evaluate 及其中要测的文件",
-    "optimizer steps between evaluations; the last step is followed by one": (
-        "两次评测之间的优化步数；最后一步之后也评测一次"
+    "optimizer steps between evaluations, at most those of the run; the last step is followed by one": (
+        "两次评测之间的优化步数，不超过运行的总步数；最后一步之后也评测一次"
     ),
     "questions of each form that are asked, spread evenly over the files, the same ones every time; 0: all": (
         "每种形式提问的题数，在文件中均匀选取，每次都是相同的题；0：全部"

@@ -109,6 +109,11 @@ CORPUS_MESSAGES = {
         "train.pack_images 为 {}，但有样本含 {} 张图片。请增大 train.pack_images"
     ),
     "dropped, too long: {}": "过长，已跳过：{}",
+    "train.evaluate.every: {}: the run has {} steps and would be evaluated at its end alone. Set it to {} or less; "
+    "`eyegraft eval` evaluates a finished run": (
+        "train.evaluate.every：{}：该运行只有 {} 步，只会在结束时评测一次。请设为 {} 或更小；"
+        "评测已完成的运行请用 `eyegraft eval`"
+    ),
     "data.validation: {}: data.validation_sources are given too, and the records held out would be used for nothing. "
     "Set one of the two": ("data.validation: {}：同时给出了 data.validation_sources，留出的记录将毫无用处。请只设一个"),
     "{}: no supervised token; its loss would be zero. Fix or remove it": (

@@ -95,6 +95,20 @@ def measure(
     return StepForecast({part: size for part, size in tracker.at_peak.items() if size}, flops)
 
 
+@torch.no_grad()
+def measure_reading(meta: MetaModel, batch: Batch, text: PackedBatch, kind: Kind) -> StepForecast:
+    """Peak memory, by part, and operations of one pack that is read without gradients, as an evaluation reads it."""
+    counted, tracker = AllocationTracker(), AllocationTracker()
+    card = ForecastBackend("card", counted, visible_pairs(text), passes=1)
+    lean = mode_on(meta.model.lean, DEVICE_TYPES[kind])
+    with backend_of(meta.model, card, lean), META, ReplaceSdpa(counted), counted:
+        meta.model(batch.to(META))
+    with backend_of(meta.model, ForecastBackend(kind, tracker), lean), META, ReplaceSdpa(tracker), tracker:
+        _weights(tracker, meta)
+        meta.model(batch.to(META))
+    return StepForecast({part: size for part, size in tracker.at_peak.items() if size}, counted.flops)
+
+
 def _weights(tracker: AllocationTracker, meta: MetaModel) -> None:
     """Assign the model's parameters and buffers to their parts."""
     tracker.own(stored(meta.model), "weights")
@@ -232,12 +246,13 @@ class ForecastBackend:
     """Attention on meta tensors: of a CPU, on padded groups, or of a GPU ("card"), with a varlen kernel.
 
     For a GPU the operations on `pairs` pairs of a query and a key are added to the tracker: two products, once in the
-    forward and twice in the backward pass.
+    forward and twice in the backward pass, or in so many `passes`.
     """
 
     kind: Kind
     tracker: AllocationTracker
     pairs: int = 0
+    passes: int = 3
 
     @property
     def sdpa(self) -> Sdpa:
@@ -253,7 +268,7 @@ class ForecastBackend:
         return self._varlen if self.kind == "card" else None
 
     def _varlen(self, query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float) -> Tensor:
-        self.tracker.flops += 3 * 4 * self.pairs * query.shape[1] * query.shape[2]
+        self.tracker.flops += self.passes * 4 * self.pairs * query.shape[1] * query.shape[2]
         return cast(Tensor, FusedAttention.apply(query, key, value))
 
 

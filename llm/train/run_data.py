@@ -77,6 +77,7 @@ def read_run_data(config: RunConfig, parts: RunParts[Batch], folder: Path, base:
     groups = max(1, distributed.ranks().world // config.parallel.sequence)  # 1 in a dry run, which is one process
     with activity("planning the packs of all steps"):
         schedule = plan_run(train, chosen, config.train, config.seed, groups)
+    _refuse_evaluation_beyond(config, schedule.total)
     facts = {
         "records": len(train),
         "dropped_too_long": len(train.dropped),
@@ -89,6 +90,16 @@ def read_run_data(config: RunConfig, parts: RunParts[Batch], folder: Path, base:
     bad_records = _bad_records_of(config, parts, train)
     held_bad_records = bad_records if held_corpus is train else _bad_records_of(config, parts, held_corpus)
     return RunData(train, chosen, held_corpus, held, schedule, facts, bad_records, held_bad_records)
+
+
+def _refuse_evaluation_beyond(config: RunConfig, steps: int) -> None:
+    """Raise ConfigError where `train.evaluate.every` is never due in a run of so many steps."""
+    evaluate = config.train.evaluate
+    if evaluate is not None and evaluate.every > steps:
+        raise ConfigError(
+            f"train.evaluate.every: {evaluate.every:,}: the run has {steps:,} steps and would be evaluated at its end "
+            f"alone. Set it to {steps:,} or less; `eyegraft eval` evaluates a finished run"
+        )
 
 
 def _bad_records_of(config: RunConfig, parts: RunParts[Batch], corpus: Corpus | None) -> BadRecords | None:

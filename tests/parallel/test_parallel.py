@@ -26,8 +26,9 @@ from llm.train.metrics import read_metrics
 from llm.train.run_data import read_run_data
 from vlm.app.launch import launch
 from vlm.config import SCHEMAS
+from vlm.evaluate.train_run import train
 from vlm.model.run_recipe import read_run_config
-from vlm.model.runs import open_model, open_run, parts_of, train
+from vlm.model.runs import open_model, open_run, parts_of
 
 Recipe = dict[str, Any]
 SHARED = {"ddp": {}, "zero1": {"zero": 1}, "zero2": {"zero": 2}, "zero3": {"zero": 3}}
@@ -140,6 +141,8 @@ def runs(
         "vision-full": vision_recipe(tiny_llm, clip, records, "finetune", whole, cache_features="off"),
     }
     for name, recipe in kinds.items():
+        if name in ASKED:
+            recipe["train"]["evaluate"] = {"every": 3, "files": write_questions(rows, records, name), "limit": 7}
         runs.alone(name, recipe)
         for how, parallel in SHARED.items():
             runs.together(f"{name}-{how}", recipe, parallel)
@@ -185,6 +188,17 @@ def runs(
     yield runs
 
 
+def write_questions(rows: Path, records: Path, name: str) -> list[str]:
+    """Letters and texts for a text run, questions about images for a vision run."""
+    if name.startswith("vision"):
+        return [str(records.with_name("questions.json"))]
+    letters, own = rows.with_name("letters.tsv"), rows.with_name("own.jsonl")
+    lines = [f"{number}\tWhat {number}?\tfox\tdog\t{'AB'[number % 2]}" for number in range(9)]
+    letters.write_text("\n".join(["index\tquestion\tA\tB\tanswer", *lines]) + "\n")
+    own.write_text("".join(line + "\n" for line in rows.read_text().split("\n")[:5]))
+    return [str(letters), str(own)]
+
+
 def write_mixed(records: Path) -> Path:
     """Records with no image, one and three, in turns, so small that many packs have one kind only."""
     file = records.with_name("mixed.json")
@@ -209,6 +223,7 @@ def difference(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(((one - other).abs() / one.abs()).max())
 
 
+ASKED = ("text-lora", "vision-lora")  # with `train.evaluate`
 KINDS = ("text-lora", "text-full", "vision-pretrain", "vision-lora", "vision-full")
 
 
@@ -221,6 +236,16 @@ def test_two_processes_train_as_one(runs: Runs, kind: str, how: str) -> None:
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("how", SHARED)
+@pytest.mark.parametrize("kind", ASKED)
+def test_two_processes_score_as_one(runs: Runs, kind: str, how: str) -> None:
+    """Each answers its part, or all where each has a part of the weights."""
+    one, two = (read_metrics(runs.folder / name, "evaluation") for name in (kind, f"{kind}-{how}"))
+    assert len(one) == len(two) >= 2
+    for line, other in zip(one, two, strict=True):
+        assert {key: line[key] for key in line if key != "time"} == {key: other[key] for key in other if key != "time"}
 
 
 def test_a_rank_was_idle_in_these_runs(runs: Runs) -> None:

@@ -22,7 +22,7 @@ from tests.planted import planted
 from tests.plots import draw_each_kind_once
 from vlm.app.launch import worker_output
 from vlm.config import SCHEMAS
-from vlm.model.runs import train
+from vlm.evaluate.train_run import train
 
 STEP_S = 60
 START_S = 600  # a model is loaded

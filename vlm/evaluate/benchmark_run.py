@@ -11,6 +11,7 @@ from llm.files.atomic_files import write_atomically
 from llm.files.folder_mark import Claim, claim
 from llm.formats.conversation import ImageRef, Message
 from llm.i18n.translate import Language
+from llm.log import logger
 from vlm.evaluate.answer_journal import AnswerJournal
 from vlm.evaluate.answerer import Answer, Answerer, Prompt
 from vlm.questions.forms import FORMS, Judgement, choices, judge
@@ -20,6 +21,7 @@ from vlm.questions.question import Question, QuestionSet
 from vlm.reports.answer_rows import AnswerRow, answer_rows, as_lines
 from vlm.reports.html_page import html_page
 from vlm.reports.markdown import markdown
+from vlm.reports.submission import TSV, XLSX, wants_submission, write_submission
 from vlm.reports.summary import Benchmark, as_json, summarise
 from vlm.reports.worst_cases import worst_cases
 from vlm.scores.boxes import UNIT, BoxConvention
@@ -27,7 +29,7 @@ from vlm.scores.boxes import UNIT, BoxConvention
 JOURNAL, REPORT, MARKDOWN, CHINESE, PAGE = ("partial.jsonl", "report.json", "report.md", "report.zh.md", "report.html")
 BENCHMARK = Claim(
     kind="benchmark",
-    files=(JOURNAL, REPORT, MARKDOWN, CHINESE, PAGE, *(f"answers-{form}.jsonl" for form in FORMS)),
+    files=(JOURNAL, REPORT, MARKDOWN, CHINESE, PAGE, XLSX, TSV, *(f"answers-{form}.jsonl" for form in FORMS)),
     earlier=lambda folder: False,
 )
 """Files that an evaluation on benchmarks writes into its folder."""
@@ -106,10 +108,13 @@ def ask_all(answerer: Answerer, prompts: Sequence[Prompt], journal: AnswerJourna
 
 
 def write_report(name: str, results: Sequence[BenchmarkResult], out: Path) -> None:
-    """Write answers, report.json, both Markdown files and the page into a folder."""
+    """Write answers, report.json, both Markdown files, the page and, for hidden letters, a submission into a folder."""
     benchmarks = [one.benchmark for one in results]
     for one in results:
         write_atomically(out / f"answers-{one.asked.form}.jsonl", as_lines(one.rows))
+        if one.asked.form == "letters" and wants_submission(one.asked.questions):
+            written = write_submission(out, one.asked.questions, [row.parsed or row.answer for row in one.rows])
+            logger.info(f"to submit to the server that has the answers: {written}")
     worst = {one.benchmark.name: worst_cases(one.asked.questions, one.rows) for one in results}
     write_atomically(out / PAGE, html_page(name, benchmarks, worst))
     write_atomically(out / MARKDOWN, markdown(name, benchmarks))

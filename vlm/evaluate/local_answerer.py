@@ -10,6 +10,7 @@ from llm.chat import next_token
 from llm.chat.chat_model import ChatModel
 from llm.chat.next_token import NextToken
 from llm.chat.sampling import Sampling
+from llm.config.schema import Lean
 from llm.errors import DataError
 from vlm.evaluate.answerer import Answer, Prompt
 from vlm.evaluate.choice_tokens import ChoiceTokens, choice_tokens
@@ -21,14 +22,21 @@ class LocalAnswerer:
     """Prompts that begin alike share what they have in common; `generate`: choices are decoded as texts too.
 
     `trains`: the weights change between calls. Nothing is remembered then, and this thread decodes batches itself.
+    `lean`: as in `NextToken`.
     """
 
     def __init__(
-        self, name: str, chat: ChatModel, generate: bool = False, together: int = TOGETHER, trains: bool = False
+        self,
+        name: str,
+        chat: ChatModel,
+        generate: bool = False,
+        together: int = TOGETHER,
+        trains: bool = False,
+        lean: Lean = "auto",
     ) -> None:
         self._name, self._chat = name, chat if trains else chat.remembering()
         self._generate, self._together, self._trains = generate, together, trains
-        self._next = NextToken(chat)
+        self._next = NextToken(chat, lean)
 
     @property
     def name(self) -> str:

@@ -63,6 +63,8 @@ def _ask_benchmarks(opened: OpenedRun, config: EvalConfig, plan: BenchmarkEval, 
     from vlm.evaluate.local_answerer import LocalAnswerer
     from vlm.evaluate.model_identity import model_identity
 
+    if opened.chat_model.sees_images:
+        _keep_features(opened, Path(config.run))
     files = BenchmarkFiles(tuple(Path(one) for one in plan.files), plan.form, plan.images, plan.split, plan.limit)
     identity = model_identity(Path(config.run), config.checkpoint)
     answerer = LocalAnswerer(config.run, opened.chat_model)
@@ -74,14 +76,22 @@ def _ask_benchmarks(opened: OpenedRun, config: EvalConfig, plan: BenchmarkEval, 
     }
 
 
+def _keep_features(opened: OpenedRun, run: Path) -> None:
+    """Take the features of images from the cache beside the run, where its recipe allows one."""
+    from vlm.model.run_parts import OpenedVision, keep_features  # here: a text run is evaluated without vision code
+
+    assert isinstance(opened, OpenedVision), "text runs see no images"
+    logger.info(keep_features(opened.model, opened.config, [], run))
+
+
 def _answer_questions(opened: OpenedRun, plan: VqaEval, run: Path, out: Path) -> dict[str, float]:
     from vlm.evaluate.vqa import evaluate_vqa  # here: a text run is evaluated without vision code
-    from vlm.model.run_parts import OpenedVision, keep_features
+    from vlm.model.run_parts import OpenedVision
 
     if not isinstance(opened, OpenedVision):
         raise ConfigError(
             f"eval.vqa: {run} is a text run, which takes no images. Name a vision run, or evaluate its "
             "identity: --data held_out.json of `eyegraft data identity`"
         )
-    logger.info(keep_features(opened.model, opened.config, [], run))
+    _keep_features(opened, run)
     return evaluate_vqa(opened.model, opened.encoder, plan, out, Path.cwd(), opened.config.data.turns)

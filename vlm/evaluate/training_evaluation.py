@@ -42,7 +42,7 @@ class TrainingEvaluation:
             logger.info(f"evaluation: {len(one.questions):,} questions, {one.form}: {one.reason}")
         self._asked = [prompts_of(one) for one in self._sets]
         self._prompts = list(dict.fromkeys(prompt for prompts in self._asked for prompt in prompts))
-        self._answerer = LocalAnswerer(NAME, chat, trains=True)
+        self._answerer = LocalAnswerer(NAME, chat, trains=True, lean="off" if together else "auto")
 
     def __call__(self) -> Mapping[str, float]:
         """The same metrics on all processes. A collective."""

@@ -20,6 +20,8 @@ from llm.train.run import run_training
 from vlm.config import VlmRunConfig
 from vlm.model.batch import read_pixels
 from vlm.model.build_model import build_vision_model
+from vlm.model.feature_cache import FeatureCache
+from vlm.model.forward import VlmModel
 from vlm.model.run_parts import OpenedVision, vision_parts
 from vlm.model.run_recipe import read_run_config
 from vlm.model.stages import recompute_vision
@@ -50,15 +52,35 @@ def open_vision_model(config: VlmRunConfig, home: Path = CWD) -> OpenedVision:
     recompute_vision(vision, config)
     template = load_template(config.data.template, vision.tokenizer)
     encoder = Encoder(vision.tokenizer, template, vision.image_id, vision.image_tokens)
-    return OpenedVision(config, model, encoder, groups, _chat_model(vision, encoder))
+    return OpenedVision(config, model, encoder, groups, _chat_model(model, encoder))
 
 
-def _chat_model(vision: VisionModel, encoder: Encoder) -> ChatModel:
-    embed = image_embedder(vision.embed_tokens, vision.image_id, lambda images: embed_files(vision, images))
+def _chat_model(model: VlmModel, encoder: Encoder) -> ChatModel:
+    vision = model.vision
+    embed = image_embedder(vision.embed_tokens, vision.image_id, lambda images: embed_files(model, images))
     return ChatModel(vision.hf, vision.language_model, encoder, embed)
 
 
-def embed_files(vision: VisionModel, images: tuple[ImageRef, ...]) -> Tensor:
-    """I images -> [I * P, hidden of the LLM], on the model's device."""
-    pixels = read_pixels(list(images), vision.preprocess).to(vision.tower.module.device)
-    return vision.embed_images(vision.features(pixels))
+def embed_files(model: VlmModel, images: tuple[ImageRef, ...]) -> Tensor:
+    """I images -> [I * P, hidden of the LLM], on the model's device; features come from its cache where it has one."""
+    # In lockstep the tower runs in all processes or in none, and they need not find the same features.
+    cache = None if model.lockstep else model.feature_cache
+    if cache is not None:
+        return model.vision.embed_images(_through(cache, model.vision, images))
+    pixels = read_pixels(list(images), model.vision.preprocess).to(model.vision.tower.module.device)
+    return model.vision.embed_images(model.vision.features(pixels))
+
+
+def _through(cache: FeatureCache, vision: VisionModel, images: tuple[ImageRef, ...]) -> Tensor:
+    """Features [I, P, C] of images, on the tower's device: cached ones, and others that are cached now."""
+    device = vision.tower.module.device
+    of_images = [cache.key(image) for image in images]
+    keys = dict(zip(of_images, images, strict=True))
+    found = {key: features.to(device) for key in keys if (features := cache.get(key)) is not None}
+    missing = [key for key in keys if key not in found]
+    if missing:
+        pixels = read_pixels([keys[key] for key in missing], vision.preprocess)
+        for key, features in zip(missing, vision.exact_features(pixels.to(device)), strict=True):
+            cache.put(key, features)
+            found[key] = features
+    return torch.stack([found[key] for key in of_images])

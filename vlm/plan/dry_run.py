@@ -17,6 +17,7 @@ from vlm.config import AnyConfig, PipelineConfig, load_steps
 from vlm.model.batch import VlmBatch
 from vlm.model.runs import open_model, parts_of
 from vlm.plan.device import find_device, speed_of
+from vlm.plan.evaluation_work import evaluation_lines, evaluation_of, with_evaluation
 from vlm.plan.memory_report import forecast, memory_lines, work_lines
 from vlm.plan.worst_pack import Pack, describe_batch
 
@@ -61,10 +62,14 @@ def _describe(config: RunConfig) -> float | None:
         device = find_device("")
         pack, packs = _largest_pack(parts, data)
         with activity("forecasting a step"):
-            found = forecast(config, (), pack, packs, device.kind)
+            step = forecast(config, (), pack, packs, device.kind)
+    evaluation, note = evaluation_of(config, (), device.kind)
+    found = with_evaluation(step, evaluation)
     console.out(f"  memory on {device}; the largest pack: {found.pack}")
     speed = speed_of(device, 0.0, config)
     for line in (*memory_lines(found, device), *work_lines(found, speed)):
+        console.out(line)
+    for line in (note,) if note else evaluation_lines(evaluation, speed, data.schedule.total):
         console.out(line)
     if speed is None:
         console.out(f"  complete run {data.schedule.total:,} steps; `eyegraft plan --tflops` gives their time")

@@ -13,7 +13,8 @@ from vlm.config import AnyConfig, PipelineConfig, load_steps
 from vlm.model.run_recipe import read_run_config
 from vlm.plan.advice import advise
 from vlm.plan.device import Device, Speed, find_device, find_hardware, speed_of
-from vlm.plan.memory_report import forecast_run, memory_lines, work_lines
+from vlm.plan.evaluation_work import evaluation_lines, evaluation_of, with_evaluation
+from vlm.plan.memory_report import RunForecast, forecast_run, memory_lines, work_lines
 
 
 def plan(config: AnyConfig, source: Path, device: str, tflops: float, targets: float) -> None:
@@ -68,10 +69,18 @@ def describe_run(
 ) -> None:
     """Print one run's forecast and, if it does not fit, changes that reduce its memory."""
     with activity(f"forecasting a step of {config.name}"):
-        found = forecast_run(config, earlier, device.kind, targets)
+        step = forecast_run(config, earlier, device.kind, targets)
+    evaluation, note = evaluation_of(config, earlier, device.kind)
+    found = with_evaluation(step, evaluation)
     console.out(f"  no data was read; the largest pack: {found.pack}")
     for line in (*memory_lines(found, device), *work_lines(found, speed, "at most ")):
         console.out(line)
+    for line in (note,) if note else evaluation_lines(evaluation, speed, config.train.max_steps):
+        console.out(line)
     if found.total > device.bytes:
-        for line in advise(config, found, device, lambda changed: forecast_run(changed, earlier, device.kind, targets)):
+
+        def replan(changed: RunConfig) -> RunForecast:
+            return with_evaluation(forecast_run(changed, earlier, device.kind, targets), evaluation)
+
+        for line in advise(config, found, device, replan):
             console.out(line)

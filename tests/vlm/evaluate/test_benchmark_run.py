@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import openpyxl
 import pytest
 from PIL import Image
 
@@ -108,3 +109,14 @@ def test_folders_of_others_and_empty_sets_are_refused(pope: Path, tmp_path: Path
         run_benchmarks(Scripted(), "w", read_questions([pope]), tmp_path)
     with pytest.raises(DataError, match="no question is left"):
         run_benchmarks(Scripted(), "w", [], tmp_path / "out")
+
+
+def test_hidden_letters_get_a_file_for_the_server(tmp_path: Path) -> None:
+    file = tmp_path / "mmbench_test.tsv"
+    file.write_text("index\tquestion\tA\tB\n1\twhich?\tYes\tno\n2\twhy?\tno\tbecause\n")
+    run_benchmarks(Scripted(), "weights", read_questions([file]), tmp_path / "out")
+    sheet = openpyxl.load_workbook(tmp_path / "out" / "submission.xlsx").active
+    assert sheet is not None
+    rows = list(sheet.iter_rows(values_only=True))
+    assert rows[0] == ("index", "question", "A", "B", "C", "D", "prediction")
+    assert [(row[0], row[-1]) for row in rows[1:]] == [(1, "B"), (2, "A")], "the options whose text was given"

@@ -181,6 +181,12 @@ def test_what_cannot_be_scored_is_refused_before_the_first_step(
         text_run(roomy_llm, tmp_path, "bad", keep_best="evaluation")
 
 
+def test_an_interval_longer_than_the_run_is_refused(roomy_llm: Path, files: tuple[str, str], tmp_path: Path) -> None:
+    config = text_run(roomy_llm, tmp_path, "run", evaluate={"files": files, "every": 7})
+    with pytest.raises(ConfigError, match=r"train\.evaluate\.every: 7: the run has 6 steps"):
+        train(config, CWD)
+
+
 def test_a_recipe_names_its_files(roomy_llm: Path, tmp_path: Path) -> None:
     config: RunConfig = text_run(roomy_llm, tmp_path, "run", evaluate={"files": ["nowhere.tsv"]})
     assert any(line.startswith("train.evaluate.files.0: nowhere.tsv: not here") for line in missing_files(config))

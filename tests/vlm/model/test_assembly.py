@@ -15,6 +15,7 @@ from llm.chat.next_token import NextToken
 from llm.chat.sampling import Sampling
 from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordError
 from llm.files.saved_checkpoints import list_checkpoints
+from llm.formats.conversation import ImageRef
 from llm.train.checkpoint_state import read_weights
 from llm.train.metrics import read_metrics
 from llm.train.run_data import read_run_data, training_loader
@@ -22,8 +23,10 @@ from tests.vlm.runs import recipe
 from vlm.config import EvalConfig, VqaEval
 from vlm.evaluate.run_eval import evaluate
 from vlm.evaluate.vqa import evaluate_vqa, read_questions, score
+from vlm.model.assembly import embed_files
 from vlm.model.batch import collate_vlm
 from vlm.model.forward import VlmModel
+from vlm.model.run_parts import keep_features
 from vlm.model.runs import open_run, parts_of, train
 from vlm.vision.towers import Tower
 
@@ -96,6 +99,30 @@ def test_evaluation_and_generation_agree(finetuned: Path, records: Path, tmp_pat
     assert list(opened.chat_model.stream(asked[0], Sampling(max_new_tokens=8))) and answers[0] == "".join(
         opened.chat_model.stream(asked[0], Sampling(max_new_tokens=8))
     )
+
+
+def test_answers_take_features_from_the_cache(
+    finetuned: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In lockstep the tower runs: the other processes may not have found the same features."""
+    opened = open_run(finetuned)
+    model = opened.model
+    assert isinstance(model, VlmModel)
+    images = tuple(ImageRef(str(records.with_name(f"{number}.png"))) for number in (0, 1, 0))
+    with torch.no_grad():
+        expected = embed_files(model, images)
+        keep_features(model, opened.config, [], tmp_path / "run")
+        computed = embed_files(model, images)
+        torch.testing.assert_close(computed, expected)
+
+        def again(*_: object) -> None:
+            raise RuntimeError("the tower runs")
+
+        monkeypatch.setattr(Tower, "features", again)
+        assert torch.equal(embed_files(model, images), computed)
+        model.lockstep = True
+        with pytest.raises(RuntimeError, match="the tower runs"):
+            embed_files(model, images)
 
 
 def test_a_recipe_evaluates_benchmark_files(finetuned: Path, records: Path, tmp_path: Path) -> None:
