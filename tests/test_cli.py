@@ -95,7 +95,7 @@ GROUPS = {
     "Use": "chat serve web export merge",
     "Service": "service jobs",
     "Data": "assets data",
-    "Look": "ls cp show validate schema env",
+    "Look": "ls cp show validate inspect schema env",
 }
 DATA_GROUPS = {
     "Look": "check stats show",

@@ -44,6 +44,7 @@ ORDER = (
     ("vlm.questions",),
     ("vlm.reports",),
     ("vlm.model",),
+    ("vlm.ready",),
     ("vlm.evaluate", "vlm.export.gguf"),
     ("vlm.plan", "vlm.export"),
     ("vlm.run_folders",),

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm.encoding.added_tokens import Spellings, control_tokens, forbidden_in_answers, image_placeholder
 from llm.encoding.answer_text import ChangedTextError, answer_text, repeated_answer
@@ -67,7 +67,7 @@ class ChatTemplate:
         Raises TemplateError when the template does not write every turn once.
         """
         plain = self.plain or not messages
-        turns = prepare_messages(messages, plain)
+        turns = self._turns(messages, plain)
         if not plain:
             self._frames.generation_prompt(tuple(message.role for message in turns))
         [text] = self._rendered(turns, [(len(turns), True)], plain)
@@ -81,7 +81,7 @@ class ChatTemplate:
         turn once, changes a text, or writes no end mark after an answer.
         """
         plain = self.plain or conversation.is_plain
-        turns = prepare_messages(conversation.messages, plain)
+        turns = self._turns(conversation.messages, plain)
         try:
             return self._answers(turns, plain)
         except TemplateError as error:
@@ -110,6 +110,22 @@ class ChatTemplate:
     def generation_prompt(self, roles: tuple[str, ...]) -> str:
         """What the template writes after turns of these roles for a model to answer."""
         return self._frames.generation_prompt(roles)
+
+    def _turns(self, messages: tuple[Message, ...], plain: bool) -> tuple[Message, ...]:
+        """The messages as this template expects them."""
+        return prepare_messages(messages, plain)
+
+    def _content(self, turn: Message) -> str:
+        """The text of a message with its images, as `_message` reads it."""
+        return message_text(turn)
+
+    def _texts_of(self, turn: Message) -> Sequence[str]:
+        """The texts of a message that the template has to write unchanged."""
+        return [self._content(turn)]
+
+    def _message(self, role: str, content: str, plain: bool) -> dict[str, Any]:
+        """A message as jinja receives it; `plain`: that of plain texts, else the template's."""
+        return {"role": role, "content": content}
 
     def _answers(self, turns: tuple[Message, ...], plain: bool) -> list[RenderedAnswer]:
         learnt = [number for number, turn in enumerate(turns) if turn.role == "assistant" and turn.loss]
@@ -171,9 +187,9 @@ class ChatTemplate:
 
     def _check_texts(self, turns: Sequence[Message], rendered: RenderedText, plain: bool) -> None:
         """Raise TemplateError for a system prompt or question whose text the template changes inside."""
-        for turn in turns:
-            text = message_text(turn).strip()
-            if turn.role != "assistant" and not plain and text not in rendered.text:
+        questions = [] if plain else [turn for turn in turns if turn.role != "assistant"]
+        for text in (text.strip() for turn in questions for text in self._texts_of(turn)):
+            if text not in rendered.text:
                 raise _changed(text, rendered.text)
 
     def _refuse_joined(self, texts: Sequence[str]) -> None:
@@ -219,7 +235,7 @@ class ChatTemplate:
     def _rendered(self, turns: tuple[Message, ...], parts: list[Part], plain: bool) -> list[RenderedText]:
         """The parts of the conversation as the template renders them, with the typed tokens that stay text."""
         jinja = _plain_jinja(self._tokenizer) if plain and not self.plain else self.jinja
-        contents = [(turn.role, message_text(turn)) for turn in turns]
+        contents = [(turn.role, self._content(turn)) for turn in turns]
         texts = self._apply(contents, parts, jinja)
         typed = [turn.text for turn in turns]
         self._refuse_joined(typed)
@@ -227,7 +243,10 @@ class ChatTemplate:
         if not any(found.any_in(text) for found, text in zip(spellings, typed, strict=True)):
             return [RenderedText(text) for text in texts]
         marker = Marker(typed)
-        marked = [(turn.role, _marked(turn, marker, found)) for turn, found in zip(turns, spellings, strict=True)]
+        marked = [
+            (turn.role, self._content(_marked(turn, marker, found)))
+            for turn, found in zip(turns, spellings, strict=True)
+        ]
         rendered = [marker.unmark(text) for text in self._apply(marked, parts, jinja)]
         for text, other in zip(texts, rendered, strict=True):
             if text != other.text:
@@ -235,9 +254,10 @@ class ChatTemplate:
         return rendered
 
     def _apply(self, turns: Sequence[Turn], parts: Sequence[Part], jinja: str | None = None) -> list[str]:
-        messages = [{"role": role, "content": content} for role, content in turns]
+        jinja = jinja or self.jinja
+        messages = [self._message(role, content, jinja != self.jinja) for role, content in turns]
         try:
-            return render_parts(jinja or self.jinja, messages, self._tokenizer.special_tokens_map, parts)
+            return render_parts(jinja, messages, self._tokenizer.special_tokens_map, parts)
         except RefusedError as error:
             roles = ", ".join(role for role, _ in turns)
             raise TemplateError(f"the chat template refuses the turns {roles}: {error}. {self._advice}") from error
@@ -256,7 +276,7 @@ def load_template(name: str, tokenizer: "PreTrainedTokenizerBase") -> ChatTempla
         raise ConfigError(f"data.template: unknown template {name!r}; {hint}")
     if name == "plain":
         return ChatTemplate(tokenizer, _plain_jinja(tokenizer), plain=True)
-    return ChatTemplate(tokenizer, _with_bos(JINJA[name], tokenizer))
+    return ChatTemplate(tokenizer, with_bos(JINJA[name], tokenizer))
 
 
 def adds_bos(tokenizer: "PreTrainedTokenizerBase") -> bool:
@@ -277,10 +297,11 @@ def _own_template(tokenizer: "PreTrainedTokenizerBase") -> ChatTemplate:
 
 
 def _plain_jinja(tokenizer: "PreTrainedTokenizerBase") -> str:
-    return _with_bos(PLAIN, tokenizer)
+    return with_bos(PLAIN, tokenizer)
 
 
-def _with_bos(jinja: str, tokenizer: "PreTrainedTokenizerBase") -> str:
+def with_bos(jinja: str, tokenizer: "PreTrainedTokenizerBase") -> str:
+    """The template with the BOS token before its text, where the tokenizer adds it to every text."""
     return _BOS + jinja if adds_bos(tokenizer) else jinja
 
 
@@ -288,10 +309,10 @@ def _images(turns: Sequence[Message]) -> tuple[ImageRef, ...]:
     return tuple(part for turn in turns for part in turn.parts if isinstance(part, ImageRef))
 
 
-def _marked(turn: Message, marker: Marker, spellings: Spellings) -> str:
-    """The text of a turn with marks beside its typed tokens; the placeholders of its images have none."""
+def _marked(turn: Message, marker: Marker, spellings: Spellings) -> Message:
+    """The turn with marks beside the tokens that its texts spell; the placeholders of its images have none."""
     marked = (part if isinstance(part, ImageRef) else marker.mark(part, spellings) for part in turn.parts)
-    return message_text(replace(turn, parts=tuple(marked)))
+    return replace(turn, parts=tuple(marked))
 
 
 def _changed(has: str, writes: str) -> TemplateError:

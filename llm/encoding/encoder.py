@@ -94,7 +94,8 @@ class Encoder:
         """
         self._refuse_images(conversation.images, conversation.place)
         answers = self.template.answers(conversation)
-        ids = self._texts.continued([(answer.prompt, answer.answer) for answer in answers], conversation.place)
+        pairs = [(self._written(answer.prompt, answer.images), answer.answer) for answer in answers]
+        ids = self._texts.continued(pairs, conversation.place)
         sequences: list[_Sequence] = []
         for answer, (prompt, after) in zip(answers, ids, strict=True):
             earlier = next((one for one in reversed(sequences) if prompt[: len(one.ids)] == one.ids), None)
@@ -112,7 +113,7 @@ class Encoder:
         images = tuple(part for message in messages for part in message.parts if isinstance(part, ImageRef))
         place = Place("prompt")
         self._refuse_images(images, place)
-        ids = self._texts.ids(self.template.prompt(messages), place)
+        ids = self._texts.ids(self._written(self.template.prompt(messages), images), place)
         return self._with_images(np.array(ids, np.int32), len(images)).tolist(), images
 
     @cached_property
@@ -144,6 +145,10 @@ class Encoder:
         tokenizer = json.dumps([self._texts.json, self.tokenizer.bos_token, self.tokenizer.eos_token])
         texts = {"tokenizer": tokenizer, "template": self.template.jinja}
         return {name: hashlib.sha256(text.encode()).hexdigest()[:24] for name, text in texts.items()}
+
+    def _written(self, prompt: RenderedText, images: tuple[ImageRef, ...]) -> RenderedText:
+        """The prompt as it is tokenised."""
+        return prompt
 
     def _sample(self, sequence: "_Sequence", place: Place) -> Sample:
         ids, supervised = np.array(sequence.ids, np.int32), np.array(sequence.supervised, np.bool_)

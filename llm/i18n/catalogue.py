@@ -1,7 +1,7 @@
 """All Chinese texts, by their English patterns."""
 
 from llm.i18n.chinese_chat import CHAT_MESSAGES
-from llm.i18n.chinese_commands import COMMAND_MESSAGES
+from llm.i18n.chinese_commands import COMMAND_MESSAGES, READY_MESSAGES
 from llm.i18n.chinese_data import DATA_MESSAGES
 from llm.i18n.chinese_exports import EXPORT_MESSAGES
 from llm.i18n.chinese_fields import FIELD_MESSAGES, FORM_MESSAGES
@@ -29,6 +29,7 @@ TABLES = {
     "help": HELP_MESSAGES,
     "models": MODEL_MESSAGES,
     "questions": QUESTION_MESSAGES,
+    "ready": READY_MESSAGES,
     "recipes": RECIPE_MESSAGES,
     "requests": REQUEST_MESSAGES,
     "schema": SCHEMA_MESSAGES,

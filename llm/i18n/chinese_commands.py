@@ -45,3 +45,77 @@ FRAME_MESSAGES = {
 """What surrounds messages."""
 
 COMMAND_MESSAGES = CHECK_MESSAGES | FRAME_MESSAGES
+
+READY_MESSAGES = {
+    # The lines of `eyegraft inspect`, cell by cell.
+    "model": "模型",
+    "{} with {} parameters": "{}，{} 个参数",
+    "positions": "位置编码",
+    "its own for images": "图片使用模型自己的位置",
+    "one a token": "每个 token 一个位置",
+    "token ids": "token 编号",
+    "those of its own processor": "与模型自带的处理器一致",
+    "logits": "logits",
+    "within {} of plain transformers": "与原版 transformers 最多相差 {}",
+    "gradients": "梯度",
+    "cosine {} with those of plain transformers": "与原版 transformers 的梯度余弦为 {}",
+    "not spans": "不用因果打包",
+    "not records": "不用按记录掩码",
+    "packs records": "打包训练",
+    "no: records are computed one by one": "不能：逐条计算记录",
+    "yes, with its own mask for each record: within {} of each alone": "可以，每条记录用模型自己的掩码：与单独计算最多相差 {}",
+    "yes, with causal attention: within {} of each alone": "可以，用因果注意力：与单独计算最多相差 {}",
+    "shares prefixes": "共享前缀",
+    "no: it does not attend causally here": "不能：这里用的不是因果注意力",
+    "yes: within {} of each alone": "可以：与单独计算最多相差 {}",
+    "no: {}": "不能：{}",
+    "caches features": "缓存图片特征",
+    "yes: an image has the same features alone and beside others": "可以：图片单独出现与和其他图片一起时特征一致",
+    "no: an image has other features beside others": "不能：和其他图片一起时，图片的特征不一致",
+    "counts tokens": "计算图片 token 数",
+    "from the size of an image alone": "只需图片尺寸，与处理器一致",
+    "from the size for one image, by its processor for several": "单张图片只需尺寸，多张由处理器计算，与处理器一致",
+    "by its processor for each size": "每种尺寸由处理器计算，与处理器一致",
+    "the cosine of the gradients is {}, at least {} is needed": "梯度余弦为 {}，至少应为 {}",
+    "the {} differ by {}, at most {} is allowed": "{}相差 {}，最多允许 {}",
+    "logits of a pack": "打包后的 logits ",
+    "logits after a shared prefix": "共享前缀之后的 logits ",
+    "image features": "图片特征",
+    # Folders that cannot be opened or proved.
+    "{}: {} computes something else here than in plain transformers: {}. It cannot be trained here": (
+        "{}：{} 在这里的计算结果与原版 transformers 不一致：{}。无法在这里训练"
+    ),
+    "{}: a record ({}) becomes other tokens here than by its own processor: token {} is {} here and {} there. It cannot "
+    "be trained here": "{}：记录（{}）在这里得到的 token 与模型自带的处理器不同：第 {} 个 token 在这里是 {}，在那里是 {}。无法在这里训练",
+    "{}: a {} model is none that answers to images and text (transformers' AutoModelForImageTextToText). For a language "
+    "model without images give model.llm": (
+        "{}：{} 模型不是回答图片和文字的模型（transformers 的 AutoModelForImageTextToText）。没有图片的语言模型请写在 model.llm"
+    ),
+    "{}: an archive, not a model folder. Unpack it, then give the folder with config.json in it": (
+        "{}：这是压缩包，不是模型文件夹。请先解压，再指定其中含有 config.json 的文件夹"
+    ),
+    "{}: a file, not a model folder. Give the folder it is in": "{}：这是文件，不是模型文件夹。请指定它所在的文件夹",
+    "{}: its processor cannot be loaded": "{}：无法加载它的处理器",
+    "A package that it names has to be installed first": "如果其中提到某个包，请先安装",
+    "{}: its processor cannot be loaded: {}. A package that it names has to be installed first": (
+        "{}：无法加载它的处理器：{}。如果其中提到某个包，请先安装"
+    ),
+    "{}: its processor has no chat template. Give the folder a chat_template.jinja": (
+        "{}：它的处理器没有对话模板。请在文件夹中放入 chat_template.jinja"
+    ),
+    "{}: its {} names no image token, so images have no place in a text": "{}：它的 {} 没有写明图片 token，图片无法放进文本",
+    "{}: its tokenizer has no tokenizer.json. Convert it first": "{}：它的分词器没有 tokenizer.json。请先转换",
+    "{}: its processor refuses {} images": "{}：它的处理器无法处理 {} 张图片",
+    "{}: its processor refuses a record of {} images": "{}：它的处理器无法处理含 {} 张图片的记录",
+    "{}: its processor refuses {} images: {}": "{}：它的处理器无法处理 {} 张图片：{}",
+    "{}: its processor refuses a record of {} images: {}": "{}：它的处理器无法处理含 {} 张图片的记录：{}",
+    "{}: its own forward pass fails: {}": "{}：它自己的前向计算失败：{}",
+    "{}: cannot be loaded as a vision language model": "{}：无法作为视觉语言模型加载",
+    "{}: cannot be loaded as a vision language model: {}": "{}：无法作为视觉语言模型加载：{}",
+    "{}: transformers' {} has no {}, so its images cannot be computed apart from its language model. Take another model": (
+        "{}：transformers 的 {} 没有 {}，无法在语言模型之外单独计算图片。请换一个模型"
+    ),
+    "{}: its weights take about {} GiB in {}, and {} GiB are free here. Take a machine with more memory, or a smaller "
+    "model of its class": "{0}：它的权重以 {2} 存放约需 {1} GiB，而这里只有 {3} GiB 空闲。请换内存更大的机器，或同类中更小的模型",
+}
+"""VLMs that others have made: their proof, and folders that cannot be opened."""

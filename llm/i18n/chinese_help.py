@@ -199,9 +199,13 @@ LOOK_HELP = {
     "Exit code 3 if a file it names is not here": "有文件缺失时退出码为 3",
     "Print the JSON schema of recipes, for editors and forms": "输出配方的 JSON schema，供编辑器和表单使用",
     "A stage; without it, all stages": "阶段；不写表示所有阶段",
+    "Compare a VLM as it is computed here with plain transformers, and say what it can do: packs, prefixes, caches": (
+        "把视觉语言模型在这里的计算与原版 transformers 对照，并说明它支持什么：打包、共享前缀、缓存"
+    ),
+    "A folder or hub id of a vision language model": "视觉语言模型的文件夹或 hub id",
     "Print versions, hardware and optional packages of this installation": "显示版本、硬件和可选依赖的安装情况",
 }
-"""assets, ls, cp, show, validate, schema and env."""
+"""assets, ls, cp, show, validate, schema, inspect and env."""
 
 DATA_HELP = {
     "Make, check, convert and edit training data": "生成、检查、转换和编辑训练数据",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from llm import console
+from llm.activity import importing
 from llm.errors import ConfigError
 from vlm.app.help_format import CommandGroups, RunCommand, example
 
@@ -91,6 +92,18 @@ def schema(
     from vlm.config import json_schema
 
     console.raw(json.dumps(json_schema(stage), indent=2))
+
+
+@look_app.command(rich_help_panel=LOOK, epilog=example("eyegraft inspect models/Qwen2.5-VL-3B-Instruct"))
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder or hub id of a vision language model.")],
+) -> None:
+    """Compare a VLM as it is computed here with plain transformers, and say what it can do: packs, prefixes, caches."""
+    with importing():
+        from vlm.ready.report import inspect_folder
+
+    for line in inspect_folder(model):
+        console.out(line)
 
 
 @look_app.command(rich_help_panel=LOOK, epilog=example("eyegraft env"))

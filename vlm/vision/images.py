@@ -38,6 +38,8 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_SIDEWAYS = tuple(UPRIGHT[number] for number in (5, 6, 7, 8))  # width and height change places
+
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 # Exceptions of Pillow's readers on damaged bytes: OSError, SyntaxError, ValueError and (AVIF) RuntimeError on 30,000
@@ -83,6 +85,13 @@ def check_header(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[i
     """(width, height) as stored, pixels not decoded. ImageError if missing, empty, of unknown type or too large."""
     with _open(ref, limits) as image:
         return image.size
+
+
+def upright_size(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[int, int]:
+    """(width, height) of what `read_image` gives. Pixels are decoded only where EXIF may follow them. ImageError."""
+    with _open(ref, limits) as image:
+        width, height = image.size  # before EXIF is read, since Pillow rotates a TIFF while loading it
+        return (height, width) if _upright(image) in _SIDEWAYS else (width, height)
 
 
 def read_image(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:

@@ -1,0 +1,37 @@
+"""Records of a ready VLM as ids: its own chat template, and for each image the tokens that its processor writes."""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm.encoding.encoder import Encoder
+from llm.encoding.parts_template import PartsTemplate, load_parts_template
+from llm.encoding.rendered_text import RenderedText
+from llm.formats.conversation import ImageRef
+from vlm.ready.processor import ReadyProcessor
+from vlm.vision.images import upright_size
+
+
+class ReadyEncoder(Encoder):
+    """The ids of a record are those that the model's own processor gives it, images included; no pixel is decoded."""
+
+    template: PartsTemplate
+
+    def __init__(self, processor: ReadyProcessor) -> None:
+        """Raises TemplateError for a chat template whose answers cannot be found, ModelError without a template."""
+        template = load_parts_template(processor.tokenizer, processor.jinja, processor.image_token)
+        super().__init__(processor.tokenizer, template, processor.row_id, 1)
+        self.processor = processor
+
+    def fingerprint(self) -> str:
+        """As `Encoder.fingerprint`, with the processor's settings."""
+        parts = super().fingerprint() + self.processor.fingerprint()
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    def _written(self, prompt: RenderedText, images: tuple[ImageRef, ...]) -> RenderedText:
+        sizes = [upright_size(image) for image in images]
+        return self.template.with_images(prompt, self.processor.written(sizes))
+
+    def _with_images(self, ids: NDArray[np.int32], images: int) -> NDArray[np.int32]:
+        return ids  # `_written` has written all of their tokens

@@ -1,0 +1,198 @@
+"""A VLM folder of any class that transformers' AutoModelForImageTextToText opens, and what is asked of its class.
+
+The pack goes through the model's own forward pass, which takes image features that were computed before
+(`mm_encoder_outputs`). Nothing of a model is written again here, and no model is known by its name.
+"""
+
+import inspect
+import tarfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+from llm.errors import ModelError
+from llm.library_errors import as_model_error
+from llm.model import hf_loaders
+from llm.model.causal_lm import head_of
+from llm.model.model_folder import TEXT_FILES, local_folder, read_model_config
+from llm.model.pretrained import refuse_gaps
+from llm.train.process_memory import free_memory
+from vlm.ready.processor import TOKEN_TYPES, HfProcessor, ReadyProcessor, floats_as
+from vlm.ready.ways import Way, use_way
+
+PRECOMPUTED = "mm_encoder_outputs"
+
+
+class ReadyVlm:
+    """A model `hf` and its processor. Its body is the model without the head, its text the language model inside."""
+
+    def __init__(self, hf: PreTrainedModel, processor: ReadyProcessor) -> None:
+        self.hf, self.processor = hf, processor
+        self.body = cast(PreTrainedModel, hf.base_model)
+        self.text = cast(PreTrainedModel, hf.get_decoder())
+        self.head = head_of(hf)
+        self._takes = frozenset(inspect.signature(self.body.forward).parameters)
+        self._rope = self._own_method("get_rope_index")
+        self.way = Way.ALONE
+
+    @property
+    def name(self) -> str:
+        """The model's class, for messages."""
+        return type(self.hf).__name__
+
+    @property
+    def has_own_positions(self) -> bool:
+        """Whether the class computes positions of images itself."""
+        return self._rope is not None
+
+    def attend(self, way: Way) -> None:
+        """Attend to packs in this way from now on."""
+        use_way(self.text, way)
+        self.way = way
+
+    def token_types(self, ids: Tensor) -> Tensor | None:
+        """[L] int64: 1 for tokens of images, 0 for text; None for a class that does not ask."""
+        if not self._takes & {*TOKEN_TYPES}:
+            return None
+        return torch.tensor(self.processor.token_types(ids.tolist()), dtype=torch.int64)
+
+    def positions(self, ids: Tensor, types: Tensor | None, inputs: dict[str, Tensor]) -> Tensor:
+        """[1, L] or [3, 1, L] positions of one unpacked sequence [L], by the model's own rope index if it has one."""
+        if self._rope is None:
+            return torch.arange(len(ids))[None]
+        named = {"input_ids": ids[None], TOKEN_TYPES[0]: None if types is None else types[None], **inputs}
+        found = self._rope(**{name: named[name] for name in _parameters(self._rope) if name in named})[0]
+        return cast(Tensor, found)
+
+    def features(self, inputs: dict[str, Tensor]) -> "ImageRows":
+        """The rows of a record's images in the language model's width, in the order of their tokens."""
+        compute = self._own_method("get_image_features")
+        assert compute is not None, "a class without it is refused when it is opened"
+        fitting = {name: value for name, value in inputs.items() if name in _parameters(compute)}
+        output = compute(**floats_as(fitting, self.hf.dtype, self.hf.device), return_dict=True)
+        layers = tuple(_joined(layer) for layer in output.get("deepstack_features") or ())
+        return ImageRows(_joined(output.pooler_output), layers, isinstance(output.pooler_output, Tensor))
+
+    def hidden(
+        self, ids: Tensor, positions: Tensor, types: Tensor | None, images: Sequence["ImageRows"], **packed: object
+    ) -> Tensor:
+        """[T, hidden] after the final norm, of ids [1, T] with the rows of the images of the pack in its order.
+
+        `packed` are keyword arguments for the attention of `way`.
+        """
+        given: dict[str, Any] = {"input_ids": ids, "position_ids": positions, "use_cache": False, **packed}
+        given |= {name: types for name in TOKEN_TYPES if name in self._takes}
+        if images:
+            given[PRECOMPUTED] = {"image": _precomputed(images)}
+        return cast(Tensor, self.body(**given).last_hidden_state[0])
+
+    def _own_method(self, name: str) -> Callable[..., Any] | None:
+        """A method of the body's class; None if it has none of this name."""
+        return cast(Callable[..., Any], getattr(self.body, name)) if name in dir(self.body) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRows:
+    """Features [R, hidden] at the positions of images, and those of each layer that gets its own there (deepstack)."""
+
+    rows: Tensor
+    layers: tuple[Tensor, ...]
+    in_a_tensor: bool  # how the class returns them: a tensor of images, or a tuple of tensors
+
+
+@dataclass(frozen=True, slots=True)
+class _Precomputed:
+    """Image features as `get_image_features` returns them, all images as one."""
+
+    pooler_output: Tensor | tuple[Tensor, ...]
+    deepstack_features: list[tuple[Tensor, ...]]
+
+
+def _precomputed(images: Sequence[ImageRows]) -> _Precomputed:
+    rows = torch.cat([image.rows for image in images])
+    layers = [torch.cat(parts) for parts in zip(*(image.layers for image in images), strict=True)]
+    return _Precomputed(rows[None] if images[0].in_a_tensor else (rows,), [(layer,) for layer in layers])
+
+
+def _joined(images: Tensor | Sequence[Tensor]) -> Tensor:
+    """[R, hidden] of a tensor [.., R, hidden], or of several."""
+    parts = [images] if isinstance(images, Tensor) else images
+    return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
+
+
+@cache
+def _parameters(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
+
+
+def open_ready(path: str, dtype: torch.dtype = torch.float32) -> ReadyVlm:
+    """The VLM of a local folder or hub id, in eval mode, with weights in `dtype`.
+
+    Raises ModelError for a folder that is no VLM, lacks files or packages, or whose class offers no way to compute its
+    image features and hand them to its language model.
+    """
+    _refuse_file(path)
+    folder = local_folder(path, (*TEXT_FILES, "*.safetensors"))
+    settings = read_model_config(path, folder)
+    if settings["model_type"] not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise ModelError(
+            f"{path}: a {settings['model_type']} model is none that answers to images and text (transformers' "
+            "AutoModelForImageTextToText). For a language model without images give model.llm"
+        )
+    _refuse_too_large(path, folder, dtype)
+    hf_processor = _load_processor(path, folder)
+    with as_model_error(f"{path}: cannot be loaded as a vision language model"):
+        options = {"dtype": dtype, "ignore_mismatched_sizes": True}
+        model, report = hf_loaders.load_model_with_report(AutoModelForImageTextToText, folder, **options)
+    refuse_gaps(path, report)
+    _refuse_closed(path, model)
+    return ReadyVlm(model.eval(), ReadyProcessor(hf_processor, int(model.config.image_token_id), path))
+
+
+def _refuse_file(path: str) -> None:
+    """Raise ModelError for a file in place of a folder."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        return
+    if zipfile.is_zipfile(file) or tarfile.is_tarfile(file):
+        raise ModelError(
+            f"{path}: an archive, not a model folder. Unpack it, then give the folder with config.json in it"
+        )
+    raise ModelError(f"{path}: a file, not a model folder. Give the folder it is in")
+
+
+def _refuse_too_large(path: str, folder: Path, dtype: torch.dtype) -> None:
+    """Raise ModelError for weights that do not fit into memory in `dtype`; files hold two bytes a number as a rule."""
+    stored = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    need, free = stored * dtype.itemsize // 2, free_memory().machine
+    if need > free:
+        raise ModelError(
+            f"{path}: its weights take about {need / 2**30:.1f} GiB in {str(dtype).removeprefix('torch.')}, and "
+            f"{free / 2**30:.1f} GiB are free here. Take a machine with more memory, or a smaller model of its class"
+        )
+
+
+def _load_processor(path: str, folder: Path) -> HfProcessor:
+    with as_model_error(f"{path}: its processor cannot be loaded", "A package that it names has to be installed first"):
+        return cast(HfProcessor, hf_loaders.load_processor(folder))
+
+
+def _refuse_closed(path: str, model: PreTrainedModel) -> None:
+    """Raise ModelError for a class that cannot be asked for image features, or takes none that were computed before."""
+    body = model.base_model
+    lacks = [] if "get_image_features" in dir(body) else ["get_image_features"]
+    lacks += [] if PRECOMPUTED in inspect.signature(body.forward).parameters else [PRECOMPUTED]
+    lacks += [] if hasattr(model.config, "image_token_id") else ["image_token_id"]
+    if lacks:
+        raise ModelError(
+            f"{path}: transformers' {type(model).__name__} has no {lacks[0]}, so its images cannot be computed apart "
+            "from its language model. Take another model"
+        )
