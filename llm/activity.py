@@ -5,6 +5,7 @@ A command's first step may come after minutes of loading, quantising, encoding a
 
 import gc
 import logging
+import os
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ QUIET_S = 5.0  # what is over sooner is not logged
 AGAIN_S = 60.0  # between two lines about the same activity
 POLL_S = 0.5
 IMPORTING = "importing torch and transformers"  # the first activity of most commands
+COMPILER_OFF = "TORCHDYNAMO_DISABLE"  # torch.compile returns the function as it is while this is 1
 
 ItemT = TypeVar("ItemT")
 
@@ -94,12 +96,29 @@ def importing(text: str = IMPORTING) -> Iterator[None]:
     if first:
         gc.disable()
     try:
-        with activity(text):
+        with compiler_off(), activity(text):
             yield
     finally:
         if first:
             gc.freeze()
             gc.enable()
+
+
+@contextmanager
+def compiler_off() -> Iterator[None]:
+    """Leave out torch's compiler inside the context, unless the user has decided about it.
+
+    bitsandbytes, which peft imports, compiles four functions when it is imported: the fallbacks for devices without
+    kernels of its own. That loads torch's compiler, for half a second and 45 MB, and none of ours is compiled.
+    """
+    if COMPILER_OFF in os.environ:
+        yield
+        return
+    os.environ[COMPILER_OFF] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(COMPILER_OFF, None)
 
 
 def note(doing: Activity, progress: str) -> None:

@@ -12,27 +12,32 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes that tests start wo
 import gc
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from llm.activity import compiler_off
 from llm.log import log_to_console, logger
 from tests.plots import draw_each_kind_once
 
 settings.register_profile("ours", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ours")
 
+IMPORTING = ExitStack()  # of what lasts until the tests are collected
 LOCAL = ("127.0.0.1", "::1", "localhost", "")
 
 
 def pytest_configure() -> None:
     """No garbage is collected while modules are imported and tests collected: what these make stays."""
     gc.disable()
+    IMPORTING.enter_context(compiler_off())
 
 
 def pytest_collection_finish() -> None:
     """Collect garbage again, but never among these million objects."""
+    IMPORTING.close()
     draw_each_kind_once()
     gc.freeze()
     gc.enable()

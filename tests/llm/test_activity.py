@@ -1,6 +1,7 @@
 """What is shown while the program is busy: on a pipe as lines, on terminals of several widths as one line."""
 
 import gc
+import os
 import re
 import sys
 import time
@@ -71,6 +72,19 @@ def test_no_garbage_is_collected_while_modules_are_imported(monkeypatch: pytest.
     with importing():
         assert gc.isenabled(), "only for the first import"
     assert len(frozen) == 1
+
+
+def test_nothing_is_compiled_while_modules_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later imports and processes that are started have the compiler again; what the user has set stays."""
+    monkeypatch.delenv("TORCHDYNAMO_DISABLE", raising=False)
+    with pytest.raises(ImportError), importing():
+        assert os.environ["TORCHDYNAMO_DISABLE"] == "1"
+        raise ImportError
+    assert "TORCHDYNAMO_DISABLE" not in os.environ
+    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "0")
+    with importing():
+        assert os.environ["TORCHDYNAMO_DISABLE"] == "0"
+    assert os.environ["TORCHDYNAMO_DISABLE"] == "0"
 
 
 PROGRAM = """

@@ -28,6 +28,7 @@ for command in " ".join(sys.argv[1:]).split(" ; "):
     except SystemExit as end:
         if end.code:
             raise
+assert "peft" in sys.modules and "torch._inductor.compile_fx" not in sys.modules, "torch's compiler was loaded"
 """
 
 
