@@ -198,7 +198,10 @@ def read_token(root: Path) -> str:
 
 
 def _service(options: ServiceOptions, database: Database, layout: Layout, downloads: Downloads) -> Service:
-    engines: dict[str, Engine] = {"local": LocalEngine(layout.attempt, LiveSlots(options.slots))}
+    def wake() -> None:
+        supervisor.wake()
+
+    engines: dict[str, Engine] = {"local": LocalEngine(layout.attempt, LiveSlots(options.slots), wake)}
     if options.engine == "slurm":
         engines["slurm"] = SlurmEngine(layout.attempt, options.slurm_options)
 
@@ -218,7 +221,7 @@ def _service(options: ServiceOptions, database: Database, layout: Layout, downlo
 
     files = FileStorage(database, layout, FILE_BYTES, ALL_BYTES)
     files.remove_partial()
-    gate = Gate(database, layout, question_of, command_of, options.engine)
+    gate = Gate(database, layout, question_of, command_of, options.engine, wake)
     supervisor = Supervisor(database, layout, engines, start_of, look_after, options.stop_grace_s)
     webhooks = Deliverer(database, options.public)
     estimates = Estimates(database, engines)

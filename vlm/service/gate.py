@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llm.errors import ServiceError
 from llm.log import logger
+from vlm.service.attempts.process_end import unheard, when_ended
 from vlm.service.attempts.stop_file import die_with_parent
 from vlm.service.gate_record import ANSWER, GateAnswer, GateQuestion, read_answer, write_question
 from vlm.service.layout import Layout
@@ -31,10 +32,14 @@ class Gate:
         question_of: Callable[[Job], GateQuestion],
         command_of: Callable[[Path], list[str]],
         engine: str,
+        ended: Callable[[], None] = unheard,
     ) -> None:
-        """`command_of` makes the command for a job's folder; `engine`: of jobs that name none."""
+        """`command_of` makes the command for a job's folder; `engine`: of jobs that name none.
+
+        `ended` is called, in another thread, when a program has ended: its answer can be taken.
+        """
         self._database, self._layout, self._engine = database, layout, engine
-        self._question_of, self._command_of = question_of, command_of
+        self._question_of, self._command_of, self._ended = question_of, command_of, ended
         self._running: subprocess.Popen[bytes] | None = None
         self._began = 0.0
         self._tries: dict[str, int] = {}
@@ -95,6 +100,7 @@ class Gate:
                 preexec_fn=die_with_parent,
             )
         self._running, self._began = process, time.monotonic()
+        when_ended(process, self._ended)
 
     def _settle(self, job: Job, answer: GateAnswer) -> None:
         self._tries.pop(job.id, None)

@@ -41,9 +41,14 @@ def build(
             changes: JobChanges = {"recipe": "fake", "engine": job.engine or names[0]}
             move(database, job.id, {State.VALIDATING}, State.QUEUED, **changes)
 
-    both: dict[str, Engine] = {"local": LocalEngine(layout.attempt, slots), "slurm": SlurmEngine(layout.attempt)}
+    def wake() -> None:
+        looking.wake()
+
+    local = LocalEngine(layout.attempt, slots, wake)
+    both: dict[str, Engine] = {"local": local, "slurm": SlurmEngine(layout.attempt)}
     known = {name: both[name] for name in names}
-    return database, supervisor.Supervisor(database, layout, known, start_of, validate, grace_s)
+    looking = supervisor.Supervisor(database, layout, known, start_of, validate, grace_s)
+    return database, looking
 
 
 def command_of(job: Job, run: Path) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,6 +30,7 @@ from tests.vlm.service.driving import (
 from tests.vlm.service.fake_service import build
 from tests.vlm.service.fake_trainer import DEAF, losses
 from tests.vlm.service.slurm_cluster import SlurmCluster
+from vlm.service import supervisor as module
 from vlm.service.attempts.verdict import MOST_STALLED
 from vlm.service.layout import Layout
 from vlm.service.requests import UnknownJobError, cancel, pause, resume
@@ -53,6 +55,24 @@ def test_a_job_runs_to_its_end(tmp_path: Path, engine: str) -> None:
     assert not leased_slots(database) and not living_attempts(database)
     said = messages(database, name)
     assert said[0] == "Created fine-tuning job" and said[-1] == "The job has successfully completed"
+
+
+def test_the_end_of_an_attempt_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at the next look, which would be in ten minutes."""
+    monkeypatch.setattr(module, "PAUSE_S", 600.0)
+    database, supervisor = build(tmp_path)
+    name, stop = add(database, steps=3), threading.Event()
+    thread = threading.Thread(target=supervisor.run, args=[stop])
+    thread.start()
+    try:
+        until = time.monotonic() + 60
+        while job_of(database, name).state is not State.SUCCEEDED:
+            assert time.monotonic() < until, job_of(database, name)
+            time.sleep(0.02)
+    finally:
+        stop.set()
+        supervisor.wake()
+        thread.join()
 
 
 def test_paused_and_resumed_is_the_same_run(tmp_path: Path, engine: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vlm.service.attempts.job_lock import is_locked
+from vlm.service.attempts.process_end import unheard, when_ended
 from vlm.service.attempts.process_identity import NAME as IDENTITY
 from vlm.service.attempts.process_identity import ProcessIdentity, identify
 from vlm.service.attempts.wrapper import START
@@ -25,9 +26,17 @@ class LocalEngine:
     name = "local"
     queues = False
 
-    def __init__(self, attempt_folder: Callable[[Attempt], Path], slots: Callable[[bool], tuple[Slot, ...]]) -> None:
-        """`slots` lists the slots that there are, with True those of this moment."""
-        self._folder, self._slots = attempt_folder, slots
+    def __init__(
+        self,
+        attempt_folder: Callable[[Attempt], Path],
+        slots: Callable[[bool], tuple[Slot, ...]],
+        ended: Callable[[], None] = unheard,
+    ) -> None:
+        """`slots` lists the slots that there are, with True those of this moment.
+
+        `ended` is called, in another thread, when an attempt that was started here has ended.
+        """
+        self._folder, self._slots, self._ended = attempt_folder, slots, ended
         self._wrappers: dict[str, subprocess.Popen[bytes]] = {}
 
     def probe(self, fresh: bool = False) -> Health:
@@ -50,6 +59,7 @@ class LocalEngine:
             start_new_session=True,
         )
         self._wrappers[start.attempt.name] = wrapper
+        when_ended(wrapper, self._ended)
         return str(identify(wrapper.pid) or "ended")
 
     def poll(self, attempts: Sequence[Attempt]) -> dict[str, NativeState]:
