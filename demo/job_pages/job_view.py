@@ -98,10 +98,12 @@ def _head(job: Job, row: RowContext) -> Markup:
     meaning = tag("p", text(MEANINGS, state_of(job), lang), looked_at, class_="quiet")
     chat = tag("a", text(VIEW, "chat", lang), href=chat_link(str(job.fine_tuned_model)), class_="button primary")
     against = tag("a", text(VIEW, "against", lang), href=compare_link(str(job.fine_tuned_model)), class_="button")
-    again = tag("a", text(VIEW, "again", lang), href=f"/train?{urlencode({'like': job.id})}", class_="button")
+    name = "again" if job.is_final else "alike"
+    again = tag("a", text(VIEW, name, lang), href=f"/train?{urlencode({'like': job.id})}", class_="button")
     made = job.state is State.SUCCEEDED
     tried = [chat, against] if made else []
-    actions = tag("div", *tried, again if job.is_final else None, *buttons(job, lang), class_="actions")
+    acts = buttons(job, lang)
+    actions = tag("div", *tried, *((again, *acts) if job.is_final else (*acts, again)), class_="actions")
     return joined([tag("div", title, meaning), actions])
 
 

@@ -21,6 +21,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _SHOWN = 3  # names in a message
 _OFTEN = 1000  # questions about files of one folder, after which it is listed
 _LARGE = 1 << 18  # names of a folder that are held at most
+_DEEPEST = 4  # folders, each alone in the one above it, of which the innermost may hold the images
 _Names = dict[str, tuple[str, ...]]
 
 
@@ -54,11 +55,13 @@ def find_image(folder: str, written: str) -> str:
     """The one file in the absolute `folder` that a path means which names none as it is written; empty if none does.
 
     Backslashes, a leading slash for the image folder, `%20`, file: URLs, blanks around it, another case, another
-    Unicode form and another suffix of an image are understood, each only where a single file fits.
+    Unicode form and another suffix of an image are understood, each only where a single file fits. Of an image folder
+    that holds one folder alone, as archives of a folder do, its path may be left out.
     """
-    for name in _spellings(folder, written):
-        if found := _look_up(folder, name):
-            return found
+    for root in _roots(folder):
+        for name in _spellings(root, written):
+            if found := _look_up(root, name):
+                return found
     return ""
 
 
@@ -78,7 +81,21 @@ def missing_advice(path: str) -> str:
     name = os.path.basename(path.replace("\\", "/"))
     if name and (os.path.lexists(os.path.join(above, name)) or os.path.lexists(os.path.join(path, os.pardir, name))):
         return f"There is {name} in {above}: write its path inside the image folder"
-    return "Check the record's image name and the source's images: folder"
+    return "Check the record's image name, and that the source's images: folder or the uploaded archive has it"
+
+
+def _roots(folder: str) -> Iterator[str]:
+    """The folder, and the one folder that it holds, and so on; what packing programs add beside it does not count."""
+    for _ in range(_DEEPEST):
+        yield folder
+        held = (name for names in _names(folder).values() for name in names if not _is_added(name))
+        only = list(islice(held, 2))
+        if len(only) != 1 or not os.path.isdir(folder := os.path.join(folder, only[0])):
+            return
+
+
+def _is_added(name: str) -> bool:
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 def _spellings(folder: str, written: str) -> Iterator[str]:

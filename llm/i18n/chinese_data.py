@@ -76,7 +76,9 @@ JSON_MESSAGES = {
     "not UTF-8 ({})": "不是 UTF-8 编码（{}）",
     "byte 0x{}": "字节 0x{}",
     "byte 0x{}; it looks like {}": "字节 0x{}，看起来是 {} 编码",
-    "Save it as UTF-8: iconv -f {} -t UTF-8 OLD > NEW": "请转成 UTF-8：iconv -f {} -t UTF-8 OLD > NEW",
+    "Save it as UTF-8, in Excel as CSV UTF-8, or by iconv -f {} -t UTF-8 OLD > NEW": (
+        "请另存为 UTF-8（Excel 中选“CSV UTF-8”），或运行 iconv -f {} -t UTF-8 OLD > NEW"
+    ),
     "Save the file as UTF-8": "请将文件另存为 UTF-8 编码",
     "starts with a byte order mark": "开头有字节顺序标记（BOM）",
     "It is ignored here, but other programs refuse it: save the file as UTF-8 without it": (
@@ -283,7 +285,9 @@ IMAGE_MESSAGES = {
     "no such file": "文件不存在",
     "a folder": "是文件夹",
     "cannot be opened ({})": "无法打开（{}）",
-    "Check the record's image name and the source's images: folder": "请检查记录中的图片名和数据源的 images 文件夹",
+    "Check the record's image name, and that the source's images: folder or the uploaded archive has it": (
+        "请检查记录中的图片名，并确认数据源的 images 文件夹或上传的压缩包中有该图片"
+    ),
     "the image is empty": "图片文件为空（0 字节）",
     "a web page, not an image": "是网页，不是图片",
     "not an image of a known kind": "不是已知的图片格式",

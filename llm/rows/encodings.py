@@ -30,7 +30,7 @@ def encoding_error(place: Place, reason: str, encoding: str = "") -> RecordError
     """The error of a file that is not UTF-8; `encoding` is what it seems to be."""
     advice = "Save the file as UTF-8"
     if encoding:
-        advice = f"Save it as UTF-8: iconv -f {_ICONV[encoding]} -t UTF-8 OLD > NEW"
+        advice = f"Save it as UTF-8, in Excel as CSV UTF-8, or by iconv -f {_ICONV[encoding]} -t UTF-8 OLD > NEW"
     return RecordError(place, "encoding", f"not UTF-8 ({reason})", advice, "encoding")
 
 

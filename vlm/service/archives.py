@@ -10,7 +10,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import EINVAL
@@ -36,6 +36,7 @@ DAMAGED = (
     OverflowError,
 )
 LONGEST_NAME = 1024  # bytes of a path inside an archive
+UTF8_FLAG, ZIP_DEFAULT = 0x800, "cp437"  # of a zip file: names are UTF-8; what zipfile reads the others as
 
 
 class ArchiveError(ServiceError):
@@ -144,7 +145,8 @@ def _opened(archive: Path) -> Iterator[tuple[Iterator[Member], Reader]]:
     """The members of a zip or tar file in order, and how each is read."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
-            yield map(_zip_member, packed.infolist()), lambda member: packed.open(_zip_info(member))
+            names = _zip_names(packed.infolist())
+            yield map(_zip_member, packed.infolist(), names), lambda member: packed.open(_zip_info(member))
         return
     with _decompressed(archive) as stream, _tar(BoundedStream(stream)) as packed_tar:
         yield map(_tar_member, packed_tar), lambda member: _tar_stream(packed_tar, member)
@@ -198,12 +200,40 @@ class BoundedStream(io.RawIOBase):
         return self._stream.tell()
 
 
-def _zip_member(info: zipfile.ZipInfo) -> Member:
+def _zip_names(members: Sequence[zipfile.ZipInfo]) -> list[str]:
+    """The names, of which zip files without the UTF-8 flag hold bytes of an encoding that they do not name.
+
+    zipfile takes them for code page 437. macOS writes UTF-8, Windows in China GBK: each is taken where all names are
+    valid in it, and GBK where most of the letters are common ones besides.
+    """
+    shown = [info.orig_filename for info in members]
+    unnamed = [not info.flag_bits & UTF8_FLAG for info in members]
+    held = "/".join(name for name, without in zip(shown, unnamed, strict=True) if without)
+    if held.isascii():
+        return shown
+    encoding = next((one for one in ("utf-8", "gb18030") if _is_encoded(held.encode(ZIP_DEFAULT), one)), ZIP_DEFAULT)
+    return [
+        name.encode(ZIP_DEFAULT).decode(encoding) if without else name
+        for name, without in zip(shown, unnamed, strict=True)
+    ]
+
+
+def _is_encoded(names: bytes, encoding: str) -> bool:
+    """Whether names are text of an encoding; of GBK, where half of the letters are also in GB 2312."""
+    try:
+        letters = [letter for letter in names.decode(encoding) if not letter.isascii()]
+    except UnicodeDecodeError:
+        return False
+    common = sum(bool(letter.encode("gb2312", "ignore")) for letter in letters)
+    return encoding == "utf-8" or 2 * common >= len(letters)
+
+
+def _zip_member(info: zipfile.ZipInfo, name: str) -> Member:
     mode = info.external_attr >> 16
     other = "a link" if stat.S_ISLNK(mode) else "encrypted" if info.flag_bits & 1 else ""
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
         other = "a device"
-    return Member(info.orig_filename, info.is_dir(), other, info)
+    return Member(name, info.is_dir(), other, info)
 
 
 def _tar_member(info: tarfile.TarInfo) -> Member:

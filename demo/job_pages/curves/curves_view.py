@@ -85,7 +85,9 @@ def _figure(key: str, lang: Language) -> Markup:
     caption = tag("figcaption", tag("span", name), png)
     chart = tag("canvas", "", id=f"chart-{key}", data_curve=key, tabindex="0", role="img", aria_label=name,
                 aria_describedby="curves-help")  # fmt: skip
-    empty = tag("p", text(CURVES_PAGE, "no_values", lang), class_="quiet no-values", hidden=True)
+    own = f"no_values_{key}"
+    why = text(CURVES_PAGE, own if own in CURVES_PAGE else "no_values", lang)
+    empty = tag("p", why, class_="quiet no-values", hidden=True)
     tip = tag("div", "", class_="tip", role="status", hidden=True)
     return tag("figure", caption, tag("div", chart, tip, class_="plot"), empty, class_="card", id=f"figure-{key}")
 

@@ -26,6 +26,15 @@ CURVES_PAGE: Words = {
     "step_axis": ("Step", "步"),
     "at_step": ("Step {}", "第 {} 步"),
     "no_values": ("No values yet.", "还没有数据。"),
+    "no_values_valid_loss": (
+        "No values yet. They need validation data: a file of its own, or a share of the training data "
+        "(data.validation).",
+        "还没有数据。需要验证数据：单独的文件，或训练数据的一部分（data.validation）。",
+    ),
+    "no_values_evaluation": (
+        "No values yet. They need questions to ask while training: train.evaluate in a recipe.",
+        "还没有数据。需要在配方中用 train.evaluate 设置训练期间的评测问题。",
+    ),
     "reading": ("{}: read to {} %", "{}：已读取 {}%"),
     "not_positive": (
         "Values of 0 and below are not on a logarithmic axis.",

@@ -25,6 +25,7 @@ ASSETS = {
     "curves.css": "text/css",
     "page.js": "text/javascript",
     "find_settings.js": "text/javascript",
+    "zip_images.js": "text/javascript",
     "train.js": "text/javascript",
     "jobs.js": "text/javascript",
     "curve_chart.js": "text/javascript",

@@ -151,6 +151,7 @@ VIEW: Words = {
     "against": ("Compare with its base", "与基础模型对比"),
     "compare_step": ("Compare step {} with its base", "将第 {} 步与基础模型对比"),
     "again": ("Train again", "再次训练"),
+    "alike": ("New job like this", "新建类似任务"),
     "ask_remove": (
         "Remove this job with its checkpoints, its model and its log? This cannot be undone.",
         "删除该任务及其检查点、模型和日志？此操作无法撤销。",

@@ -16,7 +16,7 @@ function valuesOf(form) {
 
 // A mistake is said at its field, and what holds the field is opened.
 function mark(form, mistakes, open) {
-  for (const place of $$('.mistake[id]', form)) {
+  for (const place of $$('[id^=mistake-]', form)) {
     const name = place.id.slice('mistake-'.length);
     if (name === 'identity' || name === 'hub') continue;
     const key = Object.keys(mistakes).find(one => idOf(one) === name);
@@ -219,15 +219,17 @@ function uploads(form, input, changed) {
 
 async function uploadAll(form, input, files, changed) {
   const status = $(`#status-${input.dataset.upload}`);
-  const kept = input.multiple ? files : files.slice(0, 1);
+  const [images, others] = imagesAmong(input, files);
+  const kept = input.dataset.upload === 'file' ? others : others.slice(0, 1);
   const problems = new Map();
+  const note = (problem, names) => {
+    if (problem) problems.set(problem, [...problems.get(problem) ?? [], ...names]);  // one line for all that it holds for
+    else changed();
+  };
   mark(form, {});
   status.classList.remove('mistake');
-  for (const file of kept) {
-    const problem = tooLarge(input, file) || await upload(form, input, file, status);
-    if (problem) problems.set(problem, [...problems.get(problem) ?? [], file.name]);  // one line for all that it holds for
-    else changed();
-  }
+  for (const file of kept) note(tooLarge(input, file) || await upload(form, input, file, status), [file.name]);
+  if (images.length) note(await uploadImages(form, input, images, status), images.map(image => image.name));
   input.value = '';
   const lines = [...problems].map(([problem, names]) => `${names.join(', ')}: ${problem}`);
   if (lines.length) [status.textContent, status.hidden] = [lines.join('\n'), false];

@@ -6,6 +6,7 @@ from demo.job_pages.parts.markup import Markup, joined, tag
 from demo.job_pages.parts.messages import said
 from demo.job_pages.parts.value_text import size_text
 from demo.job_pages.train.controls import Form, card, labelled, mistake_place, options, select
+from llm.formats.image_paths import SUFFIXES
 from vlm.service.store.file_table import list_files
 from vlm.service.store.rows import Purpose, StoredFile
 
@@ -16,6 +17,7 @@ ACCEPTED: dict[Purpose, str] = {
     "fine-tune": ".jsonl,.json,.csv,.tsv,.parquet,.arrow,.xlsx,.txt,.gz,.zst,.bz2,.xz",
     "vision": ".zip,.tar,.gz,.tgz,.xz,.bz2",
 }
+IMAGES = ",".join(sorted(SUFFIXES))
 LANGUAGES = {"en": "english", "zh": "chinese", "zh,en": "both"}
 
 
@@ -55,7 +57,7 @@ def _files(form: Form) -> Markup:
         data_delete_of=form.said("delete_of", "{}"),
         data_ask=form.said("ask_delete", "{}"),
     )
-    drop = _drop(form, "file", f"{ACCEPTED['fine-tune']},{ACCEPTED['vision']}", several=True)
+    drop = _drop(form, "file", f"{ACCEPTED['fine-tune']},{ACCEPTED['vision']},{IMAGES}", several=True)
     inner = (title, about, listed, drop, _status("file"), mistake_place("file"), earlier)
     return tag("div", *inner, class_="field", id="part-file", role="group", aria_labelledby="label-file")
 
@@ -83,7 +85,8 @@ def _one_file(form: Form, name: str, purpose: Purpose) -> Markup:
     """A choice among uploaded files, and a place to drop another."""
     names = {"": form.said("none"), **{one.id: _labelled_file(one) for one in _stored(form, purpose)}}
     control = select(name, options(list(names), form.values.text(name), names))
-    drop = _drop(form, name, ACCEPTED[purpose])
+    images = purpose == "vision"
+    drop = _drop(form, name, f"{ACCEPTED[purpose]},{IMAGES}" if images else ACCEPTED[purpose], several=images)
     return labelled(form, name, joined([drop, control, _status(name)]), about=True)
 
 
@@ -107,6 +110,12 @@ def _drop(form: Form, name: str, accepted: str, several: bool = False) -> Markup
         data_progress=form.said("uploading", "{}", "{}"),
         data_here=form.said("uploaded", "{}"),
         data_large=_too_large(form),
+        data_images=IMAGES,
+        data_packing=form.said("packing", "{}"),
+        data_packed_into=form.said("packed_into", "{}"),
+        data_instead=form.said("packed_instead", "{}"),
+        data_lacking=form.said("packed_lacking"),
+        data_too_many=form.said("packed_too_many"),
     )
     shown = (tag("span", form.said("upload"), class_="button"), tag("span", form.said("or_drop"), class_="quiet"))
     return tag("label", hidden, *shown, class_="drop")

@@ -20,7 +20,7 @@ from demo.job_pages.train.hub_view import hub_field
 from demo.job_pages.train.schema_fields import setting_fields
 from demo.job_pages.train.settings_form import BASIC, setting, settings_groups
 from demo.job_pages.train.values import KIND, METHOD
-from demo.job_pages.train.words import FORM
+from demo.job_pages.train.words import FORM, SOUGHT
 from llm.i18n.translate import Language
 
 METHODS = ("lora", "qlora", "full")
@@ -68,13 +68,14 @@ def _method(form: Form) -> Markup:
     others = [] if chosen in METHODS else [radio(KIND, chosen, chosen, chosen)]
     kinds = [*(radio(KIND, key, chosen, form.said(key)) for key in METHODS), *others]
     legend = tag("legend", form.said("tune-kind"))
-    method = tag("fieldset", legend, *kinds, mistake_place(KIND), id="part-tune-kind")
+    method = tag("fieldset", legend, *kinds, mistake_place(KIND), id="part-tune-kind", class_="field",
+                 data_basic=True, data_sought=" ".join(SOUGHT[KIND]))  # fmt: skip
     boxes = [_basic(form, key) for key in BASIC if key != KIND]
     return card(
         form,
         "method_part",
         method,
-        tag("div", *boxes, class_="grid"),
+        tag("div", *boxes, class_="grid", data_basic=True),
         labelled(form, "suffix", box("suffix", form.values.suffix, "", None), about=True),
     )
 
@@ -92,13 +93,15 @@ def _settings(form: Form) -> Markup:
         placeholder=form.said("find_setting"),
     )  # fmt: skip
     none = tag("p", form.said("none_found"), class_="quiet", id="none-found", role="status", hidden=True)
+    above = tag("p", "", class_="quiet", id="found-above", role="status", data_said=form.said("found_above", "{}"),
+                hidden=True)  # fmt: skip
     own = tag("summary", form.said("group_job"))
     job = tag("details", own, tag("div", *_of_job(form), class_="settings"), class_="group", id="group-job",
               open=bool(values.seed or values.engine or values.processes))  # fmt: skip
     head = tag("summary", tag("h2", form.said("all_settings")))
     opened = any(key not in BASIC for key in values.settings) or bool(values.seed or values.engine)
     return tag(
-        "details", head, about, find, none, job, settings_groups(values, form.lang), class_="card all",
+        "details", head, about, find, none, above, job, settings_groups(values, form.lang), class_="card all",
         id="all-settings", open=opened,
     )  # fmt: skip
 

@@ -97,6 +97,8 @@ class LiveParts:
         for name, look in looks.items():
             title = tag("h4", files[name].filename or name) if len(looks) > 1 else None
             shown.append(tag("div", title, look_view(look, files[name], lang), id=f"look-{name}", class_="look"))
+        if not values.images and any(look is not None and LOST_IMAGE in look.counts for look in looks.values()):
+            shown.append(tag("p", text(LOOK, "needs_images", lang), class_="hint"))
         return joined(shown)
 
     def _recipe(
@@ -151,15 +153,12 @@ class LiveParts:
         seen = [look for look in looks.values() if look is not None and look.done and not look.error]
         if not seen or len(seen) < len(looks):
             return Markup("")
-        lost = any(LOST_IMAGE in look.counts for look in seen)
-        has_images = lost or any(look.images > 0 for look in seen)
+        has_images = any(look.images > 0 or LOST_IMAGE in look.counts for look in seen)
         hints = []
         if has_images and values.model and not (values.tower or self.sees(values)):
             hints.append(text(LOOK, "needs_tower", lang, values.model))
         if values.tower and not has_images:
             hints.append(text(LOOK, "no_images", lang))
-        if lost and not values.images:
-            hints.append(text(LOOK, "needs_images", lang))
         return joined(tag("p", hint, class_="hint") for hint in hints)
 
     def _request(

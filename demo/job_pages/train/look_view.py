@@ -18,6 +18,7 @@ from llm.i18n.translate import Language, translated_error
 from vlm.service.store.rows import StoredFile
 
 JOINT: dict[Language, str] = {"en": " ", "zh": "，"}  # between what there is and the verdict on it
+UNKNOWN_FORMAT = "format-unknown"  # its own advice is for recipes: the page has no field for formats and columns
 ERRORS = {"images": "images_failed", "empty": "empty_file"}
 
 
@@ -73,7 +74,8 @@ def _code(code: str, answer: LookAnswer, visible: Callable[[str], str], lang: La
     title = CODES[code].title_zh if lang == "zh" else CODES[code].title
     head = text(LOOK, "findings", lang, answer.counts[code], title)
     shown = [_card(one) for one in answer.cards if one["finding"]["code"] == code]
-    body = Markup(cards(shown, visible, lang))
+    rename = tag("p", text(LOOK, "rename", lang), class_="hint") if code == UNKNOWN_FORMAT else None
+    body = joined([rename, Markup(cards(shown, visible, lang))])
     return tag("details", tag("summary", head), body, class_=f"finding {CODES[code].level}", id=f"finding-{code}")
 
 

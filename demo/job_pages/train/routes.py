@@ -26,7 +26,7 @@ from llm.errors import ServiceError
 from llm.i18n.translate import Language
 from vlm.service.store.job_table import find_job
 
-ASSETS = ("train.css", "find_settings.js", "train.js")
+ASSETS = ("train.css", "find_settings.js", "zip_images.js", "train.js")
 
 
 def train_routes(context: PageContext) -> APIRouter:

@@ -17,6 +17,7 @@ from demo.job_pages.parts.words import text
 from demo.job_pages.train.words import FORM, MISTAKES
 from demo.pages.language import preferred_language
 from llm.errors import ConfigError, ServiceError
+from llm.formats.image_paths import SUFFIXES
 from vlm.service.file_storage import ARCHIVES
 from vlm.service.store.job_table import StateConflictError
 from vlm.service.store.rows import Purpose, StoredFile
@@ -24,7 +25,6 @@ from vlm.service.store.rows import Purpose, StoredFile
 UPLOADS = "/pages/files"
 CHUNK = 1 << 20
 UNSAFE = re.compile(r"[^\w.-]+")  # letters of any script may be in a name
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".tif", ".tiff")
 
 
 class IdentityBody(BaseModel):
@@ -47,7 +47,7 @@ def upload_routes(context: PageContext) -> APIRouter:
         An archive holds images, whatever field it was dropped on.
         """
         name = file.filename or ""
-        if name.lower().endswith(IMAGES):
+        if name.lower().endswith(tuple(SUFFIXES)):
             return JSONResponse({"error": text(FORM, "image_file", preferred_language(request.headers))}, 400)
         purpose: Purpose = "vision" if into == "images" or name.lower().endswith(ARCHIVES) else "fine-tune"
         try:

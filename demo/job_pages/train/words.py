@@ -10,18 +10,22 @@ FORM: Words = {
     "plan_part": ("4. Plan and start", "4. 计划与开始"),
     "request_part": ("The same in writing", "写出来的同一任务"),
     "request_about": (
-        "The recipe for eyegraft train, and what this form sends. By the API or the command line it is the same job.",
-        "供 eyegraft train 使用的配方，以及本表单提交的内容。通过 API 或命令行提交，得到同样的任务。",
+        "The recipe for eyegraft train, and what this form sends. By the API or the command line it is the same job. "
+        "EYEGRAFT_TOKEN has to be this service's key: the file token in its folder.",
+        "供 eyegraft train 使用的配方，以及本表单提交的内容。通过 API 或命令行提交，得到同样的任务。"
+        "EYEGRAFT_TOKEN 应设为本服务的密钥，即服务文件夹中 token 文件的内容。",
     ),
     "choose": ("Choose...", "请选择……"),
     "none": ("None", "无"),
     "auto": ("automatic", "自动"),
     "file": ("Training data", "训练数据"),
     "file_about": (
-        "Conversations as JSONL, JSON, CSV, Parquet or Excel, in any format that training reads, and a zip or tar file "
-        "of the images that they name. Several files are trained on together.",
-        "JSONL、JSON、CSV、Parquet 或 Excel 格式的对话，支持训练能读取的任何格式；"
-        "以及记录所引用图片的 zip 或 tar 压缩包。可以同时使用多个文件。",
+        "Conversations as JSONL, JSON, CSV, Parquet or Excel, in any format that training reads; in a table, columns "
+        "question, answer and, with an image's file name, image. Add the images themselves, or a zip or tar file of "
+        "them. Several files are trained on together.",
+        "JSONL、JSON、CSV、Parquet 或 Excel 格式的对话，支持训练能读取的任何格式；表格需有 question（问题）、"
+        "answer（回答）两列，有图片时再加 image 列填写图片文件名。图片可以直接添加，也可以放进 zip 或 tar 压缩包。"
+        "可以同时使用多个文件。",
     ),
     "limit": ("At most {} a file.", "每个文件最多 {}。"),
     "too_large": ("it has {}; at most {} fit.", "大小为 {}，最多 {}。"),
@@ -29,6 +33,14 @@ FORM: Words = {
         "An image alone is no training data. Put the images into one zip file, and upload it with the file of records "
         "that names them.",
         "单独的图片不是训练数据。请把图片放进一个 zip 压缩包，与引用这些图片的数据文件一起上传。",
+    ),
+    "packing": ("Packing {} images...", "正在打包 {} 张图片……"),
+    "packed_into": ("Images in images.zip: {}.", "images.zip 中的图片：{} 张。"),
+    "packed_instead": ("It is used instead of {}.", "将使用它，不再使用 {}。"),
+    "packed_lacking": ("Add the file of records that names them, too.", "请再添加引用这些图片的数据文件。"),
+    "packed_too_many": (
+        "they are more than 65,534 images or 4 GiB. Put them into one tar or zip file, and upload that.",
+        "图片超过 65534 张或 4 GiB。请放进一个 tar 或 zip 压缩包再上传。",
     ),
     "upload": ("Upload files", "上传文件"),
     "or_drop": ("or drop them here", "或拖放到这里"),
@@ -45,8 +57,8 @@ FORM: Words = {
     ),
     "images": ("Images", "图片"),
     "images_about": (
-        "A zip or tar file with the images that the records name.",
-        "记录中引用的图片的 zip 或 tar 压缩包。",
+        "The images that the records name, or a zip or tar file of them.",
+        "记录中引用的图片，或这些图片的 zip 或 tar 压缩包。",
     ),
     "more_data": ("Validation data and images", "验证数据和图片"),
     "identity": ("No data yet? Teach the model who it is", "还没有数据？教模型认识自己"),
@@ -114,6 +126,7 @@ FORM: Words = {
         "No setting found. Try another word, or a part of it.",
         "没有找到相应的设置，请换个词，或只输入一部分。",
     ),
+    "found_above": ("It is above, under Training: {}.", "在上面的“训练方式”中：{}。"),
     "group_job": ("This job", "本任务"),
     "group_data": ("Data", "数据"),
     "group_model": ("Images and projector", "图片和投影器"),
@@ -184,6 +197,12 @@ LOOK: Words = {
         "只检查了开头部分；任务开始前会再次检查数据。",
     ),
     "findings": ("{:,} x {}", "{:,} 处：{}"),
+    "rename": (
+        "Rename the columns: question and answer, and image for the file name of an image. In JSON, instruction and "
+        "output, or messages, are read too.",
+        "请把列名改为 question（问题）和 answer（回答），图片文件名一列改为 image。"
+        "JSON 也可以用 instruction 和 output，或 messages。",
+    ),
     "images_failed": ("The images cannot be used: {}", "图片不能使用：{}"),
     "empty_file": (
         "This file has no record. Check that it is the right one and was saved to its end, then upload it again.",
@@ -196,8 +215,8 @@ LOOK: Words = {
         "记录含有图片，而 {} 只读文本。请选择视觉塔，或选择用图片训练过的模型。",
     ),
     "needs_images": (
-        "The records name images that are not in them. Upload the archive that holds them.",
-        "记录引用了图片文件，请上传包含这些图片的压缩包。",
+        "The records name images that are not here. Add them above: the images, or a zip or tar file of them.",
+        "记录引用的图片还没有上传。请在上面添加这些图片，或它们的 zip 或 tar 压缩包。",
     ),
     "no_images": (
         "The records name no image, so a tower has nothing to see.",
@@ -290,38 +309,54 @@ TITLES: Words = {
     "track": ("Experiment trackers", "实验跟踪工具"),
 }
 
-# Other words by which a setting is looked for.
+# Other words by which a setting is looked for, the names of LLaMA-Factory and transformers among them.
 SOUGHT: Words = {
-    "data.system": ("", "人设"),
-    "data.turns": ("", "多轮对话"),
+    "data.template": ("prompt format", "提示词模板"),
+    "data.system": ("default_system", "人设"),
+    "data.turns": ("mask_history", "多轮对话"),
     "data.on_bad_image": ("broken", "坏图"),
-    "data.max_length": ("truncate context", "长度 上下文 截断"),
+    "data.max_length": ("cutoff_len max_seq_length truncate context", "长度 上下文 截断"),
     "data.too_long": ("truncate", "超长 长度 截断"),
-    "data.validation": ("split eval", "测试集"),
+    "data.validation": ("val_size split eval", "测试集"),
     "data.cache_gib": ("", "硬盘"),
-    "model.image_size": ("resolution", "分辨率 尺寸"),
+    "model.image_size": ("image_max_pixels resolution", "分辨率 尺寸"),
     "model.projector": ("mlp connector", "连接器"),
-    "tune.rank": ("r", "秩"),
-    "tune.dropout": ("", "丢弃率"),
-    "tune.targets": ("modules", "加适配器的层"),
-    "tune.four_bit": ("quantize", "显存"),
+    "tune.kind": ("finetuning_type", "微调方法"),
+    "tune.rank": ("lora_rank r", "秩"),
+    "tune.alpha": ("lora_alpha", "缩放"),
+    "tune.dropout": ("lora_dropout", "丢弃率"),
+    "tune.targets": ("lora_target modules", "加适配器的层"),
+    "tune.embeddings": ("additional_target modules_to_save resize_vocab", "词表"),
+    "tune.four_bit": ("quantization_bit quantize bnb", "显存"),
+    "tune.tower": ("freeze_vision_tower", "冻结"),
+    "optim.name": ("optim adamw", "优化器"),
+    "optim.lr": ("learning_rate", "学习率"),
     "optim.weight_decay": ("regularization", "正则"),
-    "optim.schedule": ("scheduler", "调度 退火"),
+    "optim.betas": ("adam_beta1 adam_beta2", "动量"),
+    "optim.eps": ("adam_epsilon", ""),
+    "optim.warmup": ("warmup_ratio warmup_steps", "预热"),
+    "optim.schedule": ("lr_scheduler_type", "调度 退火"),
+    "optim.clip": ("max_grad_norm", "梯度裁剪"),
+    "train.epochs": ("num_train_epochs", "轮数"),
     "train.max_steps": ("limit maximum iterations", "最大步数 几步 总步数"),
+    "train.batch": ("per_device_train_batch_size gradient_accumulation_steps", "梯度累积"),
+    "train.packing": ("neat_packing", "打包"),
     "train.order": ("shuffle", "打乱 随机"),
     "train.pack_tokens": ("memory", "显存"),
     "train.pack_images": ("memory", "显存"),
-    "train.dtype": ("precision", "精度"),
-    "train.recompute": ("gradient checkpointing memory", "梯度检查点 显存"),
+    "train.dtype": ("precision compute_type", "精度"),
+    "train.recompute": ("gradient_checkpointing memory", "梯度检查点 显存"),
     "train.lean": ("memory", "显存"),
-    "train.save_every": ("", "多久保存 每隔几步"),
-    "train.log_every": ("", "多久记录 每隔几步"),
-    "train.validate_every": ("eval", "评测 每隔几步"),
+    "train.save_every": ("save_steps", "多久保存 每隔几步"),
+    "train.keep": ("save_total_limit", "保留"),
+    "train.log_every": ("logging_steps", "多久记录 每隔几步"),
+    "train.validate_every": ("eval_steps", "评测 每隔几步"),
     "train.sample_every": ("", "每隔几步"),
     "train.probes": ("", "测试问题"),
-    "train.patience": ("", "早停"),
-    "parallel.zero": ("deepspeed memory", "显存"),
-    "parallel.offload": ("cpu", "卸载 显存"),
+    "train.keep_best": ("load_best_model_at_end", "最好"),
+    "train.patience": ("early_stopping_steps", "早停"),
+    "parallel.zero": ("deepspeed ds_stage memory", "显存"),
+    "parallel.offload": ("ds_offload cpu", "卸载 显存"),
     "parallel.sequence": ("long context", "长文本"),
-    "track": ("", "曲线"),
+    "track": ("report_to wandb tensorboard swanlab", "曲线"),
 }

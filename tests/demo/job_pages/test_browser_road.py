@@ -103,6 +103,12 @@ def fill_in(page: Page, data: Path) -> None:
         page.get_by_label(key).fill(value)
     page.get_by_role("searchbox", name="Find a setting").fill("no such word")
     expect(page.locator("#none-found")).to_be_visible()
+    page.get_by_role("searchbox", name="Find a setting").fill("cutoff_len")  # as LLaMA-Factory calls it
+    expect(page.locator("#found-above")).to_have_text("It is above, under Training: Longest record, tokens.")
+    expect(page.locator("#none-found")).to_be_hidden()
+    page.get_by_role("searchbox", name="Find a setting").fill("lora_rank")
+    expect(page.locator("#all-settings .field:not(.other) code").first).to_have_text("tune.rank")
+    expect(page.locator("#found-above")).to_be_hidden()
     page.get_by_role("searchbox", name="Find a setting").fill("bf16 number")
     expect(page.locator("#none-found")).to_be_hidden()
     page.get_by_label("train.dtype").select_option("fp32")

@@ -29,6 +29,7 @@ def test_marked_runs_are_overlaid(visitor: TestClient, service: Service) -> None
     (adder,) = re.findall(r'<form class="adder".*?</form>', page.text)
     assert f'value="{jobs["failed"].id}"' in adder and f'<option value="{ids[0]}"' not in adder
     assert f'href="/curves?run={ids[0]}"' in visitor.get(f"/jobs/{ids[0]}").text
+    assert page.text.count("No values yet. They need") == 2, "validation and evaluation say what they need"
     assert "Training loss" in page.text and "训练损失" in visitor.get(f"/curves?{address(*ids)}", headers=CHINESE).text
     parts = visitor.get(f"/pages/curves?{address(*ids)}").json()["parts"]
     content = json.loads(html.unescape(re.sub(r"<[^>]+>", "", parts[f"curve-{ids[0]}"])))

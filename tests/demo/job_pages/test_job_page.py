@@ -36,7 +36,9 @@ def test_buttons_follow_the_state(visitor: TestClient, service: Service, state: 
     job = add_job(service, "one")
     with service.database.transaction() as connection:
         connection.execute("UPDATE jobs SET state = ? WHERE id = ?", (state, job.id))
-    offered = shown_buttons(visitor.get(f"/jobs/{job.id}").text)
+    page = visitor.get(f"/jobs/{job.id}").text
+    assert re.search(rf'href="/train\?like={job.id}"[^>]*>(Train again|New job like this)<', page)
+    offered = shown_buttons(page)
     assert offered == {action for action, states in OFFERED.items() if state in states}
     assert ("remove" in offered) == (state in FINAL)
     for action in ("pause", "resume", "cancel"):

@@ -90,7 +90,7 @@ WRONG: dict[str, tuple[str, bytes, str, tuple[str, ...]]] = {
     "not JSON": ("a.jsonl", b"hello\n", "", ("broken JSON", "a.jsonl:1", "Correct the JSON there")),
     "a PDF": ("a.json", b"%PDF-1.7\n%\xe2\xe3\xcf", "", ("a.json", "a PDF document", "questions and answers")),
     "empty": ("a.jsonl", b"\n", "", ("no record", "upload it again")),
-    "columns": ("a.csv", b"foo,bar\n1,2\n", "", ("a.csv:2", "the keys foo, bar", "or map the columns")),
+    "columns": ("a.csv", b"foo,bar\n1,2\n", "", ("a.csv:2", "the keys foo, bar", "Rename the columns: question and")),
     "no image": ("a.jsonl", json.dumps(SEES).encode(), "b.png", ("a.png: no such file", "Check the record's image")),
     "hostile": ("a.jsonl", json.dumps(SEES).encode(), "../../x.png", ("images cannot be used", "Pack it from inside")),
 }
@@ -122,8 +122,8 @@ def test_hints_follow_data_and_model(visitor: TestClient, service: Service) -> N
     folder = service.layout.root / "looks" / file.removeprefix("file-")
     folder.mkdir(parents=True)
     data_look.write(folder, data_look.LookAnswer(rows=1, bad_rows=1, counts={"image-missing": 1}, done=True))
-    hint = seen(visitor, file=file, model="tiny")["train-hint"]
-    assert "tiny reads text only" in hint and "Upload the archive" in hint
+    parts = seen(visitor, file=file, model="tiny")
+    assert "tiny reads text only" in parts["train-hint"] and "images that are not here" in parts["train-look"]
     assert "reads text only" not in seen(visitor, file=file, model="tiny", tower="clip")["train-hint"]
     data_look.write(folder, data_look.LookAnswer(rows=1, done=True))
     assert "nothing to see" in seen(visitor, file=file, model="tiny", tower="clip")["train-hint"]

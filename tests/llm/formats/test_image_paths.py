@@ -50,6 +50,18 @@ def test_one_file_that_fits_is_found(images: Path, written: str, found: str) -> 
     assert image_ref(record, "image", written).written == written
 
 
+def test_the_one_folder_of_an_archive_may_be_left_out(tmp_path: Path) -> None:
+    """As it is packed on a Mac and on Windows; a second folder, and nothing is guessed."""
+    for name in ("upload/My photos/a.jpg", "upload/.DS_Store", "__MACOSX/upload/._a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    for written in ("a.jpg", "A.JPG", "my photos/a.jpg", "upload/My photos/a.jpg", "\\a.jpg"):
+        assert find_image(str(tmp_path), written) == f"{tmp_path}/upload/My photos/a.jpg"
+    assert find_image(str(tmp_path), "b.jpg") == find_image(str(tmp_path), "../a.jpg") == ""
+    (tmp_path / "other").mkdir()
+    assert find_image(str(tmp_path), "a.jpg") == ""
+
+
 @pytest.mark.parametrize("form", ["file://{}/img/a.jpg", "file:{}/img/a.jpg", "file://localhost{}/img/a.jpg"])
 def test_file_urls_inside_the_folder(images: Path, form: str) -> None:
     assert find_image(str(images), form.format(images)) == f"{images}/img/a.jpg"

@@ -79,7 +79,7 @@ def test_the_first_rows_may_be_longer_than_what_is_looked_at(tmp_path: Path) -> 
 )
 def test_other_encodings_are_named(tmp_path: Path, encoding: str, text: str, name: str, file: str, form: str) -> None:
     first = str(rows(written(tmp_path, form.format(text), file, encoding))[0])
-    assert "not UTF-8" in first and name in first and "Save it as UTF-8: iconv -f" in first
+    assert "not UTF-8" in first and name in first and "Save it as UTF-8, in Excel as CSV UTF-8, or by iconv -f" in first
 
 
 def test_compressed_files_are_read(tmp_path: Path) -> None:

@@ -64,6 +64,42 @@ def test_files_are_unpacked(tmp_path: Path, pack: Callable[..., Path]) -> None:
     assert found == {"images/猫.png": b"cat", "b.png": b"", "c/d.png": b"x"}
 
 
+def unflagged(path: Path, *names: bytes) -> Path:
+    """A zip file with names of these bytes, without the flag that says that they are UTF-8."""
+    places = [f"{n:03}".ljust(len(name), "x") for n, name in enumerate(names)]
+    with zipfile.ZipFile(path, "w") as packed:
+        for place in places:
+            packed.writestr(place, place.encode()[:3])
+    content = path.read_bytes()
+    for place, name in zip(places, names, strict=True):
+        content = content.replace(place.encode(), name)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("utf-8", ["阀门1.jpg", "仪表盘（右）.jpg", "plain.jpg"]),  # as macOS packs
+        ("gb18030", ["阀门1.jpg", "仪表盘（右）.jpg", "朱镕基.jpg", "plain.jpg"]),  # as Windows in China packs
+        ("cp437", ["éclair.jpg", "été.jpg", "Größe.jpg"]),  # as Windows in Europe does
+        ("cp437", ["éclair.jpg"]),  # is text in GBK too
+    ],
+)
+def test_names_of_a_zip_file_that_does_not_name_their_encoding(tmp_path: Path, encoding: str, names: list[str]) -> None:
+    archive = unflagged(tmp_path / "a.zip", *(f"photos/{name}".encode(encoding) for name in names))
+    assert unpack(archive, tmp_path / "out") == len(names)
+    assert sorted(path.name for path in (tmp_path / "out" / "photos").iterdir()) == sorted(names)
+    assert (tmp_path / "out" / "photos" / names[0]).read_bytes() == b"000"
+
+
+@pytest.mark.parametrize(
+    "name", [b"\xd5\xd5\xc6\xac/../../out", b"\xe7\x8c\xab/../../out", b"\xd5\xd5\\out", b"\xff\xfe/../x"]
+)
+def test_such_a_name_that_leads_out_is_refused(tmp_path: Path, name: bytes) -> None:
+    assert "name" in refused(unflagged(tmp_path / "a.zip", b"good.png", name), tmp_path / "out")
+
+
 @pytest.mark.parametrize("pack", [zip_of, tar_of])
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_names_that_lead_out_are_refused(tmp_path: Path, pack: Callable[..., Path], name: str) -> None:
