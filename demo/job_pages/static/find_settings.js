@@ -13,7 +13,7 @@ function findSettings() {
   find.addEventListener('keydown', event => event.key === 'Enter' && event.preventDefault());
   find.addEventListener('input', () => {
     const words = find.value.trim().toLowerCase().split(/[\s_]+/).filter(Boolean);
-    const fields = $$('#all-settings .field'), above = $$('[data-basic] .field, .field[data-basic]');
+    const fields = $$('#all-settings .field'), above = $$('[data-basic] .field, fieldset[data-basic]');
     const open = [...fields, ...above].filter(field => !field.closest('[hidden]'));
     const single = words.flatMap(word => /[\u4e00-\u9fff]/.test(word) ? [...word.replace(FILLERS, '')] : [word]);
     const shown = [words, single].map(parts => open.filter(field => has(field, parts))).find(found => found.length);

@@ -68,8 +68,8 @@ def _method(form: Form) -> Markup:
     others = [] if chosen in METHODS else [radio(KIND, chosen, chosen, chosen)]
     kinds = [*(radio(KIND, key, chosen, form.said(key)) for key in METHODS), *others]
     legend = tag("legend", form.said("tune-kind"))
-    method = tag("fieldset", legend, *kinds, mistake_place(KIND), id="part-tune-kind", class_="field",
-                 data_basic=True, data_sought=" ".join(SOUGHT[KIND]))  # fmt: skip
+    method = tag("fieldset", legend, *kinds, mistake_place(KIND), id="part-tune-kind", data_basic=True,
+                 data_sought=" ".join(SOUGHT[KIND]))  # fmt: skip
     boxes = [_basic(form, key) for key in BASIC if key != KIND]
     return card(
         form,

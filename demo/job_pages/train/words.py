@@ -333,7 +333,7 @@ SOUGHT: Words = {
     "optim.lr": ("learning_rate", "学习率"),
     "optim.weight_decay": ("regularization", "正则"),
     "optim.betas": ("adam_beta1 adam_beta2", "动量"),
-    "optim.eps": ("adam_epsilon", ""),
+    "optim.eps": ("adam_epsilon", "数值稳定"),
     "optim.warmup": ("warmup_ratio warmup_steps", "预热"),
     "optim.schedule": ("lr_scheduler_type", "调度 退火"),
     "optim.clip": ("max_grad_norm", "梯度裁剪"),

@@ -1,0 +1,1 @@
+"""Files that are brought to the Train page in a browser."""
