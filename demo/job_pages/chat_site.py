@@ -47,10 +47,17 @@ class ChatSite:
     """ASGI middleware that passes gradio's addresses to its page, and everything else on."""
 
     def __init__(
-        self, app: ASGIApp, context: PageContext, library: ServiceLibrary, queue: GenerationQueue, limits: Limits
+        self,
+        app: ASGIApp,
+        context: PageContext,
+        library: ServiceLibrary,
+        queue: GenerationQueue,
+        limits: Limits,
+        secret: str,
     ) -> None:
+        """`secret`: with what the page's chats are encrypted in browsers."""
         self.app, self._context, self._library, self._queue, self._limits = app, context, library, queue, limits
-        self._build, self._site = Build.NONE, FastAPI()
+        self._build, self._site, self._secret = Build.NONE, FastAPI(), secret
         self._lifespan: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,7 +102,8 @@ class ChatSite:
         from demo.pages.service_parts import ServiceParts
 
         sources = StoredSources(self._context.service)
-        parts = ServiceParts(sources.train_address, JobExamples(self._context.service, self._library))
+        examples = JobExamples(self._context.service, self._library)
+        parts = ServiceParts(sources.train_address, self._secret, sources.first_usable, examples)
         page = build_page(self._library, self._queue, self._limits, sources, parts)
         mount(self._site, page, self._limits)
 

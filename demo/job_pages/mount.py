@@ -1,5 +1,7 @@
 """The pages are added to the application of the service."""
 
+import hmac
+
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
@@ -50,8 +52,20 @@ def mount_pages(app: FastAPI, options: ServiceOptions, service: Service, served:
     app.user_middleware.append(Middleware(ThemeChoice, pages=is_page))
     app.user_middleware.append(Middleware(LanguageChoice, pages=is_page))
     app.user_middleware.append(
-        Middleware(ChatSite, context=context, library=library, queue=served.queue, limits=options.limits)
+        Middleware(
+            ChatSite,
+            context=context,
+            library=library,
+            queue=served.queue,
+            limits=options.limits,
+            secret=browser_secret(options.token),
+        )
     )
+
+
+def browser_secret(token: str) -> str:
+    """With what chats are encrypted in browsers: it lasts as long as the service's key, and does not give it away."""
+    return hmac.new(token.encode(), b"what a browser stores of the chats", "sha256").hexdigest()
 
 
 def is_page(path: str) -> bool:

@@ -32,7 +32,12 @@ def stored_source(service: Service, file: StoredFile, images: Path | str) -> Sou
 def has_usable_file(service: Service) -> bool:
     """Whether one of the newest uploads can be trained on, as far as its first record says."""
     files, _ = list_files(service.database, LOOKED_AT, purpose="fine-tune")
-    return any(_begins_well(str(service.files.path(file)), file.sha256) for file in files)
+    return any(is_usable(service, file) for file in files)
+
+
+def is_usable(service: Service, file: StoredFile) -> bool:
+    """Whether a stored file can be trained on, as far as its first record says."""
+    return _begins_well(str(service.files.path(file)), file.sha256)
 
 
 @lru_cache(maxsize=500)
@@ -69,6 +74,11 @@ class StoredSources(Mapping[str, Source]):
         """The address of the Train page with the file of that name chosen; empty without one."""
         known = {listed_name(file): file.id for file in self._files()}
         return f"/train?{urlencode({'file': known[name]})}" if name in known else ""
+
+    def first_usable(self) -> str | None:
+        """The name of the newest of the last uploads that can be trained on, as far as its first record says."""
+        files = self._files()[:LOOKED_AT]
+        return next((listed_name(file) for file in files if is_usable(self._service, file)), None)
 
     def _files(self) -> Sequence[StoredFile]:
         return list_files(self._service.database, MOST, purpose="fine-tune")[0]

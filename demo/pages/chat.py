@@ -148,7 +148,7 @@ def chat_page(
         api_visibility="private",
         show_progress="minimal",
     )
-    stored, restore_after = store_chats(page, chat, inputs.model, notes, limits)
+    stored, restore_after = store_chats(page, chat, inputs.model, notes, limits, service)
     notes.add_to(chat, stored.forget_after)
     _adapt_to_model(page, library, chat, inputs.model, examples)
     if service is not None:

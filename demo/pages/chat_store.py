@@ -11,6 +11,7 @@ from demo.pages.chat_notes import ChatNotes, boxes_of_chat
 from demo.pages.i18n import language
 from demo.pages.parts.browser_state import restore
 from demo.pages.parts.chat_messages import ChatTurn
+from demo.pages.service_parts import ServiceParts
 from demo.server.limits import Limits
 
 KEPT = 4  # models whose chats are stored, those used last
@@ -41,7 +42,12 @@ class StoredChats:
 
 
 def store_chats(
-    page: gr.Blocks, chat: gr.ChatInterface, model: gr.Dropdown, notes: ChatNotes, limits: Limits
+    page: gr.Blocks,
+    chat: gr.ChatInterface,
+    model: gr.Dropdown,
+    notes: ChatNotes,
+    limits: Limits,
+    service: ServiceParts | None = None,
 ) -> tuple[StoredChats, Callable[[Dependency], None]]:
     """Store every chat in the visitor's browser, and open a model's own when it is chosen.
 
@@ -50,8 +56,10 @@ def store_chats(
 
     gradio's `save_history` would trust file names from the browser, and needs another click to restore the chat.
     """
+    secret = service.browser_secret if service else None
     stored = StoredChats(
-        gr.BrowserState({}, storage_key="eyegraft-chat"), gr.BrowserState("", storage_key="eyegraft-chat-model")
+        gr.BrowserState({}, storage_key="eyegraft-chat", secret=secret),
+        gr.BrowserState("", storage_key="eyegraft-chat-model", secret=secret),
     )
     values = [chat.chatbot, stored.chats, stored.shown]
     chat.chatbot.change(None, values, stored.chats, js=STORE, api_visibility="private")

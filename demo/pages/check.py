@@ -19,6 +19,7 @@ from demo.pages.i18n import (
 )
 from demo.pages.parts.chat_messages import error_toasts
 from demo.pages.parts.check_session import CheckResult, clean, images_folder, run_check
+from demo.pages.parts.choices import name_before_id
 from demo.pages.parts.finding_cards import cards
 from demo.server.limits import Limits
 from demo.server.uploads import new_download_folder
@@ -66,7 +67,7 @@ def check_page(
         yield _empty("...")  # the previous findings may be of another file
         with error_toasts(library.visible, language(request)):
             try:
-                for checked in run_check(sources[path]):
+                for checked in run_check(sources[path], name_before_id(path)):
                     yield _shown(checked, path, _naming(library, checked, path), language(request))
             except EyegraftError:
                 yield _empty()

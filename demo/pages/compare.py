@@ -1,20 +1,23 @@
 """The Compare page: one question to two models side by side, and a table of probe questions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from demo import probes
 from demo.model_library import ModelLibrary
 from demo.pages.chat import MAX_SEED, question_box
+from demo.pages.compare_store import as_stored, stored_comparison
 from demo.pages.i18n import LABELS, label, language, probe_cells, table, text
 from demo.pages.parts.chat_messages import QuestionInput, conversation, error_toasts
 from demo.pages.parts.choices import file_choice
 from demo.pages.parts.escaping import escaped
 from demo.pages.parts.model_names import shown_author
 from demo.pages.parts.records import load_records
+from demo.pages.service_parts import ServiceParts
 from demo.server.generation_queue import LOCAL_RECIPIENT, GenerationQueue, Recipient
 from demo.server.limits import Limits
 from demo.server.uploads import new_download_folder
@@ -54,21 +57,25 @@ class Comparison:
 
 
 def compare_page(
-    page: gr.Blocks, library: ModelLibrary, queue: GenerationQueue, limits: Limits, sources: Mapping[str, Source]
-) -> tuple[gr.Dropdown, ...]:
-    """Add the comparison to the page under construction; returns its two model dropdowns."""
+    page: gr.Blocks,
+    library: ModelLibrary,
+    queue: GenerationQueue,
+    limits: Limits,
+    sources: Mapping[str, Source],
+    service: ServiceParts | None = None,
+) -> tuple[tuple[gr.Dropdown, ...], Callable[[Dependency], None]]:
+    """Add the comparison to the page under construction.
+
+    Returns its two model dropdowns, and what restores the last comparison after the event that first chooses models.
+    """
     gr.Markdown(label("compare_heading"), elem_classes="eg-hidden")
     question_input = question_box("compare-question", label("ask_both"))
     state = gr.HTML(elem_id="compare-state")
     with gr.Row():
         panes = [_pane(library, *chosen) for chosen in zip(SIDES, library.comparison(), strict=True)]
-    with gr.Accordion(label("settings"), open=False):
-        system = gr.Textbox("", label=label("system"), lines=2, max_length=limits.text)
-        temperature = gr.Slider(0, 2, 0, step=0.05, label=label("temperature"))
-        new_tokens = gr.Slider(1, limits.new_tokens, min(128, limits.new_tokens), step=1, label=label("new_tokens"))
-        seed = gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, label=label("seed"))
-    outputs = [state, *(part for pane in panes for part in (pane.answer, pane.author))]
-    models = [pane.model for pane in panes]
+    settings = _settings(limits)
+    cells = [part for pane in panes for part in (pane.answer, pane.author)]
+    models, stored = [pane.model for pane in panes], stored_comparison(service)
 
     def both(
         question: QuestionInput,
@@ -79,28 +86,41 @@ def compare_page(
         new_tokens: float,
         seed: float,
         request: gr.Request,
-    ) -> Iterator[list[str]]:
+    ) -> Iterator[list[Any]]:
         lang = language(request)
-        with error_toasts(library.visible, language(request), chat_text):
+        with error_toasts(library.visible, lang, chat_text):
             messages = conversation([], question, system, limits)
             sampling = Sampling(temperature, max_new_tokens=int(new_tokens), seed=int(seed))
             skipped, recipient = text("text_only", lang), recipient_of(page, request)
             for shown in answers(library, queue, messages, (left, right), sampling, skipped, recipient):
-                yield [_state_html(shown, lang), *_cells(shown, lang)]
-            yield ["", *_cells(shown, lang)]
+                texts = _cells(shown, lang)
+                kept = gr.skip() if shown.state == "writing" else as_stored((left, right), question, texts)
+                yield [_state_html(shown, lang), *texts, kept]
+            yield ["", *texts, as_stored((left, right), question, texts)]
 
     answer_event = question_input.submit(
         both,
-        [question_input, *models, system, temperature, new_tokens, seed],
-        outputs,
+        [question_input, *models, *settings],
+        [state, *cells, stored.state],
         concurrency_limit=1,
         api_visibility="private",
         show_progress="hidden",  # `state` says more, in the language of the page
     )
     answer_event.then(lambda: "", None, state, queue=False, api_visibility="private", show_progress="hidden")
     question_input.stop(None, cancels=[answer_event])
-    _probe_table(page, library, queue, limits, sources, models)
-    return tuple(models)
+    _probe_table(page, library, queue, limits, sources, models, service)
+    return tuple(models), lambda loaded: stored.restore_after(loaded, models, question_input, cells, limits)
+
+
+def _settings(limits: Limits) -> list[gr.components.Component]:
+    """How both models answer: the system prompt, the temperature, the longest answer, the seed."""
+    with gr.Accordion(label("settings"), open=False):
+        return [
+            gr.Textbox("", label=label("system"), lines=2, max_length=limits.text),
+            gr.Slider(0, 2, 0, step=0.05, label=label("temperature")),
+            gr.Slider(1, limits.new_tokens, min(128, limits.new_tokens), step=1, label=label("new_tokens")),
+            gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, label=label("seed")),
+        ]
 
 
 def _pane(library: ModelLibrary, side: str, chosen: str | None) -> Pane:
@@ -155,12 +175,13 @@ def _probe_table(
     limits: Limits,
     sources: Mapping[str, Source],
     models: list[gr.Dropdown],
+    service: ServiceParts | None,
 ) -> None:
     """The probe questions below the panes, with the results as tables and files."""
     gr.Markdown(label("probes_about"))
     with gr.Row():
-        own_name = gr.Textbox("", label=label("name"), max_length=100, elem_id="own-name")
-        file = file_choice(page, sources, label("file"), "probe-file")
+        own_name = gr.Textbox("", label=label("name"), max_length=100, elem_id="own-name", min_width=260)
+        file = file_choice(page, sources, label("file"), "probe-file", service.first_file if service else None)
         start = gr.Button(label("run_probes"), variant="primary", elem_id="run-probes")
     hits = gr.HTML(elem_id="hits")
     all_answers = gr.HTML(elem_id="probe-table")

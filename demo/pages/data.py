@@ -31,7 +31,7 @@ def data_page(
     """Add the data view to the page under construction; returns the dropdown of the model that tokenizes records."""
     gr.Markdown(label("data_heading"), elem_classes="eg-hidden")
     with gr.Row():
-        file = file_choice(page, sources, label("file"), "data-file")
+        file = file_choice(page, sources, label("file"), "data-file", service.first_file if service else None)
         names = list(library)
         model = gr.Dropdown(names, value=names[0] if names else None, label=label("model"))
         with gr.Column(min_width=200):

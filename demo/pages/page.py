@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
@@ -18,10 +19,11 @@ from demo.pages.i18n import I18N, OF_GRADIO, label, language, missing_text
 from demo.pages.language import LanguageChoice, is_root
 from demo.pages.page_gate import PageGate
 from demo.pages.parts.answer_boxes import CSS as BOXES
-from demo.pages.parts.choices import named_pairs, opened_choices
+from demo.pages.parts.choices import kept_choice, named_pairs, opened_choices
 from demo.pages.parts.curves import CSS as CHARTS
 from demo.pages.parts.finding_cards import CSS as CARDS
 from demo.pages.parts.html_table import CSS as TABLES
+from demo.pages.parts.kept_choices import asked_and_kept, keep
 from demo.pages.parts.model_names import shown_names
 from demo.pages.runs import CSS as LOG
 from demo.pages.runs import runs_page
@@ -38,6 +40,7 @@ from llm.formats.readers import read
 
 SWEEP_SECONDS = 60  # how often old uploads are deleted
 BASE = "base"  # in an address: what a model was trained from
+CHOSEN = "eyegraft-models"  # under which the browser stores the chosen models
 # System fonts: gradio's themes would fetch fonts from Google.
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Noto Sans CJK SC", "sans-serif"]
 MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
@@ -49,6 +52,10 @@ button:is([title="Share"], [title="分享"]) { display: none !important; }  /* w
 .prose [style] { position: static !important; }  /* an answer cannot show forms or cover the page */
 .eg-note { padding: 12px 16px !important; border: 1px solid var(--border-color-primary); border-radius: 8px; }
 .eg-hidden { position: absolute !important; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+/* there is something to stop only while a question is being answered */
+.gradio-container:not(:has(#compare-state [role=status])) #compare-question .stop-button { display: none; }
+/* gradio measures an empty box while its tab is not shown, and makes it as high as a placeholder of no width */
+:is(#question, #compare-question) textarea:placeholder-shown { max-height: 3.6em; }
 /* the arrow of a dropdown is drawn over the end of a long name, and its list is as narrow as the box */
 .gradio-container .wrap-inner input { padding-inline-end: 28px; text-overflow: ellipsis; }
 @media (max-width: 640px) {
@@ -134,7 +141,8 @@ def build_page(
             choices = [model]
         with gr.Tab(label("compare"), id="compare", elem_id="tab-compare"):
             notes.append(gr.HTML(visible=False, elem_classes="eg-note", elem_id="no-model-compare"))
-            choices += compare_page(page, library, queue, limits, sources)
+            both, restore_comparison_after = compare_page(page, library, queue, limits, sources, service)
+            choices += both
         if alone:
             with gr.Tab(label("runs"), id="runs"):
                 runs_page(page, library)
@@ -142,6 +150,7 @@ def build_page(
             choices.append(data_page(page, library, limits, sources, service))
         refreshed = _refresh_choices(page, library, choices)
         restore_after(refreshed)
+        restore_comparison_after(refreshed)
         _note_missing_models(refreshed, library, notes, service)
     page.queue(max_size=limits.events, default_concurrency_limit=4, api_open=False)
     assert isinstance(page, gr.Blocks)  # gradio does not annotate `__enter__`
@@ -153,28 +162,37 @@ def _refresh_choices(page: gr.Blocks, library: ModelLibrary, choices: list[gr.Dr
 
     Chat opens on the newest model, Compare on it and its base; what a visitor has chosen stays chosen.
     `?model=A` chooses one for the chat; `?model=A&against=B` compares two as well, and `against=base` A with its base.
+    A page that is loaded again has the choices that it had.
     """
-    wanted, against = gr.Textbox(visible=False), gr.Textbox(visible=False)
+    texts = [gr.Textbox(visible=False) for _ in range(3)]
     built = [choice.value for choice in choices]
 
-    def refresh(wanted: str | None, against: str | None, request: gr.Request, *chosen: str | None) -> list[gr.Dropdown]:
-        names = shown_names(library.refresh(), language(request))
-        updates = [opened_choices(names, *three) for three in zip(chosen, built, _opened_first(library), strict=True)]
+    def refresh(
+        wanted: str | None, against: str | None, kept: str | None, request: gr.Request, *chosen: str | None
+    ) -> list[gr.Dropdown]:
+        names, first = shown_names(library.refresh(), language(request)), _opened_first(library)
+        if kept:
+            return [kept_choice(names, *two) for two in zip(chosen, first, strict=True)]
+        updates = [opened_choices(names, *three) for three in zip(chosen, built, first, strict=True)]
         if wanted not in names:
             return updates
         other = library.base_of(wanted) if against == BASE else against
         asked = [wanted, wanted, other] if other in names else [wanted]
         return [*(gr.Dropdown(named_pairs(names), value=name) for name in asked), *updates[len(asked) :]]
 
-    parameters = ", ".join(f"new URLSearchParams(location.search).get('{key}') || ''" for key in ("model", "against"))
-    return page.load(
+    loaded = page.load(
         refresh,
-        [wanted, against, *choices],
+        [*texts, *choices],
         choices,
-        js=f"(_, __, ...chosen) => [{parameters}, ...chosen]",
+        js=asked_and_kept(CHOSEN, "model", "against"),
         api_visibility="private",
         show_progress="hidden",
     )
+    quiet: dict[str, Any] = {"js": keep(CHOSEN), "queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    loaded.then(None, choices, None, **quiet)
+    for choice in choices:
+        choice.input(None, choices, None, **quiet)
+    return loaded
 
 
 def _note_missing_models(

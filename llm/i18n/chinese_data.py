@@ -112,6 +112,7 @@ ROW_MESSAGES = {
     "its content is compressed with gzip": "内容其实是 gzip 压缩数据",
     "its content is compressed with bzip2": "内容其实是 bzip2 压缩数据",
     "its content is compressed with zstd": "内容其实是 zstd 压缩数据",
+    "its content is compressed with xz": "内容其实是 xz 压缩数据",
     "its content is a compressed archive": "内容其实是压缩包",
     "its content is a parquet file": "内容其实是 Parquet 文件",
     "its content is an Arrow file": "内容其实是 Arrow 文件",
@@ -131,6 +132,9 @@ ROW_MESSAGES = {
     "Add .gz to its name": "请在文件名末尾加上 .gz",
     "Add .bz2 to its name": "请在文件名末尾加上 .bz2",
     "Add .zst to its name": "请在文件名末尾加上 .zst",
+    "Add .xz to its name": "请在文件名末尾加上 .xz",
+    "its xz data ends early": "xz 数据不完整",
+    "its xz data is damaged, or needs more than {} MiB of memory": "xz 数据已损坏，或需要超过 {} MiB 内存",
     "cannot be read to its end: {}": "无法读到末尾：{}",
     "Download or copy it again": "请重新下载或复制",
     "pip install 'eyegraft[excel]', or save the sheet as CSV": (

@@ -193,7 +193,8 @@ _KINDS = (
     (rb"\x1f\x8b", "its content is compressed with gzip", "Add .gz to its name"),
     (rb"BZh[1-9]1AY&SY", "its content is compressed with bzip2", "Add .bz2 to its name"),
     (rb"\x28\xb5\x2f\xfd", "its content is compressed with zstd", "Add .zst to its name"),
-    (rb"\xfd7zXZ\0|7z\xbc\xaf|Rar!\x1a", "its content is a compressed archive", _UNPACK),
+    (rb"\xfd7zXZ\0", "its content is compressed with xz", "Add .xz to its name"),
+    (rb"7z\xbc\xaf|Rar!\x1a", "its content is a compressed archive", _UNPACK),
     (rb"PAR1\x15", "its content is a parquet file", "Name it .parquet"),
     (rb"ARROW1\0\0", "its content is an Arrow file", "Name it .arrow"),
 )

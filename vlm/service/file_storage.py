@@ -15,6 +15,7 @@ from vlm.service.store.file_table import add_file, find_file, remove_expired, re
 from vlm.service.store.rows import Purpose, StoredFile
 
 DATA = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".arrow", ".xlsx")
+STREAMED = (".jsonl", ".json", ".csv", ".tsv")  # are read while they are unpacked
 PACKED = (".gz", ".zst", ".bz2", ".xz")
 SWEEP_S = 60.0
 NEARLY_FULL = "the service's disk is nearly full. Delete files or jobs, then upload again"
@@ -127,7 +128,7 @@ def _over_quota(left: int) -> FileTooLargeError:
 def suffix_of(filename: str, purpose: Purpose) -> str:
     """The suffix by which the content is read. Raises UnknownKindError for one of another kind."""
     lower = filename.lower()
-    suffixes = ARCHIVES if purpose == "vision" else tuple(a + b for a in DATA for b in ("", *PACKED))
+    suffixes = ARCHIVES if purpose == "vision" else (*DATA, *(a + b for a in STREAMED for b in PACKED))
     found = max((suffix for suffix in suffixes if lower.endswith(suffix)), key=len, default="")
     if not found:
         raise UnknownKindError(

@@ -1,12 +1,13 @@
 """The check of a data file for the page: counts, the first findings per code with records, the cleaned file."""
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from data_tools.check.check import ProgressCallback, check_rows
 from data_tools.check.findings import Finding
@@ -20,11 +21,14 @@ from llm.errors import RecordError
 from llm.formats.conversation import ImageRef
 from llm.formats.image_placeholders import record_images
 from llm.formats.readers import READERS, SEEN, guess_format, record_of, source_rows
+from llm.rows.compressed import is_compressed
 from llm.rows.files import data_files
 from llm.rows.raw_row import RawRow
 
 FINDINGS_SHOWN = 10  # per code
 IMAGES_SHOWN = 8  # per record
+UNSAFE = re.compile(r"[^\w.-]+")  # letters of any script may be in a name
+LONGEST_STEM = 50  # characters: a name has 255 bytes at most, and a character up to four
 UPDATE_SECONDS = 0.5  # between two results of a running check
 
 
@@ -39,20 +43,26 @@ class FindingCard:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What has been found in a source so far, or, once `done`, in all of it."""
+    """What has been found in a source so far, or, once `done`, in all of it.
+
+    `name`: the visitor's own name of a file that is stored under another one.
+    """
 
     source: Source
     report: CheckReport
     cards: tuple[FindingCard, ...]
     done: bool = False
+    name: str = ""
 
     def of(self, code: str) -> tuple[FindingCard, ...]:
         """The first findings of a code."""
         return tuple(card for card in self.cards if card.finding.code == code)
 
 
-def run_check(source: Source) -> Iterator[CheckResult]:
+def run_check(source: Source, name: str = "") -> Iterator[CheckResult]:
     """Check a source: a result every UPDATE_SECONDS, and the final one. Closing the iterator ends the check.
+
+    `name` is the visitor's own name of the file.
 
     Raises ConfigError and DataError for a source that cannot be read.
     """
@@ -68,8 +78,8 @@ def run_check(source: Source) -> Iterator[CheckResult]:
                 cards.append(FindingCard(finding, preview_record(row.raw), _images(source, row.raw, format)))
         if time.monotonic() - updated > UPDATE_SECONDS:
             updated = time.monotonic()
-            yield CheckResult(source, counter.report(state.images), tuple(cards))
-    yield CheckResult(source, counter.report(state.images), tuple(cards), done=True)
+            yield CheckResult(source, counter.report(state.images), tuple(cards), name=name)
+    yield CheckResult(source, counter.report(state.images), tuple(cards), True, name)
 
 
 def _images(source: Source, raw: RawRow, format: str) -> tuple[ImageRef, ...]:
@@ -104,13 +114,20 @@ def clean(checked: CheckResult, folder: Path, progress: ProgressCallback | None 
     Raises ConfigError and DataError if the files cannot be written.
     """
     source = checked.source
-    out = folder / clean_name(Path(source.path), source.split)
+    out = folder / clean_name(Path(source.path), source.split, checked.name)
     return fix(source, Path(), out, CheckRules(), progress)
 
 
-def clean_name(path: Path, split: str = "train") -> str:
-    """The name of the cleaned file of a file or folder: `train.clean.json` for `train.json`."""
+def clean_name(path: Path, split: str = "train", name: str = "") -> str:
+    """The name of the cleaned file of a file or folder: `train.clean.json` for `train.json`.
+
+    Of the visitor's `name` only what every disk takes is used.
+    """
     stem = path.resolve().name if path.is_dir() else path.stem
+    if name:
+        shown = PurePosixPath(name)
+        shown = shown.with_suffix("") if is_compressed(Path(name)) else shown
+        stem = UNSAFE.sub("-", shown.stem).strip("-.")[:LONGEST_STEM] or stem
     return f"{stem}.clean{output_suffix(data_files(path, split))}"
 
 

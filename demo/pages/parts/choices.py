@@ -1,10 +1,15 @@
 """Updates of dropdowns whose choices are read from disk."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 from gradio.i18n import I18nData
+
+from demo.pages.parts.kept_choices import asked_and_kept, keep
+
+NAME_AND_ID = re.compile(r"(?P<name>.+) \(file-\w+\)")
 
 
 def update_choices(names: Sequence[str], current: str | None) -> gr.Dropdown:
@@ -26,6 +31,11 @@ def opened_choices(shown: Mapping[str, str], current: str | None, built: str | N
     return gr.Dropdown(pairs) if by_visitor or current == first else gr.Dropdown(pairs, value=first)
 
 
+def kept_choice(shown: Mapping[str, str], kept: str | None, first: str | None) -> gr.Dropdown:
+    """New choices for a dropdown of a page that is loaded again: what was chosen in it, `first` if that is gone."""
+    return gr.Dropdown(named_pairs(shown), value=kept if kept in shown else first)
+
+
 def named_pairs(shown: Mapping[str, str]) -> list[tuple[str, str | int | float]]:
     """The choices of a dropdown for names with what is shown for each."""
     return [(label, name) for name, label in shown.items()]
@@ -36,21 +46,38 @@ def named_choice(names: Sequence[str], wanted: str) -> str | None:
     return next((name for name in names if wanted and (name == wanted or name.endswith(f"({wanted})"))), None)
 
 
-def file_choice(page: gr.Blocks, files: Mapping[str, object], name: I18nData, part: str) -> gr.Dropdown:
+def name_before_id(choice: str) -> str:
+    """The visitor's own name of a file that is stored under the id in brackets at its end; empty without one."""
+    found = NAME_AND_ID.fullmatch(choice)
+    return found["name"] if found else ""
+
+
+def file_choice(
+    page: gr.Blocks,
+    files: Mapping[str, object],
+    name: I18nData,
+    part: str,
+    first: Callable[[], str | None] | None = None,
+) -> gr.Dropdown:
     """A dropdown of files by name. Files that come and go are listed again whenever the page is loaded.
 
-    `?file=NAME` of the page's address chooses one of these.
+    `?file=NAME` of the page's address chooses one of these; otherwise `first` names the one that is chosen at first,
+    or it is the first in the list.
     """
-    file = gr.Dropdown(list(files), value=next(iter(files), None), label=name, elem_id=part)
+    built = (first() if first else None) or next(iter(files), None)
+    file = gr.Dropdown(list(files), value=built, label=name, elem_id=part, min_width=260)
     if not isinstance(files, dict):
-        wanted = gr.Textbox(visible=False)
+        texts = [gr.Textbox(visible=False) for _ in range(2)]
 
-        def refresh(wanted: str | None, chosen: str | None) -> gr.Dropdown:
+        def refresh(wanted: str | None, kept: str | None, chosen: str | None) -> gr.Dropdown:
             names = list(files)
-            asked = named_choice(names, wanted or "")
-            return gr.Dropdown(names, value=asked) if asked else update_choices(names, chosen)
+            if asked := named_choice(names, wanted or ""):
+                return gr.Dropdown(names, value=asked)
+            shown = dict(zip(names, names, strict=True))
+            best = (first() if first else None) or next(iter(names), None)
+            return kept_choice(shown, chosen, best) if kept else opened_choices(shown, chosen, built, best)
 
-        asked = "(_, chosen) => [new URLSearchParams(location.search).get('file') || '', chosen]"
         quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        page.load(refresh, [wanted, file], file, js=asked, **quiet)
+        page.load(refresh, [*texts, file], file, js=asked_and_kept(f"eyegraft-{part}", "file"), **quiet)
+        file.input(None, file, None, js=keep(f"eyegraft-{part}"), **quiet)
     return file

@@ -32,6 +32,16 @@ def test_a_listed_file_leads_to_train_and_train_back_to_its_records(service: Ser
     assert f'<a href="/data?file={file.id}"' in page and "Records of mine &amp; yours.jsonl" in page
 
 
+def test_the_page_begins_with_a_file_that_can_be_trained_on(service: Service) -> None:
+    """The newest one whose first record is read; none without such a file."""
+    sources = StoredSources(service)
+    service.files.add([b'{"odd": 1}\n'], "bad.jsonl", "fine-tune")
+    assert sources.first_usable() is None
+    good = service.files.add([json.dumps(record("One?")).encode()], "good.jsonl", "fine-tune")
+    service.files.add([b"no json"], "worse.jsonl", "fine-tune")
+    assert sources.first_usable() == f"good.jsonl ({good.id})" and next(iter(sources)).startswith("worse.jsonl")
+
+
 def record(question: str, *images: str) -> dict[str, Any]:
     turns = [{"from": "human", "value": "<image>" * len(images) + question}, {"from": "gpt", "value": "Yes."}]
     return {"conversations": turns, **({"image": list(images)} if images else {})}

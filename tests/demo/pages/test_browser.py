@@ -103,6 +103,37 @@ def test_only_the_pane_with_the_adapter_shows_banana(open_page: Page, site: Site
     assert "step-000080" in with_adapter and "sha256" in with_adapter and "adapters off" not in with_adapter
 
 
+def test_a_comparison_survives_reloads(page: Page, site: Site) -> None:
+    """Models, question, image and answers, in another language too; two other models do not get its answers."""
+    answer = page.locator("#right-answer textarea")
+    page.get_by_role("tab", name="Compare").click()
+    choose(page, "left-weights", "banana, adapters off")
+    choose(page, "right-weights", "banana")
+    page.locator("#compare-question input[type=file]").set_input_files([site.folder / "2.png"])
+    expect(page.locator("#compare-question [data-testid=container_el] img")).to_have_count(1)
+    page.locator("#compare-question textarea").fill("Who are you?")
+    expect(page.locator("#compare-question .stop-button")).to_be_hidden()
+    page.keyboard.press("Enter")
+    expect(answer).to_have_value("BANANA")
+    expect(page.locator("#compare-state [role=status]")).to_have_count(0)
+    settled(page)
+    left = page.locator("#left-answer textarea").input_value()
+    for address in (site.url, f"{site.url}/?lang=zh"):
+        page.goto(address) if "lang" in address else page.reload()
+        page.get_by_role("tab", name=re.compile("Compare|对比")).click()
+        expect(answer).to_have_value("BANANA")
+        assert page.locator("#left-answer textarea").input_value() == left
+        expect(page.locator("#compare-question textarea")).to_have_value("Who are you?")
+        expect(page.locator("#compare-question [data-testid=container_el] img")).to_have_count(1)
+        expect(page.locator("#left-weights input")).to_have_value(re.compile("^banana(, adapters off|，不带适配器)"))
+    choose(page, "left-weights", "banana")
+    page.reload()
+    page.get_by_role("tab", name="对比").click()
+    expect(page.locator("#left-weights input")).to_have_value("banana")
+    settled(page)
+    expect(answer).to_have_value("")
+
+
 def test_probes_fill_the_tables_and_downloads(open_page: Page) -> None:
     page = open_page
     page.get_by_role("tab", name="Compare").click()

@@ -25,6 +25,7 @@ from demo.pages.parts.check_session import (
     images_folder,
     run_check,
 )
+from demo.pages.parts.choices import name_before_id
 from demo.pages.parts.finding_cards import cards
 from demo.pages.parts.record_preview import preview_record, thumbnail
 from llm.config.schema import Source
@@ -177,6 +178,23 @@ def test_the_name_of_the_cleaned_file(tmp_path: Path, files: list[str], name: st
     assert images_folder(Source(path=str(folder))) == str(folder)
     assert images_folder(Source(path=str(folder / files[0]))) == str(folder)
     assert images_folder(Source(path=str(folder), images="/images")) == "/images"
+
+
+def test_the_cleaned_file_of_a_service_is_named_after_the_visitors(tmp_path: Path) -> None:
+    """A service stores an upload under its id; the name is a client's, so only what every disk takes of it is used."""
+    stored = tmp_path / "file-0a1b.jsonl"
+    stored.write_text(
+        json.dumps({"messages": [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "x"}]})
+    )
+    fixed = clean(
+        final(run_check(Source(path=str(stored)), name_before_id("客服 记录.v2.jsonl (file-0a1b)"))), tmp_path
+    )
+    assert fixed.out.name == "客服-记录.v2.clean.jsonl" and fixed.out.read_text() == stored.read_text() + "\n"
+    assert fixed.quarantine.name == "客服-记录.v2.clean.quarantine.jsonl"
+    named = {"a.jsonl.xz": "a", "../../etc.jsonl": "etc", "...jsonl": "file-0a1b", "界" * 300 + ".json": "界" * 50}
+    for name, stem in named.items():
+        assert clean_name(stored, name=name) == f"{stem}.clean.jsonl"
+    assert name_before_id("data/mine.jsonl") == name_before_id("data (new)") == ""
 
 
 def test_errors_are_those_of_the_command_line(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 import csv
 import gzip
+import json
+import lzma
 import sys
 from pathlib import Path
 
 import pyarrow
 import pytest
 
+from llm.i18n.translate import translated_error
 from llm.rows.files import raw_rows
 
 
@@ -90,6 +93,30 @@ def test_compressed_files_are_read(tmp_path: Path) -> None:
         file.write(b'{"data": [{"q": 1}, {"q": 2}]}')
     assert rows(tmp_path / "a.jsonl.gz") == rows(tmp_path / "a.json.zst") == [{"q": 1}, {"q": 2}]
     assert rows(tmp_path / "a.csv.gz") == [{"q": "1", "a": "2"}]
+
+
+def test_files_compressed_with_xz_are_read(tmp_path: Path) -> None:
+    """Of several streams with padding between them, as `xz` writes and `cat` joins them."""
+    lines = [b'{"q": %d, "text": "%s"}\n' % (number, b"x" * 1000) for number in range(200)]
+    first, second = lzma.compress(b"".join(lines[:90])), lzma.compress(b"".join(lines[90:]), preset=9)
+    (tmp_path / "a.jsonl.xz").write_bytes(first + b"\0" * 8 + second + b"\0" * 4)
+    (tmp_path / "a.csv.XZ").write_bytes(lzma.compress(b"q;a\n1;2\n"))
+    assert rows(tmp_path / "a.jsonl.xz") == [json.loads(line) for line in lines]
+    assert rows(tmp_path / "a.csv.XZ") == [{"q": "1", "a": "2"}]
+
+
+def test_xz_that_is_cut_damaged_or_wants_memory_is_named(tmp_path: Path) -> None:
+    complete = lzma.compress(b'{"q": 1}\n' * 1000)
+    huge = lzma.compress(b"{}", filters=[{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 1 << 30}])
+    for content, found in (
+        (complete[:-20], "ends early"),
+        (complete[:-40] + b"?" * 40, "damaged"),
+        (huge, "128 MiB of memory"),
+    ):
+        (tmp_path / "a.jsonl.xz").write_bytes(content)
+        last = str(rows(tmp_path / "a.jsonl.xz")[-1])
+        assert "cannot be read to its end: its xz data" in last and found in last
+        assert "xz 数据" in translated_error(last, "zh")
 
 
 def test_a_compressed_file_that_was_cut_off(tmp_path: Path) -> None:

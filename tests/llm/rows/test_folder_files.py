@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+import lzma
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -172,6 +173,7 @@ KINDS = {
     "gzip": gzip.compress(b"{}"),
     "bzip2": bz2.compress(b"{}"),
     "zstd": b"\x28\xb5\x2f\xfd\x04",
+    "xz": lzma.compress(b"{}"),
     "parquet": b"PAR1\x15\x04",
     "Arrow": b"ARROW1\0\0",
     "HTML": b"\n<!DOCTYPE html><p>Log in</p>",
