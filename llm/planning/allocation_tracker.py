@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from llm.planning.layout_memo import LayoutMemo
+
 
 class AllocationTracker(TorchDispatchMode):
     """Counts the bytes of live storages by part while it is active; new storages belong to `part`.
@@ -34,6 +36,7 @@ class AllocationTracker(TorchDispatchMode):
         self.flops = 0
         self._total = 0
         self._known: dict[int, tuple[str, int]] = {}  # storage -> its part and its bytes
+        self._memo = LayoutMemo()
 
     def __torch_dispatch__(
         self, func: OpOverload, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -41,7 +44,7 @@ class AllocationTracker(TorchDispatchMode):
         """Run an operation and record the storages and the operations of its result."""
         options = kwargs or {}
         with torch._C.DisableTorchFunction():  # python kernels of meta tensors would pass every mode at every call
-            result = func(*args, **options)
+            result = self._memo.run(func, args, options)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._record(leaf)

@@ -24,6 +24,7 @@ from llm.forward import chunked_loss as heads
 from llm.model.lora import lora_layers
 from llm.model.precision import Hardware
 from llm.planning.allocation_tracker import AllocationTracker
+from llm.planning.layout_memo import LayoutMemo
 from llm.planning.step_forecast import Kind, StepForecast, measure
 from llm.train.engine import TorchEngine
 from llm.train.optimizer import build_optimizer
@@ -200,6 +201,14 @@ def test_the_peak_of_a_forecast_is_that_of_a_real_step(recipes: Recipes, name: s
         step()
     found = planned(config, packs)
     assert found.total == pytest.approx(tracker.peak, rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["full bf16, few tokens", "lora, recompute", "pretrain, four bit", "finetune, lora"])
+def test_remembered_layouts_change_no_forecast(recipes: Recipes, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference: every operation is run."""
+    found = planned(recipes[name], 2)
+    monkeypatch.setattr(LayoutMemo, "run", lambda _, func, args, options: func(*args, **options))
+    assert planned(recipes[name], 2) == found
 
 
 # The shapes of known models ------------------------------------------------------------------------------------------
