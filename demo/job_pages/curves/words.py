@@ -17,7 +17,7 @@ CURVES_PAGE: Words = {
     "reset": ("Show all steps", "显示全部步数"),
     "csv": ("All metrics as CSV", "全部指标（CSV）"),
     "png": ("PNG", "PNG 图片"),
-    "png_of": ("{} as PNG", "{}（PNG 图片）"),
+    "png_of": ("{} as PNG", "{} PNG 图片"),
     "help": (
         "Drag over steps to zoom, double-click to show all. With the keyboard: arrows move the cursor, + and - zoom, 0 "
         "shows all.",

@@ -66,7 +66,7 @@ TABLE: Words = {
     "show_done": ("Done", "已完成"),
     "show_ended": ("Failed, cancelled, stopped", "失败、取消和停止"),
     "against": ("Compare with its base", "与基础模型对比"),
-    "against_of": ("Compare {} with its base", "将 {} 与基础模型对比"),
+    "against_of": ("Compare with its base: {}", "将 {} 与基础模型对比"),
     "no_match": ("No job matches.", "没有符合条件的任务。"),
 }
 

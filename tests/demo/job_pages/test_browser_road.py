@@ -183,7 +183,7 @@ def looked_at(page: Page) -> None:
 def compared(page: Page) -> None:
     """From the table: the model on the left, what it was trained from on the right."""
     page.get_by_role("link", name="Jobs", exact=True).click()
-    page.get_by_role("link", name="Compare fox with its base").click()
+    page.get_by_role("link", name="Compare with its base: fox").click()
     expect(page.locator("#left-weights input")).to_have_value(re.compile(TRAINED), timeout=LONG)
     expect(page.locator("#right-weights input")).to_have_value(re.compile(BASE))
 
