@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "srun", "scancel", "sinfo")
@@ -104,6 +105,19 @@ class SlurmCluster:
         """Open the node again, as an administrator does: Slurm closes it when a killed daemon forgot what ran there."""
         command = ["scontrol", "update", "NodeName=localhost", "State=RESUME"]
         subprocess.run(command, capture_output=True, timeout=WAIT_S, check=False)  # refused where it is open
+
+    def end_steps(self) -> None:
+        """Cancel all jobs, and kill the processes of Slurm around their ranks.
+
+        One that did not reach the controller when its rank had ended tries again after a minute. Until then the node
+        counts as completing, and takes no job.
+        """
+        subprocess.run(["scancel", "--user=root"], check=True, timeout=WAIT_S)
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                named = (process / "cmdline").read_bytes().startswith(b"slurmstepd")
+                if named and (process / "cwd").readlink() == self.folder.resolve():
+                    os.kill(int(process.name), signal.SIGKILL)
 
     def close(self) -> None:
         """End all daemons."""

@@ -499,3 +499,4 @@ def test_slurm_down_while_jobs_are_submitted_run_end_and_are_stopped(tmp_path: P
     for name, attempts in ((ends, 1), (paused, 2), (late, 1), (runs, 1)):
         check_exact(tmp_path, database, name, attempts)
     assert attempts_of(database, never) == []
+    slurm.end_steps()  # that of the rank that ended meanwhile
