@@ -26,6 +26,16 @@ settings.register_profile("ours", deadline=None, derandomize=True, print_blob=Tr
 settings.load_profile("ours")
 
 IMPORTING = ExitStack()  # of what lasts until the tests are collected
+# Files that take 30 s of CPU and more, by these seconds. A file belongs to one worker.
+LONGEST = (
+    "tests/docs/test_commands.py",  # 100
+    "tests/parallel/test_parallel.py",  # 75, in three processes
+    "tests/demo/jobs/test_openai_client.py",  # 60
+    "tests/parallel/test_launch.py",  # 55, two processes at a time
+    "tests/demo/pages/test_browser_faults.py",  # 40
+    "tests/demo/job_pages/test_browser_road.py",
+    "tests/demo/jobs/test_moves.py",  # 22
+)
 LOCAL = ("127.0.0.1", "::1", "localhost", "")
 
 
@@ -41,6 +51,12 @@ def pytest_collection_finish() -> None:
     draw_each_kind_once()
     gc.freeze()
     gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files of LONGEST begin: a long file that begins last leaves the other worker without work until it ends."""
+    places = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
 
 
 @pytest.fixture(autouse=True)
