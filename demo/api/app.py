@@ -136,7 +136,7 @@ def _start_chat(
     sampling = sampling_of(body, room)
     if not body.logprobs:
         return Completion(body.model, queue.submit(chat_model, messages, sampling, visitor), ChatForm())
-    scoring = Scoring(chat_model, body.top_logprobs or 0, len(ids), images)
+    scoring = Scoring(chat_model, body.top_logprobs or 0, len(ids), images, chat_model.encoder.stop_ids)
     stream = partial(chat_model.stream, messages, sampling, then=scoring.score)
     return Completion(body.model, queue.start(visitor, stream, chat_model), ChatForm(scoring))
 

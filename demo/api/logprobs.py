@@ -22,13 +22,16 @@ class Scoring:
     top: int  # likeliest tokens at each place
     skipped: int = 0  # tokens of the prompt that are left out
     images: tuple[ImageRef, ...] = ()
+    unscored: tuple[int, ...] = ()  # end marks that are left out after an answer
     scores: list["TokenScore"] = field(default_factory=list)
 
     def score(self, ids: list[int]) -> None:
-        """Score the tokens of prompt and answer."""
+        """Score the tokens of prompt and answer, whose end mark is the last where the model wrote one."""
         from llm.chat.token_scores import token_scores  # imports torch, as the model has
 
         model = self.chat_model
+        if len(ids) > self.skipped and ids[-1] in self.unscored:
+            ids = ids[:-1]
         self.scores.extend(token_scores(model.model, ids, model.embed(ids, self.images), self.top)[self.skipped :])
 
     def of_text(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Limits:
     body: int = 64 * 2**20  # bytes of a request: four images of 10 MB in base64, with a margin
     event: int = 2 * 2**20  # bytes of a page event, whose images are uploaded before it: a chat, with a margin
     json: JsonBounds = JsonBounds()
-    waiting: int = 8  # requests waiting for their turn
+    waiting: int = 24  # requests waiting for their turn: with `together`, the 32 that evaluation programs send at once
     together: int = 8  # requests for one model that are answered at once
     events: int = 1024  # page events in gradio's queue; a page that is opened sends six at once
     new_tokens: int = 4096

@@ -17,7 +17,7 @@ from llm.chat.context_window import trim_to_context
 from llm.chat.decode_loop import DecodeLoop
 from llm.chat.generation import Prompt, answering, generate
 from llm.chat.sampling import Sampling
-from llm.chat.token_stream import Stopped, StreamedAnswer, TokenSink
+from llm.chat.token_stream import LastToken, Stopped, StreamedAnswer, TokenSink
 from llm.chat.turn import Then, Turn, do_nothing, without_waiting
 from llm.decoding.device_thread import DeviceThread
 from llm.decoding.prefix_cache import ROOM, PrefixCache
@@ -112,7 +112,7 @@ class ChatModel:
     ) -> StreamedAnswer:
         """The answer in pieces of text as it is generated; `patience` and `reader` as in `StreamedAnswer`.
 
-        `then` is called inside the turn with the ids of the prompt and of the answer.
+        `then` is called inside the turn with the ids of the prompt and of the answer, its end mark included.
 
         All use of the device happens in the thread of the answer, inside `turn`. Raises DataError for messages that
         cannot be encoded.
@@ -152,12 +152,13 @@ class ChatModel:
 
         def run(streamer: TokenSink, stopped: Stopped) -> None:
             image_id = self.encoder.image_id
-            request = AnswerRequest(ids, images, self.embed, sampling, ends, streamer, stopped, image_id)
+            sink = LastToken(streamer)
+            request = AnswerRequest(ids, images, self.embed, sampling, ends, sink, stopped, image_id)
             with turn(stopped):
                 loop = self._decoding.loop(self.model, self.text, self.adapters, image_id)
                 new = loop.answer(request) if some else []
                 if then is not do_nothing:
-                    loop.run(partial(then, [*ids, *new]))
+                    loop.run(partial(then, [*ids, *new, *sink.end_mark(ends)]))
 
         text = AnswerText(self._plain_text, sampling.stop, opening, self.encoder.byte_ids)
         return StreamedAnswer(run, text, ends, len(ids), patience, reader)

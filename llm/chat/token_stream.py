@@ -32,6 +32,28 @@ class TokenSink(Protocol):
         """There are no more."""
 
 
+class LastToken:
+    """Passes tokens on to a sink and remembers the last one, which may be an end mark."""
+
+    def __init__(self, sink: TokenSink) -> None:
+        self._sink = sink
+        self._last: Tensor | None = None
+
+    def put(self, value: "Tensor") -> None:
+        """Pass it on."""
+        self._last = value
+        self._sink.put(value)
+
+    def end(self) -> None:
+        """Pass it on."""
+        self._sink.end()
+
+    def end_mark(self, ends: tuple[int, ...]) -> list[int]:
+        """The last token, if it is one of these; otherwise none."""
+        last = [] if self._last is None else self._last.reshape(-1)[-1:].tolist()
+        return [token for token in last if token in ends]
+
+
 Generate = Callable[[TokenSink, Stopped], object]  # receives the streamer and the function that reports a stop
 
 

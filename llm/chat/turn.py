@@ -6,7 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 from llm.chat.token_stream import Stopped
 
 Turn = Callable[[Stopped], AbstractContextManager[None]]  # waits for the device and holds it during the block
-Then = Callable[[list[int]], None]  # receives the ids of the prompt and of the answer
+Then = Callable[
+    [list[int]], None
+]  # receives the ids of the prompt and of the answer, with the end mark that the model wrote
 
 
 def do_nothing(_: list[int]) -> None:

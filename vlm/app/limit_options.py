@@ -18,7 +18,7 @@ MIB, GIB = 2**20, 2**30
 class LimitOptions:
     """The options; their defaults are those of `demo.server.limits`, which a test compares."""
 
-    queue: Annotated[int, typer.Option(min=0, max=200, help="Requests that may wait; further ones get 429.")] = 8
+    queue: Annotated[int, typer.Option(min=0, max=200, help="Requests that may wait; further ones get 429.")] = 24
     together: Annotated[int, typer.Option(min=1, max=64, help="Requests for one model that are answered at once.")] = 8
     max_new_tokens: Annotated[
         int, typer.Option(min=1, max=2**20, help="Tokens of an answer; a request may ask for fewer.")

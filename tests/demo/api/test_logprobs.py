@@ -10,6 +10,7 @@ from openai import BadRequestError, LengthFinishReasonError
 from demo.api.logprobs import MOST_LIKELIEST
 from llm.chat import token_scores
 from llm.chat.chat_model import ChatModel, question
+from llm.encoding.encoder import Encoder
 from llm.formats.conversation import ImageRef
 from tests.demo.conftest import Server, data_url, noise_image
 
@@ -56,6 +57,16 @@ def test_a_chats_log_probabilities_are_those_of_plain_forward_passes(
     assert plain.logprobs is None and plain.message.content == choice.message.content, "scoring changes no answer"
     none = chat(server, name, image, logprobs=True).choices[0].logprobs.content
     assert [(one.token, one.top_logprobs) for one in none] == [(one.token, []) for one in scores]
+
+
+def test_a_chats_scores_are_of_its_text_without_the_end_mark(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As OpenAI's API has them."""
+    ids, _ = expected(server.queue.chat_models["text"], None, 3)
+    whole = chat(server, "text", logprobs=True).choices[0].logprobs.content
+    monkeypatch.setattr(Encoder, "stop_ids", property(lambda _: (ids[2],)))
+    assert ids[2] not in ids[:2], "the third token is the first end mark"
+    (choice,) = chat(server, "text", logprobs=True).choices
+    assert choice.finish_reason == "stop" and choice.logprobs.content == whole[:2]
 
 
 @pytest.mark.parametrize("name", ["text", "eyes"])

@@ -10,6 +10,7 @@ from openai import BadRequestError
 
 from demo.server.generation_queue import GenerationQueue
 from llm.chat import token_scores
+from llm.encoding.encoder import Encoder
 from tests.demo.conftest import LIMITS, Server
 
 PROMPT = "What is it?"
@@ -90,6 +91,19 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(
     assert none.token_logprobs == answer.token_logprobs and none.top_logprobs == [None, None]
     prompt_alone = create(server, model=name, max_tokens=0, echo=True, logprobs=1).choices[0].logprobs
     assert prompt_alone.token_logprobs[1:] == pytest.approx(own[:-2].tolist(), abs=1e-4)
+
+
+def test_an_end_mark_is_scored_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """lm-eval drops the last score, that of the one token it asks for, also where this is an end mark without text."""
+    prompt = server.queue.chat_models["text"].encoder.tokenizer(PROMPT).input_ids
+    ids, expected = plain(server.queue, "text", prompt, 1)
+    monkeypatch.setattr(Encoder, "stop_ids", property(lambda _: (ids[-1],)))
+    reply = create(server, max_tokens=1, echo=True, logprobs=1)
+    (choice,) = reply.choices
+    assert (choice.text, choice.finish_reason, reply.usage.completion_tokens) == (PROMPT, "stop", 1)
+    own = expected[range(len(ids) - 1), ids[1:]]
+    assert choice.logprobs.token_logprobs[1:] == pytest.approx(own.tolist(), abs=1e-4)
+    assert len(choice.logprobs.tokens) == len(prompt) + 1
 
 
 def test_a_stream_begins_with_the_prompt_where_it_is_wanted(server: Server) -> None:

@@ -97,7 +97,7 @@ def test_the_default_limits() -> None:
         "body": 67_108_864,
         "event": 2_097_152,
         "json": asdict(JsonBounds()),
-        "waiting": 8,
+        "waiting": 24,
         "together": 8,
         "events": 1024,
         "new_tokens": 4096,
@@ -124,7 +124,7 @@ def test_four_images_of_maximum_size_fit_in_a_request() -> None:
 
 def test_public_limits_set_the_shares_and_nothing_else() -> None:
     shares = {
-        "share_waiting": 2,
+        "share_waiting": 8,
         "share_events": 32,
         "share_uploads": 268_435_456,
         "share_sessions": 16,
