@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 # Images of containers set it; then each of a hundred processes would compile all that it imports, which takes 2 s.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: quickstart test lint install docs screens bench soak attack mutate clients clusters trackers axe
+.PHONY: quickstart test lint install docs screens bench soak attack mutate clients evaluators clusters trackers axe
 .DEFAULT_GOAL := test
 
 install: $(READY)
@@ -86,6 +86,35 @@ clients: $(READY)
 	$(PYTHON) -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check openai litellm langchain-openai inspect-ai lm-eval transformers
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.clients $(CLIENTS)/bin/python
+
+# Evaluation programs of others, each in an environment of its own under build/, ask a served model and have to score what
+# `eyegraft eval` scores, question for question: docs/how-to/other-evaluators.md. Minutes. uv installs in seconds what takes
+# pip minutes; lmms-eval uses the torch of this environment. `make evaluators-core` is what `make test` needs.
+EVALUATORS := build/evaluators
+UV := $(EVALUATORS)/uv/bin/uv pip install --quiet --python
+evaluators: $(READY) $(EVALUATORS)/core/ready $(EVALUATORS)/evalscope/ready $(EVALUATORS)/lmms/ready
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.evaluators $(EVALUATORS)
+
+$(EVALUATORS)/uv/bin/uv:
+	$(PYTHON) -m venv $(EVALUATORS)/uv
+	$(EVALUATORS)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+$(EVALUATORS)/core/ready: $(EVALUATORS)/uv/bin/uv
+	$(PYTHON) -m venv --without-pip $(EVALUATORS)/core
+	$(UV) $(EVALUATORS)/core/bin/python openai inspect-ai 'lm-eval[api]==0.4.13' transformers
+	@touch $@
+
+$(EVALUATORS)/evalscope/ready: $(EVALUATORS)/uv/bin/uv
+	$(PYTHON) -m venv --without-pip $(EVALUATORS)/evalscope
+	$(UV) $(EVALUATORS)/evalscope/bin/python evalscope==1.14.1
+	@touch $@
+
+$(EVALUATORS)/lmms/ready: $(EVALUATORS)/uv/bin/uv $(READY)
+	$(PYTHON) -m venv --without-pip $(EVALUATORS)/lmms
+	printf 'torch\ntorchvision\ntriton\n' > $(EVALUATORS)/lmms/excluded.txt
+	$(UV) $(EVALUATORS)/lmms/bin/python --excludes $(EVALUATORS)/lmms/excluded.txt lmms-eval==0.7.3 'filelock<4'
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$($(EVALUATORS)/lmms/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/eyegraft.pth
+	@touch $@
 
 # Every experiment tracker, fed for real and read back, in an environment of their own (SwanLab needs an older protobuf,
 # Trackio changes what uvicorn runs on): docs/how-to/runs/track.md. Two minutes. MLflow without its server and page.

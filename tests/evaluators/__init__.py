@@ -1,0 +1,1 @@
+"""`make evaluators`: evaluation programs of others ask a served model, and score what `eyegraft eval` scores."""

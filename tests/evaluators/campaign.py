@@ -1,0 +1,109 @@
+"""Every program beside `eyegraft eval`: the files, the served models, the answers, and what became of each request."""
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+from tests.evaluators.agreement import Agreement, as_json, compare
+from tests.evaluators.files import MMBENCH, POPE
+from tests.evaluators.programs import EYES, KEY, OFFLINE, TEXT, Program
+from tests.evaluators.served import EYEGRAFT, requests, serving
+
+SECONDS = 1800  # for one command
+WRITTEN, COMPARED = "written", "compared"
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The folders of the text model and of the vision model, and that of the text model's tokenizer."""
+
+    text: Path
+    eyes: Path
+    tokenizer: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One program: `statuses`: number of requests by status; `seconds` with its start."""
+
+    program: Program
+    version: str
+    commands: Sequence[Sequence[str]]
+    statuses: dict[str, int]
+    seconds: float
+    agreements: Sequence[Agreement]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no request failed, and every question has the same score and text."""
+        return set(self.statuses) == {"200"} and all(one.complete for one in self.agreements)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the file of results."""
+        return {
+            "program": self.program.name, "package": self.program.package, "version": self.version,
+            "requests": self.statuses, "seconds": round(self.seconds, 1), "files": as_json(self.agreements),
+        }  # fmt: skip
+
+
+def prepare(folder: Path) -> None:
+    """Copy the tasks beside the benchmark files."""
+    copytree(Path(__file__).parent / "tasks", folder, dirs_exist_ok=True)
+
+
+def ask_ourselves(folder: Path, models: Models) -> None:
+    """Evaluate both models by `eyegraft eval`, into the folders `written` and `compared`."""
+    eyes = ["--on", POPE, "--on", MMBENCH, "--no-blind", "--generate", "--out", f"ours/{WRITTEN}"]
+    text = ["--on", "mmlu", "--no-blind", "--out"]
+    for model, options in (
+        (models.eyes, eyes),
+        (models.text, [*text, f"ours/{WRITTEN}-text", "--generate"]),
+        (models.text, [*text, f"ours/{COMPARED}"]),
+    ):
+        run([*EYEGRAFT, "eval", str(model.resolve()), *options], folder)
+    answers = "answers-mmlu.jsonl"
+    (folder / "ours" / WRITTEN / answers).write_bytes((folder / "ours" / f"{WRITTEN}-text" / answers).read_bytes())
+
+
+def ask_programs(folder: Path, models: Models, environments: Path, programs: Sequence[Program]) -> list[Outcome]:
+    """Let each program ask the served models, one after the other."""
+    with serving({TEXT: models.text, EYES: models.eyes}, folder / "server.log") as url:
+        return [_ask(folder, url, models, environments / program.environment, program) for program in programs]
+
+
+def _ask(folder: Path, url: str, models: Models, environment: Path, program: Program) -> Outcome:
+    commands = program.arguments(f"{url}/v1", models.tokenizer.resolve())
+    before, began = requests(url), time.monotonic()
+    for program_name, *arguments in commands:
+        run([str((environment / "bin" / program_name).absolute()), *arguments], folder)
+    seconds, after = time.monotonic() - began, requests(url)
+    statuses = {status: number - before.get(status, 0) for status, number in after.items()}
+    answers = program.read(folder)
+    agreements = compare(answers, folder / "ours" / (COMPARED if program.compared else WRITTEN), program.compared)
+    seen = {status: number for status, number in statuses.items() if number}
+    return Outcome(program, _version(environment, program.package), commands, seen, seconds, agreements)
+
+
+def _version(environment: Path, package: str) -> str:
+    asked = [
+        str(environment / "bin" / "python"),
+        "-c",
+        f"from importlib.metadata import version as v; print(v({package!r}))",
+    ]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def run(command: Sequence[str], folder: Path) -> None:
+    """Run a command in a folder. Raises RuntimeError with the end of its output where it fails."""
+    repository = str(Path(__file__).parents[2])
+    environment = os.environ | OFFLINE | KEY | ({"PYTHONPATH": repository} if command[1:3] == ["-m", "vlm.app"] else {})
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")

@@ -1,0 +1,169 @@
+"""The evaluation programs: what is typed to run each, and how what it writes about each question is read."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.evaluators.files import MMBENCH, POPE, SUBJECTS
+
+TOKENS = 16  # of an answer, as `eyegraft eval` allows for letters and yes or no
+TEXT, EYES = "text", "eyes"  # names of the served models
+KEY = {"EYEGRAFT_API_KEY": "none", "OPENAI_API_KEY": "none"}
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a program has of one question: the text that came, empty where it compared letters, and its own score."""
+
+    text: str
+    score: float
+
+
+Answers = Mapping[str, Sequence[Said]]
+"""The questions of each file in its order, by the name of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An evaluation program of an environment.
+
+    `arguments`: the server's address with /v1 and the folder of a tokenizer -> its command lines, run beside the files.
+    `read`: that folder -> what it wrote. `compared`: letters by probability.
+    """
+
+    name: str
+    package: str
+    environment: str
+    arguments: Callable[[str, Path], Sequence[Sequence[str]]]
+    read: Callable[[Path], Answers]
+    compared: bool = False
+
+
+def _lm_eval(kind: str, address: str, tasks: str, *more: str) -> Callable[[str, Path], Sequence[Sequence[str]]]:
+    def arguments(url: str, tokenizer: Path) -> Sequence[Sequence[str]]:
+        given = f"model={TEXT},base_url={url}/{address},num_concurrent=4,max_retries=3"
+        extra = [one.format(tokenizer=tokenizer) for one in more]
+        return [[
+            "lm_eval", "run", "--model", kind, "--model_args", ",".join([given, *extra]), "--apply_chat_template",
+            "--include_path", "lm_eval", "--tasks", *(f"{subject}_{tasks}" for subject in SUBJECTS),
+            "--log_samples", "--output_path", f"out/{kind}",
+        ]]  # fmt: skip
+
+    return arguments
+
+
+def _lm_eval_answers(kind: str, tasks: str, score: str) -> Callable[[Path], Answers]:
+    def read(folder: Path) -> Answers:
+        found: list[Said] = []
+        for subject in SUBJECTS:
+            (file,) = (folder / "out" / kind).rglob(f"samples_{subject}_{tasks}_*.jsonl")
+            rows = sorted(_lines(file), key=lambda row: int(row["doc_id"]))
+            found += [Said(_text(row), float(row[score])) for row in rows]
+        return {"mmlu": found}
+
+    return read
+
+
+def _text(row: dict[str, Any]) -> str:
+    first = row["resps"][0][0]
+    return first if isinstance(first, str) else ""
+
+
+def _inspect(url: str, _: Path) -> Sequence[Sequence[str]]:
+    settings = ["--temperature", "0", "--max-tokens", str(TOKENS), "--seed", "0", "--max-connections", "8"]
+    shared = [
+        "--model-base-url",
+        url,
+        *settings,
+        "--log-format",
+        "json",
+        "--log-dir",
+        "out/inspect",
+        "--display",
+        "none",
+    ]
+    asked: list[tuple[str, str, tuple[str, ...]]] = [("pope", EYES, ()), ("mmbench", EYES, ())]
+    asked += [("mmlu", TEXT, ("-T", f"subject={subject}")) for subject in SUBJECTS]
+    return [
+        ["inspect", "eval", f"inspect_tasks.py@{name}", "--model", f"openai-api/eyegraft/{model}", *more, *shared]
+        for name, model, more in asked
+    ]
+
+
+def _inspect_answers(folder: Path) -> Answers:
+    found: dict[str, list[Said]] = {}
+    logs = [json.loads(file.read_text(encoding="utf-8")) for file in (folder / "out" / "inspect").glob("*.json")]
+    logs.sort(key=lambda log: str(log["eval"]["task_args"].get("subject")))
+    for log in logs:
+        name = {"pope": POPE, "mmbench": MMBENCH}.get(log["eval"]["task"].rpartition("/")[2], "mmlu")
+        samples = sorted(log["samples"], key=lambda sample: int(sample["id"]))
+        for sample in samples:
+            [score] = sample["scores"].values()
+            text = sample["output"]["choices"][0]["message"]["content"]
+            found.setdefault(name, []).append(Said(text, float(score["value"] == "C")))
+    return found
+
+
+def _evalscope(url: str, _: Path) -> Sequence[Sequence[str]]:
+    arguments = {
+        "general_vqa": {"local_path": "evalscope", "subset_list": ["pope"], "metric_list": ["Rouge"]},
+        "general_vmcq": {"local_path": "evalscope", "subset_list": ["mmbench"], "prompt_template": "{question}"},
+    }
+    return [[
+        "evalscope", "eval", "--model", EYES, "--api-url", url, "--api-key", "none", "--eval-type", "openai_api",
+        "--datasets", *arguments, "--dataset-args", json.dumps(arguments), "--eval-batch-size", "8",
+        "--generation-config", json.dumps({"max_tokens": TOKENS, "temperature": 0}), "--work-dir", "out/evalscope",
+    ]]  # fmt: skip
+
+
+def _evalscope_answers(folder: Path) -> Answers:
+    found: dict[str, list[Said]] = {}
+    for name, task, score in ((POPE, "general_vqa_pope", "Rouge-L-R"), (MMBENCH, "general_vmcq_mmbench", "accuracy")):
+        (file,) = (folder / "out" / "evalscope").rglob(f"reviews/*/{task}.jsonl")
+        rows = sorted(_lines(file), key=lambda row: int(row["index"]))
+        scores = [row["sample_score"]["score"] for row in rows]
+        found[name] = [Said(one["prediction"], float(one["value"][score])) for one in scores]
+    return found
+
+
+def _lmms_eval(url: str, _: Path) -> Sequence[Sequence[str]]:
+    return [[
+        "python", "-m", "lmms_eval", "--model", "openai", "--model_args", f"model={EYES},base_url={url},api_key=none",
+        "--include_path", "lmms_eval", "--tasks", "pope_file,mmbench_file", "--batch_size", "1", "--log_samples",
+        "--output_path", "out/lmms_eval",
+    ]]  # fmt: skip
+
+
+def _lmms_eval_answers(folder: Path) -> Answers:
+    found: dict[str, list[Said]] = {}
+    for name, task in ((POPE, "pope_file"), (MMBENCH, "mmbench_file")):
+        (file,) = (folder / "out" / "lmms_eval").rglob(f"*_samples_{task}.jsonl")
+        rows = sorted(_lines(file), key=lambda row: int(row["doc_id"]))
+        found[name] = [Said(str(row["filtered_resps"][0]), float(row["accuracy"])) for row in rows]
+    return found
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+PROGRAMS = (
+    Program(
+        "lm-eval, letters by probability", "lm_eval", "core",
+        _lm_eval(
+            "local-completions", "completions", "letters", "tokenizer={tokenizer}", "tokenizer_backend=huggingface"
+        ),
+        _lm_eval_answers("local-completions", "letters", "acc"), compared=True,
+    ),
+    Program(
+        "lm-eval, chat", "lm_eval", "core",
+        _lm_eval("local-chat-completions", "chat/completions", "texts"),
+        _lm_eval_answers("local-chat-completions", "texts", "exact_match"),
+    ),
+    Program("inspect-ai", "inspect-ai", "core", _inspect, _inspect_answers),
+    Program("evalscope", "evalscope", "evalscope", _evalscope, _evalscope_answers),
+    Program("lmms-eval", "lmms-eval", "lmms", _lmms_eval, _lmms_eval_answers),
+)  # fmt: skip

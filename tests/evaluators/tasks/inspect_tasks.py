@@ -1,0 +1,59 @@
+"""Inspect's tasks: `inspect eval inspect_tasks.py@pope`, beside the benchmark files."""
+
+import base64
+import csv
+from pathlib import Path
+from typing import Any
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample, json_dataset
+from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
+from inspect_ai.scorer import pattern
+from inspect_ai.solver import generate
+from prompts import examination_prompt, letters_prompt, yes_no_prompt
+
+HERE = Path(__file__).parent
+
+
+@task
+def mmlu(subject: str) -> Task:
+    """A subject of MMLU's CSV files, after the five answered questions of dev."""
+    dev, asked = (_cells(HERE / "mmlu" / split / f"{subject}_{split}.csv") for split in ("dev", "test"))
+    samples = [Sample(input=examination_prompt(subject, dev, cells), target=cells[5]) for cells in asked]
+    return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=pattern(r"^\s*\(?([A-D])\b"))
+
+
+@task
+def pope(file: str = "pope_random.jsonl") -> Task:
+    """POPE's JSON lines."""
+
+    def sample(row: dict[str, Any]) -> Sample:
+        image = base64.b64encode((HERE / row["image"]).read_bytes()).decode()
+        return Sample(input=_shown(image, yes_no_prompt(row)), target=row["label"])
+
+    return Task(dataset=json_dataset(str(HERE / file), sample), solver=generate(), scorer=pattern(r"^\W*(\w+)"))
+
+
+@task
+def mmbench(file: str = "mmbench.tsv") -> Task:
+    """MMBench's table; a cell of digits names the row that holds the image."""
+    csv.field_size_limit(2**24)
+    with (HERE / file).open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table, delimiter="\t"))
+    images = {row["index"]: row["image"] for row in rows}
+    samples = [
+        Sample(input=_shown(images.get(row["image"], row["image"]), letters_prompt(row)), target=row["answer"])
+        for row in rows
+    ]
+    return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=pattern(r"^\s*\(?([A-E])\b"))
+
+
+def _shown(image: str, text: str) -> list[Any]:
+    """One message of the user: an image in base64 and a text."""
+    shown = ContentImage(image=f"data:image/png;base64,{image}")
+    return [ChatMessageUser(content=[shown, ContentText(text=text)])]
+
+
+def _cells(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
