@@ -142,8 +142,12 @@ def _lmms_eval_answers(folder: Path) -> Answers:
     for name, task in ((POPE, "pope_file"), (MMBENCH, "mmbench_file")):
         (file,) = (folder / "out" / "lmms_eval").rglob(f"*_samples_{task}.jsonl")
         rows = sorted(_lines(file), key=lambda row: int(row["doc_id"]))
-        found[name] = [Said(str(row["filtered_resps"][0]), float(row["accuracy"])) for row in rows]
+        found[name] = [Said(_only(row["filtered_resps"]), float(row["accuracy"])) for row in rows]
     return found
+
+
+def _only(answers: str | list[str]) -> str:
+    return answers if isinstance(answers, str) else answers[0]
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
