@@ -7,6 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SMALL  := $(VENV)/ready-quickstart
 READY  := $(VENV)/ready
+EVALUATORS := build/evaluators
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 # Images of containers set it; then each of a hundred processes would compile all that it imports, which takes 2 s.
@@ -40,7 +41,8 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-test: lint
+# The environment of inspect-ai and lm-eval, which tests/evaluators run against a tiny model, is made in half a minute.
+test: lint $(EVALUATORS)/core/ready
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The documentation as a site in build/site, English and Chinese; a fault in it fails (tests/docs holds the same).
@@ -70,6 +72,7 @@ soak: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.soak.service
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.soak.gangs
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest tests/soak/chinese_road.py
+	$(MAKE) evaluators
 
 # Hostile visitors, folders, files and servers against the page, the API, the training service and the commands:
 # SECURITY.md. Fifteen minutes.
@@ -88,9 +91,8 @@ clients: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.clients $(CLIENTS)/bin/python
 
 # Evaluation programs of others, each in an environment of its own under build/, ask a served model and have to score what
-# `eyegraft eval` scores, question for question: docs/how-to/other-evaluators.md. Minutes. uv installs in seconds what takes
-# pip minutes; lmms-eval uses the torch of this environment. `make evaluators-core` is what `make test` needs.
-EVALUATORS := build/evaluators
+# `eyegraft eval` scores, question for question: docs/how-to/runs/other-evaluators.md. Minutes. uv installs in seconds what takes
+# pip minutes; lmms-eval uses the torch of this environment.
 UV := $(EVALUATORS)/uv/bin/uv pip install --quiet --python
 evaluators: $(READY) $(EVALUATORS)/core/ready $(EVALUATORS)/evalscope/ready $(EVALUATORS)/lmms/ready
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.evaluators $(EVALUATORS)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copytree
+from shutil import copyfile, copytree
 from typing import Any
 
 from tests.evaluators.agreement import Agreement, as_json, compare
@@ -15,7 +15,7 @@ from tests.evaluators.programs import EYES, KEY, OFFLINE, TEXT, Program
 from tests.evaluators.served import EYEGRAFT, requests, serving
 
 SECONDS = 1800  # for one command
-WRITTEN, COMPARED = "written", "compared"
+WRITTEN, COMPARED, MMLU = "written", "compared", "answers-mmlu.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +58,16 @@ def prepare(folder: Path) -> None:
 
 def ask_ourselves(folder: Path, models: Models) -> None:
     """Evaluate both models by `eyegraft eval`, into the folders `written` and `compared`."""
-    eyes = ["--on", POPE, "--on", MMBENCH, "--no-blind", "--generate", "--out", f"ours/{WRITTEN}"]
-    text = ["--on", "mmlu", "--no-blind", "--out"]
-    for model, options in (
-        (models.eyes, eyes),
-        (models.text, [*text, f"ours/{WRITTEN}-text", "--generate"]),
-        (models.text, [*text, f"ours/{COMPARED}"]),
-    ):
-        run([*EYEGRAFT, "eval", str(model.resolve()), *options], folder)
-    answers = "answers-mmlu.jsonl"
-    (folder / "ours" / WRITTEN / answers).write_bytes((folder / "ours" / f"{WRITTEN}-text" / answers).read_bytes())
+    asked = [(models.eyes, WRITTEN, ["--on", POPE, "--on", MMBENCH, "--generate"])]
+    asked += [(models.text, COMPARED, ["--on", "mmlu"])]
+    if models.text == models.eyes:
+        asked[0][2].extend(["--on", "mmlu"])
+    else:
+        asked.append((models.text, f"{WRITTEN}-text", ["--on", "mmlu", "--generate"]))
+    for model, out, options in asked:
+        run([*EYEGRAFT, "eval", str(model.resolve()), *options, "--no-blind", "--out", f"ours/{out}"], folder)
+    if models.text != models.eyes:
+        copyfile(folder / "ours" / f"{WRITTEN}-text" / MMLU, folder / "ours" / WRITTEN / MMLU)
 
 
 def ask_programs(folder: Path, models: Models, environments: Path, programs: Sequence[Program]) -> list[Outcome]:

@@ -74,36 +74,25 @@ def _text(row: dict[str, Any]) -> str:
 
 def _inspect(url: str, _: Path) -> Sequence[Sequence[str]]:
     settings = ["--temperature", "0", "--max-tokens", str(TOKENS), "--seed", "0", "--max-connections", "8"]
-    shared = [
-        "--model-base-url",
-        url,
-        *settings,
-        "--log-format",
-        "json",
-        "--log-dir",
-        "out/inspect",
-        "--display",
-        "none",
-    ]
-    asked: list[tuple[str, str, tuple[str, ...]]] = [("pope", EYES, ()), ("mmbench", EYES, ())]
-    asked += [("mmlu", TEXT, ("-T", f"subject={subject}")) for subject in SUBJECTS]
+    written = ["--log-format", "json", "--log-dir", "out/inspect", "--display", "none"]
+    asked = {EYES: ("pope", "mmbench"), TEXT: ("mmlu",)}
     return [
-        ["inspect", "eval", f"inspect_tasks.py@{name}", "--model", f"openai-api/eyegraft/{model}", *more, *shared]
-        for name, model, more in asked
-    ]
+        ["inspect", "eval", *(f"inspect_tasks.py@{name}" for name in names), "--model", f"openai-api/eyegraft/{model}",
+         "--model-base-url", url, *settings, *written]
+        for model, names in asked.items()
+    ]  # fmt: skip
 
 
 def _inspect_answers(folder: Path) -> Answers:
     found: dict[str, list[Said]] = {}
-    logs = [json.loads(file.read_text(encoding="utf-8")) for file in (folder / "out" / "inspect").glob("*.json")]
-    logs.sort(key=lambda log: str(log["eval"]["task_args"].get("subject")))
-    for log in logs:
-        name = {"pope": POPE, "mmbench": MMBENCH}.get(log["eval"]["task"].rpartition("/")[2], "mmlu")
-        samples = sorted(log["samples"], key=lambda sample: int(sample["id"]))
-        for sample in samples:
+    for file in (folder / "out" / "inspect").glob("*.json"):
+        log = json.loads(file.read_text(encoding="utf-8"))
+        name = {"pope": POPE, "mmbench": MMBENCH, "mmlu": "mmlu"}[log["eval"]["task"].rpartition("/")[2]]
+        found[name] = []
+        for sample in sorted(log["samples"], key=lambda sample: int(sample["id"])):
             [score] = sample["scores"].values()
             text = sample["output"]["choices"][0]["message"]["content"]
-            found.setdefault(name, []).append(Said(text, float(score["value"] == "C")))
+            found[name].append(Said(text, float(score["value"] == "C")))
     return found
 
 

@@ -16,10 +16,13 @@ HERE = Path(__file__).parent
 
 
 @task
-def mmlu(subject: str) -> Task:
-    """A subject of MMLU's CSV files, after the five answered questions of dev."""
-    dev, asked = (_cells(HERE / "mmlu" / split / f"{subject}_{split}.csv") for split in ("dev", "test"))
-    samples = [Sample(input=examination_prompt(subject, dev, cells), target=cells[5]) for cells in asked]
+def mmlu() -> Task:
+    """MMLU's CSV files of all subjects, each after the five answered questions of dev."""
+    samples: list[Sample] = []
+    for file in sorted((HERE / "mmlu" / "test").glob("*_test.csv")):
+        subject = file.stem.removesuffix("_test")
+        shots = _cells(HERE / "mmlu" / "dev" / f"{subject}_dev.csv")
+        samples += [Sample(input=examination_prompt(subject, shots, cells), target=cells[5]) for cells in _cells(file)]
     return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=pattern(r"^\s*\(?([A-D])\b"))
 
 
