@@ -27,6 +27,8 @@ from tests.demo.pages.steps import CHROMIUM
 from tests.vlm.conftest import clip, roomy_llm, root  # noqa: F401  # fixtures
 from vlm.service.trainable_models import TrainableModels
 
+TRAINED = r"^fox（训练后） \u00b7 tiny \u00b7 [0-9a-f]{6}$"  # as the dropdown shows it
+
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium")
 
 
@@ -117,7 +119,7 @@ def overlaid(page: Page) -> None:
 def chatted(page: Page) -> None:
     """An answer of the model that was trained."""
     page.locator("#job-head").get_by_role("link", name=said(FRAME, "chat"), exact=True).click()
-    expect(page.locator("#weights input")).to_have_value(re.compile(r"^ft:tiny:fox:[0-9a-f]{24}$"), timeout=LONG)
+    expect(page.locator("#weights input")).to_have_value(re.compile(TRAINED), timeout=LONG)
     page.locator("#question textarea").fill("问题 3？")
     page.keyboard.press("Enter")
     expect(page.locator("#chatbot [data-testid=bot]")).to_have_count(1, timeout=LONG)
