@@ -43,7 +43,7 @@ def view_parts(context: PageContext, job: Job, lang: Language, first: bool = Fal
         "job-curves": _curves(context, job, lang, first),
         "job-checkpoints": _checkpoints(context, job, row),
         "job-exports": export_card(context, job, lang, row.now),
-        "job-recipe": tag("pre", job.recipe) if job.recipe else tag("p", text(VIEW, "no_recipe", lang), class_="quiet"),
+        "job-recipe": tag("pre", job.recipe) if job.recipe else _missing("recipe", job, lang),
         "job-events": event_list(context.service, job, lang),
         "job-log": log_end(context.service, job, lang),
     }
@@ -53,7 +53,14 @@ def _curves(context: PageContext, job: Job, lang: Language, first: bool) -> Mark
     found = context.curves.drawn(job.id, lang) if first else context.curves.of(job.id, lang)
     if found:
         return found
-    key = "drawing" if first and job.progress.step else "no_curves"
+    if first and job.progress.step:
+        return tag("p", text(VIEW, "drawing", lang), class_="quiet drawing")
+    return _missing("curves", job, lang)
+
+
+def _missing(name: str, job: Job, lang: Language) -> Markup:
+    """That there is nothing of this kind: not yet, or never of a job that has ended."""
+    key = f"never_{name}" if job.is_final else f"no_{name}"
     return tag("p", text(VIEW, key, lang), class_=f"quiet {key}")
 
 
@@ -147,14 +154,15 @@ def _file_name(context: PageContext, name: str | None) -> str:
 def _checkpoints(context: PageContext, job: Job, row: RowContext) -> Markup:
     found, lang = list_checkpoints(context.service.database, job.id), row.lang
     if not found:
-        return tag("p", text(VIEW, "no_checkpoints", lang), class_="quiet")
+        return _missing("checkpoints", job, lang)
     run = context.service.layout.run(job.id)
     best = named_checkpoint(run / "checkpoints", BEST)
     heads = ("step", "train_loss", "valid_loss", "saved")
     head = tag("tr", *(tag("th", text(VIEW, key, lang), scope="col") for key in heads), tag("td", "", class_="act"))
     rows = [_checkpoint(job, one, run, best, row) for one in found]
     label = text(VIEW, "checkpoints", lang)
-    return tag("table", tag("thead", head), tag("tbody", *rows), class_="plain", aria_label=label)
+    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="plain", aria_label=label)
+    return tag("div", table, class_="listed", tabindex="0", role="group", aria_label=label)
 
 
 def _checkpoint(job: Job, one: JobCheckpoint, run: Path, best: str, row: RowContext) -> Markup:

@@ -27,7 +27,8 @@ def table_of(context: PageContext, query: TableQuery, lang: Language) -> Markup:
         return _no_match(lang) if query.is_filter else empty_table(lang)
     heads = [tag("th", scope="col", role="columnheader", aria_label=text(MARKS, "marks", lang))]
     heads += [_head(column, query, lang) for column in COLUMNS]
-    head = tag("thead", tag("tr", *heads, role="row", aria_rowindex=1), role="rowgroup")
+    order = text(TABLE, "order", lang)  # before the heads on a phone, where no column is below them
+    head = tag("thead", tag("tr", *heads, role="row", aria_rowindex=1, data_order=order), role="rowgroup")
     total = len(found.ids)
     bodies = [_chunk(context, found, number, query.chunks, rows) for number in range(-(-total // CHUNK))]
     label = text(TABLE, "caption", lang)

@@ -166,7 +166,7 @@ def _conversation_box(says_no_models: bool) -> gr.Chatbot:
         label=label("conversation"),
         show_label=False,
         elem_id="chatbot",
-        placeholder=label("no_models") if says_no_models else None,
+        placeholder=label("no_models" if says_no_models else "chat_begins"),
     )
 
 

@@ -125,7 +125,14 @@ def _shown(checked: CheckResult, name: str, visible: Callable[[str], str], lang:
     codes = gr.Radio(choices, value=first, visible=bool(choices))
     found = _cards(checked, first, visible, lang) if first else ["", ""]
     button = gr.Button(visible=checked.done and checked.report.rows > 0 and not checked.report.clean)
-    return [check_text(name, checked, lang), codes, *found, button, *_empty()[5:8], checked if checked.done else None]
+    return [
+        check_text(checked.name or name, checked, lang),
+        codes,
+        *found,
+        button,
+        *_empty()[5:8],
+        checked if checked.done else None,
+    ]
 
 
 def _empty(summary: str = "") -> list[Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -10,7 +11,7 @@ from gradio.events import Dependency
 from demo import probes
 from demo.model_library import ModelLibrary
 from demo.pages.chat import MAX_SEED, question_box
-from demo.pages.compare_store import as_stored, stored_comparison
+from demo.pages.compare_store import StoredComparison, as_stored
 from demo.pages.i18n import LABELS, label, language, probe_cells, table, text
 from demo.pages.parts.chat_messages import QuestionInput, conversation, error_toasts
 from demo.pages.parts.choices import file_choice
@@ -62,11 +63,13 @@ def compare_page(
     queue: GenerationQueue,
     limits: Limits,
     sources: Mapping[str, Source],
+    stored: StoredComparison,
     service: ServiceParts | None = None,
-) -> tuple[tuple[gr.Dropdown, ...], Callable[[Dependency], None]]:
+) -> tuple[tuple[gr.Dropdown, ...], Callable[[Dependency, gr.State], None]]:
     """Add the comparison to the page under construction.
 
-    Returns its two model dropdowns, and what restores the last comparison after the event that first chooses models.
+    Returns its two model dropdowns, and what restores the last comparison after the event that first chooses models,
+    with the state that holds these two.
     """
     gr.Markdown(label("compare_heading"), elem_classes="eg-hidden")
     question_input = question_box("compare-question", label("ask_both"))
@@ -75,7 +78,7 @@ def compare_page(
         panes = [_pane(library, *chosen) for chosen in zip(SIDES, library.comparison(), strict=True)]
     settings = _settings(limits)
     cells = [part for pane in panes for part in (pane.answer, pane.author)]
-    models, stored = [pane.model for pane in panes], stored_comparison(service)
+    models = [pane.model for pane in panes]
 
     def both(
         question: QuestionInput,
@@ -109,7 +112,7 @@ def compare_page(
     answer_event.then(lambda: "", None, state, queue=False, api_visibility="private", show_progress="hidden")
     question_input.stop(None, cancels=[answer_event])
     _probe_table(page, library, queue, limits, sources, models, service)
-    return tuple(models), lambda loaded: stored.restore_after(loaded, models, question_input, cells, limits)
+    return tuple(models), partial(stored.restore_after, question=question_input, cells=cells, limits=limits)
 
 
 def _settings(limits: Limits) -> list[gr.components.Component]:
@@ -149,13 +152,18 @@ def answers(
     for side, name in enumerate(names):
         yield Comparison(side, "opening", tuple(shown))
         chat_model = library.open(name)
-        shown[2 * side + 1] = library.weights[name].describe()
+        shown[2 * side + 1] = _author(library, name)
         text_only = chat_model.cannot_see(messages)
         texts = iter([skipped]) if text_only else queue.stream_text(chat_model, messages, sampling, recipient)
         yield Comparison(side, "reading", tuple(shown))
         for answer in texts:
             shown[2 * side] = answer
             yield Comparison(side, "writing", tuple(shown))
+
+
+def _author(library: ModelLibrary, name: str) -> str:
+    """The weights of a model in words, without the folders above those of the models."""
+    return library.visible(library.weights[name].describe())
 
 
 def _state_html(shown: Comparison, lang: Language) -> str:
@@ -194,7 +202,7 @@ def _probe_table(
             records = load_records(sources[path]) if path in sources else ()
             listed = [*probes.text_probes(name), *probes.image_probes(records)]
             chat_models = library.open(left), library.open(right)
-            authors = library.weights[left].describe(), library.weights[right].describe()
+            authors = _author(library, left), _author(library, right)
             done: list[probes.ProbeResult] = []
             for number, probe in enumerate(listed, 1):
                 with queue.turn():

@@ -13,18 +13,15 @@ from demo.pages.service_parts import ServiceParts
 from demo.server.limits import Limits
 
 CELLS = 4  # left answer, left author, right answer, right author
-# Run in the browser: a comparison of two other models is not restored, whose names would be above its answers.
-OPENED = """(stored, left, right) => {
-  const same = stored?.models?.[0] === left && stored?.models?.[1] === right;
-  return [same ? stored.turns : [], left, right];
-}"""
+ROLES = ["user", "user", "assistant"]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredComparison:
     """Where the browser stores the comparison.
 
-    It is stored as turns of a chat, so that what comes back from a browser is checked as chats are.
+    It is stored as turns of a chat (the models, the question, the cells), so that what comes back from a browser is
+    checked as chats are.
     """
 
     state: gr.BrowserState
@@ -32,48 +29,47 @@ class StoredComparison:
     def restore_after(
         self,
         loaded: Dependency,
-        models: Sequence[gr.Dropdown],
+        opened: gr.State,
         question: gr.MultimodalTextbox,
         cells: Sequence[gr.Textbox],
         limits: Limits,
     ) -> None:
-        """Show the stored comparison after the event that chooses the models when the page is loaded."""
+        """Show the stored comparison after the event that chooses the models when the page is loaded.
 
-        def restored(found: object, left: str | None, right: str | None) -> list[Any]:
-            shown = shown_values(restore(found, limits))
+        `opened`: which these are, left and right. The browser does not know them while their tab is not shown.
+        """
+
+        def restored(found: object, opened: list[str | None]) -> list[Any]:
+            shown = shown_values(restore(found, limits), opened)
             return shown if shown else [gr.skip()] * (1 + len(cells))
 
-        loaded.then(
-            restored,
-            [self.state, *models],
-            [question, *cells],
-            js=OPENED,
-            queue=False,
-            api_visibility="private",
-            show_progress="hidden",
-        )
+        quiet: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+        loaded.then(restored, [self.state, opened], [question, *cells], **quiet)
 
 
 def stored_comparison(service: ServiceParts | None) -> StoredComparison:
-    """Make the store in the page under construction."""
+    """Make the store in the page under construction: outside of all tabs, where it has its value at once."""
     secret = service.browser_secret if service else None
-    return StoredComparison(gr.BrowserState({}, storage_key="eyegraft-comparison", secret=secret))
+    return StoredComparison(gr.BrowserState([], storage_key="eyegraft-comparison", secret=secret))
 
 
-def as_stored(models: tuple[str, str], question: QuestionInput, cells: Sequence[str]) -> dict[str, Any]:
-    """What the browser stores. `cells`: the CELLS texts of both panes."""
+def as_stored(models: Sequence[str], question: QuestionInput, cells: Sequence[str]) -> list[ChatTurn]:
+    """What the browser stores. `models`: left and right; `cells`: the CELLS texts of both panes."""
     asked = [question.get("text") or "", *({"file": {"path": path}} for path in question.get("files") or ())]
-    turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": list(cells)}]
-    return {"models": list(models), "turns": turns}
+    contents = (list(models), asked, list(cells))
+    return [{"role": role, "content": content} for role, content in zip(ROLES, contents, strict=True)]
 
 
-def shown_values(turns: list[ChatTurn]) -> list[Any]:
-    """The question and the cells of restored turns; empty where they are no comparison."""
-    if [turn["role"] for turn in turns] != ["user", "assistant"]:
+def shown_values(turns: list[ChatTurn], opened: Sequence[str | None]) -> list[Any]:
+    """The question and the cells of restored turns; empty where they are no comparison of the `opened` models.
+
+    The names of two other models would be above the answers.
+    """
+    if [turn["role"] for turn in turns] != ROLES:
         return []
-    asked, cells = (turn["content"] for turn in turns)
+    models, asked, cells = (turn["content"] for turn in turns)
+    if models != list(opened) or len(cells) != CELLS or not all(isinstance(cell, str) for cell in cells):
+        return []
     texts = [part for part in asked if isinstance(part, str)]
     files = [part["path"] for part in asked if not isinstance(part, str)]
-    if len(cells) != CELLS or not all(isinstance(cell, str) for cell in cells):
-        return []
     return [{"text": "".join(texts), "files": files}, *cells]

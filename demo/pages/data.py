@@ -41,7 +41,8 @@ def data_page(
                 _train_link(page, file, service)
     seed = gr.State(0)
     outputs: list[gr.components.Component] = []
-    with gr.Column() as records:
+    hint = gr.Markdown(label("data_begins"), elem_id="data-begins")
+    with gr.Column(visible=False) as records:
         for _ in range(SHOWN):
             with gr.Column():
                 outputs += [
@@ -62,12 +63,12 @@ def data_page(
         cells = [cell for record, said in named for cell in _cells(record, said)]
         return [seed + 1, *cells, *[gr.skip()] * (len(outputs) - len(cells))]
 
-    def only(shown: gr.Column) -> list[gr.Column]:
+    def only(shown: gr.Column) -> list[Any]:
         """Show one of the two views: the second would be below the visible part of the page."""
-        return [gr.Column(visible=part is shown) for part in (records, checks)]
+        return [gr.Markdown(visible=False), *(gr.Column(visible=part is shown) for part in (records, checks))]
 
-    draw.click(lambda: only(records), None, [records, checks], api_visibility="private")
-    check.click(lambda: only(checks)[0], None, records, api_visibility="private")
+    draw.click(lambda: only(records), None, [hint, records, checks], api_visibility="private")
+    check.click(lambda: only(checks)[:2], None, [hint, records], api_visibility="private")
     draw.click(show_records, [file, model, seed], [seed, *outputs], api_visibility="private", concurrency_limit=1)
     return model
 

@@ -43,6 +43,13 @@ LABELS = {
     "new_chat": ("Start without it: new chat", "不带图片重新开始：新对话"),
     "ask": ("Ask a question or add an image", "输入问题，或添加图片"),
     "ask_text": ("Ask a question (this model reads text only)", "输入问题（该模型只能读文本）"),
+    "chat_begins": ("Ask the model something below.", "在下方输入问题，开始对话。"),
+    "data_begins": (
+        "**Show random records** shows what the model reads of a record, and which of its words it learns. "
+        "**Check file** looks at every record and writes a file without those that cannot be trained on.",
+        "**随机查看记录**：查看模型实际读到的内容，以及其中哪些文字会被学习。"
+        "**检查文件**：逐条检查全部记录，并可生成剔除了不可用记录的文件。",
+    ),
     "chat_heading": ("## Chat", "## 对话"),
     "compare_heading": ("## Compare two models", "## 对比两个模型"),
     "runs_heading": ("## Runs", "## 训练任务"),
@@ -106,6 +113,14 @@ OF_GRADIO = {
     "Upload a file": "上传文件",
     "Remove this file": "移除此文件",
     "Multimedia input field": "问题和图片",
+    "chatbot conversation": "对话记录",
+    "Reset to default value": "恢复默认值",
+    "File upload": "上传文件",
+    "Click to upload or drop files": "点击上传，或将文件拖放到这里",
+    "Uploaded files": "已上传的文件",
+    "Uploading": "正在上传",
+    "View full screen": "全屏查看",
+    "Close": "关闭",
 }
 
 # Texts made on the server, in the language of the request.

@@ -14,12 +14,13 @@ from starlette.middleware import Middleware
 from demo.model_library import ModelLibrary
 from demo.pages.chat import EXAMPLES, chat_page
 from demo.pages.compare import compare_page
+from demo.pages.compare_store import stored_comparison
 from demo.pages.data import data_page
 from demo.pages.i18n import I18N, OF_GRADIO, label, language, missing_text
 from demo.pages.language import LanguageChoice, is_root
 from demo.pages.page_gate import PageGate
 from demo.pages.parts.answer_boxes import CSS as BOXES
-from demo.pages.parts.choices import kept_choice, named_pairs, opened_choices
+from demo.pages.parts.choices import kept_choice, opened_choices
 from demo.pages.parts.curves import CSS as CHARTS
 from demo.pages.parts.finding_cards import CSS as CARDS
 from demo.pages.parts.html_table import CSS as TABLES
@@ -51,6 +52,8 @@ button:is([title="Share"], [title="分享"]) { display: none !important; }  /* w
 .prose :is(form, input, button, select, textarea) { display: none !important; }
 .prose [style] { position: static !important; }  /* an answer cannot show forms or cover the page */
 .eg-note { padding: 12px 16px !important; border: 1px solid var(--border-color-primary); border-radius: 8px; }
+.eg-note .eg-note { padding: 0 !important; border: 0; }  /* gradio gives the class to both of its elements */
+#boxes:not(:has(figure)) { display: none; }
 .eg-hidden { position: absolute !important; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 /* there is something to stop only while a question is being answered */
 .gradio-container:not(:has(#compare-state [role=status])) #compare-question .stop-button { display: none; }
@@ -134,6 +137,7 @@ def build_page(
     examples = _examples(sources.values()) if alone else []
     with gr.Blocks(title="Eyegraft", analytics_enabled=False, delete_cache=(SWEEP_SECONDS, UPLOAD_LIFETIME)) as page:
         gr.Markdown("# Eyegraft", elem_classes="eg-hidden")
+        stored = stored_comparison(service)
         with gr.Tab(label("chat"), id="chat", elem_id="tab-chat"):
             gr.Markdown(label("chat_heading"), elem_classes="eg-hidden")
             notes = [gr.HTML(visible=False, elem_classes="eg-note", elem_id="no-model-chat")]
@@ -141,55 +145,57 @@ def build_page(
             choices = [model]
         with gr.Tab(label("compare"), id="compare", elem_id="tab-compare"):
             notes.append(gr.HTML(visible=False, elem_classes="eg-note", elem_id="no-model-compare"))
-            both, restore_comparison_after = compare_page(page, library, queue, limits, sources, service)
+            both, restore_comparison_after = compare_page(page, library, queue, limits, sources, stored, service)
             choices += both
         if alone:
             with gr.Tab(label("runs"), id="runs"):
                 runs_page(page, library)
         with gr.Tab(label("data"), id="data", elem_id="tab-data"):
             choices.append(data_page(page, library, limits, sources, service))
-        refreshed = _refresh_choices(page, library, choices)
+        opened = gr.State([])
+        refreshed = _refresh_choices(page, library, choices, opened)
         restore_after(refreshed)
-        restore_comparison_after(refreshed)
+        restore_comparison_after(refreshed, opened)
         _note_missing_models(refreshed, library, notes, service)
     page.queue(max_size=limits.events, default_concurrency_limit=4, api_open=False)
     assert isinstance(page, gr.Blocks)  # gradio does not annotate `__enter__`
     return page
 
 
-def _refresh_choices(page: gr.Blocks, library: ModelLibrary, choices: list[gr.Dropdown]) -> Dependency:
+def _refresh_choices(
+    page: gr.Blocks, library: ModelLibrary, choices: list[gr.Dropdown], opened: gr.State
+) -> Dependency:
     """List the models that exist when the page is loaded; `choices`: of the chat, of both sides of Compare, of Data.
 
     Chat opens on the newest model, Compare on it and its base; what a visitor has chosen stays chosen.
     `?model=A` chooses one for the chat; `?model=A&against=B` compares two as well, and `against=base` A with its base.
-    A page that is loaded again has the choices that it had.
+    A page that is loaded again has the choices that it had. `opened` gets those of both sides of Compare.
     """
     texts = [gr.Textbox(visible=False) for _ in range(3)]
     built = [choice.value for choice in choices]
 
     def refresh(
         wanted: str | None, against: str | None, kept: str | None, request: gr.Request, *chosen: str | None
-    ) -> list[gr.Dropdown]:
+    ) -> list[Any]:
         names, first = shown_names(library.refresh(), language(request)), _opened_first(library)
         if kept:
-            return [kept_choice(names, *two) for two in zip(chosen, first, strict=True)]
+            values = [one if one in names else best for one, best in zip(chosen, first, strict=True)]
+            return [*(kept_choice(names, one) for one in values), values[1:3]]
         updates = [opened_choices(names, *three) for three in zip(chosen, built, first, strict=True)]
-        if wanted not in names:
-            return updates
-        other = library.base_of(wanted) if against == BASE else against
-        asked = [wanted, wanted, other] if other in names else [wanted]
-        return [*(gr.Dropdown(named_pairs(names), value=name) for name in asked), *updates[len(asked) :]]
+        other = library.base_of(wanted) if wanted and against == BASE else against
+        asked = ([wanted, wanted, other] if other in names else [wanted]) if wanted in names else []
+        updates[: len(asked)] = [kept_choice(names, one) for one in asked]
+        return [*updates, [*asked, *first[len(asked) :]][1:3]]
 
     loaded = page.load(
         refresh,
         [*texts, *choices],
-        choices,
+        [*choices, opened],
         js=asked_and_kept(CHOSEN, "model", "against"),
         api_visibility="private",
         show_progress="hidden",
     )
     quiet: dict[str, Any] = {"js": keep(CHOSEN), "queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    loaded.then(None, choices, None, **quiet)
     for choice in choices:
         choice.input(None, choices, None, **quiet)
     return loaded

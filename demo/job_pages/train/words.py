@@ -8,7 +8,7 @@ FORM: Words = {
     "model_part": ("2. Model", "2. 模型"),
     "method_part": ("3. Training", "3. 训练方式"),
     "plan_part": ("4. Plan and start", "4. 计划与开始"),
-    "request_part": ("The same in writing", "写出来的同一任务"),
+    "request_part": ("The same in writing", "同一任务的配方与代码"),
     "request_about": (
         "The recipe for eyegraft train, and what this form sends. By the API or the command line it is the same job. "
         "EYEGRAFT_TOKEN has to be this service's key: the file token in its folder.",

@@ -31,9 +31,9 @@ def opened_choices(shown: Mapping[str, str], current: str | None, built: str | N
     return gr.Dropdown(pairs) if by_visitor or current == first else gr.Dropdown(pairs, value=first)
 
 
-def kept_choice(shown: Mapping[str, str], kept: str | None, first: str | None) -> gr.Dropdown:
-    """New choices for a dropdown of a page that is loaded again: what was chosen in it, `first` if that is gone."""
-    return gr.Dropdown(named_pairs(shown), value=kept if kept in shown else first)
+def kept_choice(shown: Mapping[str, str], name: str | None) -> gr.Dropdown:
+    """New choices for a dropdown, with the one that an address names or that was chosen before a reload."""
+    return gr.Dropdown(named_pairs(shown), value=name)
 
 
 def named_pairs(shown: Mapping[str, str]) -> list[tuple[str, str | int | float]]:
@@ -75,7 +75,11 @@ def file_choice(
                 return gr.Dropdown(names, value=asked)
             shown = dict(zip(names, names, strict=True))
             best = (first() if first else None) or next(iter(names), None)
-            return kept_choice(shown, chosen, best) if kept else opened_choices(shown, chosen, built, best)
+            return (
+                kept_choice(shown, chosen if chosen in shown else best)
+                if kept
+                else opened_choices(shown, chosen, built, best)
+            )
 
         quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         page.load(refresh, [*texts, file], file, js=asked_and_kept(f"eyegraft-{part}", "file"), **quiet)

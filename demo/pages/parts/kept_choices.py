@@ -28,7 +28,8 @@ def asked_and_kept(key: str, *parameters: str) -> str:
     asked = ", ".join(f"asked.get('{name}') || ''" for name in parameters)
     return f"""(...values) => {{
   const asked = new URLSearchParams(location.search), chosen = values.slice({len(parameters) + 1});
-  const kept = {_AGAIN} ? JSON.parse(sessionStorage.getItem('{key}') || '[]') : [];
+  if (!{_AGAIN}) sessionStorage.removeItem('{key}');
+  const kept = JSON.parse(sessionStorage.getItem('{key}') || '[]');
   if (!kept.some(name => name)) return [{asked}, '', ...chosen];
   return [...Array({len(parameters)}).fill(''), 'kept', ...chosen.map((_, at) => kept[at] ?? null)];
 }}"""

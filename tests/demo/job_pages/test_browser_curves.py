@@ -21,6 +21,9 @@ INK = """canvas => {
   return data.reduce((count, value, at) => count + (at % 4 === 3 && value > 0), 0);
 }"""
 
+TOPS = """() => Object.fromEntries([...document.querySelectorAll('.top > *')].map(
+  one => [one.className || one.id, one.getBoundingClientRect().top]))"""
+
 FEWEST_TICKS = """() => Math.min(...[3, 7, 40, 60, 120, 999, 12345, 1e6].flatMap(
   high => [[0, high], [1, high]].map(([low, high]) => stepTicks(low, high, 240).length)))"""
 
@@ -47,6 +50,26 @@ def test_two_jobs_overlaid_and_exported(browser: Browser, tmp_path: Path) -> Non
         expect(page.locator("#reset")).to_be_enabled()
         assert canvas.evaluate(INK) > 0 and plain > 0
         saved(page, tmp_path)
+        page.context.close()
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+@pytest.mark.parametrize("width", [360, 390])
+def test_the_head_of_a_page_is_three_lines_on_a_phone(
+    browser: Browser, tmp_path: Path, locale: str, width: int
+) -> None:
+    """Name, themes and languages; the machine and the help; the pages. And the heads of the table say what they do."""
+    models = TrainableModels({"tiny": tmp_path}, frozenset())
+    with still_service(tmp_path / "service", models) as (app, service), listening(app) as url:
+        every_state(service)
+        page = browser.new_context(locale=locale, viewport={"width": width, "height": 860}).new_page()
+        page.goto(f"{url}/jobs")
+        tops = page.evaluate(TOPS)
+        first, second = [tops[name] for name in ("brand", "themes", "languages")], [tops["machine"], tops["help"]]
+        assert max(first) < min(second) <= max(second) < tops["pages"], tops
+        assert max(second) - min(second) < 10, tops
+        order = page.locator("table.jobs thead tr").evaluate("row => getComputedStyle(row, '::before').content")
+        assert order == ('"Sort by"' if locale == "en-US" else '"排序"')
         page.context.close()
 
 

@@ -208,6 +208,17 @@ def test_a_failed_job_says_why(visitor: TestClient, service: Service) -> None:
     assert "退出码 3" in visitor.get(f"/jobs/{job.id}", headers=CHINESE).text
 
 
+def test_what_a_job_that_has_ended_never_had_is_not_promised(visitor: TestClient, service: Service) -> None:
+    job = add_job(service, "one")
+    promised = ("begin with the first step", "None is saved yet", "is made when the data is checked")
+    page = visitor.get(f"/jobs/{job.id}").text
+    assert all(words in page for words in promised)
+    move(service.database, job.id, {State.VALIDATING}, State.CANCELLED, Note())
+    page = visitor.get(f"/jobs/{job.id}").text
+    assert not any(words in page for words in promised)
+    assert "no step was done" in page and "None was saved." in page and "before its data was checked" in page
+
+
 def test_every_code_of_an_error_has_its_reason_and_its_advice() -> None:
     """The codes that the service's own modules write; another one is answered in general."""
     written = re.compile(r'(?:JobError|GateError)\(\s*"(\w+)"|return "(\w+)" if param .* else "(\w+)"')

@@ -210,4 +210,8 @@ def step_shown(page: Page, above: int) -> int:
 def test_the_browsers_language_is_used(browser: Browser, site: Site, locale: str, tab: str) -> None:
     page = visit(browser, site.url, locale=locale)
     expect(page.get_by_role("tab", name=tab)).to_be_visible()
+    chinese = locale == "zh-CN"
+    page.get_by_role("button", name="设置" if chinese else "Settings").first.click()
+    expect(page.get_by_label("恢复默认值" if chinese else "Reset to default value").first).to_be_visible()
+    expect(page.get_by_label("Reset to default value")).to_have_count(0 if chinese else 5)  # gradio's own
     page.context.close()

@@ -16,7 +16,10 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machin
 def test_random_records_show_tokens_and_images(open_page: Page) -> None:
     page = open_page
     page.get_by_role("tab", name="Data").click()
+    expect(page.locator("#data-begins")).to_contain_text("Show random records")
+    expect(page.get_by_text("Model input; supervised and image tokens")).to_have_count(0)  # nothing empty is shown
     page.locator("#draw").click()
+    expect(page.locator("#data-begins")).to_have_count(0)
     marked = page.get_by_text(re.compile(r"^BANANA<\|im_end\|>$"))
     expect(marked.first).to_be_visible(timeout=WAIT)
     expect(page.get_by_text(re.compile("7 supervised")).first).to_be_visible()

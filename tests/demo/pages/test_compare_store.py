@@ -12,7 +12,7 @@ import pytest
 
 from demo.job_pages.mount import browser_secret
 from demo.model_library import ModelLibrary
-from demo.pages.compare_store import OPENED, as_stored, shown_values
+from demo.pages.compare_store import as_stored, shown_values
 from demo.pages.page import build_page
 from demo.pages.parts.browser_state import restore
 from demo.pages.parts.kept_choices import asked_and_kept
@@ -25,38 +25,33 @@ NODE = shutil.which("node")
 CELLS = ["red", "base · step 3", "", "tuned · step 3"]
 
 
+MODELS = ["base", "tuned"]
+
+
 def test_a_comparison_comes_back_as_it_was_stored(uploads: Path) -> None:
+    """For the same models only; an image that is gone is left out."""
     image = uploads / "a" / "1.png"
     image.parent.mkdir()
     image.write_bytes(b"image")
-    stored = as_stored(("base", "tuned"), {"text": "What?", "files": [str(image)]}, CELLS)
-    assert stored["models"] == ["base", "tuned"]
-    assert shown_values(restore(stored["turns"], Limits())) == [{"text": "What?", "files": [str(image)]}, *CELLS]
+    stored = json.loads(json.dumps(as_stored(("base", "tuned"), {"text": "What?", "files": [str(image)]}, CELLS)))
+    found = restore(stored, Limits())
+    assert shown_values(found, MODELS) == [{"text": "What?", "files": [str(image)]}, *CELLS]
+    assert shown_values(found, MODELS[::-1]) == shown_values(found, []) == shown_values(found, [None, None]) == []
     image.unlink()
-    assert shown_values(restore(stored["turns"], Limits())) == [{"text": "What?", "files": []}, *CELLS]
+    assert shown_values(restore(stored, Limits()), MODELS) == [{"text": "What?", "files": []}, *CELLS]
 
 
-@pytest.mark.parametrize(
-    "turns",
-    [
-        None,
-        [],
-        [{"role": "user", "content": ["Hi?"]}],
-        [{"role": "user", "content": ["Hi?"]}, {"role": "assistant", "content": ["red"]}],
-        [{"role": "assistant", "content": CELLS}, {"role": "user", "content": ["Hi?"]}],
-        [{"role": "user", "content": ["Hi?"]}, {"role": "assistant", "content": ["x" * 200_000, *CELLS[1:]]}],
-    ],
-)
-def test_what_is_no_comparison_is_not_shown(turns: Any) -> None:
+@pytest.mark.parametrize("change", [(0, "assistant", MODELS), (1, "user", []), (2, "assistant", CELLS[:3])])
+def test_what_is_no_comparison_is_not_shown(change: tuple[int, str, list[str]]) -> None:
     """The browser may send anything."""
-    assert shown_values(restore(turns, Limits())) == []
-
-
-@pytest.mark.skipif(not NODE, reason="no Node on this machine")
-def test_a_comparison_of_other_models_is_not_restored() -> None:
-    stored = as_stored(("base", "tuned"), {"text": "What?", "files": []}, CELLS)
-    assert run(OPENED, [stored, "base", "tuned"]) == [stored["turns"], "base", "tuned"]
-    assert run(OPENED, [stored, "tuned", "base"])[0] == run(OPENED, [None, "base", "tuned"])[0] == []
+    number, role, content = change
+    stored = as_stored(MODELS, {"text": "What?"}, CELLS)
+    assert shown_values(restore(stored, Limits()), MODELS) == [{"text": "What?", "files": []}, *CELLS]
+    stored[number] = {"role": role, "content": content}
+    assert shown_values(restore(stored, Limits()), MODELS) == []
+    odd_values: list[object] = [None, {}, [], "x", [None], as_stored(MODELS, {"text": "x" * 200_000}, CELLS)]
+    for odd in odd_values:
+        assert shown_values(restore(odd, Limits()), MODELS) == []
 
 
 @pytest.mark.skipif(not NODE, reason="no Node on this machine")
@@ -72,7 +67,8 @@ def test_a_comparison_of_other_models_is_not_restored() -> None:
 def test_a_page_that_is_loaded_again_has_its_choices(kind: str, query: str, values: list[str]) -> None:
     """One that is opened from elsewhere has those of its address."""
     page = f"globalThis.location = {{search: {json.dumps(query)}}};"
-    page += "globalThis.sessionStorage = {getItem: () => '[\"B\", null]'};"
+    page += "let kept = '[\"B\", null]'; const removeItem = () => { kept = null; };"
+    page += "globalThis.sessionStorage = {getItem: () => kept, removeItem};"
     page += f"performance.getEntriesByType = () => [{{type: '{kind}'}}];"
     assert run(asked_and_kept("key", "model", "against"), ["", "", "", "built", "built"], page) == values
 

@@ -90,7 +90,6 @@ EXCEPTIONS = {
     "data_tools/inspect/show_style.py": MARKUP,
     "demo/api/app.py": PROGRAMS,
     "demo/pages/chat_notes.py": "a script",
-    "demo/pages/compare_store.py": "a script",
     "demo/pages/parts/kept_choices.py": "a script",
     "demo/api/chat_message.py": PROGRAMS,
     "demo/api/chat_request.py": PROGRAMS,
