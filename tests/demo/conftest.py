@@ -81,7 +81,7 @@ def serve(queue: GenerationQueue, limits: Limits, token: str = "") -> Iterator[S
 @contextmanager
 def listening(app: FastAPI, limits: Limits = LIMITS) -> Iterator[str]:
     """Run an application in a thread; yields its URL."""
-    port = socket.socket()
+    port = socket.socket(proto=socket.IPPROTO_TCP)  # as when uvicorn binds: asyncio sends small parts at once only then
     port.bind(("127.0.0.1", 0))
     running = uvicorn.Server(app_config(app, "127.0.0.1", 0, limits))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [port]}, daemon=True)
