@@ -220,7 +220,7 @@ function uploads(form, input, changed) {
 async function uploadAll(form, input, files, changed) {
   const status = $(`#status-${input.dataset.upload}`);
   const [images, others] = imagesAmong(input, files);
-  const kept = input.dataset.upload === 'file' ? others : others.slice(0, 1);
+  const most = input.dataset.upload === 'file' ? others.length : 1;
   const problems = new Map();
   const note = (problem, names) => {
     if (problem) problems.set(problem, [...problems.get(problem) ?? [], ...names]);  // one line for all that it holds for
@@ -228,7 +228,8 @@ async function uploadAll(form, input, files, changed) {
   };
   mark(form, {});
   status.classList.remove('mistake');
-  for (const file of kept) note(tooLarge(input, file) || await upload(form, input, file, status), [file.name]);
+  if (others.length > most) problems.set(input.dataset.onlyOne, others.slice(most).map(file => file.name));
+  for (const file of others.slice(0, most)) note(tooLarge(input, file) || await upload(form, input, file, status), [file.name]);
   if (images.length) note(await uploadImages(form, input, images, status), images.map(image => image.name));
   input.value = '';
   const lines = [...problems].map(([problem, names]) => `${names.join(', ')}: ${problem}`);

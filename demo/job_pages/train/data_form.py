@@ -110,6 +110,7 @@ def _drop(form: Form, name: str, accepted: str, several: bool = False) -> Markup
         data_progress=form.said("uploading", "{}", "{}"),
         data_here=form.said("uploaded", "{}"),
         data_large=_too_large(form),
+        data_only_one=form.said("only_one"),
         data_images=IMAGES,
         data_packing=form.said("packing", "{}"),
         data_packed_into=form.said("packed_into", "{}"),

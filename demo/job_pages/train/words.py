@@ -34,6 +34,7 @@ FORM: Words = {
         "that names them.",
         "单独的图片不是训练数据。请把图片放进一个 zip 压缩包，与引用这些图片的数据文件一起上传。",
     ),
+    "only_one": ("not uploaded: only one file is taken here.", "未上传：这里只接收一个文件。"),
     "packing": ("Packing {} images...", "正在打包 {} 张图片……"),
     "packed_into": ("Images in images.zip: {}.", "images.zip 中的图片：{} 张。"),
     "packed_instead": ("It is used instead of {}.", "将使用它，不再使用 {}。"),

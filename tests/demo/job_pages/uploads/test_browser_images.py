@@ -45,4 +45,9 @@ def test_images_are_uploaded_as_they_are(browser: Browser, tmp_path: Path) -> No
         with zipfile.ZipFile(service.files.path(newest)) as archive:
             assert archive.testzip() is None and sorted(archive.namelist()) == sorted(NAMES)
             assert all(archive.read(name) == (tmp_path / name).read_bytes() for name in NAMES)
+        for name in ("first.zip", "second.zip"):
+            (tmp_path / name).write_bytes(service.files.path(newest).read_bytes())
+        page.locator("#upload-images").set_input_files([tmp_path / "first.zip", tmp_path / "second.zip"])
+        expect(page.locator("#status-images")).to_have_text("second.zip: not uploaded: only one file is taken here.")
+        expect(page.locator("#field-images option:checked")).to_have_text("first.zip")
         page.context.close()
