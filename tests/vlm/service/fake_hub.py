@@ -87,6 +87,7 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 class _Handler(BaseHTTPRequestHandler):
     hub: FakeHub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else the second part of an answer waits 40 ms for the first to be acknowledged
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
