@@ -41,8 +41,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# The environment of inspect-ai and lm-eval, which tests/evaluators run against a tiny model, is made in half a minute.
-test: lint $(EVALUATORS)/core/ready
+test: lint
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The documentation as a site in build/site, English and Chinese; a fault in it fails (tests/docs holds the same).
