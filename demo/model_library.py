@@ -15,7 +15,7 @@ from llm.files.regular_files import exists
 from llm.files.saved_checkpoints import find_checkpoint, list_checkpoints, weights_digest
 from llm.files.untrusted_json import read_object
 from llm.model.model_folder import ADAPTER_FILE
-from vlm.config import VlmRunConfig
+from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.model.adapter_folder import ADAPTER, find_adapter
 from vlm.model.run_recipe import read_run_config
 
@@ -153,7 +153,7 @@ class ModelFolder:
     @property
     def sort_key(self) -> tuple[bool, bool, float]:
         """Vision runs, then text runs, then exports; within each the newest first."""
-        is_text = self.config is not None and not isinstance(self.config, VlmRunConfig)
+        is_text = self.config is not None and not isinstance(self.config, VlmRunConfig | ReadyRunConfig)
         return self.config is None, is_text, -self.written
 
 
@@ -273,8 +273,13 @@ def weights_of(found: ModelFolder, name: str, home: Path) -> dict[str, ModelWeig
     if not steps:
         return {}
     origins = tuple(Path(origin) for origin in (found.config.start, found.config.model.llm) if origin)
+    sees = isinstance(found.config, VlmRunConfig | ReadyRunConfig)
     newest = ModelWeights(
-        found.path, steps[0], home=home, sees_images=isinstance(found.config, VlmRunConfig), origins=origins
+        found.path,
+        steps[0],
+        home=home,
+        sees_images=sees,
+        origins=origins,
     )
     weights = {name: newest} | {f"{name} @ {step}": replace(newest, checkpoint=step) for step in steps[1:]}
     if _has_adapters(found.config):

@@ -442,18 +442,21 @@ def test_recipes_are_listed_shown_and_copied(run: Callable[..., Result], tmp_pat
 
 
 def test_schema_is_that_of_the_stage(run: Callable[..., Result]) -> None:
-    finetune = json.loads(run("schema", "finetune").out)
+    both = json.loads(run("schema", "finetune").out)
+    assert [one["$ref"] for one in both["anyOf"]] == ["#/$defs/VlmRunConfig", "#/$defs/ReadyRunConfig"]
+    assert "vlm" in both["$defs"]["ReadyModelConfig"]["properties"]
+    finetune = both["$defs"]["VlmRunConfig"]
     assert {"from", "tune", "model"} <= finetune["properties"].keys()
     assert finetune["additionalProperties"] is False
     assert finetune["properties"]["stage"]["enum"] == ["pretrain", "finetune"]
-    assert len(json.loads(run("schema").out)["anyOf"]) == 5
+    assert len(json.loads(run("schema").out)["anyOf"]) == 6
     result = run("schema", "finetun")
     assert (result.code, result.err.split("; ")[-1]) == (2, "did you mean finetune?\n")
 
 
 def test_the_schema_asks_for_a_model_or_a_run_to_start_from(run: Callable[..., Result]) -> None:
     start = {"required": ["from"], "properties": {"from": {"minLength": 1}}}
-    for stage, keys in (("sft", ["llm"]), ("finetune", ["llm", "tower"])):
+    for stage, keys in (("sft", ["llm"]), ("pretrain", ["llm", "tower"])):
         schema = json.loads(run("schema", stage).out)
         own = {"required": ["model"], "properties": {"model": {"required": keys}}}
         assert schema["anyOf"] == [own, start] and "model" not in schema["required"] and "name" in schema["required"]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
 from llm.config.schema import (
+    DataConfig,
     ModelConfig,
     OptimConfig,
     ParallelConfig,
@@ -16,6 +17,7 @@ from llm.config.schema import (
     Section,
     Source,
     TextRunConfig,
+    TrainConfig,
     TuneConfig,
     run_folder,
 )
@@ -123,6 +125,90 @@ class VlmRunConfig(RunConfig):
         return tune
 
 
+class ReadyModelConfig(ModelConfig):
+    """A vision language model that exists, opened by its own class and its own processor."""
+
+    llm: str = Field(
+        alias="vlm",
+        description="folder or hub id of a vision language model of transformers' AutoModelForImageTextToText",
+    )
+
+
+class ReadyTuneConfig(TuneConfig):
+    """Which weights of a ready model are trained: of its language model, and of all that makes its image features."""
+
+    tower: Literal["frozen", "lora", "full"] = Field(
+        "frozen",
+        description="the image side, tower and projector: not trained, with LoRA adapters, or all weights",
+    )
+    tower_rank: Positive = Field(64, description="tower: lora; rank of the LoRA matrices")
+    tower_alpha: float = Field(16.0, description="tower: lora; LoRA scale, as `alpha`")
+    tower_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.05, description="tower: lora; dropout, as `dropout`")
+
+    @field_validator("kind", mode="after")
+    @classmethod
+    def _weights_stay_dense(cls, kind: str) -> str:
+        if kind == "qlora":
+            raise ValueError("qlora: the weights of model.vlm are not quantised here; take lora")
+        return kind
+
+    @field_validator("four_bit", mode="after")
+    @classmethod
+    def _four_bits_are_refused(cls, four_bit: bool) -> bool:
+        if four_bit:
+            raise ValueError("the weights of model.vlm are not quantised here; leave it out")
+        return four_bit
+
+
+class ReadyOptimConfig(OptimConfig):
+    """The optimizer, with a learning rate of its own for the image side."""
+
+    tower_lr: Rate | None = Field(None, description="learning rate of tower and projector; `lr` when left out")
+
+
+class ReadyRunConfig(RunConfig):
+    """A finetune of a vision language model that exists: `model: {vlm: FOLDER}`."""
+
+    stage: Literal["finetune"] = Field(description="finetune: what `tune` says of the model is trained")
+    model: ReadyModelConfig = Field(description="the model")
+    tune: ReadyTuneConfig = ReadyTuneConfig()
+    optim: ReadyOptimConfig = ReadyOptimConfig()
+
+    @field_validator("start", mode="after")
+    @classmethod
+    def _starts_from_its_folder(cls, start: str) -> str:
+        if start:
+            raise ValueError("a finetune of model.vlm starts from its folder: export the earlier run and name that")
+        return start
+
+    @field_validator("data", mode="after")
+    @classmethod
+    def _has_its_own_template(cls, data: DataConfig) -> DataConfig:
+        if data.template != "auto":
+            raise ValueError("template: model.vlm is prompted by its own chat template; leave it out")
+        if data.turns == "apart":
+            raise ValueError("turns: apart: a record of model.vlm is one sequence; split the records instead")
+        if data.cache_features == "on":
+            raise ValueError("cache_features: features of model.vlm are computed in every step; leave it out")
+        return data
+
+    @field_validator("train", mode="after")
+    @classmethod
+    def _runs_its_own_layers(cls, train: TrainConfig) -> TrainConfig:
+        if train.lean == "on":
+            raise ValueError("lean: model.vlm runs its own layers; leave it out")
+        if train.evaluate is not None:
+            raise ValueError("evaluate: models of model.vlm are evaluated after training; leave it out")
+        return train
+
+    @field_validator("parallel", mode="after")
+    @classmethod
+    def _is_in_every_process(cls, parallel: ParallelConfig) -> ParallelConfig:
+        if parallel.sequence > 1 or parallel.zero:
+            raise ValueError("model.vlm is trained whole in every process: leave zero and sequence out")
+        return parallel
+
+
 class VqaEval(Section):
     """Exact match of greedy answers to image questions, with control questions that show the wrong image."""
 
@@ -195,7 +281,8 @@ class PipelineConfig(Section):
     steps: tuple[str, ...] = Field(min_length=1, description="recipe files, relative to the pipeline's own folder")
 
 
-AnyConfig = TextRunConfig | VlmRunConfig | EvalConfig | ExportConfig | PipelineConfig
+Finetune = VlmRunConfig | ReadyRunConfig
+AnyConfig = TextRunConfig | VlmRunConfig | ReadyRunConfig | EvalConfig | ExportConfig | PipelineConfig
 
 SCHEMAS: dict[str, type[AnyConfig]] = {
     "sft": TextRunConfig,
@@ -221,7 +308,7 @@ def parse_config(document: Document, earlier: Sequence[RunConfig] = ()) -> AnyCo
     Keys of `model` that it leaves out are those of the run in `from`: one of `earlier`, or a run folder.
     """
     complete = _with_model_of_start(document, earlier)
-    return validate(complete, SCHEMAS[_stage(complete)])
+    return validate(complete, _schema(complete))
 
 
 def _with_model_of_start(document: Document, earlier: Sequence[RunConfig]) -> Document:
@@ -284,6 +371,8 @@ def json_schema(stage: str = "") -> dict[str, Any]:
     """
     if stage and stage not in SCHEMAS:
         raise ConfigError(f"{stage}: unknown stage; choose {', '.join(SCHEMAS)}{did_you_mean(stage, list(SCHEMAS))}")
+    if stage == "finetune":  # of parts, or of a ready model
+        return _model_beside_start(TypeAdapter[Finetune](Finetune).json_schema())
     if stage:
         return _model_beside_start(SCHEMAS[stage].model_json_schema())
     return _model_beside_start(TypeAdapter[AnyConfig](AnyConfig).json_schema())
@@ -301,6 +390,18 @@ def _model_beside_start(schema: dict[str, Any]) -> dict[str, Any]:
         own = {"required": ["model"], "properties": {"model": {"required": keys}}}
         run["anyOf"] = [own, {"required": ["from"], "properties": {"from": {"minLength": 1}}}]
     return schema
+
+
+def _schema(document: Document) -> type[AnyConfig]:
+    """The schema of the document's stage; a finetune that names a ready model has one of its own."""
+    stage, model = _stage(document), document.values.get("model")
+    if not isinstance(model, dict) or "vlm" not in model:
+        return SCHEMAS[stage]
+    if stage != "finetune":
+        raise ConfigError(
+            f"{document.place(['model', 'vlm'])}: model.vlm: a ready model is finetuned: write `stage: finetune`"
+        )
+    return ReadyRunConfig
 
 
 def _stage(document: Document) -> str:

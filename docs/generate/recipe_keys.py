@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from vlm.config import SCHEMAS, AnyConfig
+from vlm.config import SCHEMAS, AnyConfig, ReadyRunConfig
 
 Schema = dict[str, Any]
 BOUNDS = {"minimum": "≥ ", "exclusiveMinimum": "> ", "maximum": "≤ ", "exclusiveMaximum": "< "}
@@ -13,12 +13,16 @@ BOUNDS = {"minimum": "≥ ", "exclusiveMinimum": "> ", "maximum": "≤ ", "exclu
 def recipe_keys() -> str:
     """One table for each schema of a recipe, its nested sections as dotted keys."""
     models = {model: [stage for stage, other in SCHEMAS.items() if other is model] for model in SCHEMAS.values()}
-    return "\n\n".join(_section(model, stages) for model, stages in models.items())
+    sections = [_section(model, _title(stages)) for model, stages in models.items()]
+    return "\n\n".join([*sections, _section(ReadyRunConfig, "`stage: finetune` with `model.vlm`")])
 
 
-def _section(model: type[AnyConfig], stages: list[str]) -> str:
+def _title(stages: list[str]) -> str:
+    return "`steps:` (a pipeline)" if stages == ["pipeline"] else " and ".join(f"`stage: {stage}`" for stage in stages)
+
+
+def _section(model: type[AnyConfig], title: str) -> str:
     schema = model.model_json_schema()
-    title = "`steps:` (a pipeline)" if stages == ["pipeline"] else " and ".join(f"`stage: {stage}`" for stage in stages)
     lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
     lines += [_row(*row) for row in _keys(schema, schema, "")]
     return "\n".join([f"## {title}", "", *lines])

@@ -96,10 +96,14 @@ class ChatModel:
 
     def answers(self, conversations: list[tuple[Message, ...]], sampling: Sampling) -> list[str]:
         """One answer per conversation, generated as one batch."""
+        rows = self._generated(conversations, sampling)
+        return [cut_at_stop(self._decode(row), sampling.stop) for row in rows]
+
+    def _generated(self, conversations: list[tuple[Message, ...]], sampling: Sampling) -> list[list[int]]:
+        """The ids of one answer per conversation."""
         prompts = [self._prompt(messages) for messages in conversations]
         with self.answering():
-            rows = generate(self.model, prompts, sampling, self.encoder.stop_ids)
-        return [cut_at_stop(self._decode(row), sampling.stop) for row in rows]
+            return generate(self.model, prompts, sampling, self.encoder.stop_ids)
 
     def stream(
         self,
@@ -151,17 +155,20 @@ class ChatModel:
         ends, some = self.encoder.stop_ids, sampling.max_new_tokens > 0
 
         def run(streamer: TokenSink, stopped: Stopped) -> None:
-            image_id = self.encoder.image_id
             sink = LastToken(streamer)
-            request = AnswerRequest(ids, images, self.embed, sampling, ends, sink, stopped, image_id)
+            request = AnswerRequest(ids, images, self.embed, sampling, ends, sink, stopped, self.encoder.image_id)
             with turn(stopped):
-                loop = self._decoding.loop(self.model, self.text, self.adapters, image_id)
-                new = loop.answer(request) if some else []
-                if then is not do_nothing:
-                    loop.run(partial(then, [*ids, *new, *sink.end_mark(ends)]))
+                self._run(request, some, lambda found: then([*found, *sink.end_mark(ends)]), then is not do_nothing)
 
         text = AnswerText(self._plain_text, sampling.stop, opening, self.encoder.byte_ids)
         return StreamedAnswer(run, text, ends, len(ids), patience, reader)
+
+    def _run(self, request: AnswerRequest, some: bool, then: Then, called: bool) -> None:
+        """Generate the answer, if it is to have tokens, and, if `called`, call `then` on the device's thread."""
+        loop = self._decoding.loop(self.model, self.text, self.adapters, request.image_id)
+        new = loop.answer(request) if some else []
+        if called:
+            loop.run(partial(then, [*request.ids, *new]))
 
     def fit_to_context(self, messages: tuple[Message, ...], new_tokens: int) -> tuple[Message, ...]:
         """The messages without their oldest turns, so that an answer of `new_tokens` fits the context."""

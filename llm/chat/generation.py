@@ -1,6 +1,6 @@
 """Generate token ids from prompts, batched for evaluation or streamed for chat, with the same sampling."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
@@ -64,17 +64,30 @@ def generate(
     mask = torch.tensor([[0] * (width - length) + [1] * length for length in lengths], device=embeds.device)
     # The repetition penalty applies to every id of the prompt: pad with an id that the prompt contains.
     ids = [[prompt.ids[0]] * (width - length) + prompt.ids for prompt, length in zip(prompts, lengths, strict=True)]
+    inputs = {"input_ids": torch.tensor(ids, device=embeds.device), "inputs_embeds": embeds, "attention_mask": mask}
+    return generate_from(model, inputs, sampling, stop_ids, streamer, stopped)
+
+
+@torch.no_grad()
+def generate_from(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Tensor],
+    sampling: Sampling,
+    stop_ids: tuple[int, ...],
+    streamer: TokenSink | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[list[int]]:
+    """The same for the inputs of a model's own `generate`, whose `input_ids` [B, T] are complete."""
     torch.manual_seed(sampling.seed)
     run = cast(Callable[..., Tensor], model.generate)  # torch's typing takes a module's methods for tensors
     with arguments_alone(model):
         output = run(
-            input_ids=torch.tensor(ids, device=embeds.device),
-            inputs_embeds=embeds,
-            attention_mask=mask,
+            **inputs,
             generation_config=_settings(sampling, stop_ids),
             streamer=streamer,
             stopping_criteria=StoppingCriteriaList([_Stopped(stopped)]),
         )
+    width = inputs["input_ids"].shape[1]
     return [_before_stop(row[width:].tolist(), stop_ids) for row in output]
 
 

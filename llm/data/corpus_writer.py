@@ -11,7 +11,7 @@ import numpy as np
 
 from llm.config.schema import DataConfig, Source
 from llm.data.memmap_columns import ColumnWriter
-from llm.data.prefix_sharing import prefix_key, share_one_prefix, share_within
+from llm.data.prefix_sharing import NO_PREFIX, prefix_key, share_one_prefix, share_within
 from llm.encoding.encoder import IGNORED, Encoder, Sample
 from llm.errors import DataError, Place, RecordError
 from llm.formats.conversation import Conversation, ImageRef, Message
@@ -70,7 +70,10 @@ class CorpusWriter:
         key = _key(samples[0], source, self._base, record.place)
         for piece in samples:
             unpacked = _unpack_images(piece, self._folder, self._final)
-            append(self._columns, self._ends, unpacked, prefix_key(unpacked, self._encoder.image_id))
+            key_of_prefix = (
+                prefix_key(unpacked, self._encoder.image_id) if self._encoder.may_share(piece) else NO_PREFIX
+            )
+            append(self._columns, self._ends, unpacked, key_of_prefix)
             self._columns.add_numbers("weights", np.array([source.weight], np.float64))
             self._columns.add_numbers("keys", np.array([key], np.uint64))
             self._columns.add_texts("places", [str(record.place)])

@@ -146,6 +146,10 @@ class Encoder:
         texts = {"tokenizer": tokenizer, "template": self.template.jinja}
         return {name: hashlib.sha256(text.encode()).hexdigest()[:24] for name, text in texts.items()}
 
+    def may_share(self, sample: Sample) -> bool:
+        """Whether the sample may be planned to share its prefix with others."""
+        return True
+
     def _written(self, prompt: RenderedText, images: tuple[ImageRef, ...]) -> RenderedText:
         """The prompt as it is tokenised."""
         return prompt

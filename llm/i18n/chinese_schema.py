@@ -187,6 +187,15 @@ VISION_KEYS = {
     "tower: lora; LoRA scale, as `alpha`": "用于 tower: lora：LoRA 的缩放，同 `alpha`",
     "tower: lora; dropout, as `dropout`": "用于 tower: lora：dropout，同 `dropout`",
     "learning rate of the projector; `lr` when left out": "投影器的学习率；不写则为 `lr`",
+    "folder or hub id of a vision language model of transformers' AutoModelForImageTextToText": (
+        "transformers 的 AutoModelForImageTextToText 能打开的视觉语言模型的文件夹或 hub id"
+    ),
+    "the image side, tower and projector: not trained, with LoRA adapters, or all weights": (
+        "图片一侧，即视觉塔和投影器：不训练、用 LoRA 适配器训练，或训练全部权重"
+    ),
+    "learning rate of tower and projector; `lr` when left out": "视觉塔和投影器的学习率；不写则为 `lr`",
+    "finetune: what `tune` says of the model is trained": "finetune：训练模型中 `tune` 指定的部分",
+    "the model": "模型",
     "learning rate of the vision tower; `lr` when left out": "视觉塔的学习率；不写则为 `lr`",
     "pretrain: the projector alone is trained; finetune: the projector and what `tune` says": (
         "pretrain：只训练投影器；finetune：训练投影器和 `tune` 指定的部分"

@@ -28,6 +28,7 @@ def write_report(folder: Path, config: RunConfig, data: RunData, progress: Progr
         "name": config.name,
         "stage": config.stage,
         **data.facts,
+        **data.model_facts,
         "dropped_records": data.train.dropped,
         "quarantined_records": _bad_record_lines(data),
         "final_loss": train[-1]["loss"] if train else None,

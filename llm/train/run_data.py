@@ -1,5 +1,6 @@
 """The data of a run: encoded corpora, the validation split, the schedule of packs, and loaders of batches."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class RunData:
     held: NDArray[np.int64]  # indices of the validation records
     schedule: Schedule
     facts: dict[str, Any] = field(default_factory=dict)  # counts, for metrics and report
+    model_facts: Mapping[str, object] = field(default_factory=dict)  # of the model, for the report
     bad_records: BadRecords | None = None  # None: a run without images
     held_bad_records: BadRecords | None = None
 
@@ -89,7 +91,7 @@ def read_run_data(config: RunConfig, parts: RunParts[Batch], folder: Path, base:
     }
     bad_records = _bad_records_of(config, parts, train)
     held_bad_records = bad_records if held_corpus is train else _bad_records_of(config, parts, held_corpus)
-    return RunData(train, chosen, held_corpus, held, schedule, facts, bad_records, held_bad_records)
+    return RunData(train, chosen, held_corpus, held, schedule, facts, parts.facts, bad_records, held_bad_records)
 
 
 def _refuse_evaluation_beyond(config: RunConfig, steps: int) -> None:

@@ -1,7 +1,7 @@
 """What the training loop needs of a run, and what it needs of a batch. Text and vision runs differ in nothing else."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -56,4 +56,5 @@ class RunParts(Generic[BatchT_co]):
     ready: Callable[[Corpus, Path], str] = lambda corpus, folder: ""  # at every start; returns a line to log
     saved_buffers: tuple[str, ...] = ()  # names of buffers that checkpoints hold
     must_move: tuple[str, ...] = ()  # parameter groups whose gradient must not be zero
+    facts: Mapping[str, object] = field(default_factory=dict)  # of the model, for the report
     sequence: int = 1  # processes that share every pack

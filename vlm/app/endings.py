@@ -7,7 +7,7 @@ from pathlib import Path
 from llm import console
 from llm.config.schema import RunConfig, run_folder
 from vlm.app.named_files import missing_files
-from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, VlmRunConfig, load_steps
+from vlm.config import AnyConfig, EvalConfig, ExportConfig, PipelineConfig, ReadyRunConfig, VlmRunConfig, load_steps
 
 
 def verdict(config: AnyConfig, source: Path) -> tuple[list[str], str]:
@@ -58,5 +58,5 @@ def next_of_run(config: RunConfig, run: str) -> tuple[str, str]:
     """The two commands after a run."""
     if isinstance(config, VlmRunConfig) and config.stage == "pretrain":
         return f"eyegraft train FINETUNE.yaml from={run}", f"eyegraft chat {run} --image FILE"
-    image = " --image FILE" if isinstance(config, VlmRunConfig) else ""
+    image = " --image FILE" if isinstance(config, VlmRunConfig | ReadyRunConfig) else ""
     return f"eyegraft chat {run}{image}", f"eyegraft export {run} DIR"

@@ -9,7 +9,7 @@ from pathlib import Path
 from llm.config.schema import RunConfig, Source, run_folder
 from llm.files.regular_files import exists
 from llm.files.windows_paths import windows_advice
-from vlm.config import AnyConfig, EvalConfig, ExportConfig, VlmRunConfig
+from vlm.config import AnyConfig, EvalConfig, ExportConfig, ReadyRunConfig, VlmRunConfig
 
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(:[\w.-]+)?")
 
@@ -76,7 +76,8 @@ def _named(config: AnyConfig) -> Iterator[Named]:
 
 
 def _of_run(config: RunConfig) -> Iterator[Named]:
-    yield Named("model.llm", config.model.llm, may_be_hub=True)
+    key = "model.vlm" if isinstance(config, ReadyRunConfig) else "model.llm"
+    yield Named(key, config.model.llm, may_be_hub=True)
     if isinstance(config, VlmRunConfig):
         yield from _of_tower(config.model.tower)
         if config.model.projector_weights:

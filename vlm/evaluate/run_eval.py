@@ -80,8 +80,8 @@ def _keep_features(opened: OpenedRun, run: Path) -> None:
     """Take the features of images from the cache beside the run, where its recipe allows one."""
     from vlm.model.run_parts import OpenedVision, keep_features  # here: a text run is evaluated without vision code
 
-    assert isinstance(opened, OpenedVision), "text runs see no images"
-    logger.info(keep_features(opened.model, opened.config, [], run))
+    if isinstance(opened, OpenedVision):  # a model that model.vlm names has no cache
+        logger.info(keep_features(opened.model, opened.config, [], run))
 
 
 def _answer_questions(opened: OpenedRun, plan: VqaEval, run: Path, out: Path) -> dict[str, float]:

@@ -10,11 +10,12 @@ from llm.files.folder_replacement import MADE_FROM
 from llm.files.saved_checkpoints import find_checkpoint, weights_digest
 from llm.model.precision import dtype_of
 from llm.train.report import read_report
-from vlm.config import VlmRunConfig
+from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.export.adapter_base import needs_own_base
 from vlm.model.adapter_folder import BASE
 from vlm.model.forward import VlmModel
 from vlm.model.runs import OpenedRun
+from vlm.ready.forward import ReadyModule
 
 SHOWN = ("records", "tokens", "supervised_tokens", "images", "steps", "final_loss", "validation_loss", "train_seconds")
 USE = {
@@ -79,16 +80,18 @@ def write_card(
     `base` is the base's name in an adapter.
     """
     config = opened.config
-    sees = isinstance(opened.model, VlmModel)
+    sees = isinstance(opened.model, VlmModel | ReadyModule)
     found = find_checkpoint(run, checkpoint)
-    made_of = {"language model": _public(config.model.llm), "stage": config.stage, "trained": _trained(opened)}
+    kind = "model" if isinstance(config, ReadyRunConfig) else "language model"
+    made_of = {kind: _public(config.model.llm), "stage": config.stage, "trained": _trained(opened)}
     if isinstance(config, VlmRunConfig):
         made_of |= {"vision tower": _public(config.model.tower), "projector": config.model.projector}
     made_of |= {"data": ", ".join(_public(source.path) for source in config.data.sources)}
     made_of |= {"checkpoint": f"{found.name}, sha256 {weights_digest(found)[:12]}"}
+    front = _front_matter(config.model.llm, sees, to, isinstance(opened.model, VlmModel))
     lines = [
         "---",
-        yaml.safe_dump(_front_matter(config.model.llm, sees, to), sort_keys=False).strip(),
+        yaml.safe_dump(front, sort_keys=False).strip(),
         "---",
         "",
         f"# {config.name}",
@@ -113,12 +116,12 @@ def _public(path: str) -> str:
     return Path(path).name if os.path.isabs(path) else path
 
 
-def _front_matter(llm: str, sees: bool, to: str) -> dict[str, Any]:
+def _front_matter(llm: str, sees: bool, to: str, is_llava: bool) -> dict[str, Any]:
     matter: dict[str, Any] = {"library_name": LIBRARIES.get(to, "transformers")}
     matter["pipeline_tag"] = "image-text-to-text" if sees else "text-generation"
     if not Path(llm).exists():  # a local folder means nothing to others
         matter["base_model"] = llm
-    return matter | {"tags": ["eyegraft", *(["llava"] if sees else [])]}
+    return matter | {"tags": ["eyegraft", *(["llava"] if is_llava else [])]}
 
 
 def _trained(opened: OpenedRun) -> str:

@@ -23,6 +23,7 @@ from vlm.model.adapter_folder import ADAPTER, find_adapter
 from vlm.model.forward import VlmModel
 from vlm.model.merged_folder import ROUNDING, merged_adapters
 from vlm.model.runs import OpenedRun, open_run
+from vlm.ready.forward import ReadyModule
 
 
 def export(
@@ -49,12 +50,13 @@ def export(
     opened = open_run(run, checkpoint)
     base = adapter_base(opened, out, base_name)
     asked = asked_of_generation(opened.chat_model.model)
+    is_ready = isinstance(opened.model, ReadyModule)
 
     def proved(difference: float) -> str:
         return proof(to, dtype, difference) + (" (written with --force, whatever the difference)" if force else "")
 
     def card(folder: Path, difference: float) -> None:
-        if to in ("hf", "peft"):
+        if to in ("hf", "peft") and not is_ready:  # whose prompts are proved against its processor's
             warn_of_other_prompts(opened.encoder, folder / ADAPTER if to == "peft" else folder, str(out))
         write_card(run, checkpoint, opened, folder, out.name, to, proved(difference), base)
 
@@ -68,15 +70,17 @@ def export(
             f"{out}: the LLM's own generation_config.json asks for {asked}; that of the export does not: answers were "
             "compared by greedy decoding. Copy from it what you want of it"
         )
-    if merged:
+    if merged and not is_ready:
         logger.info(f"{out}: has {merged} adapters merged into it. {ROUNDING}")
-    log_next_commands(to, out, isinstance(opened.model, VlmModel))
+    log_next_commands(to, out, isinstance(opened.model, VlmModel | ReadyModule))
     return difference
 
 
 def _write(
     opened: OpenedRun, out: Path, dtype: ExportDtype, to: ExportFormat, force: bool, origin: Origin, base_name: str
 ) -> float:
+    if isinstance(opened.model, ReadyModule) and to != "hf":
+        raise ConfigError(f"--to {to}: a model that model.vlm names is exported as hf alone, with its adapters merged")
     if to == "peft":
         return export_peft(opened, out, DTYPES[dtype], origin, base_name)
     if to == "llava":

@@ -6,14 +6,20 @@ from typing import Any, cast
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import (
+    AutoModelForImageTextToText,
+    FastVlmForConditionalGeneration,
+    LlavaForConditionalGeneration,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from llm import distributed
 from llm.chat.chat_model import ChatModel
 from llm.chat.prompt_embedding import image_embedder, text_embedder
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
-from llm.errors import ModelError
+from llm.errors import ConfigError, ModelError
 from llm.files.untrusted_json import read_object
 from llm.formats.conversation import ImageRef
 from llm.library_errors import as_model_error
@@ -28,6 +34,9 @@ from vlm.model.adapter_folder import AdapterFolder
 from vlm.model.image_features import image_features
 from vlm.model.merged_folder import warn_of_rounding
 from vlm.model.shared_tensors import OnModel, ignore
+from vlm.ready.chat import chat_model
+from vlm.ready.encoder import ReadyEncoder
+from vlm.ready.ready_model import open_ready
 from vlm.vision.foreign_padding import spare_square
 from vlm.vision.images import read_image
 
@@ -46,6 +55,8 @@ def open_hf_folder(
     warn_of_rounding(folder, bits)
     config = read_object(folder / "config.json")
     image_id = _image_token(folder, config) if "vision_config" in config else None
+    if image_id is not None and not _is_assembled(config):
+        return _open_ready(folder, adapter, bits, complete)
     tokenizer = load_tokenizer(str(_tokenizer_folder(folder, adapter)))
     template = load_template("auto", tokenizer)
     dtype = DTYPES[this_machine().auto_dtype]
@@ -72,6 +83,27 @@ def open_hf_folder(
     encoder = Encoder(tokenizer, template, image_id, image_tokens)
     embed = image_embedder(vision.model.get_input_embeddings(), image_id, vision.embed_files)
     return ChatModel(vision.model, vision.language_model, encoder, embed)
+
+
+def _is_assembled(config: dict[str, Any]) -> bool:
+    """Whether the model is of a class that vision runs are assembled in: its images are squares of one size.
+
+    True for a type that transformers does not know, of which the loaders say more.
+    """
+    kind = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(str(config.get("model_type")))
+    return kind is None or kind in (LlavaForConditionalGeneration.__name__, FastVlmForConditionalGeneration.__name__)
+
+
+def _open_ready(folder: Path, adapter: AdapterFolder | None, bits: int, complete: OnModel) -> ChatModel:
+    """A VLM of any other class, which answers by its own `generate`."""
+    if bits:
+        raise ConfigError(f"--bits {bits}: the weights of {folder} are not quantised here. Leave it out")
+    vlm = open_ready(str(folder), DTYPES[this_machine().auto_dtype])
+    add_adapter(vlm.hf, adapter)
+    complete(vlm.hf)
+    _place(vlm.hf)
+    _note_settings(folder, vlm.hf)
+    return chat_model(vlm, ReadyEncoder(vlm.processor))
 
 
 def _image_token(folder: Path, config: dict[str, Any]) -> int:

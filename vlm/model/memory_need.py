@@ -12,11 +12,11 @@ from llm.decoding.prefix_cache import ROOM
 from llm.files.untrusted_json import read_object
 from llm.model import hf_loaders
 from llm.model.meta_model import META
-from llm.model.model_folder import CONFIG_FILE
+from llm.model.model_folder import CONFIG_FILE, local_folder
 from llm.model.precision import DTYPES, this_machine
 from llm.model.pretrained import load_llm
 from llm.train.build_model import build_text_model
-from vlm.config import VlmRunConfig
+from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.model.adapter_folder import find_adapter
 from vlm.model.run_recipe import read_run_config
 
@@ -80,6 +80,8 @@ def _of_run(run: Path, home: Path) -> PreTrainedModel:
     config = read_run_config(run, home)
     if isinstance(config, TextRunConfig):
         return build_text_model(config, weights=False)[0].llm
+    if isinstance(config, ReadyRunConfig):
+        return _of_folder(local_folder(config.model.llm, (CONFIG_FILE,)), 0)
     assert isinstance(config, VlmRunConfig), "a run trains text or vision"
     from vlm.model.build_model import build_vision_model  # here: a text run is opened without vision code
 

@@ -6,13 +6,14 @@ from functools import partial
 from torch import nn
 
 from llm.config.schema import RunConfig
+from llm.errors import ConfigError
 from llm.model.activation_checkpointing import recompute
 from llm.model.causal_lm import head_of
 from llm.model.precision import dtype_of
 from llm.planning.step_forecast import MetaModel
 from llm.train.build_model import build_text_model
 from llm.train.earlier_runs import EarlierRun
-from vlm.config import VlmRunConfig
+from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.model.build_model import build_vision_model
 from vlm.model.stages import recompute_vision
 from vlm.model.vision_model import build_tower
@@ -24,6 +25,8 @@ def meta_model(config: RunConfig, earlier: Sequence[EarlierRun] = ()) -> MetaMod
 
     The folders need hold config.json only. Raises ModelError and ConfigError as building the model does.
     """
+    if isinstance(config, ReadyRunConfig):
+        raise ConfigError("a finetune of model.vlm has no forecast yet: train it with a small train.pack_tokens first")
     if isinstance(config, VlmRunConfig):
         return _vision(config, earlier)
     return _text(config, earlier)

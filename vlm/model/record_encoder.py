@@ -15,10 +15,12 @@ from llm.model import hf_loaders
 from llm.model.meta_model import META
 from llm.model.model_folder import TEXT_FILES, local_folder
 from llm.model.pretrained import load_tokenizer
-from vlm.config import VlmRunConfig
+from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.model.image_features import image_features
 from vlm.model.meta_model import meta_tower
 from vlm.model.vision_model import give_image_token
+from vlm.ready.encoder import ReadyEncoder
+from vlm.ready.ready_model import open_processor
 
 
 def encoder_of_run(config: RunConfig, image_tokens: int = 0) -> Encoder:
@@ -26,6 +28,8 @@ def encoder_of_run(config: RunConfig, image_tokens: int = 0) -> Encoder:
 
     `image_tokens`: tokens of an image; 0 takes the tower's.
     """
+    if isinstance(config, ReadyRunConfig):
+        return ReadyEncoder(open_processor(config.model.llm))
     tokenizer = load_tokenizer(config.model.llm)
     if isinstance(config, VlmRunConfig):
         image_tokens = image_tokens or meta_tower(config).image_tokens

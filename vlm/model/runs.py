@@ -9,15 +9,17 @@ from llm.data.batch import PackedBatch
 from llm.data.batch_shard import BatchShard
 from llm.train.assembly import MakeEvaluation, OpenedText, open_text_model, text_parts, train_text
 from llm.train.run_parts import RunParts
-from vlm.config import VlmRunConfig
+from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.model.run_recipe import read_run_config
 
 if TYPE_CHECKING:
     from vlm.model.batch import VlmBatch
     from vlm.model.run_parts import OpenedVision
+    from vlm.ready.batch import ReadyBatch
+    from vlm.ready.training import OpenedReady
 
-OpenedRun = Union[OpenedText, "OpenedVision"]
-AnyBatch = Union[PackedBatch, BatchShard, "VlmBatch"]
+OpenedRun = Union[OpenedText, "OpenedVision", "OpenedReady"]
+AnyBatch = Union[PackedBatch, BatchShard, "VlmBatch", "ReadyBatch"]
 
 
 def train(config: RunConfig, base: Path, anyway: bool = False, evaluation: MakeEvaluation | None = None) -> Path:
@@ -27,6 +29,10 @@ def train(config: RunConfig, base: Path, anyway: bool = False, evaluation: MakeE
     """
     if isinstance(config, TextRunConfig):
         return train_text(config, base, anyway, evaluation)
+    if isinstance(config, ReadyRunConfig):
+        from vlm.ready.training import train_ready
+
+        return train_ready(config, base, anyway)
     from vlm.model.assembly import train_vision
 
     return train_vision(_vision(config), base, anyway, evaluation)
@@ -39,6 +45,10 @@ def open_model(config: RunConfig, home: Path = CWD) -> OpenedRun:
     """
     if isinstance(config, TextRunConfig):
         return open_text_model(config, home)
+    if isinstance(config, ReadyRunConfig):
+        from vlm.ready.training import open_ready_model
+
+        return open_ready_model(config)
     from vlm.model.assembly import open_vision_model
 
     return open_vision_model(_vision(config), home)
@@ -67,6 +77,10 @@ def parts_of(opened: OpenedRun) -> RunParts[AnyBatch]:
     """What the training loop needs of an opened model."""
     if isinstance(opened, OpenedText):
         return text_parts(opened)
+    if isinstance(opened.config, ReadyRunConfig):
+        from vlm.ready.training import ready_parts
+
+        return ready_parts(opened)
     from vlm.model.run_parts import vision_parts
 
     return vision_parts(opened)

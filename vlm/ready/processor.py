@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +41,8 @@ class HfProcessor(Protocol):
 
     def to_json_string(self) -> str: ...
 
+    def save_pretrained(self, folder: Path) -> object: ...
+
     def _get_num_multimodal_tokens(self, image_sizes: list[Size]) -> MultiModalData: ...
 
 
@@ -55,6 +58,10 @@ class ReadyProcessor:
             raise ModelError(f"{name}: its tokenizer has no tokenizer.json. Convert it first")
         self.image_token = str(hf.image_token)
         self._write = lru_cache(_REMEMBERED)(self._written_for)
+
+    def with_processor(self, hf: HfProcessor) -> "ReadyProcessor":
+        """The same with another processor of the model, such as one that was saved and loaded again."""
+        return ReadyProcessor(hf, self.row_id, self.name)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:

@@ -63,6 +63,13 @@ class Proof:
     features: Finding
     tried: tuple[tuple[Way, Finding], ...] = field(default=())  # ways before this one, and what does not hold there
 
+    def facts(self) -> dict[str, object]:
+        """What was found, for the report of a run."""
+        tried = {way.value: str(finding) for way, finding in self.tried}
+        others = (self.packed, self.features, *([self.prefixes] if self.prefixes else []))
+        found = {one.what: one.found for one in (*self.against_plain, *others)}
+        return {"way": self.way.value, "tried": tried, "shares_prefixes": self.shares_prefixes, **found}
+
     @property
     def shares_prefixes(self) -> bool:
         """Whether records with a common prefix may be computed as a tree."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
@@ -41,6 +41,8 @@ class ReadyVlm:
         self.head = head_of(hf)
         self._takes = frozenset(inspect.signature(self.body.forward).parameters)
         self._rope = self._own_method("get_rope_index")
+        inner = {id(parameter) for part in (self.text, self.head) for parameter in part.parameters()}
+        self.image_side = [parameter for parameter in hf.parameters() if id(parameter) not in inner]
         self.way = Way.ALONE
 
     @property
@@ -52,6 +54,14 @@ class ReadyVlm:
     def has_own_positions(self) -> bool:
         """Whether the class computes positions of images itself."""
         return self._rope is not None
+
+    def takes(self, name: str) -> bool:
+        """Whether the class's forward pass takes an input of this name."""
+        return name in self._takes
+
+    def image_modules(self) -> list[nn.Module]:
+        """The modules of the image side: towers and projectors."""
+        return [part for part in self.body.children() if part is not self.text]
 
     def attend(self, way: Way) -> None:
         """Attend to packs in this way from now on."""
@@ -72,12 +82,21 @@ class ReadyVlm:
         found = self._rope(**{name: named[name] for name in _parameters(self._rope) if name in named})[0]
         return cast(Tensor, found)
 
+    def joined(self, units: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """What the rope index reads of several units, such as the grids of their images; nothing without one."""
+        if self._rope is None:
+            return {}
+        read = _parameters(self._rope)
+        return {name: torch.cat([unit[name] for unit in units]) for name in (units[0] if units else ()) if name in read}
+
     def features(self, inputs: dict[str, Tensor]) -> "ImageRows":
         """The rows of a record's images in the language model's width, in the order of their tokens."""
         compute = self._own_method("get_image_features")
         assert compute is not None, "a class without it is refused when it is opened"
         fitting = {name: value for name, value in inputs.items() if name in _parameters(compute)}
-        output = compute(**floats_as(fitting, self.hf.dtype, self.hf.device), return_dict=True)
+        trains = any(parameter.requires_grad for parameter in self.image_side)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and trains):
+            output = compute(**floats_as(fitting, self.hf.dtype, self.hf.device), return_dict=True)
         layers = tuple(_joined(layer) for layer in output.get("deepstack_features") or ())
         return ImageRows(_joined(output.pooler_output), layers, isinstance(output.pooler_output, Tensor))
 
@@ -141,12 +160,7 @@ def open_ready(path: str, dtype: torch.dtype = torch.float32) -> ReadyVlm:
     """
     _refuse_file(path)
     folder = local_folder(path, (*TEXT_FILES, "*.safetensors"))
-    settings = read_model_config(path, folder)
-    if settings["model_type"] not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
-        raise ModelError(
-            f"{path}: a {settings['model_type']} model is none that answers to images and text (transformers' "
-            "AutoModelForImageTextToText). For a language model without images give model.llm"
-        )
+    _refuse_other_types(path, read_model_config(path, folder))
     _refuse_too_large(path, folder, dtype)
     hf_processor = _load_processor(path, folder)
     with as_model_error(f"{path}: cannot be loaded as a vision language model"):
@@ -155,6 +169,25 @@ def open_ready(path: str, dtype: torch.dtype = torch.float32) -> ReadyVlm:
     refuse_gaps(path, report)
     _refuse_closed(path, model)
     return ReadyVlm(model.eval(), ReadyProcessor(hf_processor, int(model.config.image_token_id), path))
+
+
+def open_processor(path: str) -> ReadyProcessor:
+    """The processor of a VLM's folder or hub id, which needs no weights. Raises ModelError as `open_ready`."""
+    _refuse_file(path)
+    folder = local_folder(path, TEXT_FILES)
+    _refuse_other_types(path, read_model_config(path, folder, weights=False))
+    with as_model_error(f"{path}: cannot be loaded as a vision language model"):
+        row_id = int(hf_loaders.load_config(folder, AutoModelForImageTextToText.__name__).image_token_id)
+    return ReadyProcessor(_load_processor(path, folder), row_id, path)
+
+
+def _refuse_other_types(path: str, settings: dict[str, Any]) -> None:
+    """Raise ModelError for a folder whose model is no VLM."""
+    if settings["model_type"] not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise ModelError(
+            f"{path}: a {settings['model_type']} model is none that answers to images and text (transformers' "
+            "AutoModelForImageTextToText). For a language model without images give model.llm"
+        )
 
 
 def _refuse_file(path: str) -> None:

@@ -48,14 +48,15 @@ def record_attention(
     **kwargs: object,
 ) -> tuple[Tensor, None]:
     """transformers' attention signature: SDPA record by record, each with its part of the mask. [1, T, heads, D]."""
-    bounds = (0, query.shape[2]) if packed is None else packed.bounds
-    outputs = []
-    for start, end in pairwise(bounds):
+    outputs: list[Tensor] = []
+    if packed is None:  # one sequence, of which earlier positions may be in a cache
+        states = (query, key, value)
+        outputs.append(sdpa_attention_forward(module, *states, attention_mask, dropout=dropout, scaling=scaling)[0])
+    for start, end in pairwise(packed.bounds if packed is not None else ()):
         part = slice(start, end)
         mask = None if attention_mask is None else attention_mask[:, :, part, part]
         states = (query[:, :, part], key[:, :, part], value[:, :, part])
-        attended, _ = sdpa_attention_forward(module, *states, mask, dropout=dropout, scaling=scaling)
-        outputs.append(attended)
+        outputs.append(sdpa_attention_forward(module, *states, mask, dropout=dropout, scaling=scaling)[0])
     return torch.cat(outputs, 1), None
 
 

@@ -20,7 +20,7 @@ from llm.config.schema import RunConfig, Source
 from llm.errors import ConfigError, DataError, EyegraftError
 from llm.formats.readers import source_rows
 from llm.track.check import check_trackers
-from vlm.config import VlmRunConfig
+from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.service.archives import ArchiveError, unpack
 from vlm.service.gate_record import GateAnswer, GateQuestion, read_question, write_answer
 from vlm.service.recipe import JobData, job_recipe
@@ -71,7 +71,7 @@ def look(question: GateQuestion, folder: Path, early: Callable[[GateAnswer], Non
         found = f"the job's files take more than {most / 2**30:.1f} GiB of memory to be read. Split them"
         raise GateError("validation_failed", found) from error
     config = read_recipe(question, data)
-    if data.sees_images and not isinstance(config, VlmRunConfig):
+    if data.sees_images and not isinstance(config, VlmRunConfig | ReadyRunConfig):
         found = f"the records have images, and {question.request['model']} reads text only"
         advice = "Train from a vision run, or give x_eyegraft.recipe.model.tower"
         raise GateError("invalid_model", f"{found}. {advice}", "model")
