@@ -1,4 +1,4 @@
-"""What the service keeps on its disk and in its store is bounded: files that expire, quotas, events of long jobs."""
+"""What the service keeps on its disk and in its store is bounded: files by kind, age and quota, events of long jobs."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ import pytest
 
 from llm.errors import ServiceError
 from vlm.run_folders.progress import RunProgress
-from vlm.service.file_storage import FileStorage, FileTooLargeError
+from vlm.service.file_storage import FileStorage, FileTooLargeError, UnknownKindError, suffix_of
 from vlm.service.follow import Followers
 from vlm.service.layout import Layout
 from vlm.service.results import results
@@ -201,3 +201,17 @@ def test_results_have_every_step(database: Database, layout: Layout, monkeypatch
     rows = [*csv.DictReader(io.StringIO((layout.files / f"{file}.csv").read_text()))]
     assert [int(row["step"]) for row in rows] == list(range(1, 2001))
     assert (rows[999]["train_loss"], rows[999]["valid_loss"], rows[998]["valid_loss"]) == ("1.5", "2.5", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("a.JSONL", ".jsonl"), ("a.b.csv.xz", ".csv.xz"), ("a.json.zst", ".json.zst"), ("a.parquet", ".parquet")],
+)
+def test_data_is_stored_under_the_suffix_that_its_reader_needs(name: str, suffix: str) -> None:
+    assert suffix_of(name, "fine-tune") == suffix
+
+
+@pytest.mark.parametrize("name", ["a.parquet.gz", "a.xlsx.xz", "a.txt.bz2", "a.xz", "a.jsonl.7z", "a"])
+def test_what_is_not_read_is_refused_by_name(name: str) -> None:
+    with pytest.raises(UnknownKindError, match=f"'{name}': a file for purpose fine-tune is named .jsonl"):
+        suffix_of(name, "fine-tune")
