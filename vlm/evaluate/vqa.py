@@ -1,7 +1,8 @@
 """Exact match of greedy answers to image questions, with the record's own image, a blank one, and another record's.
 
 Answers are not generated: an answer is exact if each of its tokens is the argmax after the tokens before it, which is
-what greedy decoding writes (a test compares the two). Questions about one image share it, and any other prefix.
+what greedy decoding writes (a test compares the two). Questions about one image share it, and any other prefix: those
+that belong to it, and those of another record that are asked with it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ ShownImage = Literal["right", "blank", "shuffled"]
 Kind = Literal["open", "yes_no"]
 KINDS: tuple[Kind, ...] = ("open", "yes_no")
 Turns = Literal["together", "apart"]
-PACK_TOKENS = 1536  # of an evaluation pack
+PACK_TOKENS = 4096  # of an evaluation pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,10 @@ class VqaQuestion:
 
     sample: Sample
     kind: Kind
+
+
+Pass = tuple[list[VqaQuestion], ShownImage]
+"""Questions, and the image that is shown with each."""
 
 
 def evaluate_vqa(
@@ -61,14 +66,17 @@ def evaluate_vqa(
             "what a vision run is evaluated on. Name a file of image questions"
         )
     controls = questions[: plan.controls or None]
+    passes: list[Pass] = [(questions, "right"), (controls, "blank")]
+    if len({question.sample.images[0] for question in controls}) > 1:
+        passes.append((controls, "shuffled"))
+    right, blank, *other = score(model, passes, folder)
     figures = {"vqa_questions": float(len(questions))}
-    figures |= _by_kind("vqa_accuracy", "vqa_{}_accuracy", questions, score(model, questions, "right", folder))
-    blank = score(model, controls, "blank", folder)
+    figures |= _by_kind("vqa_accuracy", "vqa_{}_accuracy", questions, right)
     figures["blank_image_accuracy"] = _mean(blank)
-    if len({question.sample.images[0] for question in controls}) < 2:
+    if not other:
         logger.warning("no figure for another record's image: all questions show the same one")
         return figures
-    shuffled = score(model, controls, "shuffled", folder)
+    [shuffled] = other
     others = _by_kind("shuffled_image_accuracy", "shuffled_{}_accuracy", controls, shuffled)
     others.pop("shuffled_yes_no_accuracy", None)  # half of them are right by chance
     return figures | others
@@ -126,13 +134,27 @@ def single_questions(conversation: Conversation, turns: Turns) -> list[Conversat
 
 
 @torch.no_grad()
-def score(model: VlmModel, questions: list[VqaQuestion], shown: ShownImage, folder: Path) -> NDArray[np.bool_]:
-    """Which questions are answered exactly, each with its own, a blank or another image; bool [questions]."""
+def score(model: VlmModel, passes: Sequence[Pass], folder: Path) -> list[NDArray[np.bool_]]:
+    """For each pass, which questions are answered exactly with the image shown in it; bool [questions].
+
+    All passes are read together, so that an image is read once for its own questions and for borrowed ones.
+    """
     model.eval()
+    samples = [sample for questions, shown in passes for sample in _samples_of(questions, shown, folder)]
+    exact = _exact(model, samples)
+    return np.split(exact, np.cumsum([len(questions) for questions, _ in passes])[:-1])
+
+
+def _samples_of(questions: Sequence[VqaQuestion], shown: ShownImage, folder: Path) -> list[Sample]:
+    """The questions with the image that is shown instead of each one's own."""
     instead = _shown_images([question.sample.images[0] for question in questions], shown, folder)
-    samples = [replace(question.sample, images=(instead[question.sample.images[0]],)) for question in questions]
+    return [replace(question.sample, images=(instead[question.sample.images[0]],)) for question in questions]
+
+
+def _exact(model: VlmModel, samples: list[Sample]) -> NDArray[np.bool_]:
+    """Which answers are what greedy decoding writes; bool [samples]."""
     unique = _deduplicated(samples)
-    exact = np.zeros(len(questions), bool)
+    exact = np.zeros(len(samples), bool)
     vision = model.vision
     for pack in _packs([sample for sample, _ in unique]):
         tree, order = share_prefixes([unique[number][0] for number in pack], vision.image_id)

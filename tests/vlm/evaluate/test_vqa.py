@@ -17,6 +17,7 @@ from llm.formats.conversation import Conversation, ImageRef
 from vlm.config import VqaEval
 from vlm.evaluate import vqa
 from vlm.evaluate.vqa import (
+    Pass,
     VqaQuestion,
     _deduplicated,
     _mean,
@@ -106,6 +107,7 @@ class Model:
 
     def __init__(self, *wrong: int) -> None:
         self.wrong, self.evaluated, self.shown = wrong, False, list[ImageRef]()
+        self.packs: list[set[str]] = []  # the images of each
 
     def eval(self) -> None:
         self.evaluated = True
@@ -113,6 +115,7 @@ class Model:
     def logits(self, batch: Any) -> torch.Tensor:
         assert self.evaluated and not torch.is_grad_enabled()
         self.shown += batch.shown
+        self.packs.append({Path(image.path).name for image in batch.shown})
         writes = [0 if token in self.wrong else token + 1 for token in batch.before]
         return torch.eye(99)[writes]
 
@@ -165,7 +168,7 @@ def test_an_answer_is_exact_when_every_token_of_it_is(
     monkeypatch.setattr(vqa, "PACK_TOKENS", budget)
     monkeypatch.setattr(vqa, "collate_vlm", Batch)
     model: Any = Model(*wrong)
-    assert score(model, questions, "right", Path()).tolist() == exact
+    assert [found.tolist() for found in score(model, [(questions, "right")], Path())] == [exact]
     assert {image.path for image in model.shown} == {"/a.png", "/b.png"}
 
 
@@ -174,9 +177,26 @@ def test_a_score_is_about_the_image_that_was_shown(
 ) -> None:
     monkeypatch.setattr(vqa, "collate_vlm", Batch)
     model: Any = Model()
-    assert score(model, questions, "blank", tmp_path).tolist() == [True, True, True, False, True]
+    [found] = score(model, [(questions, "blank")], tmp_path)
+    assert found.tolist() == [True, True, True, False, True]
     assert {image.path for image in model.shown} == {str(tmp_path / "blank.png")}
-    assert score(model, [], "right", tmp_path).tolist() == []
+    assert [one.tolist() for one in score(model, [([], "right")], tmp_path)] == [[]]
+
+
+def test_passes_are_read_together(
+    questions: list[VqaQuestion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each image is in one pack, for its own questions and for those of the other record."""
+    monkeypatch.setattr(vqa, "collate_vlm", Batch)
+    monkeypatch.setattr(vqa, "PACK_TOKENS", 1)
+    model: Any = Model(30)
+    found = score(model, [(questions, "right"), (questions[:3], "shuffled"), (questions, "blank")], tmp_path)
+    assert [one.tolist() for one in found] == [
+        [True, True, False, False, True],
+        [True, True, False],
+        [True, True, False, False, True],
+    ]
+    assert model.packs == [{"a.png"}, {"b.png"}, {"blank.png"}]
 
 
 # Figures --------------------------------------------------------------------------------------------------------------
@@ -202,9 +222,9 @@ def test_figures_by_hand(controls: int, few: dict[str, float], monkeypatch: pyte
     asked: Any = [VqaQuestion(sample(image, 1, 2), kind) for image, kind in zip([A, B, A, B, A], kinds, strict=True)]
     hits = {"right": [1, 0, 0, 1, 1], "blank": [1, 0, 1, 0, 0], "shuffled": [0, 1, 1, 1, 1]}
 
-    def scored(model: object, questions: list[VqaQuestion], picture: str, folder: Path) -> Any:
+    def scored(model: object, passes: list[Pass], folder: Path) -> Any:
         assert (model, folder) == ("model", Path("out"))
-        return np.array(hits[picture][: len(questions)], bool)
+        return [np.array(hits[shown][: len(questions)], bool) for questions, shown in passes]
 
     monkeypatch.setattr(vqa, "score", scored)
     monkeypatch.setattr(vqa, "read_questions", lambda *_: (asked, 0))
@@ -231,7 +251,7 @@ def test_figures_by_hand(controls: int, few: dict[str, float], monkeypatch: pyte
 def test_what_is_not_there_has_no_figure(
     kinds: list[Any], images: list[ImageRef], keys: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vqa, "score", lambda model, questions, *_: np.ones(len(questions), bool))
+    monkeypatch.setattr(vqa, "score", lambda model, passes, *_: [np.ones(len(asked), bool) for asked, _ in passes])
     asked = [VqaQuestion(sample(image, 1, 2), kind) for image, kind in zip(images, kinds, strict=True)]
     monkeypatch.setattr(vqa, "read_questions", lambda *_: (asked, 0))
     model: Any = None

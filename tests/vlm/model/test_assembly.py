@@ -22,7 +22,7 @@ from llm.train.run_data import read_run_data, training_loader
 from tests.vlm.runs import recipe
 from vlm.config import EvalConfig, VqaEval
 from vlm.evaluate.run_eval import evaluate
-from vlm.evaluate.vqa import evaluate_vqa, read_questions, score
+from vlm.evaluate.vqa import Pass, evaluate_vqa, read_questions, score
 from vlm.model.assembly import embed_files
 from vlm.model.batch import collate_vlm
 from vlm.model.forward import VlmModel
@@ -79,7 +79,7 @@ def test_evaluation_and_generation_agree(finetuned: Path, records: Path, tmp_pat
     plan = VqaEval.model_validate({"source": {"path": str(records.with_name("questions.json"))}})
     questions, left_out = read_questions(plan, opened.encoder, Path.cwd())
     assert left_out == 0
-    forced = score(opened.model, questions, "right", tmp_path)
+    [forced] = score(opened.model, [(questions, "right")], tmp_path)
     rows = json.loads(records.with_name("questions.json").read_text())
     asked = [
         question(row["conversations"][0]["value"].removeprefix("<image>\n"), (_path(records, row),)) for row in rows
@@ -91,11 +91,16 @@ def test_evaluation_and_generation_agree(finetuned: Path, records: Path, tmp_pat
     figures = evaluate_vqa(opened.model, opened.encoder, plan, tmp_path, Path.cwd())
     assert figures["vqa_questions"] == 32 and figures["vqa_accuracy"] == round(float(np.mean(written)), 4)
     few = evaluate_vqa(opened.model, opened.encoder, plan.model_copy(update={"controls": 7}), tmp_path, Path.cwd())
-    shuffled = score(opened.model, questions[:7], "shuffled", tmp_path)
+    [shuffled] = score(opened.model, [(questions[:7], "shuffled")], tmp_path)
     assert few["vqa_accuracy"] == figures["vqa_accuracy"], "all questions are asked with their own images"
     assert few["shuffled_image_accuracy"] == round(float(np.mean(shuffled)), 4) != figures["shuffled_image_accuracy"]
-    blank = [bool(score(opened.model, [question], "blank", tmp_path)[0]) for question in questions]
-    assert score(opened.model, questions * 2, "blank", tmp_path).tolist() == blank * 2, "scored once, reported twice"
+    blank = [bool(score(opened.model, [([question], "blank")], tmp_path)[0][0]) for question in questions]
+    [twice] = score(opened.model, [(questions * 2, "blank")], tmp_path)
+    assert twice.tolist() == blank * 2, "scored once, reported twice"
+    passes: list[Pass] = [(questions, "right"), (questions, "blank"), (questions, "shuffled")]
+    for together, alone in zip(score(opened.model, passes, tmp_path), passes, strict=True):
+        [expected] = score(opened.model, [alone], tmp_path)
+        assert together.tolist() == expected.tolist() and 0 < sum(expected) < len(expected)
     assert list(opened.chat_model.stream(asked[0], Sampling(max_new_tokens=8))) and answers[0] == "".join(
         opened.chat_model.stream(asked[0], Sampling(max_new_tokens=8))
     )
