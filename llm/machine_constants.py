@@ -58,6 +58,12 @@ PLAIN_ATTENTION_KEYS = MachineConstant(
     "About 2,000 tokens in spans of 128, 300, 512 and 700 (9/3 heads of 64, forward and backward) took 14, 25, 38 and "
     "46 ms, with SDPA 47, 57, 72 and 69; equal at 1,024.",
 )  # fmt: skip
+CASCADE_KEYS = MachineConstant(
+    128, "keys", AMX, "2026-12-01",
+    "from how many keys before its own span a row has on average a prefix is multiplied once with all its branches",
+    "12 spans of 110 tokens after 500 (9/3 heads of 64, bf16, one thread): 31 ms in padded groups, 8.5 so.",
+    "python -m benchmarks.choices",
+)  # fmt: skip
 TRIMMED_SHARE = MachineConstant(
     0.5, "share of a pack's positions", AVX512, "2026-11-28",
     "up to how many target positions the last layer's feed-forward part runs at these alone",

@@ -28,6 +28,9 @@ class Backend(Protocol):
     def varlen_kernel(self, query: Tensor, dropout: float) -> Call | None:
         """The varlen kernel for these queries; None where attention is to run on padded groups."""
 
+    def cascades(self, query: Tensor) -> bool:
+        """Whether prefixes are multiplied once with all their branches, which has no backward pass."""
+
 
 class TorchBackend:
     """The kernels that are installed, and the device that the tensors are on."""
@@ -46,5 +49,18 @@ class TorchBackend:
         kernel = find_kernel() if query.is_cuda and query.dtype in HALF and dropout == 0 else None
         return None if kernel is None else kernel.call
 
+    def cascades(self, query: Tensor) -> bool:
+        """Never: a backward pass may follow."""
+        return False
+
+
+class ReadingBackend(TorchBackend):
+    """torch's, for packs that are read without gradients."""
+
+    def cascades(self, query: Tensor) -> bool:
+        """On a CPU."""
+        return query.device.type == "cpu"
+
 
 TORCH: Backend = TorchBackend()
+READING: Backend = ReadingBackend()

@@ -12,6 +12,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from llm.attention.backend import TORCH, Backend
+from llm.attention.cascade import Cascade, cascade_attention
 from llm.attention.layout import AttentionPlan
 from llm.attention.padded_groups import PaddedAttention, padded_attention
 from llm.attention.ulysses import Exchange
@@ -55,6 +56,8 @@ def packed_attention(
     if kernel is not None:
         return varlen_attention(query, key, value, packed.lengths, scale, kernel), None
     queries, keys, values = (states[0].transpose(0, 1).contiguous() for states in (query, key, value))
+    if dropout == 0 and backend.cascades(query) and (cascade := Cascade.of(packed)) is not None:
+        return cascade_attention(queries, keys, values, cascade, scale)[None], None
     if backend.device_type(query) == "cpu" and dropout == 0:
         return PaddedAttention.apply(queries, keys, values, packed, scale, backend.sdpa, save)[None], None
     return padded_attention(queries, keys, values, packed, scale, dropout, backend.sdpa)[None], None

@@ -90,6 +90,7 @@ class AttentionPlan:
     within: Tensor  # [T], the position's index in its span
     padded: Tensor  # [T], the length of its span, padding included
     lengths: Lengths  # the same spans for a varlen kernel
+    spans: tuple[Span, ...] = field(default=(), repr=False, compare=False)
     cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)  # of llm/attention/gather_index.py
 
     def scatter_index(self, heads: int) -> Tensor:
@@ -101,7 +102,7 @@ class AttentionPlan:
         """The same plan on another device."""
         groups = tuple(group.to(device) for group in self.groups)
         before, within, padded = (index.to(device) for index in (self.before, self.within, self.padded))
-        return AttentionPlan(groups, before, within, padded, self.lengths.to(device))
+        return AttentionPlan(groups, before, within, padded, self.lengths.to(device), self.spans)
 
 
 def plan_attention(spans: list[Span], positions: int) -> AttentionPlan:
@@ -138,7 +139,7 @@ def plan_attention(spans: list[Span], positions: int) -> AttentionPlan:
         base += len(members) * queries
     assert (padded >= 0).all(), "a position of the pack belongs to no span"
     indices = (torch.from_numpy(before), torch.from_numpy(within), torch.from_numpy(padded))
-    return AttentionPlan(tuple(groups), *indices, _lengths(spans))
+    return AttentionPlan(tuple(groups), *indices, _lengths(spans), tuple(spans))
 
 
 def _lengths(spans: list[Span]) -> Lengths:

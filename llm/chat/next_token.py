@@ -19,6 +19,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from llm.attention.backend import READING
 from llm.attention.interface import packed_attention_on
 from llm.chat.chat_model import ChatModel
 from llm.config.schema import Lean
@@ -94,6 +95,7 @@ class _Packs(PackModel):
 
     def __init__(self, chat: ChatModel, lean: Lean) -> None:
         super().__init__(lean, in_chunks=False)
+        self.backend = READING
         self._model = [chat.model]  # in a list: the weights are not this module's to move or to save
         self._text = [chat.text]
 

@@ -267,6 +267,10 @@ class ForecastBackend:
         """Always a kernel on a GPU, with any dtype and dropout; None on a CPU."""
         return self._varlen if self.kind == "card" else None
 
+    def cascades(self, query: Tensor) -> bool:
+        """Never: forecasts are of steps."""
+        return False
+
     def _varlen(self, query: Tensor, key: Tensor, value: Tensor, lengths: Lengths, scale: float) -> Tensor:
         self.tracker.flops += self.passes * 4 * self.pairs * query.shape[1] * query.shape[2]
         return cast(Tensor, FusedAttention.apply(query, key, value))

@@ -19,7 +19,10 @@ LETTERS = ("A", "B", "C", "D")
 
 @pytest.fixture(scope="module")
 def chat(roomy_llm: Path) -> ChatModel:
-    return open_chat_model(roomy_llm)
+    """In fp32, also on a CPU that multiplies bf16."""
+    opened = open_chat_model(roomy_llm)
+    opened.model.float()
+    return opened
 
 
 def answered(chat: ChatModel, prompts: list[Prompt], **options: Any) -> list[Answer]:
