@@ -62,7 +62,7 @@ CASCADE_KEYS = MachineConstant(
     128, "keys", AMX, "2026-12-01",
     "from how many keys before its own span a row has on average a prefix is multiplied once with all its branches",
     "12 spans of 110 tokens after 500 (9/3 heads of 64, bf16, one thread): 31 ms in padded groups, 8.5 so.",
-    "python -m benchmarks.choices",
+    "python -m benchmarks.evaluation.choices",
 )  # fmt: skip
 TRIMMED_SHARE = MachineConstant(
     0.5, "share of a pack's positions", AVX512, "2026-11-28",

@@ -7,6 +7,7 @@ tree laid out depth first the rows that continue a run are neighbours, so no key
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -33,8 +34,7 @@ class Cascade:
             before = sum(span.length * span.prefix for span in plan.spans)
             worth = rows > 0 and before >= CASCADE_KEYS.count * rows
             plan.cache[cls] = cls._make(plan.spans, rows) if worth else None
-        found: Cascade | None = plan.cache[cls]
-        return found
+        return cast("Cascade | None", plan.cache[cls])
 
     @classmethod
     def _make(cls, spans: tuple[Span, ...], rows: int) -> "Cascade":

@@ -1,0 +1,1 @@
+"""Evaluations, measured against plain transformers."""
