@@ -27,6 +27,7 @@ from demo.server.limits import Limits
 from demo.server.sockets import app_config
 from demo.web.web import open_web
 from llm.chat.chat_model import ChatModel
+from llm.model.precision import Hardware
 from tests.vlm.conftest import clip, roomy_llm, root  # noqa: F401  # fixtures
 from tests.vlm.runs import recipe
 from vlm.model.open_chat_model import open_chat_model
@@ -55,9 +56,12 @@ class Server:
 
 @pytest.fixture(scope="session")
 def queue(roomy_llm: Path, clip: Path, root: Path) -> GenerationQueue:  # noqa: F811
-    """A queue for both models."""
+    """A queue for both models, in fp32 also on a CPU that multiplies bf16: answers are compared to the last digits."""
     eyes = open_model(recipe(roomy_llm, clip, root / "none.json", root / "none", "finetune")).chat_model
-    return GenerationQueue({"eyes": eyes, "text": open_chat_model(roomy_llm)}, LIMITS.waiting)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vlm.model.hf_folder.this_machine", Hardware)
+        text = open_chat_model(roomy_llm)
+    return GenerationQueue({"eyes": eyes, "text": text}, LIMITS.waiting)
 
 
 @pytest.fixture(scope="session")

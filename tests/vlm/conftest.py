@@ -115,6 +115,7 @@ def save_llm(folder: Path, vocab: int, tied: bool) -> Path:
 def folders_open_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     """On any machine: what is compared with a run in fp32 is not rounded to bf16."""
     monkeypatch.setattr("vlm.model.hf_folder.this_machine", Hardware)
+    monkeypatch.setattr("vlm.model.memory_need.this_machine", Hardware)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from llm.i18n.translate import Language, translated_error
 
 _NAMES = {key: chinese for key, (_, chinese) in (RUN_STATES | STATES).items()}
 # Messages name a state as the API does: a pattern of its own for each would be in no source of an English one.
-_STATE = re.compile(rf"(?:现为 |（)({'|'.join(_NAMES)})(?![\w-])")
+_BEFORE = ("现为 ", "（")  # words of translated errors that a state follows
+_STATE = re.compile(rf"(?:{'|'.join(_BEFORE)})({'|'.join(_NAMES)})(?![\w-])")
 
 
 def said(message: str, lang: Language) -> str:

@@ -9,6 +9,7 @@ import torch
 from llm.chat.chat_model import ChatModel, question
 from llm.chat.sampling import Sampling
 from llm.errors import DataError
+from llm.model.precision import Hardware
 from vlm.evaluate.answerer import Answer, Prompt
 from vlm.evaluate.choice_tokens import choice_tokens
 from vlm.evaluate.local_answerer import LocalAnswerer
@@ -20,9 +21,9 @@ LETTERS = ("A", "B", "C", "D")
 @pytest.fixture(scope="module")
 def chat(roomy_llm: Path) -> ChatModel:
     """In fp32, also on a CPU that multiplies bf16."""
-    opened = open_chat_model(roomy_llm)
-    opened.model.float()
-    return opened
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vlm.model.hf_folder.this_machine", Hardware)
+        return open_chat_model(roomy_llm)
 
 
 def answered(chat: ChatModel, prompts: list[Prompt], **options: Any) -> list[Answer]:
