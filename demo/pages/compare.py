@@ -13,7 +13,7 @@ from demo.model_library import ModelLibrary
 from demo.pages.chat import MAX_SEED, question_box
 from demo.pages.compare_store import StoredComparison, as_stored
 from demo.pages.i18n import LABELS, label, language, probe_cells, table, text
-from demo.pages.parts.chat_messages import QuestionInput, conversation, error_toasts
+from demo.pages.parts.chat_messages import QuestionInput, conversation, error_toasts, refusal_text
 from demo.pages.parts.choices import file_choice
 from demo.pages.parts.escaping import escaped
 from demo.pages.parts.model_names import shown_author
@@ -23,9 +23,9 @@ from demo.server.generation_queue import LOCAL_RECIPIENT, GenerationQueue, Recip
 from demo.server.limits import Limits
 from demo.server.uploads import new_download_folder
 from demo.server.visitors import recipient_of
-from llm.chat.chat_errors import chat_text
 from llm.chat.sampling import Sampling
 from llm.config.schema import Source
+from llm.errors import EyegraftError
 from llm.formats.conversation import Message
 from llm.i18n.translate import Language
 
@@ -91,7 +91,7 @@ def compare_page(
         request: gr.Request,
     ) -> Iterator[list[Any]]:
         lang = language(request)
-        with error_toasts(library.visible, lang, chat_text):
+        try:
             messages = conversation([], question, system, limits)
             sampling = Sampling(temperature, max_new_tokens=int(new_tokens), seed=int(seed))
             skipped, recipient = text("text_only", lang), recipient_of(page, request)
@@ -100,6 +100,8 @@ def compare_page(
                 kept = gr.skip() if shown.state == "writing" else as_stored((left, right), question, texts)
                 yield [_state_html(shown, lang), *texts, kept]
             yield ["", *texts, as_stored((left, right), question, texts)]
+        except EyegraftError as error:  # it stays, where a toast would be gone before it is read
+            yield [_alert(refusal_text(error, lang, library.visible)), *[gr.skip()] * 5]
 
     answer_event = question_input.submit(
         both,
@@ -109,8 +111,9 @@ def compare_page(
         api_visibility="private",
         show_progress="hidden",  # `state` says more, in the language of the page
     )
-    answer_event.then(lambda: "", None, state, queue=False, api_visibility="private", show_progress="hidden")
-    question_input.stop(None, cancels=[answer_event])
+    question_input.stop(
+        lambda: "", None, state, cancels=[answer_event], api_visibility="private", show_progress="hidden"
+    )
     _probe_table(page, library, queue, limits, sources, models, service)
     return tuple(models), partial(stored.restore_after, question=question_input, cells=cells, limits=limits)
 
@@ -170,6 +173,11 @@ def _state_html(shown: Comparison, lang: Language) -> str:
     """What is being done, for readers and screen readers."""
     model = LABELS[SIDES[shown.side]][lang == "zh"]
     return f'<p role="status">{escaped(text(shown.state, lang, model))}</p>'
+
+
+def _alert(message: str) -> str:
+    """Why there is no answer, for readers and screen readers."""
+    return f'<p role="alert">{escaped(message)}</p>'
 
 
 def _cells(shown: Comparison, lang: Language) -> list[str]:

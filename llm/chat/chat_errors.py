@@ -6,7 +6,7 @@ advice. The terminal, the page and the API show the same texts.
 
 import re
 
-from llm.errors import EyegraftError, ImageError, RecordError, TemplateError
+from llm.errors import EyegraftError, ImageError, ModelError, RecordError, TemplateError
 
 # What to do about an image, by the error's code. OTHER_IMAGE holds for every other code.
 IMAGE_ADVICE = {
@@ -29,6 +29,8 @@ RECORD_TEXTS = {
 }
 UNREADABLE = "this model cannot read the conversation"
 REPHRASE = "Rephrase the last question, or start a new chat"
+UNOPENED = "this model cannot be opened"
+OTHER_MODEL = "Choose another model"
 TURNS = "this model's chat format cannot hold these turns"
 OTHER_TURNS = "Start with a question, or leave the system prompt out"
 _OF_DATA = re.compile(r"\b(records?|rows?|sources?|recipes?|runs?|drop|train\w*|data set|images: folder|data\.\w+)\b")
@@ -46,6 +48,8 @@ def chat_text(error: EyegraftError) -> str:
         return _joined(sentences, TURNS, OTHER_TURNS)
     if not any(map(_OF_DATA.search, sentences)):
         return str(error)
+    if isinstance(error, ModelError):
+        return _joined(sentences, UNOPENED, OTHER_MODEL)
     return _joined(sentences, UNREADABLE, REPHRASE)
 
 

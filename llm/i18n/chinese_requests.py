@@ -54,6 +54,8 @@ REQUEST_MESSAGES = {
         "有不成对的代理字符，不是有效字符。请写完整的字符"
     ),
     "this model cannot read the conversation": "该模型无法读取这段对话",
+    "this model cannot be opened": "无法打开该模型",
+    "Choose another model": "请选择其他模型",
     "Rephrase the last question, or start a new chat": "请改写最后一个问题，或开始新对话",
     "this model's chat format cannot hold these turns": "该模型的对话格式放不下这些轮次",
     "Start with a question, or leave the system prompt out": "请以问题开始，或去掉系统提示词",

@@ -53,7 +53,6 @@ def main(out: Path) -> None:
                         wanted = ON_PHONES if width == PHONE[0] else None
                         take(page, Path(folder), f"{lang}-{theme}-{width}", wanted)
         for lang in LANGUAGES:
-            (out / lang).mkdir(parents=True, exist_ok=True)
             make_sheets(Path(folder), out, lang)
 
 
@@ -109,8 +108,9 @@ def addresses(service: Service) -> dict[str, str]:
     return {"home": "/", "jobs": "/jobs", **opened, "curves": f"/curves?{overlaid}&smooth=0.5", "help": "/help"}
 
 
-def make_sheets(folder: Path, out: Path, lang: str) -> None:
-    """The images of a language for the documentation, in few colours."""
+def make_sheets(folder: Path, out: Path, lang: str, on_phones: Sequence[str] = ON_PHONES, phone: str = "phone") -> None:
+    """The images of a language for the documentation, in few colours; those on phones as one, named `phone`."""
+    (out / lang).mkdir(parents=True, exist_ok=True)
     views = sorted(file.name.removesuffix(f"-{lang}-light-{DESK[0]}.png") for file in
                    folder.glob(f"*-{lang}-light-{DESK[0]}.png"))  # fmt: skip
     for view in views:
@@ -120,13 +120,13 @@ def make_sheets(folder: Path, out: Path, lang: str) -> None:
         )
     rows = []
     for theme in THEMES:
-        phones = [Image.open(folder / f"{view}-{lang}-{theme}-{PHONE[0]}.png").convert("RGB") for view in ON_PHONES]
+        phones = [Image.open(folder / f"{view}-{lang}-{theme}-{PHONE[0]}.png").convert("RGB") for view in on_phones]
         rows.append([one.crop((0, 0, one.width, PHONE[1])) for one in phones])
-    sheet = Image.new("RGB", (len(ON_PHONES) * PHONE[0], 2 * PHONE[1]))
+    sheet = Image.new("RGB", (len(on_phones) * PHONE[0], 2 * PHONE[1]))
     for line, row in enumerate(rows):
         for place, one in enumerate(row):
             sheet.paste(one, (place * PHONE[0], line * PHONE[1]))
-    sheet.quantize(COLOURS).save(out / lang / "phone.png", optimize=True)
+    sheet.quantize(COLOURS).save(out / lang / f"{phone}.png", optimize=True)
 
 
 def column(images: Sequence[Image.Image]) -> Image.Image:

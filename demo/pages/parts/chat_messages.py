@@ -107,19 +107,15 @@ def _image(file: str | dict[str, Any], names: dict[ImageRef, str]) -> ImageRef:
 
 
 @contextmanager
-def error_toasts(
-    visible: Callable[[str], str], lang: Language, said: Callable[[EyegraftError], str] = str
-) -> Iterator[None]:
+def error_toasts(visible: Callable[[str], str], lang: Language) -> Iterator[None]:
     """Inside the context an EyegraftError is shown on the page, translated and with paths shortened by `visible`.
-
-    `said` is its message: `chat_text` where a visitor asked a model, `str` where one looks at data or runs.
 
     Other exceptions show as a bare "Error". gradio renders messages as HTML, so tags in them are escaped.
     """
     try:
         yield
     except EyegraftError as error:
-        message = html.escape(translated(visible(said(error)), lang), quote=False)
+        message = html.escape(translated(visible(str(error)), lang), quote=False)
         raise gr.Error(message, title="", print_exception=False) from None
 
 

@@ -167,6 +167,23 @@ def test_compare_begins_with_base_against_tuned(visitor: Page) -> None:
     expect(page.locator("#right-weights input")).to_have_value("banana")
 
 
+def test_compare_keeps_the_reason_for_no_answer(visitor: Page) -> None:
+    """In the place of what was being done, which is over."""
+    page = visitor
+    page.reload()
+    open_tab(page, "compare")
+    expect(page.locator("#right-weights input")).to_have_value("banana")
+    saved = {"name": "saved.png", "mimeType": "image/png", "buffer": b"<!DOCTYPE html><title>404</title>"}
+    page.locator("#compare-question input[type=file]").set_input_files([saved])
+    expect(page.locator("#compare-question [data-testid=container_el] img")).to_have_count(1)
+    page.locator("#compare-question textarea").fill("Who are you?")
+    page.keyboard.press("Enter")
+    expect(page.locator("#compare-state [role=alert]")).to_contain_text("save the image itself and send that")
+    expect(page.locator("#compare-state [role=status]")).to_have_count(0)
+    page.wait_for_timeout(1000)
+    expect(page.locator("#compare-state [role=alert]")).to_be_visible()
+
+
 # Widths ---------------------------------------------------------------------------------------------------------------
 
 

@@ -13,10 +13,12 @@ from demo.server.visitor_errors import RefusedImage
 from llm.chat.chat_errors import (
     IMAGE_ADVICE,
     OTHER_IMAGE,
+    OTHER_MODEL,
     OTHER_TURNS,
     RECORD_TEXTS,
     REPHRASE,
     TURNS,
+    UNOPENED,
     UNREADABLE,
     chat_text,
 )
@@ -27,7 +29,7 @@ from tests.demo.conftest import noise_image
 from tests.demo.payloads import png, saved
 from vlm.vision import file_kinds
 
-OTHERS = (OTHER_IMAGE, UNREADABLE, REPHRASE, TURNS, OTHER_TURNS)
+OTHERS = (OTHER_IMAGE, UNREADABLE, REPHRASE, TURNS, OTHER_TURNS, UNOPENED, OTHER_MODEL)
 FOREIGN = re.compile(r"\b(records?|sources?|drop|recipe|data\.|train(ed|ing)?|remove the|the row)\b")
 ADVICE = "Replace the file or drop the record: data.sources of the recipe"
 

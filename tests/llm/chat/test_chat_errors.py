@@ -60,6 +60,8 @@ def test_refused_turns_are_named_without_words_of_training_data(messages: tuple[
     ("error", "told"),
     [
         (ModelError("m: no weights in it. Download it again."), "m: no weights in it. Download it again."),
+        (ModelError("m: no such folder. Copy it, or run `hf download m`"), "m: no such folder. Choose another model"),
+        (ModelError("m: the run is damaged"), "this model cannot be opened. Choose another model"),
         (
             TemplateError("the chat template refuses the turns user, user: no. Set data.template"),
             "the chat template refuses the turns user, user: no. Start with a question, or leave the system prompt out",
