@@ -24,7 +24,6 @@ import torch
 from PIL import Image
 from transformers import (
     AutoModelForImageTextToText,
-    AutoProcessor,
     CLIPImageProcessor,
     CLIPVisionConfig,
     CLIPVisionModel,
@@ -33,6 +32,7 @@ from transformers import (
 from benchmarks.machine import machine
 from llm.encoding.chat_template import load_template
 from llm.formats.conversation import ImageRef, Message
+from llm.model import hf_loaders
 from llm.model.precision import DTYPES
 from vlm.config import VlmModelConfig
 from vlm.evaluate.answerer import Prompt
@@ -140,8 +140,8 @@ class Plain:
     """The same folder in transformers: processor, one forward pass a row, the likeliest letter."""
 
     def __init__(self, folder: Path, dtype: torch.dtype) -> None:
-        self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).eval()
-        self.processor: Any = AutoProcessor.from_pretrained(folder)
+        self.model: Any = hf_loaders.load_model(AutoModelForImageTextToText, folder, dtype=dtype).eval()
+        self.processor: Any = hf_loaders.load_processor(folder)
         tokens = [self.processor.tokenizer.encode(letter, add_special_tokens=False) for letter in LETTERS]
         self.letters = [token for [token] in tokens]
 

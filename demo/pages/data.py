@@ -8,13 +8,14 @@ import gradio as gr
 from demo.model_library import ModelLibrary
 from demo.pages.check import check_page
 from demo.pages.i18n import label, language, record_text, text
-from demo.pages.parts.chat_messages import error_toasts
 from demo.pages.parts.choices import file_choice
-from demo.pages.parts.escaping import escaped
+from demo.pages.parts.escaping import escaped, escaped_markdown
 from demo.pages.parts.records import IMAGE, SUPERVISED, RecordView, sample_records, view_record
 from demo.pages.service_parts import ServiceParts
 from demo.server.limits import Limits
 from llm.config.schema import Source
+from llm.errors import EyegraftError
+from llm.i18n.translate import translated
 from vlm.vision.images import read_image
 
 SHOWN = 3  # records at a time
@@ -54,22 +55,33 @@ def data_page(
 
     def show_records(path: str | None, name: str | None, seed: int, request: gr.Request) -> list[Any]:
         if path is None or path not in sources:
-            return [seed, *[gr.skip()] * len(outputs)]
-        with error_toasts(library.visible, language(request)):
+            return [seed, *[gr.skip()] * (2 + len(outputs))]
+        lang = language(request)
+        try:
             encoder = library.open(name).encoder
-            records = [view_record(record, encoder) for record in sample_records(sources[path], SHOWN, seed)]
-        shown = [(record, record_text(record, language(request))) for record in records]
+            views = [view_record(record, encoder) for record in sample_records(sources[path], SHOWN, seed)]
+        except EyegraftError as error:  # it stays, where a toast would be gone before it is read
+            reason = escaped_markdown(translated(library.visible(str(error)), lang))
+            nothing = [gr.Markdown(reason, visible=True), gr.Column(visible=False)]
+            return [seed, *nothing, *[gr.skip()] * len(outputs)]
+        shown = [(record, record_text(record, lang)) for record in views]
         named = [(record, library.visible(said.replace(sources[path].path, path))) for record, said in shown]
         cells = [cell for record, said in named for cell in _cells(record, said)]
-        return [seed + 1, *cells, *[gr.skip()] * (len(outputs) - len(cells))]
+        return [seed + 1, gr.skip(), gr.skip(), *cells, *[gr.skip()] * (len(outputs) - len(cells))]
 
     def only(shown: gr.Column) -> list[Any]:
         """Show one of the two views: the second would be below the visible part of the page."""
         return [gr.Markdown(visible=False), *(gr.Column(visible=part is shown) for part in (records, checks))]
 
-    draw.click(lambda: only(records), None, [hint, records, checks], api_visibility="private")
+    drawn = draw.click(lambda: only(records), None, [hint, records, checks], api_visibility="private")
     check.click(lambda: only(checks)[:2], None, [hint, records], api_visibility="private")
-    draw.click(show_records, [file, model, seed], [seed, *outputs], api_visibility="private", concurrency_limit=1)
+    drawn.then(
+        show_records,
+        [file, model, seed],
+        [seed, hint, records, *outputs],
+        api_visibility="private",
+        concurrency_limit=1,
+    )
     return model
 
 

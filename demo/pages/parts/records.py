@@ -50,9 +50,12 @@ def sources_of(config: RunConfig) -> tuple[Source, ...]:
 
 
 def load_records(source: Source) -> tuple[Conversation, ...]:
-    """All records of a file. The most recently read file is cached until it changes."""
-    path = Path(source.path)
-    return _records(source.model_dump_json(), path.stat().st_mtime_ns)
+    """All records of a file. The most recently read file is cached until it changes. Raises DataError."""
+    try:
+        changed = Path(source.path).stat().st_mtime_ns
+    except OSError:
+        changed = 0  # reading it says what is wrong with it
+    return _records(source.model_dump_json(), changed)
 
 
 @lru_cache(maxsize=1)

@@ -184,6 +184,26 @@ def test_compare_keeps_the_reason_for_no_answer(visitor: Page) -> None:
     expect(page.locator("#compare-state [role=alert]")).to_be_visible()
 
 
+def test_data_keeps_the_reason_for_no_records(browser: Browser, mixed: Site) -> None:
+    """In the place of the hint, without empty panels."""
+    page = visit(browser, mixed.url)
+    open_tab(page, "data")
+    file = mixed.folder / "damaged.json"
+    choose(page, "data-file", str(file))
+    away = file.rename(file.with_suffix(".away"))
+    try:
+        page.locator("#draw").click()
+        expect(page.locator("#data-begins")).to_contain_text("damaged.json", timeout=9000)
+        page.wait_for_timeout(1000)
+        expect(page.locator("#data-begins")).to_be_visible()
+        expect(page.get_by_text("Model input; supervised").first).to_be_hidden()
+    finally:
+        away.rename(file)
+    page.locator("#draw").click()
+    expect(page.locator("#data-begins")).to_be_hidden()
+    page.context.close()
+
+
 # Widths ---------------------------------------------------------------------------------------------------------------
 
 
