@@ -15,7 +15,7 @@ from demo.pages.service_parts import ServiceParts
 from demo.server.limits import Limits
 from llm.config.schema import Source
 from llm.errors import EyegraftError
-from llm.i18n.translate import translated
+from llm.i18n.translate import Language, translated
 from vlm.vision.images import read_image
 
 SHOWN = 3  # records at a time
@@ -58,15 +58,11 @@ def data_page(
             return [seed, *[gr.skip()] * (2 + len(outputs))]
         lang = language(request)
         try:
-            encoder = library.open(name).encoder
-            views = [view_record(record, encoder) for record in sample_records(sources[path], SHOWN, seed)]
+            cells = _sample_cells(library, sources[path], path, name, seed, lang)
         except EyegraftError as error:  # it stays, where a toast would be gone before it is read
             reason = escaped_markdown(translated(library.visible(str(error)), lang))
             nothing = [gr.Markdown(reason, visible=True), gr.Column(visible=False)]
             return [seed, *nothing, *[gr.skip()] * len(outputs)]
-        shown = [(record, record_text(record, lang)) for record in views]
-        named = [(record, library.visible(said.replace(sources[path].path, path))) for record, said in shown]
-        cells = [cell for record, said in named for cell in _cells(record, said)]
         return [seed + 1, gr.skip(), gr.skip(), *cells, *[gr.skip()] * (len(outputs) - len(cells))]
 
     def only(shown: gr.Column) -> list[Any]:
@@ -83,6 +79,16 @@ def data_page(
         concurrency_limit=1,
     )
     return model
+
+
+def _sample_cells(
+    library: ModelLibrary, source: Source, path: str, name: str | None, seed: int, lang: Language
+) -> list[Any]:
+    """What is shown of some random records; `path` is the file's name on the page. Raises EyegraftError."""
+    encoder = library.open(name).encoder
+    views = [view_record(record, encoder) for record in sample_records(source, SHOWN, seed)]
+    named = [(view, library.visible(record_text(view, lang).replace(source.path, path))) for view in views]
+    return [cell for view, said in named for cell in _cells(view, said)]
 
 
 def _train_link(page: gr.Blocks, file: gr.Dropdown, service: ServiceParts) -> None:
