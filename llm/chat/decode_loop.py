@@ -155,7 +155,8 @@ class DecodeLoop:
         """Decode until a row ends, or after a step if a prompt or other work waits. Returns the rows that ended."""
         assert self._few_rows is not None
         ended: list[AnswerRow] = []
-        products = self._few_rows.applied() if len(self._rows) > 1 else nullcontext()  # rows do not become more below
+        few = len(self._rows) > 1 or self._few_rows.helps_one_row  # rows do not become more below
+        products = self._few_rows.applied() if few else nullcontext()
         with self._answering(), products:
             while self._rows and not ended:
                 ended = self._leave([row for row in self._rows if row.request.stopped()])

@@ -28,6 +28,9 @@ def test_a_product_is_that_of_linear(rows: int, bias: bool) -> None:
     found = turned_product(inputs, layer.weight, layer.bias)
     torch.testing.assert_close(found, layer(inputs))
     assert found.is_contiguous()
+    half = layer.bfloat16()
+    found = turned_product(inputs.bfloat16(), half.weight, half.bias)
+    torch.testing.assert_close(found, half(inputs.bfloat16()))
 
 
 def timed(monkeypatch: pytest.MonkeyPatch, turned: Callable[[int], float]) -> None:
@@ -45,11 +48,12 @@ def test_the_faster_way_is_taken_where_it_is_clearly_faster(monkeypatch: pytest.
     assert few_rows.turned_rows(weights) == {3, 4}
     timed(monkeypatch, lambda rows: 0.5)
     assert few_rows.turned_rows(weights) == ALL
+    assert few_rows.turned_rows([weights[0].bfloat16()]) == ALL | {1}, "in fp32 one row is multiplied as ever"
     timed(monkeypatch, lambda rows: 0.95)
     assert few_rows.turned_rows(weights) == frozenset()
 
 
-def test_only_fp32_products_without_a_forward_of_their_own_change_and_only_in_the_block(
+def test_products_without_a_forward_of_their_own_change_in_the_block_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[int] = []
@@ -60,18 +64,24 @@ def test_only_fp32_products_without_a_forward_of_their_own_change_and_only_in_th
 
     timed(monkeypatch, lambda rows: 0.5)
     monkeypatch.setattr(few_rows, "turned_product", counted)
-    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6, dtype=torch.bfloat16), nn.Linear(6, 6))
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6, dtype=torch.float64), nn.Linear(6, 6))
     own = model[2].forward
     vars(model[2])["forward"] = own
     rows = FewRows(model)
     with pytest.raises(KeyError), rows.applied():
         for count in (1, 2, 8, 9):
             model[0](torch.randn(count, 6))
-        model[1](torch.randn(4, 6, dtype=torch.bfloat16))
+        model[1](torch.randn(4, 6, dtype=torch.float64))
         model[2](torch.randn(4, 6))
         raise KeyError
     model[0](torch.randn(4, 6))
     assert seen == [2, 8] and "forward" not in vars(model[0]) and vars(model[2])["forward"] is own
+
+
+def test_one_row_is_concerned_in_bf16_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed(monkeypatch, lambda rows: 0.5)
+    for dtype in (torch.float32, torch.bfloat16):
+        assert FewRows(nn.Linear(6, 6, dtype=dtype)).helps_one_row == (dtype == torch.bfloat16)
 
 
 def test_answers_decoded_so_are_those_one_by_one(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
