@@ -1,6 +1,6 @@
 """inspect-ai and lm-eval, from an environment of their own, against a tiny model: no request fails, all scores agree.
 
-`make test` makes the environment; without it these tests are skipped. `make evaluators` runs the other programs too.
+`make build/evaluators/core/ready` makes the environment; without it these tests are skipped. `make evaluators` runs all.
 """
 
 from collections.abc import Iterator
