@@ -205,7 +205,7 @@ class ReadyRunConfig(RunConfig):
     @classmethod
     def _is_in_every_process(cls, parallel: ParallelConfig) -> ParallelConfig:
         if parallel.sequence > 1 or parallel.zero:
-            raise ValueError("model.vlm is trained whole in every process: leave zero and sequence out")
+            raise ValueError("every process trains all of model.vlm: leave zero and sequence out")
         return parallel
 
 

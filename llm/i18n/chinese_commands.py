@@ -100,7 +100,7 @@ READY_MESSAGES = {
     "evaluate: models of model.vlm are evaluated after training; leave it out": (
         "evaluate：model.vlm 的模型在训练结束后评测；请删除该项"
     ),
-    "model.vlm is trained whole in every process: leave zero and sequence out": (
+    "every process trains all of model.vlm: leave zero and sequence out": (
         "model.vlm 在每个进程中完整训练：请删除 zero 和 sequence"
     ),
     "{}: model.vlm: a ready model is finetuned: write `stage: finetune`": (
@@ -152,7 +152,7 @@ READY_MESSAGES = {
     "{}: its own forward pass fails: {}": "{}：它自己的前向计算失败：{}",
     "{}: cannot be loaded as a vision language model": "{}：无法作为视觉语言模型加载",
     "{}: cannot be loaded as a vision language model: {}": "{}：无法作为视觉语言模型加载：{}",
-    "{}: transformers' {} has no {}, so its images cannot be computed apart from its language model. Take another model": (
+    "{}: transformers' {} has no {}, so its images cannot be computed without its language model. Take another model": (
         "{}：transformers 的 {} 没有 {}，无法在语言模型之外单独计算图片。请换一个模型"
     ),
     "{}: its weights take about {} GiB in {}, and {} GiB are free here. Take a machine with more memory, or a smaller "

@@ -38,7 +38,7 @@ class LayoutMemo:
         self._changing: dict[OpOverload, bool] = {}
 
     def run(self, func: OpOverload, args: tuple[Any, ...], options: dict[str, Any]) -> object:
-        """The result of the operation; None where the memo holds one stands for an absent gradient."""
+        """The result of the operation; where the memo holds None, the gradient is absent."""
         key = self._key(func, args, options)
         if key is None:
             return func(*args, **options)

@@ -1,6 +1,6 @@
 """inspect-ai and lm-eval, from an environment of their own, against a tiny model: no request fails, all scores agree.
 
-`make build/evaluators/core/ready` makes the environment; without it these tests are skipped. `make evaluators` runs all.
+`make build/evaluators/core/ready` makes the environment; without it these tests are skipped.
 """
 
 from collections.abc import Iterator

@@ -226,6 +226,6 @@ def _refuse_closed(path: str, model: PreTrainedModel) -> None:
     lacks += [] if hasattr(model.config, "image_token_id") else ["image_token_id"]
     if lacks:
         raise ModelError(
-            f"{path}: transformers' {type(model).__name__} has no {lacks[0]}, so its images cannot be computed apart "
-            "from its language model. Take another model"
+            f"{path}: transformers' {type(model).__name__} has no {lacks[0]}, so its images cannot be computed"
+            " without its language model. Take another model"
         )

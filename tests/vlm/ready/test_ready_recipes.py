@@ -46,7 +46,7 @@ def test_a_recipe_with_model_vlm_has_a_schema_of_its_own(tmp_path: Path) -> None
         ("data.turns=apart", "a record of model.vlm is one sequence"),
         ("data.cache_features=on", "features of model.vlm are computed in every step"),
         ("train.lean=on", "model.vlm runs its own layers"),
-        ("parallel=zero2", "model.vlm is trained whole in every process"),
+        ("parallel=zero2", "every process trains all of model.vlm"),
         ("model.tower=clip", "model.tower: unknown key"),
         ("optim.projector_lr=1e-3", "optim.projector_lr: unknown key"),
     ],
