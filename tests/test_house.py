@@ -5,6 +5,7 @@ Bounds that are not zero may only go down: a change that brings a count below it
 
 import ast
 import io
+import re
 import tokenize
 from collections.abc import Iterator
 from functools import cache
@@ -173,6 +174,12 @@ def _root(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
+def unsafe_programs(source: str) -> list[str]:
+    """Python programs that import from the folder they are started in, where a user's h2.py would be taken for h2."""
+    found = re.finditer(r"""executable, ["']-[mc]["']""", source)
+    return [f"{source.count(chr(10), 0, one.start()) + 1}: {one[0][-4:]}" for one in found]
+
+
 PRINTS = "print outside the console module"
 # rule -> how faults are found, and how many there may be
 RULES = {
@@ -181,6 +188,7 @@ RULES = {
     "except Exception": (broad_handlers, 0),
     "module globals that change": (changing_globals, 0),
     PRINTS: (prints, 0),
+    "programs without -P": (unsafe_programs, 0),
     "annotated exactly Any": (any_annotations, 25),
     "annotated only to be returned": (annotated_returns, 8),
 }
@@ -220,6 +228,8 @@ def test_package_code_keeps_the_rule(rule: str) -> None:
         ("module globals that change", "D = {}\ndef f():\n    D = {}\n    D['a'] = 1\n", []),
         ("module globals that change", "D = {1: 2}\ndef f():\n    return D.get(1), D[1]\n", []),
         (PRINTS, "import sys\nprint('x')\nsys.stdout.write('x')\n", ["2: print"]),
+        ("programs without -P", "import sys\nrun([sys.executable, '-m', 'llm.x'])\n", ["2: '-m'"]),
+        ("programs without -P", "run([sys.executable, '-P', '-m', 'llm.x'])\n", []),
         ("annotated exactly Any", "x: Any = f()\ndef g(y: Any, *z: Any): ...\n", ["1: Any", "2: Any", "2: Any"]),
         ("annotated exactly Any", "x: dict[str, Any] = f()\n", []),
         ("annotated only to be returned", "def f():\n    x: int = g()\n    return x\n", ["2: x"]),

@@ -50,7 +50,7 @@ def check_sum(path: Path, requirement: str, sha256: str) -> None:
 
 
 def _pip_download(wheel: Wheel, into: Path, wanted: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--only-binary=:all:"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--no-input", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--retries", "2", "-d", str(into), wheel.requirement]
     with activity(f"downloading {wheel.requirement} with pip"):
         done = subprocess.run(command, capture_output=True, text=True, check=False)

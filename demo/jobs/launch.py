@@ -209,7 +209,7 @@ def _service(options: ServiceOptions, database: Database, layout: Layout, downlo
         return gate_question(options, database, layout, files, largest_slot(options), job)
 
     def command_of(folder: Path) -> list[str]:
-        return [sys.executable, "-m", "demo.jobs.gate.job_gate", str(folder)]
+        return [sys.executable, "-P", "-m", "demo.jobs.gate.job_gate", str(folder)]
 
     def start_of(job: Job, attempt: Attempt) -> Start:
         return _start(layout, job, attempt)
@@ -320,7 +320,7 @@ def _start(layout: Layout, job: Job, attempt: Attempt) -> Start:
     if not recipe.exists():
         recipe.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(recipe, job.recipe)
-    one = (sys.executable, "-m", "vlm.app", "train", str(recipe))
+    one = (sys.executable, "-P", "-m", "vlm.app", "train", str(recipe))
     all_here = (*one, "--nproc", str(job.processes)) if job.processes > 1 else one
     environment = {"EYEGRAFT_LANG": "en", "PYTHONUNBUFFERED": "1"}
     return Start(attempt, layout.attempt(attempt), all_here, one, environment, layout.root, job.processes)

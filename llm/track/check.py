@@ -34,7 +34,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 def _start(name: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "llm.track.check", name],
+        [sys.executable, "-P", "-m", "llm.track.check", name],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -114,7 +114,7 @@ class FeederProcess:
         try:
             with self._open_log() as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "llm.track.feeder", self.name, str(self._run)],
+                    [sys.executable, "-P", "-m", "llm.track.feeder", self.name, str(self._run)],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,

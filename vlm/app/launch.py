@@ -52,7 +52,7 @@ class TrainCommand:
     @property
     def command(self) -> list[str]:
         """The command of one of several processes."""
-        return [sys.executable, "-c", START, *self.arguments]
+        return [sys.executable, "-P", "-c", START, *self.arguments]
 
     @property
     def arguments(self) -> list[str]:

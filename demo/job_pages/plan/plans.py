@@ -149,7 +149,7 @@ class Plans:
         self._forget_old()
         shutil.rmtree(folder, ignore_errors=True)
         write_question(folder, wanted.question)
-        command = [sys.executable, "-m", "demo.job_plan.plan_program", str(folder)]
+        command = [sys.executable, "-P", "-m", "demo.job_plan.plan_program", str(folder)]
         if wanted.images is not None:
             command.append(str(wanted.images))
         with open(folder / LOG, "wb") as out:

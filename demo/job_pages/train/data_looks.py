@@ -57,7 +57,7 @@ class DataLooks:
     def _work(self) -> None:
         while True:
             folder = self._queue.get()
-            code = _run([sys.executable, "-m", "demo.job_pages.train.data_look", str(folder)], folder / "log.txt")
+            code = _run([sys.executable, "-P", "-m", "demo.job_pages.train.data_look", str(folder)], folder / "log.txt")
             answer = read(folder)
             if answer is None or not answer.done:
                 write(folder, LookAnswer(error=f"it ended with exit code {code}", done=True))

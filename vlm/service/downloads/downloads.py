@@ -194,7 +194,7 @@ class Downloads:
         folder = self.folder(download)
         (folder / ERROR).unlink(missing_ok=True)
         self._change(download, "downloading")
-        command = [sys.executable, "-m", "vlm.service.downloads.fetch_program", str(folder)]
+        command = [sys.executable, "-P", "-m", "vlm.service.downloads.fetch_program", str(folder)]
         with open(folder / LOG, "wb") as output:
             process = subprocess.Popen(
                 command,

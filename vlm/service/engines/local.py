@@ -51,7 +51,7 @@ class LocalEngine:
         write_start(start)
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(_devices(start.attempt.slots))}
         wrapper = subprocess.Popen(
-            [sys.executable, "-m", "vlm.service.attempts.wrapper", str(start.folder)],
+            [sys.executable, "-P", "-m", "vlm.service.attempts.wrapper", str(start.folder)],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -53,7 +53,7 @@ class SlurmEngine:
             return known[0]
         if (start.folder / IDENTITY).exists():
             return "ended"
-        ranks = ("srun", "--kill-on-bad-exit=1", sys.executable, "-m", RANK, str(start.folder))
+        ranks = ("srun", "--kill-on-bad-exit=1", sys.executable, "-P", "-m", RANK, str(start.folder))
         environment = {**start.environment, "SLURM_EXIT_ERROR": str(AGAIN)}  # srun's own errors, not training's
         command = (*ranks, *start.rank_command)
         write_start(replace(start, command=command, environment=environment), stops_itself=True)
@@ -110,4 +110,6 @@ def _job_name(attempt: Attempt) -> str:
 
 
 def _script(folder: Path) -> str:
-    return f"#!/bin/bash\nexec {shlex.join([sys.executable, '-m', 'vlm.service.attempts.wrapper', str(folder)])}\n"
+    return (
+        f"#!/bin/bash\nexec {shlex.join([sys.executable, '-P', '-m', 'vlm.service.attempts.wrapper', str(folder)])}\n"
+    )

@@ -58,7 +58,7 @@ class Exports:
         jobs: Path,
         most_bytes: int,
         free_memory: Callable[[], int | None],
-        program: Sequence[str] = (sys.executable, "-m", "vlm.app", "export"),
+        program: Sequence[str] = (sys.executable, "-P", "-m", "vlm.app", "export"),
     ) -> None:
         """`jobs`: the folder of the jobs' folders. `most_bytes`: of all exports. `program` takes what `export` takes.
 
@@ -159,7 +159,7 @@ class Exports:
     def _start(self, folder: Path) -> None:
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "vlm.service.attempts.wrapper", str(folder)],
+                [sys.executable, "-P", "-m", "vlm.service.attempts.wrapper", str(folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
