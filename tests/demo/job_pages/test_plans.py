@@ -88,7 +88,7 @@ def test_a_plan_that_dies_is_said_and_made_again_later(
 def test_a_form_that_changes_ends_the_plan_that_it_does_not_want(
     plans: Plans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program(monkeypatch, tmp_path, f'echo $$ > "$3/pid"; exec {sys.executable} -c "import time; time.sleep(600)"')
+    program(monkeypatch, tmp_path, f'echo $$ > "$4/pid"; exec {sys.executable} -c "import time; time.sleep(600)"')
     first, second = (tmp_path / "plans" / digest_of(body(seed)) for seed in (1, 2))
     assert not plans.of(body(1), "form").done
     until(lambda: (first / "pid").exists())
@@ -103,7 +103,7 @@ def test_a_plan_is_remembered_until_its_upload_is_gone(
     plans: Plans, tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another name is no other plan; without a form nothing is started."""
-    program(monkeypatch, tmp_path, """echo '{"error": null, "bytes": 7}' > "$3/gate.json\"""")
+    program(monkeypatch, tmp_path, """echo '{"error": null, "bytes": 7}' > "$4/gate.json\"""")
     assert plans.of(body(), "") == PlanState(None, None, False)
     until(lambda: plans.of(body(), "form").done)
     named = {**body(), "suffix": "fox"}

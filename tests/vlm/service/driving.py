@@ -130,12 +130,17 @@ def kill_wrapper(root: Path, attempt: Attempt) -> bool:
     return False
 
 
+def _words(process: Path) -> list[bytes]:
+    """The command of a process, without the option that some are started with and others not."""
+    return [word for word in (process / "cmdline").read_bytes().split(b"\0") if word != b"-P"]
+
+
 def signal_rank(root: Path, name: str, number: int) -> bool:
     """Send a signal to the process around the trainer of a Slurm job; returns whether there was one."""
     folder = str(Layout(root).job(name)).encode()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            words = (process / "cmdline").read_bytes().split(b"\0")
+            words = _words(process)
             if words[1:3] == [b"-m", RANK.encode()] and words[3].startswith(folder):
                 os.kill(int(process.name), number)
                 return True
@@ -148,7 +153,7 @@ def kill_trainer(root: Path, name: str) -> bool:
     programs = [[b"-m", b"vlm.app"], [fake_trainer.__file__.encode(), run]]
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            words = (folder / "cmdline").read_bytes().split(b"\0")
+            words = _words(folder)
             if words[1:3] in programs and {run, b"out=" + run} & set(words):
                 os.kill(int(folder.name), signal.SIGKILL)
                 return True
