@@ -107,7 +107,7 @@ def measure(folder: Path, temporary: Path, given: argparse.Namespace) -> dict[st
         "load": os.getloadavg()[0],
         "agree": theirs.agree(chat, [*some["circular"], *some["examination"]]),
         "ms a row": {name: round(1000 * value, 2) for name, value in each.items()},
-        "circular passes over one pass, whole file": round(4 * each["circular passes"] / each["one pass"], 3),
+        "circular passes over one pass, complete file": round(4 * each["circular passes"] / each["one pass"], 3),
         "times faster": {
             f"{name}, {way}": round(each[f"{way}, {name}"] / each[our], 2)
             for name, our in (("circular", "circular passes"), ("examination", "examination"))

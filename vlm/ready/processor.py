@@ -93,7 +93,7 @@ class ReadyProcessor:
 
     @cached_property
     def counts(self) -> tuple[bool, bool]:
-        """Whether the processor's own count tells what it writes, for one image and for several in a record."""
+        """Whether the processor's own count is that of what it writes, for one image and for several in a record."""
         pairs = tuple(zip(_SIZES, reversed(_SIZES), strict=True))
         return self._is_counted([(size,) for size in _SIZES]), self._is_counted(pairs)
 

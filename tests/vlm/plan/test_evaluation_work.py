@@ -58,7 +58,7 @@ def ids_of(config: Any, file: Path) -> list[tuple[list[int], tuple[ImageRef, ...
 
 
 def test_letters_are_read_with_common_prefixes_once(roomy_llm: Path, letters: Path) -> None:
-    """The reference counts distinct beginnings; operations are those of six equal prompts of as many tokens in all."""
+    """The reference counts distinct prefixes; operations are those of six equal prompts of as many tokens in all."""
     config = text(roomy_llm, letters)
     found = forecast_evaluation(config, (), "cpu")
     assert found is not None
