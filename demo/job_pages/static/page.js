@@ -239,6 +239,7 @@ function gradioTabs() {
 // Start --------------------------------------------------------------------------------------------------------------
 
 localTimes();
-for (const element of $$('[data-poll]')) poll(element);
+// After the scripts that follow this one: a first answer that came before they listen would never be shown by them.
+document.addEventListener('DOMContentLoaded', () => $$('[data-poll]').forEach(poll));
 for (const form of $$('[data-filter]')) tableFilter(form);
 if (!$('#main') && PLACES.includes(location.pathname.slice(1))) gradioTabs();

@@ -2,11 +2,12 @@
 
 import csv
 import re
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.demo.conftest import listening
 from tests.demo.job_pages.stories import every_state, still_service
@@ -51,6 +52,23 @@ def test_two_jobs_overlaid_and_exported(browser: Browser, tmp_path: Path) -> Non
         assert canvas.evaluate(INK) > 0 and plain > 0
         saved(page, tmp_path)
         page.context.close()
+
+
+def test_curves_appear_when_their_script_arrives_late(browser: Browser, tmp_path: Path) -> None:
+    """The first answer of the server does not come before there is something that draws it."""
+    models = TrainableModels({"tiny": tmp_path}, frozenset())
+    with still_service(tmp_path / "service", models) as (app, service), listening(app) as url:
+        page = browser.new_context(locale="en-US").new_page()
+        page.route("**/curves*.js*", delayed)
+        page.goto(f"{url}/curves?run={every_state(service)['done'].id}")
+        label = re.compile(r"Training loss: .+")
+        expect(page.locator("#chart-train_loss")).to_have_attribute("aria-label", label, timeout=20_000)
+        page.context.close()
+
+
+def delayed(route: Route) -> None:
+    time.sleep(1.5)
+    route.continue_()
 
 
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
