@@ -35,17 +35,19 @@ def fits_cauldron(row: Row) -> bool:
 
 
 def read_imagefolder(record: Record) -> tuple[Message, ...]:
-    """`{"file_name" or "image", "text"}`, a row of metadata.jsonl or metadata.csv: an image and its caption."""
+    """`{"file_name" or "image", "text" or "caption"}`, a row of metadata.jsonl or metadata.csv: an image's caption."""
     images = record_images(record, _IMAGE_KEYS)
     if not images:
         advice = "Name an image in every row"
         raise record.error("file_name", "is missing", advice, "field-missing")
-    return Message("user", tuple(images)), Message("assistant", (record.text("text"),))
+    caption = record.text("caption" if "text" not in record.row and "caption" in record.row else "text")
+    return Message("user", tuple(images)), Message("assistant", (caption,))
 
 
 def fits_imagefolder(row: Row) -> bool:
-    """Whether the row has a text and the file name or the bytes of an image."""
-    return isinstance(row.get("text"), str) and any(_is_image(row.get(key)) for key in _IMAGE_KEYS)
+    """Whether the row has a text or a caption, and the file name or the bytes of an image."""
+    caption = row["text"] if "text" in row else row.get("caption")
+    return isinstance(caption, str) and any(_is_image(row.get(key)) for key in _IMAGE_KEYS)
 
 
 def _is_image(value: object) -> bool:

@@ -30,6 +30,7 @@ from llm.formats.columns import (
     ALPACA,
     ALPACA_ZH,
     ARXIV,
+    DOLLY,
     LAW_REFERENCE,
     OPENORCA,
     QUERY,
@@ -44,6 +45,7 @@ from llm.formats.columns import (
     read_law,
 )
 from llm.formats.conversation import Conversation, Message, check_conversation
+from llm.formats.gemini import fits_gemini, read_gemini
 from llm.formats.image_datasets import fits_cauldron, fits_imagefolder, read_cauldron, read_imagefolder
 from llm.formats.openai_messages import fits_openai, read_openai
 from llm.formats.preference_pairs import (
@@ -104,6 +106,7 @@ def _fits_moss(row: Row) -> bool:
 READERS: dict[str, Reader] = {
     "preference": Reader(read_preference, "chosen and rejected answers", fits_preference),
     "openai": Reader(read_openai, "messages with role and content", fits_openai),
+    "gemini": Reader(read_gemini, "contents with parts", fits_gemini),
     "llava": Reader(read_llava, "conversations with from and value", fits_llava),
     "cauldron": Reader(read_cauldron, "texts with user and assistant", fits_cauldron),
     "swift": Reader(read_swift, "conversation turns with human and assistant", fits_swift),
@@ -111,6 +114,7 @@ READERS: dict[str, Reader] = {
     "moss": Reader(read_moss, "a chat with turn_1 and Human", _fits_moss),
     "alpaca": _table(ALPACA),
     "alpaca_zh": _table(ALPACA_ZH),
+    "dolly": _table(DOLLY),
     "openorca": _table(OPENORCA),
     "sql": _table(SQL),
     "law": Reader(read_law, LAW_REFERENCE.shape, LAW_REFERENCE.fits),

@@ -53,7 +53,7 @@ REFUSED: tuple[tuple[Callable[[Row], bool], str, str], ...] = (
     (lambda row: bool(_AUDIO & set(row)), "audio", "Only text and images can be trained on: transcribe it"),
     (lambda row: bool(_VIDEO & set(row)), "a video", "Only text and images can be trained on: give frames as `images`"),
     (_keys("completions", "labels"), "steps with labels, TRL's stepwise supervision", "Write one completion a record"),
-    (_keys("contents"), "contents of the Gemini API", "Write messages with role and content"),
+    (_keys("paragraphs"), "an article of SQuAD", "Write one record a question, with context, question and answers"),
     (_keys("anchor", "positive"), "pairs of an embedding model", "Write questions and answers"),
     (_boxes, "boxes without a question and an answer", _BOXES),
     (_keys("image", "label"), "an image with a class", "Name the columns: `columns: {image: image, output: label}`"),

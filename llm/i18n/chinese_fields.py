@@ -69,7 +69,7 @@ FORM_MESSAGES = {
     "boxes of LabelMe": "LabelMe 的标注框",
     "regions of VIA, the VGG image annotator": "VIA（VGG Image Annotator）的标注区域",
     "steps with labels, TRL's stepwise supervision": "TRL 的逐步监督数据",
-    "contents of the Gemini API": "Gemini API 的 contents",
+    "an article of SQuAD": "SQuAD 的一篇文章",
     "pairs of an embedding model": "嵌入模型的样本对",
     "boxes without a question and an answer": "没有问答的标注框",
     "an image with a class": "带类别的图片",
@@ -85,7 +85,13 @@ FORM_MESSAGES = {
     "Only text and images can be trained on: transcribe it": "只能训练文本和图片：请先转写成文字",
     "Only text and images can be trained on: give frames as `images`": "只能训练文本和图片：请把帧写在 `images` 中",
     "Write one completion a record": "请每条记录写一个 completion",
-    "Write messages with role and content": "请改写成带 role 和 content 的消息",
+    "Write one record a question, with context, question and answers": "请每个问题写一条记录，含 context、question 与 answers",
+    "a part of {}": "由 {} 组成的 part",
+    "Parts are text, or an image as inlineData": "part 只能是文本，或以 inlineData 给出的图片",
+    "{} is no image": "{} 不是图片",
+    "Known are user and model": "只能是 user 或 model",
+    "is no list of texts": "不是文本列表",
+    "Write a list of texts": "请写成文本列表",
     "Write questions and answers": "请改写成问答",
     "Name the columns: `columns: {image: image, output: label}`": (
         "请指定列：`columns: {{image: image, output: label}}`"

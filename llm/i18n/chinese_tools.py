@@ -66,6 +66,7 @@ READER_MESSAGES = {
     "messages with role and content": "messages 含有 role 和 content",
     "conversations with from and value": "conversations 含有 from 和 value",
     "texts with user and assistant": "texts 含有 user 和 assistant",
+    "contents with parts": "contents 及其 parts",
     "conversation turns with human and assistant": "轮次含有 human 和 assistant",
     "conversation turns with input and output": "轮次含有 input 和 output",
     "a chat with turn_1 and Human": "对话含有 turn_1 和 Human",

@@ -53,6 +53,7 @@ HAS: dict[str, dict[str, int]] = dict.fromkeys(FORMATS, QUESTION) | {
     "openai": TALK | {"system": 1, "loss": 1},
     "oasst1": TALK,
     "openorca": QUESTION | {"system": 1},
+    "gemini": TALK | {"system": 1},
     "moss": TALK | {"system": 1},
     "cauldron": TALK | {"placeholder": 1},
     "query": TALK,

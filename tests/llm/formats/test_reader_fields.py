@@ -1,5 +1,6 @@
 """Every optional field of every format: absent, null, empty and of a wrong type, each with what it then means."""
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,13 @@ def llava(**more: object) -> Json:
     return {"conversations": TURNS} | more
 
 
+def gemini(*parts: Json) -> Json:
+    return {"contents": [{"role": "user", "parts": [*parts]}, {"role": "model", "parts": [{"text": "A"}]}]}
+
+
 IMAGE = ImageRef("/pictures/a.png")
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
+BYTES = ImageRef(data=b"\x89PNG\r\n\x1a\n")
 SHOWN = [{"from": "human", "value": "<image>\nQ"}, {"from": "gpt", "value": "A"}]
 
 # format -> (row, the messages it means, or what its refusal says)
@@ -56,6 +63,11 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
     "qa": [
         ({"question": "Q", "answer": "A"}, ONE),
         ({"question": "Q", "answer": "A", "A": "only one"}, ONE),
+        ({"question": "Q", "answers": ["B", "A", "A"], "image": "a.png"}, (user(IMAGE, "Q"), bot("A"))),
+        ({"question": "Q", "answers": [{"answer": "A", "answer_id": 1}, {"answer": "B"}]}, ONE),
+        ({"question": "Q", "context": "C", "answers": {"text": ["A"], "answer_start": [3]}}, (user("C\nQ"), bot("A"))),
+        ({"question": "Q", "context": "C", "answers": {"text": [], "answer_start": []}}, ()),
+        ({"question": "Q", "answers": "A"}, "answers: is no list of texts"),
         ({"question": "Q", "answer": "A", "A": "x", "C": "z"}, ONE),
         ({"question": "Q", "answer": "A", "system": "S", "hint": None}, (system("S"), *ONE)),
         ({"question": "Q", "answer": "A", "image": "a.png"}, (user(IMAGE, "Q"), bot("A"))),
@@ -203,6 +215,25 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
         ({"input": "Q", "output": "A", "reference": None}, ONE),
         ({"question": None, "input": "Q", "output": "A"}, "answer: is missing"),
     ],
+    "dolly": [
+        ({"instruction": "Q", "response": "A"}, ONE),
+        ({"instruction": "Q", "context": "", "response": "A"}, ONE),
+        ({"instruction": "Q", "context": ["C"], "response": "A"}, "context: is a list, not text"),
+    ],
+    "gemini": [
+        (gemini({"text": "Q"}), ONE),
+        (gemini({"text": "Q"}) | {"system_instruction": {"parts": [{"text": "S"}]}}, (system("S"), *ONE)),
+        (gemini({"inlineData": {"mimeType": "image/png", "data": PNG}}, {"text": "Q"}), (user(BYTES, "Q"), bot("A"))),
+        (gemini({"inline_data": {"mime_type": "image/png", "data": PNG}}, {"text": "Q"}), (user(BYTES, "Q"), bot("A"))),
+        (
+            gemini({"inlineData": {"mimeType": "audio/wav", "data": PNG}}),
+            "contents[0].parts[0].inlineData.mimeType: aud",
+        ),
+        (gemini({"fileData": {"fileUri": "gs://a"}}), "contents[0].parts[0].parts: a part of fileData"),
+        (gemini({"text": "Hm", "thought": True}), "contents[0].parts[0].parts: a part of text, thought"),
+        ({"contents": [{"role": "function", "parts": [{"text": "Q"}]}]}, "contents[0].role: 'function' is not a role"),
+        ({"contents": [{"role": "model", "parts": [{"text": "A"}]}]}, "question: there is none"),
+    ],
     "code_alpaca": [({"prompt": "Q", "completion": "A"}, ONE), ({"prompt": "Q"}, "completion: is missing")],
     "arxiv": [({"abstract": "Q", "title": "A"}, ONE), ({"abstract": "Q", "title": []}, "title: is a list, not text")],
     "colors": [
@@ -246,6 +277,8 @@ FIELDS: dict[str, list[tuple[Json, Meaning]]] = {
         ({"image": "a.png", "file_name": "a.png", "text": "A"}, "file_name and image: both name images"),
         ({"text": "A"}, "file_name: is missing"),
         ({"file_name": "a.png"}, "text: is missing"),
+        ({"image": "a.png", "caption": "A"}, (user(IMAGE), bot("A"))),
+        ({"image": "a.png", "text": "A", "caption": "B"}, (user(IMAGE), bot("A"))),
     ],
     "preference": [
         ({"prompt": "Q", "chosen": "A", "rejected": None}, ONE),
@@ -345,6 +378,11 @@ FITS: list[tuple[Json, str]] = [
     ({"question": "Q", "response": "A"}, "stack_exchange"),
     ({"question": "Q", "answer": "A"}, "qa"),
     ({"question": "Q", "answer": 1, "choices": ["x", "y"]}, "qa"),
+    ({"question": "Q", "answers": ["A", "B"]}, "qa"),
+    ({"question": "Q", "context": "C", "answers": {"text": ["A"], "answer_start": [3]}}, "qa"),
+    ({"instruction": "Q", "context": "", "response": "A"}, "dolly"),
+    ({"contents": [{"parts": [{"text": "Q"}]}]}, "gemini"),
+    ({"image": "a.png", "caption": "A"}, "imagefolder"),
     ({"abstract": "Q", "title": "A"}, "arxiv"),
     ({"description": 1, "color": 2}, "colors"),
     ({"file_name": "a.TIFF", "text": "A"}, "imagefolder"),
@@ -368,6 +406,10 @@ FITS: list[tuple[Json, str]] = [
     ({"chat": [1]}, ""),
     ({"question": "Q", "answer": None}, ""),
     ({"question": "Q", "answer": 1}, ""),
+    ({"question": "Q", "answers": "A"}, ""),
+    ({"question": "Q", "answers": [1]}, ""),
+    ({"contents": []}, ""),
+    ({"caption": "A"}, ""),
     ({"description": "x"}, ""),
     ({"text": None}, ""),
 ]

@@ -79,6 +79,24 @@ FORMATS: dict[str, tuple[Json, tuple[Message, ...], bool]] = {
         True,
     ),
     "code_alpaca": ({"prompt": "Q", "completion": "A"}, ONE, True),
+    "dolly": (
+        {"instruction": "I", "context": "C", "response": "A", "category": "closed_qa"},
+        (user("C\nI"), bot("A")),
+        True,
+    ),
+    "gemini": (
+        {
+            "systemInstruction": {"role": "system", "parts": [{"text": "S"}]},
+            "contents": [
+                {"role": "user", "parts": [{"text": "Q"}, {"text": "1"}]},
+                {"role": "model", "parts": [{"text": "A"}]},
+                {"parts": [{"text": "Q2"}]},
+                {"role": "model", "parts": [{"text": "A2"}]},
+            ],
+        },
+        (system("S"), user("Q1"), bot("A"), user("Q2"), bot("A2")),
+        True,
+    ),
     "sql": ({"question": "Q", "context": "CREATE", "answer": "A"}, (user("CREATE\nQ"), bot("A")), True),
     "law": ({"reference": ["R"], "question": "Q", "answer": "A"}, ONE, True),
     "colors": ({"color": "#00f", "description": "Blue: as: sky"}, (user("as: sky"), bot("#00f")), True),

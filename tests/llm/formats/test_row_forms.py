@@ -280,7 +280,7 @@ REFUSALS: dict[str, tuple[Json, str]] = {
     "audio beside text": ({"audio": "a.wav", "text": "hi"}, "audio: holds audio, which format text does not read"),
     "video": ({"video": "a.mp4", "caption": "A crane."}, "a video, which cannot be trained on"),
     "steps with labels": ({"prompt": "Q", "completions": ["A"], "labels": [True]}, "stepwise supervision"),
-    "Gemini": ({"contents": [{"role": "user", "parts": [{"text": "Q"}]}]}, "contents of the Gemini API"),
+    "SQuAD's own file": ({"title": "T", "paragraphs": [{"context": "C", "qas": []}]}, "an article of SQuAD"),
     "classes": ({"image": "a.png", "label": 3}, "an image with a class"),
     "a question": ({"prompt": "Q"}, "a question without an answer"),
     "part of a weight": (
