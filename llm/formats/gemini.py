@@ -1,12 +1,12 @@
 """The format of Gemini's API and of Vertex AI's tuning files: contents of parts."""
 
 from llm.formats.chat_turns import with_system
-from llm.formats.conversation import Message, MessagePart
+from llm.formats.conversation import Message, MessagePart, Role
 from llm.formats.image_placeholders import image_ref
 from llm.records.record import Record, Row
 from llm.records.unread_fields import is_blank
 
-_ROLES = {"user": "user", "model": "assistant"}
+_ROLES: dict[str, Role] = {"user": "user", "model": "assistant"}
 _INLINE = ("inlineData", "inline_data")
 _SYSTEM = ("systemInstruction", "system_instruction")
 _MIME = ("mimeType", "mime_type")
