@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch import distributed as group
 
+from llm.devices import accelerator
 from llm.errors import ConfigError, PeerLostError
 
 TIMEOUT = timedelta(hours=2)  # rank 0 reads a large data set while the others wait
-LOST = ("onnection", "peer", "Gloo", "NCCL", "imed out")  # parts of the messages of collectives whose peer is gone
+LOST = ("onnection", "peer", "Gloo", "CCL", "imed out")  # parts of the messages of collectives whose peer is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +38,16 @@ class Ranks:
 def process_group() -> Iterator[Ranks]:
     """Join the process group of torchrun's environment variables; without them do nothing.
 
-    Raises PeerLostError when another process ends or loses its connection during a collective.
+    Raises PeerLostError when another process ends or loses its connection during a collective, ConfigError for a device
+    that processes cannot share.
     """
     ranks = ranks_from_environment()
     if "WORLD_SIZE" not in os.environ:
         yield ranks
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(ranks.local)
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    computes = accelerator()
+    backend = computes.backend
+    computes.select(ranks.local)
     group.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield ranks
@@ -77,8 +79,8 @@ def ranks() -> Ranks:
 
 
 def device() -> torch.device:
-    """The device of this process: its own GPU, or the CPU."""
-    return torch.device("cuda", ranks().local) if torch.cuda.is_available() else torch.device("cpu")
+    """The device of this process: its own card, or the CPU."""
+    return accelerator().device(ranks().local)
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     ("llm.errors",),
     ("llm.i18n",),
+    ("llm.devices",),
     ("llm.library_errors", "llm.printable", "llm.console", "llm.distributed", "llm.autograd", "llm.machine_constants"),
     ("llm.log", "llm.rich_console", "llm.plot_fonts"),
     ("llm.activity", "llm.hub_access"),

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from llm.attention.varlen_kernels import HALF, Call, find_kernel
+from llm.devices import CPU, VARLEN
 
 Sdpa = Callable[..., Tensor]  # called as torch's scaled_dot_product_attention
 
@@ -23,7 +24,7 @@ class Backend(Protocol):
         """Fused attention of one padded group."""
 
     def device_type(self, states: Tensor) -> str:
-        """The device type, such as "cpu" or "cuda", whose limits apply to tensors like this one."""
+        """The device type, such as "cpu", whose limits apply to tensors like this one."""
 
     def varlen_kernel(self, query: Tensor, dropout: float) -> Call | None:
         """The varlen kernel for these queries; None where attention is to run on padded groups."""
@@ -46,7 +47,7 @@ class TorchBackend:
 
     def varlen_kernel(self, query: Tensor, dropout: float) -> Call | None:
         """The fastest kernel that can be imported; None except on CUDA, in bf16 or fp16 and without dropout."""
-        kernel = find_kernel() if query.is_cuda and query.dtype in HALF and dropout == 0 else None
+        kernel = find_kernel() if query.device.type in VARLEN and query.dtype in HALF and dropout == 0 else None
         return None if kernel is None else kernel.call
 
     def cascades(self, query: Tensor) -> bool:
@@ -59,7 +60,7 @@ class ReadingBackend(TorchBackend):
 
     def cascades(self, query: Tensor) -> bool:
         """On a CPU."""
-        return query.device.type == "cpu"
+        return query.device.type == CPU
 
 
 TORCH: Backend = TorchBackend()

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llm.devices import VARLEN, accelerator
+
 HALF = (torch.bfloat16, torch.float16)  # the dtypes that the kernels accept
 
 
@@ -60,9 +62,7 @@ def varlen_attention(query: Tensor, key: Tensor, value: Tensor, lengths: Lengths
 @cache
 def find_kernel() -> Kernel | None:
     """The first kernel that can be imported of flash-attn 4, 3 and 2 and torch's own; None without CUDA."""
-    if not torch.cuda.is_available():
-        return None
-    return next(kernels(), None)
+    return next(kernels(), None) if accelerator().varlen_kernels else None
 
 
 def kernels() -> Iterator[Kernel]:
@@ -123,7 +123,7 @@ KNOWN: tuple[tuple[str, str, Callable[[Any], Call]], ...] = (
 
 def describe(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> str:
     """The attention that runs on a device in a dtype, and why; for logs."""
-    if device.type != "cuda":
+    if device.type not in VARLEN:
         return f"padded groups; varlen kernels need CUDA, this is {device.type}"
     if dtype not in HALF:
         return f"padded groups through SDPA; varlen kernels support bf16 and fp16, this is {dtype}"

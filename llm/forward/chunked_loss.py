@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from llm.config.schema import RunConfig
+from llm.devices import CPU, CUDA, limits_of
 from llm.encoding.encoder import IGNORED
 from llm.machine_constants import (
     FP32_LOGITS_CPU,
@@ -22,8 +23,8 @@ from llm.machine_constants import (
     LOGITS_CHUNK_ROWS,
 )
 
-CHUNK = {"cpu": LOGITS_CHUNK_CPU.count, "cuda": LOGITS_CHUNK_CUDA.count}  # bytes of a chunk's logits
-WIDE = {"cpu": FP32_LOGITS_CPU.count, "cuda": FP32_LOGITS_CUDA.count}  # bytes of its logits that are in fp32 at a time
+CHUNK = {CPU: LOGITS_CHUNK_CPU.count, CUDA: LOGITS_CHUNK_CUDA.count}  # bytes of a chunk's logits
+WIDE = {CPU: FP32_LOGITS_CPU.count, CUDA: FP32_LOGITS_CUDA.count}  # bytes of its logits that are in fp32 at a time
 LEAST_ROWS = LOGITS_CHUNK_ROWS.count  # positions in a chunk, whatever the vocabulary
 
 
@@ -59,8 +60,7 @@ class HeadLoss(nn.Module):
         """
         if type(head) is not nn.Linear or not self.in_chunks:
             return summed_loss(head(hidden), targets)
-        device = device_type or hidden.device.type
-        device = device if device in CHUNK else "cpu"
+        device = limits_of(device_type or hidden.device.type)
         most = CHUNK[device] // (len(head.weight) * hidden.element_size())
         wide = max(1, WIDE[device] // (len(head.weight) * torch.float32.itemsize))
         inputs: tuple[Tensor | None, ...] = (hidden, head.weight, head.bias)

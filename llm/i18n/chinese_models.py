@@ -31,8 +31,19 @@ PRECISION_MESSAGES = {
     "{}-bit weights need bitsandbytes: pip install 'eyegraft[quant]'": (
         "{} 位权重需要 bitsandbytes：pip install 'eyegraft[quant]'"
     ),
+    "GPU of this Apple chip": "这颗 Apple 芯片的 GPU",
+    "EYEGRAFT_DEVICE is {}: write one of {}, or leave it unset": "EYEGRAFT_DEVICE 为 {}：请写成 {} 之一，或不设置",
+    "EYEGRAFT_DEVICE is {}, and torch finds no such device here. Unset it, or install its driver": (
+        "EYEGRAFT_DEVICE 为 {}，而 torch 在这里找不到这种设备。请取消设置，或安装它的驱动"
+    ),
+    "torch.distributed has no backend for {}: start the run as one process, or set EYEGRAFT_DEVICE=cpu": (
+        "torch.distributed 没有 {} 的后端：请以单进程启动训练，或设置 EYEGRAFT_DEVICE=cpu"
+    ),
+    "torch_npu is installed and cannot be imported: {}. Source CANN's set_env.sh, or uninstall it": (
+        "已安装 torch_npu，但无法导入：{}。请 source CANN 的 set_env.sh，或卸载它"
+    ),
 }
-"""Data types and kernels."""
+"""Data types, devices and kernels."""
 
 TEMPLATE_MESSAGES = {
     "the chat template writes {} before an answer, but not in its prompts: the model learns to write it itself. Eyegraft "

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
 from torch import Tensor
 from transformers import (
@@ -27,6 +26,7 @@ from transformers import (
 )
 from transformers.models.auto.image_processing_auto import get_image_processor_config
 
+from llm.devices import on_cpu
 from llm.errors import ModelError
 from llm.files.untrusted_json import read_object, read_object_if_there, refuse_oversized
 from llm.model.adapter_files import grow_vocabulary, read_adapter_config
@@ -38,7 +38,7 @@ from llm.model.size_limits import SizeLimit, enforce, refuse_absurd, size_limit_
 dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
 
 # transformers imports deepspeed, where it is installed, to save a model; without a card deepspeed warns about that.
-if not torch.cuda.is_available():
+if on_cpu():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 AUTO_CLASSES = (AutoModelForCausalLM, AutoModelForImageTextToText)

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 import torch
 
 from llm.config.schema import RunConfig
+from llm.devices import accelerator
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 X86 = ("x86_64", "AMD64", "i386", "i686")
@@ -64,9 +65,8 @@ ANY_CARD = Hardware("a card of Ampere or later", card_bf16=True)
 
 def this_machine() -> Hardware:
     """The hardware that this process computes on."""
-    if not torch.cuda.is_available():
-        return this_cpu()
-    return Hardware(torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False))
+    computes = accelerator()
+    return Hardware(computes.names[0], computes.has_bf16) if computes.names else this_cpu()
 
 
 def this_cpu() -> Hardware:

@@ -23,6 +23,7 @@ from llm.attention.backend import TORCH, Sdpa
 from llm.attention.varlen_kernels import Call, Lengths
 from llm.config.schema import Lean, OptimConfig
 from llm.data.batch import PackedBatch
+from llm.devices import CPU, CUDA
 from llm.forward.pack_model import PackModel
 from llm.lean.decoder import mode_on
 from llm.model.lora import lora_layers
@@ -31,7 +32,7 @@ from llm.planning.allocation_tracker import AllocationTracker
 from llm.train.optimizer import MasterOptimizer, ParamGroup
 
 Kind = Literal["cpu", "card"]
-DEVICE_TYPES: dict[Kind, str] = {"cpu": "cpu", "card": "cuda"}
+DEVICE_TYPES: dict[Kind, str] = {"cpu": CPU, "card": CUDA}
 SMALLEST_8BIT = 4096  # bitsandbytes 0.50.2, optim/optimizer.py: smaller tensors keep fp32 moments
 BLOCK_8BIT = 256
 

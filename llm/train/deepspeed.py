@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from llm import distributed
 from llm.config.schema import RunConfig
+from llm.devices import accelerator, on_cpu
 from llm.errors import CheckpointError, ConfigError
 from llm.log import logger
 from llm.model.precision import dtype_of
@@ -36,9 +37,9 @@ def deepspeed_settings(config: RunConfig) -> dict[str, Any]:
     parallel = config.parallel
     zero: dict[str, Any] = {"stage": parallel.zero, "overlap_comm": False, "contiguous_gradients": True}
     if parallel.offload != "none":
-        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": accelerator().pins_memory}
     if parallel.offload == "all":
-        zero["offload_param"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+        zero["offload_param"] = {"device": "cpu", "pin_memory": accelerator().pins_memory}
     settings: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,  # one pack
         "gradient_accumulation_steps": 1,  # the number of packs differs from step to step
@@ -205,7 +206,7 @@ class ZeroEngine:
 
 
 def _initialize(model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> Any:
-    if not torch.cuda.is_available():
+    if on_cpu():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     ranks = distributed.ranks()
     os.environ.setdefault("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", str(ranks.world)))

@@ -39,12 +39,9 @@ class FreeMemory:
 
 def free_memory() -> FreeMemory:
     """What is free now, within this process's control group (a container's limit); torch's cache is emptied first."""
-    import torch
+    from llm.devices import accelerator  # it imports torch
 
-    if not torch.cuda.is_available():
-        return FreeMemory(free_machine_bytes())
-    torch.cuda.empty_cache()
-    return FreeMemory(free_machine_bytes(), torch.cuda.mem_get_info()[0])
+    return FreeMemory(free_machine_bytes(), accelerator().free_bytes())
 
 
 def free_machine_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -62,10 +59,11 @@ def free_machine_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/
 
 
 def peak_memory_gib() -> float:
-    """Peak memory so far, GiB: allocated by torch on the card, or without one resident memory of this process."""
-    import torch
+    """Peak memory so far, GiB: allocated by torch on the card; where that is not counted, resident memory."""
+    from llm.devices import accelerator  # it imports torch
 
-    return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else resident_peak_gib()
+    allocated = accelerator().peak_bytes()
+    return resident_peak_gib() if allocated is None else allocated / 2**30
 
 
 def resident_peak_gib() -> float:

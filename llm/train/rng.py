@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from llm import distributed
+from llm.devices import CPU, accelerator
 
 
 def seed_process(seed: int, step: int = 0) -> None:
@@ -17,8 +18,10 @@ def seed_process(seed: int, step: int = 0) -> None:
 def rng_states() -> dict[str, Any]:
     """The generator states of all processes, in the order of ranks. A collective."""
     states: dict[str, Any] = {"cpu": distributed.all_gather(torch.get_rng_state())}
-    if torch.cuda.is_available():
-        states["cuda"] = distributed.all_gather(torch.cuda.get_rng_state())
+    computes = accelerator()
+    own = computes.rng_state()
+    if own is not None:
+        states[computes.kind] = distributed.all_gather(own)
     return states
 
 
@@ -31,6 +34,7 @@ def restore_rng_states(states: dict[str, Any], seed: int, step: int) -> bool:
         seed_process(seed, step)
         return False
     torch.set_rng_state(saved["cpu"][ranks.rank])
-    if "cuda" in saved and torch.cuda.is_available():
-        torch.cuda.set_rng_state(saved["cuda"][ranks.rank])
+    computes = accelerator()
+    if computes.kind != CPU and computes.kind in saved:
+        computes.set_rng_state(saved[computes.kind][ranks.rank])
     return True

@@ -45,21 +45,21 @@ def _accelerators() -> Iterator[tuple[str, str]]:
     import torch
 
     from llm.attention.varlen_kernels import describe as attention_on
+    from llm.devices import accelerator
     from llm.model.precision import this_machine
 
-    hardware = this_machine()
+    hardware, computes = this_machine(), accelerator()
     yield "threads", str(torch.get_num_threads())
-    if not torch.cuda.is_available():
-        yield "cuda", "none; training runs on the CPU"
-    for index in range(torch.cuda.device_count()):
-        card = torch.cuda.get_device_properties(index)
-        yield f"cuda:{index}", f"{card.name}, {card.total_memory / 2**30:.0f} GiB"
+    if not computes.names:
+        yield "card", "none; training runs on the CPU"
+    for index, name in enumerate(computes.names):
+        yield f"{computes.kind}:{index}", f"{name}, {(computes.total_bytes(index) or 0) / 2**30:.0f} GiB"
     # torch has no public name for these two yet.
     yield "cpu bf16 (AVX512)", _yes(torch.cpu._is_avx512_bf16_supported())
     yield "cpu AMX", _yes(torch.cpu._is_amx_tile_supported())
     yield "cpu bf16 products run on", _bf16_kernel()
     yield "train.dtype: auto", f"{hardware.auto_dtype}: {hardware.reason}"
-    yield "attention", attention_on(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    yield "attention", attention_on(computes.device(0))
 
 
 def _bf16_kernel() -> str:

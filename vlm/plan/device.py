@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from llm.config.schema import RunConfig
+from llm.devices import CPU, KINDS, accelerator
 from llm.errors import ConfigError
 from llm.model.precision import ANY_CARD, Hardware, dtype_of, this_cpu, this_machine
 from llm.planning.step_forecast import Kind
@@ -18,7 +19,7 @@ UNITS = {"": GIB, "G": GIB, "GIB": GIB, "GI": GIB, "GB": 10**9, "M": 2**20, "MIB
          "TIB": 2**40, "B": 1}  # fmt: skip
 SMALLEST, LARGEST = GIB // 2, 2**40  # bytes of a card
 SIZE = re.compile(r"(\d+(?:[.,]\d+)?)\s*([A-Za-z]*)")
-CARD = ("cuda", "cuda:0", "gpu")
+CARD = ("gpu", *(kind for kind in KINDS if kind != CPU))
 SIDE = 2048  # of the square matrices whose product measures a CPU's speed
 SECONDS = 0.5  # of measuring
 
@@ -45,14 +46,16 @@ class Speed:
 def find_device(text: str) -> Device:
     """The device that `--device` names: `8GiB` or `8` is a card with that memory, `cpu` this machine's CPU.
 
-    Empty: this machine's first card or, without one, its CPU; `cuda` or `gpu`: its first card. Raises ConfigError for
-    other text, for a memory that no card has, and where there is no card.
+    Empty: this machine's first card or, without one, its CPU; `gpu` or a kind such as `cuda`: its first card. Raises
+    ConfigError for other text, for a memory that no card has, and where there is no such card.
     """
     name = text.strip().lower()
-    if name in CARD and not torch.cuda.is_available():
+    computes = accelerator()
+    card, kind = computes.total_bytes(), name.removesuffix(":0")
+    if kind in CARD and (card is None or kind not in ("gpu", computes.kind)):
         raise ConfigError(f"--device {text}: this machine has no card; write a card's memory, such as 24GiB, or cpu")
-    if name in CARD or (not name and torch.cuda.is_available()):
-        return Device("card", torch.cuda.get_device_properties(0).total_memory)
+    if card is not None and (not name or kind in CARD):
+        return Device("card", card)
     if name in ("", "cpu"):
         return Device("cpu", _memory_bytes())
     match = SIZE.fullmatch(name)
@@ -69,7 +72,7 @@ def find_device(text: str) -> Device:
 def find_hardware(text: str) -> Hardware:
     """The dtypes that the device named by `--device` supports; a named card is assumed to be of a current kind."""
     name = text.strip().lower()
-    if not name or name in CARD:
+    if not name or name.removesuffix(":0") in CARD:
         return this_machine()
     return this_cpu() if name == "cpu" else ANY_CARD
 

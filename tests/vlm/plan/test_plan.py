@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from llm.attention.padded_groups import SHORT as PLAIN
 from llm.config.schema import RunConfig, TextRunConfig
 from llm.data.loader import Schedule
 from llm.data.packing import PackPlan
+from llm.devices import Card
 from llm.errors import ConfigError, ModelError
 from llm.forward import chunked_loss as heads
 from llm.model.lora import lora_layers
@@ -34,6 +35,7 @@ from vlm.model.batch import VlmBatch
 from vlm.model.forward import VlmModel
 from vlm.model.meta_model import meta_model
 from vlm.model.runs import open_model
+from vlm.plan import device
 from vlm.plan.advice import Change, changes
 from vlm.plan.device import GIB, Device, find_device
 from vlm.plan.dry_run import duration, packs_of_run
@@ -471,6 +473,16 @@ def test_device_cuda_needs_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="--device gpu: this machine has no card"):
         find_device("gpu")
+
+
+def test_any_kind_of_card_is_planned_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its own memory; a kind that is named and is another one is refused."""
+    card = ModuleType("torch.npu")
+    vars(card)["get_device_properties"] = lambda index: SimpleNamespace(total_memory=64 * 2**30)
+    monkeypatch.setattr(device, "accelerator", lambda: Card("npu", card))
+    assert [find_device(name) for name in ("", "gpu", "npu", "npu:0")] == [Device("card", 64 * 2**30)] * 4
+    with pytest.raises(ConfigError, match="--device cuda: this machine has no card"):
+        find_device("cuda")
 
 
 def test_dynamic_rotary_frequencies_are_planned(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from vlm.service.exports.export_state import EXPORTS, OUT, Export, folder_bytes,
 NICE = 10
 OOM_SCORE = 500  # of 1000: the kernel ends it before a trainer of twice its size
 KILL_S = 20.0  # in which the processes of a killed export are gone
-ENVIRONMENT = {"EYEGRAFT_LANG": "en", "PYTHONUNBUFFERED": "1", "CUDA_VISIBLE_DEVICES": ""}
+ENVIRONMENT = {"EYEGRAFT_LANG": "en", "PYTHONUNBUFFERED": "1", "CUDA_VISIBLE_DEVICES": "", "EYEGRAFT_DEVICE": "cpu"}
 
 
 class UnknownExportError(ServiceError):
