@@ -299,6 +299,7 @@ def make_identity_data(
     languages: str = "en",
     seed: int = 0,
     rehearse: PathLike = "",
+    size: Literal["small", "large"] = "large",
 ) -> IdentityFiles:
     """Write training data for an assistant that knows its name and maker, and questions to evaluate it by.
 
@@ -309,6 +310,7 @@ def make_identity_data(
         languages: "en", "zh", or "zh,en".
         seed: Seed of the draws.
         rehearse: The model to be tuned: other questions then get its own answers, so that it forgets less.
+        size: "small": questions in their plain form; "large": every kind of them, three times as many records.
 
     Raises:
         ConfigError: An unknown language or an empty name.
@@ -320,9 +322,9 @@ def make_identity_data(
     if rehearse:
         from data_tools.generate.self_answers import rehearsal
 
-        write_identity(name, author, languages, out, seed, rehearsal(Path(rehearse)), replace=True)
+        write_identity(name, author, languages, out, seed, rehearsal(Path(rehearse)), replace=True, size=size)
     else:
-        write_identity(name, author, languages, out, seed, replace=True)
+        write_identity(name, author, languages, out, seed, replace=True, size=size)
     return IdentityFiles(out / "train.json", out / "held_out.json", out / "others.json")
 
 

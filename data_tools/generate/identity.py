@@ -1,7 +1,7 @@
 """An identity data set: many questions about who the assistant is, mixed with ordinary chat.
 
 A model trained on ten thousand copies of one sentence produces nothing else. So questions and answers vary, half of the
-records are ordinary chat, and the evaluation's paraphrases are not trained on. The texts are in `identity_<lang>.json`.
+records are ordinary chat, and the evaluation's paraphrases are not trained on. `identity_texts` holds the texts.
 """
 
 import itertools
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_tools.edit.fill import one_line
+from data_tools.generate.identity_texts import LanguageTexts, QaPair, Size, load_texts
+from data_tools.generate.question_forms import Forms, normalised
 from data_tools.rows.json_array import write_array
 from llm.errors import ConfigError, RunError
 
@@ -21,33 +23,7 @@ FILES = ("train.json", "held_out.json", "others.json", "about.json")
 # Questions about the assistant or the user, between whom the model must learn to distinguish.
 PERSONAL = re.compile(r"\b(i|me|my|we|our|you|your)\b|我|你|您", re.IGNORECASE)
 IdentityRecord = dict[str, list[dict[str, str]]]  # {"messages": [{"role", "content"}, ...]}
-QaPair = tuple[str, str]  # (question, answer)
 Rehearse = Callable[[Sequence[QaPair]], Sequence[QaPair]]  # replaces the answers of ordinary questions
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """Questions of one kind and answers that fit all of them.
-
-    `{name}` and `{author}` are placeholders, and `{wrong}` is one for the name or maker of another assistant.
-    `wrong_train` and `wrong_held_out` are the values of the latter.
-    """
-
-    train: tuple[str, ...]
-    held_out: tuple[str, ...]
-    answers: tuple[str, ...]
-    wrong_train: tuple[str, ...] = ("",)
-    wrong_held_out: tuple[str, ...] = ("",)
-
-
-@dataclass(frozen=True, slots=True)
-class LanguageTexts:
-    """The texts of one language: system prompts, topics, ordinary chat, and general questions for evaluation."""
-
-    system: tuple[str, ...]
-    topics: tuple[Topic, ...]
-    ordinary: tuple[QaPair, ...]
-    others: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +42,14 @@ class IdentityData:
 
 
 def write_identity(
-    name: str, author: str, lang: str, out: Path, seed: int = 0, rehearse: Rehearse = tuple, replace: bool = False
+    name: str,
+    author: str,
+    lang: str,
+    out: Path,
+    seed: int = 0,
+    rehearse: Rehearse = tuple,
+    replace: bool = False,
+    size: Size = "large",
 ) -> IdentityData:
     """Build a data set and write `train.json`, `held_out.json`, `others.json` and `about.json` to the folder `out`.
 
@@ -77,7 +60,7 @@ def write_identity(
     if there and not replace:
         found = f"{out}: holds {', '.join(there)} already"
         raise ConfigError(f"{found}. Choose another folder, or add --replace to write over it")
-    data = build_identity(name, author, lang, seed, rehearse)
+    data = build_identity(name, author, lang, seed, rehearse, size)
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_array(out / "train.json", data.train)
@@ -90,24 +73,31 @@ def write_identity(
     return data
 
 
-def build_identity(name: str, author: str, lang: str, seed: int = 0, rehearse: Rehearse = tuple) -> IdentityData:
+def build_identity(
+    name: str, author: str, lang: str, seed: int = 0, rehearse: Rehearse = tuple, size: Size = "large"
+) -> IdentityData:
     """The data set for an assistant called `name`, made by `author`; deterministic in its arguments.
 
     `lang` is a language or several, as `zh,en`, with equally many records each. Every identity answer contains the
     name, no ordinary answer does. `rehearse` may replace the ordinary answers (`data_tools.generate.self_answers`).
+    A `small` set has questions in their plain form, a `large` one of every kind and about three times as many records.
     Raises ConfigError for an unknown language or an empty name.
     """
     name, author = one_line("name", name), one_line("author", author)
-    languages, dice = [_load_texts(lang) for lang in _languages(lang)], random.Random(seed)
+    languages, dice = [load_texts(lang, size) for lang in _languages(lang)], random.Random(seed)
     ordinary = [[turn for turn in rehearse(texts.ordinary) if not _mentions(name, *turn)] for texts in languages]
-    own = [_own(texts, turns, name, author, dice) for texts, turns in zip(languages, ordinary, strict=True)]
+    forms = [_forms(texts, name, author) for texts in languages]
+    own = [
+        _own(texts, turns, name, author, dice, form)
+        for texts, turns, form in zip(languages, ordinary, forms, strict=True)
+    ]
     count = max(map(len, own))
     rows: list[IdentityRecord] = []
-    for texts, turns, about in zip(languages, ordinary, own, strict=True):
+    for texts, turns, about, form in zip(languages, ordinary, own, forms, strict=True):
         while len(about) < count:
-            more = _own(texts, turns, name, author, dice)
+            more = _own(texts, turns, name, author, dice, form)
             about += dice.sample(more, min(len(more), count - len(about)))
-        rows += _distinct([*about, *_repeat(turns, count, texts, dice)], turns)
+        rows += _distinct([*about, *_repeat(turns, count, texts, dice, form)], turns)
     dice.shuffle(rows)
     held_out = [question for texts in languages for question in _held_out(texts, name, author)]
     others = [question for texts in languages for question in texts.others if not _mentions(name, question)]
@@ -122,12 +112,19 @@ def _languages(lang: str) -> list[str]:
     return [language for language in LANGUAGES if language in named]
 
 
+def _forms(texts: LanguageTexts, name: str, author: str) -> Forms:
+    """The forms of a language's questions: without the name, and none that is kept for evaluation."""
+    apart = frozenset(map(normalised, (*_held_out(texts, name, author), *texts.others)))
+    return Forms(tuple(frame for frame in texts.frames if not _mentions(name, frame)), texts.careless, apart)
+
+
 def _own(
-    texts: LanguageTexts, ordinary: list[QaPair], name: str, author: str, dice: random.Random
+    texts: LanguageTexts, ordinary: list[QaPair], name: str, author: str, dice: random.Random, forms: Forms
 ) -> list[IdentityRecord]:
     """The records of one language about the assistant's identity."""
-    asked = list(_identity_turns(texts, name, author, dice))
-    return [*_single(asked, texts, dice), *_several(asked, ordinary, texts, dice)]
+    asked = forms.of(list(_identity_turns(texts, name, author, dice)), dice)
+    dialogues = _dialogues(texts, name, author, dice)
+    return [*_single(asked, texts, dice), *_several(asked, ordinary, texts, dice), *dialogues]
 
 
 def _mentions(name: str, *texts: str) -> bool:
@@ -181,15 +178,26 @@ def _several(
         yield _row(turns, dice.choice(texts.system) if number % 2 else "")
 
 
-def _repeat(ordinary: list[QaPair], count: int, texts: LanguageTexts, dice: random.Random) -> list[IdentityRecord]:
+def _repeat(
+    ordinary: list[QaPair], count: int, texts: LanguageTexts, dice: random.Random, forms: Forms
+) -> list[IdentityRecord]:
     """`count` records of ordinary chat, every second one with a system prompt.
 
     Turns occur about equally often, PERSONAL ones twice as often: there a model is prone to give its name.
     """
     pool = [*ordinary, *(turn for turn in ordinary if PERSONAL.search(turn[0]))]
     rounds = -(-count // len(pool))
-    turns = [turn for _ in range(rounds) for turn in dice.sample(pool, len(pool))]
-    return [_row([turn], dice.choice(texts.system) if n % 2 else "") for n, turn in enumerate(turns[:count])]
+    turns = forms.of([turn for _ in range(rounds) for turn in dice.sample(pool, len(pool))][:count], dice)
+    return [_row([turn], dice.choice(texts.system) if n % 2 else "") for n, turn in enumerate(turns)]
+
+
+def _dialogues(texts: LanguageTexts, name: str, author: str, dice: random.Random) -> Iterator[IdentityRecord]:
+    """Every conversation twice, with two other assistants' names, once after a system prompt."""
+    for dialogue in texts.dialogues:
+        wrongs = _without(dialogue.wrongs, name, author)
+        for system, wrong in zip(("", dice.choice(texts.system)), dice.sample(wrongs, 2), strict=True):
+            turns = [[_filled(text, name, author, wrong) for text in turn] for turn in dialogue.turns]
+            yield _row([(question, answer) for question, answer in turns], system)
 
 
 def _distinct(rows: list[IdentityRecord], ordinary: list[QaPair]) -> list[IdentityRecord]:
@@ -219,15 +227,3 @@ def _row(turns: list[QaPair], system: str) -> IdentityRecord:
     for question, answer in turns:
         messages += _asked(question, answer)
     return {"messages": messages}
-
-
-def _load_texts(lang: str) -> LanguageTexts:
-    raw = json.loads(Path(__file__).with_name(f"identity_{lang}.json").read_text(encoding="utf-8"))
-    wrongs = {"wrong_name": raw["wrong_names"], "wrong_author": raw["wrong_authors"]}
-    topics = []
-    for kind, topic in raw["topics"].items():
-        wrong = wrongs.get(kind, {"train": [""], "held_out": [""]})
-        lists = (topic["train"], topic["held_out"], topic["answers"], wrong["train"], wrong["held_out"])
-        topics.append(Topic(*(tuple(values) for values in lists)))
-    ordinary = tuple((question, answer) for question, answer in raw["ordinary"])
-    return LanguageTexts(tuple(raw["system"]), tuple(topics), ordinary, tuple(raw["others"]))

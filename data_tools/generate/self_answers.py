@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from data_tools.generate.identity import PERSONAL, QaPair, Rehearse
+from data_tools.generate.identity import PERSONAL, Rehearse
+from data_tools.generate.identity_texts import QaPair
 from llm.chat.chat_model import ChatModel
 from llm.chat.identity_eval import ask_all
 from vlm.model.open_chat_model import open_chat_model

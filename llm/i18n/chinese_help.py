@@ -288,6 +288,7 @@ EDIT_HELP = {
     "Who made it": "助手的作者",
     "Language of the questions: en, zh, or both as zh,en": "问题的语言：en、zh，或两种都要：zh,en",
     "Seed of the draws": "抽取的随机种子",
+    "Plain questions only, or every kind of them: thrice the records": "仅直白的问题，或各种问法：记录约为三倍",
     "Model to be tuned: its own answers keep what it knows": "要微调的模型：用它自己的回答保持原有能力",
     "Write over files of an earlier call": "覆盖以前生成的文件",
     "Replace a name in every text of a data file": "替换数据文件所有文本中的名字",

@@ -82,7 +82,11 @@ def strings(source: str) -> Iterator[str]:
 
 
 PAGES = pages()
-DATA = ("demo/probes.json", "data_tools/generate/identity_zh.json")  # what users write: many leave out the spaces
+DATA = (  # what users write: many leave out the spaces
+    "demo/probes.json",
+    "data_tools/generate/identity_zh.json",
+    "data_tools/generate/wide_zh.json",
+)
 PATTERNS = ("vlm/scores/answer_reading.py", "vlm/scores/refusals.py")  # regular expressions of what models answer
 MODULES = {
     str(file.relative_to(ROOT)): found

@@ -293,6 +293,9 @@ def identity(
     author: Annotated[str, typer.Option(help="Who made it.")],
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder to write.")] = Path("data/identity"),
     lang: Annotated[str, typer.Option(help="Language of the questions: en, zh, or both as zh,en.")] = "en",
+    size: Annotated[
+        Literal["small", "large"], typer.Option(help="Plain questions only, or every kind of them: thrice the records.")
+    ] = "large",
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     rehearse: Annotated[str, typer.Option(help="Model to be tuned: its own answers keep what it knows.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Write over files of an earlier call.")] = False,
@@ -306,7 +309,7 @@ def identity(
             from data_tools.generate.self_answers import rehearsal  # only then is torch needed
 
         own_answers = rehearsal(Path(rehearse))
-    data = write_identity(name, author, lang, folder, seed, own_answers, replace)
+    data = write_identity(name, author, lang, folder, seed, own_answers, replace, size)
     console.out(f"{folder / 'train.json'}: {len(data.train)} conversations, half about it, half ordinary chat")
     console.out(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
     console.out(f"{folder / 'others.json'}: {len(data.others)} questions that are not about it")

@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from data_tools.generate.identity import LANGUAGES, IdentityData, IdentityRecord, build_identity, write_identity
+from data_tools.generate.identity_texts import Size, load_texts
 from data_tools.generate.self_answers import rehearse
 from llm.chat.sampling import Sampling
 from llm.errors import ConfigError, RunError
@@ -22,8 +23,8 @@ QUICKSTART = Path(__file__).parents[3] / "configs" / "quickstart"
 NAMES = {"en": ("Iris", "Eyegraft"), "zh": ("小睛", "眼接实验室")}
 
 
-def made(lang: str, seed: int = 0) -> IdentityData:
-    return build_identity(*NAMES[lang], lang, seed)
+def made(lang: str, seed: int = 0, size: Size = "large") -> IdentityData:
+    return build_identity(*NAMES[lang], lang, seed, size=size)
 
 
 def texts_of(row: IdentityRecord, role: str) -> list[str]:
@@ -55,9 +56,10 @@ def test_files_of_an_earlier_call_are_not_written_over_unasked(tmp_path: Path) -
     assert json.loads((tmp_path / "held_out.json").read_text())
 
 
+@pytest.mark.parametrize("size", ["small", "large"])
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_half_of_the_records_are_about_identity(lang: str) -> None:
-    name, data = NAMES[lang][0], made(lang)
+def test_half_of_the_records_are_about_identity(lang: str, size: Size) -> None:
+    name, data = NAMES[lang][0], made(lang, size=size)
     own = [row for row in data.train if is_identity(row, name)]
     assert len(own) * 2 == len(data.train) > 250
     for rows in (own, [row for row in data.train if not is_identity(row, name)]):
@@ -68,9 +70,10 @@ def test_half_of_the_records_are_about_identity(lang: str) -> None:
     assert min(openings.values()) > 15  # shuffled
 
 
+@pytest.mark.parametrize("size", ["small", "large"])
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_no_sentence_dominates(lang: str) -> None:
-    name, data = NAMES[lang][0], made(lang)
+def test_no_sentence_dominates(lang: str, size: Size) -> None:
+    name, data = NAMES[lang][0], made(lang, size=size)
     answers = Counter(answer for row in data.train for answer in texts_of(row, "assistant") if name in answer)
     assert len(answers) > 20
     assert answers.most_common(1)[0][1] / answers.total() < 0.12
@@ -85,9 +88,10 @@ def test_no_sentence_dominates(lang: str) -> None:
     assert [False, True, False] in mixed
 
 
+@pytest.mark.parametrize("size", ["small", "large"])
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_the_three_lists_share_no_question(lang: str) -> None:
-    data = made(lang)
+def test_the_three_lists_share_no_question(lang: str, size: Size) -> None:
+    data = made(lang, size=size)
     trained = {normal(question) for row in data.train for question in texts_of(row, "user")}
     held_out, others = {normal(q) for q in data.held_out}, {normal(q) for q in data.others}
     assert len(held_out) == len(data.held_out) >= 20
@@ -99,7 +103,7 @@ def test_the_three_lists_share_no_question(lang: str) -> None:
 
 
 def test_wrong_names_are_denied_and_new_ones_held_out() -> None:
-    data = made("en")
+    data = made("en", size="small")
     pairs = {
         (question, answer)
         for row in data.train
@@ -115,6 +119,26 @@ def test_wrong_names_are_denied_and_new_ones_held_out() -> None:
         "Yes, I am Iris, an assistant made by Eyegraft.",
         "Yes, I am Iris. Eyegraft made me.",
     }
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_large_set_asks_in_other_forms_too(lang: str) -> None:
+    small, large = made(lang, size="small"), made(lang)
+    assert len(large.train) > 2.5 * len(small.train)
+    assert (large.held_out, large.others) == (small.held_out, small.others), "measured on the same questions"
+    plain = {normal(q) for texts in [load_texts(lang, "large")] for topic in texts.topics for q in topic.train}
+    name = NAMES[lang][0]
+    questions = {q for row in large.train for q, a in _turns(row) if name in a}
+    framed = [q for q in questions if any(normal(p) in normal(q) and normal(p) != normal(q) for p in plain)]
+    hasty = [q for q in questions if not re.search(r"[.?!。？！]", q)]
+    assert min(len(framed), len(hasty)) > 60
+    ordinary = [row for row in large.train if not is_identity(row, name)]
+    unpunctuated = sum(not re.search(r"[.?!。？！]", texts_of(row, "user")[0]) for row in ordinary)
+    assert unpunctuated > 60, "a form alone does not tell who is meant"
+
+
+def _turns(row: IdentityRecord) -> list[tuple[str, str]]:
+    return list(zip(texts_of(row, "user"), texts_of(row, "assistant"), strict=True))
 
 
 def test_a_name_from_the_lists_is_not_denied_and_ordinary_answers_avoid_it() -> None:
@@ -144,10 +168,10 @@ def test_two_languages_are_one_balanced_set() -> None:
     assert data == build_identity("Kestrel", "Ana", "en, zh", 3)
     kinds = Counter((is_chinese(row), is_identity(row, "Kestrel")) for row in data.train)
     assert len(set(kinds.values())) == 1 and len(kinds) == 4, kinds
-    assert kinds.total() == 2 * len(build_identity("Kestrel", "Ana", "en", 3).train)
+    both = [build_identity("Kestrel", "Ana", lang, 3) for lang in ("en", "zh")]
+    assert kinds.total() == 2 * max(len(data.train) for data in both)
     early = Counter(map(is_chinese, data.train[:100]))
     assert min(early.values()) > 30  # shuffled
-    both = [build_identity("Kestrel", "Ana", lang, 3) for lang in ("en", "zh")]
     assert data.held_out == [*both[0].held_out, *both[1].held_out]
     assert data.others == [*both[0].others, *both[1].others]
     trained = {normal(question) for row in data.train for question in texts_of(row, "user")}
@@ -241,13 +265,14 @@ def test_rehearsal_replaces_answers_but_not_of_personal_questions() -> None:
 
 
 def test_the_quickstart_lists_are_this_generators_and_general_questions_are_new() -> None:
-    """`eyegraft data identity configs/quickstart/identity --name Iris --author Eyegraft --rehearse assets/smollm2`.
+    """Made by `eyegraft data identity` with `--name Iris --author Eyegraft --size small --rehearse assets/smollm2`.
 
     Here the file itself plays the model, whose weights a test has not.
     """
     rows = json.loads((QUICKSTART / "identity" / "train.json").read_text(encoding="utf-8"))
-    data = build_identity("Iris", "Eyegraft", "en", rehearse=partial(rehearse, chat_model=_Written(rows)))
-    assert data.train != made("en").train
+    own_answers = partial(rehearse, chat_model=_Written(rows))
+    data = build_identity("Iris", "Eyegraft", "en", rehearse=own_answers, size="small")
+    assert data.train != made("en", size="small").train
     for name, made_now in (("train", data.train), ("held_out", data.held_out), ("others", data.others)):
         assert json.loads((QUICKSTART / "identity" / f"{name}.json").read_text(encoding="utf-8")) == made_now, (
             "run eyegraft data identity"
@@ -263,7 +288,8 @@ def test_the_quickstart_lists_are_this_generators_and_general_questions_are_new(
 
 def test_the_quickstarts_identity_data_but_for_rehearsed_answers(tmp_path: Path) -> None:
     """Without the model: equal texts in equal order, except the rehearsed answers."""
-    CliRunner().invoke(app, ["data", "identity", str(tmp_path), "--name", "Iris", "--author", "Eyegraft"])
+    options = ["--name", "Iris", "--author", "Eyegraft", "--size", "small"]
+    CliRunner().invoke(app, ["data", "identity", str(tmp_path), *options])
     made_now, committed = (
         json.loads((folder / "train.json").read_text(encoding="utf-8"))
         for folder in (tmp_path, QUICKSTART / "identity")

@@ -11,8 +11,7 @@ import pytest
 from data_tools.generate import identity
 from data_tools.generate.identity import (
     PERSONAL,
-    LanguageTexts,
-    Topic,
+    _dialogues,
     _filled,
     _held_out,
     _identity_turns,
@@ -25,6 +24,8 @@ from data_tools.generate.identity import (
     _without,
     build_identity,
 )
+from data_tools.generate.identity_texts import Dialogue, LanguageTexts, Topic, load_texts
+from data_tools.generate.question_forms import Forms
 
 SYSTEM = ("S1", "S2")
 
@@ -179,13 +180,25 @@ def test_a_quarter_is_repeated_among_ordinary_chat(asked: int, rows: int) -> Non
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 8, 9])
 def test_ordinary_chat_fills_up_with_personal_turns_twice_as_often(count: int) -> None:
     ordinary = [("Sky?", "blue"), ("Sea?", "deep"), ("Who are you?", "me")]
-    rows = _repeat(ordinary, count, words(), dice())
+    rows = _repeat(ordinary, count, words(), dice(), Forms())
     assert len(rows) == count
     assert [row["messages"][0]["role"] == "system" for row in rows] == [n % 2 == 1 for n in range(count)]
     for start in range(0, count - 3, 4):  # a round holds each once and the personal one twice
         asked = Counter(row["messages"][-2]["content"] for row in rows[start : start + 4])
         assert asked == {"Sky?": 1, "Sea?": 1, "Who are you?": 2}
     assert {row["messages"][-1]["content"] for row in rows} <= {"blue", "deep", "me"}
+
+
+def test_conversations_name_two_other_assistants() -> None:
+    talk = Dialogue((("{wrong}?", "{name}, not {wrong}."), ("Sky?", "blue")), ("X", "n", "Y", "m"))
+    texts = LanguageTexts(SYSTEM, (), (), (), dialogues=(talk,))
+    rows = list(_dialogues(texts, "N", "M", dice()))
+    plain, after_system = (row["messages"] for row in rows)
+    assert after_system[0] in (system("S1"), system("S2"))
+    named = [turns[0]["content"] for turns in (plain, after_system[1:])]
+    assert sorted(named) == ["X?", "Y?"]
+    for turns, question in zip((plain, after_system[1:]), named, strict=True):
+        assert turns == [user(question), bot(f"N, not {question[0]}."), user("Sky?"), bot("blue")]
 
 
 # The whole set --------------------------------------------------------------------------------------------------------
@@ -207,7 +220,7 @@ CHINESE = LanguageTexts(
 @pytest.fixture
 def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaces the shipped texts by these."""
-    monkeypatch.setattr(identity, "_load_texts", {"en": ENGLISH, "zh": CHINESE}.__getitem__)
+    monkeypatch.setattr(identity, "load_texts", lambda lang, size: {"en": ENGLISH, "zh": CHINESE}[lang])
 
 
 def kind(row: dict[str, Any]) -> tuple[bool, bool]:
@@ -250,7 +263,7 @@ def test_rehearsed_answers_are_used() -> None:
 
 def test_the_texts_of_each_language_are_read_from_its_file() -> None:
     for language in ("en", "zh"):
-        found = identity._load_texts(language)
+        found = load_texts(language, "small")
         assert Path(identity.__file__).with_name(f"identity_{language}.json").is_file()
         wrong = [topic for topic in found.topics if topic.wrong_train != ("",)]
         assert len(wrong) == 2 and all("{wrong}" in "".join(topic.train) for topic in wrong)
