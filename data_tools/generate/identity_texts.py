@@ -111,5 +111,4 @@ def _pairs(raw: list[list[str]]) -> tuple[QaPair, ...]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
-    return found
+    return dict(json.loads(Path(__file__).with_name(name).read_text(encoding="utf-8")))
