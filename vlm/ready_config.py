@@ -33,29 +33,21 @@ class ReadyTuneConfig(TuneConfig):
         "frozen",
         description="the image side, tower and projector: not trained, with LoRA adapters, or all weights",
     )
+    projector: Literal["frozen", "full"] | None = Field(
+        None, description="the projector (merger) alone: not trained, or all weights; as the tower when left out"
+    )
     tower_rank: Positive = Field(64, description="tower: lora; rank of the LoRA matrices")
     tower_alpha: float = Field(16.0, description="tower: lora; LoRA scale, as `alpha`")
     tower_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.05, description="tower: lora; dropout, as `dropout`")
 
-    @field_validator("kind", mode="after")
-    @classmethod
-    def _weights_stay_dense(cls, kind: str) -> str:
-        if kind == "qlora":
-            raise ValueError("qlora: the weights of model.vlm are not quantised here; take lora")
-        return kind
-
-    @field_validator("four_bit", mode="after")
-    @classmethod
-    def _four_bits_are_refused(cls, four_bit: bool) -> bool:
-        if four_bit:
-            raise ValueError("the weights of model.vlm are not quantised here; leave it out")
-        return four_bit
-
 
 class ReadyOptimConfig(OptimConfig):
-    """The optimizer, with a learning rate of its own for the image side."""
+    """The optimizer, with learning rates of their own for tower and projector."""
 
-    tower_lr: Rate | None = Field(None, description="learning rate of tower and projector; `lr` when left out")
+    tower_lr: Rate | None = Field(None, description="learning rate of the tower; `lr` when left out")
+    projector_lr: Rate | None = Field(
+        None, description="learning rate of the projector (merger); that of the tower when left out"
+    )
 
 
 class ReadyRunConfig(RunConfig):
@@ -78,10 +70,6 @@ class ReadyRunConfig(RunConfig):
     def _has_its_own_template(cls, data: DataConfig) -> DataConfig:
         if data.template != "auto":
             raise ValueError("template: model.vlm is prompted by its own chat template; leave it out")
-        if data.turns == "apart":
-            raise ValueError("turns: apart: a record of model.vlm is one sequence; split the records instead")
-        if data.cache_features == "on":
-            raise ValueError("cache_features: features of model.vlm are computed in every step; leave it out")
         return data
 
     @field_validator("train", mode="after")
@@ -89,13 +77,11 @@ class ReadyRunConfig(RunConfig):
     def _runs_its_own_layers(cls, train: TrainConfig) -> TrainConfig:
         if train.lean == "on":
             raise ValueError("lean: model.vlm runs its own layers; leave it out")
-        if train.evaluate is not None:
-            raise ValueError("evaluate: models of model.vlm are evaluated after training; leave it out")
         return train
 
     @field_validator("parallel", mode="after")
     @classmethod
-    def _is_in_every_process(cls, parallel: ParallelConfig) -> ParallelConfig:
-        if parallel.sequence > 1 or parallel.zero:
-            raise ValueError("every process trains all of model.vlm: leave zero and sequence out")
+    def _packs_are_not_divided(cls, parallel: ParallelConfig) -> ParallelConfig:
+        if parallel.sequence > 1:
+            raise ValueError("sequence: found above 1, but only packs of text can be shared by processes; leave it out")
         return parallel

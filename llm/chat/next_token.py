@@ -9,7 +9,7 @@ many prompts. Prompts are sorted, so that those with the longest common prefixes
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -41,6 +41,16 @@ Prompt = tuple[list[int], tuple[ImageRef, ...]]
 """Ids and images of a prompt, as `Encoder.prompt` returns them."""
 
 
+class NextTokenReader(Protocol):
+    """What reads the probabilities of the token after prompts."""
+
+    def logprobs(
+        self, prompts: Sequence[Prompt], tokens: Sequence[int]
+    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """As `NextToken.logprobs`."""
+        ...
+
+
 class NextToken:
     """Reads prompts with a chat model. Packs are tried once; a model that they do not suit reads prompts one by one."""
 
@@ -56,7 +66,7 @@ class NextToken:
 
         Prompts come in an order of their own, each once.
         """
-        samples = [_ending(prompt) for prompt in prompts]
+        samples = [ending(prompt) for prompt in prompts]
         columns = torch.tensor(tokens)
         for numbers in self._groups(samples):
             logits = self._logits([samples[number] for number in numbers])
@@ -134,13 +144,13 @@ def pack_by_prefix(keys: Sequence[NDArray[np.int64]], rows: int = PACK_ROWS) -> 
 def packs_of(prompts: Sequence[Prompt], image_id: int | None) -> Iterator[tuple[list[int], int]]:
     """The packs in which prompts are read: their numbers, and rows with common ones counted once."""
     numbers: dict[ImageRef, int] = {}
-    keys = [_keys(_ending(prompt), image_id, numbers) for prompt in prompts]
+    keys = [_keys(ending(prompt), image_id, numbers) for prompt in prompts]
     for pack in pack_by_prefix(keys):
         shared = sum(len(common_prefix(keys[one], keys[other])) for one, other in pairwise(pack))
         yield pack, sum(len(keys[number]) for number in pack) - shared
 
 
-def _ending(prompt: Prompt) -> Sample:
+def ending(prompt: Prompt) -> Sample:
     """A prompt as a sample whose last token has a label, so that its logits are computed."""
     ids, images = prompt
     labels = np.full(len(ids), IGNORED, np.int32)
@@ -167,7 +177,7 @@ def _why_not_packed(chat: ChatModel, packs: _Packs) -> str:
         return f"its cache has layers of {', '.join(others)}"
     vocabulary = int(chat.text.config.get_text_config().vocab_size)  # ZeRO-3 leaves weights without a shape
     prefix, *ends = (np.arange(3 + length, 3 + 8 * length, 7, dtype=np.int32) % vocabulary for length in TRIED)
-    samples = [_ending((np.concatenate([prefix, end]).tolist(), ())) for end in ends]
+    samples = [ending((np.concatenate([prefix, end]).tolist(), ())) for end in ends]
     tree, _ = share_prefixes(samples)
     alone = [_plain_logits(chat.model, chat.embed(sample.ids.tolist(), ())) for sample in samples]
     expected = torch.cat(alone).float()

@@ -100,15 +100,17 @@ def encode(conversation: Conversation, encoder: Encoder, data: DataConfig) -> li
     """The samples of a record by `data.turns` and `data.max_length`; usually one.
 
     Answers with different prompts share what these have in common, in trees that are no longer than `data.max_length`
-    unless one prompt with its answer is. Plain text is cut into windows of that length.
+    unless one prompt with its answer is; where `Encoder.may_share` forbids it, each is a sample of its own. Plain text
+    is cut into windows of that length.
     """
-    if data.turns == "apart":
-        sequences = [sequence for record in split_turns(conversation) for sequence in encoder.encode(record)]
-        sequences = [share_one_prefix(sequences, encoder.image_id)]
-    else:
-        sequences = encoder.encode(conversation)
+    records = split_turns(conversation) if data.turns == "apart" else [conversation]
+    sequences = [sequence for record in records for sequence in encoder.encode(record)]
     if conversation.is_plain:
         return _windows(sequences[0], data.max_length)
+    if not all(map(encoder.may_share, sequences)):
+        return [sequence for sequence in sequences if (sequence.labels != IGNORED).any()]
+    if data.turns == "apart":
+        sequences = [share_one_prefix(sequences, encoder.image_id)]
     return list(share_within(sequences, data.max_length, encoder.image_id))
 
 

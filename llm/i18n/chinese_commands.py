@@ -82,26 +82,23 @@ READY_MESSAGES = {
     "logits after a shared prefix": "共享前缀之后的 logits ",
     "image features": "图片特征",
     # Recipes with model.vlm.
-    "qlora: the weights of model.vlm are not quantised here; take lora": "qlora：model.vlm 的权重在这里不量化；请用 lora",
-    "the weights of model.vlm are not quantised here; leave it out": "model.vlm 的权重在这里不量化；请删除该项",
     "a finetune of model.vlm starts from its folder: export the earlier run and name that": (
         "model.vlm 的微调从它的文件夹开始：请导出之前的训练，再填写导出的文件夹"
     ),
     "template: model.vlm is prompted by its own chat template; leave it out": (
         "template：model.vlm 使用模型自己的对话模板；请删除该项"
     ),
-    "turns: apart: a record of model.vlm is one sequence; split the records instead": (
-        "turns: apart：model.vlm 的一条记录是一个序列；请改为拆分记录"
-    ),
-    "cache_features: features of model.vlm are computed in every step; leave it out": (
-        "cache_features：model.vlm 的图片特征每一步都重新计算；请删除该项"
-    ),
     "lean: model.vlm runs its own layers; leave it out": "lean：model.vlm 使用模型自己的层；请删除该项",
-    "evaluate: models of model.vlm are evaluated after training; leave it out": (
-        "evaluate：model.vlm 的模型在训练结束后评测；请删除该项"
+    "features: cached in {}, about {} GiB for this run; {} are there": (
+        "图片特征：缓存在 {}，本次训练约 {} GiB；已有 {} 个"
     ),
-    "every process trains all of model.vlm: leave zero and sequence out": (
-        "model.vlm 在每个进程中完整训练：请删除 zero 和 sequence"
+    "features: computed in every step, the image side trains": "图片特征：每一步都重新计算，因为图片一侧在训练",
+    "turns: apart: every question is computed with its own image tokens, prefixes are not shared here": (
+        "turns: apart：每个问题都单独计算图片 token，这里不共享前缀"
+    ),
+    "parallel.zero: 3: {} computes the records of a pack one by one, and the packs of two processes have different "
+    "numbers of them. Use zero: 2": (
+        "parallel.zero: 3：{} 逐条计算一包中的记录，而两个进程的包记录数不同。请用 zero: 2"
     ),
     "{}: model.vlm: a ready model is finetuned: write `stage: finetune`": (
         "{}：model.vlm：现成的模型只能微调：请写 `stage: finetune`"
@@ -109,14 +106,15 @@ READY_MESSAGES = {
     "a finetune of model.vlm has no forecast yet: train it with a small train.pack_tokens first": (
         "model.vlm 的微调暂时没有预测：请先用较小的 train.pack_tokens 训练"
     ),
-    "{}: the probabilities of single tokens are not computed for a model that model.vlm names. Let answers be written: "
-    "--generate": "{}：model.vlm 的模型不计算单个 token 的概率。请让它写出回答：--generate",
-    "--to {}: a model that model.vlm names is exported as hf alone, with its adapters merged": (
-        "--to {}：model.vlm 的模型只能导出为 hf，适配器会合并进去"
+    "{}: the embeddings of a prompt do not say where its images are, so they cannot be used for a model that model.vlm "
+    "names": "{}：提示的嵌入不说明图片在哪里，所以不能用于 model.vlm 的模型",
+    "eval.vqa: {} is a finetune of model.vlm, whose answers are not compared token by token. Name the file in "
+    "eval.benchmarks.files, or: eyegraft eval {} --on {}": (
+        "eval.vqa：{} 是 model.vlm 的微调，其回答不逐个 token 对照。请把文件写入 eval.benchmarks.files，或者：eyegraft eval {} --on {}"
     ),
-    "--bits {}: the weights of {} are not quantised here. Leave it out": "--bits {}：{} 的权重在这里不量化。请删除该项",
-    "the chat template writes an earlier answer otherwise in a later prompt": "对话模板在后面的提示中改写了之前的回答",
-    "Make a record of each answer": "请把每个回答分成单独的记录",
+    "--to {}: a model that model.vlm names is exported as hf, or its adapter as peft": (
+        "--to {}：model.vlm 的模型可以导出为 hf，或者把适配器导出为 peft"
+    ),
     "{}: the tokens of a recipe with model.vlm are not shown yet. `eyegraft data check` encodes its records and reports "
     "those that are too long": (
         "{}：暂时不能显示带 model.vlm 的配方的 token。`eyegraft data check` 会编码它的记录并报告过长的记录"

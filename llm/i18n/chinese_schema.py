@@ -193,7 +193,11 @@ VISION_KEYS = {
     "the image side, tower and projector: not trained, with LoRA adapters, or all weights": (
         "图片一侧，即视觉塔和投影器：不训练、用 LoRA 适配器训练，或训练全部权重"
     ),
-    "learning rate of tower and projector; `lr` when left out": "视觉塔和投影器的学习率；不写则为 `lr`",
+    "the projector (merger) alone: not trained, or all weights; as the tower when left out": (
+        "只针对投影器（merger）：不训练，或训练全部权重；不写则与视觉塔相同"
+    ),
+    "learning rate of the tower; `lr` when left out": "视觉塔的学习率；不写则为 `lr`",
+    "learning rate of the projector (merger); that of the tower when left out": "投影器（merger）的学习率；不写则与视觉塔相同",
     "finetune: what `tune` says of the model is trained": "finetune：训练模型中 `tune` 指定的部分",
     "the model": "模型",
     "learning rate of the vision tower; `lr` when left out": "视觉塔的学习率；不写则为 `lr`",

@@ -205,7 +205,18 @@ class ZeroEngine:
                 yield f"{group.name}.{index}", parameter
 
 
-def _initialize(model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> Any:
+def gather_with(module: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+    """Let ZeRO-3 gather these parameters for every call of `module`, which reads them without calling their owner.
+
+    Call it before the engine is built. Raises ConfigError where DeepSpeed is missing.
+    """
+    deepspeed = _import_deepspeed()
+    for parameter in parameters:
+        deepspeed.zero.register_external_parameter(module, parameter)
+
+
+def _import_deepspeed() -> Any:
+    """The package, which reads its device and ranks from the environment when it is imported."""
     if on_cpu():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     ranks = distributed.ranks()
@@ -215,6 +226,11 @@ def _initialize(model: nn.Module, optimizer: torch.optim.Optimizer, settings: di
         import deepspeed
     except ImportError as cause:
         raise ConfigError("parallel.zero needs DeepSpeed: pip install 'eyegraft[deepspeed]'") from cause
+    return deepspeed
+
+
+def _initialize(model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> Any:
+    deepspeed = _import_deepspeed()
     if not torch.distributed.is_initialized():
         raise ConfigError("parallel.zero needs processes to share: start it with --nproc N (1 is enough) or torchrun")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ import torch
 
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
-from llm.config.schema import RunConfig
 from llm.data.loader import OptimizerStep, plan_run
 from llm.files.saved_checkpoints import list_checkpoints
 from llm.train import loop
 from llm.train.checkpoint_state import read_weights
 from llm.train.metrics import read_metrics
 from llm.train.run_data import read_run_data
+from tests.parallel.worker import run_config
+from tests.vlm.ready.test_training import recipe as ready_config
 from vlm.app.launch import launch
-from vlm.config import SCHEMAS
 from vlm.evaluate.train_run import train
 from vlm.model.run_recipe import read_run_config
 from vlm.model.runs import open_model, open_run, parts_of
@@ -63,6 +63,16 @@ def vision_recipe(llm: Path, tower: Path, records: Path, stage: str, tune: Recip
     }
 
 
+def ready_recipe(folder: Path, model: Path, tune: Recipe) -> Recipe:
+    """Steps of two or three packs, of which some have images and some have none."""
+    folder.mkdir()
+    probe = {"prompt": "What is number 2?", "image": str(folder / "0.png"), "max_new_tokens": 3}
+    train = {"epochs": 4, "pack_tokens": 400, "save_every": 0, "probes": [probe]}
+    return ready_config(folder, model, tune=tune, train=train, optim={"lr": 1e-3}).model_dump(
+        by_alias=True, mode="json"
+    )
+
+
 class Runs:
     """Recipes by name, trained once in this process or in a group of two, and their figures."""
 
@@ -72,9 +82,7 @@ class Runs:
 
     def alone(self, name: str, recipe: Recipe) -> None:
         """Train in this process."""
-        config = SCHEMAS[recipe["stage"]].model_validate(self._placed(name, recipe))
-        assert isinstance(config, RunConfig)
-        train(config, Path.cwd(), anyway=True)
+        train(run_config(self._placed(name, recipe)), Path.cwd(), anyway=True)
 
     def together(self, name: str, recipe: Recipe, parallel: Recipe | None = None) -> None:
         """Add to the recipes that the group trains."""
@@ -127,7 +135,13 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(
-    tiny_llama: Path, tiny_llm: Path, clip: Path, records: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory
+    tiny_llama: Path,
+    tiny_llm: Path,
+    clip: Path,
+    records: Path,
+    rows: Path,
+    family: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Runs]:
     """All recipes, trained once."""
     runs = Runs(tmp_path_factory.mktemp("runs"))
@@ -140,6 +154,8 @@ def runs(
         "vision-lora": vision_recipe(tiny_llm, clip, records, "finetune", lora),
         "vision-full": vision_recipe(tiny_llm, clip, records, "finetune", whole, cache_features="off"),
     }
+    for name, (model, tune) in READY.items():
+        kinds[name] = ready_recipe(runs.folder / f"{name}-data", family(model), tune)
     for name, recipe in kinds.items():
         if name in ASKED:
             recipe["train"]["evaluate"] = {"every": 3, "files": write_questions(rows, records, name), "limit": 7}
@@ -189,14 +205,14 @@ def runs(
 
 
 def write_questions(rows: Path, records: Path, name: str) -> list[str]:
-    """Letters and texts for a text run, questions about images for a vision run."""
+    """Letters and texts for a text run, questions about images for a vision run, letters for a ready model."""
     if name.startswith("vision"):
         return [str(records.with_name("questions.json"))]
     letters, own = rows.with_name("letters.tsv"), rows.with_name("own.jsonl")
     lines = [f"{number}\tWhat {number}?\tfox\tdog\t{'AB'[number % 2]}" for number in range(9)]
     letters.write_text("\n".join(["index\tquestion\tA\tB\tanswer", *lines]) + "\n")
     own.write_text("".join(line + "\n" for line in rows.read_text().split("\n")[:5]))
-    return [str(letters), str(own)]
+    return [str(letters)] if name.startswith("ready") else [str(letters), str(own)]
 
 
 def write_mixed(records: Path) -> Path:
@@ -223,8 +239,12 @@ def difference(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(((one - other).abs() / one.abs()).max())
 
 
-ASKED = ("text-lora", "vision-lora")  # with `train.evaluate`
-KINDS = ("text-lora", "text-full", "vision-pretrain", "vision-lora", "vision-full")
+ASKED = ("text-lora", "vision-lora", "ready-lora")  # with `train.evaluate`
+READY: dict[str, tuple[str, Recipe]] = {  # positions and features of their own; a parameter outside of all modules
+    "ready-lora": ("qwen3_vl", {"kind": "lora", "rank": 4}),
+    "ready-full": ("llava_next", {"kind": "full", "tower": "full"}),
+}
+KINDS = ("text-lora", "text-full", "vision-pretrain", "vision-lora", "vision-full", *READY)
 
 
 @pytest.mark.parametrize("how", SHARED)
@@ -246,6 +266,21 @@ def test_two_processes_score_as_one(runs: Runs, kind: str, how: str) -> None:
     assert len(one) == len(two) >= 2
     for line, other in zip(one, two, strict=True):
         assert {key: line[key] for key in line if key != "time"} == {key: other[key] for key in other if key != "time"}
+
+
+@pytest.mark.parametrize("kind", READY)
+def test_ranks_had_different_numbers_of_images_in_these_runs(runs: Runs, kind: str) -> None:
+    """Under ZeRO-3 each then computes blank images for those that it has less; without them the group hangs."""
+    run = runs.folder / f"{kind}-zero3"
+    opened = open_model(read_run_config(run))
+    data = read_run_data(opened.config, parts_of(opened), run, Path.cwd())
+    plan = plan_run(data.train, np.arange(len(data.train)), opened.config.train, opened.config.seed, world=2)
+    counts = [
+        tuple(int(data.train.image_counts[pack].sum()) for pack in pair)
+        for step in plan.plans[0].steps
+        for pair in zip(step[::2], step[1::2], strict=False)
+    ]
+    assert any(one != other for one, other in counts), counts
 
 
 def test_a_rank_was_idle_in_these_runs(runs: Runs) -> None:

@@ -23,6 +23,7 @@ from tests.plots import draw_each_kind_once
 from vlm.app.launch import worker_output
 from vlm.config import SCHEMAS
 from vlm.evaluate.train_run import train
+from vlm.ready_config import ReadyRunConfig
 
 STEP_S = 60
 START_S = 600  # a model is loaded
@@ -35,8 +36,7 @@ def main() -> None:
     with distributed.process_group() as ranks, worker_output(ranks.rank):
         for recipe in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
             value = recipe.pop("planted", None)
-            config = SCHEMAS[recipe["stage"]].model_validate(recipe)
-            assert isinstance(config, RunConfig)
+            config = run_config(recipe)
             print(f"== {config.name}", flush=True)
             gc.freeze()  # ZeRO 3 collects garbage at each start: not among all that was imported
             gc.enable()
@@ -47,6 +47,14 @@ def main() -> None:
                 spoil(config, float(value), ranks.rank)
             faulthandler.cancel_dump_traceback_later()
     assert not hasattr(torch.ops.deepspeed, "inference_all_reduce_"), "DeepSpeed compiled what training does not use"
+
+
+def run_config(recipe: dict[str, Any]) -> RunConfig:
+    """A recipe of a training run."""
+    schema = ReadyRunConfig if "vlm" in recipe["model"] else SCHEMAS[recipe["stage"]]
+    config = schema.model_validate(recipe)
+    assert isinstance(config, RunConfig)
+    return config
 
 
 def spoil(config: RunConfig, value: float, rank: int) -> None:

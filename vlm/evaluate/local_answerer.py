@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from llm.chat import next_token
 from llm.chat.chat_model import ChatModel
-from llm.chat.next_token import NextToken
+from llm.chat.next_token import NextToken, NextTokenReader
 from llm.chat.sampling import Sampling
 from llm.config.schema import Lean
 from llm.errors import DataError
@@ -36,7 +36,7 @@ class LocalAnswerer:
     ) -> None:
         self._name, self._chat = name, chat if trains else chat.remembering()
         self._generate, self._together, self._trains = generate, together, trains
-        self._next = NextToken(chat, lean)
+        self._next = _reader(chat, lean)
 
     @property
     def name(self) -> str:
@@ -115,6 +115,15 @@ class LocalAnswerer:
             return _too_long(length, self._chat.context)
         stream = self._chat.stream(prompt.messages, Sampling(max_new_tokens=prompt.new_tokens))
         return Answer("".join(stream))
+
+
+def _reader(chat: ChatModel, lean: Lean) -> NextTokenReader:
+    if not chat.sees_images:
+        return NextToken(chat, lean)
+    from vlm.ready.chat import ReadyChatModel  # here: a text model is evaluated without vision code
+    from vlm.ready.next_token import ReadyNextToken
+
+    return ReadyNextToken(chat, lean) if isinstance(chat, ReadyChatModel) else NextToken(chat, lean)
 
 
 def _by_choice(choices: Sequence[str], logprobs: NDArray[np.float32]) -> Mapping[str, float]:

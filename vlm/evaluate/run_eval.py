@@ -11,6 +11,7 @@ from llm.files.regular_files import SETTINGS, read_text
 from llm.log import logger
 from vlm.config import BenchmarkEval, EvalConfig, VqaEval
 from vlm.model.runs import OpenedRun, open_run
+from vlm.ready_config import ReadyRunConfig
 
 BLANK = "blank.png"  # the image of a question that is asked without its own
 
@@ -88,6 +89,12 @@ def _answer_questions(opened: OpenedRun, plan: VqaEval, run: Path, out: Path) ->
     from vlm.evaluate.vqa import evaluate_vqa  # here: a text run is evaluated without vision code
     from vlm.model.run_parts import OpenedVision
 
+    if isinstance(opened.config, ReadyRunConfig):
+        file = plan.source.path
+        raise ConfigError(
+            f"eval.vqa: {run} is a finetune of model.vlm, whose answers are not compared token by token. Name the file "
+            f"in eval.benchmarks.files, or: eyegraft eval {run} --on {file}"
+        )
     if not isinstance(opened, OpenedVision):
         raise ConfigError(
             f"eval.vqa: {run} is a text run, which takes no images. Name a vision run, or evaluate its "

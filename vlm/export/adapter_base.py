@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llm.errors import ConfigError
 from llm.model.model_folder import HUB_ID
+from vlm.config import ReadyRunConfig
 from vlm.model.adapter_folder import BASE
 from vlm.model.forward import VlmModel
 from vlm.model.runs import OpenedRun
@@ -16,9 +17,13 @@ _CACHED = "models--"  # how the hub's cache names the folder of org/name: models
 def needs_own_base(opened: OpenedRun) -> bool:
     """Whether the adapter belongs to weights that are in no folder yet.
 
-    They are the projector and tower of a vision run, what earlier runs trained, and the dense equivalent of 4-bit ones.
+    They are the projector and tower of a vision run, the trained image side of a ready model, what earlier runs
+    trained, and the dense equivalent of 4-bit ones.
     """
-    return isinstance(opened.model, VlmModel) or bool(opened.config.start) or opened.config.tune.in_four_bits
+    config = opened.config
+    if isinstance(config, ReadyRunConfig) and (config.tune.tower != "frozen" or config.tune.projector == "full"):
+        return True
+    return isinstance(opened.model, VlmModel) or bool(config.start) or config.tune.in_four_bits
 
 
 def adapter_base(opened: OpenedRun, out: Path, asked: str = "") -> str:

@@ -19,6 +19,7 @@ from vlm.export.next_commands import log_next_commands
 from vlm.export.peft import export_peft
 from vlm.export.plain import export_plain
 from vlm.export.prompt_check import warn_of_other_prompts
+from vlm.export.ready import export_ready_adapter
 from vlm.model.adapter_folder import ADAPTER, find_adapter
 from vlm.model.forward import VlmModel
 from vlm.model.merged_folder import ROUNDING, merged_adapters
@@ -79,8 +80,10 @@ def export(
 def _write(
     opened: OpenedRun, out: Path, dtype: ExportDtype, to: ExportFormat, force: bool, origin: Origin, base_name: str
 ) -> float:
-    if isinstance(opened.model, ReadyModule) and to != "hf":
-        raise ConfigError(f"--to {to}: a model that model.vlm names is exported as hf alone, with its adapters merged")
+    if isinstance(opened.model, ReadyModule) and to not in ("hf", "peft"):
+        raise ConfigError(f"--to {to}: a model that model.vlm names is exported as hf, or its adapter as peft")
+    if isinstance(opened.model, ReadyModule) and to == "peft":
+        return export_ready_adapter(opened, out, DTYPES[dtype], origin, base_name)
     if to == "peft":
         return export_peft(opened, out, DTYPES[dtype], origin, base_name)
     if to == "llava":

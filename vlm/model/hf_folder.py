@@ -19,7 +19,7 @@ from llm.chat.chat_model import ChatModel
 from llm.chat.prompt_embedding import image_embedder, text_embedder
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
-from llm.errors import ConfigError, ModelError
+from llm.errors import ModelError
 from llm.files.untrusted_json import read_object
 from llm.formats.conversation import ImageRef
 from llm.library_errors import as_model_error
@@ -96,9 +96,7 @@ def _is_assembled(config: dict[str, Any]) -> bool:
 
 def _open_ready(folder: Path, adapter: AdapterFolder | None, bits: int, complete: OnModel) -> ChatModel:
     """A VLM of any other class, which answers by its own `generate`."""
-    if bits:
-        raise ConfigError(f"--bits {bits}: the weights of {folder} are not quantised here. Leave it out")
-    vlm = open_ready(str(folder), DTYPES[this_machine().auto_dtype])
+    vlm = open_ready(str(folder), DTYPES[this_machine().auto_dtype], bits)
     add_adapter(vlm.hf, adapter)
     complete(vlm.hf)
     _place(vlm.hf)

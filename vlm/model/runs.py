@@ -32,7 +32,7 @@ def train(config: RunConfig, base: Path, anyway: bool = False, evaluation: MakeE
     if isinstance(config, ReadyRunConfig):
         from vlm.ready.training import train_ready
 
-        return train_ready(config, base, anyway)
+        return train_ready(config, base, anyway, evaluation)
     from vlm.model.assembly import train_vision
 
     return train_vision(_vision(config), base, anyway, evaluation)

@@ -4,7 +4,7 @@ A unit is what the processor makes of some images at once: of all images of a re
 (`llm.data.prefix_sharing`), of one image. Equal units of a pack are made and computed once:
 
     samples    "<image> red?"(a)   "<image><image> same?"(a, b)   "hello"   "<image> big?"(a)
-    units      {a}  {a, b}                                                   U = 2
+    units      {a}  {a, b}                                                   U = 2, with pixels or cached features
     order      [0, 1, 0]           the units of the pack's image tokens, in its order
     positions  [1, T], or [3, 1, T] for models with one position each for time, height and width
 """
@@ -17,13 +17,24 @@ from torch import Tensor
 
 from llm.data.batch import PackedBatch, collate
 from llm.encoding.encoder import Sample
-from llm.formats.conversation import ImageRef
+from vlm.ready.feature_cache import ReadyFeatures, Unit, units_of
 from vlm.ready.processor import ReadyProcessor
-from vlm.ready.ready_model import ReadyVlm
+from vlm.ready.ready_model import ImageRows, Inputs, ReadyVlm
 from vlm.vision.images import read_image
 
-Inputs = dict[str, Tensor]
-Unit = tuple[ImageRef, ...]
+
+@dataclass(frozen=True, slots=True)
+class UnitInputs:
+    """What the model gets of a unit: tensors of its processor or, where these are cached, its features."""
+
+    inputs: Inputs  # with cached features those alone from which positions are computed
+    features: ImageRows | None = None
+    key: str = ""  # under which computed features are to be cached; empty: they are not
+
+    def to(self, device: torch.device) -> "UnitInputs":
+        """The same on another device."""
+        inputs = {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()}
+        return replace(self, inputs=inputs, features=None if self.features is None else self.features.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,7 @@ class ReadyBatch:
     text: PackedBatch
     positions: Tensor  # [1, T] or [3, 1, T]
     token_types: Tensor | None  # [1, T]: 1 for tokens of images; None for a class that does not ask
-    units: tuple[Inputs, ...]  # [U]
+    units: tuple[UnitInputs, ...]  # [U]
     order: tuple[tuple[int, ...], ...]  # [n]: the units of each record
 
     @property
@@ -51,23 +62,26 @@ class ReadyBatch:
 
     def to(self, device: torch.device) -> "ReadyBatch":
         """The same batch on another device."""
-        units = tuple(
-            {name: value.to(device, non_blocking=True) for name, value in unit.items()} for unit in self.units
-        )
+        units = tuple(unit.to(device) for unit in self.units)
         types = None if self.token_types is None else self.token_types.to(device, non_blocking=True)
         positions = self.positions.to(device, non_blocking=True)
         return replace(self, text=self.text.to(device), positions=positions, token_types=types, units=units)
 
 
-def collate_ready(samples: Sequence[Sample], vlm: ReadyVlm, indices: tuple[int, ...] = ()) -> ReadyBatch:
-    """Pack samples, reading the pixels of their images. Raises ImageError for an image that cannot be read."""
-    of_samples = [units_of(sample) for sample in samples]
+def collate_ready(
+    samples: Sequence[Sample], vlm: ReadyVlm, indices: tuple[int, ...] = (), cache: ReadyFeatures | None = None
+) -> ReadyBatch:
+    """Pack samples, reading the pixels of their images or, where the cache holds them, their features.
+
+    Raises ImageError for an image that cannot be read.
+    """
+    of_samples = [units_of(sample.images, one_by_one=bool(sample.branches)) for sample in samples]
     numbers = {unit: number for number, unit in enumerate(dict.fromkeys(sum(of_samples, ())))}
-    made = [read_inputs(unit, vlm.processor) for unit in numbers]
+    made = [_unit_inputs(unit, vlm.processor, cache) for unit in numbers]
     order = tuple(tuple(numbers[unit] for unit in units) for units in of_samples)
     types = [vlm.token_types(torch.tensor(sample.ids)) for sample in samples]
     asked = [each for each in types if each is not None]
-    inputs = [[made[number] for number in numbers_of_sample] for numbers_of_sample in order]
+    inputs = [[made[number].inputs for number in numbers_of_sample] for numbers_of_sample in order]
     return ReadyBatch(
         text=collate(list(samples), indices),
         positions=pack_positions(vlm, samples, types, inputs),
@@ -77,11 +91,15 @@ def collate_ready(samples: Sequence[Sample], vlm: ReadyVlm, indices: tuple[int, 
     )
 
 
-def units_of(sample: Sample) -> tuple[Unit, ...]:
-    """The images that go through the processor together: all of a record's; one by one in a sample with branches."""
-    if sample.branches:
-        return tuple((image,) for image in sample.images)
-    return (sample.images,) if sample.images else ()
+def _unit_inputs(unit: Unit, processor: ReadyProcessor, cache: ReadyFeatures | None) -> UnitInputs:
+    if cache is None:
+        return UnitInputs(read_inputs(unit, processor))
+    key = cache.key(unit)
+    found = cache.get(key)
+    if found is None:
+        return UnitInputs(read_inputs(unit, processor), key=key)
+    features, inputs = found
+    return UnitInputs(inputs, features)
 
 
 def read_inputs(unit: Unit, processor: ReadyProcessor) -> Inputs:

@@ -25,14 +25,24 @@ class ReadyChatModel(ChatModel):
 
     __slots__ = ()
 
+    @property
+    def prompts(self) -> "ReadyPrompts":
+        """Prompts as its model takes them."""
+        return cast(ReadyPrompts, self.embed)
+
+    @property
+    def ready_encoder(self) -> ReadyEncoder:
+        """Its encoder."""
+        return cast(ReadyEncoder, self.encoder)
+
     def _generated(self, conversations: list[tuple[Message, ...]], sampling: Sampling) -> list[list[int]]:
         prompts = [self.encoder.prompt(messages) for messages in conversations]
-        generate = cast(ReadyPrompts, self.embed).generate
+        generate = self.prompts.generate
         with self.answering():
             return [generate(ids, images, sampling, self.encoder.stop_ids) for ids, images in prompts]
 
     def _run(self, request: AnswerRequest, some: bool, then: Then, called: bool) -> None:
-        prompts = cast(ReadyPrompts, self.embed)
+        prompts = self.prompts
         with prompts.alone, self.answering():
             new: list[int] = []
             if some:
@@ -46,15 +56,21 @@ class ReadyPrompts:
     """Prompts of a model as its own `generate` takes them. Embeddings alone do not tell it where its images are."""
 
     def __init__(self, vlm: ReadyVlm) -> None:
-        self._vlm = vlm
+        self.vlm = vlm
         self.alone = Lock()  # its class keeps the positions of the answer it writes
 
     def __call__(self, ids: list[int], images: tuple[ImageRef, ...]) -> NoReturn:
-        """Raises ConfigError: embeddings are asked for to compare tokens, or for llama.cpp."""
+        """Raises ConfigError: no part of the program that computes with embeddings can do so for such a model."""
         raise ConfigError(
-            f"{self._vlm.name}: the probabilities of single tokens are not computed for a model that model.vlm names. "
-            "Let answers be written: --generate"
+            f"{self.vlm.name}: the embeddings of a prompt do not say where its images are, so they cannot be used for "
+            "a model that model.vlm names"
         )
+
+    @torch.no_grad()
+    def next_logits(self, ids: list[int], images: tuple[ImageRef, ...]) -> Tensor:
+        """[1, V] after the last token, by the model's own forward pass. Called in the model's answering state."""
+        logits: Tensor = self.vlm.hf(**self._inputs(ids, images), use_cache=False, logits_to_keep=1).logits
+        return logits[0, -1:]
 
     def generate(
         self,
@@ -66,10 +82,10 @@ class ReadyPrompts:
         stopped: Stopped = lambda: False,
     ) -> list[int]:
         """The new ids without the end mark. Called in the model's answering state."""
-        return generate_from(self._vlm.hf, self._inputs(ids, images), sampling, stop_ids, sink, stopped)[0]
+        return generate_from(self.vlm.hf, self._inputs(ids, images), sampling, stop_ids, sink, stopped)[0]
 
     def _inputs(self, ids: list[int], images: tuple[ImageRef, ...]) -> dict[str, Tensor]:
-        vlm = self._vlm
+        vlm = self.vlm
         row = torch.tensor([ids], device=vlm.hf.device)
         inputs = {"input_ids": row, "attention_mask": torch.ones_like(row)}
         types = vlm.token_types(row[0])

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from llm.encoding.encoder import Encoder, Sample
 from llm.encoding.parts_template import PartsTemplate, load_parts_template
 from llm.encoding.rendered_text import RenderedText
-from llm.errors import RecordError
-from llm.formats.conversation import Conversation, ImageRef
+from llm.formats.conversation import ImageRef
 from vlm.ready.processor import ReadyProcessor
 from vlm.vision.images import upright_size
 
@@ -24,22 +23,15 @@ class ReadyEncoder(Encoder):
         template = load_parts_template(processor.tokenizer, processor.jinja, processor.image_token)
         super().__init__(processor.tokenizer, template, processor.row_id, 1)
         self.processor = processor
-
-    def encode(self, conversation: Conversation) -> list[Sample]:
-        """As `Encoder.encode`. RecordError for a record whose answers have prompts that do not continue each other."""
-        samples = super().encode(conversation)
-        if len(samples) > 1:
-            found = "the chat template writes an earlier answer otherwise in a later prompt"
-            raise RecordError(conversation.place, "answers", found, "Make a record of each answer", "answer-rewritten")
-        return samples
+        self.shares = True  # whether prefixes of samples may be computed once; a proof finds out
 
     def may_share(self, sample: Sample) -> bool:
         """Samples of one image: the tokens of several need not be as many for each."""
-        return len(sample.images) <= 1
+        return self.shares and len(sample.images) <= 1
 
     def fingerprint(self) -> str:
-        """As `Encoder.fingerprint`, with the processor's settings."""
-        parts = super().fingerprint() + self.processor.fingerprint()
+        """As `Encoder.fingerprint`, with the processor's settings and whether records become trees."""
+        parts = super().fingerprint() + self.processor.fingerprint() + ("" if self.shares else " apart")
         return hashlib.sha256(parts.encode()).hexdigest()
 
     def _written(self, prompt: RenderedText, images: tuple[ImageRef, ...]) -> RenderedText:

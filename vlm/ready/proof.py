@@ -184,7 +184,7 @@ def _gradient(model: nn.Module, logits: Tensor, labels: Tensor) -> Tensor:
     Of a large model they take little memory, and every one of its parts has some.
     """
     loss = cross_entropy(logits.float(), labels.to(logits.device), ignore_index=IGNORED, reduction="sum")
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    vectors = [one for one in model.parameters() if one.ndim == 1 and one.requires_grad]
     found = torch.autograd.grad(loss, vectors, allow_unused=True)
     return torch.cat(
         [torch.zeros_like(one) if part is None else part for one, part in zip(vectors, found, strict=True)]

@@ -7,7 +7,7 @@ The pack goes through the model's own forward pass, which takes image features t
 import inspect
 import tarfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,11 +24,14 @@ from llm.model import hf_loaders
 from llm.model.causal_lm import head_of
 from llm.model.model_folder import TEXT_FILES, local_folder, read_model_config
 from llm.model.pretrained import refuse_gaps
+from llm.model.quantization import forbid_repacking, read_rows_exactly
 from llm.train.process_memory import free_memory
 from vlm.ready.processor import TOKEN_TYPES, HfProcessor, ReadyProcessor, floats_as
+from vlm.ready.quantised import text_alone
 from vlm.ready.ways import Way, use_way
 
 PRECOMPUTED = "mm_encoder_outputs"
+Inputs = dict[str, Tensor]  # tensors of a processor by name
 
 
 class ReadyVlm:
@@ -43,6 +46,8 @@ class ReadyVlm:
         self._rope = self._own_method("get_rope_index")
         inner = {id(parameter) for part in (self.text, self.head) for parameter in part.parameters()}
         self.image_side = [parameter for parameter in hf.parameters() if id(parameter) not in inner]
+        self.loose = list(self.body.parameters(recurse=False))
+        """Parameters of the body itself, such as a mark at the end of image lines: no call of a module reads them."""
         self.way = Way.ALONE
 
     @property
@@ -55,6 +60,12 @@ class ReadyVlm:
         """Whether the class computes positions of images itself."""
         return self._rope is not None
 
+    @property
+    def image_side_trains(self) -> bool:
+        """Whether any parameter of the image side is trained, adapters on it included."""
+        parameters = (parameter for part in self.image_modules() for parameter in part.parameters())
+        return any(parameter.requires_grad for parameter in (*self.loose, *parameters))
+
     def takes(self, name: str) -> bool:
         """Whether the class's forward pass takes an input of this name."""
         return name in self._takes
@@ -62,6 +73,19 @@ class ReadyVlm:
     def image_modules(self) -> list[nn.Module]:
         """The modules of the image side: towers and projectors."""
         return [part for part in self.body.children() if part is not self.text]
+
+    def image_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Weights and buffers of the image side by name."""
+        yield from self.body.named_parameters(recurse=False)
+        for name, part in self.body.named_children():
+            if part is not self.text:
+                yield from ((f"{name}.{inner}", tensor) for inner, tensor in part.named_parameters())
+                yield from ((f"{name}.{inner}", tensor) for inner, tensor in part.named_buffers())
+
+    @property
+    def position_inputs(self) -> frozenset[str]:
+        """Names of the processor's tensors from which the class computes positions; none without an own rope index."""
+        return frozenset() if self._rope is None else _parameters(self._rope)
 
     def attend(self, way: Way) -> None:
         """Attend to packs in this way from now on."""
@@ -84,19 +108,15 @@ class ReadyVlm:
 
     def joined(self, units: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         """What the rope index reads of several units, such as the grids of their images; nothing without one."""
-        if self._rope is None:
-            return {}
-        read = _parameters(self._rope)
-        return {name: torch.cat([unit[name] for unit in units]) for name in (units[0] if units else ()) if name in read}
+        names = [name for name in (units[0] if units else ()) if name in self.position_inputs]
+        return {name: torch.cat([unit[name] for unit in units]) for name in names}
 
     def features(self, inputs: dict[str, Tensor]) -> "ImageRows":
         """The rows of a record's images in the language model's width, in the order of their tokens."""
         compute = self._own_method("get_image_features")
         assert compute is not None, "a class without it is refused when it is opened"
         fitting = {name: value for name, value in inputs.items() if name in _parameters(compute)}
-        trains = any(parameter.requires_grad for parameter in self.image_side)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and trains):
-            output = compute(**floats_as(fitting, self.hf.dtype, self.hf.device), return_dict=True)
+        output = compute(**floats_as(fitting, self.hf.dtype, self.hf.device), return_dict=True)
         layers = tuple(_joined(layer) for layer in output.get("deepstack_features") or ())
         return ImageRows(_joined(output.pooler_output), layers, isinstance(output.pooler_output, Tensor))
 
@@ -126,6 +146,11 @@ class ImageRows:
     layers: tuple[Tensor, ...]
     in_a_tensor: bool  # how the class returns them: a tensor of images, or a tuple of tensors
 
+    def to(self, device: torch.device) -> "ImageRows":
+        """The same on another device."""
+        layers = tuple(layer.to(device, non_blocking=True) for layer in self.layers)
+        return ImageRows(self.rows.to(device, non_blocking=True), layers, self.in_a_tensor)
+
 
 @dataclass(frozen=True, slots=True)
 class _Precomputed:
@@ -152,22 +177,28 @@ def _parameters(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)
 
 
-def open_ready(path: str, dtype: torch.dtype = torch.float32) -> ReadyVlm:
+def open_ready(path: str, dtype: torch.dtype = torch.float32, bits: int = 0) -> ReadyVlm:
     """The VLM of a local folder or hub id, in eval mode, with weights in `dtype`.
 
+    `bits` 4 or 8: the linears of its language model are quantised while they are loaded, and multiply in `dtype`.
     Raises ModelError for a folder that is no VLM, lacks files or packages, or whose class offers no way to compute its
     image features and hand them to its language model.
     """
     _refuse_file(path)
     folder = local_folder(path, (*TEXT_FILES, "*.safetensors"))
     _refuse_other_types(path, read_model_config(path, folder))
-    _refuse_too_large(path, folder, dtype)
+    cannot = f"{path}: cannot be loaded as a vision language model"
+    with as_model_error(cannot):
+        quantised, need = text_alone(folder, bits, dtype)
+    _refuse_too_large(path, need, bits, dtype)
     hf_processor = _load_processor(path, folder)
-    with as_model_error(f"{path}: cannot be loaded as a vision language model"):
-        options = {"dtype": dtype, "ignore_mismatched_sizes": True}
+    with as_model_error(cannot):
+        options = {"dtype": dtype, "ignore_mismatched_sizes": True, "quantization_config": quantised}
         model, report = hf_loaders.load_model_with_report(AutoModelForImageTextToText, folder, **options)
     refuse_gaps(path, report)
     _refuse_closed(path, model)
+    read_rows_exactly(model)
+    forbid_repacking(model)
     return ReadyVlm(model.eval(), ReadyProcessor(hf_processor, int(model.config.image_token_id), path))
 
 
@@ -202,14 +233,14 @@ def _refuse_file(path: str) -> None:
     raise ModelError(f"{path}: a file, not a model folder. Give the folder it is in")
 
 
-def _refuse_too_large(path: str, folder: Path, dtype: torch.dtype) -> None:
-    """Raise ModelError for weights that do not fit into memory in `dtype`; files hold two bytes a number as a rule."""
-    stored = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    need, free = stored * dtype.itemsize // 2, free_memory().machine
+def _refuse_too_large(path: str, need: int, bits: int, dtype: torch.dtype) -> None:
+    """Raise ModelError for weights of `need` bytes that do not fit into memory."""
+    free = free_memory().machine
     if need > free:
+        held = f"{bits} bits" if bits else str(dtype).removeprefix("torch.")
         raise ModelError(
-            f"{path}: its weights take about {need / 2**30:.1f} GiB in {str(dtype).removeprefix('torch.')}, and "
-            f"{free / 2**30:.1f} GiB are free here. Take a machine with more memory, or a smaller model of its class"
+            f"{path}: its weights take about {need / 2**30:.1f} GiB in {held}, and {free / 2**30:.1f} GiB are free "
+            "here. Take a machine with more memory, or a smaller model of its class"
         )
 
 

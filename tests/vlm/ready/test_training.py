@@ -101,7 +101,13 @@ def test_an_export_is_the_trained_model_in_plain_transformers(name: str, family:
 
 
 @pytest.mark.parametrize(
-    ("name", "tune"), [("qwen3_vl", {"tower": "full"}), ("llava_next", {}), ("gemma3", {"tower": "lora"})]
+    ("name", "tune"),
+    [
+        ("qwen3_vl", {"tower": "full"}),
+        ("llava_next", {}),
+        ("gemma3", {"tower": "lora"}),
+        ("qwen2_5_vl", {"kind": "qlora"}),
+    ],
 )
 def test_a_resumed_run_is_the_uninterrupted_one(
     name: str, tune: dict[str, str], family: Family, tmp_path: Path
@@ -128,12 +134,20 @@ def test_shared_prefixes_change_nothing(family: Family, tmp_path: Path) -> None:
 
 def test_other_forms_of_export_are_refused(family: Family, tmp_path: Path) -> None:
     run = train(recipe(tmp_path, family("llava"), train={"max_steps": 1}), tmp_path)
-    for form in ("peft", "llava"):
-        with pytest.raises(ConfigError, match=rf"--to {form}: a model that model\.vlm names is exported as hf alone"):
-            export(run, tmp_path / form, to=form)
+    with pytest.raises(
+        ConfigError, match=r"--to llava: a model that model\.vlm names is exported as hf, or its adapter"
+    ):
+        export(run, tmp_path / "llava", to="llava")
     chat = open_run(run).chat_model
-    with pytest.raises(ConfigError, match="the probabilities of single tokens are not computed"):
+    with pytest.raises(ConfigError, match="the embeddings of a prompt do not say where its images are"):
         chat.embed([1, 2], ())
+
+
+def test_adapters_of_the_image_side_are_trained(family: Family, tmp_path: Path) -> None:
+    config = recipe(tmp_path, family("gemma3"), tune={"kind": "frozen", "tower": "lora"})
+    after = open_run(train(config, tmp_path)).model.state_dict()
+    moved = [name for name, tensor in after.items() if "lora_B" in name and tensor.abs().max() > 0]
+    assert len(moved) == 3 * 6 and all("vision_tower" in name for name in moved)
 
 
 def test_full_training_moves_every_part(family: Family, tmp_path: Path) -> None:
