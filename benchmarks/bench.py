@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.entries import OURS, Entry, Group, groups
 from benchmarks.figures import Steps, check_samples, result_rows
-from benchmarks.folders import TOWERS, make_folder
+from benchmarks.folders import SHAPES, TOWERS, make_folder
 from benchmarks.gate import Contender
 from benchmarks.machine import machine
 from benchmarks.packed import fullness
@@ -65,7 +65,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--works", nargs="+", default=list(WORKS), choices=WORKS)
     parser.add_argument("--towers", nargs="+", default=list(TOWERS), choices=TOWERS)
-    parser.add_argument("--kinds", nargs="+", default=["peers", "ablation"], choices=["peers", "ablation"])
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=SHAPES)
+    kinds = ["peers", "ablation", "ready"]
+    parser.add_argument("--kinds", nargs="+", default=kinds, choices=kinds)
     parser.add_argument(
         "--minutes", type=float, default=20.0, help="groups that would end later are left out and listed"
     )
@@ -79,7 +81,7 @@ def main() -> None:
             write_between(page, markdown(*read_results(RESULTS)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = [group for group in groups(args.works, args.towers) if group.kind in args.kinds]
+        found = [group for group in groups(args.works, args.towers, args.shapes) if group.kind in args.kinds]
         measure(Path(folder), found, 60 * args.minutes, args.pack_tokens)
     print(markdown(*read_results(RESULTS)))
 

@@ -1,5 +1,10 @@
-"""What is compared: Eyegraft, its peers, and Eyegraft with one saving switched off; and the groups that take turns."""
+"""What is compared: Eyegraft, its peers, and Eyegraft with one saving switched off; and the groups that take turns.
 
+Groups of kind `ready` finetune a VLM that exists (`model.vlm`), whose shape their `tower` names
+(`benchmarks.folders.SHAPES`).
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -32,7 +37,7 @@ class Entry:
 class Group:
     """Entries that take turns on one work; the others are compared with the first."""
 
-    kind: Literal["peers", "ablation"]
+    kind: Literal["peers", "ablation", "ready"]
     work: Work
     tower: str  # empty: text
     entries: tuple[Entry, ...]
@@ -79,8 +84,11 @@ def contenders(work: Work, everyone: bool) -> tuple[Entry, ...]:
     )
 
 
-def groups(works: list[str], towers: list[str]) -> list[Group]:
-    """All groups, the most important first: a run that reaches its time limit leaves out the last."""
+def groups(works: list[str], towers: list[str], shapes: Sequence[str] = ()) -> list[Group]:
+    """All groups, the most important first: a run that reaches its time limit leaves out the last.
+
+    `shapes`: of VLMs that are finetuned on the questions.
+    """
     first = [Group("peers", WORKS[name], _tower(name, towers[0]), contenders(WORKS[name], True)) for name in works]
     again = [
         Group("peers", WORKS[name], tower, contenders(WORKS[name], False))
@@ -88,7 +96,9 @@ def groups(works: list[str], towers: list[str]) -> list[Group]:
         for name in works
         if _tower(name, tower)
     ]
-    return first + (ablations(towers[0]) if "questions" in works else []) + again
+    asked = WORKS["questions"]
+    ready = [Group("ready", asked, shape, contenders(asked, False)) for shape in shapes if asked.name in works]
+    return first + (ablations(towers[0]) if "questions" in works else []) + again + ready
 
 
 def ablations(tower: str) -> list[Group]:

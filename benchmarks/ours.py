@@ -22,6 +22,9 @@ from vlm.config import SCHEMAS
 from vlm.model.feature_cache import fill_cache
 from vlm.model.forward import VlmModel
 from vlm.model.runs import OpenedRun, open_model, parts_of
+from vlm.ready.forward import ReadyModule
+from vlm.ready.training import open_proved
+from vlm.ready_config import ReadyRunConfig
 
 FEED_FORWARD = re.compile(r"(?:^|\.)layers\.(\d+)\.mlp\.")
 
@@ -30,10 +33,9 @@ def main() -> None:
     """Train until the parent ends the process."""
     limit_kernel_caches()  # as the command does
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    config = SCHEMAS[spec["work"]["stage"]].model_validate(recipe(spec))
-    assert isinstance(config, RunConfig), "every work trains"
+    config = run_config(spec)
     gate = Gate(int(sys.argv[2]), int(sys.argv[3]))
-    opened = open_model(config)
+    opened = open_proved(config) if isinstance(config, ReadyRunConfig) else open_model(config)
     parts = with_filled_cache(opened, parts_of(opened)) if spec["prefilled"] else parts_of(opened)
     counts = StepCounts(opened.model)
 
@@ -49,6 +51,7 @@ def main() -> None:
             gate.turn(**facts)
         return ""
 
+    config = opened.config  # of a ready model without what its proof denies
     run = run_training(config, replace(parts, collate=collate, answer=after_a_step), resolve_yaml(config), Path())
     waited = [row["input_wait"] for row in read_metrics(run, "train")[1:]]
     gate.turn(input_wait=sum(waited) / len(waited))
@@ -78,6 +81,7 @@ class StepCounts:
         llm = wrapper.llm if hasattr(wrapper, "llm") else wrapper.vision.hf
         head = llm.get_output_embeddings().weight.numel()
         language = llm if hasattr(wrapper, "llm") else wrapper.vision.language_model
+        language = language.get_decoder() if isinstance(wrapper, ReadyModule) else language
         linears = {name: inner for name, inner in language.named_modules() if isinstance(inner, nn.Linear)}
         linears = {name: inner for name, inner in linears.items() if inner is not llm.get_output_embeddings()}
         ends = last_feed_forward(list(linears))
@@ -127,12 +131,20 @@ def last_feed_forward(names: list[str]) -> set[str]:
     return {name for name, number in found.items() if number == max(found.values())}
 
 
+def run_config(spec: dict[str, Any]) -> RunConfig:
+    """The work of a spec as a validated recipe."""
+    schema = ReadyRunConfig if "vlm" in spec else SCHEMAS[spec["work"]["stage"]]
+    config = schema.model_validate(recipe(spec))
+    assert isinstance(config, RunConfig), "every work trains"
+    return config
+
+
 def recipe(spec: dict[str, Any]) -> dict[str, Any]:
     """The work of a spec as a recipe."""
     work = spec["work"]
-    model: dict[str, Any] = {"llm": spec["llm"]}
+    model: dict[str, Any] = {"vlm": spec["vlm"]} if "vlm" in spec else {"llm": spec["llm"]}
     tune: dict[str, Any] = {"kind": "lora", "rank": 16, "alpha": 32}
-    if work["stage"] != "sft":
+    if work["stage"] != "sft" and "vlm" not in spec:
         model |= {"tower": spec["tower"], "image_mode": "resize", "image_size": spec["image_size"]}
     if work["stage"] == "pretrain":
         tune = {"kind": "frozen"}
@@ -150,7 +162,7 @@ def recipe(spec: dict[str, Any]) -> dict[str, Any]:
         "model": model,
         "data": {
             "sources": [{"path": spec["data"], "images": spec["images"]}],
-            "template": "chatml",
+            "template": "auto" if "vlm" in spec else "chatml",
             "max_length": work["max_length"],
             **spec["options"],
         },

@@ -29,7 +29,7 @@ from benchmarks.gate import Gate
 from benchmarks.work import IMAGES
 from llm.model import hf_loaders
 
-LINEARS = r"(?!.*vision_tower).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+LINEARS = r"(?!.*(vision_tower|vision_model|visual)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 IGNORED = -100
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -164,7 +164,7 @@ def load(spec: dict[str, Any]) -> tuple[Any, Any, list[dict[str, Any]], LoraConf
         for name, parameter in model.named_parameters():
             parameter.requires_grad_("multi_modal_projector" in name)
     else:
-        saved = ["multi_modal_projector"] if has_images else None
+        saved = ["multi_modal_projector"] if has_images and "vlm" not in spec else None
         lora = LoraConfig(r=16, lora_alpha=32, target_modules=LINEARS, modules_to_save=saved, task_type="CAUSAL_LM")
     return model, reader, rows, lora
 

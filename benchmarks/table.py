@@ -10,6 +10,7 @@ from benchmarks.work import WORKS
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 NAMES = {"vit": "ViT", "lite0": "Lite0"}
+SHAPE_NAMES = {"smolvlm": "SmolVLM's shape", "qwen2_5_vl": "Qwen2.5-VL's shape"}
 ABSENT = "not measured"
 Result = dict[str, Any]
 Row = dict[str, Any]
@@ -33,8 +34,9 @@ def read_results(folder: Path) -> tuple[Result, Result]:
 
 
 def markdown(cpu: Result, gpu: Result) -> str:
-    """Three parts: speeds by work, ablations, and how the figures were measured."""
+    """Speeds by work, finetunes of VLMs that exist, ablations, and how the figures were measured."""
     parts = ["\n".join([*_head(), *_side("CPU", cpu), *_side("GPU", gpu)])]
+    parts += ["\n".join(_ready(name, result)) for name, result in (("CPU", cpu), ("GPU", gpu)) if _finetunes(result)]
     parts += ["\n".join(_ablations(name, result)) for name, result in (("CPU", cpu), ("GPU", gpu)) if _off(result)]
     parts += [_made_with(name, result) for name, result in (("CPU", cpu), ("GPU", gpu)) if result]
     return "\n\n".join(parts)
@@ -89,6 +91,31 @@ def _memory(rows: list[Row]) -> str:
 
 def _share(row: Row) -> str:
     return f"{row['share_of_peak']:.0%} of {row['peak_tflops']:.2f} TFLOP/s {row['peak_dtype']}" if row else ABSENT
+
+
+def _finetunes(result: Result) -> list[Row]:
+    """The result rows of VLMs that exist."""
+    return [row for row in result.get("rows", []) if row["kind"] == "ready"]
+
+
+def _ready(device: str, result: Result) -> list[str]:
+    """One line per shape and trainer; memory is also given as a share of the trainer's."""
+    rows = _finetunes(result)
+    head = [
+        f"{device}, model.vlm, {WORKS[rows[0]['work']].title}",
+        "samples a second",
+        "peak GiB",
+        "positions per token",
+    ]
+    lines, ours = [_line(*head), "|" + "---|" * len(head)], rows[0]
+    for row in rows:  # Eyegraft is the first row of a group
+        ours = row if row["who"] == OURS else ours
+        memory = f"{row['peak_gib']:.1f}"
+        memory += "" if row is ours else f": {OURS} takes {ours['peak_gib'] / row['peak_gib']:.2f} of it"
+        lines.append(
+            _line(f"{SHAPE_NAMES[row['tower']]}: {row['who']}", _speed(row), memory, f"{row['rows_a_token']:.2f}")
+        )
+    return lines
 
 
 def _off(result: Result) -> list[Row]:
