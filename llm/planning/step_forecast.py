@@ -7,7 +7,7 @@ not have, are replaced by functions that save and return tensors of the same siz
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, Self, cast
@@ -29,6 +29,7 @@ from llm.lean.decoder import mode_on
 from llm.model.lora import lora_layers
 from llm.model.meta_model import META
 from llm.planning.allocation_tracker import AllocationTracker
+from llm.planning.known_values import KnownValues, NumbersOnCpu
 from llm.train.optimizer import MasterOptimizer, ParamGroup
 
 Kind = Literal["cpu", "card"]
@@ -53,6 +54,7 @@ class MetaModel:
     heads: tuple[nn.Module, ...]  # the LM head and the loss module; the first that is called starts part "head"
     image_modules: tuple[nn.Module, ...] = ()  # modules whose activations are part "pictures"
     recompute: Callable[[], None] = lambda: None  # switches activation checkpointing on, as the recipe has it
+    reads_values: bool = False  # whether its forward pass reads values of its inputs, such as the grids of images
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def measure(
     flops, reached = count_operations(meta, batch, text, kind)
     meta.recompute()
     tracker = AllocationTracker()
-    with backend_of(meta.model, ForecastBackend(kind, tracker), meta.model.lean), META, ReplaceSdpa(tracker), tracker:
+    with running(meta, ForecastBackend(kind, tracker), meta.model.lean):
         _weights(tracker, meta)
         with tracker.under("batch"):
             moved = batch.to(META)
@@ -102,9 +104,9 @@ def measure_reading(meta: MetaModel, batch: Batch, text: PackedBatch, kind: Kind
     counted, tracker = AllocationTracker(), AllocationTracker()
     card = ForecastBackend("card", counted, visible_pairs(text), passes=1)
     lean = mode_on(meta.model.lean, DEVICE_TYPES[kind])
-    with backend_of(meta.model, card, lean), META, ReplaceSdpa(counted), counted:
+    with running(meta, card, lean):
         meta.model(batch.to(META))
-    with backend_of(meta.model, ForecastBackend(kind, tracker), lean), META, ReplaceSdpa(tracker), tracker:
+    with running(meta, ForecastBackend(kind, tracker), lean):
         _weights(tracker, meta)
         meta.model(batch.to(META))
     return StepForecast({part: size for part, size in tracker.at_peak.items() if size}, counted.flops)
@@ -223,7 +225,7 @@ def count_operations(meta: MetaModel, batch: Batch, text: PackedBatch, kind: Kin
     tracker = AllocationTracker()
     # The GPU's backend counts attention by the pairs, and lean layers recompute no product on it.
     backend, lean = ForecastBackend("card", tracker, visible_pairs(text)), mode_on(meta.model.lean, DEVICE_TYPES[kind])
-    with backend_of(meta.model, backend, lean), META, ReplaceSdpa(tracker), tracker:
+    with running(meta, backend, lean):
         backward(meta.model(batch.to(META)))
     trained = [parameter for group in meta.groups for parameter in group.parameters]
     reached = {parameter for parameter in trained if parameter.grad is not None}
@@ -285,6 +287,22 @@ def backend_of(model: PackModel, backend: ForecastBackend, lean: Lean) -> Iterat
         yield
     finally:
         model.backend, model.lean = TORCH, before
+
+
+@contextmanager
+def running(meta: MetaModel, backend: ForecastBackend, lean: Lean) -> Iterator[None]:
+    """Inside, the model runs on meta tensors, and the backend's tracker records what it allocates."""
+    with (
+        backend_of(meta.model, backend, lean),
+        META,
+        ReplaceSdpa(backend.tracker),
+        backend.tracker,
+        ExitStack() as more,
+    ):
+        if meta.reads_values:
+            more.enter_context(KnownValues())
+            more.enter_context(NumbersOnCpu())
+        yield
 
 
 class FusedAttention(torch.autograd.Function):
