@@ -80,9 +80,11 @@ def tower_features(tower: Tower, images: Sequence[ImageRef], pooling: Pooling = 
 def fit_probe(features: Tensor, classes: Tensor, count: int, strengths: Sequence[float] = STRENGTHS) -> Probe:
     """The ridge regression from features [N, D] to one-hot classes [N] of `count`, with the best of the strengths.
 
-    In the dual form, since there are fewer images than features when all tokens are taken: with G = XX' of centred
-    features, the residual of an image left out is a_i / B_ii for B = (G + s)^-1, a = B(Y - mean). The means are
-    those of all images, also for the one left out.
+    In the dual form, since there are fewer images than features when all tokens are taken. With G = XX' of centred
+    features and H = 11'/N + G (G + s)^-1, the answers without an image are y_i - (Y - HY)_i / (1 - H_ii), exactly
+    those of a map that is fitted to the others, its offset included (PRESS; Hastie, Tibshirani and Friedman, The
+    Elements of Statistical Learning, 7.10.1). Leaving out 11'/N would let each image vote for its own name where s is
+    small and N < D.
     """
     x = features.double()
     targets = torch.zeros(len(x), count, dtype=torch.float64)
@@ -96,8 +98,9 @@ def fit_probe(features: Tensor, classes: Tensor, count: int, strengths: Sequence
     for strength in strengths:
         inverse = 1 / (values.clamp(min=0) + strength * scale)
         dual = vectors @ (inverse[:, None] * rotated)
-        diagonal = (vectors**2) @ inverse
-        left_out = (centred - dual / diagonal[:, None] + offset).argmax(1)
+        own = 1 / len(x) + (vectors**2) @ (values.clamp(min=0) * inverse)  # H_ii
+        residual = strength * scale * dual  # Y - HY
+        left_out = (targets - residual / (1 - own)[:, None]).argmax(1)
         accuracy = float((left_out == classes).double().mean())
         if best is None or accuracy > best.left_out_accuracy:
             best = Probe(x.T @ dual, centre, offset, strength, accuracy)

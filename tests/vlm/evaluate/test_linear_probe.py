@@ -36,22 +36,22 @@ def test_weights_are_those_of_the_normal_equations(images: int, features: int) -
     np.testing.assert_allclose(fitted.scores(torch.tensor(x)).numpy(), x @ weights + offset, atol=1e-10)
 
 
-def test_left_out_images_are_named_as_by_maps_that_never_saw_them() -> None:
+@pytest.mark.parametrize(("width", "strength"), [(4, 0.5), (40, 1e-4), (40, 0.3)])
+def test_left_out_images_are_named_as_by_maps_that_never_saw_them(width: int, strength: float) -> None:
+    """Also of fewer images than features with a small strength, where a mean of all images would give the name away."""
     random = np.random.default_rng(1)
-    x = random.normal(size=(12, 4))
-    classes = np.arange(12) % 3
+    x = random.normal(size=(24, width))
+    classes = np.arange(24) % 3
     x[:, :3] += np.eye(3)[classes]
-    fitted = fit_probe(torch.tensor(x), torch.tensor(classes), 3, [0.5])
-    centred, targets = x - x.mean(0), np.eye(3)[classes] - np.eye(3)[classes].mean(0)
-    penalty = 0.5 * (centred**2).sum() / 12
+    fitted = fit_probe(torch.tensor(x), torch.tensor(classes), 3, [strength])
+    penalty = strength * ((x - x.mean(0)) ** 2).sum() / 24
     right = 0
-    for out in range(12):
-        rest = np.delete(np.arange(12), out)
-        inside = centred[rest].T @ centred[rest] + penalty * np.eye(4)
-        weights = np.linalg.solve(inside, centred[rest].T @ targets[rest])
-        right += int((centred[out] @ weights + np.eye(3)[classes].mean(0)).argmax() == classes[out])
-    assert fitted.left_out_accuracy == pytest.approx(right / 12)
-    assert 0 < right < 12
+    for out in range(24):
+        rest = np.delete(np.arange(24), out)
+        weights, offset = closed_form(x[rest], np.eye(3)[classes[rest]], penalty)
+        right += int((x[out] @ weights + offset).argmax() == classes[out])
+    assert fitted.left_out_accuracy == pytest.approx(right / 24)
+    assert 0 < right < 24
 
 
 def test_the_strength_is_the_best_for_left_out_images() -> None:
