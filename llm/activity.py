@@ -37,6 +37,8 @@ class Activity:
     text: str
     began: float = field(default_factory=time.monotonic)
     progress: str = ""
+    done: float = 0.0  # of `total`, for a bar
+    total: float | None = None  # MiB; None for a spinner
     logged: float | None = None  # when it was last logged
 
     def __str__(self) -> str:
@@ -128,6 +130,12 @@ def note(doing: Activity, progress: str) -> None:
         display.update(doing)
 
 
+def note_bytes(doing: Activity, done: int, total: int) -> None:
+    """How many bytes of `total` the activity has fetched: a bar on a terminal. May be called from any thread."""
+    doing.done, doing.total = done / 2**20, max(total, 1) / 2**20
+    note(doing, f"{doing.done:,.0f} of {doing.total:,.0f} MiB")
+
+
 def tracked(items: Sequence[ItemT], text: str) -> Iterator[ItemT]:
     """The same items; meanwhile the activity `text` is shown with how many of them were taken."""
     with activity(text) as doing:
@@ -174,7 +182,8 @@ class _Spinner:
     def update(self, doing: Activity) -> None:
         task = next((task for task, one in self._tasks.items() if one is doing), None)
         if task is not None:
-            self._bars.update(task, note=doing.progress)
+            shown = "MiB" if doing.total is not None else doing.progress
+            self._bars.update(task, total=doing.total, completed=doing.done, note=shown)
 
     def end(self, doing: Activity, done: bool) -> None:
         task, _ = self._tasks.popitem()

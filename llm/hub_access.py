@@ -21,14 +21,17 @@ MIRROR = "https://hf-mirror.com"
 PATIENCE_KEY = "HF_HUB_ETAG_TIMEOUT"  # the client's own variable: seconds that it waits for an answer
 
 
-def why_unreachable() -> str:
-    """Why the hub cannot be asked now, in words; empty if it answers, with whatever status below 500."""
+def why_unreachable(endpoint: str = "") -> str:
+    """Why the hub cannot be asked now, in words; empty if it answers, with whatever status below 500.
+
+    `endpoint`: the address of another hub than Hugging Face's; HF_HUB_OFFLINE is for all of them.
+    """
     if constants.is_offline_mode():
         return "HF_HUB_OFFLINE is set"
     found: list[str] = []
     seconds = _patience()
     # A thread, since looking up a name knows no time limit. It is abandoned where it hangs.
-    asking = threading.Thread(target=lambda: found.append(_ask(constants.ENDPOINT, seconds)), daemon=True)
+    asking = threading.Thread(target=lambda: found.append(_ask(endpoint or constants.ENDPOINT, seconds)), daemon=True)
     asking.start()
     asking.join(seconds)
     return found[0] if found else _late(seconds)
@@ -98,3 +101,12 @@ def other_ways(kind: str, name: str, files: str = "") -> str:
         f"ModelScope has many under the same name: `modelscope download --{kind} {name} --local_dir {folder}`",
     )
     return ". ".join(filter(None, sentences))
+
+
+def modelscope_ways(kind: str, name: str) -> str:
+    """The same for a model or data set that ModelScope was asked for."""
+    data, folder = "datasets/" if kind == "dataset" else "", f"{kind}s/{name.split('/')[-1]}"
+    return (
+        f"Where ModelScope can be reached, run `modelscope download --{kind} {name} --local_dir {folder}`, copy the "
+        f"folder here and name it instead. The Hugging Face hub has many under the same name: hf:{data}{name}"
+    )

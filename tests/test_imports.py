@@ -24,6 +24,7 @@ ORDER = (
     ("llm.log", "llm.rich_console", "llm.plot_fonts"),
     ("llm.activity", "llm.hub_access"),
     ("llm.files",),
+    ("llm.hubs",),
     ("llm.config",),
     ("llm.records", "llm.rows"),
     ("llm.formats",),

@@ -99,7 +99,7 @@ def _exported(config: RunConfig) -> dict[str, Any]:
         return base
     model = config.model
     plain = model.projector == LLAVA_PROJECTOR and model.pool == 1 and not model.projector_hidden
-    if not plain or ":" in model.tower:  # open_clip:... and timm:...
+    if not plain or model.tower.startswith(("open_clip:", "timm:")):
         return {}
     tower = read_object(local_folder(config.model.tower, (CONFIG_FILE,)) / CONFIG_FILE)
     return {"architectures": [LLAVA], "vision_config": tower, "text_config": base}

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from llm.config.schema import RunConfig
 from llm.files.regular_files import exists
+from llm.hubs.reference import has_prefix
 
 SomeRun = TypeVar("SomeRun", bound=RunConfig)
 CWD = Path()  # paths relative to it are left as they are
@@ -35,7 +36,9 @@ def _places(values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], tuple[str,
 
 
 def _absolute(value: str, home: Path) -> str:
-    """A folder or file, or the file of `open_clip:NAME@FILE` and `timm:FOLDER`."""
+    """A folder or file, or the file of `open_clip:NAME@FILE` and `timm:FOLDER`; names of hubs are not changed."""
+    if has_prefix(value):
+        return value
     if exists(home / value):
         return str(home / value)
     for mark in ("@", ":"):

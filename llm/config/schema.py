@@ -27,11 +27,16 @@ class Section(BaseModel):
 class Source(Section):
     """One data set: a local file or folder, or a data set on the Hugging Face hub."""
 
-    path: str = Field(description="file or folder, relative to the working directory, or a hub data set `org/name`")
+    path: str = Field(
+        description="file or folder, relative to the working directory, or data of a hub: "
+        "`hf:datasets/org/name/train.jsonl`, `modelscope:datasets/org/name`"
+    )
     format: str = Field(
         "auto", description="name of a format (docs/how-to/data lists them), or auto: detected from the first 100 rows"
     )
-    images: str = Field("", description="folder that image paths are relative to; the data file's own when empty")
+    images: str = Field(
+        "", description="folder that image paths are relative to, here or of a hub; the data file's own when empty"
+    )
     weight: Rate = Field(
         1.0, description="times each record is seen in an epoch; 0.5: a random half, redrawn in each epoch"
     )

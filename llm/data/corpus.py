@@ -24,6 +24,7 @@ from llm.data.packing import PackItem
 from llm.data.prefix_sharing import group_by_key, shared_lengths
 from llm.encoding.encoder import Encoder, Sample
 from llm.formats.conversation import ImageRef
+from llm.formats.hub_data import data_path
 from llm.formats.readers import read
 from llm.log import logger
 
@@ -162,7 +163,7 @@ def corpus_key(sources: tuple[Source, ...], data: DataConfig, encoder: Encoder, 
     """A hash of what the encoded records depend on."""
     rules = data.model_dump(include={"system", "turns", "max_length", "too_long", "check_images"})
     parts = [VERSION, [source.model_dump() for source in sources], rules, encoder.fingerprint()]
-    parts += [_stamp(base / source.path) for source in sources]
+    parts += [_stamp(data_path(source.path, base, source.split)) for source in sources]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -46,6 +46,7 @@ from llm.formats.columns import (
 )
 from llm.formats.conversation import Conversation, Message, check_conversation
 from llm.formats.gemini import fits_gemini, read_gemini
+from llm.formats.hub_data import data_path, images_path
 from llm.formats.image_datasets import fits_cauldron, fits_imagefolder, read_cauldron, read_imagefolder
 from llm.formats.openai_messages import fits_openai, read_openai
 from llm.formats.preference_pairs import (
@@ -263,7 +264,7 @@ def record_of(source: Source, base: Path, place: Place, row: object, name: str) 
 
 def image_folder(source: Source, base: Path, place: Place) -> str:
     """The folder that image paths of a record are relative to, as an absolute path."""
-    return os.path.abspath(base / Path(source.images).expanduser() if source.images else os.path.dirname(place.file))
+    return os.path.abspath(images_path(source.images, base) if source.images else os.path.dirname(place.file))
 
 
 def _choose(source: Source) -> tuple[str, str] | None:
@@ -291,7 +292,7 @@ def _valid_rows(source: Source, base: Path, report: Report = logger.warning) -> 
 
 def source_rows(source: Source, base: Path, report: Report = logger.warning) -> Iterator[RawRow]:
     """Yield every row of a source, valid or not; `report` as in `raw_rows`. Raises ConfigError without the source."""
-    local = base / Path(source.path).expanduser()
+    local = data_path(source.path, base, source.split)
     if source.path.strip() and local.exists():
         return raw_rows(local, source.split, report)
     first = base / source.path.partition("/")[0]

@@ -9,7 +9,7 @@ from llm.i18n.chinese_files import FILE_MESSAGES, QUESTION_MESSAGES
 from llm.i18n.chinese_help import HELP_MESSAGES
 from llm.i18n.chinese_models import MODEL_MESSAGES
 from llm.i18n.chinese_recipes import RECIPE_MESSAGES
-from llm.i18n.chinese_requests import DOWNLOAD_MESSAGES, REQUEST_MESSAGES
+from llm.i18n.chinese_requests import DOWNLOAD_MESSAGES, HUB_MESSAGES, REQUEST_MESSAGES
 from llm.i18n.chinese_schema import SCHEMA_MESSAGES
 from llm.i18n.chinese_service import SERVICE_MESSAGES
 from llm.i18n.chinese_shipped import SHIPPED_MESSAGES
@@ -27,6 +27,7 @@ TABLES = {
     "files": FILE_MESSAGES,
     "forms": FORM_MESSAGES,
     "help": HELP_MESSAGES,
+    "hubs": HUB_MESSAGES,
     "models": MODEL_MESSAGES,
     "questions": QUESTION_MESSAGES,
     "ready": READY_MESSAGES,

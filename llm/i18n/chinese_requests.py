@@ -157,3 +157,69 @@ DOWNLOAD_MESSAGES = {
     ),
 }
 """Models that the training service downloads from the hub."""
+
+HUB_MESSAGES = {
+    "{}: could not be fetched from {}: {}": "{}：无法从 {} 获取：{}",
+    "Where ModelScope can be reached, run {}, copy the folder here and name it instead": (
+        "请在能访问 ModelScope 的机器上运行 {}，把文件夹复制到这里，再改用它的路径"
+    ),
+    "The Hugging Face hub has many under the same name: {}": "Hugging Face 上有许多同名的：{}",
+    "{}: a data set of a hub, not a model. Name a model, such as {}:org/name": (
+        "{}：这是数据集，不是模型。请写模型，例如 {}:org/name"
+    ),
+    "{}: a model is a complete repository: write {}:{}": "{}：模型是整个仓库：请写 {}:{}",
+    "{}: data of a hub is written {}:datasets/{}": "{}：模型中心的数据集写作 {}:datasets/{}",
+    "{}: no name of a hub. Write hf:owner/name or modelscope:owner/name, for data hf:datasets/owner/name; a revision "
+    "follows the name after @, a file of a data set after that": (
+        "{}：不是模型中心的名称。请写 hf:owner/name 或 modelscope:owner/name，数据写 hf:datasets/owner/name；版本写在名称后的 @ "
+        "之后，数据集中的文件再写在其后"
+    ),
+    "it lists a file outside its folder, {}. Its owner means harm: do not use it": (
+        "其中列有文件夹之外的文件 {}。所有者怀有恶意：请勿使用"
+    ),
+    "{}: the hub does not say how large {} is. Use another mirror": "{}：没有给出 {} 的大小。请换一个镜像",
+    "{}: {} does not say which commit it is. Use another mirror": "{}：{} 没有说明是哪个提交。请换一个镜像",
+    "{}: its owner gives it only to those who have accepted its conditions. Accept them at {}, then set HF_TOKEN to that "
+    "account's token, or run `hf auth login`": (
+        "{}：所有者只提供给已接受其条款的账号。请在 {} 接受条款，再把 HF_TOKEN 设为该账号的令牌，或运行 `hf auth login`"
+    ),
+    "{}: {} has no revision {} of it. Leave out what follows after @": "{}：{} 没有它的版本 {}。请去掉 @ 之后的部分",
+    "{}: {} has no such {}, or it is private. Check the spelling; for a private one set HF_TOKEN, or run `hf auth login`": (
+        "{}：{} 没有这个{}，或它是私有的。请检查拼写；若是私有的，请设置 HF_TOKEN，或运行 `hf auth login`"
+    ),
+    "model": "模型",
+    "data set": "数据集",
+    "{}: {} answers, but not as ModelScope does. Correct MODELSCOPE_ENDPOINT": (
+        "{}：{} 有应答，但不是 ModelScope。请改正 MODELSCOPE_ENDPOINT"
+    ),
+    "{}: its owner gives it only to some accounts. Ask for access at {}, then set MODELSCOPE_API_TOKEN to that account's "
+    "token": "{}：所有者只提供给部分账号。请在 {} 申请访问，再把 MODELSCOPE_API_TOKEN 设为该账号的令牌",
+    "{}: {} has no such {}, or no revision {} of it, or it is private. Check the spelling; for a private one set "
+    "MODELSCOPE_API_TOKEN": (
+        "{}：{} 没有这个{}，或没有版本 {}，或它是私有的。请检查拼写；若是私有的，请设置 MODELSCOPE_API_TOKEN"
+    ),
+    "{}: the cache cannot be written, {}: {}. Set HF_HOME or MODELSCOPE_CACHE to a folder of yours": (
+        "{}：无法写入缓存 {}：{}。请把 HF_HOME 或 MODELSCOPE_CACHE 设为你自己的文件夹"
+    ),
+    "{}: {} cannot be asked ({}); the local copy is used as it is": "{}：无法询问 {}（{}），使用现有的本地副本",
+    "the connection failed ({}); what has arrived is kept, and the same command goes on from there": (
+        "连接中断（{}）；已到达的部分会保留，运行同一条命令即可继续"
+    ),
+    "{} GiB are to be downloaded, and there is room for {} GiB": "需要下载 {} GiB，而空间只有 {} GiB",
+    "{}: {}. Free some of the disk, or set HF_HOME or MODELSCOPE_CACHE to another one": (
+        "{}：{}。请清理磁盘，或把 HF_HOME 或 MODELSCOPE_CACHE 设到其他磁盘"
+    ),
+    "{} arrived damaged: it is not what the hub has listed, and was deleted. Run the command again; if that happens again, "
+    "use another mirror": "{} 传输中损坏：与列出的内容不符，已删除。请重新运行命令；若仍如此，请换一个镜像",
+    "what is not in the cache of it is fetched from {}": "缓存中没有的部分将从 {} 下载",
+    "a model is a complete repository: write {}:{}": "模型是整个仓库：请写 {}:{}",
+    "data of a hub is written {}:datasets/{}": "模型中心的数据集写作 {}:datasets/{}",
+    "{}: is not among what is here of it, and {} cannot be asked now": "{}：本地副本中没有，现在又无法询问 {}",
+    "{}: the data set has no file or folder {}. {}": "{}：数据集中没有文件或文件夹 {}。{}",
+    "It has {}": "其中有 {}",
+    "the download was stopped": "下载已停止",
+    "fetching {}": "正在下载 {}",
+    "waiting for another process that fetches {}": "正在等待另一个进程下载 {}",
+    "{} of {} MiB": "{} / {} MiB",
+}
+"""What is fetched of hubs."""

@@ -1,14 +1,15 @@
 """Chinese texts of what the keys of a recipe are for, and of other trainers' keys, by their English patterns."""
 
 SOURCE_KEYS = {
-    "file or folder, relative to the working directory, or a hub data set `org/name`": (
-        "文件或文件夹，相对于当前目录；或 Hugging Face 数据集 `org/name`"
+    "file or folder, relative to the working directory, or data of a hub: `hf:datasets/org/name/train.jsonl`, "
+    "`modelscope:datasets/org/name`": (
+        "文件或文件夹，相对于当前目录；或模型中心的数据：`hf:datasets/org/name/train.jsonl`、`modelscope:datasets/org/name`"
     ),
     "name of a format (docs/how-to/data lists them), or auto: detected from the first 100 rows": (
         "格式名称（见 docs/how-to/data），或 auto：从前 100 条记录判断"
     ),
-    "folder that image paths are relative to; the data file's own when empty": (
-        "图片路径的起始文件夹；为空则是数据文件所在的文件夹"
+    "folder that image paths are relative to, here or of a hub; the data file's own when empty": (
+        "图片路径的起始文件夹，本地的或模型中心的；为空则是数据文件所在的文件夹"
     ),
     "times each record is seen in an epoch; 0.5: a random half, redrawn in each epoch": (
         "每轮（epoch）中每条记录出现的次数；0.5 表示随机取一半，每轮重新抽取"

@@ -1,20 +1,24 @@
 """From a local path or hub id to a folder whose files may be read, and to its config.json."""
 
-import re
+import os
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants
 
-from llm.activity import activity
 from llm.errors import ModelError
 from llm.files.regular_files import check_folder, exists
 from llm.files.untrusted_json import read_object
 from llm.files.windows_paths import windows_advice
-from llm.hub_access import hub_host, other_ways, why_unreachable
-from llm.library_errors import first_line
+from llm.hub_access import modelscope_ways, other_ways
+from llm.hubs.hugging_face import matching
+from llm.hubs.listing import HubFailure, HubUnreachable
+from llm.hubs.reference import HubReference, has_prefix, model_reference
+from llm.hubs.snapshot import host_of, local_copy
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 CONFIG_FILE = "config.json"
@@ -24,37 +28,52 @@ NESTED_OR_OTHER = ("*/*", "consolidated*")  # original/, onnx/ and Mistral's sec
 
 
 def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
-    """A local folder as it is, or the local copy of a hub id's files that match `patterns`, downloaded if needed.
+    """A local folder as it is, or the local copy of a hub's files that match `patterns`, fetched if needed.
 
-    Raises ModelError for a path that is neither, and when the hub cannot be reached.
+    Once found, a copy is not asked for again in this process, whose parts so come from one commit. Raises ModelError
+    for a path that is neither, and for what the hub does not have or give; ConfigError for a name that is no hub's.
     """
     folder = Path(path).expanduser()
     if exists(folder) and folder.is_dir():
         refuse_special_files(folder)
         return folder
-    if not HUB_ID.fullmatch(path):
+    reference = model_reference(path)
+    if reference is None:
         advice = windows_advice(path) or "Give the folder that holds config.json."
         raise ModelError(f"{path}: no such folder, and not a hub id (org/name). {advice}")
-    with activity(f"asking {hub_host()} for {path}"):
-        problem = why_unreachable()
-        try:
-            return _hub_copy(path, patterns, cached=bool(problem))
-        except (OSError, ValueError) as cause:
-            found = problem or first_line(cause).rstrip(". ")
-            raise ModelError(
-                f"{path}: no such folder, and as a hub id it could not be fetched from {hub_host()}: {found}. "
-                f"{_needed(patterns)}{other_ways('model', path, _hf_arguments(patterns))}"
-            ) from cause
+    where = (host_of(reference), constants.HF_HUB_CACHE, os.environ.get("MODELSCOPE_CACHE", ""))
+    try:
+        return _copy(reference, patterns, where)
+    except HubUnreachable as cause:
+        host, ways = host_of(reference), _other_ways(reference, patterns)
+        if has_prefix(path):
+            raise ModelError(f"{path}: could not be fetched from {host}: {cause}. {_needed(patterns)}{ways}") from cause
+        raise ModelError(
+            f"{path}: no such folder, and as a hub id it could not be fetched from {host}: {cause}. "
+            f"{_needed(patterns)}{ways}"
+        ) from cause
+    except HubFailure as cause:
+        raise ModelError(str(cause)) from cause
 
 
-def _hub_copy(path: str, patterns: tuple[str, ...], cached: bool) -> Path:
-    """The local copy of a hub id's files, downloaded if needed; with `cached` only what is here already."""
-    ignored = [*NESTED_OR_OTHER]
-    copy = Path(snapshot_download(path, allow_patterns=[*patterns], ignore_patterns=ignored, local_files_only=cached))
-    if "*.safetensors" in patterns and not has_weights(copy):
-        others = ["pytorch_model*"]
-        snapshot_download(path, allow_patterns=others, ignore_patterns=ignored, local_files_only=cached)
-    return copy
+@cache
+def _copy(reference: HubReference, patterns: tuple[str, ...], where: tuple[str, ...]) -> Path:
+    """The local copy. `where`: the hub and the caches, so that others are asked when these change."""
+    return local_copy(reference, lambda names: needed_files(names, patterns))
+
+
+def needed_files(names: Sequence[str], patterns: tuple[str, ...]) -> list[str]:
+    """The files of a model that match; where safetensors are wanted and there are none, torch's own files instead."""
+    found = matching(names, patterns, NESTED_OR_OTHER)
+    if "*.safetensors" in patterns and not any(fnmatch(name, "*.safetensors") for name in found):
+        found += matching(names, ("pytorch_model*",), NESTED_OR_OTHER)
+    return found
+
+
+def _other_ways(reference: HubReference, patterns: tuple[str, ...]) -> str:
+    if reference.hub == "hf":
+        return other_ways("model", reference.repository, _hf_arguments(patterns))
+    return modelscope_ways(reference.kind, reference.repository)
 
 
 def _needed(patterns: tuple[str, ...]) -> str:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm.config.schema import RunConfig, Source, run_folder
+from llm.errors import ConfigError
 from llm.files.regular_files import exists
 from llm.files.windows_paths import windows_advice
+from llm.hubs.reference import data_reference, has_prefix, model_reference
+from llm.hubs.snapshot import host_of
 from vlm.config import AnyConfig, EvalConfig, ExportConfig, ReadyRunConfig, VlmRunConfig
 
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(:[\w.-]+)?")
@@ -31,7 +34,9 @@ def missing_files(config: AnyConfig, earlier: Sequence[AnyConfig] = ()) -> Itera
     coming = {run_folder(step).absolute() for step in earlier if isinstance(step, RunConfig)}
     for named in _named(config):
         path = Path(named.path).expanduser()
-        if not exists(path) and path.absolute() not in coming:
+        if has_prefix(named.path):
+            yield f"{named.key}: {named.path}: {_of_hub(named)}"
+        elif not exists(path) and path.absolute() not in coming:
             yield f"{named.key}: {named.path}: {_found(named, path)}"
 
 
@@ -40,12 +45,7 @@ def _found(named: Named, path: Path) -> str:
         return f"not here. {advice}"
     if "$" in named.path:
         return "not here; environment variables are not expanded in recipes, so write the path itself"
-    if (
-        named.may_be_hub
-        and not named.path.startswith("assets/")
-        and _HUB.fullmatch(named.path)
-        and not path.parent.exists()
-    ):
+    if named.may_be_hub and not named.path.startswith("assets/") and not path.parent.exists() and _is_bare(named.path):
         return "no such folder here; it is taken as a hub id and will be downloaded"
     if named.path.startswith("assets/"):
         return "not here; `eyegraft assets` fetches the models and data of the quickstart"
@@ -96,13 +96,30 @@ def _of_run(config: RunConfig) -> Iterator[Named]:
             yield Named(f"train.evaluate.files.{number}", path)
 
 
+def _of_hub(named: Named) -> str:
+    """What becomes of a name with a hub's prefix, or why it is none."""
+    is_data = named.key.startswith(("data.", "vqa."))
+    try:
+        reference = data_reference(named.path) if is_data else model_reference(named.path)
+    except ConfigError as error:
+        return str(error).removeprefix(f"{named.path}: ")
+    assert reference is not None
+    return f"what is not in the cache of it is fetched from {host_of(reference)}"
+
+
+def _is_bare(path: str) -> bool:
+    """Whether it is taken as the name of a model or data set of the Hugging Face hub."""
+    return _HUB.fullmatch(path) is not None or model_reference(path) is not None
+
+
 def _of_tower(spec: str) -> Iterator[Named]:
     """The folder or file of a tower; a name that timm or open_clip knows is none."""
     maker, colon, name = spec.partition(":")
     if maker not in ("timm", "open_clip") or not colon:
         yield Named("model.tower", spec, may_be_hub=True)
     elif "@" in name or "/" in name:
-        yield Named("model.tower", name.rpartition("@")[2], may_be_hub="@" not in name)
+        of_hub = has_prefix(name) or "@" not in name
+        yield Named("model.tower", name if of_hub else name.rpartition("@")[2], may_be_hub=of_hub)
 
 
 def _of_source(key: str, source: Source) -> Iterator[Named]:

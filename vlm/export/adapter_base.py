@@ -5,7 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from llm.errors import ConfigError
-from llm.model.model_folder import HUB_ID
+from llm.hubs.reference import BRANCH, HUB_ID, model_reference
+from llm.model.model_folder import CONFIG_FILE, local_folder
 from vlm.config import ReadyRunConfig
 from vlm.model.adapter_folder import BASE
 from vlm.model.forward import VlmModel
@@ -34,10 +35,16 @@ def adapter_base(opened: OpenedRun, out: Path, asked: str = "") -> str:
 
 
 def portable_name(llm: str) -> str:
-    """The hub id of a model, also of a copy in the hub's cache; the absolute path of any other folder."""
+    """The hub id of a model, also of a copy in the hub's cache; the absolute path of any other folder.
+
+    peft knows no other hub than Hugging Face's, and no revisions in a name: then it is the path of the local copy.
+    """
     folder = Path(llm).expanduser()
     if not folder.is_dir():
-        return llm
+        reference = model_reference(llm)
+        if reference is None or (reference.hub == "hf" and reference.revision == BRANCH["hf"]):
+            return llm if reference is None else reference.repository
+        return os.path.abspath(local_folder(llm, (CONFIG_FILE,)))
     parts = Path(os.path.abspath(folder)).parts
     ids = [part for part, inner in pairwise(parts) if inner == "snapshots"]
     if ids and ids[-1].startswith(_CACHED):

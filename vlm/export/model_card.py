@@ -8,6 +8,7 @@ import yaml
 
 from llm.files.folder_replacement import MADE_FROM
 from llm.files.saved_checkpoints import find_checkpoint, weights_digest
+from llm.hubs.reference import model_reference
 from llm.model.precision import dtype_of
 from llm.train.report import read_report
 from vlm.config import ReadyRunConfig, VlmRunConfig
@@ -119,8 +120,9 @@ def _public(path: str) -> str:
 def _front_matter(llm: str, sees: bool, to: str, is_llava: bool) -> dict[str, Any]:
     matter: dict[str, Any] = {"library_name": LIBRARIES.get(to, "transformers")}
     matter["pipeline_tag"] = "image-text-to-text" if sees else "text-generation"
-    if not Path(llm).exists():  # a local folder means nothing to others
-        matter["base_model"] = llm
+    reference = None if Path(llm).exists() else model_reference(llm)
+    if reference is not None:  # a local folder means nothing to others
+        matter["base_model"] = reference.repository
     return matter | {"tags": ["eyegraft", *(["llava"] if is_llava else [])]}
 
 

@@ -3,7 +3,7 @@
 import builtins
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from torch import nn
 from transformers import CLIPConfig
 
 from llm.errors import ModelError
+from llm.hubs.listing import HubUnreachable
+from llm.hubs.reference import HubReference
+from llm.hubs.snapshot import Choose
 from llm.model import model_folder
 from llm.model.pretrained import load_llm, load_tokenizer
 from llm.model.quantization import dense_weight, is_four_bit, quantise
@@ -121,11 +124,10 @@ def test_a_path_that_is_no_folder_and_no_hub_id_is_refused() -> None:
 
 
 def test_a_hub_id_that_cannot_be_fetched_advises_a_download(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(path: str, **_: object) -> str:
-        raise OSError("Name or service not known")
+    def offline(reference: HubReference, choose: Choose) -> Path:
+        raise HubUnreachable("Name or service not known")
 
-    monkeypatch.setattr(model_folder, "snapshot_download", offline)
-    monkeypatch.setattr(model_folder, "why_unreachable", lambda: "")
+    monkeypatch.setattr(model_folder, "local_copy", offline)
     for load in (load_tokenizer, lambda path: load_llm(path, torch.float32)):
         with pytest.raises(ModelError, match="Name or service") as raised:
             load("org/some-model")
@@ -140,29 +142,16 @@ def test_errors_of_the_hub_client_become_model_errors() -> None:
 
 
 def test_a_hub_id_loads_from_its_local_copy(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[list[str]] = []
+    asked: list[Sequence[str]] = []
 
-    def fetch(path: str, allow_patterns: list[str], ignore_patterns: list[str], local_files_only: bool) -> str:
-        asked.append(allow_patterns)
-        return str(tiny_llama)
+    def fetch(reference: HubReference, choose: Choose) -> Path:
+        asked.append(choose(("config.json", "tokenizer.json", "model.safetensors", "pytorch_model.bin")))
+        return tiny_llama
 
-    monkeypatch.setattr(model_folder, "snapshot_download", fetch)
-    assert len(load_tokenizer("org/tiny")) == load_llm("org/tiny", torch.float32).config.vocab_size
-    assert not any("safetensors" in pattern for pattern in asked[0])  # a tokenizer needs no weights
-    assert "*.safetensors" in asked[1]
-
-
-def test_a_hub_id_without_safetensors_downloads_its_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[list[str]] = []
-
-    def fetch(path: str, allow_patterns: list[str], ignore_patterns: list[str], local_files_only: bool) -> str:
-        asked.append(allow_patterns)
-        return str(tmp_path)
-
-    monkeypatch.setattr(model_folder, "snapshot_download", fetch)
-    with pytest.raises(ModelError, match="no config"):
-        load_llm("org/old", torch.float32)
-    assert asked[1] == ["pytorch_model*"]
+    monkeypatch.setattr(model_folder, "local_copy", fetch)
+    tokenizer = load_tokenizer("hf:org/tiny@v1")
+    assert len(tokenizer) == load_llm("hf:org/tiny@v1", torch.float32).config.vocab_size
+    assert asked == [["config.json", "tokenizer.json"], ["config.json", "tokenizer.json", "model.safetensors"]]
 
 
 def test_the_folders_tokenizer_is_loaded(tiny_llama: Path) -> None:

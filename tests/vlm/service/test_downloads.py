@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import constants
 
 from llm.errors import ConfigError, ServiceError
-from tests.vlm.service.fake_hub import FakeHub, FakeModel, fake_hub, small_model
+from tests.fake_hub import FakeHub, FakeModel, fake_hub, small_model
 from vlm.service.downloads import downloads as module
 from vlm.service.downloads.downloads import Downloads
 from vlm.service.downloads.permission import DownloadsOffError, HubNameError, HubPermission, read_name, read_permission

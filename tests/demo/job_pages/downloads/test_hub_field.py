@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from tests.demo.job_pages.conftest import TOKEN
 from tests.demo.job_pages.stories import add_job, still_service
-from tests.vlm.service.fake_hub import FakeHub, fake_hub, small_model
+from tests.fake_hub import FakeHub, fake_hub, small_model
 from vlm.service.downloads.permission import HubPermission
 from vlm.service.service import Service
 from vlm.service.trainable_models import TrainableModels
