@@ -27,7 +27,7 @@ $(SMALL): pyproject.toml constraints.txt
 	@touch $@
 
 $(READY): $(SMALL)
-	$(INSTALL) -e '.[quant,deepspeed,towers,quickstart,emoji,gguf,hub,excel,heic,web,ask,docs,dev]'
+	$(INSTALL) -e '.[quant,deepspeed,towers,quickstart,emoji,gguf,hub,excel,heic,video,web,ask,docs,dev]'
 	@touch $@
 
 quickstart: $(SMALL)

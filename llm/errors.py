@@ -6,7 +6,7 @@ EyegraftError                exit 1   base: message says what was found, where, 
 ├── DataError                exit 3   data that cannot be trained on
 │   ├── RecordError          exit 3   one record of one file
 │   ├── TemplateError        exit 3   a chat template in whose output the answers cannot be found
-│   └── ImageError           exit 3   an image that is missing, broken, oversized or of an unknown kind
+│   └── ImageError           exit 3   an image or a video that is missing, broken, oversized or of an unknown kind
 ├── ModelError               exit 1   a model folder that cannot be loaded, built or exported
 ├── AssetError               exit 1   a package or file the quickstart needs and could not get
 ├── RunError                 exit 1   a run folder that is unwritable, in use or of another run
@@ -80,7 +80,7 @@ class TemplateError(DataError):
 
 
 class ImageError(DataError):
-    """An image that is missing, broken, oversized or of an unknown kind; `code` is which of these."""
+    """An image or a video that is missing, broken, oversized or of an unknown kind; `code` is which of these."""
 
     def __init__(self, found: str, advice: str = "", name: str = "", code: str = "image-broken") -> None:
         super().__init__(f"{name}: {found}. {advice}" if name else found)

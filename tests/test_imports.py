@@ -115,7 +115,7 @@ TORCH_FREE = (
 HEAVY = {"torch", "transformers", "peft"}
 OPTIONAL = {"deepspeed", "bitsandbytes", "flash_attn", "open_clip", "timm", "torchvision", "gguf", "xllamacpp",
             "datasets", "openpyxl", "pillow_heif", "gradio", "fastapi", "uvicorn", "openai", "httpx2", "tensorboard",
-            "wandb", "swanlab", "mlflow", "trackio", "resvg_py"}  # fmt: skip
+            "wandb", "swanlab", "mlflow", "trackio", "resvg_py", "av"}  # fmt: skip
 OPTIONAL_HOME = {
     "demo": {"gradio", "fastapi", "uvicorn", "httpx2"},
     "vlm/export/gguf": {"gguf", "xllamacpp"},

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from data_tools.ask.client import ApiClient, ApiServer, RequestFailed, RequestRefused
 from data_tools.ask.rate_limit import DEFAULT_RETRIES, RateLimiter, RetryPolicy, SendingStopped
-from llm.errors import EyegraftError, RunError
-from llm.formats.conversation import ImageRef, Message, MessagePart
+from llm.errors import EyegraftError, ImageError, RunError
+from llm.formats.conversation import ImageRef, Message, MessagePart, VideoRef
 from vlm.evaluate.answerer import Answer, Prompt
 
 if TYPE_CHECKING:
@@ -148,6 +148,9 @@ def _message(message: Message) -> "ChatCompletionMessageParam":
 def _part(part: MessagePart) -> "ChatCompletionContentPartParam":
     if isinstance(part, str):
         return {"type": "text", "text": part}
+    if isinstance(part, VideoRef):
+        advice = "Ask a model folder or a run, or leave the question out"
+        raise ImageError("videos are not sent to an endpoint", advice, part.path, "video-in-run")
     return {"type": "image_url", "image_url": {"url": png_url(part)}}
 
 

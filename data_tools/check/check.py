@@ -18,9 +18,10 @@ from data_tools.check.report import CheckReport, FindingCounter
 from data_tools.check.row_checks import ParsedRow, RowChecker
 from data_tools.check.rules import CheckRules, CheckState
 from data_tools.check.seen_hashes import hash64
+from data_tools.check.video_checks import check_video
 from llm.config.schema import Source
 from llm.errors import Place, RecordError
-from llm.formats.conversation import ImageRef
+from llm.formats.conversation import ImageRef, VideoRef
 from llm.formats.readers import NO_RECORD, SEEN, guess_format, source_rows
 from llm.formats.reading_notes import FILL, unfilled
 from llm.rows.files import data_files
@@ -61,7 +62,7 @@ def check(source: Source, base: Path, rules: CheckRules, progress: ProgressCallb
         counter.add(row.row, row.findings)
         if progress:
             progress(counter.rows, state.images)
-    return counter.report(images=state.images)
+    return counter.report(images=state.images, videos=state.videos)
 
 
 def check_rows(
@@ -116,7 +117,7 @@ def _batches(rows: Iterable[ParsedRow]) -> Iterator[list[ParsedRow]]:
     size = 0
     for row in rows:
         batch.append(row)
-        size += sum(len(image.data) for image in row.images)
+        size += sum(len(one.data) for one in row.media)
         if len(batch) == ROWS or size > BYTES:
             yield batch
             batch, size = [], 0
@@ -147,9 +148,9 @@ def _check_batch(rows: list[ParsedRow], checker: RowChecker, pool: ThreadPoolExe
 
 def _respelled(row: ParsedRow) -> Iterator[Finding]:
     """Findings about image paths that name their file in another way."""
-    for image in row.images:
-        if image.written:
-            found = f"{image.written!r} is read as {os.path.relpath(image.path, row.root)}"
+    for one in row.media:
+        if one.written:
+            found = f"{one.written!r} is read as {os.path.relpath(one.path, row.root)}"
             yield _finding(row, "image-path", found, "--fix OUT writes the path of the file")
 
 
@@ -202,44 +203,51 @@ def _fetch_images(rows: list[ParsedRow], checker: RowChecker, pool: ThreadPoolEx
 
 
 def _check_images(rows: list[ParsedRow], checker: RowChecker, pool: ThreadPoolExecutor) -> dict[int, ImageFindings]:
-    """Check each image of these records once, except those already known to be sound. Keys as `_image_key`."""
-    images: dict[int, tuple[ImageRef, str]] = {}
+    """Check each image and video of these records once, except those known to be sound. Keys as `_media_key`."""
+    media: dict[int, tuple[ImageRef | VideoRef, str]] = {}
     for row in rows:
-        for image in row.images:
-            key = _image_key(image)
+        for one in row.media:
+            key = _media_key(one)
             if key not in checker.image_names:
-                images[key] = image, row.root
+                media[key] = one, row.root
     rules = checker.rules
 
-    def check_one(image_and_root: tuple[ImageRef, str]) -> ImageFindings:
-        return check_image(*image_and_root, rules.limits, rules.images == "decode", rules.leaks)
+    def check_one(media_and_root: tuple[ImageRef | VideoRef, str]) -> ImageFindings:
+        one, root = media_and_root
+        if isinstance(one, VideoRef):
+            return check_video(one, root, rules.images == "decode", rules.leaks)
+        return check_image(one, root, rules.limits, rules.images == "decode", rules.leaks)
 
-    checker.state.images += len(images)
-    return dict(zip(images, pool.map(check_one, images.values()), strict=True))
+    videos = sum(isinstance(one, VideoRef) for one, _ in media.values())
+    checker.state.videos += videos
+    checker.state.images += len(media) - videos
+    return dict(zip(media, pool.map(check_one, media.values()), strict=True))
 
 
 def _image_findings(row: ParsedRow, checker: RowChecker, checked: dict[int, ImageFindings]) -> Iterator[Finding]:
-    """Findings about the images of a record: an error with every record that shows the image, a warning once."""
+    """Findings about the media of a record: an error with every record that shows one, a warning once."""
     state = checker.state
-    for image in row.images:
-        key = _image_key(image)
+    for image in row.media:
+        key = _media_key(image)
+        kind = "video" if isinstance(image, VideoRef) else "image"
         if key not in checked or key in checker.image_names:
             continue
         for problem in checked[key].problems:
-            yield _finding(row, problem.code, problem.found, problem.advice)
+            yield _finding(row, problem.code, problem.found, problem.advice, kind)
         digest = checked[key].digest
         if checker.held_out and (key in state.image_names or digest in state.image_contents):
-            advice = "Keep each image on one side: the model must not have seen validation images"
-            yield _finding(row, "image-leak", f"{image.path or 'an image'} is in the training data too", advice)
+            advice = f"Keep each {kind} on one side: the model must not have seen validation {kind}s"
+            found = f"{image.path or f'an embedded {kind}'} is in the training data too"
+            yield _finding(row, f"{kind}-leak", found, advice, kind)
         elif digest and not checker.held_out:
             state.image_contents.first(digest, row.row)
         if checked[key].sound:
             checker.image_names.first(key, row.row)
 
 
-def _image_key(image: ImageRef) -> int:
-    return hash64(image.data or image.path)
+def _media_key(one: ImageRef | VideoRef) -> int:
+    return hash64(one.data or one.path)
 
 
-def _finding(row: ParsedRow, code: str, found: str, advice: str) -> Finding:
-    return Finding(code, row.raw.place, row.row, "image", found, advice)
+def _finding(row: ParsedRow, code: str, found: str, advice: str, field: str = "image") -> Finding:
+    return Finding(code, row.raw.place, row.row, field, found, advice)

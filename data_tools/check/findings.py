@@ -135,10 +135,27 @@ CODES: dict[str, FindingCode] = {
     "image-animated": FindingCode("an animation, of which the first frame is used", "动图，只读取第一帧", "warning"),
     "image-pages": FindingCode("several pages, of which the first is used", "多页图片，只读取第一页", "warning"),
     "image-exif": FindingCode("an image rotated by its EXIF orientation", "图片按 EXIF 方向旋转", "warning"),
+    # videos
+    "video-count": FindingCode("numbers of <video> placeholders and videos differ", "<video> 占位符与视频数量不符"),
+    "video-place": FindingCode("a video where none is allowed", "视频出现在不允许的位置"),
+    "video-in-run": FindingCode("a video in a run of a model that takes none", "该模型的训练不接受视频"),
+    "video-twice": FindingCode("videos named in two fields", "两个字段都给出视频"),
+    "video-ref": FindingCode("a video that is not a path", "视频不是路径"),
+    "video-frames": FindingCode("frames chosen for a single video", "单个视频自带取帧设置"),
+    "video-url": FindingCode("a video given as a URL", "视频是网址"),
+    "video-outside": FindingCode("a video path that leaves the image folder", "视频路径超出图片文件夹"),
+    "video-link": FindingCode("a video that is a link out of the image folder", "视频链接指向文件夹之外", "warning"),
+    "video-missing": FindingCode("a missing video file", "视频文件不存在"),
+    "video-kind": FindingCode("a file that is no video", "不是视频文件"),
+    "video-empty": FindingCode("a video without frames", "视频没有画面"),
+    "video-codec": FindingCode("a video of an unknown codec", "视频编码无法识别"),
+    "video-broken": FindingCode("a broken or truncated video", "视频损坏或不完整"),
+    "video-long": FindingCode("a video that is too long or too large", "视频过长或过大"),
     # repetitions
     "id-duplicate": FindingCode("an id used twice", "id 重复", "warning"),
     "row-duplicate": FindingCode("a record that occurs twice", "重复的记录", "warning"),
     "row-leak": FindingCode("the same record in training and validation", "同一记录同时在训练集和验证集", "warning"),
     "image-leak": FindingCode("the same image in training and validation", "同一图片同时在训练集和验证集", "warning"),
+    "video-leak": FindingCode("the same video in training and validation", "同一视频同时在训练集和验证集", "warning"),
 }
 """Every code, in the order of reports."""

@@ -58,7 +58,8 @@ def fix(
             if progress:
                 progress(counter.rows, state.images)
     changes = _write_changes(out, listed)
-    return FixResult(counter.report(images=state.images), kept, quarantined, out, quarantine, changed, changes)
+    report = counter.report(images=state.images, videos=state.videos)
+    return FixResult(report, kept, quarantined, out, quarantine, changed, changes)
 
 
 def _write_changes(out: Path, listed: list[dict[str, object]]) -> Path | None:

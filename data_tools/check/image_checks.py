@@ -8,7 +8,7 @@ from data_tools.check.findings import CODES
 from data_tools.check.seen_hashes import hash64
 from llm.errors import ImageError
 from llm.files.regular_files import IMAGE, read_regular
-from llm.formats.conversation import ImageRef
+from llm.formats.conversation import ImageRef, VideoRef
 from vlm.vision.images import ImageLimits, inspect_image
 
 USUAL_MODES = ("RGB", "L", "P", "RGBA", "LA", "1")
@@ -48,7 +48,7 @@ def check_image(ref: ImageRef, root: str, limits: ImageLimits, decode: bool, dig
     except ImageError as error:
         return ImageFindings((ImageProblem(error.code, _with_path(ref, error.found), error.advice),))
     problems = []
-    if ref.path and not _is_inside(ref.path, root):
+    if ref.path and not is_inside(ref.path, root):
         advice = "Copy the image into the folder: on another machine the link leads nowhere"
         problems.append(ImageProblem("image-link", _with_path(ref, "a link out of the image folder"), advice))
     if traits.mode not in USUAL_MODES:
@@ -61,19 +61,20 @@ def check_image(ref: ImageRef, root: str, limits: ImageLimits, decode: bool, dig
         advice = "Write boxes for the upright image, or save it upright"
         found = _with_path(ref, "rotated upright by its EXIF orientation")
         problems.append(ImageProblem("image-exif", found, advice))
-    return ImageFindings(tuple(problems), _digest(ref) if digest else 0)
+    return ImageFindings(tuple(problems), digest_of(ref) if digest else 0)
 
 
 def _with_path(ref: ImageRef, found: str) -> str:
     return f"{ref.path}: {found}" if ref.path else found
 
 
-def _is_inside(path: str, root: str) -> bool:
+def is_inside(path: str, root: str) -> bool:
     """Whether `path` lies in the folder `root` once all links are resolved."""
     return os.path.realpath(path).startswith(os.path.realpath(root).rstrip(os.sep) + os.sep)
 
 
-def _digest(ref: ImageRef) -> int:
+def digest_of(ref: ImageRef | VideoRef) -> int:
+    """A hash of the bytes of an image or a video; 0 for a file that cannot be read."""
     try:
         return hash64(ref.data or read_regular(Path(ref.path), IMAGE))
     except OSError:

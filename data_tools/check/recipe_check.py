@@ -22,7 +22,7 @@ def check_recipe(name: str, rules: CheckRules, progress: ProgressCallback | None
 
     Raises ConfigError for a recipe that reads no data, DataError for a source that cannot be read at all.
     """
-    counter, notes, images = FindingCounter(rules.keep), list[str](), 0
+    counter, notes, images, videos = FindingCounter(rules.keep), list[str](), 0, 0
     done: list[DataConfig | Source] = []
     for step in _steps(load_config(name), find_recipe(name)):
         data = step.data if isinstance(step, RunConfig) else _evaluation_source(step)
@@ -30,10 +30,11 @@ def check_recipe(name: str, rules: CheckRules, progress: ProgressCallback | None
             continue
         done.append(data)
         own_rules = _rules_of(step, rules, notes) if isinstance(step, RunConfig) else rules
-        images += _check(data, own_rules, counter, images, progress)
+        state = _check(data, own_rules, counter, images, progress)
+        images, videos = images + state.images, videos + state.videos
     if not done:
         raise ConfigError(f"{name}: reads no data to check. Name a recipe that trains or evaluates")
-    return counter.report(images, notes)
+    return counter.report(images, notes, videos)
 
 
 def _steps(config: AnyConfig, path: Path) -> list[AnyConfig]:
@@ -50,8 +51,8 @@ def _check(
     counter: FindingCounter,
     images_before: int,
     progress: ProgressCallback | None,
-) -> int:
-    """Count the findings in these sources, validation against training. Returns how many images were checked."""
+) -> CheckState:
+    """Count the findings in these sources, validation against training. Returns what they held."""
     state = CheckState()
     trained = data.sources if isinstance(data, DataConfig) else (data,)
     held = data.validation_sources if isinstance(data, DataConfig) else ()
@@ -61,7 +62,7 @@ def _check(
             counter.add(row.row, row.findings)
             if progress:
                 progress(counter.rows, images_before + state.images)
-    return state.images
+    return state
 
 
 def _rules_of(config: RunConfig, rules: CheckRules, notes: list[str]) -> CheckRules:

@@ -13,6 +13,8 @@ TEXTS = {
     "records": ("{:,} records", "{:,} 条记录"),
     "image": ("1 image", "1 张图片"),
     "images": ("{:,} images", "{:,} 张图片"),
+    "video": ("1 video", "1 个视频"),
+    "videos": ("{:,} videos", "{:,} 个视频"),
     "clean": ("clean", "没有发现问题"),
     "error": ("error  ", "错误"),
     "warning": ("warning", "警告"),
@@ -26,7 +28,7 @@ TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """Records read, distinct images checked, the count of every code, and the first findings of each.
+    """Records read, distinct images and videos checked, the count of every code, and the first findings of each.
 
     `bad_rows` records cannot be trained on; `notes` name what was not checked. The field names are those of
     `data check --json`.
@@ -38,6 +40,7 @@ class CheckReport:
     findings: tuple[Finding, ...]
     bad_rows: int = 0
     notes: tuple[str, ...] = ()
+    videos: int = 0
 
     @property
     def clean(self) -> bool:
@@ -52,6 +55,7 @@ class CheckReport:
     def as_json(self) -> dict[str, object]:
         """The report as JSON."""
         counts = {"rows": self.rows, "images": self.images, "bad_rows": self.bad_rows, "counts": self.counts}
+        counts |= {"videos": self.videos} if self.videos else {}
         findings = [finding.as_json() for finding in self.findings]
         return counts | {"notes": list(self.notes), "findings": findings}
 
@@ -76,17 +80,19 @@ class FindingCounter:
             if len(first) < self.keep:
                 first.append(finding)
 
-    def report(self, images: int, notes: Sequence[str] = ()) -> CheckReport:
-        """The report so far, codes in the order of `CODES`; `images` were checked."""
+    def report(self, images: int, notes: Sequence[str] = (), videos: int = 0) -> CheckReport:
+        """The report so far, codes in the order of `CODES`; `images` and `videos` were checked."""
         order = [code for code in CODES if code in self.counts]
         findings = tuple(finding for code in order for finding in self.kept[code])
         counts = {code: self.counts[code] for code in order}
-        return CheckReport(self.rows, images, counts, findings, self.bad_rows, tuple(notes))
+        return CheckReport(self.rows, images, counts, findings, self.bad_rows, tuple(notes), videos)
 
 
 def summary_lines(report: CheckReport, shown: int = 3, lang: Language = "en") -> Iterator[str]:
     """The report as text: totals, the count of every code, then the first `shown` findings of each."""
-    yield f"{_counted('record', report.rows, lang)}{_mark(', ', lang)}{_counted('image', report.images, lang)}"
+    totals = [_counted("record", report.rows, lang), _counted("image", report.images, lang)]
+    totals += [_counted("video", report.videos, lang)] if report.videos else []
+    yield _mark(", ", lang).join(totals)
     yield from (translated(note, lang) for note in report.notes)
     if report.clean:
         yield _text("clean", lang)

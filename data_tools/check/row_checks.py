@@ -11,7 +11,7 @@ from data_tools.check.seen_hashes import SeenHashes, hash64
 from data_tools.check.text_checks import literal_tokens, pixel_boxes, token_pattern
 from llm.config.schema import Source
 from llm.errors import RecordError, TemplateError
-from llm.formats.conversation import Conversation, ImageRef
+from llm.formats.conversation import Conversation, ImageRef, VideoRef
 from llm.formats.readers import SEEN, format_mismatch, image_folder, interpret, record_of
 from llm.formats.reading import UNANSWERED, Reading
 from llm.records.unread_fields import UnreadField
@@ -42,6 +42,11 @@ class ParsedRow:
     def images(self) -> tuple[ImageRef, ...]:
         """The images of the conversation; none if the record could not be read."""
         return self.conversation.images if self.conversation else ()
+
+    @property
+    def media(self) -> tuple[ImageRef | VideoRef, ...]:
+        """Its images, then its videos."""
+        return (*self.images, *(self.conversation.videos if self.conversation else ()))
 
 
 @dataclass(slots=True)

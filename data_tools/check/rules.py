@@ -51,3 +51,4 @@ class CheckState:
     image_contents: SeenHashes = field(default_factory=SeenHashes)
     records: int = 0  # in the sources that are finished
     images: int = 0  # distinct ones that were checked
+    videos: int = 0

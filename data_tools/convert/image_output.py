@@ -1,4 +1,4 @@
-"""The images of a converted file: referenced where they are, copied beside it, or embedded in it."""
+"""The images and videos of a converted file: referenced where they are, copied beside it, or embedded in it."""
 
 import base64
 import filecmp
@@ -12,8 +12,9 @@ from typing import Literal
 from llm.errors import ConfigError, ImageError
 from llm.files.atomic_files import atomic_file
 from llm.files.regular_files import IMAGE, check_regular, read_regular
-from llm.formats.conversation import ImageRef
+from llm.formats.conversation import ImageRef, VideoRef
 from llm.formats.image_paths import missing_advice
+from vlm.vision.videos import media_type
 
 ImageMode = Literal["name", "copy", "bytes", "url"]
 """Reference the file, copy it beside the output, or embed it as bytes or as a data URL."""
@@ -45,8 +46,8 @@ class ImageWriter:
     named: int = 0
     copied: int = 0
 
-    def reference(self, image: ImageRef) -> object:
-        """The entry of an image in its record. ImageError when a file to copy or embed cannot be read."""
+    def reference(self, image: ImageRef | VideoRef) -> object:
+        """The entry of an image or a video in its record. ImageError when a file to copy or embed cannot be read."""
         if self.mode == "bytes":
             return {"bytes": _bytes(image), "path": os.path.basename(image.path) or None}
         if self.mode == "url":
@@ -87,8 +88,8 @@ class ImageWriter:
         self.missing += 1
         self.first_missing = self.first_missing or path
 
-    def _copy(self, image: ImageRef) -> str:
-        name = os.path.relpath(image.path, self.root) if image.path else _name_by_content(image.data)
+    def _copy(self, image: ImageRef | VideoRef) -> str:
+        name = os.path.relpath(image.path, self.root) if image.path else _name_by_content(image)
         path = self.out.parent / f"{self.out.stem}_images" / name
         self.copied += 1
         self._check_folder()
@@ -123,7 +124,7 @@ def _copy_file(source: str, path: Path) -> None:
         raise ImageError(f"{source}: {error.strerror}. Check the record's image name and --images") from error
 
 
-def _bytes(image: ImageRef) -> bytes:
+def _bytes(image: ImageRef | VideoRef) -> bytes:
     if not image.path:
         return image.data
     try:
@@ -132,8 +133,10 @@ def _bytes(image: ImageRef) -> bytes:
         raise ImageError(f"{image.path}: {error.strerror}. Check the record's image name and --images") from error
 
 
-def _data_url(image: ImageRef) -> str:
+def _data_url(image: ImageRef | VideoRef) -> str:
     data = _bytes(image)
+    if isinstance(image, VideoRef):
+        return f"data:{media_type(data, image)};base64,{base64.b64encode(data).decode('ascii')}"
     format = _format(data)
     if not format:
         where = image.path or f"an image of {len(data):,} bytes"
@@ -148,6 +151,10 @@ def _format(data: bytes) -> str:
     return next((format for mark, format in _FORMATS if data.startswith(mark)), "")
 
 
-def _name_by_content(data: bytes) -> str:
-    format = _format(data).replace("jpeg", "jpg")
+def _name_by_content(image: ImageRef | VideoRef) -> str:
+    data = image.data
+    if isinstance(image, VideoRef):
+        format = media_type(data, image).rpartition("/")[2].removeprefix("x-")
+    else:
+        format = _format(data).replace("jpeg", "jpg")
     return hashlib.sha256(data).hexdigest()[:24] + (f".{format}" if format else "")

@@ -75,18 +75,19 @@ def _schema(format: str) -> "pyarrow.Schema":
     import pyarrow as pa
 
     text = pa.string()
-    images = pa.list_(pa.struct({"bytes": pa.binary(), "path": text}))
+    media = pa.list_(pa.struct({"bytes": pa.binary(), "path": text}))
     turns = pa.list_(pa.struct({"from": text, "value": text}))
-    part = pa.struct({"type": text, "text": text, "image_url": pa.struct({"url": text})})
+    url = pa.struct({"url": text})
+    part = pa.struct({"type": text, "text": text, "image_url": url, "video_url": url})
     turn = pa.struct({"system": text, "input": text, "output": text, "output_with_loss": pa.bool_()})
 
     def messages(content: pa.DataType) -> pa.DataType:
         return pa.list_(pa.struct({"role": text, "content": content, "loss": pa.bool_()}))
 
     columns = {
-        "llava": {"image": images, "system": text, "conversations": turns},
+        "llava": {"image": media, "video": media, "system": text, "conversations": turns},
         "sharegpt": {"system": text, "conversations": turns},
-        "messages": {"images": images, "messages": messages(text)},
+        "messages": {"images": media, "videos": media, "messages": messages(text)},
         "openai": {"messages": messages(pa.list_(part))},
         "xtuner": {"conversation": pa.list_(turn)},
         "alpaca": dict.fromkeys(("instruction", "input", "output"), text),
@@ -100,8 +101,8 @@ def _uniform(row: Mapping[str, object], format: str) -> dict[str, object]:
     same = dict(row)
     if "id" in same:
         same["id"] = str(same["id"])
-    if "image" in same and not isinstance(same["image"], list):
-        same["image"] = [same["image"]]
+    for name in {"image", "video"} & set(same):
+        same[name] = same[name] if isinstance(same[name], list) else [same[name]]
     turns = same.get("messages")
     if format == "openai" and isinstance(turns, list):
         same["messages"] = [{**turn, "content": _as_parts(turn["content"])} for turn in turns]

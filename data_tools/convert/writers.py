@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llm.formats.columns import NO_OUTPUT
-from llm.formats.conversation import Conversation, ImageRef, Message
-from llm.formats.image_placeholders import PLACEHOLDER
+from llm.formats.conversation import Conversation, ImageRef, Message, MessagePart, VideoRef
+from llm.formats.image_placeholders import PLACEHOLDER, VIDEO_PLACEHOLDER
 
-WriteImage = Callable[[ImageRef], object]
-"""The entry of an image in a record: a path, bytes or a data URL."""
+WriteImage = Callable[[ImageRef | VideoRef], object]
+"""The entry of an image or a video in a record: a path, bytes or a data URL."""
 
 _FROM = {"user": "human", "assistant": "gpt"}
 
@@ -35,8 +35,13 @@ def _typed_placeholders(conversation: Conversation) -> int:
     return sum(message.text.count(PLACEHOLDER) for message in conversation.messages)
 
 
+def _typed_videos(conversation: Conversation) -> int:
+    return sum(message.text.count(VIDEO_PLACEHOLDER) for message in conversation.messages)
+
+
 FEATURES: dict[str, tuple[Callable[[Conversation], int], str]] = {
     "images": (lambda it: len(it.images), "images"),
+    "videos": (lambda it: len(it.videos), "videos"),
     "system": (lambda it: sum(message.role == "system" for message in it.messages), "system prompts"),
     "turns": (lambda it: int(len(_answers(it)) > 1), "records of several turns"),
     "loss": (lambda it: sum(not message.loss for message in _answers(it)), "loss flags of answers"),
@@ -46,6 +51,11 @@ FEATURES: dict[str, tuple[Callable[[Conversation], int], str]] = {
     "placeholder beside images": (
         lambda it: _typed_placeholders(it) if it.images else 0,
         f"{PLACEHOLDER} typed beside images",
+    ),
+    "video-typed": (_typed_videos, f"{VIDEO_PLACEHOLDER} typed as text"),
+    "video-beside": (
+        lambda it: _typed_videos(it) if it.videos else 0,
+        f"{VIDEO_PLACEHOLDER} typed beside videos",
     ),
     "no output": (lambda it: sum(answer.text.strip() == NO_OUTPUT for answer in _answers(it)), f"answers {NO_OUTPUT}"),
 }
@@ -58,20 +68,25 @@ def join_texts(conversation: Conversation) -> Conversation:
     return Conversation(messages, conversation.place)
 
 
-def _join_parts(message: Message) -> tuple[str | ImageRef, ...]:
-    parts: list[str | ImageRef] = []
+def _join_parts(message: Message) -> tuple[MessagePart, ...]:
+    parts: list[MessagePart] = []
     for part in message.parts:
-        if isinstance(part, str) and parts and isinstance(parts[-1], str):
-            parts[-1] += part
+        last = parts[-1] if parts else None
+        if isinstance(part, str) and isinstance(last, str):
+            parts[-1] = last + part
         elif part != "":
             parts.append(part)
     return tuple(parts)
 
 
 def _with_placeholders(message: Message) -> str:
-    """The text with `<image>` for every image, followed by a line break, which readers remove."""
-    text = "".join(part if isinstance(part, str) else f"{PLACEHOLDER}\n" for part in message.parts)
-    return text.removesuffix("\n") if isinstance(message.parts[-1], ImageRef) else text
+    """The text with `<image>` and `<video>` in place of media, each followed by a line break, which readers remove."""
+    text = "".join(part if isinstance(part, str) else f"{_mark(part)}\n" for part in message.parts)
+    return text if isinstance(message.parts[-1], str) else text.removesuffix("\n")
+
+
+def _mark(part: ImageRef | VideoRef) -> str:
+    return VIDEO_PLACEHOLDER if isinstance(part, VideoRef) else PLACEHOLDER
 
 
 def _system(conversation: Conversation) -> str:
@@ -84,8 +99,10 @@ def _turns(conversation: Conversation) -> tuple[Message, ...]:
 
 
 def _llava(conversation: Conversation, write_image: WriteImage) -> dict[str, object]:
-    images = [write_image(image) for image in conversation.images]
-    row: dict[str, object] = {"image": images if len(images) > 1 else images[0]} if images else {}
+    row: dict[str, object] = {}
+    for name, media in (("image", conversation.images), ("video", conversation.videos)):
+        written = [write_image(one) for one in media]
+        row |= {name: written if len(written) > 1 else written[0]} if written else {}
     return row | _sharegpt(conversation, write_image)
 
 
@@ -97,8 +114,10 @@ def _sharegpt(conversation: Conversation, _write_image: WriteImage) -> dict[str,
 
 def _messages(conversation: Conversation, write_image: WriteImage) -> dict[str, object]:
     turns = [_turn(message, _with_placeholders(message)) for message in conversation.messages]
-    images = [write_image(image) for image in conversation.images]
-    return {"messages": turns} | ({"images": images} if images else {})
+    row: dict[str, object] = {"messages": turns}
+    for name, media in (("images", conversation.images), ("videos", conversation.videos)):
+        row |= {name: [write_image(one) for one in media]} if media else {}
+    return row
 
 
 def _openai(conversation: Conversation, write_image: WriteImage) -> dict[str, object]:
@@ -111,15 +130,17 @@ def _turn(message: Message, content: object) -> dict[str, object]:
 
 
 def _content(message: Message, write_image: WriteImage) -> object:
-    """A string, or a list of parts if there is an image."""
-    if not any(isinstance(part, ImageRef) for part in message.parts):
+    """A string, or a list of parts if there is an image or a video."""
+    if all(isinstance(part, str) for part in message.parts):
         return message.text
-    return [
-        {"type": "image_url", "image_url": {"url": write_image(part)}}
-        if isinstance(part, ImageRef)
-        else {"type": "text", "text": part}
-        for part in message.parts
-    ]
+    return [_part(part, write_image) for part in message.parts]
+
+
+def _part(part: MessagePart, write_image: WriteImage) -> dict[str, object]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    kind = "video_url" if isinstance(part, VideoRef) else "image_url"
+    return {"type": kind, kind: {"url": write_image(part)}}
 
 
 def _alpaca(conversation: Conversation, _write_image: WriteImage) -> dict[str, object]:
@@ -144,12 +165,16 @@ def _text(conversation: Conversation, _write_image: WriteImage) -> dict[str, obj
     return {"text": conversation.messages[0].text}
 
 
+_BESIDE = ("placeholder beside images", "video-beside")
+
 WRITERS: dict[str, Writer] = {
-    "llava": Writer(_llava, "llava", loses=("loss",), refuses=("plain", "placeholder")),
-    "messages": Writer(_messages, "openai", refuses=("plain", "placeholder beside images")),
+    "llava": Writer(_llava, "llava", loses=("loss",), refuses=("plain", "placeholder", "video-typed")),
+    "messages": Writer(_messages, "openai", refuses=("plain", *_BESIDE)),
     "openai": Writer(_openai, "openai", refuses=("plain",)),
-    "sharegpt": Writer(_sharegpt, "sharegpt", loses=("loss",), refuses=("plain", "images")),
-    "xtuner": Writer(_xtuner, "xtuner", refuses=("images",)),
-    "alpaca": Writer(_alpaca, "alpaca", loses=("system", "loss"), refuses=("plain", "images", "turns", "no output")),
+    "sharegpt": Writer(_sharegpt, "sharegpt", loses=("loss",), refuses=("plain", "images", "videos")),
+    "xtuner": Writer(_xtuner, "xtuner", refuses=("images", "videos")),
+    "alpaca": Writer(
+        _alpaca, "alpaca", loses=("system", "loss"), refuses=("plain", "images", "videos", "turns", "no output")
+    ),
     "text": Writer(_text, "text", refuses=("question",)),
 }

@@ -1,4 +1,4 @@
-"""The keys of records that `eyegraft data split` keeps together: their images, id and words."""
+"""The keys of records that `eyegraft data split` keeps together: their images and videos, id and words."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from llm.config.schema import Source
 from llm.data.leak_groups import RecordKeys, SharedKey
 from llm.errors import ImageError
 from llm.files.regular_files import open_regular
-from llm.formats.conversation import ImageRef, Message
+from llm.formats.conversation import ImageRef, Message, VideoRef
 from llm.formats.readers import READERS, source_records
 from llm.formats.reading import ReadingReport
 from llm.records.record import Record
@@ -27,7 +27,7 @@ def record_keys(source: Source, base: Path, by_content: bool) -> Iterator[Record
     known: dict[str, ImageHashes] = {}
     for record in source_records(source, base):
         messages = READERS[record.format].read(record)
-        images = tuple(_images(messages))
+        images = tuple(_media(messages))
         report.add_unread(record, unread_fields(record, (image.path for image in images)))
         hashes = [_hash_image(image, record, by_content, known) for image in images]
         words = _digest(_words(messages, hashes) if messages else _raw(record))
@@ -43,8 +43,8 @@ def _id(record: Record) -> Iterator[SharedKey]:
         yield "id", _digest(str(name))
 
 
-def _images(messages: Sequence[Message]) -> Iterator[ImageRef]:
-    return (part for message in messages for part in message.parts if isinstance(part, ImageRef))
+def _media(messages: Sequence[Message]) -> Iterator[ImageRef | VideoRef]:
+    return (part for message in messages for part in message.parts if not isinstance(part, str))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,9 @@ class ImageHashes:
     name: bytes
 
 
-def _hash_image(image: ImageRef, record: Record, by_content: bool, known: dict[str, ImageHashes]) -> ImageHashes:
+def _hash_image(
+    image: ImageRef | VideoRef, record: Record, by_content: bool, known: dict[str, ImageHashes]
+) -> ImageHashes:
     if image.data:
         digest = hashlib.sha256(image.data).digest()
         return ImageHashes(digest, digest)

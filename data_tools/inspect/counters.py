@@ -76,6 +76,7 @@ class RecordCounter:
     turns: Counter[int] = field(default_factory=Counter)  # answers of a record
     images: Counter[int] = field(default_factory=Counter)  # images of a record
     image_names: FrequentTexts = field(default_factory=FrequentTexts)
+    videos: int = 0
     answers: FrequentTexts = field(default_factory=FrequentTexts)
     openings: FrequentTexts = field(default_factory=FrequentTexts)
     characters: "array[int]" = field(default_factory=lambda: array("q"))  # of each record
@@ -99,6 +100,7 @@ class RecordCounter:
         self.images[len(images)] += 1
         for image in images:
             self.image_names.add(image.path or str(hash(image.data)))
+        self.videos += len(conversation.videos)
         for answer in answers:
             if answer.loss and not conversation.is_plain:
                 self.answers.add(answer.text.strip())

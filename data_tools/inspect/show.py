@@ -14,9 +14,11 @@ from llm.data.loader import plan_epoch
 from llm.data.prefix_sharing import group_by_key, share_one_prefix
 from llm.encoding.encoder import Encoder
 from llm.encoding.token_view import Kind, SampleBlock, TokenRun, sample_blocks
+from llm.encoding.video_frames import show_frames
 from llm.errors import DataError
 from llm.formats.conversation import Conversation, ImageRef
 from llm.train.run_data import samples_of
+from vlm.vision.video_frames import VideoFrames
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,9 @@ def show(target: Target, count: int, seed: int, folder: Path) -> ShownRecords:
         ShownRecords, target.name, target.model, target.data.template, len(drawn), seed, target.data.max_length
     )
     if encoder is None:
-        return result(texts=tuple(_as_texts(conversation) for _, conversation in drawn))
+        frames = VideoFrames(target.data.video)
+        shown = (show_frames(conversation, frames) for _, conversation in drawn)
+        return result(texts=tuple(_as_texts(conversation) for conversation in shown))
     data = target.data.model_copy(update={"too_long": "drop"})
     with CorpusWriter(folder, data, encoder, BASE) as writer:
         for source, conversation in drawn:
@@ -141,10 +145,10 @@ def _as_texts(conversation: Conversation) -> ShownSample:
         runs += [TokenRun("context", 0, (role,))] if role else []
         kind: Kind = "supervised" if message.role == "assistant" and message.loss else "context"
         for part in message.parts:
-            if isinstance(part, ImageRef):
-                runs += [TokenRun("image", 0), TokenRun("context", 0, ("\n",))]  # a line of its own
-            else:
+            if isinstance(part, str):
                 runs.append(TokenRun(kind, 0, (part,)))
+            else:
+                runs += [TokenRun("image", 0), TokenRun("context", 0, ("\n",))]  # a line of its own
     return ShownSample((str(conversation.place),), conversation.images, (SampleBlock(tuple(runs)),))
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import chain
 from pathlib import Path
@@ -76,12 +76,23 @@ def _sample(number: int, sample: ShownSample) -> Iterator[str]:
 
 
 def _block(sample: ShownSample, block: SampleBlock) -> Iterator[str]:
-    for run, image in sample.runs_with_images(block):
+    runs = sample.runs_with_images(block)
+    for number, (run, image) in enumerate(runs):
         if image is not None:
             yield _image(run, image)
+        elif _is_between_frames(runs, number):
+            yield f"<span>{_pieces(run).replace(chr(10), '↵')}</span>"  # so that frames are a strip
         else:
             tag = "mark" if run.kind == "supervised" else "span"
             yield f"<{tag}>{_pieces(run)}</{tag}>"
+
+
+def _is_between_frames(runs: Sequence[tuple[TokenRun, ImageRef | None]], number: int) -> bool:
+    """Whether a run is the line break between two frames of one video."""
+    if not 0 < number < len(runs) - 1 or runs[number][0].text.strip():
+        return False
+    before, after = runs[number - 1][1], runs[number + 1][1]
+    return before is not None and after is not None and before.frame is not None and before.file == after.file
 
 
 def _pieces(run: TokenRun) -> str:

@@ -71,6 +71,7 @@ class Statistics:
     images: int
     distinct_images: int
     records_by_images: dict[int, int]
+    videos: int
     characters: Distribution
     words: Distribution
     learnt_characters: int
@@ -155,6 +156,7 @@ def _statistics(
         images=len(counter.image_names),
         distinct_images=counter.image_names.distinct,
         records_by_images=dict(sorted(counter.images.items())),
+        videos=counter.videos,
         characters=distribution(_numbers(counter.characters)),
         words=distribution(_numbers(counter.words)),
         learnt_characters=counter.learnt_characters,

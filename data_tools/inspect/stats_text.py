@@ -21,6 +21,8 @@ def summary_lines(found: Statistics) -> Iterator[str]:
     if found.images:
         shown = f"{found.distinct_images:,} different; {_histogram(found.records_by_images, 'image')}"
         yield _line("images", found.images, shown)
+    if found.videos:
+        yield _line("videos", found.videos, "each is shown as frames: data.video of the recipe")
     yield _line("CJK letters", f"{found.cjk_letters:.1%}", f"{found.mostly_cjk:,} records are mostly CJK")
     if found.tokens is None:
         yield from _texts(found)

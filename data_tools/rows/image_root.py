@@ -7,14 +7,13 @@ from pathlib import Path
 
 from llm.config.schema import Source
 from llm.errors import ConfigError
-from llm.formats.conversation import ImageRef
 from llm.formats.image_paths import find_image
 from llm.formats.readers import READERS
 from llm.records.record import Record, Row
 from llm.rows.files import data_files
 
 _PATH_KEYS = frozenset(
-    {"image", "images", "image_url", "path", "url", "file_name"}
+    {"image", "images", "image_url", "video", "videos", "video_url", "path", "url", "file_name"}
 )  # keys under which readers find paths
 
 
@@ -42,9 +41,9 @@ def recipe_image_folder(source: Source, out: Path) -> str:
 
 
 def image_files(record: Record) -> list[str]:
-    """The image files that a record names, as absolute paths. Raises what its reader raises."""
+    """The image and video files that a record names, as absolute paths. Raises what its reader raises."""
     parts = [part for message in READERS[record.format].read(record) for part in message.parts]
-    return [part.path for part in parts if isinstance(part, ImageRef) and part.path]
+    return [part.path for part in parts if not isinstance(part, str) and part.path]
 
 
 def rebase_images(record: Record, root: str) -> object:

@@ -194,6 +194,8 @@ TEXTS = {
     "records": ("{:,} records", "{:,} 条记录"),
     "image": ("1 image", "1 张图片"),
     "images": ("{:,} images", "{:,} 张图片"),
+    "video": ("1 video", "1 个视频"),
+    "videos": ("{:,} videos", "{:,} 个视频"),
     "bad": ("**not usable for training: {:,}**", "**{:,} 条不能用于训练**"),
     "good": ("**all usable for training**", "**全部可以用于训练**"),
     "clean": ("no findings", "没有发现问题"),
@@ -341,6 +343,7 @@ def check_text(name: str, checked: CheckResult, lang: Language) -> str:
     """What was read from the file `name` and how much of it is usable, in one line."""
     report = checked.report
     parts = [count("record", report.rows, lang), count("image", report.images, lang)]
+    parts += [count("video", report.videos, lang)] if report.videos else []
     if not checked.done:
         return " · ".join([text("so_far", lang), *parts])
     usable = text("bad", lang, report.bad_rows) if report.bad_rows else text("good", lang)

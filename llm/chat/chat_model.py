@@ -80,10 +80,8 @@ class ChatModel:
         return self.encoder.image_id is not None
 
     def cannot_see(self, messages: tuple[Message, ...]) -> bool:
-        """Whether the messages have images that it does not accept."""
-        return not self.sees_images and any(
-            isinstance(part, ImageRef) for message in messages for part in message.parts
-        )
+        """Whether the messages have images or videos that it does not accept."""
+        return not self.sees_images and any(not isinstance(part, str) for message in messages for part in message.parts)
 
     @property
     def context(self) -> int:

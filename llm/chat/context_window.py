@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from llm.formats.conversation import ImageRef, Message
+from llm.formats.conversation import Message
 
 
 def trim_to_context(
@@ -30,7 +30,7 @@ def split_system(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], tu
 
 
 def _without_first(turns: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The turns after the first question and its answer; the next question gets that question's images."""
-    images = tuple(part for part in turns[0].parts if isinstance(part, ImageRef))
+    """The turns after the first question and its answer; the next question gets its images and videos."""
+    media = tuple(part for part in turns[0].parts if not isinstance(part, str))
     following = turns[2]
-    return (replace(following, parts=(*images, *following.parts)), *turns[3:])
+    return (replace(following, parts=(*media, *following.parts)), *turns[3:])

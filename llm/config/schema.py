@@ -45,8 +45,25 @@ class Source(Section):
         description="split of a hub data set, and of a folder or JSON file that has splits",
     )
     columns: dict[str, str] = Field(
-        {}, description="for format: columns; maps system, input, output, text and image to column names"
+        {}, description="for format: columns; maps system, input, output, text, image and video to column names"
     )
+
+
+class VideoConfig(Section):
+    """Which frames of a video a model sees."""
+
+    fps: Annotated[float, Field(gt=0)] = Field(1.0, description="vision: frames of a video a second")
+    max_frames: Positive = Field(8, description="vision: most frames of a video, then evenly spaced")
+    frames: Annotated[int, Field(ge=0)] = Field(
+        0, description="vision: always as many frames, evenly spaced, in place of fps and max_frames; 0: by these"
+    )
+
+    @field_validator("frames", mode="after")
+    @classmethod
+    def _is_one_rule(cls, frames: int, info: ValidationInfo) -> int:
+        if frames and (info.data.get("fps"), info.data.get("max_frames")) != (1.0, 8):
+            raise ValueError("either frames, or fps and max_frames: leave one of the two rules out")
+        return frames
 
 
 class DataConfig(Section):
@@ -71,6 +88,7 @@ class DataConfig(Section):
         "records are left out from then on and listed in report.json, and the run stops once they are more than one "
         "in 1,000 (a single one is always allowed)",
     )
+    video: VideoConfig = VideoConfig()
     max_length: Positive = Field(2048, description="longest record in tokens, image tokens included")
     too_long: Literal["drop", "error"] = Field(
         "drop", description="records longer than max_length: leave them out and log it, or stop with an error"

@@ -113,7 +113,7 @@ def _identity(image: ImageRef) -> Image:
     if image.data:
         return ("bytes", image.data)
     try:
-        found = os.stat(image.path)
+        found = os.stat(image.file)
     except OSError:  # what reads the image says so
         return ("unreadable", image.path)
     return (image.path, found.st_size, found.st_mtime_ns, found.st_ino)

@@ -311,7 +311,7 @@ def _images(turns: Sequence[Message]) -> tuple[ImageRef, ...]:
 
 def _marked(turn: Message, marker: Marker, spellings: Spellings) -> Message:
     """The turn with marks beside the tokens that its texts spell; the placeholders of its images have none."""
-    marked = (part if isinstance(part, ImageRef) else marker.mark(part, spellings) for part in turn.parts)
+    marked = (marker.mark(part, spellings) if isinstance(part, str) else part for part in turn.parts)
     return replace(turn, parts=tuple(marked))
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from llm.encoding.chat_template import ChatTemplate
 from llm.encoding.rendered_text import RenderedText
 from llm.encoding.tokenization import TextTokenizer
+from llm.encoding.video_frames import ChooseFrames, show_frames
 from llm.errors import Place, RecordError, TemplateError
 from llm.formats.conversation import Conversation, ImageRef, Message
 
@@ -72,13 +73,18 @@ class Encoder:
         template: ChatTemplate,
         image_id: int | None = None,
         image_tokens: int = 0,
+        choose_frames: ChooseFrames | None = None,
     ) -> None:
-        """An image becomes `image_tokens` times `image_id`; None for a text run, which accepts no images."""
+        """An image becomes `image_tokens` times `image_id`; None for a text run, which accepts no images.
+
+        A video becomes the images that `choose_frames` names; without it, videos are refused.
+        """
         assert image_id is None or image_tokens > 0, "an image has at least one token"
         self.tokenizer = tokenizer
         self.template = template
         self.image_id = image_id
         self.image_tokens = image_tokens
+        self.choose_frames = choose_frames
         self._texts = TextTokenizer(tokenizer, image_id)
 
     def encode(self, conversation: Conversation) -> list[Sample]:
@@ -89,9 +95,11 @@ class Encoder:
         whose prompt does not begin with the sequence so far begins another one: templates that remove thoughts from
         earlier answers write other ids there than the model was trained to write.
 
-        Raises RecordError when no token is supervised, when a text run gets an image, or when a text cannot be encoded
-        without a special token; TemplateError when the template cannot render the record, or changes its text.
+        Raises RecordError when no token is supervised, when a text run gets an image, for a video that cannot be read,
+        or when a text cannot be encoded without a special token; TemplateError when the template cannot render the
+        record, or changes its text.
         """
+        conversation = show_frames(conversation, self.choose_frames)
         self._refuse_images(conversation.images, conversation.place)
         answers = self.template.answers(conversation)
         pairs = [(self._written(answer.prompt, answer.images), answer.answer) for answer in answers]
@@ -110,8 +118,9 @@ class Encoder:
 
     def prompt(self, messages: tuple[Message, ...]) -> tuple[list[int], tuple[ImageRef, ...]]:
         """Ids and images up to the next answer: those before this answer in what `encode` gives for the record."""
-        images = tuple(part for message in messages for part in message.parts if isinstance(part, ImageRef))
         place = Place("prompt")
+        shown = show_frames(Conversation(messages, place), self.choose_frames)
+        messages, images = shown.messages, shown.images
         self._refuse_images(images, place)
         ids = self._texts.ids(self._written(self.template.prompt(messages), images), place)
         return self._with_images(np.array(ids, np.int32), len(images)).tolist(), images
@@ -138,6 +147,8 @@ class Encoder:
         """Hash of all that the ids depend on except the record; part of the cache key of encoded corpora."""
         tokens = [self.tokenizer.bos_token, self.tokenizer.eos_token]
         parts = [VERSION, self._texts.json, tokens, self.template.jinja, self.image_id, self.image_tokens]
+        if self.choose_frames is not None and self.choose_frames.fingerprint():
+            parts.append(self.choose_frames.fingerprint())
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def hashes(self) -> dict[str, str]:

@@ -24,7 +24,13 @@ def prepare_messages(messages: tuple[Message, ...], plain: bool) -> tuple[Messag
 
 def message_text(message: Message) -> str:
     """The text of a message, an image as `<image>`."""
-    return "".join(IMAGE_PLACEHOLDER if isinstance(part, ImageRef) else part for part in message.parts)
+    return "".join(IMAGE_PLACEHOLDER if isinstance(part, ImageRef) else text_of(part) for part in message.parts)
+
+
+def text_of(part: MessagePart) -> str:
+    """A part that is no image: the encoder has replaced videos before a template sees them."""
+    assert isinstance(part, str), part
+    return part
 
 
 def _has_image(message: Message) -> bool:
@@ -44,7 +50,7 @@ def _with_line_breaks(parts: tuple[MessagePart, ...]) -> tuple[MessagePart, ...]
             images.append(part)
             texts.append("")
         else:
-            texts[-1] += part
+            texts[-1] += text_of(part)
     lines = [texts[0], *(text if text.startswith("\n") else "\n" + text for text in texts[1:])]
     mixed: list[MessagePart] = [lines[0]]
     for image, line in zip(images, lines[1:], strict=True):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llm.encoding.chat_template import ChatTemplate, adds_bos, with_bos
+from llm.encoding.message_text import text_of
 from llm.encoding.rendered_text import RenderedText
 from llm.errors import TemplateError
 from llm.formats.conversation import ImageRef, Message
@@ -44,7 +45,7 @@ class PartsTemplate(ChatTemplate):
         return super()._turns(messages, plain) if plain else messages
 
     def _content(self, turn: Message) -> str:
-        return "".join(_IMAGE if isinstance(part, ImageRef) else part for part in turn.parts)
+        return "".join(_IMAGE if isinstance(part, ImageRef) else text_of(part) for part in turn.parts)
 
     def _texts_of(self, turn: Message) -> Sequence[str]:
         return [part for part in turn.parts if isinstance(part, str)]

@@ -13,7 +13,7 @@ from llm.records.record import Record, Row
 
 NO_OUTPUT = "<nooutput>"  # what Alpaca has where the teacher model gave no answer
 
-_ROLES_OF_COLUMNS = ("system", "input", "output", "text", "image")
+_ROLES_OF_COLUMNS = ("system", "input", "output", "text", "image", "video")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ def check_columns(source: Source) -> None:
         raise ConfigError(f"{source.path}: columns: {', '.join(unknown)}: unknown role. Known are {known}")
     if "text" in columns and len(columns) > 1:
         raise ConfigError(f"{source.path}: columns: text excludes the other roles. Map a caption to output")
-    if "text" not in columns and ("output" not in columns or not {"input", "image"} & set(columns)):
-        raise ConfigError(f"{source.path}: columns: map output with input or image or both, or text alone")
+    if "text" not in columns and ("output" not in columns or not {"input", "image", "video"} & set(columns)):
+        raise ConfigError(f"{source.path}: columns: map output with input, image or video, or text alone")
 
 
 def check_column_names(source: Source, rows: Sequence[object]) -> None:

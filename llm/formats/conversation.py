@@ -1,31 +1,59 @@
-"""A record independent of its format: a `Conversation` of `Message`s made of text and images. Imports no torch."""
+"""A record independent of its format: a `Conversation` of `Message`s made of text, images and videos. No torch here."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from llm.errors import Place, RecordError
 
 Role = Literal["system", "user", "assistant"]
+_FRAME = re.compile(r"(.+)#t=(\d{1,6}(?:\.\d{1,3})?)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
     """One image of a record: an absolute file path, or the encoded bytes of an image file.
 
-    `written` is the path in the record where it names no file as it is, and `path` the file that it means.
+    `written` is the path in the record where it names no file as it is, and `path` the file that it means. A frame of a
+    video has the video's path and the time that it is shown at as a media fragment: `clip.mp4#t=1.250`.
     """
 
     path: str = ""
     data: bytes = field(default=b"", repr=False)
     written: str = field(default="", compare=False, repr=False)
 
+    @classmethod
+    def of_frame(cls, video: str, seconds: float) -> "ImageRef":
+        """The frame that the video at an absolute path shows at a time, which is rounded to milliseconds."""
+        return cls(f"{video}#t={seconds:.3f}")
 
-MessagePart = str | ImageRef
+    @property
+    def frame(self) -> tuple[str, float] | None:
+        """The path of the video that it is a frame of, and the time in seconds; None for an image file."""
+        found = _FRAME.fullmatch(self.path)
+        return (found[1], float(found[2])) if found else None
+
+    @property
+    def file(self) -> str:
+        """The path of its file: for a frame, the video's."""
+        return self.frame[0] if self.frame else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRef:
+    """One video of a record, as an ImageRef is one image."""
+
+    path: str = ""
+    data: bytes = field(default=b"", repr=False)
+    written: str = field(default="", compare=False, repr=False)
+
+
+MessagePart = str | ImageRef | VideoRef
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn: text and images in reading order. `loss` of an assistant message: whether it is supervised.
+    """One turn: text, images and videos in reading order. `loss` of an assistant message: whether it is supervised.
 
     The line break after an image is not part of the text; the chat template adds it.
     """
@@ -36,7 +64,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text without the images."""
+        """The text without the images and videos."""
         if len(self.parts) == 1 and isinstance(self.parts[0], str):
             return self.parts[0]
         return "".join([part for part in self.parts if isinstance(part, str)])
@@ -55,6 +83,11 @@ class Conversation:
         return tuple([part for message in self.messages for part in message.parts if isinstance(part, ImageRef)])
 
     @property
+    def videos(self) -> tuple[VideoRef, ...]:
+        """Every video in reading order."""
+        return tuple([part for message in self.messages for part in message.parts if isinstance(part, VideoRef)])
+
+    @property
     def is_plain(self) -> bool:
         """Whether it is a text without a question, which is trained on between BOS and EOS, without a chat template."""
         return len(self.messages) == 1 and self.messages[0].role == "assistant"
@@ -64,7 +97,8 @@ def check_conversation(conversation: Conversation) -> None:
     """Raise RecordError unless the conversation is valid.
 
     Valid is an optional system message, then questions and answers in turn, the last one an answer; or one answer
-    alone, which is plain text. No message is empty, only questions have images, and at least one answer has loss.
+    alone, which is plain text. No message is empty, only questions have images and videos, and at least one answer has
+    loss.
     """
     turns = conversation.messages
     if turns and turns[0].role == "system":
@@ -97,20 +131,28 @@ def _check_order(conversation: Conversation, turns: tuple[Message, ...]) -> None
 
 def _fault(message: Message) -> tuple[str, str, str] | None:
     """(what was found, what to do, code) of a message that is not valid by itself."""
-    images = [part for part in message.parts if isinstance(part, ImageRef)]
-    if images and message.role != "user":
-        code = "image-in-answer" if message.role == "assistant" else "image-place"
-        return "holds an image", "Only questions may have images: move it to a question", code
-    if any(not image.path and not image.data for image in images):
+    media = [part for part in message.parts if not isinstance(part, str)]
+    if media and message.role != "user":
+        return _misplaced(media[0], message.role)
+    if empty := next((one for one in media if not one.path and not one.data), None):
+        if isinstance(empty, VideoRef):
+            return "a video without a path", "Give every video a path", "video-ref"
         return "an image without a path", "Give every image a path", "image-ref"
     text = message.text
-    if not images and not text.strip():
+    if not media and not text.strip():
         code = "answer-empty" if message.role == "assistant" else "turn-empty"
         return "is empty", "Write its text or remove the record", code
     if not _is_unicode(text):
         advice = "An escape such as \\ud83d lost its other half: write the character itself"
         return "half of a surrogate pair, which is not a character", advice, "surrogate"
     return None
+
+
+def _misplaced(media: ImageRef | VideoRef, role: Role) -> tuple[str, str, str]:
+    if isinstance(media, VideoRef):
+        return "holds a video", "Only questions may have videos: move it to a question", "video-place"
+    code = "image-in-answer" if role == "assistant" else "image-place"
+    return "holds an image", "Only questions may have images: move it to a question", code
 
 
 def _is_unicode(text: str) -> bool:

@@ -7,16 +7,21 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import repeat
 
 from llm.errors import RecordError
-from llm.formats.conversation import ImageRef, Message, MessagePart
+from llm.formats.conversation import ImageRef, Message, MessagePart, VideoRef
 from llm.formats.image_paths import find_image, names_file
 from llm.records.record import Record, kind
 from llm.records.unread_fields import is_base64_image, is_blank
 
 PLACEHOLDER = "<image>"
+VIDEO_PLACEHOLDER = "<video>"
 UNFILLED = ImageRef()
 """An `<image>` in the text, until `fill_placeholders` replaces it by an image of the record."""
+UNFILLED_VIDEO = VideoRef()
+"""The same for a `<video>`, until `llm.formats.video_fields` fills it."""
+VIDEO_FIELDS = ("video", "videos")
 SHOW_ADVICE = f"Write one {PLACEHOLDER} for each image, or none to put them before the question"
 _OBJECT_KEYS = ("bytes", "base64", "data", "path", "url", "image", "file_name")
 _DATA_KEYS = ("bytes", "base64", "data")
@@ -30,13 +35,13 @@ def record_images(record: Record, names: Iterable[str] = ("image", "images")) ->
         raise record.error(" and ".join(given), "both name images", "Keep one of the two", "image-twice")
     if not given:
         return []
-    value = _listed(record.take(given[0]))
+    value = listed(record.take(given[0]))
     if not isinstance(value, list):
         return [image_ref(record, given[0], value)]
     return [image_ref(record, f"{given[0]}[{index}]", item) for index, item in enumerate(value)]
 
 
-def _listed(value: object) -> object:
+def listed(value: object) -> object:
     """The list that a cell of a table holds as JSON text; any other value unchanged."""
     if not isinstance(value, str) or not value.startswith("["):
         return value
@@ -61,10 +66,11 @@ def image_ref(record: Record, name: str, value: object) -> ImageRef:
         advice = "Write a path inside the image folder"
         raise record.error(name, f"is {kind(value)}, not the path of an image", advice, "image-ref")
     if data_url := _DATA_URL.match(value):
-        return ImageRef(data=_decoded(record, name, value[data_url.end() :], "a data URL"))
+        return ImageRef(data=decoded(record, name, value[data_url.end() :], "a data URL"))
     if is_base64_image(value):
-        return ImageRef(data=_decoded(record, name, value, "an image in base64"))
-    return _inside(record, name, value)
+        return ImageRef(data=decoded(record, name, value, "an image in base64"))
+    path, written = path_inside(record, name, value)
+    return ImageRef(path, written=written)
 
 
 def _from_object(image: Record) -> ImageRef:
@@ -80,7 +86,7 @@ def _from_object(image: Record) -> ImageRef:
         return ImageRef(data=_from_numbers(image, key, value))
     if key in _DATA_KEYS and isinstance(value, str):
         data_url = _DATA_URL.match(value)
-        return ImageRef(data=_decoded(image, key, value[data_url.end() if data_url else 0 :], "text"))
+        return ImageRef(data=decoded(image, key, value[data_url.end() if data_url else 0 :], "text"))
     return image_ref(image, key, value)
 
 
@@ -92,14 +98,15 @@ def _from_numbers(image: Record, name: str, numbers: list[object]) -> bytes:
     return bytes(number for number in numbers if isinstance(number, int))
 
 
-def _decoded(record: Record, name: str, text: str, what: str) -> bytes:
-    advice = "Encode the whole image file as base64, or write its path"
+def decoded(record: Record, name: str, text: str, what: str, media: str = "image") -> bytes:
+    """The bytes of an image or a video that are written as base64. RecordError."""
+    advice = f"Encode the complete {media} file as base64, or write its path"
     try:
         data = base64.b64decode(_padded(text), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise record.error(name, f"{what} that is not base64 ({error})", advice, "image-ref") from None
+        raise record.error(name, f"{what} that is not base64 ({error})", advice, f"{media}-ref") from None
     if not data:
-        raise record.error(name, f"{what} without data", advice, "image-ref")
+        raise record.error(name, f"{what} without data", advice, f"{media}-ref")
     return data
 
 
@@ -109,23 +116,25 @@ def _padded(text: str) -> str:
     return text if "=" in text else text + "=" * (-len(text) % 4)
 
 
-def _inside(record: Record, name: str, path: str) -> ImageRef:
-    """A file in the image folder, by its absolute path. Symbolic links are not resolved: they may lead elsewhere."""
+def path_inside(record: Record, name: str, path: str, media: str = "image") -> tuple[str, str]:
+    """The absolute path of a file in the image folder, and `path` where that names it otherwise; RecordError outside.
+
+    Symbolic links are not resolved: they may lead elsewhere.
+    """
     full = os.path.normpath(os.path.join(record.images, path))
     inside = full.startswith(record.images.rstrip(os.sep) + os.sep) and "\0" not in path
     if inside and "://" not in path and names_file(full):
-        return ImageRef(full)
+        return full, ""
     if found := find_image(record.images, path):
-        return ImageRef(found, written=path)
+        return found, path
     advice = f"Write a path inside the image folder {record.images} (`images` of the source)"
     shown = path if len(path) <= 80 else f"{path[:80]}..."
     if ("://" in path and not path.lower().startswith("file:")) or path.startswith("data:"):
-        raise record.error(
-            name, f"{shown!r} is a URL, and images are not downloaded", f"Save the image. {advice}", "image-url"
-        )
+        found = f"{shown!r} is a URL, and {media}s are not downloaded"
+        raise record.error(name, found, f"Save the {media}. {advice}", f"{media}-url")
     if not inside or path.lower().startswith("file:"):
-        raise record.error(name, f"{shown!r} is outside the image folder", advice, "image-outside")
-    return ImageRef(full)
+        raise record.error(name, f"{shown!r} is outside the image folder", advice, f"{media}-outside")
+    return full, ""
 
 
 def split_placeholders(text: str, placeholder: str = PLACEHOLDER) -> tuple[MessagePart, ...]:
@@ -142,13 +151,18 @@ def split_placeholders(text: str, placeholder: str = PLACEHOLDER) -> tuple[Messa
 def fill_placeholders(
     record: Record, messages: Iterable[Message], images: list[ImageRef], advice: str
 ) -> tuple[Message, ...]:
-    """The messages with every placeholder replaced by the next image. RecordError unless the numbers are equal."""
+    """The messages with every placeholder replaced by the next image. RecordError unless the numbers are equal.
+
+    In a record of videos without images and without `<video>`, `<image>` is the place of a video, as LLaVA writes it.
+    """
     turns = tuple(messages)
     for number, message in enumerate(turns, 1):
         if message.role == "assistant" and UNFILLED in message.parts:
             found, move = f"{PLACEHOLDER} in an answer", "Only questions may have images: move it to a question"
             raise record.error(f"message {number}", found, move, "image-in-answer")
     placeholders = sum([message.parts.count(UNFILLED) for message in turns])
+    if placeholders and not images and placeholders == count_videos(record, turns):
+        return tuple(_filled(message, repeat(UNFILLED_VIDEO)) for message in turns)
     if placeholders != len(images):
         found = f"{_many(placeholders, f'{PLACEHOLDER} placeholder')} but {_many(len(images), 'image')} given"
         raise record.error("images", found, advice, "image-count")
@@ -169,7 +183,15 @@ def place_images(
     return fill_placeholders(record, turns, images, advice)
 
 
-def _filled(message: Message, images: Iterator[ImageRef]) -> Message:
+def count_videos(record: Record, messages: Iterable[Message]) -> int:
+    """How many videos the fields of a record name; 0 where its texts have places of their own for them."""
+    if any(UNFILLED_VIDEO in message.parts or VIDEO_PLACEHOLDER in message.text for message in messages):
+        return 0
+    value = listed(next((record.row[name] for name in VIDEO_FIELDS if not is_blank(record.row.get(name))), None))
+    return len(value) if isinstance(value, list) else int(value is not None)
+
+
+def _filled(message: Message, images: Iterator[MessagePart]) -> Message:
     parts = tuple([next(images) if part == UNFILLED else part for part in message.parts])
     return Message(message.role, parts, message.loss)
 

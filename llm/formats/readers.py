@@ -62,6 +62,7 @@ from llm.formats.reading import Reading, ReadingReport, why_left_out
 from llm.formats.refused_formats import refused_format
 from llm.formats.tool_calls import read_moss, with_tools
 from llm.formats.turns.grounding import with_objects
+from llm.formats.video_fields import with_videos
 from llm.log import logger
 from llm.records.record import Record, Row, kind
 from llm.records.unread_fields import media_error, unread_fields
@@ -83,10 +84,14 @@ class Reader:
     messages: Callable[[Record], Messages]
     shape: str
     fits: Callable[[Row], bool]
+    takes_videos: bool = True
 
     def read(self, record: Record) -> Messages:
-        """The messages, with what any format may have beside them: tools in the system prompt, and boxes in texts."""
-        return with_objects(record, with_tools(record, self.messages(record)))
+        """The messages, with what any format may have beside them: videos, tools in the system prompt, and boxes."""
+        messages = self.messages(record)
+        if self.takes_videos:
+            messages = with_videos(record, messages)
+        return with_objects(record, with_tools(record, messages))
 
 
 def _never(row: Row) -> bool:
@@ -129,7 +134,7 @@ READERS: dict[str, Reader] = {
     "imagefolder": Reader(read_imagefolder, "an image's name and text", fits_imagefolder),
     "oasst1": Reader(read_oasst1, "text that begins with ### Human:", fits_oasst1),
     "text": Reader(read_text, "text", fits_text),
-    "sharegpt": Reader(read_sharegpt, "conversations with from and value, without images", _never),
+    "sharegpt": Reader(read_sharegpt, "conversations with from and value, without images", _never, takes_videos=False),
     "wizardlm": Reader(read_wizardlm, "conversations, or instruction and output", _never),
     "medical": Reader(ALPACA.read, ALPACA.shape, _never),
     "columns": Reader(read_columns, "columns named in the recipe", _never),
@@ -216,9 +221,10 @@ def interpret(record: Record) -> Reading:
     if reason:
         return Reading(None, reason=reason)
     conversation = Conversation(messages, record.place)
-    unread = unread_fields(record, (image.path for image in conversation.images))
+    names = [*(image.path for image in conversation.images), *(video.path for video in conversation.videos)]
+    unread = unread_fields(record, names)
     media = next((field for field in unread if field.kind == "media"), None)
-    if media is not None and "image" not in record.columns:  # a recipe that maps an image chooses among several
+    if media is not None and not {"image", "video"} & set(record.columns):  # a recipe that maps one chooses
         raise media_error(record, media)
     check_conversation(conversation)
     return Reading(conversation, unread)

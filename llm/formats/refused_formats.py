@@ -9,6 +9,7 @@ Refusal = tuple[str, str]
 """What was found, and what to do."""
 
 _BOXES = "Write questions and answers about the image, with boxes as text in fractions of width and height"
+_ASKED = "Write questions and answers about it, as messages beside `videos`"
 _ANSWER = "Write the answer too, for example as messages that end with one of the assistant"
 _YOLO_LINE = re.compile(r"\d{1,5}(?:[ \t]+-?\d+(?:\.\d+)?(?:[eE]-?\d+)?){4,}\s*")
 _LOOKED_AT = 4096  # characters of a text
@@ -51,7 +52,7 @@ REFUSED: tuple[tuple[Callable[[Row], bool], str, str], ...] = (
     (_keys("shapes", "imagePath"), "boxes of LabelMe", _BOXES),
     (_via, "regions of VIA, the VGG image annotator", _BOXES),
     (lambda row: bool(_AUDIO & set(row)), "audio", "Only text and images can be trained on: transcribe it"),
-    (lambda row: bool(_VIDEO & set(row)), "a video", "Only text and images can be trained on: give frames as `images`"),
+    (lambda row: bool(_VIDEO & set(row)), "a video without a question", _ASKED),
     (_keys("completions", "labels"), "steps with labels, TRL's stepwise supervision", "Write one completion a record"),
     (_keys("paragraphs"), "an article of SQuAD", "Write one record a question, with context, question and answers"),
     (_keys("anchor", "positive"), "pairs of an embedding model", "Write questions and answers"),

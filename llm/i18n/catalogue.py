@@ -4,7 +4,7 @@ from llm.i18n.chinese_chat import CHAT_MESSAGES
 from llm.i18n.chinese_commands import COMMAND_MESSAGES, READY_MESSAGES
 from llm.i18n.chinese_data import DATA_MESSAGES
 from llm.i18n.chinese_exports import EXPORT_MESSAGES
-from llm.i18n.chinese_fields import FIELD_MESSAGES, FORM_MESSAGES
+from llm.i18n.chinese_fields import FIELD_MESSAGES, FORM_MESSAGES, VIDEO_MESSAGES
 from llm.i18n.chinese_files import FILE_MESSAGES, QUESTION_MESSAGES
 from llm.i18n.chinese_help import HELP_MESSAGES
 from llm.i18n.chinese_models import MODEL_MESSAGES
@@ -39,5 +39,6 @@ TABLES = {
     "tools": TOOL_MESSAGES,
     "track": TRACK_MESSAGES,
     "training": TRAINING_MESSAGES,
+    "video": VIDEO_MESSAGES,
 }
 MESSAGES = {english: chinese for table in TABLES.values() for english, chinese in table.items()}

@@ -217,7 +217,6 @@ ROW_MESSAGES = {
     "a question without an answer": "问题没有回答",
     "Add the answer or remove the question": "请补上回答，或删除该问题",
     "Only questions may have images: move it to a question": "只有问题可以带图片，请移到问题中",
-    "an image without a path": "图片没有路径",
     "Give every image a path": "请为每张图片写明路径",
     "is empty": "为空",
     "Write its text or remove the record": "请补上文字，或删除该记录",
@@ -249,9 +248,6 @@ ROW_MESSAGES = {
     "Remove it from one of the two: the model must not have seen validation records": (
         "请从其中一边删除：验证集中的记录不能出现在训练集里"
     ),
-    "Keep each image on one side: the model must not have seen validation images": (
-        "同一图片只能在其中一边：验证集中的图片不能出现在训练集里"
-    ),
     "repeats {}": "与{}重复",
     "Remove it, unless it is to be trained on twice": "除非有意训练两遍，否则请删除",
     "{} tokens with its images, data.max_length is {}": "连同图片共 {} 个 token，data.max_length 为 {}",
@@ -278,14 +274,7 @@ IMAGE_MESSAGES = {
     "Write a path inside the image folder {} (`images` of the source)": (
         "请写图片文件夹 {} 内的路径（数据源的 `images`）"
     ),
-    "Save the image. {}": "请先保存图片。{}",
-    "{} is a URL, and images are not downloaded": "{} 是网址，不会自动下载",
     "{} is outside the image folder": "{} 在图片文件夹之外",
-    "Encode the whole image file as base64, or write its path": "请把整个图片文件编码为 base64，或写它的路径",
-    "Put the images first, or set data.turns: together": "请把图片放在最前面，或设置 data.turns: together",
-    "data.turns is apart, but an image is not at the start of the first question": (
-        "data.turns 为 apart，但有图片不在第一个问题的开头"
-    ),
     "no such file": "文件不存在",
     "a folder": "是文件夹",
     "cannot be opened ({})": "无法打开（{}）",

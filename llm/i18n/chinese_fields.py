@@ -1,4 +1,4 @@
-"""Chinese texts about fields that are not read, forms that are refused, and the parts of turns, by English patterns."""
+"""Chinese texts of fields that are not read, forms that are refused, and videos, by their English patterns."""
 
 FIELD_MESSAGES = {
     "holds {}, which format {} does not read": "含有{}，而 {} 格式不会读取该字段",
@@ -9,9 +9,6 @@ FIELD_MESSAGES = {
     "a file": "文件",
     "Name images in `image` or `images` of the record, or remove the field": (
         "请把图片写在记录的 `image` 或 `images` 字段中，或删除该字段"
-    ),
-    "Only text and images can be trained on: remove the field, or leave the record out": (
-        "只能训练文本和图片：请删除该字段，或去掉该记录"
     ),
     "It is not trained on: move it to a field that the format reads, or remove it": (
         "它不会参与训练：请移到该格式会读取的字段，或将其删除"
@@ -31,9 +28,6 @@ FIELD_MESSAGES = {
     "a list of other things than bytes": "列表中不全是字节值",
     "{} without data": "{} 没有内容",
     "{} that is not base64 ({})": "{} 不是有效的 base64（{}）",
-    "Known parts are text, image, image_url, thinking, tool_use and tool_result: leave the record out": (
-        "支持的类型有 text、image、image_url、thinking、tool_use 和 tool_result：请去掉该记录"
-    ),
     "is not an object": "不是对象",
     "is not a list": "不是列表",
     "Results of tools are text": "工具结果只能是文本",
@@ -83,7 +77,6 @@ FORM_MESSAGES = {
         "请导出为 CSV 或 JSON-MIN，并用 `columns` 指定列"
     ),
     "Only text and images can be trained on: transcribe it": "只能训练文本和图片：请先转写成文字",
-    "Only text and images can be trained on: give frames as `images`": "只能训练文本和图片：请把帧写在 `images` 中",
     "Write one completion a record": "请每条记录写一个 completion",
     "Write one record a question, with context, question and answers": "请每个问题写一条记录，含 context、question 与 answers",
     "a part of {}": "由 {} 组成的 part",
@@ -107,3 +100,108 @@ FORM_MESSAGES = {
     ),
 }
 """Forms of data that are refused by name."""
+
+VIDEO_MESSAGES = {
+    # the recipe
+    "vision: frames of a video a second": "视觉：视频每秒取多少帧",
+    "vision: most frames of a video, then evenly spaced": "视觉：一个视频最多取多少帧，超过时均匀取帧",
+    "vision: always as many frames, evenly spaced, in place of fps and max_frames; 0: by these": (
+        "视觉：总是均匀取这么多帧，代替 fps 和 max_frames；0 表示按那两项"
+    ),
+    "either frames, or fps and max_frames: leave one of the two rules out": (
+        "frames 与 fps、max_frames 只能用一种规则，请去掉另一种"
+    ),
+    # records
+    "a video": "视频",
+    "video": "视频",
+    "videos": "视频",
+    "an image": "图片",
+    "an image without a path": "图片没有路径",
+    "a video without a path": "视频没有路径",
+    "Give every video a path": "请给每个视频写上路径",
+    "holds a video": "含有视频",
+    "holds an image or a video": "含有图片或视频",
+    "Only questions may have videos: move it to a question": "只有问题可以带视频，请移到问题中",
+    "Encode the complete {} file as base64, or write its path": "请把整个{}文件编码为 base64，或写它的路径",
+    "{} is a URL, and {}s are not downloaded": "{} 是网址，{}不会自动下载",
+    "Save the {}. {}": "请先保存{}。{}",
+    "Put them first, or set data.turns: together": "请把它们放在最前面，或设置 data.turns: together",
+    "data.turns is apart, but an image or a video is not at the start of the first question": (
+        "data.turns 为 apart，但有图片或视频不在第一个问题的开头"
+    ),
+    "Known parts are {}: leave the record out": "支持的内容类型有 {}：请去掉该记录",
+    "text, image, image_url, video, video_url, thinking, tool_use and tool_result": (
+        "text、image、image_url、video、video_url、thinking、tool_use 和 tool_result"
+    ),
+    "frames chosen for a single video": "为单个视频单独指定了取帧方式",
+    "Remove it, and choose the frames of all videos in the recipe: data.video": (
+        "请删除它，并在配方的 data.video 中统一指定所有视频的取帧方式"
+    ),
+    "{} {} but {} videos given": "有 {0} 个 {1}，但给出了 {2} 个视频",
+    "{} in an answer": "{} 出现在回答中",
+    "Write one {} for each video, or none to put them before the question": (
+        "请为每个视频写一个 {}，或一个都不写，视频会放在问题之前"
+    ),
+    "{} but no video given": "有 {}，但没有给出视频",
+    "Name the video in `video`; if {} is ordinary text, use format: sharegpt": (
+        "请在 `video` 中写明视频；如果 {} 只是普通文字，请用 format: sharegpt"
+    ),
+    "both name videos": "两个字段都给出了视频",
+    "a list, such as the frames of a video": "是列表，例如视频的各帧",
+    "Write them as images of the record, in their order": "请按顺序写成该记录的图片",
+    "is {}, not the path of a video": "是{}，不是视频路径",
+    "an object of {} that names no video": "对象的键是 {}，没有写明视频",
+    "Name videos in `video` or `videos` of a record with a question, or remove the field": (
+        "请把视频写在有问题的记录的 `video` 或 `videos` 中，或删除该字段"
+    ),
+    "Only text, images and videos can be trained on: remove the field, or leave the record out": (
+        "只能训练文本、图片和视频：请删除该字段，或去掉该记录"
+    ),
+    "a video without a question": "没有问题的视频",
+    "Write questions and answers about it, as messages beside `videos`": "请写出关于它的问答，作为 `videos` 旁边的消息",
+    "{}: columns: map output with input, image or video, or text alone": (
+        "{}：columns：output 要与 input、image 或 video 一起指定，或只指定 text"
+    ),
+    "this model takes no videos": "该模型不接受视频",
+    "Train with a recipe that names model.tower, or remove the video": "请用写有 model.tower 的配方训练，或去掉视频",
+    # files
+    "Convert it to MP4 with H.264: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4": (
+        "请转换为 H.264 的 MP4：ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"
+    ),
+    "Fetch the video again, or convert it: ffmpeg -i IN -c:v libx264 OUT.mp4": (
+        "请重新获取视频，或转换它：ffmpeg -i IN -c:v libx264 OUT.mp4"
+    ),
+    "Name a video file: MP4, MOV, WebM, Matroska, AVI, FLV, MPEG, WMV or GIF": (
+        "请指定视频文件：MP4、MOV、WebM、Matroska、AVI、FLV、MPEG、WMV 或 GIF"
+    ),
+    "Cut out the part that is meant: ffmpeg -ss START -to END -i IN OUT.mp4": (
+        "请截取需要的片段：ffmpeg -ss START -to END -i IN OUT.mp4"
+    ),
+    "Videos are read by PyAV: pip install 'eyegraft[video]'": "读取视频需要 PyAV：pip install 'eyegraft[video]'",
+    "<a video of {} bytes>": "<{} 字节的视频>",
+    "it has no pictures, only sound": "没有画面，只有声音",
+    "its codec is not known here": "无法识别它的编码",
+    "it has no frames": "没有任何一帧",
+    "the video is empty": "视频文件为空",
+    "{} minutes, at most {} are read": "{} 分钟，最多读取 {} 分钟",
+    "{} frames, at most {} are read": "{} 帧，最多读取 {} 帧",
+    "{} bytes, at most {} are read": "{} 字节，最多读取 {} 字节",
+    "frames of {} x {} pixels, at most {} are read": "每帧 {} x {} 像素，最多读取 {} 像素",
+    "cut off: its last frame is at {} s of {} s": "不完整：最后一帧在 {} 秒，全长 {} 秒",
+    "a frame without a time": "有一帧没有时间",
+    "the frame at {} s is damaged": "{} 秒处的帧已损坏",
+    "unknown data": "未知数据",
+    "{}, not a video": "{}，不是视频",
+    # commands
+    "Copy the video into the folder: on another machine the link leads nowhere": (
+        "请把视频复制到该文件夹：在其他机器上链接会失效"
+    ),
+    "Keep each {} on one side: the model must not have seen validation {}s": (
+        "请让每个{0}只在一边：模型不应见过验证集的{1}"
+    ),
+    "an embedded {}": "内嵌的{}",
+    "{} typed beside videos": "与视频同时出现的、作为文字的 {}",
+    "each is shown as frames: data.video of the recipe": "每个视频以多帧显示，见配方的 data.video",
+    "videos are not sent to an endpoint": "不会向接口发送视频",
+    "Ask a model folder or a run, or leave the question out": "请向模型文件夹或训练结果提问，或去掉该问题",
+}

@@ -17,8 +17,8 @@ SOURCE_KEYS = {
     "split of a hub data set, and of a folder or JSON file that has splits": (
         "Hugging Face 数据集的划分，也用于含有多个划分的文件夹或 JSON 文件"
     ),
-    "for format: columns; maps system, input, output, text and image to column names": (
-        "用于 format: columns；指定 system、input、output、text 和 image 对应的列名"
+    "for format: columns; maps system, input, output, text, image and video to column names": (
+        "用于 format: columns；指定 system、input、output、text、image 和 video 对应的列名"
     ),
     "data sets that are trained on, at least one": "用于训练的数据集，至少一个",
     "chat template: a name such as chatml or vicuna, or auto: the tokenizer's own": (

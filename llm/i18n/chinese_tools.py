@@ -95,9 +95,6 @@ READER_MESSAGES = {
     "{}: columns: text excludes the other roles. Map a caption to output": (
         "{}：columns：text 不能与其他用途同用。图片描述请对应到 output"
     ),
-    "{}: columns: map output with input or image or both, or text alone": (
-        "{}：columns：请指定 output 以及 input、image 之一或两者，或只指定 text"
-    ),
     "{}. The data has {}": "{}。数据中有 {}",
     "Write one {} in the questions for each image in `image`": "`image` 中的每张图片都要在问题中写一个 {}",
     "Name the image in `image`; if {} is ordinary text, use format: sharegpt": (

@@ -84,8 +84,10 @@ def media_error(record: Record, field: UnreadField) -> RecordError:
     """The error of a field that holds media which would not be trained on."""
     if field.media in ("an image", "bytes"):
         advice = "Name images in `image` or `images` of the record, or remove the field"
+    elif field.media == "a video":
+        advice = "Name videos in `video` or `videos` of a record with a question, or remove the field"
     else:
-        advice = "Only text and images can be trained on: remove the field, or leave the record out"
+        advice = "Only text, images and videos can be trained on: remove the field, or leave the record out"
     found = f"holds {field.media}, which format {record.format} does not read"
     return RecordError(record.place, field.path, found, advice, "field-media")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from llm.errors import DataError
 from llm.files.atomic_files import write_atomically
 from llm.files.folder_mark import Claim, claim
-from llm.formats.conversation import ImageRef, Message
+from llm.formats.conversation import Message, MessagePart
 from llm.i18n.translate import Language
 from llm.log import logger
 from vlm.evaluate.answer_journal import AnswerJournal
@@ -138,8 +138,8 @@ def _is_asked_blind(asked: QuestionSet, asking: Asking) -> bool:
 
 
 def has_images(question: Question) -> bool:
-    """Whether a question shows an image."""
-    return bool(question.images) or any(isinstance(part, ImageRef) for one in question.asked for part in one.parts)
+    """Whether a question shows an image or a video."""
+    return bool(question.images) or any(not isinstance(part, str) for one in question.asked for part in one.parts)
 
 
 def _result(asked: QuestionSet, answers: Sequence[Answer], blind: Sequence[Answer], asking: Asking) -> BenchmarkResult:
@@ -167,12 +167,12 @@ def _key(model: str, prompts: Sequence[Prompt]) -> str:
     return found.hexdigest()
 
 
-def _with_role(message: Message) -> tuple[str | ImageRef, ...]:
+def _with_role(message: Message) -> tuple[MessagePart, ...]:
     return (message.role, *message.parts)
 
 
-def _identity(part: str | ImageRef) -> object:
-    """A text; of an image its content's hash, or path, size and time of the last change."""
+def _identity(part: MessagePart) -> object:
+    """A text; of an image or a video its content's hash, or path, size and time of the last change."""
     if isinstance(part, str):
         return part
     if part.data:

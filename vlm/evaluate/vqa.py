@@ -106,7 +106,7 @@ def read_questions(
     left_out = 0
     for conversation in read(plan.source, base):
         for asked in single_questions(conversation, turns):
-            if len(asked.images) != 1:
+            if len(asked.images) != 1 or asked.videos:
                 left_out += 1
                 continue
             answer = asked.messages[-1].text.strip().lower()

@@ -26,6 +26,7 @@ from vlm.model.run_parts import OpenedVision, vision_parts
 from vlm.model.run_recipe import read_run_config
 from vlm.model.stages import recompute_vision
 from vlm.model.vision_model import VisionModel
+from vlm.vision.video_frames import VideoFrames
 
 
 def train_vision(
@@ -51,7 +52,8 @@ def open_vision_model(config: VlmRunConfig, home: Path = CWD) -> OpenedVision:
     vision = model.vision
     recompute_vision(vision, config)
     template = load_template(config.data.template, vision.tokenizer)
-    encoder = Encoder(vision.tokenizer, template, vision.image_id, vision.image_tokens)
+    frames = VideoFrames(config.data.video)
+    encoder = Encoder(vision.tokenizer, template, vision.image_id, vision.image_tokens, frames)
     return OpenedVision(config, model, encoder, groups, _chat_model(model, encoder))
 
 

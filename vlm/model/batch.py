@@ -19,7 +19,8 @@ from llm.data.batch import PackedBatch, collate
 from llm.encoding.encoder import Sample
 from llm.formats.conversation import ImageRef
 from vlm.model.feature_cache import FeatureCache
-from vlm.vision.images import Preprocess, read_image
+from vlm.vision.images import Preprocess
+from vlm.vision.video_frames import read_images
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +127,4 @@ def read_pixels(images: list[ImageRef], preprocess: Preprocess) -> Tensor:
     """[U, 3, H, W] fp32. Raises ImageError for an image that cannot be read."""
     if not images:
         return torch.empty(0, 3, preprocess.size, preprocess.size)
-    return torch.from_numpy(np.stack([preprocess(read_image(image)) for image in images]))
+    return torch.from_numpy(np.stack([preprocess(image) for image in read_images(images)]))

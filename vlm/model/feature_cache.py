@@ -21,12 +21,13 @@ from llm.activity import tracked
 from llm.errors import ImageError
 from llm.files.atomic_files import atomic_file
 from llm.files.owned_files import make_owned_folder
-from llm.files.regular_files import IMAGE, read_regular
+from llm.files.regular_files import IMAGE
 from llm.formats.conversation import ImageRef
 from llm.log import logger
 from vlm.model.vision_model import VisionModel
 from vlm.vision.images import read_image
 from vlm.vision.towers import Tower
+from vlm.vision.video_frames import content_hash
 
 GIB = 2**30
 VERSION = 2  # raise when the same key would mean other features
@@ -47,9 +48,9 @@ class FeatureCache:
         self._length = self.image_tokens * self.hidden * self.dtype.itemsize
 
     def key(self, image: ImageRef) -> str:
-        """The image's key: the sha256 of its bytes. Raises ImageError when they cannot be read."""
+        """The image's key: the sha256 of its content. Raises ImageError when they cannot be read."""
         try:
-            return hashlib.sha256(image.data or read_regular(Path(image.path), IMAGE)).hexdigest()
+            return content_hash(image, IMAGE)
         except OSError as error:
             found = f"cannot be read: {error.strerror}"
             raise ImageError(found, "Bring the file back", image.path, "image-missing") from error

@@ -17,6 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from llm import distributed
 from llm.chat.chat_model import ChatModel
 from llm.chat.prompt_embedding import image_embedder, text_embedder
+from llm.config.schema import VideoConfig
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from llm.errors import ModelError
@@ -39,6 +40,7 @@ from vlm.ready.encoder import ReadyEncoder
 from vlm.ready.ready_model import open_ready
 from vlm.vision.foreign_padding import spare_square
 from vlm.vision.images import read_image
+from vlm.vision.video_frames import VideoFrames
 
 
 def open_hf_folder(
@@ -80,7 +82,7 @@ def open_hf_folder(
     _note_settings(folder, vision.model)
     with as_model_error(f"{folder}: its vision tower gives no features of an image"):
         image_tokens = len(vision.embed_images([Image.new("RGB", (64, 64))]))
-    encoder = Encoder(tokenizer, template, image_id, image_tokens)
+    encoder = Encoder(tokenizer, template, image_id, image_tokens, VideoFrames(VideoConfig()))
     embed = image_embedder(vision.model.get_input_embeddings(), image_id, vision.embed_files)
     return ChatModel(vision.model, vision.language_model, encoder, embed)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForImageTextToText
 
-from llm.config.schema import RunConfig
+from llm.config.schema import RunConfig, VideoConfig
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from llm.errors import ModelError
@@ -21,6 +21,7 @@ from vlm.model.meta_model import meta_tower
 from vlm.model.vision_model import give_image_token
 from vlm.ready.encoder import ReadyEncoder
 from vlm.ready.ready_model import open_processor
+from vlm.vision.video_frames import VideoFrames
 
 
 def encoder_of_run(config: RunConfig, image_tokens: int = 0) -> Encoder:
@@ -34,12 +35,15 @@ def encoder_of_run(config: RunConfig, image_tokens: int = 0) -> Encoder:
     if isinstance(config, VlmRunConfig):
         image_tokens = image_tokens or meta_tower(config).image_tokens
         image_id, _ = give_image_token(tokenizer)
-        return Encoder(tokenizer, load_template(config.data.template, tokenizer), image_id, image_tokens)
+        template, frames = load_template(config.data.template, tokenizer), VideoFrames(config.data.video)
+        return Encoder(tokenizer, template, image_id, image_tokens, frames)
     return Encoder(tokenizer, load_template(config.data.template, tokenizer))
 
 
 def encoder_of_folder(path: str, template: str = "auto", image_tokens: int = 0) -> Encoder:
     """The encoder of a Hugging Face folder or hub id. A text model takes images only if `image_tokens` is given.
+
+    Videos are shown by the default of recipes.
 
     Raises ModelError for a folder without tokenizer, or of a vision model whose image token or tokens per image cannot
     be found.
@@ -52,10 +56,11 @@ def encoder_of_folder(path: str, template: str = "auto", image_tokens: int = 0) 
         image_id = settings.get("image_token_index", settings.get("image_token_id"))
         if not isinstance(image_id, int):
             raise ModelError(f"{folder}/config.json names no image token. Is it a LLaVA-like model?")
-        return Encoder(tokenizer, made, image_id, image_tokens or image_tokens_of_folder(folder))
+        count = image_tokens or image_tokens_of_folder(folder)
+        return Encoder(tokenizer, made, image_id, count, VideoFrames(VideoConfig()))
     if image_tokens:
         image_id, _ = give_image_token(tokenizer)
-        return Encoder(tokenizer, made, image_id, image_tokens)
+        return Encoder(tokenizer, made, image_id, image_tokens, VideoFrames(VideoConfig()))
     return Encoder(tokenizer, made)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from llm.config.schema import Source
 from llm.errors import DataError, RecordError
-from llm.formats.conversation import Conversation
+from llm.formats.conversation import Conversation, ImageRef
 from llm.formats.readers import interpret, source_records
 from vlm.questions.question import Question
 
@@ -39,18 +39,18 @@ def own_questions(path: Path, images: str) -> Iterator[Question | RecordError]:
 
 
 def _of(conversation: Conversation, name: str) -> Iterator[Question]:
-    """Questions about one image are resampled together, whichever records they are from."""
+    """Questions about one image or video are resampled together, whichever records they are from."""
     for number, message in enumerate(conversation.messages):
         if message.role != "assistant" or not message.loss:
             continue
         asked = conversation.messages[:number]
-        images = tuple(part for one in asked for part in one.parts if not isinstance(part, str))
+        media = [part for one in asked for part in one.parts if not isinstance(part, str)]
         yield Question(
             id=f"{name}-{number}",
-            group=images[0].path if images and images[0].path else name,
+            group=media[0].path if media and media[0].path else name,
             form="exact",
             text=asked[-1].text,
-            images=images,
+            images=tuple(part for part in media if isinstance(part, ImageRef)),
             answers=(message.text,),
             asked=asked,
             place=conversation.place,

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from llm.errors import Place
-from llm.formats.conversation import Conversation, ImageRef, Message
+from llm.formats.conversation import Conversation, ImageRef, Message, MessagePart
 from llm.library_errors import as_model_error
 from vlm.ready.processor import floats_as
 from vlm.ready.ready_model import ReadyVlm
@@ -50,10 +50,11 @@ class PlainRecord:
         return logits
 
 
-def _part(part: str | ImageRef) -> dict[str, Any]:
-    if isinstance(part, ImageRef):
-        return {"type": "image", "image": read_image(part)}
-    return {"type": "text", "text": part}
+def _part(part: MessagePart) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    assert isinstance(part, ImageRef), part
+    return {"type": "image", "image": read_image(part)}
 
 
 def proof_records(folder: Path) -> dict[str, Conversation]:

@@ -1,4 +1,4 @@
-"""An image file becomes upright 8-bit RGB pixels, and those become the tower's input. No torch here.
+"""An image file, or a frame of a video, becomes upright 8-bit RGB pixels, and those the tower's input. No torch here.
 
 `check_header` checks a file without decoding its pixels, `read_image` decodes it, `Preprocess` resizes and normalises.
 """
@@ -18,11 +18,12 @@ from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError, featur
 
 from llm.errors import ImageError
 from llm.files.regular_files import open_regular
-from llm.formats.conversation import ImageRef
+from llm.formats.conversation import ImageRef, VideoRef
 from llm.formats.image_paths import missing_advice
 from vlm.vision.file_kinds import FETCH, HEAD, SAVE, is_heic, kind_of
 from vlm.vision.file_repair import repaired
 from vlm.vision.square_resize import RESAMPLE, resize_padded
+from vlm.vision.videos import read_frames, read_header
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 """What is read, by Pillow's names: AVIF where Pillow was built with it, HEIF where pillow-heif is installed."""
@@ -83,12 +84,17 @@ DEFAULT_LIMITS = ImageLimits()
 
 def check_header(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[int, int]:
     """(width, height) as stored, pixels not decoded. ImageError if missing, empty, of unknown type or too large."""
+    if ref.frame is not None:
+        header = read_header(VideoRef(ref.file))
+        return header.width, header.height
     with _open(ref, limits) as image:
         return image.size
 
 
 def upright_size(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[int, int]:
     """(width, height) of what `read_image` gives. Pixels are decoded only where EXIF may follow them. ImageError."""
+    if ref.frame is not None:
+        return read_image(ref).size
     with _open(ref, limits) as image:
         width, height = image.size  # before EXIF is read, since Pillow rotates a TIFF while loading it
         return (height, width) if _upright(image) in _SIDEWAYS else (width, height)
@@ -98,8 +104,11 @@ def read_image(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Ima
     """The first frame as RGB: rotated by its EXIF orientation, transparency on white, 16-bit values as `v >> 8`.
 
     Pillow too takes the high byte of 16-bit colour PNGs, so grey and colour agree; 8-bit values stretched to 16 bits
-    (v * 257) come back exactly. An image with unreadable EXIF counts as upright. Raises ImageError.
+    (v * 257) come back exactly. An image with unreadable EXIF counts as upright. Of a video it is the frame of its
+    time, within the limits of videos. Raises ImageError.
     """
+    if ref.frame is not None:
+        return next(read_frames(VideoRef(ref.file), [ref.frame[1]]))
     with _open(ref, limits) as image:
         return _decoded(image, ref)
 
@@ -115,6 +124,9 @@ class ImageProperties:
 
 def inspect_image(ref: ImageRef, limits: ImageLimits = DEFAULT_LIMITS, decode: bool = True) -> ImageProperties:
     """The image's properties. Raises what `read_image` would or, without `decode`, `check_header`."""
+    if ref.frame is not None:
+        read_image(ref)
+        return ImageProperties("RGB", "", False)
     with _open(ref, limits) as image:
         mode = image.mode
         if decode:

@@ -143,7 +143,7 @@ def _look_at(file: Path, images: Path, param: str, notes: list[str]) -> tuple[in
         records = looked if looked < SAMPLE else sum(1 for _ in source_rows(source, Path.cwd()))
     except (ConfigError, DataError) as error:
         raise GateError(_code(param), str(error), param) from error
-    return records, state.images > 0
+    return records, state.images + state.videos > 0
 
 
 def _code(param: str) -> str:

@@ -78,8 +78,8 @@ def run_check(source: Source, name: str = "") -> Iterator[CheckResult]:
                 cards.append(FindingCard(finding, preview_record(row.raw), _images(source, row.raw, format)))
         if time.monotonic() - updated > UPDATE_SECONDS:
             updated = time.monotonic()
-            yield CheckResult(source, counter.report(state.images), tuple(cards), name=name)
-    yield CheckResult(source, counter.report(state.images), tuple(cards), True, name)
+            yield CheckResult(source, counter.report(state.images, videos=state.videos), tuple(cards), name=name)
+    yield CheckResult(source, counter.report(state.images, videos=state.videos), tuple(cards), True, name)
 
 
 def _images(source: Source, raw: RawRow, format: str) -> tuple[ImageRef, ...]:

@@ -4,9 +4,10 @@ import json
 import re
 from dataclasses import dataclass
 
-from llm.formats.conversation import ImageRef, MessagePart
-from llm.formats.image_placeholders import PLACEHOLDER, UNFILLED, image_ref, split_placeholders
+from llm.formats.conversation import ImageRef, MessagePart, VideoRef
+from llm.formats.image_placeholders import PLACEHOLDER, UNFILLED, UNFILLED_VIDEO, image_ref, split_placeholders
 from llm.formats.tool_calls import call, result
+from llm.formats.video_fields import video_ref
 from llm.records.record import Record
 from llm.records.unread_fields import is_blank
 
@@ -17,6 +18,10 @@ _IMG_TAG = re.compile(r"(?:Picture (\d+): ?)?<img>([^<>\n]{1,4096})</img>\n?")  
 _TEXT_TYPES = ("text", "input_text", "output_text")
 _IMAGE_TYPES = ("image", "image_url", "input_image")
 _IMAGE_KEYS = ("image", "image_url", "source", "value", "path", "url", "base64", "bytes", "data", "file_name")
+_VIDEO_TYPES = ("video", "video_url", "input_video")
+_VIDEO_KEYS = ("video", "video_url", "value", "path", "url", "base64", "bytes", "data", "file_name")
+# What Qwen's utilities read beside a video; here one rule of the recipe holds for all.
+_VIDEO_WISHES = ("fps", "nframes", "max_frames", "min_frames", "video_start", "video_end", "total_pixels", "sample_fps")
 _THOUGHT_TYPES = ("thinking", "reasoning")
 
 
@@ -31,13 +36,13 @@ class Content:
 
     @property
     def text(self) -> str:
-        """The text without the images."""
+        """The text without the images and videos."""
         return "".join(part for part in self.parts if isinstance(part, str))
 
     @property
-    def has_image(self) -> bool:
-        """Whether one of the parts is an image or a slot for one."""
-        return any(isinstance(part, ImageRef) for part in self.parts)
+    def has_media(self) -> bool:
+        """Whether one of the parts is an image, a video or a slot for one."""
+        return any(not isinstance(part, str) for part in self.parts)
 
 
 def read_content(turn: Record, name: str, marks: bool, numbered: bool = False) -> Content:
@@ -89,7 +94,7 @@ def split_text(turn: Record, name: str, text: str, marks: bool, numbered: bool =
         start = tag.end()
     parts.append(text[start:])
     if marks:
-        parts = [piece for part in parts for piece in ((part,) if isinstance(part, ImageRef) else _split(part))]
+        parts = [piece for part in parts for piece in (_split(part) if isinstance(part, str) else (part,))]
     return tuple(part for part in parts if part != "")
 
 
@@ -113,12 +118,13 @@ def _in_slots(parts: tuple[MessagePart, ...], marks: bool) -> tuple[MessagePart,
     images = [part for part in parts if isinstance(part, ImageRef)]
     texts = [part for part in parts if isinstance(part, str)]
     if not images and marks:
-        return tuple(piece for text in texts for piece in _split(text))
+        return tuple(piece for part in parts for piece in (_split(part) if isinstance(part, str) else (part,)))
     if not images or sum(text.count(SLOTS[1]) for text in texts) != len(images):
         return parts
     rest = iter(images)
-    pieces = (piece for text in texts for piece in split_placeholders(text, SLOTS[1]))
-    return tuple(next(rest) if piece == UNFILLED else piece for piece in pieces)
+    others = (part for part in parts if not isinstance(part, ImageRef))
+    split = (split_placeholders(part, SLOTS[1]) if isinstance(part, str) else (part,) for part in others)
+    return tuple(next(rest) if piece == UNFILLED else piece for pieces in split for piece in pieces)
 
 
 def _read_part(part: Record) -> Content:
@@ -128,19 +134,30 @@ def _read_part(part: Record) -> Content:
     if kind in _IMAGE_TYPES:
         key = _filled(part, _IMAGE_KEYS)
         return Content((image_ref(part, key, part.take(key)) if key else UNFILLED,))
+    if kind in _VIDEO_TYPES:
+        return Content((_video(part),))
     if kind in _THOUGHT_TYPES:
         return Content(thoughts=(part.text(_filled(part, ("thinking", "reasoning", "text", "value")) or kind),))
     if kind == "tool_use":
         return Content(calls=(call(json.dumps(_tool_use(part), ensure_ascii=False)),))
     if kind == "tool_result":
         return Content(results=(result(_result_text(part)),))
-    advice = "Known parts are text, image, image_url, thinking, tool_use and tool_result: leave the record out"
+    known = "text, image, image_url, video, video_url, thinking, tool_use and tool_result"
+    advice = f"Known parts are {known}: leave the record out"
     raise part.error("type", f"{kind!r} is not supported", advice, "part-type")
+
+
+def _video(part: Record) -> VideoRef:
+    if wish := _filled(part, _VIDEO_WISHES):
+        advice = "Remove it, and choose the frames of all videos in the recipe: data.video"
+        raise part.error(wish, "frames chosen for a single video", advice, "video-frames")
+    key = _filled(part, _VIDEO_KEYS)
+    return video_ref(part, key, part.take(key)) if key else UNFILLED_VIDEO
 
 
 def _type(part: Record) -> str:
     """The type of a part; of one without a type, as Qwen writes them, the key that is filled."""
-    untyped = "" if part.row.get("type") is not None else _filled(part, ("text", "image", "image_url"))
+    untyped = "" if part.row.get("type") is not None else _filled(part, ("text", "image", "image_url", "video"))
     return untyped or part.text("type")
 
 
@@ -160,6 +177,6 @@ def _result_text(part: Record) -> str:
     if not isinstance(part.row.get("content"), list):
         return part.optional("content")
     inside = read_content(part, "content", marks=False)
-    if inside.has_image:
-        raise part.error("content", "holds an image", "Results of tools are text", "image-place")
+    if inside.has_media:
+        raise part.error("content", "holds an image or a video", "Results of tools are text", "image-place")
     return inside.text

@@ -34,6 +34,7 @@ RESULT_ROLES = frozenset({"tool", "function", "observation", "tool_response", "f
 
 _FLAGS = ("loss", "weight", "loss_weight", "train", "training", "trainable")
 _FLAGGED = frozenset({*_FLAGS, "masked"})
+_MEDIA = "holds an image or a video"
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought")
 
 
@@ -128,8 +129,10 @@ def _answer(turn: Record, keys: TurnKeys, marks: bool, numbered: bool) -> Messag
     calls = [*calls, *content.calls]
     if content.results:
         raise turn.error(keys.content, "a tool result in an answer", "Write it in the next turn", "part-type")
-    if calls and content.has_image:
-        raise turn.error(keys.content, "holds an image", "Tool calls and their results are text", "image-place")
+    if calls and content.has_media:
+        raise turn.error(
+            keys.content, "holds an image or a video", "Tool calls and their results are text", "image-place"
+        )
     thoughts = _thoughts(turn, content)
     if not calls and not thoughts:
         return Message("assistant", content.parts, loss)
@@ -154,8 +157,10 @@ def _thoughts(turn: Record, content: Content) -> str:
 
 def _only_text(turn: Record, keys: TurnKeys) -> str:
     content = read_content(turn, keys.content, marks=False)
-    if content.has_image:
-        raise turn.error(keys.content, "holds an image", "Tool calls and their results are text", "image-place")
+    if content.has_media:
+        raise turn.error(
+            keys.content, "holds an image or a video", "Tool calls and their results are text", "image-place"
+        )
     return content.text
 
 

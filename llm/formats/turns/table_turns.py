@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from llm.formats.conversation import ImageRef, Message
+from llm.formats.conversation import Message, MessagePart
 from llm.formats.image_placeholders import SHOW_ADVICE, place_images, record_images
 from llm.formats.turns.content_parts import split_text
 from llm.formats.turns.message_turns import ROLE_CONTENT, read_turns
@@ -48,8 +48,8 @@ def _split(record: Record, message: Message, marks: bool) -> Message:
     return Message(message.role, parts, message.loss)
 
 
-def _split_part(record: Record, part: str | ImageRef, marks: bool) -> tuple[str | ImageRef, ...]:
-    return (part,) if isinstance(part, ImageRef) else split_text(record, "question", part, marks)
+def _split_part(record: Record, part: MessagePart, marks: bool) -> tuple[MessagePart, ...]:
+    return split_text(record, "question", part, marks) if isinstance(part, str) else (part,)
 
 
 def read_history(record: Record) -> list[Message]:

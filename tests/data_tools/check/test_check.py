@@ -33,6 +33,7 @@ ELSEWHERE = {
     *("no-target", "unanswered", "pair-same", "token-reserved", "template", "too-long", "row-leak", "image-leak"),
     *("format-refused", "field-media", "field-unread", "bad-answer", "thoughts-twice", "objects"),  # tests/llm/records
     *("sheet-broken", "file-broken", "file-kind", "split-unread"),  # tests/llm/rows
+    *(code for code in CODES if code.startswith("video-")),  # test_videos
     *("image-path", "repaired", "placeholder"),  # test_repair
     *("image-place", "image-in-text-run", "image-twice", "image-fetch", "image-fetched", "image-link"),
 }

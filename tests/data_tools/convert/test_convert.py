@@ -23,12 +23,12 @@ from vlm.app import cli
 # What each format cannot say, by hand: what is dropped and counted, and what makes a row impossible.
 LOSES = {"llava": {"loss"}, "sharegpt": {"loss"}, "alpaca": {"system", "loss"}}
 REFUSES = {
-    "llava": {"plain", "placeholder"},
-    "messages": {"plain", "placeholder beside images"},
+    "llava": {"plain", "placeholder", "video-typed"},
+    "messages": {"plain", "placeholder beside images", "video-beside"},
     "openai": {"plain"},
-    "sharegpt": {"plain", "images"},
-    "xtuner": {"images"},
-    "alpaca": {"plain", "images", "turns"},
+    "sharegpt": {"plain", "images", "videos"},
+    "xtuner": {"images", "videos"},
+    "alpaca": {"plain", "images", "videos", "turns"},
     "text": {"question"},
 }
 READ_AS = {name: name for name in REFUSES} | {"messages": "openai"}
@@ -90,6 +90,28 @@ PARTS: Json = {
         {"role": "assistant", "content": "A3"},
     ]
 }
+CLIP: Json = {
+    "image": "a.png",
+    "video": ["a.mp4", "sub/b.webm"],
+    "conversations": [
+        {"from": "human", "value": "<video>\n<image>\nDo they match?"},
+        {"from": "gpt", "value": "Yes."},
+        {"from": "human", "value": "And <video>"},
+        {"from": "gpt", "value": "No."},
+    ],
+}
+CLIP_PARTS: Json = {
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "video_url", "video_url": {"url": "a.mp4"}},
+                {"type": "text", "text": "What is <video>?"},
+            ],
+        },
+        {"role": "assistant", "content": "A"},
+    ]
+}
 SAMPLES = {name: Sample(name, row, HAS[name]) for name, (row, _, _) in FORMATS.items()} | {
     "text-only beside images": Sample("llava", {"id": "t", "conversations": TURNS}, QUESTION),
     "caption": Sample("llava", CAPTION, QUESTION | {"images": 1}),
@@ -99,6 +121,8 @@ SAMPLES = {name: Sample(name, row, HAS[name]) for name, (row, _, _) in FORMATS.i
         "xtuner", {"conversation": [{"input": "<image>?", "output": "<image>\n"}]}, QUESTION | {"placeholder": 2}
     ),
     "plain xtuner": Sample("xtuner", {"conversation": [{"system": "", "input": "", "output": " 文\n"}]}, {"plain": 1}),
+    "a video": Sample("llava", CLIP, TALK | {"videos": 2, "images": 1}),
+    "videos as parts": Sample("openai", CLIP_PARTS, QUESTION | {"videos": 1, "video-typed": 1, "video-beside": 1}),
     "imagefolder": Sample("imagefolder", {"file_name": "a.png", "text": "cap"}, QUESTION | {"images": 1}),
     "columns": Sample(
         "columns",
@@ -177,6 +201,8 @@ def test_round_trip_in_other_file_types(tmp_path: Path, to: str, suffix: str) ->
     for picture in ("a.png", "b.png", "sub/猫.png"):
         (tmp_path / picture).parent.mkdir(exist_ok=True)
         (tmp_path / picture).write_bytes(b"\x89PNG" + picture.encode())
+    for clip, start in (("a.mp4", b"\0\0\0\x18ftypisom"), ("sub/b.webm", b"\x1aE\xdf\xa3")):
+        (tmp_path / clip).write_bytes(start + bytes(99))
     samples = [one for one in SAMPLES.values() if one.format in ("llava", "xtuner", "openai", "text", "alpaca")]
     compared = images = 0
     for sample in samples:
@@ -193,7 +219,7 @@ def test_round_trip_in_other_file_types(tmp_path: Path, to: str, suffix: str) ->
 
 
 def with_bytes(message: Message) -> Message:
-    parts = (ImageRef(data=Path(it.path).read_bytes()) if isinstance(it, ImageRef) else it for it in message.parts)
+    parts = (it if isinstance(it, str) else type(it)(data=Path(it.path).read_bytes()) for it in message.parts)
     return replace(message, parts=tuple(parts))
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from demo.api.chat_request import ChatRequest, messages_of
 from demo.server.limits import DEFAULT
-from llm.formats.conversation import ImageRef
 from tests.demo.conftest import Server, data_url, noise_image
 
 URL = data_url(noise_image(1))
@@ -66,7 +65,7 @@ def test_a_body_is_answered_with_all_of_its_keys(server: Server, program: str) -
 @pytest.mark.parametrize("program", CHAT)
 def test_a_body_is_read_as_its_question(program: str) -> None:
     read = [
-        f"{one.role}:{''.join('<image>' if isinstance(part, ImageRef) else part for part in one.parts).strip()}"
+        f"{one.role}:{''.join(part if isinstance(part, str) else '<image>' for part in one.parts).strip()}"
         for one in messages_of(ChatRequest.model_validate(CHAT[program]), DEFAULT)
     ]
     assert read == READ.get(program, [f"user:<image>{ASKED}"])

@@ -47,7 +47,7 @@ def test_openai_turns_under_conversations(tmp_path: Path) -> None:
     [
         ({"role": "alien"}, "messages[1].role: 'alien' is not a role"),
         ({"content": None}, "messages[1].content: is missing"),
-        ({"content": [{"type": "video", "video": "v"}]}, "messages[1].content[0].type: 'video' is not supported"),
+        ({"content": [{"type": "audio", "audio": "v"}]}, "messages[1].content[0].type: 'audio' is not supported"),
         ({"content": [{"type": "image"}]}, "message 2: <image> in an answer"),
         ({"loss": "true"}, "messages[1].loss: is text, not true or false"),
         ({"loss": False}, "no answer has loss"),

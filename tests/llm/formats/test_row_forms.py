@@ -278,7 +278,7 @@ REFUSALS: dict[str, tuple[Json, str]] = {
     "a detection set of the hub": ({"image": "a.png", "objects": {"bbox": [[1, 2, 3, 4]]}}, "boxes without a question"),
     "audio": ({"audio": {"bytes": "x"}, "sentence": "hi"}, "audio, which cannot be trained on"),
     "audio beside text": ({"audio": "a.wav", "text": "hi"}, "audio: holds audio, which format text does not read"),
-    "video": ({"video": "a.mp4", "caption": "A crane."}, "a video, which cannot be trained on"),
+    "video": ({"video": "a.mp4", "caption": "A crane."}, "a video without a question, which cannot be trained on"),
     "steps with labels": ({"prompt": "Q", "completions": ["A"], "labels": [True]}, "stepwise supervision"),
     "SQuAD's own file": ({"title": "T", "paragraphs": [{"context": "C", "qas": []}]}, "an article of SQuAD"),
     "classes": ({"image": "a.png", "label": 3}, "an image with a class"),

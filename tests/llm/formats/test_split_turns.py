@@ -26,7 +26,7 @@ def test_every_question_repeats_system_prompt_and_images() -> None:
 
 
 def test_an_image_elsewhere_is_refused() -> None:
-    message = "f.json:3: .*data.turns is apart, but an image is not at the start of the first question"
+    message = "f.json:3: .*data.turns is apart, but an image or a video is not at the start of the first question"
     for first in (("first?",), ("first ", IMAGE)):
         with pytest.raises(RecordError, match=message):
             split_turns(_record(first, (IMAGE, "second?")))

@@ -175,8 +175,8 @@ def test_training_warns_once_a_field_and_stops_at_media(tmp_path: Path, caplog: 
         assert len(list(read(source(tmp_path, row, row, {"instruction": "I", "output": "B"}), tmp_path))) == 3
     (line,) = caplog.messages
     assert "field hint of 2 rows is not read and not trained on, first" in line and "rows.jsonl:1" in line
-    assert "rows.jsonl:1: videos: holds a video, which format alpaca does not read" in refusal(
-        tmp_path, row | {"videos": ["a.mp4"]}
+    assert "rows.jsonl:1: audios: holds audio, which format alpaca does not read" in refusal(
+        tmp_path, row | {"audios": ["a.mp3"]}
     )
 
 
@@ -193,7 +193,7 @@ def test_bad_examples_are_left_out_and_counted(tmp_path: Path, caplog: pytest.Lo
 def test_the_check_reports_what_training_does(tmp_path: Path) -> None:
     rows: list[Json] = [
         {"instruction": "I", "output": "A", "hint": "Look left"},
-        {"instruction": "I", "output": "B", "video": "a.mp4"},
+        {"instruction": "I", "output": "B", "audio": "a.mp3"},
         {"instruction": "I", "output": "C", "label": False},
         {"instruction": "I", "output": "D", "score": 3},
     ]
@@ -203,4 +203,4 @@ def test_the_check_reports_what_training_does(tmp_path: Path) -> None:
     bad = source(tmp_path, rows[2])
     only = check(Source(path=str(tmp_path / bad.path)), tmp_path, CheckRules())
     assert only.counts == {"no-rows": 1, "bad-answer": 1}, "a source of which nothing is left is an error"
-    assert sorted((one.row, one.field) for one in report.findings) == [(1, "hint"), (2, "video"), (3, "label")]
+    assert sorted((one.row, one.field) for one in report.findings) == [(1, "hint"), (2, "audio"), (3, "label")]
