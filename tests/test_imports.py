@@ -38,6 +38,7 @@ ORDER = (
     ("llm.chat",),
     ("llm.track",),
     ("llm.train",),
+    ("llm.prefer",),
     ("llm.planning",),
     ("vlm.recipes", "vlm.ready_config"),
     ("vlm.config",),

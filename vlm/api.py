@@ -175,7 +175,9 @@ def train(recipe: RecipeSource, overrides: Mapping[str, object] | None = None, *
     """
     config = load_recipe(recipe, overrides)
     if not isinstance(config, RunConfig):
-        raise ConfigError(f"train: found stage {config.stage}; a recipe of stage sft, pretrain or finetune is trained")
+        raise ConfigError(
+            f"train: found stage {config.stage}; a recipe of stage sft, prefer, pretrain or finetune is trained"
+        )
     from llm.train.metrics import read_metrics
     from llm.train.report import read_report
     from vlm.app.launch import TrainCommand

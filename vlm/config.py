@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
+from llm.config.prefer import PreferRunConfig
 from llm.config.schema import (
     ModelConfig,
     OptimConfig,
@@ -198,10 +199,13 @@ class PipelineConfig(Section):
 
 
 Finetune = VlmRunConfig | ReadyRunConfig
-AnyConfig = TextRunConfig | VlmRunConfig | ReadyRunConfig | EvalConfig | ExportConfig | PipelineConfig
+AnyConfig = TextRunConfig | PreferRunConfig | VlmRunConfig | ReadyRunConfig | EvalConfig | ExportConfig | PipelineConfig
+
+TEXT_STAGES = ("sft", "prefer")
 
 SCHEMAS: dict[str, type[AnyConfig]] = {
     "sft": TextRunConfig,
+    "prefer": PreferRunConfig,
     "pretrain": VlmRunConfig,
     "finetune": VlmRunConfig,
     "eval": EvalConfig,
@@ -238,7 +242,7 @@ def _with_model_of_start(document: Document, earlier: Sequence[RunConfig]) -> Do
             f"{document.place(['from'])}: from: {start} is no run, and `model` is left out; train that run first, "
             "correct the folder, or write `model`"
         )
-    if document.values.get("stage") == TextRunConfig.model_fields["stage"].default:
+    if document.values.get("stage") in TEXT_STAGES:
         found = {key: value for key, value in found.items() if key in ModelConfig.model_fields}
     if not found.keys() - own.keys():
         return document

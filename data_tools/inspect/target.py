@@ -149,6 +149,11 @@ def _training(config: AnyConfig, name: str) -> RunConfig:
         raise ConfigError(f"{name}: is a pipeline. Name one of its steps: {', '.join(config.steps)}")
     if not isinstance(config, RunConfig):
         raise ConfigError(f"{name}: a recipe of stage {config.stage} has no training data. Name a recipe that trains")
+    if config.stage == "prefer":
+        raise ConfigError(
+            f"{name}: records of stage prefer are not shown with a recipe yet. Name the data file, whose chosen "
+            "answers are shown; `eyegraft train --dry-run` counts tokens and steps"
+        )
     return config
 
 

@@ -14,7 +14,8 @@ Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Lean = Literal["auto", "on", "off"]
-KeepBest = Literal["off", "validation_loss", "probe_score", "evaluation"]
+VALIDATED = ("validation_loss", "reward_accuracy")  # measures of `train.keep_best` that validation gives
+KeepBest = Literal["off", "validation_loss", "reward_accuracy", "probe_score", "evaluation"]
 TrackerName = Literal["tensorboard", "wandb", "swanlab", "mlflow", "trackio"]
 
 
@@ -250,7 +251,9 @@ class TrainConfig(Section):
     keep_best: KeepBest = Field(
         "off",
         description="save a checkpoint whenever the measure improves, and never delete the best one, which "
-        "`--checkpoint best` names. validation_loss: measured every validate_every steps; probe_score: the share of "
+        "`--checkpoint best` names. validation_loss: measured every validate_every steps; reward_accuracy: with "
+        "it in `stage: prefer`, the share of validation pairs whose chosen answer has the larger reward; probe_score: "
+        "the share of "
         "the probes with `expect` that are answered right, measured every sample_every steps; evaluation: the main "
         "metric of the first form of `evaluate`, measured every evaluate.every steps",
     )
@@ -272,7 +275,7 @@ class TrainConfig(Section):
             raise ValueError("probe_score needs a probe with `expect`")
         if keep_best == "evaluation" and info.data.get("evaluate") is None:
             raise ValueError("evaluation needs train.evaluate with the files that are asked")
-        every = {"validation_loss": "validate_every", "probe_score": "sample_every"}.get(keep_best)
+        every = "validate_every" if keep_best in VALIDATED else "sample_every" if keep_best == "probe_score" else ""
         if every and not info.data.get(every):
             raise ValueError(f"{keep_best} is measured once in train.{every} steps; set it above 0")
         return keep_best
@@ -371,10 +374,12 @@ class RunConfig(Section):
     @classmethod
     def _best_loss_needs_validation(cls, train: TrainConfig, info: ValidationInfo) -> TrainConfig:
         data = info.data.get("data")
-        if train.keep_best != "validation_loss" or not isinstance(data, DataConfig):
+        if train.keep_best == "reward_accuracy" and info.data.get("stage") != "prefer":
+            raise ValueError("keep_best: reward_accuracy is measured by `stage: prefer` alone; write validation_loss")
+        if train.keep_best not in VALIDATED or not isinstance(data, DataConfig):
             return train
         if not data.validation and not data.validation_sources:
-            raise ValueError("keep_best: validation_loss needs data.validation or data.validation_sources")
+            raise ValueError(f"keep_best: {train.keep_best} needs data.validation or data.validation_sources")
         return train
 
     @field_validator("parallel", mode="after")
@@ -396,6 +401,18 @@ def run_folder(config: RunConfig) -> Path:
 
 
 class TextRunConfig(RunConfig):
-    """A text run: `stage: sft`, supervised fine-tuning or continued pretraining on text."""
+    """A text run: `stage: sft`, supervised fine-tuning or continued pretraining on text.
 
-    stage: Literal["sft"] = Field("sft", description="sft: a text run; `pretrain` and `finetune` are vision runs")
+    `llm.config.prefer.PreferRunConfig`, a text run of another stage, is one too; this class itself refuses that stage.
+    """
+
+    stage: Literal["sft", "prefer"] = Field(
+        "sft", description="sft: a text run; `pretrain` and `finetune` are vision runs"
+    )
+
+    @field_validator("stage", mode="after")
+    @classmethod
+    def _has_the_section_of_its_stage(cls, stage: str) -> str:
+        if stage == "prefer" and "prefer" not in cls.model_fields:
+            raise ValueError("prefer: has keys of its own; validate it as llm.config.prefer.PreferRunConfig")
+        return stage

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm.activity import Activity, activity, note
 from llm.config.schema import DataConfig, Source
-from llm.data.corpus_writer import CorpusWriter
+from llm.data.corpus_writer import CorpusWriter, EncodedRecord, encoded
 from llm.data.memmap_columns import TextColumn, TextListColumn, read_numbers
 from llm.data.packing import PackItem
 from llm.data.prefix_sharing import group_by_key, shared_lengths
@@ -27,8 +27,9 @@ from llm.formats.conversation import ImageRef
 from llm.formats.hub_data import data_path
 from llm.formats.readers import read
 from llm.log import logger
+from llm.rows.files import Report
 
-VERSION = 6  # raise when the meaning of a cached file changes
+VERSION = 7  # raise when the meaning of a cached file changes
 NOTED = 1000  # records between two reports of how far reading is
 AT_ONCE = 4096  # image paths that are checked together, each distinct one once
 NUMBERS: dict[str, type[np.generic]] = {
@@ -42,9 +43,40 @@ NUMBERS: dict[str, type[np.generic]] = {
     "weights": np.float64,
     "targets": np.int64,
     "shares": np.int64,
+    "grades": np.float64,
     "keys": np.uint64,
 }
 CheckImage = Callable[[ImageRef], object]
+
+
+class RecordForm(Protocol):
+    """How the rows of a source become encoded records: conversations, or what another stage trains on."""
+
+    @property
+    def name(self) -> str:
+        """A part of the cache key; empty for conversations."""
+        ...
+
+    def records(
+        self, source: Source, base: Path, warn: Report, encoder: Encoder, data: DataConfig
+    ) -> Iterator[EncodedRecord]:
+        """The records of a source, encoded. `warn` gets lines about what is left out or not read."""
+        ...
+
+
+class Conversations:
+    """Records of supervised fine-tuning."""
+
+    name = ""
+
+    def records(
+        self, source: Source, base: Path, warn: Report, encoder: Encoder, data: DataConfig
+    ) -> Iterator[EncodedRecord]:
+        """Each conversation with its answers as targets."""
+        return (encoded(conversation, encoder, data) for conversation in read(source, base, warn))
+
+
+CONVERSATIONS = Conversations()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +95,7 @@ class Corpus:
     weights: NDArray[np.float64]  # [n]
     targets: NDArray[np.int64]  # [n], supervised tokens
     shares: NDArray[np.int64]  # [n], llm.data.prefix_sharing.prefix_key
+    grades: NDArray[np.float64]  # [n], margins or labels of `stage: prefer`; else 0
     keys: NDArray[np.uint64]  # [n], hash of the first image or of the text, by which validation records are drawn
     images: TextListColumn
     places: TextColumn
@@ -99,6 +132,8 @@ class Corpus:
             found.update(np.ascontiguousarray(array).data)
         if self.parents.any():  # so that corpora without them have the digest that older versions gave them
             found.update(np.ascontiguousarray(self.parents).data)
+        if self.grades.any():
+            found.update(np.ascontiguousarray(self.grades).data)
         return found.hexdigest()[:24]
 
     def pack_items(self, indices: NDArray[np.int64], budget: int) -> list[PackItem]:
@@ -135,13 +170,15 @@ def build_corpus(
     cache: Path,
     base: Path,
     check_image: CheckImage | None = None,
+    form: RecordForm = CONVERSATIONS,
 ) -> Corpus:
     """The corpus of a recipe's sources: mapped from `cache` or, where it is not there yet, read, encoded and checked.
 
-    Relative paths start at `base`. `check_image` raises ImageError for an image that is refused. Raises RecordError at
-    the first record that cannot be trained on, ImageError at the first bad image, DataError when no record is left.
+    Relative paths start at `base`. `form` reads and encodes the records. `check_image` raises ImageError for an image
+    that is refused. Raises RecordError at the first record that cannot be trained on, ImageError at the first bad
+    image, DataError when no record is left.
     """
-    key = corpus_key(sources, data, encoder, base)
+    key = corpus_key(sources, data, encoder, base, form.name)
     folder = cache / key
     if (folder / "corpus.json").exists():
         corpus = open_corpus(folder)
@@ -152,18 +189,19 @@ def build_corpus(
     partial = cache / f"{key}.{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    _write(partial, sources, data, encoder, base, check_image)
+    _write(partial, sources, data, encoder, base, check_image, form)
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)
     return open_corpus(folder)
 
 
-def corpus_key(sources: tuple[Source, ...], data: DataConfig, encoder: Encoder, base: Path) -> str:
-    """A hash of what the encoded records depend on."""
+def corpus_key(sources: tuple[Source, ...], data: DataConfig, encoder: Encoder, base: Path, form: str = "") -> str:
+    """A hash of what the encoded records depend on; `form` is the name of their form."""
     rules = data.model_dump(include={"system", "turns", "max_length", "too_long", "check_images"})
     parts = [VERSION, [source.model_dump() for source in sources], rules, encoder.fingerprint()]
     parts += [_stamp(data_path(source.path, base, source.split)) for source in sources]
+    parts += [form] if form else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -180,14 +218,16 @@ def _write(
     encoder: Encoder,
     base: Path,
     check_image: CheckImage | None,
+    form: RecordForm,
 ) -> None:
     final = folder.with_name(folder.name.rpartition(".")[0]).resolve()  # its name after the rename
     with CorpusWriter(folder, data, encoder, base, final) as writer:
         for source in sources:
             writer.open(source)
             with activity(f"reading and encoding {source.path}") as doing:
-                for number, conversation in enumerate(read(source, base, writer.warn), 1):
-                    writer.add(source, conversation)
+                records = form.records(source, base, writer.warn, encoder, data)
+                for number, record in enumerate(records, 1):
+                    writer.append(source, record)
                     if number % NOTED == 0:
                         note(doing, f"{number:,} records")
     if check_image is not None:

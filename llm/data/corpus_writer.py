@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from llm.config.schema import DataConfig, Source
 from llm.data.memmap_columns import ColumnWriter
-from llm.data.prefix_sharing import NO_PREFIX, prefix_key, share_one_prefix, share_within
+from llm.data.prefix_sharing import NO_PREFIX, first_sequence, prefix_key, share_one_prefix, share_within
 from llm.encoding.encoder import IGNORED, Encoder, Sample
 from llm.errors import DataError, Place, RecordError
 from llm.formats.conversation import Conversation, ImageRef, Message
@@ -20,6 +20,27 @@ from llm.formats.split_turns import split_turns
 from llm.log import logger
 
 ENDS = ("offsets", "branch_offsets", "image_offsets")  # columns of running totals: tokens, branches, images
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRecord:
+    """A record as samples.
+
+    Attributes:
+        samples: Usually one.
+        place: Where it comes from.
+        longest: Tokens of its longest sequence, which `data.max_length` bounds.
+        text: By which it is drawn for validation where it has no image: equal for records that must not be parted.
+        grade: A margin or a label, for stages whose records have one.
+        branched: Its one sample is several sequences after one prompt, and other records may share that prompt.
+    """
+
+    samples: list[Sample]
+    place: Place
+    longest: int
+    text: bytes
+    grade: float = 0.0
+    branched: bool = False
 
 
 class CorpusWriter:
@@ -60,24 +81,30 @@ class CorpusWriter:
 
         Raises RecordError and TemplateError for a record that cannot be trained on.
         """
-        record = prompted(conversation, self._data.system)
-        samples = encode(record, self._encoder, self._data)
-        tokens = sum(len(sample.ids) for sample in samples)
-        if (longest := max(len(sample.ids) for sample in samples)) > self._data.max_length:
-            _too_long(record.place, longest, self._data)
+        return self.append(source, encoded(conversation, self._encoder, self._data))
+
+    def append(self, source: Source, record: EncodedRecord) -> int:
+        """Append an encoded record, unless it is too long; returns its number of tokens. Raises as `add`."""
+        tokens = sum(len(sample.ids) for sample in record.samples)
+        if record.longest > self._data.max_length:
+            _too_long(record.place, record.longest, self._data)
             self.dropped.append(str(record.place))
             return tokens
-        key = _key(samples[0], source, self._base, record.place)
-        for piece in samples:
+        key = _key(record, source, self._base)
+        for piece in record.samples:
             unpacked = _unpack_images(piece, self._folder, self._final)
-            key_of_prefix = (
-                prefix_key(unpacked, self._encoder.image_id) if self._encoder.may_share(piece) else NO_PREFIX
-            )
-            append(self._columns, self._ends, unpacked, key_of_prefix)
+            append(self._columns, self._ends, unpacked, self._prefix_key(record, piece, unpacked))
             self._columns.add_numbers("weights", np.array([source.weight], np.float64))
+            self._columns.add_numbers("grades", np.array([record.grade], np.float64))
             self._columns.add_numbers("keys", np.array([key], np.uint64))
             self._columns.add_texts("places", [str(record.place)])
         return tokens
+
+    def _prefix_key(self, record: EncodedRecord, piece: Sample, unpacked: Sample) -> int:
+        image_id = self._encoder.image_id
+        if not self._encoder.may_share(piece):
+            return NO_PREFIX
+        return prefix_key(first_sequence(unpacked, image_id) if record.branched else unpacked, image_id)
 
     def seal(self) -> None:
         """Write corpus.json, which makes the folder a corpus. Raises DataError when no record was added."""
@@ -87,6 +114,13 @@ class CorpusWriter:
             raise DataError(f"{', '.join(self._paths)}: no record to train on. {advice}")
         document = {"dropped": self.dropped, "sources": self._lines, "warnings": self._warnings}
         (self._folder / "corpus.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+
+
+def encoded(conversation: Conversation, encoder: Encoder, data: DataConfig) -> EncodedRecord:
+    """A conversation as supervised fine-tuning trains on it."""
+    record = prompted(conversation, data.system)
+    samples = encode(record, encoder, data)
+    return EncodedRecord(samples, record.place, max(len(one.ids) for one in samples), samples[0].ids.tobytes())
 
 
 def prompted(conversation: Conversation, system: str) -> Conversation:
@@ -133,12 +167,13 @@ def hash64(content: bytes) -> int:
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
 
 
-def _key(sample: Sample, source: Source, base: Path, place: Place) -> int:
+def _key(record: EncodedRecord, source: Source, base: Path) -> int:
     """A hash of the first image's relative path or of the text, which does not depend on where the files are."""
-    if not sample.images:
-        return hash64(sample.ids.tobytes())
-    first = sample.images[0]
-    return hash64(first.data or os.path.relpath(first.path, image_folder(source, base, place)).encode())
+    images = record.samples[0].images
+    if not images:
+        return hash64(record.text)
+    first = images[0]
+    return hash64(first.data or os.path.relpath(first.path, image_folder(source, base, record.place)).encode())
 
 
 def _windows(sample: Sample, length: int) -> list[Sample]:

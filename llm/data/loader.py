@@ -28,7 +28,7 @@ class OptimizerStep(Generic[BatchT]):
     number: int  # counted from 1
     epoch: float
     batches: list[BatchT]
-    targets: int  # over all ranks
+    targets: int  # what the loss is divided by, over all ranks: targets, or records where a run compares answers
     tokens: int  # over all ranks, shared prefixes counted for every sample
 
 
@@ -59,6 +59,22 @@ def plan_run(corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed
         if train.max_steps and total >= train.max_steps:
             return Schedule(tuple(plans), train.max_steps)
     return Schedule(tuple(plans), total)
+
+
+def every_record(schedule: Schedule) -> Schedule:
+    """The steps of a run's first epoch that it takes, and of later ones those with a record that these do not have."""
+    first, *later = schedule.plans
+    steps = list(first.steps[: schedule.total])
+    seen = set(np.concatenate([pack for step in steps for pack in step]).tolist())
+    left = schedule.total - len(steps)
+    for plan in later:
+        for step in plan.steps[:left]:
+            records = np.concatenate(step).tolist()
+            if not seen.issuperset(records):
+                steps.append(step)
+                seen.update(records)
+        left -= len(plan)
+    return Schedule((PackPlan(tuple(steps), first.world),), len(steps))
 
 
 def order_epoch(corpus: Corpus, chosen: NDArray[np.int64], train: TrainConfig, seed: int, epoch: int) -> Indices:
@@ -111,7 +127,8 @@ def _use_one_thread() -> None:
 class Loader(Generic[BatchT]):
     """The steps of a schedule. `make(indices)` builds the batch of one pack, `mute` a copy whose targets are ignored.
 
-    `bad_records`: those that are left out, or None where images are not checked.
+    `bad_records`: those that are left out, or None where images are not checked. `counts` [n]: what of each record a
+    step's loss is divided by; its targets when None.
     """
 
     def __init__(
@@ -122,9 +139,11 @@ class Loader(Generic[BatchT]):
         mute: Callable[[BatchT], BatchT],
         rank: int = 0,
         bad_records: BadRecords | None = None,
+        counts: Indices | None = None,
     ) -> None:
         self.corpus, self.schedule, self.make, self.mute, self.rank = corpus, schedule, make, mute, rank
         self.bad_records = bad_records
+        self.counts = corpus.targets if counts is None else counts
 
     def steps(self, done: int) -> Iterator[OptimizerStep[BatchT]]:
         """The steps after the first `done`, in order, made AHEAD by one thread."""
@@ -163,7 +182,7 @@ class Loader(Generic[BatchT]):
             number=number + 1,
             epoch=epoch + (within + 1) / len(plan),
             batches=batches,
-            targets=int(self.corpus.targets[samples].sum()),
+            targets=int(self.counts[samples].sum()),
             tokens=int(self.corpus.lengths[samples].sum()),
         )
 

@@ -202,6 +202,12 @@ def _by_next_key(members: list[_Sequence], end: int) -> list[list[_Sequence]]:
     return list(groups.values())
 
 
+def first_sequence(sample: Sample, image_id: int | None = None) -> Sample:
+    """The first of the sequences in a sample with branches; a sample without branches as it is."""
+    first = next(_sequences(sample, 0, image_id, {}))
+    return Sample(first.ids, first.labels, first.images)
+
+
 # Planning -------------------------------------------------------------------------------------------------------------
 
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 
 from llm.formats.chat_turns import with_system
-from llm.formats.conversation import Conversation, Message, check_conversation
+from llm.formats.conversation import Conversation, Message
 from llm.formats.image_placeholders import SHOW_ADVICE, place_images, record_images
+from llm.formats.scored_answers import as_pair, fits_scored
 from llm.formats.turns.content_parts import split_text
 from llm.formats.turns.message_turns import FROM_VALUE, ROLE_CONTENT, read_turns
 from llm.formats.turns.table_turns import read_history
@@ -13,15 +14,17 @@ from llm.records.unread_fields import is_blank
 
 _SIDES = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
 _REJECTED = "rejected_response"  # ms-swift has it beside a complete conversation
+_REJECTED_TURNS = "rejected_messages"  # ms-swift's, beside the chosen ones in `messages`
 _PROMPTS = (("prompt",), ("messages",), ("conversations",), ("instruction", "input"), ("query",), ("question",))
 
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
-    """Two conversations that differ in the last answer."""
+    """Two conversations with one prompt; `margin` is the pair's own, which a recipe may ask for."""
 
     chosen: Conversation
     rejected: Conversation
+    margin: float = 0.0
 
 
 def read_preference(record: Record) -> tuple[Message, ...]:
@@ -30,29 +33,30 @@ def read_preference(record: Record) -> tuple[Message, ...]:
     Supervised fine-tuning trains on the chosen answer; the rejected one is neither used nor checked. Lists that begin
     with a question are the complete conversation, including the prompt. Also read are OpenAI's `input` with
     `preferred_output`, LLaMA-Factory's `conversations` or `instruction` as the prompt, and a conversation of ms-swift
-    with `rejected_response`.
+    with `rejected_response` or `rejected_messages`; of answers with scores the best is the chosen one.
     """
+    record = as_pair(record)
     good, bad = _sides(record.row)
     record.ignore(bad)
     return _conversation(record, good)
 
 
-def read_pair(record: Record) -> PreferencePair:
-    """Both conversations, checked. Raises RecordError when an answer is missing or both are equal."""
+def read_sides(record: Record) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """The messages of the chosen and of the rejected conversation, not checked. RecordError for an empty answer."""
+    record = as_pair(record)
     good, bad = _sides(record.row)
-    chosen = Conversation(_conversation(record, good), record.place)
-    rejected = Conversation(_rejected(record, bad, chosen), record.place)
-    check_conversation(chosen)
-    check_conversation(rejected)
-    if chosen == rejected:
-        raise record.error("rejected", "equals the chosen answer", "Correct or remove the pair", "pair-same")
-    return PreferencePair(chosen, rejected)
+    for name in filter(None, (good, bad)):
+        if is_blank(record.row.get(name)):
+            found = "is missing" if record.row.get(name) is None else "is empty"
+            raise record.error(name, found, "Write both answers, or remove the pair", "pair-empty")
+    chosen = _conversation(record, good)
+    return chosen, _rejected(record, bad, chosen)
 
 
 def fits_preference(row: Row) -> bool:
     """Whether the row has a chosen and a rejected answer."""
     good, bad = _sides(row)
-    return bad in row and (good in row or good == "")
+    return (bad in row and (good in row or good == "")) or fits_scored(row)
 
 
 def read_prompt_completion(record: Record) -> tuple[Message, ...]:
@@ -73,13 +77,19 @@ def _sides(row: Row) -> tuple[str, str]:
     """The fields of the chosen and of the rejected answer; the first is empty for a complete conversation."""
     if _REJECTED in row and not is_blank(row.get(_REJECTED)):
         return ("response" if isinstance(row.get("response"), str) else ""), _REJECTED
+    if "messages" in row and not is_blank(row.get(_REJECTED_TURNS)):
+        return "messages", _REJECTED_TURNS
     return next((pair for pair in _SIDES if pair[0] in row), _SIDES[0])
 
 
-def _rejected(record: Record, name: str, chosen: Conversation) -> tuple[Message, ...]:
-    if name != _REJECTED:
-        return _conversation(record, name)
-    return (*chosen.messages[:-1], Message("assistant", (record.text(name),)))
+def _rejected(record: Record, name: str, chosen: tuple[Message, ...]) -> tuple[Message, ...]:
+    if name == _REJECTED:
+        return (*chosen[:-1], Message("assistant", (record.text(name),)))
+    if name == _REJECTED_TURNS:
+        turns = _messages(record, name, "assistant", record_images(record) != [])
+        if turns[0].role == "assistant":  # the answer alone
+            return (*chosen[: -len(turns)], *turns)
+    return _conversation(record, name)
 
 
 def _conversation(record: Record, name: str) -> tuple[Message, ...]:

@@ -50,10 +50,8 @@ from llm.formats.hub_data import data_path, images_path
 from llm.formats.image_datasets import fits_cauldron, fits_imagefolder, read_cauldron, read_imagefolder
 from llm.formats.openai_messages import fits_openai, read_openai
 from llm.formats.preference_pairs import (
-    PreferencePair,
     fits_preference,
     fits_prompt_completion,
-    read_pair,
     read_preference,
     read_prompt_completion,
 )
@@ -246,11 +244,6 @@ def read(source: Source, base: Path, warn: Report = logger.warning) -> Iterator[
     report.log(warn)
     if not report.conversations:
         raise DataError(f"{source.path}: {NO_RECORD}")
-
-
-def read_pairs(source: Source, base: Path) -> Iterator[PreferencePair]:
-    """Yield every preference pair of a source. Supervised fine-tuning does not use it."""
-    return (read_pair(record) for record in source_records(source, base))
 
 
 def source_records(source: Source, base: Path, warn: Report = logger.warning) -> Iterator[Record]:

@@ -12,7 +12,7 @@ from llm.records.record import Record
 from llm.records.unread_fields import UnreadField
 
 UNANSWERED = "marked as unanswered"
-_LABELS = ("label", "kto_tag")  # TRL's and ms-swift's name, and LLaMA-Factory's
+LABELS = ("label", "kto_tag")  # TRL's and ms-swift's name, and LLaMA-Factory's
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,29 @@ def why_left_out(record: Record, messages: tuple[Message, ...]) -> str:
         return UNANSWERED
     if messages[0].role == "assistant":
         return ""  # a text; a label is its class
-    for name in _LABELS:
-        value = record.row.get(name)
-        number = type(value) is int and "completion" in record.row
-        if value is False or (number and value == 0) or (isinstance(value, str) and value.lower() == "false"):
+    for name in LABELS:
+        if judged(record, name) is False:
             return f"with {name}: false, whose answer is a bad example"
     return ""
+
+
+def judged(record: Record, name: str) -> bool | None:
+    """KTO's label in a field: whether the answer is good; None where there is none.
+
+    A number is a label beside a `completion` alone: elsewhere it is a class, such as that of a text.
+    """
+    value = record.row.get(name)
+    if isinstance(value, bool):
+        return value
+    if type(value) is int and "completion" in record.row and value in (0, 1):
+        return value == 1
+    return value.lower() == "true" if isinstance(value, str) and value.lower() in ("true", "false") else None
+
+
+def label_of(record: Record) -> bool | None:
+    """KTO's label of the record, under any of its names; None without one."""
+    found = ((name, judged(record, name)) for name in LABELS)
+    name, label = next(((name, label) for name, label in found if label is not None), ("", None))
+    if name:
+        record.repeats(name)
+    return label

@@ -80,11 +80,11 @@ class _Chunked(torch.autograd.Function):
         of_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
         of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and wanted[2] else None
         total, counts = hidden.new_zeros((), dtype=torch.float32), (targets != IGNORED)[:, None].to(hidden.dtype)
-        for part in _chunks(len(hidden), most):
+        for part in chunks(len(hidden), most):
             states = hidden[part]
             logits = torch.mm(states, weight.t()) if bias is None else torch.addmm(bias, states, weight.t())
             loss_of = _loss_and_gradient_ if any(wanted) else summed_loss
-            for piece in _chunks(len(states), wide):
+            for piece in chunks(len(states), wide):
                 total += loss_of(logits[piece], targets[part][piece])
             if of_hidden is not None:
                 torch.mm(logits, weight, out=of_hidden[part])
@@ -105,7 +105,7 @@ class _Chunked(torch.autograd.Function):
         return *found, None, None, None
 
 
-def _chunks(count: int, most: int) -> Iterator[slice]:
+def chunks(count: int, most: int) -> Iterator[slice]:
     """Slices of `count` positions: as few as hold at most `most` each, of nearly equal size."""
     pieces = max(1, -(-count // most))
     for piece in range(pieces):

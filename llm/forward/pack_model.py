@@ -1,6 +1,6 @@
 """The base of text and vision models: from a pack's embeddings to the hidden states at its targets and their loss."""
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -10,6 +10,7 @@ from llm.config.schema import Lean
 from llm.data.batch import PackedBatch
 from llm.data.batch_shard import BatchShard
 from llm.forward.chunked_loss import HeadLoss
+from llm.forward.token_log_probs import HeadLogProbs
 from llm.lean.decoder import run_decoder, runs_lean
 from llm.model.causal_lm import as_decoder
 
@@ -25,12 +26,17 @@ class PackModel(nn.Module):
         super().__init__()
         self.lean = lean
         self.head_loss = HeadLoss(in_chunks)
+        self.head_log_probs = HeadLogProbs(in_chunks)
         self.backend: Backend = TORCH
 
     def loss(self, hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
         """Summed cross-entropy, fp32 scalar, of hidden states [K, H] and targets [K]."""
         loss: Tensor = self.head_loss(hidden, head, targets, self.backend.device_type(hidden))
         return loss
+
+    def log_probs_of(self, hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
+        """[K], fp32: the log-probability of each target [K], of hidden states [K, H]; 0 where it is IGNORED."""
+        return cast(Tensor, self.head_log_probs(hidden, head, targets, self.backend.device_type(hidden)))
 
     def hidden_at_targets(self, body: PreTrainedModel, embeds: Tensor, text: PackedBatch | BatchShard) -> Tensor:
         """Embeddings [T, H] -> [K, H]: the decoder's output at the target positions, after its final norm."""

@@ -8,6 +8,7 @@ from llm.data.batch import PackedBatch
 from llm.data.batch_shard import BatchShard
 from llm.forward.chunked_loss import summed_loss
 from llm.forward.pack_model import PackModel
+from llm.forward.token_log_probs import gathered
 from llm.model.causal_lm import as_causal_lm, decoder_of, logits_of
 
 # Causal LMs whose logits are the head's product with the decoder's output, without scaling or soft-capping.
@@ -26,6 +27,12 @@ class TextModel(PackModel):
         if type(self.llm) not in PLAIN_HEADS:
             return summed_loss(self.logits(batch), batch.targets)
         return self.loss(self._hidden(batch), as_causal_lm(self.llm).lm_head, batch.targets)
+
+    def log_probs(self, batch: PackedBatch | BatchShard) -> Tensor:
+        """[K], fp32: the log-probability of each of the pack's targets."""
+        if type(self.llm) not in PLAIN_HEADS:
+            return gathered(self.logits(batch), batch.targets)
+        return self.log_probs_of(self._hidden(batch), as_causal_lm(self.llm).lm_head, batch.targets)
 
     def logits(self, batch: PackedBatch | BatchShard) -> Tensor:
         """[K, V], at the target positions only."""

@@ -8,7 +8,7 @@ from llm.i18n.chinese_fields import FIELD_MESSAGES, FORM_MESSAGES, VIDEO_MESSAGE
 from llm.i18n.chinese_files import FILE_MESSAGES, QUESTION_MESSAGES
 from llm.i18n.chinese_help import HELP_MESSAGES
 from llm.i18n.chinese_models import MODEL_MESSAGES
-from llm.i18n.chinese_recipes import RECIPE_MESSAGES
+from llm.i18n.chinese_recipes import PREFER_MESSAGES, RECIPE_MESSAGES
 from llm.i18n.chinese_requests import DOWNLOAD_MESSAGES, HUB_MESSAGES, REQUEST_MESSAGES
 from llm.i18n.chinese_schema import SCHEMA_MESSAGES
 from llm.i18n.chinese_service import SERVICE_MESSAGES
@@ -29,6 +29,7 @@ TABLES = {
     "help": HELP_MESSAGES,
     "hubs": HUB_MESSAGES,
     "models": MODEL_MESSAGES,
+    "prefer": PREFER_MESSAGES,
     "questions": QUESTION_MESSAGES,
     "ready": READY_MESSAGES,
     "recipes": RECIPE_MESSAGES,

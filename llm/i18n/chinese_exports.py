@@ -370,8 +370,8 @@ EVALUATION_MESSAGES = {
     ),
     "not here. {}": "不存在。{}",
     "{}: cannot be read: {}; name a readable YAML file": "{}：无法读取：{}；请指定可读的 YAML 文件",
-    "train: found stage {}; a recipe of stage sft, pretrain or finetune is trained": (
-        "train：stage 为 {}；可训练的是 stage 为 sft、pretrain 或 finetune 的配方"
+    "train: found stage {}; a recipe of stage sft, prefer, pretrain or finetune is trained": (
+        "train：stage 为 {}；可训练的是 stage 为 sft、prefer、pretrain 或 finetune 的配方"
     ),
     "run_pipeline: {} is of stage {}; name a recipe with `steps:`": (
         "run_pipeline：{} 的 stage 为 {}；请指定含有 `steps:` 的配方"

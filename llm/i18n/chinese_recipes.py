@@ -123,3 +123,108 @@ COMMAND_LINE_MESSAGES = {
 """The command line itself."""
 
 RECIPE_MESSAGES = KEY_MESSAGES | RECIPE_FILE_MESSAGES | COMMAND_LINE_MESSAGES
+
+PREFER_MESSAGES = {
+    "loss of a pair of answers: dpo, ipo, hinge, robust, bco, orpo, simpo or mpo; kto takes single answers that are "
+    "labelled as good or bad": (
+        "成对回答的损失：dpo、ipo、hinge、robust、bco、orpo、simpo 或 mpo；kto 用于标注了好坏的单个回答"
+    ),
+    "how far the model may move from the reference: rewards are log-ratios times beta; of orpo the weight of the odds "
+    "ratio; of simpo the factor of the mean log-probabilities (its paper takes 2.0 to 2.5)": (
+        "模型可以偏离参考模型多远：奖励是对数比乘以 beta；orpo 中是优势比项的权重；"
+        "simpo 中是平均对数概率的系数（论文取 2.0 到 2.5）"
+    ),
+    "dpo, robust and simpo: assumed share of pairs whose answers are labelled the wrong way round": (
+        "dpo、robust 和 simpo：假定有多少比例的偏好对标反了"
+    ),
+    "weight of an SFT term: the mean cross-entropy of the chosen answer's tokens, of kto the good answer's; left out: "
+    "1 for orpo and mpo, of which it is a part, else 0": (
+        "SFT 项的权重：优选回答各 token 的平均交叉熵（kto 为好的回答）；不填时 orpo 和 mpo 为 1（本来就含此项），其余为 0"
+    ),
+    "dpo, robust, hinge, simpo and mpo: reward by which the chosen answer must be ahead (simpo: gamma)": (
+        "dpo、robust、hinge、simpo 和 mpo：优选回答的奖励至少要领先多少（simpo 的 gamma）"
+    ),
+    "field of a record that holds its own margin, added to `margin`": "记录中存放该条间隔的字段，与 `margin` 相加",
+    "what log-probabilities are compared with. adapters_off: the same model without its adapters; copy: the model as "
+    "the run begins; both are computed once, before the first step, and stored on disk; none: nothing; auto: "
+    "adapters_off for LoRA, copy for full training, none for orpo and simpo": (
+        "与谁的对数概率比较。adapters_off：去掉适配器的同一模型；copy：训练开始时的模型；二者都在第一步之前计算一次并存到"
+        "磁盘；none：不比较；auto：LoRA 用 adapters_off，全参数训练用 copy，orpo 和 simpo 用 none"
+    ),
+    "prefer: answers are compared, by the loss in `prefer`": "prefer：比较回答，损失见 `prefer`",
+    "reference: adapters_off needs adapters, and tune.kind is {}; write copy, or lora": (
+        "reference：adapters_off 需要适配器，而 tune.kind 是 {}；请写 copy，或改用 lora"
+    ),
+    "turns: apart: the answers of a record are compared after all of its turns; leave it out": (
+        "turns：apart：一条记录的回答在全部轮次之后比较；请去掉此项"
+    ),
+    "keep_best: reward_accuracy compares the answers of pairs, which kto has none of": (
+        "keep_best：reward_accuracy 比较成对的回答，而 kto 没有"
+    ),
+    "keep_best: reward_accuracy is measured by `stage: prefer` alone; write validation_loss": (
+        "keep_best：只有 `stage: prefer` 会测量 reward_accuracy；请写 validation_loss"
+    ),
+    "keep_best: {} needs data.validation or data.validation_sources": (
+        "keep_best：{} 需要 data.validation 或 data.validation_sources"
+    ),
+    "prefer: has keys of its own; validate it as llm.config.prefer.PreferRunConfig": (
+        "prefer：有自己的配置项；请用 llm.config.prefer.PreferRunConfig 校验"
+    ),
+    "loss {} has none; leave it out, or choose {}": "损失 {} 没有此项；请去掉，或改用 {}",
+    "loss {} compares with no reference; leave it out": "损失 {} 不与参考模型比较；请去掉此项",
+    "none: loss {} measures its shift against a reference; leave it out": (
+        "none：损失 {} 的偏移量要与参考模型比较；请去掉此项"
+    ),
+    "sequence: found above 1, but packs of answers are not shared by processes; leave it out": (
+        "sequence：大于 1，但回答的包不能由多个进程分担；请去掉此项"
+    ),
+    "zero: 3 partitions the weights, which no preference run was tried with; use 2 or less": (
+        "zero：3 会切分权重，偏好训练未曾试过；请用 2 或更小"
+    ),
+    # records
+    "`stage: prefer` takes pairs: give `chosen` and `rejected`, or set prefer.loss: kto for labels": (
+        "`stage: prefer` 需要成对的回答：请给出 `chosen` 和 `rejected`；若是标注好坏的回答，请设 prefer.loss: kto"
+    ),
+    "prefer.loss: kto needs `label: true` or `label: false` in every record": (
+        "prefer.loss: kto 要求每条记录都有 `label: true` 或 `label: false`"
+    ),
+    "{} images with the chosen answer, {} with the rejected one": "优选回答有 {} 张图片，非优选回答有 {} 张",
+    "follows another prompt than the chosen answer: message {} differs, or is on one side only": (
+        "与优选回答的提示不同：第 {} 条消息不同，或只有一边有"
+    ),
+    "is {}, not a finite number": "是{}，不是有限的数",
+    "prefer.margin_column names it: give every pair a number": "prefer.margin_column 指定了此字段：每个偏好对都要有一个数",
+    "the record has no answer": "记录没有回答",
+    "A labelled answer needs its question": "标注好坏的回答需要有问题",
+    "all answers have the same score": "所有回答的得分相同",
+    "other images with the rejected answer than with the chosen one": "两个回答的图片不同",
+    "Both answers are about the same images": "两个回答必须针对相同的图片",
+    "Both answers follow the same turns": "两个回答之前的轮次必须相同",
+    "Both answers of a pair are about the same images: name those in `images`, or remove the pair": (
+        "偏好对的两个回答必须针对相同的图片：请写在 `images` 中，或删除该偏好对"
+    ),
+    "images of one side only": "只属于一边的图片",
+    "Write both answers, or remove the pair": "请写出两个回答，或删除该偏好对",
+    "{} answers with a text and a number as the score": "只有 {} 个回答同时有文本和数值得分",
+    "A pair needs two: add them, or remove the record": "偏好对需要两个：请补上，或删除该记录",
+    "the chat template writes {} different prompts for the answers after it": "对话模板为其后的回答写出 {} 个不同的提示",
+    "Leave one answer after the prompt": "提示之后只保留一个回答",
+    "the chat template writes another prompt before one answer than before the other": (
+        "对话模板在两个回答之前写出的提示不同"
+    ),
+    "Choose another data.template": "请改用其他 data.template",
+    "{}: a single labelled answer; prefer.loss: kto compares with other records' answers": (
+        "{}：只有一个标注好坏的回答；prefer.loss: kto 要与其他记录的回答比较"
+    ),
+    "{}: records of stage prefer are not shown with a recipe yet. Name the data file, whose chosen answers are shown; "
+    "`eyegraft train --dry-run` counts tokens and steps": (
+        "{}：暂不能用配方显示 prefer 阶段的记录。请直接给出数据文件，会显示其中的优选回答；`eyegraft train --dry-run` "
+        "会统计 token 和步数"
+    ),
+    # the run
+    "reading all records once": "读取全部记录一遍",
+    "reference: log-probabilities of {} records computed, of {} read from {}": (
+        "参考模型：已计算 {} 条记录的对数概率，另有 {} 条从 {} 读取"
+    ),
+}
+"""Keys of `prefer`, records of answers and the reference."""

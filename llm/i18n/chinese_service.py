@@ -320,11 +320,13 @@ BEST_MESSAGES = {
         "正确回答应包含的文字，不分大小写；留空：不为该回答评分"
     ),
     "save a checkpoint whenever the measure improves, and never delete the best one, which `--checkpoint best` names. "
-    "validation_loss: measured every validate_every steps; probe_score: the share of the probes with `expect` that are "
-    "answered right, measured every sample_every steps; evaluation: the main metric of the first form of `evaluate`, "
+    "validation_loss: measured every validate_every steps; reward_accuracy: with it in `stage: prefer`, the share of "
+    "validation pairs whose chosen answer has the larger reward; probe_score: the share of the probes with `expect` "
+    "that are answered right, measured every sample_every steps; evaluation: the main metric of the first form of `evaluate`, "
     "measured every evaluate.every steps": (
         "指标每次变好时都保存检查点，且从不删除最好的一个，可用 `--checkpoint best` 指定。validation_loss：每 "
-        "validate_every 步测量一次；probe_score：带 `expect` 的探针中回答正确的比例，每 sample_every 步测量一次；"
+        "validate_every 步测量一次；reward_accuracy：`stage: prefer` 中与它一同测量，验证集里优选回答奖励更高的偏好对的比例；"
+        "probe_score：带 `expect` 的探针中回答正确的比例，每 sample_every 步测量一次；"
         "evaluation：`evaluate` 中第一种形式的主要指标，每 evaluate.every 步测量一次"
     ),
     "measurements of keep_best without an improvement after which the run ends; 0: it never does": (
@@ -352,9 +354,6 @@ BEST_MESSAGES = {
     "the model in training": "训练中的模型",
     "evaluation: {} questions, {}: {}": "评测：{} 道题，{}：{}",
     "needs train.keep_best: a measure whose improvement it waits for": ("需要 train.keep_best：它等待的就是该指标变好"),
-    "keep_best: validation_loss needs data.validation or data.validation_sources": (
-        "keep_best: validation_loss 需要 data.validation 或 data.validation_sources"
-    ),
     "{} has not improved for {} measurements; the run ends, its best checkpoint is step {}": (
         "{} 连续 {} 次测量没有变好；训练结束，最好的检查点是第 {} 步"
     ),

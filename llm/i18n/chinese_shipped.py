@@ -64,6 +64,9 @@ SHIPPED_MESSAGES = {
     "QLoRA of {} on Alpaca's 52k instructions, three epochs, packed to 2048 tokens.": (
         "用 Alpaca 的 5.2 万条指令对 {} 做 QLoRA 微调，3 轮，打包到 2048 个 token。"
     ),
+    "Preferences: DPO of Qwen2.5-1.5B-Instruct with QLoRA on UltraFeedback's 62k pairs, one epoch.": (
+        "偏好：用 UltraFeedback 的 6.2 万个偏好对对 Qwen2.5-1.5B-Instruct 做 QLoRA 的 DPO 训练，1 轮。"
+    ),
     "QLoRA of {} on 10k OpenAssistant conversations, three epochs, packed to 2048 tokens.": (
         "用 OpenAssistant 的 1 万段对话对 {} 做 QLoRA 微调，3 轮，打包到 2048 个 token。"
     ),

@@ -55,6 +55,12 @@ class MetaModel:
     image_modules: tuple[nn.Module, ...] = ()  # modules whose activations are part "pictures"
     recompute: Callable[[], None] = lambda: None  # switches activation checkpointing on, as the recipe has it
     reads_values: bool = False  # whether its forward pass reads values of its inputs, such as the grids of images
+    objective: nn.Module | None = None  # called with packs in place of `model`, which it holds
+
+    @property
+    def step(self) -> nn.Module:
+        """What is called with a pack and returns its loss."""
+        return self.objective or self.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +141,11 @@ def _step(
     tracker: AllocationTracker, meta: MetaModel, optimizer: MasterOptimizer, clip: float, batch: Batch, packs: int
 ) -> None:
     """One step over the packs, as `llm.train.engine.TorchEngine` and the loop run it."""
-    meta.model.train()
+    meta.step.train()
     with _parts_by_module(tracker, meta):
         for _ in range(packs):
             tracker.part = "activations"
-            backward(meta.model(batch))
+            backward(meta.step(batch))
             with tracker.under("gradients"):
                 optimizer.collect()
     with tracker.under("gradients"):
@@ -226,7 +232,7 @@ def count_operations(meta: MetaModel, batch: Batch, text: PackedBatch, kind: Kin
     # The GPU's backend counts attention by the pairs, and lean layers recompute no product on it.
     backend, lean = ForecastBackend("card", tracker, visible_pairs(text)), mode_on(meta.model.lean, DEVICE_TYPES[kind])
     with running(meta, backend, lean):
-        backward(meta.model(batch.to(META)))
+        backward(meta.step(batch.to(META)))
     trained = [parameter for group in meta.groups for parameter in group.parameters]
     reached = {parameter for parameter in trained if parameter.grad is not None}
     for parameter in trained:

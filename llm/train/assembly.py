@@ -41,7 +41,7 @@ from llm.train.provenance import base_digest
 from llm.train.run import run_training
 from llm.train.run_data import collate_text
 from llm.train.run_folder import begun_dtype
-from llm.train.run_parts import BatchT, RunParts
+from llm.train.run_parts import Batch, BatchT, RunParts
 
 MakeEvaluation = Callable[[Evaluation, ChatModel, bool], Callable[[], Mapping[str, float]]]
 """(plan, model, whether every process has to take part in every answer) -> what is called at each evaluation."""
@@ -78,9 +78,13 @@ class OpenedText(OpenedModel[TextRunConfig, TextModel]):
 
 
 def train_text(
-    config: TextRunConfig, base: Path, anyway: bool = False, evaluation: MakeEvaluation | None = None
+    config: TextRunConfig,
+    base: Path,
+    anyway: bool = False,
+    evaluation: MakeEvaluation | None = None,
+    parts_of: "Callable[[OpenedText], RunParts[Batch]] | None" = None,
 ) -> Path:
-    """Train a text run, or continue it; returns its folder.
+    """Train a text run, or continue it; returns its folder. `parts_of`: the parts of its stage; None: supervised.
 
     Relative paths of its data begin at `base`. `anyway`: continue although recipe or data changed since it began.
     `evaluation` makes what evaluates the run where the recipe has `train.evaluate`.
@@ -90,7 +94,7 @@ def train_text(
     torch.manual_seed(config.seed)  # adapters are initialized below
     opened = open_text_model(config)
     _refuse_uneven(opened.model.llm, config.parallel.sequence)
-    parts = evaluated(text_parts(opened), opened, evaluation)
+    parts = evaluated((parts_of or text_parts)(opened), opened, evaluation)
     return run_training(config, parts, resolve_yaml(config), base, anyway)
 
 

@@ -36,6 +36,7 @@ class OpenWindow:
         losses: Of each step; `norms`: the gradient norms.
         tokens: Of all of them.
         seconds: Of computing; `waited`: without a batch; `wall`: of both and all else.
+        sums: Of the run's other figures, over all of them.
     """
 
     losses: tuple[float, ...] = ()
@@ -44,6 +45,7 @@ class OpenWindow:
     seconds: float = 0.0
     waited: float = 0.0
     wall: float = 0.0
+    sums: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Progress:
     def parse(cls, values: dict[str, Any]) -> "Progress":
         """The progress of `asdict`, after it was JSON; earlier versions wrote no window."""
         window = OpenWindow(**values.get("window", {}))
-        window = replace(window, losses=tuple(window.losses), norms=tuple(window.norms))
+        window = replace(window, losses=tuple(window.losses), norms=tuple(window.norms), sums=tuple(window.sums))
         return cls(**{**values, "window": window})
 
     def measured(self, value: float, larger_is_better: bool) -> "Progress":

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from llm.config.prefer import PreferRunConfig
 from llm.config.rebased_paths import CWD, rebased
 from llm.config.schema import ModelConfig, RunConfig, TextRunConfig
 from llm.config.yaml_loader import Document, load_yaml, validate
 from llm.errors import ConfigError, RunError
 
 TEXT_STAGE = "sft"
+TEXT_STAGES: dict[str, type[TextRunConfig]] = {TEXT_STAGE: TextRunConfig, "prefer": PreferRunConfig}
 EarlierRun = tuple[RunConfig, Path]  # a run that another starts from, and its folder
 
 
@@ -74,8 +76,8 @@ def read_recipe(folder: Path) -> Document:
 def read_text_run(folder: Path, home: Path = CWD) -> TextRunConfig:
     """The recipe of a text run's folder, its relative paths resolved against `home`. Raises ConfigError, RunError."""
     document = read_recipe(folder)
-    stage = document.values.get("stage", TEXT_STAGE)
-    if stage != TEXT_STAGE:
+    stage, model = document.values.get("stage", TEXT_STAGE), document.values.get("model")
+    if stage not in TEXT_STAGES or (isinstance(model, dict) and "tower" in model):
         raise ConfigError(f"{folder} holds a run of stage {stage}; name the folder of a text run (stage: {TEXT_STAGE})")
-    config = validate(document, TextRunConfig)
+    config = validate(document, TEXT_STAGES[stage])
     return config if home == CWD else rebased(config, home)

@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Generic
@@ -22,10 +22,11 @@ from llm.train.engine import Engine
 from llm.train.metrics import NullLog, RunLog, now
 from llm.train.optimizer import lr_factor
 from llm.train.process_memory import peak_memory_gib
-from llm.train.run_parts import BatchT
+from llm.train.run_parts import NO_FIGURES, BatchT, StepFigures
 
 NO_STEPS = OpenWindow()
 SCORE = "score"  # of a line of metrics: what `train.keep_best` follows
+REWARD_ACCURACY = "rewards/accuracies"
 SAVING = "finishing this step, then saving; once more stops at once"
 
 
@@ -36,9 +37,10 @@ class LoopCallbacks(Generic[BatchT]):
     loss: Callable[[BatchT], Tensor]  # summed over the batch's targets
     place: Callable[[int], str]  # file and line of a record of the corpus, for errors
     save: Callable[[Progress], None]
-    validate: Callable[[], float | None]  # mean loss over the validation targets; None without such data
+    validate: Callable[[], Mapping[str, float]]  # `loss` over validation records and others; empty without such data
     probe: Callable[[int], float | None]  # share of right answers; None where no probe has an expected one
     evaluate: Callable[[], Mapping[str, float]]  # metrics of `train.evaluate`, `score` first; empty without it
+    figures: StepFigures = NO_FIGURES
 
 
 class Interrupted(RunError):
@@ -70,8 +72,9 @@ def fit(
     One host sync a step: `engine.step` copies loss and gradient norm to the host. Raises TrainingError before the
     weights change when one of them is not finite, and Interrupted after the step was saved when SIGINT or SIGTERM came.
     """
-    total = loader.schedule.total
+    total, figures = loader.schedule.total, callbacks.figures
     progress = start
+    figures.take()  # of packs that were tried before
     if start.step == 0:
         _probe(callbacks, log, 0)
     with _stop_signals() as signals:
@@ -80,8 +83,11 @@ def fit(
         for step in loader.steps(start.step):
             began = time.perf_counter()
             factor = lr_factor(step.number - 1, total, optim)
-            figures = _over_processes(_accumulate(callbacks, engine, step), bool(signals))
-            loss, *stops, norm = engine.step(factor, figures)
+            figures.begin(step.batches)
+            loss_part = _accumulate(callbacks, engine, step)
+            read = engine.step(factor, _over_processes(loss_part, bool(signals), figures.take()))
+            loss, sums, norm = read[0], read[1 : 1 + figures.count], read[-1]
+            stops = read[1 + figures.count : -1]
             stopping = any(stops) if stops else bool(signals)
             _refuse_infinite(loss, norm, step, callbacks)
             elapsed = time.perf_counter() - began
@@ -92,14 +98,15 @@ def fit(
                 seconds=progress.seconds + elapsed,
                 finished=step.number == total,
             )
-            window.add(loss, norm, step.tokens, elapsed, waited=began - ready)
+            figures.advance(sums)
+            window.add(loss, norm, step.tokens, elapsed, waited=began - ready, sums=sums)
             log.advance(step.number)
             if step.number % train.log_every == 0 or progress.finished:
-                log.write(window.line(step, factor * optim.lr, began + elapsed))
+                log.write(window.line(step, factor * optim.lr, began + elapsed, figures))
                 window = MetricsWindow(began + elapsed)
             progress = _measure(callbacks, log, train, progress)
             if progress.finished and window:
-                log.write(window.line(step, factor * optim.lr, began + elapsed))
+                log.write(window.line(step, factor * optim.lr, began + elapsed, figures))
             is_best = progress.best_step == step.number
             if due(step.number, train.save_every) or progress.finished or stopping or is_best:
                 progress = replace(progress, metrics=log.position(), window=window.open(began + elapsed))
@@ -132,14 +139,14 @@ def _accumulate(callbacks: LoopCallbacks[BatchT], engine: Engine, step: Optimize
     return sum(losses[1:], losses[0])
 
 
-def _over_processes(loss: Tensor, stop: bool) -> list[Tensor]:
-    """The loss summed over all processes and how many of them are to stop, so that all stop after the same step.
+def _over_processes(loss: Tensor, stop: bool, figures: Tensor) -> list[Tensor]:
+    """The loss and the figures summed over all processes, and how many of them are to stop: all stop after one step.
 
-    In a process by itself the loss alone: its own signals are looked at after the step.
+    In a process by itself without the last: its own signals are looked at after the step.
     """
     if distributed.ranks().world == 1:
-        return [loss]
-    return [*distributed.all_reduce_sum(torch.stack([loss, loss.new_full((), float(stop))]))]
+        return [loss, *figures]
+    return [*distributed.all_reduce_sum(torch.cat([loss[None], figures.to(loss), loss.new_full((1,), float(stop))]))]
 
 
 @contextmanager
@@ -175,9 +182,10 @@ def _measure(
     """
     step, found = progress.step, dict[str, float | None]()
     if due(step, train.validate_every) or progress.finished:
-        loss = found["validation_loss"] = callbacks.validate()
-        if loss is not None:
-            log.write({"kind": "validation", "step": step, "loss": loss, "time": now()})
+        figures = callbacks.validate()
+        found |= {"validation_loss": figures.get("loss"), "reward_accuracy": figures.get(REWARD_ACCURACY)}
+        if figures:
+            log.write({"kind": "validation", "step": step, **figures, "time": now()})
     if train.evaluate is not None and (due(step, train.evaluate.every) or progress.finished):
         found["evaluation"] = _evaluate(callbacks, log, step)
     if due(step, train.sample_every) or progress.finished:
@@ -223,12 +231,16 @@ class MetricsWindow:
         self._began = began - before.wall
         self._losses, self._norms = list(before.losses), list(before.norms)
         self._tokens, self._seconds, self._waited = before.tokens, before.seconds, before.waited
+        self._sums = list(before.sums)
 
     def __bool__(self) -> bool:
         return bool(self._losses)
 
-    def add(self, loss: float, norm: float, tokens: int, seconds: float, waited: float) -> None:
-        """One step: `seconds` of computing, after `waited` seconds without a batch."""
+    def add(
+        self, loss: float, norm: float, tokens: int, seconds: float, waited: float, sums: Sequence[float] = ()
+    ) -> None:
+        """One step: `seconds` of computing, after `waited` seconds without a batch. `sums`: of the other figures."""
+        self._sums = [old + new for old, new in zip(self._sums, sums, strict=True)] if self._sums else list(sums)
         self._losses.append(loss)
         self._norms.append(norm)
         self._tokens += tokens
@@ -240,9 +252,11 @@ class MetricsWindow:
         if not self:
             return OpenWindow()
         sums = (self._tokens, self._seconds, self._waited, ended - self._began)
-        return OpenWindow(tuple(self._losses), tuple(self._norms), *sums)
+        return OpenWindow(tuple(self._losses), tuple(self._norms), *sums, tuple(self._sums))
 
-    def line(self, step: OptimizerStep[BatchT], rate: float, ended: float) -> dict[str, float | int | str]:
+    def line(
+        self, step: OptimizerStep[BatchT], rate: float, ended: float, figures: StepFigures
+    ) -> dict[str, float | int | str]:
         """The line of metrics.jsonl for these steps, of which `step` is the last. Means are computed in fp32.
 
         `ended`: when that step ended. `step_seconds` is the wall time of a step with all that happened before the next
@@ -255,6 +269,7 @@ class MetricsWindow:
             "loss": float(torch.tensor(self._losses, dtype=torch.float32).mean()),
             "lr": rate,
             "grad_norm": float(torch.tensor(self._norms, dtype=torch.float32).mean()),
+            **figures.metrics(self._sums),
             "tokens_per_s": round(self._tokens / self._seconds, 1),
             "input_wait": round(self._waited / (self._waited + self._seconds), 4),  # share of the time
             "step_seconds": round((ended - self._began) / len(self._losses), 6),

@@ -16,7 +16,7 @@ from llm import distributed
 from llm.activity import activity
 from llm.attention.varlen_kernels import describe
 from llm.config.schema import RunConfig, run_folder
-from llm.data.loader import Loader, plan_run
+from llm.data.loader import Loader
 from llm.encoding.encoder import Encoder
 from llm.errors import DiskError
 from llm.files.atomic_files import write_atomically
@@ -37,7 +37,14 @@ from llm.train.process_memory import release_free_memory
 from llm.train.provenance import Provenance
 from llm.train.report import write_report
 from llm.train.rng import restore_rng_states, rng_states, seed_process
-from llm.train.run_data import RunData, cache_folder, loader_for, read_run_data, training_loader
+from llm.train.run_data import (
+    RunData,
+    cache_folder,
+    read_run_data,
+    survey_loaders,
+    training_loader,
+    validation_loader,
+)
 from llm.train.run_folder import RUN, claim_folder, exclusive_writer, refuse_other_recipe, require_folder
 from llm.train.run_parts import Batch, RunParts
 
@@ -88,7 +95,10 @@ def _train(config: RunConfig, parts: RunParts[Batch], resolved: str, base: Path,
     # The first hashes files, the others find the digests.
     with activity("hashing what the run starts from"), distributed.first_rank_first():
         provenance = Provenance.of(config, parts.bases(cache_folder(config, folder)), parts.encoder, data.train)
-    state = _load_checkpoint(newest, parts.model, provenance, data, anyway) if newest else {}
+    _survey(config, parts, data, provenance)
+    state = _load_checkpoint(newest, parts.saved_model, provenance, data, anyway) if newest else {}
+    if "figures" in state:
+        parts.figures.restore(state["figures"])
     with activity("preparing the optimizer"):
         engine = build_engine(parts.model, parts.groups, config)  # after the weights are loaded: it may partition them
     if newest:
@@ -152,6 +162,18 @@ def _prepare_model(
     return loader
 
 
+def _survey(config: RunConfig, parts: RunParts[Batch], data: RunData, provenance: Provenance) -> None:
+    """What the parts compute over all records before the first step, with the weights that the run begins with."""
+    if parts.survey is None:
+        return
+    cache = cache_folder(config, run_folder(config))
+    hashes = {name: digest for name, digest in provenance.hashes.items() if name != "data"}
+    with activity("reading all records once"):
+        line = parts.survey(survey_loaders(config, parts, data), cache, hashes)
+    logger.info(line)
+    release_free_memory()
+
+
 def _load_checkpoint(
     checkpoint: Path, model: nn.Module, provenance: Provenance, data: RunData, anyway: bool
 ) -> dict[str, Any]:
@@ -209,9 +231,10 @@ class TrainingRun:
             loss=self.engine.model,
             place=lambda record: self.data.train.places[record],
             save=self.save,
-            validate=self.validation_loss,
+            validate=self.validation,
             probe=self.probe,
             evaluate=self.evaluate,
+            figures=self.parts.figures,
         )
 
     def save(self, progress: Progress) -> None:
@@ -220,28 +243,34 @@ class TrainingRun:
         Raises RunError when the run folder was deleted, for a checkpoint by itself cannot be resumed.
         """
         collected = {"engine": self.engine.state(), "random": rng_states()}
-        weights = trainable_weights(self.parts.model, self.parts.saved_buffers, self.engine)
+        if figures := self.parts.figures.state():
+            collected["figures"] = dict(figures)
+        weights = trainable_weights(self.parts.saved_model, self.parts.saved_buffers, self.engine)
         if distributed.ranks().first:
             require_folder(self.folder)
             state = collected | {"quarantine": self.data.bad_records_state(), **self.provenance.state()}
             save(self.folder, progress, weights, state, self.config.train.keep)
         distributed.barrier()
 
-    def validation_loss(self) -> float | None:
-        """Mean loss over all targets of the validation records, in eval mode; None without such records."""
-        corpus, parts = self.data.held_corpus, self.parts
-        if corpus is None:
-            return None
-        one_epoch = self.config.train.model_copy(update={"epochs": 1.0, "max_steps": 0})
-        world = distributed.ranks().world // parts.sequence
-        schedule = plan_run(corpus, self.data.held, one_epoch, seed=0, world=world)
+    def validation(self) -> Mapping[str, float]:
+        """`loss`, the mean over all targets of the validation records, in eval mode, and the run's other figures.
+
+        Empty without such records.
+        """
+        parts, figures = self.parts, self.parts.figures
+        loader = validation_loader(self.config, parts, self.data)
+        if loader is None:
+            return {}
         total, targets = 0.0, 0
+        figures.take()
         with eval_mode(parts.model), torch.no_grad():
-            for step in loader_for(parts, corpus, schedule, self.data.held_bad_records).steps(0):
+            for step in loader.steps(0):
+                figures.begin(step.batches)
                 total += sum(float(parts.model(batch)) for batch in step.batches)
                 targets += step.targets
-        total = float(distributed.all_reduce_sum(torch.tensor(total, dtype=torch.float64)))
-        return total / targets
+        sums = torch.tensor([total, *figures.take().tolist()], dtype=torch.float64)
+        total, *others = distributed.all_reduce_sum(sums).tolist()
+        return {"loss": total / targets, **figures.metrics(others)}
 
     def evaluate(self) -> Mapping[str, float]:
         """The metrics of `train.evaluate`; the memory that they took is free afterwards."""

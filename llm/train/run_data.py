@@ -16,7 +16,7 @@ from llm.data.batch import PackedBatch, collate
 from llm.data.batch_shard import BatchShard, shard_batch
 from llm.data.corpus import Corpus, build_corpus
 from llm.data.hold_out import hold_out
-from llm.data.loader import Loader, Schedule, plan_run
+from llm.data.loader import Loader, Schedule, every_record, plan_run
 from llm.data.prefix_sharing import share_prefixes
 from llm.encoding.encoder import Sample
 from llm.errors import ConfigError
@@ -63,7 +63,7 @@ def read_run_data(config: RunConfig, parts: RunParts[Batch], folder: Path, base:
 
     def corpus_of(sources: tuple[Source, ...]) -> Corpus:
         with distributed.first_rank_first():  # the first reads and encodes, the others find the result
-            return build_corpus(sources, config.data, parts.encoder, cache, base, parts.check_image)
+            return build_corpus(sources, config.data, parts.encoder, cache, base, parts.check_image, parts.form)
 
     if config.data.validation and config.data.validation_sources:
         raise ConfigError(
@@ -128,7 +128,24 @@ def loader_for(
     def mute(batch: BatchT) -> BatchT:
         return batch.muted()
 
-    return Loader(corpus, schedule, make, mute, ranks.rank // parts.sequence, bad_records)
+    return Loader(corpus, schedule, make, mute, ranks.rank // parts.sequence, bad_records, parts.counts(corpus))
+
+
+def validation_loader(config: RunConfig, parts: RunParts[BatchT], data: RunData) -> Loader[BatchT] | None:
+    """Every validation record once; None without any."""
+    if data.held_corpus is None:
+        return None
+    one_epoch = config.train.model_copy(update={"epochs": 1.0, "max_steps": 0})
+    world = distributed.ranks().world // parts.sequence
+    schedule = plan_run(data.held_corpus, data.held, one_epoch, seed=0, world=world)
+    return loader_for(parts, data.held_corpus, schedule, data.held_bad_records)
+
+
+def survey_loaders(config: RunConfig, parts: RunParts[BatchT], data: RunData) -> list[Loader[BatchT]]:
+    """Loaders of every record that the run reads: in the packs of its first epoch, and those of validation."""
+    held = validation_loader(config, parts, data)
+    training = loader_for(parts, data.train, every_record(data.schedule), data.bad_records)
+    return [training] if held is None else [training, held]
 
 
 def collate_text(

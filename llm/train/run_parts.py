@@ -1,15 +1,18 @@
 """What the training loop needs of a run, and what it needs of a batch. Text and vision runs differ in nothing else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from llm.config.schema import Probe
-from llm.data.corpus import CheckImage, Corpus
+from llm.data.corpus import CONVERSATIONS, CheckImage, Corpus, RecordForm
+from llm.data.loader import Loader
 from llm.encoding.encoder import Encoder
 from llm.train.optimizer import ParamGroup
 
@@ -39,6 +42,78 @@ BatchT = TypeVar("BatchT", bound=Batch)
 BatchT_co = TypeVar("BatchT_co", bound=Batch, covariant=True)
 
 
+class StepFigures(Protocol):
+    """Figures of steps besides the loss: sums over this process's batches; the loop adds up those of all processes."""
+
+    @property
+    def count(self) -> int:
+        """How many numbers `take` returns."""
+        ...
+
+    def begin(self, batches: Sequence[Any]) -> None:
+        """Called with this process's batches before a step's or a validation step's first loss. May be a collective."""
+        ...
+
+    def take(self) -> Tensor:
+        """[count], fp32: the sums of the batches whose loss was computed since the last call."""
+        ...
+
+    def advance(self, sums: Sequence[float]) -> None:
+        """Called after every training step with its sums over all processes."""
+        ...
+
+    def metrics(self, sums: Sequence[float]) -> dict[str, float]:
+        """The metrics of some steps, by name, from their sums over all processes."""
+        ...
+
+    def state(self) -> Mapping[str, float]:
+        """What later steps depend on, for a checkpoint."""
+        ...
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Continue from `state()`."""
+        ...
+
+
+class NoFigures:
+    """A run whose metrics are the loss and what the loop measures itself."""
+
+    count = 0
+
+    def begin(self, batches: Sequence[Any]) -> None:
+        """Nothing."""
+
+    def take(self) -> Tensor:
+        """[0]."""
+        return torch.zeros(0)
+
+    def advance(self, sums: Sequence[float]) -> None:
+        """Nothing."""
+
+    def metrics(self, sums: Sequence[float]) -> dict[str, float]:
+        """None."""
+        return {}
+
+    def state(self) -> Mapping[str, float]:
+        """None."""
+        return {}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Nothing."""
+
+
+NO_FIGURES = NoFigures()
+
+
+def targets_of(corpus: Corpus) -> NDArray[np.int64]:
+    """[n]: the targets of every record."""
+    return corpus.targets
+
+
+Survey = Callable[[Sequence[Loader[Any]], Path, Mapping[str, str]], str]
+"""(loaders of every record that the run reads, cache folder, hashes of what the run starts from) -> a line to log."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunParts(Generic[BatchT_co]):
     """The model of a run and the functions that the run calls on the way."""
@@ -58,3 +133,13 @@ class RunParts(Generic[BatchT_co]):
     must_move: tuple[str, ...] = ()  # parameter groups whose gradient must not be zero
     facts: Mapping[str, object] = field(default_factory=dict)  # of the model, for the report
     sequence: int = 1  # processes that share every pack
+    form: RecordForm = CONVERSATIONS  # how rows become encoded records
+    counts: Callable[[Corpus], NDArray[np.int64]] = targets_of  # [n]: what of each record a step's loss is divided by
+    figures: StepFigures = NO_FIGURES
+    survey: Survey | None = None  # at every start, before weights of a checkpoint are loaded
+    saved: nn.Module | None = None  # whose names of parameters checkpoints hold; None: `model`
+
+    @property
+    def saved_model(self) -> nn.Module:
+        """The module whose names of parameters checkpoints hold."""
+        return self.saved or self.model

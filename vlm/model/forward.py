@@ -33,6 +33,10 @@ class VlmModel(PackModel):
         """Summed cross-entropy over the pack's targets, fp32 scalar."""
         return self.loss(self._hidden(batch), self.vision.lm_head, batch.text.targets)
 
+    def log_probs(self, batch: VlmBatch) -> Tensor:
+        """[K], fp32: the log-probability of each of the pack's targets."""
+        return self.log_probs_of(self._hidden(batch), self.vision.lm_head, batch.text.targets)
+
     def logits(self, batch: VlmBatch) -> Tensor:
         """[K, V]: logits at the positions of targets only."""
         return logits_of(self.vision.lm_head, self._hidden(batch))

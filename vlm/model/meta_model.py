@@ -5,12 +5,15 @@ from functools import partial
 
 from torch import nn
 
+from llm.config.prefer import PreferRunConfig
 from llm.config.schema import RunConfig
+from llm.data.batch import PackedBatch
 from llm.errors import ConfigError
 from llm.model.activation_checkpointing import recompute
 from llm.model.causal_lm import head_of
 from llm.model.precision import dtype_of
 from llm.planning.step_forecast import MetaModel
+from llm.prefer.model import PreferModel
 from llm.train.build_model import build_text_model
 from llm.train.earlier_runs import EarlierRun
 from vlm.config import ReadyRunConfig, VlmRunConfig
@@ -39,8 +42,11 @@ def meta_tower(config: VlmRunConfig) -> Tower:
 
 def _text(config: RunConfig, earlier: Sequence[EarlierRun]) -> MetaModel:
     model, groups = build_text_model(config, earlier, weights=False)
-    heads, again = (head_of(model.llm), model.head_loss), partial(recompute, model.llm, config)
-    return MetaModel(model, groups, {}, heads, recompute=again)
+    heads, again = (head_of(model.llm), model.head_loss, model.head_log_probs), partial(recompute, model.llm, config)
+    objective: nn.Module | None = None
+    if isinstance(config, PreferRunConfig):
+        objective = PreferModel[PackedBatch](model, config.prefer)
+    return MetaModel(model, groups, {}, heads, recompute=again, objective=objective)
 
 
 def _vision(config: VlmRunConfig, earlier: Sequence[EarlierRun]) -> MetaModel:

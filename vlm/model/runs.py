@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
+from llm.config.prefer import PreferRunConfig
 from llm.config.rebased_paths import CWD
 from llm.config.schema import RunConfig, TextRunConfig
 from llm.data.batch import PackedBatch
 from llm.data.batch_shard import BatchShard
+from llm.prefer.answers import AnswerBatch
+from llm.prefer.assembly import prefer_text_parts
 from llm.train.assembly import MakeEvaluation, OpenedText, open_text_model, text_parts, train_text
 from llm.train.run_parts import RunParts
 from vlm.config import ReadyRunConfig, VlmRunConfig
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from vlm.ready.training import OpenedReady
 
 OpenedRun = Union[OpenedText, "OpenedVision", "OpenedReady"]
-AnyBatch = Union[PackedBatch, BatchShard, "VlmBatch", "ReadyBatch"]
+AnyBatch = Union[PackedBatch, BatchShard, AnswerBatch[PackedBatch], "VlmBatch", "ReadyBatch"]
 
 
 def train(config: RunConfig, base: Path, anyway: bool = False, evaluation: MakeEvaluation | None = None) -> Path:
@@ -27,6 +30,8 @@ def train(config: RunConfig, base: Path, anyway: bool = False, evaluation: MakeE
 
     Relative paths of its data begin at `base`. `anyway`: continue although recipe or data changed since it began.
     """
+    if isinstance(config, PreferRunConfig):
+        return train_text(config, base, anyway, evaluation, prefer_text_parts)
     if isinstance(config, TextRunConfig):
         return train_text(config, base, anyway, evaluation)
     if isinstance(config, ReadyRunConfig):
@@ -76,7 +81,7 @@ def open_untuned(config: RunConfig, home: Path = CWD) -> OpenedRun:
 def parts_of(opened: OpenedRun) -> RunParts[AnyBatch]:
     """What the training loop needs of an opened model."""
     if isinstance(opened, OpenedText):
-        return text_parts(opened)
+        return prefer_text_parts(opened) if isinstance(opened.config, PreferRunConfig) else text_parts(opened)
     if isinstance(opened.config, ReadyRunConfig):
         from vlm.ready.training import ready_parts
 

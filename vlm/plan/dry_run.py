@@ -9,17 +9,17 @@ from llm.activity import activity
 from llm.config.schema import RunConfig
 from llm.data.batch import PackedBatch
 from llm.errors import ConfigError
+from llm.prefer.answers import AnswerBatch
 from llm.train.assembly import resolve_dtype
 from llm.train.preflight import largest_pack
 from llm.train.run_data import RunData, read_run_data, training_loader
 from llm.train.run_parts import RunParts
 from vlm.config import AnyConfig, PipelineConfig, load_steps
-from vlm.model.batch import VlmBatch
 from vlm.model.runs import open_model, parts_of
 from vlm.plan.device import find_device, speed_of
 from vlm.plan.evaluation_work import evaluation_lines, evaluation_of, with_evaluation
 from vlm.plan.memory_report import forecast, memory_lines, work_lines
-from vlm.plan.worst_pack import Pack, describe_batch
+from vlm.plan.worst_pack import AnyPack, Pack, describe_batch, text_of
 
 
 def dry_run(config: AnyConfig, source: Path) -> None:
@@ -100,6 +100,5 @@ def duration(seconds: float) -> str:
 def _largest_pack(parts: RunParts[Any], data: RunData) -> tuple[Pack, int]:
     """The run's largest pack, and the most packs in a step of the first epoch."""
     loader = training_loader(parts, data)
-    batch: PackedBatch | VlmBatch = loader.make(largest_pack(loader))
-    text = batch if isinstance(batch, PackedBatch) else batch.text
-    return Pack(describe_batch(batch), batch, text), max(len(step) for step in data.schedule.plans[0].steps)
+    batch: AnyPack | AnswerBatch[PackedBatch] = loader.make(largest_pack(loader))
+    return Pack(describe_batch(batch), batch, text_of(batch)), max(len(step) for step in data.schedule.plans[0].steps)

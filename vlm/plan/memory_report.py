@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llm.attention.padded_groups import SHORT
+from llm.config.prefer import PreferRunConfig
 from llm.config.schema import RunConfig
 from llm.data.loader import AHEAD
 from llm.machine_constants import HEAP_GIB, PROCESS_GIB_CPU, PROCESS_GIB_CUDA
@@ -12,7 +13,7 @@ from llm.train.earlier_runs import EarlierRun
 from vlm.config import VlmRunConfig
 from vlm.model.meta_model import meta_model, meta_tower
 from vlm.plan.device import GIB, Device, Speed
-from vlm.plan.worst_pack import Pack, image_pack, longest_record, packs_a_step, text_pack, without_images
+from vlm.plan.worst_pack import Pack, image_pack, longest_record, of_answers, packs_a_step, text_pack, without_images
 
 # Memory of a process besides its tensors, and free memory that malloc holds between live blocks
 # (docs/benchmarks/plan.md).
@@ -58,7 +59,8 @@ def candidates(config: RunConfig, targets: float, kind: Kind) -> list[Pack]:
     text = text_pack(config, targets)
     if not isinstance(config, VlmRunConfig):
         shorter = [text_pack(config, targets, SHORT)] if kind == "cpu" and longest_record(config) > SHORT else []
-        return [text, *shorter]
+        packs = [text, *shorter]
+        return [of_answers(pack) for pack in packs] if isinstance(config, PreferRunConfig) else packs
     images = image_pack(config, meta_tower(config), targets)
     return [images] if config.stage == "pretrain" else [images, without_images(text)]
 

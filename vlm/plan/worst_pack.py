@@ -10,8 +10,11 @@ from llm.config.schema import RunConfig
 from llm.data.batch import PackedBatch, collate
 from llm.encoding.encoder import IGNORED, Sample
 from llm.errors import ConfigError
+from llm.prefer.answers import SIDES, AnswerBatch
 from vlm.model.batch import VlmBatch
 from vlm.vision.towers import Tower
+
+AnyPack = PackedBatch | VlmBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class Pack:
     """A pack without content: its description, its batch, and the batch's text (in a text run the batch itself)."""
 
     description: str
-    batch: PackedBatch | VlmBatch
+    batch: AnyPack | AnswerBatch[PackedBatch]
     text: PackedBatch
 
 
@@ -80,8 +83,29 @@ def without_images(pack: Pack) -> Pack:
     return Pack(describe_batch(batch), batch, pack.text)
 
 
-def describe_batch(batch: PackedBatch | VlmBatch) -> str:
+def of_answers(pack: Pack) -> Pack:
+    """The pack as one of a run that compares answers: the targets of each of its samples are two answers."""
+    text = pack.text
+    assert isinstance(pack.batch, PackedBatch), "a pack of text"
+    records = len(text.cu_seqlens) - 1
+    of_target = torch.searchsorted(text.cu_seqlens[1:].long(), text.target_indices, right=True)
+    answers = SIDES * of_target + (torch.arange(len(of_target)) % SIDES)
+    none, ones = torch.zeros(SIDES * records), torch.ones(records)
+    batch = AnswerBatch(pack.batch, answers, none, ones, ones)
+    return Pack(describe_batch(batch), batch, text)
+
+
+def text_of(batch: AnyPack | AnswerBatch[PackedBatch]) -> PackedBatch:
+    """The text of a batch of any run."""
+    if isinstance(batch, AnswerBatch):
+        return text_of(batch.pack)
+    return batch if isinstance(batch, PackedBatch) else batch.text
+
+
+def describe_batch(batch: AnyPack | AnswerBatch[PackedBatch]) -> str:
     """A batch's numbers of tokens, targets and images, for messages."""
+    if isinstance(batch, AnswerBatch):
+        return f"{describe_batch(batch.pack)}, {len(batch.grades):,} records"
     if isinstance(batch, PackedBatch):
         return f"{batch.tokens:,} tokens, {len(batch.targets):,} of them targets"
     return f"{describe_batch(batch.text)}, {len(batch.image_positions):,} of them from {batch.image_count} images"

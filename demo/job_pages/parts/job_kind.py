@@ -11,6 +11,7 @@ from vlm.service.store.rows import Job
 
 STAGES: Words = {
     "sft": ("text", "文本"),
+    "prefer": ("preferences", "偏好"),
     "finetune": ("images", "图片"),
     "pretrain": ("images, projector", "图片，投影器"),
 }

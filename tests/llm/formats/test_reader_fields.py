@@ -10,6 +10,7 @@ import pytest
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place, RecordError
 from llm.formats.conversation import ImageRef, Message
+from llm.formats.pair_reading import read_pairs
 from llm.formats.readers import (
     READERS,
     detect,
@@ -17,7 +18,6 @@ from llm.formats.readers import (
     guess_format,
     image_folder,
     read,
-    read_pairs,
     record_of,
     source_format,
     source_records,

@@ -89,7 +89,7 @@ def test_a_loss_and_its_gradients_by_hand() -> None:
 
 def test_chunks_are_as_few_as_the_bound_allows_and_of_similar_size() -> None:
     def ends(count: int, most: int) -> list[tuple[int, int]]:
-        return [(part.start, part.stop) for part in heads._chunks(count, most)]
+        return [(part.start, part.stop) for part in heads.chunks(count, most)]
 
     assert ends(10, 4) == [(0, 3), (3, 6), (6, 10)]
     assert ends(8, 4) == [(0, 4), (4, 8)]

@@ -20,6 +20,7 @@ from llm.errors import TrainingError
 from llm.train import loop
 from llm.train.checkpoint_state import OpenWindow, Progress
 from llm.train.loop import Interrupted, LoopCallbacks, MetricsWindow, due, fit
+from llm.train.run_parts import NO_FIGURES
 
 TOTAL = 7
 OPTIM = OptimConfig(lr=0.5, warmup=0.0, schedule="linear")  # a rate of 0.5 * (1 - done / total)
@@ -98,9 +99,9 @@ class Recorder:
             os.kill(os.getpid(), signal.SIGTERM)
         return torch.tensor(12.0 * batch)
 
-    def validate(self) -> float | None:
+    def validate(self) -> Mapping[str, float]:
         self.validated += 1
-        return 0.25 if self.validated == 1 else None
+        return {"loss": 0.25} if self.validated == 1 else {}
 
     def evaluate(self) -> Mapping[str, float]:
         self.evaluated += 1
@@ -177,7 +178,7 @@ def test_a_row_that_an_interruption_cuts_is_the_same(run: Recorder) -> None:
 def test_figures_are_rounded() -> None:
     window = MetricsWindow(began=10.0)
     window.add(1.0, 2.0, tokens=100, seconds=3.0, waited=4.0)
-    row = window.line(OptimizerStep(4, 1 / 3, [], 1, 1), rate=0.1, ended=19.1234567)
+    row = window.line(OptimizerStep(4, 1 / 3, [], 1, 1), rate=0.1, ended=19.1234567, figures=NO_FIGURES)
     assert (row["kind"], row["step"], row["epoch"], row["lr"]) == ("train", 4, 0.3333, 0.1)
     assert (row["tokens_per_s"], row["input_wait"], row["step_seconds"]) == (33.3, 0.5714, 9.123457)
     assert type(row["loss"]) is float and type(row["grad_norm"]) is float, "JSON knows no tensors"
@@ -298,15 +299,16 @@ def test_losses_of_all_processes_are_summed_and_one_signal_stops_all(monkeypatch
     """Two processes, of which the other brings a loss of 3 and, in the second case, was asked to stop."""
     monkeypatch.setattr(loop.distributed, "ranks", lambda: SimpleNamespace(world=2))
     for other, own in ((0.0, False), (1.0, False), (0.0, True)):
-        added = torch.tensor([3.0, other])
+        added = torch.tensor([3.0, 0.25, other])
         monkeypatch.setattr(loop.distributed, "all_reduce_sum", lambda values, added=added: values + added)
-        assert [float(figure) for figure in loop._over_processes(torch.tensor(1.5), own)] == [4.5, other + own]
+        summed = loop._over_processes(torch.tensor(1.5), own, torch.tensor([0.5]))
+        assert [float(figure) for figure in summed] == [4.5, 0.75, other + own]
 
 
 def test_a_step_in_which_another_process_was_asked_to_stop_is_the_last(
     run: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def reduced(loss: Tensor, _: bool) -> list[Tensor]:
+    def reduced(loss: Tensor, _: bool, __: Tensor) -> list[Tensor]:
         return [loss, torch.tensor(float(len(run.engine.factors) == 2))]
 
     monkeypatch.setattr(loop, "_over_processes", reduced)
