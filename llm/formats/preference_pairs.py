@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from llm.formats.chat_turns import with_system
 from llm.formats.conversation import Conversation, Message
 from llm.formats.image_placeholders import SHOW_ADVICE, place_images, record_images
-from llm.formats.scored_answers import as_pair, fits_scored
+from llm.formats.pairs.scored_answers import as_pair, fits_scored
 from llm.formats.turns.content_parts import split_text
 from llm.formats.turns.message_turns import FROM_VALUE, ROLE_CONTENT, read_turns
 from llm.formats.turns.table_turns import read_history

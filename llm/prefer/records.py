@@ -18,7 +18,7 @@ from llm.data.prefix_sharing import share_prefixes
 from llm.encoding.encoder import IGNORED, Encoder, Sample
 from llm.errors import DataError, RecordError
 from llm.formats.conversation import Conversation
-from llm.formats.pair_reading import (
+from llm.formats.pairs.pair_reading import (
     LabelledAnswer,
     answer_messages,
     prompt_length,

@@ -21,7 +21,7 @@ from data_tools.emoji.drawings import STYLES, Drawings
 from data_tools.emoji.phrases import PHRASES, with_article
 from data_tools.emoji.world import SEED
 from llm.config.schema import Source
-from llm.formats.pair_reading import read_pairs
+from llm.formats.pairs.pair_reading import read_pairs
 from llm.formats.readers import read
 from tests.data_tools.emoji.tiny_packages import COLOURS, FLAG, REPLACED, TONE, UNDRAWN
 from vlm.vision.images import read_image

@@ -6,7 +6,7 @@ import pytest
 
 from llm.errors import Place, RecordError
 from llm.formats.conversation import ImageRef
-from llm.formats.pair_reading import read_pairs
+from llm.formats.pairs.pair_reading import read_pairs
 from llm.formats.readers import read, source_format
 from llm.formats.turns.message_turns import ROLE_CONTENT, read_turns
 from llm.records.record import Record

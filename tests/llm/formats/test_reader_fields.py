@@ -10,7 +10,7 @@ import pytest
 from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place, RecordError
 from llm.formats.conversation import ImageRef, Message
-from llm.formats.pair_reading import read_pairs
+from llm.formats.pairs.pair_reading import read_pairs
 from llm.formats.readers import (
     READERS,
     detect,

@@ -7,7 +7,7 @@ import pytest
 
 from llm.errors import RecordError
 from llm.formats.conversation import ImageRef, Message
-from llm.formats.pair_reading import read_pairs
+from llm.formats.pairs.pair_reading import read_pairs
 from tests.llm.rows import ONE, TURNS, Json, bot, messages, refusal, source, system, user
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)

@@ -8,10 +8,10 @@ from pathlib import Path
 from llm.config.schema import Source
 from llm.errors import DataError
 from llm.formats.conversation import Conversation, Message, check_conversation
+from llm.formats.pairs.scored_answers import scored_answers
 from llm.formats.preference_pairs import PreferencePair, fits_preference, read_sides
 from llm.formats.readers import NO_RECORD, READERS, source_records
 from llm.formats.reading import LABELS, Reading, ReadingReport, label_of
-from llm.formats.scored_answers import scored_answers
 from llm.formats.tool_calls import with_tools
 from llm.formats.turns.grounding import with_objects
 from llm.log import logger
