@@ -7,7 +7,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SMALL  := $(VENV)/ready-quickstart
 READY  := $(VENV)/ready
-EVALUATORS := build/evaluators
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 # Images of containers set it; then each of a hundred processes would compile all that it imports, which takes 2 s.
@@ -41,7 +40,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# inspect-ai and lm-eval are installed once, in an environment of their own in the user's cache; without, their test is skipped.
 test: lint
+	$(BIN)/python -m tests.evaluators.environments --optional core
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The documentation as a site in build/site, English and Chinese; a fault in it fails (tests/docs holds the same).
@@ -89,33 +90,10 @@ clients: $(READY)
 	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check openai litellm langchain-openai inspect-ai lm-eval transformers
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.clients $(CLIENTS)/bin/python
 
-# Evaluation programs of others, each in an environment of its own under build/, ask a served model and have to score what
-# `eyegraft eval` scores, question for question: docs/how-to/runs/other-evaluators.md. Minutes. uv installs in seconds what takes
-# pip minutes; lmms-eval uses the torch of this environment.
-UV := $(EVALUATORS)/uv/bin/uv pip install --quiet --python
-evaluators: $(READY) $(EVALUATORS)/core/ready $(EVALUATORS)/evalscope/ready $(EVALUATORS)/lmms/ready
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.evaluators $(EVALUATORS)
-
-$(EVALUATORS)/uv/bin/uv:
-	$(PYTHON) -m venv $(EVALUATORS)/uv
-	$(EVALUATORS)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
-
-$(EVALUATORS)/core/ready: $(EVALUATORS)/uv/bin/uv
-	$(PYTHON) -m venv --without-pip $(EVALUATORS)/core
-	$(UV) $(EVALUATORS)/core/bin/python openai inspect-ai 'lm-eval[api]==0.4.13' transformers
-	@touch $@
-
-$(EVALUATORS)/evalscope/ready: $(EVALUATORS)/uv/bin/uv
-	$(PYTHON) -m venv --without-pip $(EVALUATORS)/evalscope
-	$(UV) $(EVALUATORS)/evalscope/bin/python evalscope==1.14.1
-	@touch $@
-
-$(EVALUATORS)/lmms/ready: $(EVALUATORS)/uv/bin/uv $(READY)
-	$(PYTHON) -m venv --without-pip $(EVALUATORS)/lmms
-	printf 'torch\ntorchvision\ntriton\n' > $(EVALUATORS)/lmms/excluded.txt
-	$(UV) $(EVALUATORS)/lmms/bin/python --excludes $(EVALUATORS)/lmms/excluded.txt lmms-eval==0.7.3 'filelock<4'
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$($(EVALUATORS)/lmms/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/eyegraft.pth
-	@touch $@
+# Evaluation programs of others, each in an environment of its own in the user's cache, ask a served model and have to score
+# what `eyegraft eval` scores, question for question: docs/how-to/runs/other-evaluators.md. Minutes.
+evaluators: $(READY)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.evaluators --out benchmarks/results/evaluators.json
 
 # Every experiment tracker, fed for real and read back, in an environment of their own (SwanLab needs an older protobuf,
 # Trackio changes what uvicorn runs on): docs/how-to/runs/track.md. Two minutes. MLflow without its server and page.

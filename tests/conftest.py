@@ -7,6 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["EYEGRAFT_LANG"] = "en"  # also on a machine whose locale is Chinese
+os.environ.pop("EYEGRAFT_DTYPE", None)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes that tests start would compile all they import
 
 import gc

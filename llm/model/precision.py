@@ -1,20 +1,20 @@
 """The dtype that a run computes in: `train.dtype: auto` is bf16 where the hardware multiplies it, else fp32.
 
-It depends on the hardware alone, never on a timing, which a busy machine would change.
+It depends on the hardware alone, never on a timing, which a busy machine would change. `EYEGRAFT_DTYPE` comes first.
 """
 
 import platform
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 
+from llm.config.dtype_variable import VARIABLE, Dtype, asked_dtype
 from llm.config.schema import RunConfig
 from llm.devices import accelerator
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 X86 = ("x86_64", "AMD64", "i386", "i686")
-Dtype = Literal["bf16", "fp32"]
 SomeRun = TypeVar("SomeRun", bound=RunConfig)
 
 
@@ -28,6 +28,7 @@ class Hardware:
     avx512_bf16: bool = False
     amx: bool = False
     onednn_bf16: bool = False  # not used on x86, where it is also true for AVX512 without bf16 products
+    asked: Dtype | None = None  # by EYEGRAFT_DTYPE, whatever the hardware is fast in
 
     @property
     def has_bf16(self) -> bool:
@@ -43,12 +44,17 @@ class Hardware:
 
     @property
     def auto_dtype(self) -> Dtype:
-        """The dtype of `train.dtype: auto`."""
-        return "bf16" if self.has_bf16 else "fp32"
+        """The dtype of `train.dtype: auto`, and of model folders that are opened."""
+        return self.asked or ("bf16" if self.has_bf16 else "fp32")
 
     @property
     def reason(self) -> str:
         """Why, as a clause for messages."""
+        return f"{VARIABLE} asks for it" if self.asked else self.found
+
+    @property
+    def found(self) -> str:
+        """What the hardware has."""
         if self.card:
             return f"{self.card} multiplies bf16" if self.has_bf16 else f"{self.card} has no bf16 products of its own"
         if self.machine not in X86:
@@ -64,9 +70,11 @@ ANY_CARD = Hardware("a card of Ampere or later", card_bf16=True)
 
 
 def this_machine() -> Hardware:
-    """The hardware that this process computes on."""
+    """The hardware that this process computes on. Raises ConfigError for an EYEGRAFT_DTYPE that is no dtype."""
     computes = accelerator()
-    return Hardware(computes.names[0], computes.has_bf16) if computes.names else this_cpu()
+    if not computes.names:
+        return this_cpu()
+    return Hardware(computes.names[0], computes.has_bf16, asked=asked_dtype())
 
 
 def this_cpu() -> Hardware:
@@ -77,6 +85,7 @@ def this_cpu() -> Hardware:
         avx512_bf16=torch.cpu._is_avx512_bf16_supported(),
         amx=torch.cpu._is_amx_tile_supported(),
         onednn_bf16=torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+        asked=asked_dtype(),
     )
 
 
@@ -88,12 +97,12 @@ def choose_dtype(config: SomeRun, hardware: Hardware, begun: Dtype | None = None
     asked = config.train.dtype
     if asked != "auto":
         slow = asked == "bf16" and not hardware.has_bf16
-        return config, f"dtype: bf16 (the recipe's), but {hardware.reason}: set train.dtype: auto" if slow else ""
+        return config, f"dtype: bf16 (the recipe's), but {hardware.found}: set train.dtype: auto" if slow else ""
     if begun is None:
         return with_dtype(config, hardware.auto_dtype), f"dtype: {hardware.auto_dtype} (auto: {hardware.reason})"
     line = f"dtype: {begun} (auto: this run began with it)"
     if begun == "bf16" and not hardware.has_bf16:
-        line += f", but {hardware.reason}: choose another `out` to start again in fp32"
+        line += f", but {hardware.found}: choose another `out` to start again in fp32"
     return with_dtype(config, begun), line
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from llm.config.dtype_variable import Dtype
 from llm.config.schema import RunConfig
 from llm.config.yaml_loader import load_yaml, validate
 from llm.errors import ConfigError, RunError
@@ -20,7 +21,6 @@ from llm.files.owned_files import open_owned
 from llm.files.regular_files import RECIPE, read_text
 from llm.files.saved_checkpoints import list_checkpoints
 from llm.files.writer_lock import LOCK, UNNAMED, take_lock
-from llm.model.precision import Dtype
 from llm.train.provenance import changed_lines, comparable, completed
 
 SECTIONS = {"name", "out", "stage", "seed", "model", "data", "train"}  # of the recipe in every run folder

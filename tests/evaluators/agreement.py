@@ -15,7 +15,7 @@ FORMS = {"mmlu": "mmlu", POPE: "pope", MMBENCH: "letters"}
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Questions of a file, on how many both have the same score, and the same text where texts were written.
+    """Questions of a file, and on how many both have the same score and the same text, or letter.
 
     `theirs` and `ours`: mean scores; `distinct`: how many different answers ours are.
     """
@@ -23,7 +23,7 @@ class Agreement:
     file: str
     questions: int
     same_score: int
-    same_text: int | None
+    same_text: int
     theirs: float
     ours: float
     distinct: int
@@ -31,11 +31,11 @@ class Agreement:
     @property
     def complete(self) -> bool:
         """Whether both agree on every question."""
-        return self.same_score == self.questions and self.same_text in (None, self.questions)
+        return self.same_score == self.same_text == self.questions
 
 
-def compare(theirs: Answers, folder: Path, compared: bool) -> list[Agreement]:
-    """A program's answers beside those of the evaluation in `folder`; `compared`: letters by probability, no texts.
+def compare(theirs: Answers, folder: Path) -> list[Agreement]:
+    """A program's answers beside those of the evaluation in `folder`.
 
     Raises AssertionError where a program answered another number of questions.
     """
@@ -43,7 +43,7 @@ def compare(theirs: Answers, folder: Path, compared: bool) -> list[Agreement]:
     for file, said in theirs.items():
         rows = own_answers(folder, file)
         assert len(said) == len(rows), f"{file}: {len(said)} answers, not {len(rows)}"
-        found.append(_agreement(file, said, rows, compared))
+        found.append(_agreement(file, said, rows))
     return found
 
 
@@ -53,13 +53,13 @@ def own_answers(folder: Path, file: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def _agreement(file: str, said: Sequence[Said], rows: Sequence[dict[str, Any]], compared: bool) -> Agreement:
+def _agreement(file: str, said: Sequence[Said], rows: Sequence[dict[str, Any]]) -> Agreement:
     pairs = [*zip(said, rows, strict=True)]
     return Agreement(
         file=file,
         questions=len(pairs),
         same_score=sum(one.score == row["score"] for one, row in pairs),
-        same_text=None if compared else sum(one.text.strip() == row["answer"].strip() for one, row in pairs),
+        same_text=sum(one.text.strip() == row["answer"].strip() for one, row in pairs),
         theirs=round(sum(one.score for one in said) / len(pairs), 4),
         ours=round(sum(row["score"] for row in rows) / len(pairs), 4),
         distinct=len({row["answer"] for row in rows}),

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile, copytree
@@ -41,13 +41,19 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Whether no request failed, and every question has the same score and text."""
-        return set(self.statuses) == {"200"} and all(one.complete for one in self.agreements)
+        return "200" in self.statuses and not self.failed and all(one.complete for one in self.agreements)
+
+    @property
+    def failed(self) -> int:
+        """Requests that were not answered with 200, those that the program sent again among them."""
+        return sum(number for status, number in self.statuses.items() if status != "200")
 
     def as_json(self) -> dict[str, Any]:
         """For the file of results."""
         return {
             "program": self.program.name, "package": self.program.package, "version": self.version,
-            "requests": self.statuses, "seconds": round(self.seconds, 1), "files": as_json(self.agreements),
+            "requests": sum(self.statuses.values()), "failed_requests": self.failed,
+            "seconds": round(self.seconds, 1), "files": as_json(self.agreements),
         }  # fmt: skip
 
 
@@ -70,10 +76,12 @@ def ask_ourselves(folder: Path, models: Models) -> None:
         copyfile(folder / "ours" / f"{WRITTEN}-text" / MMLU, folder / "ours" / WRITTEN / MMLU)
 
 
-def ask_programs(folder: Path, models: Models, environments: Path, programs: Sequence[Program]) -> list[Outcome]:
-    """Let each program ask the served models, one after the other."""
+def ask_programs(
+    folder: Path, models: Models, environments: Mapping[str, Path], programs: Sequence[Program]
+) -> list[Outcome]:
+    """Let each program, in its environment by name, ask the served models, one after the other."""
     with serving({TEXT: models.text, EYES: models.eyes}, folder / "server.log") as url:
-        return [_ask(folder, url, models, environments / program.environment, program) for program in programs]
+        return [_ask(folder, url, models, environments[program.environment], program) for program in programs]
 
 
 def _ask(folder: Path, url: str, models: Models, environment: Path, program: Program) -> Outcome:
@@ -84,7 +92,7 @@ def _ask(folder: Path, url: str, models: Models, environment: Path, program: Pro
     seconds, after = time.monotonic() - began, requests(url)
     statuses = {status: number - before.get(status, 0) for status, number in after.items()}
     answers = program.read(folder)
-    agreements = compare(answers, folder / "ours" / (COMPARED if program.compared else WRITTEN), program.compared)
+    agreements = compare(answers, folder / "ours" / (COMPARED if program.compared else WRITTEN))
     seen = {status: number for status, number in statuses.items() if number}
     return Outcome(program, _version(environment, program.package), commands, seen, seconds, agreements)
 

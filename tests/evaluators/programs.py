@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.evaluators.files import MMBENCH, POPE, SUBJECTS
+from tests.evaluators.files import LETTERS, MMBENCH, POPE, SUBJECTS
 
 TOKENS = 16  # of an answer, as `eyegraft eval` allows for letters and yes or no
 TEXT, EYES = "text", "eyes"  # names of the served models
@@ -16,7 +16,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALL
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a program has of one question: the text that came, empty where it compared letters, and its own score."""
+    """What a program has of one question: the text that came, or the likeliest letter, and its own score."""
 
     text: str
     score: float
@@ -68,8 +68,12 @@ def _lm_eval_answers(kind: str, tasks: str, score: str) -> Callable[[Path], Answ
 
 
 def _text(row: dict[str, Any]) -> str:
+    """The text, or the letter with the greatest log-probability: of each there is a pair with whether it is greedy."""
     first = row["resps"][0][0]
-    return first if isinstance(first, str) else ""
+    if isinstance(first, str):
+        return first
+    logprobs = [float(letter[0][0]) for letter in row["resps"]]
+    return LETTERS[logprobs.index(max(logprobs))]
 
 
 def _inspect(url: str, _: Path) -> Sequence[Sequence[str]]:

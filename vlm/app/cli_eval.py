@@ -9,6 +9,7 @@ import typer
 
 from llm import console
 from llm.activity import importing
+from llm.config.dtype_variable import asked_dtype
 from llm.errors import ConfigError
 from llm.log import logger
 from vlm.app.benchmark_table import print_table
@@ -195,7 +196,8 @@ def _measured(
     from vlm.evaluate.model_identity import model_identity
 
     sets = _read(files)
-    identity = model_identity(Path(model), checkpoint, adapter, bits, generate)
+    dtype = asked_dtype()
+    identity = model_identity(Path(model), checkpoint, adapter, bits, generate, *([dtype] if dtype else []))
     folder = Path(out or Path(model) / "benchmarks" / files.name)
     with importing():
         from vlm.evaluate.local_answerer import LocalAnswerer

@@ -2,11 +2,12 @@
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from llm.config.dtype_variable import asked_dtype
 from llm.config.schema import RunConfig
 from llm.devices import CPU, KINDS, accelerator
 from llm.errors import ConfigError
@@ -74,7 +75,7 @@ def find_hardware(text: str) -> Hardware:
     name = text.strip().lower()
     if not name or name.removesuffix(":0") in CARD:
         return this_machine()
-    return this_cpu() if name == "cpu" else ANY_CARD
+    return this_cpu() if name == "cpu" else replace(ANY_CARD, asked=asked_dtype())
 
 
 def _memory_bytes() -> int:

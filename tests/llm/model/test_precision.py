@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from llm.config.dtype_variable import VARIABLE, Dtype
 from llm.config.schema import TextRunConfig
 from llm.config.yaml_loader import load_yaml, validate
 from llm.distributed import process_group
@@ -16,7 +17,6 @@ from llm.errors import RunError
 from llm.files.saved_checkpoints import list_checkpoints
 from llm.model.precision import (
     ANY_CARD,
-    Dtype,
     Hardware,
     choose_dtype,
     dtype_of,
@@ -32,6 +32,7 @@ from llm.train.run_folder import begun_dtype
 from tests.llm.text_runs import six_steps, unfinished
 from vlm.app.launch import free_port
 from vlm.model.runs import open_run, train
+from vlm.plan.device import find_hardware
 from vlm.plan.dry_run import dry_run
 
 OLD_CPU = Hardware()
@@ -69,12 +70,33 @@ def dtype_in(run: Path) -> str:
         (Hardware(machine="AMD64", onednn_bf16=True), f"fp32 (auto: {SLOW})"),
         (Hardware(machine="aarch64", onednn_bf16=True), "bf16 (auto: this aarch64 CPU multiplies bf16)"),
         (Hardware(machine="arm64"), "fp32 (auto: this arm64 CPU has no bf16 products)"),
+        (Hardware(amx=True, asked="fp32"), "fp32 (auto: EYEGRAFT_DTYPE asks for it)"),
+        (Hardware("Tesla T4", asked="bf16"), "bf16 (auto: EYEGRAFT_DTYPE asks for it)"),
     ],
 )
 def test_auto_is_the_dtype_that_the_hardware_multiplies(recipe: TextRunConfig, hardware: Hardware, line: str) -> None:
     config, said = choose_dtype(in_auto(recipe), hardware)
     assert said == f"dtype: {line}"
     assert config == with_dtype(recipe, hardware.auto_dtype) and config.train.dtype == line[:4]
+
+
+@pytest.mark.parametrize("asked", ["fp32", "bf16"])
+def test_the_variable_comes_before_the_hardware(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, asked)
+    found = {this_machine(), this_cpu(), find_hardware("cpu"), find_hardware("24GiB"), find_hardware("")}
+    assert {one.auto_dtype for one in found} == {asked}
+    monkeypatch.delenv(VARIABLE)
+    assert this_machine().asked is None and find_hardware("24GiB") == ANY_CARD
+
+
+def test_a_recipe_comes_before_the_variable(recipe: TextRunConfig) -> None:
+    """And what is slow is said of the hardware."""
+    wished = Hardware(asked="fp32")
+    expected = f"dtype: bf16 (the recipe's), but {SLOW}: set train.dtype: auto"
+    assert choose_dtype(with_dtype(recipe, "bf16"), wished) == (with_dtype(recipe, "bf16"), expected)
+    assert choose_dtype(in_auto(recipe), Hardware(amx=True, asked="fp32"), "bf16")[0].train.dtype == "bf16", (
+        "it goes on"
+    )
 
 
 def test_a_named_dtype_is_used_and_a_slow_one_logged(recipe: TextRunConfig) -> None:

@@ -11,12 +11,13 @@ from torch import nn
 from transformers import PreTrainedModel
 
 import vlm.model.hf_folder
+import vlm.model.memory_need
 from llm import distributed
 from llm.chat.chat_model import question
 from llm.chat.sampling import Sampling
 from llm.encoding.named_templates import JINJA
 from llm.errors import ConfigError, ModelError
-from llm.model.precision import Hardware
+from llm.model.precision import DTYPES, Hardware, this_machine
 from llm.model.quantization import is_four_bit
 from tests.vlm.export.test_adapters import text_run as text_run
 from tests.vlm.export.test_formats import LORA, text_recipe
@@ -24,8 +25,10 @@ from tests.vlm.export.test_hf import export, trained
 from vlm.export.hf import export_vlm
 from vlm.export.run import export as export_run
 from vlm.model.image_features import image_features
+from vlm.model.memory_need import memory_need
 from vlm.model.open_chat_model import open_chat_model
 from vlm.model.runs import train
+from vlm.model.shared_tensors import stored_bytes
 
 SHORT = Sampling(max_new_tokens=6)
 CARD, OLD = Hardware("a card", card_bf16=True), Hardware()
@@ -53,6 +56,19 @@ def test_a_folder_opens_in_the_dtype_that_the_hardware_multiplies(
     wanted = torch.bfloat16 if hardware.has_bf16 else torch.float32
     assert {parameter.dtype for parameter in opened.model.parameters()} == {wanted}
     assert isinstance(opened.answer(question("Hi"), SHORT), str)
+
+
+@pytest.mark.parametrize("asked", ["fp32", "bf16"])
+def test_a_folder_opens_in_the_dtype_that_is_asked_for(
+    asked: str, tiny_llm: Path, vision_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EYEGRAFT_DTYPE", asked)
+    monkeypatch.setattr(vlm.model.hf_folder, "this_machine", this_machine)
+    monkeypatch.setattr(vlm.model.memory_need, "this_machine", this_machine)
+    for folder in (tiny_llm, vision_folder):
+        opened = open_chat_model(folder)
+        assert {parameter.dtype for parameter in opened.model.parameters()} == {DTYPES[asked]}
+        assert memory_need(folder, 1, 1).weights == stored_bytes([opened.model])
 
 
 def test_a_folder_opens_on_the_device_of_the_process(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
