@@ -20,6 +20,6 @@ def asked_dtype(variables: Mapping[str, str] | None = None) -> Dtype | None:
         return None
     if value not in get_args(Dtype):
         raise ConfigError(
-            f"{VARIABLE}={value}: set it to fp32 or bf16, or leave it out for what this machine is fast in"
+            f"EYEGRAFT_DTYPE is {value}: write fp32 or bf16, or leave it unset for what this machine is fast in"
         )
     return cast(Dtype, value)

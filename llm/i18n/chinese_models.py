@@ -7,8 +7,8 @@ PRECISION_MESSAGES = {
     ),
     "dtype: {} (auto: {})": "数据类型：{}（auto：{}）",
     "EYEGRAFT_DTYPE asks for it": "由 EYEGRAFT_DTYPE 指定",
-    "EYEGRAFT_DTYPE={}: set it to fp32 or bf16, or leave it out for what this machine is fast in": (
-        "EYEGRAFT_DTYPE={}：请设为 fp32 或 bf16；不设则用本机算得快的类型"
+    "EYEGRAFT_DTYPE is {}: write fp32 or bf16, or leave it unset for what this machine is fast in": (
+        "EYEGRAFT_DTYPE 为 {}：请写成 fp32 或 bf16；不设置则用本机算得快的类型"
     ),
     "{}: {} multiplies bf16": "{}：{} 支持 bf16 乘法",
     "{} multiplies bf16": "{} 支持 bf16 乘法",

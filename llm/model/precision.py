@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from llm.config.dtype_variable import VARIABLE, Dtype, asked_dtype
+from llm.config.dtype_variable import Dtype, asked_dtype
 from llm.config.schema import RunConfig
 from llm.devices import accelerator
 
@@ -50,7 +50,7 @@ class Hardware:
     @property
     def reason(self) -> str:
         """Why, as a clause for messages."""
-        return f"{VARIABLE} asks for it" if self.asked else self.found
+        return "EYEGRAFT_DTYPE asks for it" if self.asked else self.found
 
     @property
     def found(self) -> str:

@@ -18,5 +18,5 @@ def test_without_it_nothing_is_asked() -> None:
 
 
 def test_another_value_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match="EYEGRAFT_DTYPE=fp16: set it to fp32 or bf16, or leave it out"):
+    with pytest.raises(ConfigError, match="EYEGRAFT_DTYPE is fp16: write fp32 or bf16, or leave it unset"):
         asked_dtype({VARIABLE: "fp16"})
