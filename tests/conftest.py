@@ -33,6 +33,7 @@ LONGEST = (
     "tests/parallel/test_parallel.py",  # 75, in three processes
     "tests/demo/jobs/test_openai_client.py",  # 60
     "tests/parallel/test_launch.py",  # 55, two processes at a time
+    "tests/evaluators/test_evaluators.py",  # 45
     "tests/demo/pages/test_browser_faults.py",  # 40
     "tests/demo/job_pages/test_browser_road.py",
     "tests/demo/jobs/test_moves.py",  # 22

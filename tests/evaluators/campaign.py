@@ -3,7 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile, copytree
@@ -20,11 +20,16 @@ WRITTEN, COMPARED, MMLU = "written", "compared", "answers-mmlu.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The folders of the text model and of the vision model, and that of the text model's tokenizer."""
+    """The folders of the text model and of the vision model, if there is one, and of the text model's tokenizer."""
 
     text: Path
-    eyes: Path
+    eyes: Path | None
     tokenizer: Path
+
+    @property
+    def served(self) -> dict[str, Path]:
+        """The models that are served, by name."""
+        return {TEXT: self.text} | ({EYES: self.eyes} if self.eyes else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +67,31 @@ def prepare(folder: Path) -> None:
     copytree(Path(__file__).parent / "tasks", folder, dirs_exist_ok=True)
 
 
-def ask_ourselves(folder: Path, models: Models) -> None:
-    """Evaluate both models by `eyegraft eval`, into the folders `written` and `compared`."""
-    asked = [(models.eyes, WRITTEN, ["--on", POPE, "--on", MMBENCH, "--generate"])]
-    asked += [(models.text, COMPARED, ["--on", "mmlu"])]
-    if models.text == models.eyes:
-        asked[0][2].extend(["--on", "mmlu"])
+def ask_ourselves(folder: Path, models: Models, programs: Sequence[Program]) -> None:
+    """Evaluate the models by `eyegraft eval`, into the folders `written` and `compared`, as the programs need it."""
+    asked = [(models.text, COMPARED, ["--on", "mmlu"])] if any(one.compared for one in programs) else []
+    if models.eyes is None:
+        asked.append((models.text, WRITTEN, ["--on", "mmlu", "--generate"]))
     else:
-        asked.append((models.text, f"{WRITTEN}-text", ["--on", "mmlu", "--generate"]))
+        images = ["--on", POPE, "--on", MMBENCH, "--generate"]
+        if models.text == models.eyes:
+            images += ["--on", "mmlu"]
+        else:
+            asked.append((models.text, f"{WRITTEN}-text", ["--on", "mmlu", "--generate"]))
+        asked.append((models.eyes, WRITTEN, images))
     for model, out, options in asked:
         run([*EYEGRAFT, "eval", str(model.resolve()), *options, "--no-blind", "--out", f"ours/{out}"], folder)
-    if models.text != models.eyes:
+    if models.eyes not in (None, models.text):
         copyfile(folder / "ours" / f"{WRITTEN}-text" / MMLU, folder / "ours" / WRITTEN / MMLU)
 
 
 def ask_programs(
     folder: Path, models: Models, environments: Mapping[str, Path], programs: Sequence[Program]
-) -> list[Outcome]:
+) -> Iterator[Outcome]:
     """Let each program, in its environment by name, ask the served models, one after the other."""
-    with serving({TEXT: models.text, EYES: models.eyes}, folder / "server.log") as url:
-        return [_ask(folder, url, models, environments[program.environment], program) for program in programs]
+    with serving(models.served, folder / "server.log") as url:
+        for program in programs:
+            yield _ask(folder, url, models, environments[program.environment], program)
 
 
 def _ask(folder: Path, url: str, models: Models, environment: Path, program: Program) -> Outcome:

@@ -124,7 +124,7 @@ def _evalscope_answers(folder: Path) -> Answers:
 
 def _lmms_eval(url: str, _: Path) -> Sequence[Sequence[str]]:
     return [[
-        "python", "-m", "lmms_eval", "--model", "openai", "--model_args", f"model={EYES},base_url={url},api_key=none",
+        "lmms-eval", "--model", "openai", "--model_args", f"model={EYES},base_url={url},api_key=none",
         "--include_path", "lmms_eval", "--tasks", "pope_file,mmbench_file", "--batch_size", "1", "--log_samples",
         "--output_path", "out/lmms_eval",
     ]]  # fmt: skip

@@ -28,8 +28,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
     prepare(folder)
     run, llm = train_tiny(tmp_path_factory.mktemp("tiny") / "models", folder, EPOCHS)
     models = Models(run, run, llm)
-    ask_ourselves(folder, models)
     chosen, environments = [one for one in PROGRAMS if one.environment == "core"], {"core": folder_of("core")}
+    ask_ourselves(folder, models, chosen)
     yield {one.program.name: one for one in ask_programs(folder, models, environments, chosen)}
 
 
