@@ -23,6 +23,7 @@ from demo.api.text_completion import CompletionRequest, form_of, prompt_ids
 from demo.api.waiting_client import WaitingClient
 from demo.server.generation_queue import GenerationQueue
 from demo.server.guard import NO_STREAMS, ErrorResponse, Guard, Streams, visitor_of
+from demo.server.input_checks import shown_frames
 from demo.server.limits import DEFAULT, Limits
 from demo.server.serving_metrics import ServingMetrics
 from demo.server.turns import for_template
@@ -128,8 +129,9 @@ def _start_chat(
     chat_model = _open(body.model, queue, client)
     messages = messages_of(body, limits)
     if chat_model.cannot_see(messages):
-        raise RequestError(body.model, "reads text only", "Choose a model that sees images, or leave them out")
-    messages = for_template(messages, chat_model.encoder.prompt)
+        found, kind = ("takes no videos", "videos") if chat_model.sees_images else ("reads text only", "images")
+        raise RequestError(body.model, found, f"Choose a model that sees {kind}, or leave them out")
+    messages = for_template(shown_frames(chat_model, messages), chat_model.encoder.prompt)
     ids, images = chat_model.encoder.prompt(messages)
     room = _room(len(ids), chat_model, limits, "messages")
     _note_cut(wanted_of(body), room, limits, queue)

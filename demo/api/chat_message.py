@@ -9,8 +9,8 @@ from demo.api.request_keys import MESSAGE_KEYS, PART_KEYS, KnownKeys, refused, r
 from demo.server.limits import DEFAULT
 
 # Names of the Responses API for the parts of the chat API, and the content of our own answers.
-PART_NAMES = {"input_text": "text", "output_text": "text", "input_image": "image_url"}
-PARTS = ("text", "refusal", "image_url")
+PART_NAMES = {"input_text": "text", "output_text": "text", "input_image": "image_url", "input_video": "video_url"}
+PARTS = ("text", "refusal", "image_url", "video_url")
 IMAGE_HOLDERS = ("image", "source", "base64", "data", "url")
 TOOL_ROLES = ("tool", "function")
 # What an earlier model thought before its answer, as several services write it: models here never read it.
@@ -41,17 +41,28 @@ class ImageUrl(RequestPart):
         return self.reviewed(PART_KEYS)
 
 
+class VideoUrl(RequestPart):
+    """A video as a data URL, as vLLM takes it. No address is ever fetched."""
+
+    url: str
+
+    @model_validator(mode="after")
+    def _review(self) -> Self:
+        return self.reviewed(PART_KEYS)
+
+
 def _image_url(value: object) -> object:
     return {"url": value} if isinstance(value, str) else value
 
 
 class ContentPart(RequestPart):
-    """A text or an image in a message."""
+    """A text, an image or a video in a message."""
 
-    type: Literal["text", "image_url", "refusal", "thought"]
+    type: Literal["text", "image_url", "video_url", "refusal", "thought"]
     text: str | None = None
     refusal: str | None = None
     image_url: Annotated[ImageUrl, BeforeValidator(_image_url, json_schema_input_type=ImageUrl | str)] | None = None
+    video_url: Annotated[VideoUrl, BeforeValidator(_image_url, json_schema_input_type=VideoUrl | str)] | None = None
     detail: Literal["auto", "low", "high", "original", ""] | None = None
 
     @model_validator(mode="after")
@@ -63,6 +74,8 @@ class ContentPart(RequestPart):
                 raise refused(name, f"is in a part of type {self.type}. Send it as a part of its own", "invalid_value")
         if self.type == "image_url" and self.image_url is None:
             raise refused("image_url", "is missing. Send the image as a data URL", "missing_required_parameter")
+        if self.type == "video_url" and self.video_url is None:
+            raise refused("video_url", "is missing. Send the video as a data URL", "missing_required_parameter")
         return self.reviewed(PART_KEYS)
 
 
@@ -89,13 +102,17 @@ def _part(number: int, part: object) -> object:
         raise refused(f"{number}.type", "the type of a part is not a text", "invalid_type")
     if name == "image":
         return _image_part(part)
+    if name == "video" and isinstance(part.get("video"), str):
+        rest = {key: value for key, value in part.items() if key != "video"}
+        return rest | {"type": "video_url", "video_url": part["video"]}
     if name in THOUGHTS:
         return {"type": "thought"}
     if name in PART_NAMES:
         return part | {"type": PART_NAMES[name]}
     if name in PARTS:
         return part | {"type": name}
-    found = f"a part of type {name[:40]!r} is not offered here. Send texts, and images as type image_url"
+    offered = "texts, images as type image_url and videos as type video_url"
+    found = f"a part of type {name[:40]!r} is not offered here. Send {offered}"
     raise refused(f"{number}.type", found, "unsupported_value")
 
 

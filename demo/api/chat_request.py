@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from demo.api.chat_message import ChatMessage, ContentPart, RequestPart
-from demo.api.data_url import image_of
+from demo.api.data_url import image_of, video_of
 from demo.api.logprobs import MOST_LIKELIEST
 from demo.api.request_keys import (
     CHAT_KEYS,
@@ -186,4 +186,6 @@ def _message(number: int, message: ChatMessage, limits: Limits) -> Message:
 def _part(where: str, part: ContentPart, limits: Limits) -> MessagePart:
     if part.image_url is not None:
         return image_of(part.image_url.url, where, limits)
+    if part.video_url is not None:
+        return video_of(part.video_url.url, where, limits)
     return part.text or part.refusal or ""

@@ -9,7 +9,7 @@ from demo.model_library import ModelLibrary
 from demo.pages.parts.chat_messages import QuestionInput
 from demo.pages.parts.example_images import copied_images
 from llm.errors import EyegraftError
-from llm.formats.conversation import Conversation, ImageRef, Message
+from llm.formats.conversation import Conversation, ImageRef, Message, VideoRef
 from llm.formats.readers import read
 from vlm.service.service import Service
 from vlm.service.store.job_table import find_job
@@ -65,6 +65,8 @@ class JobExamples:
 
 def _is_stored(question: Message, folder: Path) -> bool:
     """Whether each image of a question is inside its record or a file of `folder`, links resolved."""
+    if any(isinstance(part, VideoRef) for part in question.parts):
+        return False  # the copies are of images
     images = _images(question)
     return len(images) <= MOST_IMAGES and all(image.data or _is_inside(image.path, folder) for image in images)
 

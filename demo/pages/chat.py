@@ -18,17 +18,18 @@ from demo.pages.parts.chat_messages import ChatTurn, QuestionInput, conversation
 from demo.pages.parts.escaping import escaped_markdown
 from demo.pages.service_parts import ServiceParts
 from demo.server.generation_queue import LOCAL_RECIPIENT, GenerationQueue, Recipient
+from demo.server.input_checks import shown_frames
 from demo.server.limits import Limits
 from demo.server.visitor_errors import RequestError
 from demo.server.visitors import recipient_of
 from llm.chat.sampling import Sampling
 from llm.errors import DataError, EyegraftError
-from llm.formats.conversation import Conversation
+from llm.formats.conversation import Conversation, ImageRef, VideoRef
 
 EXAMPLES = 4
 MAX_SEED = 2**53  # the largest integer that a browser represents exactly
-# Whatever may be an image: what cannot be read is named after it was sent, in the visitor's language.
-FILE_TYPES = ["image", ".heic", ".heif", ".avif", ".webp"]
+# Whatever may be an image or a video: what cannot be read is named after it was sent, in the visitor's language.
+FILE_TYPES = ["image", "video", ".heic", ".heif", ".avif", ".webp", ".mkv", ".avi", ".flv", ".wmv"]
 
 
 def question_box(name: str, submit: str | bool = True) -> gr.MultimodalTextbox:
@@ -215,12 +216,13 @@ def _adapt_to_model(
 def _is_shown(prepared: ExampleMessage, record: Conversation, sees_images: bool) -> bool:
     """Whether an example is shown. Its images are copied again: the page's copies are deleted with old uploads."""
     files = [file["path"] for file in prepared.get("files", []) if isinstance(file, dict)]
-    if len(files) < len(record.images) or (files and not sees_images):  # images inside a data file have no path
+    media: list[ImageRef | VideoRef] = [*record.images, *record.videos]
+    if len(files) < len(media) or (files and not sees_images):  # images inside a data file have no path
         return False
     try:
-        for image, copy in zip(record.images, files, strict=True):
+        for one, copy in zip(media, files, strict=True):
             Path(copy).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(image.path, copy)
+            shutil.copyfile(one.path, copy)
     except OSError:  # the data has been moved
         return False
     return True
@@ -243,11 +245,14 @@ def answer(
     if chat_model.cannot_see(messages):
         raise DataError(
             f"{name} is a text-only model and the chat has images. Choose another model or start a new chat"
+            if not chat_model.sees_images
+            else f"{name} takes no videos and the chat has one. Choose another model or start a new chat"
         )
-    yield from queue.stream_text(chat_model, messages, sampling, recipient)
+    yield from queue.stream_text(chat_model, shown_frames(chat_model, messages), sampling, recipient)
 
 
 def example(record: Conversation) -> QuestionInput:
     """The first question of a record as an example."""
     first = next(message for message in record.messages if message.role == "user")
-    return {"text": first.text, "files": [image.path for image in record.images if image.path]}
+    media: list[ImageRef | VideoRef] = [*record.images, *record.videos]
+    return {"text": first.text, "files": [one.path for one in media if one.path]}

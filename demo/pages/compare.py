@@ -20,6 +20,7 @@ from demo.pages.parts.model_names import shown_author
 from demo.pages.parts.records import load_records
 from demo.pages.service_parts import ServiceParts
 from demo.server.generation_queue import LOCAL_RECIPIENT, GenerationQueue, Recipient
+from demo.server.input_checks import shown_frames
 from demo.server.limits import Limits
 from demo.server.uploads import new_download_folder
 from demo.server.visitors import recipient_of
@@ -157,7 +158,9 @@ def answers(
         chat_model = library.open(name)
         shown[2 * side + 1] = _author(library, name)
         text_only = chat_model.cannot_see(messages)
-        texts = iter([skipped]) if text_only else queue.stream_text(chat_model, messages, sampling, recipient)
+        texts = iter([skipped])
+        if not text_only:
+            texts = queue.stream_text(chat_model, shown_frames(chat_model, messages), sampling, recipient)
         yield Comparison(side, "reading", tuple(shown))
         for answer in texts:
             shown[2 * side] = answer

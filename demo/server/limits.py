@@ -3,8 +3,10 @@
 from dataclasses import dataclass, replace
 
 from vlm.vision.images import ImageLimits
+from vlm.vision.videos import VideoLimits
 
 IMAGE = ImageLimits(max_bytes=10 * 2**20)  # pixels, shapes and formats as in training: one verdict on an image
+VIDEO = VideoLimits(max_seconds=600.0, max_frames=36_000, max_bytes=32 * 2**20)  # decoded while others wait
 SHORTEST_TOKEN = 16  # characters of an access token; a shorter one can be guessed
 MOST_MESSAGES = 2000  # that an operator may allow; beyond them a request is refused while it is parsed
 
@@ -28,6 +30,8 @@ class Limits:
 
     images: int = 4  # per message
     image: ImageLimits = IMAGE
+    videos: int = 1  # per message
+    video: VideoLimits = VIDEO
     text: int = 100_000  # characters of all messages
     messages: int = 200
     parts: int = 64  # per message

@@ -13,7 +13,8 @@ from llm.errors import EyegraftError
 from llm.log import logger
 
 Reason = Literal[
-    "queue", "share", "messages", "characters", "images", "image_bytes", "new_tokens", "body", "upload",
+    "queue", "share", "messages", "characters", "images", "image_bytes", "videos", "video_bytes", "new_tokens", "body",
+    "upload",
     "memory", "host", "origin", "token", "slow", "encoding", "header", "structure", "request", "unavailable", "failed",
 ]  # fmt: skip
 # What is logged where an option raises the limit; the place is the limit's.
@@ -26,6 +27,8 @@ OPTIONS: Mapping[Reason, str] = MappingProxyType(
         "characters": "limit reached: a text of more than {} characters was refused. --max-characters raises it",
         "images": "limit reached: a message with more than {} images was refused. --max-images raises it",
         "image_bytes": "limit reached: an image of more than {} bytes was refused. --max-image-mib raises it",
+        "videos": "limit reached: a message with more than {} videos was refused",
+        "video_bytes": "limit reached: a video of more than {} bytes was refused",
         "new_tokens": "limit reached: a longer answer than {} tokens was asked for. --max-new-tokens raises it",
         "body": "limit reached: a request of more than {} bytes was refused. It grows with --max-images, "
         "--max-image-mib and --max-characters",

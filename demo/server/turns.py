@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from demo.server.visitor_errors import RequestError
 from llm.errors import TemplateError
-from llm.formats.conversation import ImageRef, Message, MessagePart
+from llm.formats.conversation import Message, MessagePart
 
 BREAK = "\n\n"  # between texts that are joined
 
@@ -13,7 +13,7 @@ BREAK = "\n\n"  # between texts that are joined
 def in_turns(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The system prompt, if there is one, then questions and answers in turn; a question is last.
 
-    - Messages without text and images are left out: clients send empty system prompts, and empty answers after errors.
+    - Messages without text and media are left out: clients send empty system prompts, and empty answers after errors.
     - System messages anywhere are joined in front. One at the end that follows no question is the question itself.
     - Questions in a row are joined, and so are answers, by an empty line.
 
@@ -72,7 +72,7 @@ def _asked_first(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def _is_empty(message: Message) -> bool:
-    return not message.text.strip() and not any(isinstance(part, ImageRef) for part in message.parts)
+    return not message.text.strip() and all(isinstance(part, str) for part in message.parts)
 
 
 def _asks(written: list[Message]) -> bool:

@@ -19,11 +19,18 @@ IMAGE_ADVICE = {
     "image-huge": "Send a smaller copy",
     "image-not-uploaded": "Upload it again",
     "image-pixels": "Save it as an ordinary PNG or JPEG with 8 bits a channel and send that",
+    "video-missing": "Check the name of the file",
+    "video-empty": "Send a file with pictures that move",
+    "video-kind": "Send an MP4, WebM, MOV, MKV or AVI file",
+    "video-codec": "Convert it to MP4 with H.264 and send that",
+    "video-broken": "Open it in another program, save a new copy and send that",
+    "video-long": "Cut out the part that is meant and send that",
 }
 OTHER_IMAGE = "Send another copy of it"
 # What is wrong with a conversation and what to do, by the error's code.
 RECORD_TEXTS = {
     "image-in-text-run": "this model reads text only. Choose another model, or start a new chat without images",
+    "video-in-run": "this model takes no videos. Choose another model, or start a new chat without them",
     "token-reserved": "the text spells a mark that this model reserves for itself. Rephrase that passage",
     "surrogate": "half of a surrogate pair, which is not a character. Write the complete character",
 }

@@ -22,7 +22,9 @@ from llm.chat.turn import Then, Turn, do_nothing, without_waiting
 from llm.decoding.device_thread import DeviceThread
 from llm.decoding.prefix_cache import ROOM, PrefixCache
 from llm.encoding.encoder import Encoder
-from llm.formats.conversation import ImageRef, Message
+from llm.encoding.video_frames import show_frames
+from llm.errors import Place
+from llm.formats.conversation import Conversation, ImageRef, Message, VideoRef
 from llm.model.lora import adapters_off
 
 
@@ -79,9 +81,23 @@ class ChatModel:
         """Whether it accepts images."""
         return self.encoder.image_id is not None
 
+    @property
+    def sees_videos(self) -> bool:
+        """Whether it accepts videos."""
+        return self.encoder.choose_frames is not None
+
     def cannot_see(self, messages: tuple[Message, ...]) -> bool:
         """Whether the messages have images or videos that it does not accept."""
-        return not self.sees_images and any(not isinstance(part, str) for message in messages for part in message.parts)
+        parts = [part for message in messages for part in message.parts]
+        sees = {ImageRef: self.sees_images, VideoRef: self.sees_videos}
+        return any(isinstance(part, kind) and not able for kind, able in sees.items() for part in parts)
+
+    def shown(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """The messages with the frames of each video in its place, decoded where it came as bytes.
+
+        Raises RecordError for a video that cannot be read or is not accepted.
+        """
+        return show_frames(Conversation(messages, Place("prompt")), self.encoder.choose_frames).messages
 
     @property
     def context(self) -> int:

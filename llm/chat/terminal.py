@@ -7,16 +7,18 @@ from importlib.util import find_spec
 
 from llm import console
 from llm.chat.chat_errors import chat_text
-from llm.chat.chat_model import ChatModel, question
+from llm.chat.chat_model import ChatModel
 from llm.chat.sampling import Sampling
 from llm.chat.typed_line import Typed, read_typed
 from llm.errors import EyegraftError
-from llm.formats.conversation import ImageRef, Message
+from llm.formats.conversation import ImageRef, Message, VideoRef
 
+Media = ImageRef | VideoRef
 GREETING = "Type a question and ENTER. /image FILE shows an image, /reset begins anew, /exit leaves, /help says more."
 HELP = """\
 /image FILE   the next question is about this image; several files are several images
               (or drop the file on this window; a question may follow it)
+/video FILE   the same with a video, of which the model sees some frames
 /reset        begin a new conversation
 /help         these lines
 /exit         leave; so does Ctrl-D, or Ctrl-C twice
@@ -26,19 +28,19 @@ Ctrl-C        stop an answer, or empty the line
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The conversation so far, and the images of the next question."""
+    """The conversation so far, and the images and videos of the next question."""
 
     history: tuple[Message, ...]
-    shown: tuple[str, ...]
+    shown: tuple[Media, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """A chat on the terminal. `check_image` raises ImageError for a file that is not a readable image."""
+    """A chat on the terminal. `check` raises ImageError for a file that is not a readable image or video."""
 
     chat_model: ChatModel
     sampling: Sampling
-    check_image: Callable[[ImageRef], object]
+    check: Callable[[Media], object]
     system: str = ""
     images: tuple[str, ...] = field(default=())  # shown with the first question, and again after a reset
     stream: bool = True
@@ -47,7 +49,7 @@ class Terminal:
         """Answer one question per line, until /exit or the end of input."""
         _edit_lines()
         console.out(GREETING)
-        state = State((), self.images)
+        state = self._begun()
         while (typed := _read_line()).action != "exit":
             state = self._after(state, typed)
 
@@ -55,34 +57,42 @@ class Terminal:
         """The conversation after a typed line."""
         if typed.action == "reset":
             console.out("(new conversation)")
-            return State((), self.images)
+            return self._begun()
         if typed.action == "help":
             console.out(HELP)
         elif typed.action == "refused":
             console.out(f"({typed.text})")
         elif typed.action == "question":
             return self._asked(state, typed.text)
-        elif (images := self._readable(typed.images)) is not None:
-            state = replace(state, shown=(*state.shown, *images))
+        elif (media := self._readable(typed)) is not None:
+            state = replace(state, shown=(*state.shown, *media))
             return self._asked(state, typed.text) if typed.text else _announced(state)
         return state
 
-    def _readable(self, paths: tuple[str, ...]) -> tuple[str, ...] | None:
-        """The images for the next question; None, with a message on the screen, if one of them cannot be read."""
+    def _begun(self) -> State:
+        return State((), tuple(map(ImageRef, self.images)))
+
+    def _readable(self, typed: Typed) -> tuple[Media, ...] | None:
+        """The media for the next question; None, with a message on the screen, if one of them cannot be read."""
         if not self.chat_model.sees_images:
             console.out("(this is a text model: it accepts no images)")
             return None
+        if typed.videos and not self.chat_model.sees_videos:
+            console.out("(this model accepts no videos)")
+            return None
+        media: tuple[Media, ...] = (*map(ImageRef, typed.images), *map(VideoRef, typed.videos))
         try:
-            for path in paths:
-                self.check_image(ImageRef(path))
+            for one in media:
+                self.check(one)
         except EyegraftError as error:
             console.out(f"({chat_text(error)})")
             return None
-        return paths
+        return media
 
     def _asked(self, state: State, text: str) -> State:
         """The conversation with the answer; as before if there is none."""
-        asked = state.history + question(text, state.shown, "" if state.history else self.system)
+        opening = (Message("system", (self.system,)),) if self.system and not state.history else ()
+        asked = (*state.history, *opening, Message("user", (*state.shown, text)))
         try:
             messages = self.chat_model.fit_to_context(asked, self.sampling.max_new_tokens)
             if len(messages) < len(asked):
@@ -113,7 +123,7 @@ class Terminal:
 
 
 def _announced(state: State) -> State:
-    console.out(f"(the next question is about {', '.join(state.shown)})")
+    console.out(f"(the next question is about {', '.join(one.path for one in state.shown)})")
     return state
 
 

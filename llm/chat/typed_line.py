@@ -1,4 +1,4 @@
-"""What a line typed into `eyegraft chat` asks for: a question, images, or a command such as /reset."""
+"""What a line typed into `eyegraft chat` asks for: a question, images, videos, or a command such as /reset."""
 
 import difflib
 import os
@@ -12,10 +12,11 @@ from urllib.parse import unquote, urlsplit
 
 from llm.files.regular_files import exists
 
-Action = Literal["question", "image", "reset", "help", "exit", "refused"]
+Action = Literal["question", "image", "video", "reset", "help", "exit", "refused"]
 
 COMMANDS: dict[str, Action] = {
     **dict.fromkeys(("image", "images", "img", "pic"), "image"),
+    **dict.fromkeys(("video", "videos", "clip"), "video"),
     **dict.fromkeys(("reset", "new", "clear", "forget"), "reset"),
     **dict.fromkeys(("help", "h", "?"), "help"),
     **dict.fromkeys(("exit", "quit", "q", "bye"), "exit"),
@@ -26,6 +27,7 @@ WORDS: dict[str, Action] = {  # lines without a slash that are no questions; upp
     **dict.fromkeys(("help", "?", "帮助"), "help"),
 }
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".mpg", ".mpeg")
 _COMMAND = re.compile(r"/([\w?-]+)(?:\s+(.*))?|/", re.DOTALL)
 # The first word as a terminal writes a dropped file: in quotes, or with backslashes before blanks.
 _WORD = re.compile(r"""('[^']*'|"[^"]*"|(?:\\.|[^\s\\])+)\s*(.*)""", re.DOTALL)
@@ -35,15 +37,16 @@ _DRIVE = re.compile(r"([A-Za-z]):/")
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """What a line asks for. `text`: the question, or why the line was refused; `images`: files named in it."""
+    """What a line asks for. `text`: the question, or why it was refused; `images`, `videos`: files named in it."""
 
     action: Action
     text: str = ""
     images: tuple[str, ...] = ()
+    videos: tuple[str, ...] = ()
 
 
 def read_typed(line: str) -> Typed:
-    """What the line asks for. `//` begins a question with a slash; a file dropped on the terminal is an image."""
+    """What the line asks for. `//` begins a question with a slash; a file dropped on the terminal is shown."""
     line = line.strip()
     if line.lower() in WORDS:
         return Typed(WORDS[line.lower()])
@@ -51,7 +54,7 @@ def read_typed(line: str) -> Typed:
         return Typed("question", line[1:])
     if line.startswith("／"):  # as a Chinese keyboard writes it
         line = "/" + line[1:]
-    if dropped := _dropped_images(line):
+    if dropped := _dropped_files(line):
         return dropped
     command = _COMMAND.fullmatch(line)
     return _command(command[1] or "", (command[2] or "").strip()) if command else Typed("question", line)
@@ -65,26 +68,36 @@ def _command(name: str, rest: str) -> Typed:
         return Typed(
             "refused", f"/{name}: no such command; {hint}/help lists them. A question that begins with / is written //"
         )
-    if action == "image":
-        return (
-            Typed("image", images=typed_paths(rest)) if rest else Typed("refused", "/image: name a file, /image FILE")
-        )
+    if action in ("image", "video"):
+        if not rest:
+            return Typed("refused", f"/{action}: name a file, /{action} FILE")
+        paths = typed_paths(rest)
+        return Typed(action, images=paths) if action == "image" else Typed(action, videos=paths)
     if rest:
         return Typed("refused", f"/{name}: takes nothing, found {rest!r}. Type /{name} alone, then the rest")
     return Typed(action)
 
 
-def _dropped_images(line: str) -> Typed | None:
-    """The images that a line begins with, and the question after them; None for a line that begins otherwise."""
-    if _PATH.match(line) and exists(Path(path := local_path(line))) and path.lower().endswith(IMAGE_SUFFIXES):
-        return Typed("image", images=(path,))
-    images: list[str] = []
+def _dropped_files(line: str) -> Typed | None:
+    """The images and videos that a line begins with, and the question after them; None for other lines."""
+    if _PATH.match(line) and exists(Path(path := local_path(line))) and _media(path):
+        return _shown([path], "")
+    paths: list[str] = []
     while _PATH.match(line) and (word := _WORD.fullmatch(line)):
-        if not (path := local_path(word[1])).lower().endswith(IMAGE_SUFFIXES):
+        if not _media(path := local_path(word[1])):
             break
-        images.append(path)
+        paths.append(path)
         line = word[2]
-    return Typed("image", line, tuple(images)) if images else None
+    return _shown(paths, line) if paths else None
+
+
+def _media(path: str) -> bool:
+    return path.lower().endswith((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+
+
+def _shown(paths: list[str], text: str) -> Typed:
+    videos = tuple(path for path in paths if path.lower().endswith(VIDEO_SUFFIXES))
+    return Typed("image", text, tuple(path for path in paths if path not in videos), videos)
 
 
 def typed_paths(text: str) -> tuple[str, ...]:

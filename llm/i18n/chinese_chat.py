@@ -26,7 +26,11 @@ TERMINAL_MESSAGES = {
     "{}: no such command; /help lists them. A question that begins with / is written //": (
         "{}：没有这个命令；/help 会列出全部命令。以 / 开头的问题请写成 //"
     ),
-    "/image: name a file, /image FILE": "/image：请写文件名，即 /image FILE",
+    "/{}: name a file, /{} FILE": "/{}：请写文件名，即 /{} FILE",
+    "/video FILE   the same with a video, of which the model sees some frames": (
+        "/video FILE   同上，针对视频；模型看到其中若干帧"
+    ),
+    "this model accepts no videos": "该模型不接受视频",
     "{}: takes nothing, found {}. Type {} alone, then the rest": "{}：后面不能写内容，现有 {}。请先单独输入 {}，再输入其余内容",
     "Check the name of the file": "请检查文件名",
     "The download gave an error page: download the image again": "下载到的是出错页面，请重新下载图片",

@@ -164,6 +164,20 @@ VIDEO_MESSAGES = {
     ),
     "this model takes no videos": "该模型不接受视频",
     "Train with a recipe that names model.tower, or remove the video": "请用写有 model.tower 的配方训练，或去掉视频",
+    # chats and requests
+    "Only questions may have videos": "只有问题可以带视频",
+    "more than {} videos": "超过 {} 个视频",
+    "{} takes no videos and the chat has one. Choose another model or start a new chat": (
+        "{} 不接受视频，而对话中有视频。请选择其他模型或开始新对话"
+    ),
+    "this model takes no videos. Choose another model, or start a new chat without them": (
+        "该模型不接受视频。请选择其他模型，或开始不带视频的新对话"
+    ),
+    "Send a file with pictures that move": "请发送有画面的视频文件",
+    "Send an MP4, WebM, MOV, MKV or AVI file": "请发送 MP4、WebM、MOV、MKV 或 AVI 文件",
+    "Convert it to MP4 with H.264 and send that": "请转换为 H.264 的 MP4 后再发送",
+    "limit reached: a message with more than {} videos was refused": "达到限制：拒绝了含 {} 个以上视频的消息",
+    "limit reached: a video of more than {} bytes was refused": "达到限制：拒绝了超过 {} 字节的视频",
     # files
     "Convert it to MP4 with H.264: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4": (
         "请转换为 H.264 的 MP4：ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"

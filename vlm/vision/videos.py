@@ -102,6 +102,14 @@ def read_frames(ref: VideoRef, times: Sequence[float], limits: VideoLimits = DEF
             yield player.at(seconds)
 
 
+def is_video(data: bytes) -> bool:
+    """Whether the bytes begin as those of a video; animations (GIF) count as images here."""
+    try:
+        return _kind(BytesIO(data), VideoRef(data=data)) != "gif"
+    except ImageError:
+        return False
+
+
 def media_type(data: bytes, ref: VideoRef) -> str:
     """The media type of a video's bytes, such as `video/mp4`. Raises ImageError for bytes that are no video."""
     return f"video/{_TYPES[_kind(BytesIO(data), ref)]}"

@@ -12,9 +12,11 @@ from demo.server.limits import Limits
 from demo.server.uploads import uploaded_file
 from llm.chat.chat_errors import chat_text
 from llm.errors import EyegraftError
-from llm.formats.conversation import ImageRef, Message, MessagePart
+from llm.formats.conversation import ImageRef, Message, MessagePart, VideoRef
 from llm.i18n.translate import Language, translated
+from vlm.vision.videos import is_video
 
+Media = ImageRef | VideoRef
 QuestionInput = dict[str, Any]  # value of a MultimodalTextbox: {"text": str, "files": [path, ...]}
 REFUSED = {"id": "refused"}  # gradio's metadata of a turn; without a title it is shown as any other
 ChatTurn = dict[str, Any]  # of a Chatbot: {"role": str, "content": str or a list of texts and files}
@@ -25,13 +27,13 @@ def conversation(
 ) -> tuple[Message, ...]:
     """The validated conversation up to the question. Raises DataError for what is not accepted."""
     messages = [Message("system", (system.strip(),))] if system.strip() else []
-    names: dict[ImageRef, str] = {}
+    names: dict[Media, str] = {}
     messages += _turns(history, names)
     messages.append(Message("user", parts_of_question(question, names)))
     return validate_messages(tuple(messages), limits, names)
 
 
-def _turns(history: Iterable[ChatTurn], names: dict[ImageRef, str]) -> list[Message]:
+def _turns(history: Iterable[ChatTurn], names: dict[Media, str]) -> list[Message]:
     messages: list[Message] = []
     for turn in accepted(history):
         role: Literal["user", "assistant"] = "assistant" if turn["role"] == "assistant" else "user"
@@ -72,20 +74,20 @@ def is_refusal(turn: ChatTurn) -> bool:
     return turn["role"] == "assistant" and isinstance(metadata, dict) and metadata.get("id") == REFUSED["id"]
 
 
-def parts_of_question(question: QuestionInput | str, names: dict[ImageRef, str]) -> tuple[MessagePart, ...]:
-    """Images, then the text; the visitor's own name of each image is added to `names`.
+def parts_of_question(question: QuestionInput | str, names: dict[Media, str]) -> tuple[MessagePart, ...]:
+    """Images and videos, then the text; the visitor's own name of each file is added to `names`.
 
     A retried question has its files in the Chatbot's form, an edited one is a plain text.
     """
     if isinstance(question, str):
         return (question.strip(),) if question.strip() else ()
-    images = tuple(_image(file, names) for file in question.get("files") or ())
+    images = tuple(_media(file, names) for file in question.get("files") or ())
     text = (question.get("text") or "").strip()
     return (*images, text) if text else images
 
 
 def _parts(
-    content: str | list[Any] | tuple[Any, ...] | dict[str, Any], names: dict[ImageRef, str]
+    content: str | list[Any] | tuple[Any, ...] | dict[str, Any], names: dict[Media, str]
 ) -> tuple[MessagePart, ...]:
     """The browser sends lists of typed parts, gradio's own Python client plain texts and files."""
     if isinstance(content, list | tuple):
@@ -94,16 +96,17 @@ def _parts(
         return (content,)
     if content.get("type") == "text":
         return (content["text"],)
-    return (_image(content.get("file", content), names),)
+    return (_media(content.get("file", content), names),)
 
 
-def _image(file: str | dict[str, Any], names: dict[ImageRef, str]) -> ImageRef:
+def _media(file: str | dict[str, Any], names: dict[Media, str]) -> Media:
     """The bytes of an uploaded file: messages never hold a path of the server, whose last part is the visitor's name
     of it."""
     path = uploaded_file(file["path"] if isinstance(file, dict) else file)
-    image = ImageRef(data=path.read_bytes())
-    names[image] = path.name
-    return image
+    data = path.read_bytes()
+    media = VideoRef(data=data) if is_video(data) else ImageRef(data=data)
+    names[media] = path.name
+    return media
 
 
 @contextmanager

@@ -90,6 +90,8 @@ def test_the_default_limits() -> None:
     assert asdict(DEFAULT) == {
         "images": 4,
         "image": asdict(IMAGE),
+        "videos": 1,
+        "video": {"max_seconds": 600.0, "max_frames": 36_000, "max_bytes": 33_554_432, "max_pixels": 9_437_184},
         "text": 100_000,
         "messages": 200,
         "parts": 64,

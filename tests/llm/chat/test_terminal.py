@@ -8,13 +8,13 @@ import pytest
 from llm.chat.sampling import Sampling
 from llm.chat.terminal import Terminal
 from llm.errors import ImageError, Place, RecordError, TemplateError
-from llm.formats.conversation import ImageRef, Message
+from llm.formats.conversation import ImageRef, Message, VideoRef
 
 
 class Recorder:
     """Answers with a number and keeps what it was asked; five messages fit."""
 
-    sees_images = True
+    sees_images = sees_videos = True
 
     def __init__(self) -> None:
         self.asked: list[tuple[Message, ...]] = []
@@ -100,6 +100,18 @@ def test_a_text_model_refuses_images(monkeypatch: pytest.MonkeyPatch, capsys: py
     chat_model.sees_images = False
     talk(monkeypatch, ["/image b.png", "one"], chat_model)
     assert chat_model.asked == [(user("one"),)] and "accepts no images" in capsys.readouterr().out
+
+
+def test_a_video_is_shown_with_the_next_question(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat_model = Recorder()
+    talk(monkeypatch, ["/video a.mp4", "/image b.png", "one", "/video broken.mp4", "two"], chat_model)
+    assert chat_model.asked[0][-1] == Message("user", (VideoRef("a.mp4"), ImageRef("b.png"), "one"))
+    assert chat_model.asked[1][-1] == user("two") and "(broken.mp4: cut off" in capsys.readouterr().out
+    chat_model.sees_videos = False
+    talk(monkeypatch, ["/video a.mp4", "three"], chat_model)
+    assert chat_model.asked[2] == (user("three"),) and "this model accepts no videos" in capsys.readouterr().out
 
 
 def test_oldest_turns_are_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,14 @@ def test_an_image_is_found_however_it_is_written(home: Path, line: str, images: 
     assert typed == Typed("image", "", tuple(image.replace("HOME", str(home)) for image in images))
 
 
+def test_a_video_is_named_or_dropped(home: Path) -> None:
+    assert read_typed("/video a clip.mp4") == Typed("video", videos=("a clip.mp4",))
+    assert read_typed("/clip a.png") == Typed("video", videos=("a.png",))
+    assert read_typed("/video") == Typed("refused", "/video: name a file, /video FILE")
+    typed = read_typed(f"'{home}/a.png' /gone/b.MOV what differs?")
+    assert typed == Typed("image", "what differs?", (f"{home}/a.png",), ("/gone/b.MOV",))
+
+
 def test_a_question_may_follow_a_dropped_image(home: Path) -> None:
     typed = read_typed(f"'{home}/my cat.png' file://{home}/a.png what differs? it's odd")
     assert typed == Typed("image", "what differs? it's odd", (f"{home}/my cat.png", f"{home}/a.png"))

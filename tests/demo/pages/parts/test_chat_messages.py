@@ -10,8 +10,9 @@ from demo.pages.parts.browser_state import restore
 from demo.pages.parts.chat_messages import accepted, conversation, is_refusal, refusal, refusal_text
 from demo.server.limits import Limits
 from llm.errors import DataError, ImageError
-from llm.formats.conversation import ImageRef, Message
+from llm.formats.conversation import ImageRef, Message, VideoRef
 from tests.demo.conftest import noise_image
+from tests.videos import sound_bytes, video_bytes
 
 LIMITS = Limits(waiting=1)
 
@@ -38,6 +39,16 @@ def test_history_is_converted_from_both_of_gradios_forms(uploads: Path, tmp_path
     )
     for history in (browser, client):
         assert conversation(history, asked("Sure?"), " Be brief. ", LIMITS) == expected
+
+
+def test_an_uploaded_video_is_known_by_its_content(uploads: Path, tmp_path: Path) -> None:
+    (tmp_path / "clip").write_bytes(video_bytes())
+    assert conversation([], asked("What?", tmp_path / "clip"), "", LIMITS) == (
+        Message("user", (VideoRef(data=video_bytes()), "What?")),
+    )
+    (tmp_path / "sound.mp4").write_bytes(sound_bytes())
+    with pytest.raises(ImageError, match=r"sound\.mp4: it has no pictures, only sound. Send a file with pictures"):
+        conversation([], asked("What?", tmp_path / "sound.mp4"), "", LIMITS)
 
 
 def test_an_answer_stopped_at_once_leaves_one_question() -> None:
