@@ -63,9 +63,7 @@ def with_filled_cache(opened: OpenedRun, parts: RunParts[Any]) -> RunParts[Any]:
     def ready(corpus: Corpus, folder: Path) -> str:
         line, model = parts.ready(corpus, folder), opened.model
         assert isinstance(model, VlmModel) and model.feature_cache is not None, "the run has no feature cache"
-        assert fill_cache(model.feature_cache, model.vision, [path for images in corpus.images for path in images]), (
-            "the cache is full"
-        )
+        assert fill_cache(model.feature_cache, model.vision, list(corpus.every_image())), "the cache is full"
         return line
 
     return replace(parts, ready=ready)

@@ -44,9 +44,18 @@ class VlmModelConfig(ModelConfig):
     image_size: Annotated[int, Field(ge=0)] = Field(
         0, description="side of the square that images are brought to, in pixels; 0: what the tower was trained with"
     )
-    image_mode: Literal["pad", "resize"] = Field(
+    image_mode: Literal["pad", "resize", "anyres"] = Field(
         "pad",
-        description="how images become square: padded with the mean colour, or resized without keeping their ratio",
+        description="how images become square: padded with the mean colour, or resized without keeping their ratio. "
+        "anyres: LLaVA-NeXT's tiles; all of the image resized, then a grid of tiles at a higher resolution, so that "
+        "larger images take more tokens",
+    )
+    image_resolutions: tuple[tuple[Positive, Positive], ...] = Field(
+        (),
+        max_length=36,
+        validate_default=True,
+        description="image_mode: anyres; [height, width] of the grids that an image is fitted into, in pixels, "
+        "multiples of the tower's side S; left out: LLaVA-NeXT's [S, 2S], [2S, S], [2S, 2S], [3S, S] and [S, 3S]",
     )
     projector: str = Field(
         "mlp2x_gelu",
@@ -73,6 +82,15 @@ class VlmModelConfig(ModelConfig):
         description="scale the tower's features to zero mean and unit variance per channel, with statistics measured "
         "before step 1; merged into the projector at export",
     )
+
+    @field_validator("image_resolutions", mode="after")
+    @classmethod
+    def _resolutions_are_of_tiles(
+        cls, resolutions: tuple[tuple[int, int], ...], info: ValidationInfo
+    ) -> tuple[tuple[int, int], ...]:
+        if resolutions and info.data.get("image_mode") != "anyres":
+            raise ValueError("has no effect without image_mode: anyres; leave it out, or set that")
+        return resolutions
 
     @field_validator("standardise", mode="after")
     @classmethod

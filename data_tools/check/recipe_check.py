@@ -8,7 +8,7 @@ from data_tools.check.check import ProgressCallback, check_rows
 from data_tools.check.report import CheckReport, FindingCounter
 from data_tools.check.rules import CheckRules, CheckState
 from llm.config.schema import DataConfig, RunConfig, Source
-from llm.errors import ConfigError, DataError, ModelError, RecordError
+from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordError
 from llm.formats.conversation import Conversation
 from vlm.config import AnyConfig, EvalConfig, PipelineConfig, load_config, load_steps
 from vlm.recipes import find_recipe
@@ -86,10 +86,13 @@ class LengthCheck:
     data: DataConfig
 
     def __call__(self, conversation: Conversation) -> None:
-        """Encode one conversation."""
+        """Encode one conversation. One with an image that cannot be read is left to the check of its images."""
         from llm.data.corpus_writer import encode, prompted
 
-        samples = encode(prompted(conversation, self.data.system), self.encoder, self.data)
+        try:
+            samples = encode(prompted(conversation, self.data.system), self.encoder, self.data)
+        except ImageError:  # of an encoder to which the size of an image is tokens
+            return
         length, most = max(len(sample.ids) for sample in samples), self.data.max_length
         if length > most:
             found = f"{length:,} tokens with its images, data.max_length is {most:,}"

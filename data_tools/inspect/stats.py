@@ -43,7 +43,7 @@ class TokenStatistics:
         rows: Tokens of all records.
         supervised: Supervised tokens.
         image_rows: Image tokens.
-        rows_an_image: Tokens of one image.
+        rows_an_image: Tokens of one image; their mean where these differ.
     """
 
     model: str
@@ -129,6 +129,8 @@ def _encode(target: Target, encoder: "Encoder", counter: RecordCounter, folder: 
 def _tokens(
     target: Target, encoder: "Encoder", corpus: Corpus, lengths: Numbers, packing: tuple[EpochPacking, ...]
 ) -> TokenStatistics:
+    images = int(corpus.image_counts.sum())
+    image_rows = corpus.image_rows or images * encoder.image_tokens
     return TokenStatistics(
         model=target.model,
         template=target.data.template,
@@ -137,8 +139,8 @@ def _tokens(
         too_long=len(corpus.dropped),
         rows=len(corpus.ids),
         supervised=int(corpus.targets.sum()),
-        image_rows=int(corpus.image_counts.sum()) * encoder.image_tokens,
-        rows_an_image=encoder.image_tokens,
+        image_rows=image_rows,
+        rows_an_image=image_rows // images if images else encoder.image_tokens,
         packing=packing,
     )
 

@@ -66,7 +66,7 @@ def _forecast(
         if (one.mode, one.order) == (config.train.packing, config.train.order)
     )
     spread = distribution(np.frombuffer(lengths, np.int64)).quantiles
-    tokens = len(corpus.ids)
+    tokens, images = len(corpus.ids), int(corpus.image_counts.sum())
     return DataForecast(
         sampled=len(lengths),
         too_long=len(corpus.dropped),
@@ -76,7 +76,7 @@ def _forecast(
         pack_tokens=packing.rows // max(1, packing.packs),
         avoided=avoided(corpus, chosen, config, packing),
         supervised=int(corpus.targets.sum()) / max(1, tokens),
-        image_tokens=encoder.image_tokens,
+        image_tokens=corpus.image_rows // max(1, images) or encoder.image_tokens,
         records=[_spans(view) for view in views],
     )
 

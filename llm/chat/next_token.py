@@ -27,7 +27,7 @@ from llm.data.batch import PackedBatch, collate
 from llm.data.prefix_sharing import common_prefix, share_prefixes
 from llm.decoding.batch_check import HALF_TOLERANCE, TOLERANCE
 from llm.encoding.encoder import IGNORED, Sample
-from llm.formats.conversation import ImageRef
+from llm.formats.conversation import ImageRef, tokens_of_images
 from llm.forward.pack_model import PackModel
 from llm.forward.text_model import PLAIN_HEADS
 from llm.log import logger
@@ -164,7 +164,7 @@ def _keys(sample: Sample, image_id: int | None, numbers: dict[ImageRef, int]) ->
     rows = np.flatnonzero(sample.ids == (-1 if image_id is None else image_id))
     if len(rows):
         found = [-1 - numbers.setdefault(image, len(numbers)) for image in sample.images]
-        keys[rows] = np.repeat(np.array(found, np.int64), len(rows) // len(found))
+        keys[rows] = np.repeat(np.array(found, np.int64), tokens_of_images(sample.images, len(rows)))
     return keys
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from llm.chat.answer_row import AnswerRow
 from llm.decoding.model_steps import PromptReader
 from llm.decoding.piece_size import PieceSize
 from llm.decoding.prefix_cache import PrefixCache
-from llm.formats.conversation import ImageRef
+from llm.formats.conversation import ImageRef, tokens_of_images
 
 Part = tuple[list[int], tuple[ImageRef, ...]]  # ids, and the images whose places they hold
 
@@ -60,13 +61,13 @@ class PromptReading:
 def parts_of_prompt(ids: list[int], images: tuple[ImageRef, ...], image_id: int | None) -> list[Part]:
     """The prompt cut after the last place of each image, so that images are embedded one at a time.
 
-    Every image has as many places. Where places and images do not fit together, the prompt is one part.
+    Where places and images do not fit together, the prompt is one part.
     """
     places = [place for place, token in enumerate(ids) if token == image_id]
-    if len(images) < 2 or not places or len(places) % len(images):
+    counts = tokens_of_images(images, len(places))
+    if len(images) < 2 or not places or sum(counts) != len(places):
         return [(ids, images)]
-    each = len(places) // len(images)
-    ends = [places[number * each - 1] + 1 for number in range(1, len(images) + 1)]
+    ends = [places[last - 1] + 1 for last in accumulate(counts)]
     starts = [0, *ends]
     parts: list[Part] = [(ids[starts[n] : ends[n]], (image,)) for n, image in enumerate(images)]
     return [*parts, (ids[ends[-1] :], ())] if ends[-1] < len(ids) else parts

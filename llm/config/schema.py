@@ -213,7 +213,11 @@ class TrainConfig(Section):
         "turn",
     )
     pack_tokens: Positive = Field(4096, description="most tokens in one forward pass; bounds activation memory")
-    pack_images: Positive = Field(64, description="most images in one forward pass")
+    pack_images: Positive = Field(
+        64,
+        description="most images in one forward pass; of tiled images (model.image_mode: anyres) most views, each of "
+        "as many rows of the tower as an image without tiles",
+    )
     dtype: Literal["auto", "bf16", "fp32"] = Field(
         "auto",
         description="dtype of the forward and backward pass. auto: bf16 where the hardware multiplies it, else fp32; "

@@ -23,7 +23,7 @@ from llm.data.memmap_columns import TextColumn, TextListColumn, read_numbers
 from llm.data.packing import PackItem
 from llm.data.prefix_sharing import group_by_key, shared_lengths
 from llm.encoding.encoder import Encoder, Sample
-from llm.formats.conversation import ImageRef
+from llm.formats.conversation import ImageRef, ImageShape
 from llm.formats.hub_data import data_path
 from llm.formats.readers import read
 from llm.log import logger
@@ -40,6 +40,7 @@ NUMBERS: dict[str, type[np.generic]] = {
     "parents": np.int64,
     "branch_offsets": np.int64,
     "image_offsets": np.int64,
+    "image_shapes": np.int64,
     "weights": np.float64,
     "targets": np.int64,
     "shares": np.int64,
@@ -98,6 +99,7 @@ class Corpus:
     grades: NDArray[np.float64]  # [n], margins or labels of `stage: prefer`; else 0
     keys: NDArray[np.uint64]  # [n], hash of the first image or of the text, by which validation records are drawn
     images: TextListColumn
+    image_shapes: NDArray[np.int64]  # 4 numbers an image, those of ImageShape; empty where images have none
     places: TextColumn
     dropped: list[str]  # places of records left out as too long
     sources: list[str]  # one line a source: path, format and how it was recognised
@@ -117,13 +119,38 @@ class Corpus:
         """[n], images of every sample."""
         return np.diff(self.images.offsets)
 
+    @property
+    def image_costs(self) -> NDArray[np.int64]:
+        """[n], what the images of every sample take of `train.pack_images`: 1 each, or the views of a tiled one."""
+        if not len(self.image_shapes):
+            return self.image_counts
+        views = self.image_shapes.reshape(-1, 4)[:, 1]
+        return np.diff(np.concatenate([[0], np.cumsum(views)])[self.images.offsets])
+
+    @property
+    def image_rows(self) -> int:
+        """Tokens of all images that have shapes."""
+        return int(self.image_shapes[::4].sum())
+
+    def images_of(self, index: int) -> tuple[ImageRef, ...]:
+        """The images of sample `index`."""
+        paths = self.images[index]
+        if not len(self.image_shapes):
+            return tuple(ImageRef(path) for path in paths)
+        numbers = self.image_shapes.reshape(-1, 4)[self.images.offsets[index] : self.images.offsets[index + 1]].tolist()
+        return tuple(ImageRef(path, shape=ImageShape(*one)) for path, one in zip(paths, numbers, strict=True))
+
+    def every_image(self) -> Iterator[ImageRef]:
+        """The images of all samples, repeated ones included."""
+        return (image for index in range(len(self)) for image in self.images_of(index))
+
     def sample(self, index: int) -> Sample:
         """Sample `index`."""
         tokens = slice(self.offsets[index], self.offsets[index + 1])
         nodes = slice(self.branch_offsets[index], self.branch_offsets[index + 1])
         branches, parents = tuple(map(int, self.branches[nodes])), tuple(map(int, self.parents[nodes]))
-        images = tuple(ImageRef(path) for path in self.images[index])
-        return Sample(self.ids[tokens], self.labels[tokens], images, branches, parents if any(parents) else ())
+        parents = parents if any(parents) else ()
+        return Sample(self.ids[tokens], self.labels[tokens], self.images_of(index), branches, parents)
 
     def digest(self) -> str:
         """A hash of all samples, weights and keys; the same wherever their files are."""
@@ -139,7 +166,7 @@ class Corpus:
     def pack_items(self, indices: NDArray[np.int64], budget: int) -> list[PackItem]:
         """Samples grouped by prefix key, as they are packed together; groups over `budget` tokens are cut."""
         tokens = (self.offsets[indices + 1] - self.offsets[indices]).tolist()
-        images = (self.images.offsets[indices + 1] - self.images.offsets[indices]).tolist()
+        images = self.image_costs[indices].tolist()
         items: list[PackItem] = []
         for group in group_by_key(self.shares[indices].tolist()):
             at = group[0]

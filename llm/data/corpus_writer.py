@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -155,6 +155,9 @@ def append(columns: ColumnWriter, ends: dict[str, int], sample: Sample, share: i
     columns.add_numbers("branches", np.asarray(sample.branches, np.int64))
     columns.add_numbers("parents", np.asarray(sample.parents or (0,) * len(sample.branches), np.int64))
     columns.add_texts("images", (image.path for image in sample.images))
+    for image in sample.images:
+        if image.shape is not None:
+            columns.add_numbers("image_shapes", np.array(astuple(image.shape), np.int64))
     for name, count in zip(ENDS, (len(sample.ids), len(sample.branches), len(sample.images)), strict=True):
         ends[name] += count
         columns.add_numbers(name, np.array([ends[name]], np.int64))
@@ -204,7 +207,7 @@ def _unpack_images(sample: Sample, folder: Path, final: Path) -> Sample:
         if image.data:
             name = hashlib.sha256(image.data).hexdigest()
             (folder / name).write_bytes(image.data)
-            images.append(ImageRef(str(final / name)))
+            images.append(ImageRef(str(final / name), shape=image.shape))
         else:
             images.append(image)
     return replace(sample, images=tuple(images))

@@ -91,7 +91,7 @@ def plan_epoch(corpus: Corpus, order: Indices, train: TrainConfig, world: int = 
     """
     return plan_packs(
         corpus.lengths,
-        corpus.image_counts,
+        corpus.image_costs,
         PackBudget(train.pack_tokens, train.pack_images),
         batch=train.batch,
         order=order,

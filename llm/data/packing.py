@@ -110,7 +110,8 @@ def _refuse_oversized(tokens: Indices, images: Indices, budget: PackBudget) -> N
         )
     if len(images) and images.max() > budget.images:
         raise ConfigError(
-            f"train.pack_images is {budget.images}, but a sample has {images.max()} images. Raise train.pack_images"
+            f"train.pack_images is {budget.images}, but a sample has {images.max()} images, counting each view of a "
+            "tiled image. Raise train.pack_images"
         )
 
 

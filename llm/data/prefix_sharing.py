@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm.encoding.encoder import IGNORED, Sample
-from llm.formats.conversation import ImageRef
+from llm.formats.conversation import ImageRef, tokens_of_images
 from llm.machine_constants import SHARED_TOKENS
 
 LEAST = SHARED_TOKENS.count  # tokens that a node of its own has to save
@@ -150,22 +150,26 @@ def _sequences(sample: Sample, index: int, image_id: int | None, numbers: dict[I
 
 def _images_of_nodes(sample: Sample, nodes: list[tuple[int, int]], image_id: int | None) -> list[tuple[ImageRef, ...]]:
     """The images whose tokens each node holds."""
-    is_image = sample.ids == (-1 if image_id is None else image_id)
-    each = max(1, int(is_image.sum()) // max(len(sample.images), 1))
+    starts, _ = _image_places(sample, image_id)
     rest = iter(sample.images)
-    return [tuple(islice(rest, int(is_image[start:end].sum()) // each)) for start, end in nodes]
+    return [tuple(islice(rest, int(((start <= starts) & (starts < end)).sum()))) for start, end in nodes]
+
+
+def _image_places(sample: Sample, image_id: int | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first row and the number of rows of each image."""
+    rows = np.flatnonzero(sample.ids == (-1 if image_id is None else image_id))
+    counts = np.array(tokens_of_images(sample.images, len(rows)), np.int64)
+    assert counts.sum() == len(rows), f"{len(rows)} image rows for {len(sample.images)} images"
+    return rows[np.cumsum(counts) - counts], counts
 
 
 def _sequence(sample: Sample, index: int, image_id: int | None, numbers: dict[ImageRef, int]) -> _Sequence:
-    image_rows = np.flatnonzero(sample.ids == (-1 if image_id is None else image_id))
-    each = len(image_rows) // max(len(sample.images), 1)
-    starts = image_rows[::each] if each else image_rows
-    assert len(starts) == len(sample.images), f"{len(image_rows)} image rows for {len(sample.images)} images"
+    starts, counts = _image_places(sample, image_id)
     keys = sample.ids.astype(np.int64)
     image_keys = [-1 - numbers.setdefault(image, len(numbers)) for image in sample.images]
-    keys[image_rows] = np.repeat(np.array(image_keys, np.int64), each)
+    keys[keys == (-1 if image_id is None else image_id)] = np.repeat(np.array(image_keys, np.int64), counts)
     end = _first_target(sample)
-    cut = starts[(starts < end) & (end < starts + each)]  # the image whose own rows hold the first target
+    cut = starts[(starts < end) & (end < starts + counts)]  # the image whose own rows hold the first target
     keys = keys[: int(cut[0]) if len(cut) else end]
     return _Sequence(sample.ids, sample.labels, sample.images, starts, keys, index)
 

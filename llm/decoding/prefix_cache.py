@@ -4,13 +4,13 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import accumulate, takewhile
 
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from llm.formats.conversation import ImageRef
+from llm.formats.conversation import ImageRef, tokens_of_images
 
 ROOM = 2**28  # bytes of a server's models, each with and without its adapters
 SHORTEST = 16  # tokens; fewer are read as fast as they are found
@@ -55,13 +55,14 @@ class PrefixCache:
         named = [_identity(image) for image in images] if self._entries else []
         best, length = None, 0
         for entry in self._entries:
-            if (common := self._common(entry, ids, named)) > length:
+            if (common := self._common(entry, ids, images, named)) > length:
                 best, length = entry, common
         if best is None or length < SHORTEST:
             return Prefix(0, 0, DynamicCache(config=self._config))
         self._entries.remove(best)
         self._entries.append(best)
-        return Prefix(length, self._images_in(length, ids, len(named)), self._beginning(best, length))
+        before = sum(1 for _, end in self._places(ids, images) if end <= length)
+        return Prefix(length, before, self._beginning(best, length))
 
     def store(self, ids: list[int], images: Sequence[ImageRef], cache: DynamicCache) -> None:
         """Remember a prompt that was read into `cache`, which is not changed afterwards."""
@@ -78,22 +79,22 @@ class PrefixCache:
         while self.bytes > self._room:
             self._entries.popleft()
 
-    def _common(self, entry: _Entry, ids: list[int], images: list[Image]) -> int:
+    def _common(self, entry: _Entry, ids: list[int], images: Sequence[ImageRef], named: list[Image]) -> int:
         """Tokens that both begin with, cut before the first image that differs or is only begun."""
         most = min(len(entry.ids), len(ids) - 1)
         length = next((place for place in range(most) if entry.ids[place] != ids[place]), most)
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(entry.images, images, strict=False)))
-        places = [place for place, token in enumerate(ids) if images and token == self._image_id]
-        each = len(places) // max(1, len(images))
-        for number in range(len(images)):
-            start, end = places[number * each], places[(number + 1) * each - 1] + 1
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(entry.images, named, strict=False)))
+        for number, (start, end) in enumerate(self._places(ids, images)):
             if start < length and (number >= same or end > length):
                 return start
         return length
 
-    def _images_in(self, length: int, ids: list[int], images: int) -> int:
-        """Images within the first `length` tokens."""
-        return ids[:length].count(self._image_id) * images // ids.count(self._image_id) if images else 0
+    def _places(self, ids: list[int], images: Sequence[ImageRef]) -> list[tuple[int, int]]:
+        """Where each image begins and ends in `ids`."""
+        places = [place for place, token in enumerate(ids) if images and token == self._image_id]
+        counts = tokens_of_images(images, len(places))
+        ends = zip(counts, accumulate(counts), strict=True)
+        return [(places[last - count], places[last - 1] + 1) for count, last in ends]
 
     def _beginning(self, entry: _Entry, length: int) -> DynamicCache:
         """A cache of the first tokens. A layer grows by concatenation, so the entry's own tensors do not change."""

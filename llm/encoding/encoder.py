@@ -15,7 +15,7 @@ from llm.encoding.rendered_text import RenderedText
 from llm.encoding.tokenization import TextTokenizer
 from llm.encoding.video_frames import ChooseFrames, show_frames
 from llm.errors import Place, RecordError, TemplateError
-from llm.formats.conversation import Conversation, ImageRef, Message
+from llm.formats.conversation import Conversation, ImageRef, Message, tokens_of_images
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,8 +30,8 @@ class Sample:
     """One encoded record of n tokens.
 
     Attributes:
-        ids: Token ids [n]. An image is P times `image_id`, in the order of `images`. Tokens after the last target are
-            left out, since no loss depends on them.
+        ids: Token ids [n]. An image is `image_id` as often as it has tokens, in the order of `images`. Tokens after
+            the last target are left out, since no loss depends on them.
         labels: Targets [n], already shifted: `labels[i]` is the token at i + 1 if that is supervised, else `IGNORED`.
         images: The images in the order of their tokens.
         branches: Start indices of branches that share the tokens before the first of them as a prefix (system prompt,
@@ -122,8 +122,22 @@ class Encoder:
         shown = show_frames(Conversation(messages, place), self.choose_frames)
         messages, images = shown.messages, shown.images
         self._refuse_images(images, place)
-        ids = self._texts.ids(self._written(self.template.prompt(messages), images), place)
-        return self._with_images(np.array(ids, np.int32), len(images)).tolist(), images
+        ids = np.array(self._texts.ids(self._written(self.template.prompt(messages), images), place), np.int32)
+        shaped = self.shaped(images)
+        return np.repeat(ids, self._repeats(ids, shaped)).tolist(), shaped
+
+    def shaped(self, images: tuple[ImageRef, ...]) -> tuple[ImageRef, ...]:
+        """The images with their shapes, where these differ in their numbers of tokens. Here they do not."""
+        return images
+
+    def with_images(self, sample: Sample, images: tuple[ImageRef, ...]) -> Sample:
+        """The sample with other images in place of its own. Without branches."""
+        assert not sample.branches and len(images) == len(sample.images), "an image in place of each"
+        at = np.flatnonzero(sample.ids == self.image_id)
+        last = np.cumsum(tokens_of_images(sample.images, len(at))) - 1
+        once = np.delete(np.arange(len(sample.ids)), np.delete(at, last))  # of each image the last token
+        ids, shaped = sample.ids[once], self.shaped(images)
+        return self._spread(ids, sample.labels[once], shaped)
 
     @cached_property
     def opening(self) -> str:
@@ -171,21 +185,29 @@ class Encoder:
         labels[:-1][supervised[1:]] = ids[1:][supervised[1:]]
         if self.image_id is None:
             return Sample(ids, labels)
-        # The last token of an image has its label: nothing before it is an answer.
-        spread = np.full(len(repeated := self._with_images(ids, len(sequence.images))), IGNORED, np.int32)
-        spread[np.cumsum(np.where(ids == self.image_id, self.image_tokens, 1)) - 1] = labels
-        return Sample(repeated, spread, sequence.images)
+        return self._spread(ids, labels, self.shaped(sequence.images))
 
-    def _with_images(self, ids: NDArray[np.int32], images: int) -> NDArray[np.int32]:
-        """The ids with each image's id as often as an image has tokens."""
+    def _spread(self, ids: NDArray[np.int32], labels: NDArray[np.int32], images: tuple[ImageRef, ...]) -> Sample:
+        """Of ids in which an image is one, with their labels."""
+        repeats = self._repeats(ids, images)
+        # The last token of an image has its label: nothing before it is an answer.
+        spread = np.full(int(repeats.sum()), IGNORED, np.int32)
+        spread[np.cumsum(repeats) - 1] = labels
+        return Sample(np.repeat(ids, repeats), spread, images)
+
+    def _repeats(self, ids: NDArray[np.int32], images: tuple[ImageRef, ...]) -> NDArray[np.int64]:
+        """How often each id is written: an image's as often as it has tokens."""
+        repeats = np.ones(len(ids), np.int64)
         if self.image_id is None:
-            return ids
-        found = int((ids == self.image_id).sum())
-        if found != images:
+            return repeats
+        at = np.flatnonzero(ids == self.image_id)
+        if len(at) != len(images):
             raise TemplateError(
-                f"the chat template writes {found} of {images} images. Set data.template to another template"
+                f"the chat template writes {len(at)} of {len(images)} images. Set data.template to another template"
             )
-        return np.repeat(ids, np.where(ids == self.image_id, self.image_tokens, 1))
+        if len(at):
+            repeats[at] = tokens_of_images(images, self.image_tokens * len(images))
+        return repeats
 
     def _refuse_images(self, images: tuple[ImageRef, ...], place: Place) -> None:
         if images and self.image_id is None:

@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Literal
 
 from llm.encoding.encoder import IGNORED, Encoder, Sample
+from llm.formats.conversation import tokens_of_images
 
 Kind = Literal["context", "supervised", "image"]
 _INCOMPLETE = "\ufffd"  # what decoding gives for a character of which bytes are missing
@@ -58,26 +60,33 @@ def supervised_mask(sample: Sample) -> list[bool]:
 
 def sample_blocks(sample: Sample, encoder: Encoder) -> tuple[SampleBlock, ...]:
     """The sample in one block, or its prefix (where there is one) and its branches."""
-    ids, marks = sample.ids.tolist(), supervised_mask(sample)
+    ids, marks, ends = sample.ids.tolist(), supervised_mask(sample), _image_ends(sample, encoder)
     sequences = Counter(node for path in sample.paths() for node in path)
     blocks = tuple(
-        SampleBlock(token_runs(ids[start:end], marks[start:end], encoder), node, not node, parent, sequences[node])
+        SampleBlock(_runs(ids, marks, ends, range(start, end), encoder), node, not node, parent, sequences[node])
         for node, (start, end, parent) in enumerate(sample.nodes())
         if end > start
     )
     return blocks if sample.branches else (replace(blocks[0], is_prefix=False),)
 
 
-def token_runs(ids: Sequence[int], supervised: Sequence[bool], encoder: Encoder) -> tuple[TokenRun, ...]:
-    """Tokens in runs of equal kind; adjacent images are separated by the number of tokens of an image."""
+def _image_ends(sample: Sample, encoder: Encoder) -> set[int]:
+    """The indices of the last tokens of images."""
+    at = [index for index, token in enumerate(sample.ids.tolist()) if token == encoder.image_id]
+    return {at[last - 1] for last in accumulate(tokens_of_images(sample.images, len(at)))} if at else set()
+
+
+def _runs(
+    ids: Sequence[int], supervised: Sequence[bool], ends: set[int], part: range, encoder: Encoder
+) -> tuple[TokenRun, ...]:
+    """The tokens of `part` in runs of equal kind; each image is one, whose last token is in `ends`."""
     runs: list[tuple[Kind, list[int]]] = []
-    for token, is_supervised in zip(ids, supervised, strict=True):
-        kind: Kind = "image" if token == encoder.image_id else "supervised" if is_supervised else "context"
-        full = kind == "image" and bool(runs) and len(runs[-1][1]) == encoder.image_tokens
-        if runs and runs[-1][0] == kind and not full:
-            runs[-1][1].append(token)
+    for index in part:
+        kind: Kind = "image" if ids[index] == encoder.image_id else "supervised" if supervised[index] else "context"
+        if runs and runs[-1][0] == kind and index - 1 not in ends:
+            runs[-1][1].append(ids[index])
         else:
-            runs.append((kind, [token]))
+            runs.append((kind, [ids[index]]))
     return tuple(
         TokenRun(kind, len(tokens), () if kind == "image" else token_texts(tokens, encoder)) for kind, tokens in runs
     )

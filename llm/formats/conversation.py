@@ -1,6 +1,7 @@
 """A record independent of its format: a `Conversation` of `Message`s made of text, images and videos. No torch here."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,16 +12,40 @@ _FRAME = re.compile(r"(.+)#t=(\d{1,6}(?:\.\d{1,3})?)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
+class ImageShape:
+    """What an encoder found of an image, for a model to which larger images are more tokens.
+
+    Attributes:
+        tokens: Its tokens in the ids of a sample or prompt.
+        views: How many times the tower runs for it: once for all of it, and for each of its tiles.
+        width: Of the upright image, in pixels.
+        height: Of the upright image, in pixels.
+    """
+
+    tokens: int
+    views: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRef:
     """One image of a record: an absolute file path, or the encoded bytes of an image file.
 
     `written` is the path in the record where it names no file as it is, and `path` the file that it means. A frame of a
-    video has the video's path and the time that it is shown at as a media fragment: `clip.mp4#t=1.250`.
+    video has the video's path and the time that it is shown at as a media fragment: `clip.mp4#t=1.250`. `shape` is None
+    before an encoder has set it, and where all images of a model have as many tokens.
     """
 
     path: str = ""
     data: bytes = field(default=b"", repr=False)
     written: str = field(default="", compare=False, repr=False)
+    shape: ImageShape | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def views(self) -> int:
+        """How many times a tower runs for it."""
+        return 1 if self.shape is None else self.shape.views
 
     @classmethod
     def of_frame(cls, video: str, seconds: float) -> "ImageRef":
@@ -49,6 +74,12 @@ class VideoRef:
 
 
 MessagePart = str | ImageRef | VideoRef
+
+
+def tokens_of_images(images: Sequence[ImageRef], total: int) -> list[int]:
+    """How many of `total` image tokens each image has: what its shape says, or the same number without shapes."""
+    counts = [image.shape.tokens for image in images if image.shape is not None]
+    return counts if len(counts) == len(images) else [total // len(images)] * len(images)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from llm.i18n.chinese_commands import COMMAND_MESSAGES, READY_MESSAGES
 from llm.i18n.chinese_data import DATA_MESSAGES
 from llm.i18n.chinese_exports import EXPORT_MESSAGES
 from llm.i18n.chinese_fields import FIELD_MESSAGES, FORM_MESSAGES, VIDEO_MESSAGES
-from llm.i18n.chinese_files import FILE_MESSAGES, QUESTION_MESSAGES
+from llm.i18n.chinese_files import FILE_MESSAGES, QUESTION_MESSAGES, TILE_MESSAGES
 from llm.i18n.chinese_help import HELP_MESSAGES
 from llm.i18n.chinese_models import MODEL_MESSAGES
 from llm.i18n.chinese_recipes import PREFER_MESSAGES, RECIPE_MESSAGES
@@ -37,6 +37,7 @@ TABLES = {
     "schema": SCHEMA_MESSAGES,
     "service": SERVICE_MESSAGES,
     "shipped": SHIPPED_MESSAGES,
+    "tiles": TILE_MESSAGES,
     "tools": TOOL_MESSAGES,
     "track": TRACK_MESSAGES,
     "training": TRAINING_MESSAGES,

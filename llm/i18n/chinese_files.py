@@ -1,4 +1,4 @@
-"""Chinese texts on written files and on images, by their English patterns."""
+"""Chinese texts on written files, on images and on their tiles, by their English patterns."""
 
 FILE_MESSAGES = {
     "Take its files one by one, or name the folder with --images": "请逐个处理其中的文件，或用 --images 指定文件夹",
@@ -116,3 +116,41 @@ QUESTION_MESSAGES = {
     "there is none named {}": "没有名为 {} 的图片",
 }
 """Files of benchmark questions."""
+
+TILE_MESSAGES = {
+    "has no effect without image_mode: anyres; leave it out, or set that": (
+        "没有 image_mode: anyres 时不起作用；请去掉它，或设置 image_mode: anyres"
+    ),
+    "{}: {} is a {}; tiles need a ViT without registers. {}": "{}：{} 是{}；分块需要不带寄存器 token 的 ViT。{}",
+    "timm network": " timm 网络",
+    "tower with registers": "带寄存器 token 的视觉塔",
+    "Use pad, or another tower": "请用 pad，或换一个视觉塔",
+    "{}: found model.pool {}; tiles are not pooled. Set model.pool: 1": (
+        "{}：model.pool 为 {}；分块不做池化。请设 model.pool: 1"
+    ),
+    "{}: tiles of {} pixels, but {} is one of {} pixels in patches of {}, by which transformers' LlavaNext tiles. Set "
+    "model.image_size: {}, or take another tower": (
+        "{}：分块为 {} 像素，但 {} 是 {} 像素、图块 {} 像素的视觉塔，transformers 的 LlavaNext 据此分块。"
+        "请设 model.image_size: {}，或换一个视觉塔"
+    ),
+    "model.image_resolutions: found [{}, {}], which tiles of {} pixels do not fill. Use multiples of {}, such as "
+    "[{}, {}]": ("model.image_resolutions: [{}, {}] 不能由 {} 像素的分块填满。请用 {} 的倍数，例如 [{}, {}]"),
+    "an image is up to {} tokens, of {} views of {}": "一张图片最多 {} 个 token，来自 {} 个视图，每个 {} 个",
+    "features: cached in {}, {} KiB for each view of an image; {} images are there": (
+        "图片特征：缓存在 {}，每个视图 {} KiB；已有 {} 张图片的"
+    ),
+    "is {} pixels, and was {} when the records were encoded": "现为 {} 像素，编码记录时为 {}",
+    "Bring the file back, or delete the run's cache folder so that they are encoded again": (
+        "请恢复该文件，或删除训练的缓存文件夹以重新编码"
+    ),
+    "train.pack_images: {} is less than the {} views of an image; raise it": (
+        "train.pack_images: {} 小于一张图片的 {} 个视图；请增大"
+    ),
+    "{}, {} of them from images of {} views in all": "{}，其中 {} 个来自共 {} 个视图的图片",
+    "--to llava: the newline row of model.image_mode: anyres has no place in the file. Use hf": (
+        "--to llava：文件中没有 model.image_mode: anyres 的换行向量的位置。请用 hf"
+    ),
+    "--to gguf: tiles (model.image_mode: anyres) are not written for llama.cpp. Use --to hf": (
+        "--to gguf：不为 llama.cpp 写出分块（model.image_mode: anyres）。请用 --to hf"
+    ),
+}

@@ -104,7 +104,10 @@ TRAIN_KEYS = {
         "一轮中样本的顺序；by_image：图片顺序随机，同一图片的记录排在一起"
     ),
     "most tokens in one forward pass; bounds activation memory": "一次前向最多的 token 数；决定激活占用内存的上限",
-    "most images in one forward pass": "一次前向最多的图片数",
+    "most images in one forward pass; of tiled images (model.image_mode: anyres) most views, each of as many rows of "
+    "the tower as an image without tiles": (
+        "一次前向最多的图片数；对分块图片（model.image_mode: anyres）为最多的视图数，每个视图在视觉塔中的行数与不分块的图片相同"
+    ),
     "dtype of the forward and backward pass. auto: bf16 where the hardware multiplies it, else fp32; decided when the "
     "run begins and kept when it resumes": (
         "前向和反向的数据类型。auto：硬件支持 bf16 乘法时用 bf16，否则用 fp32；开始训练时决定，恢复训练时不变"
@@ -163,8 +166,16 @@ VISION_KEYS = {
     "side of the square that images are brought to, in pixels; 0: what the tower was trained with": (
         "图片处理成的正方形边长（像素）；0 表示视觉塔训练时的大小"
     ),
-    "how images become square: padded with the mean colour, or resized without keeping their ratio": (
-        "图片怎样变成正方形：用平均色填充，或不保持比例地缩放"
+    "how images become square: padded with the mean colour, or resized without keeping their ratio. anyres: "
+    "LLaVA-NeXT's tiles; all of the image resized, then a grid of tiles at a higher resolution, so that larger images "
+    "take more tokens": (
+        "图片变为正方形的方式：用平均色填充，或不保持比例地缩放。anyres：LLaVA-NeXT 的分块；先是整张图片缩放，"
+        "再是较高分辨率下的一格格分块，因此较大的图片占更多 token"
+    ),
+    "image_mode: anyres; [height, width] of the grids that an image is fitted into, in pixels, multiples of the tower's "
+    "side S; left out: LLaVA-NeXT's [S, 2S], [2S, S], [2S, 2S], [3S, S] and [S, 3S]": (
+        "image_mode: anyres；图片放入的网格，高在前、宽在后，以像素计，为视觉塔边长 S 的倍数；"
+        "省略时用 LLaVA-NeXT 的 [S, 2S]、[2S, S]、[2S, 2S]、[3S, S] 和 [S, 3S]"
     ),
     "layers between tower and LLM: linear, mlp2x_gelu (LLaVA-1.5's), or more layers, such as mlp3x_gelu": (
         "视觉塔与语言模型之间的层：linear、mlp2x_gelu（LLaVA-1.5 所用），或更多层，例如 mlp3x_gelu"

@@ -105,8 +105,9 @@ CORPUS_MESSAGES = {
     "train.pack_tokens is {}, but a sample has {} tokens. Raise train.pack_tokens or lower data.max_length": (
         "train.pack_tokens 为 {}，但有样本长 {} 个 token。请增大 train.pack_tokens，或减小 data.max_length"
     ),
-    "train.pack_images is {}, but a sample has {} images. Raise train.pack_images": (
-        "train.pack_images 为 {}，但有样本含 {} 张图片。请增大 train.pack_images"
+    "train.pack_images is {}, but a sample has {} images, counting each view of a tiled image. Raise "
+    "train.pack_images": (
+        "train.pack_images 为 {}，但有样本含 {} 张图片（分块图片的每个视图计为一张）。请增大 train.pack_images"
     ),
     "dropped, too long: {}": "过长，已跳过：{}",
     "train.evaluate.every: {}: the run has {} steps and would be evaluated at its end alone. Set it to {} or less; "

@@ -69,7 +69,7 @@ def evaluate_vqa(
     passes: list[Pass] = [(questions, "right"), (controls, "blank")]
     if len({question.sample.images[0] for question in controls}) > 1:
         passes.append((controls, "shuffled"))
-    right, blank, *other = score(model, passes, folder)
+    right, blank, *other = score(model, passes, folder, encoder)
     figures = {"vqa_questions": float(len(questions))}
     figures |= _by_kind("vqa_accuracy", "vqa_{}_accuracy", questions, right)
     figures["blank_image_accuracy"] = _mean(blank)
@@ -134,21 +134,29 @@ def single_questions(conversation: Conversation, turns: Turns) -> list[Conversat
 
 
 @torch.no_grad()
-def score(model: VlmModel, passes: Sequence[Pass], folder: Path) -> list[NDArray[np.bool_]]:
+def score(
+    model: VlmModel, passes: Sequence[Pass], folder: Path, encoder: Encoder | None = None
+) -> list[NDArray[np.bool_]]:
     """For each pass, which questions are answered exactly with the image shown in it; bool [questions].
 
-    All passes are read together, so that an image is read once for its own questions and for borrowed ones.
+    All passes are read together, so that an image is read once for its own questions and for borrowed ones. `encoder`
+    is that of the questions, which a model with tiles needs: another image may be another number of tokens.
     """
     model.eval()
-    samples = [sample for questions, shown in passes for sample in _samples_of(questions, shown, folder)]
+    samples = [sample for questions, shown in passes for sample in _samples_of(questions, shown, folder, encoder)]
     exact = _exact(model, samples)
     return np.split(exact, np.cumsum([len(questions) for questions, _ in passes])[:-1])
 
 
-def _samples_of(questions: Sequence[VqaQuestion], shown: ShownImage, folder: Path) -> list[Sample]:
+def _samples_of(
+    questions: Sequence[VqaQuestion], shown: ShownImage, folder: Path, encoder: Encoder | None
+) -> list[Sample]:
     """The questions with the image that is shown instead of each one's own."""
     instead = _shown_images([question.sample.images[0] for question in questions], shown, folder)
-    return [replace(question.sample, images=(instead[question.sample.images[0]],)) for question in questions]
+    pairs = [(question.sample, (instead[question.sample.images[0]],)) for question in questions]
+    if encoder is None or shown == "right":
+        return [replace(sample, images=images) for sample, images in pairs]
+    return [encoder.with_images(sample, images) for sample, images in pairs]
 
 
 def _exact(model: VlmModel, samples: list[Sample]) -> NDArray[np.bool_]:

@@ -11,9 +11,16 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, LlavaProcessor, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForImageTextToText,
+    LlavaNextProcessor,
+    LlavaProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
 from llm.chat.prompt_embedding import insert_images_at
 from llm.encoding.message_text import IMAGE_PLACEHOLDER
@@ -21,6 +28,7 @@ from llm.encoding.multimodal_template import multimodal_jinja
 from llm.encoding.template_sandbox import RefusedError, render
 from llm.errors import ModelError
 from llm.files.folder_replacement import UNNAMED, Origin
+from llm.formats.conversation import ImageShape
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 from llm.model.batch_proof import chat_inputs, prove_batch
@@ -89,13 +97,14 @@ def plain_state(model: VisionModel) -> dict[str, Tensor]:
 
 def build_processor(
     tower: Tower, tokenizer: PreTrainedTokenizerBase, template_jinja: str, pad_id: int | None = None
-) -> LlavaProcessor:
+) -> LlavaProcessor | LlavaNextProcessor:
     """The processor that turns images and messages into the inputs that the model was trained on.
 
     Its tokenizer is that of `inference_tokenizer`.
     """
     saved = inference_tokenizer(tokenizer, multimodal_jinja(template_jinja), pad_id)
-    return LlavaProcessor(
+    kind = LlavaProcessor if tower.tiling is None else LlavaNextProcessor
+    return kind(
         image_processor=image_processor(tower.preprocess),
         tokenizer=saved,
         patch_size=tower.stride,
@@ -106,7 +115,9 @@ def build_processor(
     )
 
 
-def image_processor(preprocess: Preprocess) -> CLIPImageProcessorPil | LlavaImageProcessorPil:
+def image_processor(
+    preprocess: Preprocess,
+) -> CLIPImageProcessorPil | LlavaImageProcessorPil | LlavaNextImageProcessorPil:
     """transformers' image processor that gives the same pixels. `crop_size` crops nothing: LlavaProcessor reads it.
 
     It is saved under the name without `Pil`: with torchvision installed AutoProcessor then resizes by it, which
@@ -124,6 +135,11 @@ def image_processor(preprocess: Preprocess) -> CLIPImageProcessorPil | LlavaImag
     }
     if preprocess.mode == "pad":
         return LlavaImageProcessorPil(do_pad=True, **settings)
+    if preprocess.tiling is not None:
+        pinpoints = [list(one) for one in preprocess.tiling.resolutions]
+        # As in LLaVA-NeXT's own folders, for readers that take the tile's side from there.
+        settings["size"] = {"shortest_edge": preprocess.size}
+        return LlavaNextImageProcessorPil(image_grid_pinpoints=pinpoints, do_pad=True, **settings)
     return CLIPImageProcessorPil(**settings)
 
 
@@ -144,10 +160,10 @@ def _prove(model: VisionModel, folder: Path, dtype: torch.dtype) -> float:
             f"the exported chat template refuses an image and a question: {error}. Choose another data.template"
         ) from error
     inputs = processor(images=image, text=prompt, return_tensors="pt", add_special_tokens=False)
-    pixels = torch.from_numpy(model.preprocess(image))[None]
-    _check_inputs(model, inputs, pixels)
+    pixels, shape = torch.from_numpy(model.preprocess.views(image)), model.tower.shape(image.size)
+    _check_inputs(model, inputs, pixels, shape.tokens)
     with proving(model):
-        trained = _trained_logits(model, inputs["input_ids"], pixels).cpu()
+        trained = _trained_logits(model, inputs["input_ids"], pixels, shape).cpu()
     plain = reload(AutoModelForImageTextToText, folder)
     reloaded = logits(plain, **inputs)
     read = inputs["input_ids"] != model.image_id  # logits at the image tokens are never used
@@ -186,23 +202,23 @@ def _noise(size: int, seed: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8))
 
 
-def _check_inputs(model: VisionModel, inputs: Mapping[str, Tensor], pixels: Tensor) -> None:
+def _check_inputs(model: VisionModel, inputs: Mapping[str, Tensor], pixels: Tensor, tokens: int) -> None:
     """Raise ModelError unless the saved processor gives the image tokens and pixels of training."""
     count = int((inputs["input_ids"] == model.image_id).sum())
-    if count != model.image_tokens:
+    if count != tokens:
         raise ModelError(
-            f"the exported processor gives an image {count} tokens, the model {model.image_tokens}. Please report this"
+            f"the exported processor gives an image {count} tokens, the model {tokens}. Please report this"
         )
-    largest = float((inputs["pixel_values"] - pixels).abs().max())
+    largest = float((inputs["pixel_values"].reshape(pixels.shape) - pixels).abs().max())
     if not largest <= PIXEL_LIMIT:
         raise ModelError(f"the exported processor's pixels differ from training's by {largest:.2e}. Please report this")
 
 
-def _trained_logits(model: VisionModel, ids: Tensor, pixels: Tensor) -> Tensor:
+def _trained_logits(model: VisionModel, ids: Tensor, pixels: Tensor, shape: ImageShape) -> Tensor:
     """Our own forward pass of one sequence."""
     ids = ids.to(model.hf.device)
     tokens = model.embed_tokens(ids[0])
-    images = model.embed_images(model.features(pixels.to(ids.device)))
+    images = model.image_rows(model.features(pixels.to(ids.device)), [shape])
     embedded = insert_images_at(tokens, ids[0], model.image_id, images)
     positions = torch.arange(ids.shape[1], device=ids.device)[None]
     return logits(model.hf, inputs_embeds=embedded[None], position_ids=positions)

@@ -34,6 +34,8 @@ def export_llava(opened: OpenedRun, out: Path, origin: Origin = UNNAMED) -> floa
     vision = opened.model.vision
     if vision.tower.kind not in TOWERS:
         raise ConfigError(f"--to llava: LLaVA's code supports CLIP towers only, this is {vision.tower.kind}. Use hf")
+    if vision.tower.tiling is not None:
+        raise ConfigError("--to llava: the newline row of model.image_mode: anyres has no place in the file. Use hf")
     if vision.export_obstacle:
         raise ConfigError(f"--to llava: LLaVA's code does not support this model: {vision.export_obstacle}")
     config = llava_config(opened.config, vision)

@@ -26,6 +26,7 @@ from vlm.model.run_parts import OpenedVision, vision_parts
 from vlm.model.run_recipe import read_run_config
 from vlm.model.stages import recompute_vision
 from vlm.model.vision_model import VisionModel
+from vlm.vision.tiled_encoder import vision_encoder
 from vlm.vision.video_frames import VideoFrames
 
 
@@ -53,7 +54,7 @@ def open_vision_model(config: VlmRunConfig, home: Path = CWD) -> OpenedVision:
     recompute_vision(vision, config)
     template = load_template(config.data.template, vision.tokenizer)
     frames = VideoFrames(config.data.video)
-    encoder = Encoder(vision.tokenizer, template, vision.image_id, vision.image_tokens, frames)
+    encoder = vision_encoder(vision.tokenizer, template, vision.image_id, vision.tower, frames)
     return OpenedVision(config, model, encoder, groups, _chat_model(model, encoder))
 
 
@@ -64,25 +65,32 @@ def _chat_model(model: VlmModel, encoder: Encoder) -> ChatModel:
 
 
 def embed_files(model: VlmModel, images: tuple[ImageRef, ...]) -> Tensor:
-    """I images -> [I * P, hidden of the LLM], on the model's device; features come from its cache where it has one."""
+    """I images, as the encoder gives them -> [R, hidden of the LLM], the rows that take the places of their tokens.
+
+    On the model's device; features come from its cache where it has one.
+    """
     # In lockstep the tower runs in all processes or in none, and they need not find the same features.
     cache = None if model.lockstep else model.feature_cache
+    shapes = [image.shape for image in images if image.shape is not None]
     if cache is not None:
-        return model.vision.embed_images(_through(cache, model.vision, images))
+        return model.vision.image_rows(_through(cache, model.vision, images), shapes)
     pixels = read_pixels(list(images), model.vision.preprocess).to(model.vision.tower.module.device)
-    return model.vision.embed_images(model.vision.features(pixels))
+    return model.vision.image_rows(model.vision.features(pixels), shapes)
 
 
 def _through(cache: FeatureCache, vision: VisionModel, images: tuple[ImageRef, ...]) -> Tensor:
-    """Features [I, P, C] of images, on the tower's device: cached ones, and others that are cached now."""
+    """Features [V, P, C] of the views of images, on the tower's device: cached ones, and others that are cached now."""
     device = vision.tower.module.device
     of_images = [cache.key(image) for image in images]
     keys = dict(zip(of_images, images, strict=True))
-    found = {key: features.to(device) for key in keys if (features := cache.get(key)) is not None}
+    found = {
+        key: features.to(device) for key, image in keys.items() if (features := cache.get(key, image.views)) is not None
+    }
     missing = [key for key in keys if key not in found]
     if missing:
         pixels = read_pixels([keys[key] for key in missing], vision.preprocess)
-        for key, features in zip(missing, vision.exact_features(pixels.to(device)), strict=True):
+        computed = vision.exact_features(pixels.to(device)).split([keys[key].views for key in missing])
+        for key, features in zip(missing, computed, strict=True):
             cache.put(key, features)
             found[key] = features
-    return torch.stack([found[key] for key in of_images])
+    return torch.cat([found[key] for key in of_images])

@@ -35,7 +35,7 @@ VERSION = 2  # raise when the same key would mean other features
 
 @dataclass(slots=True)
 class FeatureCache:
-    """Features [image_tokens, hidden] of one tower by image. `free_bytes` may still be written."""
+    """Features [views, image_tokens, hidden] of one tower by image. `free_bytes` may still be written."""
 
     folder: Path
     image_tokens: int
@@ -55,24 +55,28 @@ class FeatureCache:
             found = f"cannot be read: {error.strerror}"
             raise ImageError(found, "Bring the file back", image.path, "image-missing") from error
 
-    def get(self, key: str) -> Tensor | None:
-        """Features of an image, memory-mapped, or None if they are not cached."""
+    def get(self, key: str, views: int = 1) -> Tensor | None:
+        """Features [views, image_tokens, hidden] of an image, memory-mapped, or None if they are not cached."""
         path = self._path(key)
         try:
-            if path.stat().st_size != self._length:
+            if path.stat().st_size != views * self._length:
                 return None
             raw = np.memmap(path, np.uint8, mode="c")  # copy on write: torch wants an array that may be written
         except OSError:
             return None
-        return torch.from_numpy(raw).view(self.dtype).view(self.image_tokens, self.hidden)
+        return torch.from_numpy(raw).view(self.dtype).view(views, self.image_tokens, self.hidden)
+
+    def holds(self, key: str) -> bool:
+        """Whether an image has cached features, of any number of views."""
+        return (size := _size(self._path(key))) > 0 and size % self._length == 0
 
     def put(self, key: str, features: Tensor) -> None:
         """Cache the features of an image if they fit `free_bytes`; a full disk ends the caching, not the run.
 
         Raises RunError for a link among the cache's own folders.
         """
-        path = self._path(key)
-        if self.free_bytes < self._length or path.exists():
+        path, length = self._path(key), features.numel() * self.dtype.itemsize
+        if self.free_bytes < length or path.exists():
             return
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -84,14 +88,14 @@ class FeatureCache:
             logger.warning(f"features: no more are cached: {error}")
             self.free_bytes = 0
             return
-        self.free_bytes -= self._length
+        self.free_bytes -= length
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key
 
 
 def open_feature_cache(
-    vision: VisionModel, mode: Literal["auto", "on", "off"], folder: Path, images: Sequence[str], gib: float
+    vision: VisionModel, mode: Literal["auto", "on", "off"], folder: Path, images: Sequence[ImageRef], gib: float
 ) -> tuple[FeatureCache | None, str]:
     """The cache for a run's images, or None, and a line for the log that says why.
 
@@ -104,7 +108,7 @@ def open_feature_cache(
         return None, "features: computed in every step, the tower trains"
     tower = vision.tower
     each = tower.image_tokens * tower.hidden * tower.module.dtype.itemsize
-    need = len(set(images)) * each
+    need = sum(image.views for image in set(images)) * each
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -112,33 +116,36 @@ def open_feature_cache(
     used = sum(_size(file) for file in folder.rglob("*"))
     free = min(int(gib * GIB) - used, shutil.disk_usage(folder).free // 2)
     own = folder / tower_key(tower)
-    cached = sum(1 for file in own.rglob("*") if file.is_file()) if own.exists() else 0
-    if mode == "auto" and need - cached * each > free:
+    sizes = [_size(file) for file in own.rglob("*") if file.is_file()] if own.exists() else []
+    if mode == "auto" and need - sum(sizes) > free:
         size = f"{need / GIB:.1f} GiB of them do not fit the {max(free, 0) / GIB:.1f} GiB that are left"
         return None, f"features: computed in every step, {size} (data.cache_gib)"
     cache = FeatureCache(own, tower.image_tokens, tower.hidden, tower.module.dtype, max(free, 0))
-    return cache, f"features: cached in {folder}, {each / 1024:.0f} KiB an image; {cached:,} are there"
+    size, known = round(each / 1024), f"{len(sizes):,}"
+    if tower.tiling is not None:
+        return cache, f"features: cached in {folder}, {size} KiB for each view of an image; {known} images are there"
+    return cache, f"features: cached in {folder}, {size} KiB an image; {known} are there"
 
 
 @torch.no_grad()
-def fill_cache(cache: FeatureCache, vision: VisionModel, images: Sequence[str], lenient: bool = False) -> bool:
+def fill_cache(cache: FeatureCache, vision: VisionModel, images: Sequence[ImageRef], lenient: bool = False) -> bool:
     """Cache the features of all these images, each process its share; whether all of them are cached now.
 
     Raises ImageError for an image that cannot be read; with `lenient` it is skipped, as training will skip it.
     """
-    ranks, distinct = distributed.ranks(), [ImageRef(path) for path in dict.fromkeys(images)]
+    ranks, distinct = distributed.ranks(), list(dict.fromkeys(images))
     missing = 0
     for image in tracked(distinct[ranks.rank :: ranks.world], "computing features of images"):
         try:
             key = cache.key(image)
-            if cache.get(key) is None:
-                pixels = torch.from_numpy(vision.preprocess(read_image(image)))[None]
-                cache.put(key, vision.exact_features(pixels.to(distributed.device()))[0])
+            if not cache.holds(key):
+                pixels = torch.from_numpy(vision.preprocess.views(read_image(image)))
+                cache.put(key, vision.exact_features(pixels.to(distributed.device())))
         except ImageError:
             if not lenient:
                 raise
             continue
-        missing += cache.get(key) is None
+        missing += not cache.holds(key)
     return not int(distributed.all_reduce_sum(torch.tensor(missing)))
 
 

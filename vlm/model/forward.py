@@ -8,7 +8,7 @@ from llm.config.schema import Lean
 from llm.errors import RunError
 from llm.forward.pack_model import PackModel
 from llm.model.causal_lm import logits_of
-from vlm.model.batch import VlmBatch
+from vlm.model.batch import TiledBatch, VlmBatch
 from vlm.model.feature_cache import FeatureCache
 from vlm.model.vision_model import VisionModel
 
@@ -50,8 +50,17 @@ class VlmModel(PackModel):
         if not len(batch.image_index):
             return tokens + self._zero(tokens) if torch.is_grad_enabled() or self.lockstep else tokens
         distinct = self.vision.embed_images(self._features(batch))  # [U * P, hidden]
+        if batch.tiles is not None:
+            return self._tiled(tokens, batch, batch.tiles, distinct)
         images = distinct.view(batch.image_count, -1, distinct.shape[-1])[batch.image_index]  # [I, P, hidden]
         return insert_images(tokens, batch.image_positions, images.flatten(0, 1))
+
+    def _tiled(self, tokens: Tensor, batch: VlmBatch, tiles: TiledBatch, features: Tensor) -> Tensor:
+        """Tokens with the projected features [U * P, hidden] of tiles, and the newline rows, at their positions."""
+        assert self.vision.newline is not None, "a model with tiles has a newline row"
+        placed = insert_images(tokens, batch.image_positions, features.index_select(0, tiles.feature_rows))
+        # Apart from the features: the gradient of a row that is expanded is one sum, in fp32 also of bf16 values.
+        return insert_images(placed, tiles.newline_positions, self.vision.newline(len(tiles.newline_positions)))
 
     def _zero(self, tokens: Tensor) -> Tensor:
         """A 0 computed by the projector, so that its parameters get a gradient, of zero, from a pack without images.
@@ -64,7 +73,10 @@ class VlmModel(PackModel):
             features = vision.features(tokens.new_zeros(1, 3, side, side, dtype=torch.float32))
         else:
             features = tokens.new_zeros(1, vision.image_tokens, vision.tower.hidden)
-        return (0 * vision.embed_images(features).sum()).to(tokens.dtype)
+        zero = 0 * vision.embed_images(features).sum()
+        if vision.newline is not None:
+            zero = zero + 0 * vision.newline(1).sum()
+        return zero.to(tokens.dtype)
 
     def _features(self, batch: VlmBatch) -> Tensor:
         """[U, P, C] in the pack's order of images, whether cached or not.
@@ -82,7 +94,7 @@ class VlmModel(PackModel):
             computed = self.vision.features(batch.pixel_values)
         else:
             computed = self.vision.exact_features(batch.pixel_values)
-            for key, features in zip(batch.cache_keys, computed, strict=True):
+            for key, features in zip(batch.cache_keys, computed.split(batch.features_of_images), strict=True):
                 self.feature_cache.put(key, features)
         if not len(batch.cached_features):
             return computed

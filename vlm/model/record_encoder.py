@@ -21,6 +21,7 @@ from vlm.model.meta_model import meta_tower
 from vlm.model.vision_model import give_image_token
 from vlm.ready.encoder import ReadyEncoder
 from vlm.ready.ready_model import open_processor
+from vlm.vision.tiled_encoder import vision_encoder
 from vlm.vision.video_frames import VideoFrames
 
 
@@ -32,12 +33,14 @@ def encoder_of_run(config: RunConfig, image_tokens: int = 0) -> Encoder:
     if isinstance(config, ReadyRunConfig):
         return ReadyEncoder(open_processor(config.model.llm))
     tokenizer = load_tokenizer(config.model.llm)
+    template = load_template(config.data.template, tokenizer)
     if isinstance(config, VlmRunConfig):
-        image_tokens = image_tokens or meta_tower(config).image_tokens
         image_id, _ = give_image_token(tokenizer)
-        template, frames = load_template(config.data.template, tokenizer), VideoFrames(config.data.video)
-        return Encoder(tokenizer, template, image_id, image_tokens, frames)
-    return Encoder(tokenizer, load_template(config.data.template, tokenizer))
+        frames = VideoFrames(config.data.video)
+        if image_tokens:
+            return Encoder(tokenizer, template, image_id, image_tokens, frames)
+        return vision_encoder(tokenizer, template, image_id, meta_tower(config), frames)
+    return Encoder(tokenizer, template)
 
 
 def encoder_of_folder(path: str, template: str = "auto", image_tokens: int = 0) -> Encoder:

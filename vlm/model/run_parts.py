@@ -1,6 +1,6 @@
 """An opened vision model, and what the training loop needs of it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def _open_features(config: VlmRunConfig, model: VlmModel, corpus: Corpus, folder
 
     Under ZeRO with several processes it is filled before the first step, since no process may then run the tower alone.
     """
-    images = list(_paths(corpus))
+    images = list(corpus.every_image())
     line = keep_features(model, config, images, folder)
     model.lockstep = config.parallel.zero > 0 and distributed.ranks().world > 1
     lenient = config.data.on_bad_image == "quarantine"
@@ -79,7 +79,7 @@ def _open_features(config: VlmRunConfig, model: VlmModel, corpus: Corpus, folder
     return line
 
 
-def keep_features(model: VlmModel, config: RunConfig, images: Sequence[str], run: Path) -> str:
+def keep_features(model: VlmModel, config: RunConfig, images: Sequence[ImageRef], run: Path) -> str:
     """Open the cache of image features for a run, if recipe and tower allow it; returns a line to log.
 
     The cache is beside the run folder or in `data.cache`: both stages and their evaluation share it.
@@ -95,21 +95,17 @@ def set_statistics(config: VlmRunConfig, model: VlmModel, corpus: Corpus) -> Non
     """Fix the projector's feature statistics on images of the corpus; a run that starts from another has its own."""
     if config.start:
         return
-    unique = list(dict.fromkeys(_paths(corpus)))
-    chosen = [ImageRef(path) for path in unique[:: max(1, len(unique) // STATISTICS_IMAGES)]]
+    unique, views = list(dict.fromkeys(corpus.every_image())), model.vision.tower.largest.views
+    chosen = unique[:: max(1, len(unique) * views // STATISTICS_IMAGES)]
     if config.data.on_bad_image == "quarantine":  # bad ones are counted in the steps
         chosen = [image for image in chosen if readable(image)]
     vision = model.vision
     vision.standardise(read_pixels(chosen, vision.preprocess).to(distributed.device()))
 
 
-def _paths(corpus: Corpus) -> Iterable[str]:
-    return (path for images in corpus.images for path in images)
-
-
 def read_unless_cached(image: ImageRef, cache: FeatureCache | None) -> None:
     """Read an image as a step does: completely, or only for its cache key where its features are cached. ImageError."""
-    if cache is None or cache.get(cache.key(image)) is None:
+    if cache is None or not cache.holds(cache.key(image)):
         read_image(image)
 
 

@@ -22,7 +22,8 @@ def apply_stage(vision: VisionModel, config: VlmRunConfig) -> list[ParamGroup]:
     _refuse_unused_tuning(config)
     vision.requires_grad_(False)
     parts, optim = STAGES[config.stage], config.optim
-    groups = [_group("projector", train_parameters(vision.projector), optim.projector_lr, optim.lr)]
+    projecting = [parameter for part in vision.projecting for parameter in train_parameters(part)]
+    groups = [_group("projector", projecting, optim.projector_lr, optim.lr)]
     if "llm" in parts:
         groups.append(_group("llm", apply_tuning(vision.hf, config.tune), None, optim.lr))
     if "tower" in parts:

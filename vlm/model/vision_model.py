@@ -1,5 +1,6 @@
 """A causal LM, a vision tower and a projector, assembled into transformers' own LLaVA-like class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,12 +13,15 @@ from transformers import (
     FastVlmForConditionalGeneration,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from llm.encoding.message_text import IMAGE_PLACEHOLDER
 from llm.errors import ModelError
+from llm.formats.conversation import ImageShape
 from llm.model.causal_lm import as_causal_lm, as_decoder, decoder_of, head_of, logits_of
 from llm.model.meta_model import on_meta_unless
 from llm.model.pretrained import find_tokenizer, load_llm, load_tokenizer
@@ -25,6 +29,7 @@ from vlm.config import VlmModelConfig
 from vlm.vision.exact_batching import ExactBatches
 from vlm.vision.images import Preprocess
 from vlm.vision.projector import (
+    Newline,
     Projector,
     activation,
     build_projector,
@@ -32,9 +37,11 @@ from vlm.vision.projector import (
     feature_statistics,
     load_llava_projector,
 )
+from vlm.vision.tile_rows import places_of_tiles
 from vlm.vision.towers import CNN, Tower, load_tower
 
-Assembled = LlavaForConditionalGeneration | FastVlmForConditionalGeneration
+Assembled = LlavaForConditionalGeneration | LlavaNextForConditionalGeneration | FastVlmForConditionalGeneration
+AssembledConfig = LlavaConfig | LlavaNextConfig | FastVlmConfig
 
 STD_IDS = 8192  # embeddings of which the std is taken; all of a large vocabulary would take gigabytes
 STATISTICS_BATCH = 16  # images per forward pass when statistics are measured
@@ -53,7 +60,8 @@ class VisionModel(nn.Module):
     """The model of a vision run: the Hugging Face model `hf`, with its parts by name.
 
     `projector` is also `multi_modal_projector` inside `hf`; it is registered here first, so that its parameters are
-    named `projector.*`. Everything but the projector is frozen until a stage unfreezes it.
+    named `projector.*`. So is `newline`, which models without tiles lack. Everything else is frozen until a stage
+    unfreezes it.
     """
 
     def __init__(
@@ -64,9 +72,11 @@ class VisionModel(nn.Module):
         tower: Tower,
         tokenizer: PreTrainedTokenizerBase | None,
         image: ImageToken,
+        newline: Newline | None = None,
     ) -> None:
         super().__init__()
         self.projector = projector
+        self.newline = newline
         self.hf = hf
         self.config = config
         self.tower = tower
@@ -74,7 +84,13 @@ class VisionModel(nn.Module):
         self._tokenizer = tokenizer
         self.image = image
         hf.requires_grad_(False)
-        projector.requires_grad_(True)
+        for part in self.projecting:
+            part.requires_grad_(True)
+
+    @property
+    def projecting(self) -> tuple[nn.Module, ...]:
+        """The modules that every stage trains: the projector and, with tiles, the newline row."""
+        return (self.projector,) if self.newline is None else (self.projector, self.newline)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -84,7 +100,7 @@ class VisionModel(nn.Module):
 
     @property
     def image_tokens(self) -> int:
-        """Tokens of an image."""
+        """Tokens of an image; of a tiled image those of one view."""
         return self.tower.image_tokens
 
     @property
@@ -120,8 +136,11 @@ class VisionModel(nn.Module):
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines for the log before step 1."""
-        reason = self.export_obstacle
-        notes = (self.image.note, f"an image is {self.image_tokens} tokens of {self.tower.hidden} features")
+        reason, most = self.export_obstacle, self.tower.largest
+        size = f"an image is {self.image_tokens} tokens of {self.tower.hidden} features"
+        if self.newline is not None:
+            size = f"an image is up to {most.tokens:,} tokens, of {most.views} views of {self.image_tokens}"
+        notes = (self.image.note, size)
         return notes if reason is None else (*notes, f"this model cannot be exported: {reason}")
 
     def features(self, pixel_values: Tensor) -> Tensor:
@@ -132,6 +151,17 @@ class VisionModel(nn.Module):
     def embed_images(self, features: Tensor) -> Tensor:
         """[I, P, C] -> [I * P, hidden of the LLM]."""
         return torch.flatten(self.projector(features), 0, 1)
+
+    def image_rows(self, features: Tensor, shapes: Sequence[ImageShape]) -> Tensor:
+        """[V, P, C] of all views of images -> [R, hidden of the LLM], as they take their places in a prompt."""
+        rows = self.embed_images(features)
+        if self.newline is None:
+            return rows
+        assert self.tower.tiling is not None, "a newline row closes a line of tiles"
+        placed = places_of_tiles(self.tower.tiling, self.image_tokens, shapes).to(rows.device)
+        made = rows.new_empty(placed.total, rows.shape[-1])
+        made = made.index_copy(0, placed.features_at, rows.index_select(0, placed.features))
+        return made.index_copy(0, placed.newlines_at, self.newline(len(placed.newlines_at)).to(rows.dtype))
 
     @torch.no_grad()
     def standardise(self, pixel_values: Tensor) -> None:
@@ -183,14 +213,26 @@ def build_vlm(config: VlmModelConfig, dtype: torch.dtype, four_bit: bool = False
             _initialise(projector, config, llm)
         projector.linears.to(dtype)
         hf = assemble(config, llm, tower, projector, image.id)
-        return VisionModel(config, hf, projector, tower, tokenizer, image)
+        newline = None
+        if isinstance(hf, LlavaNextForConditionalGeneration):
+            spread = embedding_std(llm.get_input_embeddings()) if weights else 1.0
+            newline = Newline(llm.config.hidden_size, spread).to(dtype)
+            hf.model.image_newline = newline.weight
+        return VisionModel(config, hf, projector, tower, tokenizer, image, newline)
 
 
 def build_tower(config: VlmModelConfig, dtype: torch.dtype, weights: bool = True) -> Tower:
     """The recipe's tower; without `weights` on the meta device. Raises as `load_tower`."""
     with on_meta_unless(weights):
         return load_tower(
-            config.tower, config.tower_layer, config.image_size, config.image_mode, config.pool, dtype, weights
+            config.tower,
+            config.tower_layer,
+            config.image_size,
+            config.image_mode,
+            config.pool,
+            dtype,
+            weights,
+            config.image_resolutions,
         )
 
 
@@ -224,11 +266,13 @@ def assemble(
     return hf
 
 
-def on_meta(config: LlavaConfig | FastVlmConfig) -> Assembled:
+def on_meta(config: AssembledConfig) -> Assembled:
     """The model of a config on the meta device."""
     with torch.device("meta"):
         if isinstance(config, FastVlmConfig):
             return FastVlmForConditionalGeneration(config)
+        if isinstance(config, LlavaNextConfig):
+            return LlavaNextForConditionalGeneration(config)
         return LlavaForConditionalGeneration(config)
 
 
@@ -297,7 +341,7 @@ def _check_head(name: str, llm: PreTrainedModel) -> None:
         )
 
 
-def _config(config: VlmModelConfig, llm: PreTrainedModel, tower: Tower, image_id: int) -> LlavaConfig | FastVlmConfig:
+def _config(config: VlmModelConfig, llm: PreTrainedModel, tower: Tower, image_id: int) -> AssembledConfig:
     """The assembled model's config. Tied embeddings are set in both places, since readers look in either."""
     shared: dict[str, Any] = {
         "vision_config": tower.module.config,
@@ -309,4 +353,7 @@ def _config(config: VlmModelConfig, llm: PreTrainedModel, tower: Tower, image_id
     }
     if tower.kind == CNN:
         return FastVlmConfig(**shared)
-    return LlavaConfig(**shared, vision_feature_layer=tower.layer, vision_feature_select_strategy=tower.strategy)
+    shared |= {"vision_feature_layer": tower.layer, "vision_feature_select_strategy": tower.strategy}
+    if tower.tiling is None:
+        return LlavaConfig(**shared)
+    return LlavaNextConfig(**shared, image_grid_pinpoints=[list(one) for one in tower.tiling.resolutions])

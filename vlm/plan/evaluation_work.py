@@ -29,7 +29,7 @@ class EvaluationPrompts:
     prompts: int
     read: int  # tokens, those that prompts have in common counted once
     written: int  # tokens of texts, at most
-    images: int  # that go through the tower, if none has cached features
+    images: int  # that go through the tower, if none has cached features; of tiled images their views
     largest: int  # tokens of the largest pack
 
 
@@ -71,12 +71,12 @@ def read_prompts(config: RunConfig, plan: Evaluation) -> EvaluationPrompts:
     texts = [pair for pair, prompt in zip(encoded, unique, strict=True) if not prompt.choices]
     packs = list(packs_of(compared, encoder.image_id))
     lengths = sorted(len(ids) for ids, _ in texts)
-    in_packs = sum(len({image for number in pack for image in compared[number][1]}) for pack, _ in packs)
+    of_packs = [{image for number in pack for image in compared[number][1]} for pack, _ in packs]
     return EvaluationPrompts(
         prompts=len(unique),
         read=sum(rows for _, rows in packs) + sum(lengths),
         written=sum(prompt.new_tokens for prompt in unique if not prompt.choices),
-        images=in_packs + sum(len(images) for _, images in texts),
+        images=sum(image.views for images in (*of_packs, *(images for _, images in texts)) for image in images),
         largest=max([*(rows for _, rows in packs), sum(lengths[-TOGETHER:])]),
     )
 
@@ -120,12 +120,13 @@ def evaluation_of(
 
 def _pack(config: RunConfig, asked: EvaluationPrompts) -> Pack:
     """A pack as large as the largest one, with its share of the images."""
-    count = max(1, round((asked.images or asked.prompts) * asked.largest / asked.read))
+    views = meta_tower(config).extremes[-1].views if asked.images and isinstance(config, VlmRunConfig) else 1
+    count = max(1, round((asked.images or asked.prompts) / views * asked.largest / asked.read))
     shaped = config.model_copy(
         update={
             "data": config.data.model_copy(update={"max_length": -(-asked.largest // count)}),
             "train": config.train.model_copy(
-                update={"pack_tokens": asked.largest, "batch": count, "pack_images": count}
+                update={"pack_tokens": asked.largest, "batch": count, "pack_images": count * views}
             ),
         }
     )

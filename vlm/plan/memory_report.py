@@ -13,7 +13,7 @@ from llm.train.earlier_runs import EarlierRun
 from vlm.config import VlmRunConfig
 from vlm.model.meta_model import meta_model, meta_tower
 from vlm.plan.device import GIB, Device, Speed
-from vlm.plan.worst_pack import Pack, image_pack, longest_record, of_answers, packs_a_step, text_pack, without_images
+from vlm.plan.worst_pack import Pack, image_packs, longest_record, of_answers, packs_a_step, text_pack, without_images
 
 # Memory of a process besides its tensors, and free memory that malloc holds between live blocks
 # (docs/benchmarks/plan.md).
@@ -61,8 +61,8 @@ def candidates(config: RunConfig, targets: float, kind: Kind) -> list[Pack]:
         shorter = [text_pack(config, targets, SHORT)] if kind == "cpu" and longest_record(config) > SHORT else []
         packs = [text, *shorter]
         return [of_answers(pack) for pack in packs] if isinstance(config, PreferRunConfig) else packs
-    images = image_pack(config, meta_tower(config), targets)
-    return [images] if config.stage == "pretrain" else [images, without_images(text)]
+    images = image_packs(config, meta_tower(config), targets)
+    return images if config.stage == "pretrain" else [*images, without_images(text)]
 
 
 def forecast(config: RunConfig, earlier: Sequence[EarlierRun], pack: Pack, packs: int, kind: Kind) -> RunForecast:

@@ -61,7 +61,7 @@ def run_seconds(
     """
     length = max(1, math.ceil(typical.tokens))
     if typical.images and isinstance(config, VlmRunConfig):
-        length = max(length, meta_tower(config).image_tokens + 1)
+        length = max(length, meta_tower(config).extremes[-1].tokens + 1)
     data = config.data.model_copy(update={"max_length": min(length, config.data.max_length)})
     same = config.model_copy(update={"data": data})
     packs = candidates(same, targets, kind)

@@ -10,8 +10,10 @@ from llm.config.schema import RunConfig
 from llm.data.batch import PackedBatch, collate
 from llm.encoding.encoder import IGNORED, Sample
 from llm.errors import ConfigError
+from llm.formats.conversation import ImageShape
 from llm.prefer.answers import SIDES, AnswerBatch
-from vlm.model.batch import VlmBatch
+from vlm.model.batch import TiledBatch, VlmBatch
+from vlm.vision.tile_rows import places_of_tiles
 from vlm.vision.towers import Tower
 
 AnyPack = PackedBatch | VlmBatch
@@ -48,30 +50,63 @@ def text_pack(config: RunConfig, targets: float, most: int = 0) -> Pack:
     return Pack(describe_batch(text), text, text)
 
 
-def image_pack(config: RunConfig, tower: Tower, targets: float) -> Pack:
-    """A pack of as many images as the budgets allow, one per record, filled up with text.
+def image_packs(config: RunConfig, tower: Tower, targets: float) -> list[Pack]:
+    """Packs of as many images as the budgets allow, one per record, filled up with text.
 
-    `targets`: share of the text tokens that have a loss. Raises ConfigError when the pack cannot hold one image.
+    One pack or, where images are tiles, two: of the images that take the most tokens, and of those that take the most
+    views of the tower for their tokens. `targets`: share of the text tokens that have a loss. Raises ConfigError when a
+    pack cannot hold one image.
     """
+    shapes = _fitting(config, tower)
+    chosen = (shapes[0], max(shapes, key=lambda shape: shape.views / shape.tokens))
+    return [_pack_of(config, tower, shape, targets) for shape in dict.fromkeys(chosen)]
+
+
+def image_pack(config: RunConfig, tower: Tower, targets: float) -> Pack:
+    """The first of `image_packs`."""
+    return image_packs(config, tower, targets)[0]
+
+
+def _fitting(config: RunConfig, tower: Tower) -> list[ImageShape]:
+    """The extreme shapes of images that a record may have."""
+    budget, longest = config.train.pack_tokens, longest_record(config)
+    shapes = [shape for shape in tower.extremes if shape.tokens < longest]
+    if not shapes:
+        least = tower.extremes[-1].tokens
+        key, found = ("train.pack_tokens", budget) if budget <= least else ("data.max_length", longest)
+        raise ConfigError(f"{key}: {found} leaves no room besides an image's {least} tokens; raise it")
+    allowed = [shape for shape in shapes if shape.views <= config.train.pack_images]
+    if not allowed:
+        views = min(shape.views for shape in shapes)
+        raise ConfigError(
+            f"train.pack_images: {config.train.pack_images} is less than the {views} views of an image; raise it"
+        )
+    return allowed
+
+
+def _pack_of(config: RunConfig, tower: Tower, shape: ImageShape, targets: float) -> Pack:
+    """A pack of images of one shape."""
     budget = config.train.pack_tokens
-    longest = longest_record(config)
-    if longest <= tower.image_tokens:
-        key, found = ("train.pack_tokens", budget) if budget <= tower.image_tokens else ("data.max_length", longest)
-        raise ConfigError(f"{key}: {found} leaves no room besides an image's {tower.image_tokens} tokens; raise it")
-    images = min(config.train.pack_images, budget // (tower.image_tokens + 1), config.train.batch)
-    tokens = min(budget, images * longest)
-    samples = [_sample(length, tower.image_tokens, targets) for length in _equal_lengths(tokens, images)]
+    images = min(config.train.pack_images // shape.views, budget // (shape.tokens + 1), config.train.batch)
+    tokens = min(budget, images * longest_record(config))
+    samples = [_sample(length, shape.tokens, targets) for length in _equal_lengths(tokens, images)]
     text = collate(samples)
-    starts = text.cu_seqlens[:-1].long()
-    size = tower.preprocess.size
+    starts, views, size = text.cu_seqlens[:-1].long(), images * shape.views, tower.preprocess.size
+    positions = (starts[:, None] + torch.arange(shape.tokens)).flatten()
+    tiles = None
+    if tower.tiling is not None:
+        placed = places_of_tiles(tower.tiling, tower.image_tokens, [shape] * images)
+        tiles = TiledBatch(placed.features, positions[placed.newlines_at], (shape.views,) * images)
+        positions = positions[placed.features_at]
     batch = VlmBatch(
         text=text,
         cached_features=torch.empty(0),
-        pixel_values=torch.empty(images, 3, size, size),  # never written, so it takes no physical memory
+        pixel_values=torch.empty(views, 3, size, size),  # never written, so it takes no physical memory
         cache_keys=(),
-        feature_order=torch.arange(images),
+        feature_order=torch.arange(views),
         image_index=torch.arange(images),
-        image_positions=(starts[:, None] + torch.arange(tower.image_tokens)).flatten(),
+        image_positions=positions,
+        tiles=tiles,
     )
     return Pack(describe_batch(batch), batch, text)
 
@@ -108,7 +143,10 @@ def describe_batch(batch: AnyPack | AnswerBatch[PackedBatch]) -> str:
         return f"{describe_batch(batch.pack)}, {len(batch.grades):,} records"
     if isinstance(batch, PackedBatch):
         return f"{batch.tokens:,} tokens, {len(batch.targets):,} of them targets"
-    return f"{describe_batch(batch.text)}, {len(batch.image_positions):,} of them from {batch.image_count} images"
+    if batch.tiles is None:
+        return f"{describe_batch(batch.text)}, {len(batch.image_positions):,} of them from {batch.image_count} images"
+    rows = len(batch.image_positions) + len(batch.tiles.newline_positions)
+    return f"{describe_batch(batch.text)}, {rows:,} of them from images of {batch.image_count} views in all"
 
 
 def _equal_lengths(total: int, count: int) -> Iterator[int]:

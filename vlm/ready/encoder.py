@@ -38,5 +38,5 @@ class ReadyEncoder(Encoder):
         sizes = [upright_size(image) for image in images]
         return self.template.with_images(prompt, self.processor.written(sizes))
 
-    def _with_images(self, ids: NDArray[np.int32], images: int) -> NDArray[np.int32]:
-        return ids  # `_written` has written all of their tokens
+    def _repeats(self, ids: NDArray[np.int32], images: tuple[ImageRef, ...]) -> NDArray[np.int64]:
+        return np.ones(len(ids), np.int64)  # `_written` has written all of their tokens

@@ -5,20 +5,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vlm.scores.boxes import Box, BoxConvention
+from vlm.scores.box_styles import LONGEST, BoxStyle, WrittenBox, box_of, written_boxes
+from vlm.vision.geometry import Box, ImageGeometry, stretched
 
-MOST_BOXES = 50
-LONGEST = 20_000  # characters of an answer that are read
 MOST_LABEL = 80  # characters
-_NUMBER = r"\s*(\d{1,6}(?:\.\d{0,12})?|\.\d{1,12})\s*"
-_FOUR = ",".join([_NUMBER] * 4)
-_PAIRS = rf"\({_NUMBER},{_NUMBER}\)\s*,?\s*\({_NUMBER},{_NUMBER}\)"
-# A name in Qwen's or InternVL's tags, then boxes; without special tokens only the pairs of brackets are left.
+# A name in Qwen's or InternVL's tags; without special tokens only brackets are left.
 _NAMED = re.compile(r"(?:<ref>|<\|object_ref_start\|>)(.*?)(?:</ref>|<\|object_ref_end\|>)", re.DOTALL)
-_BOX = re.compile(rf"{_PAIRS}|\[{_FOUR}\]")
 _TAG = re.compile(r"<\|?/?[a-z_]+\|?>")
 _JSON_BOX = re.compile(r"\{[^{}]*\"bbox(?:_2d)?\"[^{}]*\}")
-THOUSAND, PIXELS, UNIT = BoxConvention("thousand"), BoxConvention("pixels"), BoxConvention("unit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,63 +23,64 @@ class NamedBox:
     box: Box
 
 
-def read_boxes(answer: str, size: tuple[int, int]) -> list[NamedBox]:
-    """The boxes of an answer about an image of `size` (width, height), at most MOST_BOXES.
+def read_boxes(
+    answer: str, size: tuple[int, int], style: BoxStyle | None = None, geometry: ImageGeometry | None = None
+) -> list[NamedBox]:
+    """The boxes of an answer about an image of `size` (width, height), at most `box_styles.MOST_BOXES`.
 
-    Known forms: `[0.1, 0.2, 0.5, 0.6]` as shares of the sides (LLaVA); `<ref>cat</ref><box>(100,200),(500,600)</box>`
-    and `<box>[[100, 200, 500, 600]]</box>` in thousandths (Qwen-VL, InternVL), Qwen2-VL's tokens around the same, or
-    neither tags nor tokens; `{"bbox_2d": [10, 20, 50, 60], "label": "cat"}` in pixels (Qwen2.5-VL).
-    Four integers in a list of nothing else are no box: an answer may list numbers. What lies outside the image or
-    has no area is left out.
+    `style` is how the model writes boxes; numbers that are no box in it are none. Without it each box says itself what
+    it is: `[0.1, 0.2, 0.5, 0.6]` shares of the sides, tags and pairs thousandths, `{"bbox_2d": [10, 20, 50, 60],
+    "label": "cat"}` pixels, and the forms that one style alone has; four integers in a list of nothing else are none,
+    since an answer may list numbers. `geometry` is that of the image in the model. What lies outside the image or has
+    no area is left out.
     """
+    way = geometry or stretched(size, size)
     found: list[NamedBox] = []
-    for label, numbers, convention in _written(answer[:LONGEST]):
-        box = _inside(convention.box(numbers, size), size)
-        if box is not None and len(found) < MOST_BOXES:
+    for label, written in _labelled(answer[:LONGEST]):
+        meant = _meant(written) if style is None else style if style in written.styles else None
+        box = None if meant is None else _inside(box_of(written.numbers, meant, way), size)
+        if box is not None:
             found.append(NamedBox(label[:MOST_LABEL], box))
     return found
 
 
-def _written(answer: str) -> Iterator[tuple[str, Box, BoxConvention]]:
+def _meant(written: WrittenBox) -> BoxStyle | None:
+    """The style of a box by its form alone."""
+    if len(written.styles) == 1:
+        return written.styles[0]
+    if written.form == "object":
+        return "llava" if max(written.numbers) <= 1 else "pixels"
+    return "thousand" if written.form == "tagged" and "thousand" in written.styles else None
+
+
+def _labelled(answer: str) -> Iterator[tuple[str, WrittenBox]]:
+    boxes = list(written_boxes(answer))
     objects = list(_JSON_BOX.finditer(answer))
-    for found in objects:
-        yield from _of_object(found[0])
     if objects:
+        labels = {found.span(): _label_of_object(found[0]) for found in objects}
+        for written in boxes:
+            of = next((label for (start, end), label in labels.items() if start < written.start < end), None)
+            if of is not None and written.form == "object":
+                yield of, written
         return
     end, label = 0, ""
-    for found in _BOX.finditer(answer):
-        before = answer[end : found.start()]
+    for written in boxes:
+        before = answer[end : written.start]
         named = _NAMED.findall(before)
         # Boxes that follow each other without a word between them have one name.
         label = named[-1].strip() if named else _words_before(before) or (label if end else "")
-        end = found.end()
-        groups = [float(number) for number in found.groups() if number is not None]
-        numbers = (groups[0], groups[1], groups[2], groups[3])
-        convention = _convention(numbers, found[0], before)
-        if convention is not None:
-            yield label, numbers, convention
+        end = written.end
+        yield label, written
 
 
-def _convention(numbers: Box, written: str, before: str) -> BoxConvention | None:
-    """How the numbers are meant; None for a list of integers without a tag, which may be anything."""
-    if max(numbers) <= 1 and "." in written:
-        return UNIT
-    tagged = written.startswith("(") or "<box>" in before or "box_start" in before
-    return THOUSAND if tagged and max(numbers) <= 1000 else None
-
-
-def _of_object(text: str) -> Iterator[tuple[str, Box, BoxConvention]]:
+def _label_of_object(text: str) -> str | None:
+    """The label of a JSON object with a box, empty without one; None for text that is no object."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        return
-    numbers = found.get("bbox_2d", found.get("bbox"))
-    is_box = isinstance(numbers, list) and len(numbers) == 4 and all(type(one) in (int, float) for one in numbers)
-    if is_box:
-        left, top, right, bottom = (float(number) for number in numbers)
-        label = found.get("label", "")
-        convention = UNIT if max(numbers) <= 1 else PIXELS
-        yield label if isinstance(label, str) else "", (left, top, right, bottom), convention
+        return None
+    label = found.get("label", "")
+    return label if isinstance(label, str) else ""
 
 
 def _words_before(before: str) -> str:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels of the image."""
+from vlm.vision.geometry import Box as Box
+
 Scale = Literal["pixels", "unit", "thousand"]
 Layout = Literal["corners", "size"]
 

@@ -22,7 +22,9 @@ from llm.formats.conversation import ImageRef, VideoRef
 from llm.formats.image_paths import missing_advice
 from vlm.vision.file_kinds import FETCH, HEAD, SAVE, is_heic, kind_of
 from vlm.vision.file_repair import repaired
+from vlm.vision.geometry import ImageGeometry, padded, stretched, tiled
 from vlm.vision.square_resize import RESAMPLE, resize_padded
+from vlm.vision.tiles import Resolution, Size, Tiling
 from vlm.vision.videos import read_frames, read_header
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
@@ -58,6 +60,7 @@ _BROKEN = (
     zlib.error,
     *_BOMB,  # here of a later frame
 )
+ImageMode = Literal["pad", "resize", "anyres"]
 BITS = "Save the image with 8 or 16 bits"
 _STRIP = 1 << 20  # pixels that are laid on white at once
 _CUT = "cut"  # key of a WebP's info: whether only its first frame is there
@@ -322,23 +325,43 @@ class Preprocess:
     """Resizes and normalises an RGB image to the tower's square input, exactly as transformers' PIL processors do.
 
     Mode `resize` stretches to size x size. `pad` first centres the image on a square of the mean colour,
-    `int(mean * 255)`: LLaVA's expand2square truncates, and so does transformers' LlavaImageProcessor.
+    `int(mean * 255)`: LLaVA's expand2square truncates, and so does transformers' LlavaImageProcessor. `anyres` is
+    `resize`, and the tiles of `vlm.vision.tiles` besides.
     """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     resample: Literal["bicubic", "bilinear"] = "bicubic"
-    mode: Literal["pad", "resize"] = "pad"
+    mode: ImageMode = "pad"
+    resolutions: tuple[Resolution, ...] = ()  # of `anyres`
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
-        """[3, size, size], normalised."""
+        """[3, size, size], normalised: all of the image."""
         assert image.mode == "RGB", image.mode
         if self.mode == "pad":
             pixels = resize_padded(image, self.size, self.background, self.resample)  # [size, size, 3]
         else:
             pixels = np.asarray(image.resize((self.size, self.size), RESAMPLE[self.resample]))
         return np.stack([table[pixels[..., c]] for c, table in enumerate(self._tables())])
+
+    def views(self, image: Image.Image) -> NDArray[np.float32]:
+        """[n, 3, size, size], normalised: all of the image, then its tiles, which `anyres` alone has."""
+        if self.tiling is None:
+            return self(image)[None]
+        pixels = self.tiling.cut(image, self.resample)  # [n, size, size, 3]
+        return np.stack([table[pixels[..., c]] for c, table in enumerate(self._tables())], axis=1)
+
+    def geometry(self, size: Size) -> ImageGeometry:
+        """Where an image of `size` (width, height) is in its views."""
+        if self.tiling is not None:
+            return tiled(size, self.tiling)
+        return padded(size, self.size) if self.mode == "pad" else stretched(size, (self.size, self.size))
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """The tiles of `anyres`; None for other modes."""
+        return Tiling(self.size, self.resolutions) if self.mode == "anyres" else None
 
     @property
     def background(self) -> tuple[int, int, int]:
@@ -349,7 +372,8 @@ class Preprocess:
     def fingerprint(self) -> str:
         """Equal for two settings if and only if they give the same pixels; part of every cache key."""
         numbers = ",".join(repr(value) for value in (*self.mean, *self.std))
-        return f"{self.mode}-{self.size}-{self.resample}-{numbers}"
+        tiles = "".join(f"-{height}x{width}" for height, width in self.resolutions)
+        return f"{self.mode}-{self.size}-{self.resample}-{numbers}{tiles}"
 
     def _tables(self) -> NDArray[np.float32]:
         """[3, 256]: the normalised value of each byte, which spares an intermediate float image."""

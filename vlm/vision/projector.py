@@ -67,6 +67,19 @@ class Projector(nn.Module):
             parameter.mul_(factor)
 
 
+class Newline(nn.Module):
+    """The trained row that closes each line of an image's tiles; a module, so that ZeRO-3 gathers its weight."""
+
+    def __init__(self, hidden: int, spread: float) -> None:
+        """Random values with standard deviation `spread`, drawn under the global seed."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(hidden) * spread)
+
+    def forward(self, count: int) -> Tensor:
+        """[count, llm hidden]."""
+        return self.weight.expand(count, -1)
+
+
 def build_projector(config: VlmModelConfig, features: int, hidden: int) -> Projector:
     """A fresh projector as the recipe says, fp32, torch's default initialisation under the global seed."""
     middle = config.projector_hidden or hidden

@@ -6,7 +6,7 @@ A spec is a local folder or hub id, `open_clip:...` (vlm/vision/open_clip.py) or
 import copy
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,11 +34,13 @@ from transformers.utils.constants import (
 
 from llm.activity import activity
 from llm.errors import ConfigError, ModelError
+from llm.formats.conversation import ImageShape
 from llm.library_errors import as_model_error
 from llm.model import hf_loaders
 from llm.model.model_folder import local_folder
-from vlm.vision.images import Preprocess
+from vlm.vision.images import ImageMode, Preprocess
 from vlm.vision.open_clip import load_open_clip
+from vlm.vision.tiles import Resolution, Size, Tiling, default_resolutions
 from vlm.vision.timm_tower import feature_grid, is_timm_folder, load_timm
 
 CNN = "timm_wrapper"
@@ -107,8 +109,36 @@ class Tower:
     pool: int = 1
 
     @property
+    def tiling(self) -> Tiling | None:
+        """The tiles of images; None where an image is one view."""
+        return self.preprocess.tiling
+
+    def shape(self, size: Size) -> ImageShape:
+        """The rows in the language model, and the views, of an image of `size` (width, height)."""
+        tiling = self.tiling
+        views, rows = (1, self.image_tokens) if tiling is None else (tiling.views(size), tiling.rows(size, self.grid))
+        return ImageShape(rows, views, *size)
+
+    @property
+    def extremes(self) -> tuple[ImageShape, ...]:
+        """Shapes of images that take the most rows, or the most views for their rows; the one of the most rows first.
+
+        An image that fills a resolution keeps all of its rows; of one that is a line of patches few are left.
+        """
+        if self.tiling is None:
+            return (self.shape((self.preprocess.size, self.preprocess.size)),)
+        filled = [(width, height) for height, width in self.tiling.resolutions]
+        lines = [size for width, height in filled for size in ((width, self.stride), (self.stride, height))]
+        return tuple(sorted(map(self.shape, (*filled, *lines)), key=lambda shape: -shape.tokens))
+
+    @property
+    def largest(self) -> ImageShape:
+        """The shape of the image that takes the most rows."""
+        return self.extremes[0]
+
+    @property
     def image_tokens(self) -> int:
-        """Tokens of an image in the language model."""
+        """Tokens of an image in the language model; of a tiled image those of one view."""
         if self.pool > 1:
             return (self.grid // self.pool) ** 2
         return self.grid**2 + self.leading - self.dropped
@@ -140,10 +170,11 @@ def load_tower(
     spec: str,
     layer: int = -2,
     image_size: int = 0,
-    image_mode: Literal["pad", "resize"] = "pad",
+    image_mode: ImageMode = "pad",
     pool: int = 1,
     dtype: torch.dtype = torch.float32,
     weights: bool = True,
+    resolutions: Sequence[Resolution] = (),
 ) -> Tower:
     """Load a tower in eval mode.
 
@@ -152,10 +183,11 @@ def load_tower(
         layer: Hidden state of a ViT that is projected.
         image_size: Pixels per side; 0 takes the checkpoint's own. Another size resizes fixed position embeddings once,
             here, so that the exported folder needs no interpolation.
-        image_mode: How images become square, see `Preprocess`.
+        image_mode: How images become square, or tiles; see `Preprocess`.
         pool: Side of the windows of features that are averaged.
         dtype: Dtype of the weights; a network with BatchNorm stays in fp32, since bf16 would round its statistics.
         weights: Without, the folder need not hold weights, and tensors are created on torch's default device.
+        resolutions: Of `anyres`; empty takes LLaVA-NeXT's five.
 
     Raises:
         ModelError: The folder cannot be loaded or is no tower.
@@ -177,7 +209,34 @@ def load_tower(
     network: nn.Module = tower.module
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         network.to(dtype)
-    return replace(tower, pool=pool, preprocess=replace(tower.preprocess, mode=image_mode))
+    tower = replace(tower, pool=pool, preprocess=replace(tower.preprocess, mode=image_mode))
+    return _tiled(spec, tower, resolutions) if image_mode == "anyres" else tower
+
+
+def _tiled(spec: str, tower: Tower, resolutions: Sequence[Resolution]) -> Tower:
+    """The tower with its resolutions. ConfigError for one that transformers' LlavaNext could not tile the same way."""
+    mode, side = "model.image_mode: anyres", tower.preprocess.size
+    if tower.kind == CNN or tower.leading > tower.dropped:
+        kind = "timm network" if tower.kind == CNN else "tower with registers"
+        advice = "Use pad, or another tower"
+        raise ConfigError(f"{mode}: {spec} is a {kind}; tiles need a ViT without registers. {advice}")
+    if tower.pool > 1:
+        raise ConfigError(f"{mode}: found model.pool {tower.pool}; tiles are not pooled. Set model.pool: 1")
+    own = tower.module.config.image_size
+    if own != side or side % tower.stride:
+        raise ConfigError(
+            f"{mode}: tiles of {side} pixels, but {spec} is one of {own} pixels in patches of {tower.stride}, by which "
+            f"transformers' LlavaNext tiles. Set model.image_size: {own}, or take another tower"
+        )
+    chosen = tuple(resolutions) or default_resolutions(side)
+    for height, width in chosen:
+        if height % side or width % side:
+            raise ConfigError(
+                f"model.image_resolutions: found [{height}, {width}], which tiles of {side} pixels do not fill. Use "
+                f"multiples of {side}, such as [{max(1, round(height / side)) * side}, "
+                f"{max(1, round(width / side)) * side}]"
+            )
+    return replace(tower, preprocess=replace(tower.preprocess, resolutions=chosen))
 
 
 def tower_files(spec: str) -> Path | None:

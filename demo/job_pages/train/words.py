@@ -260,6 +260,7 @@ TITLES: Words = {
     "model.tower_layer": ("Layer of the tower", "视觉塔的层"),
     "model.image_size": ("Size of the images", "图片大小"),
     "model.image_mode": ("How images become square", "图片变为正方形的方式"),
+    "model.image_resolutions": ("Resolutions of tiles", "分块的分辨率"),
     "model.projector": ("Projector", "投影器"),
     "model.projector_hidden": ("Width of the projector", "投影器宽度"),
     "model.pool": ("Pooling of the features", "特征池化"),

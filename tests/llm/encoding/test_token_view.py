@@ -1,5 +1,6 @@
 """What the model reads, what it learns and where images stand, against samples written by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import IGNORED, Encoder, Sample
 from llm.encoding.token_view import TokenRun, sample_blocks, supervised_mask, token_texts
+from llm.formats.conversation import ImageRef, ImageShape
 from llm.model.pretrained import load_tokenizer
 
 
@@ -42,7 +44,9 @@ def test_a_label_supervises_the_next_token(encoder: Encoder) -> None:
 def test_two_images_in_a_row_are_two(encoder: Encoder) -> None:
     assert encoder.image_id is not None
     rows = [encoder.image_id] * 4
-    (block,) = sample_blocks(sample([*spelt(encoder, "x"), *rows, *spelt(encoder, "y")], {5}), encoder)
+    made = sample([*spelt(encoder, "x"), *rows, *spelt(encoder, "y")], {5})
+    shown = replace(made, images=(ImageRef("a.png"), ImageRef("b.png")))
+    (block,) = sample_blocks(shown, encoder)
     assert block.runs == (
         TokenRun("context", 1, ("x",)),
         TokenRun("image", 2),
@@ -50,6 +54,10 @@ def test_two_images_in_a_row_are_two(encoder: Encoder) -> None:
         TokenRun("supervised", 1, ("y",)),
     )
     assert block.runs[1].text == "2 tokens"
+    shapes = (ImageShape(1, 2, 8, 8), ImageShape(3, 5, 90, 40))
+    tiled = replace(made, images=tuple(ImageRef("a.png", shape=shape) for shape in shapes))
+    (block,) = sample_blocks(tiled, encoder)
+    assert [run.tokens for run in block.runs if run.kind == "image"] == [1, 3]
 
 
 def test_a_prefix_and_its_branches(encoder: Encoder) -> None:

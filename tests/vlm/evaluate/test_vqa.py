@@ -222,7 +222,7 @@ def test_figures_by_hand(controls: int, few: dict[str, float], monkeypatch: pyte
     asked: Any = [VqaQuestion(sample(image, 1, 2), kind) for image, kind in zip([A, B, A, B, A], kinds, strict=True)]
     hits = {"right": [1, 0, 0, 1, 1], "blank": [1, 0, 1, 0, 0], "shuffled": [0, 1, 1, 1, 1]}
 
-    def scored(model: object, passes: list[Pass], folder: Path) -> Any:
+    def scored(model: object, passes: list[Pass], folder: Path, encoder: object) -> Any:
         assert (model, folder) == ("model", Path("out"))
         return [np.array(hits[shown][: len(questions)], bool) for questions, shown in passes]
 

@@ -53,8 +53,7 @@ def test_a_batch_on_a_card_meets_no_tensor_on_the_cpu(
     parts.ready(data.train, tmp_path / "run")
     assert isinstance(opened.model, VlmModel)
     if opened.model.feature_cache is not None:
-        images = [path for paths in data.train.images for path in paths]
-        assert fill_cache(opened.model.feature_cache, opened.model.vision, images)
+        assert fill_cache(opened.model.feature_cache, opened.model.vision, list(data.train.every_image()))
     batches = [batch for step in training_loader(parts, data).steps(0) for batch in step.batches]
     assert any(group.keys > group.queries for batch in batches for group in batch.text.attention.groups), (
         "a shared prefix"

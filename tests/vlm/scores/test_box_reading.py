@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from vlm.scores.box_reading import LONGEST, MOST_BOXES, NamedBox, read_boxes
+from vlm.scores.box_reading import NamedBox, read_boxes
+from vlm.scores.box_styles import LONGEST, MOST_BOXES, BoxStyle, seen_by
 
 SIZE = (200, 100)
 CAT = (20.0, 10.0, 100.0, 60.0)
@@ -27,6 +28,26 @@ CAT = (20.0, 10.0, 100.0, 60.0)
 def test_each_form_with_its_name(answer: str) -> None:
     [found] = read_boxes(answer, SIZE)
     assert found.label == "the cat" and found.box == pytest.approx(CAT)
+
+
+@pytest.mark.parametrize(
+    ("style", "answer"),
+    [
+        ("thousand", "the cat [100, 100, 500, 600]"),
+        ("thousand", '{"bbox_2d": [100, 100, 500, 600], "label": "the cat"}'),
+        ("pixels", "the cat: [20, 10, 100, 60]"),
+        ("qwen2.5", '[{"bbox_2d": [19.6, 11.2, 98, 67.2], "label": "the cat"}]'),
+        ("xtuner", "the cat {<10><10><50><60>}"),
+        ("paligemma", "the cat <loc0102><loc0102><loc0614><loc0512>"),
+        ("llava", "the cat [0.1, 0.1, 0.5, 0.6]"),
+    ],
+)
+def test_a_model_is_read_in_its_style(style: BoxStyle, answer: str) -> None:
+    """Also a list of whole numbers, which is no box of a model of unknown style; the numbers of others are none."""
+    [found] = read_boxes(answer, SIZE, style, seen_by(style, SIZE))
+    assert found.label == "the cat" and found.box == pytest.approx(CAT, abs=0.2)
+    others = [other for other in ("llava", "xtuner", "paligemma") if other != style]
+    assert all(read_boxes(answer, SIZE, other) == [] for other in others)
 
 
 def test_several_boxes() -> None:

@@ -33,6 +33,8 @@ def check_tower(vision: VisionModel, force: bool) -> None:
         )
     if kind not in (CLIP, SIGLIP):
         raise ConfigError(f"--to gguf: llama.cpp's LLaVA reads SigLIP towers; this is {kind}. Use --to hf")
+    if vision.tower.tiling is not None:
+        raise ConfigError("--to gguf: tiles (model.image_mode: anyres) are not written for llama.cpp. Use --to hf")
     if vision.export_obstacle:
         raise ConfigError(f"--to gguf: llama.cpp's LLaVA does not support this model: {vision.export_obstacle}")
     if activation(vision.config) != "gelu":
