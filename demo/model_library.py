@@ -18,6 +18,7 @@ from llm.model.model_folder import ADAPTER_FILE
 from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.model.adapter_folder import ADAPTER, find_adapter
 from vlm.model.run_recipe import read_run_config
+from vlm.scores.model_boxes import ModelBoxes, boxes_of_folder, boxes_of_run
 
 if TYPE_CHECKING:
     from llm.chat.chat_model import ChatModel
@@ -110,6 +111,19 @@ class ModelLibrary(Mapping[str, "ChatModel"]):
             root = display_path(self.root, self.home)
             raise RunError(f"{name or 'no model'}: not found under {root}. Train one, then reload the page")
         return self[name]
+
+    def boxes(self, name: str | None) -> ModelBoxes:
+        """How the model of that name writes boxes, by its recipe or its folder; nothing is loaded for it."""
+        weights = self.weights.get(name or "")
+        if weights is None:
+            return ModelBoxes()
+        try:
+            if weights.checkpoint:
+                return boxes_of_run(read_run_config(weights.path, weights.home))
+            adapter = None if is_model(weights.path) else find_adapter(weights.path)
+            return boxes_of_folder(adapter.base() if adapter else weights.path)
+        except EyegraftError:  # the folder has changed since it was listed
+            return ModelBoxes()
 
     def comparison(self) -> tuple[str | None, str | None]:
         """(base, tuned): the first run that has a base among the models, and that base; else the first two models."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from data_tools.check.box_checks import BoxRules
 from data_tools.check.check import ProgressCallback, check
 from data_tools.check.fix import FixResult, fix
 from data_tools.check.report import KEPT, CheckReport, summary_lines
@@ -17,6 +18,7 @@ from data_tools.progress import ProgressBar
 from llm.config.schema import Source
 from llm.errors import ConfigError
 from llm.i18n.translate import Language, translated
+from vlm.scores.box_styles import BoxStyle
 
 RECIPE = (".yaml", ".yml")
 
@@ -35,6 +37,7 @@ class CheckOptions:
     split: str = "train"
     columns: dict[str, str] = field(default_factory=dict)
     lang: Language = "en"  # of the lines of text; JSON is English
+    boxes: BoxStyle | None = None  # in which the model of the data writes boxes
 
     @property
     def source(self) -> Source:
@@ -45,7 +48,8 @@ class CheckOptions:
     def rules(self) -> CheckRules:
         """The rules that follow from the options."""
         fetch = ImageDownloader(self.allow_urls) if self.allow_urls else None
-        return CheckRules(images=self.look, keep=max(KEPT, self.first), fetch=fetch)
+        boxes = BoxRules(self.boxes) if self.boxes else None
+        return CheckRules(images=self.look, keep=max(KEPT, self.first), fetch=fetch, boxes=boxes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +124,11 @@ def _fix_lines(fixed: FixResult, options: CheckOptions) -> list[str]:
 def _run_recipe(options: CheckOptions) -> CheckOutcome:
     from data_tools.check.recipe_check import check_recipe
 
-    of_files = options.fix, options.allow_urls, options.images, options.columns
+    of_files = options.fix, options.allow_urls, options.images, options.columns, options.boxes
     if any(of_files) or options.format != "auto" or options.split != "train":
-        advice = "Leave out --fix, --allow-urls, --images, --format, --split and --columns, or name the data file"
+        advice = (
+            "Leave out --fix, --allow-urls, --images, --format, --split, --columns and --boxes, or name the data file"
+        )
         raise ConfigError(f"{options.file}: these options do not apply to a recipe. {advice}")
     with _progress(options.file) as progress:
         report = check_recipe(options.file, options.rules, progress)

@@ -122,6 +122,8 @@ CODES: dict[str, FindingCode] = {
     "image-outside": FindingCode("an image path that leaves the image folder", "图片路径超出图片文件夹"),
     "image-link": FindingCode("a link that leaves the image folder", "符号链接指向图片文件夹之外", "warning"),
     "box-pixels": FindingCode("box coordinates in pixels", "框坐标以像素为单位", "warning"),
+    "box-convention": FindingCode("a box in another style than the model's", "框的写法与模型不同", "warning"),
+    "box-outside": FindingCode("a box that leaves the image, or has no area", "框超出图片或没有面积", "warning"),
     # image files
     "image-missing": FindingCode("a missing image file", "图片文件不存在"),
     "image-empty": FindingCode("an empty image file", "图片文件为空"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_tools.check.box_checks import BoxRules
 from data_tools.check.check import ProgressCallback, check_rows
 from data_tools.check.report import CheckReport, FindingCounter
 from data_tools.check.rules import CheckRules, CheckState
@@ -12,6 +13,7 @@ from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordErr
 from llm.formats.conversation import Conversation
 from vlm.config import AnyConfig, EvalConfig, PipelineConfig, load_config, load_steps
 from vlm.recipes import find_recipe
+from vlm.scores.model_boxes import boxes_of_run
 
 if TYPE_CHECKING:
     from llm.encoding.encoder import Encoder
@@ -69,6 +71,9 @@ def _rules_of(config: RunConfig, rules: CheckRules, notes: list[str]) -> CheckRu
     """The rules with the encoder of a run. If its model cannot be read, lengths are not checked and a note is added."""
     from vlm.model.record_encoder import encoder_of_run
 
+    known = boxes_of_run(config)
+    if known.style is not None:
+        rules = replace(rules, boxes=BoxRules(known.style, known.pixels))
     try:
         encoder = encoder_of_run(config)
     except (ModelError, DataError) as error:

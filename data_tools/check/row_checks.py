@@ -5,17 +5,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from data_tools.check.box_checks import box_faults
 from data_tools.check.findings import Finding, of_error
 from data_tools.check.rules import CheckRules, CheckState
 from data_tools.check.seen_hashes import SeenHashes, hash64
-from data_tools.check.text_checks import literal_tokens, pixel_boxes, token_pattern
+from data_tools.check.text_checks import literal_tokens, token_pattern
 from llm.config.schema import Source
-from llm.errors import RecordError, TemplateError
+from llm.errors import ImageError, RecordError, TemplateError
 from llm.formats.conversation import Conversation, ImageRef, VideoRef
 from llm.formats.readers import SEEN, format_mismatch, image_folder, interpret, record_of
 from llm.formats.reading import UNANSWERED, Reading
 from llm.records.unread_fields import UnreadField
 from llm.rows.raw_row import RawRow
+from vlm.vision.images import upright_size
 
 LEFT_OUT = ("unanswered", "bad-answer")
 
@@ -105,10 +107,18 @@ class RowChecker:
         for field_, token in literal_tokens(conversation, self.pattern):
             advice = "It is trained on as text, not as the token: remove it unless that is intended"
             yield Finding("token-literal", raw.place, row, field_, f"{token!r} typed as text", advice)
-        for field_, box in pixel_boxes(conversation):
-            advice = "Images are resized: write fractions of width and height, from 0 to 1"
-            yield Finding("box-pixels", raw.place, row, field_, f"the box {box} is in pixels", advice)
+        for fault in box_faults(conversation, self.rules.boxes, self._size_of):
+            yield Finding(fault.code, raw.place, row, fault.field, fault.found, fault.advice)
         yield from self._repetitions(row, raw, conversation)
+
+    def _size_of(self, image: ImageRef) -> tuple[int, int] | None:
+        """Width and height of an image; None where images are not opened, or this one cannot be."""
+        if self.rules.images == "off":
+            return None
+        try:
+            return upright_size(image, self.rules.limits)
+        except ImageError:
+            return None  # the check of the images reports it
 
     def _repetitions(self, row: int, raw: RawRow, conversation: Conversation) -> Iterator[Finding]:
         name = raw.value.get("id") if isinstance(raw.value, dict) else None

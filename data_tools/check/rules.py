@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from data_tools.check.box_checks import BoxRules
 from data_tools.check.report import KEPT
 from data_tools.check.seen_hashes import SeenHashes
 from llm.formats.conversation import Conversation
@@ -30,6 +31,7 @@ class CheckRules:
         fetch: Downloads images given as URLs; without it they are errors.
         repair: Whether records are changed as `data_tools.check.repair` does, for `--fix`.
         leaks: Whether images of training and validation are compared by content as well as by name.
+        boxes: How the model writes boxes; without it only boxes in pixels are reported.
     """
 
     images: Literal["decode", "header", "off"] = "decode"
@@ -40,6 +42,7 @@ class CheckRules:
     fetch: FetchImages | None = None
     repair: bool = False
     leaks: bool = False
+    boxes: BoxRules | None = None
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Likely mistakes in texts that can be trained on: special tokens typed as text, and boxes in pixels."""
+"""Likely mistakes in texts that can be trained on: special tokens typed as text."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -25,9 +25,6 @@ _SPECIAL = (
     ),
     *("<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<im_start>", "<im_end>"),
 )
-_NUMBER = r"\s*-?\d+(?:\.\d+)?\s*"
-_BOX = re.compile(rf"\[({_NUMBER}(?:,{_NUMBER}){{3}})\]|\(({_NUMBER},{_NUMBER})\),?\s*\(({_NUMBER},{_NUMBER})\)")
-_SHOWN = 60  # characters of a box that are quoted
 
 
 def token_pattern(tokens: Sequence[str] = ()) -> re.Pattern[str]:
@@ -43,21 +40,6 @@ def literal_tokens(conversation: Conversation, pattern: re.Pattern[str]) -> Iter
         found = pattern.search(text) if "<" in text or "[" in text else None
         if found:
             yield _field(number, message), found.group()
-
-
-def pixel_boxes(conversation: Conversation) -> Iterator[tuple[str, str]]:
-    """(field, box) of the first box with a coordinate above 1 in each message of a record with images."""
-    if not conversation.images:
-        return
-    for number, message in enumerate(conversation.messages, 1):
-        boxes = (box for box in _BOX.finditer(message.text) if any(value > 1 for value in _numbers(box)))
-        box = next(boxes, None)
-        if box:
-            yield _field(number, message), box.group()[:_SHOWN]
-
-
-def _numbers(box: re.Match[str]) -> list[float]:
-    return [float(text) for group in box.groups() if group for text in group.split(",")]
 
 
 def _field(number: int, message: Message) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_tools.convert.box_rewriting import rewrite_boxes
 from data_tools.convert.image_output import ImageMode, ImageWriter
 from data_tools.convert.output_files import check_suffix, write_rows
 from data_tools.convert.readers import ConvertInput, open_input
@@ -14,13 +15,16 @@ from llm.config.schema import Source
 from llm.errors import ConfigError, DataError, Place, RecordError
 from llm.formats.conversation import Conversation
 from llm.formats.readers import source_format
+from vlm.scores.box_styles import BoxStyle
 
 
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
     """The options of one conversion: `to` is the format, `annotations` the second file of vqav2 and refcoco.
 
-    `copy_images` and `data_urls` say where the images go; `skip` leaves out records that the format cannot hold.
+    `copy_images` and `data_urls` say where the images go; `skip` leaves out records that the format cannot hold, and
+    those whose boxes cannot be rewritten. `boxes` is the style in which boxes are written, `boxes_from` the one they
+    are in.
     """
 
     source: Source
@@ -30,6 +34,8 @@ class ConvertOptions:
     copy_images: bool = False
     data_urls: bool = False
     skip: bool = False
+    boxes: BoxStyle | None = None
+    boxes_from: BoxStyle | None = None
 
 
 @dataclass(slots=True)
@@ -47,6 +53,9 @@ class ConvertReport:
     first_refused: Place | None = None
     fields: Counter[str] = field(default_factory=Counter)  # unknown field -> written records that had it
     left_out: Counter[str] = field(default_factory=Counter)  # why training leaves a record out -> how many
+    boxes: int = 0  # that were rewritten
+    first_unclear: RecordError | None = None  # the first record whose boxes could not be rewritten
+    unclear: int = 0  # such records
 
     def lines(self) -> list[str]:
         """The report as text."""
@@ -63,6 +72,11 @@ class ConvertReport:
         ]
         if self.first_refused:
             lines.append(f"the first record left out: {self.first_refused}")
+        if self.options.boxes:
+            lines.append(f"boxes: {self.boxes:,} written as {self.options.boxes}")
+        if self.first_unclear:
+            lines.append(f"left out: {_count(self.unclear, 'record')} whose boxes could not be rewritten, first:")
+            lines.append(f"  {self.first_unclear}")
         lines += [f"left out: {_count(count, 'record')} {reason}" for reason, count in _most_common(self.left_out)]
         return lines + [line for line in (self.missing_images, self.image_advice, self._reader_advice()) if line]
 
@@ -100,6 +114,8 @@ def _check(options: ConvertOptions) -> ImageMode:
         ):
             raise ConfigError(f"{options.out}: is the input, which is never written to. Choose another output")
     embeds = options.out.suffix.lower() == ".parquet"
+    if options.boxes_from and not options.boxes:
+        raise ConfigError("--boxes-from: has no effect without --boxes, the style to write. Add it")
     if options.data_urls and (options.to != "openai" or options.copy_images):
         raise ConfigError("--data-urls: needs --to openai without --copy-images. Remove one of the options")
     if options.copy_images and embeds:
@@ -113,7 +129,10 @@ def _rows(source: ConvertInput, report: ConvertReport, images: ImageWriter) -> I
     """The records to write; counts are added to the report."""
     writer, written = WRITERS[report.options.to], 0
     for record in count_items(source.records(report.left_out), report.options.source.path):
-        conversation = join_texts(record.conversation)
+        joined = join_texts(record.conversation)
+        conversation = _with_boxes(joined, report)
+        if conversation is None:
+            continue
         if features := _count_features(conversation, writer.refuses):
             _refuse(conversation, report, next(iter(features)))
             continue
@@ -125,6 +144,23 @@ def _rows(source: ConvertInput, report: ConvertReport, images: ImageWriter) -> I
     if not written:
         found = f"no record is left that {report.options.to} can hold"
         raise DataError(f"{report.options.source.path}: {found}. Choose another format with --to")
+
+
+def _with_boxes(conversation: Conversation, report: ConvertReport) -> Conversation | None:
+    """The record with its boxes in the style that was asked for; None for one that is left out."""
+    options = report.options
+    if options.boxes is None:
+        return conversation
+    try:
+        rewritten, count = rewrite_boxes(conversation, options.boxes, options.boxes_from)
+    except RecordError as error:
+        if not options.skip:
+            raise
+        report.unclear += 1
+        report.first_unclear = report.first_unclear or error
+        return None
+    report.boxes += count
+    return rewritten
 
 
 def _count_features(conversation: Conversation, features: tuple[str, ...]) -> dict[str, int]:

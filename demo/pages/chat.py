@@ -128,7 +128,7 @@ def chat_page(
             queue.metrics.limits.refused_by(error)
             yield refusal(text("refused", lang, escaped_markdown(refusal_text(error, lang, library.visible)))), ""
             return
-        if figure := boxes_of_answer(shown, history, question, lang):
+        if figure := boxes_of_answer(shown, history, question, lang, library.boxes(name)):
             yield shown, figure
 
     chat = gr.ChatInterface(
@@ -149,7 +149,7 @@ def chat_page(
         api_visibility="private",
         show_progress="minimal",
     )
-    stored, restore_after = store_chats(page, chat, inputs.model, notes, limits, service)
+    stored, restore_after = store_chats(page, chat, inputs.model, notes, limits, service, library.boxes)
     notes.add_to(chat, stored.forget_after)
     _adapt_to_model(page, library, chat, inputs.model, examples)
     if service is not None:

@@ -9,11 +9,12 @@ from gradio.blocks import Block
 from gradio.events import Dependency
 
 from demo.pages.i18n import TEXTS, label, text
-from demo.pages.parts.answer_boxes import boxes_html
+from demo.pages.parts.answer_boxes import UNKNOWN, boxes_html
 from demo.pages.parts.chat_messages import ChatTurn, QuestionInput, is_refusal, last_image
 from llm.errors import ImageError
 from llm.formats.conversation import ImageRef
 from llm.i18n.translate import Language
+from vlm.scores.model_boxes import ModelBoxes
 
 # Whether a question that was answered has an image: what was refused counts for nothing, as on the server. Run in the
 # browser: the event comes with every piece of an answer.
@@ -71,25 +72,31 @@ def chat_notes() -> ChatNotes:
     return ChatNotes(boxes, note, restart)
 
 
-def boxes_of_answer(answer: str, history: Iterable[ChatTurn], question: QuestionInput | str, lang: Language) -> str:
-    """The figure with the boxes of an answer; empty without boxes or without an image."""
+def boxes_of_answer(
+    answer: str,
+    history: Iterable[ChatTurn],
+    question: QuestionInput | str,
+    lang: Language,
+    model: ModelBoxes = UNKNOWN,
+) -> str:
+    """The figure with the boxes of an answer, which `model` writes; empty without boxes or without an image."""
     try:
         image = last_image(history, question)
     except ImageError:  # deleted since the question was asked
         return ""
-    return _figure(answer, image, lang)
+    return _figure(answer, image, lang, model)
 
 
-def boxes_of_chat(turns: list[ChatTurn], lang: Language) -> str:
+def boxes_of_chat(turns: list[ChatTurn], lang: Language, model: ModelBoxes = UNKNOWN) -> str:
     """The figure for the last answer of a restored chat."""
     if not turns or turns[-1]["role"] != "assistant" or is_refusal(turns[-1]):
         return ""
     content = turns[-1]["content"]
     parts = content if isinstance(content, list) else [content]
     answer = "\n".join(part if isinstance(part, str) else str(part.get("text", "")) for part in parts)
-    return boxes_of_answer(answer, turns[:-1], "", lang)
+    return boxes_of_answer(answer, turns[:-1], "", lang, model)
 
 
-def _figure(answer: str, image: ImageRef | None, lang: Language) -> str:
-    chinese = lang == "zh"
-    return boxes_html(text("boxes", lang), answer, image, TEXTS["box"][chinese], TEXTS["box_number"][chinese])
+def _figure(answer: str, image: ImageRef | None, lang: Language, model: ModelBoxes) -> str:
+    words = TEXTS["box"][lang == "zh"], TEXTS["box_number"][lang == "zh"]
+    return boxes_html(text("boxes", lang), answer, image, *words, model)

@@ -9,10 +9,12 @@ from gradio.events import Dependency
 
 from demo.pages.chat_notes import ChatNotes, boxes_of_chat
 from demo.pages.i18n import language
+from demo.pages.parts.answer_boxes import UNKNOWN
 from demo.pages.parts.browser_state import restore
 from demo.pages.parts.chat_messages import ChatTurn
 from demo.pages.service_parts import ServiceParts
 from demo.server.limits import Limits
+from vlm.scores.model_boxes import ModelBoxes
 
 KEPT = 4  # models whose chats are stored, those used last
 # The functions below run in the browser. What is stored is an object of chats by the name of the model; earlier
@@ -48,11 +50,14 @@ def store_chats(
     notes: ChatNotes,
     limits: Limits,
     service: ServiceParts | None = None,
+    boxes: Callable[[str | None], ModelBoxes] = lambda _: UNKNOWN,
 ) -> tuple[StoredChats, Callable[[Dependency], None]]:
     """Store every chat in the visitor's browser, and open a model's own when it is chosen.
 
     Returns where they are stored, and what restores the chat of the model that is chosen after an event: to be called
     with the event that chooses the model when the page is loaded.
+
+    `boxes` is how the model of a name writes boxes.
 
     gradio's `save_history` would trust file names from the browser, and needs another click to restore the chat.
     """
@@ -68,7 +73,7 @@ def store_chats(
 
     def restored(found: object, name: str | None, request: gr.Request) -> tuple[Any, ...]:
         turns: list[ChatTurn] = restore(found, limits)
-        return turns, turns, turns, boxes_of_chat(turns, language(request)), name or ""
+        return turns, turns, turns, boxes_of_chat(turns, language(request), boxes(name)), name or ""
 
     outputs = [chat.chatbot, chat.chatbot_state, chat.chatbot_value, notes.boxes, stored.shown]
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

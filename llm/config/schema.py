@@ -90,6 +90,13 @@ class DataConfig(Section):
         "in 1,000 (a single one is always allowed)",
     )
     video: VideoConfig = VideoConfig()
+    boxes: Literal["auto", "llava", "xtuner", "thousand", "paligemma", "qwen2.5", "pixels"] = Field(
+        "auto",
+        description="vision: how the answers write boxes. llava: shares of the sides, [0.1, 0.2, 0.5, 0.6]; xtuner: "
+        "<10><20><50><60> in braces; thousand: Qwen3-VL, InternVL; paligemma: <loc0102>...; qwen2.5: pixels of the "
+        "resized image; pixels: of the image itself; auto: llava, or what model.vlm was published with. `data check` "
+        "reports other boxes, and Chat draws answers by it",
+    )
     max_length: Positive = Field(2048, description="longest record in tokens, image tokens included")
     too_long: Literal["drop", "error"] = Field(
         "drop", description="records longer than max_length: leave them out and log it, or stop with an error"

@@ -5,7 +5,7 @@ from llm.i18n.chinese_commands import COMMAND_MESSAGES, READY_MESSAGES
 from llm.i18n.chinese_data import DATA_MESSAGES
 from llm.i18n.chinese_exports import EXPORT_MESSAGES
 from llm.i18n.chinese_fields import FIELD_MESSAGES, FORM_MESSAGES, VIDEO_MESSAGES
-from llm.i18n.chinese_files import FILE_MESSAGES, QUESTION_MESSAGES, TILE_MESSAGES
+from llm.i18n.chinese_files import BOX_MESSAGES, FILE_MESSAGES, QUESTION_MESSAGES, TILE_MESSAGES
 from llm.i18n.chinese_help import HELP_MESSAGES
 from llm.i18n.chinese_models import MODEL_MESSAGES
 from llm.i18n.chinese_recipes import PREFER_MESSAGES, RECIPE_MESSAGES
@@ -18,6 +18,7 @@ from llm.i18n.chinese_track import TRACK_MESSAGES
 from llm.i18n.chinese_training import TRAINING_MESSAGES
 
 TABLES = {
+    "boxes": BOX_MESSAGES,
     "chat": CHAT_MESSAGES,
     "commands": COMMAND_MESSAGES,
     "data": DATA_MESSAGES,

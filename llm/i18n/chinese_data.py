@@ -309,8 +309,8 @@ IMAGE_MESSAGES = {
     "No local file has this name either. Correct the name, the subset (org/name:subset) or the split": (
         "本地也没有同名文件。请改正名称、子集（org/name:subset）或划分"
     ),
-    "Leave out --fix, --allow-urls, --images, --format, --split and --columns, or name the data file": (
-        "请去掉 --fix、--allow-urls、--images、--format、--split 和 --columns，或直接写数据文件名"
+    "Leave out --fix, --allow-urls, --images, --format, --split, --columns and --boxes, or name the data file": (
+        "请去掉 --fix、--allow-urls、--images、--format、--split、--columns 和 --boxes，或直接写数据文件名"
     ),
     "Name a folder inside the image folder {}, or another image folder with --images": (
         "请写图片文件夹 {} 内的文件夹，或用 --images 指定另一个图片文件夹"

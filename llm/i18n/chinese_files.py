@@ -1,4 +1,4 @@
-"""Chinese texts on written files, on images and on their tiles, by their English patterns."""
+"""Chinese texts on written files, on images, their tiles and boxes, by their English patterns."""
 
 FILE_MESSAGES = {
     "Take its files one by one, or name the folder with --images": "请逐个处理其中的文件，或用 --images 指定文件夹",
@@ -153,4 +153,41 @@ TILE_MESSAGES = {
     "--to gguf: tiles (model.image_mode: anyres) are not written for llama.cpp. Use --to hf": (
         "--to gguf：不为 llama.cpp 写出分块（model.image_mode: anyres）。请用 --to hf"
     ),
+}
+
+BOX_MESSAGES = {
+    "vision: how the answers write boxes. llava: shares of the sides, [0.1, 0.2, 0.5, 0.6]; xtuner: <10><20><50><60> in braces; "
+    "thousand: Qwen3-VL, InternVL; paligemma: <loc0102>...; qwen2.5: pixels of the resized image; pixels: of the image "
+    "itself; auto: llava, or what model.vlm was published with. `data check` reports other boxes, and Chat draws answers "
+    "by it": (
+        "视觉：回答中框的写法。llava：边长的比例，[0.1, 0.2, 0.5, 0.6]；xtuner：花括号中的 <10><20><50><60>；"
+        "thousand：Qwen3-VL、InternVL；paligemma：<loc0102>...；qwen2.5：缩放后图片的像素；pixels：原图像素；"
+        "auto：llava，或 model.vlm 发布时的写法。`data check` 报告其他写法的框，对话页据此画出回答中的框"
+    ),
+    "the box {} is in the style {}, the model writes {}": "框 {} 是 {} 的写法，模型的写法是 {}",
+    "Rewrite the boxes: eyegraft data convert IN OUT --to FORMAT --boxes {}": (
+        "请改写框：eyegraft data convert IN OUT --to FORMAT --boxes {}"
+    ),
+    "the box {} leaves the image, or has no area": "框 {} 超出图片或没有面积",
+    "Correct it: left, top, right and bottom inside the image, in the style of the model": (
+        "请更正：左、上、右、下都在图片内，用模型的写法"
+    ),
+    "more than {} boxes in a text, or one of more than {} characters": "一段文本中有超过 {} 个框，或超过 {} 个字符",
+    "Split the record": "请拆分该记录",
+    "the box {} may be of the styles {}": "框 {} 可能是这些写法之一：{}",
+    "Name the one it is in: --boxes-from": "请用 --boxes-from 指定它的写法",
+    "the box {} is none of the style {}": "框 {} 不是 {} 的写法",
+    "Name another --boxes-from, or correct the box": "请换一个 --boxes-from，或更正该框",
+    "the box {} leaves the image, or has no area, as one of the style {}": "按 {1} 的写法，框 {0} 超出图片或没有面积",
+    "Correct the box, or name another --boxes-from": "请更正该框，或换一个 --boxes-from",
+    "{} images, and a box in pixels is of one of them": "有 {} 张图片，而以像素计的框只属于其中一张",
+    "Split the record by its images": "请按图片拆分该记录",
+    "boxes: {} written as {}": "框：{} 个改写为 {}",
+    "left out: {} whose boxes could not be rewritten, first:": "跳过：{} 的框无法改写，第一条：",
+    "--boxes-from: has no effect without --boxes, the style to write. Add it": (
+        "--boxes-from：没有 --boxes（要写成的写法）时不起作用。请加上它"
+    ),
+    "How the model writes boxes; a recipe says it in data.boxes.": "模型中框的写法；配方用 data.boxes 指定。",
+    "Rewrite the boxes of the texts in this style.": "把文本中的框改写成这种写法。",
+    "The style they are in, where that may be several.": "它们现在的写法，可能是几种时需要指定。",
 }

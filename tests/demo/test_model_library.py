@@ -16,6 +16,7 @@ from llm.errors import ConfigError
 from llm.formats.conversation import ImageRef, Message
 from tests.demo.conftest import noise_image
 from vlm.model.open_chat_model import open_chat_model
+from vlm.scores.model_boxes import ModelBoxes
 
 GREEDY = Sampling(max_new_tokens=12)
 
@@ -98,3 +99,16 @@ def test_a_run_with_an_unknown_recipe_key_is_skipped(library: ModelLibrary, bana
     assert ON in library.refresh() and not any(name.startswith("old") for name in library)
     (old / "config.yaml").unlink()
     old.rmdir()
+
+
+def test_how_a_model_writes_boxes_is_known_before_it_is_opened(tmp_path: Path) -> None:
+    """Of a folder by its type, of the base of an adapter, and of no model that is not listed."""
+    folder = tmp_path / "qwen"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3_vl", "vision_config": {}}))
+    found = ModelLibrary(tmp_path / "none", (str(folder),), tmp_path)
+    [name] = found.weights
+    assert found.boxes(name) == ModelBoxes("thousand")
+    assert found.boxes(None) == found.boxes("another") == ModelBoxes()
+    (folder / "config.json").unlink()
+    assert found.boxes(name) == ModelBoxes()

@@ -20,6 +20,7 @@ Images = Annotated[str, typer.Option(help="Folder of the images; by default the 
 Subject = Annotated[str, typer.Argument(metavar="FILE|RECIPE", help="A data file or folder, or a recipe.")]
 Columns = Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, such as output=caption; may be repeated.")]
 Split = Annotated[str, typer.Option(help="Split to read where the data has several.")]
+BoxName = Literal["llava", "xtuner", "thousand", "paligemma", "qwen2.5", "pixels"]
 Model = Annotated[str, typer.Option(help="For a data file: the model folder or run whose tokenizer counts.")]
 Budget = Annotated[int, typer.Option(min=0, help="Tokens of a pack; 0: the recipe's train.pack_tokens, or 4096.")]
 ImageRows = Annotated[
@@ -63,6 +64,9 @@ def check(
     first: Annotated[int, typer.Option(min=0, help="Findings shown of each kind.")] = 3,
     columns: Columns = None,
     split: Split = "train",
+    boxes: Annotated[
+        BoxName | None, typer.Option(help="How the model writes boxes; a recipe says it in data.boxes.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 for warnings too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -70,7 +74,7 @@ def check(
     from data_tools.check.command import CheckOptions, run
 
     options = CheckOptions(
-        file, images, format, look, fix, allow_urls, first, split, _mapping(columns or []), language()
+        file, images, format, look, fix, allow_urls, first, split, _mapping(columns or []), language(), boxes
     )
     outcome = run(options)
     if as_json:
@@ -108,6 +112,10 @@ def convert(
     copy_images: Annotated[bool, typer.Option("--copy-images", help="Copy the images beside OUT.")] = False,
     data_urls: Annotated[bool, typer.Option("--data-urls", help="openai: embed the images in OUT.")] = False,
     skip: Annotated[bool, typer.Option("--skip", help="Skip and count records the format cannot hold.")] = False,
+    boxes: Annotated[BoxName | None, typer.Option(help="Rewrite the boxes of the texts in this style.")] = None,
+    boxes_from: Annotated[
+        BoxName | None, typer.Option("--boxes-from", help="The style they are in, where that may be several.")
+    ] = None,
 ) -> None:
     """Convert data to another format, and report what is lost."""
     from data_tools.convert.convert import ConvertOptions, convert
@@ -115,7 +123,8 @@ def convert(
 
     mapping = _mapping(columns or [])
     given = Source(path=source, format=format, images=images, split=split, columns=mapping)
-    for line in convert(ConvertOptions(given, out, to, annotations, copy_images, data_urls, skip)).lines():
+    options = ConvertOptions(given, out, to, annotations, copy_images, data_urls, skip, boxes, boxes_from)
+    for line in convert(options).lines():
         console.out(line)
     _say_next(f"eyegraft data check {shlex.quote(str(out))}", f"eyegraft data show {shlex.quote(str(out))}")
 

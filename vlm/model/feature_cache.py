@@ -121,10 +121,10 @@ def open_feature_cache(
         size = f"{need / GIB:.1f} GiB of them do not fit the {max(free, 0) / GIB:.1f} GiB that are left"
         return None, f"features: computed in every step, {size} (data.cache_gib)"
     cache = FeatureCache(own, tower.image_tokens, tower.hidden, tower.module.dtype, max(free, 0))
-    size, known = round(each / 1024), f"{len(sizes):,}"
+    kib, known = round(each / 1024), f"{len(sizes):,}"
     if tower.tiling is not None:
-        return cache, f"features: cached in {folder}, {size} KiB for each view of an image; {known} images are there"
-    return cache, f"features: cached in {folder}, {size} KiB an image; {known} are there"
+        return cache, f"features: cached in {folder}, {kib} KiB for each view of an image; {known} images are there"
+    return cache, f"features: cached in {folder}, {kib} KiB an image; {known} are there"
 
 
 @torch.no_grad()

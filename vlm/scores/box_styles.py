@@ -67,7 +67,8 @@ class WrittenBox:
         pixels: tuple[BoxStyle, ...] = ("qwen2.5", "pixels")
         if not are_whole:
             return pixels
-        return ("thousand", *pixels) if max(self.numbers) <= 1000 else pixels
+        parts: tuple[BoxStyle, ...] = ("llava", "thousand") if max(self.numbers) <= 1 else ("thousand",)
+        return (*parts, *pixels) if max(self.numbers) <= 1000 else pixels
 
 
 def written_boxes(text: str) -> Iterator[WrittenBox]:

@@ -8,9 +8,11 @@ from PIL import Image
 from demo.pages.parts.escaping import escaped
 from llm.errors import ImageError
 from llm.formats.conversation import ImageRef
-from vlm.scores.box_reading import NamedBox, read_boxes
+from vlm.scores.box_reading import NamedBox
+from vlm.scores.model_boxes import ModelBoxes
 from vlm.vision.images import read_image
 
+UNKNOWN = ModelBoxes()
 SIDE = 960  # pixels of the longer side as it is shown
 COLOURS = ("#e11d48", "#2563eb", "#15803d", "#b45309", "#7c3aed", "#0e7490")  # each 4.5:1 on white, for the numbers
 CSS = """
@@ -23,18 +25,21 @@ CSS = """
 """
 
 
-def boxes_html(caption: str, answer: str, image: ImageRef | None, line: str, unnamed: str) -> str:
+def boxes_html(
+    caption: str, answer: str, image: ImageRef | None, line: str, unnamed: str, model: ModelBoxes = UNKNOWN
+) -> str:
     """A figure of the image with the boxes of `answer`; empty where there is no box or no readable image.
 
-    `line` is what is said of a box: its name and four edges; `unnamed` names one by its number.
+    `line` is what is said of a box: its name and four edges; `unnamed` names one by its number; `model` is how the
+    model that answered writes boxes.
     """
-    if image is None or not ("[" in answer or "(" in answer):
+    if image is None or not any(mark in answer for mark in ("[", "(", "{<", "<loc")):
         return ""
     try:
         pixels = read_image(image)
     except ImageError:
         return ""
-    boxes = read_boxes(answer, pixels.size)
+    boxes = model.read(answer, pixels.size)
     if not boxes:
         return ""
     names = [one.label or unnamed.format(number) for number, one in enumerate(boxes, 1)]

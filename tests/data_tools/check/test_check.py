@@ -35,6 +35,7 @@ ELSEWHERE = {
     *("sheet-broken", "file-broken", "file-kind", "split-unread"),  # tests/llm/rows
     *(code for code in CODES if code.startswith("video-")),  # test_videos
     *("image-path", "repaired", "placeholder"),  # test_repair
+    *("box-convention", "box-outside"),  # test_box_checks
     *("image-place", "image-in-text-run", "image-twice", "image-fetch", "image-fetched", "image-link"),
 }
 

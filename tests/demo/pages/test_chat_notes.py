@@ -15,6 +15,7 @@ from demo.pages.parts.chat_messages import refusal
 from llm.formats.conversation import ImageRef
 from tests.demo.conftest import noise_image
 from tests.demo.payloads import XSS
+from vlm.scores.model_boxes import ModelBoxes
 
 ANSWER = "the cat [0.1, 0.2, 0.5, 0.6] and a dog [0.5, 0.5, 1.0, 1.0]"
 
@@ -43,6 +44,26 @@ def test_a_restored_chat_has_its_boxes_again(uploads: Path) -> None:
     assert boxes_of_chat(turns, "en").count("<li>") == 2
     for other in ([], [question], [question, refusal(ANSWER)], [question, {"role": "assistant", "content": ["No."]}]):
         assert boxes_of_chat(other, "en") == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "answer"),
+    [
+        (ModelBoxes("thousand"), "the cat [100, 200, 500, 600]"),
+        (
+            ModelBoxes("qwen2.5", (20, 400, 900)),
+            '{"bbox_2d": [2, 4, 10, 12], "label": "the cat"}',
+        ),  # resized to 20 x 20
+        (ModelBoxes("xtuner"), "the cat {<10><20><50><60>}"),
+        (ModelBoxes("paligemma"), "the cat <loc0205><loc0102><loc0614><loc0512>"),
+    ],
+)
+def test_an_answer_is_drawn_in_the_style_of_its_model(model: ModelBoxes, answer: str, uploads: Path) -> None:
+    (uploads / "a.png").write_bytes(noise_image(1))
+    found = boxes_of_answer(answer, [asked(uploads / "a.png")], "", "en", model)
+    assert "<li>the cat: left 4, top 8, right 20, bottom 24 pixels</li>" in found
+    turns = [asked(uploads / "a.png"), {"role": "assistant", "content": answer}]
+    assert boxes_of_chat(turns, "en", model) == found
 
 
 def test_without_a_box_or_an_image_there_is_no_figure(uploads: Path) -> None:

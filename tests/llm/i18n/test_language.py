@@ -113,7 +113,7 @@ def test_errors_in_chinese_or_complete_english(chinese: Path, capsys: pytest.Cap
     assert run("data", "check", "a.yaml", "--split", "x") == 2
     assert capsys.readouterr().err == (
         "错误：a.yaml：这些选项不适用于配方。"
-        "请去掉 --fix、--allow-urls、--images、--format、--split 和 --columns，或直接写数据文件名\n"
+        "请去掉 --fix、--allow-urls、--images、--format、--split、--columns 和 --boxes，或直接写数据文件名\n"
     )
     assert run("validate", "a.yaml") == 2
     assert capsys.readouterr().err.startswith("错误：a.yaml:4：nonsense：未知的键；可用的键：")

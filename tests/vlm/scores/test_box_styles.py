@@ -90,6 +90,7 @@ def test_a_box_survives_from_one_style_to_another_and_back(
     [
         ("[0.1, 0.2, 0.5, 0.6]", ("llava",)),
         ("[0.1, 0.2, 1.5, 0.6]", ("llava",)),
+        ("[0, 0, 1, 1]", ("llava", "thousand", "qwen2.5", "pixels")),
         ("[10, 20, 50, 60]", ("thousand", "qwen2.5", "pixels")),
         ("[10, 20, 1050, 60]", ("qwen2.5", "pixels")),
         ("[10.5, 20, 50, 60]", ("qwen2.5", "pixels")),
