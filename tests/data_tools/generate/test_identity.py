@@ -19,6 +19,7 @@ from llm.formats.conversation import Message
 from vlm.app.cli import app
 
 QUICKSTART = Path(__file__).parents[3] / "configs" / "quickstart"
+FRESH = Path(__file__).parents[3] / "benchmarks" / "identity"
 
 NAMES = {"en": ("Iris", "Eyegraft"), "zh": ("小睛", "眼接实验室")}
 
@@ -100,6 +101,20 @@ def test_the_three_lists_share_no_question(lang: str, size: Size) -> None:
     assert not trained & others
     assert not held_out & others
     assert not any(NAMES[lang][0] in question for question in data.held_out)  # the question must not give it away
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_fresh_questions_are_in_no_data_set(lang: str) -> None:
+    """They judge models that such data made (docs/benchmarks/quickstart.md), so no text may be written after them."""
+    about, others = (
+        [normal(question) for question in json.loads((FRESH / f"fresh_{lang}{kind}.json").read_text(encoding="utf-8"))]
+        for kind in ("", "_others")
+    )
+    assert (len(set(about)), len(set(others))) == (60, 40)
+    data = made(lang)
+    known = {normal(question) for row in data.train for question in texts_of(row, "user")}
+    known |= {normal(question) for question in (*data.held_out, *data.others)}
+    assert not known & {*about, *others}
 
 
 def test_wrong_names_are_denied_and_new_ones_held_out() -> None:
