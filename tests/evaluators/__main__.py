@@ -92,7 +92,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--text", type=Path, help="a text model; by default a tiny model is trained for all")
     parser.add_argument("--eyes", type=Path, help="a vision model; without one, beside --text, lm_eval alone is run")
     parser.add_argument("--world", type=Path, help="folder of an emoji world's test files, for the images")
-    parser.add_argument("--questions", type=int, default=40, help="rows of each file, about")
+    parser.add_argument("--questions", type=int, default=16, help="rows of each file, about")
     parser.add_argument("--out", type=Path, help="file to write")
     options = parser.parse_args()
     if options.eyes and not options.text:
