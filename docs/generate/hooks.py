@@ -4,6 +4,7 @@ import re
 
 from docs.generate.clients import clients
 from docs.generate.commands import commands
+from docs.generate.evaluators import evaluators
 from docs.generate.lists import formats, recipes
 from docs.generate.recipe_keys import recipe_keys
 from docs.generate.request_keys import request_keys
@@ -12,6 +13,7 @@ from docs.generate.rooms import table
 PARTS = {
     "clients": clients,
     "commands": commands,
+    "evaluators": evaluators,
     "formats": formats,
     "recipe keys": recipe_keys,
     "recipes": recipes,
