@@ -12,6 +12,8 @@ from benchmarks.work import WORKS, Work
 
 OURS = "Eyegraft"
 TUNED = "TRL, tuned"
+# What gets adapters: linears of the language model, none of a tower.
+LINEARS = r"(?!.*(vision_tower|vision_model|visual)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 AT_ONCE = 5  # contenders in memory at once: 2 to 5 GiB each in fp32, one of them up to 10
 ABLATED_BATCH = 24  # samples per step of an ablation, which is compared within its group only
 ABLATED = 40  # steps of records: with fewer, random steps repeat the same few images

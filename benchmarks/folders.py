@@ -15,6 +15,10 @@ from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
     CLIPVisionModel,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3ImageProcessor,
+    Idefics3Processor,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     ProcessorMixin,
@@ -23,11 +27,6 @@ from transformers import (
     Qwen2_5_VLProcessor,
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
-    SmolVLMConfig,
-    SmolVLMForConditionalGeneration,
-    SmolVLMImageProcessor,
-    SmolVLMProcessor,
-    SmolVLMVideoProcessor,
 )
 
 from benchmarks.work import ASSETS, Work
@@ -99,7 +98,10 @@ def make_ready(shape: str, folder: Path) -> Path:
 
 
 def smolvlm() -> tuple[PreTrainedModel, ProcessorMixin]:
-    """SmolLM2-135M's shape below a ViT of 22 million parameters, 256 patches and a shuffle of 2 x 2 of them."""
+    """SmolLM2-135M's shape below a ViT of 22 million parameters, 256 patches and a shuffle of 2 x 2 of them.
+
+    In the class of SmolVLM's first models; transformers' SmolVLM classes compute the same and want num2words.
+    """
     tokens = ("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>")
     tokenizer = _tokenizer(*tokens)
     text = {
@@ -119,7 +121,7 @@ def smolvlm() -> tuple[PreTrainedModel, ProcessorMixin]:
         "image_size": SIDE,
         "patch_size": 16,
     }
-    config = SmolVLMConfig(
+    config = Idefics3Config(
         text_config=text | _vocabulary(tokenizer),
         vision_config=tower,
         image_token_id=tokenizer.get_vocab()["<image>"],
@@ -127,10 +129,9 @@ def smolvlm() -> tuple[PreTrainedModel, ProcessorMixin]:
         tie_word_embeddings=True,
     )
     edge = {"longest_edge": SIDE}
-    images = SmolVLMImageProcessor(size=edge, max_image_size=edge, do_image_splitting=False)
-    videos = SmolVLMVideoProcessor(size=edge, max_image_size=edge)
-    processor = SmolVLMProcessor(images, tokenizer, videos, 64, chat_template=TEMPLATE.replace("IMAGE", "<image>"))
-    return SmolVLMForConditionalGeneration(config), processor
+    images = Idefics3ImageProcessor(size=edge, max_image_size=edge, do_image_splitting=False)
+    processor = Idefics3Processor(images, tokenizer, 64, chat_template=TEMPLATE.replace("IMAGE", "<image>"))
+    return Idefics3ForConditionalGeneration(config), processor
 
 
 def qwen2_5_vl() -> tuple[PreTrainedModel, ProcessorMixin]:

@@ -25,11 +25,11 @@ from transformers import (
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from benchmarks.entries import LINEARS
 from benchmarks.gate import Gate
 from benchmarks.work import IMAGES
 from llm.model import hf_loaders
 
-LINEARS = r"(?!.*(vision_tower|vision_model|visual)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 IGNORED = -100
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 

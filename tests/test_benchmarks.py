@@ -1,6 +1,7 @@
 """The arithmetic of the benchmarks: counts, groups that are left out, result rows, tables and data."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -15,12 +16,12 @@ from torch import nn
 from transformers import LlamaConfig
 
 from benchmarks import bench, scale, table
-from benchmarks.entries import ABLATIONS, AT_ONCE, OURS, TUNED, Entry, Group, contenders, groups
+from benchmarks.entries import ABLATIONS, AT_ONCE, LINEARS, OURS, TUNED, Entry, Group, contenders, groups
 from benchmarks.figures import check_samples, result_rows
-from benchmarks.folders import TOWERS
+from benchmarks.folders import SHAPES, TOWERS
 from benchmarks.gate import Contender
 from benchmarks.machine import installed
-from benchmarks.ours import StepCounts, attended_pairs, recipe
+from benchmarks.ours import StepCounts, attended_pairs, recipe, run_config
 from benchmarks.packed import fullness, rated
 from benchmarks.peak import best_seconds, faster, product, training
 from benchmarks.work import WORKS, _one_question_each, lengths
@@ -30,6 +31,7 @@ from llm.encoding.chat_template import load_template
 from llm.encoding.encoder import Encoder
 from tests.llm.tokenizers import bpe_tokenizer
 from vlm.config import SCHEMAS
+from vlm.ready_config import ReadyRunConfig
 
 FACTS = {"dtype": "fp32", "command": "python -m benchmarks.bench"}
 
@@ -70,6 +72,22 @@ def test_recipes_are_valid_and_micro_batches_divide_batches(group: Group, tmp_pa
             assert isinstance(config, RunConfig) and config.train.pack_tokens == entry.train.get("pack_tokens", 768)
         else:
             assert work.batch % entry.micro_batch == 0 and steps + 1 <= work.steps
+
+
+def test_vlms_that_exist_are_finetuned_on_the_questions(tmp_path: Path) -> None:
+    found = groups(list(WORKS), list(TOWERS), list(SHAPES))[-len(SHAPES) :]
+    assert [(group.kind, group.work.name, group.tower) for group in found] == [
+        ("ready", "questions", "smolvlm"),
+        ("ready", "questions", "qwen2_5_vl"),
+    ]
+    assert all([entry.name for entry in group.entries] == [OURS, TUNED] for group in found)
+    spec = {"work": asdict(WORKS["questions"]), "llm": "x", "data": "d", "images": "", **FACTS, "pack_tokens": 768}
+    config = run_config(spec | {"vlm": "folder"} | bench.entry_settings(found[0].entries[0], tmp_path))
+    assert isinstance(config, ReadyRunConfig) and config.model.llm == "folder"
+    assert config.tune.tower == "frozen" and config.data.template == "auto"
+    assert not re.fullmatch(LINEARS, "model.visual.blocks.0.mlp.gate_proj")
+    assert not re.fullmatch(LINEARS, "model.vision_model.encoder.layers.0.self_attn.q_proj")
+    assert re.fullmatch(LINEARS, "model.text_model.layers.0.self_attn.q_proj")
 
 
 def test_a_contender_steps_on_request_and_waiting_does_not_count(tmp_path: Path) -> None:
@@ -239,6 +257,17 @@ def result(works: tuple[str, ...] = ("questions",)) -> dict[str, Any]:
 def cell(speed: float) -> str:
     """Median and range of a constant speed."""
     return f"{speed:.2f} ({speed:.2f} to {speed:.2f})"
+
+
+def test_the_table_has_a_part_for_vlms_that_exist() -> None:
+    found = result()
+    group = Group("ready", WORKS["questions"], "smolvlm", contenders(WORKS["questions"], False))
+    steps = {OURS: [step_of(64, 1.0, 1.5, flops=5e9, best=1e10)], TUNED: [step_of(64, 4.0, 3.0)]}
+    assert "model.vlm" not in table.markdown(found, {})
+    found["rows"] += result_rows(group, steps, "fp32", FACTS)
+    lines = table.markdown(found, {}).splitlines()
+    assert f"| SmolVLM's shape: Eyegraft | {cell(64)} | 1.5 | 1.10 |" in lines
+    assert f"| SmolVLM's shape: TRL, tuned | {cell(16)}: 4.0x | 3.0: Eyegraft takes 0.50 of it | 1.10 |" in lines
 
 
 def test_the_table_holds_the_results_and_names_what_was_not_measured() -> None:
