@@ -18,6 +18,7 @@ from vlm.model.open_chat_model import open_chat_model
 from vlm.model.runs import open_model, open_run, train
 from vlm.ready.proof_records import PlainRecord, proof_records
 from vlm.ready.ready_model import ReadyVlm
+from vlm.ready.training import open_proved
 
 Family = Callable[[str], Path]
 ASKED = Sampling(max_new_tokens=6)
@@ -45,6 +46,15 @@ def test_qlora_learns_and_its_export_is_the_trained_model(name: str, family: Fam
     asked = question("What is number 2?", (str(tmp_path / "0.png"),))
     exported = open_chat_model(tmp_path / "export")
     assert exported.answer(asked, ASKED) == open_run(run).chat_model.answer(asked, ASKED)
+
+
+def test_four_bits_in_bf16_are_proved_in_fp32(family: Family, tmp_path: Path) -> None:
+    """Products in bf16 differ by more than the proof allows; after it they are in bf16 again."""
+    config = recipe(tmp_path, family("qwen3_vl"), tune={"kind": "qlora"}, train={"dtype": "bf16"})
+    opened = open_proved(config)
+    assert opened.model.facts["proof"]["logits"] <= 1e-4
+    layers = [inner for inner in opened.model.modules() if is_four_bit(inner)]
+    assert {layer.compute_dtype for layer in layers} == {torch.bfloat16}
 
 
 def test_four_bits_are_other_weights(family: Family, tmp_path: Path) -> None:
