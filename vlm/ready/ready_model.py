@@ -74,6 +74,11 @@ class ReadyVlm:
         """The modules of the image side: towers and projectors."""
         return [part for part in self.body.children() if part is not self.text]
 
+    def towers(self) -> list[PreTrainedModel]:
+        """Those of them whose layers' activations can be computed again in the backward pass."""
+        parts = [part for part in self.image_modules() if isinstance(part, PreTrainedModel)]
+        return [part for part in parts if part.supports_gradient_checkpointing]
+
     def image_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Weights and buffers of the image side by name."""
         yield from self.body.named_parameters(recurse=False)

@@ -86,6 +86,8 @@ def _open(config: ReadyRunConfig, proved: bool) -> OpenedReady:
         config = _prove(config, module)
     groups = train_parts(vlm, config)
     recompute(vlm.text, config)
+    for tower in vlm.towers() if vlm.image_side_trains else ():
+        recompute(tower, config)
     encoder = ReadyEncoder(vlm.processor)
     if proved:
         encoder.shares = module.shares_prefixes

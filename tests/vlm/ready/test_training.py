@@ -124,6 +124,22 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert losses(tmp_path / "stopped")[-2:] == losses(tmp_path / "whole")[-2:]
 
 
+@pytest.mark.parametrize("name", ["qwen3_vl", "idefics3", "gemma3"])
+def test_recomputed_layers_change_nothing(name: str, family: Family, tmp_path: Path) -> None:
+    found = []
+    for again in (True, False):
+        train_again = {"recompute": again, "max_steps": 2}
+        config = recipe(
+            tmp_path, family(name), tune={"tower": "full"}, out=str(tmp_path / str(again)), train=train_again
+        )
+        vlm = open_model(config).model.vlm
+        [tower] = vlm.towers()
+        on = [part.is_activation_checkpointing for part in (vlm.text, tower)]
+        assert on == [again, again]
+        found.append(losses(train(config, tmp_path)))
+    assert found[0] == pytest.approx(found[1], abs=1e-5)
+
+
 def test_shared_prefixes_change_nothing(family: Family, tmp_path: Path) -> None:
     found = []
     for fold in ("auto", "off"):
