@@ -52,7 +52,8 @@ def test_four_bits_in_bf16_are_proved_in_fp32(family: Family, tmp_path: Path) ->
     """Products in bf16 differ by more than the proof allows; after it they are in bf16 again."""
     config = recipe(tmp_path, family("qwen3_vl"), tune={"kind": "qlora"}, train={"dtype": "bf16"})
     opened = open_proved(config)
-    assert opened.model.facts["proof"]["logits"] <= 1e-4
+    found = opened.model.facts["proof"]
+    assert isinstance(found, dict) and found["logits"] <= 1e-4
     layers = [inner for inner in opened.model.modules() if is_four_bit(inner)]
     assert {layer.compute_dtype for layer in layers} == {torch.bfloat16}
 
