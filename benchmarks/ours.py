@@ -114,7 +114,8 @@ def linear_flops(linear: nn.Linear) -> int:
 def attention_flops(config: Any) -> int:
     """FLOP per attended (query, key) pair in all layers: two products (score, value), each with two gradients, of
     2 FLOP per head dimension."""
-    return 12 * int(config.head_dim * config.num_attention_heads * config.num_hidden_layers)
+    each = config.to_dict().get("head_dim") or config.hidden_size // config.num_attention_heads
+    return 12 * int(each * config.num_attention_heads * config.num_hidden_layers)
 
 
 def attended_pairs(lengths: Lengths) -> int:
