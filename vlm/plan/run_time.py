@@ -41,7 +41,7 @@ def sample_records(config: RunConfig, base: Path) -> TypicalRecord:
         samples = encode(prompted(conversation, config.data.system), encoder, config.data)
         lengths = [len(sample.ids) for sample in samples]
         count += 1
-        images += len(conversation.images)
+        images += len(conversation.images) + len(conversation.videos)
         tokens += sum(lengths) if max(lengths) <= config.data.max_length else 0
     return TypicalRecord(tokens / max(1, count), images > 0)
 
