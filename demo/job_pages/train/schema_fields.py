@@ -92,7 +92,8 @@ def _kind(found: Schema) -> tuple[Kind, tuple[str, ...]]:
         return "choice", choices
     kinds = [part.get("type") for part in _parts(found) if part.get("type") != "null"]
     if kinds[0] == "array":
-        return ("values" if "$ref" in found.get("items", {}) else "list"), ()
+        items = found.get("items", {})
+        return ("values" if "$ref" in items or items.get("type") == "array" else "list"), ()
     known: dict[object, Kind] = {"integer": "integer", "number": "number", "string": "text"}
     return known.get(kinds[0], "values"), ()
 

@@ -253,6 +253,7 @@ TITLES: Words = {
     "data.check_images": ("Check of the images", "检查图片"),
     "data.on_bad_image": ("Images that cannot be read", "无法读取的图片"),
     "data.boxes": ("How boxes are written", "框的写法"),
+    "data.video": ("Frames of videos", "视频的帧"),
     "data.max_length": ("Longest record", "最长记录"),
     "data.too_long": ("Records that are too long", "过长的记录"),
     "data.validation": ("Share for validation", "验证集比例"),

@@ -43,6 +43,13 @@ def test_every_style_to_every_other(source: BoxStyle, to: BoxStyle, image: Image
     assert (rewritten.messages[1].text, count) == (f"A cat {SAME[to]}, a dog {SAME[to]}.", 2)
 
 
+def test_pixels_of_the_resized_image_are_written(tmp_path: Path) -> None:
+    """200 x 100 is resized to 196 x 112 by multiples of 28."""
+    Image.new("RGB", (200, 100)).save(tmp_path / "b.png")
+    rewritten, _ = rewrite_boxes(about("[20, 10, 100, 60]", ImageRef(str(tmp_path / "b.png"))), "qwen2.5", "pixels")
+    assert rewritten.messages[1].text == "[20, 11, 98, 67]"
+
+
 def test_the_style_of_a_box_is_found_where_it_is_one_alone(image: ImageRef) -> None:
     rewritten, _ = rewrite_boxes(about("A {<10><10><50><60>} and [0.1, 0.1, 0.5, 0.6].", image), "thousand")
     assert rewritten.messages[1].text == "A [100, 100, 500, 600] and [100, 100, 500, 600]."
