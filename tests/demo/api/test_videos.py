@@ -1,6 +1,7 @@
 """Videos over the API, as vLLM takes them: data URLs within limits, shown to the model as its frames."""
 
 import base64
+import sys
 from dataclasses import replace
 
 import httpx2 as httpx
@@ -70,6 +71,13 @@ def test_a_video_is_answered_as_its_frames(server: Server) -> None:
     other = httpx.post(f"{server.url}/v1/chat/completions", json=same, timeout=60)
     assert answer.json()["choices"] == other.json()["choices"]
     assert "eyegraft-no-effect" not in answer.headers
+
+
+def test_a_server_without_pyav_names_the_extra(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = body(part(video_bytes()))
+    monkeypatch.setitem(sys.modules, "av", None)
+    answer = httpx.post(f"{server.url}/v1/chat/completions", json=request, timeout=60)
+    assert answer.status_code == 503 and "eyegraft[video]" in answer.json()["error"]["message"]
 
 
 def test_a_text_model_says_so(server: Server) -> None:
