@@ -11,13 +11,12 @@ from data_tools.inspect.target import BASE, Target, draw, refuse_images
 from llm.data.corpus import Corpus, open_corpus
 from llm.data.corpus_writer import CorpusWriter
 from llm.data.loader import plan_epoch
-from llm.data.prefix_sharing import group_by_key, share_one_prefix
+from llm.data.prefix_sharing import group_by_key, share_one_prefix, share_prefixes
 from llm.encoding.encoder import Encoder
 from llm.encoding.token_view import Kind, SampleBlock, TokenRun, sample_blocks
 from llm.encoding.video_frames import show_frames
 from llm.errors import DataError
 from llm.formats.conversation import Conversation, ImageRef
-from llm.train.run_data import samples_of
 from vlm.vision.video_frames import VideoFrames
 
 
@@ -123,8 +122,18 @@ def _packs(corpus: Corpus, target: Target, encoder: Encoder, count: int) -> Iter
     for step, packs in enumerate(plan.steps, 1):
         for number, pack in enumerate(packs, 1):
             samples = tuple(_samples(corpus, pack.tolist(), encoder, folds))
-            computed = sum(len(sample.ids) for sample in samples_of(corpus, pack.tolist(), folds, encoder.image_id))
+            computed = _computed(corpus, pack.tolist(), encoder, folds)
             yield ShownPack(step, number, len(packs), train.pack_tokens, computed, samples)
+
+
+def _computed(corpus: Corpus, pack: list[int], encoder: Encoder, folds: bool) -> int:
+    """Tokens of a pack that are computed, shared prefixes once."""
+    if not folds:
+        return sum(len(corpus.sample(index).ids) for index in pack)
+    samples = [corpus.sample(index) for index in pack]
+    shared = [sample for sample in samples if encoder.may_share(sample)]
+    tree = len(share_prefixes(shared, encoder.image_id)[0].ids) if shared else 0
+    return tree + sum(len(sample.ids) for sample in samples if not encoder.may_share(sample))
 
 
 def _samples(corpus: Corpus, pack: list[int], encoder: Encoder, folds: bool) -> Iterator[ShownSample]:

@@ -130,7 +130,7 @@ def _tokens(
     target: Target, encoder: "Encoder", corpus: Corpus, lengths: Numbers, packing: tuple[EpochPacking, ...]
 ) -> TokenStatistics:
     images = int(corpus.image_counts.sum())
-    image_rows = corpus.image_rows or images * encoder.image_tokens
+    rows = int((corpus.ids == encoder.image_id).sum()) if images else 0
     return TokenStatistics(
         model=target.model,
         template=target.data.template,
@@ -139,8 +139,8 @@ def _tokens(
         too_long=len(corpus.dropped),
         rows=len(corpus.ids),
         supervised=int(corpus.targets.sum()),
-        image_rows=image_rows,
-        rows_an_image=image_rows // images if images else encoder.image_tokens,
+        image_rows=rows,
+        rows_an_image=rows // images if images else encoder.image_tokens,
         packing=packing,
     )
 

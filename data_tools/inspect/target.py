@@ -11,7 +11,7 @@ from llm.config.schema import DataConfig, RunConfig, Source, TrainConfig
 from llm.errors import ConfigError
 from llm.formats.conversation import Conversation
 from llm.formats.readers import read
-from vlm.config import AnyConfig, PipelineConfig, ReadyRunConfig, load_config
+from vlm.config import AnyConfig, PipelineConfig, load_config
 from vlm.recipes import list_recipes
 
 if TYPE_CHECKING:
@@ -56,11 +56,6 @@ class Target:
             return None
         from vlm.model.record_encoder import encoder_of_folder, encoder_of_run
 
-        if isinstance(self.config, ReadyRunConfig):
-            raise ConfigError(
-                f"{self.name}: the tokens of a recipe with model.vlm are not shown yet. `eyegraft data check` encodes "
-                "its records and reports those that are too long"
-            )
         if self.config is not None:
             return encoder_of_run(self.config, self.image_tokens)
         return encoder_of_folder(self.folder, self.data.template, self.image_tokens)

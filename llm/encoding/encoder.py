@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -174,6 +175,12 @@ class Encoder:
     def may_share(self, sample: Sample) -> bool:
         """Whether the sample may be planned to share its prefix with others."""
         return True
+
+    def image_spans(self, sample: Sample) -> Iterator[tuple[int, int]]:
+        """Start and end of each image's tokens, in their order."""
+        rows = np.flatnonzero(sample.ids == (-1 if self.image_id is None else self.image_id)).tolist()
+        ends = [0, *accumulate(tokens_of_images(sample.images, len(rows)))] if rows else []
+        yield from ((rows[first], rows[end - 1] + 1) for first, end in pairwise(ends))
 
     def _written(self, prompt: RenderedText, images: tuple[ImageRef, ...]) -> RenderedText:
         """The prompt as it is tokenised."""

@@ -3,11 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Literal
 
 from llm.encoding.encoder import IGNORED, Encoder, Sample
-from llm.formats.conversation import tokens_of_images
 
 Kind = Literal["context", "supervised", "image"]
 _INCOMPLETE = "\ufffd"  # what decoding gives for a character of which bytes are missing
@@ -60,35 +58,35 @@ def supervised_mask(sample: Sample) -> list[bool]:
 
 def sample_blocks(sample: Sample, encoder: Encoder) -> tuple[SampleBlock, ...]:
     """The sample in one block, or its prefix (where there is one) and its branches."""
-    ids, marks, ends = sample.ids.tolist(), supervised_mask(sample), _image_ends(sample, encoder)
+    tokens = list(zip(sample.ids.tolist(), supervised_mask(sample), image_numbers(sample, encoder), strict=True))
     sequences = Counter(node for path in sample.paths() for node in path)
     blocks = tuple(
-        SampleBlock(_runs(ids, marks, ends, range(start, end), encoder), node, not node, parent, sequences[node])
+        SampleBlock(token_runs(tokens[start:end], encoder), node, not node, parent, sequences[node])
         for node, (start, end, parent) in enumerate(sample.nodes())
         if end > start
     )
     return blocks if sample.branches else (replace(blocks[0], is_prefix=False),)
 
 
-def _image_ends(sample: Sample, encoder: Encoder) -> set[int]:
-    """The indices of the last tokens of images."""
-    at = [index for index, token in enumerate(sample.ids.tolist()) if token == encoder.image_id]
-    return {at[last - 1] for last in accumulate(tokens_of_images(sample.images, len(at)))} if at else set()
+def image_numbers(sample: Sample, encoder: Encoder) -> list[int]:
+    """For each token the number of the image it belongs to, from 0; -1 for text."""
+    numbers = [-1] * len(sample.ids)
+    for number, (start, end) in enumerate(encoder.image_spans(sample)):
+        numbers[start:end] = [number] * (end - start)
+    return numbers
 
 
-def _runs(
-    ids: Sequence[int], supervised: Sequence[bool], ends: set[int], part: range, encoder: Encoder
-) -> tuple[TokenRun, ...]:
-    """The tokens of `part` in runs of equal kind; each image is one, whose last token is in `ends`."""
-    runs: list[tuple[Kind, list[int]]] = []
-    for index in part:
-        kind: Kind = "image" if ids[index] == encoder.image_id else "supervised" if supervised[index] else "context"
-        if runs and runs[-1][0] == kind and index - 1 not in ends:
-            runs[-1][1].append(ids[index])
+def token_runs(tokens: Sequence[tuple[int, bool, int]], encoder: Encoder) -> tuple[TokenRun, ...]:
+    """Tokens in runs of equal kind. Each is an id, whether it is supervised, and the number of its image or -1."""
+    runs: list[tuple[Kind, int, list[int]]] = []
+    for token, is_supervised, image in tokens:
+        kind: Kind = "image" if image >= 0 else "supervised" if is_supervised else "context"
+        if runs and runs[-1][:2] == (kind, image):
+            runs[-1][2].append(token)
         else:
-            runs.append((kind, [ids[index]]))
+            runs.append((kind, image, [token]))
     return tuple(
-        TokenRun(kind, len(tokens), () if kind == "image" else token_texts(tokens, encoder)) for kind, tokens in runs
+        TokenRun(kind, len(ids), () if kind == "image" else token_texts(ids, encoder)) for kind, _, ids in runs
     )
 
 

@@ -103,9 +103,6 @@ READY_MESSAGES = {
     "{}: model.vlm: a ready model is finetuned: write `stage: finetune`": (
         "{}：model.vlm：现成的模型只能微调：请写 `stage: finetune`"
     ),
-    "a finetune of model.vlm has no forecast yet: train it with a small train.pack_tokens first": (
-        "model.vlm 的微调暂时没有预测：请先用较小的 train.pack_tokens 训练"
-    ),
     "{}: the embeddings of a prompt do not say where its images are, so they cannot be used for a model that model.vlm "
     "names": "{}：提示的嵌入不说明图片在哪里，所以不能用于 model.vlm 的模型",
     "eval.vqa: {} is a finetune of model.vlm, whose answers are not compared token by token. Name the file in "
@@ -114,10 +111,6 @@ READY_MESSAGES = {
     ),
     "--to {}: a model that model.vlm names is exported as hf, or its adapter as peft": (
         "--to {}：model.vlm 的模型可以导出为 hf，或者把适配器导出为 peft"
-    ),
-    "{}: the tokens of a recipe with model.vlm are not shown yet. `eyegraft data check` encodes its records and reports "
-    "those that are too long": (
-        "{}：暂时不能显示带 model.vlm 的配方的 token。`eyegraft data check` 会编码它的记录并报告过长的记录"
     ),
     # Folders that cannot be opened or proved.
     "{}: {} computes something else here than in plain transformers: {}. It cannot be trained here": (
@@ -150,6 +143,8 @@ READY_MESSAGES = {
     "{}: its own forward pass fails: {}": "{}：它自己的前向计算失败：{}",
     "{}: cannot be loaded as a vision language model": "{}：无法作为视觉语言模型加载",
     "{}: cannot be loaded as a vision language model: {}": "{}：无法作为视觉语言模型加载：{}",
+    "{}: config.json gives no vision language model": "{}：config.json 不是视觉语言模型",
+    "{}: config.json gives no vision language model: {}": "{}：config.json 不是视觉语言模型：{}",
     "{}: transformers' {} has no {}, so its images cannot be computed without its language model. Take another model": (
         "{}：transformers 的 {} 没有 {}，无法在语言模型之外单独计算图片。请换一个模型"
     ),

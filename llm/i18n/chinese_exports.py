@@ -235,6 +235,10 @@ FORECAST_MESSAGES = {
     "memory on {}; the largest pack: {}": "{}的内存；最大的包：{}",
     "{} tokens, {} of them targets": "{} 个 token，其中 {} 个监督",
     "{} tokens, {} of them targets, {} of them from {} images": "{} 个 token，其中 {} 个监督，{} 个来自 {} 张图片",
+    "{}, {} of them from the images of {} records": "{}，其中 {} 个来自 {} 条记录的图片",
+    "{} tokens, {} of them targets, {} of them from the images of {} records": (
+        "{} 个 token，其中 {} 个监督，{} 个来自 {} 条记录的图片"
+    ),
     "weights": "权重",
     "adapters": "适配器",
     "projector": "投影器",
@@ -308,6 +312,9 @@ FORECAST_MESSAGES = {
     "plan: stage {} trains nothing; name a recipe that does": "plan：{} 阶段不训练；请指定训练的配方",
     "{}: {} leaves no room besides an image's {} tokens; raise it": (
         "{}：{} 除去一张图片的 {} 个 token 之外没有余地；请增大"
+    ),
+    "{}: {} leaves no room besides an image's tokens, {} of a small one; raise it": (
+        "{}：{} 除去一张图片的 token（小图片也有 {} 个）之外没有余地；请增大"
     ),
     "dropped_too_long": "过长而跳过",
     "validation_records": "验证记录数",

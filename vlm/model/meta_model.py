@@ -8,7 +8,6 @@ from torch import nn
 from llm.config.prefer import PreferRunConfig
 from llm.config.schema import RunConfig
 from llm.data.batch import PackedBatch
-from llm.errors import ConfigError
 from llm.model.activation_checkpointing import recompute
 from llm.model.causal_lm import head_of
 from llm.model.precision import dtype_of
@@ -20,6 +19,8 @@ from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.model.build_model import build_vision_model
 from vlm.model.stages import recompute_vision
 from vlm.model.vision_model import build_tower
+from vlm.ready.parts import projector_modules
+from vlm.ready.without_weights import ready_without_weights
 from vlm.vision.towers import Tower
 
 
@@ -29,7 +30,7 @@ def meta_model(config: RunConfig, earlier: Sequence[EarlierRun] = ()) -> MetaMod
     The folders need hold config.json only. Raises ModelError and ConfigError as building the model does.
     """
     if isinstance(config, ReadyRunConfig):
-        raise ConfigError("a finetune of model.vlm has no forecast yet: train it with a small train.pack_tokens first")
+        return _ready(config)
     if isinstance(config, VlmRunConfig):
         return _vision(config, earlier)
     return _text(config, earlier)
@@ -55,3 +56,16 @@ def _vision(config: VlmRunConfig, earlier: Sequence[EarlierRun]) -> MetaModel:
     parts: dict[str, nn.Module] = {"tower": vision.tower.module, "projector": vision.projector}
     images, again = (vision.tower.module, vision.projector), partial(recompute_vision, vision, config)
     return MetaModel(model, groups, parts, (vision.lm_head, model.head_loss), images, again)
+
+
+def _ready(config: ReadyRunConfig) -> MetaModel:
+    model, groups = ready_without_weights(config)
+    vlm, again = model.vlm, partial(recompute, model.vlm.text, config)
+    images = vlm.image_modules()
+    # A class may have its projector inside of the tower's module: it is listed last.
+    parts: dict[str, nn.Module] = {
+        "tower": nn.ModuleList(images),
+        "projector": nn.ModuleList(projector_modules(vlm)),
+    }
+    heads = (vlm.head, model.head_loss)
+    return MetaModel(model, groups, parts, heads, tuple(images), again, reads_values=True)

@@ -7,7 +7,7 @@ from typing import Any
 from llm.activity import activity
 from llm.config.schema import RunConfig
 from llm.errors import ConfigError
-from vlm.config import VlmRunConfig
+from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.plan.device import GIB, Device
 from vlm.plan.memory_report import RunForecast
 
@@ -124,7 +124,7 @@ def changes(config: RunConfig) -> Iterator[Change]:
         yield Change({"tune.kind": "qlora"})
     if tune.kind in ("lora", "qlora") and tune.rank > SMALL_RANK:
         yield Change({"tune.rank": SMALL_RANK})
-    if isinstance(config, VlmRunConfig) and config.tune.tower != "frozen":
+    if isinstance(config, VlmRunConfig | ReadyRunConfig) and config.tune.tower != "frozen":
         yield Change({"tune.tower": "frozen"})
     if tune.kind == "full":
         yield Change({"tune.kind": "qlora"})

@@ -14,12 +14,13 @@ from llm.train.assembly import resolve_dtype
 from llm.train.preflight import largest_pack
 from llm.train.run_data import RunData, read_run_data, training_loader
 from llm.train.run_parts import RunParts
-from vlm.config import AnyConfig, PipelineConfig, load_steps
-from vlm.model.runs import open_model, parts_of
+from vlm.config import AnyConfig, PipelineConfig, ReadyRunConfig, load_steps
+from vlm.model.runs import OpenedRun, open_model, parts_of
 from vlm.plan.device import find_device, speed_of
 from vlm.plan.evaluation_work import evaluation_lines, evaluation_of, with_evaluation
 from vlm.plan.memory_report import forecast, memory_lines, work_lines
 from vlm.plan.worst_pack import AnyPack, Pack, describe_batch, text_of
+from vlm.ready.training import open_proved
 
 
 def dry_run(config: AnyConfig, source: Path) -> None:
@@ -47,8 +48,12 @@ def dry_run(config: AnyConfig, source: Path) -> None:
 def _describe(config: RunConfig) -> float | None:
     """Print a run's description; returns the seconds of all its steps, or None if the device's speed is unknown."""
     config = resolve_dtype(config)
-    # The weights of an earlier run change no number here, and that run may not exist yet.
-    opened = open_model(config.model_copy(update={"start": ""}))
+    if isinstance(config, ReadyRunConfig):  # whether its records share prefixes, which changes packs, the proof finds
+        opened: OpenedRun = open_proved(config)
+        config = opened.config
+    else:
+        # The weights of an earlier run change no number here, and that run may not exist yet.
+        opened = open_model(config.model_copy(update={"start": ""}))
     parts = parts_of(opened)
     with tempfile.TemporaryDirectory() as folder:
         data = read_run_data(config, parts, Path(folder), Path.cwd())
@@ -101,4 +106,5 @@ def _largest_pack(parts: RunParts[Any], data: RunData) -> tuple[Pack, int]:
     """The run's largest pack, and the most packs in a step of the first epoch."""
     loader = training_loader(parts, data)
     batch: AnyPack | AnswerBatch[PackedBatch] = loader.make(largest_pack(loader))
-    return Pack(describe_batch(batch), batch, text_of(batch)), max(len(step) for step in data.schedule.plans[0].steps)
+    described = describe_batch(batch, -1 if parts.encoder.image_id is None else parts.encoder.image_id)
+    return Pack(described, batch, text_of(batch)), max(len(step) for step in data.schedule.plans[0].steps)

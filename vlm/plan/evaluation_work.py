@@ -10,16 +10,17 @@ from llm.config.schema import Evaluation, RunConfig
 from llm.errors import EyegraftError
 from llm.planning.step_forecast import Kind, StepForecast, measure_reading
 from llm.train.earlier_runs import EarlierRun
-from vlm.config import VlmRunConfig
+from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.evaluate.benchmark_files import BenchmarkFiles
 from vlm.evaluate.benchmark_run import prompts_of
 from vlm.evaluate.local_answerer import TOGETHER
-from vlm.model.batch import VlmBatch
 from vlm.model.meta_model import meta_model, meta_tower
 from vlm.model.record_encoder import encoder_of_run
 from vlm.plan.device import GIB, Speed
 from vlm.plan.memory_report import TRANSIENT, RunForecast
-from vlm.plan.worst_pack import Pack, image_pack, text_pack, without_images
+from vlm.plan.ready_pack import ready_image_pack, ready_text_pack
+from vlm.plan.worst_pack import Pack, image_count, image_pack, text_pack, without_images
+from vlm.ready.without_weights import ready_without_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,9 @@ def _pack(config: RunConfig, asked: EvaluationPrompts) -> Pack:
             ),
         }
     )
+    if isinstance(shaped, ReadyRunConfig):
+        vlm = ready_without_weights(shaped)[0].vlm
+        return ready_image_pack(shaped, vlm, 0.0) if asked.images else ready_text_pack(shaped, vlm, 0.0)
     if asked.images and isinstance(shaped, VlmRunConfig):
         return image_pack(shaped, meta_tower(shaped), targets=0.0)  # at least one each
     pack = text_pack(shaped, targets=0.0)
@@ -142,8 +146,9 @@ def _read_pack(config: RunConfig, earlier: Sequence[EarlierRun], pack: Pack, kin
     """
     meta = meta_model(config, earlier)
     found = measure_reading(meta, pack.batch, pack.text, kind)
-    if not (isinstance(pack.batch, VlmBatch) and pack.batch.image_count):
+    images = image_count(pack.batch)
+    if not images:
         return found, 0.0
     bare = without_images(pack)
     text = measure_reading(meta, bare.batch, bare.text, kind)
-    return replace(text, parts=found.parts), (found.flops - text.flops) / pack.batch.image_count
+    return replace(text, parts=found.parts), (found.flops - text.flops) / images

@@ -10,10 +10,12 @@ from llm.data.loader import AHEAD
 from llm.machine_constants import HEAP_GIB, PROCESS_GIB_CPU, PROCESS_GIB_CUDA
 from llm.planning.step_forecast import Kind, StepForecast, measure
 from llm.train.earlier_runs import EarlierRun
-from vlm.config import VlmRunConfig
+from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.model.meta_model import meta_model, meta_tower
 from vlm.plan.device import GIB, Device, Speed
+from vlm.plan.ready_pack import ready_image_pack, ready_text_pack
 from vlm.plan.worst_pack import Pack, image_packs, longest_record, of_answers, packs_a_step, text_pack, without_images
+from vlm.ready.without_weights import ready_without_weights
 
 # Memory of a process besides its tensors, and free memory that malloc holds between live blocks
 # (docs/benchmarks/plan.md).
@@ -56,6 +58,9 @@ def candidates(config: RunConfig, targets: float, kind: Kind) -> list[Pack]:
     A CPU saves attention's inputs and weights for backward only when records are short
     (llm/lean/activation_budget.py), so a text run on a CPU has a second candidate.
     """
+    if isinstance(config, ReadyRunConfig):
+        vlm = ready_without_weights(config)[0].vlm
+        return [ready_image_pack(config, vlm, targets), ready_text_pack(config, vlm, targets)]
     text = text_pack(config, targets)
     if not isinstance(config, VlmRunConfig):
         shorter = [text_pack(config, targets, SHORT)] if kind == "cpu" and longest_record(config) > SHORT else []

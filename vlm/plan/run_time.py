@@ -11,12 +11,12 @@ from llm.data.corpus_writer import encode, prompted
 from llm.formats.readers import read
 from llm.planning.step_forecast import Kind
 from llm.train.earlier_runs import EarlierRun
-from vlm.config import VlmRunConfig
-from vlm.model.batch import VlmBatch
+from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.model.meta_model import meta_tower
 from vlm.model.record_encoder import encoder_of_run
 from vlm.plan.memory_report import candidates, forecast
-from vlm.plan.worst_pack import Pack, packs_a_step
+from vlm.plan.ready_pack import smallest_image
+from vlm.plan.worst_pack import image_count, packs_a_step
 
 SAMPLED = 200
 """Records whose tokens are counted; the others are taken to be as long."""
@@ -62,10 +62,12 @@ def run_seconds(
     length = max(1, math.ceil(typical.tokens))
     if typical.images and isinstance(config, VlmRunConfig):
         length = max(length, meta_tower(config).extremes[-1].tokens + 1)
+    if typical.images and isinstance(config, ReadyRunConfig):
+        length = max(length, smallest_image(config) + 2)
     data = config.data.model_copy(update={"max_length": min(length, config.data.max_length)})
     same = config.model_copy(update={"data": data})
     packs = candidates(same, targets, kind)
-    pack = next((one for one in packs if _has_images(one) == typical.images), packs[0])
+    pack = next((one for one in packs if bool(image_count(one.batch)) == typical.images), packs[0])
     found = forecast(same, earlier, pack, packs_a_step(same), kind)
     return trained_records(config, records) * typical.tokens * found.flops / pack.text.tokens / flops_per_s
 
@@ -75,10 +77,6 @@ def trained_records(config: RunConfig, records: int) -> float:
     train = config.train
     all_epochs = records * (1 - config.data.validation) * train.epochs
     return min(all_epochs, train.max_steps * train.batch) if train.max_steps else all_epochs
-
-
-def _has_images(pack: Pack) -> bool:
-    return isinstance(pack.batch, VlmBatch) and pack.batch.image_count > 0
 
 
 def _ignore(_: str) -> None:

@@ -1,7 +1,7 @@
 """The largest pack that a recipe allows, built without data."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from llm.errors import ConfigError
 from llm.formats.conversation import ImageShape
 from llm.prefer.answers import SIDES, AnswerBatch
 from vlm.model.batch import TiledBatch, VlmBatch
+from vlm.ready.batch import ReadyBatch
 from vlm.vision.tile_rows import places_of_tiles
 from vlm.vision.towers import Tower
 
-AnyPack = PackedBatch | VlmBatch
+AnyPack = PackedBatch | VlmBatch | ReadyBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def text_pack(config: RunConfig, targets: float, most: int = 0) -> Pack:
     length = min(longest_record(config), most or longest_record(config))
     tokens = min(config.train.pack_tokens, config.train.batch * length)
     count = -(-tokens // length)
-    text = collate([_sample(length, 0, targets) for length in _equal_lengths(tokens, count)])
+    text = collate([_sample(length, 0, targets) for length in equal_lengths(tokens, count)])
     return Pack(describe_batch(text), text, text)
 
 
@@ -89,7 +90,7 @@ def _pack_of(config: RunConfig, tower: Tower, shape: ImageShape, targets: float)
     budget = config.train.pack_tokens
     images = min(config.train.pack_images // shape.views, budget // (shape.tokens + 1), config.train.batch)
     tokens = min(budget, images * longest_record(config))
-    samples = [_sample(length, shape.tokens, targets) for length in _equal_lengths(tokens, images)]
+    samples = [_sample(length, shape.tokens, targets) for length in equal_lengths(tokens, images)]
     text = collate(samples)
     starts, views, size = text.cu_seqlens[:-1].long(), images * shape.views, tower.preprocess.size
     positions = (starts[:, None] + torch.arange(shape.tokens)).flatten()
@@ -113,6 +114,9 @@ def _pack_of(config: RunConfig, tower: Tower, shape: ImageShape, targets: float)
 
 def without_images(pack: Pack) -> Pack:
     """The batch of a vision run whose pack holds text alone."""
+    if isinstance(pack.batch, ReadyBatch):
+        bare = replace(pack.batch, units=(), order=((),) * len(pack.batch.order))
+        return Pack(describe_batch(bare), bare, pack.text)
     empty, none = torch.empty(0, dtype=torch.int64), torch.empty(0)
     batch = VlmBatch(pack.text, none, none, (), empty, empty, empty)
     return Pack(describe_batch(batch), batch, pack.text)
@@ -137,19 +141,29 @@ def text_of(batch: AnyPack | AnswerBatch[PackedBatch]) -> PackedBatch:
     return batch if isinstance(batch, PackedBatch) else batch.text
 
 
-def describe_batch(batch: AnyPack | AnswerBatch[PackedBatch]) -> str:
-    """A batch's numbers of tokens, targets and images, for messages."""
+def describe_batch(batch: AnyPack | AnswerBatch[PackedBatch], row_id: int = -1) -> str:
+    """A batch's numbers of tokens, targets and images, for messages. `row_id`: the token of a ready model's images."""
     if isinstance(batch, AnswerBatch):
         return f"{describe_batch(batch.pack)}, {len(batch.grades):,} records"
     if isinstance(batch, PackedBatch):
         return f"{batch.tokens:,} tokens, {len(batch.targets):,} of them targets"
+    if isinstance(batch, ReadyBatch):
+        rows, records = int((batch.text.input_ids == row_id).sum()), sum(map(bool, batch.order))
+        return f"{describe_batch(batch.text)}, {rows:,} of them from the images of {records} records"
     if batch.tiles is None:
         return f"{describe_batch(batch.text)}, {len(batch.image_positions):,} of them from {batch.image_count} images"
     rows = len(batch.image_positions) + len(batch.tiles.newline_positions)
     return f"{describe_batch(batch.text)}, {rows:,} of them from images of {batch.image_count} views in all"
 
 
-def _equal_lengths(total: int, count: int) -> Iterator[int]:
+def image_count(batch: AnyPack | AnswerBatch[PackedBatch]) -> int:
+    """The images of a batch; of a ready model the sets of images that its processor makes together."""
+    if isinstance(batch, ReadyBatch):
+        return len(batch.units)
+    return batch.image_count if isinstance(batch, VlmBatch) else 0
+
+
+def equal_lengths(total: int, count: int) -> Iterator[int]:
     """`count` lengths that differ by at most 1 and sum to `total`."""
     ends = np.linspace(0, total, count + 1).astype(int)
     return (int(length) for length in np.diff(ends))

@@ -1,6 +1,7 @@
 """Records of a ready VLM as ids: its own chat template, and for each image the tokens that its processor writes."""
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from llm.encoding.encoder import Encoder, Sample
 from llm.encoding.parts_template import PartsTemplate, load_parts_template
 from llm.encoding.rendered_text import RenderedText
 from llm.formats.conversation import ImageRef
+from vlm.ready.feature_cache import units_of
 from vlm.ready.processor import ReadyProcessor
 from vlm.vision.images import upright_size
 
@@ -28,6 +30,15 @@ class ReadyEncoder(Encoder):
     def may_share(self, sample: Sample) -> bool:
         """Samples of one image: the tokens of several need not be as many for each."""
         return self.shares and len(sample.images) <= 1
+
+    def image_spans(self, sample: Sample) -> Iterator[tuple[int, int]]:
+        """From the first to the last token of each image's features, with marks of rows and tiles between them."""
+        rows, start = np.flatnonzero(sample.ids == self.image_id), 0
+        for unit in units_of(sample.images, bool(sample.branches)):
+            for written in self.processor.written([upright_size(image) for image in unit]):
+                count = written.count(self.processor.row_token)
+                yield int(rows[start]), int(rows[start + count - 1]) + 1
+                start += count
 
     def fingerprint(self) -> str:
         """As `Encoder.fingerprint`, with the processor's settings and whether records become trees."""

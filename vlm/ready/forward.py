@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from llm import distributed
-from llm.attention.backend import TORCH
+from llm.attention.backend import TORCH, Backend
 from llm.forward.pack_model import PackModel
 from llm.model.causal_lm import logits_of
 from vlm.ready.batch import ReadyBatch
@@ -63,7 +63,7 @@ class ReadyModule(PackModel):
             if self.feature_cache is not None and unit.key:
                 self.feature_cache.put(unit.key, unit.inputs, rows)
         blanks = [self.vlm.features(self._blank) for _ in range(computed, most)]
-        hidden = hidden_states(self.vlm, batch, units).index_select(0, batch.text.target_indices)
+        hidden = hidden_states(self.vlm, batch, units, self.backend).index_select(0, batch.text.target_indices)
         return hidden + self._zero(blanks).to(hidden.dtype) if self.lockstep else hidden
 
     def _most_units(self, computed: int) -> int:
@@ -105,7 +105,7 @@ def unit_rows(vlm: ReadyVlm, batch: ReadyBatch) -> list[ImageRows]:
     return [vlm.features(unit.inputs) if unit.features is None else unit.features for unit in batch.units]
 
 
-def hidden_states(vlm: ReadyVlm, batch: ReadyBatch, units: Sequence[ImageRows]) -> Tensor:
+def hidden_states(vlm: ReadyVlm, batch: ReadyBatch, units: Sequence[ImageRows], backend: Backend = TORCH) -> Tensor:
     """[T, hidden] after the final norm, with the features of the pack's units."""
     images = [[units[number] for number in numbers] for numbers in batch.order]
     bounds = tuple(batch.text.cu_seqlens.tolist())
@@ -118,7 +118,7 @@ def hidden_states(vlm: ReadyVlm, batch: ReadyBatch, units: Sequence[ImageRows]) 
         # marks of images from the beginning of the pack.
         ones = torch.ones_like(batch.text.input_ids)
         return _hidden(vlm, batch, complete, every, attention_mask=ones, packed=RecordBounds(bounds))
-    return _hidden(vlm, batch, complete, every, packed=batch.text.attention, backend=TORCH)
+    return _hidden(vlm, batch, complete, every, packed=batch.text.attention, backend=backend)
 
 
 def _hidden(vlm: ReadyVlm, batch: ReadyBatch, part: slice, images: Sequence[ImageRows], **packed: object) -> Tensor:

@@ -114,7 +114,7 @@ class ReadyProcessor:
         """What surrounds the image tokens of an image, and how many fewer they are than the count; None without one."""
         if "_get_num_multimodal_tokens" not in dir(self.hf):
             return None
-        row = self._row_token
+        row = self.row_token
         [text] = self._by_blanks(_SIZES[:1])
         before, _, rest = text.partition(row)
         after = rest.replace(row, "")
@@ -123,7 +123,7 @@ class ReadyProcessor:
     def _by_count(self, sizes: tuple[Size, ...]) -> tuple[str, ...]:
         assert self._frame is not None
         before, after, more = self._frame
-        return tuple(before + self._row_token * (count - more) + after for count in self._count(sizes))
+        return tuple(before + self.row_token * (count - more) + after for count in self._count(sizes))
 
     def _count(self, sizes: tuple[Size, ...]) -> list[int]:
         counts = self.hf._get_num_multimodal_tokens(image_sizes=[(height, width) for width, height in sizes])
@@ -136,7 +136,8 @@ class ReadyProcessor:
         return tuple(str(found["replacement"]) for found in offsets)
 
     @property
-    def _row_token(self) -> str:
+    def row_token(self) -> str:
+        """The token whose places image features take."""
         return str(self.tokenizer.convert_ids_to_tokens(self.row_id))
 
     def _process(self, images: Sequence[Image.Image]) -> dict[str, Any]:

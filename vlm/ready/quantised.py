@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, PreTra
 
 from llm.files.untrusted_json import read_object
 from llm.model import hf_loaders
-from llm.model.meta_model import META
+from llm.model.meta_model import META, use_plain_rope
 from llm.model.quantization import is_four_bit, quantization_config
 from llm.model.size_limits import enforce, size_limit_of
 
@@ -27,7 +27,7 @@ def text_alone(folder: Path, bits: int, dtype: torch.dtype) -> tuple[BitsAndByte
     found = quantization_config(bits, dtype)
     if found is None:  # files hold two bytes a number as a rule
         return None, sum(file.stat().st_size for file in folder.glob("*.safetensors")) * dtype.itemsize // 2
-    empty = _without_weights(folder)
+    empty = empty_model(folder)
     text = cast(nn.Module, empty.get_decoder())
     linears = {id(inner): inner.weight.numel() for inner in text.modules() if isinstance(inner, nn.Linear)}
     found.llm_int8_skip_modules = [
@@ -37,12 +37,13 @@ def text_alone(folder: Path, bits: int, dtype: torch.dtype) -> tuple[BitsAndByte
     return found, (every - rounded) * dtype.itemsize + int(rounded * SHARE[bits])
 
 
-def _without_weights(folder: Path) -> PreTrainedModel:
-    """The folder's model on the meta device."""
+def empty_model(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """The folder's model on the meta device. Raises ModelError for sizes that the folder's weights cannot fill."""
     file = folder / "config.json"
     config = hf_loaders.load_config(folder, AutoModelForImageTextToText.__name__)
+    use_plain_rope(config.get_text_config())
     with META, enforce(file, read_object(file), size_limit_of(folder)):
-        return hf_loaders.empty_model(AutoModelForImageTextToText, config)
+        return hf_loaders.empty_model(AutoModelForImageTextToText, config, dtype=dtype)
 
 
 @contextmanager

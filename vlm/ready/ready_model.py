@@ -201,7 +201,7 @@ def open_ready(path: str, dtype: torch.dtype = torch.float32, bits: int = 0) -> 
         options = {"dtype": dtype, "ignore_mismatched_sizes": True, "quantization_config": quantised}
         model, report = hf_loaders.load_model_with_report(AutoModelForImageTextToText, folder, **options)
     refuse_gaps(path, report)
-    _refuse_closed(path, model)
+    refuse_closed(path, model)
     read_rows_exactly(model)
     forbid_repacking(model)
     return ReadyVlm(model.eval(), ReadyProcessor(hf_processor, int(model.config.image_token_id), path))
@@ -254,7 +254,7 @@ def _load_processor(path: str, folder: Path) -> HfProcessor:
         return cast(HfProcessor, hf_loaders.load_processor(folder))
 
 
-def _refuse_closed(path: str, model: PreTrainedModel) -> None:
+def refuse_closed(path: str, model: PreTrainedModel) -> None:
     """Raise ModelError for a class that cannot be asked for image features, or takes none that were computed before."""
     body = model.base_model
     lacks = [] if "get_image_features" in dir(body) else ["get_image_features"]
