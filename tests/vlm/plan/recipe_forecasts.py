@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 
 from llm.config.schema import RunConfig
 from tests.vlm.plan.published_configs import PUBLISHED, layers_of, write_config
-from vlm.config import VlmRunConfig, load_config
+from tests.vlm.plan.published_vlms import PUBLISHED_VLMS
+from vlm.config import ReadyRunConfig, VlmRunConfig, load_config
 from vlm.plan.memory_report import candidates, forecast
 from vlm.plan.worst_pack import longest_record, packs_a_step
 from vlm.recipes import list_recipes
@@ -25,7 +26,8 @@ _KNOWN: dict[tuple[str, int, int], float] = {}  # by shape and layers
 def recipes_for_cards() -> list[str]:
     """Names of the recipes that train published models."""
     configs = {recipe.name: load_config(recipe.name) for recipe in list_recipes()}
-    return [name for name, one in configs.items() if isinstance(one, RunConfig) and one.model.llm in PUBLISHED]
+    known = PUBLISHED.keys() | PUBLISHED_VLMS.keys()
+    return [name for name, one in configs.items() if isinstance(one, RunConfig) and one.model.llm in known]
 
 
 def cut_forecast(name: str) -> float:
@@ -36,6 +38,9 @@ def cut_forecast(name: str) -> float:
 def full_forecast(name: str) -> float:
     """GiB at the peak of a step of the recipe, all text having a loss."""
     config = _run(name)
+    if isinstance(config, ReadyRunConfig):
+        published = PUBLISHED_VLMS[config.model.llm]
+        return _forecast(config, published.llm_layers, published.tower_layers)
     tower = layers_of(config.model.tower) if isinstance(config, VlmRunConfig) else 0
     return _forecast(config, layers_of(config.model.llm), tower)
 
@@ -58,7 +63,7 @@ def shape_of(config: RunConfig) -> str:
     """All that a forecast depends on: recipes that differ in names, data and schedules alone have one forecast."""
     train = config.train.model_dump(include={"pack_tokens", "pack_images", "dtype", "recompute", "lean", "fold"})
     parts = {
-        "model": config.model.model_dump(exclude={"llm"}) | {"llm": PUBLISHED[config.model.llm]},
+        "model": config.model.model_dump(exclude={"llm"}) | {"llm": PUBLISHED.get(config.model.llm, config.model.llm)},
         "train": train | {"packs": min(2, packs_a_step(config)), "longest": longest_record(config)},
         "tune": config.tune.model_dump(),
         "optim": [config.optim.name, config.stage],
@@ -68,6 +73,9 @@ def shape_of(config: RunConfig) -> str:
 
 def _of_depth(config: RunConfig, folder: Path, llm: int, tower: int) -> RunConfig:
     """The recipe over models of so many layers."""
+    if isinstance(config, ReadyRunConfig):
+        PUBLISHED_VLMS[config.model.llm].write(folder / "vlm", llm, tower)
+        return config.model_copy(update={"model": config.model.model_copy(update={"llm": str(folder / "vlm")})})
     models = {"llm": write_config(folder / "llm", config.model.llm, llm)}
     if isinstance(config, VlmRunConfig):
         models["tower"] = write_config(folder / "tower", config.model.tower, tower)

@@ -19,6 +19,7 @@ from llm.planning.allocation_tracker import AllocationTracker
 from llm.planning.step_forecast import measure
 from llm.train.engine import TorchEngine
 from llm.train.optimizer import build_optimizer
+from tests.vlm.plan.published_vlms import PUBLISHED_VLMS
 from tests.vlm.ready.families import FAMILIES
 from tests.vlm.ready.test_training import recipe
 from vlm.config import ReadyRunConfig
@@ -219,3 +220,21 @@ def test_the_time_of_a_run_is_that_of_its_products(family: Family, tmp_path: Pat
     one, two = (run_seconds(config, [], "cpu", 0.5, typical, records, 1e9) for records in (12, 24))
     assert typical.images and typical.tokens > 16
     assert two == pytest.approx(2 * one) and one > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("Qwen/Qwen2.5-VL-7B-Instruct", 8.292),
+        ("Qwen/Qwen3-VL-8B-Instruct", 8.767),
+        ("OpenGVLab/InternVL3-8B-hf", 7.944),
+        ("HuggingFaceTB/SmolVLM2-2.2B-Instruct", 2.247),
+        ("llava-hf/llava-onevision-qwen2-0.5b-ov-hf", 0.894),
+    ],
+)
+def test_models_of_recipes_are_planned_in_their_published_sizes(name: str, billions: float, tmp_path: Path) -> None:
+    """The counts of parameters that the models' cards give; each recipe's forecast is in recipe_forecasts.json."""
+    published = PUBLISHED_VLMS[name]
+    published.write(tmp_path / "model", published.llm_layers, published.tower_layers)
+    module, _ = ready_without_weights(planned(tmp_path, tmp_path / "model", tune={"kind": "frozen"}))
+    assert sum(parameter.numel() for parameter in module.parameters()) == pytest.approx(billions * 1e9, rel=1e-3)
