@@ -143,6 +143,12 @@ READY_MESSAGES = {
     "{}: its own forward pass fails: {}": "{}：它自己的前向计算失败：{}",
     "{}: cannot be loaded as a vision language model": "{}：无法作为视觉语言模型加载",
     "{}: cannot be loaded as a vision language model: {}": "{}：无法作为视觉语言模型加载：{}",
+    "{}: its processor takes answers as `suffix` and writes {}, in which the prompt and the answer are not found. Take "
+    "another model": "{}：它的处理器以 `suffix` 接收回答，写出 {}，其中找不到提示和回答。请换一个模型",
+    "{} with {} images": "{}，含 {} 张图片",
+    "This model takes one question with an image and its answer: make a record of each": (
+        "这个模型只接受一个带图片的问题和它的回答：请把每一对分成单独的记录"
+    ),
     "{}: config.json gives no vision language model": "{}：config.json 不是视觉语言模型",
     "{}: config.json gives no vision language model: {}": "{}：config.json 不是视觉语言模型：{}",
     "{}: transformers' {} has no {}, so its images cannot be computed without its language model. Take another model": (

@@ -37,6 +37,9 @@ SHIPPED_MESSAGES = {
     "LLaVA-1.5 stage 2 in full: all of {} and the projector; {} is frozen.": (
         "LLaVA-1.5 第二阶段，全量：训练 {} 的全部权重和投影器，冻结 {}。"
     ),
+    "{}, finetuned with QLoRA: the language model in NF4 with LoRA, tower and projector frozen.": (
+        "{}，QLoRA 微调：语言模型以 NF4 存放并加 LoRA，视觉塔和投影器冻结。"
+    ),
     "LLaVA-1.5 stage 2 with QLoRA: {} in NF4, LoRA on it and on {}, projector.": (
         "LLaVA-1.5 第二阶段，QLoRA：{} 以 NF4 存放，对它和 {} 加 LoRA，并训练投影器。"
     ),

@@ -111,7 +111,7 @@ def _trained_logits(vlm: ReadyVlm) -> list[Tensor]:
     encoder = ReadyEncoder(vlm.processor)
     found: list[Tensor] = []
     with tempfile.TemporaryDirectory(prefix="eyegraft-proof-") as images, proving(vlm.hf):
-        for record in proof_records(Path(images)).values():
+        for record in proof_records(Path(images), vlm.processor.takes_suffix).values():
             [sample] = encoder.encode(record)
             found.append(every_position(vlm, collate_ready([sample], vlm).to(vlm.hf.device)).cpu())
     return found
@@ -120,7 +120,7 @@ def _trained_logits(vlm: ReadyVlm) -> list[Tensor]:
 def _largest_difference(reloaded: ReadyVlm, trained: list[Tensor], dtype: torch.dtype) -> float:
     """Of logits over all records, each encoded by the reloaded processor."""
     with tempfile.TemporaryDirectory(prefix="eyegraft-proof-") as images, torch.no_grad():
-        records = proof_records(Path(images)).values()
+        records = proof_records(Path(images), reloaded.processor.takes_suffix).values()
         pairs = zip(records, trained, strict=True)
         return max(
             difference(PlainRecord.of(reloaded, record).logits(reloaded)[: len(ours)], ours, dtype)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from llm.data.batch import collate
 from llm.encoding.encoder import IGNORED, Sample
+from llm.encoding.token_view import supervised_mask
 from llm.errors import ConfigError
 from vlm.plan.worst_pack import Pack, describe_batch, equal_lengths, longest_record
 from vlm.ready.batch import ReadyBatch, UnitInputs, pack_positions
@@ -98,7 +99,7 @@ def _sizes(largest: int) -> Iterator[Size]:
 
 def _pack(vlm: ReadyVlm, samples: list[Sample], unit: UnitInputs | None) -> Pack:
     """The samples as a batch; with a unit each of them has its image."""
-    types = [vlm.token_types(torch.from_numpy(sample.ids)) for sample in samples]
+    types = [vlm.token_types(torch.from_numpy(sample.ids), torch.tensor(supervised_mask(sample))) for sample in samples]
     asked = [each for each in types if each is not None]
     inputs = [[] if unit is None else [unit.inputs] for _ in samples]
     batch = ReadyBatch(

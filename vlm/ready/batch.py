@@ -17,6 +17,7 @@ from torch import Tensor
 
 from llm.data.batch import PackedBatch, collate
 from llm.encoding.encoder import Sample
+from llm.encoding.token_view import supervised_mask
 from vlm.ready.feature_cache import ReadyFeatures, Unit, units_of
 from vlm.ready.processor import ReadyProcessor
 from vlm.ready.ready_model import ImageRows, Inputs, ReadyVlm
@@ -79,7 +80,7 @@ def collate_ready(
     numbers = {unit: number for number, unit in enumerate(dict.fromkeys(sum(of_samples, ())))}
     made = [_unit_inputs(unit, vlm.processor, cache) for unit in numbers]
     order = tuple(tuple(numbers[unit] for unit in units) for units in of_samples)
-    types = [vlm.token_types(torch.tensor(sample.ids)) for sample in samples]
+    types = [vlm.token_types(torch.tensor(sample.ids), torch.tensor(supervised_mask(sample))) for sample in samples]
     asked = [each for each in types if each is not None]
     inputs = [[made[number].inputs for number in numbers_of_sample] for numbers_of_sample in order]
     return ReadyBatch(

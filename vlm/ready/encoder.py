@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from llm.encoding.encoder import Encoder, Sample
 from llm.encoding.parts_template import PartsTemplate, load_parts_template
 from llm.encoding.rendered_text import RenderedText
-from llm.formats.conversation import ImageRef
+from llm.errors import RecordError
+from llm.formats.conversation import Conversation, ImageRef
 from vlm.ready.feature_cache import units_of
 from vlm.ready.processor import ReadyProcessor
 from vlm.vision.images import upright_size
@@ -26,6 +27,12 @@ class ReadyEncoder(Encoder):
         super().__init__(processor.tokenizer, template, processor.row_id, 1)
         self.processor = processor
         self.shares = True  # whether prefixes of samples may be computed once; a proof finds out
+
+    def encode(self, conversation: Conversation) -> list[Sample]:
+        """As `Encoder.encode`. RecordError for a record that a prefix language model does not take."""
+        if self.processor.takes_suffix:
+            _refuse_dialogue(conversation)
+        return super().encode(conversation)
 
     def may_share(self, sample: Sample) -> bool:
         """Samples of one image: the tokens of several need not be as many for each."""
@@ -51,3 +58,13 @@ class ReadyEncoder(Encoder):
 
     def _repeats(self, ids: NDArray[np.int32], images: tuple[ImageRef, ...]) -> NDArray[np.int64]:
         return np.ones(len(ids), np.int64)  # `_written` has written all of their tokens
+
+
+def _refuse_dialogue(conversation: Conversation) -> None:
+    """Raise RecordError for other than one question with an image and its answer."""
+    roles = [turn.role for turn in conversation.messages]
+    if roles == ["user", "assistant"] and conversation.images:
+        return
+    found = f"{', '.join(roles)} with {len(conversation.images)} images"
+    advice = "This model takes one question with an image and its answer: make a record of each"
+    raise RecordError(conversation.place, "messages", found, advice, "no-prefix-record")

@@ -1,5 +1,6 @@
 """A model's own processor: what it writes into a text for an image, and the tensors that it makes of images."""
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers.processing_utils import MultiModalData
 
 from llm.errors import ModelError
 from llm.library_errors import as_model_error
+from vlm.ready.prefix_template import ANSWER, PROMPT, prefix_template
 
 Size = tuple[int, int]  # width, height
 TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
@@ -23,6 +25,7 @@ TEXT_INPUTS = ("input_ids", "attention_mask", "labels", *TOKEN_TYPES)
 
 # Sizes on which the processor's own count of image tokens is compared with what it writes.
 _SIZES: tuple[Size, ...] = ((64, 64), (97, 61), (48, 120), (300, 200), (640, 480), (500, 1500))
+_BLANK = Image.new("RGB", (64, 64))
 _REMEMBERED = 4096  # sizes of images
 
 
@@ -71,11 +74,29 @@ class ReadyProcessor:
     @property
     def jinja(self) -> str:
         """The chat template. Raises ModelError where there is none."""
-        own = self.hf.chat_template or self.tokenizer.chat_template
-        jinja = own.get("default") if isinstance(own, dict) else own
+        jinja = self._own_template
+        if not jinja and self.takes_suffix:
+            written = self.tokenizer.decode(self.answered(self.image_token + PROMPT, [_BLANK], ANSWER)["input_ids"][0])
+            return prefix_template(str(written), self.image_token, self.row_token, self.name)
         if not jinja:
             raise ModelError(f"{self.name}: its processor has no chat template. Give the folder a chat_template.jinja")
         return str(jinja)
+
+    @property
+    def _own_template(self) -> str | None:
+        own = self.hf.chat_template or self.tokenizer.chat_template
+        return own.get("default") if isinstance(own, dict) else own
+
+    @cached_property
+    def takes_suffix(self) -> bool:
+        """Whether it is that of a prefix language model: it has no chat template and takes an answer as `suffix`."""
+        return not self._own_template and "suffix" in inspect.signature(type(self.hf).__call__).parameters
+
+    def answered(self, prompt: str, images: Sequence[Image.Image], answer: str) -> dict[str, Any]:
+        """What the processor of a prefix language model makes of a prompt, with its image tokens, and an answer."""
+        with as_model_error(f"{self.name}: its processor refuses {len(images)} images"):
+            made = self.hf(text=[prompt], images=[list(images)], suffix=[answer], return_tensors="pt")
+        return {name: value for name, value in made.items() if name != "labels"}
 
     def inputs(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
         """The tensors that the processor makes of the images of one record."""

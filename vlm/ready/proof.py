@@ -85,7 +85,7 @@ def prove(vlm: ReadyVlm) -> Proof:
     """Prove a model, and leave it attending in the way that was found. Raises ModelError with what differs."""
     encoder = ReadyEncoder(vlm.processor)
     with tempfile.TemporaryDirectory(prefix="eyegraft-proof-") as folder:
-        records = proof_records(Path(folder))
+        records = proof_records(Path(folder), vlm.processor.takes_suffix)
         samples = [_encoded(encoder, record) for record in records.values()]
         plain = [PlainRecord.of(vlm, record) for record in records.values()]
         for name, sample, other in zip(records, samples, plain, strict=True):

@@ -97,10 +97,15 @@ class ReadyVlm:
         use_way(self.text, way)
         self.way = way
 
-    def token_types(self, ids: Tensor) -> Tensor | None:
-        """[L] int64: 1 for tokens of images, 0 for text; None for a class that does not ask."""
+    def token_types(self, ids: Tensor, answers: Tensor | None = None) -> Tensor | None:
+        """[L] int64; None for a class that does not ask.
+
+        1 for tokens of images and 0 for text; of a prefix language model 1 for `answers` [L] and 0 for the prompt.
+        """
         if not self._takes & {*TOKEN_TYPES}:
             return None
+        if self.processor.takes_suffix:
+            return torch.zeros_like(ids, dtype=torch.int64) if answers is None else answers.long()
         return torch.tensor(self.processor.token_types(ids.tolist()), dtype=torch.int64)
 
     def positions(self, ids: Tensor, types: Tensor | None, inputs: dict[str, Tensor]) -> Tensor:

@@ -203,7 +203,7 @@ def test_a_dry_run_plans_the_steps_that_training_takes(
 
 
 def _length(processor: Any, row: dict[str, Any]) -> int:
-    """Tokens of a record by the model's own processor; the last one is a target alone."""
+    """Tokens of a record by the model's own processor; the newline after the end mark is left out."""
     question, answer = (turn["value"] for turn in row["conversations"])
     image = [{"type": "image", "image": Image.open(row["image"])}] if "image" in row else []
     messages = [

@@ -32,6 +32,9 @@ from transformers import (
     LlavaOnevisionProcessor,
     LlavaOnevisionVideoProcessor,
     LlavaProcessor,
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
+    PaliGemmaProcessor,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
@@ -46,6 +49,12 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
     Qwen3VLProcessor,
     Qwen3VLVideoProcessor,
+    SiglipImageProcessor,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMImageProcessor,
+    SmolVLMProcessor,
+    SmolVLMVideoProcessor,
 )
 
 from tests.vlm.conftest import make_tokenizer, randomise
@@ -286,6 +295,43 @@ def gemma3(folder: Path) -> PreTrainedModel:
     images = Gemma3ImageProcessor(size={"height": 32, "width": 32}, do_pan_and_scan=False)
     processor = Gemma3Processor(images, tokenizer, chatml("<start_of_image>"), image_seq_length=4)
     return _saved(Gemma3ForConditionalGeneration(config), processor, folder)
+
+
+def smolvlm(folder: Path) -> PreTrainedModel:
+    """SmolVLM: as Idefics3, with videos. Not one of FAMILIES: its processor needs num2words for them."""
+    marks = [f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)]
+    tokenizer = tokenizer_with("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *marks)
+    config = SmolVLMConfig(
+        text_config={**TEXT, "model_type": "llama"},
+        vision_config={key: value for key, value in CLIP_TOWER.items() if key != "model_type"},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+    )
+    images = SmolVLMImageProcessor(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
+    videos = SmolVLMVideoProcessor()
+    processor = SmolVLMProcessor(images, tokenizer, videos, image_seq_len=4, chat_template=chatml("<image>"))
+    return _saved(SmolVLMForConditionalGeneration(config), processor, folder)
+
+
+def paligemma(folder: Path) -> PreTrainedModel:
+    """PaliGemma: the prompt attends to itself both ways, the answer causally; its processor has no chat template.
+
+    Not one of FAMILIES: it takes one question with an image and its answer.
+    """
+    tokenizer = tokenizer_with("<image>")
+    tokenizer.chat_template = None
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    images = SiglipImageProcessor(size={"height": 32, "width": 32})
+    images.image_seq_length = 16
+    processor = PaliGemmaProcessor(images, tokenizer)
+    config = PaliGemmaConfig(
+        text_config={**TEXT, "model_type": "gemma", "head_dim": 8, "vocab_size": len(tokenizer) + 8},
+        vision_config=SIGLIP_TOWER,
+        image_token_index=image,
+        projection_dim=32,
+        hidden_size=32,
+    )
+    return _saved(PaliGemmaForConditionalGeneration(config), processor, folder)
 
 
 def _qwen_images(patch: int) -> Qwen2VLImageProcessor:
