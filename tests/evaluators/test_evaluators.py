@@ -14,6 +14,8 @@ from tests.evaluators.environments import folder_of, why_missing
 from tests.evaluators.files import CIRCLE, MMBENCH, POPE, make_files
 from tests.evaluators.models import train_tiny
 from tests.evaluators.programs import PROGRAMS, Said
+from tests.evaluators.tasks.prompts import letter_of
+from vlm.scores.answer_reading import read_letter
 
 QUESTIONS, EPOCHS = 8, 25
 
@@ -62,6 +64,20 @@ def test_a_difference_is_counted(tmp_path: Path) -> None:
     assert other.same_score == 3 and not other.complete, "another wrong letter is another answer"
     with pytest.raises(AssertionError, match="2 answers, not 3"):
         compare({"mmlu": said[:2]}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("B", "B"), ("(C)", "C"), ("B. 11", "B"), ("A\n\nThe answer is A", "A"), ("The answer is D", "D"),
+        ("The answer is 11.", "B"), ("It is 12 or 11", ""), ("The answer is 111", ""), ("", ""), ("A dog", ""),
+    ],
+)  # fmt: skip
+def test_the_letter_of_an_answer(answer: str, letter: str) -> None:
+    """Also as `eyegraft eval` reads it."""
+    options = ["10", "11", "12", "13"]
+    assert letter_of(answer, options) == letter
+    assert (read_letter(answer, dict(zip("ABCD", options, strict=True))) or "") == letter
 
 
 def test_the_files_have_circular_passes_and_both_labels(tmp_path: Path) -> None:

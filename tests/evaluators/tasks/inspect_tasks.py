@@ -8,9 +8,9 @@ from typing import Any
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample, json_dataset
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
-from inspect_ai.scorer import pattern
-from inspect_ai.solver import generate
-from prompts import examination_prompt, letters_prompt, yes_no_prompt
+from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accuracy, pattern, scorer
+from inspect_ai.solver import TaskState, generate
+from prompts import examination_prompt, letter_of, letters_prompt, yes_no_prompt
 
 HERE = Path(__file__).parent
 
@@ -22,8 +22,11 @@ def mmlu() -> Task:
     for file in sorted((HERE / "mmlu" / "test").glob("*_test.csv")):
         subject = file.stem.removesuffix("_test")
         shots = _cells(HERE / "mmlu" / "dev" / f"{subject}_dev.csv")
-        samples += [Sample(input=examination_prompt(subject, shots, cells), target=cells[5]) for cells in _cells(file)]
-    return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=pattern(r"^\s*\(?([A-D])\b"))
+        samples += [
+            Sample(input=examination_prompt(subject, shots, cells), target=cells[5], metadata={"options": cells[1:5]})
+            for cells in _cells(file)
+        ]
+    return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=letter())
 
 
 @task
@@ -45,10 +48,24 @@ def mmbench(file: str = "mmbench.tsv") -> Task:
         rows = list(csv.DictReader(table, delimiter="\t"))
     images = {row["index"]: row["image"] for row in rows}
     samples = [
-        Sample(input=_shown(images.get(row["image"], row["image"]), letters_prompt(row)), target=row["answer"])
+        Sample(
+            input=_shown(images.get(row["image"], row["image"]), letters_prompt(row)), target=row["answer"],
+            metadata={"options": [row[one] for one in "ABCDE" if row.get(one)]},
+        )
         for row in rows
-    ]
-    return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=pattern(r"^\s*\(?([A-E])\b"))
+    ]  # fmt: skip
+    return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=letter())
+
+
+@scorer(metrics=[accuracy()])
+def letter() -> Scorer:
+    """Whether the letter that an answer chooses is the right one."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        chosen = letter_of(state.output.completion, state.metadata["options"])
+        return Score(value=CORRECT if chosen == target.text else INCORRECT, answer=chosen)
+
+    return score
 
 
 def _shown(image: str, text: str) -> list[Any]:

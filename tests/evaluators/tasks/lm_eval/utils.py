@@ -7,7 +7,7 @@ from typing import Any
 
 sys.path.append(".")
 
-from prompts import examination_prompt  # beside the benchmark files, where lm-eval runs
+from prompts import examination_prompt, letter_of  # beside the benchmark files, where lm-eval runs
 
 
 def addition(row: dict[str, Any]) -> str:
@@ -18,6 +18,11 @@ def addition(row: dict[str, Any]) -> str:
 def alphabet(row: dict[str, Any]) -> str:
     """The same of the other subject."""
     return _prompt("alphabet", row)
+
+
+def letter_score(row: dict[str, Any], answers: list[str]) -> dict[str, float]:
+    """Whether the letter that an answer chooses is the right one."""
+    return {"exact_match": float(letter_of(answers[0], [str(row[name]) for name in "ABCD"]) == row["answer"])}
 
 
 def _prompt(subject: str, row: dict[str, Any]) -> str:
