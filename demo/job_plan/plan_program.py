@@ -34,10 +34,12 @@ def main(folder: Path, images: Path | None) -> None:
     with importing():
         from demo.job_plan.data_forecast import forecast_data
 
+    question = read_question(folder)
     try:
-        write_forecast(folder, forecast_data(config))
+        with job_gate.as_allowed(question):
+            write_forecast(folder, forecast_data(config))
     except EyegraftError as error:  # of a record after those that the gate has looked at, or of all being too long
-        message = job_gate.without_folders(str(error), read_question(folder), folder)
+        message = job_gate.without_folders(str(error), question, folder)
         write_answer(folder, GateAnswer(error=JobError("invalid_training_file", message, "training_file")))
 
 

@@ -212,7 +212,7 @@ def _service(options: ServiceOptions, database: Database, layout: Layout, downlo
         return [sys.executable, "-P", "-m", "demo.jobs.gate.job_gate", str(folder)]
 
     def start_of(job: Job, attempt: Attempt) -> Start:
-        return _start(layout, job, attempt)
+        return _start(layout, job, attempt, options.models)
 
     def look_after() -> None:
         gate.tick()
@@ -315,12 +315,12 @@ def _path(files: FileStorage, name: str | None) -> str | None:
     return str(files.path(file)) if file is not None else None
 
 
-def _start(layout: Layout, job: Job, attempt: Attempt) -> Start:
+def _start(layout: Layout, job: Job, attempt: Attempt, models: TrainableModels) -> Start:
     recipe = layout.job(job.id) / "recipe.yaml"
     if not recipe.exists():
         recipe.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(recipe, job.recipe)
     one = (sys.executable, "-P", "-m", "vlm.app", "train", str(recipe))
     all_here = (*one, "--nproc", str(job.processes)) if job.processes > 1 else one
-    environment = {"EYEGRAFT_LANG": "en", "PYTHONUNBUFFERED": "1"}
+    environment = {"EYEGRAFT_LANG": "en", "PYTHONUNBUFFERED": "1", **models.environment}
     return Start(attempt, layout.attempt(attempt), all_here, one, environment, layout.root, job.processes)

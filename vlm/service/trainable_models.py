@@ -30,6 +30,11 @@ class TrainableModels:
         """Every name that a request may give."""
         return frozenset(self.folders) | self.hub_ids
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What trainers get: they ask no hub, unless the operator has listed ids of one."""
+        return {} if self.hub_ids else {"HF_HUB_OFFLINE": "1"}
+
     def path(self, name: str) -> str:
         """The folder or hub id of a name. Raises ConfigError for any other."""
         folders = self.folders

@@ -6,6 +6,7 @@ looks at.
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from llm.activity import importing
 from llm.config.schema import RunConfig, Source
 from llm.errors import ConfigError, DataError, EyegraftError
 from llm.formats.readers import source_rows
+from llm.hub_access import local_copies_only
 from llm.track.check import check_trackers
 from vlm.config import ReadyRunConfig, VlmRunConfig
 from vlm.service.archives import ArchiveError, unpack
@@ -35,7 +37,8 @@ def main(folder: Path, early: Callable[[GateAnswer], None] | None = None) -> Non
     """Answer the question of a job's folder. `early` gets what is known of a job that does not fit, before the end."""
     question = read_question(folder)
     try:
-        answer = look(question, folder, early)
+        with as_allowed(question):
+            answer = look(question, folder, early)
     except GateError as error:
         message = without_folders(error.error.message, question, folder)
         answer = replace(error.plan, error=replace(error.error, message=message))
@@ -43,6 +46,11 @@ def main(folder: Path, early: Callable[[GateAnswer], None] | None = None) -> Non
         answer = GateAnswer(error=JobError("validation_failed", without_folders(str(error), question, folder)))
     notes = [without_folders(note, question, folder) for note in answer.notes]
     write_answer(folder, replace(answer, notes=notes))
+
+
+def as_allowed(question: GateQuestion) -> AbstractContextManager[None]:
+    """Inside, no hub is asked, unless the operator has listed ids of one."""
+    return local_copies_only("" if question.hub_ids else "the service lists no model of a hub")
 
 
 def without_folders(text: str, question: GateQuestion, folder: Path) -> str:

@@ -4,18 +4,28 @@ import json
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import httpx2
 import pytest
+from huggingface_hub import constants
 
+from demo.jobs import launch
+from demo.jobs.gate.job_gate import as_allowed
 from tests.demo.hostile_strings import COUNT, hostile_strings
 from tests.demo.jobs.conftest import RunningService
 from tests.demo.jobs.hostile_archives import ARCHIVES
 from tests.demo.jobs.hostile_recipes import FREE, keys, try_recipes
 from tests.demo.jobs.hostile_requests import HostileClient, requests_with
+from vlm.service.gate_record import GateQuestion
+from vlm.service.layout import Layout
+from vlm.service.store.rows import Attempt, Job
+from vlm.service.trainable_models import TrainableModels
 
 SECRET = "the secret of this machine"
 NOWHERE = "http://127.0.0.1:1"
+HUB_NAMES = ("org/name", "hf:org/name@main", "modelscope:org/name", "timm:hf:org/name", "hf:datasets/org/name/a.jsonl")
 
 
 def texts(folder: Path) -> list[str]:
@@ -51,6 +61,30 @@ def test_every_key_of_a_recipe(roomy_llm: Path, clip: Path, tmp_path: Path) -> N
     assert found.count > 2 * len(some) * len([*keys()]) > 5000
     assert {key for key, taken in found.taken.items() if len(taken) > len(some) // 2} == FREE
     assert {path.name for path in tmp_path.iterdir()} == {"secret.png", "a.jsonl"}
+
+
+def test_no_recipe_names_a_model_or_data_of_a_hub(roomy_llm: Path, clip: Path, tmp_path: Path) -> None:
+    """The names are taken as texts, where any text is, and refused everywhere else."""
+    found = try_recipes(tmp_path, HUB_NAMES, {"tiny": str(roomy_llm), "clip": str(clip)})
+    assert found.faults == [] and set(found.taken) == FREE
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_look_at_a_job_asks_no_hub_unless_ids_are_listed(allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    ids = ["org/name"] if allowed else []
+    question = GateQuestion("ftjob-1", {}, "run", "a.jsonl", None, None, None, {}, ids, "cpu", 0)
+    with as_allowed(question):
+        assert constants.is_offline_mode() is not allowed
+    assert not constants.is_offline_mode()
+
+
+@pytest.mark.parametrize("ids", [set(), {"modelscope:org/name"}])
+def test_a_trainer_asks_no_hub_unless_ids_are_listed(ids: set[str], tmp_path: Path) -> None:
+    job, attempt = SimpleNamespace(id="ftjob-1", recipe="", processes=1), SimpleNamespace(job="ftjob-1", number=1)
+    models = TrainableModels({}, frozenset(ids))
+    start = launch._start(Layout(tmp_path), cast(Job, job), cast(Attempt, attempt), models)
+    assert start.environment.get("HF_HUB_OFFLINE") == (None if ids else "1")
 
 
 @pytest.mark.parametrize("name", ["through-a-link.zip", "absolute.tar.gz", "name-bomb.tar.gz"])
