@@ -243,7 +243,8 @@ def open_model(path: PathLike, *, checkpoint: str = "latest", adapter: PathLike 
 
     Args:
         path: A run folder, a Hugging Face folder of a causal LM or a LLaVA-like model with its processor, or the folder
-            of a LoRA adapter, which opens on the base that it names.
+            of a LoRA adapter, which opens on the base that it names. Or one of a hub: "hf:org/name",
+            "modelscope:org/name".
         checkpoint: For a run: name of a checkpoint, or "latest".
         adapter: For a Hugging Face folder: a LoRA adapter that peft or `export(to="peft")` wrote.
         bits: 4 or 8 quantises the weights; the adapters of a run stay above them.
@@ -253,9 +254,10 @@ def open_model(path: PathLike, *, checkpoint: str = "latest", adapter: PathLike 
         ModelError: The folder cannot be loaded.
         RunError: The folder is no run, or has no such checkpoint.
     """
+    from llm.model.model_folder import named_folder
     from vlm.model.open_chat_model import open_chat_model
 
-    return Model(open_chat_model(Path(path), checkpoint, os.fspath(adapter), bits))
+    return Model(open_chat_model(named_folder(os.fspath(path)), checkpoint, os.fspath(adapter), bits))
 
 
 def export(
@@ -324,7 +326,7 @@ def make_identity_data(
     if rehearse:
         from data_tools.generate.self_answers import rehearsal
 
-        write_identity(name, author, languages, out, seed, rehearsal(Path(rehearse)), replace=True, size=size)
+        write_identity(name, author, languages, out, seed, rehearsal(os.fspath(rehearse)), replace=True, size=size)
     else:
         write_identity(name, author, languages, out, seed, replace=True, size=size)
     return IdentityFiles(out / "train.json", out / "held_out.json", out / "others.json")

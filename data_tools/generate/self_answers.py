@@ -7,21 +7,21 @@ answers when ordinary questions were answered by hand in one short sentence.
 import re
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from data_tools.generate.identity import PERSONAL, Rehearse
 from data_tools.generate.identity_texts import QaPair
 from llm.chat.chat_model import ChatModel
 from llm.chat.identity_eval import ask_all
+from llm.model.model_folder import named_folder
 from vlm.model.open_chat_model import open_chat_model
 
 ANSWER_TOKENS = 48  # two sentences; small models often give the answer in the second
 COMPLETE = re.compile(r".*(?:[.!?](?=\s|$)|[。！？])")  # up to the last end of a sentence in a line; not within "3.5"
 
 
-def rehearsal(model: Path) -> Rehearse:
-    """`rehearse` with the model of a run or Hugging Face folder."""
-    return partial(rehearse, chat_model=open_chat_model(model))
+def rehearsal(model: str) -> Rehearse:
+    """`rehearse` with the model of a run, of a Hugging Face folder, or of a hub."""
+    return partial(rehearse, chat_model=open_chat_model(named_folder(model)))
 
 
 def rehearse(turns: Sequence[QaPair], chat_model: ChatModel) -> list[QaPair]:

@@ -14,6 +14,8 @@ from demo.server.limits import SHORTEST_TOKEN, Limits
 from demo.server.sockets import ended_by_signal, listen
 from llm import console
 from llm.errors import ConfigError
+from llm.hubs.reference import model_reference
+from llm.model.model_folder import named_folder
 
 if TYPE_CHECKING:
     from llm.chat.chat_model import ChatModel
@@ -79,12 +81,18 @@ def model_folders(runs: list[str]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for run in runs:
         name, given, folder = run.partition("=")
-        path = Path(folder if given else run)
-        name = name if given else path.resolve().name
+        path = named_folder(folder if given else run)
+        name = name if given else _own_name(run, path)
         if name in named:
             raise ConfigError(f"two models are named {name}. Give one another name: another-name={path}")
         named[name] = path
     return named
+
+
+def _own_name(run: str, path: Path) -> str:
+    """A folder's own name; of a model of a hub its name there, not that of the folder of a commit."""
+    reference = None if Path(run).expanduser() == path else model_reference(run)
+    return path.resolve().name if reference is None else reference.repository.partition("/")[2]
 
 
 def allowed_hosts(host: str, public: bool, token: str, name: str) -> frozenset[str]:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from huggingface_hub import constants
 
+from llm.config.schema import Source
 from llm.errors import DataError
 from llm.hub_access import modelscope_ways, other_ways
 from llm.hubs.listing import HubFailure, HubUnreachable
@@ -38,6 +39,26 @@ def images_path(text: str, base: Path) -> Path:
     """The folder of images that a recipe names, as `data_path`; of a hub all files in it are fetched."""
     reference = data_reference(text)
     return base / Path(text).expanduser() if reference is None else _fetched(text, reference, "")
+
+
+def local_source(source: Source) -> Source:
+    """The source with the local copies of what it names of hubs, for commands that write files beside or like it."""
+    found = {"path": _here(source.path, source.split), "images": _here(source.images, "")}
+    return source.model_copy(update={key: path for key, path in found.items() if path})
+
+
+def local_file(text: str | Path, split: str = "train") -> Path:
+    """The file or folder that a command names, on this machine or of a hub; then it is the local copy.
+
+    `split` as of `data_path`, empty for all files.
+    """
+    return Path(_here(str(text), split) or text)
+
+
+def _here(text: str, split: str) -> str:
+    """The local copy of data of a hub; empty for any other text."""
+    reference = data_reference(text)
+    return "" if reference is None else str(_fetched(text, reference, split))
 
 
 def _fetched(text: str, reference: HubReference, split: str) -> Path:

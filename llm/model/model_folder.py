@@ -56,6 +56,16 @@ def local_folder(path: str, patterns: tuple[str, ...]) -> Path:
         raise ModelError(str(cause)) from cause
 
 
+def named_folder(text: str) -> Path:
+    """What a command's MODEL names: a run, model or adapter on this machine as it is, or one of a hub, fetched.
+
+    A bare `owner/name` is a hub's only where there is no folder `owner` here: else it is a path that is mistyped.
+    """
+    path = Path(text).expanduser()
+    of_hub = has_prefix(text) or (not path.parent.exists() and model_reference(text) is not None)
+    return local_folder(text, (*TEXT_FILES, "*.safetensors")) if of_hub else Path(text)
+
+
 @cache
 def _copy(reference: HubReference, patterns: tuple[str, ...], where: tuple[str, ...]) -> Path:
     """The local copy. `where`: the hub and the caches, so that others are asked when these change."""

@@ -1,13 +1,12 @@
 """`eyegraft chat`: a run folder or a Hugging Face folder in the terminal."""
 
-from pathlib import Path
-
 from llm.chat.chat_errors import chat_text
 from llm.chat.sampling import Sampling
 from llm.chat.terminal import Terminal
 from llm.chat.typed_line import local_path
 from llm.errors import ConfigError, ImageError
 from llm.formats.conversation import ImageRef, VideoRef
+from llm.model.model_folder import named_folder
 from vlm.model.open_chat_model import open_chat_model
 
 
@@ -25,7 +24,7 @@ def chat_terminal(
     images = tuple(map(local_path, images))
     for image in images:
         check_media(ImageRef(image))  # before the seconds that opening a model takes
-    chat_model = open_chat_model(Path(run), checkpoint, adapter, bits)
+    chat_model = open_chat_model(named_folder(run), checkpoint, adapter, bits)
     if images and not chat_model.sees_images:
         raise ConfigError(f"--image: {run} is a text model, which accepts no images. Leave the option out")
     Terminal(chat_model, sampling, check_media, system, images, stream).talk()

@@ -256,9 +256,10 @@ def merge(
 ) -> None:
     """Merge any LoRA adapter into the weights of its model, and prove the result."""
     with importing():
+        from llm.model.model_folder import named_folder
         from vlm.export.merge import merge
 
-    merge(base, adapter, folder, dtype, shard, replace)
+    merge(base, named_folder(str(adapter)), folder, dtype, shard, replace)
 
 
 @app.command(rich_help_panel=DATA, epilog=example("eyegraft assets", "eyegraft assets smollm2 lite0 --world emoji"))

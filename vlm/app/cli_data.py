@@ -120,9 +120,10 @@ def convert(
     """Convert data to another format, and report what is lost."""
     from data_tools.convert.convert import ConvertOptions, convert
     from llm.config.schema import Source
+    from llm.formats.hub_data import local_source
 
     mapping = _mapping(columns or [])
-    given = Source(path=source, format=format, images=images, split=split, columns=mapping)
+    given = local_source(Source(path=source, format=format, images=images, split=split, columns=mapping))
     options = ConvertOptions(given, out, to, annotations, copy_images, data_urls, skip, boxes, boxes_from)
     for line in convert(options).lines():
         console.out(line)
@@ -231,9 +232,11 @@ def split(
     from data_tools.edit.split import split
     from data_tools.edit.split_sizes import read_shares
     from llm.config.schema import Source
+    from llm.formats.hub_data import local_source
 
     wanted = read_shares(shares or [], share or (0.0 if shares else 0.1))
-    done = split(Source(path=str(file), format=format, images=images), folder, wanted, seed, by_content)
+    source = local_source(Source(path=str(file), format=format, images=images))
+    done = split(source, folder, wanted, seed, by_content)
     for side in done.sides:
         console.out(f"{side.path}: {side.rows} records, {side.share:.4g} ({side.requested:g} requested)")
     joined = console.listed(f"{count} by {what}" for what, count in done.links.items()) or "none joined"
@@ -258,8 +261,9 @@ def mix(
     """Mix data files by weight into one, shuffled: 0.5 takes half of the records, 2 takes each twice."""
     from data_tools.edit.mix import mix, read_weight
     from llm.config.schema import Source
+    from llm.formats.hub_data import local_source
 
-    weighted = [Source(path=path, weight=weight, format=format, images=images)
+    weighted = [local_source(Source(path=path, weight=weight, format=format, images=images))
                 for path, weight in map(read_weight, sources)]  # fmt: skip
     done = mix(weighted, out, seed, size)
     console.out(f"{out}: {sum(part.written for part in done.parts)} records, {done.format}")
@@ -280,8 +284,9 @@ def repeat(
     """Repeat a small data file, with a warning about what repetition does to a model."""
     from data_tools.edit.repeat import repeat
     from llm.config.schema import Source
+    from llm.formats.hub_data import local_source
 
-    done = repeat(Source(path=str(file), format=format, images=images), copies, out)
+    done = repeat(local_source(Source(path=str(file), format=format, images=images)), copies, out)
     console.out(f"{out}: {done.copies} x {done.rows} records = {done.copies * done.rows}, {done.format}")
     _say_images(done.images)
     console.err(f"warning: {done.warning()}")
@@ -317,7 +322,7 @@ def identity(
         with importing():
             from data_tools.generate.self_answers import rehearsal  # only then is torch needed
 
-        own_answers = rehearsal(Path(rehearse))
+        own_answers = rehearsal(rehearse)
     data = write_identity(name, author, lang, folder, seed, own_answers, replace, size)
     console.out(f"{folder / 'train.json'}: {len(data.train)} conversations, half about it, half ordinary chat")
     console.out(f"{folder / 'held_out.json'}: {len(data.held_out)} questions about it, never trained on")
@@ -338,8 +343,9 @@ def rename(
 ) -> None:
     """Replace a name in every text of a data file."""
     from data_tools.edit.rename import rename, spellings
+    from llm.formats.hub_data import local_file
 
-    done = rename(old, new, file, out)
+    done = rename(old, new, local_file(file), out)
     left = spellings(done.other_spellings)
     console.out(f"{out}: {sum(done.fields.values())} replaced in {done.changed} of {done.rows} records")
     for field, count in done.fields.items():
@@ -361,8 +367,9 @@ def fill(
 ) -> None:
     """Fill in {{NAME}} and {{AUTHOR}} in every text of a data file."""
     from data_tools.edit.fill import fill
+    from llm.formats.hub_data import local_file
 
-    done = fill(file, out, name, author)
+    done = fill(local_file(file), out, name, author)
     console.out(f"{out}: {sum(done.counts.values())} filled in {done.changed} of {done.rows} records")
     for placeholder, count in done.counts.items():
         console.out(f"  {{{{{placeholder}}}}}: {count}")

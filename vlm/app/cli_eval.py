@@ -170,9 +170,11 @@ def _by_recipe(target: str, overrides: Overrides, data: str, images: str, limit:
 
 
 def _files(on: list[Path], form: str, images: str, split: str, limit: int, skip_bad_rows: bool) -> "BenchmarkFiles":
+    from llm.formats.hub_data import local_file
     from vlm.evaluate.benchmark_files import BenchmarkFiles
 
-    return BenchmarkFiles(tuple(on), form, images, split, limit, "skip" if skip_bad_rows else "stop")
+    images = str(local_file(images, "")) if images else ""
+    return BenchmarkFiles(tuple(map(local_file, on)), form, images, split, limit, "skip" if skip_bad_rows else "stop")
 
 
 def _asking(blind: bool, boxes: Literal["unit", "thousand", "pixels"]) -> "Asking":
@@ -193,17 +195,19 @@ def _measured(
     out: str,
 ) -> "list[BenchmarkResult]":
     """Ask one model. The questions are read, and refused, before the model is loaded."""
+    from llm.model.model_folder import named_folder
     from vlm.evaluate.model_identity import model_identity
 
     sets = _read(files)
-    dtype = asked_dtype()
-    identity = model_identity(Path(model), checkpoint, adapter, bits, generate, *([dtype] if dtype else []))
-    folder = Path(out or Path(model) / "benchmarks" / files.name)
+    place, dtype = named_folder(model), asked_dtype()
+    identity = model_identity(place, checkpoint, adapter, bits, generate, *([dtype] if dtype else []))
+    beside = place / "benchmarks" if place == Path(model) else Path("evaluations") / _as_folder(model)
+    folder = Path(out or beside / files.name)
     with importing():
         from vlm.evaluate.local_answerer import LocalAnswerer
         from vlm.model.open_chat_model import open_chat_model
 
-    answerer = LocalAnswerer(model, open_chat_model(Path(model), checkpoint, adapter, bits), generate)
+    answerer = LocalAnswerer(model, open_chat_model(place, checkpoint, adapter, bits), generate)
     return _asked(answerer, identity, sets, folder, asking)
 
 
@@ -219,9 +223,13 @@ def _measured_there(
     server = ApiServer(check_url(endpoint, "--endpoint"), read_api_key(key_env), key_env)
     if server.key.value and is_unencrypted(server.url):
         logger.warning(f"{server.url}: the key is sent unencrypted. Use https")
-    named = "".join(one if one.isalnum() or one in "-_." else "-" for one in model)
-    folder = Path(out or Path("evaluations") / named.lstrip(".") / files.name)
+    folder = Path(out or Path("evaluations") / _as_folder(model) / files.name)
     return _asked(EndpointAnswerer(server, model), f"{model} {server.url}", _read(files), folder, asking)
+
+
+def _as_folder(model: str) -> str:
+    """The name of a model that is no folder here, as a folder's."""
+    return "".join(one if one.isalnum() or one in "-_." else "-" for one in model).lstrip(".")
 
 
 def _read(files: "BenchmarkFiles") -> "tuple[QuestionSet, ...]":

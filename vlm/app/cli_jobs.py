@@ -71,6 +71,8 @@ def submit(
     token: Token = "",
 ) -> None:
     """Upload data and submit a job; it is validated, planned, and waits for a free slot."""
+    from llm.formats.hub_data import local_file
+
     client = _client(root, url, token)
     extension: dict[str, Any] = {
         "recipe": _sections(overrides or ()),
@@ -81,11 +83,11 @@ def submit(
         **({"images": client.upload(images, "vision")} if images else {}),
     }
     if also:
-        extension["training_files"] = [client.upload(file, "fine-tune") for file in also]
+        extension["training_files"] = [client.upload(local_file(file), "fine-tune") for file in also]
     body: dict[str, Any] = {
         "model": model,
-        "training_file": client.upload(data, "fine-tune"),
-        **({"validation_file": client.upload(validation, "fine-tune")} if validation else {}),
+        "training_file": client.upload(local_file(data), "fine-tune"),
+        **({"validation_file": client.upload(local_file(validation), "fine-tune")} if validation else {}),
         **({"suffix": suffix} if suffix else {}),
         **({"seed": seed} if seed is not None else {}),
         "x_eyegraft": extension,

@@ -94,7 +94,10 @@ def web(
             from demo.web.web import web
     except ModuleNotFoundError as cause:
         raise ConfigError("eyegraft web needs gradio and fastapi: pip install 'eyegraft[web]'") from cause
-    web(runs or [], root, data or [], host, port, public, token, name, limits.limits(public), origin or [])
+    from llm.formats.hub_data import local_file
+
+    browsed = [str(local_file(path)) for path in data or []]
+    web(runs or [], root, browsed, host, port, public, token, name, limits.limits(public), origin or [])
 
 
 @serve_app.command(

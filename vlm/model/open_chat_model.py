@@ -6,6 +6,7 @@ from llm.chat.chat_model import ChatModel
 from llm.config.rebased_paths import CWD
 from llm.errors import ConfigError
 from llm.log import logger
+from llm.model.model_folder import named_folder
 from llm.model.quantization import quantise
 from vlm.model.adapter_folder import AdapterFolder, find_adapter, require_adapter
 from vlm.model.merged_folder import ROUNDING, adapters_of_earlier_runs
@@ -23,13 +24,14 @@ def open_chat_model(
 ) -> ChatModel:
     """Open a run folder, a Hugging Face folder with the chat template that it holds, or an adapter on its base.
 
-    `adapter` is a folder with an adapter for a Hugging Face folder; runs and adapters have their own, and it is a
-    ConfigError for them. `bits` 4 or 8 quantises the weights. Relative paths in a run's recipe are relative to `home`.
+    `adapter` is a folder, or a name of a hub, with an adapter for a Hugging Face folder; runs and adapters have their
+    own, and it is a ConfigError for them. `bits` 4 or 8 quantises the weights. Relative paths in a run's recipe are
+    relative to `home`.
     `complete` is called with the module that has all its weights, before it is moved to the device of this process.
     """
     if bits not in (0, 4, 8):
         raise ConfigError(f"bits: found {bits}; choose 4 or 8, or leave it out")
-    given = require_adapter(Path(adapter)) if adapter else None
+    given = require_adapter(named_folder(adapter)) if adapter else None
     if (path / "config.json").exists():
         return _open_hf_folder(path, given, bits, complete)
     own = find_adapter(path)

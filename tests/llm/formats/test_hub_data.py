@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from typer.testing import CliRunner
 
+from demo.web import web
 from llm.config.rebased_paths import rebased
 from llm.config.schema import Source, TextRunConfig
 from llm.errors import ConfigError, DataError
 from llm.formats import hub_data
-from llm.formats.hub_data import data_path
+from llm.formats.hub_data import data_path, local_file, local_source
 from llm.formats.readers import image_folder, read
 from tests.fake_hub import FakeHub, FakeModel, fake_hub
+from vlm.app import cli_jobs
+from vlm.app.cli import app
 
 HUBS = ("hf", "modelscope")
 
@@ -111,6 +115,51 @@ def test_offline_what_is_here_is_read(hub: FakeHub, monkeypatch: pytest.MonkeyPa
         DataError, match="HF_HUB_OFFLINE is set. Where .* can be reached, run `(hf|modelscope) download"
     ):
         answers(f"{kind}:datasets/org/other")
+
+
+def test_commands_read_local_copies(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that write files like the ones they read, and those that take any file."""
+    source = local_source(Source(path="hf:datasets/org/set/data", images="modelscope:datasets/org/set", split="x"))
+    assert {path.name for path in Path(source.path).iterdir()} == {"train-0.jsonl", "train-1.jsonl", "test-0.jsonl"}
+    assert (Path(source.images) / "images" / "a.png").is_file() and source.split == "x"
+    assert local_source(Source(path="a.json", images="b")) == Source(path="a.json", images="b")
+    assert local_file("hf:datasets/org/set/README.md").read_bytes() == b"a data set"
+    assert local_file(Path("hf:datasets/org/set/README.md")).name == "README.md" and local_file("a") == Path("a")
+
+
+def test_a_command_takes_a_name(hub: FakeHub, tmp_path: Path) -> None:
+    out = tmp_path / "many.jsonl"
+    found = CliRunner().invoke(app, ["data", "repeat", "modelscope:datasets/org/set/data/test-0.jsonl", "3", str(out)])
+    assert found.exit_code == 0, found.output
+    assert len(out.read_text().splitlines()) == 3 and "three" in out.read_text()
+
+
+def test_a_job_takes_names_that_the_client_fetches(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service gets the files; it asks no hub."""
+    uploaded: list[bytes] = []
+
+    class Client:
+        def upload(self, file: Path, purpose: str) -> str:
+            uploaded.append(file.read_bytes())
+            return f"file-{len(uploaded)}"
+
+        def post(self, path: str, body: dict[str, object], key: str) -> dict[str, object]:
+            return {"id": "ftjob-1", "x_state": f"{body['training_file']} {body['validation_file']}"}
+
+    monkeypatch.setattr(cli_jobs, "_client", lambda *given: Client())
+    set_ = "hf:datasets/org/set/data"
+    options = ["--validation", f"{set_}/test-0.jsonl", "--also", f"{set_}/train-1.jsonl"]
+    found = CliRunner().invoke(app, ["jobs", "submit", "tiny", f"{set_}/train-0.jsonl", *options])
+    assert found.exit_code == 0 and "ftjob-1: file-2 file-3" in found.output, found.output
+    assert uploaded == [chats("two"), chats("one"), chats("three")]
+
+
+def test_the_page_takes_names(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[list[str]] = []
+    monkeypatch.setattr(web, "web", lambda runs, root, data, *rest: given.append(data))
+    found = CliRunner().invoke(app, ["web", "--data", "hf:datasets/org/set/data/test-0.jsonl", "--data", "a.json"])
+    assert found.exit_code == 0, found.output
+    assert Path(given[0][0]).read_bytes() == chats("three") and given[0][1] == "a.json"
 
 
 def test_a_path_is_a_path(tmp_path: Path) -> None:

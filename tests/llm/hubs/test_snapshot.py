@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants, hf_hub_download, snapshot_download, try_to_load_from_cache
 
+from demo.api.serve import model_folders
 from llm.errors import ModelError
 from llm.hubs import transfer
 from llm.model import model_folder
-from llm.model.model_folder import local_folder
+from llm.model.model_folder import local_folder, named_folder
 from tests.fake_hub import COMMIT, FakeHub, FakeModel, fake_hub, small_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -202,6 +203,19 @@ def test_hugging_faces_mirror_is_a_variable(hub: FakeHub, tmp_path: Path) -> Non
     assert ran.returncode == 0, ran.stderr
     folder = tmp_path / "home" / "hub" / "models--org--model" / "snapshots" / COMMIT
     assert ran.stdout.splitlines()[-1] == str(folder) and (folder / "config.json").is_file()
+
+
+def test_the_model_of_a_command(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path is left alone; a bare name is one of the hub only where its first part is no folder here."""
+    monkeypatch.chdir(tmp_path)
+    assert named_folder("org/model").name == COMMIT
+    assert hub.fetched() == {"config.json", "tokenizer.json", "model.safetensors"}
+    assert named_folder("modelscope:org/model").name == "master"
+    Path("org").mkdir()
+    for path in ("org/model", "run", "/somewhere/run", "org"):
+        assert named_folder(path) == Path(path)
+    assert named_folder("hf:org/model").name == COMMIT
+    assert set(model_folders(["hf:org/model", "mine=modelscope:org/model"])) == {"model", "mine"}
 
 
 @pytest.mark.parametrize("kind", HUBS)
