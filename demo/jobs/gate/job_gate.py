@@ -50,7 +50,7 @@ def main(folder: Path, early: Callable[[GateAnswer], None] | None = None) -> Non
 
 def as_allowed(question: GateQuestion) -> AbstractContextManager[None]:
     """Inside, no hub is asked, unless the operator has listed ids of one."""
-    return local_copies_only("" if question.hub_ids else "the service lists no model of a hub")
+    return local_copies_only("" if question.hub_ids else "HF_HUB_OFFLINE is set")
 
 
 def without_folders(text: str, question: GateQuestion, folder: Path) -> str:
